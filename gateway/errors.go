@@ -1,0 +1,262 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+)
+
+// A Code names one way in which a request can be refused. It is stable: it
+// stands in log lines, JSON problems, pages and docs/errors.md.
+type Code string
+
+// An Error is a refusal or a fault with its documented code. The code picks
+// the HTTP status, the text for the browser and the fix for the operator; Err
+// is for the log alone and is never shown to a browser.
+//
+// Err never carries a secret, a token, an assertion or a response body.
+type Error struct {
+	Code Code
+	Err  error
+}
+
+// NewError returns an Error. err may be nil.
+func NewError(code Code, err error) *Error { return &Error{Code: code, Err: err} }
+
+// Error implements error for the log.
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return string(e.Code)
+	}
+	return string(e.Code) + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// CodeOf returns the code of err: its own if it is or wraps an *Error, else
+// CodeInternal.
+func CodeOf(err error) Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return CodeInternal
+}
+
+// The codes. Each is described in refusals below.
+const (
+	CodeInternal            Code = "internal"
+	CodeNotReady            Code = "not_ready"
+	CodeStoreUnavailable    Code = "store_unavailable"
+	CodeStoreReplaced       Code = "store_replaced"
+	CodeProviderUnavailable Code = "provider_unavailable"
+	CodeProviderUnknown     Code = "provider_unknown"
+
+	CodeUnauthenticated  Code = "unauthenticated"
+	CodeAccessDenied     Code = "access_denied"
+	CodeAccountBlocked   Code = "account_blocked"
+	CodeNoUsername       Code = "no_username"
+	CodeBadCharacters    Code = "bad_characters"
+	CodeNotFound         Code = "not_found"
+	CodeMethodNotAllowed Code = "method_not_allowed"
+	CodeCrossSite        Code = "cross_site"
+	CodeForeignOrigin    Code = "foreign_origin"
+	CodeUnknownHost      Code = "unknown_host"
+	CodeInsecureHTTP     Code = "insecure_http"
+	CodeTooLarge         Code = "too_large"
+	CodeBadRequest       Code = "bad_request"
+
+	CodeFlowUnknown      Code = "flow_unknown"
+	CodeFlowOtherBrowser Code = "flow_other_browser"
+	CodeAnswerReplayed   Code = "answer_replayed"
+	CodeProviderRefused  Code = "provider_refused"
+
+	CodeOIDCAnswerInvalid   Code = "oidc_answer_invalid"
+	CodeOIDCIssuerMismatch  Code = "oidc_issuer_mismatch"
+	CodeOIDCCodeRejected    Code = "oidc_code_rejected"
+	CodeOIDCClientRejected  Code = "oidc_client_rejected"
+	CodeOIDCTokenMalformed  Code = "oidc_token_malformed"
+	CodeOIDCSignature       Code = "oidc_signature_invalid"
+	CodeOIDCAlgorithm       Code = "oidc_algorithm_refused"
+	CodeOIDCAudience        Code = "oidc_audience_mismatch"
+	CodeOIDCTime            Code = "oidc_time_invalid"
+	CodeOIDCNonce           Code = "oidc_nonce_mismatch"
+	CodeOIDCClaimInvalid    Code = "oidc_claim_invalid"
+	CodeOIDCSubjectMismatch Code = "oidc_subject_mismatch"
+)
+
+// A Refusal says what a code means to the three who meet it.
+type Refusal struct {
+	// Status is the HTTP status of the answer.
+	Status int
+	// Title and Text are for the person at the browser: what happened, and
+	// what they can do.
+	Title, Text string
+	// Fix is for the operator, in the log and the documentation.
+	Fix string
+}
+
+// RefusalOf returns the table's row of a code. An unknown code has the row of
+// CodeInternal.
+func RefusalOf(code Code) Refusal {
+	if r, ok := refusals[code]; ok {
+		return r
+	}
+	return refusals[CodeInternal]
+}
+
+// Codes returns every code in the order of the documentation.
+func Codes() []Code { return append([]Code(nil), codeOrder...) }
+
+const signInAgain = "Please sign in again."
+
+var refusals = map[Code]Refusal{
+	CodeInternal: {
+		http.StatusInternalServerError, "Something went wrong", "The gateway met an error that it did not expect. Try again; if it stays, tell your administrator the reference below.",
+		"The log line with this reference has the cause. Please report it: this code should never appear.",
+	},
+	CodeNotReady: {
+		http.StatusServiceUnavailable, "Just starting", "The gateway is still starting. Try again in a few seconds.",
+		"The server answers already while the sso app is still starting. If it stays, look in the log for why the sso app did not start.",
+	},
+	CodeStoreUnavailable: {
+		http.StatusServiceUnavailable, "Sign-in is unavailable", "The gateway can't reach its session store at the moment. Try again in a minute.",
+		"Check that the store answers: the log names the address and the fault. Redis must be a writable primary with maxmemory-policy noeviction.",
+	},
+	CodeStoreReplaced: {
+		http.StatusServiceUnavailable, "Sign-in is unavailable", "The gateway's session store is not the one it knows. Your administrator has to confirm it.",
+		"The store was emptied or swapped: blocked accounts and replay marks may be lost. Restore it, or confirm the new one by deleting the file sso/store-marker in Caddy's storage, then reload.",
+	},
+	CodeProviderUnavailable: {
+		http.StatusServiceUnavailable, "Your company's sign-in is unavailable", "The identity provider doesn't answer at the moment. Try again in a minute; who is signed in already can go on working.",
+		"The gateway could not reach the provider, or got no usable answer from it: the log says which request failed. Check network, DNS, proxy and TLS from this machine to the provider.",
+	},
+	CodeProviderUnknown: {
+		http.StatusNotFound, "No such sign-in", "This way to sign in doesn't exist here.",
+		"The link names a provider that this site does not offer. Look for a stale bookmark, or a provider that was renamed or removed.",
+	},
+	CodeUnauthenticated: {
+		http.StatusUnauthorized, "Sign in first", "You are not signed in, or your session has ended. Open the page anew to sign in. What you just sent was not delivered.",
+		"Nothing to mend: the request had no valid session and was no page navigation. API clients need a session cookie.",
+	},
+	CodeAccessDenied: {
+		http.StatusForbidden, "You have no access to this application", "You are signed in, but none of your groups gives you a role here. Ask your administrator for access.",
+		"No role, template or group line of this site matches the person's groups: the log names user and groups count. Add the group to a line, or the person to a group.",
+	},
+	CodeAccountBlocked: {
+		http.StatusForbidden, "Your account is blocked", "An administrator has blocked your account here.",
+		"The account is blocked in the gateway. Unblock it there.",
+	},
+	CodeNoUsername: {
+		http.StatusForbidden, "Your account has no user name", "The identity provider told the gateway no user name for you. Tell your administrator.",
+		"The provider sent no value for the user name. OIDC: the preferred_username claim (scope profile) or the claim named by `username`.",
+	},
+	CodeBadCharacters: {
+		http.StatusForbidden, "Your account has characters that can't be passed on", "A name or group of yours has control characters in it. Tell your administrator.",
+		"A value from the provider contains control characters (line breaks, NUL). Mend it at the provider: the log names the field.",
+	},
+	CodeNotFound: {
+		http.StatusNotFound, "Nothing here", "The gateway has no such page.",
+		"The path lies below the gateway's own prefix (/.sso/ unless set) and is none of its endpoints.",
+	},
+	CodeMethodNotAllowed: {
+		http.StatusMethodNotAllowed, "That does not work this way", "This address can't be used with that method.",
+		"A client used the wrong HTTP method. The Allow header names the right ones.",
+	},
+	CodeCrossSite: {
+		http.StatusForbidden, "Blocked for your safety", "Another site tried to act here in your name, and was stopped.",
+		"A form or script of another origin posted to the gateway. If it is your own page, link to the gateway instead of posting to it.",
+	},
+	CodeForeignOrigin: {
+		http.StatusForbidden, "Blocked for your safety", "A page of another site tried to open a connection here in your name, and was stopped.",
+		"A WebSocket came with the Origin of another site. If that site may connect, add it to `allowed_origins`.",
+	},
+	CodeUnknownHost: {
+		http.StatusMisdirectedRequest, "Unknown host", "This gateway doesn't know the host name that your browser asked for.",
+		"The Host header is none of the site's hosts. Set `base_url`, or name the host in the site's address.",
+	},
+	CodeInsecureHTTP: {
+		http.StatusForbidden, "Not over plain http", "Signing in needs https here. Open the address with https://.",
+		"The request came over plain http on a name that is not loopback, where session cookies would be readable. Serve https; behind a TLS-terminating proxy set `trusted_proxies` in Caddy's global options, or an https `base_url`; or, knowing the risk, `insecure_http`.",
+	},
+	CodeTooLarge: {
+		http.StatusRequestEntityTooLarge, "Too large", "What was sent to the gateway is larger than it takes.",
+		"A request to one of the gateway's endpoints exceeds its limit (64 kB of query, 1 MB of form).",
+	},
+	CodeBadRequest: {
+		http.StatusBadRequest, "That request makes no sense here", "The gateway could not read the request. " + signInAgain,
+		"A request to one of the gateway's own endpoints lacks a parameter, has one twice, or is malformed.",
+	},
+	CodeFlowUnknown: {
+		http.StatusBadRequest, "This sign-in has expired", "The sign-in was started too long ago, or was finished already. " + signInAgain,
+		"The answer names a login that is not in the store: older than 15 minutes, finished, or never started here. Often a bookmarked provider page or the back button.",
+	},
+	CodeFlowOtherBrowser: {
+		http.StatusForbidden, "Your browser doesn't keep cookies", "The sign-in was started in another browser, or your browser blocks cookies for this site. Allow cookies here, then sign in again.",
+		"The answer came without the cookie that was set when the login began, twice in a row. Cookies are blocked, the site is reached by two host names, or http and https are mixed.",
+	},
+	CodeAnswerReplayed: {
+		http.StatusBadRequest, "This sign-in was used already", "The provider's answer was used before. " + signInAgain,
+		"The same answer arrived twice. Usually the back button or a double click; many of them are an attack.",
+	},
+	CodeProviderRefused: {
+		http.StatusForbidden, "Your company's sign-in said no", "The identity provider ended the sign-in without signing you in. Try again, or ask your administrator.",
+		"The provider answered with an error: the log has its error code. access_denied is the person's or a policy's choice; anything else is a setting of the client at the provider.",
+	},
+	CodeOIDCAnswerInvalid: {
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + signInAgain,
+		"The callback's parameters are malformed: code missing, a parameter twice, or error beside code (RFC 6749 §4.1.2).",
+	},
+	CodeOIDCIssuerMismatch: {
+		http.StatusBadRequest, "The answer came from someone else", "The sign-in was answered by another identity provider than the one asked. " + signInAgain,
+		"The issuer in the answer, the ID token or discovery differs from the configured one (RFC 9207; OIDC Discovery §4.3). Configure the issuer byte for byte as the provider announces it.",
+	},
+	CodeOIDCCodeRejected: {
+		http.StatusBadRequest, "The sign-in could not be finished", "The identity provider did not accept its own answer. " + signInAgain,
+		"The token endpoint answered invalid_grant: the code was used, has expired, or belongs to another client or redirect URI.",
+	},
+	CodeOIDCClientRejected: {
+		http.StatusForbidden, "The gateway is not known to your company's sign-in", "The identity provider doesn't accept the gateway. Tell your administrator.",
+		"The token endpoint refused the gateway itself (invalid_client, unauthorized_client, …). Check client_id, client_secret and the client's settings at the provider.",
+	},
+	CodeOIDCTokenMalformed: {
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + signInAgain,
+		"The ID token is no signed JWT in compact form, has a foreign typ or crit, or its claims are no JSON object with single names.",
+	},
+	CodeOIDCSignature: {
+		http.StatusBadRequest, "The sign-in's answer is not genuine", "The signature of the identity provider's answer is not valid. " + signInAgain,
+		"The ID token's signature matches none of the provider's signing keys. After a key change at the provider it mends itself within a minute; if it stays, the token does not come from this issuer.",
+	},
+	CodeOIDCAlgorithm: {
+		http.StatusBadRequest, "The sign-in's answer is not genuine", "The identity provider's answer is signed in a way that is not accepted. " + signInAgain,
+		"The ID token's alg is not among those that the provider announces and the gateway takes (RS, PS, ES with 256, 384 or 512, and EdDSA; never none, never HS). Change the client's ID token algorithm at the provider.",
+	},
+	CodeOIDCAudience: {
+		http.StatusBadRequest, "The answer is not for this gateway", "The identity provider's answer is meant for another application. " + signInAgain,
+		"The ID token's aud does not contain the client_id, or its azp is another client's. Check client_id.",
+	},
+	CodeOIDCTime: {
+		http.StatusBadRequest, "The sign-in's answer has expired", "The identity provider's answer is too old, or from the future. " + signInAgain,
+		"exp, iat, nbf or auth_time of the ID token are out of bounds. Compare the clocks of this machine and the provider (NTP).",
+	},
+	CodeOIDCNonce: {
+		http.StatusBadRequest, "The answer belongs to another sign-in", "The identity provider's answer doesn't belong to this sign-in. " + signInAgain,
+		"The ID token's nonce is not the one that was sent: a replayed token, or a provider that does not return the nonce.",
+	},
+	CodeOIDCClaimInvalid: {
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator.",
+		"A claim has the wrong type, is empty where it must not be, or is no valid e-mail address: the log names the claim.",
+	},
+	CodeOIDCSubjectMismatch: {
+		http.StatusBadRequest, "The answer is about someone else", "The identity provider's two answers are about different people. " + signInAgain,
+		"The sub of userinfo differs from the ID token's (OIDC Core §5.3.2), or at_hash does not fit the access token. Report it to the provider.",
+	},
+}
+
+var codeOrder = []Code{
+	CodeInternal, CodeNotReady, CodeStoreUnavailable, CodeStoreReplaced, CodeProviderUnavailable, CodeProviderUnknown,
+	CodeUnauthenticated, CodeAccessDenied, CodeAccountBlocked, CodeNoUsername, CodeBadCharacters, CodeNotFound,
+	CodeMethodNotAllowed, CodeCrossSite, CodeForeignOrigin, CodeUnknownHost, CodeInsecureHTTP, CodeTooLarge, CodeBadRequest,
+	CodeFlowUnknown, CodeFlowOtherBrowser, CodeAnswerReplayed, CodeProviderRefused,
+	CodeOIDCAnswerInvalid, CodeOIDCIssuerMismatch, CodeOIDCCodeRejected, CodeOIDCClientRejected, CodeOIDCTokenMalformed,
+	CodeOIDCSignature, CodeOIDCAlgorithm, CodeOIDCAudience, CodeOIDCTime, CodeOIDCNonce, CodeOIDCClaimInvalid, CodeOIDCSubjectMismatch,
+}

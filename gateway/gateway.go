@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/mapping"
+)
+
+// Options are what a Gateway is made of. All are required unless they say
+// otherwise.
+type Options struct {
+	// Sessions is this node's view of the store. It outlives the Gateway, so
+	// that a reload loses nothing.
+	Sessions *Sessions
+	// Providers in the order of the configuration; the chooser shows them so.
+	Providers []NamedProvider
+	// Signer signs the assertion.
+	Signer Signer
+	// Pages renders what people see.
+	Pages Pages
+	// Logger receives operational messages; the audit trail goes to Observe.
+	Logger *zap.Logger
+	// Observe is told of every login, refusal, logout and denial. Optional. It
+	// runs on the request's goroutine and must not block.
+	Observe func(Event)
+	// Lifetime bounds a login whose provider sets none. Default 8 hours.
+	Lifetime time.Duration
+	// Idle ends a login that was not used for so long. Zero: no idle limit.
+	Idle time.Duration
+}
+
+// A NamedProvider is a Provider as configured.
+type NamedProvider struct {
+	// Name is the label in configuration, URLs and logs: [A-Za-z0-9._-]+.
+	Name string
+	// DisplayName is what the chooser shows. Default: Name.
+	DisplayName string
+	// Lifetime bounds logins at this provider. Zero: Options.Lifetime.
+	Lifetime time.Duration
+	Provider Provider
+}
+
+// AppOptions describe one protected app: one `sso` directive.
+type AppOptions struct {
+	// ID is the assertion's audience. Default: the site's first host, else the
+	// host of BaseURL.
+	ID string
+	// Providers names those of Options.Providers that may sign people in
+	// here, in the chooser's order. Empty: all.
+	Providers []string
+	// Autologin names the provider that a visitor without a session is sent
+	// to straight away. Empty: the only one, if there is only one; "off":
+	// always show the chooser.
+	Autologin string
+	// Rules decide who gets in and as what. At least one line is required.
+	Rules mapping.Rules
+	// Public are path patterns that need no login and get no identity: exact
+	// ("/healthz") or a prefix that ends in "/*" ("/static/*").
+	Public []string
+	// Protect, if not empty, turns it round: only these patterns need a login.
+	Protect []string
+	// Prefix is the path below which the gateway answers itself. Default
+	// "/.sso". Begins with a slash, does not end with one.
+	Prefix string
+	// CallbackPath replaces Prefix + "/oidc/callback" where the registration
+	// at the provider can't be changed. Optional.
+	CallbackPath string
+	// BaseURL is the site's own origin as browsers see it, without a path. If
+	// empty, it is learnt from the hosts given to Start.
+	BaseURL string
+	// Lifetime bounds how long after the login this app accepts it. Zero: as
+	// long as the login lives.
+	Lifetime time.Duration
+	// Headers names the identity headers. Zero value: DefaultHeaders.
+	Headers HeaderNames
+	// AllowedOrigins are foreign origins ("https://other.example") whose pages
+	// may open WebSockets here.
+	AllowedOrigins []string
+	// InsecureHTTP permits session cookies over plain http on names that are
+	// not loopback. Whoever can read the network can then take over sessions.
+	InsecureHTTP bool
+	// ErrorsToCaller makes ServeHTTP return refusals as *Error instead of
+	// writing the gateway's own page, for hosts with error pages of their own.
+	ErrorsToCaller bool
+}
+
+// HeaderNames says under which names the app receives the identity. An empty
+// name sends no such header.
+type HeaderNames struct {
+	Assertion, User, Groups, Email, Name, Roles string
+}
+
+// DefaultHeaders are the names unless set.
+var DefaultHeaders = HeaderNames{
+	Assertion: "X-Sso-Assertion",
+	User:      "Remote-User",
+	Groups:    "Remote-Groups",
+	Email:     "Remote-Email",
+	Name:      "Remote-Name",
+	Roles:     "Remote-Roles",
+}
+
+// A Peer is what the host server knows of a request and this package must not
+// guess: trusted proxies are its business.
+type Peer struct {
+	// Secure says that the browser used https.
+	Secure bool
+	// Addr is the client's address. The zero value means unknown.
+	Addr netip.Addr
+	// Target is the request-target as it came in (path and query), before any
+	// rewriting.
+	Target string
+}
+
+// A Next passes a request on to the app. p is nil on public paths.
+type Next func(w http.ResponseWriter, r *http.Request, p *Principal) error
+
+// A Principal is who makes a request, as the app is told.
+type Principal struct {
+	// Username, Email, Name, Provider and Account describe the person;
+	// Account is opaque and stable.
+	Username, Email, Name, Provider, Account string
+	// Roles, Groups and Template are in the app's own words.
+	Roles, Groups []string
+	Template      string
+	// SessionID names the login towards this app: a hash, no secret.
+	SessionID string
+	// Expires is when the login ends at the latest.
+	Expires time.Time
+}
+
+// A Signer signs assertions and publishes its keys.
+type Signer interface {
+	// Sign returns claims (a JSON object) as a signed JWT in compact form.
+	Sign(claims []byte) (string, error)
+	// JWKS returns the public keys as a JWK Set (RFC 7517 §5).
+	JWKS() ([]byte, error)
+}
+
+// An Event is one fact for the audit trail, metrics and the host's events.
+type Event struct {
+	// Type is one of the Event… constants.
+	Type string
+	// App, Provider and Code are bounded label values.
+	App, Provider string
+	Code          Code
+	// Username, Reference and Addr are for the audit log, never for labels.
+	Username, Reference string
+	Addr                netip.Addr
+	// Err is the cause of a refusal, for the log.
+	Err error
+}
+
+// The types of events.
+const (
+	EventLogin   = "login"   // a login was completed
+	EventLogout  = "logout"  // a login was ended by its user
+	EventRevoked = "revoked" // a login, account or provider was ended by an administrator
+	EventDenied  = "denied"  // a person was let in nowhere: wrong groups, blocked
+	EventRefused = "refused" // a login's answer, or a request to an endpoint, was refused
+)

@@ -1,0 +1,75 @@
+package gateway
+
+import (
+	"net/http"
+	"time"
+)
+
+// Pages renders what people see. It sets every header of its answers: content
+// type, CSP, no-store.
+type Pages interface {
+	// Page writes page, one of the …Page types of this package, as HTML.
+	Page(w http.ResponseWriter, r *http.Request, status int, page any)
+	// Asset serves one static file (CSS) by its name below Prefix/assets/.
+	Asset(w http.ResponseWriter, r *http.Request, name string)
+}
+
+// Chrome is what every page needs.
+type Chrome struct {
+	// Prefix is the gateway's own path on this site, "/.sso" unless set.
+	Prefix string
+	// App is what the page calls the app: its host.
+	App string
+}
+
+// A ChooserPage lets a person pick where to sign in.
+type ChooserPage struct {
+	Chrome
+	Choices []Choice
+}
+
+// A Choice is one provider of the chooser.
+type Choice struct {
+	Name, Label string
+	// URL starts the login there. Same origin, path and query only.
+	URL string
+}
+
+// A RefusalPage says that a request was refused and what can be done.
+type RefusalPage struct {
+	Chrome
+	Code      Code
+	Refusal   Refusal
+	Reference string
+	// Username is who is signed in, if somebody is.
+	Username string
+	// RetryURL, if not empty, starts anew. LogoutURL, if not empty, offers to
+	// sign in as somebody else. Both same origin.
+	RetryURL, LogoutURL string
+}
+
+// A SessionPage shows a person their own session at this app.
+type SessionPage struct {
+	Chrome
+	Principal
+	Since     time.Time
+	LogoutURL string
+}
+
+// A LogoutPage asks before it ends the session: a GET changes nothing.
+type LogoutPage struct {
+	Chrome
+	Username string
+	// Provider is the provider's label, and AtProvider says that its session
+	// ends too.
+	Provider   string
+	AtProvider bool
+	// Action is where the form posts to.
+	Action string
+}
+
+// A LoggedOutPage says that the session has ended.
+type LoggedOutPage struct {
+	Chrome
+	SignInURL string
+}

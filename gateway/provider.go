@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"context"
+	"net/url"
+	"time"
+)
+
+// Protocol names the federation protocol of a provider. It is part of every
+// account's key, so its values are fixed for good.
+type Protocol string
+
+// The protocols a provider can speak.
+const (
+	OIDC Protocol = "oidc" // OpenID Connect Core 1.0
+	SAML Protocol = "saml" // SAML 2.0 Web Browser SSO Profile
+)
+
+// A Provider signs people in at one external identity provider.
+//
+// Implementations are safe for concurrent use, never touch a ResponseWriter,
+// and do no network I/O before Begin or Complete is called: a provider that is
+// down must not stop the gateway from starting.
+//
+// Errors are of two kinds and MUST NOT be mixed. An answer that was judged bad
+// is an *Error with a 4xx code. A provider that could not be reached, or that
+// answered nonsense outside of the answer itself (discovery, keys, token
+// endpoint down), is an *Error with CodeProviderUnavailable.
+//
+// More can be offered by also implementing LogoutProvider.
+type Provider interface {
+	// Protocol returns the protocol. It decides the callback's path and which
+	// request parameter carries the flow's state.
+	Protocol() Protocol
+
+	// Issuer returns the provider's identity: the OpenID issuer identifier or
+	// the SAML entity ID. With the protocol it keys accounts and sessions. It
+	// is empty while it is not known yet (metadata not loaded).
+	Issuer() string
+
+	// Begin makes the request that the browser carries to the provider. What
+	// it returns in Begun.Private is stored with the flow, sealed, and handed
+	// to Complete.
+	Begin(ctx context.Context, req BeginRequest) (*Begun, error)
+
+	// Complete judges the provider's answer in full and returns what it says.
+	// The flow still exists while Complete runs: a code is exchanged or a
+	// signature checked before the flow is used up.
+	Complete(ctx context.Context, req CompleteRequest) (*Answer, error)
+}
+
+// A BeginRequest is what a provider needs to start one login.
+type BeginRequest struct {
+	// State is the flow's handle, 43 characters of base64url. It goes out as
+	// the OAuth state parameter (RFC 6749 §4.1.1) or as SAML RelayState.
+	State string
+	// CallbackURL is where the answer must arrive: the redirect_uri, or the
+	// AssertionConsumerServiceURL. Absolute, without query.
+	CallbackURL string
+	// ForceLogin asks the provider to authenticate the person anew.
+	ForceLogin bool
+}
+
+// Begun is the outcome of Begin.
+type Begun struct {
+	// Location is where the browser is redirected.
+	Location string
+	// Private is the provider's own record of the flow (nonce, PKCE verifier,
+	// request ID). At most 4 kB.
+	Private []byte
+}
+
+// A CompleteRequest carries the provider's answer.
+type CompleteRequest struct {
+	// Params are the answer's parameters, each name with all its values, from
+	// the query (GET) or the form (POST), never mixed.
+	Params url.Values
+	// Private is what Begin returned for this flow.
+	Private []byte
+	// CallbackURL is the one that Begin was given.
+	CallbackURL string
+}
+
+// An Answer is what a provider said about a person, judged good.
+type Answer struct {
+	Identity Identity
+	// Subject is the account key's last part: OIDC sub, or the SAML NameID
+	// with its qualifiers. Never empty.
+	Subject string
+	// NotAfter bounds the login (SAML SessionNotOnOrAfter). Zero: no bound.
+	NotAfter time.Time
+	// SessionID is the provider's handle for its own session: OIDC sid or SAML
+	// SessionIndex. May be empty.
+	SessionID string
+	// ReplayID, when not empty, works once until ReplayUntil over all nodes
+	// (SAML assertion ID, qualified by issuer).
+	ReplayID    string
+	ReplayUntil time.Time
+	// LogoutHint is kept, sealed, for LogoutProvider: the ID token for OIDC.
+	// Empty unless the provider is configured to end its session too.
+	LogoutHint string
+}
+
+// A LogoutProvider can end the session at the provider as well
+// (OpenID Connect RP-Initiated Logout 1.0).
+type LogoutProvider interface {
+	Provider
+	// LogoutURL returns where the browser goes to end the provider's session.
+	// An empty URL means that the provider offers no such thing.
+	LogoutURL(ctx context.Context, req LogoutRequest) (string, error)
+}
+
+// A LogoutRequest is what a LogoutProvider needs.
+type LogoutRequest struct {
+	// Hint is Answer.LogoutHint of the login that ends.
+	Hint string
+	// ReturnURL is where the provider sends the browser afterwards. Absolute.
+	ReturnURL string
+}
+
+// A LastGood keeps a provider's last good metadata or keys across restarts and
+// between nodes. *Vault implements it.
+type LastGood interface {
+	// LoadLastGood returns the document kept under name, or nil without error
+	// when there is none.
+	LoadLastGood(ctx context.Context, name string) ([]byte, error)
+	// SaveLastGood keeps the document under name for 30 days.
+	SaveLastGood(ctx context.Context, name string, doc []byte) error
+}

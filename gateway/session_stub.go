@@ -1,0 +1,4 @@
+package gateway
+
+// Sessions is this node's view of the store (being written).
+type Sessions struct{}

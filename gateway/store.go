@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// A Store keeps opaque values under opaque keys. It knows nothing of logins,
+// flows or sealing: those are written once, in this package.
+//
+// Every method is safe for concurrent use and returns within the context's
+// deadline. Implementations MUST behave as gatewaytest.TestStore says.
+//
+// Not found is ErrNotFound and nothing else. Any other error, except
+// ErrExists and ErrChanged where documented, is a fault: the caller answers
+// 503. A fault is never taken for "no session", nor for "let in".
+//
+// A ttl is rounded up to whole milliseconds; NoExpiry keeps a value until it
+// is deleted. A value whose ttl has passed does not exist for any method.
+type Store interface {
+	// Get reads keys in one round trip. values[i] belongs to keys[i] and is
+	// nil, without an error, where there is nothing. A stored empty value is
+	// not nil.
+	Get(ctx context.Context, keys ...string) (values [][]byte, err error)
+	// Put stores value, replacing what was there.
+	Put(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	// PutNew stores value only if the key holds nothing, else ErrExists. Of
+	// any number of concurrent calls on all nodes one wins.
+	PutNew(ctx context.Context, key string, value []byte, ttl time.Duration) error
+	// Take returns the value and deletes it in one step. Of any number of
+	// concurrent calls on all nodes one gets it, the others ErrNotFound.
+	Take(ctx context.Context, key string) ([]byte, error)
+	// CompareAndPut replaces old by value in one step. ErrChanged if the key
+	// holds something else, ErrNotFound if it holds nothing.
+	CompareAndPut(ctx context.Context, key string, old, value []byte, ttl time.Duration) error
+	// Delete removes keys. Deleting what is not there is no error.
+	Delete(ctx context.Context, keys ...string) error
+
+	// Add puts members into an index: a sorted set of byte strings. Adding
+	// twice is no error.
+	Add(ctx context.Context, index string, members ...string) error
+	// Remove takes members out of an index.
+	Remove(ctx context.Context, index string, members ...string) error
+	// Range returns at most limit members of an index that begin with prefix
+	// and sort bytewise after the given member ("" for the first page), in
+	// order.
+	Range(ctx context.Context, index, prefix, after string, limit int) (members []string, err error)
+
+	// Announce sends a message to every Watch of every node, in one order.
+	Announce(ctx context.Context, message []byte) error
+	// Watch follows announcements until ctx ends or the connection is lost,
+	// and returns why. It first calls on with Reset set: from that moment on
+	// every announcement will be seen, those before may have been missed.
+	// Afterwards it calls on at least once a second while the store answers,
+	// with the messages that came, if any. Calls do not overlap.
+	Watch(ctx context.Context, on func(Change)) error
+
+	// Ping proves that the store answers and is configured as we need it. Its
+	// error says what is wrong and how to mend it.
+	Ping(ctx context.Context) error
+}
+
+// A Change is one report of Watch.
+type Change struct {
+	// Reset says that announcements may have been missed before Began.
+	Reset bool
+	// Began is when the read that this reports was sent: all that was
+	// announced before Began has been reported.
+	Began time.Time
+	// Messages are what was announced, oldest first.
+	Messages [][]byte
+}
+
+// NoExpiry as a ttl keeps a value until it is deleted.
+const NoExpiry time.Duration = 0
+
+// Errors that a Store tells apart.
+var (
+	ErrNotFound = errors.New("not found in the store")
+	ErrExists   = errors.New("exists in the store already")
+	ErrChanged  = errors.New("changed in the store meanwhile")
+)
