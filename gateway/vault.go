@@ -1,0 +1,329 @@
+package gateway
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash"
+	"time"
+)
+
+// A Vault seals records before they reach a Store, and is the only way that
+// this module writes one.
+//
+// A record's key is "kind:" and the HMAC-SHA-256 of kind and name, so that a
+// reader of the store can't tell whose it is. Its value is AES-256-GCM with
+// format and key as associated data: a record that was changed, or moved under
+// another key, does not open. All keys are derived by HKDF (RFC 5869) from one
+// secret, one per purpose.
+//
+// With two secrets everything is written under the first and read under both,
+// so that the secret can be changed without losing a session: add the new one
+// second everywhere, then put it first everywhere, then drop the old one.
+type Vault struct {
+	store Store
+	keys  []vaultKeys
+}
+
+// Kind says what a record is. It is part of the record's key.
+type Kind string
+
+// The kinds of records. docs/store.md describes them all.
+const (
+	kindLogin    Kind = "login"
+	kindFlow     Kind = "flow"
+	kindAccount  Kind = "account"
+	kindEpoch    Kind = "epoch"
+	kindReplay   Kind = "replay"
+	kindMarker   Kind = "marker"
+	kindLastGood Kind = "lastgood"
+
+	// KindKeys holds signing keys.
+	KindKeys Kind = "keys"
+)
+
+// recordFormat is the first byte of every record. A format is read one release
+// before it is written; one that this release does not know is a fault.
+const recordFormat = 1
+
+// MinSecret is the least length of a secret in bytes. A secret is machine
+// made: it is stretched by nothing but HKDF.
+const MinSecret = 32
+
+// lastGoodTTL is how long a provider's last good documents are kept.
+const lastGoodTTL = 30 * 24 * time.Hour
+
+type vaultKeys struct {
+	name    []byte // record keys and index names
+	cookie  []byte // what binds cookies to a host
+	derived []byte // public handles: session ids, account handles
+	seal    cipher.AEAD
+}
+
+// NewVault returns a Vault over store. secrets holds one or two secrets of at
+// least MinSecret bytes, the one to write with first.
+func NewVault(store Store, secrets ...[]byte) (*Vault, error) {
+	if len(secrets) < 1 || len(secrets) > 2 {
+		return nil, fmt.Errorf("opening the vault: %d secrets given, need one, or two while the secret is being changed", len(secrets))
+	}
+	v := &Vault{store: store}
+	for i, secret := range secrets {
+		if len(secret) < MinSecret {
+			return nil, fmt.Errorf("opening the vault: secret %d has %d bytes, need at least %d of random text (make one: openssl rand -base64 32)", i+1, len(secret), MinSecret)
+		}
+		k, err := deriveKeys(secret)
+		if err != nil {
+			return nil, err
+		}
+		v.keys = append(v.keys, k)
+	}
+	if len(secrets) == 2 && hmac.Equal(secrets[0], secrets[1]) {
+		return nil, errors.New("opening the vault: both secrets are the same, drop one")
+	}
+	return v, nil
+}
+
+func deriveKeys(secret []byte) (vaultKeys, error) {
+	var k vaultKeys
+	prk, err := hkdf.Extract(sha256.New, secret, []byte("caddy-sso"))
+	if err != nil {
+		return k, fmt.Errorf("deriving keys: %w", err)
+	}
+	var seal []byte
+	for purpose, to := range map[string]*[]byte{
+		"record names 1": &k.name, "cookie binding 1": &k.cookie, "public handles 1": &k.derived, "record sealing 1": &seal,
+	} {
+		if *to, err = hkdf.Expand(sha256.New, prk, purpose, 32); err != nil {
+			return k, fmt.Errorf("deriving keys: %w", err)
+		}
+	}
+	block, err := aes.NewCipher(seal)
+	if err != nil {
+		return k, fmt.Errorf("deriving keys: %w", err)
+	}
+	if k.seal, err = cipher.NewGCMWithRandomNonce(block); err != nil {
+		return k, fmt.Errorf("deriving keys: %w", err)
+	}
+	return k, nil
+}
+
+// A Record is an opened record, as it stood when it was read.
+type Record struct {
+	// Value is what was put in.
+	Value []byte
+
+	kind   Kind
+	name   string
+	key    string // where it lay
+	sealed []byte // as it lay there
+}
+
+// errRecord is a record that does not open: tampered with, moved, of an
+// unknown format, or sealed with a secret that this node does not have. It is
+// a fault, never "no such record".
+var errRecord = errors.New("record does not open: it was changed in the store, or the secret is not the one that sealed it")
+
+// Get returns the record, or ErrNotFound.
+func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error) {
+	recs, err := v.getAll(ctx, ref{kind, name})
+	if err != nil {
+		return nil, err
+	}
+	if recs[0] == nil {
+		return nil, ErrNotFound
+	}
+	return recs[0], nil
+}
+
+// A ref names a record.
+type ref struct {
+	kind Kind
+	name string
+}
+
+// getAll reads several records in one round trip. An entry is nil where there
+// is no record.
+func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
+	n := len(v.keys)
+	keys := make([]string, 0, len(refs)*n)
+	for _, r := range refs {
+		for i := range v.keys {
+			keys = append(keys, v.recordKey(i, r.kind, r.name))
+		}
+	}
+	values, err := v.store.Get(ctx, keys...)
+	if err != nil {
+		return nil, err
+	}
+	if len(values) != len(keys) {
+		return nil, fmt.Errorf("reading records: the store returned %d values for %d keys", len(values), len(keys))
+	}
+	recs := make([]*Record, len(refs))
+	for j := range keys {
+		r := refs[j/n]
+		if values[j] == nil || recs[j/n] != nil {
+			continue
+		}
+		plain, err := v.open(j%n, keys[j], values[j])
+		if err != nil {
+			return nil, fmt.Errorf("reading a record of kind %s: %w", r.kind, err)
+		}
+		recs[j/n] = &Record{Value: plain, kind: r.kind, name: r.name, key: keys[j], sealed: values[j]}
+	}
+	return recs, nil
+}
+
+// Put stores value, replacing what was there.
+func (v *Vault) Put(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
+	key := v.recordKey(0, kind, name)
+	if err := v.store.Put(ctx, key, v.close(key, value), ttl); err != nil {
+		return err
+	}
+	return v.deleteOld(ctx, kind, name)
+}
+
+// PutNew stores value if there is no such record, else ErrExists.
+func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
+	key := v.recordKey(0, kind, name)
+	if err := v.store.PutNew(ctx, key, v.close(key, value), ttl); err != nil {
+		return err
+	}
+	// A node that has the secrets in the other order writes under the other
+	// key. Looking after writing, two of them can both lose, never both win.
+	for i := 1; i < len(v.keys); i++ {
+		values, err := v.store.Get(ctx, v.recordKey(i, kind, name))
+		if err != nil {
+			return err
+		}
+		if values[0] != nil {
+			return ErrExists
+		}
+	}
+	return nil
+}
+
+// Replace stores value if the record is still as rec was read, else
+// ErrChanged, or ErrNotFound if it is gone.
+func (v *Vault) Replace(ctx context.Context, rec *Record, value []byte, ttl time.Duration) error {
+	return v.store.CompareAndPut(ctx, rec.key, rec.sealed, v.closeFor(rec.key, rec.kind, rec.name, value), ttl)
+}
+
+// take returns the record and deletes it in one step; ErrNotFound if another
+// caller was first.
+func (v *Vault) take(ctx context.Context, kind Kind, name string) ([]byte, error) {
+	for i := range v.keys {
+		key := v.recordKey(i, kind, name)
+		sealed, err := v.store.Take(ctx, key)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return v.open(i, key, sealed)
+	}
+	return nil, ErrNotFound
+}
+
+// Delete removes a record. It is no error if there is none.
+func (v *Vault) Delete(ctx context.Context, kind Kind, name string) error {
+	keys := make([]string, len(v.keys))
+	for i := range v.keys {
+		keys[i] = v.recordKey(i, kind, name)
+	}
+	return v.store.Delete(ctx, keys...)
+}
+
+func (v *Vault) deleteOld(ctx context.Context, kind Kind, name string) error {
+	if len(v.keys) == 1 {
+		return nil
+	}
+	return v.store.Delete(ctx, v.recordKey(1, kind, name))
+}
+
+// LoadLastGood implements LastGood.
+func (v *Vault) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
+	rec, err := v.Get(ctx, kindLastGood, name)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rec.Value, nil
+}
+
+// SaveLastGood implements LastGood.
+func (v *Vault) SaveLastGood(ctx context.Context, name string, doc []byte) error {
+	return v.Put(ctx, kindLastGood, name, doc, lastGoodTTL)
+}
+
+// recordKey returns where a record lies under the i-th secret.
+func (v *Vault) recordKey(i int, kind Kind, name string) string {
+	sum := keyedHash(v.keys[i].name, string(kind), name)
+	return string(kind) + ":" + base64.RawURLEncoding.EncodeToString(sum)
+}
+
+// close seals value for a key under the first secret.
+func (v *Vault) close(key string, value []byte) []byte {
+	return v.sealWith(0, key, value)
+}
+
+// closeFor seals value for a key that may have been written under either.
+func (v *Vault) closeFor(key string, kind Kind, name string, value []byte) []byte {
+	for i := range v.keys {
+		if v.recordKey(i, kind, name) == key {
+			return v.sealWith(i, key, value)
+		}
+	}
+	return v.close(key, value)
+}
+
+func (v *Vault) sealWith(i int, key string, value []byte) []byte {
+	out := make([]byte, 1, 1+len(value)+v.keys[i].seal.Overhead())
+	out[0] = recordFormat
+	return v.keys[i].seal.Seal(out, nil, value, associated(key))
+}
+
+func (v *Vault) open(i int, key string, sealed []byte) ([]byte, error) {
+	if len(sealed) == 0 {
+		return nil, errRecord
+	}
+	if sealed[0] != recordFormat {
+		return nil, fmt.Errorf("record has format %d, this release knows %d: a newer release wrote it", sealed[0], recordFormat)
+	}
+	plain, err := v.keys[i].seal.Open([]byte{}, nil, sealed[1:], associated(key))
+	if err != nil {
+		return nil, errRecord
+	}
+	return plain, nil
+}
+
+func associated(key string) []byte { return append([]byte{recordFormat}, key...) }
+
+// keyedHash is HMAC-SHA-256 over parts, each preceded by its length, so that
+// no two lists of parts have the same input.
+func keyedHash(key []byte, parts ...string) []byte {
+	mac := hmac.New(sha256.New, key)
+	for _, p := range parts {
+		writePart(mac, p)
+	}
+	return mac.Sum(nil)
+}
+
+func writePart(h hash.Hash, p string) {
+	n := len(p)
+	h.Write([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+	h.Write([]byte(p))
+}
+
+// handle is a public, stable, unguessable name for something, 22 characters.
+func (v *Vault) handle(parts ...string) string {
+	return base64.RawURLEncoding.EncodeToString(keyedHash(v.keys[0].derived, parts...)[:16])
+}
