@@ -1,0 +1,113 @@
+package mapping
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Trace says of one person which lines matched and why.
+type Trace struct {
+	// Groups are the person's groups as given to Explain.
+	Groups []string `json:"groups"`
+	// Lines are all lines, in order: role, template, group.
+	Lines []TraceLine `json:"lines"`
+	// Result is what Apply returns for the same groups.
+	Result Result `json:"result"`
+}
+
+// A TraceLine is one line of the rules and what became of it.
+type TraceLine struct {
+	Kind     Kind     `json:"kind"`
+	Position string   `json:"position"`
+	To       []string `json:"to"`
+	From     []string `json:"from"`
+	// By are those groups of the line that the person is in, in the line's
+	// order, or "*" alone in a line for everyone. Empty: the line did not
+	// match.
+	By []string `json:"by,omitempty"`
+	// Shadowed marks a template line that matched, but gave nothing since one
+	// before it had matched too.
+	Shadowed bool `json:"shadowed,omitempty"`
+}
+
+// Explain says line by line what Apply does with the same groups. It looks at
+// every line, so it is for people who ask and not for requests.
+func (s *RuleSet) Explain(groups []string) Trace {
+	trace := Trace{
+		Groups: slices.Clone(groups),
+		Lines:  make([]TraceLine, len(s.lines)),
+		Result: s.Apply(groups),
+	}
+	has := make(map[string]bool, len(groups))
+	for _, group := range groups {
+		has[group] = true
+	}
+	given := false
+	for i, line := range s.lines {
+		traced := TraceLine{
+			Kind: line.kind, Position: line.Position,
+			To: slices.Clone(line.To), From: slices.Clone(line.From),
+		}
+		for _, group := range line.From {
+			if has[group] || line.forEveryone() {
+				traced.By = append(traced.By, group)
+			}
+		}
+		if line.kind == KindTemplate && len(traced.By) > 0 {
+			traced.Shadowed, given = given, true
+		}
+		trace.Lines[i] = traced
+	}
+	return trace
+}
+
+// String is the trace as a person reads it: the groups, one row for each line,
+// the result, without a line break at the end. Names are quoted, so that blanks
+// and invisible characters show; long lists are cut short.
+func (t Trace) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "groups of the person: %s\n", some(t.Groups))
+	for _, line := range t.Lines {
+		fmt.Fprintf(&b, "%s: %s %s: %s\n", line.Position, line.Kind, some(line.To), line.outcome())
+	}
+	b.WriteString(t.Result.String())
+	return b.String()
+}
+
+func (l TraceLine) outcome() string {
+	switch {
+	case len(l.By) == 0:
+		return "no match, asks for " + some(l.From)
+	case l.Shadowed:
+		return "matched by " + some(l.By) + ", but a template line before it won"
+	case l.By[0] == Everyone:
+		return "matched, as it is for everyone"
+	}
+	return "matched by " + some(l.By)
+}
+
+// String is the result as one row that a person reads.
+func (r Result) String() string {
+	if !r.Matched {
+		return "denied: no line matched"
+	}
+	template := "none"
+	if r.Template != "" {
+		template = fmt.Sprintf("%q", r.Template)
+	}
+	return fmt.Sprintf("let in: roles %s; template %s; groups %s; the rules name %s",
+		some(r.Roles), template, some(r.Groups), some(r.Named))
+}
+
+// some writes out so many names as one can read, and counts the rest.
+func some(names []string) string {
+	const most = 20
+	switch {
+	case len(names) == 0:
+		return "none"
+	case len(names) > most:
+		return fmt.Sprintf("%s and %d more", quoteAll(names[:most]), len(names)-most)
+	}
+	return quoteAll(names)
+}
