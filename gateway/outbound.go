@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// OutboundTimeout bounds one request of an Outbound: connecting, TLS, and the
+// answer to its last byte.
+const OutboundTimeout = 5 * time.Second
+
+// An Outbound makes the gateway's own requests to providers. It follows no
+// redirect, verifies TLS (1.2 or later), speaks plain http with loopback only,
+// takes no answer beyond a limit, and gives up after OutboundTimeout. What it
+// returns is as untrusted as the provider is.
+//
+// The proxy of the environment (HTTPS_PROXY, NO_PROXY) is used, except towards
+// loopback. "localhost" and names below ".localhost" are dialled as 127.0.0.1
+// or ::1 without asking a resolver (RFC 6761 §6.3), so that plain http, where
+// it is permitted by name, really stays on this machine.
+type Outbound struct {
+	client       *http.Client
+	insecureHTTP bool
+}
+
+// OutboundOptions are what an Outbound is made of. The zero value is the
+// strictest.
+type OutboundOptions struct {
+	// RootCAs verify the provider's certificate. Nil: the system's.
+	RootCAs *x509.CertPool
+	// InsecureHTTP permits plain http beyond loopback. Whoever sits on the
+	// network in between can then sign in as anybody.
+	InsecureHTTP bool
+	// Transport replaces the network, for tests. Nil: the hardened transport.
+	Transport http.RoundTripper
+}
+
+// A Fetched is an answer read to its end.
+type Fetched struct {
+	// Status is the HTTP status. Redirects are not followed, so it may be 3xx.
+	Status int
+	// MediaType is the Content-Type in lower case without parameters; empty if
+	// there is none or it is malformed.
+	MediaType string
+	// Body is never larger than the limit that Do was given.
+	Body []byte
+}
+
+// NewOutbound returns an Outbound. It keeps idle connections for 30 seconds and
+// needs no closing.
+func NewOutbound(opts OutboundOptions) *Outbound {
+	transport := opts.Transport
+	if transport == nil {
+		transport = hardenedTransport(opts.RootCAs)
+	}
+	return &Outbound{
+		client: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		insecureHTTP: opts.InsecureHTTP,
+	}
+}
+
+func hardenedTransport(roots *x509.CertPool) *http.Transport {
+	return &http.Transport{
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			if isLoopbackHost(r.URL.Hostname()) {
+				return nil, nil
+			}
+			return http.ProxyFromEnvironment(r)
+		},
+		DialContext:            dialLocalhost,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // nothing here is worth a decompression bomb
+		MaxIdleConnsPerHost:    8,
+		IdleConnTimeout:        30 * time.Second,
+		TLSHandshakeTimeout:    OutboundTimeout,
+		ResponseHeaderTimeout:  OutboundTimeout,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
+// CheckURL says whether raw is a URL that Do would fetch: absolute, https (or
+// http as far as it is permitted), with a host, without user information and
+// without fragment.
+func (o *Outbound) CheckURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return errors.New("is no URL") // url.Error would quote it, with a password
+	}
+	if strings.Contains(raw, "#") { // url.URL does not tell an empty fragment from none
+		return errors.New("carries a fragment")
+	}
+	return o.check(u)
+}
+
+func (o *Outbound) check(u *url.URL) error {
+	switch {
+	case !u.IsAbs() || u.Hostname() == "" || u.Opaque != "":
+		return errors.New("is no absolute URL with a host")
+	case u.User != nil:
+		return errors.New("carries a user name or password")
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme != "http":
+		return fmt.Errorf("has the scheme %.20q instead of https", u.Scheme)
+	case !o.insecureHTTP && !isLoopbackHost(u.Hostname()):
+		return errors.New("uses plain http beyond loopback")
+	}
+	return nil
+}
+
+// Do sends one request and reads its answer. It is an error if the URL is not
+// permitted, no answer comes in time, or the body is larger than limit bytes;
+// any status is an answer. The error names method, host and path, never a
+// query, a header or a body.
+//
+// A request that reached the server is never sent twice, unless it is a GET
+// whose connection was lost.
+func (o *Outbound) Do(req *http.Request, limit int64) (*Fetched, error) {
+	where := req.Method + " " + req.URL.Scheme + "://" + req.URL.Host + req.URL.EscapedPath()
+	if err := o.check(req.URL); err != nil {
+		return nil, fmt.Errorf("sending %s: the URL %w", where, err)
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), OutboundTimeout)
+	defer cancel()
+	resp, err := o.client.Do(req.WithContext(ctx))
+	if err != nil {
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			err = ue.Err
+		}
+		return nil, fmt.Errorf("sending %s: %w", where, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer to %s: %w", where, err)
+	}
+	if int64(len(body)) > limit {
+		return nil, fmt.Errorf("reading the answer to %s: larger than %d bytes", where, limit)
+	}
+	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil || len(resp.Header.Values("Content-Type")) > 1 {
+		media = ""
+	}
+	return &Fetched{Status: resp.StatusCode, MediaType: media, Body: body}, nil
+}
+
+// isLocalhost reports whether name is localhost or below it.
+func isLocalhost(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
+}
+
+// isLoopbackHost reports whether host, without a port, never leaves this
+// machine: localhost, *.localhost, 127.0.0.0/8 or ::1.
+func isLoopbackHost(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return isLocalhost(host) || err == nil && addr.Unmap().IsLoopback()
+}
+
+func dialLocalhost(ctx context.Context, network, addr string) (net.Conn, error) {
+	var dialer net.Dialer
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || !isLocalhost(host) {
+		return dialer.DialContext(ctx, network, addr)
+	}
+	conn, err := dialer.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+	if err == nil {
+		return conn, nil
+	}
+	conn, err6 := dialer.DialContext(ctx, network, net.JoinHostPort("::1", port))
+	if err6 == nil {
+		return conn, nil
+	}
+	return nil, err
+}

@@ -1,0 +1,249 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+func TestOutboundCheckURL(t *testing.T) {
+	t.Parallel()
+	strict := gateway.NewOutbound(gateway.OutboundOptions{})
+	lax := gateway.NewOutbound(gateway.OutboundOptions{InsecureHTTP: true})
+	for _, tt := range []struct {
+		name, url         string
+		strictOK, laxOkay bool
+	}{
+		{"https", "https://id.example.com/token?x=1", true, true},
+		{"https with port", "https://id.example.com:8443/", true, true},
+		{"http on localhost", "http://localhost:8080/x", true, true},
+		{"http below localhost", "http://ID.LocalHost.:8080/x", true, true},
+		{"http on 127.0.0.0/8", "http://127.8.9.1/x", true, true},
+		{"http on ::1", "http://[::1]:80/x", true, true},
+		{"http on mapped loopback", "http://[::ffff:127.0.0.1]/x", true, true},
+		{"http elsewhere", "http://id.example.com/x", false, true},
+		{"http on a name that begins with localhost", "http://localhost.example.com/x", false, true},
+		{"http on a name that ends with localhost", "http://notlocalhost/x", false, true},
+		{"http on an abbreviated address", "http://127.1/x", false, true},
+		{"http on a private address", "http://10.0.0.1/x", false, true},
+		{"empty", "", false, false},
+		{"relative", "/token", false, false},
+		{"without scheme", "//id.example.com/token", false, false},
+		{"without host", "https:///token", false, false},
+		{"port without host", "https://:443/token", false, false},
+		{"opaque", "https:id.example.com", false, false},
+		{"file", "file:///etc/passwd", false, false},
+		{"ftp", "ftp://id.example.com/x", false, false},
+		{"user information", "https://user:hunter2@id.example.com/", false, false},
+		{"fragment", "https://id.example.com/#x", false, false},
+		{"empty fragment", "https://id.example.com/#", false, false},
+		{"control character", "https://id.example.com/\n", false, false},
+		{"malformed with a password", "https://u:hunter2@[id", false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if err := strict.CheckURL(tt.url); (err == nil) != tt.strictOK {
+				t.Errorf("strict: got %v, want accepted=%v", err, tt.strictOK)
+			}
+			err := lax.CheckURL(tt.url)
+			if (err == nil) != tt.laxOkay {
+				t.Errorf("with InsecureHTTP: got %v, want accepted=%v", err, tt.laxOkay)
+			}
+			if err != nil && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error shows the password: %v", err)
+			}
+		})
+	}
+}
+
+// serve starts a TLS server and returns it with a pool that trusts it.
+func serve(t *testing.T, handler http.HandlerFunc) (*httptest.Server, *x509.CertPool) {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(handler)
+	srv.Config.ErrorLog = nil
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
+	return srv, roots
+}
+
+func get(t *testing.T, o *gateway.Outbound, rawURL string, limit int64) (*gateway.Fetched, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, rawURL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o.Do(req, limit)
+}
+
+func TestOutboundDo(t *testing.T) {
+	t.Parallel()
+	var followed bool
+	srv, roots := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/json":
+			w.Header().Set("Content-Type", `Application/JSON; charset="utf-8"`)
+			_, _ = io.WriteString(w, "{}")
+		case "/redirect":
+			http.Redirect(w, r, "/followed", http.StatusFound)
+		case "/followed":
+			followed = true
+		case "/types":
+			w.Header()["Content-Type"] = []string{"application/json", "text/html"}
+		case "/bytes":
+			_, _ = w.Write(bytes.Repeat([]byte("x"), 100))
+		case "/cut":
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, "short")
+		case "/gzip":
+			if r.Header.Get("Accept-Encoding") != "" {
+				t.Error("asks for compression")
+			}
+		}
+	})
+	o := gateway.NewOutbound(gateway.OutboundOptions{RootCAs: roots})
+
+	t.Run("answer", func(t *testing.T) {
+		got, err := get(t, o, srv.URL+"/json", 100)
+		if err != nil || got.Status != 200 || got.MediaType != "application/json" || string(got.Body) != "{}" {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+	})
+	t.Run("redirect is not followed", func(t *testing.T) {
+		got, err := get(t, o, srv.URL+"/redirect", 1000)
+		if err != nil || got.Status != 302 || followed {
+			t.Fatalf("got %+v, %v, followed=%v", got, err, followed)
+		}
+	})
+	t.Run("two content types are none", func(t *testing.T) {
+		got, err := get(t, o, srv.URL+"/types", 100)
+		if err != nil || got.MediaType != "" {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+	})
+	t.Run("body at the limit", func(t *testing.T) {
+		if got, err := get(t, o, srv.URL+"/bytes", 100); err != nil || len(got.Body) != 100 {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+	})
+	t.Run("body beyond the limit", func(t *testing.T) {
+		if got, err := get(t, o, srv.URL+"/bytes", 99); err == nil {
+			t.Fatalf("got %d bytes", len(got.Body))
+		}
+	})
+	t.Run("body cut short", func(t *testing.T) {
+		if got, err := get(t, o, srv.URL+"/cut", 1000); err == nil {
+			t.Fatalf("got %q", got.Body)
+		}
+	})
+	t.Run("no compression", func(t *testing.T) {
+		if _, err := get(t, o, srv.URL+"/gzip", 100); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("unknown authority", func(t *testing.T) {
+		if _, err := get(t, gateway.NewOutbound(gateway.OutboundOptions{}), srv.URL+"/json?secret=hunter2", 100); err == nil {
+			t.Fatal("accepted")
+		} else if strings.Contains(err.Error(), "hunter2") {
+			t.Fatalf("the error shows the query: %v", err)
+		}
+	})
+	t.Run("wrong host name", func(t *testing.T) {
+		u, err := url.Parse(srv.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := get(t, o, "https://wrong.localhost:"+u.Port()+"/json", 100); err == nil || !strings.Contains(err.Error(), "certificate") {
+			t.Fatalf("got %v, want a certificate error (and so a connection to loopback)", err)
+		}
+	})
+	t.Run("URL that is not permitted", func(t *testing.T) {
+		if _, err := get(t, o, "http://192.0.2.1/", 100); err == nil || !strings.Contains(err.Error(), "plain http") {
+			t.Fatalf("got %v", err)
+		}
+	})
+}
+
+func TestOutboundOldTLS(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // the point of the test
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
+	if _, err := get(t, gateway.NewOutbound(gateway.OutboundOptions{RootCAs: roots}), srv.URL, 100); err == nil {
+		t.Fatal("TLS 1.1 was accepted")
+	}
+}
+
+func TestOutboundLocalhost(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Host) }))
+	t.Cleanup(srv.Close)
+	u, err := url.Parse(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := gateway.NewOutbound(gateway.OutboundOptions{})
+	for _, host := range []string{"localhost", "id.localhost", "ID.LOCALHOST"} {
+		got, err := get(t, o, "http://"+host+":"+u.Port()+"/", 100)
+		if err != nil || string(got.Body) != host+":"+u.Port() {
+			t.Errorf("%s: got %+v, %v", host, got, err)
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// trickle is a body that never ends, one byte a second.
+type trickle struct{ ctx context.Context }
+
+func (b trickle) Read(p []byte) (int, error) {
+	select {
+	case <-b.ctx.Done():
+		return 0, b.ctx.Err()
+	case <-time.After(time.Second):
+		p[0] = 'x'
+		return 1, nil
+	}
+}
+
+func (trickle) Close() error { return nil }
+
+func TestOutboundTimeout(t *testing.T) {
+	t.Parallel()
+	for name, transport := range map[string]roundTrip{
+		"no answer": func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		},
+		"endless answer": func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: trickle{r.Context()}}, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				_, err := get(t, gateway.NewOutbound(gateway.OutboundOptions{Transport: transport}), "https://id.example.com/", 1000)
+				if err == nil || time.Since(start) != gateway.OutboundTimeout {
+					t.Fatalf("got %v after %v", err, time.Since(start))
+				}
+			})
+		})
+	}
+}
