@@ -141,6 +141,21 @@ func TestApplySharesNothing(t *testing.T) {
 	}
 }
 
+// One person's lines must not get into the list of lines for everyone, which
+// has room behind its end.
+func TestApplyLeavesNothingForTheNext(t *testing.T) {
+	t.Parallel()
+	set := compile(t, mapping.Rules{Role: []mapping.Line{
+		line("", "A", "*"), line("", "Admin", "admins"), line("", "B", "*"), line("", "C", "*"),
+	}})
+	if got, want := set.Apply([]string{"admins"}).Roles, []string{"A", "Admin", "B", "C"}; !slices.Equal(got, want) {
+		t.Errorf("roles of an admin %q, want %q", got, want)
+	}
+	if got, want := set.Apply(nil).Roles, []string{"A", "B", "C"}; !slices.Equal(got, want) {
+		t.Errorf("roles of the next person %q, want %q", got, want)
+	}
+}
+
 func TestZeroRuleSetDenies(t *testing.T) {
 	t.Parallel()
 	var set mapping.RuleSet

@@ -23,7 +23,8 @@ func TestCompileRefuses(t *testing.T) {
 		want  []string // each the whole text of one error, in order
 	}{
 		{
-			"no line at all", mapping.Rules{},
+			"no line at all",
+			mapping.Rules{},
 			[]string{"no role, template or group line: nobody could be let in; add lines, or `role <name> *` to let in everyone who signs in"},
 		},
 		{
@@ -31,11 +32,13 @@ func TestCompileRefuses(t *testing.T) {
 			[]string{"f:1: role line: gives nothing; write `role <name> <group>…`"},
 		},
 		{
-			"no group", mapping.Rules{Group: []mapping.Line{line("f:1", "X")}},
+			"no group",
+			mapping.Rules{Group: []mapping.Line{line("f:1", "X")}},
 			[]string{"f:1: group line: names no group of the provider; add one, or * for everyone who signs in"},
 		},
 		{
-			"position from the place in the JSON", mapping.Rules{Group: []mapping.Line{line("", "X", "a"), line("", "Y")}},
+			"position from the place in the JSON",
+			mapping.Rules{Group: []mapping.Line{line("", "X", "a"), line("", "Y")}},
 			[]string{"group[1]: group line: names no group of the provider; add one, or * for everyone who signs in"},
 		},
 		{
