@@ -17,6 +17,9 @@ type Code string
 type Error struct {
 	Code Code
 	Err  error
+	// Reference is the id under which the refusal was logged and shown. It is
+	// set on errors that App.ServeHTTP returns.
+	Reference string
 }
 
 // NewError returns an Error. err may be nil.

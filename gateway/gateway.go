@@ -1,8 +1,13 @@
 package gateway
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
+	"regexp"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,6 +36,88 @@ type Options struct {
 	Lifetime time.Duration
 	// Idle ends a login that was not used for so long. Zero: no idle limit.
 	Idle time.Duration
+}
+
+// A Gateway signs people in and guards apps: what one configuration makes of
+// the Sessions.
+type Gateway struct {
+	opts     Options
+	sessions *Sessions
+	log      *zap.Logger
+	byName   map[string]*NamedProvider
+	strip    atomic.Pointer[nameFilter]
+
+	mu        sync.Mutex
+	headers   []HeaderNames
+	audiences map[string]*App
+}
+
+// DefaultLifetime bounds a login unless set.
+const DefaultLifetime = 8 * time.Hour
+
+var providerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// New returns a Gateway. It does no I/O; its error names every fault of the
+// options.
+func New(opts Options) (*Gateway, error) {
+	g := &Gateway{
+		opts: opts, sessions: opts.Sessions, log: opts.Logger,
+		byName: map[string]*NamedProvider{}, audiences: map[string]*App{},
+		headers: []HeaderNames{DefaultHeaders},
+	}
+	if g.opts.Lifetime == 0 {
+		g.opts.Lifetime = DefaultLifetime
+	}
+	if g.opts.Observe == nil {
+		g.opts.Observe = func(Event) {}
+	}
+	var errs []error
+	if g.opts.Lifetime < 0 || g.opts.Idle < 0 {
+		errs = append(errs, errors.New("lifetime and idle can't be negative"))
+	}
+	for i := range opts.Providers {
+		p := &opts.Providers[i]
+		switch {
+		case !providerName.MatchString(p.Name):
+			errs = append(errs, fmt.Errorf("provider name %q: expected letters, digits, dots, hyphens and underscores, 64 at most", p.Name))
+		case g.byName[p.Name] != nil:
+			errs = append(errs, fmt.Errorf("provider name %q is used twice", p.Name))
+		case p.Lifetime < 0:
+			errs = append(errs, fmt.Errorf("provider %q: lifetime can't be negative", p.Name))
+		}
+		if p.DisplayName == "" {
+			p.DisplayName = p.Name
+		}
+		g.byName[p.Name] = p
+	}
+	g.strip.Store(newNameFilter(g.headers...))
+	return g, errors.Join(errs...)
+}
+
+// claimHeaders makes a set of header names ours on every app of the gateway.
+func (g *Gateway) claimHeaders(names HeaderNames) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.headers = append(g.headers, names)
+	g.strip.Store(newNameFilter(g.headers...))
+}
+
+// claimAudience makes sure that no two apps take each other's assertions.
+func (g *Gateway) claimAudience(id string, a *App) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if other := g.audiences[id]; other != nil && other != a {
+		return fmt.Errorf("two sites have the assertion's audience %q: give one of them another by `app <id>`", id)
+	}
+	g.audiences[id] = a
+	return nil
+}
+
+func (g *Gateway) lifetime(p *NamedProvider) time.Duration {
+	if p.Lifetime > 0 {
+		return p.Lifetime
+	}
+	return g.opts.Lifetime
 }
 
 // A NamedProvider is a Provider as configured.
@@ -160,6 +247,5 @@ const (
 	EventLogin   = "login"   // a login was completed
 	EventLogout  = "logout"  // a login was ended by its user
 	EventRevoked = "revoked" // a login, account or provider was ended by an administrator
-	EventDenied  = "denied"  // a person was let in nowhere: wrong groups, blocked
-	EventRefused = "refused" // a login's answer, or a request to an endpoint, was refused
+	EventRefused = "refused" // a request was refused; Code says why
 )

@@ -64,8 +64,12 @@ type LogoutPage struct {
 	// ends too.
 	Provider   string
 	AtProvider bool
-	// Action is where the form posts to.
+	// Action is where the form posts to. Same origin.
 	Action string
+	// FormOrigins are the foreign origins ("https://id.example") that the
+	// answer to the form redirects to, if any. The page's policy must name
+	// them: Chromium holds redirects after a form to form-action, too.
+	FormOrigins []string
 }
 
 // A LoggedOutPage says that the session has ended.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"strings"
 	"time"
 )
 
@@ -63,7 +64,7 @@ type vaultKeys struct {
 	name    []byte // record keys and index names
 	cookie  []byte // what binds cookies to a host
 	derived []byte // public handles: session ids, account handles
-	seal    cipher.AEAD
+	aead    cipher.AEAD
 }
 
 // NewVault returns a Vault over store. secrets holds one or two secrets of at
@@ -107,7 +108,7 @@ func deriveKeys(secret []byte) (vaultKeys, error) {
 	if err != nil {
 		return k, fmt.Errorf("deriving keys: %w", err)
 	}
-	if k.seal, err = cipher.NewGCMWithRandomNonce(block); err != nil {
+	if k.aead, err = cipher.NewGCMWithRandomNonce(block); err != nil {
 		return k, fmt.Errorf("deriving keys: %w", err)
 	}
 	return k, nil
@@ -118,10 +119,9 @@ type Record struct {
 	// Value is what was put in.
 	Value []byte
 
-	kind   Kind
-	name   string
-	key    string // where it lay
-	sealed []byte // as it lay there
+	key      string // where it lay
+	sealed   []byte // as it lay there
+	sealedBy int    // which secret opened it
 }
 
 // errRecord is a record that does not open: tampered with, moved, of an
@@ -139,6 +139,28 @@ func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error
 		return nil, ErrNotFound
 	}
 	return recs[0], nil
+}
+
+// getKey reads a record by the key under which it lies, as an index names it.
+// ErrNotFound also if the key is of another kind.
+func (v *Vault) getKey(ctx context.Context, kind Kind, key string) (*Record, error) {
+	if !strings.HasPrefix(key, string(kind)+":") {
+		return nil, ErrNotFound
+	}
+	values, err := v.store.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if values[0] == nil {
+		return nil, ErrNotFound
+	}
+	for i := range v.keys {
+		var plain []byte
+		if plain, err = v.open(i, key, values[0]); err == nil {
+			return &Record{Value: plain, sealedBy: i, key: key, sealed: values[0]}, nil
+		}
+	}
+	return nil, fmt.Errorf("reading a record of kind %s: %w", kind, err)
 }
 
 // A ref names a record.
@@ -174,7 +196,7 @@ func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading a record of kind %s: %w", r.kind, err)
 		}
-		recs[j/n] = &Record{Value: plain, kind: r.kind, name: r.name, key: keys[j], sealed: values[j]}
+		recs[j/n] = &Record{Value: plain, key: keys[j], sealed: values[j], sealedBy: j % n}
 	}
 	return recs, nil
 }
@@ -182,7 +204,7 @@ func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
 // Put stores value, replacing what was there.
 func (v *Vault) Put(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
 	key := v.recordKey(0, kind, name)
-	if err := v.store.Put(ctx, key, v.close(key, value), ttl); err != nil {
+	if err := v.store.Put(ctx, key, v.seal(0, key, value), ttl); err != nil {
 		return err
 	}
 	return v.deleteOld(ctx, kind, name)
@@ -191,7 +213,7 @@ func (v *Vault) Put(ctx context.Context, kind Kind, name string, value []byte, t
 // PutNew stores value if there is no such record, else ErrExists.
 func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
 	key := v.recordKey(0, kind, name)
-	if err := v.store.PutNew(ctx, key, v.close(key, value), ttl); err != nil {
+	if err := v.store.PutNew(ctx, key, v.seal(0, key, value), ttl); err != nil {
 		return err
 	}
 	// A node that has the secrets in the other order writes under the other
@@ -211,7 +233,7 @@ func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte
 // Replace stores value if the record is still as rec was read, else
 // ErrChanged, or ErrNotFound if it is gone.
 func (v *Vault) Replace(ctx context.Context, rec *Record, value []byte, ttl time.Duration) error {
-	return v.store.CompareAndPut(ctx, rec.key, rec.sealed, v.closeFor(rec.key, rec.kind, rec.name, value), ttl)
+	return v.store.CompareAndPut(ctx, rec.key, rec.sealed, v.seal(rec.sealedBy, rec.key, value), ttl)
 }
 
 // take returns the record and deletes it in one step; ErrNotFound if another
@@ -270,25 +292,11 @@ func (v *Vault) recordKey(i int, kind Kind, name string) string {
 	return string(kind) + ":" + base64.RawURLEncoding.EncodeToString(sum)
 }
 
-// close seals value for a key under the first secret.
-func (v *Vault) close(key string, value []byte) []byte {
-	return v.sealWith(0, key, value)
-}
-
-// closeFor seals value for a key that may have been written under either.
-func (v *Vault) closeFor(key string, kind Kind, name string, value []byte) []byte {
-	for i := range v.keys {
-		if v.recordKey(i, kind, name) == key {
-			return v.sealWith(i, key, value)
-		}
-	}
-	return v.close(key, value)
-}
-
-func (v *Vault) sealWith(i int, key string, value []byte) []byte {
-	out := make([]byte, 1, 1+len(value)+v.keys[i].seal.Overhead())
+// seal closes value for a key under the i-th secret.
+func (v *Vault) seal(i int, key string, value []byte) []byte {
+	out := make([]byte, 1, 1+len(value)+v.keys[i].aead.Overhead())
 	out[0] = recordFormat
-	return v.keys[i].seal.Seal(out, nil, value, associated(key))
+	return v.keys[i].aead.Seal(out, nil, value, associated(key))
 }
 
 func (v *Vault) open(i int, key string, sealed []byte) ([]byte, error) {
@@ -298,7 +306,7 @@ func (v *Vault) open(i int, key string, sealed []byte) ([]byte, error) {
 	if sealed[0] != recordFormat {
 		return nil, fmt.Errorf("record has format %d, this release knows %d: a newer release wrote it", sealed[0], recordFormat)
 	}
-	plain, err := v.keys[i].seal.Open([]byte{}, nil, sealed[1:], associated(key))
+	plain, err := v.keys[i].aead.Open([]byte{}, nil, sealed[1:], associated(key))
 	if err != nil {
 		return nil, errRecord
 	}

@@ -1,0 +1,232 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// endpoint answers what lies under the gateway's own prefix.
+func (x *exchange) endpoint() error {
+	name := strings.TrimPrefix(x.path, x.app.opts.Prefix+"/")
+	if x.path == x.app.opts.CallbackPath {
+		name = "oidc/callback"
+	}
+	asset, isAsset := strings.CutPrefix(name, "assets/")
+	switch {
+	case isAsset:
+		x.app.gw.opts.Pages.Asset(x.w, x.r, asset)
+		return nil
+	case name == "login":
+		return x.allow(x.login, http.MethodGet, http.MethodHead)
+	case name == "oidc/callback" && x.path == x.app.opts.CallbackPath:
+		return x.allow(x.callback, http.MethodGet)
+	case name == "session":
+		return x.allow(x.showSession, http.MethodGet, http.MethodHead)
+	case name == "logout":
+		return x.allow(x.logout, http.MethodGet, http.MethodHead, http.MethodPost)
+	case name == "logged-out":
+		return x.allow(x.loggedOut, http.MethodGet, http.MethodHead)
+	case name == "jwks.json":
+		return x.allow(x.jwks, http.MethodGet, http.MethodHead)
+	}
+	return x.refuse(NewError(CodeNotFound, nil))
+}
+
+func (x *exchange) allow(serve func() error, methods ...string) error {
+	if !slices.Contains(methods, x.r.Method) {
+		x.w.Header().Set("Allow", strings.Join(methods, ", "))
+		return x.refuse(NewError(CodeMethodNotAllowed, nil))
+	}
+	return serve()
+}
+
+// login shows the chooser, or starts at the provider that the query names.
+func (x *exchange) login() error {
+	params, refused := strictQuery(x.r)
+	if refused != nil {
+		return x.refuse(refused)
+	}
+	returnTo := safeReturn(params.Get("return"), x.app.opts.Prefix)
+	if _, _, err := x.session(); err == nil {
+		return x.redirectTo(returnTo)
+	}
+	if name := params.Get("provider"); name != "" {
+		p := x.app.provider(name)
+		if p == nil {
+			return x.refuse(NewError(CodeProviderUnknown, nil))
+		}
+		return x.begin(p, returnTo, false)
+	}
+	if p := x.app.autologin; p != nil {
+		return x.begin(p, returnTo, false)
+	}
+	page := ChooserPage{Chrome: x.chrome()}
+	for _, p := range x.app.providers {
+		q := url.Values{"provider": {p.Name}, "return": {returnTo}}
+		page.Choices = append(page.Choices, Choice{Name: p.Name, Label: p.DisplayName, URL: x.app.opts.Prefix + "/login?" + q.Encode()})
+	}
+	x.page(http.StatusOK, page)
+	return nil
+}
+
+// showSession tells people who they are to this app.
+func (x *exchange) showSession() error {
+	ses, st, err := x.session()
+	if errors.Is(err, errNoSession) {
+		return x.unauthenticated()
+	}
+	if err != nil {
+		return x.refuse(storeError(err))
+	}
+	v := x.app.view(st, ses.key, x.issuer())
+	if v.denied != nil {
+		return x.refuse(v.denied)
+	}
+	p := v.principal
+	if wantsHTML(x.r) {
+		x.page(http.StatusOK, SessionPage{Chrome: x.chrome(), Principal: p, Since: st.Created, LogoutURL: x.app.opts.Prefix + "/logout"})
+		return nil
+	}
+	return x.json(http.StatusOK, "application/json", map[string]any{
+		"username": p.Username, "email": p.Email, "name": p.Name, "roles": nonNil(p.Roles), "groups": nonNil(p.Groups),
+		"template": p.Template, "provider": p.Provider, "account": p.Account, "session": p.SessionID,
+		"since": st.Created.UTC().Format(time.RFC3339), "expires": p.Expires.UTC().Format(time.RFC3339),
+	})
+}
+
+// logout asks on GET, and ends the login on POST: here at once, then at the
+// provider if it can.
+func (x *exchange) logout() error {
+	ses, st, err := x.session()
+	if err != nil && !errors.Is(err, errNoSession) {
+		return x.refuse(storeError(err))
+	}
+	signedIn := err == nil
+	if x.r.Method != http.MethodPost {
+		if !signedIn {
+			return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+		}
+		return x.askLogout(st)
+	}
+	if err := x.app.csrf.Check(x.r); err != nil {
+		return x.refuse(NewError(CodeCrossSite, err))
+	}
+	if !signedIn {
+		setCookie(x.w, sessionCookie, "", x.secure)
+		return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+	}
+	if err := x.app.gw.sessions.endLogin(x.r.Context(), ses.key, st.login); err != nil {
+		return x.refuse(storeError(err))
+	}
+	setCookie(x.w, sessionCookie, "", x.secure)
+	x.observe(Event{Type: EventLogout})
+	if away := x.providerLogout(st.login); away != "" {
+		x.redirect(away)
+		return nil
+	}
+	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+}
+
+func (x *exchange) askLogout(st *state) error {
+	page := LogoutPage{Chrome: x.chrome(), Username: st.Identity.Username, Action: x.app.opts.Prefix + "/logout"}
+	if p := x.app.providerOf(st.Account); p != nil {
+		page.Provider = p.DisplayName
+	}
+	if away := x.providerLogout(st.login); away != "" {
+		page.AtProvider = true
+		// The form's answer redirects there, which form-action must permit.
+		if u, err := url.Parse(away); err == nil {
+			page.FormOrigins = []string{u.Scheme + "://" + u.Host}
+		}
+	}
+	x.page(http.StatusOK, page)
+	return nil
+}
+
+// providerLogout returns where the provider's own session ends, or "".
+func (x *exchange) providerLogout(l *login) string {
+	p := x.app.providerOf(l.Account)
+	if p == nil {
+		return ""
+	}
+	lp, ok := p.Provider.(LogoutProvider)
+	origin, refused := x.origin()
+	if !ok || refused != nil {
+		return ""
+	}
+	away, err := lp.LogoutURL(x.r.Context(), LogoutRequest{Hint: l.LogoutHint, ReturnURL: origin + x.app.opts.Prefix + "/logged-out"})
+	if err != nil {
+		x.app.gw.log.Warn("the provider's logout is unavailable; its session stays", zap.String("provider", p.Name), zap.Error(err))
+		return ""
+	}
+	return away
+}
+
+func (x *exchange) loggedOut() error {
+	x.page(http.StatusOK, LoggedOutPage{Chrome: x.chrome(), SignInURL: "/"})
+	return nil
+}
+
+// jwks publishes the keys that verify assertions.
+func (x *exchange) jwks() error {
+	doc, err := x.app.gw.opts.Signer.JWKS()
+	if err != nil {
+		return x.refuse(storeError(err))
+	}
+	h := x.w.Header()
+	h.Set("Content-Type", "application/jwk-set+json")
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if x.r.Method != http.MethodHead {
+		_, err = x.w.Write(doc)
+	}
+	return err
+}
+
+func (x *exchange) chrome() Chrome {
+	return Chrome{Prefix: x.app.opts.Prefix, App: cmpOr(x.host, x.app.name())}
+}
+
+func (x *exchange) page(status int, page any) { x.app.gw.opts.Pages.Page(x.w, x.r, status, page) }
+
+func (x *exchange) json(status int, contentType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	h := x.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	x.w.WriteHeader(status)
+	if x.r.Method != http.MethodHead {
+		_, _ = x.w.Write(append(body, '\n'))
+	}
+	return nil
+}
+
+// redirectTo sends the browser to a path of this origin.
+func (x *exchange) redirectTo(path string) error {
+	origin, refused := x.origin()
+	if refused != nil {
+		return x.refuse(refused)
+	}
+	x.redirect(origin + path)
+	return nil
+}
+
+// redirect answers 303, so that the browser always follows by GET.
+func (x *exchange) redirect(location string) {
+	h := x.w.Header()
+	h.Set("Location", location)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	x.w.WriteHeader(http.StatusSeeOther)
+}

@@ -1,0 +1,251 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A login is one good answer of a provider, as it is stored under the hash of
+// its cookie's bits. Roles are not in it: each node derives them by its own
+// rules.
+type login struct {
+	Account  AccountKey `json:"a"`
+	Provider string     `json:"pn"` // the label at the time, for people
+	Identity Identity   `json:"id"`
+	Created  time.Time  `json:"c"`
+	Expires  time.Time  `json:"x"`
+	// Seen is when the login was last used, by and large; only kept where an
+	// idle limit is set.
+	Seen time.Time `json:"s,omitzero"`
+	// The epochs that held when the login was made. One that differs now, or
+	// is gone, ends it.
+	AccountEpoch  string `json:"ea"`
+	ProviderEpoch string `json:"ep"`
+	GlobalEpoch   string `json:"eg"`
+	// SessionID and LogoutHint are the provider's, for logging out there.
+	SessionID  string `json:"sid,omitempty"`
+	LogoutHint string `json:"lh,omitempty"`
+}
+
+// An account is our record of a person. It has no end of its own.
+type account struct {
+	Key       AccountKey `json:"k"`
+	Provider  string     `json:"pn"`
+	Username  string     `json:"u"`
+	Email     string     `json:"e,omitempty"`
+	Created   time.Time  `json:"c"`
+	LastLogin time.Time  `json:"l"`
+	Blocked   bool       `json:"b,omitempty"`
+	// Epoch is replaced by a fresh random value to end all logins of the
+	// account. It is compared for equality, never counted.
+	Epoch string `json:"ep"`
+}
+
+// name returns the name of the account's record.
+func (k AccountKey) name() string { return fmt.Sprintf("%s %q %q", k.Protocol, k.Issuer, k.Subject) }
+
+// ID returns the account's public name: opaque, the same on every node and
+// under every secret, different for every provider.
+func (k AccountKey) ID() string {
+	h := sha256.New()
+	for _, p := range []string{"caddy-sso account 1", string(k.Protocol), k.Issuer, k.Subject} {
+		writePart(h, p)
+	}
+	return b64.EncodeToString(h.Sum(nil))
+}
+
+// The names of the epochs' records.
+const globalEpoch = "all"
+
+func providerEpoch(p Protocol, issuer string) string { return fmt.Sprintf("provider %s %q", p, issuer) }
+
+// errNoSession is every way in which a cookie is no session: never made,
+// ended, expired, revoked.
+var errNoSession = errors.New("no session")
+
+// loadLogin reads a login and all that can end it. errNoSession if it is over;
+// any other error is a fault.
+func (s *Sessions) loadLogin(ctx context.Context, bits string) (*login, *Record, error) {
+	rec, err := s.vault.Get(ctx, kindLogin, bits)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil, errNoSession
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var l login
+	if err := json.Unmarshal(rec.Value, &l); err != nil {
+		return nil, nil, fmt.Errorf("reading a login: %w", err)
+	}
+	if err := s.checkLogin(ctx, &l); err != nil {
+		return nil, nil, err
+	}
+	return &l, rec, nil
+}
+
+// checkLogin holds a login against all that can end it.
+func (s *Sessions) checkLogin(ctx context.Context, l *login) error {
+	guards, err := s.vault.getAll(ctx,
+		ref{kindAccount, l.Account.name()},
+		ref{kindEpoch, providerEpoch(l.Account.Protocol, l.Account.Issuer)},
+		ref{kindEpoch, globalEpoch})
+	if err != nil {
+		return err
+	}
+	for _, g := range guards {
+		if g == nil {
+			return errNoSession
+		}
+	}
+	var a account
+	if err := json.Unmarshal(guards[0].Value, &a); err != nil {
+		return fmt.Errorf("reading an account: %w", err)
+	}
+	if a.Blocked || a.Epoch != l.AccountEpoch || string(guards[1].Value) != l.ProviderEpoch || string(guards[2].Value) != l.GlobalEpoch {
+		return errNoSession
+	}
+	if !time.Now().Before(l.Expires) {
+		return errNoSession
+	}
+	return nil
+}
+
+// newLogin writes what a good answer amounts to and returns the bits and the
+// cookie value for host.
+//
+// The order matters: epochs are read before the login is written, so that a
+// block that comes between them ends the login; indexes are written before the
+// record, so that no login is ever unlisted.
+func (s *Sessions) newLogin(ctx context.Context, provider string, p Protocol, issuer string, ans *Answer, lifetime time.Duration, host string) (*login, string, error) {
+	now := time.Now()
+	person := AccountKey{p, issuer, ans.Subject}
+	global, err := s.ensureEpoch(ctx, globalEpoch)
+	if err != nil {
+		return nil, "", err
+	}
+	prov, err := s.ensureEpoch(ctx, providerEpoch(p, issuer))
+	if err != nil {
+		return nil, "", err
+	}
+	acct, err := s.touchAccount(ctx, person, provider, &ans.Identity, now)
+	if err != nil {
+		return nil, "", err
+	}
+	l := &login{
+		Account: person, Provider: provider, Identity: ans.Identity, Created: now, Expires: now.Add(lifetime), Seen: now,
+		AccountEpoch: acct.Epoch, ProviderEpoch: prov, GlobalEpoch: global,
+		SessionID: ans.SessionID, LogoutHint: ans.LogoutHint,
+	}
+	if !ans.NotAfter.IsZero() && ans.NotAfter.Before(l.Expires) {
+		l.Expires = ans.NotAfter
+	}
+	ttl := l.Expires.Sub(now)
+	if ttl <= 0 {
+		return nil, "", errNoSession
+	}
+	value, err := json.Marshal(l)
+	if err != nil {
+		return nil, "", err
+	}
+	bits, cookie := s.vault.newSession(host)
+	key := s.vault.recordKey(0, kindLogin, bits)
+	if err := s.store.Add(ctx, indexLogins, indexMember(l.Identity.Username, now, key)); err != nil {
+		return nil, "", err
+	}
+	if err := s.vault.PutNew(ctx, kindLogin, bits, value, ttl); err != nil {
+		return nil, "", err
+	}
+	return l, cookie, nil
+}
+
+// touchAccount returns the person's account, making it at the first login.
+func (s *Sessions) touchAccount(ctx context.Context, key AccountKey, provider string, id *Identity, now time.Time) (*account, error) {
+	for range maxTries {
+		rec, err := s.vault.Get(ctx, kindAccount, key.name())
+		if errors.Is(err, ErrNotFound) {
+			a := &account{Key: key, Provider: provider, Username: id.Username, Email: id.Email, Created: now, LastLogin: now, Epoch: randomText()}
+			err = s.createAccount(ctx, a)
+			if errors.Is(err, ErrExists) {
+				continue
+			}
+			return a, err
+		}
+		if err != nil {
+			return nil, err
+		}
+		var a account
+		if err := json.Unmarshal(rec.Value, &a); err != nil {
+			return nil, fmt.Errorf("reading an account: %w", err)
+		}
+		if a.Blocked {
+			return nil, NewError(CodeAccountBlocked, nil)
+		}
+		a.Provider, a.Username, a.Email, a.LastLogin = provider, id.Username, id.Email, now
+		err = s.replaceAccount(ctx, rec, &a)
+		if errors.Is(err, ErrChanged) || errors.Is(err, ErrNotFound) {
+			continue
+		}
+		return &a, err
+	}
+	return nil, errBusy
+}
+
+// maxTries bounds how often a compare-and-put starts again.
+const maxTries = 10
+
+var errBusy = errors.New("record is being changed by too many others at once")
+
+func (s *Sessions) createAccount(ctx context.Context, a *account) error {
+	if err := s.MayCreate(ctx); err != nil {
+		return err
+	}
+	value, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	key := s.vault.recordKey(0, kindAccount, a.Key.name())
+	if err := s.store.Add(ctx, indexAccounts, indexMember(a.Username, a.Created, key)); err != nil {
+		return err
+	}
+	return s.vault.PutNew(ctx, kindAccount, a.Key.name(), value, NoExpiry)
+}
+
+func (s *Sessions) replaceAccount(ctx context.Context, rec *Record, a *account) error {
+	value, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	if err := s.store.Add(ctx, indexAccounts, indexMember(a.Username, a.Created, rec.key)); err != nil {
+		return err
+	}
+	return s.vault.Replace(ctx, rec, value, NoExpiry)
+}
+
+// ensureEpoch returns an epoch, making it when it is first needed.
+func (s *Sessions) ensureEpoch(ctx context.Context, name string) (string, error) {
+	for range maxTries {
+		rec, err := s.vault.Get(ctx, kindEpoch, name)
+		if err == nil {
+			return string(rec.Value), nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return "", err
+		}
+		if err := s.MayCreate(ctx); err != nil {
+			return "", err
+		}
+		fresh := randomText()
+		err = s.vault.PutNew(ctx, kindEpoch, name, []byte(fresh), NoExpiry)
+		if err == nil {
+			return fresh, nil
+		}
+		if !errors.Is(err, ErrExists) {
+			return "", err
+		}
+	}
+	return "", errBusy
+}

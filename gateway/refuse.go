@@ -1,0 +1,96 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// refuse answers with the code's page or JSON problem, and tells the observer.
+func (x *exchange) refuse(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		e = NewError(CodeInternal, err)
+	}
+	reference := strings.ToLower(rand.Text()[:10])
+	if e.Code != CodeUnauthenticated {
+		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Err: e.Err})
+	}
+	refusal := RefusalOf(e.Code)
+	x.refusalHeaders(e.Code, refusal.Status)
+	if x.app.opts.ErrorsToCaller {
+		return &Error{Code: e.Code, Err: e.Err, Reference: reference}
+	}
+	if wantsHTML(x.r) {
+		x.page(refusal.Status, x.refusalPage(e.Code, refusal, reference))
+		return nil
+	}
+	return x.json(refusal.Status, "application/problem+json", problem{
+		Type: "urn:caddy-sso:" + string(e.Code), Title: refusal.Title, Status: refusal.Status, Detail: refusal.Text,
+		Code: e.Code, Reference: reference, Login: x.loginURL(e.Code),
+	})
+}
+
+// A problem is the JSON form of a refusal (RFC 9457).
+type problem struct {
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	Code      Code   `json:"code"`
+	Reference string `json:"reference"`
+	Login     string `json:"login,omitempty"`
+}
+
+func (x *exchange) refusalHeaders(code Code, status int) {
+	h := x.w.Header()
+	h.Set("Cache-Control", "no-store")
+	if status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "5")
+	}
+	if code == CodeUnauthenticated {
+		// The scheme is that of draft-broyer-http-cookie-auth; RFC 9110
+		// §15.5.2 asks for a challenge.
+		h.Set("WWW-Authenticate", `Cookie realm="`+x.app.opts.Prefix+`", cookie-name="`+cookieName(sessionCookie, x.secure)+`"`)
+	}
+}
+
+func (x *exchange) refusalPage(code Code, refusal Refusal, reference string) RefusalPage {
+	page := RefusalPage{Chrome: x.chrome(), Code: code, Refusal: refusal, Reference: reference}
+	switch code {
+	case CodeNotFound, CodeMethodNotAllowed, CodeUnknownHost, CodeInsecureHTTP, CodeCrossSite, CodeForeignOrigin, CodeTooLarge:
+	case CodeAccessDenied, CodeAccountBlocked, CodeNoUsername, CodeBadCharacters:
+		page.LogoutURL = x.app.opts.Prefix + "/logout"
+		if _, st, err := x.session(); err == nil {
+			page.Username = st.Identity.Username
+		} else {
+			// Nobody is signed in here: only the provider knows the person.
+			page.LogoutURL, page.RetryURL = "", "/"
+		}
+	default:
+		page.RetryURL = "/"
+		if x.r.Method == http.MethodGet && !under(x.path, x.app.opts.Prefix) && x.path != x.app.opts.CallbackPath {
+			page.RetryURL = safeReturn(x.returnTarget(), x.app.opts.Prefix)
+		}
+	}
+	return page
+}
+
+// loginURL is where a script may send its page to sign in.
+func (x *exchange) loginURL(code Code) string {
+	if code != CodeUnauthenticated {
+		return ""
+	}
+	return x.app.opts.Prefix + "/login?" + url.Values{"return": {"/"}}.Encode()
+}
+
+// observe tells the observer of a fact, with what is known of the person.
+func (x *exchange) observe(ev Event) {
+	ev.App, ev.Addr = x.app.name(), x.peer.Addr
+	if x.who != nil {
+		ev.Provider, ev.Username = x.who.Provider, x.who.Identity.Username
+	}
+	x.app.gw.opts.Observe(ev)
+}

@@ -1,0 +1,161 @@
+package gateway
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A nameFilter knows the headers that only the gateway may set, however a
+// client spells them: servers of the CGI family take any character that is no
+// letter or digit for an underscore, so Remote-User, remote_user and
+// Remote.User are one name to us.
+type nameFilter struct {
+	names  map[string]struct{} // normalised
+	maxLen int
+}
+
+// reservedPrefix begins every header of ours that is not renamed.
+const reservedPrefix = "x-sso-"
+
+func newNameFilter(sets ...HeaderNames) *nameFilter {
+	f := &nameFilter{names: map[string]struct{}{}}
+	for _, set := range sets {
+		for _, name := range set.all() {
+			if name != "" {
+				f.names[string(appendNormal(nil, name))] = struct{}{}
+				f.maxLen = max(f.maxLen, len(name))
+			}
+		}
+	}
+	return f
+}
+
+func (n HeaderNames) all() []string {
+	return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles}
+}
+
+// appendNormal appends name in lower case with a hyphen for whatever is no
+// letter or digit.
+func appendNormal(b []byte, name string) []byte {
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c >= 'A' && c <= 'Z':
+			c += 'a' - 'A'
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		default:
+			c = '-'
+		}
+		b = append(b, c)
+	}
+	return b
+}
+
+// has says whether a header of that name is ours. It does not allocate.
+func (f *nameFilter) has(name string) bool {
+	name = strings.Trim(name, " \t")
+	if len(name) == 0 {
+		return false
+	}
+	var buf [64]byte
+	if len(name) > len(buf) {
+		long := appendNormal(nil, name)
+		_, ok := f.names[string(long)]
+		return ok || strings.HasPrefix(string(long), reservedPrefix)
+	}
+	b := appendNormal(buf[:0], name)
+	if len(b) >= len(reservedPrefix) && string(b[:len(reservedPrefix)]) == reservedPrefix {
+		return true
+	}
+	if len(b) > f.maxLen {
+		return false
+	}
+	_, ok := f.names[string(b)]
+	return ok
+}
+
+// strip removes every header of ours from what a client sent, and from the
+// lists by which it could have ours removed later (Connection, RFC 9110
+// §7.6.1) or smuggle them in behind the body (Trailer, §6.5). It returns r, or
+// a copy of r whose trailers are filtered.
+func (f *nameFilter) strip(r *http.Request) *http.Request {
+	for name := range r.Header {
+		if f.has(name) {
+			delete(r.Header, name)
+		}
+	}
+	f.stripList(r.Header, "Connection")
+	f.stripList(r.Header, "Proxy-Connection")
+	f.stripList(r.Header, "Trailer")
+	if r.Body == nil || r.Body == http.NoBody {
+		return r
+	}
+	return f.stripTrailers(r)
+}
+
+// stripList takes our names out of a comma-separated header.
+func (f *nameFilter) stripList(h http.Header, header string) {
+	lines := h[header]
+	if !slices.ContainsFunc(lines, f.inList) {
+		return
+	}
+	kept := make([]string, 0, len(lines))
+	for _, line := range lines {
+		tokens := slices.DeleteFunc(strings.Split(line, ","), f.has)
+		if len(tokens) > 0 {
+			kept = append(kept, strings.Join(tokens, ","))
+		}
+	}
+	if len(kept) == 0 {
+		delete(h, header)
+		return
+	}
+	h[header] = kept
+}
+
+func (f *nameFilter) inList(line string) bool {
+	for token := range strings.SplitSeq(line, ",") {
+		if f.has(token) {
+			return true
+		}
+	}
+	return false
+}
+
+// stripTrailers returns a copy of r that announces the client's trailers but
+// for ours. net/http fills the map of the request it made when the body ends,
+// with whatever names come; so the copy has a map of its own, filled from the
+// names that were announced.
+func (f *nameFilter) stripTrailers(r *http.Request) *http.Request {
+	out := *r
+	out.Trailer = maps.Clone(r.Trailer)
+	maps.DeleteFunc(out.Trailer, func(name string, _ []string) bool { return f.has(name) })
+	if len(out.Trailer) == 0 {
+		out.Trailer = nil
+		return &out
+	}
+	out.Body = &trailerBody{ReadCloser: r.Body, from: r, to: out.Trailer}
+	return &out
+}
+
+// A trailerBody hands on the announced trailers when the body has ended.
+type trailerBody struct {
+	io.ReadCloser
+	from *http.Request
+	to   http.Header
+}
+
+func (b *trailerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		for name := range b.to {
+			if v := b.from.Trailer[name]; v != nil {
+				b.to[name] = slices.Clone(v)
+			}
+		}
+	}
+	return n, err
+}

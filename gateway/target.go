@@ -1,0 +1,158 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path"
+	"strings"
+)
+
+// targetPath returns the path of a request-target, raw: as the client wrote
+// it, without query. An absolute-form target loses scheme and authority.
+func targetPath(target string) string {
+	if i := strings.IndexByte(target, '?'); i >= 0 {
+		target = target[:i]
+	}
+	if strings.HasPrefix(target, "/") {
+		return target
+	}
+	if u, err := url.Parse(target); err == nil && u.Host != "" && strings.HasPrefix(u.EscapedPath(), "/") {
+		return u.EscapedPath()
+	}
+	return ""
+}
+
+// plainPath says whether a raw path reads the same to everybody: the same
+// raw, decoded and cleaned, and without characters that some server or other
+// treats in its own way. Only such a path can be public.
+func plainPath(raw string) bool {
+	if raw == "" || raw[0] != '/' {
+		return false
+	}
+	for i := range len(raw) {
+		switch c := raw[i]; {
+		case c <= ' ', c >= 0x7f, c == '%', c == ';', c == '\\', c == '#', c == '?':
+			return false
+		}
+	}
+	clean := path.Clean(raw)
+	return raw == clean || raw == clean+"/"
+}
+
+// A pathSet matches paths against patterns: exact ones, and prefixes that
+// end in "/*".
+type pathSet struct {
+	exact    map[string]bool
+	prefixes []string // with the slash at the end, without the star
+	fold     bool     // matched regardless of case, and "/a/*" includes "/a"
+}
+
+func newPathSet(patterns []string, fold bool) (*pathSet, error) {
+	s := &pathSet{exact: map[string]bool{}, fold: fold}
+	var errs []error
+	for _, p := range patterns {
+		bare, prefix := strings.CutSuffix(p, "/*")
+		if prefix {
+			bare += "/"
+		}
+		if !plainPath(bare) || strings.Contains(bare, "*") {
+			errs = append(errs, fmt.Errorf("path pattern %q: expected a plain path such as /healthz, or a prefix such as /static/*", p))
+			continue
+		}
+		if fold {
+			bare = strings.ToLower(bare)
+		}
+		if prefix {
+			s.prefixes = append(s.prefixes, bare)
+		} else {
+			s.exact[bare] = true
+		}
+	}
+	return s, errors.Join(errs...)
+}
+
+func (s *pathSet) match(p string) bool {
+	if s.fold {
+		p = strings.ToLower(p)
+	}
+	if s.exact[p] {
+		return true
+	}
+	for _, prefix := range s.prefixes {
+		if strings.HasPrefix(p, prefix) || s.fold && p+"/" == prefix {
+			return true
+		}
+	}
+	return false
+}
+
+// maxReturn bounds a return URL in bytes; a longer one is replaced by "/".
+const maxReturn = 2048
+
+// safeReturn returns target if it is a path (with query) of our own origin
+// that is safe to send a browser to, else "/". Paths of the gateway itself
+// would loop and are replaced too, but for its session page.
+func safeReturn(target, prefix string) string {
+	if len(target) > maxReturn || !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") {
+		return "/"
+	}
+	for i := range len(target) {
+		if c := target[i]; c <= ' ' || c >= 0x7f || c == '\\' || c == '#' {
+			return "/"
+		}
+	}
+	u, err := url.ParseRequestURI(target)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.HasPrefix(u.Path, "//") || strings.ContainsAny(u.Path, "\\\x00\r\n\t") {
+		return "/"
+	}
+	if under(path.Clean(u.Path), prefix) && u.Path != prefix+"/session" {
+		return "/"
+	}
+	return target
+}
+
+// under says whether p is prefix or lies below it.
+func under(p, prefix string) bool {
+	rest, ok := strings.CutPrefix(p, prefix)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// hostname returns the name in a Host header in lower case without its port,
+// or "" if the header is malformed.
+func hostname(host string) string {
+	name, port := host, ""
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		name, port = host[:i], host[i+1:]
+		if port == "" || len(port) > 5 || strings.Trim(port, "0123456789") != "" {
+			return ""
+		}
+	}
+	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") {
+		if a, err := netip.ParseAddr(name[1 : len(name)-1]); err != nil || !a.Is6() || a.Zone() != "" {
+			return ""
+		}
+		return strings.ToLower(name)
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '_':
+		default:
+			return ""
+		}
+	}
+	return strings.ToLower(name)
+}
+
+// loopbackName says whether a host name never leaves this machine (RFC 6761
+// §6.3), so that plain http is as good as https.
+func loopbackName(name string) bool {
+	name = strings.TrimSuffix(name, ".")
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		return true
+	}
+	ip := net.ParseIP(strings.Trim(name, "[]"))
+	return ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,289 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// A view is what one app makes of a login: whether the person may enter, as
+// whom, and the headers that say so. It is made once per login, app and node,
+// and shared by all requests; only its assertion is renewed.
+type view struct {
+	app       *App
+	issuer    string
+	denied    *Error
+	principal Principal
+	// names and values are the headers, values[0] being the assertion's place
+	// if the app gets one.
+	names  []string
+	values []string
+
+	mu       sync.Mutex
+	claims   assertionClaims
+	token    string
+	renewAt  time.Time
+	tokenEnd time.Time
+}
+
+// Lifetimes of the assertion.
+const (
+	assertionLife  = 60 * time.Second
+	assertionBack  = 30 * time.Second // nbf, for clocks that run behind
+	assertionRenew = 25 * time.Second // a cached one has at least 35 s left
+)
+
+// assertionClaims are the claims of the assertion, a JWT (RFC 7519; names from
+// OIDC Core §2 and §5.1 where those have one).
+type assertionClaims struct {
+	Issuer        string   `json:"iss"`
+	Audience      string   `json:"aud"`
+	Subject       string   `json:"sub"`
+	Username      string   `json:"preferred_username"`
+	Email         string   `json:"email,omitempty"`
+	EmailVerified bool     `json:"email_verified"`
+	Name          string   `json:"name,omitempty"`
+	Roles         []string `json:"roles"`
+	Groups        []string `json:"groups"`
+	Template      string   `json:"template,omitempty"`
+	SessionID     string   `json:"sid"`
+	Provider      string   `json:"idp"`
+	ACR           string   `json:"acr,omitempty"`
+	AMR           []string `json:"amr,omitempty"`
+	AuthTime      int64    `json:"auth_time"`
+	IssuedAt      int64    `json:"iat"`
+	NotBefore     int64    `json:"nbf"`
+	Expires       int64    `json:"exp"`
+	ID            string   `json:"jti"`
+}
+
+// view returns what a makes of a login.
+func (a *App) view(st *state, key, issuer string) *view {
+	for {
+		old := st.views.Load()
+		if old != nil {
+			for _, v := range *old {
+				if v.app == a && v.issuer == issuer {
+					return v
+				}
+			}
+		}
+		v := a.newView(st.login, key, issuer)
+		grown := []*view{v}
+		if old != nil {
+			grown = append(grown, *old...)
+		}
+		if st.views.CompareAndSwap(old, &grown) {
+			return v
+		}
+	}
+}
+
+// newView derives a view. key is the login's record key.
+func (a *App) newView(l *login, key, issuer string) *view {
+	v := &view{app: a, issuer: issuer}
+	grant, refused := a.admit(&l.Identity)
+	if refused != nil {
+		v.denied = refused
+		return v
+	}
+	account := l.Account.ID()
+	v.principal = Principal{
+		Username: l.Identity.Username, Email: l.Identity.Email, Name: displayName(&l.Identity),
+		Provider: a.providerName(l.Account), Account: account,
+		Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
+		SessionID: a.gw.sessions.vault.handle("session id", key, a.audience(issuer)),
+		Expires:   a.end(l),
+	}
+	authTime := l.Identity.AuthTime
+	if authTime.IsZero() {
+		authTime = l.Created
+	}
+	v.claims = assertionClaims{
+		Issuer: issuer, Audience: a.audience(issuer), Subject: account,
+		Username: v.principal.Username, Email: v.principal.Email, EmailVerified: l.Identity.EmailVerified, Name: v.principal.Name,
+		Roles: nonNil(grant.Roles), Groups: nonNil(grant.Groups), Template: grant.Template,
+		SessionID: v.principal.SessionID, Provider: v.principal.Provider,
+		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: authTime.Unix(),
+	}
+	v.addHeaders(a.headers)
+	return v
+}
+
+func (v *view) addHeaders(names HeaderNames) {
+	add := func(name, value string) {
+		if name != "" && value != "" {
+			v.names = append(v.names, http.CanonicalHeaderKey(name))
+			v.values = append(v.values, value)
+		}
+	}
+	add(names.Assertion, "-") // replaced by the token
+	add(names.User, encodeValue(v.principal.Username))
+	add(names.Groups, encodeList(v.principal.Groups))
+	add(names.Email, encodeValue(v.principal.Email))
+	add(names.Name, encodeValue(v.principal.Name))
+	add(names.Roles, encodeList(v.principal.Roles))
+}
+
+// set puts the identity into h. Each request has an array of its own, and each
+// header a slice of it with no room to grow: handlers after us replace values
+// in place.
+func (v *view) set(h http.Header, now time.Time) error {
+	values := make([]string, len(v.values))
+	copy(values, v.values)
+	if v.app.headers.Assertion != "" {
+		token, err := v.assertion(now)
+		if err != nil {
+			return err
+		}
+		values[0] = token
+	}
+	for i, name := range v.names {
+		h[name] = values[i : i+1 : i+1]
+	}
+	return nil
+}
+
+// assertion returns the signed statement, renewed in time.
+func (v *view) assertion(now time.Time) (string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if now.Before(v.renewAt) {
+		return v.token, nil
+	}
+	c := v.claims
+	c.IssuedAt, c.NotBefore, c.Expires = now.Unix(), now.Add(-assertionBack).Unix(), now.Add(assertionLife).Unix()
+	c.ID = randomText()
+	claims, err := json.Marshal(c)
+	if err != nil {
+		return "", err
+	}
+	token, err := v.app.gw.opts.Signer.Sign(claims)
+	if err != nil {
+		if now.Before(v.tokenEnd) {
+			return v.token, nil
+		}
+		return "", err
+	}
+	v.token, v.renewAt, v.tokenEnd = token, now.Add(assertionRenew), now.Add(assertionLife-assertionRenew)
+	return token, nil
+}
+
+// A grant is what the rules give a person.
+type grant struct {
+	Roles, Groups []string
+	Template      string
+}
+
+// Bounds of the groups that are passed on: an app's server has a limit on the
+// header block (8 KiB is common). What is over is left out, never cut.
+const (
+	maxGroups     = 100
+	maxGroupBytes = 3 << 10
+)
+
+// admit decides whether a person may enter the app, and as what.
+func (a *App) admit(id *Identity) (grant, *Error) {
+	if id.Username == "" {
+		return grant{}, NewError(CodeNoUsername, nil)
+	}
+	for field, value := range map[string]string{"user name": id.Username, "e-mail": id.Email, "name": displayName(id), "acr": id.ACR} {
+		if badCharacters(value) {
+			return grant{}, NewError(CodeBadCharacters, errors.New("the "+field+" has control characters"))
+		}
+	}
+	res := a.rules.Apply(id.Groups)
+	if !res.Matched {
+		return grant{}, NewError(CodeAccessDenied, nil)
+	}
+	groups := res.Groups
+	if !a.mapsGroups {
+		groups = res.Named
+	}
+	for _, g := range groups {
+		if badCharacters(g) {
+			return grant{}, NewError(CodeBadCharacters, errors.New("a group has control characters"))
+		}
+	}
+	return grant{Roles: res.Roles, Groups: a.boundGroups(groups), Template: res.Template}, nil
+}
+
+func (a *App) boundGroups(groups []string) []string {
+	size := 0
+	for i, g := range groups {
+		size += len(encodeValue(g)) + 1
+		if i == maxGroups || size > maxGroupBytes {
+			a.warnGroups(len(groups), i)
+			return groups[:i:i]
+		}
+	}
+	return groups
+}
+
+func displayName(id *Identity) string {
+	if id.DisplayName != "" {
+		return id.DisplayName
+	}
+	return strings.TrimSpace(id.FirstName + " " + id.LastName)
+}
+
+// badCharacters says whether a value can't be a header or a JSON string that
+// reads the same everywhere.
+func badCharacters(s string) bool {
+	if !utf8.ValidString(s) {
+		return true
+	}
+	for _, c := range s {
+		if c < ' ' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' {
+			return true
+		}
+	}
+	return false
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// encodeValue percent-encodes (RFC 3986 §2.1, over UTF-8) what is no printable
+// ASCII, and the percent sign itself.
+func encodeValue(s string) string { return percent(s, "") }
+
+// encodeList joins names by commas. A comma within a name is encoded, so that
+// a name is never split.
+func encodeList(names []string) string {
+	encoded := make([]string, len(names))
+	for i, n := range names {
+		encoded[i] = percent(n, ",")
+	}
+	return strings.Join(encoded, ",")
+}
+
+func percent(s, also string) string {
+	var b []byte
+	for i := range len(s) {
+		c := s[i]
+		edge := c == ' ' && (i == 0 || i == len(s)-1)
+		if c < ' ' || c >= 0x7f || c == '%' || edge || strings.IndexByte(also, c) >= 0 {
+			if b == nil {
+				b = append(make([]byte, 0, len(s)+16), s[:i]...)
+			}
+			b = append(b, '%', upperHex[c>>4], upperHex[c&15])
+		} else if b != nil {
+			b = append(b, c)
+		}
+	}
+	if b == nil {
+		return s
+	}
+	return string(b)
+}
+
+func nonNil(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
