@@ -1,0 +1,153 @@
+package signing
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// algorithm is what these keys sign with. Keys of another algorithm are
+// another record with another name, and rotate on their own.
+const algorithm = jose.ES256
+
+// recordName is the name of the record under gateway.KindKeys.
+const recordName = "assertion " + string(algorithm)
+
+// recordVersion is the newest version of the record that this release reads,
+// and the one that it writes.
+const recordVersion = 1
+
+// record is what lies sealed in the store: private keys as JWK (RFC 7517).
+type record struct {
+	Version int `json:"v"`
+	// Rotated is when Current began to sign and Next was made.
+	Rotated  time.Time        `json:"rotated"`
+	Previous *jose.JSONWebKey `json:"previous,omitempty"`
+	Current  *jose.JSONWebKey `json:"current"`
+	Next     *jose.JSONWebKey `json:"next"`
+}
+
+// keySet is a record in use. It is never changed.
+type keySet struct {
+	raw    []byte // the record as stored
+	record record
+	signer jose.Signer
+	jwks   []byte
+}
+
+// due says whether it is time for the next rotation.
+func (s *keySet) due(now time.Time) bool { return now.Sub(s.record.Rotated) >= rotateEvery }
+
+// rotated returns the record after a rotation.
+func (s *keySet) rotated(now time.Time) ([]byte, error) {
+	return newRecord(now, s.record.Current, s.record.Next)
+}
+
+func firstRecord(now time.Time) ([]byte, error) {
+	current, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	return newRecord(now, nil, current)
+}
+
+func newRecord(now time.Time, previous, current *jose.JSONWebKey) ([]byte, error) {
+	next, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	value, err := json.Marshal(record{
+		Version: recordVersion, Rotated: now.UTC().Truncate(time.Second),
+		Previous: previous, Current: current, Next: next,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the signing keys: %w", err)
+	}
+	return value, nil
+}
+
+func newKey() (*jose.JSONWebKey, error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making a signing key: %w", err)
+	}
+	key := &jose.JSONWebKey{Key: private, Algorithm: string(algorithm), Use: "sig"}
+	key.KeyID, err = thumbprint(key)
+	return key, err
+}
+
+// thumbprint is the RFC 7638 thumbprint with SHA-256.
+func thumbprint(key *jose.JSONWebKey) (string, error) {
+	sum, err := key.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", fmt.Errorf("naming a signing key: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum), nil
+}
+
+// readKeySet reads a record as stored. Its errors never hold any of it.
+func readKeySet(value []byte) (*keySet, error) {
+	var format struct {
+		Version int `json:"v"`
+	}
+	if err := json.Unmarshal(value, &format); err != nil {
+		return nil, errors.New("record is no JSON object with a version")
+	}
+	if format.Version != recordVersion {
+		return nil, fmt.Errorf("record has version %d, this release knows %d", format.Version, recordVersion)
+	}
+	set := &keySet{raw: value}
+	if err := json.Unmarshal(value, &set.record); err != nil {
+		return nil, errors.New("record is not of the form of its version")
+	}
+	public := jose.JSONWebKeySet{}
+	for _, key := range []*jose.JSONWebKey{set.record.Current, set.record.Next, set.record.Previous} {
+		if key == nil && set.record.Current != nil && set.record.Next != nil {
+			continue // no previous yet
+		}
+		if err := checkKey(key); err != nil {
+			return nil, err
+		}
+		public.Keys = append(public.Keys, key.Public())
+	}
+	var err error
+	if set.jwks, err = json.Marshal(public); err != nil {
+		return nil, fmt.Errorf("encoding the JWK Set: %w", err)
+	}
+	set.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: set.record.Current}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return nil, fmt.Errorf("preparing the signer: %w", err)
+	}
+	return set, nil
+}
+
+func checkKey(key *jose.JSONWebKey) error {
+	if key == nil {
+		return errors.New("record lacks the current or the next key")
+	}
+	private, ok := key.Key.(*ecdsa.PrivateKey)
+	if !ok || private.Curve != elliptic.P256() || key.Algorithm != string(algorithm) {
+		return fmt.Errorf("record holds a key that is no private key for %s", algorithm)
+	}
+	// A private half that doesn't belong to the public one would sign what
+	// nobody can verify.
+	scalar, err := private.Bytes()
+	if err != nil {
+		return errors.New("record holds a private key that is out of range")
+	}
+	if p, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar); err != nil || !p.PublicKey.Equal(&private.PublicKey) {
+		return errors.New("record holds a private key that is not its public key's")
+	}
+	if kid, err := thumbprint(key); err != nil || kid != key.KeyID {
+		return errors.New("record holds a key whose kid is not its thumbprint")
+	}
+	return nil
+}
