@@ -323,6 +323,9 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if under(x.path, a.opts.Prefix) || x.path == a.opts.CallbackPath {
 		return x.endpoint()
 	}
+	if err := x.checkConnect(); err != nil {
+		return x.refuse(err)
+	}
 	if a.isPublic(x.path) {
 		return next(w, r, nil)
 	}
@@ -405,22 +408,23 @@ func (x *exchange) session() (*session, *state, error) {
 	return ses, st, nil
 }
 
-// checkUpgrade refuses WebSockets from foreign pages, and CONNECT but for
-// them. A WebSocket is an Upgrade (RFC 6455) or an extended CONNECT (RFC 8441,
-// RFC 9220).
-func (x *exchange) checkUpgrade() *Error {
-	r := x.r
-	websocket := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
-	if r.Method == http.MethodConnect {
-		websocket = r.Header.Get(":protocol") == "websocket" || r.Proto == "websocket"
-		if !websocket {
-			return NewError(CodeMethodNotAllowed, nil)
-		}
-	}
-	if !websocket {
+// checkConnect refuses CONNECT, but for WebSockets over HTTP/2 and HTTP/3
+// (RFC 8441, RFC 9220).
+func (x *exchange) checkConnect() *Error {
+	if x.r.Method != http.MethodConnect || x.r.Header.Get(":protocol") == "websocket" || x.r.Proto == "websocket" {
 		return nil
 	}
-	origins := r.Header.Values("Origin")
+	return NewError(CodeMethodNotAllowed, nil)
+}
+
+// checkUpgrade refuses WebSockets, and whatever else a connection can be
+// upgraded to, from the pages of foreign origins: browsers let those open one
+// with our cookie (RFC 6455 §10.2).
+func (x *exchange) checkUpgrade() *Error {
+	if x.r.Method != http.MethodConnect && len(x.r.Header["Upgrade"]) == 0 {
+		return nil
+	}
+	origins := x.r.Header["Origin"]
 	if len(origins) == 0 {
 		return nil // no browser
 	}

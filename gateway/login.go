@@ -114,26 +114,26 @@ func (s *Sessions) checkLogin(ctx context.Context, l *login) error {
 	return nil
 }
 
-// newLogin writes what a good answer amounts to and returns the bits and the
-// cookie value for host.
+// newLogin writes what a good answer amounts to and returns the cookie's
+// value for host.
 //
 // The order matters: epochs are read before the login is written, so that a
 // block that comes between them ends the login; indexes are written before the
 // record, so that no login is ever unlisted.
-func (s *Sessions) newLogin(ctx context.Context, provider string, p Protocol, issuer string, ans *Answer, lifetime time.Duration, host string) (*login, string, error) {
+func (s *Sessions) newLogin(ctx context.Context, provider string, p Protocol, issuer string, ans *Answer, lifetime time.Duration, host string) (cookie string, err error) {
 	now := time.Now()
 	person := AccountKey{p, issuer, ans.Subject}
 	global, err := s.ensureEpoch(ctx, globalEpoch)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	prov, err := s.ensureEpoch(ctx, providerEpoch(p, issuer))
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	acct, err := s.touchAccount(ctx, person, provider, &ans.Identity, now)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	l := &login{
 		Account: person, Provider: provider, Identity: ans.Identity, Created: now, Expires: now.Add(lifetime), Seen: now,
@@ -145,21 +145,21 @@ func (s *Sessions) newLogin(ctx context.Context, provider string, p Protocol, is
 	}
 	ttl := l.Expires.Sub(now)
 	if ttl <= 0 {
-		return nil, "", errNoSession
+		return "", errNoSession
 	}
 	value, err := json.Marshal(l)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	bits, cookie := s.vault.newSession(host)
 	key := s.vault.recordKey(0, kindLogin, bits)
 	if err := s.store.Add(ctx, indexLogins, indexMember(l.Identity.Username, now, key)); err != nil {
-		return nil, "", err
+		return "", err
 	}
 	if err := s.vault.PutNew(ctx, kindLogin, bits, value, ttl); err != nil {
-		return nil, "", err
+		return "", err
 	}
-	return l, cookie, nil
+	return cookie, nil
 }
 
 // touchAccount returns the person's account, making it at the first login.

@@ -166,7 +166,7 @@ func (x *exchange) complete(p *NamedProvider, f *flow, state string, params url.
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions
-	_, cookie, err := sessions.newLogin(ctx, p.Name, p.Provider.Protocol(), p.Provider.Issuer(), ans, x.app.gw.lifetime(p), x.host)
+	cookie, err := sessions.newLogin(ctx, p.Name, p.Provider.Protocol(), p.Provider.Issuer(), ans, x.app.gw.lifetime(p), x.host)
 	if errors.Is(err, errNoSession) {
 		return x.refuse(NewError(CodeFlowUnknown, errors.New("the answer's session was over when it came")))
 	}

@@ -1,4 +1,0 @@
-package gateway
-
-// Sessions is this node's view of the store (being written).
-type Sessions struct{}
