@@ -1,0 +1,96 @@
+package pages
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"path"
+	"time"
+)
+
+//go:embed assets
+var assetFiles embed.FS
+
+// An asset is one static file.
+type asset struct {
+	contentType string
+	body        []byte
+	// version is a hash of body: part of the URL, and the entity tag.
+	version string
+}
+
+// assetTypes are the kinds of assets there may be. The system's own table of
+// types must not decide what browsers are told.
+var assetTypes = map[string]string{
+	".css": "text/css; charset=utf-8",
+	".svg": "image/svg+xml",
+}
+
+func loadAssets() (map[string]asset, error) {
+	entries, err := assetFiles.ReadDir("assets")
+	if err != nil {
+		return nil, fmt.Errorf("listing the assets: %w", err)
+	}
+	assets := make(map[string]asset, len(entries))
+	for _, e := range entries {
+		body, err := assetFiles.ReadFile("assets/" + e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("reading the asset %s: %w", e.Name(), err)
+		}
+		contentType, ok := assetTypes[path.Ext(e.Name())]
+		if !ok {
+			return nil, fmt.Errorf("reading the asset %s: its type is not known", e.Name())
+		}
+		sum := sha256.Sum256(body)
+		assets[e.Name()] = asset{contentType, body, hex.EncodeToString(sum[:8])}
+	}
+	return assets, nil
+}
+
+// assetURL returns the address of an asset for the pages. The version stands
+// in the query and not in the name: while nodes of two releases serve one
+// site, the other's page still gets a style, which it then doesn't keep.
+func (rd *Renderer) assetURL(prefix, name string) (string, error) {
+	a, ok := rd.assets[name]
+	if !ok {
+		return "", fmt.Errorf("linking the asset %s: there is none", name)
+	}
+	return local(prefix + "/assets/" + name + "?v=" + a.version), nil
+}
+
+// Asset implements gateway.Pages. Under its current version an asset may be
+// kept for a year, else it is revalidated each time. An unknown name is 404,
+// and a method other than GET and HEAD is 405.
+func (rd *Renderer) Asset(w http.ResponseWriter, r *http.Request, name string) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		h.Set("Allow", "GET, HEAD")
+		refuseAsset(w, r, http.StatusMethodNotAllowed)
+		return
+	}
+	a, ok := rd.assets[name]
+	if !ok {
+		refuseAsset(w, r, http.StatusNotFound)
+		return
+	}
+	if r.URL.Query().Get("v") == a.version {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	} else {
+		h.Set("Cache-Control", "no-cache")
+	}
+	h.Set("Content-Type", a.contentType)
+	h.Set("ETag", `"`+a.version+`"`)
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(a.body))
+}
+
+func refuseAsset(w http.ResponseWriter, r *http.Request, status int) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	write(w, r, status, []byte(http.StatusText(status)+"\n"))
+}

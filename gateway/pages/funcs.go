@@ -1,0 +1,64 @@
+package pages
+
+import (
+	"html/template"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// funcs are what the templates can call.
+func (rd *Renderer) funcs() template.FuncMap {
+	return template.FuncMap{
+		"asset":  rd.assetURL,
+		"local":  local,
+		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"clock":  func(t time.Time) string { return t.UTC().Format(english.TimeLayout) },
+		"within": func(t time.Time) string { return within(time.Until(t)) },
+		"labels": func(host string) []string { return strings.SplitAfter(host, ".") },
+		"fill":   func(s sentence, value string) filled { return filled{s, value} },
+		"list":   func(label string, values []string) list { return list{&english, label, values} },
+	}
+}
+
+// A filled is a sentence with its value.
+type filled struct {
+	sentence
+	Value string
+}
+
+// A list is a row of several values.
+type list struct {
+	Text   *catalogue
+	Label  string
+	Values []string
+}
+
+// longList is how many values are shown without being asked for: more would
+// push what can be done off the screen.
+const longList = 12
+
+// Long reports whether the list is folded.
+func (l list) Long() bool { return len(l.Values) > longList }
+
+// ShowAll is what unfolds a long list.
+func (l list) ShowAll() filled { return filled{l.Text.ShowAll, strconv.Itoa(len(l.Values))} }
+
+// within says when something happens for whom the clock in UTC says little.
+// The number is rounded down, and never one. What has passed is "".
+func within(d time.Duration) string {
+	say := func(s sentence, n time.Duration) string { return s.Before() + strconv.Itoa(int(n)) + s.After() }
+	const day = 24 * time.Hour
+	switch {
+	case d <= 0:
+		return ""
+	case d >= 2*day:
+		return say(english.InDays, d/day)
+	case d >= 2*time.Hour:
+		return say(english.InHours, d/time.Hour)
+	case d >= 2*time.Minute:
+		return say(english.InMinutes, d/time.Minute)
+	default:
+		return english.LessThanMinute
+	}
+}

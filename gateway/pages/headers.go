@@ -1,0 +1,66 @@
+package pages
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// setPageHeaders sets what all pages have in common. formAction are the CSP
+// sources of the page's form.
+func setPageHeaders(h http.Header, formAction string) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action "+formAction+
+		"; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	// Not no-referrer: that makes the Origin of our own forms "null", and
+	// browsers without Sec-Fetch-Site would then fail the cross-origin check.
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()")
+}
+
+// formAction returns the sources of form-action for a form that posts to the
+// own origin and may be redirected to others (CSP Level 3 §6.4.1). What is no
+// http(s) URL with a plain host is left out.
+func formAction(origins []string) string {
+	sources := []string{"'self'"}
+	for _, o := range origins {
+		if source, ok := originOf(o); ok {
+			sources = append(sources, source)
+		}
+	}
+	return strings.Join(sources, " ")
+}
+
+// originOf returns the scheme, host and port of an absolute URL. It refuses
+// whatever could end the directive or stand for more than one host.
+func originOf(raw string) (string, bool) {
+	u, err := url.Parse(raw)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
+		return "", false
+	}
+	if strings.ContainsFunc(u.Host, func(c rune) bool { return !isHostChar(c) }) {
+		return "", false
+	}
+	return u.Scheme + "://" + u.Host, true
+}
+
+func isHostChar(c rune) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(".-_:[]", c)
+}
+
+// local returns the path if a browser stays on the own origin with it, else
+// "#": a link that leads nowhere.
+func local(path string) string {
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") {
+		return "#"
+	}
+	// Browsers take a backslash for a slash and drop tabs and line breaks
+	// (URL Standard §4.4), so that "/\t/evil" is another host.
+	if strings.ContainsFunc(path, func(c rune) bool { return c == '\\' || c < ' ' || c == 0x7f }) {
+		return "#"
+	}
+	return path
+}

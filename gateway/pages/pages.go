@@ -1,0 +1,154 @@
+// Package pages renders what people see of the gateway: the chooser, refusals,
+// the session, and signing out.
+//
+// The pages have no script, no inline style and nothing from another host, and
+// their Content-Security-Policy holds them to that. Values are escaped by
+// html/template; an address that does not stay on the own origin is replaced
+// by "#". No page may be stored, framed, or indexed.
+//
+// The policy is set on the pages alone and not on the answers of the app.
+package pages
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strconv"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+// Options are what a Renderer is made of.
+type Options struct {
+	// Logger is told of pages that could not be rendered: faults of the
+	// program. Default: none.
+	Logger *zap.Logger
+}
+
+// A Renderer implements gateway.Pages. It is safe for concurrent use.
+type Renderer struct {
+	log       *zap.Logger
+	templates map[string]*template.Template
+	assets    map[string]asset
+}
+
+// New returns a Renderer. Its error means that the built-in templates or
+// assets are broken.
+func New(opts Options) (*Renderer, error) {
+	rd := &Renderer{log: opts.Logger, templates: map[string]*template.Template{}}
+	if rd.log == nil {
+		rd.log = zap.NewNop()
+	}
+	var err error
+	if rd.assets, err = loadAssets(); err != nil {
+		return nil, err
+	}
+	layout, err := template.New("layout.html").Funcs(rd.funcs()).ParseFS(templateFiles, "templates/layout.html")
+	if err != nil {
+		return nil, fmt.Errorf("parsing the layout: %w", err)
+	}
+	for _, name := range []string{chooser, refusal, session, logout, loggedOut} {
+		t, err := layout.Clone()
+		if err == nil {
+			t, err = t.ParseFS(templateFiles, "templates/"+name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("parsing the template %s: %w", name, err)
+		}
+		rd.templates[name] = t
+	}
+	return rd, nil
+}
+
+// The templates, by file.
+const (
+	chooser   = "chooser.html"
+	refusal   = "refusal.html"
+	session   = "session.html"
+	logout    = "logout.html"
+	loggedOut = "loggedout.html"
+)
+
+// A view is what a template is executed on.
+type view struct {
+	gateway.Chrome
+	Text *catalogue
+	// Heading is the page's one h1, and its title.
+	Heading string
+	// Page is the gateway's …Page value.
+	Page any
+
+	file string
+	// formAction are the CSP sources that a form may lead to.
+	formAction string
+}
+
+// viewOf reports false for what is no page.
+func viewOf(page any) (view, bool) {
+	v := view{Text: &english, Page: page, formAction: "'none'"}
+	switch p := page.(type) {
+	case gateway.ChooserPage:
+		v.Chrome, v.Heading, v.file = p.Chrome, english.ChooserTitle, chooser
+	case gateway.RefusalPage:
+		v.Chrome, v.Heading, v.file = p.Chrome, p.Refusal.Title, refusal
+	case gateway.SessionPage:
+		v.Chrome, v.Heading, v.file = p.Chrome, english.SessionTitle, session
+	case gateway.LogoutPage:
+		v.Chrome, v.Heading, v.file = p.Chrome, english.LogoutTitle, logout
+		v.formAction = formAction(p.FormOrigins)
+	case gateway.LoggedOutPage:
+		v.Chrome, v.Heading, v.file = p.Chrome, english.LoggedOutTitle, loggedOut
+	default:
+		return view{}, false
+	}
+	return v, true
+}
+
+// Page implements gateway.Pages. page is a value, not a pointer. What is no
+// page, or can't be rendered, is logged and answered with 500 and the text of
+// gateway.CodeInternal.
+func (rd *Renderer) Page(w http.ResponseWriter, r *http.Request, status int, page any) {
+	body, formAction, err := rd.render(page)
+	if err != nil {
+		rd.log.Error("rendering a page failed", zap.Error(err))
+		internal := gateway.RefusalOf(gateway.CodeInternal)
+		setPageHeaders(w.Header(), "'none'")
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		write(w, r, internal.Status, []byte(internal.Title+"\n"))
+		return
+	}
+	setPageHeaders(w.Header(), formAction)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	write(w, r, status, body)
+}
+
+// render writes the page into memory first: a fault half way must not become
+// half a page with a good status.
+func (rd *Renderer) render(page any) (body []byte, formAction string, err error) {
+	v, ok := viewOf(page)
+	if !ok {
+		return nil, "", fmt.Errorf("rendering a %T: no such page", page)
+	}
+	var b bytes.Buffer
+	if err := rd.templates[v.file].Execute(&b, v); err != nil {
+		return nil, "", fmt.Errorf("rendering a %T: %w", page, err)
+	}
+	return b.Bytes(), v.formAction, nil
+}
+
+func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // a client that went away is nobody's fault
+	}
+}
+
+var _ gateway.Pages = (*Renderer)(nil)

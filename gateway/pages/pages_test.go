@@ -1,0 +1,311 @@
+package pages_test
+
+import (
+	"bytes"
+	"flag"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// The clock of a synctest bubble begins here.
+var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+var chrome = gateway.Chrome{Prefix: "/.sso", App: "grafana.example.com"}
+
+// examples has each type of page, in each form that looks different.
+func examples() map[string]any {
+	denied := gateway.RefusalPage{
+		Chrome: chrome, Code: gateway.CodeAccessDenied, Refusal: gateway.RefusalOf(gateway.CodeAccessDenied),
+		Reference: "8f2c1b7e9a40", Username: "carol", RetryURL: "/", LogoutURL: "/.sso/logout",
+	}
+	bare := gateway.RefusalPage{Chrome: chrome, Code: gateway.CodeNotFound, Refusal: gateway.RefusalOf(gateway.CodeNotFound)}
+	alice := gateway.Principal{
+		Username: "alice", Email: "alice@example.com", Name: "Alice Liddell", Provider: "corp",
+		Roles: []string{"Admin", "Editor"}, Groups: []string{"staff", `DOMAIN\Net Ops`}, Template: "engineering",
+		Expires: bubbleStart.Add(7*time.Hour + 20*time.Minute),
+	}
+	var groups []string
+	for i := range 13 {
+		groups = append(groups, "group "+strconv.Itoa(i))
+	}
+	return map[string]any{
+		"chooser": gateway.ChooserPage{Chrome: chrome, Choices: []gateway.Choice{
+			{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp&return=%2Fd"},
+			{Name: "partner", Label: "Müller & Söhne", URL: "/.sso/login?provider=partner"},
+		}},
+		"chooser_one": gateway.ChooserPage{Chrome: chrome, Choices: []gateway.Choice{
+			{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp"},
+		}},
+		"chooser_none": gateway.ChooserPage{Chrome: chrome},
+		"refusal":      denied,
+		"refusal_bare": bare,
+		"session": gateway.SessionPage{
+			Chrome: chrome, Principal: alice, Since: bubbleStart.Add(-40 * time.Minute), LogoutURL: "/.sso/logout",
+		},
+		"session_many_groups": gateway.SessionPage{Chrome: chrome, Principal: gateway.Principal{Username: "bob", Groups: groups}},
+		"logout":              gateway.LogoutPage{Chrome: chrome, Username: "alice", Provider: "Corporate account", Action: "/.sso/logout"},
+		"logout_at_provider": gateway.LogoutPage{
+			Chrome: chrome, Username: "alice", Provider: "Corporate account", AtProvider: true, Action: "/.sso/logout",
+			FormOrigins: []string{"https://id.example.com"},
+		},
+		"logout_nobody":     gateway.LogoutPage{Chrome: chrome, Action: "/.sso/logout"},
+		"loggedout":         gateway.LoggedOutPage{Chrome: chrome, SignInURL: "/"},
+		"loggedout_no_link": gateway.LoggedOutPage{Chrome: chrome},
+	}
+}
+
+func newRenderer(t testing.TB) *pages.Renderer {
+	t.Helper()
+	rd, err := pages.New(pages.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rd
+}
+
+func render(t testing.TB, rd *pages.Renderer, page any) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	rd.Page(w, httptest.NewRequest(http.MethodGet, "/.sso/x", nil), http.StatusOK, page)
+	return w
+}
+
+var version = regexp.MustCompile(`\?v=[0-9a-f]{16}"`)
+
+func TestPageGolden(t *testing.T) {
+	t.Parallel()
+	rd := newRenderer(t)
+	for name, page := range examples() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				got := version.ReplaceAll(render(t, rd, page).Body.Bytes(), []byte(`?v=VERSION"`))
+				compareGolden(t, filepath.Join("testdata", name+".html"), got)
+			})
+		})
+	}
+}
+
+func compareGolden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("the page differs from %s (see -update); got:\n%s", file, got)
+	}
+}
+
+func TestGoldensAreAllUsed(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.html")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	known := examples()
+	for _, f := range files {
+		if name := strings.TrimSuffix(filepath.Base(f), ".html"); known[name] == nil {
+			t.Errorf("%s belongs to no example", f)
+		}
+	}
+}
+
+func TestPageOfEveryRefusalShowsItsTexts(t *testing.T) {
+	t.Parallel()
+	rd := newRenderer(t)
+	for _, code := range gateway.Codes() {
+		refusal := gateway.RefusalOf(code)
+		w := httptest.NewRecorder()
+		rd.Page(w, httptest.NewRequest(http.MethodGet, "/", nil), refusal.Status,
+			gateway.RefusalPage{Chrome: chrome, Code: code, Refusal: refusal, Reference: "ref-1"})
+		if w.Code != refusal.Status {
+			t.Errorf("%s: status %d, want %d", code, w.Code, refusal.Status)
+		}
+		text := textOf(t, w.Body.String())
+		for _, want := range []string{refusal.Title, refusal.Text, string(code), "ref-1"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: the page does not say %q", code, want)
+			}
+		}
+		if refusal.Fix != "" && strings.Contains(text, refusal.Fix) {
+			t.Errorf("%s: the page tells the visitor the operator's fix", code)
+		}
+	}
+}
+
+func TestPageRefusesWhatIsNoPage(t *testing.T) {
+	t.Parallel()
+	for name, page := range map[string]any{
+		"nil": nil, "string": "secret-canary", "pointer": &gateway.ChooserPage{}, "chrome": chrome,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			core, logs := observer.New(zapcore.DebugLevel)
+			rd, err := pages.New(pages.Options{Logger: zap.New(core)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := render(t, rd, page)
+			if w.Code != http.StatusInternalServerError {
+				t.Errorf("status %d, want 500", w.Code)
+			}
+			if got, want := w.Body.String(), gateway.RefusalOf(gateway.CodeInternal).Title+"\n"; got != want {
+				t.Errorf("body %q, want %q", got, want)
+			}
+			if got := w.Header().Get("Content-Type"); got != "text/plain; charset=utf-8" {
+				t.Errorf("content type %q", got)
+			}
+			if got := w.Header().Get("Cache-Control"); got != "no-store" {
+				t.Errorf("cache control %q", got)
+			}
+			if logs.Len() != 1 {
+				t.Fatalf("%d log entries, want 1", logs.Len())
+			}
+			if cause := logs.All()[0].ContextMap()["error"].(string); strings.Contains(cause, "secret-canary") {
+				t.Errorf("the log shows the value: %s", cause)
+			}
+		})
+	}
+}
+
+func TestPageOverHTTP(t *testing.T) {
+	t.Parallel()
+	rd := newRenderer(t)
+	page := examples()["refusal"]
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rd.Page(w, r, http.StatusForbidden, page)
+	}))
+	t.Cleanup(srv.Close)
+
+	get := do(t, http.MethodGet, srv.URL)
+	head := do(t, http.MethodHead, srv.URL)
+	if get.length != int64(len(get.body)) || get.length == 0 {
+		t.Errorf("GET: Content-Length %d of %d bytes", get.length, len(get.body))
+	}
+	if head.length != get.length || len(head.body) != 0 {
+		t.Errorf("HEAD: Content-Length %d with %d bytes, want %d with none", head.length, len(head.body), get.length)
+	}
+	if get.status != http.StatusForbidden || head.status != http.StatusForbidden {
+		t.Errorf("status %d and %d, want 403", get.status, head.status)
+	}
+}
+
+func TestPageWritesNothingOnHead(t *testing.T) {
+	t.Parallel()
+	for name, page := range map[string]any{"page": examples()["chooser"], "no page": nil} {
+		w := httptest.NewRecorder()
+		newRenderer(t).Page(w, httptest.NewRequest(http.MethodHead, "/", nil), http.StatusOK, page)
+		if w.Body.Len() != 0 {
+			t.Errorf("%s: %d bytes written", name, w.Body.Len())
+		}
+		if w.Header().Get("Content-Length") == "0" {
+			t.Errorf("%s: Content-Length is not that of GET", name)
+		}
+	}
+}
+
+type answer struct {
+	status int
+	length int64
+	body   []byte
+}
+
+func do(t *testing.T, method, url string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.ContentLength, body}
+}
+
+// A page, its style and its icon together.
+func TestPageIsSmall(t *testing.T) {
+	t.Parallel()
+	const limit = 30_000
+	rd := newRenderer(t)
+	for name, page := range examples() {
+		html := render(t, rd, page).Body.String()
+		size := len(html)
+		links := regexp.MustCompile(`/\.sso/assets/([a-z.]+)\?v=`).FindAllStringSubmatch(html, -1)
+		if len(links) == 0 {
+			t.Fatalf("%s: links no assets", name)
+		}
+		counted := map[string]bool{}
+		for _, l := range links {
+			if !counted[l[1]] {
+				counted[l[1]] = true
+				w := httptest.NewRecorder()
+				rd.Asset(w, httptest.NewRequest(http.MethodGet, "/", nil), l[1])
+				size += w.Body.Len()
+			}
+		}
+		if size >= limit {
+			t.Errorf("%s: %d bytes, want less than %d", name, size, limit)
+		}
+	}
+}
+
+func TestWithin(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		-time.Second:                   "",
+		0:                              "",
+		time.Second:                    "in less than two minutes",
+		2*time.Minute - 1:              "in less than two minutes",
+		2 * time.Minute:                "in about 2 minutes",
+		119*time.Minute + time.Second:  "in about 119 minutes",
+		2 * time.Hour:                  "in about 2 hours",
+		7*time.Hour + 59*time.Minute:   "in about 7 hours",
+		47*time.Hour + 59*time.Minute:  "in about 47 hours",
+		48 * time.Hour:                 "in about 2 days",
+		30*24*time.Hour + 23*time.Hour: "in about 30 days",
+	} {
+		if got := pages.Within(d); got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func BenchmarkPage(b *testing.B) {
+	rd := newRenderer(b)
+	page := examples()["chooser"]
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		rd.Page(httptest.NewRecorder(), r, http.StatusOK, page)
+	}
+}

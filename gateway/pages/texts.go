@@ -1,0 +1,101 @@
+package pages
+
+import "strings"
+
+// A catalogue is all that the pages say in one language, except the refusals:
+// their texts belong to gateway.RefusalOf.
+type catalogue struct {
+	// Lang is the language's BCP 47 tag.
+	Lang string
+	// Gateway says who is speaking, below the app's host.
+	Gateway string
+	// TimeLayout is for time.Time.Format, in UTC.
+	TimeLayout string
+
+	ChooserTitle, ChooserText, ChooserEmpty string
+	// SignInWith has a provider's label in it.
+	SignInWith sentence
+
+	// SignedInAs has the user name in it.
+	SignedInAs                               sentence
+	Retry, SignInAsOther, Reference, Details string
+
+	SessionTitle                                          string
+	Username, Name, Email, Roles, Groups, Template        string
+	Provider, Since, Until, None, SignOut, LessThanMinute string
+	// ShowAll has the number of a list's entries in it.
+	ShowAll sentence
+	// InDays, InHours and InMinutes have one number each in them.
+	InDays, InHours, InMinutes sentence
+
+	LogoutTitle, StaySignedIn string
+	// LogoutHere has the app in it; LogoutAt and LogoutNotAt the provider.
+	LogoutHere, LogoutAt, LogoutNotAt sentence
+
+	LoggedOutTitle, LoggedOutHint, SignInAgain string
+	// LoggedOutText has the app in it.
+	LoggedOutText sentence
+}
+
+var english = catalogue{
+	Lang:       "en",
+	Gateway:    "Single sign-on",
+	TimeLayout: "2 Jan 2006, 15:04 UTC",
+
+	ChooserTitle: "Sign in",
+	ChooserText:  "Choose the account that you want to use.",
+	ChooserEmpty: "There is no way to sign in here yet. Tell your administrator.",
+	SignInWith:   "Sign in with %s",
+
+	SignedInAs:    "You are signed in as %s.",
+	Retry:         "Try again",
+	SignInAsOther: "Sign in as somebody else",
+	Reference:     "Reference",
+	Details:       "Error",
+
+	SessionTitle:   "You are signed in",
+	Username:       "User name",
+	Name:           "Name",
+	Email:          "E-mail",
+	Roles:          "Roles",
+	Groups:         "Groups",
+	Template:       "Template",
+	Provider:       "Provider",
+	Since:          "Since",
+	Until:          "Until",
+	None:           "none",
+	SignOut:        "Sign out",
+	ShowAll:        "Show all %s",
+	InDays:         "in about %s days",
+	InHours:        "in about %s hours",
+	InMinutes:      "in about %s minutes",
+	LessThanMinute: "in less than two minutes",
+
+	LogoutTitle:  "Sign out?",
+	StaySignedIn: "Stay signed in",
+	LogoutHere:   "This ends your session at %s.",
+	LogoutAt:     "Your session at %s ends, too.",
+	LogoutNotAt:  "Your session at %s goes on: signing in again may not ask for your password.",
+
+	LoggedOutTitle: "You are signed out",
+	LoggedOutHint:  "On a computer that others use, close the browser as well.",
+	SignInAgain:    "Sign in again",
+	LoggedOutText:  "Your session at %s has ended.",
+}
+
+// A sentence has one value in it, where "%s" stands. Templates write what is
+// before and after, so that the value has markup of its own and is escaped
+// where it stands.
+type sentence string
+
+// Before returns what precedes the value.
+func (s sentence) Before() string {
+	before, _, _ := strings.Cut(string(s), "%s")
+	return before
+}
+
+// After returns what follows the value.
+func (s sentence) After() string {
+	_, after, _ := strings.Cut(string(s), "%s")
+	return after
+}
