@@ -1,0 +1,251 @@
+// Package boltstore keeps the gateway's records in one file of this machine:
+// the store for a single node, with no server to run.
+//
+// The file has three buckets:
+//
+//   - values: key → record. A record is the format byte 1, eight bytes with the
+//     time of expiry (milliseconds since 1970, big-endian, 0 for never) and
+//     the value.
+//   - expiry: time of expiry and key → nothing. In this order a sweep finds
+//     what is due without reading the rest.
+//   - members: length of the index's name (four bytes, big-endian), name and
+//     member → nothing.
+//
+// The gateway seals values before they come here. The file is made with mode
+// 0600 in a directory with mode 0700, and one process at a time has it open.
+// Announcements stay in the process. A write that was answered is on the disk.
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// ErrClosed is what methods return after Close.
+var ErrClosed = bolterrors.ErrDatabaseNotOpen
+
+var (
+	valuesBucket  = []byte("values")
+	expiryBucket  = []byte("expiry")
+	membersBucket = []byte("members")
+)
+
+// A Store is a gateway.Store in a file.
+type Store struct {
+	db       *bolt.DB
+	writes   chan write
+	closing  chan struct{}
+	finished chan struct{}
+	close    func() error
+
+	mu       sync.Mutex
+	watchers map[*watcher]bool
+}
+
+// Open opens the file, and makes it and its directory if they are missing. It
+// waits at most a second for another process, or an earlier Store of this one,
+// that has it open.
+func Open(path string) (*Store, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("making the store's directory: %w", err)
+	}
+	s := &Store{
+		writes:   make(chan write),
+		closing:  make(chan struct{}),
+		finished: make(chan struct{}),
+		watchers: map[*watcher]bool{},
+	}
+	err := guard(func() (err error) {
+		s.db, err = open(path)
+		return err
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fmt.Errorf("opening the store %s: another process has the file open: stop it (does a second server run?), or give each its own file: %w", path, err)
+	case err != nil:
+		return nil, fmt.Errorf("opening the store %s: if the file is no store or is damaged, restore a backup, or move it away to begin with an empty one: %w", path, err)
+	}
+	s.close = sync.OnceValue(func() error {
+		close(s.closing)
+		<-s.finished
+		return guard(s.db.Close)
+	})
+	go s.run()
+	return s, nil
+}
+
+func open(path string) (*bolt.DB, error) {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return nil, err
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{valuesBucket, expiryBucket, membersBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// Close ends every Watch, waits for the write under way and lets go of the
+// file. It can be called again.
+func (s *Store) Close() error { return s.close() }
+
+// Ping proves that the file can be read.
+func (s *Store) Ping(ctx context.Context) error {
+	_, err := s.Get(ctx, "ping")
+	return err
+}
+
+// Get implements gateway.Store.
+func (s *Store) Get(ctx context.Context, keys ...string) ([][]byte, error) {
+	values := make([][]byte, len(keys))
+	err := s.view(ctx, func(tx *bolt.Tx) (err error) {
+		for i, key := range keys {
+			values[i], err = load(tx, key)
+			if err != nil && !errors.Is(err, gateway.ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return values, nil
+}
+
+// Put implements gateway.Store.
+func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return s.put(ctx, key, value, ttl, func(*bolt.Tx) error { return nil })
+}
+
+// PutNew implements gateway.Store.
+func (s *Store) PutNew(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return s.put(ctx, key, value, ttl, func(tx *bolt.Tx) error {
+		_, err := load(tx, key)
+		switch {
+		case errors.Is(err, gateway.ErrNotFound):
+			return nil
+		case err != nil:
+			return err
+		}
+		return gateway.ErrExists
+	})
+}
+
+// CompareAndPut implements gateway.Store.
+func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+	old = bytes.Clone(old)
+	return s.put(ctx, key, value, ttl, func(tx *bolt.Tx) error {
+		found, err := load(tx, key)
+		if err == nil && !bytes.Equal(found, old) {
+			return gateway.ErrChanged
+		}
+		return err
+	})
+}
+
+// put stores value if check lets it.
+func (s *Store) put(ctx context.Context, key string, value []byte, ttl time.Duration, check func(*bolt.Tx) error) error {
+	if ttl < 0 || len(key) > maxKey {
+		return fmt.Errorf("storing a value: the ttl is negative (%v) or the key too long (%d bytes)", ttl, len(key))
+	}
+	value = bytes.Clone(value) // The write may outlive the call.
+	_, err := s.update(ctx, func(tx *bolt.Tx) ([]byte, error) {
+		if err := check(tx); err != nil {
+			return nil, err
+		}
+		return nil, save(tx, key, value, ttl)
+	})
+	return err
+}
+
+// Take implements gateway.Store.
+func (s *Store) Take(ctx context.Context, key string) ([]byte, error) {
+	return s.update(ctx, func(tx *bolt.Tx) ([]byte, error) {
+		value, err := load(tx, key)
+		if err != nil {
+			return nil, err
+		}
+		return value, remove(tx, key)
+	})
+}
+
+// Delete implements gateway.Store.
+func (s *Store) Delete(ctx context.Context, keys ...string) error {
+	return s.each(ctx, keys, remove)
+}
+
+// Add implements gateway.Store.
+func (s *Store) Add(ctx context.Context, index string, members ...string) error {
+	for _, member := range members {
+		if len(index)+len(member) > maxKey {
+			return fmt.Errorf("adding to an index: %d bytes are too long", len(index)+len(member))
+		}
+	}
+	return s.each(ctx, members, func(tx *bolt.Tx, member string) error {
+		return tx.Bucket(membersBucket).Put(memberKey(index, member), nil)
+	})
+}
+
+// Remove implements gateway.Store.
+func (s *Store) Remove(ctx context.Context, index string, members ...string) error {
+	return s.each(ctx, members, func(tx *bolt.Tx, member string) error {
+		return tx.Bucket(membersBucket).Delete(memberKey(index, member))
+	})
+}
+
+func (s *Store) each(ctx context.Context, names []string, do func(*bolt.Tx, string) error) error {
+	names = slices.Clone(names)
+	_, err := s.update(ctx, func(tx *bolt.Tx) ([]byte, error) {
+		for _, name := range names {
+			if err := do(tx, name); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	})
+	return err
+}
+
+// Range implements gateway.Store.
+func (s *Store) Range(ctx context.Context, index, prefix, after string, limit int) (members []string, err error) {
+	err = s.view(ctx, func(tx *bolt.Tx) error {
+		head, within, last := len(memberKey(index, "")), memberKey(index, prefix), memberKey(index, after)
+		cursor := tx.Bucket(membersBucket).Cursor()
+		key, _ := cursor.Seek(memberKey(index, max(prefix, after)))
+		for ; len(members) < limit && bytes.HasPrefix(key, within); key, _ = cursor.Next() {
+			if !bytes.Equal(key, last) {
+				members = append(members, string(key[head:]))
+			}
+		}
+		return nil
+	})
+	return members, err
+}
+
+// memberKey begins with a length, which keeps the indexes "a" and "ab" apart.
+func memberKey(index, member string) []byte {
+	key := binary.BigEndian.AppendUint32(nil, uint32(len(index)))
+	return append(append(key, index...), member...)
+}

@@ -1,0 +1,247 @@
+package gatewaytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+var storeWatchTests = []storeTest{
+	{"Watch begins with Reset and ticks", func(t *testing.T, a, _ gateway.Store) {
+		must(t, a.Announce(t.Context(), []byte("before")))
+		start := time.Now()
+		w := watchStore(t, a)
+		w.await(t, 5*time.Second, func(changes []gateway.Change) bool { return len(changes) > 4 })
+		if took := time.Since(start); took > 4500*time.Millisecond {
+			t.Errorf("a Reset and four ticks took %v: less than one a second", took)
+		}
+		last := start
+		for i, change := range w.all() {
+			if change.Reset != (i == 0) {
+				t.Errorf("change %d: Reset is %v", i, change.Reset)
+			}
+			if len(change.Messages) != 0 {
+				t.Errorf("change %d has the messages %q of before", i, change.Messages)
+			}
+			if change.Began.Before(last) || change.Began.After(time.Now()) {
+				t.Errorf("change %d began at %v, the last at %v", i, change.Began, last)
+			}
+			last = change.Began
+		}
+	}},
+	{"what is announced after Reset is seen", func(t *testing.T, a, b gateway.Store) {
+		messages := []string{"", "\x00\xff\r\n", "twice", "twice", string(make([]byte, 1<<16))}
+		w := watchStore(t, a, func(change gateway.Change) {
+			for _, message := range messages {
+				if !change.Reset {
+					continue
+				}
+				if err := b.Announce(t.Context(), []byte(message)); err != nil {
+					t.Errorf("announcing: %v", err)
+				}
+			}
+		})
+		got := w.awaitMessages(t, len(messages))
+		if !slices.Equal(got, messages) {
+			t.Errorf("got %.60q", got)
+		}
+	}},
+	{"all watches see one order", testOneOrder},
+	{"Began confirms what was announced before", testConfirmed},
+	{"a watch that does not keep up holds up nobody", testSlowWatch},
+	{"calls do not overlap", func(t *testing.T, a, b gateway.Store) {
+		var inside atomic.Int32
+		w := watchStore(t, a, func(gateway.Change) {
+			if inside.Add(1) != 1 {
+				t.Error("two calls at once")
+			}
+			time.Sleep(5 * time.Millisecond)
+			inside.Add(-1)
+		})
+		w.awaitReset(t)
+		errs := storeRace(a, b, func(s gateway.Store, i int) error { return s.Announce(t.Context(), []byte{byte(i)}) })
+		must(t, errors.Join(errs...))
+		w.awaitMessages(t, storeRacers)
+	}},
+	{"Watch ends with its context", func(t *testing.T, a, _ gateway.Store) {
+		w := watchStore(t, a)
+		w.awaitReset(t)
+		w.stop()
+		select {
+		case err := <-w.ended:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("ended with %v", err)
+			}
+		case <-time.After(time.Second):
+			t.Error("has not ended after a second")
+		}
+	}},
+}
+
+func testOneOrder(t *testing.T, a, b gateway.Store) {
+	const each = 20
+	first, second := watchStore(t, a), watchStore(t, b)
+	first.awaitReset(t)
+	second.awaitReset(t)
+	errs := storeRace(a, b, func(s gateway.Store, i int) error {
+		for n := range each {
+			if err := s.Announce(t.Context(), fmt.Appendf(nil, "%02d %02d", i, n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	must(t, errors.Join(errs...))
+	got := first.awaitMessages(t, each*storeRacers)
+	if !slices.Equal(got, second.awaitMessages(t, each*storeRacers)) {
+		t.Error("the watches saw different orders")
+	}
+	sorted := slices.Clone(got)
+	slices.SortStableFunc(sorted, func(x, y string) int { return int(x[0])*10 + int(x[1]) - int(y[0])*10 - int(y[1]) })
+	if !slices.IsSorted(sorted) || len(slices.Compact(sorted)) != each*storeRacers {
+		t.Error("what one announced came out of order, or twice")
+	}
+}
+
+// testConfirmed: no change may have a Began after the return of an Announce
+// whose message was not reported by then.
+func testConfirmed(t *testing.T, a, b gateway.Store) {
+	const count = 300
+	w := watchStore(t, a)
+	w.awaitReset(t)
+	returned := make([]time.Time, count)
+	for i := range returned {
+		must(t, b.Announce(t.Context(), fmt.Append(nil, i)))
+		returned[i] = time.Now()
+		if i%100 == 99 {
+			time.Sleep(time.Second) // A tick without messages.
+		}
+	}
+	w.awaitMessages(t, count)
+	seen := 0
+	for _, change := range w.all() {
+		seen += len(change.Messages)
+		for i := seen; i < count; i++ {
+			if returned[i].Before(change.Began) {
+				t.Fatalf("message %d was announced %v before Began, and not reported", i, change.Began.Sub(returned[i]))
+			}
+		}
+	}
+}
+
+func testSlowWatch(t *testing.T, a, b gateway.Store) {
+	const count = 12_000 // More than any store keeps.
+	release := make(chan struct{})
+	slow := watchStore(t, a, func(gateway.Change) { <-release })
+	quick := watchStore(t, b)
+	slow.awaitReset(t)
+	quick.awaitReset(t)
+	var group sync.WaitGroup
+	for range 10 {
+		group.Go(func() {
+			for range count / 10 {
+				if err := b.Announce(t.Context(), []byte("message")); err != nil {
+					t.Errorf("announcing: %v", err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	quick.awaitMessages(t, count)
+	close(release)
+	// Either all messages come, or the loss is reported: by a Reset, or by
+	// the end of the Watch.
+	complete := func(changes []gateway.Change) bool {
+		messages := 0
+		for _, change := range changes[1:] {
+			if messages += len(change.Messages); change.Reset || messages == count {
+				return true
+			}
+		}
+		return false
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for !complete(slow.all()) && len(slow.ended) == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("messages were lost, and nothing was said")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// A storeWatch records what a Watch reports.
+type storeWatch struct {
+	mu      sync.Mutex
+	changes []gateway.Change
+	ended   chan error
+	stop    context.CancelFunc
+}
+
+func watchStore(t *testing.T, s gateway.Store, also ...func(gateway.Change)) *storeWatch {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	w := &storeWatch{ended: make(chan error, 1), stop: stop}
+	var running sync.WaitGroup
+	running.Go(func() {
+		w.ended <- s.Watch(ctx, func(change gateway.Change) {
+			w.mu.Lock()
+			w.changes = append(w.changes, change)
+			w.mu.Unlock()
+			for _, on := range also {
+				on(change)
+			}
+		})
+	})
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+	})
+	return w
+}
+
+func (w *storeWatch) all() []gateway.Change {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.changes)
+}
+
+func (w *storeWatch) await(t *testing.T, limit time.Duration, done func([]gateway.Change) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !done(w.all()); time.Sleep(5 * time.Millisecond) {
+		select {
+		case err := <-w.ended:
+			t.Fatalf("the watch ended: %v", err)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not reported within %v", limit)
+		}
+	}
+}
+
+func (w *storeWatch) awaitReset(t *testing.T) {
+	t.Helper()
+	w.await(t, 5*time.Second, func(changes []gateway.Change) bool { return len(changes) > 0 })
+}
+
+func (w *storeWatch) awaitMessages(t *testing.T, count int) (messages []string) {
+	t.Helper()
+	w.await(t, 20*time.Second, func(changes []gateway.Change) bool {
+		messages = nil
+		for _, change := range changes {
+			for _, message := range change.Messages {
+				messages = append(messages, string(message))
+			}
+		}
+		return len(messages) >= count
+	})
+	return messages
+}

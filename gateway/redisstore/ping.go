@@ -1,0 +1,67 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Ping asks Redis, in one round trip, whether it is what we need: 6.2 or later
+// with its data loaded, no cluster, a primary, and maxmemory-policy noeviction.
+//
+// The policy is required even where maxmemory is 0 and nothing is evicted: a
+// later CONFIG SET maxmemory would start evicting without anyone noticing,
+// and with it lose blocked accounts and replay marks.
+func (s *Store) Ping(ctx context.Context) (err error) {
+	defer s.finish("looking at its settings", &err)
+	return fit(ctx, s.client)
+}
+
+func fit(ctx context.Context, client redis.Cmdable) error {
+	text, err := client.Info(ctx).Result()
+	if err != nil {
+		return err
+	}
+	info := parseInfo(text)
+	major, minor, ok := parseVersion(info["redis_version"])
+	switch policy := info["maxmemory_policy"]; {
+	case !ok:
+		return fault("it does not tell its version: is it Redis?")
+	case major < 6 || major == 6 && minor < 2:
+		return fault(fmt.Sprintf("it is Redis %d.%d: 6.2 or later is needed", major, minor))
+	case info["loading"] == "1":
+		return fault("it is reading its data set: wait")
+	case info["redis_mode"] != "standalone":
+		return fault("it is part of a Redis Cluster or a Sentinel: give the address of a primary that is neither")
+	case info["role"] != "master":
+		return fault("it is a replica: give the address of the primary")
+	case policy != "noeviction":
+		return fault(fmt.Sprintf("it may throw away sessions and blocks when memory is short: set maxmemory-policy to noeviction (it is %.20q)", policy))
+	}
+	return nil
+}
+
+// parseInfo reads the answer to INFO: lines of name:value.
+func parseInfo(text string) map[string]string {
+	info := map[string]string{}
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); ok {
+			info[name] = value
+		}
+	}
+	return info
+}
+
+func parseVersion(text string) (major, minor int, ok bool) {
+	first, rest, _ := strings.Cut(text, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	major, err := strconv.Atoi(first)
+	if err != nil {
+		return 0, 0, false
+	}
+	minor, err = strconv.Atoi(second)
+	return major, minor, err == nil
+}

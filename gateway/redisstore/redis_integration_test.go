@@ -1,0 +1,285 @@
+//go:build integration
+
+package redisstore_test
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
+)
+
+func openReal(t *testing.T, o redisstore.Options) *redisstore.Store {
+	t.Helper()
+	s, err := redisstore.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
+	return s
+}
+
+func TestRedisConformance(t *testing.T) {
+	t.Parallel()
+	redis := gatewaytest.StartRedis(t)
+	var stores atomic.Int32
+	gatewaytest.TestStore(t, nil, gatewaytest.TwoNodes(func(t *testing.T) (a, b gateway.Store) {
+		// A prefix for each test is an empty store on the same server.
+		// The tests announce a lot at once on two cores.
+		o := redisstore.Options{URL: "redis://" + redis.Addr, Prefix: fmt.Sprintf("test%d:", stores.Add(1)), Timeout: 5 * time.Second}
+		return openReal(t, o), openReal(t, o)
+	}))
+}
+
+func TestRedisKeys(t *testing.T) {
+	t.Parallel()
+	redis := gatewaytest.StartRedis(t)
+	s := openReal(t, redisstore.Options{URL: "redis://" + redis.Addr + "/3"})
+	ctx := t.Context()
+	for _, err := range []error{
+		s.Put(ctx, "key", []byte("value"), 1500*time.Microsecond+time.Hour),
+		s.PutNew(ctx, "for ever", []byte("value"), gateway.NoExpiry),
+		s.Add(ctx, "index", "member"),
+		s.Announce(ctx, []byte("message")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const all = `redis.call('SELECT', 3); local t = {}
+		for _, k in ipairs(redis.call('KEYS', '*')) do t[#t+1] = k .. ' ' .. redis.call('TYPE', k).ok .. ' ' .. (redis.call('PTTL', k) > 3590000 and 'ttl' or 'no ttl') end
+		table.sort(t); return table.concat(t, '\n')`
+	got, err := redis.Command("EVAL", all, "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "sso:i:index zset no ttl\nsso:stream stream no ttl\nsso:v:for ever string no ttl\nsso:v:key string ttl"
+	if got != want {
+		t.Errorf("Redis holds\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestRedisStreamIsCapped(t *testing.T) {
+	t.Parallel()
+	redis := gatewaytest.StartRedis(t)
+	s := openReal(t, redisstore.Options{URL: "redis://" + redis.Addr})
+	for range 10_500 {
+		if err := s.Announce(t.Context(), []byte("message")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if length, err := redis.Command("XLEN", "sso:stream"); err != nil || length < "10000" || length > "10200" || len(length) != 5 {
+		t.Errorf("the stream has %s entries (%v), want about 10000", length, err)
+	}
+}
+
+// TestRedisPing goes through the settings that make Redis unfit.
+func TestRedisPing(t *testing.T) {
+	t.Parallel()
+	primary := gatewaytest.StartRedis(t)
+	redis := gatewaytest.StartRedis(t, "--maxmemory-policy", "allkeys-lru")
+	unfit := func(user, want string) {
+		t.Helper()
+		s := openReal(t, redisstore.Options{URL: "redis://" + user + redis.Addr})
+		for name, err := range map[string]error{
+			"Ping":  s.Ping(t.Context()),
+			"Watch": s.Watch(t.Context(), func(gateway.Change) { t.Error("Watch began on an unfit Redis") }),
+		} {
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+		}
+	}
+	unfit("", "set maxmemory-policy to noeviction")
+	mustCommand(t, redis, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+	s := openReal(t, redisstore.Options{URL: "redis://" + redis.Addr})
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("a fit Redis: %v", err)
+	}
+
+	host, port, _ := strings.Cut(primary.Addr, ":")
+	mustCommand(t, redis, "REPLICAOF", host, port)
+	unfit("", "replica")
+	if err := s.Put(t.Context(), "key", nil, time.Minute); err == nil || !strings.Contains(err.Error(), "give the address of the primary") {
+		t.Errorf("writing to a replica: %v", err)
+	}
+	mustCommand(t, redis, "REPLICAOF", "NO", "ONE")
+
+	mustCommand(t, redis, "CONFIG", "SET", "maxmemory", "1")
+	if err := s.Put(t.Context(), "key", nil, time.Minute); err == nil || !strings.Contains(err.Error(), "raise maxmemory") {
+		t.Errorf("writing to a full Redis: %v", err)
+	}
+	mustCommand(t, redis, "CONFIG", "SET", "maxmemory", "0")
+
+	mustCommand(t, redis, "CONFIG", "SET", "requirepass", "s3cret-canary")
+	unfit("", "wants a password")
+	unfit(":wrong-canary@", "wrong")
+	unfit("nobody:wrong-canary@", "wrong")
+	s = openReal(t, redisstore.Options{URL: "redis://:s3cret-canary@" + redis.Addr})
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("with the right password: %v", err)
+	}
+}
+
+// TestRedisFaults: a Watch ends, or says Reset, within 4 s of each fault.
+func TestRedisFaults(t *testing.T) {
+	t.Parallel()
+	primary := gatewaytest.StartRedis(t)
+	tests := map[string]struct {
+		fault func(t *testing.T, r *gatewaytest.Redis)
+		// control proves that the fault is there.
+		control func(t *testing.T, r *gatewaytest.Redis)
+		mend    func(r *gatewaytest.Redis)
+	}{
+		"stopped": {
+			fault:   func(_ *testing.T, r *gatewaytest.Redis) { r.Stop() },
+			control: mustFail,
+			mend:    (*gatewaytest.Redis).Continue,
+		},
+		"killed": {
+			fault:   func(_ *testing.T, r *gatewaytest.Redis) { r.Kill() },
+			control: mustFail,
+			mend:    (*gatewaytest.Redis).Restart,
+		},
+		"connections killed": {
+			fault: func(t *testing.T, r *gatewaytest.Redis) {
+				if killed := mustCommand(t, r, "CLIENT", "KILL", "TYPE", "normal"); killed < "2" {
+					t.Fatalf("%s connections were killed, want those of the watch and of the store", killed)
+				}
+			},
+		},
+		"restarted empty": {
+			fault: func(_ *testing.T, r *gatewaytest.Redis) { r.Restart() },
+			control: func(t *testing.T, r *gatewaytest.Redis) {
+				if length := mustCommand(t, r, "XLEN", "sso:stream"); length != "0" && length != "1" {
+					t.Fatalf("the stream has %s entries", length)
+				}
+			},
+		},
+		"flushed": {
+			fault: func(t *testing.T, r *gatewaytest.Redis) { mustCommand(t, r, "FLUSHALL") },
+		},
+		"flushed and written to": {
+			fault: func(t *testing.T, r *gatewaytest.Redis) {
+				mustCommand(t, r, "EVAL", "redis.call('FLUSHALL') redis.call('XADD', 'sso:stream', '*', 'm', 'after') return 1", "0")
+			},
+		},
+		"stream set back": {
+			fault: func(t *testing.T, r *gatewaytest.Redis) {
+				mustCommand(t, r, "EVAL", "redis.call('DEL', 'sso:stream') redis.call('XADD', 'sso:stream', '1-1', 'm', 'old') return 1", "0")
+			},
+		},
+		"stream trimmed": {
+			fault: func(t *testing.T, r *gatewaytest.Redis) {
+				mustCommand(t, r, "EVAL", "for i = 1, 9 do redis.call('XADD', 'sso:stream', 'MAXLEN', '2', '*', 'm', i) end return 1", "0")
+			},
+		},
+		"made a replica": {
+			fault: func(t *testing.T, r *gatewaytest.Redis) {
+				host, port, _ := strings.Cut(primary.Addr, ":")
+				mustCommand(t, r, "REPLICAOF", host, port)
+			},
+			control: func(t *testing.T, r *gatewaytest.Redis) {
+				if answer, err := r.Command("SET", "x", "y"); err == nil {
+					t.Fatalf("a replica took a write: %s", answer)
+				}
+			},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := gatewaytest.StartRedis(t)
+			s := openReal(t, redisstore.Options{URL: "redis://" + r.Addr})
+			if err := s.Put(t.Context(), "key", []byte("value"), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			changes := make(chan gateway.Change, 1000)
+			ended := make(chan error, 1)
+			go func() { ended <- s.Watch(t.Context(), func(c gateway.Change) { changes <- c }) }()
+			for range 2 { // Reset, and one tick: the watch is under way.
+				select {
+				case <-changes:
+				case err := <-ended:
+					t.Fatal(err)
+				}
+			}
+			if len(changes) != 0 {
+				t.Fatal("more changes than one a tick")
+			}
+			start := time.Now()
+			test.fault(t, r)
+			if test.control != nil {
+				test.control(t, r)
+			}
+			faulty := time.Now()
+			for noticed := false; !noticed; {
+				select {
+				case err := <-ended:
+					t.Logf("ended after %v: %v", time.Since(start), err)
+					if err == nil {
+						t.Error("ended without an error")
+					}
+					noticed = true
+				case c := <-changes:
+					if noticed = c.Reset; !noticed && c.Began.After(faulty) {
+						t.Error("confirmed after the fault")
+					}
+				case <-time.After(time.Until(start.Add(4 * time.Second))):
+					t.Fatal("not noticed within 4 s")
+				}
+			}
+			if test.mend == nil {
+				return
+			}
+			test.mend(r)
+			if err := s.Ping(t.Context()); err != nil {
+				t.Errorf("mended: %v", err)
+			}
+		})
+	}
+}
+
+// TestRedisRestart: after a restart the first call of each kind may meet a
+// dead connection, but no later one.
+func TestRedisRestart(t *testing.T) {
+	t.Parallel()
+	r := gatewaytest.StartRedis(t)
+	s := openReal(t, redisstore.Options{URL: "redis://" + r.Addr})
+	if err := s.CompareAndPut(t.Context(), "key", nil, nil, 0); err != gateway.ErrNotFound {
+		t.Fatal(err)
+	}
+	r.Restart()
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("the first call: %v", err)
+	}
+	// The script is gone with the old process.
+	if err := s.CompareAndPut(t.Context(), "key", nil, nil, 0); err != gateway.ErrNotFound {
+		t.Errorf("a script after a restart: %v", err)
+	}
+}
+
+func mustFail(t *testing.T, r *gatewaytest.Redis) {
+	t.Helper()
+	if answer, err := r.Command("PING"); err == nil {
+		t.Fatalf("the fault did not happen: PING was answered with %s", answer)
+	}
+}
+
+func mustCommand(t *testing.T, r *gatewaytest.Redis, args ...string) string {
+	t.Helper()
+	answer, err := r.Command(args...)
+	if err != nil {
+		t.Fatalf("%q: %v", args, err)
+	}
+	return answer
+}

@@ -1,0 +1,299 @@
+// Package redisstore keeps the gateway's records in Redis (6.2 or later, or
+// what speaks its protocol): the store for several nodes.
+//
+// With the prefix "sso:" this is what Redis holds:
+//
+//   - sso:v:KEY: a string for each value. It expires by itself (PX).
+//   - sso:i:INDEX: a sorted set for each index, all scores 0, in bytewise order.
+//   - sso:stream: the announcements, a stream of about the last 10,000. An entry
+//     has the field m (the message), or hello (a Watch began).
+//
+// The gateway seals values before they come here. One writable primary with
+// maxmemory-policy noeviction is required, see [Store.Ping]; Redis Cluster and
+// reading from replicas are not supported. A restricted ACL user needs ~sso:*
+// and +@connection +info +role +mget +set +get +getdel +del +zadd +zrem
+// +zrangebylex +xadd +xread +xrange +eval +evalsha.
+package redisstore
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// Options say where Redis is.
+type Options struct {
+	// URL is redis://[user:password@]host[:port][/db], the same with rediss
+	// for TLS, or unix://[user:password@]/path/to/socket[?db=N]. Special
+	// characters in user and password are percent-encoded. Required.
+	URL string
+	// Prefix begins the name of every key. Default "sso:".
+	Prefix string
+	// TLS is for rediss URLs alone: a private CA, a client certificate.
+	// Default: the system's CAs and TLS 1.2 or later.
+	TLS *tls.Config
+	// DialTimeout bounds making a connection, the TLS handshake included.
+	// Default 2 s.
+	DialTimeout time.Duration
+	// Timeout bounds each read and each write. Default 1 s.
+	Timeout time.Duration
+}
+
+// A Store is a gateway.Store in Redis.
+type Store struct {
+	client  *redis.Client
+	options redis.Options
+	prefix  string
+}
+
+// Open returns a store, or says what is wrong with the options. It does not
+// connect: Ping does. The store must be closed.
+func Open(o Options) (*Store, error) {
+	opt, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	if o.TLS != nil {
+		if opt.TLSConfig == nil {
+			return nil, errors.New("reading the Redis URL: TLS settings need the scheme rediss")
+		}
+		name := opt.TLSConfig.ServerName
+		if opt.TLSConfig = o.TLS.Clone(); opt.TLSConfig.ServerName == "" {
+			opt.TLSConfig.ServerName = name
+		}
+	}
+	opt.DialTimeout = orDefault(o.DialTimeout, 2*time.Second)
+	opt.ReadTimeout = orDefault(o.Timeout, time.Second)
+	opt.WriteTimeout = opt.ReadTimeout
+	opt.Dialer = dialer(opt.DialTimeout, opt.TLSConfig)
+	opt.DialerRetries = 1
+	opt.ContextTimeoutEnabled = true
+	// Never retry. An answer can be lost after the command was done: SET NX
+	// done again says "exists" to the one who won, GETDEL says "not found" and
+	// has lost the value for good. The caller gets a fault, and knows more.
+	opt.MaxRetries = -1
+	opt.Protocol = 2 // No pushes are wanted.
+	opt.PipelinePoolSize = -1
+	opt.DisableIdentity = true
+	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	options := *opt
+	return &Store{client: redis.NewClient(opt), options: options, prefix: orDefault(o.Prefix, "sso:")}, nil
+}
+
+func orDefault[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}
+
+// dialer honours the context in the TLS handshake too, which go-redis's own
+// does not.
+func dialer(timeout time.Duration, config *tls.Config) func(context.Context, string, string) (net.Conn, error) {
+	plain := &net.Dialer{Timeout: timeout}
+	if config == nil {
+		return plain.DialContext
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&tls.Dialer{NetDialer: plain, Config: config}).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+		}
+		return conn, nil
+	}
+}
+
+// Close closes all connections. Do not close before every Watch has returned.
+func (s *Store) Close() error { return s.client.Close() }
+
+func (s *Store) key(key string) string     { return s.prefix + "v:" + key }
+func (s *Store) index(index string) string { return s.prefix + "i:" + index }
+
+// Get implements gateway.Store.
+func (s *Store) Get(ctx context.Context, keys ...string) (values [][]byte, err error) {
+	defer s.finish("reading values", &err)
+	if len(keys) == 0 {
+		return nil, ctx.Err()
+	}
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = s.key(key)
+	}
+	found, err := s.client.MGet(ctx, names...).Result()
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != len(keys) {
+		return nil, errAnswer
+	}
+	values = make([][]byte, len(keys))
+	for i, f := range found {
+		switch f := f.(type) {
+		case nil:
+		case string:
+			values[i] = []byte(f)
+		default:
+			return nil, errAnswer
+		}
+	}
+	return values, nil
+}
+
+// Put implements gateway.Store.
+func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (err error) {
+	defer s.finish("storing a value", &err)
+	return s.set(ctx, key, value, ttl)
+}
+
+// PutNew implements gateway.Store.
+func (s *Store) PutNew(ctx context.Context, key string, value []byte, ttl time.Duration) (err error) {
+	defer s.finish("storing a new value", &err)
+	err = s.set(ctx, key, value, ttl, "nx")
+	if errors.Is(err, redis.Nil) {
+		return gateway.ErrExists
+	}
+	return err
+}
+
+func (s *Store) set(ctx context.Context, key string, value []byte, ttl time.Duration, options ...any) error {
+	ms, err := milliseconds(ttl)
+	if err != nil {
+		return err
+	}
+	args := append([]any{"set", s.key(key), value}, options...)
+	if ms > 0 {
+		args = append(args, "px", ms)
+	}
+	answer, err := s.client.Do(ctx, args...).Text()
+	if err == nil && answer != "OK" {
+		return errAnswer
+	}
+	return err
+}
+
+// Take implements gateway.Store.
+func (s *Store) Take(ctx context.Context, key string) (value []byte, err error) {
+	defer s.finish("taking a value", &err)
+	value, err = s.client.GetDel(ctx, s.key(key)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, gateway.ErrNotFound
+	}
+	return value, err
+}
+
+// compareAndPut answers 0 for nothing there, 1 for another value, 2 for done.
+var compareAndPut = redis.NewScript(`
+local found = redis.call('GET', KEYS[1])
+if not found then return 0 end
+if found ~= ARGV[1] then return 1 end
+if ARGV[3] == '0' then
+	redis.call('SET', KEYS[1], ARGV[2])
+else
+	redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+return 2`)
+
+// CompareAndPut implements gateway.Store.
+func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte, ttl time.Duration) (err error) {
+	defer s.finish("replacing a value", &err)
+	ms, err := milliseconds(ttl)
+	if err != nil {
+		return err
+	}
+	answer, err := compareAndPut.Run(ctx, s.client, []string{s.key(key)}, old, value, ms).Int()
+	switch {
+	case err != nil:
+		return err
+	case answer == 0:
+		return gateway.ErrNotFound
+	case answer == 1:
+		return gateway.ErrChanged
+	case answer == 2:
+		return nil
+	}
+	return errAnswer
+}
+
+// milliseconds rounds a ttl up; 0 is for ever.
+func milliseconds(ttl time.Duration) (int64, error) {
+	if ttl < 0 {
+		return 0, fault("the ttl is negative: " + ttl.String())
+	}
+	ms := ttl.Milliseconds()
+	if ttl%time.Millisecond != 0 {
+		ms++
+	}
+	return ms, nil
+}
+
+// Delete implements gateway.Store.
+func (s *Store) Delete(ctx context.Context, keys ...string) (err error) {
+	defer s.finish("deleting values", &err)
+	if len(keys) == 0 {
+		return ctx.Err()
+	}
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = s.key(key)
+	}
+	return s.client.Del(ctx, names...).Err()
+}
+
+// Add implements gateway.Store.
+func (s *Store) Add(ctx context.Context, index string, members ...string) (err error) {
+	defer s.finish("adding to an index", &err)
+	if len(members) == 0 {
+		return ctx.Err()
+	}
+	scored := make([]redis.Z, len(members))
+	for i, member := range members {
+		scored[i].Member = member
+	}
+	return s.client.ZAdd(ctx, s.index(index), scored...).Err()
+}
+
+// Remove implements gateway.Store.
+func (s *Store) Remove(ctx context.Context, index string, members ...string) (err error) {
+	defer s.finish("removing from an index", &err)
+	if len(members) == 0 {
+		return ctx.Err()
+	}
+	names := make([]any, len(members))
+	for i, member := range members {
+		names[i] = member
+	}
+	return s.client.ZRem(ctx, s.index(index), names...).Err()
+}
+
+// Range implements gateway.Store.
+func (s *Store) Range(ctx context.Context, index, prefix, after string, limit int) (members []string, err error) {
+	defer s.finish("listing an index", &err)
+	if limit <= 0 {
+		return nil, ctx.Err() // To Redis a limit of 0 with offset 0 is none.
+	}
+	from := "(" + after
+	if after < prefix {
+		from = "[" + prefix
+	}
+	return s.client.ZRangeByLex(ctx, s.index(index), &redis.ZRangeBy{
+		Min: from, Max: beyond(prefix), Count: int64(limit),
+	}).Result()
+}
+
+// beyond is the upper bound of what begins with prefix.
+func beyond(prefix string) string {
+	for last := len(prefix) - 1; last >= 0; last-- {
+		if c := prefix[last]; c != 0xff {
+			return "(" + prefix[:last] + string([]byte{c + 1})
+		}
+	}
+	return "+"
+}

@@ -1,0 +1,134 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+const (
+	// block is how long Redis keeps a read waiting for announcements: within
+	// the second that gateway.Store promises.
+	block = 900 * time.Millisecond
+	// silence is how long a read may take before the connection counts as
+	// lost. go-redis adds 10 s to the timeout of a blocking read: as a part
+	// of a pipeline it gets none, and the client's own is this.
+	silence = 3 * time.Second
+	// streamLength is how many announcements Redis keeps, about.
+	streamLength = 10_000
+)
+
+// errGap is returned by Watch when announcements may have been missed.
+var errGap = fault("the stream of announcements was emptied, replaced or cut: watch again")
+
+func (s *Store) stream() string { return s.prefix + "stream" }
+
+// Announce implements gateway.Store.
+func (s *Store) Announce(ctx context.Context, message []byte) (err error) {
+	defer s.finish("announcing a change", &err)
+	_, err = s.add(ctx, s.client, "m", message)
+	return err
+}
+
+func (s *Store) add(ctx context.Context, client redis.Cmdable, field string, value []byte) (id string, err error) {
+	return client.XAdd(ctx, &redis.XAddArgs{
+		Stream: s.stream(), MaxLen: streamLength, Approx: true, Values: []any{field, value},
+	}).Result()
+}
+
+// Watch implements gateway.Store. It has a connection of its own, and ends
+// with the first fault on it: within 4 s when Redis or the network falls
+// silent. It checks what Ping checks, and writes an entry of its own into the
+// stream to begin from.
+func (s *Store) Watch(ctx context.Context, on func(gateway.Change)) error {
+	options := s.options
+	options.PoolSize = 1
+	options.ReadTimeout = silence
+	client := redis.NewClient(&options)
+	defer client.Close()
+	// A read does not end with its context, but with its connection.
+	defer context.AfterFunc(ctx, func() { client.Close() })()
+	// A Conn stays with its connection: after an error it is of no use, and
+	// no other server can take over unnoticed.
+	conn := client.Conn()
+	defer conn.Close()
+
+	last, err := s.begin(ctx, conn)
+	if err == nil {
+		// Taken after the answer: all that was missed was announced before.
+		on(gateway.Change{Reset: true, Began: time.Now()})
+	}
+	for err == nil {
+		var messages [][]byte
+		began := time.Now()
+		if messages, last, err = s.read(ctx, conn, last); err == nil {
+			on(gateway.Change{Began: began, Messages: messages})
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// begin returns the id of an entry that was the newest in the stream.
+func (s *Store) begin(ctx context.Context, conn *redis.Conn) (id string, err error) {
+	defer s.finish("beginning to watch", &err)
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	if err := fit(ctx, conn); err != nil {
+		return "", err
+	}
+	return s.add(ctx, conn, "hello", nil)
+}
+
+// read waits for entries after last. In the same round trip it makes sure that
+// the answer has no gap: last is still in the stream, so nothing after it was
+// cut off or flushed, and the server is still a primary.
+func (s *Store) read(ctx context.Context, conn *redis.Conn, last string) (messages [][]byte, newest string, err error) {
+	defer s.finish("waiting for announcements", &err)
+	pipe := conn.Pipeline()
+	entries := pipe.XRead(ctx, &redis.XReadArgs{Streams: []string{s.stream(), last}, Block: block})
+	kept := pipe.XRangeN(ctx, s.stream(), last, last, 1)
+	role := pipe.Do(ctx, "role")
+	_, _ = pipe.Exec(ctx) // Each command has its own error.
+
+	streams, err := entries.Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, "", err
+	}
+	found, err := kept.Result()
+	if err != nil {
+		return nil, "", err
+	}
+	roles, err := role.Slice()
+	if err != nil {
+		return nil, "", err
+	}
+	if len(roles) == 0 || roles[0] != "master" {
+		return nil, "", fault("it is no longer a primary")
+	}
+	if len(found) != 1 || found[0].ID != last {
+		return nil, "", errGap
+	}
+	messages, newest = decode(streams, last)
+	return messages, newest, nil
+}
+
+// decode returns the messages of a read and the id of its last entry.
+func decode(streams []redis.XStream, last string) (messages [][]byte, newest string) {
+	newest = last
+	for _, stream := range streams {
+		for _, entry := range stream.Messages {
+			newest = entry.ID
+			if message, ok := entry.Values["m"].(string); ok {
+				messages = append(messages, []byte(message))
+			}
+		}
+	}
+	return messages, newest
+}
