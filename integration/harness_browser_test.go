@@ -1,0 +1,145 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// A tab is one tab of a headless Chromium. Tabs of one browser share its
+// cookies.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+// newBrowser starts a Chromium with a profile of its own that finds the tests'
+// names on loopback and trusts the tests' authority, and returns its first tab.
+func newBrowser(t *testing.T) *tab {
+	t.Helper()
+	profile, err := os.MkdirTemp(scratch, "chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile),
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1"),
+		chromedp.Flag("ignore-certificate-errors-spki-list", certificates(t).pin),
+	)
+	allocator, endAllocator := chromedp.NewExecAllocator(context.Background(), opts...)
+	ctx, _ := chromedp.NewContext(allocator)
+	t.Cleanup(func() {
+		bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		_ = chromedp.Cancel(bounded)
+		endAllocator()
+		_ = os.RemoveAll(profile)
+	})
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("starting Chromium: %v", err)
+	}
+	return &tab{t, ctx}
+}
+
+// open opens another tab of the same browser.
+func (b *tab) open() *tab {
+	b.t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx)
+	b.t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		b.t.Fatalf("opening a tab: %v", err)
+	}
+	return &tab{b.t, ctx}
+}
+
+const patience = 30 * time.Second
+
+// do runs steps in the tab, within patience.
+func (b *tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		b.t.Fatalf("%s: %v\nthe tab shows %s", what, err, b.text())
+	}
+}
+
+// navigate opens a URL.
+func (b *tab) navigate(target string) {
+	b.t.Helper()
+	b.do("opening "+target, chromedp.Navigate(target))
+}
+
+// enter fills in Keycloak's form.
+func (b *tab) enter(user, password string) {
+	b.t.Helper()
+	b.do("filling in Keycloak's form",
+		chromedp.WaitVisible(chromedp.CSS("#username")),
+		chromedp.SendKeys(chromedp.CSS("#username"), user),
+		chromedp.SendKeys(chromedp.CSS("#password"), password),
+		chromedp.Click(chromedp.CSS("#kc-login")))
+}
+
+// app waits until the tab shows the app and returns what the app received.
+func (b *tab) app() *received {
+	b.t.Helper()
+	var r received
+	b.await("the app", func() bool {
+		text, err := run(b, chromedp.Evaluate[string](`document.getElementById("received")?.textContent ?? ""`))
+		return err == nil && text != "" && json.Unmarshal([]byte(text), &r) == nil
+	})
+	return &r
+}
+
+// await waits until ok.
+func (b *tab) await(what string, ok func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("waiting for %s: the tab shows %s", what, b.text())
+		}
+	}
+}
+
+// awaitText waits until the page shows a text.
+func (b *tab) awaitText(text string) {
+	b.t.Helper()
+	b.await("the text "+text, func() bool { return strings.Contains(b.text(), text) })
+}
+
+// location returns where the tab is.
+func (b *tab) location() string {
+	at, _ := run(b, chromedp.Location())
+	return at
+}
+
+// text returns where the tab is and what it shows.
+func (b *tab) text() string {
+	text, err := run(b, chromedp.Evaluate[string](`location.href + ": " + (document.body?.innerText ?? "")`))
+	if err != nil {
+		return "nothing (" + err.Error() + ")"
+	}
+	return text
+}
+
+// click clicks on the first element that fits a CSS selector.
+func (b *tab) click(selector string) {
+	b.t.Helper()
+	b.do("clicking on "+selector, chromedp.Click(chromedp.CSS(selector)))
+}
+
+// run runs one action in the tab, within patience.
+func run[T any](b *tab, action chromedp.Action[T]) (T, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	return chromedp.Run(ctx, action)
+}

@@ -1,0 +1,166 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A gateway is the built binary, running with a Caddyfile and a home of its
+// own. Its log is collected at debug level.
+type gateway struct {
+	t     *testing.T
+	dir   string
+	admin string // path of the admin endpoint's socket
+	proc  *process
+	log   *syncBuffer
+}
+
+// newGateway makes a gateway that runs nothing yet.
+func newGateway(t *testing.T) *gateway {
+	t.Helper()
+	dir, err := os.MkdirTemp(scratch, "gw-") // short: a socket's path has 108 bytes at most
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{t: t, dir: dir, admin: filepath.Join(dir, "admin.sock"), log: &syncBuffer{}}
+	t.Cleanup(g.finish)
+	return g
+}
+
+// globals are the global options of every Caddyfile of the tests: nothing
+// leaves this machine, and everything is logged.
+func (g *gateway) globals() string {
+	return fmt.Sprintf(`	admin unix/%s
+	auto_https disable_redirects
+	skip_install_trust
+	grace_period 1s
+	log {
+		output stderr
+		format json
+		level DEBUG
+	}
+`, g.admin)
+}
+
+// write writes the Caddyfile: the tests' global options, those given, and the
+// sites.
+func (g *gateway) write(global, sites string) {
+	g.t.Helper()
+	text := "{\n" + g.globals() + global + "\n}\n" + sites
+	if err := os.WriteFile(g.caddyfile(), []byte(text), 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func (g *gateway) caddyfile() string { return filepath.Join(g.dir, "Caddyfile") }
+
+// command is a call of the binary in the gateway's environment.
+func (g *gateway) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(binary(g.t), args...)
+	cmd.Dir = g.dir
+	cmd.Env = []string{
+		"HOME=" + g.dir, "XDG_DATA_HOME=" + g.dir + "/data", "XDG_CONFIG_HOME=" + g.dir + "/config",
+		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + g.dir,
+	}
+	return cmd
+}
+
+// start starts the binary and waits until it runs with its Caddyfile.
+func (g *gateway) start() {
+	g.t.Helper()
+	cmd := g.command("run", "--config", g.caddyfile(), "--adapter", "caddyfile")
+	cmd.Stdout, cmd.Stderr = g.log, g.log
+	proc, err := start(cmd)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.proc = proc
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", g.admin)
+		},
+	}}
+	for deadline := time.Now().Add(30 * time.Second); !proc.ended() && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		// The configuration is there once all apps have started.
+		if resp, err := client.Get("http://localhost/config/"); err == nil {
+			defer resp.Body.Close()
+			b := make([]byte, 4)
+			if _, _ = resp.Body.Read(b); string(b) != "null" {
+				return
+			}
+		}
+	}
+	g.t.Fatalf("the gateway does not run\n%s", lastLines(g.log.String(), 30))
+}
+
+// reload loads the Caddyfile anew, as an operator would.
+func (g *gateway) reload() {
+	g.t.Helper()
+	out, err := g.command("reload", "--config", g.caddyfile(), "--adapter", "caddyfile", "--address", "unix/"+g.admin, "--force").CombinedOutput()
+	if err != nil {
+		g.t.Fatalf("reloading: %v\n%s", err, out)
+	}
+}
+
+// stop ends the binary in an orderly way.
+func (g *gateway) stop() {
+	g.t.Helper()
+	if err := g.proc.end(15 * time.Second); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// restart stops the binary and starts it again.
+func (g *gateway) restart() {
+	g.t.Helper()
+	g.stop()
+	g.start()
+}
+
+// logLines returns the log lines that contain all of words.
+func (g *gateway) logLines(words ...string) []string {
+	var found []string
+lines:
+	for line := range strings.Lines(g.log.String()) {
+		for _, w := range words {
+			if !strings.Contains(line, w) {
+				continue lines
+			}
+		}
+		found = append(found, line)
+	}
+	return found
+}
+
+// finish ends the binary with the test. A data race or a panic in it fails the
+// test, whatever else the test looked at.
+func (g *gateway) finish() {
+	if g.proc != nil {
+		if err := g.proc.end(15 * time.Second); err != nil {
+			g.t.Errorf("%v", err)
+		}
+	}
+	log := g.log.String()
+	for _, bad := range []string{"WARNING: DATA RACE", "panic:", "aborting with incomplete response due to panic"} {
+		if i := strings.Index(log, bad); i >= 0 {
+			g.t.Errorf("the gateway's log has %q:\n%.4000s", bad, log[i:])
+		}
+	}
+	if g.t.Failed() {
+		caddyfile, _ := os.ReadFile(g.caddyfile())
+		g.t.Logf("the Caddyfile:\n%s\nthe end of the gateway's log:\n%s", caddyfile, lastLines(log, 40))
+	}
+	_ = os.RemoveAll(g.dir)
+}
