@@ -226,7 +226,7 @@ func TestRun(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		stopped := make(chan struct{})
 		go func() { keys.Run(ctx); close(stopped) }()
-		time.Sleep(time.Minute)
+		time.Sleep(70 * time.Second)
 		if n := logs.Len(); n != 1 {
 			t.Errorf("a minute of failing made %d log lines, want 1", n)
 		}
