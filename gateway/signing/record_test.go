@@ -1,0 +1,133 @@
+package signing_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+func goldenRecord(tb testing.TB) []byte {
+	tb.Helper()
+	value, err := os.ReadFile("testdata/record-v1.json")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return value
+}
+
+func putRecord(tb testing.TB, store gateway.Store, value []byte) {
+	tb.Helper()
+	if err := newVault(tb, store).Put(tb.Context(), gateway.KindKeys, "assertion ES256", value, gateway.NoExpiry); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// TestGolden holds the record's format: a release that can't read what an
+// older one wrote must not be made. The keys are test keys.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // in 2000, a month after the record
+		store := newMemStore()
+		putRecord(t, store, bytes.Replace(goldenRecord(t), []byte("1999-12-01"), []byte("1999-12-31"), 1))
+		keys := newKeys(t, store)
+		load(t, keys)
+		want, err := os.ReadFile("verify/testdata/jwks.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := jwks(t, keys); !bytes.Equal(got, bytes.TrimSpace(want)) {
+			t.Errorf("JWK Set is %s, want %s", got, want)
+		}
+		if !verifies(t, want, sign(t, keys)) {
+			t.Error("token does not verify by the golden keys")
+		}
+	})
+}
+
+func TestBadRecords(t *testing.T) {
+	t.Parallel()
+	var good map[string]json.RawMessage
+	if err := json.Unmarshal(goldenRecord(t), &good); err != nil {
+		t.Fatal(err)
+	}
+	current := string(good["current"])
+	for name, change := range map[string]struct{ member, value string }{
+		"newer version":      {"v", `2`},
+		"no version":         {"v", `0`},
+		"version as text":    {"v", `"1"`},
+		"no current":         {"current", `null`},
+		"no next":            {"next", `null`},
+		"broken key":         {"next", `{"kty":"EC"}`},
+		"public key":         {"current", current[:strings.Index(current, `,"d":`)] + `}`},
+		"other algorithm":    {"current", strings.Replace(current, `"ES256"`, `"RS256"`, 1)},
+		"symmetric key":      {"current", `{"kty":"oct","k":"AAAA","alg":"ES256","kid":"x"}`},
+		"other private half": {"current", strings.Replace(current, "5Elq5P2tHY2O", "6Elq5P2tHY2O", 1)},
+		"private half 0":     {"current", current[:strings.Index(current, `,"d":`)] + `,"d":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`},
+		"other kid":          {"current", strings.Replace(current, `"kid":"`, `"kid":"x`, 1)},
+		"bad date":           {"rotated", `"yesterday"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := newMemStore()
+			keys := newKeys(t, store)
+			load(t, keys)
+			before := jwks(t, keys)
+			record := maps.Clone(good)
+			record[change.member] = json.RawMessage(change.value)
+			value, err := json.Marshal(record)
+			if err != nil {
+				t.Fatal(err)
+			}
+			putRecord(t, store, value)
+			_, written := store.calls()
+			err = keys.Load(t.Context())
+			wantCode(t, err, gateway.CodeStoreUnavailable)
+			if strings.Contains(err.Error(), "fqGjBJSM1v4") || strings.Contains(err.Error(), "5Elq5P2tHY2O") {
+				t.Errorf("error holds key material: %v", err)
+			}
+			if _, after := store.calls(); after != written {
+				t.Error("bad record was overwritten")
+			}
+			if !bytes.Equal(jwks(t, keys), before) {
+				t.Error("keys in memory were given up for a bad record")
+			}
+			wantCode(t, newKeys(t, store).Load(t.Context()), gateway.CodeStoreUnavailable)
+		})
+	}
+}
+
+func TestSealed(t *testing.T) {
+	t.Parallel()
+	store := newMemStore()
+	load(t, newKeys(t, store))
+	for key, value := range store.values {
+		if bytes.Contains(value, []byte("kty")) || strings.Contains(key, "ES256") {
+			t.Errorf("record under %s is readable in the store", key)
+		}
+		value[len(value)-1] ^= 1
+	}
+	wantCode(t, newKeys(t, store).Load(t.Context()), gateway.CodeStoreUnavailable)
+}
+
+func FuzzRecord(f *testing.F) {
+	f.Add(goldenRecord(f))
+	f.Add([]byte(`{"v":1,"current":{},"next":{}}`))
+	f.Add([]byte(`{"v":2}`))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		store := newMemStore()
+		putRecord(t, store, value)
+		keys := newKeys(t, store)
+		if keys.Load(t.Context()) != nil {
+			return
+		}
+		if !verifies(t, jwks(t, keys), sign(t, keys)) {
+			t.Error("record was accepted, its signature is not")
+		}
+	})
+}
