@@ -115,7 +115,7 @@ func (c *client) do(req *http.Request) *page {
 	return &page{resp.StatusCode, resp.Request.URL, resp.Header, string(body)}
 }
 
-// without makes the client stop before it follows a redirect to a URL that
+// stopBefore makes the client stop before it follows a redirect to a URL that
 // begins with prefix, for one call of f.
 func (c *client) stopBefore(prefix string, f func() *page) *page {
 	follow := c.http.CheckRedirect
@@ -167,11 +167,18 @@ func (c *client) echoed(p *page) *received {
 
 // cookies returns the cookies that the client would send to a URL.
 func (c *client) cookies(target string) []*http.Cookie {
+	c.t.Helper()
+	return c.http.Jar.Cookies(c.url(target))
+}
+
+// url parses a URL.
+func (c *client) url(target string) *url.URL {
+	c.t.Helper()
 	u, err := url.Parse(target)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return c.http.Jar.Cookies(u)
+	return u
 }
 
 // logOut ends the session at the site, as a person does on its page.

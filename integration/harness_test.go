@@ -99,19 +99,3 @@ func TestKeycloakAndRelay(t *testing.T) {
 		t.Error("a relay that went down answers")
 	}
 }
-
-func TestRedisKeepsItsData(t *testing.T) {
-	t.Parallel()
-	r := newRedis(t)
-	if reply, err := r.command("SET", "k", "v"); err != nil || reply != "+OK" {
-		t.Fatal(reply, err)
-	}
-	r.stop()
-	if _, err := r.command("PING"); err == nil {
-		t.Fatal("a Redis that was stopped answers")
-	}
-	r.start()
-	if reply, err := r.command("EXISTS", "k"); err != nil || reply != ":1" {
-		t.Errorf("the key is gone: %s, %v", reply, err)
-	}
-}
