@@ -1,0 +1,59 @@
+package gatewaytest
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// OPCallback is the callback URL of OP.Login.
+const OPCallback = "https://app.test/.sso/oidc/callback"
+
+// Login drives one whole login through p, as gateway and browser do: Begin, the
+// visit at the OP, Complete. An error of Begin or Complete is returned as it
+// is.
+func (op *OP) Login(ctx context.Context, p gateway.Provider) (*gateway.Answer, error) {
+	return op.login(ctx, p, false)
+}
+
+// ForceLogin is Login with BeginRequest.ForceLogin.
+func (op *OP) ForceLogin(ctx context.Context, p gateway.Provider) (*gateway.Answer, error) {
+	return op.login(ctx, p, true)
+}
+
+func (op *OP) login(ctx context.Context, p gateway.Provider, force bool) (*gateway.Answer, error) {
+	begun, err := p.Begin(ctx, gateway.BeginRequest{State: rand.Text() + rand.Text(), CallbackURL: OPCallback, ForceLogin: force})
+	if err != nil {
+		return nil, err
+	}
+	params, err := op.Visit(begun.Location)
+	if err != nil {
+		return nil, fmt.Errorf("visiting the OP: %w", err)
+	}
+	return p.Complete(ctx, gateway.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: OPCallback})
+}
+
+// Transport reaches the OP without a network, whatever the host.
+func (op *OP) Transport() http.RoundTripper { return opTransport{op} }
+
+type opTransport struct{ op *OP }
+
+func (t opTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	done := make(chan *http.Response, 1)
+	go func() {
+		rec := httptest.NewRecorder()
+		t.op.ServeHTTP(rec, r)
+		done <- rec.Result()
+	}()
+	select {
+	case resp := <-done:
+		resp.Request = r
+		return resp, nil
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}

@@ -1,0 +1,86 @@
+package oidcrp
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// maxCode bounds an authorization code, in bytes. Entra's have about 1,500.
+const maxCode = 8 << 10
+
+// An answer is the authorization response (RFC 6749 §4.1.2) that answerChecks
+// judge. Its state was judged by the gateway.
+type answer struct {
+	params      url.Values
+	issuer      string
+	issRequired bool
+}
+
+func answerSingle(a *answer) error {
+	for name, values := range a.params {
+		if len(values) != 1 {
+			return fmt.Errorf("reading the answer: the parameter %s stands %d times", quoted(name), len(values))
+		}
+	}
+	return nil
+}
+
+// answerIssuer is the defence against mix-up (RFC 9207 §2.4), for error answers
+// as well.
+func answerIssuer(a *answer) error {
+	if a.params.Has("iss") && a.params.Get("iss") != a.issuer {
+		return fmt.Errorf("reading the answer: its iss is %s, asked was %q", quoted(a.params.Get("iss")), a.issuer)
+	}
+	return nil
+}
+
+func answerErrorAlone(a *answer) error {
+	if a.params.Has("error") && a.params.Has("code") {
+		return errors.New("reading the answer: error beside code")
+	}
+	return nil
+}
+
+// answerNoTokens refuses what belongs to flows that were not asked for
+// (implicit, hybrid, JARM): it would come by way of the browser, unjudged.
+func answerNoTokens(a *answer) error {
+	for _, name := range []string{"id_token", "access_token", "response"} {
+		if a.params.Has(name) {
+			return fmt.Errorf("reading the answer: %s was not asked for", name)
+		}
+	}
+	return nil
+}
+
+func answerError(a *answer) error {
+	if a.params.Has("error") {
+		return fmt.Errorf("reading the answer: the provider says %s", errorCode(a.params.Get("error")))
+	}
+	return nil
+}
+
+func answerIssuerThere(a *answer) error {
+	if a.issRequired && !a.params.Has("iss") {
+		return errors.New("reading the answer: iss is missing, though the provider announces it")
+	}
+	return nil
+}
+
+func answerCode(a *answer) error {
+	if !printable(a.params.Get("code"), maxCode) {
+		return fmt.Errorf("reading the answer: code is missing, longer than %d bytes, or not visible ASCII", maxCode)
+	}
+	return nil
+}
+
+// code judges the answer and returns its authorization code.
+func (p *Provider) code(md *metadata, req gateway.CompleteRequest) (string, error) {
+	a := &answer{params: req.Params, issuer: p.config.Issuer, issRequired: md.issRequired}
+	if err := judge(p.checks.answer, a); err != nil {
+		return "", err
+	}
+	return a.params.Get("code"), nil
+}

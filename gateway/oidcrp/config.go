@@ -1,0 +1,220 @@
+package oidcrp
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// Config describes one OpenID Provider and our registration there. Issuer and
+// ClientID are required; the zero value of everything else is the safe default.
+type Config struct {
+	// Issuer is the provider's issuer identifier, byte for byte as its
+	// discovery document and its ID tokens name it: "https://id.example.com",
+	// "https://id.example.com/realms/corp". No query, no fragment.
+	Issuer string
+	// ClientID is ours at the provider.
+	ClientID string
+	// ClientSecret belongs to it. Empty: a public client, which has PKCE alone.
+	ClientSecret Secret
+	// Scopes are asked for. Default: openid, profile, email. They must contain
+	// openid. Some providers want "groups" as well before they name any (Dex,
+	// Authelia, Okta); it is never asked for by itself, because others
+	// (Keycloak) refuse the whole login over a scope that the client may not
+	// have, though they announce it.
+	Scopes []string
+	// UsernameClaim names the claim that is the user name. Default:
+	// preferred_username. There is no fallback to another claim: a value that
+	// means something else (an e-mail that its owner may change, a sub) is no
+	// user name. If the claim is missing, Identity.Username is empty, and the
+	// gateway refuses. Written like GroupsClaim.
+	UsernameClaim string
+	// GroupsClaim names the claim with the groups. Default: groups. An exact
+	// name ("cognito:groups", "https://example.com/groups") or a path
+	// ("realm_access.roles", "resource_access.my.client.roles"); the exact name
+	// goes first.
+	GroupsClaim string
+	// Logout says whether a logout here ends the session at the provider too.
+	// Default: LogoutLocal.
+	Logout Logout
+	// TokenEndpointAuthMethod is how the client proves itself at the token
+	// endpoint (OIDC Core §9): client_secret_basic, client_secret_post or none.
+	// Default: what the provider announces, basic before post; none without a
+	// secret. It is never found out by trying: a code works once.
+	TokenEndpointAuthMethod string
+	// RootCAs are PEM certificates to verify the provider's TLS certificate by.
+	// Default: the system's.
+	RootCAs []byte
+	// InsecureNoPKCE leaves PKCE out, for providers that refuse its parameters.
+	// A code that leaks can then be used by whoever has the client's secret.
+	// Not for public clients.
+	InsecureNoPKCE bool
+	// InsecureHTTP permits plain http to and at the provider beyond loopback.
+	// Whoever sits on the network in between can then sign in as anybody.
+	InsecureHTTP bool
+}
+
+// Logout says how far a logout goes.
+type Logout string
+
+// The reaches of a logout.
+const (
+	// LogoutLocal ends the session here. At the provider it goes on, so that
+	// the next login needs no password.
+	LogoutLocal Logout = "local"
+	// LogoutProvider also sends the browser to the provider's
+	// end_session_endpoint (OpenID Connect RP-Initiated Logout 1.0). The ID
+	// token is kept with the login for it.
+	LogoutProvider Logout = "provider"
+)
+
+// A Secret is a string that never shows itself when it is formatted, logged or
+// encoded.
+type Secret string
+
+const redacted = "[redacted]"
+
+// Format implements fmt.Formatter for every verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// String implements fmt.Stringer.
+func (Secret) String() string { return redacted }
+
+// MarshalText implements encoding.TextMarshaler, which encoding/json and zap use.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Deps are what a Provider works with. The zero value is usable.
+type Deps struct {
+	// LastGood keeps the discovery document and the keys for the time when the
+	// provider is down. Nil: they are lost on restart.
+	LastGood gateway.LastGood
+	// Logger receives operational messages. Nil: none.
+	Logger *zap.Logger
+	// Transport replaces the network, for tests. Nil: a hardened transport (see
+	// gateway.Outbound).
+	Transport http.RoundTripper
+}
+
+// The ways to authenticate at the token endpoint that we have (OIDC Core §9).
+const (
+	methodBasic = "client_secret_basic"
+	methodPost  = "client_secret_post"
+	methodNone  = "none"
+)
+
+// withDefaults returns c with every default filled in.
+func (c Config) withDefaults() Config {
+	if len(c.Scopes) == 0 {
+		c.Scopes = []string{"openid", "profile", "email"}
+	}
+	if c.UsernameClaim == "" {
+		c.UsernameClaim = "preferred_username"
+	}
+	if c.GroupsClaim == "" {
+		c.GroupsClaim = "groups"
+	}
+	if c.Logout == "" {
+		c.Logout = LogoutLocal
+	}
+	return c
+}
+
+// validate reports every fault of c, which has its defaults, at once.
+func (c Config) validate(outbound *gateway.Outbound) error {
+	return errors.Join(c.validateIssuer(outbound), c.validateClient(), c.validateScopes(), c.validateClaims())
+}
+
+func (c Config) validateIssuer(outbound *gateway.Outbound) error {
+	if c.Issuer == "" {
+		return errors.New("checking issuer: is missing")
+	}
+	if err := outbound.CheckURL(c.Issuer); err != nil {
+		return fmt.Errorf("checking issuer: %w", err)
+	}
+	if strings.Contains(c.Issuer, "?") {
+		return errors.New("checking issuer: has a query (OIDC Discovery §2)")
+	}
+	if strings.HasSuffix(strings.TrimSuffix(c.Issuer, "/"), wellKnown) {
+		return fmt.Errorf("checking issuer: is the address of the discovery document; leave %s out", wellKnown)
+	}
+	return nil
+}
+
+func (c Config) validateClient() error {
+	var errs []error
+	if !printable(c.ClientID, 255) {
+		errs = append(errs, errors.New("checking client_id: must be 1 to 255 visible ASCII characters"))
+	}
+	if strings.ContainsFunc(string(c.ClientSecret), func(r rune) bool { return r < ' ' || r == 0x7F }) {
+		errs = append(errs, errors.New("checking client_secret: contains a line break or another control character"))
+	}
+	if c.ClientSecret == "" && c.InsecureNoPKCE {
+		errs = append(errs, errors.New("checking insecure_no_pkce: a client without client_secret has nothing but PKCE"))
+	}
+	switch c.TokenEndpointAuthMethod {
+	case "":
+	case methodBasic, methodPost:
+		if c.ClientSecret == "" {
+			errs = append(errs, fmt.Errorf("checking token_endpoint_auth_method: %s needs a client_secret", c.TokenEndpointAuthMethod))
+		}
+	case methodNone:
+		if c.ClientSecret != "" {
+			errs = append(errs, errors.New("checking token_endpoint_auth_method: none does not use the client_secret that is set"))
+		}
+	default:
+		errs = append(errs, fmt.Errorf("checking token_endpoint_auth_method: %q is none of %s, %s, %s", c.TokenEndpointAuthMethod, methodBasic, methodPost, methodNone))
+	}
+	switch c.Logout {
+	case LogoutLocal, LogoutProvider:
+	default:
+		errs = append(errs, fmt.Errorf("checking logout: %q is none of %s, %s", c.Logout, LogoutLocal, LogoutProvider))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateScopes() error {
+	for i, s := range c.Scopes {
+		switch {
+		case !printable(s, 255) || strings.ContainsAny(s, `"\`): // RFC 6749 §3.3
+			return fmt.Errorf("checking scopes: %q is no scope", s)
+		case slices.Contains(c.Scopes[:i], s):
+			return fmt.Errorf("checking scopes: %q stands twice", s)
+		}
+	}
+	if !slices.Contains(c.Scopes, "openid") {
+		return errors.New("checking scopes: openid is missing (OIDC Core §3.1.2.1)")
+	}
+	return nil
+}
+
+func (c Config) validateClaims() error {
+	if len(c.UsernameClaim) > 255 || len(c.GroupsClaim) > 255 {
+		return errors.New("checking claim names: longer than 255 bytes")
+	}
+	return nil
+}
+
+// pool returns the certificates of RootCAs; nil stands for the system's.
+func (c Config) pool() (*x509.CertPool, error) {
+	if len(c.RootCAs) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(c.RootCAs) {
+		return nil, errors.New("checking root certificates: no certificate in PEM form")
+	}
+	return pool, nil
+}
+
+// discoveryURL is where the provider's configuration is (OIDC Discovery §4).
+func (c Config) discoveryURL() string { return strings.TrimSuffix(c.Issuer, "/") + wellKnown }
+
+const wellKnown = "/.well-known/openid-configuration"

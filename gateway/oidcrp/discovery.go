@@ -1,0 +1,155 @@
+package oidcrp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// The largest answers that are read, in bytes. A token answer holds 10,000
+// groups.
+const (
+	maxDiscovery = 256 << 10
+	maxJWKS      = 512 << 10
+	maxToken     = 1 << 20
+	maxUserInfo  = 1 << 20
+)
+
+// metadata is what we use of a discovery document (OpenID Connect Discovery
+// 1.0 §3), judged.
+type metadata struct {
+	authorization, token, jwks string
+	userInfo, endSession       string   // empty: not offered
+	algs, userInfoAlgs         []string // announced and ours
+	authMethods                []string // nil: not announced
+	issRequired                bool     // RFC 9207 §3
+}
+
+// discoveryDocument is what discoveryChecks judge.
+type discoveryDocument struct {
+	object
+	issuer   string
+	outbound *gateway.Outbound
+}
+
+var discoveryKinds = []member{
+	{"issuer", aString},
+	{"authorization_endpoint", aString},
+	{"token_endpoint", aString},
+	{"jwks_uri", aString},
+	{"userinfo_endpoint", aString},
+	{"end_session_endpoint", aString},
+	{"id_token_signing_alg_values_supported", texts},
+	{"userinfo_signing_alg_values_supported", texts},
+	{"token_endpoint_auth_methods_supported", texts},
+	{"authorization_response_iss_parameter_supported", aBool},
+}
+
+// parseMetadata judges a discovery document.
+func (p *Provider) parseMetadata(doc []byte) (*metadata, error) {
+	obj, err := p.checks.object(doc)
+	if err != nil {
+		return nil, unavailable("reading the discovery document: %w", err)
+	}
+	// Some providers write null for what they don't have.
+	maps.DeleteFunc(obj, func(_ string, v any) bool { return v == nil })
+	if err := judge(p.checks.discovery, &discoveryDocument{obj, p.config.Issuer, p.outbound}); err != nil {
+		return nil, err
+	}
+	md := &metadata{
+		authorization: obj.str("authorization_endpoint"),
+		token:         obj.str("token_endpoint"),
+		jwks:          obj.str("jwks_uri"),
+		userInfo:      obj.str("userinfo_endpoint"),
+		endSession:    obj.str("end_session_endpoint"),
+		algs:          usableAlgs(obj.strs("id_token_signing_alg_values_supported")),
+		userInfoAlgs:  usableAlgs(obj.strs("userinfo_signing_alg_values_supported")),
+		authMethods:   obj.strs("token_endpoint_auth_methods_supported"),
+		issRequired:   obj["authorization_response_iss_parameter_supported"] == true,
+	}
+	return md, nil
+}
+
+// usableAlgs keeps of the announced algorithms those that we take. A provider
+// that announces none signs by RS256 (OIDC Core §3.1.3.7 number 7).
+func usableAlgs(announced []string) []string {
+	if announced == nil {
+		return []string{"RS256"}
+	}
+	return slices.DeleteFunc(announced, func(alg string) bool { return !ourAlg(alg) })
+}
+
+func discoveryIssuer(d *discoveryDocument) error {
+	if got := d.str("issuer"); got != d.issuer {
+		return fmt.Errorf("reading the discovery document: the issuer is %s, configured is %q (OIDC Discovery §4.3)", quoted(got), d.issuer)
+	}
+	return nil
+}
+
+func discoveryTypes(d *discoveryDocument) error { return d.checkKinds(discoveryKinds) }
+
+func discoveryEndpoints(d *discoveryDocument) error {
+	for _, name := range []string{"authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", "end_session_endpoint"} {
+		required := name != "userinfo_endpoint" && name != "end_session_endpoint"
+		if !required && !d.has(name) {
+			continue
+		}
+		if err := d.outbound.CheckURL(d.str(name)); err != nil {
+			return fmt.Errorf("reading the discovery document: %s %w", name, err)
+		}
+	}
+	return nil
+}
+
+// fetchDocument gets a public JSON document of the provider.
+func (p *Provider) fetchDocument(ctx context.Context, what, url string, limit int64) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, unavailable("fetching the %s: %w", what, errors.New("the address is malformed"))
+	}
+	req.Header.Set("Accept", "application/json")
+	got, err := p.outbound.Do(req, limit)
+	if err != nil {
+		return nil, unavailable("fetching the %s: %w", what, err)
+	}
+	if err := judge(p.checks.document, got); err != nil {
+		return nil, unavailable("fetching the %s from %s: %w", what, url, err)
+	}
+	return got.Body, nil
+}
+
+func documentStatus(f *gateway.Fetched) error { return statusOK(f) }
+
+func documentMediaType(f *gateway.Fetched) error {
+	if f.MediaType != "application/json" && !strings.HasSuffix(f.MediaType, "+json") {
+		return fmt.Errorf("checking the answer: the content type is %s, not JSON", quoted(f.MediaType))
+	}
+	return nil
+}
+
+func statusOK(f *gateway.Fetched) error {
+	if f.Status != http.StatusOK {
+		hint := ""
+		if f.Status >= 300 && f.Status < 400 {
+			hint = " (redirects are not followed)"
+		}
+		return fmt.Errorf("checking the answer: the status is %d instead of 200%s", f.Status, hint)
+	}
+	return nil
+}
+
+// unavailable returns the error for a provider that can't be reached, or that
+// talks nonsense outside of the answer that is being judged.
+func unavailable(format string, args ...any) error {
+	return gateway.NewError(gateway.CodeProviderUnavailable, fmt.Errorf(format, args...))
+}
+
+// quoted shows a value of the provider in an error: short, and without
+// anything that a log could stumble over.
+func quoted(s string) string { return fmt.Sprintf("%+.100q", s) }

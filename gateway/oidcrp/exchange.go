@@ -1,0 +1,164 @@
+package oidcrp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// tokens are what the token endpoint gave. They live as long as Complete runs.
+type tokens struct {
+	id, access string
+}
+
+// tokenAnswer is what tokenChecks judge. body is nil if it is no JSON object.
+type tokenAnswer struct {
+	*gateway.Fetched
+	body object
+	err  error // why body is nil
+}
+
+var tokenKinds = []member{
+	{"access_token", aString},
+	{"token_type", aString},
+	{"id_token", aString},
+	{"error", aString},
+}
+
+// exchange turns the code into tokens (RFC 6749 §4.1.3), in one request: a code
+// works once, so nothing is tried twice. oauth2.Config.Exchange is not used: it
+// takes any status below 300 and any content type, matches names without case,
+// and quotes the body in its errors.
+func (p *Provider) exchange(ctx context.Context, md *metadata, code string, f *flow, callback string) (*tokens, error) {
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}}
+	if f.Verifier != "" {
+		form.Set("code_verifier", f.Verifier)
+	}
+	method, err := p.authMethod(md)
+	if err != nil {
+		return nil, err
+	}
+	req, err := p.tokenRequest(ctx, md.token, method, form)
+	if err != nil {
+		return nil, err
+	}
+	got, err := p.outbound.Do(req, maxToken)
+	if err != nil {
+		return nil, unavailable("exchanging the code: %w", err)
+	}
+	answer := &tokenAnswer{Fetched: got}
+	answer.body, answer.err = p.checks.object(got.Body)
+	if err := judge(p.checks.token, answer); err != nil {
+		return nil, err
+	}
+	return &tokens{id: answer.body.str("id_token"), access: answer.body.str("access_token")}, nil
+}
+
+func (p *Provider) tokenRequest(ctx context.Context, endpoint, method string, form url.Values) (*http.Request, error) {
+	if method != methodBasic {
+		form.Set("client_id", p.config.ClientID)
+	}
+	if method == methodPost {
+		form.Set("client_secret", string(p.config.ClientSecret))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, unavailable("exchanging the code: %w", errors.New("the token endpoint's address is malformed"))
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	if method == methodBasic { // both are form-urlencoded first, RFC 6749 §2.3.1
+		req.SetBasicAuth(url.QueryEscape(p.config.ClientID), url.QueryEscape(string(p.config.ClientSecret)))
+	}
+	return req, nil
+}
+
+// authMethod picks the client's authentication: as configured, else the best
+// that the provider announces.
+func (p *Provider) authMethod(md *metadata) (string, error) {
+	switch {
+	case p.config.TokenEndpointAuthMethod != "":
+		return p.config.TokenEndpointAuthMethod, nil
+	case p.config.ClientSecret == "":
+		return methodNone, nil
+	case md.authMethods == nil || slices.Contains(md.authMethods, methodBasic): // the default, OIDC Discovery §3
+		return methodBasic, nil
+	case slices.Contains(md.authMethods, methodPost):
+		return methodPost, nil
+	}
+	return "", gateway.NewError(gateway.CodeOIDCClientRejected,
+		errors.New("exchanging the code: the provider announces neither client_secret_basic nor client_secret_post"))
+}
+
+// tokenError makes of the provider's error answer (RFC 6749 §5.2) its code. It
+// counts with any status below 500: some providers send it with 200.
+func tokenError(a *tokenAnswer) error {
+	if a.Status >= http.StatusInternalServerError {
+		return nil // tokenStatus has it
+	}
+	reason := errorCode(a.body.str("error"))
+	switch {
+	case a.body.str("error") == "invalid_grant":
+		return gateway.NewError(gateway.CodeOIDCCodeRejected, fmt.Errorf("exchanging the code: the provider says %s", reason))
+	case a.body.has("error"), a.Status == http.StatusUnauthorized:
+		return gateway.NewError(gateway.CodeOIDCClientRejected, fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status))
+	}
+	return nil
+}
+
+func tokenStatus(a *tokenAnswer) error { return statusOK(a.Fetched) }
+
+func tokenMediaType(a *tokenAnswer) error {
+	if a.MediaType != "application/json" {
+		return fmt.Errorf("checking the answer: the content type is %s, not application/json", quoted(a.MediaType))
+	}
+	return nil
+}
+
+func tokenObject(a *tokenAnswer) error {
+	if a.err != nil {
+		return fmt.Errorf("reading the token endpoint's answer: %w", a.err)
+	}
+	return nil
+}
+
+func tokenTypes(a *tokenAnswer) error { return a.body.checkKinds(tokenKinds) }
+
+func tokenBearer(a *tokenAnswer) error {
+	if !strings.EqualFold(a.body.str("token_type"), "Bearer") { // RFC 6749 §7.1
+		return fmt.Errorf("reading the token endpoint's answer: the token_type is %s, not Bearer", quoted(a.body.str("token_type")))
+	}
+	return nil
+}
+
+func tokenAccess(a *tokenAnswer) error {
+	if !printable(a.body.str("access_token"), maxToken) {
+		return errors.New("reading the token endpoint's answer: there is no access_token")
+	}
+	return nil
+}
+
+func tokenID(a *tokenAnswer) error {
+	if a.body.str("id_token") == "" {
+		return errors.New("reading the token endpoint's answer: there is no id_token; is openid among the client's scopes?")
+	}
+	return nil
+}
+
+// errorCode shows the provider's error code only if it is one: the parameter
+// comes by way of the browser, and the log is no place for prose from there.
+func errorCode(s string) string {
+	plain := s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
+	})
+	if !plain {
+		return "nothing readable"
+	}
+	return s
+}

@@ -1,0 +1,238 @@
+package oidcrp
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+)
+
+// skew is how far the provider's clock may differ from ours.
+const skew = time.Minute
+
+// maxSubject bounds sub and sid, in bytes (OIDC Core §2).
+const maxSubject = 255
+
+// An idToken is an ID token that idTokenChecks judge, with what it is held
+// against. Its signature is verified.
+type idToken struct {
+	claims   object
+	token    *token
+	flow     *flow
+	access   string // the access token that came with it
+	issuer   string
+	clientID string
+	now      time.Time
+	library  func(raw string) error
+}
+
+var idTokenKinds = []member{
+	{"iss", aString},
+	{"sub", aString},
+	{"aud", someText},
+	{"azp", aString},
+	{"exp", aDate},
+	{"iat", aDate},
+	{"nbf", aDate},
+	{"auth_time", aDate},
+	{"nonce", aString},
+	{"at_hash", aString},
+	{"sid", aString},
+	{"acr", aString},
+	{"amr", texts},
+}
+
+// verifyIDToken judges the ID token in full (OIDC Core §3.1.3.7) and returns
+// its claims.
+func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, got *tokens, f *flow) (object, error) {
+	t, err := p.parseToken(got.id, md.algs)
+	if err != nil {
+		return nil, err
+	}
+	if err := judge(p.checks.signature, &signed{ctx, t.raw, p.keys}); err != nil {
+		return nil, err
+	}
+	claims, err := p.claims(t)
+	if err != nil {
+		return nil, err
+	}
+	id := &idToken{
+		claims: claims, token: t, flow: f, access: got.access,
+		issuer: p.config.Issuer, clientID: p.config.ClientID, now: time.Now(),
+		library: func(raw string) error { return p.secondReading(ctx, md, raw) },
+	}
+	if err := judge(p.checks.idToken, id); err != nil {
+		return nil, err
+	}
+	return claims, nil
+}
+
+// signed is a token whose signature is to be verified.
+type signed struct {
+	ctx  context.Context
+	raw  string
+	keys *keySet
+}
+
+func signature(s *signed) error {
+	_, err := s.keys.VerifySignature(s.ctx, s.raw)
+	return err
+}
+
+// secondReading has go-oidc judge the token as well. It is laxer than the
+// checks before it (no azp, nonce or iat, names without case), but its mistakes
+// are not ours.
+func (p *Provider) secondReading(ctx context.Context, md *metadata, raw string) error {
+	verifier := oidc.NewVerifier(p.config.Issuer, p.keys, &oidc.Config{
+		ClientID:             p.config.ClientID,
+		SupportedSigningAlgs: md.algs,
+		Now:                  func() time.Time { return time.Now().Add(-skew) },
+	})
+	if _, err := verifier.Verify(ctx, raw); err != nil {
+		return errors.New("reading the ID token a second time: go-oidc does not agree") // its error may quote claims
+	}
+	return nil
+}
+
+func idTypes(t *idToken) error { return t.claims.checkKinds(idTokenKinds) }
+
+func idIssuer(t *idToken) error {
+	if got := t.claims.str("iss"); got != t.issuer {
+		return fmt.Errorf("checking iss: is %s instead of %q", quoted(got), t.issuer)
+	}
+	return nil
+}
+
+func idAudience(t *idToken) error {
+	if !slices.Contains(t.claims.strs("aud"), t.clientID) {
+		return fmt.Errorf("checking aud: %q is not in it", t.clientID)
+	}
+	return nil
+}
+
+// idAuthorizedParty wants azp to be ours when it is there, and there when the
+// token has several audiences (OIDC Core §3.1.3.7 numbers 4 and 5).
+func idAuthorizedParty(t *idToken) error {
+	switch {
+	case t.claims.has("azp") && t.claims.str("azp") != t.clientID:
+		return fmt.Errorf("checking azp: is %s instead of %q", quoted(t.claims.str("azp")), t.clientID)
+	case !t.claims.has("azp") && len(t.claims.strs("aud")) > 1:
+		return errors.New("checking azp: is missing beside several audiences")
+	}
+	return nil
+}
+
+func idExpiry(t *idToken) error {
+	exp, ok := t.claims.date("exp")
+	if !ok || !t.now.Before(exp.Add(skew)) {
+		return fmt.Errorf("checking exp: %s, now it is %s", moment(exp, ok), moment(t.now, true))
+	}
+	return nil
+}
+
+// idIssuedAt bounds iat on both sides: the token answers a request of ours, so
+// it can't be older than the login.
+func idIssuedAt(t *idToken) error {
+	iat, ok := t.claims.date("iat")
+	if !ok || iat.After(t.now.Add(skew)) || iat.Before(t.flow.begun().Add(-skew)) {
+		return fmt.Errorf("checking iat: %s, the login began at %s and now it is %s",
+			moment(iat, ok), moment(t.flow.begun(), true), moment(t.now, true))
+	}
+	return nil
+}
+
+func idNotBefore(t *idToken) error {
+	if nbf, ok := t.claims.date("nbf"); ok && nbf.After(t.now.Add(skew)) {
+		return fmt.Errorf("checking nbf: %s, now it is %s", moment(nbf, ok), moment(t.now, true))
+	}
+	return nil
+}
+
+func idNonce(t *idToken) error {
+	if subtle.ConstantTimeCompare([]byte(t.claims.str("nonce")), []byte(t.flow.Nonce)) != 1 {
+		return errors.New("checking nonce: is not the one that was sent")
+	}
+	return nil
+}
+
+func idSubject(t *idToken) error {
+	sub := t.claims.str("sub")
+	if sub == "" || len(sub) > maxSubject || strings.ContainsFunc(sub, unicode.IsControl) {
+		return fmt.Errorf("checking sub: is missing, longer than %d bytes, or has control characters", maxSubject)
+	}
+	return nil
+}
+
+// idBounds holds for what is stored with the login.
+func idBounds(t *idToken) error {
+	for _, s := range append(t.claims.strs("amr"), t.claims.str("sid"), t.claims.str("acr")) {
+		if len(s) > maxSubject {
+			return fmt.Errorf("checking sid, acr and amr: longer than %d bytes", maxSubject)
+		}
+	}
+	if len(t.claims.strs("amr")) > maxMethods {
+		return fmt.Errorf("checking amr: more than %d methods", maxMethods)
+	}
+	return nil
+}
+
+// idAccessHash binds the access token to the ID token where the provider does
+// (OIDC Core §3.1.3.8).
+func idAccessHash(t *idToken) error {
+	if !t.claims.has("at_hash") {
+		return nil
+	}
+	if t.claims.str("at_hash") != halfHash(t.token.header.str("alg"), t.access) {
+		return errors.New("checking at_hash: the access token is another")
+	}
+	return nil
+}
+
+// halfHash is the left half of the hash that belongs to alg, in base64url.
+// EdDSA with Ed25519 has SHA-512.
+func halfHash(alg, s string) string {
+	var sum []byte
+	switch {
+	case strings.HasSuffix(alg, "256"):
+		h := sha256.Sum256([]byte(s))
+		sum = h[:]
+	case strings.HasSuffix(alg, "384"):
+		h := sha512.Sum384([]byte(s))
+		sum = h[:]
+	default:
+		h := sha512.Sum512([]byte(s))
+		sum = h[:]
+	}
+	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+}
+
+// idAuthTime holds when the person was to prove themselves anew: auth_time is
+// required then (OIDC Core §3.1.2.1, max_age) and can't lie before the request.
+// It never lies in the future.
+func idAuthTime(t *idToken) error {
+	at, ok := t.claims.date("auth_time")
+	tooOld := t.flow.Forced && (!ok || at.Before(t.flow.begun().Add(-skew)))
+	if tooOld || ok && at.After(t.now.Add(skew)) {
+		return fmt.Errorf("checking auth_time: %s, the login began at %s and now it is %s",
+			moment(at, ok), moment(t.flow.begun(), true), moment(t.now, true))
+	}
+	return nil
+}
+
+func idLibrary(t *idToken) error { return t.library(t.token.raw) }
+
+func moment(t time.Time, ok bool) string {
+	if !ok {
+		return "missing"
+	}
+	return t.UTC().Format(time.RFC3339)
+}

@@ -1,0 +1,270 @@
+package oidcrp
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	jose "github.com/go-jose/go-jose/v4"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// Bounds on the provider's keys.
+const (
+	maxKeys    = 100
+	minRSABits = 2048 // RFC 7518 §3.3
+	maxRSABits = 8192
+)
+
+// algs are the signature algorithms that we take (RFC 7518 §3.1, RFC 8037
+// §3.1): never none, never a shared secret.
+var algs = []jose.SignatureAlgorithm{
+	jose.RS256, jose.RS384, jose.RS512,
+	jose.PS256, jose.PS384, jose.PS512,
+	jose.ES256, jose.ES384, jose.ES512,
+	jose.EdDSA,
+}
+
+func ourAlg(alg string) bool {
+	for _, a := range algs {
+		if string(a) == alg {
+			return true
+		}
+	}
+	return false
+}
+
+// A key is a public signing key of the provider (RFC 7517 §4).
+type key struct {
+	kid, alg string // empty: not said
+	public   any    // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+}
+
+// candidate is a JWK that keyChecks judge. public is nil for the checks that
+// run before it is read.
+type candidate struct {
+	object
+	public any
+}
+
+var keyKinds = []member{
+	{"kty", aString},
+	{"use", aString},
+	{"key_ops", texts},
+	{"alg", aString},
+	{"kid", aString},
+	{"crv", aString},
+	{"n", aString},
+	{"e", aString},
+	{"x", aString},
+	{"y", aString},
+}
+
+// keySet verifies signatures by the provider's published keys. It implements
+// oidc.KeySet of go-oidc, whose RemoteKeySet asks the provider again for every
+// token with an unknown kid.
+type keySet struct {
+	keys *remote[[]key]
+}
+
+// VerifySignature implements oidc.KeySet. Only the signature is judged, and
+// only compact serialisation is read.
+func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
+	jws, err := jose.ParseSignedCompact(raw, algs)
+	if err != nil {
+		return nil, gateway.NewError(gateway.CodeOIDCTokenMalformed, errors.New("reading the signature: is no compact JWS with an algorithm of ours"))
+	}
+	keys, err := k.keys.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	payload, tried := verify(jws, keys)
+	if payload != nil {
+		return payload, nil
+	}
+	// The provider may have new keys, also under the old kid.
+	keys, err = k.keys.renew(ctx)
+	if err != nil && tried == 0 {
+		return nil, err
+	}
+	if payload, tried = verify(jws, keys); payload != nil {
+		return payload, nil
+	}
+	head := jws.Signatures[0].Protected
+	return nil, gateway.NewError(gateway.CodeOIDCSignature, fmt.Errorf(
+		"verifying the signature: %d of the provider's %d signing keys fit kid %s and alg %s, none verifies it",
+		tried, len(keys), quoted(head.KeyID), quoted(head.Algorithm)))
+}
+
+// verify returns the payload if one of keys verifies it, and how many fitted.
+func verify(jws *jose.JSONWebSignature, keys []key) (payload []byte, tried int) {
+	head := jws.Signatures[0].Protected
+	for _, k := range keys {
+		if !k.fits(head.KeyID, jose.SignatureAlgorithm(head.Algorithm)) {
+			continue
+		}
+		tried++
+		if payload, err := jws.Verify(k.public); err == nil {
+			return payload, tried
+		}
+	}
+	return nil, tried
+}
+
+// fits reports whether a token with this header may be verified by k. Without a
+// kid every key of the algorithm's type may.
+func (k key) fits(kid string, alg jose.SignatureAlgorithm) bool {
+	if kid != "" && kid != k.kid || k.alg != "" && k.alg != string(alg) {
+		return false
+	}
+	switch public := k.public.(type) {
+	case *rsa.PublicKey:
+		return alg[0] == 'R' || alg[0] == 'P'
+	case *ecdsa.PublicKey:
+		return alg == jose.ES256 && public.Curve == elliptic.P256() ||
+			alg == jose.ES384 && public.Curve == elliptic.P384() ||
+			alg == jose.ES512 && public.Curve == elliptic.P521()
+	case ed25519.PublicKey:
+		return alg == jose.EdDSA
+	}
+	return false
+}
+
+// parseKeys reads a JWK Set (RFC 7517 §5). A key that is broken, of an unknown
+// type or no signing key is left out; the others stand. A set without any
+// usable key is refused, so that it can't replace one that has some.
+func (p *Provider) parseKeys(doc []byte) ([]key, error) {
+	list, err := splitKeys(doc)
+	if err != nil {
+		return nil, unavailable("reading the keys: %w", err)
+	}
+	var keys []key
+	for i, jwk := range list {
+		k, err := p.parseKey(jwk)
+		if err != nil {
+			p.logger.Debug("leaving out a key of the provider", zap.Int("position", i), zap.Error(err))
+			continue
+		}
+		keys = append(keys, k)
+	}
+	if len(keys) == 0 {
+		return nil, unavailable("reading the keys: %w", fmt.Errorf("none of %d is a usable signing key", len(list)))
+	}
+	return keys, nil
+}
+
+// splitKeys takes a JWK Set apart without judging what is in a key.
+func splitKeys(doc []byte) ([]json.RawMessage, error) {
+	whole, err := readDocument(doc)
+	if err != nil {
+		return nil, err
+	}
+	if whole.outer {
+		return nil, fmt.Errorf("the name %s stands twice", quoted(whole.duplicate))
+	}
+	var set map[string]json.RawMessage // a map, unlike a struct, has exact names
+	if err := json.Unmarshal(doc, &set); err != nil {
+		return nil, errors.New("is no JSON object")
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(set["keys"], &list); err != nil {
+		return nil, errors.New("there is no array named keys")
+	}
+	if len(list) > maxKeys {
+		return nil, fmt.Errorf("more than %d", maxKeys)
+	}
+	return list, nil
+}
+
+func (p *Provider) parseKey(data []byte) (key, error) {
+	obj, err := p.checks.object(data)
+	if err != nil {
+		return key{}, fmt.Errorf("reading a key: %w", err)
+	}
+	jwk := &candidate{object: obj}
+	if err := judge(p.checks.jwk, jwk); err != nil {
+		return key{}, err
+	}
+	public, err := publicKey(obj)
+	if err != nil {
+		return key{}, err
+	}
+	jwk.public = public
+	if err := judge(p.checks.publicKey, jwk); err != nil {
+		return key{}, err
+	}
+	return key{kid: obj.str("kid"), alg: obj.str("alg"), public: public}, nil
+}
+
+// publicKey has go-jose read the members that make the key and no others: a
+// broken x5c beside them does no harm, since nothing here believes it.
+func publicKey(obj object) (any, error) {
+	switch obj.str("kty") {
+	case "RSA", "EC", "OKP":
+	default:
+		return nil, fmt.Errorf("reading a key: the type %s is not ours", quoted(obj.str("kty")))
+	}
+	bare := map[string]any{}
+	for _, name := range []string{"kty", "n", "e", "crv", "x", "y"} {
+		if obj.has(name) {
+			bare[name] = obj[name]
+		}
+	}
+	data, err := json.Marshal(bare)
+	if err != nil {
+		return nil, errors.New("reading a key: is malformed")
+	}
+	var jwk jose.JSONWebKey
+	if err := jwk.UnmarshalJSON(data); err != nil || !jwk.Valid() {
+		return nil, errors.New("reading a key: its numbers make no key")
+	}
+	return jwk.Key, nil
+}
+
+func keyTypes(k *candidate) error { return k.checkKinds(keyKinds) }
+
+func keyUse(k *candidate) error {
+	if k.has("use") && k.str("use") != "sig" {
+		return fmt.Errorf("reading a key: use is %s", quoted(k.str("use")))
+	}
+	return nil
+}
+
+func keyOps(k *candidate) error {
+	if !k.has("key_ops") {
+		return nil
+	}
+	for _, op := range k.strs("key_ops") {
+		if op == "verify" {
+			return nil
+		}
+	}
+	return errors.New("reading a key: key_ops lacks verify")
+}
+
+func keyPrivate(k *candidate) error {
+	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} {
+		if k.has(name) {
+			return fmt.Errorf("reading a key: it is published with its private part %s", name)
+		}
+	}
+	return nil
+}
+
+func keySize(k *candidate) error {
+	public, ok := k.public.(*rsa.PublicKey)
+	if !ok {
+		return nil
+	}
+	if bits := public.N.BitLen(); bits < minRSABits || bits > maxRSABits {
+		return fmt.Errorf("reading a key: RSA with %d bits", bits)
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package oidcrp
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// Bounds on what a provider may say about a person.
+const (
+	maxGroups  = 10000
+	maxGroup   = 512  // bytes of one group
+	maxName    = 1024 // bytes of a user name or another name
+	maxEmail   = 320  // bytes: 64 before the @, 255 behind
+	maxMethods = 32   // entries of amr
+)
+
+// A profile is what one source, the ID token or userinfo, says about a person.
+// profileChecks judge it.
+type profile struct {
+	object
+	username, groups string // the names of these claims
+}
+
+var profileKinds = []member{
+	{"email", aString},
+	{"email_verified", aBool},
+	{"given_name", aString},
+	{"family_name", aString},
+	{"name", aString},
+}
+
+func (p *Provider) profile(claims object) (*profile, error) {
+	f := &profile{claims, p.config.UsernameClaim, p.config.GroupsClaim}
+	if err := judge(p.checks.profile, f); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *profile) text(name string) string {
+	v, _ := f.find(name)
+	s, _ := v.(string)
+	return s
+}
+
+func (f *profile) hasGroups() bool {
+	_, ok := f.find(f.groups)
+	return ok
+}
+
+// complete reports whether userinfo has nothing to add.
+func (f *profile) complete() bool {
+	return f.text(f.username) != "" && f.str("email") != "" && f.hasGroups()
+}
+
+func profileTypes(f *profile) error {
+	if err := f.checkKinds(profileKinds); err != nil {
+		return err
+	}
+	if v, ok := f.find(f.username); ok && aString.wrong(v) {
+		return fmt.Errorf("reading %s: is not %s", quoted(f.username), aString)
+	}
+	if v, ok := f.find(f.groups); ok && someText.wrong(v) {
+		return fmt.Errorf("reading %s: is not %s", quoted(f.groups), someText)
+	}
+	return nil
+}
+
+// profileEmail takes an address only if it can't be read as two, or as another:
+// exactly one @ with something on both sides, no blanks, no commas, nothing
+// invisible. An empty one counts as absent.
+func profileEmail(f *profile) error {
+	email := f.str("email")
+	if email == "" {
+		return nil
+	}
+	local, domain, _ := strings.Cut(email, "@")
+	odd := func(r rune) bool { return r == ' ' || r == ',' || r == '@' || !unicode.IsPrint(r) }
+	if len(email) > maxEmail || local == "" || domain == "" || strings.ContainsFunc(local+domain, odd) {
+		return errors.New("reading email: is no e-mail address")
+	}
+	return nil
+}
+
+func profileNames(f *profile) error {
+	for _, name := range []string{f.username, "given_name", "family_name", "name"} {
+		if len(f.text(name)) > maxName {
+			return fmt.Errorf("reading %s: longer than %d bytes", quoted(name), maxName)
+		}
+	}
+	return nil
+}
+
+func profileGroups(f *profile) error {
+	v, _ := f.find(f.groups)
+	groups := asStrings(v)
+	if len(groups) > maxGroups {
+		return fmt.Errorf("reading %s: more than %d groups", quoted(f.groups), maxGroups)
+	}
+	for _, g := range groups {
+		if g == "" || len(g) > maxGroup {
+			return fmt.Errorf("reading %s: a group is empty or longer than %d bytes", quoted(f.groups), maxGroup)
+		}
+	}
+	return nil
+}
+
+// identity puts together what the sources say; info may be nil. Each field
+// comes from one source, the ID token first: e-mail and whether it is verified
+// are one field, all groups are one field.
+func identity(id, info *profile) gateway.Identity {
+	if info == nil {
+		info = &profile{username: id.username, groups: id.groups}
+	}
+	first := func(name string) string {
+		if s := id.text(name); s != "" {
+			return s
+		}
+		return info.text(name)
+	}
+	mail, groups := id, id
+	if id.str("email") == "" {
+		mail = info
+	}
+	if !id.hasGroups() {
+		groups = info
+	}
+	acr, amr := id.str("acr"), id.strs("amr")
+	at, _ := id.date("auth_time")
+	return gateway.Identity{
+		Username:      first(id.username),
+		Email:         mail.str("email"),
+		EmailVerified: mail.str("email") != "" && mail.object["email_verified"] == true,
+		FirstName:     first("given_name"),
+		LastName:      first("family_name"),
+		DisplayName:   first("name"),
+		Groups:        groups.list(),
+		ACR:           acr,
+		AMR:           amr,
+		AuthTime:      at,
+	}
+}
+
+// list returns the groups without duplicates, in the provider's order.
+func (f *profile) list() []string {
+	v, _ := f.find(f.groups)
+	groups := asStrings(v)
+	seen := make(map[string]struct{}, len(groups))
+	return slices.DeleteFunc(groups, func(g string) bool {
+		_, twice := seen[g]
+		seen[g] = struct{}{}
+		return twice
+	})
+}

@@ -1,0 +1,251 @@
+// Package oidcrp is the OpenID Connect relying party: a gateway.Provider that
+// signs people in by the authorization code flow (OpenID Connect Core 1.0
+// §3.1) with state, nonce and PKCE (RFC 7636, S256).
+//
+// What comes from the browser and from the provider is untrusted until the
+// checklist (checks.go) has been through it; that file is the list of what is
+// refused, and with which code. Claims are read exactly: names byte for byte,
+// no name twice, no type coerced. A provider that can't be reached, or that
+// answers nonsense, is gateway.CodeProviderUnavailable within 10 seconds;
+// everything else is a refusal.
+//
+// The discovery document and the keys are fetched at first use, never when a
+// Provider is made. They are kept, refreshed in the background every hour, and
+// a copy of the last good ones survives restarts (Deps.LastGood). Begin asks
+// whether the provider is there, at most every 10 seconds, because a browser
+// that is sent to one that is down sees no page of ours.
+//
+// Clocks may differ by one minute. An e-mail and its email_verified always come
+// from one source; so do the groups. Bounds: 10,000 groups of 512 bytes in
+// answers of at most 1 MB, names of 1,024 bytes, sub of 255.
+package oidcrp
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"go.uber.org/zap"
+	"golang.org/x/oauth2"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+const (
+	// callTimeout bounds Begin, Complete and LogoutURL as a whole.
+	callTimeout = 10 * time.Second
+	// aliveFor is how long the provider counts as being there.
+	aliveFor = 10 * time.Second
+	// maxLogoutURL is the length beyond which id_token_hint is left out: some
+	// providers' servers take 4,096 bytes of request line.
+	maxLogoutURL = 4000
+)
+
+// A Provider signs people in at one OpenID Provider. It is safe for concurrent
+// use and needs no closing.
+type Provider struct {
+	config    Config
+	checks    *checklist
+	outbound  *gateway.Outbound
+	logger    *zap.Logger
+	discovery *remote[*metadata]
+	keys      *keySet
+}
+
+// New returns a Provider for config, or every fault of it at once. It does no
+// network I/O.
+func New(config Config, deps Deps) (*Provider, error) {
+	config = config.withDefaults()
+	roots, poolErr := config.pool()
+	outbound := gateway.NewOutbound(gateway.OutboundOptions{
+		RootCAs: roots, InsecureHTTP: config.InsecureHTTP, Transport: deps.Transport,
+	})
+	if err := errors.Join(config.validate(outbound), poolErr); err != nil {
+		return nil, err
+	}
+	p := &Provider{config: config, checks: allChecks(), outbound: outbound, logger: deps.Logger}
+	if p.logger == nil {
+		p.logger = zap.NewNop()
+	}
+	p.logger = p.logger.With(zap.String("issuer", config.Issuer))
+	p.discovery = &remote[*metadata]{
+		what: "discovery document", name: config.lastGoodName("discovery"),
+		fetch: p.fetchDiscovery, parse: p.parseMetadata, lastGood: deps.LastGood, logger: p.logger,
+	}
+	p.keys = &keySet{&remote[[]key]{
+		what: "keys", name: config.lastGoodName("keys"),
+		fetch: p.fetchKeys, parse: p.parseKeys, lastGood: deps.LastGood, logger: p.logger,
+	}}
+	return p, nil
+}
+
+// lastGoodName names a document of this issuer in gateway.LastGood.
+func (c Config) lastGoodName(what string) string {
+	sum := sha256.Sum256([]byte(c.Issuer))
+	return "oidc/" + hex.EncodeToString(sum[:16]) + "/" + what
+}
+
+func (p *Provider) fetchDiscovery(ctx context.Context) ([]byte, error) {
+	return p.fetchDocument(ctx, "discovery document", p.config.discoveryURL(), maxDiscovery)
+}
+
+func (p *Provider) fetchKeys(ctx context.Context) ([]byte, error) {
+	md, err := p.discovery.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return p.fetchDocument(ctx, "keys", md.jwks, maxJWKS)
+}
+
+// Protocol returns gateway.OIDC.
+func (p *Provider) Protocol() gateway.Protocol { return gateway.OIDC }
+
+// Issuer returns the configured issuer identifier.
+func (p *Provider) Issuer() string { return p.config.Issuer }
+
+// A flow is our record of one login under way. The gateway keeps it, sealed.
+type flow struct {
+	Issuer   string `json:"i"`
+	Nonce    string `json:"n"`
+	Verifier string `json:"v,omitempty"` // PKCE, RFC 7636 §4.1
+	Begun    int64  `json:"t"`           // seconds since the epoch
+	Forced   bool   `json:"f,omitempty"` // a new login was asked for
+}
+
+func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
+
+// Begin implements gateway.Provider. With ForceLogin it sends prompt=login and
+// max_age=0, and Complete then requires auth_time; a provider that leaves it
+// out can't be made to ask anew.
+func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	md, err := p.discovery.recent(ctx, aliveFor)
+	if err != nil {
+		return nil, err
+	}
+	f := &flow{Issuer: p.config.Issuer, Nonce: rand.Text(), Begun: time.Now().Unix(), Forced: req.ForceLogin}
+	options := []oauth2.AuthCodeOption{oidc.Nonce(f.Nonce)}
+	if !p.config.InsecureNoPKCE {
+		f.Verifier = oauth2.GenerateVerifier()
+		options = append(options, oauth2.S256ChallengeOption(f.Verifier))
+	}
+	if req.ForceLogin {
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"), oauth2.SetAuthURLParam("max_age", "0"))
+	}
+	client := oauth2.Config{
+		ClientID:    p.config.ClientID,
+		Endpoint:    oauth2.Endpoint{AuthURL: md.authorization},
+		RedirectURL: req.CallbackURL,
+		Scopes:      p.config.Scopes,
+	}
+	private, err := json.Marshal(f)
+	if err != nil {
+		return nil, gateway.NewError(gateway.CodeInternal, err)
+	}
+	return &gateway.Begun{Location: client.AuthCodeURL(req.State, options...), Private: private}, nil
+}
+
+// Complete implements gateway.Provider: the answer's parameters, the code for
+// the tokens, the ID token, and userinfo if the ID token lacks the user name,
+// the e-mail or the groups. The access token is forgotten afterwards.
+func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*gateway.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var f flow
+	if err := json.Unmarshal(req.Private, &f); err != nil || f.Issuer != p.config.Issuer || f.Nonce == "" {
+		return nil, gateway.NewError(gateway.CodeFlowUnknown, errors.New("reading the flow: it was not begun at this issuer"))
+	}
+	md, err := p.discovery.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	code, err := p.code(md, req)
+	if err != nil {
+		return nil, err
+	}
+	got, err := p.exchange(ctx, md, code, &f, req.CallbackURL)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := p.verifyIDToken(ctx, md, got, &f)
+	if err != nil {
+		return nil, err
+	}
+	who, err := p.person(ctx, md, claims, got.access)
+	if err != nil {
+		return nil, err
+	}
+	answer := &gateway.Answer{Identity: who, Subject: claims.str("sub"), SessionID: claims.str("sid")}
+	if p.config.Logout == LogoutProvider {
+		answer.LogoutHint = got.id
+	}
+	return answer, nil
+}
+
+// person makes the identity from the ID token's claims and, where they are not
+// enough, userinfo's.
+func (p *Provider) person(ctx context.Context, md *metadata, claims object, access string) (gateway.Identity, error) {
+	id, err := p.profile(claims)
+	if err != nil {
+		return gateway.Identity{}, err
+	}
+	if id.complete() || md.userInfo == "" {
+		return identity(id, nil), nil
+	}
+	more, err := p.userInfo(ctx, md, access, claims.str("sub"))
+	if err != nil {
+		return gateway.Identity{}, err
+	}
+	info, err := p.profile(more)
+	if err != nil {
+		return gateway.Identity{}, err
+	}
+	return identity(id, info), nil
+}
+
+// LogoutURL implements gateway.LogoutProvider (RP-Initiated Logout 1.0 §2). It
+// is empty with LogoutLocal, and where the provider has no
+// end_session_endpoint. A hint that makes the URL longer than 4,000 bytes is
+// left out; the provider may then ask the person to confirm.
+func (p *Provider) LogoutURL(ctx context.Context, req gateway.LogoutRequest) (string, error) {
+	if p.config.Logout != LogoutProvider {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	md, err := p.discovery.current(ctx)
+	if err != nil || md.endSession == "" {
+		return "", err
+	}
+	u, err := url.Parse(md.endSession)
+	if err != nil {
+		return "", unavailable("making the logout URL: %w", errors.New("the end_session_endpoint is malformed"))
+	}
+	query := u.Query()
+	query.Set("client_id", p.config.ClientID)
+	query.Set("post_logout_redirect_uri", req.ReturnURL)
+	u.RawQuery = query.Encode()
+	short := u.String()
+	if req.Hint == "" {
+		return short, nil
+	}
+	query.Set("id_token_hint", req.Hint)
+	u.RawQuery = query.Encode()
+	if long := u.String(); len(long) <= maxLogoutURL {
+		return long, nil
+	}
+	return short, nil
+}
+
+// Interface guards.
+var (
+	_ gateway.LogoutProvider = (*Provider)(nil)
+	_ oidc.KeySet            = (*keySet)(nil)
+)

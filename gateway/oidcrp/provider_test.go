@@ -1,0 +1,509 @@
+package oidcrp_test
+
+import (
+	"context"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+)
+
+// inProcess returns an OP that is reached without sockets.
+func inProcess(t *testing.T) *gatewaytest.OP {
+	t.Helper()
+	return gatewaytest.NewOP(t, gatewaytest.OPOptions{InProcess: true})
+}
+
+// configFor returns the configuration for op.
+func configFor(op *gatewaytest.OP) oidcrp.Config {
+	return oidcrp.Config{Issuer: op.Issuer, ClientID: op.ClientID, ClientSecret: oidcrp.Secret(op.ClientSecret), RootCAs: op.Roots}
+}
+
+// newProvider returns a Provider at op, by way of sockets if it has a server.
+func newProvider(t *testing.T, op *gatewaytest.OP, change ...func(*oidcrp.Config)) *oidcrp.Provider {
+	t.Helper()
+	config, deps := configFor(op), oidcrp.Deps{}
+	if op.Roots == nil {
+		deps.Transport = op.Transport()
+	}
+	for _, c := range change {
+		c(&config)
+	}
+	p, err := oidcrp.New(config, deps)
+	if err != nil {
+		t.Fatalf("making the provider: %v", err)
+	}
+	return p
+}
+
+func mustLogin(t *testing.T, op *gatewaytest.OP, p *oidcrp.Provider) *gateway.Answer {
+	t.Helper()
+	answer, err := op.Login(t.Context(), p)
+	if err != nil {
+		t.Fatalf("logging in: %v", err)
+	}
+	return answer
+}
+
+func wantCode(t *testing.T, err error, want gateway.Code) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("was let in, want %s", want)
+	}
+	if got := gateway.CodeOf(err); got != want {
+		t.Fatalf("got %v, want %s", err, want)
+	}
+}
+
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	for _, alg := range gatewaytest.OPAlgs {
+		t.Run(alg, func(t *testing.T) {
+			t.Parallel()
+			op := gatewaytest.NewOP(t, gatewaytest.OPOptions{Alg: alg})
+			p := newProvider(t, op)
+			before := time.Now().Truncate(time.Second)
+			got := mustLogin(t, op, p)
+			if at := got.Identity.AuthTime; at.Before(before) || at.After(time.Now()) {
+				t.Errorf("auth_time is %v", at)
+			}
+			got.Identity.AuthTime = time.Time{}
+			want := &gateway.Answer{
+				Identity: gateway.Identity{
+					Username: "alice", Email: "alice@example.com", EmailVerified: true,
+					FirstName: "Alice", LastName: "Ångström", DisplayName: "Alice Ångström",
+					Groups: []string{"staff", "admins"}, ACR: "1", AMR: []string{"pwd", "otp"},
+				},
+				Subject: "a1ice-0001", SessionID: "sid-1",
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %+v\nwant %+v", got, want)
+			}
+			if n := op.Requests(gatewaytest.OPUserInfoPath); n != 0 {
+				t.Errorf("userinfo was asked %d times for nothing", n)
+			}
+		})
+	}
+}
+
+func TestNewDoesNoNetwork(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	p := newProvider(t, op)
+	if p.Issuer() != op.Issuer || p.Protocol() != gateway.OIDC {
+		t.Errorf("got %q, %q", p.Issuer(), p.Protocol())
+	}
+	if n := op.Requests(gatewaytest.OPDiscoveryPath); n != 0 {
+		t.Errorf("discovery was fetched %d times", n)
+	}
+}
+
+func TestBegin(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	begin := func(t *testing.T, force bool, change ...func(*oidcrp.Config)) (url.Values, *gateway.Begun) {
+		t.Helper()
+		begun, err := newProvider(t, op, change...).Begin(t.Context(), gateway.BeginRequest{
+			State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback, ForceLogin: force,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(begun.Location)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.Query(), begun
+	}
+
+	t.Run("parameters", func(t *testing.T) {
+		q, begun := begin(t, false)
+		for name, want := range map[string]string{
+			"response_type": "code", "client_id": op.ClientID, "redirect_uri": gatewaytest.OPCallback,
+			"scope": "openid profile email", "state": strings.Repeat("s", 43), "code_challenge_method": "S256",
+		} {
+			if got := q.Get(name); got != want {
+				t.Errorf("%s is %q, want %q", name, got, want)
+			}
+		}
+		if len(q.Get("nonce")) < 22 || len(q.Get("code_challenge")) != 43 || q.Has("prompt") || q.Has("max_age") {
+			t.Errorf("got %v", q)
+		}
+		if len(begun.Private) > 4096 {
+			t.Errorf("the private record has %d bytes", len(begun.Private))
+		}
+		again, _ := begin(t, false)
+		if again.Get("nonce") == q.Get("nonce") || again.Get("code_challenge") == q.Get("code_challenge") {
+			t.Error("nonce or challenge stand in two logins")
+		}
+	})
+	t.Run("forced login", func(t *testing.T) {
+		q, _ := begin(t, true)
+		if q.Get("prompt") != "login" || q.Get("max_age") != "0" {
+			t.Errorf("got %v", q)
+		}
+	})
+	t.Run("without PKCE", func(t *testing.T) {
+		q, _ := begin(t, false, func(c *oidcrp.Config) { c.InsecureNoPKCE = true })
+		if q.Has("code_challenge") || q.Has("code_challenge_method") {
+			t.Errorf("got %v", q)
+		}
+	})
+	t.Run("own scopes", func(t *testing.T) {
+		q, _ := begin(t, false, func(c *oidcrp.Config) { c.Scopes = []string{"openid", "groups"} })
+		if q.Get("scope") != "openid groups" {
+			t.Errorf("got %v", q)
+		}
+	})
+}
+
+func TestForceLogin(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	if _, err := op.ForceLogin(t.Context(), newProvider(t, op)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTokenEndpointAuthMethod(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, config string
+		public       bool
+		announced    any
+		want         string // basic, post or none
+		code         gateway.Code
+	}{
+		{name: "basic is preferred", announced: []string{"client_secret_post", "client_secret_basic"}, want: "basic"},
+		{name: "nothing announced means basic", want: "basic"},
+		{name: "post if there is no basic", announced: []string{"private_key_jwt", "client_secret_post"}, want: "post"},
+		{name: "configured", config: "client_secret_post", announced: []string{"client_secret_basic"}, want: "post"},
+		{name: "public client", public: true, announced: []string{"client_secret_basic"}, want: "none"},
+		{name: "nothing of ours", announced: []string{"private_key_jwt"}, code: gateway.CodeOIDCClientRejected},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			op := gatewaytest.NewOP(t, gatewaytest.OPOptions{InProcess: true, Public: tt.public})
+			used := ""
+			op.SetHooks(gatewaytest.OPHooks{
+				Discovery: func(doc map[string]any) {
+					delete(doc, "token_endpoint_auth_methods_supported")
+					if tt.announced != nil {
+						doc["token_endpoint_auth_methods_supported"] = tt.announced
+					}
+				},
+				Token: func(map[string]any) { used = op.LastAuthMethod() },
+			})
+			_, err := op.Login(t.Context(), newProvider(t, op, func(c *oidcrp.Config) { c.TokenEndpointAuthMethod = tt.config }))
+			if tt.code != "" {
+				wantCode(t, err, tt.code)
+				return
+			}
+			if err != nil || used != tt.want {
+				t.Fatalf("got %q, %v, want %q", used, err, tt.want)
+			}
+			if n := op.Requests(gatewaytest.OPTokenPath); n != 1 {
+				t.Errorf("the token endpoint was asked %d times", n)
+			}
+		})
+	}
+}
+
+func TestLogoutURL(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	atProvider := func(c *oidcrp.Config) { c.Logout = oidcrp.LogoutProvider }
+	logout := func(t *testing.T, p *oidcrp.Provider, hint string) url.Values {
+		t.Helper()
+		got, err := p.LogoutURL(t.Context(), gateway.LogoutRequest{Hint: hint, ReturnURL: "https://app.test/bye?x=1&y"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got == "" {
+			return nil
+		}
+		u, err := url.Parse(got)
+		if err != nil || !strings.HasPrefix(got, op.Issuer+gatewaytest.OPEndSessionPath+"?") {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		return u.Query()
+	}
+
+	t.Run("at the provider", func(t *testing.T) {
+		p := newProvider(t, op, atProvider)
+		hint := mustLogin(t, op, p).LogoutHint
+		if strings.Count(hint, ".") != 2 {
+			t.Fatalf("the hint is %q", hint)
+		}
+		q := logout(t, p, hint)
+		if q.Get("id_token_hint") != hint || q.Get("client_id") != op.ClientID || q.Get("post_logout_redirect_uri") != "https://app.test/bye?x=1&y" {
+			t.Errorf("got %v", q)
+		}
+	})
+	t.Run("a long hint is left out", func(t *testing.T) {
+		q := logout(t, newProvider(t, op, atProvider), strings.Repeat("x", 4000))
+		if q.Has("id_token_hint") || q.Get("client_id") != op.ClientID {
+			t.Errorf("got %v", q)
+		}
+	})
+	t.Run("local", func(t *testing.T) {
+		p := newProvider(t, op)
+		if hint := mustLogin(t, op, p).LogoutHint; hint != "" {
+			t.Errorf("a token is kept for nothing: %d bytes", len(hint))
+		}
+		if q := logout(t, p, "x"); q != nil {
+			t.Errorf("got %v", q)
+		}
+	})
+	t.Run("not offered", func(t *testing.T) {
+		op := inProcess(t)
+		op.SetHooks(gatewaytest.OPHooks{Discovery: func(doc map[string]any) { doc["end_session_endpoint"] = nil }})
+		if got, err := newProvider(t, op, atProvider).LogoutURL(t.Context(), gateway.LogoutRequest{ReturnURL: "https://app.test/"}); got != "" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+}
+
+// TestUserInfo is about where a field comes from: always from one source.
+func TestUserInfo(t *testing.T) {
+	t.Parallel()
+	without := func(names ...string) func(map[string]any) {
+		return func(m map[string]any) {
+			for _, name := range names {
+				delete(m, name)
+			}
+		}
+	}
+	set := func(kv ...any) func(map[string]any) {
+		return func(m map[string]any) {
+			for i := 0; i < len(kv); i += 2 {
+				m[kv[i].(string)] = kv[i+1]
+			}
+		}
+	}
+	both := func(fs ...func(map[string]any)) func(map[string]any) {
+		return func(m map[string]any) {
+			for _, f := range fs {
+				f(m)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name     string
+		claims   func(map[string]any)
+		userinfo func(map[string]any)
+		asked    int
+		want     func(*gateway.Identity)
+	}{
+		{name: "not asked when all is there", claims: set(), asked: 0},
+		{name: "groups from userinfo", claims: without("groups"), asked: 1},
+		{name: "user name from userinfo", claims: without("preferred_username"), asked: 1},
+		{
+			name: "e-mail without its verification", claims: without("email"), userinfo: without("email_verified"), asked: 1,
+			want: func(i *gateway.Identity) { i.EmailVerified = false },
+		},
+		{
+			name: "verification without its e-mail is ignored", claims: both(without("email"), set("email_verified", true)),
+			userinfo: set("email", "other@example.com", "email_verified", false), asked: 1,
+			want: func(i *gateway.Identity) { i.Email, i.EmailVerified = "other@example.com", false },
+		},
+		{
+			name: "no e-mail at all", claims: without("email"), userinfo: without("email"), asked: 1,
+			want: func(i *gateway.Identity) { i.Email, i.EmailVerified = "", false },
+		},
+		{
+			name: "an empty e-mail counts as absent", claims: set("email", ""), userinfo: set("email", ""), asked: 1,
+			want: func(i *gateway.Identity) { i.Email, i.EmailVerified = "", false },
+		},
+		{
+			name: "the ID token goes first", claims: without("groups"), asked: 1,
+			userinfo: set("email", "evil@example.com", "preferred_username", "root", "name", "Root"),
+		},
+		{
+			name: "groups are never added up", claims: set("groups", []any{"staff"}, "email", ""), asked: 1,
+			userinfo: set("groups", []any{"admins"}), want: func(i *gateway.Identity) { i.Groups = []string{"staff"} },
+		},
+		{
+			name: "an empty list of groups is an answer", claims: both(set("groups", []any{}), without("email")), asked: 1,
+			want: func(i *gateway.Identity) { i.Groups = []string{} },
+		},
+		{
+			name: "no groups", claims: without("groups"), userinfo: without("groups"), asked: 1,
+			want: func(i *gateway.Identity) { i.Groups = nil },
+		},
+		{
+			name: "no user name is the gateway's to refuse", claims: without("preferred_username"), userinfo: without("preferred_username"), asked: 1,
+			want: func(i *gateway.Identity) { i.Username = "" },
+		},
+		{
+			name: "one string is one group", claims: set("groups", "staff, admins"),
+			want: func(i *gateway.Identity) { i.Groups = []string{"staff, admins"} },
+		},
+		{
+			name: "duplicates go, order stays", claims: set("groups", []any{"b", "a", "b", "c", "a"}),
+			want: func(i *gateway.Identity) { i.Groups = []string{"b", "a", "c"} },
+		},
+		{
+			name: "names are exact", claims: set("EMAIL", "root@example.com", "Groups", []any{"root"}, "preferred_userName", "root", "Email_Verified", false),
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			p := newProvider(t, op)
+			want := mustLogin(t, op, p).Identity
+			op.SetHooks(gatewaytest.OPHooks{Claims: tt.claims, UserInfo: tt.userinfo})
+			got := mustLogin(t, op, p).Identity
+			if tt.want != nil {
+				tt.want(&want)
+			}
+			want.AuthTime = got.AuthTime
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %+v\nwant %+v", got, want)
+			}
+			if n := op.Requests(gatewaytest.OPUserInfoPath); n != tt.asked {
+				t.Errorf("userinfo was asked %d times, want %d", n, tt.asked)
+			}
+		})
+	}
+}
+
+func TestUserInfoSigned(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	op.SetHooks(signedUserInfo(op, nil))
+	got := mustLogin(t, op, newProvider(t, op))
+	if !slices.Equal(got.Identity.Groups, []string{"staff", "admins"}) || op.Requests(gatewaytest.OPUserInfoPath) != 1 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestUserInfoNotOffered(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	op.SetHooks(gatewaytest.OPHooks{
+		Discovery: func(doc map[string]any) { delete(doc, "userinfo_endpoint") },
+		Claims:    func(claims map[string]any) { delete(claims, "groups") },
+	})
+	if got := mustLogin(t, op, newProvider(t, op)); got.Identity.Groups != nil {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestClaimNames(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	op.SetHooks(gatewaytest.OPHooks{Claims: func(claims map[string]any) {
+		claims["realm_access"] = map[string]any{"roles": []any{"r1"}}
+		claims["resource_access"] = map[string]any{"my.app": map[string]any{"roles": []any{"r2"}}, "my": "x"}
+		claims["cognito:groups"] = []any{"r3"}
+		claims["https://example.com/groups"] = []any{"r4"}
+		claims["realm_access.exact"] = []any{"r5"}
+		claims["realm_access"].(map[string]any)["exact"] = []any{"wrong"}
+	}})
+	for claim, want := range map[string][]string{
+		"realm_access.roles":           {"r1"},
+		"resource_access.my.app.roles": {"r2"},
+		"cognito:groups":               {"r3"},
+		"https://example.com/groups":   {"r4"},
+		"realm_access.exact":           {"r5"},
+		"realm_access.missing":         nil,
+		"email.x":                      nil,
+	} {
+		t.Run(claim, func(t *testing.T) {
+			t.Parallel()
+			op.Person()
+			p := newProvider(t, op, func(c *oidcrp.Config) { c.GroupsClaim, c.UsernameClaim = claim, "email" })
+			got := mustLogin(t, op, p).Identity
+			if !slices.Equal(got.Groups, want) || got.Username != "alice@example.com" {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+func TestCodeInjection(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		noPKCE bool
+		code   gateway.Code
+	}{
+		{"PKCE stops it at the provider", false, gateway.CodeOIDCCodeRejected},
+		{"without PKCE the nonce stops it", true, gateway.CodeOIDCNonce},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			p := newProvider(t, op, func(c *oidcrp.Config) { c.InsecureNoPKCE = tt.noPKCE })
+			mustLogin(t, op, p)
+			begin := func() (*gateway.Begun, url.Values) {
+				begun, err := p.Begin(t.Context(), gateway.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
+				if err != nil {
+					t.Fatal(err)
+				}
+				params, err := op.Visit(begun.Location)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return begun, params
+			}
+			_, stolen := begin()
+			mine, _ := begin()
+			_, err := p.Complete(t.Context(), gateway.CompleteRequest{Params: stolen, Private: mine.Private, CallbackURL: gatewaytest.OPCallback})
+			wantCode(t, err, tt.code)
+		})
+	}
+}
+
+func TestCodeUsedTwice(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	p := newProvider(t, op)
+	begun, err := p.Begin(t.Context(), gateway.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
+	if err != nil {
+		t.Fatal(err)
+	}
+	params, err := op.Visit(begun.Location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := gateway.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: gatewaytest.OPCallback}
+	if _, err := p.Complete(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Complete(t.Context(), req)
+	wantCode(t, err, gateway.CodeOIDCCodeRejected)
+
+	req.CallbackURL += "/other"
+	_, err = p.Complete(t.Context(), req)
+	wantCode(t, err, gateway.CodeOIDCCodeRejected)
+}
+
+func TestFlowOfAnotherIssuer(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	p := newProvider(t, op)
+	for name, private := range map[string]string{
+		"none":           "",
+		"garbage":        "x",
+		"another issuer": `{"i":"https://other.test","n":"nonce","t":1}`,
+		"no nonce":       `{"i":"https://op.test","t":1}`,
+	} {
+		_, err := p.Complete(context.Background(), gateway.CompleteRequest{
+			Params: url.Values{"code": {"x"}, "iss": {op.Issuer}}, Private: []byte(private), CallbackURL: gatewaytest.OPCallback,
+		})
+		if gateway.CodeOf(err) != gateway.CodeFlowUnknown {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if n := op.Requests(gatewaytest.OPTokenPath); n != 0 {
+		t.Errorf("the token endpoint was asked %d times", n)
+	}
+}

@@ -1,0 +1,126 @@
+package oidcrp
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// A token is a JWS in compact serialisation (RFC 7515 §7.1), read but not
+// verified.
+type token struct {
+	raw     string
+	header  object
+	payload []byte
+	// algs are the algorithms that it may have.
+	algs []string
+}
+
+// parseToken reads raw and judges its form and header.
+func (p *Provider) parseToken(raw string, algs []string) (*token, error) {
+	if err := judge(p.checks.compact, raw); err != nil {
+		return nil, err
+	}
+	parts := strings.Split(raw, ".")
+	if len(parts) < 3 {
+		return nil, malformed(errors.New("reading the token: has less than three parts"))
+	}
+	header, err := decodePart(parts[0])
+	if err != nil {
+		return nil, malformed(errors.New("reading the token's header: is no base64url"))
+	}
+	payload, err := decodePart(parts[1])
+	if err != nil {
+		return nil, malformed(errors.New("reading the token's payload: is no base64url"))
+	}
+	t := &token{raw: strings.Join(parts[:3], "."), payload: payload, algs: algs}
+	if t.header, err = p.checks.object(header); err != nil {
+		return nil, malformed(fmt.Errorf("reading the token's header: %w", err))
+	}
+	if err := judge(p.checks.header, t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// claims reads the payload.
+func (p *Provider) claims(t *token) (object, error) {
+	claims, err := p.checks.object(t.payload)
+	if err != nil {
+		return nil, malformed(fmt.Errorf("reading the token's claims: %w", err))
+	}
+	return claims, nil
+}
+
+func decodePart(s string) ([]byte, error) { return base64.RawURLEncoding.Strict().DecodeString(s) }
+
+func malformed(err error) error { return gateway.NewError(gateway.CodeOIDCTokenMalformed, err) }
+
+// compactForm refuses JWE (five parts), JSON serialisation, blanks and line
+// breaks, which decoders of base64 like to skip.
+func compactForm(raw string) error {
+	if strings.Count(raw, ".") != 2 {
+		return errors.New("reading the token: is no JWS in compact serialisation (three parts)")
+	}
+	for i := range len(raw) {
+		if !isBase64URL(raw[i]) && raw[i] != '.' {
+			return errors.New("reading the token: has a character that is not base64url")
+		}
+	}
+	return nil
+}
+
+func isBase64URL(c byte) bool {
+	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_'
+}
+
+var headerKinds = []member{
+	{"alg", aString},
+	{"typ", aString},
+	{"kid", aString},
+}
+
+func headerTypes(t *token) error { return t.header.checkKinds(headerKinds) }
+
+func headerAlg(t *token) error {
+	if alg := t.header.str("alg"); !slices.Contains(t.algs, alg) {
+		return fmt.Errorf("reading the token's header: the alg %s is not among %q", quoted(alg), t.algs)
+	}
+	return nil
+}
+
+// headerTyp keeps tokens of other kinds out, such as at+jwt and logout+jwt
+// (RFC 8725 §3.11). Media types have no case (RFC 7519 §5.1).
+func headerTyp(t *token) error {
+	if t.header.has("typ") && !strings.EqualFold(t.header.str("typ"), "JWT") {
+		return fmt.Errorf("reading the token's header: the typ %s is not JWT", quoted(t.header.str("typ")))
+	}
+	return nil
+}
+
+// headerCrit refuses every critical extension: we have none (RFC 7515
+// §4.1.11). An unencoded payload (RFC 7797) and encryption are refused also
+// where crit does not name them.
+func headerCrit(t *token) error {
+	for _, name := range []string{"crit", "b64", "enc", "zip"} {
+		if t.header.has(name) {
+			return fmt.Errorf("reading the token's header: %s is not supported", name)
+		}
+	}
+	return nil
+}
+
+// headerKeys refuses keys that a token brings along (RFC 8725 §3.10). The
+// thumbprints x5t and x5t#S256 point at nothing and do no harm.
+func headerKeys(t *token) error {
+	for _, name := range []string{"jwk", "jku", "x5c", "x5u"} {
+		if t.header.has(name) {
+			return fmt.Errorf("reading the token's header: %s names a key of the token's own", name)
+		}
+	}
+	return nil
+}

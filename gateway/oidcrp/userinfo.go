@@ -1,0 +1,110 @@
+package oidcrp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// A userInfo is an answer of the userinfo endpoint that userInfoChecks judge.
+type userInfo struct {
+	claims   object
+	signed   bool
+	subject  string // the ID token's
+	issuer   string
+	clientID string
+}
+
+var userInfoKinds = []member{
+	{"sub", aString},
+	{"iss", aString},
+	{"aud", someText},
+}
+
+// userInfo asks the userinfo endpoint (OIDC Core §5.3) about the person whom
+// the ID token names.
+func (p *Provider) userInfo(ctx context.Context, md *metadata, access, subject string) (object, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, md.userInfo, nil)
+	if err != nil {
+		return nil, unavailable("asking userinfo: %w", errors.New("the address is malformed"))
+	}
+	req.Header.Set("Authorization", "Bearer "+access)
+	req.Header.Set("Accept", "application/json, application/jwt")
+	got, err := p.outbound.Do(req, maxUserInfo)
+	if err != nil {
+		return nil, unavailable("asking userinfo: %w", err)
+	}
+	if err := judge(p.checks.userInfoAnswer, got); err != nil {
+		return nil, err
+	}
+	claims, err := p.userInfoClaims(ctx, md, got)
+	if err != nil {
+		return nil, err
+	}
+	info := &userInfo{claims, got.MediaType == jwtMediaType, subject, p.config.Issuer, p.config.ClientID}
+	if err := judge(p.checks.userInfo, info); err != nil {
+		return nil, err
+	}
+	return claims, nil
+}
+
+const jwtMediaType = "application/jwt"
+
+// userInfoClaims reads the answer: plain JSON, or a JWS by the provider's keys
+// (OIDC Core §5.3.2).
+func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *gateway.Fetched) (object, error) {
+	if got.MediaType != jwtMediaType {
+		claims, err := p.checks.object(got.Body)
+		if err != nil {
+			return nil, malformed(fmt.Errorf("reading userinfo: %w", err))
+		}
+		return claims, nil
+	}
+	t, err := p.parseToken(string(got.Body), md.userInfoAlgs)
+	if err != nil {
+		return nil, err
+	}
+	if err := judge(p.checks.signature, &signed{ctx, t.raw, p.keys}); err != nil {
+		return nil, err
+	}
+	return p.claims(t)
+}
+
+func userInfoStatus(f *gateway.Fetched) error { return statusOK(f) }
+
+func userInfoMediaType(f *gateway.Fetched) error {
+	if f.MediaType != "application/json" && f.MediaType != jwtMediaType {
+		return fmt.Errorf("asking userinfo: the content type is %s, neither application/json nor %s", quoted(f.MediaType), jwtMediaType)
+	}
+	return nil
+}
+
+func userInfoTypes(u *userInfo) error { return u.claims.checkKinds(userInfoKinds) }
+
+// userInfoSubject keeps the claims of another person out (OIDC Core §5.3.2).
+func userInfoSubject(u *userInfo) error {
+	if u.claims.str("sub") != u.subject {
+		return errors.New("checking userinfo: its sub is not the ID token's")
+	}
+	return nil
+}
+
+// userInfoIssuer and userInfoAudience hold for a signed answer, which must have
+// both; a plain one comes straight from the endpoint.
+func userInfoIssuer(u *userInfo) error {
+	if u.signed && u.claims.str("iss") != u.issuer {
+		return fmt.Errorf("checking userinfo: its iss is %s instead of %q", quoted(u.claims.str("iss")), u.issuer)
+	}
+	return nil
+}
+
+func userInfoAudience(u *userInfo) error {
+	if u.signed && !slices.Contains(u.claims.strs("aud"), u.clientID) {
+		return fmt.Errorf("checking userinfo: %q is not in its aud", u.clientID)
+	}
+	return nil
+}
