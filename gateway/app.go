@@ -174,7 +174,7 @@ func parseOrigin(s string) (*url.URL, error) {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || hostname(u.Host) == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, fmt.Errorf("origin %q: expected scheme, host and port at most, such as https://app.example.com", s)
 	}
-	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, nil
+	return url.Parse(originOf(u.Scheme, u.Host))
 }
 
 // Start tells the App its hosts; before, it answers 503. It does no I/O.
@@ -197,7 +197,7 @@ func (a *App) Start(h Hosts) error {
 			s.hosts = nil
 		}
 		first := hostname(h.Exact[0])
-		s.issuer = originOf(h.Scheme, first, h.Port)
+		s.issuer = originOf(cmpOr(h.Scheme, "https"), strings.TrimSuffix(first+":"+h.Port, ":"))
 		s.id = cmpOr(s.id, first)
 	case !h.Any:
 		return errors.New("the site has no host name: set `base_url https://…` to say how browsers reach it")
@@ -211,14 +211,14 @@ func (a *App) Start(h Hosts) error {
 	return nil
 }
 
-func originOf(scheme, host, port string) string {
-	if scheme == "" {
-		scheme = "https"
+// originOf returns an origin as browsers write it: in lower case, without the
+// scheme's own port.
+func originOf(scheme, host string) string {
+	host = strings.ToLower(host)
+	if scheme == "https" {
+		return "https://" + strings.TrimSuffix(host, ":443")
 	}
-	if port == "" || scheme == "https" && port == "443" || scheme == "http" && port == "80" {
-		return scheme + "://" + host
-	}
-	return scheme + "://" + host + ":" + port
+	return scheme + "://" + strings.TrimSuffix(host, ":80")
 }
 
 func cmpOr(a, b string) string {
@@ -461,15 +461,17 @@ func (x *exchange) origin() (string, *Error) {
 	if x.secure {
 		scheme = "https"
 	}
-	return scheme + "://" + strings.ToLower(x.r.Host), nil
+	return originOf(scheme, x.r.Host), nil
 }
 
-// canSignIn says whether a session cookie would be safe here.
-func (x *exchange) canSignIn() *Error {
-	if x.secure || x.app.opts.InsecureHTTP || loopbackName(x.host) {
-		return nil
+// signInOrigin returns the site's own origin if a session cookie would be safe
+// there.
+func (x *exchange) signInOrigin() (string, *Error) {
+	origin, refused := x.origin()
+	if refused == nil && !x.secure && !x.app.opts.InsecureHTTP && !loopbackName(x.host) {
+		refused = NewError(CodeInsecureHTTP, nil)
 	}
-	return NewError(CodeInsecureHTTP, nil)
+	return origin, refused
 }
 
 // storeError gives a fault of the store its code.

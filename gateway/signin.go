@@ -43,10 +43,7 @@ func hashBinding(binding string) []byte {
 
 // begin starts a login at p and sends the browser there.
 func (x *exchange) begin(p *NamedProvider, returnTo string, restarted bool) error {
-	origin, refused := x.origin()
-	if refused == nil {
-		refused = x.canSignIn()
-	}
+	origin, refused := x.signInOrigin()
 	if refused != nil {
 		return x.refuse(refused)
 	}
@@ -85,6 +82,9 @@ func (x *exchange) begin(p *NamedProvider, returnTo string, restarted bool) erro
 // login. Before the flow is known to be this browser's nothing is judged, and
 // nothing is used up.
 func (x *exchange) callback() error {
+	if _, refused := x.signInOrigin(); refused != nil {
+		return x.refuse(refused)
+	}
 	params, refused := strictQuery(x.r)
 	if refused != nil {
 		return x.refuse(refused)

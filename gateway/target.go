@@ -19,8 +19,11 @@ func targetPath(target string) string {
 	if strings.HasPrefix(target, "/") {
 		return target
 	}
-	if u, err := url.Parse(target); err == nil && u.Host != "" && strings.HasPrefix(u.EscapedPath(), "/") {
-		return u.EscapedPath()
+	// Not by url.Parse: it would end the path at a number sign, which net/http
+	// takes for a part of it.
+	_, rest, _ := strings.Cut(target, "://")
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		return rest[i:]
 	}
 	return ""
 }
@@ -47,7 +50,10 @@ func plainPath(raw string) bool {
 type pathSet struct {
 	exact    map[string]bool
 	prefixes []string // with the slash at the end, without the star
-	fold     bool     // matched regardless of case, and "/a/*" includes "/a"
+	// fold matches more than is written: any case, "/a" and "/a/" by either,
+	// and "/a" by "/a/*". For what must be shut to all that an app might take
+	// for it.
+	fold bool
 }
 
 func newPathSet(patterns []string, fold bool) (*pathSet, error) {
@@ -65,9 +71,12 @@ func newPathSet(patterns []string, fold bool) (*pathSet, error) {
 		if fold {
 			bare = strings.ToLower(bare)
 		}
-		if prefix {
+		switch {
+		case prefix:
 			s.prefixes = append(s.prefixes, bare)
-		} else {
+		case fold:
+			s.exact[strings.TrimSuffix(bare, "/")] = true
+		default:
 			s.exact[bare] = true
 		}
 	}
@@ -76,13 +85,16 @@ func newPathSet(patterns []string, fold bool) (*pathSet, error) {
 
 func (s *pathSet) match(p string) bool {
 	if s.fold {
-		p = strings.ToLower(p)
+		p = strings.TrimSuffix(strings.ToLower(p), "/")
 	}
 	if s.exact[p] {
 		return true
 	}
+	if s.fold {
+		p += "/"
+	}
 	for _, prefix := range s.prefixes {
-		if strings.HasPrefix(p, prefix) || s.fold && p+"/" == prefix {
+		if strings.HasPrefix(p, prefix) {
 			return true
 		}
 	}

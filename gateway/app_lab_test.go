@@ -1,0 +1,558 @@
+package gateway_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/mapping"
+)
+
+// A lab is one node: Sessions over a store, a provider, and what the gateway
+// told its observer.
+type lab struct {
+	t        testing.TB
+	store    *heapStore
+	sessions *gateway.Sessions
+	idp      *fakeIDP
+	signer   *stubSigner
+
+	mu     sync.Mutex
+	events []gateway.Event
+}
+
+func newLab(t testing.TB) *lab {
+	t.Helper()
+	return newLabOn(t, newHeapStore())
+}
+
+// newLabOn returns another node over the same store.
+func newLabOn(t testing.TB, store *heapStore) *lab {
+	t.Helper()
+	l := &lab{t: t, store: store, idp: newFakeIDP("https://id.example"), signer: &stubSigner{}}
+	var err error
+	l.sessions, err = gateway.OpenSessions(gateway.SessionsOptions{
+		Store: store, Secrets: [][]byte{[]byte(strings.Repeat("s", 32))}, Marker: &noteMarker{}, Logger: zap.NewNop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = l.sessions.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return l
+}
+
+// gateway makes a Gateway over the lab's Sessions, with the lab's one provider
+// "corp" unless change says otherwise.
+func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
+	l.t.Helper()
+	rendered, err := pages.New(pages.Options{})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	opts := gateway.Options{
+		Sessions: l.sessions, Signer: l.signer, Pages: rendered, Logger: zap.NewNop(), Observe: l.observe,
+		Providers: []gateway.NamedProvider{{Name: "corp", DisplayName: "Corp", Provider: l.idp}},
+	}
+	for _, c := range change {
+		c(&opts)
+	}
+	g, err := gateway.New(opts)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return g
+}
+
+func (l *lab) observe(ev gateway.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, ev)
+}
+
+// seen returns the events so far.
+func (l *lab) seen() []gateway.Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]gateway.Event(nil), l.events...)
+}
+
+// everyone lets in whoever signs in, as User; admins get Admin too.
+var everyone = mapping.Rules{Role: []mapping.Line{
+	{To: []string{"Admin"}, From: []string{"admins"}},
+	{To: []string{"User"}, From: []string{"*"}},
+}}
+
+// A site is a started App with an app behind it that remembers what it got.
+type site struct {
+	*lab
+	app  *gateway.App
+	host string
+	// next is the app; it answers 200 unless a test replaces it.
+	next gateway.Next
+
+	mu       sync.Mutex
+	requests []received
+}
+
+// received is a request as the app got it.
+type received struct {
+	header    http.Header
+	principal *gateway.Principal
+	path      string
+}
+
+const appHost = "app.example"
+
+// site makes an app at https://app.example.
+func (l *lab) site(change ...func(*gateway.AppOptions)) *site {
+	l.t.Helper()
+	return l.siteOf(l.gateway(), appHost, change...)
+}
+
+func (l *lab) siteOf(g *gateway.Gateway, host string, change ...func(*gateway.AppOptions)) *site {
+	l.t.Helper()
+	s := &site{lab: l, app: newApp(l.t, g, change...), host: host}
+	if err := s.app.Start(gateway.Hosts{Exact: []string{host}, Scheme: "https"}); err != nil {
+		l.t.Fatal(err)
+	}
+	return s
+}
+
+func newApp(t testing.TB, g *gateway.Gateway, change ...func(*gateway.AppOptions)) *gateway.App {
+	t.Helper()
+	opts := gateway.AppOptions{Rules: everyone}
+	for _, c := range change {
+		c(&opts)
+	}
+	app, err := g.NewApp(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return app
+}
+
+func (s *site) serveApp(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {
+	s.mu.Lock()
+	s.requests = append(s.requests, received{r.Header.Clone(), p, r.URL.Path})
+	s.mu.Unlock()
+	if s.next != nil {
+		return s.next(w, r, p)
+	}
+	_, err := io.WriteString(w, "the app")
+	return err
+}
+
+// got returns the last request that reached the app, and fails without one.
+func (s *site) got() received {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.requests) == 0 {
+		s.t.Fatal("no request reached the app")
+	}
+	return s.requests[len(s.requests)-1]
+}
+
+// reached counts the requests that reached the app.
+func (s *site) reached() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.requests)
+}
+
+var clientAddr = netip.MustParseAddr("192.0.2.7")
+
+// serve has the site answer r as it came over https, or http if plain.
+func (s *site) serve(r *http.Request, plain bool) *httptest.ResponseRecorder {
+	s.t.Helper()
+	w, err := s.try(r, plain)
+	if err != nil {
+		s.t.Fatalf("ServeHTTP: %v", err)
+	}
+	return w
+}
+
+func (s *site) try(r *http.Request, plain bool) (*httptest.ResponseRecorder, error) {
+	w := httptest.NewRecorder()
+	peer := gateway.Peer{Secure: !plain, Addr: clientAddr, Target: r.RequestURI}
+	return w, s.app.ServeHTTP(w, r, peer, s.serveApp)
+}
+
+// A browser keeps cookies and asks for pages.
+type browser struct {
+	*site
+	jar   http.CookieJar
+	plain bool // http instead of https
+}
+
+func (s *site) browser() *browser {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &browser{site: s, jar: jar}
+}
+
+// at returns the same browser at another site, or at another node.
+func (b *browser) at(s *site) *browser { return &browser{site: s, jar: b.jar, plain: b.plain} }
+
+func (b *browser) url(host string) *url.URL {
+	scheme := "https"
+	if b.plain {
+		scheme = "http"
+	}
+	return &url.URL{Scheme: scheme, Host: host, Path: "/"}
+}
+
+// request makes a request with the browser's cookies. target is as it goes
+// over the wire.
+func (b *browser) request(method, target string, header ...string) *http.Request {
+	b.t.Helper()
+	if len(header)%2 != 0 {
+		b.t.Fatal("header: names and values come in pairs")
+	}
+	r := httptest.NewRequest(method, target, nil)
+	r.Host = b.host
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	if host := r.Header.Get("Host"); host != "" {
+		r.Host = host
+		r.Header.Del("Host")
+	}
+	for _, c := range b.jar.Cookies(b.url(r.Host)) {
+		r.AddCookie(c)
+	}
+	return r
+}
+
+// send sends r and keeps the answer's cookies.
+func (b *browser) send(r *http.Request) *httptest.ResponseRecorder {
+	b.t.Helper()
+	w := b.serve(r, b.plain)
+	b.jar.SetCookies(b.url(r.Host), w.Result().Cookies())
+	return w
+}
+
+var navigating = []string{"Accept", "text/html,*/*;q=0.8", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}
+
+// open opens a page.
+func (b *browser) open(target string, header ...string) *httptest.ResponseRecorder {
+	b.t.Helper()
+	return b.send(b.request(http.MethodGet, target, append(append([]string(nil), navigating...), header...)...))
+}
+
+// fetch asks as a script does, which wants JSON.
+func (b *browser) fetch(target string, header ...string) *httptest.ResponseRecorder {
+	b.t.Helper()
+	return b.send(b.request(http.MethodGet, target, append([]string{"Accept", "application/json", "Sec-Fetch-Mode", "cors"}, header...)...))
+}
+
+// post posts a form of our own pages.
+func (b *browser) post(target string, header ...string) *httptest.ResponseRecorder {
+	b.t.Helper()
+	return b.send(b.request(http.MethodPost, target, append([]string{"Accept", "text/html", "Sec-Fetch-Site", "same-origin"}, header...)...))
+}
+
+// begin opens a page without a session and returns where the provider is to
+// send the browser back to once person has signed in.
+func (b *browser) begin(target string) (callback string) {
+	b.t.Helper()
+	w := b.open(target)
+	wantStatus(b.t, w, http.StatusSeeOther)
+	return b.idp.visit(b.t, w.Header().Get("Location"), "alice")
+}
+
+// signIn signs alice in.
+func (b *browser) signIn() { b.t.Helper(); b.signInAs("alice") }
+
+// signInAs signs a person of the provider in.
+func (b *browser) signInAs(person string) {
+	b.t.Helper()
+	w := b.open("/")
+	wantStatus(b.t, w, http.StatusSeeOther)
+	w = b.open(b.idp.visit(b.t, w.Header().Get("Location"), person))
+	wantRedirect(b.t, w, "https://"+b.host+"/")
+}
+
+// follow follows a Location of the own origin, or of the provider where alice
+// signs in, until a page or the app answers.
+func (b *browser) follow(w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+	b.t.Helper()
+	for range 12 {
+		location := w.Header().Get("Location")
+		if w.Code != http.StatusSeeOther {
+			return w
+		}
+		own, ok := strings.CutPrefix(location, b.url(b.host).Scheme+"://"+b.host)
+		if !ok {
+			own = b.idp.visit(b.t, location, "alice")
+		}
+		w = b.open(own)
+	}
+	b.t.Fatal("the browser was redirected for ever")
+	return nil
+}
+
+// cookie returns the value of a cookie of the browser, or "".
+func (b *browser) cookie(name string) string {
+	for _, c := range b.jar.Cookies(b.url(b.host)) {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// A fakeIDP is a Provider whose people sign in by their names.
+type fakeIDP struct {
+	issuer   string
+	protocol gateway.Protocol
+
+	mu        sync.Mutex
+	people    map[string]gateway.Identity
+	beginErr  error
+	complete  func(gateway.CompleteRequest, *gateway.Answer) error // optional
+	begun     []gateway.BeginRequest
+	completed int
+}
+
+func newFakeIDP(issuer string) *fakeIDP {
+	return &fakeIDP{issuer: issuer, protocol: gateway.OIDC, people: map[string]gateway.Identity{
+		"alice": {Username: "alice", Email: "alice@corp.example", EmailVerified: true, DisplayName: "Alice Example", Groups: []string{"admins", "staff"}},
+		"bob":   {Username: "bob", Email: "bob@corp.example", FirstName: "Bob", LastName: "Example", Groups: []string{"staff"}},
+	}}
+}
+
+func (p *fakeIDP) Protocol() gateway.Protocol { return p.protocol }
+func (p *fakeIDP) Issuer() string             { return p.issuer }
+
+// person adds a person, or changes one.
+func (p *fakeIDP) person(name string, id gateway.Identity) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.people[name] = id
+}
+
+// judge lets f change answers or refuse them.
+func (p *fakeIDP) judge(f func(gateway.CompleteRequest, *gateway.Answer) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.complete = f
+}
+
+func (p *fakeIDP) failBegin(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.beginErr = err
+}
+
+// counts returns how many logins were begun and how many answers judged.
+func (p *fakeIDP) counts() (begun, completed int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.begun), p.completed
+}
+
+func (p *fakeIDP) Begin(_ context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.beginErr != nil {
+		return nil, p.beginErr
+	}
+	p.begun = append(p.begun, req)
+	q := url.Values{"state": {req.State}, "redirect_uri": {req.CallbackURL}}
+	return &gateway.Begun{Location: p.issuer + "/authorize?" + q.Encode(), Private: []byte("private of " + req.State)}, nil
+}
+
+// visit is what the browser meets at the provider: person signs in, and the
+// browser is sent back to the target that visit returns.
+func (p *fakeIDP) visit(t testing.TB, location, person string) (target string) {
+	t.Helper()
+	q, ok := strings.CutPrefix(location, p.issuer+"/authorize?")
+	if !ok {
+		t.Fatalf("the browser was sent to %q, not to the provider", location)
+	}
+	params, err := url.ParseQuery(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := url.Parse(params.Get("redirect_uri"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return back.Path + "?" + url.Values{"state": params["state"], "code": {person}}.Encode()
+}
+
+func (p *fakeIDP) Complete(_ context.Context, req gateway.CompleteRequest) (*gateway.Answer, error) {
+	p.mu.Lock()
+	p.completed++
+	id, ok := p.people[req.Params.Get("code")]
+	judge := p.complete
+	p.mu.Unlock()
+	if !ok {
+		return nil, gateway.NewError(gateway.CodeOIDCCodeRejected, errors.New("no such code"))
+	}
+	if want := "private of " + req.Params.Get("state"); string(req.Private) != want {
+		return nil, fmt.Errorf("private is %q, want %q", req.Private, want)
+	}
+	ans := &gateway.Answer{Identity: id, Subject: "sub-" + req.Params.Get("code"), LogoutHint: "hint-" + id.Username}
+	if judge != nil {
+		if err := judge(req, ans); err != nil {
+			return nil, err
+		}
+	}
+	return ans, nil
+}
+
+var _ gateway.Provider = (*fakeIDP)(nil)
+
+// A leavingIDP is a fakeIDP that can end its own session too.
+type leavingIDP struct {
+	*fakeIDP
+	logoutURL func(gateway.LogoutRequest) (string, error)
+}
+
+func (p leavingIDP) LogoutURL(_ context.Context, req gateway.LogoutRequest) (string, error) {
+	return p.logoutURL(req)
+}
+
+// A stubSigner makes tokens that anybody can read and nobody verifies.
+type stubSigner struct {
+	mu     sync.Mutex
+	err    error
+	signed int
+}
+
+func (s *stubSigner) setErr(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func (s *stubSigner) Sign(claims []byte) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return "", s.err
+	}
+	s.signed++
+	return "head." + base64.RawURLEncoding.EncodeToString(claims) + ".tail", nil
+}
+
+func (s *stubSigner) JWKS() ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return []byte(`{"keys":[]}`), s.err
+}
+
+// claimsOf reads a token of a stubSigner.
+func claimsOf(t testing.TB, token string) map[string]any {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("assertion %q is no token of the signer", token)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims map[string]any
+	if err := json.Unmarshal(raw, &claims); err != nil {
+		t.Fatal(err)
+	}
+	return claims
+}
+
+// A noteMarker remembers a store in memory.
+type noteMarker struct {
+	mu     sync.Mutex
+	marker string
+}
+
+func (m *noteMarker) Load(context.Context) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.marker, nil
+}
+
+func (m *noteMarker) Save(_ context.Context, marker string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.marker = marker
+	return nil
+}
+
+func wantStatus(t testing.TB, w *httptest.ResponseRecorder, status int) {
+	t.Helper()
+	if w.Code != status {
+		t.Fatalf("status %d, want %d; Location %q, body:\n%.600s", w.Code, status, w.Header().Get("Location"), w.Body)
+	}
+}
+
+func wantRedirect(t testing.TB, w *httptest.ResponseRecorder, location string) {
+	t.Helper()
+	wantStatus(t, w, http.StatusSeeOther)
+	if got := w.Header().Get("Location"); got != location {
+		t.Fatalf("Location %q, want %q", got, location)
+	}
+}
+
+// wantRefused checks status, code and that the answer must not be kept.
+func wantRefused(t testing.TB, w *httptest.ResponseRecorder, code gateway.Code) {
+	t.Helper()
+	if got := codeIn(w); got != code {
+		t.Fatalf("code %q (status %d), want %q; Location %q, body:\n%.600s", got, w.Code, code, w.Header().Get("Location"), w.Body)
+	}
+	wantStatus(t, w, gateway.RefusalOf(code).Status)
+	if cc := w.Header().Get("Cache-Control"); cc != "no-store" {
+		t.Errorf("Cache-Control %q, want no-store", cc)
+	}
+}
+
+// codeIn returns the code of a refusal, page or problem, or "".
+func codeIn(w *httptest.ResponseRecorder) gateway.Code {
+	body := w.Body.String()
+	if w.Header().Get("Content-Type") == "application/problem+json" {
+		var p struct{ Code gateway.Code }
+		if json.Unmarshal([]byte(body), &p) != nil {
+			return ""
+		}
+		return p.Code
+	}
+	for _, code := range gateway.Codes() {
+		if w.Code >= 400 && strings.Contains(body, ">"+string(code)+"<") {
+			return code
+		}
+	}
+	return ""
+}
+
+// eventually waits until a condition holds that no event announces.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after ten seconds still not: %s", what)
+		}
+	}
+}
