@@ -91,6 +91,7 @@ func (f *nameFilter) strip(r *http.Request) *http.Request {
 	f.stripList(r.Header, "Proxy-Connection")
 	f.stripList(r.Header, "Trailer")
 	if r.Body == nil || r.Body == http.NoBody {
+		r.Trailer = nil // announced at most (HTTP/2): there is no end to come at
 		return r
 	}
 	return f.stripTrailers(r)

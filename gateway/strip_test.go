@@ -1,0 +1,354 @@
+package gateway_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// spoofs are names under which an app behind CGI, WSGI, PHP or a careless
+// framework would read one of our headers.
+var spoofs = []string{
+	"Remote-User", "remote-user", "REMOTE-USER", "rEmOtE-uSeR",
+	"Remote_User", "remote_user", "REMOTE_USER", "Remote.User", "Remote User", "Remote\tUser", "Remote~User", "Remote!User", "Remote|User",
+	" Remote-User", "Remote-User ", "\tRemote_User",
+	"Remote-Groups", "Remote_Groups", "Remote-Email", "remote.email", "Remote-Name", "REMOTE_NAME", "Remote-Roles", "remote_roles",
+	"X-Sso-Assertion", "x_sso_assertion", "X.Sso.Assertion", "X-SSO-ASSERTION", "X-Sso-Anything", "x_sso_", "X-Sso-" + strings.Repeat("a", 100),
+	// Of the second app on the same gateway:
+	"X-Webauth-User", "x_webauth_user", "X-Forwarded-Groups", "Cf-Access-Jwt-Assertion", "cf.access_jwt assertion",
+}
+
+// ownWords must pass: they look like ours and are not.
+var ownWords = []string{
+	"Remote", "User", "RemoteUser", "X-Remote-User", "Remote-User-2", "Remote--User", "-Remote-User", "X-Ssoo", "X-Sso", "Xsso-User", "X-Webauth", "X-Webauth-Email",
+	"Authorization", "X-Request-Id", "X-Forwarded-For", "Accept-Language",
+}
+
+// twoSites returns two apps on one gateway, the second with names of its own.
+func twoSites(l *lab) (first, second *site) {
+	g := l.gateway()
+	first = l.siteOf(g, appHost, public("/public/*"))
+	second = l.siteOf(g, "second.example", public("/public/*"), func(o *gateway.AppOptions) {
+		o.Headers = gateway.HeaderNames{Assertion: "Cf-Access-Jwt-Assertion", User: "X-Webauth-User", Groups: "X-Forwarded-Groups"}
+	})
+	return first, second
+}
+
+func TestStripHeaders(t *testing.T) {
+	t.Parallel()
+	first, second := twoSites(newLab(t))
+	for _, s := range []*site{first, second} {
+		b := s.browser()
+		b.signIn()
+		for name, path := range map[string]string{"signed in": "/", "public": "/public/a"} {
+			for _, upgrade := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s %s upgrade %v", s.host, name, upgrade), func(t *testing.T) {
+					r := b.request(http.MethodGet, path)
+					if upgrade {
+						r.Header.Set("Upgrade", "websocket")
+						r.Header.Set("Connection", "Upgrade")
+					}
+					for _, n := range spoofs {
+						r.Header[n] = []string{"mallory", "mallory twice"}
+					}
+					for _, n := range ownWords {
+						r.Header[n] = []string{"kept"}
+					}
+					before := s.reached()
+					wantStatus(t, s.serve(r, false), http.StatusOK)
+					if s.reached() != before+1 {
+						t.Fatal("the app was not reached")
+					}
+					got := s.got().header
+					for n, values := range got {
+						if strings.Contains(strings.Join(values, " "), "mallory") {
+							t.Errorf("%q arrived: %q", n, values)
+						}
+						if len(values) != 1 {
+							t.Errorf("%q has %d values", n, len(values))
+						}
+					}
+					for _, n := range ownWords {
+						if !slices.Equal(got[n], []string{"kept"}) {
+							t.Errorf("%q was taken away", n)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// A person without a value for a header does not keep the one that was sent.
+func TestStripWithoutAValueOfOurs(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.idp.person("dora", gateway.Identity{Username: "dora"})
+	s := l.site()
+	b := s.browser()
+	b.signInAs("dora")
+	wantStatus(t, b.open("/", "Remote-Email", "ceo@corp.example", "Remote-Groups", "admins", "Remote_Name", "Mallory"), http.StatusOK)
+	for _, n := range []string{"Remote-Email", "Remote-Groups", "Remote-Name", "Remote_Name"} {
+		if v := s.got().header[n]; v != nil {
+			t.Errorf("%s arrived: %q", n, v)
+		}
+	}
+}
+
+func TestStripLists(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).site(public("/public"))
+	for name, tc := range map[string]struct{ in, want []string }{
+		"only ours":             {[]string{"Remote-User"}, nil},
+		"ours among others":     {[]string{"close, Remote-User, X-Other"}, []string{"close, X-Other"}},
+		"other case and blanks": {[]string{"close,\t rEmOtE-UsEr \t,X-Other"}, []string{"close,X-Other"}},
+		"underscores":           {[]string{"Remote_User, keep-alive"}, []string{" keep-alive"}},
+		"several lines":         {[]string{"close", "Remote-User", "X-Sso-Assertion, X-Other"}, []string{"close", " X-Other"}},
+		"twice":                 {[]string{"Remote-User, Remote-User,Remote-User"}, nil},
+		"empty members":         {[]string{",,Remote-User,,close"}, []string{",,,close"}},
+		"nothing of ours":       {[]string{"close, X-Other"}, []string{"close, X-Other"}},
+		"a longer name":         {[]string{"Remote-User-2"}, []string{"Remote-User-2"}},
+	} {
+		for _, header := range []string{"Connection", "Proxy-Connection", "Trailer"} {
+			t.Run(header+" "+name, func(t *testing.T) {
+				r := httptest.NewRequest(http.MethodGet, "/public", nil)
+				r.Header[header] = slices.Clone(tc.in)
+				wantStatus(t, s.serve(r, false), http.StatusOK)
+				if got := s.got().header[header]; !slices.Equal(got, tc.want) {
+					t.Errorf("%q became %q, want %q", tc.in, got, tc.want)
+				}
+			})
+		}
+	}
+}
+
+// What we say can't be taken away on the last mile: the proxy behind us drops
+// what Connection lists (RFC 9110 §7.6.1).
+func TestStripConnectionThroughProxy(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).site()
+	b := s.browser()
+	b.signIn()
+	arrived := make(chan http.Header, 1)
+	addr := realServer(t, s, arrived, nil)
+	got := rawRequest(t, addr, "GET / HTTP/1.1\r\nHost: app.example\r\nCookie: "+cookieLine(b)+"\r\nConnection: close, Remote-User, x_sso_assertion\r\nConnection: REMOTE-EMAIL,Cookie\r\nX-Other: kept\r\n\r\n")
+	if !strings.HasPrefix(got, "HTTP/1.1 200") {
+		t.Fatalf("answer %.200q", got)
+	}
+	h := <-arrived
+	if h.Get("Remote-User") != "alice" || h.Get("Remote-Email") != "alice@corp.example" || h.Get("X-Sso-Assertion") == "" || h.Get("X-Other") != "kept" {
+		t.Errorf("arrived at the app: %v", h)
+	}
+}
+
+func TestStripTrailers(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).site(public("/public"))
+	b := s.browser()
+	b.signIn()
+	cookie := "Cookie: " + cookieLine(b) + "\r\n"
+	const chunk = "Transfer-Encoding: chunked\r\nConnection: close\r\n"
+	for name, tc := range map[string]struct {
+		head, trailer string
+		want          http.Header
+	}{
+		"announced":                {"Trailer: Remote-User\r\n", "Remote-User: mallory\r\n", nil},
+		"not announced":            {"", "Remote-User: mallory\r\nX-Sso-Assertion: mallory\r\n", nil},
+		"spelt differently":        {"Trailer: remote_user, X.Sso.Assertion\r\n", "remote_user: mallory\r\nX.Sso.Assertion: mallory\r\n", nil},
+		"another announced":        {"Trailer: X-Checksum\r\n", "X-Checksum: 1\r\nRemote-User: mallory\r\n", http.Header{"X-Checksum": {"1"}}},
+		"both announced":           {"Trailer: X-Checksum, Remote-User\r\n", "Remote-User: mallory\r\nX-Checksum: 1\r\n", http.Header{"X-Checksum": {"1"}}},
+		"on two lines":             {"Trailer: Remote-User\r\nTrailer: X-Checksum\r\n", "Remote-User: mallory\r\nX-Checksum: 1\r\n", http.Header{"X-Checksum": {"1"}}},
+		"another, twice":           {"Trailer: X-Checksum\r\n", "X-Checksum: 1\r\nX-Checksum: 2\r\n", http.Header{"X-Checksum": {"1", "2"}}},
+		"another, not announced":   {"", "X-Checksum: 1\r\n", nil},
+		"announced and never sent": {"Trailer: X-Checksum, Remote-User\r\n", "", nil},
+	} {
+		for path, auth := range map[string]string{"/public": "", "/": cookie} {
+			t.Run(name+" "+path, func(t *testing.T) {
+				t.Parallel()
+				arrived, trailers := make(chan http.Header, 1), make(chan http.Header, 1)
+				addr := realServer(t, s, arrived, trailers)
+				got := rawRequest(t, addr, "POST "+path+" HTTP/1.1\r\nHost: app.example\r\n"+auth+tc.head+chunk+"\r\n4\r\nbody\r\n0\r\n"+tc.trailer+"\r\n")
+				if !strings.HasPrefix(got, "HTTP/1.1 200") {
+					t.Fatalf("answer %.200q", got)
+				}
+				h, tr := <-arrived, <-trailers
+				for _, all := range []http.Header{h, tr} {
+					for n, v := range all {
+						if strings.Contains(fmt.Sprint(n, v), "mallory") || strings.Contains(strings.ToLower(n+fmt.Sprint(v)), "remote_user") {
+							t.Errorf("arrived: %s %q", n, v)
+						}
+					}
+				}
+				if v := h.Get("Remote-User"); v != map[string]string{"/": "alice", "/public": ""}[path] {
+					t.Errorf("Remote-User arrived as %q", v)
+				}
+				if !maps.EqualFunc(tr, tc.want, slices.Equal) {
+					t.Errorf("trailers %v, want %v", tr, tc.want)
+				}
+			})
+		}
+	}
+}
+
+// A handler after us that looks at the trailers itself sees no other than a
+// proxy does, before the body's end and after.
+func TestStripTrailersInProcess(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).site(public("/public"))
+	seen := make(chan http.Header, 2)
+	s.next = func(_ http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+		seen <- r.Trailer.Clone()
+		_, err := io.Copy(io.Discard, r.Body)
+		seen <- r.Trailer.Clone()
+		return err
+	}
+	srv := httptest.NewServer(s.handler())
+	t.Cleanup(srv.Close)
+	got := rawRequest(t, srv.Listener.Addr().String(), "POST /public HTTP/1.1\r\nHost: app.example\r\nTrailer: Remote-User, X-Checksum\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\nRemote-User: mallory\r\nX-Checksum: 1\r\nX-Sso-Foo: mallory\r\n\r\n")
+	if !strings.HasPrefix(got, "HTTP/1.1 200") {
+		t.Fatalf("answer %.200q", got)
+	}
+	for i, want := range []http.Header{{"X-Checksum": nil}, {"X-Checksum": {"1"}}} {
+		if tr := <-seen; !maps.EqualFunc(tr, want, slices.Equal) {
+			t.Errorf("look %d: trailers %v, want %v", i+1, tr, want)
+		}
+	}
+}
+
+// A request without a body can announce trailers too (HTTP/2).
+func TestStripTrailersWithoutBody(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).site(public("/public"))
+	var got http.Header
+	s.next = func(_ http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+		got = r.Trailer
+		return nil
+	}
+	r := httptest.NewRequest(http.MethodGet, "/public", http.NoBody)
+	r.Trailer = http.Header{"Remote-User": nil, "X-Checksum": nil}
+	wantStatus(t, s.serve(r, false), http.StatusOK)
+	if got != nil {
+		t.Errorf("trailers %v, want none", got)
+	}
+}
+
+// handler serves a site to a real net/http server, as over https.
+func (s *site) handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer := gateway.Peer{Secure: true, Addr: clientAddr, Target: r.RequestURI}
+		if err := s.app.ServeHTTP(w, r, peer, s.serveApp); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+}
+
+// realServer puts the site before a reverse proxy and that before an app which
+// reports the headers, and after the body the trailers, that it got.
+func realServer(t *testing.T, s *site, headers, trailers chan<- http.Header) (addr string) {
+	t.Helper()
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		headers <- r.Header
+		if trailers != nil {
+			trailers <- maps.Collect(func(yield func(string, []string) bool) {
+				for n, v := range r.Trailer {
+					if v != nil && !yield(n, v) {
+						return
+					}
+				}
+			})
+		}
+	}))
+	t.Cleanup(app.Close)
+	to, err := url.Parse(app.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) {
+		pr.SetURL(to)
+		pr.Out.Trailer = pr.In.Trailer // or the transport sends none
+	}}
+	behind := &site{lab: s.lab, app: s.app, host: s.host, next: func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+		proxy.ServeHTTP(w, r)
+		return nil
+	}}
+	srv := httptest.NewServer(behind.handler())
+	t.Cleanup(srv.Close)
+	return srv.Listener.Addr().String()
+}
+
+// rawRequest sends bytes as they are and returns the whole answer.
+func rawRequest(t *testing.T, addr, request string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(bufio.NewReader(conn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(answer)
+}
+
+// cookieLine is what the browser would send as Cookie.
+func cookieLine(b *browser) string {
+	var pairs []string
+	for _, c := range b.jar.Cookies(b.url(b.host)) {
+		pairs = append(pairs, c.Name+"="+c.Value)
+	}
+	return strings.Join(pairs, "; ")
+}
+
+// FuzzNameFilter holds the filter against the plain reading: two names are one
+// if they are equal once case is folded and all that is no letter or digit is
+// an underscore.
+func FuzzNameFilter(f *testing.F) {
+	for _, n := range append(append([]string(nil), spoofs...), ownWords...) {
+		f.Add(n, "X-Webauth-User")
+	}
+	f.Add("Rémote-User", "R-Mote-User")
+	f.Add(strings.Repeat("a", 64), strings.Repeat("A", 64))
+	f.Add(strings.Repeat("a", 65), strings.Repeat("A", 65))
+	cgi := func(name string) string {
+		return strings.Map(func(c rune) rune {
+			if c < 128 && (c >= '0' && c <= '9' || c >= 'a' && c <= 'z') {
+				return c
+			}
+			return '_'
+		}, strings.ToLower(string([]byte(name))))
+	}
+	f.Fuzz(func(t *testing.T, name, renamed string) {
+		for i := range len(name + renamed) {
+			if (name + renamed)[i] >= 128 {
+				return // no server passes such names on
+			}
+		}
+		names := []string{"X-Sso-Assertion", "Remote-User", renamed}
+		filter := gateway.NewNameFilter(gateway.HeaderNames{Assertion: names[0], User: names[1]}, gateway.HeaderNames{User: names[2]})
+		got := filter.Has(name)
+		trimmed := strings.Trim(name, " \t")
+		want := strings.HasPrefix(cgi(trimmed), "x_sso_")
+		for _, ours := range names {
+			want = want || ours != "" && trimmed != "" && cgi(trimmed) == cgi(ours)
+		}
+		if got != want {
+			t.Fatalf("is %q one of ours (%q)? %v, want %v", name, names, got, want)
+		}
+	})
+}
