@@ -1,20 +1,330 @@
 package boltstore_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	gatewaytest.TestStore(t, func(t *testing.T) gateway.Store {
+		return open(t, filepath.Join(t.TempDir(), "store", "sso.db"))
+	})
+}
+
+func TestOpenMakesPrivateFiles(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	open(t, filepath.Join(dir, "sso.db"))
+	for path, want := range map[string]fs.FileMode{dir: 0o700, filepath.Dir(dir): 0o700, filepath.Join(dir, "sso.db"): 0o600} {
+		info, err := os.Stat(path)
+		must(t, err)
+		if got := info.Mode().Perm(); got != want {
+			t.Errorf("%s has mode %o, want %o", path, got, want)
+		}
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	held, text, long := filepath.Join(dir, "held"), filepath.Join(dir, "text"), filepath.Join(dir, "long")
+	open(t, held)
+	must(t, os.WriteFile(text, []byte("not a store"), 0o600))
+	must(t, os.WriteFile(long, bytes.Repeat([]byte("not a store\n"), 10_000), 0o600))
+	tests := map[string]struct{ path, want string }{
+		"held by another": {held, "another process has the file open"},
+		"a short text":    {text, "restore a backup, or move it away"},
+		"a long text":     {long, "restore a backup, or move it away"},
+		"a directory":     {dir, "is a directory"},
+		"below a file":    {filepath.Join(text, "sso.db"), "making the store's directory"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			_, err := boltstore.Open(test.path)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("took %v, want about a second", took)
+			}
+		})
+	}
+}
+
+func TestKeptOverReopening(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "sso.db")
+	s := open(t, path)
+	must(t, s.Put(t.Context(), "key", []byte("value"), time.Hour))
+	must(t, s.Add(t.Context(), "index", "member"))
+	must(t, s.Close())
+	s = open(t, path)
+	values, err := s.Get(t.Context(), "key")
+	members, err2 := s.Range(t.Context(), "index", "", "", 10)
+	if err != nil || err2 != nil || string(values[0]) != "value" || len(members) != 1 {
+		t.Errorf("found %q (%v) and %q (%v)", values, err, members, err2)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "sso.db"))
+	ended := make(chan error, 1)
+	began := make(chan struct{})
+	go func() { ended <- s.Watch(context.Background(), func(gateway.Change) { close(began) }) }()
+	<-began
+	must(t, s.Close())
+	must(t, s.Close())
+	_, errGet := s.Get(t.Context(), "key")
+	for name, err := range map[string]error{
+		"Watch under way": <-ended,
+		"Watch":           s.Watch(t.Context(), func(gateway.Change) { t.Error("reported by a closed store") }),
+		"Get":             errGet,
+		"Put":             s.Put(t.Context(), "key", nil, 0),
+		"Announce":        s.Announce(t.Context(), nil),
+		"Ping":            s.Ping(t.Context()),
+	} {
+		if !errors.Is(err, boltstore.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestTime(t *testing.T) {
+	t.Parallel()
+	t.Run("expiry is exact to the millisecond", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(t.TempDir(), "sso.db")
+		synctest.Test(t, func(t *testing.T) {
+			s := open(t, path)
+			time.Sleep(300 * time.Microsecond)
+			must(t, s.Put(t.Context(), "key", []byte("value"), 10*time.Second))
+			time.Sleep(10*time.Second - time.Nanosecond)
+			values, err := s.Get(t.Context(), "key")
+			must(t, err)
+			if values[0] == nil {
+				t.Error("gone too early")
+			}
+			time.Sleep(time.Millisecond)
+			values, err = s.Get(t.Context(), "key")
+			must(t, err)
+			if values[0] != nil {
+				t.Error("still there after its ttl")
+			}
+		})
+	})
+	t.Run("a watch ticks within the second", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(t.TempDir(), "sso.db")
+		synctest.Test(t, func(t *testing.T) {
+			s := open(t, path)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			var last time.Time
+			err := s.Watch(ctx, func(c gateway.Change) {
+				if !last.IsZero() && c.Began.Sub(last) > time.Second {
+					t.Errorf("a change %v after the last", c.Began.Sub(last))
+				}
+				last = c.Began
+			})
+			if !errors.Is(err, context.DeadlineExceeded) || time.Since(last) > time.Second {
+				t.Errorf("ended with %v, the last change %v ago", err, time.Since(last))
+			}
+		})
+	})
+}
+
+// TestSweep: what has expired goes from the file, in bounded steps, and what
+// was replaced meanwhile stays.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "sso.db")
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, path)
+		const count = 2500
+		inParallel(t, count, func(i int) error {
+			return s.Put(t.Context(), fmt.Sprint("key", i), []byte("value"), time.Minute)
+		})
+		must(t, s.Put(t.Context(), "key0", []byte("longer"), time.Hour))
+		must(t, s.Put(t.Context(), "key1", []byte("for ever"), gateway.NoExpiry))
+		time.Sleep(2 * time.Minute)
+		must(t, s.Close())
+	})
+	db, err := bolt.Open(path, 0o600, nil)
+	must(t, err)
+	defer db.Close()
+	must(t, db.View(func(tx *bolt.Tx) error {
+		for bucket, want := range map[string]int{"values": 2, "expiry": 1} {
+			if got := tx.Bucket([]byte(bucket)).Stats().KeyN; got != want {
+				t.Errorf("%s holds %d, want %d", bucket, got, want)
+			}
+		}
+		return nil
+	}))
+}
+
+func TestWritesShareTransactions(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "sso.db")
+	s := open(t, path)
+	const count = 400
+	inParallel(t, count, func(i int) error {
+		err := s.PutNew(t.Context(), fmt.Sprint("key", i/2), []byte("value"), time.Minute)
+		if errors.Is(err, gateway.ErrExists) {
+			return nil
+		}
+		return err
+	})
+	must(t, s.Close())
+	db, err := bolt.Open(path, 0o600, nil)
+	must(t, err)
+	defer db.Close()
+	must(t, db.View(func(tx *bolt.Tx) error {
+		if tx.ID() > count/2 {
+			t.Errorf("%d transactions for %d writes", tx.ID(), count)
+		}
+		if got := tx.Bucket([]byte("values")).Stats().KeyN; got != count/2 {
+			t.Errorf("%d values are stored, want %d", got, count/2)
+		}
+		return nil
+	}))
+}
+
+func TestTooLong(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "sso.db"))
+	long := strings.Repeat("k", bolt.MaxKeySize)
+	for name, err := range map[string]error{
+		"Put":   s.Put(t.Context(), long, nil, time.Minute),
+		"Add":   s.Add(t.Context(), "index", "short", long),
+		"empty": s.Put(t.Context(), "", nil, time.Minute),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if members, err := s.Range(t.Context(), "index", "", "", 10); err != nil || len(members) != 0 {
+		t.Errorf("a refused Add left %q, %v", members, err)
+	}
+}
+
+// TestDamagedRecord: a record that can't be read is a fault for all that would
+// read it, and can be replaced and deleted.
+func TestDamagedRecord(t *testing.T) {
+	t.Parallel()
+	for name, record := range map[string][]byte{"empty": {}, "short": {1, 0, 0}, "newer format": {2, 0, 0, 0, 0, 0, 0, 0, 0, 'x'}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "sso.db")
+			must(t, open(t, path).Close())
+			db, err := bolt.Open(path, 0o600, nil)
+			must(t, err)
+			must(t, db.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte("values")).Put([]byte("key"), record) }))
+			must(t, db.Close())
+
+			s := open(t, path)
+			_, errGet := s.Get(t.Context(), "other", "key")
+			_, errTake := s.Take(t.Context(), "key")
+			for verb, err := range map[string]error{
+				"Get": errGet, "Take": errTake,
+				"PutNew":        s.PutNew(t.Context(), "key", nil, 0),
+				"CompareAndPut": s.CompareAndPut(t.Context(), "key", nil, nil, 0),
+			} {
+				if err == nil || !strings.Contains(err.Error(), "damaged") {
+					t.Errorf("%s: %v", verb, err)
+				}
+			}
+			must(t, s.Put(t.Context(), "key", []byte("new"), time.Minute))
+			if values, err := s.Get(t.Context(), "key"); err != nil || string(values[0]) != "new" {
+				t.Errorf("replaced: %q, %v", values, err)
+			}
+			must(t, s.Delete(t.Context(), "key"))
+		})
+	}
+}
+
+// TestDamagedFile spoils one page after the other, and cuts the file short.
+// Whatever comes of it: no panic, no value that was not stored.
+func TestDamagedFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "sso.db")
+	s := open(t, path)
+	inParallel(t, 300, func(i int) error {
+		return errors.Join(s.Put(t.Context(), fmt.Sprint("key", i), []byte("value"), time.Hour), s.Add(t.Context(), "index", fmt.Sprint(i)))
+	})
+	must(t, s.Close())
+	whole, err := os.ReadFile(path)
+	must(t, err)
+	size, faults := os.Getpagesize(), 0
+	if len(whole) < 10*size {
+		t.Fatalf("only %d bytes to spoil", len(whole))
+	}
+	for at := 0; at < len(whole); at += size {
+		spoiled := bytes.Clone(whole)
+		for i := at; i < at+64; i++ {
+			spoiled[i] = 0xff
+		}
+		for name, content := range map[string][]byte{"spoiled": spoiled, "cut": whole[:at]} {
+			if err := useDamaged(t, content); err != nil {
+				faults++
+				if strings.Contains(err.Error(), "value") {
+					t.Errorf("%s at %d: %v", name, at, err)
+				}
+			}
+		}
+	}
+	t.Logf("%d faults in %d files", faults, 2*len(whole)/size)
+	if faults == 0 {
+		t.Error("no damage was noticed")
+	}
+}
+
+func useDamaged(t *testing.T, content []byte) error {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sso.db")
+	must(t, os.WriteFile(path, content, 0o600))
+	s, err := boltstore.Open(path)
+	if err != nil {
+		return err
+	}
+	// A panic in bbolt's commit leaves its lock held: Close would wait.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	for i := range 300 {
+		key := fmt.Sprint("key", i)
+		values, getErr := s.Get(ctx, key)
+		if getErr == nil && values[0] != nil && string(values[0]) != "value" {
+			t.Errorf("%s holds %q", key, values[0])
+		}
+		err = errors.Join(err, getErr)
+	}
+	_, rangeErr := s.Range(ctx, "index", "", "", 1000)
+	return errors.Join(err, rangeErr, s.Put(ctx, "new", nil, time.Minute), s.Delete(ctx, "key1", "key200"), s.Close())
+}
+
 func open(t *testing.T, path string) *boltstore.Store {
 	t.Helper()
 	s, err := boltstore.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Errorf("closing: %v", err)
@@ -23,9 +333,20 @@ func open(t *testing.T, path string) *boltstore.Store {
 	return s
 }
 
-func TestConformance(t *testing.T) {
-	t.Parallel()
-	gatewaytest.TestStore(t, func(t *testing.T) gateway.Store {
-		return open(t, filepath.Join(t.TempDir(), "store", "sso.db"))
-	})
+func inParallel(t *testing.T, count int, do func(i int) error) {
+	t.Helper()
+	errs := make([]error, count)
+	var group sync.WaitGroup
+	for i := range count {
+		group.Go(func() { errs[i] = do(i) })
+	}
+	group.Wait()
+	must(t, errors.Join(errs...))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

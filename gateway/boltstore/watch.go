@@ -27,6 +27,9 @@ func (s *Store) Announce(ctx context.Context, message []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if s.isClosed() {
+		return ErrClosed
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for w := range s.watchers {
@@ -50,10 +53,8 @@ func (s *Store) Watch(ctx context.Context, on func(gateway.Change)) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
-		select {
-		case <-s.closing:
+		if s.isClosed() {
 			return ErrClosed
-		default:
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -65,6 +66,15 @@ func (s *Store) Watch(ctx context.Context, on func(gateway.Change)) error {
 		case <-ctx.Done():
 		case <-s.closing:
 		}
+	}
+}
+
+func (s *Store) isClosed() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
 	}
 }
 
