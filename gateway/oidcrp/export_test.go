@@ -111,3 +111,8 @@ const (
 	RefreshAfter = refreshAfter
 	AliveFor     = aliveFor
 )
+
+// PanicOnDiscovery makes reading the discovery document panic.
+func PanicOnDiscovery(p *Provider) {
+	p.discovery.parse = func([]byte) (*metadata, error) { panic("secret") }
+}

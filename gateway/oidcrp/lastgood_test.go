@@ -1,0 +1,151 @@
+package oidcrp_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+)
+
+type rawJSON = json.RawMessage
+
+// A shelf is a gateway.LastGood in memory.
+type shelf struct {
+	mu   sync.Mutex
+	docs map[string][]byte
+	err  error
+}
+
+func (s *shelf) LoadLastGood(_ context.Context, name string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.docs[name], s.err
+}
+
+func (s *shelf) SaveLastGood(_ context.Context, name string, doc []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.docs == nil {
+		s.docs = map[string][]byte{}
+	}
+	s.docs[name] = doc
+	return s.err
+}
+
+func (s *shelf) copied() map[string][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.docs)
+}
+
+func newWithShelf(t *testing.T, op *gatewaytest.OP, s *shelf, logger *zap.Logger, change ...func(*oidcrp.Config)) *oidcrp.Provider {
+	t.Helper()
+	config := configFor(op)
+	for _, c := range change {
+		c(&config)
+	}
+	p, err := oidcrp.New(config, oidcrp.Deps{LastGood: s, Logger: logger, Transport: op.Transport()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func down(op *gatewaytest.OP) {
+	h := at(gatewaytest.OPDiscoveryPath, broken)
+	h.Serve[gatewaytest.OPJWKSPath] = broken
+	op.SetHooks(h)
+}
+
+func TestLastGood(t *testing.T) {
+	t.Parallel()
+	setUp := func(t *testing.T) (*gatewaytest.OP, *shelf, string) {
+		op, s := inProcess(t), &shelf{}
+		mustLogin(t, op, newWithShelf(t, op, s, nil))
+		synctest.Wait()
+		if len(s.copied()) != 2 {
+			t.Fatalf("saved %d documents", len(s.copied()))
+		}
+		down(op)
+		return op, s, gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": "one"}, []byte("{}"), op.Key.Signer)
+	}
+	verify := func(t *testing.T, p *oidcrp.Provider, jws string) error {
+		t.Helper()
+		_, err := oidcrp.Keys(p).VerifySignature(t.Context(), jws)
+		return err
+	}
+
+	t.Run("restart while the provider is down", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			op, s, jws := setUp(t)
+			p := newWithShelf(t, op, s, nil)
+			if err := verify(t, p, jws); err != nil {
+				t.Errorf("the last good keys are not used: %v", err)
+			}
+			wantCode(t, begin(t.Context(), p), gateway.CodeProviderUnavailable)
+			wantCode(t, verify(t, p, gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": "new"}, []byte("{}"), op.Key.Signer)),
+				gateway.CodeProviderUnavailable) // whether the key exists, nobody knows now
+			op.SetHooks(gatewaytest.OPHooks{})
+			time.Sleep(oidcrp.RetryAfter)
+			mustLogin(t, op, p)
+		})
+	})
+	t.Run("names differ by issuer and hide it", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			op, s, jws := setUp(t)
+			for name := range s.copied() {
+				if strings.Contains(name, "op.test") {
+					t.Errorf("the name %q shows the issuer", name)
+				}
+			}
+			other := newWithShelf(t, op, s, nil, func(c *oidcrp.Config) { c.Issuer = "https://op.test/other" })
+			wantCode(t, verify(t, other, jws), gateway.CodeProviderUnavailable)
+		})
+	})
+	for name, doc := range map[string]string{
+		"garbage":                       "x",
+		"another issuer":                `{"issuer":"https://evil.test","authorization_endpoint":"https://evil.test/a","token_endpoint":"https://evil.test/t","jwks_uri":"https://evil.test/j"}`,
+		"endpoints that are not https":  `{"issuer":"https://op.test","authorization_endpoint":"https://op.test/a","token_endpoint":"http://op.test/t","jwks_uri":"https://op.test/j"}`,
+		"no keys and no endpoints":      `{"keys":[]}`,
+		"nothing":                       ``,
+		"a list of keys with a key off": `{"keys":[{"kty":"oct","k":"AAAA"}]}`,
+	} {
+		t.Run("not taken: "+name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				op, s, jws := setUp(t)
+				for key := range s.docs {
+					s.docs[key] = []byte(doc)
+				}
+				wantCode(t, verify(t, newWithShelf(t, op, s, nil), jws), gateway.CodeProviderUnavailable)
+			})
+		})
+	}
+	t.Run("a store that is down harms no login", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			core, logs := observer.New(zapcore.WarnLevel)
+			op := inProcess(t)
+			mustLogin(t, op, newWithShelf(t, op, &shelf{err: errors.New("store is down")}, zap.New(core)))
+			synctest.Wait()
+			if logs.Len() != 2 {
+				t.Errorf("got %d warnings, want one for each document", logs.Len())
+			}
+		})
+	})
+}

@@ -1,0 +1,369 @@
+package oidcrp_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+)
+
+// hang never answers; the request's own time limit ends it.
+func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+// slow answers as the OP would, after d.
+func slow(op *gatewaytest.OP, d time.Duration) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(d):
+			op.ServeAltered(w, r, http.StatusOK, "application/json")
+		case <-r.Context().Done():
+		}
+	}
+}
+
+func broken(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }
+
+func at(path string, h http.HandlerFunc) gatewaytest.OPHooks {
+	return gatewaytest.OPHooks{Serve: map[string]http.HandlerFunc{path: h}}
+}
+
+func begin(ctx context.Context, p gateway.Provider) error {
+	_, err := p.Begin(ctx, gateway.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
+	return err
+}
+
+func took(t *testing.T, want time.Duration, f func()) {
+	t.Helper()
+	start := time.Now()
+	f()
+	if got := time.Since(start); got != want {
+		t.Errorf("took %v, want %v", got, want)
+	}
+}
+
+func wantRequests(t *testing.T, op *gatewaytest.OP, path string, want int) {
+	t.Helper()
+	if got := op.Requests(path); got != want {
+		t.Errorf("%s had %d requests, want %d", path, got, want)
+	}
+}
+
+// crowd runs n calls at once and returns their errors.
+func crowd(n int, call func(i int) error) []error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { errs[i] = call(i) })
+	}
+	wg.Wait()
+	return errs
+}
+
+func TestProviderDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		op := inProcess(t)
+		p := newProvider(t, op)
+		op.SetHooks(at(gatewaytest.OPDiscoveryPath, hang))
+		took(t, gateway.OutboundTimeout, func() {
+			for _, err := range crowd(100, func(int) error { return begin(t.Context(), p) }) {
+				if gateway.CodeOf(err) != gateway.CodeProviderUnavailable {
+					t.Fatalf("got %v", err)
+				}
+			}
+		})
+		wantRequests(t, op, gatewaytest.OPDiscoveryPath, 1)
+
+		// Who comes right afterwards is told so at once, without a request.
+		took(t, 0, func() { wantCode(t, begin(t.Context(), p), gateway.CodeProviderUnavailable) })
+		wantRequests(t, op, gatewaytest.OPDiscoveryPath, 1)
+
+		// And it mends itself.
+		op.SetHooks(gatewaytest.OPHooks{})
+		time.Sleep(oidcrp.RetryAfter)
+		mustLogin(t, op, p)
+	})
+}
+
+func TestProviderGoesDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		op := inProcess(t)
+		p := newProvider(t, op)
+		mustLogin(t, op, p)
+		op.SetHooks(at(gatewaytest.OPDiscoveryPath, broken))
+		if err := begin(t.Context(), p); err != nil {
+			t.Errorf("asked again too early: %v", err)
+		}
+		time.Sleep(oidcrp.AliveFor)
+		wantCode(t, begin(t.Context(), p), gateway.CodeProviderUnavailable)
+		op.SetHooks(gatewaytest.OPHooks{})
+		time.Sleep(oidcrp.RetryAfter)
+		mustLogin(t, op, p)
+	})
+}
+
+func TestSlowEndpoints(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		serve func(op *gatewaytest.OP) map[string]http.HandlerFunc
+		took  time.Duration
+		code  gateway.Code
+	}{
+		{"slow but there", func(op *gatewaytest.OP) map[string]http.HandlerFunc {
+			return map[string]http.HandlerFunc{gatewaytest.OPTokenPath: slow(op, 3*time.Second), gatewaytest.OPUserInfoPath: slow(op, 3*time.Second)}
+		}, 6 * time.Second, ""},
+		{"token endpoint hangs", func(*gatewaytest.OP) map[string]http.HandlerFunc {
+			return map[string]http.HandlerFunc{gatewaytest.OPTokenPath: hang}
+		}, 5 * time.Second, gateway.CodeProviderUnavailable},
+		{"keys hang", func(*gatewaytest.OP) map[string]http.HandlerFunc {
+			return map[string]http.HandlerFunc{gatewaytest.OPJWKSPath: hang}
+		}, 5 * time.Second, gateway.CodeProviderUnavailable},
+		{"userinfo hangs", func(*gatewaytest.OP) map[string]http.HandlerFunc {
+			return map[string]http.HandlerFunc{gatewaytest.OPUserInfoPath: hang}
+		}, 5 * time.Second, gateway.CodeProviderUnavailable},
+		{"all of them slow", func(op *gatewaytest.OP) map[string]http.HandlerFunc {
+			return map[string]http.HandlerFunc{
+				gatewaytest.OPTokenPath: slow(op, 4*time.Second), gatewaytest.OPJWKSPath: slow(op, 4*time.Second), gatewaytest.OPUserInfoPath: slow(op, 4*time.Second),
+			}
+		}, 10 * time.Second, gateway.CodeProviderUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				op := inProcess(t)
+				op.SetHooks(gatewaytest.OPHooks{Claims: deleteFrom("groups"), Serve: tt.serve(op)})
+				took(t, tt.took, func() {
+					if _, err := op.Login(t.Context(), newProvider(t, op)); tt.code != "" {
+						wantCode(t, err, tt.code)
+					} else if err != nil {
+						t.Error(err)
+					}
+				})
+				wantRequests(t, op, gatewaytest.OPTokenPath, 1)
+			})
+		})
+	}
+}
+
+// TestCancelledClient has the client that began a fetch go away.
+func TestCancelledClient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		op := inProcess(t)
+		p := newProvider(t, op)
+		op.SetHooks(at(gatewaytest.OPDiscoveryPath, slow(op, 2*time.Second)))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		errs := crowd(2, func(i int) error {
+			if i == 0 {
+				return begin(ctx, p)
+			}
+			time.Sleep(time.Millisecond)
+			return begin(t.Context(), p)
+		})
+		if !errors.Is(errs[0], context.Canceled) || errs[1] != nil {
+			t.Errorf("got %v", errs)
+		}
+		wantRequests(t, op, gatewaytest.OPDiscoveryPath, 1)
+	})
+}
+
+func TestSingleFlight(t *testing.T) {
+	t.Parallel()
+	op := gatewaytest.NewOP(t, gatewaytest.OPOptions{}) // real sockets, for the race detector
+	p := newProvider(t, op)
+	for _, err := range crowd(50, func(int) error { _, err := op.Login(t.Context(), p); return err }) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantRequests(t, op, gatewaytest.OPDiscoveryPath, 1)
+	wantRequests(t, op, gatewaytest.OPJWKSPath, 1)
+}
+
+func TestUnknownKidFlood(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		op := inProcess(t)
+		p := newProvider(t, op)
+		mustLogin(t, op, p)
+		keys := oidcrp.Keys(p)
+		flood := func() {
+			t.Helper()
+			for _, err := range crowd(1000, func(i int) error {
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				jws := gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": string(rune('a' + i))}, []byte("{}"), op.Key.Signer)
+				_, err := keys.VerifySignature(t.Context(), jws)
+				return err
+			}) {
+				wantCode(t, err, gateway.CodeOIDCSignature)
+			}
+		}
+		flood()
+		wantRequests(t, op, gatewaytest.OPJWKSPath, 2) // the first one ever, and one for the flood
+		time.Sleep(oidcrp.RenewEvery)
+		flood()
+		wantRequests(t, op, gatewaytest.OPJWKSPath, 3)
+	})
+}
+
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		op := inProcess(t)
+		p := newProvider(t, op)
+		mustLogin(t, op, p)
+		rotate := func(kid string) {
+			key := gatewaytest.NewOPKey("ES256", kid)
+			op.SetHooks(gatewaytest.OPHooks{Key: &key, JWKS: setIn("keys", []any{key.JWK()})})
+		}
+		rotate("two")
+		mustLogin(t, op, p) // at once
+		wantRequests(t, op, gatewaytest.OPJWKSPath, 2)
+
+		rotate("three")
+		_, err := op.Login(t.Context(), p)
+		wantCode(t, err, gateway.CodeOIDCSignature)
+		time.Sleep(oidcrp.RenewEvery)
+		mustLogin(t, op, p)
+		wantRequests(t, op, gatewaytest.OPJWKSPath, 3)
+	})
+}
+
+// TestRotationUnderOneKid is for providers that never change the kid, or have
+// none.
+func TestRotationUnderOneKid(t *testing.T) {
+	t.Parallel()
+	for _, kid := range []string{"one", ""} {
+		t.Run("kid "+kid, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			p := newProvider(t, op)
+			unnamed := func(key gatewaytest.OPKey) {
+				key.KID = kid
+				jwk := key.JWK()
+				header := func(h map[string]any) {
+					if kid == "" {
+						delete(h, "kid")
+						delete(jwk, "kid")
+					}
+				}
+				header(map[string]any{})
+				op.SetHooks(gatewaytest.OPHooks{Key: &key, Header: header, JWKS: setIn("keys", []any{jwk})})
+			}
+			unnamed(op.Key)
+			mustLogin(t, op, p)
+			unnamed(gatewaytest.NewOPKey("ES256", "two"))
+			mustLogin(t, op, p)
+		})
+	}
+}
+
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		op := inProcess(t)
+		p := newProvider(t, op)
+		mustLogin(t, op, p)
+		jws := gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": "one"}, []byte("{}"), op.Key.Signer)
+		verify := func() error {
+			_, err := oidcrp.Keys(p).VerifySignature(t.Context(), jws)
+			return err
+		}
+		two := gatewaytest.NewOPKey("ES256", "two")
+		op.SetHooks(gatewaytest.OPHooks{
+			JWKS:  setIn("keys", []any{two.JWK()}),
+			Serve: map[string]http.HandlerFunc{gatewaytest.OPJWKSPath: slow(op, time.Second)},
+		})
+		time.Sleep(oidcrp.RefreshAfter)
+		took(t, 0, func() { // old, and used while the new ones are fetched
+			if err := verify(); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(2 * time.Second)
+		wantRequests(t, op, gatewaytest.OPJWKSPath, 2)
+		wantCode(t, verify(), gateway.CodeOIDCSignature) // withdrawn
+
+		// A provider that is down takes no keys away.
+		op.SetHooks(at(gatewaytest.OPJWKSPath, broken))
+		time.Sleep(2 * oidcrp.RefreshAfter)
+		jws = gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": "two"}, []byte("{}"), two.Signer)
+		for range 3 {
+			if err := verify(); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(oidcrp.RetryAfter)
+		}
+		synctest.Wait()
+	})
+}
+
+func TestOneBrokenKey(t *testing.T) {
+	t.Parallel()
+	for name, jwk := range map[string]string{
+		"no object":             `"x"`,
+		"null":                  `null`,
+		"empty":                 `{}`,
+		"unknown type":          `{"kty":"AKP","alg":"ML-DSA-44","pub":"AAAA"}`,
+		"RSA without e":         `{"kty":"RSA","n":"AAAA"}`,
+		"RSA with e of null":    `{"kty":"RSA","n":"AAAA","e":null}`,
+		"no base64":             `{"kty":"EC","crv":"P-256","x":"?","y":"?"}`,
+		"off its curve":         `{"kty":"EC","crv":"P-256","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","y":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`,
+		"short Ed25519":         `{"kty":"OKP","crv":"Ed25519","x":"AAAA"}`,
+		"X25519":                `{"kty":"OKP","crv":"X25519","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`,
+		"a name twice":          `{"kty":"RSA","kty":"EC"}`,
+		"half a surrogate pair": `{"kid":"\ud800"}`,
+		"symmetric":             `{"kty":"oct","k":"c2VjcmV0"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			op.SetHooks(gatewaytest.OPHooks{JWKS: func(set map[string]any) {
+				set["keys"] = []any{rawJSON(jwk), set["keys"].([]any)[0], rawJSON(jwk)}
+			}})
+			mustLogin(t, op, newProvider(t, op))
+		})
+	}
+	t.Run("a broken x5c beside a good key", func(t *testing.T) {
+		t.Parallel()
+		op := inProcess(t)
+		op.SetHooks(gatewaytest.OPHooks{JWKS: func(set map[string]any) {
+			set["keys"].([]any)[0].(map[string]any)["x5c"] = []string{"!"}
+		}})
+		mustLogin(t, op, newProvider(t, op))
+	})
+}
+
+func TestPanicWhileReading(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	p := newProvider(t, op)
+	oidcrp.PanicOnDiscovery(p)
+	err := begin(t.Context(), p)
+	wantCode(t, err, gateway.CodeInternal)
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("the error shows what the panic said: %v", err)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	op := gatewaytest.NewOP(t, gatewaytest.OPOptions{})
+	p := newProvider(t, op, func(c *oidcrp.Config) { c.RootCAs = nil })
+	err := begin(t.Context(), p)
+	wantCode(t, err, gateway.CodeProviderUnavailable)
+	if !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("the error does not say why: %v", err)
+	}
+}
