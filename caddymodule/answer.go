@@ -1,0 +1,212 @@
+package caddymodule
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// answered ends a request that did not go to the app. err is what the gateway
+// returned.
+//
+// An address with credentials in it (the provider's answer has a code and a
+// state), or a redirect to one, must be in no log. But Caddy logs a request as
+// it came, and logs it once more with every error. So such a request is taken
+// out of the access log, where a line without the query stands for it, and no
+// error of it goes up the chain: `handle_errors` is run from here.
+func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) error {
+	private := h.hasCredentials(w, r)
+	if private {
+		defer h.logRedacted(w, r)
+	}
+	refusal, ok := errors.AsType[*gateway.Error](err)
+	switch {
+	case ok:
+		err = h.refusalForCaddy(r, refusal)
+	case err != nil && private:
+		h.log.Error("answering", zap.Error(err))
+		return nil
+	}
+	if err == nil || !private {
+		return err
+	}
+	w.Header().Set("Referrer-Policy", "no-referrer") // or what the page loads names it in its own requests
+	return h.handleErrors(w, r, err)
+}
+
+// hasCredentials says whether the request's address, or the redirect that
+// answers it, has a query that is nobody's business.
+func (h *Handler) hasCredentials(w http.ResponseWriter, r *http.Request) bool {
+	if strings.Contains(w.Header().Get("Location"), "?") {
+		return true
+	}
+	prefix := h.Prefix
+	if prefix == "" {
+		prefix = "/.sso"
+	}
+	return strings.Contains(peerOf(r).Target, "?") && (strings.HasPrefix(r.URL.Path, prefix+"/") || r.URL.Path == h.CallbackPath)
+}
+
+// refusalForCaddy makes an error for handle_errors of a refusal.
+func (h *Handler) refusalForCaddy(r *http.Request, e *gateway.Error) error {
+	refusal := gateway.RefusalOf(e.Code)
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl.Set("http.error.sso.code", string(e.Code))
+	repl.Set("http.error.sso.title", refusal.Title)
+	repl.Set("http.error.sso.text", refusal.Text)
+	herr := caddyhttp.Error(refusal.Status, e)
+	if e.Reference != "" {
+		herr.ID = e.Reference
+	}
+	return herr
+}
+
+// handleErrors does what Caddy's server does with an error, but for the log.
+func (h *Handler) handleErrors(w http.ResponseWriter, r *http.Request, err error) error {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if server != nil && server.Errors != nil && len(server.Errors.Routes) > 0 {
+		r = server.Errors.WithError(r, err)
+		written := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+			w.WriteHeader(statusOf(err))
+			return nil
+		})
+		handled := server.Errors.Routes.Compile(written).ServeHTTP(w, r)
+		if handled == nil {
+			return nil
+		}
+		h.log.Error("handling a refusal by handle_errors", zap.Error(handled))
+	}
+	w.WriteHeader(statusOf(err))
+	return nil
+}
+
+// statusOf returns what an error of the handler chain is answered with.
+func statusOf(err error) int {
+	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode != 0 {
+		return he.StatusCode
+	}
+	return http.StatusInternalServerError
+}
+
+// logRedacted takes the request out of the access log, and writes a line in
+// its stead if it would have been there.
+func (h *Handler) logRedacted(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool)
+	caddyhttp.SetVar(ctx, caddyhttp.LogSkipVar, true)
+	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	rec := recorderOf(w)
+	if skipped || server == nil || server.Logs == nil || rec == nil {
+		return
+	}
+	peer := peerOf(r)
+	target, _, _ := strings.Cut(peer.Target, "?")
+	ip, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		ip = r.RemoteAddr
+	}
+	var duration time.Duration
+	if v, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Get("http.request.duration"); ok {
+		duration, _ = v.(time.Duration)
+	}
+	for _, log := range accessLoggers(h.accessLog, server.Logs, r) {
+		log.Info("handled request",
+			zap.Dict("request",
+				zap.String("remote_ip", ip), zap.Stringer("client_ip", peer.Addr), zap.String("proto", r.Proto),
+				zap.String("method", r.Method), zap.String("host", r.Host), zap.String("uri", target), zap.Bool("redacted", true)),
+			zap.Duration("duration", duration), zap.Int("size", rec.Size()), zap.Int("status", rec.Status()))
+	}
+}
+
+// recorderOf returns the recorder of the access log, or nil if the request is
+// not logged.
+func recorderOf(w http.ResponseWriter) caddyhttp.ResponseRecorder {
+	for {
+		if rec, ok := w.(caddyhttp.ResponseRecorder); ok {
+			return rec
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return nil
+		}
+		w = u.Unwrap()
+	}
+}
+
+// accessLoggers returns the loggers that Caddy would write the request to.
+func accessLoggers(base *zap.Logger, logs *caddyhttp.ServerLogConfig, r *http.Request) []*zap.Logger {
+	names := loggerNames(logs, r)
+	loggers := make([]*zap.Logger, len(names))
+	for i, name := range names {
+		loggers[i] = base
+		if name != "" {
+			loggers[i] = base.Named(name)
+		}
+	}
+	return loggers
+}
+
+func loggerNames(logs *caddyhttp.ServerLogConfig, r *http.Request) []string {
+	if names, ok := caddyhttp.GetVar(r.Context(), caddyhttp.AccessLoggerNameVarKey).([]any); ok {
+		var out []string
+		for _, name := range names {
+			if s, ok := name.(string); ok {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	host = strings.ToLower(host)
+	if names, ok := logs.LoggerNames[host]; ok {
+		return names
+	}
+	labels := strings.Split(host, ".")
+	for i := range labels {
+		labels[i] = "*"
+		if names, ok := logs.LoggerNames[strings.Join(labels, ".")]; ok {
+			return names
+		}
+	}
+	return []string{logs.DefaultLoggerName}
+}
+
+// observe writes the audit log.
+func (a *App) observe(ev gateway.Event) {
+	level := zap.InfoLevel
+	if ev.Type == gateway.EventRefused {
+		level = zap.WarnLevel
+	}
+	c := a.audit.Check(level, ev.Type)
+	if c == nil {
+		return
+	}
+	fields := []zap.Field{zap.String("app", ev.App)}
+	add := func(key, value string) {
+		if value != "" {
+			fields = append(fields, zap.String(key, value))
+		}
+	}
+	add("provider", ev.Provider)
+	add("user", ev.Username)
+	add("code", string(ev.Code))
+	add("reference", ev.Reference)
+	if ev.Code != "" {
+		add("fix", gateway.RefusalOf(ev.Code).Fix)
+	}
+	if ev.Addr.IsValid() {
+		add("client_ip", ev.Addr.String())
+	}
+	c.Write(append(fields, zap.Error(ev.Err))...)
+}

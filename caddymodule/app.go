@@ -1,0 +1,261 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+)
+
+func init() { caddy.RegisterModule(App{}) }
+
+// App is what all sites with single sign-on share: providers, the session
+// store, and the secret that everything in the store is sealed with.
+//
+// It needs no configuration: a site may bring its own provider, and without a
+// store sessions are kept in a file on this machine.
+//
+// The app logs what happens to logins to the logger `sso.audit`.
+type App struct {
+	// The providers that sites share, in the order of the chooser. A site can
+	// use one of its own instead.
+	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=sso.providers inline_key=protocol"`
+
+	// Where sessions are kept. Default: bolt, a file in Caddy's data directory.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=sso.stores inline_key=type"`
+
+	// The secret that seals what is stored: 32 random characters or more, the
+	// same on all nodes (`openssl rand -base64 32`). Better a placeholder than
+	// the secret itself. Required with Redis; without Redis one is made and kept
+	// in Caddy's storage.
+	//
+	// To change it, add the new one second on all nodes, then put it first on all
+	// nodes, then take the old one away.
+	Secret []Secret `json:"secret,omitempty"`
+
+	// How long a login may live, whatever happens. Default: 8h.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+
+	// How long a login may be unused. Default: no limit.
+	Idle caddy.Duration `json:"idle,omitempty"`
+
+	ctx       caddy.Context
+	log       *zap.Logger
+	audit     *zap.Logger
+	pages     gateway.Pages
+	store     storeModule
+	secrets   [][]byte
+	lastGood  *lateLastGood
+	shared    []string // names of the shared providers
+	providers []provider
+	handlers  []*Handler
+
+	host        *host
+	sessionsKey string // in the pool; empty while nothing is held
+}
+
+// A provider is a built provider with what it was configured as.
+type provider struct {
+	gateway.NamedProvider
+	config string
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "sso",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision builds providers and checks the configuration. It opens nothing.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx, a.log = ctx, ctx.Logger()
+	a.audit = a.log.Named("audit")
+	a.lastGood = new(lateLastGood)
+	var err error
+	if a.pages, err = pages.New(pages.Options{Logger: a.log}); err != nil {
+		return fmt.Errorf("preparing pages: %w", err)
+	}
+	if err := a.provisionStore(); err != nil {
+		return err
+	}
+	if err := a.provisionSecrets(); err != nil {
+		return err
+	}
+	if err := a.provisionProviders(); err != nil {
+		return err
+	}
+	_, err = a.trial(nil)
+	return err
+}
+
+func (a *App) provisionStore() error {
+	if len(a.StoreRaw) == 0 {
+		bolt := new(BoltStore)
+		a.store = bolt
+		return bolt.Provision(a.ctx)
+	}
+	mod, err := a.ctx.LoadModule(a, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	a.store = mod.(storeModule)
+	return nil
+}
+
+func (a *App) provisionSecrets() error {
+	if len(a.Secret) == 0 && a.store.shared() {
+		return errors.New("secret: required with a store that several nodes use; make one with `openssl rand -base64 32`, and give it as {env.…} or {file.…}")
+	}
+	for _, s := range a.Secret {
+		secret, err := s.reveal("secret")
+		if err != nil {
+			return err
+		}
+		a.secrets = append(a.secrets, []byte(secret))
+	}
+	a.Secret = nil // Caddy can log a module as it is configured
+	return nil
+}
+
+func (a *App) provisionProviders() error {
+	configs := make([]string, len(a.ProvidersRaw))
+	for i, raw := range a.ProvidersRaw {
+		configs[i] = string(raw)
+	}
+	mods, err := a.ctx.LoadModule(a, "ProvidersRaw")
+	if err != nil {
+		return fmt.Errorf("providers: %w", err)
+	}
+	for i, mod := range mods.([]any) {
+		named, err := mod.(providerModule).build(a.providerContext(a.ctx))
+		if err != nil {
+			return err
+		}
+		if slices.Contains(a.shared, named.Name) {
+			return fmt.Errorf("there are two providers with the name %q", named.Name)
+		}
+		a.shared = append(a.shared, named.Name)
+		a.providers = append(a.providers, provider{named, configs[i]})
+	}
+	return nil
+}
+
+func (a *App) providerContext(ctx caddy.Context) providerContext {
+	return providerContext{Context: ctx, lastGood: a.lastGood}
+}
+
+// addInline adds a site's own provider. Sites with the same provider, word for
+// word, share it.
+func (a *App) addInline(named gateway.NamedProvider, config string) error {
+	for _, other := range a.providers {
+		switch {
+		case other.Name != named.Name:
+		case other.config == config:
+			return nil
+		default:
+			return fmt.Errorf("provider %s: there is another one with this name and other settings: give one of them a name (`name <name>`), or share one (`provider` in the global option sso)", named.Name)
+		}
+	}
+	a.providers = append(a.providers, provider{named, config})
+	return nil
+}
+
+// trial makes a gateway that nothing is stored by: its errors are those of the
+// configuration. Until Start, it answers that it is not ready.
+func (a *App) trial(opts *gateway.AppOptions) (*gateway.App, error) {
+	secrets := a.secrets
+	if len(secrets) == 0 {
+		secrets = [][]byte{randomBytes(gateway.MinSecret)}
+	}
+	sessions, err := gateway.OpenSessions(gateway.SessionsOptions{Store: unopened{}, Secrets: secrets, Logger: a.log})
+	if err != nil {
+		return nil, fmt.Errorf("secret: %w", err)
+	}
+	gw, err := gateway.New(a.options(sessions, unopened{}))
+	if err != nil || opts == nil {
+		return nil, err
+	}
+	return gw.NewApp(*opts)
+}
+
+func (a *App) options(s *gateway.Sessions, signer gateway.Signer) gateway.Options {
+	opts := gateway.Options{
+		Sessions: s, Signer: signer, Pages: a.pages, Logger: a.log, Observe: a.observe,
+		Lifetime: time.Duration(a.Lifetime), Idle: time.Duration(a.Idle),
+	}
+	for _, p := range a.providers {
+		opts.Providers = append(opts.Providers, p.NamedProvider)
+	}
+	return opts
+}
+
+// Start opens the store and lets the sites in.
+func (a *App) Start() error {
+	if len(a.handlers) == 0 {
+		return nil
+	}
+	sites, err := a.findSites()
+	if err != nil {
+		return err
+	}
+	a.host = &host{log: a.log, storage: a.ctx.Storage()}
+	secrets := a.secrets
+	if len(secrets) == 0 {
+		secret, err := loadOrMakeSecret(a.ctx, a.host.storage)
+		if err != nil {
+			return err
+		}
+		secrets = [][]byte{secret}
+	}
+	ps, key, err := openSessions(a.store, secrets, a.host)
+	if err != nil {
+		return err
+	}
+	a.sessionsKey = key
+	a.lastGood.vault.Store(ps.Vault())
+	gw, err := gateway.New(a.options(ps.Sessions, ps.keys))
+	if err != nil {
+		return err
+	}
+	return startSites(gw, sites)
+}
+
+// Stop does nothing: requests may still be under way. See Cleanup.
+func (*App) Stop() error { return nil }
+
+// Cleanup lets go of the store and the sessions.
+func (a *App) Cleanup() error {
+	key := a.sessionsKey
+	if key == "" {
+		return nil
+	}
+	a.sessionsKey = ""
+	return closeSessions(key, a.host)
+}
+
+// An unopened store and signer stand in while a configuration is only checked.
+type unopened struct{ gateway.Store }
+
+// Sign implements gateway.Signer.
+func (unopened) Sign([]byte) (string, error) { return "", errNotStarted }
+
+// JWKS implements gateway.Signer.
+func (unopened) JWKS() ([]byte, error) { return nil, errNotStarted }
+
+// Interface guards
+var (
+	_ caddy.App             = (*App)(nil)
+	_ caddy.Provisioner     = (*App)(nil)
+	_ caddy.CleanerUpper    = (*App)(nil)
+	_ caddyfile.Unmarshaler = (*App)(nil)
+)

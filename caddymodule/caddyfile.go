@@ -1,0 +1,288 @@
+package caddymodule
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-sso/caddy-sso/mapping"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("sso", parseGlobalOption)
+	httpcaddyfile.RegisterDirective("sso", parseDirective)
+	// Before every handler that rewrites or answers: nothing may see a request
+	// whose identity headers have not been taken away, and no try_files may
+	// swallow the gateway's own addresses.
+	httpcaddyfile.RegisterDirectiveOrder("sso", httpcaddyfile.Before, "method")
+}
+
+// parseGlobalOption parses the global option into the app's configuration.
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next()
+	if existing != nil {
+		return nil, d.Err("the global option 'sso' is given twice: write one block")
+	}
+	d.Prev()
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "sso", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// parseDirective parses the directive into a route without matcher.
+func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next()
+	if h.IsNamedRoute() {
+		return nil, h.Err("'sso' stands at the top of a site, not in a named route")
+	}
+	if h.NextArg() && strings.ContainsAny(h.Val()[:min(1, len(h.Val()))], "/@*") {
+		return nil, h.Errf("'sso' takes no matcher, because it guards the whole site: instead of '%s', "+
+			"write `public <path>…` or `protect <path>…` inside its block to say what is open", h.Val())
+	}
+	h.Reset()
+	handler := new(Handler)
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(nil, handler), nil
+}
+
+var globalUsage = usages{
+	"provider": "provider <name> <protocol> { … }",
+	"store":    "store redis <url> | store bolt [<path>]",
+	"secret":   "secret <secret> [<previous>]",
+	"lifetime": "lifetime <duration>",
+	"idle":     "idle <duration>",
+}
+
+// UnmarshalCaddyfile sets up the app from Caddyfile tokens. Syntax:
+//
+//	sso {
+//		provider <name> oidc {
+//			issuer        <url>
+//			client_id     <id>
+//			client_secret <secret>
+//			...
+//		}
+//		store redis <url> {
+//			prefix <prefix>
+//		}
+//		store bolt [<path>]
+//		secret   <secret> [<previous>]
+//		lifetime <duration>
+//		idle     <duration>
+//	}
+//
+// A provider's options are described at OIDC. The order of providers is the
+// order of the chooser.
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.Errf("the global option 'sso' takes no arguments, only a block; '%s' belongs into a site", d.Val())
+	}
+	seen := once{}
+	names := map[string]bool{}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word := d.Val()
+		if word != "provider" {
+			if err := seen.check(d); err != nil {
+				return err
+			}
+		}
+		var err error
+		switch word {
+		case "provider":
+			err = a.unmarshalProvider(d, names)
+		case "store":
+			a.StoreRaw, err = unmarshalGuest(d, "sso.stores.", "type", "store")
+		case "secret":
+			args := d.RemainingArgs()
+			if len(args) < 1 || len(args) > 2 {
+				return globalUsage.wrong(d, word)
+			}
+			for _, arg := range args {
+				a.Secret = append(a.Secret, Secret(arg))
+			}
+		case "lifetime":
+			a.Lifetime, err = unmarshalDuration(d, globalUsage)
+		case "idle":
+			a.Idle, err = unmarshalDuration(d, globalUsage)
+		default:
+			return globalUsage.unknown(d)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmarshalProvider parses `provider <name> <protocol> { … }`.
+func (a *App) unmarshalProvider(d *caddyfile.Dispenser, names map[string]bool) error {
+	if !d.NextArg() {
+		return globalUsage.wrong(d, "provider")
+	}
+	name := d.Val()
+	if !validName(name) {
+		return d.Errf("'%s' cannot be a provider's name: %s", name, nameRule)
+	}
+	if names[name] {
+		return d.Errf("there are two providers with the name '%s'", name)
+	}
+	names[name] = true
+	mod, err := newGuest(d, "sso.providers.", "provider")
+	if err != nil {
+		return err
+	}
+	provider := mod.(providerModule)
+	if d.NextArg() {
+		return globalUsage.wrong(d, "provider")
+	}
+	seen := once{}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := seen.check(d); err != nil {
+			return err
+		}
+		known, err := provider.unmarshalOption(d)
+		if err != nil {
+			return err
+		}
+		if !known {
+			return provider.usages().unknown(d)
+		}
+	}
+	if err := provider.complete(); err != nil {
+		return d.Errf("provider %s: %v", name, err)
+	}
+	provider.setName(name)
+	a.ProvidersRaw = append(a.ProvidersRaw, guestJSON(provider, "protocol"))
+	return nil
+}
+
+// newGuest makes the module that the next argument names within a namespace.
+func newGuest(d *caddyfile.Dispenser, namespace, what string) (caddy.Module, error) {
+	if !d.NextArg() {
+		return nil, globalUsage.wrong(d, what)
+	}
+	info, err := caddy.GetModule(namespace + d.Val())
+	if err != nil {
+		var kinds []string
+		for _, m := range caddy.GetModules(strings.TrimSuffix(namespace, ".")) {
+			kinds = append(kinds, m.ID.Name())
+		}
+		return nil, unknownWord(d, what, kinds)
+	}
+	return info.New(), nil
+}
+
+// unmarshalGuest parses the module that the next argument names, which parses
+// its own arguments and block.
+func unmarshalGuest(d *caddyfile.Dispenser, namespace, inlineKey, what string) ([]byte, error) {
+	mod, err := newGuest(d, namespace, what)
+	if err != nil {
+		return nil, err
+	}
+	if err := mod.(caddyfile.Unmarshaler).UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return guestJSON(mod, inlineKey), nil
+}
+
+func guestJSON(mod caddy.Module, inlineKey string) []byte {
+	return caddyconfig.JSONModuleObject(mod, inlineKey, mod.CaddyModule().ID.Name(), nil)
+}
+
+// A once holds the words that a block has had.
+type once map[string]bool
+
+// check refuses the current word if it was there before.
+func (o once) check(d *caddyfile.Dispenser) error {
+	if o[d.Val()] {
+		return d.Errf("'%s' is given twice", d.Val())
+	}
+	o[d.Val()] = true
+	return nil
+}
+
+// unmarshalArg parses the one argument of the current word.
+func unmarshalArg(d *caddyfile.Dispenser, u usages) (string, error) {
+	word := d.Val()
+	var arg string
+	if !d.AllArgs(&arg) || arg == "" {
+		return "", u.wrong(d, word)
+	}
+	return arg, nil
+}
+
+// unmarshalArgs parses the one or more arguments of the current word.
+func unmarshalArgs(d *caddyfile.Dispenser, u usages) ([]string, error) {
+	word := d.Val()
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return nil, u.wrong(d, word)
+	}
+	return args, nil
+}
+
+// unmarshalFlag parses a word that stands alone.
+func unmarshalFlag(d *caddyfile.Dispenser, u usages) (bool, error) {
+	word := d.Val()
+	if d.NextArg() {
+		return false, u.wrong(d, word)
+	}
+	return true, nil
+}
+
+// unmarshalChoice parses an argument that is one of words.
+func unmarshalChoice(d *caddyfile.Dispenser, u usages, words ...string) (string, error) {
+	word := d.Val()
+	arg, err := unmarshalArg(d, u)
+	if err != nil {
+		return "", err
+	}
+	for _, w := range words {
+		if arg == w {
+			return arg, nil
+		}
+	}
+	return "", unknownWord(d, "value for '"+word+"':", words)
+}
+
+func unmarshalDuration(d *caddyfile.Dispenser, u usages) (caddy.Duration, error) {
+	word := d.Val()
+	arg, err := unmarshalArg(d, u)
+	if err != nil {
+		return 0, err
+	}
+	dur, err := caddy.ParseDuration(arg)
+	if err != nil || dur < time.Second {
+		return 0, d.Errf("'%s' cannot be '%s': expected a duration of a second or more, such as 30m, 8h or 7d", word, arg)
+	}
+	return caddy.Duration(dur), nil
+}
+
+// unmarshalLine parses `<to>[,<to>…] <group>…`.
+func unmarshalLine(d *caddyfile.Dispenser, u usages) (mapping.Line, error) {
+	word, line := d.Val(), mapping.Line{Position: position(d)}
+	args := d.RemainingArgs()
+	if len(args) < 2 {
+		return line, u.wrong(d, word)
+	}
+	to, err := mapping.SplitNames(args[0])
+	if err != nil {
+		return line, d.Errf("'%s': %v", word, err)
+	}
+	line.To, line.From = to, args[1:]
+	return line, nil
+}
+
+func position(d *caddyfile.Dispenser) string {
+	return fmt.Sprintf("%s:%d", d.File(), d.Line())
+}

@@ -1,0 +1,296 @@
+package caddymodule
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-sso/caddy-sso/mapping"
+)
+
+var siteUsage = usages{
+	"role":            "role <app_role>[,<app_role>…] <group>…",
+	"template":        "template <app_template> <group>…",
+	"group":           "group <app_group>[,<app_group>…] <group>…",
+	"public":          "public <path>…",
+	"protect":         "protect <path>…",
+	"provider":        "provider <name>…",
+	"autologin":       "autologin <name>|off",
+	"base_url":        "base_url <url>",
+	"lifetime":        "lifetime <duration>",
+	"app":             "app <id>",
+	"headers":         "headers <kind> <name>|off …",
+	"prefix":          "prefix <path>",
+	"callback_path":   "callback_path <path>",
+	"allowed_origins": "allowed_origins <origin>…",
+	"insecure_http":   "insecure_http",
+	"errors":          "errors caddy",
+	"nested":          "nested",
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	sso [oidc <issuer> <client_id> [<client_secret>]] {
+//		role     <app_role>[,<app_role>…]   <group>…
+//		template <app_template>             <group>…
+//		group    <app_group>[,<app_group>…] <group>…
+//		public   <path>…
+//		protect  <path>…
+//		provider  <name>…
+//		autologin <name>|off
+//		base_url  <url>
+//		lifetime  <duration>
+//		app       <id>
+//		headers   assertion|user|groups|email|name|roles <name>|off …
+//		prefix          <path>
+//		callback_path   <path>
+//		allowed_origins <origin>…
+//		insecure_http
+//		errors caddy
+//		nested
+//	}
+//
+// With a provider on the first line, the block may hold that provider's options
+// too: see OIDC. role, template, group, public, protect, headers and
+// allowed_origins may be repeated, everything else stands once.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	start := position(d)
+	inline, err := unmarshalInline(d)
+	if err != nil {
+		return err
+	}
+	seen := once{}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if !repeatable(d.Val()) {
+			if err := seen.check(d); err != nil {
+				return err
+			}
+		}
+		known, err := h.unmarshalOption(d)
+		if !known && inline != nil {
+			known, err = inline.unmarshalOption(d)
+		}
+		if err != nil {
+			return err
+		}
+		if !known {
+			return unknownOption(d, inline)
+		}
+	}
+	if inline != nil {
+		if err := inline.complete(); err != nil {
+			return fmt.Errorf("%w, at %s", err, start)
+		}
+		h.InlineRaw = guestJSON(inline, "protocol")
+	}
+	if _, err := mapping.Compile(h.rules()); err != nil {
+		return fmt.Errorf("'sso' at %s: %w", start, err)
+	}
+	return nil
+}
+
+func repeatable(word string) bool {
+	switch word {
+	case "role", "template", "group", "public", "protect", "headers", "allowed_origins":
+		return true
+	}
+	return false
+}
+
+// unmarshalInline parses what follows `sso` on its line.
+func unmarshalInline(d *caddyfile.Dispenser) (providerModule, error) {
+	if !d.NextArg() {
+		return nil, nil
+	}
+	info, err := caddy.GetModule("sso.providers." + d.Val())
+	if err != nil {
+		var protocols []string
+		for _, m := range caddy.GetModules("sso.providers") {
+			protocols = append(protocols, m.ID.Name())
+		}
+		return nil, unknownWord(d, "protocol", protocols)
+	}
+	provider := info.New().(providerModule)
+	return provider, provider.unmarshalArguments(d)
+}
+
+// unknownOption suggests among the site's and the inline provider's words.
+func unknownOption(d *caddyfile.Dispenser, inline providerModule) error {
+	if inline == nil {
+		for _, m := range caddy.GetModules("sso.providers") {
+			if _, ok := m.New().(providerModule).usages()[d.Val()]; ok {
+				return d.Errf("'%s' is an option of a provider, and this site names none: write `sso %s …`, or set it in the global option sso", d.Val(), m.ID.Name())
+			}
+		}
+	}
+	all := usages{}
+	for word, usage := range siteUsage {
+		all[word] = usage
+	}
+	if inline != nil {
+		for word, usage := range inline.usages() {
+			all[word] = usage
+		}
+	}
+	return all.unknown(d)
+}
+
+// unmarshalOption parses one option of the site. It reports whether there is
+// one of that name.
+func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
+	switch d.Val() {
+	case "role":
+		err = appendLine(&h.Role, d)
+	case "template":
+		err = appendLine(&h.Template, d)
+	case "group":
+		err = appendLine(&h.Group, d)
+	case "public":
+		err = appendPaths(&h.Public, d)
+	case "protect":
+		err = appendPaths(&h.Protect, d)
+	case "provider":
+		h.Provider, err = unmarshalArgs(d, siteUsage)
+	case "autologin":
+		h.Autologin, err = unmarshalArg(d, siteUsage)
+	case "base_url":
+		h.BaseURL, err = unmarshalOrigin(d)
+	case "lifetime":
+		h.Lifetime, err = unmarshalDuration(d, siteUsage)
+	case "app":
+		h.App, err = unmarshalArg(d, siteUsage)
+	case "headers":
+		err = h.Headers.unmarshal(d)
+	case "prefix":
+		h.Prefix, err = unmarshalPath(d)
+	case "callback_path":
+		h.CallbackPath, err = unmarshalPath(d)
+	case "allowed_origins":
+		err = h.appendOrigins(d)
+	case "insecure_http":
+		h.InsecureHTTP, err = unmarshalFlag(d, siteUsage)
+	case "errors":
+		h.Errors, err = unmarshalChoice(d, siteUsage, "caddy")
+	case "nested":
+		h.Nested, err = unmarshalFlag(d, siteUsage)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// appendLine parses `<to>[,<to>…] <group>…`.
+func appendLine(lines *[]mapping.Line, d *caddyfile.Dispenser) error {
+	word, at := d.Val(), position(d)
+	args := d.RemainingArgs()
+	if len(args) < 2 {
+		return siteUsage.wrong(d, word)
+	}
+	to, err := mapping.SplitNames(args[0])
+	if err != nil {
+		return d.Errf("'%s': %v", word, err)
+	}
+	*lines = append(*lines, mapping.Line{To: to, From: args[1:], Position: at})
+	return nil
+}
+
+func appendPaths(paths *[]string, d *caddyfile.Dispenser) error {
+	word := d.Val()
+	args, err := unmarshalArgs(d, siteUsage)
+	if err != nil {
+		return err
+	}
+	for _, p := range args {
+		bare := strings.TrimSuffix(p, "/*")
+		if !strings.HasPrefix(p, "/") || strings.Contains(bare, "*") {
+			return d.Errf("'%s' cannot be '%s': expected a path that begins with a slash, such as /healthz, or a prefix such as /static/*", word, p)
+		}
+	}
+	*paths = append(*paths, args...)
+	return nil
+}
+
+func unmarshalPath(d *caddyfile.Dispenser) (string, error) {
+	word := d.Val()
+	p, err := unmarshalArg(d, siteUsage)
+	if err != nil {
+		return "", err
+	}
+	if len(p) < 2 || p[0] != '/' || strings.HasSuffix(p, "/") || strings.ContainsAny(p, "*?#") {
+		return "", d.Errf("'%s' cannot be '%s': expected a path such as /auth, without a slash at the end", word, p)
+	}
+	return p, nil
+}
+
+func unmarshalOrigin(d *caddyfile.Dispenser) (string, error) {
+	word := d.Val()
+	arg, err := unmarshalArg(d, siteUsage)
+	if err != nil {
+		return "", err
+	}
+	return arg, checkOrigin(d, word, arg)
+}
+
+func (h *Handler) appendOrigins(d *caddyfile.Dispenser) error {
+	word := d.Val()
+	args, err := unmarshalArgs(d, siteUsage)
+	if err != nil {
+		return err
+	}
+	for _, arg := range args {
+		if err := checkOrigin(d, word, arg); err != nil {
+			return err
+		}
+	}
+	h.AllowedOrigins = append(h.AllowedOrigins, args...)
+	return nil
+}
+
+// checkOrigin refuses what is no origin. What holds a placeholder is judged
+// when that is resolved.
+func checkOrigin(d *caddyfile.Dispenser, word, arg string) error {
+	if strings.Contains(arg, "{") {
+		return nil
+	}
+	rest, ok := strings.CutPrefix(arg, "https://")
+	if !ok {
+		rest, ok = strings.CutPrefix(arg, "http://")
+	}
+	if !ok || rest == "" || strings.ContainsAny(rest, "/?#@ *") {
+		return d.Errf("'%s' cannot be '%s': expected scheme and host without a path, such as https://app.example.com", word, arg)
+	}
+	return nil
+}
+
+// unmarshal parses pairs of kind and name.
+func (hn *HeaderNames) unmarshal(d *caddyfile.Dispenser) error {
+	fields := hn.fields()
+	if !d.NextArg() {
+		return siteUsage.wrong(d, "headers")
+	}
+	for more := true; more; more = d.NextArg() {
+		kind := d.Val()
+		to, ok := fields[kind]
+		if !ok {
+			var kinds []string
+			for k := range fields {
+				kinds = append(kinds, k)
+			}
+			return unknownWord(d, "kind of header", kinds)
+		}
+		if *to != "" {
+			return d.Errf("'headers %s' is given twice", kind)
+		}
+		if !d.NextArg() {
+			return siteUsage.wrong(d, "headers")
+		}
+		if *to = d.Val(); !httpguts.ValidHeaderFieldName(*to) {
+			return d.Errf("'headers %s' cannot be '%s': expected the name of a header, or off", kind, *to)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+package caddymodule
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// Parts that the tests look at by themselves.
+var (
+	PeerOf  func(*http.Request) gateway.Peer = peerOf
+	Nearest func(string, []string) string    = nearest
+)
+
+// LoadOrMakeSecret is loadOrMakeSecret.
+func LoadOrMakeSecret(ctx context.Context, st storage) ([]byte, error) {
+	return loadOrMakeSecret(ctx, st)
+}
+
+// StoredMarker returns the marker memory in a storage.
+func StoredMarker(st storage) gateway.MarkerMemory {
+	return storedMarker{func() storage { return st }}
+}

@@ -1,0 +1,154 @@
+package caddymodule_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-sso/caddy-sso/caddymodule"
+)
+
+var update = flag.Bool("update", false, "write what is computed into the golden files")
+
+// divider stands between a golden's Caddyfile and what must come of it.
+const divider = "\n----------\n"
+
+// golden runs judge over the Caddyfile of each file in a directory and
+// compares with what stands below the divider. It fails if there are fewer
+// files than least.
+func golden(t *testing.T, dir string, least int, judge func(t *testing.T, caddyfile string) string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.caddyfiletest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < least {
+		t.Fatalf("%d files in %s, want at least %d", len(files), dir, least)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			caddyfile, want, found := strings.Cut(string(content), divider)
+			if !found && !*update {
+				t.Fatal("the file has no divider")
+			}
+			got := judge(t, strings.TrimSuffix(caddyfile, "\n")+"\n")
+			if *update {
+				content := strings.TrimSuffix(caddyfile, "\n") + divider + got + "\n"
+				if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if strings.TrimSpace(got) != strings.TrimSpace(want) {
+				t.Errorf("got:\n%s\n\nwant:\n%s", got, want)
+			}
+		})
+	}
+}
+
+// adapt adapts a Caddyfile to JSON.
+func adapt(caddyfile string) ([]byte, error) {
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), nil)
+	return config, err
+}
+
+// mustAdapt adapts a Caddyfile that is valid.
+func mustAdapt(t *testing.T, caddyfile string) []byte {
+	t.Helper()
+	config, err := adapt(caddyfile)
+	if err != nil {
+		t.Fatalf("adapting: %v", err)
+	}
+	return config
+}
+
+func TestAdaptValid(t *testing.T) {
+	t.Parallel()
+	golden(t, "testdata/adapt/valid", 6, func(t *testing.T, caddyfile string) string {
+		var indented bytes.Buffer
+		if err := json.Indent(&indented, mustAdapt(t, caddyfile), "", "\t"); err != nil {
+			t.Fatal(err)
+		}
+		return indented.String()
+	})
+}
+
+func TestAdaptMistakes(t *testing.T) {
+	t.Parallel()
+	golden(t, "testdata/adapt/mistakes", 25, func(t *testing.T, caddyfile string) string {
+		_, err := adapt(caddyfile)
+		if err == nil {
+			t.Fatal("the mistake was not found")
+		}
+		return err.Error()
+	})
+}
+
+// validate provisions a configuration as `caddy validate` does. What Caddy
+// says about where the module stands is cut off from the error.
+func validate(t *testing.T, config []byte) error {
+	t.Helper()
+	var cfg caddy.Config
+	if err := json.Unmarshal(config, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	return caddy.Validate(&cfg)
+}
+
+func TestProvisionFaults(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", dir)
+	t.Setenv("SSO_TEST_SET", "0123456789012345678901234567890123456789")
+	golden(t, "testdata/provision", 12, func(t *testing.T, caddyfile string) string {
+		err := validate(t, mustAdapt(t, caddyfile))
+		if err == nil {
+			t.Fatal("the fault was not found")
+		}
+		msg := err.Error()
+		for _, module := range []string{"http.handlers.sso", "sso"} {
+			if _, after, ok := strings.Cut(msg, "provision "+module+": "); ok {
+				msg = after
+			}
+		}
+		return msg
+	})
+	if files, err := filepath.Glob(filepath.Join(dir, "caddy/sso/*")); err != nil || len(files) > 0 {
+		t.Errorf("provisioning made %v, %v", files, err)
+	}
+}
+
+// TestExample adapts the example without a warning, and validates it.
+func TestExample(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	example, err := os.ReadFile("../Caddyfile.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(example, nil)
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("adapting: %v %v", warnings, err)
+	}
+	if err := validate(t, config); err == nil || !strings.Contains(err.Error(), "{env.") {
+		t.Errorf("without its environment it is valid, or has another fault: %v", err)
+	}
+	for _, name := range []string{"CORP_CLIENT_SECRET", "PARTNERS_CLIENT_SECRET", "NOTES_CLIENT_SECRET"} {
+		t.Setenv(name, "secret")
+	}
+	t.Setenv("REDIS_URL", "redis://:password@redis.example.com:6379/0")
+	t.Setenv("SSO_SECRET", strings.Repeat("0123456789", 4))
+	if err := validate(t, config); err != nil {
+		t.Errorf("validating: %v", err)
+	}
+}

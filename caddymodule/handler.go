@@ -1,0 +1,344 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/mapping"
+)
+
+func init() { caddy.RegisterModule(new(Handler)) }
+
+// Handler lets in who signed in at a provider and whose groups the rules know,
+// and tells the app who it is, in headers that nobody else can set and in a
+// signed assertion.
+//
+// It guards a whole site: it stands before everything that rewrites or answers,
+// and has no matcher. What needs no login is said by `public` or `protect`.
+// Handlers that come first even so, in the order of Caddyfile directives `map`,
+// `vars`, `root`, `log_…`, `header`, `request_body` and `redir`, see requests
+// with the headers that the client sent.
+//
+// Below `/.sso/` the gateway answers itself: `/.sso/session` says who is signed
+// in, `/.sso/logout` ends the session, `/.sso/jwks.json` has the public keys of
+// the assertion.
+//
+// A browser without a session that asks for a page is sent to sign in. Anything
+// else without a session is answered 401 with a JSON problem; who signed in but
+// may not pass, 403; when the store is down or the app has not started, 503
+// with Retry-After.
+//
+// These placeholders say who makes the request; on public paths they are empty:
+//
+// Placeholder | Description
+// ------------|------------
+// `{http.auth.user.id}` | The user name, also written to the access log
+// `{http.auth.user.username}` | The same
+// `{http.auth.user.email}` | The e-mail address
+// `{http.auth.user.name}` | The person's name
+// `{http.auth.user.roles}` | The app's roles, separated by commas
+// `{http.auth.user.groups}` | The app's groups, separated by commas
+// `{http.auth.user.template}` | The one template that matched
+// `{http.auth.user.provider}` | The name of the provider
+// `{http.auth.user.account}` | An opaque, stable name of the account
+// `{http.auth.user.session}` | An opaque name of the session; no secret
+//
+// With `errors` set to `caddy`, these are set in `handle_errors`:
+//
+// Placeholder | Description
+// ------------|------------
+// `{http.error.sso.code}` | The code of the refusal, such as access_denied
+// `{http.error.sso.title}` | What happened, for people
+// `{http.error.sso.text}` | What they can do about it
+type Handler struct {
+	// The site's own provider, which no other site uses. With `provider` too, it
+	// comes first in the chooser.
+	InlineRaw json.RawMessage `json:"inline,omitempty" caddy:"namespace=sso.providers inline_key=protocol"`
+
+	// Which of the app's providers may sign people in here, in the chooser's
+	// order. Default: the site's own, else all of the app's.
+	Provider []string `json:"provider,omitempty"`
+
+	// Where a visitor without a session is sent without being asked: the name of
+	// a provider, or "off" for the chooser even if there is only one. Default:
+	// the only provider, if there is only one.
+	Autologin string `json:"autologin,omitempty"`
+
+	// Rules that give roles: all lines that match count. `to` are the app's
+	// names, `from` the provider's groups, byte for byte, or "*" for everybody.
+	// Who matches no role, template or group line is not let in.
+	Role []mapping.Line `json:"role,omitempty"`
+
+	// Rules that give the one template: the first line that matches counts.
+	Template []mapping.Line `json:"template,omitempty"`
+
+	// Rules that give the app's groups: all lines that match count.
+	Group []mapping.Line `json:"group,omitempty"`
+
+	// Paths that need no login: exact, or a prefix that ends in "/*". They get
+	// no identity either. A path that reads differently raw, decoded and cleaned
+	// is never public.
+	Public []string `json:"public,omitempty"`
+
+	// The other way round: with this, only these paths need a login. Cased
+	// differently they do too.
+	Protect []string `json:"protect,omitempty"`
+
+	// The site's own origin as browsers see it, such as
+	// "https://app.example.com". Default: learnt from the site's host names.
+	// Required for a site without. May be a placeholder.
+	BaseURL string `json:"base_url,omitempty"`
+
+	// How long after the login this site accepts it. Default: as long as it
+	// lives.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+
+	// What the assertion calls the app (its audience). Default: the site's first
+	// host name.
+	App string `json:"app,omitempty"`
+
+	// How the headers are called by which the app learns who it is. A client
+	// can't send them, whatever they are called.
+	Headers HeaderNames `json:"headers,omitzero"`
+
+	// The path below which the gateway answers itself. Default: "/.sso".
+	Prefix string `json:"prefix,omitempty"`
+
+	// Where an OpenID Provider sends the browser back to, if its registration
+	// can't be changed. Default: "/.sso/oidc/callback".
+	CallbackPath string `json:"callback_path,omitempty"`
+
+	// Origins of other sites whose pages may open WebSockets here.
+	AllowedOrigins []string `json:"allowed_origins,omitempty"`
+
+	// Permit sessions over plain http on names that are not loopback. Whoever
+	// can read the network can then take them over.
+	InsecureHTTP bool `json:"insecure_http,omitempty"`
+
+	// "caddy" hands refusals to `handle_errors` instead of showing the gateway's
+	// own pages.
+	Errors string `json:"errors,omitempty"`
+
+	// Says that this handler guards only a part of a site on purpose: it may
+	// stand inside of other routes, and there may be several. Outside of those
+	// routes identity headers are not taken away, and the gateway's own addresses
+	// are not answered.
+	Nested bool `json:"nested,omitempty"`
+
+	app       *App
+	log       *zap.Logger
+	accessLog *zap.Logger
+	config    string // as it was configured, to tell copies from others
+	site      string // for messages
+	opts      gateway.AppOptions
+	guard     atomic.Pointer[gateway.App]
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.sso",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision builds what the site needs and checks all of it.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.log, h.site = ctx.Logger(), siteName(ctx)
+	h.accessLog = ctx.Logger(caddyhttp.App{}).Named("log.access")
+	if err := h.provision(ctx); err != nil {
+		return fmt.Errorf("site %s: %w", h.site, err)
+	}
+	return nil
+}
+
+func (h *Handler) provision(ctx caddy.Context) error {
+	config, err := json.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("reading the configuration: %w", err)
+	}
+	h.config = string(config)
+	app, err := ctx.App("sso")
+	if err != nil {
+		return err
+	}
+	h.app = app.(*App)
+	if err := resolve(option{"base_url", &h.BaseURL}, option{"app", &h.App}); err != nil {
+		return err
+	}
+	providers, err := h.pickProviders(ctx)
+	if err != nil {
+		return err
+	}
+	if h.opts, err = h.options(providers); err != nil {
+		return err
+	}
+	guard, err := h.app.trial(&h.opts)
+	if err != nil {
+		return err
+	}
+	h.guard.Store(guard)
+	h.app.handlers = append(h.app.handlers, h)
+	return nil
+}
+
+// pickProviders returns the names of the providers for this site.
+func (h *Handler) pickProviders(ctx caddy.Context) ([]string, error) {
+	var names []string
+	if len(h.InlineRaw) > 0 {
+		config := string(h.InlineRaw)
+		mod, err := ctx.LoadModule(h, "InlineRaw")
+		if err != nil {
+			return nil, fmt.Errorf("inline: %w", err)
+		}
+		named, err := mod.(providerModule).build(h.app.providerContext(ctx))
+		if err != nil {
+			return nil, err
+		}
+		if err := h.app.addInline(named, config); err != nil {
+			return nil, err
+		}
+		names = append(names, named.Name)
+	}
+	for _, name := range h.Provider {
+		if !slices.Contains(h.app.shared, name) {
+			return nil, unknownProvider(name, h.app.shared)
+		}
+	}
+	names = append(names, h.Provider...)
+	if len(names) == 0 {
+		names = h.app.shared
+	}
+	if len(names) == 0 {
+		return nil, errors.New("nobody could sign in, for there is no provider: write `sso oidc <issuer> <client_id> <client_secret>`, or `provider` in the global option sso")
+	}
+	return names, nil
+}
+
+func unknownProvider(name string, names []string) error {
+	if len(names) == 0 {
+		return fmt.Errorf("provider: there is no %q: the global option sso has no provider", name)
+	}
+	return fmt.Errorf("provider: there is no %q: did you mean %q?", name, nearest(name, names))
+}
+
+func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
+	headers, err := h.Headers.resolve()
+	if h.Errors != "" && h.Errors != "caddy" {
+		err = errors.Join(err, fmt.Errorf("errors: can't be %q, only \"caddy\"", h.Errors))
+	}
+	return gateway.AppOptions{
+		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.rules(),
+		Public: h.Public, Protect: h.Protect, Prefix: h.Prefix, CallbackPath: h.CallbackPath,
+		BaseURL: h.BaseURL, Lifetime: time.Duration(h.Lifetime), Headers: headers,
+		AllowedOrigins: h.AllowedOrigins, InsecureHTTP: h.InsecureHTTP, ErrorsToCaller: h.Errors == "caddy",
+	}, err
+}
+
+func (h *Handler) rules() mapping.Rules {
+	return mapping.Rules{Role: h.Role, Template: h.Template, Group: h.Group}
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	passed := false
+	err := h.guard.Load().ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {
+		passed = true
+		r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Map(placeholders(p))
+		return next.ServeHTTP(w, r)
+	})
+	if passed {
+		return err
+	}
+	return h.answered(w, r, err)
+}
+
+// peerOf tells what Caddy knows of a request and the gateway must not guess.
+func peerOf(r *http.Request) gateway.Peer {
+	ctx := r.Context()
+	peer := gateway.Peer{Secure: r.TLS != nil, Target: r.RequestURI}
+	if orig, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		peer.Target = orig.RequestURI
+	}
+	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if ip, ok := vars[caddyhttp.ClientIPVarKey].(string); ok {
+		peer.Addr, _ = netip.ParseAddr(ip)
+	}
+	if trusted, _ := vars[caddyhttp.TrustedProxyVarKey].(bool); trusted {
+		if proto, ok := forwardedProto(r.Header); ok {
+			peer.Secure = proto == "https"
+		}
+	}
+	return peer
+}
+
+// forwardedProto returns the scheme that the nearest of the trusted proxies
+// saw. What it does not say, or says twice, is not known.
+func forwardedProto(h http.Header) (string, bool) {
+	values := h["X-Forwarded-Proto"]
+	if len(values) != 1 {
+		return "", false
+	}
+	proto := strings.ToLower(strings.TrimSpace(values[0]))
+	return proto, proto == "https" || proto == "http"
+}
+
+const placeholderPrefix = "http.auth.user."
+
+var nobody gateway.Principal
+
+// placeholders looks up what is known of a person, when it is asked for. On
+// public paths, where p is nil, that is empty: a placeholder that is not known
+// would be passed on as it is written.
+func placeholders(p *gateway.Principal) caddy.ReplacerFunc {
+	if p == nil {
+		p = &nobody
+	}
+	return func(key string) (any, bool) {
+		key, ok := strings.CutPrefix(key, placeholderPrefix)
+		if !ok {
+			return nil, false
+		}
+		switch key {
+		case "id", "username":
+			return p.Username, true
+		case "email":
+			return p.Email, true
+		case "name":
+			return p.Name, true
+		case "roles":
+			return strings.Join(p.Roles, ","), true
+		case "groups":
+			return strings.Join(p.Groups, ","), true
+		case "template":
+			return p.Template, true
+		case "provider":
+			return p.Provider, true
+		case "account":
+			return p.Account, true
+		case "session":
+			return p.SessionID, true
+		}
+		return nil, false
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyfile.Unmarshaler       = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

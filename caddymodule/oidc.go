@@ -1,0 +1,291 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+)
+
+func init() { caddy.RegisterModule(OIDC{}) }
+
+// OIDC is an OpenID Provider that people sign in at, with the authorization
+// code flow and PKCE.
+//
+// The provider is contacted when somebody signs in, not before: one that is
+// down stops neither Caddy nor those who are signed in.
+//
+// Register the gateway there as a confidential client with the redirect URI
+// `https://<site>/.sso/oidc/callback`, one for each site.
+type OIDC struct {
+	// The provider's name in the configuration, in addresses and in logs:
+	// letters, digits, dots, dashes and underscores. Default: made of issuer and
+	// client_id.
+	Name string `json:"name,omitempty"`
+
+	// What people see in the chooser. Default: the name.
+	DisplayName string `json:"display_name,omitempty"`
+
+	// How long a login at this provider may live. Default: the app's lifetime.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+
+	// The issuer identifier, byte for byte as the provider's discovery document
+	// names it. Required. May be a placeholder.
+	Issuer string `json:"issuer,omitempty"`
+
+	// The client's identifier at the provider. Required. May be a placeholder.
+	ClientID string `json:"client_id,omitempty"`
+
+	// The client's secret. Better a placeholder than the secret itself. Without
+	// one the client is a public one, secured by PKCE alone.
+	ClientSecret Secret `json:"client_secret,omitempty"`
+
+	// The scopes to ask for; openid must be among them. Default: openid, profile, email.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// The claim with the user name. Default: preferred_username. Nothing takes
+	// its place when it is missing: the login is refused. A claim that its owner
+	// can change at will lets him take another's name.
+	UsernameClaim string `json:"username_claim,omitempty"`
+
+	// The claim with the groups, by its exact name or as a path
+	// ("realm_access.roles"). Default: groups.
+	GroupsClaim string `json:"groups_claim,omitempty"`
+
+	// How far a logout goes: "local" ends the session here, "provider" the one
+	// at the provider as well. Default: local.
+	Logout string `json:"logout,omitempty"`
+
+	// How the client proves itself at the token endpoint: client_secret_basic,
+	// client_secret_post or none. Default: what the provider announces.
+	TokenAuth string `json:"token_auth,omitempty"`
+
+	// A file of PEM certificates to verify the provider's TLS certificate by.
+	// Default: the system's.
+	CA string `json:"ca,omitempty"`
+
+	// Leave PKCE out, for a provider that refuses it. A code that leaks can
+	// then be used by whoever has the client's secret.
+	InsecureNoPKCE bool `json:"insecure_no_pkce,omitempty"`
+
+	// Permit plain http to a provider that is not on this machine. Whoever sits
+	// on the network in between can then sign in as anybody.
+	InsecureHTTPIssuer bool `json:"insecure_http_issuer,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (OIDC) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "sso.providers.oidc",
+		New: func() caddy.Module { return new(OIDC) },
+	}
+}
+
+var oidcUsage = usages{
+	"name":                 "name <name>",
+	"display_name":         "display_name <text>",
+	"lifetime":             "lifetime <duration>",
+	"issuer":               "issuer <url>",
+	"client_id":            "client_id <id>",
+	"client_secret":        "client_secret <secret>",
+	"scopes":               "scopes <scope>…",
+	"username_claim":       "username_claim <claim>",
+	"groups_claim":         "groups_claim <claim>",
+	"logout":               "logout local|provider",
+	"token_auth":           "token_auth client_secret_basic|client_secret_post|none",
+	"ca":                   "ca <file>",
+	"insecure_no_pkce":     "insecure_no_pkce",
+	"insecure_http_issuer": "insecure_http_issuer",
+}
+
+func (*OIDC) usages() usages { return oidcUsage }
+
+func (o *OIDC) setName(name string) { o.Name = name }
+
+// unmarshalArguments parses what follows `sso oidc` on its line. Syntax:
+//
+//	<issuer> <client_id> [<client_secret>]
+func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) == 1 || len(args) > 3 {
+		return d.Err("wrong arguments for 'sso oidc': expected `sso oidc <issuer> <client_id> [<client_secret>]`")
+	}
+	if len(args) > 1 {
+		if err := checkIssuer(d, args[0]); err != nil {
+			return err
+		}
+		o.Issuer, o.ClientID = args[0], args[1]
+	}
+	if len(args) > 2 {
+		o.ClientSecret = Secret(args[2])
+	}
+	return nil
+}
+
+// unmarshalOption parses one option of the provider's block. Syntax:
+//
+//	name           <name>
+//	display_name   <text>
+//	lifetime       <duration>
+//	issuer         <url>
+//	client_id      <id>
+//	client_secret  <secret>
+//	scopes         <scope>…
+//	username_claim <claim>
+//	groups_claim   <claim>
+//	logout         local|provider
+//	token_auth     client_secret_basic|client_secret_post|none
+//	ca             <file>
+//	insecure_no_pkce
+//	insecure_http_issuer
+//
+// In a site's own block `lifetime` is the site's. In the app's block the name
+// stands before the block.
+func (o *OIDC) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
+	word := d.Val()
+	if set, ok := o.given()[word]; ok && set {
+		return true, d.Errf("'%s' is given twice", word)
+	}
+	switch word {
+	case "name":
+		if o.Name, err = unmarshalArg(d, oidcUsage); err == nil && !validName(o.Name) {
+			err = d.Errf("'%s' cannot be a provider's name: %s", o.Name, nameRule)
+		}
+	case "display_name":
+		o.DisplayName, err = unmarshalArg(d, oidcUsage)
+	case "lifetime":
+		o.Lifetime, err = unmarshalDuration(d, oidcUsage)
+	case "issuer":
+		if o.Issuer, err = unmarshalArg(d, oidcUsage); err == nil {
+			err = checkIssuer(d, o.Issuer)
+		}
+	case "client_id":
+		o.ClientID, err = unmarshalArg(d, oidcUsage)
+	case "client_secret":
+		var secret string
+		secret, err = unmarshalArg(d, oidcUsage)
+		o.ClientSecret = Secret(secret)
+	case "scopes":
+		o.Scopes, err = unmarshalArgs(d, oidcUsage)
+	case "username_claim":
+		o.UsernameClaim, err = unmarshalArg(d, oidcUsage)
+	case "groups_claim":
+		o.GroupsClaim, err = unmarshalArg(d, oidcUsage)
+	case "logout":
+		o.Logout, err = unmarshalChoice(d, oidcUsage, "local", "provider")
+	case "token_auth":
+		o.TokenAuth, err = unmarshalChoice(d, oidcUsage, "client_secret_basic", "client_secret_post", "none")
+	case "ca":
+		o.CA, err = unmarshalArg(d, oidcUsage)
+	case "insecure_no_pkce":
+		o.InsecureNoPKCE, err = unmarshalFlag(d, oidcUsage)
+	case "insecure_http_issuer":
+		o.InsecureHTTPIssuer, err = unmarshalFlag(d, oidcUsage)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// given are the options that the line before the block may have set too.
+func (o *OIDC) given() map[string]bool {
+	return map[string]bool{
+		"name": o.Name != "", "issuer": o.Issuer != "",
+		"client_id": o.ClientID != "", "client_secret": o.ClientSecret != "",
+	}
+}
+
+func (o *OIDC) complete() error {
+	for _, need := range []struct{ option, value string }{{"issuer", o.Issuer}, {"client_id", o.ClientID}} {
+		if need.value == "" {
+			return fmt.Errorf("an OpenID Provider needs `%s`", oidcUsage[need.option])
+		}
+	}
+	return nil
+}
+
+func checkIssuer(d *caddyfile.Dispenser, issuer string) error {
+	if strings.Contains(issuer, "{") {
+		return nil
+	}
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" {
+		return d.Errf("'%s' cannot be an issuer: expected a URL such as https://id.example.com/realms/corp", issuer)
+	}
+	return nil
+}
+
+// build implements providerModule.
+func (o *OIDC) build(pc providerContext) (gateway.NamedProvider, error) {
+	named, err := o.configure(pc)
+	// What was a secret stays in the provider alone: Caddy can log a module as
+	// it is configured.
+	o.ClientSecret = ""
+	if err != nil && o.Name != "" {
+		err = fmt.Errorf("provider %s: %w", o.Name, err)
+	} else if err != nil {
+		err = fmt.Errorf("provider %s: %w", o.Issuer, err)
+	}
+	return named, err
+}
+
+func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
+	secret, secretErr := o.ClientSecret.reveal("client_secret")
+	err := errors.Join(resolve(
+		option{"issuer", &o.Issuer}, option{"client_id", &o.ClientID}, option{"display_name", &o.DisplayName}, option{"ca", &o.CA},
+	), secretErr, o.complete())
+	if err != nil {
+		return gateway.NamedProvider{}, err
+	}
+	if o.Lifetime < 0 {
+		return gateway.NamedProvider{}, errors.New("lifetime: must not be negative")
+	}
+	cfg := oidcrp.Config{
+		Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: oidcrp.Secret(secret), Scopes: o.Scopes,
+		UsernameClaim: o.UsernameClaim, GroupsClaim: o.GroupsClaim, Logout: oidcrp.Logout(o.Logout),
+		TokenEndpointAuthMethod: o.TokenAuth,
+		InsecureNoPKCE:          o.InsecureNoPKCE, InsecureHTTP: o.InsecureHTTPIssuer,
+	}
+	if o.CA != "" {
+		if cfg.RootCAs, err = os.ReadFile(o.CA); err != nil {
+			return gateway.NamedProvider{}, fmt.Errorf("ca: %w", err)
+		}
+		if len(cfg.RootCAs) == 0 { // would stand for the system's
+			return gateway.NamedProvider{}, fmt.Errorf("ca: %s is empty", o.CA)
+		}
+	}
+	if o.Name == "" {
+		_, after, _ := strings.Cut(o.Issuer, "://")
+		o.Name = defaultName(strings.Trim(after, "/"), o.ClientID)
+	}
+	if !validName(o.Name) {
+		return gateway.NamedProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", o.Name, nameRule)
+	}
+	provider, err := oidcrp.New(cfg, oidcrp.Deps{LastGood: pc.lastGood, Logger: pc.Logger()})
+	if err != nil {
+		return gateway.NamedProvider{}, err
+	}
+	return gateway.NamedProvider{
+		Name: o.Name, DisplayName: o.DisplayName, Lifetime: time.Duration(o.Lifetime), Provider: provider,
+	}, nil
+}
+
+// defaultName names a client at an issuer, readably as far as there is room.
+func defaultName(issuer, client string) string {
+	name := strings.TrimLeft(slug(issuer+"-"+client), "._-")
+	if len(name) <= maxName {
+		return name
+	}
+	return name[:maxName-9] + "-" + digest(issuer, client)[:8]
+}
+
+// Interface guard
+var _ providerModule = (*OIDC)(nil)

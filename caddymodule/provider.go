@@ -1,0 +1,92 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// A providerModule is a guest module in the namespace sso.providers. Its
+// configuration stands in the app's `providers`, or as a handler's `inline`.
+type providerModule interface {
+	caddy.Module
+
+	// usages are the options of its block in the Caddyfile.
+	usages() usages
+	// unmarshalArguments parses what follows `sso <protocol>` on the line.
+	unmarshalArguments(d *caddyfile.Dispenser) error
+	// unmarshalOption parses one option of its block, and reports whether it
+	// has one of that name.
+	unmarshalOption(d *caddyfile.Dispenser) (known bool, err error)
+	// complete says which option is missing, after parsing.
+	complete() error
+	// setName gives it the name from the Caddyfile.
+	setName(name string)
+
+	// build makes the provider of the configuration with its placeholders
+	// replaced. It does no network I/O. A provider without a name gets one that
+	// stays the same as long as it is the same client at the same provider.
+	build(pc providerContext) (gateway.NamedProvider, error)
+}
+
+// A providerContext is what a provider gets from its host.
+type providerContext struct {
+	caddy.Context
+	// lastGood keeps documents in the store, once that is open.
+	lastGood gateway.LastGood
+}
+
+// maxName is how long a provider's name may be, in bytes.
+const maxName = 64
+
+const nameRule = "expected letters, digits, dots, dashes and underscores, beginning with a letter or digit, 64 at most, and not off"
+
+// validName says whether s can name a provider: it becomes part of URLs and
+// log lines.
+func validName(s string) bool {
+	return s != "" && s != "off" && len(s) <= maxName && slug(s) == s && !strings.ContainsAny(s[:1], "._-")
+}
+
+// slug makes a name of s: what can't be in a name becomes a dash.
+func slug(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
+			return r
+		}
+		return '-'
+	}, s)
+}
+
+// A lateLastGood keeps nothing until a configuration has started, and then
+// what the store keeps. It lets providers be built before the store is open.
+type lateLastGood struct {
+	vault atomic.Pointer[gateway.Vault]
+}
+
+var errNotStarted = errors.New("the configuration has not started yet")
+
+// LoadLastGood implements gateway.LastGood.
+func (l *lateLastGood) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
+	if v := l.vault.Load(); v != nil {
+		return v.LoadLastGood(ctx, name)
+	}
+	return nil, errNotStarted
+}
+
+// SaveLastGood implements gateway.LastGood.
+func (l *lateLastGood) SaveLastGood(ctx context.Context, name string, doc []byte) error {
+	if v := l.vault.Load(); v != nil {
+		return v.SaveLastGood(ctx, name, doc)
+	}
+	return errNotStarted
+}
+
+// Interface guard
+var _ gateway.LastGood = (*lateLastGood)(nil)

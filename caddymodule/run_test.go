@@ -1,0 +1,350 @@
+package caddymodule_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// A world is Caddy in this process with a fake provider. There can be one at a
+// time.
+type world struct {
+	t    *testing.T
+	dir  string
+	port int
+	op   *gatewaytest.OP
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), port: freePort(t), op: gatewaytest.NewOP(t, gatewaytest.OPOptions{})}
+	if err := os.WriteFile(w.path("ca.pem"), w.op.Roots, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSO_TEST_CLIENT_SECRET", w.op.ClientSecret)
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
+
+func (w *world) origin() string { return fmt.Sprintf("http://localhost:%d", w.port) }
+
+// provider is the inline provider with its options.
+func (w *world) provider() string {
+	return fmt.Sprintf("sso oidc %s %s {env.SSO_TEST_CLIENT_SECRET} {\n\t\tca %s", w.op.Issuer, w.op.ClientID, w.path("ca.pem"))
+}
+
+// global is the block of global options; more goes into the block of sso.
+func (w *world) global(more string) string {
+	return fmt.Sprintf(`{
+	admin off
+	persist_config off
+	storage file_system %s
+	log {
+		level DEBUG
+		output file %s
+	}
+	sso {
+		store bolt %s
+		%s
+	}
+}
+`, w.path("storage"), w.path("caddy.log"), w.path("sessions.db"), more)
+}
+
+// load runs a Caddyfile. PROVIDER and ORIGIN in it are replaced.
+func (w *world) load(caddyfile string) error {
+	w.t.Helper()
+	replacer := strings.NewReplacer("PROVIDER", w.provider(), "ORIGIN", w.origin(), "PORT", fmt.Sprint(w.port))
+	return caddy.Load(mustAdapt(w.t, replacer.Replace(caddyfile)), true)
+}
+
+func (w *world) mustLoad(caddyfile string) {
+	w.t.Helper()
+	if err := w.load(caddyfile); err != nil {
+		w.t.Fatalf("loading: %v", err)
+	}
+}
+
+// logs returns what has been logged.
+func (w *world) logs() string {
+	w.t.Helper()
+	b, err := os.ReadFile(w.path("caddy.log"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A browser keeps cookies and asks for pages.
+type browser struct {
+	t *testing.T
+	*http.Client
+	// seen are the addresses it was sent to.
+	seen []string
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &browser{t: t}
+	transport := &http.Transport{
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the fake provider's
+		DisableKeepAlives: true,
+	}
+	b.Client = &http.Client{Jar: jar, Transport: transport, Timeout: 20 * time.Second, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+		b.seen = append(b.seen, r.URL.String())
+		r.Header.Del("Referer") // a browser sends the one of the first request
+		if len(via) > 10 {
+			return errors.New("too many redirects")
+		}
+		return nil
+	}}
+	return b
+}
+
+// get asks for a page and returns its status and text.
+func (b *browser) get(address string) (int, string) {
+	b.t.Helper()
+	r, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/html")
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Remote-User", "mallory")
+	return b.do(r)
+}
+
+func (b *browser) do(r *http.Request) (int, string) {
+	b.t.Helper()
+	resp, err := b.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// cookie returns the value of the session cookie.
+func (b *browser) cookie(origin string) string {
+	b.t.Helper()
+	u, err := url.Parse(origin)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, c := range b.Jar.Cookies(u) {
+		if c.Name == "sso" {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+const site = `
+ORIGIN {
+	log
+	PROVIDER
+		role Admin admins
+		group team staff
+		public /open
+	}
+	respond "id={http.auth.user.id} email={http.auth.user.email} roles={http.auth.user.roles} groups={http.auth.user.groups} provider={http.auth.user.provider} header={http.request.header.Remote-User}"
+}
+`
+
+func TestSignInAndOut(t *testing.T) {
+	w := newWorld(t)
+	w.mustLoad(w.global("") + site)
+	b := newBrowser(t)
+
+	if status, body := b.get(w.origin() + "/open"); status != http.StatusOK || !strings.Contains(body, "id= ") || !strings.HasSuffix(body, "header=") {
+		t.Errorf("the public path answered %d %q", status, body)
+	}
+	status, body := b.get(w.origin() + "/reports?week=7")
+	if status != http.StatusOK || !strings.HasPrefix(body, "id=alice email=alice@example.com roles=Admin groups=team provider=127.0.0.1-") || !strings.HasSuffix(body, "header=alice") {
+		t.Fatalf("after signing in the app answered %d %q", status, body)
+	}
+	if last := b.seen[len(b.seen)-1]; last != w.origin()+"/reports?week=7" {
+		t.Errorf("ended at %s", last)
+	}
+	var session struct{ Username, Provider string }
+	r, _ := http.NewRequest(http.MethodGet, w.origin()+"/.sso/session", nil)
+	if _, body := b.do(r); json.Unmarshal([]byte(body), &session) != nil || session.Username != "alice" {
+		t.Errorf("the session is %s", body)
+	}
+	r, _ = http.NewRequest(http.MethodPost, w.origin()+"/.sso/logout", nil)
+	r.Header.Set("Origin", w.origin())
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	if status, _ := b.do(r); status != http.StatusOK {
+		t.Errorf("logging out: %d", status)
+	}
+	if status, _ := b.do(mustRequest(t, w.origin()+"/reports")); status != http.StatusUnauthorized {
+		t.Errorf("after logging out: %d", status)
+	}
+	if !strings.Contains(w.logs(), `"logger":"sso.audit","msg":"login"`) || !strings.Contains(w.logs(), `"logger":"sso.audit","msg":"logout"`) {
+		t.Error("the audit log lacks the login or the logout")
+	}
+}
+
+func mustRequest(t *testing.T, address string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestReloadKeepsSessions(t *testing.T) {
+	w := newWorld(t)
+	w.mustLoad(w.global("") + site)
+	b := newBrowser(t)
+	if status, body := b.get(w.origin()); status != http.StatusOK {
+		t.Fatalf("signing in: %d %s", status, body)
+	}
+	for i := range 5 {
+		w.mustLoad(w.global(fmt.Sprintf("lifetime %dh", i+2)) + site)
+		if status, body := b.do(mustRequest(t, w.origin())); status != http.StatusOK || !strings.HasPrefix(body, "id=alice") {
+			t.Fatalf("after reload %d: %d %s", i, status, body)
+		}
+	}
+	// A failed reload leaves what runs as it is.
+	if err := w.load(w.global("") + "ORIGIN {\n\thandle {\n\t\tPROVIDER\n\t\t\trole Admin admins\n\t\t}\n\t}\n}\n"); err == nil {
+		t.Fatal("sso inside of handle was accepted")
+	}
+	if status, _ := b.do(mustRequest(t, w.origin())); status != http.StatusOK {
+		t.Errorf("after a failed reload: %d", status)
+	}
+	// Beside what runs, the file is locked.
+	if err := validate(t, mustAdapt(t, strings.NewReplacer("PROVIDER", w.provider(), "ORIGIN", w.origin()).Replace(w.global("")+site))); err != nil {
+		t.Errorf("validating beside the running configuration: %v", err)
+	}
+	// Stopped and started again, the secret is still the same.
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.mustLoad(w.global("") + site)
+	if status, body := b.do(mustRequest(t, w.origin())); status != http.StatusOK {
+		t.Errorf("after a restart: %d %s", status, body)
+	}
+	info, err := os.Stat(w.path("storage/sso/secret"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the secret's file: %v, %v", info, err)
+	}
+}
+
+func TestNoCredentialsInLogs(t *testing.T) {
+	for _, tt := range []struct{ name, option, errors string }{
+		{"own pages", "", ""},
+		{"errors caddy", "errors caddy", "handle_errors {\n\t\trespond \"error {http.error.sso.code} {http.error.status_code}\"\n\t}"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			caddyfile := strings.Replace(site, "public /open", tt.option, 1)
+			global := strings.Replace(w.global(""), "\tadmin off\n", "\tadmin off\n\tservers {\n\t\ttrace\n\t}\n", 1)
+			w.mustLoad(global + strings.Replace(caddyfile, "\tlog\n", "\tlog\n\t"+tt.errors+"\n", 1))
+			b := newBrowser(t)
+			if status, body := b.get(w.origin() + "/"); status != http.StatusOK {
+				t.Fatalf("signing in: %d %s", status, body)
+			}
+			secrets := []string{b.cookie(w.origin()), w.op.ClientSecret}
+			var callback string
+			for _, seen := range b.seen {
+				u, err := url.Parse(seen)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range []string{"code", "state", "nonce", "code_challenge"} {
+					if v := u.Query().Get(name); v != "" {
+						secrets = append(secrets, v)
+					}
+				}
+				if u.Path == "/.sso/oidc/callback" {
+					callback = seen
+				}
+			}
+			if len(secrets) < 7 {
+				t.Fatalf("only %d secrets to look for", len(secrets))
+			}
+			// The same answer again, in another browser: refused.
+			if status, body := newBrowser(t).get(callback); status/100 != 4 || tt.option != "" && !strings.HasPrefix(body, "error flow_unknown 400") {
+				t.Errorf("the answer once more: %d %s", status, body)
+			}
+			logs := w.logs()
+			for _, secret := range secrets {
+				if secret == "" {
+					t.Fatal("an empty secret to look for")
+				}
+				if strings.Contains(logs, secret) || strings.Contains(logs, url.QueryEscape(secret)) {
+					t.Errorf("the logs contain %s: %.900s", secret, lineWith(logs, secret))
+				}
+			}
+			if !strings.Contains(logs, `"uri":"/.sso/oidc/callback","redacted":true`) {
+				t.Error("the logs have no line in the callback's stead")
+			}
+			if !strings.Contains(logs, `"logger":"http.log.trace","msg":"sso"`) {
+				t.Error("the handler was not traced")
+			}
+			if !strings.Contains(logs, `"user_id":"alice"`) {
+				t.Error("the access log does not name the user")
+			}
+		})
+	}
+}
+
+// lineWith returns the first line of logs that contains what.
+func lineWith(logs, what string) string {
+	for line := range strings.Lines(logs) {
+		if strings.Contains(line, what) {
+			return line
+		}
+	}
+	return ""
+}
+
+// prepared makes of r what Caddy's server makes of it.
+func prepared(r *http.Request, trusted bool, clientIP string) *http.Request {
+	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil)
+	caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, trusted)
+	caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, clientIP)
+	return r
+}

@@ -1,0 +1,205 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/signing"
+)
+
+// What outlives a configuration: open stores, and the sessions over them. On a
+// reload the new configuration takes hold of both before the old one lets go.
+var (
+	stores   = caddy.NewUsagePool() // by storeModule.key: *pooledStore
+	sessions = caddy.NewUsagePool() // by store and secrets: *pooledSessions
+)
+
+// A pooledStore is an open store.
+type pooledStore struct{ closableStore }
+
+// Destruct implements caddy.Destructor.
+func (s pooledStore) Destruct() error { return s.Close() }
+
+// pooledSessions are the sessions in one store under one secret, with what
+// runs beside them.
+type pooledSessions struct {
+	*gateway.Sessions
+	keys *signing.Keys
+
+	storeKey string
+	host     *currentHost
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+}
+
+// stopTimeout bounds how long letting go waits for what runs in the background.
+const stopTimeout = 5 * time.Second
+
+// openSessions opens the store, unless it is open already, and the sessions in
+// it. The caller gives back the key to closeSessions.
+func openSessions(store storeModule, secrets [][]byte, h *host) (_ *pooledSessions, key string, err error) {
+	key = store.key()
+	for _, secret := range secrets {
+		key += " " + digest(string(secret))
+	}
+	v, loaded, err := sessions.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return newPooledSessions(store, secrets, h)
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	ps := v.(*pooledSessions)
+	if loaded {
+		ps.host.push(h)
+	}
+	return ps, key, nil
+}
+
+// closeSessions lets go of what openSessions returned. The last to do so
+// closes the sessions, and the store if nothing else uses it.
+func closeSessions(key string, h *host) error {
+	sessions.Range(func(k, v any) bool {
+		if k == key {
+			v.(*pooledSessions).host.remove(h)
+		}
+		return k != key
+	})
+	_, err := sessions.Delete(key)
+	return err
+}
+
+func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSessions, error) {
+	storeKey := store.key()
+	v, _, err := stores.LoadOrNew(storeKey, func() (caddy.Destructor, error) {
+		s, err := store.open()
+		if err != nil {
+			return nil, fmt.Errorf("opening the session store: %w", err)
+		}
+		return pooledStore{s}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	ps := &pooledSessions{storeKey: storeKey, host: &currentHost{}}
+	ps.host.push(h)
+	log := ps.host.logger()
+	ps.Sessions, err = gateway.OpenSessions(gateway.SessionsOptions{
+		Store: v.(pooledStore), Secrets: secrets, Marker: storedMarker{ps.host.storage}, Logger: log,
+	})
+	if err != nil {
+		_, closeErr := stores.Delete(storeKey)
+		return nil, errors.Join(err, closeErr)
+	}
+	ps.keys = signing.New(ps.Vault(), ps.MayCreate, log)
+	var ctx context.Context
+	ctx, ps.stop = context.WithCancel(context.Background())
+	ps.running.Go(func() {
+		if err := ps.Run(ctx); err != nil && ctx.Err() == nil {
+			log.Error("following the session store ended", zap.Error(err))
+		}
+	})
+	ps.running.Go(func() { ps.keys.Run(ctx) })
+	return ps, nil
+}
+
+// Destruct implements caddy.Destructor.
+func (ps *pooledSessions) Destruct() error {
+	ps.stop()
+	done := make(chan struct{})
+	go func() { ps.running.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(stopTimeout):
+	}
+	_, err := stores.Delete(ps.storeKey)
+	return err
+}
+
+// A host is what a configuration lends to those that outlive it.
+type host struct {
+	log     *zap.Logger
+	storage storage
+}
+
+// A currentHost is the newest of the configurations that use something. The
+// logger of an old one may write to a file that is closed.
+type currentHost struct {
+	newest atomic.Pointer[host]
+	mu     sync.Mutex
+	all    []*host
+}
+
+func (c *currentHost) push(h *host) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, h)
+	c.newest.Store(h)
+}
+
+// remove takes a host away; the last one stays in use.
+func (c *currentHost) remove(h *host) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, other := range c.all {
+		if other == h && len(c.all) > 1 {
+			c.all = append(c.all[:i:i], c.all[i+1:]...)
+			c.newest.Store(c.all[len(c.all)-1])
+			return
+		}
+	}
+}
+
+func (c *currentHost) storage() storage { return c.newest.Load().storage }
+
+// logger returns a logger that writes wherever the newest host logs.
+func (c *currentHost) logger() *zap.Logger { return zap.New(currentCore{host: c}).Named("sso") }
+
+// A currentCore is the core of the newest host's logger.
+type currentCore struct {
+	host   *currentHost
+	fields []zapcore.Field
+}
+
+func (c currentCore) core() zapcore.Core { return c.host.newest.Load().log.Core() }
+
+// Enabled implements zapcore.Core.
+func (c currentCore) Enabled(l zapcore.Level) bool { return c.core().Enabled(l) }
+
+// With implements zapcore.Core.
+func (c currentCore) With(fields []zapcore.Field) zapcore.Core {
+	return currentCore{host: c.host, fields: append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+}
+
+// Check implements zapcore.Core. The entry goes to the newest host's core
+// itself, which may filter it by name.
+func (c currentCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	core := c.core()
+	if len(c.fields) > 0 {
+		core = core.With(c.fields)
+	}
+	return core.Check(e, ce)
+}
+
+// Write implements zapcore.Core.
+func (c currentCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	return c.core().Write(e, append(c.fields[:len(c.fields):len(c.fields)], fields...))
+}
+
+// Sync implements zapcore.Core.
+func (c currentCore) Sync() error { return c.core().Sync() }
+
+// Interface guards
+var (
+	_ caddy.Destructor = pooledStore{}
+	_ caddy.Destructor = (*pooledSessions)(nil)
+	_ zapcore.Core     = currentCore{}
+)

@@ -1,0 +1,269 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// A place is where a handler stands in the routes of the http app.
+type place struct {
+	handler *Handler
+	hosts   gateway.Hosts
+	// site tells the sites of the http app apart.
+	site string
+	// top says that the handler sees every request of its site.
+	top bool
+	// rewrites are the handlers after it that change the path.
+	rewrites []string
+}
+
+// findSites finds every handler in the routes of the http app, and refuses
+// those that stand where they would not guard their site. It reports all
+// faults.
+func (a *App) findSites() ([]place, error) {
+	v, err := a.ctx.AppIfConfigured("http")
+	if err != nil {
+		return nil, err
+	}
+	httpApp, ok := v.(*caddyhttp.App)
+	if !ok {
+		return nil, fmt.Errorf("the http app is of an unknown kind: %T", v)
+	}
+	var places []place
+	for _, name := range slices.Sorted(maps.Keys(httpApp.Servers)) {
+		w := walker{server: name}
+		w.hosts.Scheme, w.hosts.Port = listener(httpApp, httpApp.Servers[name])
+		w.routes(httpApp.Servers[name].Routes, 0)
+		places = append(places, w.found...)
+	}
+	return a.judge(places)
+}
+
+func (a *App) judge(places []place) ([]place, error) {
+	var errs []error
+	perSite := map[string]int{}
+	for _, p := range places {
+		if !p.handler.Nested {
+			perSite[p.site]++
+		}
+	}
+	for _, p := range places {
+		switch h := p.handler; {
+		case h.Nested:
+		case !p.top:
+			errs = append(errs, fmt.Errorf("site %s: 'sso' stands inside of handle, route or another block, or its site's address has a path, so it does not see every request of the site: "+
+				"put it at the top of the site, and say by `public` or `protect` what is open; or write `nested` in its block, if only this part is to be guarded", h.site))
+		case perSite[p.site] > 1:
+			errs = append(errs, fmt.Errorf("site %s: there is more than one 'sso': put all into one block; or write `nested` in those that guard a part of the site only", h.site))
+			perSite[p.site] = 0
+		}
+		if h := p.handler; len(p.rewrites) > 0 && (len(h.Public) > 0 || len(h.Protect) > 0) {
+			a.log.Warn("the path is changed after sso has decided by it what is open: check that no rewrite leads from a public path to one that is not",
+				zap.String("site", h.site), zap.Strings("handlers", p.rewrites))
+		}
+	}
+	for _, h := range a.handlers {
+		found := slices.ContainsFunc(places, func(p place) bool { return p.handler == h })
+		switch {
+		case found:
+		case h.Nested && h.BaseURL != "":
+			places = append(places, place{handler: h})
+		default:
+			errs = append(errs, fmt.Errorf("site %s: 'sso' stands in a named route, in handle_errors or in another handler, so its host names can't be known: "+
+				"put it at the top of the site; or write `nested` and `base_url` in its block", h.site))
+		}
+	}
+	return places, errors.Join(errs...)
+}
+
+// startSites makes the apps of the gateway. Copies of one handler in several
+// servers, as http:// and https:// of one site make them, are one app.
+func startSites(gw *gateway.Gateway, places []place) error {
+	apps := map[string]*gateway.App{}
+	var errs []error
+	for _, p := range places {
+		key := p.handler.config + "\n" + strings.Join(p.hosts.Exact, " ")
+		guard, ok := apps[key]
+		if !ok || len(p.hosts.Exact) == 0 && p.handler.BaseURL == "" {
+			var err error
+			if guard, err = gw.NewApp(p.handler.opts); err == nil {
+				err = guard.Start(p.hosts)
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("site %s: %w", p.handler.site, err))
+				continue
+			}
+			apps[key] = guard
+		}
+		p.handler.guard.Store(guard)
+	}
+	return errors.Join(errs...)
+}
+
+// listener returns the scheme and port that a server is reached by.
+func listener(app *caddyhttp.App, server *caddyhttp.Server) (scheme, port string) {
+	httpPort := app.HTTPPort
+	if httpPort == 0 {
+		httpPort = caddyhttp.DefaultHTTPPort
+	}
+	scheme = "http"
+	for _, ln := range server.Listen {
+		addr, err := caddy.ParseNetworkAddress(ln)
+		if err != nil || addr.IsUnixNetwork() {
+			continue
+		}
+		if len(server.TLSConnPolicies) > 0 && addr.StartPort != uint(httpPort) { //nolint:gosec // a port
+			return "https", strconv.FormatUint(uint64(addr.StartPort), 10)
+		}
+		port = strconv.FormatUint(uint64(addr.StartPort), 10)
+	}
+	return scheme, port
+}
+
+// A walker goes through the routes of one server.
+type walker struct {
+	server string
+	found  []place
+
+	hosts  gateway.Hosts // of the routes above
+	nested bool          // some route above has a matcher other than host, or is one of several
+	site   string        // the outermost route with a subroute
+}
+
+// routes looks for handlers in a list of routes. depth counts the subroutes
+// above.
+func (w *walker) routes(list caddyhttp.RouteList, depth int) {
+	var mine []int // indices in w.found of this list's own handlers
+	for i, route := range list {
+		outer := *w
+		if hosts, ok := hostsOf(route.MatcherSets); ok {
+			w.hosts.Exact, w.hosts.Any = hosts.Exact, hosts.Any
+		}
+		// A site of the Caddyfile is a route that matches hosts, with a subroute
+		// of routes that match everything.
+		if depth > 1 || depth == 1 && len(route.MatcherSets) > 0 || !onlyHosts(route.MatcherSets) || route.Group != "" {
+			w.nested = true
+		}
+		for _, handler := range route.Handlers {
+			for _, k := range mine {
+				w.found[k].rewrites = append(w.found[k].rewrites, rewritesIn(handler)...)
+			}
+			switch handler := handler.(type) {
+			case *Handler:
+				mine = append(mine, len(w.found))
+				w.found = append(w.found, place{handler: handler, hosts: w.hosts, site: w.server + w.site, top: !w.nested})
+			case *caddyhttp.Subroute:
+				if depth == 0 {
+					w.site = "/" + strconv.Itoa(i)
+				}
+				w.routes(handler.Routes, depth+1)
+			}
+		}
+		outer.found = w.found
+		*w = outer
+	}
+}
+
+// rewritesIn names the handlers that change the path, in handler and below.
+func rewritesIn(handler caddyhttp.MiddlewareHandler) []string {
+	switch handler := handler.(type) {
+	case *rewrite.Rewrite:
+		if changesPath(handler) {
+			return []string{"rewrite"}
+		}
+	case *caddyhttp.Subroute:
+		var found []string
+		for _, route := range handler.Routes {
+			for _, inner := range route.Handlers {
+				found = append(found, rewritesIn(inner)...)
+			}
+		}
+		return found
+	}
+	return nil
+}
+
+// changesPath says whether a rewrite does more than change method or query.
+func changesPath(r *rewrite.Rewrite) bool {
+	return r.URI != "" && r.URI[0] != '?' || r.StripPathPrefix != "" || r.StripPathSuffix != "" ||
+		len(r.URISubstring) > 0 || len(r.PathRegexp) > 0
+}
+
+// hostsOf returns the names that matcher sets limit requests to. ok is false
+// if they limit them to none, or to what can't be known beforehand.
+func hostsOf(sets caddyhttp.MatcherSets) (hosts gateway.Hosts, ok bool) {
+	for _, set := range sets {
+		limited := false
+		for _, matcher := range set {
+			m, isHost := matcher.(*caddyhttp.MatchHost)
+			if !isHost {
+				continue
+			}
+			for _, name := range *m {
+				name = caddy.NewReplacer().ReplaceKnown(name, "")
+				switch {
+				case strings.Contains(name, "{") || strings.Trim(name, "*.") == "":
+					return gateway.Hosts{}, false
+				case strings.Contains(name, "*"):
+					hosts.Any = true
+				case !slices.Contains(hosts.Exact, strings.ToLower(name)):
+					hosts.Exact = append(hosts.Exact, strings.ToLower(name))
+				}
+			}
+			limited = true
+		}
+		if !limited {
+			return gateway.Hosts{}, false
+		}
+	}
+	return hosts, len(sets) > 0
+}
+
+func onlyHosts(sets caddyhttp.MatcherSets) bool {
+	for _, set := range sets {
+		for _, matcher := range set {
+			if _, ok := matcher.(*caddyhttp.MatchHost); !ok {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// siteName names the site that is being provisioned, for messages: the host
+// names of the outermost route, or the server's addresses.
+func siteName(ctx caddy.Context) string {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return "?"
+	}
+	for _, route := range server.Routes {
+		// The first route that has no handlers yet is the one under way.
+		if len(route.Handlers) == 0 && len(route.HandlersRaw) > 0 {
+			var names []string
+			for _, set := range route.MatcherSets {
+				for _, matcher := range set {
+					if m, ok := matcher.(*caddyhttp.MatchHost); ok {
+						names = append(names, *m...)
+					}
+				}
+			}
+			if len(names) > 0 {
+				return strings.Join(names, ", ")
+			}
+			break
+		}
+	}
+	return strings.Join(server.Listen, ", ")
+}

@@ -1,0 +1,229 @@
+package caddymodule_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// TestStartFaults runs each configuration as a server would.
+func TestStartFaults(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", dir)
+	golden(t, "testdata/start", 12, func(t *testing.T, caddyfile string) string {
+		port := fmt.Sprint(freePort(t))
+		global := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\thttp_port %s\n\tstorage file_system %s\n}\n", port, dir)
+		err := caddy.Load(mustAdapt(t, global+strings.ReplaceAll(caddyfile, "PORT", port)), true)
+		if err == nil {
+			_ = caddy.Stop()
+			t.Fatal("the fault was not found")
+		}
+		_, msg, found := strings.Cut(err.Error(), "sso app module: start: ")
+		if !found {
+			t.Fatalf("another error: %v", err)
+		}
+		return strings.ReplaceAll(msg, port, "PORT")
+	})
+}
+
+// TestHosts shows which address of its own each kind of site knows.
+func TestHosts(t *testing.T) {
+	const block = "PROVIDER\n\t\trole User *\n\t\t%s\n\t}\n\trespond ok"
+	top := fmt.Sprintf(block, "")
+	for _, tt := range []struct {
+		name, site, host string
+		proto            string // X-Forwarded-Proto
+		global           string // global option
+		want             string // origin of the callback, or the status
+	}{
+		{name: "exact host", site: "http://a.localhost:PORT {\n" + top + "\n}", host: "a.localhost:PORT", want: "http://a.localhost:PORT"},
+		{name: "two hosts", site: "http://a.localhost:PORT, http://b.localhost:PORT {\n" + top + "\n}", host: "b.localhost:PORT", want: "http://b.localhost:PORT"},
+		{name: "wildcard", site: "http://*.localhost:PORT {\n" + top + "\n}", host: "z.localhost:PORT", want: "http://z.localhost:PORT"},
+		{name: "host from the environment", site: "http://{env.SSO_TEST_HOST}:PORT {\n" + top + "\n}", host: "env.localhost:PORT", global: "auto_https off", want: "http://env.localhost:PORT"},
+		{
+			name: "no host and base_url", site: ":PORT {\n" + fmt.Sprintf(block, "base_url http://x.localhost:PORT") + "\n}",
+			host: "x.localhost:PORT", want: "http://x.localhost:PORT",
+		},
+		{
+			name: "another host than base_url", site: ":PORT {\n" + fmt.Sprintf(block, "base_url http://x.localhost:PORT") + "\n}",
+			host: "evil.localhost:PORT", want: "421",
+		},
+		{
+			name: "nested in a host's handle", host: "in.localhost:PORT", want: "http://in.localhost:PORT",
+			site: "http://*.localhost:PORT {\n\t@in host in.localhost\n\thandle @in {\n" + fmt.Sprintf(block, "nested") + "\n}\n}",
+		},
+		{name: "plain http beyond loopback", site: "http://app.example.com:PORT {\n" + top + "\n}", host: "app.example.com", want: "403"},
+		{
+			name: "a proxy that is not trusted", site: "http://app.example.com:PORT {\n" + top + "\n}", host: "app.example.com",
+			proto: "https", want: "403",
+		},
+		{
+			name: "a trusted proxy", site: "http://app.example.com:PORT {\n" + top + "\n}", host: "app.example.com",
+			proto: "https", global: "servers {\n\ttrusted_proxies static 127.0.0.1/32 ::1\n}", want: "https://app.example.com",
+		},
+		{
+			name: "a trusted proxy that saw http", site: "http://app.example.com:PORT {\n" + top + "\n}", host: "app.example.com",
+			proto: "http", global: "servers {\n\ttrusted_proxies static 127.0.0.1/32 ::1\n}", want: "403",
+		},
+		{name: "insecure_http", site: "http://app.example.com:PORT {\n" + fmt.Sprintf(block, "insecure_http") + "\n}", host: "app.example.com:PORT", want: "http://app.example.com:PORT"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			t.Setenv("SSO_TEST_HOST", "env.localhost")
+			global := strings.Replace(w.global(""), "\tadmin off\n", "\tadmin off\n"+tt.global+"\n", 1)
+			w.mustLoad(global + tt.site)
+			port := fmt.Sprint(w.port)
+			r := mustRequest(t, w.origin()+"/page")
+			r.Host = strings.ReplaceAll(tt.host, "PORT", port)
+			r.Header.Set("Accept", "text/html")
+			r.Header.Set("Sec-Fetch-Mode", "navigate")
+			if tt.proto != "" {
+				r.Header.Set("X-Forwarded-Proto", tt.proto)
+			}
+			resp, err := http.DefaultTransport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			got := fmt.Sprint(resp.StatusCode)
+			if loc, err := resp.Location(); err == nil {
+				callback, err := url.Parse(loc.Query().Get("redirect_uri"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = callback.Scheme + "://" + callback.Host
+			}
+			if want := strings.ReplaceAll(tt.want, "PORT", port); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// TestSchemesShareApp has one site on http and https: two servers, one app.
+func TestSchemesShareApp(t *testing.T) {
+	w := newWorld(t)
+	secure := freePort(t)
+	global := strings.Replace(w.global(""), "\tadmin off\n", fmt.Sprintf("\tadmin off\n\tskip_install_trust\n\thttp_port PORT\n\thttps_port %d\n", secure), 1)
+	w.mustLoad(strings.ReplaceAll(global, "PORT", fmt.Sprint(w.port)) + `
+http://app.localhost, https://app.localhost {
+	tls internal
+	PROVIDER
+		role Admin admins
+	}
+	respond {http.auth.user.id}
+}
+`)
+	waitForTLS(t, secure)
+	b := newBrowser(t)
+	b.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+port)
+	}
+	for _, origin := range []string{fmt.Sprintf("https://app.localhost:%d", secure), fmt.Sprintf("http://app.localhost:%d", w.port)} {
+		if status, body := b.get(origin + "/x"); status != http.StatusOK || body != "alice" {
+			t.Errorf("%s: %d %s", origin, status, body)
+		}
+	}
+}
+
+// waitForTLS waits until Caddy has made its certificate.
+func waitForTLS(t *testing.T, port int) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var conn *tls.Conn
+		conn, err = tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{ServerName: "app.localhost", InsecureSkipVerify: true}) //nolint:gosec // made for the test
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+	}
+	t.Fatalf("no certificate: %v", err)
+}
+
+func TestWarnsOfRewrites(t *testing.T) {
+	for _, tt := range []struct {
+		name, option, after string
+		want                bool
+	}{
+		{"rewrite and public", "public /open", "rewrite /old /new", true},
+		{"try_files and protect", "protect /admin/*", "try_files {path} /index.html", true},
+		{"handle_path and public", "public /open", "handle_path /a/* {\n\t\trespond a\n\t}", true},
+		{"rewrite alone", "", "rewrite /old /new", false},
+		{"query only", "public /open", "uri query -secret", false},
+		{"method only", "public /open", "method GET", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.mustLoad(w.global("") + "ORIGIN {\n\tPROVIDER\n\t\trole User *\n\t\t" + tt.option + "\n\t}\n\t" + tt.after + "\n\trespond ok\n}\n")
+			if got := strings.Contains(w.logs(), "the path is changed after sso has decided"); got != tt.want {
+				t.Errorf("warned: %t", got)
+			}
+		})
+	}
+}
+
+// TestStoreCannotBeOpened has something else in the place of the file.
+func TestStoreCannotBeOpened(t *testing.T) {
+	w := newWorld(t)
+	if err := os.Mkdir(w.path("sessions.db"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.load(w.global("") + site); err == nil || !strings.Contains(err.Error(), "opening the session store") {
+		t.Errorf("got %v", err)
+	}
+	// What was taken has been given back: with another file it starts.
+	if err := os.Remove(w.path("sessions.db")); err != nil {
+		t.Fatal(err)
+	}
+	w.mustLoad(w.global("") + site)
+}
+
+// TestProviderIsDown starts with a provider that nobody answers for.
+func TestProviderIsDown(t *testing.T) {
+	w := newWorld(t)
+	w.mustLoad(w.global("") + fmt.Sprintf("ORIGIN {\n\tsso oidc https://127.0.0.1:%d app s {\n\t\trole User *\n\t\tpublic /open\n\t}\n\trespond ok\n}\n", freePort(t)))
+	b := newBrowser(t)
+	if status, _ := b.get(w.origin() + "/open"); status != http.StatusOK {
+		t.Errorf("the public path: %d", status)
+	}
+	if status, _ := b.get(w.origin() + "/"); status != http.StatusServiceUnavailable {
+		t.Errorf("signing in: %d", status)
+	}
+}
+
+// TestRedisIsDown starts without its store.
+func TestRedisIsDown(t *testing.T) {
+	w := newWorld(t)
+	t.Setenv("SSO_TEST_REDIS", fmt.Sprintf("redis://:hunter2canary@127.0.0.1:%d", freePort(t)))
+	t.Setenv("SSO_TEST_SECRET", strings.Repeat("secretcanary", 4))
+	global := strings.Replace(w.global("secret {env.SSO_TEST_SECRET}"), "store bolt "+w.path("sessions.db"), "store redis {env.SSO_TEST_REDIS}", 1)
+	w.mustLoad(global + site)
+	b := newBrowser(t)
+	if status, _ := b.get(w.origin() + "/open"); status != http.StatusOK {
+		t.Errorf("the public path: %d", status)
+	}
+	if status, _ := b.get(w.origin() + "/"); status != http.StatusServiceUnavailable {
+		t.Errorf("signing in: %d", status)
+	}
+	if logs := w.logs(); strings.Contains(logs, "canary") {
+		t.Errorf("the logs contain a secret: %s", lineWith(logs, "canary"))
+	}
+	if files, _ := filepath.Glob(w.path("storage/sso/secret")); len(files) > 0 {
+		t.Error("a secret was made although one is given")
+	}
+}

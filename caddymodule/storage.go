@@ -1,0 +1,75 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// Files of ours in Caddy's storage.
+const (
+	secretFile = "sso/secret"
+	markerFile = "sso/store-marker"
+)
+
+// storage is what is used of Caddy's storage.
+type storage interface {
+	Lock(ctx context.Context, name string) error
+	Unlock(ctx context.Context, name string) error
+	Store(ctx context.Context, key string, value []byte) error
+	Load(ctx context.Context, key string) ([]byte, error)
+}
+
+// loadOrMakeSecret returns the secret that this machine made for itself.
+// Caddy's file storage keeps it with mode 0600.
+func loadOrMakeSecret(ctx context.Context, st storage) (_ []byte, err error) {
+	if err := st.Lock(ctx, secretFile); err != nil {
+		return nil, fmt.Errorf("locking %s in Caddy's storage: %w", secretFile, err)
+	}
+	defer func() { err = errors.Join(err, st.Unlock(context.WithoutCancel(ctx), secretFile)) }()
+	secret, err := st.Load(ctx, secretFile)
+	switch {
+	case err == nil && len(secret) >= gateway.MinSecret:
+		return secret, nil
+	case err == nil:
+		return nil, fmt.Errorf("%s in Caddy's storage is damaged: it has %d bytes; delete it to start with a new one, which ends all sessions", secretFile, len(secret))
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("reading %s in Caddy's storage: %w", secretFile, err)
+	}
+	secret = base64.RawStdEncoding.AppendEncode(nil, randomBytes(gateway.MinSecret))
+	if err := st.Store(ctx, secretFile, secret); err != nil {
+		return nil, fmt.Errorf("writing %s to Caddy's storage: %w", secretFile, err)
+	}
+	return secret, nil
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails: it crashes the program instead
+	return b
+}
+
+// A storedMarker remembers the store's marker in Caddy's storage.
+type storedMarker struct{ storage func() storage }
+
+// Load implements gateway.MarkerMemory.
+func (m storedMarker) Load(ctx context.Context) (string, error) {
+	marker, err := m.storage().Load(ctx, markerFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return string(marker), err
+}
+
+// Save implements gateway.MarkerMemory.
+func (m storedMarker) Save(ctx context.Context, marker string) error {
+	return m.storage().Store(ctx, markerFile, []byte(marker))
+}
+
+// Interface guard
+var _ gateway.MarkerMemory = storedMarker{}

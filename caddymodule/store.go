@@ -1,0 +1,195 @@
+package caddymodule
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
+	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
+)
+
+func init() {
+	caddy.RegisterModule(BoltStore{})
+	caddy.RegisterModule(RedisStore{})
+}
+
+// A storeModule is a guest module in the namespace sso.stores.
+type storeModule interface {
+	caddy.Module
+	caddy.Provisioner
+
+	// key identifies the store: configurations with equal keys share one open
+	// store. It contains no secret.
+	key() string
+	// open opens the store. It succeeds although a remote store is down.
+	open() (closableStore, error)
+	// shared says that other nodes use the same store.
+	shared() bool
+}
+
+type closableStore interface {
+	gateway.Store
+	io.Closer
+}
+
+// BoltStore keeps sessions in one file on this machine. One process at a time
+// can have it open.
+type BoltStore struct {
+	// The file. It is made, readable by its owner alone, where there is none.
+	// Default: sso/sessions.db in Caddy's data directory.
+	Path string `json:"path,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (BoltStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "sso.stores.bolt",
+		New: func() caddy.Module { return new(BoltStore) },
+	}
+}
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	bolt [<path>]
+func (b *BoltStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		b.Path = d.Val()
+	}
+	if d.NextArg() || d.NextBlock(d.Nesting()) {
+		return d.Err("wrong arguments for 'store bolt': expected `store bolt [<path>]`")
+	}
+	return nil
+}
+
+// Provision replaces the placeholders in the path and makes it absolute.
+func (b *BoltStore) Provision(caddy.Context) error {
+	if err := resolve(option{"path", &b.Path}); err != nil {
+		return fmt.Errorf("store bolt: %w", err)
+	}
+	if b.Path == "" {
+		b.Path = filepath.Join(caddy.AppDataDir(), "sso", "sessions.db")
+	}
+	var err error
+	if b.Path, err = filepath.Abs(b.Path); err != nil {
+		return fmt.Errorf("store bolt: path: %w", err)
+	}
+	return nil
+}
+
+// key is the path with links followed: two names of one file must not wait for
+// each other's lock.
+func (b *BoltStore) key() string {
+	dir, err := filepath.EvalSymlinks(filepath.Dir(b.Path))
+	if err != nil {
+		return "bolt " + b.Path
+	}
+	path := filepath.Join(dir, filepath.Base(b.Path))
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	return "bolt " + path
+}
+
+func (b *BoltStore) open() (closableStore, error) { return boltstore.Open(b.Path) }
+
+func (*BoltStore) shared() bool { return false }
+
+// RedisStore keeps sessions in Redis, for any number of nodes. The nodes must
+// have the same secret.
+type RedisStore struct {
+	// Where Redis is: `redis://[user:password@]host[:port][/db]`, `rediss://…`
+	// for TLS, or `unix:///path/to/socket`. Required. Better a placeholder, if it
+	// holds a password.
+	URL Secret `json:"url,omitempty"`
+
+	// What every key begins with, for a Redis that others use too. Default:
+	// "sso:".
+	Prefix string `json:"prefix,omitempty"`
+
+	url string // with placeholders replaced
+}
+
+// CaddyModule returns the Caddy module information.
+func (RedisStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "sso.stores.redis",
+		New: func() caddy.Module { return new(RedisStore) },
+	}
+}
+
+var redisUsage = usages{"prefix": "prefix <prefix>"}
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	redis <url> {
+//		prefix <prefix>
+//	}
+func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	var address string
+	if !d.AllArgs(&address) {
+		return d.Err("wrong arguments for 'store redis': expected `store redis <url>`, such as redis://127.0.0.1:6379")
+	}
+	s.URL = Secret(address)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch d.Val() {
+		case "prefix":
+			prefix, err := unmarshalArg(d, redisUsage)
+			if err != nil {
+				return err
+			}
+			s.Prefix = prefix
+		default:
+			return redisUsage.unknown(d)
+		}
+	}
+	return nil
+}
+
+// Provision replaces the placeholders and checks the URL.
+func (s *RedisStore) Provision(caddy.Context) error {
+	address, err := s.URL.reveal("url")
+	if err = errors.Join(err, resolve(option{"prefix", &s.Prefix})); err != nil {
+		return fmt.Errorf("store redis: %w", err)
+	}
+	s.url, s.URL = address, ""
+	store, err := s.open() // connects to nothing
+	if err != nil {
+		return fmt.Errorf("store redis: url: %w", err)
+	}
+	return store.Close()
+}
+
+func (s *RedisStore) key() string {
+	return "redis " + digest(s.url, s.Prefix)
+}
+
+func (s *RedisStore) open() (closableStore, error) {
+	return redisstore.Open(redisstore.Options{URL: s.url, Prefix: s.Prefix})
+}
+
+func (*RedisStore) shared() bool { return true }
+
+// digest names a list of values without showing them.
+func digest(values ...string) string {
+	h := sha256.New()
+	for _, v := range values {
+		_, _ = fmt.Fprintf(h, "%d:%s", len(v), v)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// Interface guards
+var (
+	_ storeModule           = (*BoltStore)(nil)
+	_ storeModule           = (*RedisStore)(nil)
+	_ caddyfile.Unmarshaler = (*BoltStore)(nil)
+	_ caddyfile.Unmarshaler = (*RedisStore)(nil)
+)
