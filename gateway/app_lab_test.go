@@ -55,8 +55,10 @@ func newLabOn(t testing.TB, store *heapStore) *lab {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
+	before := store.followed()
 	go func() { defer close(done); _ = l.sessions.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
+	eventually(t, "the node follows the store", func() bool { return store.followed() > before })
 	return l
 }
 

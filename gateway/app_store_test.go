@@ -24,6 +24,7 @@ type heapStore struct {
 	index   map[string]map[string]bool
 	watches map[chan []byte]chan struct{} // closed when the store goes down
 	writes  int
+	reports int // by Watch
 }
 
 type heapValue struct {
@@ -70,6 +71,13 @@ func (s *heapStore) keys(kind string) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// followed counts the nodes that began to follow the announcements.
+func (s *heapStore) followed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reports
 }
 
 // written counts the writes so far, announcements included.
@@ -261,6 +269,9 @@ func (s *heapStore) Watch(ctx context.Context, on func(gateway.Change)) error {
 		s.mu.Unlock()
 	}()
 	on(gateway.Change{Reset: true, Began: time.Now()})
+	s.mu.Lock()
+	s.reports++
+	s.mu.Unlock()
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -8,3 +8,18 @@ func NewNameFilter(sets ...HeaderNames) *NameFilter { return newNameFilter(sets.
 
 // Has says whether a header of that name is ours.
 func (f *nameFilter) Has(name string) bool { return f.has(name) }
+
+// CachedViews returns how many views the login with the most of them has.
+func (s *Sessions) CachedViews() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	most := 0
+	for _, ses := range s.byKey {
+		if st := ses.state.Load(); st != nil {
+			if views := st.views.Load(); views != nil {
+				most = max(most, len(*views))
+			}
+		}
+	}
+	return most
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -61,6 +62,10 @@ type assertionClaims struct {
 	ID            string   `json:"jti"`
 }
 
+// maxViews bounds the views of one login: a wildcard site has one per port in
+// the Host header, which is the client's to choose.
+const maxViews = 16
+
 // view returns what a makes of a login.
 func (a *App) view(st *state, key, issuer string) *view {
 	for {
@@ -75,7 +80,7 @@ func (a *App) view(st *state, key, issuer string) *view {
 		v := a.newView(st.login, key, issuer)
 		grown := []*view{v}
 		if old != nil {
-			grown = append(grown, *old...)
+			grown = append(grown, (*old)[:min(len(*old), maxViews-1)]...)
 		}
 		if st.views.CompareAndSwap(old, &grown) {
 			return v
@@ -188,11 +193,13 @@ const (
 
 // admit decides whether a person may enter the app, and as what.
 func (a *App) admit(id *Identity) (grant, *Error) {
-	if id.Username == "" {
+	if strings.TrimSpace(id.Username) == "" {
 		return grant{}, NewError(CodeNoUsername, nil)
 	}
-	for field, value := range map[string]string{"user name": id.Username, "e-mail": id.Email, "name": displayName(id), "acr": id.ACR} {
-		if badCharacters(value) {
+	for field, values := range map[string][]string{
+		"user name": {id.Username}, "e-mail": {id.Email}, "name": {displayName(id)}, "acr": {id.ACR}, "amr": id.AMR,
+	} {
+		if slices.ContainsFunc(values, badCharacters) {
 			return grant{}, NewError(CodeBadCharacters, errors.New("the "+field+" has control characters"))
 		}
 	}
@@ -204,10 +211,8 @@ func (a *App) admit(id *Identity) (grant, *Error) {
 	if !a.mapsGroups {
 		groups = res.Named
 	}
-	for _, g := range groups {
-		if badCharacters(g) {
-			return grant{}, NewError(CodeBadCharacters, errors.New("a group has control characters"))
-		}
+	if slices.ContainsFunc(groups, badCharacters) {
+		return grant{}, NewError(CodeBadCharacters, errors.New("a group has control characters"))
 	}
 	return grant{Roles: res.Roles, Groups: a.boundGroups(groups), Template: res.Template}, nil
 }
