@@ -21,6 +21,7 @@ type gateway struct {
 	t     *testing.T
 	dir   string
 	admin string // path of the admin endpoint's socket
+	env   []string
 	proc  *process
 	log   *syncBuffer
 }
@@ -68,10 +69,10 @@ func (g *gateway) caddyfile() string { return filepath.Join(g.dir, "Caddyfile") 
 func (g *gateway) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(binary(g.t), args...)
 	cmd.Dir = g.dir
-	cmd.Env = []string{
+	cmd.Env = append([]string{
 		"HOME=" + g.dir, "XDG_DATA_HOME=" + g.dir + "/data", "XDG_CONFIG_HOME=" + g.dir + "/config",
 		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + g.dir,
-	}
+	}, g.env...)
 	return cmd
 }
 
@@ -160,7 +161,19 @@ func (g *gateway) finish() {
 	}
 	if g.t.Failed() {
 		caddyfile, _ := os.ReadFile(g.caddyfile())
-		g.t.Logf("the Caddyfile:\n%s\nthe end of the gateway's log:\n%s", caddyfile, lastLines(log, 40))
+		g.t.Logf("the Caddyfile:\n%s\nthe end of the gateway's log:\n%s", caddyfile, lastLines(readable(log), 40))
 	}
 	_ = os.RemoveAll(g.dir)
+}
+
+// readable leaves out of a log what only tells of Caddy's own doings, and
+// shortens what is left.
+func readable(log string) string {
+	var b strings.Builder
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, `"logger":"tls`) && !strings.Contains(line, `"logger":"events"`) {
+			fmt.Fprintf(&b, "%.600s\n", strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return b.String()
 }

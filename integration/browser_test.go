@@ -1,0 +1,264 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// The tests with a browser run one after another: each has several tabs, and a
+// machine has few cores.
+
+// origins are where the site stands for the browser: https on a name that is
+// cross-site to Keycloak's 127.0.0.1, and plain http on loopback.
+var origins = []string{"https://app.test", "http://localhost", "https://app.localhost"}
+
+func TestBrowserSignsIn(t *testing.T) {
+	for _, origin := range origins {
+		t.Run("F1 from the app's address to the app, "+origin, func(t *testing.T) {
+			w := newWorld(t, worldOptions{origin: origin})
+			b := newBrowser(t)
+			b.navigate(w.base + "/deep/link?a=1#part")
+			b.enter("alice", "alice")
+			r := b.app()
+			if r.Target != "/deep/link?a=1" || r.Identity == nil || r.Identity.Username != "alice" {
+				t.Errorf("the app was asked for %s by %+v, %s", r.Target, r.Identity, r.AssertionError)
+			}
+			if at := b.location(); !strings.HasPrefix(at, w.base+"/deep/link?a=1") {
+				t.Errorf("the browser is at %s", at)
+			}
+			again := b.open()
+			again.navigate(w.base + "/again")
+			if r := again.app(); r.Target != "/again" {
+				t.Errorf("the second tab's app was asked for %s", r.Target)
+			}
+			b.navigate(w.base + "/.sso/logout")
+			b.click("form button")
+			b.await("the page after the logout", func() bool { return b.location() == w.base+"/.sso/logged-out" })
+			if status, err := run(again, chromedp.Evaluate[int](`fetch("/api").then(r => r.status)`, chromedp.EvalAwaitPromise)); err != nil || status != 401 {
+				t.Errorf("after the logout the other tab's request is answered %d, %v", status, err)
+			}
+		})
+	}
+}
+
+func TestBrowserDenied(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	b := newBrowser(t)
+	b.navigate(w.base + "/")
+	b.enter("carol", "carol")
+	b.awaitText("no access")
+	if text := b.text(); !strings.Contains(text, "access_denied") {
+		t.Errorf("the page has no code: %s", text)
+	}
+}
+
+// TestBrowserPages holds that our pages obey the policy they are sent with.
+func TestBrowserPages(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	b := newBrowser(t)
+	b.navigate(w.base + "/")
+	b.enter("alice", "alice")
+	b.app()
+	for _, path := range []string{"/.sso/session", "/.sso/logout", "/.sso/nothing-here"} {
+		complaints := 0
+		ctx, stop := chromedp.NewContext(b.ctx)
+		page := &tab{t, ctx}
+		if err := chromedp.Do(ctx); err != nil {
+			t.Fatal(err)
+		}
+		messages := chromedp.Console(ctx)
+		page.navigate(w.base + path)
+		if n, err := run(page, chromedp.Evaluate[int](`document.styleSheets.length`)); err != nil || n == 0 {
+			t.Errorf("%s has %d style sheets, %v", path, n, err)
+		}
+		page.do("marking the end of the console", chromedp.Evaluate[chromedp.Void](`console.log("the end")`))
+		for m, err := range messages {
+			if err != nil || strings.Contains(m.Text, "the end") {
+				break
+			}
+			if strings.Contains(m.Text, "Content Security Policy") || strings.Contains(m.Text, "Refused") {
+				complaints++
+				t.Errorf("%s: %s", path, m.Text)
+			}
+		}
+		stop()
+	}
+}
+
+// TestBrowserTwoTabs starts two logins side by side and finishes both, the
+// second one first.
+func TestBrowserTwoTabs(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	one := newBrowser(t)
+	one.navigate(w.base + "/one")
+	two := one.open()
+	two.navigate(w.base + "/two")
+	two.enter("bob", "bob")
+	if r := two.app(); r.Target != "/two" {
+		t.Errorf("the second tab's app was asked for %s", r.Target)
+	}
+	one.finish("bob")
+	if r := one.app(); r.Target != "/one" {
+		t.Errorf("the first tab's app was asked for %s", r.Target)
+	}
+}
+
+// finish ends a login in a tab that waits at Keycloak while the person has
+// signed in elsewhere: Keycloak goes on by itself, or once the person has used
+// its form or its link.
+func (b *tab) finish(user string) {
+	b.t.Helper()
+	const state = `document.getElementById("received") ? "app" :
+		document.getElementById("username") ? "form" :
+		document.querySelector("#kc-content a, #kc-error-message a") ? "link" : ""`
+	for {
+		at := ""
+		b.await("Keycloak or the app", func() bool {
+			at, _ = run(b, chromedp.Evaluate[string](state))
+			return at != ""
+		})
+		switch at {
+		case "app":
+			return
+		case "form":
+			b.submitForm(user)
+		case "link":
+			b.follow()
+		}
+	}
+}
+
+// submitForm sends Keycloak's form if it is still there.
+func (b *tab) submitForm(user string) {
+	_, _ = run(b, chromedp.Evaluate[bool](fmt.Sprintf(`(() => {
+		const f = document.getElementById("kc-form-login");
+		if (!f) return false;
+		document.getElementById("username").value = %q;
+		document.getElementById("password").value = %q;
+		f.submit();
+		return true;
+	})()`, user, user)))
+	b.left("kc-form-login")
+}
+
+// follow follows Keycloak's link on to the application.
+func (b *tab) follow() {
+	_, _ = run(b, chromedp.Evaluate[bool](`(() => {
+		const a = document.querySelector("#kc-content a, #kc-error-message a");
+		if (a) a.click();
+		return !!a;
+	})()`))
+}
+
+// left waits until an element is gone.
+func (b *tab) left(id string) {
+	b.t.Helper()
+	b.await(id+" to go", func() bool {
+		there, err := run(b, chromedp.Evaluate[bool](fmt.Sprintf("!!document.getElementById(%q)", id)))
+		return err == nil && !there
+	})
+}
+
+// TestBrowserTenTabs opens ten tabs at once without a session, as a browser
+// does that restores its windows: all reach the app.
+func TestBrowserTenTabs(t *testing.T) {
+	for _, origin := range origins[:2] {
+		t.Run("who is signed in at Keycloak, "+origin, func(t *testing.T) {
+			w := newWorld(t, worldOptions{origin: origin})
+			first := newBrowser(t)
+			first.navigate(w.base + "/")
+			first.enter("alice", "alice")
+			first.app()
+			first.navigate(w.base + "/.sso/logout")
+			first.click("form button")
+			first.await("the page after the logout", func() bool { return first.location() == w.base+"/.sso/logged-out" })
+			openTen(t, first, w.base, func(b *tab) { b.app() })
+		})
+	}
+	t.Run("who has to sign in first", func(t *testing.T) {
+		w := newWorld(t, worldOptions{})
+		first := newBrowser(t)
+		var once sync.Once
+		openTen(t, first, w.base, func(b *tab) {
+			b.do("waiting for Keycloak", chromedp.WaitReady(chromedp.CSS("#username")))
+			once.Do(func() { b.submitForm("alice") })
+			b.finish("alice")
+		})
+	})
+}
+
+// openTen opens ten tabs at once and holds that each ends with its own page of
+// the app.
+func openTen(t *testing.T, first *tab, base string, finish func(*tab)) {
+	t.Helper()
+	tabs := []*tab{first}
+	for len(tabs) < 10 {
+		tabs = append(tabs, first.open())
+	}
+	for i, b := range tabs {
+		b.do("going", chromedp.Evaluate[chromedp.Void](fmt.Sprintf("setTimeout(() => location = %q, 10)", fmt.Sprintf("%s/tab/%d", base, i))))
+	}
+	for i, b := range tabs {
+		finish(b)
+		if r := b.app(); r.Target != fmt.Sprintf("/tab/%d", i) || r.Identity == nil || r.Identity.Username != "alice" {
+			t.Errorf("tab %d: the app was asked for %s by %+v", i, r.Target, r.Identity)
+		}
+	}
+}
+
+// TestBrowserBetween changes the gateway while the browser is at the provider.
+func TestBrowserBetween(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	b := newBrowser(t)
+	for name, change := range map[string]func(){"restart": w.gw.restart, "reload": w.gw.reload} {
+		t.Run("E9 a "+name+" between redirect and answer", func(t *testing.T) {
+			b := &tab{t, b.open().ctx}
+			b.navigate(w.base + "/" + name)
+			change()
+			if strings.HasPrefix(b.location(), w.atIdP()) {
+				b.enter("alice", "alice")
+			}
+			if r := b.app(); r.Target != "/"+name {
+				t.Errorf("the app was asked for %s", r.Target)
+			}
+			b.navigate(w.base + "/.sso/logout")
+			b.click("form button")
+			b.await("the page after the logout", func() bool { return b.location() == w.base+"/.sso/logged-out" })
+		})
+	}
+}
+
+// TestBrowserLiveCut holds a WebSocket and an event stream in one tab and logs
+// out in another.
+func TestBrowserLiveCut(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	b := newBrowser(t)
+	b.navigate(w.base + "/")
+	b.enter("alice", "alice")
+	b.app()
+	b.do("opening the connections", chromedp.Evaluate[chromedp.Void](`
+		window.state = {};
+		const ws = new WebSocket(location.origin.replace("http", "ws") + "/live/ws");
+		ws.onopen = () => ws.send("hello");
+		ws.onmessage = () => state.ws = "open";
+		ws.onclose = () => state.ws = "closed";
+		const es = new EventSource("/live/events");
+		es.onmessage = () => state.es = "open";
+		es.onerror = () => { state.es = "closed"; es.close(); };
+	`))
+	state := func() string {
+		s, _ := run(b, chromedp.Evaluate[string](`(state.ws ?? "") + " " + (state.es ?? "")`))
+		return s
+	}
+	b.await("both connections", func() bool { return state() == "open open" })
+	other := b.open()
+	other.navigate(w.base + "/.sso/logout")
+	other.click("form button")
+	b.await("both connections to end", func() bool { return state() == "closed closed" })
+}

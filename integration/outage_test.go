@@ -1,0 +1,203 @@
+//go:build integration
+
+package integration
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestProviderDown plays the provider being away, with both stores: at the
+// start, while people work, and across a restart.
+func TestProviderDown(t *testing.T) {
+	bothStores(t, worldOptions{idpDown: true, block: "\t\tpublic /open\n\t\tlogout provider"}, func(t *testing.T, w *world) {
+		c := newClient(t)
+		t.Run("E8 the gateway starts without the provider and serves what is public", func(t *testing.T) {
+			c.echoed(c.fetch(w.base + "/open"))
+		})
+		t.Run("E8 a page says that the provider is away", func(t *testing.T) {
+			p := c.navigate(w.base + "/")
+			if p.status != http.StatusServiceUnavailable || !strings.Contains(p.body, "provider_unavailable") {
+				t.Errorf("got %s", p)
+			}
+		})
+		t.Run("E8 people sign in as soon as the provider is back", func(t *testing.T) {
+			w.idp.up()
+			var form *page
+			eventually(t, "the provider's form", 30*time.Second, func() bool {
+				form = c.navigate(w.base + "/")
+				return form.isLoginForm()
+			})
+			c.echoed(c.enter(form, "bob", "bob"))
+		})
+		t.Run("E8 who is signed in is unaffected by the provider going away", func(t *testing.T) {
+			w.idp.down()
+			c.echoed(c.fetch(w.base + "/"))
+			w.gw.reload()
+			c.echoed(c.fetch(w.base + "/"))
+			w.gw.restart()
+			c.echoed(c.fetch(w.base + "/"))
+		})
+		t.Run("E8 a stranger is told so, after the restart too", func(t *testing.T) {
+			p := newClient(t).navigate(w.base + "/")
+			if p.status != http.StatusServiceUnavailable || !strings.Contains(p.body, "provider_unavailable") {
+				t.Errorf("got %s", p)
+			}
+		})
+		t.Run("E8 the last good metadata survive the restart: logout still knows the way to the provider", func(t *testing.T) {
+			p := c.stopBefore(w.atIdP(), func() *page { return c.logOut(w.base) })
+			if to := p.header.Get("Location"); !strings.HasPrefix(to, w.issuer()+"/protocol/openid-connect/logout?") {
+				t.Errorf("got %s, to %q", p, to)
+			}
+		})
+		t.Run("E8 the last good keys survive the restart: a login needs no new ones", func(t *testing.T) {
+			w.idp.block("/protocol/openid-connect/certs")
+			w.idp.up()
+			w.gw.restart()
+			fresh := newClient(t)
+			fresh.echoed(fresh.signIn(w.base+"/", "alice"))
+			w.idp.block()
+		})
+	})
+}
+
+// TestProviderDownBetween plays the provider going away between the redirect
+// and the answer.
+func TestProviderDownBetween(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	c := newClient(t)
+	form := c.navigate(w.base + "/")
+	answer := c.stopBefore(w.base, func() *page { return c.enter(form, "bob", "bob") })
+	w.idp.down()
+	p := c.navigate(answer.header.Get("Location"))
+	if p.status != http.StatusServiceUnavailable || !strings.Contains(p.body, "provider_unavailable") {
+		t.Errorf("got %s", p)
+	}
+	w.idp.up()
+	c.echoed(c.navigate(w.base + "/"))
+}
+
+// TestKeycloakRestarts restarts the real thing while people are signed in and
+// a login is under way.
+func TestKeycloakRestarts(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	c := newClient(t)
+	c.echoed(c.signIn(w.base+"/", "bob"))
+	if err := w.kc.stop(); err != nil {
+		t.Fatal(err)
+	}
+	c.echoed(c.fetch(w.base + "/"))
+	if err := w.kc.start(); err != nil {
+		t.Fatal(err)
+	}
+	fresh := newClient(t)
+	fresh.echoed(fresh.signIn(w.base+"/", "alice"))
+}
+
+// TestBetweenRedirectAndAnswer changes the gateway while somebody is at the
+// provider, with both stores.
+func TestBetweenRedirectAndAnswer(t *testing.T) {
+	bothStores(t, worldOptions{}, func(t *testing.T, w *world) {
+		for name, change := range map[string]func(t *testing.T){
+			"E9 a restart": func(*testing.T) { w.gw.restart() },
+			"E9 a reload":  func(*testing.T) { w.gw.reload() },
+			"E9 a kill": func(*testing.T) {
+				w.gw.proc.kill()
+				w.gw.start()
+			},
+			"E9 a reload with another configuration": func(*testing.T) {
+				w.opts.block = "\t\tlifetime 1h"
+				w.configure()
+				w.gw.reload()
+			},
+		} {
+			t.Run(name+" between redirect and answer", func(t *testing.T) {
+				c := newClient(t)
+				form := c.navigate(w.base + "/wanted?x=1")
+				change(t)
+				if r := c.echoed(c.enter(form, "alice", "alice")); r.Target != "/wanted?x=1" {
+					t.Errorf("the app was asked for %s", r.Target)
+				}
+			})
+		}
+	})
+}
+
+// TestAnswerOnAnotherNode finishes on one node what began on another. They
+// share Redis and the secret, and nothing else.
+func TestAnswerOnAnotherNode(t *testing.T) {
+	t.Parallel()
+	t.Run("E9 another node completes the login", func(t *testing.T) {
+		w := newWorld(t, worldOptions{store: "redis"})
+		c := newClient(t)
+		form := c.navigate(w.base + "/wanted")
+		w.gw.stop()
+		other := newGateway(t)
+		other.write(w.globalBlock(), w.site(w.base))
+		other.start()
+		if r := c.echoed(c.enter(form, "alice", "alice")); r.Target != "/wanted" || r.Identity == nil {
+			t.Errorf("the app was asked for %s by %+v", r.Target, r.Identity)
+		}
+		other.stop()
+	})
+}
+
+// TestForeignAnswers holds that an answer is worth nothing to whoever did not
+// start the login.
+func TestForeignAnswers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{store: "redis"})
+	victim := newClient(t)
+	form := victim.navigate(w.base + "/")
+	answer := victim.stopBefore(w.base, func() *page { return victim.enter(form, "alice", "alice") })
+	callback := answer.header.Get("Location")
+	if !strings.HasPrefix(callback, w.base+"/.sso/oidc/callback?") {
+		t.Fatalf("the answer goes to %q", callback)
+	}
+	t.Run("another browser gets nothing by it and uses nothing up", func(t *testing.T) {
+		thief := newClient(t)
+		p := thief.stopBefore(w.atIdP(), func() *page { return thief.navigate(callback) })
+		if p.status == http.StatusOK || sessionCookieOf(thief, w.base) != nil {
+			t.Errorf("got %s", p)
+		}
+		victim.echoed(victim.navigate(callback))
+	})
+	t.Run("a second time it signs nobody in", func(t *testing.T) {
+		had := sessionCookieOf(victim, w.base).Value
+		victim.navigate(callback)
+		if now := sessionCookieOf(victim, w.base); now == nil || now.Value != had {
+			t.Error("the session changed")
+		}
+		thief := newClient(t)
+		thief.stopBefore(w.atIdP(), func() *page { return thief.navigate(callback) })
+		if sessionCookieOf(thief, w.base) != nil {
+			t.Error("another browser has a session")
+		}
+	})
+	t.Run("a made-up state is refused and leaves nothing in Redis", func(t *testing.T) {
+		before := dbSize(t, w.redis)
+		c := newClient(t)
+		p := c.stopBefore(w.atIdP(), func() *page {
+			return c.navigate(w.base + "/.sso/oidc/callback?code=x&state=" + strings.Repeat("A", 43))
+		})
+		if p.status == http.StatusOK || sessionCookieOf(c, w.base) != nil {
+			t.Errorf("got %s", p)
+		}
+		if after := dbSize(t, w.redis); after > before+1 { // it may start the login anew, once
+			t.Errorf("Redis has %d keys, %d before", after, before)
+		}
+	})
+}
+
+// sessionCookieOf returns the client's session cookie at a site, or nil.
+func sessionCookieOf(c *client, base string) *http.Cookie {
+	for _, cookie := range c.cookies(base) {
+		if name := strings.TrimPrefix(cookie.Name, "__Host-"); name == "sso" {
+			return cookie
+		}
+	}
+	return nil
+}
