@@ -137,7 +137,7 @@ func (o *Outbound) Do(req *http.Request, limit int64) (*Fetched, error) {
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), OutboundTimeout)
 	defer cancel()
-	resp, err := o.client.Do(req.WithContext(ctx))
+	resp, err := o.client.Do(req.WithContext(ctx)) //nolint:gosec // G704: to fetch what configuration and providers name is its purpose, within check
 	if err != nil {
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err

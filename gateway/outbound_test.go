@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,7 +91,7 @@ func get(t *testing.T, o *gateway.Outbound, rawURL string, limit int64) (*gatewa
 
 func TestOutboundDo(t *testing.T) {
 	t.Parallel()
-	var followed bool
+	var followed atomic.Bool
 	srv, roots := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/json":
@@ -99,7 +100,7 @@ func TestOutboundDo(t *testing.T) {
 		case "/redirect":
 			http.Redirect(w, r, "/followed", http.StatusFound)
 		case "/followed":
-			followed = true
+			followed.Store(true)
 		case "/types":
 			w.Header()["Content-Type"] = []string{"application/json", "text/html"}
 		case "/bytes":
@@ -116,44 +117,52 @@ func TestOutboundDo(t *testing.T) {
 	o := gateway.NewOutbound(gateway.OutboundOptions{RootCAs: roots})
 
 	t.Run("answer", func(t *testing.T) {
+		t.Parallel()
 		got, err := get(t, o, srv.URL+"/json", 100)
 		if err != nil || got.Status != 200 || got.MediaType != "application/json" || string(got.Body) != "{}" {
 			t.Fatalf("got %+v, %v", got, err)
 		}
 	})
 	t.Run("redirect is not followed", func(t *testing.T) {
+		t.Parallel()
 		got, err := get(t, o, srv.URL+"/redirect", 1000)
-		if err != nil || got.Status != 302 || followed {
-			t.Fatalf("got %+v, %v, followed=%v", got, err, followed)
+		if err != nil || got.Status != 302 || followed.Load() {
+			t.Fatalf("got %+v, %v, followed=%v", got, err, followed.Load())
 		}
 	})
 	t.Run("two content types are none", func(t *testing.T) {
+		t.Parallel()
 		got, err := get(t, o, srv.URL+"/types", 100)
 		if err != nil || got.MediaType != "" {
 			t.Fatalf("got %+v, %v", got, err)
 		}
 	})
 	t.Run("body at the limit", func(t *testing.T) {
+		t.Parallel()
 		if got, err := get(t, o, srv.URL+"/bytes", 100); err != nil || len(got.Body) != 100 {
 			t.Fatalf("got %+v, %v", got, err)
 		}
 	})
 	t.Run("body beyond the limit", func(t *testing.T) {
+		t.Parallel()
 		if got, err := get(t, o, srv.URL+"/bytes", 99); err == nil {
 			t.Fatalf("got %d bytes", len(got.Body))
 		}
 	})
 	t.Run("body cut short", func(t *testing.T) {
+		t.Parallel()
 		if got, err := get(t, o, srv.URL+"/cut", 1000); err == nil {
 			t.Fatalf("got %q", got.Body)
 		}
 	})
 	t.Run("no compression", func(t *testing.T) {
+		t.Parallel()
 		if _, err := get(t, o, srv.URL+"/gzip", 100); err != nil {
 			t.Fatal(err)
 		}
 	})
 	t.Run("unknown authority", func(t *testing.T) {
+		t.Parallel()
 		if _, err := get(t, gateway.NewOutbound(gateway.OutboundOptions{}), srv.URL+"/json?secret=hunter2", 100); err == nil {
 			t.Fatal("accepted")
 		} else if strings.Contains(err.Error(), "hunter2") {
@@ -161,6 +170,7 @@ func TestOutboundDo(t *testing.T) {
 		}
 	})
 	t.Run("wrong host name", func(t *testing.T) {
+		t.Parallel()
 		u, err := url.Parse(srv.URL)
 		if err != nil {
 			t.Fatal(err)
@@ -170,6 +180,7 @@ func TestOutboundDo(t *testing.T) {
 		}
 	})
 	t.Run("URL that is not permitted", func(t *testing.T) {
+		t.Parallel()
 		if _, err := get(t, o, "http://192.0.2.1/", 100); err == nil || !strings.Contains(err.Error(), "plain http") {
 			t.Fatalf("got %v", err)
 		}
@@ -179,7 +190,7 @@ func TestOutboundDo(t *testing.T) {
 func TestOutboundOldTLS(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
-	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // the point of the test
+	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} // old on purpose
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	roots := x509.NewCertPool()
@@ -233,10 +244,11 @@ func TestOutboundTimeout(t *testing.T) {
 			return nil, r.Context().Err()
 		},
 		"endless answer": func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: trickle{r.Context()}}, nil
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: trickle{r.Context()}}, nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				_, err := get(t, gateway.NewOutbound(gateway.OutboundOptions{Transport: transport}), "https://id.example.com/", 1000)

@@ -93,8 +93,8 @@ const (
 )
 
 // NewOP starts an OP. It ends with the test.
-func NewOP(t testing.TB, opts OPOptions) *OP {
-	t.Helper()
+func NewOP(tb testing.TB, opts OPOptions) *OP {
+	tb.Helper()
 	if opts.Alg == "" {
 		opts.Alg = "ES256"
 	}
@@ -115,7 +115,7 @@ func NewOP(t testing.TB, opts OPOptions) *OP {
 		srv := httptest.NewUnstartedServer(op)
 		srv.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are the tests' own
 		srv.StartTLS()
-		t.Cleanup(srv.Close)
+		tb.Cleanup(srv.Close)
 		op.Issuer = srv.URL
 		op.Roots = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
 	}

@@ -75,8 +75,10 @@ func headerAttacks() []attack {
 		{name: "header/jwk of the provider", hooks: func(op *gatewaytest.OP) gatewaytest.OPHooks {
 			return gatewaytest.OPHooks{Header: setIn("jwk", op.Key.JWK())}
 		}, stops: []string{"header keys"}, code: malformed},
-		{name: "header/jwk of an attacker, CVE-2018-0114", hooks: signedBy(map[string]any{"alg": "ES256", "jwk": evil.JWK()}, evil.Signer),
-			stops: []string{"header keys", "signature", second}, code: malformed},
+		{
+			name: "header/jwk of an attacker, CVE-2018-0114", hooks: signedBy(map[string]any{"alg": "ES256", "jwk": evil.JWK()}, evil.Signer),
+			stops: []string{"header keys", "signature", second}, code: malformed,
+		},
 		{name: "header/jku", hooks: header(setIn("jku", "https://evil.test/jwks")), stops: []string{"header keys"}, code: malformed},
 		{name: "header/x5u", hooks: header(setIn("x5u", "https://evil.test/cert")), stops: []string{"header keys"}, code: malformed},
 		{name: "header/alg twice", hooks: rawHeader(`{"alg":"ES256","alg":"ES256","kid":"one"}`), fixed: library, code: malformed},
@@ -139,8 +141,10 @@ func signatureAttacks() []attack {
 			}
 			return signedBy(map[string]any{"alg": "HS256", "kid": "one"}, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))(op)
 		}, stops: unannounced, code: alg},
-		{name: "alg/known but not announced", base: publish(gatewaytest.NewOPKey("RS256", "rsa")),
-			hooks: signedWith(gatewaytest.NewOPKey("RS256", "rsa")), stops: []string{"alg", second}, code: alg},
+		{
+			name: "alg/known but not announced", base: publish(gatewaytest.NewOPKey("RS256", "rsa")),
+			hooks: signedWith(gatewaytest.NewOPKey("RS256", "rsa")), stops: []string{"alg", second}, code: alg,
+		},
 		{name: "alg/of another type than the key's", hooks: signedBy(map[string]any{"alg": "ES384", "kid": "one"}, gatewaytest.NewOPKey("ES384", "evil").Signer), stops: unannounced, code: alg},
 	}
 }
@@ -169,7 +173,7 @@ func keyAttacks() []attack {
 		}})
 	}
 	weak := func(op *gatewaytest.OP) gatewaytest.OPHooks {
-		small, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // the point of the test
+		small, err := rsa.GenerateKey(rand.Reader, 1024) // weak on purpose
 		if err != nil {
 			panic(err)
 		}
@@ -189,6 +193,7 @@ func keyAttacks() []attack {
 		{name: "key/published with its private part", hooks: as(setIn("d", "AQAB")), stops: []string{"key not private"}, code: bad},
 		{name: "key/RSA with 1024 bits", base: announce, hooks: weak, stops: []string{"key size"}, code: bad},
 		{name: "key/for another algorithm", hooks: as(setIn("alg", "ES384")), fixed: "a key fits or does not: key.fits", code: bad},
+		{name: "key/under the kid of another", hooks: header(setIn("kid", "one")), fixed: "a key fits or does not: key.fits", code: bad},
 		{name: "key/off its curve", hooks: as(setIn("x", strings.Repeat("A", 43))), fixed: library, code: bad},
 		{name: "key/symmetric", hooks: as(func(jwk map[string]any) {
 			for _, n := range []string{"x", "y", "crv"} {
@@ -298,6 +303,7 @@ func jsonAttacks() []attack {
 		{name: "json/half a surrogate pair in a name", hooks: insert(`"\udc00":1`), stops: text, code: malformed},
 		{name: "json/33 levels", hooks: insert(`"x":` + strings.Repeat("[", 32) + strings.Repeat("]", 32)), stops: []string{"json depth"}, code: malformed},
 		{name: "json/100,000 levels", hooks: insert(`"x":` + strings.Repeat("[", 100000) + strings.Repeat("]", 100000)), fixed: "encoding/json ends at 10,000", code: malformed},
+		{name: "json/60,000 values", hooks: insert(`"x":[` + strings.Repeat("1,", 60000) + "1]"), fixed: "the reader ends there", code: malformed},
 		{name: "json/something behind", hooks: fixedHooks(gatewaytest.OPHooks{Payload: func(p []byte) []byte { return append(p, "{}"...) }}), fixed: reading, code: malformed},
 		{name: "json/comma at the end", hooks: fixedHooks(gatewaytest.OPHooks{Payload: func(p []byte) []byte { return append(p[:len(p)-1], ",}"...) }}), fixed: reading, code: malformed},
 		{name: "json/array", hooks: raw(`["a1ice-0001"]`), fixed: nothing, code: malformed},

@@ -43,7 +43,7 @@ type checklist struct {
 	token          []check[*tokenAnswer]
 	compact        []check[string]
 	header         []check[*token]
-	signature      []check[*signed]
+	signature      []check[func() error]
 	idToken        []check[*idToken]
 	userInfoAnswer []check[*gateway.Fetched]
 	userInfo       []check[*userInfo]
@@ -106,7 +106,7 @@ func allChecks() *checklist {
 			{"crit", gateway.CodeOIDCTokenMalformed, headerCrit},
 			{"header keys", gateway.CodeOIDCTokenMalformed, headerKeys},
 		},
-		signature: []check[*signed]{
+		signature: []check[func() error]{
 			{"signature", gateway.CodeOIDCSignature, signature},
 		},
 		idToken: []check[*idToken]{

@@ -116,3 +116,6 @@ const (
 func PanicOnDiscovery(p *Provider) {
 	p.discovery.parse = func([]byte) (*metadata, error) { panic("secret") }
 }
+
+// Find looks a claim up by name or path in what ReadObject returned.
+func Find(claims map[string]any, path string) (any, bool) { return object(claims).find(path) }

@@ -58,7 +58,7 @@ func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, got *tokens,
 	if err != nil {
 		return nil, err
 	}
-	if err := judge(p.checks.signature, &signed{ctx, t.raw, p.keys}); err != nil {
+	if err := p.verifySignature(ctx, t); err != nil {
 		return nil, err
 	}
 	claims, err := p.claims(t)
@@ -76,17 +76,16 @@ func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, got *tokens,
 	return claims, nil
 }
 
-// signed is a token whose signature is to be verified.
-type signed struct {
-	ctx  context.Context
-	raw  string
-	keys *keySet
+// verifySignature judges t's signature. The check gets it as a function, so
+// that dropping the check leaves the rest of the token's judgement as it is.
+func (p *Provider) verifySignature(ctx context.Context, t *token) error {
+	return judge(p.checks.signature, func() error {
+		_, err := p.keys.VerifySignature(ctx, t.raw)
+		return err
+	})
 }
 
-func signature(s *signed) error {
-	_, err := s.keys.VerifySignature(s.ctx, s.raw)
-	return err
-}
+func signature(verify func() error) error { return verify() }
 
 // secondReading has go-oidc judge the token as well. It is laxer than the
 // checks before it (no azp, nonce or iat, names without case), but its mistakes

@@ -73,6 +73,7 @@ func down(op *gatewaytest.OP) {
 func TestLastGood(t *testing.T) {
 	t.Parallel()
 	setUp := func(t *testing.T) (*gatewaytest.OP, *shelf, string) {
+		t.Helper()
 		op, s := inProcess(t), &shelf{}
 		mustLogin(t, op, newWithShelf(t, op, s, nil))
 		synctest.Wait()

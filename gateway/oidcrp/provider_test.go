@@ -123,6 +123,7 @@ func TestBegin(t *testing.T) {
 	}
 
 	t.Run("parameters", func(t *testing.T) {
+		t.Parallel()
 		q, begun := begin(t, false)
 		for name, want := range map[string]string{
 			"response_type": "code", "client_id": op.ClientID, "redirect_uri": gatewaytest.OPCallback,
@@ -144,18 +145,21 @@ func TestBegin(t *testing.T) {
 		}
 	})
 	t.Run("forced login", func(t *testing.T) {
+		t.Parallel()
 		q, _ := begin(t, true)
 		if q.Get("prompt") != "login" || q.Get("max_age") != "0" {
 			t.Errorf("got %v", q)
 		}
 	})
 	t.Run("without PKCE", func(t *testing.T) {
+		t.Parallel()
 		q, _ := begin(t, false, func(c *oidcrp.Config) { c.InsecureNoPKCE = true })
 		if q.Has("code_challenge") || q.Has("code_challenge_method") {
 			t.Errorf("got %v", q)
 		}
 	})
 	t.Run("own scopes", func(t *testing.T) {
+		t.Parallel()
 		q, _ := begin(t, false, func(c *oidcrp.Config) { c.Scopes = []string{"openid", "groups"} })
 		if q.Get("scope") != "openid groups" {
 			t.Errorf("got %v", q)
@@ -236,6 +240,7 @@ func TestLogoutURL(t *testing.T) {
 	}
 
 	t.Run("at the provider", func(t *testing.T) {
+		t.Parallel()
 		p := newProvider(t, op, atProvider)
 		hint := mustLogin(t, op, p).LogoutHint
 		if strings.Count(hint, ".") != 2 {
@@ -247,12 +252,14 @@ func TestLogoutURL(t *testing.T) {
 		}
 	})
 	t.Run("a long hint is left out", func(t *testing.T) {
+		t.Parallel()
 		q := logout(t, newProvider(t, op, atProvider), strings.Repeat("x", 4000))
 		if q.Has("id_token_hint") || q.Get("client_id") != op.ClientID {
 			t.Errorf("got %v", q)
 		}
 	})
 	t.Run("local", func(t *testing.T) {
+		t.Parallel()
 		p := newProvider(t, op)
 		if hint := mustLogin(t, op, p).LogoutHint; hint != "" {
 			t.Errorf("a token is kept for nothing: %d bytes", len(hint))
@@ -262,6 +269,7 @@ func TestLogoutURL(t *testing.T) {
 		}
 	})
 	t.Run("not offered", func(t *testing.T) {
+		t.Parallel()
 		op := inProcess(t)
 		op.SetHooks(gatewaytest.OPHooks{Discovery: func(doc map[string]any) { doc["end_session_endpoint"] = nil }})
 		if got, err := newProvider(t, op, atProvider).LogoutURL(t.Context(), gateway.LogoutRequest{ReturnURL: "https://app.test/"}); got != "" || err != nil {
@@ -418,7 +426,6 @@ func TestClaimNames(t *testing.T) {
 	} {
 		t.Run(claim, func(t *testing.T) {
 			t.Parallel()
-			op.Person()
 			p := newProvider(t, op, func(c *oidcrp.Config) { c.GroupsClaim, c.UsernameClaim = claim, "email" })
 			got := mustLogin(t, op, p).Identity
 			if !slices.Equal(got.Groups, want) || got.Username != "alice@example.com" {

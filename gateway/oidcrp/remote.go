@@ -141,14 +141,13 @@ func (r *remote[T]) load(ctx context.Context, done chan<- struct{}) {
 
 	r.mu.Lock()
 	r.err, r.flight = err, nil
-	switch {
-	case err == nil:
+	if err == nil {
 		r.value, r.loaded, r.fetched, r.failed = value, true, time.Now(), time.Time{}
-	default:
+	} else {
 		r.failed, r.renewed = time.Now(), time.Time{}
-		if haveLast {
-			r.value, r.loaded = last, true
-		}
+	}
+	if haveLast {
+		r.value, r.loaded = last, true
 	}
 	close(done)
 	r.mu.Unlock()

@@ -335,6 +335,14 @@ func TestOneBrokenKey(t *testing.T) {
 			mustLogin(t, op, newProvider(t, op))
 		})
 	}
+	t.Run("a key that says what it is good for", func(t *testing.T) {
+		t.Parallel()
+		op := inProcess(t)
+		op.SetHooks(gatewaytest.OPHooks{JWKS: func(set map[string]any) {
+			set["keys"].([]any)[0].(map[string]any)["key_ops"] = []string{"sign", "verify"}
+		}})
+		mustLogin(t, op, newProvider(t, op))
+	})
 	t.Run("a broken x5c beside a good key", func(t *testing.T) {
 		t.Parallel()
 		op := inProcess(t)

@@ -68,7 +68,7 @@ func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *gatewa
 	if err != nil {
 		return nil, err
 	}
-	if err := judge(p.checks.signature, &signed{ctx, t.raw, p.keys}); err != nil {
+	if err := p.verifySignature(ctx, t); err != nil {
 		return nil, err
 	}
 	return p.claims(t)

@@ -1,0 +1,135 @@
+package oidcrp_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+)
+
+// TestAccepted is what real providers do and strictness must not refuse.
+func TestAccepted(t *testing.T) {
+	t.Parallel()
+	shifted := func(name string, d time.Duration) opHooks {
+		return claims(func(c map[string]any) { c[name] = time.Now().Add(d).Unix() })
+	}
+	for name, hooks := range map[string]opHooks{
+		"typ absent":                         header(deleteFrom("typ")),
+		"typ in lower case":                  header(setIn("typ", "jwt")),
+		"kid absent":                         header(deleteFrom("kid")),
+		"thumbprints in the header":          header(func(h map[string]any) { h["x5t"], h["x5t#S256"] = "AAAA", "AAAA" }),
+		"aud as an array":                    claims(setIn("aud", []string{"gateway:1"})),
+		"several audiences with azp":         claims(setIn("aud", []string{"account", "gateway:1"})),
+		"one audience without azp":           claims(deleteFrom("azp")),
+		"no at_hash, nbf, auth_time, sid":    claims(deleteFrom("at_hash", "nbf", "auth_time", "sid", "acr", "amr")),
+		"no names":                           claims(deleteFrom("name", "given_name", "family_name")),
+		"empty names":                        claims(func(c map[string]any) { c["name"], c["given_name"] = "", "" }),
+		"no email_verified":                  claims(deleteFrom("email_verified")),
+		"exp within the skew":                shifted("exp", -50*time.Second),
+		"iat from a clock ahead":             shifted("iat", 50*time.Second),
+		"iat from a clock behind":            shifted("iat", -50*time.Second),
+		"nbf from a clock ahead":             shifted("nbf", 50*time.Second),
+		"auth_time hours ago":                shifted("auth_time", -5*time.Hour),
+		"dates with a fraction":              claims(func(c map[string]any) { c["iat"] = float64(time.Now().UnixMilli()) / 1000 }),
+		"unknown claims, nested and null":    claims(func(c map[string]any) { c["x"], c["y"] = nil, map[string]any{"z": []any{nil, 1.5}} }),
+		"an address beyond ASCII":            claims(setIn("email", "jörg@exämple.com")),
+		"10,000 groups":                      claims(setIn("groups", numbered(10000))),
+		"token_type in lower case":           fixedHooks(gatewaytest.OPHooks{Token: setIn("token_type", "bearer")}),
+		"content type with a charset":        alter(gatewaytest.OPTokenPath, 200, "application/json;charset=UTF-8"),
+		"keys as jwk-set+json":               alter(gatewaytest.OPJWKSPath, 200, "application/jwk-set+json"),
+		"null in discovery":                  fixedHooks(gatewaytest.OPHooks{Discovery: setIn("userinfo_endpoint", nil)}),
+		"unknown algorithms in discovery":    fixedHooks(gatewaytest.OPHooks{Discovery: setIn("id_token_signing_alg_values_supported", []string{"XX", "ES256"})}),
+		"iss in the answer, not announced":   fixedHooks(gatewaytest.OPHooks{Discovery: deleteFrom("authorization_response_iss_parameter_supported")}),
+		"no iss in the answer, not asked":    fixedHooks(gatewaytest.OPHooks{Discovery: deleteFrom("authorization_response_iss_parameter_supported"), Answer: func(v url.Values) { v.Del("iss") }}),
+		"no authentication methods said":     fixedHooks(gatewaytest.OPHooks{Discovery: deleteFrom("token_endpoint_auth_methods_supported")}),
+		"a refresh token, which is not kept": fixedHooks(gatewaytest.OPHooks{Token: setIn("refresh_token", "x")}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			op.SetHooks(hooks(op))
+			if got := mustLogin(t, op, newProvider(t, op)); got.Subject != "a1ice-0001" || got.Identity.Username != "alice" {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+// TestBadInputIsCheap holds the largest answers that are read to a bound. It is
+// generous, for slow machines: what it is to catch is quadratic.
+func TestBadInputIsCheap(t *testing.T) {
+	const size = 1 << 20
+	for name, body := range map[string]string{
+		"one long string":    `{"x":"` + strings.Repeat("x", size-100) + `"}`,
+		"escapes":            `{"x":"` + strings.Repeat(`\ud83d\ude00`, size/12-100) + `"}`,
+		"deep":               strings.Repeat(`{"a":`, size/6-100) + "1" + strings.Repeat("}", size/6-100),
+		"9,000 levels":       strings.Repeat(`{"a":`, 9000) + "1" + strings.Repeat("}", 9000),
+		"wide":               `{"x":[` + strings.Repeat("{},", size/3-100) + `{}]}`,
+		"many names":         manyNames(size / 12),
+		"one name each time": `{` + strings.Repeat(`"a":1,`, size/6-100) + `"a":1}`,
+		"dots":               `{"id_token":"` + strings.Repeat(".", size-100) + `","access_token":"x","token_type":"Bearer"}`,
+		"token of one part":  `{"id_token":"` + strings.Repeat("A", size-100) + `","access_token":"x","token_type":"Bearer"}`,
+		"long numbers":       `{"x":` + strings.Repeat("9", size-100) + `}`,
+		"token of numbers":   `{"id_token":"e30.e30.` + strings.Repeat("A", size-200) + `","access_token":"x","token_type":"Bearer"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if len(body) > size {
+				t.Fatalf("the body has %d bytes", len(body))
+			}
+			op := inProcess(t)
+			p := newProvider(t, op)
+			op.SetHooks(gatewaytest.OPHooks{Serve: map[string]http.HandlerFunc{gatewaytest.OPTokenPath: func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, body)
+			}}})
+			start := time.Now()
+			if _, err := op.Login(t.Context(), p); err == nil {
+				t.Error("was let in")
+			}
+			if took := time.Since(start); took > 2*time.Second {
+				t.Errorf("took %v", took)
+			} else {
+				t.Logf("took %v", took)
+			}
+		})
+	}
+	t.Run("a path with 127 dots", func(t *testing.T) {
+		path := strings.Repeat("a.", 126) + "a"
+		nested := any("x")
+		for range 9 { // 3 to the ninth objects
+			nested = map[string]any{"a": nested, "a.a": nested, "a.a.a": nested}
+		}
+		data, err := json.Marshal(nested)
+		if err != nil {
+			t.Fatal(err)
+		}
+		obj, err := oidcrp.ReadObject(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if _, ok := oidcrp.Find(obj, path); ok {
+			t.Error("found")
+		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+func manyNames(n int) string {
+	var b strings.Builder
+	b.WriteString(`{"":0`)
+	for i := range n {
+		b.WriteString(`,"`)
+		b.WriteString(strings.ToLower(string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676%26)) + string(rune('a'+i/17576%26))))
+		b.WriteString(`":0`)
+	}
+	return b.String() + "}"
+}
