@@ -109,6 +109,44 @@ func TestClosed(t *testing.T) {
 	}
 }
 
+// TestOverflow: a watch that is stuck loses messages beyond a bound, and is
+// told so.
+func TestOverflow(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "sso.db"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	const bound, extra = 10_000, 5
+	resets, messages := 0, 0
+	err := s.Watch(ctx, func(c gateway.Change) {
+		messages += len(c.Messages)
+		if c.Reset {
+			resets++
+		}
+		switch {
+		case c.Reset && resets == 1: // Within the bound.
+			for range bound {
+				must(t, s.Announce(ctx, []byte("message")))
+			}
+		case resets == 1:
+			if messages != bound {
+				t.Errorf("%d messages of %d came", messages, bound)
+			}
+			for range bound + extra {
+				must(t, s.Announce(ctx, []byte("message")))
+			}
+		default:
+			if messages != bound+extra {
+				t.Errorf("%d messages after the loss, want %d", messages-bound, extra)
+			}
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || resets != 2 {
+		t.Errorf("%d times Reset, ended with %v", resets, err)
+	}
+}
+
 func TestTime(t *testing.T) {
 	t.Parallel()
 	t.Run("expiry is exact to the millisecond", func(t *testing.T) {

@@ -136,13 +136,18 @@ func testConfirmed(t *testing.T, a, b gateway.Store) {
 	}
 }
 
+// testSlowWatch: Announce goes on while a watch is stuck in its callback.
+// Afterwards each watch has all messages, or the loss was reported: by a
+// Reset, or by the end of the Watch.
 func testSlowWatch(t *testing.T, a, b gateway.Store) {
 	const count = 12_000 // More than any store keeps.
-	release := make(chan struct{})
-	slow := watchStore(t, a, func(gateway.Change) { <-release })
-	quick := watchStore(t, b)
+	stuck := make(chan struct{})
+	release := sync.OnceFunc(func() { close(stuck) })
+	slow := watchStore(t, a, func(gateway.Change) { <-stuck })
+	other := watchStore(t, b)
+	t.Cleanup(release) // Before the cleanups that wait for the watches.
 	slow.awaitReset(t)
-	quick.awaitReset(t)
+	other.awaitReset(t)
 	var group sync.WaitGroup
 	for range 10 {
 		group.Go(func() {
@@ -155,26 +160,12 @@ func testSlowWatch(t *testing.T, a, b gateway.Store) {
 		})
 	}
 	group.Wait()
-	quick.awaitMessages(t, count)
-	close(release)
-	// Either all messages come, or the loss is reported: by a Reset, or by
-	// the end of the Watch.
-	complete := func(changes []gateway.Change) bool {
-		messages := 0
-		for _, change := range changes[1:] {
-			if messages += len(change.Messages); change.Reset || messages == count {
-				return true
-			}
-		}
-		return false
+	other.awaitAccount(t, count)
+	if got := len(slow.all()); got != 1 {
+		t.Errorf("the stuck watch had %d changes reported", got)
 	}
-	deadline := time.Now().Add(20 * time.Second)
-	for !complete(slow.all()) && len(slow.ended) == 0 {
-		if time.Now().After(deadline) {
-			t.Fatal("messages were lost, and nothing was said")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	release()
+	slow.awaitAccount(t, count)
 }
 
 // A storeWatch records what a Watch reports.
@@ -244,4 +235,20 @@ func (w *storeWatch) awaitMessages(t *testing.T, count int) (messages []string) 
 		return len(messages) >= count
 	})
 	return messages
+}
+
+// awaitAccount waits until count messages came, or their loss was reported.
+func (w *storeWatch) awaitAccount(t *testing.T, count int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); len(w.ended) == 0; time.Sleep(10 * time.Millisecond) {
+		messages := 0
+		for _, change := range w.all()[1:] {
+			if messages += len(change.Messages); change.Reset || messages == count {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d messages came, and the loss was not reported", messages, count)
+		}
+	}
 }
