@@ -1,0 +1,331 @@
+package gatewaytest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// A MemStore is a gateway.Store in memory, for tests that look into a store or
+// have it fail. It runs in a testing/synctest bubble.
+type MemStore struct {
+	mu      sync.Mutex
+	values  map[string]memValue
+	indexes map[string]map[string]bool
+	watches map[*memWatch]bool
+	sent    [][]byte
+	hook    func(MemOp) error
+}
+
+type memValue struct {
+	value []byte
+	end   time.Time
+}
+
+type memWatch struct {
+	queue [][]byte
+	wake  chan struct{}
+}
+
+// A MemOp is one call of a method of a MemStore, for its hook.
+type MemOp struct {
+	// Method is the method's name, Key its first key, or its index.
+	Method, Key string
+	// Done says that the method has done its work and is about to return.
+	Done bool
+}
+
+// Writes says whether the method changes the store, or tells of a change.
+func (op MemOp) Writes() bool {
+	switch op.Method {
+	case "Get", "Range", "Watch", "Ping":
+		return false
+	}
+	return true
+}
+
+// NewMemStore returns an empty store.
+func NewMemStore() *MemStore {
+	return &MemStore{values: map[string]memValue{}, indexes: map[string]map[string]bool{}, watches: map[*memWatch]bool{}}
+}
+
+// SetHook has hook called at the beginning and at the end of every method,
+// outside of the store's lock: it may use the store. The error that it returns
+// is the method's; at the beginning it keeps the method from doing anything.
+// A Watch ends as soon as hook refuses it; it is asked at least four times a
+// second.
+func (s *MemStore) SetHook(hook func(MemOp) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hook = hook
+}
+
+// Keys returns the keys that hold something, in order.
+func (s *MemStore) Keys() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var keys []string
+	for key := range s.values {
+		if _, ok := s.load(key); ok {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Dump returns all that a reader of the store can see: keys, values, indexes,
+// their members, and every message so far.
+func (s *MemStore) Dump() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b bytes.Buffer
+	for key, v := range s.values {
+		fmt.Fprintf(&b, "%s\n%s\n", key, v.value)
+	}
+	for index, members := range s.indexes {
+		fmt.Fprintln(&b, index)
+		for m := range members {
+			fmt.Fprintln(&b, m)
+		}
+	}
+	for _, m := range s.sent {
+		fmt.Fprintf(&b, "%s\n", m)
+	}
+	return b.Bytes()
+}
+
+// Clone returns a store with the same values and indexes: a backup, or the
+// store as a crash left it.
+func (s *MemStore) Clone() *MemStore {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := NewMemStore()
+	for key, v := range s.values {
+		c.values[key] = memValue{bytes.Clone(v.value), v.end}
+	}
+	for index, members := range s.indexes {
+		c.indexes[index] = map[string]bool{}
+		for m := range members {
+			c.indexes[index][m] = true
+		}
+	}
+	return c
+}
+
+// do runs a method with the hook around it.
+func (s *MemStore) do(ctx context.Context, method, key string, work func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	hook := s.hook
+	s.mu.Unlock()
+	if hook != nil {
+		if err := hook(MemOp{method, key, false}); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	err := work()
+	s.mu.Unlock()
+	if hook != nil {
+		if fault := hook(MemOp{method, key, true}); fault != nil {
+			return fault
+		}
+	}
+	return err
+}
+
+// load returns the living value under key. The store is locked.
+func (s *MemStore) load(key string) ([]byte, bool) {
+	v, ok := s.values[key]
+	if ok && !v.end.IsZero() && !time.Now().Before(v.end) {
+		delete(s.values, key)
+		return nil, false
+	}
+	return v.value, ok
+}
+
+// save puts a value under key. The store is locked.
+func (s *MemStore) save(key string, value []byte, ttl time.Duration) error {
+	if ttl < 0 {
+		return fmt.Errorf("storing a value: the ttl is negative (%v)", ttl)
+	}
+	v := memValue{value: append([]byte{}, value...)}
+	if ttl != gateway.NoExpiry {
+		v.end = time.Now().Add((ttl + time.Millisecond - 1).Truncate(time.Millisecond))
+	}
+	s.values[key] = v
+	return nil
+}
+
+// Get implements gateway.Store.
+func (s *MemStore) Get(ctx context.Context, keys ...string) (values [][]byte, err error) {
+	err = s.do(ctx, "Get", strings.Join(keys[:min(1, len(keys))], ""), func() error {
+		values = make([][]byte, len(keys))
+		for i, key := range keys {
+			if v, ok := s.load(key); ok {
+				values[i] = append([]byte{}, v...)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return values, nil
+}
+
+// Put implements gateway.Store.
+func (s *MemStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return s.do(ctx, "Put", key, func() error { return s.save(key, value, ttl) })
+}
+
+// PutNew implements gateway.Store.
+func (s *MemStore) PutNew(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return s.do(ctx, "PutNew", key, func() error {
+		if _, ok := s.load(key); ok {
+			return gateway.ErrExists
+		}
+		return s.save(key, value, ttl)
+	})
+}
+
+// Take implements gateway.Store.
+func (s *MemStore) Take(ctx context.Context, key string) (value []byte, err error) {
+	err = s.do(ctx, "Take", key, func() error {
+		var ok bool
+		if value, ok = s.load(key); !ok {
+			return gateway.ErrNotFound
+		}
+		delete(s.values, key)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value, nil
+}
+
+// CompareAndPut implements gateway.Store.
+func (s *MemStore) CompareAndPut(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+	return s.do(ctx, "CompareAndPut", key, func() error {
+		found, ok := s.load(key)
+		switch {
+		case !ok:
+			return gateway.ErrNotFound
+		case !bytes.Equal(found, old):
+			return gateway.ErrChanged
+		}
+		return s.save(key, value, ttl)
+	})
+}
+
+// Delete implements gateway.Store.
+func (s *MemStore) Delete(ctx context.Context, keys ...string) error {
+	return s.do(ctx, "Delete", strings.Join(keys[:min(1, len(keys))], ""), func() error {
+		for _, key := range keys {
+			delete(s.values, key)
+		}
+		return nil
+	})
+}
+
+// Add implements gateway.Store.
+func (s *MemStore) Add(ctx context.Context, index string, members ...string) error {
+	return s.do(ctx, "Add", index, func() error {
+		if s.indexes[index] == nil {
+			s.indexes[index] = map[string]bool{}
+		}
+		for _, m := range members {
+			s.indexes[index][m] = true
+		}
+		return nil
+	})
+}
+
+// Remove implements gateway.Store.
+func (s *MemStore) Remove(ctx context.Context, index string, members ...string) error {
+	return s.do(ctx, "Remove", index, func() error {
+		for _, m := range members {
+			delete(s.indexes[index], m)
+		}
+		return nil
+	})
+}
+
+// Range implements gateway.Store.
+func (s *MemStore) Range(ctx context.Context, index, prefix, after string, limit int) (members []string, err error) {
+	err = s.do(ctx, "Range", index, func() error {
+		for m := range s.indexes[index] {
+			if strings.HasPrefix(m, prefix) && (after == "" || m > after) {
+				members = append(members, m)
+			}
+		}
+		slices.Sort(members)
+		members = members[:max(0, min(limit, len(members)))]
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return members, nil
+}
+
+// Announce implements gateway.Store.
+func (s *MemStore) Announce(ctx context.Context, message []byte) error {
+	return s.do(ctx, "Announce", string(message), func() error {
+		s.sent = append(s.sent, bytes.Clone(message))
+		for w := range s.watches {
+			w.queue = append(w.queue, bytes.Clone(message))
+			select {
+			case w.wake <- struct{}{}:
+			default:
+			}
+		}
+		return nil
+	})
+}
+
+// Watch implements gateway.Store.
+func (s *MemStore) Watch(ctx context.Context, on func(gateway.Change)) error {
+	w := &memWatch{wake: make(chan struct{}, 1)}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.watches, w)
+	}()
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for reset := true; ; reset = false {
+		change := gateway.Change{Reset: reset}
+		err := s.do(ctx, "Watch", "", func() error {
+			s.watches[w] = true
+			change.Began, change.Messages, w.queue = time.Now(), w.queue, nil
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		on(change)
+		select {
+		case <-w.wake:
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Ping implements gateway.Store.
+func (s *MemStore) Ping(ctx context.Context) error {
+	return s.do(ctx, "Ping", "", func() error { return nil })
+}
+
+var _ gateway.Store = (*MemStore)(nil)
