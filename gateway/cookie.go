@@ -43,11 +43,8 @@ func (v *Vault) newSession(host string) (bits, value string) {
 // sessionBits returns the bits of a session cookie that was made for host, or
 // "": whatever is malformed, or made for another host, is no session.
 func (v *Vault) sessionBits(value, host string) string {
-	if len(value) != sessionSize {
-		return ""
-	}
-	raw, err := b64.DecodeString(value)
-	if err != nil {
+	raw := decodeText(value, sessionSize)
+	if raw == nil {
 		return ""
 	}
 	bits, mac := string(raw[:secretBits]), raw[secretBits:]
@@ -61,11 +58,21 @@ func (v *Vault) sessionBits(value, host string) string {
 
 // validBinding says whether value can be a binding cookie of ours.
 func validBinding(value string) bool {
-	if len(value) != bindingSize {
-		return false
+	return decodeText(value, bindingSize) != nil
+}
+
+// decodeText returns the bytes of size characters of base64url in their one
+// canonical form, or nil. The package base64 skips line breaks, whatever it is
+// told.
+func decodeText(text string, size int) []byte {
+	if len(text) != size || strings.ContainsAny(text, "\r\n") {
+		return nil
 	}
-	_, err := b64.DecodeString(value)
-	return err == nil
+	raw, err := b64.DecodeString(text)
+	if err != nil {
+		return nil
+	}
+	return raw
 }
 
 func cookieName(name string, secure bool) string {
@@ -155,7 +162,7 @@ func filterCookies(line string, keep func(name, value string) bool) string {
 			end, next = len(line)-at, len(line)
 		}
 		name, value, _ := strings.Cut(line[at:at+end], "=")
-		if !keep(strings.Trim(name, " \t"), strings.Trim(value, " \t\"")) {
+		if !keep(strings.Trim(name, " \t"), strings.Trim(value, " \t")) {
 			b = append(b, line[start:at]...)
 			start = next
 		}

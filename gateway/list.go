@@ -2,12 +2,12 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // The indexes. They are for listing alone: nothing is decided by them. A
@@ -22,6 +22,12 @@ const (
 func indexMember(username string, created time.Time, key string) string {
 	return indexName(username) + "\x00" + strconv.FormatInt(created.Unix(), 16) + "\x00" + key
 }
+
+func loginMember(l *login, key string) string {
+	return indexMember(l.Identity.Username, l.Created, key)
+}
+
+func accountMember(a *account, key string) string { return indexMember(a.Username, a.Created, key) }
 
 func indexName(username string) string {
 	return strings.ToLower(strings.ReplaceAll(username, "\x00", ""))
@@ -56,21 +62,26 @@ type ListQuery struct {
 }
 
 // Logins lists the logins that are not over, by user name. next continues the
-// listing; it is empty at the end. A page can be empty before the end.
+// listing; it is empty at the end. A page can be empty before the end. What
+// can't be read is left out and logged: one damaged record must not hide the
+// others.
 func (s *Sessions) Logins(ctx context.Context, q ListQuery) (page []LoginInfo, next string, err error) {
-	next, err = s.list(ctx, indexLogins, kindLogin, q, func(name, key string, value []byte) (bool, error) {
-		var l login
-		if err := json.Unmarshal(value, &l); err != nil {
-			return false, fmt.Errorf("reading a login: %w", err)
+	next, err = s.list(ctx, indexLogins, kindLogin, q, func(member string, rec *Record) (string, error) {
+		l, err := decode[login](rec)
+		if err != nil {
+			return "", err
 		}
-		switch err := s.checkLogin(ctx, &l); {
-		case errors.Is(err, errNoSession):
-			return true, nil // over, but its record still has a while
+		switch err := s.checkLogin(ctx, l); {
+		case errors.Is(err, errNoSession): // over, but its record still has a while
+			return loginMember(l, rec.key), nil
 		case err != nil:
-			return false, err
+			return "", err
 		}
-		page = append(page, LoginInfo{key, l.Account, l.Provider, l.Identity.Username, l.Identity.Email, l.Created, l.Expires})
-		return true, nil
+		if right := loginMember(l, rec.key); right != member {
+			return right, nil
+		}
+		page = append(page, LoginInfo{rec.key, l.Account, l.Provider, l.Identity.Username, l.Identity.Email, l.Created, l.Expires})
+		return member, nil
 	})
 	return page, next, err
 }
@@ -88,23 +99,24 @@ type AccountInfo struct {
 
 // Accounts lists accounts by user name, as Logins does.
 func (s *Sessions) Accounts(ctx context.Context, q ListQuery) (page []AccountInfo, next string, err error) {
-	next, err = s.list(ctx, indexAccounts, kindAccount, q, func(name, _ string, value []byte) (bool, error) {
-		var a account
-		if err := json.Unmarshal(value, &a); err != nil {
-			return false, fmt.Errorf("reading an account: %w", err)
+	next, err = s.list(ctx, indexAccounts, kindAccount, q, func(member string, rec *Record) (string, error) {
+		a, err := decode[account](rec)
+		if err != nil {
+			return "", err
 		}
-		if indexName(a.Username) != name {
-			return false, nil // renamed since: it is listed under the new name
+		right := accountMember(a, rec.key)
+		if right == member && !rec.moved { // else it is listed under the other name, or key
+			page = append(page, AccountInfo{a.Key, a.Provider, a.Username, a.Email, a.Created, a.LastLogin, a.Blocked})
 		}
-		page = append(page, AccountInfo{a.Key, a.Provider, a.Username, a.Email, a.Created, a.LastLogin, a.Blocked})
-		return true, nil
+		return right, nil
 	})
 	return page, next, err
 }
 
-// list walks one page of an index, hands the records to each, and takes out
-// members whose record is gone or that each disowns.
-func (s *Sessions) list(ctx context.Context, index string, kind Kind, q ListQuery, each func(name, key string, value []byte) (bool, error)) (next string, err error) {
+// list walks one page of an index and hands the records to each, which returns
+// the member that the record should have. What stands there without a record,
+// or under a wrong name, is taken out.
+func (s *Sessions) list(ctx context.Context, index string, kind Kind, q ListQuery, each func(member string, rec *Record) (string, error)) (next string, err error) {
 	limit := q.Limit
 	if limit < 1 || limit > 1000 {
 		limit = 100
@@ -117,29 +129,22 @@ func (s *Sessions) list(ctx context.Context, index string, kind Kind, q ListQuer
 	if err != nil {
 		return "", err
 	}
-	var stale []string
+	var wrong, right []string
 	for _, m := range members {
-		name, created, key, ok := splitMember(m)
-		var rec *Record
-		if ok {
-			if rec, err = s.vault.getKey(ctx, kind, key); err != nil && !errors.Is(err, ErrNotFound) {
-				return "", err
-			}
-		}
-		keep := rec == nil && time.Since(created) < pruneAfter
-		if rec != nil {
-			if keep, err = each(name, key, rec.Value); err != nil {
-				return "", err
-			}
-		}
-		if !keep {
-			stale = append(stale, m)
+		should, err := s.lookUp(ctx, kind, m, each)
+		switch {
+		case errors.Is(err, errRecord):
+			s.log.Warn("a listed record can't be read and is left out", zap.String("kind", string(kind)), zap.Error(err))
+		case err != nil:
+			return "", err
+		case should == "":
+			wrong = append(wrong, m)
+		case should != m:
+			wrong, right = append(wrong, m), append(right, should)
 		}
 	}
-	if len(stale) > 0 {
-		if err := s.store.Remove(ctx, index, stale...); err != nil {
-			return "", err
-		}
+	if err := s.mend(ctx, index, right, wrong); err != nil {
+		return "", err
 	}
 	if len(members) == limit {
 		next = members[limit-1]
@@ -147,33 +152,75 @@ func (s *Sessions) list(ctx context.Context, index string, kind Kind, q ListQuer
 	return next, nil
 }
 
-func splitMember(m string) (name string, created time.Time, key string, ok bool) {
-	name, rest, ok1 := strings.Cut(m, "\x00")
-	at, key, ok2 := strings.Cut(rest, "\x00")
-	sec, err := strconv.ParseInt(at, 16, 64)
-	return name, time.Unix(sec, 0), key, ok1 && ok2 && err == nil
+// lookUp finds the record of a member and returns the member that it should
+// have: "" if there is none.
+func (s *Sessions) lookUp(ctx context.Context, kind Kind, member string, each func(member string, rec *Record) (string, error)) (string, error) {
+	created, key, ok := splitMember(member)
+	if !ok {
+		return "", nil
+	}
+	rec, err := s.vault.getKey(ctx, kind, key)
+	switch {
+	case errors.Is(err, ErrNotFound) && time.Since(created) < pruneAfter:
+		return member, nil
+	case errors.Is(err, ErrNotFound):
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	return each(member, rec)
 }
 
-// prune walks both indexes once.
-func (s *Sessions) prune(ctx context.Context) error {
-	for _, walk := range []func(context.Context, ListQuery) (string, error){
-		func(ctx context.Context, q ListQuery) (string, error) {
-			_, next, err := s.Logins(ctx, q)
-			return next, err
-		},
-		func(ctx context.Context, q ListQuery) (string, error) {
-			_, next, err := s.Accounts(ctx, q)
-			return next, err
-		},
-	} {
-		q := ListQuery{Limit: 200}
-		for more := true; more; more = q.After != "" {
-			next, err := walk(ctx, q)
-			if err != nil {
-				return err
-			}
-			q.After = next
+// mend corrects an index. What is right comes first: a record that is being
+// renamed at this moment is never unlisted.
+func (s *Sessions) mend(ctx context.Context, index string, right, wrong []string) error {
+	if len(right) > 0 {
+		if err := s.store.Add(ctx, index, right...); err != nil {
+			return err
 		}
 	}
+	if len(wrong) > 0 {
+		return s.store.Remove(ctx, index, wrong...)
+	}
 	return nil
+}
+
+func splitMember(m string) (created time.Time, key string, ok bool) {
+	_, rest, ok1 := strings.Cut(m, "\x00")
+	at, key, ok2 := strings.Cut(rest, "\x00")
+	sec, err := strconv.ParseInt(at, 16, 64)
+	return time.Unix(sec, 0), key, ok1 && ok2 && err == nil
+}
+
+// walk hands each record of an index to each.
+func (s *Sessions) walk(ctx context.Context, index string, kind Kind, each func(member string, rec *Record) (string, error)) error {
+	q := ListQuery{Limit: 200}
+	for {
+		next, err := s.list(ctx, index, kind, q, each)
+		if err != nil || next == "" {
+			return err
+		}
+		q.After = next
+	}
+}
+
+// prune clears both indexes of what has no record any more.
+func (s *Sessions) prune(ctx context.Context) error {
+	err := s.walk(ctx, indexLogins, kindLogin, func(_ string, rec *Record) (string, error) {
+		l, err := decode[login](rec)
+		if err != nil {
+			return "", err
+		}
+		return loginMember(l, rec.key), nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.walk(ctx, indexAccounts, kindAccount, func(_ string, rec *Record) (string, error) {
+		a, err := decode[account](rec)
+		if err != nil {
+			return "", err
+		}
+		return accountMember(a, rec.key), nil
+	})
 }

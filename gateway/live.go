@@ -82,3 +82,42 @@ func (ses *session) cutBefore(now time.Time) {
 		}
 	}
 }
+
+// sawGood notes a look at the store, begun at t, by which the login held.
+func (ses *session) sawGood(t time.Time) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if t.After(ses.checked) {
+		ses.checked = t
+	}
+}
+
+// confirmed returns until when the login is known to have held. follows is
+// when the last confirmed read of the announcements began. It is for tendLive
+// alone.
+func (ses *session) confirmed(now, follows time.Time) time.Time {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if ses.state.Load() != nil {
+		ses.missing = time.Time{}
+		if ses.checked.After(follows) {
+			return ses.checked
+		}
+		return follows
+	}
+	// Something was announced, and there was no quiet moment to look since.
+	if ses.missing.IsZero() {
+		ses.missing = now
+	}
+	if ses.checked.After(ses.missing) {
+		return ses.checked
+	}
+	return ses.missing
+}
+
+// outdated says whether the login has to be read anew although nothing more
+// was announced.
+func (ses *session) outdated(now time.Time) bool {
+	st := ses.state.Load()
+	return st == nil || now.Sub(st.loaded) > reloadAfter
+}

@@ -77,14 +77,23 @@ func (s *Sessions) loadLogin(ctx context.Context, bits string) (*login, *Record,
 	if err != nil {
 		return nil, nil, err
 	}
-	var l login
-	if err := json.Unmarshal(rec.Value, &l); err != nil {
-		return nil, nil, fmt.Errorf("reading a login: %w", err)
-	}
-	if err := s.checkLogin(ctx, &l); err != nil {
+	l, err := decode[login](rec)
+	if err != nil {
 		return nil, nil, err
 	}
-	return &l, rec, nil
+	if err := s.checkLogin(ctx, l); err != nil {
+		return nil, nil, err
+	}
+	return l, rec, nil
+}
+
+// decode reads what lies in a record.
+func decode[T any](rec *Record) (*T, error) {
+	var v T
+	if err := json.Unmarshal(rec.Value, &v); err != nil {
+		return nil, fmt.Errorf("reading a record: %w: %w", errRecord, err)
+	}
+	return &v, nil
 }
 
 // checkLogin holds a login against all that can end it.
@@ -101,9 +110,9 @@ func (s *Sessions) checkLogin(ctx context.Context, l *login) error {
 			return errNoSession
 		}
 	}
-	var a account
-	if err := json.Unmarshal(guards[0].Value, &a); err != nil {
-		return fmt.Errorf("reading an account: %w", err)
+	a, err := decode[account](guards[0])
+	if err != nil {
+		return err
 	}
 	if a.Blocked || a.Epoch != l.AccountEpoch || string(guards[1].Value) != l.ProviderEpoch || string(guards[2].Value) != l.GlobalEpoch {
 		return errNoSession
@@ -153,7 +162,7 @@ func (s *Sessions) newLogin(ctx context.Context, provider string, p Protocol, is
 	}
 	bits, cookie := s.vault.newSession(host)
 	key := s.vault.recordKey(0, kindLogin, bits)
-	if err := s.store.Add(ctx, indexLogins, indexMember(l.Identity.Username, now, key)); err != nil {
+	if err := s.store.Add(ctx, indexLogins, loginMember(l, key)); err != nil {
 		return "", err
 	}
 	if err := s.vault.PutNew(ctx, kindLogin, bits, value, ttl); err != nil {
@@ -177,19 +186,19 @@ func (s *Sessions) touchAccount(ctx context.Context, key AccountKey, provider st
 		if err != nil {
 			return nil, err
 		}
-		var a account
-		if err := json.Unmarshal(rec.Value, &a); err != nil {
-			return nil, fmt.Errorf("reading an account: %w", err)
+		a, err := decode[account](rec)
+		if err != nil {
+			return nil, err
 		}
 		if a.Blocked {
 			return nil, NewError(CodeAccountBlocked, nil)
 		}
 		a.Provider, a.Username, a.Email, a.LastLogin = provider, id.Username, id.Email, now
-		err = s.replaceAccount(ctx, rec, &a)
+		err = s.replaceAccount(ctx, rec, a)
 		if errors.Is(err, ErrChanged) || errors.Is(err, ErrNotFound) {
 			continue
 		}
-		return &a, err
+		return a, err
 	}
 	return nil, errBusy
 }
@@ -208,7 +217,7 @@ func (s *Sessions) createAccount(ctx context.Context, a *account) error {
 		return err
 	}
 	key := s.vault.recordKey(0, kindAccount, a.Key.name())
-	if err := s.store.Add(ctx, indexAccounts, indexMember(a.Username, a.Created, key)); err != nil {
+	if err := s.store.Add(ctx, indexAccounts, accountMember(a, key)); err != nil {
 		return err
 	}
 	return s.vault.PutNew(ctx, kindAccount, a.Key.name(), value, NoExpiry)
@@ -219,7 +228,7 @@ func (s *Sessions) replaceAccount(ctx context.Context, rec *Record, a *account) 
 	if err != nil {
 		return err
 	}
-	if err := s.store.Add(ctx, indexAccounts, indexMember(a.Username, a.Created, rec.key)); err != nil {
+	if err := s.store.Add(ctx, indexAccounts, accountMember(a, rec.key)); err != nil {
 		return err
 	}
 	return s.vault.Replace(ctx, rec, value, NoExpiry)

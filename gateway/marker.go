@@ -76,7 +76,11 @@ func (s *Sessions) placeMarker(ctx context.Context) (string, error) {
 	fresh := randomText()
 	err := s.vault.PutNew(ctx, kindMarker, markerName, []byte(fresh), NoExpiry)
 	if errors.Is(err, ErrExists) {
-		return s.findMarker(ctx)
+		found, err := s.findMarker(ctx)
+		if err == nil && found == "" {
+			err = errBusy
+		}
+		return found, err
 	}
 	if err != nil {
 		return "", err

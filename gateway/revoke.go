@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 )
 
 // What is announced is the key of the login that has changed, or announceAll.
@@ -17,10 +15,10 @@ func (s *Sessions) endLogin(ctx context.Context, key string, l *login) error {
 	if err := s.store.Delete(ctx, key); err != nil {
 		return err
 	}
-	if err := s.store.Remove(ctx, indexLogins, indexMember(l.Identity.Username, l.Created, key)); err != nil {
+	if err := s.announce(ctx, key); err != nil {
 		return err
 	}
-	return s.announce(ctx, key)
+	return s.store.Remove(context.WithoutCancel(ctx), indexLogins, loginMember(l, key))
 }
 
 // RevokeLogin ends one login by its LoginInfo.ID. ErrNotFound if there is no
@@ -30,11 +28,11 @@ func (s *Sessions) RevokeLogin(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	var l login
-	if err := json.Unmarshal(rec.Value, &l); err != nil {
-		return fmt.Errorf("reading a login: %w", err)
+	l, err := decode[login](rec)
+	if err != nil {
+		return err
 	}
-	return s.endLogin(ctx, id, &l)
+	return s.endLogin(ctx, id, l)
 }
 
 // RevokeAccount ends all logins of an account, on every node. ErrNotFound if
@@ -62,15 +60,15 @@ func (s *Sessions) changeAccount(ctx context.Context, key AccountKey, change fun
 		if err != nil {
 			return err
 		}
-		var a account
-		if err := json.Unmarshal(rec.Value, &a); err != nil {
-			return fmt.Errorf("reading an account: %w", err)
+		a, err := decode[account](rec)
+		if err != nil {
+			return err
 		}
 		a.Epoch = randomText()
-		change(&a)
-		err = s.replaceAccount(ctx, rec, &a)
-		if errors.Is(err, ErrChanged) {
-			continue
+		change(a)
+		err = s.replaceAccount(ctx, rec, a)
+		if errors.Is(err, ErrChanged) || errors.Is(err, ErrNotFound) {
+			continue // ErrNotFound: under another secret by now, see CarryOver
 		}
 		if err != nil {
 			return err
@@ -88,16 +86,36 @@ func (s *Sessions) RevokeProvider(ctx context.Context, p Protocol, issuer string
 // RevokeAll ends all logins.
 func (s *Sessions) RevokeAll(ctx context.Context) error { return s.renewEpoch(ctx, globalEpoch) }
 
+// renewEpoch replaces an epoch. It waits for no other: of two callers at once
+// one may find the work done.
 func (s *Sessions) renewEpoch(ctx context.Context, name string) error {
-	if err := s.vault.Put(ctx, kindEpoch, name, []byte(randomText()), NoExpiry); err != nil {
+	for range maxTries {
+		fresh := []byte(randomText())
+		rec, err := s.vault.Get(ctx, kindEpoch, name)
+		switch {
+		case err == nil:
+			err = s.vault.Replace(ctx, rec, fresh, NoExpiry)
+		case errors.Is(err, ErrNotFound):
+			err = s.vault.PutNew(ctx, kindEpoch, name, fresh, NoExpiry)
+		}
+		switch {
+		case err == nil:
+			return s.announce(ctx, announceAll)
+		case errors.Is(err, ErrChanged), errors.Is(err, ErrExists), errors.Is(err, ErrNotFound):
+			continue
+		}
 		return err
 	}
-	return s.announce(ctx, announceAll)
+	return errBusy
 }
 
 // announce tells every node, this one included, that something has changed.
-// The caller has written the change already and reports success only after.
+// The caller has written the change already and reports success only after;
+// who asked for it may be gone by then, which must not keep the others in the
+// dark.
 func (s *Sessions) announce(ctx context.Context, message string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
 	err := s.store.Announce(ctx, []byte(message))
 	s.changed(message)
 	return err

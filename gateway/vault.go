@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,12 +25,16 @@ import (
 // another key, does not open. All keys are derived by HKDF (RFC 5869) from one
 // secret, one per purpose.
 //
-// With two secrets everything is written under the first and read under both,
-// so that the secret can be changed without losing a session: add the new one
-// second everywhere, then put it first everywhere, then drop the old one.
+// With two secrets what is new is written under the first, and everything is
+// read under both, so that the secret can be changed without losing a session:
+// add the new one second everywhere, then put it first everywhere, then drop
+// the old one. Before the last step what has no end is carried over, see
+// CarryOver, and the logins of before have come to theirs.
 type Vault struct {
 	store Store
 	keys  []vaultKeys
+	// unfit, if set, is why the store counts as down although it answers.
+	unfit atomic.Pointer[error]
 }
 
 // Kind says what a record is. It is part of the record's key.
@@ -49,9 +54,15 @@ const (
 	KindKeys Kind = "keys"
 )
 
-// recordFormat is the first byte of every record. A format is read one release
+// The first byte of every record is its format. A format is read one release
 // before it is written; one that this release does not know is a fault.
-const recordFormat = 1
+const (
+	recordFormat = 1
+	// movedFormat marks a record that is being carried over to another secret.
+	// It has the same form and is never written again: its value holds until
+	// there is a record under the other secret.
+	movedFormat = 2
+)
 
 // MinSecret is the least length of a secret in bytes. A secret is machine
 // made: it is stretched by nothing but HKDF.
@@ -119,15 +130,17 @@ type Record struct {
 	// Value is what was put in.
 	Value []byte
 
+	ref      ref    // what was asked for; not set if that was a key
 	key      string // where it lay
 	sealed   []byte // as it lay there
 	sealedBy int    // which secret opened it
+	moved    bool   // in movedFormat
 }
 
 // errRecord is a record that does not open: tampered with, moved, of an
 // unknown format, or sealed with a secret that this node does not have. It is
 // a fault, never "no such record".
-var errRecord = errors.New("record does not open: it was changed in the store, or the secret is not the one that sealed it")
+var errRecord = errors.New("record does not open")
 
 // Get returns the record, or ErrNotFound.
 func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error) {
@@ -147,7 +160,7 @@ func (v *Vault) getKey(ctx context.Context, kind Kind, key string) (*Record, err
 	if !strings.HasPrefix(key, string(kind)+":") {
 		return nil, ErrNotFound
 	}
-	values, err := v.store.Get(ctx, key)
+	values, err := v.read(ctx, key)
 	if err != nil {
 		return nil, err
 	}
@@ -155,12 +168,27 @@ func (v *Vault) getKey(ctx context.Context, kind Kind, key string) (*Record, err
 		return nil, ErrNotFound
 	}
 	for i := range v.keys {
-		var plain []byte
-		if plain, err = v.open(i, key, values[0]); err == nil {
-			return &Record{Value: plain, sealedBy: i, key: key, sealed: values[0]}, nil
+		var rec *Record
+		if rec, err = v.open(i, key, values[0]); err == nil {
+			return rec, nil
 		}
 	}
 	return nil, fmt.Errorf("reading a record of kind %s: %w", kind, err)
+}
+
+// read reads keys in one round trip.
+func (v *Vault) read(ctx context.Context, keys ...string) ([][]byte, error) {
+	if unfit := v.unfit.Load(); unfit != nil {
+		return nil, *unfit
+	}
+	values, err := v.store.Get(ctx, keys...)
+	if err != nil {
+		return nil, err
+	}
+	if len(values) != len(keys) {
+		return nil, fmt.Errorf("reading records: the store returned %d values for %d keys", len(values), len(keys))
+	}
+	return values, nil
 }
 
 // A ref names a record.
@@ -179,29 +207,43 @@ func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
 			keys = append(keys, v.recordKey(i, r.kind, r.name))
 		}
 	}
-	values, err := v.store.Get(ctx, keys...)
+	values, err := v.read(ctx, keys...)
 	if err != nil {
 		return nil, err
 	}
-	if len(values) != len(keys) {
-		return nil, fmt.Errorf("reading records: the store returned %d values for %d keys", len(values), len(keys))
-	}
 	recs := make([]*Record, len(refs))
 	for j := range keys {
-		r := refs[j/n]
-		if values[j] == nil || recs[j/n] != nil {
+		if values[j] == nil {
 			continue
 		}
-		plain, err := v.open(j%n, keys[j], values[j])
+		rec, err := v.open(j%n, keys[j], values[j])
 		if err != nil {
-			return nil, fmt.Errorf("reading a record of kind %s: %w", r.kind, err)
+			return nil, fmt.Errorf("reading a record of kind %s: %w", refs[j/n].kind, err)
 		}
-		recs[j/n] = &Record{Value: plain, key: keys[j], sealed: values[j], sealedBy: j % n}
+		rec.ref = refs[j/n]
+		recs[j/n] = inForce(recs[j/n], rec)
 	}
 	return recs, nil
 }
 
-// Put stores value, replacing what was there.
+// inForce picks between a record under one secret and the same under another:
+// not the one that was carried over; of two that were made at once, the same
+// one on every node, whatever the order of its secrets.
+func inForce(a, b *Record) *Record {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	case a.moved != b.moved && b.moved, a.moved == b.moved && a.key < b.key:
+		return a
+	}
+	return b
+}
+
+// Put stores value, replacing what was there. It is not for what others change
+// at the same time: with two secrets the older of two writes may win. For that
+// there are PutNew and Replace.
 func (v *Vault) Put(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
 	key := v.recordKey(0, kind, name)
 	if err := v.store.Put(ctx, key, v.seal(0, key, value), ttl); err != nil {
@@ -212,6 +254,9 @@ func (v *Vault) Put(ctx context.Context, kind Kind, name string, value []byte, t
 
 // PutNew stores value if there is no such record, else ErrExists.
 func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
+	if unfit := v.unfit.Load(); unfit != nil {
+		return *unfit
+	}
 	key := v.recordKey(0, kind, name)
 	if err := v.store.PutNew(ctx, key, v.seal(0, key, value), ttl); err != nil {
 		return err
@@ -219,7 +264,7 @@ func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte
 	// A node that has the secrets in the other order writes under the other
 	// key. Looking after writing, two of them can both lose, never both win.
 	for i := 1; i < len(v.keys); i++ {
-		values, err := v.store.Get(ctx, v.recordKey(i, kind, name))
+		values, err := v.read(ctx, v.recordKey(i, kind, name))
 		if err != nil {
 			return err
 		}
@@ -233,6 +278,13 @@ func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte
 // Replace stores value if the record is still as rec was read, else
 // ErrChanged, or ErrNotFound if it is gone.
 func (v *Vault) Replace(ctx context.Context, rec *Record, value []byte, ttl time.Duration) error {
+	if rec.moved {
+		// Whoever was carrying it over has not come to the end: do it for him.
+		if err := v.settle(ctx, rec); err != nil {
+			return err
+		}
+		return ErrChanged
+	}
 	return v.store.CompareAndPut(ctx, rec.key, rec.sealed, v.seal(rec.sealedBy, rec.key, value), ttl)
 }
 
@@ -248,7 +300,11 @@ func (v *Vault) take(ctx context.Context, kind Kind, name string) ([]byte, error
 		if err != nil {
 			return nil, err
 		}
-		return v.open(i, key, sealed)
+		rec, err := v.open(i, key, sealed)
+		if err != nil {
+			return nil, fmt.Errorf("taking a record of kind %s: %w", kind, err)
+		}
+		return rec.Value, nil
 	}
 	return nil, ErrNotFound
 }
@@ -294,26 +350,31 @@ func (v *Vault) recordKey(i int, kind Kind, name string) string {
 
 // seal closes value for a key under the i-th secret.
 func (v *Vault) seal(i int, key string, value []byte) []byte {
+	return v.sealAs(recordFormat, i, key, value)
+}
+
+func (v *Vault) sealAs(format byte, i int, key string, value []byte) []byte {
 	out := make([]byte, 1, 1+len(value)+v.keys[i].aead.Overhead())
-	out[0] = recordFormat
-	return v.keys[i].aead.Seal(out, nil, value, associated(key))
+	out[0] = format
+	return v.keys[i].aead.Seal(out, nil, value, associated(format, key))
 }
 
-func (v *Vault) open(i int, key string, sealed []byte) ([]byte, error) {
+func (v *Vault) open(i int, key string, sealed []byte) (*Record, error) {
 	if len(sealed) == 0 {
-		return nil, errRecord
+		return nil, fmt.Errorf("%w: it is empty", errRecord)
 	}
-	if sealed[0] != recordFormat {
-		return nil, fmt.Errorf("record has format %d, this release knows %d: a newer release wrote it", sealed[0], recordFormat)
+	format := sealed[0]
+	if format != recordFormat && format != movedFormat {
+		return nil, fmt.Errorf("%w: it has format %d, which this release does not know: a newer release wrote it", errRecord, format)
 	}
-	plain, err := v.keys[i].aead.Open([]byte{}, nil, sealed[1:], associated(key))
+	plain, err := v.keys[i].aead.Open([]byte{}, nil, sealed[1:], associated(format, key))
 	if err != nil {
-		return nil, errRecord
+		return nil, fmt.Errorf("%w: it was changed in the store, or the secret is not the one that sealed it", errRecord)
 	}
-	return plain, nil
+	return &Record{Value: plain, key: key, sealed: sealed, sealedBy: i, moved: format == movedFormat}, nil
 }
 
-func associated(key string) []byte { return append([]byte{recordFormat}, key...) }
+func associated(format byte, key string) []byte { return append([]byte{format}, key...) }
 
 // keyedHash is HMAC-SHA-256 over parts, each preceded by its length, so that
 // no two lists of parts have the same input.

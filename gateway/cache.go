@@ -1,0 +1,260 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+type cookieKey struct{ value, host string }
+
+// A session is a login on this node: the last state that was read, and the
+// requests that live by it.
+type session struct {
+	key  string
+	bits string
+	// state is nil when the store has to be asked.
+	state     atomic.Pointer[state]
+	used      atomic.Bool // since the last eviction
+	reloading atomic.Bool
+	noting    atomic.Bool // that it is used, in the store
+
+	// Guarded by Sessions.mu.
+	cookies []cookieKey
+	size    int
+
+	// missing is when the state was first seen missing, for tendLive alone.
+	missing time.Time
+
+	mu      sync.Mutex
+	checked time.Time // when the last good look at the store began
+	live    map[*liveRequest]struct{}
+	retired bool // out of the cache for good: nothing would cut its requests
+}
+
+// A state is a login as it was read at one moment, with what each app on this
+// node makes of it. It is never changed.
+type state struct {
+	*login
+	size   int
+	loaded time.Time
+	views  atomic.Pointer[[]*view]
+}
+
+// find returns the session of a cookie, and its state, checked. errNoSession
+// if there is none; any other error is a fault of the store.
+func (s *Sessions) find(ctx context.Context, value, host string) (*session, *state, error) {
+	if len(value) != sessionSize {
+		return nil, nil, errNoSession
+	}
+	s.mu.RLock()
+	ses := s.byCookie[cookieKey{value, host}]
+	s.mu.RUnlock()
+	now := time.Now()
+	if ses != nil {
+		if st := ses.state.Load(); st != nil && s.fresh(now) {
+			if !now.Before(st.Expires) {
+				s.drop(ses)
+				return nil, nil, errNoSession
+			}
+			if !ses.used.Load() {
+				ses.used.Store(true)
+			}
+			if now.Sub(st.loaded) > reloadAfter {
+				s.reloadLater(ses)
+			}
+			return ses, st, nil
+		}
+	}
+	bits := s.vault.sessionBits(value, host)
+	if bits == "" {
+		return nil, nil, errNoSession
+	}
+	return s.load(ctx, bits, cookieKey{value, host})
+}
+
+// fresh says whether the cache may be served from at all.
+func (s *Sessions) fresh(now time.Time) bool {
+	return now.Sub(s.started)-time.Duration(s.confirmed.Load()) < stale
+}
+
+// load reads a login from the store and caches it, unless something changed
+// meanwhile: then it is read again, and in the end served without caching.
+func (s *Sessions) load(ctx context.Context, bits string, ck cookieKey) (*session, *state, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	for try := 0; ; try++ {
+		changes := s.changes.Load()
+		now := time.Now()
+		l, rec, err := s.loadLogin(ctx, bits)
+		if errors.Is(err, errNoSession) {
+			s.forget(ck)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		st := &state{login: l, size: 1024 + 2*len(rec.Value), loaded: now}
+		if changes == s.changes.Load() || try == 2 {
+			return s.keep(rec.key, bits, ck, st, changes), st, nil
+		}
+	}
+}
+
+// keep puts a state into the cache and returns its session.
+func (s *Sessions) keep(key, bits string, ck cookieKey, st *state, changes uint64) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ses := s.byKey[key]
+	if ses == nil {
+		ses = &session{key: key, bits: bits}
+		s.byKey[key] = ses
+	}
+	s.bytes += st.size - ses.size
+	ses.size = st.size
+	if ck != (cookieKey{}) && s.byCookie[ck] != ses {
+		// The strings are parts of the request's header, which must not live
+		// as long as the session.
+		ck = cookieKey{strings.Clone(ck.value), strings.Clone(ck.host)}
+		s.byCookie[ck] = ses
+		ses.cookies = append(ses.cookies, ck)
+	}
+	ses.used.Store(true)
+	ses.sawGood(st.loaded)
+	// changed() counts before it clears, so a state that was read before a
+	// change is either not stored here, or cleared after.
+	if s.changes.Load() == changes {
+		ses.state.Store(st)
+	}
+	s.evict(ses)
+	return ses
+}
+
+// evict keeps the cache within its bounds. Logins with live requests stay,
+// and so does the one that has just come: a revocation must find them. mu is
+// held.
+func (s *Sessions) evict(spare *session) {
+	for _, secondChance := range []bool{true, false} {
+		for _, ses := range s.byKey { // in random order
+			if len(s.byKey) <= s.maxEntries && s.bytes <= s.maxBytes {
+				return
+			}
+			if ses == spare || secondChance && ses.used.Swap(false) || !ses.retire(false) {
+				continue
+			}
+			s.remove(ses)
+		}
+	}
+}
+
+// remove takes a retired session out of the cache. mu is held.
+func (s *Sessions) remove(ses *session) {
+	if s.byKey[ses.key] != ses {
+		return
+	}
+	delete(s.byKey, ses.key)
+	for _, ck := range ses.cookies {
+		delete(s.byCookie, ck)
+	}
+	s.bytes -= ses.size
+	ses.state.Store(nil)
+}
+
+// drop takes a session that is over out of the cache and cuts its requests.
+func (s *Sessions) drop(ses *session) {
+	ses.retire(true)
+	s.mu.Lock()
+	s.remove(ses)
+	s.mu.Unlock()
+	ses.cut(errSessionOver)
+}
+
+func (s *Sessions) forget(ck cookieKey) {
+	s.mu.RLock()
+	ses := s.byCookie[ck]
+	s.mu.RUnlock()
+	if ses != nil {
+		s.drop(ses)
+	}
+}
+
+// reloadLater reads logins anew, off the request path.
+func (s *Sessions) reloadLater(sessions ...*session) {
+	due := slices.DeleteFunc(sessions, func(ses *session) bool { return !ses.reloading.CompareAndSwap(false, true) })
+	if len(due) == 0 {
+		return
+	}
+	go s.reloadAll(due, func(ses *session) {
+		defer ses.reloading.Store(false)
+		s.reload(ses)
+	})
+}
+
+// reload reads a login anew and cuts its requests if it is over.
+func (s *Sessions) reload(ses *session) {
+	_, _, err := s.load(context.Background(), ses.bits, cookieKey{})
+	if errors.Is(err, errNoSession) {
+		s.drop(ses)
+	}
+}
+
+// changed takes note of an announcement: the key of a login, or announceAll.
+func (s *Sessions) changed(message string) {
+	s.changes.Add(1)
+	if message == announceAll {
+		if busy := s.busy(true); len(busy) > 0 {
+			go s.reloadAll(busy, s.reload)
+		}
+		return
+	}
+	s.mu.RLock()
+	ses := s.byKey[message]
+	s.mu.RUnlock()
+	if ses == nil {
+		return
+	}
+	ses.state.Store(nil)
+	if ses.busy() {
+		go s.reload(ses)
+	}
+}
+
+// busy returns the sessions with live requests, and forgets all states if
+// clear is set.
+func (s *Sessions) busy(clear bool) []*session {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var busy []*session
+	for _, ses := range s.byKey {
+		if clear {
+			ses.state.Store(nil)
+		}
+		if ses.busy() {
+			busy = append(busy, ses)
+		}
+	}
+	return busy
+}
+
+// reloaders is how many logins are read at once after a change to all.
+const reloaders = 16
+
+func (s *Sessions) reloadAll(busy []*session, reload func(*session)) {
+	work := make(chan *session)
+	var wg sync.WaitGroup
+	for range min(reloaders, len(busy)) {
+		wg.Go(func() {
+			for ses := range work {
+				reload(ses)
+			}
+		})
+	}
+	for _, ses := range busy {
+		work <- ses
+	}
+	close(work)
+	wg.Wait()
+}

@@ -1,0 +1,136 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"time"
+	"unsafe"
+)
+
+// What the tests of the storage half reach inside for.
+
+const (
+	Stale       = stale
+	ReloadAfter = reloadAfter
+	TidyEvery   = tidyEvery
+	PruneAfter  = pruneAfter
+
+	KindLogin   = kindLogin
+	KindFlow    = kindFlow
+	KindAccount = kindAccount
+	KindEpoch   = kindEpoch
+	KindReplay  = kindReplay
+	KindMarker  = kindMarker
+
+	MarkerName  = markerName
+	GlobalEpoch = globalEpoch
+
+	IndexLogins   = indexLogins
+	IndexAccounts = indexAccounts
+)
+
+var (
+	ErrNoSession   = errNoSession
+	ErrRecord      = errRecord
+	ErrSessionOver = errSessionOver
+	ErrUnconfirmed = errUnconfirmed
+
+	ProviderEpoch = providerEpoch
+	IndexMember   = indexMember
+)
+
+// A Found is what a request holds of its session.
+type Found struct {
+	s   *Sessions
+	ses *session
+	st  *state
+}
+
+// Account returns whose session it is.
+func (f *Found) Account() AccountKey { return f.st.Account }
+
+// Username returns the user name of the session's identity.
+func (f *Found) Username() string { return f.st.Identity.Username }
+
+// Key returns the key of the login's record.
+func (f *Found) Key() string { return f.ses.key }
+
+// Enter begins a live request.
+func (f *Found) Enter(r *http.Request, until time.Time) (*http.Request, func()) {
+	return f.ses.enter(r, until)
+}
+
+// Touch is what a request does where there is an idle limit.
+func (f *Found) Touch(ctx context.Context, idle time.Duration) error {
+	return f.s.touch(ctx, f.ses, f.st, idle)
+}
+
+// End ends the login, as a logout does.
+func (f *Found) End(ctx context.Context) error { return f.s.endLogin(ctx, f.ses.key, f.st.login) }
+
+// FindSession is what every request does with its cookie.
+func (s *Sessions) FindSession(ctx context.Context, cookie, host string) (*Found, error) {
+	ses, st, err := s.find(ctx, cookie, host)
+	if err != nil {
+		return nil, err
+	}
+	return &Found{s, ses, st}, nil
+}
+
+// SignIn writes the login of a good answer and returns its cookie for host.
+func (s *Sessions) SignIn(ctx context.Context, provider string, p Protocol, issuer string, ans *Answer, lifetime time.Duration, host string) (string, error) {
+	return s.newLogin(ctx, provider, p, issuer, ans, lifetime, host)
+}
+
+// Tidy is what Run does every TidyEvery.
+func (s *Sessions) Tidy(ctx context.Context) error { return s.tidy(ctx) }
+
+// Bound sets the bounds of the cache.
+func (s *Sessions) Bound(entries, bytes int) { s.maxEntries, s.maxBytes = entries, bytes }
+
+// Cached returns how much the cache holds.
+func (s *Sessions) Cached() (logins, cookies, bytes int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.byKey), len(s.byCookie), s.bytes
+}
+
+// Cookie returns fresh bits and the cookie that opens them at host.
+func (v *Vault) Cookie(host string) (bits, cookie string) { return v.newSession(host) }
+
+// SessionBits returns the bits of a cookie at host, or "".
+func (v *Vault) SessionBits(cookie, host string) string { return v.sessionBits(cookie, host) }
+
+// TakeRecord takes a record.
+func (v *Vault) TakeRecord(ctx context.Context, kind Kind, name string) ([]byte, error) {
+	return v.take(ctx, kind, name)
+}
+
+// KeyUnder returns where a record lies under the i-th secret.
+func (v *Vault) KeyUnder(i int, kind Kind, name string) string { return v.recordKey(i, kind, name) }
+
+// AccountName returns the name of an account's record.
+func (k AccountKey) AccountName() string { return k.name() }
+
+// TakeCookies takes our cookies out of a request.
+func TakeCookies(h http.Header, secure bool) (session, binding string) {
+	c := takeCookies(h, secure)
+	return c.session, c.binding
+}
+
+// ValidBinding says whether a binding cookie can be ours.
+func ValidBinding(value string) bool { return validBinding(value) }
+
+// Store returns what the vault writes to.
+func (v *Vault) Store() Store { return v.store }
+
+// CacheHolds says whether the cache keeps a part of text alive.
+func (s *Sessions) CacheHolds(text string) bool {
+	from := uintptr(unsafe.Pointer(unsafe.StringData(text)))
+	for ck := range s.byCookie {
+		if at := uintptr(unsafe.Pointer(unsafe.StringData(ck.value))); at >= from && at < from+uintptr(len(text)) {
+			return true
+		}
+	}
+	return false
+}
