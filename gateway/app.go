@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -478,9 +477,6 @@ func (x *exchange) signInOrigin() (string, *Error) {
 func storeError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
-	}
-	if errors.Is(err, context.Canceled) {
-		return NewError(CodeStoreUnavailable, errors.New("the client went away"))
 	}
 	return NewError(CodeStoreUnavailable, err)
 }

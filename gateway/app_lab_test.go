@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -234,15 +235,15 @@ func (b *browser) request(method, target string, header ...string) *http.Request
 	}
 	r := httptest.NewRequest(method, target, nil)
 	r.Host = b.host
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Add(header[i], header[i+1])
-	}
-	if host := r.Header.Get("Host"); host != "" {
-		r.Host = host
-		r.Header.Del("Host")
+	if i := slices.Index(header, "Host"); i >= 0 {
+		r.Host = header[i+1]
+		header = slices.Delete(slices.Clone(header), i, i+2)
 	}
 	for _, c := range b.jar.Cookies(b.url(r.Host)) {
 		r.AddCookie(c)
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
 	}
 	return r
 }
@@ -333,6 +334,7 @@ type fakeIDP struct {
 	mu        sync.Mutex
 	people    map[string]gateway.Identity
 	beginErr  error
+	slow      func(context.Context) error                          // optional: runs first
 	complete  func(gateway.CompleteRequest, *gateway.Answer) error // optional
 	begun     []gateway.BeginRequest
 	completed int
@@ -375,7 +377,27 @@ func (p *fakeIDP) counts() (begun, completed int) {
 	return len(p.begun), p.completed
 }
 
-func (p *fakeIDP) Begin(_ context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
+// delay lets f run before whatever the provider does.
+func (p *fakeIDP) delay(f func(context.Context) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.slow = f
+}
+
+func (p *fakeIDP) wait(ctx context.Context) error {
+	p.mu.Lock()
+	slow := p.slow
+	p.mu.Unlock()
+	if slow == nil {
+		return nil
+	}
+	return slow(ctx)
+}
+
+func (p *fakeIDP) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
+	if err := p.wait(ctx); err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.beginErr != nil {
@@ -405,7 +427,10 @@ func (p *fakeIDP) visit(t testing.TB, location, person string) (target string) {
 	return back.Path + "?" + url.Values{"state": params["state"], "code": {person}}.Encode()
 }
 
-func (p *fakeIDP) Complete(_ context.Context, req gateway.CompleteRequest) (*gateway.Answer, error) {
+func (p *fakeIDP) Complete(ctx context.Context, req gateway.CompleteRequest) (*gateway.Answer, error) {
+	if err := p.wait(ctx); err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	p.completed++
 	id, ok := p.people[req.Params.Get("code")]

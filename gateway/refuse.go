@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"net/http"
@@ -15,7 +16,9 @@ func (x *exchange) refuse(err error) error {
 		e = NewError(CodeInternal, err)
 	}
 	reference := strings.ToLower(rand.Text()[:10])
-	if e.Code != CodeUnauthenticated {
+	// A client that hung up is no fault of the store's or the provider's.
+	hungUp := x.r.Context().Err() != nil && errors.Is(err, context.Canceled)
+	if e.Code != CodeUnauthenticated && !hungUp {
 		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Err: e.Err})
 	}
 	refusal := RefusalOf(e.Code)
