@@ -92,7 +92,7 @@ func (r *remote[T]) renew(ctx context.Context) (T, error) {
 		defer r.mu.Unlock()
 		return r.value, nil
 	}
-	if r.flight == nil {
+	if r.flight == nil && time.Since(r.failed) >= retryAfter { // refresh will fetch
 		r.renewed = time.Now()
 	}
 	r.mu.Unlock()

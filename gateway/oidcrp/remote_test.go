@@ -2,6 +2,8 @@ package oidcrp_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"strings"
@@ -373,5 +375,61 @@ func TestTLS(t *testing.T) {
 	wantCode(t, err, gateway.CodeProviderUnavailable)
 	if !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("the error does not say why: %v", err)
+	}
+}
+
+// TestKeysDownDuringRotation tells "nobody knows this key" from "nobody can
+// say", and mends itself as soon as the keys are there again.
+func TestKeysDownDuringRotation(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		op := inProcess(t)
+		p := newProvider(t, op)
+		mustLogin(t, op, p)
+		two, evil := gatewaytest.NewOPKey("ES256", "two"), gatewaytest.NewOPKey("ES256", "evil")
+		verify := func(kid string, key gatewaytest.OPKey) error {
+			jws := gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": kid}, []byte("{}"), key.Signer)
+			_, err := oidcrp.Keys(p).VerifySignature(t.Context(), jws)
+			return err
+		}
+		op.SetHooks(at(gatewaytest.OPJWKSPath, broken))
+		wantCode(t, verify("two", two), gateway.CodeProviderUnavailable)
+		wantCode(t, verify("one", evil), gateway.CodeOIDCSignature)
+
+		op.SetHooks(gatewaytest.OPHooks{JWKS: setIn("keys", []any{two.JWK()})})
+		time.Sleep(oidcrp.RetryAfter)
+		if err := verify("two", two); err != nil {
+			t.Errorf("is not mended after %v: %v", oidcrp.RetryAfter, err)
+		}
+	})
+}
+
+// TestOverSockets is one login with a browser that follows real redirects.
+func TestOverSockets(t *testing.T) {
+	t.Parallel()
+	op := gatewaytest.NewOP(t, gatewaytest.OPOptions{Alg: "RS256"})
+	p := newProvider(t, op)
+	begun, err := p.Begin(t.Context(), gateway.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(op.Roots)
+	browser := &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := browser.Get(begun.Location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	back, err := resp.Location()
+	if err != nil || !strings.HasPrefix(back.String(), gatewaytest.OPCallback+"?") {
+		t.Fatalf("sent to %v, %v", back, err)
+	}
+	answer, err := p.Complete(t.Context(), gateway.CompleteRequest{Params: back.Query(), Private: begun.Private, CallbackURL: gatewaytest.OPCallback})
+	if err != nil || answer.Subject != "a1ice-0001" {
+		t.Fatalf("got %+v, %v", answer, err)
 	}
 }
