@@ -384,14 +384,23 @@ func (x *exchange) pass(next Next, r *http.Request, leave func(), ses *session, 
 	return next(x.w, r, &v.principal)
 }
 
-// session finds the session of the request for this app. errNoSession also if
-// the login is none that this app takes.
-func (x *exchange) session() (*session, *state, error) {
+// anySession finds the session of the request, be it one that this app takes
+// or not.
+func (x *exchange) anySession() (*session, *state, error) {
 	if x.cookies.session == "" || x.host == "" {
 		return nil, nil, errNoSession
 	}
-	sessions := x.app.gw.sessions
-	ses, st, err := sessions.find(x.r.Context(), x.cookies.session, x.host)
+	ses, st, err := x.app.gw.sessions.find(x.r.Context(), x.cookies.session, x.host)
+	if err == nil {
+		x.who = st.login
+	}
+	return ses, st, err
+}
+
+// session finds the session of the request for this app. errNoSession also if
+// the login is none that this app takes.
+func (x *exchange) session() (*session, *state, error) {
+	ses, st, err := x.anySession()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -399,12 +408,21 @@ func (x *exchange) session() (*session, *state, error) {
 		return nil, nil, errNoSession
 	}
 	if idle := x.app.gw.opts.Idle; idle > 0 {
-		if err := sessions.touch(x.r.Context(), ses, st, idle); err != nil {
+		if err := x.app.gw.sessions.touch(x.r.Context(), ses, st, idle); err != nil {
 			return nil, nil, err
 		}
 	}
-	x.who = st.login
 	return ses, st, nil
+}
+
+// signedIn says whether there is a session that this app takes. An error is a
+// fault: nobody knows.
+func (x *exchange) signedIn() (bool, error) {
+	_, _, err := x.session()
+	if errors.Is(err, errNoSession) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // checkConnect refuses CONNECT, but for WebSockets over HTTP/2 and HTTP/3

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -54,7 +55,11 @@ func (x *exchange) login() error {
 		return x.refuse(refused)
 	}
 	returnTo := safeReturn(params.Get("return"), x.app.opts.Prefix)
-	if _, _, err := x.session(); err == nil {
+	signedIn, err := x.signedIn()
+	switch {
+	case err != nil:
+		return x.refuse(storeError(err))
+	case signedIn:
 		return x.redirectTo(returnTo)
 	}
 	if name := params.Get("provider"); name != "" {
@@ -102,9 +107,9 @@ func (x *exchange) showSession() error {
 }
 
 // logout asks on GET, and ends the login on POST: here at once, then at the
-// provider if it can.
+// provider if it can. It ends a login too that this app takes no more.
 func (x *exchange) logout() error {
-	ses, st, err := x.session()
+	ses, st, err := x.anySession()
 	if err != nil && !errors.Is(err, errNoSession) {
 		return x.refuse(storeError(err))
 	}
@@ -150,6 +155,10 @@ func (x *exchange) askLogout(st *state) error {
 	return nil
 }
 
+// logoutTimeout is how long a logout waits to learn where the provider's own
+// session ends. Ours has ended already.
+const logoutTimeout = 3 * time.Second
+
 // providerLogout returns where the provider's own session ends, or "".
 func (x *exchange) providerLogout(l *login) string {
 	p := x.app.providerOf(l.Account)
@@ -161,7 +170,9 @@ func (x *exchange) providerLogout(l *login) string {
 	if !ok || refused != nil {
 		return ""
 	}
-	away, err := lp.LogoutURL(x.r.Context(), LogoutRequest{Hint: l.LogoutHint, ReturnURL: origin + x.app.opts.Prefix + "/logged-out"})
+	ctx, cancel := context.WithTimeout(x.r.Context(), logoutTimeout)
+	defer cancel()
+	away, err := lp.LogoutURL(ctx, LogoutRequest{Hint: l.LogoutHint, ReturnURL: origin + x.app.opts.Prefix + "/logged-out"})
 	if err != nil {
 		x.app.gw.log.Warn("the provider's logout is unavailable; its session stays", zap.String("provider", p.Name), zap.Error(err))
 		return ""
@@ -185,9 +196,9 @@ func (x *exchange) jwks() error {
 	h.Set("Cache-Control", "public, max-age=300")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if x.r.Method != http.MethodHead {
-		_, err = x.w.Write(doc)
+		_, _ = x.w.Write(doc) // a client that went away is nobody's fault
 	}
-	return err
+	return nil
 }
 
 func (x *exchange) chrome() Chrome {

@@ -129,7 +129,11 @@ func (x *exchange) flow(state string) (*flow, error) {
 // lost answers for a flow that is not there. Who is signed in by now (a double
 // click, the back button) is simply let go on.
 func (x *exchange) lost(refused *Error) error {
-	if _, _, err := x.session(); err == nil {
+	signedIn, err := x.signedIn()
+	switch {
+	case err != nil:
+		return x.refuse(storeError(err))
+	case signedIn:
 		return x.redirectTo("/")
 	}
 	return x.refuse(refused)
@@ -138,10 +142,13 @@ func (x *exchange) lost(refused *Error) error {
 // otherBrowser answers for a flow that this browser did not start, or started
 // in another of several tabs that were opened at once and whose cookie lost.
 func (x *exchange) otherBrowser(f *flow, p *NamedProvider) error {
-	if _, _, err := x.session(); err == nil {
+	signedIn, err := x.signedIn()
+	switch {
+	case err != nil:
+		return x.refuse(storeError(err))
+	case signedIn:
 		return x.redirectTo(f.Return)
-	}
-	if f.Restarted {
+	case f.Restarted:
 		return x.refuse(NewError(CodeFlowOtherBrowser, nil))
 	}
 	return x.begin(p, f.Return, true)

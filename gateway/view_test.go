@@ -23,6 +23,11 @@ func rules(lines mapping.Rules) func(*gateway.AppOptions) {
 	return func(o *gateway.AppOptions) { o.Rules = lines }
 }
 
+// mappingFor lets in one group alone.
+func mappingFor(group string) mapping.Rules {
+	return mapping.Rules{Role: []mapping.Line{line("User", group)}}
+}
+
 func line(to string, from ...string) mapping.Line {
 	return mapping.Line{To: []string{to}, From: from}
 }
