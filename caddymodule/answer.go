@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -48,17 +47,22 @@ func (h *Handler) hasCredentials(w http.ResponseWriter, r *http.Request) bool {
 	if strings.Contains(w.Header().Get("Location"), "?") {
 		return true
 	}
+	return h.isOwn(r) && strings.Contains(peerOf(r).Target, "?")
+}
+
+// isOwn says whether the gateway itself answers at the request's address.
+func (h *Handler) isOwn(r *http.Request) bool {
 	prefix := h.Prefix
 	if prefix == "" {
 		prefix = "/.sso"
 	}
-	return strings.Contains(peerOf(r).Target, "?") && (strings.HasPrefix(r.URL.Path, prefix+"/") || r.URL.Path == h.CallbackPath)
+	return strings.HasPrefix(r.URL.Path, prefix+"/") || r.URL.Path == h.CallbackPath
 }
 
 // refusalForCaddy makes an error for handle_errors of a refusal.
 func (h *Handler) refusalForCaddy(r *http.Request, e *gateway.Error) error {
 	refusal := gateway.RefusalOf(e.Code)
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl := replacerOf(r)
 	repl.Set("http.error.sso.code", string(e.Code))
 	repl.Set("http.error.sso.title", refusal.Title)
 	repl.Set("http.error.sso.text", refusal.Text)
@@ -108,17 +112,24 @@ func (h *Handler) logRedacted(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	peer := peerOf(r)
-	target, _, _ := strings.Cut(peer.Target, "?")
+	target := peer.Target
+	if h.isOwn(r) {
+		target, _, _ = strings.Cut(target, "?")
+	}
 	ip, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		ip = r.RemoteAddr
 	}
 	var duration time.Duration
-	if v, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Get("http.request.duration"); ok {
+	if v, ok := replacerOf(r).Get("http.request.duration"); ok {
 		duration, _ = v.(time.Duration)
 	}
+	level := zap.InfoLevel
+	if rec.Status() >= http.StatusInternalServerError {
+		level = zap.ErrorLevel
+	}
 	for _, log := range accessLoggers(h.accessLog, server.Logs, r) {
-		log.Info("handled request",
+		log.Log(level, "handled request",
 			zap.Dict("request",
 				zap.String("remote_ip", ip), zap.Stringer("client_ip", peer.Addr), zap.String("proto", r.Proto),
 				zap.String("method", r.Method), zap.String("host", r.Host), zap.String("uri", target), zap.Bool("redacted", true)),

@@ -108,8 +108,8 @@ func (a *App) provisionStore() error {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	a.store = mod.(storeModule)
-	return nil
+	a.store, err = as[storeModule](mod)
+	return err
 }
 
 func (a *App) provisionSecrets() error {
@@ -136,8 +136,16 @@ func (a *App) provisionProviders() error {
 	if err != nil {
 		return fmt.Errorf("providers: %w", err)
 	}
-	for i, mod := range mods.([]any) {
-		named, err := mod.(providerModule).build(a.providerContext(a.ctx))
+	list, err := as[[]any](mods)
+	if err != nil {
+		return err
+	}
+	for i, mod := range list {
+		module, err := as[providerModule](mod)
+		if err != nil {
+			return err
+		}
+		named, err := module.build(a.providerContext(a.ctx))
 		if err != nil {
 			return err
 		}

@@ -9,8 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
-
-	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 func init() {
@@ -141,7 +139,10 @@ func (a *App) unmarshalProvider(d *caddyfile.Dispenser, names map[string]bool) e
 	if err != nil {
 		return err
 	}
-	provider := mod.(providerModule)
+	provider, err := as[providerModule](mod)
+	if err != nil {
+		return err
+	}
 	if d.NextArg() {
 		return globalUsage.wrong(d, "provider")
 	}
@@ -189,7 +190,11 @@ func unmarshalGuest(d *caddyfile.Dispenser, namespace, inlineKey, what string) (
 	if err != nil {
 		return nil, err
 	}
-	if err := mod.(caddyfile.Unmarshaler).UnmarshalCaddyfile(d); err != nil {
+	unmarshaler, err := as[caddyfile.Unmarshaler](mod)
+	if err != nil {
+		return nil, err
+	}
+	if err := unmarshaler.UnmarshalCaddyfile(d); err != nil {
 		return nil, err
 	}
 	return guestJSON(mod, inlineKey), nil
@@ -268,21 +273,7 @@ func unmarshalDuration(d *caddyfile.Dispenser, u usages) (caddy.Duration, error)
 	return caddy.Duration(dur), nil
 }
 
-// unmarshalLine parses `<to>[,<to>…] <group>…`.
-func unmarshalLine(d *caddyfile.Dispenser, u usages) (mapping.Line, error) {
-	word, line := d.Val(), mapping.Line{Position: position(d)}
-	args := d.RemainingArgs()
-	if len(args) < 2 {
-		return line, u.wrong(d, word)
-	}
-	to, err := mapping.SplitNames(args[0])
-	if err != nil {
-		return line, d.Errf("'%s': %v", word, err)
-	}
-	line.To, line.From = to, args[1:]
-	return line, nil
-}
-
+// position is where the current token stands.
 func position(d *caddyfile.Dispenser) string {
 	return fmt.Sprintf("%s:%d", d.File(), d.Line())
 }

@@ -114,7 +114,10 @@ func unmarshalInline(d *caddyfile.Dispenser) (providerModule, error) {
 		}
 		return nil, unknownWord(d, "protocol", protocols)
 	}
-	provider := info.New().(providerModule)
+	provider, err := as[providerModule](info.New())
+	if err != nil {
+		return nil, err
+	}
 	return provider, provider.unmarshalArguments(d)
 }
 
@@ -122,7 +125,11 @@ func unmarshalInline(d *caddyfile.Dispenser) (providerModule, error) {
 func unknownOption(d *caddyfile.Dispenser, inline providerModule) error {
 	if inline == nil {
 		for _, m := range caddy.GetModules("sso.providers") {
-			if _, ok := m.New().(providerModule).usages()[d.Val()]; ok {
+			provider, err := as[providerModule](m.New())
+			if err != nil {
+				continue
+			}
+			if _, ok := provider.usages()[d.Val()]; ok {
 				return d.Errf("'%s' is an option of a provider, and this site names none: write `sso %s …`, or set it in the global option sso", d.Val(), m.ID.Name())
 			}
 		}

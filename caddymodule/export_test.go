@@ -2,15 +2,14 @@ package caddymodule
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
 // Parts that the tests look at by themselves.
 var (
-	PeerOf  func(*http.Request) gateway.Peer = peerOf
-	Nearest func(string, []string) string    = nearest
+	PeerOf  = peerOf
+	Nearest = nearest
 )
 
 // LoadOrMakeSecret is loadOrMakeSecret.

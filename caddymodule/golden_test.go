@@ -75,8 +75,8 @@ func mustAdapt(t *testing.T, caddyfile string) []byte {
 }
 
 func TestAdaptValid(t *testing.T) {
-	t.Parallel()
 	golden(t, "testdata/adapt/valid", 6, func(t *testing.T, caddyfile string) string {
+		t.Helper()
 		var indented bytes.Buffer
 		if err := json.Indent(&indented, mustAdapt(t, caddyfile), "", "\t"); err != nil {
 			t.Fatal(err)
@@ -86,8 +86,8 @@ func TestAdaptValid(t *testing.T) {
 }
 
 func TestAdaptMistakes(t *testing.T) {
-	t.Parallel()
 	golden(t, "testdata/adapt/mistakes", 25, func(t *testing.T, caddyfile string) string {
+		t.Helper()
 		_, err := adapt(caddyfile)
 		if err == nil {
 			t.Fatal("the mistake was not found")
@@ -112,6 +112,7 @@ func TestProvisionFaults(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", dir)
 	t.Setenv("SSO_TEST_SET", "0123456789012345678901234567890123456789")
 	golden(t, "testdata/provision", 12, func(t *testing.T, caddyfile string) string {
+		t.Helper()
 		err := validate(t, mustAdapt(t, caddyfile))
 		if err == nil {
 			t.Fatal("the fault was not found")

@@ -175,7 +175,9 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.app = app.(*App)
+	if h.app, err = as[*App](app); err != nil {
+		return err
+	}
 	if err := resolve(option{"base_url", &h.BaseURL}, option{"app", &h.App}); err != nil {
 		return err
 	}
@@ -204,7 +206,11 @@ func (h *Handler) pickProviders(ctx caddy.Context) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("inline: %w", err)
 		}
-		named, err := mod.(providerModule).build(h.app.providerContext(ctx))
+		module, err := as[providerModule](mod)
+		if err != nil {
+			return nil, err
+		}
+		named, err := module.build(h.app.providerContext(ctx))
 		if err != nil {
 			return nil, err
 		}
@@ -257,13 +263,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	passed := false
 	err := h.guard.Load().ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {
 		passed = true
-		r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Map(placeholders(p))
+		replacerOf(r).Map(placeholders(p))
 		return next.ServeHTTP(w, r)
 	})
 	if passed {
 		return err
 	}
 	return h.answered(w, r, err)
+}
+
+// replacerOf returns the request's placeholders, which Caddy's server sets up.
+func replacerOf(r *http.Request) *caddy.Replacer {
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		return repl
+	}
+	return caddy.NewReplacer()
 }
 
 // peerOf tells what Caddy knows of a request and the gateway must not guess.

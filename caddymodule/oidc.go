@@ -89,7 +89,7 @@ func (OIDC) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-var oidcUsage = usages{
+var oidcUsage = usages{ //nolint:gosec // words, no secrets
 	"name":                 "name <name>",
 	"display_name":         "display_name <text>",
 	"lifetime":             "lifetime <duration>",

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 
@@ -62,6 +63,16 @@ func slug(s string) string {
 		}
 		return '-'
 	}, s)
+}
+
+// as returns v as a T. Whoever registers a module of another kind in one of
+// our namespaces gets an error.
+func as[T any](v any) (T, error) {
+	t, ok := v.(T)
+	if !ok {
+		return t, fmt.Errorf("a module of the kind %T can't be used here", v)
+	}
+	return t, nil
 }
 
 // A lateLastGood keeps nothing until a configuration has started, and then

@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
@@ -123,7 +124,7 @@ func newBrowser(t *testing.T) *browser {
 	}
 	b := &browser{t: t}
 	transport := &http.Transport{
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the fake provider's
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 		DisableKeepAlives: true,
 	}
 	b.Client = &http.Client{Jar: jar, Transport: transport, Timeout: 20 * time.Second, CheckRedirect: func(r *http.Request, via []*http.Request) error {
@@ -152,7 +153,13 @@ func (b *browser) get(address string) (int, string) {
 
 func (b *browser) do(r *http.Request) (int, string) {
 	b.t.Helper()
-	resp, err := b.Do(r)
+	resp, err := b.Do(r.Clone(r.Context())) // a clone, because Do adds cookies to it
+	for try := 0; err != nil && r.Method == http.MethodGet && try < 5; try++ {
+		// Caddy resets what still waits at the listener of a configuration that
+		// ends; a real browser tries such a request again, too.
+		time.Sleep(20 * time.Millisecond)
+		resp, err = b.Do(r.Clone(r.Context()))
+	}
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -258,8 +265,16 @@ func TestReloadKeepsSessions(t *testing.T) {
 	if err := validate(t, mustAdapt(t, strings.NewReplacer("PROVIDER", w.provider(), "ORIGIN", w.origin()).Replace(w.global("")+site))); err != nil {
 		t.Errorf("validating beside the running configuration: %v", err)
 	}
-	// Stopped and started again, the secret is still the same.
+	// Stopped, nothing holds the file any more. Started again, the secret is
+	// still the same.
 	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	store, err := boltstore.Open(w.path("sessions.db"))
+	if err != nil {
+		t.Fatalf("the file is still held: %v", err)
+	}
+	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	w.mustLoad(w.global("") + site)
@@ -269,6 +284,27 @@ func TestReloadKeepsSessions(t *testing.T) {
 	info, err := os.Stat(w.path("storage/sso/secret"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the secret's file: %v, %v", info, err)
+	}
+}
+
+// TestSecretRotation changes the secret in the steps that App.Secret documents.
+func TestSecretRotation(t *testing.T) {
+	w := newWorld(t)
+	t.Setenv("SSO_TEST_OLD", strings.Repeat("old-secret-", 4))
+	t.Setenv("SSO_TEST_NEW", strings.Repeat("new-secret-", 4))
+	w.mustLoad(w.global("secret {env.SSO_TEST_OLD}") + site)
+	b := newBrowser(t)
+	if status, body := b.get(w.origin()); status != http.StatusOK {
+		t.Fatalf("signing in: %d %s", status, body)
+	}
+	for _, secrets := range []string{"{env.SSO_TEST_OLD} {env.SSO_TEST_NEW}", "{env.SSO_TEST_NEW} {env.SSO_TEST_OLD}"} {
+		w.mustLoad(w.global("secret "+secrets) + site)
+		if status, body := b.do(mustRequest(t, w.origin())); status != http.StatusOK {
+			t.Errorf("with %s: %d %s", secrets, status, body)
+		}
+		if status, body := newBrowser(t).get(w.origin()); status != http.StatusOK {
+			t.Errorf("signing in with %s: %d %s", secrets, status, body)
+		}
 	}
 }
 
@@ -347,4 +383,45 @@ func prepared(r *http.Request, trusted bool, clientIP string) *http.Request {
 	caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, trusted)
 	caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, clientIP)
 	return r
+}
+
+// TestRedactedLineFollowsTheSite looks for the line where the site's own log
+// goes, and for none where it has no log.
+func TestRedactedLineFollowsTheSite(t *testing.T) {
+	for _, tt := range []struct {
+		name, address, log string
+		want               string // file with the line
+	}{
+		{"log of the site", "ORIGIN", "log {\n\t\toutput file DIR/site.log\n\t}", "site.log"},
+		{"log of a wildcard site", "http://*.localhost:PORT", "log {\n\t\toutput file DIR/site.log\n\t}", "site.log"},
+		{"default log", "ORIGIN", "log", "caddy.log"},
+		{"no log", "ORIGIN", "", ""},
+		{"log_skip", "ORIGIN", "log\n\tlog_skip", ""},
+		{"log_name", "ORIGIN", "log {\n\t\toutput file DIR/site.log\n\t\tno_hostname\n\t}\n\tlog other {\n\t\toutput file DIR/other.log\n\t\tno_hostname\n\t}\n\tlog_name other", "other.log"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			caddyfile := strings.NewReplacer("ORIGIN", tt.address, "\tlog\n", "\t"+strings.ReplaceAll(tt.log, "DIR", w.dir)+"\n").Replace(site)
+			w.mustLoad(w.global("") + caddyfile)
+			r := mustRequest(t, w.origin()+"/.sso/oidc/callback?code=canarycode&state=canarystate")
+			if strings.Contains(tt.address, "*") {
+				r.Host = fmt.Sprintf("some.localhost:%d", w.port)
+			}
+			if status, _ := newBrowser(t).do(r); status != http.StatusBadRequest {
+				t.Errorf("status %d", status)
+			}
+			for _, name := range []string{"caddy.log", "site.log", "other.log"} {
+				b, err := os.ReadFile(w.path(name))
+				if err != nil && !errors.Is(err, os.ErrNotExist) {
+					t.Fatal(err)
+				}
+				if got := strings.Contains(string(b), `"redacted":true`); got != (name == tt.want) {
+					t.Errorf("the line is in %s: %t", name, got)
+				}
+				if strings.Contains(string(b), "canary") {
+					t.Errorf("%s has a secret: %s", name, lineWith(string(b), "canary"))
+				}
+			}
+		})
+	}
 }

@@ -41,6 +41,9 @@ type pooledSessions struct {
 	running  sync.WaitGroup
 }
 
+// keysTimeout bounds how long a start waits for the signing keys.
+const keysTimeout = 2 * time.Second
+
 // stopTimeout bounds how long letting go waits for what runs in the background.
 const stopTimeout = 5 * time.Second
 
@@ -57,7 +60,10 @@ func openSessions(store storeModule, secrets [][]byte, h *host) (_ *pooledSessio
 	if err != nil {
 		return nil, "", err
 	}
-	ps := v.(*pooledSessions)
+	ps, err := as[*pooledSessions](v)
+	if err != nil {
+		return nil, "", err
+	}
 	if loaded {
 		ps.host.push(h)
 	}
@@ -68,8 +74,8 @@ func openSessions(store storeModule, secrets [][]byte, h *host) (_ *pooledSessio
 // closes the sessions, and the store if nothing else uses it.
 func closeSessions(key string, h *host) error {
 	sessions.Range(func(k, v any) bool {
-		if k == key {
-			v.(*pooledSessions).host.remove(h)
+		if ps, ok := v.(*pooledSessions); ok && k == key {
+			ps.host.remove(h)
 		}
 		return k != key
 	})
@@ -89,17 +95,22 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 	if err != nil {
 		return nil, err
 	}
+	opened, err := as[pooledStore](v)
+	if err != nil {
+		return nil, err
+	}
 	ps := &pooledSessions{storeKey: storeKey, host: &currentHost{}}
 	ps.host.push(h)
 	log := ps.host.logger()
 	ps.Sessions, err = gateway.OpenSessions(gateway.SessionsOptions{
-		Store: v.(pooledStore), Secrets: secrets, Marker: storedMarker{ps.host.storage}, Logger: log,
+		Store: opened, Secrets: secrets, Marker: storedMarker{ps.host.storage}, Logger: log,
 	})
 	if err != nil {
 		_, closeErr := stores.Delete(storeKey)
 		return nil, errors.Join(err, closeErr)
 	}
 	ps.keys = signing.New(ps.Vault(), ps.MayCreate, log)
+	ps.loadKeys()
 	var ctx context.Context
 	ctx, ps.stop = context.WithCancel(context.Background())
 	ps.running.Go(func() {
@@ -109,6 +120,14 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 	})
 	ps.running.Go(func() { ps.keys.Run(ctx) })
 	return ps, nil
+}
+
+// loadKeys waits for the signing keys, so that the first requests find them.
+// If the store does not answer, Run says so, and goes on trying.
+func (ps *pooledSessions) loadKeys() {
+	ctx, cancel := context.WithTimeout(context.Background(), keysTimeout)
+	defer cancel()
+	_ = ps.keys.Load(ctx)
 }
 
 // Destruct implements caddy.Destructor.

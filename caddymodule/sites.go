@@ -88,14 +88,16 @@ func (a *App) judge(places []place) ([]place, error) {
 }
 
 // startSites makes the apps of the gateway. Copies of one handler in several
-// servers, as http:// and https:// of one site make them, are one app.
+// servers, as http:// and https:// of one site make them, are one app, which
+// calls itself by the https address.
 func startSites(gw *gateway.Gateway, places []place) error {
+	slices.SortStableFunc(places, func(a, b place) int { return strings.Compare(b.hosts.Scheme, a.hosts.Scheme) })
 	apps := map[string]*gateway.App{}
 	var errs []error
 	for _, p := range places {
 		key := p.handler.config + "\n" + strings.Join(p.hosts.Exact, " ")
 		guard, ok := apps[key]
-		if !ok || len(p.hosts.Exact) == 0 && p.handler.BaseURL == "" {
+		if !ok {
 			var err error
 			if guard, err = gw.NewApp(p.handler.opts); err == nil {
 				err = guard.Start(p.hosts)
@@ -123,7 +125,7 @@ func listener(app *caddyhttp.App, server *caddyhttp.Server) (scheme, port string
 		if err != nil || addr.IsUnixNetwork() {
 			continue
 		}
-		if len(server.TLSConnPolicies) > 0 && addr.StartPort != uint(httpPort) { //nolint:gosec // a port
+		if len(server.TLSConnPolicies) > 0 && addr.StartPort != uint(httpPort) {
 			return "https", strconv.FormatUint(uint64(addr.StartPort), 10)
 		}
 		port = strconv.FormatUint(uint64(addr.StartPort), 10)

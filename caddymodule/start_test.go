@@ -3,9 +3,11 @@ package caddymodule_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // TestStartFaults runs each configuration as a server would.
@@ -21,6 +24,7 @@ func TestStartFaults(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
 	golden(t, "testdata/start", 12, func(t *testing.T, caddyfile string) string {
+		t.Helper()
 		port := fmt.Sprint(freePort(t))
 		global := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\thttp_port %s\n\tstorage file_system %s\n}\n", port, dir)
 		err := caddy.Load(mustAdapt(t, global+strings.ReplaceAll(caddyfile, "PORT", port)), true)
@@ -146,7 +150,7 @@ func waitForTLS(t *testing.T, port int) {
 	var err error
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var conn *tls.Conn
-		conn, err = tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{ServerName: "app.localhost", InsecureSkipVerify: true}) //nolint:gosec // made for the test
+		conn, err = tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{ServerName: "app.localhost", InsecureSkipVerify: true})
 		if err == nil {
 			_ = conn.Close()
 			return
@@ -225,5 +229,33 @@ func TestRedisIsDown(t *testing.T) {
 	}
 	if files, _ := filepath.Glob(w.path("storage/sso/secret")); len(files) > 0 {
 		t.Error("a secret was made although one is given")
+	}
+}
+
+// TestBeforeStart asks a site whose app has not started: http may be faster.
+func TestBeforeStart(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	var cfg caddy.Config
+	config := mustAdapt(t, "http://app.localhost:8080 {\n\tsso oidc https://id.example.com app s {\n\t\trole User *\n\t\tpublic /open\n\t}\n\trespond reached\n}\n")
+	if err := json.Unmarshal(config, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	ctx, err := caddy.ProvisionContext(&cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := ctx.App("http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, server := range app.(*caddyhttp.App).Servers {
+		for _, path := range []string{"/", "/open", "/.sso/session"} {
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest(http.MethodGet, "http://app.localhost:8080"+path, nil)
+			server.ServeHTTP(w, r)
+			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(), "reached") {
+				t.Errorf("%s: %d %v %s", path, w.Code, w.Header(), w.Body)
+			}
+		}
 	}
 }

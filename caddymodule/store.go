@@ -92,8 +92,8 @@ func (b *BoltStore) key() string {
 		return "bolt " + b.Path
 	}
 	path := filepath.Join(dir, filepath.Base(b.Path))
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
 	}
 	return "bolt " + path
 }
