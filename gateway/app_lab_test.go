@@ -56,10 +56,10 @@ func newLabOn(t testing.TB, store *heapStore) *lab {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	before := store.followed()
+	before := store.followed.Load()
 	go func() { defer close(done); _ = l.sessions.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	eventually(t, "the node follows the store", func() bool { return store.followed() > before })
+	eventually(t, "the node follows the store", func() bool { return store.followed.Load() > before })
 	return l
 }
 
