@@ -1,202 +1,19 @@
 package caddymodule_test
 
 import (
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
-	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
-
-// A world is Caddy in this process with a fake provider. There can be one at a
-// time.
-type world struct {
-	t    *testing.T
-	dir  string
-	port int
-	op   *gatewaytest.OP
-}
-
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), port: freePort(t), op: gatewaytest.NewOP(t, gatewaytest.OPOptions{})}
-	if err := os.WriteFile(w.path("ca.pem"), w.op.Roots, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("SSO_TEST_CLIENT_SECRET", w.op.ClientSecret)
-	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return w
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port
-}
-
-func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
-
-func (w *world) origin() string { return fmt.Sprintf("http://localhost:%d", w.port) }
-
-// provider is the inline provider with its options.
-func (w *world) provider() string {
-	return fmt.Sprintf("sso oidc %s %s {env.SSO_TEST_CLIENT_SECRET} {\n\t\tca %s", w.op.Issuer, w.op.ClientID, w.path("ca.pem"))
-}
-
-// global is the block of global options; more goes into the block of sso.
-func (w *world) global(more string) string {
-	return fmt.Sprintf(`{
-	admin off
-	persist_config off
-	storage file_system %s
-	log {
-		level DEBUG
-		output file %s
-	}
-	sso {
-		store bolt %s
-		%s
-	}
-}
-`, w.path("storage"), w.path("caddy.log"), w.path("sessions.db"), more)
-}
-
-// load runs a Caddyfile. PROVIDER and ORIGIN in it are replaced.
-func (w *world) load(caddyfile string) error {
-	w.t.Helper()
-	replacer := strings.NewReplacer("PROVIDER", w.provider(), "ORIGIN", w.origin(), "PORT", fmt.Sprint(w.port))
-	return caddy.Load(mustAdapt(w.t, replacer.Replace(caddyfile)), true)
-}
-
-func (w *world) mustLoad(caddyfile string) {
-	w.t.Helper()
-	if err := w.load(caddyfile); err != nil {
-		w.t.Fatalf("loading: %v", err)
-	}
-}
-
-// logs returns what has been logged.
-func (w *world) logs() string {
-	w.t.Helper()
-	b, err := os.ReadFile(w.path("caddy.log"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return string(b)
-}
-
-// A browser keeps cookies and asks for pages.
-type browser struct {
-	t *testing.T
-	*http.Client
-	// seen are the addresses it was sent to.
-	seen []string
-}
-
-func newBrowser(t *testing.T) *browser {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &browser{t: t}
-	transport := &http.Transport{
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
-		DisableKeepAlives: true,
-	}
-	b.Client = &http.Client{Jar: jar, Transport: transport, Timeout: 20 * time.Second, CheckRedirect: func(r *http.Request, via []*http.Request) error {
-		b.seen = append(b.seen, r.URL.String())
-		r.Header.Del("Referer") // a browser sends the one of the first request
-		if len(via) > 10 {
-			return errors.New("too many redirects")
-		}
-		return nil
-	}}
-	return b
-}
-
-// get asks for a page and returns its status and text.
-func (b *browser) get(address string) (int, string) {
-	b.t.Helper()
-	r, err := http.NewRequest(http.MethodGet, address, nil)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	r.Header.Set("Accept", "text/html")
-	r.Header.Set("Sec-Fetch-Mode", "navigate")
-	r.Header.Set("Remote-User", "mallory")
-	return b.do(r)
-}
-
-func (b *browser) do(r *http.Request) (int, string) {
-	b.t.Helper()
-	resp, err := b.Do(r.Clone(r.Context())) // a clone, because Do adds cookies to it
-	for try := 0; err != nil && r.Method == http.MethodGet && try < 5; try++ {
-		// Caddy resets what still waits at the listener of a configuration that
-		// ends; a real browser tries such a request again, too.
-		time.Sleep(20 * time.Millisecond)
-		resp, err = b.Do(r.Clone(r.Context()))
-	}
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
-}
-
-// cookie returns the value of the session cookie.
-func (b *browser) cookie(origin string) string {
-	b.t.Helper()
-	u, err := url.Parse(origin)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for _, c := range b.Jar.Cookies(u) {
-		if c.Name == "sso" {
-			return c.Value
-		}
-	}
-	return ""
-}
-
-const site = `
-ORIGIN {
-	log
-	PROVIDER
-		role Admin admins
-		group team staff
-		public /open
-	}
-	respond "id={http.auth.user.id} email={http.auth.user.email} roles={http.auth.user.roles} groups={http.auth.user.groups} provider={http.auth.user.provider} header={http.request.header.Remote-User}"
-}
-`
 
 func TestSignInAndOut(t *testing.T) {
 	w := newWorld(t)
@@ -230,15 +47,6 @@ func TestSignInAndOut(t *testing.T) {
 	if !strings.Contains(w.logs(), `"logger":"sso.audit","msg":"login"`) || !strings.Contains(w.logs(), `"logger":"sso.audit","msg":"logout"`) {
 		t.Error("the audit log lacks the login or the logout")
 	}
-}
-
-func mustRequest(t *testing.T, address string) *http.Request {
-	t.Helper()
-	r, err := http.NewRequest(http.MethodGet, address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }
 
 func TestReloadKeepsSessions(t *testing.T) {
@@ -367,24 +175,6 @@ func TestNoCredentialsInLogs(t *testing.T) {
 	}
 }
 
-// lineWith returns the first line of logs that contains what.
-func lineWith(logs, what string) string {
-	for line := range strings.Lines(logs) {
-		if strings.Contains(line, what) {
-			return line
-		}
-	}
-	return ""
-}
-
-// prepared makes of r what Caddy's server makes of it.
-func prepared(r *http.Request, trusted bool, clientIP string) *http.Request {
-	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil)
-	caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, trusted)
-	caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, clientIP)
-	return r
-}
-
 // TestRedactedLineFollowsTheSite looks for the line where the site's own log
 // goes, and for none where it has no log.
 func TestRedactedLineFollowsTheSite(t *testing.T) {
@@ -421,6 +211,33 @@ func TestRedactedLineFollowsTheSite(t *testing.T) {
 				if strings.Contains(string(b), "canary") {
 					t.Errorf("%s has a secret: %s", name, lineWith(string(b), "canary"))
 				}
+			}
+		})
+	}
+}
+
+// TestErrorsCaddy leaves refusals to handle_errors, and to Caddy's bare answer
+// where there is none.
+func TestErrorsCaddy(t *testing.T) {
+	const block = "PROVIDER\n\t\trole Admin nobody-is-here\n\t\terrors caddy\n\t}\n\trespond ok\n"
+	const handle = "handle_errors {\n\t\trespond \"{http.error.status_code} {http.error.sso.code}: {http.error.sso.title}\" {http.error.status_code}\n\t}\n"
+	for _, tt := range []struct {
+		name, site       string
+		denied, anonymous string // what the answers begin with
+	}{
+		{"with handle_errors", handle, "403 access_denied: ", "401 unauthenticated: "},
+		{"without", "", "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.mustLoad(w.global("") + "ORIGIN {\n\t" + tt.site + "\t" + block + "}\n")
+			status, body := newBrowser(t).get(w.origin())
+			if status != http.StatusForbidden || !strings.HasPrefix(body, tt.denied) || strings.Contains(body, "<html") || body == "ok" {
+				t.Errorf("who is denied sees %d %q", status, body)
+			}
+			status, body = newBrowser(t).do(mustRequest(t, w.origin()+"/api"))
+			if status != http.StatusUnauthorized || !strings.HasPrefix(body, tt.anonymous) || body == "ok" {
+				t.Errorf("who is not signed in sees %d %q", status, body)
 			}
 		})
 	}
