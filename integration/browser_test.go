@@ -5,7 +5,6 @@ package integration
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -37,9 +36,7 @@ func TestBrowserSignsIn(t *testing.T) {
 			if r := again.app(); r.Target != "/again" {
 				t.Errorf("the second tab's app was asked for %s", r.Target)
 			}
-			b.navigate(w.base + "/.sso/logout")
-			b.click("form button")
-			b.await("the page after the logout", func() bool { return b.location() == w.base+"/.sso/logged-out" })
+			b.logOut(w.base)
 			if status, err := run(again, chromedp.Evaluate[int](`fetch("/api").then(r => r.status)`, chromedp.EvalAwaitPromise)); err != nil || status != 401 {
 				t.Errorf("after the logout the other tab's request is answered %d, %v", status, err)
 			}
@@ -175,28 +172,36 @@ func TestBrowserTenTabs(t *testing.T) {
 			first.navigate(w.base + "/")
 			first.enter("alice", "alice")
 			first.app()
-			first.navigate(w.base + "/.sso/logout")
-			first.click("form button")
-			first.await("the page after the logout", func() bool { return first.location() == w.base+"/.sso/logged-out" })
-			openTen(t, first, w.base, func(b *tab) { b.app() })
+			first.logOut(w.base)
+			for i, b := range openTen(first, w.base) {
+				if r := b.app(); r.Target != fmt.Sprintf("/tab/%d", i) || r.Identity == nil || r.Identity.Username != "alice" {
+					t.Errorf("tab %d: the app was asked for %s by %+v", i, r.Target, r.Identity)
+				}
+			}
 		})
 	}
 	t.Run("who has to sign in first", func(t *testing.T) {
 		w := newWorld(t, worldOptions{})
-		first := newBrowser(t)
-		var once sync.Once
-		openTen(t, first, w.base, func(b *tab) {
-			b.do("waiting for Keycloak", chromedp.WaitReady(chromedp.CSS("#username")))
-			once.Do(func() { b.submitForm("alice") })
+		tabs := openTen(newBrowser(t), w.base)
+		for _, b := range tabs {
+			b.await("Keycloak's form", b.atForm)
+		}
+		tabs[0].submitForm("alice")
+		for i, b := range tabs {
 			b.finish("alice")
-		})
+			// Keycloak itself loses nine of ten logins that begin at once, and
+			// goes on with the tenth in every tab: which page of the app it is
+			// can't be held.
+			if r := b.app(); r.Identity == nil || r.Identity.Username != "alice" {
+				t.Errorf("tab %d: the app was asked for %s by %+v", i, r.Target, r.Identity)
+			}
+		}
 	})
 }
 
-// openTen opens ten tabs at once and holds that each ends with its own page of
-// the app.
-func openTen(t *testing.T, first *tab, base string, finish func(*tab)) {
-	t.Helper()
+// openTen opens ten tabs at once, the first among them.
+func openTen(first *tab, base string) []*tab {
+	first.t.Helper()
 	tabs := []*tab{first}
 	for len(tabs) < 10 {
 		tabs = append(tabs, first.open())
@@ -204,12 +209,7 @@ func openTen(t *testing.T, first *tab, base string, finish func(*tab)) {
 	for i, b := range tabs {
 		b.do("going", chromedp.Evaluate[chromedp.Void](fmt.Sprintf("setTimeout(() => location = %q, 10)", fmt.Sprintf("%s/tab/%d", base, i))))
 	}
-	for i, b := range tabs {
-		finish(b)
-		if r := b.app(); r.Target != fmt.Sprintf("/tab/%d", i) || r.Identity == nil || r.Identity.Username != "alice" {
-			t.Errorf("tab %d: the app was asked for %s by %+v", i, r.Target, r.Identity)
-		}
-	}
+	return tabs
 }
 
 // TestBrowserBetween changes the gateway while the browser is at the provider.
@@ -227,9 +227,7 @@ func TestBrowserBetween(t *testing.T) {
 			if r := b.app(); r.Target != "/"+name {
 				t.Errorf("the app was asked for %s", r.Target)
 			}
-			b.navigate(w.base + "/.sso/logout")
-			b.click("form button")
-			b.await("the page after the logout", func() bool { return b.location() == w.base+"/.sso/logged-out" })
+			b.logOut(w.base)
 		})
 	}
 }
@@ -258,7 +256,6 @@ func TestBrowserLiveCut(t *testing.T) {
 	}
 	b.await("both connections", func() bool { return state() == "open open" })
 	other := b.open()
-	other.navigate(w.base + "/.sso/logout")
-	other.click("form button")
+	other.logOut(w.base)
 	b.await("both connections to end", func() bool { return state() == "closed closed" })
 }

@@ -89,6 +89,20 @@ func (b *tab) enter(user, password string) {
 		chromedp.Click(chromedp.CSS("#kc-login")))
 }
 
+// atForm says whether the tab shows Keycloak's form.
+func (b *tab) atForm() bool {
+	there, err := run(b, chromedp.Evaluate[bool](`!!document.getElementById("username")`))
+	return err == nil && there
+}
+
+// logOut ends the session at the site, as a person does on its page.
+func (b *tab) logOut(base string) {
+	b.t.Helper()
+	b.navigate(base + "/.sso/logout")
+	b.click("form button")
+	b.await("the page after the logout", func() bool { return b.location() == base+"/.sso/logged-out" })
+}
+
 // app waits until the tab shows the app and returns what the app received.
 func (b *tab) app() *received {
 	b.t.Helper()

@@ -44,6 +44,13 @@ func newClient(t *testing.T) *client {
 	t.Cleanup(tr.CloseIdleConnections)
 	c.http = &http.Client{Jar: jar, Transport: tr, Timeout: 30 * time.Second, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		c.hops = append(c.hops, r.URL.String())
+		// A browser names neither the address that redirected it nor, once the
+		// method is GET, an origin; net/http does.
+		r.Header.Del("Referer")
+		r.Header.Del("Origin")
+		if r.Header.Get("Sec-Fetch-Site") != "" && r.URL.Host != via[0].URL.Host {
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+		}
 		if len(via) > 15 {
 			return fmt.Errorf("more than 15 redirects: %s", strings.Join(c.hops, " → "))
 		}
