@@ -222,7 +222,7 @@ func TestErrorsCaddy(t *testing.T) {
 	const block = "PROVIDER\n\t\trole Admin nobody-is-here\n\t\terrors caddy\n\t}\n\trespond ok\n"
 	const handle = "handle_errors {\n\t\trespond \"{http.error.status_code} {http.error.sso.code}: {http.error.sso.title}\" {http.error.status_code}\n\t}\n"
 	for _, tt := range []struct {
-		name, site       string
+		name, site        string
 		denied, anonymous string // what the answers begin with
 	}{
 		{"with handle_errors", handle, "403 access_denied: ", "401 unauthenticated: "},
