@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
+	"net/textproto"
 	"strings"
 )
 
@@ -162,7 +163,7 @@ func filterCookies(line string, keep func(name, value string) bool) string {
 			end, next = len(line)-at, len(line)
 		}
 		name, value, _ := strings.Cut(line[at:at+end], "=")
-		if !keep(strings.Trim(name, " \t"), strings.Trim(value, " \t")) {
+		if !keep(textproto.TrimString(name), textproto.TrimString(value)) {
 			b = append(b, line[start:at]...)
 			start = next
 		}

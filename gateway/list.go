@@ -105,7 +105,7 @@ func (s *Sessions) Accounts(ctx context.Context, q ListQuery) (page []AccountInf
 			return "", err
 		}
 		right := accountMember(a, rec.key)
-		if right == member && !rec.moved { // else it is listed under the other name, or key
+		if right == member && rec.format != movedFormat { // else it is listed under the other name, or key
 			page = append(page, AccountInfo{a.Key, a.Provider, a.Username, a.Email, a.Created, a.LastLogin, a.Blocked})
 		}
 		return right, nil

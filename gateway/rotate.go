@@ -29,10 +29,10 @@ func (v *Vault) CarryOver(ctx context.Context, kind Kind, name string) error {
 		return fmt.Errorf("carrying over a record of kind %s: %w", kind, err)
 	}
 	old.ref = ref{kind, name}
-	if values[0] != nil && !old.moved {
+	if values[0] != nil && old.format != movedFormat {
 		return v.dropDouble(ctx, to, values[0], old)
 	}
-	if !old.moved {
+	if old.format != movedFormat {
 		sealed := v.sealAs(movedFormat, 1, from, old.Value)
 		if err := v.store.CompareAndPut(ctx, from, old.sealed, sealed, NoExpiry); err != nil {
 			return lostRace(err)
@@ -40,7 +40,7 @@ func (v *Vault) CarryOver(ctx context.Context, kind Kind, name string) error {
 		old.sealed = sealed
 	}
 	if err := v.settle(ctx, old); err != nil {
-		return err
+		return lostRace(err)
 	}
 	return v.deleteAs(ctx, from, old.sealed)
 }
@@ -49,11 +49,24 @@ func (v *Vault) CarryOver(ctx context.Context, kind Kind, name string) error {
 func (v *Vault) settle(ctx context.Context, rec *Record) error {
 	i := 1 - rec.sealedBy
 	key := v.recordKey(i, rec.ref.kind, rec.ref.name)
-	err := v.store.PutNew(ctx, key, v.seal(i, key, rec.Value), NoExpiry)
-	if errors.Is(err, ErrExists) {
-		return nil
+	sealed := v.seal(i, key, rec.Value)
+	err := v.store.PutNew(ctx, key, sealed, NoExpiry)
+	if !errors.Is(err, ErrExists) {
+		return err
 	}
-	return err
+	values, err := v.read(ctx, key)
+	if err != nil {
+		return err
+	}
+	if values[0] == nil {
+		return errBusy
+	}
+	there, err := v.open(i, key, values[0])
+	if err != nil || there.format == recordFormat {
+		return err
+	}
+	// Somebody makes a new one, and has not looked yet.
+	return v.store.CompareAndPut(ctx, key, there.sealed, sealed, NoExpiry)
 }
 
 // dropDouble takes out the one of two records that is not in force: two nodes

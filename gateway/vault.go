@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -55,13 +56,18 @@ const (
 )
 
 // The first byte of every record is its format. A format is read one release
-// before it is written; one that this release does not know is a fault.
+// before it is written; one that this release does not know is a fault. Where
+// a record lies under both of two secrets, the lower format holds.
 const (
 	recordFormat = 1
 	// movedFormat marks a record that is being carried over to another secret.
 	// It has the same form and is never written again: its value holds until
-	// there is a record under the other secret.
+	// there is one in recordFormat under the other secret.
 	movedFormat = 2
+	// newFormat marks a record that was made while there were two secrets, by
+	// somebody who has not looked yet whether it exists under the other. It
+	// has the same form, and holds unless it does.
+	newFormat = 3
 )
 
 // MinSecret is the least length of a secret in bytes. A secret is machine
@@ -134,7 +140,7 @@ type Record struct {
 	key      string // where it lay
 	sealed   []byte // as it lay there
 	sealedBy int    // which secret opened it
-	moved    bool   // in movedFormat
+	format   byte
 }
 
 // errRecord is a record that does not open: tampered with, moved, of an
@@ -227,15 +233,12 @@ func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
 }
 
 // inForce picks between a record under one secret and the same under another:
-// not the one that was carried over; of two that were made at once, the same
-// one on every node, whatever the order of its secrets.
+// the same one on every node, whatever the order of its secrets.
 func inForce(a, b *Record) *Record {
 	switch {
 	case a == nil:
 		return b
-	case b == nil:
-		return a
-	case a.moved != b.moved && b.moved, a.moved == b.moved && a.key < b.key:
+	case b == nil, a.format < b.format, a.format == b.format && a.key < b.key:
 		return a
 	}
 	return b
@@ -258,27 +261,29 @@ func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte
 		return *unfit
 	}
 	key := v.recordKey(0, kind, name)
-	if err := v.store.PutNew(ctx, key, v.seal(0, key, value), ttl); err != nil {
-		return err
+	if len(v.keys) == 1 {
+		return v.store.PutNew(ctx, key, v.seal(0, key, value), ttl)
 	}
 	// A node that has the secrets in the other order writes under the other
 	// key. Looking after writing, two of them can both lose, never both win.
-	for i := 1; i < len(v.keys); i++ {
-		values, err := v.read(ctx, v.recordKey(i, kind, name))
-		if err != nil {
-			return err
-		}
-		if values[0] != nil {
-			return ErrExists
-		}
+	sealed := v.sealAs(newFormat, 0, key, value)
+	if err := v.store.PutNew(ctx, key, sealed, ttl); err != nil {
+		return err
 	}
-	return nil
+	values, err := v.read(ctx, v.recordKey(1, kind, name))
+	if err != nil {
+		return err
+	}
+	if values[0] != nil {
+		return cmp.Or(v.deleteAs(ctx, key, sealed), ErrExists)
+	}
+	return lostRace(v.store.CompareAndPut(ctx, key, sealed, v.seal(0, key, value), ttl))
 }
 
 // Replace stores value if the record is still as rec was read, else
 // ErrChanged, or ErrNotFound if it is gone.
 func (v *Vault) Replace(ctx context.Context, rec *Record, value []byte, ttl time.Duration) error {
-	if rec.moved {
+	if rec.format == movedFormat {
 		// Whoever was carrying it over has not come to the end: do it for him.
 		if err := v.settle(ctx, rec); err != nil {
 			return err
@@ -364,14 +369,14 @@ func (v *Vault) open(i int, key string, sealed []byte) (*Record, error) {
 		return nil, fmt.Errorf("%w: it is empty", errRecord)
 	}
 	format := sealed[0]
-	if format != recordFormat && format != movedFormat {
+	if format != recordFormat && format != movedFormat && format != newFormat {
 		return nil, fmt.Errorf("%w: it has format %d, which this release does not know: a newer release wrote it", errRecord, format)
 	}
 	plain, err := v.keys[i].aead.Open([]byte{}, nil, sealed[1:], associated(format, key))
 	if err != nil {
 		return nil, fmt.Errorf("%w: it was changed in the store, or the secret is not the one that sealed it", errRecord)
 	}
-	return &Record{Value: plain, key: key, sealed: sealed, sealedBy: i, moved: format == movedFormat}, nil
+	return &Record{Value: plain, key: key, sealed: sealed, sealedBy: i, format: format}, nil
 }
 
 func associated(format byte, key string) []byte { return append([]byte{format}, key...) }
