@@ -431,6 +431,7 @@ func (x *exchange) checkConnect() *Error {
 	if x.r.Method != http.MethodConnect || x.r.Header.Get(":protocol") == "websocket" || x.r.Proto == "websocket" {
 		return nil
 	}
+	x.w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110 §15.5.6
 	return NewError(CodeMethodNotAllowed, nil)
 }
 
