@@ -1,0 +1,175 @@
+package gateway_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+func TestProblem(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.site()
+	b := s.browser()
+	w := b.fetch("/api?x=1")
+	wantRefused(t, w, gateway.CodeUnauthenticated)
+	if h := w.Header(); h.Get("Content-Type") != "application/problem+json" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("WWW-Authenticate") == "" {
+		t.Errorf("headers %v", h)
+	}
+	var p struct {
+		Type, Title, Detail, Code, Reference, Login string
+		Status                                      int
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+		t.Fatal(err)
+	}
+	row := gateway.RefusalOf(gateway.CodeUnauthenticated)
+	if p.Type != "urn:caddy-sso:unauthenticated" || p.Title != row.Title || p.Detail != row.Text || p.Status != row.Status || p.Code != "unauthenticated" || len(p.Reference) != 10 {
+		t.Errorf("problem %+v", p)
+	}
+	// A script can send its page there.
+	wantStatus(t, b.open(p.Login), http.StatusSeeOther)
+	if ev := l.seen(); len(ev) > 0 {
+		t.Errorf("a request without a session was told to the observer: %+v", ev)
+	}
+	w = b.fetch("/.sso/nothing")
+	wantRefused(t, w, gateway.CodeNotFound)
+	if strings.Contains(w.Body.String(), `"login"`) || w.Header().Get("WWW-Authenticate") != "" {
+		t.Errorf("signing in does not help: %v\n%s", w.Header(), w.Body)
+	}
+}
+
+func TestRefusalReference(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	b := l.site().browser()
+	seen := map[string]bool{}
+	for range 3 {
+		page, problem := b.open("/.sso/nothing").Body.String(), b.fetch("/.sso/nothing").Body.String()
+		ev := l.seen()
+		for i, body := range []string{page, problem} {
+			last := ev[len(ev)-2+i]
+			if last.Type != gateway.EventRefused || last.Code != gateway.CodeNotFound || last.App != appHost || last.Addr != clientAddr {
+				t.Errorf("event %+v", last)
+			}
+			if seen[last.Reference] || len(last.Reference) != 10 || !strings.Contains(body, last.Reference) {
+				t.Errorf("reference %q is not that of the answer", last.Reference)
+			}
+			seen[last.Reference] = true
+		}
+	}
+}
+
+// A refusal's page leads back to where the person was, or onwards.
+func TestRefusalLinks(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.site()
+	b := s.browser()
+	page := func(target string) string { return b.open(target).Body.String() }
+
+	l.idp.failBegin(gateway.NewError(gateway.CodeProviderUnavailable, nil))
+	if body := page("/deep?a=1&b=2"); !strings.Contains(body, `href="/deep?a=1&amp;b=2"`) {
+		t.Errorf("no link to try again:\n%s", body)
+	}
+	if body := page(`/"><script>x</script>?'"<b>`); strings.Contains(body, "<script>") || strings.Contains(body, "<b>") || strings.Contains(body, `"><`+"s") {
+		t.Errorf("the target is not escaped:\n%s", body)
+	}
+	if body := page("//evil.example/"); strings.Contains(body, "evil") {
+		t.Errorf("a foreign link:\n%s", body)
+	}
+	l.idp.failBegin(nil)
+	// After a failed callback one begins at the front page, not at the callback.
+	if body := page("/.sso/oidc/callback?state=x"); !strings.Contains(body, `href="/"`) || strings.Contains(body, "state=x") {
+		t.Errorf("links of the callback:\n%s", body)
+	}
+	if body := page("/.sso/nothing"); strings.Contains(body, `class="button`) {
+		t.Errorf("trying again does not help:\n%s", body)
+	}
+
+	// Who is signed in and denied can leave; who was denied at the door, where
+	// there is no session to leave, can try again.
+	b.signInAs("bob")
+	denied := b.at(l.siteOf(l.gateway(), appHost, func(o *gateway.AppOptions) { o.Rules = mappingFor("admins") }))
+	if body := denied.open("/").Body.String(); !strings.Contains(body, `href="/.sso/logout"`) || !strings.Contains(body, "bob") {
+		t.Errorf("links of the denied:\n%s", body)
+	}
+	door := denied.site.browser()
+	w := door.open("/")
+	body := door.open(l.idp.visit(t, w.Header().Get("Location"), "bob")).Body.String()
+	if strings.Contains(body, "logout") || !strings.Contains(body, `href="/"`) {
+		t.Errorf("links at the door:\n%s", body)
+	}
+}
+
+func TestErrorsToCaller(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.site(func(o *gateway.AppOptions) { o.ErrorsToCaller = true })
+	b := s.browser()
+	cause := errors.New("the cause")
+	l.idp.failBegin(cause)
+	for name, tc := range map[string]struct {
+		target string
+		header []string
+		code   gateway.Code
+		cause  error
+	}{
+		"no session":    {"/", []string{"Accept", "application/json"}, gateway.CodeUnauthenticated, nil},
+		"provider down": {"/", navigating, gateway.CodeProviderUnavailable, cause},
+		"not found":     {"/.sso/nothing", navigating, gateway.CodeNotFound, nil},
+		"method":        {"/.sso/jwks.json", nil, gateway.CodeMethodNotAllowed, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := b.request(http.MethodGet, tc.target, tc.header...)
+			if tc.header == nil {
+				r.Method = http.MethodPost
+			}
+			w, err := s.try(r, false)
+			var e *gateway.Error
+			if !errors.As(err, &e) || e.Code != tc.code || len(e.Reference) != 10 || gateway.CodeOf(fmt.Errorf("serving: %w", err)) != tc.code {
+				t.Fatalf("error %+v", err)
+			}
+			if tc.cause != nil && !errors.Is(err, tc.cause) {
+				t.Errorf("error %v does not wrap the cause", err)
+			}
+			if w.Body.Len() > 0 || w.Header().Get("Content-Type") != "" || w.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("written: %v %q", w.Header(), w.Body)
+			}
+			if (tc.code == gateway.CodeUnauthenticated) != (w.Header().Get("WWW-Authenticate") != "") || (tc.code == gateway.CodeProviderUnavailable) != (w.Header().Get("Retry-After") != "") {
+				t.Errorf("headers %v", w.Header())
+			}
+		})
+	}
+	// What is no refusal is answered as ever.
+	l.idp.failBegin(nil)
+	b.signIn()
+	wantStatus(t, b.open("/.sso/session"), http.StatusOK)
+}
+
+// No answer of ours shows what only the log may have.
+func TestNothingSecretIsShown(t *testing.T) {
+	t.Parallel()
+	const canary = "canary-7f3a"
+	l := newLab(t)
+	b := l.site().browser()
+	callback := b.begin("/")
+	l.idp.judge(func(gateway.CompleteRequest, *gateway.Answer) error { return errors.New(canary) })
+	for _, accept := range []string{"text/html", "application/json"} {
+		w := b.send(b.request(http.MethodGet, callback+"&code_verifier="+url.QueryEscape(canary), "Accept", accept, "Authorization", canary))
+		wantRefused(t, w, gateway.CodeProviderUnavailable)
+		if strings.Contains(w.Body.String(), canary) || strings.Contains(fmt.Sprint(w.Header()), canary) {
+			t.Errorf("shown: %v\n%s", w.Header(), w.Body)
+		}
+		state := strings.SplitN(strings.SplitN(callback, "state=", 2)[1], "&", 2)[0]
+		if strings.Contains(w.Body.String(), state) {
+			t.Error("the state is on the page")
+		}
+	}
+}
