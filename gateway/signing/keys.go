@@ -174,7 +174,7 @@ func (k *Keys) load(ctx context.Context) error {
 				return adoptErr
 			}
 			if !set.due(time.Now()) {
-				return nil
+				return k.vault.CarryOver(ctx, gateway.KindKeys, recordName)
 			}
 			err = k.rotate(ctx, rec, set)
 		}

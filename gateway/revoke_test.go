@@ -1,0 +1,387 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// revocations are the ways to end logins of alice: whom else they hit, and
+// whether she may sign in again.
+var revocations = []struct {
+	name        string
+	do          func(ctx context.Context, s *gateway.Sessions) error
+	alice, bob  bool // signed in afterwards at nodeIssuer
+	other       bool // a person of another provider
+	mayComeBack bool
+}{
+	{"account", func(ctx context.Context, s *gateway.Sessions) error { return s.RevokeAccount(ctx, keyOf("alice")) }, false, true, true, true},
+	{"block", func(ctx context.Context, s *gateway.Sessions) error { return s.BlockAccount(ctx, keyOf("alice")) }, false, true, true, false},
+	{"block and unblock", func(ctx context.Context, s *gateway.Sessions) error {
+		return errors.Join(s.BlockAccount(ctx, keyOf("alice")), s.UnblockAccount(ctx, keyOf("alice")))
+	}, false, true, true, true},
+	{"provider", func(ctx context.Context, s *gateway.Sessions) error {
+		return s.RevokeProvider(ctx, gateway.OIDC, nodeIssuer)
+	}, false, false, true, true},
+	{"all", func(ctx context.Context, s *gateway.Sessions) error { return s.RevokeAll(ctx) }, false, false, false, true},
+	{"another protocol's provider", func(ctx context.Context, s *gateway.Sessions) error {
+		return s.RevokeProvider(ctx, gateway.SAML, nodeIssuer)
+	}, true, true, true, true},
+}
+
+func TestRevoke(t *testing.T) {
+	t.Parallel()
+	for _, tt := range revocations {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			eachStore(t, func(t *testing.T, store gateway.Store) {
+				s := openNode(t, store)
+				runNode(t, s)
+				alice, again, bob := signInAt(t, s, "alice"), signInAt(t, s, "alice"), signInAt(t, s, "bob")
+				other, err := s.SignIn(t.Context(), "other", gateway.OIDC, "https://other.example", answerFor("alice"), nodeLife, nodeHost)
+				mustDo(t, err)
+				want := map[string]bool{alice: tt.alice, again: tt.alice, bob: tt.bob, other: tt.other}
+				for cookie := range want {
+					wantSession(t, s, cookie)
+				}
+				mustDo(t, tt.do(t.Context(), s))
+				for _, node := range []*gateway.Sessions{s, openNode(t, store)} {
+					for cookie, stays := range want {
+						if stays {
+							wantSession(t, node, cookie)
+						} else {
+							wantNoSession(t, node, cookie)
+						}
+					}
+				}
+				fresh, err := trySignIn(s, "alice")
+				if tt.mayComeBack {
+					mustDo(t, err)
+					wantSession(t, s, fresh)
+				} else if gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+					t.Errorf("signing in while blocked: %v", err)
+				}
+				if stays := want[alice]; !stays {
+					wantNoSession(t, s, alice) // and nothing brings it back
+				}
+			})
+		})
+	}
+}
+
+func TestRevokeOfNobody(t *testing.T) {
+	t.Parallel()
+	s := openNode(t, gatewaytest.NewMemStore())
+	signInAt(t, s, "alice")
+	for name, do := range map[string]func(context.Context, gateway.AccountKey) error{
+		"revoke": s.RevokeAccount, "block": s.BlockAccount, "unblock": s.UnblockAccount,
+	} {
+		if err := do(t.Context(), keyOf("nobody")); !errors.Is(err, gateway.ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, id := range []string{"", "login:", "login:x", "account:" + "x", s.Vault().KeyUnder(0, gateway.KindAccount, keyOf("alice").AccountName())} {
+		if err := s.RevokeLogin(t.Context(), id); !errors.Is(err, gateway.ErrNotFound) {
+			t.Errorf("login %q: %v", id, err)
+		}
+	}
+	wantAccounts(t, s, "", "alice")
+}
+
+// Every record that guards a login must be there, or there is no session.
+func TestRevokeByLosingWhatGuards(t *testing.T) {
+	t.Parallel()
+	for kind, name := range map[gateway.Kind][]string{
+		gateway.KindAccount: {keyOf("alice").AccountName()},
+		gateway.KindEpoch:   {gateway.GlobalEpoch, gateway.ProviderEpoch(gateway.OIDC, nodeIssuer)},
+	} {
+		for _, name := range name {
+			s := openNode(t, gatewaytest.NewMemStore())
+			cookie := signInAt(t, s, "alice")
+			wantSession(t, s, cookie)
+			mustDo(t, s.Vault().Delete(t.Context(), kind, name))
+			wantNoSession(t, s, cookie)
+			signInAt(t, s, "alice") // it is made anew,
+			wantNoSession(t, s, cookie)
+		}
+	}
+}
+
+// A login finishes while its account is blocked, or anything else is revoked:
+// at each moment of the one the whole of the other happens. No session may
+// come out of it, unless the login began afterwards.
+func TestRevokeDuringALogin(t *testing.T) {
+	t.Parallel()
+	for _, tt := range revocations {
+		if tt.alice {
+			continue
+		}
+		for _, known := range []bool{true, false} {
+			for at := 1; ; at++ {
+				store := gatewaytest.NewMemStore()
+				s, admin := openNode(t, store), openNode(t, store)
+				if known {
+					signInAt(t, s, "alice")
+				}
+				n, came, written := 0, false, false
+				var revoked error
+				store.SetHook(func(op gatewaytest.MemOp) error {
+					if n++; n == at {
+						came = true
+						revoked = tt.do(context.Background(), admin)
+					}
+					written = written || came && op.Method == "PutNew"
+					return nil
+				})
+				cookie, err := trySignIn(s, "alice")
+				store.SetHook(nil)
+				if !came {
+					if at < 10 {
+						t.Fatalf("a login has %d moments only", at-1)
+					}
+					break
+				}
+				switch {
+				case errors.Is(revoked, gateway.ErrNotFound) && !known:
+					continue // there was no account yet to revoke
+				case revoked != nil:
+					t.Fatalf("%s at moment %d: %v", tt.name, at, revoked)
+				case err != nil && !tt.mayComeBack && gateway.CodeOf(err) != gateway.CodeAccountBlocked:
+					t.Fatalf("%s at moment %d: the login: %v", tt.name, at, err)
+				case err == nil && !tt.mayComeBack:
+					wantNoSession(t, s, cookie)
+					wantNoSession(t, openNode(t, store), cookie)
+				case err == nil && n > at:
+					// If it read the epochs before they were replaced, it is none;
+					// if after, it is one. Both nodes must agree.
+					_, here := s.FindSession(t.Context(), cookie, nodeHost)
+					_, there := openNode(t, store).FindSession(t.Context(), cookie, nodeHost)
+					if (here == nil) != (there == nil) {
+						t.Fatalf("%s at moment %d: %v here, %v there", tt.name, at, here, there)
+					}
+				}
+				if at == n && err == nil { // all was written before
+					wantNoSession(t, s, cookie)
+				}
+			}
+		}
+	}
+}
+
+// The other way round: a whole login at each moment of a revocation. Once the
+// revocation has returned, that login is over.
+func TestRevokeWithALoginInBetween(t *testing.T) {
+	t.Parallel()
+	for _, tt := range revocations {
+		if tt.alice {
+			continue
+		}
+		for at := 1; ; at++ {
+			store := gatewaytest.NewMemStore()
+			s, admin := openNode(t, store), openNode(t, store)
+			before := signInAt(t, s, "alice")
+			n, came, replaced := 0, false, false
+			between := ""
+			store.SetHook(func(op gatewaytest.MemOp) error {
+				replaced = replaced || op.Done && op.Method == "CompareAndPut"
+				if n++; n == at && !came {
+					came = true
+					was := replaced
+					cookie, err := trySignIn(s, "alice")
+					if err == nil && !was { // it signed in before the change
+						between = cookie
+					}
+					replaced = was
+				}
+				return nil
+			})
+			err := tt.do(t.Context(), admin)
+			store.SetHook(nil)
+			if !came {
+				if at < 6 {
+					t.Fatalf("%s has %d moments only", tt.name, at-1)
+				}
+				break
+			}
+			mustDo(t, err)
+			wantNoSession(t, admin, before)
+			if between != "" {
+				wantNoSession(t, s, between)
+				wantNoSession(t, admin, between)
+			}
+		}
+	}
+}
+
+// A login dies at any moment, before or after a write took place. There is no
+// session that is not listed, none at all unless somebody has its cookie, and
+// the next login works.
+func TestRevokeCrashDuringALogin(t *testing.T) {
+	t.Parallel()
+	for _, known := range []bool{true, false} {
+		for at := 1; ; at++ {
+			store := gatewaytest.NewMemStore()
+			s := openNode(t, store)
+			if known {
+				signInAt(t, s, "alice")
+			}
+			listed := len(loginsOf(t, openNode(t, store), "alice"))
+			crashAt(store, at)
+			_, err := trySignIn(s, "alice")
+			store.SetHook(nil)
+			if err == nil {
+				if at < 10 {
+					t.Fatalf("a login has %d moments only", at-1)
+				}
+				break
+			}
+			if !errors.Is(err, errFault) {
+				t.Fatalf("at moment %d: %v", at, err)
+			}
+			after := openNode(t, store) // the restart
+			var records []string
+			for _, key := range store.Keys() {
+				if len(key) > 6 && key[:6] == "login:" {
+					records = append(records, key)
+				}
+			}
+			got := loginsOf(t, after, "alice")
+			slices.Sort(got)
+			if !slices.Equal(got, records) {
+				t.Fatalf("at moment %d: %q are listed, %q exist", at, got, records)
+			}
+			if len(got) > listed+1 {
+				t.Fatalf("at moment %d: %d logins", at, len(got))
+			}
+			cookie := signInAt(t, after, "alice")
+			wantSession(t, after, cookie)
+			wantAccounts(t, after, "", "alice")
+			mustDo(t, after.BlockAccount(t.Context(), keyOf("alice")))
+			wantNoSession(t, after, cookie)
+			if got := loginsOf(t, after, "alice"); len(got) != 0 {
+				t.Fatalf("at moment %d: %q are still listed after a block", at, got)
+			}
+		}
+	}
+}
+
+// A revocation dies at any moment. It did not return, so either state is
+// right; but it must be one, the same on every node, and the next attempt must
+// work.
+func TestRevokeCrash(t *testing.T) {
+	t.Parallel()
+	for _, tt := range revocations {
+		if tt.alice {
+			continue
+		}
+		for at := 1; ; at++ {
+			store := gatewaytest.NewMemStore()
+			s := openNode(t, store)
+			cookie := signInAt(t, s, "alice")
+			crashAt(store, at)
+			err := tt.do(t.Context(), s)
+			store.SetHook(nil)
+			if err == nil {
+				break
+			}
+			_, one := openNode(t, store).FindSession(t.Context(), cookie, nodeHost)
+			_, two := s.FindSession(t.Context(), cookie, nodeHost)
+			if (one == nil) != (two == nil) {
+				t.Errorf("%s at moment %d: %v on one node, %v on another", tt.name, at, one, two)
+			}
+			mustDo(t, tt.do(t.Context(), s))
+			wantNoSession(t, s, cookie)
+			wantNoSession(t, openNode(t, store), cookie)
+			wantAccounts(t, s, "", "alice")
+		}
+	}
+}
+
+// crashAt has a store fail from its n-th moment on: before or after what a
+// method does.
+func crashAt(store *gatewaytest.MemStore, at int) {
+	n := 0
+	store.SetHook(func(gatewaytest.MemOp) error {
+		if n++; n >= at {
+			return errFault
+		}
+		return nil
+	})
+}
+
+// loginsOf lists the IDs of a user's logins.
+func loginsOf(t *testing.T, s *gateway.Sessions, user string) (ids []string) {
+	t.Helper()
+	page, next, err := s.Logins(context.Background(), gateway.ListQuery{Username: user, Exact: true, Limit: 1000})
+	if err != nil || next != "" {
+		t.Fatalf("listing logins: %q, %v", next, err)
+	}
+	for _, l := range page {
+		ids = append(ids, l.ID)
+	}
+	return ids
+}
+
+// Many at once, for the race detector: blocks, logins and requests. After the
+// last block there is no session.
+func TestRevokeUnderLoad(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store gateway.Store) {
+		nodes := []*gateway.Sessions{openNode(t, store), openNode(t, store)}
+		for _, s := range nodes {
+			runNode(t, s)
+		}
+		cookies := make(chan string, 1000)
+		done := make(chan struct{}, 3)
+		cookies <- signInAt(t, nodes[0], "alice")
+		for i := range 2 {
+			go func() {
+				defer func() { done <- struct{}{} }()
+				for range 15 {
+					cookie, err := trySignIn(nodes[i], "alice")
+					if err == nil {
+						cookies <- cookie
+						_, _ = nodes[1-i].FindSession(context.Background(), cookie, nodeHost)
+					} else if gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+						t.Errorf("signing in: %v", err)
+					}
+				}
+			}()
+		}
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for range 10 {
+				if err := errors.Join(nodes[0].BlockAccount(context.Background(), keyOf("alice")), nodes[1].UnblockAccount(context.Background(), keyOf("alice"))); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		for range cap(done) {
+			<-done
+		}
+		mustDo(t, nodes[0].BlockAccount(t.Context(), keyOf("alice")))
+		close(cookies)
+		time.Sleep(time.Second) // until the other node has been told
+		n := 0
+		for cookie := range cookies {
+			n++
+			wantNoSession(t, nodes[0], cookie)
+			wantNoSession(t, nodes[1], cookie)
+		}
+		if n == 0 {
+			t.Error("nobody signed in")
+		}
+		if got := loginsOf(t, nodes[1], "alice"); len(got) != 0 {
+			t.Errorf("%d logins are listed", len(got))
+		}
+		if page, _, err := nodes[1].Accounts(t.Context(), gateway.ListQuery{}); err != nil || len(page) != 1 || !page[0].Blocked {
+			t.Errorf("listed %s, %v", fmt.Sprint(page), err)
+		}
+	})
+}
