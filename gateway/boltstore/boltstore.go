@@ -26,6 +26,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -46,6 +47,7 @@ var (
 // A Store is a gateway.Store in a file.
 type Store struct {
 	db       *bolt.DB
+	broken   atomic.Bool
 	writes   chan write
 	closing  chan struct{}
 	finished chan struct{}
@@ -68,10 +70,7 @@ func Open(path string) (*Store, error) {
 		finished: make(chan struct{}),
 		watchers: map[*watcher]bool{},
 	}
-	err := guard(func() (err error) {
-		s.db, err = open(path)
-		return err
-	})
+	err := guard(func() error { return s.open(path) })
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("opening the store %s: another process has the file open: stop it (does a second server run?), or give each its own file: %w", path, err)
@@ -81,18 +80,23 @@ func Open(path string) (*Store, error) {
 	s.close = sync.OnceValue(func() error {
 		close(s.closing)
 		<-s.finished
+		if s.broken.Load() {
+			// bbolt may hold its own lock for ever, and its Close would
+			// wait for it: the file stays open until the process ends.
+			return errBroken
+		}
 		return guard(s.db.Close)
 	})
 	go s.run()
 	return s, nil
 }
 
-func open(path string) (*bolt.DB, error) {
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
+func (s *Store) open(path string) (err error) {
+	s.db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	err = db.Update(func(tx *bolt.Tx) error {
+	err = s.db.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{valuesBucket, expiryBucket, membersBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -101,13 +105,13 @@ func open(path string) (*bolt.DB, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return errors.Join(err, s.db.Close())
 	}
-	return db, nil
+	return nil
 }
 
 // Close ends every Watch, waits for the write under way and lets go of the
-// file. It can be called again.
+// file, unless its structure turned out to be damaged. It can be called again.
 func (s *Store) Close() error { return s.close() }
 
 // Ping proves that the file can be read.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -300,8 +301,9 @@ func TestDamagedRecord(t *testing.T) {
 	}
 }
 
-// TestDamagedFile spoils one page after the other, and cuts the file short.
-// Whatever comes of it: no panic, no value that was not stored.
+// TestDamagedFile spoils one page after the other, by its head or whole, and
+// cuts the file short. Whatever comes of it: no panic, no value that was not
+// stored, and every call returns, Close too.
 func TestDamagedFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "sso.db")
@@ -309,29 +311,33 @@ func TestDamagedFile(t *testing.T) {
 	inParallel(t, 300, func(i int) error {
 		return errors.Join(s.Put(t.Context(), fmt.Sprint("key", i), []byte("value"), time.Hour), s.Add(t.Context(), "index", fmt.Sprint(i)))
 	})
+	must(t, s.Delete(t.Context(), "key7", "key77")) // For a freelist.
 	must(t, s.Close())
 	whole, err := os.ReadFile(path)
 	must(t, err)
-	size, faults := os.Getpagesize(), 0
-	if len(whole) < 10*size {
+	page, faults, broken := os.Getpagesize(), 0, 0
+	if len(whole) < 10*page {
 		t.Fatalf("only %d bytes to spoil", len(whole))
 	}
-	for at := 0; at < len(whole); at += size {
-		spoiled := bytes.Clone(whole)
-		for i := at; i < at+64; i++ {
-			spoiled[i] = 0xff
+	for at := 0; at < len(whole); at += page {
+		damaged := [][]byte{whole[:at]}
+		for _, size := range []int{16, 64, page} {
+			for _, with := range []byte{0x00, 0xff} {
+				damaged = append(damaged, slices.Concat(whole[:at], bytes.Repeat([]byte{with}, size), whole[at+size:]))
+			}
 		}
-		for name, content := range map[string][]byte{"spoiled": spoiled, "cut": whole[:at]} {
-			if err := useDamaged(t, content); err != nil {
+		for _, content := range damaged {
+			err := useDamaged(t, content)
+			if err != nil {
 				faults++
-				if strings.Contains(err.Error(), "value") {
-					t.Errorf("%s at %d: %v", name, at, err)
-				}
+			}
+			if err != nil && strings.Contains(err.Error(), "structure") {
+				broken++
 			}
 		}
 	}
-	t.Logf("%d faults in %d files", faults, 2*len(whole)/size)
-	if faults == 0 {
+	t.Logf("%d faults, %d of them in the structure", faults, broken)
+	if faults == 0 || broken == 0 {
 		t.Error("no damage was noticed")
 	}
 }
@@ -344,8 +350,12 @@ func useDamaged(t *testing.T, content []byte) error {
 	if err != nil {
 		return err
 	}
-	// A panic in bbolt's commit leaves its lock held: Close would wait.
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	return useAll(t, s)
+}
+
+func useAll(t *testing.T, s *boltstore.Store) (err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	for i := range 300 {
 		key := fmt.Sprint("key", i)
@@ -356,7 +366,19 @@ func useDamaged(t *testing.T, content []byte) error {
 		err = errors.Join(err, getErr)
 	}
 	_, rangeErr := s.Range(ctx, "index", "", "", 1000)
-	return errors.Join(err, rangeErr, s.Put(ctx, "new", nil, time.Minute), s.Delete(ctx, "key1", "key200"), s.Close())
+	err = errors.Join(err, rangeErr, s.Put(ctx, "new", nil, time.Minute), s.Delete(ctx, "key1", "key200"), s.Put(ctx, "new", nil, time.Minute))
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	select {
+	case closeErr := <-closed:
+		err = errors.Join(err, closeErr)
+	case <-time.After(5 * time.Second):
+		t.Fatalf("Close hangs after: %v", err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a call hung: %v", err)
+	}
+	return err
 }
 
 func open(t *testing.T, path string) *boltstore.Store {

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -58,6 +59,9 @@ func (s *Store) view(ctx context.Context, do func(*bolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if s.broken.Load() {
+		return errBroken
+	}
 	return guard(func() error { return s.db.View(do) })
 }
 
@@ -98,6 +102,9 @@ func (s *Store) gather(first write) []write {
 func (s *Store) commit(batch []write) {
 	outcomes := make([]outcome, len(batch))
 	err := guard(func() error {
+		if s.broken.Load() {
+			return errBroken
+		}
 		return s.db.Update(func(tx *bolt.Tx) error {
 			for i, w := range batch {
 				if outcomes[i].err = w.ctx.Err(); outcomes[i].err == nil {
@@ -110,6 +117,9 @@ func (s *Store) commit(batch []write) {
 			return nil
 		})
 	})
+	if errors.Is(err, errBroken) {
+		s.broken.Store(true)
+	}
 	for i, w := range batch {
 		if err != nil {
 			outcomes[i] = outcome{err: err}
@@ -118,13 +128,17 @@ func (s *Store) commit(batch []write) {
 	}
 }
 
+// errBroken is what is left of a panic of bbolt. After one in a write bbolt may
+// never let go of its locks: the store is not used again until it is reopened.
+var errBroken = errors.New("the structure of the store's file is damaged: restore a backup, or move it away to begin with an empty one")
+
 // guard turns a panic into an error. bbolt panics where the file's structure is
 // broken, and a file cut short is a memory fault, because it is mapped.
 func guard(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v", errDamaged, r)
+			err = fmt.Errorf("%w: %v", errBroken, r)
 		}
 	}()
 	return do()

@@ -1,0 +1,158 @@
+package redisstore_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
+)
+
+// hang is the answer of a fake that never answers.
+const hang = "\x00hang"
+
+// A fake answers Redis commands as a function says.
+type fake struct {
+	addr        string
+	connections atomic.Int32
+}
+
+// newFake starts a server on loopback. answer gets a command, its name in lower
+// case, and returns what is sent back as it is.
+func newFake(t testing.TB, answer func(args []string) string) *fake {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{addr: listener.Addr().String()}
+	ended := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			f.connections.Add(1)
+			group.Go(func() { serveFake(conn, answer, ended) })
+		}
+	})
+	t.Cleanup(func() {
+		close(ended)
+		listener.Close()
+		group.Wait()
+	})
+	return f
+}
+
+func serveFake(conn net.Conn, answer func([]string) string, ended <-chan struct{}) {
+	defer conn.Close()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-ended:
+			conn.Close()
+		case <-stop:
+		}
+	}()
+	commands := bufio.NewReader(conn)
+	for {
+		args, err := readCommand(commands)
+		if err != nil {
+			return
+		}
+		args[0] = strings.ToLower(args[0])
+		text := answer(args)
+		switch {
+		case text == "":
+			return // Hangs up.
+		case text == hang:
+			<-ended
+			return
+		}
+		if _, err := io.WriteString(conn, text); err != nil {
+			return
+		}
+	}
+}
+
+func readCommand(r *bufio.Reader) ([]string, error) {
+	count, err := readLength(r)
+	if err != nil {
+		return nil, err
+	}
+	args := make([]string, count)
+	for i := range args {
+		size, err := readLength(r)
+		if err != nil {
+			return nil, err
+		}
+		arg := make([]byte, size+2)
+		if _, err := io.ReadFull(r, arg); err != nil {
+			return nil, err
+		}
+		args[i] = string(arg[:size])
+	}
+	return args, nil
+}
+
+func readLength(r *bufio.Reader) (int, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(line[1:]))
+}
+
+// handshake answers what go-redis sends first, and INFO as a fit Redis does;
+// the rest is for answer.
+func handshake(answer func(args []string) string) func([]string) string {
+	return func(args []string) string {
+		switch args[0] {
+		case "hello":
+			return "-ERR unknown command 'HELLO'\r\n"
+		case "auth", "select":
+			return "+OK\r\n"
+		case "info":
+			return info("")
+		}
+		return answer(args)
+	}
+}
+
+// info is the answer to INFO of a fit Redis, with lines that replace its own.
+func info(changed string) string {
+	var text strings.Builder
+	for _, line := range []string{"redis_version:7.0.15", "redis_mode:standalone", "role:master", "maxmemory_policy:noeviction", "loading:0"} {
+		name, _, _ := strings.Cut(line, ":")
+		if strings.HasPrefix(changed, name+":") {
+			line = changed
+		}
+		text.WriteString(line + "\r\n")
+	}
+	return bulk(text.String())
+}
+
+func bulk(text string) string { return "$" + strconv.Itoa(len(text)) + "\r\n" + text + "\r\n" }
+
+func openFake(t testing.TB, f *fake, user string) *redisstore.Store {
+	t.Helper()
+	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + user + f.addr, Timeout: 300 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
+	return s
+}
