@@ -43,13 +43,15 @@ func newLab(t testing.TB) *lab {
 	return newLabOn(t, newHeapStore())
 }
 
-// newLabOn returns another node over the same store.
-func newLabOn(t testing.TB, store *heapStore) *lab {
+// newLabOn returns a node over a store, which remembers a marker if remember
+// says so.
+func newLabOn(t testing.TB, store *heapStore, remember ...string) *lab {
 	t.Helper()
+	marker := &noteMarker{marker: strings.Join(remember, "")}
 	l := &lab{t: t, store: store, idp: newFakeIDP("https://id.example"), signer: &stubSigner{}}
 	var err error
 	l.sessions, err = gateway.OpenSessions(gateway.SessionsOptions{
-		Store: store, Secrets: [][]byte{[]byte(strings.Repeat("s", 32))}, Marker: &noteMarker{}, Logger: zap.NewNop(),
+		Store: store, Secrets: [][]byte{[]byte(strings.Repeat("s", 32))}, Marker: marker, Logger: zap.NewNop(),
 	})
 	if err != nil {
 		t.Fatal(err)

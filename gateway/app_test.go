@@ -415,3 +415,16 @@ func TestRequestPassesUnchanged(t *testing.T) {
 		t.Errorf("body %q", body)
 	}
 }
+
+// A node that knows another store makes no account in this one.
+func TestStoreReplaced(t *testing.T) {
+	t.Parallel()
+	other := newLabOn(t, newHeapStore(), "the marker of another store")
+	b := other.site().browser()
+	w := b.open(b.begin("/"))
+	wantRefused(t, w, gateway.CodeStoreReplaced)
+	wantKept(t, other, 0, 0, 0)
+	if b.cookie("__Host-sso") != "" || w.Header().Get("Retry-After") == "" {
+		t.Errorf("headers %v", w.Header())
+	}
+}
