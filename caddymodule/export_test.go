@@ -18,6 +18,6 @@ func LoadOrMakeSecret(ctx context.Context, st storage) ([]byte, error) {
 }
 
 // StoredMarker returns the marker memory in a storage.
-func StoredMarker(st storage) gateway.MarkerMemory {
-	return storedMarker{func() storage { return st }}
+func StoredMarker(st storage, store string) gateway.MarkerMemory {
+	return storedMarker{func() storage { return st }, store}
 }

@@ -103,7 +103,7 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 	ps.host.push(h)
 	log := ps.host.logger()
 	ps.Sessions, err = gateway.OpenSessions(gateway.SessionsOptions{
-		Store: opened, Secrets: secrets, Marker: storedMarker{ps.host.storage}, Logger: log,
+		Store: opened, Secrets: secrets, Marker: storedMarker{ps.host.storage, store.place()}, Logger: log,
 	})
 	if err != nil {
 		_, closeErr := stores.Delete(storeKey)

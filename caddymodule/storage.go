@@ -14,7 +14,7 @@ import (
 // Files of ours in Caddy's storage.
 const (
 	secretFile = "sso/secret"
-	markerFile = "sso/store-marker"
+	markerFile = "sso/store-marker-" // and a digest of the store's address
 )
 
 // storage is what is used of Caddy's storage.
@@ -54,12 +54,18 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// A storedMarker remembers the store's marker in Caddy's storage.
-type storedMarker struct{ storage func() storage }
+// A storedMarker remembers the marker of one store in Caddy's storage. A store
+// at another address is another store: to move there is no loss.
+type storedMarker struct {
+	storage func() storage
+	store   string // storeModule.place
+}
+
+func (m storedMarker) file() string { return markerFile + digest(m.store)[:12] }
 
 // Load implements gateway.MarkerMemory.
 func (m storedMarker) Load(ctx context.Context) (string, error) {
-	marker, err := m.storage().Load(ctx, markerFile)
+	marker, err := m.storage().Load(ctx, m.file())
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -68,7 +74,7 @@ func (m storedMarker) Load(ctx context.Context) (string, error) {
 
 // Save implements gateway.MarkerMemory.
 func (m storedMarker) Save(ctx context.Context, marker string) error {
-	return m.storage().Store(ctx, markerFile, []byte(marker))
+	return m.storage().Store(ctx, m.file(), []byte(marker))
 }
 
 // Interface guard

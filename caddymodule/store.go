@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,6 +30,9 @@ type storeModule interface {
 	// key identifies the store: configurations with equal keys share one open
 	// store. It contains no secret.
 	key() string
+	// place identifies where the data lies, whoever asks for it: the marker of
+	// a store is remembered by it.
+	place() string
 	// open opens the store. It succeeds although a remote store is down.
 	open() (closableStore, error)
 	// shared says that other nodes use the same store.
@@ -97,6 +101,8 @@ func (b *BoltStore) key() string {
 	}
 	return "bolt " + path
 }
+
+func (b *BoltStore) place() string { return b.key() }
 
 func (b *BoltStore) open() (closableStore, error) { return boltstore.Open(b.Path) }
 
@@ -169,6 +175,16 @@ func (s *RedisStore) Provision(caddy.Context) error {
 
 func (s *RedisStore) key() string {
 	return "redis " + digest(s.url, s.Prefix)
+}
+
+// place leaves user and password out: they can change.
+func (s *RedisStore) place() string {
+	u, err := url.Parse(s.url)
+	if err != nil {
+		return s.key()
+	}
+	u.User = nil
+	return "redis " + digest(u.String(), s.Prefix)
 }
 
 func (s *RedisStore) open() (closableStore, error) {

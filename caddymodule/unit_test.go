@@ -150,7 +150,8 @@ func TestMadeSecret(t *testing.T) {
 
 func TestMarkerMemory(t *testing.T) {
 	t.Parallel()
-	marker := caddymodule.StoredMarker(memory{})
+	m := memory{}
+	marker := caddymodule.StoredMarker(m, "redis a")
 	if v, err := marker.Load(t.Context()); v != "" || err != nil {
 		t.Errorf("at first: %q, %v", v, err)
 	}
@@ -159,6 +160,9 @@ func TestMarkerMemory(t *testing.T) {
 	}
 	if v, err := marker.Load(t.Context()); v != "m1" || err != nil {
 		t.Errorf("then: %q, %v", v, err)
+	}
+	if v, err := caddymodule.StoredMarker(m, "redis b").Load(t.Context()); v != "" || err != nil {
+		t.Errorf("another store: %q, %v", v, err)
 	}
 }
 

@@ -16,7 +16,7 @@ func setPageHeaders(h http.Header, formAction string) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	// Not no-referrer: that makes the Origin of our own forms "null", and
 	// browsers without Sec-Fetch-Site would then fail the cross-origin check.
-	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Referrer-Policy", "strict-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()")
 }

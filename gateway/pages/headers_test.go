@@ -34,7 +34,7 @@ func TestPageHeaders(t *testing.T) {
 			"Cache-Control":                "no-store",
 			"X-Frame-Options":              "DENY",
 			"X-Content-Type-Options":       "nosniff",
-			"Referrer-Policy":              "same-origin",
+			"Referrer-Policy":              "strict-origin",
 			"Cross-Origin-Resource-Policy": "same-origin",
 			"Permissions-Policy":           "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 			"Retry-After":                  "5",
