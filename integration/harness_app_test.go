@@ -151,7 +151,7 @@ func (a *app) webSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { a.ended <- r.URL.Path }()
-	defer c.CloseNow()
+	defer func() { _ = c.CloseNow() }()
 	for {
 		typ, msg, err := c.Read(context.Background())
 		if err != nil {

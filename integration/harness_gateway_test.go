@@ -130,21 +130,6 @@ func (g *gateway) restart() {
 	g.start()
 }
 
-// logLines returns the log lines that contain all of words.
-func (g *gateway) logLines(words ...string) []string {
-	var found []string
-lines:
-	for line := range strings.Lines(g.log.String()) {
-		for _, w := range words {
-			if !strings.Contains(line, w) {
-				continue lines
-			}
-		}
-		found = append(found, line)
-	}
-	return found
-}
-
 // finish ends the binary with the test. A data race or a panic in it fails the
 // test, whatever else the test looked at.
 func (g *gateway) finish() {
