@@ -1,0 +1,321 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// usersOf lists the user names of logins, all pages.
+func usersOf(t *testing.T, s *gateway.Sessions, q gateway.ListQuery) (users []string) {
+	t.Helper()
+	for range 1000 {
+		page, next, err := s.Logins(context.Background(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if limit := q.Limit; limit > 0 && len(page) > limit {
+			t.Errorf("a page of %d for a limit of %d", len(page), limit)
+		}
+		for _, l := range page {
+			users = append(users, l.Username)
+		}
+		if q.After = next; next == "" {
+			return users
+		}
+	}
+	t.Fatal("the listing has no end")
+	return nil
+}
+
+func TestListByName(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store gateway.Store) {
+		s := openNode(t, store)
+		for _, user := range []string{"bob", "Alice", "alice", "alicia", "ALICE", "al", "Ünal", "ünal", "a\x00lice", "alice@corp.example", "zoë"} {
+			signInAt(t, s, user)
+		}
+		for _, tt := range []struct {
+			query gateway.ListQuery
+			want  []string
+		}{
+			{gateway.ListQuery{}, []string{"al", "ALICE", "Alice", "a\x00lice", "alice", "alice@corp.example", "alicia", "bob", "zoë", "Ünal", "ünal"}},
+			{gateway.ListQuery{Username: "ali"}, []string{"ALICE", "Alice", "a\x00lice", "alice", "alice@corp.example", "alicia"}},
+			{gateway.ListQuery{Username: "ALI"}, []string{"ALICE", "Alice", "a\x00lice", "alice", "alice@corp.example", "alicia"}},
+			{gateway.ListQuery{Username: "alice", Exact: true}, []string{"ALICE", "Alice", "a\x00lice", "alice"}},
+			{gateway.ListQuery{Username: "aLiCe", Exact: true}, []string{"ALICE", "Alice", "a\x00lice", "alice"}},
+			{gateway.ListQuery{Username: "al", Exact: true}, []string{"al"}},
+			{gateway.ListQuery{Username: "ünal", Exact: true}, []string{"Ünal", "ünal"}},
+			{gateway.ListQuery{Username: "ÜN"}, []string{"Ünal", "ünal"}},
+			{gateway.ListQuery{Username: "b\x00o"}, []string{"bob"}},
+			{gateway.ListQuery{Username: "nobody"}, nil},
+			{gateway.ListQuery{Exact: true}, nil},
+		} {
+			for _, limit := range []int{0, 1, 2, 3, 1000, 1001, -1} {
+				tt.query.Limit = limit
+				got := usersOf(t, s, tt.query)
+				slices.Sort(got)
+				slices.Sort(tt.want)
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("%+v lists %q, want %q", tt.query, got, tt.want)
+				}
+			}
+		}
+	})
+}
+
+func TestListSaysWhatIsStored(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := openNode(t, gatewaytest.NewMemStore())
+		began := time.Now()
+		cookie := signInAt(t, s, "alice")
+		page, _, err := s.Logins(t.Context(), gateway.ListQuery{})
+		mustDo(t, err)
+		want := gateway.LoginInfo{
+			ID: wantSession(t, s, cookie).Key(), Account: keyOf("alice"), Provider: "corp", Username: "alice", Email: "alice@corp.example",
+			Created: began, Expires: began.Add(nodeLife),
+		}
+		if len(page) != 1 {
+			t.Fatalf("listed %v", page)
+		}
+		if got := page[0]; !got.Created.Equal(want.Created) || !got.Expires.Equal(want.Expires) {
+			t.Errorf("from %v to %v", got.Created, got.Expires)
+		}
+		page[0].Created, page[0].Expires = want.Created, want.Expires
+		if page[0] != want {
+			t.Errorf("listed %+v, want %+v", page[0], want)
+		}
+		time.Sleep(time.Hour)
+		signInAt(t, s, "alice")
+		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
+		accounts, _, err := s.Accounts(t.Context(), gateway.ListQuery{})
+		mustDo(t, err)
+		if len(accounts) != 1 || !accounts[0].Created.Equal(began) || !accounts[0].LastLogin.Equal(began.Add(time.Hour)) || !accounts[0].Blocked ||
+			accounts[0].Key != keyOf("alice") || accounts[0].Provider != "corp" || accounts[0].Email != "alice@corp.example" {
+			t.Errorf("listed %+v", accounts)
+		}
+	})
+}
+
+func TestListLeavesOutWhatIsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		signInAt(t, s, "alice")
+		bob := signInAt(t, s, "bob")
+		signInAt(t, s, "carol")
+		mustDo(t, s.RevokeAccount(t.Context(), keyOf("alice")))
+		mustDo(t, wantSession(t, s, bob).End(t.Context()))
+		if got := usersOf(t, s, gateway.ListQuery{}); !slices.Equal(got, []string{"carol"}) {
+			t.Errorf("listed %q", got)
+		}
+		time.Sleep(nodeLife)
+		if got := usersOf(t, s, gateway.ListQuery{}); got != nil {
+			t.Errorf("after their lifetime %q are listed", got)
+		}
+		if left := membersOf(t, store, gateway.IndexLogins); len(left) != 0 {
+			t.Errorf("the index still holds %q", left)
+		}
+	})
+}
+
+func membersOf(t *testing.T, store gateway.Store, index string) []string {
+	t.Helper()
+	members, err := store.Range(context.Background(), index, "", "", 1000)
+	mustDo(t, err)
+	return members
+}
+
+func TestListPrunesLazily(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		signInAt(t, s, "alice")
+		// A login that died between the index and the record, or that will
+		// write it any moment.
+		store.SetHook(faulty("PutNew"))
+		if _, err := trySignIn(s, "alice"); err == nil {
+			t.Fatal("it did not die")
+		}
+		store.SetHook(nil)
+		lists := func(members int) {
+			t.Helper()
+			if got := usersOf(t, s, gateway.ListQuery{}); !slices.Equal(got, []string{"alice"}) {
+				t.Errorf("listed %q", got)
+			}
+			if got := membersOf(t, store, gateway.IndexLogins); len(got) != members {
+				t.Errorf("the index holds %q, want %d", got, members)
+			}
+		}
+		lists(2)
+		time.Sleep(gateway.PruneAfter - 2*time.Second) // members have whole seconds
+		lists(2)
+		time.Sleep(2 * time.Second)
+		lists(1)
+	})
+}
+
+func TestListIsTidiedByRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		runNode(t, s)
+		const logins = 450 // more than a page
+		for i := range logins {
+			signInAt(t, s, fmt.Sprint("user", i))
+		}
+		mustDo(t, store.Add(t.Context(), gateway.IndexAccounts, gateway.IndexMember("ghost", time.Now(), "account:none")))
+		time.Sleep(nodeLife - time.Minute)
+		if got := membersOf(t, store, gateway.IndexLogins); len(got) != logins {
+			t.Errorf("%d logins are listed before their end", len(got))
+		}
+		time.Sleep(gateway.TidyEvery + 2*time.Minute)
+		if got := membersOf(t, store, gateway.IndexLogins); len(got) != 0 {
+			t.Errorf("%d logins are listed after their end", len(got))
+		}
+		if got := membersOf(t, store, gateway.IndexAccounts); len(got) != logins {
+			t.Errorf("%d accounts are listed", len(got))
+		}
+	})
+}
+
+func TestListFollowsRenames(t *testing.T) {
+	t.Parallel()
+	store := gatewaytest.NewMemStore()
+	s := openNode(t, store)
+	rename := func(s *gateway.Sessions, name string) error {
+		ans := answerFor("alice")
+		ans.Identity.Username = name
+		_, err := s.SignIn(context.Background(), "corp", gateway.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
+		return err
+	}
+	mustDo(t, rename(s, "alice"))
+	mustDo(t, rename(s, "Alicia"))
+	wantAccounts(t, s, "alice")
+	wantAccounts(t, s, "", "Alicia")
+	wantAccounts(t, s, "alicia", "Alicia")
+	mustDo(t, rename(s, "ALICIA"))
+	wantAccounts(t, s, "", "ALICIA")
+	if got := membersOf(t, store, gateway.IndexAccounts); len(got) != 1 {
+		t.Errorf("the index holds %q", got)
+	}
+	// Each login is listed under the name that it was made with.
+	if got := usersOf(t, s, gateway.ListQuery{}); !slices.Equal(got, []string{"alice", "Alicia", "ALICIA"}) && !slices.Equal(got, []string{"alice", "ALICIA", "Alicia"}) {
+		t.Errorf("logins of %q", got)
+	}
+}
+
+// Somebody lists, or tidies, at any moment of a login under a new name, also
+// of one that dies there. The account is never lost from the index.
+func TestListDuringARename(t *testing.T) {
+	t.Parallel()
+	for _, dies := range []bool{false, true} {
+		for at := 1; ; at++ {
+			store := gatewaytest.NewMemStore()
+			s, other := openNode(t, store), openNode(t, store)
+			signInAt(t, s, "alice")
+			n, came := 0, false
+			store.SetHook(func(gatewaytest.MemOp) error {
+				if n++; n == at && !came {
+					came = true
+					store.SetHook(nil)
+					if err := other.Tidy(context.Background()); err != nil {
+						t.Error(err)
+					}
+					if dies {
+						store.SetHook(faulty())
+						return errFault
+					}
+				}
+				return nil
+			})
+			ans := answerFor("alice")
+			ans.Identity.Username = "renamed"
+			_, err := s.SignIn(t.Context(), "corp", gateway.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
+			store.SetHook(nil)
+			if !came {
+				if at < 10 {
+					t.Fatalf("a login has %d moments only", at-1)
+				}
+				break
+			}
+			if (err != nil) != dies {
+				t.Fatalf("moment %d: %v", at, err)
+			}
+			for range 2 { // what is listed under a wrong name is put right
+				mustDo(t, other.Tidy(t.Context()))
+			}
+			page, _, err := other.Accounts(t.Context(), gateway.ListQuery{})
+			mustDo(t, err)
+			if len(page) != 1 || page[0].Key != keyOf("alice") || !dies && page[0].Username != "renamed" {
+				t.Fatalf("dies %v, moment %d: listed %v", dies, at, page)
+			}
+			wantAccounts(t, other, page[0].Username, page[0].Username)
+		}
+	}
+}
+
+// Damaged members are taken out; a damaged record hides no other.
+func TestListSurvivesDamage(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store gateway.Store) {
+		s := openNode(t, store)
+		for _, user := range []string{"alice", "bob", "carol", "dave"} {
+			signInAt(t, s, user)
+		}
+		v := s.Vault()
+		bobsAccount := v.KeyUnder(0, gateway.KindAccount, keyOf("bob").AccountName())
+		carols := loginsOf(t, s, "carol")[0]
+		mustDo(t, store.Put(t.Context(), bobsAccount, []byte("\x01damaged"), gateway.NoExpiry))
+		mustDo(t, store.Put(t.Context(), carols, []byte{9}, gateway.NoExpiry))
+		mustDo(t, v.Put(t.Context(), gateway.KindAccount, keyOf("carol").AccountName(), []byte("no JSON"), gateway.NoExpiry))
+		damaged := []string{
+			"x", "alice\x00", "alice\x00zz\x00login:x", "\x00\x00", "alice\x00" + strings.Repeat("f", 40) + "\x00" + carols,
+			"alice\x0010\x00" + "account:x", "alice\x0010\x00", "zed\x007fffffffffffffff",
+		}
+		for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts} {
+			mustDo(t, store.Add(t.Context(), index, damaged...))
+		}
+		if got := usersOf(t, s, gateway.ListQuery{}); !slices.Equal(got, []string{"alice", "dave"}) {
+			t.Errorf("logins of %q", got)
+		}
+		wantAccounts(t, s, "", "alice", "dave")
+		mustDo(t, s.Tidy(t.Context()))
+		for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts} {
+			if got := membersOf(t, store, index); len(got) != 4 { // what can be repaired stays
+				t.Errorf("%s holds %q", index, got)
+			}
+		}
+	})
+}
+
+func TestListFaultIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"Range", "Get"} {
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		signInAt(t, s, "alice")
+		store.SetHook(faulty(method))
+		if page, _, err := s.Logins(t.Context(), gateway.ListQuery{}); err == nil || page != nil {
+			t.Errorf("%s fails: logins %v, %v", method, page, err)
+		}
+		if page, _, err := s.Accounts(t.Context(), gateway.ListQuery{}); err == nil || page != nil {
+			t.Errorf("%s fails: accounts %v, %v", method, page, err)
+		}
+		store.SetHook(nil)
+		if got := membersOf(t, store, gateway.IndexLogins); len(got) != 1 {
+			t.Errorf("%s fails: the index holds %q", method, got)
+		}
+	}
+}

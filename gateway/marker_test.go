@@ -1,0 +1,252 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// A frailMarker is a memory that can fail.
+type frailMarker struct {
+	noteMarker
+	load, save error
+}
+
+func (m *frailMarker) Load(ctx context.Context) (string, error) {
+	if m.load != nil {
+		return "", m.load
+	}
+	return m.noteMarker.Load(ctx)
+}
+
+func (m *frailMarker) Save(ctx context.Context, marker string) error {
+	if m.save != nil {
+		return m.save
+	}
+	return m.noteMarker.Save(ctx, marker)
+}
+
+func wantReplaced(t *testing.T, s *gateway.Sessions) {
+	t.Helper()
+	if err := s.MayCreate(context.Background()); gateway.CodeOf(err) != gateway.CodeStoreReplaced {
+		t.Fatalf("got %v, want %s", err, gateway.CodeStoreReplaced)
+	}
+	for _, user := range []string{"newcomer", "alice"} {
+		if _, err := trySignIn(s, user); gateway.CodeOf(err) != gateway.CodeStoreReplaced {
+			t.Fatalf("signing %s in: %v, want %s", user, err, gateway.CodeStoreReplaced)
+		}
+	}
+}
+
+func markerIn(t *testing.T, s *gateway.Sessions) string {
+	t.Helper()
+	rec, err := s.Vault().Get(context.Background(), gateway.KindMarker, gateway.MarkerName)
+	if errors.Is(err, gateway.ErrNotFound) {
+		return ""
+	}
+	mustDo(t, err)
+	return string(rec.Value)
+}
+
+func TestMarkerFirstStart(t *testing.T) {
+	t.Parallel()
+	memory := &noteMarker{}
+	s := openNodeWith(t, gatewaytest.NewMemStore(), memory)
+	mustDo(t, s.MayCreate(t.Context()))
+	if len(memory.marker) != 43 || markerIn(t, s) != memory.marker {
+		t.Errorf("the machine remembers %q, the store has %q", memory.marker, markerIn(t, s))
+	}
+	was := memory.marker
+	mustDo(t, s.MayCreate(t.Context()))
+	signInAt(t, s, "alice")
+	if memory.marker != was || markerIn(t, s) != was {
+		t.Error("the marker was changed")
+	}
+}
+
+func TestMarkerNodeWithoutMemoryTakesTheStoreAsItIs(t *testing.T) {
+	t.Parallel()
+	store := gatewaytest.NewMemStore()
+	first := openNode(t, store)
+	signInAt(t, first, "alice")
+	memory := &noteMarker{}
+	second := openNodeWith(t, store, memory)
+	signInAt(t, second, "bob")
+	if memory.marker == "" || memory.marker != markerIn(t, first) {
+		t.Errorf("it remembers %q", memory.marker)
+	}
+}
+
+func TestMarkerFlushedStore(t *testing.T) {
+	t.Parallel()
+	memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+	s := openNodeWith(t, store, memory)
+	cookie := signInAt(t, s, "alice")
+	was := memory.marker
+	mustDo(t, store.Delete(t.Context(), store.Keys()...))
+	wantNoSession(t, s, cookie)
+	wantReplaced(t, s)
+	wantReplaced(t, openNodeWith(t, store, memory)) // after a restart too
+	if keys := store.Keys(); len(keys) != 0 {
+		t.Errorf("%q were made in a store that is not ours", keys)
+	}
+	if memory.marker != was {
+		t.Error("the memory was changed")
+	}
+	// Somebody confirms the new store. The node need not be restarted.
+	mustDo(t, memory.Save(t.Context(), ""))
+	wantSession(t, s, signInAt(t, s, "alice"))
+	if memory.marker == "" || memory.marker == was || memory.marker != markerIn(t, s) {
+		t.Errorf("it remembers %q, the store has %q", memory.marker, markerIn(t, s))
+	}
+	wantNoSession(t, s, cookie)
+}
+
+func TestMarkerAnotherStore(t *testing.T) {
+	t.Parallel()
+	memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+	s := openNodeWith(t, store, memory)
+	signInAt(t, s, "alice")
+	// It is emptied, and a node without a memory comes first.
+	mustDo(t, store.Delete(t.Context(), store.Keys()...))
+	mustDo(t, openNode(t, store).MayCreate(t.Context()))
+	wantReplaced(t, s)
+	wantReplaced(t, openNodeWith(t, store, memory))
+	if n := len(store.Keys()); n != 1 {
+		t.Errorf("%q were made in a store that is not ours", store.Keys())
+	}
+	mustDo(t, memory.Save(t.Context(), ""))
+	signInAt(t, s, "alice")
+	if memory.marker != markerIn(t, s) {
+		t.Errorf("it remembers %q", memory.marker)
+	}
+	// And the old one comes back.
+	backup := gatewaytest.NewMemStore()
+	signInAt(t, openNode(t, backup), "bob")
+	wantReplaced(t, openNodeWith(t, backup, memory))
+}
+
+// A backup of our own store is our store.
+func TestMarkerRestoredBackup(t *testing.T) {
+	t.Parallel()
+	memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+	cookie := signInAt(t, openNodeWith(t, store, memory), "alice")
+	backup := store.Clone()
+	s := openNodeWith(t, backup, memory)
+	wantSession(t, s, cookie)
+	signInAt(t, s, "bob")
+}
+
+func TestMarkerWrongSecret(t *testing.T) {
+	t.Parallel()
+	memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+	cookie := signInAt(t, openNodeWith(t, store, memory, "a"), "alice")
+	s := openNodeWith(t, store, memory, "b")
+	wantNoSession(t, s, cookie)
+	wantReplaced(t, s)
+}
+
+func TestMarkerFaults(t *testing.T) {
+	t.Parallel()
+	t.Run("memory can't be read", func(t *testing.T) {
+		t.Parallel()
+		memory, store := &frailMarker{load: errFault}, gatewaytest.NewMemStore()
+		s := openNodeWith(t, store, memory)
+		if err := s.MayCreate(t.Context()); !errors.Is(err, errFault) || gateway.CodeOf(err) == gateway.CodeStoreReplaced {
+			t.Errorf("got %v", err)
+		}
+		if keys := store.Keys(); len(keys) != 0 {
+			t.Errorf("%q were made meanwhile", keys)
+		}
+	})
+	t.Run("memory can't be written", func(t *testing.T) {
+		t.Parallel()
+		memory, store := &frailMarker{save: errFault}, gatewaytest.NewMemStore()
+		s := openNodeWith(t, store, memory)
+		for range 2 { // not even the second time, when the marker is there
+			if _, err := trySignIn(s, "alice"); !errors.Is(err, errFault) {
+				t.Errorf("signing in: %v", err)
+			}
+		}
+		if keys := store.Keys(); len(keys) != 1 || !strings.HasPrefix(keys[0], "marker:") {
+			t.Errorf("%q were made meanwhile", keys)
+		}
+		memory.save = nil
+		signInAt(t, s, "alice")
+		if memory.marker != markerIn(t, s) {
+			t.Errorf("it remembers %q", memory.marker)
+		}
+	})
+	t.Run("store fails", func(t *testing.T) {
+		t.Parallel()
+		memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+		s := openNodeWith(t, store, memory)
+		mustDo(t, s.MayCreate(t.Context()))
+		store.SetHook(faulty())
+		if err := s.MayCreate(t.Context()); !errors.Is(err, errFault) || gateway.CodeOf(err) == gateway.CodeStoreReplaced {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("marker is damaged", func(t *testing.T) {
+		t.Parallel()
+		memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+		s := openNodeWith(t, store, memory)
+		mustDo(t, s.MayCreate(t.Context()))
+		mustDo(t, store.Put(t.Context(), store.Keys()[0], []byte("\x01damaged"), gateway.NoExpiry))
+		for _, s := range []*gateway.Sessions{s, openNodeWith(t, store, memory), openNode(t, store)} {
+			if err := s.MayCreate(t.Context()); !errors.Is(err, gateway.ErrRecord) {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+}
+
+// Nodes that start at once on an empty store agree.
+func TestMarkerFirstStartOfMany(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store gateway.Store) {
+		var memories [8]noteMarker
+		var wg sync.WaitGroup
+		for i := range memories {
+			s := openNodeWith(t, store, &memories[i])
+			wg.Go(func() {
+				if err := s.MayCreate(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		for i := range memories {
+			if m := memories[i].marker; m == "" || m != memories[0].marker {
+				t.Errorf("node %d remembers %q, node 0 %q", i, m, memories[0].marker)
+			}
+		}
+	})
+}
+
+// The first start dies at any moment: the next goes on.
+func TestMarkerCrash(t *testing.T) {
+	t.Parallel()
+	for at := 1; ; at++ {
+		memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+		crashAt(store, at)
+		err := openNodeWith(t, store, memory).MayCreate(t.Context())
+		store.SetHook(nil)
+		if err == nil {
+			if at < 5 {
+				t.Fatalf("a first start has %d moments only", at-1)
+			}
+			return
+		}
+		s := openNodeWith(t, store, memory)
+		mustDo(t, s.MayCreate(t.Context()))
+		if memory.marker == "" || memory.marker != markerIn(t, s) {
+			t.Errorf("moment %d: it remembers %q, the store has %q", at, memory.marker, markerIn(t, s))
+		}
+	}
+}
