@@ -127,7 +127,7 @@ var refusals = map[Code]Refusal{
 	},
 	CodeStoreReplaced: {
 		http.StatusServiceUnavailable, "Sign-in is unavailable", "The gateway's session store is not the one it knows. Your administrator has to confirm it.",
-		"The store was emptied or swapped: blocked accounts and replay marks may be lost. Restore it, or confirm the new one by deleting the file sso/store-marker in Caddy's storage, then reload.",
+		"The store was emptied or swapped: blocked accounts and replay marks may be lost. Restore it, or confirm the new one by deleting the file that begins with sso/store-marker in Caddy's storage.",
 	},
 	CodeProviderUnavailable: {
 		http.StatusServiceUnavailable, "Your company's sign-in is unavailable", "The identity provider doesn't answer at the moment. Try again in a minute; who is signed in already can go on working.",
