@@ -203,7 +203,8 @@ type Peer struct {
 	Target string
 }
 
-// A Next passes a request on to the app. p is nil on public paths.
+// A Next passes a request on to the app. p is nil on public paths. It is shared
+// by all requests of the login and must not be changed.
 type Next func(w http.ResponseWriter, r *http.Request, p *Principal) error
 
 // A Principal is who makes a request, as the app is told.

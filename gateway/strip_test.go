@@ -201,6 +201,49 @@ func TestStripTrailers(t *testing.T) {
 	}
 }
 
+// HTTP/2 has trailers of its own kind, which the server knows by name from the
+// announcement.
+func TestStripTrailersHTTP2(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).site(public("/public"))
+	headers, trailers := make(chan http.Header, 1), make(chan http.Header, 1)
+	proxy := proxyTo(t, headers, trailers)
+	front := &site{lab: s.lab, app: s.app, host: s.host, next: func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+		if r.ProtoMajor != 2 {
+			t.Errorf("the control came over %s", r.Proto)
+		}
+		for n := range r.Trailer {
+			if n != "X-Checksum" {
+				t.Errorf("announced: %s", n)
+			}
+		}
+		proxy.ServeHTTP(w, r)
+		return nil
+	}}
+	srv := httptest.NewUnstartedServer(front.handler())
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL+"/public", io.MultiReader(strings.NewReader("body")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = appHost
+	r.Trailer = http.Header{"X-Checksum": {"1"}, "Remote-User": {"mallory"}, "X_sso_assertion": {"mallory"}}
+	answer, err := srv.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatalf("status %d", answer.StatusCode)
+	}
+	<-headers
+	if got, want := <-trailers, (http.Header{"X-Checksum": {"1"}}); !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("trailers %v, want %v", got, want)
+	}
+}
+
 // A handler after us that looks at the trailers itself sees no other than a
 // proxy does, before the body's end and after.
 func TestStripTrailersInProcess(t *testing.T) {
@@ -253,9 +296,9 @@ func (s *site) handler() http.Handler {
 	})
 }
 
-// realServer puts the site before a reverse proxy and that before an app which
-// reports the headers, and after the body the trailers, that it got.
-func realServer(t *testing.T, s *site, headers, trailers chan<- http.Header) (addr string) {
+// proxyTo returns a reverse proxy before an app which reports the headers, and
+// after the body the trailers, that it got.
+func proxyTo(t *testing.T, headers, trailers chan<- http.Header) http.Handler {
 	t.Helper()
 	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -275,10 +318,16 @@ func realServer(t *testing.T, s *site, headers, trailers chan<- http.Header) (ad
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := &httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) {
+	return &httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) {
 		pr.SetURL(to)
 		pr.Out.Trailer = pr.In.Trailer // or the transport sends none
 	}}
+}
+
+// realServer puts the site before proxyTo.
+func realServer(t *testing.T, s *site, headers, trailers chan<- http.Header) (addr string) {
+	t.Helper()
+	proxy := proxyTo(t, headers, trailers)
 	behind := &site{lab: s.lab, app: s.app, host: s.host, next: func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
 		proxy.ServeHTTP(w, r)
 		return nil

@@ -1,0 +1,218 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// An exchange is one request to an App, with what was found out about it.
+type exchange struct {
+	app  *App
+	site *site
+	w    http.ResponseWriter
+	r    *http.Request
+	peer Peer
+	// path is the raw path of the original target.
+	path    string
+	host    string // name in the Host header; "" if malformed
+	secure  bool
+	cookies ownCookies
+	who     *login // as soon as it is known, for the audit trail
+}
+
+// ServeHTTP guards one request: it takes out what only the gateway may say,
+// answers what is its own, and passes on what may pass.
+//
+// It answers refusals itself and returns nil, unless AppOptions.ErrorsToCaller
+// is set: then it returns an *Error. Errors of next are returned as they are.
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
+	r = a.gw.strip.Load().strip(r)
+	x := &exchange{app: a, site: a.site.Load(), w: w, r: r, peer: peer, path: targetPath(peer.Target), host: hostname(r.Host)}
+	x.secure = peer.Secure || a.base != nil && a.base.Scheme == "https"
+	x.cookies = takeCookies(r.Header, x.secure)
+	if x.site == nil {
+		return x.refuse(NewError(CodeNotReady, nil))
+	}
+	if under(x.path, a.opts.Prefix) || x.path == a.opts.CallbackPath {
+		return x.endpoint()
+	}
+	if err := x.checkConnect(); err != nil {
+		return x.refuse(err)
+	}
+	if a.isPublic(x.path) {
+		return next(w, r, nil)
+	}
+	return x.guard(next)
+}
+
+// isPublic decides on the original target. What reads differently to others
+// is private.
+func (a *App) isPublic(path string) bool {
+	if !plainPath(path) {
+		return false
+	}
+	if a.public.match(path) {
+		return true
+	}
+	return a.protect != nil && !a.protect.match(path)
+}
+
+// guard passes a request on with the identity of its session.
+func (x *exchange) guard(next Next) error {
+	if err := x.checkUpgrade(); err != nil {
+		return x.refuse(err)
+	}
+	// A session that leaves the cache between being found and being entered
+	// is found anew.
+	for range maxTries {
+		ses, st, err := x.session()
+		if errors.Is(err, errNoSession) {
+			return x.unauthenticated()
+		}
+		if err != nil {
+			return x.refuse(storeError(err))
+		}
+		v := x.app.view(st, ses.key, x.issuer())
+		if v.denied != nil {
+			return x.refuse(v.denied)
+		}
+		r, leave := ses.enter(x.r, v.principal.Expires)
+		if leave == nil {
+			continue
+		}
+		return x.pass(next, r, leave, ses, st, v)
+	}
+	return x.refuse(storeError(errBusy))
+}
+
+func (x *exchange) pass(next Next, r *http.Request, leave func(), ses *session, st *state, v *view) error {
+	defer leave()
+	if ses.state.Load() != st {
+		// Something was announced meanwhile: make sure that it was not the
+		// end of this login, which would have missed this request.
+		x.app.gw.sessions.reloadLater(ses)
+	}
+	if err := v.set(r.Header, time.Now()); err != nil {
+		return x.refuse(storeError(err))
+	}
+	return next(x.w, r, &v.principal)
+}
+
+// anySession finds the session of the request, be it one that this app takes
+// or not.
+func (x *exchange) anySession() (*session, *state, error) {
+	if x.cookies.session == "" || x.host == "" {
+		return nil, nil, errNoSession
+	}
+	ses, st, err := x.app.gw.sessions.find(x.r.Context(), x.cookies.session, x.host)
+	if err == nil {
+		x.who = st.login
+	}
+	return ses, st, err
+}
+
+// session finds the session of the request for this app. errNoSession also if
+// the login is none that this app takes.
+func (x *exchange) session() (*session, *state, error) {
+	ses, st, err := x.anySession()
+	if err != nil {
+		return nil, nil, err
+	}
+	if x.app.providerOf(st.Account) == nil || !time.Now().Before(x.app.end(st.login)) {
+		return nil, nil, errNoSession
+	}
+	if idle := x.app.gw.opts.Idle; idle > 0 {
+		if err := x.app.gw.sessions.touch(x.r.Context(), ses, st, idle); err != nil {
+			return nil, nil, err
+		}
+	}
+	return ses, st, nil
+}
+
+// signedIn says whether there is a session that this app takes. An error is a
+// fault: nobody knows.
+func (x *exchange) signedIn() (bool, error) {
+	_, _, err := x.session()
+	if errors.Is(err, errNoSession) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// checkConnect refuses CONNECT, but for WebSockets over HTTP/2 and HTTP/3
+// (RFC 8441, RFC 9220).
+func (x *exchange) checkConnect() *Error {
+	if x.r.Method != http.MethodConnect || x.r.Header.Get(":protocol") == "websocket" || x.r.Proto == "websocket" {
+		return nil
+	}
+	x.w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110 §15.5.6
+	return NewError(CodeMethodNotAllowed, nil)
+}
+
+// checkUpgrade refuses WebSockets, and whatever else a connection can be
+// upgraded to, from the pages of foreign origins: browsers let those open one
+// with our cookie (RFC 6455 §10.2).
+func (x *exchange) checkUpgrade() *Error {
+	if x.r.Method != http.MethodConnect && len(x.r.Header["Upgrade"]) == 0 {
+		return nil
+	}
+	origins := x.r.Header["Origin"]
+	if len(origins) == 0 {
+		return nil // no browser
+	}
+	own, err := x.origin()
+	if len(origins) == 1 && err == nil && (strings.EqualFold(origins[0], own) || x.app.origins[strings.ToLower(origins[0])]) {
+		return nil
+	}
+	return NewError(CodeForeignOrigin, nil)
+}
+
+// issuer returns the origin that assertions name.
+func (x *exchange) issuer() string {
+	if x.site.issuer != "" {
+		return x.site.issuer
+	}
+	origin, err := x.origin()
+	if err != nil {
+		return ""
+	}
+	return origin
+}
+
+// origin returns the site's own origin for this request, from which redirects
+// and callback URLs are made. A Host header that is none of the site's never
+// gets into one.
+func (x *exchange) origin() (string, *Error) {
+	if x.host == "" || x.site.hosts != nil && !x.site.hosts[x.host] {
+		return "", NewError(CodeUnknownHost, fmt.Errorf("host %q is none of the site's", x.r.Host))
+	}
+	if b := x.app.base; b != nil {
+		return b.String(), nil
+	}
+	scheme := "http"
+	if x.secure {
+		scheme = "https"
+	}
+	return originOf(scheme, x.r.Host), nil
+}
+
+// signInOrigin returns the site's own origin if a session cookie would be safe
+// there.
+func (x *exchange) signInOrigin() (string, *Error) {
+	origin, refused := x.origin()
+	if refused == nil && !x.secure && !x.app.opts.InsecureHTTP && !loopbackName(x.host) {
+		refused = NewError(CodeInsecureHTTP, nil)
+	}
+	return origin, refused
+}
+
+// storeError gives a fault of the store its code.
+func storeError(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return NewError(CodeStoreUnavailable, err)
+}
