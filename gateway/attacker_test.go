@@ -1,0 +1,469 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/signing"
+)
+
+// readerLab is a site with all that it ever stores in the store.
+func readerLab(t *testing.T) (*gatewaytest.MemStore, *gateway.Sessions, *site) {
+	t.Helper()
+	store := gatewaytest.NewMemStore()
+	s := openNode(t, store)
+	runNode(t, s)
+	keys := signing.New(s.Vault(), s.MayCreate, zap.NewNop())
+	mustDo(t, keys.Load(t.Context()))
+	l := &lab{t: t, sessions: s, idp: newFakeIDP("https://canary-issuer.example"), signer: &stubSigner{}}
+	l.idp.person("alice", gateway.Identity{
+		Username: "alice", Email: "canary-mail@corp.example", FirstName: "canary-first", LastName: "canary-last", DisplayName: "canary-name",
+		Groups: []string{"canary-group", "admins"}, ACR: "canary-acr", AMR: []string{"canary-amr"},
+	})
+	l.idp.judge(func(_ gateway.CompleteRequest, ans *gateway.Answer) error {
+		ans.Subject, ans.SessionID, ans.LogoutHint = "canary-subject", "canary-sid", "canary-hint"
+		ans.ReplayID, ans.ReplayUntil = "canary-replay", time.Now().Add(time.Hour)
+		return nil
+	})
+	mustDo(t, s.Vault().SaveLastGood(t.Context(), "canary-provider", []byte("canary-document")))
+	return store, s, l.siteOf(l.gateway(func(o *gateway.Options) { o.Providers[0].Name = "canary-label" }), appHost)
+}
+
+func TestAttackReaderOfTheStoreSeesNothing(t *testing.T) {
+	t.Parallel()
+	store, s, site := readerLab(t)
+	b := site.browser()
+	w := b.open("/canary-path?canary-query")
+	wantStatus(t, w, http.StatusSeeOther)
+	away, err := url.Parse(w.Header().Get("Location"))
+	mustDo(t, err)
+	state := away.Query().Get("state")
+	during := store.Dump()
+	b.open(site.idp.visit(t, w.Header().Get("Location"), "alice"))
+	cookie, binding := b.cookie("__Host-sso"), b.cookie("__Host-sso-b")
+	f, err := s.FindSession(t.Context(), cookie, appHost)
+	mustDo(t, err)
+	mustDo(t, s.BlockAccount(t.Context(), f.Account()))
+	mustDo(t, s.RevokeLogin(t.Context(), f.Key()))
+	dump := append(during, store.Dump()...)
+
+	raw, err := base64.RawURLEncoding.DecodeString(cookie)
+	mustDo(t, err)
+	secrets := map[string]string{
+		"state": state, "cookie": cookie, "its bits": string(raw[:32]), "its MAC": string(raw[32:]), "binding": binding,
+		"the secret": string(secretNamed("a")), "anything": "canary", "an e-mail": "@corp.example", "a group": "admins", "a key": `"kty"`, "JSON": `{"`,
+	}
+	for _, value := range []string{"subject", "sid", "hint", "replay", "mail", "group", "acr", "amr", "first", "issuer", "label", "path", "query", "document", "provider"} {
+		secrets["a "+value] = "canary-" + value
+	}
+	for what, secret := range secrets {
+		if len(secret) < 2 {
+			t.Fatalf("there is no %s", what)
+		}
+		for form, text := range map[string]string{
+			"as it is": secret, "in hex": hex.EncodeToString([]byte(secret)), "in base64": base64.RawStdEncoding.EncodeToString([]byte(secret)), "in base64url": base64.RawURLEncoding.EncodeToString([]byte(secret)),
+		} {
+			if len(secret) >= 6 && bytes.Contains(dump, []byte(text)) {
+				t.Errorf("the store shows %s, %s", what, form)
+			}
+		}
+	}
+	// The control, and the one exception: user names stand in the indexes.
+	if n := bytes.Count(dump, []byte("alice")); n == 0 {
+		t.Error("the dump has no user name: does it dump?")
+	}
+	for line := range bytes.Lines(dump) {
+		if bytes.Contains(line, []byte("alice")) && !bytes.HasPrefix(line, []byte("alice\x00")) {
+			t.Errorf("a user name stands in %q", line)
+		}
+	}
+	for _, kind := range []string{"login:", "flow:", "account:", "epoch:", "replay:", "marker:", "lastgood:", "keys:"} {
+		if !bytes.Contains(dump, []byte(kind)) {
+			t.Errorf("no record of the kind %s was there to be read", kind)
+		}
+	}
+}
+
+func TestAttackReaderOfTheStoreCanNotSignIn(t *testing.T) {
+	t.Parallel()
+	store, s, site := readerLab(t)
+	b := site.browser()
+	w := b.open("/")
+	waiting := site.browser()
+	waiting.open("/") // a login under way
+	b.open(site.idp.visit(t, w.Header().Get("Location"), "alice"))
+	_, err := s.FindSession(t.Context(), b.cookie("__Host-sso"), appHost)
+	mustDo(t, err)
+	var texts []string
+	for _, key := range store.Keys() {
+		_, hash, _ := strings.Cut(key, ":")
+		values, err := store.Get(t.Context(), key)
+		mustDo(t, err)
+		sealed := base64.RawURLEncoding.EncodeToString(values[0])
+		texts = append(texts, key, hash, sealed, sealed[:min(43, len(sealed))], sealed[:min(86, len(sealed))])
+	}
+	if len(texts) < 40 {
+		t.Fatalf("%d texts to try", len(texts))
+	}
+	_, completed := site.idp.counts()
+	for _, one := range texts {
+		for _, other := range append(texts, "") {
+			if f, err := s.FindSession(t.Context(), one+other, appHost); err == nil {
+				t.Fatalf("%q opens a session of %v", one+other, f.Account())
+			}
+		}
+		thief := site.browser()
+		target := "/.sso/oidc/callback?" + url.Values{"code": {"alice"}, "state": {one}}.Encode()
+		wantRefused(t, thief.open(target, "Cookie", "__Host-sso-b="+one), gateway.CodeFlowUnknown)
+	}
+	if _, now := site.idp.counts(); now != completed {
+		t.Errorf("%d answers were judged", now-completed)
+	}
+}
+
+// A scene is a store that an attacker writes to, with the cookies of people.
+type scene struct {
+	store   *gatewaytest.MemStore
+	cookies map[string]string // by user
+}
+
+func newScene(t *testing.T) scene {
+	t.Helper()
+	store := gatewaytest.NewMemStore()
+	s := openNode(t, store)
+	sc := scene{store, map[string]string{}}
+	for _, user := range []string{"alice", "mallory", "blocked"} {
+		sc.cookies[user] = signInAt(t, s, user)
+	}
+	other, err := s.SignIn(t.Context(), "other", gateway.SAML, "https://other.example", answerFor("other"), nodeLife, nodeHost)
+	mustDo(t, err)
+	sc.cookies["other"] = other
+	mustDo(t, s.BlockAccount(t.Context(), keyOf("blocked")))
+	mustDo(t, s.Vault().Put(t.Context(), gateway.KindFlow, "flow", []byte(`{"app":"x"}`), time.Hour))
+	mustDo(t, s.Vault().Put(t.Context(), gateway.KindReplay, "used", nil, time.Hour))
+	mustDo(t, s.Vault().Put(t.Context(), gateway.KindKeys, "keys", []byte(`{"v":1}`), time.Hour))
+	return sc
+}
+
+// check wants that nobody is taken for somebody else, that who is blocked
+// stays out, and that what is used stays used. It returns who is signed in.
+func (sc scene) check(t *testing.T, store gateway.Store, what string) (in []string) {
+	t.Helper()
+	s := openNode(t, store)
+	for user, cookie := range sc.cookies {
+		f, err := s.FindSession(t.Context(), cookie, nodeHost)
+		switch {
+		case err == nil && (f.Username() != user || user == "blocked"):
+			t.Errorf("%s: the cookie of %s opens a session of %s", what, user, f.Username())
+		case err == nil:
+			in = append(in, user)
+		case f != nil:
+			t.Errorf("%s: both a session and %v", what, err)
+		}
+	}
+	slices.Sort(in)
+	if _, err := trySignIn(s, "blocked"); err == nil {
+		t.Errorf("%s: who is blocked signs in", what)
+	}
+	if err := s.Vault().PutNew(t.Context(), gateway.KindReplay, "used", nil, time.Hour); err == nil {
+		t.Errorf("%s: a used assertion is used again", what)
+	}
+	rec, err := s.Vault().Get(t.Context(), gateway.KindKeys, "keys")
+	if err == nil && string(rec.Value) != `{"v":1}` {
+		t.Errorf("%s: the keys are %q", what, rec.Value)
+	}
+	return in
+}
+
+var everybody = []string{"alice", "mallory", "other"}
+
+func TestAttackWriterOfTheStoreMovesRecords(t *testing.T) {
+	t.Parallel()
+	sc := newScene(t)
+	if in := sc.check(t, sc.store.Clone(), "control"); !slices.Equal(in, everybody) {
+		t.Fatalf("signed in are %q", in)
+	}
+	keys := sc.store.Keys()
+	if len(keys) < 15 {
+		t.Fatalf("%d records to move", len(keys))
+	}
+	for _, from := range keys {
+		values, err := sc.store.Get(t.Context(), from)
+		mustDo(t, err)
+		for _, to := range keys {
+			if from == to {
+				continue
+			}
+			store := sc.store.Clone()
+			mustDo(t, store.Put(t.Context(), to, values[0], gateway.NoExpiry))
+			sc.check(t, store, fmt.Sprintf("%s copied over %s", from, to))
+		}
+	}
+}
+
+func TestAttackWriterOfTheStoreChangesRecords(t *testing.T) {
+	t.Parallel()
+	sc := newScene(t)
+	for _, key := range sc.store.Keys() {
+		values, err := sc.store.Get(t.Context(), key)
+		mustDo(t, err)
+		good := values[0]
+		forged := map[string][]byte{
+			"emptied": {}, "cut": good[:len(good)/2], "grown": append(slices.Clone(good), 'x'), "of a newer format": append([]byte{77}, good[1:]...),
+			"plain": []byte("\x01{}"),
+		}
+		for i := 0; i < len(good); i += 7 {
+			b := slices.Clone(good)
+			b[i] ^= 0x80
+			forged[fmt.Sprint("flipped at ", i)] = b
+		}
+		for how, value := range forged {
+			store := sc.store.Clone()
+			mustDo(t, store.Put(t.Context(), key, value, gateway.NoExpiry))
+			sc.check(t, store, key+" "+how)
+			// Whose record it is meets a fault: 503, neither in nor "no session",
+			// which would send him round through the provider for ever.
+			s := openNode(t, store)
+			for _, cookie := range sc.cookies {
+				f, err := openNode(t, sc.store).FindSession(t.Context(), cookie, nodeHost)
+				if err == nil && f.Key() == key {
+					wantFault(t, s, cookie)
+				}
+			}
+		}
+	}
+}
+
+func TestAttackWriterOfTheStoreDeletesRecords(t *testing.T) {
+	t.Parallel()
+	sc := newScene(t)
+	v := openVault(t, sc.store)
+	accounts := map[string]string{}
+	for _, user := range []string{"alice", "mallory", "blocked"} {
+		accounts[v.KeyUnder(0, gateway.KindAccount, keyOf(user).AccountName())] = user
+	}
+	corp := v.KeyUnder(0, gateway.KindEpoch, gateway.ProviderEpoch(gateway.OIDC, nodeIssuer))
+	all := v.KeyUnder(0, gateway.KindEpoch, gateway.GlobalEpoch)
+	deleted := 0
+	for _, key := range sc.store.Keys() {
+		kind, _, _ := strings.Cut(key, ":")
+		if kind == "replay" || accounts[key] == "blocked" {
+			continue // see the test of what a writer can do
+		}
+		deleted++
+		store := sc.store.Clone()
+		mustDo(t, store.Delete(t.Context(), key))
+		in := sc.check(t, store, key+" deleted")
+		want := slices.Clone(everybody)
+		switch {
+		case accounts[key] != "":
+			want = slices.DeleteFunc(want, func(user string) bool { return user == accounts[key] })
+		case key == corp:
+			want = []string{"other"}
+		case key == all:
+			want = nil
+		case kind == "login" || kind == "account" || kind == "epoch":
+			if len(in) < 2 { // one person's, or nobody's
+				t.Errorf("%s deleted: signed in are %q", key, in)
+			}
+			continue
+		}
+		if !slices.Equal(in, want) {
+			t.Errorf("%s deleted: signed in are %q, want %q", key, in, want)
+		}
+	}
+	if deleted < 12 {
+		t.Errorf("%d records were deleted", deleted)
+	}
+}
+
+// What a writer of the store can do, as SECURITY.md says: delete, and put back
+// an older record, and so undo a revocation. If this test fails because he no
+// longer can, that is good news for SECURITY.md.
+func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
+	t.Parallel()
+	t.Run("puts back the account of before a block", func(t *testing.T) {
+		t.Parallel()
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		cookie := signInAt(t, s, "alice")
+		key := s.Vault().KeyUnder(0, gateway.KindAccount, keyOf("alice").AccountName())
+		before, err := store.Get(t.Context(), key)
+		mustDo(t, err)
+		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
+		wantNoSession(t, s, cookie)
+		mustDo(t, store.Put(t.Context(), key, before[0], gateway.NoExpiry))
+		wantSession(t, s, cookie)
+	})
+	t.Run("deletes a blocked account", func(t *testing.T) {
+		t.Parallel()
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		cookie := signInAt(t, s, "alice")
+		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
+		mustDo(t, store.Delete(t.Context(), s.Vault().KeyUnder(0, gateway.KindAccount, keyOf("alice").AccountName())))
+		signInAt(t, s, "alice")     // through the provider, which knows her,
+		wantNoSession(t, s, cookie) // but her old logins stay ended
+	})
+	t.Run("puts back a login that was ended, until its time is up", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			store := gatewaytest.NewMemStore()
+			s := openNode(t, store)
+			cookie := signInAt(t, s, "alice")
+			f := wantSession(t, s, cookie)
+			value, err := store.Get(t.Context(), f.Key())
+			mustDo(t, err)
+			mustDo(t, f.End(t.Context()))
+			mustDo(t, store.Put(t.Context(), f.Key(), value[0], gateway.NoExpiry))
+			wantSession(t, s, cookie)
+			time.Sleep(nodeLife)
+			wantNoSession(t, s, cookie) // it ends itself
+		})
+	})
+	t.Run("puts back an epoch", func(t *testing.T) {
+		t.Parallel()
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		cookie := signInAt(t, s, "alice")
+		key := s.Vault().KeyUnder(0, gateway.KindEpoch, gateway.GlobalEpoch)
+		before, err := store.Get(t.Context(), key)
+		mustDo(t, err)
+		mustDo(t, s.RevokeAll(t.Context()))
+		mustDo(t, store.Put(t.Context(), key, before[0], gateway.NoExpiry))
+		wantSession(t, s, cookie)
+	})
+}
+
+// A used state that is put back is no way in for who did not begin the login,
+// and the assertion's replay mark is a record of its own.
+func TestAttackWriterOfTheStorePutsBackAFlow(t *testing.T) {
+	t.Parallel()
+	store, _, site := readerLab(t)
+	b := site.browser()
+	w := b.open("/")
+	flows := map[string][]byte{}
+	for _, key := range store.Keys() {
+		if strings.HasPrefix(key, "flow:") {
+			values, err := store.Get(t.Context(), key)
+			mustDo(t, err)
+			flows[key] = values[0]
+		}
+	}
+	if len(flows) != 1 {
+		t.Fatalf("%d flows", len(flows))
+	}
+	callback := site.idp.visit(t, w.Header().Get("Location"), "alice")
+	b.open(callback)
+	for key, value := range flows {
+		mustDo(t, store.Put(t.Context(), key, value, time.Hour))
+	}
+	thief := site.browser()
+	if thief.open(callback); thief.cookie("__Host-sso") != "" {
+		t.Error("another browser is signed in")
+	}
+	again := site.browser()
+	w = again.open(callback, "Cookie", "__Host-sso-b="+b.cookie("__Host-sso-b"))
+	wantRefused(t, w, gateway.CodeAnswerReplayed)
+}
+
+// Messages are no truth: whoever sends them makes work, and no more.
+func TestAttackWriterOfTheStoreForgesMessages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sc := newScene(t)
+		s := openNode(t, sc.store)
+		runNode(t, s)
+		synctest.Wait()
+		live, leave := enterLive(t, wantSession(t, s, sc.cookies["alice"]), time.Now().Add(nodeLife))
+		defer leave()
+		messages := [][]byte{nil, {}, []byte("all"), []byte("ALL"), bytes.Repeat([]byte("x"), 1<<20), []byte("login:"), {0xff, 0}, []byte(sc.cookies["alice"])}
+		for _, key := range sc.store.Keys() {
+			messages = append(messages, []byte(key))
+		}
+		for _, m := range messages {
+			mustDo(t, sc.store.Announce(t.Context(), m))
+		}
+		synctest.Wait()
+		for _, user := range everybody {
+			if f := wantSession(t, s, sc.cookies[user]); f.Username() != user {
+				t.Errorf("the cookie of %s opens a session of %s", user, f.Username())
+			}
+		}
+		wantNoSession(t, s, sc.cookies["blocked"])
+		time.Sleep(10 * time.Second)
+		if live.Err() != nil {
+			t.Errorf("a live request was cut: %v", context.Cause(live))
+		}
+	})
+}
+
+// Members are no truth either: a listing shows what the records say.
+func TestAttackWriterOfTheStoreForgesMembers(t *testing.T) {
+	t.Parallel()
+	sc := newScene(t)
+	s := openNode(t, sc.store)
+	alices, err := s.FindSession(t.Context(), sc.cookies["alice"], nodeHost)
+	mustDo(t, err)
+	account := s.Vault().KeyUnder(0, gateway.KindAccount, keyOf("alice").AccountName())
+	now := time.Now()
+	for _, user := range []string{"mallory", "alice", "root", ""} {
+		for _, at := range []time.Time{now, now.Add(-time.Hour), {}} {
+			for _, key := range []string{alices.Key(), account, "login:none", "epoch:none", ""} {
+				for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts} {
+					mustDo(t, sc.store.Add(t.Context(), index, gateway.IndexMember(user, at, key)))
+				}
+			}
+		}
+	}
+	for range 2 {
+		got := map[string]int{}
+		for _, user := range usersOf(t, s, gateway.ListQuery{Limit: 1000}) {
+			got[user]++
+		}
+		if want := map[string]int{"alice": 1, "mallory": 1, "other": 1}; !maps.Equal(got, want) {
+			t.Errorf("logins of %v, want %v", got, want)
+		}
+		wantAccounts(t, s, "", "alice", "blocked", "mallory", "other")
+		if ids := loginsOf(t, s, "mallory"); slices.Contains(ids, alices.Key()) {
+			t.Error("alice's login is listed as mallory's")
+		}
+	}
+}
+
+// A writer can make a store unusable, but that is a fault of the store.
+func TestAttackWriterOfTheStoreBreaksTheMarker(t *testing.T) {
+	t.Parallel()
+	sc := newScene(t)
+	memory := &noteMarker{}
+	mustDo(t, openNodeWith(t, sc.store, memory).MayCreate(t.Context()))
+	key := openVault(t, sc.store).KeyUnder(0, gateway.KindMarker, gateway.MarkerName)
+	for _, other := range sc.store.Keys() {
+		if other == key {
+			continue
+		}
+		values, err := sc.store.Get(t.Context(), other)
+		mustDo(t, err)
+		store := sc.store.Clone()
+		mustDo(t, store.Put(t.Context(), key, values[0], gateway.NoExpiry))
+		if err := openNodeWith(t, store, memory).MayCreate(t.Context()); !errors.Is(err, gateway.ErrRecord) {
+			t.Errorf("%s as the marker: %v", other, err)
+		}
+	}
+}
