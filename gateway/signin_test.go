@@ -320,6 +320,24 @@ func TestLostFlows(t *testing.T) {
 	}
 }
 
+// A login begun at one app is none at another, even with its cookie.
+func TestFlowOfAnotherApp(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	g := l.gateway()
+	one, two := l.siteOf(g, appHost), l.siteOf(g, "other.example")
+	b := one.browser()
+	callback := b.begin("/")
+	r := two.browser().request(http.MethodGet, callback, navigating...)
+	r.Header.Set("Cookie", cookieLine(b))
+	w := two.serve(r, false)
+	wantRefused(t, w, gateway.CodeFlowUnknown)
+	if _, completed := l.idp.counts(); completed > 0 || w.Header()["Set-Cookie"] != nil {
+		t.Error("the answer was judged, or a cookie set")
+	}
+	wantRedirect(t, b.open(callback), "https://app.example/")
+}
+
 func TestStateTwice(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
