@@ -83,25 +83,22 @@ func (s *Sessions) fresh(now time.Time) bool {
 }
 
 // load reads a login from the store and caches it, unless something changed
-// meanwhile: then it is read again, and in the end served without caching.
+// meanwhile. Then it is served this once: who found it before the change may
+// come in, and is cut by what exchange.pass does.
 func (s *Sessions) load(ctx context.Context, bits string, ck cookieKey) (*session, *state, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	for try := 0; ; try++ {
-		changes := s.changes.Load()
-		now := time.Now()
-		l, rec, err := s.loadLogin(ctx, bits)
-		if errors.Is(err, errNoSession) {
-			s.forget(ck)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		st := &state{login: l, size: 1024 + 2*len(rec.Value), loaded: now}
-		if changes == s.changes.Load() || try == 2 {
-			return s.keep(rec.key, bits, ck, st, changes), st, nil
-		}
+	changes := s.changes.Load()
+	now := time.Now()
+	l, rec, err := s.loadLogin(ctx, bits)
+	if errors.Is(err, errNoSession) {
+		s.forget(ck)
 	}
+	if err != nil {
+		return nil, nil, err
+	}
+	st := &state{login: l, size: 1024 + 2*len(rec.Value), loaded: now}
+	return s.keep(rec.key, bits, ck, st, changes), st, nil
 }
 
 // keep puts a state into the cache and returns its session.

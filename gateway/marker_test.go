@@ -92,6 +92,9 @@ func TestMarkerFlushedStore(t *testing.T) {
 	wantNoSession(t, s, cookie)
 	wantReplaced(t, s)
 	wantReplaced(t, openNodeWith(t, store, memory)) // after a restart too
+	if err := s.MayCreate(t.Context()); !strings.Contains(err.Error(), "emptied") {
+		t.Errorf("it does not say what happened: %v", err)
+	}
 	if keys := store.Keys(); len(keys) != 0 {
 		t.Errorf("%q were made in a store that is not ours", keys)
 	}

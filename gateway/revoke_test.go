@@ -113,6 +113,18 @@ func TestRevokeByLosingWhatGuards(t *testing.T) {
 	}
 }
 
+// An account that is marked as blocked has no session, whatever its epoch.
+func TestRevokeBlockNeedsNoEpoch(t *testing.T) {
+	t.Parallel()
+	s := openNode(t, gatewaytest.NewMemStore())
+	cookie := signInAt(t, s, "alice")
+	rec, err := s.Vault().Get(t.Context(), gateway.KindAccount, keyOf("alice").AccountName())
+	mustDo(t, err)
+	blocked := append([]byte(`{"b":true,`), rec.Value[1:]...)
+	mustDo(t, s.Vault().Replace(t.Context(), rec, blocked, gateway.NoExpiry))
+	wantNoSession(t, openNode(t, s.Vault().Store()), cookie)
+}
+
 // A login finishes while its account is blocked, or anything else is revoked:
 // at each moment of the one the whole of the other happens. No session may
 // come out of it, unless the login began afterwards.

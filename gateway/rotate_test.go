@@ -352,6 +352,83 @@ func TestRotationCarryOverLosesNoRevocation(t *testing.T) {
 	}
 }
 
+// The other way round: everything is carried over at one moment of a block, or
+// of a login.
+func TestRotationCarryOverInBetween(t *testing.T) {
+	t.Parallel()
+	for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
+		for at := 1; ; at++ {
+			came := false
+			synctest.Test(t, func(t *testing.T) {
+				store := gatewaytest.NewMemStore()
+				old := openNode(t, store, "a")
+				alice, bob := signInAt(t, old, "alice"), signInAt(t, old, "bob")
+				mover, s := openNode(t, store, "b", "a"), openNode(t, store, order...)
+				n := 0
+				carry := func(gatewaytest.MemOp) error {
+					if n++; n == at {
+						came = true
+						if err := mover.Tidy(context.Background()); err != nil {
+							t.Error(err)
+						}
+						time.Sleep(2 * time.Millisecond)
+					}
+					return nil
+				}
+				store.SetHook(carry)
+				mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
+				second := signInAt(t, s, "bob")
+				store.SetHook(nil)
+				for range 2 {
+					mustDo(t, mover.Tidy(t.Context()))
+				}
+				for _, s := range []*gateway.Sessions{openNode(t, store, "b", "a"), openNode(t, store, "a", "b")} {
+					wantNoSession(t, s, alice)
+					wantSession(t, s, bob)
+					wantSession(t, s, second)
+				}
+				if _, err := trySignIn(openNode(t, store, "b"), "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+					t.Errorf("%q, moment %d: alice signs in: %v", order, at, err)
+				}
+			})
+			if !came {
+				if at < 20 {
+					t.Fatalf("a block and a login have %d moments only", at-1)
+				}
+				break
+			}
+		}
+	}
+}
+
+// Somebody makes the record anew while it is carried over, and dies before he
+// has looked whether it exists.
+func TestRotationCarryOverBeatsWhatIsNew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		mustDo(t, openVault(t, store, "a").PutNew(t.Context(), gateway.KindKeys, "k", []byte("the keys"), gateway.NoExpiry))
+		mover, other := openVault(t, store, "b", "a"), openVault(t, store, "b", "a")
+		came := false
+		store.SetHook(func(op gatewaytest.MemOp) error {
+			if op.Method != "PutNew" || came {
+				return nil
+			}
+			came = true
+			store.SetHook(faulty("Get"))
+			if err := other.PutNew(context.Background(), gateway.KindKeys, "k", []byte("junk"), gateway.NoExpiry); !errors.Is(err, errFault) {
+				t.Errorf("it did not die: %v", err)
+			}
+			store.SetHook(nil)
+			wantValue(t, other, gateway.KindKeys, "k", "the keys")
+			return nil
+		})
+		mustDo(t, mover.CarryOver(t.Context(), gateway.KindKeys, "k"))
+		time.Sleep(time.Second)
+		wantValue(t, openVault(t, store, "b"), gateway.KindKeys, "k", "the keys")
+	})
+}
+
 func TestRotationIsCarriedOverByRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -320,29 +320,42 @@ func (s hungStore) Get(ctx context.Context, _ ...string) ([][]byte, error) {
 	return nil, ctx.Err()
 }
 
+// Somebody deletes a login and dies before he announces it.
 func TestSessionsAreReloadedAfterAMinute(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		s := openNode(t, store)
-		runNode(t, s)
-		synctest.Wait()
-		cookie := signInAt(t, s, "alice")
-		f := wantSession(t, s, cookie)
-		ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
-		defer leave()
-		// Somebody deletes it and dies before he announces it.
-		if err := store.Delete(t.Context(), f.Key()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(gateway.ReloadAfter)
-		wantSession(t, s, cookie)
-		time.Sleep(2 * time.Second)
-		wantNoSession(t, s, cookie)
-		if context.Cause(ctx) != gateway.ErrSessionOver {
-			t.Errorf("the live request: %v", context.Cause(ctx))
-		}
-	})
+	for name, live := range map[string]bool{"with requests": false, "with a live request": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := gatewaytest.NewMemStore()
+				s := openNode(t, store)
+				runNode(t, s)
+				synctest.Wait()
+				cookie := signInAt(t, s, "alice")
+				f := wantSession(t, s, cookie)
+				mustDo(t, store.Delete(t.Context(), f.Key()))
+				if live {
+					ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
+					defer leave()
+					time.Sleep(gateway.ReloadAfter)
+					if ctx.Err() != nil {
+						t.Error("cut before it was looked at")
+					}
+					time.Sleep(2 * time.Second)
+					if context.Cause(ctx) != gateway.ErrSessionOver {
+						t.Errorf("the live request: %v", context.Cause(ctx))
+					}
+					return
+				}
+				time.Sleep(gateway.ReloadAfter)
+				wantSession(t, s, cookie)
+				time.Sleep(time.Nanosecond)
+				wantSession(t, s, cookie) // and looked at in the background
+				synctest.Wait()
+				wantNoSession(t, s, cookie)
+			})
+		})
+	}
 }
 
 func TestSessionsChangesReachTheOtherNode(t *testing.T) {
