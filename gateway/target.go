@@ -108,7 +108,7 @@ const maxReturn = 2048
 // that is safe to send a browser to, else "/". Paths of the gateway itself
 // would loop and are replaced too, but for its session page.
 func safeReturn(target, prefix string) string {
-	if len(target) > maxReturn || !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") {
+	if len(target) > maxReturn || !strings.HasPrefix(target, "/") {
 		return "/"
 	}
 	for i := range len(target) {
@@ -117,7 +117,7 @@ func safeReturn(target, prefix string) string {
 		}
 	}
 	u, err := url.ParseRequestURI(target)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.HasPrefix(u.Path, "//") || strings.ContainsAny(u.Path, "\\\x00\r\n\t") {
+	if err != nil || strings.HasPrefix(u.Path, "//") || strings.ContainsAny(u.Path, "\\\x00\r\n\t") {
 		return "/"
 	}
 	if under(path.Clean(u.Path), prefix) && u.Path != prefix+"/session" {
