@@ -360,7 +360,9 @@ func TestRequestEndsWithLogin(t *testing.T) {
 					tc.end(t, l, tab)
 				}
 				began := time.Now()
-				<-ended
+				if err := <-ended; err == nil {
+					t.Error("the context has no cause")
+				}
 				if took := time.Since(began); took > tc.within {
 					t.Errorf("cut after %v, want %v at most", took, tc.within)
 				}

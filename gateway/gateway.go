@@ -1,3 +1,29 @@
+// Package gateway signs people in at external identity providers and guards web
+// apps: the product without the server that it runs in.
+//
+// A Gateway is what one configuration makes of Sessions, this node's view of a
+// Store, and of Providers. It makes an App for each site. App.ServeHTTP stands
+// before everything else of the site and takes each request through the same
+// steps: what only the gateway may say is taken away from what the client sent;
+// the gateway's own endpoints are answered; a public path is passed on without
+// an identity; and any other request needs a session, whose identity it is
+// given, in plain headers and in a signed assertion.
+//
+// # Whom it trusts
+//
+// The host server, for what Peer says. The provider, for what its judged answer
+// says about its own people, and no more. The app, not at all with credentials:
+// our cookies never reach it. The store, for keeping records, but not for
+// reading or making them: they are sealed by a Vault. Who can delete records, or
+// put older ones back, can end logins and undo revocations. The client, for
+// nothing: not its Host header, not its paths, not its header names.
+//
+// # What happens when something fails
+//
+// A fault is never taken for "no session", nor for "let in". While the store
+// does not answer, a login is served from the cache for five seconds, then
+// refused with 503. While a provider does not answer, who is signed in goes on.
+// Every refusal has a Code.
 package gateway
 
 import (

@@ -135,9 +135,10 @@ func under(p, prefix string) bool {
 // hostname returns the name in a Host header in lower case without its port,
 // or "" if the header is malformed.
 func hostname(host string) string {
-	name, port := host, ""
+	name := host
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		name, port = host[:i], host[i+1:]
+		port := host[i+1:]
+		name = host[:i]
 		if port == "" || len(port) > 5 || strings.Trim(port, "0123456789") != "" {
 			return ""
 		}

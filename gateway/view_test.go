@@ -45,35 +45,43 @@ func TestIdentityHeaders(t *testing.T) {
 			map[string]string{"Remote-User": "alice", "Remote-Email": "a@b.example", "Remote-Name": "Alice Example", "Remote-Roles": "Admin,User", "Remote-Groups": "admins"},
 		},
 		"nothing but a user name": {
-			gateway.Identity{Username: "dora"}, everyone,
+			gateway.Identity{Username: "dora"},
+			everyone,
 			map[string]string{"Remote-User": "dora", "Remote-Email": "", "Remote-Name": "", "Remote-Roles": "User", "Remote-Groups": ""},
 		},
 		"first and last name": {
-			gateway.Identity{Username: "bob", FirstName: "Bob", LastName: "Example"}, everyone,
+			gateway.Identity{Username: "bob", FirstName: "Bob", LastName: "Example"},
+			everyone,
 			map[string]string{"Remote-Name": "Bob Example"},
 		},
 		"last name only": {
-			gateway.Identity{Username: "bob", LastName: "Example"}, everyone,
+			gateway.Identity{Username: "bob", LastName: "Example"},
+			everyone,
 			map[string]string{"Remote-Name": "Example"},
 		},
 		"not ASCII": {
-			gateway.Identity{Username: "zoë", DisplayName: "Zoë Łukasz 漢 😀"}, everyone,
+			gateway.Identity{Username: "zoë", DisplayName: "Zoë Łukasz 漢 😀"},
+			everyone,
 			map[string]string{"Remote-User": "zo%C3%AB", "Remote-Name": "Zo%C3%AB %C5%81ukasz %E6%BC%A2 %F0%9F%98%80"},
 		},
 		"percent": {
-			gateway.Identity{Username: "100%", DisplayName: "%41"}, everyone,
+			gateway.Identity{Username: "100%", DisplayName: "%41"},
+			everyone,
 			map[string]string{"Remote-User": "100%25", "Remote-Name": "%2541"},
 		},
 		"blanks at the ends": {
-			gateway.Identity{Username: " erin  x ", DisplayName: "Erin"}, everyone,
+			gateway.Identity{Username: " erin  x ", DisplayName: "Erin"},
+			everyone,
 			map[string]string{"Remote-User": "%20erin  x%20"},
 		},
 		"direction marks": {
-			gateway.Identity{Username: "a\u202eb\u200b"}, everyone,
+			gateway.Identity{Username: "a\u202eb\u200b"},
+			everyone,
 			map[string]string{"Remote-User": "a%E2%80%AEb%E2%80%8B"},
 		},
 		"a comma in a value is one value": {
-			gateway.Identity{Username: "o'hara, \"x\"; y=z"}, everyone,
+			gateway.Identity{Username: "o'hara, \"x\"; y=z"},
+			everyone,
 			map[string]string{"Remote-User": "o'hara, \"x\"; y=z"},
 		},
 		"a comma in a group": {
