@@ -180,6 +180,12 @@ func TestSessionsSignInAndEnd(t *testing.T) {
 		}
 		wantNoSession(t, s, first)
 		wantSession(t, s, second)
+		if n, cookies, _ := s.Cached(); n != 1 || cookies != 1 {
+			t.Errorf("%d logins and %d cookies are cached", n, cookies)
+		}
+		if _, leave := f.Enter(httptest.NewRequest(http.MethodGet, "/", nil), time.Now().Add(time.Hour)); leave != nil {
+			t.Error("a request lives by a session that is over: nothing would cut it")
+		}
 		// A node that has never seen it, and a restart.
 		fresh := openNode(t, store)
 		wantNoSession(t, fresh, first)
@@ -401,14 +407,14 @@ func TestSessionsChangesReachTheOtherNode(t *testing.T) {
 				if err := revoke(ctx, here, f); err != nil {
 					t.Fatal(err)
 				}
-				wantNoSession(t, here, cookie)
-				time.Sleep(time.Second)
-				wantNoSession(t, there, cookie)
+				synctest.Wait() // no time passes: it is told at once
 				for _, ctx := range []context.Context{live, liveHere} {
 					if context.Cause(ctx) != gateway.ErrSessionOver {
 						t.Errorf("a live request: %v", context.Cause(ctx))
 					}
 				}
+				wantNoSession(t, here, cookie)
+				wantNoSession(t, there, cookie)
 			})
 		})
 	}
