@@ -37,6 +37,7 @@ var (
 
 	ProviderEpoch = providerEpoch
 	IndexMember   = indexMember
+	Handle        = handle
 )
 
 // A Found is what a request holds of its session.

@@ -127,5 +127,8 @@ func (s *Sessions) carryOver(ctx context.Context) error {
 			return err
 		}
 	}
+	if len(s.vault.keys) > 1 {
+		s.log.Info("what has no end is under the first secret: once the logins of before have ended, the second can be dropped")
+	}
 	return nil
 }

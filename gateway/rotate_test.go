@@ -32,12 +32,20 @@ func TestRotationInThreeSteps(t *testing.T) {
 		mallory := signInAt(t, nodes[0], "mallory")
 		mustDo(t, nodes[0].BlockAccount(t.Context(), keyOf("mallory")))
 		mustDo(t, nodes[0].Vault().PutNew(t.Context(), gateway.KindKeys, "k", []byte("keys"), gateway.NoExpiry))
+		sids := map[string]string{}
 		check := func(when string) {
 			t.Helper()
 			for i, s := range nodes {
 				for user, cookie := range cookies {
-					if f, err := s.FindSession(t.Context(), cookie, nodeHost); err != nil || f.Username() != user {
+					f, err := s.FindSession(t.Context(), cookie, nodeHost)
+					if err != nil || f.Username() != user {
 						t.Fatalf("%s: the session %q on node %d: %v", when, user, i, err)
+					}
+					// Apps know the session by this, on whichever node.
+					if sid := gateway.Handle(f.Key()); sids[user] == "" {
+						sids[user] = sid
+					} else if sids[user] != sid {
+						t.Fatalf("%s: the session %q has another id on node %d", when, user, i)
 					}
 				}
 				wantNoSession(t, s, mallory)

@@ -29,8 +29,9 @@ import (
 // With two secrets what is new is written under the first, and everything is
 // read under both, so that the secret can be changed without losing a session:
 // add the new one second everywhere, then put it first everywhere, then drop
-// the old one. Before the last step what has no end is carried over, see
-// CarryOver, and the logins of before have come to theirs.
+// the old one. Before the last step two things have to be waited for: that
+// the logins of before have come to their end, and that Sessions.Run has
+// carried over what has none, which it does, and logs, every hour.
 type Vault struct {
 	store Store
 	keys  []vaultKeys
@@ -74,14 +75,10 @@ const (
 // made: it is stretched by nothing but HKDF.
 const MinSecret = 32
 
-// lastGoodTTL is how long a provider's last good documents are kept.
-const lastGoodTTL = 30 * 24 * time.Hour
-
 type vaultKeys struct {
-	name    []byte // record keys and index names
-	cookie  []byte // what binds cookies to a host
-	derived []byte // public handles: session ids, account handles
-	aead    cipher.AEAD
+	name   []byte // record keys
+	cookie []byte // what binds cookies to a host
+	aead   cipher.AEAD
 }
 
 // NewVault returns a Vault over store. secrets holds one or two secrets of at
@@ -115,7 +112,7 @@ func deriveKeys(secret []byte) (vaultKeys, error) {
 	}
 	var seal []byte
 	for purpose, to := range map[string]*[]byte{
-		"record names 1": &k.name, "cookie binding 1": &k.cookie, "public handles 1": &k.derived, "record sealing 1": &seal,
+		"record names 1": &k.name, "cookie binding 1": &k.cookie, "record sealing 1": &seal,
 	} {
 		if *to, err = hkdf.Expand(sha256.New, prk, purpose, 32); err != nil {
 			return k, fmt.Errorf("deriving keys: %w", err)
@@ -330,23 +327,6 @@ func (v *Vault) deleteOld(ctx context.Context, kind Kind, name string) error {
 	return v.store.Delete(ctx, v.recordKey(1, kind, name))
 }
 
-// LoadLastGood implements LastGood.
-func (v *Vault) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
-	rec, err := v.Get(ctx, kindLastGood, name)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return rec.Value, nil
-}
-
-// SaveLastGood implements LastGood.
-func (v *Vault) SaveLastGood(ctx context.Context, name string, doc []byte) error {
-	return v.Put(ctx, kindLastGood, name, doc, lastGoodTTL)
-}
-
 // recordKey returns where a record lies under the i-th secret.
 func (v *Vault) recordKey(i int, kind Kind, name string) string {
 	sum := keyedHash(v.keys[i].name, string(kind), name)
@@ -397,7 +377,14 @@ func writePart(h hash.Hash, p string) {
 	h.Write([]byte(p))
 }
 
-// handle is a public, stable, unguessable name for something, 22 characters.
-func (v *Vault) handle(parts ...string) string {
-	return base64.RawURLEncoding.EncodeToString(keyedHash(v.keys[0].derived, parts...)[:16])
+// handle is a public, stable name for something that parts name, of which one
+// must be unguessable: a record's key is. 22 characters, the same on every
+// node and under every secret.
+func handle(parts ...string) string {
+	h := sha256.New()
+	writePart(h, "caddy-sso handle 1")
+	for _, p := range parts {
+		writePart(h, p)
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
 }

@@ -101,7 +101,7 @@ func (a *App) newView(l *login, key, issuer string) *view {
 		Username: l.Identity.Username, Email: l.Identity.Email, Name: displayName(&l.Identity),
 		Provider: a.providerName(l.Account), Account: account,
 		Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
-		SessionID: a.gw.sessions.vault.handle("session id", key, a.audience(issuer)),
+		SessionID: handle("session id", key, a.audience(issuer)),
 		Expires:   a.end(l),
 	}
 	authTime := l.Identity.AuthTime

@@ -1,0 +1,27 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// lastGoodTTL is how long a provider's last good documents are kept.
+const lastGoodTTL = 30 * 24 * time.Hour
+
+// LoadLastGood implements LastGood.
+func (v *Vault) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
+	rec, err := v.Get(ctx, kindLastGood, name)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rec.Value, nil
+}
+
+// SaveLastGood implements LastGood.
+func (v *Vault) SaveLastGood(ctx context.Context, name string, doc []byte) error {
+	return v.Put(ctx, kindLastGood, name, doc, lastGoodTTL)
+}
