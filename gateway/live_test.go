@@ -1,0 +1,319 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+func TestSessionsChangesReachTheOtherNode(t *testing.T) {
+	t.Parallel()
+	for name, revoke := range map[string]func(ctx context.Context, s *gateway.Sessions, f *gateway.Found) error{
+		"login": func(ctx context.Context, s *gateway.Sessions, f *gateway.Found) error {
+			return s.RevokeLogin(ctx, f.Key())
+		},
+		"logout": func(ctx context.Context, _ *gateway.Sessions, f *gateway.Found) error { return f.End(ctx) },
+		"account": func(ctx context.Context, s *gateway.Sessions, f *gateway.Found) error {
+			return s.RevokeAccount(ctx, f.Account())
+		},
+		"block": func(ctx context.Context, s *gateway.Sessions, f *gateway.Found) error {
+			return s.BlockAccount(ctx, f.Account())
+		},
+		"provider": func(ctx context.Context, s *gateway.Sessions, _ *gateway.Found) error {
+			return s.RevokeProvider(ctx, gateway.OIDC, nodeIssuer)
+		},
+		"all": func(ctx context.Context, s *gateway.Sessions, _ *gateway.Found) error { return s.RevokeAll(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := gatewaytest.NewMemStore()
+				here, there := openNode(t, store), openNode(t, store)
+				runNode(t, here)
+				runNode(t, there)
+				synctest.Wait()
+				cookie := signInAt(t, here, "alice")
+				f := wantSession(t, here, cookie)
+				live, leave := enterLive(t, wantSession(t, there, cookie), time.Now().Add(nodeLife))
+				defer leave()
+				liveHere, leaveHere := enterLive(t, f, time.Now().Add(nodeLife))
+				defer leaveHere()
+				// Who asks for it goes away as soon as it is written.
+				ctx, cancel := context.WithCancel(t.Context())
+				store.SetHook(func(op gatewaytest.MemOp) error {
+					if op.Done && (op.Method == "Delete" || op.Method == "CompareAndPut") {
+						cancel()
+					}
+					return nil
+				})
+				if err := revoke(ctx, here, f); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait() // no time passes: it is told at once
+				for _, ctx := range []context.Context{live, liveHere} {
+					if context.Cause(ctx) != gateway.ErrSessionOver {
+						t.Errorf("a live request: %v", context.Cause(ctx))
+					}
+				}
+				wantNoSession(t, here, cookie)
+				wantNoSession(t, there, cookie)
+			})
+		})
+	}
+}
+
+// The index is for listing: that it can't be cleared must not keep a logout
+// from the other nodes.
+func TestSessionsEndIsAnnouncedBeforeTheIndexIsCleared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		here, there := openNode(t, store), openNode(t, store)
+		runNode(t, there)
+		synctest.Wait()
+		cookie := signInAt(t, here, "alice")
+		wantSession(t, there, cookie)
+		store.SetHook(faulty("Remove"))
+		_ = wantSession(t, here, cookie).End(t.Context())
+		time.Sleep(time.Second)
+		wantNoSession(t, there, cookie)
+	})
+}
+
+func TestSessionsCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	s := openNode(t, gatewaytest.NewMemStore())
+	runNode(t, s)
+	ended := make(chan struct{})
+	busy := map[string]context.Context{}
+	fill := func(n int) {
+		for i := range n {
+			f := wantSession(t, s, signInAt(t, s, fmt.Sprint("user", i)))
+			if i%10 == 0 {
+				ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
+				t.Cleanup(leave)
+				busy[f.Key()] = ctx
+			}
+		}
+	}
+	s.Bound(20, 1<<30)
+	fill(100)
+	if n, cookies, _ := s.Cached(); n > 20 || cookies > 20 {
+		t.Errorf("%d logins and %d cookies are cached, 20 are allowed", n, cookies)
+	}
+	_, _, bytes := s.Cached()
+	s.Bound(1000, 2*bytes)
+	fill(100)
+	if n, _, now := s.Cached(); now > 2*bytes || n > 50 {
+		t.Errorf("%d logins of %d bytes are cached, %d bytes are allowed", n, now, 2*bytes)
+	}
+	// Those with live requests were never lost: they are still cut.
+	for key := range busy {
+		if err := s.RevokeLogin(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go func() {
+		defer close(ended)
+		for _, ctx := range busy {
+			<-ctx.Done()
+		}
+	}()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("a session with a live request was lost from the cache")
+	}
+}
+
+func TestSessionsLiveRequestsBeyondTheBounds(t *testing.T) {
+	t.Parallel()
+	s := openNode(t, gatewaytest.NewMemStore())
+	s.Bound(3, 1<<30)
+	var leaves []func()
+	for i := range 10 {
+		_, leave := enterLive(t, wantSession(t, s, signInAt(t, s, fmt.Sprint("user", i))), time.Now().Add(nodeLife))
+		leaves = append(leaves, leave)
+	}
+	if n, _, _ := s.Cached(); n != 10 {
+		t.Errorf("%d sessions are cached, 10 have live requests", n)
+	}
+	for _, leave := range leaves {
+		leave()
+	}
+	wantSession(t, s, signInAt(t, s, "one more"))
+	if n, _, _ := s.Cached(); n > 3 {
+		t.Errorf("%d sessions are cached after their requests, 3 are allowed", n)
+	}
+}
+
+func TestSessionsLiveRequestEndsWithTheLogin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := openNode(t, gatewaytest.NewMemStore())
+		runNode(t, s)
+		f := wantSession(t, s, signInAt(t, s, "alice"))
+		short, leave := enterLive(t, f, time.Now().Add(time.Minute))
+		defer leave()
+		long, leaveLong := enterLive(t, f, time.Now().Add(time.Hour))
+		defer leaveLong()
+		time.Sleep(time.Minute - time.Millisecond)
+		if short.Err() != nil {
+			t.Error("cut before its time")
+		}
+		time.Sleep(time.Second + time.Millisecond)
+		if context.Cause(short) != gateway.ErrSessionOver {
+			t.Errorf("after its time: %v", context.Cause(short))
+		}
+		if long.Err() != nil {
+			t.Errorf("another's request was cut: %v", context.Cause(long))
+		}
+	})
+}
+
+func TestSessionsLiveRequestsAreCutWhenNobodyConfirms(t *testing.T) {
+	t.Parallel()
+	for name, fails := range map[string][]string{
+		"everything fails": {"Get", "Watch", "Ping"},
+		// Announcements come, so there is something to look at, and can't be.
+		"reads fail": {"Get"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := gatewaytest.NewMemStore()
+				s := openNode(t, store)
+				runNode(t, s)
+				synctest.Wait()
+				f := wantSession(t, s, signInAt(t, s, "alice"))
+				ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
+				defer leave()
+				time.Sleep(30 * time.Second)
+				store.SetHook(faulty(fails...))
+				if err := store.Announce(t.Context(), []byte("all")); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(gateway.Stale - 300*time.Millisecond)
+				if ctx.Err() != nil {
+					t.Fatalf("cut before five seconds: %v", context.Cause(ctx))
+				}
+				time.Sleep(2300 * time.Millisecond)
+				if context.Cause(ctx) != gateway.ErrUnconfirmed {
+					t.Errorf("after seven seconds: %v", context.Cause(ctx))
+				}
+			})
+		})
+	}
+}
+
+func TestSessionsLiveRequestsLiveWhileTheStoreAnswers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		store.SetHook(faulty("Watch")) // announcements can't be followed, all else is well
+		s := openNode(t, store)
+		runNode(t, s)
+		cookie := signInAt(t, s, "alice")
+		f := wantSession(t, s, cookie)
+		ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
+		defer leave()
+		time.Sleep(time.Minute)
+		if ctx.Err() != nil {
+			t.Fatalf("cut although the store was asked: %v", context.Cause(ctx))
+		}
+		if err := openNode(t, store).BlockAccount(t.Context(), keyOf("alice")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(gateway.Stale)
+		if context.Cause(ctx) != gateway.ErrSessionOver {
+			t.Errorf("after a block: %v", context.Cause(ctx))
+		}
+	})
+}
+
+func TestSessionsIdleLimit(t *testing.T) {
+	t.Parallel()
+	const idle = 30 * time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		here, there := openNode(t, store), openNode(t, store)
+		runNode(t, here)
+		runNode(t, there)
+		synctest.Wait()
+		cookie := signInAt(t, here, "alice")
+		use := func(s *gateway.Sessions) error {
+			t.Helper()
+			err := wantSession(t, s, cookie).Touch(t.Context(), idle)
+			synctest.Wait() // what it notes, it notes in the background
+			return err
+		}
+		var puts int
+		var mu sync.Mutex
+		store.SetHook(counting("CompareAndPut", &puts, &mu))
+		for range 60 { // used all the time, it goes on
+			time.Sleep(time.Minute)
+			if err := use(here); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if puts < 10 || puts > 21 {
+			t.Errorf("%d writes for 60 requests in an hour: noted every three minutes", puts)
+		}
+		// The other node has an old state in its cache, and asks.
+		if err := use(there); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(idle - 4*time.Minute)
+		if err := use(here); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if err := use(there); err != nil {
+			t.Fatalf("used on another node five minutes ago: %v", err)
+		}
+		time.Sleep(idle)
+		for _, s := range []*gateway.Sessions{here, there} {
+			if err := use(s); !errors.Is(err, gateway.ErrNoSession) {
+				t.Errorf("not used for the whole limit: %v", err)
+			}
+		}
+	})
+}
+
+// Noting a use must not undo an end that comes at the same time.
+func TestSessionsNotingAUseDoesNotRevive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		runNode(t, s)
+		synctest.Wait()
+		cookie := signInAt(t, s, "alice")
+		f := wantSession(t, s, cookie)
+		time.Sleep(10 * time.Minute)
+		ended := false
+		store.SetHook(func(op gatewaytest.MemOp) error {
+			if op.Method == "CompareAndPut" && !op.Done && !ended {
+				ended = true
+				return f.End(context.Background())
+			}
+			return nil
+		})
+		if err := f.Touch(t.Context(), 30*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !ended {
+			t.Fatal("the use was not noted")
+		}
+		wantNoSession(t, s, cookie)
+		wantNoSession(t, openNode(t, store), cookie)
+	})
+}
