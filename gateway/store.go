@@ -17,7 +17,7 @@ import (
 // 503. A fault is never taken for "no session", nor for "let in".
 //
 // A ttl is rounded up to whole milliseconds; NoExpiry keeps a value until it
-// is deleted. A value whose ttl has passed does not exist for any method.
+// is deleted, and a negative one is a fault. A value whose ttl has passed does not exist for any method.
 type Store interface {
 	// Get reads keys in one round trip. values[i] belongs to keys[i] and is
 	// nil, without an error, where there is nothing. A stored empty value is
@@ -36,6 +36,12 @@ type Store interface {
 	CompareAndPut(ctx context.Context, key string, old, value []byte, ttl time.Duration) error
 	// Delete removes keys. Deleting what is not there is no error.
 	Delete(ctx context.Context, keys ...string) error
+
+	// Count adds delta to a counter and returns the sum, never below 0, and
+	// how long the counter lives on. It begins at 0 and lives for ttl from the
+	// first Count on; a delta that is not positive makes none. Counters serve
+	// limits: a store that one process has alone may forget them at its end.
+	Count(ctx context.Context, key string, delta int, ttl time.Duration) (n int, left time.Duration, err error)
 
 	// Add puts members into an index: a sorted set of byte strings. Adding
 	// twice is no error.

@@ -52,6 +52,7 @@ type Store struct {
 	closing  chan struct{}
 	finished chan struct{}
 	close    func() error
+	counters gateway.Counters
 
 	mu       sync.Mutex
 	watchers map[*watcher]bool
@@ -198,6 +199,15 @@ func (s *Store) Take(ctx context.Context, key string) ([]byte, error) {
 // Delete implements gateway.Store.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	return s.each(ctx, keys, remove)
+}
+
+// Count implements gateway.Store. Counters are not in the file.
+func (s *Store) Count(ctx context.Context, key string, delta int, ttl time.Duration) (n int, left time.Duration, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, 0, err
+	}
+	n, left = s.counters.Count(key, delta, ttl)
+	return n, left, nil
 }
 
 // Add implements gateway.Store.

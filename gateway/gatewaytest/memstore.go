@@ -21,6 +21,8 @@ type MemStore struct {
 	watches map[*memWatch]bool
 	sent    [][]byte
 	hook    func(MemOp) error
+
+	counters gateway.Counters
 }
 
 type memValue struct {
@@ -236,6 +238,15 @@ func (s *MemStore) Delete(ctx context.Context, keys ...string) error {
 		}
 		return nil
 	})
+}
+
+// Count implements gateway.Store.
+func (s *MemStore) Count(ctx context.Context, key string, delta int, ttl time.Duration) (n int, left time.Duration, err error) {
+	err = s.do(ctx, "Count", key, func() error {
+		n, left = s.counters.Count(key, delta, ttl)
+		return nil
+	})
+	return n, left, err
 }
 
 // Add implements gateway.Store.

@@ -40,7 +40,7 @@ func TestStore(t *testing.T, open func(t *testing.T) gateway.Store, options ...S
 	for _, option := range options {
 		option(&suite)
 	}
-	for _, test := range slices.Concat(storeValueTests, storeRaceTests, storeIndexTests, storeWatchTests) {
+	for _, test := range slices.Concat(storeValueTests, storeRaceTests, storeCountTests, storeIndexTests, storeWatchTests) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			a, b := suite.open(t)

@@ -5,13 +5,14 @@
 //
 //   - sso:v:KEY: a string for each value. It expires by itself (PX).
 //   - sso:i:INDEX: a sorted set for each index, all scores 0, in bytewise order.
+//   - sso:c:KEY: a number for each counter. It expires by itself.
 //   - sso:stream: the announcements, a stream of about the last 10,000. An entry
 //     has the field m (the message), or hello (a Watch began).
 //
 // The gateway seals values before they come here. One writable primary with
 // maxmemory-policy noeviction is required, see [Store.Ping]; Redis Cluster and
 // reading from replicas are not supported. A restricted ACL user needs ~sso:*
-// and +@connection +info +role +mget +set +get +getdel +del +zadd +zrem
+// and +@connection +info +role +mget +set +get +getdel +del +pttl +zadd +zrem
 // +zrangebylex +xadd +xread +xrange +eval +evalsha.
 package redisstore
 
@@ -220,6 +221,36 @@ func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte
 		return nil
 	}
 	return errAnswer
+}
+
+// count answers the sum and the milliseconds that the counter lives on.
+var count = redis.NewScript(`
+local delta = tonumber(ARGV[1])
+local n = redis.call('GET', KEYS[1])
+if not n then
+	if delta <= 0 then return {0, 0} end
+	redis.call('SET', KEYS[1], delta, 'PX', ARGV[2])
+	return {delta, tonumber(ARGV[2])}
+end
+n = math.max(0, tonumber(n) + delta)
+redis.call('SET', KEYS[1], n, 'KEEPTTL')
+return {n, redis.call('PTTL', KEYS[1])}`)
+
+// Count implements gateway.Store.
+func (s *Store) Count(ctx context.Context, key string, delta int, ttl time.Duration) (n int, left time.Duration, err error) {
+	defer s.finish("counting", &err)
+	ms, err := milliseconds(ttl)
+	if err != nil {
+		return 0, 0, err
+	}
+	answer, err := count.Run(ctx, s.client, []string{s.prefix + "c:" + key}, delta, ms).Int64Slice()
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(answer) != 2 || answer[0] < 0 || answer[1] < 0 {
+		return 0, 0, errAnswer
+	}
+	return int(answer[0]), time.Duration(answer[1]) * time.Millisecond, nil
 }
 
 // milliseconds rounds a ttl up; 0 is for ever.
