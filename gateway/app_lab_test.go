@@ -76,6 +76,7 @@ func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
 	opts := gateway.Options{
 		Sessions: l.sessions, Signer: l.signer, Pages: rendered, Logger: zap.NewNop(), Observe: l.observe,
 		Providers: []gateway.NamedProvider{{Name: "corp", DisplayName: "Corp", Provider: l.idp}},
+		Limit:     gateway.Limit{Answers: -1}, // limit_test.go has one
 	}
 	for _, c := range change {
 		c(&opts)
@@ -113,6 +114,10 @@ type site struct {
 	host string
 	// next is the app; it answers 200 unless a test replaces it.
 	next gateway.Next
+
+	// client is the address that requests come from; clientAddr if not set.
+	client   netip.Addr
+	noClient bool
 
 	mu       sync.Mutex
 	requests []received
@@ -184,6 +189,7 @@ func (s *site) reached() int {
 	return len(s.requests)
 }
 
+// clientAddr is where requests come from, unless the site has another.
 var clientAddr = netip.MustParseAddr("192.0.2.7")
 
 // serve has the site answer r as it came over https, or http if plain.
@@ -199,6 +205,12 @@ func (s *site) serve(r *http.Request, plain bool) *httptest.ResponseRecorder {
 func (s *site) try(r *http.Request, plain bool) (*httptest.ResponseRecorder, error) {
 	w := httptest.NewRecorder()
 	peer := gateway.Peer{Secure: !plain, Addr: clientAddr, Target: r.RequestURI}
+	switch {
+	case s.noClient:
+		peer.Addr = netip.Addr{}
+	case s.client.IsValid():
+		peer.Addr = s.client
+	}
 	return w, s.app.ServeHTTP(w, r, peer, s.serveApp)
 }
 

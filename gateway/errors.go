@@ -67,6 +67,7 @@ const (
 	CodeInsecureHTTP     Code = "insecure_http"
 	CodeTooLarge         Code = "too_large"
 	CodeBadRequest       Code = "bad_request"
+	CodeTooManyAttempts  Code = "too_many_attempts"
 
 	CodeFlowUnknown      Code = "flow_unknown"
 	CodeFlowOtherBrowser Code = "flow_other_browser"
@@ -189,6 +190,10 @@ var refusals = map[Code]Refusal{
 		http.StatusBadRequest, "That request makes no sense here", "The gateway could not read the request. " + signInAgain,
 		"A request to one of the gateway's own endpoints lacks a parameter, has one twice, or is malformed.",
 	},
+	CodeTooManyAttempts: {
+		http.StatusTooManyRequests, "Too many attempts", "Too many sign-ins from your network were begun and not finished. Wait a minute, then try again.",
+		"One client address exceeds the limit on sign-ins that don't succeed, over all nodes: the log has the address. Behind a proxy, set `trusted_proxies` in Caddy's global options, else everybody shares the proxy's address. The option `limit` changes the numbers.",
+	},
 	CodeFlowUnknown: {
 		http.StatusBadRequest, "This sign-in has expired", "The sign-in was started too long ago, or was finished already. " + signInAgain,
 		"The answer names a login that is not in the store: older than 15 minutes, finished, or never started here. Often a bookmarked provider page or the back button.",
@@ -258,7 +263,7 @@ var refusals = map[Code]Refusal{
 var codeOrder = []Code{
 	CodeInternal, CodeNotReady, CodeStoreUnavailable, CodeStoreReplaced, CodeProviderUnavailable, CodeProviderUnknown,
 	CodeUnauthenticated, CodeAccessDenied, CodeAccountBlocked, CodeNoUsername, CodeBadCharacters, CodeNotFound,
-	CodeMethodNotAllowed, CodeCrossSite, CodeForeignOrigin, CodeUnknownHost, CodeInsecureHTTP, CodeTooLarge, CodeBadRequest,
+	CodeMethodNotAllowed, CodeCrossSite, CodeForeignOrigin, CodeUnknownHost, CodeInsecureHTTP, CodeTooLarge, CodeBadRequest, CodeTooManyAttempts,
 	CodeFlowUnknown, CodeFlowOtherBrowser, CodeAnswerReplayed, CodeProviderRefused,
 	CodeOIDCAnswerInvalid, CodeOIDCIssuerMismatch, CodeOIDCCodeRejected, CodeOIDCClientRejected, CodeOIDCTokenMalformed,
 	CodeOIDCSignature, CodeOIDCAlgorithm, CodeOIDCAudience, CodeOIDCTime, CodeOIDCNonce, CodeOIDCClaimInvalid, CodeOIDCSubjectMismatch,

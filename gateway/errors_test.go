@@ -45,6 +45,7 @@ var madeBy = map[gateway.Code]struct{ dir, test string }{
 	gateway.CodeInsecureHTTP:        {".", "TestCookieAttributes"},
 	gateway.CodeTooLarge:            {".", "TestQueryLimits"},
 	gateway.CodeBadRequest:          {".", "TestQueryLimits"},
+	gateway.CodeTooManyAttempts:     {".", "TestLimit"},
 	gateway.CodeFlowUnknown:         {".", "TestLostFlows"},
 	gateway.CodeFlowOtherBrowser:    {".", "TestRestartOnce"},
 	gateway.CodeAnswerReplayed:      {".", "TestReplayID"},

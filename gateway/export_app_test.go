@@ -23,3 +23,10 @@ func (s *Sessions) CachedViews() int {
 	}
 	return most
 }
+
+// Len counts the counters.
+func (c *Counters) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.counts)
+}

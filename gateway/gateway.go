@@ -62,6 +62,8 @@ type Options struct {
 	Lifetime time.Duration
 	// Idle ends a login that was not used for so long. Zero: no idle limit.
 	Idle time.Duration
+	// Limit bounds what one client address may try.
+	Limit Limit
 }
 
 // A Gateway signs people in and guards apps: what one configuration makes of
@@ -94,10 +96,11 @@ func New(opts Options) (*Gateway, error) {
 	if g.opts.Lifetime == 0 {
 		g.opts.Lifetime = DefaultLifetime
 	}
+	g.opts.Limit = opts.Limit.orDefault()
 	if g.opts.Observe == nil {
 		g.opts.Observe = func(Event) {}
 	}
-	var errs []error
+	errs := []error{opts.Limit.check()}
 	if g.opts.Lifetime < 0 || g.opts.Idle < 0 {
 		errs = append(errs, errors.New("lifetime and idle can't be negative"))
 	}

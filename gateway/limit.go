@@ -12,7 +12,8 @@ import (
 // starts. A login that succeeds gives back what it took, so that an office
 // behind one address can sign in.
 type Limit struct {
-	// Answers is how many are judged per Window. Default 10; -1: no limit.
+	// Answers is how many are judged per Window. Default 10; -1: no limit, for
+	// starts neither.
 	Answers int
 	// Starts is how many logins may begin per Window. Default 30 times Answers:
 	// they are under way for a while, and all the tabs of a browser begin at
@@ -25,6 +26,9 @@ type Limit struct {
 func (l Limit) orDefault() Limit {
 	if l.Answers == 0 {
 		l.Answers = 10
+	}
+	if l.Answers < 0 {
+		return l
 	}
 	if l.Starts == 0 {
 		l.Starts = 30 * l.Answers
@@ -59,7 +63,7 @@ func (x *exchange) attempt(what attempt) *Error {
 		most = limit.Starts
 	}
 	key := x.attemptKey(what)
-	if most < 0 || key == "" {
+	if limit.Answers < 0 || most < 0 || key == "" {
 		return nil
 	}
 	store, ctx := x.app.gw.sessions.store, x.r.Context()
@@ -80,6 +84,9 @@ func (x *exchange) attempt(what attempt) *Error {
 // giveBack takes attempts back that came to a good end.
 func (x *exchange) giveBack(attempts ...attempt) {
 	for _, what := range attempts {
+		if x.app.gw.opts.Limit.Answers < 0 {
+			return
+		}
 		if key := x.attemptKey(what); key != "" {
 			// Should it fail, the attempt counts until its window ends.
 			_, _, _ = x.app.gw.sessions.store.Count(x.r.Context(), key, -1, x.app.gw.opts.Limit.Window)

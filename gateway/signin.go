@@ -44,6 +44,9 @@ func hashBinding(binding string) []byte {
 // begin starts a login at p and sends the browser there.
 func (x *exchange) begin(p *NamedProvider, returnTo string, restarted bool) error {
 	origin, refused := x.signInOrigin()
+	if refused == nil {
+		refused = x.attempt(startAttempt)
+	}
 	if refused != nil {
 		return x.refuse(refused)
 	}
@@ -82,7 +85,11 @@ func (x *exchange) begin(p *NamedProvider, returnTo string, restarted bool) erro
 // login. Before the flow is known to be this browser's nothing is judged, and
 // nothing is used up.
 func (x *exchange) callback() error {
-	if _, refused := x.signInOrigin(); refused != nil {
+	_, refused := x.signInOrigin()
+	if refused == nil {
+		refused = x.attempt(answerAttempt)
+	}
+	if refused != nil {
 		return x.refuse(refused)
 	}
 	params, refused := strictQuery(x.r)
@@ -134,6 +141,7 @@ func (x *exchange) lost(refused *Error) error {
 	case err != nil:
 		return x.refuse(storeError(err))
 	case signedIn:
+		x.giveBack(answerAttempt)
 		return x.redirectTo("/")
 	}
 	return x.refuse(refused)
@@ -147,10 +155,12 @@ func (x *exchange) otherBrowser(f *flow, p *NamedProvider) error {
 	case err != nil:
 		return x.refuse(storeError(err))
 	case signedIn:
+		x.giveBack(answerAttempt)
 		return x.redirectTo(f.Return)
 	case f.Restarted:
 		return x.refuse(NewError(CodeFlowOtherBrowser, nil))
 	}
+	x.giveBack(answerAttempt) // and a start is taken instead
 	return x.begin(p, f.Return, true)
 }
 
@@ -160,7 +170,11 @@ func (x *exchange) complete(p *NamedProvider, f *flow, state string, params url.
 	defer cancel()
 	ans, err := p.Provider.Complete(ctx, CompleteRequest{Params: params, Private: f.Private, CallbackURL: f.Callback})
 	if err != nil {
-		return x.refuse(providerError(err))
+		refused := providerError(err)
+		if refused.Code == CodeProviderUnavailable {
+			x.giveBack(answerAttempt) // nothing was judged
+		}
+		return x.refuse(refused)
 	}
 	if ans.Subject == "" {
 		return x.refuse(errors.New("the provider's answer has no subject"))
@@ -180,6 +194,7 @@ func (x *exchange) complete(p *NamedProvider, f *flow, state string, params url.
 	if err != nil {
 		return x.refuse(storeError(err))
 	}
+	x.giveBack(answerAttempt, startAttempt)
 	setCookie(x.w, sessionCookie, cookie, x.secure)
 	x.observe(Event{Type: EventLogin})
 	return x.redirectTo(f.Return)
