@@ -47,6 +47,9 @@ type App struct {
 	// How long a login may be unused. Default: no limit.
 	Idle caddy.Duration `json:"idle,omitempty"`
 
+	// How many sign-ins of one client address may fail.
+	Limit Limit `json:"limit,omitzero"`
+
 	ctx       caddy.Context
 	log       *zap.Logger
 	audit     *zap.Logger
@@ -199,7 +202,7 @@ func (a *App) trial(opts *gateway.AppOptions) (*gateway.App, error) {
 func (a *App) options(s *gateway.Sessions, signer gateway.Signer) gateway.Options {
 	opts := gateway.Options{
 		Sessions: s, Signer: signer, Pages: a.pages, Logger: a.log, Observe: a.observe,
-		Lifetime: time.Duration(a.Lifetime), Idle: time.Duration(a.Idle),
+		Lifetime: time.Duration(a.Lifetime), Idle: time.Duration(a.Idle), Limit: a.Limit.build(),
 	}
 	for _, p := range a.providers {
 		opts.Providers = append(opts.Providers, p.NamedProvider)

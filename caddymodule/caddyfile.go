@@ -58,6 +58,7 @@ var globalUsage = usages{
 	"secret":   "secret <secret> [<previous>]",
 	"lifetime": "lifetime <duration>",
 	"idle":     "idle <duration>",
+	"limit":    "limit <answers> [<window> [<starts>]] | limit off",
 }
 
 // UnmarshalCaddyfile sets up the app from Caddyfile tokens. Syntax:
@@ -76,6 +77,7 @@ var globalUsage = usages{
 //		secret   <secret> [<previous>]
 //		lifetime <duration>
 //		idle     <duration>
+//		limit    <answers> [<window> [<starts>]] | off
 //	}
 //
 // A provider's options are described at OIDC. The order of providers is the
@@ -112,6 +114,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			a.Lifetime, err = unmarshalDuration(d, globalUsage)
 		case "idle":
 			a.Idle, err = unmarshalDuration(d, globalUsage)
+		case "limit":
+			err = a.Limit.unmarshal(d)
 		default:
 			return globalUsage.unknown(d)
 		}
