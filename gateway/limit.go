@@ -106,5 +106,5 @@ func (x *exchange) attemptKey(what attempt) string {
 	if addr.Is4() {
 		bits = 32
 	}
-	return "limit:" + x.app.gw.sessions.vault.handle("attempt", string(what), netip.PrefixFrom(addr, bits).Masked().String())
+	return x.app.gw.sessions.vault.recordKey(0, kindLimit, string(what)+" "+netip.PrefixFrom(addr, bits).Masked().String())
 }

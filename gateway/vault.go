@@ -52,6 +52,9 @@ const (
 	kindMarker   Kind = "marker"
 	kindLastGood Kind = "lastgood"
 
+	// kindLimit names counters, which are not sealed.
+	kindLimit Kind = "limit"
+
 	// KindKeys holds signing keys.
 	KindKeys Kind = "keys"
 )
