@@ -68,47 +68,69 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	if a.headers == (HeaderNames{}) {
 		a.headers = DefaultHeaders
 	}
-	var errs []error
-	fail := func(err error) {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
+	var faults faults
 	var err error
 	a.rules, err = mapping.Compile(opts.Rules)
-	fail(err)
-	fail(a.pickProviders())
+	faults.add("", err)
+	faults.add("", a.pickProviders())
 	a.public, err = newPathSet(opts.Public, false)
-	fail(err)
+	faults.add("public", err)
 	if len(opts.Protect) > 0 {
 		a.protect, err = newPathSet(opts.Protect, true)
-		fail(err)
+		faults.add("protect", err)
 	}
-	for _, p := range []string{a.opts.Prefix, a.opts.CallbackPath} {
-		if !plainPath(p) || strings.HasSuffix(p, "/") || strings.Contains(p, "*") {
-			fail(fmt.Errorf("path %q: expected a plain path that begins with a slash and ends without one, such as /.sso", p))
-		}
+	faults.add("prefix", checkPath(a.opts.Prefix))
+	faults.add("callback_path", checkPath(a.opts.CallbackPath))
+	if name := strings.TrimPrefix(a.opts.CallbackPath, a.opts.Prefix+"/"); name != "oidc/callback" && under(a.opts.CallbackPath, a.opts.Prefix) {
+		faults.add("callback_path", fmt.Errorf("%q lies among the gateway's own addresses: expected one outside of %s", a.opts.CallbackPath, a.opts.Prefix))
 	}
 	if opts.BaseURL != "" {
 		a.base, err = parseOrigin(opts.BaseURL)
-		fail(err)
+		faults.add("base_url", err)
 	}
 	for _, o := range opts.AllowedOrigins {
 		u, err := parseOrigin(o)
-		fail(err)
+		faults.add("allowed_origins", err)
 		if err == nil {
 			a.origins[u.String()] = true
 		}
 	}
 	if opts.Lifetime < 0 {
-		fail(errors.New("lifetime can't be negative"))
+		faults.add("lifetime", errors.New("can't be negative"))
 	}
-	fail(a.headers.check())
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	faults.add("headers", a.headers.check())
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
 	}
 	g.claimHeaders(a.headers)
 	return a, nil
+}
+
+// faults are all faults of some options.
+type faults []error
+
+// add adds the faults of one option, each with its name.
+func (f *faults) add(option string, err error) {
+	if err == nil {
+		return
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only what newPathSet and check joined
+		for _, e := range joined.Unwrap() {
+			f.add(option, e)
+		}
+		return
+	}
+	if option != "" {
+		err = fmt.Errorf("%s: %w", option, err)
+	}
+	*f = append(*f, err)
+}
+
+func checkPath(p string) error {
+	if !plainPath(p) || strings.HasSuffix(p, "/") || strings.Contains(p, "*") {
+		return fmt.Errorf("path %q: expected a plain path that begins with a slash and ends without one, such as /.sso", p)
+	}
+	return nil
 }
 
 func (a *App) pickProviders() error {
