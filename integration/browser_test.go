@@ -114,7 +114,7 @@ func (b *tab) finish(user string) {
 	const state = `document.getElementById("received") ? "app" :
 		document.getElementById("username") ? "form" :
 		document.querySelector("#kc-content a, #kc-error-message a") ? "link" : ""`
-	for {
+	for range 5 { // Keycloak may show its form anew
 		at := ""
 		b.await("Keycloak or the app", func() bool {
 			at, _ = run(b, chromedp.Evaluate[string](state))
@@ -131,17 +131,25 @@ func (b *tab) finish(user string) {
 	}
 }
 
-// submitForm sends Keycloak's form if it is still there.
+// submitForm sends Keycloak's form, if it is still there, and waits for what
+// comes after it.
 func (b *tab) submitForm(user string) {
-	_, _ = run(b, chromedp.Evaluate[bool](fmt.Sprintf(`(() => {
+	b.t.Helper()
+	sent, _ := run(b, chromedp.Evaluate[bool](fmt.Sprintf(`(() => {
 		const f = document.getElementById("kc-form-login");
 		if (!f) return false;
 		document.getElementById("username").value = %q;
 		document.getElementById("password").value = %q;
+		window.formSent = true;
 		f.submit();
 		return true;
 	})()`, user, user)))
-	b.left("kc-form-login")
+	if sent {
+		b.await("the answer to Keycloak's form", func() bool {
+			still, err := run(b, chromedp.Evaluate[bool]("!!window.formSent"))
+			return err == nil && !still
+		})
+	}
 }
 
 // follow follows Keycloak's link on to the application.
@@ -151,15 +159,6 @@ func (b *tab) follow() {
 		if (a) a.click();
 		return !!a;
 	})()`))
-}
-
-// left waits until an element is gone.
-func (b *tab) left(id string) {
-	b.t.Helper()
-	b.await(id+" to go", func() bool {
-		there, err := run(b, chromedp.Evaluate[bool](fmt.Sprintf("!!document.getElementById(%q)", id)))
-		return err == nil && !there
-	})
 }
 
 // TestBrowserTenTabs opens ten tabs at once without a session, as a browser

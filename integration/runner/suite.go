@@ -94,7 +94,16 @@ func (r *result) fuzz(ctx context.Context, each string) {
 		return
 	}
 	for _, id := range targets {
-		r.goTest(ctx, "-run", "^$", "-fuzz", "^"+id.name+"$", "-fuzztime", each, id.pkg)
+		all := r.tally
+		for range 2 {
+			r.tally = newTally()
+			r.goTest(ctx, "-run", "^$", "-fuzz", "^"+id.name+"$", "-fuzztime", each, id.pkg)
+			if !r.tally.ranOut() {
+				break
+			}
+		}
+		all.add(r.tally)
+		r.tally = all
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -120,6 +121,27 @@ func (t *tally) abort() []string {
 		names = append(names, id.String())
 	}
 	return names
+}
+
+// ranOut says whether all that failed is a fuzz target that found nothing and
+// whose time ended while an input ran: `go test -fuzz` before Go 1.27 may take
+// that for a failure (https://go.dev/issue/75804). It is run once more.
+func (t *tally) ranOut() bool {
+	failed := t.with("fail")
+	return len(failed) == 1 && strings.HasPrefix(failed[0].name, "Fuzz") && timeRanOut.MatchString(t.outputOf(failed[0]))
+}
+
+var timeRanOut = regexp.MustCompile(`(?s)--- FAIL: Fuzz\w+ \([\d.]+s\)\n    context deadline exceeded\n$`)
+
+// add adds the tests of another tally.
+func (t *tally) add(other *tally) {
+	for _, id := range other.order {
+		t.set(id, other.state[id])
+		if b := other.output[id]; b != nil {
+			t.output[id] = b
+		}
+	}
+	t.stray.WriteString(other.stray.String())
 }
 
 // with returns the tests in a state, in the order in which they began.

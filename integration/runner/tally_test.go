@@ -118,6 +118,43 @@ func TestTallyAbort(t *testing.T) {
 	}
 }
 
+func TestTallyRanOut(t *testing.T) {
+	t.Parallel()
+	const begin = `{"Action":"run","Package":"p","Test":"FuzzA"}
+{"Action":"output","Package":"p","Test":"FuzzA","Output":"=== RUN   FuzzA\n"}
+{"Action":"output","Package":"p","Test":"FuzzA","Output":"fuzz: elapsed: 5s, execs: 74848 (13285/sec), new interesting: 72 (total: 76)\n"}
+{"Action":"output","Package":"p","Test":"FuzzA","Output":"--- FAIL: FuzzA (5.36s)\n"}
+`
+	const end = `{"Action":"fail","Package":"p","Test":"FuzzA"}
+{"Action":"fail","Package":"p"}`
+	for name, c := range map[string]struct {
+		middle string
+		want   bool
+	}{
+		"the time ran out": {`{"Action":"output","Package":"p","Test":"FuzzA","Output":"    context deadline exceeded\n"}` + "\n", true},
+		"a failing input":  {`{"Action":"output","Package":"p","Test":"FuzzA","Output":"    --- FAIL: FuzzA (0.00s)\n"}` + "\n", false},
+		"both": {`{"Action":"output","Package":"p","Test":"FuzzA","Output":"    context deadline exceeded\n"}
+{"Action":"output","Package":"p","Test":"FuzzA","Output":"    Failing input written to testdata/fuzz/FuzzA/1\n"}` + "\n", false},
+		"nothing said": {"", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tally := newTally()
+			for line := range strings.SplitSeq(begin+c.middle+end, "\n") {
+				tally.line([]byte(line))
+			}
+			if got := tally.ranOut(); got != c.want {
+				t.Errorf("ran out: %v, want %v", got, c.want)
+			}
+			all := newTally()
+			all.add(tally)
+			if got := join(all.with("fail")); got != "p.FuzzA" {
+				t.Errorf("added up, %q failed", got)
+			}
+		})
+	}
+}
+
 func join(ids []testID) string {
 	var names []string
 	for _, id := range ids {
