@@ -213,6 +213,30 @@ func TestSessionsLiveRequestsAreCutWhenNobodyConfirms(t *testing.T) {
 	}
 }
 
+// Five seconds are counted from the last confirmation, whenever it was.
+func TestSessionsLiveRequestsAreCutInTime(t *testing.T) {
+	t.Parallel()
+	for after := 30 * time.Second; after < 31*time.Second; after += 100 * time.Millisecond {
+		t.Run(after.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := gatewaytest.NewMemStore()
+				s := openNode(t, store)
+				runNode(t, s)
+				synctest.Wait()
+				ctx, leave := enterLive(t, wantSession(t, s, signInAt(t, s, "alice")), time.Now().Add(nodeLife))
+				defer leave()
+				time.Sleep(after)
+				store.SetHook(faulty("Get", "Watch", "Ping"))
+				time.Sleep(gateway.Stale + 20*time.Millisecond)
+				if context.Cause(ctx) != gateway.ErrUnconfirmed {
+					t.Errorf("after five seconds: %v", context.Cause(ctx))
+				}
+			})
+		})
+	}
+}
+
 func TestSessionsLiveRequestsLiveWhileTheStoreAnswers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -60,6 +60,30 @@ func (s *Sessions) MayCreate(ctx context.Context) error {
 	return nil
 }
 
+// noteMarker remembers the marker of a store that this machine works with,
+// although it may never make anything in it. What goes wrong is tried again,
+// and MayCreate says it.
+func (s *Sessions) noteMarker(ctx context.Context) {
+	s.markerMu.Lock()
+	defer s.markerMu.Unlock()
+	if s.known != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	found, err := s.findMarker(ctx)
+	if err != nil || found == "" {
+		return
+	}
+	remembered, err := s.marker.Load(ctx)
+	if err == nil && remembered == "" {
+		remembered, err = found, s.marker.Save(ctx, found)
+	}
+	if err == nil && remembered == found {
+		s.known = found
+	}
+}
+
 func (s *Sessions) findMarker(ctx context.Context) (string, error) {
 	rec, err := s.vault.Get(ctx, kindMarker, markerName)
 	if errors.Is(err, ErrNotFound) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
@@ -79,6 +81,40 @@ func TestMarkerNodeWithoutMemoryTakesTheStoreAsItIs(t *testing.T) {
 	signInAt(t, second, "bob")
 	if memory.marker == "" || memory.marker != markerIn(t, first) {
 		t.Errorf("it remembers %q", memory.marker)
+	}
+}
+
+// A node that only follows a store, and never makes anything in it, knows it
+// too: it must not take an emptied one for a first start.
+func TestMarkerIsRememberedByFollowing(t *testing.T) {
+	t.Parallel()
+	for name, markedFirst := range map[string]bool{"a marked store": true, "a store that is marked later": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+				maker, follower := openNode(t, store), openNodeWith(t, store, memory)
+				if markedFirst {
+					mustDo(t, maker.MayCreate(t.Context()))
+				}
+				runNode(t, follower)
+				time.Sleep(2 * time.Second)
+				if !markedFirst {
+					if memory.marker != "" || markerIn(t, maker) != "" {
+						t.Fatal("following marks the store")
+					}
+					mustDo(t, maker.MayCreate(t.Context()))
+					time.Sleep(2 * time.Second)
+				}
+				if memory.marker == "" || memory.marker != markerIn(t, maker) {
+					t.Errorf("it remembers %q", memory.marker)
+				}
+				mustDo(t, store.Delete(t.Context(), store.Keys()...))
+				wantReplaced(t, follower)
+				time.Sleep(2 * time.Second)
+				wantReplaced(t, openNodeWith(t, store, memory)) // after a restart too
+			})
+		})
 	}
 }
 

@@ -63,6 +63,11 @@ const (
 	maxCached = 100_000
 	maxBytes  = 256 << 20
 
+	// tendEvery is how often live requests are looked after, tendSoon how often
+	// at most.
+	tendEvery = time.Second
+	tendSoon  = 10 * time.Millisecond
+
 	retryWatch = 500 * time.Millisecond
 	tidyEvery  = time.Hour
 	// storeTimeout bounds one look at the store.
@@ -94,6 +99,7 @@ func (s *Sessions) Vault() *Vault { return s.vault }
 func (s *Sessions) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.tend(ctx) })
+	wg.Go(func() { s.keepHouse(ctx) })
 	for ctx.Err() == nil {
 		if err := s.follow(ctx); err != nil && ctx.Err() == nil {
 			s.reportDown(err)
@@ -149,9 +155,23 @@ func (s *Sessions) checkFit(ctx context.Context) error {
 	return err
 }
 
-// tend does what has to be done from time to time: it ends live requests whose
-// login has expired or can't be confirmed, and tidies the store.
+// tend ends live requests whose login has expired or can't be confirmed. It
+// never waits for the store.
 func (s *Sessions) tend(ctx context.Context) {
+	look := time.NewTimer(tendEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		look.Reset(s.tendLive(time.Now()))
+	}
+}
+
+// keepHouse does what has to be done in the store from time to time.
+func (s *Sessions) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	tidied := time.Now()
@@ -161,7 +181,7 @@ func (s *Sessions) tend(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		s.tendLive(time.Now())
+		s.noteMarker(ctx)
 		if time.Since(tidied) > tidyEvery {
 			tidied = time.Now()
 			if err := s.tidy(ctx); err != nil && ctx.Err() == nil {
@@ -179,8 +199,10 @@ func (s *Sessions) tidy(ctx context.Context) error {
 	return s.prune(ctx)
 }
 
-// tendLive looks after the logins with live requests.
-func (s *Sessions) tendLive(now time.Time) {
+// tendLive looks after the logins with live requests, and returns when it has
+// to look again: sooner than usual if one is about to be unconfirmed for stale.
+func (s *Sessions) tendLive(now time.Time) (again time.Duration) {
+	again = tendEvery
 	confirmed := s.started.Add(time.Duration(s.confirmed.Load()))
 	var due []*session
 	for _, ses := range s.busy(false) {
@@ -191,9 +213,11 @@ func (s *Sessions) tendLive(now time.Time) {
 			ses.cut(errUnconfirmed)
 		case unsure >= stale/2 || ses.outdated(now):
 			due = append(due, ses)
+			again = min(again, max(stale-unsure, tendSoon))
 		}
 	}
 	s.reloadLater(due...)
+	return again
 }
 
 // touch keeps an idle limit: errNoSession if the login was not used for idle,

@@ -15,9 +15,11 @@ import (
 // The policy is required even where maxmemory is 0 and nothing is evicted: a
 // later CONFIG SET maxmemory would start evicting without anyone noticing,
 // and with it lose blocked accounts and replay marks.
-func (s *Store) Ping(ctx context.Context) (err error) {
+func (s *Store) Ping(ctx context.Context) error { return s.check(ctx, s.client) }
+
+func (s *Store) check(ctx context.Context, client redis.Cmdable) (err error) {
 	defer s.finish("looking at its settings", &err)
-	return fit(ctx, s.client)
+	return fit(ctx, client)
 }
 
 func fit(ctx context.Context, client redis.Cmdable) error {

@@ -139,6 +139,8 @@ func TestRedisFaults(t *testing.T) {
 		// control proves that the fault is there.
 		control func(t *testing.T, r *gatewaytest.Redis)
 		mend    func(r *gatewaytest.Redis)
+		// late is for how long a Watch may still confirm.
+		late time.Duration
 	}{
 		"stopped": {
 			fault:   func(_ *testing.T, r *gatewaytest.Redis) { r.Stop() },
@@ -182,6 +184,13 @@ func TestRedisFaults(t *testing.T) {
 			fault: func(t *testing.T, r *gatewaytest.Redis) {
 				mustCommand(t, r, "EVAL", "for i = 1, 9 do redis.call('XADD', 'sso:stream', 'MAXLEN', '2', '*', 'm', i) end return 1", "0")
 			},
+		},
+		"made to evict": {
+			fault: func(t *testing.T, r *gatewaytest.Redis) {
+				mustCommand(t, r, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+			},
+			late: 2 * time.Second,
+			mend: func(r *gatewaytest.Redis) { _, _ = r.Command("CONFIG", "SET", "maxmemory-policy", "noeviction") },
 		},
 		"made a replica": {
 			fault: func(t *testing.T, r *gatewaytest.Redis) {
@@ -231,7 +240,7 @@ func TestRedisFaults(t *testing.T) {
 					}
 					noticed = true
 				case c := <-changes:
-					if noticed = c.Reset; !noticed && c.Began.After(faulty) {
+					if noticed = c.Reset; !noticed && c.Began.After(faulty.Add(test.late)) {
 						t.Error("confirmed after the fault")
 					}
 				case <-time.After(time.Until(start.Add(4 * time.Second))):

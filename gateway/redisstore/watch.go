@@ -18,6 +18,9 @@ const (
 	// lost. go-redis adds 10 s to the timeout of a blocking read: as a part
 	// of a pipeline it gets none, and the client's own is this.
 	silence = 3 * time.Second
+	// recheck is how often Watch looks whether the settings are still those
+	// that we need: they can be changed while Redis runs.
+	recheck = time.Second
 	// streamLength is how many announcements Redis keeps, about.
 	streamLength = 10_000
 )
@@ -42,8 +45,8 @@ func (s *Store) add(ctx context.Context, client redis.Cmdable, field string, val
 
 // Watch implements gateway.Store. It has a connection of its own, and ends
 // with the first fault on it: within 4 s when Redis or the network falls
-// silent. It checks what Ping checks, and writes an entry of its own into the
-// stream to begin from.
+// silent. It checks what Ping checks, first and every second, and writes an
+// entry of its own into the stream to begin from.
 func (s *Store) Watch(ctx context.Context, on func(gateway.Change)) error {
 	options := s.options
 	options.PoolSize = 1
@@ -62,7 +65,12 @@ func (s *Store) Watch(ctx context.Context, on func(gateway.Change)) error {
 		// Taken after the answer: all that was missed was announced before.
 		on(gateway.Change{Reset: true, Began: time.Now()})
 	}
-	for err == nil {
+	for checked := time.Now(); err == nil; {
+		if time.Since(checked) >= recheck {
+			checked = time.Now()
+			err = s.check(ctx, conn)
+			continue
+		}
 		var messages [][]byte
 		began := time.Now()
 		if messages, last, err = s.read(ctx, conn, last); err == nil {
