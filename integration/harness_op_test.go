@@ -15,11 +15,20 @@ import (
 // reverse_proxy.
 type opWorldOptions struct {
 	// block are more lines of the site's sso block, site what stands in the
-	// place of the reverse_proxy.
-	block, site string
+	// place of the reverse_proxy, caddy more global options.
+	block, site, caddy string
 	// env is added to the binary's environment.
 	env []string
 }
+
+// ambiguousNames are the global options by which Caddy hands on headers with
+// underscores and dots like ours. By itself it drops all such names before any
+// handler, ours too, sees them; and with these options, those with hyphens.
+const ambiguousNames = `	servers {
+		expected_underscore_headers remote_* x_sso* x_harm*
+		expected_dot_headers remote.* x.sso* x.harm*
+	}
+`
 
 // newOPWorld is newWorld with gatewaytest's provider in Keycloak's stead: alice
 // is signed in there as soon as she comes. For tests that are not about the
@@ -38,7 +47,7 @@ func newOPWorld(t *testing.T, o opWorldOptions) (*world, *client) {
 		o.site = fmt.Sprintf("\treverse_proxy %s {\n\t\tflush_interval -1\n\t}", w.app.address())
 	}
 	p := certificates(t)
-	w.gw.write("\tsso {\n\t\tstore bolt\n\t}", fmt.Sprintf(`%s {
+	w.gw.write(o.caddy+"\tsso {\n\t\tstore bolt\n\t}", fmt.Sprintf(`%s {
 	tls %s %s
 	sso oidc %s %s {env.SSO_TEST_CLIENT_SECRET} {
 		ca %s

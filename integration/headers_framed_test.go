@@ -14,11 +14,31 @@ import (
 // trailers says whether the server hands on the trailers of a request at all.
 func testFramedHeaders(t *testing.T, dial dialler, trailers bool) {
 	t.Helper()
-	w, c := newOPWorld(t, opWorldOptions{block: "\t\tpublic /public/*", env: []string{extendedConnect}})
-	c.echoed(c.navigate(w.base + "/"))
-	cookie := cookieLine(c, w.base)
-	corpus := messages()
+	options := opWorldOptions{block: "\t\tpublic /public/*", env: []string{extendedConnect}}
+	t.Run("F3 Caddy as it comes", func(t *testing.T) {
+		w, c := newOPWorld(t, options)
+		c.echoed(c.navigate(w.base + "/"))
+		cookie := cookieLine(c, w.base)
+		testMessages(t, w, dial, cookie, trailers, "x-harmless", messages())
+		testFramedStranger(t, w, dial)
+		testCookieCrumbs(t, w, dial, cookie)
+	})
+	t.Run("F3 Caddy lets ambiguous names through", func(t *testing.T) {
+		options.caddy = ambiguousNames
+		w, c := newOPWorld(t, options)
+		c.echoed(c.navigate(w.base + "/"))
+		for _, harmless := range []string{"x_harmless", "x.harmless"} {
+			testMessages(t, w, dial, cookieLine(c, w.base), trailers, harmless, slices.DeleteFunc(messages(), func(m message) bool {
+				return !strings.ContainsAny(strings.Join(fieldText(slices.Concat(m.fields, m.trailers)), ""), "_.")
+			}))
+		}
+	})
+}
 
+// testMessages plays messages on every kind of path. The harmless field must
+// reach the app.
+func testMessages(t *testing.T, w *world, dial dialler, cookie string, trailers bool, harmless string, corpus []message) {
+	t.Helper()
 	for name, control := range map[string]struct {
 		cookie, path string
 		identity     bool
@@ -27,38 +47,47 @@ func testFramedHeaders(t *testing.T, dial dialler, trailers bool) {
 		"public":               {"", "/public/attack", false},
 		"public and signed in": {cookie, "/public/attack", false},
 	} {
-		t.Run("F3 "+name, func(t *testing.T) {
+		t.Run(harmless+" "+name, func(t *testing.T) {
 			client := &framedClient{dial: dial}
 			defer client.drop()
-			good := message{fields: []field{{"x-harmless", "a"}, {"trailer", "x-trailing"}}, body: "x", trailers: []field{{"x-trailing", "b"}}}
+			good := message{fields: []field{{harmless, "a"}, {"trailer", "x-trailing"}}, body: "x", trailers: []field{{"x-trailing", "b"}}}
 			got := client.echo(t, w, control.cookie, control.path, good)
 			if got.answer == nil {
 				t.Fatalf("the control was refused: %q", got.status)
 			}
 			checkIdentity(t, got.answer, control.identity)
-			if got.answer.Body != "x" || !strings.Contains(got.answer.Raw, "X-Harmless: a\r\n") || trailers != strings.Contains(got.answer.Raw, "X-Trailing: b\r\n") {
+			if got.answer.Body != "x" || !strings.Contains(strings.ToLower(got.answer.Raw), harmless+": a\r\n") || trailers != strings.Contains(got.answer.Raw, "X-Trailing: b\r\n") {
 				t.Fatalf("the control's harmless fields did not reach the app: %q", got.answer.Raw)
 			}
 			for _, m := range corpus {
 				t.Run(m.name, func(t *testing.T) {
-					got := client.echo(t, w, control.cookie, control.path, m)
-					refused := got.status == "" || strings.HasPrefix(got.status, "4")
-					// A body that ends in nonsense is on its way already:
-					// reverse_proxy gives up, and says 502.
-					refused = refused || got.status == "502" && m.refusable && m.trailers != nil
-					switch {
-					case m.refused && !refused, got.answer == nil && !refused:
-						t.Fatalf("answered %q", got.status)
-					case refused && !m.refused && !m.refusable:
-						t.Fatalf("refused though it is well-formed: %q", got.status)
-					case !refused:
-						checkIdentity(t, got.answer, control.identity)
-					}
+					playMessage(t, client.echo(t, w, control.cookie, control.path, m), m, control.identity)
 				})
 			}
 		})
 	}
-	t.Run("F3 a stranger's forged identity does not pass for a session", func(t *testing.T) {
+}
+
+// playMessage holds what a message led to against what it may lead to.
+func playMessage(t *testing.T, got rawAnswer, m message, identity bool) {
+	t.Helper()
+	refused := got.status == "" || strings.HasPrefix(got.status, "4")
+	// A body that ends in nonsense is on its way already: reverse_proxy gives
+	// up, and says 502.
+	refused = refused || got.status == "502" && m.refusable && m.trailers != nil
+	switch {
+	case m.refused && !refused, got.answer == nil && !refused:
+		t.Fatalf("answered %q", got.status)
+	case refused && !m.refused && !m.refusable:
+		t.Fatalf("refused though it is well-formed: %q", got.status)
+	case !refused:
+		checkIdentity(t, got.answer, identity)
+	}
+}
+
+func testFramedStranger(t *testing.T, w *world, dial dialler) {
+	t.Helper()
+	t.Run("a stranger's forged identity does not pass for a session", func(t *testing.T) {
 		client := &framedClient{dial: dial}
 		defer client.drop()
 		for _, name := range identityNames {
@@ -70,7 +99,6 @@ func testFramedHeaders(t *testing.T, dial dialler, trailers bool) {
 			t.Errorf("the app saw %d requests", n)
 		}
 	})
-	t.Run("F3 cookies in several fields", func(t *testing.T) { testCookieCrumbs(t, w, dial, cookie) })
 }
 
 // testCookieCrumbs holds that the session is found in one of several Cookie
@@ -78,26 +106,28 @@ func testFramedHeaders(t *testing.T, dial dialler, trailers bool) {
 // neither.
 func testCookieCrumbs(t *testing.T, w *world, dial dialler, cookie string) {
 	t.Helper()
-	client := &framedClient{dial: dial}
-	defer client.drop()
-	pair := strings.TrimPrefix(cookie, "Cookie: ")
-	good := client.echo(t, w, "", "/crumbs", message{fields: []field{{"cookie", "a=1"}, {"cookie", pair}, {"cookie", "b=2"}}})
-	if good.answer == nil {
-		t.Fatalf("the control was refused: %q", good.status)
-	}
-	checkIdentity(t, good.answer, true)
-	if got := good.answer.Header.Get("Cookie"); !strings.Contains(got, "a=1") || !strings.Contains(got, "b=2") || strings.Contains(got, "sso") {
-		t.Errorf("the app's cookies are %q", got)
-	}
-	for name, fields := range map[string][]field{
-		"twice":                {{"cookie", pair}, {"cookie", pair}},
-		"beside a planted one": {{"cookie", pair}, {"cookie", "__Host-sso=" + strings.Repeat("A", 86)}},
-		"behind a planted one": {{"cookie", "__Host-sso="}, {"cookie", pair}},
-	} {
-		if got := client.echo(t, w, "", "/crumbs", message{fields: fields}); got.status != "401" {
-			t.Errorf("%s: answered %q", name, got.status)
+	t.Run("cookies in several fields", func(t *testing.T) {
+		client := &framedClient{dial: dial}
+		defer client.drop()
+		pair := strings.TrimPrefix(cookie, "Cookie: ")
+		good := client.echo(t, w, "", "/crumbs", message{fields: []field{{"cookie", "a=1"}, {"cookie", pair}, {"cookie", "b=2"}}})
+		if good.answer == nil {
+			t.Fatalf("the control was refused: %q", good.status)
 		}
-	}
+		checkIdentity(t, good.answer, true)
+		if got := good.answer.Header.Get("Cookie"); !strings.Contains(got, "a=1") || !strings.Contains(got, "b=2") || strings.Contains(got, "sso") {
+			t.Errorf("the app's cookies are %q", got)
+		}
+		for name, fields := range map[string][]field{
+			"twice":                {{"cookie", pair}, {"cookie", pair}},
+			"beside a planted one": {{"cookie", pair}, {"cookie", "__Host-sso=" + strings.Repeat("A", 86)}},
+			"behind a planted one": {{"cookie", "__Host-sso="}, {"cookie", pair}},
+		} {
+			if got := client.echo(t, w, "", "/crumbs", message{fields: fields}); got.status != "401" {
+				t.Errorf("%s: answered %q", name, got.status)
+			}
+		}
+	})
 }
 
 // testFramedWebSockets opens WebSockets by extended CONNECT (RFC 8441,

@@ -197,8 +197,20 @@ type rawAnswer struct {
 	answer *received // nil if it was not the app
 }
 
-// rawEcho sends an attack over a TLS connection of its own, byte for byte.
+// rawEcho sends an attack to the app.
 func rawEcho(t *testing.T, w *world, cookie string, a attack) rawAnswer {
+	t.Helper()
+	status, body := rawAsk(t, w, cookie, a)
+	got := rawAnswer{status: status}
+	var r received
+	if status == "200" && json.Unmarshal(body, &r) == nil && r.Method != "" {
+		got.answer = &r
+	}
+	return got
+}
+
+// rawAsk sends an attack over a TLS connection of its own, byte for byte.
+func rawAsk(t *testing.T, w *world, cookie string, a attack) (status string, body []byte) {
 	t.Helper()
 	if a.path == "" {
 		a.path = "/attack"
@@ -222,12 +234,7 @@ func rawEcho(t *testing.T, w *world, cookie string, a attack) rawAnswer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := rawAnswer{status: fmt.Sprint(resp.StatusCode)}
-	var r received
-	if resp.StatusCode == http.StatusOK && json.Unmarshal(body, &r) == nil && r.Method != "" {
-		got.answer = &r
-	}
-	return got
+	return fmt.Sprint(resp.StatusCode), body
 }
 
 // rawRequest writes text to the site and reads the head of the answer.
