@@ -31,9 +31,9 @@ type session struct {
 	missing time.Time
 
 	mu      sync.Mutex
-	checked time.Time // when the last good look at the store began
-	live    map[*liveRequest]struct{}
-	retired bool // out of the cache for good: nothing would cut its requests
+	checked time.Time    // when the last good look at the store began
+	live    *liveRequest // the first of a list
+	retired bool         // out of the cache for good: nothing would cut its requests
 }
 
 // A state is a login as it was read at one moment, with what each app on this

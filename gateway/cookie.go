@@ -104,74 +104,103 @@ type ownCookies struct {
 // and returns those that are valid for the scheme. A cookie that comes twice
 // is taken for none: one of the two was planted.
 func takeCookies(h http.Header, secure bool) ownCookies {
-	var found struct{ sessions, bindings int }
-	var out ownCookies
+	t := cookieTaker{secure: secure}
 	lines := h["Cookie"]
-	kept := lines[:0:0]
-	changed := false
-	for _, line := range lines {
-		rest := filterCookies(line, func(name, value string) bool {
-			bare, prefixed := strings.CutPrefix(name, hostPrefix)
-			switch bare {
-			case sessionCookie:
-				if prefixed == secure {
-					found.sessions++
-					out.session = value
-				}
-				return false
-			case bindingCookie:
-				if prefixed == secure {
-					found.bindings++
-					out.binding = value
-				}
-				return false
-			}
-			return true
-		})
-		if rest != line {
-			changed = true
+	var kept []string // once there is something to take; others may share the array of lines
+	for i, line := range lines {
+		rest := t.take(line)
+		if t.changed && kept == nil {
+			kept = append(make([]string, 0, len(lines)), lines[:i]...)
 		}
-		if rest != "" {
+		if t.changed && rest != "" {
 			kept = append(kept, rest)
 		}
 	}
-	if found.sessions > 1 {
-		out.session = ""
+	if t.sessions > 1 {
+		t.own.session = ""
 	}
-	if found.bindings > 1 {
-		out.binding = ""
+	if t.bindings > 1 {
+		t.own.binding = ""
 	}
 	switch {
-	case !changed:
+	case !t.changed:
 	case len(kept) == 0:
 		delete(h, "Cookie")
 	default:
 		h["Cookie"] = kept
 	}
-	return out
+	return t.own
 }
 
-// filterCookies returns a Cookie line without the pairs that keep refuses. The
-// line comes back as it was if there is none.
-func filterCookies(line string, keep func(name, value string) bool) string {
+// A cookieTaker collects our cookies from the Cookie lines of one request.
+type cookieTaker struct {
+	secure             bool
+	own                ownCookies
+	sessions, bindings int
+	changed            bool
+}
+
+// take returns a Cookie line without our pairs. The line comes back as it was
+// if there is none.
+func (t *cookieTaker) take(line string) string {
 	start := 0 // of the pairs kept so far, as long as they lie side by side
-	var b []byte
+	rest, found := "", false
 	for at := 0; at < len(line); {
 		end := strings.IndexByte(line[at:], ';')
 		next := at + end + 1
 		if end < 0 {
 			end, next = len(line)-at, len(line)
 		}
-		name, value, _ := strings.Cut(line[at:at+end], "=")
-		if !keep(textproto.TrimString(name), textproto.TrimString(value)) {
-			b = append(b, line[start:at]...)
+		if pair := textproto.TrimString(line[at : at+end]); mayBeOwn(pair) && t.takePair(pair) {
+			rest, found = joinPairs(rest, line[start:at]), true
 			start = next
 		}
 		at = next
 	}
-	if start == 0 && b == nil {
+	if !found {
 		return line
 	}
-	b = append(b, line[start:]...)
-	return strings.Trim(string(b), "; \t")
+	t.changed = true
+	return strings.Trim(joinPairs(rest, line[start:]), pairBlanks)
+}
+
+// takePair takes a cookie if it is one of ours.
+func (t *cookieTaker) takePair(pair string) bool {
+	name, value, _ := strings.Cut(pair, "=")
+	bare, prefixed := strings.CutPrefix(textproto.TrimString(name), hostPrefix)
+	valid := prefixed == t.secure
+	switch bare {
+	case sessionCookie:
+		if valid {
+			t.sessions++
+			t.own.session = textproto.TrimString(value)
+		}
+	case bindingCookie:
+		if valid {
+			t.bindings++
+			t.own.binding = textproto.TrimString(value)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// mayBeOwn tells most cookies of others at a glance.
+func mayBeOwn(pair string) bool {
+	return strings.HasPrefix(pair, sessionCookie) || strings.HasPrefix(pair, hostPrefix)
+}
+
+const pairBlanks = "; \t"
+
+// joinPairs joins two parts of a Cookie line without copying them if one of
+// them is blank.
+func joinPairs(a, b string) string {
+	switch {
+	case strings.Trim(a, pairBlanks) == "":
+		return b
+	case strings.Trim(b, pairBlanks) == "":
+		return a
+	}
+	return a + b
 }

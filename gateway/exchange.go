@@ -79,23 +79,23 @@ func (x *exchange) guard(next Next) error {
 		if v.denied != nil {
 			return x.refuse(v.denied)
 		}
-		r, leave := ses.enter(x.r, v.principal.Expires)
-		if leave == nil {
+		r, live := ses.enter(x.r, v.principal.Expires)
+		if live == nil {
 			continue
 		}
-		return x.pass(next, r, leave, ses, st, v)
+		return x.pass(next, r, live, st, v)
 	}
 	return x.refuse(storeError(errBusy))
 }
 
-func (x *exchange) pass(next Next, r *http.Request, leave func(), ses *session, st *state, v *view) error {
-	defer leave()
-	if ses.state.Load() != st {
+func (x *exchange) pass(next Next, r *http.Request, live *liveRequest, st *state, v *view) error {
+	defer live.leave()
+	if ses := live.ses; ses.state.Load() != st {
 		// Something was announced meanwhile: make sure that it was not the
 		// end of this login, which would have missed this request.
 		x.app.gw.sessions.reloadLater(ses)
 	}
-	if err := v.set(r.Header, time.Now()); err != nil {
+	if err := v.set(r.Header, &live.values, time.Now()); err != nil {
 		return x.refuse(storeError(err))
 	}
 	return next(x.w, r, &v.principal)

@@ -58,7 +58,11 @@ func (f *Found) Key() string { return f.ses.key }
 
 // Enter begins a live request.
 func (f *Found) Enter(r *http.Request, until time.Time) (*http.Request, func()) {
-	return f.ses.enter(r, until)
+	r, live := f.ses.enter(r, until)
+	if live == nil {
+		return r, nil
+	}
+	return r, live.leave
 }
 
 // Touch is what a request does where there is an idle limit.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,36 +15,122 @@ var (
 	errUnconfirmed = errors.New("the store has not confirmed the login for too long")
 )
 
-// A liveRequest is a request on its way through the app. Its context ends with
-// the login, which cuts WebSockets, event streams and long polls.
+// A liveRequest is a request on its way through the app, and its context, which
+// ends with the login: that cuts WebSockets, event streams and long polls.
+//
+// Most requests are over before anybody waits for their context. So the
+// context that can be waited for is made when it is first asked for.
 type liveRequest struct {
+	context.Context //nolint:containedctx // it is a context itself, and this is its parent
+	ses             *session
+	until           time.Time
+	prev, next      *liveRequest       // guarded by ses.mu
+	values          [maxHeaders]string // of the headers that it is given
+
+	mu    sync.Mutex
+	ended bool
+	cause error
+	// inner and cancel are not changed once made is set.
+	made   atomic.Bool
+	inner  context.Context //nolint:containedctx // as above
 	cancel context.CancelCauseFunc
-	until  time.Time
+}
+
+// Done implements context.Context.
+func (lr *liveRequest) Done() <-chan struct{} { return lr.waited().Done() }
+
+// Err implements context.Context.
+func (lr *liveRequest) Err() error {
+	if lr.untouched() {
+		return lr.Context.Err()
+	}
+	return lr.waited().Err()
+}
+
+// Value implements context.Context. The package context finds by it whose
+// channel Done returns, and why it was closed.
+func (lr *liveRequest) Value(key any) any {
+	if lr.made.Load() {
+		return lr.inner.Value(key)
+	}
+	return lr.Context.Value(key)
+}
+
+// untouched says whether the request goes on as far as we are concerned, and
+// nobody waits for its end.
+func (lr *liveRequest) untouched() bool {
+	lr.mu.Lock()
+	defer lr.mu.Unlock()
+	return !lr.ended && !lr.made.Load()
+}
+
+// waited returns the context that can be waited for.
+func (lr *liveRequest) waited() context.Context {
+	if lr.made.Load() {
+		return lr.inner
+	}
+	lr.mu.Lock()
+	defer lr.mu.Unlock()
+	if !lr.made.Load() {
+		parent := lr.Context
+		if lr.ended {
+			parent = context.WithoutCancel(parent) // the first cause counts
+		}
+		lr.inner, lr.cancel = context.WithCancelCause(parent)
+		if lr.ended {
+			lr.cancel(lr.cause)
+		}
+		lr.made.Store(true)
+	}
+	return lr.inner
+}
+
+// end ends the request's context. Only the first cause counts.
+func (lr *liveRequest) end(cause error) {
+	lr.mu.Lock()
+	first := !lr.ended
+	if first {
+		lr.ended, lr.cause = true, cause
+	}
+	lr.mu.Unlock()
+	if first && lr.made.Load() {
+		lr.cancel(cause)
+	}
 }
 
 // enter returns r with a context that ends with the session, at until at the
-// latest. leave must be called when the request is done; it is nil if the
+// latest. Its leave must be called when the request is done. It is nil if the
 // session has left the cache meanwhile and has to be found anew.
-func (ses *session) enter(r *http.Request, until time.Time) (_ *http.Request, leave func()) {
-	ctx, cancel := context.WithCancelCause(r.Context())
-	lr := &liveRequest{cancel, until}
+func (ses *session) enter(r *http.Request, until time.Time) (*http.Request, *liveRequest) {
+	lr := &liveRequest{Context: r.Context(), ses: ses, until: until}
 	ses.mu.Lock()
 	if ses.retired {
 		ses.mu.Unlock()
-		cancel(nil)
 		return r, nil
 	}
-	if ses.live == nil {
-		ses.live = make(map[*liveRequest]struct{}, 4)
+	lr.next = ses.live
+	if lr.next != nil {
+		lr.next.prev = lr
 	}
-	ses.live[lr] = struct{}{}
+	ses.live = lr
 	ses.mu.Unlock()
-	return r.WithContext(ctx), func() {
-		ses.mu.Lock()
-		delete(ses.live, lr)
-		ses.mu.Unlock()
-		cancel(nil)
+	return r.WithContext(lr), lr
+}
+
+// leave takes a request that is done from the session. It is called once.
+func (lr *liveRequest) leave() {
+	lr.ses.mu.Lock()
+	if lr.prev == nil {
+		lr.ses.live = lr.next
+	} else {
+		lr.prev.next = lr.next
 	}
+	if lr.next != nil {
+		lr.next.prev = lr.prev
+	}
+	lr.prev, lr.next = nil, nil // its context may be held for long
+	lr.ses.mu.Unlock()
+	lr.end(nil)
 }
 
 // retire marks a session that leaves the cache. Unless forced it refuses while
@@ -50,7 +138,7 @@ func (ses *session) enter(r *http.Request, until time.Time) (_ *http.Request, le
 func (ses *session) retire(force bool) bool {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
-	if len(ses.live) > 0 && !force {
+	if ses.live != nil && !force {
 		return false
 	}
 	ses.retired = true
@@ -60,15 +148,15 @@ func (ses *session) retire(force bool) bool {
 func (ses *session) busy() bool {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
-	return len(ses.live) > 0
+	return ses.live != nil
 }
 
 // cut ends all live requests.
 func (ses *session) cut(cause error) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
-	for lr := range ses.live {
-		lr.cancel(cause)
+	for lr := ses.live; lr != nil; lr = lr.next {
+		lr.end(cause)
 	}
 }
 
@@ -76,9 +164,9 @@ func (ses *session) cut(cause error) {
 func (ses *session) cutBefore(now time.Time) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
-	for lr := range ses.live {
+	for lr := ses.live; lr != nil; lr = lr.next {
 		if !now.Before(lr.until) {
-			lr.cancel(errSessionOver)
+			lr.end(errSessionOver)
 		}
 	}
 }

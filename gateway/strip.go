@@ -15,6 +15,7 @@ import (
 type nameFilter struct {
 	names  map[string]struct{} // normalised
 	maxLen int
+	first  [256]bool // what one of ours can begin with
 }
 
 // reservedPrefix begins every header of ours that is not renamed.
@@ -22,13 +23,19 @@ const reservedPrefix = "x-sso-"
 
 func newNameFilter(sets ...HeaderNames) *nameFilter {
 	f := &nameFilter{names: map[string]struct{}{}}
+	begins := map[string]bool{reservedPrefix[:1]: true}
 	for _, set := range sets {
 		for _, name := range set.all() {
 			if name != "" {
-				f.names[string(appendNormal(nil, name))] = struct{}{}
+				normal := string(appendNormal(nil, name))
+				f.names[normal] = struct{}{}
 				f.maxLen = max(f.maxLen, len(name))
+				begins[normal[:1]] = true
 			}
 		}
+	}
+	for c := range f.first {
+		f.first[c] = begins[string(appendNormal(nil, string([]byte{byte(c)})))]
 	}
 	return f
 }
@@ -57,7 +64,7 @@ func appendNormal(b []byte, name string) []byte {
 // has says whether a header of that name is ours. It does not allocate.
 func (f *nameFilter) has(name string) bool {
 	name = strings.Trim(name, " \t")
-	if len(name) == 0 {
+	if len(name) == 0 || !f.first[name[0]] {
 		return false
 	}
 	var buf [64]byte

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -24,11 +25,16 @@ type view struct {
 	names  []string
 	values []string
 
-	mu       sync.Mutex
-	claims   assertionClaims
-	token    string
-	renewAt  time.Time
-	tokenEnd time.Time
+	claims assertionClaims
+	mu     sync.Mutex // held while the assertion is renewed
+	signed atomic.Pointer[assertion]
+}
+
+// An assertion is one that was signed, as it is sent.
+type assertion struct {
+	token   string
+	renewAt time.Time
+	end     time.Time // when it must not be sent any more
 }
 
 // Lifetimes of the assertion.
@@ -134,12 +140,14 @@ func (v *view) addHeaders(names HeaderNames) {
 	add(names.Roles, encodeList(v.principal.Roles))
 }
 
-// set puts the identity into h. Each request has an array of its own, and each
-// header a slice of it with no room to grow: handlers after us replace values
-// in place.
-func (v *view) set(h http.Header, now time.Time) error {
-	values := make([]string, len(v.values))
-	copy(values, v.values)
+// maxHeaders is how many headers HeaderNames has.
+const maxHeaders = 6
+
+// set puts the identity into h. Each request brings an array of its own, and
+// each header is a slice of it with no room to grow: handlers after us replace
+// values in place.
+func (v *view) set(h http.Header, values *[maxHeaders]string, now time.Time) error {
+	copy(values[:], v.values)
 	if v.app.headers.Assertion != "" {
 		token, err := v.assertion(now)
 		if err != nil {
@@ -155,10 +163,14 @@ func (v *view) set(h http.Header, now time.Time) error {
 
 // assertion returns the signed statement, renewed in time.
 func (v *view) assertion(now time.Time) (string, error) {
+	if a := v.signed.Load(); a != nil && now.Before(a.renewAt) {
+		return a.token, nil
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if now.Before(v.renewAt) {
-		return v.token, nil
+	old := v.signed.Load()
+	if old != nil && now.Before(old.renewAt) {
+		return old.token, nil
 	}
 	c := v.claims
 	c.IssuedAt, c.NotBefore, c.Expires = now.Unix(), now.Add(-assertionBack).Unix(), now.Add(assertionLife).Unix()
@@ -169,12 +181,12 @@ func (v *view) assertion(now time.Time) (string, error) {
 	}
 	token, err := v.app.gw.opts.Signer.Sign(claims)
 	if err != nil {
-		if now.Before(v.tokenEnd) {
-			return v.token, nil
+		if old != nil && now.Before(old.end) {
+			return old.token, nil
 		}
 		return "", err
 	}
-	v.token, v.renewAt, v.tokenEnd = token, now.Add(assertionRenew), now.Add(assertionLife-assertionRenew)
+	v.signed.Store(&assertion{token, now.Add(assertionRenew), now.Add(assertionLife - assertionRenew)})
 	return token, nil
 }
 
