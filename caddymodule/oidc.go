@@ -89,7 +89,7 @@ func (OIDC) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-var oidcUsage = usages{ //nolint:gosec // words, no secrets
+var oidcUsage = usages{
 	"name":                 "name <name>",
 	"display_name":         "display_name <text>",
 	"lifetime":             "lifetime <duration>",

@@ -20,7 +20,7 @@
 // The package is pure: it does no I/O, knows no clock and keeps no state.
 package mapping
 
-// Everyone, as the only group of a line, matches every person.
+// Everyone is the group that, alone in a line, matches every person.
 const Everyone = "*"
 
 // Kind is what a line gives. It is the word that begins the line in a

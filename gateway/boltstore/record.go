@@ -110,9 +110,9 @@ func expire(tx *bolt.Tx, entry []byte) error {
 		return err
 	}
 	values, key := tx.Bucket(valuesBucket), entry[8:]
-	expires, _, err := decodeRecord(values.Get(key))
-	if err != nil || expires != binary.BigEndian.Uint64(entry) {
-		return nil
+	// A damaged record stays, for whoever asks for it to be told.
+	if expires, _, err := decodeRecord(values.Get(key)); err == nil && expires == binary.BigEndian.Uint64(entry) {
+		return values.Delete(key)
 	}
-	return values.Delete(key)
+	return nil
 }

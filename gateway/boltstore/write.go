@@ -22,7 +22,7 @@ const (
 // A write waits for the writing goroutine. If do returns an error, it must not
 // have changed anything.
 type write struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // the call that waits: the write goes to another goroutine
 	do     func(*bolt.Tx) ([]byte, error)
 	answer chan outcome
 }

@@ -45,7 +45,10 @@ var hostile = map[string]string{
 
 func blankPages() []any {
 	return []any{
-		gateway.ChooserPage{}, gateway.RefusalPage{}, gateway.SessionPage{}, gateway.LogoutPage{},
+		gateway.ChooserPage{},
+		gateway.RefusalPage{},
+		gateway.SessionPage{},
+		gateway.LogoutPage{},
 		gateway.LogoutPage{AtProvider: true}, gateway.LoggedOutPage{},
 	}
 }

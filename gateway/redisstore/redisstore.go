@@ -13,7 +13,7 @@
 // maxmemory-policy noeviction is required, see [Store.Ping]; Redis Cluster and
 // reading from replicas are not supported. A restricted ACL user needs ~sso:*
 // and +@connection +info +role +mget +set +get +getdel +del +pttl +zadd +zrem
-// +zrangebylex +xadd +xread +xrange +eval +evalsha.
+// +zrange +xadd +xread +xrange +eval +evalsha.
 package redisstore
 
 import (
@@ -314,8 +314,8 @@ func (s *Store) Range(ctx context.Context, index, prefix, after string, limit in
 	if after < prefix {
 		from = "[" + prefix
 	}
-	return s.client.ZRangeByLex(ctx, s.index(index), &redis.ZRangeBy{
-		Min: from, Max: beyond(prefix), Count: int64(limit),
+	return s.client.ZRangeArgs(ctx, redis.ZRangeArgs{
+		Key: s.index(index), ByLex: true, Start: from, Stop: beyond(prefix), Count: int64(limit),
 	}).Result()
 }
 

@@ -126,11 +126,15 @@ func TestKeysRefused(t *testing.T) {
 	if _, err := verify.New(set(ec(func(map[string]any) {}))); err != nil {
 		t.Fatalf("control is refused: %v", err)
 	}
+	private, err := f.ec.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, k := range map[string]any{
 		"for encryption":  ec(func(k map[string]any) { k["use"] = "enc" }),
 		"other algorithm": ec(func(k map[string]any) { k["alg"] = "ES384" }),
 		"no kid":          ec(func(k map[string]any) { delete(k, "kid") }),
-		"private":         ec(func(k map[string]any) { k["d"] = encode(f.ec.D.Bytes()) }),
+		"private":         ec(func(k map[string]any) { k["d"] = encode(private) }),
 		"off the curve":   ec(func(k map[string]any) { k["y"] = k["x"] }),
 		"other curve":     jose.JSONWebKey{Key: p384.Public(), KeyID: "ec"},
 		"symmetric":       map[string]any{"kty": "oct", "kid": "ec", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},
