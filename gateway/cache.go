@@ -220,13 +220,13 @@ func (s *Sessions) changed(message string) {
 }
 
 // busy returns the sessions with live requests, and forgets all states if
-// clear is set.
-func (s *Sessions) busy(clear bool) []*session {
+// forget is set.
+func (s *Sessions) busy(forget bool) []*session {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var busy []*session
 	for _, ses := range s.byKey {
-		if clear {
+		if forget {
 			ses.state.Store(nil)
 		}
 		if ses.busy() {
