@@ -117,6 +117,52 @@ func mixUps() []flowAttack {
 	}
 }
 
+// TestAttackOIDCMixUpWithoutIss plays what a malicious provider can do where
+// another one of the app does not name itself in its answers, as SECURITY.md
+// says. If this test fails because it no longer can, that is good news for
+// SECURITY.md.
+func TestAttackOIDCMixUpWithoutIss(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		named bool // corp names itself
+		code  gateway.Code
+	}{
+		{"the provider names itself", true, gateway.CodeOIDCIssuerMismatch},
+		{"the provider does not", false, gateway.CodeProviderUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			if !tt.named {
+				s.corp.SetHooks(gatewaytest.OPHooks{
+					Answer: func(p url.Values) { p.Del("iss") }, Discovery: deleteFrom("authorization_response_iss_parameter_supported"),
+				})
+			}
+			var code string
+			s.evil.SetHooks(gatewaytest.OPHooks{
+				Discovery: deleteFrom("authorization_response_iss_parameter_supported"),
+				Serve: map[string]http.HandlerFunc{gatewaytest.OPTokenPath: func(w http.ResponseWriter, r *http.Request) {
+					code = r.PostFormValue("code")
+					w.WriteHeader(http.StatusInternalServerError)
+				}},
+			})
+			attacker, victim := s.visitor(hereHost), s.visitor(hereHost)
+			atCorp, atEvil := attacker.begin("corp"), victim.begin("evil")
+			// evil sends the victim on to corp with the attacker's own challenge and
+			// nonce, so that the code fits the attacker's login.
+			got := victim.bring(victim.answer(s.corp, withParam(t, atCorp, "state", param(t, atEvil, "state"))))
+			if got.signedIn || got.code != tt.code {
+				t.Errorf("the victim got %+v, want %s", got, tt.code)
+			}
+			in := attacker.bring(url.Values{"code": {code}, "state": {param(t, atCorp, "state")}})
+			if in.signedIn == tt.named || (code == "") != tt.named {
+				t.Errorf("the attacker got %+v", in)
+			}
+		})
+	}
+}
+
 // crossings bring an answer, or a part of one, where it does not belong.
 func crossings() []flowAttack {
 	rejected, unknown := gateway.CodeOIDCCodeRejected, gateway.CodeFlowUnknown

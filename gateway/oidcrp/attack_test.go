@@ -42,7 +42,7 @@ const (
 
 func attacks() []attack {
 	return slices.Concat(answerAttacks(), tokenAnswerAttacks(), headerAttacks(), signatureAttacks(),
-		claimAttacks(), jsonAttacks(), profileAttacks(), userInfoAttacks(), discoveryAttacks(), keyAttacks())
+		claimAttacks(), jsonAttacks(), profileAttacks(), userInfoAttacks(), discoveryAttacks(), keyAttacks(), nameAttacks())
 }
 
 // try logs in at a new provider, so that nothing is left of another try.
