@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ type App struct {
 	providers []provider
 	handlers  []*Handler
 
+	started     chan struct{} // closed once Start is done, well or not
 	host        *host
 	sessionsKey string // in the pool; empty while nothing is held
 }
@@ -84,6 +86,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.log = ctx, ctx.Logger()
 	a.audit = a.log.Named("audit")
 	a.lastGood = new(lateLastGood)
+	a.started = make(chan struct{})
 	var err error
 	if a.pages, err = pages.New(pages.Options{Logger: a.log}); err != nil {
 		return fmt.Errorf("preparing pages: %w", err)
@@ -212,6 +215,7 @@ func (a *App) options(s *gateway.Sessions, signer gateway.Signer) gateway.Option
 
 // Start opens the store and lets the sites in.
 func (a *App) Start() error {
+	defer close(a.started)
 	if len(a.handlers) == 0 {
 		return nil
 	}
@@ -239,6 +243,23 @@ func (a *App) Start() error {
 		return err
 	}
 	return startSites(gw, sites)
+}
+
+// startTimeout bounds how long a request waits for the app to start.
+const startTimeout = 5 * time.Second
+
+// awaitStart returns what guards the site once the app has started. Caddy starts
+// apps in any order: the servers of a new configuration may be asked before,
+// and a reload must not refuse anybody.
+func (h *Handler) awaitStart(ctx context.Context) *gateway.App {
+	timeout := time.NewTimer(startTimeout)
+	defer timeout.Stop()
+	select {
+	case <-h.app.started:
+	case <-ctx.Done():
+	case <-timeout.C:
+	}
+	return h.guard.Load()
 }
 
 // Stop does nothing: requests may still be under way. See Cleanup.

@@ -145,6 +145,7 @@ type Handler struct {
 	site      string // for messages
 	opts      gateway.AppOptions
 	guard     atomic.Pointer[gateway.App]
+	trial     *gateway.App // the guard until the app has started
 }
 
 // CaddyModule returns the Caddy module information.
@@ -188,11 +189,10 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.opts, err = h.options(providers); err != nil {
 		return err
 	}
-	guard, err := h.app.trial(&h.opts)
-	if err != nil {
+	if h.trial, err = h.app.trial(&h.opts); err != nil {
 		return err
 	}
-	h.guard.Store(guard)
+	h.guard.Store(h.trial)
 	h.app.handlers = append(h.app.handlers, h)
 	return nil
 }
@@ -260,8 +260,12 @@ func (h *Handler) rules() mapping.Rules {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	guard := h.guard.Load()
+	if guard == h.trial {
+		guard = h.awaitStart(r.Context())
+	}
 	passed := false
-	err := h.guard.Load().ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {
+	err := guard.ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {
 		passed = true
 		replacerOf(r).Map(placeholders(p))
 		return next.ServeHTTP(w, r)
