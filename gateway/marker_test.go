@@ -98,7 +98,7 @@ func TestMarkerIsRememberedByFollowing(t *testing.T) {
 					mustDo(t, maker.MayCreate(t.Context()))
 				}
 				runNode(t, follower)
-				time.Sleep(2 * time.Second)
+				synctest.Wait() // it is remembered at once
 				if !markedFirst {
 					if memory.marker != "" || markerIn(t, maker) != "" {
 						t.Fatal("following marks the store")

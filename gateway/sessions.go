@@ -176,12 +176,12 @@ func (s *Sessions) keepHouse(ctx context.Context) {
 	defer tick.Stop()
 	tidied := time.Now()
 	for {
+		s.noteMarker(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		s.noteMarker(ctx)
 		if time.Since(tidied) > tidyEvery {
 			tidied = time.Now()
 			if err := s.tidy(ctx); err != nil && ctx.Err() == nil {
