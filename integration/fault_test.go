@@ -1,0 +1,493 @@
+//go:build integration
+
+package integration
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+const (
+	// stale is how long a login may be served since the store last confirmed
+	// it.
+	stale = 5 * time.Second
+	// recovery is how long a gateway may take to notice that the store is back.
+	// A connection attempt that hangs in the dark lasts 4 s at most.
+	recovery = 10 * time.Second
+	// unnoticed is how long a change of Redis's settings may go unnoticed.
+	unnoticed = 2 * time.Second
+)
+
+// TestStoreFaults lets Redis fail in every way while somebody is signed in,
+// holds connections open and goes on working, and holds the gateway to the
+// table of what is served then. Afterwards it recovers by itself.
+func TestStoreFaults(t *testing.T) {
+	t.Parallel()
+	onDisk := func(t *testing.T) []string {
+		return []string{"--dir", t.TempDir(), "--appendonly", "yes", "--appendfsync", "always"}
+	}
+	for _, tt := range []struct {
+		name  string
+		args  func(t *testing.T) []string
+		fault func(r *gatewaytest.Redis, w *wire)
+		mend  func(r *gatewaytest.Redis, w *wire)
+	}{
+		{
+			"stopped", nil,
+			func(r *gatewaytest.Redis, _ *wire) { r.Stop() },
+			func(r *gatewaytest.Redis, _ *wire) { r.Continue() },
+		},
+		{
+			"killed, and started again with its data", onDisk,
+			func(r *gatewaytest.Redis, _ *wire) { r.Kill() },
+			func(r *gatewaytest.Redis, _ *wire) { r.Restart() },
+		},
+		{
+			"what the gateway sends is lost", nil,
+			func(_ *gatewaytest.Redis, w *wire) { w.cut(toServer) },
+			func(_ *gatewaytest.Redis, w *wire) { w.mend() },
+		},
+		{
+			"what Redis sends is lost", nil,
+			func(_ *gatewaytest.Redis, w *wire) { w.cut(fromServer) },
+			func(_ *gatewaytest.Redis, w *wire) { w.mend() },
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := clusterOptions{}
+			if tt.args != nil {
+				o.redisArgs = tt.args(t)
+			}
+			var w *wire
+			o.through = func(_ int, addr string) string {
+				w = newWire(t, addr)
+				return w.addr
+			}
+			cl := newCluster(t, o)
+			seen := &gatewaytest.Redis{Addr: w.addr} // as the gateway sees it
+			if _, err := seen.Command("PING"); err != nil {
+				t.Fatalf("the control before the fault: %v", err)
+			}
+			c := cl.signIn(0)
+			live := holdAll(t, c, cl.base)
+			stop := probe(c, cl.base+"/", 50*time.Millisecond)
+			stopOpen := probe(cl.client(0), cl.base+"/open", 100*time.Millisecond)
+			time.Sleep(time.Second)
+			live.stillOpen(t, "before the fault")
+
+			tt.fault(cl.redis, w)
+			began := time.Now()
+			if answer, err := seen.Command("PING"); err == nil {
+				t.Fatalf("the fault did not happen: PING is answered %q", answer)
+			}
+			cut := live.ends(t, began, 10*time.Second)
+			time.Sleep(time.Until(began.Add(stale + 1500*time.Millisecond)))
+			t.Run("E4 a request that begins without a session is told so", func(t *testing.T) { strangers(t, cl) })
+			samples, open := stop(), stopOpen()
+
+			t.Run("E4 who is signed in is served for five seconds, and no longer", func(t *testing.T) { stales(t, samples, began) })
+			t.Run("E4 so are open connections", func(t *testing.T) {
+				for path, took := range cut {
+					t.Logf("%s was cut after %v", path, took)
+					if took > stale || took < stale/2 {
+						t.Errorf("%s was cut after %v", path, took)
+					}
+				}
+			})
+			t.Run("E4 public paths are served", func(t *testing.T) {
+				for _, s := range open {
+					if s.status != http.StatusOK {
+						t.Errorf("%v after the fault: %v", s.began.Sub(began), s)
+					}
+				}
+				if last := open[len(open)-1].began.Sub(began); last < stale {
+					t.Errorf("the last request was %v after the fault", last)
+				}
+			})
+			t.Run("E4 it recovers by itself", func(t *testing.T) {
+				tt.mend(cl.redis, w)
+				mended := time.Now()
+				eventually(t, "the session is served again", recovery, func() bool { return c.fetch(cl.base+"/").status == http.StatusOK })
+				t.Logf("after %v", time.Since(mended))
+				holdAll(t, c, cl.base).stillOpen(t, "after the recovery")
+				fresh := cl.signIn(0)
+				fresh.logOut(cl.base)
+			})
+		})
+	}
+}
+
+// strangers holds what those get who are not signed in while the store is away.
+func strangers(t *testing.T, cl *cluster) {
+	t.Helper()
+	if p := cl.client(0).navigate(cl.base + "/"); p.status != http.StatusServiceUnavailable || p.header.Get("Retry-After") == "" ||
+		!strings.Contains(p.body, "store_unavailable") {
+		t.Errorf("a navigation: %s", p)
+	}
+	if p := cl.client(0).fetch(cl.base + "/"); p.status == http.StatusOK {
+		t.Errorf("a request without a cookie: %s", p)
+	}
+	answer := cl.base + "/.sso/oidc/callback?code=x&state=" + strings.Repeat("A", 43)
+	if p := cl.client(0).fetch(answer); p.status != http.StatusServiceUnavailable || p.header.Get("Retry-After") == "" {
+		t.Errorf("an answer: %s", p)
+	}
+}
+
+// stales holds that requests were served from the cache for a while after a
+// fault, and refused for good once the login could not be confirmed for too
+// long.
+func stales(t *testing.T, samples []sample, fault time.Time) {
+	t.Helper()
+	served, refused := 0, 0
+	var last time.Duration
+	for _, s := range samples {
+		at := s.began.Sub(fault)
+		switch {
+		case s.status == http.StatusOK && at > stale:
+			t.Errorf("served %v after the fault", at)
+		case s.status == http.StatusOK && at > 0:
+			served++
+			last = at
+		case s.status == http.StatusOK:
+		case at < stale/2:
+			t.Errorf("%v after the fault: %v", at, s)
+		case s.status != http.StatusServiceUnavailable || s.code != "store_unavailable":
+			t.Errorf("%v after the fault: %v", at, s)
+		default:
+			refused++
+		}
+	}
+	t.Logf("%d served after the fault, the last one began after %v; %d refused", served, last, refused)
+	if served == 0 || refused == 0 {
+		t.Errorf("%d were served and %d refused", served, refused)
+	}
+}
+
+// TestRevocationDuringFault cuts one of two nodes off from Redis, and logs
+// people out at the other one meanwhile.
+func TestRevocationDuringFault(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		direction int
+	}{
+		{"what the node sends is lost", toServer},
+		{"what Redis sends is lost", fromServer},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var w *wire
+			cl := newCluster(t, clusterOptions{nodes: 2, through: func(node int, addr string) string {
+				if node == 0 {
+					return addr
+				}
+				w = newWire(t, addr)
+				return w.addr
+			}})
+			c, other := cl.signIn(0), cl.signIn(0)
+			cl.served(other, 1)
+			there := cl.at(c, 1)
+			live := holdAll(t, there, cl.base)
+			stop := probe(there, cl.base+"/", 50*time.Millisecond)
+			time.Sleep(time.Second)
+
+			w.cut(tt.direction)
+			began := time.Now()
+			if answer, err := (&gatewaytest.Redis{Addr: w.addr}).Command("PING"); err == nil {
+				t.Fatalf("the fault did not happen: PING is answered %q", answer)
+			}
+			if _, err := cl.redis.Command("PING"); err != nil {
+				t.Fatalf("the other node can't reach Redis either: %v", err)
+			}
+			c.logOut(cl.base)
+			told := time.Now()
+			if p := c.fetch(cl.base + "/"); p.status != http.StatusUnauthorized {
+				t.Fatalf("at the node of the logout: %s", p)
+			}
+			t.Run("E4 the logout is honoured after five seconds at the latest", func(t *testing.T) {
+				for path, took := range live.ends(t, told, 10*time.Second) {
+					t.Logf("%s was cut %v after the logout", path, took)
+					if took > stale {
+						t.Errorf("%s was cut %v after the logout", path, took)
+					}
+				}
+				time.Sleep(time.Until(told.Add(stale + time.Second)))
+				stales(t, stop(), began)
+			})
+			t.Run("E4 nor is it forgotten when the network is whole again", func(t *testing.T) {
+				stop := probe(there, cl.base+"/", 20*time.Millisecond)
+				w.mend()
+				eventually(t, "the other login is served", recovery, func() bool { return cl.at(other, 1).fetch(cl.base+"/").status == http.StatusOK })
+				time.Sleep(500 * time.Millisecond)
+				refused := 0
+				for _, s := range stop() {
+					if s.status == http.StatusOK {
+						t.Errorf("the ended login is served: %v", s)
+					}
+					if s.status == http.StatusUnauthorized {
+						refused++
+					}
+				}
+				if refused == 0 {
+					t.Error("no request was told that the login is over")
+				}
+			})
+			t.Run("E4 and from then on logouts are honoured at once", func(t *testing.T) {
+				stop := probe(cl.at(other, 1), cl.base+"/", 20*time.Millisecond)
+				time.Sleep(300 * time.Millisecond)
+				other.logOut(cl.base)
+				told := time.Now()
+				time.Sleep(1200 * time.Millisecond)
+				honoured(t, stop(), told)
+			})
+		})
+	}
+}
+
+// TestConnectionsKilled ends every connection to Redis again and again.
+func TestConnectionsKilled(t *testing.T) {
+	t.Parallel()
+	cl := newCluster(t, clusterOptions{nodes: 2})
+	c, other := cl.signIn(0), cl.signIn(0)
+	cl.served(c, 1)
+	live := holdAll(t, cl.at(c, 1), cl.base)
+	stop := probe(cl.at(c, 1), cl.base+"/", 20*time.Millisecond)
+	stopOther := probe(cl.at(other, 1), cl.base+"/", 50*time.Millisecond)
+	kill := func() {
+		t.Helper()
+		killed := command(t, cl.redis, "CLIENT", "KILL", "TYPE", "normal")
+		if n, err := strconv.Atoi(killed); err != nil || n < 2 {
+			t.Fatalf("the fault did not happen: %q connections were killed", killed)
+		}
+	}
+	for range 3 {
+		kill()
+		time.Sleep(time.Second)
+	}
+	t.Run("E4 a logout right after it is honoured as soon as the node follows again", func(t *testing.T) {
+		live.stillOpen(t, "after all connections to Redis were killed")
+		kill()
+		c.logOut(cl.base)
+		told := time.Now()
+		for path, took := range live.ends(t, told, 10*time.Second) {
+			t.Logf("%s was cut %v after the logout", path, took)
+			if took > stale {
+				t.Errorf("%s was cut %v after the logout", path, took)
+			}
+		}
+		time.Sleep(time.Until(told.Add(stale + time.Second)))
+		for _, s := range stop() {
+			at := s.began.Sub(told)
+			if s.status != http.StatusOK && at < 0 && s.status != http.StatusUnauthorized || at > stale && s.status != http.StatusUnauthorized {
+				t.Errorf("%v after the logout: %v", at, s)
+			}
+		}
+	})
+	t.Run("E4 who stays signed in notices nothing", func(t *testing.T) {
+		for _, s := range stopOther() {
+			if s.status != http.StatusOK {
+				t.Errorf("%v", s)
+			}
+		}
+	})
+}
+
+// TestStoreUnfit runs the gateway on a Redis that answers, but must not be used.
+func TestStoreUnfit(t *testing.T) {
+	t.Parallel()
+	fitAgain := func(t *testing.T, cl *cluster) {
+		t.Helper()
+		eventually(t, "people can sign in", recovery, func() bool {
+			return cl.client(0).navigate(cl.base+"/").status == http.StatusOK
+		})
+	}
+	closed := func(t *testing.T, cl *cluster, why string) {
+		t.Helper()
+		strangers(t, cl)
+		eventually(t, "the log says why", recovery, func() bool { return strings.Contains(cl.nodes[0].log.String(), why) })
+	}
+	t.Run("evicts from the start", func(t *testing.T) {
+		t.Parallel()
+		cl := newCluster(t, clusterOptions{redisArgs: []string{"--maxmemory-policy", "allkeys-lru"}})
+		eventually(t, "nobody can sign in", recovery, func() bool {
+			return cl.client(0).navigate(cl.base+"/").status == http.StatusServiceUnavailable
+		})
+		closed(t, cl, "noeviction")
+		command(t, cl.redis, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+		fitAgain(t, cl)
+	})
+	t.Run("evicts from some time on", func(t *testing.T) {
+		t.Parallel()
+		cl := newCluster(t, clusterOptions{})
+		c := cl.signIn(0)
+		command(t, cl.redis, "CONFIG", "SET", "maxmemory-policy", "volatile-ttl")
+		refusedFrom(t, cl, c, stale+unnoticed)
+		closed(t, cl, "noeviction")
+		command(t, cl.redis, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+		fitAgain(t, cl)
+		cl.served(c, 0)
+	})
+	t.Run("is a replica from the start", func(t *testing.T) {
+		t.Parallel()
+		primary := gatewaytest.StartRedis(t)
+		host, port, _ := strings.Cut(primary.Addr, ":")
+		cl := newCluster(t, clusterOptions{redisArgs: []string{"--replicaof", host, port}})
+		eventually(t, "nobody can sign in", recovery, func() bool {
+			return cl.client(0).navigate(cl.base+"/").status == http.StatusServiceUnavailable
+		})
+		if answer, err := cl.redis.Command("SET", "x", "y"); err == nil {
+			t.Fatalf("it takes writes: %s", answer)
+		}
+		closed(t, cl, "replica")
+		command(t, cl.redis, "REPLICAOF", "NO", "ONE")
+		fitAgain(t, cl)
+	})
+	t.Run("becomes a replica of an empty one", func(t *testing.T) {
+		t.Parallel()
+		primary := gatewaytest.StartRedis(t)
+		host, port, _ := strings.Cut(primary.Addr, ":")
+		cl := newCluster(t, clusterOptions{})
+		c := cl.signIn(0)
+		command(t, cl.redis, "REPLICAOF", host, port)
+		eventually(t, "it takes no writes", recovery, func() bool {
+			_, err := cl.redis.Command("SET", "x", "y")
+			return err != nil
+		})
+		refusedFrom(t, cl, c, stale)
+		closed(t, cl, "replica")
+		eventually(t, "it is empty", recovery, func() bool { size, err := cl.redis.Command("DBSIZE"); return err == nil && size == "0" })
+		command(t, cl.redis, "REPLICAOF", "NO", "ONE")
+		replaced(t, cl, c)
+	})
+}
+
+// refusedFrom says that a login is refused from some time after now on.
+func refusedFrom(t *testing.T, cl *cluster, c *client, after time.Duration) {
+	t.Helper()
+	began := time.Now()
+	stop := probe(c, cl.base+"/", 50*time.Millisecond)
+	time.Sleep(after + time.Second)
+	refused := 0
+	for _, s := range stop() {
+		if at := s.began.Sub(began); at > after {
+			if s.status == http.StatusOK {
+				t.Errorf("served %v after the fault", at)
+			}
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("no request was made late enough")
+	}
+}
+
+// TestStoreFlushed empties Redis while the gateways run.
+func TestStoreFlushed(t *testing.T) {
+	t.Parallel()
+	for name, empty := range map[string]func(t *testing.T, r *gatewaytest.Redis){
+		"FLUSHALL":                          func(t *testing.T, r *gatewaytest.Redis) { command(t, r, "FLUSHALL") },
+		"killed, and started again without": func(_ *testing.T, r *gatewaytest.Redis) { r.Restart() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cl := newCluster(t, clusterOptions{nodes: 2})
+			c := cl.signIn(0)
+			there := cl.at(c, 1)
+			live := holdAll(t, there, cl.base)
+			stop := probe(there, cl.base+"/", 50*time.Millisecond)
+			time.Sleep(500 * time.Millisecond)
+			empty(t, cl.redis)
+			emptied := time.Now()
+			if n := dbSize(t, cl.redis); n > 2 { // the stream, and what was under way
+				t.Fatalf("the fault did not happen: Redis has %d keys", n)
+			}
+			for path, took := range live.ends(t, emptied, 10*time.Second) {
+				t.Logf("%s was cut after %v", path, took)
+				if took > stale {
+					t.Errorf("%s was cut after %v", path, took)
+				}
+			}
+			time.Sleep(time.Until(emptied.Add(stale + 500*time.Millisecond)))
+			for _, s := range stop() {
+				if at := s.began.Sub(emptied); at > stale && s.status != http.StatusUnauthorized {
+					t.Errorf("%v after it was emptied: %v", at, s)
+				}
+			}
+			replaced(t, cl, c)
+		})
+	}
+}
+
+// replaced holds that after the store was emptied nobody new comes in at a
+// node until its operator has confirmed the new one.
+func replaced(t *testing.T, cl *cluster, old *client) {
+	t.Helper()
+	turnedAway := func(at int) bool {
+		cl.op.SetHooks(gatewaytest.OPHooks{Claims: func(claims map[string]any) { claims["sub"] = randomHex(8) }})
+		c := cl.client(at)
+		p := c.navigate(cl.base + "/")
+		return p.status == http.StatusServiceUnavailable && strings.Contains(p.body, "store_replaced") && sessionCookieOf(c, cl.base) == nil
+	}
+	for at, n := range cl.nodes {
+		eventually(t, "the gateway says that the store was replaced", recovery, func() bool { return turnedAway(at) })
+		if err := n.load(); err != nil {
+			t.Fatal(err)
+		}
+		if !turnedAway(at) {
+			t.Errorf("node %d forgets it by a reload", at)
+		}
+		if len(cl.nodes) == 1 {
+			n.restart()
+		}
+	}
+	for at, n := range cl.nodes {
+		if !turnedAway(at) {
+			t.Errorf("node %d lets people in before it was told to", at)
+		}
+		if p := cl.at(old, at).fetch(cl.base + "/"); p.status != http.StatusUnauthorized {
+			t.Errorf("node %d: the old session: %s", at, p)
+		}
+		confirm(t, n)
+		// After a restart the signing keys are tried every two seconds.
+		eventually(t, "people can sign in again", recovery, func() bool {
+			return cl.client(at).navigate(cl.base+"/").status == http.StatusOK
+		})
+		cl.served(cl.signIn(at), at)
+	}
+}
+
+// confirm is what an operator does about a store that was replaced.
+func confirm(t *testing.T, n *node) {
+	t.Helper()
+	var markers []string
+	err := filepath.WalkDir(n.dir, func(path string, _ os.DirEntry, err error) error {
+		if strings.Contains(path, "sso/store-marker-") {
+			markers = append(markers, path)
+		}
+		return err
+	})
+	if err != nil || len(markers) != 1 {
+		t.Fatalf("the markers are %q, %v", markers, err)
+	}
+	if err := os.Remove(markers[0]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// command runs a command that has to succeed.
+func command(t *testing.T, r *gatewaytest.Redis, args ...string) string {
+	t.Helper()
+	answer, err := r.Command(args...)
+	if err != nil {
+		t.Fatalf("%q: %v", args, err)
+	}
+	return answer
+}

@@ -1,0 +1,262 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// A cluster is several gateways on one store with one app behind them. They
+// have the same origin, as behind a load balancer, and an address of their own
+// each: the client picks the node. The provider is a fake one that answers at
+// once, so that only the gateways and the store are put to the test.
+type cluster struct {
+	t      *testing.T
+	opts   clusterOptions
+	op     *gatewaytest.OP
+	app    *app
+	redis  *gatewaytest.Redis // nil with bolt
+	nodes  []*node
+	host   string
+	port   int
+	base   string // the site's origin
+	secret string
+}
+
+// A node is one gateway of a cluster.
+type node struct {
+	*gateway
+	ip    string
+	redis string // where it finds Redis
+}
+
+type clusterOptions struct {
+	// nodes is how many; with bolt it must be 1.
+	nodes int
+	// bolt is the path of the embedded store, or empty for Redis.
+	bolt string
+	// redisArgs are more arguments for redis-server.
+	redisArgs []string
+	// through returns where a node finds Redis, if not at the address given.
+	through func(node int, addr string) string
+	// block are more lines of the site's sso block, global of the global one,
+	// caddy of Caddy's global options.
+	block, global, caddy string
+	// plain serves http://app.localhost instead of https://app.test.
+	plain bool
+	// stopped leaves the nodes to be started by the test.
+	stopped bool
+}
+
+func newCluster(t *testing.T, o clusterOptions) *cluster {
+	t.Helper()
+	cl := &cluster{t: t, opts: o, op: gatewaytest.NewOP(t, gatewaytest.OPOptions{}), app: newApp(t), port: freePort(), secret: randomHex(32)}
+	cl.host, cl.base = "app.test", fmt.Sprintf("https://app.test:%d", cl.port)
+	if o.plain {
+		cl.host, cl.base = "app.localhost", fmt.Sprintf("http://app.localhost:%d", cl.port)
+	}
+	if o.bolt == "" {
+		cl.redis = gatewaytest.StartRedis(t, o.redisArgs...)
+	}
+	for i := range max(1, o.nodes) {
+		n := &node{gateway: newGateway(t), ip: fmt.Sprintf("127.0.0.%d", i+1)}
+		if cl.redis != nil {
+			n.redis = cl.redis.Addr
+			if o.through != nil {
+				n.redis = o.through(i, n.redis)
+			}
+		}
+		n.env = []string{"OP_SECRET=" + cl.op.ClientSecret, "STORE_SECRET=" + cl.secret}
+		if err := os.WriteFile(filepath.Join(n.dir, "op.pem"), cl.op.Roots, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cl.nodes = append(cl.nodes, n)
+		cl.configure(n)
+		if !o.stopped {
+			n.start()
+		}
+	}
+	cl.app.trust(t, cl.base, cl.host)
+	return cl
+}
+
+// configure writes a node's Caddyfile anew from the options.
+func (cl *cluster) configure(n *node) {
+	cl.t.Helper()
+	store := fmt.Sprintf("store redis redis://%s/0\n\t\tsecret {env.STORE_SECRET}", n.redis)
+	if cl.redis == nil {
+		store = "store bolt " + cl.opts.bolt
+	}
+	tls := ""
+	if !cl.opts.plain {
+		p := certificates(cl.t)
+		tls = fmt.Sprintf("tls %s %s", p.certFile, p.keyFile)
+	}
+	n.write(fmt.Sprintf("%s\tsso {\n\t\t%s\n%s\n\t}", cl.opts.caddy, store, cl.opts.global), fmt.Sprintf(`%s {
+	bind %s
+	%s
+	sso oidc %s %s {env.OP_SECRET} {
+		ca op.pem
+		role Admin admins
+		public /open
+%s
+	}
+	reverse_proxy %s {
+		flush_interval -1
+	}
+}
+`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, cl.app.address()))
+}
+
+// client is a new person who comes to a node. from, if given, is the address
+// that the node sees.
+func (cl *cluster) client(at int, from ...string) *client {
+	cl.t.Helper()
+	c := newClient(cl.t)
+	c.http.Transport = cl.transport(at, from...)
+	return c
+}
+
+// at is the same person at another node: the same cookies, other connections.
+func (cl *cluster) at(c *client, at int) *client {
+	cl.t.Helper()
+	other := cl.client(at)
+	other.http.Jar = c.http.Jar
+	return other
+}
+
+func (cl *cluster) transport(at int, from ...string) *http.Transport {
+	p := certificates(cl.t)
+	roots := p.pool.Clone()
+	roots.AppendCertsFromPEM(cl.op.Roots)
+	own := net.JoinHostPort(cl.host, fmt.Sprint(cl.port))
+	tr := &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots},
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr != own {
+				return dialLoopback(ctx, network, addr)
+			}
+			var d net.Dialer
+			if len(from) > 0 {
+				d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from[0]), 0))
+			}
+			return d.DialContext(ctx, network, net.JoinHostPort(cl.nodes[at].ip, fmt.Sprint(cl.port)))
+		},
+	}
+	cl.t.Cleanup(tr.CloseIdleConnections)
+	return tr
+}
+
+// signIn signs a new person in at a node.
+func (cl *cluster) signIn(at int) *client {
+	cl.t.Helper()
+	c := cl.client(at)
+	if r := c.echoed(c.navigate(cl.base + "/")); r.Identity == nil || r.Identity.Username != "alice" {
+		cl.t.Fatalf("the app was told %+v, %s", r.Identity, r.AssertionError)
+	}
+	return c
+}
+
+// served says that c is served at a node, which therefore knows the login by
+// now; the test ends if not.
+func (cl *cluster) served(c *client, at int) {
+	cl.t.Helper()
+	other := cl.at(c, at)
+	other.echoed(other.fetch(cl.base + "/"))
+}
+
+// A sample is one of the requests that are made all the time.
+type sample struct {
+	began  time.Time
+	took   time.Duration
+	status int // 0 if there was no answer
+	code   string
+	err    error
+}
+
+func (s sample) String() string {
+	return fmt.Sprintf("%d %s %v after %v", s.status, s.code, s.err, s.took.Round(time.Millisecond))
+}
+
+// probe requests a URL with c's cookies all the time until stop is called,
+// which returns what came of it, in the order of beginning.
+func probe(c *client, target string, every time.Duration) (stop func() []sample) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var mu sync.Mutex
+	var samples []sample
+	var wg sync.WaitGroup
+	client := &http.Client{Jar: c.http.Jar, Transport: c.http.Transport, Timeout: 15 * time.Second}
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			wg.Go(func() {
+				s := request(client, target)
+				mu.Lock()
+				samples = append(samples, s)
+				mu.Unlock()
+			})
+			time.Sleep(every)
+		}
+	})
+	stop = func() []sample {
+		cancel()
+		wg.Wait()
+		slices.SortFunc(samples, func(a, b sample) int { return a.began.Compare(b.began) })
+		return samples
+	}
+	c.t.Cleanup(func() { cancel(); wg.Wait() })
+	return stop
+}
+
+// request makes one request as an API client does.
+func request(client *http.Client, target string) sample {
+	s := sample{began: time.Now()}
+	defer func() { s.took = time.Since(s.began) }()
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, target, nil)
+	if err != nil {
+		s.err = err
+		return s
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		s.err = err
+		return s
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.err = err
+		return s
+	}
+	s.status, s.code = resp.StatusCode, codeIn(string(body))
+	if s.status != http.StatusOK && s.code == "" {
+		s.err = errors.New("the answer has no code")
+	}
+	return s
+}
+
+// codeIn returns the code of a problem, or "".
+func codeIn(body string) string {
+	_, rest, ok := strings.Cut(body, `"code":"`)
+	if !ok {
+		return ""
+	}
+	code, _, _ := strings.Cut(rest, `"`)
+	return code
+}
