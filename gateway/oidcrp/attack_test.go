@@ -219,6 +219,7 @@ func answerAttacks() []attack {
 		{name: "answer/iss in capitals", hooks: set("iss", "https://OP.test"), stops: []string{"answer iss"}, code: mismatch},
 		{name: "answer/iss empty", hooks: set("iss", ""), stops: []string{"answer iss"}, code: mismatch},
 		{name: "answer/iss missing though announced", hooks: param(func(v url.Values) { v.Del("iss") }), stops: []string{"answer iss required"}, code: mismatch},
+		{name: "answer/ISS for iss", hooks: param(func(v url.Values) { v["ISS"] = v["iss"]; v.Del("iss") }), stops: []string{"answer iss required"}, code: mismatch},
 		{name: "answer/error beside code", hooks: set("error", "access_denied"), stops: []string{"answer error alone", "answer error"}, code: invalid},
 		{name: "answer/empty error beside code", hooks: set("error", ""), stops: []string{"answer error alone", "answer error"}, code: invalid},
 		{name: "answer/error of a script beside code", hooks: set("error", "<script>"), stops: []string{"answer error alone", "answer error"}, code: invalid},
