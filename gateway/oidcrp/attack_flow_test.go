@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
@@ -58,109 +59,6 @@ func flowAttacks() []flowAttack {
 	list := append(mixUps(), crossings()...)
 	list = append(list, changes()...)
 	return append(list, requests()...)
-}
-
-// mixUps confuse one provider with another (RFC 9700 §4.4).
-func mixUps() []flowAttack {
-	mismatch := gateway.CodeOIDCIssuerMismatch
-	atEvil := func(s *scene, evil bool, hooks func(v *visitor) gatewaytest.OPHooks) outcome {
-		v := s.visitor(hereHost)
-		if evil {
-			s.evil.SetHooks(hooks(v))
-		}
-		return v.bring(v.answer(s.evil, v.begin("evil")))
-	}
-	return []flowAttack{
-		{name: "mix-up/an honest provider's answer in a login at another", play: func(s *scene, evil bool) outcome {
-			v := s.visitor(hereHost)
-			at := v.begin("evil")
-			if !evil {
-				return v.bring(v.answer(s.evil, at))
-			}
-			// evil sends the browser on to corp, as the gateway would.
-			other := s.visitor(hereHost).begin("corp")
-			return v.bring(v.answer(s.corp, withParam(s.t, other, "state", param(s.t, at, "state"))))
-		}, code: mismatch},
-		{name: "mix-up/an answer that claims to be an honest provider's", play: func(s *scene, evil bool) outcome {
-			return atEvil(s, evil, func(*visitor) gatewaytest.OPHooks {
-				return gatewaytest.OPHooks{Answer: func(p url.Values) { p.Set("iss", s.corp.Issuer) }}
-			})
-		}, code: mismatch},
-		{name: "mix-up/a token in an honest provider's name", play: func(s *scene, evil bool) outcome {
-			return atEvil(s, evil, func(*visitor) gatewaytest.OPHooks { return gatewaytest.OPHooks{Claims: setIn("iss", s.corp.Issuer)} })
-		}, code: mismatch},
-		{name: "mix-up/an honest provider's token passed on", play: func(s *scene, evil bool) outcome {
-			return atEvil(s, evil, func(*visitor) gatewaytest.OPHooks {
-				return gatewaytest.OPHooks{IDToken: func(jws string) string {
-					return gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": s.corp.Key.KID}, payloadOf(jws), s.corp.Key.Signer)
-				}}
-			})
-		}, code: gateway.CodeOIDCSignature},
-		{name: "mix-up/a document in an honest provider's name", play: func(s *scene, evil bool) outcome {
-			v := s.visitor(hereHost)
-			if evil {
-				s.evil.SetHooks(gatewaytest.OPHooks{Discovery: setIn("issuer", s.corp.Issuer)})
-				return v.ask("/.sso/login?provider=evil")
-			}
-			return v.bring(v.answer(s.evil, v.begin("evil")))
-		}, code: mismatch},
-		{name: "mix-up/an error of another provider", play: func(s *scene, evil bool) outcome {
-			v := s.visitor(hereHost)
-			got := v.answer(s.corp, v.begin("corp"))
-			if evil {
-				got.Del("code")
-				got.Set("error", "access_denied")
-				got.Set("iss", s.evil.Issuer)
-			}
-			return v.bring(got)
-		}, code: mismatch},
-	}
-}
-
-// TestAttackOIDCMixUpWithoutIss plays what a malicious provider can do where
-// another one of the app does not name itself in its answers, as SECURITY.md
-// says. If this test fails because it no longer can, that is good news for
-// SECURITY.md.
-func TestAttackOIDCMixUpWithoutIss(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name  string
-		named bool // corp names itself
-		code  gateway.Code
-	}{
-		{"the provider names itself", true, gateway.CodeOIDCIssuerMismatch},
-		{"the provider does not", false, gateway.CodeProviderUnavailable},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			s := newScene(t)
-			if !tt.named {
-				s.corp.SetHooks(gatewaytest.OPHooks{
-					Answer: func(p url.Values) { p.Del("iss") }, Discovery: deleteFrom("authorization_response_iss_parameter_supported"),
-				})
-			}
-			var code string
-			s.evil.SetHooks(gatewaytest.OPHooks{
-				Discovery: deleteFrom("authorization_response_iss_parameter_supported"),
-				Serve: map[string]http.HandlerFunc{gatewaytest.OPTokenPath: func(w http.ResponseWriter, r *http.Request) {
-					code = r.PostFormValue("code")
-					w.WriteHeader(http.StatusInternalServerError)
-				}},
-			})
-			attacker, victim := s.visitor(hereHost), s.visitor(hereHost)
-			atCorp, atEvil := attacker.begin("corp"), victim.begin("evil")
-			// evil sends the victim on to corp with the attacker's own challenge and
-			// nonce, so that the code fits the attacker's login.
-			got := victim.bring(victim.answer(s.corp, withParam(t, atCorp, "state", param(t, atEvil, "state"))))
-			if got.signedIn || got.code != tt.code {
-				t.Errorf("the victim got %+v, want %s", got, tt.code)
-			}
-			in := attacker.bring(url.Values{"code": {code}, "state": {param(t, atCorp, "state")}})
-			if in.signedIn == tt.named || (code == "") != tt.named {
-				t.Errorf("the attacker got %+v", in)
-			}
-		})
-	}
 }
 
 // crossings bring an answer, or a part of one, where it does not belong.
@@ -309,6 +207,70 @@ func changes() []flowAttack {
 			s.note()
 			return v.bring(v.answer(s.corp, at))
 		}, code: gateway.CodeFlowUnknown},
+	}
+}
+
+// TestAttackOIDCReloadDuringExchange loads another configuration while the code
+// is at the provider. Who was let in by the old one is let in by the new one only
+// if it has the provider.
+func TestAttackOIDCReloadDuringExchange(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		providers func(s *scene) []gateway.NamedProvider
+		user      string
+	}{
+		"the same":         {func(s *scene) []gateway.NamedProvider { return []gateway.NamedProvider{s.named("corp", s.corp)} }, "alice"},
+		"provider renamed": {func(s *scene) []gateway.NamedProvider { return []gateway.NamedProvider{s.named("new", s.corp)} }, "alice"},
+		"provider gone":    {func(s *scene) []gateway.NamedProvider { return []gateway.NamedProvider{s.named("evil", s.evil)} }, ""},
+		"another under the name": {func(s *scene) []gateway.NamedProvider {
+			return []gateway.NamedProvider{s.named("corp", s.evil)}
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			next := tt.providers(s)
+			v := s.visitor(hereHost)
+			answer := v.answer(s.corp, v.begin("corp"))
+			s.corp.SetHooks(gatewaytest.OPHooks{Token: func(map[string]any) { s.load(next...) }})
+			if got := v.bring(answer); !got.signedIn {
+				t.Fatalf("the old configuration refused: %+v", got)
+			}
+			if got := v.ask("/"); got.user != tt.user {
+				t.Errorf("the new configuration lets %q in, want %q: %+v", got.user, tt.user, got)
+			}
+			if got := s.visitor(hereHost).ask("/"); got.user != "" || got.location == "" {
+				t.Errorf("a stranger got %+v", got)
+			}
+		})
+	}
+}
+
+// TestAttackOIDCSameAnswerAtOnce brings one answer several times at once. It signs
+// in once.
+func TestAttackOIDCSameAnswerAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	v := s.visitor(hereHost)
+	answer := v.answer(s.corp, v.begin("corp"))
+	outcomes := make([]outcome, 8) // fewer than one address may try
+	var wg sync.WaitGroup
+	for i := range outcomes {
+		copied := &visitor{scene: s, host: hereHost, cookies: maps.Clone(v.cookies)}
+		wg.Go(func() { outcomes[i] = copied.bring(answer) })
+	}
+	wg.Wait()
+	in := 0
+	for _, got := range outcomes {
+		switch {
+		case got.signedIn:
+			in++
+		case got.code != gateway.CodeOIDCCodeRejected && got.code != gateway.CodeAnswerReplayed && got.code != gateway.CodeFlowUnknown:
+			t.Errorf("got %+v", got)
+		}
+	}
+	if in != 1 || s.kept("login") != 1 {
+		t.Errorf("%d of them signed in, %v", in, s.store.Keys())
 	}
 }
 

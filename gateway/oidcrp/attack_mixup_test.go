@@ -1,0 +1,113 @@
+package oidcrp_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// mixUps confuse one provider with another (RFC 9700 §4.4).
+func mixUps() []flowAttack {
+	mismatch := gateway.CodeOIDCIssuerMismatch
+	atEvil := func(s *scene, evil bool, hooks func(v *visitor) gatewaytest.OPHooks) outcome {
+		v := s.visitor(hereHost)
+		if evil {
+			s.evil.SetHooks(hooks(v))
+		}
+		return v.bring(v.answer(s.evil, v.begin("evil")))
+	}
+	return []flowAttack{
+		{name: "mix-up/an honest provider's answer in a login at another", play: func(s *scene, evil bool) outcome {
+			v := s.visitor(hereHost)
+			at := v.begin("evil")
+			if !evil {
+				return v.bring(v.answer(s.evil, at))
+			}
+			// evil sends the browser on to corp, as the gateway would.
+			other := s.visitor(hereHost).begin("corp")
+			return v.bring(v.answer(s.corp, withParam(s.t, other, "state", param(s.t, at, "state"))))
+		}, code: mismatch},
+		{name: "mix-up/an answer that claims to be an honest provider's", play: func(s *scene, evil bool) outcome {
+			return atEvil(s, evil, func(*visitor) gatewaytest.OPHooks {
+				return gatewaytest.OPHooks{Answer: func(p url.Values) { p.Set("iss", s.corp.Issuer) }}
+			})
+		}, code: mismatch},
+		{name: "mix-up/a token in an honest provider's name", play: func(s *scene, evil bool) outcome {
+			return atEvil(s, evil, func(*visitor) gatewaytest.OPHooks { return gatewaytest.OPHooks{Claims: setIn("iss", s.corp.Issuer)} })
+		}, code: mismatch},
+		{name: "mix-up/an honest provider's token passed on", play: func(s *scene, evil bool) outcome {
+			return atEvil(s, evil, func(*visitor) gatewaytest.OPHooks {
+				return gatewaytest.OPHooks{IDToken: func(jws string) string {
+					return gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": s.corp.Key.KID}, payloadOf(jws), s.corp.Key.Signer)
+				}}
+			})
+		}, code: gateway.CodeOIDCSignature},
+		{name: "mix-up/a document in an honest provider's name", play: func(s *scene, evil bool) outcome {
+			v := s.visitor(hereHost)
+			if evil {
+				s.evil.SetHooks(gatewaytest.OPHooks{Discovery: setIn("issuer", s.corp.Issuer)})
+				return v.ask("/.sso/login?provider=evil")
+			}
+			return v.bring(v.answer(s.evil, v.begin("evil")))
+		}, code: mismatch},
+		{name: "mix-up/an error of another provider", play: func(s *scene, evil bool) outcome {
+			v := s.visitor(hereHost)
+			got := v.answer(s.corp, v.begin("corp"))
+			if evil {
+				got.Del("code")
+				got.Set("error", "access_denied")
+				got.Set("iss", s.evil.Issuer)
+			}
+			return v.bring(got)
+		}, code: mismatch},
+	}
+}
+
+// TestAttackOIDCMixUpWithoutIss plays what a malicious provider can do where
+// another one of the app does not name itself in its answers, as SECURITY.md
+// says. If this test fails because it no longer can, that is good news for
+// SECURITY.md.
+func TestAttackOIDCMixUpWithoutIss(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		named bool // corp names itself
+		code  gateway.Code
+	}{
+		{"the provider names itself", true, gateway.CodeOIDCIssuerMismatch},
+		{"the provider does not", false, gateway.CodeProviderUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			if !tt.named {
+				s.corp.SetHooks(gatewaytest.OPHooks{
+					Answer: func(p url.Values) { p.Del("iss") }, Discovery: deleteFrom("authorization_response_iss_parameter_supported"),
+				})
+			}
+			var code string
+			s.evil.SetHooks(gatewaytest.OPHooks{
+				Discovery: deleteFrom("authorization_response_iss_parameter_supported"),
+				Serve: map[string]http.HandlerFunc{gatewaytest.OPTokenPath: func(w http.ResponseWriter, r *http.Request) {
+					code = r.PostFormValue("code")
+					w.WriteHeader(http.StatusInternalServerError)
+				}},
+			})
+			attacker, victim := s.visitor(hereHost), s.visitor(hereHost)
+			atCorp, atEvil := attacker.begin("corp"), victim.begin("evil")
+			// evil sends the victim on to corp with the attacker's own challenge and
+			// nonce, so that the code fits the attacker's login.
+			got := victim.bring(victim.answer(s.corp, withParam(t, atCorp, "state", param(t, atEvil, "state"))))
+			if got.signedIn || got.code != tt.code {
+				t.Errorf("the victim got %+v, want %s", got, tt.code)
+			}
+			in := attacker.bring(url.Values{"code": {code}, "state": {param(t, atCorp, "state")}})
+			if in.signedIn == tt.named || (code == "") != tt.named {
+				t.Errorf("the attacker got %+v", in)
+			}
+		})
+	}
+}
