@@ -26,9 +26,11 @@ type App struct {
 	public     *pathSet
 	protect    *pathSet // nil: everything that is not public
 	headers    HeaderNames
-	base       *url.URL // nil: learnt in Start
-	origins    map[string]bool
-	csrf       http.CrossOriginProtection
+	// headerNames are headers in their canonical form.
+	headerNames [maxHeaders]string
+	base        *url.URL // nil: learnt in Start
+	origins     map[string]bool
+	csrf        http.CrossOriginProtection
 
 	site   atomic.Pointer[site] // nil until Start
 	warned atomic.Bool
@@ -101,6 +103,9 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	faults.add("headers", a.headers.check())
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
+	}
+	for i, name := range a.headers.all() {
+		a.headerNames[i] = http.CanonicalHeaderKey(name)
 	}
 	g.claimHeaders(a.headers)
 	return a, nil

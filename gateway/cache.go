@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 )
 
 type cookieKey struct{ value, host string }
@@ -15,13 +16,20 @@ type cookieKey struct{ value, host string }
 // A session is a login on this node: the last state that was read, and the
 // requests that live by it.
 type session struct {
-	key  string
-	bits string
+	// What every request looks at comes first, in one cache line.
+
 	// state is nil when the store has to be asked.
 	state     atomic.Pointer[state]
 	used      atomic.Bool // since the last eviction
 	reloading atomic.Bool
 	noting    atomic.Bool // that it is used, in the store
+	mu        sync.Mutex
+	retired   bool         // out of the cache for good: nothing would cut its requests
+	live      *liveRequest // the first of a list
+	key       string
+
+	checked time.Time // when the last good look at the store began; guarded by mu
+	bits    string
 
 	// Guarded by Sessions.mu.
 	cookies []cookieKey
@@ -29,20 +37,16 @@ type session struct {
 
 	// missing is when the state was first seen missing, for tendLive alone.
 	missing time.Time
-
-	mu      sync.Mutex
-	checked time.Time    // when the last good look at the store began
-	live    *liveRequest // the first of a list
-	retired bool         // out of the cache for good: nothing would cut its requests
 }
 
 // A state is a login as it was read at one moment, with what each app on this
 // node makes of it. It is never changed.
 type state struct {
 	*login
-	size   int
+	views  atomic.Pointer[view] // the first of a list
 	loaded time.Time
-	views  atomic.Pointer[[]*view]
+	until  time.Time // the login's Expires
+	size   int
 }
 
 // find returns the session of a cookie, and its state, checked. errNoSession
@@ -57,7 +61,7 @@ func (s *Sessions) find(ctx context.Context, value, host string) (*session, *sta
 	now := time.Now()
 	if ses != nil {
 		if st := ses.state.Load(); st != nil && s.fresh(now) {
-			if !now.Before(st.Expires) {
+			if !now.Before(st.until) {
 				s.drop(ses)
 				return nil, nil, errNoSession
 			}
@@ -97,7 +101,10 @@ func (s *Sessions) load(ctx context.Context, bits string, ck cookieKey) (*sessio
 	if err != nil {
 		return nil, nil, err
 	}
-	st := &state{login: l, size: 1024 + 2*len(rec.Value), loaded: now}
+	// What all logins of a provider share need not be kept a thousand times, nor
+	// fetched from as many places.
+	l.Account.Protocol, l.Account.Issuer = unique.Make(l.Account.Protocol).Value(), unique.Make(l.Account.Issuer).Value()
+	st := &state{login: l, size: 1024 + 2*len(rec.Value), loaded: now, until: l.Expires}
 	return s.keep(rec.key, bits, ck, st, changes), st, nil
 }
 
@@ -115,7 +122,7 @@ func (s *Sessions) keep(key, bits string, ck cookieKey, st *state, changes uint6
 	if ck != (cookieKey{}) && s.byCookie[ck] != ses {
 		// The strings are parts of the request's header, which must not live
 		// as long as the session.
-		ck = cookieKey{strings.Clone(ck.value), strings.Clone(ck.host)}
+		ck = cookieKey{strings.Clone(ck.value), unique.Make(ck.host).Value()}
 		s.byCookie[ck] = ses
 		ses.cookies = append(ses.cookies, ck)
 	}

@@ -121,7 +121,7 @@ func (x *exchange) session() (*session, *state, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if x.app.providerOf(st.Account) == nil || !time.Now().Before(x.app.end(st.login)) {
+	if x.app.providerOf(st.Account) == nil || x.app.opts.Lifetime > 0 && !time.Now().Before(x.app.end(st.login)) {
 		return nil, nil, errNoSession
 	}
 	if idle := x.app.gw.opts.Idle; idle > 0 {

@@ -16,9 +16,11 @@ func (s *Sessions) CachedViews() int {
 	most := 0
 	for _, ses := range s.byKey {
 		if st := ses.state.Load(); st != nil {
-			if views := st.views.Load(); views != nil {
-				most = max(most, len(*views))
+			n := 0
+			for v := st.views.Load(); v != nil; v = v.next {
+				n++
 			}
+			most = max(most, n)
 		}
 	}
 	return most

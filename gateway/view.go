@@ -20,10 +20,10 @@ type view struct {
 	issuer    string
 	denied    *Error
 	principal Principal
-	// names and values are the headers, values[0] being the assertion's place
-	// if the app gets one.
-	names  []string
-	values []string
+	// values are those of the app's headers, in the order of HeaderNames.all;
+	// what is empty is not sent. The first is the assertion's place.
+	values [maxHeaders]string
+	next   *view // of the same login; set before others see this one
 
 	claims assertionClaims
 	mu     sync.Mutex // held while the assertion is renewed
@@ -75,20 +75,18 @@ const maxViews = 16
 // view returns what a makes of a login.
 func (a *App) view(st *state, key, issuer string) *view {
 	for {
-		old := st.views.Load()
-		if old != nil {
-			for _, v := range *old {
-				if v.app == a && v.issuer == issuer {
-					return v
-				}
+		first, n := st.views.Load(), 1
+		for v := first; v != nil; v = v.next {
+			if v.app == a && v.issuer == issuer {
+				return v
 			}
+			n++
 		}
 		v := a.newView(st.login, key, issuer)
-		grown := []*view{v}
-		if old != nil {
-			grown = append(grown, (*old)[:min(len(*old), maxViews-1)]...)
+		if n <= maxViews {
+			v.next = first // else the others are made anew when they are needed
 		}
-		if st.views.CompareAndSwap(old, &grown) {
+		if st.views.CompareAndSwap(first, v) {
 			return v
 		}
 	}
@@ -121,23 +119,11 @@ func (a *App) newView(l *login, key, issuer string) *view {
 		SessionID: v.principal.SessionID, Provider: v.principal.Provider,
 		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: authTime.Unix(),
 	}
-	v.addHeaders(a.headers)
-	return v
-}
-
-func (v *view) addHeaders(names HeaderNames) {
-	add := func(name, value string) {
-		if name != "" && value != "" {
-			v.names = append(v.names, http.CanonicalHeaderKey(name))
-			v.values = append(v.values, value)
-		}
+	v.values = [maxHeaders]string{
+		"", encodeValue(v.principal.Username), encodeList(v.principal.Groups), encodeValue(v.principal.Email),
+		encodeValue(v.principal.Name), encodeList(v.principal.Roles),
 	}
-	add(names.Assertion, "-") // replaced by the token
-	add(names.User, encodeValue(v.principal.Username))
-	add(names.Groups, encodeList(v.principal.Groups))
-	add(names.Email, encodeValue(v.principal.Email))
-	add(names.Name, encodeValue(v.principal.Name))
-	add(names.Roles, encodeList(v.principal.Roles))
+	return v
 }
 
 // maxHeaders is how many headers HeaderNames has.
@@ -147,16 +133,19 @@ const maxHeaders = 6
 // each header is a slice of it with no room to grow: handlers after us replace
 // values in place.
 func (v *view) set(h http.Header, values *[maxHeaders]string, now time.Time) error {
-	copy(values[:], v.values)
-	if v.app.headers.Assertion != "" {
+	*values = v.values
+	names := &v.app.headerNames
+	if names[0] != "" {
 		token, err := v.assertion(now)
 		if err != nil {
 			return err
 		}
 		values[0] = token
 	}
-	for i, name := range v.names {
-		h[name] = values[i : i+1 : i+1]
+	for i, name := range names {
+		if name != "" && values[i] != "" {
+			h[name] = values[i : i+1 : i+1]
+		}
 	}
 	return nil
 }
