@@ -21,7 +21,10 @@ func targetPath(target string) string {
 	}
 	// Not by url.Parse: it would end the path at a number sign, which net/http
 	// takes for a part of it.
-	_, rest, _ := strings.Cut(target, "://")
+	scheme, rest, _ := strings.Cut(target, "://")
+	if !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+		return "" // what another scheme names is no path to us
+	}
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
 		return rest[i:]
 	}

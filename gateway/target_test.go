@@ -198,7 +198,7 @@ func FuzzPublicPath(f *testing.F) {
 	for _, target := range []string{
 		"/open/a", "/open/", "/open", "/healthz", "/open/../x", "/open/%2e%2e/x", "/open//x", "/open/;x", `/open/\x`, "/open/%00", "/open/#/../x",
 		"http://app.example/open/a", "http://app.example/open/#/../../x", "http://h/open@x/y", "//open/a", "/OPEN/a", "/shut/a", "/SHUT", "/shut", "*",
-		"/open/a?b#c", "/open/\xff", "/open/\u212a",
+		"/open/a?b#c", "A::///", "/open/\xff", "/open/\u212a",
 	} {
 		f.Add(target)
 	}
