@@ -133,6 +133,9 @@ func (s *Sessions) keep(key, bits string, ck cookieKey, st *state, changes uint6
 	if s.changes.Load() == changes {
 		ses.state.Store(st)
 	}
+	if s.ended {
+		ses.retire(true)
+	}
 	s.evict(ses)
 	return ses
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -235,6 +237,36 @@ func TestSessionsLiveRequestsAreCutInTime(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Once nobody looks after live requests any more, as after a reload with
+// another store, none goes on.
+func TestSessionsLiveRequestsEndWithRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := openNode(t, gatewaytest.NewMemStore())
+		run, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = s.Run(run) }()
+		synctest.Wait()
+		cookie := signInAt(t, s, "alice")
+		found := wantSession(t, s, cookie)
+		live, leave := enterLive(t, found, time.Now().Add(nodeLife))
+		defer leave()
+		stop()
+		<-done
+		if context.Cause(live) != gateway.ErrUnconfirmed {
+			t.Errorf("after the end: %v", context.Cause(live))
+		}
+		if _, leave := found.Enter(httptest.NewRequest(http.MethodGet, "/", http.NoBody), time.Now().Add(nodeLife)); leave != nil {
+			t.Error("a session that was found before can be entered")
+		}
+		if f, err := s.FindSession(t.Context(), cookie, nodeHost); err == nil {
+			if _, leave := f.Enter(httptest.NewRequest(http.MethodGet, "/", http.NoBody), time.Now().Add(nodeLife)); leave != nil {
+				t.Error("a session that is found after the end can be entered")
+			}
+		}
+	})
 }
 
 func TestSessionsLiveRequestsLiveWhileTheStoreAnswers(t *testing.T) {

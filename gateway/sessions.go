@@ -23,6 +23,7 @@ type Sessions struct {
 	byCookie map[cookieKey]*session
 	byKey    map[string]*session // by the key of the login's record
 	bytes    int                 // what the cache holds, roughly
+	ended    bool                // Run has: nobody looks after live requests
 	// maxEntries and maxBytes bound the cache.
 	maxEntries, maxBytes int
 
@@ -96,6 +97,9 @@ func (s *Sessions) Vault() *Vault { return s.vault }
 
 // Run follows the store's announcements until ctx ends, and returns why it
 // did. A store that is down is tried again.
+//
+// With its end all live requests are cut, and no more are let in: nobody could
+// say when their logins end.
 func (s *Sessions) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.tend(ctx) })
@@ -110,7 +114,20 @@ func (s *Sessions) Run(ctx context.Context) error {
 		}
 	}
 	wg.Wait()
+	s.end()
 	return context.Cause(ctx)
+}
+
+// end cuts all live requests and retires what is cached, now and later.
+func (s *Sessions) end() {
+	s.confirmed.Store(-int64(stale))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	for _, ses := range s.byKey {
+		ses.retire(true)
+		ses.cut(errUnconfirmed)
+	}
 }
 
 // follow watches over one connection.
