@@ -56,8 +56,8 @@ type clusterOptions struct {
 	// through returns where a node finds Redis, if not at the address given.
 	through func(node int, addr string) string
 	// block are more lines of the site's sso block, global of the global one,
-	// caddy of Caddy's global options.
-	block, global, caddy string
+	// caddy of Caddy's global options; sites are more sites.
+	block, global, caddy, sites string
 	// plain serves http://app.localhost instead of https://app.test.
 	plain bool
 	// stopped leaves the nodes to be started by the test.
@@ -121,7 +121,8 @@ func (cl *cluster) configure(n *node) {
 		flush_interval -1
 	}
 }
-`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, cl.app.address()))
+%s
+`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, cl.app.address(), cl.opts.sites))
 }
 
 // client is a new person who comes to a node. from, if given, is the address
