@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unique"
 )
 
-type cookieKey struct{ value, host string }
+// A cookieKey is a session cookie of some host. The value is an array, not a
+// string: it lies in the map itself, and no request's header is kept alive.
+type cookieKey struct {
+	value [sessionSize]byte
+	host  string
+}
 
 // A session is a login on this node: the last state that was read, and the
 // requests that live by it.
@@ -55,8 +59,10 @@ func (s *Sessions) find(ctx context.Context, value, host string) (*session, *sta
 	if len(value) != sessionSize {
 		return nil, nil, errNoSession
 	}
+	ck := cookieKey{host: host}
+	copy(ck.value[:], value)
 	s.mu.RLock()
-	ses := s.byCookie[cookieKey{value, host}]
+	ses := s.byCookie[ck]
 	s.mu.RUnlock()
 	now := time.Now()
 	if ses != nil {
@@ -78,7 +84,7 @@ func (s *Sessions) find(ctx context.Context, value, host string) (*session, *sta
 	if bits == "" {
 		return nil, nil, errNoSession
 	}
-	return s.load(ctx, bits, cookieKey{value, host})
+	return s.load(ctx, bits, ck)
 }
 
 // fresh says whether the cache may be served from at all.
@@ -120,9 +126,7 @@ func (s *Sessions) keep(key, bits string, ck cookieKey, st *state, changes uint6
 	s.bytes += st.size - ses.size
 	ses.size = st.size
 	if ck != (cookieKey{}) && s.byCookie[ck] != ses {
-		// The strings are parts of the request's header, which must not live
-		// as long as the session.
-		ck = cookieKey{strings.Clone(ck.value), unique.Make(ck.host).Value()}
+		ck.host = unique.Make(ck.host).Value() // a copy that all share
 		s.byCookie[ck] = ses
 		ses.cookies = append(ses.cookies, ck)
 	}

@@ -133,7 +133,7 @@ func (v *Vault) Store() Store { return v.store }
 func (s *Sessions) CacheHolds(text string) bool {
 	from := uintptr(unsafe.Pointer(unsafe.StringData(text)))
 	for ck := range s.byCookie {
-		if at := uintptr(unsafe.Pointer(unsafe.StringData(ck.value))); at >= from && at < from+uintptr(len(text)) {
+		if at := uintptr(unsafe.Pointer(unsafe.StringData(ck.host))); at >= from && at < from+uintptr(len(text)) {
 			return true
 		}
 	}
