@@ -212,8 +212,8 @@ func (s *signedIn) request(ctx context.Context, i int) *http.Request {
 	header := make(http.Header, 15) // as large as net/http makes it
 	for name, value := range map[string]string{
 		"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Encoding": "gzip, deflate, br, zstd",
-		"Accept-Language": "en-GB,en;q=0.9", "Cache-Control": "max-age=0", "Connection": "keep-alive", "Cookie": strings.Clone(s.cookies[i%len(s.cookies)]), // it has just been read
-
+		"Accept-Language": "en-GB,en;q=0.9", "Cache-Control": "max-age=0", "Connection": "keep-alive",
+		"Cookie":   strings.Clone(s.cookies[i%len(s.cookies)]), // as one that has just been read
 		"Priority": "u=0, i", "Referer": "http://localhost/dashboards", "Sec-Ch-Ua": `"Chromium";v="142"`, "Sec-Ch-Ua-Mobile": "?0",
 		"Sec-Ch-Ua-Platform": `"Linux"`, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin", "Upgrade-Insecure-Requests": "1",
 		"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
