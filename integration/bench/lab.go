@@ -179,11 +179,15 @@ func (b *lab) warm(p *proxy) error {
 		})
 	}
 	wg.Wait()
-	for range 3 {
-		_, err := b.turn(p)
-		errs = append(errs, err)
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
-	return errors.Join(errs...)
+	for range 3 {
+		if _, err := b.turn(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // prepare makes the i-th request and the answer that is expected.

@@ -73,7 +73,7 @@ func (b *lab) turn(p *proxy) (sample, error) {
 	wg.Wait()
 	took := time.Since(began)
 	after, err := p.cpu()
-	return sample{cpu: after - before, wall: took, requests: b.requests}, errors.Join(append(errs, err)...)
+	return sample{cpu: after - before, wall: took, requests: b.requests}, errors.Join(err, errors.Join(errs...))
 }
 
 // send sends requests over one connection until all of the turn are sent.
