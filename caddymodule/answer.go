@@ -56,7 +56,8 @@ func (h *Handler) isOwn(r *http.Request) bool {
 	if prefix == "" {
 		prefix = "/.sso"
 	}
-	return strings.HasPrefix(r.URL.Path, prefix+"/") || r.URL.Path == h.CallbackPath
+	return strings.HasPrefix(r.URL.Path, prefix+"/") ||
+		h.CallbackPath != "" && (r.URL.Path == h.CallbackPath || strings.HasPrefix(r.URL.Path, h.CallbackPath+"/"))
 }
 
 // refusalForCaddy makes an error for handle_errors of a refusal.

@@ -118,7 +118,9 @@ type Handler struct {
 	Prefix string `json:"prefix,omitempty"`
 
 	// Where an OpenID Provider sends the browser back to, if its registration
-	// can't be changed. Default: "/.sso/oidc/callback".
+	// can't be changed. Default: "/.sso/oidc/callback". If a site has several
+	// OpenID Providers, each has a callback of its own below it, named like it:
+	// "/.sso/oidc/callback/corp".
 	CallbackPath string `json:"callback_path,omitempty"`
 
 	// Origins of other sites whose pages may open WebSockets here.

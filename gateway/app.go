@@ -274,6 +274,29 @@ func (a *App) provider(name string) *NamedProvider {
 	return nil
 }
 
+// callbackPath returns where p answers. OpenID Providers of one app have
+// callbacks of their own: else one of them could pass off another's answer as
+// its own and get the code (mix-up, RFC 9700 §4.4.2.2), for not all of them
+// name themselves in the answer (RFC 9207).
+func (a *App) callbackPath(p *NamedProvider) string {
+	others := 0
+	for _, other := range a.providers {
+		if other != p && other.Provider.Protocol() == OIDC {
+			others++
+		}
+	}
+	if others == 0 {
+		return a.opts.CallbackPath
+	}
+	return a.opts.CallbackPath + "/" + p.Name
+}
+
+// isCallback says whether a path is the callback of some provider.
+func (a *App) isCallback(path string) bool {
+	name, ok := strings.CutPrefix(path, a.opts.CallbackPath)
+	return ok && (name == "" || len(name) > 1 && name[0] == '/' && strings.IndexByte(name[1:], '/') < 0)
+}
+
 // providerOf returns the provider that an account came from, or nil if this
 // app does not take people from there. Its name may have changed since.
 func (a *App) providerOf(k AccountKey) *NamedProvider {

@@ -16,7 +16,7 @@ import (
 // endpoint answers what lies under the gateway's own prefix.
 func (x *exchange) endpoint() error {
 	name := strings.TrimPrefix(x.path, x.app.opts.Prefix+"/")
-	if x.path == x.app.opts.CallbackPath {
+	if x.app.isCallback(x.path) {
 		name = "oidc/callback"
 	}
 	asset, isAsset := strings.CutPrefix(name, "assets/")
@@ -26,7 +26,7 @@ func (x *exchange) endpoint() error {
 		return nil
 	case name == "login":
 		return x.allow(x.login, http.MethodGet, http.MethodHead)
-	case name == "oidc/callback" && x.path == x.app.opts.CallbackPath:
+	case name == "oidc/callback" && x.app.isCallback(x.path):
 		return x.allow(x.callback, http.MethodGet)
 	case name == "session":
 		return x.allow(x.showSession, http.MethodGet, http.MethodHead)

@@ -36,7 +36,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if x.site == nil {
 		return x.refuse(NewError(CodeNotReady, nil))
 	}
-	if under(x.path, a.opts.Prefix) || x.path == a.opts.CallbackPath {
+	if under(x.path, a.opts.Prefix) || a.isCallback(x.path) {
 		return x.endpoint()
 	}
 	if err := x.checkConnect(); err != nil {

@@ -183,7 +183,8 @@ type AppOptions struct {
 	// "/.sso". Begins with a slash, does not end with one.
 	Prefix string
 	// CallbackPath replaces Prefix + "/oidc/callback" where the registration
-	// at the provider can't be changed. Optional.
+	// at the provider can't be changed. Where an app has several OpenID
+	// Providers, each has a callback below it: a slash and its name. Optional.
 	CallbackPath string
 	// BaseURL is the site's own origin as browsers see it, without a path. If
 	// empty, it is learnt from the hosts given to Start.

@@ -74,7 +74,7 @@ func (x *exchange) refusalPage(code Code, refusal Refusal, reference string) Ref
 		}
 	default:
 		page.RetryURL = "/"
-		if x.r.Method == http.MethodGet && !under(x.path, x.app.opts.Prefix) && x.path != x.app.opts.CallbackPath {
+		if x.r.Method == http.MethodGet && !under(x.path, x.app.opts.Prefix) && !x.app.isCallback(x.path) {
 			page.RetryURL = safeReturn(x.returnTarget(), x.app.opts.Prefix)
 		}
 	}

@@ -56,7 +56,7 @@ func (x *exchange) begin(p *NamedProvider, returnTo string, restarted bool) erro
 	}
 	f := flow{
 		App: x.app.name(), Provider: p.Name, Binding: hashBinding(binding), Restarted: restarted,
-		Return: safeReturn(returnTo, x.app.opts.Prefix), Callback: origin + x.app.opts.CallbackPath,
+		Return: safeReturn(returnTo, x.app.opts.Prefix), Callback: origin + x.app.callbackPath(p),
 	}
 	state := randomText()
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
@@ -85,7 +85,7 @@ func (x *exchange) begin(p *NamedProvider, returnTo string, restarted bool) erro
 // login. Before the flow is known to be this browser's nothing is judged, and
 // nothing is used up.
 func (x *exchange) callback() error {
-	_, refused := x.signInOrigin()
+	origin, refused := x.signInOrigin()
 	if refused == nil {
 		refused = x.attempt(answerAttempt)
 	}
@@ -113,6 +113,9 @@ func (x *exchange) callback() error {
 	}
 	if !validBinding(x.cookies.binding) || subtle.ConstantTimeCompare(hashBinding(x.cookies.binding), f.Binding) != 1 {
 		return x.otherBrowser(f, p)
+	}
+	if f.Callback != origin+x.path {
+		return x.refuse(NewError(CodeOIDCIssuerMismatch, errors.New("the answer came to the callback of another provider")))
 	}
 	return x.complete(p, f, state[0], params)
 }

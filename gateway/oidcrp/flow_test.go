@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/zap"
@@ -27,6 +28,7 @@ type scene struct {
 	sessions   *gateway.Sessions
 	corp, evil *gatewaytest.OP
 	sites      map[string]*gateway.App // by host name
+	callbacks  sync.Map                // by state: the path of the answer
 	noted      int                     // what was left before the attack
 }
 
@@ -168,6 +170,11 @@ func (v *visitor) begin(provider string) (location string) {
 	if got.code != "" || got.location == "" {
 		v.t.Fatalf("beginning a login: %+v", got)
 	}
+	u, err := url.Parse(param(v.t, got.location, "redirect_uri"))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.callbacks.Store(param(v.t, got.location, "state"), u.Path)
 	return got.location
 }
 
@@ -184,7 +191,16 @@ func (v *visitor) answer(op *gatewaytest.OP, location string) url.Values {
 // bring brings an answer to the callback.
 func (v *visitor) bring(params url.Values, change ...func(*visit)) outcome {
 	v.t.Helper()
-	return v.ask(callback+"?"+params.Encode(), change...)
+	return v.ask(v.callback(params.Get("state"))+"?"+params.Encode(), change...)
+}
+
+// callback is the path at which the answer to a login of the scene arrives,
+// whoever began it.
+func (s *scene) callback(state string) string {
+	if path, ok := s.callbacks.Load(state); ok {
+		return path.(string)
+	}
+	return callback
 }
 
 // withParam is a URL with one parameter set.
