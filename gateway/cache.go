@@ -39,7 +39,7 @@ type session struct {
 	cookies []cookieKey
 	size    int
 
-	// missing is when the state was first seen missing, for tendLive alone.
+	// missing is since when the state is missing, if it is; guarded by mu.
 	missing time.Time
 }
 
@@ -227,7 +227,7 @@ func (s *Sessions) changed(message string) {
 	if ses == nil {
 		return
 	}
-	ses.state.Store(nil)
+	ses.unset(time.Now())
 	if ses.busy() {
 		go s.reload(ses)
 	}
@@ -239,9 +239,10 @@ func (s *Sessions) busy(forget bool) []*session {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var busy []*session
+	now := time.Now()
 	for _, ses := range s.byKey {
 		if forget {
-			ses.state.Store(nil)
+			ses.unset(now)
 		}
 		if ses.busy() {
 			busy = append(busy, ses)

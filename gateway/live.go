@@ -180,6 +180,16 @@ func (ses *session) sawGood(t time.Time) {
 	}
 }
 
+// unset forgets the state: something was announced.
+func (ses *session) unset(now time.Time) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if ses.missing.IsZero() {
+		ses.missing = now
+	}
+	ses.state.Store(nil)
+}
+
 // confirmed returns until when the login is known to have held. follows is
 // when the last confirmed read of the announcements began. It is for tendLive
 // alone.

@@ -215,27 +215,31 @@ func TestSessionsLiveRequestsAreCutWhenNobodyConfirms(t *testing.T) {
 	}
 }
 
-// Five seconds are counted from the last confirmation, whenever it was.
+// Five seconds are counted from the last confirmation, whenever it was, and
+// from an announcement after which nobody could look.
 func TestSessionsLiveRequestsAreCutInTime(t *testing.T) {
 	t.Parallel()
 	for after := 30 * time.Second; after < 31*time.Second; after += 100 * time.Millisecond {
-		t.Run(after.String(), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				store := gatewaytest.NewMemStore()
-				s := openNode(t, store)
-				runNode(t, s)
-				synctest.Wait()
-				ctx, leave := enterLive(t, wantSession(t, s, signInAt(t, s, "alice")), time.Now().Add(nodeLife))
-				defer leave()
-				time.Sleep(after)
-				store.SetHook(faulty("Get", "Watch", "Ping"))
-				time.Sleep(gateway.Stale + 20*time.Millisecond)
-				if context.Cause(ctx) != gateway.ErrUnconfirmed {
-					t.Errorf("after five seconds: %v", context.Cause(ctx))
-				}
+		for name, fails := range map[string][]string{"nothing answers": {"Get", "Watch", "Ping"}, "announced, and reads fail": {"Get"}} {
+			t.Run(name+" after "+after.String(), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					store := gatewaytest.NewMemStore()
+					s := openNode(t, store)
+					runNode(t, s)
+					synctest.Wait()
+					ctx, leave := enterLive(t, wantSession(t, s, signInAt(t, s, "alice")), time.Now().Add(nodeLife))
+					defer leave()
+					time.Sleep(after)
+					store.SetHook(faulty(fails...))
+					mustDo(t, store.Announce(t.Context(), []byte("all")))
+					time.Sleep(gateway.Stale + 20*time.Millisecond)
+					if context.Cause(ctx) != gateway.ErrUnconfirmed {
+						t.Errorf("after five seconds: %v", context.Cause(ctx))
+					}
+				})
 			})
-		})
+		}
 	}
 }
 

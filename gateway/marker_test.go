@@ -105,6 +105,7 @@ func TestMarkerIsRememberedByFollowing(t *testing.T) {
 					}
 					mustDo(t, maker.MayCreate(t.Context()))
 					time.Sleep(2 * time.Second)
+					synctest.Wait()
 				}
 				if memory.marker == "" || memory.marker != markerIn(t, maker) {
 					t.Errorf("it remembers %q", memory.marker)
@@ -112,6 +113,7 @@ func TestMarkerIsRememberedByFollowing(t *testing.T) {
 				mustDo(t, store.Delete(t.Context(), store.Keys()...))
 				wantReplaced(t, follower)
 				time.Sleep(2 * time.Second)
+				synctest.Wait()
 				wantReplaced(t, openNodeWith(t, store, memory)) // after a restart too
 			})
 		})
