@@ -209,9 +209,10 @@ func TestRevocationDuringFault(t *testing.T) {
 			if _, err := cl.redis.Command("PING"); err != nil {
 				t.Fatalf("the other node can't reach Redis either: %v", err)
 			}
+			copied := cl.at(c, 0)
 			c.logOut(cl.base)
 			told := time.Now()
-			if p := c.fetch(cl.base + "/"); p.status != http.StatusUnauthorized {
+			if p := copied.fetch(cl.base + "/"); p.status != http.StatusUnauthorized {
 				t.Fatalf("at the node of the logout: %s", p)
 			}
 			t.Run("E4 the logout is honoured after five seconds at the latest", func(t *testing.T) {
@@ -222,7 +223,12 @@ func TestRevocationDuringFault(t *testing.T) {
 					}
 				}
 				time.Sleep(time.Until(told.Add(stale + time.Second)))
-				stales(t, stop(), began)
+				for _, s := range stop() {
+					// It may have heard of the logout, and not be able to look.
+					if at := s.began.Sub(began); s.status == http.StatusOK && at > stale || s.status != http.StatusOK && at < 0 {
+						t.Errorf("%v after the fault: %v", at, s)
+					}
+				}
 			})
 			t.Run("E4 nor is it forgotten when the network is whole again", func(t *testing.T) {
 				stop := probe(there, cl.base+"/", 20*time.Millisecond)
@@ -458,9 +464,12 @@ func replaced(t *testing.T, cl *cluster, old *client) {
 			t.Errorf("node %d: the old session: %s", at, p)
 		}
 		confirm(t, n)
-		// After a restart the signing keys are tried every two seconds.
-		eventually(t, "people can sign in again", recovery, func() bool {
-			return cl.client(at).navigate(cl.base+"/").status == http.StatusOK
+		// After a restart the signing keys are tried every two seconds, and the
+		// app asks for new ones every ten.
+		eventually(t, "people can sign in again", recovery+10*time.Second, func() bool {
+			c := cl.client(at)
+			p := c.navigate(cl.base + "/")
+			return p.status == http.StatusOK && c.echoed(p).Identity != nil
 		})
 		cl.served(cl.signIn(at), at)
 	}

@@ -134,11 +134,12 @@ func (cl *cluster) client(at int, from ...string) *client {
 	return c
 }
 
-// at is the same person at another node: the same cookies, other connections.
+// at is the same person at another node: other connections, and the cookies as
+// they are now. What one of the two loses by a logout the other keeps.
 func (cl *cluster) at(c *client, at int) *client {
 	cl.t.Helper()
 	other := cl.client(at)
-	other.http.Jar = c.http.Jar
+	other.http.Jar.SetCookies(other.url(cl.base), c.cookies(cl.base))
 	return other
 }
 
