@@ -294,6 +294,9 @@ func TestConnectionsKilled(t *testing.T) {
 		time.Sleep(time.Until(told.Add(stale + time.Second)))
 		for _, s := range stop() {
 			at := s.began.Sub(told)
+			if s.status == http.StatusBadGateway && at < 0 && at > -atOnce {
+				continue // it was on its way through the app, and was cut
+			}
 			if s.status != http.StatusOK && at < 0 && s.status != http.StatusUnauthorized || at > stale && s.status != http.StatusUnauthorized {
 				t.Errorf("%v after the logout: %v", at, s)
 			}

@@ -226,8 +226,8 @@ func probe(c *client, target string, every time.Duration) (stop func() []sample)
 }
 
 // request makes one request as an API client does.
-func request(client *http.Client, target string) sample {
-	s := sample{began: time.Now()}
+func request(client *http.Client, target string) (s sample) {
+	s.began = time.Now()
 	defer func() { s.took = time.Since(s.began) }()
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, target, nil)
 	if err != nil {
