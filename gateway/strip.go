@@ -4,6 +4,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/textproto"
 	"slices"
 	"strings"
 )
@@ -63,7 +64,7 @@ func appendNormal(b []byte, name string) []byte {
 
 // has says whether a header of that name is ours. It does not allocate.
 func (f *nameFilter) has(name string) bool {
-	name = strings.Trim(name, " \t")
+	name = textproto.TrimString(name)
 	if len(name) == 0 || !f.first[name[0]] {
 		return false
 	}
