@@ -162,14 +162,20 @@ func (s *Sessions) checkFit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	err := s.store.Ping(ctx)
-	if err == nil {
-		s.vault.unfit.Store(nil)
-		return nil
+	if err != nil {
+		if _, down := s.store.Get(ctx, "ping"); down != nil {
+			return err
+		}
+		// It answers. It may have been down until a moment ago, so what counts
+		// is what it says of itself now.
+		err = s.store.Ping(ctx)
 	}
-	if _, down := s.store.Get(ctx, "ping"); down == nil {
+	if err != nil {
 		s.vault.unfit.Store(&err)
+		return err
 	}
-	return err
+	s.vault.unfit.Store(nil)
+	return nil
 }
 
 // tend ends live requests whose login has expired or can't be confirmed. It

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -300,6 +301,30 @@ func TestSessionsUnfitStoreCountsAsDown(t *testing.T) {
 		}
 		store.SetHook(nil)
 		time.Sleep(time.Second)
+		wantSession(t, s, cookie)
+	})
+}
+
+// A store that was down while it was asked about itself, and is back, is fit at
+// once.
+func TestSessionsStoreThatCameBackIsFit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		cookie := signInAt(t, s, "alice")
+		var pings atomic.Int32
+		store.SetHook(func(op gatewaytest.MemOp) error {
+			if op.Method == "Ping" && !op.Done && pings.Add(1) == 1 {
+				return errFault
+			}
+			return nil
+		})
+		runNode(t, s)
+		synctest.Wait()
+		if pings.Load() == 0 {
+			t.Fatal("the fault did not happen")
+		}
 		wantSession(t, s, cookie)
 	})
 }
