@@ -4,7 +4,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/textproto"
 	"slices"
 	"strings"
 )
@@ -64,7 +63,7 @@ func appendNormal(b []byte, name string) []byte {
 
 // has says whether a header of that name is ours. It does not allocate.
 func (f *nameFilter) has(name string) bool {
-	name = textproto.TrimString(name)
+	name = trimBlanks(name)
 	if len(name) == 0 || !f.first[name[0]] {
 		return false
 	}
@@ -83,6 +82,18 @@ func (f *nameFilter) has(name string) bool {
 	}
 	_, ok := f.names[string(b)]
 	return ok
+}
+
+// trimBlanks is strings.Trim(s, " \t"), without making a set of two characters
+// for each name.
+func trimBlanks(s string) string {
+	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for n := len(s); n > 0 && (s[n-1] == ' ' || s[n-1] == '\t'); n = len(s) {
+		s = s[:n-1]
+	}
+	return s
 }
 
 // strip removes every header of ours from what a client sent, and from the
