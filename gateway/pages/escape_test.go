@@ -49,7 +49,8 @@ func blankPages() []any {
 		gateway.RefusalPage{},
 		gateway.SessionPage{},
 		gateway.LogoutPage{},
-		gateway.LogoutPage{AtProvider: true}, gateway.LoggedOutPage{},
+		gateway.LogoutPage{AtProvider: true},
+		gateway.LoggedOutPage{},
 	}
 }
 
