@@ -86,6 +86,20 @@ const (
 	CodeOIDCNonce           Code = "oidc_nonce_mismatch"
 	CodeOIDCClaimInvalid    Code = "oidc_claim_invalid"
 	CodeOIDCSubjectMismatch Code = "oidc_subject_mismatch"
+
+	CodeSAMLMalformed       Code = "saml_malformed"
+	CodeSAMLUnsigned        Code = "saml_unsigned"
+	CodeSAMLSignature       Code = "saml_signature_invalid"
+	CodeSAMLAlgorithm       Code = "saml_algorithm_refused"
+	CodeSAMLEncrypted       Code = "saml_encrypted"
+	CodeSAMLIssuerMismatch  Code = "saml_issuer_mismatch"
+	CodeSAMLDestination     Code = "saml_destination_mismatch"
+	CodeSAMLRequestMismatch Code = "saml_request_mismatch"
+	CodeSAMLAudience        Code = "saml_audience_mismatch"
+	CodeSAMLTime            Code = "saml_time_invalid"
+	CodeSAMLSubject         Code = "saml_subject_invalid"
+	CodeSAMLCondition       Code = "saml_condition_refused"
+	CodeSAMLAttribute       Code = "saml_attribute_invalid"
 )
 
 // A Refusal says what a code means to the three who meet it.
@@ -258,6 +272,58 @@ var refusals = map[Code]Refusal{
 		http.StatusBadRequest, "The answer is about someone else", "The identity provider's two answers are about different people. " + signInAgain,
 		"The sub of userinfo differs from the ID token's (OIDC Core §5.3.2), or at_hash does not fit the access token. Report it to the provider.",
 	},
+	CodeSAMLMalformed: {
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + signInAgain,
+		"The SAML response is no well-formed, plain XML document of the expected shape (one Response, one Assertion, no DOCTYPE, bounded in size and depth): the log says what is wrong and where.",
+	},
+	CodeSAMLUnsigned: {
+		http.StatusBadRequest, "The sign-in's answer is not signed", "The identity provider doesn't sign its answers as it must. Tell your administrator.",
+		"The assertion has no signature of its own. Switch on the signing of assertions at the provider (Keycloak: “Sign assertions”; Entra ID: “Sign SAML assertion”). If only the message can be signed there, `want_assertions_signed off` takes that instead. An answer without any signature is never taken.",
+	},
+	CodeSAMLSignature: {
+		http.StatusBadRequest, "The sign-in's answer is not genuine", "The signature of the identity provider's answer is not valid. " + signInAgain,
+		"The XML signature doesn't hold with any signing certificate of the provider, or doesn't cover what it must. After a change of certificate at the provider, give the new one or let the metadata be refreshed; if it stays, the answer was altered on its way.",
+	},
+	CodeSAMLAlgorithm: {
+		http.StatusBadRequest, "The sign-in's answer is not genuine", "The identity provider's answer is signed in a way that is not accepted. " + signInAgain,
+		"The signature uses an algorithm or transform that is not taken: RSA or ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalisation without comments, are. Change the provider's signature algorithm; `insecure_sha1` takes SHA-1 until then.",
+	},
+	CodeSAMLEncrypted: {
+		http.StatusBadRequest, "The sign-in's answer can't be read", "The identity provider encrypts its answers, which this gateway can't read yet. Tell your administrator.",
+		"The assertion, the NameID or an attribute is encrypted. Switch encryption off at the provider; TLS and the signature protect them.",
+	},
+	CodeSAMLIssuerMismatch: {
+		http.StatusBadRequest, "The answer came from someone else", "The sign-in was answered by another identity provider than the one asked. " + signInAgain,
+		"The Issuer of the response or of the assertion is not the provider's entity ID, byte for byte. Compare `entity_id`, or the metadata, with what the log names.",
+	},
+	CodeSAMLDestination: {
+		http.StatusBadRequest, "The answer was sent to another address", "The identity provider's answer is meant for another address than this one. " + signInAgain,
+		"Destination or Recipient is not our AssertionConsumerService. Register the address that the log names at the provider; behind a proxy, check `base_url` and `trusted_proxies` (http instead of https, another host or port).",
+	},
+	CodeSAMLRequestMismatch: {
+		http.StatusBadRequest, "The answer belongs to another sign-in", "The identity provider's answer doesn't belong to this sign-in. " + signInAgain,
+		"InResponseTo is not the ID of the request that this browser was sent with, or is missing. Sign-ins that begin at the provider's portal are not taken; begin at the application.",
+	},
+	CodeSAMLAudience: {
+		http.StatusBadRequest, "The answer is not for this gateway", "The identity provider's answer is meant for another application. " + signInAgain,
+		"The assertion's AudienceRestriction is missing, or doesn't name our entity ID. Make the entity ID (“Audience”, “Identifier”, “Client ID”) at the provider equal to the one in our metadata, byte for byte, or set `sp_entity_id`.",
+	},
+	CodeSAMLTime: {
+		http.StatusBadRequest, "The sign-in's answer has expired", "The identity provider's answer is too old, or from the future. " + signInAgain,
+		"IssueInstant, NotBefore or a NotOnOrAfter is out of bounds by more than `clock_skew` (5 minutes unless set). Compare the clocks of this machine and the provider (NTP).",
+	},
+	CodeSAMLSubject: {
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer doesn't say who you are in a way that can be used. " + signInAgain,
+		"The assertion needs one Subject with one NameID and a valid bearer SubjectConfirmation (SAML Profiles 4.1.4.2): the log says what is missing. A transient NameID identifies nobody: set another `name_id_format`, or `id_attribute`.",
+	},
+	CodeSAMLCondition: {
+		http.StatusBadRequest, "The sign-in's answer can't be used", "The identity provider's answer has conditions that this gateway can't keep. " + signInAgain,
+		"The assertion has an unknown condition, or no AuthnStatement: the log names it.",
+	},
+	CodeSAMLAttribute: {
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator.",
+		"An attribute has several values where one is due, is empty where it must not be, is no valid e-mail address, or exceeds the bounds: the log names it.",
+	},
 }
 
 var codeOrder = []Code{
@@ -267,4 +333,6 @@ var codeOrder = []Code{
 	CodeFlowUnknown, CodeFlowOtherBrowser, CodeAnswerReplayed, CodeProviderRefused,
 	CodeOIDCAnswerInvalid, CodeOIDCIssuerMismatch, CodeOIDCCodeRejected, CodeOIDCClientRejected, CodeOIDCTokenMalformed,
 	CodeOIDCSignature, CodeOIDCAlgorithm, CodeOIDCAudience, CodeOIDCTime, CodeOIDCNonce, CodeOIDCClaimInvalid, CodeOIDCSubjectMismatch,
+	CodeSAMLMalformed, CodeSAMLUnsigned, CodeSAMLSignature, CodeSAMLAlgorithm, CodeSAMLEncrypted, CodeSAMLIssuerMismatch, CodeSAMLDestination,
+	CodeSAMLRequestMismatch, CodeSAMLAudience, CodeSAMLTime, CodeSAMLSubject, CodeSAMLCondition, CodeSAMLAttribute,
 }

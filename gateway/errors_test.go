@@ -63,6 +63,20 @@ var madeBy = map[gateway.Code]struct{ dir, test string }{
 	gateway.CodeOIDCNonce:           {"oidcrp", ""},
 	gateway.CodeOIDCClaimInvalid:    {"oidcrp", ""},
 	gateway.CodeOIDCSubjectMismatch: {"oidcrp", ""},
+
+	gateway.CodeSAMLMalformed:       {"samlsp", ""},
+	gateway.CodeSAMLUnsigned:        {"samlsp", ""},
+	gateway.CodeSAMLSignature:       {"samlsp", ""},
+	gateway.CodeSAMLAlgorithm:       {"samlsp", ""},
+	gateway.CodeSAMLEncrypted:       {"samlsp", ""},
+	gateway.CodeSAMLIssuerMismatch:  {"samlsp", ""},
+	gateway.CodeSAMLDestination:     {"samlsp", ""},
+	gateway.CodeSAMLRequestMismatch: {"samlsp", ""},
+	gateway.CodeSAMLAudience:        {"samlsp", ""},
+	gateway.CodeSAMLTime:            {"samlsp", ""},
+	gateway.CodeSAMLSubject:         {"samlsp", ""},
+	gateway.CodeSAMLCondition:       {"samlsp", ""},
+	gateway.CodeSAMLAttribute:       {"samlsp", ""},
 }
 
 func TestEveryCode(t *testing.T) {
@@ -116,7 +130,7 @@ func wantRow(t *testing.T, code gateway.Code) {
 	if http.StatusText(row.Status) == "" || row.Status < 400 {
 		t.Errorf("%s: status %d", code, row.Status)
 	}
-	if strings.HasPrefix(string(code), "oidc_") && row.Status >= 500 {
+	if (strings.HasPrefix(string(code), "oidc_") || strings.HasPrefix(string(code), "saml_")) && row.Status >= 500 {
 		t.Errorf("%s: status %d for what was judged bad", code, row.Status)
 	}
 	if row.Title == "" || strings.HasSuffix(row.Title, ".") {

@@ -27,10 +27,12 @@ const (
 // answered nonsense outside of the answer itself (discovery, keys, token
 // endpoint down), is an *Error with CodeProviderUnavailable.
 //
-// More can be offered by also implementing LogoutProvider.
+// More can be offered by also implementing LogoutProvider, MetadataProvider or
+// Starter.
 type Provider interface {
 	// Protocol returns the protocol. It decides the callback's path and which
-	// request parameter carries the flow's state.
+	// request parameter carries the flow's state: OIDC's state in a query,
+	// SAML's RelayState in a form.
 	Protocol() Protocol
 
 	// Issuer returns the provider's identity: the OpenID issuer identifier or
@@ -57,14 +59,20 @@ type BeginRequest struct {
 	// CallbackURL is where the answer must arrive: the redirect_uri, or the
 	// AssertionConsumerServiceURL. Absolute, without query.
 	CallbackURL string
+	// MetadataURL is where this site's metadata are, an absolute URL without
+	// query. It is the default SP entity ID; OIDC has no use for it.
+	MetadataURL string
 	// ForceLogin asks the provider to authenticate the person anew.
 	ForceLogin bool
 }
 
 // Begun is the outcome of Begin.
 type Begun struct {
-	// Location is where the browser is redirected.
+	// Location is where the browser is redirected, or where Form is posted.
 	Location string
+	// Form, when not nil, are the fields that the browser posts to Location
+	// (SAML Bindings 3.5) instead of being redirected.
+	Form url.Values
 	// Private is the provider's own record of the flow (nonce, PKCE verifier,
 	// request ID). At most 4 kB.
 	Private []byte
@@ -77,8 +85,8 @@ type CompleteRequest struct {
 	Params url.Values
 	// Private is what Begin returned for this flow.
 	Private []byte
-	// CallbackURL is the one that Begin was given.
-	CallbackURL string
+	// CallbackURL and MetadataURL are those that Begin was given.
+	CallbackURL, MetadataURL string
 }
 
 // An Answer is what a provider said about a person, judged good.
@@ -116,6 +124,35 @@ type LogoutRequest struct {
 	Hint string
 	// ReturnURL is where the provider sends the browser afterwards. Absolute.
 	ReturnURL string
+}
+
+// A MetadataProvider can tell the other side how to register us (SAML Metadata
+// 2.4.4).
+type MetadataProvider interface {
+	Provider
+	// Metadata returns our metadata at one site for this provider, as a
+	// document of the type application/samlmetadata+xml.
+	Metadata(ctx context.Context, req MetadataRequest) ([]byte, error)
+}
+
+// A MetadataRequest says what our metadata are made from. Both URLs are
+// absolute, without query.
+type MetadataRequest struct {
+	// CallbackURL is the AssertionConsumerService's location.
+	CallbackURL string
+	// MetadataURL is where the document is served, the default SP entity ID.
+	MetadataURL string
+}
+
+// A Starter has something to load before the first request: the last good copy
+// of what it was told by the provider, so that who is signed in stays so while
+// the provider is down.
+type Starter interface {
+	Provider
+	// Start loads what was kept, from the store alone. It returns when that is
+	// done, or ctx ends; what goes wrong is logged, and is no reason not to
+	// start. It may be called more than once.
+	Start(ctx context.Context)
 }
 
 // A LastGood keeps a provider's last good metadata or keys across restarts and
