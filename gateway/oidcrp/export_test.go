@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
 // Drop takes the named checks out of p's own checklist. It panics over a name
@@ -106,15 +108,15 @@ func Profile(p *Provider, data []byte) (username, email string, groups []string,
 func Keys(p *Provider) oidc.KeySet { return p.keys }
 
 const (
-	RetryAfter   = retryAfter
-	RenewEvery   = renewEvery
-	RefreshAfter = refreshAfter
+	RetryAfter   = gateway.RemoteRetryAfter
+	RenewEvery   = gateway.RemoteRenewEvery
+	RefreshAfter = gateway.RemoteRefreshAfter
 	AliveFor     = aliveFor
 )
 
 // PanicOnDiscovery makes reading the discovery document panic.
 func PanicOnDiscovery(p *Provider) {
-	p.discovery.parse = func([]byte) (*metadata, error) { panic("secret") }
+	p.discovery.Parse = func([]byte) (*metadata, error) { panic("secret") }
 }
 
 // Find looks a claim up by name or path in what ReadObject returned.

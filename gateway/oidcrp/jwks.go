@@ -71,7 +71,7 @@ var keyKinds = []member{
 // oidc.KeySet of go-oidc, whose RemoteKeySet asks the provider again for every
 // token with an unknown kid.
 type keySet struct {
-	keys *remote[[]key]
+	keys *gateway.Remote[[]key]
 }
 
 // VerifySignature implements oidc.KeySet. Only the signature is judged, and
@@ -81,7 +81,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	if err != nil {
 		return nil, gateway.NewError(gateway.CodeOIDCTokenMalformed, errors.New("reading the signature: is no compact JWS with an algorithm of ours"))
 	}
-	keys, err := k.keys.current(ctx)
+	keys, err := k.keys.Current(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 		return payload, nil
 	}
 	// The provider may have new keys, also under the old kid.
-	keys, err = k.keys.renew(ctx)
+	keys, err = k.keys.Renew(ctx)
 	if err != nil && tried == 0 {
 		return nil, err
 	}

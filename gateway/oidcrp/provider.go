@@ -54,7 +54,7 @@ type Provider struct {
 	checks    *checklist
 	outbound  *gateway.Outbound
 	logger    *zap.Logger
-	discovery *remote[*metadata]
+	discovery *gateway.Remote[*metadata]
 	keys      *keySet
 }
 
@@ -74,13 +74,13 @@ func New(config Config, deps Deps) (*Provider, error) {
 		p.logger = zap.NewNop()
 	}
 	p.logger = p.logger.With(zap.String("issuer", config.Issuer))
-	p.discovery = &remote[*metadata]{
-		what: "discovery document", name: config.lastGoodName("discovery"),
-		fetch: p.fetchDiscovery, parse: p.parseMetadata, lastGood: deps.LastGood, logger: p.logger,
+	p.discovery = &gateway.Remote[*metadata]{
+		What: "discovery document", Name: config.lastGoodName("discovery"),
+		Fetch: p.fetchDiscovery, Parse: p.parseMetadata, LastGood: deps.LastGood, Logger: p.logger,
 	}
-	p.keys = &keySet{&remote[[]key]{
-		what: "keys", name: config.lastGoodName("keys"),
-		fetch: p.fetchKeys, parse: p.parseKeys, lastGood: deps.LastGood, logger: p.logger,
+	p.keys = &keySet{&gateway.Remote[[]key]{
+		What: "keys", Name: config.lastGoodName("keys"),
+		Fetch: p.fetchKeys, Parse: p.parseKeys, LastGood: deps.LastGood, Logger: p.logger,
 	}}
 	return p, nil
 }
@@ -96,7 +96,7 @@ func (p *Provider) fetchDiscovery(ctx context.Context) ([]byte, error) {
 }
 
 func (p *Provider) fetchKeys(ctx context.Context) ([]byte, error) {
-	md, err := p.discovery.current(ctx)
+	md, err := p.discovery.Current(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
 func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	md, err := p.discovery.recent(ctx, aliveFor)
+	md, err := p.discovery.Recent(ctx, aliveFor)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*
 	if err := json.Unmarshal(req.Private, &f); err != nil || f.Issuer != p.config.Issuer || f.Nonce == "" {
 		return nil, gateway.NewError(gateway.CodeFlowUnknown, errors.New("reading the flow: it was not begun at this issuer"))
 	}
-	md, err := p.discovery.current(ctx)
+	md, err := p.discovery.Current(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +220,7 @@ func (p *Provider) LogoutURL(ctx context.Context, req gateway.LogoutRequest) (st
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	md, err := p.discovery.current(ctx)
+	md, err := p.discovery.Current(ctx)
 	if err != nil || md.endSession == "" {
 		return "", err
 	}

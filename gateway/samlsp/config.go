@@ -1,6 +1,8 @@
 package samlsp
 
 import (
+	"context"
+	"crypto"
 	"net/http"
 	"time"
 
@@ -97,4 +99,13 @@ type Deps struct {
 	// Transport replaces the network, for tests. Nil: a hardened transport (see
 	// gateway.Outbound).
 	Transport http.RoundTripper
+}
+
+// Keys hold the key that our requests are signed with, the same one on every
+// node: providers pin it.
+type Keys interface {
+	// KeyPair returns the private RSA key and its certificate in DER. Both are
+	// made when they are asked for the first time. Its errors are
+	// *gateway.Error.
+	KeyPair(ctx context.Context) (key crypto.Signer, certificate []byte, err error)
 }

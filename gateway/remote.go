@@ -1,0 +1,256 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// RemoteRefreshAfter is the age at which a Remote is fetched anew in the
+	// background, while it goes on being used.
+	RemoteRefreshAfter = time.Hour
+	// RemoteRetryAfter is how long a failure is remembered, so that a crowd
+	// does not queue for a provider that is down.
+	RemoteRetryAfter = 2 * time.Second
+	// RemoteRenewEvery is how often Renew fetches, however many ask.
+	RemoteRenewEvery = 30 * time.Second
+)
+
+// A Remote is a document of a provider: fetched at first use, kept, fetched
+// anew in the background when it is old. At most one fetch is under way; it
+// outlives the request that began it, whose client may go away, and is bounded
+// by OutboundTimeout instead.
+//
+// The fields are set before first use and not changed afterwards. A Remote is
+// safe for concurrent use, and must not be copied. Its errors are those of
+// Fetch, Parse and Accept, which should be *Error with CodeProviderUnavailable.
+type Remote[T any] struct {
+	// What names the document in the log: "discovery document", "keys".
+	What string
+	// Name is its name in LastGood.
+	Name string
+	// Fetch gets the document. Its context ends after OutboundTimeout.
+	Fetch func(ctx context.Context) ([]byte, error)
+	// Parse judges and reads the document, whether fetched or kept: what was
+	// kept is untrusted too, and the configuration may have become stricter.
+	Parse func(doc []byte) (T, error)
+	// Accept, if not nil, judges what was fetched before it replaces what there
+	// is. It is not asked about a last good copy.
+	Accept func(fetched T) error
+	// LastGood keeps the document across restarts. Nil: it is lost.
+	LastGood LastGood
+	// Logger receives what goes wrong. Required.
+	Logger *zap.Logger
+
+	mu      sync.Mutex
+	value   T
+	loaded  bool
+	fetched time.Time     // when value was fetched; zero if it is the last good copy
+	failed  time.Time     // when the newest fetch failed; zero if it did not
+	err     error         // why
+	renewed time.Time     // when Renew last began a fetch that did not fail
+	flight  chan struct{} // closed when the fetch under way ends; nil if there is none
+}
+
+// Current returns the document, however old it is. Only if there is none it is
+// waited for; a last good copy is taken if it can't be had.
+func (r *Remote[T]) Current(ctx context.Context) (T, error) {
+	r.mu.Lock()
+	if r.loaded {
+		defer r.mu.Unlock()
+		r.refreshIfOld(ctx)
+		return r.value, nil
+	}
+	r.mu.Unlock()
+	if err := r.refresh(ctx); err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.loaded {
+			return r.value, nil
+		}
+		return r.value, err
+	}
+	return r.snapshot(), nil
+}
+
+// Known returns the document if there is one, however old, without waiting for
+// anything and without a fetch.
+func (r *Remote[T]) Known() (value T, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.value, r.loaded
+}
+
+// Recent returns the document if it was fetched less than maxAge ago, else
+// fetches it. A last good copy is not good enough.
+func (r *Remote[T]) Recent(ctx context.Context, maxAge time.Duration) (T, error) {
+	r.mu.Lock()
+	fresh := r.loaded && time.Since(r.fetched) < maxAge
+	r.mu.Unlock()
+	if !fresh {
+		if err := r.refresh(ctx); err != nil {
+			var none T
+			return none, err
+		}
+	}
+	return r.snapshot(), nil
+}
+
+// Renew fetches the document because something is not in it, but not more often
+// than every RemoteRenewEvery. Whether it did or not, the document is returned;
+// the error is that of a fetch.
+func (r *Remote[T]) Renew(ctx context.Context) (T, error) {
+	r.mu.Lock()
+	if r.flight == nil && time.Since(r.renewed) < RemoteRenewEvery {
+		defer r.mu.Unlock()
+		return r.value, nil
+	}
+	if r.flight == nil && time.Since(r.failed) >= RemoteRetryAfter { // refresh will fetch
+		r.renewed = time.Now()
+	}
+	r.mu.Unlock()
+	err := r.refresh(ctx)
+	return r.snapshot(), err
+}
+
+// Start takes the last good copy if there is nothing yet, which asks the store
+// alone, and then begins a fetch in the background, which it does not wait for.
+func (r *Remote[T]) Start(ctx context.Context) {
+	last, haveLast := r.restore(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if haveLast && !r.loaded {
+		r.value, r.loaded = last, true
+	}
+	r.refreshIfOld(ctx)
+}
+
+func (r *Remote[T]) snapshot() T {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.value
+}
+
+// refreshIfOld starts a fetch in the background if that is due. r.mu is held.
+func (r *Remote[T]) refreshIfOld(ctx context.Context) {
+	if time.Since(r.fetched) >= RemoteRefreshAfter && time.Since(r.failed) >= RemoteRetryAfter {
+		r.begin(ctx)
+	}
+}
+
+// refresh waits for a fetch: the one under way, or a new one unless the last
+// has just failed.
+func (r *Remote[T]) refresh(ctx context.Context) error {
+	r.mu.Lock()
+	if r.flight == nil && time.Since(r.failed) < RemoteRetryAfter {
+		defer r.mu.Unlock()
+		return r.err
+	}
+	done := r.begin(ctx)
+	r.mu.Unlock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return NewError(CodeProviderUnavailable, ctx.Err())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// begin starts a fetch if none is under way. r.mu is held.
+func (r *Remote[T]) begin(ctx context.Context) <-chan struct{} {
+	if r.flight == nil {
+		r.flight = make(chan struct{})
+		go r.load(context.WithoutCancel(ctx), r.flight)
+	}
+	return r.flight
+}
+
+func (r *Remote[T]) load(ctx context.Context, done chan<- struct{}) {
+	doc, value, err := r.get(ctx)
+	var last T
+	haveLast := false
+	if err != nil {
+		r.Logger.Warn("fetching from the provider failed", zap.String("document", r.What), zap.Error(err))
+		last, haveLast = r.restore(ctx)
+	}
+
+	r.mu.Lock()
+	r.err, r.flight = err, nil
+	if err == nil {
+		r.value, r.loaded, r.fetched, r.failed = value, true, time.Now(), time.Time{}
+	} else {
+		r.failed, r.renewed = time.Now(), time.Time{}
+	}
+	if haveLast && !r.loaded {
+		r.value, r.loaded = last, true
+	}
+	close(done)
+	r.mu.Unlock()
+
+	if err == nil && r.LastGood != nil {
+		r.save(ctx, doc)
+	}
+}
+
+func (r *Remote[T]) get(ctx context.Context) (doc []byte, value T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, OutboundTimeout)
+	defer cancel()
+	defer r.recovered(&err)
+	if doc, err = r.Fetch(ctx); err != nil {
+		return nil, value, err
+	}
+	if value, err = r.Parse(doc); err == nil && r.Accept != nil {
+		err = r.Accept(value)
+	}
+	return doc, value, err
+}
+
+// recovered makes an error of a panic over what a provider sent. No server
+// stands above the goroutine of a fetch: the whole process would end.
+func (r *Remote[T]) recovered(err *error) {
+	if v := recover(); v != nil {
+		*err = NewError(CodeInternal, fmt.Errorf("reading the %s: panic: %T", r.What, v))
+	}
+}
+
+// restore reads the last good copy if there is nothing else. It is judged like
+// one that was fetched: the configuration may have become stricter.
+func (r *Remote[T]) restore(ctx context.Context) (value T, ok bool) {
+	if _, loaded := r.Known(); loaded || r.LastGood == nil {
+		return value, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, OutboundTimeout)
+	defer cancel()
+	doc, err := r.LastGood.LoadLastGood(ctx, r.Name)
+	if err != nil || doc == nil {
+		if err != nil {
+			r.Logger.Warn("loading the last good copy failed", zap.String("document", r.What), zap.Error(err))
+		}
+		return value, false
+	}
+	if value, err = r.reread(doc); err != nil {
+		r.Logger.Warn("the last good copy is not usable any more", zap.String("document", r.What), zap.Error(err))
+		return value, false
+	}
+	r.Logger.Info("going on with the last good copy", zap.String("document", r.What))
+	return value, true
+}
+
+func (r *Remote[T]) reread(doc []byte) (value T, err error) {
+	defer r.recovered(&err)
+	return r.Parse(doc)
+}
+
+func (r *Remote[T]) save(ctx context.Context, doc []byte) {
+	ctx, cancel := context.WithTimeout(ctx, OutboundTimeout)
+	defer cancel()
+	if err := r.LastGood.SaveLastGood(ctx, r.Name, doc); err != nil {
+		r.Logger.Warn("saving the last good copy failed", zap.String("document", r.What), zap.Error(err))
+	}
+}

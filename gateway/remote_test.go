@@ -1,0 +1,258 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+var errRemoteDown = gateway.NewError(gateway.CodeProviderUnavailable, errors.New("the provider is down"))
+
+// A shelf keeps one document, for gateway.LastGood.
+type shelf struct {
+	mu    sync.Mutex
+	doc   []byte
+	err   error
+	loads int
+}
+
+func (s *shelf) LoadLastGood(context.Context, string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loads++
+	return s.doc, s.err
+}
+
+func (s *shelf) SaveLastGood(_ context.Context, _ string, doc []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.doc = doc
+	}
+	return s.err
+}
+
+func (s *shelf) put(doc string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doc, s.err = []byte(doc), err
+}
+
+func (s *shelf) kept() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.doc)
+}
+
+// A source serves one document to a Remote, slowly.
+type source struct {
+	doc     atomic.Pointer[string] // nil: down
+	fetches atomic.Int64
+}
+
+const fetchTakes = time.Second
+
+func (s *source) serve(doc string) { s.doc.Store(&doc) }
+
+func (s *source) fetch(ctx context.Context) ([]byte, error) {
+	s.fetches.Add(1)
+	select {
+	case <-time.After(fetchTakes):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if doc := s.doc.Load(); doc != nil {
+		return []byte(*doc), nil
+	}
+	return nil, errRemoteDown
+}
+
+func parseRemote(doc []byte) (string, error) {
+	switch string(doc) {
+	case "bad":
+		return "", gateway.NewError(gateway.CodeProviderUnavailable, errors.New("reading the document: is bad"))
+	case "panic":
+		panic("a secret of the document")
+	}
+	return string(doc), nil
+}
+
+func newRemote(src *source, kept gateway.LastGood) *gateway.Remote[string] {
+	return &gateway.Remote[string]{
+		What: "document", Name: "test/document",
+		Fetch: src.fetch, Parse: parseRemote, LastGood: kept, Logger: zap.NewNop(),
+	}
+}
+
+func TestRemote(t *testing.T) {
+	t.Parallel()
+	fetched := func(t *testing.T, src *source, want int64) {
+		t.Helper()
+		if got := src.fetches.Load(); got != want {
+			t.Errorf("fetched %d times, want %d", got, want)
+		}
+	}
+	current := func(t *testing.T, r *gateway.Remote[string], want string) {
+		t.Helper()
+		if got, err := r.Current(t.Context()); got != want || err != nil {
+			t.Errorf("current is %q, %v, want %q", got, err, want)
+		}
+	}
+	tests := map[string]func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]){
+		"a crowd makes one fetch, which is kept": func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]) {
+			src.serve("one")
+			if _, ok := r.Known(); ok {
+				t.Error("something is known before the first fetch")
+			}
+			var crowd sync.WaitGroup
+			for range 100 {
+				crowd.Go(func() { current(t, r, "one") })
+			}
+			crowd.Wait()
+			synctest.Wait()
+			fetched(t, src, 1)
+			if got := kept.kept(); got != "one" {
+				t.Errorf("kept %q", got)
+			}
+		},
+		"old: used, and fetched in the background": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+			src.serve("one")
+			current(t, r, "one")
+			src.serve("two")
+			time.Sleep(gateway.RemoteRefreshAfter)
+			current(t, r, "one")
+			time.Sleep(2 * fetchTakes)
+			current(t, r, "two")
+			fetched(t, src, 2)
+		},
+		"down: remembered for a while, then tried again": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+			for range 3 {
+				if _, err := r.Current(t.Context()); !errors.Is(err, errRemoteDown) {
+					t.Errorf("got %v", err)
+				}
+			}
+			fetched(t, src, 1)
+			src.serve("one")
+			time.Sleep(gateway.RemoteRetryAfter)
+			current(t, r, "one")
+		},
+		"down: the last good copy is current, not recent": func(t *testing.T, _ *source, kept *shelf, r *gateway.Remote[string]) {
+			kept.put("kept", nil)
+			current(t, r, "kept")
+			if _, err := r.Recent(t.Context(), time.Minute); !errors.Is(err, errRemoteDown) {
+				t.Errorf("got %v", err)
+			}
+		},
+		"renewed at most every 30 seconds": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+			src.serve("one")
+			current(t, r, "one")
+			src.serve("two")
+			for range 10 {
+				if got, err := r.Renew(t.Context()); got != "two" || err != nil {
+					t.Errorf("got %q, %v", got, err)
+				}
+			}
+			fetched(t, src, 2)
+			time.Sleep(gateway.RemoteRenewEvery)
+			if _, err := r.Renew(t.Context()); err != nil {
+				t.Error(err)
+			}
+			fetched(t, src, 3)
+		},
+		"start takes what was kept without waiting for the provider": func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]) {
+			kept.put("kept", nil)
+			src.serve("one")
+			start := time.Now()
+			r.Start(t.Context())
+			if took := time.Since(start); took != 0 {
+				t.Errorf("took %v", took)
+			}
+			if got, ok := r.Known(); got != "kept" || !ok {
+				t.Errorf("known is %q, %t", got, ok)
+			}
+			r.Start(t.Context())
+			time.Sleep(2 * fetchTakes)
+			if got, _ := r.Known(); got != "one" {
+				t.Errorf("known is %q after the fetch in the background", got)
+			}
+			r.Start(t.Context())
+			time.Sleep(2 * fetchTakes)
+			fetched(t, src, 1)
+			synctest.Wait()
+			if kept.loads != 1 {
+				t.Errorf("asked the store %d times", kept.loads)
+			}
+		},
+		"start with nothing kept": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+			src.serve("one")
+			r.Start(t.Context())
+			if _, ok := r.Known(); ok {
+				t.Error("something is known")
+			}
+			current(t, r, "one")
+			fetched(t, src, 1)
+		},
+		"start while the store is down": func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]) {
+			kept.put("", errors.New("the store is down"))
+			src.serve("one")
+			r.Start(t.Context())
+			current(t, r, "one")
+		},
+		"what was kept is judged again": func(t *testing.T, _ *source, kept *shelf, r *gateway.Remote[string]) {
+			for _, doc := range []string{"bad", "panic"} {
+				kept.put(doc, nil)
+				r.Start(t.Context())
+				if got, ok := r.Known(); ok {
+					t.Errorf("known is %q", got)
+				}
+				time.Sleep(2 * fetchTakes)
+			}
+		},
+		"what is bad replaces nothing, and is not kept": func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]) {
+			r.Accept = func(fetched string) error {
+				if fetched == "refused" {
+					return errRemoteDown
+				}
+				return nil
+			}
+			src.serve("one")
+			current(t, r, "one")
+			for _, doc := range []string{"bad", "panic", "refused"} {
+				src.serve(doc)
+				if _, err := r.Recent(t.Context(), 0); err == nil {
+					t.Errorf("%s is accepted", doc)
+				}
+				time.Sleep(gateway.RemoteRetryAfter)
+			}
+			if got, ok := r.Known(); got != "one" || !ok {
+				t.Errorf("known is %q, %t", got, ok)
+			}
+			if got := kept.kept(); got != "one" {
+				t.Errorf("kept %q", got)
+			}
+		},
+		"what was kept is not asked to be accepted": func(t *testing.T, _ *source, kept *shelf, r *gateway.Remote[string]) {
+			kept.put("kept", nil)
+			r.Accept = func(string) error { return errRemoteDown }
+			current(t, r, "kept")
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				src, kept := &source{}, &shelf{}
+				test(t, src, kept, newRemote(src, kept))
+				synctest.Wait()
+			})
+		})
+	}
+}
