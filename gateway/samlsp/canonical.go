@@ -1,0 +1,230 @@
+package samlsp
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/beevik/etree"
+)
+
+// The canonicalization algorithms, all without comments.
+const (
+	c14n10    = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+	c14n11    = "http://www.w3.org/2006/12/xml-c14n11"
+	exclusive = "http://www.w3.org/2001/10/xml-exc-c14n#"
+)
+
+// A canonicalization is an algorithm with its parameter.
+type canonicalization struct {
+	algorithm string
+	prefixes  []string // InclusiveNamespaces; "" is the default namespace
+}
+
+// isCanonicalization reports whether algorithm is one of ours.
+func isCanonicalization(algorithm string) bool {
+	return algorithm == c14n10 || algorithm == c14n11 || algorithm == exclusive
+}
+
+// octets writes el in canonical form, as it stands in its document: in one
+// pass, so that its cost is that of its output, which is at most limit bytes
+// (and the last token) long. omit and what is in it is left out.
+//
+// The canonicalizers of goxmldsig copy every prefix in scope for every element
+// and the whole tree for every level, which a document within our bounds turns
+// into seconds; nor do they know xmlns="", #default, or the order of prefixed
+// attributes.
+func (c canonicalization) octets(el, omit *etree.Element, limit int) ([]byte, error) {
+	w := &canonicalWriter{exclusive: c.algorithm == exclusive, listed: map[string]bool{}, omit: omit, limit: limit, scope: newScope(), shown: newScope()}
+	if w.exclusive {
+		for _, p := range c.prefixes {
+			w.listed[p] = true
+		}
+	}
+	inherited, err := w.apex(el, c.algorithm)
+	if err != nil {
+		return nil, err
+	}
+	return w.out, w.element(el, inherited)
+}
+
+// A canonicalWriter writes one canonical form.
+type canonicalWriter struct {
+	exclusive bool
+	listed    map[string]bool // prefixes treated as in the inclusive form
+	omit      *etree.Element
+	limit     int
+	out       []byte
+
+	scope scope // what prefixes mean in the document
+	shown scope // what they mean in the output so far
+}
+
+// apex takes in what the ancestors of el declare. It returns the attributes
+// that el inherits in the inclusive forms: all in the namespace xml
+// (Canonical XML 1.0, 2.4), but for xml:id since 1.1. How 1.1 joins xml:base
+// isn't known here; it has no place in SAML.
+func (w *canonicalWriter) apex(el *etree.Element, algorithm string) ([]etree.Attr, error) {
+	var ancestors []*etree.Element
+	for p := el.Parent(); p != nil; p = p.Parent() {
+		ancestors = append(ancestors, p)
+	}
+	var inherited []etree.Attr
+	for _, p := range slices.Backward(ancestors) {
+		w.scope.declare(p)
+		for _, a := range p.Attr {
+			if w.exclusive || a.Space != "xml" || algorithm == c14n11 && a.Key == "id" {
+				continue
+			}
+			if algorithm == c14n11 && a.Key == "base" {
+				return nil, errors.New("an ancestor has an xml:base")
+			}
+			same := func(b etree.Attr) bool { return a.Key == b.Key }
+			inherited = append(slices.DeleteFunc(inherited, same), a)
+		}
+	}
+	own := func(a etree.Attr) bool {
+		return slices.ContainsFunc(el.Attr, func(b etree.Attr) bool { return b.Space == "xml" && b.Key == a.Key })
+	}
+	return slices.DeleteFunc(inherited, own), nil
+}
+
+func (w *canonicalWriter) element(el *etree.Element, inherited []etree.Attr) error {
+	atApex := len(w.out) == 0
+	scopeMark, shownMark := w.scope.mark(), w.shown.mark()
+	w.scope.declare(el)
+	w.write("<", el.Space, el.Tag)
+	w.namespaces(el, atApex)
+	w.attributes(el, inherited)
+	w.out = append(w.out, '>')
+	for _, child := range el.Child {
+		switch child := child.(type) {
+		case *etree.CharData:
+			w.out = appendText(w.out, child.Data)
+		case *etree.Element:
+			if child == w.omit {
+				continue
+			}
+			if err := w.element(child, nil); err != nil {
+				return err
+			}
+		}
+		if len(w.out) > w.limit {
+			return fmt.Errorf("the canonical form is larger than %d bytes", w.limit)
+		}
+	}
+	w.write("</", el.Space, el.Tag)
+	w.out = append(w.out, '>')
+	w.scope.restore(scopeMark)
+	w.shown.restore(shownMark)
+	return nil
+}
+
+// write appends a name behind what begins it.
+func (w *canonicalWriter) write(begin, prefix, local string) {
+	w.out = append(w.out, begin...)
+	if prefix != "" {
+		w.out = append(w.out, prefix...)
+		w.out = append(w.out, ':')
+	}
+	w.out = append(w.out, local...)
+}
+
+// namespaces writes the declarations that el needs: in the exclusive form
+// those of prefixes that it uses itself (Exclusive XML Canonicalization 1.0, 3).
+func (w *canonicalWriter) namespaces(el *etree.Element, atApex bool) {
+	var fresh []string
+	show := func(prefix string) {
+		space := w.scope.spaces[prefix]
+		if prefix == "xml" || w.shown.spaces[prefix] == space {
+			return
+		}
+		w.shown.bind(prefix, space)
+		fresh = append(fresh, prefix)
+	}
+	if w.exclusive {
+		show(el.Space)
+	}
+	for i := range el.Attr {
+		a := &el.Attr[i]
+		if prefix, ok := declared(a); ok {
+			if !w.exclusive || w.listed[prefix] {
+				show(prefix)
+			}
+		} else if w.exclusive && a.Space != "" {
+			show(a.Space)
+		}
+	}
+	if atApex {
+		for prefix := range w.scope.spaces {
+			if !w.exclusive || w.listed[prefix] {
+				show(prefix)
+			}
+		}
+	}
+	slices.Sort(fresh)
+	for _, prefix := range fresh {
+		if prefix == "" {
+			w.write(" ", "", "xmlns")
+		} else {
+			w.write(" ", "xmlns", prefix)
+		}
+		w.value(w.scope.spaces[prefix])
+	}
+}
+
+// attributes writes the attributes of el by namespace, then by local name.
+func (w *canonicalWriter) attributes(el *etree.Element, inherited []etree.Attr) {
+	attrs := make([]etree.Attr, 0, len(el.Attr)+len(inherited))
+	for _, a := range el.Attr {
+		if _, ok := declared(&a); !ok {
+			attrs = append(attrs, a)
+		}
+	}
+	attrs = append(attrs, inherited...)
+	space := func(a etree.Attr) string {
+		if a.Space == "" {
+			return ""
+		}
+		return w.scope.spaces[a.Space]
+	}
+	if len(attrs) > 1 {
+		slices.SortStableFunc(attrs, func(a, b etree.Attr) int {
+			if n := strings.Compare(space(a), space(b)); n != 0 {
+				return n
+			}
+			return strings.Compare(a.Key, b.Key)
+		})
+	}
+	for _, a := range attrs {
+		w.write(" ", a.Space, a.Key)
+		w.value(a.Value)
+	}
+}
+
+func (w *canonicalWriter) value(v string) {
+	w.out = append(w.out, `="`...)
+	w.out = appendEscaped(w.out, v, "&<\"\t\n\r")
+	w.out = append(w.out, '"')
+}
+
+func appendText(to []byte, s string) []byte { return appendEscaped(to, s, "&<>\r") }
+
+// appendEscaped appends s with the characters of set as references (Canonical
+// XML 1.0, 2.3).
+func appendEscaped(to []byte, s, set string) []byte {
+	for {
+		i := strings.IndexAny(s, set)
+		if i < 0 {
+			return append(to, s...)
+		}
+		to = append(to, s[:i]...)
+		to = append(to, escapes[s[i]]...)
+		s = s[i+1:]
+	}
+}
+
+var escapes = map[byte]string{
+	'&': "&amp;", '<': "&lt;", '>': "&gt;", '"': "&quot;", '\t': "&#x9;", '\n': "&#xA;", '\r': "&#xD;",
+}

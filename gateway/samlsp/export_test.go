@@ -1,0 +1,97 @@
+package samlsp
+
+import (
+	"crypto"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/beevik/etree"
+)
+
+// The reader and the verifier, for tests of each alone.
+
+// A Checklist is a checklist.
+type Checklist = checklist
+
+// Checks returns all checks but those that are named.
+func Checks(without ...string) *Checklist { return allChecks().without(without...) }
+
+// Read reads a message.
+func (c *checklist) Read(doc []byte) (*etree.Element, error) { return c.read(doc, messageBounds) }
+
+// Verify verifies el's signature by keys.
+func (c *checklist) Verify(el *etree.Element, keys ...crypto.PublicKey) (*etree.Element, error) {
+	return c.verify(el, trust{keys: keys})
+}
+
+// VerifySHA1 is Verify where SHA-1 is taken.
+func (c *checklist) VerifySHA1(el *etree.Element, keys ...crypto.PublicKey) (*etree.Element, error) {
+	return c.verify(el, trust{keys: keys, sha1: true})
+}
+
+// ErrUnsigned is what Verify says of an element without a signature.
+var ErrUnsigned = errUnsigned
+
+// Canonical returns the canonical form of el. "" among prefixes is the default
+// namespace.
+func Canonical(el *etree.Element, algorithm string, prefixes ...string) ([]byte, error) {
+	return canonicalization{algorithm, prefixes}.octets(el, nil, messageBounds.size)
+}
+
+// The canonicalization algorithms.
+const (
+	C14N10    = c14n10
+	C14N11    = c14n11
+	Exclusive = exclusive
+)
+
+// without returns c without the named checks. It panics over a name that no
+// check has, so that a renamed check can't make a test say nothing.
+func (c *checklist) without(names ...string) *checklist {
+	left := map[string]bool{}
+	for _, name := range names {
+		left[name] = true
+	}
+	kept := &checklist{
+		xmlDocument: drop(c.xmlDocument, left), xmlDeclaration: drop(c.xmlDeclaration, left), xmlMarkup: drop(c.xmlMarkup, left),
+		xmlName: drop(c.xmlName, left), xmlReference: drop(c.xmlReference, left), xmlOutside: drop(c.xmlOutside, left),
+		xmlElement: drop(c.xmlElement, left), key: drop(c.key, left), signature: drop(c.signature, left),
+		signatureMethod: drop(c.signatureMethod, left), reference: drop(c.reference, left),
+		signatureValue: drop(c.signatureValue, left), digestValue: drop(c.digestValue, left),
+	}
+	if len(left) > 0 {
+		panic(fmt.Sprintf("no such check: %q", slices.Sorted(maps.Keys(left))))
+	}
+	return kept
+}
+
+func drop[T any](checks []check[T], left map[string]bool) []check[T] {
+	var kept []check[T]
+	for _, c := range checks {
+		if left[c.name] {
+			delete(left, c.name)
+			continue
+		}
+		kept = append(kept, c)
+	}
+	return kept
+}
+
+// CheckNames returns the names of all checks.
+func CheckNames() []string {
+	c := allChecks()
+	return slices.Concat(
+		names(c.xmlDocument), names(c.xmlDeclaration), names(c.xmlMarkup), names(c.xmlName), names(c.xmlReference),
+		names(c.xmlOutside), names(c.xmlElement), names(c.key), names(c.signature), names(c.signatureMethod), names(c.reference),
+		names(c.signatureValue), names(c.digestValue),
+	)
+}
+
+func names[T any](checks []check[T]) []string {
+	var list []string
+	for _, c := range checks {
+		list = append(list, c.name)
+	}
+	return list
+}

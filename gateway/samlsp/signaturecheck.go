@@ -1,0 +1,276 @@
+package samlsp
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	_ "crypto/sha1" // for insecure_sha1 alone
+	_ "crypto/sha256"
+	_ "crypto/sha512"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+
+	"github.com/beevik/etree"
+)
+
+// The algorithms (RFC 9231; XML Encryption 1.1, 5.8). SHA-1 has no place beside
+// ECDSA: whoever could switch to ECDSA could switch to SHA-256.
+const (
+	enveloped = dsigSpace + "enveloped-signature"
+	rsaSHA1   = dsigSpace + "rsa-sha1"
+	sha1URI   = dsigSpace + "sha1"
+)
+
+type method struct {
+	hash  crypto.Hash
+	ecdsa bool
+}
+
+var signatureMethods = map[string]method{
+	rsaSHA1: {hash: crypto.SHA1},
+	"http://www.w3.org/2001/04/xmldsig-more#rsa-sha256":   {hash: crypto.SHA256},
+	"http://www.w3.org/2001/04/xmldsig-more#rsa-sha384":   {hash: crypto.SHA384},
+	"http://www.w3.org/2001/04/xmldsig-more#rsa-sha512":   {hash: crypto.SHA512},
+	"http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256": {hash: crypto.SHA256, ecdsa: true},
+	"http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha384": {hash: crypto.SHA384, ecdsa: true},
+	"http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha512": {hash: crypto.SHA512, ecdsa: true},
+}
+
+var digestMethods = map[string]crypto.Hash{
+	sha1URI: crypto.SHA1,
+	"http://www.w3.org/2001/04/xmlenc#sha256":       crypto.SHA256,
+	"http://www.w3.org/2001/04/xmldsig-more#sha384": crypto.SHA384,
+	"http://www.w3.org/2001/04/xmlenc#sha512":       crypto.SHA512,
+}
+
+func signatureSingle(s *signature) error {
+	if len(s.all) != 1 {
+		return errors.New("an element has several signatures of its own")
+	}
+	return nil
+}
+
+// signatureContents refuses Object, with all that it could bring along, and
+// what isn't of the namespace.
+func signatureContents(s *signature) error {
+	for _, c := range s.el.ChildElements() {
+		known := c.Tag == "SignedInfo" || c.Tag == "SignatureValue" || c.Tag == "KeyInfo"
+		if !known || c.NamespaceURI() != dsigSpace {
+			return errors.New("a signature has an Object, or another unknown part")
+		}
+	}
+	if len(children(s.el, dsigSpace, "SignatureValue")) != 1 || len(children(s.el, dsigSpace, "KeyInfo")) > 1 {
+		return errors.New("a signature needs one SignatureValue and at most one KeyInfo")
+	}
+	return nil
+}
+
+// signatureNotNested goes by the local name: KeyInfo is the one place where
+// anything could stand, and nothing called Signature belongs there.
+func signatureNotNested(s *signature) error {
+	if containsTag(s.el, "Signature") {
+		return errors.New("a signature stands within a signature")
+	}
+	return nil
+}
+
+func containsTag(el *etree.Element, tag string) bool {
+	for _, c := range el.Child {
+		if c, ok := c.(*etree.Element); ok && (c.Tag == tag || containsTag(c, tag)) {
+			return true
+		}
+	}
+	return false
+}
+
+func signedInfoSingle(s *signature) error {
+	if len(children(s.el, dsigSpace, "SignedInfo")) != 1 {
+		return errors.New("a signature needs one SignedInfo")
+	}
+	return nil
+}
+
+// signedInfoContents leaves how many References there are to referenceSingle.
+func signedInfoContents(s *signature) error {
+	want := []string{"CanonicalizationMethod", "SignatureMethod", "Reference"}
+	for i, c := range elements(s.info) {
+		if c.Tag != want[min(i, 2)] || c.NamespaceURI() != dsigSpace {
+			return errors.New("a SignedInfo has an unknown part")
+		}
+	}
+	return nil
+}
+
+func referenceSingle(s *signature) error {
+	if len(children(s.info, dsigSpace, "Reference")) != 1 {
+		return errors.New("a SignedInfo needs one Reference")
+	}
+	return nil
+}
+
+func signatureCanonicalization(s *signature) error {
+	return knownCanonicalization(child(s.info, "CanonicalizationMethod"))
+}
+
+// knownCanonicalization holds a method or transform to the list, and to
+// InclusiveNamespaces as the only parameter.
+func knownCanonicalization(method *etree.Element) error {
+	algorithm := algorithmOf(method)
+	if !isCanonicalization(algorithm) {
+		return errors.New("a canonicalization is not supported")
+	}
+	parameters := elements(method)
+	known := len(parameters) == len(children(method, excSpace, "InclusiveNamespaces"))
+	if !known || len(parameters) > 1 || len(parameters) == 1 && algorithm != exclusive {
+		return errors.New("a canonicalization has unknown parameters")
+	}
+	return nil
+}
+
+func signatureAlgorithm(s *signature) error {
+	el := child(s.info, "SignatureMethod")
+	uri := algorithmOf(el)
+	if _, known := signatureMethods[uri]; !known || len(elements(el)) > 0 {
+		return errors.New("a signature's algorithm is not supported")
+	}
+	if uri == rsaSHA1 && !s.sha1 {
+		return errors.New("the signature is made with SHA-1")
+	}
+	return nil
+}
+
+// referenceURI requires that the reference is to the very element that the
+// signature stands in (SAML Core 5.4.2). An empty one is to the whole document.
+func referenceURI(s *signature) error {
+	uri, there := attributeOf(s.reference, "URI")
+	id, _ := attribute(s.signed, "ID")
+	toRoot := there && uri == "" && s.signed.Parent() == nil
+	if !toRoot && (id == "" || uri != "#"+id) {
+		return errors.New("the signature refers to something else")
+	}
+	return nil
+}
+
+func attributeOf(el *etree.Element, name string) (string, bool) {
+	if el == nil {
+		return "", false
+	}
+	return attribute(el, name)
+}
+
+func referenceContents(s *signature) error {
+	want := []string{"Transforms", "DigestMethod", "DigestValue"}
+	parts := elements(s.reference)
+	for i, c := range parts {
+		if i >= len(want) || c.Tag != want[i] || c.NamespaceURI() != dsigSpace {
+			return errors.New("a Reference has an unknown part")
+		}
+	}
+	if len(parts) != len(want) {
+		return errors.New("a Reference lacks a part")
+	}
+	return nil
+}
+
+// referenceTransforms permits enveloped-signature, and one canonicalization
+// behind it (SAML Core 5.4.4).
+func referenceTransforms(s *signature) error {
+	list := s.transforms()
+	if len(list) < 1 || len(list) > 2 {
+		return errors.New("a reference needs one transform or two")
+	}
+	for _, t := range list {
+		if t.Tag != "Transform" || t.NamespaceURI() != dsigSpace {
+			return errors.New("a transform is not supported")
+		}
+	}
+	if algorithmOf(list[0]) != enveloped || len(elements(list[0])) > 0 {
+		return errors.New("the first transform is not enveloped-signature")
+	}
+	if len(list) == 2 {
+		return knownCanonicalization(list[1])
+	}
+	return nil
+}
+
+func digestAlgorithm(s *signature) error {
+	el := child(s.reference, "DigestMethod")
+	uri := algorithmOf(el)
+	if _, known := digestMethods[uri]; !known || len(elements(el)) > 0 {
+		return errors.New("a digest's algorithm is not supported")
+	}
+	if uri == sha1URI && !s.sha1 {
+		return errors.New("the digest is made with SHA-1")
+	}
+	return nil
+}
+
+func signatureValue(s *signature) error {
+	value, err := binary(s.value)
+	if err != nil {
+		return fmt.Errorf("reading SignatureValue: %w", err)
+	}
+	m, known := signatureMethods[algorithmOf(child(s.info, "SignatureMethod"))]
+	if !known {
+		return errors.New("the signature's algorithm is not supported")
+	}
+	digest := sum(m.hash, s.octets)
+	made := func(key crypto.PublicKey) bool { return m.verify(key, digest, value) }
+	if !slices.ContainsFunc(s.keys, made) {
+		return errors.New("no trusted key has made the signature")
+	}
+	return nil
+}
+
+func digestValue(s *signature) error {
+	value, err := binary(child(s.reference, "DigestValue"))
+	if err != nil {
+		return fmt.Errorf("reading DigestValue: %w", err)
+	}
+	hash, known := digestMethods[algorithmOf(child(s.reference, "DigestMethod"))]
+	if !known || !bytes.Equal(value, sum(hash, s.octets)) {
+		return errors.New("the signed element was changed")
+	}
+	return nil
+}
+
+func sum(hash crypto.Hash, data []byte) []byte {
+	h := hash.New()
+	h.Write(data)
+	return h.Sum(nil)
+}
+
+// verify reports whether key has signed digest. A key of another kind has not.
+func (m method) verify(key crypto.PublicKey, digest, value []byte) bool {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		return !m.ecdsa && rsa.VerifyPKCS1v15(key, m.hash, digest, value) == nil
+	case *ecdsa.PublicKey:
+		// r and s, each as long as the curve's order (XML Signature 1.1, 6.4.3).
+		half := (key.Curve.Params().N.BitLen() + 7) / 8
+		if !m.ecdsa || len(value) != 2*half {
+			return false
+		}
+		r, s := new(big.Int).SetBytes(value[:half]), new(big.Int).SetBytes(value[half:])
+		return ecdsa.Verify(key, digest, r, s)
+	}
+	return false
+}
+
+func keySize(key crypto.PublicKey) error {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		if key.N.BitLen() >= 2048 {
+			return nil
+		}
+	case *ecdsa.PublicKey:
+		if c := key.Curve; c == elliptic.P256() || c == elliptic.P384() || c == elliptic.P521() {
+			return nil
+		}
+	}
+	return errors.New("a key is too small, or of a kind that isn't supported")
+}

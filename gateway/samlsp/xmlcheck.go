@@ -1,0 +1,233 @@
+package samlsp
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+func xmlSize(r *reader) error {
+	if len(r.text) > r.bounds.size {
+		return fmt.Errorf("the document is larger than %d bytes", r.bounds.size)
+	}
+	return nil
+}
+
+// xmlCharacters refuses what is no UTF-8 and no Char of XML 1.0, 2.2.
+func xmlCharacters(r *reader) error {
+	if !utf8.ValidString(r.text) {
+		return errors.New("the document is no UTF-8")
+	}
+	for i, c := range r.text {
+		if !isCharacter(c) {
+			r.at = i
+			return errors.New("a character is not allowed in XML")
+		}
+	}
+	return nil
+}
+
+func isCharacter(c rune) bool {
+	return c >= ' ' && c <= 0xD7FF || c == '\t' || c == '\n' || c == '\r' || c >= 0xE000 && c <= 0xFFFD || c >= 0x10000 && c <= 0x10FFFF
+}
+
+func xmlVersion(d xmlDeclaration) error {
+	if d.version != "1.0" {
+		return errors.New("the XML version is not 1.0")
+	}
+	return nil
+}
+
+func xmlEncoding(d xmlDeclaration) error {
+	if d.encoding != "" && !strings.EqualFold(d.encoding, "UTF-8") {
+		return errors.New("the encoding is not UTF-8")
+	}
+	return nil
+}
+
+func xmlDoctype(markup string) error {
+	if strings.HasPrefix(markup, "<!") {
+		return errors.New("there is a document type declaration, or other directive")
+	}
+	return nil
+}
+
+func xmlInstruction(markup string) error {
+	if strings.HasPrefix(markup, "<?") {
+		return errors.New("there is a processing instruction")
+	}
+	return nil
+}
+
+func xmlKnownReference(c rune) error {
+	if !isCharacter(c) {
+		return errors.New("a reference is to no predefined entity and no character of XML")
+	}
+	return nil
+}
+
+func xmlBlank(text string) error {
+	if !allBlank(text) {
+		return errors.New("there is text outside the root element")
+	}
+	return nil
+}
+
+// xmlQualifiedName holds names to QName of Namespaces in XML 1.0, 4.
+func xmlQualifiedName(name string) error {
+	prefix, local, prefixed := strings.Cut(name, ":")
+	if !prefixed {
+		prefix, local = "a", name
+	}
+	if !isNCName(prefix) || !isNCName(local) {
+		return errors.New("a name is missing, or is no qualified name")
+	}
+	return nil
+}
+
+func isNCName(name string) bool {
+	for i, c := range name {
+		if !isNameStart(c) && (i == 0 || !isNameRest(c)) {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// isNameStart is NameStartChar of XML 1.0, 2.3, without the colon.
+func isNameStart(c rune) bool {
+	if c < 0x80 {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
+	}
+	return inRanges(c, nameStart)
+}
+
+// isNameRest is what NameChar has beyond NameStartChar.
+func isNameRest(c rune) bool {
+	return c >= '0' && c <= '9' || c == '-' || c == '.' || c == 0xB7 || c >= 0x300 && c <= 0x36F || c >= 0x203F && c <= 0x2040
+}
+
+var nameStart = [][2]rune{
+	{0xC0, 0xD6}, {0xD8, 0xF6}, {0xF8, 0x2FF}, {0x370, 0x37D}, {0x37F, 0x1FFF}, {0x200C, 0x200D}, {0x2070, 0x218F},
+	{0x2C00, 0x2FEF}, {0x3001, 0xD7FF}, {0xF900, 0xFDCF}, {0xFDF0, 0xFFFD}, {0x10000, 0xEFFFF},
+}
+
+func inRanges(c rune, ranges [][2]rune) bool {
+	for _, r := range ranges {
+		if c >= r[0] && c <= r[1] {
+			return true
+		}
+	}
+	return false
+}
+
+func xmlOneRoot(r *reader) error {
+	if r.open == nil && r.root != nil {
+		return errors.New("there is a second root element")
+	}
+	return nil
+}
+
+func xmlDepth(r *reader) error {
+	if len(r.frames) > r.bounds.depth {
+		return fmt.Errorf("elements are nested deeper than %d levels", r.bounds.depth)
+	}
+	return nil
+}
+
+func xmlElements(r *reader) error {
+	if r.elements > r.bounds.elements {
+		return fmt.Errorf("there are more than %d elements", r.bounds.elements)
+	}
+	return nil
+}
+
+func xmlAttributes(r *reader) error {
+	if len(r.tag.Attr) > r.bounds.attributes {
+		return fmt.Errorf("an element has more than %d attributes", r.bounds.attributes)
+	}
+	return nil
+}
+
+// xmlNamespaces holds declarations to Namespaces in XML 1.0, 2.2 and 3: the
+// prefixes xml and xmlns and their namespaces belong to each other, and a
+// prefix can't be undeclared.
+func xmlNamespaces(r *reader) error {
+	for i := range r.tag.Attr {
+		a := &r.tag.Attr[i]
+		prefix, ok := declared(a)
+		if !ok {
+			continue
+		}
+		undeclared := prefix != "" && a.Value == ""
+		reserved := prefix == "xmlns" || a.Value == xmlnsSpace || (prefix == "xml") != (a.Value == xmlSpace)
+		if undeclared || reserved {
+			return errors.New("a namespace declaration is not allowed")
+		}
+	}
+	return nil
+}
+
+func xmlPrefixes(r *reader) error {
+	known := r.scope.knows(r.tag.Space)
+	for i := range r.tag.Attr {
+		space := r.tag.Attr[i].Space
+		known = known && (space == "xmlns" || r.scope.knows(space))
+	}
+	if !known {
+		return errors.New("a prefix is not declared")
+	}
+	return nil
+}
+
+// knows reports whether a prefix is declared. xmlns never is: it prefixes
+// declarations alone.
+func (s *scope) knows(prefix string) bool {
+	_, ok := s.spaces[prefix]
+	return ok || prefix == ""
+}
+
+// xmlUniqueAttributes compares expanded names (Namespaces in XML 1.0, 6.3): the
+// same attribute under two prefixes is there twice.
+func xmlUniqueAttributes(r *reader) error {
+	attrs := r.tag.Attr
+	for i := range attrs {
+		for j := range i {
+			if attrs[i].Key != attrs[j].Key {
+				continue
+			}
+			a, b := attrs[i].Space, attrs[j].Space
+			if a == b || a != "" && b != "" && r.scope.spaces[a] == r.scope.spaces[b] {
+				return errors.New("an attribute is there twice")
+			}
+		}
+	}
+	return nil
+}
+
+// xmlUniqueIDs takes the values of ID, Id and id as one set: which of them is
+// an ID, a schema would say, and nobody may read a reference in two ways.
+func xmlUniqueIDs(r *reader) error {
+	for i := range r.tag.Attr {
+		a := &r.tag.Attr[i]
+		if !strings.EqualFold(a.Key, "id") || a.Space == "xmlns" {
+			continue
+		}
+		if r.ids[a.Value] {
+			return errors.New("an ID is there twice")
+		}
+		r.ids[a.Value] = true
+	}
+	return nil
+}
+
+func xmlSignatures(r *reader) error {
+	if r.tag.Tag == "Signature" && r.scope.spaces[r.tag.Space] == dsigSpace {
+		r.signatures++
+	}
+	if r.signatures > r.bounds.signatures {
+		return fmt.Errorf("there are more than %d signatures", r.bounds.signatures)
+	}
+	return nil
+}

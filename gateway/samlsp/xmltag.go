@@ -1,0 +1,221 @@
+package samlsp
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/beevik/etree"
+)
+
+// startTag reads a start tag, or an empty element's.
+func (r *reader) startTag() error {
+	r.flush()
+	r.at++
+	name, err := r.name()
+	if err != nil {
+		return err
+	}
+	r.tag = &etree.Element{}
+	r.tag.Space, r.tag.Tag = splitName(name)
+	empty, err := r.attributes()
+	if err != nil {
+		return err
+	}
+	r.frames = append(r.frames, frame{name, r.scope.mark()})
+	r.elements++
+	r.scope.declare(r.tag)
+	if err := judge(r.checks.xmlElement, r); err != nil {
+		return err
+	}
+	switch {
+	case r.open != nil:
+		r.open.AddChild(r.tag)
+	case r.root == nil:
+		r.root = r.tag
+	}
+	r.open = r.tag
+	if empty {
+		r.closeElement()
+	}
+	return nil
+}
+
+// attributes reads up to the end of a start tag and reports whether the
+// element ends there as well.
+func (r *reader) attributes() (empty bool, err error) {
+	for {
+		blank := r.skipBlanks()
+		switch {
+		case r.skip(">"):
+			return false, nil
+		case r.skip("/>"):
+			return true, nil
+		case !blank:
+			return false, errors.New("a tag has no end, or no blank between attributes")
+		}
+		if err := r.attribute(); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (r *reader) attribute() error {
+	name, err := r.name()
+	if err != nil {
+		return err
+	}
+	r.skipBlanks()
+	if !r.skip("=") {
+		return errors.New("an attribute has no value")
+	}
+	r.skipBlanks()
+	value, err := r.value()
+	if err != nil {
+		return err
+	}
+	space, key := splitName(name)
+	r.tag.Attr = append(r.tag.Attr, etree.Attr{Space: space, Key: key, Value: value})
+	return nil
+}
+
+// value reads an attribute's value with its quotes.
+func (r *reader) value() (string, error) {
+	rest := r.text[r.at:]
+	if rest == "" || rest[0] != '"' && rest[0] != '\'' {
+		return "", errors.New("an attribute's value has no quotes")
+	}
+	end := strings.IndexByte(rest[1:], rest[0])
+	if end < 0 {
+		return "", errors.New("an attribute's value has no end")
+	}
+	raw := rest[1 : 1+end]
+	if strings.IndexByte(raw, '<') >= 0 {
+		return "", errors.New("an attribute's value has a <") // XML 1.0, 3.1
+	}
+	if err := r.decode(raw, true); err != nil {
+		return "", err
+	}
+	value := string(r.pending)
+	r.pending = r.pending[:0]
+	r.at += end + 2
+	return value, nil
+}
+
+func (r *reader) endTag() error {
+	r.flush()
+	r.at += len("</")
+	name, err := r.name()
+	if err != nil {
+		return err
+	}
+	r.skipBlanks()
+	if len(r.frames) == 0 || r.frames[len(r.frames)-1].name != name || !r.skip(">") {
+		return errors.New("an end tag closes no open element, or has no end")
+	}
+	r.closeElement()
+	return nil
+}
+
+func (r *reader) closeElement() {
+	last := len(r.frames) - 1
+	r.scope.restore(r.frames[last].mark)
+	r.frames = r.frames[:last]
+	r.open = r.open.Parent()
+}
+
+// flush makes a node of the pending text.
+func (r *reader) flush() {
+	if len(r.pending) > 0 {
+		r.open.AddChild(etree.NewText(string(r.pending)))
+		r.pending = r.pending[:0]
+	}
+}
+
+// name reads up to what can't be part of a name.
+func (r *reader) name() (string, error) {
+	start := r.at
+	for r.at < len(r.text) && strings.IndexByte(" \t\r\n=/><\"'&", r.text[r.at]) < 0 {
+		r.at++
+	}
+	name := r.text[start:r.at]
+	return name, judge(r.checks.xmlName, name)
+}
+
+func (r *reader) skip(what string) bool {
+	ok := strings.HasPrefix(r.text[r.at:], what)
+	if ok {
+		r.at += len(what)
+	}
+	return ok
+}
+
+// skipBlanks reports whether there were any.
+func (r *reader) skipBlanks() bool {
+	start := r.at
+	for r.at < len(r.text) && isBlank(r.text[r.at]) {
+		r.at++
+	}
+	return r.at > start
+}
+
+// splitName splits a qualified name.
+func splitName(name string) (prefix, local string) {
+	if prefix, local, ok := strings.Cut(name, ":"); ok {
+		return prefix, local
+	}
+	return "", name
+}
+
+// A scope is the namespaces in scope by prefix; the default namespace's is "".
+// Changes are undone by mark and restore, so that it costs nothing per depth.
+type scope struct {
+	spaces  map[string]string
+	changes []binding
+}
+
+// A binding is what a prefix meant before it was changed.
+type binding struct {
+	prefix, space string
+	bound         bool
+}
+
+func newScope() scope { return scope{spaces: map[string]string{"xml": xmlSpace}} }
+
+func (s *scope) mark() int { return len(s.changes) }
+
+func (s *scope) bind(prefix, space string) {
+	old, bound := s.spaces[prefix]
+	s.changes = append(s.changes, binding{prefix, old, bound})
+	s.spaces[prefix] = space
+}
+
+func (s *scope) restore(mark int) {
+	for i := len(s.changes) - 1; i >= mark; i-- {
+		if c := s.changes[i]; c.bound {
+			s.spaces[c.prefix] = c.space
+		} else {
+			delete(s.spaces, c.prefix)
+		}
+	}
+	s.changes = s.changes[:mark]
+}
+
+// declare binds what the attributes of el declare.
+func (s *scope) declare(el *etree.Element) {
+	for i := range el.Attr {
+		if prefix, ok := declared(&el.Attr[i]); ok {
+			s.bind(prefix, el.Attr[i].Value)
+		}
+	}
+}
+
+// declared returns the prefix that a declares, if it is a declaration.
+func declared(a *etree.Attr) (prefix string, ok bool) {
+	switch {
+	case a.Space == "xmlns":
+		return a.Key, true
+	case a.Space == "" && a.Key == "xmlns":
+		return "", true
+	}
+	return "", false
+}
