@@ -274,18 +274,27 @@ func (a *App) provider(name string) *NamedProvider {
 	return nil
 }
 
+// speaking returns the app's providers that speak a protocol.
+func (a *App) speaking(protocol Protocol) []*NamedProvider {
+	var found []*NamedProvider
+	for _, p := range a.providers {
+		if p.Provider.Protocol() == protocol {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
 // callbackPath returns where p answers. OpenID Providers of one app have
 // callbacks of their own: else one of them could pass off another's answer as
 // its own and get the code (mix-up, RFC 9700 §4.4.2.2), for not all of them
-// name themselves in the answer (RFC 9207).
+// name themselves in the answer (RFC 9207). SAML providers share one: they
+// sign who they are.
 func (a *App) callbackPath(p *NamedProvider) string {
-	others := 0
-	for _, other := range a.providers {
-		if other != p && other.Provider.Protocol() == OIDC {
-			others++
-		}
-	}
-	if others == 0 {
+	switch {
+	case p.Provider.Protocol() == SAML:
+		return a.acsPath()
+	case len(a.speaking(OIDC)) == 1:
 		return a.opts.CallbackPath
 	}
 	return a.opts.CallbackPath + "/" + p.Name

@@ -20,6 +20,7 @@ func (x *exchange) endpoint() error {
 		name = "oidc/callback"
 	}
 	asset, isAsset := strings.CutPrefix(name, "assets/")
+	saml, isSAML := strings.CutPrefix(name, "saml/")
 	switch {
 	case isAsset:
 		x.app.gw.opts.Pages.Asset(x.w, x.r, asset)
@@ -27,7 +28,9 @@ func (x *exchange) endpoint() error {
 	case name == "login":
 		return x.allow(x.login, http.MethodGet, http.MethodHead)
 	case name == "oidc/callback" && x.app.isCallback(x.path):
-		return x.allow(x.callback, http.MethodGet)
+		return x.allow(func() error { return x.callback(x.codeReply) }, http.MethodGet)
+	case isSAML && len(x.app.speaking(SAML)) > 0:
+		return x.samlEndpoint(saml)
 	case name == "session":
 		return x.allow(x.showSession, http.MethodGet, http.MethodHead)
 	case name == "logout":

@@ -71,6 +71,7 @@ const (
 
 	CodeFlowUnknown      Code = "flow_unknown"
 	CodeFlowOtherBrowser Code = "flow_other_browser"
+	CodeCookiesBlocked   Code = "cookies_blocked"
 	CodeAnswerReplayed   Code = "answer_replayed"
 	CodeProviderRefused  Code = "provider_refused"
 
@@ -198,7 +199,7 @@ var refusals = map[Code]Refusal{
 	},
 	CodeTooLarge: {
 		http.StatusRequestEntityTooLarge, "Too large", "What was sent to the gateway is larger than it takes.",
-		"A request to one of the gateway's endpoints exceeds its limit (64 kB of query, 1 MB of form).",
+		"A request to one of the gateway's endpoints exceeds its limit (64 kB of query, 2 MB of form).",
 	},
 	CodeBadRequest: {
 		http.StatusBadRequest, "That request makes no sense here", "The gateway could not read the request. " + signInAgain,
@@ -210,11 +211,15 @@ var refusals = map[Code]Refusal{
 	},
 	CodeFlowUnknown: {
 		http.StatusBadRequest, "This sign-in has expired", "The sign-in was started too long ago, or was finished already. " + signInAgain,
-		"The answer names a login that is not in the store: older than 15 minutes, finished, or never started here. Often a bookmarked provider page or the back button.",
+		"The answer names a login that is not in the store: older than 15 minutes, finished, or never started here. Often a bookmarked provider page or the back button; SAML: a sign-in that began at the provider's portal, which is not taken.",
 	},
 	CodeFlowOtherBrowser: {
-		http.StatusForbidden, "Your browser doesn't keep cookies", "The sign-in was started in another browser, or your browser blocks cookies for this site. Allow cookies here, then sign in again.",
-		"The answer came without the cookie that was set when the login began, twice in a row. Cookies are blocked, the site is reached by two host names, or http and https are mixed.",
+		http.StatusForbidden, "This sign-in belongs to another browser", "The sign-in was started in another browser, or in another of several tabs. " + signInAgain,
+		"The answer came twice in a row with another cookie than the one that was set when the login began. Usually a link to the provider that was passed on; many of them are an attack (login CSRF).",
+	},
+	CodeCookiesBlocked: {
+		http.StatusForbidden, "Your browser doesn't keep cookies", "Signing in needs a cookie that your browser didn't keep. Allow cookies for this site, then sign in again.",
+		"The answer came without the cookie that was set when the login began, and so it did when the browser was asked once more. Cookies are blocked, the site is reached by two host names, or http and https are mixed: compare the callback or AssertionConsumerService that is registered at the provider with the address that people open.",
 	},
 	CodeAnswerReplayed: {
 		http.StatusBadRequest, "This sign-in was used already", "The provider's answer was used before. " + signInAgain,
@@ -330,7 +335,7 @@ var codeOrder = []Code{
 	CodeInternal, CodeNotReady, CodeStoreUnavailable, CodeStoreReplaced, CodeProviderUnavailable, CodeProviderUnknown,
 	CodeUnauthenticated, CodeAccessDenied, CodeAccountBlocked, CodeNoUsername, CodeBadCharacters, CodeNotFound,
 	CodeMethodNotAllowed, CodeCrossSite, CodeForeignOrigin, CodeUnknownHost, CodeInsecureHTTP, CodeTooLarge, CodeBadRequest, CodeTooManyAttempts,
-	CodeFlowUnknown, CodeFlowOtherBrowser, CodeAnswerReplayed, CodeProviderRefused,
+	CodeFlowUnknown, CodeFlowOtherBrowser, CodeCookiesBlocked, CodeAnswerReplayed, CodeProviderRefused,
 	CodeOIDCAnswerInvalid, CodeOIDCIssuerMismatch, CodeOIDCCodeRejected, CodeOIDCClientRejected, CodeOIDCTokenMalformed,
 	CodeOIDCSignature, CodeOIDCAlgorithm, CodeOIDCAudience, CodeOIDCTime, CodeOIDCNonce, CodeOIDCClaimInvalid, CodeOIDCSubjectMismatch,
 	CodeSAMLMalformed, CodeSAMLUnsigned, CodeSAMLSignature, CodeSAMLAlgorithm, CodeSAMLEncrypted, CodeSAMLIssuerMismatch, CodeSAMLDestination,

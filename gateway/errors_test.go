@@ -48,6 +48,7 @@ var madeBy = map[gateway.Code]struct{ dir, test string }{
 	gateway.CodeTooManyAttempts:     {".", "TestLimit"},
 	gateway.CodeFlowUnknown:         {".", "TestLostFlows"},
 	gateway.CodeFlowOtherBrowser:    {".", "TestRestartOnce"},
+	gateway.CodeCookiesBlocked:      {".", "TestCookiesBlocked"},
 	gateway.CodeAnswerReplayed:      {".", "TestReplayID"},
 
 	gateway.CodeProviderRefused:     {"oidcrp", ""},

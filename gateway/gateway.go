@@ -27,6 +27,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -121,6 +122,25 @@ func New(opts Options) (*Gateway, error) {
 	}
 	g.strip.Store(newNameFilter(g.headers...))
 	return g, errors.Join(errs...)
+}
+
+// startTimeout bounds how long Start waits for the providers.
+const startTimeout = 5 * time.Second
+
+// Start has the providers load what was kept of them (see Starter), all at
+// once. Call it when the store is open, before requests are served. It returns
+// when they are done, after five seconds at the latest: who needs more loads it
+// later.
+func (g *Gateway) Start(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	var loading sync.WaitGroup
+	for i := range g.opts.Providers {
+		if p, ok := g.opts.Providers[i].Provider.(Starter); ok {
+			loading.Go(func() { p.Start(ctx) })
+		}
+	}
+	go func() { defer cancel(); loading.Wait() }()
+	<-ctx.Done()
 }
 
 // claimHeaders makes a set of header names ours on every app of the gateway.

@@ -1,7 +1,10 @@
 package gateway
 
 import (
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"time"
 )
 
@@ -10,7 +13,7 @@ import (
 type Pages interface {
 	// Page writes page, one of the …Page types of this package, as HTML.
 	Page(w http.ResponseWriter, r *http.Request, status int, page any)
-	// Asset serves one static file (CSS) by its name below Prefix/assets/.
+	// Asset serves one static file (CSS, script) by its name below Prefix/assets/.
 	Asset(w http.ResponseWriter, r *http.Request, name string)
 }
 
@@ -70,6 +73,44 @@ type LogoutPage struct {
 	// answer to the form redirects to, if any. The page's policy must name
 	// them: Chromium holds redirects after a form to form-action, too.
 	FormOrigins []string
+}
+
+// A FormPage posts a request to the provider (SAML Bindings 3.5.4). It does so
+// by itself; without scripts there is a button.
+type FormPage struct {
+	Chrome
+	// Provider is the provider's label.
+	Provider string
+	// Action is where the form posts to: an absolute URL of the provider's.
+	Action string
+	Fields []Field
+}
+
+// A RepostPage posts the fields that came with a request once more to the same
+// path. Browsers leave our cookies out of what a foreign page posts
+// (SameSite=Lax); what this page posts they come with. It posts by itself;
+// without scripts there is a button.
+type RepostPage struct {
+	Chrome
+	// Action is where the form posts to. Same origin.
+	Action string
+	Fields []Field
+}
+
+// A Field is a hidden field of a form.
+type Field struct {
+	Name, Value string
+}
+
+// fieldsOf returns the fields of a form in the order of their names.
+func fieldsOf(form url.Values) []Field {
+	var fields []Field
+	for _, name := range slices.Sorted(maps.Keys(form)) {
+		for _, value := range form[name] {
+			fields = append(fields, Field{name, value})
+		}
+	}
+	return fields
 }
 
 // A LoggedOutPage says that the session has ended.

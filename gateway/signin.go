@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -61,7 +62,7 @@ func (x *exchange) begin(p *NamedProvider, returnTo string, restarted bool) erro
 	state := randomText()
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
-	begun, err := p.Provider.Begin(ctx, BeginRequest{State: state, CallbackURL: f.Callback})
+	begun, err := p.Provider.Begin(ctx, BeginRequest{State: state, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin)})
 	if err != nil {
 		return x.refuse(providerError(err))
 	}
@@ -76,15 +77,38 @@ func (x *exchange) begin(p *NamedProvider, returnTo string, restarted bool) erro
 	if binding != x.cookies.binding {
 		setCookie(x.w, bindingCookie, binding, x.secure)
 	}
+	if begun.Form != nil {
+		x.page(http.StatusOK, FormPage{Chrome: x.chrome(), Provider: p.DisplayName, Action: begun.Location, Fields: fieldsOf(begun.Form)})
+		return nil
+	}
 	x.redirect(begun.Location)
 	return nil
 }
 
-// callback takes a provider's answer. The order is that of every protocol:
-// limits, binding, flow, answer judged, flow taken, replay mark, account,
-// login. Before the flow is known to be this browser's nothing is judged, and
-// nothing is used up.
-func (x *exchange) callback() error {
+// A reply is a provider's answer as the browser brought it. Nothing of it was
+// judged yet.
+type reply struct {
+	protocol Protocol
+	state    string
+	params   url.Values
+	// reposted says that our own page sent it, after it had come without
+	// cookies (see RepostPage).
+	reposted bool
+}
+
+// attempts are what the reply has taken of the limit on answers.
+func (in *reply) attempts() []attempt {
+	if in.reposted {
+		return []attempt{answerAttempt, answerAttempt}
+	}
+	return []attempt{answerAttempt}
+}
+
+// callback takes a provider's answer, which read gets from the request. The
+// order is that of every protocol: limits, binding, flow, answer judged, flow
+// taken, replay mark, account, login. Before the flow is known to be this
+// browser's nothing is judged, and nothing is used up.
+func (x *exchange) callback(read func() (*reply, *Error)) error {
 	origin, refused := x.signInOrigin()
 	if refused == nil {
 		refused = x.attempt(answerAttempt)
@@ -92,17 +116,19 @@ func (x *exchange) callback() error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	params, refused := strictQuery(x.r)
+	in, refused := read()
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	state := params["state"]
-	if len(state) != 1 || !validBinding(state[0]) {
-		return x.lost(NewError(CodeFlowUnknown, errors.New("the answer has no state, or one that was never ours")))
+	if !validBinding(in.state) {
+		return x.lost(in, NewError(CodeFlowUnknown, errors.New("the answer has no state, or one that was never ours")))
 	}
-	f, err := x.flow(state[0])
+	if in.protocol == SAML && !in.reposted && !validBinding(x.cookies.binding) {
+		return x.repost(in)
+	}
+	f, err := x.flow(in.state)
 	if errors.Is(err, ErrNotFound) {
-		return x.lost(NewError(CodeFlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
+		return x.lost(in, NewError(CodeFlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
 	}
 	if err != nil {
 		return x.refuse(storeError(err))
@@ -111,13 +137,42 @@ func (x *exchange) callback() error {
 	if p == nil {
 		return x.refuse(NewError(CodeProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
 	}
+	astray := x.astray(in, f, p, origin)
 	if !validBinding(x.cookies.binding) || subtle.ConstantTimeCompare(hashBinding(x.cookies.binding), f.Binding) != 1 {
-		return x.otherBrowser(f, p)
+		return x.otherBrowser(in, f, p, astray)
 	}
-	if f.Callback != origin+x.path {
-		return x.refuse(NewError(CodeOIDCIssuerMismatch, errors.New("the answer came to the callback of another provider")))
+	if astray != nil {
+		return x.refuse(astray)
 	}
-	return x.complete(p, f, state[0], params)
+	return x.complete(in, f, p, origin)
+}
+
+// codeReply reads an OpenID Provider's answer (OIDC Core §3.1.2.5).
+func (x *exchange) codeReply() (*reply, *Error) {
+	params, refused := strictQuery(x.r)
+	if refused != nil {
+		return nil, refused
+	}
+	in := &reply{protocol: OIDC, params: params}
+	if state := params["state"]; len(state) == 1 {
+		in.state = state[0]
+	}
+	return in, nil
+}
+
+// astray refuses an answer that came elsewhere than where the flow's provider
+// was told to send it: by another protocol, to the callback of another, or to
+// another name of this site.
+func (x *exchange) astray(in *reply, f *flow, p *NamedProvider, origin string) *Error {
+	switch {
+	case p.Provider.Protocol() == in.protocol && f.Callback == origin+x.path:
+		return nil
+	case in.protocol == OIDC:
+		return NewError(CodeOIDCIssuerMismatch, errors.New("the answer came to the callback of another provider"))
+	case p.Provider.Protocol() != SAML:
+		return NewError(CodeSAMLIssuerMismatch, errors.New("the login was started at a provider that speaks no SAML"))
+	}
+	return NewError(CodeSAMLDestination, fmt.Errorf("the answer came to %s and was expected at %s", origin+x.path, f.Callback))
 }
 
 // flow reads a flow of this app without taking it.
@@ -138,13 +193,13 @@ func (x *exchange) flow(state string) (*flow, error) {
 
 // lost answers for a flow that is not there. Who is signed in by now (a double
 // click, the back button) is simply let go on.
-func (x *exchange) lost(refused *Error) error {
+func (x *exchange) lost(in *reply, refused *Error) error {
 	signedIn, err := x.signedIn()
 	switch {
 	case err != nil:
 		return x.refuse(storeError(err))
 	case signedIn:
-		x.giveBack(answerAttempt)
+		x.giveBack(in.attempts()...)
 		return x.redirectTo("/")
 	}
 	return x.refuse(refused)
@@ -152,37 +207,45 @@ func (x *exchange) lost(refused *Error) error {
 
 // otherBrowser answers for a flow that this browser did not start, or started
 // in another of several tabs that were opened at once and whose cookie lost.
-func (x *exchange) otherBrowser(f *flow, p *NamedProvider) error {
+// A browser that has no cookie although one was set a moment ago keeps none.
+func (x *exchange) otherBrowser(in *reply, f *flow, p *NamedProvider, astray *Error) error {
 	signedIn, err := x.signedIn()
+	keepsNone := !validBinding(x.cookies.binding) && (in.reposted || f.Restarted)
 	switch {
 	case err != nil:
 		return x.refuse(storeError(err))
 	case signedIn:
-		x.giveBack(answerAttempt)
+		x.giveBack(in.attempts()...)
 		return x.redirectTo(f.Return)
+	case keepsNone && astray != nil: // cookies are not what is wrong
+		return x.refuse(astray)
+	case keepsNone:
+		return x.refuse(NewError(CodeCookiesBlocked, nil))
 	case f.Restarted:
 		return x.refuse(NewError(CodeFlowOtherBrowser, nil))
 	}
-	x.giveBack(answerAttempt) // and a start is taken instead
+	x.giveBack(in.attempts()...) // and a start is taken instead
 	return x.begin(p, f.Return, true)
 }
 
 // complete has the answer judged, and signs the person in.
-func (x *exchange) complete(p *NamedProvider, f *flow, state string, params url.Values) error {
+func (x *exchange) complete(in *reply, f *flow, p *NamedProvider, origin string) error {
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
-	ans, err := p.Provider.Complete(ctx, CompleteRequest{Params: params, Private: f.Private, CallbackURL: f.Callback})
+	ans, err := p.Provider.Complete(ctx, CompleteRequest{
+		Params: in.params, Private: f.Private, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin),
+	})
 	if err != nil {
 		refused := providerError(err)
 		if refused.Code == CodeProviderUnavailable {
-			x.giveBack(answerAttempt) // nothing was judged
+			x.giveBack(in.attempts()...) // nothing was judged
 		}
 		return x.refuse(refused)
 	}
-	if ans.Subject == "" {
-		return x.refuse(errors.New("the provider's answer has no subject"))
+	if ans.Subject == "" || p.Provider.Issuer() == "" {
+		return x.refuse(errors.New("the provider's answer has no subject, or nobody who says so"))
 	}
-	if err := x.useUp(ctx, state, p, ans); err != nil {
+	if err := x.useUp(ctx, in.state, p, ans); err != nil {
 		return x.refuse(err)
 	}
 	x.who = &login{Provider: p.Name, Identity: ans.Identity}
@@ -197,7 +260,7 @@ func (x *exchange) complete(p *NamedProvider, f *flow, state string, params url.
 	if err != nil {
 		return x.refuse(storeError(err))
 	}
-	x.giveBack(answerAttempt, startAttempt)
+	x.giveBack(append(in.attempts(), startAttempt)...)
 	setCookie(x.w, sessionCookie, cookie, x.secure)
 	x.observe(Event{Type: EventLogin})
 	return x.redirectTo(f.Return)

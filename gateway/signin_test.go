@@ -266,10 +266,10 @@ func TestRestartOnce(t *testing.T) {
 	s := l.site()
 	w := s.browser().open("/wanted")
 	wantStatus(t, w, http.StatusSeeOther)
-	// A browser that keeps no cookies: each of its requests is the first.
-	w = s.browser().open(l.idp.visit(t, w.Header().Get("Location"), "alice"))
-	wantStatus(t, w, http.StatusSeeOther)
-	w = s.browser().open(l.idp.visit(t, w.Header().Get("Location"), "alice"))
+	// Each time another browser comes, with a cookie of its own.
+	for _, binding := range []string{strings.Repeat("A", 43), strings.Repeat("E", 43)} {
+		w = s.browser().open(l.idp.visit(t, w.Header().Get("Location"), "alice"), "Cookie", "__Host-sso-b="+binding)
+	}
 	wantRefused(t, w, gateway.CodeFlowOtherBrowser)
 	wantKept(t, l, 0, 0, 2)
 

@@ -26,6 +26,7 @@ type asset struct {
 // types must not decide what browsers are told.
 var assetTypes = map[string]string{
 	".css": "text/css; charset=utf-8",
+	".js":  "text/javascript; charset=utf-8",
 	".svg": "image/svg+xml",
 }
 

@@ -13,16 +13,16 @@ import (
 	"testing"
 )
 
-// linked returns the assets that a page links, by name, with their addresses.
+// linked returns the assets that pages link, by name, with their addresses.
 func linked(t *testing.T) map[string]string {
 	t.Helper()
-	html := render(t, newRenderer(t), examples()["chooser"]).Body.String()
+	html := render(t, newRenderer(t), examples()["form"]).Body.String()
 	links := map[string]string{}
 	for _, m := range regexp.MustCompile(`"(/\.sso/assets/([a-z.]+)\?v=[0-9a-f]{16})"`).FindAllStringSubmatch(html, -1) {
 		links[m[2]] = m[1]
 	}
-	if len(links) != 2 {
-		t.Fatalf("the page links %v, want a style and an icon", links)
+	if len(links) != 3 {
+		t.Fatalf("the page links %v, want a style, an icon and a script", links)
 	}
 	return links
 }
@@ -30,7 +30,7 @@ func linked(t *testing.T) map[string]string {
 func TestAssetIsServedAsLinked(t *testing.T) {
 	t.Parallel()
 	rd := newRenderer(t)
-	types := map[string]string{"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+	types := map[string]string{"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml", "post.js": "text/javascript; charset=utf-8"}
 	for name, address := range linked(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -12,6 +12,7 @@ func (rd *Renderer) funcs() template.FuncMap {
 	return template.FuncMap{
 		"asset":  rd.assetURL,
 		"local":  local,
+		"away":   away,
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"clock":  func(t time.Time) string { return t.UTC().Format(english.TimeLayout) },
 		"within": func(t time.Time) string { return within(time.Until(t)) },

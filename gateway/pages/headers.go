@@ -6,11 +6,21 @@ import (
 	"strings"
 )
 
-// setPageHeaders sets what all pages have in common. formAction are the CSP
-// sources of the page's form.
-func setPageHeaders(h http.Header, formAction string) {
+// What the policy of a page says of forms and scripts.
+const (
+	noForm = "form-action 'none'"
+	// postingForm leaves form-action out: Chromium holds to it every redirect
+	// that follows the post, whoever answers it, and both the provider and the
+	// app where the person ends up may send the browser on to anywhere. The
+	// form's one target stands in the page.
+	postingForm = "script-src 'self'"
+)
+
+// setPageHeaders sets what all pages have in common. policy is what the page's
+// CSP has of its own.
+func setPageHeaders(h http.Header, policy string) {
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action "+formAction+
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; "+policy+
 		"; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -49,6 +59,14 @@ func originOf(raw string) (string, bool) {
 
 func isHostChar(c rune) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(".-_:[]", c)
+}
+
+// away returns an absolute http(s) URL as it is, and "#" for anything else.
+func away(raw string) string {
+	if _, ok := originOf(raw); !ok {
+		return "#"
+	}
+	return raw
 }
 
 // local returns the path if a browser stays on the own origin with it, else

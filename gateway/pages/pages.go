@@ -1,10 +1,12 @@
 // Package pages renders what people see of the gateway: the chooser, refusals,
-// the session, and signing out.
+// the session, the forms that go on by themselves, and signing out.
 //
-// The pages have no script, no inline style and nothing from another host, and
-// their Content-Security-Policy holds them to that. Values are escaped by
-// html/template; an address that does not stay on the own origin is replaced
-// by "#". No page may be stored, framed, or indexed.
+// The pages have no inline script or style and nothing from another host, and
+// their Content-Security-Policy holds them to that. The forms that go on by
+// themselves have a script for it, and a button; the others have none. Values
+// are escaped by html/template; an address that does not stay on the own origin
+// is replaced by "#", but for the provider's that a form posts to. No page may
+// be stored, framed, or indexed.
 //
 // The policy is set on the pages alone and not on the answers of the app.
 package pages
@@ -54,7 +56,7 @@ func New(opts Options) (*Renderer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing the layout: %w", err)
 	}
-	for _, name := range []string{chooser, refusal, session, logout, loggedOut} {
+	for _, name := range []string{chooser, refusal, session, form, repost, logout, loggedOut} {
 		t, err := layout.Clone()
 		if err == nil {
 			t, err = t.ParseFS(templateFiles, "templates/"+name)
@@ -72,6 +74,8 @@ const (
 	chooser   = "chooser.html"
 	refusal   = "refusal.html"
 	session   = "session.html"
+	form      = "form.html"
+	repost    = "repost.html"
 	logout    = "logout.html"
 	loggedOut = "loggedout.html"
 )
@@ -86,13 +90,13 @@ type view struct {
 	Page any
 
 	file string
-	// formAction are the CSP sources that a form may lead to.
-	formAction string
+	// policy is what the page's CSP says beyond that of all pages.
+	policy string
 }
 
 // viewOf reports false for what is no page.
 func viewOf(page any) (view, bool) {
-	v := view{Text: &english, Page: page, formAction: "'none'"}
+	v := view{Text: &english, Page: page, policy: noForm}
 	switch p := page.(type) {
 	case gateway.ChooserPage:
 		v.Chrome, v.Heading, v.file = p.Chrome, english.ChooserTitle, chooser
@@ -100,9 +104,13 @@ func viewOf(page any) (view, bool) {
 		v.Chrome, v.Heading, v.file = p.Chrome, p.Refusal.Title, refusal
 	case gateway.SessionPage:
 		v.Chrome, v.Heading, v.file = p.Chrome, english.SessionTitle, session
+	case gateway.FormPage:
+		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.FormTitle, form, postingForm
+	case gateway.RepostPage:
+		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.RepostTitle, repost, postingForm
 	case gateway.LogoutPage:
 		v.Chrome, v.Heading, v.file = p.Chrome, english.LogoutTitle, logout
-		v.formAction = formAction(p.FormOrigins)
+		v.policy = "form-action " + formAction(p.FormOrigins)
 	case gateway.LoggedOutPage:
 		v.Chrome, v.Heading, v.file = p.Chrome, english.LoggedOutTitle, loggedOut
 	default:
@@ -115,23 +123,23 @@ func viewOf(page any) (view, bool) {
 // page, or can't be rendered, is logged and answered with 500 and the text of
 // gateway.CodeInternal.
 func (rd *Renderer) Page(w http.ResponseWriter, r *http.Request, status int, page any) {
-	body, formAction, err := rd.render(page)
+	body, policy, err := rd.render(page)
 	if err != nil {
 		rd.log.Error("rendering a page failed", zap.Error(err))
 		internal := gateway.RefusalOf(gateway.CodeInternal)
-		setPageHeaders(w.Header(), "'none'")
+		setPageHeaders(w.Header(), noForm)
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		write(w, r, internal.Status, []byte(internal.Title+"\n"))
 		return
 	}
-	setPageHeaders(w.Header(), formAction)
+	setPageHeaders(w.Header(), policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	write(w, r, status, body)
 }
 
 // render writes the page into memory first: a fault half way must not become
 // half a page with a good status.
-func (rd *Renderer) render(page any) (body []byte, formAction string, err error) {
+func (rd *Renderer) render(page any) (body []byte, policy string, err error) {
 	v, ok := viewOf(page)
 	if !ok {
 		return nil, "", fmt.Errorf("rendering a %T: no such page", page)
@@ -140,7 +148,7 @@ func (rd *Renderer) render(page any) (body []byte, formAction string, err error)
 	if err := rd.templates[v.file].Execute(&b, v); err != nil {
 		return nil, "", fmt.Errorf("rendering a %T: %w", page, err)
 	}
-	return b.Bytes(), v.formAction, nil
+	return b.Bytes(), v.policy, nil
 }
 
 func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {

@@ -61,7 +61,15 @@ func examples() map[string]any {
 			Chrome: chrome, Principal: alice, Since: bubbleStart.Add(-40 * time.Minute), LogoutURL: "/.sso/logout",
 		},
 		"session_many_groups": gateway.SessionPage{Chrome: chrome, Principal: gateway.Principal{Username: "bob", Groups: groups}},
-		"logout":              gateway.LogoutPage{Chrome: chrome, Username: "alice", Provider: "Corporate account", Action: "/.sso/logout"},
+		"form": gateway.FormPage{
+			Chrome: chrome, Provider: "Corporate account", Action: "https://id.example.com/sso?tenant=a&b",
+			Fields: []gateway.Field{{Name: "RelayState", Value: "state"}, {Name: "SAMLRequest", Value: "PHNhbWw+/w=="}},
+		},
+		"repost": gateway.RepostPage{
+			Chrome: chrome, Action: "/.sso/saml/acs",
+			Fields: []gateway.Field{{Name: "SAMLResponse", Value: "PHNhbWw+/w=="}, {Name: "RelayState", Value: "state"}, {Name: "sso_repost", Value: "1"}},
+		},
+		"logout": gateway.LogoutPage{Chrome: chrome, Username: "alice", Provider: "Corporate account", Action: "/.sso/logout"},
 		"logout_at_provider": gateway.LogoutPage{
 			Chrome: chrome, Username: "alice", Provider: "Corporate account", AtProvider: true, Action: "/.sso/logout",
 			FormOrigins: []string{"https://id.example.com"},

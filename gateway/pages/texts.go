@@ -28,6 +28,10 @@ type catalogue struct {
 	// InDays, InHours and InMinutes have one number each in them.
 	InDays, InHours, InMinutes sentence
 
+	FormTitle, RepostTitle, RepostText, Continue string
+	// FormText has a provider's label in it.
+	FormText sentence
+
 	LogoutTitle, StaySignedIn string
 	// LogoutHere has the app in it; LogoutAt and LogoutNotAt the provider.
 	LogoutHere, LogoutAt, LogoutNotAt sentence
@@ -70,6 +74,12 @@ var english = catalogue{
 	InHours:        "in about %s hours",
 	InMinutes:      "in about %s minutes",
 	LessThanMinute: "in less than two minutes",
+
+	FormTitle:   "One moment",
+	FormText:    "You are being sent to %s to sign in. If nothing happens, continue by the button.",
+	RepostTitle: "Signing you in",
+	RepostText:  "Your sign-in is being completed here. If nothing happens, continue by the button.",
+	Continue:    "Continue",
 
 	LogoutTitle:  "Sign out?",
 	StaySignedIn: "Stay signed in",

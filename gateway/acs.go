@@ -1,0 +1,200 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// maxForm bounds the body of a form in bytes: a SAML response of 1 MiB in
+	// Base64, with escapes and line breaks.
+	maxForm = 2 << 20
+	// formTimeout bounds how long a form may take to come in.
+	formTimeout = 15 * time.Second
+	// maxFields bounds the fields of a form. SAML has two; some providers name
+	// their button too.
+	maxFields = 16
+)
+
+// The fields of a form that brings a SAML response (SAML Bindings 3.5.4), and
+// ours, which marks the second post.
+const (
+	fieldResponse   = "SAMLResponse"
+	fieldRelayState = "RelayState"
+	fieldRepost     = "sso_repost"
+)
+
+// acsPath is the path of the AssertionConsumerService.
+func (a *App) acsPath() string { return a.opts.Prefix + "/saml/acs" }
+
+// metadataURL is where the site's SAML metadata are. It is our default entity
+// ID towards all providers, so that it outlives their names.
+func (a *App) metadataURL(origin string) string { return origin + a.opts.Prefix + "/saml/metadata" }
+
+// samlEndpoint answers what lies under saml/.
+func (x *exchange) samlEndpoint(name string) error {
+	provider, named := strings.CutPrefix(name, "metadata/")
+	all := x.app.speaking(SAML)
+	switch {
+	case name == "acs":
+		// No cross-origin check: the provider's page posts here, with the
+		// Origin "null" if it hides where it is from. What guards this path
+		// is the binding cookie.
+		return x.allow(func() error { return x.callback(x.responseReply) }, http.MethodPost)
+	case name == "metadata" && len(all) > 1:
+		return x.refuse(NewError(CodeNotFound, errors.New("this site has several SAML providers: ask for saml/metadata/<provider>")))
+	case name == "metadata":
+		provider = all[0].Name
+	case !named:
+		return x.refuse(NewError(CodeNotFound, nil))
+	}
+	return x.allow(func() error { return x.metadata(provider) }, http.MethodGet, http.MethodHead)
+}
+
+// responseReply reads a SAML provider's answer from a form (SAML Bindings
+// 3.5). Whatever passes is safe to be sent back to who sent it.
+func (x *exchange) responseReply() (*reply, *Error) {
+	if x.r.URL.RawQuery != "" {
+		return nil, NewError(CodeBadRequest, errors.New("the form came with a query"))
+	}
+	if types := x.r.Header["Content-Type"]; len(types) != 1 || !isFormType(types[0]) {
+		return nil, NewError(CodeBadRequest, errors.New("what was posted is no form of the type application/x-www-form-urlencoded"))
+	}
+	body, refused := x.readBody()
+	if refused != nil {
+		return nil, refused
+	}
+	fields, err := parseForm(body, fieldResponse, fieldRelayState, fieldRepost)
+	if err != nil {
+		return nil, NewError(CodeBadRequest, err)
+	}
+	response, ok := fields[fieldResponse]
+	if !ok {
+		return nil, NewError(CodeBadRequest, errors.New("the form has no SAMLResponse"))
+	}
+	if response == "" || !isBase64(response) {
+		return nil, NewError(CodeSAMLMalformed, errors.New("the SAMLResponse is not Base64"))
+	}
+	return &reply{
+		protocol: SAML, state: fields[fieldRelayState], reposted: fields[fieldRepost] == "1",
+		params: url.Values{fieldResponse: {response}, fieldRelayState: {fields[fieldRelayState]}},
+	}, nil
+}
+
+func isFormType(contentType string) bool {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && mediaType == "application/x-www-form-urlencoded"
+}
+
+// readBody reads the body within its bounds. Content-Length is what the client
+// says; that it is short is not believed.
+func (x *exchange) readBody() (string, *Error) {
+	tooLarge := NewError(CodeTooLarge, fmt.Errorf("the form has more than %d bytes", maxForm))
+	if x.r.ContentLength > maxForm {
+		return "", tooLarge
+	}
+	// Where there are no deadlines, those of the host server hold.
+	deadlines := http.NewResponseController(x.w)
+	_ = deadlines.SetReadDeadline(time.Now().Add(formTimeout))
+	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxForm))
+	_ = deadlines.SetReadDeadline(time.Time{})
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return "", tooLarge
+	}
+	if err != nil {
+		return "", NewError(CodeBadRequest, fmt.Errorf("reading the form: %w", err))
+	}
+	return string(body), nil
+}
+
+// parseForm returns the fields of a form that have one of the names. None of
+// them may be there twice; fields of other names are left out. Unlike
+// url.ParseQuery it is bounded, and decodes only what is asked for.
+func parseForm(body string, names ...string) (map[string]string, error) {
+	if strings.Count(body, "&") >= maxFields {
+		return nil, fmt.Errorf("the form has more than %d fields", maxFields)
+	}
+	fields := map[string]string{}
+	for pair := range strings.SplitSeq(body, "&") {
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(rawName)
+		if err != nil || strings.Contains(pair, ";") { // ";" once separated fields, too
+			return nil, errors.New("the form is malformed")
+		}
+		if !slices.Contains(names, name) {
+			continue
+		}
+		if _, twice := fields[name]; twice {
+			return nil, fmt.Errorf("the form has two fields %s", name)
+		}
+		if fields[name], err = url.QueryUnescape(rawValue); err != nil {
+			return nil, fmt.Errorf("the form's field %s is malformed", name)
+		}
+	}
+	return fields, nil
+}
+
+// isBase64 says whether a text has nothing in it but the alphabet of Base64
+// (RFC 4648 §4) and line breaks or blanks.
+func isBase64(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/', c == '=':
+		case c == ' ', c == '\t', c == '\r', c == '\n':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// repost has the browser send the answer once more, from a page of ours: it
+// came without our cookies. Nothing is looked up for who may never have started
+// a login, and nothing is sent back but what can be an answer.
+func (x *exchange) repost(in *reply) error {
+	x.page(http.StatusOK, RepostPage{Chrome: x.chrome(), Action: x.path, Fields: []Field{
+		{fieldResponse, in.params.Get(fieldResponse)}, {fieldRelayState, in.state}, {fieldRepost, "1"},
+	}})
+	return nil
+}
+
+// metadata says how we are to be registered at a provider.
+func (x *exchange) metadata(name string) error {
+	origin, refused := x.signInOrigin()
+	if refused != nil {
+		return x.refuse(refused)
+	}
+	p := x.app.provider(name)
+	if p == nil {
+		return x.refuse(NewError(CodeProviderUnknown, nil))
+	}
+	describing, ok := p.Provider.(MetadataProvider)
+	if !ok {
+		return x.refuse(NewError(CodeNotFound, errors.New("the provider needs no metadata of ours")))
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
+	defer cancel()
+	doc, err := describing.Metadata(ctx, MetadataRequest{CallbackURL: origin + x.app.callbackPath(p), MetadataURL: x.app.metadataURL(origin)})
+	if err != nil {
+		return x.refuse(providerError(err))
+	}
+	h := x.w.Header()
+	h.Set("Content-Type", "application/samlmetadata+xml") // SAML Metadata, Appendix A
+	h.Set("Content-Disposition", `attachment; filename="`+p.Name+`.xml"`)
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(doc)))
+	if x.r.Method != http.MethodHead {
+		_, _ = x.w.Write(doc) // a client that went away is nobody's fault
+	}
+	return nil
+}
