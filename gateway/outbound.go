@@ -20,6 +20,10 @@ import (
 // answer to its last byte.
 const OutboundTimeout = 5 * time.Second
 
+// ErrAnswerTooLarge is in the error of Outbound.Do for an answer beyond the
+// limit.
+var ErrAnswerTooLarge = errors.New("larger than the limit")
+
 // An Outbound makes the gateway's own requests to providers. It follows no
 // redirect, verifies TLS (1.2 or later), speaks plain http with loopback only,
 // takes no answer beyond a limit, and gives up after OutboundTimeout. What it
@@ -150,7 +154,7 @@ func (o *Outbound) Do(req *http.Request, limit int64) (*Fetched, error) {
 		return nil, fmt.Errorf("reading the answer to %s: %w", where, err)
 	}
 	if int64(len(body)) > limit {
-		return nil, fmt.Errorf("reading the answer to %s: larger than %d bytes", where, limit)
+		return nil, fmt.Errorf("reading the answer to %s: %w of %d bytes", where, ErrAnswerTooLarge, limit)
 	}
 	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil || len(resp.Header.Values("Content-Type")) > 1 {

@@ -3,8 +3,16 @@ package samlsp
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"go.uber.org/zap"
 
@@ -108,4 +116,195 @@ type Keys interface {
 	// made when they are asked for the first time. Its errors are
 	// *gateway.Error.
 	KeyPair(ctx context.Context) (key crypto.Signer, certificate []byte, err error)
+}
+
+// The bounds of options.
+const (
+	maxEntityID  = 1024 // characters, SAML Core 8.3.6
+	maxName      = 1024 // bytes, of an attribute's Name
+	defaultSkew  = 5 * time.Minute
+	maxClockSkew = time.Hour
+)
+
+// withDefaults returns c with every default filled in that does not depend on
+// the provider.
+func (c Config) withDefaults() Config {
+	if c.ClockSkew == 0 {
+		c.ClockSkew = defaultSkew
+	}
+	if format, ok := nameIDFormats[c.NameIDFormat]; ok {
+		c.NameIDFormat = format
+	}
+	return c
+}
+
+// validate reports every fault of c, which has its defaults, at once.
+func (c Config) validate(outbound *gateway.Outbound, keys Keys) error {
+	return errors.Join(c.validateProvider(outbound), c.validateRequest(keys), c.validateNameID(), c.validateAttributes(), c.validateJudging())
+}
+
+// byHand reports whether the provider is given without metadata.
+func (c Config) byHand() bool { return c.MetadataURL == "" && len(c.Metadata) == 0 }
+
+func (c Config) validateProvider(outbound *gateway.Outbound) error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.EntityID != "" && !isPlain(c.EntityID, maxEntityID) {
+		fault("checking entity_id: must be 1 to %d characters without blanks around it or control characters", maxEntityID)
+	}
+	if !c.byHand() {
+		if c.MetadataURL != "" && len(c.Metadata) > 0 {
+			fault("checking metadata: a document stands beside a URL; keep one of them")
+		}
+		if c.SSOURL != "" {
+			fault("checking sso_url: the metadata say it; leave sso_url or metadata out")
+		}
+		if len(c.Certificates) > 0 {
+			fault("checking certificate: the metadata hold it; leave certificate or metadata out")
+		}
+		if c.MetadataURL != "" {
+			if err := outbound.CheckURL(c.MetadataURL); err != nil {
+				fault("checking metadata: the URL %w", err)
+			}
+		}
+		return errors.Join(errs...)
+	}
+	if c.EntityID == "" && c.SSOURL == "" && len(c.Certificates) == 0 {
+		return errors.New("checking metadata: is missing; give the URL or the file of the provider's metadata, or else entity_id, sso_url and certificate")
+	}
+	if c.EntityID == "" {
+		fault("checking entity_id: is missing; without metadata give the provider's entity ID, which it may call Issuer or Identifier")
+	}
+	switch {
+	case c.SSOURL == "":
+		fault("checking sso_url: is missing; without metadata give the address of the provider's single sign-on service")
+	default:
+		if err := outbound.CheckURL(c.SSOURL); err != nil {
+			fault("checking sso_url: %w", err)
+		}
+	}
+	if len(c.Certificates) == 0 {
+		fault("checking certificate: is missing; without metadata give the certificate that the provider signs with")
+	}
+	for _, text := range c.Certificates {
+		if _, err := parseCertificates(text); err != nil {
+			fault("checking certificate: %w", err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateRequest(keys Keys) error {
+	var errs []error
+	if c.SPEntityID != "" && !isPlain(c.SPEntityID, maxEntityID) {
+		errs = append(errs, fmt.Errorf("checking sp_entity_id: must be 1 to %d characters without blanks around it or control characters", maxEntityID))
+	}
+	switch c.RequestBinding {
+	case "", BindingRedirect, BindingPOST:
+	default:
+		errs = append(errs, fmt.Errorf("checking request_binding: %.40q is none of %s, %s", c.RequestBinding, BindingRedirect, BindingPOST))
+	}
+	errs = append(errs, c.SignRequests.validate("sign_requests"))
+	if c.SignRequests == On && keys == nil {
+		errs = append(errs, errors.New("checking sign_requests: there is no key to sign with here; leave it out"))
+	}
+	return errors.Join(errs...)
+}
+
+// nameIDFormats are the formats of SAML Core 8.3 by their last part. That of
+// encrypted ones is missing on purpose.
+var nameIDFormats = map[string]string{
+	"unspecified":                "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified",
+	"emailAddress":               "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress",
+	"X509SubjectName":            "urn:oasis:names:tc:SAML:1.1:nameid-format:X509SubjectName",
+	"WindowsDomainQualifiedName": "urn:oasis:names:tc:SAML:1.1:nameid-format:WindowsDomainQualifiedName",
+	"kerberos":                   "urn:oasis:names:tc:SAML:2.0:nameid-format:kerberos",
+	"entity":                     "urn:oasis:names:tc:SAML:2.0:nameid-format:entity",
+	"persistent":                 nameIDPersistent,
+	"transient":                  nameIDTransient,
+}
+
+// The formats that are no user names (SAML Core 8.3.7, 8.3.8), and the one
+// that asks for encryption (3.4.1.1).
+const (
+	nameIDPersistent = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
+	nameIDTransient  = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
+	nameIDEncrypted  = "urn:oasis:names:tc:SAML:2.0:nameid-format:encrypted"
+)
+
+func (c Config) validateNameID() error {
+	var errs []error
+	switch c.NameIDFormat {
+	case "":
+		return nil
+	case nameIDEncrypted:
+		return errors.New("checking name_id_format: an encrypted NameID can't be read here; choose another format")
+	case nameIDTransient:
+		if c.IDAttribute == "" {
+			errs = append(errs, errors.New("checking id_attribute: is missing; a transient NameID is another one each time, so name the attribute that identifies an account"))
+		}
+		fallthrough
+	case nameIDPersistent:
+		if c.UsernameAttribute == "" {
+			errs = append(errs, errors.New("checking username_attribute: is missing; a persistent or transient NameID is no user name, so name the attribute that is"))
+		}
+	default:
+		if !strings.Contains(c.NameIDFormat, ":") || !isPlain(c.NameIDFormat, maxName) {
+			errs = append(errs, fmt.Errorf("checking name_id_format: %.100q is neither a URI nor one of %s",
+				c.NameIDFormat, strings.Join(slices.Sorted(maps.Keys(nameIDFormats)), ", ")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateAttributes() error {
+	var errs []error
+	for _, a := range []struct{ option, name string }{
+		{"id_attribute", c.IDAttribute},
+		{"username_attribute", c.UsernameAttribute},
+		{"email_attribute", c.EmailAttribute},
+		{"first_name_attribute", c.FirstNameAttribute},
+		{"last_name_attribute", c.LastNameAttribute},
+		{"display_name_attribute", c.DisplayNameAttribute},
+		{"groups_attribute", c.GroupsAttribute},
+	} {
+		if a.name != "" && !isPlain(a.name, maxName) {
+			errs = append(errs, fmt.Errorf("checking %s: must be 1 to %d bytes without blanks around it or control characters", a.option, maxName))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateJudging() error {
+	errs := []error{c.WantAssertionsSigned.validate("want_assertions_signed")}
+	if c.ClockSkew < 0 || c.ClockSkew > maxClockSkew {
+		errs = append(errs, fmt.Errorf("checking clock_skew: must lie between 0 and %v; mend the clocks (NTP) if they differ by more", maxClockSkew))
+	}
+	return errors.Join(errs...)
+}
+
+func (s Switch) validate(option string) error {
+	switch s {
+	case Default, On, Off:
+		return nil
+	}
+	return fmt.Errorf("checking %s: %.40q is neither %s nor %s", option, s, On, Off)
+}
+
+// pool returns the certificates of RootCAs; nil stands for the system's.
+func (c Config) pool() (*x509.CertPool, error) {
+	if len(c.RootCAs) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(c.RootCAs) {
+		return nil, errors.New("checking ca: no certificate in PEM form")
+	}
+	return pool, nil
+}
+
+// isPlain reports whether s can stand in XML and in a log as it is.
+func isPlain(s string, limit int) bool {
+	return s != "" && len(s) <= limit && utf8.ValidString(s) && strings.TrimSpace(s) == s &&
+		!strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == 0xFFFE || r == 0xFFFF })
 }

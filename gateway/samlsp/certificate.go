@@ -1,0 +1,240 @@
+package samlsp
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Bounds on RSA keys, in bits. Below the lower one a key can be broken; beyond
+// the upper one each signature costs more than it is worth.
+const (
+	minRSABits = 2048
+	maxRSABits = 8192
+)
+
+// maxCertificates is the length of what parseCertificates reads, in bytes.
+const maxCertificates = 1 << 20
+
+const (
+	pemBegin = "-----BEGIN "
+	pemEnd   = "-----END "
+	pemClose = "-----"
+)
+
+// parseCertificates reads one or more certificates as they are exported: PEM,
+// with or without line breaks and text around it; bare Base64, with or without
+// line breaks and padding; or DER. Each of their keys can verify signatures.
+//
+// Its errors name what was given instead, and what to do. They never hold any
+// of it: it may be a private key.
+func parseCertificates(text string) ([]*x509.Certificate, error) {
+	if len(text) > maxCertificates {
+		return nil, fmt.Errorf("is larger than %d bytes", maxCertificates)
+	}
+	ders, err := splitCertificates(text)
+	if err != nil {
+		return nil, err
+	}
+	var certs []*x509.Certificate
+	for _, der := range ders {
+		got, err := x509.ParseCertificates(der)
+		if err != nil {
+			return nil, explainDER(der, err)
+		}
+		for _, cert := range got {
+			if err := checkKey(cert.PublicKey); err != nil {
+				return nil, err
+			}
+		}
+		certs = append(certs, got...)
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("is empty; give the certificate that the provider signs with")
+	}
+	return certs, nil
+}
+
+// splitCertificates takes text apart into DER, of one or more certificates
+// each.
+func splitCertificates(text string) ([][]byte, error) {
+	if strings.HasPrefix(text, "\x30\x82") { // a SEQUENCE of 256 bytes and more
+		return [][]byte{[]byte(text)}, nil
+	}
+	text = strings.TrimPrefix(text, "\ufeff")
+	// What comes from an environment variable or JSON often has its line breaks
+	// spelt out. A backslash is in no Base64.
+	text = strings.NewReplacer(`\r`, "\n", `\n`, "\n").Replace(text)
+	switch {
+	case strings.Contains(text, pemBegin):
+		return splitPEM(text)
+	case strings.HasPrefix(strings.TrimSpace(text), "<"):
+		return nil, errors.New("is XML, not a certificate; metadata belong to the option metadata")
+	}
+	// Padding ends a certificate where several follow each other.
+	var ders [][]byte
+	for rest := text; strings.TrimSpace(rest) != ""; {
+		var part string
+		end := strings.IndexByte(rest, '=')
+		if end < 0 {
+			part, rest = rest, ""
+		} else {
+			part, rest = rest[:end], strings.TrimLeft(rest[end:], "= \t\r\n")
+		}
+		der, err := decodeBase64(part)
+		if err != nil {
+			return nil, err
+		}
+		ders = append(ders, der)
+	}
+	return ders, nil
+}
+
+// splitPEM reads PEM (RFC 7468) more leniently than encoding/pem, which wants
+// each boundary on a line of its own. What stands between two blocks is
+// explanatory text.
+func splitPEM(text string) ([][]byte, error) {
+	var ders [][]byte
+	for {
+		_, after, found := strings.Cut(text, pemBegin)
+		if !found {
+			return ders, nil
+		}
+		label, body, found := strings.Cut(after, pemClose)
+		if !found {
+			return nil, errors.New("is cut off within its BEGIN line")
+		}
+		if err := checkLabel(label); err != nil {
+			return nil, err
+		}
+		body, text, found = strings.Cut(body, pemEnd+label+pemClose)
+		if !found {
+			return nil, errors.New("is cut off: the END line is missing; copy the whole block")
+		}
+		der, err := decodeBase64(strings.TrimRight(strings.TrimSpace(body), "="))
+		if err != nil {
+			return nil, err
+		}
+		ders = append(ders, der)
+	}
+}
+
+func checkLabel(label string) error {
+	switch {
+	case label == "CERTIFICATE", label == "X509 CERTIFICATE", label == "X.509 CERTIFICATE": // RFC 7468 §5.1
+		return nil
+	case strings.HasSuffix(label, "PRIVATE KEY"):
+		return errPrivateKey
+	case strings.HasSuffix(label, "CERTIFICATE REQUEST"):
+		return errRequest
+	case strings.HasSuffix(label, "PUBLIC KEY"):
+		return errPublicKey
+	case label == "PKCS7", label == "CMS":
+		return errors.New("is a PKCS #7 bundle; take the certificate out (openssl pkcs7 -print_certs)")
+	case label == "TRUSTED CERTIFICATE":
+		return errors.New("is a certificate in OpenSSL's own form; convert it (openssl x509)")
+	}
+	return fmt.Errorf("is PEM of the kind %.40q, not a certificate", label)
+}
+
+// What is often given instead.
+var (
+	errPrivateKey = errors.New("is a private key, which belongs to the provider alone; give the certificate, and if the key was the provider's, have it replaced")
+	errRequest    = errors.New("is a certificate signing request, not a certificate; give what the provider signs with")
+	errPublicKey  = errors.New("is a public key without its certificate; export the certificate, or make a self-signed one of the same key")
+)
+
+// decodeBase64 decodes s without its padding; blanks and line breaks don't
+// count.
+func decodeBase64(s string) ([]byte, error) {
+	s = strings.Join(strings.Fields(s), "")
+	der, err := base64.RawStdEncoding.DecodeString(s)
+	if _, bad := errors.AsType[base64.CorruptInputError](err); !bad {
+		return der, err
+	}
+	// The decoder calls a length that can't be an invalid character too.
+	if at := strings.IndexFunc(s, notBase64); at >= 0 {
+		return nil, fmt.Errorf("is neither PEM nor Base64: character %d can't be; if it is the name of a file, there is none of that name", at+1)
+	}
+	return nil, errors.New("is cut off: the length of its Base64 can't be; copy the whole of it")
+}
+
+func notBase64(r rune) bool {
+	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	return !letter && !(r >= '0' && r <= '9') && r != '+' && r != '/'
+}
+
+// explainDER says what der is, which can't be read as certificates because of
+// cause.
+func explainDER(der []byte, cause error) error {
+	if has, want := derLength(der); want > has {
+		return fmt.Errorf("is cut off: it has %d bytes of %d; copy the whole of it", has, want)
+	}
+	if _, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		return errPrivateKey
+	}
+	if _, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return errPrivateKey
+	}
+	if _, err := x509.ParseECPrivateKey(der); err == nil {
+		return errPrivateKey
+	}
+	if _, err := x509.ParseCertificateRequest(der); err == nil {
+		return errRequest
+	}
+	if _, err := x509.ParsePKIXPublicKey(der); err == nil {
+		return errPublicKey
+	}
+	if _, err := x509.ParsePKCS1PublicKey(der); err == nil {
+		return errPublicKey
+	}
+	return fmt.Errorf("is no certificate: %w", cause)
+}
+
+// derLength returns how many bytes the last of the values in der has, and how
+// many it says that it has. Values of less than 256 bytes, and what is no DER,
+// count as whole.
+func derLength(der []byte) (has, want int) {
+	for len(der) >= 4 && der[0] == 0x30 && der[1] == 0x82 { // SEQUENCE, length in two bytes
+		want = 4 + int(der[2])<<8 + int(der[3])
+		if want >= len(der) {
+			return len(der), want
+		}
+		der = der[want:]
+	}
+	return 0, 0
+}
+
+// checkKey says whether signatures by this key can be taken.
+func checkKey(key crypto.PublicKey) error {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
+			return fmt.Errorf("has an RSA key of %d bits; %d to %d are taken", bits, minRSABits, maxRSABits)
+		}
+		return nil
+	case *ecdsa.PublicKey:
+		switch key.Curve {
+		case elliptic.P256(), elliptic.P384(), elliptic.P521():
+			return nil
+		}
+		return fmt.Errorf("has a key on the curve %s; P-256, P-384 and P-521 are taken", key.Params().Name)
+	}
+	return errors.New("has a key that is neither RSA nor ECDSA; XML signatures that are taken use those")
+}
+
+// A certified key equals another whoever issued its certificate.
+func appendKey(keys []crypto.PublicKey, key crypto.PublicKey) []crypto.PublicKey {
+	for _, k := range keys {
+		if same, ok := k.(interface{ Equal(x crypto.PublicKey) bool }); ok && same.Equal(key) {
+			return keys
+		}
+	}
+	return append(keys, key)
+}

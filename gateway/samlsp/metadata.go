@@ -1,0 +1,365 @@
+package samlsp
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/beevik/etree"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// maxMetadata is the largest metadata document that is read, in bytes: room for
+// an aggregate of some hundred entities.
+const maxMetadata = 10 << 20
+
+// The names that metadata are made of (SAML Metadata 2.1, SAML Bindings 3).
+const (
+	nsMetadata  = "urn:oasis:names:tc:SAML:2.0:metadata"
+	nsProtocol  = "urn:oasis:names:tc:SAML:2.0:protocol"
+	nsAssertion = "urn:oasis:names:tc:SAML:2.0:assertion"
+	nsSignature = dsigSpace
+
+	uriRedirect = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
+	uriPOST     = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
+)
+
+// An idp is what we know of the identity provider. It is never changed.
+type idp struct {
+	entityID             string
+	ssoRedirect, ssoPost string             // empty: not offered
+	keys                 []crypto.PublicKey // that verify its signatures; at least one
+	wantSigned           bool               // WantAuthnRequestsSigned
+	validUntil           time.Time          // zero: no end
+}
+
+// usable says whether the time of the metadata is not over (SAML Metadata
+// 2.3.2, validUntil).
+func (i *idp) usable(now time.Time) error {
+	if i.validUntil.IsZero() || now.Before(i.validUntil) {
+		return nil
+	}
+	return fmt.Errorf("using the metadata: they were valid until %s; have the provider publish new ones, or give its new file",
+		i.validUntil.UTC().Format(time.RFC3339))
+}
+
+// location returns where the request is sent to, and by which binding.
+func (i *idp) location(want Binding) (string, Binding, error) {
+	switch {
+	case want != BindingPOST && i.ssoRedirect != "":
+		return i.ssoRedirect, BindingRedirect, nil
+	case want != BindingRedirect && i.ssoPost != "":
+		return i.ssoPost, BindingPOST, nil
+	}
+	return "", "", fmt.Errorf("making the request: the metadata have no SingleSignOnService for the binding %s; leave request_binding out", want)
+}
+
+// fetchMetadata gets the metadata. Any media type is taken, since providers
+// name many, but not a web page.
+func (p *Provider) fetchMetadata(ctx context.Context) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.config.MetadataURL, nil)
+	if err != nil {
+		return nil, unavailable("fetching the metadata: %w", errors.New("the address is malformed"))
+	}
+	req.Header.Set("Accept", "application/samlmetadata+xml, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.1")
+	got, err := p.outbound.Do(req, maxMetadata)
+	if err != nil {
+		if errors.Is(err, gateway.ErrAnswerTooLarge) {
+			err = fmt.Errorf("%w; give the address of this provider's own metadata instead of a federation's", err)
+		}
+		return nil, unavailable("fetching the metadata: %w", err)
+	}
+	if err := checkAnswer(got); err != nil {
+		return nil, unavailable("fetching the metadata: %w", err)
+	}
+	return got.Body, nil
+}
+
+func checkAnswer(got *gateway.Fetched) error {
+	switch {
+	case got.Status >= 300 && got.Status < 400:
+		return answeredError{fmt.Errorf("the status is %d: redirects are not followed, give the address that it leads to", got.Status)}
+	case got.Status >= 500:
+		return fmt.Errorf("the status is %d instead of 200", got.Status)
+	case got.Status != http.StatusOK:
+		return answeredError{fmt.Errorf("the status is %d instead of 200", got.Status)}
+	case got.MediaType == "text/html" && isHTML(got.Body):
+		return answeredError{errHTML}
+	}
+	return nil
+}
+
+// An answeredError is a fault of metadata whose server is there.
+type answeredError struct{ error }
+
+func (e answeredError) Unwrap() error { return e.error }
+
+var errHTML = errors.New("it is a web page, not metadata; give the address of the XML document, which needs no login")
+
+func isHTML(doc []byte) bool {
+	start := bytes.ToLower(bytes.TrimLeft(doc[:min(len(doc), 512)], "\ufeff \t\r\n"))
+	return bytes.HasPrefix(start, []byte("<!doctype html")) || bytes.HasPrefix(start, []byte("<html"))
+}
+
+// parseMetadata reads metadata that were fetched, or kept.
+func (p *Provider) parseMetadata(doc []byte) (*idp, error) {
+	known, err := p.readMetadata(doc)
+	if err != nil {
+		return nil, unavailable("reading the metadata: %w", answeredError{err})
+	}
+	return known, nil
+}
+
+// acceptMetadata judges what was fetched against what there is.
+func (p *Provider) acceptMetadata(fetched *idp) error {
+	if err := fetched.usable(time.Now()); err != nil {
+		return unavailable("fetching the metadata: %w", answeredError{err})
+	}
+	if known, ok := p.remote.Known(); ok && known.entityID != fetched.entityID {
+		p.logger.Error("the provider has changed its entity ID: all its accounts and sessions are others now; set entity_id to hold it",
+			zap.String("before", known.entityID), zap.String("now", fetched.entityID))
+	}
+	return nil
+}
+
+// readMetadata finds the one identity provider in a document of SAML Metadata
+// 2.0 that the configuration means.
+func (p *Provider) readMetadata(doc []byte) (*idp, error) {
+	if isHTML(doc) {
+		return nil, errHTML
+	}
+	root, err := p.readXML(doc)
+	if err != nil {
+		return nil, err
+	}
+	if !is(root, nsMetadata, "EntityDescriptor") && !is(root, nsMetadata, "EntitiesDescriptor") {
+		return nil, fmt.Errorf("the document is %s, not the EntityDescriptor of SAML metadata", quoted(root.Tag))
+	}
+	found, err := choose(candidates(root), p.config.EntityID)
+	if err != nil {
+		return nil, err
+	}
+	return p.readRole(found)
+}
+
+// candidates returns the identity providers for SAML 2.0 below el, which may be
+// nested in groups (SAML Metadata 2.3.1).
+func candidates(el *etree.Element) []*etree.Element {
+	var roles []*etree.Element
+	for _, child := range el.ChildElements() {
+		switch {
+		case is(child, nsMetadata, "EntitiesDescriptor"), is(child, nsMetadata, "EntityDescriptor"):
+			roles = append(roles, candidates(child)...)
+		case is(child, nsMetadata, "IDPSSODescriptor") && is(el, nsMetadata, "EntityDescriptor") && speaksSAML2(child):
+			roles = append(roles, child)
+		}
+	}
+	return roles
+}
+
+func speaksSAML2(role *etree.Element) bool {
+	return slices.Contains(strings.Fields(attr(role, "protocolSupportEnumeration")), nsProtocol)
+}
+
+// choose returns the role of the entity that is meant.
+func choose(roles []*etree.Element, entityID string) (*etree.Element, error) {
+	var names []string
+	var found []*etree.Element
+	for _, role := range roles {
+		name := attr(role.Parent(), "entityID")
+		names = append(names, name)
+		if entityID == "" || name == entityID {
+			found = append(found, role)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(roles) == 0:
+		return nil, errors.New("there is no identity provider for SAML 2.0 in it (IDPSSODescriptor); metadata of a service provider are not meant")
+	case len(found) == 0:
+		return nil, fmt.Errorf("the entity ID %s is not in it, byte for byte; correct entity_id: there is %s", quoted(entityID), listed(names))
+	case entityID != "":
+		return nil, fmt.Errorf("the entity ID %s is in it %d times", quoted(entityID), len(found))
+	}
+	return nil, fmt.Errorf("there are %d identity providers in it; set entity_id to one of %s", len(found), listed(names))
+}
+
+// listed shows the first of names.
+func listed(names []string) string {
+	const most = 5
+	var shown []string
+	for _, name := range names[:min(len(names), most)] {
+		shown = append(shown, quoted(name))
+	}
+	if len(names) > most {
+		shown = append(shown, fmt.Sprintf("%d more", len(names)-most))
+	}
+	return strings.Join(shown, ", ")
+}
+
+// readRole reads an IDPSSODescriptor (SAML Metadata 2.4.3).
+func (p *Provider) readRole(role *etree.Element) (*idp, error) {
+	known := &idp{entityID: attr(role.Parent(), "entityID")}
+	if !isPlain(known.entityID, maxEntityID) {
+		return nil, fmt.Errorf("the entity ID is empty, longer than %d bytes, or has blanks around it or control characters", maxEntityID)
+	}
+	var err error
+	if known.validUntil, err = validUntil(role); err != nil {
+		return nil, err
+	}
+	switch want := strings.TrimSpace(attr(role, "WantAuthnRequestsSigned")); want {
+	case "true", "1":
+		known.wantSigned = true
+	case "false", "0", "":
+	default:
+		return nil, fmt.Errorf("WantAuthnRequestsSigned is %s", quoted(want))
+	}
+	if err := p.readEndpoints(role, known); err != nil {
+		return nil, err
+	}
+	known.keys, err = p.readKeys(role)
+	return known, err
+}
+
+// validUntil returns the earliest end that is set on role, its entity and the
+// groups around it.
+func validUntil(role *etree.Element) (time.Time, error) {
+	var end time.Time
+	for el := role; el != nil; el = el.Parent() {
+		text := strings.TrimSpace(attr(el, "validUntil"))
+		if text == "" {
+			continue
+		}
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil { // without a zone it is UTC (SAML Core 1.3.3)
+			if t, err = time.Parse("2006-01-02T15:04:05", text); err != nil {
+				return end, fmt.Errorf("validUntil is %s, no time", quoted(text))
+			}
+		}
+		if end.IsZero() || t.Before(end) {
+			end = t
+		}
+	}
+	return end, nil
+}
+
+// readEndpoints takes the first SingleSignOnService of each binding that we
+// have. One whose address can't be used is as if it were not there.
+func (p *Provider) readEndpoints(role *etree.Element, known *idp) error {
+	var faults []error
+	for _, service := range children(role, nsMetadata, "SingleSignOnService") {
+		var to *string
+		switch attr(service, "Binding") {
+		case uriRedirect:
+			to = &known.ssoRedirect
+		case uriPOST:
+			to = &known.ssoPost
+		default:
+			continue
+		}
+		location := strings.TrimSpace(attr(service, "Location"))
+		if err := p.outbound.CheckURL(location); err != nil {
+			faults = append(faults, fmt.Errorf("the SingleSignOnService at %s %w", quoted(location), err))
+			continue
+		}
+		if *to == "" {
+			*to = location
+		}
+	}
+	if known.ssoRedirect == "" && known.ssoPost == "" {
+		return errors.Join(append(faults, errors.New("there is no usable SingleSignOnService for HTTP-Redirect or HTTP-POST"))...)
+	}
+	_, _, err := known.location(p.config.RequestBinding)
+	return err
+}
+
+// readKeys takes the keys that may sign. A certificate that can't be used
+// spoils only itself. Of a KeyInfo's certificates the first in each X509Data
+// holds the key; what follows it is its chain, whose keys sign certificates and
+// must not sign assertions.
+func (p *Provider) readKeys(role *etree.Element) ([]crypto.PublicKey, error) {
+	var keys []crypto.PublicKey
+	var faults []error
+	for _, descriptor := range children(role, nsMetadata, "KeyDescriptor") {
+		if use := attr(descriptor, "use"); use != "" && use != "signing" {
+			continue
+		}
+		for _, info := range children(descriptor, nsSignature, "KeyInfo") {
+			for _, data := range children(info, nsSignature, "X509Data") {
+				first := children(data, nsSignature, "X509Certificate")
+				if len(first) == 0 {
+					continue
+				}
+				key, err := p.readCertificate(first[0].Text())
+				if err != nil {
+					faults = append(faults, fmt.Errorf("a certificate %w", err))
+					continue
+				}
+				keys = appendKey(keys, key)
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.Join(append(faults, errors.New("there is no usable signing certificate (KeyDescriptor with X509Certificate)"))...)
+	}
+	for _, fault := range faults {
+		p.logger.Warn("leaving out a key of the provider's metadata", zap.Error(fault))
+	}
+	return keys, nil
+}
+
+func (p *Provider) readCertificate(text string) (crypto.PublicKey, error) {
+	certs, err := parseCertificates(text)
+	if err != nil {
+		return nil, err
+	}
+	p.warnOfDates(certs[0])
+	return certs[0].PublicKey, nil
+}
+
+// metadataBounds hold for a metadata document.
+var metadataBounds = bounds{size: maxMetadata, depth: 64, elements: 400_000, attributes: 64, signatures: 20_000}
+
+// readXML reads a metadata document as strictly as a message, with room for an
+// aggregate. Its signatures are not looked at: that it came by TLS, or lies in
+// our configuration, is what it is trusted for.
+func (p *Provider) readXML(doc []byte) (*etree.Element, error) {
+	if len(doc) > maxMetadata {
+		return nil, fmt.Errorf("the document is larger than %d bytes; give this provider's own metadata instead of a federation's", maxMetadata)
+	}
+	root, err := p.checks.read(doc, metadataBounds)
+	if refusal, ok := errors.AsType[*gateway.Error](err); ok {
+		return nil, refusal.Err // its code is that of an answer
+	}
+	return root, err
+}
+
+func is(el *etree.Element, namespace, tag string) bool {
+	return el.Tag == tag && el.NamespaceURI() == namespace
+}
+
+// attr returns the value of the attribute without a prefix, empty if there is
+// none.
+func attr(el *etree.Element, name string) string {
+	value, _ := attribute(el, name)
+	return value
+}
+
+// unavailable returns the error for a provider that can't be reached, or whose
+// metadata can't be used.
+func unavailable(format string, args ...any) error {
+	return gateway.NewError(gateway.CodeProviderUnavailable, fmt.Errorf(format, args...))
+}
+
+// quoted shows a value of the provider in an error: short, and without
+// anything that a log could stumble over.
+func quoted(s string) string { return fmt.Sprintf("%+.100q", s) }

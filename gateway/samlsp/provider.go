@@ -1,0 +1,286 @@
+// Package samlsp is the SAML 2.0 service provider: a gateway.Provider that
+// signs people in by the Web Browser SSO Profile (SAML Profiles 4.1), always
+// begun by us.
+package samlsp
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+const (
+	// callTimeout bounds Begin, Complete and Metadata as a whole.
+	callTimeout = 10 * time.Second
+	// aliveFor is how long the provider counts as being there.
+	aliveFor = 10 * time.Second
+)
+
+// A Provider signs people in at one SAML identity provider. It is safe for
+// concurrent use and needs no closing.
+type Provider struct {
+	config   Config
+	checks   *checklist
+	outbound *gateway.Outbound
+	keys     Keys // may be nil
+	logger   *zap.Logger
+
+	// One of the two: what the configuration holds, or what is fetched.
+	fixed  *idp
+	remote *gateway.Remote[*idp]
+}
+
+// New returns a Provider for config, or every fault of it at once. It does no
+// network I/O.
+func New(config Config, deps Deps) (*Provider, error) {
+	config = config.withDefaults()
+	roots, poolErr := config.pool()
+	p := &Provider{config: config, checks: allChecks(), keys: deps.Keys, logger: deps.Logger}
+	p.outbound = gateway.NewOutbound(gateway.OutboundOptions{
+		RootCAs: roots, InsecureHTTP: config.InsecureHTTP, Transport: deps.Transport,
+	})
+	if p.logger == nil {
+		p.logger = zap.NewNop()
+	}
+	p.logger = p.logger.With(config.label())
+	if err := errors.Join(config.validate(p.outbound, deps.Keys), poolErr); err != nil {
+		return nil, err
+	}
+	if config.MetadataURL != "" {
+		p.remote = &gateway.Remote[*idp]{
+			What: "metadata", Name: config.lastGoodName(), Fetch: p.fetchMetadata, Parse: p.parseMetadata,
+			Accept: p.acceptMetadata, LastGood: deps.LastGood, Logger: p.logger,
+		}
+		return p, nil
+	}
+	var err error
+	if p.fixed, err = p.readConfig(); err != nil {
+		return nil, fmt.Errorf("checking metadata: %w", err)
+	}
+	if err := p.fixed.usable(time.Now()); err != nil {
+		p.logger.Error("nobody can sign in at the provider", zap.Error(err))
+	}
+	return p, nil
+}
+
+// readConfig returns the provider that is given without a URL.
+func (p *Provider) readConfig() (*idp, error) {
+	if !p.config.byHand() {
+		return p.readMetadata(p.config.Metadata)
+	}
+	known := &idp{entityID: p.config.EntityID}
+	if p.config.RequestBinding == BindingPOST {
+		known.ssoPost = p.config.SSOURL
+	} else {
+		known.ssoRedirect = p.config.SSOURL
+	}
+	for _, text := range p.config.Certificates {
+		certs, err := parseCertificates(text)
+		if err != nil {
+			return nil, err
+		}
+		for _, cert := range certs {
+			p.warnOfDates(cert)
+			known.keys = appendKey(known.keys, cert.PublicKey)
+		}
+	}
+	return known, nil
+}
+
+// warnOfDates logs that a certificate is outside of its time. It is used all
+// the same: SAML trusts the key that the metadata name, the certificate is but
+// its wrapping (SAML V2.0 Metadata Interoperability Profile 2.6.1).
+func (p *Provider) warnOfDates(cert *x509.Certificate) {
+	if now := time.Now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		sum := sha256.Sum256(cert.Raw)
+		p.logger.Warn("a certificate of the provider is outside of its time; its key is used all the same",
+			zap.Time("not_before", cert.NotBefore), zap.Time("not_after", cert.NotAfter), zap.String("sha256", hex.EncodeToString(sum[:])))
+	}
+}
+
+// label names the provider in the log: its entity ID, or where its metadata
+// are, without a query.
+func (c Config) label() zap.Field {
+	if c.EntityID != "" || c.MetadataURL == "" {
+		return zap.String("entity_id", c.EntityID)
+	}
+	u, err := url.Parse(c.MetadataURL)
+	if err != nil {
+		return zap.Skip()
+	}
+	return zap.String("metadata", u.Scheme+"://"+u.Host+u.EscapedPath())
+}
+
+// lastGoodName names the metadata in gateway.LastGood.
+func (c Config) lastGoodName() string {
+	sum := sha256.Sum256([]byte(c.MetadataURL + "\x00" + c.EntityID))
+	return "saml/" + hex.EncodeToString(sum[:16]) + "/metadata"
+}
+
+// Protocol returns gateway.SAML.
+func (p *Provider) Protocol() gateway.Protocol { return gateway.SAML }
+
+// Issuer returns the provider's entity ID. It is empty as long as the
+// configuration does not name it and no metadata were ever loaded.
+func (p *Provider) Issuer() string {
+	if p.config.EntityID != "" {
+		return p.config.EntityID
+	}
+	if known := p.known(); known != nil {
+		return known.entityID
+	}
+	return ""
+}
+
+// known returns what is known of the provider, nil for nothing, without waiting.
+func (p *Provider) known() *idp {
+	if p.remote == nil {
+		return p.fixed
+	}
+	known, _ := p.remote.Known()
+	return known
+}
+
+// Start implements gateway.Starter: it takes the last good metadata from the
+// store, so that Issuer is known, and has new ones fetched in the background.
+func (p *Provider) Start(ctx context.Context) {
+	if p.remote != nil {
+		p.remote.Start(ctx)
+	}
+}
+
+// identityProvider returns what is known of the provider, which is waited for if it is
+// nothing yet. The metadata's time is not over.
+func (p *Provider) identityProvider(ctx context.Context) (*idp, error) {
+	known := p.fixed
+	if p.remote != nil {
+		var err error
+		if known, err = p.remote.Current(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := known.usable(time.Now()); err != nil {
+		return nil, unavailable("%w", err)
+	}
+	return known, nil
+}
+
+// reachable returns what identityProvider does if the provider seems to be there: a
+// browser that is sent to one that is down sees no page of ours. Only where
+// the provider itself serves its metadata that can be told. A server that
+// answers with something else than metadata is there too.
+func (p *Provider) reachable(ctx context.Context) (*idp, error) {
+	known, err := p.identityProvider(ctx)
+	if err != nil || p.remote == nil || !known.serves(p.config.MetadataURL) {
+		return known, err
+	}
+	_, err = p.remote.Recent(ctx, aliveFor)
+	if _, answered := errors.AsType[answeredError](err); err != nil && !answered {
+		return nil, err
+	}
+	return p.identityProvider(ctx)
+}
+
+// serves reports whether rawURL is at the host of the single sign-on service.
+func (i *idp) serves(rawURL string) bool {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return false
+	}
+	for _, location := range []string{i.ssoRedirect, i.ssoPost} {
+		if sso, err := url.Parse(location); err == nil && sso.Host == u.Host {
+			return true
+		}
+	}
+	return false
+}
+
+// renewKeys has the metadata fetched anew, because a signature holds with none
+// of the keys, and returns what is known then. However many ask, that is done
+// every 30 seconds at most.
+func (p *Provider) renewKeys(ctx context.Context) (*idp, error) {
+	if p.remote != nil {
+		if _, err := p.remote.Renew(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return p.identityProvider(ctx)
+}
+
+// A flow is our record of one login under way. The gateway keeps it, sealed.
+type flow struct {
+	ID       string `json:"r"`           // of the AuthnRequest
+	EntityID string `json:"i"`           // of the provider that was asked
+	Begun    int64  `json:"t"`           // seconds since the epoch
+	Forced   bool   `json:"f,omitempty"` // a new login was asked for
+}
+
+func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
+
+// Begin implements gateway.Provider.
+func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	to, err := p.reachable(ctx)
+	if err != nil {
+		return nil, err
+	}
+	location, binding, err := to.location(p.config.RequestBinding)
+	if err != nil {
+		return nil, unavailable("%w", err)
+	}
+	signer, err := p.signer(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	r := &authnRequest{
+		id: newID(), issued: now, destination: location, callback: req.CallbackURL,
+		issuer: p.spEntityID(req.MetadataURL), nameIDFormat: p.config.NameIDFormat, force: req.ForceLogin,
+	}
+	send := r.redirect
+	if binding == BindingPOST {
+		send = r.post
+	}
+	begun, err := send(req.State, signer)
+	if err != nil {
+		return nil, gateway.NewError(gateway.CodeInternal, fmt.Errorf("making the request: %w", err))
+	}
+	begun.Private, err = json.Marshal(&flow{ID: r.id, EntityID: to.entityID, Begun: now.Unix(), Forced: req.ForceLogin})
+	if err != nil {
+		return nil, gateway.NewError(gateway.CodeInternal, err)
+	}
+	return begun, nil
+}
+
+// spEntityID returns our entity ID at a site.
+func (p *Provider) spEntityID(metadataURL string) string {
+	if p.config.SPEntityID != "" {
+		return p.config.SPEntityID
+	}
+	return metadataURL
+}
+
+// newID returns a fresh xs:ID of 160 random bits (SAML Core 1.3.4).
+func newID() string {
+	var b [20]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return "_" + hex.EncodeToString(b[:])
+}
+
+// Interface guards.
+var (
+	_ gateway.Starter          = (*Provider)(nil)
+	_ gateway.MetadataProvider = (*Provider)(nil)
+)

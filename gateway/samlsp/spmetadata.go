@@ -1,0 +1,74 @@
+package samlsp
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+
+	"github.com/beevik/etree"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// Metadata implements gateway.MetadataProvider: an EntityDescriptor with our
+// SPSSODescriptor (SAML Metadata 2.4.4). It has no SingleLogoutService, since
+// logout messages are not spoken.
+//
+// Whether requests are signed may be the provider's to say; then its metadata
+// are needed first. Without them the error is CodeProviderUnavailable: what was
+// registered without our key could not verify our requests later.
+func (p *Provider) Metadata(ctx context.Context, req gateway.MetadataRequest) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	by, err := p.registered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	root := etree.NewElement("md:EntityDescriptor")
+	root.CreateAttr("xmlns:md", nsMetadata)
+	root.CreateAttr("entityID", p.spEntityID(req.MetadataURL))
+	p.describe(root.CreateElement("md:SPSSODescriptor"), req.CallbackURL, by)
+	doc := etree.NewDocumentWithRoot(root)
+	doc.Indent(2)
+	written, err := doc.WriteToBytes()
+	if err != nil {
+		return nil, gateway.NewError(gateway.CodeInternal, fmt.Errorf("writing our metadata: %w", err))
+	}
+	return written, nil
+}
+
+// registered returns what our requests will be signed with, nil for nothing.
+func (p *Provider) registered(ctx context.Context) (*signer, error) {
+	to := &idp{}
+	if p.config.SignRequests == Default {
+		var err error
+		if to, err = p.identityProvider(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return p.signer(ctx, to)
+}
+
+// describe fills in the role, its children in the schema's order.
+func (p *Provider) describe(role *etree.Element, callback string, by *signer) {
+	role.CreateAttr("AuthnRequestsSigned", strconv.FormatBool(by != nil))
+	role.CreateAttr("WantAssertionsSigned", strconv.FormatBool(p.config.WantAssertionsSigned != Off))
+	role.CreateAttr("protocolSupportEnumeration", nsProtocol)
+	if by != nil {
+		key := role.CreateElement("md:KeyDescriptor")
+		key.CreateAttr("use", "signing")
+		info := key.CreateElement("ds:KeyInfo")
+		info.CreateAttr("xmlns:ds", nsSignature)
+		info.CreateElement("ds:X509Data").CreateElement("ds:X509Certificate").
+			SetText(base64.StdEncoding.EncodeToString(by.certificate))
+	}
+	if p.config.NameIDFormat != "" {
+		role.CreateElement("md:NameIDFormat").SetText(p.config.NameIDFormat)
+	}
+	service := role.CreateElement("md:AssertionConsumerService")
+	service.CreateAttr("Binding", uriPOST)
+	service.CreateAttr("Location", callback)
+	service.CreateAttr("index", "0")
+	service.CreateAttr("isDefault", "true")
+}
