@@ -36,6 +36,8 @@ func judge[T any](checks []check[T], subject T) error {
 // a test takes single checks out of its own copy to see that they are what
 // stops an attack.
 type checklist struct {
+	judging
+
 	xmlDocument    []check[*reader]
 	xmlDeclaration []check[xmlDeclaration]
 	xmlMarkup      []check[string]
@@ -56,6 +58,8 @@ type checklist struct {
 // the cost comes first, and what follows may rely on what came before.
 func allChecks() *checklist {
 	return &checklist{
+		judging: allJudging(),
+
 		xmlDocument: []check[*reader]{
 			{"xml size", gateway.CodeTooLarge, xmlSize},
 			{"xml characters", "", xmlCharacters},

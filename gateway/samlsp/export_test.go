@@ -2,9 +2,11 @@ package samlsp
 
 import (
 	"crypto"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/beevik/etree"
 )
@@ -53,7 +55,13 @@ func (c *checklist) without(names ...string) *checklist {
 	for _, name := range names {
 		left[name] = true
 	}
+	j := c.judging
 	kept := &checklist{
+		judging: judging{
+			form: drop(j.form, left), encoding: drop(j.encoding, left), document: drop(j.document, left), signing: drop(j.signing, left),
+			same: drop(j.same, left), response: drop(j.response, left), assertion: drop(j.assertion, left),
+			confirmation: drop(j.confirmation, left), profile: drop(j.profile, left), account: drop(j.account, left),
+		},
 		xmlDocument: drop(c.xmlDocument, left), xmlDeclaration: drop(c.xmlDeclaration, left), xmlMarkup: drop(c.xmlMarkup, left),
 		xmlName: drop(c.xmlName, left), xmlReference: drop(c.xmlReference, left), xmlOutside: drop(c.xmlOutside, left),
 		xmlElement: drop(c.xmlElement, left), key: drop(c.key, left), signature: drop(c.signature, left),
@@ -85,6 +93,8 @@ func CheckNames() []string {
 		names(c.xmlDocument), names(c.xmlDeclaration), names(c.xmlMarkup), names(c.xmlName), names(c.xmlReference),
 		names(c.xmlOutside), names(c.xmlElement), names(c.key), names(c.signature), names(c.signatureMethod), names(c.reference),
 		names(c.signatureValue), names(c.digestValue),
+		names(c.form), names(c.encoding), names(c.document), names(c.signing), names(c.same), names(c.response), names(c.assertion),
+		names(c.confirmation), names(c.profile), names(c.account),
 	)
 }
 
@@ -94,4 +104,16 @@ func names[T any](checks []check[T]) []string {
 		list = append(list, c.name)
 	}
 	return list
+}
+
+// Drop takes the named checks out of p's own checklist.
+func Drop(p *Provider, names ...string) { p.checks = p.checks.without(names...) }
+
+// Flow is the record that Begin makes of a login.
+func Flow(request, entityID string, begun time.Time, forced bool) []byte {
+	private, err := json.Marshal(&flow{ID: request, EntityID: entityID, Begun: begun.Unix(), Forced: forced})
+	if err != nil {
+		panic(err)
+	}
+	return private
 }

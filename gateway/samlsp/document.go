@@ -1,0 +1,129 @@
+package samlsp
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/beevik/etree"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// below counts the elements below el that have one of these local names, however
+// deep and in whatever namespace. No message needs such a name twice, so nothing
+// depends on how a namespace is read; and looking namespaces up is what a large
+// document would make dear.
+func below(el *etree.Element, names ...string) (n int) {
+	for _, token := range el.Child {
+		if c, ok := token.(*etree.Element); ok {
+			if slices.Contains(names, c.Tag) {
+				n++
+			}
+			n += below(c, names...)
+		}
+	}
+	return n
+}
+
+// part returns el's first child of that name, or nil.
+func part(el *etree.Element, space, tag string) *etree.Element {
+	for _, token := range el.Child {
+		if c, ok := token.(*etree.Element); ok && c.Tag == tag && c.NamespaceURI() == space {
+			return c
+		}
+	}
+	return nil
+}
+
+func documentRoot(root *etree.Element) error {
+	if name := nameOf(root); name != "samlp:Response" {
+		return fmt.Errorf("reading the message: it is %s, not a Response of SAML 2.0", quoted(name))
+	}
+	return nil
+}
+
+// documentOneResponse: wrapped signatures need a second one to point at.
+func documentOneResponse(root *etree.Element) error {
+	if below(root, "Response") > 0 {
+		return errors.New("reading the message: there is a Response inside the Response")
+	}
+	return nil
+}
+
+// documentStatus has the provider's "no" shown as such. It has no assertion and
+// often no signature; whoever forges one only stops a login that he could have
+// stopped anyway. A good status counts for nothing here: responseStatus judges
+// it again.
+func documentStatus(root *etree.Element) error {
+	status := part(root, nsProtocol, "Status")
+	if status == nil {
+		return malformed("reading the message: there is no Status")
+	}
+	return refusal(readStatus(walker{}, status))
+}
+
+// documentEncrypted refuses what can't be read yet.
+func documentEncrypted(root *etree.Element) error {
+	if below(root, "EncryptedAssertion", "EncryptedID", "EncryptedAttribute") > 0 {
+		return errors.New("reading the message: there is something encrypted in it")
+	}
+	return nil
+}
+
+// documentOneAssertion holds that there is one Assertion in the whole document,
+// and that it lies where it belongs.
+func documentOneAssertion(root *etree.Element) error {
+	if n := below(root, "Assertion"); n != 1 || part(root, nsAssertion, "Assertion") == nil {
+		return fmt.Errorf("reading the message: there are %d assertions, want one, directly in the Response", n)
+	}
+	return nil
+}
+
+// documentSignatures holds that signatures stand in the Response and in its
+// Assertion alone (SAML Core 5.4.1), each at most once.
+func documentSignatures(root *etree.Element) error {
+	own := 0
+	for _, el := range []*etree.Element{root, part(root, nsAssertion, "Assertion")} {
+		if el != nil && part(el, dsigSpace, "Signature") != nil {
+			own++
+		}
+	}
+	if n := below(root, "Signature"); n != own {
+		return fmt.Errorf("reading the message: there are %d signatures, of which %d stand where they belong", n, own)
+	}
+	return nil
+}
+
+// A signing says what of a message is signed.
+type signing struct {
+	response, assertion bool
+	want                Switch
+}
+
+const howToSign = "switch on the signing of assertions at the provider, or set want_assertions_signed off if it signs the message alone"
+
+func signingThere(s *signing) error {
+	if !s.response && !s.assertion {
+		return errors.New("reading the message: neither response nor assertion is signed; " + howToSign)
+	}
+	return nil
+}
+
+func signingAssertion(s *signing) error {
+	if s.want != Off && !s.assertion {
+		return errors.New("reading the message: the response is signed, but not the assertion; " + howToSign)
+	}
+	return nil
+}
+
+func signingResponse(s *signing) error {
+	if s.want == Off && !s.response {
+		return errors.New("reading the message: want_assertions_signed is off, and so the response must be signed; it is not, though the assertion is")
+	}
+	return nil
+}
+
+func unsigned() error {
+	return gateway.NewError(gateway.CodeSAMLUnsigned, errors.New("reading the message: nothing in it is signed"))
+}

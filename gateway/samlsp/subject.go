@@ -1,0 +1,219 @@
+package samlsp
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/beevik/etree"
+	"github.com/crewjam/saml"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+const methodBearer = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
+
+// A confirmation says how whoever brings the assertion shows that it is about
+// him (SAML Core 2.4.1.1).
+type confirmation struct {
+	saml.SubjectConfirmation
+	*expectation
+	inResponseTo bool // whether there is such an attribute
+	// foreign says that somebody else than the subject is to bring it.
+	foreign bool
+}
+
+// data is the confirmation's data, empty ones if there are none.
+func (c *confirmation) data() saml.SubjectConfirmationData {
+	if c.SubjectConfirmationData == nil {
+		return saml.SubjectConfirmationData{}
+	}
+	return *c.SubjectConfirmationData
+}
+
+func (a *assertion) readSubjects(list []*etree.Element) {
+	if len(list) != 1 {
+		a.fault("subject", "reading the subject: there are %d, want one", len(list))
+	}
+	if len(list) == 0 {
+		return
+	}
+	found := a.parts("subject", list[0], "saml:NameID", "saml:SubjectConfirmation*")
+	a.Subject = &saml.Subject{NameID: a.readNameID("subject", found.first("saml:NameID"))}
+	for _, el := range found["saml:SubjectConfirmation"] {
+		a.readConfirmation(el)
+	}
+}
+
+func (a *assertion) readNameID(check string, el *etree.Element) *saml.NameID {
+	if el == nil {
+		return nil
+	}
+	return &saml.NameID{
+		NameQualifier: attr(el, "NameQualifier"), SPNameQualifier: attr(el, "SPNameQualifier"),
+		Format: attr(el, "Format"), SPProvidedID: attr(el, "SPProvidedID"), Value: a.text(check, el),
+	}
+}
+
+func (a *assertion) readConfirmation(el *etree.Element) {
+	const elements, times = "assertion elements", "assertion times"
+	found := a.parts(elements, el, "saml:NameID?", "saml:BaseID?", "saml:SubjectConfirmationData?")
+	c := confirmation{
+		SubjectConfirmation: saml.SubjectConfirmation{
+			Method: attr(el, "Method"), NameID: a.readNameID(elements, found.first("saml:NameID")),
+		},
+		expectation: a.expectation,
+		foreign:     len(found["saml:NameID"])+len(found["saml:BaseID"]) > 0,
+	}
+	if data := found.first("saml:SubjectConfirmationData"); data != nil {
+		c.SubjectConfirmationData = &saml.SubjectConfirmationData{
+			NotBefore: a.instant(times, data, "NotBefore"), NotOnOrAfter: a.instant(times, data, "NotOnOrAfter"),
+			Recipient: attr(data, "Recipient"), Address: attr(data, "Address"),
+		}
+		c.SubjectConfirmationData.InResponseTo, c.inResponseTo = attribute(data, "InResponseTo")
+	}
+	a.Subject.SubjectConfirmations = append(a.Subject.SubjectConfirmations, c.SubjectConfirmation)
+	a.confirmations = append(a.confirmations, c)
+}
+
+// confirmed returns how long the subject is confirmed for: the latest end among
+// the confirmations that all checks let through. One is needed, and others do
+// no harm; without any the first bearer's refusal is the telling one.
+func (p *Provider) confirmed(a *assertion) (until time.Time, err error) {
+	err = gateway.NewError(gateway.CodeSAMLSubject, errors.New("checking the subject: it has no bearer confirmation"))
+	good, bearer := false, false
+	for i := range a.confirmations {
+		c := &a.confirmations[i]
+		if refused := judge(p.checks.confirmation, c); refused != nil {
+			if c.Method == methodBearer && !bearer {
+				err, bearer = refused, true
+			}
+			continue
+		}
+		good = true
+		if end := c.data().NotOnOrAfter; end.After(until) {
+			until = end
+		}
+	}
+	if good {
+		return until, nil
+	}
+	return time.Time{}, err
+}
+
+func confirmationMethod(c *confirmation) error {
+	if c.Method != methodBearer {
+		return errors.New("checking the confirmation: its method is not bearer")
+	}
+	return nil
+}
+
+func confirmationOwn(c *confirmation) error {
+	if c.foreign {
+		return errors.New("checking the confirmation: it is for somebody else, whom it names")
+	}
+	return nil
+}
+
+// confirmationTime: NotOnOrAfter is required, NotBefore forbidden (SAML Profiles
+// 4.1.4.2).
+func confirmationTime(c *confirmation) error {
+	end := c.data().NotOnOrAfter
+	if end.IsZero() || c.over(end) {
+		return fmt.Errorf("checking the confirmation: NotOnOrAfter is %s, and now it is %s", moment(end), moment(c.now))
+	}
+	return nil
+}
+
+func confirmationStart(c *confirmation) error {
+	if start := c.data().NotBefore; !start.IsZero() {
+		return errors.New("checking the confirmation: a bearer's must not have NotBefore")
+	}
+	return nil
+}
+
+func confirmationRecipient(c *confirmation) error {
+	if got := c.data().Recipient; got != c.acs {
+		return fmt.Errorf("checking the recipient: it is %s, ours is %s", quoted(got), quoted(c.acs))
+	}
+	return nil
+}
+
+func confirmationRequest(c *confirmation) error {
+	return inResponseTo(c.data().InResponseTo, c.inResponseTo, c.request)
+}
+
+func assertionSubject(a *assertion) error { return a.walker["subject"] }
+
+// assertionNameID holds that it is something: exact, visible and bounded. Blanks
+// around it would be lost on the way to some apps, and two people with them.
+func assertionNameID(a *assertion) error {
+	if id := a.nameID(); !plain(id.Value) || len(id.NameQualifier)+len(id.SPNameQualifier)+len(id.Format) > 3*maxName {
+		return fmt.Errorf("checking the NameID: it is empty, longer than %d bytes, not visible, or has blanks around it", maxName)
+	}
+	return nil
+}
+
+// nameID is the subject's NameID, an empty one if there is none.
+func (a *assertion) nameID() saml.NameID {
+	if a.Subject == nil || a.Subject.NameID == nil {
+		return saml.NameID{}
+	}
+	return *a.Subject.NameID
+}
+
+// plain says whether a value can name a person: not empty, bounded, no control
+// characters, no blanks around it.
+func plain(s string) bool {
+	return s != "" && len(s) <= maxName && !strings.ContainsFunc(s, unicode.IsControl) && strings.TrimSpace(s) == s
+}
+
+func unprintable(c rune) bool { return c == ' ' || !unicode.IsPrint(c) }
+
+// accountEscapes keeps the parts of an account's subject apart.
+var accountEscapes = strings.NewReplacer("%", "%25", ";", "%3B", "=", "%3D")
+
+// accountOf makes the account's subject of a NameID. Names are the same if
+// value, format and both qualifiers are (SAML Core 3.3.4). A format that is not
+// given is "unspecified" (2.2.2), and a qualifier that names the provider itself
+// or us says no more than none (8.3.7): so a provider that begins or ceases to
+// send them changes nobody.
+func accountOf(id saml.NameID, x *expectation) string {
+	var b strings.Builder
+	b.WriteString("nameid=" + accountEscapes.Replace(id.Value))
+	part := func(name, value, implied string) {
+		if value != "" && value != implied {
+			b.WriteString(";" + name + "=" + accountEscapes.Replace(value))
+		}
+	}
+	part("format", id.Format, formatUnspecified)
+	part("qualifier", id.NameQualifier, x.issuer)
+	part("spqualifier", id.SPNameQualifier, x.audience)
+	return b.String()
+}
+
+// accountOfAttribute makes the account's subject of the id attribute. It never
+// equals one of a NameID.
+func accountOfAttribute(name, value string) string {
+	return "attribute=" + accountEscapes.Replace(name) + ";value=" + accountEscapes.Replace(value)
+}
+
+// The NameID formats with a meaning here (SAML Core 8.3).
+const (
+	formatUnspecified = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
+	formatEmail       = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
+	formatPersistent  = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
+	formatEntity      = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
+	formatTransient   = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
+)
+
+// accountLasting: a transient NameID is another one at each login (SAML Core
+// 8.3.8), and identifies nobody.
+func accountLasting(a *assertion) error {
+	if a.nameID().Format == formatTransient {
+		return errors.New("checking the NameID: it is transient; set id_attribute, or another name_id_format")
+	}
+	return nil
+}

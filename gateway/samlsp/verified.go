@@ -1,0 +1,180 @@
+package samlsp
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+
+	"github.com/beevik/etree"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// A found message is what of a document may be consumed.
+type found struct {
+	// response is the message. Only if signed is set is it more than a hint.
+	response *etree.Element
+	signed   bool
+	// assertion was read anew from what a signature covers, always.
+	assertion *etree.Element
+}
+
+// verified verifies the document's signatures, with keys fetched anew if none
+// that is known fits.
+func (p *Provider) verified(ctx context.Context, root *etree.Element, idp *idp) (*found, error) {
+	f, err := p.verify(root, idp)
+	if gateway.CodeOf(err) != gateway.CodeSAMLSignature {
+		return f, err
+	}
+	renewed, renewErr := p.renewKeys(ctx)
+	if renewErr != nil || renewed == nil || renewed.entityID != idp.entityID {
+		return nil, err
+	}
+	return p.verify(root, renewed)
+}
+
+func (p *Provider) verify(root *etree.Element, idp *idp) (*found, error) {
+	raw := part(root, nsAssertion, "Assertion")
+	if raw == nil {
+		return nil, malformed("reading the message: there is no assertion")
+	}
+	s := &signing{
+		response: part(root, dsigSpace, "Signature") != nil, assertion: part(raw, dsigSpace, "Signature") != nil,
+		want: p.config.WantAssertionsSigned,
+	}
+	if err := judge(p.checks.signing, s); err != nil {
+		return nil, err
+	}
+	keys := trust{keys: idp.keys, sha1: p.config.InsecureSHA1}
+	f := &found{response: root, signed: s.response}
+	if s.assertion {
+		signed, err := p.checks.verify(raw, keys)
+		if err != nil {
+			return nil, err
+		}
+		f.assertion = signed
+	}
+	if s.response {
+		signed, err := p.checks.verify(root, keys)
+		if err != nil {
+			return nil, err
+		}
+		f.response = signed
+		if err := p.within(f); err != nil {
+			return nil, err
+		}
+	}
+	if f.assertion == nil {
+		return nil, unsigned()
+	}
+	return f, nil
+}
+
+// within takes the assertion out of the verified response. If it has a
+// signature of its own, what both of them cover must be the same.
+func (p *Provider) within(f *found) error {
+	inside := part(f.response, nsAssertion, "Assertion")
+	if inside == nil {
+		return malformed("reading the message: there is no assertion in what is signed")
+	}
+	if f.assertion == nil {
+		f.assertion = inside
+		return nil
+	}
+	return judge(p.checks.same, &pair{f.assertion, inside})
+}
+
+// A pair is one assertion as its own signature and as the response's covers it.
+type pair struct{ own, inside *etree.Element }
+
+func sameAssertion(p *pair) error {
+	if !same(p.own, p.inside) {
+		return errors.New("comparing the assertion with the one in the signed response: they differ")
+	}
+	return nil
+}
+
+// same says whether two elements have the same names, attributes and text,
+// whatever their prefixes and comments. Signatures directly in them don't count.
+func same(a, b *etree.Element) bool {
+	if nameOf(a) != nameOf(b) || !maps.Equal(attributes(a), attributes(b)) {
+		return false
+	}
+	textA, kidsA := contents(a)
+	textB, kidsB := contents(b)
+	if len(kidsA) != len(kidsB) || textA != textB {
+		return false
+	}
+	for i := range kidsA {
+		if !same(kidsA[i], kidsB[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func attributes(el *etree.Element) map[string]string {
+	list := make(map[string]string, len(el.Attr))
+	for _, a := range el.Attr {
+		switch {
+		case a.Space == "xmlns", a.Space == "" && a.Key == "xmlns":
+		case a.Space == "":
+			list[a.Key] = a.Value
+		default:
+			list["{"+spaceOf(el, a.Space)+"}"+a.Key] = a.Value
+		}
+	}
+	return list
+}
+
+// contents returns the text of an element, with a NUL for each element in it,
+// and these elements, signatures left out.
+func contents(el *etree.Element) (text string, kids []*etree.Element) {
+	var b strings.Builder
+	for _, token := range el.Child {
+		switch token := token.(type) {
+		case *etree.CharData:
+			b.WriteString(token.Data)
+		case *etree.Element:
+			if token.Tag == "Signature" && token.NamespaceURI() == dsigSpace {
+				continue
+			}
+			b.WriteByte(0)
+			kids = append(kids, token)
+		}
+	}
+	return b.String(), kids
+}
+
+// answer judges what was verified, and makes the answer of it.
+func (p *Provider) answer(f *found, x *expectation) (*gateway.Answer, error) {
+	if err := judge(p.checks.response, readResponse(f.response, f.signed, x)); err != nil {
+		return nil, err
+	}
+	a := readAssertion(f.assertion, x)
+	if err := judge(p.checks.assertion, a); err != nil {
+		return nil, err
+	}
+	until, err := p.confirmed(a)
+	if err != nil {
+		return nil, err
+	}
+	who, err := p.profile(a)
+	if err != nil {
+		return nil, err
+	}
+	if a.Conditions != nil && !a.Conditions.NotOnOrAfter.IsZero() && a.Conditions.NotOnOrAfter.Before(until) {
+		until = a.Conditions.NotOnOrAfter
+	}
+	account := accountOf(a.nameID(), x)
+	if who.id != nil {
+		account = accountOfAttribute(p.config.IDAttribute, who.id.only())
+	} else if err := judge(p.checks.account, a); err != nil {
+		return nil, err
+	}
+	return &gateway.Answer{
+		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: a.statement().SessionIndex,
+		ReplayID: a.ID, ReplayUntil: until.Add(x.skew),
+	}, nil
+}

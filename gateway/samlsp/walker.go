@@ -1,0 +1,133 @@
+package samlsp
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/beevik/etree"
+)
+
+// The namespaces of a response, under the prefixes that this package calls them
+// by. What a document calls them does not matter.
+const (
+	nsProtocol  = "urn:oasis:names:tc:SAML:2.0:protocol"
+	nsAssertion = "urn:oasis:names:tc:SAML:2.0:assertion"
+	nsInstance  = "http://www.w3.org/2001/XMLSchema-instance"
+)
+
+var prefixes = map[string]string{nsProtocol: "samlp:", nsAssertion: "saml:", dsigSpace: "ds:"}
+
+// nameOf is el's name with the prefix of this package, or in braces with its
+// namespace.
+func nameOf(el *etree.Element) string {
+	space := el.NamespaceURI()
+	if prefix, ok := prefixes[space]; ok {
+		return prefix + el.Tag
+	}
+	return "{" + space + "}" + el.Tag
+}
+
+// attr returns the value of an attribute without prefix, or an empty string.
+// etree's own SelectAttr takes one of any prefix for it.
+func attr(el *etree.Element, name string) string {
+	value, _ := attribute(el, name)
+	return value
+}
+
+// spaceOf returns the namespace that prefix is bound to at el.
+func spaceOf(el *etree.Element, prefix string) string {
+	for ; el != nil; el = el.Parent() {
+		for _, a := range el.Attr {
+			if a.Space == "xmlns" && a.Key == prefix {
+				return a.Value
+			}
+		}
+	}
+	return ""
+}
+
+// A walker goes through a tree into crewjam's types, and notes what it does not find
+// as the schema has it under the name of the check that refuses it. The first
+// fault of each check counts.
+type walker map[string]error
+
+func (w walker) fault(check, format string, args ...any) {
+	if w[check] == nil {
+		w[check] = fmt.Errorf(format, args...)
+	}
+}
+
+type parts map[string][]*etree.Element
+
+// first returns the first child of that name, or nil.
+func (c parts) first(name string) *etree.Element {
+	if len(c[name]) == 0 {
+		return nil
+	}
+	return c[name][0]
+}
+
+// parts returns el's child elements by name. schema lists those that may be
+// there: as they are, with a question mark (at most one) or a star (any number).
+// Others, and text among them, are a fault.
+func (w walker) parts(check string, el *etree.Element, schema ...string) parts {
+	found := parts{}
+	for _, token := range el.Child {
+		switch token := token.(type) {
+		case *etree.Element:
+			name := nameOf(token)
+			found[name] = append(found[name], token)
+		case *etree.CharData:
+			if strings.Trim(token.Data, " \t\r\n") != "" {
+				w.fault(check, "reading %s: there is text among its elements", nameOf(el))
+			}
+		}
+	}
+	known := 0
+	for _, entry := range schema {
+		name := strings.TrimRight(entry, "?*")
+		n := len(found[name])
+		if n > 1 && !strings.HasSuffix(entry, "*") || n == 0 && name == entry {
+			w.fault(check, "reading %s: %s stands %d times in it", nameOf(el), name, n)
+		}
+		if n > 0 {
+			known++
+		}
+	}
+	if known < len(found) {
+		w.fault(check, "reading %s: there is an element in it that does not belong there", nameOf(el))
+	}
+	return found
+}
+
+// text returns all of el's text. An element in it is a fault, and does not cut
+// it short.
+func (w walker) text(check string, el *etree.Element) string {
+	if el == nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, token := range el.Child {
+		switch token := token.(type) {
+		case *etree.Element:
+			w.fault(check, "reading %s: there is an element in its text", nameOf(el))
+		case *etree.CharData:
+			b.WriteString(token.Data)
+		}
+	}
+	return b.String()
+}
+
+// instant returns the time in an attribute, or the zero time if it is not there.
+func (w walker) instant(check string, el *etree.Element, name string) time.Time {
+	value, ok := attribute(el, name)
+	if !ok {
+		return time.Time{}
+	}
+	t, err := instant(value)
+	if err != nil {
+		w.fault(check, "reading %s of %s: %w", name, nameOf(el), err)
+	}
+	return t
+}
