@@ -96,8 +96,8 @@ func assertionConditions(a *assertion) error {
 }
 
 func assertionID(a *assertion) error {
-	if a.ID == "" || len(a.ID) > maxName || strings.ContainsFunc(a.ID, unprintable) {
-		return fmt.Errorf("checking the assertion's ID: it is empty, longer than %d bytes, or not visible", maxName)
+	if a.ID == "" || len(a.ID) > maxValue || strings.ContainsFunc(a.ID, unprintable) {
+		return fmt.Errorf("checking the assertion's ID: it is empty, longer than %d bytes, or not visible", maxValue)
 	}
 	return nil
 }
@@ -182,8 +182,8 @@ func (a *assertion) sessionEnd() (end time.Time) {
 
 func assertionSessionIndex(a *assertion) error {
 	for _, s := range a.AuthnStatements {
-		if len(s.SessionIndex) > maxName {
-			return fmt.Errorf("checking SessionIndex: longer than %d bytes", maxName)
+		if len(s.SessionIndex) > maxValue {
+			return fmt.Errorf("checking SessionIndex: longer than %d bytes", maxValue)
 		}
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 const (
 	maxGroups = 10000
 	maxGroup  = 512  // bytes of one group
-	maxName   = 1024 // bytes of a user name, a NameID or another name
+	maxValue  = 1024 // bytes of a user name, a NameID or another name
 	maxEmail  = 320  // bytes: 64 before the @, 255 behind
 )
 
@@ -205,7 +205,7 @@ func profileSingle(f *profile) error {
 // profileID: who is told apart by an attribute must have it.
 func profileID(f *profile) error {
 	if f.id != nil && !plain(f.id.only()) {
-		return fmt.Errorf("reading the id attribute: it is missing, empty, longer than %d bytes, not visible, or has blanks around it", maxName)
+		return fmt.Errorf("reading the id attribute: it is missing, empty, longer than %d bytes, not visible, or has blanks around it", maxValue)
 	}
 	return nil
 }
@@ -228,8 +228,8 @@ func profileEmail(f *profile) error {
 
 func profileNames(f *profile) error {
 	for _, v := range []value{f.username, f.firstName, f.lastName, f.display} {
-		if len(v.only()) > maxName {
-			return fmt.Errorf("reading %s: longer than %d bytes", quoted(v.name), maxName)
+		if len(v.only()) > maxValue {
+			return fmt.Errorf("reading %s: longer than %d bytes", quoted(v.name), maxValue)
 		}
 	}
 	return nil

@@ -23,6 +23,8 @@ const maxDocument = 1 << 20
 // assertion is read anew from what was signed. A signature that no known key
 // fits has the metadata fetched once more, if their age permits it.
 func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*gateway.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	var f flow
 	if err := json.Unmarshal(req.Private, &f); err != nil || f.ID == "" {
 		return nil, gateway.NewError(gateway.CodeFlowUnknown, errors.New("reading the flow: it was not begun here"))
@@ -126,6 +128,3 @@ func encodingStrict(text string) error {
 func malformed(format string, args ...any) *gateway.Error {
 	return gateway.NewError(gateway.CodeSAMLMalformed, fmt.Errorf(format, args...))
 }
-
-// quoted is a value from outside for the log: escaped, and never long.
-func quoted(s string) string { return fmt.Sprintf("%+.200q", s) }

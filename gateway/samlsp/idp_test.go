@@ -2,8 +2,6 @@ package samlsp_test
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/hmac"
 	_ "crypto/md5"
 	"crypto/rand"
@@ -11,17 +9,13 @@ import (
 	_ "crypto/sha1"
 	"crypto/sha256"
 	_ "crypto/sha512"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"math/big"
 	"regexp"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/beevik/etree"
@@ -96,60 +90,22 @@ func (l login) fill(text string) string {
 
 // keys are made once: the provider's, RSA and ECDSA, and an attacker's.
 var keys = sync.OnceValue(func() map[string]crypto.Signer {
-	all := map[string]crypto.Signer{}
-	for _, name := range []string{"idp", "evil"} {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			panic(err)
-		}
-		all[name] = key
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	all["idp-ec"] = key
-	return all
+	return map[string]crypto.Signer{"idp": rsaKey(), "idp-ec": ecKey(), "evil": must(rsa.GenerateKey(rand.Reader, 2048))}
 })
 
-// certificate is a self-signed certificate for a key, in DER.
-var certificate = func() func(name string) []byte {
+// certificates are self-signed ones of the keys, in DER.
+var certificates = sync.OnceValue(func() map[string][]byte {
 	made := map[string][]byte{}
-	var mu sync.Mutex
-	return func(name string) []byte {
-		mu.Lock()
-		defer mu.Unlock()
-		if made[name] == nil {
-			signer := keys()[name]
-			template := &x509.Certificate{
-				SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-				NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-			}
-			der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
-			if err != nil {
-				panic(err)
-			}
-			made[name] = der
-		}
-		return made[name]
+	for name, key := range keys() {
+		made[name] = certify(key)
 	}
-}()
+	return made
+})
 
-func certificatePEM(name string) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate(name)}))
-}
+func certificatePEM(name string) string { return pemOf("CERTIFICATE", certificates()[name]) }
 
 func baseConfig() samlsp.Config {
 	return samlsp.Config{EntityID: idpEntity, SSOURL: idpSSO, Certificates: []string{certificatePEM("idp"), certificatePEM("idp-ec")}}
-}
-
-func newProvider(t testing.TB, config samlsp.Config) *samlsp.Provider {
-	t.Helper()
-	p, err := samlsp.New(config, samlsp.Deps{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }
 
 // short are the algorithms' names in the corpus.
@@ -243,7 +199,7 @@ func (s signer) sign(el *etree.Element) {
 		`<ds:Reference URI="` + uri + `"><ds:Transforms>` + transforms + `</ds:Transforms><ds:DigestMethod Algorithm="` + algorithm(s.digest) + `"/>` +
 		`<ds:DigestValue>` + base64.StdEncoding.EncodeToString(hashed(s.digest, canonical(el, c14n))) + `</ds:DigestValue></ds:Reference>` + s.extra + `</ds:SignedInfo>` +
 		`<ds:SignatureValue></ds:SignatureValue>` +
-		`<ds:KeyInfo><ds:X509Data><ds:X509Certificate>` + base64.StdEncoding.EncodeToString(certificate(s.key)) + `</ds:X509Certificate></ds:X509Data></ds:KeyInfo></ds:Signature>`
+		`<ds:KeyInfo><ds:X509Data><ds:X509Certificate>` + base64.StdEncoding.EncodeToString(certificates()[s.key]) + `</ds:X509Certificate></ds:X509Data></ds:KeyInfo></ds:Signature>`
 	signature := fragment(text)[0]
 	at := 0
 	if issuer := el.SelectElement("Issuer"); issuer != nil {

@@ -150,8 +150,8 @@ func assertionSubject(a *assertion) error { return a.walker["subject"] }
 // assertionNameID holds that it is something: exact, visible and bounded. Blanks
 // around it would be lost on the way to some apps, and two people with them.
 func assertionNameID(a *assertion) error {
-	if id := a.nameID(); !plain(id.Value) || len(id.NameQualifier)+len(id.SPNameQualifier)+len(id.Format) > 3*maxName {
-		return fmt.Errorf("checking the NameID: it is empty, longer than %d bytes, not visible, or has blanks around it", maxName)
+	if id := a.nameID(); !plain(id.Value) || len(id.NameQualifier)+len(id.SPNameQualifier)+len(id.Format) > 3*maxValue {
+		return fmt.Errorf("checking the NameID: it is empty, longer than %d bytes, not visible, or has blanks around it", maxValue)
 	}
 	return nil
 }
@@ -167,7 +167,7 @@ func (a *assertion) nameID() saml.NameID {
 // plain says whether a value can name a person: not empty, bounded, no control
 // characters, no blanks around it.
 func plain(s string) bool {
-	return s != "" && len(s) <= maxName && !strings.ContainsFunc(s, unicode.IsControl) && strings.TrimSpace(s) == s
+	return s != "" && len(s) <= maxValue && !strings.ContainsFunc(s, unicode.IsControl) && strings.TrimSpace(s) == s
 }
 
 func unprintable(c rune) bool { return c == ' ' || !unicode.IsPrint(c) }

@@ -8,14 +8,10 @@ import (
 	"github.com/beevik/etree"
 )
 
-// The namespaces of a response, under the prefixes that this package calls them
-// by. What a document calls them does not matter.
-const (
-	nsProtocol  = "urn:oasis:names:tc:SAML:2.0:protocol"
-	nsAssertion = "urn:oasis:names:tc:SAML:2.0:assertion"
-	nsInstance  = "http://www.w3.org/2001/XMLSchema-instance"
-)
+const nsInstance = "http://www.w3.org/2001/XMLSchema-instance"
 
+// prefixes are what this package calls the namespaces of a response by. What a
+// document calls them does not matter.
 var prefixes = map[string]string{nsProtocol: "samlp:", nsAssertion: "saml:", dsigSpace: "ds:"}
 
 // nameOf is el's name with the prefix of this package, or in braces with its
@@ -26,13 +22,6 @@ func nameOf(el *etree.Element) string {
 		return prefix + el.Tag
 	}
 	return "{" + space + "}" + el.Tag
-}
-
-// attr returns the value of an attribute without prefix, or an empty string.
-// etree's own SelectAttr takes one of any prefix for it.
-func attr(el *etree.Element, name string) string {
-	value, _ := attribute(el, name)
-	return value
 }
 
 // spaceOf returns the namespace that prefix is bound to at el.
