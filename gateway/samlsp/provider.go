@@ -160,14 +160,19 @@ func (p *Provider) Start(ctx context.Context) {
 	}
 }
 
-// identityProvider returns what is known of the provider, which is waited for if it is
-// nothing yet. The metadata's time is not over.
+// identityProvider returns what is known of the provider, which is waited for
+// if it is nothing yet. The metadata's time is not over.
 func (p *Provider) identityProvider(ctx context.Context) (*idp, error) {
 	known := p.fixed
 	if p.remote != nil {
 		var err error
 		if known, err = p.remote.Current(ctx); err != nil {
 			return nil, err
+		}
+		if known.usable(time.Now()) != nil { // new ones may have been published
+			if known, err = p.remote.Recent(ctx, aliveFor); err != nil {
+				return nil, unavailable("replacing metadata that have run out: %w", err)
+			}
 		}
 	}
 	if err := known.usable(time.Now()); err != nil {
