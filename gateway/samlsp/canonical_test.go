@@ -1,0 +1,87 @@
+package samlsp_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/beevik/etree"
+
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
+)
+
+// The canonical forms in testdata/canonical.json are those of the Java
+// platform's XML security, of the element whose ID is apex.
+func TestCanonical(t *testing.T) {
+	t.Parallel()
+	var cases []struct {
+		Name, Document, Algorithm, Canonical string
+		Prefixes                             []string
+	}
+	if err := json.Unmarshal(file(t, "canonical.json"), &cases); err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) < 35 {
+		t.Fatalf("there are only %d cases", len(cases))
+	}
+	for _, tt := range cases {
+		t.Run(tt.Name, func(t *testing.T) {
+			t.Parallel()
+			root, err := samlsp.Checks().Read([]byte(tt.Document))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := samlsp.Canonical(byID(root, "apex"), tt.Algorithm, tt.Prefixes...)
+			if err != nil || string(got) != tt.Canonical {
+				t.Errorf("got  %s, %v\nwant %s", got, err, tt.Canonical)
+			}
+		})
+	}
+}
+
+func byID(el *etree.Element, id string) *etree.Element {
+	if el.SelectAttrValue("ID", "") == id {
+		return el
+	}
+	for _, c := range el.ChildElements() {
+		if found := byID(c, id); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// The nearest ancestor's attribute is inherited (Canonical XML 1.0, 2.4).
+func TestCanonicalInheritsTheNearest(t *testing.T) {
+	t.Parallel()
+	root, err := samlsp.Checks().Read([]byte(`<a xml:lang="de"><b xml:lang="en"><c ID="apex"/></b></a>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, algorithm := range []string{samlsp.C14N10, samlsp.C14N11} {
+		if got, err := samlsp.Canonical(byID(root, "apex"), algorithm); string(got) != `<c ID="apex" xml:lang="en"></c>` {
+			t.Errorf("%s: got %s, %v", algorithm, got, err)
+		}
+	}
+}
+
+// What would be joined isn't guessed, and what would be huge isn't written.
+func TestCanonicalRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, doc, algorithm string }{
+		{"xml:base above", `<a xml:base="b/"><c ID="apex"/></a>`, samlsp.C14N11},
+		{"long namespace on many", `<a xmlns:b="` + strings.Repeat("x", 1<<16) + `"><c ID="apex">` + strings.Repeat(`<b:d/>`, 1000) + `</c></a>`, samlsp.Exclusive},
+		{"long namespace above", `<a xmlns:b="` + strings.Repeat("&#34;", 1<<17) + strings.Repeat("&#38;", 1<<16) + `"><c ID="apex"><d/></c></a>`, samlsp.C14N10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			root, err := samlsp.Checks().Read([]byte(tt.doc))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := samlsp.Canonical(byID(root, "apex"), tt.algorithm); err == nil {
+				t.Errorf("got %d bytes", len(got))
+			}
+		})
+	}
+}
