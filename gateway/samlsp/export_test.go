@@ -90,11 +90,26 @@ func drop[T any](checks []check[T], left map[string]bool) []check[T] {
 func CheckNames() []string {
 	c := allChecks()
 	return slices.Concat(
-		names(c.xmlDocument), names(c.xmlDeclaration), names(c.xmlMarkup), names(c.xmlName), names(c.xmlReference),
-		names(c.xmlOutside), names(c.xmlElement), names(c.key), names(c.signature), names(c.signatureMethod), names(c.reference),
-		names(c.signatureValue), names(c.digestValue),
+		ReadingCheckNames(), SignatureCheckNames(),
 		names(c.form), names(c.encoding), names(c.document), names(c.signing), names(c.same), names(c.response), names(c.assertion),
 		names(c.confirmation), names(c.profile), names(c.account),
+	)
+}
+
+// ReadingCheckNames returns the names of what judges a document.
+func ReadingCheckNames() []string {
+	c := allChecks()
+	return slices.Concat(
+		names(c.xmlDocument), names(c.xmlDeclaration), names(c.xmlMarkup), names(c.xmlName), names(c.xmlReference),
+		names(c.xmlOutside), names(c.xmlElement),
+	)
+}
+
+// SignatureCheckNames returns the names of what judges a signature.
+func SignatureCheckNames() []string {
+	c := allChecks()
+	return slices.Concat(
+		names(c.key), names(c.signature), names(c.signatureMethod), names(c.reference), names(c.signatureValue), names(c.digestValue),
 	)
 }
 
