@@ -194,7 +194,7 @@ type forgery struct {
 	name   string
 	edit   func(string) string // of SignedInfo, before it is signed
 	change func(string) string // of the document, after
-	sign   func(*signer)
+	sign   func(*signatory)
 	code   gateway.Code
 	checks []string
 }
@@ -204,10 +204,10 @@ const (
 	badAlgorithm = gateway.CodeSAMLAlgorithm
 )
 
-func sha1(s *signer) { s.hash, s.method = crypto.SHA1, dsig+"rsa-sha1" }
+func sha1(s *signatory) { s.hash, s.method = crypto.SHA1, dsigNS+"rsa-sha1" }
 
 var forgeries = []forgery{
-	{"second signature", nil, replace(signatureEnd, signatureEnd+`<ds:Signature xmlns:ds="`+dsig+`"/>`), nil, badSignature, []string{"signature single", "digest value"}},
+	{"second signature", nil, replace(signatureEnd, signatureEnd+`<ds:Signature xmlns:ds="`+dsigNS+`"/>`), nil, badSignature, []string{"signature single", "digest value"}},
 	{"Object", nil, replace(signatureEnd, `</ds:SignatureValue><ds:Object><saml:Assertion/></ds:Object></ds:Signature>`), nil, badSignature, []string{"signature contents"}},
 	{"Manifest", nil, replace(signatureEnd, `</ds:SignatureValue><ds:Manifest/></ds:Signature>`), nil, badSignature, []string{"signature contents"}},
 	{"assertion within the signature", nil, replace(signatureEnd, `</ds:SignatureValue><saml:Assertion/></ds:Signature>`), nil, badSignature, []string{"signature contents"}},
@@ -243,11 +243,11 @@ var forgeries = []forgery{
 	{"method of canonicalization of one's own", replace(samlsp.Exclusive+`"/><ds:SignatureMethod`, `urn:x"/><ds:SignatureMethod`), nil, nil, badAlgorithm, []string{"signature canonicalization", "signature value"}},
 	{"method of canonicalization with a parameter", replace(samlsp.Exclusive+`"/><ds:SignatureMethod`, samlsp.Exclusive+`"><x xmlns="urn:x"/></ds:CanonicalizationMethod><ds:SignatureMethod`), nil, nil, badAlgorithm, []string{"signature canonicalization"}},
 	{"RSA with SHA-1", nil, nil, sha1, badAlgorithm, []string{"signature algorithm"}},
-	{"RSA with MD5", nil, nil, func(s *signer) { s.method = dsigMore + "rsa-md5" }, badAlgorithm, []string{"signature algorithm", "signature value"}},
-	{"HMAC", nil, nil, func(s *signer) { s.method = dsigMore + "hmac-sha256" }, badAlgorithm, []string{"signature algorithm", "signature value"}},
-	{"no algorithm", nil, nil, func(s *signer) { s.method = "" }, badAlgorithm, []string{"signature algorithm", "signature value"}},
+	{"RSA with MD5", nil, nil, func(s *signatory) { s.method = dsigMoreNS + "rsa-md5" }, badAlgorithm, []string{"signature algorithm", "signature value"}},
+	{"HMAC", nil, nil, func(s *signatory) { s.method = dsigMoreNS + "hmac-sha256" }, badAlgorithm, []string{"signature algorithm", "signature value"}},
+	{"no algorithm", nil, nil, func(s *signatory) { s.method = "" }, badAlgorithm, []string{"signature algorithm", "signature value"}},
 	{"signature cut short by a parameter", replace(`rsa-sha256"/>`, `rsa-sha256"><ds:HMACOutputLength>8</ds:HMACOutputLength></ds:SignatureMethod>`), nil, nil, badAlgorithm, []string{"signature algorithm"}},
-	{"RSA key with an ECDSA algorithm", nil, nil, func(s *signer) { s.method = dsigMore + "ecdsa-sha256" }, badSignature, []string{"signature value"}},
+	{"RSA key with an ECDSA algorithm", nil, nil, func(s *signatory) { s.method = dsigMoreNS + "ecdsa-sha256" }, badSignature, []string{"signature value"}},
 	{"XPath", replace(`<ds:Transform A`, `<ds:Transform Algorithm="http://www.w3.org/TR/1999/REC-xpath-19991116"><ds:XPath>0</ds:XPath></ds:Transform><ds:Transform A`), nil, nil, badAlgorithm, []string{"reference transforms"}},
 	{"XSLT instead of a canonicalization", replace(samlsp.Exclusive+`"/></ds:Transforms`, `http://www.w3.org/TR/1999/REC-xslt-19991116"/></ds:Transforms`), nil, nil, badAlgorithm, []string{"reference transforms", "digest value"}},
 	{"canonicalization with comments", replace(samlsp.Exclusive+`"/></ds:Transforms`, samlsp.Exclusive+`WithComments"/></ds:Transforms`), nil, nil, badAlgorithm, []string{"reference transforms", "digest value"}},
@@ -255,14 +255,14 @@ var forgeries = []forgery{
 	{"no transform", func(s string) string {
 		return s[:strings.Index(s, "<ds:Transform ")] + s[strings.Index(s, "</ds:Transforms>"):]
 	}, nil, nil, badAlgorithm, []string{"reference transforms", "digest value"}},
-	{"canonicalization alone", replace(`<ds:Transform Algorithm="`+dsig+`enveloped-signature"/>`, ``), nil, nil, badAlgorithm, []string{"reference transforms"}},
+	{"canonicalization alone", replace(`<ds:Transform Algorithm="`+dsigNS+`enveloped-signature"/>`, ``), nil, nil, badAlgorithm, []string{"reference transforms"}},
 	{"transforms in the wrong order", func(s string) string {
-		env, exc := `<ds:Transform Algorithm="`+dsig+`enveloped-signature"/>`, `<ds:Transform Algorithm="`+samlsp.Exclusive+`"/>`
+		env, exc := `<ds:Transform Algorithm="`+dsigNS+`enveloped-signature"/>`, `<ds:Transform Algorithm="`+samlsp.Exclusive+`"/>`
 		return replace(env+exc, exc+env)(s)
 	}, nil, nil, badAlgorithm, []string{"reference transforms"}},
 	{"transform with a parameter", replace(`enveloped-signature"/>`, `enveloped-signature"><x xmlns="urn:x"/></ds:Transform>`), nil, nil, badAlgorithm, []string{"reference transforms"}},
-	{"digest with SHA-1", nil, nil, func(s *signer) { s.digest, s.digURI = crypto.SHA1, dsig+"sha1" }, badAlgorithm, []string{"digest algorithm"}},
-	{"digest with MD5", nil, nil, func(s *signer) { s.digURI = dsigMore + "md5" }, badAlgorithm, []string{"digest algorithm", "digest value"}},
+	{"digest with SHA-1", nil, nil, func(s *signatory) { s.digest, s.digURI = crypto.SHA1, dsigNS+"sha1" }, badAlgorithm, []string{"digest algorithm"}},
+	{"digest with MD5", nil, nil, func(s *signatory) { s.digURI = dsigMoreNS + "md5" }, badAlgorithm, []string{"digest algorithm", "digest value"}},
 	{"digest with a parameter", replace(`sha256"/><ds:DigestV`, `sha256"><x xmlns="urn:x"/></ds:DigestMethod><ds:DigestV`), nil, nil, badAlgorithm, []string{"digest algorithm"}},
 	{"value of blanks", nil, func(s string) string {
 		return s[:strings.Index(s, "<ds:SignatureValue>")] + "<ds:SignatureValue> " + s[strings.Index(s, signatureEnd):]
@@ -281,16 +281,16 @@ var forgeries = []forgery{
 		start, end := strings.Index(s, "<ds:SignatureValue>")+len("<ds:SignatureValue>"), strings.Index(s, signatureEnd)
 		raw := must(base64.StdEncoding.DecodeString(s[start:end]))
 		return s[:start] + base64.StdEncoding.EncodeToString(append([]byte{0x30, byte(len(raw))}, raw...)) + s[end:]
-	}, func(s *signer) { s.key, s.method = ecKey(), dsigMore+"ecdsa-sha256" }, badSignature, []string{"signature value"}},
+	}, func(s *signatory) { s.key, s.method = ecKey(), dsigMoreNS+"ecdsa-sha256" }, badSignature, []string{"signature value"}},
 	{"ECDSA of nothing", nil, func(s string) string {
 		start, end := strings.Index(s, "<ds:SignatureValue>")+len("<ds:SignatureValue>"), strings.Index(s, signatureEnd)
 		return s[:start] + base64.StdEncoding.EncodeToString(make([]byte, 64)) + s[end:]
-	}, func(s *signer) { s.key, s.method = ecKey(), dsigMore+"ecdsa-sha256" }, badSignature, []string{"signature value"}},
+	}, func(s *signatory) { s.key, s.method = ecKey(), dsigMoreNS+"ecdsa-sha256" }, badSignature, []string{"signature value"}},
 }
 
 func (f forgery) document(t *testing.T) string {
 	t.Helper()
-	s := newSigner()
+	s := newSignatory()
 	if f.sign != nil {
 		f.sign(s)
 	}
@@ -316,9 +316,9 @@ func verifyAssertion(t *testing.T, doc string, without ...string) (*etree.Elemen
 
 func TestVerifyRefuses(t *testing.T) {
 	t.Parallel()
-	control := func(t *testing.T, sign func(*signer)) {
+	control := func(t *testing.T, sign func(*signatory)) {
 		t.Helper()
-		s := newSigner()
+		s := newSignatory()
 		if sign != nil {
 			sign(s)
 		}
@@ -327,7 +327,7 @@ func TestVerifyRefuses(t *testing.T) {
 		}
 	}
 	control(t, nil)
-	control(t, func(s *signer) { s.key, s.method = ecKey(), dsigMore+"ecdsa-sha256" })
+	control(t, func(s *signatory) { s.key, s.method = ecKey(), dsigMoreNS+"ecdsa-sha256" })
 	for _, f := range forgeries {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
@@ -375,7 +375,7 @@ func TestVerifyRefusesSwitchOff(t *testing.T) {
 		t.Errorf("without the key's size: %v", err)
 	}
 
-	second := newSigner().sign(t, replace("</saml:Assertion>", `<ds:Signature xmlns:ds="`+dsig+`"/></saml:Assertion>`)(answer("")), "a")
+	second := newSignatory().sign(t, replace("</saml:Assertion>", `<ds:Signature xmlns:ds="`+dsigNS+`"/></saml:Assertion>`)(answer("")), "a")
 	if _, err := verifyAssertion(t, second); gateway.CodeOf(err) != badSignature {
 		t.Errorf("two signatures: got %v", err)
 	}
@@ -388,8 +388,8 @@ func TestVerifyUnsigned(t *testing.T) {
 	t.Parallel()
 	for name, doc := range map[string]string{
 		"no signature":                   strings.Replace(answer(""), "<sig/>", "", 1),
-		"signature around":               newSigner().sign(t, strings.Replace(answer("<sig/>"), "</saml:Issuer><sig/><saml:Subject>", "</saml:Issuer><saml:Subject>", 1), "r"),
-		"signature deeper":               strings.Replace(newSigner().sign(t, answer(""), "a"), "<ds:Signature", "<x><ds:Signature", 1),
+		"signature around":               newSignatory().sign(t, strings.Replace(answer("<sig/>"), "</saml:Issuer><sig/><saml:Subject>", "</saml:Issuer><saml:Subject>", 1), "r"),
+		"signature deeper":               strings.Replace(newSignatory().sign(t, answer(""), "a"), "<ds:Signature", "<x><ds:Signature", 1),
 		"signature in another namespace": strings.Replace(answer(""), "<sig/>", `<Signature xmlns="urn:x"/>`, 1),
 	} {
 		if name == "signature deeper" {
@@ -404,7 +404,7 @@ func TestVerifyUnsigned(t *testing.T) {
 // What comes back is what was signed, whatever stands around it.
 func TestVerifyReturnsWhatWasSigned(t *testing.T) {
 	t.Parallel()
-	doc := newSigner().sign(t, answer(""), "a")
+	doc := newSignatory().sign(t, answer(""), "a")
 	doc = replace("alice@example.com", "alice<!-- -->@<![CDATA[example]]>&#46;com")(doc)
 	got, err := verifyAssertion(t, doc)
 	if err != nil {
@@ -421,7 +421,7 @@ func TestVerifyReturnsWhatWasSigned(t *testing.T) {
 // of its new surroundings comes along.
 func TestVerifyWrapped(t *testing.T) {
 	t.Parallel()
-	doc := newSigner().sign(t, answer(""), "a")
+	doc := newSignatory().sign(t, answer(""), "a")
 	start, end := strings.Index(doc, "<saml:Assertion"), strings.Index(doc, "</saml:Assertion>")+len("</saml:Assertion>")
 	inner := doc[start:end]
 	for name, assertion := range map[string]string{
@@ -445,8 +445,8 @@ func TestVerifyManyGroups(t *testing.T) {
 		"attributes": many(2000, `<saml:Attribute Name="memberOf" NameFormat="urn:oasis:names:tc:SAML:2.0:attrname-format:basic"><saml:AttributeValue>group %d</saml:AttributeValue></saml:Attribute>`),
 	} {
 		doc := strings.Replace(answer("<sig/>"), "</saml:Assertion>", "<saml:AttributeStatement>"+groups+"</saml:AttributeStatement></saml:Assertion>", 1)
-		doc = newSigner().sign(t, doc, "a")
-		doc = strings.Replace(newSigner().sign(t, strings.Replace(doc, `ID="info"`, `ID="inner"`, 1), "r"), "<sig/>", "", 1)
+		doc = newSignatory().sign(t, doc, "a")
+		doc = strings.Replace(newSignatory().sign(t, strings.Replace(doc, `ID="info"`, `ID="inner"`, 1), "r"), "<sig/>", "", 1)
 		root, err := samlsp.Checks().Read([]byte(doc))
 		if err != nil {
 			t.Fatal(err)

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	dsig     = "http://www.w3.org/2000/09/xmldsig#"
-	dsigMore = "http://www.w3.org/2001/04/xmldsig-more#"
-	xmlenc   = "http://www.w3.org/2001/04/xmlenc#"
+	dsigNS     = "http://www.w3.org/2000/09/xmldsig#"
+	dsigMoreNS = "http://www.w3.org/2001/04/xmldsig-more#"
+	xmlencNS   = "http://www.w3.org/2001/04/xmlenc#"
 )
 
-// A signer signs elements as an identity provider would, and as none would.
-type signer struct {
+// A signatory signs elements as an identity provider would, and as none would.
+type signatory struct {
 	key            crypto.Signer
 	hash, digest   crypto.Hash
 	method, digURI string
@@ -28,16 +28,16 @@ type signer struct {
 	edit func(info string) string
 }
 
-func newSigner() *signer {
-	return &signer{
-		key: rsaKey(), hash: crypto.SHA256, method: dsigMore + "rsa-sha256", digest: crypto.SHA256, digURI: xmlenc + "sha256",
+func newSignatory() *signatory {
+	return &signatory{
+		key: rsaKey(), hash: crypto.SHA256, method: dsigMoreNS + "rsa-sha256", digest: crypto.SHA256, digURI: xmlencNS + "sha256",
 		canonical: samlsp.Exclusive, edit: func(info string) string { return info },
 	}
 }
 
 // sign puts a signature over the element with that ID in doc, in the place of
 // the first <sig/> behind its ID.
-func (s *signer) sign(t testing.TB, doc, id string) string {
+func (s *signatory) sign(t testing.TB, doc, id string) string {
 	t.Helper()
 	at := strings.Index(doc, `ID="`+id+`"`)
 	before, after, ok := strings.Cut(doc[max(at, 0):], "<sig/>")
@@ -49,10 +49,10 @@ func (s *signer) sign(t testing.TB, doc, id string) string {
 	digest := s.digest.New()
 	digest.Write(s.octets(t, put(""), id))
 	info := s.edit(`<ds:SignedInfo ID="info"><ds:CanonicalizationMethod Algorithm="` + s.canonical + `"/><ds:SignatureMethod Algorithm="` + s.method +
-		`"/><ds:Reference URI="#` + id + `"><ds:Transforms><ds:Transform Algorithm="` + dsig + `enveloped-signature"/><ds:Transform Algorithm="` + s.canonical +
+		`"/><ds:Reference URI="#` + id + `"><ds:Transforms><ds:Transform Algorithm="` + dsigNS + `enveloped-signature"/><ds:Transform Algorithm="` + s.canonical +
 		`"/></ds:Transforms><ds:DigestMethod Algorithm="` + s.digURI + `"/><ds:DigestValue>` + base64.StdEncoding.EncodeToString(digest.Sum(nil)) +
 		`</ds:DigestValue></ds:Reference></ds:SignedInfo>`)
-	around := `<ds:Signature xmlns:ds="` + dsig + `">%s<ds:SignatureValue>%s</ds:SignatureValue></ds:Signature>`
+	around := `<ds:Signature xmlns:ds="` + dsigNS + `">%s<ds:SignatureValue>%s</ds:SignatureValue></ds:Signature>`
 	hash := s.hash.New()
 	hash.Write(s.octets(t, put(fmt.Sprintf(around, info, "")), "info"))
 	value, err := s.value(hash.Sum(nil))
@@ -62,7 +62,7 @@ func (s *signer) sign(t testing.TB, doc, id string) string {
 	return put(fmt.Sprintf(around, info, base64.StdEncoding.EncodeToString(value)))
 }
 
-func (s *signer) octets(t testing.TB, doc, id string) []byte {
+func (s *signatory) octets(t testing.TB, doc, id string) []byte {
 	t.Helper()
 	root, err := samlsp.Checks().Read([]byte(strings.ReplaceAll(doc, "<sig/>", "")))
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *signer) octets(t testing.TB, doc, id string) []byte {
 	return octets
 }
 
-func (s *signer) value(digest []byte) ([]byte, error) {
+func (s *signatory) value(digest []byte) ([]byte, error) {
 	key, ok := s.key.(*ecdsa.PrivateKey)
 	if !ok {
 		return s.key.Sign(rand.Reader, digest, s.hash)
