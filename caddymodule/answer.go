@@ -16,11 +16,12 @@ import (
 // answered ends a request that did not go to the app. err is what the gateway
 // returned.
 //
-// An address with credentials in it (the provider's answer has a code and a
-// state), or a redirect to one, must be in no log. But Caddy logs a request as
-// it came, and logs it once more with every error. So such a request is taken
-// out of the access log, where a line without the query stands for it, and no
-// error of it goes up the chain: `handle_errors` is run from here.
+// A provider's answer must be in no log: an address with a code and a state, or
+// a redirect to one, or what a SAML provider has the browser post. But Caddy logs
+// a request as it came, and logs it once more with every error. So such a
+// request is taken out of the access log, where a line of its own without the
+// query stands for it, and no error of it goes up the chain: `handle_errors` is
+// run from here.
 func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) error {
 	private := h.hasCredentials(w, r)
 	if private {
@@ -42,22 +43,26 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) er
 }
 
 // hasCredentials says whether the request's address, or the redirect that
-// answers it, has a query that is nobody's business.
+// answers it, has a query that is nobody's business, or it brings a SAML answer.
 func (h *Handler) hasCredentials(w http.ResponseWriter, r *http.Request) bool {
 	if strings.Contains(w.Header().Get("Location"), "?") {
 		return true
 	}
-	return h.isOwn(r) && strings.Contains(peerOf(r).Target, "?")
+	return h.isOwn(r) && (strings.Contains(peerOf(r).Target, "?") || r.URL.Path == h.prefix()+"/saml/acs")
 }
 
 // isOwn says whether the gateway itself answers at the request's address.
 func (h *Handler) isOwn(r *http.Request) bool {
-	prefix := h.Prefix
-	if prefix == "" {
-		prefix = "/.sso"
-	}
-	return strings.HasPrefix(r.URL.Path, prefix+"/") ||
+	return strings.HasPrefix(r.URL.Path, h.prefix()+"/") ||
 		h.CallbackPath != "" && (r.URL.Path == h.CallbackPath || strings.HasPrefix(r.URL.Path, h.CallbackPath+"/"))
+}
+
+// prefix is the path below which the gateway itself answers.
+func (h *Handler) prefix() string {
+	if h.Prefix == "" {
+		return "/.sso"
+	}
+	return h.Prefix
 }
 
 // refusalForCaddy makes an error for handle_errors of a refusal.

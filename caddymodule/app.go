@@ -58,6 +58,7 @@ type App struct {
 	store     storeModule
 	secrets   [][]byte
 	lastGood  *lateLastGood
+	keys      *lateKeys
 	shared    []string // names of the shared providers
 	providers []provider
 	handlers  []*Handler
@@ -85,7 +86,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.log = ctx, ctx.Logger()
 	a.audit = a.log.Named("audit")
-	a.lastGood = new(lateLastGood)
+	a.lastGood, a.keys = new(lateLastGood), new(lateKeys)
 	a.started = make(chan struct{})
 	var err error
 	if a.pages, err = pages.New(pages.Options{Logger: a.log}); err != nil {
@@ -165,7 +166,7 @@ func (a *App) provisionProviders() error {
 }
 
 func (a *App) providerContext(ctx caddy.Context) providerContext {
-	return providerContext{Context: ctx, lastGood: a.lastGood}
+	return providerContext{Context: ctx, lastGood: a.lastGood, keys: a.keys}
 }
 
 // addInline adds a site's own provider. Sites with the same provider, word for
@@ -213,7 +214,8 @@ func (a *App) options(s *gateway.Sessions, signer gateway.Signer) gateway.Option
 	return opts
 }
 
-// Start opens the store and lets the sites in.
+// Start opens the store, has the providers load what it kept of them, and lets
+// the sites in.
 func (a *App) Start() error {
 	defer close(a.started)
 	if len(a.handlers) == 0 {
@@ -238,10 +240,12 @@ func (a *App) Start() error {
 	}
 	a.sessionsKey = key
 	a.lastGood.vault.Store(ps.Vault())
+	a.keys.keys.Store(ps.spKeys)
 	gw, err := gateway.New(a.options(ps.Sessions, ps.keys))
 	if err != nil {
 		return err
 	}
+	gw.Start(a.ctx)
 	return startSites(gw, sites)
 }
 

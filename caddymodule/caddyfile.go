@@ -70,6 +70,10 @@ var globalUsage = usages{
 //			client_secret <secret>
 //			...
 //		}
+//		provider <name> saml {
+//			metadata <url|file|xml>
+//			...
+//		}
 //		store redis <url> {
 //			prefix <prefix>
 //		}
@@ -80,7 +84,7 @@ var globalUsage = usages{
 //		limit    <answers> [<window> [<starts>]] | off
 //	}
 //
-// A provider's options are described at OIDC. The order of providers is the
+// A provider's options are described at OIDC and SAML. The order of providers is the
 // order of the chooser.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
@@ -152,8 +156,10 @@ func (a *App) unmarshalProvider(d *caddyfile.Dispenser, names map[string]bool) e
 	}
 	seen := once{}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := seen.check(d); err != nil {
-			return err
+		if !provider.repeatable(d.Val()) {
+			if err := seen.check(d); err != nil {
+				return err
+			}
 		}
 		known, err := provider.unmarshalOption(d)
 		if err != nil {
@@ -262,6 +268,16 @@ func unmarshalChoice(d *caddyfile.Dispenser, u usages, words ...string) (string,
 		}
 	}
 	return "", unknownWord(d, "value for '"+word+"':", words)
+}
+
+// unmarshalSwitch parses on or off.
+func unmarshalSwitch(d *caddyfile.Dispenser, u usages) (string, error) {
+	word := d.Val()
+	arg, err := unmarshalArg(d, u)
+	if err == nil && arg != "on" && arg != "off" {
+		err = u.wrong(d, word)
+	}
+	return arg, err
 }
 
 func unmarshalDuration(d *caddyfile.Dispenser, u usages) (caddy.Duration, error) {

@@ -33,7 +33,7 @@ var siteUsage = usages{
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
-//	sso [oidc <issuer> <client_id> [<client_secret>]] {
+//	sso [oidc <issuer> <client_id> [<client_secret>] | saml [<metadata>]] {
 //		role     <app_role>[,<app_role>…]   <group>…
 //		template <app_template>             <group>…
 //		group    <app_group>[,<app_group>…] <group>…
@@ -54,7 +54,7 @@ var siteUsage = usages{
 //	}
 //
 // With a provider on the first line, the block may hold that provider's options
-// too: see OIDC. role, template, group, public, protect, headers and
+// too: see OIDC and SAML. role, template, group, public, protect, headers and
 // allowed_origins may be repeated, everything else stands once.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
@@ -65,7 +65,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	seen := once{}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if !repeatable(d.Val()) {
+		if !repeatable(d.Val()) && (inline == nil || !inline.repeatable(d.Val())) {
 			if err := seen.check(d); err != nil {
 				return err
 			}

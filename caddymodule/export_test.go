@@ -2,6 +2,8 @@ package caddymodule
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
@@ -21,3 +23,6 @@ func LoadOrMakeSecret(ctx context.Context, st storage) ([]byte, error) {
 func StoredMarker(st storage, store string) gateway.MarkerMemory {
 	return storedMarker{func() storage { return st }, store}
 }
+
+// SAMLOptions are the words of a SAML provider's block.
+func SAMLOptions() []string { return slices.Sorted(maps.Keys(samlUsage)) }

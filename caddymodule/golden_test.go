@@ -110,6 +110,7 @@ func validate(t *testing.T, config []byte) error {
 func TestProvisionFaults(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
+	t.Setenv("SSO_TEST_FTP", "ftp://login.example.com/metadata.xml")
 	t.Setenv("SSO_TEST_SET", "0123456789012345678901234567890123456789")
 	golden(t, "testdata/provision", 12, func(t *testing.T, caddyfile string) string {
 		t.Helper()

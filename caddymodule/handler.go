@@ -231,7 +231,7 @@ func (h *Handler) pickProviders(ctx caddy.Context) ([]string, error) {
 		names = h.app.shared
 	}
 	if len(names) == 0 {
-		return nil, errors.New("nobody could sign in, for there is no provider: write `sso oidc <issuer> <client_id> <client_secret>`, or `provider` in the global option sso")
+		return nil, errors.New("nobody could sign in, for there is no provider: write `sso oidc <issuer> <client_id> <client_secret>`, `sso saml <metadata>`, or `provider` in the global option sso")
 	}
 	return names, nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -203,6 +202,8 @@ func (o *OIDC) given() map[string]bool {
 	}
 }
 
+func (*OIDC) repeatable(string) bool { return false }
+
 func (o *OIDC) complete() error {
 	for _, need := range []struct{ option, value string }{{"issuer", o.Issuer}, {"client_id", o.ClientID}} {
 		if need.value == "" {
@@ -255,16 +256,12 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 		InsecureNoPKCE:          o.InsecureNoPKCE, InsecureHTTP: o.InsecureHTTPIssuer,
 	}
 	if o.CA != "" {
-		if cfg.RootCAs, err = os.ReadFile(o.CA); err != nil {
-			return gateway.NamedProvider{}, fmt.Errorf("ca: %w", err)
-		}
-		if len(cfg.RootCAs) == 0 { // would stand for the system's
-			return gateway.NamedProvider{}, fmt.Errorf("ca: %s is empty", o.CA)
+		if cfg.RootCAs, err = readFile("ca", o.CA); err != nil {
+			return gateway.NamedProvider{}, err
 		}
 	}
 	if o.Name == "" {
-		_, after, _ := strings.Cut(o.Issuer, "://")
-		o.Name = defaultName(strings.Trim(after, "/"), o.ClientID)
+		o.Name = defaultName(withoutScheme(o.Issuer), o.ClientID)
 	}
 	if !validName(o.Name) {
 		return gateway.NamedProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", o.Name, nameRule)
@@ -276,15 +273,6 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 	return gateway.NamedProvider{
 		Name: o.Name, DisplayName: o.DisplayName, Lifetime: time.Duration(o.Lifetime), Provider: provider,
 	}, nil
-}
-
-// defaultName names a client at an issuer, readably as far as there is room.
-func defaultName(issuer, client string) string {
-	name := strings.TrimLeft(slug(issuer+"-"+client), "._-")
-	if len(name) <= maxName {
-		return name
-	}
-	return name[:maxName-9] + "-" + digest(issuer, client)[:8]
 }
 
 // Interface guard

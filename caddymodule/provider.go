@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
+	"github.com/caddy-sso/caddy-sso/gateway/signing"
 )
 
 // A providerModule is a guest module in the namespace sso.providers. Its
@@ -25,6 +28,8 @@ type providerModule interface {
 	// unmarshalOption parses one option of its block, and reports whether it
 	// has one of that name.
 	unmarshalOption(d *caddyfile.Dispenser) (known bool, err error)
+	// repeatable says whether an option may stand more than once.
+	repeatable(word string) bool
 	// complete says which option is missing, after parsing.
 	complete() error
 	// setName gives it the name from the Caddyfile.
@@ -41,6 +46,8 @@ type providerContext struct {
 	caddy.Context
 	// lastGood keeps documents in the store, once that is open.
 	lastGood gateway.LastGood
+	// keys sign SAML requests, once the store is open.
+	keys samlsp.Keys
 }
 
 // maxName is how long a provider's name may be, in bytes.
@@ -63,6 +70,20 @@ func slug(s string) string {
 		}
 		return '-'
 	}, s)
+}
+
+// defaultName names a client at an identity provider, readably as far as there
+// is room. There may be no client, if one is like any other.
+func defaultName(idp, client string) string {
+	name := idp
+	if client != "" {
+		name += "-" + client
+	}
+	name = strings.TrimLeft(slug(name), "._-")
+	if len(name) <= maxName {
+		return name
+	}
+	return name[:maxName-9] + "-" + digest(idp, client)[:8]
 }
 
 // as returns v as a T. Whoever registers a module of another kind in one of
@@ -99,5 +120,22 @@ func (l *lateLastGood) SaveLastGood(ctx context.Context, name string, doc []byte
 	return errNotStarted
 }
 
-// Interface guard
-var _ gateway.LastGood = (*lateLastGood)(nil)
+// lateKeys are no keys until a configuration has started, and then those in the
+// store. They let providers be built before the store is open.
+type lateKeys struct {
+	keys atomic.Pointer[signing.SPKeys]
+}
+
+// KeyPair implements samlsp.Keys.
+func (l *lateKeys) KeyPair(ctx context.Context) (crypto.Signer, []byte, error) {
+	if k := l.keys.Load(); k != nil {
+		return k.KeyPair(ctx)
+	}
+	return nil, nil, gateway.NewError(gateway.CodeNotReady, errNotStarted)
+}
+
+// Interface guards
+var (
+	_ gateway.LastGood = (*lateLastGood)(nil)
+	_ samlsp.Keys      = (*lateKeys)(nil)
+)

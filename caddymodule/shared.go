@@ -33,7 +33,8 @@ func (s pooledStore) Destruct() error { return s.Close() }
 // runs beside them.
 type pooledSessions struct {
 	*gateway.Sessions
-	keys *signing.Keys
+	keys   *signing.Keys
+	spKeys *signing.SPKeys // sign SAML requests
 
 	storeKey string
 	host     *currentHost
@@ -110,6 +111,7 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 		return nil, errors.Join(err, closeErr)
 	}
 	ps.keys = signing.New(ps.Vault(), ps.MayCreate, log)
+	ps.spKeys = signing.NewSPKeys(ps.Vault(), ps.MayCreate, log)
 	ps.loadKeys()
 	var ctx context.Context
 	ctx, ps.stop = context.WithCancel(context.Background())
@@ -119,6 +121,7 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 		}
 	})
 	ps.running.Go(func() { ps.keys.Run(ctx) })
+	ps.running.Go(func() { ps.spKeys.Run(ctx) })
 	return ps, nil
 }
 

@@ -36,7 +36,7 @@ func TestSecretIsNotShown(t *testing.T) {
 // TestModules holds the names that configurations know our modules by.
 func TestModules(t *testing.T) {
 	t.Parallel()
-	for _, id := range []string{"sso", "http.handlers.sso", "sso.providers.oidc", "sso.stores.bolt", "sso.stores.redis"} {
+	for _, id := range []string{"sso", "http.handlers.sso", "sso.providers.oidc", "sso.providers.saml", "sso.stores.bolt", "sso.stores.redis"} {
 		info, err := caddy.GetModule(id)
 		if err != nil {
 			t.Error(err)

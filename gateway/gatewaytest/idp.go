@@ -1,0 +1,241 @@
+package gatewaytest
+
+import (
+	"bytes"
+	"compress/flate"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/pem"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// An IdP is a SAML identity provider for tests, with one person who is always
+// signed in there. As it comes it behaves; IdPHooks make it misbehave. It writes
+// and signs its documents as text, by code of its own, so that it shares no
+// mistake with what it tests.
+type IdP struct {
+	// EntityID is the provider's entity ID, and the base of its addresses.
+	EntityID string
+	// Roots verifies the server, in PEM.
+	Roots []byte
+	// Key signs. Metadata has its certificate.
+	Key IdPKey
+
+	mu       sync.Mutex
+	hooks    IdPHooks
+	counts   map[string]int
+	requests []url.Values
+}
+
+// IdPHooks change what an IdP does. A nil hook changes nothing.
+type IdPHooks struct {
+	// Answer changes what the answer says, before it is written and signed.
+	Answer func(a *IdPAnswer)
+	// Document changes the document after it was signed.
+	Document func(doc string) string
+	// Serve replaces whole endpoints by their path.
+	Serve map[string]http.HandlerFunc
+}
+
+// The IdP's endpoints.
+const (
+	IdPMetadataPath = "/metadata"
+	IdPSSOPath      = "/sso"
+)
+
+// NewIdP starts an IdP. It ends with the test.
+func NewIdP(tb testing.TB) *IdP {
+	tb.Helper()
+	idp := &IdP{counts: map[string]int{}}
+	srv := httptest.NewUnstartedServer(idp)
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are the tests' own
+	srv.StartTLS()
+	tb.Cleanup(srv.Close)
+	idp.EntityID = srv.URL
+	idp.Roots = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	var err error
+	if idp.Key, err = NewIdPKey(); err != nil {
+		tb.Fatal(err)
+	}
+	return idp
+}
+
+// SetHooks replaces all hooks.
+func (idp *IdP) SetHooks(hooks IdPHooks) {
+	idp.mu.Lock()
+	defer idp.mu.Unlock()
+	idp.hooks = hooks
+}
+
+// Requests returns how many requests an endpoint has had.
+func (idp *IdP) Requests(path string) int {
+	idp.mu.Lock()
+	defer idp.mu.Unlock()
+	return idp.counts[path]
+}
+
+// LastRequest returns the parameters that a browser brought last.
+func (idp *IdP) LastRequest() url.Values {
+	idp.mu.Lock()
+	defer idp.mu.Unlock()
+	if len(idp.requests) == 0 {
+		return nil
+	}
+	return idp.requests[len(idp.requests)-1]
+}
+
+func (idp *IdP) current() IdPHooks {
+	idp.mu.Lock()
+	defer idp.mu.Unlock()
+	return idp.hooks
+}
+
+// ServeHTTP implements http.Handler.
+func (idp *IdP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	idp.mu.Lock()
+	idp.counts[r.URL.Path]++
+	serve := idp.hooks.Serve[r.URL.Path]
+	idp.mu.Unlock()
+	switch {
+	case serve != nil:
+		serve(w, r)
+	case r.URL.Path == IdPMetadataPath:
+		w.Header().Set("Content-Type", "application/samlmetadata+xml")
+		_, _ = io.WriteString(w, idp.Metadata())
+	case r.URL.Path == IdPSSOPath:
+		idp.serveSSO(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// Metadata returns the provider's metadata (SAML Metadata 2.4.3).
+func (idp *IdP) Metadata() string {
+	return fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?>
+<md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" xmlns:ds="http://www.w3.org/2000/09/xmldsig#" entityID="%[1]s">
+	<md:IDPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">
+		<md:KeyDescriptor use="signing"><ds:KeyInfo><ds:X509Data><ds:X509Certificate>%[2]s</ds:X509Certificate></ds:X509Data></ds:KeyInfo></md:KeyDescriptor>
+		<md:SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect" Location="%[1]s%[3]s"/>
+		<md:SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST" Location="%[1]s%[3]s"/>
+	</md:IDPSSODescriptor>
+</md:EntityDescriptor>
+`, attr(idp.EntityID), base64.StdEncoding.EncodeToString(idp.Key.Certificate), IdPSSOPath)
+}
+
+var answerPage = template.Must(template.New("").Parse(`<!DOCTYPE html>
+<form method="post" action="{{.Action}}">{{range $name, $values := .Form}}{{range $values}}<input type="hidden" name="{{$name}}" value="{{.}}">{{end}}{{end}}<button>Go on</button></form>
+`))
+
+func (idp *IdP) serveSSO(w http.ResponseWriter, r *http.Request) {
+	params := r.URL.Query()
+	if r.Method == http.MethodPost {
+		if err := r.ParseForm(); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		params = r.PostForm
+	}
+	action, form, err := idp.Answer(r.Method, params)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_ = answerPage.Execute(w, map[string]any{"Action": action, "Form": map[string][]string(form)})
+}
+
+// An authnRequest is what the IdP reads of an AuthnRequest (SAML Core 3.4.1).
+type authnRequest struct {
+	XMLName     xml.Name `xml:"urn:oasis:names:tc:SAML:2.0:protocol AuthnRequest"`
+	ID          string   `xml:",attr"`
+	Version     string   `xml:",attr"`
+	Destination string   `xml:",attr"`
+	ACS         string   `xml:"AssertionConsumerServiceURL,attr"`
+	Issuer      string   `xml:"urn:oasis:names:tc:SAML:2.0:assertion Issuer"`
+}
+
+// Answer is what the provider does with the parameters that a browser brings by
+// GET (SAML Bindings 3.4) or POST (3.5): it returns where the browser posts
+// which form.
+func (idp *IdP) Answer(method string, params url.Values) (action string, form url.Values, err error) {
+	for name, values := range params {
+		if len(values) != 1 {
+			return "", nil, fmt.Errorf("answering: %s stands %d times", name, len(values))
+		}
+	}
+	idp.mu.Lock()
+	idp.requests = append(idp.requests, params)
+	idp.mu.Unlock()
+	req, err := readRequest(method, params.Get("SAMLRequest"))
+	if err != nil {
+		return "", nil, fmt.Errorf("reading the request: %w", err)
+	}
+	if req.Version != "2.0" || req.ID == "" || req.ACS == "" || req.Issuer == "" || req.Destination != idp.EntityID+IdPSSOPath {
+		return "", nil, errors.New("reading the request: something is missing or wrong in it")
+	}
+	now := time.Now().UTC()
+	answer := &IdPAnswer{
+		Issuer: idp.EntityID, Destination: req.ACS, Recipient: req.ACS, Audience: req.Issuer, InResponseTo: req.ID,
+		ID: "_" + rand.Text(), AssertionID: "_" + rand.Text(), SessionIndex: "s-" + rand.Text(),
+		IssueInstant: now, NotBefore: now.Add(-time.Minute), NotOnOrAfter: now.Add(5 * time.Minute),
+		Status: StatusSuccess, NameID: "alice", NameIDFormat: NameIDUnspecified, Attributes: idp.Person(),
+		Key: idp.Key, SignAssertion: true,
+	}
+	hooks := idp.current()
+	if hooks.Answer != nil {
+		hooks.Answer(answer)
+	}
+	doc, err := answer.Document()
+	if err != nil {
+		return "", nil, err
+	}
+	if hooks.Document != nil {
+		doc = hooks.Document(doc)
+	}
+	form = url.Values{"SAMLResponse": {base64.StdEncoding.EncodeToString([]byte(doc))}}
+	if params.Has("RelayState") {
+		form.Set("RelayState", params.Get("RelayState"))
+	}
+	return req.ACS, form, nil
+}
+
+func readRequest(method, value string) (*authnRequest, error) {
+	doc, err := base64.StdEncoding.DecodeString(value)
+	if err != nil {
+		return nil, err
+	}
+	if method == http.MethodGet {
+		if doc, err = io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(doc)), 1<<20)); err != nil {
+			return nil, err
+		}
+	}
+	req := new(authnRequest)
+	if err := xml.Unmarshal(doc, req); err != nil {
+		return nil, err
+	}
+	req.Issuer = strings.TrimSpace(req.Issuer)
+	return req, nil
+}
+
+// Person returns the attributes of the one person.
+func (*IdP) Person() []IdPAttribute {
+	return []IdPAttribute{
+		{"mail", []string{"alice@example.com"}},
+		{"givenName", []string{"Alice"}},
+		{"sn", []string{"Ångström"}},
+		{"displayName", []string{"Alice Ångström"}},
+		{"groups", []string{"staff", "admins"}},
+	}
+}
