@@ -46,10 +46,7 @@ func (x *exchange) samlEndpoint(name string) error {
 	all := x.app.speaking(SAML)
 	switch {
 	case name == "acs":
-		// No cross-origin check: the provider's page posts here, with the
-		// Origin "null" if it hides where it is from. What guards this path
-		// is the binding cookie.
-		return x.allow(func() error { return x.callback(x.responseReply) }, http.MethodPost)
+		return x.allow(x.consumeAssertion, http.MethodPost)
 	case name == "metadata" && len(all) > 1:
 		return x.refuse(NewError(CodeNotFound, errors.New("this site has several SAML providers: ask for saml/metadata/<provider>")))
 	case name == "metadata":
@@ -58,6 +55,16 @@ func (x *exchange) samlEndpoint(name string) error {
 		return x.refuse(NewError(CodeNotFound, nil))
 	}
 	return x.allow(func() error { return x.metadata(provider) }, http.MethodGet, http.MethodHead)
+}
+
+// consumeAssertion is the AssertionConsumerService (SAML Profiles 4.1.4). It has
+// no cross-origin check: the provider's page posts here, with the Origin "null"
+// if it hides where it is from. What guards this path is the binding cookie.
+func (x *exchange) consumeAssertion() error {
+	// Where there are no deadlines, those of the host server hold. After a
+	// refusal this one stays, for the server reads what is left of the body.
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout))
+	return x.callback(x.responseReply)
 }
 
 // responseReply reads a SAML provider's answer from a form (SAML Bindings
@@ -102,17 +109,14 @@ func (x *exchange) readBody() (string, *Error) {
 	if x.r.ContentLength > maxForm {
 		return "", tooLarge
 	}
-	// Where there are no deadlines, those of the host server hold.
-	deadlines := http.NewResponseController(x.w)
-	_ = deadlines.SetReadDeadline(time.Now().Add(formTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxForm))
-	_ = deadlines.SetReadDeadline(time.Time{})
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return "", tooLarge
 	}
 	if err != nil {
 		return "", NewError(CodeBadRequest, fmt.Errorf("reading the form: %w", err))
 	}
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{}) // or it ends the request while the answer is judged
 	return string(body), nil
 }
 

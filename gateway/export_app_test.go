@@ -32,3 +32,8 @@ func (c *Counters) Len() int {
 	defer c.mu.Unlock()
 	return len(c.counts)
 }
+
+// ParseForm is what FuzzParseForm holds against net/url.
+func ParseForm(body string, names ...string) (map[string]string, error) {
+	return parseForm(body, names...)
+}

@@ -12,8 +12,9 @@ import (
 // starts. A login that succeeds gives back what it took, so that an office
 // behind one address can sign in.
 type Limit struct {
-	// Answers is how many are judged per Window. Default 10; -1: no limit, for
-	// starts neither.
+	// Answers is how many are taken per Window. Default 10; -1: no limit, for
+	// starts neither. One by SAML counts twice until it succeeds, for it is
+	// posted twice (see RepostPage).
 	Answers int
 	// Starts is how many logins may begin per Window. Default 30 times Answers:
 	// they are under way for a while, and all the tabs of a browser begin at

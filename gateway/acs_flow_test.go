@@ -1,0 +1,439 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// mixed is a site with an OpenID Provider and two SAML providers, of which the
+// second is asked by form.
+func (l *lab) mixed(t *testing.T) (s *site, one, two *samlIDP) {
+	t.Helper()
+	one, two = newSAMLIDP("https://one.example"), newSAMLIDP("https://two.example")
+	two.byForm = true
+	g := l.gateway(func(o *gateway.Options) {
+		o.Providers = append(o.Providers,
+			gateway.NamedProvider{Name: "one", DisplayName: "One", Provider: one},
+			gateway.NamedProvider{Name: "two", DisplayName: "Two", Provider: two})
+	})
+	return l.siteOf(g, appHost), one, two
+}
+
+// choose picks a provider on the chooser, for a page.
+func (b *browser) choose(provider, page string) *httptest.ResponseRecorder {
+	b.t.Helper()
+	return b.open("/.sso/login?" + url.Values{"provider": {provider}, "return": {page}}.Encode())
+}
+
+func TestBothProtocols(t *testing.T) {
+	t.Parallel()
+	t.Run("A1 SAML and OpenID Connect at one app", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		s, one, two := l.mixed(t)
+		chooser := s.browser().open("/.sso/login?return=/x").Body.String()
+		for _, name := range []string{"corp", "one", "two"} {
+			if !strings.Contains(chooser, "/.sso/login?provider="+name+"&amp;return=%2Fx") {
+				t.Errorf("the chooser has no link to %s", name)
+			}
+		}
+		b := s.browser()
+		w := b.open(l.idp.visit(t, b.choose("corp", "/1").Header().Get("Location"), "alice"))
+		wantRedirect(t, w, "https://app.example/1")
+		wantStatus(t, b.open("/"), http.StatusOK)
+		if begun := l.idp.begun[0]; begun.CallbackURL != "https://app.example/.sso/oidc/callback" {
+			t.Errorf("the only OpenID Provider was told the callback %s", begun.CallbackURL)
+		}
+		for _, idp := range []*samlIDP{one, two} {
+			b := s.browser()
+			wantRedirect(t, b.bring(idp.answer(t, b.choose(strings.ToLower(idp.issuer[8:11]), "/2"), "alice")), "https://app.example/2")
+			wantStatus(t, b.open("/"), http.StatusOK)
+		}
+		wantKept(t, l, 3, 3, 0) // one subject, three accounts
+	})
+	t.Run("C11 one ACS for several providers", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		s, one, two := l.mixed(t)
+		b := s.browser()
+		first, second := one.answer(t, b.choose("one", "/1"), "alice"), two.answer(t, b.choose("two", "/2"), "bob")
+		// The flow says whom to ask, whatever the document is.
+		second.Set("SAMLResponse", first.Get("SAMLResponse"))
+		wantRedirect(t, b.bring(second), "https://app.example/2")
+		if len(one.asked) != 0 || len(two.asked) != 1 {
+			t.Errorf("%d and %d answers were judged, want the second provider's one", len(one.asked), len(two.asked))
+		}
+		if one.begun[0].CallbackURL != two.begun[0].CallbackURL || one.begun[0].MetadataURL != two.begun[0].MetadataURL {
+			t.Errorf("the providers were told %+v and %+v", one.begun[0], two.begun[0])
+		}
+	})
+}
+
+// An answer by one protocol never ends a login by the other.
+func TestProtocolsAreNotMixed(t *testing.T) {
+	t.Parallel()
+	t.Run("a state of OpenID Connect at the ACS", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		s, _, _ := l.mixed(t)
+		b := s.browser()
+		target := l.idp.visit(t, b.choose("corp", "/").Header().Get("Location"), "alice")
+		u, err := url.Parse(target)
+		mustDo(t, err)
+		wantRefused(t, b.bring(response("alice", u.Query().Get("state"))), gateway.CodeSAMLIssuerMismatch)
+		if _, completed := l.idp.counts(); completed > 0 {
+			t.Error("the OpenID Provider was asked to judge")
+		}
+		wantRedirect(t, b.open(target), "https://app.example/")
+	})
+	t.Run("a RelayState at the callback of OpenID Connect", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		s, one, _ := l.mixed(t)
+		b := s.browser()
+		answer := one.answer(t, b.choose("one", "/"), "alice")
+		state := answer.Get("RelayState")
+		for _, query := range []url.Values{{"state": {state}, "code": {"alice"}}, {"state": {state}, "SAMLResponse": answer["SAMLResponse"], "RelayState": {state}}} {
+			wantRefused(t, b.open("/.sso/oidc/callback?"+query.Encode()), gateway.CodeOIDCIssuerMismatch)
+		}
+		wantRefused(t, b.postForm("/.sso/oidc/callback", answer), gateway.CodeMethodNotAllowed)
+		if len(one.asked) > 0 {
+			t.Error("the SAML provider was asked to judge")
+		}
+		wantRedirect(t, b.bring(answer), "https://app.example/")
+	})
+	t.Run("a provider that changed its protocol meanwhile", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		idp := newSAMLIDP("https://idp.example")
+		before := l.samlSite(idp)
+		b := before.browser()
+		answer := idp.answer(t, b.open("/"), "alice")
+		after := l.siteOf(l.gateway(func(o *gateway.Options) {
+			o.Providers[0].Name = "saml"
+			o.Providers = append(o.Providers, gateway.NamedProvider{Name: "other", Provider: idp})
+		}), appHost)
+		wantRefused(t, b.at(after).bring(answer), gateway.CodeSAMLIssuerMismatch)
+
+		callback := after.browser()
+		target := l.idp.visit(t, callback.choose("saml", "/").Header().Get("Location"), "alice")
+		wantRefused(t, callback.at(before).open(target), gateway.CodeOIDCIssuerMismatch)
+		if len(idp.asked) > 0 {
+			t.Error("the SAML provider was asked to judge")
+		}
+	})
+	t.Run("a provider that is gone", func(t *testing.T) {
+		t.Parallel()
+		l, idp := newLab(t), newSAMLIDP("https://idp.example")
+		b := l.samlSite(idp).browser()
+		answer := idp.answer(t, b.open("/"), "alice")
+		renamed := l.siteOf(l.samlGateway(idp, func(o *gateway.Options) { o.Providers[0].Name = "renamed" }), appHost)
+		wantRefused(t, b.at(renamed).bring(answer), gateway.CodeProviderUnknown)
+	})
+}
+
+// followSAML brings a tab to its page, whatever it takes.
+func (b *browser) followSAML(idp *samlIDP, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+	b.t.Helper()
+	for range 12 {
+		own, isOwn := strings.CutPrefix(w.Header().Get("Location"), "https://"+b.host)
+		switch {
+		case isOwn:
+			w = b.open(own)
+		case w.Code == http.StatusSeeOther, strings.Contains(w.Body.String(), "SAMLRequest"):
+			w = b.bring(idp.answer(b.t, w, "alice"))
+		default:
+			return w
+		}
+	}
+	b.t.Fatal("the browser was sent round for ever")
+	return nil
+}
+
+// The ten tabs of TestTenTabs, by SAML.
+func TestACSTenTabs(t *testing.T) {
+	t.Parallel()
+	for name, byForm := range map[string]bool{"asked by redirect": false, "asked by form": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, idp := newLab(t), newSAMLIDP("https://idp.example")
+			idp.byForm = byForm
+			s := l.samlSite(idp)
+			b := s.browser()
+			requests := make([]*http.Request, 10)
+			for i := range requests {
+				requests[i] = b.request(http.MethodGet, fmt.Sprintf("/tab/%d", i), navigating...)
+			}
+			tabs := make([]*httptest.ResponseRecorder, 10)
+			for i, r := range requests {
+				tabs[i] = b.send(r)
+			}
+			for i := range tabs {
+				tab := i * 7 % 10
+				w := b.followSAML(idp, tabs[tab])
+				if w.Code != http.StatusOK || s.got().path != fmt.Sprintf("/tab/%d", tab) {
+					t.Errorf("tab %d ended with %d at %s", tab, w.Code, s.got().path)
+				}
+			}
+			if logins := len(l.store.keys("login")); logins > 2 {
+				t.Errorf("%d logins, want 2 at most", logins)
+			}
+		})
+	}
+}
+
+// A login begun before a reload ends after it, on another node too.
+func TestACSReloadAndSecondNode(t *testing.T) {
+	t.Parallel()
+	one := newLab(t)
+	two := newLabOn(t, one.store)
+	idp := newSAMLIDP("https://idp.example")
+	b := one.samlSite(idp).browser()
+	answer := idp.answer(t, b.open("/wanted"), "alice")
+	after := one.samlSite(idp)
+	action, fields := formOf(t, b.at(after).postFromAfar(acs, answer))
+	wantRedirect(t, b.at(two.samlSite(idp)).postForm(action, fields), "https://app.example/wanted")
+	wantStatus(t, b.at(after).open("/wanted"), http.StatusOK)
+}
+
+func TestACSExpiredFlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, idp := newLab(t), newSAMLIDP("https://idp.example")
+		s := l.samlSite(idp)
+		in, out := s.browser(), s.browser()
+		early, late := idp.answer(t, in.open("/a"), "alice"), idp.answer(t, out.open("/b"), "alice")
+		time.Sleep(15*time.Minute - time.Second)
+		wantRedirect(t, in.bring(early), "https://app.example/a")
+		time.Sleep(time.Second)
+		wantRefused(t, out.bring(late), gateway.CodeFlowUnknown)
+	})
+}
+
+func TestACSLimit(t *testing.T) {
+	t.Parallel()
+	stray := response("alice", strings.Repeat("A", 43))
+	limitedSAML := func(t *testing.T, limit gateway.Limit) (*site, *samlIDP) {
+		l, idp := newLab(t), newSAMLIDP("https://idp.example")
+		return l.siteOf(l.samlGateway(idp, limited(limit)), appHost), idp
+	}
+	t.Run("D5 every post counts", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s, _ := limitedSAML(t, gateway.Limit{})
+			for range 5 {
+				wantRefused(t, s.browser().bring(stray), gateway.CodeFlowUnknown)
+			}
+			for _, w := range []*httptest.ResponseRecorder{
+				s.browser().postFromAfar(acs, stray), s.browser().postForm(acs, stray), s.browser().postForm(acs, url.Values{}),
+			} {
+				wantRefused(t, w, gateway.CodeTooManyAttempts)
+				if w.Header().Get("Retry-After") == "" {
+					t.Error("no Retry-After")
+				}
+			}
+			time.Sleep(time.Minute + time.Second)
+			wantRefused(t, s.browser().bring(stray), gateway.CodeFlowUnknown)
+		})
+	})
+	t.Run("D5 malformed ones too", func(t *testing.T) {
+		t.Parallel()
+		s, _ := limitedSAML(t, gateway.Limit{})
+		for range 10 {
+			wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
+		}
+		wantRefused(t, s.browser().postFromAfar(acs, stray), gateway.CodeTooManyAttempts)
+	})
+	t.Run("D5 one limit for both protocols", func(t *testing.T) {
+		t.Parallel()
+		s, _ := limitedSAML(t, gateway.Limit{})
+		for range 5 {
+			wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
+			wantRefused(t, s.browser().open(badAnswer), gateway.CodeFlowUnknown)
+		}
+		wantRefused(t, s.browser().postFromAfar(acs, stray), gateway.CodeTooManyAttempts)
+		wantRefused(t, s.browser().open(badAnswer), gateway.CodeTooManyAttempts)
+	})
+	t.Run("D5 a login that succeeds gives back both posts and the start", func(t *testing.T) {
+		t.Parallel()
+		s, idp := limitedSAML(t, gateway.Limit{Answers: 2, Starts: 3})
+		for range 12 {
+			b := s.browser()
+			wantRedirect(t, b.bring(idp.answer(t, b.open("/"), "alice")), "https://app.example/")
+			// And once more, by who is signed in by now.
+			wantRedirect(t, b.bring(response("alice", strings.Repeat("A", 43))), "https://app.example/")
+		}
+		// No more than was taken: one post of a provider on the same site.
+		b := s.browser()
+		answer := idp.answer(t, b.open("/"), "alice")
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
+		wantRedirect(t, b.postForm(acs, answer), "https://app.example/")
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeTooManyAttempts)
+	})
+	t.Run("a provider that is down is nobody's attempt", func(t *testing.T) {
+		t.Parallel()
+		s, idp := limitedSAML(t, gateway.Limit{Answers: 2})
+		idp.judge(func(gateway.CompleteRequest, *gateway.Answer) error {
+			return gateway.NewError(gateway.CodeProviderUnavailable, nil)
+		})
+		for range 5 {
+			b := s.browser()
+			wantRefused(t, b.bring(idp.answer(t, b.open("/"), "alice")), gateway.CodeProviderUnavailable)
+		}
+	})
+	t.Run("one is too few", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		_, err := gateway.New(gateway.Options{
+			Sessions: l.sessions, Limit: gateway.Limit{Answers: 1},
+			Providers: []gateway.NamedProvider{{Name: "saml", Provider: newSAMLIDP("https://idp.example")}},
+		})
+		if err == nil || !strings.Contains(err.Error(), `provider "saml": limit`) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestMetadata(t *testing.T) {
+	t.Parallel()
+	const acsURL, entityID = "https://app.example/.sso/saml/acs", "https://app.example/.sso/saml/metadata"
+	t.Run("A3 C5 one provider", func(t *testing.T) {
+		t.Parallel()
+		l, idp := newLab(t), newSAMLIDP("https://idp.example")
+		b := l.samlSite(idp).browser()
+		for _, path := range []string{"/.sso/saml/metadata", "/.sso/saml/metadata/saml"} {
+			w := b.open(path)
+			wantStatus(t, w, http.StatusOK)
+			if got, want := w.Body.String(), "metadata of https://idp.example "+acsURL+" "+entityID; got != want {
+				t.Errorf("%s: %q, want %q", path, got, want)
+			}
+			for name, want := range map[string]string{
+				"Content-Type": "application/samlmetadata+xml", "Content-Disposition": `attachment; filename="saml.xml"`,
+				"X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=300", "Content-Length": fmt.Sprint(w.Body.Len()),
+			} {
+				if got := w.Header().Get(name); got != want {
+					t.Errorf("%s: %s %q, want %q", path, name, got, want)
+				}
+			}
+			head := b.send(b.request(http.MethodHead, path))
+			if head.Code != http.StatusOK || head.Body.Len() > 0 || head.Header().Get("Content-Length") != w.Header().Get("Content-Length") {
+				t.Errorf("HEAD %s: %d, %d bytes, %v", path, head.Code, head.Body.Len(), head.Header())
+			}
+		}
+		wantRefused(t, b.open("/.sso/saml/metadata/nobody"), gateway.CodeProviderUnknown)
+		wantRefused(t, b.open("/.sso/saml/metadata/saml/x"), gateway.CodeProviderUnknown)
+		idp.mu.Lock()
+		idp.beginErr = errors.New("no key yet")
+		idp.mu.Unlock()
+		wantRefused(t, b.open("/.sso/saml/metadata"), gateway.CodeProviderUnavailable)
+	})
+	t.Run("C5 per provider", func(t *testing.T) {
+		t.Parallel()
+		s, one, two := newLab(t).mixed(t)
+		b := s.browser()
+		wantRefused(t, b.open("/.sso/saml/metadata"), gateway.CodeNotFound)
+		for _, idp := range []*samlIDP{one, two} {
+			w := b.open("/.sso/saml/metadata/" + idp.issuer[8:11])
+			if got, want := w.Body.String(), "metadata of "+idp.issuer+" "+acsURL+" "+entityID; got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+		wantRefused(t, b.open("/.sso/saml/metadata/corp"), gateway.CodeNotFound)
+	})
+	t.Run("never from an unmatched Host", func(t *testing.T) {
+		t.Parallel()
+		l, idp := newLab(t), newSAMLIDP("https://idp.example")
+		b := l.samlSite(idp).browser()
+		for _, host := range []string{"evil.example", "app.example.evil.example", "app.example@evil.example", ""} {
+			wantRefused(t, b.open("/.sso/saml/metadata", "Host", host), gateway.CodeUnknownHost)
+			r := b.formRequest(acs, response("alice", strings.Repeat("A", 43)).Encode())
+			r.Host = host
+			wantRefused(t, b.serve(r, false), gateway.CodeUnknownHost)
+		}
+		b.plain = true
+		wantRefused(t, b.open("/.sso/saml/metadata"), gateway.CodeInsecureHTTP)
+		wantRefused(t, b.postForm(acs, response("alice", strings.Repeat("A", 43))), gateway.CodeInsecureHTTP)
+	})
+	t.Run("with a prefix and a base URL", func(t *testing.T) {
+		t.Parallel()
+		l, idp := newLab(t), newSAMLIDP("https://idp.example")
+		s := l.samlSite(idp, func(o *gateway.AppOptions) { o.Prefix, o.BaseURL = "/gate", "https://app.example:8443" })
+		b := s.browser()
+		want := "metadata of https://idp.example https://app.example:8443/gate/saml/acs https://app.example:8443/gate/saml/metadata"
+		if got := b.open("/gate/saml/metadata").Body.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		answer := idp.answer(t, b.open("/"), "alice")
+		wantRefused(t, b.postForm("/gate"+acs, answer), gateway.CodeNotFound)
+		action, fields := formOf(t, b.postFromAfar("/gate/saml/acs", answer))
+		wantRedirect(t, b.postForm(action, fields), "https://app.example:8443/")
+	})
+}
+
+// A startingIDP is a Provider that has something to load.
+type startingIDP struct {
+	*samlIDP
+	start func(context.Context)
+}
+
+func (p startingIDP) Start(ctx context.Context) { p.start(ctx) }
+
+func TestStartLoadsAllProvidersAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		var ended atomic.Int32
+		starting := func(took time.Duration) gateway.Provider {
+			return startingIDP{newSAMLIDP("https://idp.example"), func(ctx context.Context) {
+				select {
+				case <-ctx.Done():
+				case <-time.After(took):
+					ended.Add(1)
+				}
+			}}
+		}
+		for name, tc := range map[string]struct {
+			took  []time.Duration
+			want  time.Duration
+			ended int32
+		}{
+			"quick":      {[]time.Duration{time.Second, 2 * time.Second, 2 * time.Second}, 2 * time.Second, 3},
+			"one hangs":  {[]time.Duration{time.Hour, time.Second}, 5 * time.Second, 1},
+			"none of it": {nil, 0, 0},
+		} {
+			ended.Store(0)
+			g := l.gateway(func(o *gateway.Options) {
+				for i, took := range tc.took {
+					o.Providers = append(o.Providers, gateway.NamedProvider{Name: fmt.Sprint("p", i), Provider: starting(took)})
+				}
+			})
+			began := time.Now()
+			g.Start(t.Context())
+			if took := time.Since(began); took != tc.want || ended.Load() != tc.ended {
+				t.Errorf("%s: after %v %d have loaded, want %v and %d", name, took, ended.Load(), tc.want, tc.ended)
+			}
+		}
+		// A provider that does not listen holds nothing up.
+		g := l.gateway(func(o *gateway.Options) {
+			o.Providers[0].Provider = startingIDP{newSAMLIDP("https://idp.example"), func(context.Context) { time.Sleep(time.Hour) }}
+		})
+		began := time.Now()
+		g.Start(t.Context())
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("held up for %v", took)
+		}
+		time.Sleep(time.Hour)
+	})
+}
