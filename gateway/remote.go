@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -46,9 +47,9 @@ type Remote[T any] struct {
 	// Logger receives what goes wrong. Required.
 	Logger *zap.Logger
 
+	value atomic.Pointer[T] // nil: none yet; set with mu held
+
 	mu      sync.Mutex
-	value   T
-	loaded  bool
 	fetched time.Time     // when value was fetched; zero if it is the last good copy
 	failed  time.Time     // when the newest fetch failed; zero if it did not
 	err     error         // why
@@ -59,37 +60,34 @@ type Remote[T any] struct {
 // Current returns the document, however old it is. Only if there is none it is
 // waited for; a last good copy is taken if it can't be had.
 func (r *Remote[T]) Current(ctx context.Context) (T, error) {
-	r.mu.Lock()
-	if r.loaded {
-		defer r.mu.Unlock()
-		r.refreshIfOld(ctx)
-		return r.value, nil
-	}
-	r.mu.Unlock()
-	if err := r.refresh(ctx); err != nil {
+	if value, ok := r.Known(); ok {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.loaded {
-			return r.value, nil
-		}
-		return r.value, err
+		r.refreshIfOld(ctx)
+		return value, nil
 	}
-	return r.snapshot(), nil
+	err := r.refresh(ctx)
+	value, ok := r.Known()
+	if ok {
+		err = nil
+	}
+	return value, err
 }
 
 // Known returns the document if there is one, however old, without waiting for
-// anything and without a fetch.
+// anything, not even a lock, and without a fetch.
 func (r *Remote[T]) Known() (value T, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.value, r.loaded
+	if there := r.value.Load(); there != nil {
+		return *there, true
+	}
+	return value, false
 }
 
 // Recent returns the document if it was fetched less than maxAge ago, else
 // fetches it. A last good copy is not good enough.
 func (r *Remote[T]) Recent(ctx context.Context, maxAge time.Duration) (T, error) {
 	r.mu.Lock()
-	fresh := r.loaded && time.Since(r.fetched) < maxAge
+	fresh := time.Since(r.fetched) < maxAge
 	r.mu.Unlock()
 	if !fresh {
 		if err := r.refresh(ctx); err != nil {
@@ -97,42 +95,54 @@ func (r *Remote[T]) Recent(ctx context.Context, maxAge time.Duration) (T, error)
 			return none, err
 		}
 	}
-	return r.snapshot(), nil
+	value, _ := r.Known()
+	return value, nil
 }
 
 // Renew fetches the document because something is not in it, but not more often
 // than every RemoteRenewEvery. Whether it did or not, the document is returned;
 // the error is that of a fetch.
-func (r *Remote[T]) Renew(ctx context.Context) (T, error) {
-	r.mu.Lock()
-	if r.flight == nil && time.Since(r.renewed) < RemoteRenewEvery {
-		defer r.mu.Unlock()
-		return r.value, nil
+func (r *Remote[T]) Renew(ctx context.Context) (value T, err error) {
+	if r.mayRenew() {
+		err = r.refresh(ctx)
 	}
-	if r.flight == nil && time.Since(r.failed) >= RemoteRetryAfter { // refresh will fetch
+	value, _ = r.Known()
+	return value, err
+}
+
+// mayRenew reports whether Renew is to wait for a fetch, and notes that it
+// begins one.
+func (r *Remote[T]) mayRenew() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.flight != nil {
+		return true
+	}
+	if time.Since(r.renewed) < RemoteRenewEvery {
+		return false
+	}
+	if time.Since(r.failed) >= RemoteRetryAfter { // refresh will fetch
 		r.renewed = time.Now()
 	}
-	r.mu.Unlock()
-	err := r.refresh(ctx)
-	return r.snapshot(), err
+	return true
 }
 
 // Start takes the last good copy if there is nothing yet, which asks the store
 // alone, and then begins a fetch in the background, which it does not wait for.
 func (r *Remote[T]) Start(ctx context.Context) {
-	last, haveLast := r.restore(ctx)
+	last := r.restore(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if haveLast && !r.loaded {
-		r.value, r.loaded = last, true
-	}
+	r.settleFor(last)
 	r.refreshIfOld(ctx)
 }
 
-func (r *Remote[T]) snapshot() T {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.value
+// settleFor takes a last good copy, which may be nil, if there is nothing
+// better. r.mu is held.
+func (r *Remote[T]) settleFor(last *T) {
+	if last != nil && r.value.Load() == nil {
+		r.value.Store(last)
+	}
 }
 
 // refreshIfOld starts a fetch in the background if that is due. r.mu is held.
@@ -173,23 +183,21 @@ func (r *Remote[T]) begin(ctx context.Context) <-chan struct{} {
 
 func (r *Remote[T]) load(ctx context.Context, done chan<- struct{}) {
 	doc, value, err := r.get(ctx)
-	var last T
-	haveLast := false
+	var last *T
 	if err != nil {
 		r.Logger.Warn("fetching from the provider failed", zap.String("document", r.What), zap.Error(err))
-		last, haveLast = r.restore(ctx)
+		last = r.restore(ctx)
 	}
 
 	r.mu.Lock()
 	r.err, r.flight = err, nil
 	if err == nil {
-		r.value, r.loaded, r.fetched, r.failed = value, true, time.Now(), time.Time{}
+		r.value.Store(&value)
+		r.fetched, r.failed = time.Now(), time.Time{}
 	} else {
 		r.failed, r.renewed = time.Now(), time.Time{}
 	}
-	if haveLast && !r.loaded {
-		r.value, r.loaded = last, true
-	}
+	r.settleFor(last)
 	close(done)
 	r.mu.Unlock()
 
@@ -221,25 +229,26 @@ func (r *Remote[T]) recovered(err *error) {
 
 // restore reads the last good copy if there is nothing else. It is judged like
 // one that was fetched: the configuration may have become stricter.
-func (r *Remote[T]) restore(ctx context.Context) (value T, ok bool) {
-	if _, loaded := r.Known(); loaded || r.LastGood == nil {
-		return value, false
+func (r *Remote[T]) restore(ctx context.Context) *T {
+	if r.value.Load() != nil || r.LastGood == nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, OutboundTimeout)
 	defer cancel()
 	doc, err := r.LastGood.LoadLastGood(ctx, r.Name)
-	if err != nil || doc == nil {
-		if err != nil {
-			r.Logger.Warn("loading the last good copy failed", zap.String("document", r.What), zap.Error(err))
-		}
-		return value, false
+	if err != nil {
+		r.Logger.Warn("loading the last good copy failed", zap.String("document", r.What), zap.Error(err))
 	}
-	if value, err = r.reread(doc); err != nil {
+	if err != nil || doc == nil {
+		return nil
+	}
+	value, err := r.reread(doc)
+	if err != nil {
 		r.Logger.Warn("the last good copy is not usable any more", zap.String("document", r.What), zap.Error(err))
-		return value, false
+		return nil
 	}
 	r.Logger.Info("going on with the last good copy", zap.String("document", r.What))
-	return value, true
+	return &value
 }
 
 func (r *Remote[T]) reread(doc []byte) (value T, err error) {

@@ -70,7 +70,8 @@ type Config struct {
 	// InsecureSHA1 takes signatures with SHA-1, which can be forged with
 	// effort. For a provider that can't be changed yet.
 	InsecureSHA1 bool
-	// InsecureHTTP permits to fetch metadata over plain http beyond loopback.
+	// InsecureHTTP permits plain http beyond loopback: to the metadata, and for
+	// the SingleSignOnService.
 	// Whoever sits on the network in between can then sign in as anybody.
 	InsecureHTTP bool
 }
@@ -120,8 +121,7 @@ type Keys interface {
 
 // The bounds of options.
 const (
-	maxEntityID  = 1024 // characters, SAML Core 8.3.6
-	maxName      = 1024 // bytes, of an attribute's Name
+	maxText      = 1024 // bytes; of entity IDs: SAML Core 8.3.6
 	defaultSkew  = 5 * time.Minute
 	maxClockSkew = time.Hour
 )
@@ -148,56 +148,61 @@ func (c Config) byHand() bool { return c.MetadataURL == "" && len(c.Metadata) ==
 
 func (c Config) validateProvider(outbound *gateway.Outbound) error {
 	var errs []error
-	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if c.EntityID != "" && !isPlain(c.EntityID, maxEntityID) {
-		fault("checking entity_id: must be 1 to %d characters without blanks around it or control characters", maxEntityID)
+	if c.EntityID != "" && !isPlain(c.EntityID) {
+		errs = append(errs, notPlain("entity_id"))
 	}
-	if !c.byHand() {
-		if c.MetadataURL != "" && len(c.Metadata) > 0 {
-			fault("checking metadata: a document stands beside a URL; keep one of them")
-		}
-		if c.SSOURL != "" {
-			fault("checking sso_url: the metadata say it; leave sso_url or metadata out")
-		}
-		if len(c.Certificates) > 0 {
-			fault("checking certificate: the metadata hold it; leave certificate or metadata out")
-		}
-		if c.MetadataURL != "" {
-			if err := outbound.CheckURL(c.MetadataURL); err != nil {
-				fault("checking metadata: the URL %w", err)
-			}
-		}
-		return errors.Join(errs...)
+	if c.byHand() {
+		return errors.Join(append(errs, c.validateByHand(outbound))...)
 	}
+	if c.MetadataURL != "" && len(c.Metadata) > 0 {
+		errs = append(errs, errors.New("checking metadata: a document stands beside a URL; keep one of them"))
+	}
+	if c.MetadataURL != "" {
+		if err := outbound.CheckURL(c.MetadataURL); err != nil {
+			errs = append(errs, fmt.Errorf("checking metadata: the URL %w", err))
+		}
+	}
+	if c.SSOURL != "" {
+		errs = append(errs, errors.New("checking sso_url: the metadata say it; leave sso_url or metadata out"))
+	}
+	if len(c.Certificates) > 0 {
+		errs = append(errs, errors.New("checking certificate: the metadata hold it; leave certificate or metadata out"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateByHand(outbound *gateway.Outbound) error {
 	if c.EntityID == "" && c.SSOURL == "" && len(c.Certificates) == 0 {
 		return errors.New("checking metadata: is missing; give the URL or the file of the provider's metadata, or else entity_id, sso_url and certificate")
 	}
+	var errs []error
 	if c.EntityID == "" {
-		fault("checking entity_id: is missing; without metadata give the provider's entity ID, which it may call Issuer or Identifier")
+		errs = append(errs, errors.New("checking entity_id: is missing; without metadata give the provider's entity ID, which it may call Issuer or Identifier"))
 	}
-	switch {
-	case c.SSOURL == "":
-		fault("checking sso_url: is missing; without metadata give the address of the provider's single sign-on service")
-	default:
-		if err := outbound.CheckURL(c.SSOURL); err != nil {
-			fault("checking sso_url: %w", err)
-		}
+	if c.SSOURL == "" {
+		errs = append(errs, errors.New("checking sso_url: is missing; without metadata give the address of the provider's single sign-on service"))
+	} else if err := outbound.CheckURL(c.SSOURL); err != nil {
+		errs = append(errs, fmt.Errorf("checking sso_url: %w", err))
 	}
 	if len(c.Certificates) == 0 {
-		fault("checking certificate: is missing; without metadata give the certificate that the provider signs with")
+		errs = append(errs, errors.New("checking certificate: is missing; without metadata give the certificate that the provider signs with"))
 	}
 	for _, text := range c.Certificates {
 		if _, err := parseCertificates(text); err != nil {
-			fault("checking certificate: %w", err)
+			errs = append(errs, fmt.Errorf("checking certificate: %w", err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
+func notPlain(option string) error {
+	return fmt.Errorf("checking %s: must be 1 to %d bytes without blanks around it or control characters", option, maxText)
+}
+
 func (c Config) validateRequest(keys Keys) error {
 	var errs []error
-	if c.SPEntityID != "" && !isPlain(c.SPEntityID, maxEntityID) {
-		errs = append(errs, fmt.Errorf("checking sp_entity_id: must be 1 to %d characters without blanks around it or control characters", maxEntityID))
+	if c.SPEntityID != "" && !isPlain(c.SPEntityID) {
+		errs = append(errs, notPlain("sp_entity_id"))
 	}
 	switch c.RequestBinding {
 	case "", BindingRedirect, BindingPOST:
@@ -249,7 +254,7 @@ func (c Config) validateNameID() error {
 			errs = append(errs, errors.New("checking username_attribute: is missing; a persistent or transient NameID is no user name, so name the attribute that is"))
 		}
 	default:
-		if !strings.Contains(c.NameIDFormat, ":") || !isPlain(c.NameIDFormat, maxName) {
+		if !strings.Contains(c.NameIDFormat, ":") || !isPlain(c.NameIDFormat) {
 			errs = append(errs, fmt.Errorf("checking name_id_format: %.100q is neither a URI nor one of %s",
 				c.NameIDFormat, strings.Join(slices.Sorted(maps.Keys(nameIDFormats)), ", ")))
 		}
@@ -268,8 +273,8 @@ func (c Config) validateAttributes() error {
 		{"display_name_attribute", c.DisplayNameAttribute},
 		{"groups_attribute", c.GroupsAttribute},
 	} {
-		if a.name != "" && !isPlain(a.name, maxName) {
-			errs = append(errs, fmt.Errorf("checking %s: must be 1 to %d bytes without blanks around it or control characters", a.option, maxName))
+		if a.name != "" && !isPlain(a.name) {
+			errs = append(errs, notPlain(a.option))
 		}
 	}
 	return errors.Join(errs...)
@@ -304,7 +309,7 @@ func (c Config) pool() (*x509.CertPool, error) {
 }
 
 // isPlain reports whether s can stand in XML and in a log as it is.
-func isPlain(s string, limit int) bool {
-	return s != "" && len(s) <= limit && utf8.ValidString(s) && strings.TrimSpace(s) == s &&
+func isPlain(s string) bool {
+	return s != "" && len(s) <= maxText && utf8.ValidString(s) && strings.TrimSpace(s) == s &&
 		!strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == 0xFFFE || r == 0xFFFF })
 }

@@ -118,14 +118,18 @@ func (p *Provider) parseMetadata(doc []byte) (*idp, error) {
 	return known, nil
 }
 
-// acceptMetadata judges what was fetched against what there is.
+// acceptMetadata judges what was fetched against what there is. The entity ID
+// is part of every account's key: one that changes by itself would orphan all
+// accounts of this provider, or hand it those of another. It takes a person to
+// say that it is meant, by entity_id.
 func (p *Provider) acceptMetadata(fetched *idp) error {
 	if err := fetched.usable(time.Now()); err != nil {
 		return unavailable("fetching the metadata: %w", answeredError{err})
 	}
 	if known, ok := p.remote.Known(); ok && known.entityID != fetched.entityID {
-		p.logger.Error("the provider has changed its entity ID: all its accounts and sessions are others now; set entity_id to hold it",
-			zap.String("before", known.entityID), zap.String("now", fetched.entityID))
+		return unavailable("fetching the metadata: %w", fmt.Errorf(
+			"the entity ID was %s and is %s now; if that is meant, set entity_id to the new one: its accounts are others",
+			quoted(known.entityID), quoted(fetched.entityID)))
 	}
 	return nil
 }
@@ -140,7 +144,7 @@ func (p *Provider) readMetadata(doc []byte) (*idp, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !is(root, nsMetadata, "EntityDescriptor") && !is(root, nsMetadata, "EntitiesDescriptor") {
+	if !is(root, "EntityDescriptor") && !is(root, "EntitiesDescriptor") {
 		return nil, fmt.Errorf("the document is %s, not the EntityDescriptor of SAML metadata", quoted(root.Tag))
 	}
 	found, err := choose(candidates(root), p.config.EntityID)
@@ -156,9 +160,9 @@ func candidates(el *etree.Element) []*etree.Element {
 	var roles []*etree.Element
 	for _, child := range el.ChildElements() {
 		switch {
-		case is(child, nsMetadata, "EntitiesDescriptor"), is(child, nsMetadata, "EntityDescriptor"):
+		case is(child, "EntitiesDescriptor"), is(child, "EntityDescriptor"):
 			roles = append(roles, candidates(child)...)
-		case is(child, nsMetadata, "IDPSSODescriptor") && is(el, nsMetadata, "EntityDescriptor") && speaksSAML2(child):
+		case is(child, "IDPSSODescriptor") && is(el, "EntityDescriptor") && speaksSAML2(child):
 			roles = append(roles, child)
 		}
 	}
@@ -209,8 +213,8 @@ func listed(names []string) string {
 // readRole reads an IDPSSODescriptor (SAML Metadata 2.4.3).
 func (p *Provider) readRole(role *etree.Element) (*idp, error) {
 	known := &idp{entityID: attr(role.Parent(), "entityID")}
-	if !isPlain(known.entityID, maxEntityID) {
-		return nil, fmt.Errorf("the entity ID is empty, longer than %d bytes, or has blanks around it or control characters", maxEntityID)
+	if !isPlain(known.entityID) {
+		return nil, fmt.Errorf("the entity ID is empty, longer than %d bytes, or has blanks around it or control characters", maxText)
 	}
 	var err error
 	if known.validUntil, err = validUntil(role); err != nil {
@@ -343,8 +347,9 @@ func (p *Provider) readXML(doc []byte) (*etree.Element, error) {
 	return root, err
 }
 
-func is(el *etree.Element, namespace, tag string) bool {
-	return el.Tag == tag && el.NamespaceURI() == namespace
+// is reports whether el is an element of metadata of that name.
+func is(el *etree.Element, tag string) bool {
+	return el.Tag == tag && el.NamespaceURI() == nsMetadata
 }
 
 // attr returns the value of the attribute without a prefix, empty if there is

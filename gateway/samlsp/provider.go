@@ -1,6 +1,51 @@
 // Package samlsp is the SAML 2.0 service provider: a gateway.Provider that
-// signs people in by the Web Browser SSO Profile (SAML Profiles 4.1), always
-// begun by us.
+// signs people in by the Web Browser SSO Profile (SAML Profiles 4.1). A login is
+// always begun here; a response that nobody asked for is refused.
+//
+// # What is believed
+//
+// Whatever the browser brings is hostile until a signature says otherwise: the
+// person in front of it chooses every octet, may hold genuine responses of
+// other days, people and service providers, and may be anonymous. So a response
+// is read strictly first, in one pass and within bounds, then its signature is
+// verified by the identity provider's keys, and from then on only what is read
+// anew from the very octets that were signed is looked at. What is compared
+// after that (issuer, audience, recipient, times, the request's ID, the
+// subject) and with which code it is refused, is the checklist in checks.go.
+// Nothing is ever fetched or opened because a document names it.
+//
+// The identity provider is believed in what it says about its people, and about
+// itself in its metadata. Those are trusted for the way they came: out of the
+// configuration, or by TLS from the configured address. Their own signature is
+// not looked at. They are read as strictly as a response. Of an aggregate only
+// the configured entity counts. The entity ID is part of every account's key;
+// once known it never changes by itself, only by the option entity_id. A key
+// counts as long as the metadata name it: what its certificate says of dates,
+// names and issuers does not matter (SAML V2.0 Metadata Interoperability
+// Profile 2.6.1), but RSA keys below 2048 bits are left out.
+//
+// What is not defended against: an identity provider that lies, or whose key or
+// metadata's server was taken over, is every one of its people.
+//
+// # Time and failure
+//
+// Metadata are fetched at first use, never when a Provider is made, and then
+// every hour in the background; cacheDuration plays no part. A copy of the last
+// good ones survives restarts (Deps.LastGood). Metadata whose validUntil is over
+// sign nobody in, but end no session. A signature by an unknown key has them
+// fetched at once, every 30 seconds at most. Where the identity provider itself
+// serves its metadata, Begin asks whether it is there, at most every 10
+// seconds, because a browser that is sent to one that is down sees no page of
+// ours. All that is gateway.CodeProviderUnavailable, within 10 seconds;
+// everything else is a refusal.
+//
+// # What is sent
+//
+// The AuthnRequest travels by HTTP-Redirect, or HTTP-POST, and is signed with
+// RSA-SHA256 where the option sign_requests or the metadata ask for it. Our
+// metadata name the AssertionConsumerService, and the key if requests are
+// signed; there is no SingleLogoutService, since logout messages are not
+// spoken, and no key for encryption, since encrypted answers are refused.
 package samlsp
 
 import (

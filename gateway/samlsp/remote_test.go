@@ -11,10 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
-
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
@@ -351,20 +347,30 @@ func TestEntityIDChanges(t *testing.T) {
 			t.Errorf("got %+v, %v", k, err)
 		}
 	})
-	inBubble(t, "said loudly where it is not", func(t *testing.T) {
-		core, logs := observer.New(zapcore.ErrorLevel)
-		from := publish(goodEntity())
-		p := byURL(t, from, samlsp.Deps{Logger: zap.New(core)})
+	inBubble(t, "refused where it is not, and said", func(t *testing.T) {
+		from, kept := publish(goodEntity()), &shelf{}
+		p := byURL(t, from, samlsp.Deps{LastGood: kept})
 		begin(t, p)
-		if logs.Len() != 0 {
-			t.Error("said already")
-		}
 		from.serve(changed)
 		time.Sleep(samlsp.AliveFor)
-		begin(t, p)
-		if p.Issuer() != "urn:changed" || logs.Len() != 1 {
-			t.Errorf("the issuer is %q, %d errors in the log", p.Issuer(), logs.Len())
+		wantText(t, beginErr(t, p), `was "`+idpEntityID+`" and is "urn:changed" now`)
+		if p.Issuer() != idpEntityID {
+			t.Errorf("the issuer is %q", p.Issuer())
 		}
+		p = byURL(t, from, samlsp.Deps{LastGood: kept}) // restarted
+		p.Start(t.Context())
+		time.Sleep(gateway.RemoteRetryAfter)
+		if wantCode(t, beginErr(t, p), gateway.CodeProviderUnavailable); p.Issuer() != idpEntityID {
+			t.Errorf("the issuer is %q after a restart", p.Issuer())
+		}
+	})
+	inBubble(t, "taken where the new one is configured", func(t *testing.T) {
+		from, kept := publish(goodEntity()), &shelf{}
+		begin(t, byURL(t, from, samlsp.Deps{LastGood: kept}))
+		from.serve(changed)
+		p := byURL(t, from, samlsp.Deps{LastGood: kept}, func(c *samlsp.Config) { c.EntityID = "urn:changed" })
+		p.Start(t.Context())
+		begin(t, p)
 	})
 }
 
