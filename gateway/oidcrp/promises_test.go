@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	gotoken "go/token"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -105,6 +106,9 @@ var promises = []promise{
 	{key: "access-tokens", text: "Access tokens: for us, and no ID token among them", later: "nothing takes a bearer token yet; as an ID token one is refused"},
 }
 
+// source is where an attack is known from.
+var source = regexp.MustCompile(`CVE-[0-9]|CWE-[0-9]|(RFC [0-9]+|OpenID Connect [A-Z][A-Za-z -]+|Response Mode) (§|appendix )[A-Z0-9]`)
+
 // TestAttackPromises holds the table: each promise is shown by three distinct
 // attacks at least, each of them exists, and each file belongs to a promise.
 func TestAttackPromises(t *testing.T) {
@@ -114,6 +118,9 @@ func TestAttackPromises(t *testing.T) {
 		files[p.key] = map[string]bool{}
 	}
 	for _, a := range corpus(t) {
+		if !source.MatchString(a.About) {
+			t.Errorf("%s does not say where it is known from", a.Name)
+		}
 		for _, key := range a.Promises {
 			if files[key] == nil {
 				t.Errorf("%s belongs to %s, which nobody promises", a.Name, key)

@@ -54,7 +54,7 @@ func (p *Provider) claims(t *token) (object, error) {
 }
 
 // splitCompact takes a token in compact serialisation apart. What stands behind
-// a fourth dot is left out; compactForm has refused it by then.
+// a third dot is left out; compactForm has refused it by then.
 func splitCompact(raw string) (header, payload, signature string) {
 	header, rest, _ := strings.Cut(raw, ".")
 	payload, rest, _ = strings.Cut(rest, ".")
