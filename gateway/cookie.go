@@ -143,8 +143,8 @@ type cookieTaker struct {
 // take returns a Cookie line without our pairs. The line comes back as it was
 // if there is none.
 func (t *cookieTaker) take(line string) string {
-	start := 0 // of the pairs kept so far, as long as they lie side by side
-	rest, found := "", false
+	kept := make([]string, 0, 4) // runs of pairs of others that lie side by side
+	start, found := 0, false     // start is where the present run begins
 	for at := 0; at < len(line); {
 		end := strings.IndexByte(line[at:], ';')
 		next := at + end + 1
@@ -152,7 +152,7 @@ func (t *cookieTaker) take(line string) string {
 			end, next = len(line)-at, len(line)
 		}
 		if pair := textproto.TrimString(line[at : at+end]); mayBeOwn(pair) && t.takePair(pair) {
-			rest, found = joinPairs(rest, line[start:at]), true
+			kept, found = appendPairs(kept, line[start:at]), true
 			start = next
 		}
 		at = next
@@ -161,7 +161,7 @@ func (t *cookieTaker) take(line string) string {
 		return line
 	}
 	t.changed = true
-	return strings.Trim(joinPairs(rest, line[start:]), pairBlanks)
+	return joinPairs(appendPairs(kept, line[start:]))
 }
 
 // takePair takes a cookie if it is one of ours.
@@ -191,16 +191,39 @@ func mayBeOwn(pair string) bool {
 	return strings.HasPrefix(pair, sessionCookie) || strings.HasPrefix(pair, hostPrefix)
 }
 
-const pairBlanks = "; \t"
-
-// joinPairs joins two parts of a Cookie line without copying them if one of
-// them is blank.
-func joinPairs(a, b string) string {
-	switch {
-	case strings.Trim(a, pairBlanks) == "":
-		return b
-	case strings.Trim(b, pairBlanks) == "":
-		return a
+// appendPairs appends a run of pairs that is not blank.
+func appendPairs(runs []string, run string) []string {
+	if trimPairsLeft(run) == "" {
+		return runs
 	}
-	return a + b
+	return append(runs, run)
 }
+
+// joinPairs joins runs of pairs and trims the whole. It copies each byte once
+// at most, for a client may send very many runs.
+func joinPairs(runs []string) string {
+	if len(runs) == 0 {
+		return ""
+	}
+	last := len(runs) - 1
+	runs[0] = trimPairsLeft(runs[0])
+	runs[last] = trimPairsRight(runs[last])
+	return strings.Join(runs, "")
+}
+
+func trimPairsLeft(s string) string {
+	for s != "" && pairBlank(s[0]) {
+		s = s[1:]
+	}
+	return s
+}
+
+func trimPairsRight(s string) string {
+	for s != "" && pairBlank(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// pairBlank says whether c stands between pairs.
+func pairBlank(c byte) bool { return c == ';' || c == ' ' || c == '\t' }

@@ -15,7 +15,7 @@ import (
 type nameFilter struct {
 	names  map[string]struct{} // normalised
 	maxLen int
-	first  [256]bool // what one of ours can begin with
+	first  [256]bool // what one of ours can begin with, blanks before it too
 }
 
 // reservedPrefix begins every header of ours that is not renamed.
@@ -35,7 +35,7 @@ func newNameFilter(sets ...HeaderNames) *nameFilter {
 		}
 	}
 	for c := range f.first {
-		f.first[c] = begins[string(appendNormal(nil, string([]byte{byte(c)})))]
+		f.first[c] = c == ' ' || c == '\t' || begins[string(appendNormal(nil, string([]byte{byte(c)})))]
 	}
 	return f
 }
@@ -63,10 +63,10 @@ func appendNormal(b []byte, name string) []byte {
 
 // has says whether a header of that name is ours. It does not allocate.
 func (f *nameFilter) has(name string) bool {
-	name = trimBlanks(name)
-	if len(name) == 0 || !f.first[name[0]] {
+	if name == "" || !f.first[name[0]] {
 		return false
 	}
+	name = trimBlanks(name)
 	var buf [64]byte
 	if len(name) > len(buf) {
 		long := appendNormal(nil, name)

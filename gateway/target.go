@@ -38,11 +38,20 @@ func plainPath(raw string) bool {
 	if raw == "" || raw[0] != '/' {
 		return false
 	}
+	dots := false
 	for i := range len(raw) {
+		slash := i > 0 && raw[i-1] == '/'
 		switch c := raw[i]; {
 		case c <= ' ', c >= 0x7f, c == '%', c == ';', c == '\\', c == '#', c == '?':
 			return false
+		case c == '/' && slash:
+			return false
+		case c == '.' && slash:
+			dots = true
 		}
+	}
+	if !dots {
+		return true
 	}
 	clean := path.Clean(raw)
 	return raw == clean || raw == clean+"/"
@@ -142,7 +151,7 @@ func hostname(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		port := host[i+1:]
 		name = host[:i]
-		if port == "" || len(port) > 5 || strings.Trim(port, "0123456789") != "" {
+		if port == "" || len(port) > 5 || !digits(port) {
 			return ""
 		}
 	}
@@ -160,6 +169,15 @@ func hostname(host string) string {
 		}
 	}
 	return strings.ToLower(name)
+}
+
+func digits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // loopbackName says whether a host name never leaves this machine (RFC 6761

@@ -111,10 +111,13 @@ func (w *workload) add(kind, want string, client *http.Client, target string) {
 const reloads = 100
 
 // TestReloadUnderLoad reloads a hundred times while clients who are signed in
-// keep requesting. Nobody is refused. Caddy itself drops a new connection now
-// and then when a configuration ends, such as what waits at its listener (with
-// SO_REUSEPORT each has a queue of its own): a bare Caddy under the same load is
-// the measure of what is not our doing.
+// keep requesting. Nobody is refused. New connections get lost now and then when
+// a configuration ends, and no module can help it: what waits at the old
+// listener (with SO_REUSEPORT each has a queue of its own) is reset by the
+// kernel, unless net.ipv4.tcp_migrate_req is set, and a server that is shutting
+// down closes a connection whose first request it has just read (conn.serve in
+// net/http) without an answer. A bare Caddy under the same load is the measure
+// of what is not our doing.
 //
 // It is done on plain http: Caddy's TLS app has a data race of its own when
 // servers start before it.

@@ -47,6 +47,8 @@ type OP struct {
 type OPHooks struct {
 	// Discovery and JWKS change the documents.
 	Discovery, JWKS func(doc map[string]any)
+	// Code replaces the authorization code that is issued.
+	Code func(code string) string
 	// Answer changes the parameters that the browser carries back.
 	Answer func(params url.Values)
 	// Header and Claims change the ID token before it is signed.
@@ -227,6 +229,9 @@ func (op *OP) authorize(q url.Values) (url.Values, error) {
 		return nil, fmt.Errorf("authorizing: malformed code_challenge")
 	}
 	code := rand.Text()
+	if hook := op.current().Code; hook != nil {
+		code = hook(code)
+	}
 	op.mu.Lock()
 	op.grants[code] = opGrant{q.Get("nonce"), q.Get("code_challenge"), q.Get("redirect_uri"), time.Now()}
 	op.mu.Unlock()

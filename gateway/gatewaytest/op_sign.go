@@ -104,7 +104,12 @@ func SignJWS(header map[string]any, payload []byte, key any) string {
 
 // SignRawJWS is SignJWS for a header that is given as it shall stand there.
 func SignRawJWS(header, payload []byte, alg string, key any) string {
-	input := b64(header) + "." + b64(payload)
+	return SignJWSInput(b64(header)+"."+b64(payload), alg, key)
+}
+
+// SignJWSInput is SignRawJWS for a signing input that is given as it shall
+// stand there, in whatever form.
+func SignJWSInput(input, alg string, key any) string {
 	return input + "." + b64(signature(alg, []byte(input), key))
 }
 

@@ -30,14 +30,6 @@ func mixUps() []flowAttack {
 			other := s.visitor(hereHost).begin("corp")
 			return v.bring(v.answer(s.corp, withParam(s.t, other, "state", param(s.t, at, "state"))))
 		}, code: mismatch},
-		{name: "mix-up/an answer that claims to be an honest provider's", play: func(s *scene, evil bool) outcome {
-			return atEvil(s, evil, func(*visitor) gatewaytest.OPHooks {
-				return gatewaytest.OPHooks{Answer: func(p url.Values) { p.Set("iss", s.corp.Issuer) }}
-			})
-		}, code: mismatch},
-		{name: "mix-up/a token in an honest provider's name", play: func(s *scene, evil bool) outcome {
-			return atEvil(s, evil, func(*visitor) gatewaytest.OPHooks { return gatewaytest.OPHooks{Claims: setIn("iss", s.corp.Issuer)} })
-		}, code: mismatch},
 		{name: "mix-up/an honest provider's token passed on", play: func(s *scene, evil bool) outcome {
 			return atEvil(s, evil, func(*visitor) gatewaytest.OPHooks {
 				return gatewaytest.OPHooks{IDToken: func(jws string) string {
@@ -45,24 +37,6 @@ func mixUps() []flowAttack {
 				}}
 			})
 		}, code: gateway.CodeOIDCSignature},
-		{name: "mix-up/a document in an honest provider's name", play: func(s *scene, evil bool) outcome {
-			v := s.visitor(hereHost)
-			if evil {
-				s.evil.SetHooks(gatewaytest.OPHooks{Discovery: setIn("issuer", s.corp.Issuer)})
-				return v.ask("/.sso/login?provider=evil")
-			}
-			return v.bring(v.answer(s.evil, v.begin("evil")))
-		}, code: mismatch},
-		{name: "mix-up/an error of another provider", play: func(s *scene, evil bool) outcome {
-			v := s.visitor(hereHost)
-			got := v.answer(s.corp, v.begin("corp"))
-			if evil {
-				got.Del("code")
-				got.Set("error", "access_denied")
-				got.Set("iss", s.evil.Issuer)
-			}
-			return v.bring(got)
-		}, code: mismatch},
 	}
 }
 

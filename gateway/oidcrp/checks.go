@@ -30,15 +30,19 @@ func judge[T any](checks []check[T], subject T) error {
 	return nil
 }
 
-// A checklist is everything that is checked. Each provider has the whole of it;
-// a test takes single checks out of its own copy to see that they are what
-// stops an attack.
+// A checklist is everything that is checked, and how strictly it is read before
+// that. Each provider has the whole of it; a test takes single checks out of its
+// own copy, or reads more laxly, to see that they are what stops an attack.
 type checklist struct {
+	read           func(data []byte) (*document, error)                 // JSON
+	split          func(raw string) (header, payload, signature string) // JWS
 	json           []check[*document]
 	document       []check[*gateway.Fetched]
 	discovery      []check[*discoveryDocument]
+	keySet         []check[*keyDocument]
 	jwk            []check[*candidate]
 	publicKey      []check[*candidate]
+	fit            []check[*pairing]
 	answer         []check[*answer]
 	token          []check[*tokenAnswer]
 	compact        []check[string]
@@ -54,6 +58,8 @@ type checklist struct {
 // first, so that what follows may read a wrong type as missing.
 func allChecks() *checklist {
 	return &checklist{
+		read:  readDocument,
+		split: splitCompact,
 		json: []check[*document]{
 			{"json depth", "", jsonDepth},
 			{"json unique names", "", jsonUnique},
@@ -68,6 +74,10 @@ func allChecks() *checklist {
 			{"discovery issuer", gateway.CodeOIDCIssuerMismatch, discoveryIssuer},
 			{"discovery endpoints", gateway.CodeProviderUnavailable, discoveryEndpoints},
 		},
+		keySet: []check[*keyDocument]{
+			{"key set unique names", "", keySetUnique},
+			{"key count", "", keyCount},
+		},
 		jwk: []check[*candidate]{
 			{"key types", "", keyTypes},
 			{"key use", "", keyUse},
@@ -76,6 +86,10 @@ func allChecks() *checklist {
 		},
 		publicKey: []check[*candidate]{
 			{"key size", "", keySize},
+		},
+		fit: []check[*pairing]{
+			{"key kid", "", keyKID},
+			{"key algorithm", "", keyAlgorithm},
 		},
 		answer: []check[*answer]{
 			{"answer single", gateway.CodeOIDCAnswerInvalid, answerSingle},

@@ -103,10 +103,11 @@ func TestSecretNeverShows(t *testing.T) {
 // must never be in a log or an error: secrets, codes and tokens.
 func TestCanaries(t *testing.T) {
 	t.Parallel()
-	for _, a := range attacks() {
-		t.Run(a.name, func(t *testing.T) {
+	for _, a := range corpus(t) {
+		t.Run(a.Name, func(t *testing.T) {
 			t.Parallel()
-			op := a.control(t)
+			stage := newStage(t, a)
+			op := stage.corp
 			core, logs := observer.New(zapcore.DebugLevel)
 			var canaries []string
 			tap := func(r *http.Request) (*http.Response, error) {
@@ -133,12 +134,7 @@ func TestCanaries(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if a.force {
-				_, err = op.ForceLogin(t.Context(), p)
-			} else {
-				_, err = op.Login(t.Context(), p)
-			}
-			text := err.Error()
+			text := stage.signIn(p).err.Error()
 			for _, line := range logs.All() {
 				text += line.Message + fmt.Sprint(line.ContextMap())
 			}

@@ -35,7 +35,7 @@ type metadata struct {
 type discoveryDocument struct {
 	object
 	issuer   string
-	outbound *gateway.Outbound
+	outbound outbound
 }
 
 var discoveryKinds = []member{

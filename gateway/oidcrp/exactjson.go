@@ -35,12 +35,13 @@ type document struct {
 	illFormed bool   // invalid UTF-8, or half of a surrogate pair
 	depth     int
 	values    int
+	limit     int // of values
 }
 
 // object reads data as one JSON object. Which faults of form are refused is
 // said by jsonChecks. The error never quotes a value.
 func (c *checklist) object(data []byte) (object, error) {
-	doc, err := readDocument(data)
+	doc, err := c.read(data)
 	if err != nil {
 		return nil, err
 	}
@@ -54,18 +55,20 @@ func (c *checklist) object(data []byte) (object, error) {
 	return obj, nil
 }
 
-func readDocument(data []byte) (*document, error) {
+func readDocument(data []byte) (*document, error) { return readWithin(data, maxValues) }
+
+func readWithin(data []byte, limit int) (*document, error) {
 	// Valid first: it bounds the depth that the recursion below can meet, and
 	// it refuses what Decoder.Token is lenient about.
 	if !json.Valid(data) {
 		return nil, errors.New("is no valid JSON")
 	}
-	doc := &document{illFormed: !utf8.Valid(data) || hasLoneSurrogate(data)}
+	doc := &document{limit: limit, illFormed: !utf8.Valid(data) || hasLoneSurrogate(data)}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	root, err := doc.value(dec, 1)
 	if err != nil {
-		return nil, fmt.Errorf("is no valid JSON within %d values", maxValues)
+		return nil, fmt.Errorf("is no valid JSON within %d values", limit)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("has something behind the JSON value")
@@ -79,7 +82,7 @@ func (d *document) value(dec *json.Decoder, depth int) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.values++; d.values > maxValues {
+	if d.values++; d.values > d.limit {
 		return nil, errors.New("has too many values")
 	}
 	delim, ok := tok.(json.Delim)

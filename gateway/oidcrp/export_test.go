@@ -3,6 +3,7 @@ package oidcrp
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -10,21 +11,27 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
-// Drop takes the named checks out of p's own checklist. It panics over a name
-// that no check has, so that a renamed check can't make a test say nothing.
-func Drop(p *Provider, names ...string) {
+// Drop takes the named checks out of p's own checklist, and makes the named
+// layers lax (see LayerNames), which reach the provider by transport. It panics
+// over a name that neither has, so that a renamed check can't make a test say
+// nothing.
+func Drop(p *Provider, transport http.RoundTripper, names ...string) {
 	left := map[string]bool{}
 	for _, name := range names {
 		left[name] = true
 	}
 	c := p.checks
 	p.checks = &checklist{
+		read: laxJSON(left).read, split: laxSplit(left), keySet: drop(c.keySet, left), fit: drop(c.fit, left),
 		json: drop(c.json, left), document: drop(c.document, left), discovery: drop(c.discovery, left),
 		jwk: drop(c.jwk, left), publicKey: drop(c.publicKey, left), answer: drop(c.answer, left),
 		token: drop(c.token, left), compact: drop(c.compact, left), header: drop(c.header, left),
 		signature: drop(c.signature, left), idToken: drop(c.idToken, left),
 		userInfoAnswer: drop(c.userInfoAnswer, left), userInfo: drop(c.userInfo, left), profile: drop(c.profile, left),
 	}
+	p.keys.checks = p.checks
+	p.outbound = laxOutbound(left, p.outbound, transport)
+	p.config.InsecureNoPKCE = p.config.InsecureNoPKCE || take(left, layerPKCE)
 	if len(left) > 0 {
 		panic(fmt.Sprintf("no such check: %q", slices.Sorted(maps.Keys(left))))
 	}
@@ -47,7 +54,7 @@ func CheckNames() []string {
 	c := allChecks()
 	return slices.Concat(
 		names(c.json), names(c.document), names(c.discovery), names(c.jwk), names(c.publicKey), names(c.answer),
-		names(c.token), names(c.compact), names(c.header), names(c.signature), names(c.idToken),
+		names(c.keySet), names(c.fit), names(c.token), names(c.compact), names(c.header), names(c.signature), names(c.idToken),
 		names(c.userInfoAnswer), names(c.userInfo), names(c.profile),
 	)
 }

@@ -126,6 +126,7 @@ type outcome struct {
 	code     gateway.Code // of the refusal, or empty
 	location string
 	user     string // whom the app saw, if it was reached
+	err      error  // the refusal
 	signedIn bool   // a session was opened
 }
 
@@ -151,7 +152,7 @@ func (v *visitor) ask(target string, change ...func(*visit)) outcome {
 	})
 	var refused *gateway.Error
 	if errors.As(err, &refused) {
-		out.code = refused.Code
+		out.code, out.err = refused.Code, refused
 	} else if err != nil {
 		v.t.Fatal(err)
 	}
@@ -212,21 +213,6 @@ func withParam(t *testing.T, location, name, value string) string {
 	}
 	q := u.Query()
 	q.Set(name, value)
-	u.RawQuery = q.Encode()
-	return u.String()
-}
-
-// withoutParams is a URL without some parameters.
-func withoutParams(t *testing.T, location string, names ...string) string {
-	t.Helper()
-	u, err := url.Parse(location)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := u.Query()
-	for _, name := range names {
-		q.Del(name)
-	}
 	u.RawQuery = q.Encode()
 	return u.String()
 }

@@ -71,7 +71,8 @@ var keyKinds = []member{
 // oidc.KeySet of go-oidc, whose RemoteKeySet asks the provider again for every
 // token with an unknown kid.
 type keySet struct {
-	keys *gateway.Remote[[]key]
+	keys   *gateway.Remote[[]key]
+	checks *checklist
 }
 
 // VerifySignature implements oidc.KeySet. Only the signature is judged, and
@@ -85,7 +86,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	payload, tried := verify(jws, keys)
+	payload, tried := k.verify(jws, keys)
 	if payload != nil {
 		return payload, nil
 	}
@@ -94,7 +95,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	if err != nil && tried == 0 {
 		return nil, err
 	}
-	if payload, tried = verify(jws, keys); payload != nil {
+	if payload, tried = k.verify(jws, keys); payload != nil {
 		return payload, nil
 	}
 	head := jws.Signatures[0].Protected
@@ -104,26 +105,46 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 }
 
 // verify returns the payload if one of keys verifies it, and how many fitted.
-func verify(jws *jose.JSONWebSignature, keys []key) (payload []byte, tried int) {
+func (k *keySet) verify(jws *jose.JSONWebSignature, keys []key) (payload []byte, tried int) {
 	head := jws.Signatures[0].Protected
-	for _, k := range keys {
-		if !k.fits(head.KeyID, jose.SignatureAlgorithm(head.Algorithm)) {
+	alg := jose.SignatureAlgorithm(head.Algorithm)
+	for _, have := range keys {
+		if !have.ofType(alg) || judge(k.checks.fit, &pairing{have, head.KeyID, alg}) != nil {
 			continue
 		}
 		tried++
-		if payload, err := jws.Verify(k.public); err == nil {
+		if payload, err := jws.Verify(have.public); err == nil {
 			return payload, tried
 		}
 	}
 	return nil, tried
 }
 
-// fits reports whether a token with this header may be verified by k. Without a
-// kid every key of the algorithm's type may.
-func (k key) fits(kid string, alg jose.SignatureAlgorithm) bool {
-	if kid != "" && kid != k.kid || k.alg != "" && k.alg != string(alg) {
-		return false
+// A pairing is a key with the header of a token that it is to verify.
+type pairing struct {
+	key key
+	kid string
+	alg jose.SignatureAlgorithm
+}
+
+// keyKID lets a kid pick. Without one, every key of the algorithm's type may
+// verify the token.
+func keyKID(p *pairing) error {
+	if p.kid != "" && p.kid != p.key.kid {
+		return errors.New("choosing a key: the kid is another's")
 	}
+	return nil
+}
+
+func keyAlgorithm(p *pairing) error {
+	if p.key.alg != "" && p.key.alg != string(p.alg) {
+		return errors.New("choosing a key: it is for another alg")
+	}
+	return nil
+}
+
+// ofType reports whether k is of alg's type.
+func (k key) ofType(alg jose.SignatureAlgorithm) bool {
 	switch public := k.public.(type) {
 	case *rsa.PublicKey:
 		return alg[0] == 'R' || alg[0] == 'P'
@@ -141,7 +162,7 @@ func (k key) fits(kid string, alg jose.SignatureAlgorithm) bool {
 // type or no signing key is left out; the others stand. A set without any
 // usable key is refused, so that it can't replace one that has some.
 func (p *Provider) parseKeys(doc []byte) ([]key, error) {
-	list, err := splitKeys(doc)
+	list, err := p.splitKeys(doc)
 	if err != nil {
 		return nil, unavailable("reading the keys: %w", err)
 	}
@@ -160,14 +181,31 @@ func (p *Provider) parseKeys(doc []byte) ([]key, error) {
 	return keys, nil
 }
 
+// A keyDocument is a JWK Set that the checks judge before any key of it.
+type keyDocument struct {
+	*document
+	keys []json.RawMessage
+}
+
+func keySetUnique(d *keyDocument) error {
+	if d.outer {
+		return fmt.Errorf("the name %s stands twice", quoted(d.duplicate))
+	}
+	return nil
+}
+
+func keyCount(d *keyDocument) error {
+	if len(d.keys) > maxKeys {
+		return fmt.Errorf("more than %d", maxKeys)
+	}
+	return nil
+}
+
 // splitKeys takes a JWK Set apart without judging what is in a key.
-func splitKeys(doc []byte) ([]json.RawMessage, error) {
-	whole, err := readDocument(doc)
+func (p *Provider) splitKeys(doc []byte) ([]json.RawMessage, error) {
+	whole, err := p.checks.read(doc)
 	if err != nil {
 		return nil, err
-	}
-	if whole.outer {
-		return nil, fmt.Errorf("the name %s stands twice", quoted(whole.duplicate))
 	}
 	var set map[string]json.RawMessage // a map, unlike a struct, has exact names
 	if err := json.Unmarshal(doc, &set); err != nil {
@@ -177,10 +215,7 @@ func splitKeys(doc []byte) ([]json.RawMessage, error) {
 	if err := json.Unmarshal(set["keys"], &list); err != nil {
 		return nil, errors.New("there is no array named keys")
 	}
-	if len(list) > maxKeys {
-		return nil, fmt.Errorf("more than %d", maxKeys)
-	}
-	return list, nil
+	return list, judge(p.checks.keySet, &keyDocument{whole, list})
 }
 
 func (p *Provider) parseKey(data []byte) (key, error) {

@@ -27,6 +27,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -52,10 +53,16 @@ const (
 type Provider struct {
 	config    Config
 	checks    *checklist
-	outbound  *gateway.Outbound
+	outbound  outbound
 	logger    *zap.Logger
 	discovery *gateway.Remote[*metadata]
 	keys      *keySet
+}
+
+// outbound is what a Provider needs of gateway.Outbound.
+type outbound interface {
+	CheckURL(raw string) error
+	Do(req *http.Request, limit int64) (*gateway.Fetched, error)
 }
 
 // New returns a Provider for config, or every fault of it at once. It does no
@@ -63,13 +70,13 @@ type Provider struct {
 func New(config Config, deps Deps) (*Provider, error) {
 	config = config.withDefaults()
 	roots, poolErr := config.pool()
-	outbound := gateway.NewOutbound(gateway.OutboundOptions{
+	out := gateway.NewOutbound(gateway.OutboundOptions{
 		RootCAs: roots, InsecureHTTP: config.InsecureHTTP, Transport: deps.Transport,
 	})
-	if err := errors.Join(config.validate(outbound), poolErr); err != nil {
+	if err := errors.Join(config.validate(out), poolErr); err != nil {
 		return nil, err
 	}
-	p := &Provider{config: config, checks: allChecks(), outbound: outbound, logger: deps.Logger}
+	p := &Provider{config: config, checks: allChecks(), outbound: out, logger: deps.Logger}
 	if p.logger == nil {
 		p.logger = zap.NewNop()
 	}
@@ -78,7 +85,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 		What: "discovery document", Name: config.lastGoodName("discovery"),
 		Fetch: p.fetchDiscovery, Parse: p.parseMetadata, LastGood: deps.LastGood, Logger: p.logger,
 	}
-	p.keys = &keySet{&gateway.Remote[[]key]{
+	p.keys = &keySet{checks: p.checks, keys: &gateway.Remote[[]key]{
 		What: "keys", Name: config.lastGoodName("keys"),
 		Fetch: p.fetchKeys, Parse: p.parseKeys, LastGood: deps.LastGood, Logger: p.logger,
 	}}

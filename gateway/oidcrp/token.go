@@ -25,19 +25,16 @@ func (p *Provider) parseToken(raw string, algs []string) (*token, error) {
 	if err := judge(p.checks.compact, raw); err != nil {
 		return nil, err
 	}
-	parts := strings.Split(raw, ".")
-	if len(parts) < 3 {
-		return nil, malformed(errors.New("reading the token: has less than three parts"))
-	}
-	header, err := decodePart(parts[0])
+	head, body, tail := p.checks.split(raw)
+	header, err := decodePart(head)
 	if err != nil {
 		return nil, malformed(errors.New("reading the token's header: is no base64url"))
 	}
-	payload, err := decodePart(parts[1])
+	payload, err := decodePart(body)
 	if err != nil {
 		return nil, malformed(errors.New("reading the token's payload: is no base64url"))
 	}
-	t := &token{raw: strings.Join(parts[:3], "."), payload: payload, algs: algs}
+	t := &token{raw: head + "." + body + "." + tail, payload: payload, algs: algs}
 	if t.header, err = p.checks.object(header); err != nil {
 		return nil, malformed(fmt.Errorf("reading the token's header: %w", err))
 	}
@@ -54,6 +51,15 @@ func (p *Provider) claims(t *token) (object, error) {
 		return nil, malformed(fmt.Errorf("reading the token's claims: %w", err))
 	}
 	return claims, nil
+}
+
+// splitCompact takes a token in compact serialisation apart. What stands behind
+// a third dot is left out; compactForm has refused it by then.
+func splitCompact(raw string) (header, payload, signature string) {
+	header, rest, _ := strings.Cut(raw, ".")
+	payload, rest, _ = strings.Cut(rest, ".")
+	signature, _, _ = strings.Cut(rest, ".")
+	return header, payload, signature
 }
 
 func decodePart(s string) ([]byte, error) { return base64.RawURLEncoding.Strict().DecodeString(s) }
