@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 var update = flag.Bool("update", false, "write docs/errors.md and the goldens anew")
@@ -87,7 +88,7 @@ func TestEveryCode(t *testing.T) {
 	if len(codes) != len(names) {
 		t.Errorf("%d codes are declared, %d are in Codes", len(names), len(codes))
 	}
-	tests := map[string]map[string]string{}
+	tests, attacks := map[string]map[string]string{}, map[string]map[gateway.Code]bool{}
 	for i, code := range codes {
 		if slices.Index(codes, code) != i {
 			t.Errorf("%s is there twice", code)
@@ -103,10 +104,10 @@ func TestEveryCode(t *testing.T) {
 			continue
 		}
 		if tests[by.dir] == nil {
-			tests[by.dir] = testFunctions(t, by.dir)
+			tests[by.dir], attacks[by.dir] = testFunctions(t, by.dir), attackCodes(t, by.dir)
 		}
 		expected := regexp.MustCompile(`\bgateway\.` + name + `\b`)
-		made := false
+		made := by.test == "" && attacks[by.dir][code]
 		for test, body := range tests[by.dir] {
 			made = made || (by.test == "" || by.test == test) && expected.MatchString(body)
 		}
@@ -119,6 +120,21 @@ func TestEveryCode(t *testing.T) {
 			t.Errorf("%s is listed here and is no code", code)
 		}
 	}
+}
+
+// attackCodes are the codes that a package's corpus of attacks is refused with,
+// if it has one.
+func attackCodes(t *testing.T, dir string) map[gateway.Code]bool {
+	t.Helper()
+	corpus := filepath.Join(dir, "testdata", "attacks")
+	if _, err := os.Stat(corpus); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	codes := map[gateway.Code]bool{}
+	for _, a := range gatewaytest.Corpus(t, corpus) {
+		codes[a.Code] = true
+	}
+	return codes
 }
 
 // wantRow checks that a code's row says something to each of its readers.
