@@ -61,8 +61,9 @@ func (x *exchange) samlEndpoint(name string) error {
 // no cross-origin check: the provider's page posts here, with the Origin "null"
 // if it hides where it is from. What guards this path is the binding cookie.
 func (x *exchange) consumeAssertion() error {
-	// Where there are no deadlines, those of the host server hold. After a
-	// refusal this one stays, for the server reads what is left of the body.
+	// Where there are no deadlines, those of the host server hold. This one is
+	// for what the server reads of the body after a refusal, too, and ends with
+	// the body.
 	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout))
 	return x.callback(x.responseReply)
 }
@@ -116,7 +117,6 @@ func (x *exchange) readBody() (string, *Error) {
 	if err != nil {
 		return "", NewError(CodeBadRequest, fmt.Errorf("reading the form: %w", err))
 	}
-	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{}) // or it ends the request while the answer is judged
 	return string(body), nil
 }
 
