@@ -136,7 +136,7 @@ func (x *exchange) logout() error {
 	setCookie(x.w, sessionCookie, "", x.secure)
 	x.observe(Event{Type: EventLogout})
 	if away := x.providerLogout(st.login); away != "" {
-		x.redirect(away)
+		x.page(http.StatusOK, LeavePage{Chrome: x.chrome(), Provider: x.app.providerOf(st.Account).DisplayName, URL: away})
 		return nil
 	}
 	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
@@ -147,13 +147,7 @@ func (x *exchange) askLogout(st *state) error {
 	if p := x.app.providerOf(st.Account); p != nil {
 		page.Provider = p.DisplayName
 	}
-	if away := x.providerLogout(st.login); away != "" {
-		page.AtProvider = true
-		// The form's answer redirects there, which form-action must permit.
-		if u, err := url.Parse(away); err == nil {
-			page.FormOrigins = []string{u.Scheme + "://" + u.Host}
-		}
-	}
+	page.AtProvider = x.providerLogout(st.login) != ""
 	x.page(http.StatusOK, page)
 	return nil
 }

@@ -69,10 +69,17 @@ type LogoutPage struct {
 	AtProvider bool
 	// Action is where the form posts to. Same origin.
 	Action string
-	// FormOrigins are the foreign origins ("https://id.example") that the
-	// answer to the form redirects to, if any. The page's policy must name
-	// them: Chromium holds redirects after a form to form-action, too.
-	FormOrigins []string
+}
+
+// A LeavePage goes on to the provider by itself, to end its session too. It is
+// no redirect: Chromium holds to form-action every redirect that follows a
+// form, and nobody knows over which hosts the provider sends the browser.
+type LeavePage struct {
+	Chrome
+	// Provider is the provider's label.
+	Provider string
+	// URL is where the page goes on to: an absolute URL of the provider's.
+	URL string
 }
 
 // A FormPage posts a request to the provider (SAML Bindings 3.5.4). It does so

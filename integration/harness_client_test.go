@@ -188,8 +188,31 @@ func (c *client) url(target string) *url.URL {
 	return u
 }
 
-// logOut ends the session at the site, as a person does on its page.
+// logOut ends the session at the site, as a person does on its page, and goes
+// on to the provider if the site says so.
 func (c *client) logOut(base string) *page {
+	c.t.Helper()
+	p := c.endSession(base)
+	if to := p.goesOn(); to != "" {
+		return c.navigate(to)
+	}
+	return p
+}
+
+// refresh is what makes a browser go on from a page by itself.
+var refresh = regexp.MustCompile(`<meta http-equiv="refresh" content="0; url=([^"]*)">`)
+
+// goesOn returns where a browser goes on from a page by itself, or "".
+func (p *page) goesOn() string {
+	m := refresh.FindStringSubmatch(p.body)
+	if m == nil {
+		return ""
+	}
+	return html.UnescapeString(m[1])
+}
+
+// endSession is logOut up to the site's own answer.
+func (c *client) endSession(base string) *page {
 	c.t.Helper()
 	ask := c.navigate(base + "/.sso/logout")
 	if ask.status != http.StatusOK {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +53,7 @@ func blankPages() []any {
 		gateway.RepostPage{},
 		gateway.LogoutPage{},
 		gateway.LogoutPage{AtProvider: true},
+		gateway.LeavePage{},
 		gateway.LoggedOutPage{},
 	}
 }
@@ -76,9 +78,10 @@ func TestPageEscapesEveryValue(t *testing.T) {
 				if !slices.Equal(withoutBreaks(got), withoutBreaks(shape)) {
 					t.Errorf("the value changes the page:\n%v\nwant\n%v", got, shape)
 				}
-				_, toProvider := blank.(gateway.FormPage)
+				_, isForm := blank.(gateway.FormPage)
+				_, isLeave := blank.(gateway.LeavePage)
 				for _, link := range links {
-					if toProvider && strings.HasPrefix(link, "https://evil.example/") {
+					if (isForm || isLeave) && strings.HasPrefix(link, "https://evil.example/") {
 						continue
 					}
 					if u, err := url.Parse(link); link != "#" && (err != nil || !strings.HasPrefix(link, "/") || u.IsAbs() || u.Host != "") {
@@ -110,6 +113,7 @@ func TestPageShowsEveryValue(t *testing.T) {
 		&gateway.RepostPage{}:                 2 + 1 + 2,             // action, a field's name and value
 		&gateway.LogoutPage{}:                 3 + 2 + 1,             // user, provider, action
 		&gateway.LogoutPage{AtProvider: true}: 3 + 2 + 1,
+		&gateway.LeavePage{}:                  2 + 1, // provider
 		&gateway.LoggedOutPage{}:              3 + 1, // a URL
 	} {
 		html := render(t, rd, filled(reflect.ValueOf(page).Elem().Interface(), value)).Body.String()
@@ -160,6 +164,9 @@ func shapeOf(t *testing.T, html string) (shape, links []string) {
 				tag += " " + a.Name.Local
 				if slices.Contains([]string{"href", "src", "action"}, a.Name.Local) {
 					links = append(links, a.Value)
+				}
+				if link, ok := strings.CutPrefix(a.Value, "0; url="); ok && a.Name.Local == "content" {
+					links = append(links, link)
 				}
 			}
 			shape = append(shape, tag)
@@ -235,20 +242,19 @@ func FuzzLocal(f *testing.F) {
 	})
 }
 
-func FuzzFormAction(f *testing.F) {
+func FuzzAway(f *testing.F) {
 	for _, value := range hostile {
 		f.Add(value)
 	}
 	f.Add("https://id.example:8443/logout?a=b;c#d")
-	f.Add("https://*.example; script-src *")
-	f.Fuzz(func(t *testing.T, origin string) {
-		got := pages.FormAction([]string{origin})
-		if got == "'self'" {
+	scheme := regexp.MustCompile(`^(?i:https?)://[^/?#\\]`)
+	f.Fuzz(func(t *testing.T, raw string) {
+		got := pages.Away(raw)
+		if got == "#" {
 			return
 		}
-		source, ok := strings.CutPrefix(got, "'self' http")
-		if !ok || strings.ContainsAny(source, " \t\r\n;,'\"*?#@\\") || strings.Count(source, "/") != 2 {
-			t.Fatalf("%q gives %q", origin, got)
+		if got != raw || !scheme.MatchString(raw) || strings.ContainsAny(raw, "\t\r\n\x00") {
+			t.Fatalf("%q gives %q", raw, got)
 		}
 	})
 }

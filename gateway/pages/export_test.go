@@ -2,8 +2,8 @@ package pages
 
 // For the tests of this package.
 var (
-	English    = english
-	FormAction = formAction
-	Local      = local
-	Within     = within
+	English = english
+	Away    = away
+	Local   = local
+	Within  = within
 )

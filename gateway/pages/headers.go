@@ -8,7 +8,8 @@ import (
 
 // What the policy of a page says of forms and scripts.
 const (
-	noForm = "form-action 'none'"
+	noForm  = "form-action 'none'"
+	ownForm = "form-action 'self'"
 	// postingForm leaves form-action out: Chromium holds to it every redirect
 	// that follows the post, whoever answers it, and both the provider and the
 	// app where the person ends up may send the browser on to anywhere. The
@@ -31,39 +32,10 @@ func setPageHeaders(h http.Header, policy string) {
 	h.Set("Permissions-Policy", "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()")
 }
 
-// formAction returns the sources of form-action for a form that posts to the
-// own origin and may be redirected to others (CSP Level 3 §6.4.1). What is no
-// http(s) URL with a plain host is left out.
-func formAction(origins []string) string {
-	sources := []string{"'self'"}
-	for _, o := range origins {
-		if source, ok := originOf(o); ok {
-			sources = append(sources, source)
-		}
-	}
-	return strings.Join(sources, " ")
-}
-
-// originOf returns the scheme, host and port of an absolute URL. It refuses
-// whatever could end the directive or stand for more than one host.
-func originOf(raw string) (string, bool) {
-	u, err := url.Parse(raw)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
-		return "", false
-	}
-	if strings.ContainsFunc(u.Host, func(c rune) bool { return !isHostChar(c) }) {
-		return "", false
-	}
-	return u.Scheme + "://" + u.Host, true
-}
-
-func isHostChar(c rune) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(".-_:[]", c)
-}
-
 // away returns an absolute http(s) URL as it is, and "#" for anything else.
 func away(raw string) string {
-	if _, ok := originOf(raw); !ok {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return "#"
 	}
 	return raw

@@ -16,10 +16,8 @@ func TestPageHeaders(t *testing.T) {
 	for name, page := range examples() {
 		own := "form-action 'none'"
 		switch name {
-		case "logout", "logout_nobody":
+		case "logout", "logout_nobody", "logout_at_provider":
 			own = "form-action 'self'"
-		case "logout_at_provider":
-			own = "form-action 'self' https://id.example.com"
 		case "form", "repost": // may be redirected anywhere
 			own = "script-src 'self'"
 		}
@@ -48,37 +46,37 @@ func TestPageHeaders(t *testing.T) {
 	}
 }
 
-func TestLogoutPageFormOrigins(t *testing.T) {
+// Pages that send people to the provider send them to an http(s) URL, or
+// nowhere.
+func TestPageLeadsToTheProvider(t *testing.T) {
 	t.Parallel()
 	rd := newRenderer(t)
 	for name, test := range map[string]struct {
-		origins []string
-		want    string
+		url, want string // want: as in HTML
 	}{
-		"none":               {nil, "'self'"},
-		"origin":             {[]string{"https://id.example"}, "'self' https://id.example"},
-		"port":               {[]string{"http://127.0.0.1:8080"}, "'self' http://127.0.0.1:8080"},
-		"two":                {[]string{"https://a.example", "https://b.example"}, "'self' https://a.example https://b.example"},
-		"URL is reduced":     {[]string{"https://id.example/logout?hint=secret#x"}, "'self' https://id.example"},
-		"user info is left":  {[]string{"https://a:b@id.example/"}, "'self' https://id.example"},
-		"empty":              {[]string{""}, "'self'"},
-		"wildcard":           {[]string{"https://*.example"}, "'self'"},
-		"everything":         {[]string{"*", "https:", "https://"}, "'self'"},
-		"another directive":  {[]string{"https://id.example; script-src *"}, "'self'"},
-		"another directive2": {[]string{"https://id.example;script-src"}, "'self'"},
-		"another policy":     {[]string{"https://id.example,script-src"}, "'self'"},
-		"keyword":            {[]string{"'unsafe-inline'"}, "'self'"},
-		"javascript":         {[]string{"javascript://id.example/"}, "'self'"},
-		"data":               {[]string{"data:text/html,x"}, "'self'"},
-		"no scheme":          {[]string{"//id.example"}, "'self'"},
-		"bad one is dropped": {[]string{"ftp://x.example", "https://id.example"}, "'self' https://id.example"},
+		"as it is":     {"https://id.example/logout?hint=a.b&back=https%3A%2F%2Fapp.example%2F#x", "https://id.example/logout?hint=a.b&amp;back=https%3A%2F%2Fapp.example%2F#x"},
+		"port":         {"http://127.0.0.1:8080/x", "http://127.0.0.1:8080/x"},
+		"IPv6":         {"https://[::1]:8443/", "https://[::1]:8443/"},
+		"capitals":     {"HTTPS://ID.EXAMPLE/", "HTTPS://ID.EXAMPLE/"},
+		"empty":        {"", "#"},
+		"path":         {"/logout", "#"},
+		"no scheme":    {"//id.example/", "#"},
+		"no host":      {"https:///x", "#"},
+		"opaque":       {"https:id.example", "#"},
+		"another":      {"ftp://id.example/", "#"},
+		"javascript":   {"javascript://id.example/%0aalert(1)", "#"},
+		"data":         {"data:text/html,x", "#"},
+		"line break":   {"https://id.example/\nx", "#"},
+		"a blank host": {"https://a b/", "#"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := render(t, rd, gateway.LogoutPage{Chrome: chrome, FormOrigins: test.origins})
-			want := "default-src 'none'; style-src 'self'; img-src 'self'; form-action " + test.want + "; frame-ancestors 'none'; base-uri 'none'"
-			if got := w.Header().Get("Content-Security-Policy"); got != want {
-				t.Errorf("got  %s\nwant %s", got, want)
+			leave := render(t, rd, gateway.LeavePage{Chrome: chrome, URL: test.url}).Body.String()
+			form := render(t, rd, gateway.FormPage{Chrome: chrome, Action: test.url}).Body.String()
+			for html, part := range map[string]string{leave: `<meta http-equiv="refresh" content="0; url=%">`, leave + " ": `href="%">`, form: ` action="%">`} {
+				if part = strings.Replace(part, "%", test.want, 1); !strings.Contains(html, part) {
+					t.Errorf("the page has no %s:\n%s", part, html)
+				}
 			}
 		})
 	}

@@ -5,8 +5,8 @@
 // their Content-Security-Policy holds them to that. The forms that go on by
 // themselves have a script for it, and a button; the others have none. Values
 // are escaped by html/template; an address that does not stay on the own origin
-// is replaced by "#", but for the provider's that a form posts to. No page may
-// be stored, framed, or indexed.
+// is replaced by "#", but for the provider's that a person is sent to. No page
+// may be stored, framed, or indexed.
 //
 // The policy is set on the pages alone and not on the answers of the app.
 package pages
@@ -56,7 +56,7 @@ func New(opts Options) (*Renderer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing the layout: %w", err)
 	}
-	for _, name := range []string{chooser, refusal, session, form, repost, logout, loggedOut} {
+	for _, name := range []string{chooser, refusal, session, form, repost, logout, leave, loggedOut} {
 		t, err := layout.Clone()
 		if err == nil {
 			t, err = t.ParseFS(templateFiles, "templates/"+name)
@@ -77,6 +77,7 @@ const (
 	form      = "form.html"
 	repost    = "repost.html"
 	logout    = "logout.html"
+	leave     = "leave.html"
 	loggedOut = "loggedout.html"
 )
 
@@ -110,7 +111,9 @@ func viewOf(page any) (view, bool) {
 		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.RepostTitle, repost, postingForm
 	case gateway.LogoutPage:
 		v.Chrome, v.Heading, v.file = p.Chrome, english.LogoutTitle, logout
-		v.policy = "form-action " + formAction(p.FormOrigins)
+		v.policy = ownForm
+	case gateway.LeavePage:
+		v.Chrome, v.Heading, v.file = p.Chrome, english.LeaveTitle, leave
 	case gateway.LoggedOutPage:
 		v.Chrome, v.Heading, v.file = p.Chrome, english.LoggedOutTitle, loggedOut
 	default:

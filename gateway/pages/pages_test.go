@@ -72,8 +72,8 @@ func examples() map[string]any {
 		"logout": gateway.LogoutPage{Chrome: chrome, Username: "alice", Provider: "Corporate account", Action: "/.sso/logout"},
 		"logout_at_provider": gateway.LogoutPage{
 			Chrome: chrome, Username: "alice", Provider: "Corporate account", AtProvider: true, Action: "/.sso/logout",
-			FormOrigins: []string{"https://id.example.com"},
 		},
+		"leave":             gateway.LeavePage{Chrome: chrome, Provider: "Corporate account", URL: "https://id.example.com/logout?hint=a&back=b"},
 		"logout_nobody":     gateway.LogoutPage{Chrome: chrome, Action: "/.sso/logout"},
 		"loggedout":         gateway.LoggedOutPage{Chrome: chrome, SignInURL: "/"},
 		"loggedout_no_link": gateway.LoggedOutPage{Chrome: chrome},

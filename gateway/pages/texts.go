@@ -36,6 +36,10 @@ type catalogue struct {
 	// LogoutHere has the app in it; LogoutAt and LogoutNotAt the provider.
 	LogoutHere, LogoutAt, LogoutNotAt sentence
 
+	LeaveTitle string
+	// LeaveText has a provider's label in it.
+	LeaveText sentence
+
 	LoggedOutTitle, LoggedOutHint, SignInAgain string
 	// LoggedOutText has the app in it.
 	LoggedOutText sentence
@@ -86,6 +90,9 @@ var english = catalogue{
 	LogoutHere:   "This ends your session at %s.",
 	LogoutAt:     "Your session at %s ends, too.",
 	LogoutNotAt:  "Your session at %s goes on: signing in again may not ask for your password.",
+
+	LeaveTitle: "Signing you out",
+	LeaveText:  "Your session here has ended. You are being sent to %s to end the one there, too. If nothing happens, continue by the button.",
 
 	LoggedOutTitle: "You are signed out",
 	LoggedOutHint:  "On a computer that others use, close the browser as well.",
