@@ -44,6 +44,23 @@ func TestBrowserSignsIn(t *testing.T) {
 	}
 }
 
+// TestBrowserProviderLogout ends the provider's session too: on a page that goes
+// on by itself, for a redirect is stopped by the policy of the page that asked.
+func TestBrowserProviderLogout(t *testing.T) {
+	for _, origin := range origins {
+		t.Run(origin, func(t *testing.T) {
+			w := newWorld(t, worldOptions{origin: origin, block: "\t\tlogout provider"})
+			b := newBrowser(t)
+			b.navigate(w.base + "/")
+			b.enter("bob", "bob")
+			b.app()
+			b.logOut(w.base)
+			b.navigate(w.base + "/")
+			b.await("the provider's form", b.atForm)
+		})
+	}
+}
+
 func TestBrowserDenied(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	b := newBrowser(t)
