@@ -22,9 +22,11 @@ type shelf struct {
 	doc   []byte
 	err   error
 	loads int
+	slow  time.Duration // that a load takes
 }
 
 func (s *shelf) LoadLastGood(context.Context, string) ([]byte, error) {
+	time.Sleep(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loads++
@@ -189,6 +191,16 @@ func TestRemote(t *testing.T) {
 			synctest.Wait()
 			if kept.loads != 1 {
 				t.Errorf("asked the store %d times", kept.loads)
+			}
+		},
+		"start from a store that is slower than the provider": func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]) {
+			kept.slow = 2 * fetchTakes
+			kept.put("kept", nil)
+			src.serve("one")
+			go func() { _, _ = r.Current(t.Context()) }()
+			r.Start(t.Context())
+			if got, _ := r.Known(); got != "one" {
+				t.Errorf("known is %q: what was fetched is given up for what was kept", got)
 			}
 		},
 		"start with nothing kept": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {

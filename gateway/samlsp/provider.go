@@ -25,7 +25,9 @@
 // Profile 2.6.1), but RSA keys below 2048 bits are left out.
 //
 // What is not defended against: an identity provider that lies, or whose key or
-// metadata's server was taken over, is every one of its people.
+// metadata's server was taken over, is every one of its people. Where there are
+// several, a metadata's server could name the entity ID of another one, and be
+// that one's people too; entity_id on each of them prevents it.
 //
 // # Time and failure
 //
