@@ -62,7 +62,8 @@ func TestComplete(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := p.try(t, l, false)
+			a := &attack{plan: p}
+			got, err := a.try(t, l, a.form(t, l, false))
 			if err != nil {
 				t.Fatal(err)
 			}

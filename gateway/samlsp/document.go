@@ -103,27 +103,20 @@ type signing struct {
 
 const howToSign = "switch on the signing of assertions at the provider, or set want_assertions_signed off if it signs the message alone"
 
-func signingThere(s *signing) error {
-	if !s.response && !s.assertion {
-		return errors.New("reading the message: neither response nor assertion is signed; " + howToSign)
-	}
-	return nil
-}
-
 func signingAssertion(s *signing) error {
 	if s.want != Off && !s.assertion {
-		return errors.New("reading the message: the response is signed, but not the assertion; " + howToSign)
+		return errors.New("reading the message: the assertion is not signed; " + howToSign)
 	}
 	return nil
 }
 
 func signingResponse(s *signing) error {
 	if s.want == Off && !s.response {
-		return errors.New("reading the message: want_assertions_signed is off, and so the response must be signed; it is not, though the assertion is")
+		return errors.New("reading the message: want_assertions_signed is off, and so the response must be signed; it is not")
 	}
 	return nil
 }
 
 func unsigned() error {
-	return gateway.NewError(gateway.CodeSAMLUnsigned, errors.New("reading the message: nothing in it is signed"))
+	return gateway.NewError(gateway.CodeSAMLUnsigned, errors.New("reading the message: nothing in it is signed; "+howToSign))
 }

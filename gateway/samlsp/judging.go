@@ -41,7 +41,6 @@ func allJudging() judging {
 			{"signature places", gateway.CodeSAMLMalformed, documentSignatures},
 		},
 		signing: []check[*signing]{
-			{"something signed", gateway.CodeSAMLUnsigned, signingThere},
 			{"assertion signed", gateway.CodeSAMLUnsigned, signingAssertion},
 			{"response signed", gateway.CodeSAMLUnsigned, signingResponse},
 		},

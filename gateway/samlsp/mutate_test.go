@@ -12,6 +12,7 @@ import (
 
 	"github.com/beevik/etree"
 
+	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -21,6 +22,7 @@ type plan struct {
 	config samlsp.Config
 	signs  []string // the paths of what the control signs
 	forced bool
+	front  gateway.Code // of the gateway, which refuses it before the provider does
 	steps  [][]string
 }
 
@@ -80,6 +82,8 @@ func (p *plan) set(words []string) (bool, error) {
 	switch {
 	case words[0] == "force" && len(words) == 1:
 		p.forced = true
+	case words[0] == "front" && len(words) == 2:
+		p.front = gateway.Code(words[1])
 	case words[0] == "signed" && len(words) == 2 && signs[words[1]] != nil:
 		p.signs = signs[words[1]]
 	case words[0] == "option" && len(words) == 3:
@@ -92,7 +96,7 @@ func (p *plan) set(words []string) (bool, error) {
 			return false, fmt.Errorf("there is no option %s", words[1])
 		}
 		*options[words[1]] = words[2]
-	case words[0] == "force" || words[0] == "signed" || words[0] == "option":
+	case words[0] == "force" || words[0] == "front" || words[0] == "signed" || words[0] == "option":
 		return false, fmt.Errorf("%s can't have these words", words[0])
 	default:
 		return false, nil
@@ -153,12 +157,11 @@ var steps = map[string]struct {
 	"cut":         {2, (*message).cut},
 	"copy":        {2, (*message).copy},
 	"paste":       {3, (*message).paste},
-	"fill":        {3, (*message).fillUp},
 	"replace":     {2, (*message).replace},
 	"replace-all": {2, (*message).replaceAll},
 	"prepend":     {1, func(m *message, a []string) error { m.text = a[0] + m.text; return nil }},
 	"append":      {1, func(m *message, a []string) error { m.text += a[0]; return nil }},
-	"document":    {1, func(m *message, a []string) error { m.text = a[0]; return nil }},
+	"pad":         {1, (*message).pad},
 	"sign":        {-1, (*message).sign},
 	"encode":      {1, (*message).encode},
 	"base64":      {1, (*message).base64},
@@ -290,22 +293,12 @@ func (m *message) paste(args []string) error {
 	})
 }
 
-// fillUp puts so many copies of a text in front of an element's end. A # in it
-// is counted up.
-func (m *message) fillUp(args []string) error {
-	n, err := strconv.Atoi(args[1])
-	if err != nil {
-		return err
+// pad appends blanks until the length leaves a rest when it is divided by three:
+// Base64 has padding then.
+func (m *message) pad(args []string) error {
+	for strconv.Itoa(len(m.text)%3) != args[0] {
+		m.text += " "
 	}
-	end := "</" + args[0] + ">"
-	if strings.Count(m.text, end) != 1 {
-		return fmt.Errorf("%s is not there once", end)
-	}
-	var b strings.Builder
-	for i := range n {
-		b.WriteString(strings.ReplaceAll(args[2], "#", strconv.Itoa(i)))
-	}
-	m.text = strings.Replace(m.text, end, b.String()+end, 1)
 	return nil
 }
 
