@@ -48,7 +48,7 @@ func (a *attack) form(t *testing.T, l login, evil bool) url.Values {
 // try judges a message at a new provider, without the named checks.
 func (a *attack) try(t *testing.T, l login, form url.Values, drop ...string) (*gateway.Answer, error) {
 	t.Helper()
-	p := must(samlsp.New(a.config, samlsp.Deps{}))
+	p := must(samlsp.New(a.config, samlsp.Deps{Transport: noNetwork{t}}))
 	samlsp.Drop(p, drop...)
 	return p.Complete(t.Context(), gateway.CompleteRequest{
 		Params: form, Private: samlsp.Flow(l.request, idpEntity, l.begun, a.forced), CallbackURL: acsURL, MetadataURL: spEntity,

@@ -38,7 +38,7 @@ func newScene(t *testing.T, store *gatewaytest.MemStore, configs map[string]saml
 	}))
 	var named []gateway.NamedProvider
 	for name, config := range configs {
-		named = append(named, gateway.NamedProvider{Name: name, Provider: must(samlsp.New(config, samlsp.Deps{}))})
+		named = append(named, gateway.NamedProvider{Name: name, Provider: must(samlsp.New(config, samlsp.Deps{Transport: noNetwork{t}}))})
 	}
 	gw := must(gateway.New(gateway.Options{
 		Sessions: sessions, Signer: noSigner{}, Pages: allPages(), Logger: zap.NewNop(), Providers: named,
@@ -158,3 +158,11 @@ type noSigner struct{}
 
 func (noSigner) Sign([]byte) (string, error) { return "head.body.tail", nil }
 func (noSigner) JWKS() ([]byte, error)       { return []byte(`{"keys":[]}`), nil }
+
+// noNetwork fails the test when anything is fetched.
+type noNetwork struct{ t testing.TB }
+
+func (n noNetwork) RoundTrip(r *http.Request) (*http.Response, error) {
+	n.t.Errorf("%s is fetched", r.URL.Redacted())
+	return nil, errors.New("there is no network")
+}
