@@ -34,11 +34,11 @@ func corpus(tb testing.TB) []attack {
 // form is the message, or the control without the mutation.
 func (a *attack) form(t *testing.T, l login, evil bool) url.Values {
 	t.Helper()
-	make := a.control
+	play := a.control
 	if evil {
-		make = a.message
+		play = a.message
 	}
-	form, err := make(l)
+	form, err := play(l)
 	if err != nil {
 		t.Fatal(err)
 	}

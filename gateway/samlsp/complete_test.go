@@ -1,6 +1,7 @@
 package samlsp_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
@@ -13,42 +14,80 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
+// A fixture is a provider's real answer, and what it was an answer to.
+type fixture struct {
+	IdP     string    `json:"idp_entity_id"`
+	SP      string    `json:"sp_entity_id"`
+	ACS     string    `json:"acs_url"`
+	Request string    `json:"in_response_to"`
+	Time    time.Time `json:"time"`
+}
+
+func keycloak(t testing.TB) (f fixture) {
+	t.Helper()
+	if err := json.Unmarshal(file(t, "keycloak-response.json"), &f); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// judge judges a document as the answer, at its time. It runs in a bubble.
+func (f *fixture) judge(t testing.TB, doc, cert []byte, want samlsp.Switch) (*gateway.Answer, error) {
+	t.Helper()
+	time.Sleep(time.Until(f.Time))
+	p := must(samlsp.New(samlsp.Config{
+		EntityID: f.IdP, SSOURL: f.IdP, Certificates: []string{string(cert)}, WantAssertionsSigned: want,
+	}, samlsp.Deps{}))
+	return p.Complete(t.Context(), gateway.CompleteRequest{
+		Params:  url.Values{"SAMLResponse": {base64.StdEncoding.EncodeToString(doc)}},
+		Private: samlsp.Flow(f.Request, f.IdP, f.Time.Add(-time.Minute), false), CallbackURL: f.ACS, MetadataURL: f.SP,
+	})
+}
+
 // TestCompleteKeycloak signs in by an answer of a real provider, both signed.
 func TestCompleteKeycloak(t *testing.T) {
 	t.Parallel()
-	var about struct {
-		IdP     string    `json:"idp_entity_id"`
-		SP      string    `json:"sp_entity_id"`
-		ACS     string    `json:"acs_url"`
-		Request string    `json:"in_response_to"`
-		Time    time.Time `json:"time"`
-	}
-	if err := json.Unmarshal(file(t, "keycloak-response.json"), &about); err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]samlsp.Switch{"assertions": samlsp.On, "responses": samlsp.Off} {
+	f := keycloak(t)
+	doc, cert := file(t, "keycloak-response.xml"), file(t, "keycloak-response.crt")
+	for name, want := range map[string]samlsp.Switch{"D4 assertions": samlsp.On, "D4 responses": samlsp.Off} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			doc, cert := file(t, "keycloak-response.xml"), file(t, "keycloak-response.crt")
 			synctest.Test(t, func(t *testing.T) {
-				time.Sleep(time.Until(about.Time))
-				p, err := samlsp.New(samlsp.Config{
-					EntityID: about.IdP, SSOURL: about.IdP, Certificates: []string{string(cert)}, WantAssertionsSigned: want,
-				}, samlsp.Deps{})
+				got, err := f.judge(t, doc, cert, want)
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := p.Complete(t.Context(), gateway.CompleteRequest{
-					Params:  url.Values{"SAMLResponse": {base64.StdEncoding.EncodeToString(doc)}},
-					Private: samlsp.Flow(about.Request, about.IdP, about.Time.Add(-time.Minute), false), CallbackURL: about.ACS, MetadataURL: about.SP,
-				})
-				if err != nil {
-					t.Fatal(err)
+				if got.Identity.Username != "alice" || got.Identity.Email == "" || got.Subject == "" || got.SessionID == "" || !got.NotAfter.After(f.Time) {
+					t.Errorf("got %+v", got)
 				}
-				t.Logf("%+v", got)
 			})
 		})
 	}
+}
+
+// FuzzComplete judges a changed answer: none may panic, and none gets in but
+// what says the same.
+func FuzzComplete(f *testing.F) {
+	about := keycloak(f)
+	doc, cert := file(f, "keycloak-response.xml"), file(f, "keycloak-response.crt")
+	f.Add(doc)
+	f.Add(bytes.Replace(doc, []byte(">alice<"), []byte("><!-- -->al<![CDATA[i]]>&#99;e<"), 1))
+	f.Add([]byte(control))
+	f.Fuzz(func(t *testing.T, changed []byte) {
+		synctest.Test(t, func(t *testing.T) {
+			want, err := about.judge(t, doc, cert, samlsp.On)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := about.judge(t, changed, cert, samlsp.On)
+			if err == nil && !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+			if err != nil && (got != nil || gateway.RefusalOf(gateway.CodeOf(err)).Status >= 500) {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	})
 }
 
 func TestComplete(t *testing.T) {

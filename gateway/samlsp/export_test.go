@@ -132,3 +132,6 @@ func Flow(request, entityID string, begun time.Time, forced bool) []byte {
 	}
 	return private
 }
+
+// Instant reads a time.
+func Instant(s string) (time.Time, error) { return instant(s) }

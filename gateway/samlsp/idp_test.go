@@ -205,7 +205,7 @@ func (s signer) sign(el *etree.Element) {
 	if uri == "" {
 		uri = "#" + el.SelectAttrValue("ID", "")
 	}
-	c14n, transforms := "exc", ""
+	c14n, transforms := "c14n10", "" // what is due without such a transform
 	for _, t := range s.transforms {
 		transforms += `<ds:Transform Algorithm="` + algorithm(t) + `"/>`
 		if strings.HasPrefix(t, "c14n") || strings.HasPrefix(t, "exc") {
