@@ -5,7 +5,10 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
 // Parts that the tests look at by themselves.
@@ -22,6 +25,16 @@ func LoadOrMakeSecret(ctx context.Context, st storage) ([]byte, error) {
 // StoredMarker returns the marker memory in a storage.
 func StoredMarker(st storage, store string) gateway.MarkerMemory {
 	return storedMarker{func() storage { return st }, store}
+}
+
+// BuildSAML returns what the options of a provider come to.
+func BuildSAML(ctx caddy.Context, s *SAML) (samlsp.Config, gateway.NamedProvider, error) {
+	named, err := s.build(providerContext{Context: ctx, lastGood: new(lateLastGood), keys: new(lateKeys)})
+	if err != nil {
+		return samlsp.Config{}, named, err
+	}
+	cfg, err := s.config()
+	return cfg, named, err
 }
 
 // SAMLOptions are the words of a SAML provider's block.

@@ -34,7 +34,8 @@ func init() { caddy.RegisterModule(new(Handler)) }
 //
 // Below `/.sso/` the gateway answers itself: `/.sso/session` says who is signed
 // in, `/.sso/logout` ends the session, `/.sso/jwks.json` has the public keys of
-// the assertion.
+// the assertion, and with a SAML provider `/.sso/saml/metadata` has what it needs
+// to know of the site (`/.sso/saml/metadata/<provider>`, if there are several).
 //
 // A browser without a session that asks for a page is sent to sign in. Anything
 // else without a session is answered 401 with a JSON problem; who signed in but

@@ -206,23 +206,8 @@ func (s *SAML) label() string {
 }
 
 func (s *SAML) configure(pc providerContext) (gateway.NamedProvider, error) {
-	err := errors.Join(s.resolve(), s.complete())
+	cfg, err := s.config()
 	if err != nil {
-		return gateway.NamedProvider{}, err
-	}
-	if s.Lifetime < 0 {
-		return gateway.NamedProvider{}, errors.New("lifetime: must not be negative")
-	}
-	cfg := samlsp.Config{
-		EntityID: s.EntityID, SSOURL: s.SSOURL, SPEntityID: s.SPEntityID,
-		RequestBinding: samlsp.Binding(s.RequestBinding), SignRequests: samlsp.Switch(s.SignRequests), NameIDFormat: s.NameIDFormat,
-		IDAttribute: s.IDAttribute, UsernameAttribute: s.UsernameAttribute, EmailAttribute: s.EmailAttribute,
-		FirstNameAttribute: s.FirstNameAttribute, LastNameAttribute: s.LastNameAttribute,
-		DisplayNameAttribute: s.DisplayNameAttribute, GroupsAttribute: s.GroupsAttribute,
-		WantAssertionsSigned: samlsp.Switch(s.WantAssertionsSigned), ClockSkew: time.Duration(s.ClockSkew),
-		InsecureSHA1: s.InsecureSHA1, InsecureHTTP: s.InsecureHTTPMetadata,
-	}
-	if err := s.read(&cfg); err != nil {
 		return gateway.NamedProvider{}, err
 	}
 	provider, err := samlsp.New(cfg, samlsp.Deps{LastGood: pc.lastGood, Keys: pc.keys, Logger: pc.Logger()})
@@ -242,6 +227,27 @@ func (s *SAML) configure(pc providerContext) (gateway.NamedProvider, error) {
 	return gateway.NamedProvider{
 		Name: s.Name, DisplayName: s.DisplayName, Lifetime: time.Duration(s.Lifetime), Provider: provider,
 	}, nil
+}
+
+// config makes of the options, with placeholders replaced and files read, what
+// the provider is made of.
+func (s *SAML) config() (samlsp.Config, error) {
+	if err := errors.Join(s.resolve(), s.complete()); err != nil {
+		return samlsp.Config{}, err
+	}
+	if s.Lifetime < 0 {
+		return samlsp.Config{}, errors.New("lifetime: must not be negative")
+	}
+	cfg := samlsp.Config{
+		EntityID: s.EntityID, SSOURL: s.SSOURL, SPEntityID: s.SPEntityID,
+		RequestBinding: samlsp.Binding(s.RequestBinding), SignRequests: samlsp.Switch(s.SignRequests), NameIDFormat: s.NameIDFormat,
+		IDAttribute: s.IDAttribute, UsernameAttribute: s.UsernameAttribute, EmailAttribute: s.EmailAttribute,
+		FirstNameAttribute: s.FirstNameAttribute, LastNameAttribute: s.LastNameAttribute,
+		DisplayNameAttribute: s.DisplayNameAttribute, GroupsAttribute: s.GroupsAttribute,
+		WantAssertionsSigned: samlsp.Switch(s.WantAssertionsSigned), ClockSkew: time.Duration(s.ClockSkew),
+		InsecureSHA1: s.InsecureSHA1, InsecureHTTP: s.InsecureHTTPMetadata,
+	}
+	return cfg, s.read(&cfg)
 }
 
 // resolve replaces the placeholders. A document is taken as it is written: a

@@ -1,15 +1,11 @@
 package caddymodule_test
 
 import (
-	"crypto/ed25519"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"encoding/xml"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,8 +13,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-sso/caddy-sso/caddymodule"
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
@@ -120,7 +114,7 @@ func TestSAMLBesideOIDC(t *testing.T) {
 				t.Errorf("%q: %d", path, status)
 			}
 		}
-		w.mustLoad(w.global(w.saml("corp", corp, "sp_entity_id urn:example:gateway", "want_assertions_signed off")) + samlSite)
+		w.loadIn(t, w.global(w.saml("corp", corp, "sp_entity_id urn:example:gateway", "want_assertions_signed off"))+samlSite)
 		meta, status := w.metadata("/.sso/saml/metadata")
 		if status != http.StatusOK || meta.EntityID != "urn:example:gateway" || meta.SP.WantAssertionsSigned == "true" {
 			t.Errorf("%d %+v", status, meta)
@@ -135,7 +129,7 @@ func TestSAMLKeys(t *testing.T) {
 	idp := w.addIdP("corp")
 	var certificates []string
 	for _, binding := range []string{"redirect", "post", "redirect"} {
-		w.mustLoad(w.global(w.saml("corp", idp, "sign_requests on", "request_binding "+binding)) + samlSite)
+		w.loadIn(t, w.global(w.saml("corp", idp, "sign_requests on", "request_binding "+binding))+samlSite)
 		if status, body := newBrowser(t).samlIn(w, "corp"); status != http.StatusOK || body != aliceOf+"corp" {
 			t.Fatalf("%s: %d %q", binding, status, body)
 		}
@@ -187,165 +181,13 @@ func TestSAMLProviderDown(t *testing.T) {
 	}
 }
 
-// TestSAMLByHand gives all that metadata would say, in the shapes that providers
-// export certificates in.
-func TestSAMLByHand(t *testing.T) {
-	w := newWorld(t)
-	idp := w.addIdP("corp")
-	other, err := gatewaytest.NewIdPKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	der := idp.Key.Certificate
-	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	bare := base64.StdEncoding.EncodeToString(der)
-	wrapped := strings.Join(strings.Split(strings.TrimSpace(text), "\n")[1:], "\n")
-	wrapped = wrapped[:strings.LastIndex(wrapped, "\n")]
-	files := map[string]string{"idp.pem": text, "idp.b64": bare, "idp.cer": string(der), "crlf.pem": "\ufeff\r\n" + strings.ReplaceAll(text, "\n", "\r\n") + "\r\n", "none.pem": "", "key.pem": "-----BEGIN PRIVATE KEY-----\nMC4CAQ==\n-----END PRIVATE KEY-----\n"}
-	for name, content := range files {
-		if err := os.WriteFile(w.path(name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Setenv("SSO_TEST_CERTIFICATE", text)
-	_, private, err := ed25519.GenerateKey(nil) // the shortest kind of key
-	if err != nil {
-		t.Fatal(err)
-	}
-	if private, err = x509.MarshalPKCS8PrivateKey(private); err != nil {
-		t.Fatal(err)
-	}
-	secret := base64.StdEncoding.EncodeToString(private)
-	heredoc := func(s string) string { return "<<IDP_PEM\n" + strings.TrimSpace(s) + "\nIDP_PEM" }
-	byHand := func(options ...string) string {
-		options = append([]string{"entity_id " + idp.EntityID, "sso_url " + idp.EntityID + gatewaytest.IdPSSOPath}, options...)
-		return w.global("provider corp saml {\n"+strings.Join(options, "\n")+"\n}\n") + samlSite
-	}
-	for _, tt := range []struct{ name, certificate string }{
-		{"PEM", heredoc(text)},
-		{"PEM on one line", "`" + strings.ReplaceAll(text, "\n", " ") + "`"},
-		{"PEM with CRLF and blanks around it", "\" \r\n" + strings.ReplaceAll(text, "\n", "\r\n") + "\r\n \""},
-		{"Base64", bare},
-		{"Base64 with line breaks", heredoc(wrapped)},
-		{"file of PEM", w.path("idp.pem")},
-		{"file of PEM from Windows", w.path("crlf.pem")},
-		{"file of Base64", w.path("idp.b64")},
-		{"file of DER", w.path("idp.cer")},
-		{"placeholder of a file", "{file." + w.path("idp.pem") + "}"},
-		{"placeholder of the environment", "{env.SSO_TEST_CERTIFICATE}"},
-		{"the next one beside it", base64.StdEncoding.EncodeToString(other.Certificate) + "\ncertificate " + bare},
-	} {
-		t.Run("C7 certificate as "+tt.name, func(t *testing.T) {
-			w.mustLoad(byHand("certificate " + tt.certificate))
-			if status, body := newBrowser(t).samlIn(w, "corp"); status != http.StatusOK || body != aliceOf+"corp" {
-				t.Errorf("%d %q", status, body)
-			}
-		})
-	}
-	t.Run("C7 certificate of another", func(t *testing.T) {
-		w.mustLoad(byHand("certificate " + base64.StdEncoding.EncodeToString(other.Certificate)))
-		if status, body := newBrowser(t).samlIn(w, "corp"); status != http.StatusBadRequest || !strings.Contains(body, string(gateway.CodeSAMLSignature)) {
-			t.Errorf("%d %q", status, body)
-		}
-	})
-	for _, tt := range []struct{ name, certificate, want string }{
-		{"nothing in it", w.path("none.pem"), "certificate: " + w.path("none.pem") + " is empty"},
-		{"no such file", w.path("no.pem"), "certificate: open " + w.path("no.pem")},
-		{"a private key", w.path("key.pem"), "private key"},
-		{"a private key in Base64", secret, "private key"},
-		{"cut off", bare[:200], "cut off"},
-		{"no certificate", strings.Repeat("no certificate/", 20), "is neither PEM"},
-	} {
-		t.Run("C7 bad certificate: "+tt.name, func(t *testing.T) {
-			err := w.load(byHand("certificate `" + tt.certificate + "`"))
-			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "provider corp: ") || strings.Contains(err.Error(), "MC4C") || strings.Contains(err.Error(), secret) {
-				t.Errorf("want %q, got %v", tt.want, err)
-			}
-		})
-	}
-	t.Run("C6 every field of a provider", func(t *testing.T) {
-		idp.SetHooks(gatewaytest.IdPHooks{Answer: func(a *gatewaytest.IdPAnswer) {
-			a.NameIDFormat, a.NameID = gatewaytest.NameIDTransient, "t-1"
-			a.Attributes = append(a.Attributes,
-				gatewaytest.IdPAttribute{Name: "urn:id", Values: []string{"4711"}}, gatewaytest.IdPAttribute{Name: "urn:user", Values: []string{"alicia"}},
-				gatewaytest.IdPAttribute{Name: "urn:mail", Values: []string{"a@example.org"}}, gatewaytest.IdPAttribute{Name: "urn:first", Values: []string{"A."}},
-				gatewaytest.IdPAttribute{Name: "urn:last", Values: []string{"L."}}, gatewaytest.IdPAttribute{Name: "urn:name", Values: []string{"A. L."}},
-				gatewaytest.IdPAttribute{Name: "urn:groups", Values: []string{"other", "staff"}})
-		}})
-		w.mustLoad(byHand("certificate "+bare, `display_name "Corp & Co"`, "id_attribute urn:id", "username_attribute urn:user", "email_attribute urn:mail",
-			"first_name_attribute urn:first", "last_name_attribute urn:last", "display_name_attribute urn:name", "groups_attribute urn:groups"))
-		if status, body := newBrowser(t).samlIn(w, "corp"); status != http.StatusOK || body != "alicia a@example.org A. L. team of corp" {
-			t.Errorf("%d %q", status, body)
-		}
-	})
-}
-
-// TestSAMLWellKnownNames has each attribute that docs/saml.md calls well known
-// taken for what it says there.
-func TestSAMLWellKnownNames(t *testing.T) {
-	w := newWorld(t)
-	idp := w.addIdP("corp")
-	w.mustLoad(w.global(w.saml("corp", idp)) + samlSite)
-	page, err := os.ReadFile("../docs/saml.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for row, tt := range map[string]struct{ value, shown string }{
-		"e-mail":     {"a@example.org", "alice a@example.org   of corp"},
-		"first name": {"Ada", "alice  Ada  of corp"},
-		"last name":  {"Lovelace", "alice  Lovelace  of corp"},
-		"full name":  {"Ada L.", "alice  Ada L.  of corp"},
-		"groups":     {"staff", "alice   team of corp"},
-	} {
-		_, cell, _ := strings.Cut(string(page), "\n| "+row+" | ")
-		cell, _, _ = strings.Cut(cell, " |\n")
-		names := regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cell, -1)
-		if len(names) < 4 {
-			t.Fatalf("%s: only %q", row, names)
-		}
-		for _, name := range names {
-			idp.SetHooks(gatewaytest.IdPHooks{Answer: func(a *gatewaytest.IdPAnswer) {
-				a.Attributes = []gatewaytest.IdPAttribute{{Name: name[1], Values: []string{tt.value}}}
-			}})
-			if status, body := newBrowser(t).samlIn(w, "corp"); status != http.StatusOK || body != tt.shown {
-				t.Errorf("%s as %s: %d %q", row, name[1], status, body)
-			}
-		}
-	}
-}
-
-// TestSAMLMetadataForms takes metadata from wherever they may stand, and gives a
-// provider without a name one that says where that is.
-func TestSAMLMetadataForms(t *testing.T) {
-	w := newWorld(t)
-	idp := w.addIdP("corp")
-	if err := os.WriteFile(w.path("idp.xml"), []byte(idp.Metadata()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("SSO_TEST_METADATA", idp.EntityID+gatewaytest.IdPMetadataPath)
-	host := strings.ReplaceAll(strings.TrimPrefix(idp.EntityID, "https://"), ":", "-")
-	for _, tt := range []struct{ name, metadata, provider string }{
-		{"address", idp.EntityID + gatewaytest.IdPMetadataPath, host + "-metadata"},
-		{"address in the environment", "{env.SSO_TEST_METADATA}", host + "-metadata"},
-		{"file", w.path("idp.xml"), host},
-		{"document in a file", "{file." + w.path("idp.xml") + "}", host},
-		{"document", "<<IDP_XML\n" + strings.TrimSpace(idp.Metadata()) + "\nIDP_XML", host},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			w.mustLoad(w.global("") + strings.Replace(samlSite, "sso {", "sso saml "+tt.metadata+" {\n\t\tca "+w.path("corp.pem"), 1))
-			if status, body, _ := newBrowser(t).visit(w.origin(), nil); status != http.StatusOK || body != aliceOf+tt.provider {
-				t.Errorf("%d %q", status, body)
-			}
-		})
-	}
-}
-
 // TestSAMLNoCredentialsInLogs signs in, and is refused, and looks for all that
 // came by the browser in all that was logged.
 func TestSAMLNoCredentialsInLogs(t *testing.T) {
-	for _, tt := range []struct{ name, option, errors string }{
-		{"own pages", "", ""},
-		{"errors caddy", "errors caddy", "handle_errors {\n\t\trespond \"error {http.error.sso.code} {http.error.status_code}\"\n\t}"},
+	for _, tt := range []struct{ name, option, errors, prefix string }{
+		{"own pages", "", "", "/.sso"},
+		{"another prefix", "prefix /auth", "", "/auth"},
+		{"errors caddy", "errors caddy", "handle_errors {\n\t\trespond \"error {http.error.sso.code} {http.error.status_code}\"\n\t}", "/.sso"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -357,7 +199,7 @@ func TestSAMLNoCredentialsInLogs(t *testing.T) {
 			}})
 			caddyfile := strings.NewReplacer("\tlog\n", "\tlog\n\t"+tt.errors+"\n", "role User *", "role User *\n\t\t"+tt.option).Replace(samlSite)
 			global := strings.Replace(w.global(w.saml("corp", idp, "request_binding post", "sign_requests on")), "\tadmin off\n", "\tadmin off\n\tservers {\n\t\ttrace\n\t}\n", 1)
-			w.mustLoad(global + caddyfile)
+			w.loadIn(t, global+caddyfile)
 
 			b := newBrowser(t)
 			status, body, forms := b.visit(w.origin()+"/", nil)
@@ -367,7 +209,7 @@ func TestSAMLNoCredentialsInLogs(t *testing.T) {
 			canaries = append(canaries, b.cookie(w.origin()))
 			again := newBrowser(t) // with the answer once more: refused
 			answer := forms[len(forms)-1]
-			if status, body := again.post(answer); status/100 != 4 || tt.option != "" && !strings.HasPrefix(body, "error flow_unknown 400") {
+			if status, body := again.post(answer); status/100 != 4 || tt.errors != "" && !strings.HasPrefix(body, "error flow_unknown 400") {
 				t.Errorf("the answer once more: %d %q", status, body)
 			}
 			// And one that was tampered with, in the browser that is due.
@@ -385,12 +227,12 @@ func TestSAMLNoCredentialsInLogs(t *testing.T) {
 				message := f.fields.Get("SAMLRequest") + f.fields.Get("SAMLResponse")
 				canaries = append(canaries, message[:80], message[len(message)/2:len(message)/2+80])
 			}
-			status, _ = newBrowser(t).do(mustRequest(t, w.origin()+"/.sso/saml/acs?SAMLResponse=query-canary"))
+			status, _ = newBrowser(t).do(mustRequest(t, w.origin()+tt.prefix+"/saml/acs?SAMLResponse=query-canary"))
 			if status != http.StatusMethodNotAllowed {
 				t.Errorf("a GET at the ACS: %d", status)
 			}
 			lookFor(t, w.logs(), append(canaries, "query-canary"))
-			if !regexp.MustCompile(`"method":"POST"[^\n]*"uri":"/.sso/saml/acs","redacted":true[^\n]*"status":303`).MatchString(w.logs()) {
+			if !regexp.MustCompile(`"method":"POST"[^\n]*"uri":"` + regexp.QuoteMeta(tt.prefix) + `/saml/acs","redacted":true[^\n]*"status":303`).MatchString(w.logs()) {
 				t.Error("the logs have no line in the answer's stead")
 			}
 		})
@@ -406,46 +248,6 @@ func lookFor(t *testing.T, logs string, secrets []string) {
 		}
 		if strings.Contains(logs, secret) || strings.Contains(logs, url.QueryEscape(secret)) {
 			t.Errorf("the logs contain %s: %.900s", secret, lineWith(logs, secret))
-		}
-	}
-}
-
-// TestSAMLOptionsAreDescribed holds docs/saml.md against the options and codes
-// that there are.
-func TestSAMLOptionsAreDescribed(t *testing.T) {
-	t.Parallel()
-	page, err := os.ReadFile("../docs/saml.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(page), "\n## Options\n")
-	table, _, _ = strings.Cut(table, "\n## ")
-	described := map[string]bool{}
-	for line := range strings.Lines(table) {
-		cells := strings.SplitN(line, "|", 3)
-		if len(cells) < 3 {
-			continue
-		}
-		for _, word := range regexp.MustCompile("`([a-z0-9_]+)").FindAllStringSubmatch(cells[1], -1) {
-			described[word[1]] = true
-		}
-	}
-	for _, word := range caddymodule.SAMLOptions() {
-		if !described[word] {
-			t.Errorf("%s is not described", word)
-		}
-		delete(described, word)
-	}
-	for word := range described {
-		t.Errorf("%s is described, and is no option", word)
-	}
-	links := regexp.MustCompile(`errors\.md#([a-z_]+)`).FindAllStringSubmatch(string(page), -1)
-	if len(links) < 10 {
-		t.Fatalf("only %d links to errors", len(links))
-	}
-	for _, link := range links {
-		if !slices.Contains(gateway.Codes(), gateway.Code(link[1])) {
-			t.Errorf("there is no code %s", link[1])
 		}
 	}
 }

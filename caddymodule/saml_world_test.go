@@ -30,6 +30,14 @@ func (w *world) saml(name string, idp *gatewaytest.IdP, options ...string) strin
 	return fmt.Sprintf("provider %s saml {\n\t\t\t%s\n\t\t}\n\t\t", name, strings.Join(options, "\n\t\t\t"))
 }
 
+// loadIn runs a Caddyfile for a subtest.
+func (w *world) loadIn(t *testing.T, caddyfile string) {
+	t.Helper()
+	if err := w.load(caddyfile); err != nil {
+		t.Fatalf("loading: %v", err)
+	}
+}
+
 // samlSite is a site that shows whom it is told of.
 const samlSite = `
 ORIGIN {
