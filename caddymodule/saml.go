@@ -49,8 +49,9 @@ type SAML struct {
 	Metadata string `json:"metadata,omitempty"`
 
 	// The provider's entity ID, byte for byte. Beside metadata it says which of
-	// several providers in them is meant, and refuses others. May be a
-	// placeholder.
+	// several providers in them is meant, and refuses others: without it, whoever
+	// serves the metadata can name the entity ID of another of your providers,
+	// and sign in as its people. May be a placeholder.
 	EntityID string `json:"entity_id,omitempty"`
 
 	// Where browsers are sent to sign in (SingleSignOnService), in place of
