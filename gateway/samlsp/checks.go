@@ -87,6 +87,7 @@ func allChecks() *checklist {
 			{"xml elements", "", xmlElements},
 			{"xml attributes", "", xmlAttributes},
 			{"xml namespaces", "", xmlNamespaces},
+			{"xml namespace length", "", xmlNamespaceLength},
 			{"xml prefixes declared", "", xmlPrefixes},
 			{"xml unique attributes", "", xmlUniqueAttributes},
 			{"xml unique ids", "", xmlUniqueIDs},

@@ -242,6 +242,7 @@ var forgeries = []forgery{
 	{"method of canonicalization with comments", replace(samlsp.Exclusive+`"/><ds:SignatureMethod`, samlsp.Exclusive+`WithComments"/><ds:SignatureMethod`), nil, nil, badAlgorithm, []string{"signature canonicalization", "signature value"}},
 	{"method of canonicalization of one's own", replace(samlsp.Exclusive+`"/><ds:SignatureMethod`, `urn:x"/><ds:SignatureMethod`), nil, nil, badAlgorithm, []string{"signature canonicalization", "signature value"}},
 	{"method of canonicalization with a parameter", replace(samlsp.Exclusive+`"/><ds:SignatureMethod`, samlsp.Exclusive+`"><x xmlns="urn:x"/></ds:CanonicalizationMethod><ds:SignatureMethod`), nil, nil, badAlgorithm, []string{"signature canonicalization"}},
+	{"long PrefixList", replace(samlsp.Exclusive+`"/></ds:Transforms`, samlsp.Exclusive+`"><e:InclusiveNamespaces xmlns:e="`+samlsp.Exclusive+`" PrefixList="`+strings.Repeat("p ", 513)+`"/></ds:Transform></ds:Transforms`), nil, nil, badAlgorithm, []string{"reference transforms"}},
 	{"RSA with SHA-1", nil, nil, sha1, badAlgorithm, []string{"signature algorithm"}},
 	{"RSA with MD5", nil, nil, func(s *signatory) { s.method = dsigMoreNS + "rsa-md5" }, badAlgorithm, []string{"signature algorithm", "signature value"}},
 	{"HMAC", nil, nil, func(s *signatory) { s.method = dsigMoreNS + "hmac-sha256" }, badAlgorithm, []string{"signature algorithm", "signature value"}},

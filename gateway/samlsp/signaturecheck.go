@@ -116,6 +116,9 @@ func signatureCanonicalization(s *signature) error {
 	return knownCanonicalization(child(s.info, "CanonicalizationMethod"))
 }
 
+// maxPrefixList bounds a PrefixList in bytes. Real ones name a few prefixes.
+const maxPrefixList = 1024
+
 // knownCanonicalization holds a method or transform to the list, and to
 // InclusiveNamespaces as the only parameter.
 func knownCanonicalization(method *etree.Element) error {
@@ -127,6 +130,11 @@ func knownCanonicalization(method *etree.Element) error {
 	known := len(parameters) == len(children(method, excSpace, "InclusiveNamespaces"))
 	if !known || len(parameters) > 1 || len(parameters) == 1 && algorithm != exclusive {
 		return errors.New("a canonicalization has unknown parameters")
+	}
+	if len(parameters) == 1 {
+		if list, _ := attribute(parameters[0], "PrefixList"); len(list) > maxPrefixList {
+			return fmt.Errorf("a PrefixList is longer than %d bytes", maxPrefixList)
+		}
 	}
 	return nil
 }

@@ -25,6 +25,9 @@ type bounds struct {
 // person with 2,000 groups fits in three times over.
 var messageBounds = bounds{size: 1 << 20, depth: 64, elements: 20000, attributes: 64, signatures: 8}
 
+// maxNamespace bounds a namespace's name in bytes. Real ones have some 50.
+const maxNamespace = 256
+
 // A reader reads one XML document in a single pass over its octets: XML 1.0
 // (fifth edition) with namespaces, without DTD and processing instructions.
 // What it can't read in one way only, it refuses. Comments are dropped and the
@@ -45,7 +48,8 @@ type reader struct {
 	elements   int
 	signatures int
 	ids        map[string]bool
-	pending    []byte // text of open, not yet a node
+	expanded   map[expandedName]bool // the attributes of tag
+	pending    []byte                // text of open, not yet a node
 }
 
 // A frame is an element that is open.
@@ -54,11 +58,16 @@ type frame struct {
 	mark int    // of the scope, before the element's declarations
 }
 
+// An expandedName is a name by its namespace, not by a prefix.
+type expandedName struct{ space, key string }
+
 // read reads doc strictly and returns its root, which has no parent. Refusals
 // have the code saml_malformed, or too_large, and say where, never what was
 // written there. The tree's Attr.NamespaceURI must not be called.
 func (c *checklist) read(doc []byte, b bounds) (*etree.Element, error) {
-	r := &reader{checks: c, bounds: b, text: string(doc), scope: newScope(), ids: map[string]bool{}}
+	r := &reader{
+		checks: c, bounds: b, text: string(doc), scope: newScope(), ids: map[string]bool{}, expanded: map[expandedName]bool{},
+	}
 	err := r.document()
 	if err == nil {
 		return r.root, nil

@@ -119,6 +119,7 @@ var refused = []struct {
 	{"prefix xml bound elsewhere", `<a xmlns:xml="urn:a"/>`, []string{"xml namespaces"}},
 	{"namespace of xml under another prefix", `<a xmlns:b="http://www.w3.org/XML/1998/namespace"/>`, []string{"xml namespaces"}},
 	{"namespace of xmlns", `<a xmlns="http://www.w3.org/2000/xmlns/"/>`, []string{"xml namespaces"}},
+	{"namespace of 257 bytes", `<a xmlns:b="` + strings.Repeat("b", 257) + `"/>`, []string{"xml namespace length"}},
 	{"undeclared prefix", `<b:a/>`, []string{"xml prefixes declared"}},
 	{"undeclared prefix of an attribute", `<a b:c=""/>`, []string{"xml prefixes declared"}},
 	{"prefix declared elsewhere", `<a><b xmlns:c="urn:c"/><c:d/></a>`, []string{"xml prefixes declared"}},

@@ -188,20 +188,34 @@ func (s *scope) knows(prefix string) bool {
 	return ok || prefix == ""
 }
 
+// xmlNamespaceLength keeps cheap what compares namespaces: one can be used many
+// thousand times by a prefix of one letter.
+func xmlNamespaceLength(r *reader) error {
+	for i := range r.tag.Attr {
+		if _, ok := declared(&r.tag.Attr[i]); ok && len(r.tag.Attr[i].Value) > maxNamespace {
+			return fmt.Errorf("a namespace is longer than %d bytes", maxNamespace)
+		}
+	}
+	return nil
+}
+
 // xmlUniqueAttributes compares expanded names (Namespaces in XML 1.0, 6.3): the
 // same attribute under two prefixes is there twice.
 func xmlUniqueAttributes(r *reader) error {
-	attrs := r.tag.Attr
-	for i := range attrs {
-		for j := range i {
-			if attrs[i].Key != attrs[j].Key {
-				continue
-			}
-			a, b := attrs[i].Space, attrs[j].Space
-			if a == b || a != "" && b != "" && r.scope.spaces[a] == r.scope.spaces[b] {
-				return errors.New("an attribute is there twice")
-			}
+	clear(r.expanded)
+	for i := range r.tag.Attr {
+		a := &r.tag.Attr[i]
+		name := expandedName{key: a.Key}
+		if a.Space != "" {
+			name.space = r.scope.spaces[a.Space]
 		}
+		if a.Space == "xmlns" {
+			name.space = xmlnsSpace
+		}
+		if r.expanded[name] {
+			return errors.New("an attribute is there twice")
+		}
+		r.expanded[name] = true
 	}
 	return nil
 }
