@@ -1,6 +1,7 @@
 package samlsp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,6 +60,10 @@ type canonicalWriter struct {
 
 	scope scope // what prefixes mean in the document
 	shown scope // what they mean in the output so far
+
+	// Used again for each element.
+	fresh []string
+	attrs []expandedAttr
 }
 
 // apex takes in what the ancestors of el declare. It returns the attributes
@@ -101,7 +106,7 @@ func (w *canonicalWriter) element(el *etree.Element, inherited []etree.Attr) err
 	for _, child := range el.Child {
 		switch child := child.(type) {
 		case *etree.CharData:
-			w.out = appendText(w.out, child.Data)
+			w.out = appendEscaped(w.out, child.Data, &textEscapes)
 		case *etree.Element:
 			if child == w.omit {
 				continue
@@ -134,7 +139,7 @@ func (w *canonicalWriter) write(begin, prefix, local string) {
 // namespaces writes the declarations that el needs: in the exclusive form
 // those of prefixes that it uses itself (Exclusive XML Canonicalization 1.0, 3).
 func (w *canonicalWriter) namespaces(el *etree.Element, atApex bool) {
-	var fresh []string
+	fresh := w.fresh[:0]
 	show := func(prefix string) {
 		space := w.scope.spaces[prefix]
 		if prefix == "xml" || w.shown.spaces[prefix] == space {
@@ -164,6 +169,7 @@ func (w *canonicalWriter) namespaces(el *etree.Element, atApex bool) {
 		}
 	}
 	slices.Sort(fresh)
+	w.fresh = fresh
 	for _, prefix := range fresh {
 		if prefix == "" {
 			w.write(" ", "", "xmlns")
@@ -176,55 +182,57 @@ func (w *canonicalWriter) namespaces(el *etree.Element, atApex bool) {
 
 // attributes writes the attributes of el by namespace, then by local name.
 func (w *canonicalWriter) attributes(el *etree.Element, inherited []etree.Attr) {
-	attrs := make([]etree.Attr, 0, len(el.Attr)+len(inherited))
-	for _, a := range el.Attr {
-		if _, ok := declared(&a); !ok {
-			attrs = append(attrs, a)
-		}
-	}
-	attrs = append(attrs, inherited...)
-	space := func(a etree.Attr) string {
-		if a.Space == "" {
-			return ""
-		}
-		return w.scope.spaces[a.Space]
-	}
-	if len(attrs) > 1 {
-		slices.SortStableFunc(attrs, func(a, b etree.Attr) int {
-			if n := strings.Compare(space(a), space(b)); n != 0 {
-				return n
+	list := w.attrs[:0]
+	for _, attrs := range [][]etree.Attr{el.Attr, inherited} {
+		for i := range attrs {
+			a := &attrs[i]
+			if _, ok := declared(a); ok {
+				continue
 			}
-			return strings.Compare(a.Key, b.Key)
-		})
+			space := ""
+			if a.Space != "" {
+				space = w.scope.spaces[a.Space]
+			}
+			list = append(list, expandedAttr{space, a})
+		}
 	}
-	for _, a := range attrs {
+	slices.SortStableFunc(list, func(a, b expandedAttr) int {
+		return cmp.Or(strings.Compare(a.space, b.space), strings.Compare(a.Key, b.Key))
+	})
+	for _, a := range list {
 		w.write(" ", a.Space, a.Key)
 		w.value(a.Value)
 	}
+	w.attrs = list
+}
+
+// An expandedAttr is an attribute with its namespace.
+type expandedAttr struct {
+	space string
+	*etree.Attr
 }
 
 func (w *canonicalWriter) value(v string) {
 	w.out = append(w.out, `="`...)
-	w.out = appendEscaped(w.out, v, "&<\"\t\n\r")
+	w.out = appendEscaped(w.out, v, &valueEscapes)
 	w.out = append(w.out, '"')
 }
 
-func appendText(to []byte, s string) []byte { return appendEscaped(to, s, "&<>\r") }
-
-// appendEscaped appends s with the characters of set as references (Canonical
-// XML 1.0, 2.3).
-func appendEscaped(to []byte, s, set string) []byte {
-	for {
-		i := strings.IndexAny(s, set)
-		if i < 0 {
-			return append(to, s...)
+// appendEscaped appends s with some characters as references.
+func appendEscaped(to []byte, s string, escapes *[256]string) []byte {
+	run := 0 // where what is copied as it is began
+	for i := range len(s) {
+		if escape := escapes[s[i]]; escape != "" {
+			to = append(append(to, s[run:i]...), escape...)
+			run = i + 1
 		}
-		to = append(to, s[:i]...)
-		to = append(to, escapes[s[i]]...)
-		s = s[i+1:]
 	}
+	return append(to, s[run:]...)
 }
 
-var escapes = map[byte]string{
-	'&': "&amp;", '<': "&lt;", '>': "&gt;", '"': "&quot;", '\t': "&#x9;", '\n': "&#xA;", '\r': "&#xD;",
-}
+// The characters that are escaped in text and in values (Canonical XML 1.0,
+// 2.3).
+var (
+	textEscapes  = [256]string{'&': "&amp;", '<': "&lt;", '>': "&gt;", '\r': "&#xD;"}
+	valueEscapes = [256]string{'&': "&amp;", '<': "&lt;", '"': "&quot;", '\t': "&#x9;", '\n': "&#xA;", '\r': "&#xD;"}
+)

@@ -135,3 +135,7 @@ func Flow(request, entityID string, begun time.Time, forced bool) []byte {
 
 // Instant reads a time.
 func Instant(s string) (time.Time, error) { return instant(s) }
+
+// SetClockSkew lets clocks differ by more than a configuration can: by as much
+// as a fixture is old.
+func SetClockSkew(p *Provider, skew time.Duration) { p.config.ClockSkew = skew }

@@ -48,13 +48,13 @@ func (s *signatory) sign(t testing.TB, doc, id string) string {
 
 	digest := s.digest.New()
 	digest.Write(s.octets(t, put(""), id))
-	info := s.edit(`<ds:SignedInfo ID="info"><ds:CanonicalizationMethod Algorithm="` + s.canonical + `"/><ds:SignatureMethod Algorithm="` + s.method +
+	info := s.edit(`<ds:SignedInfo ID="info-` + id + `"><ds:CanonicalizationMethod Algorithm="` + s.canonical + `"/><ds:SignatureMethod Algorithm="` + s.method +
 		`"/><ds:Reference URI="#` + id + `"><ds:Transforms><ds:Transform Algorithm="` + dsigNS + `enveloped-signature"/><ds:Transform Algorithm="` + s.canonical +
 		`"/></ds:Transforms><ds:DigestMethod Algorithm="` + s.digURI + `"/><ds:DigestValue>` + base64.StdEncoding.EncodeToString(digest.Sum(nil)) +
 		`</ds:DigestValue></ds:Reference></ds:SignedInfo>`)
 	around := `<ds:Signature xmlns:ds="` + dsigNS + `">%s<ds:SignatureValue>%s</ds:SignatureValue></ds:Signature>`
 	hash := s.hash.New()
-	hash.Write(s.octets(t, put(fmt.Sprintf(around, info, "")), "info"))
+	hash.Write(s.octets(t, put(fmt.Sprintf(around, info, "")), "info-"+id))
 	value, err := s.value(hash.Sum(nil))
 	if err != nil {
 		t.Fatal(err)

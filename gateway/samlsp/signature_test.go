@@ -217,7 +217,7 @@ var forgeries = []forgery{
 	{"second SignedInfo behind", nil, replace(`<ds:SignatureValue>`, `<ds:SignedInfo/><ds:SignatureValue>`), nil, badSignature, []string{"signed info single"}},
 	{"second SignedInfo in front", nil, func(s string) string {
 		info := s[strings.Index(s, "<ds:SignedInfo"):strings.Index(s, "<ds:SignatureValue>")]
-		return replace("<ds:SignedInfo", strings.Replace(info, `ID="info"`, `ID="other"`, 1)+"<ds:SignedInfo")(s)
+		return replace("<ds:SignedInfo", strings.Replace(info, `ID="info-a"`, `ID="other"`, 1)+"<ds:SignedInfo")(s)
 	}, nil, badSignature, []string{"signed info single", "signature value"}},
 	{"SignedInfo in another namespace", nil, func(s string) string {
 		return replace("</ds:SignedInfo>", "</SignedInfo>")(replace("<ds:SignedInfo", "<SignedInfo")(s))
@@ -271,7 +271,7 @@ var forgeries = []forgery{
 	{"value that is no Base64", nil, replace("<ds:SignatureValue>", "<ds:SignatureValue>*"), nil, badSignature, []string{"signature value"}},
 	{"value with an element", nil, replace("<ds:SignatureValue>", "<ds:SignatureValue><x/>"), nil, badSignature, []string{"signature value"}},
 	{"value with more", nil, replace(signatureEnd, "AAAA"+signatureEnd), nil, badSignature, []string{"signature value"}},
-	{"SignedInfo changed", nil, replace(`ID="info"`, `ID="other"`), nil, badSignature, []string{"signature value"}},
+	{"SignedInfo changed", nil, replace(`ID="info-a"`, `ID="other"`), nil, badSignature, []string{"signature value"}},
 	{"NameID changed", nil, replace("alice@", "mallory@"), nil, badSignature, []string{"digest value"}},
 	{"NameID cut short", nil, replace("alice@example.com", "alice@example.co<!---->"), nil, badSignature, []string{"digest value"}},
 	{"element put in", nil, replace("<saml:Subject>", "<saml:Subject><saml:NameID>mallory</saml:NameID>"), nil, badSignature, []string{"digest value"}},
@@ -428,7 +428,7 @@ func TestVerifyWrapped(t *testing.T) {
 	for name, assertion := range map[string]string{
 		"evil around":                `<saml:Assertion ID="evil"><saml:Subject/>` + inner + `</saml:Assertion>`,
 		"evil with the signature":    strings.Replace(inner, `ID="a"`, `ID="evil"`, 1),
-		"original in the signature":  strings.Replace(strings.Replace(inner, `ID="a"`, `ID="evil"`, 1), signatureEnd, "</ds:SignatureValue><ds:Object>"+strings.Replace(inner, "info", "i", 1)+"</ds:Object></ds:Signature>", 1),
+		"original in the signature":  strings.Replace(strings.Replace(inner, `ID="a"`, `ID="evil"`, 1), signatureEnd, "</ds:SignatureValue><ds:Object>"+strings.Replace(inner, "info-a", "i", 1)+"</ds:Object></ds:Signature>", 1),
 		"original in the extensions": `<saml:Assertion ID="evil">` + inner[strings.Index(inner, "<ds:Signature"):strings.Index(inner, "<saml:Subject>")] + `<saml:Advice><saml:Assertion ID="a"/></saml:Advice></saml:Assertion>`,
 	} {
 		wrapped := doc[:start] + assertion + doc[end:]
@@ -447,13 +447,15 @@ func TestVerifyManyGroups(t *testing.T) {
 	} {
 		doc := strings.Replace(answer("<sig/>"), "</saml:Assertion>", "<saml:AttributeStatement>"+groups+"</saml:AttributeStatement></saml:Assertion>", 1)
 		doc = newSignatory().sign(t, doc, "a")
-		doc = strings.Replace(newSignatory().sign(t, strings.Replace(doc, `ID="info"`, `ID="inner"`, 1), "r"), "<sig/>", "", 1)
+		doc = strings.Replace(newSignatory().sign(t, doc, "r"), "<sig/>", "", 1)
 		root, err := samlsp.Checks().Read([]byte(doc))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := samlsp.Checks().Verify(root, &rsaKey().PublicKey); err != nil {
-			t.Errorf("%s: %v", name, err)
+		for _, el := range []*etree.Element{root, root.SelectElement("Assertion")} {
+			if _, err := samlsp.Checks().Verify(el, &rsaKey().PublicKey); err != nil {
+				t.Errorf("%s: %s: %v", name, el.Tag, err)
+			}
 		}
 	}
 }

@@ -48,7 +48,8 @@ type reader struct {
 	elements   int
 	signatures int
 	ids        map[string]bool
-	expanded   map[expandedName]bool // the attributes of tag
+	attrs      []etree.Attr          // of tag, while it is read
+	expanded   map[expandedName]bool // its attributes, if there are many
 	pending    []byte                // text of open, not yet a node
 }
 
@@ -57,9 +58,6 @@ type frame struct {
 	name string // as written
 	mark int    // of the scope, before the element's declarations
 }
-
-// An expandedName is a name by its namespace, not by a prefix.
-type expandedName struct{ space, key string }
 
 // read reads doc strictly and returns its root, which has no parent. Refusals
 // have the code saml_malformed, or too_large, and say where, never what was

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/beevik/etree"
 )
 
 func xmlSize(r *reader) error {
@@ -184,8 +186,11 @@ func xmlPrefixes(r *reader) error {
 // knows reports whether a prefix is declared. xmlns never is: it prefixes
 // declarations alone.
 func (s *scope) knows(prefix string) bool {
+	if prefix == "" {
+		return true
+	}
 	_, ok := s.spaces[prefix]
-	return ok || prefix == ""
+	return ok
 }
 
 // xmlNamespaceLength keeps cheap what compares namespaces: one can be used many
@@ -202,22 +207,48 @@ func xmlNamespaceLength(r *reader) error {
 // xmlUniqueAttributes compares expanded names (Namespaces in XML 1.0, 6.3): the
 // same attribute under two prefixes is there twice.
 func xmlUniqueAttributes(r *reader) error {
-	clear(r.expanded)
-	for i := range r.tag.Attr {
-		a := &r.tag.Attr[i]
-		name := expandedName{key: a.Key}
-		if a.Space != "" {
-			name.space = r.scope.spaces[a.Space]
-		}
-		if a.Space == "xmlns" {
-			name.space = xmlnsSpace
-		}
-		if r.expanded[name] {
-			return errors.New("an attribute is there twice")
-		}
-		r.expanded[name] = true
+	unique := r.uniqueAmongFew
+	if len(r.tag.Attr) > 8 {
+		unique = r.uniqueAmongMany
+	}
+	if !unique(r.tag.Attr) {
+		return errors.New("an attribute is there twice")
 	}
 	return nil
+}
+
+// uniqueAmongFew is what nearly every element needs: names that are looked at
+// once, and namespaces only where names agree.
+func (r *reader) uniqueAmongFew(attrs []etree.Attr) bool {
+	for i := range attrs {
+		for j := range i {
+			if attrs[i].Key == attrs[j].Key && r.expandedName(&attrs[i]) == r.expandedName(&attrs[j]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (r *reader) uniqueAmongMany(attrs []etree.Attr) bool {
+	clear(r.expanded)
+	for i := range attrs {
+		r.expanded[r.expandedName(&attrs[i])] = true
+	}
+	return len(r.expanded) == len(attrs)
+}
+
+// An expandedName is a name by its namespace, not by a prefix.
+type expandedName struct{ space, key string }
+
+func (r *reader) expandedName(a *etree.Attr) expandedName {
+	switch a.Space {
+	case "":
+		return expandedName{"", a.Key}
+	case "xmlns":
+		return expandedName{xmlnsSpace, a.Key}
+	}
+	return expandedName{r.scope.spaces[a.Space], a.Key}
 }
 
 // xmlUniqueIDs takes the values of ID, Id and id as one set: which of them is

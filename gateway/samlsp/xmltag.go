@@ -2,6 +2,7 @@ package samlsp
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/beevik/etree"
@@ -17,10 +18,12 @@ func (r *reader) startTag() error {
 	}
 	r.tag = &etree.Element{}
 	r.tag.Space, r.tag.Tag = splitName(name)
+	r.attrs = r.attrs[:0]
 	empty, err := r.attributes()
 	if err != nil {
 		return err
 	}
+	r.tag.Attr = slices.Clone(r.attrs)
 	r.frames = append(r.frames, frame{name, r.scope.mark()})
 	r.elements++
 	r.scope.declare(r.tag)
@@ -74,7 +77,7 @@ func (r *reader) attribute() error {
 		return err
 	}
 	space, key := splitName(name)
-	r.tag.Attr = append(r.tag.Attr, etree.Attr{Space: space, Key: key, Value: value})
+	r.attrs = append(r.attrs, etree.Attr{Space: space, Key: key, Value: value})
 	return nil
 }
 
@@ -92,13 +95,24 @@ func (r *reader) value() (string, error) {
 	if strings.IndexByte(raw, '<') >= 0 {
 		return "", errors.New("an attribute's value has a <") // XML 1.0, 3.1
 	}
-	if err := r.decode(raw, true); err != nil {
-		return "", err
+	r.at += end + 2
+	if decodesToItself(raw) {
+		return raw, nil
 	}
+	err := r.decode(raw, true)
 	value := string(r.pending)
 	r.pending = r.pending[:0]
-	r.at += end + 2
-	return value, nil
+	return value, err
+}
+
+// decodesToItself reports whether decode would leave a value as it is.
+func decodesToItself(value string) bool {
+	for i := range len(value) {
+		if value[i] < ' ' || value[i] == '&' {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *reader) endTag() error {
@@ -131,10 +145,12 @@ func (r *reader) flush() {
 	}
 }
 
+var endsName = [256]bool{' ': true, '\t': true, '\r': true, '\n': true, '=': true, '/': true, '>': true, '<': true, '"': true, '\'': true, '&': true}
+
 // name reads up to what can't be part of a name.
 func (r *reader) name() (string, error) {
 	start := r.at
-	for r.at < len(r.text) && strings.IndexByte(" \t\r\n=/><\"'&", r.text[r.at]) < 0 {
+	for r.at < len(r.text) && !endsName[r.text[r.at]] {
 		r.at++
 	}
 	name := r.text[start:r.at]

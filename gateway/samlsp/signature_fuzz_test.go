@@ -1,0 +1,62 @@
+package samlsp_test
+
+import (
+	"bytes"
+	"crypto"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
+)
+
+// FuzzVerify changes signed documents. Whatever verifies must be, octet by
+// octet, something that the key has signed.
+func FuzzVerify(f *testing.F) {
+	signed := map[string]bool{}
+	var keys []crypto.PublicKey
+	for name, key := range map[string]string{
+		"keycloak-response.xml":                           "keycloak-response.crt",
+		"signed/rsa-both.xml":                             "signed/rsa.pem",
+		"signed/rsa-context-c14n10-assertion.xml":         "signed/rsa.pem",
+		"signed/rsa-context-enveloped-alone-response.xml": "signed/rsa.pem",
+		"signed/p256-sha256.xml":                          "signed/p256.pem",
+	} {
+		doc := file(f, name)
+		f.Add(doc)
+		keys = append(keys, publicKey(f, key))
+		for _, octets := range verified(f, doc, keys) {
+			signed[octets] = true
+		}
+	}
+	if len(signed) != 7 {
+		f.Fatalf("%d elements are signed", len(signed))
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		for _, octets := range verified(t, doc, keys) {
+			if !signed[octets] {
+				t.Errorf("took %s", octets)
+			}
+		}
+	})
+}
+
+// verified returns the canonical forms of what verifies in doc.
+func verified(t testing.TB, doc []byte, keys []crypto.PublicKey) []string {
+	t.Helper()
+	root, err := samlsp.Checks().Read(doc)
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, el := range signedElements(root) {
+		got, err := samlsp.Checks().Verify(el, keys...)
+		if err != nil {
+			continue
+		}
+		octets, err := samlsp.Canonical(got, samlsp.C14N10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, string(bytes.TrimSpace(octets)))
+	}
+	return list
+}
