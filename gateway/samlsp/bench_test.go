@@ -3,7 +3,6 @@ package samlsp_test
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"net/url"
 	"testing"
@@ -45,24 +44,6 @@ func BenchmarkResponse(b *testing.B) {
 		}
 	})
 	b.Run("crewjam", func(b *testing.B) { benchmarkCrewjam(b, doc) })
-}
-
-// aboutKeycloak is what the fixture was captured with.
-type aboutKeycloak struct {
-	IdP     string    `json:"idp_entity_id"`
-	SP      string    `json:"sp_entity_id"`
-	ACS     string    `json:"acs_url"`
-	Request string    `json:"in_response_to"`
-	Time    time.Time `json:"time"`
-}
-
-func keycloak(b *testing.B) aboutKeycloak {
-	b.Helper()
-	var about aboutKeycloak
-	if err := json.Unmarshal(file(b, "keycloak-response.json"), &about); err != nil {
-		b.Fatal(err)
-	}
-	return about
 }
 
 func benchmarkComplete(b *testing.B, doc []byte) {

@@ -6,7 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
-	_ "crypto/sha1" // for insecure_sha1 alone
+	_ "crypto/sha1" //nolint:gosec // G505: for insecure_sha1 alone
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 	"errors"
