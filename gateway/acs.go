@@ -45,6 +45,8 @@ func (x *exchange) samlEndpoint(name string) error {
 	provider, named := strings.CutPrefix(name, "metadata/")
 	all := x.app.speaking(SAML)
 	switch {
+	case name == "acs" && isLostPost(x.r):
+		return x.answerLost()
 	case name == "acs":
 		return x.allow(x.consumeAssertion, http.MethodPost)
 	case name == "metadata" && len(all) > 1:

@@ -185,6 +185,9 @@ func TestACSMethods(t *testing.T) {
 			if slices.Contains(strings.Split(allowed, ", "), method) {
 				continue
 			}
+			if path == acs && (method == "GET" || method == "HEAD") {
+				continue // TestAnswerLost
+			}
 			r := b.formRequest(path, answer.Encode())
 			r.Method = method
 			w := b.send(r)

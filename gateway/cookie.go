@@ -7,15 +7,22 @@ import (
 	"net/http"
 	"net/textproto"
 	"strings"
+	"time"
 )
 
-// The names of our two cookies. Over https they carry the __Host- prefix, so
-// that no sibling domain can plant one (RFC 6265bis §4.1.3.2).
+// The names of our cookies. Over https they carry the __Host- prefix, so that no
+// sibling domain can plant one (RFC 6265bis §4.1.3.2).
 const (
 	sessionCookie = "sso"
 	bindingCookie = "sso-b"
-	hostPrefix    = "__Host-"
+	// providerCookie has the name of the provider that was last signed in at:
+	// the chooser puts it first, and nothing else follows from it.
+	providerCookie = "sso-p"
+	hostPrefix     = "__Host-"
 )
+
+// providerCookieAge is how long a browser remembers the last provider.
+const providerCookieAge = 365 * 24 * time.Hour
 
 const (
 	secretBits  = 32 // bytes of randomness in a session id, a state or a binding
@@ -83,10 +90,16 @@ func cookieName(name string, secure bool) string {
 	return name
 }
 
-// setCookie adds a Set-Cookie. An empty value deletes the cookie.
+// setCookie adds a Set-Cookie for as long as the browser runs. An empty value
+// deletes the cookie.
 func setCookie(w http.ResponseWriter, name, value string, secure bool) {
+	keepCookie(w, name, value, 0, secure)
+}
+
+// keepCookie adds a Set-Cookie that outlives the browser.
+func keepCookie(w http.ResponseWriter, name, value string, age time.Duration, secure bool) {
 	c := http.Cookie{
-		Name: cookieName(name, secure), Value: value, Path: "/",
+		Name: cookieName(name, secure), Value: value, Path: "/", MaxAge: int(age / time.Second),
 		Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
 	if value == "" {
@@ -97,7 +110,7 @@ func setCookie(w http.ResponseWriter, name, value string, secure bool) {
 
 // ownCookies are our cookies as a request brought them.
 type ownCookies struct {
-	session, binding string
+	session, binding, provider string
 }
 
 // takeCookies takes our cookies out of the request, under each of their names,
@@ -122,6 +135,9 @@ func takeCookies(h http.Header, secure bool) ownCookies {
 	if t.bindings > 1 {
 		t.own.binding = ""
 	}
+	if t.providers > 1 {
+		t.own.provider = ""
+	}
 	switch {
 	case !t.changed:
 	case len(kept) == 0:
@@ -134,10 +150,10 @@ func takeCookies(h http.Header, secure bool) ownCookies {
 
 // A cookieTaker collects our cookies from the Cookie lines of one request.
 type cookieTaker struct {
-	secure             bool
-	own                ownCookies
-	sessions, bindings int
-	changed            bool
+	secure                        bool
+	own                           ownCookies
+	sessions, bindings, providers int
+	changed                       bool
 }
 
 // take returns a Cookie line without our pairs. The line comes back as it was
@@ -179,6 +195,11 @@ func (t *cookieTaker) takePair(pair string) bool {
 		if valid {
 			t.bindings++
 			t.own.binding = textproto.TrimString(value)
+		}
+	case providerCookie:
+		if valid {
+			t.providers++
+			t.own.provider = textproto.TrimString(value)
 		}
 	default:
 		return false

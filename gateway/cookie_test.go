@@ -163,34 +163,39 @@ func TestTakeCookies(t *testing.T) {
 		plain            bool // over http
 		session, binding string
 		left             []string
+		provider         string
 	}{
-		{"none", nil, false, "", "", nil},
-		{"others only", []string{"a=1; b=2"}, false, "", "", []string{"a=1; b=2"}},
-		{"alone", []string{"__Host-sso=x"}, false, "x", "", nil},
-		{"both", []string{"__Host-sso=x; __Host-sso-b=y"}, false, "x", "y", nil},
-		{"first", []string{"__Host-sso=x; a=1; b=2"}, false, "x", "", []string{"a=1; b=2"}},
-		{"amid", []string{"a=1; __Host-sso=x; b=2"}, false, "x", "", []string{"a=1; b=2"}},
-		{"last", []string{"a=1; b=2; __Host-sso=x"}, false, "x", "", []string{"a=1; b=2"}},
-		{"several lines", []string{"a=1", "__Host-sso=x", "b=2; __Host-sso-b=y"}, false, "x", "y", []string{"a=1", "b=2"}},
-		{"no blanks", []string{"a=1;__Host-sso=x;b=2"}, false, "x", "", []string{"a=1;b=2"}},
-		{"more blanks", []string{"a=1;  __Host-sso = x\t;  b=2"}, false, "x", "", []string{"a=1;  b=2"}},
-		{"twice", []string{"__Host-sso=x; __Host-sso=y"}, false, "", "", nil},
-		{"twice, the same", []string{"__Host-sso=x; __Host-sso=x"}, false, "", "", nil},
-		{"twice, in two lines", []string{"__Host-sso=x; a=1", "__Host-sso=y"}, false, "", "", []string{"a=1"}},
-		{"twice, once empty", []string{"__Host-sso=; __Host-sso=x"}, false, "", "", nil},
-		{"twice, once without a value", []string{"__Host-sso; __Host-sso=x"}, false, "", "", nil},
-		{"thrice", []string{"__Host-sso=x; __Host-sso=x; __Host-sso=x"}, false, "", "", nil},
-		{"binding twice spares the session", []string{"__Host-sso=x; __Host-sso-b=1; __Host-sso-b=2"}, false, "x", "", nil},
-		{"without the prefix over https", []string{"sso=x; sso-b=y; a=1"}, false, "", "", []string{"a=1"}},
-		{"a planted one does not count over https", []string{"sso=evil; __Host-sso=x"}, false, "x", "", nil},
-		{"over http", []string{"sso=x; sso-b=y; a=1"}, true, "x", "y", []string{"a=1"}},
-		{"with the prefix over http", []string{"__Host-sso=x; sso=y"}, true, "y", "", nil},
-		{"other names", []string{"SSO=1; __host-sso=2; sso2=3; xsso=4; __Host-sso-c=5; __Secure-sso=6"}, false, "", "", []string{"SSO=1; __host-sso=2; sso2=3; xsso=4; __Host-sso-c=5; __Secure-sso=6"}},
-		{"our name as a value", []string{"a=__Host-sso; b==sso"}, false, "", "", []string{"a=__Host-sso; b==sso"}},
-		{"quotes are no part of ours", []string{`__Host-sso="x"`}, false, `"x"`, "", nil},
-		{"equals signs in the value", []string{"__Host-sso=a=b"}, false, "a=b", "", nil},
-		{"empty pairs", []string{"; ;a=1;;", ";"}, false, "", "", []string{"; ;a=1;;", ";"}},
-		{"order and bytes of the others", []string{`b="2, \"x\""; __Host-sso=x; a; =c; é=1`}, false, "x", "", []string{`b="2, \"x\""; a; =c; é=1`}},
+		{"none", nil, false, "", "", nil, ""},
+		{"others only", []string{"a=1; b=2"}, false, "", "", []string{"a=1; b=2"}, ""},
+		{"alone", []string{"__Host-sso=x"}, false, "x", "", nil, ""},
+		{"both", []string{"__Host-sso=x; __Host-sso-b=y"}, false, "x", "y", nil, ""},
+		{"first", []string{"__Host-sso=x; a=1; b=2"}, false, "x", "", []string{"a=1; b=2"}, ""},
+		{"amid", []string{"a=1; __Host-sso=x; b=2"}, false, "x", "", []string{"a=1; b=2"}, ""},
+		{"last", []string{"a=1; b=2; __Host-sso=x"}, false, "x", "", []string{"a=1; b=2"}, ""},
+		{"several lines", []string{"a=1", "__Host-sso=x", "b=2; __Host-sso-b=y"}, false, "x", "y", []string{"a=1", "b=2"}, ""},
+		{"no blanks", []string{"a=1;__Host-sso=x;b=2"}, false, "x", "", []string{"a=1;b=2"}, ""},
+		{"more blanks", []string{"a=1;  __Host-sso = x\t;  b=2"}, false, "x", "", []string{"a=1;  b=2"}, ""},
+		{"twice", []string{"__Host-sso=x; __Host-sso=y"}, false, "", "", nil, ""},
+		{"twice, the same", []string{"__Host-sso=x; __Host-sso=x"}, false, "", "", nil, ""},
+		{"twice, in two lines", []string{"__Host-sso=x; a=1", "__Host-sso=y"}, false, "", "", []string{"a=1"}, ""},
+		{"twice, once empty", []string{"__Host-sso=; __Host-sso=x"}, false, "", "", nil, ""},
+		{"twice, once without a value", []string{"__Host-sso; __Host-sso=x"}, false, "", "", nil, ""},
+		{"thrice", []string{"__Host-sso=x; __Host-sso=x; __Host-sso=x"}, false, "", "", nil, ""},
+		{"binding twice spares the session", []string{"__Host-sso=x; __Host-sso-b=1; __Host-sso-b=2"}, false, "x", "", nil, ""},
+		{"without the prefix over https", []string{"sso=x; sso-b=y; a=1"}, false, "", "", []string{"a=1"}, ""},
+		{"a planted one does not count over https", []string{"sso=evil; __Host-sso=x"}, false, "x", "", nil, ""},
+		{"over http", []string{"sso=x; sso-b=y; a=1"}, true, "x", "y", []string{"a=1"}, ""},
+		{"with the prefix over http", []string{"__Host-sso=x; sso=y"}, true, "y", "", nil, ""},
+		{"other names", []string{"SSO=1; __host-sso=2; sso2=3; xsso=4; __Host-sso-c=5; __Secure-sso=6"}, false, "", "", []string{"SSO=1; __host-sso=2; sso2=3; xsso=4; __Host-sso-c=5; __Secure-sso=6"}, ""},
+		{"our name as a value", []string{"a=__Host-sso; b==sso"}, false, "", "", []string{"a=__Host-sso; b==sso"}, ""},
+		{"quotes are no part of ours", []string{`__Host-sso="x"`}, false, `"x"`, "", nil, ""},
+		{"equals signs in the value", []string{"__Host-sso=a=b"}, false, "a=b", "", nil, ""},
+		{"empty pairs", []string{"; ;a=1;;", ";"}, false, "", "", []string{"; ;a=1;;", ";"}, ""},
+		{"order and bytes of the others", []string{`b="2, \"x\""; __Host-sso=x; a; =c; é=1`}, false, "x", "", []string{`b="2, \"x\""; a; =c; é=1`}, ""},
+		{"the provider", []string{"__Host-sso-p=corp; a=1"}, false, "", "", []string{"a=1"}, "corp"},
+		{"the provider over http", []string{"sso-p=corp; __Host-sso-p=other"}, true, "", "", nil, "corp"},
+		{"the provider without the prefix over https", []string{"sso-p=corp"}, false, "", "", nil, ""},
+		{"the provider twice spares the others", []string{"__Host-sso-p=a; __Host-sso=x; __Host-sso-p=a; __Host-sso-b=y"}, false, "x", "y", nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -199,9 +204,9 @@ func TestTakeCookies(t *testing.T) {
 				h["Cookie"] = slices.Clone(tt.lines)
 			}
 			given := h["Cookie"]
-			session, binding := gateway.TakeCookies(h, !tt.plain)
-			if session != tt.session || binding != tt.binding {
-				t.Errorf("took %q and %q, want %q and %q", session, binding, tt.session, tt.binding)
+			session, binding, provider := gateway.TakeCookies(h, !tt.plain)
+			if session != tt.session || binding != tt.binding || provider != tt.provider {
+				t.Errorf("took %q, %q and %q, want %q, %q and %q", session, binding, provider, tt.session, tt.binding, tt.provider)
 			}
 			if left := h["Cookie"]; !slices.Equal(left, tt.left) {
 				t.Errorf("left %q, want %q", left, tt.left)
@@ -231,7 +236,7 @@ func cookiesOf(lines []string) (pairs []string) {
 func oursIs(pair string) bool {
 	name, _, _ := strings.Cut(pair, "=")
 	name = strings.TrimPrefix(textproto.TrimString(name), "__Host-")
-	return name == "sso" || name == "sso-b"
+	return name == "sso" || name == "sso-b" || name == "sso-p"
 }
 
 func FuzzTakeCookies(f *testing.F) {
@@ -261,9 +266,9 @@ func FuzzTakeCookies(f *testing.F) {
 		if h.Get("Other") != one {
 			t.Error("another header was changed")
 		}
-		session, binding := gateway.TakeCookies(h, secure)
-		if session != "" || binding != "" {
-			t.Errorf("a second look finds %q and %q", session, binding)
+		session, binding, provider := gateway.TakeCookies(h, secure)
+		if session != "" || binding != "" || provider != "" {
+			t.Errorf("a second look finds %q, %q and %q", session, binding, provider)
 		}
 	})
 }

@@ -51,6 +51,10 @@ func (x *exchange) allow(serve func() error, methods ...string) error {
 	return serve()
 }
 
+// asOther as the query's "as" asks to sign in as somebody else than who is
+// signed in, here or at the provider.
+const asOther = "other"
+
 // login shows the chooser, or starts at the provider that the query names.
 func (x *exchange) login() error {
 	params, refused := strictQuery(x.r)
@@ -58,30 +62,50 @@ func (x *exchange) login() error {
 		return x.refuse(refused)
 	}
 	returnTo := safeReturn(params.Get("return"), x.app.opts.Prefix)
-	signedIn, err := x.signedIn()
+	x.returnTo = returnTo
+	start := flow{Return: returnTo, Other: params.Get("as") == asOther}
+	ses, _, err := x.session()
 	switch {
-	case err != nil:
-		return x.refuse(storeError(err))
-	case signedIn:
+	case err == nil && start.Other:
+	case err == nil:
+		if refused := x.needless(ses); refused != nil {
+			return x.refuse(refused)
+		}
 		return x.redirectTo(returnTo)
+	case !errors.Is(err, errNoSession):
+		return x.refuse(storeError(err))
 	}
 	if name := params.Get("provider"); name != "" {
 		p := x.app.provider(name)
 		if p == nil {
 			return x.refuse(NewError(CodeProviderUnknown, nil))
 		}
-		return x.begin(p, returnTo, false)
+		return x.begin(p, start)
 	}
 	if p := x.app.autologin; p != nil {
-		return x.begin(p, returnTo, false)
+		return x.begin(p, start)
 	}
-	page := ChooserPage{Chrome: x.chrome()}
-	for _, p := range x.app.providers {
-		q := url.Values{"provider": {p.Name}, "return": {returnTo}}
-		page.Choices = append(page.Choices, Choice{Name: p.Name, Label: p.DisplayName, URL: x.app.opts.Prefix + "/login?" + q.Encode()})
-	}
-	x.page(http.StatusOK, page)
+	x.page(http.StatusOK, ChooserPage{Chrome: x.chrome(), Choices: x.choices(start)})
 	return nil
+}
+
+// choices are the app's providers, first the one that this browser signed in at
+// last. That is what a cookie says: an order and a mark are made of it, no more.
+func (x *exchange) choices(start flow) []Choice {
+	choices := make([]Choice, 0, len(x.app.providers))
+	for _, p := range x.app.providers {
+		q := url.Values{"provider": {p.Name}, "return": {start.Return}}
+		if start.Other {
+			q.Set("as", asOther)
+		}
+		c := Choice{Name: p.Name, Label: p.DisplayName, Last: p.Name == x.cookies.provider, URL: x.app.opts.Prefix + "/login?" + q.Encode()}
+		if c.Last {
+			choices = slices.Insert(choices, 0, c)
+		} else {
+			choices = append(choices, c)
+		}
+	}
+	return choices
 }
 
 // showSession tells people who they are to this app.
@@ -133,6 +157,7 @@ func (x *exchange) logout() error {
 	if err := x.app.gw.sessions.endLogin(x.r.Context(), ses.key, st.login); err != nil {
 		return x.refuse(storeError(err))
 	}
+	x.endRounds()
 	setCookie(x.w, sessionCookie, "", x.secure)
 	x.observe(Event{Type: EventLogout})
 	if away := x.providerLogout(st.login); away != "" {

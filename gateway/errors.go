@@ -72,6 +72,9 @@ const (
 	CodeFlowUnknown      Code = "flow_unknown"
 	CodeFlowOtherBrowser Code = "flow_other_browser"
 	CodeCookiesBlocked   Code = "cookies_blocked"
+	CodeRedirectLoop     Code = "redirect_loop"
+	CodeAppLoop          Code = "app_loop"
+	CodeAnswerLost       Code = "answer_lost"
 	CodeAnswerReplayed   Code = "answer_replayed"
 	CodeProviderRefused  Code = "provider_refused"
 
@@ -126,7 +129,10 @@ func RefusalOf(code Code) Refusal {
 // Codes returns every code in the order of the documentation.
 func Codes() []Code { return append([]Code(nil), codeOrder...) }
 
-const signInAgain = "Please sign in again."
+const (
+	signInAgain = "Please sign in again."
+	orTell      = "Please sign in again; if that doesn't help, tell your administrator the reference below."
+)
 
 var refusals = map[Code]Refusal{
 	CodeInternal: {
@@ -142,7 +148,7 @@ var refusals = map[Code]Refusal{
 		"Check that the store answers: the log names the address and the fault. Redis must be a writable primary with maxmemory-policy noeviction.",
 	},
 	CodeStoreReplaced: {
-		http.StatusServiceUnavailable, "Sign-in is unavailable", "The gateway's session store is not the one it knows. Your administrator has to confirm it.",
+		http.StatusServiceUnavailable, "Sign-in is unavailable", "The gateway's session store is not the one it knows. Tell your administrator, who has to confirm it.",
 		"The store was emptied or swapped: blocked accounts and replay marks may be lost. Restore it, or confirm the new one by deleting the file that begins with sso/store-marker in Caddy's storage.",
 	},
 	CodeProviderUnavailable: {
@@ -150,55 +156,55 @@ var refusals = map[Code]Refusal{
 		"The gateway could not reach the provider, or got no usable answer from it: the log says which request failed. Check network, DNS, proxy and TLS from this machine to the provider.",
 	},
 	CodeProviderUnknown: {
-		http.StatusNotFound, "No such sign-in", "This way to sign in doesn't exist here.",
+		http.StatusNotFound, "No such sign-in", "This way to sign in doesn't exist here. Open the application's address to see those that do.",
 		"The link names a provider that this site does not offer. Look for a stale bookmark, or a provider that was renamed or removed.",
 	},
 	CodeUnauthenticated: {
 		http.StatusUnauthorized, "Sign in first", "You are not signed in, or your session has ended. Open the page anew to sign in. What you just sent was not delivered.",
-		"Nothing to mend: the request had no valid session and was no page navigation. API clients need a session cookie.",
+		"Nothing to mend: the request had no valid session and was no page navigation. API clients need a session cookie. What a page of another site posts comes without it, too (SameSite=Lax): is it a SAML provider's answer, register `https://<host>/.sso/saml/acs` there.",
 	},
 	CodeAccessDenied: {
-		http.StatusForbidden, "You have no access to this application", "You are signed in, but none of your groups gives you a role here. Ask your administrator for access.",
+		http.StatusForbidden, "You have no access to this application", "None of your groups gives you a role here. Ask your administrator for access, or sign in as somebody else.",
 		"No role, template or group line of this site matches the person's groups: the log names user and groups count. Add the group to a line, or the person to a group.",
 	},
 	CodeAccountBlocked: {
-		http.StatusForbidden, "Your account is blocked", "An administrator has blocked your account here.",
+		http.StatusForbidden, "Your account is blocked", "An administrator has blocked your account here. Ask them if you don't know why.",
 		"The account is blocked in the gateway. Unblock it there.",
 	},
 	CodeNoUsername: {
-		http.StatusForbidden, "Your account has no user name", "The identity provider told the gateway no user name for you. Tell your administrator.",
+		http.StatusForbidden, "Your account has no user name", "The identity provider told the gateway no user name for you. Tell your administrator the reference below.",
 		"The provider sent no value for the user name. OIDC: the preferred_username claim (scope profile) or the claim named by `username`.",
 	},
 	CodeBadCharacters: {
-		http.StatusForbidden, "Your account has characters that can't be passed on", "A name or group of yours has control characters in it. Tell your administrator.",
+		http.StatusForbidden, "Your account has characters that can't be passed on", "A name or group of yours has control characters in it. Tell your administrator the reference below.",
 		"A value from the provider contains control characters (line breaks, NUL). Mend it at the provider: the log names the field.",
 	},
 	CodeNotFound: {
-		http.StatusNotFound, "Nothing here", "The gateway has no such page.",
+		http.StatusNotFound, "Nothing here", "The gateway has no page at this address. Go back, or open the application's front page.",
 		"The path lies below the gateway's own prefix (/.sso/ unless set) and is none of its endpoints.",
 	},
 	CodeMethodNotAllowed: {
-		http.StatusMethodNotAllowed, "That does not work this way", "This address can't be used with that method.",
+		http.StatusMethodNotAllowed, "That does not work this way", "This address takes no such request. Go back, or open the application's front page.",
 		"A client used the wrong HTTP method. The Allow header names the right ones.",
 	},
 	CodeCrossSite: {
-		http.StatusForbidden, "Blocked for your safety", "Another site tried to act here in your name, and was stopped.",
+		http.StatusForbidden, "Blocked for your safety", "Another site tried to act here in your name, and was stopped. If it was you, open this site itself and do it there.",
 		"A form or script of another origin posted to the gateway. If it is your own page, link to the gateway instead of posting to it.",
 	},
 	CodeForeignOrigin: {
-		http.StatusForbidden, "Blocked for your safety", "A page of another site tried to open a connection here in your name, and was stopped.",
+		http.StatusForbidden, "Blocked for your safety", "A page of another site tried to open a connection here in your name, and was stopped. If you need it, tell your administrator.",
 		"A WebSocket came with the Origin of another site. If that site may connect, add it to `allowed_origins`.",
 	},
 	CodeUnknownHost: {
-		http.StatusMisdirectedRequest, "Unknown host", "This gateway doesn't know the host name that your browser asked for.",
+		http.StatusMisdirectedRequest, "Unknown host", "This gateway doesn't know the host name that your browser asked for. Check the address; if it is right, tell your administrator.",
 		"The Host header is none of the site's hosts. Set `base_url`, or name the host in the site's address.",
 	},
 	CodeInsecureHTTP: {
-		http.StatusForbidden, "Not over plain http", "Signing in needs https here. Open the address with https://.",
+		http.StatusForbidden, "Not over plain http", "Signing in needs https, and your request came to the gateway without. Open the address with https://; if you did, tell your administrator.",
 		"The request came over plain http on a name that is not loopback, where session cookies would be readable. Serve https; behind a TLS-terminating proxy set `trusted_proxies` in Caddy's global options, or an https `base_url`; or, knowing the risk, `insecure_http`.",
 	},
 	CodeTooLarge: {
-		http.StatusRequestEntityTooLarge, "Too large", "What was sent to the gateway is larger than it takes.",
+		http.StatusRequestEntityTooLarge, "Too large", "What was sent to the gateway is larger than it takes. Go back and try again; if it stays, tell your administrator.",
 		"A request to one of the gateway's endpoints exceeds its limit (64 kB of query, 2 MB of form).",
 	},
 	CodeBadRequest: {
@@ -221,112 +227,126 @@ var refusals = map[Code]Refusal{
 		http.StatusForbidden, "Your browser doesn't keep cookies", "Signing in needs a cookie that your browser didn't keep. Allow cookies for this site, then sign in again.",
 		"The answer came without the cookie that was set when the login began, and so it did when the browser was asked once more. Cookies are blocked, the site is reached by two host names, or http and https are mixed: compare the callback or AssertionConsumerService that is registered at the provider with the address that people open.",
 	},
+	// 409 and no 5xx: nothing failed here, and who asked can change what is in
+	// the way (RFC 9110 §15.5.10).
+	CodeRedirectLoop: {
+		http.StatusConflict, "Signing in goes round in circles", "You were signed in several times within a minute, but your browser comes back without the cookie that says so. Allow cookies for this site, open it by its usual address, and try again in a minute.",
+		"The session cookie was set and did not come back. A browser extension deletes it, a proxy drops Set-Cookie or serves a kept answer, or http and https or two names of the site are mixed: compare the two addresses in the log line, and check `base_url` and `trusted_proxies`.",
+	},
+	CodeAppLoop: {
+		http.StatusConflict, "The application keeps asking you to sign in", "You are signed in, but the application sends you to sign in again and again. Try again in a minute; if it stays, tell the application's administrator.",
+		"The app redirects to the gateway's login although the person is signed in. It does not take the identity from the request: check that it trusts the headers or the assertion. An app that only wants to know who somebody is needs no redirect.",
+	},
+	CodeAnswerLost: {
+		http.StatusBadRequest, "Your sign-in got lost on the way", "The identity provider's answer arrived here empty. Please sign in again; if it stays, tell your administrator.",
+		"The callback was asked for by GET without parameters: a bookmark, or the provider's POST met a redirect, which made it a GET. Register the very address that the log names, with https, the right host and without a slash at the end (SAML: `https://<host>/.sso/saml/acs`, binding HTTP-POST; OpenID Connect: `https://<host>/.sso/oidc/callback`).",
+	},
 	CodeAnswerReplayed: {
 		http.StatusBadRequest, "This sign-in was used already", "The provider's answer was used before. " + signInAgain,
 		"The same answer arrived twice. Usually the back button or a double click; many of them are an attack.",
 	},
 	CodeProviderRefused: {
-		http.StatusForbidden, "Your company's sign-in said no", "The identity provider ended the sign-in without signing you in. Try again, or ask your administrator.",
+		http.StatusForbidden, "Your company's sign-in said no", "The identity provider did not sign you in. Try again; if it stays, ask your administrator.",
 		"The provider answered with an error: the log has its error code. access_denied is the person's or a policy's choice; anything else is a setting of the client at the provider.",
 	},
 	CodeOIDCAnswerInvalid: {
-		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + signInAgain,
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + orTell,
 		"The callback's parameters are malformed: code missing, a parameter twice, or error beside code (RFC 6749 §4.1.2).",
 	},
 	CodeOIDCIssuerMismatch: {
-		http.StatusBadRequest, "The answer came from someone else", "The sign-in was answered by another identity provider than the one asked. " + signInAgain,
+		http.StatusBadRequest, "The answer came from someone else", "The sign-in was answered by another identity provider than the one asked. " + orTell,
 		"The issuer in the answer, the ID token or discovery differs from the configured one (RFC 9207; OIDC Discovery §4.3). Configure the issuer byte for byte as the provider announces it.",
 	},
 	CodeOIDCCodeRejected: {
-		http.StatusBadRequest, "The sign-in could not be finished", "The identity provider did not accept its own answer. " + signInAgain,
+		http.StatusBadRequest, "The sign-in could not be finished", "The identity provider did not accept its own answer. " + orTell,
 		"The token endpoint answered invalid_grant: the code was used, has expired, or belongs to another client or redirect URI.",
 	},
 	CodeOIDCClientRejected: {
-		http.StatusForbidden, "The gateway is not known to your company's sign-in", "The identity provider doesn't accept the gateway. Tell your administrator.",
+		http.StatusForbidden, "The gateway is not known to your company's sign-in", "The identity provider doesn't accept the gateway. Tell your administrator the reference below.",
 		"The token endpoint refused the gateway itself (invalid_client, unauthorized_client, …). Check client_id, client_secret and the client's settings at the provider.",
 	},
 	CodeOIDCTokenMalformed: {
-		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + signInAgain,
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + orTell,
 		"The ID token is no signed JWT in compact form, has a foreign typ or crit, or its claims are no JSON object with single names.",
 	},
 	CodeOIDCSignature: {
-		http.StatusBadRequest, "The sign-in's answer is not genuine", "The signature of the identity provider's answer is not valid. " + signInAgain,
+		http.StatusBadRequest, "The sign-in's answer is not genuine", "The signature of the identity provider's answer is not valid. " + orTell,
 		"The ID token's signature matches none of the provider's signing keys. After a key change at the provider it mends itself within a minute; if it stays, the token does not come from this issuer.",
 	},
 	CodeOIDCAlgorithm: {
-		http.StatusBadRequest, "The sign-in's answer is not genuine", "The identity provider's answer is signed in a way that is not accepted. " + signInAgain,
+		http.StatusBadRequest, "The sign-in's answer is not genuine", "The identity provider's answer is signed in a way that is not accepted. " + orTell,
 		"The ID token's alg is not among those that the provider announces and the gateway takes (RS, PS, ES with 256, 384 or 512, and EdDSA; never none, never HS). Change the client's ID token algorithm at the provider.",
 	},
 	CodeOIDCAudience: {
-		http.StatusBadRequest, "The answer is not for this gateway", "The identity provider's answer is meant for another application. " + signInAgain,
+		http.StatusBadRequest, "The answer is not for this gateway", "The identity provider's answer is meant for another application. " + orTell,
 		"The ID token's aud does not contain the client_id, or its azp is another client's. Check client_id.",
 	},
 	CodeOIDCTime: {
-		http.StatusBadRequest, "The sign-in's answer has expired", "The identity provider's answer is too old, or from the future. " + signInAgain,
+		http.StatusBadRequest, "The sign-in's answer has expired", "The identity provider's answer is too old, or from the future. " + orTell,
 		"exp, iat, nbf or auth_time of the ID token are out of bounds. Compare the clocks of this machine and the provider (NTP).",
 	},
 	CodeOIDCNonce: {
-		http.StatusBadRequest, "The answer belongs to another sign-in", "The identity provider's answer doesn't belong to this sign-in. " + signInAgain,
+		http.StatusBadRequest, "The answer belongs to another sign-in", "The identity provider's answer doesn't belong to this sign-in. " + orTell,
 		"The ID token's nonce is not the one that was sent: a replayed token, or a provider that does not return the nonce.",
 	},
 	CodeOIDCClaimInvalid: {
-		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator.",
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
 		"A claim has the wrong type, is empty where it must not be, or is no valid e-mail address: the log names the claim.",
 	},
 	CodeOIDCSubjectMismatch: {
-		http.StatusBadRequest, "The answer is about someone else", "The identity provider's two answers are about different people. " + signInAgain,
+		http.StatusBadRequest, "The answer is about someone else", "The identity provider's two answers are about different people. " + orTell,
 		"The sub of userinfo differs from the ID token's (OIDC Core §5.3.2), or at_hash does not fit the access token. Report it to the provider.",
 	},
 	CodeSAMLMalformed: {
-		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + signInAgain,
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + orTell,
 		"The SAML response is no well-formed, plain XML document of the expected shape (one Response, one Assertion, no DOCTYPE, bounded in size and depth): the log says what is wrong and where.",
 	},
 	CodeSAMLUnsigned: {
-		http.StatusBadRequest, "The sign-in's answer is not signed", "The identity provider doesn't sign its answers as it must. Tell your administrator.",
+		http.StatusBadRequest, "The sign-in's answer is not signed", "The identity provider doesn't sign its answers as it must. Tell your administrator the reference below.",
 		"The assertion has no signature of its own. Switch on the signing of assertions at the provider (Keycloak: “Sign assertions”; Entra ID: “Sign SAML assertion”). If only the message can be signed there, `want_assertions_signed off` takes that instead. An answer without any signature is never taken.",
 	},
 	CodeSAMLSignature: {
-		http.StatusBadRequest, "The sign-in's answer is not genuine", "The signature of the identity provider's answer is not valid. " + signInAgain,
+		http.StatusBadRequest, "The sign-in's answer is not genuine", "The signature of the identity provider's answer is not valid. " + orTell,
 		"The XML signature doesn't hold with any signing certificate of the provider, or doesn't cover what it must. After a change of certificate at the provider, give the new one or let the metadata be refreshed; if it stays, the answer was altered on its way.",
 	},
 	CodeSAMLAlgorithm: {
-		http.StatusBadRequest, "The sign-in's answer is not genuine", "The identity provider's answer is signed in a way that is not accepted. " + signInAgain,
+		http.StatusBadRequest, "The sign-in's answer is not genuine", "The identity provider's answer is signed in a way that is not accepted. " + orTell,
 		"The signature uses an algorithm or transform that is not taken: RSA or ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalisation without comments, are. Change the provider's signature algorithm; `insecure_sha1` takes SHA-1 until then.",
 	},
 	CodeSAMLEncrypted: {
-		http.StatusBadRequest, "The sign-in's answer can't be read", "The identity provider encrypts its answers, which this gateway can't read yet. Tell your administrator.",
+		http.StatusBadRequest, "The sign-in's answer can't be read", "The identity provider encrypts its answers, which this gateway can't read yet. Tell your administrator the reference below.",
 		"The assertion, the NameID or an attribute is encrypted. Switch encryption off at the provider; TLS and the signature protect them.",
 	},
 	CodeSAMLIssuerMismatch: {
-		http.StatusBadRequest, "The answer came from someone else", "The sign-in was answered by another identity provider than the one asked. " + signInAgain,
+		http.StatusBadRequest, "The answer came from someone else", "The sign-in was answered by another identity provider than the one asked. " + orTell,
 		"The Issuer of the response or of the assertion is not the provider's entity ID, byte for byte. Compare `entity_id`, or the metadata, with what the log names.",
 	},
 	CodeSAMLDestination: {
-		http.StatusBadRequest, "The answer was sent to another address", "The identity provider's answer is meant for another address than this one. " + signInAgain,
+		http.StatusBadRequest, "The answer was sent to another address", "The identity provider's answer is meant for another address than this one. " + orTell,
 		"Destination or Recipient is not our AssertionConsumerService. Register the address that the log names at the provider; behind a proxy, check `base_url` and `trusted_proxies` (http instead of https, another host or port).",
 	},
 	CodeSAMLRequestMismatch: {
-		http.StatusBadRequest, "The answer belongs to another sign-in", "The identity provider's answer doesn't belong to this sign-in. " + signInAgain,
+		http.StatusBadRequest, "The answer belongs to another sign-in", "The identity provider's answer doesn't belong to this sign-in. " + orTell,
 		"InResponseTo is not the ID of the request that this browser was sent with, or is missing. Sign-ins that begin at the provider's portal are not taken; begin at the application.",
 	},
 	CodeSAMLAudience: {
-		http.StatusBadRequest, "The answer is not for this gateway", "The identity provider's answer is meant for another application. " + signInAgain,
+		http.StatusBadRequest, "The answer is not for this gateway", "The identity provider's answer is meant for another application. " + orTell,
 		"The assertion's AudienceRestriction is missing, or doesn't name our entity ID. Make the entity ID (“Audience”, “Identifier”, “Client ID”) at the provider equal to the one in our metadata, byte for byte, or set `sp_entity_id`.",
 	},
 	CodeSAMLTime: {
-		http.StatusBadRequest, "The sign-in's answer has expired", "The identity provider's answer is too old, or from the future. " + signInAgain,
+		http.StatusBadRequest, "The sign-in's answer has expired", "The identity provider's answer is too old, or from the future. " + orTell,
 		"IssueInstant, NotBefore or a NotOnOrAfter is out of bounds by more than `clock_skew` (5 minutes unless set). Compare the clocks of this machine and the provider (NTP).",
 	},
 	CodeSAMLSubject: {
-		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer doesn't say who you are in a way that can be used. " + signInAgain,
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer doesn't say who you are in a way that can be used. " + orTell,
 		"The assertion needs one Subject with one NameID and a valid bearer SubjectConfirmation (SAML Profiles 4.1.4.2): the log says what is missing. A transient NameID identifies nobody: set another `name_id_format`, or `id_attribute`.",
 	},
 	CodeSAMLCondition: {
-		http.StatusBadRequest, "The sign-in's answer can't be used", "The identity provider's answer has conditions that this gateway can't keep. " + signInAgain,
+		http.StatusBadRequest, "The sign-in's answer can't be used", "The identity provider's answer has conditions that this gateway can't keep. " + orTell,
 		"The assertion has an unknown condition, or no AuthnStatement: the log names it.",
 	},
 	CodeSAMLAttribute: {
-		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator.",
+		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
 		"An attribute has several values where one is due, is empty where it must not be, is no valid e-mail address, or exceeds the bounds: the log names it.",
 	},
 }
@@ -335,7 +355,7 @@ var codeOrder = []Code{
 	CodeInternal, CodeNotReady, CodeStoreUnavailable, CodeStoreReplaced, CodeProviderUnavailable, CodeProviderUnknown,
 	CodeUnauthenticated, CodeAccessDenied, CodeAccountBlocked, CodeNoUsername, CodeBadCharacters, CodeNotFound,
 	CodeMethodNotAllowed, CodeCrossSite, CodeForeignOrigin, CodeUnknownHost, CodeInsecureHTTP, CodeTooLarge, CodeBadRequest, CodeTooManyAttempts,
-	CodeFlowUnknown, CodeFlowOtherBrowser, CodeCookiesBlocked, CodeAnswerReplayed, CodeProviderRefused,
+	CodeFlowUnknown, CodeFlowOtherBrowser, CodeCookiesBlocked, CodeRedirectLoop, CodeAppLoop, CodeAnswerLost, CodeAnswerReplayed, CodeProviderRefused,
 	CodeOIDCAnswerInvalid, CodeOIDCIssuerMismatch, CodeOIDCCodeRejected, CodeOIDCClientRejected, CodeOIDCTokenMalformed,
 	CodeOIDCSignature, CodeOIDCAlgorithm, CodeOIDCAudience, CodeOIDCTime, CodeOIDCNonce, CodeOIDCClaimInvalid, CodeOIDCSubjectMismatch,
 	CodeSAMLMalformed, CodeSAMLUnsigned, CodeSAMLSignature, CodeSAMLAlgorithm, CodeSAMLEncrypted, CodeSAMLIssuerMismatch, CodeSAMLDestination,

@@ -50,6 +50,9 @@ var madeBy = map[gateway.Code]struct{ dir, test string }{
 	gateway.CodeFlowUnknown:         {".", "TestLostFlows"},
 	gateway.CodeFlowOtherBrowser:    {".", "TestRestartOnce"},
 	gateway.CodeCookiesBlocked:      {".", "TestCookiesBlocked"},
+	gateway.CodeRedirectLoop:        {".", "TestRedirectLoop"},
+	gateway.CodeAppLoop:             {".", "TestAppLoop"},
+	gateway.CodeAnswerLost:          {".", "TestAnswerLost"},
 	gateway.CodeAnswerReplayed:      {".", "TestReplayID"},
 
 	gateway.CodeProviderRefused:     {"oidcrp", ""},

@@ -21,6 +21,9 @@ type exchange struct {
 	secure  bool
 	cookies ownCookies
 	who     *login // as soon as it is known, for the audit trail
+	// returnTo is where the person wanted to go, once a login of this browser's
+	// says so.
+	returnTo string
 }
 
 // ServeHTTP guards one request: it takes out what only the gateway may say,

@@ -118,9 +118,9 @@ func (v *Vault) KeyUnder(i int, kind Kind, name string) string { return v.record
 func (k AccountKey) AccountName() string { return k.name() }
 
 // TakeCookies takes our cookies out of a request.
-func TakeCookies(h http.Header, secure bool) (session, binding string) {
+func TakeCookies(h http.Header, secure bool) (session, binding, provider string) {
 	c := takeCookies(h, secure)
-	return c.session, c.binding
+	return c.session, c.binding, c.provider
 }
 
 // ValidBinding says whether a binding cookie can be ours.

@@ -34,6 +34,8 @@ type ChooserPage struct {
 // A Choice is one provider of the chooser.
 type Choice struct {
 	Name, Label string
+	// Last marks where this browser signed in last.
+	Last bool
 	// URL starts the login there. Same origin, path and query only.
 	URL string
 }
@@ -44,11 +46,21 @@ type RefusalPage struct {
 	Code      Code
 	Refusal   Refusal
 	Reference string
-	// Username is who is signed in, if somebody is.
+	// Username is who is signed in, or was to be, as far as it is known.
 	Username string
-	// RetryURL, if not empty, starts anew. LogoutURL, if not empty, offers to
-	// sign in as somebody else. Both same origin.
-	RetryURL, LogoutURL string
+	// Seen is what the gateway saw and the person may not. Zero: of no matter.
+	Seen Seen
+	// What the person is offered, each if not empty and of the same origin:
+	// to sign in as somebody else, to start anew, to sign out, to open the app's
+	// front page.
+	OtherURL, RetryURL, LogoutURL, HomeURL string
+}
+
+// Seen is what a request looked like to the gateway, where that may be what is
+// wrong: cookies get lost, http stands for https, a site has two names.
+type Seen struct {
+	// Here is the origin that the request came to, Site the site's own.
+	Here, Site string
 }
 
 // A SessionPage shows a person their own session at this app.

@@ -64,6 +64,9 @@ type BeginRequest struct {
 	MetadataURL string
 	// ForceLogin asks the provider to authenticate the person anew.
 	ForceLogin bool
+	// OtherPerson asks the provider to let somebody else sign in than who is
+	// signed in there. It is a wish: nothing depends on its being heeded.
+	OtherPerson bool
 }
 
 // Begun is the outcome of Begin.

@@ -61,24 +61,38 @@ func (x *exchange) refusalHeaders(code Code, status int) {
 }
 
 func (x *exchange) refusalPage(code Code, refusal Refusal, reference string) RefusalPage {
-	page := RefusalPage{Chrome: x.chrome(), Code: code, Refusal: refusal, Reference: reference}
+	page := RefusalPage{Chrome: x.chrome(), Code: code, Refusal: refusal, Reference: reference, Seen: x.seen(code)}
 	switch code {
-	case CodeNotFound, CodeMethodNotAllowed, CodeUnknownHost, CodeInsecureHTTP, CodeCrossSite, CodeForeignOrigin, CodeTooLarge:
+	case CodeUnknownHost, CodeInsecureHTTP:
+	case CodeNotFound, CodeMethodNotAllowed, CodeCrossSite, CodeForeignOrigin, CodeTooLarge, CodeProviderUnknown:
+		page.HomeURL = "/"
+	case CodeAppLoop:
+		page.Username, page.RetryURL = x.who.Identity.Username, x.retryURL()
 	case CodeAccessDenied, CodeAccountBlocked, CodeNoUsername, CodeBadCharacters:
-		page.LogoutURL = x.app.opts.Prefix + "/logout"
-		if _, st, err := x.session(); err == nil {
-			page.Username = st.Identity.Username
+		if x.who != nil {
+			page.Username = x.who.Identity.Username
+		}
+		page.OtherURL = x.app.opts.Prefix + "/login?" + url.Values{"as": {asOther}, "return": {x.retryURL()}}.Encode()
+		if signedIn, _ := x.signedIn(); signedIn {
+			page.LogoutURL = x.app.opts.Prefix + "/logout"
 		} else {
-			// Nobody is signed in here: only the provider knows the person.
-			page.LogoutURL, page.RetryURL = "", "/"
+			page.RetryURL = x.retryURL()
 		}
 	default:
-		page.RetryURL = "/"
-		if x.r.Method == http.MethodGet && !under(x.path, x.app.opts.Prefix) && !x.app.isCallback(x.path) {
-			page.RetryURL = safeReturn(x.returnTarget(), x.app.opts.Prefix)
-		}
+		page.RetryURL = x.retryURL()
 	}
 	return page
+}
+
+// retryURL is where the person wanted to go.
+func (x *exchange) retryURL() string {
+	switch {
+	case x.returnTo != "":
+		return x.returnTo
+	case x.r.Method != http.MethodGet || under(x.path, x.app.opts.Prefix) || x.app.isCallback(x.path):
+		return "/"
+	}
+	return safeReturn(x.returnTarget(), x.app.opts.Prefix)
 }
 
 // loginURL is where a script may send its page to sign in.

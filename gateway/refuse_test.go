@@ -89,9 +89,18 @@ func TestRefusalLinks(t *testing.T) {
 	if body := page("/.sso/oidc/callback?state=x"); !strings.Contains(body, `href="/"`) || strings.Contains(body, "state=x") {
 		t.Errorf("links of the callback:\n%s", body)
 	}
-	if body := page("/.sso/nothing"); strings.Contains(body, `class="button`) {
-		t.Errorf("trying again does not help:\n%s", body)
+	if body := page("/.sso/nothing"); strings.Contains(body, "Try again") || !strings.Contains(body, `href="/">Open the application`) {
+		t.Errorf("trying again does not help, the app's front page may:\n%s", body)
 	}
+	// A login that fails at the provider leads back to where it was begun for.
+	callback := b.begin("/deep?a=1")
+	l.idp.judge(func(gateway.CompleteRequest, *gateway.Answer) error {
+		return gateway.NewError(gateway.CodeProviderRefused, nil)
+	})
+	if body := page(callback); !strings.Contains(body, `href="/deep?a=1"`) {
+		t.Errorf("links of a refused login:\n%s", body)
+	}
+	l.idp.judge(nil)
 
 	// Who is signed in and denied can leave; who was denied at the door, where
 	// there is no session to leave, can try again.
@@ -103,8 +112,55 @@ func TestRefusalLinks(t *testing.T) {
 	door := denied.site.browser()
 	w := door.open("/")
 	body := door.open(l.idp.visit(t, w.Header().Get("Location"), "bob")).Body.String()
-	if strings.Contains(body, "logout") || !strings.Contains(body, `href="/"`) {
+	if strings.Contains(body, "logout") || !strings.Contains(body, `href="/"`) || !strings.Contains(body, "<bdi>bob</bdi>") || !strings.Contains(body, asOther) {
 		t.Errorf("links at the door:\n%s", body)
+	}
+}
+
+const asOther = `href="/.sso/login?as=other&amp;return=%2F"`
+
+// Who has no access can sign in as somebody else, although the provider and the
+// gateway remember the person.
+func TestSignInAsOther(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	b := l.siteOf(l.gateway(), appHost).browser()
+	b.signInAs("bob")
+	denied := b.at(l.siteOf(l.gateway(), appHost, func(o *gateway.AppOptions) { o.Rules = mappingFor("admins") }))
+	if body := denied.open("/").Body.String(); !strings.Contains(body, asOther) {
+		t.Fatalf("no such link:\n%s", body)
+	}
+	w := denied.open("/.sso/login?as=other&return=%2Fwanted")
+	wantStatus(t, w, http.StatusSeeOther)
+	if begun := l.idp.begun; !begun[len(begun)-1].OtherPerson || begun[0].OtherPerson {
+		t.Errorf("the provider was asked %+v", begun)
+	}
+	wantStatus(t, b.open("/"), http.StatusOK) // bob is still signed in
+	wantRedirect(t, denied.open(l.idp.visit(t, w.Header().Get("Location"), "alice")), "https://app.example/wanted")
+	wantStatus(t, denied.open("/wanted"), http.StatusOK)
+	wantKept(t, l, 2, 1, 0) // bob is signed out
+	var types []string
+	for _, ev := range l.seen() {
+		types = append(types, ev.Type+" "+ev.Username)
+	}
+	if got := strings.Join(types, ", "); got != "login bob, refused bob, logout bob, login alice" {
+		t.Errorf("events: %s", got)
+	}
+}
+
+// The wish outlives a restart, and a chooser.
+func TestSignInAsOtherIsKept(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.siteOf(l.gateway(), appHost, func(o *gateway.AppOptions) { o.Autologin = "off" })
+	chooser := s.browser().open("/.sso/login?as=other&return=%2Fa")
+	if body := chooser.Body.String(); !strings.Contains(body, `href="/.sso/login?as=other&amp;provider=corp&amp;return=%2Fa"`) {
+		t.Fatalf("the chooser:\n%s", body)
+	}
+	w := s.browser().open("/.sso/login?as=other&provider=corp&return=%2Fa")
+	wantStatus(t, s.browser().open(l.idp.visit(t, w.Header().Get("Location"), "alice")), http.StatusSeeOther)
+	if begun := l.idp.begun; len(begun) != 2 || !begun[1].OtherPerson {
+		t.Errorf("the provider was asked %+v", begun)
 	}
 }
 

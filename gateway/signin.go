@@ -26,6 +26,10 @@ type flow struct {
 	// Restarted says that the login began anew because an answer came without
 	// its cookie. It happens once.
 	Restarted bool `json:"n,omitempty"`
+	// Other says that the person wants to be somebody else than before.
+	Other bool `json:"t,omitempty"`
+	// Round is how many logins the browser had finished just before.
+	Round int `json:"o,omitempty"`
 }
 
 const (
@@ -42,8 +46,9 @@ func hashBinding(binding string) []byte {
 	return sum[:]
 }
 
-// begin starts a login at p and sends the browser there.
-func (x *exchange) begin(p *NamedProvider, returnTo string, restarted bool) error {
+// begin starts a login at p, of which f says what is particular, and sends the
+// browser there.
+func (x *exchange) begin(p *NamedProvider, f flow) error {
 	origin, refused := x.signInOrigin()
 	if refused == nil {
 		refused = x.attempt(startAttempt)
@@ -55,14 +60,17 @@ func (x *exchange) begin(p *NamedProvider, returnTo string, restarted bool) erro
 	if !validBinding(binding) {
 		binding = randomText()
 	}
-	f := flow{
-		App: x.app.name(), Provider: p.Name, Binding: hashBinding(binding), Restarted: restarted,
-		Return: safeReturn(returnTo, x.app.opts.Prefix), Callback: origin + x.app.callbackPath(p),
+	f.App, f.Provider, f.Binding = x.app.name(), p.Name, hashBinding(binding)
+	f.Return, f.Callback = safeReturn(f.Return, x.app.opts.Prefix), origin+x.app.callbackPath(p)
+	if binding == x.cookies.binding {
+		if f.Round, refused = x.round(f.Binding); refused != nil {
+			return x.refuse(refused)
+		}
 	}
 	state := randomText()
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
-	begun, err := p.Provider.Begin(ctx, BeginRequest{State: state, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin)})
+	begun, err := p.Provider.Begin(ctx, BeginRequest{State: state, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin), OtherPerson: f.Other})
 	if err != nil {
 		return x.refuse(providerError(err))
 	}
@@ -120,15 +128,18 @@ func (x *exchange) callback(read func() (*reply, *Error)) error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
+	if in.protocol == OIDC && isLostPost(x.r) {
+		return x.lost(in.attempts(), lostAnswer(origin+x.path))
+	}
 	if !validBinding(in.state) {
-		return x.lost(in, NewError(CodeFlowUnknown, errors.New("the answer has no state, or one that was never ours")))
+		return x.lost(in.attempts(), NewError(CodeFlowUnknown, errors.New("the answer has no state, or one that was never ours")))
 	}
 	if in.protocol == SAML && !in.reposted && !validBinding(x.cookies.binding) {
 		return x.repost(in)
 	}
 	f, err := x.flow(in.state)
 	if errors.Is(err, ErrNotFound) {
-		return x.lost(in, NewError(CodeFlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
+		return x.lost(in.attempts(), NewError(CodeFlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
 	}
 	if err != nil {
 		return x.refuse(storeError(err))
@@ -141,6 +152,7 @@ func (x *exchange) callback(read func() (*reply, *Error)) error {
 	if !validBinding(x.cookies.binding) || subtle.ConstantTimeCompare(hashBinding(x.cookies.binding), f.Binding) != 1 {
 		return x.otherBrowser(in, f, p, astray)
 	}
+	x.returnTo = f.Return
 	if astray != nil {
 		return x.refuse(astray)
 	}
@@ -193,13 +205,13 @@ func (x *exchange) flow(state string) (*flow, error) {
 
 // lost answers for a flow that is not there. Who is signed in by now (a double
 // click, the back button) is simply let go on.
-func (x *exchange) lost(in *reply, refused *Error) error {
+func (x *exchange) lost(taken []attempt, refused *Error) error {
 	signedIn, err := x.signedIn()
 	switch {
 	case err != nil:
 		return x.refuse(storeError(err))
 	case signedIn:
-		x.giveBack(in.attempts()...)
+		x.giveBack(taken...)
 		return x.redirectTo("/")
 	}
 	return x.refuse(refused)
@@ -225,7 +237,7 @@ func (x *exchange) otherBrowser(in *reply, f *flow, p *NamedProvider, astray *Er
 		return x.refuse(NewError(CodeFlowOtherBrowser, nil))
 	}
 	x.giveBack(in.attempts()...) // and a start is taken instead
-	return x.begin(p, f.Return, true)
+	return x.begin(p, flow{Return: f.Return, Other: f.Other, Restarted: true})
 }
 
 // complete has the answer judged, and signs the person in.
@@ -248,6 +260,11 @@ func (x *exchange) complete(in *reply, f *flow, p *NamedProvider, origin string)
 	if err := x.useUp(ctx, in.state, p, ans); err != nil {
 		return x.refuse(err)
 	}
+	if f.Other {
+		if err := x.leave(); err != nil {
+			return x.refuse(storeError(err))
+		}
+	}
 	x.who = &login{Provider: p.Name, Identity: ans.Identity}
 	if _, refused := x.app.admit(&ans.Identity); refused != nil {
 		return x.refuse(refused)
@@ -261,9 +278,28 @@ func (x *exchange) complete(in *reply, f *flow, p *NamedProvider, origin string)
 		return x.refuse(storeError(err))
 	}
 	x.giveBack(append(in.attempts(), startAttempt)...)
+	x.finishRound(f)
 	setCookie(x.w, sessionCookie, cookie, x.secure)
+	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
+		keepCookie(x.w, providerCookie, p.Name, providerCookieAge, x.secure)
+	}
 	x.observe(Event{Type: EventLogin})
 	return x.redirectTo(f.Return)
+}
+
+// leave ends the login that the browser had: somebody else has signed in.
+func (x *exchange) leave() error {
+	ses, st, err := x.anySession()
+	if errors.Is(err, errNoSession) {
+		return nil
+	}
+	if err == nil {
+		err = x.app.gw.sessions.endLogin(x.r.Context(), ses.key, st.login)
+	}
+	if err == nil {
+		x.observe(Event{Type: EventLogout})
+	}
+	return err
 }
 
 // useUp takes the flow and marks the answer as used. Of equal answers that
@@ -309,7 +345,7 @@ func (x *exchange) unauthenticated() error {
 	}
 	returnTo := safeReturn(x.returnTarget(), x.app.opts.Prefix)
 	if p := x.app.autologin; p != nil {
-		return x.begin(p, returnTo, false)
+		return x.begin(p, flow{Return: returnTo})
 	}
 	return x.redirectTo(x.app.opts.Prefix + "/login?return=" + url.QueryEscape(returnTo))
 }

@@ -129,7 +129,7 @@ func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
 
 // Begin implements gateway.Provider. With ForceLogin it sends prompt=login and
 // max_age=0, and Complete then requires auth_time; a provider that leaves it
-// out can't be made to ask anew.
+// out can't be made to ask anew. With OtherPerson it sends prompt=login alone.
 func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -143,8 +143,11 @@ func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gatewa
 		f.Verifier = oauth2.GenerateVerifier()
 		options = append(options, oauth2.S256ChallengeOption(f.Verifier))
 	}
+	if req.ForceLogin || req.OtherPerson {
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"))
+	}
 	if req.ForceLogin {
-		options = append(options, oauth2.SetAuthURLParam("prompt", "login"), oauth2.SetAuthURLParam("max_age", "0"))
+		options = append(options, oauth2.SetAuthURLParam("max_age", "0"))
 	}
 	client := oauth2.Config{
 		ClientID:    p.config.ClientID,

@@ -151,6 +151,21 @@ func TestBegin(t *testing.T) {
 			t.Errorf("got %v", q)
 		}
 	})
+	t.Run("another person, if the provider lets", func(t *testing.T) {
+		t.Parallel()
+		begun, err := newProvider(t, op).Begin(t.Context(), gateway.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback, OtherPerson: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(begun.Location)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// max_age would make the answer depend on auth_time.
+		if q := u.Query(); q.Get("prompt") != "login" || q.Has("max_age") {
+			t.Errorf("got %v", q)
+		}
+	})
 	t.Run("without PKCE", func(t *testing.T) {
 		t.Parallel()
 		q, _ := begin(t, false, func(c *oidcrp.Config) { c.InsecureNoPKCE = true })

@@ -106,12 +106,12 @@ func TestPageShowsEveryValue(t *testing.T) {
 	const value = `/<"shown'&>`
 	for page, want := range map[any]int{
 		// App twice (title, header), then what each page has.
-		&gateway.ChooserPage{}:                2 + 1 + 1,             // label, URL
-		&gateway.RefusalPage{}:                2 + 2 + 1 + 2 + 1 + 2, // title twice, text, code, reference, user, two URLs
-		&gateway.SessionPage{}:                2 + 5 + 2 + 1,         // five fields, a role, a group, a URL
-		&gateway.FormPage{}:                   2 + 1 + 2,             // provider, a field's name and value
-		&gateway.RepostPage{}:                 2 + 1 + 2,             // action, a field's name and value
-		&gateway.LogoutPage{}:                 3 + 2 + 1,             // user, provider, action
+		&gateway.ChooserPage{}:                2 + 1 + 1,                 // label, URL
+		&gateway.RefusalPage{}:                2 + 2 + 1 + 2 + 1 + 4 + 1, // title twice, text, code, reference, user, four URLs, here
+		&gateway.SessionPage{}:                2 + 5 + 2 + 1,             // five fields, a role, a group, a URL
+		&gateway.FormPage{}:                   2 + 1 + 2,                 // provider, a field's name and value
+		&gateway.RepostPage{}:                 2 + 1 + 2,                 // action, a field's name and value
+		&gateway.LogoutPage{}:                 3 + 2 + 1,                 // user, provider, action
 		&gateway.LogoutPage{AtProvider: true}: 3 + 2 + 1,
 		&gateway.LeavePage{}:                  2 + 1, // provider
 		&gateway.LoggedOutPage{}:              3 + 1, // a URL

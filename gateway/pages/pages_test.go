@@ -34,9 +34,15 @@ var chrome = gateway.Chrome{Prefix: "/.sso", App: "grafana.example.com"}
 func examples() map[string]any {
 	denied := gateway.RefusalPage{
 		Chrome: chrome, Code: gateway.CodeAccessDenied, Refusal: gateway.RefusalOf(gateway.CodeAccessDenied),
-		Reference: "8f2c1b7e9a40", Username: "carol", RetryURL: "/", LogoutURL: "/.sso/logout",
+		Reference: "8f2c1b7e9a40", Username: "carol", OtherURL: "/.sso/login?as=other&return=%2F", LogoutURL: "/.sso/logout",
+	}
+	loop := gateway.RefusalPage{
+		Chrome: chrome, Code: gateway.CodeRedirectLoop, Refusal: gateway.RefusalOf(gateway.CodeRedirectLoop),
+		Reference: "8f2c1b7e9a40", RetryURL: "/d?a=1", Seen: gateway.Seen{Here: "http://grafana.example.com", Site: "https://grafana.example.com"},
 	}
 	bare := gateway.RefusalPage{Chrome: chrome, Code: gateway.CodeNotFound, Refusal: gateway.RefusalOf(gateway.CodeNotFound)}
+	gone := bare
+	gone.HomeURL = "/"
 	alice := gateway.Principal{
 		Username: "alice", Email: "alice@example.com", Name: "Alice Liddell", Provider: "corp",
 		Roles: []string{"Admin", "Editor"}, Groups: []string{"staff", `DOMAIN\Net Ops`}, Template: "engineering",
@@ -51,12 +57,18 @@ func examples() map[string]any {
 			{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp&return=%2Fd"},
 			{Name: "partner", Label: "Müller & Söhne", URL: "/.sso/login?provider=partner"},
 		}},
+		"chooser_last": gateway.ChooserPage{Chrome: chrome, Choices: []gateway.Choice{
+			{Name: "partner", Label: "Müller & Söhne", URL: "/.sso/login?provider=partner", Last: true},
+			{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp"},
+		}},
 		"chooser_one": gateway.ChooserPage{Chrome: chrome, Choices: []gateway.Choice{
 			{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp"},
 		}},
 		"chooser_none": gateway.ChooserPage{Chrome: chrome},
 		"refusal":      denied,
 		"refusal_bare": bare,
+		"refusal_loop": loop,
+		"refusal_home": gone,
 		"session": gateway.SessionPage{
 			Chrome: chrome, Principal: alice, Since: bubbleStart.Add(-40 * time.Minute), LogoutURL: "/.sso/logout",
 		},

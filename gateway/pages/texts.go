@@ -15,10 +15,13 @@ type catalogue struct {
 	ChooserTitle, ChooserText, ChooserEmpty string
 	// SignInWith has a provider's label in it.
 	SignInWith sentence
+	// LastUsed marks where this browser signed in last.
+	LastUsed string
 
 	// SignedInAs has the user name in it.
-	SignedInAs                               sentence
-	Retry, SignInAsOther, Reference, Details string
+	SignedInAs                           sentence
+	Retry, SignInAsOther, OpenApp        string
+	Reference, Details, SeenHere, SiteAt string
 
 	SessionTitle                                          string
 	Username, Name, Email, Roles, Groups, Template        string
@@ -54,12 +57,16 @@ var english = catalogue{
 	ChooserText:  "Choose the account that you want to use.",
 	ChooserEmpty: "There is no way to sign in here yet. Tell your administrator.",
 	SignInWith:   "Sign in with %s",
+	LastUsed:     "Last used",
 
-	SignedInAs:    "You are signed in as %s.",
+	SignedInAs:    "Signed in as %s",
 	Retry:         "Try again",
 	SignInAsOther: "Sign in as somebody else",
+	OpenApp:       "Open the application",
 	Reference:     "Reference",
 	Details:       "Error",
+	SeenHere:      "Your request came to",
+	SiteAt:        "The site is",
 
 	SessionTitle:   "You are signed in",
 	Username:       "User name",

@@ -299,7 +299,7 @@ func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gatewa
 	now := time.Now()
 	r := &authnRequest{
 		id: newID(), issued: now, destination: location, callback: req.CallbackURL,
-		issuer: p.spEntityID(req.MetadataURL), nameIDFormat: p.config.NameIDFormat, force: req.ForceLogin,
+		issuer: p.spEntityID(req.MetadataURL), nameIDFormat: p.config.NameIDFormat, force: req.ForceLogin || req.OtherPerson,
 	}
 	send := r.redirect
 	if binding == BindingPOST {

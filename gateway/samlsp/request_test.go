@@ -129,6 +129,22 @@ func TestAuthnRequestOptions(t *testing.T) {
 			t.Errorf("ForceAuthn is %q", got)
 		}
 	})
+	t.Run("another person, if the provider lets", func(t *testing.T) {
+		t.Parallel()
+		req := beginRequest
+		req.OtherPerson = true
+		begun, err := newProvider(t, goodEntity()).Begin(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, _, _ := fromRedirect(t, begun.Location)
+		if got := readRequest(t, doc).ForceAuthn; got != "true" {
+			t.Errorf("ForceAuthn is %q", got)
+		}
+		if bytes.Contains(begun.Private, []byte(`"f":true`)) {
+			t.Errorf("the answer will be held to it: %s", begun.Private)
+		}
+	})
 	t.Run("an entity ID of our own", func(t *testing.T) {
 		t.Parallel()
 		const id = `urn:sp:"a"&<b>'c'`

@@ -1,0 +1,224 @@
+package gateway_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// forget loses the session cookie, and only it.
+func (b *browser) forget() {
+	b.jar.SetCookies(b.url(b.host), []*http.Cookie{{Name: "__Host-sso", Path: "/", MaxAge: -1, Secure: true}})
+}
+
+// loop signs in again and again without keeping the session, until it is
+// answered with something else than a redirect, and returns how many logins
+// that took.
+func (b *browser) loop(t testing.TB) (logins int, code gateway.Code) {
+	t.Helper()
+	for logins = range 20 {
+		w := b.open("/wanted?x=1")
+		if w.Code != http.StatusSeeOther {
+			return logins, codeIn(w)
+		}
+		wantRedirect(t, b.open(b.idp.visit(t, w.Header().Get("Location"), "alice")), "https://app.example/wanted?x=1")
+		b.forget()
+	}
+	t.Fatal("the loop never ended")
+	return 0, ""
+}
+
+func TestRedirectLoop(t *testing.T) {
+	t.Parallel()
+	t.Run("C13 a browser that loses the session cookie", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			s := l.site()
+			b := s.browser()
+			if n, code := b.loop(t); n != 4 || code != gateway.CodeRedirectLoop {
+				t.Fatalf("after %d logins: %q", n, code)
+			}
+			w := b.open("/wanted?x=1")
+			wantRefused(t, w, gateway.CodeRedirectLoop)
+			wantStatus(t, w, http.StatusConflict)
+			body := w.Body.String()
+			for _, part := range []string{"cookie", `href="/wanted?x=1"`, "https://app.example"} {
+				if !strings.Contains(body, part) {
+					t.Errorf("the page lacks %s:\n%s", part, body)
+				}
+			}
+			if w.Header().Get("Retry-After") != "60" {
+				t.Errorf("Retry-After %q", w.Header().Get("Retry-After"))
+			}
+			events := l.seen()
+			if cause := fmt.Sprint(events[len(events)-1].Err); !strings.Contains(cause, "came to https://app.example, the site is https://app.example") {
+				t.Errorf("the log says %q", cause)
+			}
+			wantRefused(t, b.open("/.sso/login?provider=corp"), gateway.CodeRedirectLoop)
+			s.browser().signIn() // nobody else is meant
+
+			time.Sleep(61 * time.Second)
+			b.signIn()
+			wantStatus(t, b.open("/"), http.StatusOK)
+		})
+	})
+	t.Run("C13 over two nodes", func(t *testing.T) {
+		t.Parallel()
+		one := newLab(t)
+		b := one.site().browser()
+		other := b.at(newLabOn(t, one.store).site())
+		for range 2 {
+			for _, b := range []*browser{b, other} {
+				wantRedirect(t, b.open(b.begin("/")), "https://app.example/")
+				b.forget()
+			}
+		}
+		wantRefused(t, b.open("/"), gateway.CodeRedirectLoop)
+		wantRefused(t, other.open("/"), gateway.CodeRedirectLoop)
+	})
+	t.Run("C13 http at the gateway under an https address", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		s := l.site(func(o *gateway.AppOptions) { o.BaseURL = "https://app.example" })
+		b := s.browser()
+		b.loop(t)
+		w := s.serve(b.request(http.MethodGet, "/wanted", navigating...), true)
+		wantRefused(t, w, gateway.CodeRedirectLoop)
+		if body := w.Body.String(); !strings.Contains(body, "http://app.example") || !strings.Contains(body, "https://app.example") {
+			t.Errorf("the page does not name both addresses:\n%s", body)
+		}
+	})
+	t.Run("who signs out by hand is in no loop", func(t *testing.T) {
+		t.Parallel()
+		b := newLab(t).site().browser()
+		for range 10 {
+			b.signIn()
+			wantStatus(t, b.post("/.sso/logout"), http.StatusSeeOther)
+		}
+	})
+	t.Run("neither are ten tabs that sign in side by side", func(t *testing.T) {
+		t.Parallel()
+		b := newLab(t).site().browser()
+		b.begin("/") // sets the cookie that all of them share
+		var callbacks []string
+		for i := range 10 {
+			callbacks = append(callbacks, b.begin(fmt.Sprintf("/tab/%d", i)))
+		}
+		for i, callback := range callbacks {
+			wantRedirect(t, b.open(callback), fmt.Sprintf("https://app.example/tab/%d", i))
+			b.forget()
+		}
+		b.signIn()
+	})
+	t.Run("who can't sign in counts nothing", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		b := l.site().browser()
+		for range 10 {
+			b.begin("/")
+			wantRefused(t, b.open("/.sso/oidc/callback?state=x"), gateway.CodeFlowUnknown)
+		}
+		if n := len(l.store.keys("limit")); n > 0 {
+			t.Errorf("%d counters", n)
+		}
+		wantStatus(t, b.open("/"), http.StatusSeeOther)
+	})
+	t.Run("a store that is down is no loop", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		b := l.site().browser()
+		b.begin("/")
+		l.store.down.Store(true)
+		wantRefused(t, b.open("/"), gateway.CodeStoreUnavailable)
+	})
+}
+
+func TestAppLoop(t *testing.T) {
+	t.Parallel()
+	t.Run("C13 an app that sends to the login who is signed in", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := newLab(t).site()
+			b := s.browser()
+			b.signIn()
+			for range 4 {
+				wantRedirect(t, b.open("/.sso/login?return=%2Fpage"), "https://app.example/page")
+			}
+			w := b.open("/.sso/login?return=%2Fpage")
+			wantRefused(t, w, gateway.CodeAppLoop)
+			if body := w.Body.String(); !strings.Contains(body, `href="/page"`) || !strings.Contains(body, "<bdi>alice</bdi>") {
+				t.Errorf("the page:\n%s", body)
+			}
+			wantStatus(t, b.open("/page"), http.StatusOK)
+			wantRedirect(t, b.open("/.sso/login?return=%2Fother"), "https://app.example/other")
+			time.Sleep(61 * time.Second)
+			wantRedirect(t, b.open("/.sso/login?return=%2Fpage"), "https://app.example/page")
+		})
+	})
+	t.Run("the tabs of a chooser are none", func(t *testing.T) {
+		t.Parallel()
+		b := newLab(t).site().browser()
+		b.signIn()
+		for i := range 20 {
+			target := fmt.Sprintf("/tab/%d", i)
+			wantRedirect(t, b.open("/.sso/login?"+url.Values{"return": {target}}.Encode()), "https://app.example"+target)
+		}
+	})
+}
+
+func TestAnswerLost(t *testing.T) {
+	t.Parallel()
+	t.Run("C13 a POST that a redirect made a GET", func(t *testing.T) {
+		t.Parallel()
+		l, idp := newLab(t), newSAMLIDP("https://idp.example")
+		s := l.samlSite(idp)
+		b := s.browser()
+		answer := idp.answer(t, b.open("/wanted"), "alice")
+		for _, w := range []string{acs, acs + "?"} {
+			wantRefused(t, b.open(w), gateway.CodeAnswerLost)
+		}
+		events := l.seen()
+		if cause := fmt.Sprint(events[len(events)-1].Err); !strings.Contains(cause, "https://app.example/.sso/saml/acs") {
+			t.Errorf("the log does not name the address to register: %q", cause)
+		}
+		if fix := gateway.RefusalOf(gateway.CodeAnswerLost).Fix; !strings.Contains(fix, acs) {
+			t.Errorf("the fix does not name the ACS: %q", fix)
+		}
+		// The login is still there, and who has signed in goes on.
+		wantRedirect(t, b.bring(answer), "https://app.example/wanted")
+		wantRedirect(t, b.open(acs), "https://app.example/")
+	})
+	t.Run("C13 a callback without parameters", func(t *testing.T) {
+		t.Parallel()
+		s := newLab(t).site()
+		b := s.browser()
+		callback := b.begin("/wanted")
+		wantRefused(t, b.open("/.sso/oidc/callback"), gateway.CodeAnswerLost)
+		wantRedirect(t, b.open(callback), "https://app.example/wanted")
+		wantRedirect(t, b.open("/.sso/oidc/callback"), "https://app.example/")
+	})
+	t.Run("C13 an answer over http to a login begun over https", func(t *testing.T) {
+		t.Parallel()
+		l, idp := newLab(t), newSAMLIDP("https://idp.example")
+		s := l.samlSite(idp)
+		b := s.browser()
+		answer := idp.answer(t, b.open("/"), "alice")
+		for name, r := range map[string]*http.Request{
+			"post": b.formRequest(acs, answer.Encode()), "get": b.request(http.MethodGet, acs, navigating...),
+		} {
+			w := s.serve(r, true)
+			wantRefused(t, w, gateway.CodeInsecureHTTP)
+			if body := w.Body.String(); !strings.Contains(body, "http://app.example") || !strings.Contains(body, "https://app.example") {
+				t.Errorf("%s: the page does not name both addresses:\n%s", name, body)
+			}
+		}
+		wantRedirect(t, b.bring(answer), "https://app.example/")
+	})
+}
