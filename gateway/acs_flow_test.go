@@ -282,6 +282,16 @@ func TestACSLimit(t *testing.T) {
 		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
 		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeTooManyAttempts)
 	})
+	t.Run("a login that begins anew gives back both posts", func(t *testing.T) {
+		t.Parallel()
+		s, idp := limitedSAML(t, gateway.Limit{Answers: 2})
+		answer := idp.answer(t, s.browser().open("/"), "alice")
+		for range 5 {
+			b := s.browser()
+			b.open("/") // has a cookie of its own
+			wantStatus(t, b.bring(answer), http.StatusSeeOther)
+		}
+	})
 	t.Run("a provider that is down is nobody's attempt", func(t *testing.T) {
 		t.Parallel()
 		s, idp := limitedSAML(t, gateway.Limit{Answers: 2})

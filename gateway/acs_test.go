@@ -115,6 +115,7 @@ func TestACSForms(t *testing.T) {
 		"two markers":                  {form: good + "&sso_repost=1&sso_repost=1", code: gateway.CodeBadRequest},
 		"another marker":               {form: good + "&sso_repost=2"},
 		"semicolon":                    {form: strings.Replace(good, "&", ";", 1), code: gateway.CodeBadRequest},
+		"semicolon in another field":   {form: good + "&x=1;SAMLResponse=YQ", code: gateway.CodeBadRequest},
 		"bad escape":                   {form: "RelayState=" + state + "&SAMLResponse=%zz", code: gateway.CodeBadRequest},
 		"cut escape in a name":         {form: good + "&a%2", code: gateway.CodeBadRequest},
 		"many fields":                  {form: good + strings.Repeat("&a=b", 15), code: gateway.CodeBadRequest},

@@ -85,12 +85,17 @@ func (x *exchange) begin(p *NamedProvider, f flow) error {
 	if binding != x.cookies.binding {
 		setCookie(x.w, bindingCookie, binding, x.secure)
 	}
-	if begun.Form != nil {
-		x.page(http.StatusOK, FormPage{Chrome: x.chrome(), Provider: p.DisplayName, Action: begun.Location, Fields: fieldsOf(begun.Form)})
-		return nil
-	}
-	x.redirect(begun.Location)
+	x.sendTo(p, begun)
 	return nil
+}
+
+// sendTo sends the browser to the provider, with a login's request.
+func (x *exchange) sendTo(p *NamedProvider, begun *Begun) {
+	if begun.Form == nil {
+		x.redirect(begun.Location)
+		return
+	}
+	x.page(http.StatusOK, FormPage{Chrome: x.chrome(), Provider: p.DisplayName, Action: begun.Location, Fields: fieldsOf(begun.Form)})
 }
 
 // A reply is a provider's answer as the browser brought it. Nothing of it was
@@ -255,7 +260,7 @@ func (x *exchange) complete(in *reply, f *flow, p *NamedProvider, origin string)
 		return x.refuse(refused)
 	}
 	if ans.Subject == "" || p.Provider.Issuer() == "" {
-		return x.refuse(errors.New("the provider's answer has no subject, or nobody who says so"))
+		return x.refuse(errors.New("the provider's answer has no subject, or the provider no issuer"))
 	}
 	if err := x.useUp(ctx, in.state, p, ans); err != nil {
 		return x.refuse(err)
