@@ -65,6 +65,19 @@ func New(vault *gateway.Vault, mayCreate func(context.Context) error, logger *za
 	return k
 }
 
+// NewEphemeral returns Keys that live and end with the process: they are kept
+// nowhere, never rotated, and must not be loaded. For what is gone with the
+// process anyway, such as a demonstration.
+func NewEphemeral() (*Keys, error) {
+	value, err := firstRecord(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	k := &Keys{}
+	_, err = k.adopt(value)
+	return k, err
+}
+
 // Sign returns claims, a JSON object, as a JWT (RFC 7519) in compact form,
 // signed with ES256. Its header has alg, kid (the key's RFC 7638 thumbprint)
 // and typ "JWT". Before the first successful Load the error is a

@@ -1,0 +1,107 @@
+package oidcop
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	maxRequest = 16 << 10 // bytes of a query or form
+	maxNonce   = 1 << 10  // bytes
+)
+
+// challengeForm is a S256 code challenge: 32 bytes in base64url (RFC 7636
+// §4.2).
+var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+
+// authorize is the authorization endpoint (OIDC Core §3.1.2). The request is
+// in the query, also when the login form is posted to it.
+func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
+	params, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil || len(r.URL.RawQuery) > maxRequest || repeated(params) {
+		http.Error(w, "The request is malformed: a parameter stands twice, or can't be read.", http.StatusBadRequest)
+		return
+	}
+	client, known := p.clients[params.Get("client_id")]
+	redirectURI := params.Get("redirect_uri")
+	if !known || !client.mayReturnTo(redirectURI) {
+		// Whoever made this request is not to be redirected to (RFC 6749
+		// §4.1.2.1).
+		http.Error(w, "The client is not known here, or the redirect URI is none of its own.", http.StatusBadRequest)
+		return
+	}
+	answer := url.Values{"iss": {p.issuer}}
+	if state := params.Get("state"); state != "" {
+		answer.Set("state", state)
+	}
+	if code, why := refuse(params); code != "" {
+		answer.Set("error", code)
+		answer.Set("error_description", why)
+		redirect(w, r, redirectURI, answer)
+		return
+	}
+	person := p.login(w, r)
+	if person == nil {
+		return
+	}
+	code, ok := p.grants.add(grant{
+		client: client.ID, redirectURI: redirectURI, challenge: params.Get("code_challenge"), nonce: params.Get("nonce"),
+		person: *person, authTime: time.Now(),
+	})
+	if ok {
+		answer.Set("code", code)
+	} else {
+		answer.Set("error", "temporarily_unavailable")
+	}
+	redirect(w, r, redirectURI, answer)
+}
+
+// refuse returns the error code of a request that a known client made, and
+// why; or "".
+func refuse(params url.Values) (code, why string) {
+	switch {
+	case params.Get("response_type") != "code":
+		return "unsupported_response_type", "only response_type=code is"
+	case params.Has("request"):
+		return "request_not_supported", "request objects are not"
+	case params.Has("request_uri"):
+		return "request_uri_not_supported", "request objects are not"
+	case params.Get("response_mode") != "" && params.Get("response_mode") != "query":
+		return "invalid_request", "only response_mode=query is supported"
+	case !slices.Contains(strings.Fields(params.Get("scope")), "openid"):
+		return "invalid_scope", "scope must contain openid"
+	case params.Get("code_challenge_method") != "S256" || !challengeForm.MatchString(params.Get("code_challenge")):
+		return "invalid_request", "PKCE with S256 is required"
+	case params.Get("prompt") == "none":
+		return "login_required", "nobody is signed in without being asked"
+	case len(params.Get("nonce")) > maxNonce:
+		return "invalid_request", "nonce is too long"
+	}
+	return "", ""
+}
+
+// repeated says whether a parameter stands there twice (RFC 6749 §3.1).
+func repeated(params url.Values) bool {
+	for _, values := range params {
+		if len(values) > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// redirect sends the browser back to the client. The redirect URI may have a
+// query of its own (RFC 6749 §3.1.2).
+func redirect(w http.ResponseWriter, r *http.Request, uri string, answer url.Values) {
+	sep := "?"
+	if strings.Contains(uri, "?") {
+		sep = "&"
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	http.Redirect(w, r, uri+sep+answer.Encode(), http.StatusSeeOther)
+}
