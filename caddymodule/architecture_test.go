@@ -46,7 +46,7 @@ var between = map[string][]string{
 	"samlsp":  {"signing"},
 	"oidcop":  {"signing"},
 	"connect": {"signing", "oidcop"},
-	"demo":    {"oidcop"},
+	"demo":    {"oidcop", "signing"}, // its apps verify as any app does
 }
 
 type pkg struct {

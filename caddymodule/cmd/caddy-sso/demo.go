@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-sso/caddy-sso/gateway/demo"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "demo",
+		Usage: "[--port <port>]",
+		Short: "Shows single sign-on with built-in identity providers and apps",
+		Long: `
+Starts two protected demo apps, an OpenID and a SAML identity provider where
+nobody needs a password, and the gateway in between; prints the address to open.
+Everything is on this machine's loopback, and gone when the command ends.
+
+The first app listens on --port, the second on the next one. Where one of them
+is taken, a free one is.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			port := cmd.Flags().Int("port", 8080, "port of the first app")
+			cmd.RunE = caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
+				ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+				defer stop()
+				if err := runDemo(ctx, os.Stdout, *port); err != nil {
+					return caddy.ExitCodeFailedStartup, err
+				}
+				return caddy.ExitCodeSuccess, nil
+			})
+		},
+	})
+}
+
+// runDemo runs the demonstration until ctx ends. What it writes to disk lies
+// in a directory that it removes.
+func runDemo(ctx context.Context, out io.Writer, port int) (err error) {
+	dir, err := os.MkdirTemp("", "caddy-sso-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	// Caddy keeps things of its own there, whatever its configuration says.
+	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
+		if err := os.Setenv(name, dir); err != nil {
+			return err
+		}
+	}
+	sites, err := demoSites(port)
+	if err != nil {
+		return err
+	}
+	d, err := demo.Start(sites)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	if err := loadCaddyfile(demoCaddyfile(dir, d, sites)); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, caddy.Stop()) }()
+	if err := waitFor(ctx, sites); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, `
+  Open    %s
+  then    %s, the same person with other roles
+
+  Sign in as alice (admins), bob (viewers) or carol (no group: not let in).
+  Nobody needs a password. Ctrl-C ends the demo and leaves nothing behind.
+
+`, sites[0].Origin, sites[1].Origin)
+	<-ctx.Done()
+	return nil
+}
+
+func demoSites(port int) ([]*demo.Site, error) {
+	sites := []*demo.Site{{ID: "wiki", Title: "Wiki"}, {ID: "console", Title: "Console"}}
+	taken := map[int]bool{}
+	for i, s := range sites {
+		p, err := freePort(port+i, taken)
+		if err != nil {
+			return nil, err
+		}
+		taken[p] = true
+		s.Origin = "http://" + net.JoinHostPort("localhost", strconv.Itoa(p))
+	}
+	return sites, nil
+}
+
+// freePort returns port, or one that is free if something listens there.
+func freePort(port int, taken map[int]bool) (int, error) {
+	for _, p := range []int{port, 0, 0} {
+		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p)))
+		if err != nil {
+			continue
+		}
+		got := ln.Addr().(*net.TCPAddr).Port
+		if err := ln.Close(); err != nil {
+			return 0, err
+		}
+		if !taken[got] {
+			return got, nil
+		}
+	}
+	return 0, errors.New("finding a free port on loopback: there is none")
+}
+
+// demoRules are the role lines of each site: the same groups, other roles.
+var demoRules = map[string]string{
+	"wiki":    "role Editor admins\n\t\trole Reader staff viewers",
+	"console": "role Administrator admins\n\t\trole Auditor       viewers",
+}
+
+// demoCaddyfile is a configuration as anybody could write it, but for what
+// keeps it in one directory.
+func demoCaddyfile(dir string, d *demo.Demo, sites []*demo.Site) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `{
+	admin off
+	persist_config off
+	auto_https off
+	grace_period 1s
+	storage file_system %q
+	log {
+		output stderr
+		level ERROR
+	}
+	sso {
+		provider openid oidc {
+			display_name  "OpenID Connect"
+			issuer        %s
+			client_id     %s
+			client_secret %s
+		}
+		provider saml saml {
+			display_name "SAML 2.0"
+			metadata     %s
+		}
+	}
+}
+`, dir, d.Issuer, d.ClientID, d.ClientSecret, d.Metadata)
+	for _, s := range sites {
+		fmt.Fprintf(&b, `%s {
+	bind 127.0.0.1
+	sso {
+		app %s
+		%s
+	}
+	reverse_proxy %s
+}
+`, s.Origin, s.ID, demoRules[s.ID], s.Upstream)
+	}
+	return b.String()
+}
+
+func loadCaddyfile(text string) error {
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
+	if err != nil {
+		return err
+	}
+	return caddy.Load(config, false)
+}
+
+// waitFor waits until the gateway answers for every site, so that the address
+// works as soon as it is printed.
+func waitFor(ctx context.Context, sites []*demo.Site) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for _, s := range sites {
+		for !answers(ctx, s) {
+			if ctx.Err() != nil {
+				return fmt.Errorf("waiting for %s: it does not answer", s.Origin)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+func answers(ctx context.Context, s *demo.Site) bool {
+	address := strings.Replace(s.Origin, "localhost", "127.0.0.1", 1)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/.sso/jwks.json", nil)
+	if err != nil {
+		return false
+	}
+	req.Host = strings.TrimPrefix(s.Origin, "http://")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}

@@ -1,0 +1,53 @@
+package demo
+
+import (
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/signing/verify"
+)
+
+// shown are the headers that the gateway sets, in the order of the page.
+var shown = []string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Roles", "Remote-Groups", verify.DefaultHeader}
+
+// A header is one line of the page.
+type header struct{ Name, Value string }
+
+// newApp returns the app of a site. It believes nothing but the assertion,
+// which it verifies with the gateway's published keys.
+func newApp(s *Site) (http.Handler, error) {
+	v, err := verify.New(verify.Config{
+		Issuer: s.Origin, Audience: s.ID, JWKSURL: s.Origin + "/.sso/jwks.json", Client: loopbackClient,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page := struct {
+			*Site
+			Identity *verify.Identity
+			Why      string
+			Headers  []header
+			Other    []string
+		}{Site: s}
+		id, err := v.VerifyRequest(r)
+		if err != nil {
+			page.Why = err.Error()
+			render(w, http.StatusUnauthorized, "app.html", page)
+			return
+		}
+		page.Identity = id
+		for _, name := range shown {
+			page.Headers = append(page.Headers, header{name, strings.Join(r.Header.Values(name), ", ")})
+		}
+		for name := range r.Header {
+			if !slices.Contains(shown, textproto.CanonicalMIMEHeaderKey(name)) {
+				page.Other = append(page.Other, name)
+			}
+		}
+		slices.Sort(page.Other)
+		render(w, http.StatusOK, "app.html", page)
+	}), nil
+}

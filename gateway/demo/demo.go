@@ -1,0 +1,168 @@
+// Package demo is what a demonstration of the gateway needs around it: two
+// identity providers, OpenID and SAML, where nobody needs a password, and two
+// apps that show what they were told and verify it themselves.
+//
+// Everything listens on loopback only and lives in memory. It is no base for
+// anything that matters: whoever can reach the providers can sign in as anybody.
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"time"
+)
+
+// A Person is somebody who can sign in at both providers.
+type Person struct {
+	// Username identifies the person.
+	Username string
+	// Name and Email describe the person.
+	Name, Email string
+	// Groups are those that the providers tell.
+	Groups []string
+}
+
+// People are all who can sign in.
+var People = []Person{
+	{"alice", "Alice Ångström", "alice@example.com", []string{"admins", "staff"}},
+	{"bob", "Bob Builder", "bob@example.com", []string{"viewers"}},
+	{"carol", "Carol Newcomer", "carol@example.com", nil},
+}
+
+func find(username string) *Person {
+	for i := range People {
+		if People[i].Username == username {
+			return &People[i]
+		}
+	}
+	return nil
+}
+
+// A Site is one protected app as browsers see it.
+type Site struct {
+	// Origin is scheme, host and port, such as http://localhost:8080.
+	Origin string
+	// ID is the app's id at the gateway, the audience of its assertions.
+	ID string
+	// Title is what the app calls itself.
+	Title string
+	// Upstream is where the app itself listens: host and port. Start sets it.
+	Upstream string
+	// Others are the other sites, for links. Start sets it.
+	Others []*Site
+}
+
+// A Demo is the surroundings of a gateway. Close ends it.
+type Demo struct {
+	// Issuer, ClientID and ClientSecret are what the gateway needs for the
+	// OpenID Provider.
+	Issuer, ClientID, ClientSecret string
+	// Metadata is the URL of the SAML provider's metadata.
+	Metadata string
+
+	servers []*http.Server
+}
+
+// Start starts the providers and the apps of sites, on ports of their own. The
+// gateway is expected to serve sites, and is asked for its keys and metadata
+// when they are needed.
+func Start(sites []*Site) (*Demo, error) {
+	d := &Demo{ClientID: "demo", ClientSecret: rand.Text()}
+	err := d.start(sites)
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *Demo) start(sites []*Site) error {
+	op, issuer, err := d.listen()
+	if err != nil {
+		return err
+	}
+	d.Issuer = "http://" + issuer
+	provider, err := d.openID(sites)
+	if err != nil {
+		return err
+	}
+	d.serve(op, provider)
+
+	idp, addr, err := d.listen()
+	if err != nil {
+		return err
+	}
+	d.Metadata = "http://" + addr + metadataPath
+	handler, err := newSAML("http://"+addr, sites)
+	if err != nil {
+		return err
+	}
+	d.serve(idp, handler)
+
+	for i, s := range sites {
+		for j, other := range sites {
+			if i != j {
+				s.Others = append(s.Others, other)
+			}
+		}
+		app, err := newApp(s)
+		if err != nil {
+			return err
+		}
+		ln, addr, err := d.listen()
+		if err != nil {
+			return err
+		}
+		s.Upstream = addr
+		d.serve(ln, app)
+	}
+	return nil
+}
+
+// listen returns a listener on loopback and its address by the name that
+// browsers use.
+func (*Demo) listen() (net.Listener, string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", fmt.Errorf("listening on loopback: %w", err)
+	}
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	return ln, net.JoinHostPort("localhost", port), err
+}
+
+func (d *Demo) serve(ln net.Listener, handler http.Handler) {
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	d.servers = append(d.servers, srv)
+	go func() { _ = srv.Serve(ln) }() // ends with Close
+}
+
+// Close ends everything that Start started.
+func (d *Demo) Close() error {
+	var errs []error
+	for _, srv := range d.servers {
+		errs = append(errs, srv.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// loopbackClient reaches the gateway by the name that browsers use, without
+// asking a resolver for it: not every one knows localhost.
+var loopbackClient = &http.Client{
+	Timeout: 5 * time.Second,
+	Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			_, port, err := net.SplitHostPort(addr)
+			if err != nil {
+				return nil, err
+			}
+			var dialer net.Dialer
+			return dialer.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+		},
+	},
+}
