@@ -32,8 +32,8 @@ Starts two protected demo apps, an OpenID and a SAML identity provider where
 nobody needs a password, and the gateway in between; prints the address to open.
 Everything is on this machine's loopback, and gone when the command ends.
 
-The first app listens on --port, the second on the next one. Where one of them
-is taken, a free one is.`,
+The first app listens on --port, the second on the next one; where that is
+taken, and with 0, on any free one.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			port := cmd.Flags().Int("port", 8080, "port of the first app")
 			cmd.RunE = caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
@@ -94,7 +94,11 @@ func demoSites(port int) ([]*demo.Site, error) {
 	sites := []*demo.Site{{ID: "wiki", Title: "Wiki"}, {ID: "console", Title: "Console"}}
 	taken := map[int]bool{}
 	for i, s := range sites {
-		p, err := freePort(port+i, taken)
+		wanted := 0
+		if port > 0 {
+			wanted = port + i
+		}
+		p, err := freePort(wanted, taken)
 		if err != nil {
 			return nil, err
 		}

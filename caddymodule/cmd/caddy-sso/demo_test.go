@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"html"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestDemo plays the stories that the demo is for, without a browser.
+func TestDemo(t *testing.T) {
+	temp := t.TempDir()
+	for _, name := range []string{"TMPDIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
+		t.Setenv(name, temp)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	out, in := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := runDemo(ctx, in, 0)
+		_ = in.CloseWithError(err)
+		ended <- err
+	}()
+	text := make([]byte, 4096)
+	n, err := out.Read(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	origins := regexp.MustCompile(`http://localhost:\d+`).FindAllString(string(text[:n]), -1)
+	if len(origins) != 2 {
+		t.Fatalf("it says %s", text[:n])
+	}
+
+	for _, story := range []struct{ provider, user, wiki, console string }{
+		{"openid", "alice", "Editor", "Administrator"},
+		{"saml", "alice", "Editor", "Administrator"},
+		{"openid", "bob", "Reader", "Auditor"},
+		{"saml", "bob", "Reader", "Auditor"},
+		{"openid", "carol", "", ""},
+		{"saml", "carol", "", ""},
+	} {
+		t.Run("E10 "+story.user+" by "+story.provider, func(t *testing.T) {
+			for site, role := range map[string]string{origins[0]: story.wiki, origins[1]: story.console} {
+				b := newBrowser(t)
+				status, page := b.signIn(site, story.provider, story.user)
+				if role == "" {
+					if status != http.StatusForbidden || strings.Contains(page, "verified") {
+						t.Errorf("%s: %d %s", site, status, page)
+					}
+					continue
+				}
+				for _, want := range []string{">verified<", "Hello, " + story.user, ">" + role + "<"} {
+					if status != http.StatusOK || !strings.Contains(page, want) {
+						t.Errorf("%s: %d, want %q in %s", site, status, want, page)
+					}
+				}
+			}
+		})
+	}
+	t.Run("E10 somebody unknown", func(t *testing.T) {
+		b := newBrowser(t)
+		if status, page := b.signIn(origins[0], "openid", "<mallory>"); status != http.StatusOK || !strings.Contains(page, "“&lt;mallory&gt;” is not known here") {
+			t.Errorf("%d %s", status, page)
+		}
+	})
+
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("ending: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not end")
+	}
+	left, err := filepath.Glob(filepath.Join(temp, "*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v: %v", left, err)
+	}
+	if _, err := http.Get(origins[0]); err == nil {
+		t.Error("it still answers")
+	}
+}
+
+// TestDemoPort: a port that is taken is no reason not to show anything.
+func TestDemoPort(t *testing.T) {
+	taken := map[int]bool{}
+	first, err := freePort(0, taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken[first] = true
+	second, err := freePort(first, taken)
+	if err != nil || second == first {
+		t.Errorf("port %d is given twice: %v", second, err)
+	}
+}
+
+// A browser follows redirects, keeps cookies and posts forms.
+type browser struct {
+	t    *testing.T
+	http *http.Client
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &browser{t, &http.Client{Jar: jar, Timeout: 10 * time.Second}}
+}
+
+func (b *browser) do(method, address string, form url.Values) (status int, at *url.URL, page string) {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), method, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html")
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	resp, err := b.http.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Request.URL, string(body)
+}
+
+var (
+	formAction = regexp.MustCompile(`(?i)<form method="post" action="([^"]*)"`)
+	hidden     = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
+)
+
+// signIn opens a site, picks a provider, and says who is there.
+func (b *browser) signIn(site, provider, user string) (status int, page string) {
+	b.t.Helper()
+	_, at, page := b.do(http.MethodGet, site, nil)
+	link := regexp.MustCompile(`href="([^"]*provider=` + provider + `[^"]*)"`).FindStringSubmatch(page)
+	if link == nil {
+		b.t.Fatalf("%s has no link to %s: %s", at, provider, page)
+	}
+	_, at, page = b.do(http.MethodGet, resolve(b.t, at, link[1]), nil)
+	fields := url.Values{"username": {user}}
+	for range 3 { // the login form, the SAML response, and that once more
+		action := formAction.FindStringSubmatch(page)
+		if action == nil {
+			break
+		}
+		status, at, page = b.do(http.MethodPost, resolve(b.t, at, action[1]), fields)
+		fields = url.Values{}
+		for _, field := range hidden.FindAllStringSubmatch(page, -1) {
+			fields.Set(html.UnescapeString(field[1]), html.UnescapeString(field[2]))
+		}
+		if len(fields) == 0 {
+			break
+		}
+	}
+	return status, page
+}
+
+func resolve(t *testing.T, base *url.URL, ref string) string {
+	t.Helper()
+	u, err := base.Parse(html.UnescapeString(ref))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.String()
+}
