@@ -128,7 +128,7 @@ func freePort(port int, taken map[int]bool) (int, error) {
 
 // demoRules are the role lines of each site: the same groups, other roles.
 var demoRules = map[string]string{
-	"wiki":    "role Editor admins\n\t\trole Reader staff viewers",
+	"wiki":    "role Editor admins\n\t\trole Reader viewers",
 	"console": "role Administrator admins\n\t\trole Auditor       viewers",
 }
 
