@@ -38,6 +38,7 @@ var arrows = []arrow{
 	{module, "github.com/coreos/go-oidc", []string{module + "gateway/oidcrp"}, "one place judges OpenID Connect"},
 	{module, "github.com/redis/", []string{module + "gateway/redisstore"}, "one place knows Redis"},
 	{module, "go.etcd.io/bbolt", []string{module + "gateway/boltstore"}, "one place knows the embedded store"},
+	{module, module + "gateway/demo", []string{module + "caddymodule/cmd/caddy-sso"}, "the demonstration belongs to the command: who embeds the module does not carry it"},
 	{module + "gateway/signing/verify", module, nil, "apps import verify: it must not bring the gateway along"},
 }
 

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/crewjam/saml"
-	dsig "github.com/russellhaering/goxmldsig"
 )
 
 const (
@@ -25,6 +24,8 @@ const (
 	ssoPath      = "/sso"
 	// maxMetadata bounds the gateway's metadata in bytes.
 	maxMetadata = 1 << 20
+	// rsaSHA256 is how the provider signs (RFC 9231 2.3.2).
+	rsaSHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 	// unspecified leaves the meaning of a NameID to both sides (SAML Core 8.3.1).
 	unspecified = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
 )
@@ -42,7 +43,7 @@ func newSAML(origin string, sites []*Site) (http.Handler, error) {
 	}
 	provider := &samlProvider{sites: sites}
 	idp := &saml.IdentityProvider{
-		Key: key, Certificate: cert, SignatureMethod: dsig.RSASHA256SignatureMethod,
+		Key: key, Certificate: cert, SignatureMethod: rsaSHA256,
 		MetadataURL: *base.JoinPath(metadataPath), SSOURL: *base.JoinPath(ssoPath),
 		ServiceProviderProvider: provider, SessionProvider: provider, Logger: log.New(io.Discard, "", 0),
 	}
