@@ -1,9 +1,11 @@
 package samlsp_test
 
 import (
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,6 +74,9 @@ func TestAttackSAML(t *testing.T) {
 			wantCode(t, err, a.Code)
 			if answer != nil {
 				t.Errorf("an answer comes with the error: %+v", answer)
+			}
+			if text := fmt.Sprint(err); len(text) > 700 || strings.Contains(text, "\n") || strings.Contains(text, "<saml") || strings.Contains(text, "a1ice") {
+				t.Errorf("the log gets %q", text)
 			}
 			if !a.forced { // who asks for a new sign-in is in the gateway's own tests
 				a.throughGateway(t)

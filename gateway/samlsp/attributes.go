@@ -1,6 +1,7 @@
 package samlsp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +21,10 @@ const (
 	maxValue  = 1024 // bytes of a user name, a NameID or another name
 	maxEmail  = 320  // bytes: 64 before the @, 255 behind
 )
+
+// formatNameUnspecified is in effect where there is no NameFormat (SAML Core
+// 2.7.3.1).
+const formatNameUnspecified = "urn:oasis:names:tc:SAML:2.0:attrname-format:unspecified"
 
 // Well-known attribute names. Of each list the first that has a value is taken,
 // and no other: values of two attributes are never mixed. They are plain names,
@@ -53,7 +58,8 @@ func (a *assertion) readAttributes(el *etree.Element) {
 	var statement saml.AttributeStatement
 	for _, el := range a.parts(elements, el, "saml:Attribute*")["saml:Attribute"] {
 		named := saml.Attribute{
-			FriendlyName: attr(el, "FriendlyName"), Name: attr(el, "Name"), NameFormat: attr(el, "NameFormat"),
+			FriendlyName: attr(el, "FriendlyName"), Name: attr(el, "Name"),
+			NameFormat: cmp.Or(attr(el, "NameFormat"), formatNameUnspecified),
 		}
 		for _, el := range a.parts(elements, el, "saml:AttributeValue*")["saml:AttributeValue"] {
 			if isNil(el) {
@@ -112,6 +118,9 @@ func (f *profile) singles() []value {
 	return list
 }
 
+// profile picks what is configured, or well known. The NameID is the user name
+// unless its format says that it is none, and the e-mail if its format says so
+// and no attribute does.
 func (p *Provider) profile(a *assertion) (*profile, error) {
 	c, values := &p.config, a.values()
 	f := &profile{
@@ -173,8 +182,7 @@ func pick(values map[string]value, configured string, wellKnown []string) value 
 	return value{}
 }
 
-// profileText refuses what can be read in two ways: one name with two formats
-// (SAML Core 2.7.3.1), and XML where text is due.
+// profileText refuses XML where text is due.
 func profileText(f *profile) error {
 	for _, v := range append(f.singles(), f.groups) {
 		if v.structured {
@@ -184,6 +192,8 @@ func profileText(f *profile) error {
 	return nil
 }
 
+// profileFormats refuses one name with two formats: these are two attributes
+// (SAML Core 2.7.3.1), and who fills them may be two as well.
 func profileFormats(f *profile) error {
 	for _, v := range append(f.singles(), f.groups) {
 		if v.mixed {

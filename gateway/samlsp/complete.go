@@ -15,9 +15,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
-// maxDocument bounds a response in bytes, behind Base64.
-const maxDocument = 1 << 20
-
 // Complete implements gateway.Provider for the HTTP-POST binding (SAML Bindings
 // 3.5.4). Nothing of the document is believed that no signature covers: the
 // assertion is read anew from what was signed. A signature that no known key
@@ -110,8 +107,8 @@ func (p *Provider) decode(text string) ([]byte, error) {
 }
 
 func encodingSize(text string) error {
-	if base64.StdEncoding.DecodedLen(len(text)) > maxDocument+2 {
-		return fmt.Errorf("reading the form: the message is larger than %d bytes", maxDocument)
+	if base64.StdEncoding.DecodedLen(len(text)) > messageBounds.size+2 { // of padding
+		return fmt.Errorf("reading the form: the message is larger than %d bytes", messageBounds.size)
 	}
 	return nil
 }

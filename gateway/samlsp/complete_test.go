@@ -120,3 +120,68 @@ func TestComplete(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusals has each code, and what the log needs to say beside it.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	const conditions, statement = "saml:Assertion/saml:Conditions", "saml:Assertion/saml:AuthnStatement"
+	for code, tc := range map[gateway.Code]struct{ lines, log string }{
+		gateway.CodeSAMLMalformed:       {"sign\nprepend \"<!DOCTYPE x>\"", "line 1"},
+		gateway.CodeSAMLUnsigned:        {"sign .", "want_assertions_signed off"},
+		gateway.CodeSAMLSignature:       {"sign saml:Assertion key=evil", "no trusted key"},
+		gateway.CodeSAMLAlgorithm:       {"sign saml:Assertion alg=rsa-sha1", "SHA-1"},
+		gateway.CodeSAMLEncrypted:       {"insert into . <saml:EncryptedAssertion/>", "encrypted"},
+		gateway.CodeSAMLIssuerMismatch:  {"set saml:Assertion/saml:Issuer urn:other", "it is \"urn:other\", expected is \"" + idpEntity + "\""},
+		gateway.CodeSAMLDestination:     {"set .@Destination http://here.test/", "it is \"http://here.test/\", ours is \"" + acsURL + "\""},
+		gateway.CodeSAMLRequestMismatch: {"unset .@InResponseTo", "was not asked for"},
+		gateway.CodeSAMLAudience:        {"set " + conditions + "/saml:AudienceRestriction/saml:Audience urn:x", "it is \"urn:x\", we are \"" + spEntity + "\""},
+		gateway.CodeSAMLTime:            {"set " + conditions + "@NotOnOrAfter 2001-01-01T00:00:00Z", "2001-01-01T00:00:00Z"},
+		gateway.CodeSAMLSubject:         {"remove saml:Assertion/saml:Subject/saml:NameID", "NameID stands 0 times"},
+		gateway.CodeSAMLCondition:       {"remove " + statement, "no AuthnStatement"},
+		gateway.CodeSAMLAttribute:       {"option id_attribute no\npad 0", "id attribute"},
+		gateway.CodeTooLarge:            {"pad 0\nappend \"{ *1048576}\"", "larger than"},
+		gateway.CodeProviderRefused:     {"set samlp:Status/samlp:StatusCode@Value urn:oasis:names:tc:SAML:2.0:status:Responder", "the provider says Responder"},
+	} {
+		t.Run(string(code), func(t *testing.T) {
+			t.Parallel()
+			_, err := judged(t, tc.lines)
+			wantCode(t, err, code)
+			wantText(t, err, tc.log)
+		})
+	}
+}
+
+// TestKeyChange signs in with a key that is new in the metadata, which are then
+// fetched once. Forgeries don't have them fetched again and again.
+func TestKeyChange(t *testing.T) {
+	t.Parallel()
+	e := goodEntity()
+	e.entityID = idpEntity
+	e.keys = []string{keyDescriptor("signing", b64(certificates()["idp-ec"]))}
+	from := publish(e)
+	p := byURL(t, from, samlsp.Deps{})
+	l := newLogin()
+	complete := func(lines string) error {
+		_, err := p.Complete(t.Context(), gateway.CompleteRequest{
+			Params:  must(must(parsePlan(lines)).message(l)),
+			Private: samlsp.Flow(l.request, idpEntity, l.begun, false), CallbackURL: acsURL, MetadataURL: spEntity,
+		})
+		return err
+	}
+	if err := complete("sign saml:Assertion alg=ecdsa-sha256 key=idp-ec"); err != nil {
+		t.Fatal(err)
+	}
+	before := from.asked()
+	e.keys = []string{keyDescriptor("signing", b64(certificates()["idp"]))}
+	from.serve(e)
+	if err := complete("sign"); err != nil {
+		t.Errorf("the new key: %v", err)
+	}
+	wantCode(t, complete("sign saml:Assertion alg=ecdsa-sha256 key=idp-ec"), gateway.CodeSAMLSignature)
+	for range 20 {
+		wantCode(t, complete("sign saml:Assertion key=evil"), gateway.CodeSAMLSignature)
+	}
+	if n := from.asked() - before; n != 1 {
+		t.Errorf("the metadata were fetched %d times", n)
+	}
+}

@@ -28,7 +28,7 @@ func (p *Provider) verified(ctx context.Context, root *etree.Element, idp *idp) 
 		return f, err
 	}
 	renewed, renewErr := p.renewKeys(ctx)
-	if renewErr != nil || renewed == nil || renewed.entityID != idp.entityID {
+	if renewErr != nil || renewed == idp || renewed.entityID != idp.entityID {
 		return nil, err
 	}
 	return p.verify(root, renewed)
@@ -82,6 +82,9 @@ func (p *Provider) within(f *found) error {
 		f.assertion = inside
 		return nil
 	}
+	if own := part(inside, dsigSpace, "Signature"); own != nil {
+		inside.RemoveChild(own)
+	}
 	return judge(p.checks.same, &pair{f.assertion, inside})
 }
 
@@ -96,7 +99,7 @@ func sameAssertion(p *pair) error {
 }
 
 // same says whether two elements have the same names, attributes and text,
-// whatever their prefixes and comments. Signatures directly in them don't count.
+// whatever their prefixes.
 func same(a, b *etree.Element) bool {
 	if nameOf(a) != nameOf(b) || !maps.Equal(attributes(a), attributes(b)) {
 		return false
@@ -129,7 +132,7 @@ func attributes(el *etree.Element) map[string]string {
 }
 
 // contents returns the text of an element, with a NUL for each element in it,
-// and these elements, signatures left out.
+// and these elements.
 func contents(el *etree.Element) (text string, kids []*etree.Element) {
 	var b strings.Builder
 	for _, token := range el.Child {
@@ -137,9 +140,6 @@ func contents(el *etree.Element) (text string, kids []*etree.Element) {
 		case *etree.CharData:
 			b.WriteString(token.Data)
 		case *etree.Element:
-			if token.Tag == "Signature" && token.NamespaceURI() == dsigSpace {
-				continue
-			}
 			b.WriteByte(0)
 			kids = append(kids, token)
 		}
