@@ -270,6 +270,18 @@ var forgeries = []forgery{
 	}, nil, badSignature, []string{"signature value"}},
 	{"value that is no Base64", nil, replace("<ds:SignatureValue>", "<ds:SignatureValue>*"), nil, badSignature, []string{"signature value"}},
 	{"value with an element", nil, replace("<ds:SignatureValue>", "<ds:SignatureValue><x/>"), nil, badSignature, []string{"signature value"}},
+	{"value with bits behind its last byte", nil, func(s string) string {
+		before, after, _ := strings.Cut(s, "=="+signatureEnd)
+		last := len(before) - 1
+		return before[:last] + string(rune(before[last]+1)) + "==" + signatureEnd + after
+	}, nil, badSignature, []string{"signature value"}},
+	{"huge SignedInfo", replace("<ds:Reference", strings.Repeat(" ", 70000)+"<ds:Reference"), nil, nil, badSignature, nil},
+	{"ECDSA with a zero in between", nil, func(s string) string {
+		start, end := strings.Index(s, "<ds:SignatureValue>")+len("<ds:SignatureValue>"), strings.Index(s, signatureEnd)
+		raw := must(base64.StdEncoding.DecodeString(s[start:end]))
+		return s[:start] + base64.StdEncoding.EncodeToString(slices.Insert(raw, 32, 0)) + s[end:]
+	}, func(s *signatory) { s.key, s.method = ecKey(), dsigMoreNS+"ecdsa-sha256" }, badSignature, []string{"signature value"}},
+	{"Reference to nothing, and no ID", replace(`URI="#a"`, `URI="#"`), replace(` ID="a"`, ``), nil, badSignature, []string{"reference uri", "digest value"}},
 	{"value with more", nil, replace(signatureEnd, "AAAA"+signatureEnd), nil, badSignature, []string{"signature value"}},
 	{"SignedInfo changed", nil, replace(`ID="info-a"`, `ID="other"`), nil, badSignature, []string{"signature value"}},
 	{"NameID changed", nil, replace("alice@", "mallory@"), nil, badSignature, []string{"digest value"}},
