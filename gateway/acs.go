@@ -165,8 +165,13 @@ func isBase64(text string) bool {
 
 // repost has the browser send the answer once more, from a page of ours: it
 // came without our cookies. Nothing is looked up for who may never have started
-// a login, and nothing is sent back but what can be an answer.
+// a login, and nothing is sent back but what can be an answer. The attempt is
+// one of another kind now.
 func (x *exchange) repost(in *reply) error {
+	x.giveBack(answerAttempt)
+	if refused := x.attempt(repostAttempt); refused != nil {
+		return x.refuse(refused)
+	}
 	x.page(http.StatusOK, RepostPage{Chrome: x.chrome(), Action: x.path, Fields: []Field{
 		{fieldResponse, in.params.Get(fieldResponse)}, {fieldRelayState, in.state}, {fieldRepost, "1"},
 	}})

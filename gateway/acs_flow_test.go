@@ -228,11 +228,11 @@ func TestACSLimit(t *testing.T) {
 		l, idp := newLab(t), newSAMLIDP("https://idp.example")
 		return l.siteOf(l.samlGateway(idp, limited(limit)), appHost), idp
 	}
-	t.Run("D5 every post counts", func(t *testing.T) {
+	t.Run("D5 every post counts, the first ones apart", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			s, _ := limitedSAML(t, gateway.Limit{})
-			for range 5 {
+			for range 10 {
 				wantRefused(t, s.browser().bring(stray), gateway.CodeFlowUnknown)
 			}
 			for _, w := range []*httptest.ResponseRecorder{
@@ -303,16 +303,44 @@ func TestACSLimit(t *testing.T) {
 			wantRefused(t, b.bring(idp.answer(t, b.open("/"), "alice")), gateway.CodeProviderUnavailable)
 		}
 	})
-	t.Run("one is too few", func(t *testing.T) {
+	t.Run("ten tabs that come at once all sign in", func(t *testing.T) {
 		t.Parallel()
-		l := newLab(t)
-		_, err := gateway.New(gateway.Options{
-			Sessions: l.sessions, Limit: gateway.Limit{Answers: 1},
-			Providers: []gateway.NamedProvider{{Name: "saml", Provider: newSAMLIDP("https://idp.example")}},
-		})
-		if err == nil || !strings.Contains(err.Error(), `provider "saml": limit`) {
-			t.Errorf("error %v", err)
+		s, idp := limitedSAML(t, gateway.Limit{})
+		type tab struct {
+			b      *browser
+			fields url.Values
 		}
+		var tabs []tab
+		for range 10 {
+			b := s.browser()
+			_, fields := formOf(t, b.postFromAfar(acs, idp.answer(t, b.open("/"), "alice")))
+			tabs = append(tabs, tab{b, fields})
+		}
+		wantRefused(t, s.browser().postFromAfar(acs, stray), gateway.CodeTooManyAttempts)
+		for _, tab := range tabs {
+			wantRedirect(t, tab.b.postForm(acs, tab.fields), "https://app.example/")
+		}
+	})
+	t.Run("one is enough", func(t *testing.T) {
+		t.Parallel()
+		s, idp := limitedSAML(t, gateway.Limit{Answers: 1})
+		for range 3 {
+			b := s.browser()
+			wantRedirect(t, b.bring(idp.answer(t, b.open("/"), "alice")), "https://app.example/")
+		}
+	})
+	t.Run("the mark of a second post alone gives nothing back that was not taken", func(t *testing.T) {
+		t.Parallel()
+		s, idp := limitedSAML(t, gateway.Limit{Answers: 2})
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
+		for range 3 {
+			b := s.browser()
+			answer := idp.answer(t, b.open("/"), "alice")
+			answer.Set("sso_repost", "1")
+			wantRedirect(t, b.postForm(acs, answer), "https://app.example/")
+		}
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeTooManyAttempts)
 	})
 }
 

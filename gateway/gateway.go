@@ -115,9 +115,6 @@ func New(opts Options) (*Gateway, error) {
 		case p.Lifetime < 0:
 			errs = append(errs, fmt.Errorf("provider %q: lifetime can't be negative", p.Name))
 		}
-		if p.Provider.Protocol() == SAML && opts.Limit.Answers == 1 {
-			errs = append(errs, fmt.Errorf("provider %q: limit: 1 answer is too few for SAML, whose answers are posted twice", p.Name))
-		}
 		if p.DisplayName == "" {
 			p.DisplayName = p.Name
 		}

@@ -13,8 +13,9 @@ import (
 // behind one address can sign in.
 type Limit struct {
 	// Answers is how many are taken per Window. Default 10; -1: no limit, for
-	// starts neither. One by SAML counts twice until it succeeds, for it is
-	// posted twice (see RepostPage).
+	// starts neither. One by SAML is posted twice (see RepostPage): the first
+	// posts have a count of their own, with the same limit. Else of ten tabs
+	// that come at once the first posts would leave nothing for the second.
 	Answers int
 	// Starts is how many logins may begin per Window. Default 30 times Answers:
 	// they are under way for a while, and all the tabs of a browser begin at
@@ -52,6 +53,7 @@ type attempt string
 
 const (
 	answerAttempt attempt = "answer"
+	repostAttempt attempt = "repost" // an answer that is to be posted once more
 	startAttempt  attempt = "start"
 )
 

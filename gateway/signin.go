@@ -112,7 +112,7 @@ type reply struct {
 // attempts are what the reply has taken of the limit on answers.
 func (in *reply) attempts() []attempt {
 	if in.reposted {
-		return []attempt{answerAttempt, answerAttempt}
+		return []attempt{answerAttempt, repostAttempt}
 	}
 	return []attempt{answerAttempt}
 }
