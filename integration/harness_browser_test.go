@@ -5,7 +5,9 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,11 +24,17 @@ type tab struct {
 
 // newBrowser starts a Chromium with a profile of its own that finds the tests'
 // names on loopback and trusts the tests' authority, and returns its first tab.
-func newBrowser(t *testing.T) *tab {
+// settings are what a person has set in it, as JSON of its preferences.
+func newBrowser(t *testing.T, settings ...string) *tab {
 	t.Helper()
 	profile, err := os.MkdirTemp(scratch, "chromium-")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, s := range settings {
+		if err := errors.Join(os.Mkdir(filepath.Join(profile, "Default"), 0o700), os.WriteFile(filepath.Join(profile, "Default", "Preferences"), []byte(s), 0o600)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile),
@@ -82,6 +90,12 @@ func (b *tab) navigate(target string) {
 // enter fills in Keycloak's form.
 func (b *tab) enter(user, password string) {
 	b.t.Helper()
+	// Pages that go on by themselves come first: only one that stays has nodes
+	// to be filled in.
+	b.await("Keycloak's form", func() bool {
+		there, err := run(b, chromedp.Evaluate[bool](`document.readyState === "complete" && !!document.getElementById("username")`))
+		return err == nil && there
+	})
 	b.do("filling in Keycloak's form",
 		chromedp.WaitVisible(chromedp.CSS("#username")),
 		chromedp.SendKeys(chromedp.CSS("#username"), user),

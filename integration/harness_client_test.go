@@ -8,7 +8,6 @@ import (
 	"html"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"strings"
@@ -35,15 +34,13 @@ type page struct {
 
 func newClient(t *testing.T) *client {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	jar := newBrowserJar()
 	c := &client{t: t}
 	tr := transport(certificates(t))
 	t.Cleanup(tr.CloseIdleConnections)
 	c.http = &http.Client{Jar: jar, Transport: tr, Timeout: 30 * time.Second, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		c.hops = append(c.hops, r.URL.String())
+		jar.setCrossSite(false) // a redirect makes a GET of it
 		// A browser names neither the address that redirected it nor, once the
 		// method is GET, an origin; net/http does.
 		r.Header.Del("Referer")
@@ -104,6 +101,14 @@ func (c *client) submit(p *page, action string, fields url.Values) *page {
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Origin", p.url.Scheme+"://"+p.url.Host)
 	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	if to.Hostname() != p.url.Hostname() {
+		req.Header.Set("Origin", "null") // Keycloak's pages tell nobody where they are
+		req.Header.Set("Sec-Fetch-Site", "cross-site")
+		if jar, ok := c.http.Jar.(*browserJar); ok {
+			jar.setCrossSite(true)
+			defer jar.setCrossSite(false)
+		}
+	}
 	return c.do(req)
 }
 

@@ -182,24 +182,28 @@ func (k *keycloak) client(t *testing.T, base string, change ...func(rep map[stri
 
 // call makes a request of Keycloak's admin API.
 func (k *keycloak) call(method, path string, in, out any) error {
+	var body []byte
+	if in != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return err
+		}
+	}
+	return k.callRaw(method, path, "application/json", body, out)
+}
+
+// callRaw is call with a body of any kind.
+func (k *keycloak) callRaw(method, path, contentType string, body []byte, out any) error {
 	token, err := k.adminToken()
 	if err != nil {
 		return err
 	}
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(b)
-	}
-	req, err := http.NewRequest(method, k.base()+path, body)
+	req, err := http.NewRequest(method, k.base()+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", contentType)
 	return k.do(req, out)
 }
 

@@ -1,0 +1,148 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// unavailable says that p is the page or problem that the provider is away.
+func unavailable(p *page) bool {
+	return p.status == http.StatusServiceUnavailable && strings.Contains(p.body, "provider_unavailable")
+}
+
+// TestSAMLProviderDown plays the provider being away, with both stores: at the
+// start, while people work, and across a restart.
+func TestSAMLProviderDown(t *testing.T) {
+	t.Parallel()
+	sites := []samlSite{{name: "down", block: "\t\tpublic /open\n\t\tsign_requests on"}}
+	bothSAMLStores(t, samlOptions{idpDown: true}, sites, func(t *testing.T, w *samlWorld) {
+		s := w.site("down")
+		c := w.client(0)
+		t.Run("E8 the gateway starts without the provider, and serves what is public", func(t *testing.T) {
+			c.echoed(c.fetch(s.base + "/open"))
+		})
+		t.Run("A3 and its own metadata", func(t *testing.T) {
+			w.settle(t)
+		})
+		t.Run("E8 a page says that the provider is away", func(t *testing.T) {
+			if p := c.navigate(s.base + "/"); !unavailable(p) {
+				t.Errorf("got %s", p)
+			}
+		})
+		t.Run("E8 people sign in as soon as the provider is back", func(t *testing.T) {
+			w.idp.up()
+			var login *page
+			eventually(t, "the provider's form", patience, func() bool {
+				login = c.samlForm(s.base + "/")
+				return login.isLoginForm()
+			})
+			c.echoed(c.carry(c.enterAnywhere(login, "bob", "bob")))
+		})
+		t.Run("E8 who is signed in is unaffected by the provider going away", func(t *testing.T) {
+			w.idp.down()
+			c.echoed(c.fetch(s.base + "/"))
+			w.gw().reload()
+			c.echoed(c.fetch(s.base + "/"))
+			w.gw().restart()
+			c.echoed(c.fetch(s.base + "/"))
+		})
+		t.Run("E8 a stranger is told so, after the restart too", func(t *testing.T) {
+			if p := w.client(0).navigate(s.base + "/"); !unavailable(p) {
+				t.Errorf("got %s", p)
+			}
+		})
+		t.Run("E8 the last good metadata survive the restart: an answer is judged by them", func(t *testing.T) {
+			w.idp.up()
+			d := w.client(0)
+			var login *page
+			eventually(t, "the provider's form", patience, func() bool {
+				login = d.samlForm(s.base + "/wanted")
+				return login.isLoginForm()
+			})
+			answer := d.samlAnswer(login, "alice")
+			w.idp.down()
+			w.gw().restart()
+			if r := d.echoed(d.carry(d.send(answer))); r.Target != "/wanted" || r.Identity == nil || r.Identity.Username != "alice" {
+				t.Errorf("the app was asked for %s by %+v", r.Target, r.Identity)
+			}
+		})
+	})
+}
+
+// TestSAMLBetween changes the gateway while somebody is at the provider, with
+// both stores.
+func TestSAMLBetween(t *testing.T) {
+	t.Parallel()
+	for _, php := range []bool{false, true} {
+		name := map[bool]string{false: "keycloak", true: "simplesamlphp"}[php]
+		t.Run(name, func(t *testing.T) {
+			bothSAMLStores(t, samlOptions{}, []samlSite{{name: "between", php: php}}, func(t *testing.T, w *samlWorld) {
+				s := w.site("between")
+				for _, change := range []struct {
+					name string
+					do   func()
+				}{
+					{"a restart", w.gw().restart},
+					{"a reload", w.gw().reload},
+					{"a kill", func() {
+						w.gw().proc.kill()
+						w.gw().start()
+					}},
+					{"a reload with another configuration", func() {
+						s.block = "\t\tlifetime 1h"
+						w.configure(w.nodes[0])
+						w.gw().reload()
+					}},
+				} {
+					t.Run(fmt.Sprintf("E9 %s between request and answer", change.name), func(t *testing.T) {
+						c := w.client(0)
+						login := c.samlForm(s.base + "/wanted?x=1")
+						change.do()
+						if r := c.echoed(c.carry(c.enterAnywhere(login, "alice", "alice"))); r.Target != "/wanted?x=1" {
+							t.Errorf("the app was asked for %s", r.Target)
+						}
+					})
+					if !php { // which provider it was makes no difference by then
+						continue
+					}
+					t.Run(fmt.Sprintf("E9 %s between the first post and the second", change.name), func(t *testing.T) {
+						c := w.client(0)
+						f := c.secondPost(c.samlAnswer(c.samlForm(s.base+"/wanted?x=1"), "alice"))
+						change.do()
+						if r := c.echoed(c.send(f)); r.Target != "/wanted?x=1" {
+							t.Errorf("the app was asked for %s", r.Target)
+						}
+					})
+				}
+				t.Run("E9 a login that began before a reload away from its provider is refused, not a fault", func(t *testing.T) {
+					c := w.client(0)
+					answer := c.samlAnswer(c.samlForm(s.base+"/wanted"), "bob")
+					s.block = "\t\tsp_entity_id urn:example:another-now"
+					w.configure(w.nodes[0])
+					w.gw().reload()
+					if p := c.carry(c.send(answer)); p.status/100 != 4 || sessionCookieOf(c, s.base) != nil {
+						t.Errorf("got %s", p)
+					}
+				})
+			})
+		})
+	}
+}
+
+// TestSAMLProviderDownBetween plays the provider going away between request and
+// answer: all that is needed is known by then.
+func TestSAMLProviderDownBetween(t *testing.T) {
+	t.Parallel()
+	w := newSAMLWorld(t, samlOptions{}, samlSite{name: "gone"})
+	s := w.site("gone")
+	c := w.client(0)
+	answer := c.samlAnswer(c.samlForm(s.base+"/wanted"), "bob")
+	w.idp.down()
+	if r := c.echoed(c.carry(c.send(answer))); r.Target != "/wanted" {
+		t.Errorf("the app was asked for %s", r.Target)
+	}
+}
