@@ -6,8 +6,6 @@ import (
 	"slices"
 
 	"github.com/beevik/etree"
-
-	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
 // below counts the elements below el that have one of these local names, however
@@ -115,8 +113,4 @@ func signingResponse(s *signing) error {
 		return errors.New("reading the message: want_assertions_signed is off, and so the response must be signed; it is not")
 	}
 	return nil
-}
-
-func unsigned() error {
-	return gateway.NewError(gateway.CodeSAMLUnsigned, errors.New("reading the message: nothing in it is signed; "+howToSign))
 }

@@ -59,8 +59,8 @@ func (c *checklist) without(names ...string) *checklist {
 	kept := &checklist{
 		judging: judging{
 			form: drop(j.form, left), encoding: drop(j.encoding, left), document: drop(j.document, left), signing: drop(j.signing, left),
-			same: drop(j.same, left), response: drop(j.response, left), assertion: drop(j.assertion, left),
-			confirmation: drop(j.confirmation, left), profile: drop(j.profile, left), account: drop(j.account, left),
+			same: drop(j.same, left), found: drop(j.found, left), response: drop(j.response, left), assertion: drop(j.assertion, left),
+			confirmation: drop(j.confirmation, left), confirmed: drop(j.confirmed, left), profile: drop(j.profile, left), account: drop(j.account, left),
 		},
 		xmlDocument: drop(c.xmlDocument, left), xmlDeclaration: drop(c.xmlDeclaration, left), xmlMarkup: drop(c.xmlMarkup, left),
 		xmlName: drop(c.xmlName, left), xmlReference: drop(c.xmlReference, left), xmlOutside: drop(c.xmlOutside, left),
@@ -91,8 +91,8 @@ func CheckNames() []string {
 	c := allChecks()
 	return slices.Concat(
 		ReadingCheckNames(), SignatureCheckNames(),
-		names(c.form), names(c.encoding), names(c.document), names(c.signing), names(c.same), names(c.response), names(c.assertion),
-		names(c.confirmation), names(c.profile), names(c.account),
+		names(c.form), names(c.encoding), names(c.document), names(c.signing), names(c.same), names(c.found), names(c.response), names(c.assertion),
+		names(c.confirmation), names(c.confirmed), names(c.profile), names(c.account),
 	)
 }
 

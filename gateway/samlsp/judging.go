@@ -16,9 +16,11 @@ type judging struct {
 	document     []check[*etree.Element]
 	signing      []check[*signing]
 	same         []check[*pair]
+	found        []check[*found]
 	response     []check[*response]
 	assertion    []check[*assertion]
 	confirmation []check[*confirmation]
+	confirmed    []check[*confirmedSubject]
 	profile      []check[*profile]
 	account      []check[*assertion]
 }
@@ -46,6 +48,9 @@ func allJudging() judging {
 		},
 		same: []check[*pair]{
 			{"same assertion", gateway.CodeSAMLSignature, sameAssertion},
+		},
+		found: []check[*found]{
+			{"covered by a signature", gateway.CodeSAMLUnsigned, foundCovered},
 		},
 		response: []check[*response]{
 			{"response elements", gateway.CodeSAMLMalformed, responseElements},
@@ -81,6 +86,9 @@ func allJudging() judging {
 			{"recipient", gateway.CodeSAMLDestination, confirmationRecipient},
 			{"confirmation request", gateway.CodeSAMLRequestMismatch, confirmationRequest},
 			{"confirmation time", gateway.CodeSAMLTime, confirmationTime},
+		},
+		confirmed: []check[*confirmedSubject]{
+			{"confirmed", gateway.CodeSAMLSubject, subjectConfirmed},
 		},
 		profile: []check[*profile]{
 			{"attribute text", gateway.CodeSAMLAttribute, profileText},

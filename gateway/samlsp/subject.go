@@ -9,8 +9,6 @@ import (
 
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
-
-	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
 const methodBearer = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
@@ -78,29 +76,39 @@ func (a *assertion) readConfirmation(el *etree.Element) {
 	a.confirmations = append(a.confirmations, c)
 }
 
-// confirmed returns how long the subject is confirmed for: the latest end among
-// the confirmations that all checks let through. One is needed, and others do
-// no harm; without any the first bearer's refusal is the telling one.
-func (p *Provider) confirmed(a *assertion) (until time.Time, err error) {
-	err = gateway.NewError(gateway.CodeSAMLSubject, errors.New("checking the subject: it has no bearer confirmation"))
-	good, bearer := false, false
+// A confirmedSubject is what the confirmations amount to: one valid one is
+// needed, and others beside it do no harm.
+type confirmedSubject struct {
+	by    int       // how many are valid
+	until time.Time // the latest end among these
+	// refused is why the first bearer's is not valid, or another one's.
+	refused error
+}
+
+func (p *Provider) confirm(a *assertion) *confirmedSubject {
+	s := &confirmedSubject{refused: errors.New("checking the subject: it has no confirmation")}
+	bearer := false
 	for i := range a.confirmations {
 		c := &a.confirmations[i]
-		if refused := judge(p.checks.confirmation, c); refused != nil {
-			if c.Method == methodBearer && !bearer {
-				err, bearer = refused, true
+		if err := judge(p.checks.confirmation, c); err != nil {
+			if !bearer {
+				s.refused, bearer = err, c.Method == methodBearer
 			}
 			continue
 		}
-		good = true
-		if end := c.data().NotOnOrAfter; end.After(until) {
-			until = end
+		s.by++
+		if end := c.data().NotOnOrAfter; end.After(s.until) {
+			s.until = end
 		}
 	}
-	if good {
-		return until, nil
+	return s
+}
+
+func subjectConfirmed(s *confirmedSubject) error {
+	if s.by == 0 {
+		return s.refused
 	}
-	return time.Time{}, err
+	return nil
 }
 
 func confirmationMethod(c *confirmation) error {

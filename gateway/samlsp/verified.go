@@ -13,11 +13,22 @@ import (
 
 // A found message is what of a document may be consumed.
 type found struct {
-	// response is the message. Only if signed is set is it more than a hint.
+	// response is the message. Only if signed is set it was read anew from what
+	// a signature covers; else it is a hint.
 	response *etree.Element
 	signed   bool
-	// assertion was read anew from what a signature covers, always.
+	// assertion was read anew from what a signature covers. foundCovered holds
+	// that it was: nobody ever gets one without that.
 	assertion *etree.Element
+	covered   bool
+}
+
+// foundCovered is the last word about signatures, whatever the configuration.
+func foundCovered(f *found) error {
+	if !f.covered {
+		return errors.New("reading the message: neither response nor assertion is signed; " + howToSign)
+	}
+	return nil
 }
 
 // verified verifies the document's signatures, with keys fetched anew if none
@@ -47,7 +58,7 @@ func (p *Provider) verify(root *etree.Element, idp *idp) (*found, error) {
 		return nil, err
 	}
 	keys := trust{keys: idp.keys, sha1: p.config.InsecureSHA1}
-	f := &found{response: root, signed: s.response}
+	f := &found{response: root, signed: s.response, assertion: raw, covered: s.assertion}
 	if s.assertion {
 		signed, err := p.checks.verify(raw, keys)
 		if err != nil {
@@ -65,8 +76,8 @@ func (p *Provider) verify(root *etree.Element, idp *idp) (*found, error) {
 			return nil, err
 		}
 	}
-	if f.assertion == nil {
-		return nil, unsigned()
+	if err := judge(p.checks.found, f); err != nil {
+		return nil, err
 	}
 	return f, nil
 }
@@ -78,8 +89,8 @@ func (p *Provider) within(f *found) error {
 	if inside == nil {
 		return malformed("reading the message: there is no assertion in what is signed")
 	}
-	if f.assertion == nil {
-		f.assertion = inside
+	if !f.covered {
+		f.assertion, f.covered = inside, true
 		return nil
 	}
 	if own := part(inside, dsigSpace, "Signature"); own != nil {
@@ -156,14 +167,15 @@ func (p *Provider) answer(f *found, x *expectation) (*gateway.Answer, error) {
 	if err := judge(p.checks.assertion, a); err != nil {
 		return nil, err
 	}
-	until, err := p.confirmed(a)
-	if err != nil {
+	confirmed := p.confirm(a)
+	if err := judge(p.checks.confirmed, confirmed); err != nil {
 		return nil, err
 	}
 	who, err := p.profile(a)
 	if err != nil {
 		return nil, err
 	}
+	until := confirmed.until
 	if a.Conditions != nil && !a.Conditions.NotOnOrAfter.IsZero() && a.Conditions.NotOnOrAfter.Before(until) {
 		until = a.Conditions.NotOnOrAfter
 	}

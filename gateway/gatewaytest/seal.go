@@ -1,0 +1,167 @@
+package gatewaytest
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A Seal holds that only the tests of a package can drop its checks: no option,
+// variable, build tag or exported name of the product can. The package has a
+// type checklist, which allChecks makes and New alone asks for.
+type Seal struct {
+	// Types make up the checks. Nothing that is exported may have a part in
+	// them.
+	Types []string
+	// Fields hold the checks. New alone sets them.
+	Fields []string
+}
+
+// Check looks at the package in whose directory the test runs. It fails the test
+// on every leak, and unless a checklist is made exactly once.
+func (s Seal) Check(tb testing.TB) {
+	tb.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	made := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		found, n := s.Leaks(tb, string(text))
+		made += n
+		for _, leak := range found {
+			tb.Errorf("%s: %s", file, leak)
+		}
+	}
+	if made != 1 {
+		tb.Errorf("a checklist is made %d times, want once, in New", made)
+	}
+}
+
+// Leaks returns the ways in which a file of the product could have a check
+// dropped, and how often a checklist is made there.
+func (s Seal) Leaks(tb testing.TB, text string) (found []string, made int) {
+	tb.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "x.go", text, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	add := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	for _, group := range file.Comments {
+		for _, c := range group.List {
+			if strings.HasPrefix(c.Text, "//go:") {
+				add("has %s", c.Text)
+			}
+		}
+	}
+	for _, imported := range file.Imports {
+		if slices.Contains([]string{`"os"`, `"flag"`, `"unsafe"`, `"reflect"`, `"syscall"`}, imported.Path.Value) {
+			add("imports %s", imported.Path.Value)
+		}
+	}
+	for _, decl := range file.Decls {
+		switch decl := decl.(type) {
+		case *ast.GenDecl:
+			s.leaksOf(decl, add)
+		case *ast.FuncDecl:
+			if decl.Name.IsExported() && mentions(decl.Type, s.Types) {
+				add("%s is exported and has a part in the checks", decl.Name.Name)
+			}
+			if decl.Body != nil {
+				made += s.leaksIn(decl, add)
+			}
+		}
+	}
+	return found, made
+}
+
+// leaksOf looks at what is declared beside functions.
+func (s Seal) leaksOf(decl *ast.GenDecl, add func(string, ...any)) {
+	for _, spec := range decl.Specs {
+		switch spec := spec.(type) {
+		case *ast.ValueSpec:
+			for _, name := range spec.Names {
+				if decl.Tok == token.VAR && (name.IsExported() || mentions(spec, append(slices.Clone(s.Types), "allChecks"))) && name.Name != "_" {
+					add("the variable %s could change the checks", name.Name)
+				}
+			}
+		case *ast.TypeSpec:
+			if spec.Assign.IsValid() && mentions(spec.Type, s.Types) {
+				add("%s is another name for a part of the checks", spec.Name.Name)
+			}
+			if fields, ok := spec.Type.(*ast.StructType); ok {
+				for _, f := range fields.Fields.List {
+					for _, name := range f.Names {
+						if name.IsExported() && mentions(f.Type, s.Types) {
+							add("the field %s.%s is exported", spec.Name.Name, name.Name)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// leaksIn looks at a function's body. It returns how often a checklist is made
+// there.
+func (s Seal) leaksIn(fn *ast.FuncDecl, add func(string, ...any)) (made int) {
+	ast.Inspect(fn.Body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.AssignStmt:
+			for _, left := range n.Lhs {
+				if fn.Name.Name != "New" && s.selects(left) {
+					add("%s exchanges a part of the checks", fn.Name.Name)
+				}
+			}
+		case *ast.UnaryExpr:
+			if _, literal := n.X.(*ast.CompositeLit); n.Op == token.AND && !literal && s.selects(n.X) {
+				add("%s takes the address of a part of the checks", fn.Name.Name)
+			}
+		case *ast.CompositeLit:
+			if name, ok := n.Type.(*ast.Ident); ok && name.Name == "checklist" && fn.Name.Name != "allChecks" {
+				add("%s makes a checklist of its own", fn.Name.Name)
+			}
+		case *ast.CallExpr:
+			if name, ok := n.Fun.(*ast.Ident); ok && name.Name == "allChecks" {
+				made++
+			}
+		}
+		return true
+	})
+	return made
+}
+
+// selects says whether an expression leads to or through a sealed field.
+func (s Seal) selects(e ast.Expr) (found bool) {
+	ast.Inspect(e, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains(s.Fields, sel.Sel.Name) {
+			found = true
+		}
+		return !found
+	})
+	return found
+}
+
+// mentions says whether one of the names stands in a piece of source.
+func mentions(n ast.Node, names []string) (found bool) {
+	ast.Inspect(n, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && slices.Contains(names, id.Name) {
+			found = true
+		}
+		return !found
+	})
+	return found
+}
