@@ -229,7 +229,7 @@ func bounded(t *testing.T, p *samlsp.Provider, doc string) (err error) {
 	params := url.Values{"SAMLResponse": {base64.StdEncoding.EncodeToString([]byte(doc))}}
 	l := newLogin()
 	best := time.Hour
-	for range 5 {
+	for range 10 {
 		control := timed(t, func() { decode(t, benign) })
 		took := timed(t, func() {
 			_, err = p.Complete(t.Context(), gateway.CompleteRequest{

@@ -1,6 +1,7 @@
 package samlsp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -64,7 +65,8 @@ type frame struct {
 // written there. The tree's Attr.NamespaceURI must not be called.
 func (c *checklist) read(doc []byte, b bounds) (*etree.Element, error) {
 	r := &reader{
-		checks: c, bounds: b, text: string(doc), scope: newScope(), ids: map[string]bool{}, expanded: map[expandedName]bool{},
+		checks: c, bounds: b, text: string(doc), scope: newScope(), expanded: map[expandedName]bool{},
+		ids: make(map[string]bool, min(bytes.Count(doc, []byte("ID=")), b.elements)), // so that it needn't grow
 	}
 	err := r.document()
 	if err == nil {
