@@ -261,6 +261,7 @@ func TestReplayUntil(t *testing.T) {
 		"the conditions' end":        {"set saml:Assertion/saml:Conditions@NotOnOrAfter {now+2m}", 7 * time.Minute},
 		"no end of the conditions":   {"unset saml:Assertion/saml:Conditions@NotOnOrAfter", 10 * time.Minute},
 		"the confirmation's end":     {"set " + confirmation + "/saml:SubjectConfirmationData@NotOnOrAfter {now+1m}", 6 * time.Minute},
+		"the year 9999":              {"set saml:Assertion/saml:Conditions@NotOnOrAfter 9999-12-31T23:59:59Z\nset " + confirmation + "/saml:SubjectConfirmationData@NotOnOrAfter 9999-12-31T23:59:59Z", 24*time.Hour + 5*time.Minute},
 		"the later of confirmations": {"set saml:Assertion/saml:Conditions@NotOnOrAfter {now+2h}\ncopy c " + confirmation + "\npaste c after " + confirmation + "\nset " + confirmation + "[2]/saml:SubjectConfirmationData@NotOnOrAfter {now+1h}", 65 * time.Minute},
 		"a later one that is bad":    {"set saml:Assertion/saml:Conditions@NotOnOrAfter {now+2h}\ncopy c " + confirmation + "\npaste c after " + confirmation + "\nset " + confirmation + "[2]/saml:SubjectConfirmationData@NotOnOrAfter {now+1h}\nset " + confirmation + "[2]/saml:SubjectConfirmationData@Recipient x", 10 * time.Minute},
 	} {

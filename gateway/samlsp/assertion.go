@@ -196,6 +196,25 @@ func moment(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
+// longestLogin is more than a login can take: the gateway's flows end long
+// before.
+const longestLogin = 24 * time.Hour
+
+// usableUntil is the latest time at which a login could take the assertion: its
+// conditions and confirmations hold no longer, nor can a login that began before
+// it was issued still be under way, whatever times it names (the year 9999 is
+// one that providers like).
+func (a *assertion) usableUntil(confirmed time.Time) time.Time {
+	until := confirmed
+	if c := a.Conditions; c != nil && !c.NotOnOrAfter.IsZero() && c.NotOnOrAfter.Before(until) {
+		until = c.NotOnOrAfter
+	}
+	if end := a.IssueInstant.Add(longestLogin); end.Before(until) {
+		until = end
+	}
+	return until.Add(a.skew)
+}
+
 // statement is the first AuthnStatement, an empty one if there is none.
 func (a *assertion) statement() saml.AuthnStatement {
 	if len(a.AuthnStatements) == 0 {

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	gotoken "go/token"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,12 +81,18 @@ var promises = []promise{
 	{text: "Logout messages: signature, issuer, destination, ID once", later: "there is no logout by SAML yet, and so no endpoint that takes one: root-is-a-logout-response"},
 }
 
+// source is where an attack is known from.
+var source = regexp.MustCompile(`(CVE|CWE|GO)-[0-9]|SAML (Core|Profiles|Bindings) [0-9]|XML [A-Z0-9]|Somorovsky et al.|Signature wrapping [1-8]`)
+
 // TestAttackPromises holds the table: each promise is shown by three distinct
 // attacks at least, each of them exists, and each file belongs to a promise.
 func TestAttackPromises(t *testing.T) {
 	t.Parallel()
 	shown := map[string]map[string]bool{} // distinct attacks by what files call the promise
 	for _, a := range corpus(t) {
+		if !source.MatchString(a.Name + " " + a.About) {
+			t.Errorf("%s does not say where it is known from", a.Name)
+		}
 		for _, name := range a.Promises {
 			if shown[name] == nil {
 				shown[name] = map[string]bool{}

@@ -175,10 +175,6 @@ func (p *Provider) answer(f *found, x *expectation) (*gateway.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	until := confirmed.until
-	if a.Conditions != nil && !a.Conditions.NotOnOrAfter.IsZero() && a.Conditions.NotOnOrAfter.Before(until) {
-		until = a.Conditions.NotOnOrAfter
-	}
 	account := accountOf(a.nameID(), x)
 	if who.id != nil {
 		account = accountOfAttribute(p.config.IDAttribute, who.id.only())
@@ -187,6 +183,6 @@ func (p *Provider) answer(f *found, x *expectation) (*gateway.Answer, error) {
 	}
 	return &gateway.Answer{
 		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: a.statement().SessionIndex,
-		ReplayID: a.ID, ReplayUntil: until.Add(x.skew),
+		ReplayID: a.ID, ReplayUntil: a.usableUntil(confirmed.until),
 	}, nil
 }
