@@ -65,8 +65,8 @@ var english = catalogue{
 	OpenApp:       "Open the application",
 	Reference:     "Reference",
 	Details:       "Error",
-	SeenHere:      "Your request came to",
-	SiteAt:        "The site is",
+	SeenHere:      "Opened at",
+	SiteAt:        "Site",
 
 	SessionTitle:   "You are signed in",
 	Username:       "User name",

@@ -1,0 +1,333 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	sso "github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// Values as they come: long ones, of many parts, from right to left, in wide
+// letters, and without a place to break.
+var (
+	chrome     = sso.Chrome{Prefix: "/.sso", App: "grafana.example.com"}
+	longChrome = sso.Chrome{Prefix: "/.sso", App: "a-rather-long-name-of-an-application.department.subsidiary.holding.example.com"}
+	longName   = "Dr. Maximiliane-Alexandra Freifrau von Hohenlohe-Waldenburg-Schillingsfürst"
+	longWord   = strings.Repeat("unbreakable", 12)
+	rtlName    = "محمد بن عبد الله (الإدارة)"
+)
+
+// shownPages are all kinds of pages in all forms, by name.
+func shownPages() map[string]any {
+	choice := func(name, label string) sso.Choice {
+		return sso.Choice{Name: name, Label: label, URL: "/.sso/login?provider=" + name + "&return=%2F"}
+	}
+	last := choice("partner", "Müller & Söhne")
+	last.Last = true
+	longLast := choice("long", longName)
+	longLast.Last = true
+	var groups []string
+	for i := range 60 {
+		groups = append(groups, fmt.Sprintf("team-%d", i*i))
+	}
+	person := sso.Principal{
+		Username: "alice", Email: "alice@example.com", Name: "Alice Liddell", Provider: "corp", Template: "engineering",
+		Roles: []string{"Admin", "Editor"}, Groups: []string{"staff", `DOMAIN\Net Ops`}, Expires: time.Now().Add(7 * time.Hour),
+	}
+	odd := sso.Principal{
+		Username: longWord, Email: longWord + "@example.com", Name: rtlName, Provider: "partners", Roles: []string{rtlName, longWord},
+		Groups: groups, Expires: time.Now().Add(time.Minute),
+	}
+	fields := []sso.Field{{Name: "SAMLResponse", Value: strings.Repeat("PHNhbWw+", 300)}, {Name: "RelayState", Value: "state"}}
+	shown := map[string]any{
+		"chooser":            sso.ChooserPage{Chrome: chrome, Choices: []sso.Choice{choice("corp", "Corporate account"), choice("partner", "Müller & Söhne")}},
+		"chooser-last":       sso.ChooserPage{Chrome: chrome, Choices: []sso.Choice{last, choice("corp", "Corporate account"), choice("guest", "Guests")}},
+		"chooser-long":       sso.ChooserPage{Chrome: longChrome, Choices: []sso.Choice{longLast, choice("rtl", rtlName), choice("word", longWord), choice("cjk", "株式会社東京シングルサインオン")}},
+		"chooser-one":        sso.ChooserPage{Chrome: chrome, Choices: []sso.Choice{choice("corp", "Corporate account")}},
+		"chooser-none":       sso.ChooserPage{Chrome: chrome},
+		"session":            sso.SessionPage{Chrome: chrome, Principal: person, Since: time.Now(), LogoutURL: "/.sso/logout"},
+		"session-long":       sso.SessionPage{Chrome: longChrome, Principal: odd, Since: time.Now(), LogoutURL: "/.sso/logout"},
+		"session-bare":       sso.SessionPage{Chrome: chrome, Principal: sso.Principal{Username: "bob"}},
+		"form":               sso.FormPage{Chrome: chrome, Provider: "Corporate account", Fields: fields},
+		"leave":              sso.LeavePage{Chrome: chrome, Provider: "Corporate account"},
+		"repost":             sso.RepostPage{Chrome: chrome, Action: "/.sso/saml/acs", Fields: fields},
+		"logout":             sso.LogoutPage{Chrome: chrome, Username: "alice", Provider: "Corporate account", Action: "/.sso/logout"},
+		"logout-at-provider": sso.LogoutPage{Chrome: longChrome, Username: rtlName, Provider: longName, AtProvider: true, Action: "/.sso/logout"},
+		"loggedout":          sso.LoggedOutPage{Chrome: chrome, SignInURL: "/"},
+	}
+	for _, code := range sso.Codes() {
+		page := sso.RefusalPage{Chrome: chrome, Code: code, Refusal: sso.RefusalOf(code), Reference: "k7f2mq4xza", RetryURL: "/"}
+		shown["refusal-"+string(code)] = page
+	}
+	denied := sso.RefusalPage{
+		Chrome: longChrome, Code: sso.CodeAccessDenied, Refusal: sso.RefusalOf(sso.CodeAccessDenied), Reference: "k7f2mq4xza",
+		Username: longWord, OtherURL: "/.sso/login?as=other", LogoutURL: "/.sso/logout",
+	}
+	shown["refusal-long"] = denied
+	denied.Chrome, denied.Username = chrome, "carol"
+	shown["refusal-access_denied"] = denied
+	loop := shown["refusal-redirect_loop"].(sso.RefusalPage)
+	loop.Seen = sso.Seen{Here: "http://grafana.example.com:8080", Site: "https://grafana.example.com"}
+	shown["refusal-redirect_loop"] = loop
+	gone := shown["refusal-not_found"].(sso.RefusalPage)
+	gone.RetryURL, gone.HomeURL = "", "/"
+	shown["refusal-not_found"] = gone
+	return shown
+}
+
+// endpoints are all addresses of the gateway's own, by what the router compares
+// with, and the page that each shows.
+var endpoints = map[string]any{
+	"login": sso.ChooserPage{}, "session": sso.SessionPage{}, "logout": sso.LogoutPage{}, "logged-out": sso.LoggedOutPage{},
+	"oidc/callback": sso.RefusalPage{}, "saml/": nil, "acs": sso.RepostPage{},
+	"assets/": nil, "jwks.json": nil, "metadata": nil, "metadata/": nil, // no pages
+}
+
+// TestPagesAreAllShown holds that what is judged below is all there is: every
+// type of page, every template, every code, and every endpoint of the router.
+func TestPagesAreAllShown(t *testing.T) {
+	t.Parallel()
+	shown := map[string]bool{}
+	for _, page := range shownPages() {
+		shown[reflect.TypeOf(page).Name()] = true
+	}
+	declared := 0
+	for _, name := range typesOf(t, "../gateway/page.go") {
+		if strings.HasSuffix(name, "Page") {
+			declared++
+			if !shown[name] {
+				t.Errorf("no %s is shown", name)
+			}
+		}
+	}
+	templates, err := filepath.Glob("../gateway/pages/templates/*.html")
+	if err != nil || len(templates) != declared+1 { // and the layout
+		t.Errorf("%d templates for %d types of pages, %v", len(templates), declared, err)
+	}
+	var routed []string
+	for _, file := range []string{"../gateway/endpoint.go", "../gateway/acs.go"} {
+		routed = append(routed, routesOf(t, file)...)
+	}
+	slices.Sort(routed)
+	if known := slices.Sorted(maps.Keys(endpoints)); !slices.Equal(slices.Compact(routed), known) {
+		t.Errorf("the router has %q, known are %q", routed, known)
+	}
+	for name, page := range endpoints {
+		if page != nil && !shown[reflect.TypeOf(page).Name()] {
+			t.Errorf("the page of %s is not shown", name)
+		}
+	}
+}
+
+// typesOf returns the types that a file declares.
+func typesOf(t *testing.T, path string) (names []string) {
+	t.Helper()
+	inspect(t, path, func(n ast.Node) {
+		if spec, ok := n.(*ast.TypeSpec); ok {
+			names = append(names, spec.Name.Name)
+		}
+	})
+	return names
+}
+
+// routesOf returns the strings that a file compares "name" with, or cuts off
+// from its beginning.
+func routesOf(t *testing.T, path string) (routes []string) {
+	t.Helper()
+	isName := func(e ast.Expr) bool { id, ok := e.(*ast.Ident); return ok && id.Name == "name" }
+	add := func(e ast.Expr) {
+		if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			text, _ := strconv.Unquote(lit.Value)
+			routes = append(routes, text)
+		}
+	}
+	inspect(t, path, func(n ast.Node) {
+		switch n := n.(type) {
+		case *ast.BinaryExpr:
+			if n.Op == token.EQL && isName(n.X) {
+				add(n.Y)
+			}
+		case *ast.CallExpr:
+			if f, ok := n.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "CutPrefix" && len(n.Args) == 2 && isName(n.Args[0]) {
+				add(n.Args[1])
+			}
+		}
+	})
+	if len(routes) == 0 {
+		t.Errorf("%s has no routes", path)
+	}
+	return routes
+}
+
+func inspect(t *testing.T, path string, visit func(ast.Node)) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool { visit(n); return true })
+}
+
+// TestPagesInChromium judges every page as a person meets it.
+func TestPagesInChromium(t *testing.T) {
+	shown := shownPages()
+	g := newGallery(t, shown)
+	b := newBrowser(t)
+	for _, l := range looks {
+		t.Run(l.name, func(t *testing.T) {
+			b := &tab{t, b.ctx}
+			b.wear(l)
+			for _, name := range slices.Sorted(maps.Keys(shown)) {
+				t.Run(name, func(t *testing.T) {
+					b := &tab{t, b.ctx}
+					b.navigate(g.address(name))
+					b.shoot(name + "-" + l.name)
+					for _, v := range b.axe() {
+						t.Errorf("%s", v)
+					}
+					b.measure(l)
+				})
+			}
+		})
+	}
+}
+
+// TestAxeFindsFaults is the control of the test above.
+func TestAxeFindsFaults(t *testing.T) {
+	g := newGallery(t, shownPages())
+	b := newBrowser(t)
+	for rule, fault := range map[string]string{
+		"color-contrast": `document.querySelector("main p").style.color = "#555b66"`,
+		"link-name":      `document.querySelector("main a").textContent = ""`,
+		"html-has-lang":  `document.documentElement.removeAttribute("lang")`,
+		"image-alt":      `document.querySelector("img").removeAttribute("alt")`,
+	} {
+		b.wear(looks[1])
+		b.navigate(g.address("chooser"))
+		b.do("making a fault", chromedp.Evaluate[chromedp.Void](fault+"; undefined"))
+		if found := b.axe(); !slices.ContainsFunc(found, func(v violation) bool { return v.ID == rule }) {
+			t.Errorf("%s is not found: %v", rule, found)
+		}
+	}
+}
+
+// measured is what a page says of itself.
+type measured struct {
+	Scroll, Width, Bytes, Small int
+	Foreign, Stops              []string
+	Motion                      string
+}
+
+// measure holds that the page fits its width, is small, asks no other host,
+// moves nothing for whom that disturbs, and can be worked by the keyboard.
+func (b *tab) measure(l look) {
+	b.t.Helper()
+	m, err := run(b, chromedp.Evaluate[measured](`(() => {
+		const loads = performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"));
+		const stops = [...document.querySelectorAll("a[href], button, summary, input:not([type=hidden])")];
+		return {
+			Scroll: document.documentElement.scrollWidth, Width: innerWidth,
+			Bytes: loads.reduce((sum, e) => sum + e.encodedBodySize, 0),
+			Foreign: loads.map(e => e.name).filter(n => new URL(n).origin != location.origin),
+			Small: stops.filter(e => e.getBoundingClientRect().height < 24).length,
+			Stops: stops.map(e => e.textContent.trim()),
+			Motion: stops.length ? getComputedStyle(stops[0]).transitionDuration : "0s",
+		};
+	})()`))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if m.Scroll > m.Width {
+		b.t.Errorf("the page is %d wide, and the window %d", m.Scroll, m.Width)
+	}
+	if m.Bytes < 5000 || m.Bytes >= 30_000 {
+		b.t.Errorf("the page has %d bytes, want less than 30 kB", m.Bytes)
+	}
+	if len(m.Foreign) > 0 {
+		b.t.Errorf("the page asked for %q", m.Foreign)
+	}
+	if m.Small > 0 {
+		b.t.Errorf("%d controls are less than 24 pixels high", m.Small)
+	}
+	if l.forced && strings.Trim(m.Motion, "0s, ") != "" {
+		b.t.Errorf("the page moves for %s", m.Motion)
+	}
+	for i, want := range m.Stops {
+		b.do("going on by the keyboard", chromedp.KeyEvent("\t"))
+		at, err := run(b, chromedp.Evaluate[string](`(() => {
+			const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect();
+			const visible = e.matches(":focus-visible") && s.outlineStyle != "none" && parseFloat(s.outlineWidth) >= 2 && r.bottom > 0 && r.top < innerHeight;
+			return (visible ? "" : "invisible: ") + e.textContent.trim();
+		})()`))
+		if err != nil || at != want {
+			b.t.Errorf("the focus comes to %q as the %dth, want %q, %v", at, i+1, want, err)
+		}
+	}
+}
+
+// TestPagesByKeyboardWithoutScripts opens pages with scripts switched off, and
+// does by Tab and Enter what each is for.
+func TestPagesByKeyboardWithoutScripts(t *testing.T) {
+	g := newGallery(t, shownPages())
+	b := newBrowser(t)
+	b.wear(looks[0])
+	if _, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"chooser-last": "GET /.sso/login", "repost": "POST /.sso/saml/acs", "form": "POST /sso", "logout": "POST /.sso/logout",
+		"session": "GET /.sso/logout", "loggedout": "GET /", "refusal-access_denied": "GET /.sso/login", "refusal-redirect_loop": "GET /",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &tab{t, b.ctx}
+			b.navigate(g.address(name))
+			b.do("pressing Tab and Enter", chromedp.KeyEvent("\t"), chromedp.KeyEvent("\r"))
+			b.awaitLed(want)
+		})
+	}
+	t.Run("folded groups", func(t *testing.T) {
+		b := &tab{t, b.ctx}
+		b.navigate(g.address("session-long"))
+		b.do("pressing Tab and Enter", chromedp.KeyEvent("\t"), chromedp.KeyEvent("\r"))
+		b.await("the groups", func() bool {
+			open, err := run(b, chromedp.Evaluate[bool](`document.querySelector("details").open`))
+			return err == nil && open
+		})
+		b.shoot("session-long-open-narrow-light")
+	})
+}
+
+// TestPagesThatGoOn do so by themselves.
+func TestPagesThatGoOn(t *testing.T) {
+	g := newGallery(t, shownPages())
+	g.held = false
+	b := newBrowser(t)
+	for name, want := range map[string]string{"repost": "POST /.sso/saml/acs", "form": "POST /sso", "leave": "GET /leave"} {
+		b.navigate(g.address(name))
+		b.awaitLed(want)
+	}
+}
+
+// awaitLed waits until the tab has come where a page of the gallery leads.
+func (b *tab) awaitLed(want string) {
+	b.t.Helper()
+	b.await("coming to "+want, func() bool {
+		led, err := run(b, chromedp.Evaluate[string](`document.getElementById("led")?.textContent ?? ""`))
+		return err == nil && led == want
+	})
+}
