@@ -1,0 +1,121 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/security"
+	"github.com/chromedp/chromedp"
+)
+
+// TestBrowserLoops has Chromium meet what makes sign-ins go round in circles,
+// at a provider that signs in who comes. Without the gateway's help it would end
+// with the browser's own page.
+func TestBrowserLoops(t *testing.T) {
+	t.Run("C13 cookies blocked by a setting", func(t *testing.T) {
+		w, _ := newOPWorld(t, opWorldOptions{})
+		b := trusting(newBrowser(t, `{"profile": {"default_content_setting_values": {"cookies": 2}}}`))
+		b.navigate(w.base + "/wanted")
+		b.awaitText("cookies_blocked")
+		b.wantSays("Allow cookies for this site", w.base)
+	})
+	t.Run("C13 a proxy that drops all cookies", func(t *testing.T) {
+		w, _ := newOPWorld(t, opWorldOptions{})
+		b := trusting(newBrowser(t))
+		b.navigate(dropping(t, w, "") + "/wanted")
+		b.awaitText("cookies_blocked")
+	})
+	t.Run("C13 a proxy that drops the session", func(t *testing.T) {
+		w, _ := newOPWorld(t, opWorldOptions{})
+		front := dropping(t, w, "__Host-sso=")
+		b := trusting(newBrowser(t))
+		b.navigate(front + "/wanted")
+		b.awaitText("redirect_loop")
+		b.wantSays("comes back without the cookie", front)
+		if n := len(w.app.seen("/wanted")); n > 0 {
+			t.Errorf("the app was reached %d times", n)
+		}
+		b.click("main .button") // try again: not yet
+		b.awaitText("redirect_loop")
+	})
+	t.Run("C13 an app that sends to the login who is signed in", func(t *testing.T) {
+		w, _ := newOPWorld(t, opWorldOptions{
+			site: "\troute {\n\t\theader Location /.sso/login?return=%2Fwanted\n\t\trespond 302\n\t}",
+		})
+		b := trusting(newBrowser(t))
+		b.navigate(w.base + "/wanted")
+		b.awaitText("app_loop")
+		b.wantSays("Signed in as alice", "tell the application's administrator")
+	})
+	t.Run("C13 a callback without an answer", func(t *testing.T) {
+		w, c := newOPWorld(t, opWorldOptions{})
+		p := c.navigate(w.base + "/.sso/oidc/callback")
+		if p.status != http.StatusBadRequest || codeOf(p) != "answer_lost" {
+			t.Errorf("it is answered %s", p)
+		}
+		if log := w.gw.log.String(); !strings.Contains(log, w.base+"/.sso/oidc/callback, the address to register") {
+			t.Error("the log does not name the address to register")
+		}
+	})
+}
+
+// trusting makes a tab take the certificates of gatewaytest's provider.
+func trusting(b *tab) *tab {
+	b.t.Helper()
+	if _, err := chromedp.Call(b.ctx, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true}); err != nil {
+		b.t.Fatal(err)
+	}
+	return b
+}
+
+// wantSays checks what the tab shows.
+func (b *tab) wantSays(parts ...string) {
+	b.t.Helper()
+	for _, part := range parts {
+		if text := b.text(); !strings.Contains(text, part) {
+			b.t.Errorf("it does not say %q: %s", part, text)
+		}
+	}
+}
+
+// dropping starts a proxy before the gateway that takes away the cookies that
+// begin with prefix, and returns its origin.
+func dropping(t *testing.T, w *world, prefix string) string {
+	t.Helper()
+	p := certificates(t)
+	tr := transport(p)
+	proxy := &httputil.ReverseProxy{
+		Transport: tr,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "https", strings.TrimPrefix(w.base, "https://")
+			r.Out.Host = r.In.Host
+		},
+		ModifyResponse: func(resp *http.Response) error {
+			cookies := resp.Header["Set-Cookie"]
+			resp.Header.Del("Set-Cookie")
+			for _, c := range cookies {
+				if !strings.HasPrefix(c, prefix) {
+					resp.Header.Add("Set-Cookie", c)
+				}
+			}
+			return nil
+		},
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: proxy, ErrorLog: proxy.ErrorLog}
+	go func() { _ = server.ServeTLS(l, p.certFile, p.keyFile) }()
+	t.Cleanup(func() { _ = server.Close(); tr.CloseIdleConnections() })
+	return fmt.Sprintf("%s:%d", w.opts.origin, l.Addr().(*net.TCPAddr).Port)
+}
