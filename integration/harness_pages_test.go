@@ -86,8 +86,10 @@ type look struct {
 }
 
 var looks = []look{
-	{"narrow-light", 320, "light", false}, {"narrow-dark", 320, "dark", false},
-	{"wide-light", 1280, "light", false}, {"wide-dark", 1280, "dark", false},
+	{"narrow-light", 320, "light", false},
+	{"narrow-dark", 320, "dark", false},
+	{"wide-light", 1280, "light", false},
+	{"wide-dark", 1280, "dark", false},
 	{"narrow-forced", 320, "dark", true},
 }
 
