@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,5 +184,71 @@ func TestKeyChange(t *testing.T) {
 	}
 	if n := from.asked() - before; n != 1 {
 		t.Errorf("the metadata were fetched %d times", n)
+	}
+}
+
+// TestKeyChangeWhileDown has the metadata gone when a forgery asks for them: it
+// is a forgery all the same, and the known key still good.
+func TestKeyChangeWhileDown(t *testing.T) {
+	t.Parallel()
+	e := goodEntity()
+	e.entityID = idpEntity
+	e.keys = []string{keyDescriptor("signing", b64(certificates()["idp"]))}
+	for name, breaks := range map[string]func(from *publisher){
+		"down":             (*publisher).down,
+		"another provider": func(from *publisher) { from.serve(goodEntity()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			from := publish(e)
+			p := byURL(t, from, samlsp.Deps{})
+			l := newLogin()
+			complete := func(lines string) error {
+				_, err := p.Complete(t.Context(), gateway.CompleteRequest{
+					Params:  must(must(parsePlan(lines)).message(l)),
+					Private: samlsp.Flow(l.request, idpEntity, l.begun, false), CallbackURL: acsURL, MetadataURL: spEntity,
+				})
+				return err
+			}
+			if err := complete("sign"); err != nil {
+				t.Fatal(err)
+			}
+			breaks(from)
+			wantCode(t, complete("sign saml:Assertion key=evil"), gateway.CodeSAMLSignature)
+			if err := complete("sign"); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
+
+// TestSame is what makes an assertion another one than a signed response has.
+func TestSame(t *testing.T) {
+	t.Parallel()
+	const doc = `<a:x xmlns:a="urn:a" xmlns:b="urn:b" b:i="1" j="2">text<a:y/>tail<a:z>in</a:z></a:x>`
+	for name, tc := range map[string]struct {
+		doc  string
+		same bool
+	}{
+		"itself":                     {doc, true},
+		"other prefixes":             {`<c:x xmlns:c="urn:a" j="2" xmlns:d="urn:b" d:i="1">text<c:y/>tail<z xmlns="urn:a">in</z></c:x>`, true},
+		"another name":               {strings.ReplaceAll(doc, "a:x", "a:w"), false},
+		"another namespace":          {strings.ReplaceAll(doc, "urn:a", "urn:c"), false},
+		"another attribute":          {strings.Replace(doc, `j="2"`, `k="2"`, 1), false},
+		"another value":              {strings.Replace(doc, `j="2"`, `j="3"`, 1), false},
+		"an attribute's namespace":   {strings.Replace(doc, `urn:b`, `urn:c`, 1), false},
+		"an attribute's prefix gone": {strings.Replace(doc, `b:i`, `i`, 1), false},
+		"an attribute more":          {strings.Replace(doc, `j="2"`, `j="2" k=""`, 1), false},
+		"another text":               {strings.Replace(doc, "tail", "tale", 1), false},
+		"another text inside":        {strings.Replace(doc, ">in<", ">out<", 1), false},
+		"text in another place":      {strings.Replace(strings.Replace(doc, "tail", "", 1), "text", "texttail", 1), false},
+		"an element less":            {strings.Replace(doc, "<a:y/>", "", 1), false},
+		"an element more":            {strings.Replace(doc, "<a:y/>", "<a:y/><a:y/>", 1), false},
+		"elements exchanged":         {strings.Replace(strings.Replace(doc, "<a:y/>", "<a:z>in</a:z>", 1), "tail<a:z>in</a:z>", "tail<a:y/>", 1), false},
+	} {
+		a, b := must(samlsp.Checks().Read([]byte(doc))), must(samlsp.Checks().Read([]byte(tc.doc)))
+		if samlsp.Same(a, b) != tc.same || samlsp.Same(b, a) != tc.same {
+			t.Errorf("%s: got %v", name, !tc.same)
+		}
 	}
 }

@@ -139,3 +139,6 @@ func Instant(s string) (time.Time, error) { return instant(s) }
 // SetClockSkew lets clocks differ by more than a configuration can: by as much
 // as a fixture is old.
 func SetClockSkew(p *Provider, skew time.Duration) { p.config.ClockSkew = skew }
+
+// Same compares two elements, as an assertion with the one in a signed response.
+var Same = same

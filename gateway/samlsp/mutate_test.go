@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"testing"
 
 	"github.com/beevik/etree"
 
@@ -358,4 +359,37 @@ func (s *signer) set(setting string) error {
 		return fmt.Errorf("there is no setting %q", name)
 	}
 	return nil
+}
+
+// TestPlanRefuses holds that a slip in a file can't make an attack harmless.
+func TestPlanRefuses(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"no step":                    "option id_attribute uid",
+		"an unknown step":            "shake saml:Assertion",
+		"an unknown option":          "option debug on\nsign",
+		"an option behind a step":    "sign\noption id_attribute uid",
+		"too few words":              "set saml:Assertion@ID",
+		"too many words":             "remove saml:Assertion now",
+		"open quotes":                "append \"x",
+		"a path that leads nowhere":  "remove saml:Assertion/saml:Assertion",
+		"an attribute that is none":  "unset saml:Assertion@x",
+		"a text that is not there":   "replace nobody mallory",
+		"a text that is there twice": "replace {idp} mallory",
+		"something kept for nothing": "copy a saml:Assertion",
+		"something never kept":       "paste a into .",
+		"an unknown place":           "insert beside . <x/>",
+		"an unknown setting":         "sign . salt=1",
+		"an unknown signed":          "signed nothing\nsign",
+		"a step behind the encoding": "base64 twice\nsign",
+		"an unknown encoding":        "encode ebcdic",
+	} {
+		p, err := parsePlan(body)
+		if err == nil {
+			_, err = p.message(newLogin())
+		}
+		if err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
 }
