@@ -170,8 +170,16 @@ func TestIdentity(t *testing.T) {
 		},
 		"configured, and not there":  {[]string{"option email_attribute work", "option groups_attribute teams"}, gateway.Identity{Username: "alice"}},
 		"one name in several pieces": {[]string{attribute("groups", "more", "staff"), attribute("groups", "most")}, gateway.Identity{Username: "alice", Email: "alice@example.com", Groups: []string{"staff", "users", "more", "most"}}},
-		"an empty e-mail":            {[]string{bare, attribute("email", "")}, gateway.Identity{Username: "alice"}},
-		"an address as NameID":       {[]string{bare, format("1.1:nameid-format:emailAddress"), "set " + nameID + " a@example.com"}, gateway.Identity{Username: "a@example.com", Email: "a@example.com"}},
+		"nil is no value": {
+			[]string{bare, "insert into " + statements + " `<saml:Attribute Name=\"email\"><saml:AttributeValue xsi:nil=\"true\"/><saml:AttributeValue xsi:nil=\"1\">x</saml:AttributeValue></saml:Attribute>`", attribute("mail", "a@example.com")},
+			gateway.Identity{Username: "alice", Email: "a@example.com"},
+		},
+		"what is not nil": {
+			[]string{bare, "insert into " + statements + " `<saml:Attribute Name=\"groups\"><saml:AttributeValue xsi:nil=\"false\">a</saml:AttributeValue><saml:AttributeValue xs:nil=\"true\">b</saml:AttributeValue><saml:AttributeValue nil=\"true\">c</saml:AttributeValue><saml:AttributeValue xsi:nill=\"true\">d</saml:AttributeValue></saml:Attribute>`"},
+			gateway.Identity{Username: "alice", Groups: []string{"a", "b", "c", "d"}},
+		},
+		"an empty e-mail":      {[]string{bare, attribute("email", "")}, gateway.Identity{Username: "alice"}},
+		"an address as NameID": {[]string{bare, format("1.1:nameid-format:emailAddress"), "set " + nameID + " a@example.com"}, gateway.Identity{Username: "a@example.com", Email: "a@example.com"}},
 		"an address as NameID, beside an attribute": {
 			[]string{format("1.1:nameid-format:emailAddress"), "set " + nameID + " a@example.com"},
 			gateway.Identity{Username: "a@example.com", Email: "alice@example.com", Groups: []string{"staff", "users"}},
