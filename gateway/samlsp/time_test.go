@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crewjam/saml"
+
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
@@ -168,6 +170,16 @@ var elsewhere = map[string]func(room int) (old, with string){
 	"Issuer": func(room int) (string, string) { return "<saml:Issuer>", "<saml:Issuer>" + times(room, "a") },
 	"status codes": func(room int) (string, string) {
 		return "</samlp:Status>", times(50, "<samlp:StatusCode>") + times(50, "</samlp:StatusCode>") + times(18000, "<samlp:StatusCode/>") + "</samlp:Status>"
+	},
+	"status codes below many namespaces": func(room int) (string, string) {
+		const n = 15000
+		code := func(rest string) string { return `<samlp:StatusCode Value="` + saml.StatusSuccess + `"` + rest }
+		kid := "<n:b" + times((room-4000)/n/7-2, ` n:a="#"`) + "/>"
+		for i := 0; strings.Contains(kid, "#"); i++ {
+			kid = strings.Replace(kid, `a="#"`, string(rune('a'+i))+`=""`, 1)
+		}
+		with := `<samlp:Status` + many(60, ` xmlns:p%d="n"`) + ` xmlns:n="n" n:used="">` + code(many(60, ` xmlns:p%d="n"`)+">") + times(n, kid)
+		return "<samlp:Status>" + code("/>"), with + "</samlp:StatusCode>"
 	},
 	"behind the root": func(room int) (string, string) { return "</samlp:Response>", "</samlp:Response>" + times(room, " ") },
 	"before the root": func(room int) (string, string) {
