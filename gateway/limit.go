@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -57,9 +58,13 @@ const (
 	startAttempt  attempt = "start"
 )
 
-// attempt counts one, or refuses it with CodeTooManyAttempts. A refused one
-// does not count: it must not eat up what successes give back.
+// attempt counts one, or refuses it with CodeTooManyAttempts, or with
+// CodeCrossSite. A refused one does not count: it must not eat up what successes
+// give back.
 func (x *exchange) attempt(what attempt) *Error {
+	if x.embedded() {
+		return NewError(CodeCrossSite, errors.New("a page of another site asked for it from within itself"))
+	}
 	limit := x.app.gw.opts.Limit
 	most := limit.Answers
 	if what == startAttempt {
@@ -82,6 +87,15 @@ func (x *exchange) attempt(what attempt) *Error {
 	}
 	x.w.Header().Set("Retry-After", strconv.Itoa(int((left+time.Second-1)/time.Second)))
 	return NewError(CodeTooManyAttempts, fmt.Errorf("more than %d in %v", most, limit.Window))
+}
+
+// embedded says whether a foreign page has asked from within itself, as for an
+// image or a frame. Our cookies are Lax and stay out of that, so that no login can
+// come of it. Were it counted, any page that somebody has open could lock out all
+// who share the address.
+func (x *exchange) embedded() bool {
+	dest := x.r.Header.Get("Sec-Fetch-Dest")
+	return dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !validBinding(x.cookies.binding)
 }
 
 // giveBack takes attempts back that came to a good end.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,6 +136,36 @@ func TestLimitIsPerAddress(t *testing.T) {
 			wantRefused(t, other.browser().open(badAnswer), want)
 		})
 	}
+}
+
+// TestLimitEmbedded has a foreign page, which somebody behind the same address
+// has open, ask for as much as it likes: as for images, in frames and by scripts.
+// That locks nobody out.
+func TestLimitEmbedded(t *testing.T) {
+	t.Parallel()
+	idp := newSAMLIDP("https://idp.example")
+	l := newLab(t)
+	s := l.siteOf(l.samlGateway(idp, limited(gateway.Limit{Answers: 2, Starts: 2})), appHost)
+	stray := response("alice", strings.Repeat("A", 43)).Encode()
+	for mode, dest := range map[string]string{"no-cors": "image", "navigate": "iframe", "cors": "empty"} {
+		from := []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", mode, "Sec-Fetch-Dest", dest, "Origin", "https://evil.example"}
+		for range 3 {
+			b := s.browser()
+			wantRefused(t, b.send(b.request(http.MethodGet, "/.sso/login", from...)), gateway.CodeCrossSite)
+			wantRefused(t, b.send(b.formRequest(acs, stray, from...)), gateway.CodeCrossSite)
+		}
+	}
+	if n := l.store.written(); n > 0 {
+		t.Errorf("%d records were written", n)
+	}
+	for range 3 {
+		b := s.browser()
+		wantRedirect(t, b.bring(idp.answer(t, b.open("/"), "alice")), "https://app.example/")
+	}
+	// With our cookie it is a frame of the same site.
+	b := s.browser()
+	answer := idp.answer(t, b.open("/"), "alice").Encode()
+	wantRedirect(t, b.send(b.formRequest(acs, answer, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "iframe")), "https://app.example/")
 }
 
 func (s *site) setClient(addr string) {
