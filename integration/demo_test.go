@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +54,15 @@ func TestBrowserDemo(t *testing.T) {
 				b.do("signing in", chromedp.SetValue(chromedp.CSS("#username"), person), chromedp.SendKeys(chromedp.CSS("#username"), "\r"))
 				b.awaitText(want)
 				b.judge("demo-" + person + "-" + provider)
+				if person == "alice" {
+					b.logOut(found[1])
+				}
+				b.navigate(found[1] + "/.sso/login")
+				first, err := run(b, chromedp.Evaluate[string](`document.querySelector("main .button").outerHTML`))
+				// carol was never signed in here.
+				if err != nil || strings.Contains(first, "Last used") != (person == "alice") || person == "alice" && !strings.Contains(first, "provider="+provider) {
+					t.Errorf("the chooser begins with %s, %v", first, err)
+				}
 			})
 		}
 	}
