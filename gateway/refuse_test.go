@@ -117,6 +117,26 @@ func TestRefusalLinks(t *testing.T) {
 	}
 }
 
+// Of several tabs that begin at once a provider may turn some away: who is
+// signed in by then goes on.
+func TestProviderRefusesTab(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	b := l.siteOf(l.gateway(), appHost).browser()
+	first, second := b.begin("/first"), b.begin("/second?b=2")
+	refuse := func(gateway.CompleteRequest, *gateway.Answer) error {
+		return gateway.NewError(gateway.CodeProviderRefused, nil)
+	}
+	l.idp.judge(refuse)
+	wantRefused(t, b.open(second), gateway.CodeProviderRefused)
+	l.idp.judge(nil)
+	wantRedirect(t, b.open(first), "https://app.example/first")
+	l.idp.judge(refuse)
+	wantRedirect(t, b.open(second), "https://app.example/second?b=2")
+	other := b.site.browser()
+	wantRefused(t, other.open(other.begin("/")), gateway.CodeProviderRefused)
+}
+
 const asOther = `href="/.sso/login?as=other&amp;return=%2F"`
 
 // Who has no access can sign in as somebody else, although the provider and the

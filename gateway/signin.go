@@ -253,11 +253,7 @@ func (x *exchange) complete(in *reply, f *flow, p *NamedProvider, origin string)
 		Params: in.params, Private: f.Private, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin),
 	})
 	if err != nil {
-		refused := providerError(err)
-		if refused.Code == CodeProviderUnavailable {
-			x.giveBack(in.attempts()...) // nothing was judged
-		}
-		return x.refuse(refused)
+		return x.declined(in, f, providerError(err))
 	}
 	if ans.Subject == "" || p.Provider.Issuer() == "" {
 		return x.refuse(errors.New("the provider's answer has no subject, or the provider no issuer"))
@@ -305,6 +301,26 @@ func (x *exchange) leave() error {
 		x.observe(Event{Type: EventLogout})
 	}
 	return err
+}
+
+// declined answers when the provider's answer signs nobody in. Of several tabs
+// that begin at once a provider may serve one and turn the others away: who is
+// signed in by now goes on, unless it was to be somebody else.
+func (x *exchange) declined(in *reply, f *flow, refused *Error) error {
+	switch refused.Code {
+	case CodeProviderUnavailable:
+		x.giveBack(in.attempts()...) // nothing was judged
+	case CodeProviderRefused:
+		signedIn, err := x.signedIn()
+		if err != nil {
+			return x.refuse(storeError(err))
+		}
+		if signedIn && !f.Other {
+			x.giveBack(in.attempts()...)
+			return x.redirectTo(f.Return)
+		}
+	}
+	return x.refuse(refused)
 }
 
 // useUp takes the flow and marks the answer as used. Of equal answers that

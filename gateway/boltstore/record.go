@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -52,7 +53,7 @@ func save(tx *bolt.Tx, key string, value []byte, ttl time.Duration) error {
 	}
 	var expires uint64
 	if ttl != gateway.NoExpiry {
-		expires = uint64(time.Now().Add(ttl + time.Millisecond - 1).UnixMilli())
+		expires = uint64(time.Now().Add(min(ttl, math.MaxInt64-time.Millisecond) + time.Millisecond - 1).UnixMilli())
 		if err := tx.Bucket(expiryBucket).Put(expiryKey(expires, key), nil); err != nil {
 			return err
 		}

@@ -125,9 +125,9 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 	c, values := &p.config, a.values()
 	f := &profile{
 		email:     pick(values, c.EmailAttribute, emailNames),
-		firstName: pick(values, c.FirstNameAttribute, firstNameNames),
-		lastName:  pick(values, c.LastNameAttribute, lastNameNames),
-		display:   pick(values, c.DisplayNameAttribute, displayNameNames),
+		firstName: pick(values, c.FirstNameAttribute, unequivocal(values, firstNameNames)),
+		lastName:  pick(values, c.LastNameAttribute, unequivocal(values, lastNameNames)),
+		display:   pick(values, c.DisplayNameAttribute, unequivocal(values, displayNameNames)),
 		groups:    pick(values, c.GroupsAttribute, groupsNames),
 		username:  pick(values, c.UsernameAttribute, nil),
 	}
@@ -165,6 +165,12 @@ func (a *assertion) values() map[string]value {
 			values[attribute.Name] = v
 		}
 	}
+	for name, v := range values {
+		if len(v.texts) == 1 && v.texts[0] == "" { // how some say that there is none
+			v.texts = nil
+			values[name] = v
+		}
+	}
 	return values
 }
 
@@ -172,7 +178,9 @@ func (a *assertion) values() map[string]value {
 // value.
 func pick(values map[string]value, configured string, wellKnown []string) value {
 	if configured != "" {
-		return values[configured]
+		v := values[configured]
+		v.name = configured
+		return v
 	}
 	for _, name := range wellKnown {
 		if v := values[name]; len(v.texts) > 0 {
@@ -180,6 +188,13 @@ func pick(values map[string]value, configured string, wellKnown []string) value 
 		}
 	}
 	return value{}
+}
+
+// unequivocal leaves out the names that have several values: directories keep many a
+// cn for one person, and none of them is the name to show. Where an attribute
+// was named by hand, or decides anything, several are refused (profileSingle).
+func unequivocal(values map[string]value, wellKnown []string) []string {
+	return slices.DeleteFunc(slices.Clone(wellKnown), func(name string) bool { return len(values[name].texts) > 1 })
 }
 
 // profileText refuses XML where text is due.
@@ -215,7 +230,7 @@ func profileSingle(f *profile) error {
 // profileID: who is told apart by an attribute must have it.
 func profileID(f *profile) error {
 	if f.id != nil && !plain(f.id.only()) {
-		return fmt.Errorf("reading the id attribute: it is missing, empty, longer than %d bytes, not visible, or has blanks around it", maxValue)
+		return fmt.Errorf("reading the id attribute %s: it is missing, empty, longer than %d bytes, not visible, or has blanks around it", quoted(f.id.name), maxValue)
 	}
 	return nil
 }

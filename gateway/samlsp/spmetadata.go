@@ -15,20 +15,21 @@ import (
 // SPSSODescriptor (SAML Metadata 2.4.4). It has no SingleLogoutService, since
 // logout messages are not spoken.
 //
-// Whether requests are signed may be the provider's to say; then its metadata
-// are needed first. Without them the error is CodeProviderUnavailable: what was
-// registered without our key could not verify our requests later.
+// Whether requests are signed may be the provider's to say. As long as its
+// metadata can't be had (some providers make theirs when they were given ours),
+// our key is there without the promise to sign: what was registered without it
+// could not verify our requests later.
 func (p *Provider) Metadata(ctx context.Context, req gateway.MetadataRequest) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	by, err := p.registered(ctx)
+	by, signed, err := p.registered(ctx)
 	if err != nil {
 		return nil, err
 	}
 	root := etree.NewElement("md:EntityDescriptor")
 	root.CreateAttr("xmlns:md", nsMetadata)
 	root.CreateAttr("entityID", p.spEntityID(req.MetadataURL))
-	p.describe(root.CreateElement("md:SPSSODescriptor"), req.CallbackURL, by)
+	p.describe(root.CreateElement("md:SPSSODescriptor"), req.CallbackURL, by, signed)
 	doc := etree.NewDocumentWithRoot(root)
 	doc.Indent(2)
 	written, err := doc.WriteToBytes()
@@ -38,21 +39,23 @@ func (p *Provider) Metadata(ctx context.Context, req gateway.MetadataRequest) ([
 	return written, nil
 }
 
-// registered returns what our requests will be signed with, nil for nothing.
-func (p *Provider) registered(ctx context.Context) (*signer, error) {
+// registered returns what our requests may be signed with, nil for nothing, and
+// whether they will be.
+func (p *Provider) registered(ctx context.Context) (by *signer, signed bool, err error) {
 	to := &idp{}
 	if p.config.SignRequests == Default {
-		var err error
 		if to, err = p.identityProvider(ctx); err != nil {
-			return nil, err
+			by, err = p.signer(ctx, &idp{wantSigned: true})
+			return by, false, err
 		}
 	}
-	return p.signer(ctx, to)
+	by, err = p.signer(ctx, to)
+	return by, by != nil, err
 }
 
 // describe fills in the role, its children in the schema's order.
-func (p *Provider) describe(role *etree.Element, callback string, by *signer) {
-	role.CreateAttr("AuthnRequestsSigned", strconv.FormatBool(by != nil))
+func (p *Provider) describe(role *etree.Element, callback string, by *signer, signed bool) {
+	role.CreateAttr("AuthnRequestsSigned", strconv.FormatBool(signed))
 	role.CreateAttr("WantAssertionsSigned", strconv.FormatBool(p.config.WantAssertionsSigned != Off))
 	role.CreateAttr("protocolSupportEnumeration", nsProtocol)
 	if by != nil {

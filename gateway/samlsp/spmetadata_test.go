@@ -127,8 +127,13 @@ func TestSPMetadata(t *testing.T) {
 	inBubble(t, "whether to sign is not known yet", func(t *testing.T) {
 		from := publish(goodEntity())
 		from.down()
-		_, err := byURL(t, from, samlsp.Deps{Keys: spKeys{}}).Metadata(t.Context(), metadataRequest)
-		wantCode(t, err, gateway.CodeProviderUnavailable)
+		role := spMetadata(t, byURL(t, from, samlsp.Deps{Keys: spKeys{}})).Roles[0]
+		if role.Signed != "false" || len(role.Certificates) != 1 {
+			t.Errorf("got %+v, want our key without the promise to sign", role)
+		}
+		if role := spMetadata(t, byURL(t, from, samlsp.Deps{})).Roles[0]; role.Signed != "false" || len(role.Certificates) != 0 {
+			t.Errorf("without a key: got %+v", role)
+		}
 		for option, want := range map[samlsp.Switch]string{samlsp.On: "true", samlsp.Off: "false"} {
 			p := byURL(t, from, samlsp.Deps{Keys: spKeys{}}, func(c *samlsp.Config) { c.SignRequests = option })
 			if got := spMetadata(t, p).Roles[0].Signed; got != want {
