@@ -71,18 +71,18 @@ type Demo struct {
 
 // Start starts the providers and the apps of sites, on ports of their own. The
 // gateway is expected to serve sites, and is asked for its keys and metadata
-// when they are needed.
-func Start(sites []*Site) (*Demo, error) {
+// when they are needed. ctx bounds the start alone.
+func Start(ctx context.Context, sites []*Site) (*Demo, error) {
 	d := &Demo{ClientID: "demo", ClientSecret: rand.Text()}
-	err := d.start(sites)
+	err := d.start(ctx, sites)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (d *Demo) start(sites []*Site) error {
-	op, issuer, err := d.listen()
+func (d *Demo) start(ctx context.Context, sites []*Site) error {
+	op, issuer, err := listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (d *Demo) start(sites []*Site) error {
 	}
 	d.serve(op, provider)
 
-	idp, addr, err := d.listen()
+	idp, addr, err := listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (d *Demo) start(sites []*Site) error {
 		if err != nil {
 			return err
 		}
-		ln, addr, err := d.listen()
+		ln, addr, err := listen(ctx)
 		if err != nil {
 			return err
 		}
@@ -126,8 +126,9 @@ func (d *Demo) start(sites []*Site) error {
 
 // listen returns a listener on loopback and its address by the name that
 // browsers use.
-func (*Demo) listen() (net.Listener, string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+func listen(ctx context.Context) (net.Listener, string, error) {
+	var config net.ListenConfig
+	ln, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", fmt.Errorf("listening on loopback: %w", err)
 	}

@@ -41,7 +41,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	if code, why := refuse(params); code != "" {
 		answer.Set("error", code)
 		answer.Set("error_description", why)
-		redirect(w, r, redirectURI, answer)
+		redirect(w, redirectURI, answer)
 		return
 	}
 	person := p.login(w, r)
@@ -57,7 +57,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	} else {
 		answer.Set("error", "temporarily_unavailable")
 	}
-	redirect(w, r, redirectURI, answer)
+	redirect(w, redirectURI, answer)
 }
 
 // refuse returns the error code of a request that a known client made, and
@@ -94,14 +94,16 @@ func repeated(params url.Values) bool {
 	return false
 }
 
-// redirect sends the browser back to the client. The redirect URI may have a
-// query of its own (RFC 6749 §3.1.2).
-func redirect(w http.ResponseWriter, r *http.Request, uri string, answer url.Values) {
+// redirect sends the browser back to the client. The redirect URI is one of the
+// client's own, and may have a query (RFC 6749 §3.1.2).
+func redirect(w http.ResponseWriter, uri string, answer url.Values) {
 	sep := "?"
 	if strings.Contains(uri, "?") {
 		sep = "&"
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Referrer-Policy", "no-referrer")
-	http.Redirect(w, r, uri+sep+answer.Encode(), http.StatusSeeOther)
+	h := w.Header()
+	h.Set("Location", uri+sep+answer.Encode())
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(http.StatusSeeOther)
 }

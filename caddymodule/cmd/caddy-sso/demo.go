@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strconv"
@@ -62,11 +63,11 @@ func runDemo(ctx context.Context, out io.Writer, port int) (err error) {
 			return err
 		}
 	}
-	sites, err := demoSites(port)
+	sites, err := demoSites(ctx, port)
 	if err != nil {
 		return err
 	}
-	d, err := demo.Start(sites)
+	d, err := demo.Start(ctx, sites)
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func runDemo(ctx context.Context, out io.Writer, port int) (err error) {
 	return nil
 }
 
-func demoSites(port int) ([]*demo.Site, error) {
+func demoSites(ctx context.Context, port int) ([]*demo.Site, error) {
 	sites := []*demo.Site{{ID: "wiki", Title: "Wiki"}, {ID: "console", Title: "Console"}}
 	taken := map[int]bool{}
 	for i, s := range sites {
@@ -98,7 +99,7 @@ func demoSites(port int) ([]*demo.Site, error) {
 		if port > 0 {
 			wanted = port + i
 		}
-		p, err := freePort(wanted, taken)
+		p, err := freePort(ctx, wanted, taken)
 		if err != nil {
 			return nil, err
 		}
@@ -109,17 +110,18 @@ func demoSites(port int) ([]*demo.Site, error) {
 }
 
 // freePort returns port, or one that is free if something listens there.
-func freePort(port int, taken map[int]bool) (int, error) {
+func freePort(ctx context.Context, port int, taken map[int]bool) (int, error) {
+	var config net.ListenConfig
 	for _, p := range []int{port, 0, 0} {
-		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p)))
+		ln, err := config.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p)))
 		if err != nil {
 			continue
 		}
-		got := ln.Addr().(*net.TCPAddr).Port
+		addr, _ := netip.ParseAddrPort(ln.Addr().String())
 		if err := ln.Close(); err != nil {
 			return 0, err
 		}
-		if !taken[got] {
+		if got := int(addr.Port()); !taken[got] {
 			return got, nil
 		}
 	}

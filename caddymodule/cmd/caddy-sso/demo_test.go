@@ -92,12 +92,12 @@ func TestDemo(t *testing.T) {
 // TestDemoPort: a port that is taken is no reason not to show anything.
 func TestDemoPort(t *testing.T) {
 	taken := map[int]bool{}
-	first, err := freePort(0, taken)
+	first, err := freePort(t.Context(), 0, taken)
 	if err != nil {
 		t.Fatal(err)
 	}
 	taken[first] = true
-	second, err := freePort(first, taken)
+	second, err := freePort(t.Context(), first, taken)
 	if err != nil || second == first {
 		t.Errorf("port %d is given twice: %v", second, err)
 	}
