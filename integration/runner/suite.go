@@ -77,7 +77,9 @@ func orNone(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// fuzz finds every fuzz target below the working directory and runs each.
+// fuzz finds every fuzz target below the working directory and runs each. Go
+// spends up to a minute on making one input of interest smaller, and tries no
+// other meanwhile: all of a short run, unless that is bounded.
 func (r *result) fuzz(ctx context.Context, each string) {
 	var targets []testID
 	find := func(line []byte) {
@@ -97,7 +99,7 @@ func (r *result) fuzz(ctx context.Context, each string) {
 		all := r.tally
 		for range 2 {
 			r.tally = newTally()
-			r.goTest(ctx, "-run", "^$", "-fuzz", "^"+id.name+"$", "-fuzztime", each, id.pkg)
+			r.goTest(ctx, "-run", "^$", "-fuzz", "^"+id.name+"$", "-fuzztime", each, "-fuzzminimizetime", "10x", id.pkg)
 			if !r.tally.ranOut() {
 				break
 			}
