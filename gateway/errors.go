@@ -189,7 +189,7 @@ var refusals = map[Code]Refusal{
 	},
 	CodeCrossSite: {
 		http.StatusForbidden, "Blocked for your safety", "Another site tried to act here in your name, and was stopped. If it was you, open this site itself and do it there.",
-		"A form or script of another origin posted to the gateway. If it is your own page, link to the gateway instead of posting to it.",
+		"A form or script of another origin posted to the gateway, or a page of another site embeds the sign-in. If it is your own page, link to the gateway instead.",
 	},
 	CodeForeignOrigin: {
 		http.StatusForbidden, "Blocked for your safety", "A page of another site tried to open a connection here in your name, and was stopped. If you need it, tell your administrator.",

@@ -178,9 +178,9 @@ func TestIdentity(t *testing.T) {
 			[]string{bare, "insert into " + statements + " `<saml:Attribute Name=\"groups\"><saml:AttributeValue xsi:nil=\"false\">a</saml:AttributeValue><saml:AttributeValue xs:nil=\"true\">b</saml:AttributeValue><saml:AttributeValue nil=\"true\">c</saml:AttributeValue><saml:AttributeValue xsi:nill=\"true\">d</saml:AttributeValue></saml:Attribute>`"},
 			gateway.Identity{Username: "alice", Groups: []string{"a", "b", "c", "d"}},
 		},
-		"an empty value is none": {
+		"an empty value is none, and nothing takes its place": {
 			[]string{bare, attribute("email", ""), attribute("mail", "a@example.com"), attribute("groups", ""), attribute("memberOf", "g")},
-			gateway.Identity{Username: "alice", Email: "a@example.com", Groups: []string{"g"}},
+			gateway.Identity{Username: "alice"},
 		},
 		"several names to show": {
 			[]string{bare, attribute("displayName", "A", "B"), attribute("cn", "Alice"), attribute("sn", "Ash", "Ashe"), attribute("givenName", "A", "B"), attribute("firstName", "Alice")},

@@ -165,29 +165,28 @@ func (a *assertion) values() map[string]value {
 			values[attribute.Name] = v
 		}
 	}
-	for name, v := range values {
-		if len(v.texts) == 1 && v.texts[0] == "" { // how some say that there is none
-			v.texts = nil
-			values[name] = v
-		}
-	}
 	return values
 }
 
 // pick returns the configured attribute, or the first well-known one that has a
-// value.
+// value. One empty value is how some say that there is none; the attribute is
+// there all the same, and no other takes its place.
 func pick(values map[string]value, configured string, wellKnown []string) value {
+	var v value
 	if configured != "" {
-		v := values[configured]
+		wellKnown = []string{configured}
 		v.name = configured
-		return v
 	}
 	for _, name := range wellKnown {
-		if v := values[name]; len(v.texts) > 0 {
-			return v
+		if found := values[name]; len(found.texts) > 0 {
+			v = found
+			break
 		}
 	}
-	return value{}
+	if v.only() == "" && len(v.texts) == 1 {
+		v.texts = nil
+	}
+	return v
 }
 
 // unequivocal leaves out the names that have several values: directories keep many a
