@@ -112,7 +112,7 @@ func sameAssertion(p *pair) error {
 // same says whether two elements have the same names, attributes and text,
 // whatever their prefixes.
 func same(a, b *etree.Element) bool {
-	if nameOf(a) != nameOf(b) || !maps.Equal(attributes(a), attributes(b)) {
+	if nameOf(a) != nameOf(b) || !sameInOrder(a, b) && !maps.Equal(attributes(a), attributes(b)) {
 		return false
 	}
 	textA, kidsA := contents(a)
@@ -126,6 +126,30 @@ func same(a, b *etree.Element) bool {
 		}
 	}
 	return true
+}
+
+// sameInOrder says whether two elements have the same attributes in the same
+// order, as canonical forms nearly always do, and none with a prefix. If not,
+// they may be the same all the same.
+func sameInOrder(a, b *etree.Element) bool {
+	for i, j := 0, 0; ; i, j = i+1, j+1 {
+		i, j = plainAttribute(a, i), plainAttribute(b, j)
+		if i == len(a.Attr) || j == len(b.Attr) {
+			return i == len(a.Attr) && j == len(b.Attr)
+		}
+		if x, y := &a.Attr[i], &b.Attr[j]; x.Space != "" || y.Space != "" || x.Key != y.Key || x.Value != y.Value {
+			return false
+		}
+	}
+}
+
+// plainAttribute returns the index of el's first attribute from i on that
+// declares no namespace, or the number of attributes.
+func plainAttribute(el *etree.Element, i int) int {
+	for i < len(el.Attr) && (el.Attr[i].Space == "xmlns" || el.Attr[i].Space == "" && el.Attr[i].Key == "xmlns") {
+		i++
+	}
+	return i
 }
 
 func attributes(el *etree.Element) map[string]string {
