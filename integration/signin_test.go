@@ -4,7 +4,9 @@ package integration
 
 import (
 	"encoding/json"
+	"html"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +75,23 @@ func TestPeople(t *testing.T) {
 				t.Errorf("the app saw %d requests of hers", n)
 			}
 		})
+		t.Run("F1 carol lets somebody else sign in", func(t *testing.T) {
+			c := newClient(t)
+			if p := c.signIn(w.base+"/carol", "carol"); !strings.Contains(p.body, "/.sso/login?as=other") {
+				t.Fatalf("got %s", p)
+			}
+			// Keycloak asks for carol's password anew, or to begin again.
+			form := c.navigate(w.base + "/.sso/login?as=other&return=%2Fother")
+			restart := restartLogin.FindStringSubmatch(form.body)
+			if !form.isLoginForm() || restart == nil {
+				t.Fatalf("Keycloak answers %s", form)
+			}
+			at := form.url.ResolveReference(c.url(html.UnescapeString(restart[1])))
+			r := c.echoed(c.enter(c.navigate(at.String()), "alice", "alice"))
+			if r.Target != "/other" || r.Identity == nil || r.Identity.Username != "alice" {
+				t.Errorf("the app was asked for %s by %+v", r.Target, r.Identity)
+			}
+		})
 		t.Run("F1 mallory is disabled and stays at Keycloak", func(t *testing.T) {
 			c := newClient(t)
 			p := c.signIn(w.base+"/mallory", "mallory")
@@ -91,6 +110,9 @@ func TestPeople(t *testing.T) {
 		})
 	})
 }
+
+// restartLogin is the link by which Keycloak lets another person sign in.
+var restartLogin = regexp.MustCompile(`id="reset-login" href="([^"]+)"`)
 
 func equalSets(a, b []string) bool {
 	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
