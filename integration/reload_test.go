@@ -112,7 +112,7 @@ const reloads = 100
 
 // TestReloadUnderLoad reloads a hundred times while clients who are signed in
 // keep requesting. Nobody is refused. New connections get lost now and then when
-// a configuration ends, and no module can help it: what waits at the old
+// a configuration ends, where a module has no say: what waits at the old
 // listener (with SO_REUSEPORT each has a queue of its own) is reset by the
 // kernel, unless net.ipv4.tcp_migrate_req is set, and a server that is shutting
 // down closes a connection whose first request it has just read (conn.serve in

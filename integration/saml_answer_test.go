@@ -5,6 +5,7 @@ package integration
 import (
 	"bytes"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -136,6 +137,19 @@ func TestSAMLAnswerOnce(t *testing.T) {
 					t.Errorf("%s: %s", name, p)
 				}
 			}
+			c.echoed(c.send(f))
+		})
+		t.Run("C13 a redirect on the way to the ACS loses the answer: a page says so", func(t *testing.T) {
+			moved := httptest.NewServer(http.RedirectHandler(s.acs(), http.StatusFound))
+			t.Cleanup(moved.Close)
+			c, f := login(t)
+			p := postsAnswer(t, c, moved.URL, f.fields)
+			if p.status != http.StatusBadRequest || codeOf(p) != "answer_lost" {
+				t.Errorf("got %s", p)
+			}
+			eventually(t, "the log names the address to register", 5*time.Second, func() bool {
+				return strings.Contains(w.gw().log.String(), s.acs()+", the address to register")
+			})
 			c.echoed(c.send(f))
 		})
 		t.Run("C13 cookies are blocked: a page says so", func(t *testing.T) {
