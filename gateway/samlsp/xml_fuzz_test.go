@@ -10,6 +10,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -62,8 +63,8 @@ func FuzzRead(f *testing.F) {
 }
 
 // sameAsEncodingXML knows two differences. encoding/xml has the names of XML's
-// fourth edition, and it keeps the blanks in attributes that XML 1.0, 3.3.3
-// makes spaces.
+// fourth edition, and it keeps the blanks in attributes, namespaces among them,
+// that XML 1.0, 3.3.3 makes spaces.
 func sameAsEncodingXML(t *testing.T, doc []byte, root *etree.Element) {
 	t.Helper()
 	doc = bytes.TrimPrefix(doc, []byte("\uFEFF"))
@@ -77,9 +78,22 @@ func sameAsEncodingXML(t *testing.T, doc []byte, root *etree.Element) {
 	if ours := expanded(nil, root, map[string]string{"xml": "http://www.w3.org/XML/1998/namespace"}); strings.Join(ours, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got  %q\nwant %q", ours, want)
 	}
-	if err := validator.Validate(bytes.NewReader(doc)); err != nil {
+	if err := validator.Validate(bytes.NewReader(doc)); err != nil && !unwritable(root) {
 		t.Errorf("the validator refuses %q: %v", doc, err)
 	}
+}
+
+// unwritable says whether an element has several attributes with prefixes.
+// encoding/xml reads them as we do, which is compared; but it writes them wrong,
+// by which the validator judges.
+func unwritable(el *etree.Element) bool {
+	prefixed := 0
+	for _, a := range el.Attr {
+		if a.Space != "" && a.Space != "xmlns" {
+			prefixed++
+		}
+	}
+	return prefixed > 1 || slices.ContainsFunc(el.ChildElements(), unwritable)
 }
 
 var blanksAsSpaces = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
@@ -106,9 +120,9 @@ func encodingXML(doc []byte) ([]string, error) {
 		case xml.StartElement:
 			flush()
 			depth++
-			list = append(list, "start "+tok.Name.Space+" "+tok.Name.Local)
+			list = append(list, "start "+blanksAsSpaces.Replace(tok.Name.Space)+" "+tok.Name.Local)
 			for _, a := range tok.Attr {
-				list = append(list, "attr "+a.Name.Space+" "+a.Name.Local+" "+blanksAsSpaces.Replace(a.Value))
+				list = append(list, "attr "+blanksAsSpaces.Replace(a.Name.Space)+" "+a.Name.Local+" "+blanksAsSpaces.Replace(a.Value))
 			}
 		case xml.EndElement:
 			flush()
@@ -136,13 +150,13 @@ func expanded(list []string, el *etree.Element, scope map[string]string) []strin
 			inner[""] = a.Value
 		}
 	}
-	list = append(list, "start "+inner[el.Space]+" "+el.Tag)
+	list = append(list, "start "+blanksAsSpaces.Replace(inner[el.Space])+" "+el.Tag)
 	for _, a := range el.Attr {
 		space := inner[a.Space]
 		if a.Space == "" || a.Space == "xmlns" {
 			space = a.Space
 		}
-		list = append(list, "attr "+space+" "+a.Key+" "+blanksAsSpaces.Replace(a.Value))
+		list = append(list, "attr "+blanksAsSpaces.Replace(space)+" "+a.Key+" "+blanksAsSpaces.Replace(a.Value))
 	}
 	for _, c := range el.Child {
 		switch c := c.(type) {
