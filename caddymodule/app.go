@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,7 +17,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 )
 
-func init() { caddy.RegisterModule(App{}) }
+func init() { caddy.RegisterModule(new(App)) }
 
 // App is what all sites with single sign-on share: providers, the session
 // store, and the secret that everything in the store is sealed with.
@@ -66,6 +67,7 @@ type App struct {
 	started     chan struct{} // closed once Start is done, well or not
 	host        *host
 	sessionsKey string // in the pool; empty while nothing is held
+	retiring    atomic.Bool
 }
 
 // A provider is a built provider with what it was configured as.
@@ -75,7 +77,7 @@ type provider struct {
 }
 
 // CaddyModule returns the Caddy module information.
-func (App) CaddyModule() caddy.ModuleInfo {
+func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "sso",
 		New: func() caddy.Module { return new(App) },
@@ -101,8 +103,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionProviders(); err != nil {
 		return err
 	}
-	_, err = a.trial(nil)
-	return err
+	if _, err = a.trial(nil); err != nil {
+		return err
+	}
+	return a.provisionReload(ctx)
 }
 
 func (a *App) provisionStore() error {

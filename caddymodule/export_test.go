@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"context"
 	"maps"
+	"net"
+	"net/http"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
@@ -39,3 +41,20 @@ func BuildSAML(ctx caddy.Context, s *SAML) (samlsp.Config, gateway.NamedProvider
 
 // SAMLOptions are the words of a SAML provider's block.
 func SAMLOptions() []string { return slices.Sorted(maps.Keys(samlUsage)) }
+
+// Which of two sockets gets new connections.
+const (
+	ToOlder = toOlder
+	ToNewer = toNewer
+)
+
+// SteerListener is steerListener.
+func SteerListener(ln net.Listener, to int) error { return steerListener(ln, to) }
+
+// SendAway does to an answer what an app does that is about to be stopped, or
+// is not.
+func SendAway(retiring bool, w http.ResponseWriter, r *http.Request) {
+	a := new(App)
+	a.retiring.Store(retiring)
+	a.sendAway(w, r)
+}

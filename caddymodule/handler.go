@@ -263,6 +263,7 @@ func (h *Handler) rules() mapping.Rules {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	h.app.sendAway(w, r)
 	guard := h.guard.Load()
 	if guard == h.trial {
 		guard = h.awaitStart(r.Context())

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -152,16 +151,7 @@ func (b *browser) get(address string) (int, string) {
 
 func (b *browser) do(r *http.Request) (int, string) {
 	b.t.Helper()
-	resp, err := b.try(r)
-	for range 5 {
-		// Caddy resets what still waits at the listener of a configuration that
-		// ends; a real browser tries such a request again, too.
-		if err == nil || r.Method != http.MethodGet && !errors.Is(err, syscall.ECONNRESET) {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-		resp, err = b.try(r)
-	}
+	resp, err := b.Do(r)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -171,19 +161,6 @@ func (b *browser) do(r *http.Request) (int, string) {
 		b.t.Fatal(err)
 	}
 	return resp.StatusCode, string(body)
-}
-
-// try sends a copy of a request: Do adds cookies to it, and reads the body.
-func (b *browser) try(r *http.Request) (*http.Response, error) {
-	b.t.Helper()
-	again := r.Clone(r.Context())
-	if r.GetBody != nil {
-		var err error
-		if again.Body, err = r.GetBody(); err != nil {
-			b.t.Fatal(err)
-		}
-	}
-	return b.Do(again)
 }
 
 // cookie returns the value of the session cookie.

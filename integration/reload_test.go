@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -54,33 +55,61 @@ func (g *gateway) load() error {
 type workload struct {
 	mu     sync.Mutex
 	served map[string]int // by kind of client
-	reset  map[string]int // requests whose connection ended without an answer
+	lost   map[string]int // requests that got no answer
 	wrong  []string       // answers that are not what they should be
+	sample error          // one of the reasons why a request got no answer
 }
 
 func (w *workload) String() string {
-	return fmt.Sprintf("served %v, without an answer %v, wrong %d", w.served, w.reset, len(w.wrong))
+	return fmt.Sprintf("served %v, without an answer %v, wrong %d", w.served, w.lost, len(w.wrong))
 }
 
-// The kinds of clients of a workload.
-const (
-	keptAlive = "on kept connections"
-	anew      = "on new connections"
+func (w *workload) allLost() int {
+	sum := 0
+	for _, n := range w.lost {
+		sum += n
+	}
+	return sum
+}
+
+// A loadKind is a way to request.
+type loadKind struct {
+	name   string
+	keep   bool // connections, or make a new one for each request
+	method string
+	http2  bool
+}
+
+// Nothing is tried again by itself that is no GET or that was sent on a new
+// connection.
+var (
+	loadKinds = []loadKind{
+		{name: "GET, connections kept", keep: true, method: http.MethodGet},
+		{name: "POST, connections kept", keep: true, method: http.MethodPost},
+		{name: "GET, new connections", method: http.MethodGet},
+		{name: "POST, new connections", method: http.MethodPost},
+	}
+	loadKindsHTTP2 = []loadKind{
+		{name: "HTTP/2, POST, connections kept", keep: true, method: http.MethodPost, http2: true},
+		{name: "HTTP/2, POST, new connections", method: http.MethodPost, http2: true},
+	}
 )
 
-// drive keeps requesting until ctx ends: some clients keep their connections,
-// some make a new one for each request, as client(keep) makes them.
-func drive(ctx context.Context, target, want string, client func() *client) *workload {
-	w := &workload{served: map[string]int{}, reset: map[string]int{}}
+// drive keeps requesting in all ways until ctx ends.
+func drive(ctx context.Context, target, want string, kinds []loadKind, client func() *client) *workload {
+	w := &workload{served: map[string]int{}, lost: map[string]int{}}
 	var wg sync.WaitGroup
-	for i := range 4 {
-		kind := []string{keptAlive, anew}[i%2]
+	for _, kind := range kinds {
 		c := client()
 		tr, _ := c.http.Transport.(*http.Transport)
-		tr.DisableKeepAlives = kind == anew
+		tr.DisableKeepAlives = !kind.keep && !kind.http2
+		tr.ForceAttemptHTTP2 = kind.http2
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				w.add(kind, want, c.http, target)
+				if !kind.keep {
+					tr.CloseIdleConnections() // one with HTTP/2 is kept, whatever the transport is told
+				}
 			}
 		})
 	}
@@ -88,8 +117,16 @@ func drive(ctx context.Context, target, want string, client func() *client) *wor
 	return w
 }
 
-func (w *workload) add(kind, want string, client *http.Client, target string) {
-	resp, err := client.Get(target)
+func (w *workload) add(kind loadKind, want string, client *http.Client, target string) {
+	var sent io.Reader
+	if kind.method == http.MethodPost {
+		sent = strings.NewReader("one=1&two=2")
+	}
+	req, err := http.NewRequest(kind.method, target, sent)
+	if err != nil {
+		panic(err)
+	}
+	resp, err := client.Do(req)
 	var body []byte
 	if err == nil {
 		body, err = io.ReadAll(resp.Body)
@@ -99,100 +136,160 @@ func (w *workload) add(kind, want string, client *http.Client, target string) {
 	defer w.mu.Unlock()
 	switch {
 	case err != nil:
-		w.reset[kind]++
-	case resp.StatusCode != http.StatusOK || string(body) != want:
-		w.wrong = append(w.wrong, fmt.Sprintf("%s: %d %.200s", kind, resp.StatusCode, body))
+		w.lost[kind.name]++
+		w.sample = err
+	case resp.StatusCode != http.StatusOK || string(body) != want || kind.http2 != (resp.ProtoMajor == 2):
+		w.wrong = append(w.wrong, fmt.Sprintf("%s: %s %d %.200s", kind.name, resp.Proto, resp.StatusCode, body))
 	default:
-		w.served[kind]++
+		w.served[kind.name]++
 	}
 }
 
-// reloads is how often a configuration is loaded anew under load.
-const reloads = 100
+// during returns what clients met while change was called so many times.
+func during(t *testing.T, times int, target, want string, kinds []loadKind, c func() *client, change func(int)) *workload {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan *workload)
+	go func() { done <- drive(ctx, target, want, kinds, c) }()
+	began := time.Now()
+	for i := range times {
+		change(i)
+		time.Sleep(50 * time.Millisecond)
+	}
+	cancel()
+	w := <-done
+	t.Logf("%d times in %v: %v", times, time.Since(began), w)
+	for _, wrong := range w.wrong[:min(5, len(w.wrong))] {
+		t.Errorf("a wrong answer: %s", wrong)
+	}
+	for _, kind := range kinds {
+		if w.served[kind.name] < times {
+			t.Errorf("only %d requests were served of %s", w.served[kind.name], kind.name)
+		}
+	}
+	return w
+}
 
-// TestReloadUnderLoad reloads a hundred times while clients who are signed in
-// keep requesting. Nobody is refused. New connections get lost now and then when
-// a configuration ends, where a module has no say: what waits at the old
-// listener (with SO_REUSEPORT each has a queue of its own) is reset by the
-// kernel, unless net.ipv4.tcp_migrate_req is set, and a server that is shutting
-// down closes a connection whose first request it has just read (conn.serve in
-// net/http) without an answer. A bare Caddy under the same load is the measure
-// of what is not our doing.
-//
-// It is done on plain http: Caddy's TLS app has a data race of its own when
-// servers start before it.
-func TestReloadUnderLoad(t *testing.T) {
+// loadedCluster is a gateway with somebody signed in, before an app that says
+// who asks.
+func loadedCluster(t *testing.T, o clusterOptions) (*cluster, *client) {
+	t.Helper()
+	o.stopped = true
+	cl := newCluster(t, o)
+	g := cl.nodes[0].gateway
+	text, err := os.ReadFile(g.caddyfile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The app of the cluster remembers every request: not this one.
+	proxied := strings.ReplaceAll(string(text), cl.app.address(), loadBackend(t))
+	if err := os.WriteFile(g.caddyfile(), []byte(proxied), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.start()
+	c := cl.client(0)
+	if p := c.navigate(cl.base + "/"); p.body != `for "alice"` {
+		t.Fatalf("signing in: %s", p)
+	}
+	return cl, c
+}
+
+// loadBackend starts an app that says who asks, and returns its address.
+func loadBackend(t *testing.T) string {
+	t.Helper()
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(w, "for %q", r.Header.Get("Remote-User"))
 	}))
 	t.Cleanup(backend.Close)
-	run := func(t *testing.T, g *gateway, target, want string, c func() *client) *workload {
-		t.Helper()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan *workload)
-		go func() { done <- drive(ctx, target, want, c) }()
-		began := time.Now()
-		for i := range reloads {
-			if err := g.load(); err != nil {
-				t.Errorf("reload %d: %v", i, err)
+	return strings.TrimPrefix(backend.URL, "http://")
+}
+
+// TestReloadUnderLoad reloads while clients who are signed in keep requesting:
+// every request is answered, with the session that it had. A bare Caddy, whose
+// listeners nobody steers, shows that the load would find one that is not.
+func TestReloadUnderLoad(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		times int
+		plain bool
+		bolt  string
+		kinds []loadKind
+	}{
+		{name: "F2 bolt", times: 100, plain: true, bolt: "sessions.db", kinds: loadKinds},
+		{name: "F2 redis", times: 100, plain: true, kinds: loadKinds},
+		{name: "F2 TLS", times: 20, bolt: "sessions.db", kinds: append(loadKindsHTTP2, loadKinds...)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cl, c := loadedCluster(t, clusterOptions{plain: tt.plain, bolt: tt.bolt})
+			w := during(t, tt.times, cl.base+"/", `for "alice"`, tt.kinds, func() *client { return cl.at(c, 0) }, func(i int) {
+				if err := cl.nodes[0].load(); err != nil {
+					t.Errorf("reload %d: %v", i, err)
+				}
+			})
+			if w.allLost() > 0 {
+				t.Errorf("requests got no answer: %v, such as: %v", w.lost, w.sample)
 			}
-			time.Sleep(50 * time.Millisecond)
-		}
-		cancel()
-		w := <-done
-		t.Logf("%d reloads in %v: %v", reloads, time.Since(began), w)
-		for _, wrong := range w.wrong[:min(5, len(w.wrong))] {
-			t.Errorf("a wrong answer: %s", wrong)
-		}
-		for _, kind := range []string{keptAlive, anew} {
-			if w.served[kind] < reloads {
-				t.Errorf("only %d requests %s", w.served[kind], kind)
-			}
-		}
-		return w
-	}
-	for _, store := range []string{"bolt", "redis"} {
-		t.Run(store, func(t *testing.T) {
-			o := clusterOptions{stopped: true, plain: true}
-			if store == "bolt" {
-				o.bolt = "sessions.db"
-			}
-			cl := newCluster(t, o)
-			g := cl.nodes[0].gateway
-			text, err := os.ReadFile(g.caddyfile())
-			if err != nil {
-				t.Fatal(err)
-			}
-			// The app of the cluster remembers every request: not this one.
-			proxied := strings.ReplaceAll(string(text), cl.app.address(), strings.TrimPrefix(backend.URL, "http://"))
-			if err := os.WriteFile(g.caddyfile(), []byte(proxied), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			g.start()
-			c := cl.client(0)
-			if p := c.navigate(cl.base + "/"); p.body != `for "alice"` {
-				t.Fatalf("signing in: %s", p)
-			}
-			ours := run(t, g, cl.base+"/", `for "alice"`, func() *client { return cl.at(c, 0) })
 			if p := cl.at(c, 0).fetch(cl.base + "/"); p.body != `for "alice"` {
 				t.Errorf("after all: %s", p)
 			}
-			if ours.reset[keptAlive]+ours.reset[anew] == 0 {
-				return
-			}
-
-			bare := newGateway(t)
-			port := freePort()
-			bare.write("", fmt.Sprintf("http://app.localhost:%d {\n\tbind 127.0.0.1\n\treverse_proxy %s {\n\t\tflush_interval -1\n\t}\n}\n",
-				port, strings.TrimPrefix(backend.URL, "http://")))
-			bare.start()
-			control := run(t, bare, fmt.Sprintf("http://app.localhost:%d/", port), `for ""`, func() *client { return newClient(t) })
-			for _, kind := range []string{keptAlive, anew} {
-				// Chance plays a part in so few.
-				if most := 2*control.reset[kind] + 5; ours.reset[kind] > most {
-					t.Errorf("%d requests %s got no answer, with a bare Caddy %d", ours.reset[kind], kind, control.reset[kind])
-				}
-			}
 		})
 	}
+	t.Run("a bare Caddy loses some", func(t *testing.T) {
+		t.Parallel()
+		bare := newGateway(t)
+		port := freePort()
+		bare.write("", fmt.Sprintf("http://app.localhost:%d {\n\tbind 127.0.0.1\n\treverse_proxy %s\n}\n", port, loadBackend(t)))
+		bare.start()
+		w := during(t, 100, fmt.Sprintf("http://app.localhost:%d/", port), `for ""`, loadKinds, func() *client { return newClient(t) }, func(i int) {
+			if err := bare.load(); err != nil {
+				t.Errorf("reload %d: %v", i, err)
+			}
+		})
+		if w.allLost() == 0 {
+			t.Error("none: the load shows nothing")
+		}
+	})
+}
+
+// TestFailedReloadUnderLoad loads configurations under load that fail when their
+// servers listen already, or don't yet: Caddy starts apps in any order.
+func TestFailedReloadUnderLoad(t *testing.T) {
+	t.Parallel()
+	cl, c := loadedCluster(t, clusterOptions{plain: true, bolt: "sessions.db"})
+	g := cl.nodes[0].gateway
+	good, err := os.ReadFile(g.caddyfile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(g.dir, "directory"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	bad := strings.Replace(string(good), "store bolt sessions.db", "store bolt directory", 1)
+	const times = 30
+	listening := 0
+	w := during(t, times, cl.base+"/", `for "alice"`, loadKinds, func() *client { return cl.at(c, 0) }, func(i int) {
+		text, fails := bad, true
+		if i%3 == 2 { // and whatever came before, a good one still loses nothing
+			text, fails = string(good), false
+		}
+		if err := os.WriteFile(g.caddyfile(), []byte(text), 0o600); err != nil {
+			t.Error(err)
+		}
+		before := strings.Count(g.log.String(), `"server running"`)
+		if err := g.load(); (err != nil) != fails {
+			t.Errorf("reload %d: %v", i, err)
+		}
+		if fails {
+			listening += strings.Count(g.log.String(), `"server running"`) - before
+		}
+	})
+	if w.allLost() > 0 {
+		t.Errorf("requests got no answer: %v, such as: %v", w.lost, w.sample)
+	}
+	if listening == 0 {
+		t.Error("no server of a configuration that failed had been listening: the test shows nothing")
+	}
+	t.Logf("%d of the configurations that failed had been listening", listening)
 }

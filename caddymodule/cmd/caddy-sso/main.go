@@ -1,8 +1,11 @@
+//go:debug multipathtcp=0
+
 // Command caddy-sso is Caddy with its standard modules and the sso module.
 //
 // Unless the environment sets GOGC or GOMEMLIMIT, it collects garbage more
 // rarely than Go does by itself while its heap is small; that takes up to 64
-// MiB of memory more.
+// MiB of memory more. And unless GODEBUG says otherwise, it listens without
+// Multipath TCP, so that reloads lose no connections.
 package main
 
 import (

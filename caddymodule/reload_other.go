@@ -1,0 +1,7 @@
+//go:build !linux
+
+package caddymodule
+
+import "errors"
+
+func steerSocket(int, int) error { return errors.ErrUnsupported }
