@@ -236,9 +236,8 @@ func TestForeignOrigin(t *testing.T) {
 				r.Header.Set("Upgrade", "websocket")
 				r.Header.Set("Connection", "Upgrade")
 			},
-			"upgrade of another kind": func(r *http.Request) { r.Header.Set("Upgrade", "h2c") },
-			"HTTP/2":                  func(r *http.Request) { r.Method = http.MethodConnect; r.Header[":protocol"] = []string{"websocket"} },
-			"HTTP/3":                  func(r *http.Request) { r.Method, r.Proto = http.MethodConnect, "websocket" },
+			"HTTP/2": func(r *http.Request) { r.Method = http.MethodConnect; r.Header[":protocol"] = []string{"websocket"} },
+			"HTTP/3": func(r *http.Request) { r.Method, r.Proto = http.MethodConnect, "websocket" },
 		} {
 			t.Run(name+" "+kind, func(t *testing.T) {
 				r := b.request(http.MethodGet, "/ws")

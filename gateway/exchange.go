@@ -155,9 +155,9 @@ func (x *exchange) checkConnect() *Error {
 	return NewError(CodeMethodNotAllowed, nil)
 }
 
-// checkUpgrade refuses WebSockets, and whatever else a connection can be
-// upgraded to, from the pages of foreign origins: browsers let those open one
-// with our cookie (RFC 6455 §10.2).
+// checkUpgrade refuses WebSockets from the pages of foreign origins: browsers let
+// those open one with our cookie (RFC 6455 §10.2). There is nothing else left to
+// upgrade to.
 func (x *exchange) checkUpgrade() *Error {
 	if x.r.Method != http.MethodConnect && len(x.r.Header["Upgrade"]) == 0 {
 		return nil

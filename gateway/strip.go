@@ -109,6 +109,7 @@ func (f *nameFilter) strip(r *http.Request) *http.Request {
 	f.stripList(r.Header, "Connection")
 	f.stripList(r.Header, "Proxy-Connection")
 	f.stripList(r.Header, "Trailer")
+	stripUpgrade(r.Header)
 	if r.Body == nil || r.Body == http.NoBody {
 		r.Trailer = nil // announced at most (HTTP/2): there is no end to come at
 		return r
@@ -134,6 +135,20 @@ func (f *nameFilter) stripList(h http.Header, header string) {
 		return
 	}
 	h[header] = kept
+}
+
+// stripUpgrade leaves no protocol to upgrade the connection to but WebSocket.
+// What follows an upgrade goes to the app as it is, and by others than that it
+// is requests: h2c (RFC 7540 §3.2), or HTTP over TLS (RFC 2817 §3). Nobody would
+// strip or guard those. The request itself may be answered as if it had not
+// asked (RFC 9110 §7.8); clients that try h2c first count on that.
+func stripUpgrade(h http.Header) {
+	protocols := h["Upgrade"]
+	if len(protocols) == 0 || len(protocols) == 1 && strings.EqualFold(trimBlanks(protocols[0]), "websocket") {
+		return
+	}
+	delete(h, "Upgrade")
+	delete(h, "Http2-Settings")
 }
 
 func (f *nameFilter) inList(line string) bool {

@@ -141,7 +141,7 @@ func TestStripConnectionThroughProxy(t *testing.T) {
 	b := s.browser()
 	b.signIn()
 	arrived := make(chan http.Header, 1)
-	addr := realServer(t, s, arrived, nil)
+	addr := realServer(t, s, proxyTo(t, arrived, nil))
 	got := rawRequest(t, addr, "GET / HTTP/1.1\r\nHost: app.example\r\nCookie: "+cookieLine(b)+"\r\nConnection: close, Remote-User, x_sso_assertion\r\nConnection: REMOTE-EMAIL,Cookie\r\nX-Other: kept\r\n\r\n")
 	if !strings.HasPrefix(got, "HTTP/1.1 200") {
 		t.Fatalf("answer %.200q", got)
@@ -150,6 +150,72 @@ func TestStripConnectionThroughProxy(t *testing.T) {
 	if h.Get("Remote-User") != "alice" || h.Get("Remote-Email") != "alice@corp.example" || h.Get("X-Sso-Assertion") == "" || h.Get("X-Other") != "kept" {
 		t.Errorf("arrived at the app: %v", h)
 	}
+}
+
+// Requests that come in by an upgraded connection are not seen by the gateway
+// (h2c smuggling): no connection becomes one that carries requests.
+func TestStripUpgrade(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).site(public("/public"))
+	b := s.browser()
+	b.signIn()
+	addr := realServer(t, s, upgradingApp(t))
+	for name, tc := range map[string]struct {
+		head string
+		open bool
+	}{
+		"WebSocket":                {"Connection: Upgrade\r\nUpgrade: websocket", true},
+		"WebSocket, odd case":      {"Connection: upgrade\r\nUpgrade: \tWebSocket ", true},
+		"h2c":                      {"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__", false},
+		"h2c, settings not listed": {"Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__", false},
+		"h2c, odd case":            {"Connection: Upgrade\r\nUpgrade: H2C", false},
+		"HTTP/2.0":                 {"Connection: Upgrade\r\nUpgrade: HTTP/2.0", false},
+		"TLS":                      {"Connection: Upgrade\r\nUpgrade: TLS/1.0", false},
+		"anything":                 {"Connection: Upgrade\r\nUpgrade: foo/2", false},
+		"list, WebSocket first":    {"Connection: Upgrade\r\nUpgrade: websocket, h2c", false},
+		"list, WebSocket last":     {"Connection: Upgrade\r\nUpgrade: h2c, websocket", false},
+		"lines, WebSocket first":   {"Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c", false},
+		"lines, WebSocket last":    {"Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket", false},
+		"empty, then h2c":          {"Connection: Upgrade\r\nUpgrade:\r\nUpgrade: h2c", false},
+	} {
+		for where, line := range map[string]string{
+			"public":    "GET /public HTTP/1.1\r\n",
+			"signed in": "GET / HTTP/1.1\r\nCookie: " + cookieLine(b) + "\r\n",
+		} {
+			t.Run(name+", "+where, func(t *testing.T) {
+				t.Parallel()
+				got := rawRequest(t, addr, line+"Host: app.example\r\n"+tc.head+"\r\n\r\nGET /public HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n\r\n")
+				switch {
+				case tc.open && !strings.HasPrefix(got, "HTTP/1.1 101"):
+					t.Errorf("the control is not upgraded: %.200q", got)
+				case !tc.open && (!strings.HasPrefix(got, "HTTP/1.1 204") || strings.Contains(got, "HTTP/1.1 101")):
+					t.Errorf("answer %.200q, want one without an upgrade", got)
+				}
+			})
+		}
+	}
+}
+
+// upgradingApp returns a reverse proxy before an app that upgrades to whatever
+// it is asked for.
+func upgradingApp(t *testing.T) http.Handler {
+	t.Helper()
+	return proxyBefore(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header["Http2-Settings"] != nil {
+			t.Errorf("HTTP2-Settings arrived: %v", r.Header)
+		}
+		if r.Header["Upgrade"] == nil {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", r.Header.Get("Upgrade"))
+		_ = conn.Close()
+	})
 }
 
 func TestStripTrailers(t *testing.T) {
@@ -177,7 +243,7 @@ func TestStripTrailers(t *testing.T) {
 			t.Run(name+" "+path, func(t *testing.T) {
 				t.Parallel()
 				arrived, trailers := make(chan http.Header, 1), make(chan http.Header, 1)
-				addr := realServer(t, s, arrived, trailers)
+				addr := realServer(t, s, proxyTo(t, arrived, trailers))
 				got := rawRequest(t, addr, "POST "+path+" HTTP/1.1\r\nHost: app.example\r\n"+auth+tc.head+chunk+"\r\n4\r\nbody\r\n0\r\n"+tc.trailer+"\r\n")
 				if !strings.HasPrefix(got, "HTTP/1.1 200") {
 					t.Fatalf("answer %.200q", got)
@@ -300,7 +366,7 @@ func (s *site) handler() http.Handler {
 // after the body the trailers, that it got.
 func proxyTo(t *testing.T, headers, trailers chan<- http.Header) http.Handler {
 	t.Helper()
-	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	return proxyBefore(t, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		headers <- r.Header
 		if trailers != nil {
@@ -312,7 +378,13 @@ func proxyTo(t *testing.T, headers, trailers chan<- http.Header) http.Handler {
 				}
 			})
 		}
-	}))
+	})
+}
+
+// proxyBefore returns a reverse proxy before an app.
+func proxyBefore(t *testing.T, handler http.HandlerFunc) http.Handler {
+	t.Helper()
+	app := httptest.NewServer(handler)
 	t.Cleanup(app.Close)
 	to, err := url.Parse(app.URL)
 	if err != nil {
@@ -324,10 +396,9 @@ func proxyTo(t *testing.T, headers, trailers chan<- http.Header) http.Handler {
 	}}
 }
 
-// realServer puts the site before proxyTo.
-func realServer(t *testing.T, s *site, headers, trailers chan<- http.Header) (addr string) {
+// realServer puts the site before a reverse proxy.
+func realServer(t *testing.T, s *site, proxy http.Handler) (addr string) {
 	t.Helper()
-	proxy := proxyTo(t, headers, trailers)
 	behind := &site{lab: s.lab, app: s.app, host: s.host, next: func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
 		proxy.ServeHTTP(w, r)
 		return nil
