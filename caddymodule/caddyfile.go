@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,7 +90,7 @@ var globalUsage = usages{
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if d.NextArg() {
-		return d.Errf("the global option 'sso' takes no arguments, only a block; '%s' belongs into a site", d.Val())
+		return d.Errf("the global option 'sso' takes no arguments, only a block; '%s' belongs in a site", d.Val())
 	}
 	seen := once{}
 	names := map[string]bool{}
@@ -143,8 +144,11 @@ func (a *App) unmarshalProvider(d *caddyfile.Dispenser, names map[string]bool) e
 		return d.Errf("there are two providers with the name '%s'", name)
 	}
 	names[name] = true
-	mod, err := newGuest(d, "sso.providers.", "provider")
+	mod, err := newGuest(d, "sso.providers.", "provider", "protocol")
 	if err != nil {
+		if slices.Contains(protocols(), name) {
+			err = d.Errf("the name stands before the protocol: `provider <name> %s { … }`", name)
+		}
 		return err
 	}
 	provider, err := as[providerModule](mod)
@@ -177,10 +181,11 @@ func (a *App) unmarshalProvider(d *caddyfile.Dispenser, names map[string]bool) e
 	return nil
 }
 
-// newGuest makes the module that the next argument names within a namespace.
-func newGuest(d *caddyfile.Dispenser, namespace, what string) (caddy.Module, error) {
+// newGuest makes the module that the next argument of the option word names
+// within a namespace. kind is what to call the argument.
+func newGuest(d *caddyfile.Dispenser, namespace, word, kind string) (caddy.Module, error) {
 	if !d.NextArg() {
-		return nil, globalUsage.wrong(d, what)
+		return nil, globalUsage.wrong(d, word)
 	}
 	info, err := caddy.GetModule(namespace + d.Val())
 	if err != nil {
@@ -188,15 +193,15 @@ func newGuest(d *caddyfile.Dispenser, namespace, what string) (caddy.Module, err
 		for _, m := range caddy.GetModules(strings.TrimSuffix(namespace, ".")) {
 			kinds = append(kinds, m.ID.Name())
 		}
-		return nil, unknownWord(d, what, kinds)
+		return nil, unknownWord(d, kind, kinds)
 	}
 	return info.New(), nil
 }
 
 // unmarshalGuest parses the module that the next argument names, which parses
 // its own arguments and block.
-func unmarshalGuest(d *caddyfile.Dispenser, namespace, inlineKey, what string) ([]byte, error) {
-	mod, err := newGuest(d, namespace, what)
+func unmarshalGuest(d *caddyfile.Dispenser, namespace, inlineKey, word string) ([]byte, error) {
+	mod, err := newGuest(d, namespace, word, word)
 	if err != nil {
 		return nil, err
 	}

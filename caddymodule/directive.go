@@ -108,11 +108,10 @@ func unmarshalInline(d *caddyfile.Dispenser) (providerModule, error) {
 	}
 	info, err := caddy.GetModule("sso.providers." + d.Val())
 	if err != nil {
-		var protocols []string
-		for _, m := range caddy.GetModules("sso.providers") {
-			protocols = append(protocols, m.ID.Name())
+		if all := protocols(); validName(d.Val()) && nearest(d.Val(), all) == "" {
+			return nil, d.Errf("unrecognized protocol '%s': it can be %s; a provider of the global option sso is named in the block, as `provider %[1]s`", d.Val(), strings.Join(all, ", "))
 		}
-		return nil, unknownWord(d, "protocol", protocols)
+		return nil, unknownWord(d, "protocol", protocols())
 	}
 	provider, err := as[providerModule](info.New())
 	if err != nil {
@@ -123,17 +122,6 @@ func unmarshalInline(d *caddyfile.Dispenser) (providerModule, error) {
 
 // unknownOption suggests among the site's and the inline provider's words.
 func unknownOption(d *caddyfile.Dispenser, inline providerModule) error {
-	if inline == nil {
-		for _, m := range caddy.GetModules("sso.providers") {
-			provider, err := as[providerModule](m.New())
-			if err != nil {
-				continue
-			}
-			if _, ok := provider.usages()[d.Val()]; ok {
-				return d.Errf("'%s' is an option of a provider, and this site names none: write `sso %s …`, or set it in the global option sso", d.Val(), m.ID.Name())
-			}
-		}
-	}
 	all := usages{}
 	for word, usage := range siteUsage {
 		all[word] = usage
@@ -161,7 +149,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 	case "protect":
 		err = appendPaths(&h.Protect, d)
 	case "provider":
-		h.Provider, err = unmarshalArgs(d, siteUsage)
+		h.Provider, err = unmarshalProviderNames(d)
 	case "autologin":
 		h.Autologin, err = unmarshalArg(d, siteUsage)
 	case "base_url":

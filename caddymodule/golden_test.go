@@ -21,6 +21,9 @@ var update = flag.Bool("update", false, "write what is computed into the golden 
 // divider stands between a golden's Caddyfile and what must come of it.
 const divider = "\n----------\n"
 
+// canary is the password in the golden files' mistakes. No message shows it.
+const canary = "hunter2"
+
 // golden runs judge over the Caddyfile of each file in a directory and
 // compares with what stands below the divider. It fails if there are fewer
 // files than least.
@@ -50,6 +53,9 @@ func golden(t *testing.T, dir string, least int, judge func(t *testing.T, caddyf
 					t.Fatal(err)
 				}
 				return
+			}
+			if strings.Contains(got, canary) {
+				t.Error("it shows the password")
 			}
 			if strings.TrimSpace(got) != strings.TrimSpace(want) {
 				t.Errorf("got:\n%s\n\nwant:\n%s", got, want)
@@ -111,6 +117,7 @@ func TestProvisionFaults(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
 	t.Setenv("SSO_TEST_FTP", "ftp://login.example.com/metadata.xml")
+	t.Setenv("SSO_TEST_URL_WITH_PASSWORD", "https://user:"+canary+"@id.example.com/realms/corp")
 	t.Setenv("SSO_TEST_SET", "0123456789012345678901234567890123456789")
 	golden(t, "testdata/provision", 12, func(t *testing.T, caddyfile string) string {
 		t.Helper()

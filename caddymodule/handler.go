@@ -241,7 +241,7 @@ func unknownProvider(name string, names []string) error {
 	if len(names) == 0 {
 		return fmt.Errorf("provider: there is no %q: the global option sso has no provider", name)
 	}
-	return fmt.Errorf("provider: there is no %q: did you mean %q?", name, nearest(name, names))
+	return fmt.Errorf("provider: there is no %q: the global option sso has %s", name, strings.Join(names, ", "))
 }
 
 func (h *Handler) options(providers []string) (gateway.AppOptions, error) {

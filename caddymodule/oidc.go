@@ -114,12 +114,13 @@ func (o *OIDC) setName(name string) { o.Name = name }
 //	<issuer> <client_id> [<client_secret>]
 func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
+	const usage = "`sso oidc <issuer> <client_id> [<client_secret>]`"
 	if len(args) == 1 || len(args) > 3 {
-		return d.Err("wrong arguments for 'sso oidc': expected `sso oidc <issuer> <client_id> [<client_secret>]`")
+		return d.Err("wrong arguments for 'sso oidc': expected " + usage)
 	}
 	if len(args) > 1 {
-		if err := checkIssuer(d, args[0]); err != nil {
-			return err
+		if !mayBeIssuer(args[0]) {
+			return d.Err("the first argument of 'sso oidc' is no issuer: " + issuerRule + "; the order is " + usage)
 		}
 		o.Issuer, o.ClientID = args[0], args[1]
 	}
@@ -163,8 +164,8 @@ func (o *OIDC) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 	case "lifetime":
 		o.Lifetime, err = unmarshalDuration(d, oidcUsage)
 	case "issuer":
-		if o.Issuer, err = unmarshalArg(d, oidcUsage); err == nil {
-			err = checkIssuer(d, o.Issuer)
+		if o.Issuer, err = unmarshalArg(d, oidcUsage); err == nil && !mayBeIssuer(o.Issuer) {
+			err = d.Err("this is no issuer: " + issuerRule)
 		}
 	case "client_id":
 		o.ClientID, err = unmarshalArg(d, oidcUsage)
@@ -213,15 +214,17 @@ func (o *OIDC) complete() error {
 	return nil
 }
 
-func checkIssuer(d *caddyfile.Dispenser, issuer string) error {
-	if strings.Contains(issuer, "{") {
-		return nil
+const issuerRule = "expected a URL such as https://id.example.com/realms/corp, without user, query and fragment"
+
+// mayBeIssuer reports whether s is an issuer. What holds a placeholder is judged
+// when that is resolved. What is none is not repeated in messages: swapped
+// arguments can make it the secret.
+func mayBeIssuer(s string) bool {
+	if strings.Contains(s, "{") {
+		return true
 	}
-	u, err := url.Parse(issuer)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" {
-		return d.Errf("'%s' cannot be an issuer: expected a URL such as https://id.example.com/realms/corp", issuer)
-	}
-	return nil
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
 // build implements providerModule.
@@ -233,7 +236,7 @@ func (o *OIDC) build(pc providerContext) (gateway.NamedProvider, error) {
 	if err != nil && o.Name != "" {
 		err = fmt.Errorf("provider %s: %w", o.Name, err)
 	} else if err != nil {
-		err = fmt.Errorf("provider %s: %w", o.Issuer, err)
+		err = fmt.Errorf("provider %s: %w", withoutUser(o.Issuer), err)
 	}
 	return named, err
 }

@@ -201,7 +201,7 @@ func (s *SAML) label() string {
 		return s.EntityID
 	case s.Metadata != "" && !isXML(s.Metadata):
 		label, _, _ := strings.Cut(s.Metadata, "?")
-		return label
+		return withoutUser(label)
 	}
 	return "saml"
 }
@@ -328,10 +328,20 @@ func readFile(option, name string) ([]byte, error) {
 
 // withoutScheme returns what is readable of a URL or URN.
 func withoutScheme(id string) string {
-	if _, after, ok := strings.Cut(id, "://"); ok {
+	if _, after, ok := strings.Cut(withoutUser(id), "://"); ok {
 		id = after
 	}
 	return strings.Trim(strings.TrimPrefix(id, "urn:"), "/")
+}
+
+// withoutUser returns an address without the user and password that may stand in
+// it: it becomes part of names and messages.
+func withoutUser(address string) string {
+	scheme, rest, ok := strings.Cut(address, "://")
+	if at := strings.LastIndex(rest, "@"); ok && at >= 0 {
+		return scheme + "://" + rest[at+1:]
+	}
+	return address
 }
 
 // Interface guard

@@ -12,10 +12,18 @@ import (
 // suggestions.
 type usages map[string]string
 
-// unknown is the error for a word that the block does not have: it says which
-// is meant, or which there are.
+// unknown is the error for a word that the block does not have: it says where
+// it belongs, or which is meant, or which there are.
 func (u usages) unknown(d *caddyfile.Dispenser) error {
-	return unknownWord(d, "subdirective", slices.Collect(maps.Keys(u)))
+	if err := misplaced(d, u); err != nil {
+		return err
+	}
+	return unknownWord(d, "subdirective", u.words())
+}
+
+// words are the words of the block, sorted.
+func (u usages) words() []string {
+	return slices.Sorted(maps.Keys(u))
 }
 
 // wrong is the error for a known word with the wrong arguments.
@@ -23,24 +31,33 @@ func (u usages) wrong(d *caddyfile.Dispenser, word string) error {
 	return d.Errf("wrong arguments for '%s': expected `%s`", word, u[word])
 }
 
-// unknownWord says that the current token is none of words, and which one is
-// nearest.
+// unknownWord says that the current token is none of words, which one is meant,
+// if one is near, and which there are. What may be a URL, with a password in it,
+// is not repeated.
 func unknownWord(d *caddyfile.Dispenser, what string, words []string) error {
 	slices.Sort(words)
-	return d.Errf("unrecognized %s '%s': did you mean '%s'? It can be %s",
-		what, d.Val(), nearest(d.Val(), words), strings.Join(words, ", "))
+	word := d.Val()
+	if strings.Contains(word, "://") {
+		return d.Errf("found a URL where a %s is expected: it can be %s", what, strings.Join(words, ", "))
+	}
+	if near := nearest(word, words); near != "" {
+		return d.Errf("unrecognized %s '%s': did you mean '%s'? It can be %s", what, word, near, strings.Join(words, ", "))
+	}
+	return d.Errf("unrecognized %s '%s': it can be %s", what, word, strings.Join(words, ", "))
 }
 
-// nearest returns the one of words that contains word, or else takes the
-// fewest edits to reach from it; of several, the first.
+// nearest returns the one of words that is one edit away from word, or else
+// contains it, or else takes the fewest edits to reach; of several, the first.
+// None, and it returns "", if that is more than a third of word.
 func nearest(word string, words []string) string {
 	word = strings.ToLower(word)
-	best, least := "", -1
+	best, least := "", (len(word)+2)/3+1
 	for _, w := range words {
-		if len(word) > 3 && strings.Contains(w, word) {
-			return w
+		n := edits(word, w)
+		if n > 1 && len(word) > 3 && strings.Contains(w, word) {
+			n = 2
 		}
-		if n := edits(word, w); least < 0 || n < least {
+		if n < least {
 			best, least = w, n
 		}
 	}
