@@ -66,7 +66,7 @@ func (s *Sessions) find(ctx context.Context, value, host string) (*session, *sta
 	s.mu.RUnlock()
 	now := time.Now()
 	if ses != nil {
-		if st := ses.state.Load(); st != nil && s.fresh(now) {
+		if st := ses.state.Load(); st != nil && s.fresh(now) && now.Sub(st.loaded) < forgetAfter {
 			if !now.Before(st.until) {
 				s.drop(ses)
 				return nil, nil, errNoSession
@@ -216,8 +216,8 @@ func (s *Sessions) reload(ses *session) {
 func (s *Sessions) changed(message string) {
 	s.changes.Add(1)
 	if message == announceAll {
-		if busy := s.busy(true); len(busy) > 0 {
-			go s.reloadAll(busy, s.reload)
+		if len(s.busy(true)) > 0 {
+			s.reloadBusy()
 		}
 		return
 	}
@@ -249,6 +249,25 @@ func (s *Sessions) busy(forget bool) []*session {
 		}
 	}
 	return busy
+}
+
+// reloadBusy reads all logins with live requests anew, in the background. What
+// comes meanwhile makes it begin once more when it is through, however often it
+// comes: else a list of people that is blocked one by one would have every
+// login read as many times.
+func (s *Sessions) reloadBusy() {
+	if s.rereads.Add(1) > 1 {
+		return
+	}
+	go func() {
+		for {
+			asked := s.rereads.Load()
+			s.reloadAll(s.busy(false), s.reload)
+			if s.rereads.CompareAndSwap(asked, 0) {
+				return
+			}
+		}
+	}()
 }
 
 // reloaders is how many logins are read at once after a change to all.

@@ -34,6 +34,8 @@ type Sessions struct {
 	// changes counts what was announced. A login that was read while it moved
 	// may be out of date and is not cached.
 	changes atomic.Uint64
+	// rereads counts what has asked for reloadBusy since it last came to rest.
+	rereads atomic.Uint64
 
 	// down is the fault of the store that was logged last, for Run alone.
 	down string
@@ -60,6 +62,9 @@ const (
 	// reloadAfter is when a cached login is read anew although nothing was
 	// announced, for a writer that died between writing and announcing.
 	reloadAfter = time.Minute
+	// forgetAfter is when it is not served before that: nobody has asked for it
+	// for a while, and the first request must not be the one that finds out.
+	forgetAfter = 2 * reloadAfter
 	// maxCached and maxBytes bound the cache.
 	maxCached = 100_000
 	maxBytes  = 256 << 20
@@ -136,13 +141,20 @@ func (s *Sessions) follow(ctx context.Context) error {
 		return err
 	}
 	return s.store.Watch(ctx, func(c Change) {
+		all := c.Reset
 		if c.Reset {
 			s.log.Info("session store is followed")
 			s.down = ""
-			s.changed(announceAll)
 		}
 		for _, m := range c.Messages {
+			if string(m) == announceAll {
+				all = true // once for however many
+				continue
+			}
 			s.changed(string(m))
+		}
+		if all {
+			s.changed(announceAll)
 		}
 		s.confirmed.Store(int64(c.Began.Sub(s.started)))
 	})

@@ -1,0 +1,132 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// One account on many devices (a kiosk, a service account, two browsers full of
+// restored tabs): they all sign in at the same moment, and all must get in.
+func TestStormOfLoginsOfOneAccount(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store gateway.Store) {
+		s := openNode(t, store)
+		errs := make(chan error, 100)
+		var wg sync.WaitGroup
+		for range cap(errs) {
+			wg.Go(func() {
+				_, err := trySignIn(s, "alice")
+				errs <- err
+			})
+		}
+		wg.Wait()
+		close(errs)
+		for err := range errs {
+			if err != nil {
+				t.Fatalf("one of many logins of one account at once: %v", err)
+			}
+		}
+	})
+}
+
+// What a login changes in its account is still written, however soon it comes.
+func TestStormLoginsNoteWhatChanged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := openNode(t, gatewaytest.NewMemStore())
+		signInAt(t, s, "alice")
+		renamed := answerFor("alice")
+		renamed.Identity.Email = "alice@new.example"
+		if _, err := s.SignIn(t.Context(), "corp", gateway.OIDC, nodeIssuer, renamed, nodeLife, nodeHost); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		now := time.Now()
+		if _, err := s.SignIn(t.Context(), "corp", gateway.OIDC, nodeIssuer, renamed, nodeLife, nodeHost); err != nil {
+			t.Fatal(err)
+		}
+		page, _, err := s.Accounts(t.Context(), gateway.ListQuery{})
+		if err != nil || len(page) != 1 {
+			t.Fatalf("got %v, %v", page, err)
+		}
+		if a := page[0]; a.Email != "alice@new.example" || !a.LastLogin.Equal(now) {
+			t.Errorf("got e-mail %s, last login %v, want those of the last login, %v", a.Email, a.LastLogin, now)
+		}
+	})
+}
+
+// A list of people that is blocked one by one must not have every live login
+// read as many times.
+func TestStormOfBlocksIsReadOnce(t *testing.T) {
+	t.Parallel()
+	const live, blocked = 200, 50
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		runNode(t, s)
+		synctest.Wait()
+		requests := map[string]context.Context{}
+		for i := range live {
+			user := fmt.Sprint("user", i)
+			requests[user], _ = enterLive(t, wantSession(t, s, signInAt(t, s, user)), time.Now().Add(nodeLife))
+		}
+		var reads int
+		var mu sync.Mutex
+		count := counting("Get", &reads, &mu)
+		store.SetHook(func(op gatewaytest.MemOp) error {
+			if op.Method == "Get" {
+				time.Sleep(time.Millisecond) // a network
+			}
+			return count(op)
+		})
+		for i := range blocked {
+			if err := s.BlockAccount(t.Context(), keyOf(fmt.Sprint("user", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for i := range live {
+			user := fmt.Sprint("user", i)
+			if cut := requests[user].Err() != nil; cut != (i < blocked) {
+				t.Errorf("%s: cut: %v", user, cut)
+			}
+		}
+		// One round takes two reads for each login. A round for each block would
+		// be twice this.
+		if most := live * blocked; reads > most {
+			t.Errorf("%d reads for %d blocks beside %d live logins, want at most %d", reads, blocked, live, most)
+		}
+	})
+}
+
+// A login that was ended by somebody who died before announcing it, and that
+// nobody used for a while: its next request must not be served either.
+func TestStormDormantLoginIsLookedUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		here, there := openNode(t, store), openNode(t, store)
+		runNode(t, here)
+		runNode(t, there)
+		synctest.Wait()
+		cookie := signInAt(t, here, "alice")
+		wantSession(t, there, cookie)
+		store.SetHook(faulty("Announce"))
+		if err := here.BlockAccount(t.Context(), keyOf("alice")); !errors.Is(err, errFault) {
+			t.Fatalf("a block that could not be announced: %v", err)
+		}
+		store.SetHook(nil)
+		wantSession(t, there, cookie) // else this shows nothing
+		time.Sleep(2 * gateway.ReloadAfter)
+		wantNoSession(t, there, cookie)
+	})
+}
