@@ -153,7 +153,7 @@ var refusals = map[Code]Refusal{
 	},
 	CodeProviderUnavailable: {
 		http.StatusServiceUnavailable, "Your company's sign-in is unavailable", "The identity provider doesn't answer at the moment. Try again in a minute; who is signed in already can go on working.",
-		"The gateway could not reach the provider, or got no usable answer from it: the log says which request failed. Check network, DNS, proxy and TLS from this machine to the provider.",
+		"The gateway could not reach the provider, or got no usable answer from it: the log says which request failed, and how. No connection: check network, DNS, proxy and TLS from this machine to the provider (`ca` for a certificate of an internal authority). Another status than 200, a web page, no JSON or XML: `issuer` or `metadata` is probably another address than the provider's own.",
 	},
 	CodeProviderUnknown: {
 		http.StatusNotFound, "No such sign-in", "This way to sign in doesn't exist here. Open the application's address to see those that do.",
@@ -165,7 +165,7 @@ var refusals = map[Code]Refusal{
 	},
 	CodeAccessDenied: {
 		http.StatusForbidden, "You have no access to this application", "None of your groups gives you a role here. Ask your administrator for access, or sign in as somebody else.",
-		"No role, template or group line of this site matches the person's groups: the log names user and groups count. Add the group to a line, or the person to a group.",
+		"No role, template or group line of this site matches the person's groups: the log says who it is, and how many groups the provider named. None: have it name them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Some: compare them with the lines byte for byte; they may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
 	},
 	CodeAccountBlocked: {
 		http.StatusForbidden, "Your account is blocked", "An administrator has blocked your account here. Ask them if you don't know why.",
@@ -295,7 +295,7 @@ var refusals = map[Code]Refusal{
 	},
 	CodeOIDCSubjectMismatch: {
 		http.StatusBadRequest, "The answer is about someone else", "The identity provider's two answers are about different people. " + orTell,
-		"The sub of userinfo differs from the ID token's (OIDC Core §5.3.2), or at_hash does not fit the access token. Report it to the provider.",
+		"The sub of userinfo differs from the ID token's (OIDC Core §5.3.2), or at_hash does not fit the access token, or c_hash the code. Report it to the provider.",
 	},
 	CodeSAMLMalformed: {
 		http.StatusBadRequest, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + orTell,

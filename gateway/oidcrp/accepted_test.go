@@ -45,6 +45,7 @@ func TestAccepted(t *testing.T) {
 		"keys as jwk-set+json":               alter(gatewaytest.OPJWKSPath, 200, "application/jwk-set+json"),
 		"null in discovery":                  fixedHooks(gatewaytest.OPHooks{Discovery: setIn("userinfo_endpoint", nil)}),
 		"unknown algorithms in discovery":    fixedHooks(gatewaytest.OPHooks{Discovery: setIn("id_token_signing_alg_values_supported", []string{"XX", "ES256"})}),
+		"the hash of the code":               fixedHooks(gatewaytest.OPHooks{Code: func(string) string { return "abc" }, Claims: setIn("c_hash", "ungWv48Bz-pBQUDeXa4iIw")}),
 		"iss in the answer, not announced":   fixedHooks(gatewaytest.OPHooks{Discovery: deleteFrom("authorization_response_iss_parameter_supported")}),
 		"no iss in the answer, not asked":    fixedHooks(gatewaytest.OPHooks{Discovery: deleteFrom("authorization_response_iss_parameter_supported"), Answer: func(v url.Values) { v.Del("iss") }}),
 		"no authentication methods said":     fixedHooks(gatewaytest.OPHooks{Discovery: deleteFrom("token_endpoint_auth_methods_supported")}),

@@ -135,6 +135,7 @@ func allChecks() *checklist {
 			{"sub", gateway.CodeOIDCClaimInvalid, idSubject},
 			{"bounds", gateway.CodeOIDCClaimInvalid, idBounds},
 			{"at_hash", gateway.CodeOIDCSubjectMismatch, idAccessHash},
+			{"c_hash", gateway.CodeOIDCSubjectMismatch, idCodeHash},
 			{"auth_time", gateway.CodeOIDCTime, idAuthTime},
 			{"second reading", gateway.CodeOIDCTokenMalformed, idLibrary},
 		},

@@ -215,6 +215,11 @@ func (c Config) pool() (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// plain reports whether the provider may be spoken to by plain http.
+func (c Config) plain() bool { return c.InsecureHTTP || !overTLS(c.Issuer) }
+
+func overTLS(url string) bool { return strings.HasPrefix(strings.ToLower(url), "https:") }
+
 // discoveryURL is where the provider's configuration is (OIDC Discovery §4).
 func (c Config) discoveryURL() string { return strings.TrimSuffix(c.Issuer, "/") + wellKnown }
 

@@ -35,6 +35,7 @@ type metadata struct {
 type discoveryDocument struct {
 	object
 	issuer   string
+	plain    bool // endpoints may be plain http, as far as outbound permits it
 	outbound outbound
 }
 
@@ -59,7 +60,7 @@ func (p *Provider) parseMetadata(doc []byte) (*metadata, error) {
 	}
 	// Some providers write null for what they don't have.
 	maps.DeleteFunc(obj, func(_ string, v any) bool { return v == nil })
-	if err := judge(p.checks.discovery, &discoveryDocument{obj, p.config.Issuer, p.outbound}); err != nil {
+	if err := judge(p.checks.discovery, &discoveryDocument{obj, p.config.Issuer, p.config.plain(), p.outbound}); err != nil {
 		return nil, err
 	}
 	md := &metadata{
@@ -100,9 +101,22 @@ func discoveryEndpoints(d *discoveryDocument) error {
 		if !required && !d.has(name) {
 			continue
 		}
-		if err := d.outbound.CheckURL(d.str(name)); err != nil {
+		if err := d.checkEndpoint(d.str(name)); err != nil {
 			return fmt.Errorf("reading the discovery document: %s %w", name, err)
 		}
+	}
+	return nil
+}
+
+// checkEndpoint keeps a provider that is reached by TLS to it. Else one that is
+// elsewhere could have us post to whatever listens on our own loopback, where
+// plain http is permitted, and send browsers to theirs.
+func (d *discoveryDocument) checkEndpoint(address string) error {
+	if err := d.outbound.CheckURL(address); err != nil {
+		return err
+	}
+	if !d.plain && !overTLS(address) {
+		return errors.New("uses plain http, though the issuer uses https")
 	}
 	return nil
 }

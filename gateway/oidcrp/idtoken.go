@@ -28,6 +28,7 @@ type idToken struct {
 	claims   object
 	token    *token
 	flow     *flow
+	code     string // that it was got for
 	access   string // the access token that came with it
 	issuer   string
 	clientID string
@@ -46,6 +47,7 @@ var idTokenKinds = []member{
 	{"auth_time", aDate},
 	{"nonce", aString},
 	{"at_hash", aString},
+	{"c_hash", aString},
 	{"sid", aString},
 	{"acr", aString},
 	{"amr", texts},
@@ -53,7 +55,7 @@ var idTokenKinds = []member{
 
 // verifyIDToken judges the ID token in full (OIDC Core §3.1.3.7) and returns
 // its claims.
-func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, got *tokens, f *flow) (object, error) {
+func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, code string, got *tokens, f *flow) (object, error) {
 	t, err := p.parseToken(got.id, md.algs)
 	if err != nil {
 		return nil, err
@@ -66,7 +68,7 @@ func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, got *tokens,
 		return nil, err
 	}
 	id := &idToken{
-		claims: claims, token: t, flow: f, access: got.access,
+		claims: claims, token: t, flow: f, code: code, access: got.access,
 		issuer: p.config.Issuer, clientID: p.config.ClientID, now: time.Now(),
 		library: func(raw string) error { return p.secondReading(ctx, md, raw) },
 	}
@@ -192,6 +194,16 @@ func idAccessHash(t *idToken) error {
 	}
 	if t.claims.str("at_hash") != halfHash(t.token.header.str("alg"), t.access) {
 		return errors.New("checking at_hash: the access token is another")
+	}
+	return nil
+}
+
+// idCodeHash binds the code to the ID token where the provider does. In this flow
+// few do; one that says of which code the token is made means ours (OIDC Core
+// §3.3.2.10).
+func idCodeHash(t *idToken) error {
+	if t.claims.has("c_hash") && t.claims.str("c_hash") != halfHash(t.token.header.str("alg"), t.code) {
+		return errors.New("checking c_hash: the code is another")
 	}
 	return nil
 }

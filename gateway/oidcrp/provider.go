@@ -184,7 +184,7 @@ func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	claims, err := p.verifyIDToken(ctx, md, got, &f)
+	claims, err := p.verifyIDToken(ctx, md, code, got, &f)
 	if err != nil {
 		return nil, err
 	}
