@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
@@ -90,16 +91,28 @@ func (b *BoltStore) Provision(caddy.Context) error {
 
 // key is the path with links followed: two names of one file must not wait for
 // each other's lock.
-func (b *BoltStore) key() string {
-	dir, err := filepath.EvalSymlinks(filepath.Dir(b.Path))
-	if err != nil {
-		return "bolt " + b.Path
+func (b *BoltStore) key() string { return "bolt " + followLinks(b.Path, maxLinks) }
+
+// maxLinks bounds how many links followLinks follows to what does not exist.
+const maxLinks = 10
+
+// followLinks follows the links in a path as the system will when it opens the
+// file, which may be yet to be made, with its directory: the key must be the same
+// before and after.
+func followLinks(path string, links int) string {
+	if found, err := filepath.EvalSymlinks(path); err == nil {
+		return found
 	}
-	path := filepath.Join(dir, filepath.Base(b.Path))
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
+	if target, err := os.Readlink(path); err == nil && links > 0 {
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		return followLinks(target, links-1)
 	}
-	return "bolt " + path
+	if dir := filepath.Dir(path); dir != path {
+		return filepath.Join(followLinks(dir, links), filepath.Base(path))
+	}
+	return path
 }
 
 func (b *BoltStore) place() string { return b.key() }

@@ -1,0 +1,65 @@
+package caddymodule_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestReloadFollowsLinks reloads over a store whose file did not exist at the
+// first start, and lies behind a link: it must be known again as the open one,
+// since the second to open it would wait for the first.
+func TestReloadFollowsLinks(t *testing.T) {
+	for _, tt := range []struct {
+		name, path   string
+		link, target string
+	}{
+		{"directory behind a link", "link/sso/sessions.db", "link", "real"},
+		{"file behind a link", "sessions.db", "sessions.db", "real/elsewhere.db"},
+		{"file behind a relative link", "real/link.db", "real/link.db", "./elsewhere.db"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			if err := os.Mkdir(w.path("real"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			target := tt.target
+			if !strings.HasPrefix(target, ".") {
+				target = w.path(target)
+			}
+			if err := os.Symlink(target, w.path(tt.link)); err != nil {
+				t.Fatal(err)
+			}
+			global := func(more string) string {
+				return strings.Replace(w.global(more), "store bolt "+w.path("sessions.db"), "store bolt "+w.path(tt.path), 1)
+			}
+			w.mustLoad(global("") + site)
+			b := newBrowser(t)
+			if status, body := b.get(w.origin()); status != http.StatusOK {
+				t.Fatalf("signing in: %d %s", status, body)
+			}
+			w.mustLoad(global("lifetime 2h") + site)
+			if status, body := b.do(mustRequest(t, w.origin())); status != http.StatusOK {
+				t.Errorf("after a reload: %d %s", status, body)
+			}
+			if found, err := filepath.Glob(w.path("real/*")); err != nil || len(found) == 0 {
+				t.Errorf("the store is not behind the link: %v, %v", found, err)
+			}
+		})
+	}
+	t.Run("links in a circle", func(t *testing.T) {
+		w := newWorld(t)
+		if err := os.Symlink(w.path("b.db"), w.path("a.db")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(w.path("a.db"), w.path("b.db")); err != nil {
+			t.Fatal(err)
+		}
+		global := strings.Replace(w.global(""), w.path("sessions.db"), w.path("a.db"), 1)
+		if err := w.load(global + site); err == nil || !strings.Contains(err.Error(), "a.db") {
+			t.Errorf("got %v, want an error that names the file", err)
+		}
+	})
+}
