@@ -21,6 +21,9 @@ type exchange struct {
 	secure  bool
 	cookies ownCookies
 	who     *login // as soon as it is known, for the audit trail
+	// provider is the name of the one that a sign-in is under way at, for the
+	// audit trail.
+	provider string
 	// returnTo is where the person wanted to go, once a login of this browser's
 	// says so.
 	returnTo string

@@ -46,7 +46,7 @@ func TestProviderErrors(t *testing.T) {
 				t.Errorf("status %d with Retry-After %q", w.Code, w.Header().Get("Retry-After"))
 			}
 			events := l.seen()
-			if len(events) != 1 || events[0].Type != gateway.EventRefused || events[0].Code != tc.code || events[0].Reference == "" || !strings.Contains(w.Body.String(), events[0].Reference) {
+			if len(events) != 1 || events[0].Type != gateway.EventRefused || events[0].Code != tc.code || events[0].Provider != "corp" || events[0].Reference == "" || !strings.Contains(w.Body.String(), events[0].Reference) {
 				t.Errorf("events %+v", events)
 			}
 			wantKept(t, l, 0, 0, 1)

@@ -105,7 +105,7 @@ func (x *exchange) loginURL(code Code) string {
 
 // observe tells the observer of a fact, with what is known of the person.
 func (x *exchange) observe(ev Event) {
-	ev.App, ev.Addr = x.app.name(), x.peer.Addr
+	ev.App, ev.Provider, ev.Addr = x.app.name(), x.provider, x.peer.Addr
 	if x.who != nil {
 		ev.Provider, ev.Username = x.who.Provider, x.who.Identity.Username
 	}

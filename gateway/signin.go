@@ -49,6 +49,7 @@ func hashBinding(binding string) []byte {
 // begin starts a login at p, of which f says what is particular, and sends the
 // browser there.
 func (x *exchange) begin(p *NamedProvider, f flow) error {
+	x.provider = p.Name
 	origin, refused := x.signInOrigin()
 	if refused == nil {
 		refused = x.attempt(startAttempt)
@@ -247,6 +248,7 @@ func (x *exchange) otherBrowser(in *reply, f *flow, p *NamedProvider, astray *Er
 
 // complete has the answer judged, and signs the person in.
 func (x *exchange) complete(in *reply, f *flow, p *NamedProvider, origin string) error {
+	x.provider = p.Name
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
 	ans, err := p.Provider.Complete(ctx, CompleteRequest{

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -192,6 +193,14 @@ const (
 	maxGroupBytes = 3 << 10
 )
 
+// noMatch is the cause of a refusal for who came with so many groups.
+func noMatch(groups int) error {
+	if groups == 0 {
+		return errors.New("the provider named no groups of this person: it has to be told to, or names them elsewhere")
+	}
+	return fmt.Errorf("none of the %d groups that the provider named is in a line, byte for byte", groups)
+}
+
 // admit decides whether a person may enter the app, and as what.
 func (a *App) admit(id *Identity) (grant, *Error) {
 	if strings.TrimSpace(id.Username) == "" {
@@ -206,7 +215,7 @@ func (a *App) admit(id *Identity) (grant, *Error) {
 	}
 	res := a.rules.Apply(id.Groups)
 	if !res.Matched {
-		return grant{}, NewError(CodeAccessDenied, nil)
+		return grant{}, NewError(CodeAccessDenied, noMatch(len(id.Groups)))
 	}
 	groups := res.Groups
 	if !a.mapsGroups {

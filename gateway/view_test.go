@@ -174,6 +174,9 @@ func TestBadIdentity(t *testing.T) {
 			w := b.open("/")
 			w = b.open(l.idp.visit(t, w.Header().Get("Location"), "x"))
 			wantRefused(t, w, tc.code)
+			if cause := fmt.Sprint(l.seen()[0].Err); tc.code == gateway.CodeAccessDenied && strings.Contains(cause, "no groups") != (len(tc.id.Groups) == 0) {
+				t.Errorf("the log says %q of %d groups", cause, len(tc.id.Groups))
+			}
 			if b.cookie("__Host-sso") != "" || len(l.store.keys("account"))+len(l.store.keys("login")) > 0 {
 				t.Error("a cookie, an account or a login is left")
 			}
