@@ -86,6 +86,31 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
+// Blanks around the context's class are no part of it, and refuse nobody.
+func TestAuthnContext(t *testing.T) {
+	t.Parallel()
+	const class = "saml:Assertion/saml:AuthnStatement/saml:AuthnContext/saml:AuthnContextClassRef"
+	for name, tc := range map[string]struct{ line, want string }{
+		"as it is":          {"set " + class + " urn:mfa", "urn:mfa"},
+		"indented":          {"set " + class + " \"\\n\\t\\t urn:mfa\\n\\t\"", "urn:mfa"},
+		"blanks inside":     {"set " + class + " \"urn:m fa\"", "urn:m fa"},
+		"as long as may be": {"set " + class + " {x*1024}", strings.Repeat("x", 1024)},
+		"blanks alone":      {"set " + class + " \" \"", ""},
+		"none":              {"remove " + class, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := judged(t, tc.line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Identity.ACR != tc.want {
+				t.Errorf("got %q, want %q", got.Identity.ACR, tc.want)
+			}
+		})
+	}
+}
+
 // Line breaks and blanks in Base64 are what real providers send.
 func TestAcceptedBase64(t *testing.T) {
 	t.Parallel()
@@ -188,6 +213,10 @@ func TestIdentity(t *testing.T) {
 		},
 		"an empty e-mail":      {[]string{bare, attribute("email", "")}, gateway.Identity{Username: "alice"}},
 		"an address as NameID": {[]string{bare, format("1.1:nameid-format:emailAddress"), "set " + nameID + " a@example.com"}, gateway.Identity{Username: "a@example.com", Email: "a@example.com"}},
+		"an address as NameID, beside an empty attribute": {
+			[]string{bare, attribute("email", ""), format("1.1:nameid-format:emailAddress"), "set " + nameID + " a@example.com"},
+			gateway.Identity{Username: "a@example.com"},
+		},
 		"an address as NameID, beside an attribute": {
 			[]string{format("1.1:nameid-format:emailAddress"), "set " + nameID + " a@example.com"},
 			gateway.Identity{Username: "a@example.com", Email: "alice@example.com", Groups: []string{"staff", "users"}},

@@ -81,7 +81,9 @@ func (a *assertion) readAuthnStatement(el *etree.Element) {
 		class := a.parts(elements, context, "saml:AuthnContextClassRef?", "saml:AuthnContextDecl?", "saml:AuthnContextDeclRef?",
 			"saml:AuthenticatingAuthority*").first("saml:AuthnContextClassRef")
 		if class != nil {
-			s.AuthnContext.AuthnContextClassRef = &saml.AuthnContextClassRef{Value: a.text(elements, class)}
+			// It is an xs:anyURI, and the blanks around one are none of it (XML
+			// Schema 2, 3.2.17 and 4.3.6): who indents messages puts them there.
+			s.AuthnContext.AuthnContextClassRef = &saml.AuthnContextClassRef{Value: strings.Trim(a.text(elements, class), blanks)}
 		}
 	}
 	a.AuthnStatements = append(a.AuthnStatements, s)
@@ -185,6 +187,14 @@ func assertionSessionIndex(a *assertion) error {
 		if len(s.SessionIndex) > maxValue {
 			return fmt.Errorf("checking SessionIndex: longer than %d bytes", maxValue)
 		}
+	}
+	return nil
+}
+
+// assertionContext bounds what goes on to the app as the claim acr.
+func assertionContext(a *assertion) error {
+	if class := a.statement().AuthnContext.AuthnContextClassRef; class != nil && len(class.Value) > maxValue {
+		return fmt.Errorf("checking AuthnContextClassRef: longer than %d bytes", maxValue)
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 	if c.UsernameAttribute == "" && name.Format != formatTransient && name.Format != formatPersistent {
 		f.username = asName
 	}
-	if c.EmailAttribute == "" && len(f.email.texts) == 0 && name.Format == formatEmail {
+	if c.EmailAttribute == "" && f.email.name == "" && name.Format == formatEmail { // no attribute, not even an empty one
 		f.email = asName
 	}
 	if c.IDAttribute != "" {

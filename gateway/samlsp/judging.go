@@ -76,6 +76,7 @@ func allJudging() judging {
 			{"authn instant", gateway.CodeSAMLTime, assertionAuthnInstant},
 			{"session end", gateway.CodeSAMLTime, assertionSession},
 			{"session index", gateway.CodeSAMLMalformed, assertionSessionIndex},
+			{"authn context", gateway.CodeSAMLMalformed, assertionContext},
 			{"subject", gateway.CodeSAMLSubject, assertionSubject},
 			{"name id", gateway.CodeSAMLSubject, assertionNameID},
 		},

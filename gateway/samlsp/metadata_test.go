@@ -130,6 +130,7 @@ func TestMetadataFaults(t *testing.T) {
 		{"an entity that is declared", `<!DOCTYPE x [<!ENTITY a "b">]>` + good, "", "document type declaration"},
 		{"an entity of a file", `<!DOCTYPE x SYSTEM "file:///etc/passwd">` + good, "", "document type declaration"},
 		{"a processing instruction", `<?xml-stylesheet href="https://evil.example.com"?>` + good, "", "processing instruction"},
+		{"a declaration behind a line break", "\n<?xml version=\"1.0\"?>" + good, "", "the XML declaration is not at the very start"},
 		{"a second root", good + good, "", "second root"},
 		{"another document", `<x/>`, "", `"x", not the EntityDescriptor`},
 		{"another namespace", strings.Replace(good, "SAML:2.0:metadata", "SAML:3.0:metadata", 1), "", "not the EntityDescriptor"},

@@ -56,7 +56,10 @@ func xmlDoctype(markup string) error {
 }
 
 func xmlInstruction(markup string) error {
-	if strings.HasPrefix(markup, "<?") {
+	switch {
+	case strings.HasPrefix(markup, "<?xml") && len(markup) > 5 && isBlank(markup[5]):
+		return errors.New("the XML declaration is not at the very start")
+	case strings.HasPrefix(markup, "<?"):
 		return errors.New("there is a processing instruction")
 	}
 	return nil
