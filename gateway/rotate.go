@@ -98,11 +98,10 @@ func lostRace(err error) error {
 }
 
 // carryOver brings all that lasts in the sessions' part of the store under the
-// first secret: marker, accounts and epochs.
+// first secret: accounts, epochs, and the marker last. Whoever drops the second
+// secret too early then finds a store without its marker, and makes no new
+// account in the place of a blocked one that it can't see.
 func (s *Sessions) carryOver(ctx context.Context) error {
-	if err := s.vault.CarryOver(ctx, kindMarker, markerName); err != nil {
-		return err
-	}
 	epochs := map[string]bool{globalEpoch: true}
 	err := s.walk(ctx, indexAccounts, kindAccount, func(member string, rec *Record) (string, error) {
 		a, err := decode[account](rec)
@@ -126,6 +125,9 @@ func (s *Sessions) carryOver(ctx context.Context) error {
 		if err := s.vault.CarryOver(ctx, kindEpoch, name); err != nil {
 			return err
 		}
+	}
+	if err := s.vault.CarryOver(ctx, kindMarker, markerName); err != nil {
+		return err
 	}
 	if len(s.vault.keys) > 1 {
 		s.log.Info("what has no end is under the first secret: once the logins of before have ended, the second can be dropped")

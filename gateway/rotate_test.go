@@ -472,6 +472,38 @@ func TestRotationIsCarriedOverByRun(t *testing.T) {
 	})
 }
 
+// The old secret is dropped although carrying over was interrupted: whoever can't
+// see a blocked account must not make another in its place.
+func TestRotationDroppedTooEarlyLosesNoBlock(t *testing.T) {
+	t.Parallel()
+	for fail := range 12 {
+		store, memory := gatewaytest.NewMemStore(), &noteMarker{}
+		s := openNodeWith(t, store, memory, "a")
+		signInAt(t, s, "alice")
+		signInAt(t, s, "mallory")
+		mustDo(t, s.BlockAccount(t.Context(), keyOf("mallory")))
+		writes := 0
+		store.SetHook(func(op gatewaytest.MemOp) error {
+			if op.Method != "CompareAndPut" && op.Method != "PutNew" || op.Done {
+				return nil
+			}
+			if writes++; writes > fail {
+				return errFault
+			}
+			return nil
+		})
+		err := openNodeWith(t, store, memory, "b", "a").Tidy(t.Context())
+		store.SetHook(nil)
+		if (err == nil) != (writes <= fail) {
+			t.Fatalf("%d of the writes done: %v", fail, err)
+		}
+		_, err = trySignIn(openNodeWith(t, store, memory, "b"), "mallory")
+		if code := gateway.CodeOf(err); code != gateway.CodeAccountBlocked && code != gateway.CodeStoreReplaced {
+			t.Errorf("%d of the writes done: a blocked person who signs in gets %v", fail, err)
+		}
+	}
+}
+
 // A goldenStore is a whole store as a release left it.
 type goldenStore struct {
 	Secret, Cookie, Host string
