@@ -259,7 +259,7 @@ var refusals = map[Code]Refusal{
 	},
 	CodeOIDCCodeRejected: {
 		http.StatusBadRequest, "The sign-in could not be finished", "The identity provider did not accept its own answer. " + orTell,
-		"The token endpoint answered invalid_grant: the code was used, has expired, or belongs to another client or redirect URI.",
+		"The token endpoint answered invalid_grant, or 400 without saying why: the code was used, has expired, or belongs to another client or redirect URI.",
 	},
 	CodeOIDCClientRejected: {
 		http.StatusForbidden, "The gateway is not known to your company's sign-in", "The identity provider doesn't accept the gateway. Tell your administrator the reference below.",

@@ -311,7 +311,11 @@ func (x *exchange) leave() error {
 func (x *exchange) declined(in *reply, f *flow, refused *Error) error {
 	switch refused.Code {
 	case CodeProviderUnavailable:
-		x.giveBack(in.attempts()...) // nothing was judged
+		// A code may have been at the provider, which must not be asked about
+		// made-up ones without end. An assertion stays here.
+		if in.protocol == SAML {
+			x.giveBack(in.attempts()...)
+		}
 	case CodeProviderRefused:
 		signedIn, err := x.signedIn()
 		if err != nil {

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -521,6 +522,30 @@ func TestSecondNode(t *testing.T) {
 }
 
 // Each login has new bits, whatever the browser had before.
+// TestUselessCodesAreCounted has a provider answer made-up codes by what is no
+// answer of its own, as the firewall before it does. Nobody may use the gateway to
+// ask it without end: it would shut the gateway out, and with it everybody.
+func TestUselessCodesAreCounted(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := limitedSite(l, gateway.Limit{Answers: 2})
+	l.idp.judge(func(gateway.CompleteRequest, *gateway.Answer) error {
+		return gateway.NewError(gateway.CodeProviderUnavailable, errors.New("the status is 403 instead of 200"))
+	})
+	b := s.browser()
+	callback := b.begin("/")
+	for range 2 {
+		wantRefused(t, b.open(callback), gateway.CodeProviderUnavailable)
+	}
+	_, asked := l.idp.counts()
+	for range 5 {
+		wantRefused(t, b.open(callback), gateway.CodeTooManyAttempts)
+	}
+	if _, n := l.idp.counts(); n != asked || asked == 0 {
+		t.Errorf("the provider was asked %d times, want %d", n, asked)
+	}
+}
+
 func TestNewSessionAtEachLogin(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

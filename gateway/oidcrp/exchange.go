@@ -104,8 +104,8 @@ func tokenError(a *tokenAnswer) error {
 	}
 	reason := errorCode(a.body.str("error"))
 	switch {
-	case a.body.str("error") == "invalid_grant":
-		return gateway.NewError(gateway.CodeOIDCCodeRejected, fmt.Errorf("exchanging the code: the provider says %s", reason))
+	case a.body.str("error") == "invalid_grant", a.Status == http.StatusBadRequest && !a.body.has("error"): // some answer a made-up code by prose
+		return gateway.NewError(gateway.CodeOIDCCodeRejected, fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status))
 	case a.body.has("error"), a.Status == http.StatusUnauthorized:
 		return gateway.NewError(gateway.CodeOIDCClientRejected, fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status))
 	}
