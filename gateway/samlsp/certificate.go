@@ -1,6 +1,7 @@
 package samlsp
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +10,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -227,6 +229,19 @@ func checkKey(key crypto.PublicKey) error {
 		return fmt.Errorf("has a key on the curve %s; P-256, P-384 and P-521 are taken", key.Params().Name)
 	}
 	return errors.New("has a key that is neither RSA nor ECDSA; XML signatures that are taken use those")
+}
+
+// withoutAuthorities leaves out who issued another of the certificates: a file
+// with the provider's often has the chain behind it, whose keys sign
+// certificates and must not sign assertions. One that was renewed with its key
+// is nobody's authority.
+func withoutAuthorities(certs []*x509.Certificate) []*x509.Certificate {
+	return slices.DeleteFunc(slices.Clone(certs), func(authority *x509.Certificate) bool {
+		return slices.ContainsFunc(certs, func(c *x509.Certificate) bool {
+			return bytes.Equal(c.RawIssuer, authority.RawSubject) && len(appendKey([]crypto.PublicKey{c.PublicKey}, authority.PublicKey)) == 2 &&
+				c.CheckSignatureFrom(authority) == nil
+		})
+	})
 }
 
 // A certified key equals another whoever issued its certificate.

@@ -104,6 +104,8 @@ func (e answeredError) Unwrap() error { return e.error }
 
 var errHTML = errors.New("it is a web page, not metadata; give the address of the XML document, which needs no login")
 
+var errJSON = errors.New("it is JSON, as OpenID Providers publish it, not SAML metadata; give the address of the XML document, or sign people in by OpenID Connect")
+
 func isHTML(doc []byte) bool {
 	start := bytes.ToLower(bytes.TrimLeft(doc[:min(len(doc), 512)], "\ufeff \t\r\n"))
 	return bytes.HasPrefix(start, []byte("<!doctype html")) || bytes.HasPrefix(start, []byte("<html"))
@@ -137,8 +139,11 @@ func (p *Provider) acceptMetadata(fetched *idp) error {
 // readMetadata finds the one identity provider in a document of SAML Metadata
 // 2.0 that the configuration means.
 func (p *Provider) readMetadata(doc []byte) (*idp, error) {
-	if isHTML(doc) {
+	switch {
+	case isHTML(doc):
 		return nil, errHTML
+	case bytes.HasPrefix(bytes.TrimLeft(doc, "\ufeff \t\r\n"), []byte("{")):
+		return nil, errJSON
 	}
 	root, err := p.readXML(doc)
 	if err != nil {

@@ -137,7 +137,7 @@ func (p *Provider) readConfig() (*idp, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, cert := range certs {
+		for _, cert := range withoutAuthorities(certs) {
 			p.warnOfDates(cert)
 			known.keys = appendKey(known.keys, cert.PublicKey)
 		}
