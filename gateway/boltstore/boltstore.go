@@ -22,6 +22,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,6 +76,8 @@ func Open(path string) (*Store, error) {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("opening the store %s: another process has the file open: stop it (does a second server run?), or give each its own file: %w", path, err)
+	case errors.As(err, new(*fs.PathError)):
+		return nil, fmt.Errorf("opening the store: %w", err) // it is not the file's contents
 	case err != nil:
 		return nil, fmt.Errorf("opening the store %s: if the file is no store or is damaged, restore a backup, or move it away to begin with an empty one: %w", path, err)
 	}

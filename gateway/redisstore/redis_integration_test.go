@@ -68,6 +68,24 @@ func TestRedisKeys(t *testing.T) {
 	}
 }
 
+// A counter that lost its end, or is none, must not keep an address out for good.
+func TestRedisCounterWithoutEnd(t *testing.T) {
+	t.Parallel()
+	redis := gatewaytest.StartRedis(t)
+	s := openReal(t, redisstore.Options{URL: "redis://" + redis.Addr})
+	for _, value := range []string{"1000000", "no number", "", "nan"} {
+		for _, delta := range []int{1, 0, -1} {
+			if _, err := redis.Command("SET", "sso:c:key", value); err != nil {
+				t.Fatal(err)
+			}
+			n, left, err := s.Count(t.Context(), "key", delta, time.Minute)
+			if want := max(0, delta); n != want || left < 0 || left > time.Minute || err != nil {
+				t.Errorf("counting %+d on %q: got %d for %v more, %v; want %d", delta, value, n, left, err, want)
+			}
+		}
+	}
+}
+
 func TestRedisStreamIsCapped(t *testing.T) {
 	t.Parallel()
 	redis := gatewaytest.StartRedis(t)

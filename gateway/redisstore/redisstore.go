@@ -223,18 +223,21 @@ func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte
 	return errAnswer
 }
 
-// count answers the sum and the milliseconds that the counter lives on.
+// count answers the sum and the milliseconds that the counter lives on. What is
+// no number, or would live for ever (RESTORE and PERSIST can do that), is none of
+// ours and begins anew: else it would keep an address out for good.
 var count = redis.NewScript(`
 local delta = tonumber(ARGV[1])
-local n = redis.call('GET', KEYS[1])
-if not n then
+local n = tonumber(redis.call('GET', KEYS[1]) or '')
+local left = redis.call('PTTL', KEYS[1])
+if not n or left < 0 then
 	if delta <= 0 then return {0, 0} end
 	redis.call('SET', KEYS[1], delta, 'PX', ARGV[2])
 	return {delta, tonumber(ARGV[2])}
 end
-n = math.max(0, tonumber(n) + delta)
+n = math.max(0, n + delta)
 redis.call('SET', KEYS[1], n, 'KEEPTTL')
-return {n, redis.call('PTTL', KEYS[1])}`)
+return {n, left}`)
 
 // Count implements gateway.Store.
 func (s *Store) Count(ctx context.Context, key string, delta int, ttl time.Duration) (n int, left time.Duration, err error) {
