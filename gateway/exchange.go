@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -48,10 +49,24 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if err := x.checkConnect(); err != nil {
 		return x.refuse(err)
 	}
-	if a.isPublic(x.path) {
+	if x.isPublic() {
 		return next(w, r, nil)
 	}
 	return x.guard(next)
+}
+
+// isPublic says whether a request needs no login. All paths that it names must be
+// public: its target, and what some apps believe more than that.
+func (x *exchange) isPublic() bool {
+	if !x.app.isPublic(x.path) {
+		return false
+	}
+	for name, values := range x.r.Header {
+		if namesPath(name) && slices.ContainsFunc(values, func(v string) bool { return !x.app.isPublic(targetPath(v)) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // isPublic decides on the original target. What reads differently to others

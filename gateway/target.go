@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -57,14 +58,26 @@ func plainPath(raw string) bool {
 	return raw == clean || raw == clean+"/"
 }
 
+// namesPath says whether a header of that name tells the app another path than
+// the target. Symfony and Laminas took X-Original-URL and X-Rewrite-URL for what
+// IIS says (CVE-2018-14773), and so does what runs behind IIS.
+func namesPath(header string) bool {
+	if len(header) > len("X-Original-URL") || len(header) < len("X-Rewrite-URL") {
+		return false
+	}
+	var buf [len("X-Original-URL")]byte
+	name := string(appendNormal(buf[:0], header))
+	return name == "x-original-url" || name == "x-rewrite-url"
+}
+
 // A pathSet matches paths against patterns: exact ones, and prefixes that
 // end in "/*".
 type pathSet struct {
 	exact    map[string]bool
 	prefixes []string // with the slash at the end, without the star
 	// fold matches more than is written: any case, "/a" and "/a/" by either,
-	// and "/a" by "/a/*". For what must be shut to all that an app might take
-	// for it.
+	// "/a" by "/a/*", and what Windows takes for them. For what must be shut to
+	// all that an app might take for it.
 	fold bool
 }
 
@@ -96,21 +109,33 @@ func newPathSet(patterns []string, fold bool) (*pathSet, error) {
 }
 
 func (s *pathSet) match(p string) bool {
-	if s.fold {
-		p = strings.TrimSuffix(strings.ToLower(p), "/")
+	if !s.fold {
+		return s.exact[p] || s.below(p)
 	}
-	if s.exact[p] {
-		return true
+	p = strings.ToLower(p)
+	return slices.ContainsFunc([]string{p, windowsPath(p)}, func(p string) bool {
+		p = strings.TrimSuffix(p, "/")
+		return s.exact[p] || s.below(p+"/")
+	})
+}
+
+func (s *pathSet) below(p string) bool {
+	return slices.ContainsFunc(s.prefixes, func(prefix string) bool { return strings.HasPrefix(p, prefix) })
+}
+
+// windowsPath returns a path as Windows opens it: names without the dots at their
+// end, and without the stream behind a colon ("/admin./a" and
+// "/admin::$INDEX_ALLOCATION/a" are both "/admin/a").
+func windowsPath(p string) string {
+	if !strings.Contains(p, ":") && !strings.Contains(p+"/", "./") {
+		return p
 	}
-	if s.fold {
-		p += "/"
+	names := strings.Split(p, "/")
+	for i, name := range names {
+		name, _, _ = strings.Cut(name, ":")
+		names[i] = strings.TrimRight(name, ".")
 	}
-	for _, prefix := range s.prefixes {
-		if strings.HasPrefix(p, prefix) {
-			return true
-		}
-	}
-	return false
+	return strings.Join(names, "/")
 }
 
 // maxReturn bounds a return URL in bytes; a longer one is replaced by "/".

@@ -141,9 +141,51 @@ func TestPublicStar(t *testing.T) {
 	}
 }
 
+// A client may not be let in by one path and have the app answer for another.
+func TestPublicByHeader(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	g := l.gateway()
+	opened, shut := l.siteOf(g, appHost, public("/open/*")), l.siteOf(g, "other.example", protect("/shut/*"))
+	for name, tc := range map[string]struct {
+		header string
+		values []string
+		public bool
+	}{
+		"private":             {"X-Original-Url", []string{"/shut/a"}, false},
+		"private, rewritten":  {"X-Rewrite-Url", []string{"/shut/a"}, false},
+		"underscores":         {"X_original_URL", []string{"/shut/a"}, false},
+		"dots":                {"X.Rewrite.Url", []string{"/shut/a"}, false},
+		"with a query":        {"X-Original-Url", []string{"/shut/a?b=/open/a"}, false},
+		"absolute":            {"X-Original-Url", []string{"http://app.example/shut/a"}, false},
+		"round about":         {"X-Original-Url", []string{"/open/../shut/a"}, false},
+		"encoded":             {"X-Original-Url", []string{"/open/%2e%2e/shut/a"}, false},
+		"without a slash":     {"X-Original-Url", []string{"shut/a"}, false},
+		"empty":               {"X-Original-Url", []string{""}, false},
+		"public, then not":    {"X-Original-Url", []string{"/open/a", "/shut/a"}, false},
+		"public":              {"X-Original-Url", []string{"/open/b?c"}, true},
+		"public, twice":       {"X-Rewrite-Url", []string{"/open/b", "/open/c"}, true},
+		"a longer name":       {"X-Original-Url-2", []string{"/shut/a"}, true},
+		"a name of that size": {"X-Original-Ur1", []string{"/shut/a"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, s := range []*site{opened, shut} {
+				r, ok := wire("/open/a", s.host)
+				if !ok {
+					t.Fatal("net/http refuses the target")
+				}
+				r.Header[tc.header] = tc.values
+				if got := passed(t, s, r); got != tc.public {
+					t.Errorf("%s: public %v, want %v", s.host, got, tc.public)
+				}
+			}
+		})
+	}
+}
+
 func TestProtect(t *testing.T) {
 	t.Parallel()
-	s := newLab(t).site(protect("/admin/*", "/Settings", "/exact/"), public("/admin/login"))
+	s := newLab(t).site(protect("/admin/*", "/Settings", "/exact/", "/wiki/Special:Users"), public("/admin/login"))
 	for name, tc := range map[string]struct {
 		target string
 		open   bool
@@ -184,6 +226,17 @@ func TestProtect(t *testing.T) {
 		"absolute form, no path":   {"http://app.example", false},
 		"absolute form, elsewhere": {"http://app.example/blog", true},
 		"Kelvin sign is no k":      {"/\u212a", false},
+		"dot behind a name":        {"/admin./x", false},
+		"dots behind a name":       {"/ADMIN.../x", false},
+		"dot behind exact":         {"/settings.", false},
+		"dot and slash":            {"/settings./", false},
+		"stream":                   {"/admin::$INDEX_ALLOCATION/x", false},
+		"stream with a name":       {"/admin:$I30:$INDEX_ALLOCATION/x", false},
+		"stream of exact":          {"/Settings::$DATA", false},
+		"dot, then stream":         {"/settings.:a", false},
+		"stream elsewhere":         {"/wiki/Special:Admin", true},
+		"another name with dots":   {"/admin.x/y", true},
+		"a colon of its own":       {"/wiki/special:users", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, ok := wire(tc.target, appHost)
@@ -204,7 +257,7 @@ func FuzzPublicPath(f *testing.F) {
 	for _, target := range []string{
 		"/open/a", "/open/", "/open", "/healthz", "/open/../x", "/open/%2e%2e/x", "/open//x", "/open/;x", `/open/\x`, "/open/%00", "/open/#/../x",
 		"http://app.example/open/a", "http://app.example/open/#/../../x", "http://h/open@x/y", "//open/a", "//", "/.open/..a", "/OPEN/a", "/shut/a", "/SHUT", "/shut", "*",
-		"/open/a?b#c", "A::///", "/open/\xff", "/open/\u212a",
+		"/open/a?b#c", "A::///", "/open/\xff", "/open/\u212a", "/SHUT../a", "/shut::$data",
 	} {
 		f.Add(target)
 	}
@@ -245,7 +298,8 @@ func FuzzPublicPath(f *testing.F) {
 			if s == opened && !strings.HasPrefix(decoded, "/open/") && decoded != "/healthz" {
 				t.Fatalf("%q: public, but no pattern says so", target)
 			}
-			if lower := strings.ToLower(decoded); s == shut && (lower == "/shut" || strings.HasPrefix(lower, "/shut/")) {
+			first, _, _ := strings.Cut(strings.ToLower(decoded[1:]), "/")
+			if first, _, _ = strings.Cut(first, ":"); s == shut && strings.TrimRight(first, ".") == "shut" {
 				t.Fatalf("%q: open, though it is protected", target)
 			}
 		}
