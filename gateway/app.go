@@ -162,7 +162,11 @@ func (a *App) pickProviders() error {
 		}
 	default:
 		if a.autologin = a.provider(name); a.autologin == nil {
-			return fmt.Errorf("autologin: there is no provider %q here", name)
+			var names []string
+			for _, p := range a.providers {
+				names = append(names, p.Name)
+			}
+			return fmt.Errorf("autologin: there is no provider %q here, only %s", name, strings.Join(names, ", "))
 		}
 	}
 	return nil
@@ -300,10 +304,18 @@ func (a *App) callbackPath(p *NamedProvider) string {
 	return a.opts.CallbackPath + "/" + p.Name
 }
 
-// isCallback says whether a path is the callback of some provider.
+// isCallback says whether a path is the callback of some provider. Outside of our
+// prefix, it must be one that there is: everything else there is the app's.
 func (a *App) isCallback(path string) bool {
-	name, ok := strings.CutPrefix(path, a.opts.CallbackPath)
-	return ok && (name == "" || len(name) > 1 && name[0] == '/' && strings.IndexByte(name[1:], '/') < 0)
+	rest, ok := strings.CutPrefix(path, a.opts.CallbackPath)
+	if !ok || rest == "" {
+		return ok
+	}
+	name, ok := strings.CutPrefix(rest, "/")
+	if !under(path, a.opts.Prefix) {
+		return ok && a.provider(name) != nil
+	}
+	return ok && name != "" && !strings.Contains(name, "/")
 }
 
 // providerOf returns the provider that an account came from, or nil if this

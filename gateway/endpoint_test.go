@@ -114,6 +114,12 @@ func TestOwnPrefixAndCallback(t *testing.T) {
 	}
 	wantRefused(t, b.open(strings.Replace(callback, "/auth/sso", "/auth/gate/oidc/callback", 1)), gateway.CodeNotFound)
 	wantRedirect(t, b.open(callback), "https://app.example/wanted")
+	for _, path := range []string{"/auth/sso/reset", "/auth/sso/", "/auth/sso/corp/x", "/auth/ssox"} {
+		wantStatus(t, b.open(path), http.StatusOK)
+		if s.got().path != path {
+			t.Errorf("%s did not reach the app", path)
+		}
+	}
 	wantStatus(t, b.fetch("/auth/gate/session"), http.StatusOK)
 	wantStatus(t, b.open("/.sso/session"), http.StatusOK)
 	if s.got().path != "/.sso/session" {
