@@ -71,6 +71,8 @@ func TestAccepted(t *testing.T) {
 		"attributes in two statements":    "insert into saml:Assertion `<saml:AttributeStatement><saml:Attribute Name=\"x\"><saml:AttributeValue>y</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>`",
 		"a bad confirmation in front":     "insert after " + nameID + " `<saml:SubjectConfirmation Method=\"urn:oasis:names:tc:SAML:2.0:cm:holder-of-key\"/>`",
 		"a bad bearer behind":             "insert into saml:Assertion/saml:Subject `<saml:SubjectConfirmation Method=\"urn:oasis:names:tc:SAML:2.0:cm:bearer\"><saml:SubjectConfirmationData Recipient=\"https://evil.test\"/></saml:SubjectConfirmation>`",
+		"a bad time behind":               "insert into saml:Assertion/saml:Subject `<saml:SubjectConfirmation Method=\"urn:oasis:names:tc:SAML:2.0:cm:holder-of-key\"><saml:SubjectConfirmationData NotOnOrAfter=\"soon\"/></saml:SubjectConfirmation>`",
+		"two data behind":                 "insert into saml:Assertion/saml:Subject `<saml:SubjectConfirmation Method=\"urn:oasis:names:tc:SAML:2.0:cm:bearer\"><saml:SubjectConfirmationData/><saml:SubjectConfirmationData/></saml:SubjectConfirmation>`",
 		"a transient NameID beside an id": "option id_attribute uid\noption username_attribute uid\nset " + nameID + "@Format urn:oasis:names:tc:SAML:2.0:nameid-format:transient",
 	} {
 		t.Run(name, func(t *testing.T) {

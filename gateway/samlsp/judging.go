@@ -83,6 +83,7 @@ func allJudging() judging {
 		confirmation: []check[*confirmation]{
 			{"confirmation method", gateway.CodeSAMLSubject, confirmationMethod},
 			{"confirmation own", gateway.CodeSAMLSubject, confirmationOwn},
+			{"confirmation form", gateway.CodeSAMLMalformed, confirmationForm},
 			{"confirmation start", gateway.CodeSAMLSubject, confirmationStart},
 			{"recipient", gateway.CodeSAMLDestination, confirmationRecipient},
 			{"confirmation request", gateway.CodeSAMLRequestMismatch, confirmationRequest},

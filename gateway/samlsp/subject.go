@@ -17,6 +17,7 @@ const methodBearer = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 // him (SAML Core 2.4.1.1).
 type confirmation struct {
 	saml.SubjectConfirmation
+	walker // its own: what is wrong with one is no fault of another
 	*expectation
 	inResponseTo bool // whether there is such an attribute
 	// foreign says that somebody else than the subject is to bring it.
@@ -39,35 +40,33 @@ func (a *assertion) readSubjects(list []*etree.Element) {
 		return
 	}
 	found := a.parts("subject", list[0], "saml:NameID", "saml:SubjectConfirmation*")
-	a.Subject = &saml.Subject{NameID: a.readNameID("subject", found.first("saml:NameID"))}
+	a.Subject = &saml.Subject{NameID: readNameID(a.walker, "subject", found.first("saml:NameID"))}
 	for _, el := range found["saml:SubjectConfirmation"] {
 		a.readConfirmation(el)
 	}
 }
 
-func (a *assertion) readNameID(check string, el *etree.Element) *saml.NameID {
+func readNameID(w walker, check string, el *etree.Element) *saml.NameID {
 	if el == nil {
 		return nil
 	}
 	return &saml.NameID{
 		NameQualifier: attr(el, "NameQualifier"), SPNameQualifier: attr(el, "SPNameQualifier"),
-		Format: attr(el, "Format"), SPProvidedID: attr(el, "SPProvidedID"), Value: a.text(check, el),
+		Format: attr(el, "Format"), SPProvidedID: attr(el, "SPProvidedID"), Value: w.text(check, el),
 	}
 }
 
 func (a *assertion) readConfirmation(el *etree.Element) {
-	const elements, times = "assertion elements", "assertion times"
-	found := a.parts(elements, el, "saml:NameID?", "saml:BaseID?", "saml:SubjectConfirmationData?")
-	c := confirmation{
-		SubjectConfirmation: saml.SubjectConfirmation{
-			Method: attr(el, "Method"), NameID: a.readNameID(elements, found.first("saml:NameID")),
-		},
-		expectation: a.expectation,
-		foreign:     len(found["saml:NameID"])+len(found["saml:BaseID"]) > 0,
+	const form = "confirmation form"
+	c := confirmation{walker: walker{}, expectation: a.expectation}
+	found := c.parts(form, el, "saml:NameID?", "saml:BaseID?", "saml:SubjectConfirmationData?")
+	c.foreign = len(found["saml:NameID"])+len(found["saml:BaseID"]) > 0
+	c.SubjectConfirmation = saml.SubjectConfirmation{
+		Method: attr(el, "Method"), NameID: readNameID(c.walker, form, found.first("saml:NameID")),
 	}
 	if data := found.first("saml:SubjectConfirmationData"); data != nil {
 		c.SubjectConfirmationData = &saml.SubjectConfirmationData{
-			NotBefore: a.instant(times, data, "NotBefore"), NotOnOrAfter: a.instant(times, data, "NotOnOrAfter"),
+			NotBefore: c.instant(form, data, "NotBefore"), NotOnOrAfter: c.instant(form, data, "NotOnOrAfter"),
 			Recipient: attr(data, "Recipient"), Address: attr(data, "Address"),
 		}
 		c.SubjectConfirmationData.InResponseTo, c.inResponseTo = attribute(data, "InResponseTo")
@@ -117,6 +116,8 @@ func confirmationMethod(c *confirmation) error {
 	}
 	return nil
 }
+
+func confirmationForm(c *confirmation) error { return c.walker["confirmation form"] }
 
 func confirmationOwn(c *confirmation) error {
 	if c.foreign {
