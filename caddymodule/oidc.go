@@ -259,7 +259,7 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 		InsecureNoPKCE:          o.InsecureNoPKCE, InsecureHTTP: o.InsecureHTTPIssuer,
 	}
 	if o.CA != "" {
-		if cfg.RootCAs, err = readFile("ca", o.CA); err != nil {
+		if cfg.RootCAs, err = readCA(o.CA); err != nil {
 			return gateway.NamedProvider{}, err
 		}
 	}

@@ -1,9 +1,12 @@
 package caddymodule
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -267,7 +270,7 @@ func (s *SAML) resolve() error {
 // read reads the files that the options name.
 func (s *SAML) read(cfg *samlsp.Config) (err error) {
 	if s.CA != "" {
-		if cfg.RootCAs, err = readFile("ca", s.CA); err != nil {
+		if cfg.RootCAs, err = readCA(s.CA); err != nil {
 			return err
 		}
 	}
@@ -278,7 +281,11 @@ func (s *SAML) read(cfg *samlsp.Config) (err error) {
 	case strings.Contains(s.Metadata, "://"):
 		cfg.MetadataURL = s.Metadata
 	default:
-		if cfg.Metadata, err = readFile("metadata", s.Metadata); err != nil {
+		cfg.Metadata, err = readFile("metadata", s.Metadata)
+		if errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(s.Metadata) {
+			err = fmt.Errorf("%w; an address begins with https://", err)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -324,6 +331,15 @@ func readFile(option, name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %s is empty", option, name)
 	}
 	return content, nil
+}
+
+// readCA reads a file of PEM certificates.
+func readCA(name string) ([]byte, error) {
+	certificates, err := readFile("ca", name)
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(certificates) {
+		err = fmt.Errorf("ca: %s has no certificate in PEM form (-----BEGIN CERTIFICATE-----)", name)
+	}
+	return certificates, err
 }
 
 // withoutScheme returns what is readable of a URL or URN.

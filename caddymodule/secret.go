@@ -53,7 +53,7 @@ func (s Secret) reveal(name string) (string, error) {
 		return out, nil
 	}
 	if !strings.HasPrefix(string(s), "{env.") && !strings.HasPrefix(string(s), "{file.") {
-		return "", fmt.Errorf("%s: holds a placeholder that is empty or not known; a brace that means itself is written \\{", name)
+		return "", fmt.Errorf("%s: holds a placeholder that is empty or not known: write {env.NAME} or {file./path}; a brace that means itself is written \\{", name)
 	}
 	return "", fmt.Errorf("%s: %w; is the variable set, is the file there and readable?", name, err)
 }

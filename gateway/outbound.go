@@ -122,7 +122,7 @@ func (o *Outbound) check(u *url.URL) error {
 	case u.Scheme != "http":
 		return fmt.Errorf("has the scheme %.20q instead of https", u.Scheme)
 	case !o.insecureHTTP && !isLoopbackHost(u.Hostname()):
-		return errors.New("uses plain http beyond loopback")
+		return errors.New("uses plain http beyond loopback, where anybody in between could read and change it: expected https")
 	}
 	return nil
 }
@@ -145,6 +145,9 @@ func (o *Outbound) Do(req *http.Request, limit int64) (*Fetched, error) {
 	if err != nil {
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, fmt.Errorf("sending %s: no answer in time: %w", where, err)
 		}
 		return nil, fmt.Errorf("sending %s: %w", where, err)
 	}
