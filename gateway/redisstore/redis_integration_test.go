@@ -3,6 +3,7 @@
 package redisstore_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -97,6 +98,40 @@ func TestRedisStreamIsCapped(t *testing.T) {
 	}
 	if length, err := redis.Command("XLEN", "sso:stream"); err != nil || length < "10000" || length > "10200" || len(length) != 5 {
 		t.Errorf("the stream has %s entries (%v), want about 10000", length, err)
+	}
+}
+
+// Who writes the stream puts in the last entry that it can hold. No change can
+// be announced any more, so a Watch that goes on would confirm what nobody knows.
+func TestRedisStreamIsExhausted(t *testing.T) {
+	t.Parallel()
+	redis := gatewaytest.StartRedis(t)
+	s := openReal(t, redisstore.Options{URL: "redis://" + redis.Addr})
+	err := s.Watch(t.Context(), func(c gateway.Change) {
+		if c.Reset {
+			mustCommand(t, redis, "XADD", "sso:stream", "18446744073709551615-18446744073709551615", "m", "forged")
+		}
+	})
+	if err == nil || !strings.Contains(err.Error(), "emptied, replaced or cut") {
+		t.Fatalf("a Watch over an exhausted stream ended with %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got []string
+	err = s.Watch(ctx, func(c gateway.Change) {
+		if c.Reset {
+			if err := s.Announce(ctx, []byte("message")); err != nil {
+				t.Errorf("announcing after it: %v", err)
+				cancel()
+			}
+		}
+		for _, m := range c.Messages {
+			got = append(got, string(m))
+			cancel()
+		}
+	})
+	if len(got) != 1 || got[0] != "message" {
+		t.Errorf("the next Watch saw %q (%v), want the message", got, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,6 +25,9 @@ const (
 	// streamLength is how many announcements Redis keeps, about.
 	streamLength = 10_000
 )
+
+// lastID is the id behind which a stream takes no more entries.
+const lastID = "18446744073709551615-18446744073709551615"
 
 // errGap is returned by Watch when announcements may have been missed.
 var errGap = fault("the stream of announcements was emptied, replaced or cut: watch again")
@@ -91,7 +95,15 @@ func (s *Store) begin(ctx context.Context, conn *redis.Conn) (id string, err err
 	if err := fit(ctx, conn); err != nil {
 		return "", err
 	}
-	return s.add(ctx, conn, "hello", nil)
+	id, err = s.add(ctx, conn, "hello", nil)
+	if err != nil && strings.Contains(err.Error(), "exhausted the last possible ID") {
+		// An entry with the last id there is: nobody but who means to silence
+		// us writes one. Other nodes see a gap, and come here too.
+		if err = conn.Del(ctx, s.stream()).Err(); err == nil {
+			id, err = s.add(ctx, conn, "hello", nil)
+		}
+	}
+	return id, err
 }
 
 // read waits for entries after last. In the same round trip it makes sure that
@@ -124,6 +136,9 @@ func (s *Store) read(ctx context.Context, conn *redis.Conn, last string) (messag
 		return nil, "", errGap
 	}
 	messages, newest = decode(streams, last)
+	if newest == lastID {
+		return nil, "", errGap
+	}
 	return messages, newest, nil
 }
 
