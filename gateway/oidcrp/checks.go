@@ -148,6 +148,7 @@ func allChecks() *checklist {
 			{"userinfo sub", gateway.CodeOIDCSubjectMismatch, userInfoSubject},
 			{"userinfo iss", gateway.CodeOIDCIssuerMismatch, userInfoIssuer},
 			{"userinfo aud", gateway.CodeOIDCAudience, userInfoAudience},
+			{"userinfo time", gateway.CodeOIDCTime, userInfoTime},
 		},
 		profile: []check[*profile]{
 			{"profile types", gateway.CodeOIDCClaimInvalid, profileTypes},

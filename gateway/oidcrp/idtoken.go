@@ -167,8 +167,8 @@ func idNonce(t *idToken) error {
 
 func idSubject(t *idToken) error {
 	sub := t.claims.str("sub")
-	if sub == "" || len(sub) > maxSubject || strings.ContainsFunc(sub, unicode.IsControl) {
-		return fmt.Errorf("checking sub: is missing, longer than %d bytes, or has control characters", maxSubject)
+	if strings.TrimSpace(sub) == "" || len(sub) > maxSubject || strings.ContainsFunc(sub, unicode.IsControl) {
+		return fmt.Errorf("checking sub: is missing or blank, longer than %d bytes, or has control characters", maxSubject)
 	}
 	return nil
 }

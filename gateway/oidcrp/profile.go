@@ -73,15 +73,18 @@ func profileTypes(f *profile) error {
 
 // profileEmail takes an address only if it can't be read as two, or as another:
 // exactly one @ with something on both sides, no blanks, no commas, nothing
-// invisible, and nothing that becomes an @ or a comma where text is normalised
-// (Unicode NFKC). An empty one counts as absent.
+// invisible, nothing that becomes an @ or a comma where text is normalised
+// (Unicode NFKC), and nothing that stands around addresses (the specials of
+// RFC 5322 §3.2.3: in "x<root@example.com>" there is another). An empty one counts as absent.
 func profileEmail(f *profile) error {
 	email := f.str("email")
 	if email == "" {
 		return nil
 	}
 	local, domain, _ := strings.Cut(email, "@")
-	odd := func(r rune) bool { return strings.ContainsRune(" ,@＠﹫，﹐︐", r) || !unicode.IsPrint(r) }
+	odd := func(r rune) bool {
+		return strings.ContainsRune(` ,@＠﹫，﹐︐()<>[]:;\"`, r) || !unicode.IsPrint(r)
+	}
 	if len(email) > maxEmail || local == "" || domain == "" || strings.ContainsFunc(local+domain, odd) {
 		return errors.New("reading email: is no e-mail address")
 	}

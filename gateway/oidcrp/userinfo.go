@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
@@ -17,6 +18,7 @@ type userInfo struct {
 	subject  string // the ID token's
 	issuer   string
 	clientID string
+	now      time.Time
 }
 
 var userInfoKinds = []member{
@@ -45,7 +47,7 @@ func (p *Provider) userInfo(ctx context.Context, md *metadata, access, subject s
 	if err != nil {
 		return nil, err
 	}
-	info := &userInfo{claims, got.MediaType == jwtMediaType, subject, p.config.Issuer, p.config.ClientID}
+	info := &userInfo{claims, got.MediaType == jwtMediaType, subject, p.config.Issuer, p.config.ClientID, time.Now()}
 	if err := judge(p.checks.userInfo, info); err != nil {
 		return nil, err
 	}
@@ -105,6 +107,23 @@ func userInfoIssuer(u *userInfo) error {
 func userInfoAudience(u *userInfo) error {
 	if u.signed && !slices.Contains(u.claims.strs("aud"), u.clientID) {
 		return fmt.Errorf("checking userinfo: %q is not in its aud", u.clientID)
+	}
+	return nil
+}
+
+// userInfoTime holds for a signed answer: whoever takes a JWT keeps to the times
+// that it names (RFC 7519 §4.1.4, §4.1.5). It need not name any.
+func userInfoTime(u *userInfo) error {
+	if !u.signed {
+		return nil
+	}
+	exp, ok := u.claims.date("exp")
+	if u.claims.has("exp") && (!ok || !u.now.Before(exp.Add(skew))) {
+		return fmt.Errorf("checking userinfo: exp is %s, now it is %s", moment(exp, ok), moment(u.now, true))
+	}
+	nbf, ok := u.claims.date("nbf")
+	if u.claims.has("nbf") && (!ok || nbf.After(u.now.Add(skew))) {
+		return fmt.Errorf("checking userinfo: nbf is %s, now it is %s", moment(nbf, ok), moment(u.now, true))
 	}
 	return nil
 }
