@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
@@ -27,8 +29,24 @@ func (s *Store) finish(doing string, err *error) {
 	case *err == nil, errors.Is(*err, gateway.ErrNotFound), errors.Is(*err, gateway.ErrExists), errors.Is(*err, gateway.ErrChanged):
 		return
 	}
-	*err = fmt.Errorf("redis at %s: %s: %w", s.options.Addr, doing, presentable(*err))
+	*err = fmt.Errorf("redis at %s: %s: %w", s.options.Addr, doing, s.suspecting(presentable(*err)))
 }
+
+// suspecting adds to an error that has no reason in it what may be one: that
+// only one of the two ends speaks TLS.
+func (s *Store) suspecting(err error) error {
+	switch tls := s.options.TLSConfig != nil; {
+	case tls && errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: is it up, and does it speak TLS, as rediss:// says?", err)
+	case !tls && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return fmt.Errorf("%w: if it wants TLS, write rediss://", err)
+	}
+	return err
+}
+
+// DiscardDriverLog ends what go-redis itself writes to the standard error, for
+// the whole program. All of it is in the errors of a Store, too.
+func DiscardDriverLog() { logging.Disable() }
 
 // presentable returns err without anything that the server quoted from a
 // command or put in place of an answer.

@@ -292,6 +292,47 @@ func TestNobodyListens(t *testing.T) {
 
 // TestWatchStaysOnItsConnection: a lost connection ends the Watch, although
 // another could be made.
+// TestTLSAtOneEnd has a message say what may be wrong where only one of the two
+// ends speaks TLS.
+func TestTLSAtOneEnd(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, scheme string
+		serve        func(net.Conn)
+		want         string
+	}{
+		{"it wants TLS", "redis", func(c net.Conn) { c.Close() }, "write rediss://"},
+		{"it speaks none", "rediss", func(net.Conn) {}, "does it speak TLS"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			go func() {
+				for {
+					c, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					defer c.Close()
+					tt.serve(c)
+				}
+			}()
+			s, err := redisstore.Open(redisstore.Options{URL: tt.scheme + "://" + listener.Addr().String(), Timeout: 300 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := s.Get(t.Context(), "key"); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 func TestWatchStaysOnItsConnection(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, handshake(watched("master", "1-1", func(reads int) string {

@@ -14,11 +14,13 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-sso/caddy-sso/caddymodule"
+	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
 )
 
 func main() {
 	if !chosenByUser() {
 		tuneGC()
 	}
+	redisstore.DiscardDriverLog() // lines that are no JSON, among those that are
 	caddycmd.Main()
 }
