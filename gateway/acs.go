@@ -201,7 +201,9 @@ func (x *exchange) metadata(name string) error {
 	h := x.w.Header()
 	h.Set("Content-Type", "application/samlmetadata+xml") // SAML Metadata, Appendix A
 	h.Set("Content-Disposition", `attachment; filename="`+p.Name+`.xml"`)
-	h.Set("Cache-Control", "public, max-age=300")
+	// It says the address that was asked for, port included, which caches may
+	// leave out of what they tell answers apart by.
+	h.Set("Cache-Control", "private, max-age=300")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(doc)))
 	if x.r.Method != http.MethodHead {

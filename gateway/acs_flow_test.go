@@ -359,7 +359,7 @@ func TestMetadata(t *testing.T) {
 			}
 			for name, want := range map[string]string{
 				"Content-Type": "application/samlmetadata+xml", "Content-Disposition": `attachment; filename="saml.xml"`,
-				"X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=300", "Content-Length": fmt.Sprint(w.Body.Len()),
+				"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=300", "Content-Length": fmt.Sprint(w.Body.Len()),
 			} {
 				if got := w.Header().Get(name); got != want {
 					t.Errorf("%s: %s %q, want %q", path, name, got, want)
