@@ -144,6 +144,19 @@ func (s *Sessions) keep(key, bits string, ck cookieKey, st *state, changes uint6
 	return ses
 }
 
+// resize notes how large a cached login has become by what apps make of it.
+func (s *Sessions) resize(key string, size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ses := s.byKey[key]
+	if ses == nil {
+		return
+	}
+	s.bytes += size - ses.size
+	ses.size = size
+	s.evict(ses)
+}
+
 // evict keeps the cache within its bounds. Logins with live requests stay,
 // and so does the one that has just come: a revocation must find them. mu is
 // held.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -129,4 +131,37 @@ func TestStormDormantLoginIsLookedUp(t *testing.T) {
 		time.Sleep(2 * gateway.ReloadAfter)
 		wantNoSession(t, there, cookie)
 	})
+}
+
+// Each port in the Host header is one more view of the login at a wildcard
+// site. What they take counts, and that of one login can't push out all others.
+func TestStormOfViewsIsAccounted(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	app := newApp(t, l.gateway())
+	if err := app.Start(gateway.Hosts{Any: true, Scheme: "https"}); err != nil {
+		t.Fatal(err)
+	}
+	s := &site{lab: l, app: app, host: appHost}
+	cookie, err := l.sessions.SignIn(t.Context(), "corp", gateway.OIDC, "https://id.example", answerFor("alice"), nodeLife, appHost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := func(requests int) int {
+		for i := range requests {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Host = fmt.Sprintf("%s:%d", appHost, 1000+i)
+			r.Header.Set("Cookie", "__Host-sso="+cookie)
+			wantStatus(t, s.serve(r, false), http.StatusOK)
+		}
+		_, _, bytes := l.sessions.Cached()
+		return bytes
+	}
+	one := held(1)
+	if ten := held(10); ten < one+9*1000 {
+		t.Errorf("with one view the login counts as %d bytes, with ten as %d", one, ten)
+	}
+	if many := held(500); many > 20*one {
+		t.Errorf("with one view the login counts as %d bytes, after 500 ports as %d", one, many)
+	}
 }

@@ -76,21 +76,33 @@ const maxViews = 16
 // view returns what a makes of a login.
 func (a *App) view(st *state, key, issuer string) *view {
 	for {
-		first, n := st.views.Load(), 1
+		first, n, size := st.views.Load(), 1, st.size
 		for v := first; v != nil; v = v.next {
 			if v.app == a && v.issuer == issuer {
 				return v
 			}
-			n++
+			n, size = n+1, size+v.size()
 		}
 		v := a.newView(st.login, key, issuer)
 		if n <= maxViews {
-			v.next = first // else the others are made anew when they are needed
+			v.next = first
+		} else {
+			size = st.size // the others are made anew when they are needed
 		}
 		if st.views.CompareAndSwap(first, v) {
+			a.gw.sessions.resize(key, size+v.size())
 			return v
 		}
 	}
+}
+
+// size is roughly what a view takes of the memory, with its assertion.
+func (v *view) size() int {
+	size := 1536 + 32*(len(v.principal.Roles)+len(v.principal.Groups))
+	for _, value := range v.values {
+		size += 3 * len(value)
+	}
+	return size
 }
 
 // newView derives a view. key is the login's record key.
