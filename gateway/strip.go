@@ -163,32 +163,37 @@ func (f *nameFilter) inList(line string) bool {
 // stripTrailers returns a copy of r that announces the client's trailers but
 // for ours. net/http fills the map of the request it made when the body ends,
 // with whatever names come; so the copy has a map of its own, filled from the
-// names that were announced.
+// names that were announced. r itself is left without any: the caller may go on
+// with it when it is refused.
 func (f *nameFilter) stripTrailers(r *http.Request) *http.Request {
 	out := *r
 	out.Trailer = maps.Clone(r.Trailer)
 	maps.DeleteFunc(out.Trailer, func(name string, _ []string) bool { return f.has(name) })
 	if len(out.Trailer) == 0 {
 		out.Trailer = nil
-		return &out
+	} else {
+		out.Body = &trailerBody{ReadCloser: r.Body, from: r, announced: r.Trailer, to: out.Trailer}
 	}
-	out.Body = &trailerBody{ReadCloser: r.Body, from: r, to: out.Trailer}
+	r.Trailer = nil
 	return &out
 }
 
-// A trailerBody hands on the announced trailers when the body has ended.
+// A trailerBody hands on the announced trailers when the body has ended. They are
+// in the map that announced them, or in that of the request if that is net/http's.
 type trailerBody struct {
 	io.ReadCloser
-	from *http.Request
-	to   http.Header
+	from          *http.Request
+	announced, to http.Header
 }
 
 func (b *trailerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
 		for name := range b.to {
-			if v := b.from.Trailer[name]; v != nil {
-				b.to[name] = slices.Clone(v)
+			for _, came := range []http.Header{b.from.Trailer, b.announced} {
+				if v := came[name]; v != nil {
+					b.to[name] = slices.Clone(v)
+				}
 			}
 		}
 	}

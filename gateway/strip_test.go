@@ -335,6 +335,23 @@ func TestStripTrailersInProcess(t *testing.T) {
 	}
 }
 
+// Who asks for errors of ours may pass the refused request on to a page of its own.
+func TestStripTrailersOfRefused(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).site(func(o *gateway.AppOptions) { o.ErrorsToCaller = true })
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("body"))
+	announced := http.Header{"Remote-User": nil, "X-Checksum": nil}
+	r.Trailer = announced
+	err := s.app.ServeHTTP(httptest.NewRecorder(), r, gateway.Peer{Target: "/"}, s.serveApp)
+	if gateway.CodeOf(err) != gateway.CodeUnauthenticated {
+		t.Fatalf("error %v", err)
+	}
+	announced["Remote-User"] = []string{"mallory"} // the body has ended
+	if v := r.Trailer["Remote-User"]; v != nil {
+		t.Errorf("the refused request has the trailer Remote-User %q", v)
+	}
+}
+
 // A request without a body can announce trailers too (HTTP/2).
 func TestStripTrailersWithoutBody(t *testing.T) {
 	t.Parallel()
