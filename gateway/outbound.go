@@ -149,7 +149,7 @@ func (o *Outbound) Do(req *http.Request, limit int64) (*Fetched, error) {
 		if errors.Is(err, context.DeadlineExceeded) {
 			return nil, fmt.Errorf("sending %s: no answer in time: %w", where, err)
 		}
-		return nil, fmt.Errorf("sending %s: %w", where, err)
+		return nil, fmt.Errorf("sending %s: %w", where, unquoted(err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
@@ -164,6 +164,14 @@ func (o *Outbound) Do(req *http.Request, limit int64) (*Fetched, error) {
 		media = ""
 	}
 	return &Fetched{Status: resp.StatusCode, MediaType: media, Body: body}, nil
+}
+
+// unquoted leaves out what net/http quotes of an answer that is no HTTP.
+func unquoted(err error) error {
+	if what, _, quotes := strings.Cut(err.Error(), ` "`); quotes && strings.Contains(what, "malformed ") {
+		return errors.New(what)
+	}
+	return err
 }
 
 // isLocalhost reports whether name is localhost or below it.

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -256,6 +257,45 @@ func TestOutboundTimeout(t *testing.T) {
 					t.Fatalf("got %v after %v", err, time.Since(start))
 				}
 			})
+		})
+	}
+}
+
+// TestOutboundQuotesNothing has a server answer by what is no HTTP, which net/http
+// quotes in its errors: it may be a token.
+func TestOutboundQuotesNothing(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"a body alone":         `{"id_token":"canary"}` + "\r\n\r\n",
+		"a word for a status":  "HTTP/1.1 canary OK\r\n\r\n",
+		"a word for a version": "HTTP/canary 200 OK\r\n\r\n",
+		"a header of its own":  "HTTP/1.1 200 OK\r\n{\"id_token\" \"canary\"}\r\n\r\n",
+		"a line of a body":     "HTTP/1.1 200 OK\r\n canary\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = ln.Close() })
+			go func() {
+				conn, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = conn.Read(make([]byte, 4096))
+				_, _ = io.WriteString(conn, answer)
+				_ = conn.Close()
+			}()
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+ln.Addr().String()+"/token", strings.NewReader("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = gateway.NewOutbound(gateway.OutboundOptions{}).Do(r, 1000)
+			if err == nil || !strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), "canary") {
+				t.Errorf("got %v, want that it is malformed and nothing of it", err)
+			}
 		})
 	}
 }
