@@ -160,14 +160,16 @@ func (p *Provider) readMetadata(doc []byte) (*idp, error) {
 }
 
 // candidates returns the identity providers for SAML 2.0 below el, which may be
-// nested in groups (SAML Metadata 2.3.1).
+// nested in groups (SAML Metadata 2.3.1). An entity holds no other entities: in
+// an aggregate, each entity's part may be its own writing.
 func candidates(el *etree.Element) []*etree.Element {
+	entity := is(el, "EntityDescriptor")
 	var roles []*etree.Element
 	for _, child := range el.ChildElements() {
 		switch {
-		case is(child, "EntitiesDescriptor"), is(child, "EntityDescriptor"):
+		case !entity && (is(child, "EntitiesDescriptor") || is(child, "EntityDescriptor")):
 			roles = append(roles, candidates(child)...)
-		case is(child, "IDPSSODescriptor") && is(el, "EntityDescriptor") && speaksSAML2(child):
+		case entity && is(child, "IDPSSODescriptor") && speaksSAML2(child):
 			roles = append(roles, child)
 		}
 	}

@@ -119,6 +119,9 @@ func TestMetadata(t *testing.T) {
 
 func TestMetadataFaults(t *testing.T) {
 	t.Parallel()
+	within := func(doc string) string {
+		return strings.Replace(spRole, "<md:SPSSODescriptor", doc+"<md:SPSSODescriptor", 1)
+	}
 	with := func(change func(*entity)) string {
 		e := goodEntity()
 		change(e)
@@ -142,6 +145,8 @@ func TestMetadataFaults(t *testing.T) {
 		{"a response", `<samlp:Response xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol"/>`, "", `"Response"`},
 		{"a service provider", spRole, "", "no identity provider for SAML 2.0"},
 		{"SAML 1.1 alone", strings.Replace(good, "SAML:2.0:protocol", "SAML:1.1:protocol", 1), "", "no identity provider for SAML 2.0"},
+		{"an entity in another", within(good), idpEntityID, "no identity provider"},
+		{"a group in an entity", within(group("", good)), idpEntityID, "no identity provider"},
 		{"an empty group", group(""), "", "no identity provider"},
 		{"two and no choice", group("", good, other), "", `2 identity providers in it; set entity_id to one of "https://idp.example.com/metadata", "urn:other"`},
 		{"many and no choice", group("", strings.Repeat(other, 9)), "", "4 more"},
