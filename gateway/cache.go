@@ -275,7 +275,11 @@ func (s *Sessions) reloadBusy() {
 	go func() {
 		for {
 			asked := s.rereads.Load()
-			s.reloadAll(s.busy(false), s.reload)
+			s.reloadAll(s.busy(false), func(ses *session) {
+				if ses.busy() { // still: while the store hangs they are cut
+					s.reload(ses)
+				}
+			})
 			if s.rereads.CompareAndSwap(asked, 0) {
 				return
 			}

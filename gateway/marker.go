@@ -47,6 +47,7 @@ func (s *Sessions) MayCreate(ctx context.Context) error {
 	case remembered != "" && remembered != found:
 		return NewError(CodeStoreReplaced, errors.New("the store has another marker than the one that this machine remembers"))
 	case found == "":
+		s.warnOfOthers(ctx)
 		if found, err = s.placeMarker(ctx); err != nil {
 			return err
 		}
@@ -58,6 +59,15 @@ func (s *Sessions) MayCreate(ctx context.Context) error {
 	}
 	s.known = found
 	return nil
+}
+
+// warnOfOthers says that a store which looks empty is not: a node with a wrong
+// secret sees nobody's blocks.
+func (s *Sessions) warnOfOthers(ctx context.Context) {
+	accounts, err := s.store.Range(ctx, indexAccounts, "", "", 1)
+	if err == nil && len(accounts) > 0 {
+		s.log.Warn("the session store has accounts that this secret does not open, nor their blocks: do all nodes have the same secret? Gateways that have nothing to do with each other need each a prefix of their own")
+	}
 }
 
 // noteMarker remembers the marker of a store that this machine works with,

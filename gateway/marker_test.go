@@ -9,6 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
@@ -116,6 +119,33 @@ func TestMarkerIsRememberedByFollowing(t *testing.T) {
 				synctest.Wait()
 				wantReplaced(t, openNodeWith(t, store, memory)) // after a restart too
 			})
+		})
+	}
+}
+
+// A new node with another secret than the others sees an empty store, and no
+// blocks. It can't know, but says what it sees.
+func TestMarkerNodeWithAnotherSecretSaysSo(t *testing.T) {
+	t.Parallel()
+	for name, secret := range map[string]string{"the same secret": "a", "another secret": "b"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := gatewaytest.NewMemStore()
+			signInAt(t, openNode(t, store), "alice")
+			core, logs := observer.New(zap.WarnLevel)
+			s, err := gateway.OpenSessions(gateway.SessionsOptions{
+				Store: store, Secrets: [][]byte{secretNamed(secret)}, Marker: &noteMarker{}, Logger: zap.New(core),
+			})
+			mustDo(t, err)
+			signInAt(t, s, "bob")
+			signInAt(t, s, "carol")
+			want := 0
+			if secret != "a" {
+				want = 1
+			}
+			if got := logs.FilterMessageSnippet("do all nodes have the same secret?").Len(); got != want {
+				t.Errorf("it was said %d times, want %d", got, want)
+			}
 		})
 	}
 }
