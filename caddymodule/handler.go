@@ -50,8 +50,8 @@ func init() { caddy.RegisterModule(new(Handler)) }
 // `{http.auth.user.username}` | The same
 // `{http.auth.user.email}` | The e-mail address
 // `{http.auth.user.name}` | The person's name
-// `{http.auth.user.roles}` | The app's roles, separated by commas
-// `{http.auth.user.groups}` | The app's groups, separated by commas
+// `{http.auth.user.roles}` | The app's roles, separated by commas; within a name a comma is %2C, a percent sign %25
+// `{http.auth.user.groups}` | The app's groups, the same way
 // `{http.auth.user.template}` | The one template that matched
 // `{http.auth.user.provider}` | The name of the provider
 // `{http.auth.user.account}` | An opaque, stable name of the account
@@ -342,9 +342,9 @@ func placeholders(p *gateway.Principal) caddy.ReplacerFunc {
 		case "name":
 			return p.Name, true
 		case "roles":
-			return strings.Join(p.Roles, ","), true
+			return joinNames(p.Roles), true
 		case "groups":
-			return strings.Join(p.Groups, ","), true
+			return joinNames(p.Groups), true
 		case "template":
 			return p.Template, true
 		case "provider":
@@ -356,6 +356,18 @@ func placeholders(p *gateway.Principal) caddy.ReplacerFunc {
 		}
 		return nil, false
 	}
+}
+
+var nameEscaper = strings.NewReplacer(",", "%2C", "%", "%25")
+
+// joinNames joins names by commas, so that a name is never split: a group of LDAP
+// is full of them.
+func joinNames(names []string) string {
+	escaped := make([]string, len(names))
+	for i, name := range names {
+		escaped[i] = nameEscaper.Replace(name)
+	}
+	return strings.Join(escaped, ",")
 }
 
 // Interface guards

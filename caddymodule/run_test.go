@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 func TestSignInAndOut(t *testing.T) {
@@ -46,6 +47,25 @@ func TestSignInAndOut(t *testing.T) {
 	}
 	if !strings.Contains(w.logs(), `"logger":"sso.audit","msg":"login"`) || !strings.Contains(w.logs(), `"logger":"sso.audit","msg":"logout"`) {
 		t.Error("the audit log lacks the login or the logout")
+	}
+}
+
+// A name with a comma is one name to handlers after us, too.
+func TestNamesAreNotSplit(t *testing.T) {
+	w := newWorld(t)
+	w.op.SetHooks(gatewaytest.OPHooks{Claims: func(claims map[string]any) {
+		claims["groups"] = []any{"cn=ops,dc=example", "100%", "staff"}
+	}})
+	w.mustLoad(w.global("") + `ORIGIN {
+	PROVIDER
+		role User "cn=ops,dc=example" 100% staff
+	}
+	respond "{http.auth.user.groups} {http.request.header.Remote-Groups}"
+}
+`)
+	const want = "cn=ops%2Cdc=example,100%25,staff"
+	if status, body := newBrowser(t).get(w.origin()); status != http.StatusOK || body != want+" "+want {
+		t.Errorf("%d %q, want %q, twice", status, body, want)
 	}
 }
 
