@@ -24,6 +24,8 @@ type place struct {
 	site string
 	// top says that the handler sees every request of its site.
 	top bool
+	// before are the handlers that answer in its stead, because they come first.
+	before []string
 	// rewrites are the handlers after it that change the path.
 	rewrites []string
 }
@@ -59,6 +61,10 @@ func (a *App) judge(places []place) ([]place, error) {
 		}
 	}
 	for _, p := range places {
+		if len(p.before) > 0 {
+			errs = append(errs, fmt.Errorf("site %s: '%s' comes before 'sso' and answers without asking it: remove the global option `order` that says so, or in JSON put 'sso' first; "+
+				"what needs no login is said by `public` in its block", p.handler.site, strings.Join(p.before, "', '")))
+		}
 		switch h := p.handler; {
 		case h.Nested:
 		case !p.top:
@@ -147,10 +153,12 @@ type walker struct {
 // above.
 func (w *walker) routes(list caddyhttp.RouteList, depth int) {
 	var mine []int // indices in w.found of this list's own handlers
+	var before []earlier
 	for i, route := range list {
 		outer := *w
-		if hosts, ok := hostsOf(route.MatcherSets); ok {
-			w.hosts.Exact, w.hosts.Any = hosts.Exact, hosts.Any
+		own, limited := hostsOf(route.MatcherSets)
+		if limited {
+			w.hosts.Exact, w.hosts.Any = own.Exact, own.Any
 		}
 		// A site of the Caddyfile is a route that matches hosts, with a subroute
 		// of routes that match everything.
@@ -164,17 +172,70 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int) {
 			switch handler := handler.(type) {
 			case *Handler:
 				mine = append(mine, len(w.found))
-				w.found = append(w.found, place{handler: handler, hosts: w.hosts, site: w.server + w.site, top: !w.nested})
+				w.found = append(w.found, place{
+					handler: handler, hosts: w.hosts, site: w.server + w.site, top: !w.nested, before: w.before(handler, before),
+				})
 			case *caddyhttp.Subroute:
 				if depth == 0 {
 					w.site = "/" + strconv.Itoa(i)
 				}
 				w.routes(handler.Routes, depth+1)
 			}
+			for _, name := range answersIn(handler) {
+				before = append(before, earlier{name, own.Exact, limited, len(route.MatcherSets) > 0})
+			}
 		}
 		outer.found = w.found
 		*w = outer
 	}
+}
+
+// An earlier handler is one that answers, in a list of routes.
+type earlier struct {
+	name    string
+	hosts   []string // that its own route names
+	limited bool     // its own route has hosts, those or wildcards
+	matched bool     // it is asked for some requests only
+}
+
+// before names those of the earlier handlers that answer for h. Where h guards
+// a part only, what else stands there is the site's own business, unless it leaves
+// nothing to guard.
+func (w *walker) before(h *Handler, list []earlier) []string {
+	var names []string
+	for _, e := range list {
+		here := !e.limited || slices.ContainsFunc(e.hosts, func(host string) bool { return slices.Contains(w.hosts.Exact, host) })
+		if here && !(h.Nested && e.matched) && !slices.Contains(names, e.name) {
+			names = append(names, e.name)
+		}
+	}
+	return names
+}
+
+// answersIn names the handlers of Caddy that serve an app or a file, in handler
+// and below. Redirects and refusals come before sso by rights.
+func answersIn(handler caddyhttp.MiddlewareHandler) []string {
+	switch handler := handler.(type) {
+	case *caddyhttp.StaticResponse:
+		if handler.Abort || handler.Headers.Get("Location") != "" || strings.Contains(handler.Body, `http-equiv="refresh"`) {
+			return nil
+		}
+		return []string{"respond"}
+	case *caddyhttp.Subroute:
+		var found []string
+		for _, route := range handler.Routes {
+			for _, inner := range route.Handlers {
+				found = append(found, answersIn(inner)...)
+			}
+		}
+		return found
+	case caddy.Module:
+		switch name := handler.CaddyModule().ID.Name(); name {
+		case "reverse_proxy", "file_server", "metrics", "php":
+			return []string{name}
+		}
+	}
+	return nil
 }
 
 // rewritesIn names the handlers that change the path, in handler and below.

@@ -114,6 +114,40 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// TestAnsweredBefore refuses a configuration in which something answers a site's
+// requests before sso is asked, and no other.
+func TestAnsweredBefore(t *testing.T) {
+	const sso = "PROVIDER\n\t\trole User *\n%s\t}\n"
+	top, nested := fmt.Sprintf(sso, ""), fmt.Sprintf(sso, "\t\tnested\n")
+	for _, tt := range []struct {
+		name, global, site string
+		want               string // what answers before; empty if nothing does
+	}{
+		{"sso last", "order sso last", "http://a.localhost:PORT {\n" + top + "respond open\n}", "'respond'"},
+		{"sso after reverse_proxy", "order sso after reverse_proxy", "http://a.localhost:PORT {\n" + top + "reverse_proxy 127.0.0.1:1\n}", "'reverse_proxy'"},
+		{"a proxy first", "order reverse_proxy first", "http://a.localhost:PORT {\n" + top + "reverse_proxy /api/* 127.0.0.1:1\n}", "'reverse_proxy'"},
+		{"files in a handle first", "order handle before sso", "http://a.localhost:PORT {\n" + top + "handle /x/* {\nfile_server\n}\n}", "'file_server'"},
+		{"sso last on a wildcard", "order sso last", "http://*.localhost:PORT {\n" + top + "respond open\n}", "'respond'"},
+		{"sso last without host", "order sso last", "http://:PORT {\n" + fmt.Sprintf(sso, "\t\tbase_url http://a.localhost:PORT\n") + "respond open\n}", "'respond'"},
+		{"nested behind all", "", "http://a.localhost:PORT {\nroute {\nrespond open\n" + nested + "}\n}", "'respond'"},
+		{"nested behind a path", "", "http://a.localhost:PORT {\nroute {\nrespond /open open\n" + nested + "}\n}", ""},
+		{"redirect and abort", "order abort first", "http://a.localhost:PORT {\nabort /no\nredir /old /new\nredir /older /new html\n" + top + "respond closed\n}", ""},
+		{"other sites", "", "http://b.localhost:PORT, http://*.c.localhost:PORT {\nrespond b\n}\nhttp://*.a.localhost:PORT {\n" + top + "respond closed\n}\nhttp://:PORT {\nrespond other\n}", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			global := strings.Replace(w.global(""), "\tadmin off\n", "\tadmin off\n"+tt.global+"\n", 1)
+			err := w.load(global + tt.site)
+			if tt.want == "" && err != nil {
+				t.Fatal(err)
+			}
+			if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want+" comes before 'sso'")) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 // TestSchemesShareApp has one site on http and https: two servers, one app.
 func TestSchemesShareApp(t *testing.T) {
 	w := newWorld(t)
