@@ -61,8 +61,8 @@ func (a *App) judge(places []place) ([]place, error) {
 		}
 	}
 	for _, p := range places {
-		if len(p.before) > 0 {
-			errs = append(errs, fmt.Errorf("site %s: '%s' comes before 'sso' and answers without asking it: remove the global option `order` that says so, or in JSON put 'sso' first; "+
+		if len(p.before) > 0 && (p.top || p.handler.Nested) {
+			errs = append(errs, fmt.Errorf("site %s: '%s' comes before 'sso' and answers without asking it: put 'sso' first, in a route or in JSON, or remove the global option `order` that says so; "+
 				"what needs no login is said by `public` in its block", p.handler.site, strings.Join(p.before, "', '")))
 		}
 		switch h := p.handler; {
