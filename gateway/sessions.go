@@ -62,8 +62,9 @@ const (
 	// reloadAfter is when a cached login is read anew although nothing was
 	// announced, for a writer that died between writing and announcing.
 	reloadAfter = time.Minute
-	// forgetAfter is when it is not served before that: nobody has asked for it
-	// for a while, and the first request must not be the one that finds out.
+	// forgetAfter is the age from which it is read anew before it is served:
+	// nobody has asked for it for a while, and the first request must not be the
+	// one that finds out.
 	forgetAfter = 2 * reloadAfter
 	// maxCached and maxBytes bound the cache.
 	maxCached = 100_000
@@ -209,7 +210,7 @@ func (s *Sessions) tend(ctx context.Context) {
 func (s *Sessions) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	tidied := time.Now()
+	tidied, swept := time.Now(), time.Now()
 	for {
 		s.noteMarker(ctx)
 		select {
@@ -217,11 +218,36 @@ func (s *Sessions) keepHouse(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		if now := time.Now(); now.Sub(swept) > forgetAfter {
+			swept = now
+			s.sweep(now)
+		}
 		if time.Since(tidied) > tidyEvery {
 			tidied = time.Now()
 			if err := s.tidy(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("tidying the session store", zap.Error(err))
 			}
+		}
+	}
+}
+
+// sweep takes out of the cache what find would read anew before it serves it. It
+// takes memory, and not only its own: an app's view of a login keeps the app, and
+// with it the configuration that the app was part of.
+func (s *Sessions) sweep(now time.Time) {
+	var old []*session
+	s.mu.RLock()
+	for _, ses := range s.byKey {
+		if st := ses.state.Load(); st == nil || now.Sub(st.loaded) >= forgetAfter {
+			old = append(old, ses)
+		}
+	}
+	s.mu.RUnlock()
+	for _, ses := range old {
+		if ses.retire(false) {
+			s.mu.Lock()
+			s.remove(ses)
+			s.mu.Unlock()
 		}
 	}
 }

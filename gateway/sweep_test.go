@@ -1,0 +1,67 @@
+package gateway_test
+
+import (
+	"net/http"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+	"weak"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// What nobody asks for leaves the cache; what a live request needs stays, for
+// nothing else would cut the request.
+func TestUnusedLoginsLeaveTheCache(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := openNode(t, gatewaytest.NewMemStore())
+		runNode(t, s)
+		synctest.Wait()
+		unused, used := signInAt(t, s, "alice"), signInAt(t, s, "bob")
+		wantSession(t, s, unused)
+		live, leave := enterLive(t, wantSession(t, s, used), time.Now().Add(nodeLife))
+		defer leave()
+		if logins, cookies, _ := s.Cached(); logins != 2 || cookies != 2 {
+			t.Fatalf("cached are %d logins by %d cookies, want 2", logins, cookies)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		logins, cookies, bytes := s.Cached()
+		if logins != 1 || cookies != 1 {
+			t.Errorf("cached are %d logins by %d cookies, want the one in use", logins, cookies)
+		}
+		if live.Err() != nil {
+			t.Error("the live request has ended")
+		}
+		wantSession(t, s, unused)
+		if _, _, now := s.Cached(); now <= bytes || bytes <= 0 {
+			t.Errorf("%d bytes are cached, and %d after another login", bytes, now)
+		}
+	})
+}
+
+// A configuration that has been replaced must not live on in the cache of those
+// who were signed in then.
+func TestUnusedLoginsKeepNoApp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		app := func() weak.Pointer[gateway.App] {
+			s := l.site()
+			b := s.browser()
+			b.signIn()
+			wantStatus(t, b.open("/"), http.StatusOK)
+			return weak.Make(s.app)
+		}()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		runtime.GC()
+		runtime.GC()
+		if app.Value() != nil {
+			t.Error("the app is still held")
+		}
+	})
+}
