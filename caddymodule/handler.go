@@ -37,6 +37,9 @@ func init() { caddy.RegisterModule(new(Handler)) }
 // the assertion, and with a SAML provider `/.sso/saml/metadata` has what it needs
 // to know of the site (`/.sso/saml/metadata/<provider>`, if there are several).
 //
+// Of what a connection can be upgraded to, only WebSocket is passed on: h2c and
+// others carry requests that nobody would guard.
+//
 // A browser without a session that asks for a page is sent to sign in. Anything
 // else without a session is answered 401 with a JSON problem; who signed in but
 // may not pass, 403; when the store is down or the app has not started, 503
@@ -91,11 +94,12 @@ type Handler struct {
 
 	// Paths that need no login: exact, or a prefix that ends in "/*". They get
 	// no identity either. A path that reads differently raw, decoded and cleaned
-	// is never public.
+	// is never public, nor is a request whose X-Original-URL or X-Rewrite-URL names
+	// a path that is not.
 	Public []string `json:"public,omitempty"`
 
 	// The other way round: with this, only these paths need a login. Cased
-	// differently they do too.
+	// differently they do too, and as Windows reads them ("/admin./" is "/admin/").
 	Protect []string `json:"protect,omitempty"`
 
 	// The site's own origin as browsers see it, such as
@@ -204,6 +208,9 @@ func (h *Handler) provision(ctx caddy.Context) error {
 func (h *Handler) pickProviders(ctx caddy.Context) ([]string, error) {
 	var names []string
 	if len(h.InlineRaw) > 0 {
+		if err := namesModule(h.InlineRaw, "protocol"); err != nil {
+			return nil, fmt.Errorf("inline: %w", err)
+		}
 		config := string(h.InlineRaw)
 		mod, err := ctx.LoadModule(h, "InlineRaw")
 		if err != nil {
