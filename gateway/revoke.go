@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 )
@@ -11,11 +12,16 @@ import (
 const announceAll = "all"
 
 // endLogin ends one login: gone from the store, announced, cut here.
+//
+// Here and below a fault is announced too: it may be that the answer to a write
+// was lost, and not the write. Its caller is told that it failed, but no node
+// may go on by what it has in its cache. Who asks for it may be gone meanwhile,
+// as who signs out and closes the window; it is done all the same.
 func (s *Sessions) endLogin(ctx context.Context, key string, l *login) error {
-	if err := s.store.Delete(ctx, key); err != nil {
-		return err
-	}
-	if err := s.announce(ctx, key); err != nil {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	err := s.store.Delete(bounded, key)
+	if err = cmp.Or(err, s.announce(ctx, key)); err != nil {
 		return err
 	}
 	return s.store.Remove(context.WithoutCancel(ctx), indexLogins, loginMember(l, key))
@@ -70,10 +76,7 @@ func (s *Sessions) changeAccount(ctx context.Context, key AccountKey, change fun
 		if errors.Is(err, ErrChanged) || errors.Is(err, ErrNotFound) {
 			continue // ErrNotFound: under another secret by now, see CarryOver
 		}
-		if err != nil {
-			return err
-		}
-		return s.announce(ctx, announceAll)
+		return cmp.Or(err, s.announce(ctx, announceAll))
 	}
 	return errBusy
 }
@@ -98,13 +101,10 @@ func (s *Sessions) renewEpoch(ctx context.Context, name string) error {
 		case errors.Is(err, ErrNotFound):
 			err = s.vault.PutNew(ctx, kindEpoch, name, fresh, NoExpiry)
 		}
-		switch {
-		case err == nil:
-			return s.announce(ctx, announceAll)
-		case errors.Is(err, ErrChanged), errors.Is(err, ErrExists), errors.Is(err, ErrNotFound):
+		if errors.Is(err, ErrChanged) || errors.Is(err, ErrExists) || errors.Is(err, ErrNotFound) {
 			continue
 		}
-		return err
+		return cmp.Or(err, s.announce(ctx, announceAll))
 	}
 	return errBusy
 }

@@ -1,0 +1,88 @@
+package gateway_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// logout ends alice's login as she does herself.
+func logout(cookie string) func(context.Context, *gateway.Sessions) error {
+	return func(ctx context.Context, s *gateway.Sessions) error {
+		f, err := s.FindSession(ctx, cookie, nodeHost)
+		if err != nil {
+			return err
+		}
+		return f.End(ctx)
+	}
+}
+
+// The store does what it is asked for, and its answer is lost. Who asked is
+// told of a fault; but the login is over, and no node may go on serving it.
+func TestRevokeWhenTheAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	ways := map[string]func(context.Context, *gateway.Sessions) error{"logout": nil}
+	for _, r := range revocations {
+		if !r.alice {
+			ways[r.name] = r.do
+		}
+	}
+	for name, do := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := gatewaytest.NewMemStore()
+				here, there := openNode(t, store), openNode(t, store)
+				runNode(t, here)
+				runNode(t, there)
+				synctest.Wait()
+				cookie := signInAt(t, here, "alice")
+				wantSession(t, here, cookie)
+				ctx, _ := enterLive(t, wantSession(t, there, cookie), time.Now().Add(nodeLife))
+				if do == nil {
+					do = logout(cookie)
+				}
+				lost := false
+				store.SetHook(func(op gatewaytest.MemOp) error {
+					if op.Done && (op.Method == "Delete" || op.Method == "CompareAndPut") {
+						lost = true
+						return errFault
+					}
+					return nil
+				})
+				if err := do(t.Context(), here); err == nil || !lost {
+					t.Fatalf("got %v, want a fault", err)
+				}
+				store.SetHook(nil)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				wantNoSession(t, openNode(t, store), cookie)
+				wantNoSession(t, here, cookie)
+				wantNoSession(t, there, cookie)
+				if ctx.Err() == nil {
+					t.Error("a live request goes on")
+				}
+			})
+		})
+	}
+}
+
+// Who signs out and closes the window at once has signed out.
+func TestRevokeOutlivesWhoAsked(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store gateway.Store) {
+		s := openNode(t, store)
+		runNode(t, s)
+		cookie := signInAt(t, s, "alice")
+		f := wantSession(t, s, cookie)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		mustDo(t, f.End(gone))
+		wantNoSession(t, s, cookie)
+		wantNoSession(t, openNode(t, store), cookie)
+	})
+}
