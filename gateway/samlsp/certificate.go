@@ -7,11 +7,14 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Bounds on RSA keys, in bits. Below the lower one a key can be broken; beyond
@@ -48,7 +51,11 @@ func parseCertificates(text string) ([]*x509.Certificate, error) {
 	for _, der := range ders {
 		got, err := x509.ParseCertificates(der)
 		if err != nil {
-			return nil, explainDER(der, err)
+			odd := oddCertificate(der)
+			if odd == nil {
+				return nil, explainDER(der, err)
+			}
+			got = []*x509.Certificate{odd}
 		}
 		for _, cert := range got {
 			if err := checkKey(cert.PublicKey); err != nil {
@@ -197,6 +204,32 @@ func explainDER(der []byte, cause error) error {
 		return errPublicKey
 	}
 	return fmt.Errorf("is no certificate: %w", cause)
+}
+
+// oddCertificate reads the key and the dates of a certificate whose wrapping
+// crypto/x509 refuses: a negative serial number, a name that is no URL. Nobody
+// looks at the wrapping (SAML V2.0 Metadata Interoperability Profile 2.6.1), and
+// providers go on signing with such ones for years. Nil: it is none.
+func oddCertificate(der []byte) *x509.Certificate {
+	var read struct { // RFC 5280 §4.1
+		ToBeSigned struct {
+			Version           int `asn1:"optional,explicit,default:0,tag:0"`
+			Serial            *big.Int
+			Algorithm, Issuer asn1.RawValue
+			Validity          struct{ NotBefore, NotAfter time.Time }
+			Subject, Key      asn1.RawValue
+		}
+		Algorithm asn1.RawValue
+		Signature asn1.BitString
+	}
+	if rest, err := asn1.Unmarshal(der, &read); err != nil || len(rest) > 0 {
+		return nil
+	}
+	key, err := x509.ParsePKIXPublicKey(read.ToBeSigned.Key.FullBytes)
+	if err != nil {
+		return nil
+	}
+	return &x509.Certificate{Raw: der, PublicKey: key, NotBefore: read.ToBeSigned.Validity.NotBefore, NotAfter: read.ToBeSigned.Validity.NotAfter}
 }
 
 // derLength returns how many bytes the last of the values in der has, and how

@@ -7,6 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"math/big"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -151,6 +153,42 @@ func TestCertificateFaults(t *testing.T) {
 				if err != nil && strings.Contains(err.Error(), secret[40:60]) {
 					t.Errorf("the error shows the key: %v", err)
 				}
+			}
+		})
+	}
+}
+
+// What a certificate's wrapping says does not matter to SAML, and crypto/x509
+// refuses some that providers sign with. Its key and its dates count.
+func TestOddCertificates(t *testing.T) {
+	t.Parallel()
+	good := string(certify(rsaKey(), func(c *x509.Certificate) {
+		c.SerialNumber = big.NewInt(0x01020304)
+		c.URIs = []*url.URL{{Scheme: "https", Host: "idp-test"}}
+	}))
+	weak := strings.Replace(string(certify(must(rsa.GenerateKey(rand.Reader, 1024)), func(c *x509.Certificate) { c.SerialNumber = big.NewInt(0x01020304) })), "\x01\x02\x03\x04", "\x81\x02\x03\x04", 1)
+	for name, tt := range map[string]struct{ der, refused string }{
+		"a negative serial number":   {der: strings.Replace(good, "\x01\x02\x03\x04", "\x81\x02\x03\x04", 1)},
+		"a name that is no URL":      {der: strings.Replace(good, "https://idp-test", "https://idp test", 1)},
+		"and more behind it":         {der: strings.Replace(good, "https://idp-test", "https://idp test", 1) + "\x30\x00", refused: "is no certificate"},
+		"and with a key too short":   {der: weak, refused: "RSA key of 1024 bits"},
+		"and a version that is none": {der: strings.Replace(good, "\xa0\x03\x02\x01\x02", "\xa0\x03\x04\x01\x02", 1), refused: "is no certificate"},
+	} {
+		t.Run("C7 "+name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := x509.ParseCertificate([]byte(tt.der)); err == nil {
+				t.Fatal("crypto/x509 takes it")
+			}
+			got, err := samlsp.ParseCertificates(pemOf("CERTIFICATE", []byte(tt.der)))
+			if tt.refused != "" {
+				wantText(t, err, tt.refused)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c := got[0]; len(got) != 1 || !rsaKey().PublicKey.Equal(c.PublicKey) || c.NotBefore.Year() != 1999 || c.NotAfter.Year() != 2099 {
+				t.Errorf("got %d certificates, %v to %v", len(got), c.NotBefore, c.NotAfter)
 			}
 		})
 	}
