@@ -164,14 +164,14 @@ func (c Config) validateClient() error {
 	case "":
 	case methodBasic, methodPost:
 		if c.ClientSecret == "" {
-			errs = append(errs, fmt.Errorf("checking token_endpoint_auth_method: %s needs a client_secret", c.TokenEndpointAuthMethod))
+			errs = append(errs, fmt.Errorf("checking token_auth: %s needs a client_secret", c.TokenEndpointAuthMethod))
 		}
 	case methodNone:
 		if c.ClientSecret != "" {
-			errs = append(errs, errors.New("checking token_endpoint_auth_method: none does not use the client_secret that is set"))
+			errs = append(errs, errors.New("checking token_auth: none does not use the client_secret that is set"))
 		}
 	default:
-		errs = append(errs, fmt.Errorf("checking token_endpoint_auth_method: %q is none of %s, %s, %s", c.TokenEndpointAuthMethod, methodBasic, methodPost, methodNone))
+		errs = append(errs, fmt.Errorf("checking token_auth: %q is none of %s, %s, %s", c.TokenEndpointAuthMethod, methodBasic, methodPost, methodNone))
 	}
 	switch c.Logout {
 	case LogoutLocal, LogoutProvider:
@@ -191,7 +191,7 @@ func (c Config) validateScopes() error {
 		}
 	}
 	if !slices.Contains(c.Scopes, "openid") {
-		return errors.New("checking scopes: openid is missing (OIDC Core §3.1.2.1)")
+		return errors.New("checking scopes: openid is missing, apart from the others by a blank (OIDC Core §3.1.2.1)")
 	}
 	return nil
 }
@@ -210,7 +210,7 @@ func (c Config) pool() (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(c.RootCAs) {
-		return nil, errors.New("checking root certificates: no certificate in PEM form")
+		return nil, errors.New("checking ca: no certificate in PEM form")
 	}
 	return pool, nil
 }

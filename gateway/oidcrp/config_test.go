@@ -68,7 +68,7 @@ func TestNewRefuses(t *testing.T) {
 	t.Run("every fault at once", func(t *testing.T) {
 		t.Parallel()
 		_, err := oidcrp.New(oidcrp.Config{Scopes: []string{"x"}, RootCAs: []byte("x")}, oidcrp.Deps{})
-		for _, want := range []string{"issuer", "client_id", "scopes", "root certificates"} {
+		for _, want := range []string{"issuer", "client_id", "scopes", "checking ca"} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s is not in %v", want, err)
 			}

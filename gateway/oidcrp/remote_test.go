@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -268,6 +269,29 @@ func TestRotationUnderOneKid(t *testing.T) {
 			unnamed(gatewaytest.NewOPKey("ES256", "two"))
 			mustLogin(t, op, p)
 		})
+	}
+}
+
+// TestKeysTried holds that a token that names no key has us try a few, however
+// many there are, and that one that names its key needs no luck.
+func TestKeysTried(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	p := newProvider(t, op)
+	var keys []gatewaytest.OPKey
+	var jwks []any
+	for i := range 18 {
+		keys = append(keys, gatewaytest.NewOPKey("ES256", fmt.Sprint("key", i)))
+		jwks = append(jwks, keys[i].JWK())
+	}
+	op.SetHooks(gatewaytest.OPHooks{JWKS: setIn("keys", jwks)})
+	for i, key := range keys {
+		for _, header := range []map[string]any{{"alg": "ES256", "kid": key.KID}, {"alg": "ES256"}} {
+			_, err := oidcrp.Keys(p).VerifySignature(t.Context(), gatewaytest.SignJWS(header, []byte("{}"), key.Signer))
+			if named := header["kid"] != nil; (err == nil) != (named || i < 16) {
+				t.Errorf("key %d, named %v: got %v", i, named, err)
+			}
+		}
 	}
 }
 
