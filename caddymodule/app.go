@@ -115,6 +115,9 @@ func (a *App) provisionStore() error {
 		a.store = bolt
 		return bolt.Provision(a.ctx)
 	}
+	if err := namesModule(a.StoreRaw, "type"); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
 	mod, err := a.ctx.LoadModule(a, "StoreRaw")
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
@@ -141,6 +144,9 @@ func (a *App) provisionSecrets() error {
 func (a *App) provisionProviders() error {
 	configs := make([]string, len(a.ProvidersRaw))
 	for i, raw := range a.ProvidersRaw {
+		if err := namesModule(raw, "protocol"); err != nil {
+			return fmt.Errorf("providers: number %d: %w", i+1, err)
+		}
 		configs[i] = string(raw)
 	}
 	mods, err := a.ctx.LoadModule(a, "ProvidersRaw")

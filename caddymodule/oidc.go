@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
@@ -265,6 +266,11 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 	}
 	if o.Name == "" {
 		o.Name = defaultName(withoutScheme(o.Issuer), o.ClientID)
+	}
+	if secret == "" && o.TokenAuth != "none" {
+		// `{$NAME}` of a variable that is not set leaves no trace of itself, and what
+		// follows it on the line moves up.
+		pc.Logger().Warn("there is no client_secret, so the client is a public one: if that is meant, write `token_auth none`", zap.String("provider", o.Name))
 	}
 	if !validName(o.Name) {
 		return gateway.NamedProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", o.Name, nameRule)

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"crypto"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -48,6 +49,19 @@ type providerContext struct {
 	lastGood gateway.LastGood
 	// keys sign SAML requests, once the store is open.
 	keys samlsp.Keys
+}
+
+// namesModule refuses the JSON of a guest module that does not say by key which
+// one it is. Caddy's own error would show all of it, with passwords.
+func namesModule(raw json.RawMessage, key string) error {
+	var fields map[string]any
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return errors.New("expected a JSON object")
+	}
+	if name, ok := fields[key].(string); !ok || name == "" {
+		return fmt.Errorf("expected a JSON object with the text %q", key)
+	}
+	return nil
 }
 
 // maxName is how long a provider's name may be, in bytes.

@@ -148,6 +148,47 @@ func TestAnsweredBefore(t *testing.T) {
 	}
 }
 
+// TestPublicClient warns of a client without a secret, unless that is said to be
+// meant: it may have got lost.
+func TestPublicClient(t *testing.T) {
+	for name, tt := range map[string]struct {
+		arguments string
+		warns     bool
+	}{
+		"with a secret":     {"app secret {", false},
+		"a secret lost":     {"app {", true},
+		"public by purpose": {"app {\n\t\ttoken_auth none", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.mustLoad(w.global("") + "http://a.localhost:PORT {\n\tsso oidc https://id.example.com " + tt.arguments + "\n\t\trole User *\n\t}\n}\n")
+			if warned := strings.Contains(w.logs(), "there is no client_secret"); warned != tt.warns {
+				t.Errorf("warned: %t", warned)
+			}
+		})
+	}
+}
+
+// TestUnnamedModules shows nothing of a guest module in JSON that does not say
+// which one it is.
+func TestUnnamedModules(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	for name, tt := range map[string]struct{ app, handler, want string }{
+		"provider":      {`{"providers":[{"issuer":"https://id.example.com","client_secret":"hunter2"}]}`, `{"handler":"sso"}`, `number 1: expected a JSON object with the text "protocol"`},
+		"store":         {`{"store":{"url":"redis://:hunter2@localhost"}}`, `{"handler":"sso"}`, `store: expected a JSON object with the text "type"`},
+		"inline":        {`{}`, `{"handler":"sso","inline":{"client_secret":"hunter2"}}`, `inline: expected a JSON object with the text "protocol"`},
+		"not an object": {`{"providers":["hunter2"]}`, `{"handler":"sso"}`, `expected a JSON object`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := fmt.Sprintf(`{"apps":{"sso":%s,"http":{"servers":{"s":{"listen":[":8080"],"routes":[{"handle":[%s]}]}}}}}`, tt.app, tt.handler)
+			err := validate(t, []byte(config))
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), canary) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 // TestSchemesShareApp has one site on http and https: two servers, one app.
 func TestSchemesShareApp(t *testing.T) {
 	w := newWorld(t)
