@@ -32,7 +32,7 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) er
 	case ok:
 		err = h.refusalForCaddy(r, refusal)
 	case err != nil && private:
-		h.log.Error("answering", zap.Error(err))
+		h.log.Error("answering failed", zap.Error(err))
 		return nil
 	}
 	if err == nil || !private {
@@ -48,22 +48,12 @@ func (h *Handler) hasCredentials(w http.ResponseWriter, r *http.Request) bool {
 	if strings.Contains(w.Header().Get("Location"), "?") {
 		return true
 	}
-	return h.isOwn(r) && (strings.Contains(peerOf(r).Target, "?") || r.URL.Path == h.prefix()+"/saml/acs")
+	return h.isOwn(r) && (strings.Contains(peerOf(r).Target, "?") || r.Method == http.MethodPost)
 }
 
-// isOwn says whether the gateway itself answers at the request's address.
-func (h *Handler) isOwn(r *http.Request) bool {
-	return strings.HasPrefix(r.URL.Path, h.prefix()+"/") ||
-		h.CallbackPath != "" && (r.URL.Path == h.CallbackPath || strings.HasPrefix(r.URL.Path, h.CallbackPath+"/"))
-}
-
-// prefix is the path below which the gateway itself answers.
-func (h *Handler) prefix() string {
-	if h.Prefix == "" {
-		return "/.sso"
-	}
-	return h.Prefix
-}
+// isOwn says whether the gateway itself answers at the request's address, as it
+// was before any handler changed it.
+func (h *Handler) isOwn(r *http.Request) bool { return h.trial.Owns(peerOf(r).Target) }
 
 // refusalForCaddy makes an error for handle_errors of a refusal.
 func (h *Handler) refusalForCaddy(r *http.Request, e *gateway.Error) error {
@@ -92,7 +82,7 @@ func (h *Handler) handleErrors(w http.ResponseWriter, r *http.Request, err error
 		if handled == nil {
 			return nil
 		}
-		h.log.Error("handling a refusal by handle_errors", zap.Error(handled))
+		h.log.Error("handle_errors failed", zap.Error(handled))
 	}
 	w.WriteHeader(statusOf(err))
 	return nil

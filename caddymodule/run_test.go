@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -192,6 +193,46 @@ func TestNoCredentialsInLogs(t *testing.T) {
 				t.Error("the access log does not name the user")
 			}
 		})
+	}
+}
+
+// TestNoCredentialsInLogsOfRewritten puts the gateway behind a handler that
+// changes the path: it answers by the address that was asked for, and its logs
+// go by that, too. Caddy's debug log has a line of its own with each change.
+func TestNoCredentialsInLogsOfRewritten(t *testing.T) {
+	w := newWorld(t)
+	w.mustLoad(strings.Replace(w.global(""), "level DEBUG", "level INFO", 1) + `
+ORIGIN {
+	log
+	handle_path /app/* {
+		PROVIDER
+			nested
+			prefix /app/.sso
+			callback_path /app/callback
+			role Admin admins
+		}
+		respond {http.auth.user.id}
+	}
+}
+`)
+	b := newBrowser(t)
+	if status, body := b.get(w.origin() + "/app/page"); status != http.StatusOK || body != "alice" {
+		t.Fatalf("signing in: %d %s", status, body)
+	}
+	i := slices.IndexFunc(b.seen, func(s string) bool { return strings.Contains(s, "/app/callback?") })
+	if i < 0 {
+		t.Fatalf("no callback among %v", b.seen)
+	}
+	if status, _ := newBrowser(t).get(b.seen[i]); status/100 != 4 {
+		t.Errorf("the answer once more: %d", status)
+	}
+	u, err := url.Parse(b.seen[i])
+	if err != nil {
+		t.Fatal(err)
+	}
+	lookFor(t, w.logs(), []string{b.cookie(w.origin()), u.Query().Get("code"), u.Query().Get("state")})
+	if got := strings.Count(w.logs(), `"uri":"/app/callback","redacted":true`); got != 2 {
+		t.Errorf("%d lines stand for the callbacks, want 2", got)
 	}
 }
 

@@ -304,6 +304,12 @@ func (a *App) callbackPath(p *NamedProvider) string {
 	return a.opts.CallbackPath + "/" + p.Name
 }
 
+// Owns says whether the gateway itself answers at a request target (RFC 9112,
+// 3.2), whatever the app's rules say: below its prefix, and at callbacks.
+func (a *App) Owns(target string) bool { return a.owns(targetPath(target)) }
+
+func (a *App) owns(path string) bool { return under(path, a.opts.Prefix) || a.isCallback(path) }
+
 // isCallback says whether a path is the callback of some provider. Outside of our
 // prefix, it must be one that there is: everything else there is the app's.
 func (a *App) isCallback(path string) bool {

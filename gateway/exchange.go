@@ -43,7 +43,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if x.site == nil {
 		return x.refuse(NewError(CodeNotReady, nil))
 	}
-	if under(x.path, a.opts.Prefix) || a.isCallback(x.path) {
+	if a.owns(x.path) {
 		return x.endpoint()
 	}
 	if err := x.checkConnect(); err != nil {
