@@ -108,6 +108,9 @@ func (v *view) size() int {
 // newView derives a view. key is the login's record key.
 func (a *App) newView(l *login, key, issuer string) *view {
 	v := &view{app: a, issuer: issuer}
+	if v.denied = a.ownAudience(a.audience(issuer)); v.denied != nil {
+		return v
+	}
 	grant, refused := a.admit(&l.Identity)
 	if refused != nil {
 		v.denied = refused
@@ -137,6 +140,18 @@ func (a *App) newView(l *login, key, issuer string) *view {
 		encodeValue(v.principal.Name), encodeList(v.principal.Roles),
 	}
 	return v
+}
+
+// ownAudience refuses an audience that is another app's. A site that takes any
+// host is asked by what a client writes into Host: without this, it would make
+// assertions by its own rules that the app of that host takes for its own.
+func (a *App) ownAudience(audience string) *Error {
+	a.gw.mu.Lock()
+	defer a.gw.mu.Unlock()
+	if other := a.gw.audiences[audience]; other != nil && other != a {
+		return NewError(CodeUnknownHost, fmt.Errorf("the host is another site's, with the assertion's audience %q: give this one another by `app <id>`", audience))
+	}
+	return nil
 }
 
 // maxHeaders is how many headers HeaderNames has.

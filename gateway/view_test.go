@@ -444,6 +444,45 @@ func TestIssuerAndAudience(t *testing.T) {
 	}
 }
 
+// A site that takes any host makes no assertions for the app of another: who
+// writes that one's host into Host would get them by the wrong rules.
+func TestWildcardTakesNoAudience(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		host, id string
+		aud      string // "": refused
+	}{
+		"its own":                  {"any.example", "", "any.example"},
+		"another app's":            {appHost, "", ""},
+		"another app's, with port": {appHost + ":8443", "", ""},
+		"another app's, and an id": {appHost, "wild", "wild"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			g := l.gateway()
+			l.siteOf(g, appHost)
+			wild := &site{lab: l, app: newApp(t, g, func(o *gateway.AppOptions) { o.ID = tc.id }), host: tc.host}
+			if err := wild.app.Start(gateway.Hosts{Any: true, Scheme: "https"}); err != nil {
+				t.Fatal(err)
+			}
+			b := wild.browser()
+			w := b.open("/")
+			wantStatus(t, w, http.StatusSeeOther)
+			wantStatus(t, b.open(l.idp.visit(t, w.Header().Get("Location"), "alice")), http.StatusSeeOther)
+			w = b.open("/")
+			if tc.aud == "" {
+				wantRefused(t, w, gateway.CodeUnknownHost)
+				return
+			}
+			wantStatus(t, w, http.StatusOK)
+			if aud := claimsOf(t, wild.got().header.Get("X-Sso-Assertion"))["aud"]; aud != tc.aud {
+				t.Errorf("aud %v, want %s", aud, tc.aud)
+			}
+		})
+	}
+}
+
 // The session's handle says nothing about other apps, and stays for this one.
 func TestSessionIDPerApp(t *testing.T) {
 	t.Parallel()
