@@ -2,7 +2,6 @@ package oidcrp_test
 
 import (
 	"context"
-	"fmt"
 	"net/url"
 	"reflect"
 	"slices"
@@ -421,33 +420,6 @@ func TestUserInfoNotOffered(t *testing.T) {
 	})
 	if got := mustLogin(t, op, newProvider(t, op)); got.Identity.Groups != nil {
 		t.Errorf("got %+v", got)
-	}
-}
-
-// TestPlainHTTPEndpoints has endpoints without TLS where the issuer is without,
-// and where the option permits it.
-func TestPlainHTTPEndpoints(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		issuer, jwks string
-		insecure     bool
-		want         gateway.Code
-	}{
-		{"http://localhost:8080", "http://127.0.0.1:8080/jwks", false, ""},
-		{"http://localhost:8080", "http://id.test/jwks", false, gateway.CodeProviderUnavailable},
-		{"HTTPS://id.test", "http://localhost/jwks", false, gateway.CodeProviderUnavailable},
-		{"https://id.test", "HTTP://localhost/jwks", false, gateway.CodeProviderUnavailable},
-		{"https://id.test", "HTTPS://id.test/jwks", false, ""},
-		{"https://id.test", "http://id.test/jwks", true, ""},
-	} {
-		p, err := oidcrp.New(oidcrp.Config{Issuer: tt.issuer, ClientID: "x", InsecureHTTP: tt.insecure}, oidcrp.Deps{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		doc := fmt.Sprintf(`{"issuer":%q,"authorization_endpoint":%[1]q,"token_endpoint":%[1]q,"jwks_uri":%q}`, tt.issuer, tt.jwks)
-		if _, err := oidcrp.ParseDiscovery(p, []byte(doc)); (err == nil) != (tt.want == "") || err != nil && gateway.CodeOf(err) != tt.want {
-			t.Errorf("%s with %s: got %v, want %q", tt.issuer, tt.jwks, err, tt.want)
-		}
 	}
 }
 

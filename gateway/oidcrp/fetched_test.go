@@ -1,0 +1,60 @@
+package oidcrp_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+)
+
+// TestPlainHTTPEndpoints has endpoints without TLS where the issuer is without,
+// and where the option permits it.
+func TestPlainHTTPEndpoints(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		issuer, jwks string
+		insecure     bool
+		want         gateway.Code
+	}{
+		{"http://localhost:8080", "http://127.0.0.1:8080/jwks", false, ""},
+		{"http://localhost:8080", "http://id.test/jwks", false, gateway.CodeProviderUnavailable},
+		{"HTTPS://id.test", "http://localhost/jwks", false, gateway.CodeProviderUnavailable},
+		{"https://id.test", "HTTP://localhost/jwks", false, gateway.CodeProviderUnavailable},
+		{"https://id.test", "HTTPS://id.test/jwks", false, ""},
+		{"https://id.test", "http://id.test/jwks", true, ""},
+	} {
+		p, err := oidcrp.New(oidcrp.Config{Issuer: tt.issuer, ClientID: "x", InsecureHTTP: tt.insecure}, oidcrp.Deps{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc := fmt.Sprintf(`{"issuer":%q,"authorization_endpoint":%[1]q,"token_endpoint":%[1]q,"jwks_uri":%q}`, tt.issuer, tt.jwks)
+		if _, err := oidcrp.ParseDiscovery(p, []byte(doc)); (err == nil) != (tt.want == "") || err != nil && gateway.CodeOf(err) != tt.want {
+			t.Errorf("%s with %s: got %v, want %q", tt.issuer, tt.jwks, err, tt.want)
+		}
+	}
+}
+
+// TestDistributedClaims has an ID token and userinfo say that the groups are
+// elsewhere (OIDC Core §5.6.2; Entra does, of those with too many). Nothing is
+// fetched from where they point, and the person has no groups then.
+func TestDistributedClaims(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	elsewhere := func(claims map[string]any) {
+		delete(claims, "groups")
+		claims["_claim_names"] = map[string]any{"groups": "src1", "email": "src2"}
+		claims["_claim_sources"] = map[string]any{
+			"src1": map[string]any{"endpoint": op.Issuer + "/groups", "access_token": "x"},
+			"src2": map[string]any{"JWT": "e30.e30."},
+		}
+	}
+	op.SetHooks(gatewaytest.OPHooks{Claims: elsewhere, UserInfo: elsewhere})
+	got := mustLogin(t, op, newProvider(t, op)).Identity
+	if got.Groups != nil || got.Email != "alice@example.com" || got.Username != "alice" {
+		t.Errorf("got %+v", got)
+	}
+	wantRequests(t, op, "/groups", 0)
+	wantRequests(t, op, gatewaytest.OPUserInfoPath, 1)
+}
