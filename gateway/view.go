@@ -233,11 +233,18 @@ func (a *App) admit(id *Identity) (grant, *Error) {
 	if strings.TrimSpace(id.Username) == "" {
 		return grant{}, NewError(CodeNoUsername, nil)
 	}
-	for field, values := range map[string][]string{
-		"user name": {id.Username}, "e-mail": {id.Email}, "name": {displayName(id)}, "acr": {id.ACR}, "amr": id.AMR,
+	for _, field := range []struct {
+		name   string
+		values []string
+	}{
+		{"user name", []string{id.Username}},
+		{"e-mail", []string{id.Email}},
+		{"name", []string{displayName(id)}},
+		{"acr", []string{id.ACR}},
+		{"amr", id.AMR},
 	} {
-		if slices.ContainsFunc(values, badCharacters) {
-			return grant{}, NewError(CodeBadCharacters, errors.New("the "+field+" has control characters"))
+		if slices.ContainsFunc(field.values, badCharacters) {
+			return grant{}, NewError(CodeBadCharacters, errors.New("the "+field.name+" has control characters"))
 		}
 	}
 	res := a.rules.Apply(id.Groups)
@@ -257,7 +264,7 @@ func (a *App) admit(id *Identity) (grant, *Error) {
 func (a *App) boundGroups(groups []string) []string {
 	size := 0
 	for i, g := range groups {
-		size += len(encodeValue(g)) + 1
+		size += len(encodeName(g)) + 1
 		if i == maxGroups || size > maxGroupBytes {
 			a.warnGroups(len(groups), i)
 			return groups[:i:i]
@@ -293,15 +300,18 @@ const upperHex = "0123456789ABCDEF"
 // ASCII, and the percent sign itself.
 func encodeValue(s string) string { return percent(s, "") }
 
-// encodeList joins names by commas. A comma within a name is encoded, so that
-// a name is never split.
+// encodeList joins names by commas, as the headers of roles and groups have them.
+// A comma within a name is encoded, so that a name is never split.
 func encodeList(names []string) string {
 	encoded := make([]string, len(names))
 	for i, n := range names {
-		encoded[i] = percent(n, ",")
+		encoded[i] = encodeName(n)
 	}
 	return strings.Join(encoded, ",")
 }
+
+// encodeName makes an entry of a list.
+func encodeName(s string) string { return percent(s, ",") }
 
 func percent(s, also string) string {
 	var b []byte
