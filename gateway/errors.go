@@ -173,7 +173,7 @@ var refusals = map[Code]Refusal{
 	},
 	CodeNoUsername: {
 		http.StatusForbidden, "Your account has no user name", "The identity provider told the gateway no user name for you. Tell your administrator the reference below.",
-		"The provider sent no value for the user name. OIDC: the preferred_username claim (scope profile) or the claim named by `username`.",
+		"The provider sent no value for the user name. OpenID Connect: the claim preferred_username (scope profile), or the one that `username_claim` names. SAML: the NameID, unless it is persistent or transient, or the attribute that `username_attribute` names.",
 	},
 	CodeBadCharacters: {
 		http.StatusForbidden, "Your account has characters that can't be passed on", "A name or group of yours has control characters in it. Tell your administrator the reference below.",

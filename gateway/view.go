@@ -225,7 +225,7 @@ func noMatch(groups int) error {
 	if groups == 0 {
 		return errors.New("the provider named no groups of this person: it has to be told to, or names them elsewhere")
 	}
-	return fmt.Errorf("none of the %d groups that the provider named is in a line, byte for byte", groups)
+	return fmt.Errorf("groups named by the provider: %d; no line has one of them, byte for byte", groups)
 }
 
 // admit decides whether a person may enter the app, and as what.

@@ -112,11 +112,16 @@ func tokenError(a *tokenAnswer) error {
 	return nil
 }
 
-func tokenStatus(a *tokenAnswer) error { return statusOK(a.Fetched) }
+func tokenStatus(a *tokenAnswer) error {
+	if err := statusOK(a.Fetched); err != nil {
+		return fmt.Errorf("exchanging the code: %w", err)
+	}
+	return nil
+}
 
 func tokenMediaType(a *tokenAnswer) error {
 	if a.MediaType != "application/json" {
-		return fmt.Errorf("checking the answer: the content type is %s, not application/json", quoted(a.MediaType))
+		return fmt.Errorf("exchanging the code: checking the answer: the content type is %s, not application/json", quoted(a.MediaType))
 	}
 	return nil
 }

@@ -76,7 +76,12 @@ func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *gatewa
 	return p.claims(t)
 }
 
-func userInfoStatus(f *gateway.Fetched) error { return statusOK(f) }
+func userInfoStatus(f *gateway.Fetched) error {
+	if err := statusOK(f); err != nil {
+		return fmt.Errorf("asking userinfo: %w", err)
+	}
+	return nil
+}
 
 func userInfoMediaType(f *gateway.Fetched) error {
 	if f.MediaType != "application/json" && f.MediaType != jwtMediaType {
