@@ -1,11 +1,17 @@
 package gateway
 
-import "time"
+import (
+	"strings"
+	"time"
+	"unicode"
+)
 
 // An Identity is what a provider asserted about a person at one login,
 // normalised. It is what rules, headers and claims are made from.
 type Identity struct {
-	Username      string `json:"u,omitempty"`
+	Username string `json:"u,omitempty"`
+	// Email is an address of which ValidEmail says yes, or empty. EmailVerified
+	// is what the provider says of it.
 	Email         string `json:"e,omitempty"`
 	EmailVerified bool   `json:"ev,omitempty"`
 	FirstName     string `json:"fn,omitempty"`
@@ -18,6 +24,22 @@ type Identity struct {
 	AMR []string `json:"amr,omitempty"`
 	// AuthTime is when the person proved who they are; zero if not said.
 	AuthTime time.Time `json:"at,omitzero"`
+}
+
+// maxEmail is in bytes: 64 before the @, 255 behind (RFC 5321 §4.5.3.1).
+const maxEmail = 320
+
+// ValidEmail says whether an e-mail address can't be read as two, or as another:
+// exactly one @ with something on both sides, no blanks, no commas, nothing
+// invisible, nothing that becomes an @ or a comma where text is normalised
+// (Unicode NFKC), and nothing that stands around addresses (the specials of
+// RFC 5322 §3.2.3: in "x<root@example.com>" there is another).
+func ValidEmail(s string) bool {
+	local, domain, _ := strings.Cut(s, "@")
+	odd := func(r rune) bool {
+		return strings.ContainsRune(` ,@＠﹫，﹐︐()<>[]:;\"`, r) || !unicode.IsPrint(r)
+	}
+	return len(s) <= maxEmail && local != "" && domain != "" && !strings.ContainsFunc(local+domain, odd)
 }
 
 // An AccountKey identifies a person at one provider for good. A provider's

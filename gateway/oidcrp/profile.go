@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"unicode"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
@@ -15,7 +13,6 @@ const (
 	maxGroups  = 10000
 	maxGroup   = 512  // bytes of one group
 	maxName    = 1024 // bytes of a user name or another name
-	maxEmail   = 320  // bytes: 64 before the @, 255 behind
 	maxMethods = 32   // entries of amr
 )
 
@@ -71,21 +68,10 @@ func profileTypes(f *profile) error {
 	return nil
 }
 
-// profileEmail takes an address only if it can't be read as two, or as another:
-// exactly one @ with something on both sides, no blanks, no commas, nothing
-// invisible, nothing that becomes an @ or a comma where text is normalised
-// (Unicode NFKC), and nothing that stands around addresses (the specials of
-// RFC 5322 §3.2.3: in "x<root@example.com>" there is another). An empty one counts as absent.
+// profileEmail takes an address only if it can't be read as two, or as another.
+// An empty one counts as absent.
 func profileEmail(f *profile) error {
-	email := f.str("email")
-	if email == "" {
-		return nil
-	}
-	local, domain, _ := strings.Cut(email, "@")
-	odd := func(r rune) bool {
-		return strings.ContainsRune(` ,@＠﹫，﹐︐()<>[]:;\"`, r) || !unicode.IsPrint(r)
-	}
-	if len(email) > maxEmail || local == "" || domain == "" || strings.ContainsFunc(local+domain, odd) {
+	if email := f.str("email"); email != "" && !gateway.ValidEmail(email) {
 		return errors.New("reading email: is no e-mail address")
 	}
 	return nil

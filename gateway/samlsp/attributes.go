@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
@@ -19,7 +18,6 @@ const (
 	maxGroups = 10000
 	maxGroup  = 512  // bytes of one group
 	maxValue  = 1024 // bytes of a user name, a NameID or another name
-	maxEmail  = 320  // bytes: 64 before the @, 255 behind
 )
 
 // formatNameUnspecified is in effect where there is no NameFormat (SAML Core
@@ -234,17 +232,10 @@ func profileID(f *profile) error {
 	return nil
 }
 
-// profileEmail takes an address only if it can't be read as two, or as another:
-// exactly one @ with something on both sides, no blanks, no commas, nothing
-// invisible. An empty one counts as absent.
+// profileEmail takes an address only if it can't be read as two, or as another.
+// An empty one counts as absent.
 func profileEmail(f *profile) error {
-	email := f.email.only()
-	if email == "" {
-		return nil
-	}
-	local, domain, _ := strings.Cut(email, "@")
-	odd := func(r rune) bool { return r == ' ' || r == ',' || r == '@' || !unicode.IsPrint(r) }
-	if len(email) > maxEmail || local == "" || domain == "" || strings.ContainsFunc(local+domain, odd) {
+	if email := f.email.only(); email != "" && !gateway.ValidEmail(email) {
 		return fmt.Errorf("reading %s: is no e-mail address", quoted(f.email.name))
 	}
 	return nil
