@@ -111,8 +111,8 @@ type Handler struct {
 	// lives.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
-	// What the assertion calls the app (its audience). Default: the site's first
-	// host name.
+	// What the assertion calls the app (its audience). Default: the host of
+	// `base_url`, else the site's first host name.
 	App string `json:"app,omitempty"`
 
 	// How the headers are called by which the app learns who it is. A client
@@ -307,22 +307,28 @@ func peerOf(r *http.Request) gateway.Peer {
 		peer.Addr, _ = netip.ParseAddr(ip)
 	}
 	if trusted, _ := vars[caddyhttp.TrustedProxyVarKey].(bool); trusted {
-		if proto, ok := forwardedProto(r.Header); ok {
-			peer.Secure = proto == "https"
+		if secure, known := forwardedSecure(r.Header); known {
+			peer.Secure = secure
 		}
 	}
 	return peer
 }
 
-// forwardedProto returns the scheme that the nearest of the trusted proxies
-// saw. What it does not say, or says twice, is not known.
-func forwardedProto(h http.Header) (string, bool) {
+// forwardedSecure says whether the nearest of the trusted proxies was asked over
+// TLS, by WebSocket's schemes too: Traefik says those of a handshake. What it does
+// not say, or says twice, is not known.
+func forwardedSecure(h http.Header) (secure, known bool) {
 	values := h["X-Forwarded-Proto"]
 	if len(values) != 1 {
-		return "", false
+		return false, false
 	}
-	proto := strings.ToLower(strings.TrimSpace(values[0]))
-	return proto, proto == "https" || proto == "http"
+	switch strings.ToLower(strings.TrimSpace(values[0])) {
+	case "https", "wss":
+		return true, true
+	case "http", "ws":
+		return false, true
+	}
+	return false, false
 }
 
 const placeholderPrefix = "http.auth.user."

@@ -73,6 +73,8 @@ func TestPeer(t *testing.T) {
 		{"untrusted header over tls", false, true, []string{"http"}, true},
 		{"trusted header", true, false, []string{"HTTPS"}, true},
 		{"trusted header over tls", true, true, []string{"http"}, false},
+		{"trusted, of a WebSocket", true, false, []string{"wss"}, true},
+		{"trusted, of a WebSocket without TLS", true, true, []string{"ws"}, false},
 		{"trusted without header", true, false, nil, false},
 		{"trusted with two headers", true, false, []string{"https", "https"}, false},
 		{"trusted with a list", true, false, []string{"https, http"}, false},
