@@ -165,3 +165,41 @@ func TestStormOfViewsIsAccounted(t *testing.T) {
 		t.Errorf("with one view the login counts as %d bytes, after 500 ports as %d", one, many)
 	}
 }
+
+// What nobody uses leaves the cache: it would hold on to the configuration that
+// last served it. What is in use stays.
+func TestStormLeavesNothingInTheCache(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := openNode(t, gatewaytest.NewMemStore())
+		runNode(t, s)
+		synctest.Wait()
+		for i := range 100 {
+			wantSession(t, s, signInAt(t, s, fmt.Sprint("user", i)))
+		}
+		live, used := signInAt(t, s, "live"), signInAt(t, s, "used")
+		ctx, leave := enterLive(t, wantSession(t, s, live), time.Now().Add(nodeLife))
+		defer leave()
+		for range 10 {
+			wantSession(t, s, used)
+			time.Sleep(30 * time.Second)
+		}
+		synctest.Wait()
+		if logins, cookies, _ := s.Cached(); logins != 2 || cookies != 2 {
+			t.Errorf("%d logins and %d cookies are cached, want the two in use", logins, cookies)
+		}
+		if ctx.Err() != nil {
+			t.Errorf("the live request was cut: %v", context.Cause(ctx))
+		}
+		mustDo(t, s.BlockAccount(t.Context(), keyOf("live")))
+		synctest.Wait()
+		if ctx.Err() == nil {
+			t.Error("the live request outlived a block")
+		}
+		leave()
+		time.Sleep(5 * time.Minute)
+		if logins, cookies, bytes := s.Cached(); logins != 0 || cookies != 0 || bytes != 0 {
+			t.Errorf("%d logins and %d cookies of %d bytes are left", logins, cookies, bytes)
+		}
+	})
+}
