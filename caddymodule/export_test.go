@@ -42,6 +42,13 @@ func BuildSAML(ctx caddy.Context, s *SAML) (samlsp.Config, gateway.NamedProvider
 // SAMLOptions are the words of a SAML provider's block.
 func SAMLOptions() []string { return slices.Sorted(maps.Keys(samlUsage)) }
 
+// Options are the words of each block, by the chapter of docs/options.md.
+func Options() map[string][]string {
+	return map[string][]string{
+		"In a site": siteUsage.words(), "In the global option": globalUsage.words(), "Of an OpenID Provider": oidcUsage.words(),
+	}
+}
+
 // Which of two sockets gets new connections.
 const (
 	ToOlder = toOlder

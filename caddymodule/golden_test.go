@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
-	_ "github.com/caddy-sso/caddy-sso/caddymodule"
+	"github.com/caddy-sso/caddy-sso/caddymodule"
 )
 
 var update = flag.Bool("update", false, "write what is computed into the golden files")
@@ -135,6 +138,32 @@ func TestProvisionFaults(t *testing.T) {
 	})
 	if files, err := filepath.Glob(filepath.Join(dir, "caddy/sso/*")); err != nil || len(files) > 0 {
 		t.Errorf("provisioning made %v, %v", files, err)
+	}
+}
+
+// TestOptionsAreDescribed holds docs/options.md against the options that there
+// are.
+func TestOptionsAreDescribed(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/options.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("(?m)^\\| `([a-z_]+)")
+	for chapter, options := range caddymodule.Options() {
+		_, text, found := strings.Cut(string(page), "\n## "+chapter+"\n")
+		if !found {
+			t.Fatalf("there is no chapter %q", chapter)
+		}
+		text, _, _ = strings.Cut(text, "\n## ")
+		described := map[string]bool{}
+		for _, word := range row.FindAllStringSubmatch(text, -1) {
+			described[word[1]] = true
+		}
+		delete(described, "sso")
+		if got := slices.Sorted(maps.Keys(described)); !slices.Equal(got, options) {
+			t.Errorf("%s: described are %v, there are %v", chapter, got, options)
+		}
 	}
 }
 
