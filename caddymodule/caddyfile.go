@@ -160,6 +160,9 @@ func (a *App) unmarshalProvider(d *caddyfile.Dispenser, names map[string]bool) e
 	}
 	seen := once{}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() == "name" {
+			return d.Errf("this provider has the name '%s' already, which stands behind 'provider'", name)
+		}
 		if !provider.repeatable(d.Val()) {
 			if err := seen.check(d); err != nil {
 				return err

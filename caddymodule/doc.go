@@ -18,5 +18,6 @@
 //   - Cleanup gives back what Start took. The store and the sessions stay open
 //     as long as one configuration uses them, so a reload loses nothing.
 //
-// Until Start is through, and http may serve before, sites answer 503.
+// http may serve before Start is through: requests wait for it, for 5 seconds at
+// most, and are then answered 503.
 package caddymodule

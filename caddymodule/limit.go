@@ -17,8 +17,8 @@ type Limit struct {
 	// succeeds does not count. -1 takes all limits away. Default: 10.
 	Answers int `json:"answers,omitempty"`
 
-	// How many logins may begin in a window and not be finished. Default: 30
-	// times answers.
+	// How many logins may begin in a window and not be finished. -1: any number.
+	// Default: 30 times answers.
 	Starts int `json:"starts,omitempty"`
 
 	// How long an attempt counts. Default: 1m.

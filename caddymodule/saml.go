@@ -23,8 +23,8 @@ func init() { caddy.RegisterModule(SAML{}) }
 //
 // What it is comes from its metadata, or is given by hand: `entity_id`,
 // `sso_url` and `certificate`. A provider that is down stops neither Caddy nor
-// those who are signed in: its metadata are fetched when somebody signs in, and
-// the last good copy is kept in the store.
+// those who are signed in: its metadata are fetched in the background, at the
+// start and every hour, and the last good copy is kept in the store.
 //
 // Register the gateway there with its own metadata,
 // `https://<site>/.sso/saml/metadata`, one for each site; or by hand, with that

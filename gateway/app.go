@@ -146,8 +146,11 @@ func (a *App) pickProviders() error {
 	}
 	for _, name := range a.opts.Providers {
 		p := a.gw.byName[name]
-		if p == nil {
+		switch {
+		case p == nil:
 			return fmt.Errorf("there is no provider %q", name)
+		case slices.Contains(a.providers, p):
+			return fmt.Errorf("provider %q is named twice", name)
 		}
 		a.providers = append(a.providers, p)
 	}

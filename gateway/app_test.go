@@ -20,10 +20,11 @@ func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	idp := newFakeIDP("https://id.example")
-	_, err := gateway.New(gateway.Options{
-		Sessions: l.sessions, Signer: l.signer, Lifetime: -1,
-		Providers: []gateway.NamedProvider{{Name: "a b", Provider: idp}, {Name: "", Provider: idp}, {Name: "x", Provider: idp}, {Name: "x", Provider: idp}, {Name: "y", Lifetime: -1, Provider: idp}},
-	})
+	providers := []gateway.NamedProvider{{Name: "a b", Provider: idp}, {Name: "", Provider: idp}, {Name: "x", Provider: idp}, {Name: "x", Provider: idp}, {Name: "y", Lifetime: -1, Provider: idp}}
+	g, err := gateway.New(gateway.Options{Sessions: l.sessions, Signer: l.signer, Lifetime: -1, Providers: providers})
+	if g != nil || providers[0].DisplayName != "" {
+		t.Errorf("a gateway %v, the caller's provider %+v", g, providers[0])
+	}
 	wantFaults(t, err, `"a b"`, `""`, `"x" is used twice`, `"y"`, "lifetime")
 
 	_, err = l.gateway().NewApp(gateway.AppOptions{
@@ -33,6 +34,7 @@ func TestNewRefuses(t *testing.T) {
 	wantFaults(t, err, `"nobody"`, `"a"`, `"/a/../b"`, `"/a*b"`, `"/%61"`, `"/x;y"`, `"/.sso/"`, `"ftp://x"`, `"https://x/path"`, "lifetime", `"a b"`)
 
 	for name, change := range map[string]func(*gateway.AppOptions){
+		"a provider twice":     func(o *gateway.AppOptions) { o.Providers = []string{"corp", "corp"} },
 		"no rules":             func(o *gateway.AppOptions) { o.Rules = mapping.Rules{} },
 		"autologin of nobody":  func(o *gateway.AppOptions) { o.Autologin = "nobody" },
 		"base URL with path":   func(o *gateway.AppOptions) { o.BaseURL = "https://a.example/b" },

@@ -33,6 +33,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,8 +57,9 @@ type Options struct {
 	Pages Pages
 	// Logger receives operational messages; the audit trail goes to Observe.
 	Logger *zap.Logger
-	// Observe is told of every login, refusal, logout and denial. Optional. It
-	// runs on the request's goroutine and must not block.
+	// Observe is told of every login, logout, denial, and refusal but that of who
+	// is merely not signed in. Optional. It runs on the request's goroutine and
+	// must not block.
 	Observe func(Event)
 	// Lifetime bounds a login whose provider sets none. Default 8 hours.
 	Lifetime time.Duration
@@ -105,8 +107,9 @@ func New(opts Options) (*Gateway, error) {
 	if g.opts.Lifetime < 0 || g.opts.Idle < 0 {
 		errs = append(errs, errors.New("lifetime and idle can't be negative"))
 	}
-	for i := range opts.Providers {
-		p := &opts.Providers[i]
+	g.opts.Providers = slices.Clone(opts.Providers)
+	for i := range g.opts.Providers {
+		p := &g.opts.Providers[i]
 		switch {
 		case !providerName.MatchString(p.Name):
 			errs = append(errs, fmt.Errorf("provider name %q: expected letters, digits, dots, hyphens and underscores, 64 at most", p.Name))
@@ -121,7 +124,10 @@ func New(opts Options) (*Gateway, error) {
 		g.byName[p.Name] = p
 	}
 	g.strip.Store(newNameFilter(g.headers...))
-	return g, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return g, nil
 }
 
 // startTimeout bounds how long Start waits for the providers.
@@ -182,8 +188,8 @@ type NamedProvider struct {
 
 // AppOptions describe one protected app: one `sso` directive.
 type AppOptions struct {
-	// ID is the assertion's audience. Default: the site's first host, else the
-	// host of BaseURL.
+	// ID is the assertion's audience. Default: the host of BaseURL, else the
+	// site's first host.
 	ID string
 	// Providers names those of Options.Providers that may sign people in
 	// here, in the chooser's order. Empty: all.
@@ -297,6 +303,5 @@ type Event struct {
 const (
 	EventLogin   = "login"   // a login was completed
 	EventLogout  = "logout"  // a login was ended by its user
-	EventRevoked = "revoked" // a login, account or provider was ended by an administrator
 	EventRefused = "refused" // a request was refused; Code says why
 )

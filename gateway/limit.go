@@ -20,7 +20,7 @@ type Limit struct {
 	Answers int
 	// Starts is how many logins may begin per Window. Default 30 times Answers:
 	// they are under way for a while, and all the tabs of a browser begin at
-	// once.
+	// once. -1: no limit.
 	Starts int
 	// Window is how long an attempt counts. Default one minute.
 	Window time.Duration
@@ -44,7 +44,7 @@ func (l Limit) orDefault() Limit {
 
 func (l Limit) check() error {
 	if l.Answers < -1 || l.Starts < -1 || l.Window < 0 {
-		return fmt.Errorf("limit: %d answers and %d starts in %v can't be", l.Answers, l.Starts, l.Window)
+		return fmt.Errorf("limit: %d answers and %d starts in %v: expected -1 (no limit) or more, and no negative window", l.Answers, l.Starts, l.Window)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ const (
 // A Provider signs people in at one external identity provider.
 //
 // Implementations are safe for concurrent use, never touch a ResponseWriter,
-// and do no network I/O before Begin or Complete is called: a provider that is
+// and wait for no network before Begin or Complete is called: a provider that is
 // down must not stop the gateway from starting.
 //
 // Errors are of two kinds and MUST NOT be mixed. An answer that was judged bad
@@ -152,9 +152,10 @@ type MetadataRequest struct {
 // the provider is down.
 type Starter interface {
 	Provider
-	// Start loads what was kept, from the store alone. It returns when that is
-	// done, or ctx ends; what goes wrong is logged, and is no reason not to
-	// start. It may be called more than once.
+	// Start loads what was kept, from the store alone, and may have what is new
+	// fetched in the background. It returns when the first is done, or ctx ends;
+	// what goes wrong is logged, and is no reason not to start. It may be called
+	// more than once.
 	Start(ctx context.Context)
 }
 

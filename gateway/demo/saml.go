@@ -142,8 +142,11 @@ func fetchMetadata(ctx context.Context, address string) (*saml.EntityDescriptor,
 	}
 	defer resp.Body.Close()
 	doc, err := io.ReadAll(io.LimitReader(resp.Body, maxMetadata))
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("fetching the gateway's metadata: status %d: %w", resp.StatusCode, err)
+	if err != nil {
+		return nil, fmt.Errorf("fetching the gateway's metadata: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("fetching the gateway's metadata: status %d", resp.StatusCode)
 	}
 	var entity saml.EntityDescriptor
 	if err := xml.Unmarshal(doc, &entity); err != nil {

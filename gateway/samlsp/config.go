@@ -24,7 +24,7 @@ import (
 // the zero value of everything else is the safe default.
 type Config struct {
 	// MetadataURL is where the provider publishes its metadata. They are
-	// fetched at first use, and refreshed in the background.
+	// fetched, and refreshed every hour, in the background.
 	MetadataURL string
 	// Metadata is the metadata document itself, from a file or inline.
 	Metadata []byte

@@ -31,8 +31,8 @@
 //
 // # Time and failure
 //
-// Metadata are fetched at first use, never when a Provider is made, and then
-// every hour in the background; cacheDuration plays no part. A copy of the last
+// Metadata are fetched in the background once the gateway starts, never when a
+// Provider is made, and then every hour; cacheDuration plays no part. A copy of the last
 // good ones survives restarts (Deps.LastGood). Metadata whose validUntil is over
 // sign nobody in, but end no session. A signature by an unknown key has them
 // fetched at once, every 30 seconds at most. Where the identity provider itself

@@ -21,11 +21,12 @@ const (
 	// spBits is good beyond 2030 (NIST SP 800-57), since the key stays.
 	spBits    = 3072
 	minSPBits = 2048
-	// spYears is how long the certificate is valid. Nothing of SAML looks at
-	// it, but some identity providers do. 2049 is where its dates would need
-	// another form (RFC 5280 §4.1.2.5), which some can't read.
-	spYears = 20
 )
+
+// spNotAfter is how long the certificate is valid. Nothing of SAML looks at it,
+// but some identity providers do. Later dates would need another form (RFC 5280
+// §4.1.2.5), which some can't read.
+var spNotAfter = time.Date(2049, time.December, 31, 0, 0, 0, 0, time.UTC)
 
 // spRecord is what lies sealed in the store.
 type spRecord struct {
@@ -56,7 +57,7 @@ func newSPRecord(now time.Time) ([]byte, error) {
 		SerialNumber: serial.Add(serial, big.NewInt(1)), // never zero, RFC 5280 §4.1.2.2
 		Subject:      pkix.Name{CommonName: "caddy-sso SAML service provider"},
 		NotBefore:    now.Add(-time.Hour), // for clocks that are behind
-		NotAfter:     now.AddDate(spYears, 0, 0),
+		NotAfter:     spNotAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
