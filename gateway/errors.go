@@ -197,7 +197,7 @@ var refusals = map[Code]Refusal{
 	},
 	CodeUnknownHost: {
 		http.StatusMisdirectedRequest, "Unknown host", "This gateway doesn't know the host name that your browser asked for. Check the address; if it is right, tell your administrator.",
-		"The Host header is none of the site's hosts. Set `base_url`, or name the host in the site's address.",
+		"The Host header is none of the site's hosts: set `base_url`, or name the host in the site's address. Or, if the log says that it is another site's, give this site an assertion's audience of its own by `app`.",
 	},
 	CodeInsecureHTTP: {
 		http.StatusForbidden, "Not over plain http", "Signing in needs https, and your request came to the gateway without. Open the address with https://; if you did, tell your administrator.",
