@@ -34,6 +34,7 @@ func TestAccepted(t *testing.T) {
 		"exp within the skew":                shifted("exp", -50*time.Second),
 		"iat from a clock ahead":             shifted("iat", 50*time.Second),
 		"iat from a clock behind":            shifted("iat", -50*time.Second),
+		"iat and nbf set back, as by Entra":  claims(func(c map[string]any) { c["iat"], c["nbf"] = time.Now().Unix()-350, time.Now().Unix()-350 }),
 		"nbf from a clock ahead":             shifted("nbf", 50*time.Second),
 		"auth_time hours ago":                shifted("auth_time", -5*time.Hour),
 		"dates with a fraction":              claims(func(c map[string]any) { c["iat"] = float64(time.Now().UnixMilli()) / 1000 }),

@@ -19,6 +19,10 @@ import (
 // skew is how far the provider's clock may differ from ours.
 const skew = time.Minute
 
+// backdated is how far a provider may set iat back, lest a client's clock be
+// behind: Entra ID does so by five minutes.
+const backdated = 5 * time.Minute
+
 // maxSubject bounds sub and sid, in bytes (OIDC Core §2).
 const maxSubject = 255
 
@@ -141,10 +145,10 @@ func idExpiry(t *idToken) error {
 }
 
 // idIssuedAt bounds iat on both sides: the token answers a request of ours, so
-// it can't be older than the login.
+// it can't be older than the login, but for what providers set it back.
 func idIssuedAt(t *idToken) error {
 	iat, ok := t.claims.date("iat")
-	if !ok || iat.After(t.now.Add(skew)) || iat.Before(t.flow.begun().Add(-skew)) {
+	if !ok || iat.After(t.now.Add(skew)) || iat.Before(t.flow.begun().Add(-skew-backdated)) {
 		return fmt.Errorf("checking iat: %s, the login began at %s and now it is %s",
 			moment(iat, ok), moment(t.flow.begun(), true), moment(t.now, true))
 	}
