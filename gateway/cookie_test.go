@@ -189,6 +189,10 @@ func TestTakeCookies(t *testing.T) {
 		{"other names", []string{"SSO=1; __host-sso=2; sso2=3; xsso=4; __Host-sso-c=5; __Secure-sso=6"}, false, "", "", []string{"SSO=1; __host-sso=2; sso2=3; xsso=4; __Host-sso-c=5; __Secure-sso=6"}, ""},
 		{"our name as a value", []string{"a=__Host-sso; b==sso"}, false, "", "", []string{"a=__Host-sso; b==sso"}, ""},
 		{"quotes are no part of ours", []string{`__Host-sso="x"`}, false, `"x"`, "", nil, ""},
+		// Apps that know RFC 2109 would read all of it as the value of a, and may
+		// show it to a script ("cookie sandwich").
+		{"between quotes of others", []string{`$Version=1; a="b; __Host-sso=x; c=d"`}, false, "x", "", []string{`$Version=1; a="b; c=d"`}, ""},
+		{"as the value of one without a name", []string{"=__Host-sso=x; a=1"}, false, "", "", []string{"=__Host-sso=x; a=1"}, ""},
 		{"equals signs in the value", []string{"__Host-sso=a=b"}, false, "a=b", "", nil, ""},
 		{"empty pairs", []string{"; ;a=1;;", ";"}, false, "", "", []string{"; ;a=1;;", ";"}, ""},
 		{"order and bytes of the others", []string{`b="2, \"x\""; __Host-sso=x; a; =c; é=1`}, false, "x", "", []string{`b="2, \"x\""; a; =c; é=1`}, ""},
