@@ -269,8 +269,9 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 	}
 	if secret == "" && o.TokenAuth != "none" {
 		// `{$NAME}` of a variable that is not set leaves no trace of itself, and what
-		// follows it on the line moves up.
-		pc.Logger().Warn("there is no client_secret, so the client is a public one: if that is meant, write `token_auth none`", zap.String("provider", o.Name))
+		// follows it on the line moves up: the secret may be the client_id now, and in
+		// the name.
+		pc.Logger().Warn("there is no client_secret, so the client is a public one: if that is meant, write `token_auth none`", zap.String("issuer", withoutUser(o.Issuer)))
 	}
 	if !validName(o.Name) {
 		return gateway.NamedProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", o.Name, nameRule)

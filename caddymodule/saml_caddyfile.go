@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 
@@ -102,7 +103,9 @@ func (s *SAML) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 		}
 	case "certificate":
 		var certificate string
-		certificate, err = unmarshalArg(d, samlUsage)
+		if certificate, err = unmarshalArg(d, samlUsage); err != nil {
+			return true, fmt.Errorf("%w; a heredoc ends where its marker first occurs: take one that no certificate has in it, such as IDP_PEM", err)
+		}
 		s.Certificate = append(s.Certificate, certificate)
 	case "request_binding":
 		s.RequestBinding, err = unmarshalChoice(d, samlUsage, "redirect", "post")
