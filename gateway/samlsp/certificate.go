@@ -271,18 +271,21 @@ func checkKey(key crypto.PublicKey) error {
 func withoutAuthorities(certs []*x509.Certificate) []*x509.Certificate {
 	return slices.DeleteFunc(slices.Clone(certs), func(authority *x509.Certificate) bool {
 		return slices.ContainsFunc(certs, func(c *x509.Certificate) bool {
-			return bytes.Equal(c.RawIssuer, authority.RawSubject) && len(appendKey([]crypto.PublicKey{c.PublicKey}, authority.PublicKey)) == 2 &&
+			return bytes.Equal(c.RawIssuer, authority.RawSubject) && !sameKey(c.PublicKey, authority.PublicKey) &&
 				c.CheckSignatureFrom(authority) == nil
 		})
 	})
 }
 
-// A certified key equals another whoever issued its certificate.
+// appendKey appends a key unless it is there: one may be in several certificates.
 func appendKey(keys []crypto.PublicKey, key crypto.PublicKey) []crypto.PublicKey {
-	for _, k := range keys {
-		if same, ok := k.(interface{ Equal(x crypto.PublicKey) bool }); ok && same.Equal(key) {
-			return keys
-		}
+	if slices.ContainsFunc(keys, func(k crypto.PublicKey) bool { return sameKey(k, key) }) {
+		return keys
 	}
 	return append(keys, key)
+}
+
+func sameKey(a, b crypto.PublicKey) bool {
+	key, ok := a.(interface{ Equal(x crypto.PublicKey) bool })
+	return ok && key.Equal(b)
 }

@@ -94,7 +94,7 @@ func allChecks() *checklist {
 			{"xml signatures", "", xmlSignatures},
 		},
 		key: []check[crypto.PublicKey]{
-			{"key size", "", keySize},
+			{"key size", "", checkKey},
 		},
 		signature: []check[*signature]{
 			{"signature single", gateway.CodeSAMLSignature, signatureSingle},

@@ -219,37 +219,29 @@ func (c Config) validateRequest(keys Keys) error {
 // nameIDFormats are the formats of SAML Core 8.3 by their last part. That of
 // encrypted ones is missing on purpose.
 var nameIDFormats = map[string]string{
-	"unspecified":                "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified",
-	"emailAddress":               "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress",
+	"unspecified":                formatUnspecified,
+	"emailAddress":               formatEmail,
 	"X509SubjectName":            "urn:oasis:names:tc:SAML:1.1:nameid-format:X509SubjectName",
 	"WindowsDomainQualifiedName": "urn:oasis:names:tc:SAML:1.1:nameid-format:WindowsDomainQualifiedName",
 	"kerberos":                   "urn:oasis:names:tc:SAML:2.0:nameid-format:kerberos",
-	"entity":                     "urn:oasis:names:tc:SAML:2.0:nameid-format:entity",
-	"persistent":                 nameIDPersistent,
-	"transient":                  nameIDTransient,
+	"entity":                     formatEntity,
+	"persistent":                 formatPersistent,
+	"transient":                  formatTransient,
 }
-
-// The formats that are no user names (SAML Core 8.3.7, 8.3.8), and the one
-// that asks for encryption (3.4.1.1).
-const (
-	nameIDPersistent = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
-	nameIDTransient  = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
-	nameIDEncrypted  = "urn:oasis:names:tc:SAML:2.0:nameid-format:encrypted"
-)
 
 func (c Config) validateNameID() error {
 	var errs []error
 	switch c.NameIDFormat {
 	case "":
 		return nil
-	case nameIDEncrypted:
+	case formatEncrypted:
 		return errors.New("checking name_id_format: an encrypted NameID can't be read here; choose another format")
-	case nameIDTransient:
+	case formatTransient:
 		if c.IDAttribute == "" {
 			errs = append(errs, errors.New("checking id_attribute: is missing; a transient NameID is another one each time, so name the attribute that identifies an account"))
 		}
 		fallthrough
-	case nameIDPersistent:
+	case formatPersistent:
 		if c.UsernameAttribute == "" {
 			errs = append(errs, errors.New("checking username_attribute: is missing; a persistent or transient NameID is no user name, so name the attribute that is"))
 		}

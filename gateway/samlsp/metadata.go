@@ -26,7 +26,6 @@ const (
 	nsMetadata  = "urn:oasis:names:tc:SAML:2.0:metadata"
 	nsProtocol  = "urn:oasis:names:tc:SAML:2.0:protocol"
 	nsAssertion = "urn:oasis:names:tc:SAML:2.0:assertion"
-	nsSignature = dsigSpace
 
 	uriRedirect = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
 	uriPOST     = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
@@ -304,9 +303,9 @@ func (p *Provider) readKeys(role *etree.Element) ([]crypto.PublicKey, error) {
 		if use := attr(descriptor, "use"); use != "" && use != "signing" {
 			continue
 		}
-		for _, info := range children(descriptor, nsSignature, "KeyInfo") {
-			for _, data := range children(info, nsSignature, "X509Data") {
-				first := children(data, nsSignature, "X509Certificate")
+		for _, info := range children(descriptor, dsigSpace, "KeyInfo") {
+			for _, data := range children(info, dsigSpace, "X509Data") {
+				first := children(data, dsigSpace, "X509Certificate")
 				if len(first) == 0 {
 					continue
 				}

@@ -90,7 +90,7 @@ func (r *authnRequest) element() *etree.Element {
 	if r.nameIDFormat != "" {
 		policy := el.CreateElement("samlp:NameIDPolicy")
 		policy.CreateAttr("Format", r.nameIDFormat)
-		if r.nameIDFormat != nameIDTransient { // SAML 2.0 Errata E14
+		if r.nameIDFormat != formatTransient { // SAML 2.0 Errata E14
 			policy.CreateAttr("AllowCreate", "true")
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rsa"
 	_ "crypto/sha1" //nolint:gosec // G505: for insecure_sha1 alone
 	_ "crypto/sha256"
@@ -31,8 +30,8 @@ type method struct {
 }
 
 var signatureMethods = map[string]method{
-	rsaSHA1: {hash: crypto.SHA1},
-	"http://www.w3.org/2001/04/xmldsig-more#rsa-sha256":   {hash: crypto.SHA256},
+	rsaSHA1:      {hash: crypto.SHA1},
+	algRSASHA256: {hash: crypto.SHA256},
 	"http://www.w3.org/2001/04/xmldsig-more#rsa-sha384":   {hash: crypto.SHA384},
 	"http://www.w3.org/2001/04/xmldsig-more#rsa-sha512":   {hash: crypto.SHA512},
 	"http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256": {hash: crypto.SHA256, ecdsa: true},
@@ -72,19 +71,10 @@ func signatureContents(s *signature) error {
 // signatureNotNested goes by the local name: KeyInfo is the one place where
 // anything could stand, and nothing called Signature belongs there.
 func signatureNotNested(s *signature) error {
-	if containsTag(s.el, "Signature") {
+	if below(s.el, "Signature") > 0 {
 		return errors.New("a signature stands within a signature")
 	}
 	return nil
-}
-
-func containsTag(el *etree.Element, tag string) bool {
-	for _, c := range el.Child {
-		if c, ok := c.(*etree.Element); ok && (c.Tag == tag || containsTag(c, tag)) {
-			return true
-		}
-	}
-	return false
 }
 
 func signedInfoSingle(s *signature) error {
@@ -267,18 +257,4 @@ func (m method) verify(key crypto.PublicKey, digest, value []byte) bool {
 		return ecdsa.Verify(key, digest, r, s)
 	}
 	return false
-}
-
-func keySize(key crypto.PublicKey) error {
-	switch key := key.(type) {
-	case *rsa.PublicKey:
-		if key.N.BitLen() >= 2048 {
-			return nil
-		}
-	case *ecdsa.PublicKey:
-		if c := key.Curve; c == elliptic.P256() || c == elliptic.P384() || c == elliptic.P521() {
-			return nil
-		}
-	}
-	return errors.New("a key is too small, or of a kind that isn't supported")
 }

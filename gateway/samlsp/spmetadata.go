@@ -62,7 +62,7 @@ func (p *Provider) describe(role *etree.Element, callback string, by *signer, si
 		key := role.CreateElement("md:KeyDescriptor")
 		key.CreateAttr("use", "signing")
 		info := key.CreateElement("ds:KeyInfo")
-		info.CreateAttr("xmlns:ds", nsSignature)
+		info.CreateAttr("xmlns:ds", dsigSpace)
 		info.CreateElement("ds:X509Data").CreateElement("ds:X509Certificate").
 			SetText(base64.StdEncoding.EncodeToString(by.certificate))
 	}

@@ -209,13 +209,15 @@ func accountOfAttribute(name, value string) string {
 	return "attribute=" + accountEscapes.Replace(name) + ";value=" + accountEscapes.Replace(value)
 }
 
-// The NameID formats with a meaning here (SAML Core 8.3).
+// The NameID formats with a meaning here (SAML Core 8.3), and the one that asks
+// for encryption (3.4.1.1).
 const (
 	formatUnspecified = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
 	formatEmail       = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
 	formatPersistent  = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
 	formatEntity      = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
 	formatTransient   = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
+	formatEncrypted   = "urn:oasis:names:tc:SAML:2.0:nameid-format:encrypted"
 )
 
 // accountLasting: a transient NameID is another one at each login (SAML Core
