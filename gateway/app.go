@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -217,7 +218,7 @@ func (a *App) Start(h Hosts) error {
 	case a.base != nil:
 		name := hostname(a.base.Host)
 		s.hosts, s.issuer = map[string]bool{name: true}, a.base.String()
-		s.id = cmpOr(s.id, name)
+		s.id = cmp.Or(s.id, name)
 	case len(h.Exact) > 0:
 		s.hosts = map[string]bool{}
 		for _, name := range h.Exact {
@@ -230,8 +231,8 @@ func (a *App) Start(h Hosts) error {
 			s.hosts = nil
 		}
 		first := hostname(h.Exact[0])
-		s.issuer = originOf(cmpOr(h.Scheme, "https"), strings.TrimSuffix(first+":"+h.Port, ":"))
-		s.id = cmpOr(s.id, first)
+		s.issuer = originOf(cmp.Or(h.Scheme, "https"), strings.TrimSuffix(first+":"+h.Port, ":"))
+		s.id = cmp.Or(s.id, first)
 	case !h.Any:
 		return errors.New("the site has no host name: set `base_url https://…` to say how browsers reach it")
 	}
@@ -252,13 +253,6 @@ func originOf(scheme, host string) string {
 		return "https://" + strings.TrimSuffix(host, ":443")
 	}
 	return scheme + "://" + strings.TrimSuffix(host, ":80")
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // audience returns the assertion's audience for an issuer.
@@ -368,5 +362,5 @@ func (a *App) name() string {
 	if s := a.site.Load(); s != nil && s.id != "" {
 		return s.id
 	}
-	return cmpOr(a.opts.ID, "app")
+	return cmp.Or(a.opts.ID, "app")
 }

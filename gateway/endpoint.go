@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -224,7 +225,7 @@ func (x *exchange) jwks() error {
 }
 
 func (x *exchange) chrome() Chrome {
-	return Chrome{Prefix: x.app.opts.Prefix, App: cmpOr(x.host, x.app.name())}
+	return Chrome{Prefix: x.app.opts.Prefix, App: cmp.Or(x.host, x.app.name())}
 }
 
 func (x *exchange) page(status int, page any) { x.app.gw.opts.Pages.Page(x.w, x.r, status, page) }

@@ -224,7 +224,7 @@ func (x *exchange) origin() (string, *Error) {
 // there.
 func (x *exchange) signInOrigin() (string, *Error) {
 	origin, refused := x.origin()
-	if refused == nil && !x.secure && !x.app.opts.InsecureHTTP && !loopbackName(x.host) {
+	if refused == nil && !x.secure && !x.app.opts.InsecureHTTP && !isLoopbackHost(strings.Trim(x.host, "[]")) {
 		refused = NewError(CodeInsecureHTTP, nil)
 	}
 	return origin, refused

@@ -181,7 +181,8 @@ func isLocalhost(name string) bool {
 }
 
 // isLoopbackHost reports whether host, without a port, never leaves this
-// machine: localhost, *.localhost, 127.0.0.0/8 or ::1.
+// machine, so that plain http is as good as https: localhost, *.localhost
+// (RFC 6761 §6.3), 127.0.0.0/8 or ::1.
 func isLoopbackHost(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return isLocalhost(host) || err == nil && addr.Unmap().IsLoopback()

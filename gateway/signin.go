@@ -199,14 +199,14 @@ func (x *exchange) flow(state string) (*flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	var f flow
-	if err := json.Unmarshal(rec.Value, &f); err != nil {
+	f, err := decode[flow](rec)
+	if err != nil {
 		return nil, err
 	}
 	if f.App != x.app.name() {
 		return nil, ErrNotFound
 	}
-	return &f, nil
+	return f, nil
 }
 
 // lost answers for a flow that is not there. Who is signed in by now (a double

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"path"
@@ -203,15 +202,4 @@ func digits(s string) bool {
 		}
 	}
 	return true
-}
-
-// loopbackName says whether a host name never leaves this machine (RFC 6761
-// §6.3), so that plain http is as good as https.
-func loopbackName(name string) bool {
-	name = strings.TrimSuffix(name, ".")
-	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
-		return true
-	}
-	ip := net.ParseIP(strings.Trim(name, "[]"))
-	return ip != nil && ip.IsLoopback()
 }

@@ -17,6 +17,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -70,8 +71,8 @@ func Open(o Options) (*Store, error) {
 			opt.TLSConfig.ServerName = name
 		}
 	}
-	opt.DialTimeout = orDefault(o.DialTimeout, 2*time.Second)
-	opt.ReadTimeout = orDefault(o.Timeout, time.Second)
+	opt.DialTimeout = cmp.Or(o.DialTimeout, 2*time.Second)
+	opt.ReadTimeout = cmp.Or(o.Timeout, time.Second)
 	opt.WriteTimeout = opt.ReadTimeout
 	opt.Dialer = dialer(opt.DialTimeout, opt.TLSConfig)
 	opt.DialerRetries = 1
@@ -85,15 +86,7 @@ func Open(o Options) (*Store, error) {
 	opt.DisableIdentity = true
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	options := *opt
-	return &Store{client: redis.NewClient(opt), options: options, prefix: orDefault(o.Prefix, "sso:")}, nil
-}
-
-func orDefault[T comparable](value, fallback T) T {
-	var zero T
-	if value == zero {
-		return fallback
-	}
-	return value
+	return &Store{client: redis.NewClient(opt), options: options, prefix: cmp.Or(o.Prefix, "sso:")}, nil
 }
 
 // dialer honours the context in the TLS handshake too, which go-redis's own
