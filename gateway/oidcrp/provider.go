@@ -15,9 +15,10 @@
 // whether the provider is there, at most every 10 seconds, because a browser
 // that is sent to one that is down sees no page of ours.
 //
-// Clocks may differ by one minute. An e-mail and its email_verified always come
-// from one source; so do the groups. Bounds: 10,000 groups of 512 bytes in
-// answers of at most 1 MB, names of 1,024 bytes, sub of 255.
+// Clocks may differ by one minute; iat may be set back by five more. An e-mail
+// and its email_verified always come from one source; so do the groups. Bounds:
+// 10,000 groups of 512 bytes in answers of at most 1 MB, names of 1,024 bytes,
+// sub of 255.
 package oidcrp
 
 import (
@@ -193,7 +194,7 @@ func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*
 		return nil, err
 	}
 	answer := &gateway.Answer{Identity: who, Subject: claims.str("sub"), SessionID: claims.str("sid")}
-	if p.config.Logout == LogoutProvider {
+	if p.config.Logout == LogoutProvider && len(got.id) < maxLogoutURL { // a longer one would be left out
 		answer.LogoutHint = got.id
 	}
 	return answer, nil

@@ -273,6 +273,14 @@ func TestLogoutURL(t *testing.T) {
 			t.Errorf("got %v", q)
 		}
 	})
+	t.Run("a hint that would be left out is not kept", func(t *testing.T) {
+		t.Parallel()
+		op := inProcess(t)
+		op.SetHooks(gatewaytest.OPHooks{Claims: setIn("groups", numbered(1000))})
+		if hint := mustLogin(t, op, newProvider(t, op, atProvider)).LogoutHint; hint != "" {
+			t.Errorf("%d bytes are kept for nothing", len(hint))
+		}
+	})
 	t.Run("local", func(t *testing.T) {
 		t.Parallel()
 		p := newProvider(t, op)
