@@ -62,8 +62,8 @@ func (a *App) judge(places []place) ([]place, error) {
 	}
 	for _, p := range places {
 		if len(p.before) > 0 && (p.top || p.handler.Nested) {
-			errs = append(errs, fmt.Errorf("site %s: '%s' comes before 'sso' and answers without asking it: put 'sso' first, in a route or in JSON, or remove the global option `order` that says so; "+
-				"what needs no login is said by `public` in its block", p.handler.site, strings.Join(p.before, "', '")))
+			errs = append(errs, fmt.Errorf("site %s: '%s' comes before 'sso' and answers without asking it, because of the global option `order` or of a route: "+
+				"put 'sso' first, and say by `public` in its block what needs no login; or write `nested` there, if only what is left is to be guarded", p.handler.site, strings.Join(p.before, "', '")))
 		}
 		switch h := p.handler; {
 		case h.Nested:
