@@ -149,6 +149,8 @@ func (s *Sessions) newLogin(ctx context.Context, provider string, p Protocol, is
 		AccountEpoch: acct.Epoch, ProviderEpoch: prov, GlobalEpoch: global,
 		SessionID: ans.SessionID, LogoutHint: ans.LogoutHint,
 	}
+	// Of the year 9999 east of Greenwich JSON would have no form.
+	l.Identity.AuthTime = l.Identity.AuthTime.UTC()
 	if !ans.NotAfter.IsZero() && ans.NotAfter.Before(l.Expires) {
 		l.Expires = ans.NotAfter
 	}

@@ -205,6 +205,30 @@ func TestSessionsNoAnswerOutlivesItsEnd(t *testing.T) {
 	}
 }
 
+// What a provider says of time, however odd, is not taken for a fault of the store.
+func TestSessionsOddTimes(t *testing.T) {
+	t.Parallel()
+	s := openNode(t, gatewaytest.NewMemStore())
+	for name, at := range map[string]time.Time{
+		"none":                                {},
+		"the last second":                     time.Unix(253402300799, 0).UTC(),
+		"the last second, east of Greenwich":  time.Unix(253402300799, 0).In(time.FixedZone("", 9*3600)),
+		"the first second, west of Greenwich": time.Unix(-62135596800, 0).In(time.FixedZone("", -9*3600)),
+	} {
+		ans := answerFor("alice")
+		ans.Identity.AuthTime, ans.NotAfter = at, at.Add(time.Second)
+		if at.Before(time.Now()) {
+			ans.NotAfter = time.Time{}
+		}
+		cookie, err := s.SignIn(t.Context(), "corp", gateway.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		wantSession(t, s, cookie)
+	}
+}
+
 func TestSessionsExpire(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
