@@ -24,6 +24,8 @@ type place struct {
 	site string
 	// top says that the handler sees every request of its site.
 	top bool
+	// anyHost says that it takes all hosts of a site with a wildcard.
+	anyHost bool
 	// before are the handlers that answer in its stead, because they come first.
 	before []string
 	// rewrites are the handlers after it that change the path.
@@ -55,6 +57,7 @@ func (a *App) findSites() ([]place, error) {
 func (a *App) judge(places []place) ([]place, error) {
 	var errs []error
 	perSite := map[string]int{}
+	anyHost := map[string]string{} // the configuration of who takes them, by site
 	for _, p := range places {
 		if !p.handler.Nested {
 			perSite[p.site]++
@@ -73,6 +76,12 @@ func (a *App) judge(places []place) ([]place, error) {
 		case perSite[p.site] > 1:
 			errs = append(errs, fmt.Errorf("site %s: there is more than one 'sso': put all into one block; or write `nested` in those that guard a part of the site only", h.site))
 			perSite[p.site] = 0
+		}
+		if h := p.handler; p.anyHost && h.Nested && h.App == "" && h.BaseURL == "" {
+			if other, ok := anyHost[p.site]; ok && other != h.config {
+				errs = append(errs, fmt.Errorf("site %s: more than one 'sso' takes all of its hosts, and their apps would take each other's assertions: give all but one of them an audience by `app <id>`", h.site))
+			}
+			anyHost[p.site] = h.config
 		}
 		if h := p.handler; len(p.rewrites) > 0 && (len(h.Public) > 0 || len(h.Protect) > 0) {
 			a.log.Warn("the path is changed after sso has decided by it what is open: check that no rewrite leads from a public path to one that is not",
@@ -146,6 +155,7 @@ type walker struct {
 
 	hosts  gateway.Hosts // of the routes above
 	nested bool          // some route above has a matcher other than host, or is one of several
+	part   bool          // some route within the site has hosts of its own
 	site   string        // the outermost route with a subroute
 }
 
@@ -159,6 +169,7 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int) {
 		own, limited := hostsOf(route.MatcherSets)
 		if limited {
 			w.hosts.Exact, w.hosts.Any = own.Exact, own.Any
+			w.part = depth > 0
 		}
 		// A site of the Caddyfile is a route that matches hosts, with a subroute
 		// of routes that match everything.
@@ -174,6 +185,7 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int) {
 				mine = append(mine, len(w.found))
 				w.found = append(w.found, place{
 					handler: handler, hosts: w.hosts, site: w.server + w.site, top: !w.nested, before: w.before(handler, before),
+					anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part,
 				})
 			case *caddyhttp.Subroute:
 				if depth == 0 {

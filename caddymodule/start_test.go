@@ -66,6 +66,14 @@ func TestHosts(t *testing.T) {
 			name: "nested in a host's handle", host: "in.localhost:PORT", want: "http://in.localhost:PORT",
 			site: "http://*.localhost:PORT {\n\t@in host in.localhost\n\thandle @in {\n" + fmt.Sprintf(block, "nested") + "\n}\n}",
 		},
+		{
+			name: "nested twice, one with an app", host: "z.localhost:PORT", want: "http://z.localhost:PORT",
+			site: "http://*.localhost:PORT {\n\thandle /admin/* {\n" + fmt.Sprintf(block, "nested") + "\n}\n\thandle {\n" + fmt.Sprintf(block, "nested\n\t\tapp x") + "\n}\n}",
+		},
+		{
+			name: "nested in parts of a wildcard", host: "z.in.localhost:PORT", want: "http://z.in.localhost:PORT",
+			site: "http://*.localhost:PORT, http://*.in.localhost:PORT {\n\t@in host *.in.localhost\n\thandle @in {\n" + fmt.Sprintf(block, "nested") + "\n}\n\thandle {\n" + fmt.Sprintf(block, "nested\n\t\tlifetime 1h") + "\n}\n}",
+		},
 		{name: "plain http beyond loopback", site: "http://app.example.com:PORT {\n" + top + "\n}", host: "app.example.com", want: "403"},
 		{
 			name: "a proxy that is not trusted", site: "http://app.example.com:PORT {\n" + top + "\n}", host: "app.example.com",
