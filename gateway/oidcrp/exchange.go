@@ -71,6 +71,9 @@ func (p *Provider) tokenRequest(ctx context.Context, endpoint, method string, fo
 	if err != nil {
 		return nil, unavailable("exchanging the code: %w", errors.New("the token endpoint's address is malformed"))
 	}
+	// By a connection of its own: of a kept one net/http would log what comes
+	// behind the answer, and one that the provider is just closing loses the code.
+	req.Close = true
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	if method == methodBasic { // both are form-urlencoded first, RFC 6749 §2.3.1

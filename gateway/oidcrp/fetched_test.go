@@ -2,6 +2,8 @@ package oidcrp_test
 
 import (
 	"fmt"
+	"maps"
+	"net/http"
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
@@ -33,6 +35,31 @@ func TestPlainHTTPEndpoints(t *testing.T) {
 		if _, err := oidcrp.ParseDiscovery(p, []byte(doc)); (err == nil) != (tt.want == "") || err != nil && gateway.CodeOf(err) != tt.want {
 			t.Errorf("%s with %s: got %v, want %q", tt.issuer, tt.jwks, err, tt.want)
 		}
+	}
+}
+
+// TestConnectionsWithSecrets holds that what brings tokens comes by a connection
+// that is not kept: net/http logs what a server sends behind an answer, and can't
+// repeat a POST by a kept connection that is just being closed.
+func TestConnectionsWithSecrets(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	op.SetHooks(gatewaytest.OPHooks{Claims: deleteFrom("groups")})
+	kept := map[string]bool{}
+	tap := roundTrip(func(r *http.Request) (*http.Response, error) {
+		kept[r.URL.Path] = !r.Close
+		return op.Transport().RoundTrip(r)
+	})
+	p, err := oidcrp.New(configFor(op), oidcrp.Deps{Transport: tap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustLogin(t, op, p)
+	want := map[string]bool{
+		gatewaytest.OPDiscoveryPath: true, gatewaytest.OPJWKSPath: true, gatewaytest.OPTokenPath: false, gatewaytest.OPUserInfoPath: false,
+	}
+	if !maps.Equal(kept, want) {
+		t.Errorf("connections are kept: %v, want %v", kept, want)
 	}
 }
 

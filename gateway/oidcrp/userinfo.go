@@ -34,6 +34,7 @@ func (p *Provider) userInfo(ctx context.Context, md *metadata, access, subject s
 	if err != nil {
 		return nil, unavailable("asking userinfo: %w", errors.New("the address is malformed"))
 	}
+	req.Close = true // see tokenRequest
 	req.Header.Set("Authorization", "Bearer "+access)
 	req.Header.Set("Accept", "application/json, application/jwt")
 	got, err := p.outbound.Do(req, maxUserInfo)
