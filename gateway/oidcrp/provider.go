@@ -214,6 +214,12 @@ func (p *Provider) person(ctx context.Context, md *metadata, claims object, acce
 	if err != nil {
 		return gateway.Identity{}, err
 	}
+	if id.str("email") != "" {
+		// It is not taken from here. Cognito has email_verified as a string here,
+		// and as it should be in the ID token.
+		delete(more, "email")
+		delete(more, "email_verified")
+	}
 	info, err := p.profile(more)
 	if err != nil {
 		return gateway.Identity{}, err

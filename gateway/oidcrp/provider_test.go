@@ -356,6 +356,10 @@ func TestUserInfo(t *testing.T) {
 			name: "the ID token goes first", claims: without("groups"), asked: 1,
 			userinfo: set("email", "evil@example.com", "preferred_username", "root", "name", "Root"),
 		},
+		{ // as Cognito's userinfo does, whose ID tokens are in order
+			name: "an e-mail that is not needed is not judged", claims: without("groups"), asked: 1,
+			userinfo: set("email", "no address", "email_verified", "true"),
+		},
 		{
 			name: "groups are never added up", claims: set("groups", []any{"staff"}, "email", ""), asked: 1,
 			userinfo: set("groups", []any{"admins"}), want: func(i *gateway.Identity) { i.Groups = []string{"staff"} },
