@@ -246,7 +246,8 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 	secret, secretErr := o.ClientSecret.reveal("client_secret")
 	err := errors.Join(resolve(
 		option{"issuer", &o.Issuer}, option{"client_id", &o.ClientID}, option{"display_name", &o.DisplayName}, option{"ca", &o.CA},
-	), secretErr, o.complete())
+		option{"username_claim", &o.UsernameClaim}, option{"groups_claim", &o.GroupsClaim},
+	), literal("scopes", o.Scopes...), secretErr, o.complete())
 	if err != nil {
 		return gateway.NamedProvider{}, err
 	}
