@@ -244,11 +244,11 @@ func (s *Sessions) sweep(now time.Time) {
 	}
 	s.mu.RUnlock()
 	for _, ses := range old {
+		s.mu.Lock() // for both: who finds a retired one looks again at once
 		if ses.retire(false) {
-			s.mu.Lock()
 			s.remove(ses)
-			s.mu.Unlock()
 		}
+		s.mu.Unlock()
 	}
 }
 
