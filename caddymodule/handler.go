@@ -199,21 +199,10 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.trial, err = h.app.trial(&h.opts); err != nil {
 		return err
 	}
+	h.warnOfOpen()
 	h.guard.Store(h.trial)
 	h.app.handlers = append(h.app.handlers, h)
 	return nil
-}
-
-// literals refuses placeholders in what is compared as it is written.
-func (h *Handler) literals() error {
-	errs := []error{
-		literal("public", h.Public...), literal("protect", h.Protect...),
-		literal("prefix", h.Prefix), literal("callback_path", h.CallbackPath),
-	}
-	for _, line := range slices.Concat(h.Role, h.Template, h.Group) {
-		errs = append(errs, literal("role, template or group", line.To...), literal("role, template or group", line.From...))
-	}
-	return errors.Join(errs...)
 }
 
 // pickProviders returns the names of the providers for this site.

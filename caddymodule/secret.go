@@ -45,19 +45,6 @@ func resolve(options ...option) error {
 	return errors.Join(errs...)
 }
 
-// literal refuses placeholders where none is replaced. As it is written, such a
-// path would protect nothing, and such a group have nobody in it.
-func literal(name string, values ...string) error {
-	for _, value := range values {
-		for _, start := range []string{"{env.", "{file.", "{args[", "{vars.", "{http.", "{system."} {
-			if strings.Contains(value, start) {
-				return fmt.Errorf("%s: '%s' has a placeholder in it, and none is replaced there: write {$NAME} for a variable of the environment, which Caddy replaces as it reads the Caddyfile", name, value)
-			}
-		}
-	}
-	return nil
-}
-
 // reveal returns a Secret with its placeholders replaced. Its error quotes
 // nothing but the names of environment variables and files.
 func (s Secret) reveal(name string) (string, error) {

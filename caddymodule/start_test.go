@@ -178,6 +178,29 @@ func TestPublicClient(t *testing.T) {
 	}
 }
 
+// TestProtectOnePath warns of a path that is protected without what is below it.
+func TestProtectOnePath(t *testing.T) {
+	for name, tt := range map[string]struct {
+		paths string
+		warns bool
+	}{
+		"all below":      {"/admin/*", false},
+		"one path":       {"/admin", true},
+		"with its slash": {"/admin/", true},
+		"the front page": {"/", true},
+		"both":           {"/admin /admin/*", false},
+		"everything":     {"/ /*", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.mustLoad(w.global("") + "http://a.localhost:PORT {\n\tPROVIDER\n\t\trole User *\n\t\tprotect " + tt.paths + "\n\t}\n}\n")
+			if warned := strings.Contains(w.logs(), "what is below it is open"); warned != tt.warns {
+				t.Errorf("warned: %t", warned)
+			}
+		})
+	}
+}
+
 // TestUnnamedModules shows nothing of a guest module in JSON that does not say
 // which one it is.
 func TestUnnamedModules(t *testing.T) {
