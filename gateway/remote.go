@@ -14,6 +14,10 @@ const (
 	// RemoteRefreshAfter is the age at which a Remote is fetched anew in the
 	// background, while it goes on being used.
 	RemoteRefreshAfter = time.Hour
+	// RemoteWaitAfter is how long nobody may have tried to fetch it for it to be
+	// used at once. Then a new one is waited for: it may lack a key that the old
+	// one still has, and its use is what has fetches begin.
+	RemoteWaitAfter = 2 * RemoteRefreshAfter
 	// RemoteRetryAfter is how long a failure is remembered, so that a crowd
 	// does not queue for a provider that is down.
 	RemoteRetryAfter = 2 * time.Second
@@ -57,13 +61,11 @@ type Remote[T any] struct {
 	flight  chan struct{} // closed when the fetch under way ends; nil if there is none
 }
 
-// Current returns the document, however old it is. Only if there is none it is
-// waited for; a last good copy is taken if it can't be had.
+// Current returns the document. It is waited for if there is none, or if nobody
+// has tried to fetch it for RemoteWaitAfter; an old one, or a last good copy, is
+// taken if it can't be had.
 func (r *Remote[T]) Current(ctx context.Context) (T, error) {
-	if value, ok := r.Known(); ok {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.refreshIfOld(ctx)
+	if value, ok := r.Known(); ok && r.tend(ctx) {
 		return value, nil
 	}
 	err := r.refresh(ctx)
@@ -150,6 +152,19 @@ func (r *Remote[T]) refreshIfOld(ctx context.Context) {
 	if time.Since(r.fetched) >= RemoteRefreshAfter && time.Since(r.failed) >= RemoteRetryAfter {
 		r.begin(ctx)
 	}
+}
+
+// tend starts a fetch in the background if that is due, and says whether what is
+// known can be used meanwhile.
+func (r *Remote[T]) tend(ctx context.Context) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	tried := r.fetched
+	if r.failed.After(tried) {
+		tried = r.failed
+	}
+	r.refreshIfOld(ctx)
+	return time.Since(tried) < RemoteWaitAfter
 }
 
 // refresh waits for a fetch: the one under way, or a new one unless the last

@@ -136,6 +136,29 @@ func TestRemote(t *testing.T) {
 			current(t, r, "two")
 			fetched(t, src, 2)
 		},
+		"unused for long: waited for": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+			src.serve("one")
+			current(t, r, "one")
+			src.serve("two")
+			time.Sleep(gateway.RemoteWaitAfter)
+			current(t, r, "two")
+			fetched(t, src, 2)
+		},
+		"unused for long, and down: tried once, then used": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+			src.serve("one")
+			current(t, r, "one")
+			src.doc.Store(nil)
+			time.Sleep(gateway.RemoteWaitAfter)
+			current(t, r, "one")
+			fetched(t, src, 2)
+			time.Sleep(2 * gateway.RemoteRetryAfter)
+			start := time.Now()
+			current(t, r, "one")
+			if took := time.Since(start); took != 0 {
+				t.Errorf("took %v", took)
+			}
+			time.Sleep(2 * fetchTakes) // it has begun one in the background
+		},
 		"down: remembered for a while, then tried again": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
 			for range 3 {
 				if _, err := r.Current(t.Context()); !errors.Is(err, errRemoteDown) {
