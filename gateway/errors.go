@@ -169,7 +169,7 @@ var refusals = map[Code]Refusal{
 	},
 	CodeAccountBlocked: {
 		http.StatusForbidden, "Your account is blocked", "An administrator has blocked your account here. Ask them if you don't know why.",
-		"The account is blocked in the gateway. Unblock it there.",
+		"The account was blocked by a program that embeds the gateway (`Sessions.BlockAccount`), and `Sessions.UnblockAccount` lets it in again; `caddy-sso` itself has no command for it yet.",
 	},
 	CodeNoUsername: {
 		http.StatusForbidden, "Your account has no user name", "The identity provider told the gateway no user name for you. Tell your administrator the reference below.",

@@ -40,21 +40,26 @@ const pruneAfter = time.Minute
 // A LoginInfo describes a login to an administrator.
 type LoginInfo struct {
 	// ID names the login for RevokeLogin. It opens nothing.
-	ID       string
-	Account  AccountKey
+	ID      string
+	Account AccountKey
+	// Provider is the provider's name at the time of the login.
 	Provider string
+	// Username and Email are what the provider said then.
 	Username string
 	Email    string
-	Created  time.Time
-	Expires  time.Time
+	// Created is when the person signed in, Expires when the login ends by
+	// itself; an idle limit may end it before.
+	Created time.Time
+	Expires time.Time
 }
 
 // A ListQuery picks a page of a listing.
 type ListQuery struct {
 	// Username picks names that begin with it, regardless of case; with Exact,
-	// the one name.
+	// the one name. Empty: all.
 	Username string
-	Exact    bool
+	// Exact picks the one name, regardless of case.
+	Exact bool
 	// After continues behind a page: its Next.
 	After string
 	// Limit bounds the page, 1 to 1000. Default 100.
@@ -88,13 +93,18 @@ func (s *Sessions) Logins(ctx context.Context, q ListQuery) (page []LoginInfo, n
 
 // An AccountInfo describes an account to an administrator.
 type AccountInfo struct {
-	Key       AccountKey
-	Provider  string
-	Username  string
-	Email     string
+	Key AccountKey
+	// Provider is the provider's name at the last login, Username and Email
+	// what it said then.
+	Provider string
+	Username string
+	Email    string
+	// Created is when the person came first, LastLogin when they signed in
+	// last, exact to ten seconds.
 	Created   time.Time
 	LastLogin time.Time
-	Blocked   bool
+	// Blocked says that the account can't sign in.
+	Blocked bool
 }
 
 // Accounts lists accounts by user name, as Logins does.

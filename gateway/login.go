@@ -18,7 +18,7 @@ type login struct {
 	Identity Identity   `json:"id"`
 	Created  time.Time  `json:"c"`
 	Expires  time.Time  `json:"x"`
-	// Seen is when the login was last used, by and large; only kept where an
+	// Seen is when the login was last used, by and large; kept up only where an
 	// idle limit is set.
 	Seen time.Time `json:"s,omitzero"`
 	// The epochs that held when the login was made. One that differs now, or

@@ -46,6 +46,7 @@ type Sessions struct {
 
 // SessionsOptions are what Sessions are made of.
 type SessionsOptions struct {
+	// Store keeps what is sealed. Its owner closes it, after Run has ended.
 	Store Store
 	// Secrets holds one or two secrets, see NewVault.
 	Secrets [][]byte

@@ -247,6 +247,7 @@ func FuzzAway(f *testing.F) {
 		f.Add(value)
 	}
 	f.Add("https://id.example:8443/logout?a=b;c#d")
+	f.Add("https://id.example/#d\x00")
 	scheme := regexp.MustCompile(`^(?i:https?)://[^/?#\\]`)
 	f.Fuzz(func(t *testing.T, raw string) {
 		got := pages.Away(raw)

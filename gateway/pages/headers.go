@@ -35,7 +35,8 @@ func setPageHeaders(h http.Header, policy string) {
 // away returns an absolute http(s) URL as it is, and "#" for anything else.
 func away(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+	// url.Parse takes control characters in a fragment.
+	if err != nil || strings.ContainsFunc(raw, isControl) || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return "#"
 	}
 	return raw
@@ -49,8 +50,10 @@ func local(path string) string {
 	}
 	// Browsers take a backslash for a slash and drop tabs and line breaks
 	// (URL Standard §4.4), so that "/\t/evil" is another host.
-	if strings.ContainsFunc(path, func(c rune) bool { return c == '\\' || c < ' ' || c == 0x7f }) {
+	if strings.ContainsFunc(path, func(c rune) bool { return c == '\\' || isControl(c) }) {
 		return "#"
 	}
 	return path
 }
+
+func isControl(c rune) bool { return c < ' ' || c == 0x7f }
