@@ -134,7 +134,7 @@ func checkKey(key *jose.JSONWebKey) error {
 		return errors.New("record lacks the current or the next key")
 	}
 	private, ok := key.Key.(*ecdsa.PrivateKey)
-	if !ok || private.Curve != elliptic.P256() || key.Algorithm != string(algorithm) {
+	if !ok || private.Curve != elliptic.P256() || key.Algorithm != string(algorithm) || key.Use != "sig" {
 		return fmt.Errorf("record holds a key that is no private key for %s", algorithm)
 	}
 	// A private half that doesn't belong to the public one would sign what

@@ -66,6 +66,7 @@ func TestBadRecords(t *testing.T) {
 		"broken key":         {"next", `{"kty":"EC"}`},
 		"public key":         {"current", current[:strings.Index(current, `,"d":`)] + `}`},
 		"other algorithm":    {"current", strings.Replace(current, `"ES256"`, `"RS256"`, 1)},
+		"other use":          {"next", strings.Replace(string(good["next"]), `"sig"`, `"signing"`, 1)},
 		"symmetric key":      {"current", `{"kty":"oct","k":"AAAA","alg":"ES256","kid":"x"}`},
 		"other private half": {"current", strings.Replace(current, "5Elq5P2tHY2O", "6Elq5P2tHY2O", 1)},
 		"private half 0":     {"current", current[:strings.Index(current, `,"d":`)] + `,"d":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`},
