@@ -168,8 +168,8 @@ func isBase64(text string) bool {
 // a login, and nothing is sent back but what can be an answer. The attempt is
 // one of another kind now.
 func (x *exchange) repost(in *reply) error {
-	x.giveBack(answerAttempt)
-	if refused := x.attempt(repostAttempt); refused != nil {
+	x.giveBack(AnswerAttempt)
+	if refused := x.attempt(RepostAttempt); refused != nil {
 		return x.refuse(refused)
 	}
 	x.page(http.StatusOK, RepostPage{Chrome: x.chrome(), Action: x.path, Fields: []Field{

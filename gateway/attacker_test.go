@@ -57,10 +57,10 @@ func TestAttackReaderOfTheStoreSeesNothing(t *testing.T) {
 	during := store.Dump()
 	b.open(site.idp.visit(t, w.Header().Get("Location"), "alice"))
 	cookie, binding := b.cookie("__Host-sso"), b.cookie("__Host-sso-b")
-	f, err := s.FindSession(t.Context(), cookie, appHost)
+	f, err := s.Find(t.Context(), cookie, appHost)
 	mustDo(t, err)
-	mustDo(t, s.BlockAccount(t.Context(), f.Account()))
-	mustDo(t, s.RevokeLogin(t.Context(), f.Key()))
+	mustDo(t, s.BlockAccount(t.Context(), f.Login().Account))
+	mustDo(t, s.RevokeLogin(t.Context(), f.ID()))
 	dump := append(during, store.Dump()...)
 
 	raw, err := base64.RawURLEncoding.DecodeString(cookie)
@@ -108,7 +108,7 @@ func TestAttackReaderOfTheStoreCanNotSignIn(t *testing.T) {
 	waiting := site.browser()
 	waiting.open("/") // a login under way
 	b.open(site.idp.visit(t, w.Header().Get("Location"), "alice"))
-	_, err := s.FindSession(t.Context(), b.cookie("__Host-sso"), appHost)
+	_, err := s.Find(t.Context(), b.cookie("__Host-sso"), appHost)
 	mustDo(t, err)
 	var texts []string
 	for _, key := range store.Keys() {
@@ -124,8 +124,8 @@ func TestAttackReaderOfTheStoreCanNotSignIn(t *testing.T) {
 	_, completed := site.idp.counts()
 	for _, one := range texts {
 		for _, other := range append(texts, "") {
-			if f, err := s.FindSession(t.Context(), one+other, appHost); err == nil {
-				t.Fatalf("%q opens a session of %v", one+other, f.Account())
+			if f, err := s.Find(t.Context(), one+other, appHost); err == nil {
+				t.Fatalf("%q opens a session of %v", one+other, f.Login().Account)
 			}
 		}
 		thief := site.browser()
@@ -167,13 +167,13 @@ func (sc scene) check(t *testing.T, store gateway.Store, what string) (in []stri
 	t.Helper()
 	s := openNode(t, store)
 	for user, cookie := range sc.cookies {
-		f, err := s.FindSession(t.Context(), cookie, nodeHost)
+		f, err := s.Find(t.Context(), cookie, nodeHost)
 		switch {
-		case err == nil && (f.Username() != user || user == "blocked"):
-			t.Errorf("%s: the cookie of %s opens a session of %s", what, user, f.Username())
+		case err == nil && (f.Login().Identity.Username != user || user == "blocked"):
+			t.Errorf("%s: the cookie of %s opens a session of %s", what, user, f.Login().Identity.Username)
 		case err == nil:
 			in = append(in, user)
-		case f != nil:
+		case f != (gateway.Found{}):
 			t.Errorf("%s: both a session and %v", what, err)
 		}
 	}
@@ -241,8 +241,8 @@ func TestAttackWriterOfTheStoreChangesRecords(t *testing.T) {
 			// which would send him round through the provider for ever.
 			s := openNode(t, store)
 			for _, cookie := range sc.cookies {
-				f, err := openNode(t, sc.store).FindSession(t.Context(), cookie, nodeHost)
-				if err == nil && f.Key() == key {
+				f, err := openNode(t, sc.store).Find(t.Context(), cookie, nodeHost)
+				if err == nil && f.ID() == key {
 					wantFault(t, s, cookie)
 				}
 			}
@@ -328,10 +328,10 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 			s := openNode(t, store)
 			cookie := signInAt(t, s, "alice")
 			f := wantSession(t, s, cookie)
-			value, err := store.Get(t.Context(), f.Key())
+			value, err := store.Get(t.Context(), f.ID())
 			mustDo(t, err)
 			mustDo(t, f.End(t.Context()))
-			mustDo(t, store.Put(t.Context(), f.Key(), value[0], gateway.NoExpiry))
+			mustDo(t, store.Put(t.Context(), f.ID(), value[0], gateway.NoExpiry))
 			wantSession(t, s, cookie)
 			time.Sleep(nodeLife)
 			wantNoSession(t, s, cookie) // it ends itself
@@ -402,8 +402,8 @@ func TestAttackWriterOfTheStoreForgesMessages(t *testing.T) {
 		}
 		synctest.Wait()
 		for _, user := range everybody {
-			if f := wantSession(t, s, sc.cookies[user]); f.Username() != user {
-				t.Errorf("the cookie of %s opens a session of %s", user, f.Username())
+			if f := wantSession(t, s, sc.cookies[user]); f.Login().Identity.Username != user {
+				t.Errorf("the cookie of %s opens a session of %s", user, f.Login().Identity.Username)
 			}
 		}
 		wantNoSession(t, s, sc.cookies["blocked"])
@@ -419,13 +419,13 @@ func TestAttackWriterOfTheStoreForgesMembers(t *testing.T) {
 	t.Parallel()
 	sc := newScene(t)
 	s := openNode(t, sc.store)
-	alices, err := s.FindSession(t.Context(), sc.cookies["alice"], nodeHost)
+	alices, err := s.Find(t.Context(), sc.cookies["alice"], nodeHost)
 	mustDo(t, err)
 	account := s.Vault().KeyUnder(0, gateway.KindAccount, keyOf("alice").AccountName())
 	now := time.Now()
 	for _, user := range []string{"mallory", "alice", "root", ""} {
 		for _, at := range []time.Time{now, now.Add(-time.Hour), {}} {
-			for _, key := range []string{alices.Key(), account, "login:none", "epoch:none", ""} {
+			for _, key := range []string{alices.ID(), account, "login:none", "epoch:none", ""} {
 				for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts} {
 					mustDo(t, sc.store.Add(t.Context(), index, gateway.IndexMember(user, at, key)))
 				}
@@ -441,7 +441,7 @@ func TestAttackWriterOfTheStoreForgesMembers(t *testing.T) {
 			t.Errorf("logins of %v, want %v", got, want)
 		}
 		wantAccounts(t, s, "", "alice", "blocked", "mallory", "other")
-		if ids := loginsOf(t, s, "mallory"); slices.Contains(ids, alices.Key()) {
+		if ids := loginsOf(t, s, "mallory"); slices.Contains(ids, alices.ID()) {
 			t.Error("alice's login is listed as mallory's")
 		}
 	}

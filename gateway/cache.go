@@ -28,8 +28,8 @@ type session struct {
 	reloading atomic.Bool
 	noting    atomic.Bool // that it is used, in the store
 	mu        sync.Mutex
-	retired   bool         // out of the cache for good: nothing would cut its requests
-	live      *liveRequest // the first of a list
+	retired   bool  // out of the cache for good: nothing would cut its requests
+	live      *Live // the first of a list
 	key       string
 
 	checked time.Time // when the last good look at the store began; guarded by mu
@@ -43,11 +43,11 @@ type session struct {
 	missing time.Time
 }
 
-// A state is a login as it was read at one moment, with what each app on this
-// node makes of it. It is never changed.
+// A state is a login as it was read at one moment. But for its memo it is never
+// changed.
 type state struct {
 	*login
-	views  atomic.Pointer[view] // the first of a list
+	memo   atomic.Value // see Found.Memo
 	loaded time.Time
 	until  time.Time // the login's Expires
 	size   int

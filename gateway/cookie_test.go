@@ -18,7 +18,7 @@ func TestCookieIsBoundToItsHost(t *testing.T) {
 	cookie := signInAt(t, s, "alice")
 	wantSession(t, s, cookie)
 	for _, host := range []string{"", "other.example", "app.example.evil.example", "sub.app.example", "app.exampl", "APP.EXAMPLE", "app.example:8443", "app.example\x00"} {
-		if f, err := s.FindSession(t.Context(), cookie, host); err == nil || f != nil {
+		if f, err := s.Find(t.Context(), cookie, host); err == nil || f != (gateway.Found{}) {
 			t.Errorf("the cookie opens a session at %q", host)
 		}
 	}
@@ -97,7 +97,7 @@ func TestCookieAttackMalformedIsNoSession(t *testing.T) {
 		if value == good {
 			t.Errorf("%s: changes nothing", name)
 		}
-		if f, err := s.FindSession(t.Context(), value, nodeHost); err != gateway.ErrNoSession || f != nil {
+		if f, err := s.Find(t.Context(), value, nodeHost); err != gateway.ErrNoSession || f != (gateway.Found{}) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

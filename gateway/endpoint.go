@@ -64,8 +64,8 @@ func (x *exchange) login() error {
 	}
 	returnTo := safeReturn(params.Get("return"), x.app.opts.Prefix)
 	x.returnTo = returnTo
-	start := flow{Return: returnTo, Other: params.Get("as") == asOther}
-	ses, _, err := x.session()
+	start := Flow{Return: returnTo, Other: params.Get("as") == asOther}
+	ses, err := x.session()
 	switch {
 	case err == nil && start.Other:
 	case err == nil:
@@ -92,7 +92,7 @@ func (x *exchange) login() error {
 
 // choices are the app's providers, first the one that this browser signed in at
 // last. That is what a cookie says: an order and a mark are made of it, no more.
-func (x *exchange) choices(start flow) []Choice {
+func (x *exchange) choices(start Flow) []Choice {
 	choices := make([]Choice, 0, len(x.app.providers))
 	for _, p := range x.app.providers {
 		q := url.Values{"provider": {p.Name}, "return": {start.Return}}
@@ -111,33 +111,33 @@ func (x *exchange) choices(start flow) []Choice {
 
 // showSession tells people who they are to this app.
 func (x *exchange) showSession() error {
-	ses, st, err := x.session()
+	ses, err := x.session()
 	if errors.Is(err, errNoSession) {
 		return x.unauthenticated()
 	}
 	if err != nil {
 		return x.refuse(storeError(err))
 	}
-	v := x.app.view(st, ses.key, x.issuer())
+	v := x.app.view(ses, x.issuer())
 	if v.denied != nil {
 		return x.refuse(v.denied)
 	}
 	p := v.principal
 	if wantsHTML(x.r) {
-		x.page(http.StatusOK, SessionPage{Chrome: x.chrome(), Principal: p, Since: st.Created, LogoutURL: x.app.opts.Prefix + "/logout"})
+		x.page(http.StatusOK, SessionPage{Chrome: x.chrome(), Principal: p, Since: ses.Login().Created, LogoutURL: x.app.opts.Prefix + "/logout"})
 		return nil
 	}
 	return x.json(http.StatusOK, "application/json", map[string]any{
 		"username": p.Username, "email": p.Email, "name": p.Name, "roles": nonNil(p.Roles), "groups": nonNil(p.Groups),
 		"template": p.Template, "provider": p.Provider, "account": p.Account, "session": p.SessionID,
-		"since": st.Created.UTC().Format(time.RFC3339), "expires": p.Expires.UTC().Format(time.RFC3339),
+		"since": ses.Login().Created.UTC().Format(time.RFC3339), "expires": p.Expires.UTC().Format(time.RFC3339),
 	})
 }
 
 // logout asks on GET, and ends the login on POST: here at once, then at the
 // provider if it can. It ends a login too that this app takes no more.
 func (x *exchange) logout() error {
-	ses, st, err := x.anySession()
+	ses, err := x.anySession()
 	if err != nil && !errors.Is(err, errNoSession) {
 		return x.refuse(storeError(err))
 	}
@@ -146,7 +146,7 @@ func (x *exchange) logout() error {
 		if !signedIn {
 			return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 		}
-		return x.askLogout(st)
+		return x.askLogout(ses.Login())
 	}
 	if err := x.app.csrf.Check(x.r); err != nil {
 		return x.refuse(NewError(CodeCrossSite, err))
@@ -155,25 +155,26 @@ func (x *exchange) logout() error {
 		setCookie(x.w, sessionCookie, "", x.secure)
 		return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 	}
-	if err := x.app.gw.sessions.endLogin(x.r.Context(), ses.key, st.login); err != nil {
+	if err := ses.End(x.r.Context()); err != nil {
 		return x.refuse(storeError(err))
 	}
 	x.endRounds()
 	setCookie(x.w, sessionCookie, "", x.secure)
 	x.observe(Event{Type: EventLogout})
-	if away := x.providerLogout(st.login); away != "" {
-		x.page(http.StatusOK, LeavePage{Chrome: x.chrome(), Provider: x.app.providerOf(st.Account).DisplayName, URL: away})
+	l := ses.Login()
+	if away := x.providerLogout(l); away != "" {
+		x.page(http.StatusOK, LeavePage{Chrome: x.chrome(), Provider: x.app.providerOf(l.Account).DisplayName, URL: away})
 		return nil
 	}
 	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 }
 
-func (x *exchange) askLogout(st *state) error {
-	page := LogoutPage{Chrome: x.chrome(), Username: st.Identity.Username, Action: x.app.opts.Prefix + "/logout"}
-	if p := x.app.providerOf(st.Account); p != nil {
+func (x *exchange) askLogout(l *login) error {
+	page := LogoutPage{Chrome: x.chrome(), Username: l.Identity.Username, Action: x.app.opts.Prefix + "/logout"}
+	if p := x.app.providerOf(l.Account); p != nil {
 		page.Provider = p.DisplayName
 	}
-	page.AtProvider = x.providerLogout(st.login) != ""
+	page.AtProvider = x.providerLogout(l) != ""
 	x.page(http.StatusOK, page)
 	return nil
 }

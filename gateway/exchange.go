@@ -88,75 +88,81 @@ func (x *exchange) guard(next Next) error {
 	}
 	// A session that leaves the cache between being found and being entered
 	// is found anew.
-	for range maxTries {
-		ses, st, err := x.session()
+	for range maxFinds {
+		ses, err := x.session()
 		if errors.Is(err, errNoSession) {
 			return x.unauthenticated()
 		}
 		if err != nil {
 			return x.refuse(storeError(err))
 		}
-		v := x.app.view(st, ses.key, x.issuer())
+		v := x.app.view(ses, x.issuer())
 		if v.denied != nil {
 			return x.refuse(v.denied)
 		}
-		r, live := ses.enter(x.r, v.principal.Expires)
-		if live == nil {
-			continue
+		p := new(passage)
+		if ses.Enter(x.r.Context(), &p.Live, v.principal.Expires) {
+			return x.pass(next, p, v)
 		}
-		return x.pass(next, r, live, st, v)
 	}
 	return x.refuse(storeError(errBusy))
 }
 
-func (x *exchange) pass(next Next, r *http.Request, live *liveRequest, st *state, v *view) error {
-	defer live.leave()
-	if ses := live.ses; ses.state.Load() != st {
-		// Something was announced meanwhile: make sure that it was not the
-		// end of this login, which would have missed this request.
-		x.app.gw.sessions.reloadLater(ses)
-	}
-	if err := v.set(r.Header, &live.values, time.Now()); err != nil {
+// maxFinds bounds how often the session of one request is found anew.
+const maxFinds = 10
+
+// A passage is a request on its way through the app: its context, and the
+// values of the headers that it is given.
+type passage struct {
+	Live
+	values [maxHeaders]string
+}
+
+func (x *exchange) pass(next Next, p *passage, v *view) error {
+	defer p.Leave()
+	r := x.r.WithContext(&p.Live)
+	if err := v.set(r.Header, &p.values, time.Now()); err != nil {
 		return x.refuse(storeError(err))
 	}
 	return next(x.w, r, &v.principal)
 }
 
-// anySession finds the session of the request, be it one that this app takes
-// or not.
-func (x *exchange) anySession() (*session, *state, error) {
+// anySession finds the session of the request, also one that this app does not
+// take.
+func (x *exchange) anySession() (Found, error) {
 	if x.cookies.session == "" || x.host == "" {
-		return nil, nil, errNoSession
+		return Found{}, errNoSession
 	}
-	ses, st, err := x.app.gw.sessions.find(x.r.Context(), x.cookies.session, x.host)
+	ses, err := x.app.gw.sessions.Find(x.r.Context(), x.cookies.session, x.host)
 	if err == nil {
-		x.who = st.login
+		x.who = ses.Login()
 	}
-	return ses, st, err
+	return ses, err
 }
 
 // session finds the session of the request for this app. errNoSession also if
 // the login is none that this app takes.
-func (x *exchange) session() (*session, *state, error) {
-	ses, st, err := x.anySession()
+func (x *exchange) session() (Found, error) {
+	ses, err := x.anySession()
 	if err != nil {
-		return nil, nil, err
+		return Found{}, err
 	}
-	if x.app.providerOf(st.Account) == nil || x.app.opts.Lifetime > 0 && !time.Now().Before(x.app.end(st.login)) {
-		return nil, nil, errNoSession
+	l := ses.Login()
+	if x.app.providerOf(l.Account) == nil || x.app.opts.Lifetime > 0 && !time.Now().Before(x.app.end(l)) {
+		return Found{}, errNoSession
 	}
 	if idle := x.app.gw.opts.Idle; idle > 0 {
-		if err := x.app.gw.sessions.touch(x.r.Context(), ses, st, idle); err != nil {
-			return nil, nil, err
+		if err := ses.Touch(x.r.Context(), idle); err != nil {
+			return Found{}, err
 		}
 	}
-	return ses, st, nil
+	return ses, nil
 }
 
 // signedIn says whether there is a session that this app takes. An error is a
 // fault: nobody knows.
 func (x *exchange) signedIn() (bool, error) {
-	_, _, err := x.session()
+	_, err := x.session()
 	if errors.Is(err, errNoSession) {
 		return false, nil
 	}

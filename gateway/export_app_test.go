@@ -17,7 +17,8 @@ func (s *Sessions) CachedViews() int {
 	for _, ses := range s.byKey {
 		if st := ses.state.Load(); st != nil {
 			n := 0
-			for v := st.views.Load(); v != nil; v = v.next {
+			first, _ := st.memo.Load().(*view)
+			for v := first; v != nil; v = v.next {
 				n++
 			}
 			most = max(most, n)

@@ -40,48 +40,6 @@ var (
 	Handle        = handle
 )
 
-// A Found is what a request holds of its session.
-type Found struct {
-	s   *Sessions
-	ses *session
-	st  *state
-}
-
-// Account returns whose session it is.
-func (f *Found) Account() AccountKey { return f.st.Account }
-
-// Username returns the user name of the session's identity.
-func (f *Found) Username() string { return f.st.Identity.Username }
-
-// Key returns the key of the login's record.
-func (f *Found) Key() string { return f.ses.key }
-
-// Enter begins a live request.
-func (f *Found) Enter(r *http.Request, until time.Time) (*http.Request, func()) {
-	r, live := f.ses.enter(r, until)
-	if live == nil {
-		return r, nil
-	}
-	return r, live.leave
-}
-
-// Touch is what a request does where there is an idle limit.
-func (f *Found) Touch(ctx context.Context, idle time.Duration) error {
-	return f.s.touch(ctx, f.ses, f.st, idle)
-}
-
-// End ends the login, as a logout does.
-func (f *Found) End(ctx context.Context) error { return f.s.endLogin(ctx, f.ses.key, f.st.login) }
-
-// FindSession is what every request does with its cookie.
-func (s *Sessions) FindSession(ctx context.Context, cookie, host string) (*Found, error) {
-	ses, st, err := s.find(ctx, cookie, host)
-	if err != nil {
-		return nil, err
-	}
-	return &Found{s, ses, st}, nil
-}
-
 // SignIn writes the login of a good answer and returns its cookie for host.
 func (s *Sessions) SignIn(ctx context.Context, provider string, p Protocol, issuer string, ans *Answer, lifetime time.Duration, host string) (string, error) {
 	return s.newLogin(ctx, provider, p, issuer, ans, lifetime, host)

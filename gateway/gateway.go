@@ -75,6 +75,7 @@ type Gateway struct {
 	opts     Options
 	sessions *Sessions
 	log      *zap.Logger
+	limits   Limits
 	byName   map[string]*NamedProvider
 	strip    atomic.Pointer[nameFilter]
 
@@ -99,11 +100,12 @@ func New(opts Options) (*Gateway, error) {
 	if g.opts.Lifetime == 0 {
 		g.opts.Lifetime = DefaultLifetime
 	}
-	g.opts.Limit = opts.Limit.orDefault()
 	if g.opts.Observe == nil {
 		g.opts.Observe = func(Event) {}
 	}
-	errs := []error{opts.Limit.check()}
+	limits, err := opts.Sessions.Limits(opts.Limit)
+	g.limits = limits
+	errs := []error{err}
 	if g.opts.Lifetime < 0 || g.opts.Idle < 0 {
 		errs = append(errs, errors.New("lifetime and idle can't be negative"))
 	}

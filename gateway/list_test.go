@@ -80,7 +80,7 @@ func TestListSaysWhatIsStored(t *testing.T) {
 		page, _, err := s.Logins(t.Context(), gateway.ListQuery{})
 		mustDo(t, err)
 		want := gateway.LoginInfo{
-			ID: wantSession(t, s, cookie).Key(), Account: keyOf("alice"), Provider: "corp", Username: "alice", Email: "alice@corp.example",
+			ID: wantSession(t, s, cookie).ID(), Account: keyOf("alice"), Provider: "corp", Username: "alice", Email: "alice@corp.example",
 			Created: began, Expires: began.Add(nodeLife),
 		}
 		if len(page) != 1 {

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,17 +14,17 @@ var (
 	errUnconfirmed = errors.New("the store has not confirmed the login for too long")
 )
 
-// A liveRequest is a request on its way through the app, and its context, which
-// ends with the login: that cuts WebSockets, event streams and long polls.
+// A Live is the context of a request on its way through the app. It ends with
+// the login: that cuts WebSockets, event streams and long polls. The zero value
+// is for Found.Enter.
 //
 // Most requests are over before anybody waits for their context. So the
 // context that can be waited for is made when it is first asked for.
-type liveRequest struct {
+type Live struct {
 	context.Context //nolint:containedctx // it is a context itself, and this is its parent
 	ses             *session
 	until           time.Time
-	prev, next      *liveRequest       // guarded by ses.mu
-	values          [maxHeaders]string // of the headers that it is given
+	prev, next      *Live // guarded by ses.mu
 
 	mu    sync.Mutex
 	ended bool
@@ -37,10 +36,10 @@ type liveRequest struct {
 }
 
 // Done implements context.Context.
-func (lr *liveRequest) Done() <-chan struct{} { return lr.waited().Done() }
+func (lr *Live) Done() <-chan struct{} { return lr.waited().Done() }
 
 // Err implements context.Context.
-func (lr *liveRequest) Err() error {
+func (lr *Live) Err() error {
 	if lr.untouched() {
 		return lr.Context.Err()
 	}
@@ -49,7 +48,7 @@ func (lr *liveRequest) Err() error {
 
 // Value implements context.Context. The package context finds by it whose
 // channel Done returns, and why it was closed.
-func (lr *liveRequest) Value(key any) any {
+func (lr *Live) Value(key any) any {
 	if lr.made.Load() {
 		return lr.inner.Value(key)
 	}
@@ -58,14 +57,14 @@ func (lr *liveRequest) Value(key any) any {
 
 // untouched says whether the request goes on as far as we are concerned, and
 // nobody waits for its end.
-func (lr *liveRequest) untouched() bool {
+func (lr *Live) untouched() bool {
 	lr.mu.Lock()
 	defer lr.mu.Unlock()
 	return !lr.ended && !lr.made.Load()
 }
 
 // waited returns the context that can be waited for.
-func (lr *liveRequest) waited() context.Context {
+func (lr *Live) waited() context.Context {
 	if lr.made.Load() {
 		return lr.inner
 	}
@@ -86,7 +85,7 @@ func (lr *liveRequest) waited() context.Context {
 }
 
 // end ends the request's context. Only the first cause counts.
-func (lr *liveRequest) end(cause error) {
+func (lr *Live) end(cause error) {
 	lr.mu.Lock()
 	first := !lr.ended
 	if first {
@@ -98,27 +97,27 @@ func (lr *liveRequest) end(cause error) {
 	}
 }
 
-// enter returns r with a context that ends with the session, at until at the
-// latest. Its leave must be called when the request is done. It is nil if the
-// session has left the cache meanwhile and has to be found anew.
-func (ses *session) enter(r *http.Request, until time.Time) (*http.Request, *liveRequest) {
-	lr := &liveRequest{Context: r.Context(), ses: ses, until: until}
+// enter makes lr a context below parent that ends with the session, at until at
+// the latest. It is false if the session has left the cache meanwhile and has to
+// be found anew.
+func (ses *session) enter(parent context.Context, lr *Live, until time.Time) bool {
+	lr.Context, lr.ses, lr.until = parent, ses, until
 	ses.mu.Lock()
+	defer ses.mu.Unlock()
 	if ses.retired {
-		ses.mu.Unlock()
-		return r, nil
+		return false
 	}
 	lr.next = ses.live
 	if lr.next != nil {
 		lr.next.prev = lr
 	}
 	ses.live = lr
-	ses.mu.Unlock()
-	return r.WithContext(lr), lr
+	return true
 }
 
-// leave takes a request that is done from the session. It is called once.
-func (lr *liveRequest) leave() {
+// Leave ends the context and takes the request from its session. Call it once,
+// when the request is done.
+func (lr *Live) Leave() {
 	lr.ses.mu.Lock()
 	if lr.prev == nil {
 		lr.ses.live = lr.next

@@ -3,8 +3,6 @@ package gateway_test
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"sync"
 	"testing"
@@ -60,8 +58,7 @@ func TestLiveContext(t *testing.T) {
 				type keyType struct{}
 				parent, cancel := context.WithCancelCause(context.WithValue(t.Context(), keyType{}, "kept"))
 				defer cancel(nil)
-				r, leave := f.Enter(httptest.NewRequestWithContext(parent, http.MethodGet, "/", nil), time.Now().Add(nodeLife))
-				ctx := r.Context()
+				ctx, leave := enter(parent, f, time.Now().Add(nodeLife))
 				cut := func() {
 					if err := f.End(t.Context()); err != nil {
 						t.Error(err)
@@ -125,9 +122,9 @@ func TestLiveContextStartsNoGoroutine(t *testing.T) {
 	for range 100 {
 		parent, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		r, leave := f.Enter(httptest.NewRequestWithContext(parent, http.MethodGet, "/", nil), time.Now().Add(nodeLife))
+		ctx, leave := enter(parent, f, time.Now().Add(nodeLife))
 		defer leave()
-		_, stop := context.WithCancel(r.Context())
+		_, stop := context.WithCancel(ctx)
 		defer stop()
 	}
 	if now := runtime.NumGoroutine(); now > before+50 {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,21 +15,21 @@ import (
 
 func TestSessionsChangesReachTheOtherNode(t *testing.T) {
 	t.Parallel()
-	for name, revoke := range map[string]func(ctx context.Context, s *gateway.Sessions, f *gateway.Found) error{
-		"login": func(ctx context.Context, s *gateway.Sessions, f *gateway.Found) error {
-			return s.RevokeLogin(ctx, f.Key())
+	for name, revoke := range map[string]func(ctx context.Context, s *gateway.Sessions, f gateway.Found) error{
+		"login": func(ctx context.Context, s *gateway.Sessions, f gateway.Found) error {
+			return s.RevokeLogin(ctx, f.ID())
 		},
-		"logout": func(ctx context.Context, _ *gateway.Sessions, f *gateway.Found) error { return f.End(ctx) },
-		"account": func(ctx context.Context, s *gateway.Sessions, f *gateway.Found) error {
-			return s.RevokeAccount(ctx, f.Account())
+		"logout": func(ctx context.Context, _ *gateway.Sessions, f gateway.Found) error { return f.End(ctx) },
+		"account": func(ctx context.Context, s *gateway.Sessions, f gateway.Found) error {
+			return s.RevokeAccount(ctx, f.Login().Account)
 		},
-		"block": func(ctx context.Context, s *gateway.Sessions, f *gateway.Found) error {
-			return s.BlockAccount(ctx, f.Account())
+		"block": func(ctx context.Context, s *gateway.Sessions, f gateway.Found) error {
+			return s.BlockAccount(ctx, f.Login().Account)
 		},
-		"provider": func(ctx context.Context, s *gateway.Sessions, _ *gateway.Found) error {
+		"provider": func(ctx context.Context, s *gateway.Sessions, _ gateway.Found) error {
 			return s.RevokeProvider(ctx, gateway.OIDC, nodeIssuer)
 		},
-		"all": func(ctx context.Context, s *gateway.Sessions, _ *gateway.Found) error { return s.RevokeAll(ctx) },
+		"all": func(ctx context.Context, s *gateway.Sessions, _ gateway.Found) error { return s.RevokeAll(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,7 +99,7 @@ func TestSessionsCacheIsBounded(t *testing.T) {
 			if i%10 == 0 {
 				ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
 				t.Cleanup(leave)
-				busy[f.Key()] = ctx
+				busy[f.ID()] = ctx
 			}
 		}
 	}
@@ -262,11 +260,11 @@ func TestSessionsLiveRequestsEndWithRun(t *testing.T) {
 		if context.Cause(live) != gateway.ErrUnconfirmed {
 			t.Errorf("after the end: %v", context.Cause(live))
 		}
-		if _, leave := found.Enter(httptest.NewRequest(http.MethodGet, "/", http.NoBody), time.Now().Add(nodeLife)); leave != nil {
+		if _, leave := enter(context.Background(), found, time.Now().Add(nodeLife)); leave != nil {
 			t.Error("a session that was found before can be entered")
 		}
-		if f, err := s.FindSession(t.Context(), cookie, nodeHost); err == nil {
-			if _, leave := f.Enter(httptest.NewRequest(http.MethodGet, "/", http.NoBody), time.Now().Add(nodeLife)); leave != nil {
+		if f, err := s.Find(t.Context(), cookie, nodeHost); err == nil {
+			if _, leave := enter(context.Background(), f, time.Now().Add(nodeLife)); leave != nil {
 				t.Error("a session that is found after the end can be entered")
 			}
 		}

@@ -7,67 +7,40 @@ import (
 	"time"
 )
 
-// A redirect loop is a person who signs in again and again: the session cookie
-// gets lost, or the app sends who is signed in to sign in. The provider remembers
-// the person, so nothing stops it but the browser, after some twenty redirects
-// and with a page that helps nobody. A round takes three or four of them.
-const (
-	maxRounds = 4
-	roundTime = time.Minute
-)
-
-// roundKey names a counter of this browser's. What is counted are logins that
-// were finished, so that who can't sign in can't make any.
-func (x *exchange) roundKey(what string, of []byte) string {
-	return x.app.gw.sessions.vault.recordKey(0, kindLimit, what+" "+string(of))
-}
-
-// round returns how many logins this browser has finished within a minute, one
-// after another, and refuses to begin one more if those are too many: each of
-// them gave it a session cookie, and here it is without.
+// round returns how many logins this browser has finished just before. It
+// refuses to begin one more if those are too many: each of them gave the browser
+// a session cookie, and here it is without.
 func (x *exchange) round(binding []byte) (int, *Error) {
-	n, _, err := x.app.gw.sessions.store.Count(x.r.Context(), x.roundKey("rounds", binding), 0, roundTime)
+	n, err := x.app.gw.sessions.Rounds().Finished(x.r.Context(), binding)
 	switch {
 	case err != nil:
 		return 0, storeError(err)
-	case n >= maxRounds:
+	case n >= MaxRounds:
 		return 0, x.looping(CodeRedirectLoop)
 	}
 	return n, nil
 }
 
-// finishRound counts a finished login. Many that were begun side by side, in
-// the tabs of one browser, are one round. Should the store fail, a loop is
-// noticed later.
-func (x *exchange) finishRound(f *flow) {
-	store, ctx := x.app.gw.sessions.store, x.r.Context()
-	n, _, err := store.Count(ctx, x.roundKey("round "+strconv.Itoa(f.Round), f.Binding), 1, roundTime)
-	if err == nil && n == 1 {
-		_, _, _ = store.Count(ctx, x.roundKey("rounds", f.Binding), 1, roundTime)
-	}
-}
-
-// endRounds forgets what was counted: who ends a session has kept its cookie.
+// endRounds forgets the rounds of a browser that ends its session: it has kept
+// its cookie.
 func (x *exchange) endRounds() {
 	if validBinding(x.cookies.binding) {
-		_, _, _ = x.app.gw.sessions.store.Count(x.r.Context(), x.roundKey("rounds", hashBinding(x.cookies.binding)), -maxRounds, roundTime)
+		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBinding(x.cookies.binding))
 	}
 }
 
-// needless counts that who is signed in was sent to sign in, with the very same
-// query, and refuses it when that does not end: the app can't see that the
-// person is signed in. While the store is down nobody is stopped.
-func (x *exchange) needless(ses *session) *Error {
-	n, _, err := x.app.gw.sessions.store.Count(x.r.Context(), x.roundKey("needless", []byte(ses.key+" "+x.r.URL.RawQuery)), 1, roundTime)
-	if err == nil && n > maxRounds {
+// needless refuses to send a signed-in person on when the app sends them to
+// sign in again and again: the app can't see that the person is signed in.
+func (x *exchange) needless(ses Found) *Error {
+	if x.app.gw.sessions.Rounds().Needless(x.r.Context(), ses.ID(), x.r.URL.RawQuery) {
 		return x.looping(CodeAppLoop)
 	}
 	return nil
 }
 
 func (x *exchange) looping(code Code) *Error {
-	x.w.Header().Set("Retry-After", strconv.Itoa(int(roundTime/time.Second)))
-	return NewError(code, fmt.Errorf("%d times within %v; this request came to %s, the site is %s", maxRounds, roundTime, x.here(), x.issuer()))
+	x.w.Header().Set("Retry-After", strconv.Itoa(int(RoundTime/time.Second)))
+	return NewError(code, fmt.Errorf("%d times within %v; this request came to %s, the site is %s", MaxRounds, RoundTime, x.here(), x.issuer()))
 }
 
 // here is the origin that the request came to, as far as the host server knows.

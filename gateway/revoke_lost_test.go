@@ -13,7 +13,7 @@ import (
 // logout ends alice's login as she does herself.
 func logout(cookie string) func(context.Context, *gateway.Sessions) error {
 	return func(ctx context.Context, s *gateway.Sessions) error {
-		f, err := s.FindSession(ctx, cookie, nodeHost)
+		f, err := s.Find(ctx, cookie, nodeHost)
 		if err != nil {
 			return err
 		}

@@ -172,8 +172,8 @@ func TestRevokeDuringALogin(t *testing.T) {
 				case err == nil && n > at:
 					// If it read the epochs before they were replaced, it is none;
 					// if after, it is one. Both nodes must agree.
-					_, here := s.FindSession(t.Context(), cookie, nodeHost)
-					_, there := openNode(t, store).FindSession(t.Context(), cookie, nodeHost)
+					_, here := s.Find(t.Context(), cookie, nodeHost)
+					_, there := openNode(t, store).Find(t.Context(), cookie, nodeHost)
 					if (here == nil) != (there == nil) {
 						t.Fatalf("%s at moment %d: %v here, %v there", tt.name, at, here, there)
 					}
@@ -302,8 +302,8 @@ func TestRevokeCrash(t *testing.T) {
 			if err == nil {
 				break
 			}
-			_, one := openNode(t, store).FindSession(t.Context(), cookie, nodeHost)
-			_, two := s.FindSession(t.Context(), cookie, nodeHost)
+			_, one := openNode(t, store).Find(t.Context(), cookie, nodeHost)
+			_, two := s.Find(t.Context(), cookie, nodeHost)
 			if (one == nil) != (two == nil) {
 				t.Errorf("%s at moment %d: %v on one node, %v on another", tt.name, at, one, two)
 			}
@@ -359,7 +359,7 @@ func TestRevokeUnderLoad(t *testing.T) {
 					cookie, err := trySignIn(nodes[i], "alice")
 					if err == nil {
 						cookies <- cookie
-						_, _ = nodes[1-i].FindSession(context.Background(), cookie, nodeHost)
+						_, _ = nodes[1-i].Find(context.Background(), cookie, nodeHost)
 					} else if gateway.CodeOf(err) != gateway.CodeAccountBlocked {
 						t.Errorf("signing in: %v", err)
 					}

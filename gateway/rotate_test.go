@@ -37,12 +37,12 @@ func TestRotationInThreeSteps(t *testing.T) {
 			t.Helper()
 			for i, s := range nodes {
 				for user, cookie := range cookies {
-					f, err := s.FindSession(t.Context(), cookie, nodeHost)
-					if err != nil || f.Username() != user {
+					f, err := s.Find(t.Context(), cookie, nodeHost)
+					if err != nil || f.Login().Identity.Username != user {
 						t.Fatalf("%s: the session %q on node %d: %v", when, user, i, err)
 					}
 					// Apps know the session by this, on whichever node.
-					if sid := gateway.Handle(f.Key()); sids[user] == "" {
+					if sid := gateway.Handle(f.ID()); sids[user] == "" {
 						sids[user] = sid
 					} else if sids[user] != sid {
 						t.Fatalf("%s: the session %q has another id on node %d", when, user, i)
@@ -530,14 +530,14 @@ func TestGoldenStoreOfTheFirstRelease(t *testing.T) {
 	}
 	s, err := gateway.OpenSessions(gateway.SessionsOptions{Store: store, Secrets: [][]byte{[]byte(g.Secret)}, Marker: &noteMarker{}})
 	mustDo(t, err)
-	f, err := s.FindSession(t.Context(), g.Cookie, g.Host)
+	f, err := s.Find(t.Context(), g.Cookie, g.Host)
 	mustDo(t, err)
-	if f.Account() != keyOf("alice") || f.Username() != "Alice" {
-		t.Errorf("found %v, %q", f.Account(), f.Username())
+	if f.Login().Account != keyOf("alice") || f.Login().Identity.Username != "Alice" {
+		t.Errorf("found %v, %q", f.Login().Account, f.Login().Identity.Username)
 	}
 	wantAccounts(t, s, "", "Alice", "bob")
 	logins, _, err := s.Logins(t.Context(), gateway.ListQuery{Username: "ALICE", Exact: true})
-	if err != nil || len(logins) != 1 || logins[0].ID != f.Key() {
+	if err != nil || len(logins) != 1 || logins[0].ID != f.ID() {
 		t.Errorf("listed %v, %v", logins, err)
 	}
 	if _, err := trySignIn(s, "bob"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {

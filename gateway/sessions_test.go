@@ -3,8 +3,6 @@ package gateway_test
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -83,9 +81,9 @@ func signInAt(t *testing.T, s *gateway.Sessions, user string) (cookie string) {
 	return cookie
 }
 
-func wantSession(t *testing.T, s *gateway.Sessions, cookie string) *gateway.Found {
+func wantSession(t *testing.T, s *gateway.Sessions, cookie string) gateway.Found {
 	t.Helper()
-	f, err := s.FindSession(context.Background(), cookie, nodeHost)
+	f, err := s.Find(context.Background(), cookie, nodeHost)
 	if err != nil {
 		t.Fatalf("got %v, want a session", err)
 	}
@@ -94,7 +92,7 @@ func wantSession(t *testing.T, s *gateway.Sessions, cookie string) *gateway.Foun
 
 func wantNoSession(t *testing.T, s *gateway.Sessions, cookie string) {
 	t.Helper()
-	if _, err := s.FindSession(context.Background(), cookie, nodeHost); !errors.Is(err, gateway.ErrNoSession) {
+	if _, err := s.Find(context.Background(), cookie, nodeHost); !errors.Is(err, gateway.ErrNoSession) {
 		t.Fatalf("got %v, want no session", err)
 	}
 }
@@ -102,20 +100,30 @@ func wantNoSession(t *testing.T, s *gateway.Sessions, cookie string) {
 // wantFault wants an error that is no verdict.
 func wantFault(t *testing.T, s *gateway.Sessions, cookie string) {
 	t.Helper()
-	_, err := s.FindSession(context.Background(), cookie, nodeHost)
+	_, err := s.Find(context.Background(), cookie, nodeHost)
 	if err == nil || errors.Is(err, gateway.ErrNoSession) || errors.Is(err, gateway.ErrNotFound) {
 		t.Fatalf("got %v, want a fault", err)
 	}
 }
 
 // enterLive begins a live request of a session.
-func enterLive(t *testing.T, f *gateway.Found, until time.Time) (ctx context.Context, leave func()) {
+func enterLive(t *testing.T, f gateway.Found, until time.Time) (ctx context.Context, leave func()) {
 	t.Helper()
-	r, leave := f.Enter(httptest.NewRequest(http.MethodGet, "/", nil), until)
+	ctx, leave = enter(context.Background(), f, until)
 	if leave == nil {
 		t.Fatal("the session has left the cache")
 	}
-	return r.Context(), leave
+	return ctx, leave
+}
+
+// enter begins a live request of a session below parent. leave is nil if the
+// session has left the cache.
+func enter(parent context.Context, f gateway.Found, until time.Time) (ctx context.Context, leave func()) {
+	live := new(gateway.Live)
+	if !f.Enter(parent, live, until) {
+		return parent, nil
+	}
+	return live, live.Leave
 }
 
 // faulty returns a hook that lets the named methods fail, all if none is named.
@@ -172,8 +180,8 @@ func TestSessionsSignInAndEnd(t *testing.T) {
 			t.Fatal("two logins have the same cookie")
 		}
 		f := wantSession(t, s, first)
-		if f.Username() != "alice" || f.Account() != keyOf("alice") {
-			t.Errorf("found %q of %v", f.Username(), f.Account())
+		if f.Login().Identity.Username != "alice" || f.Login().Account != keyOf("alice") {
+			t.Errorf("found %q of %v", f.Login().Identity.Username, f.Login().Account)
 		}
 		if err := f.End(t.Context()); err != nil {
 			t.Fatal(err)
@@ -183,7 +191,7 @@ func TestSessionsSignInAndEnd(t *testing.T) {
 		if n, cookies, _ := s.Cached(); n != 1 || cookies != 1 {
 			t.Errorf("%d logins and %d cookies are cached", n, cookies)
 		}
-		if _, leave := f.Enter(httptest.NewRequest(http.MethodGet, "/", nil), time.Now().Add(time.Hour)); leave != nil {
+		if _, leave := enter(context.Background(), f, time.Now().Add(time.Hour)); leave != nil {
 			t.Error("a request lives by a session that is over: nothing would cut it")
 		}
 		// A node that has never seen it, and a restart.
@@ -299,7 +307,7 @@ func TestSessionsAskTheStoreUntilFollowed(t *testing.T) {
 	other := openNode(t, s.Vault().Store())
 	cookie := signInAt(t, s, "alice")
 	f := wantSession(t, s, cookie)
-	if err := other.RevokeLogin(t.Context(), f.Key()); err != nil {
+	if err := other.RevokeLogin(t.Context(), f.ID()); err != nil {
 		t.Fatal(err)
 	}
 	wantNoSession(t, s, cookie) // at once: nothing may come from the cache
@@ -387,7 +395,7 @@ func TestSessionsAreReloadedAfterAMinute(t *testing.T) {
 				synctest.Wait()
 				cookie := signInAt(t, s, "alice")
 				f := wantSession(t, s, cookie)
-				mustDo(t, store.Delete(t.Context(), f.Key()))
+				mustDo(t, store.Delete(t.Context(), f.ID()))
 				if live {
 					ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
 					defer leave()
@@ -424,7 +432,7 @@ func TestSessionsResetEmptiesTheCache(t *testing.T) {
 		// The node loses the store, and with it an announcement.
 		store.SetHook(faulty("Watch"))
 		time.Sleep(300 * time.Millisecond)
-		if err := openNode(t, store).RevokeLogin(t.Context(), f.Key()); err != nil {
+		if err := openNode(t, store).RevokeLogin(t.Context(), f.ID()); err != nil {
 			t.Fatal(err)
 		}
 		wantSession(t, s, cookie) // within the five seconds
@@ -459,7 +467,7 @@ func TestSessionsChangeDuringALoad(t *testing.T) {
 				}
 				return nil
 			})
-			_, _ = here.FindSession(t.Context(), cookie, nodeHost)
+			_, _ = here.Find(t.Context(), cookie, nodeHost)
 			store.SetHook(nil)
 			if reached {
 				wantNoSession(t, here, cookie)
@@ -487,15 +495,15 @@ func TestSessionsChangesRaceWithLoads(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for range 20 {
-					if f, err := s.FindSession(context.Background(), cookie, nodeHost); err == nil {
-						if _, leave := f.Enter(httptest.NewRequest(http.MethodGet, "/", nil), time.Now().Add(time.Hour)); leave != nil {
+					if f, err := s.Find(context.Background(), cookie, nodeHost); err == nil {
+						if _, leave := enter(context.Background(), f, time.Now().Add(time.Hour)); leave != nil {
 							leave()
 						}
 					}
 				}
 			})
 		}
-		if err := s.RevokeLogin(t.Context(), f.Key()); err != nil {
+		if err := s.RevokeLogin(t.Context(), f.ID()); err != nil {
 			t.Fatal(err)
 		}
 		wantNoSession(t, s, cookie)
@@ -509,7 +517,7 @@ func TestSessionsCacheDoesNotHoldTheRequest(t *testing.T) {
 	s := openNode(t, gatewaytest.NewMemStore())
 	cookie := signInAt(t, s, "alice")
 	head := strings.Repeat("x", 1<<20) + nodeHost
-	if _, err := s.FindSession(t.Context(), cookie, head[len(head)-len(nodeHost):]); err != nil {
+	if _, err := s.Find(t.Context(), cookie, head[len(head)-len(nodeHost):]); err != nil {
 		t.Fatal(err)
 	}
 	if s.CacheHolds(head) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,28 +12,7 @@ import (
 	"time"
 )
 
-// A flow is one login under way, stored under its state.
-type flow struct {
-	App      string `json:"app"`
-	Provider string `json:"p"`
-	// Binding is the hash of the cookie of the browser that started it.
-	Binding []byte `json:"b"`
-	// Return is where the person wanted to go: a path of this origin.
-	Return   string `json:"r"`
-	Callback string `json:"cb"`
-	Private  []byte `json:"x"`
-	// Restarted says that the login began anew because an answer came without
-	// its cookie. It happens once.
-	Restarted bool `json:"n,omitempty"`
-	// Other says that the person wants to be somebody else than before.
-	Other bool `json:"t,omitempty"`
-	// Round is how many logins the browser had finished just before.
-	Round int `json:"o,omitempty"`
-}
-
 const (
-	// flowTTL is how long a person may take at the provider.
-	flowTTL = 15 * time.Minute
 	// providerTimeout bounds what a provider does within one request.
 	providerTimeout = 15 * time.Second
 	// maxQuery bounds the query of an endpoint in bytes.
@@ -48,11 +26,11 @@ func hashBinding(binding string) []byte {
 
 // begin starts a login at p, of which f says what is particular, and sends the
 // browser there.
-func (x *exchange) begin(p *NamedProvider, f flow) error {
+func (x *exchange) begin(p *NamedProvider, f Flow) error {
 	x.provider = p.Name
 	origin, refused := x.signInOrigin()
 	if refused == nil {
-		refused = x.attempt(startAttempt)
+		refused = x.attempt(StartAttempt)
 	}
 	if refused != nil {
 		return x.refuse(refused)
@@ -76,11 +54,7 @@ func (x *exchange) begin(p *NamedProvider, f flow) error {
 		return x.refuse(providerError(err))
 	}
 	f.Private = begun.Private
-	value, err := json.Marshal(f)
-	if err != nil {
-		return x.refuse(err)
-	}
-	if err := x.app.gw.sessions.vault.PutNew(ctx, kindFlow, state, value, flowTTL); err != nil {
+	if err := x.app.gw.sessions.Flows().Start(ctx, state, &f); err != nil {
 		return x.refuse(storeError(err))
 	}
 	if binding != x.cookies.binding {
@@ -111,11 +85,11 @@ type reply struct {
 }
 
 // attempts are what the reply has taken of the limit on answers.
-func (in *reply) attempts() []attempt {
+func (in *reply) attempts() []Attempt {
 	if in.reposted {
-		return []attempt{answerAttempt, repostAttempt}
+		return []Attempt{AnswerAttempt, RepostAttempt}
 	}
-	return []attempt{answerAttempt}
+	return []Attempt{AnswerAttempt}
 }
 
 // callback takes a provider's answer, which read gets from the request. The
@@ -125,7 +99,7 @@ func (in *reply) attempts() []attempt {
 func (x *exchange) callback(read func() (*reply, *Error)) error {
 	origin, refused := x.signInOrigin()
 	if refused == nil {
-		refused = x.attempt(answerAttempt)
+		refused = x.attempt(AnswerAttempt)
 	}
 	if refused != nil {
 		return x.refuse(refused)
@@ -181,7 +155,7 @@ func (x *exchange) codeReply() (*reply, *Error) {
 // astray refuses an answer that came elsewhere than where the flow's provider
 // was told to send it: by another protocol, to the callback of another, or to
 // another name of this site.
-func (x *exchange) astray(in *reply, f *flow, p *NamedProvider, origin string) *Error {
+func (x *exchange) astray(in *reply, f *Flow, p *NamedProvider, origin string) *Error {
 	switch {
 	case p.Provider.Protocol() == in.protocol && f.Callback == origin+x.path:
 		return nil
@@ -194,12 +168,8 @@ func (x *exchange) astray(in *reply, f *flow, p *NamedProvider, origin string) *
 }
 
 // flow reads a flow of this app without taking it.
-func (x *exchange) flow(state string) (*flow, error) {
-	rec, err := x.app.gw.sessions.vault.Get(x.r.Context(), kindFlow, state)
-	if err != nil {
-		return nil, err
-	}
-	f, err := decode[flow](rec)
+func (x *exchange) flow(state string) (*Flow, error) {
+	f, err := x.app.gw.sessions.Flows().Peek(x.r.Context(), state)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +181,7 @@ func (x *exchange) flow(state string) (*flow, error) {
 
 // lost answers for a flow that is not there. Who is signed in by now (a double
 // click, the back button) is simply let go on.
-func (x *exchange) lost(taken []attempt, refused *Error) error {
+func (x *exchange) lost(taken []Attempt, refused *Error) error {
 	signedIn, err := x.signedIn()
 	switch {
 	case err != nil:
@@ -226,7 +196,7 @@ func (x *exchange) lost(taken []attempt, refused *Error) error {
 // otherBrowser answers for a flow that this browser did not start, or started
 // in another of several tabs that were opened at once and whose cookie lost.
 // A browser that has no cookie although one was set a moment ago keeps none.
-func (x *exchange) otherBrowser(in *reply, f *flow, p *NamedProvider, astray *Error) error {
+func (x *exchange) otherBrowser(in *reply, f *Flow, p *NamedProvider, astray *Error) error {
 	signedIn, err := x.signedIn()
 	keepsNone := !validBinding(x.cookies.binding) && (in.reposted || f.Restarted)
 	switch {
@@ -243,11 +213,11 @@ func (x *exchange) otherBrowser(in *reply, f *flow, p *NamedProvider, astray *Er
 		return x.refuse(NewError(CodeFlowOtherBrowser, nil))
 	}
 	x.giveBack(in.attempts()...) // and a start is taken instead
-	return x.begin(p, flow{Return: f.Return, Other: f.Other, Restarted: true})
+	return x.begin(p, Flow{Return: f.Return, Other: f.Other, Restarted: true})
 }
 
 // complete has the answer judged, and signs the person in.
-func (x *exchange) complete(in *reply, f *flow, p *NamedProvider, origin string) error {
+func (x *exchange) complete(in *reply, f *Flow, p *NamedProvider, origin string) error {
 	x.provider = p.Name
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
@@ -280,8 +250,8 @@ func (x *exchange) complete(in *reply, f *flow, p *NamedProvider, origin string)
 	if err != nil {
 		return x.refuse(storeError(err))
 	}
-	x.giveBack(append(in.attempts(), startAttempt)...)
-	x.finishRound(f)
+	x.giveBack(append(in.attempts(), StartAttempt)...)
+	sessions.Rounds().Finish(ctx, f.Binding, f.Round)
 	setCookie(x.w, sessionCookie, cookie, x.secure)
 	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
 		keepCookie(x.w, providerCookie, p.Name, providerCookieAge, x.secure)
@@ -292,12 +262,12 @@ func (x *exchange) complete(in *reply, f *flow, p *NamedProvider, origin string)
 
 // leave ends the login that the browser had: somebody else has signed in.
 func (x *exchange) leave() error {
-	ses, st, err := x.anySession()
+	ses, err := x.anySession()
 	if errors.Is(err, errNoSession) {
 		return nil
 	}
 	if err == nil {
-		err = x.app.gw.sessions.endLogin(x.r.Context(), ses.key, st.login)
+		err = ses.End(x.r.Context())
 	}
 	if err == nil {
 		x.observe(Event{Type: EventLogout})
@@ -308,7 +278,7 @@ func (x *exchange) leave() error {
 // declined answers when the provider's answer signs nobody in. Of several tabs
 // that begin at once a provider may serve one and turn the others away: who is
 // signed in by now goes on, unless it was to be somebody else.
-func (x *exchange) declined(in *reply, f *flow, refused *Error) error {
+func (x *exchange) declined(in *reply, f *Flow, refused *Error) error {
 	switch refused.Code {
 	case CodeProviderUnavailable:
 		// A code may have been at the provider, which must not be asked about
@@ -329,11 +299,11 @@ func (x *exchange) declined(in *reply, f *flow, refused *Error) error {
 	return x.refuse(refused)
 }
 
-// useUp takes the flow and marks the answer as used. Of equal answers that
-// come at once, on any nodes, one gets through.
+// useUp takes the flow and marks the answer as used. If the same answer arrives
+// several times at once, on any node, exactly one succeeds.
 func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, ans *Answer) error {
-	vault := x.app.gw.sessions.vault
-	if _, err := vault.take(ctx, kindFlow, state); errors.Is(err, ErrNotFound) {
+	sessions := x.app.gw.sessions
+	if err := sessions.Flows().Take(ctx, state); errors.Is(err, ErrNotFound) {
 		return NewError(CodeAnswerReplayed, errors.New("the flow was used up meanwhile"))
 	} else if err != nil {
 		return storeError(err)
@@ -341,9 +311,8 @@ func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, an
 	if ans.ReplayID == "" {
 		return nil
 	}
-	name := providerEpoch(p.Provider.Protocol(), p.Provider.Issuer()) + " " + ans.ReplayID
-	err := vault.PutNew(ctx, kindReplay, name, nil, max(time.Until(ans.ReplayUntil), flowTTL))
-	if errors.Is(err, ErrExists) {
+	err := sessions.Replays().Use(ctx, p.Provider.Protocol(), p.Provider.Issuer(), ans.ReplayID, ans.ReplayUntil)
+	if errors.Is(err, ErrReplayed) {
 		return NewError(CodeAnswerReplayed, errors.New("the assertion was used before"))
 	}
 	if err != nil {
@@ -372,7 +341,7 @@ func (x *exchange) unauthenticated() error {
 	}
 	returnTo := safeReturn(x.returnTarget(), x.app.opts.Prefix)
 	if p := x.app.autologin; p != nil {
-		return x.begin(p, flow{Return: returnTo})
+		return x.begin(p, Flow{Return: returnTo})
 	}
 	return x.redirectTo(x.app.opts.Prefix + "/login?return=" + url.QueryEscape(returnTo))
 }

@@ -73,24 +73,25 @@ type assertionClaims struct {
 // the Host header, which is the client's to choose.
 const maxViews = 16
 
-// view returns what a makes of a login.
-func (a *App) view(st *state, key, issuer string) *view {
+// view returns what a makes of a login. The views of a login are a list, which
+// the session's memo holds.
+func (a *App) view(ses Found, issuer string) *view {
 	for {
-		first, n, size := st.views.Load(), 1, st.size
+		memo, n, size := ses.Memo(), 1, 0
+		first, _ := memo.(*view)
 		for v := first; v != nil; v = v.next {
 			if v.app == a && v.issuer == issuer {
 				return v
 			}
 			n, size = n+1, size+v.size()
 		}
-		v := a.newView(st.login, key, issuer)
+		v := a.newView(ses.Login(), ses.ID(), issuer)
 		if n <= maxViews {
 			v.next = first
 		} else {
-			size = st.size // the others are made anew when they are needed
+			size = 0 // the others are made anew when they are needed
 		}
-		if st.views.CompareAndSwap(first, v) {
-			a.gw.sessions.resize(key, size+v.size())
+		if ses.Remember(memo, v, size+v.size()) {
 			return v
 		}
 	}
@@ -105,8 +106,8 @@ func (v *view) size() int {
 	return size
 }
 
-// newView derives a view. key is the login's record key.
-func (a *App) newView(l *login, key, issuer string) *view {
+// newView derives a view. id names the login.
+func (a *App) newView(l *login, id, issuer string) *view {
 	v := &view{app: a, issuer: issuer}
 	if v.denied = a.ownAudience(a.audience(issuer)); v.denied != nil {
 		return v
@@ -121,7 +122,7 @@ func (a *App) newView(l *login, key, issuer string) *view {
 		Username: l.Identity.Username, Email: l.Identity.Email, Name: displayName(&l.Identity),
 		Provider: a.providerName(l.Account), Account: account,
 		Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
-		SessionID: handle("session id", key, a.audience(issuer)),
+		SessionID: handle("session id", id, a.audience(issuer)),
 		Expires:   a.end(l),
 	}
 	authTime := l.Identity.AuthTime

@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// FlowTTL is how long a person may take at the provider.
+const FlowTTL = 15 * time.Minute
+
+// A Flow is one login under way.
+type Flow struct {
+	App      string `json:"app"`
+	Provider string `json:"p"`
+	// Binding is the hash of the cookie of the browser that started it.
+	Binding []byte `json:"b"`
+	// Return is where the person wanted to go: a path of the app's origin.
+	Return   string `json:"r"`
+	Callback string `json:"cb"`
+	// Private is the provider's, see Begun.
+	Private []byte `json:"x"`
+	// Restarted says that the login began anew because an answer came without
+	// its cookie. It happens once.
+	Restarted bool `json:"n,omitempty"`
+	// Other says that the person wants to be somebody else than before.
+	Other bool `json:"t,omitempty"`
+	// Round is how many logins the browser had finished just before.
+	Round int `json:"o,omitempty"`
+}
+
+// Flows are the logins under way, on all nodes. Each lies under its state,
+// sealed, for FlowTTL.
+type Flows struct{ vault *Vault }
+
+// Flows returns the logins under way.
+func (s *Sessions) Flows() Flows { return Flows{s.vault} }
+
+// Start stores a flow under its state, 256 random bits.
+func (f Flows) Start(ctx context.Context, state string, flow *Flow) error {
+	value, err := json.Marshal(flow)
+	if err != nil {
+		return err
+	}
+	return f.vault.PutNew(ctx, kindFlow, state, value, FlowTTL)
+}
+
+// Peek returns a flow and leaves it there. ErrNotFound if there is none.
+func (f Flows) Peek(ctx context.Context, state string) (*Flow, error) {
+	rec, err := f.vault.Get(ctx, kindFlow, state)
+	if err != nil {
+		return nil, err
+	}
+	return decode[Flow](rec)
+}
+
+// Take uses a flow up. If several nodes take it at once, one succeeds and the
+// others get ErrNotFound.
+func (f Flows) Take(ctx context.Context, state string) error {
+	_, err := f.vault.take(ctx, kindFlow, state)
+	return err
+}
+
+// Replays are the marks of answers that were used, on all nodes.
+type Replays struct{ vault *Vault }
+
+// Replays returns the marks of answers that were used.
+func (s *Sessions) Replays() Replays { return Replays{s.vault} }
+
+// ErrReplayed is an answer that was used before.
+var ErrReplayed = errors.New("the answer was used before")
+
+// Use marks an answer of a provider as used until a time, for FlowTTL at least.
+// If the same answer comes several times, on any node, one call succeeds and the
+// others get ErrReplayed. Any other error is a fault of the store.
+func (r Replays) Use(ctx context.Context, p Protocol, issuer, id string, until time.Time) error {
+	err := r.vault.PutNew(ctx, kindReplay, providerEpoch(p, issuer)+" "+id, nil, max(time.Until(until), FlowTTL))
+	if errors.Is(err, ErrExists) {
+		return ErrReplayed
+	}
+	return err
+}

@@ -1,0 +1,13 @@
+package gateway
+
+import (
+	"context"
+	"time"
+)
+
+// Count adds delta to a counter and returns what Store.Count does. A reader of
+// the store can't tell what is counted; a writer can change a counter, for
+// counters are not sealed.
+func (v *Vault) Count(ctx context.Context, name string, delta int, ttl time.Duration) (n int, left time.Duration, err error) {
+	return v.store.Count(ctx, v.recordKey(0, kindLimit, name), delta, ttl)
+}
