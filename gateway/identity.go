@@ -41,11 +41,3 @@ func ValidEmail(s string) bool {
 	}
 	return len(s) <= maxEmail && local != "" && domain != "" && !strings.ContainsFunc(local+domain, odd)
 }
-
-// An AccountKey identifies a person at one provider for good. A provider's
-// configured name is a label and no part of it.
-type AccountKey struct {
-	Protocol Protocol `json:"p"`
-	Issuer   string   `json:"i"`
-	Subject  string   `json:"s"`
-}

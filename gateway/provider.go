@@ -158,13 +158,3 @@ type Starter interface {
 	// more than once.
 	Start(ctx context.Context)
 }
-
-// A LastGood keeps a provider's last good metadata or keys across restarts and
-// between nodes. *Vault implements it.
-type LastGood interface {
-	// LoadLastGood returns the document kept under name, or nil without error
-	// when there is none.
-	LoadLastGood(ctx context.Context, name string) ([]byte, error)
-	// SaveLastGood keeps the document under name for 30 days.
-	SaveLastGood(ctx context.Context, name string, doc []byte) error
-}

@@ -278,3 +278,13 @@ func (r *Remote[T]) save(ctx context.Context, doc []byte) {
 		r.Logger.Warn("saving the last good copy failed", zap.String("document", r.What), zap.Error(err))
 	}
 }
+
+// A LastGood keeps the last good copy of a document across restarts and between
+// nodes.
+type LastGood interface {
+	// LoadLastGood returns the document kept under name, or nil without error
+	// when there is none.
+	LoadLastGood(ctx context.Context, name string) ([]byte, error)
+	// SaveLastGood keeps the document under name for 30 days.
+	SaveLastGood(ctx context.Context, name string, doc []byte) error
+}

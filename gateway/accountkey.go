@@ -1,0 +1,9 @@
+package gateway
+
+// An AccountKey identifies a person at one provider for good. A provider's
+// configured name is a label and no part of it.
+type AccountKey struct {
+	Protocol Protocol `json:"p"`
+	Issuer   string   `json:"i"`
+	Subject  string   `json:"s"`
+}
