@@ -19,12 +19,6 @@ import (
 // A StoreOption changes how TestStore runs.
 type StoreOption func(*storeSuite)
 
-// TwoNodes has the suite run on two handles of the same data, as two nodes
-// have it. open must return handles of a fresh, empty store at each call.
-func TwoNodes(open func(t *testing.T) (gateway.Store, gateway.Store)) StoreOption {
-	return func(s *storeSuite) { s.open = open }
-}
-
 type storeSuite struct {
 	open func(t *testing.T) (gateway.Store, gateway.Store)
 }

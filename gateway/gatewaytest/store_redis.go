@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && integration
 
 package gatewaytest
 
@@ -14,7 +14,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
 )
+
+// TwoNodes has the suite run on two handles of the same data, as two nodes
+// have it. open must return handles of a fresh, empty store at each call.
+func TwoNodes(open func(t *testing.T) (gateway.Store, gateway.Store)) StoreOption {
+	return func(s *storeSuite) { s.open = open }
+}
 
 // A Redis is a redis-server process of a test, on a loopback port of its own.
 // It keeps nothing on the disk: Restart gives an empty one.

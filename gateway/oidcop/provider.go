@@ -20,8 +20,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
 // The endpoints, below the issuer.
@@ -33,6 +31,14 @@ const (
 	jwksPath      = "/jwks.json"
 )
 
+// A Signer signs ID tokens, and publishes its keys.
+type Signer interface {
+	// Sign returns claims, a JSON object, as a signed JWT in compact form.
+	Sign(claims []byte) (string, error)
+	// JWKS returns the public keys as a JWK Set (RFC 7517 §5).
+	JWKS() ([]byte, error)
+}
+
 // Options are what a Provider is made of.
 type Options struct {
 	// Issuer is the issuer identifier: an absolute URL without query, without a
@@ -41,7 +47,7 @@ type Options struct {
 	// Clients may ask for codes. Their ids are unique.
 	Clients []Client
 	// Signer signs ID tokens with ES256, and publishes its keys.
-	Signer gateway.Signer
+	Signer Signer
 	// Login says who is at the browser. Required.
 	Login Login
 }
@@ -78,7 +84,7 @@ type Provider struct {
 	issuer  string
 	path    string // of the issuer, without a slash at its end
 	clients map[string]Client
-	signer  gateway.Signer
+	signer  Signer
 	login   Login
 	grants  grants
 	mux     *http.ServeMux
