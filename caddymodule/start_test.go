@@ -17,6 +17,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // TestStartFaults runs each configuration as a server would.
@@ -102,7 +104,7 @@ func TestHosts(t *testing.T) {
 			if tt.proto != "" {
 				r.Header.Set("X-Forwarded-Proto", tt.proto)
 			}
-			resp, err := http.DefaultTransport.RoundTrip(r)
+			resp, err := gatewaytest.Transport(t).RoundTrip(r)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -129,11 +129,8 @@ func (k *keycloak) start() error {
 		if k.proc.ended() {
 			break
 		}
-		if resp, err := http.Get(ready); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
+		if isReady(ready) {
+			return nil
 		}
 	}
 	return fmt.Errorf("waiting for Keycloak: it is not ready\n%s", lastLines(k.log.String(), 30))

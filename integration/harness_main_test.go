@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,6 +114,17 @@ func eventually(t *testing.T, what string, atMost time.Duration, ok func() bool)
 			t.Fatalf("%s: not within %v", what, atMost)
 		}
 	}
+}
+
+// isReady says whether a program that was just started answers.
+func isReady(address string) bool {
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(address)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // A process is a program that a test runs beside itself.

@@ -147,11 +147,8 @@ func (s *simpleSAMLphp) start() error {
 		return err
 	}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) && !s.proc.ended(); time.Sleep(50 * time.Millisecond) {
-		if resp, err := http.Get(s.metadataURL()); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
+		if isReady(s.metadataURL()) {
+			return nil
 		}
 	}
 	return fmt.Errorf("waiting for SimpleSAMLphp: it is not ready\n%s", lastLines(s.log.String(), 30))
