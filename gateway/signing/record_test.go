@@ -116,6 +116,7 @@ func TestSealed(t *testing.T) {
 
 func FuzzRecord(f *testing.F) {
 	f.Add(goldenRecord(f))
+	f.Add(bytes.Replace(goldenRecord(f), []byte(`"use":"sig"`), []byte(`"use":"signing"`), 1))
 	f.Add([]byte(`{"v":1,"current":{},"next":{}}`))
 	f.Add([]byte(`{"v":2}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
