@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // A keycloak is a real Keycloak with the realm of the lab, for all tests.
@@ -53,7 +55,7 @@ var sharedKeycloak = sync.OnceValues(func() (*keycloak, error) {
 		return nil, err
 	}
 	k := &keycloak{
-		home: filepath.Join(scratch, "keycloak"), port: freePort(), mgmt: freePort(), log: &syncBuffer{},
+		home: filepath.Join(scratch, "keycloak"), port: gatewaytest.FreePort(), mgmt: gatewaytest.FreePort(), log: &syncBuffer{},
 		admin: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: p.pool}}},
 	}
 	if err := k.makeHome(strings.TrimSpace(out)); err != nil {

@@ -5,7 +5,6 @@ package integration
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -75,36 +74,6 @@ var buildBinary = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
-
-// ports hands out ports below the range from which the system takes its own,
-// so that a port which is free now is not taken by some client meanwhile.
-var ports struct {
-	sync.Mutex
-	next int
-}
-
-// freePort returns a port on loopback that nobody listens on.
-func freePort() int {
-	const low, high = 20000, 32000
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.next == 0 {
-		ports.next = low + os.Getpid()*61%(high-low) // another run begins elsewhere
-	}
-	for range high - low {
-		port := ports.next
-		ports.next++
-		if ports.next == high {
-			ports.next = low
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = l.Close()
-			return port
-		}
-	}
-	panic("no port is free")
-}
 
 // eventually calls ok until it returns true, for at most so long.
 func eventually(t *testing.T, what string, atMost time.Duration, ok func() bool) {

@@ -57,7 +57,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 		o.origin = "https://app.test"
 	}
 	w := &world{t: t, opts: o, app: newApp(t), kc: theKeycloak(t), secret: "canary-store-secret-" + randomHex(32)}
-	w.base = fmt.Sprintf("%s:%d", o.origin, freePort())
+	w.base = fmt.Sprintf("%s:%d", o.origin, gatewaytest.FreePort())
 	w.idp = newRelay(t, w.kc.port)
 	if !o.idpDown {
 		w.idp.up()
