@@ -4,6 +4,7 @@ package integration
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -43,7 +44,17 @@ func runAll(m *testing.M) (status int) {
 		fmt.Fprintln(os.Stderr, "making the scratch directory:", err)
 		return 1
 	}
+	flag.Parse()
+	var begun sync.WaitGroup
+	if flag.Lookup("test.run").Value.String() == "" {
+		// All tests run. Most need these two, which take long to come: let
+		// them come at the same time. The test that asks for them says what
+		// went wrong.
+		begun.Go(func() { _, _ = buildBinary() })
+		begun.Go(func() { _, _ = sharedKeycloak() })
+	}
 	defer func() {
+		begun.Wait()
 		for i := len(atExit.ends) - 1; i >= 0; i-- {
 			atExit.ends[i]()
 		}
