@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // TestRequestsAwaitTheStart holds the store's file for a while, so that the app
@@ -15,6 +16,7 @@ import (
 // no request is refused for it.
 func TestRequestsAwaitTheStart(t *testing.T) {
 	w := newWorld(t)
+	client := &http.Client{Transport: gatewaytest.Transport(t)}
 	for range 8 {
 		held, err := boltstore.Open(w.path("sessions.db"))
 		if err != nil {
@@ -26,7 +28,7 @@ func TestRequestsAwaitTheStart(t *testing.T) {
 		go func() {
 			for {
 				// There may be nobody to answer yet.
-				if resp, err := http.Get(w.origin() + "/open"); err == nil {
+				if resp, err := client.Get(w.origin() + "/open"); err == nil {
 					_ = resp.Body.Close()
 					status <- resp.StatusCode
 					return

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/proxyprotocol"
 
 	"github.com/caddy-sso/caddy-sso/caddymodule"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // A harbour is an address with several listeners.
@@ -28,7 +29,7 @@ type harbour struct {
 
 func newHarbour(t *testing.T) *harbour {
 	t.Helper()
-	return &harbour{t: t, port: freePort(t), got: make(chan int)}
+	return &harbour{t: t, port: gatewaytest.FreePort(), got: make(chan int)}
 }
 
 // listen opens the next listener, as Caddy does, and accepts what comes.

@@ -17,6 +17,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // TestStartFaults runs each configuration as a server would.
@@ -25,7 +27,7 @@ func TestStartFaults(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", dir)
 	golden(t, "testdata/start", 12, func(t *testing.T, caddyfile string) string {
 		t.Helper()
-		port := fmt.Sprint(freePort(t))
+		port := fmt.Sprint(gatewaytest.FreePort())
 		global := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\thttp_port %s\n\tstorage file_system %s\n}\n", port, dir)
 		err := caddy.Load(mustAdapt(t, global+strings.ReplaceAll(caddyfile, "PORT", port)), true)
 		if err == nil {
@@ -102,7 +104,7 @@ func TestHosts(t *testing.T) {
 			if tt.proto != "" {
 				r.Header.Set("X-Forwarded-Proto", tt.proto)
 			}
-			resp, err := http.DefaultTransport.RoundTrip(r)
+			resp, err := gatewaytest.Transport(t).RoundTrip(r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -224,7 +226,7 @@ func TestUnnamedModules(t *testing.T) {
 // TestSchemesShareApp has one site on http and https: two servers, one app.
 func TestSchemesShareApp(t *testing.T) {
 	w := newWorld(t)
-	secure := freePort(t)
+	secure := gatewaytest.FreePort()
 	global := strings.Replace(w.global(""), "\tadmin off\n", fmt.Sprintf("\tadmin off\n\tskip_install_trust\n\thttp_port PORT\n\thttps_port %d\n", secure), 1)
 	w.mustLoad(strings.ReplaceAll(global, "PORT", fmt.Sprint(w.port)) + `
 http://app.localhost, https://app.localhost {
@@ -307,7 +309,7 @@ func TestStoreCannotBeOpened(t *testing.T) {
 // TestProviderIsDown starts with a provider that nobody answers for.
 func TestProviderIsDown(t *testing.T) {
 	w := newWorld(t)
-	w.mustLoad(w.global("") + fmt.Sprintf("ORIGIN {\n\tsso oidc https://127.0.0.1:%d app s {\n\t\trole User *\n\t\tpublic /open\n\t}\n\trespond ok\n}\n", freePort(t)))
+	w.mustLoad(w.global("") + fmt.Sprintf("ORIGIN {\n\tsso oidc https://127.0.0.1:%d app s {\n\t\trole User *\n\t\tpublic /open\n\t}\n\trespond ok\n}\n", gatewaytest.FreePort()))
 	b := newBrowser(t)
 	if status, _ := b.get(w.origin() + "/open"); status != http.StatusOK {
 		t.Errorf("the public path: %d", status)
@@ -320,7 +322,7 @@ func TestProviderIsDown(t *testing.T) {
 // TestRedisIsDown starts without its store.
 func TestRedisIsDown(t *testing.T) {
 	w := newWorld(t)
-	t.Setenv("SSO_TEST_REDIS", fmt.Sprintf("redis://:hunter2canary@127.0.0.1:%d", freePort(t)))
+	t.Setenv("SSO_TEST_REDIS", fmt.Sprintf("redis://:hunter2canary@127.0.0.1:%d", gatewaytest.FreePort()))
 	t.Setenv("SSO_TEST_SECRET", strings.Repeat("secretcanary", 4))
 	global := strings.Replace(w.global("secret {env.SSO_TEST_SECRET}"), "store bolt "+w.path("sessions.db"), "store redis {env.SSO_TEST_REDIS}", 1)
 	w.mustLoad(global + site)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -32,7 +31,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), port: freePort(t), op: gatewaytest.NewOP(t, gatewaytest.OPOptions{})}
+	w := &world{t: t, dir: t.TempDir(), port: gatewaytest.FreePort(), op: gatewaytest.NewOP(t, gatewaytest.OPOptions{})}
 	if err := os.WriteFile(w.path("ca.pem"), w.op.Roots, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -43,16 +42,6 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	return w
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -515,32 +514,33 @@ type goldenStore struct {
 // It was written with a lifetime of a hundred years.
 func TestGoldenStoreOfTheFirstRelease(t *testing.T) {
 	t.Parallel()
-	raw, err := os.ReadFile("testdata/vault-store/format1.json")
-	mustDo(t, err)
-	var g goldenStore
-	mustDo(t, json.Unmarshal(raw, &g))
-	store := gatewaytest.NewMemStore()
-	for key, value := range g.Values {
-		sealed, err := hex.DecodeString(value)
+	synctest.Test(t, func(t *testing.T) {
+		raw, _ := gatewaytest.Captured(t, "testdata/vault-store/format1.json")
+		var g goldenStore
+		mustDo(t, json.Unmarshal(raw, &g))
+		store := gatewaytest.NewMemStore()
+		for key, value := range g.Values {
+			sealed, err := hex.DecodeString(value)
+			mustDo(t, err)
+			mustDo(t, store.Put(t.Context(), key, sealed, gateway.NoExpiry))
+		}
+		for index, members := range g.Members {
+			mustDo(t, store.Add(t.Context(), index, members...))
+		}
+		s, err := gateway.OpenSessions(gateway.SessionsOptions{Store: store, Secrets: [][]byte{[]byte(g.Secret)}, Marker: &noteMarker{}})
 		mustDo(t, err)
-		mustDo(t, store.Put(t.Context(), key, sealed, gateway.NoExpiry))
-	}
-	for index, members := range g.Members {
-		mustDo(t, store.Add(t.Context(), index, members...))
-	}
-	s, err := gateway.OpenSessions(gateway.SessionsOptions{Store: store, Secrets: [][]byte{[]byte(g.Secret)}, Marker: &noteMarker{}})
-	mustDo(t, err)
-	f, err := s.Find(t.Context(), g.Cookie, g.Host)
-	mustDo(t, err)
-	if f.Login().Account != keyOf("alice") || f.Login().Identity.Username != "Alice" {
-		t.Errorf("found %v, %q", f.Login().Account, f.Login().Identity.Username)
-	}
-	wantAccounts(t, s, "", "Alice", "bob")
-	logins, _, err := s.Logins(t.Context(), gateway.ListQuery{Username: "ALICE", Exact: true})
-	if err != nil || len(logins) != 1 || logins[0].ID != f.ID() {
-		t.Errorf("listed %v, %v", logins, err)
-	}
-	if _, err := trySignIn(s, "bob"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
-		t.Errorf("bob was blocked then: %v", err)
-	}
+		f, err := s.Find(t.Context(), g.Cookie, g.Host)
+		mustDo(t, err)
+		if f.Login().Account != keyOf("alice") || f.Login().Identity.Username != "Alice" {
+			t.Errorf("found %v, %q", f.Login().Account, f.Login().Identity.Username)
+		}
+		wantAccounts(t, s, "", "Alice", "bob")
+		logins, _, err := s.Logins(t.Context(), gateway.ListQuery{Username: "ALICE", Exact: true})
+		if err != nil || len(logins) != 1 || logins[0].ID != f.ID() {
+			t.Errorf("listed %v, %v", logins, err)
+		}
+		if _, err := trySignIn(s, "bob"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+			t.Errorf("bob was blocked then: %v", err)
+		}
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // spoofs are names under which an app behind CGI, WSGI, PHP or a careless
@@ -407,7 +408,7 @@ func proxyBefore(t *testing.T, handler http.HandlerFunc) http.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) {
+	return &httputil.ReverseProxy{Transport: gatewaytest.Transport(t), Rewrite: func(pr *httputil.ProxyRequest) {
 		pr.SetURL(to)
 		pr.Out.Trailer = pr.In.Trailer // or the transport sends none
 	}}

@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
@@ -227,35 +227,32 @@ type goldenRecord struct {
 
 func TestVaultOpensWhatReleasesWrote(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/vault/*.json")
-	if err != nil || len(files) < 4 {
-		t.Fatalf("%d goldens found, 4 were written: %v", len(files), err)
-	}
-	for _, file := range files {
+	for _, file := range gatewaytest.CapturedNames(t, "testdata/vault/*.json", 4) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			raw, err := os.ReadFile(file)
-			mustDo(t, err)
-			var g goldenRecord
-			mustDo(t, json.Unmarshal(raw, &g))
-			sealed, err := hex.DecodeString(g.Sealed)
-			mustDo(t, err)
-			name, err := hex.DecodeString(g.Name)
-			mustDo(t, err)
-			store := gatewaytest.NewMemStore()
-			v, err := gateway.NewVault(store, []byte(g.Secret))
-			mustDo(t, err)
-			if key := v.KeyUnder(0, gateway.Kind(g.Kind), string(name)); key != g.Key {
-				t.Errorf("it would be looked for at %q, and lies at %q", key, g.Key)
-			}
-			mustDo(t, store.Put(t.Context(), g.Key, sealed, gateway.NoExpiry))
-			wantValue(t, v, gateway.Kind(g.Kind), string(name), g.Value)
-			if g.Cookie != "" && v.SessionBits(g.Cookie, g.Host) != string(name) {
-				t.Error("the cookie of then does not open it")
-			}
-			second, err := gateway.NewVault(store, secretNamed("n"), []byte(g.Secret))
-			mustDo(t, err)
-			wantValue(t, second, gateway.Kind(g.Kind), string(name), g.Value)
+			synctest.Test(t, func(t *testing.T) {
+				raw, _ := gatewaytest.Captured(t, file)
+				var g goldenRecord
+				mustDo(t, json.Unmarshal(raw, &g))
+				sealed, err := hex.DecodeString(g.Sealed)
+				mustDo(t, err)
+				name, err := hex.DecodeString(g.Name)
+				mustDo(t, err)
+				store := gatewaytest.NewMemStore()
+				v, err := gateway.NewVault(store, []byte(g.Secret))
+				mustDo(t, err)
+				if key := v.KeyUnder(0, gateway.Kind(g.Kind), string(name)); key != g.Key {
+					t.Errorf("it would be looked for at %q, and lies at %q", key, g.Key)
+				}
+				mustDo(t, store.Put(t.Context(), g.Key, sealed, gateway.NoExpiry))
+				wantValue(t, v, gateway.Kind(g.Kind), string(name), g.Value)
+				if g.Cookie != "" && v.SessionBits(g.Cookie, g.Host) != string(name) {
+					t.Error("the cookie of then does not open it")
+				}
+				second, err := gateway.NewVault(store, secretNamed("n"), []byte(g.Secret))
+				mustDo(t, err)
+				wantValue(t, second, gateway.Kind(g.Kind), string(name), g.Value)
+			})
 		})
 	}
 }

@@ -66,7 +66,7 @@ type clusterOptions struct {
 
 func newCluster(t *testing.T, o clusterOptions) *cluster {
 	t.Helper()
-	cl := &cluster{t: t, opts: o, op: gatewaytest.NewOP(t, gatewaytest.OPOptions{}), app: newApp(t), port: freePort(), secret: randomHex(32)}
+	cl := &cluster{t: t, opts: o, op: gatewaytest.NewOP(t, gatewaytest.OPOptions{}), app: newApp(t), port: gatewaytest.FreePort(), secret: randomHex(32)}
 	cl.host, cl.base = "app.test", fmt.Sprintf("https://app.test:%d", cl.port)
 	if o.plain {
 		cl.host, cl.base = "app.localhost", fmt.Sprintf("http://app.localhost:%d", cl.port)

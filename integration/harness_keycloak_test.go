@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // A keycloak is a real Keycloak with the realm of the lab, for all tests.
@@ -53,7 +55,7 @@ var sharedKeycloak = sync.OnceValues(func() (*keycloak, error) {
 		return nil, err
 	}
 	k := &keycloak{
-		home: filepath.Join(scratch, "keycloak"), port: freePort(), mgmt: freePort(), log: &syncBuffer{},
+		home: filepath.Join(scratch, "keycloak"), port: gatewaytest.FreePort(), mgmt: gatewaytest.FreePort(), log: &syncBuffer{},
 		admin: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: p.pool}}},
 	}
 	if err := k.makeHome(strings.TrimSpace(out)); err != nil {
@@ -129,11 +131,8 @@ func (k *keycloak) start() error {
 		if k.proc.ended() {
 			break
 		}
-		if resp, err := http.Get(ready); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
+		if isReady(ready) {
+			return nil
 		}
 	}
 	return fmt.Errorf("waiting for Keycloak: it is not ready\n%s", lastLines(k.log.String(), 30))

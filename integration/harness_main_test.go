@@ -4,8 +4,9 @@ package integration
 
 import (
 	"errors"
+	"flag"
 	"fmt"
-	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +44,17 @@ func runAll(m *testing.M) (status int) {
 		fmt.Fprintln(os.Stderr, "making the scratch directory:", err)
 		return 1
 	}
+	flag.Parse()
+	var begun sync.WaitGroup
+	if flag.Lookup("test.run").Value.String() == "" {
+		// All tests run. Most need these two, which take long to come: let
+		// them come at the same time. The test that asks for them says what
+		// went wrong.
+		begun.Go(func() { _, _ = buildBinary() })
+		begun.Go(func() { _, _ = sharedKeycloak() })
+	}
 	defer func() {
+		begun.Wait()
 		for i := len(atExit.ends) - 1; i >= 0; i-- {
 			atExit.ends[i]()
 		}
@@ -75,36 +86,6 @@ var buildBinary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// ports hands out ports below the range from which the system takes its own,
-// so that a port which is free now is not taken by some client meanwhile.
-var ports struct {
-	sync.Mutex
-	next int
-}
-
-// freePort returns a port on loopback that nobody listens on.
-func freePort() int {
-	const low, high = 20000, 32000
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.next == 0 {
-		ports.next = low + os.Getpid()*61%(high-low) // another run begins elsewhere
-	}
-	for range high - low {
-		port := ports.next
-		ports.next++
-		if ports.next == high {
-			ports.next = low
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = l.Close()
-			return port
-		}
-	}
-	panic("no port is free")
-}
-
 // eventually calls ok until it returns true, for at most so long.
 func eventually(t *testing.T, what string, atMost time.Duration, ok func() bool) {
 	t.Helper()
@@ -113,6 +94,17 @@ func eventually(t *testing.T, what string, atMost time.Duration, ok func() bool)
 			t.Fatalf("%s: not within %v", what, atMost)
 		}
 	}
+}
+
+// isReady says whether a program that was just started answers.
+func isReady(address string) bool {
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(address)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // A process is a program that a test runs beside itself.

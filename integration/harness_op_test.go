@@ -37,7 +37,7 @@ func newOPWorld(t *testing.T, o opWorldOptions) (*world, *client) {
 	t.Helper()
 	op := gatewaytest.NewOP(t, gatewaytest.OPOptions{})
 	w := &world{t: t, opts: worldOptions{origin: "https://app.test"}, app: newApp(t), gw: newGateway(t)}
-	w.base = fmt.Sprintf("%s:%d", w.opts.origin, freePort())
+	w.base = fmt.Sprintf("%s:%d", w.opts.origin, gatewaytest.FreePort())
 	w.gw.env = append(o.env, "SSO_TEST_CLIENT_SECRET="+op.ClientSecret)
 	roots := filepath.Join(w.gw.dir, "op.pem")
 	if err := os.WriteFile(roots, op.Roots, 0o600); err != nil {

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // A relay passes requests on to Keycloak, and can stop doing so: towards the
@@ -37,7 +39,7 @@ type relay struct {
 // newRelay makes a relay to Keycloak at a port. It is down until up is called.
 func newRelay(t *testing.T, target int) *relay {
 	t.Helper()
-	r := &relay{t: t, port: freePort()}
+	r := &relay{t: t, port: gatewaytest.FreePort()}
 	tr := transport(certificates(t))
 	r.proxy = &httputil.ReverseProxy{
 		Transport: tr,

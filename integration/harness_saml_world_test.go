@@ -79,7 +79,7 @@ type samlSite struct {
 
 func newSAMLWorld(t *testing.T, o samlOptions, sites ...samlSite) *samlWorld {
 	t.Helper()
-	w := &samlWorld{t: t, opts: o, secret: "canary-store-secret-" + randomHex(32), port: freePort(), kc: theKeycloak(t)}
+	w := &samlWorld{t: t, opts: o, secret: "canary-store-secret-" + randomHex(32), port: gatewaytest.FreePort(), kc: theKeycloak(t)}
 	w.idp = newRelay(t, w.kc.port)
 	if !o.idpDown {
 		w.idp.up()

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // A simpleSAMLphp is Debian's SimpleSAMLphp as an identity provider under PHP's
@@ -46,7 +47,7 @@ func theSimpleSAMLphp(t *testing.T) *simpleSAMLphp {
 }
 
 var sharedSimpleSAMLphp = sync.OnceValues(func() (*simpleSAMLphp, error) {
-	s := &simpleSAMLphp{dir: filepath.Join(scratch, "simplesamlphp"), port: freePort(), log: &syncBuffer{}}
+	s := &simpleSAMLphp{dir: filepath.Join(scratch, "simplesamlphp"), port: gatewaytest.FreePort(), log: &syncBuffer{}}
 	if err := s.makeHome(); err != nil {
 		return nil, fmt.Errorf("making SimpleSAMLphp's home: %w", err)
 	}
@@ -147,11 +148,8 @@ func (s *simpleSAMLphp) start() error {
 		return err
 	}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) && !s.proc.ended(); time.Sleep(50 * time.Millisecond) {
-		if resp, err := http.Get(s.metadataURL()); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
+		if isReady(s.metadataURL()) {
+			return nil
 		}
 	}
 	return fmt.Errorf("waiting for SimpleSAMLphp: it is not ready\n%s", lastLines(s.log.String(), 30))

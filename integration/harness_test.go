@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // TestHarness holds the pieces themselves, without the product's part: what
@@ -15,7 +17,7 @@ func TestHarness(t *testing.T) {
 	p := certificates(t)
 	a := newApp(t)
 	g := newGateway(t)
-	port := freePort()
+	port := gatewaytest.FreePort()
 	base := fmt.Sprintf("https://app.test:%d", port)
 	site := func(header string) string {
 		return fmt.Sprintf("%s {\n\ttls %s %s\n\theader Version %s\n\treverse_proxy %s\n}\n", base, p.certFile, p.keyFile, header, a.address())

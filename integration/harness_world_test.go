@@ -57,7 +57,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 		o.origin = "https://app.test"
 	}
 	w := &world{t: t, opts: o, app: newApp(t), kc: theKeycloak(t), secret: "canary-store-secret-" + randomHex(32)}
-	w.base = fmt.Sprintf("%s:%d", o.origin, freePort())
+	w.base = fmt.Sprintf("%s:%d", o.origin, gatewaytest.FreePort())
 	w.idp = newRelay(t, w.kc.port)
 	if !o.idpDown {
 		w.idp.up()
@@ -126,13 +126,17 @@ func (w *world) host() string {
 // atIdP is what URLs at the provider begin with.
 func (w *world) atIdP() string { return fmt.Sprintf("https://127.0.0.1:%d/", w.idp.port) }
 
-// bothStores runs a test against a world with each store.
+// bothStores runs a test against a world with each store, in parallel: each
+// world has all of its own but Keycloak.
 func bothStores(t *testing.T, o worldOptions, f func(t *testing.T, w *world)) {
 	t.Helper()
+	t.Parallel()
 	for _, store := range []string{"bolt", "redis"} {
 		t.Run(store, func(t *testing.T) {
-			o.store = store
-			f(t, newWorld(t, o))
+			t.Parallel()
+			own := o
+			own.store = store
+			f(t, newWorld(t, own))
 		})
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // phpScript answers with what PHP makes of a request, as CGI has it.
@@ -33,7 +35,7 @@ func newPHP(t *testing.T) (address, root string) {
 	if err := os.WriteFile(filepath.Join(root, "index.php"), []byte(phpScript), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address = fmt.Sprintf("127.0.0.1:%d", freePort())
+	address = fmt.Sprintf("127.0.0.1:%d", gatewaytest.FreePort())
 	cmd := exec.Command("php-cgi", "-n", "-b", address)
 	cmd.Dir = root
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "PHP_FCGI_MAX_REQUESTS=0"} // without it, PHP ends after 500

@@ -98,6 +98,7 @@ func headerAttacks() []attack {
 // TestHeaderAttack holds that the app sees the identity that the gateway gives,
 // whole and once, or none: whatever the client sends.
 func TestHeaderAttack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{block: "\t\tpublic /public/*"})
 	c := newClient(t)
 	c.echoed(c.signIn(w.base+"/", "alice"))

@@ -15,6 +15,8 @@ import (
 
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // TestBrowserLoops has Chromium meet what makes sign-ins go round in circles,
@@ -57,7 +59,7 @@ func TestBrowserLoops(t *testing.T) {
 		b.wantSays("Signed in as alice", "tell the application's administrator")
 	})
 	t.Run("C13 http where https is due", func(t *testing.T) {
-		port := freePort()
+		port := gatewaytest.FreePort()
 		g := newGateway(t)
 		g.write("", fmt.Sprintf("http://app.test:%d {\n\tbind 127.0.0.1\n\tsso oidc https://id.example.com app {\n\t\trole User *\n\t}\n\trespond ok\n}\n", port))
 		g.start()

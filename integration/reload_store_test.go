@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // free says whether nobody has a bolt file open.
@@ -172,7 +173,7 @@ func TestBesideARunningServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		elsewhere := strings.NewReplacer(n.admin, second.admin, fmt.Sprintf("app.test:%d", cl.port), fmt.Sprintf("app.test:%d", freePort()),
+		elsewhere := strings.NewReplacer(n.admin, second.admin, fmt.Sprintf("app.test:%d", cl.port), fmt.Sprintf("app.test:%d", gatewaytest.FreePort()),
 			"ca op.pem", "ca "+filepath.Join(n.dir, "op.pem")).Replace(string(text))
 		if err := os.WriteFile(second.caddyfile(), []byte(elsewhere), 0o600); err != nil {
 			t.Fatal(err)

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // load loads the Caddyfile anew through the admin endpoint: as reload does,
@@ -239,7 +241,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	t.Run("a bare Caddy loses some", func(t *testing.T) {
 		t.Parallel()
 		bare := newGateway(t)
-		port := freePort()
+		port := gatewaytest.FreePort()
 		bare.write("", fmt.Sprintf("http://app.localhost:%d {\n\tbind 127.0.0.1\n\treverse_proxy %s\n}\n", port, loadBackend(t)))
 		bare.start()
 		w := during(t, 100, fmt.Sprintf("http://app.localhost:%d/", port), `for ""`, loadKinds, func() *client { return newClient(t) }, func(i int) {

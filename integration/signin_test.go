@@ -121,6 +121,7 @@ func equalSets(a, b []string) bool {
 
 // TestWithoutSession holds who is sent to sign in, and who is told instead.
 func TestWithoutSession(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{block: "\t\tpublic /open /static/*"})
 	t.Run("F1 a navigation is sent to the provider", func(t *testing.T) {
 		c := newClient(t)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestSessionsInRedis(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{store: "redis"})
 	c := newClient(t)
 	before := dbSize(t, w.redis)
@@ -118,6 +119,7 @@ return table.concat(out, '\n')`
 }
 
 func TestStoreDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{store: "redis", block: "\t\tpublic /open"})
 	c := newClient(t)
 	c.echoed(c.signIn(w.base+"/", "bob"))

@@ -46,10 +46,7 @@ func StartRedis(t *testing.T, args ...string) *Redis {
 	r := &Redis{t: t, args: append([]string{program}, args...)}
 	t.Cleanup(r.Kill)
 	for range 5 { // Another process may take the port in between.
-		free, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		r.Addr = free.Addr().String()
-		must(t, free.Close())
+		r.Addr = fmt.Sprintf("127.0.0.1:%d", FreePort())
 		if r.start() {
 			return r
 		}

@@ -264,7 +264,7 @@ func TestDeadline(t *testing.T) {
 		if err := do(); err == nil {
 			t.Errorf("%s: no error", verb)
 		}
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 5*time.Second { // far from the minute, even on a busy machine
 			t.Errorf("%s took %v with a deadline of 200 ms", verb, took)
 		}
 	}

@@ -6,11 +6,9 @@ import (
 	"encoding/pem"
 	"net/url"
 	"testing"
-	"time"
 
 	"github.com/crewjam/saml"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -24,7 +22,7 @@ func BenchmarkResponse(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Run("complete", func(b *testing.B) { benchmarkComplete(b, doc) })
+	b.Run("complete", benchmarkComplete)
 	b.Run("read", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -46,19 +44,9 @@ func BenchmarkResponse(b *testing.B) {
 	b.Run("crewjam", func(b *testing.B) { benchmarkCrewjam(b, doc) })
 }
 
-func benchmarkComplete(b *testing.B, doc []byte) {
+func benchmarkComplete(b *testing.B) {
 	about := keycloak(b)
-	p, err := samlsp.New(samlsp.Config{
-		EntityID: about.IdP, SSOURL: about.IdP, Certificates: []string{string(file(b, "keycloak-response.crt"))},
-	}, samlsp.Deps{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	samlsp.SetClockSkew(p, time.Since(about.Time).Abs()+time.Hour)
-	req := gateway.CompleteRequest{
-		Params:  url.Values{"SAMLResponse": {base64.StdEncoding.EncodeToString(doc)}},
-		Private: samlsp.Flow(about.Request, about.IdP, about.Time.Add(-time.Minute), false), CallbackURL: about.ACS, MetadataURL: about.SP,
-	}
+	p, req := about.provider(samlsp.Default), about.request(about.doc)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := p.Complete(b.Context(), req); err != nil {
@@ -69,7 +57,7 @@ func benchmarkComplete(b *testing.B, doc []byte) {
 
 func benchmarkCrewjam(b *testing.B, doc []byte) {
 	about := keycloak(b)
-	block, _ := pem.Decode(file(b, "keycloak-response.crt"))
+	block, _ := pem.Decode(about.cert)
 	acs := must(url.Parse(about.ACS))
 	sp := &saml.ServiceProvider{
 		EntityID: about.SP, AcsURL: *acs, MetadataURL: *must(url.Parse(about.SP)),
@@ -83,7 +71,7 @@ func benchmarkCrewjam(b *testing.B, doc []byte) {
 		}}},
 	}
 	now := saml.TimeNow
-	saml.TimeNow = func() time.Time { return about.Time }
+	saml.TimeNow = about.now
 	defer func() { saml.TimeNow = now }()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 
@@ -210,7 +209,7 @@ func TestExpiredCertificate(t *testing.T) {
 }
 
 func FuzzCertificate(f *testing.F) {
-	seed := must(os.ReadFile("testdata/keycloak-response.crt")) // the same each time
+	seed := file(f, "keycloak-response.crt") // the same each time
 	der := must(samlsp.ParseCertificates(string(seed)))[0].Raw
 	f.Add(string(seed))
 	f.Add(b64(der) + "\r\n" + b64(der))

@@ -43,7 +43,7 @@ func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*
 	}
 	return p.answer(found, &expectation{
 		issuer: idp.entityID, audience: p.spEntityID(req.MetadataURL), acs: req.CallbackURL,
-		request: f.ID, begun: f.begun(), forced: f.Forced, now: time.Now(), skew: p.config.ClockSkew,
+		request: f.ID, begun: f.begun(), forced: f.Forced, now: p.now(), skew: p.config.ClockSkew,
 	})
 }
 

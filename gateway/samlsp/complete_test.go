@@ -12,53 +12,80 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
 // A fixture is a provider's real answer, and what it was an answer to.
 type fixture struct {
-	IdP     string    `json:"idp_entity_id"`
-	SP      string    `json:"sp_entity_id"`
-	ACS     string    `json:"acs_url"`
-	Request string    `json:"in_response_to"`
-	Time    time.Time `json:"time"`
+	IdP     string `json:"idp_entity_id"`
+	SP      string `json:"sp_entity_id"`
+	ACS     string `json:"acs_url"`
+	Request string `json:"in_response_to"`
+
+	doc, cert []byte
+	now       func() time.Time
 }
 
 func keycloak(t testing.TB) (f fixture) {
 	t.Helper()
-	if err := json.Unmarshal(file(t, "keycloak-response.json"), &f); err != nil {
+	about, now := gatewaytest.Captured(t, "testdata/keycloak-response.json")
+	if err := json.Unmarshal(about, &f); err != nil {
 		t.Fatal(err)
 	}
+	f.doc, f.cert, f.now = file(t, "keycloak-response.xml"), file(t, "keycloak-response.crt"), now
 	return f
 }
 
-// judge judges a document as the answer, at its time. It runs in a bubble.
-func (f *fixture) judge(t testing.TB, doc, cert []byte, want samlsp.Switch) (*gateway.Answer, error) {
-	t.Helper()
-	time.Sleep(time.Until(f.Time))
+// provider returns the service provider that judges by the fixture's clock.
+func (f *fixture) provider(want samlsp.Switch) *samlsp.Provider {
 	p := must(samlsp.New(samlsp.Config{
-		EntityID: f.IdP, SSOURL: f.IdP, Certificates: []string{string(cert)}, WantAssertionsSigned: want,
+		EntityID: f.IdP, SSOURL: f.IdP, Certificates: []string{string(f.cert)}, WantAssertionsSigned: want,
 	}, samlsp.Deps{}))
-	return p.Complete(t.Context(), gateway.CompleteRequest{
+	samlsp.SetClock(p, f.now)
+	return p
+}
+
+// request hands in a document as the answer.
+func (f *fixture) request(doc []byte) gateway.CompleteRequest {
+	return gateway.CompleteRequest{
 		Params:  url.Values{"SAMLResponse": {base64.StdEncoding.EncodeToString(doc)}},
-		Private: samlsp.Flow(f.Request, f.IdP, f.Time.Add(-time.Minute), false), CallbackURL: f.ACS, MetadataURL: f.SP,
-	})
+		Private: samlsp.Flow(f.Request, f.IdP, f.now().Add(-time.Minute), false), CallbackURL: f.ACS, MetadataURL: f.SP,
+	}
+}
+
+// TestCapturedAnswerOnAnyDate judges the real answer while the real clock shows
+// another century. It fails if anything but the fixture's clock is asked.
+func TestCapturedAnswerOnAnyDate(t *testing.T) {
+	t.Parallel()
+	var f fixture
+	synctest.Test(t, func(t *testing.T) { f = keycloak(t) })
+	for name, later := range map[string]time.Duration{"in 2000": 0, "in 2100": 100 * 366 * 24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(later)
+				if _, err := f.provider(samlsp.On).Complete(t.Context(), f.request(f.doc)); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
 
 // TestCompleteKeycloak signs in by an answer of a real provider, both signed.
 func TestCompleteKeycloak(t *testing.T) {
 	t.Parallel()
-	f := keycloak(t)
-	doc, cert := file(t, "keycloak-response.xml"), file(t, "keycloak-response.crt")
 	for name, want := range map[string]samlsp.Switch{"D4 assertions": samlsp.On, "D4 responses": samlsp.Off} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				got, err := f.judge(t, doc, cert, want)
+				f := keycloak(t)
+				got, err := f.provider(want).Complete(t.Context(), f.request(f.doc))
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got.Identity.Username != "alice" || got.Identity.Email == "" || got.Subject == "" || got.SessionID == "" || !got.NotAfter.After(f.Time) {
+				if got.Identity.Username != "alice" || got.Identity.Email == "" || got.Subject == "" || got.SessionID == "" || !got.NotAfter.After(f.now()) {
 					t.Errorf("got %+v", got)
 				}
 			})
@@ -70,17 +97,17 @@ func TestCompleteKeycloak(t *testing.T) {
 // what says the same.
 func FuzzComplete(f *testing.F) {
 	about := keycloak(f)
-	doc, cert := file(f, "keycloak-response.xml"), file(f, "keycloak-response.crt")
-	f.Add(doc)
-	f.Add(bytes.Replace(doc, []byte(">alice<"), []byte("><!-- -->al<![CDATA[i]]>&#99;e<"), 1))
+	f.Add(about.doc)
+	f.Add(bytes.Replace(about.doc, []byte(">alice<"), []byte("><!-- -->al<![CDATA[i]]>&#99;e<"), 1))
 	f.Add([]byte(control))
 	f.Fuzz(func(t *testing.T, changed []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			want, err := about.judge(t, doc, cert, samlsp.On)
+			p := about.provider(samlsp.On)
+			want, err := p.Complete(t.Context(), about.request(about.doc))
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := about.judge(t, changed, cert, samlsp.On)
+			got, err := p.Complete(t.Context(), about.request(changed))
 			if err == nil && !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v, want %+v", got, want)
 			}

@@ -124,7 +124,7 @@ func (p *Provider) parseMetadata(doc []byte) (*idp, error) {
 // accounts of this provider, or hand it those of another. It takes a person to
 // say that it is meant, by entity_id.
 func (p *Provider) acceptMetadata(fetched *idp) error {
-	if err := fetched.usable(time.Now()); err != nil {
+	if err := fetched.usable(p.now()); err != nil {
 		return unavailable("fetching the metadata: %w", answeredError{err})
 	}
 	if known, ok := p.remote.Known(); ok && known.entityID != fetched.entityID {

@@ -7,7 +7,6 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"math/big"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -288,7 +287,7 @@ func TestByHandWithChain(t *testing.T) {
 
 func FuzzMetadata(f *testing.F) {
 	seed := goodEntity() // with a certificate that is the same each time
-	seed.keys = []string{keyDescriptor("", string(must(os.ReadFile("testdata/keycloak-response.crt"))))}
+	seed.keys = []string{keyDescriptor("", string(file(f, "keycloak-response.crt")))}
 	f.Add(seed.xml(), "")
 	f.Add(group(`validUntil="2100-01-01T00:00:00Z"`, spRole, group("", seed.xml())), idpEntityID)
 	f.Add("<!doctype html>", "x")

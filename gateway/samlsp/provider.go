@@ -82,6 +82,7 @@ type Provider struct {
 	outbound *gateway.Outbound
 	keys     Keys // may be nil
 	logger   *zap.Logger
+	now      func() time.Time
 
 	// One of the two: what the configuration holds, or what is fetched.
 	fixed  *idp
@@ -93,7 +94,7 @@ type Provider struct {
 func New(config Config, deps Deps) (*Provider, error) {
 	config = config.withDefaults()
 	roots, poolErr := config.pool()
-	p := &Provider{config: config, checks: allChecks(), keys: deps.Keys, logger: deps.Logger}
+	p := &Provider{config: config, checks: allChecks(), keys: deps.Keys, logger: deps.Logger, now: time.Now}
 	p.outbound = gateway.NewOutbound(gateway.OutboundOptions{
 		RootCAs: roots, InsecureHTTP: config.InsecureHTTP, Transport: deps.Transport,
 	})
@@ -115,7 +116,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 	if p.fixed, err = p.readConfig(); err != nil {
 		return nil, fmt.Errorf("checking metadata: %w", err)
 	}
-	if err := p.fixed.usable(time.Now()); err != nil {
+	if err := p.fixed.usable(p.now()); err != nil {
 		p.logger.Error("nobody can sign in at the provider", zap.Error(err))
 	}
 	return p, nil
@@ -149,7 +150,7 @@ func (p *Provider) readConfig() (*idp, error) {
 // the same: SAML trusts the key that the metadata name, the certificate is but
 // its wrapping (SAML V2.0 Metadata Interoperability Profile 2.6.1).
 func (p *Provider) warnOfDates(cert *x509.Certificate) {
-	if now := time.Now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+	if now := p.now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
 		sum := sha256.Sum256(cert.Raw)
 		p.logger.Warn("a certificate of the provider is outside of its time; its key is used all the same",
 			zap.Time("not_before", cert.NotBefore), zap.Time("not_after", cert.NotAfter), zap.String("sha256", hex.EncodeToString(sum[:])))
@@ -216,13 +217,13 @@ func (p *Provider) identityProvider(ctx context.Context) (*idp, error) {
 		if known, err = p.remote.Current(ctx); err != nil {
 			return nil, err
 		}
-		if known.usable(time.Now()) != nil { // new ones may have been published
+		if known.usable(p.now()) != nil { // new ones may have been published
 			if known, err = p.remote.Recent(ctx, aliveFor); err != nil {
 				return nil, unavailable("replacing metadata that have run out: %w", err)
 			}
 		}
 	}
-	if err := known.usable(time.Now()); err != nil {
+	if err := known.usable(p.now()); err != nil {
 		return nil, unavailable("%w", err)
 	}
 	return known, nil
@@ -296,7 +297,7 @@ func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gatewa
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := p.now()
 	r := &authnRequest{
 		id: newID(), issued: now, destination: location, callback: req.CallbackURL,
 		issuer: p.spEntityID(req.MetadataURL), nameIDFormat: p.config.NameIDFormat, force: req.ForceLogin || req.OtherPerson,

@@ -6,25 +6,24 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
+// file returns a captured document. A test calls it in a bubble.
 func file(t testing.TB, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile("testdata/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	doc, _ := gatewaytest.Captured(t, "testdata/"+name)
+	return doc
 }
 
 // publicKey returns the key of a certificate, or the key, among the fixtures.
@@ -65,7 +64,9 @@ func signedElements(el *etree.Element) []*etree.Element {
 // the assertion.
 func TestVerifyKeycloak(t *testing.T) {
 	t.Parallel()
-	verifyAll(t, file(t, "keycloak-response.xml"), publicKey(t, "keycloak-response.crt"), 2)
+	synctest.Test(t, func(t *testing.T) {
+		verifyAll(t, file(t, "keycloak-response.xml"), publicKey(t, "keycloak-response.crt"), 2)
+	})
 }
 
 func verifyAll(t *testing.T, doc []byte, key crypto.PublicKey, signatures int) {
@@ -99,52 +100,53 @@ func verifyAll(t *testing.T, doc []byte, key crypto.PublicKey, signatures int) {
 // key that their name begins with.
 func TestVerifySignedByJava(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/signed/*.xml")
-	if err != nil || len(files) < 35 {
-		t.Fatalf("there are only %d documents, %v", len(files), err)
-	}
-	for _, name := range files {
+	for _, name := range gatewaytest.CapturedNames(t, "testdata/signed/*.xml", 35) {
 		name = filepath.Base(name)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			doc := file(t, "signed/"+name)
-			kind, _, _ := strings.Cut(name, "-")
-			key := publicKey(t, "signed/"+kind+".pem")
-			var check string
-			switch {
-			case strings.HasPrefix(name, "rsa1024-"):
-				check = "key size"
-			case name == "rsa-sha1.xml":
-				check = "signature algorithm"
-			case name == "rsa-sha1-digest.xml":
-				check = "digest algorithm"
-			case strings.Contains(name, "-refused-comments-method-"):
-				check = "signature canonicalization"
-			case strings.Contains(name, "-refused-comments-"):
-				check = "reference transforms"
-			default:
-				verifyAll(t, doc, key, 1+strings.Count(name, "-both"))
-				refusedByOthers(t, doc, kind)
-				return
-			}
-			root, err := samlsp.Checks().Read(doc)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := gateway.CodeSAMLAlgorithm
-			if check == "key size" {
-				want = gateway.CodeSAMLSignature
-			}
-			el := signedElements(root)[0]
-			if _, err := samlsp.Checks().Verify(el, key); gateway.CodeOf(err) != want {
-				t.Errorf("got %v, want %s", err, want)
-			}
-			if strings.Contains(name, "sha1") {
-				if _, err := samlsp.Checks().VerifySHA1(el, key); err != nil {
-					t.Errorf("with SHA-1: %v", err)
-				}
-			}
+			synctest.Test(t, func(t *testing.T) { signedByJava(t, name) })
 		})
+	}
+}
+
+func signedByJava(t *testing.T, name string) {
+	t.Helper()
+	doc := file(t, "signed/"+name)
+	kind, _, _ := strings.Cut(name, "-")
+	key := publicKey(t, "signed/"+kind+".pem")
+	var check string
+	switch {
+	case strings.HasPrefix(name, "rsa1024-"):
+		check = "key size"
+	case name == "rsa-sha1.xml":
+		check = "signature algorithm"
+	case name == "rsa-sha1-digest.xml":
+		check = "digest algorithm"
+	case strings.Contains(name, "-refused-comments-method-"):
+		check = "signature canonicalization"
+	case strings.Contains(name, "-refused-comments-"):
+		check = "reference transforms"
+	default:
+		verifyAll(t, doc, key, 1+strings.Count(name, "-both"))
+		refusedByOthers(t, doc, kind)
+		return
+	}
+	root, err := samlsp.Checks().Read(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := gateway.CodeSAMLAlgorithm
+	if check == "key size" {
+		want = gateway.CodeSAMLSignature
+	}
+	el := signedElements(root)[0]
+	if _, err := samlsp.Checks().Verify(el, key); gateway.CodeOf(err) != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if strings.Contains(name, "sha1") {
+		if _, err := samlsp.Checks().VerifySHA1(el, key); err != nil {
+			t.Errorf("with SHA-1: %v", err)
+		}
 	}
 }
 
@@ -379,14 +381,16 @@ func TestVerifyRefusesSwitchOff(t *testing.T) {
 		}
 	}
 
-	small, err := samlsp.Checks().Read(file(t, "signed/rsa1024-sha256.xml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := publicKey(t, "signed/rsa1024.pem")
-	if _, err := samlsp.Checks("key size").Verify(small.SelectElement("Assertion"), key); err != nil {
-		t.Errorf("without the key's size: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		small, err := samlsp.Checks().Read(file(t, "signed/rsa1024-sha256.xml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := publicKey(t, "signed/rsa1024.pem")
+		if _, err := samlsp.Checks("key size").Verify(small.SelectElement("Assertion"), key); err != nil {
+			t.Errorf("without the key's size: %v", err)
+		}
+	})
 
 	second := newSignatory().sign(t, replace("</saml:Assertion>", `<ds:Signature xmlns:ds="`+dsigNS+`"/></saml:Assertion>`)(answer("")), "a")
 	if _, err := verifyAssertion(t, second); gateway.CodeOf(err) != badSignature {

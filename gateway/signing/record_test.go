@@ -4,20 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 func goldenRecord(tb testing.TB) []byte {
 	tb.Helper()
-	value, err := os.ReadFile("testdata/record-v1.json")
-	if err != nil {
-		tb.Fatal(err)
-	}
+	value, _ := gatewaytest.Captured(tb, "testdata/record-v1.json")
 	return value
 }
 
@@ -37,10 +34,7 @@ func TestGolden(t *testing.T) {
 		putRecord(t, store, bytes.Replace(goldenRecord(t), []byte("1999-12-01"), []byte("1999-12-31"), 1))
 		keys := newKeys(t, store)
 		load(t, keys)
-		want, err := os.ReadFile("verify/testdata/jwks.json")
-		if err != nil {
-			t.Fatal(err)
-		}
+		want, _ := gatewaytest.Captured(t, "verify/testdata/jwks.json")
 		if got := jwks(t, keys); !bytes.Equal(got, bytes.TrimSpace(want)) {
 			t.Errorf("JWK Set is %s, want %s", got, want)
 		}
@@ -53,9 +47,11 @@ func TestGolden(t *testing.T) {
 func TestBadRecords(t *testing.T) {
 	t.Parallel()
 	var good map[string]json.RawMessage
-	if err := json.Unmarshal(goldenRecord(t), &good); err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		if err := json.Unmarshal(goldenRecord(t), &good); err != nil {
+			t.Fatal(err)
+		}
+	})
 	current := string(good["current"])
 	for name, change := range map[string]struct{ member, value string }{
 		"newer version":      {"v", `2`},
@@ -75,30 +71,32 @@ func TestBadRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store := newMemStore()
-			keys := newKeys(t, store)
-			load(t, keys)
-			before := jwks(t, keys)
-			record := maps.Clone(good)
-			record[change.member] = json.RawMessage(change.value)
-			value, err := json.Marshal(record)
-			if err != nil {
-				t.Fatal(err)
-			}
-			putRecord(t, store, value)
-			_, written := store.calls()
-			err = keys.Load(t.Context())
-			wantCode(t, err, gateway.CodeStoreUnavailable)
-			if strings.Contains(err.Error(), "fqGjBJSM1v4") || strings.Contains(err.Error(), "5Elq5P2tHY2O") {
-				t.Errorf("error holds key material: %v", err)
-			}
-			if _, after := store.calls(); after != written {
-				t.Error("bad record was overwritten")
-			}
-			if !bytes.Equal(jwks(t, keys), before) {
-				t.Error("keys in memory were given up for a bad record")
-			}
-			wantCode(t, newKeys(t, store).Load(t.Context()), gateway.CodeStoreUnavailable)
+			synctest.Test(t, func(t *testing.T) {
+				store := newMemStore()
+				keys := newKeys(t, store)
+				load(t, keys)
+				before := jwks(t, keys)
+				record := maps.Clone(good)
+				record[change.member] = json.RawMessage(change.value)
+				value, err := json.Marshal(record)
+				if err != nil {
+					t.Fatal(err)
+				}
+				putRecord(t, store, value)
+				_, written := store.calls()
+				err = keys.Load(t.Context())
+				wantCode(t, err, gateway.CodeStoreUnavailable)
+				if strings.Contains(err.Error(), "fqGjBJSM1v4") || strings.Contains(err.Error(), "5Elq5P2tHY2O") {
+					t.Errorf("error holds key material: %v", err)
+				}
+				if _, after := store.calls(); after != written {
+					t.Error("bad record was overwritten")
+				}
+				if !bytes.Equal(jwks(t, keys), before) {
+					t.Error("keys in memory were given up for a bad record")
+				}
+				wantCode(t, newKeys(t, store).Load(t.Context()), gateway.CodeStoreUnavailable)
+			})
 		})
 	}
 }
@@ -118,17 +116,20 @@ func TestSealed(t *testing.T) {
 
 func FuzzRecord(f *testing.F) {
 	f.Add(goldenRecord(f))
+	f.Add(bytes.Replace(goldenRecord(f), []byte(`"use":"sig"`), []byte(`"use":"signing"`), 1))
 	f.Add([]byte(`{"v":1,"current":{},"next":{}}`))
 	f.Add([]byte(`{"v":2}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
-		store := newMemStore()
-		putRecord(t, store, value)
-		keys := newKeys(t, store)
-		if keys.Load(t.Context()) != nil {
-			return
-		}
-		if !verifies(t, jwks(t, keys), sign(t, keys)) {
-			t.Error("record was accepted, its signature is not")
-		}
+		synctest.Test(t, func(t *testing.T) { // the golden record is of that time
+			store := newMemStore()
+			putRecord(t, store, value)
+			keys := newKeys(t, store)
+			if keys.Load(t.Context()) != nil {
+				return
+			}
+			if !verifies(t, jwks(t, keys), sign(t, keys)) {
+				t.Error("record was accepted, its signature is not")
+			}
+		})
 	})
 }

@@ -41,6 +41,7 @@ func TestParseListRefuses(t *testing.T) {
 		"timeout":         {"suite a 1 1 test ./...", `no duration: "1"`},
 		"no timeout":      {"suite a 1 0s test ./...", `no duration: "0s"`},
 		"kind":            {"suite a 1 1m tset ./...", `"tset"`},
+		"fuzz":            {"suite fuzz 1 1m test ./...", "no suite is called fuzz"},
 		"twice":           {good + good, "suite a is there twice"},
 		"no reason":       {good + "not-run a", "needs a name and a reason"},
 		"left out twice ": {good + "not-run a x\nnot-run a y", "left out twice"},

@@ -2,6 +2,9 @@
 // time of each, and ends with a line "N passed, N failed, N skipped". Its exit
 // status is not 0 if anything failed, or was left out without being listed.
 //
+// With the word fuzz and perhaps a duration it runs no suite: it looks for new
+// inputs that make a fuzz target fail.
+//
 // It is started by integration/run, in the module's root.
 package main
 
@@ -29,7 +32,39 @@ func main() {
 	os.Exit(status)
 }
 
-func run(work string, only []string) (int, error) {
+func run(work string, args []string) (int, error) {
+	if err := adoptOrphans(); err != nil {
+		return 1, err
+	}
+	if work != "" {
+		// What a suite puts into the temporary directory goes with it, however
+		// the suite ends.
+		if err := os.Setenv("TMPDIR", work); err != nil {
+			return 1, err
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if len(args) > 0 && args[0] == "fuzz" {
+		return fuzz(ctx, args[1:])
+	}
+	return suites(ctx, args)
+}
+
+// fuzz looks for new inputs that make a fuzz target fail.
+func fuzz(ctx context.Context, args []string) (int, error) {
+	each, err := fuzzArgs(args)
+	if err != nil {
+		return 1, err
+	}
+	rep := &report{list: &list{}, out: os.Stdout}
+	rep.begin(suite{name: "fuzz"})
+	rep.end(runFuzz(ctx, each))
+	return rep.finish(), nil
+}
+
+// suites runs all suites of the list, or only those that are named.
+func suites(ctx context.Context, only []string) (int, error) {
 	f, err := os.Open("integration/suites")
 	if err != nil {
 		return 1, fmt.Errorf("opening the list of suites: %w", err)
@@ -48,19 +83,6 @@ func run(work string, only []string) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	if err := adoptOrphans(); err != nil {
-		return 1, err
-	}
-	if work != "" {
-		// What a suite puts into the temporary directory goes with it, however
-		// the suite ends.
-		if err := os.Setenv("TMPDIR", work); err != nil {
-			return 1, err
-		}
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-
 	rep := &report{list: l, out: os.Stdout}
 	for _, s := range l.suites {
 		rep.begin(s)

@@ -33,6 +33,9 @@ func (rep *report) end(r *result) {
 	failed := r.tally.with("fail")
 	for _, id := range failed {
 		fmt.Fprintf(rep.out, "--- FAIL: %s\n%s", id, indent(tail(r.tally.outputOf(id), 200)))
+		if file := r.tally.find(id); file != "" {
+			fmt.Fprintf(rep.out, "--- FOUND: %s\n    Mend what it shows, and commit the file: it is a seed from then on.\n", file)
+		}
 	}
 	for _, fault := range r.faults {
 		fmt.Fprintf(rep.out, "--- FAIL: suite %s: %s\n", r.suite.name, tail(fault, 200))
@@ -43,6 +46,13 @@ func (rep *report) end(r *result) {
 	}
 	rep.passed += len(r.tally.with("pass"))
 	rep.failed += len(failed) + len(r.faults)
+	if targets := r.tally.seeds(); r.suite.kind == "test" && len(targets) > 0 {
+		total := 0
+		for _, n := range targets {
+			total += n
+		}
+		fmt.Fprintf(rep.out, "    %d seeds of %d fuzz targets ran\n", total, len(targets))
+	}
 	fmt.Fprintf(rep.out, "    %s\n", r.summary())
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,13 +38,16 @@ func runSuite(ctx context.Context, s suite) *result {
 		r.goTest(ctx, s.args...)
 	case "serial":
 		r.goTest(ctx, append([]string{"-p", "1", "-run", "^Test(Alloc|Time)", "-bench", ".", "-benchtime", "20x"}, s.args...)...)
-	case "fuzz":
-		r.fuzz(ctx, s.args[0])
 	case "check":
 		r.check(ctx)
 	}
 	if left := endLeftovers(5 * time.Second); len(left) > 0 {
 		r.fault("left processes behind: %s", strings.Join(left, ", "))
+	}
+	for id, n := range r.tally.seeds() {
+		if n == 0 && s.kind == "test" {
+			r.fault("%s ran no seed: give it some by f.Add, or in testdata/fuzz", id)
+		}
 	}
 	if n := len(r.tally.with("pass")) + len(r.tally.with("fail")); n < s.minimum {
 		r.fault("ran %d tests; its minimum is %d", n, s.minimum)
@@ -75,38 +77,6 @@ func orNone(names []string) string {
 		return "no test"
 	}
 	return strings.Join(names, ", ")
-}
-
-// fuzz finds every fuzz target below the working directory and runs each. Go
-// spends up to a minute on making one input of interest smaller, and tries no
-// other meanwhile: all of a short run, unless that is bounded.
-func (r *result) fuzz(ctx context.Context, each string) {
-	var targets []testID
-	find := func(line []byte) {
-		var e event
-		if json.Unmarshal(line, &e) != nil || e.Action != "output" {
-			return
-		}
-		if name := strings.TrimSpace(e.Output); strings.HasPrefix(name, "Fuzz") {
-			targets = append(targets, testID{e.Package, name})
-		}
-	}
-	if err := execute(ctx, find, "go", "test", "-json", "-list", "^Fuzz", "./..."); err != nil {
-		r.fault("listing the fuzz targets: %v", err)
-		return
-	}
-	for _, id := range targets {
-		all := r.tally
-		for range 2 {
-			r.tally = newTally()
-			r.goTest(ctx, "-run", "^$", "-fuzz", "^"+id.name+"$", "-fuzztime", each, "-fuzzminimizetime", "10x", id.pkg)
-			if !r.tally.ranOut() {
-				break
-			}
-		}
-		all.add(r.tally)
-		r.tally = all
-	}
 }
 
 // check runs commands that have nothing to count; each must succeed.

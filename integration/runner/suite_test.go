@@ -53,8 +53,8 @@ func TestRunSuite(t *testing.T) {
 		},
 		"nothing to test":    {body: passes, line: "suite a 1 1m test -run Nothing ./...", fault: "ran 0 tests"},
 		"serial":             {body: "func BenchmarkX(b *testing.B) { for b.Loop() {} }\nfunc TestTimeX(t *testing.T) {}\nfunc TestOther(t *testing.T) {}\n", line: "suite a 2 1m serial ./...", passed: 2},
-		"fuzz":               {body: "func FuzzX(f *testing.F) { f.Fuzz(func(t *testing.T, b []byte) {}) }\n", line: "suite a 1 1m fuzz 1s", passed: 1},
-		"fuzz finds":         {body: "func FuzzX(f *testing.F) { f.Fuzz(func(t *testing.T, b []byte) { t.Error(1) }) }\n", line: "suite a 0 1m fuzz 1s", failed: 1},
+		"seeds":              {body: "func FuzzX(f *testing.F) { f.Add([]byte(\"a\")); f.Fuzz(func(t *testing.T, b []byte) {}) }\n", line: "suite a 2 1m test ./...", passed: 2},
+		"no seeds":           {body: "func FuzzX(f *testing.F) { f.Fuzz(func(t *testing.T, b []byte) {}) }\n", line: "suite a 1 1m test ./...", passed: 1, fault: "m.FuzzX ran no seed"},
 		"checks all succeed": {body: passes, line: "suite a 0 1m check go version && go vet ./..."},
 		"a check fails":      {body: passes, line: "suite a 0 1m check false && go version", fault: "false: running false: exit status 1"},
 	} {

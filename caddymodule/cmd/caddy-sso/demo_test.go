@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // TestDemo plays the stories that the demo is for, without a browser.
@@ -84,7 +86,7 @@ func TestDemo(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("it leaves %v: %v", left, err)
 	}
-	if _, err := http.Get(origins[0]); err == nil {
+	if _, err := newBrowser(t).http.Get(origins[0]); err == nil {
 		t.Error("it still answers")
 	}
 }
@@ -115,7 +117,7 @@ func newBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &browser{t, &http.Client{Jar: jar, Timeout: 10 * time.Second}}
+	return &browser{t, &http.Client{Jar: jar, Transport: gatewaytest.Transport(t), Timeout: 10 * time.Second}}
 }
 
 func (b *browser) do(method, address string, form url.Values) (status int, at *url.URL, page string) {

@@ -15,7 +15,7 @@ func FuzzVerify(f *testing.F) {
 	v := newVerifier(f, verify.Config{Keys: forger.jwks(f), Algorithms: []string{"ES256", "RS256"}})
 	good := eternal(f, forger)
 	signed := good[:strings.LastIndex(good, ".")]
-	for _, seed := range []string{good, strings.TrimSpace(string(readFile(f, "testdata/assertion.jwt"))), "", "..", "{}", good + "."} {
+	for _, seed := range []string{good, strings.TrimSpace(string(readFile(f, "assertion.jwt"))), "", "..", "{}", good + "."} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, token string) {
@@ -64,7 +64,7 @@ func FuzzKeys(f *testing.F) {
 	forger := newForger(f)
 	stranger := forger.es256(f, forger.other, goodHeader, string(marshal(f, goodClaims(map[string]any{"exp": 253402300799}))))
 	f.Add(forger.jwks(f))
-	f.Add(readFile(f, "testdata/jwks.json"))
+	f.Add(readFile(f, "jwks.json"))
 	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AAAA","kid":"ec"},{"kty":"RSA","n":"","e":"","kid":"ec"},null,1]}`))
 	f.Fuzz(func(t *testing.T, set []byte) {
 		v, err := verify.New(verify.Config{Issuer: issuer, Audience: audience, Keys: set})

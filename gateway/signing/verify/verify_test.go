@@ -5,7 +5,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/signing/verify"
 )
 
@@ -31,19 +31,16 @@ func newVerifier(tb testing.TB, c verify.Config) *verify.Verifier {
 
 func readFile(tb testing.TB, name string) []byte {
 	tb.Helper()
-	data, err := os.ReadFile(name)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return data
+	doc, _ := gatewaytest.Captured(tb, "testdata/"+name)
+	return doc
 }
 
 // TestGolden holds what an app reads from an assertion of this release.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // the clock shows the assertion's iat
-		v := newVerifier(t, verify.Config{Keys: readFile(t, "testdata/jwks.json")})
-		got, err := v.Verify(t.Context(), strings.TrimSpace(string(readFile(t, "testdata/assertion.jwt"))))
+		v := newVerifier(t, verify.Config{Keys: readFile(t, "jwks.json")})
+		got, err := v.Verify(t.Context(), strings.TrimSpace(string(readFile(t, "assertion.jwt"))))
 		if err != nil {
 			t.Fatal(err)
 		}

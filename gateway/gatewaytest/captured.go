@@ -1,0 +1,74 @@
+package gatewaytest
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Captured returns a captured document below a testdata directory, and the
+// clock that it was captured at. A document is captured if somebody else wrote
+// it (a provider, another XML library), or an earlier release of ours. The file
+// captured.json in the testdata directory names the time of each, by the file's
+// name or by its directory's name with a slash.
+//
+// A test must call it in a bubble of synctest. There the time passes until the
+// clock shows the time of capture, so no code can judge the document by the
+// real clock. Outside of a bubble the test fails at once. Benchmarks can't run
+// in a bubble: they hand the returned clock to the code that judges. A fuzz
+// target may only seed with what it reads.
+func Captured(tb testing.TB, file string) (doc []byte, now func() time.Time) {
+	tb.Helper()
+	doc, err := os.ReadFile(file)
+	if err != nil {
+		tb.Fatalf("reading a captured document: %v", err)
+	}
+	at, err := capturedAt(file)
+	if err != nil {
+		tb.Fatalf("reading the time of the captured document %s: %v", file, err)
+	}
+	if _, ok := tb.(*testing.T); ok {
+		wait := time.Until(at)
+		if wait < -time.Hour { // documents of one day may be read one after the other
+			tb.Fatalf("%s was captured at %v and would be judged at %v: read it in a bubble of synctest", file, at, time.Now())
+		}
+		time.Sleep(wait)
+	}
+	return doc, func() time.Time { return at }
+}
+
+// CapturedNames returns the captured documents that fit a pattern, for Captured.
+// It fails the test if there are fewer than atLeast.
+func CapturedNames(tb testing.TB, pattern string, atLeast int) []string {
+	tb.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) < atLeast {
+		tb.Fatalf("%d documents fit %s, there were %d: %v", len(files), pattern, atLeast, err)
+	}
+	return files
+}
+
+func capturedAt(file string) (time.Time, error) {
+	const root = "testdata/"
+	i := strings.Index(file, root) + len(root)
+	var times map[string]time.Time
+	list, err := os.ReadFile(file[:i] + "captured.json")
+	if err != nil {
+		return time.Time{}, err
+	}
+	if err := json.Unmarshal(list, &times); err != nil {
+		return time.Time{}, err
+	}
+	name := file[i:]
+	if at, ok := times[name]; ok {
+		return at, nil
+	}
+	dir, _, _ := strings.Cut(name, "/")
+	if at, ok := times[dir+"/"]; ok {
+		return at, nil
+	}
+	return time.Time{}, os.ErrNotExist
+}
