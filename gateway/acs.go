@@ -40,25 +40,6 @@ func (a *App) acsPath() string { return a.opts.Prefix + "/saml/acs" }
 // ID towards all providers, so that it outlives their names.
 func (a *App) metadataURL(origin string) string { return origin + a.opts.Prefix + "/saml/metadata" }
 
-// samlEndpoint answers what lies under saml/.
-func (x *exchange) samlEndpoint(name string) error {
-	provider, named := strings.CutPrefix(name, "metadata/")
-	all := x.app.speaking(SAML)
-	switch {
-	case name == "acs" && isLostPost(x.r):
-		return x.answerLost()
-	case name == "acs":
-		return x.allow(x.consumeAssertion, http.MethodPost)
-	case name == "metadata" && len(all) > 1:
-		return x.refuse(NewError(CodeNotFound, errors.New("this site has several SAML providers: ask for saml/metadata/<provider>")))
-	case name == "metadata":
-		provider = all[0].Name
-	case !named:
-		return x.refuse(NewError(CodeNotFound, nil))
-	}
-	return x.allow(func() error { return x.metadata(provider) }, http.MethodGet, http.MethodHead)
-}
-
 // consumeAssertion is the AssertionConsumerService (SAML Profiles 4.1.4). It has
 // no cross-origin check: the provider's page posts here, with the Origin "null"
 // if it hides where it is from. What guards this path is the binding cookie.
@@ -176,6 +157,15 @@ func (x *exchange) repost(in *reply) error {
 		{fieldResponse, in.params.Get(fieldResponse)}, {fieldRelayState, in.state}, {fieldRepost, "1"},
 	}})
 	return nil
+}
+
+// onlyMetadata says how we are to be registered at the only SAML provider.
+func (x *exchange) onlyMetadata() error {
+	all := x.app.speaking(SAML)
+	if len(all) > 1 {
+		return x.refuse(NewError(CodeNotFound, errors.New("this site has several SAML providers: ask for saml/metadata/<provider>")))
+	}
+	return x.metadata(all[0].Name)
 }
 
 // metadata says how we are to be registered at a provider.

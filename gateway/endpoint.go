@@ -14,42 +14,169 @@ import (
 	"go.uber.org/zap"
 )
 
-// endpoint answers what lies under the gateway's own prefix.
-func (x *exchange) endpoint() error {
-	name := strings.TrimPrefix(x.path, x.app.opts.Prefix+"/")
-	if x.app.isCallback(x.path) {
-		name = "oidc/callback"
-	}
-	asset, isAsset := strings.CutPrefix(name, "assets/")
-	saml, isSAML := strings.CutPrefix(name, "saml/")
-	switch {
-	case isAsset:
-		x.app.gw.opts.Pages.Asset(x.w, x.r, asset)
-		return nil
-	case name == "login":
-		return x.allow(x.login, http.MethodGet, http.MethodHead)
-	case name == "oidc/callback" && x.app.isCallback(x.path):
-		return x.allow(func() error { return x.callback(x.codeReply) }, http.MethodGet)
-	case isSAML && len(x.app.speaking(SAML)) > 0:
-		return x.samlEndpoint(saml)
-	case name == "session":
-		return x.allow(x.showSession, http.MethodGet, http.MethodHead)
-	case name == "logout":
-		return x.allow(x.logout, http.MethodGet, http.MethodHead, http.MethodPost)
-	case name == "logged-out":
-		return x.allow(x.loggedOut, http.MethodGet, http.MethodHead)
-	case name == "jwks.json":
-		return x.allow(x.jwks, http.MethodGet, http.MethodHead)
-	}
-	return x.refuse(NewError(CodeNotFound, nil))
+// An Endpoint is one of the addresses at which an App answers itself. The table
+// of them is what routes requests, what keeps credentials out of logs, and what
+// the documentation says.
+type Endpoint struct {
+	// Path is absolute and raw. If it ends in a word in braces, it stands for all
+	// names in place of that word.
+	Path string
+	// Methods are taken; all others are answered with 405.
+	Methods []string
+	// Secret says that a provider's answer comes here, in the URL or in a form.
+	Secret bool
+	// CrossSite says that pages of other sites post here. All other endpoints
+	// refuse such a post.
+	CrossSite bool
+
+	serve func(*exchange) error
+	// lost answers what a redirect leaves of a form's post: a GET without query.
+	lost func(*exchange) error
+	// dir is Path up to the word in braces. If deep, names may have slashes.
+	dir  string
+	deep bool
 }
 
-func (x *exchange) allow(serve func() error, methods ...string) error {
-	if !slices.Contains(methods, x.r.Method) {
-		x.w.Header().Set("Allow", strings.Join(methods, ", "))
+// at says whether the endpoint's path is path.
+func (e *Endpoint) at(path string) bool {
+	if e.dir == "" {
+		return path == e.Path
+	}
+	name, ok := strings.CutPrefix(path, e.dir)
+	return ok && name != "" && (e.deep || !strings.Contains(name, "/"))
+}
+
+// An endpointTable has the endpoints of one App.
+type endpointTable struct {
+	prefix         string
+	below, outside []Endpoint // of prefix
+}
+
+// find returns the endpoint at a path, and whether the path is ours. Everything
+// below the prefix is, also where there is no endpoint. Most requests are the
+// app's: they cost one comparison with the prefix, and one with each endpoint
+// outside of it.
+func (t *endpointTable) find(path string) (e *Endpoint, own bool) {
+	rows := t.outside
+	if own = under(path, t.prefix); own {
+		rows = t.below
+	}
+	for i := range rows {
+		if rows[i].at(path) {
+			return &rows[i], true
+		}
+	}
+	return nil, own
+}
+
+func (t *endpointTable) add(rows ...Endpoint) {
+	for _, e := range rows {
+		if under(e.Path, t.prefix) {
+			t.below = append(t.below, e)
+		} else {
+			t.outside = append(t.outside, e)
+		}
+	}
+}
+
+// newEndpointTable makes the table of the App, whose options are known to be
+// good.
+func (a *App) newEndpointTable() *endpointTable {
+	prefix, read := a.opts.Prefix, []string{http.MethodGet, http.MethodHead}
+	t := &endpointTable{prefix: prefix}
+	t.add(
+		Endpoint{Path: prefix + "/login", Methods: read, serve: (*exchange).login},
+		Endpoint{Path: prefix + "/session", Methods: read, serve: (*exchange).showSession},
+		Endpoint{Path: prefix + "/logout", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*exchange).logout},
+		Endpoint{Path: prefix + "/logged-out", Methods: read, serve: (*exchange).loggedOut},
+		Endpoint{Path: prefix + "/jwks.json", Methods: read, serve: (*exchange).jwks},
+		named(prefix+"/assets/", "{file...}", Endpoint{Methods: read}, (*exchange).asset),
+	)
+	t.add(a.callbackEndpoints()...)
+	if len(a.speaking(SAML)) > 0 {
+		t.add(
+			Endpoint{
+				Path: a.acsPath(), Methods: []string{http.MethodPost}, Secret: true, CrossSite: true,
+				serve: (*exchange).consumeAssertion, lost: (*exchange).answerLost,
+			},
+			Endpoint{Path: prefix + "/saml/metadata", Methods: read, serve: (*exchange).onlyMetadata},
+			named(prefix+"/saml/metadata/", "{provider...}", Endpoint{Methods: read}, (*exchange).metadata),
+		)
+	}
+	return t
+}
+
+// callbackEndpoints are where OpenID Providers send people back to. Below our
+// prefix they are for any name: a login may come back whose provider is no longer
+// configured. Outside of it, everything that is no provider's name is the app's.
+func (a *App) callbackEndpoints() []Endpoint {
+	callback := Endpoint{Path: a.opts.CallbackPath, Methods: []string{http.MethodGet}, Secret: true, serve: (*exchange).consumeCode}
+	rows := []Endpoint{callback}
+	if under(callback.Path, a.opts.Prefix) {
+		rows = append(rows, callback)
+		rows[1].dir = callback.Path + "/"
+		rows[1].Path = rows[1].dir + "{provider}"
+		return rows
+	}
+	for _, p := range a.providers {
+		callback.Path = a.opts.CallbackPath + "/" + p.Name
+		rows = append(rows, callback)
+	}
+	return rows
+}
+
+// named makes an endpoint for all names below dir, slashes included. what stands
+// for the name in the endpoint's path.
+func named(dir, what string, e Endpoint, serve func(x *exchange, name string) error) Endpoint {
+	e.Path, e.dir, e.deep = dir+what, dir, true
+	e.serve = func(x *exchange) error { return serve(x, strings.TrimPrefix(x.path, dir)) }
+	return e
+}
+
+// Endpoints returns the table of the App's endpoints.
+func (a *App) Endpoints() []Endpoint {
+	return slices.Concat(a.endpoints.below, a.endpoints.outside)
+}
+
+// Owns says whether the gateway itself answers at a request target (RFC 9112,
+// 3.2), whatever the app's rules say.
+func (a *App) Owns(target string) bool {
+	_, own := a.endpoints.find(targetPath(target))
+	return own
+}
+
+// Secret says whether a request may bring credentials that belong in no log: at
+// an endpoint that takes them, and in any query or form that comes to an address
+// of ours, even where there is no endpoint.
+func (a *App) Secret(method, target string) bool {
+	e, own := a.endpoints.find(targetPath(target))
+	return own && (e != nil && e.Secret || strings.Contains(target, "?") || method == http.MethodPost)
+}
+
+// route answers at an address of ours. e is nil if there is no endpoint.
+func (x *exchange) route(e *Endpoint) error {
+	switch {
+	case e == nil:
+		return x.refuse(NewError(CodeNotFound, nil))
+	case slices.Contains(e.Methods, x.r.Method):
+	case e.lost != nil && isLostPost(x.r):
+		return e.lost(x)
+	default:
+		x.w.Header().Set("Allow", strings.Join(e.Methods, ", "))
 		return x.refuse(NewError(CodeMethodNotAllowed, nil))
 	}
-	return serve()
+	if !e.CrossSite {
+		// A method that changes nothing always passes.
+		if err := x.app.csrf.Check(x.r); err != nil {
+			return x.refuse(NewError(CodeCrossSite, err))
+		}
+	}
+	return e.serve(x)
+}
+
+func (x *exchange) asset(name string) error {
+	x.app.gw.opts.Pages.Asset(x.w, x.r, name)
+	return nil
 }
 
 // asOther as the query's "as" asks to sign in as somebody else than who is
@@ -147,9 +274,6 @@ func (x *exchange) logout() error {
 			return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 		}
 		return x.askLogout(ses.Login())
-	}
-	if err := x.app.csrf.Check(x.r); err != nil {
-		return x.refuse(NewError(CodeCrossSite, err))
 	}
 	if !signedIn {
 		setCookie(x.w, sessionCookie, "", x.secure)

@@ -17,42 +17,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
-// ownPaths are the gateway's endpoints and the methods they take.
-var ownPaths = map[string][]string{
-	"/.sso/login":            {"GET", "HEAD"},
-	"/.sso/oidc/callback":    {"GET"},
-	"/.sso/session":          {"GET", "HEAD"},
-	"/.sso/logout":           {"GET", "HEAD", "POST"},
-	"/.sso/logged-out":       {"GET", "HEAD"},
-	"/.sso/jwks.json":        {"GET", "HEAD"},
-	"/.sso/assets/style.css": {"GET", "HEAD"},
-}
-
-func TestMethods(t *testing.T) {
-	t.Parallel()
-	s := newLab(t).site(public("/public"))
-	b := s.browser()
-	for path, allowed := range ownPaths {
-		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW"} {
-			t.Run(method+" "+path, func(t *testing.T) {
-				r := httptest.NewRequest(http.MethodGet, path, nil)
-				r.Method, r.Host = method, appHost
-				w := b.send(r)
-				if slices.Contains(allowed, method) {
-					if w.Code == http.StatusMethodNotAllowed {
-						t.Error("refused")
-					}
-					return
-				}
-				wantStatus(t, w, http.StatusMethodNotAllowed)
-				if got := w.Header().Get("Allow"); got != strings.Join(allowed, ", ") {
-					t.Errorf("Allow %q, want %q", got, allowed)
-				}
-			})
-		}
-	}
-}
-
 // HEAD is answered as GET is, without a body.
 func TestHead(t *testing.T) {
 	t.Parallel()

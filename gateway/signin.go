@@ -139,6 +139,9 @@ func (x *exchange) callback(read func() (*reply, *Error)) error {
 	return x.complete(in, f, p, origin)
 }
 
+// consumeCode is where OpenID Providers send people back to.
+func (x *exchange) consumeCode() error { return x.callback(x.codeReply) }
+
 // codeReply reads an OpenID Provider's answer (OIDC Core §3.1.2.5).
 func (x *exchange) codeReply() (*reply, *Error) {
 	params, refused := strictQuery(x.r)
