@@ -10,8 +10,8 @@ import (
 // round returns how many logins this browser has finished just before. It
 // refuses to begin one more if those are too many: each of them gave the browser
 // a session cookie, and here it is without.
-func (x *exchange) round(binding []byte) (int, *Error) {
-	n, err := x.app.gw.sessions.Rounds().Finished(x.r.Context(), binding)
+func (x *exchange) round(browser []byte) (int, *Error) {
+	n, err := x.app.gw.sessions.Rounds().Finished(x.r.Context(), browser)
 	switch {
 	case err != nil:
 		return 0, storeError(err)
@@ -24,8 +24,8 @@ func (x *exchange) round(binding []byte) (int, *Error) {
 // endRounds forgets the rounds of a browser that ends its session: it has kept
 // its cookie.
 func (x *exchange) endRounds() {
-	if validBinding(x.cookies.binding) {
-		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBinding(x.cookies.binding))
+	if isRandomText(x.cookies.browser) {
+		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBrowser(x.cookies.browser))
 	}
 }
 

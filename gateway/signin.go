@@ -19,8 +19,8 @@ const (
 	maxQuery = 64 << 10
 )
 
-func hashBinding(binding string) []byte {
-	sum := sha256.Sum256([]byte(binding))
+func hashBrowser(browser string) []byte {
+	sum := sha256.Sum256([]byte(browser))
 	return sum[:]
 }
 
@@ -35,14 +35,14 @@ func (x *exchange) begin(p *NamedProvider, f Flow) error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	binding := x.cookies.binding
-	if !validBinding(binding) {
-		binding = randomText()
+	browser := x.cookies.browser
+	if !isRandomText(browser) {
+		browser = randomText()
 	}
-	f.App, f.Provider, f.Binding = x.app.name(), p.Name, hashBinding(binding)
+	f.App, f.Provider, f.Browser = x.app.name(), p.Name, hashBrowser(browser)
 	f.Return, f.Callback = safeReturn(f.Return, x.app.opts.Prefix), origin+x.app.callbackPath(p)
-	if binding == x.cookies.binding {
-		if f.Round, refused = x.round(f.Binding); refused != nil {
+	if browser == x.cookies.browser {
+		if f.Round, refused = x.round(f.Browser); refused != nil {
 			return x.refuse(refused)
 		}
 	}
@@ -57,8 +57,8 @@ func (x *exchange) begin(p *NamedProvider, f Flow) error {
 	if err := x.app.gw.sessions.Flows().Start(ctx, state, &f); err != nil {
 		return x.refuse(storeError(err))
 	}
-	if binding != x.cookies.binding {
-		setCookie(x.w, bindingCookie, binding, x.secure)
+	if browser != x.cookies.browser {
+		setCookie(x.w, browserCookie, browser, x.secure)
 	}
 	x.sendTo(p, begun)
 	return nil
@@ -93,7 +93,7 @@ func (in *reply) attempts() []Attempt {
 }
 
 // callback takes a provider's answer, which read gets from the request. The
-// order is that of every protocol: limits, binding, flow, answer judged, flow
+// order is that of every protocol: limits, browser cookie, flow, answer judged, flow
 // taken, replay mark, account, login. Before the flow is known to be this
 // browser's nothing is judged, and nothing is used up.
 func (x *exchange) callback(read func() (*reply, *Error)) error {
@@ -111,10 +111,10 @@ func (x *exchange) callback(read func() (*reply, *Error)) error {
 	if in.protocol == OIDC && isLostPost(x.r) {
 		return x.lost(in.attempts(), lostAnswer(origin+x.path))
 	}
-	if !validBinding(in.state) {
+	if !isRandomText(in.state) {
 		return x.lost(in.attempts(), NewError(CodeFlowUnknown, errors.New("the answer has no state, or one that was never ours")))
 	}
-	if in.protocol == SAML && !in.reposted && !validBinding(x.cookies.binding) {
+	if in.protocol == SAML && !in.reposted && !isRandomText(x.cookies.browser) {
 		return x.repost(in)
 	}
 	f, err := x.flow(in.state)
@@ -129,7 +129,7 @@ func (x *exchange) callback(read func() (*reply, *Error)) error {
 		return x.refuse(NewError(CodeProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
 	}
 	astray := x.astray(in, f, p, origin)
-	if !validBinding(x.cookies.binding) || subtle.ConstantTimeCompare(hashBinding(x.cookies.binding), f.Binding) != 1 {
+	if !isRandomText(x.cookies.browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.browser), f.Browser) != 1 {
 		return x.otherBrowser(in, f, p, astray)
 	}
 	x.returnTo = f.Return
@@ -201,7 +201,7 @@ func (x *exchange) lost(taken []Attempt, refused *Error) error {
 // A browser that has no cookie although one was set a moment ago keeps none.
 func (x *exchange) otherBrowser(in *reply, f *Flow, p *NamedProvider, astray *Error) error {
 	signedIn, err := x.signedIn()
-	keepsNone := !validBinding(x.cookies.binding) && (in.reposted || f.Restarted)
+	keepsNone := !isRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
 	switch {
 	case err != nil:
 		return x.refuse(storeError(err))
@@ -254,7 +254,7 @@ func (x *exchange) complete(in *reply, f *Flow, p *NamedProvider, origin string)
 		return x.refuse(storeError(err))
 	}
 	x.giveBack(append(in.attempts(), StartAttempt)...)
-	sessions.Rounds().Finish(ctx, f.Binding, f.Round)
+	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
 	setCookie(x.w, sessionCookie, cookie, x.secure)
 	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
 		keepCookie(x.w, providerCookie, p.Name, providerCookieAge, x.secure)
