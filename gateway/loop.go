@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"net/http"
 	"strconv"
 	"time"
 )
@@ -58,24 +57,4 @@ func (x *exchange) seen(code Code) Seen {
 		return Seen{Here: x.here(), Site: x.issuer()}
 	}
 	return Seen{}
-}
-
-// answerLost answers for the AssertionConsumerService asked for by GET, with
-// nothing: a redirect on the way made it of the provider's POST, and the answer
-// is gone (RFC 9110 §15.4.2 and §15.4.3 permit that).
-func (x *exchange) answerLost() error {
-	origin, refused := x.signInOrigin()
-	if refused != nil {
-		return x.refuse(refused)
-	}
-	return x.lost(nil, lostAnswer(origin+x.app.acsPath()))
-}
-
-func lostAnswer(at string) *Error {
-	return NewError(CodeAnswerLost, fmt.Errorf("nothing came by GET to %s, the address to register at the provider", at))
-}
-
-// isLostPost says whether a request is what a redirect leaves of a form's post.
-func isLostPost(r *http.Request) bool {
-	return r.URL.RawQuery == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }
