@@ -49,8 +49,8 @@ func (x *exchange) consumeAssertion() error {
 	return x.callback(responsePost{})
 }
 
-// readResponse returns the fields of a form that brings a SAML response.
-// Whatever passes is safe to be sent back to who sent it.
+// readResponse returns the fields of a form that brings a SAML response. They
+// are bounded and well-formed: it is safe to send them back to the browser.
 func (x *exchange) readResponse() (map[string]string, *Error) {
 	if x.r.URL.RawQuery != "" {
 		return nil, NewError(CodeBadRequest, errors.New("the form came with a query"))

@@ -56,10 +56,10 @@ func (x *exchange) callback(by binding) error {
 	return x.complete(in, f, p, origin)
 }
 
-// repost has the browser send the answer once more, from a page of ours: it
-// came without our cookies. Nothing is looked up for who may never have started
-// a login, and nothing is sent back but what can be an answer. The attempt is
-// one of another kind now.
+// repost answers with a page of ours that posts the same answer again, since it
+// came without our cookies. Nothing is looked up yet: the browser may never have
+// started a login. Only fields that can be an answer are sent back. The attempt
+// now counts as one of another kind.
 func (x *exchange) repost(in *reply) error {
 	x.giveBack(AnswerAttempt)
 	if refused := x.attempt(RepostAttempt); refused != nil {
@@ -69,9 +69,9 @@ func (x *exchange) repost(in *reply) error {
 	return nil
 }
 
-// astray refuses an answer that came elsewhere than where the flow's provider
-// was told to send it: by another protocol, to the callback of another, or to
-// another name of this site.
+// astray refuses an answer that came by another protocol than the one of the
+// flow's provider, or to another address than the provider was told: to another
+// provider's callback, or to another name of this site.
 func (x *exchange) astray(in *reply, f *Flow, p *NamedProvider, origin string) *Error {
 	if p.Provider.Protocol() == in.protocol() && f.Callback == origin+x.path {
 		return nil
@@ -91,8 +91,8 @@ func (x *exchange) flow(state string) (*Flow, error) {
 	return f, nil
 }
 
-// lost answers for a flow that is not there. Who is signed in by now (a double
-// click, the back button) is simply let go on.
+// lost answers for a flow that does not exist. If the person is signed in by now
+// (a double click, the back button), they go on to the site.
 func (x *exchange) lost(taken []Attempt, refused *Error) error {
 	signedIn, err := x.signedIn()
 	switch {
@@ -105,9 +105,10 @@ func (x *exchange) lost(taken []Attempt, refused *Error) error {
 	return x.refuse(refused)
 }
 
-// otherBrowser answers for a flow that this browser did not start, or started
-// in another of several tabs that were opened at once and whose cookie lost.
-// A browser that has no cookie although one was set a moment ago keeps none.
+// otherBrowser answers if the browser's cookie is not the one of the flow. Either
+// another browser started the flow, or several tabs were opened at once and
+// another tab's cookie replaced this one's. If a cookie was set a moment ago and
+// there is none, the browser keeps no cookies.
 func (x *exchange) otherBrowser(in *reply, f *Flow, p *NamedProvider, astray *Error) error {
 	signedIn, err := x.signedIn()
 	keepsNone := !isRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
@@ -128,7 +129,7 @@ func (x *exchange) otherBrowser(in *reply, f *Flow, p *NamedProvider, astray *Er
 	return x.begin(p, Flow{Return: f.Return, Other: f.Other, Restarted: true})
 }
 
-// complete has the answer judged, and signs the person in.
+// complete has the answer judged, uses it up, and signs the person in.
 func (x *exchange) complete(in *reply, f *Flow, p *NamedProvider, origin string) error {
 	x.provider = p.Name
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
@@ -150,6 +151,11 @@ func (x *exchange) complete(in *reply, f *Flow, p *NamedProvider, origin string)
 			return x.refuse(storeError(err))
 		}
 	}
+	return x.enter(ctx, in, f, p, ans)
+}
+
+// enter makes the login of a person who was judged, if this app lets them in.
+func (x *exchange) enter(ctx context.Context, in *reply, f *Flow, p *NamedProvider, ans *Answer) error {
 	x.who = &login{Provider: p.Name, Identity: ans.Identity}
 	if _, refused := x.app.admit(&ans.Identity); refused != nil {
 		return x.refuse(refused)
@@ -187,9 +193,9 @@ func (x *exchange) leave() error {
 	return err
 }
 
-// declined answers when the provider's answer signs nobody in. Of several tabs
-// that begin at once a provider may serve one and turn the others away: who is
-// signed in by now goes on, unless it was to be somebody else.
+// declined answers when the provider's answer signs nobody in. If several tabs
+// begin at once, a provider may serve one and refuse the others. Their person is
+// signed in by now and goes on, unless somebody else was to sign in.
 func (x *exchange) declined(in *reply, f *Flow, refused *Error) error {
 	switch refused.Code {
 	case CodeProviderUnavailable:
@@ -232,9 +238,9 @@ func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, an
 	return nil
 }
 
-// answerLost answers for the AssertionConsumerService asked for by GET, with
-// nothing: a redirect on the way made it of the provider's POST, and the answer
-// is gone (RFC 9110 §15.4.2 and §15.4.3 permit that).
+// answerLost answers a GET without query where a form is expected. A redirect on
+// the way has turned the provider's POST into a GET, and the answer is gone (RFC
+// 9110 §15.4.2 and §15.4.3 permit that).
 func (x *exchange) answerLost() error {
 	origin, refused := x.signInOrigin()
 	if refused != nil {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// An Endpoint is one of the addresses at which an App answers itself. The table
-// of them is what routes requests, what keeps credentials out of logs, and what
-// the documentation says.
+// An Endpoint is one of the addresses at which an App answers itself. One table
+// has them all: the router reads it, and so do the redaction of logs and the
+// test of docs/endpoints.md.
 type Endpoint struct {
 	// Path is absolute and raw. If it ends in a word in braces, it stands for all
 	// names in place of that word.
@@ -166,6 +166,7 @@ func (x *exchange) route(e *Endpoint) error {
 	return e.serve(x)
 }
 
+// asset serves one of the files that our pages load.
 func (x *exchange) asset(name string) error {
 	x.app.gw.opts.Pages.Asset(x.w, x.r, name)
 	return nil

@@ -81,8 +81,8 @@ func (x *exchange) metadata(name string) error {
 	h := x.w.Header()
 	h.Set("Content-Type", "application/samlmetadata+xml") // SAML Metadata, Appendix A
 	h.Set("Content-Disposition", `attachment; filename="`+p.Name+`.xml"`)
-	// It says the address that was asked for, port included, which caches may
-	// leave out of what they tell answers apart by.
+	// The document names the address that was asked for, port included. Shared
+	// caches may ignore the port.
 	h.Set("Cache-Control", "private, max-age=300")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(doc)))

@@ -17,13 +17,14 @@ const (
 	maxQuery = 64 << 10
 )
 
+// hashBrowser returns what a flow keeps of the browser cookie.
 func hashBrowser(browser string) []byte {
 	sum := sha256.Sum256([]byte(browser))
 	return sum[:]
 }
 
-// begin starts a login at p, of which f says what is particular, and sends the
-// browser there.
+// begin starts a login at p and sends the browser there. f carries the options
+// of the login.
 func (x *exchange) begin(p *NamedProvider, f Flow) error {
 	x.provider = p.Name
 	origin, refused := x.signInOrigin()
@@ -96,8 +97,8 @@ func (x *exchange) returnTarget() string {
 }
 
 // navigation says whether a person is opening a page, so that a redirect to
-// sign in is of use. Browsers say so (Fetch Metadata); of others, who takes
-// HTML is taken for one.
+// sign in is of use. Browsers say so (Fetch Metadata). Any other client counts as
+// a person if it accepts HTML.
 func navigation(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header.Get("Upgrade") != "" {
 		return false
