@@ -42,18 +42,12 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) er
 	return h.handleErrors(w, r, err)
 }
 
-// hasCredentials says whether the request's address, or the redirect that
-// answers it, has a query that is nobody's business, or it brings a SAML answer.
+// hasCredentials says whether the request, or the redirect that answers it, has
+// something in it that is nobody's business. A request is judged by its address
+// as it was before any handler changed it.
 func (h *Handler) hasCredentials(w http.ResponseWriter, r *http.Request) bool {
-	if strings.Contains(w.Header().Get("Location"), "?") {
-		return true
-	}
-	return h.isOwn(r) && (strings.Contains(peerOf(r).Target, "?") || r.Method == http.MethodPost)
+	return strings.Contains(w.Header().Get("Location"), "?") || h.trial.Secret(r.Method, peerOf(r).Target)
 }
-
-// isOwn says whether the gateway itself answers at the request's address, as it
-// was before any handler changed it.
-func (h *Handler) isOwn(r *http.Request) bool { return h.trial.Owns(peerOf(r).Target) }
 
 // refusalForCaddy makes an error for handle_errors of a refusal.
 func (h *Handler) refusalForCaddy(r *http.Request, e *gateway.Error) error {
@@ -109,7 +103,7 @@ func (h *Handler) logRedacted(w http.ResponseWriter, r *http.Request) {
 	}
 	peer := peerOf(r)
 	target := peer.Target
-	if h.isOwn(r) {
+	if h.trial.Owns(peer.Target) {
 		target, _, _ = strings.Cut(target, "?")
 	}
 	ip, _, err := net.SplitHostPort(r.RemoteAddr)

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -40,39 +38,20 @@ func (a *App) acsPath() string { return a.opts.Prefix + "/saml/acs" }
 // ID towards all providers, so that it outlives their names.
 func (a *App) metadataURL(origin string) string { return origin + a.opts.Prefix + "/saml/metadata" }
 
-// samlEndpoint answers what lies under saml/.
-func (x *exchange) samlEndpoint(name string) error {
-	provider, named := strings.CutPrefix(name, "metadata/")
-	all := x.app.speaking(SAML)
-	switch {
-	case name == "acs" && isLostPost(x.r):
-		return x.answerLost()
-	case name == "acs":
-		return x.allow(x.consumeAssertion, http.MethodPost)
-	case name == "metadata" && len(all) > 1:
-		return x.refuse(NewError(CodeNotFound, errors.New("this site has several SAML providers: ask for saml/metadata/<provider>")))
-	case name == "metadata":
-		provider = all[0].Name
-	case !named:
-		return x.refuse(NewError(CodeNotFound, nil))
-	}
-	return x.allow(func() error { return x.metadata(provider) }, http.MethodGet, http.MethodHead)
-}
-
 // consumeAssertion is the AssertionConsumerService (SAML Profiles 4.1.4). It has
 // no cross-origin check: the provider's page posts here, with the Origin "null"
-// if it hides where it is from. What guards this path is the binding cookie.
+// if it hides where it is from. What guards this path is the browser cookie.
 func (x *exchange) consumeAssertion() error {
 	// Where there are no deadlines, those of the host server hold. This one is
 	// for what the server reads of the body after a refusal, too, and ends with
 	// the body.
 	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout))
-	return x.callback(x.responseReply)
+	return x.callback(responsePost{})
 }
 
-// responseReply reads a SAML provider's answer from a form (SAML Bindings
-// 3.5). Whatever passes is safe to be sent back to who sent it.
-func (x *exchange) responseReply() (*reply, *Error) {
+// readResponse returns the fields of a form that brings a SAML response. They
+// are bounded and well-formed: it is safe to send them back to the browser.
+func (x *exchange) readResponse() (map[string]string, *Error) {
 	if x.r.URL.RawQuery != "" {
 		return nil, NewError(CodeBadRequest, errors.New("the form came with a query"))
 	}
@@ -94,10 +73,7 @@ func (x *exchange) responseReply() (*reply, *Error) {
 	if response == "" || !isBase64(response) {
 		return nil, NewError(CodeSAMLMalformed, errors.New("the SAMLResponse is not Base64"))
 	}
-	return &reply{
-		protocol: SAML, state: fields[fieldRelayState], reposted: fields[fieldRepost] == "1",
-		params: url.Values{fieldResponse: {response}, fieldRelayState: {fields[fieldRelayState]}},
-	}, nil
+	return fields, nil
 }
 
 func isFormType(contentType string) bool {
@@ -161,53 +137,4 @@ func isBase64(text string) bool {
 		}
 	}
 	return true
-}
-
-// repost has the browser send the answer once more, from a page of ours: it
-// came without our cookies. Nothing is looked up for who may never have started
-// a login, and nothing is sent back but what can be an answer. The attempt is
-// one of another kind now.
-func (x *exchange) repost(in *reply) error {
-	x.giveBack(AnswerAttempt)
-	if refused := x.attempt(RepostAttempt); refused != nil {
-		return x.refuse(refused)
-	}
-	x.page(http.StatusOK, RepostPage{Chrome: x.chrome(), Action: x.path, Fields: []Field{
-		{fieldResponse, in.params.Get(fieldResponse)}, {fieldRelayState, in.state}, {fieldRepost, "1"},
-	}})
-	return nil
-}
-
-// metadata says how we are to be registered at a provider.
-func (x *exchange) metadata(name string) error {
-	origin, refused := x.signInOrigin()
-	if refused != nil {
-		return x.refuse(refused)
-	}
-	p := x.app.provider(name)
-	if p == nil {
-		return x.refuse(NewError(CodeProviderUnknown, nil))
-	}
-	describing, ok := p.Provider.(MetadataProvider)
-	if !ok {
-		return x.refuse(NewError(CodeNotFound, errors.New("the provider needs no metadata of ours")))
-	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
-	defer cancel()
-	doc, err := describing.Metadata(ctx, MetadataRequest{CallbackURL: origin + x.app.callbackPath(p), MetadataURL: x.app.metadataURL(origin)})
-	if err != nil {
-		return x.refuse(providerError(err))
-	}
-	h := x.w.Header()
-	h.Set("Content-Type", "application/samlmetadata+xml") // SAML Metadata, Appendix A
-	h.Set("Content-Disposition", `attachment; filename="`+p.Name+`.xml"`)
-	// It says the address that was asked for, port included, which caches may
-	// leave out of what they tell answers apart by.
-	h.Set("Cache-Control", "private, max-age=300")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(doc)))
-	if x.r.Method != http.MethodHead {
-		_, _ = x.w.Write(doc) // a client that went away is nobody's fault
-	}
-	return nil
 }

@@ -32,6 +32,7 @@ type App struct {
 	base        *url.URL // nil: learnt in Start
 	origins     map[string]bool
 	csrf        http.CrossOriginProtection
+	endpoints   *endpointTable
 
 	site   atomic.Pointer[site] // nil until Start
 	warned atomic.Bool
@@ -108,6 +109,7 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	for i, name := range a.headers.all() {
 		a.headerNames[i] = http.CanonicalHeaderKey(name)
 	}
+	a.endpoints = a.newEndpointTable()
 	g.claimHeaders(a.headers)
 	return a, nil
 }
@@ -299,26 +301,6 @@ func (a *App) callbackPath(p *NamedProvider) string {
 		return a.opts.CallbackPath
 	}
 	return a.opts.CallbackPath + "/" + p.Name
-}
-
-// Owns says whether the gateway itself answers at a request target (RFC 9112,
-// 3.2), whatever the app's rules say: below its prefix, and at callbacks.
-func (a *App) Owns(target string) bool { return a.owns(targetPath(target)) }
-
-func (a *App) owns(path string) bool { return under(path, a.opts.Prefix) || a.isCallback(path) }
-
-// isCallback says whether a path is the callback of some provider. Outside of our
-// prefix, it must be one that there is: everything else there is the app's.
-func (a *App) isCallback(path string) bool {
-	rest, ok := strings.CutPrefix(path, a.opts.CallbackPath)
-	if !ok || rest == "" {
-		return ok
-	}
-	name, ok := strings.CutPrefix(rest, "/")
-	if !under(path, a.opts.Prefix) {
-		return ok && a.provider(name) != nil
-	}
-	return ok && name != "" && !strings.Contains(name, "/")
 }
 
 // providerOf returns the provider that an account came from, or nil if this

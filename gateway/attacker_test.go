@@ -56,7 +56,7 @@ func TestAttackReaderOfTheStoreSeesNothing(t *testing.T) {
 	state := away.Query().Get("state")
 	during := store.Dump()
 	b.open(site.idp.visit(t, w.Header().Get("Location"), "alice"))
-	cookie, binding := b.cookie("__Host-sso"), b.cookie("__Host-sso-b")
+	cookie, browser := b.cookie("__Host-sso"), b.cookie("__Host-sso-b")
 	f, err := s.Find(t.Context(), cookie, appHost)
 	mustDo(t, err)
 	mustDo(t, s.BlockAccount(t.Context(), f.Login().Account))
@@ -66,7 +66,7 @@ func TestAttackReaderOfTheStoreSeesNothing(t *testing.T) {
 	raw, err := base64.RawURLEncoding.DecodeString(cookie)
 	mustDo(t, err)
 	secrets := map[string]string{
-		"state": state, "cookie": cookie, "its bits": string(raw[:32]), "its MAC": string(raw[32:]), "binding": binding,
+		"state": state, "cookie": cookie, "its bits": string(raw[:32]), "its MAC": string(raw[32:]), "browser cookie": browser,
 		"the secret": string(secretNamed("a")), "anything": "canary", "an e-mail": "@corp.example", "a group": "admins", "a key": `"kty"`, "JSON": `{"`,
 	}
 	for _, value := range []string{"subject", "sid", "hint", "replay", "mail", "group", "acr", "amr", "first", "issuer", "label", "path", "query", "document", "provider"} {

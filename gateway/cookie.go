@@ -14,7 +14,8 @@ import (
 // sibling domain can plant one (RFC 6265bis §4.1.3.2).
 const (
 	sessionCookie = "sso"
-	bindingCookie = "sso-b"
+	// browserCookie ties a login to the browser that started it.
+	browserCookie = "sso-b"
 	// providerCookie has the name of the provider that was last signed in at:
 	// the chooser puts it first, and nothing else follows from it.
 	providerCookie = "sso-p"
@@ -25,9 +26,9 @@ const (
 const providerCookieAge = 365 * 24 * time.Hour
 
 const (
-	secretBits  = 32 // bytes of randomness in a session id, a state or a binding
+	secretBits  = 32 // bytes of randomness in a session id, a state or a browser cookie
 	sessionSize = 86 // base64url of bits and MAC
-	bindingSize = 43 // base64url of bits
+	textSize    = 43 // base64url of bits
 )
 
 var b64 = base64.RawURLEncoding.Strict()
@@ -64,9 +65,9 @@ func (v *Vault) sessionBits(value, host string) string {
 	return ""
 }
 
-// validBinding says whether value can be a binding cookie of ours.
-func validBinding(value string) bool {
-	return decodeText(value, bindingSize) != nil
+// isRandomText says whether value can be a text of randomText.
+func isRandomText(value string) bool {
+	return decodeText(value, textSize) != nil
 }
 
 // decodeText returns the bytes of size characters of base64url in their one
@@ -110,7 +111,7 @@ func keepCookie(w http.ResponseWriter, name, value string, age time.Duration, se
 
 // ownCookies are our cookies as a request brought them.
 type ownCookies struct {
-	session, binding, provider string
+	session, browser, provider string
 }
 
 // takeCookies takes our cookies out of the request, under each of their names,
@@ -132,8 +133,8 @@ func takeCookies(h http.Header, secure bool) ownCookies {
 	if t.sessions > 1 {
 		t.own.session = ""
 	}
-	if t.bindings > 1 {
-		t.own.binding = ""
+	if t.browsers > 1 {
+		t.own.browser = ""
 	}
 	if t.providers > 1 {
 		t.own.provider = ""
@@ -152,7 +153,7 @@ func takeCookies(h http.Header, secure bool) ownCookies {
 type cookieTaker struct {
 	secure                        bool
 	own                           ownCookies
-	sessions, bindings, providers int
+	sessions, browsers, providers int
 	changed                       bool
 }
 
@@ -191,10 +192,10 @@ func (t *cookieTaker) takePair(pair string) bool {
 			t.sessions++
 			t.own.session = textproto.TrimString(value)
 		}
-	case bindingCookie:
+	case browserCookie:
 		if valid {
-			t.bindings++
-			t.own.binding = textproto.TrimString(value)
+			t.browsers++
+			t.own.browser = textproto.TrimString(value)
 		}
 	case providerCookie:
 		if valid {

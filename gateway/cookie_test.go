@@ -141,7 +141,7 @@ func TestCookieUnderTwoSecrets(t *testing.T) {
 	}
 }
 
-func TestBindingCookieForm(t *testing.T) {
+func TestBrowserCookieForm(t *testing.T) {
 	t.Parallel()
 	good := strings.Repeat("A", 42) + "E"
 	for value, want := range map[string]bool{
@@ -149,7 +149,7 @@ func TestBindingCookieForm(t *testing.T) {
 		"": false, good[1:]: false, good + "A": false, good[1:] + "=": false, strings.Repeat("A", 42) + "B": false,
 		good[:42] + "\n": false, strings.Repeat("\r", 43): false, "+" + good[1:]: false, " " + good[1:]: false,
 	} {
-		if gateway.ValidBinding(value) != want {
+		if gateway.IsRandomText(value) != want {
 			t.Errorf("%q: valid is %v", value, !want)
 		}
 	}
@@ -161,7 +161,7 @@ func TestTakeCookies(t *testing.T) {
 		name             string
 		lines            []string
 		plain            bool // over http
-		session, binding string
+		session, browser string
 		left             []string
 		provider         string
 	}{
@@ -181,7 +181,7 @@ func TestTakeCookies(t *testing.T) {
 		{"twice, once empty", []string{"__Host-sso=; __Host-sso=x"}, false, "", "", nil, ""},
 		{"twice, once without a value", []string{"__Host-sso; __Host-sso=x"}, false, "", "", nil, ""},
 		{"thrice", []string{"__Host-sso=x; __Host-sso=x; __Host-sso=x"}, false, "", "", nil, ""},
-		{"binding twice spares the session", []string{"__Host-sso=x; __Host-sso-b=1; __Host-sso-b=2"}, false, "x", "", nil, ""},
+		{"browser twice spares the session", []string{"__Host-sso=x; __Host-sso-b=1; __Host-sso-b=2"}, false, "x", "", nil, ""},
 		{"without the prefix over https", []string{"sso=x; sso-b=y; a=1"}, false, "", "", []string{"a=1"}, ""},
 		{"a planted one does not count over https", []string{"sso=evil; __Host-sso=x"}, false, "x", "", nil, ""},
 		{"over http", []string{"sso=x; sso-b=y; a=1"}, true, "x", "y", []string{"a=1"}, ""},
@@ -208,9 +208,9 @@ func TestTakeCookies(t *testing.T) {
 				h["Cookie"] = slices.Clone(tt.lines)
 			}
 			given := h["Cookie"]
-			session, binding, provider := gateway.TakeCookies(h, !tt.plain)
-			if session != tt.session || binding != tt.binding || provider != tt.provider {
-				t.Errorf("took %q, %q and %q, want %q, %q and %q", session, binding, provider, tt.session, tt.binding, tt.provider)
+			session, browser, provider := gateway.TakeCookies(h, !tt.plain)
+			if session != tt.session || browser != tt.browser || provider != tt.provider {
+				t.Errorf("took %q, %q and %q, want %q, %q and %q", session, browser, provider, tt.session, tt.browser, tt.provider)
 			}
 			if left := h["Cookie"]; !slices.Equal(left, tt.left) {
 				t.Errorf("left %q, want %q", left, tt.left)
@@ -270,9 +270,9 @@ func FuzzTakeCookies(f *testing.F) {
 		if h.Get("Other") != one {
 			t.Error("another header was changed")
 		}
-		session, binding, provider := gateway.TakeCookies(h, secure)
-		if session != "" || binding != "" || provider != "" {
-			t.Errorf("a second look finds %q, %q and %q", session, binding, provider)
+		session, browser, provider := gateway.TakeCookies(h, secure)
+		if session != "" || browser != "" || provider != "" {
+			t.Errorf("a second look finds %q, %q and %q", session, browser, provider)
 		}
 	})
 }
@@ -299,6 +299,6 @@ func FuzzSessionCookie(f *testing.F) {
 		if want := value == good && host == nodeHost; want != (got == bits) || !want && got != "" {
 			t.Errorf("%q opens something at %q", value, host)
 		}
-		_ = gateway.ValidBinding(value)
+		_ = gateway.IsRandomText(value)
 	})
 }

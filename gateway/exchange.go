@@ -43,8 +43,9 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if x.site == nil {
 		return x.refuse(NewError(CodeNotReady, nil))
 	}
-	if a.owns(x.path) {
-		return x.endpoint()
+	if e, own := a.endpoints.find(x.path); own {
+		ours := *x // on the heap, where an endpoint wants it; x stays off it
+		return ours.route(e)
 	}
 	if err := x.checkConnect(); err != nil {
 		return x.refuse(err)

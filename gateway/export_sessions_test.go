@@ -76,13 +76,13 @@ func (v *Vault) KeyUnder(i int, kind Kind, name string) string { return v.record
 func (k AccountKey) AccountName() string { return k.name() }
 
 // TakeCookies takes our cookies out of a request.
-func TakeCookies(h http.Header, secure bool) (session, binding, provider string) {
+func TakeCookies(h http.Header, secure bool) (session, browser, provider string) {
 	c := takeCookies(h, secure)
-	return c.session, c.binding, c.provider
+	return c.session, c.browser, c.provider
 }
 
-// ValidBinding says whether a binding cookie can be ours.
-func ValidBinding(value string) bool { return validBinding(value) }
+// IsRandomText says whether a text can be a browser cookie of ours.
+func IsRandomText(value string) bool { return isRandomText(value) }
 
 // Store returns what the vault writes to.
 func (v *Vault) Store() Store { return v.store }

@@ -14,8 +14,8 @@ const FlowTTL = 15 * time.Minute
 type Flow struct {
 	App      string `json:"app"`
 	Provider string `json:"p"`
-	// Binding is the hash of the cookie of the browser that started it.
-	Binding []byte `json:"b"`
+	// Browser is the hash of the cookie of the browser that started it.
+	Browser []byte `json:"b"`
 	// Return is where the person wanted to go: a path of the app's origin.
 	Return   string `json:"r"`
 	Callback string `json:"cb"`

@@ -28,7 +28,7 @@ func (x *exchange) attempt(what Attempt) *Error {
 // who share the address.
 func (x *exchange) embedded() bool {
 	dest := x.r.Header.Get("Sec-Fetch-Dest")
-	return dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !validBinding(x.cookies.binding)
+	return dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !isRandomText(x.cookies.browser)
 }
 
 // giveBack takes attempts back that came to a good end.

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"net/http"
 	"strconv"
 	"time"
 )
@@ -10,8 +9,8 @@ import (
 // round returns how many logins this browser has finished just before. It
 // refuses to begin one more if those are too many: each of them gave the browser
 // a session cookie, and here it is without.
-func (x *exchange) round(binding []byte) (int, *Error) {
-	n, err := x.app.gw.sessions.Rounds().Finished(x.r.Context(), binding)
+func (x *exchange) round(browser []byte) (int, *Error) {
+	n, err := x.app.gw.sessions.Rounds().Finished(x.r.Context(), browser)
 	switch {
 	case err != nil:
 		return 0, storeError(err)
@@ -24,8 +23,8 @@ func (x *exchange) round(binding []byte) (int, *Error) {
 // endRounds forgets the rounds of a browser that ends its session: it has kept
 // its cookie.
 func (x *exchange) endRounds() {
-	if validBinding(x.cookies.binding) {
-		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBinding(x.cookies.binding))
+	if isRandomText(x.cookies.browser) {
+		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBrowser(x.cookies.browser))
 	}
 }
 
@@ -58,24 +57,4 @@ func (x *exchange) seen(code Code) Seen {
 		return Seen{Here: x.here(), Site: x.issuer()}
 	}
 	return Seen{}
-}
-
-// answerLost answers for the AssertionConsumerService asked for by GET, with
-// nothing: a redirect on the way made it of the provider's POST, and the answer
-// is gone (RFC 9110 §15.4.2 and §15.4.3 permit that).
-func (x *exchange) answerLost() error {
-	origin, refused := x.signInOrigin()
-	if refused != nil {
-		return x.refuse(refused)
-	}
-	return x.lost(nil, lostAnswer(origin+x.app.acsPath()))
-}
-
-func lostAnswer(at string) *Error {
-	return NewError(CodeAnswerLost, fmt.Errorf("nothing came by GET to %s, the address to register at the provider", at))
-}
-
-// isLostPost says whether a request is what a redirect leaves of a form's post.
-func isLostPost(r *http.Request) bool {
-	return r.URL.RawQuery == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }

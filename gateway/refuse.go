@@ -89,7 +89,7 @@ func (x *exchange) retryURL() string {
 	switch {
 	case x.returnTo != "":
 		return x.returnTo
-	case x.r.Method != http.MethodGet || x.app.owns(x.path):
+	case x.r.Method != http.MethodGet || x.app.Owns(x.path):
 		return "/"
 	}
 	return safeReturn(x.returnTarget(), x.app.opts.Prefix)

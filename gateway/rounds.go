@@ -19,7 +19,7 @@ const (
 )
 
 // Rounds count the logins that browsers finish, so that redirect loops end. A
-// browser is named by the hash of its binding cookie. What counts are finished
+// browser is named by the hash of its browser cookie. What counts are finished
 // logins: somebody who can't sign in can't make any.
 type Rounds struct{ vault *Vault }
 

@@ -113,12 +113,12 @@ func TestCookieAttributes(t *testing.T) {
 				wantKept(t, l, 0, 0, 0)
 				return
 			}
-			binding := onlyCookie(t, w)
-			if attributes := attributesOf(binding); attributes != tc.want || !strings.HasPrefix(binding, tc.name+"-b=") {
-				t.Errorf("binding cookie %q, want %s with %q", binding, tc.name+"-b", tc.want)
+			cookie := onlyCookie(t, w)
+			if attributes := attributesOf(cookie); attributes != tc.want || !strings.HasPrefix(cookie, tc.name+"-b=") {
+				t.Errorf("browser cookie %q, want %s with %q", cookie, tc.name+"-b", tc.want)
 			}
 			r := b.request(http.MethodGet, l.idp.visit(t, w.Header().Get("Location"), "alice"), navigating...)
-			r.Header.Set("Cookie", strings.SplitN(binding, ";", 2)[0]) // a jar knows nothing of localhost
+			r.Header.Set("Cookie", strings.SplitN(cookie, ";", 2)[0]) // a jar knows nothing of localhost
 			w = s.serve(r, tc.plain)
 			wantStatus(t, w, http.StatusSeeOther)
 			session := onlyCookie(t, w)
@@ -236,7 +236,7 @@ func TestWrongBrowserConsumesNothing(t *testing.T) {
 	if got := l.store.written() - writes; got != 1 {
 		t.Errorf("%d writes, want one: the new flow", got)
 	}
-	// A browser that has a binding of its own is no better.
+	// A browser that has a cookie of its own is no better.
 	wrong.begin("/")
 	wantStatus(t, wrong.open(callback), http.StatusSeeOther)
 	wantKept(t, l, 0, 0, 4)
@@ -268,8 +268,8 @@ func TestRestartOnce(t *testing.T) {
 	w := s.browser().open("/wanted")
 	wantStatus(t, w, http.StatusSeeOther)
 	// Each time another browser comes, with a cookie of its own.
-	for _, binding := range []string{strings.Repeat("A", 43), strings.Repeat("E", 43)} {
-		w = s.browser().open(l.idp.visit(t, w.Header().Get("Location"), "alice"), "Cookie", "__Host-sso-b="+binding)
+	for _, cookie := range []string{strings.Repeat("A", 43), strings.Repeat("E", 43)} {
+		w = s.browser().open(l.idp.visit(t, w.Header().Get("Location"), "alice"), "Cookie", "__Host-sso-b="+cookie)
 	}
 	wantRefused(t, w, gateway.CodeFlowOtherBrowser)
 	wantKept(t, l, 0, 0, 2)
@@ -415,7 +415,7 @@ func TestEqualAnswersAtOnce(t *testing.T) {
 	wantKept(t, l, 1, 1, 0)
 }
 
-// Ten tabs that are restored at once set ten binding cookies, of which nine
+// Ten tabs that are restored at once set ten browser cookies, of which nine
 // are overwritten. All tabs must reach their pages.
 func TestTenTabs(t *testing.T) {
 	t.Parallel()
@@ -443,7 +443,7 @@ func TestTenTabs(t *testing.T) {
 					t.Errorf("tab %d ended with %d at %s", i, w.Code, s.got().path)
 				}
 			}
-			// One of them has the binding cookie that won, and may sign in anew.
+			// One of them has the browser cookie that won, and may sign in anew.
 			if logins := len(l.store.keys("login")); logins > 2 {
 				t.Errorf("%d logins, want 2 at most", logins)
 			}

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	sso "github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 // Values as they come: long ones, of many parts, from right to left, in wide
@@ -90,12 +90,39 @@ func shownPages() map[string]any {
 	return shown
 }
 
-// endpoints are all addresses of the gateway's own, by what the router compares
-// with, and the page that each shows.
+// endpoints are all addresses of the gateway's own, and the page that each shows.
 var endpoints = map[string]any{
-	"login": sso.ChooserPage{}, "session": sso.SessionPage{}, "logout": sso.LogoutPage{}, "logged-out": sso.LoggedOutPage{},
-	"oidc/callback": sso.RefusalPage{}, "saml/": nil, "acs": sso.RepostPage{},
-	"assets/": nil, "jwks.json": nil, "metadata": nil, "metadata/": nil, // no pages
+	"/.sso/login": sso.ChooserPage{}, "/.sso/session": sso.SessionPage{}, "/.sso/logout": sso.LogoutPage{}, "/.sso/logged-out": sso.LoggedOutPage{},
+	"/.sso/oidc/callback": sso.RefusalPage{}, "/.sso/oidc/callback/{provider}": sso.RefusalPage{}, "/.sso/saml/acs": sso.RepostPage{},
+	// no pages
+	"/.sso/assets/{file...}": nil, "/.sso/jwks.json": nil, "/.sso/saml/metadata": nil, "/.sso/saml/metadata/{provider...}": nil,
+}
+
+// A speaker is a provider that nobody signs in at.
+type speaker struct {
+	sso.Provider
+	protocol sso.Protocol
+}
+
+func (s speaker) Protocol() sso.Protocol { return s.protocol }
+
+// routed returns the paths of all endpoints.
+func routed(t *testing.T) (paths []string) {
+	t.Helper()
+	g, err := sso.New(sso.Options{Providers: []sso.NamedProvider{
+		{Name: "oidc", Provider: speaker{protocol: sso.OIDC}}, {Name: "saml", Provider: speaker{protocol: sso.SAML}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := g.NewApp(sso.AppOptions{Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range app.Endpoints() {
+		paths = append(paths, e.Path)
+	}
+	return paths
 }
 
 // TestPagesAreAllShown holds that what is judged below is all there is: every
@@ -119,13 +146,8 @@ func TestPagesAreAllShown(t *testing.T) {
 	if err != nil || len(templates) != declared+1 { // and the layout
 		t.Errorf("%d templates for %d types of pages, %v", len(templates), declared, err)
 	}
-	var routed []string
-	for _, file := range []string{"../gateway/endpoint.go", "../gateway/acs.go"} {
-		routed = append(routed, routesOf(t, file)...)
-	}
-	slices.Sort(routed)
-	if known := slices.Sorted(maps.Keys(endpoints)); !slices.Equal(slices.Compact(routed), known) {
-		t.Errorf("the router has %q, known are %q", routed, known)
+	if have, known := slices.Sorted(slices.Values(routed(t))), slices.Sorted(maps.Keys(endpoints)); !slices.Equal(have, known) {
+		t.Errorf("the router has %q, known are %q", have, known)
 	}
 	for name, page := range endpoints {
 		if page != nil && !shown[reflect.TypeOf(page).Name()] {
@@ -137,50 +159,17 @@ func TestPagesAreAllShown(t *testing.T) {
 // typesOf returns the types that a file declares.
 func typesOf(t *testing.T, path string) (names []string) {
 	t.Helper()
-	inspect(t, path, func(n ast.Node) {
-		if spec, ok := n.(*ast.TypeSpec); ok {
-			names = append(names, spec.Name.Name)
-		}
-	})
-	return names
-}
-
-// routesOf returns the strings that a file compares "name" with, or cuts off
-// from its beginning.
-func routesOf(t *testing.T, path string) (routes []string) {
-	t.Helper()
-	isName := func(e ast.Expr) bool { id, ok := e.(*ast.Ident); return ok && id.Name == "name" }
-	add := func(e ast.Expr) {
-		if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-			text, _ := strconv.Unquote(lit.Value)
-			routes = append(routes, text)
-		}
-	}
-	inspect(t, path, func(n ast.Node) {
-		switch n := n.(type) {
-		case *ast.BinaryExpr:
-			if n.Op == token.EQL && isName(n.X) {
-				add(n.Y)
-			}
-		case *ast.CallExpr:
-			if f, ok := n.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "CutPrefix" && len(n.Args) == 2 && isName(n.Args[0]) {
-				add(n.Args[1])
-			}
-		}
-	})
-	if len(routes) == 0 {
-		t.Errorf("%s has no routes", path)
-	}
-	return routes
-}
-
-func inspect(t *testing.T, path string, visit func(ast.Node)) {
-	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ast.Inspect(file, func(n ast.Node) bool { visit(n); return true })
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.TypeSpec); ok {
+			names = append(names, spec.Name.Name)
+		}
+		return true
+	})
+	return names
 }
 
 // TestPagesInChromium judges every page as a person meets it.

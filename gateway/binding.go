@@ -1,0 +1,124 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// A binding is a way in which a provider's answer comes here through the browser.
+type binding interface {
+	// protocol is the one whose answers come this way.
+	protocol() Protocol
+	// read takes the answer out of the request, within bounds. It judges nothing.
+	read(x *exchange) (*reply, *Error)
+	// lost refuses a request to the address at that has no state of ours in it.
+	lost(r *http.Request, at string) *Error
+	// misdirected refuses an answer that came to the address at, which is not
+	// where p was told to send it, or not by the protocol of p.
+	misdirected(p Provider, at, want string) *Error
+	// asks says whether an answer is judged by asking the provider about it.
+	asks() bool
+}
+
+// A reply is a provider's answer as the browser brought it. Nothing of it was
+// judged yet.
+type reply struct {
+	binding
+	state  string
+	params url.Values
+	// reposted says that our own page sent it, after it had come without
+	// cookies (see RepostPage).
+	reposted bool
+	// repost are the fields for that page. It is empty if the browser sends our
+	// cookies with such an answer, or has sent it a second time.
+	repost []Field
+}
+
+// attempts are what the reply has taken of the limit on answers.
+func (in *reply) attempts() []Attempt {
+	if in.reposted {
+		return []Attempt{AnswerAttempt, RepostAttempt}
+	}
+	return []Attempt{AnswerAttempt}
+}
+
+// codeQuery is the answer of an OpenID Provider in the query of a redirect (OIDC
+// Core §3.1.2.5).
+type codeQuery struct{}
+
+func (codeQuery) protocol() Protocol { return OIDC }
+
+func (codeQuery) read(x *exchange) (*reply, *Error) {
+	params, refused := strictQuery(x.r)
+	if refused != nil {
+		return nil, refused
+	}
+	in := &reply{binding: codeQuery{}, params: params}
+	if state := params["state"]; len(state) == 1 {
+		in.state = state[0]
+	}
+	return in, nil
+}
+
+func (codeQuery) lost(r *http.Request, at string) *Error {
+	if isLostPost(r) {
+		return lostAnswer(at)
+	}
+	return noState()
+}
+
+func (codeQuery) misdirected(Provider, string, string) *Error {
+	return NewError(CodeOIDCIssuerMismatch, errors.New("the answer came to the callback of another provider"))
+}
+
+// asks is true, for the code is exchanged.
+func (codeQuery) asks() bool { return true }
+
+// responsePost is the answer of a SAML provider in a form that the browser posts
+// (SAML Bindings 3.5).
+type responsePost struct{}
+
+func (responsePost) protocol() Protocol { return SAML }
+
+func (responsePost) read(x *exchange) (*reply, *Error) {
+	fields, refused := x.readResponse()
+	if refused != nil {
+		return nil, refused
+	}
+	response, state := fields[fieldResponse], fields[fieldRelayState]
+	in := &reply{
+		binding: responsePost{}, state: state, reposted: fields[fieldRepost] == "1",
+		params: url.Values{fieldResponse: {response}, fieldRelayState: {state}},
+	}
+	if !in.reposted {
+		in.repost = []Field{{Name: fieldResponse, Value: response}, {Name: fieldRelayState, Value: state}, {Name: fieldRepost, Value: "1"}}
+	}
+	return in, nil
+}
+
+func (responsePost) lost(*http.Request, string) *Error { return noState() }
+
+func (responsePost) misdirected(p Provider, at, want string) *Error {
+	if p.Protocol() != SAML {
+		return NewError(CodeSAMLIssuerMismatch, errors.New("the login was started at a provider that speaks no SAML"))
+	}
+	return NewError(CodeSAMLDestination, fmt.Errorf("the answer came to %s and was expected at %s", at, want))
+}
+
+// asks is false: an assertion stays here.
+func (responsePost) asks() bool { return false }
+
+func noState() *Error {
+	return NewError(CodeFlowUnknown, errors.New("the answer has no state, or one that was never ours"))
+}
+
+func lostAnswer(at string) *Error {
+	return NewError(CodeAnswerLost, fmt.Errorf("nothing came by GET to %s, the address to register at the provider", at))
+}
+
+// isLostPost says whether a request is what a redirect leaves of a form's post.
+func isLostPost(r *http.Request) bool {
+	return r.URL.RawQuery == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead)
+}

@@ -1,0 +1,250 @@
+package gateway
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"net/http"
+)
+
+// consume takes a provider's answer that comes by one binding.
+func consume(by binding) func(*exchange) error {
+	return func(x *exchange) error { return x.callback(by) }
+}
+
+// callback takes a provider's answer. The order is that of every protocol:
+// limits, browser cookie, flow, answer judged, flow taken, replay mark, account,
+// login. Before the flow is known to be this browser's nothing is judged, and
+// nothing is used up.
+func (x *exchange) callback(by binding) error {
+	origin, refused := x.signInOrigin()
+	if refused == nil {
+		refused = x.attempt(AnswerAttempt)
+	}
+	if refused != nil {
+		return x.refuse(refused)
+	}
+	in, refused := by.read(x)
+	if refused != nil {
+		return x.refuse(refused)
+	}
+	if !isRandomText(in.state) {
+		return x.lost(in.attempts(), in.lost(x.r, origin+x.path))
+	}
+	if in.repost != nil && !isRandomText(x.cookies.browser) {
+		return x.repost(in)
+	}
+	f, err := x.flow(in.state)
+	if errors.Is(err, ErrNotFound) {
+		return x.lost(in.attempts(), NewError(CodeFlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
+	}
+	if err != nil {
+		return x.refuse(storeError(err))
+	}
+	p := x.app.provider(f.Provider)
+	if p == nil {
+		return x.refuse(NewError(CodeProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
+	}
+	astray := x.astray(in, f, p, origin)
+	if !isRandomText(x.cookies.browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.browser), f.Browser) != 1 {
+		return x.otherBrowser(in, f, p, astray)
+	}
+	x.returnTo = f.Return
+	if astray != nil {
+		return x.refuse(astray)
+	}
+	return x.complete(in, f, p, origin)
+}
+
+// repost answers with a page of ours that posts the same answer again, since it
+// came without our cookies. Nothing is looked up yet: the browser may never have
+// started a login. Only fields that can be an answer are sent back. The attempt
+// now counts as one of another kind.
+func (x *exchange) repost(in *reply) error {
+	x.giveBack(AnswerAttempt)
+	if refused := x.attempt(RepostAttempt); refused != nil {
+		return x.refuse(refused)
+	}
+	x.page(http.StatusOK, RepostPage{Chrome: x.chrome(), Action: x.path, Fields: in.repost})
+	return nil
+}
+
+// astray refuses an answer that came by another protocol than the one of the
+// flow's provider, or to another address than the provider was told: to another
+// provider's callback, or to another name of this site.
+func (x *exchange) astray(in *reply, f *Flow, p *NamedProvider, origin string) *Error {
+	if p.Provider.Protocol() == in.protocol() && f.Callback == origin+x.path {
+		return nil
+	}
+	return in.misdirected(p.Provider, origin+x.path, f.Callback)
+}
+
+// flow reads a flow of this app without taking it.
+func (x *exchange) flow(state string) (*Flow, error) {
+	f, err := x.app.gw.sessions.Flows().Peek(x.r.Context(), state)
+	if err != nil {
+		return nil, err
+	}
+	if f.App != x.app.name() {
+		return nil, ErrNotFound
+	}
+	return f, nil
+}
+
+// lost answers for a flow that does not exist. If the person is signed in by now
+// (a double click, the back button), they go on to the site.
+func (x *exchange) lost(taken []Attempt, refused *Error) error {
+	signedIn, err := x.signedIn()
+	switch {
+	case err != nil:
+		return x.refuse(storeError(err))
+	case signedIn:
+		x.giveBack(taken...)
+		return x.redirectTo("/")
+	}
+	return x.refuse(refused)
+}
+
+// otherBrowser answers if the browser's cookie is not the one of the flow. Either
+// another browser started the flow, or several tabs were opened at once and
+// another tab's cookie replaced this one's. If a cookie was set a moment ago and
+// there is none, the browser keeps no cookies.
+func (x *exchange) otherBrowser(in *reply, f *Flow, p *NamedProvider, astray *Error) error {
+	signedIn, err := x.signedIn()
+	keepsNone := !isRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
+	switch {
+	case err != nil:
+		return x.refuse(storeError(err))
+	case signedIn:
+		x.giveBack(in.attempts()...)
+		return x.redirectTo(f.Return)
+	case keepsNone && astray != nil: // cookies are not what is wrong
+		return x.refuse(astray)
+	case keepsNone:
+		return x.refuse(NewError(CodeCookiesBlocked, nil))
+	case f.Restarted:
+		return x.refuse(NewError(CodeFlowOtherBrowser, nil))
+	}
+	x.giveBack(in.attempts()...) // and a start is taken instead
+	return x.begin(p, Flow{Return: f.Return, Other: f.Other, Restarted: true})
+}
+
+// complete has the answer judged, uses it up, and signs the person in.
+func (x *exchange) complete(in *reply, f *Flow, p *NamedProvider, origin string) error {
+	x.provider = p.Name
+	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
+	defer cancel()
+	ans, err := p.Provider.Complete(ctx, CompleteRequest{
+		Params: in.params, Private: f.Private, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin),
+	})
+	if err != nil {
+		return x.declined(in, f, providerError(err))
+	}
+	if ans.Subject == "" || p.Provider.Issuer() == "" {
+		return x.refuse(errors.New("the provider's answer has no subject, or the provider no issuer"))
+	}
+	if err := x.useUp(ctx, in.state, p, ans); err != nil {
+		return x.refuse(err)
+	}
+	if f.Other {
+		if err := x.leave(); err != nil {
+			return x.refuse(storeError(err))
+		}
+	}
+	return x.enter(ctx, in, f, p, ans)
+}
+
+// enter makes the login of a person who was judged, if this app lets them in.
+func (x *exchange) enter(ctx context.Context, in *reply, f *Flow, p *NamedProvider, ans *Answer) error {
+	x.who = &login{Provider: p.Name, Identity: ans.Identity}
+	if _, refused := x.app.admit(&ans.Identity); refused != nil {
+		return x.refuse(refused)
+	}
+	sessions := x.app.gw.sessions
+	cookie, err := sessions.newLogin(ctx, p.Name, p.Provider.Protocol(), p.Provider.Issuer(), ans, x.app.gw.lifetime(p), x.host)
+	if errors.Is(err, errNoSession) {
+		return x.refuse(NewError(CodeFlowUnknown, errors.New("the answer's session was over when it came")))
+	}
+	if err != nil {
+		return x.refuse(storeError(err))
+	}
+	x.giveBack(append(in.attempts(), StartAttempt)...)
+	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
+	setCookie(x.w, sessionCookie, cookie, x.secure)
+	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
+		keepCookie(x.w, providerCookie, p.Name, providerCookieAge, x.secure)
+	}
+	x.observe(Event{Type: EventLogin})
+	return x.redirectTo(f.Return)
+}
+
+// leave ends the login that the browser had: somebody else has signed in.
+func (x *exchange) leave() error {
+	ses, err := x.anySession()
+	if errors.Is(err, errNoSession) {
+		return nil
+	}
+	if err == nil {
+		err = ses.End(x.r.Context())
+	}
+	if err == nil {
+		x.observe(Event{Type: EventLogout})
+	}
+	return err
+}
+
+// declined answers when the provider's answer signs nobody in. If several tabs
+// begin at once, a provider may serve one and refuse the others. Their person is
+// signed in by now and goes on, unless somebody else was to sign in.
+func (x *exchange) declined(in *reply, f *Flow, refused *Error) error {
+	switch refused.Code {
+	case CodeProviderUnavailable:
+		// The provider must not be asked about made-up answers without end.
+		if !in.asks() {
+			x.giveBack(in.attempts()...)
+		}
+	case CodeProviderRefused:
+		signedIn, err := x.signedIn()
+		if err != nil {
+			return x.refuse(storeError(err))
+		}
+		if signedIn && !f.Other {
+			x.giveBack(in.attempts()...)
+			return x.redirectTo(f.Return)
+		}
+	}
+	return x.refuse(refused)
+}
+
+// useUp takes the flow and marks the answer as used. If the same answer arrives
+// several times at once, on any node, exactly one succeeds.
+func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, ans *Answer) error {
+	sessions := x.app.gw.sessions
+	if err := sessions.Flows().Take(ctx, state); errors.Is(err, ErrNotFound) {
+		return NewError(CodeAnswerReplayed, errors.New("the flow was used up meanwhile"))
+	} else if err != nil {
+		return storeError(err)
+	}
+	if ans.ReplayID == "" {
+		return nil
+	}
+	err := sessions.Replays().Use(ctx, p.Provider.Protocol(), p.Provider.Issuer(), ans.ReplayID, ans.ReplayUntil)
+	if errors.Is(err, ErrReplayed) {
+		return NewError(CodeAnswerReplayed, errors.New("the assertion was used before"))
+	}
+	if err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// answerLost answers a GET without query where a form is expected. A redirect on
+// the way has turned the provider's POST into a GET, and the answer is gone (RFC
+// 9110 §15.4.2 and §15.4.3 permit that).
+func (x *exchange) answerLost() error {
+	origin, refused := x.signInOrigin()
+	if refused != nil {
+		return x.refuse(refused)
+	}
+	return x.lost(nil, lostAnswer(origin+x.path))
+}

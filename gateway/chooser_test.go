@@ -1,0 +1,167 @@
+package gateway_test
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+func TestChooser(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	second := newFakeIDP("https://second.example")
+	g := l.gateway(func(o *gateway.Options) {
+		o.Providers = append(o.Providers, gateway.NamedProvider{Name: "second", DisplayName: "Second <b>", Provider: second})
+	})
+	s := l.siteOf(g, appHost)
+	b := s.browser()
+	w := b.open("/deep?a=b&c")
+	wantRedirect(t, w, "https://app.example/.sso/login?return="+url.QueryEscape("/deep?a=b&c"))
+	w = b.open(strings.TrimPrefix(w.Header().Get("Location"), "https://app.example"))
+	wantStatus(t, w, http.StatusOK)
+	body := w.Body.String()
+	if !strings.Contains(body, "Corp") || !strings.Contains(body, "Second &lt;b&gt;") || strings.Contains(body, "Second <b>") {
+		t.Errorf("chooser\n%s", body)
+	}
+	if len(w.Header()["Set-Cookie"]) > 0 || l.store.written() > 0 {
+		t.Error("showing the chooser began something")
+	}
+	target := "/.sso/login?provider=second&return=" + url.QueryEscape("/deep?a=b&c")
+	if !strings.Contains(body, strings.ReplaceAll(target, "&", "&amp;")) {
+		t.Errorf("chooser has no link %s\n%s", target, body)
+	}
+	w = b.open(target)
+	wantStatus(t, w, http.StatusSeeOther)
+	wantRedirect(t, b.open(second.visit(t, w.Header().Get("Location"), "alice")), "https://app.example/deep?a=b&c")
+	wantStatus(t, b.open("/"), http.StatusOK)
+	if got := s.got().principal.Provider; got != "second" {
+		t.Errorf("signed in by %q", got)
+	}
+	stranger := s.browser()
+	for _, name := range []string{"nobody", "CORP", "corp ", "../corp"} {
+		wantRefused(t, stranger.open("/.sso/login?"+url.Values{"provider": {name}}.Encode()), gateway.CodeProviderUnknown)
+	}
+
+	// The same with a provider to go to straight away, or none although one
+	// is all there is.
+	auto := l.siteOf(l.gateway(func(o *gateway.Options) {
+		o.Providers = append(o.Providers, gateway.NamedProvider{Name: "second", Provider: second})
+	}), appHost, func(o *gateway.AppOptions) { o.Autologin = "second" })
+	if w := auto.browser().open("/"); !strings.HasPrefix(w.Header().Get("Location"), "https://second.example/authorize?") {
+		t.Errorf("autologin led to %q", w.Header().Get("Location"))
+	}
+	off := l.siteOf(l.gateway(), appHost, func(o *gateway.AppOptions) { o.Autologin = "off" })
+	wantRedirect(t, off.browser().open("/"), "https://app.example/.sso/login?return=%2F")
+	wantStatus(t, off.browser().open("/.sso/login"), http.StatusOK)
+}
+
+// The chooser remembers where a login last succeeded.
+func TestChooserRemembers(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	second := newFakeIDP("https://second.example")
+	s := l.siteOf(l.gateway(func(o *gateway.Options) {
+		o.Providers = append(o.Providers, gateway.NamedProvider{Name: "second", DisplayName: "Second", Provider: second})
+	}), appHost)
+	chooser := func(b *browser) string {
+		t.Helper()
+		w := b.open("/.sso/login")
+		wantStatus(t, w, http.StatusOK)
+		return w.Body.String()
+	}
+	wantOrder := func(body string, marked bool, labels ...string) {
+		t.Helper()
+		at := -1
+		for _, label := range labels {
+			next := strings.Index(body, "<bdi>"+label+"</bdi>")
+			if next <= at {
+				t.Errorf("not in the order %q:\n%s", labels, body)
+			}
+			at = next
+		}
+		mark, first := strings.Index(body, "Last used"), strings.Index(body, "</a>")
+		if (mark >= 0) != marked || mark > first || strings.Count(body, "Last used") > 1 {
+			t.Errorf("the mark is not at the first:\n%s", body)
+		}
+	}
+	b := s.browser()
+	wantOrder(chooser(b), false, "Corp", "Second")
+
+	w := b.open("/.sso/login?provider=second")
+	wantStatus(t, w, http.StatusSeeOther)
+	wantOrder(chooser(b), false, "Corp", "Second") // begun is not signed in
+	w = b.open(second.visit(t, w.Header().Get("Location"), "alice"))
+	wantStatus(t, w, http.StatusSeeOther)
+	cookies := w.Header()["Set-Cookie"]
+	if i := slices.IndexFunc(cookies, func(c string) bool { return strings.HasPrefix(c, "__Host-sso-p=") }); i < 0 ||
+		cookies[i] != "__Host-sso-p=second; Path=/; Max-Age=31536000; HttpOnly; Secure; SameSite=Lax" {
+		t.Errorf("cookies %q", cookies)
+	}
+	wantStatus(t, b.open("/"), http.StatusOK)
+	if got := s.got().header.Get("Cookie"); got != "" {
+		t.Errorf("the app saw %q", got)
+	}
+	wantStatus(t, b.post("/.sso/logout"), http.StatusSeeOther)
+	wantOrder(chooser(b), true, "Second", "Corp")
+	// It is no more than a label: nobody is sent anywhere by it.
+	wantRedirect(t, b.open("/"), "https://app.example/.sso/login?return=%2F")
+
+	for _, value := range []string{"", "nobody", "SECOND", "second ", "%73econd", `"second"`, "second,corp", "<b>", strings.Repeat("second", 1000)} {
+		r := s.browser().request(http.MethodGet, "/.sso/login", append([]string{"Cookie", "__Host-sso-p=" + value}, navigating...)...)
+		body := s.serve(r, false).Body.String()
+		wantOrder(body, value == "second ", map[bool][]string{true: {"Second", "Corp"}, false: {"Corp", "Second"}}[value == "second "]...)
+	}
+
+	// Where there is nothing to choose there is nothing to remember.
+	alone := l.site().browser()
+	if alone.signIn(); alone.cookie("__Host-sso-p") != "" {
+		t.Error("the only provider was remembered")
+	}
+}
+
+// A visitor without a session goes straight to the provider, or is asked.
+func TestAutologin(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		autologin string
+		providers int
+		chooser   bool
+		at        string
+	}{
+		"A5 the only provider":               {"", 1, false, "https://id.example/"},
+		"A5 one of two, named":               {"second", 2, false, "https://second.example/"},
+		"A5 two, none named: the login page": {"", 2, true, ""},
+		"A5 off: the login page":             {"off", 1, true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			g := l.gateway(func(o *gateway.Options) {
+				all := append(o.Providers, gateway.NamedProvider{Name: "second", Provider: newFakeIDP("https://second.example")})
+				o.Providers = all[:tc.providers]
+			})
+			b := l.siteOf(g, appHost, func(o *gateway.AppOptions) { o.Autologin = tc.autologin }).browser()
+			w := b.open("/wanted")
+			wantStatus(t, w, http.StatusSeeOther)
+			if !tc.chooser {
+				if at := w.Header().Get("Location"); !strings.HasPrefix(at, tc.at) {
+					t.Errorf("sent to %q", at)
+				}
+				return
+			}
+			wantRedirect(t, w, "https://app.example/.sso/login?return=%2Fwanted")
+			w = b.open("/.sso/login?return=%2Fwanted")
+			wantStatus(t, w, http.StatusOK)
+			if body := w.Body.String(); !strings.Contains(body, "Sign in with <bdi>Corp</bdi>") {
+				t.Errorf("the login page:\n%s", body)
+			}
+			if begun, _ := l.idp.counts(); begun > 0 {
+				t.Error("a login was begun")
+			}
+		})
+	}
+}

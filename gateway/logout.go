@@ -1,0 +1,82 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// logout asks on GET, and ends the login on POST: here at once, then at the
+// provider if it can. It ends a login too that this app takes no more.
+func (x *exchange) logout() error {
+	ses, err := x.anySession()
+	if err != nil && !errors.Is(err, errNoSession) {
+		return x.refuse(storeError(err))
+	}
+	signedIn := err == nil
+	if x.r.Method != http.MethodPost {
+		if !signedIn {
+			return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+		}
+		return x.askLogout(ses.Login())
+	}
+	if !signedIn {
+		setCookie(x.w, sessionCookie, "", x.secure)
+		return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+	}
+	if err := ses.End(x.r.Context()); err != nil {
+		return x.refuse(storeError(err))
+	}
+	x.endRounds()
+	setCookie(x.w, sessionCookie, "", x.secure)
+	x.observe(Event{Type: EventLogout})
+	l := ses.Login()
+	if away := x.providerLogout(l); away != "" {
+		x.page(http.StatusOK, LeavePage{Chrome: x.chrome(), Provider: x.app.providerOf(l.Account).DisplayName, URL: away})
+		return nil
+	}
+	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+}
+
+func (x *exchange) askLogout(l *login) error {
+	page := LogoutPage{Chrome: x.chrome(), Username: l.Identity.Username, Action: x.app.opts.Prefix + "/logout"}
+	if p := x.app.providerOf(l.Account); p != nil {
+		page.Provider = p.DisplayName
+	}
+	page.AtProvider = x.providerLogout(l) != ""
+	x.page(http.StatusOK, page)
+	return nil
+}
+
+// logoutTimeout is how long a logout waits to learn where the provider's own
+// session ends. Ours has ended already.
+const logoutTimeout = 3 * time.Second
+
+// providerLogout returns where the provider's own session ends, or "".
+func (x *exchange) providerLogout(l *login) string {
+	p := x.app.providerOf(l.Account)
+	if p == nil {
+		return ""
+	}
+	lp, ok := p.Provider.(LogoutProvider)
+	origin, refused := x.origin()
+	if !ok || refused != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), logoutTimeout)
+	defer cancel()
+	away, err := lp.LogoutURL(ctx, LogoutRequest{Hint: l.LogoutHint, ReturnURL: origin + x.app.opts.Prefix + "/logged-out"})
+	if err != nil {
+		x.app.gw.log.Warn("the provider's logout is unavailable; its session stays", zap.String("provider", p.Name), zap.Error(err))
+		return ""
+	}
+	return away
+}
+
+func (x *exchange) loggedOut() error {
+	x.page(http.StatusOK, LoggedOutPage{Chrome: x.chrome(), SignInURL: "/"})
+	return nil
+}

@@ -1,0 +1,179 @@
+package gateway_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+func TestLogout(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.site()
+	b := s.browser()
+	wantRedirect(t, b.open("/.sso/logout"), "https://app.example/.sso/logged-out")
+	wantRedirect(t, b.post("/.sso/logout"), "https://app.example/.sso/logged-out")
+	b.signIn()
+	stolen := b.cookie("__Host-sso")
+
+	// GET asks.
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		w := b.send(b.request(method, "/.sso/logout", navigating...))
+		wantStatus(t, w, http.StatusOK)
+		if len(w.Header()["Set-Cookie"]) > 0 {
+			t.Errorf("%s changed a cookie", method)
+		}
+	}
+	wantStatus(t, b.open("/"), http.StatusOK)
+	body := b.open("/.sso/logout").Body.String()
+	for _, want := range []string{`method="post"`, `action="/.sso/logout"`, "alice"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page has no %s:\n%s", want, body)
+		}
+	}
+
+	w := b.post("/.sso/logout")
+	wantRedirect(t, w, "https://app.example/.sso/logged-out")
+	if c := onlyCookie(t, w); c != "__Host-sso=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax" {
+		t.Errorf("cookie %q", c)
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Host = appHost
+	r.Header.Set("Cookie", "__Host-sso="+stolen)
+	wantRefused(t, s.serve(r, false), gateway.CodeUnauthenticated)
+	wantKept(t, l, 1, 0, 0)
+	ev := l.seen()
+	if last := ev[len(ev)-1]; last.Type != gateway.EventLogout || last.Username != "alice" || last.Provider != "corp" {
+		t.Errorf("events %+v", ev)
+	}
+	page := b.open("/.sso/logged-out")
+	wantStatus(t, page, http.StatusOK)
+	if page.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("headers %v", page.Header())
+	}
+}
+
+// A login that this app takes no more, because its own limit has passed, can
+// still be ended here.
+func TestLogoutOfOverdueLogin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		s := l.site(func(o *gateway.AppOptions) { o.Lifetime = time.Hour })
+		b := s.browser()
+		b.signIn()
+		time.Sleep(2 * time.Hour)
+		wantRefused(t, b.fetch("/"), gateway.CodeUnauthenticated)
+		wantStatus(t, b.open("/.sso/logout"), http.StatusOK)
+		wantStatus(t, b.post("/.sso/logout"), http.StatusSeeOther)
+		wantKept(t, l, 1, 0, 0)
+	})
+}
+
+func TestLogoutCSRF(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		header []string
+		ends   bool
+	}{
+		"same origin":                 {[]string{"Sec-Fetch-Site", "same-origin"}, true},
+		"typed in":                    {[]string{"Sec-Fetch-Site", "none"}, true},
+		"an old browser, own origin":  {[]string{"Origin", "https://app.example"}, true},
+		"no browser":                  {nil, true},
+		"cross-site":                  {[]string{"Sec-Fetch-Site", "cross-site"}, false},
+		"cross-site, forged origin":   {[]string{"Sec-Fetch-Site", "cross-site", "Origin", "https://app.example"}, false},
+		"another name of the site":    {[]string{"Sec-Fetch-Site", "same-site", "Origin", "https://other.example"}, false},
+		"an old browser, foreign":     {[]string{"Origin", "https://evil.example"}, false},
+		"an old browser, null origin": {[]string{"Origin", "null"}, false},
+		"another port":                {[]string{"Origin", "https://app.example:8443"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			b := l.site().browser()
+			b.signIn()
+			w := b.send(b.request(http.MethodPost, "/.sso/logout", append([]string{"Accept", "text/html"}, tc.header...)...))
+			if tc.ends {
+				wantStatus(t, w, http.StatusSeeOther)
+				wantKept(t, l, 1, 0, 0)
+				return
+			}
+			wantRefused(t, w, gateway.CodeCrossSite)
+			if len(w.Header()["Set-Cookie"]) > 0 {
+				t.Error("a cookie was changed")
+			}
+			wantStatus(t, b.open("/"), http.StatusOK)
+		})
+	}
+}
+
+func TestProviderLogout(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		url  string
+		err  error
+		want string
+	}{
+		"ends there too":           {"https://id.example/logout?hint=1", nil, "https://id.example/logout?hint=1"},
+		"offers no such thing":     {"", nil, "https://app.example/.sso/logged-out"},
+		"can't be reached for it":  {"", errors.New("down"), "https://app.example/.sso/logged-out"},
+		"can't be reached, hangs":  {"", errHang, "https://app.example/.sso/logged-out"},
+		"can't be reached, by URL": {"https://id.example/logout", gateway.NewError(gateway.CodeProviderUnavailable, nil), "https://app.example/.sso/logged-out"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				var asked []gateway.LogoutRequest
+				s := l.siteOf(l.gateway(func(o *gateway.Options) {
+					o.Providers[0].Provider = leavingIDP{l.idp, func(req gateway.LogoutRequest) (string, error) {
+						asked = append(asked, req)
+						return tc.url, tc.err
+					}}
+				}), appHost)
+				b := s.browser()
+				b.signIn()
+				began := time.Now()
+				page := b.open("/.sso/logout")
+				wantStatus(t, page, http.StatusOK)
+				if policy := page.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self';") {
+					t.Errorf("policy %q", policy)
+				}
+				w := b.post("/.sso/logout")
+				if tc.want == tc.url {
+					// No redirect, which form-action would stop in Chromium.
+					wantStatus(t, w, http.StatusOK)
+					if body := w.Body.String(); !strings.Contains(body, `content="0; url=`+tc.want+`"`) || !strings.Contains(body, `href="`+tc.want+`"`) {
+						t.Errorf("the page does not lead to %s:\n%s", tc.want, body)
+					}
+					if c := onlyCookie(t, w); !strings.HasPrefix(c, "__Host-sso=;") {
+						t.Errorf("cookie %q", c)
+					}
+				} else {
+					wantRedirect(t, w, tc.want)
+				}
+				if w.Header().Get("Cache-Control") != "no-store" {
+					t.Errorf("headers %v", w.Header())
+				}
+				wantKept(t, l, 1, 0, 0)
+				if took := time.Since(began); took > 10*time.Second {
+					t.Errorf("a provider that hangs held the logout up for %v", took)
+				}
+				for _, req := range asked {
+					if req.Hint != "hint-alice" || req.ReturnURL != "https://app.example/.sso/logged-out" {
+						t.Errorf("the provider was asked %+v", req)
+					}
+				}
+				if len(asked) != 2 {
+					t.Errorf("the provider was asked %d times", len(asked))
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,68 @@
+package gateway
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+func (x *exchange) chrome() Chrome {
+	return Chrome{Prefix: x.app.opts.Prefix, App: cmp.Or(x.host, x.app.name())}
+}
+
+func (x *exchange) page(status int, page any) { x.app.gw.opts.Pages.Page(x.w, x.r, status, page) }
+
+func (x *exchange) json(status int, contentType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	h := x.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	x.w.WriteHeader(status)
+	if x.r.Method != http.MethodHead {
+		_, _ = x.w.Write(append(body, '\n'))
+	}
+	return nil
+}
+
+// redirectTo sends the browser to a path of this origin.
+func (x *exchange) redirectTo(path string) error {
+	origin, refused := x.origin()
+	if refused != nil {
+		return x.refuse(refused)
+	}
+	x.redirect(origin + path)
+	return nil
+}
+
+// redirect answers 303, so that the browser always follows by GET.
+func (x *exchange) redirect(location string) {
+	h := x.w.Header()
+	h.Set("Location", location)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	x.w.WriteHeader(http.StatusSeeOther)
+}
+
+// wantsHTML says whether an answer is better a page than JSON.
+func wantsHTML(r *http.Request) bool {
+	return strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html")
+}
+
+// strictQuery returns the parameters of the query, refusing what is malformed.
+func strictQuery(r *http.Request) (url.Values, *Error) {
+	if len(r.URL.RawQuery) > maxQuery {
+		return nil, NewError(CodeTooLarge, nil)
+	}
+	params, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, NewError(CodeBadRequest, errors.New("the query is malformed"))
+	}
+	return params, nil
+}
