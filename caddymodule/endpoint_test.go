@@ -24,7 +24,7 @@ func (s speaker) Protocol() gateway.Protocol { return s.protocol }
 // endpoints returns the table of a site with a provider of each protocol.
 func endpoints(t *testing.T) []gateway.Endpoint {
 	t.Helper()
-	g, err := gateway.New(gateway.Options{Providers: []gateway.NamedProvider{
+	g, err := gateway.New(gateway.Options{Sessions: new(gateway.Sessions), Providers: []gateway.NamedProvider{
 		{Name: "corp", Provider: speaker{protocol: gateway.OIDC}}, {Name: "partners", Provider: speaker{protocol: gateway.SAML}},
 	}})
 	if err != nil {

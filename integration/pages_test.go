@@ -109,7 +109,7 @@ func (s speaker) Protocol() sso.Protocol { return s.protocol }
 // routed returns the paths of all endpoints.
 func routed(t *testing.T) (paths []string) {
 	t.Helper()
-	g, err := sso.New(sso.Options{Providers: []sso.NamedProvider{
+	g, err := sso.New(sso.Options{Sessions: new(sso.Sessions), Providers: []sso.NamedProvider{
 		{Name: "oidc", Provider: speaker{protocol: sso.OIDC}}, {Name: "saml", Provider: speaker{protocol: sso.SAML}},
 	}})
 	if err != nil {
