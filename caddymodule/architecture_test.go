@@ -39,12 +39,14 @@ var arrows = []arrow{
 	{module, "github.com/redis/", []string{module + "gateway/redisstore"}, "one place knows Redis"},
 	{module, "go.etcd.io/bbolt", []string{module + "gateway/boltstore"}, "one place knows the embedded store"},
 	{module, module + "gateway/demo", []string{module + "caddymodule/cmd/caddy-sso"}, "the demonstration belongs to the command: who embeds the module does not carry it"},
+	{module, module + "gateway/check/checktest", nil, "only tests can switch a check off"},
 	{module + "gateway/signing/verify", module, nil, "apps import verify: it must not bring the gateway along"},
 }
 
 // between lists which subpackages of gateway may import which.
 var between = map[string][]string{
-	"samlsp":  {"signing"},
+	"samlsp":  {"check", "signing"},
+	"oidcrp":  {"check"},
 	"oidcop":  {"signing"},
 	"connect": {"signing", "oidcop"},
 	"demo":    {"oidcop", "signing"}, // its apps verify as any app does

@@ -141,7 +141,7 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 		id := pick(values, c.IDAttribute, nil)
 		f.id = &id
 	}
-	if err := judge(p.checks.profile, f); err != nil {
+	if err := p.checks.profile.Run(f); err != nil {
 		return nil, err
 	}
 	return f, nil

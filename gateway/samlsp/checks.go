@@ -2,35 +2,12 @@ package samlsp
 
 import (
 	"crypto"
-	"errors"
 
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/check"
 )
-
-// A check is one thing that must hold before a T is believed.
-type check[T any] struct {
-	name string
-	code gateway.Code // of the refusal; empty: the caller decides
-	run  func(T) error
-}
-
-// judge runs checks in order and returns the first refusal, with its check's
-// code unless it brings one along.
-func judge[T any](checks []check[T], subject T) error {
-	for _, c := range checks {
-		err := c.run(subject)
-		if err == nil {
-			continue
-		}
-		if _, coded := errors.AsType[*gateway.Error](err); coded || c.code == "" {
-			return err
-		}
-		return gateway.NewError(c.code, err)
-	}
-	return nil
-}
 
 // A checklist is everything that is checked. Each provider has the whole of it;
 // a test takes single checks out of its own copy to see that they are what
@@ -38,20 +15,20 @@ func judge[T any](checks []check[T], subject T) error {
 type checklist struct {
 	judging
 
-	xmlDocument    []check[*reader]
-	xmlDeclaration []check[xmlDeclaration]
-	xmlMarkup      []check[string]
-	xmlName        []check[string]
-	xmlReference   []check[rune]
-	xmlOutside     []check[string]
-	xmlElement     []check[*reader]
+	xmlDocument    check.List[*reader]
+	xmlDeclaration check.List[xmlDeclaration]
+	xmlMarkup      check.List[string]
+	xmlName        check.List[string]
+	xmlReference   check.List[rune]
+	xmlOutside     check.List[string]
+	xmlElement     check.List[*reader]
 
-	key             []check[crypto.PublicKey]
-	signature       []check[*signature]
-	signatureMethod []check[*signature]
-	reference       []check[*signature]
-	signatureValue  []check[*signature]
-	digestValue     []check[*signature]
+	key             check.List[crypto.PublicKey]
+	signature       check.List[*signature]
+	signatureMethod check.List[*signature]
+	reference       check.List[*signature]
+	signatureValue  check.List[*signature]
+	digestValue     check.List[*signature]
 }
 
 // allChecks returns the checklist. Within a list the order matters: what bounds
@@ -60,66 +37,66 @@ func allChecks() *checklist {
 	return &checklist{
 		judging: allJudging(),
 
-		xmlDocument: []check[*reader]{
-			{"xml size", gateway.CodeTooLarge, xmlSize},
-			{"xml characters", "", xmlCharacters},
-		},
-		xmlDeclaration: []check[xmlDeclaration]{
-			{"xml version", "", xmlVersion},
-			{"xml encoding", "", xmlEncoding},
-		},
-		xmlMarkup: []check[string]{
-			{"xml doctype", "", xmlDoctype},
-			{"xml processing instructions", "", xmlInstruction},
-		},
-		xmlName: []check[string]{
-			{"xml names", "", xmlQualifiedName},
-		},
-		xmlReference: []check[rune]{
-			{"xml references", "", xmlKnownReference},
-		},
-		xmlOutside: []check[string]{
-			{"xml text outside the root", "", xmlBlank},
-		},
-		xmlElement: []check[*reader]{
-			{"xml one root", "", xmlOneRoot},
-			{"xml depth", "", xmlDepth},
-			{"xml elements", "", xmlElements},
-			{"xml attributes", "", xmlAttributes},
-			{"xml namespaces", "", xmlNamespaces},
-			{"xml namespace length", "", xmlNamespaceLength},
-			{"xml prefixes declared", "", xmlPrefixes},
-			{"xml unique attributes", "", xmlUniqueAttributes},
-			{"xml unique ids", "", xmlUniqueIDs},
-			{"xml signatures", "", xmlSignatures},
-		},
-		key: []check[crypto.PublicKey]{
-			{"key size", "", checkKey},
-		},
-		signature: []check[*signature]{
-			{"signature single", gateway.CodeSAMLSignature, signatureSingle},
-			{"signature contents", gateway.CodeSAMLSignature, signatureContents},
-			{"signature not nested", gateway.CodeSAMLSignature, signatureNotNested},
-			{"signed info single", gateway.CodeSAMLSignature, signedInfoSingle},
-			{"signed info contents", gateway.CodeSAMLSignature, signedInfoContents},
-			{"reference single", gateway.CodeSAMLSignature, referenceSingle},
-		},
-		signatureMethod: []check[*signature]{
-			{"signature canonicalization", gateway.CodeSAMLAlgorithm, signatureCanonicalization},
-			{"signature algorithm", gateway.CodeSAMLAlgorithm, signatureAlgorithm},
-		},
-		reference: []check[*signature]{
-			{"reference uri", gateway.CodeSAMLSignature, referenceURI},
-			{"reference contents", gateway.CodeSAMLSignature, referenceContents},
-			{"reference transforms", gateway.CodeSAMLAlgorithm, referenceTransforms},
-			{"digest algorithm", gateway.CodeSAMLAlgorithm, digestAlgorithm},
-		},
-		signatureValue: []check[*signature]{
-			{"signature value", gateway.CodeSAMLSignature, signatureValue},
-		},
-		digestValue: []check[*signature]{
-			{"digest value", gateway.CodeSAMLSignature, digestValue},
-		},
+		xmlDocument: check.All(
+			check.That("xml size", gateway.CodeTooLarge, xmlSize),
+			check.That("xml characters", "", xmlCharacters),
+		),
+		xmlDeclaration: check.All(
+			check.That("xml version", "", xmlVersion),
+			check.That("xml encoding", "", xmlEncoding),
+		),
+		xmlMarkup: check.All(
+			check.That("xml doctype", "", xmlDoctype),
+			check.That("xml processing instructions", "", xmlInstruction),
+		),
+		xmlName: check.All(
+			check.That("xml names", "", xmlQualifiedName),
+		),
+		xmlReference: check.All(
+			check.That("xml references", "", xmlKnownReference),
+		),
+		xmlOutside: check.All(
+			check.That("xml text outside the root", "", xmlBlank),
+		),
+		xmlElement: check.All(
+			check.That("xml one root", "", xmlOneRoot),
+			check.That("xml depth", "", xmlDepth),
+			check.That("xml elements", "", xmlElements),
+			check.That("xml attributes", "", xmlAttributes),
+			check.That("xml namespaces", "", xmlNamespaces),
+			check.That("xml namespace length", "", xmlNamespaceLength),
+			check.That("xml prefixes declared", "", xmlPrefixes),
+			check.That("xml unique attributes", "", xmlUniqueAttributes),
+			check.That("xml unique ids", "", xmlUniqueIDs),
+			check.That("xml signatures", "", xmlSignatures),
+		),
+		key: check.All(
+			check.That("key size", "", checkKey),
+		),
+		signature: check.All(
+			check.That("signature single", gateway.CodeSAMLSignature, signatureSingle),
+			check.That("signature contents", gateway.CodeSAMLSignature, signatureContents),
+			check.That("signature not nested", gateway.CodeSAMLSignature, signatureNotNested),
+			check.That("signed info single", gateway.CodeSAMLSignature, signedInfoSingle),
+			check.That("signed info contents", gateway.CodeSAMLSignature, signedInfoContents),
+			check.That("reference single", gateway.CodeSAMLSignature, referenceSingle),
+		),
+		signatureMethod: check.All(
+			check.That("signature canonicalization", gateway.CodeSAMLAlgorithm, signatureCanonicalization),
+			check.That("signature algorithm", gateway.CodeSAMLAlgorithm, signatureAlgorithm),
+		),
+		reference: check.All(
+			check.That("reference uri", gateway.CodeSAMLSignature, referenceURI),
+			check.That("reference contents", gateway.CodeSAMLSignature, referenceContents),
+			check.That("reference transforms", gateway.CodeSAMLAlgorithm, referenceTransforms),
+			check.That("digest algorithm", gateway.CodeSAMLAlgorithm, digestAlgorithm),
+		),
+		signatureValue: check.All(
+			check.That("signature value", gateway.CodeSAMLSignature, signatureValue),
+		),
+		digestValue: check.All(
+			check.That("digest value", gateway.CodeSAMLSignature, digestValue),
+		),
 	}
 }
 

@@ -68,7 +68,7 @@ func (x *expectation) stale(t time.Time) bool {
 
 // document reads the message out of the form.
 func (p *Provider) document(params url.Values) (*etree.Element, error) {
-	if err := judge(p.checks.form, params); err != nil {
+	if err := p.checks.form.Run(params); err != nil {
 		return nil, err
 	}
 	doc, err := p.decode(params.Get("SAMLResponse"))
@@ -79,7 +79,7 @@ func (p *Provider) document(params url.Values) (*etree.Element, error) {
 	if err != nil {
 		return nil, err
 	}
-	return root, judge(p.checks.document, root)
+	return root, p.checks.document.Run(root)
 }
 
 func formSingle(params url.Values) error {
@@ -96,7 +96,7 @@ var lineBlanks = strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "")
 // anything else that is not in the alphabet is refused.
 func (p *Provider) decode(text string) ([]byte, error) {
 	text = lineBlanks.Replace(text)
-	if err := judge(p.checks.encoding, text); err != nil {
+	if err := p.checks.encoding.Run(text); err != nil {
 		return nil, err
 	}
 	doc, err := base64.StdEncoding.DecodeString(text)

@@ -6,104 +6,105 @@ import (
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/check"
 )
 
 // A judging is the part of a checklist that judges what a message says, as far
 // as it was read (see reading and signature checks in checklist).
 type judging struct {
-	form         []check[url.Values]
-	encoding     []check[string]
-	document     []check[*etree.Element]
-	signing      []check[*signing]
-	same         []check[*pair]
-	found        []check[*found]
-	response     []check[*response]
-	assertion    []check[*assertion]
-	confirmation []check[*confirmation]
-	confirmed    []check[*confirmedSubject]
-	profile      []check[*profile]
-	account      []check[*assertion]
+	form         check.List[url.Values]
+	encoding     check.List[string]
+	document     check.List[*etree.Element]
+	signing      check.List[*signing]
+	same         check.List[*pair]
+	found        check.List[*found]
+	response     check.List[*response]
+	assertion    check.List[*assertion]
+	confirmation check.List[*confirmation]
+	confirmed    check.List[*confirmedSubject]
+	profile      check.List[*profile]
+	account      check.List[*assertion]
 }
 
 func allJudging() judging {
 	return judging{
-		form: []check[url.Values]{
-			{"form single", gateway.CodeSAMLMalformed, formSingle},
-		},
-		encoding: []check[string]{
-			{"message size", gateway.CodeTooLarge, encodingSize},
-			{"base64 strict", gateway.CodeSAMLMalformed, encodingStrict},
-		},
-		document: []check[*etree.Element]{
-			{"document root", gateway.CodeSAMLMalformed, documentRoot},
-			{"one response", gateway.CodeSAMLMalformed, documentOneResponse},
-			{"document status", gateway.CodeProviderRefused, documentStatus},
-			{"encrypted", gateway.CodeSAMLEncrypted, documentEncrypted},
-			{"one assertion", gateway.CodeSAMLMalformed, documentOneAssertion},
-			{"signature places", gateway.CodeSAMLMalformed, documentSignatures},
-		},
-		signing: []check[*signing]{
-			{"assertion signed", gateway.CodeSAMLUnsigned, signingAssertion},
-			{"response signed", gateway.CodeSAMLUnsigned, signingResponse},
-		},
-		same: []check[*pair]{
-			{"same assertion", gateway.CodeSAMLSignature, sameAssertion},
-		},
-		found: []check[*found]{
-			{"covered by a signature", gateway.CodeSAMLUnsigned, foundCovered},
-		},
-		response: []check[*response]{
-			{"response elements", gateway.CodeSAMLMalformed, responseElements},
-			{"response times", gateway.CodeSAMLMalformed, responseTimes},
-			{"response version", gateway.CodeSAMLMalformed, responseVersion},
-			{"response issuer", gateway.CodeSAMLIssuerMismatch, responseIssuer},
-			{"destination", gateway.CodeSAMLDestination, responseDestination},
-			{"response request", gateway.CodeSAMLRequestMismatch, responseRequest},
-			{"response issue instant", gateway.CodeSAMLTime, responseIssueInstant},
-			{"response status", gateway.CodeProviderRefused, responseStatus},
-		},
-		assertion: []check[*assertion]{
-			{"assertion elements", gateway.CodeSAMLMalformed, assertionElements},
-			{"assertion times", gateway.CodeSAMLMalformed, assertionTimes},
-			{"assertion version", gateway.CodeSAMLMalformed, assertionVersion},
-			{"assertion id", gateway.CodeSAMLMalformed, assertionID},
-			{"assertion issuer", gateway.CodeSAMLIssuerMismatch, assertionIssuer},
-			{"assertion issue instant", gateway.CodeSAMLTime, assertionIssueInstant},
-			{"conditions", gateway.CodeSAMLCondition, assertionConditions},
-			{"validity", gateway.CodeSAMLTime, assertionValidity},
-			{"audience", gateway.CodeSAMLAudience, assertionAudience},
-			{"authn statement", gateway.CodeSAMLCondition, assertionStatement},
-			{"authn instant", gateway.CodeSAMLTime, assertionAuthnInstant},
-			{"session end", gateway.CodeSAMLTime, assertionSession},
-			{"session index", gateway.CodeSAMLMalformed, assertionSessionIndex},
-			{"authn context", gateway.CodeSAMLMalformed, assertionContext},
-			{"subject", gateway.CodeSAMLSubject, assertionSubject},
-			{"name id", gateway.CodeSAMLSubject, assertionNameID},
-		},
-		confirmation: []check[*confirmation]{
-			{"confirmation method", gateway.CodeSAMLSubject, confirmationMethod},
-			{"confirmation own", gateway.CodeSAMLSubject, confirmationOwn},
-			{"confirmation form", gateway.CodeSAMLMalformed, confirmationForm},
-			{"confirmation start", gateway.CodeSAMLSubject, confirmationStart},
-			{"recipient", gateway.CodeSAMLDestination, confirmationRecipient},
-			{"confirmation request", gateway.CodeSAMLRequestMismatch, confirmationRequest},
-			{"confirmation time", gateway.CodeSAMLTime, confirmationTime},
-		},
-		confirmed: []check[*confirmedSubject]{
-			{"confirmed", gateway.CodeSAMLSubject, subjectConfirmed},
-		},
-		profile: []check[*profile]{
-			{"attribute text", gateway.CodeSAMLAttribute, profileText},
-			{"attribute formats", gateway.CodeSAMLAttribute, profileFormats},
-			{"single values", gateway.CodeSAMLAttribute, profileSingle},
-			{"id attribute", gateway.CodeSAMLAttribute, profileID},
-			{"email", gateway.CodeSAMLAttribute, profileEmail},
-			{"names", gateway.CodeSAMLAttribute, profileNames},
-			{"user name", gateway.CodeSAMLAttribute, profileUsername},
-			{"groups", gateway.CodeSAMLAttribute, profileGroups},
-		},
-		account: []check[*assertion]{
-			{"lasting name id", gateway.CodeSAMLSubject, accountLasting},
-		},
+		form: check.All(
+			check.That("form single", gateway.CodeSAMLMalformed, formSingle),
+		),
+		encoding: check.All(
+			check.That("message size", gateway.CodeTooLarge, encodingSize),
+			check.That("base64 strict", gateway.CodeSAMLMalformed, encodingStrict),
+		),
+		document: check.All(
+			check.That("document root", gateway.CodeSAMLMalformed, documentRoot),
+			check.That("one response", gateway.CodeSAMLMalformed, documentOneResponse),
+			check.That("document status", gateway.CodeProviderRefused, documentStatus),
+			check.That("encrypted", gateway.CodeSAMLEncrypted, documentEncrypted),
+			check.That("one assertion", gateway.CodeSAMLMalformed, documentOneAssertion),
+			check.That("signature places", gateway.CodeSAMLMalformed, documentSignatures),
+		),
+		signing: check.All(
+			check.That("assertion signed", gateway.CodeSAMLUnsigned, signingAssertion),
+			check.That("response signed", gateway.CodeSAMLUnsigned, signingResponse),
+		),
+		same: check.All(
+			check.That("same assertion", gateway.CodeSAMLSignature, sameAssertion),
+		),
+		found: check.All(
+			check.That("covered by a signature", gateway.CodeSAMLUnsigned, foundCovered),
+		),
+		response: check.All(
+			check.That("response elements", gateway.CodeSAMLMalformed, responseElements),
+			check.That("response times", gateway.CodeSAMLMalformed, responseTimes),
+			check.That("response version", gateway.CodeSAMLMalformed, responseVersion),
+			check.That("response issuer", gateway.CodeSAMLIssuerMismatch, responseIssuer),
+			check.That("destination", gateway.CodeSAMLDestination, responseDestination),
+			check.That("response request", gateway.CodeSAMLRequestMismatch, responseRequest),
+			check.That("response issue instant", gateway.CodeSAMLTime, responseIssueInstant),
+			check.That("response status", gateway.CodeProviderRefused, responseStatus),
+		),
+		assertion: check.All(
+			check.That("assertion elements", gateway.CodeSAMLMalformed, assertionElements),
+			check.That("assertion times", gateway.CodeSAMLMalformed, assertionTimes),
+			check.That("assertion version", gateway.CodeSAMLMalformed, assertionVersion),
+			check.That("assertion id", gateway.CodeSAMLMalformed, assertionID),
+			check.That("assertion issuer", gateway.CodeSAMLIssuerMismatch, assertionIssuer),
+			check.That("assertion issue instant", gateway.CodeSAMLTime, assertionIssueInstant),
+			check.That("conditions", gateway.CodeSAMLCondition, assertionConditions),
+			check.That("validity", gateway.CodeSAMLTime, assertionValidity),
+			check.That("audience", gateway.CodeSAMLAudience, assertionAudience),
+			check.That("authn statement", gateway.CodeSAMLCondition, assertionStatement),
+			check.That("authn instant", gateway.CodeSAMLTime, assertionAuthnInstant),
+			check.That("session end", gateway.CodeSAMLTime, assertionSession),
+			check.That("session index", gateway.CodeSAMLMalformed, assertionSessionIndex),
+			check.That("authn context", gateway.CodeSAMLMalformed, assertionContext),
+			check.That("subject", gateway.CodeSAMLSubject, assertionSubject),
+			check.That("name id", gateway.CodeSAMLSubject, assertionNameID),
+		),
+		confirmation: check.All(
+			check.That("confirmation method", gateway.CodeSAMLSubject, confirmationMethod),
+			check.That("confirmation own", gateway.CodeSAMLSubject, confirmationOwn),
+			check.That("confirmation form", gateway.CodeSAMLMalformed, confirmationForm),
+			check.That("confirmation start", gateway.CodeSAMLSubject, confirmationStart),
+			check.That("recipient", gateway.CodeSAMLDestination, confirmationRecipient),
+			check.That("confirmation request", gateway.CodeSAMLRequestMismatch, confirmationRequest),
+			check.That("confirmation time", gateway.CodeSAMLTime, confirmationTime),
+		),
+		confirmed: check.All(
+			check.That("confirmed", gateway.CodeSAMLSubject, subjectConfirmed),
+		),
+		profile: check.All(
+			check.That("attribute text", gateway.CodeSAMLAttribute, profileText),
+			check.That("attribute formats", gateway.CodeSAMLAttribute, profileFormats),
+			check.That("single values", gateway.CodeSAMLAttribute, profileSingle),
+			check.That("id attribute", gateway.CodeSAMLAttribute, profileID),
+			check.That("email", gateway.CodeSAMLAttribute, profileEmail),
+			check.That("names", gateway.CodeSAMLAttribute, profileNames),
+			check.That("user name", gateway.CodeSAMLAttribute, profileUsername),
+			check.That("groups", gateway.CodeSAMLAttribute, profileGroups),
+		),
+		account: check.All(
+			check.That("lasting name id", gateway.CodeSAMLSubject, accountLasting),
+		),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/check"
 )
 
 // A trust is what a provider's signatures are verified by.
@@ -73,7 +74,7 @@ func (c *checklist) verify(el *etree.Element, t trust) (*etree.Element, error) {
 func (c *checklist) fit(keys []crypto.PublicKey) []crypto.PublicKey {
 	var fit []crypto.PublicKey
 	for _, key := range keys[:min(len(keys), maxKeys)] {
-		if judge(c.key, key) == nil {
+		if c.key.Run(key) == nil {
 			fit = append(fit, key)
 		}
 	}
@@ -85,8 +86,8 @@ func (c *checklist) verified(s *signature) (*etree.Element, error) {
 	s.info = child(s.el, "SignedInfo")
 	s.value = child(s.el, "SignatureValue")
 	s.reference = child(s.info, "Reference")
-	for _, list := range [][]check[*signature]{c.signature, c.signatureMethod, c.reference} {
-		if err := judge(list, s); err != nil {
+	for _, list := range []check.List[*signature]{c.signature, c.signatureMethod, c.reference} {
+		if err := list.Run(s); err != nil {
 			return nil, err
 		}
 	}
@@ -97,13 +98,13 @@ func (c *checklist) verified(s *signature) (*etree.Element, error) {
 	if s.octets, err = canonicalizationOf(child(s.info, "CanonicalizationMethod")).octets(s.info, nil, maxSignedInfo); err != nil {
 		return nil, fmt.Errorf("canonicalizing SignedInfo: %w", err)
 	}
-	if err := judge(c.signatureValue, s); err != nil {
+	if err := c.signatureValue.Run(s); err != nil {
 		return nil, err
 	}
 	if s.octets, err = s.canonicalization().octets(s.signed, s.el, messageBounds.size); err != nil {
 		return nil, fmt.Errorf("canonicalizing the signed element: %w", err)
 	}
-	if err := judge(c.digestValue, s); err != nil {
+	if err := c.digestValue.Run(s); err != nil {
 		return nil, err
 	}
 	return c.read(s.octets, messageBounds)

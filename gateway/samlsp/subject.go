@@ -89,7 +89,7 @@ func (p *Provider) confirm(a *assertion) *confirmedSubject {
 	bearer := false
 	for i := range a.confirmations {
 		c := &a.confirmations[i]
-		if err := judge(p.checks.confirmation, c); err != nil {
+		if err := p.checks.confirmation.Run(c); err != nil {
 			if !bearer {
 				s.refused, bearer = err, c.Method == methodBearer
 			}

@@ -54,7 +54,7 @@ func (p *Provider) verify(root *etree.Element, idp *idp) (*found, error) {
 		response: part(root, dsigSpace, "Signature") != nil, assertion: part(raw, dsigSpace, "Signature") != nil,
 		want: p.config.WantAssertionsSigned,
 	}
-	if err := judge(p.checks.signing, s); err != nil {
+	if err := p.checks.signing.Run(s); err != nil {
 		return nil, err
 	}
 	keys := trust{keys: idp.keys, sha1: p.config.InsecureSHA1}
@@ -76,7 +76,7 @@ func (p *Provider) verify(root *etree.Element, idp *idp) (*found, error) {
 			return nil, err
 		}
 	}
-	if err := judge(p.checks.found, f); err != nil {
+	if err := p.checks.found.Run(f); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -96,7 +96,7 @@ func (p *Provider) within(f *found) error {
 	if own := part(inside, dsigSpace, "Signature"); own != nil {
 		inside.RemoveChild(own)
 	}
-	return judge(p.checks.same, &pair{f.assertion, inside})
+	return p.checks.same.Run(&pair{f.assertion, inside})
 }
 
 // A pair is one assertion as its own signature and as the response's covers it.
@@ -184,15 +184,15 @@ func contents(el *etree.Element) (text string, kids []*etree.Element) {
 
 // answer judges what was verified, and makes the answer of it.
 func (p *Provider) answer(f *found, x *expectation) (*gateway.Answer, error) {
-	if err := judge(p.checks.response, readResponse(f.response, f.signed, x)); err != nil {
+	if err := p.checks.response.Run(readResponse(f.response, f.signed, x)); err != nil {
 		return nil, err
 	}
 	a := readAssertion(f.assertion, x)
-	if err := judge(p.checks.assertion, a); err != nil {
+	if err := p.checks.assertion.Run(a); err != nil {
 		return nil, err
 	}
 	confirmed := p.confirm(a)
-	if err := judge(p.checks.confirmed, confirmed); err != nil {
+	if err := p.checks.confirmed.Run(confirmed); err != nil {
 		return nil, err
 	}
 	who, err := p.profile(a)
@@ -202,7 +202,7 @@ func (p *Provider) answer(f *found, x *expectation) (*gateway.Answer, error) {
 	account := accountOf(a.nameID(), x)
 	if who.id != nil {
 		account = accountOfAttribute(p.config.IDAttribute, who.id.only())
-	} else if err := judge(p.checks.account, a); err != nil {
+	} else if err := p.checks.account.Run(a); err != nil {
 		return nil, err
 	}
 	return &gateway.Answer{

@@ -80,7 +80,7 @@ func (c *checklist) read(doc []byte, b bounds) (*etree.Element, error) {
 }
 
 func (r *reader) document() error {
-	if err := judge(r.checks.xmlDocument, r); err != nil {
+	if err := r.checks.xmlDocument.Run(r); err != nil {
 		return err
 	}
 	if strings.HasPrefix(r.text, "\uFEFF") {
@@ -129,7 +129,7 @@ func (r *reader) characters(rest string) error {
 		return errors.New("text has the end of a CDATA section") // XML 1.0, 2.4
 	}
 	if r.open == nil {
-		if err := judge(r.checks.xmlOutside, rest); err != nil {
+		if err := r.checks.xmlOutside.Run(rest); err != nil {
 			return err
 		}
 	} else if err := r.decode(rest, false); err != nil {
@@ -156,7 +156,7 @@ func (r *reader) cdata(rest string) error {
 		return errors.New("a CDATA section has no end")
 	}
 	if r.open == nil {
-		if err := judge(r.checks.xmlOutside, rest[:len(begin)]); err != nil {
+		if err := r.checks.xmlOutside.Run(rest[:len(begin)]); err != nil {
 			return err
 		}
 	} else {
@@ -169,7 +169,7 @@ func (r *reader) cdata(rest string) error {
 // markup refuses a document type declaration and a processing instruction.
 // Where no check does, it passes over them.
 func (r *reader) markup(rest string) error {
-	if err := judge(r.checks.xmlMarkup, rest); err != nil {
+	if err := r.checks.xmlMarkup.Run(rest); err != nil {
 		return err
 	}
 	until := ">"
@@ -222,7 +222,7 @@ func (r *reader) decode(text string, inAttribute bool) error {
 // returns the reference's length.
 func (r *reader) reference(text string) (int, error) {
 	char, length := decodeReference(text)
-	if err := judge(r.checks.xmlReference, char); err != nil {
+	if err := r.checks.xmlReference.Run(char); err != nil {
 		return 0, err
 	}
 	if char < 0 {
@@ -306,7 +306,7 @@ func (r *reader) declaration() error {
 		return errors.New("the XML declaration has an unknown form")
 	}
 	r.at += len(begin) + len(body) + len("?>")
-	return judge(r.checks.xmlDeclaration, xmlDeclaration{version, encoding})
+	return r.checks.xmlDeclaration.Run(xmlDeclaration{version, encoding})
 }
 
 // pseudoAttribute reads one part of the XML declaration and returns its value

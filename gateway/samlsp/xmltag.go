@@ -27,7 +27,7 @@ func (r *reader) startTag() error {
 	r.frames = append(r.frames, frame{name, r.scope.mark()})
 	r.elements++
 	r.scope.declare(r.tag)
-	if err := judge(r.checks.xmlElement, r); err != nil {
+	if err := r.checks.xmlElement.Run(r); err != nil {
 		return err
 	}
 	switch {
@@ -154,7 +154,7 @@ func (r *reader) name() (string, error) {
 		r.at++
 	}
 	name := r.text[start:r.at]
-	return name, judge(r.checks.xmlName, name)
+	return name, r.checks.xmlName.Run(name)
 }
 
 func (r *reader) skip(what string) bool {
