@@ -1,120 +1,119 @@
 package samlsp
 
 import (
-	"crypto"
+	"net/url"
 
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/check"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
-// A checklist is everything that is checked. Each provider has the whole of it;
-// a test takes single checks out of its own copy to see that they are what
-// stops an attack.
+// A checklist is everything that is checked: how a document is read and its
+// signatures verified (xmlsec), and what is judged after that. Each provider has
+// the whole of it; a test takes single checks out of its own copy to see that
+// they are what stops an attack.
 type checklist struct {
-	judging
+	xmlsec.Checks
 
-	xmlDocument    check.List[*reader]
-	xmlDeclaration check.List[xmlDeclaration]
-	xmlMarkup      check.List[string]
-	xmlName        check.List[string]
-	xmlReference   check.List[rune]
-	xmlOutside     check.List[string]
-	xmlElement     check.List[*reader]
-
-	key             check.List[crypto.PublicKey]
-	signature       check.List[*signature]
-	signatureMethod check.List[*signature]
-	reference       check.List[*signature]
-	signatureValue  check.List[*signature]
-	digestValue     check.List[*signature]
+	form         check.List[url.Values]
+	encoding     check.List[string]
+	document     check.List[*etree.Element]
+	signing      check.List[*signing]
+	same         check.List[*pair]
+	found        check.List[*found]
+	response     check.List[*response]
+	assertion    check.List[*assertion]
+	confirmation check.List[*confirmation]
+	confirmed    check.List[*confirmedSubject]
+	profile      check.List[*profile]
+	account      check.List[*assertion]
 }
 
-// allChecks returns the checklist. Within a list the order matters: what bounds
-// the cost comes first, and what follows may rely on what came before.
+// allChecks returns the checklist. Within a list the order matters: what follows
+// may rely on what came before.
 func allChecks() *checklist {
 	return &checklist{
-		judging: allJudging(),
+		Checks: xmlsec.New(),
 
-		xmlDocument: check.All(
-			check.That("xml size", gateway.CodeTooLarge, xmlSize),
-			check.That("xml characters", "", xmlCharacters),
+		form: check.All(
+			check.That("form single", gateway.CodeSAMLMalformed, formSingle),
 		),
-		xmlDeclaration: check.All(
-			check.That("xml version", "", xmlVersion),
-			check.That("xml encoding", "", xmlEncoding),
+		encoding: check.All(
+			check.That("message size", gateway.CodeTooLarge, encodingSize),
+			check.That("base64 strict", gateway.CodeSAMLMalformed, encodingStrict),
 		),
-		xmlMarkup: check.All(
-			check.That("xml doctype", "", xmlDoctype),
-			check.That("xml processing instructions", "", xmlInstruction),
+		document: check.All(
+			check.That("document root", gateway.CodeSAMLMalformed, documentRoot),
+			check.That("one response", gateway.CodeSAMLMalformed, documentOneResponse),
+			check.That("document status", gateway.CodeProviderRefused, documentStatus),
+			check.That("encrypted", gateway.CodeSAMLEncrypted, documentEncrypted),
+			check.That("one assertion", gateway.CodeSAMLMalformed, documentOneAssertion),
+			check.That("signature places", gateway.CodeSAMLMalformed, documentSignatures),
 		),
-		xmlName: check.All(
-			check.That("xml names", "", xmlQualifiedName),
+		signing: check.All(
+			check.That("assertion signed", gateway.CodeSAMLUnsigned, signingAssertion),
+			check.That("response signed", gateway.CodeSAMLUnsigned, signingResponse),
 		),
-		xmlReference: check.All(
-			check.That("xml references", "", xmlKnownReference),
+		same: check.All(
+			check.That("same assertion", gateway.CodeSAMLSignature, sameAssertion),
 		),
-		xmlOutside: check.All(
-			check.That("xml text outside the root", "", xmlBlank),
+		found: check.All(
+			check.That("covered by a signature", gateway.CodeSAMLUnsigned, foundCovered),
 		),
-		xmlElement: check.All(
-			check.That("xml one root", "", xmlOneRoot),
-			check.That("xml depth", "", xmlDepth),
-			check.That("xml elements", "", xmlElements),
-			check.That("xml attributes", "", xmlAttributes),
-			check.That("xml namespaces", "", xmlNamespaces),
-			check.That("xml namespace length", "", xmlNamespaceLength),
-			check.That("xml prefixes declared", "", xmlPrefixes),
-			check.That("xml unique attributes", "", xmlUniqueAttributes),
-			check.That("xml unique ids", "", xmlUniqueIDs),
-			check.That("xml signatures", "", xmlSignatures),
+		response: check.All(
+			check.That("response elements", gateway.CodeSAMLMalformed, responseElements),
+			check.That("response times", gateway.CodeSAMLMalformed, responseTimes),
+			check.That("response version", gateway.CodeSAMLMalformed, responseVersion),
+			check.That("response issuer", gateway.CodeSAMLIssuerMismatch, responseIssuer),
+			check.That("destination", gateway.CodeSAMLDestination, responseDestination),
+			check.That("response request", gateway.CodeSAMLRequestMismatch, responseRequest),
+			check.That("response issue instant", gateway.CodeSAMLTime, responseIssueInstant),
+			check.That("response status", gateway.CodeProviderRefused, responseStatus),
 		),
-		key: check.All(
-			check.That("key size", "", checkKey),
+		assertion: check.All(
+			check.That("assertion elements", gateway.CodeSAMLMalformed, assertionElements),
+			check.That("assertion times", gateway.CodeSAMLMalformed, assertionTimes),
+			check.That("assertion version", gateway.CodeSAMLMalformed, assertionVersion),
+			check.That("assertion id", gateway.CodeSAMLMalformed, assertionID),
+			check.That("assertion issuer", gateway.CodeSAMLIssuerMismatch, assertionIssuer),
+			check.That("assertion issue instant", gateway.CodeSAMLTime, assertionIssueInstant),
+			check.That("conditions", gateway.CodeSAMLCondition, assertionConditions),
+			check.That("validity", gateway.CodeSAMLTime, assertionValidity),
+			check.That("audience", gateway.CodeSAMLAudience, assertionAudience),
+			check.That("authn statement", gateway.CodeSAMLCondition, assertionStatement),
+			check.That("authn instant", gateway.CodeSAMLTime, assertionAuthnInstant),
+			check.That("session end", gateway.CodeSAMLTime, assertionSession),
+			check.That("session index", gateway.CodeSAMLMalformed, assertionSessionIndex),
+			check.That("authn context", gateway.CodeSAMLMalformed, assertionContext),
+			check.That("subject", gateway.CodeSAMLSubject, assertionSubject),
+			check.That("name id", gateway.CodeSAMLSubject, assertionNameID),
 		),
-		signature: check.All(
-			check.That("signature single", gateway.CodeSAMLSignature, signatureSingle),
-			check.That("signature contents", gateway.CodeSAMLSignature, signatureContents),
-			check.That("signature not nested", gateway.CodeSAMLSignature, signatureNotNested),
-			check.That("signed info single", gateway.CodeSAMLSignature, signedInfoSingle),
-			check.That("signed info contents", gateway.CodeSAMLSignature, signedInfoContents),
-			check.That("reference single", gateway.CodeSAMLSignature, referenceSingle),
+		confirmation: check.All(
+			check.That("confirmation method", gateway.CodeSAMLSubject, confirmationMethod),
+			check.That("confirmation own", gateway.CodeSAMLSubject, confirmationOwn),
+			check.That("confirmation form", gateway.CodeSAMLMalformed, confirmationForm),
+			check.That("confirmation start", gateway.CodeSAMLSubject, confirmationStart),
+			check.That("recipient", gateway.CodeSAMLDestination, confirmationRecipient),
+			check.That("confirmation request", gateway.CodeSAMLRequestMismatch, confirmationRequest),
+			check.That("confirmation time", gateway.CodeSAMLTime, confirmationTime),
 		),
-		signatureMethod: check.All(
-			check.That("signature canonicalization", gateway.CodeSAMLAlgorithm, signatureCanonicalization),
-			check.That("signature algorithm", gateway.CodeSAMLAlgorithm, signatureAlgorithm),
+		confirmed: check.All(
+			check.That("confirmed", gateway.CodeSAMLSubject, subjectConfirmed),
 		),
-		reference: check.All(
-			check.That("reference uri", gateway.CodeSAMLSignature, referenceURI),
-			check.That("reference contents", gateway.CodeSAMLSignature, referenceContents),
-			check.That("reference transforms", gateway.CodeSAMLAlgorithm, referenceTransforms),
-			check.That("digest algorithm", gateway.CodeSAMLAlgorithm, digestAlgorithm),
+		profile: check.All(
+			check.That("attribute text", gateway.CodeSAMLAttribute, profileText),
+			check.That("attribute formats", gateway.CodeSAMLAttribute, profileFormats),
+			check.That("single values", gateway.CodeSAMLAttribute, profileSingle),
+			check.That("id attribute", gateway.CodeSAMLAttribute, profileID),
+			check.That("email", gateway.CodeSAMLAttribute, profileEmail),
+			check.That("names", gateway.CodeSAMLAttribute, profileNames),
+			check.That("user name", gateway.CodeSAMLAttribute, profileUsername),
+			check.That("groups", gateway.CodeSAMLAttribute, profileGroups),
 		),
-		signatureValue: check.All(
-			check.That("signature value", gateway.CodeSAMLSignature, signatureValue),
-		),
-		digestValue: check.All(
-			check.That("digest value", gateway.CodeSAMLSignature, digestValue),
+		account: check.All(
+			check.That("lasting name id", gateway.CodeSAMLSubject, accountLasting),
 		),
 	}
-}
-
-// The namespaces that reading and verifying know by name.
-const (
-	xmlSpace   = "http://www.w3.org/XML/1998/namespace"
-	xmlnsSpace = "http://www.w3.org/2000/xmlns/"
-	dsigSpace  = "http://www.w3.org/2000/09/xmldsig#"
-	excSpace   = "http://www.w3.org/2001/10/xml-exc-c14n#"
-)
-
-// attribute returns the value of el's attribute without a prefix, and whether
-// there is one.
-func attribute(el *etree.Element, name string) (string, bool) {
-	for i := range el.Attr {
-		if el.Attr[i].Space == "" && el.Attr[i].Key == name {
-			return el.Attr[i].Value, true
-		}
-	}
-	return "", false
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
 // Complete implements gateway.Provider for the HTTP-POST binding (SAML Bindings
@@ -66,6 +67,10 @@ func (x *expectation) stale(t time.Time) bool {
 	return t.Before(x.begun.Add(-x.skew)) || x.notYet(t)
 }
 
+// messageBounds hold for a message, and for what is read anew of it: a person
+// with 2,000 groups fits in three times over.
+var messageBounds = xmlsec.Bounds{Size: 1 << 20, Depth: 64, Elements: 20000, Attributes: 64, Signatures: 8}
+
 // document reads the message out of the form.
 func (p *Provider) document(params url.Values) (*etree.Element, error) {
 	if err := p.checks.form.Run(params); err != nil {
@@ -75,7 +80,7 @@ func (p *Provider) document(params url.Values) (*etree.Element, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := p.checks.read(doc, messageBounds)
+	root, err := p.checks.Read(doc, messageBounds)
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +112,8 @@ func (p *Provider) decode(text string) ([]byte, error) {
 }
 
 func encodingSize(text string) error {
-	if base64.StdEncoding.DecodedLen(len(text)) > messageBounds.size+2 { // of padding
-		return fmt.Errorf("reading the form: the message is larger than %d bytes", messageBounds.size)
+	if base64.StdEncoding.DecodedLen(len(text)) > messageBounds.Size+2 { // of padding
+		return fmt.Errorf("reading the form: the message is larger than %d bytes", messageBounds.Size)
 	}
 	return nil
 }

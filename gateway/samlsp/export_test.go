@@ -1,10 +1,7 @@
 package samlsp
 
 import (
-	"crypto"
 	"encoding/json"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/beevik/etree"
@@ -12,61 +9,11 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/check/checktest"
 )
 
-// The reader and the verifier, for tests of each alone.
-
-// A Checklist is a checklist.
-type Checklist = checklist
-
-// Checks returns all checks but those that are named.
-func Checks(without ...string) *Checklist {
-	c := allChecks()
-	checktest.Drop(c, without...)
-	return c
-}
-
 // Read reads a message.
-func (c *checklist) Read(doc []byte) (*etree.Element, error) { return c.read(doc, messageBounds) }
-
-// Verify verifies el's signature by keys.
-func (c *checklist) Verify(el *etree.Element, keys ...crypto.PublicKey) (*etree.Element, error) {
-	return c.verify(el, trust{keys: keys})
-}
-
-// VerifySHA1 is Verify where SHA-1 is taken.
-func (c *checklist) VerifySHA1(el *etree.Element, keys ...crypto.PublicKey) (*etree.Element, error) {
-	return c.verify(el, trust{keys: keys, sha1: true})
-}
-
-// ErrUnsigned is what Verify says of an element without a signature.
-var ErrUnsigned = errUnsigned
-
-// Canonical returns the canonical form of el. "" among prefixes is the default
-// namespace.
-func Canonical(el *etree.Element, algorithm string, prefixes ...string) ([]byte, error) {
-	return canonicalization{algorithm, prefixes}.octets(el, nil, messageBounds.size)
-}
-
-// The canonicalization algorithms.
-const (
-	C14N10    = c14n10
-	C14N11    = c14n11
-	Exclusive = exclusive
-)
+func Read(doc []byte) (*etree.Element, error) { return allChecks().Read(doc, messageBounds) }
 
 // CheckNames returns the names of all checks.
 func CheckNames() []string { return checktest.Names(allChecks()) }
-
-// ReadingCheckNames returns the names of what judges a document.
-func ReadingCheckNames() []string {
-	return slices.DeleteFunc(CheckNames(), func(name string) bool { return !strings.HasPrefix(name, "xml ") })
-}
-
-// SignatureCheckNames returns the names of what judges a signature.
-func SignatureCheckNames() []string {
-	judging := allJudging()
-	others := append(ReadingCheckNames(), checktest.Names(&judging)...)
-	return slices.DeleteFunc(CheckNames(), func(name string) bool { return slices.Contains(others, name) })
-}
 
 // Drop takes the named checks out of p's own checklist.
 func Drop(p *Provider, names ...string) { checktest.Drop(p.checks, names...) }

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
 // maxMetadata is the largest metadata document that is read, in bytes: room for
@@ -266,7 +267,7 @@ func validUntil(role *etree.Element) (time.Time, error) {
 // have. One whose address can't be used is as if it were not there.
 func (p *Provider) readEndpoints(role *etree.Element, known *idp) error {
 	var faults []error
-	for _, service := range children(role, nsMetadata, "SingleSignOnService") {
+	for _, service := range xmlsec.Children(role, nsMetadata, "SingleSignOnService") {
 		var to *string
 		switch attr(service, "Binding") {
 		case uriRedirect:
@@ -299,13 +300,13 @@ func (p *Provider) readEndpoints(role *etree.Element, known *idp) error {
 func (p *Provider) readKeys(role *etree.Element) ([]crypto.PublicKey, error) {
 	var keys []crypto.PublicKey
 	var faults []error
-	for _, descriptor := range children(role, nsMetadata, "KeyDescriptor") {
+	for _, descriptor := range xmlsec.Children(role, nsMetadata, "KeyDescriptor") {
 		if use := attr(descriptor, "use"); use != "" && use != "signing" {
 			continue
 		}
-		for _, info := range children(descriptor, dsigSpace, "KeyInfo") {
-			for _, data := range children(info, dsigSpace, "X509Data") {
-				first := children(data, dsigSpace, "X509Certificate")
+		for _, info := range xmlsec.Children(descriptor, xmlsec.DSig, "KeyInfo") {
+			for _, data := range xmlsec.Children(info, xmlsec.DSig, "X509Data") {
+				first := xmlsec.Children(data, xmlsec.DSig, "X509Certificate")
 				if len(first) == 0 {
 					continue
 				}
@@ -337,7 +338,7 @@ func (p *Provider) readCertificate(text string) (crypto.PublicKey, error) {
 }
 
 // metadataBounds hold for a metadata document.
-var metadataBounds = bounds{size: maxMetadata, depth: 64, elements: 400_000, attributes: 64, signatures: 20_000}
+var metadataBounds = xmlsec.Bounds{Size: maxMetadata, Depth: 64, Elements: 400_000, Attributes: 64, Signatures: 20_000}
 
 // readXML reads a metadata document as strictly as a message, with room for an
 // aggregate. Its signatures are not looked at: that it came by TLS, or lies in
@@ -346,7 +347,7 @@ func (p *Provider) readXML(doc []byte) (*etree.Element, error) {
 	if len(doc) > maxMetadata {
 		return nil, fmt.Errorf("the document is larger than %d bytes; give this provider's own metadata instead of a federation's", maxMetadata)
 	}
-	root, err := p.checks.read(doc, metadataBounds)
+	root, err := p.checks.Read(doc, metadataBounds)
 	if refusal, ok := errors.AsType[*gateway.Error](err); ok {
 		return nil, refusal.Err // its code is that of an answer
 	}
@@ -361,7 +362,7 @@ func is(el *etree.Element, tag string) bool {
 // attr returns the value of the attribute without a prefix, empty if there is
 // none.
 func attr(el *etree.Element, name string) string {
-	value, _ := attribute(el, name)
+	value, _ := xmlsec.Attribute(el, name)
 	return value
 }
 

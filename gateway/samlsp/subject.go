@@ -9,6 +9,8 @@ import (
 
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
+
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
 const methodBearer = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
@@ -69,7 +71,7 @@ func (a *assertion) readConfirmation(el *etree.Element) {
 			NotBefore: c.instant(form, data, "NotBefore"), NotOnOrAfter: c.instant(form, data, "NotOnOrAfter"),
 			Recipient: attr(data, "Recipient"), Address: attr(data, "Address"),
 		}
-		c.SubjectConfirmationData.InResponseTo, c.inResponseTo = attribute(data, "InResponseTo")
+		c.SubjectConfirmationData.InResponseTo, c.inResponseTo = xmlsec.Attribute(data, "InResponseTo")
 	}
 	a.Subject.SubjectConfirmations = append(a.Subject.SubjectConfirmations, c.SubjectConfirmation)
 	a.confirmations = append(a.confirmations, c)

@@ -9,6 +9,7 @@ import (
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
 // A found message is what of a document may be consumed.
@@ -46,28 +47,28 @@ func (p *Provider) verified(ctx context.Context, root *etree.Element, idp *idp) 
 }
 
 func (p *Provider) verify(root *etree.Element, idp *idp) (*found, error) {
-	raw := part(root, nsAssertion, "Assertion")
+	raw := xmlsec.Child(root, nsAssertion, "Assertion")
 	if raw == nil {
 		return nil, malformed("reading the message: there is no assertion")
 	}
 	s := &signing{
-		response: part(root, dsigSpace, "Signature") != nil, assertion: part(raw, dsigSpace, "Signature") != nil,
+		response: xmlsec.Child(root, xmlsec.DSig, "Signature") != nil, assertion: xmlsec.Child(raw, xmlsec.DSig, "Signature") != nil,
 		want: p.config.WantAssertionsSigned,
 	}
 	if err := p.checks.signing.Run(s); err != nil {
 		return nil, err
 	}
-	keys := trust{keys: idp.keys, sha1: p.config.InsecureSHA1}
+	trust := xmlsec.Trust{Keys: idp.keys, SHA1: p.config.InsecureSHA1}
 	f := &found{response: root, signed: s.response, assertion: raw, covered: s.assertion}
 	if s.assertion {
-		signed, err := p.checks.verify(raw, keys)
+		signed, err := p.checks.Verify(raw, trust, messageBounds)
 		if err != nil {
 			return nil, err
 		}
 		f.assertion = signed
 	}
 	if s.response {
-		signed, err := p.checks.verify(root, keys)
+		signed, err := p.checks.Verify(root, trust, messageBounds)
 		if err != nil {
 			return nil, err
 		}
@@ -85,7 +86,7 @@ func (p *Provider) verify(root *etree.Element, idp *idp) (*found, error) {
 // within takes the assertion out of the verified response. If it has a
 // signature of its own, what both of them cover must be the same.
 func (p *Provider) within(f *found) error {
-	inside := part(f.response, nsAssertion, "Assertion")
+	inside := xmlsec.Child(f.response, nsAssertion, "Assertion")
 	if inside == nil {
 		return malformed("reading the message: there is no assertion in what is signed")
 	}
@@ -93,7 +94,7 @@ func (p *Provider) within(f *found) error {
 		f.assertion, f.covered = inside, true
 		return nil
 	}
-	if own := part(inside, dsigSpace, "Signature"); own != nil {
+	if own := xmlsec.Child(inside, xmlsec.DSig, "Signature"); own != nil {
 		inside.RemoveChild(own)
 	}
 	return p.checks.same.Run(&pair{f.assertion, inside})

@@ -1,4 +1,4 @@
-package samlsp
+package xmlsec
 
 import (
 	"bytes"
@@ -13,18 +13,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
-// bounds are what a document may cost at most.
-type bounds struct {
-	size       int // bytes
-	depth      int // of nested elements
-	elements   int
-	attributes int // of one element, namespace declarations among them
-	signatures int // ds:Signature elements, wherever they stand
+// Bounds are what a document may cost at most. The zero value lets nothing in.
+type Bounds struct {
+	Size       int // bytes
+	Depth      int // of nested elements
+	Elements   int
+	Attributes int // of one element, namespace declarations among them
+	Signatures int // ds:Signature elements, wherever they stand
 }
-
-// messageBounds hold for a SAML message, and for what is read anew of it: a
-// person with 2,000 groups fits in three times over.
-var messageBounds = bounds{size: 1 << 20, depth: 64, elements: 20000, attributes: 64, signatures: 8}
 
 // maxNamespace bounds a namespace's name in bytes. Real ones have some 50.
 const maxNamespace = 256
@@ -36,7 +32,7 @@ const maxNamespace = 256
 // text is one CharData that nothing can cut short.
 type reader struct {
 	checks *checklist
-	bounds bounds
+	bounds Bounds
 	text   string
 	at     int // the offset in text
 
@@ -60,13 +56,17 @@ type frame struct {
 	mark int    // of the scope, before the element's declarations
 }
 
-// read reads doc strictly and returns its root, which has no parent. Refusals
+// Read reads doc strictly and returns its root, which has no parent. Refusals
 // have the code saml_malformed, or too_large, and say where, never what was
 // written there. The tree's Attr.NamespaceURI must not be called.
-func (c *checklist) read(doc []byte, b bounds) (*etree.Element, error) {
+func (c Checks) Read(doc []byte, b Bounds) (*etree.Element, error) {
+	return c.checks.read(doc, b)
+}
+
+func (c *checklist) read(doc []byte, b Bounds) (*etree.Element, error) {
 	r := &reader{
 		checks: c, bounds: b, text: string(doc), scope: newScope(), expanded: map[expandedName]bool{},
-		ids: make(map[string]bool, min(bytes.Count(doc, []byte("ID=")), b.elements)), // so that it needn't grow
+		ids: make(map[string]bool, min(bytes.Count(doc, []byte("ID=")), b.Elements)), // so that it needn't grow
 	}
 	err := r.document()
 	if err == nil {
