@@ -33,7 +33,7 @@ func documentStatus(root *etree.Element) error {
 	if status == nil {
 		return malformed("reading the message: there is no Status")
 	}
-	return refusal(readStatus(walker{}, status))
+	return unsuccessful(readStatus(walker{}, status))
 }
 
 // documentEncrypted refuses what can't be read yet.

@@ -22,46 +22,6 @@ import (
 // an aggregate of some hundred entities.
 const maxMetadata = 10 << 20
 
-// The names that metadata are made of (SAML Metadata 2.1, SAML Bindings 3).
-const (
-	nsMetadata  = "urn:oasis:names:tc:SAML:2.0:metadata"
-	nsProtocol  = "urn:oasis:names:tc:SAML:2.0:protocol"
-	nsAssertion = "urn:oasis:names:tc:SAML:2.0:assertion"
-
-	uriRedirect = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
-	uriPOST     = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
-)
-
-// An idp is what we know of the identity provider. It is never changed.
-type idp struct {
-	entityID             string
-	ssoRedirect, ssoPost string             // empty: not offered
-	keys                 []crypto.PublicKey // that verify its signatures; at least one
-	wantSigned           bool               // WantAuthnRequestsSigned
-	validUntil           time.Time          // zero: no end
-}
-
-// usable says whether the time of the metadata is not over (SAML Metadata
-// 2.3.2, validUntil).
-func (i *idp) usable(now time.Time) error {
-	if i.validUntil.IsZero() || now.Before(i.validUntil) {
-		return nil
-	}
-	return fmt.Errorf("using the metadata: they were valid until %s; have the provider publish new ones, or give its new file",
-		i.validUntil.UTC().Format(time.RFC3339))
-}
-
-// location returns where the request is sent to, and by which binding.
-func (i *idp) location(want Binding) (string, Binding, error) {
-	switch {
-	case want != BindingPOST && i.ssoRedirect != "":
-		return i.ssoRedirect, BindingRedirect, nil
-	case want != BindingRedirect && i.ssoPost != "":
-		return i.ssoPost, BindingPOST, nil
-	}
-	return "", "", fmt.Errorf("making the request: the metadata have no SingleSignOnService for the binding %s; leave request_binding out", want)
-}
-
 // fetchMetadata gets the metadata. Any media type is taken, since providers
 // name many, but not a web page.
 func (p *Provider) fetchMetadata(ctx context.Context) ([]byte, error) {
@@ -358,20 +318,3 @@ func (p *Provider) readXML(doc []byte) (*etree.Element, error) {
 func is(el *etree.Element, tag string) bool {
 	return el.Tag == tag && el.NamespaceURI() == nsMetadata
 }
-
-// attr returns the value of the attribute without a prefix, empty if there is
-// none.
-func attr(el *etree.Element, name string) string {
-	value, _ := xmlsec.Attribute(el, name)
-	return value
-}
-
-// unavailable returns the error for a provider that can't be reached, or whose
-// metadata can't be used.
-func unavailable(format string, args ...any) error {
-	return gateway.NewError(gateway.CodeProviderUnavailable, fmt.Errorf(format, args...))
-}
-
-// quoted shows a value of the provider in an error: short, and without
-// anything that a log could stumble over.
-func quoted(s string) string { return fmt.Sprintf("%+.100q", s) }

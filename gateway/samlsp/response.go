@@ -65,8 +65,8 @@ func readStatus(w walker, el *etree.Element) saml.Status {
 	return status
 }
 
-// refusal returns an error unless the status is Success.
-func refusal(status saml.Status) error {
+// unsuccessful returns an error unless the status is Success.
+func unsuccessful(status saml.Status) error {
 	if status.StatusCode.Value == saml.StatusSuccess {
 		return nil
 	}
@@ -88,7 +88,7 @@ func statusCode(s string) string {
 	return name
 }
 
-func responseStatus(r *response) error { return refusal(r.Status) }
+func responseStatus(r *response) error { return unsuccessful(r.Status) }
 
 func responseElements(r *response) error { return r.walker["response elements"] }
 func responseTimes(r *response) error    { return r.walker["response times"] }

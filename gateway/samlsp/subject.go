@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
@@ -175,14 +174,6 @@ func (a *assertion) nameID() saml.NameID {
 	return *a.Subject.NameID
 }
 
-// plain says whether a value can name a person: not empty, bounded, no control
-// characters, no blanks around it.
-func plain(s string) bool {
-	return s != "" && len(s) <= maxValue && !strings.ContainsFunc(s, unicode.IsControl) && strings.TrimSpace(s) == s
-}
-
-func unprintable(c rune) bool { return c == ' ' || !unicode.IsPrint(c) }
-
 // accountEscapes keeps the parts of an account's subject apart.
 var accountEscapes = strings.NewReplacer("%", "%25", ";", "%3B", "=", "%3D")
 
@@ -210,17 +201,6 @@ func accountOf(id saml.NameID, x *expectation) string {
 func accountOfAttribute(name, value string) string {
 	return "attribute=" + accountEscapes.Replace(name) + ";value=" + accountEscapes.Replace(value)
 }
-
-// The NameID formats with a meaning here (SAML Core 8.3), and the one that asks
-// for encryption (3.4.1.1).
-const (
-	formatUnspecified = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
-	formatEmail       = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
-	formatPersistent  = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
-	formatEntity      = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
-	formatTransient   = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
-	formatEncrypted   = "urn:oasis:names:tc:SAML:2.0:nameid-format:encrypted"
-)
 
 // accountLasting: a transient NameID is another one at each login (SAML Core
 // 8.3.8), and identifies nobody.

@@ -182,32 +182,3 @@ func contents(el *etree.Element) (text string, kids []*etree.Element) {
 	}
 	return b.String(), kids
 }
-
-// answer judges what was verified, and makes the answer of it.
-func (p *Provider) answer(f *found, x *expectation) (*gateway.Answer, error) {
-	if err := p.checks.response.Run(readResponse(f.response, f.signed, x)); err != nil {
-		return nil, err
-	}
-	a := readAssertion(f.assertion, x)
-	if err := p.checks.assertion.Run(a); err != nil {
-		return nil, err
-	}
-	confirmed := p.confirm(a)
-	if err := p.checks.confirmed.Run(confirmed); err != nil {
-		return nil, err
-	}
-	who, err := p.profile(a)
-	if err != nil {
-		return nil, err
-	}
-	account := accountOf(a.nameID(), x)
-	if who.id != nil {
-		account = accountOfAttribute(p.config.IDAttribute, who.id.only())
-	} else if err := p.checks.account.Run(a); err != nil {
-		return nil, err
-	}
-	return &gateway.Answer{
-		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: a.statement().SessionIndex,
-		ReplayID: a.ID, ReplayUntil: a.usableUntil(confirmed.until),
-	}, nil
-}

@@ -10,8 +10,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
-const nsInstance = "http://www.w3.org/2001/XMLSchema-instance"
-
 // blanks are S of XML 1.0, 2.3.
 const blanks = " \t\r\n"
 
@@ -124,4 +122,11 @@ func (w walker) instant(check string, el *etree.Element, name string) time.Time 
 		w.fault(check, "reading %s of %s: %w", name, nameOf(el), err)
 	}
 	return t
+}
+
+// attr returns the value of the attribute without a prefix, empty if there is
+// none.
+func attr(el *etree.Element, name string) string {
+	value, _ := xmlsec.Attribute(el, name)
+	return value
 }
