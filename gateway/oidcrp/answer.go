@@ -79,7 +79,7 @@ func answerCode(a *answer) error {
 // code judges the answer and returns its authorization code.
 func (p *Provider) code(md *metadata, req gateway.CompleteRequest) (string, error) {
 	a := &answer{params: req.Params, issuer: p.config.Issuer, issRequired: md.issRequired}
-	if err := judge(p.checks.answer, a); err != nil {
+	if err := p.checks.answer.Run(a); err != nil {
 		return "", err
 	}
 	return a.params.Get("code"), nil

@@ -5,30 +5,8 @@ import (
 	"fmt"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/check"
 )
-
-// A check is one thing that must hold before a T is believed.
-type check[T any] struct {
-	name string
-	code gateway.Code // of the refusal; empty: the caller decides
-	run  func(T) error
-}
-
-// judge runs checks in order and returns the first refusal, with its check's
-// code unless it brings one along.
-func judge[T any](checks []check[T], subject T) error {
-	for _, c := range checks {
-		err := c.run(subject)
-		if err == nil {
-			continue
-		}
-		if _, coded := errors.AsType[*gateway.Error](err); coded || c.code == "" {
-			return err
-		}
-		return gateway.NewError(c.code, err)
-	}
-	return nil
-}
 
 // A checklist is everything that is checked, and how strictly it is read before
 // that. Each provider has the whole of it; a test takes single checks out of its
@@ -36,22 +14,22 @@ func judge[T any](checks []check[T], subject T) error {
 type checklist struct {
 	read           func(data []byte) (*document, error)                 // JSON
 	split          func(raw string) (header, payload, signature string) // JWS
-	json           []check[*document]
-	document       []check[*gateway.Fetched]
-	discovery      []check[*discoveryDocument]
-	keySet         []check[*keyDocument]
-	jwk            []check[*candidate]
-	publicKey      []check[*candidate]
-	fit            []check[*pairing]
-	answer         []check[*answer]
-	token          []check[*tokenAnswer]
-	compact        []check[string]
-	header         []check[*token]
-	signature      []check[func() error]
-	idToken        []check[*idToken]
-	userInfoAnswer []check[*gateway.Fetched]
-	userInfo       []check[*userInfo]
-	profile        []check[*profile]
+	json           check.List[*document]
+	document       check.List[*gateway.Fetched]
+	discovery      check.List[*discoveryDocument]
+	keySet         check.List[*keyDocument]
+	jwk            check.List[*candidate]
+	publicKey      check.List[*candidate]
+	fit            check.List[*pairing]
+	answer         check.List[*answer]
+	token          check.List[*tokenAnswer]
+	compact        check.List[string]
+	header         check.List[*token]
+	signature      check.List[func() error]
+	idToken        check.List[*idToken]
+	userInfoAnswer check.List[*gateway.Fetched]
+	userInfo       check.List[*userInfo]
+	profile        check.List[*profile]
 }
 
 // allChecks returns the checklist. Within a list the order matters: types come
@@ -60,102 +38,102 @@ func allChecks() *checklist {
 	return &checklist{
 		read:  readDocument,
 		split: splitCompact,
-		json: []check[*document]{
-			{"json depth", "", jsonDepth},
-			{"json unique names", "", jsonUnique},
-			{"json well-formed text", "", jsonText},
-		},
-		document: []check[*gateway.Fetched]{
-			{"document status", "", documentStatus},
-			{"document content type", "", documentMediaType},
-		},
-		discovery: []check[*discoveryDocument]{
-			{"discovery types", gateway.CodeProviderUnavailable, discoveryTypes},
-			{"discovery issuer", gateway.CodeOIDCIssuerMismatch, discoveryIssuer},
-			{"discovery endpoints", gateway.CodeProviderUnavailable, discoveryEndpoints},
-		},
-		keySet: []check[*keyDocument]{
-			{"key set unique names", "", keySetUnique},
-			{"key count", "", keyCount},
-		},
-		jwk: []check[*candidate]{
-			{"key types", "", keyTypes},
-			{"key use", "", keyUse},
-			{"key operations", "", keyOps},
-			{"key not private", "", keyPrivate},
-		},
-		publicKey: []check[*candidate]{
-			{"key size", "", keySize},
-		},
-		fit: []check[*pairing]{
-			{"key kid", "", keyKID},
-			{"key algorithm", "", keyAlgorithm},
-		},
-		answer: []check[*answer]{
-			{"answer single", gateway.CodeOIDCAnswerInvalid, answerSingle},
-			{"answer iss", gateway.CodeOIDCIssuerMismatch, answerIssuer},
-			{"answer error alone", gateway.CodeOIDCAnswerInvalid, answerErrorAlone},
-			{"answer without tokens", gateway.CodeOIDCAnswerInvalid, answerNoTokens},
-			{"answer error", gateway.CodeProviderRefused, answerError},
-			{"answer iss required", gateway.CodeOIDCIssuerMismatch, answerIssuerThere},
-			{"answer code", gateway.CodeOIDCAnswerInvalid, answerCode},
-		},
-		token: []check[*tokenAnswer]{
-			{"token error", gateway.CodeOIDCClientRejected, tokenError},
-			{"token status", gateway.CodeProviderUnavailable, tokenStatus},
-			{"token content type", gateway.CodeProviderUnavailable, tokenMediaType},
-			{"token object", gateway.CodeOIDCTokenMalformed, tokenObject},
-			{"token types", gateway.CodeOIDCTokenMalformed, tokenTypes},
-			{"token bearer", gateway.CodeOIDCTokenMalformed, tokenBearer},
-			{"token access", gateway.CodeOIDCTokenMalformed, tokenAccess},
-			{"token id", gateway.CodeOIDCTokenMalformed, tokenID},
-		},
-		compact: []check[string]{
-			{"compact form", gateway.CodeOIDCTokenMalformed, compactForm},
-		},
-		header: []check[*token]{
-			{"header types", gateway.CodeOIDCTokenMalformed, headerTypes},
-			{"alg", gateway.CodeOIDCAlgorithm, headerAlg},
-			{"typ", gateway.CodeOIDCTokenMalformed, headerTyp},
-			{"crit", gateway.CodeOIDCTokenMalformed, headerCrit},
-			{"header keys", gateway.CodeOIDCTokenMalformed, headerKeys},
-		},
-		signature: []check[func() error]{
-			{"signature", gateway.CodeOIDCSignature, signature},
-		},
-		idToken: []check[*idToken]{
-			{"claim types", gateway.CodeOIDCClaimInvalid, idTypes},
-			{"iss", gateway.CodeOIDCIssuerMismatch, idIssuer},
-			{"aud", gateway.CodeOIDCAudience, idAudience},
-			{"azp", gateway.CodeOIDCAudience, idAuthorizedParty},
-			{"exp", gateway.CodeOIDCTime, idExpiry},
-			{"iat", gateway.CodeOIDCTime, idIssuedAt},
-			{"nbf", gateway.CodeOIDCTime, idNotBefore},
-			{"nonce", gateway.CodeOIDCNonce, idNonce},
-			{"sub", gateway.CodeOIDCClaimInvalid, idSubject},
-			{"bounds", gateway.CodeOIDCClaimInvalid, idBounds},
-			{"at_hash", gateway.CodeOIDCSubjectMismatch, idAccessHash},
-			{"c_hash", gateway.CodeOIDCSubjectMismatch, idCodeHash},
-			{"auth_time", gateway.CodeOIDCTime, idAuthTime},
-			{"second reading", gateway.CodeOIDCTokenMalformed, idLibrary},
-		},
-		userInfoAnswer: []check[*gateway.Fetched]{
-			{"userinfo status", gateway.CodeProviderUnavailable, userInfoStatus},
-			{"userinfo content type", gateway.CodeProviderUnavailable, userInfoMediaType},
-		},
-		userInfo: []check[*userInfo]{
-			{"userinfo types", gateway.CodeOIDCClaimInvalid, userInfoTypes},
-			{"userinfo sub", gateway.CodeOIDCSubjectMismatch, userInfoSubject},
-			{"userinfo iss", gateway.CodeOIDCIssuerMismatch, userInfoIssuer},
-			{"userinfo aud", gateway.CodeOIDCAudience, userInfoAudience},
-			{"userinfo time", gateway.CodeOIDCTime, userInfoTime},
-		},
-		profile: []check[*profile]{
-			{"profile types", gateway.CodeOIDCClaimInvalid, profileTypes},
-			{"email", gateway.CodeOIDCClaimInvalid, profileEmail},
-			{"names", gateway.CodeOIDCClaimInvalid, profileNames},
-			{"groups", gateway.CodeOIDCClaimInvalid, profileGroups},
-		},
+		json: check.All(
+			check.That("json depth", "", jsonDepth),
+			check.That("json unique names", "", jsonUnique),
+			check.That("json well-formed text", "", jsonText),
+		),
+		document: check.All(
+			check.That("document status", "", documentStatus),
+			check.That("document content type", "", documentMediaType),
+		),
+		discovery: check.All(
+			check.That("discovery types", gateway.CodeProviderUnavailable, discoveryTypes),
+			check.That("discovery issuer", gateway.CodeOIDCIssuerMismatch, discoveryIssuer),
+			check.That("discovery endpoints", gateway.CodeProviderUnavailable, discoveryEndpoints),
+		),
+		keySet: check.All(
+			check.That("key set unique names", "", keySetUnique),
+			check.That("key count", "", keyCount),
+		),
+		jwk: check.All(
+			check.That("key types", "", keyTypes),
+			check.That("key use", "", keyUse),
+			check.That("key operations", "", keyOps),
+			check.That("key not private", "", keyPrivate),
+		),
+		publicKey: check.All(
+			check.That("key size", "", keySize),
+		),
+		fit: check.All(
+			check.That("key kid", "", keyKID),
+			check.That("key algorithm", "", keyAlgorithm),
+		),
+		answer: check.All(
+			check.That("answer single", gateway.CodeOIDCAnswerInvalid, answerSingle),
+			check.That("answer iss", gateway.CodeOIDCIssuerMismatch, answerIssuer),
+			check.That("answer error alone", gateway.CodeOIDCAnswerInvalid, answerErrorAlone),
+			check.That("answer without tokens", gateway.CodeOIDCAnswerInvalid, answerNoTokens),
+			check.That("answer error", gateway.CodeProviderRefused, answerError),
+			check.That("answer iss required", gateway.CodeOIDCIssuerMismatch, answerIssuerThere),
+			check.That("answer code", gateway.CodeOIDCAnswerInvalid, answerCode),
+		),
+		token: check.All(
+			check.That("token error", gateway.CodeOIDCClientRejected, tokenError),
+			check.That("token status", gateway.CodeProviderUnavailable, tokenStatus),
+			check.That("token content type", gateway.CodeProviderUnavailable, tokenMediaType),
+			check.That("token object", gateway.CodeOIDCTokenMalformed, tokenObject),
+			check.That("token types", gateway.CodeOIDCTokenMalformed, tokenTypes),
+			check.That("token bearer", gateway.CodeOIDCTokenMalformed, tokenBearer),
+			check.That("token access", gateway.CodeOIDCTokenMalformed, tokenAccess),
+			check.That("token id", gateway.CodeOIDCTokenMalformed, tokenID),
+		),
+		compact: check.All(
+			check.That("compact form", gateway.CodeOIDCTokenMalformed, compactForm),
+		),
+		header: check.All(
+			check.That("header types", gateway.CodeOIDCTokenMalformed, headerTypes),
+			check.That("alg", gateway.CodeOIDCAlgorithm, headerAlg),
+			check.That("typ", gateway.CodeOIDCTokenMalformed, headerTyp),
+			check.That("crit", gateway.CodeOIDCTokenMalformed, headerCrit),
+			check.That("header keys", gateway.CodeOIDCTokenMalformed, headerKeys),
+		),
+		signature: check.All(
+			check.That("signature", gateway.CodeOIDCSignature, signature),
+		),
+		idToken: check.All(
+			check.That("claim types", gateway.CodeOIDCClaimInvalid, idTypes),
+			check.That("iss", gateway.CodeOIDCIssuerMismatch, idIssuer),
+			check.That("aud", gateway.CodeOIDCAudience, idAudience),
+			check.That("azp", gateway.CodeOIDCAudience, idAuthorizedParty),
+			check.That("exp", gateway.CodeOIDCTime, idExpiry),
+			check.That("iat", gateway.CodeOIDCTime, idIssuedAt),
+			check.That("nbf", gateway.CodeOIDCTime, idNotBefore),
+			check.That("nonce", gateway.CodeOIDCNonce, idNonce),
+			check.That("sub", gateway.CodeOIDCClaimInvalid, idSubject),
+			check.That("bounds", gateway.CodeOIDCClaimInvalid, idBounds),
+			check.That("at_hash", gateway.CodeOIDCSubjectMismatch, idAccessHash),
+			check.That("c_hash", gateway.CodeOIDCSubjectMismatch, idCodeHash),
+			check.That("auth_time", gateway.CodeOIDCTime, idAuthTime),
+			check.That("second reading", gateway.CodeOIDCTokenMalformed, idLibrary),
+		),
+		userInfoAnswer: check.All(
+			check.That("userinfo status", gateway.CodeProviderUnavailable, userInfoStatus),
+			check.That("userinfo content type", gateway.CodeProviderUnavailable, userInfoMediaType),
+		),
+		userInfo: check.All(
+			check.That("userinfo types", gateway.CodeOIDCClaimInvalid, userInfoTypes),
+			check.That("userinfo sub", gateway.CodeOIDCSubjectMismatch, userInfoSubject),
+			check.That("userinfo iss", gateway.CodeOIDCIssuerMismatch, userInfoIssuer),
+			check.That("userinfo aud", gateway.CodeOIDCAudience, userInfoAudience),
+			check.That("userinfo time", gateway.CodeOIDCTime, userInfoTime),
+		),
+		profile: check.All(
+			check.That("profile types", gateway.CodeOIDCClaimInvalid, profileTypes),
+			check.That("email", gateway.CodeOIDCClaimInvalid, profileEmail),
+			check.That("names", gateway.CodeOIDCClaimInvalid, profileNames),
+			check.That("groups", gateway.CodeOIDCClaimInvalid, profileGroups),
+		),
 	}
 }
 

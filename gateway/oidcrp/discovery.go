@@ -60,7 +60,7 @@ func (p *Provider) parseMetadata(doc []byte) (*metadata, error) {
 	}
 	// Some providers write null for what they don't have.
 	maps.DeleteFunc(obj, func(_ string, v any) bool { return v == nil })
-	if err := judge(p.checks.discovery, &discoveryDocument{obj, p.config.Issuer, p.config.plain(), p.outbound}); err != nil {
+	if err := p.checks.discovery.Run(&discoveryDocument{obj, p.config.Issuer, p.config.plain(), p.outbound}); err != nil {
 		return nil, err
 	}
 	md := &metadata{
@@ -132,7 +132,7 @@ func (p *Provider) fetchDocument(ctx context.Context, what, url string, limit in
 	if err != nil {
 		return nil, unavailable("fetching the %s: %w", what, err)
 	}
-	if err := judge(p.checks.document, got); err != nil {
+	if err := p.checks.document.Run(got); err != nil {
 		return nil, unavailable("fetching the %s from %s: %w", what, url, err)
 	}
 	return got.Body, nil

@@ -45,7 +45,7 @@ func (c *checklist) object(data []byte) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := judge(c.json, doc); err != nil {
+	if err := c.json.Run(doc); err != nil {
 		return nil, err
 	}
 	obj, ok := doc.root.(object)

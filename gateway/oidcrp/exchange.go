@@ -54,7 +54,7 @@ func (p *Provider) exchange(ctx context.Context, md *metadata, code string, f *f
 	}
 	answer := &tokenAnswer{Fetched: got}
 	answer.body, answer.err = p.checks.object(got.Body)
-	if err := judge(p.checks.token, answer); err != nil {
+	if err := p.checks.token.Run(answer); err != nil {
 		return nil, err
 	}
 	return &tokens{id: answer.body.str("id_token"), access: answer.body.str("access_token")}, nil

@@ -1,7 +1,6 @@
 package oidcrp
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -9,63 +8,25 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/check/checktest"
 )
 
 // Drop takes the named checks out of p's own checklist, and makes the named
 // layers lax (see LayerNames), which reach the provider by transport. It panics
-// over a name that neither has, so that a renamed check can't make a test say
-// nothing.
+// over a name that neither has.
 func Drop(p *Provider, transport http.RoundTripper, names ...string) {
 	left := map[string]bool{}
 	for _, name := range names {
 		left[name] = true
 	}
-	c := p.checks
-	p.checks = &checklist{
-		read: laxJSON(left).read, split: laxSplit(left), keySet: drop(c.keySet, left), fit: drop(c.fit, left),
-		json: drop(c.json, left), document: drop(c.document, left), discovery: drop(c.discovery, left),
-		jwk: drop(c.jwk, left), publicKey: drop(c.publicKey, left), answer: drop(c.answer, left),
-		token: drop(c.token, left), compact: drop(c.compact, left), header: drop(c.header, left),
-		signature: drop(c.signature, left), idToken: drop(c.idToken, left),
-		userInfoAnswer: drop(c.userInfoAnswer, left), userInfo: drop(c.userInfo, left), profile: drop(c.profile, left),
-	}
-	p.keys.checks = p.checks
+	p.checks.read, p.checks.split = laxJSON(left).read, laxSplit(left)
 	p.outbound = laxOutbound(left, p.outbound, transport)
 	p.config.InsecureNoPKCE = p.config.InsecureNoPKCE || take(left, layerPKCE)
-	if len(left) > 0 {
-		panic(fmt.Sprintf("no such check: %q", slices.Sorted(maps.Keys(left))))
-	}
-}
-
-func drop[T any](checks []check[T], left map[string]bool) []check[T] {
-	var kept []check[T]
-	for _, c := range checks {
-		if left[c.name] {
-			delete(left, c.name)
-			continue
-		}
-		kept = append(kept, c)
-	}
-	return kept
+	checktest.Drop(p.checks, slices.Collect(maps.Keys(left))...)
 }
 
 // CheckNames returns the names of all checks.
-func CheckNames() []string {
-	c := allChecks()
-	return slices.Concat(
-		names(c.json), names(c.document), names(c.discovery), names(c.jwk), names(c.publicKey), names(c.answer),
-		names(c.keySet), names(c.fit), names(c.token), names(c.compact), names(c.header), names(c.signature), names(c.idToken),
-		names(c.userInfoAnswer), names(c.userInfo), names(c.profile),
-	)
-}
-
-func names[T any](checks []check[T]) []string {
-	var list []string
-	for _, c := range checks {
-		list = append(list, c.name)
-	}
-	return list
-}
+func CheckNames() []string { return checktest.Names(allChecks()) }
 
 // The parsers, for fuzzing and for tests of reading alone.
 

@@ -76,7 +76,7 @@ func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, code string,
 		issuer: p.config.Issuer, clientID: p.config.ClientID, now: time.Now(),
 		library: func(raw string) error { return p.secondReading(ctx, md, raw) },
 	}
-	if err := judge(p.checks.idToken, id); err != nil {
+	if err := p.checks.idToken.Run(id); err != nil {
 		return nil, err
 	}
 	return claims, nil
@@ -85,7 +85,7 @@ func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, code string,
 // verifySignature judges t's signature. The check gets it as a function, so
 // that dropping the check leaves the rest of the token's judgement as it is.
 func (p *Provider) verifySignature(ctx context.Context, t *token) error {
-	return judge(p.checks.signature, func() error {
+	return p.checks.signature.Run(func() error {
 		_, err := p.keys.VerifySignature(ctx, t.raw)
 		return err
 	})

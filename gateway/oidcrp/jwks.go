@@ -111,7 +111,7 @@ func (k *keySet) verify(jws *jose.JSONWebSignature, keys []key) (payload []byte,
 	head := jws.Signatures[0].Protected
 	alg := jose.SignatureAlgorithm(head.Algorithm)
 	for _, have := range keys {
-		if !have.ofType(alg) || judge(k.checks.fit, &pairing{have, head.KeyID, alg}) != nil {
+		if !have.ofType(alg) || k.checks.fit.Run(&pairing{have, head.KeyID, alg}) != nil {
 			continue
 		}
 		if tried == maxTries {
@@ -220,7 +220,7 @@ func (p *Provider) splitKeys(doc []byte) ([]json.RawMessage, error) {
 	if err := json.Unmarshal(set["keys"], &list); err != nil {
 		return nil, errors.New("there is no array named keys")
 	}
-	return list, judge(p.checks.keySet, &keyDocument{whole, list})
+	return list, p.checks.keySet.Run(&keyDocument{whole, list})
 }
 
 func (p *Provider) parseKey(data []byte) (key, error) {
@@ -229,7 +229,7 @@ func (p *Provider) parseKey(data []byte) (key, error) {
 		return key{}, fmt.Errorf("reading a key: %w", err)
 	}
 	jwk := &candidate{object: obj}
-	if err := judge(p.checks.jwk, jwk); err != nil {
+	if err := p.checks.jwk.Run(jwk); err != nil {
 		return key{}, err
 	}
 	public, err := publicKey(obj)
@@ -237,7 +237,7 @@ func (p *Provider) parseKey(data []byte) (key, error) {
 		return key{}, err
 	}
 	jwk.public = public
-	if err := judge(p.checks.publicKey, jwk); err != nil {
+	if err := p.checks.publicKey.Run(jwk); err != nil {
 		return key{}, err
 	}
 	return key{kid: obj.str("kid"), alg: obj.str("alg"), public: public}, nil

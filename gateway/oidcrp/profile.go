@@ -33,7 +33,7 @@ var profileKinds = []member{
 
 func (p *Provider) profile(claims object) (*profile, error) {
 	f := &profile{claims, p.config.UsernameClaim, p.config.GroupsClaim}
-	if err := judge(p.checks.profile, f); err != nil {
+	if err := p.checks.profile.Run(f); err != nil {
 		return nil, err
 	}
 	return f, nil

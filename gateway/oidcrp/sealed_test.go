@@ -3,11 +3,11 @@ package oidcrp_test
 import (
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/check/checktest"
 )
 
-var seal = gatewaytest.Seal{
-	Types:  []string{"check", "checklist", "outbound", "keySet", "remote"},
+var seal = checktest.Seal{
+	Types:  []string{"Check", "List", "checklist", "outbound", "keySet", "remote"},
 	Fields: []string{"checks", "outbound", "keys", "read", "split"},
 }
 
@@ -27,9 +27,12 @@ func TestLeaksAreFound(t *testing.T) {
 		"an exported variable":          "package oidcrp\nvar Strict = true",
 		"a checklist in a variable":     "package oidcrp\nvar all = allChecks()",
 		"another checklist":             "package oidcrp\nfunc f() { _ = &checklist{} }",
+		"the switch for tests":          "package oidcrp\nimport \"github.com/caddy-sso/caddy-sso/gateway/check/checktest\"\nvar _ = checktest.Names",
+		"another list":                  "package oidcrp\nfunc f() { l := check.All(check.That(\"x\", \"\", run)); _ = l }",
+		"an empty list":                 "package oidcrp\nfunc allChecks() { _ = check.List[int]{} }",
 		"checks exchanged":              "package oidcrp\nfunc f(p *Provider) { p.checks = nil }",
 		"a list exchanged":              "package oidcrp\nfunc f(p *Provider) { p.checks.json = nil }",
-		"a check exchanged":             "package oidcrp\nfunc f(p *Provider) { p.checks.json[0].run = nil }",
+		"a check exchanged":             "package oidcrp\nfunc f(p *Provider) { p.checks.json.checks[0].run = nil }",
 		"a reader exchanged":            "package oidcrp\nfunc f(c *checklist) { c.read = nil }",
 		"what fetches exchanged":        "package oidcrp\nfunc f(p *Provider) { p.outbound = nil }",
 		"a pointer to the checks":       "package oidcrp\nfunc f(p *Provider) { _ = &p.checks.json }",

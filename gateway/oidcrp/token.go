@@ -22,7 +22,7 @@ type token struct {
 
 // parseToken reads raw and judges its form and header.
 func (p *Provider) parseToken(raw string, algs []string) (*token, error) {
-	if err := judge(p.checks.compact, raw); err != nil {
+	if err := p.checks.compact.Run(raw); err != nil {
 		return nil, err
 	}
 	head, body, tail := p.checks.split(raw)
@@ -38,7 +38,7 @@ func (p *Provider) parseToken(raw string, algs []string) (*token, error) {
 	if t.header, err = p.checks.object(header); err != nil {
 		return nil, malformed(fmt.Errorf("reading the token's header: %w", err))
 	}
-	if err := judge(p.checks.header, t); err != nil {
+	if err := p.checks.header.Run(t); err != nil {
 		return nil, err
 	}
 	return t, nil

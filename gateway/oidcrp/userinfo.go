@@ -41,7 +41,7 @@ func (p *Provider) userInfo(ctx context.Context, md *metadata, access, subject s
 	if err != nil {
 		return nil, unavailable("asking userinfo: %w", err)
 	}
-	if err := judge(p.checks.userInfoAnswer, got); err != nil {
+	if err := p.checks.userInfoAnswer.Run(got); err != nil {
 		return nil, err
 	}
 	claims, err := p.userInfoClaims(ctx, md, got)
@@ -49,7 +49,7 @@ func (p *Provider) userInfo(ctx context.Context, md *metadata, access, subject s
 		return nil, err
 	}
 	info := &userInfo{claims, got.MediaType == jwtMediaType, subject, p.config.Issuer, p.config.ClientID, time.Now()}
-	if err := judge(p.checks.userInfo, info); err != nil {
+	if err := p.checks.userInfo.Run(info); err != nil {
 		return nil, err
 	}
 	return claims, nil

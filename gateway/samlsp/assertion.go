@@ -106,15 +106,6 @@ func assertionID(a *assertion) error {
 
 func assertionIssueInstant(a *assertion) error { return issueInstant(a.IssueInstant, a.expectation) }
 
-// issueInstant holds that a message is the answer to this login: nobody can
-// have made it before, nor in the future.
-func issueInstant(t time.Time, x *expectation) error {
-	if t.IsZero() || x.stale(t) {
-		return fmt.Errorf("checking IssueInstant: it is %s; the login began at %s, and now it is %s", moment(t), moment(x.begun), moment(x.now))
-	}
-	return nil
-}
-
 // assertionValidity is SAML Core 2.5.1.2. Conditions are required by
 // assertionAudience.
 func assertionValidity(a *assertion) error {
@@ -197,13 +188,6 @@ func assertionContext(a *assertion) error {
 		return fmt.Errorf("checking AuthnContextClassRef: longer than %d bytes", maxValue)
 	}
 	return nil
-}
-
-func moment(t time.Time) string {
-	if t.IsZero() {
-		return "missing"
-	}
-	return t.UTC().Format(time.RFC3339)
 }
 
 // longestLogin is more than a login can take: the gateway's flows end long

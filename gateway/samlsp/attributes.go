@@ -16,8 +16,7 @@ import (
 // Bounds on what a provider may say about a person.
 const (
 	maxGroups = 10000
-	maxGroup  = 512  // bytes of one group
-	maxValue  = 1024 // bytes of a user name, a NameID or another name
+	maxGroup  = 512 // bytes of one group
 )
 
 // formatNameUnspecified is in effect where there is no NameFormat (SAML Core
@@ -141,7 +140,7 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 		id := pick(values, c.IDAttribute, nil)
 		f.id = &id
 	}
-	if err := judge(p.checks.profile, f); err != nil {
+	if err := p.checks.profile.Run(f); err != nil {
 		return nil, err
 	}
 	return f, nil

@@ -3,9 +3,6 @@ package samlsp
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
@@ -15,13 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// Bounds on RSA keys, in bits. Below the lower one a key can be broken; beyond
-// the upper one each signature costs more than it is worth.
-const (
-	minRSABits = 2048
-	maxRSABits = 8192
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
 // maxCertificates is the length of what parseCertificates reads, in bytes.
@@ -58,7 +50,7 @@ func parseCertificates(text string) ([]*x509.Certificate, error) {
 			got = []*x509.Certificate{odd}
 		}
 		for _, cert := range got {
-			if err := checkKey(cert.PublicKey); err != nil {
+			if err := xmlsec.CheckKey(cert.PublicKey); err != nil {
 				return nil, err
 			}
 		}
@@ -244,24 +236,6 @@ func derLength(der []byte) (has, want int) {
 		der = der[want:]
 	}
 	return 0, 0
-}
-
-// checkKey says whether signatures by this key can be taken.
-func checkKey(key crypto.PublicKey) error {
-	switch key := key.(type) {
-	case *rsa.PublicKey:
-		if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-			return fmt.Errorf("has an RSA key of %d bits; %d to %d are taken", bits, minRSABits, maxRSABits)
-		}
-		return nil
-	case *ecdsa.PublicKey:
-		switch key.Curve {
-		case elliptic.P256(), elliptic.P384(), elliptic.P521():
-			return nil
-		}
-		return fmt.Errorf("has a key on the curve %s; P-256, P-384 and P-521 are taken", key.Params().Name)
-	}
-	return errors.New("has a key that is neither RSA nor ECDSA; XML signatures that are taken use those")
 }
 
 // withoutAuthorities leaves out who issued another of the certificates: a file

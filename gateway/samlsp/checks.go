@@ -1,143 +1,119 @@
 package samlsp
 
 import (
-	"crypto"
-	"errors"
+	"net/url"
 
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/check"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
-// A check is one thing that must hold before a T is believed.
-type check[T any] struct {
-	name string
-	code gateway.Code // of the refusal; empty: the caller decides
-	run  func(T) error
-}
-
-// judge runs checks in order and returns the first refusal, with its check's
-// code unless it brings one along.
-func judge[T any](checks []check[T], subject T) error {
-	for _, c := range checks {
-		err := c.run(subject)
-		if err == nil {
-			continue
-		}
-		if _, coded := errors.AsType[*gateway.Error](err); coded || c.code == "" {
-			return err
-		}
-		return gateway.NewError(c.code, err)
-	}
-	return nil
-}
-
-// A checklist is everything that is checked. Each provider has the whole of it;
-// a test takes single checks out of its own copy to see that they are what
-// stops an attack.
+// A checklist is everything that is checked: how a document is read and its
+// signatures verified (xmlsec), and what is judged after that. Each provider has
+// the whole of it; a test takes single checks out of its own copy to see that
+// they are what stops an attack.
 type checklist struct {
-	judging
+	xmlsec.Checks
 
-	xmlDocument    []check[*reader]
-	xmlDeclaration []check[xmlDeclaration]
-	xmlMarkup      []check[string]
-	xmlName        []check[string]
-	xmlReference   []check[rune]
-	xmlOutside     []check[string]
-	xmlElement     []check[*reader]
-
-	key             []check[crypto.PublicKey]
-	signature       []check[*signature]
-	signatureMethod []check[*signature]
-	reference       []check[*signature]
-	signatureValue  []check[*signature]
-	digestValue     []check[*signature]
+	form         check.List[url.Values]
+	encoding     check.List[string]
+	document     check.List[*etree.Element]
+	signing      check.List[*signing]
+	same         check.List[*pair]
+	found        check.List[*found]
+	response     check.List[*response]
+	assertion    check.List[*assertion]
+	confirmation check.List[*confirmation]
+	confirmed    check.List[*confirmedSubject]
+	profile      check.List[*profile]
+	account      check.List[*assertion]
 }
 
-// allChecks returns the checklist. Within a list the order matters: what bounds
-// the cost comes first, and what follows may rely on what came before.
+// allChecks returns the checklist. Within a list the order matters: what follows
+// may rely on what came before.
 func allChecks() *checklist {
 	return &checklist{
-		judging: allJudging(),
+		Checks: xmlsec.New(),
 
-		xmlDocument: []check[*reader]{
-			{"xml size", gateway.CodeTooLarge, xmlSize},
-			{"xml characters", "", xmlCharacters},
-		},
-		xmlDeclaration: []check[xmlDeclaration]{
-			{"xml version", "", xmlVersion},
-			{"xml encoding", "", xmlEncoding},
-		},
-		xmlMarkup: []check[string]{
-			{"xml doctype", "", xmlDoctype},
-			{"xml processing instructions", "", xmlInstruction},
-		},
-		xmlName: []check[string]{
-			{"xml names", "", xmlQualifiedName},
-		},
-		xmlReference: []check[rune]{
-			{"xml references", "", xmlKnownReference},
-		},
-		xmlOutside: []check[string]{
-			{"xml text outside the root", "", xmlBlank},
-		},
-		xmlElement: []check[*reader]{
-			{"xml one root", "", xmlOneRoot},
-			{"xml depth", "", xmlDepth},
-			{"xml elements", "", xmlElements},
-			{"xml attributes", "", xmlAttributes},
-			{"xml namespaces", "", xmlNamespaces},
-			{"xml namespace length", "", xmlNamespaceLength},
-			{"xml prefixes declared", "", xmlPrefixes},
-			{"xml unique attributes", "", xmlUniqueAttributes},
-			{"xml unique ids", "", xmlUniqueIDs},
-			{"xml signatures", "", xmlSignatures},
-		},
-		key: []check[crypto.PublicKey]{
-			{"key size", "", checkKey},
-		},
-		signature: []check[*signature]{
-			{"signature single", gateway.CodeSAMLSignature, signatureSingle},
-			{"signature contents", gateway.CodeSAMLSignature, signatureContents},
-			{"signature not nested", gateway.CodeSAMLSignature, signatureNotNested},
-			{"signed info single", gateway.CodeSAMLSignature, signedInfoSingle},
-			{"signed info contents", gateway.CodeSAMLSignature, signedInfoContents},
-			{"reference single", gateway.CodeSAMLSignature, referenceSingle},
-		},
-		signatureMethod: []check[*signature]{
-			{"signature canonicalization", gateway.CodeSAMLAlgorithm, signatureCanonicalization},
-			{"signature algorithm", gateway.CodeSAMLAlgorithm, signatureAlgorithm},
-		},
-		reference: []check[*signature]{
-			{"reference uri", gateway.CodeSAMLSignature, referenceURI},
-			{"reference contents", gateway.CodeSAMLSignature, referenceContents},
-			{"reference transforms", gateway.CodeSAMLAlgorithm, referenceTransforms},
-			{"digest algorithm", gateway.CodeSAMLAlgorithm, digestAlgorithm},
-		},
-		signatureValue: []check[*signature]{
-			{"signature value", gateway.CodeSAMLSignature, signatureValue},
-		},
-		digestValue: []check[*signature]{
-			{"digest value", gateway.CodeSAMLSignature, digestValue},
-		},
+		form: check.All(
+			check.That("form single", gateway.CodeSAMLMalformed, formSingle),
+		),
+		encoding: check.All(
+			check.That("message size", gateway.CodeTooLarge, encodingSize),
+			check.That("base64 strict", gateway.CodeSAMLMalformed, encodingStrict),
+		),
+		document: check.All(
+			check.That("document root", gateway.CodeSAMLMalformed, documentRoot),
+			check.That("one response", gateway.CodeSAMLMalformed, documentOneResponse),
+			check.That("document status", gateway.CodeProviderRefused, documentStatus),
+			check.That("encrypted", gateway.CodeSAMLEncrypted, documentEncrypted),
+			check.That("one assertion", gateway.CodeSAMLMalformed, documentOneAssertion),
+			check.That("signature places", gateway.CodeSAMLMalformed, documentSignatures),
+		),
+		signing: check.All(
+			check.That("assertion signed", gateway.CodeSAMLUnsigned, signingAssertion),
+			check.That("response signed", gateway.CodeSAMLUnsigned, signingResponse),
+		),
+		same: check.All(
+			check.That("same assertion", gateway.CodeSAMLSignature, sameAssertion),
+		),
+		found: check.All(
+			check.That("covered by a signature", gateway.CodeSAMLUnsigned, foundCovered),
+		),
+		response: check.All(
+			check.That("response elements", gateway.CodeSAMLMalformed, responseElements),
+			check.That("response times", gateway.CodeSAMLMalformed, responseTimes),
+			check.That("response version", gateway.CodeSAMLMalformed, responseVersion),
+			check.That("response issuer", gateway.CodeSAMLIssuerMismatch, responseIssuer),
+			check.That("destination", gateway.CodeSAMLDestination, responseDestination),
+			check.That("response request", gateway.CodeSAMLRequestMismatch, responseRequest),
+			check.That("response issue instant", gateway.CodeSAMLTime, responseIssueInstant),
+			check.That("response status", gateway.CodeProviderRefused, responseStatus),
+		),
+		assertion: check.All(
+			check.That("assertion elements", gateway.CodeSAMLMalformed, assertionElements),
+			check.That("assertion times", gateway.CodeSAMLMalformed, assertionTimes),
+			check.That("assertion version", gateway.CodeSAMLMalformed, assertionVersion),
+			check.That("assertion id", gateway.CodeSAMLMalformed, assertionID),
+			check.That("assertion issuer", gateway.CodeSAMLIssuerMismatch, assertionIssuer),
+			check.That("assertion issue instant", gateway.CodeSAMLTime, assertionIssueInstant),
+			check.That("conditions", gateway.CodeSAMLCondition, assertionConditions),
+			check.That("validity", gateway.CodeSAMLTime, assertionValidity),
+			check.That("audience", gateway.CodeSAMLAudience, assertionAudience),
+			check.That("authn statement", gateway.CodeSAMLCondition, assertionStatement),
+			check.That("authn instant", gateway.CodeSAMLTime, assertionAuthnInstant),
+			check.That("session end", gateway.CodeSAMLTime, assertionSession),
+			check.That("session index", gateway.CodeSAMLMalformed, assertionSessionIndex),
+			check.That("authn context", gateway.CodeSAMLMalformed, assertionContext),
+			check.That("subject", gateway.CodeSAMLSubject, assertionSubject),
+			check.That("name id", gateway.CodeSAMLSubject, assertionNameID),
+		),
+		confirmation: check.All(
+			check.That("confirmation method", gateway.CodeSAMLSubject, confirmationMethod),
+			check.That("confirmation own", gateway.CodeSAMLSubject, confirmationOwn),
+			check.That("confirmation form", gateway.CodeSAMLMalformed, confirmationForm),
+			check.That("confirmation start", gateway.CodeSAMLSubject, confirmationStart),
+			check.That("recipient", gateway.CodeSAMLDestination, confirmationRecipient),
+			check.That("confirmation request", gateway.CodeSAMLRequestMismatch, confirmationRequest),
+			check.That("confirmation time", gateway.CodeSAMLTime, confirmationTime),
+		),
+		confirmed: check.All(
+			check.That("confirmed", gateway.CodeSAMLSubject, subjectConfirmed),
+		),
+		profile: check.All(
+			check.That("attribute text", gateway.CodeSAMLAttribute, profileText),
+			check.That("attribute formats", gateway.CodeSAMLAttribute, profileFormats),
+			check.That("single values", gateway.CodeSAMLAttribute, profileSingle),
+			check.That("id attribute", gateway.CodeSAMLAttribute, profileID),
+			check.That("email", gateway.CodeSAMLAttribute, profileEmail),
+			check.That("names", gateway.CodeSAMLAttribute, profileNames),
+			check.That("user name", gateway.CodeSAMLAttribute, profileUsername),
+			check.That("groups", gateway.CodeSAMLAttribute, profileGroups),
+		),
+		account: check.All(
+			check.That("lasting name id", gateway.CodeSAMLSubject, accountLasting),
+		),
 	}
-}
-
-// The namespaces that reading and verifying know by name.
-const (
-	xmlSpace   = "http://www.w3.org/XML/1998/namespace"
-	xmlnsSpace = "http://www.w3.org/2000/xmlns/"
-	dsigSpace  = "http://www.w3.org/2000/09/xmldsig#"
-	excSpace   = "http://www.w3.org/2001/10/xml-exc-c14n#"
-)
-
-// attribute returns the value of el's attribute without a prefix, and whether
-// there is one.
-func attribute(el *etree.Element, name string) (string, bool) {
-	for i := range el.Attr {
-		if el.Attr[i].Space == "" && el.Attr[i].Key == name {
-			return el.Attr[i].Value, true
-		}
-	}
-	return "", false
 }

@@ -2,15 +2,8 @@ package samlsp
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net/url"
-	"strings"
-	"time"
-
-	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
@@ -47,81 +40,31 @@ func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*
 	})
 }
 
-// An expectation is what the checks compare a message with.
-type expectation struct {
-	issuer, audience, acs string // entity IDs, and where the answer must arrive
-	request               string // the ID of our AuthnRequest
-	begun, now            time.Time
-	skew                  time.Duration
-	forced                bool // a new login was asked for
-}
-
-// notYet says whether t lies in the future, and over whether it has come, each
-// by more than the clocks may differ.
-func (x *expectation) notYet(t time.Time) bool { return t.After(x.now.Add(x.skew)) }
-func (x *expectation) over(t time.Time) bool   { return !x.now.Add(-x.skew).Before(t) }
-
-// stale says whether t lies before the login began, or in the future.
-func (x *expectation) stale(t time.Time) bool {
-	return t.Before(x.begun.Add(-x.skew)) || x.notYet(t)
-}
-
-// document reads the message out of the form.
-func (p *Provider) document(params url.Values) (*etree.Element, error) {
-	if err := judge(p.checks.form, params); err != nil {
+// answer judges what was verified, and makes the answer of it.
+func (p *Provider) answer(f *found, x *expectation) (*gateway.Answer, error) {
+	if err := p.checks.response.Run(readResponse(f.response, f.signed, x)); err != nil {
 		return nil, err
 	}
-	doc, err := p.decode(params.Get("SAMLResponse"))
+	a := readAssertion(f.assertion, x)
+	if err := p.checks.assertion.Run(a); err != nil {
+		return nil, err
+	}
+	confirmed := p.confirm(a)
+	if err := p.checks.confirmed.Run(confirmed); err != nil {
+		return nil, err
+	}
+	who, err := p.profile(a)
 	if err != nil {
 		return nil, err
 	}
-	root, err := p.checks.read(doc, messageBounds)
-	if err != nil {
+	account := accountOf(a.nameID(), x)
+	if who.id != nil {
+		account = accountOfAttribute(p.config.IDAttribute, who.id.only())
+	} else if err := p.checks.account.Run(a); err != nil {
 		return nil, err
 	}
-	return root, judge(p.checks.document, root)
-}
-
-func formSingle(params url.Values) error {
-	if n := len(params["SAMLResponse"]); n != 1 {
-		return fmt.Errorf("reading the form: SAMLResponse stands %d times", n)
-	}
-	return nil
-}
-
-var lineBlanks = strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "")
-
-// decode undoes Base64 (RFC 4648 §4). Blanks and line breaks are what real
-// providers put into it (RFC 2045 §6.8, which SAML Bindings 3.5.4 names);
-// anything else that is not in the alphabet is refused.
-func (p *Provider) decode(text string) ([]byte, error) {
-	text = lineBlanks.Replace(text)
-	if err := judge(p.checks.encoding, text); err != nil {
-		return nil, err
-	}
-	doc, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return nil, malformed("reading the form: SAMLResponse is no Base64")
-	}
-	return doc, nil
-}
-
-func encodingSize(text string) error {
-	if base64.StdEncoding.DecodedLen(len(text)) > messageBounds.size+2 { // of padding
-		return fmt.Errorf("reading the form: the message is larger than %d bytes", messageBounds.size)
-	}
-	return nil
-}
-
-// encodingStrict refuses bits behind the last byte: they would give one message
-// several forms.
-func encodingStrict(text string) error {
-	if _, err := base64.StdEncoding.Strict().DecodeString(text); err != nil {
-		return errors.New("reading the form: SAMLResponse is no strict Base64")
-	}
-	return nil
-}
-
-func malformed(format string, args ...any) *gateway.Error {
-	return gateway.NewError(gateway.CodeSAMLMalformed, fmt.Errorf(format, args...))
+	return &gateway.Answer{
+		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: a.statement().SessionIndex,
+		ReplayID: a.ID, ReplayUntil: a.usableUntil(confirmed.until),
+	}, nil
 }

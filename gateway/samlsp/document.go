@@ -3,36 +3,11 @@ package samlsp
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/beevik/etree"
+
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
-
-// below counts the elements below el that have one of these local names, however
-// deep and in whatever namespace. No message needs such a name twice, so nothing
-// depends on how a namespace is read; and looking namespaces up is what a large
-// document would make dear.
-func below(el *etree.Element, names ...string) (n int) {
-	for _, token := range el.Child {
-		if c, ok := token.(*etree.Element); ok {
-			if slices.Contains(names, c.Tag) {
-				n++
-			}
-			n += below(c, names...)
-		}
-	}
-	return n
-}
-
-// part returns el's first child of that name, or nil.
-func part(el *etree.Element, space, tag string) *etree.Element {
-	for _, token := range el.Child {
-		if c, ok := token.(*etree.Element); ok && c.Tag == tag && c.NamespaceURI() == space {
-			return c
-		}
-	}
-	return nil
-}
 
 func documentRoot(root *etree.Element) error {
 	if name := nameOf(root); name != "samlp:Response" {
@@ -43,7 +18,7 @@ func documentRoot(root *etree.Element) error {
 
 // documentOneResponse: wrapped signatures need a second one to point at.
 func documentOneResponse(root *etree.Element) error {
-	if below(root, "Response") > 0 {
+	if xmlsec.Count(root, "Response") > 0 {
 		return errors.New("reading the message: there is a Response inside the Response")
 	}
 	return nil
@@ -54,16 +29,16 @@ func documentOneResponse(root *etree.Element) error {
 // stopped anyway. A good status counts for nothing here: responseStatus judges
 // it again.
 func documentStatus(root *etree.Element) error {
-	status := part(root, nsProtocol, "Status")
+	status := xmlsec.Child(root, nsProtocol, "Status")
 	if status == nil {
 		return malformed("reading the message: there is no Status")
 	}
-	return refusal(readStatus(walker{}, status))
+	return unsuccessful(readStatus(walker{}, status))
 }
 
 // documentEncrypted refuses what can't be read yet.
 func documentEncrypted(root *etree.Element) error {
-	if below(root, "EncryptedAssertion", "EncryptedID", "EncryptedAttribute") > 0 {
+	if xmlsec.Count(root, "EncryptedAssertion", "EncryptedID", "EncryptedAttribute") > 0 {
 		return errors.New("reading the message: there is something encrypted in it")
 	}
 	return nil
@@ -72,7 +47,7 @@ func documentEncrypted(root *etree.Element) error {
 // documentOneAssertion holds that there is one Assertion in the whole document,
 // and that it lies where it belongs.
 func documentOneAssertion(root *etree.Element) error {
-	if n := below(root, "Assertion"); n != 1 || part(root, nsAssertion, "Assertion") == nil {
+	if n := xmlsec.Count(root, "Assertion"); n != 1 || xmlsec.Child(root, nsAssertion, "Assertion") == nil {
 		return fmt.Errorf("reading the message: there are %d assertions, want one, directly in the Response", n)
 	}
 	return nil
@@ -82,12 +57,12 @@ func documentOneAssertion(root *etree.Element) error {
 // Assertion alone (SAML Core 5.4.1), each at most once.
 func documentSignatures(root *etree.Element) error {
 	own := 0
-	for _, el := range []*etree.Element{root, part(root, nsAssertion, "Assertion")} {
-		if el != nil && part(el, dsigSpace, "Signature") != nil {
+	for _, el := range []*etree.Element{root, xmlsec.Child(root, nsAssertion, "Assertion")} {
+		if el != nil && xmlsec.Child(el, xmlsec.DSig, "Signature") != nil {
 			own++
 		}
 	}
-	if n := below(root, "Signature"); n != own {
+	if n := xmlsec.Count(root, "Signature"); n != own {
 		return fmt.Errorf("reading the message: there are %d signatures, of which %d stand where they belong", n, own)
 	}
 	return nil

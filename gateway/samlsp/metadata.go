@@ -15,51 +15,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
 // maxMetadata is the largest metadata document that is read, in bytes: room for
 // an aggregate of some hundred entities.
 const maxMetadata = 10 << 20
-
-// The names that metadata are made of (SAML Metadata 2.1, SAML Bindings 3).
-const (
-	nsMetadata  = "urn:oasis:names:tc:SAML:2.0:metadata"
-	nsProtocol  = "urn:oasis:names:tc:SAML:2.0:protocol"
-	nsAssertion = "urn:oasis:names:tc:SAML:2.0:assertion"
-
-	uriRedirect = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
-	uriPOST     = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
-)
-
-// An idp is what we know of the identity provider. It is never changed.
-type idp struct {
-	entityID             string
-	ssoRedirect, ssoPost string             // empty: not offered
-	keys                 []crypto.PublicKey // that verify its signatures; at least one
-	wantSigned           bool               // WantAuthnRequestsSigned
-	validUntil           time.Time          // zero: no end
-}
-
-// usable says whether the time of the metadata is not over (SAML Metadata
-// 2.3.2, validUntil).
-func (i *idp) usable(now time.Time) error {
-	if i.validUntil.IsZero() || now.Before(i.validUntil) {
-		return nil
-	}
-	return fmt.Errorf("using the metadata: they were valid until %s; have the provider publish new ones, or give its new file",
-		i.validUntil.UTC().Format(time.RFC3339))
-}
-
-// location returns where the request is sent to, and by which binding.
-func (i *idp) location(want Binding) (string, Binding, error) {
-	switch {
-	case want != BindingPOST && i.ssoRedirect != "":
-		return i.ssoRedirect, BindingRedirect, nil
-	case want != BindingRedirect && i.ssoPost != "":
-		return i.ssoPost, BindingPOST, nil
-	}
-	return "", "", fmt.Errorf("making the request: the metadata have no SingleSignOnService for the binding %s; leave request_binding out", want)
-}
 
 // fetchMetadata gets the metadata. Any media type is taken, since providers
 // name many, but not a web page.
@@ -266,7 +227,7 @@ func validUntil(role *etree.Element) (time.Time, error) {
 // have. One whose address can't be used is as if it were not there.
 func (p *Provider) readEndpoints(role *etree.Element, known *idp) error {
 	var faults []error
-	for _, service := range children(role, nsMetadata, "SingleSignOnService") {
+	for _, service := range xmlsec.Children(role, nsMetadata, "SingleSignOnService") {
 		var to *string
 		switch attr(service, "Binding") {
 		case uriRedirect:
@@ -299,13 +260,13 @@ func (p *Provider) readEndpoints(role *etree.Element, known *idp) error {
 func (p *Provider) readKeys(role *etree.Element) ([]crypto.PublicKey, error) {
 	var keys []crypto.PublicKey
 	var faults []error
-	for _, descriptor := range children(role, nsMetadata, "KeyDescriptor") {
+	for _, descriptor := range xmlsec.Children(role, nsMetadata, "KeyDescriptor") {
 		if use := attr(descriptor, "use"); use != "" && use != "signing" {
 			continue
 		}
-		for _, info := range children(descriptor, dsigSpace, "KeyInfo") {
-			for _, data := range children(info, dsigSpace, "X509Data") {
-				first := children(data, dsigSpace, "X509Certificate")
+		for _, info := range xmlsec.Children(descriptor, xmlsec.DSig, "KeyInfo") {
+			for _, data := range xmlsec.Children(info, xmlsec.DSig, "X509Data") {
+				first := xmlsec.Children(data, xmlsec.DSig, "X509Certificate")
 				if len(first) == 0 {
 					continue
 				}
@@ -337,7 +298,7 @@ func (p *Provider) readCertificate(text string) (crypto.PublicKey, error) {
 }
 
 // metadataBounds hold for a metadata document.
-var metadataBounds = bounds{size: maxMetadata, depth: 64, elements: 400_000, attributes: 64, signatures: 20_000}
+var metadataBounds = xmlsec.Bounds{Size: maxMetadata, Depth: 64, Elements: 400_000, Attributes: 64, Signatures: 20_000}
 
 // readXML reads a metadata document as strictly as a message, with room for an
 // aggregate. Its signatures are not looked at: that it came by TLS, or lies in
@@ -346,7 +307,7 @@ func (p *Provider) readXML(doc []byte) (*etree.Element, error) {
 	if len(doc) > maxMetadata {
 		return nil, fmt.Errorf("the document is larger than %d bytes; give this provider's own metadata instead of a federation's", maxMetadata)
 	}
-	root, err := p.checks.read(doc, metadataBounds)
+	root, err := p.checks.Read(doc, metadataBounds)
 	if refusal, ok := errors.AsType[*gateway.Error](err); ok {
 		return nil, refusal.Err // its code is that of an answer
 	}
@@ -357,20 +318,3 @@ func (p *Provider) readXML(doc []byte) (*etree.Element, error) {
 func is(el *etree.Element, tag string) bool {
 	return el.Tag == tag && el.NamespaceURI() == nsMetadata
 }
-
-// attr returns the value of the attribute without a prefix, empty if there is
-// none.
-func attr(el *etree.Element, name string) string {
-	value, _ := attribute(el, name)
-	return value
-}
-
-// unavailable returns the error for a provider that can't be reached, or whose
-// metadata can't be used.
-func unavailable(format string, args ...any) error {
-	return gateway.NewError(gateway.CodeProviderUnavailable, fmt.Errorf(format, args...))
-}
-
-// quoted shows a value of the provider in an error: short, and without
-// anything that a log could stumble over.
-func quoted(s string) string { return fmt.Sprintf("%+.100q", s) }

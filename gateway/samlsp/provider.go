@@ -7,11 +7,11 @@
 // Whatever the browser brings is hostile until a signature says otherwise: the
 // person in front of it chooses every octet, may hold genuine responses of
 // other days, people and service providers, and may be anonymous. So a response
-// is read strictly first, in one pass and within bounds, then its signature is
-// verified by the identity provider's keys, and from then on only what is read
-// anew from the very octets that were signed is looked at. What is compared
-// after that (issuer, audience, recipient, times, the request's ID, the
-// subject) and with which code it is refused, is the checklist in checks.go.
+// is read strictly first, in one pass and within bounds. Then its signature is
+// verified by the identity provider's keys. From then on only what is read anew
+// from the very octets that were signed is looked at (package xmlsec). What is
+// compared after that (issuer, audience, recipient, times, the request's ID, the
+// subject), and with which code it is refused, is the checklist in checks.go.
 // Nothing is ever fetched or opened because a document names it.
 //
 // The identity provider is believed in what it says about its people, and about
@@ -52,11 +52,9 @@ package samlsp
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -245,20 +243,6 @@ func (p *Provider) reachable(ctx context.Context) (*idp, error) {
 	return p.identityProvider(ctx)
 }
 
-// serves reports whether rawURL is at the host of the single sign-on service.
-func (i *idp) serves(rawURL string) bool {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return false
-	}
-	for _, location := range []string{i.ssoRedirect, i.ssoPost} {
-		if sso, err := url.Parse(location); err == nil && sso.Host == u.Host {
-			return true
-		}
-	}
-	return false
-}
-
 // renewKeys has the metadata fetched anew, because a signature holds with none
 // of the keys, and returns what is known then. However many ask, that is done
 // every 30 seconds at most.
@@ -269,67 +253,6 @@ func (p *Provider) renewKeys(ctx context.Context) (*idp, error) {
 		}
 	}
 	return p.identityProvider(ctx)
-}
-
-// A flow is our record of one login under way. The gateway keeps it, sealed.
-type flow struct {
-	ID       string `json:"r"`           // of the AuthnRequest
-	EntityID string `json:"i"`           // of the provider that was asked
-	Begun    int64  `json:"t"`           // seconds since the epoch
-	Forced   bool   `json:"f,omitempty"` // a new login was asked for
-}
-
-func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
-
-// Begin implements gateway.Provider.
-func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	to, err := p.reachable(ctx)
-	if err != nil {
-		return nil, err
-	}
-	location, binding, err := to.location(p.config.RequestBinding)
-	if err != nil {
-		return nil, unavailable("%w", err)
-	}
-	signer, err := p.signer(ctx, to)
-	if err != nil {
-		return nil, err
-	}
-	now := p.now()
-	r := &authnRequest{
-		id: newID(), issued: now, destination: location, callback: req.CallbackURL,
-		issuer: p.spEntityID(req.MetadataURL), nameIDFormat: p.config.NameIDFormat, force: req.ForceLogin || req.OtherPerson,
-	}
-	send := r.redirect
-	if binding == BindingPOST {
-		send = r.post
-	}
-	begun, err := send(req.State, signer)
-	if err != nil {
-		return nil, gateway.NewError(gateway.CodeInternal, fmt.Errorf("making the request: %w", err))
-	}
-	begun.Private, err = json.Marshal(&flow{ID: r.id, EntityID: to.entityID, Begun: now.Unix(), Forced: req.ForceLogin})
-	if err != nil {
-		return nil, gateway.NewError(gateway.CodeInternal, err)
-	}
-	return begun, nil
-}
-
-// spEntityID returns our entity ID at a site.
-func (p *Provider) spEntityID(metadataURL string) string {
-	if p.config.SPEntityID != "" {
-		return p.config.SPEntityID
-	}
-	return metadataURL
-}
-
-// newID returns a fresh xs:ID of 160 random bits (SAML Core 1.3.4).
-func newID() string {
-	var b [20]byte
-	_, _ = rand.Read(b[:]) // it never fails
-	return "_" + hex.EncodeToString(b[:])
 }
 
 // Interface guards.

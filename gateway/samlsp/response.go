@@ -9,6 +9,7 @@ import (
 	"github.com/crewjam/saml"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
 // A response is the message around the assertion. If it is signed, it was read
@@ -31,8 +32,8 @@ func readResponse(el *etree.Element, signed bool, x *expectation) *response {
 		ID: attr(el, "ID"), Version: attr(el, "Version"), IssueInstant: r.instant(times, el, "IssueInstant"),
 		Consent: attr(el, "Consent"), Issuer: readIssuer(r.walker, elements, found.first("saml:Issuer")),
 	}
-	r.Destination, r.destination = attribute(el, "Destination")
-	r.InResponseTo, r.inResponseTo = attribute(el, "InResponseTo")
+	r.Destination, r.destination = xmlsec.Attribute(el, "Destination")
+	r.InResponseTo, r.inResponseTo = xmlsec.Attribute(el, "InResponseTo")
 	if status := found.first("samlp:Status"); status != nil {
 		r.Status = readStatus(r.walker, status)
 	}
@@ -64,8 +65,8 @@ func readStatus(w walker, el *etree.Element) saml.Status {
 	return status
 }
 
-// refusal returns an error unless the status is Success.
-func refusal(status saml.Status) error {
+// unsuccessful returns an error unless the status is Success.
+func unsuccessful(status saml.Status) error {
 	if status.StatusCode.Value == saml.StatusSuccess {
 		return nil
 	}
@@ -87,7 +88,7 @@ func statusCode(s string) string {
 	return name
 }
 
-func responseStatus(r *response) error { return refusal(r.Status) }
+func responseStatus(r *response) error { return unsuccessful(r.Status) }
 
 func responseElements(r *response) error { return r.walker["response elements"] }
 func responseTimes(r *response) error    { return r.walker["response times"] }

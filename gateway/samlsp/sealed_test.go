@@ -3,15 +3,15 @@ package samlsp_test
 import (
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/check/checktest"
 )
 
 // TestChecksAreSealed holds that only the tests can drop a check: no option,
 // variable, build tag or exported name of the product can.
 func TestChecksAreSealed(t *testing.T) {
 	t.Parallel()
-	gatewaytest.Seal{
-		Types:  []string{"check", "checklist", "judging", "trust"},
-		Fields: []string{"checks", "judging", "outbound", "sha1"},
+	checktest.Seal{
+		Types:  []string{"Check", "List", "Checks", "checklist", "Trust"},
+		Fields: []string{"checks", "Checks", "outbound", "SHA1"},
 	}.Check(t)
 }

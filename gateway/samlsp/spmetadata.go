@@ -9,6 +9,7 @@ import (
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
 // Metadata implements gateway.MetadataProvider: an EntityDescriptor with our
@@ -62,7 +63,7 @@ func (p *Provider) describe(role *etree.Element, callback string, by *signer, si
 		key := role.CreateElement("md:KeyDescriptor")
 		key.CreateAttr("use", "signing")
 		info := key.CreateElement("ds:KeyInfo")
-		info.CreateAttr("xmlns:ds", dsigSpace)
+		info.CreateAttr("xmlns:ds", xmlsec.DSig)
 		info.CreateElement("ds:X509Data").CreateElement("ds:X509Certificate").
 			SetText(base64.StdEncoding.EncodeToString(by.certificate))
 	}

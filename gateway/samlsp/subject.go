@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
+
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
 const methodBearer = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
@@ -69,7 +70,7 @@ func (a *assertion) readConfirmation(el *etree.Element) {
 			NotBefore: c.instant(form, data, "NotBefore"), NotOnOrAfter: c.instant(form, data, "NotOnOrAfter"),
 			Recipient: attr(data, "Recipient"), Address: attr(data, "Address"),
 		}
-		c.SubjectConfirmationData.InResponseTo, c.inResponseTo = attribute(data, "InResponseTo")
+		c.SubjectConfirmationData.InResponseTo, c.inResponseTo = xmlsec.Attribute(data, "InResponseTo")
 	}
 	a.Subject.SubjectConfirmations = append(a.Subject.SubjectConfirmations, c.SubjectConfirmation)
 	a.confirmations = append(a.confirmations, c)
@@ -89,7 +90,7 @@ func (p *Provider) confirm(a *assertion) *confirmedSubject {
 	bearer := false
 	for i := range a.confirmations {
 		c := &a.confirmations[i]
-		if err := judge(p.checks.confirmation, c); err != nil {
+		if err := p.checks.confirmation.Run(c); err != nil {
 			if !bearer {
 				s.refused, bearer = err, c.Method == methodBearer
 			}
@@ -173,14 +174,6 @@ func (a *assertion) nameID() saml.NameID {
 	return *a.Subject.NameID
 }
 
-// plain says whether a value can name a person: not empty, bounded, no control
-// characters, no blanks around it.
-func plain(s string) bool {
-	return s != "" && len(s) <= maxValue && !strings.ContainsFunc(s, unicode.IsControl) && strings.TrimSpace(s) == s
-}
-
-func unprintable(c rune) bool { return c == ' ' || !unicode.IsPrint(c) }
-
 // accountEscapes keeps the parts of an account's subject apart.
 var accountEscapes = strings.NewReplacer("%", "%25", ";", "%3B", "=", "%3D")
 
@@ -208,17 +201,6 @@ func accountOf(id saml.NameID, x *expectation) string {
 func accountOfAttribute(name, value string) string {
 	return "attribute=" + accountEscapes.Replace(name) + ";value=" + accountEscapes.Replace(value)
 }
-
-// The NameID formats with a meaning here (SAML Core 8.3), and the one that asks
-// for encryption (3.4.1.1).
-const (
-	formatUnspecified = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
-	formatEmail       = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
-	formatPersistent  = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
-	formatEntity      = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
-	formatTransient   = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
-	formatEncrypted   = "urn:oasis:names:tc:SAML:2.0:nameid-format:encrypted"
-)
 
 // accountLasting: a transient NameID is another one at each login (SAML Core
 // 8.3.8), and identifies nobody.

@@ -19,6 +19,8 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec/xmlsectest"
 )
 
 const hostileSize = 1 << 20
@@ -131,7 +133,7 @@ var hostile = map[string]func(room int) (attrs, inner string){
 	},
 	"signatures of others": func(int) (string, string) { return "", times(19000, `<Signature xmlns="n"/>`) },
 	"large signature value": func(room int) (string, string) {
-		return "", `<ds:Signature xmlns:ds="` + dsigNS + `"><ds:SignatureValue>` + times(room-150, "A") + `</ds:SignatureValue></ds:Signature>`
+		return "", `<ds:Signature xmlns:ds="` + xmlsec.DSig + `"><ds:SignatureValue>` + times(room-150, "A") + `</ds:SignatureValue></ds:Signature>`
 	},
 }
 
@@ -146,12 +148,12 @@ var elsewhere = map[string]func(room int) (old, with string){
 	"elements in SignedInfo": func(room int) (string, string) { return "</ds:SignedInfo>", times(18000, `<b/>`) + "</ds:SignedInfo>" },
 	"text in SignedInfo":     func(room int) (string, string) { return "</ds:SignedInfo>", times(room, `>`) + "</ds:SignedInfo>" },
 	"PrefixList": func(room int) (string, string) {
-		return samlsp.Exclusive + `"/></ds:Transforms>`, samlsp.Exclusive + `"><e:InclusiveNamespaces xmlns:e="` + samlsp.Exclusive + `" PrefixList="` + times(room/2-100, "p ") + `"/></ds:Transform></ds:Transforms>`
+		return xmlsec.Exclusive + `"/></ds:Transforms>`, xmlsec.Exclusive + `"><e:InclusiveNamespaces xmlns:e="` + xmlsec.Exclusive + `" PrefixList="` + times(room/2-100, "p ") + `"/></ds:Transform></ds:Transforms>`
 	},
 	"PrefixList of the method": func(room int) (string, string) {
-		return samlsp.Exclusive + `"/><ds:SignatureMethod`, samlsp.Exclusive + `"><e:InclusiveNamespaces xmlns:e="` + samlsp.Exclusive + `" PrefixList="` + times(room/2-100, "p ") + `"/></ds:CanonicalizationMethod><ds:SignatureMethod`
+		return xmlsec.Exclusive + `"/><ds:SignatureMethod`, xmlsec.Exclusive + `"><e:InclusiveNamespaces xmlns:e="` + xmlsec.Exclusive + `" PrefixList="` + times(room/2-100, "p ") + `"/></ds:CanonicalizationMethod><ds:SignatureMethod`
 	},
-	"algorithm": func(room int) (string, string) { return dsigMoreNS + "rsa-sha256", times(room, "a") },
+	"algorithm": func(room int) (string, string) { return xmlsectest.DSigMore + "rsa-sha256", times(room, "a") },
 	"URI":       func(room int) (string, string) { return `URI="#`, `URI="#` + times(room, "a") },
 	"ID":        func(room int) (string, string) { return `ID="_assertion"`, `ID="` + times(room, "a") + `"` },
 	"SignatureValue": func(room int) (string, string) {
@@ -162,10 +164,10 @@ var elsewhere = map[string]func(room int) (old, with string){
 	},
 	"DigestValue": func(room int) (string, string) { return "<ds:DigestValue>", "<ds:DigestValue>" + times(room, "A") },
 	"KeyInfo": func(room int) (string, string) {
-		return signatureEnd, "</ds:SignatureValue><ds:KeyInfo>" + times(room, "A") + "</ds:KeyInfo></ds:Signature>"
+		return "</ds:SignatureValue></ds:Signature>", "</ds:SignatureValue><ds:KeyInfo>" + times(room, "A") + "</ds:KeyInfo></ds:Signature>"
 	},
 	"elements in KeyInfo": func(room int) (string, string) {
-		return signatureEnd, "</ds:SignatureValue><ds:KeyInfo>" + times(18000, "<ds:X509Data/>") + "</ds:KeyInfo></ds:Signature>"
+		return "</ds:SignatureValue></ds:Signature>", "</ds:SignatureValue><ds:KeyInfo>" + times(18000, "<ds:X509Data/>") + "</ds:KeyInfo></ds:Signature>"
 	},
 	"Issuer": func(room int) (string, string) { return "<saml:Issuer>", "<saml:Issuer>" + times(room, "a") },
 	"status codes": func(room int) (string, string) {
@@ -204,17 +206,17 @@ func TestTimeHostile(t *testing.T) {
 			doc = strings.Replace(doc, ` ID="_response"`, attrs+` ID="_response"`, 1)
 			return strings.Replace(doc, "</saml:Assertion>", inner+"</saml:Assertion>", 1)
 		}
-		late := put(hostileSigned(t, samlsp.Exclusive, ""))
+		late := put(hostileSigned(t, xmlsec.Exclusive, ""))
 		docs[name+", late"] = late
-		docs[name+", late, inclusive"] = put(hostileSigned(t, samlsp.C14N10, ""))
+		docs[name+", late, inclusive"] = put(hostileSigned(t, xmlsec.C14N10, ""))
 		docs[name+", early"] = strings.ReplaceAll(late, "<ds:SignatureValue>", "<ds:SignatureValue>AAAA")
 		if canSign(put(hostileFrame())) {
-			docs[name+", signed"] = hostileSigned(t, samlsp.Exclusive, put(hostileFrame()))
+			docs[name+", signed"] = hostileSigned(t, xmlsec.Exclusive, put(hostileFrame()))
 		}
 	}
 	for name, shape := range elsewhere {
 		old, with := shape(hostileSize - 8000)
-		docs[name] = replace(old, with)(hostileSigned(t, samlsp.Exclusive, ""))
+		docs[name] = replace(old, with)(hostileSigned(t, xmlsec.Exclusive, ""))
 	}
 	p, err := samlsp.New(baseConfig(), samlsp.Deps{})
 	if err != nil {
@@ -304,19 +306,19 @@ func hostileSigned(t *testing.T, transform, doc string) string {
 	if doc == "" {
 		doc = hostileFrame()
 	}
-	s := newSignatory()
-	s.edit = func(info string) string {
-		return replace(samlsp.Exclusive+`"/></ds:Transforms>`, transform+`"/></ds:Transforms>`)(info)
+	s := xmlsectest.NewSignatory(rsaKey())
+	s.Edit = func(info string) string {
+		return replace(xmlsec.Exclusive+`"/></ds:Transforms>`, transform+`"/></ds:Transforms>`)(info)
 	}
-	return s.sign(t, s.sign(t, doc, "_assertion"), "_response")
+	return s.Sign(t, s.Sign(t, doc, "_assertion"), "_response")
 }
 
 // canSign reports whether a document can be read, and written canonically.
 func canSign(doc string) bool {
-	root, err := samlsp.Checks().Read([]byte(doc))
+	root, err := samlsp.Read([]byte(doc))
 	if err != nil {
 		return false
 	}
-	_, err = samlsp.Canonical(root, samlsp.Exclusive)
+	_, err = xmlsec.Canonicalize(root, xmlsec.Exclusive, hostileSize)
 	return err == nil
 }

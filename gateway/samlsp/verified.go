@@ -9,6 +9,7 @@ import (
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
 // A found message is what of a document may be consumed.
@@ -46,28 +47,28 @@ func (p *Provider) verified(ctx context.Context, root *etree.Element, idp *idp) 
 }
 
 func (p *Provider) verify(root *etree.Element, idp *idp) (*found, error) {
-	raw := part(root, nsAssertion, "Assertion")
+	raw := xmlsec.Child(root, nsAssertion, "Assertion")
 	if raw == nil {
 		return nil, malformed("reading the message: there is no assertion")
 	}
 	s := &signing{
-		response: part(root, dsigSpace, "Signature") != nil, assertion: part(raw, dsigSpace, "Signature") != nil,
+		response: xmlsec.Child(root, xmlsec.DSig, "Signature") != nil, assertion: xmlsec.Child(raw, xmlsec.DSig, "Signature") != nil,
 		want: p.config.WantAssertionsSigned,
 	}
-	if err := judge(p.checks.signing, s); err != nil {
+	if err := p.checks.signing.Run(s); err != nil {
 		return nil, err
 	}
-	keys := trust{keys: idp.keys, sha1: p.config.InsecureSHA1}
+	trust := xmlsec.Trust{Keys: idp.keys, SHA1: p.config.InsecureSHA1}
 	f := &found{response: root, signed: s.response, assertion: raw, covered: s.assertion}
 	if s.assertion {
-		signed, err := p.checks.verify(raw, keys)
+		signed, err := p.checks.Verify(raw, trust, messageBounds)
 		if err != nil {
 			return nil, err
 		}
 		f.assertion = signed
 	}
 	if s.response {
-		signed, err := p.checks.verify(root, keys)
+		signed, err := p.checks.Verify(root, trust, messageBounds)
 		if err != nil {
 			return nil, err
 		}
@@ -76,7 +77,7 @@ func (p *Provider) verify(root *etree.Element, idp *idp) (*found, error) {
 			return nil, err
 		}
 	}
-	if err := judge(p.checks.found, f); err != nil {
+	if err := p.checks.found.Run(f); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -85,7 +86,7 @@ func (p *Provider) verify(root *etree.Element, idp *idp) (*found, error) {
 // within takes the assertion out of the verified response. If it has a
 // signature of its own, what both of them cover must be the same.
 func (p *Provider) within(f *found) error {
-	inside := part(f.response, nsAssertion, "Assertion")
+	inside := xmlsec.Child(f.response, nsAssertion, "Assertion")
 	if inside == nil {
 		return malformed("reading the message: there is no assertion in what is signed")
 	}
@@ -93,10 +94,10 @@ func (p *Provider) within(f *found) error {
 		f.assertion, f.covered = inside, true
 		return nil
 	}
-	if own := part(inside, dsigSpace, "Signature"); own != nil {
+	if own := xmlsec.Child(inside, xmlsec.DSig, "Signature"); own != nil {
 		inside.RemoveChild(own)
 	}
-	return judge(p.checks.same, &pair{f.assertion, inside})
+	return p.checks.same.Run(&pair{f.assertion, inside})
 }
 
 // A pair is one assertion as its own signature and as the response's covers it.
@@ -180,33 +181,4 @@ func contents(el *etree.Element) (text string, kids []*etree.Element) {
 		}
 	}
 	return b.String(), kids
-}
-
-// answer judges what was verified, and makes the answer of it.
-func (p *Provider) answer(f *found, x *expectation) (*gateway.Answer, error) {
-	if err := judge(p.checks.response, readResponse(f.response, f.signed, x)); err != nil {
-		return nil, err
-	}
-	a := readAssertion(f.assertion, x)
-	if err := judge(p.checks.assertion, a); err != nil {
-		return nil, err
-	}
-	confirmed := p.confirm(a)
-	if err := judge(p.checks.confirmed, confirmed); err != nil {
-		return nil, err
-	}
-	who, err := p.profile(a)
-	if err != nil {
-		return nil, err
-	}
-	account := accountOf(a.nameID(), x)
-	if who.id != nil {
-		account = accountOfAttribute(p.config.IDAttribute, who.id.only())
-	} else if err := judge(p.checks.account, a); err != nil {
-		return nil, err
-	}
-	return &gateway.Answer{
-		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: a.statement().SessionIndex,
-		ReplayID: a.ID, ReplayUntil: a.usableUntil(confirmed.until),
-	}, nil
 }

@@ -2,6 +2,7 @@ package samlsp_test
 
 import (
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -37,4 +38,14 @@ func numbers(t *testing.T, version string) []int {
 		t.Fatalf("reading the version %s: %v", version, err)
 	}
 	return n[:]
+}
+
+// module asks the go command for something about a module on the build list.
+func module(t *testing.T, format, path string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", format, path).Output()
+	if err != nil {
+		t.Fatalf("asking for %s: %v", path, err)
+	}
+	return strings.TrimSpace(string(out))
 }

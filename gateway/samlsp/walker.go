@@ -6,13 +6,16 @@ import (
 	"time"
 
 	"github.com/beevik/etree"
+
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
-const nsInstance = "http://www.w3.org/2001/XMLSchema-instance"
+// blanks are S of XML 1.0, 2.3.
+const blanks = " \t\r\n"
 
 // prefixes are what this package calls the namespaces of a response by. What a
 // document calls them does not matter.
-var prefixes = map[string]string{nsProtocol: "samlp:", nsAssertion: "saml:", dsigSpace: "ds:"}
+var prefixes = map[string]string{nsProtocol: "samlp:", nsAssertion: "saml:", xmlsec.DSig: "ds:"}
 
 // nameOf is el's name with the prefix of this package, or in braces with its
 // namespace.
@@ -68,7 +71,7 @@ func (w walker) parts(check string, el *etree.Element, schema ...string) parts {
 			name := nameOf(token)
 			found[name] = append(found[name], token)
 		case *etree.CharData:
-			if strings.Trim(token.Data, " \t\r\n") != "" {
+			if strings.Trim(token.Data, blanks) != "" {
 				w.fault(check, "reading %s: there is text among its elements", nameOf(el))
 			}
 		}
@@ -110,7 +113,7 @@ func (w walker) text(check string, el *etree.Element) string {
 
 // instant returns the time in an attribute, or the zero time if it is not there.
 func (w walker) instant(check string, el *etree.Element, name string) time.Time {
-	value, ok := attribute(el, name)
+	value, ok := xmlsec.Attribute(el, name)
 	if !ok {
 		return time.Time{}
 	}
@@ -119,4 +122,11 @@ func (w walker) instant(check string, el *etree.Element, name string) time.Time 
 		w.fault(check, "reading %s of %s: %w", name, nameOf(el), err)
 	}
 	return t
+}
+
+// attr returns the value of the attribute without a prefix, empty if there is
+// none.
+func attr(el *etree.Element, name string) string {
+	value, _ := xmlsec.Attribute(el, name)
+	return value
 }

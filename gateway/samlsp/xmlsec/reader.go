@@ -1,4 +1,4 @@
-package samlsp
+package xmlsec
 
 import (
 	"bytes"
@@ -13,18 +13,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
-// bounds are what a document may cost at most.
-type bounds struct {
-	size       int // bytes
-	depth      int // of nested elements
-	elements   int
-	attributes int // of one element, namespace declarations among them
-	signatures int // ds:Signature elements, wherever they stand
+// Bounds are what a document may cost at most. The zero value lets nothing in.
+type Bounds struct {
+	Size       int // bytes
+	Depth      int // of nested elements
+	Elements   int
+	Attributes int // of one element, namespace declarations among them
+	Signatures int // ds:Signature elements, wherever they stand
 }
-
-// messageBounds hold for a SAML message, and for what is read anew of it: a
-// person with 2,000 groups fits in three times over.
-var messageBounds = bounds{size: 1 << 20, depth: 64, elements: 20000, attributes: 64, signatures: 8}
 
 // maxNamespace bounds a namespace's name in bytes. Real ones have some 50.
 const maxNamespace = 256
@@ -36,7 +32,7 @@ const maxNamespace = 256
 // text is one CharData that nothing can cut short.
 type reader struct {
 	checks *checklist
-	bounds bounds
+	bounds Bounds
 	text   string
 	at     int // the offset in text
 
@@ -60,13 +56,17 @@ type frame struct {
 	mark int    // of the scope, before the element's declarations
 }
 
-// read reads doc strictly and returns its root, which has no parent. Refusals
+// Read reads doc strictly and returns its root, which has no parent. Refusals
 // have the code saml_malformed, or too_large, and say where, never what was
 // written there. The tree's Attr.NamespaceURI must not be called.
-func (c *checklist) read(doc []byte, b bounds) (*etree.Element, error) {
+func (c Checks) Read(doc []byte, b Bounds) (*etree.Element, error) {
+	return c.checks.read(doc, b)
+}
+
+func (c *checklist) read(doc []byte, b Bounds) (*etree.Element, error) {
 	r := &reader{
 		checks: c, bounds: b, text: string(doc), scope: newScope(), expanded: map[expandedName]bool{},
-		ids: make(map[string]bool, min(bytes.Count(doc, []byte("ID=")), b.elements)), // so that it needn't grow
+		ids: make(map[string]bool, min(bytes.Count(doc, []byte("ID=")), b.Elements)), // so that it needn't grow
 	}
 	err := r.document()
 	if err == nil {
@@ -80,7 +80,7 @@ func (c *checklist) read(doc []byte, b bounds) (*etree.Element, error) {
 }
 
 func (r *reader) document() error {
-	if err := judge(r.checks.xmlDocument, r); err != nil {
+	if err := r.checks.xmlDocument.Run(r); err != nil {
 		return err
 	}
 	if strings.HasPrefix(r.text, "\uFEFF") {
@@ -129,7 +129,7 @@ func (r *reader) characters(rest string) error {
 		return errors.New("text has the end of a CDATA section") // XML 1.0, 2.4
 	}
 	if r.open == nil {
-		if err := judge(r.checks.xmlOutside, rest); err != nil {
+		if err := r.checks.xmlOutside.Run(rest); err != nil {
 			return err
 		}
 	} else if err := r.decode(rest, false); err != nil {
@@ -156,7 +156,7 @@ func (r *reader) cdata(rest string) error {
 		return errors.New("a CDATA section has no end")
 	}
 	if r.open == nil {
-		if err := judge(r.checks.xmlOutside, rest[:len(begin)]); err != nil {
+		if err := r.checks.xmlOutside.Run(rest[:len(begin)]); err != nil {
 			return err
 		}
 	} else {
@@ -169,7 +169,7 @@ func (r *reader) cdata(rest string) error {
 // markup refuses a document type declaration and a processing instruction.
 // Where no check does, it passes over them.
 func (r *reader) markup(rest string) error {
-	if err := judge(r.checks.xmlMarkup, rest); err != nil {
+	if err := r.checks.xmlMarkup.Run(rest); err != nil {
 		return err
 	}
 	until := ">"
@@ -222,7 +222,7 @@ func (r *reader) decode(text string, inAttribute bool) error {
 // returns the reference's length.
 func (r *reader) reference(text string) (int, error) {
 	char, length := decodeReference(text)
-	if err := judge(r.checks.xmlReference, char); err != nil {
+	if err := r.checks.xmlReference.Run(char); err != nil {
 		return 0, err
 	}
 	if char < 0 {
@@ -306,7 +306,7 @@ func (r *reader) declaration() error {
 		return errors.New("the XML declaration has an unknown form")
 	}
 	r.at += len(begin) + len(body) + len("?>")
-	return judge(r.checks.xmlDeclaration, xmlDeclaration{version, encoding})
+	return r.checks.xmlDeclaration.Run(xmlDeclaration{version, encoding})
 }
 
 // pseudoAttribute reads one part of the XML declaration and returns its value

@@ -1,4 +1,4 @@
-package samlsp
+package xmlsec
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 )
 
 func xmlSize(r *reader) error {
-	if len(r.text) > r.bounds.size {
-		return fmt.Errorf("the document is larger than %d bytes", r.bounds.size)
+	if len(r.text) > r.bounds.Size {
+		return fmt.Errorf("the document is larger than %d bytes", r.bounds.Size)
 	}
 	return nil
 }
@@ -145,22 +145,22 @@ func xmlOneRoot(r *reader) error {
 }
 
 func xmlDepth(r *reader) error {
-	if len(r.frames) > r.bounds.depth {
-		return fmt.Errorf("elements are nested deeper than %d levels", r.bounds.depth)
+	if len(r.frames) > r.bounds.Depth {
+		return fmt.Errorf("elements are nested deeper than %d levels", r.bounds.Depth)
 	}
 	return nil
 }
 
 func xmlElements(r *reader) error {
-	if r.elements > r.bounds.elements {
-		return fmt.Errorf("there are more than %d elements", r.bounds.elements)
+	if r.elements > r.bounds.Elements {
+		return fmt.Errorf("there are more than %d elements", r.bounds.Elements)
 	}
 	return nil
 }
 
 func xmlAttributes(r *reader) error {
-	if len(r.tag.Attr) > r.bounds.attributes {
-		return fmt.Errorf("an element has more than %d attributes", r.bounds.attributes)
+	if len(r.tag.Attr) > r.bounds.Attributes {
+		return fmt.Errorf("an element has more than %d attributes", r.bounds.Attributes)
 	}
 	return nil
 }
@@ -194,16 +194,6 @@ func xmlPrefixes(r *reader) error {
 		return errors.New("a prefix is not declared")
 	}
 	return nil
-}
-
-// knows reports whether a prefix is declared. xmlns never is: it prefixes
-// declarations alone.
-func (s *scope) knows(prefix string) bool {
-	if prefix == "" {
-		return true
-	}
-	_, ok := s.spaces[prefix]
-	return ok
 }
 
 // xmlNamespaceLength keeps cheap what compares namespaces: one can be used many
@@ -281,11 +271,11 @@ func xmlUniqueIDs(r *reader) error {
 }
 
 func xmlSignatures(r *reader) error {
-	if r.tag.Tag == "Signature" && r.scope.spaces[r.tag.Space] == dsigSpace {
+	if r.tag.Tag == "Signature" && r.scope.spaces[r.tag.Space] == DSig {
 		r.signatures++
 	}
-	if r.signatures > r.bounds.signatures {
-		return fmt.Errorf("there are more than %d signatures", r.bounds.signatures)
+	if r.signatures > r.bounds.Signatures {
+		return fmt.Errorf("there are more than %d signatures", r.bounds.Signatures)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package samlsp
+package xmlsec
 
 import (
 	"bytes"
@@ -19,9 +19,9 @@ import (
 // The algorithms (RFC 9231; XML Encryption 1.1, 5.8). SHA-1 has no place beside
 // ECDSA: whoever could switch to ECDSA could switch to SHA-256.
 const (
-	enveloped = dsigSpace + "enveloped-signature"
-	rsaSHA1   = dsigSpace + "rsa-sha1"
-	sha1URI   = dsigSpace + "sha1"
+	enveloped = DSig + "enveloped-signature"
+	rsaSHA1   = DSig + "rsa-sha1"
+	sha1URI   = DSig + "sha1"
 )
 
 type method struct {
@@ -30,8 +30,8 @@ type method struct {
 }
 
 var signatureMethods = map[string]method{
-	rsaSHA1:      {hash: crypto.SHA1},
-	algRSASHA256: {hash: crypto.SHA256},
+	rsaSHA1: {hash: crypto.SHA1},
+	"http://www.w3.org/2001/04/xmldsig-more#rsa-sha256":   {hash: crypto.SHA256},
 	"http://www.w3.org/2001/04/xmldsig-more#rsa-sha384":   {hash: crypto.SHA384},
 	"http://www.w3.org/2001/04/xmldsig-more#rsa-sha512":   {hash: crypto.SHA512},
 	"http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256": {hash: crypto.SHA256, ecdsa: true},
@@ -58,11 +58,11 @@ func signatureSingle(s *signature) error {
 func signatureContents(s *signature) error {
 	for _, c := range s.el.ChildElements() {
 		known := c.Tag == "SignedInfo" || c.Tag == "SignatureValue" || c.Tag == "KeyInfo"
-		if !known || c.NamespaceURI() != dsigSpace {
+		if !known || c.NamespaceURI() != DSig {
 			return errors.New("a signature has an Object, or another unknown part")
 		}
 	}
-	if len(children(s.el, dsigSpace, "SignatureValue")) != 1 || len(children(s.el, dsigSpace, "KeyInfo")) > 1 {
+	if len(Children(s.el, DSig, "SignatureValue")) != 1 || len(Children(s.el, DSig, "KeyInfo")) > 1 {
 		return errors.New("a signature needs one SignatureValue and at most one KeyInfo")
 	}
 	return nil
@@ -71,14 +71,14 @@ func signatureContents(s *signature) error {
 // signatureNotNested goes by the local name: KeyInfo is the one place where
 // anything could stand, and nothing called Signature belongs there.
 func signatureNotNested(s *signature) error {
-	if below(s.el, "Signature") > 0 {
+	if Count(s.el, "Signature") > 0 {
 		return errors.New("a signature stands within a signature")
 	}
 	return nil
 }
 
 func signedInfoSingle(s *signature) error {
-	if len(children(s.el, dsigSpace, "SignedInfo")) != 1 {
+	if len(Children(s.el, DSig, "SignedInfo")) != 1 {
 		return errors.New("a signature needs one SignedInfo")
 	}
 	return nil
@@ -88,7 +88,7 @@ func signedInfoSingle(s *signature) error {
 func signedInfoContents(s *signature) error {
 	want := []string{"CanonicalizationMethod", "SignatureMethod", "Reference"}
 	for i, c := range elements(s.info) {
-		if c.Tag != want[min(i, 2)] || c.NamespaceURI() != dsigSpace {
+		if c.Tag != want[min(i, 2)] || c.NamespaceURI() != DSig {
 			return errors.New("a SignedInfo has an unknown part")
 		}
 	}
@@ -96,7 +96,7 @@ func signedInfoContents(s *signature) error {
 }
 
 func referenceSingle(s *signature) error {
-	if len(children(s.info, dsigSpace, "Reference")) != 1 {
+	if len(Children(s.info, DSig, "Reference")) != 1 {
 		return errors.New("a SignedInfo needs one Reference")
 	}
 	return nil
@@ -117,12 +117,12 @@ func knownCanonicalization(method *etree.Element) error {
 		return errors.New("a canonicalization is not supported")
 	}
 	parameters := elements(method)
-	known := len(parameters) == len(children(method, excSpace, "InclusiveNamespaces"))
-	if !known || len(parameters) > 1 || len(parameters) == 1 && algorithm != exclusive {
+	known := len(parameters) == len(Children(method, excSpace, "InclusiveNamespaces"))
+	if !known || len(parameters) > 1 || len(parameters) == 1 && algorithm != Exclusive {
 		return errors.New("a canonicalization has unknown parameters")
 	}
 	if len(parameters) == 1 {
-		if list, _ := attribute(parameters[0], "PrefixList"); len(list) > maxPrefixList {
+		if list, _ := Attribute(parameters[0], "PrefixList"); len(list) > maxPrefixList {
 			return fmt.Errorf("a PrefixList is longer than %d bytes", maxPrefixList)
 		}
 	}
@@ -144,8 +144,8 @@ func signatureAlgorithm(s *signature) error {
 // referenceURI requires that the reference is to the very element that the
 // signature stands in (SAML Core 5.4.2). An empty one is to the whole document.
 func referenceURI(s *signature) error {
-	uri, there := attributeOf(s.reference, "URI")
-	id, _ := attribute(s.signed, "ID")
+	uri, there := Attribute(s.reference, "URI")
+	id, _ := Attribute(s.signed, "ID")
 	toRoot := there && uri == "" && s.signed.Parent() == nil
 	if !toRoot && (id == "" || uri != "#"+id) {
 		return errors.New("the signature refers to something else")
@@ -153,18 +153,11 @@ func referenceURI(s *signature) error {
 	return nil
 }
 
-func attributeOf(el *etree.Element, name string) (string, bool) {
-	if el == nil {
-		return "", false
-	}
-	return attribute(el, name)
-}
-
 func referenceContents(s *signature) error {
 	want := []string{"Transforms", "DigestMethod", "DigestValue"}
 	parts := elements(s.reference)
 	for i, c := range parts {
-		if i >= len(want) || c.Tag != want[i] || c.NamespaceURI() != dsigSpace {
+		if i >= len(want) || c.Tag != want[i] || c.NamespaceURI() != DSig {
 			return errors.New("a Reference has an unknown part")
 		}
 	}
@@ -182,7 +175,7 @@ func referenceTransforms(s *signature) error {
 		return errors.New("a reference needs one transform or two")
 	}
 	for _, t := range list {
-		if t.Tag != "Transform" || t.NamespaceURI() != dsigSpace {
+		if t.Tag != "Transform" || t.NamespaceURI() != DSig {
 			return errors.New("a transform is not supported")
 		}
 	}

@@ -1,4 +1,4 @@
-package samlsp_test
+package xmlsec_test
 
 import (
 	"encoding/json"
@@ -6,9 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/beevik/etree"
-
-	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec/xmlsectest"
 )
 
 // The canonical forms in testdata/canonical.json are those of the Java
@@ -20,7 +19,7 @@ func TestCanonical(t *testing.T) {
 		Prefixes                             []string
 	}
 	synctest.Test(t, func(t *testing.T) {
-		if err := json.Unmarshal(file(t, "canonical.json"), &cases); err != nil {
+		if err := json.Unmarshal(file(t, "testdata/canonical.json"), &cases); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -30,11 +29,11 @@ func TestCanonical(t *testing.T) {
 	for _, tt := range cases {
 		t.Run(tt.Name, func(t *testing.T) {
 			t.Parallel()
-			root, err := samlsp.Checks().Read([]byte(tt.Document))
+			root, err := all().read([]byte(tt.Document))
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := samlsp.Canonical(byID(root, "apex"), tt.Algorithm, tt.Prefixes...)
+			got, err := xmlsec.Canonical(xmlsectest.ByID(root, "apex"), tt.Algorithm, tt.Prefixes...)
 			if err != nil || string(got) != tt.Canonical {
 				t.Errorf("got  %s, %v\nwant %s", got, err, tt.Canonical)
 			}
@@ -42,27 +41,15 @@ func TestCanonical(t *testing.T) {
 	}
 }
 
-func byID(el *etree.Element, id string) *etree.Element {
-	if el.SelectAttrValue("ID", "") == id {
-		return el
-	}
-	for _, c := range el.ChildElements() {
-		if found := byID(c, id); found != nil {
-			return found
-		}
-	}
-	return nil
-}
-
 // The nearest ancestor's attribute is inherited (Canonical XML 1.0, 2.4).
 func TestCanonicalInheritsTheNearest(t *testing.T) {
 	t.Parallel()
-	root, err := samlsp.Checks().Read([]byte(`<a xml:lang="de"><b xml:lang="en"><c ID="apex"/></b></a>`))
+	root, err := all().read([]byte(`<a xml:lang="de"><b xml:lang="en"><c ID="apex"/></b></a>`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, algorithm := range []string{samlsp.C14N10, samlsp.C14N11} {
-		if got, err := samlsp.Canonical(byID(root, "apex"), algorithm); string(got) != `<c ID="apex" xml:lang="en"></c>` {
+	for _, algorithm := range []string{xmlsec.C14N10, xmlsec.C14N11} {
+		if got, err := xmlsec.Canonical(xmlsectest.ByID(root, "apex"), algorithm); string(got) != `<c ID="apex" xml:lang="en"></c>` {
 			t.Errorf("%s: got %s, %v", algorithm, got, err)
 		}
 	}
@@ -72,17 +59,17 @@ func TestCanonicalInheritsTheNearest(t *testing.T) {
 func TestCanonicalRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, doc, algorithm string }{
-		{"xml:base above", `<a xml:base="b/"><c ID="apex"/></a>`, samlsp.C14N11},
-		{"namespace on many", `<a xmlns:b="` + strings.Repeat("x", 256) + `"><c ID="apex">` + strings.Repeat(`<b:d/>`, 5000) + `</c></a>`, samlsp.Exclusive},
-		{"much to escape", `<a ID="apex">` + strings.Repeat(">", 1<<19) + `</a>`, samlsp.C14N10},
+		{"xml:base above", `<a xml:base="b/"><c ID="apex"/></a>`, xmlsec.C14N11},
+		{"namespace on many", `<a xmlns:b="` + strings.Repeat("x", 256) + `"><c ID="apex">` + strings.Repeat(`<b:d/>`, 5000) + `</c></a>`, xmlsec.Exclusive},
+		{"much to escape", `<a ID="apex">` + strings.Repeat(">", 1<<19) + `</a>`, xmlsec.C14N10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			root, err := samlsp.Checks().Read([]byte(tt.doc))
+			root, err := all().read([]byte(tt.doc))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := samlsp.Canonical(byID(root, "apex"), tt.algorithm); err == nil {
+			if got, err := xmlsec.Canonical(xmlsectest.ByID(root, "apex"), tt.algorithm); err == nil {
 				t.Errorf("got %d bytes", len(got))
 			}
 		})

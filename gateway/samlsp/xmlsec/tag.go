@@ -1,4 +1,4 @@
-package samlsp
+package xmlsec
 
 import (
 	"errors"
@@ -27,7 +27,7 @@ func (r *reader) startTag() error {
 	r.frames = append(r.frames, frame{name, r.scope.mark()})
 	r.elements++
 	r.scope.declare(r.tag)
-	if err := judge(r.checks.xmlElement, r); err != nil {
+	if err := r.checks.xmlElement.Run(r); err != nil {
 		return err
 	}
 	switch {
@@ -154,7 +154,7 @@ func (r *reader) name() (string, error) {
 		r.at++
 	}
 	name := r.text[start:r.at]
-	return name, judge(r.checks.xmlName, name)
+	return name, r.checks.xmlName.Run(name)
 }
 
 func (r *reader) skip(what string) bool {
@@ -180,58 +180,4 @@ func splitName(name string) (prefix, local string) {
 		return prefix, local
 	}
 	return "", name
-}
-
-// A scope is the namespaces in scope by prefix; the default namespace's is "".
-// Changes are undone by mark and restore, so that it costs nothing per depth.
-type scope struct {
-	spaces  map[string]string
-	changes []binding
-}
-
-// A binding is what a prefix meant before it was changed.
-type binding struct {
-	prefix, space string
-	bound         bool
-}
-
-func newScope() scope { return scope{spaces: map[string]string{"xml": xmlSpace}} }
-
-func (s *scope) mark() int { return len(s.changes) }
-
-func (s *scope) bind(prefix, space string) {
-	old, bound := s.spaces[prefix]
-	s.changes = append(s.changes, binding{prefix, old, bound})
-	s.spaces[prefix] = space
-}
-
-func (s *scope) restore(mark int) {
-	for i := len(s.changes) - 1; i >= mark; i-- {
-		if c := s.changes[i]; c.bound {
-			s.spaces[c.prefix] = c.space
-		} else {
-			delete(s.spaces, c.prefix)
-		}
-	}
-	s.changes = s.changes[:mark]
-}
-
-// declare binds what the attributes of el declare.
-func (s *scope) declare(el *etree.Element) {
-	for i := range el.Attr {
-		if prefix, ok := declared(&el.Attr[i]); ok {
-			s.bind(prefix, el.Attr[i].Value)
-		}
-	}
-}
-
-// declared returns the prefix that a declares, if it is a declaration.
-func declared(a *etree.Attr) (prefix string, ok bool) {
-	switch {
-	case a.Space == "xmlns":
-		return a.Key, true
-	case a.Space == "" && a.Key == "xmlns":
-		return "", true
-	}
-	return "", false
 }

@@ -1,4 +1,4 @@
-package gatewaytest
+package checktest
 
 import (
 	"fmt"
@@ -68,8 +68,9 @@ func (s Seal) Leaks(tb testing.TB, text string) (found []string, made int) {
 		}
 	}
 	for _, imported := range file.Imports {
-		if slices.Contains([]string{`"os"`, `"flag"`, `"unsafe"`, `"reflect"`, `"syscall"`}, imported.Path.Value) {
-			add("imports %s", imported.Path.Value)
+		path := strings.Trim(imported.Path.Value, "`\"")
+		if slices.Contains([]string{"os", "flag", "unsafe", "reflect", "syscall"}, path) || strings.HasSuffix(path, "test") {
+			add("imports %s", path)
 		}
 	}
 	for _, decl := range file.Decls {
@@ -133,6 +134,13 @@ func (s Seal) leaksIn(fn *ast.FuncDecl, add func(string, ...any)) (made int) {
 		case *ast.CompositeLit:
 			if name, ok := n.Type.(*ast.Ident); ok && name.Name == "checklist" && fn.Name.Name != "allChecks" {
 				add("%s makes a checklist of its own", fn.Name.Name)
+			}
+			if sel, ok := n.Type.(*ast.IndexExpr); ok && mentions(sel.X, []string{"List"}) {
+				add("%s makes a list without checks", fn.Name.Name)
+			}
+		case *ast.SelectorExpr:
+			if pkg, ok := n.X.(*ast.Ident); ok && pkg.Name == "check" && n.Sel.Name != "List" && !strings.HasPrefix(fn.Name.Name, "all") {
+				add("%s makes a list of its own", fn.Name.Name)
 			}
 		case *ast.CallExpr:
 			if name, ok := n.Fun.(*ast.Ident); ok && name.Name == "allChecks" {

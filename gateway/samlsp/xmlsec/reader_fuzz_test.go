@@ -1,4 +1,4 @@
-package samlsp_test
+package xmlsec_test
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 	"github.com/beevik/etree"
 	validator "github.com/mattermost/xml-roundtrip-validator"
 
-	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
 // FuzzRead holds the reader against encoding/xml: what it takes, encoding/xml
@@ -38,24 +38,25 @@ func FuzzRead(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	f.Add(file(f, "keycloak-response.xml"))
+	doc, _ := keycloak(f)
+	f.Add(doc)
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		root, err := samlsp.Checks().Read(doc)
+		root, err := all().read(doc)
 		if err != nil {
 			return
 		}
 		sameAsEncodingXML(t, doc, root)
-		first, err := samlsp.Canonical(root, samlsp.C14N10)
+		first, err := xmlsec.Canonical(root, xmlsec.C14N10)
 		if err != nil {
 			return // over the limit
 		}
-		again, err := samlsp.Checks().Read(first)
+		again, err := all().read(first)
 		if err != nil {
 			t.Fatalf("reading the canonical form: %v", err)
 		}
-		for _, algorithm := range []string{samlsp.C14N10, samlsp.Exclusive} {
-			want, _ := samlsp.Canonical(root, algorithm)
-			if got, err := samlsp.Canonical(again, algorithm); err != nil || !bytes.Equal(got, want) {
+		for _, algorithm := range []string{xmlsec.C14N10, xmlsec.Exclusive} {
+			want, _ := xmlsec.Canonical(root, algorithm)
+			if got, err := xmlsec.Canonical(again, algorithm); err != nil || !bytes.Equal(got, want) {
 				t.Errorf("%s: got %q, %v, want %q", algorithm, got, err, want)
 			}
 		}
@@ -169,21 +170,15 @@ func expanded(list []string, el *etree.Element, scope map[string]string) []strin
 	return append(list, "end")
 }
 
-// module asks the go command for something about a module on the build list.
-func module(t *testing.T, format, path string) string {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", format, path).Output()
-	if err != nil {
-		t.Fatalf("asking for %s: %v", path, err)
-	}
-	return strings.TrimSpace(string(out))
-}
-
 // The reader replaces xml-roundtrip-validator: of the texts in that module's
 // own tests it refuses whatever the validator refuses.
 func TestReadRefusesWhatTheValidatorRefuses(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob(filepath.Join(module(t, "{{.Dir}}", "github.com/mattermost/xml-roundtrip-validator"), "*_test.go"))
+	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/mattermost/xml-roundtrip-validator").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(dir)), "*_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +201,7 @@ func TestReadRefusesWhatTheValidatorRefuses(t *testing.T) {
 				return true
 			}
 			refusals++
-			if _, err := samlsp.Checks().Read([]byte(doc)); err == nil {
+			if _, err := all().read([]byte(doc)); err == nil {
 				t.Errorf("read %q", doc)
 			}
 			return true

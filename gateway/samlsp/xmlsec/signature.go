@@ -1,4 +1,4 @@
-package samlsp
+package xmlsec
 
 import (
 	"crypto"
@@ -10,16 +10,22 @@ import (
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/check"
 )
 
-// A trust is what a provider's signatures are verified by.
-type trust struct {
-	// keys come from configuration or metadata: *rsa.PublicKey of at least
-	// 2048 bits, and *ecdsa.PublicKey on P-256, P-384 or P-521. Others are
-	// passed over. Of more than maxKeys, the first are tried.
-	keys []crypto.PublicKey
-	// sha1 takes SHA-1, too, with RSA and as a digest.
-	sha1 bool
+// The namespaces of XML Signature 1.1 and of a canonicalization's parameters.
+const (
+	DSig     = "http://www.w3.org/2000/09/xmldsig#"
+	excSpace = Exclusive
+)
+
+// A Trust is what signatures are verified by.
+type Trust struct {
+	// Keys come from configuration or metadata. Those that CheckKey refuses are
+	// passed over. Of more than 16, the first are tried.
+	Keys []crypto.PublicKey
+	// SHA1 takes SHA-1, too, with RSA and as a digest.
+	SHA1 bool
 }
 
 const (
@@ -29,14 +35,12 @@ const (
 	maxSignedInfo = 64 << 10
 )
 
-// errUnsigned is returned for an element without a signature of its own.
-var errUnsigned = errors.New("the element has no signature of its own")
-
 // A signature is a ds:Signature below the element that it must sign (XML
 // Signature 1.1). Its parts are read leniently, for the checks to judge: a part
 // that is missing is nil, and of several the first is taken.
 type signature struct {
 	signed *etree.Element
+	bounds Bounds
 	keys   []crypto.PublicKey // that may have made it
 	sha1   bool
 
@@ -49,20 +53,20 @@ type signature struct {
 	octets []byte // what the signature, then what the digest is made over
 }
 
-// verify verifies the signature that el has for itself, as el stands in its
-// document. It returns el as read anew from the very octets that were digested,
-// without the signature: whoever consumes anything else consumes what nobody
-// signed. An element without a signature is errUnsigned; all other errors have
-// a code.
+// Verify verifies the signature that el has for itself, as el stands in its
+// document. It returns el as read anew, within b, from the very octets that were
+// digested, without the signature: whoever consumes anything else consumes what
+// nobody signed. All errors have a code; for an element without a signature it
+// is saml_unsigned.
 //
 // What is large (el's canonical form) is touched only when a trusted key has
 // signed the reference to it.
-func (c *checklist) verify(el *etree.Element, t trust) (*etree.Element, error) {
-	s := &signature{signed: el, keys: c.fit(t.keys), sha1: t.sha1, all: children(el, dsigSpace, "Signature")}
+func (c Checks) Verify(el *etree.Element, t Trust, b Bounds) (*etree.Element, error) {
+	s := &signature{signed: el, bounds: b, keys: c.checks.fit(t.Keys), sha1: t.SHA1, all: Children(el, DSig, "Signature")}
 	if len(s.all) == 0 {
-		return nil, errUnsigned
+		return nil, gateway.NewError(gateway.CodeSAMLUnsigned, errors.New("verifying a signature: the element has none of its own"))
 	}
-	tree, err := c.verified(s)
+	tree, err := c.checks.verified(s)
 	if _, coded := errors.AsType[*gateway.Error](err); err != nil && !coded {
 		err = gateway.NewError(gateway.CodeSAMLSignature, fmt.Errorf("verifying a signature: %w", err))
 	}
@@ -73,7 +77,7 @@ func (c *checklist) verify(el *etree.Element, t trust) (*etree.Element, error) {
 func (c *checklist) fit(keys []crypto.PublicKey) []crypto.PublicKey {
 	var fit []crypto.PublicKey
 	for _, key := range keys[:min(len(keys), maxKeys)] {
-		if judge(c.key, key) == nil {
+		if c.key.Run(key) == nil {
 			fit = append(fit, key)
 		}
 	}
@@ -85,8 +89,8 @@ func (c *checklist) verified(s *signature) (*etree.Element, error) {
 	s.info = child(s.el, "SignedInfo")
 	s.value = child(s.el, "SignatureValue")
 	s.reference = child(s.info, "Reference")
-	for _, list := range [][]check[*signature]{c.signature, c.signatureMethod, c.reference} {
-		if err := judge(list, s); err != nil {
+	for _, list := range []check.List[*signature]{c.signature, c.signatureMethod, c.reference} {
+		if err := list.Run(s); err != nil {
 			return nil, err
 		}
 	}
@@ -97,16 +101,16 @@ func (c *checklist) verified(s *signature) (*etree.Element, error) {
 	if s.octets, err = canonicalizationOf(child(s.info, "CanonicalizationMethod")).octets(s.info, nil, maxSignedInfo); err != nil {
 		return nil, fmt.Errorf("canonicalizing SignedInfo: %w", err)
 	}
-	if err := judge(c.signatureValue, s); err != nil {
+	if err := c.signatureValue.Run(s); err != nil {
 		return nil, err
 	}
-	if s.octets, err = s.canonicalization().octets(s.signed, s.el, messageBounds.size); err != nil {
+	if s.octets, err = s.canonicalization().octets(s.signed, s.el, s.bounds.Size); err != nil {
 		return nil, fmt.Errorf("canonicalizing the signed element: %w", err)
 	}
-	if err := judge(c.digestValue, s); err != nil {
+	if err := c.digestValue.Run(s); err != nil {
 		return nil, err
 	}
-	return c.read(s.octets, messageBounds)
+	return c.read(s.octets, s.bounds)
 }
 
 // transforms returns the reference's Transform elements.
@@ -126,7 +130,7 @@ func (s *signature) canonicalization() canonicalization {
 			return c
 		}
 	}
-	return canonicalization{algorithm: c14n10}
+	return canonicalization{algorithm: C14N10}
 }
 
 // canonicalizationOf reads a CanonicalizationMethod, or a Transform.
@@ -136,7 +140,7 @@ func canonicalizationOf(method *etree.Element) canonicalization {
 		if el.Tag != "InclusiveNamespaces" || el.NamespaceURI() != excSpace {
 			continue
 		}
-		list, _ := attribute(el, "PrefixList")
+		list, _ := Attribute(el, "PrefixList")
 		for _, prefix := range strings.Fields(list) {
 			if prefix == "#default" {
 				prefix = ""
@@ -152,39 +156,12 @@ func algorithmOf(el *etree.Element) string {
 	if el == nil {
 		return ""
 	}
-	uri, _ := attribute(el, "Algorithm")
+	uri, _ := Attribute(el, "Algorithm")
 	return uri
 }
 
-// elements returns the element children of el, which may be nil.
-func elements(el *etree.Element) []*etree.Element {
-	if el == nil {
-		return nil
-	}
-	return el.ChildElements()
-}
-
-// children returns el's children of that name.
-func children(el *etree.Element, space, tag string) []*etree.Element {
-	var found []*etree.Element
-	for _, c := range elements(el) {
-		if c.Tag == tag && c.NamespaceURI() == space {
-			found = append(found, c)
-		}
-	}
-	return found
-}
-
-// child returns el's first child of that name in the namespace of signatures,
-// or nil. el may be nil.
-func child(el *etree.Element, tag string) *etree.Element {
-	for _, c := range elements(el) {
-		if c.Tag == tag && c.NamespaceURI() == dsigSpace {
-			return c
-		}
-	}
-	return nil
-}
+// child is Child in the namespace of signatures.
+func child(el *etree.Element, tag string) *etree.Element { return Child(el, DSig, tag) }
 
 // binary decodes the Base64 in el, which may have blanks (XML Schema 2, 3.2.16)
 // and nothing else beside it.

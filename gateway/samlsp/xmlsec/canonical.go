@@ -1,4 +1,4 @@
-package samlsp
+package xmlsec
 
 import (
 	"cmp"
@@ -12,10 +12,20 @@ import (
 
 // The canonicalization algorithms, all without comments.
 const (
-	c14n10    = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
-	c14n11    = "http://www.w3.org/2006/12/xml-c14n11"
-	exclusive = "http://www.w3.org/2001/10/xml-exc-c14n#"
+	C14N10    = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+	C14N11    = "http://www.w3.org/2006/12/xml-c14n11"
+	Exclusive = "http://www.w3.org/2001/10/xml-exc-c14n#"
 )
+
+// Canonicalize returns the canonical form of el as it stands in its document. It
+// refuses an algorithm that is none of the three, and a form of more than limit
+// bytes.
+func Canonicalize(el *etree.Element, algorithm string, limit int) ([]byte, error) {
+	if !isCanonicalization(algorithm) {
+		return nil, errors.New("a canonicalization is not supported")
+	}
+	return canonicalization{algorithm: algorithm}.octets(el, nil, limit)
+}
 
 // A canonicalization is an algorithm with its parameter.
 type canonicalization struct {
@@ -25,7 +35,7 @@ type canonicalization struct {
 
 // isCanonicalization reports whether algorithm is one of ours.
 func isCanonicalization(algorithm string) bool {
-	return algorithm == c14n10 || algorithm == c14n11 || algorithm == exclusive
+	return algorithm == C14N10 || algorithm == C14N11 || algorithm == Exclusive
 }
 
 // octets writes el in canonical form, as it stands in its document: in one
@@ -37,7 +47,7 @@ func isCanonicalization(algorithm string) bool {
 // into seconds; nor do they know xmlns="", #default, or the order of prefixed
 // attributes.
 func (c canonicalization) octets(el, omit *etree.Element, limit int) ([]byte, error) {
-	w := &canonicalWriter{exclusive: c.algorithm == exclusive, listed: map[string]bool{}, omit: omit, limit: limit, scope: newScope(), shown: newScope()}
+	w := &canonicalWriter{exclusive: c.algorithm == Exclusive, listed: map[string]bool{}, omit: omit, limit: limit, scope: newScope(), shown: newScope()}
 	if w.exclusive {
 		for _, p := range c.prefixes {
 			w.listed[p] = true
@@ -79,10 +89,10 @@ func (w *canonicalWriter) apex(el *etree.Element, algorithm string) ([]etree.Att
 	for _, p := range slices.Backward(ancestors) {
 		w.scope.declare(p)
 		for _, a := range p.Attr {
-			if w.exclusive || a.Space != "xml" || algorithm == c14n11 && a.Key == "id" {
+			if w.exclusive || a.Space != "xml" || algorithm == C14N11 && a.Key == "id" {
 				continue
 			}
-			if algorithm == c14n11 && a.Key == "base" {
+			if algorithm == C14N11 && a.Key == "base" {
 				return nil, errors.New("an ancestor has an xml:base")
 			}
 			same := func(b etree.Attr) bool { return a.Key == b.Key }

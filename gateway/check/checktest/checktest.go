@@ -1,0 +1,98 @@
+// Package checktest switches checks off, to show which of them stops an attack.
+// Only tests import it; the architecture test holds that.
+package checktest
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/check"
+)
+
+// Names returns the names of all checks in checklist, which points to a struct
+// with fields of type check.List. Structs within it, and what it points to,
+// count as well. It panics if two checks have one name, or a list has no check.
+func Names(checklist any) []string {
+	var names []string
+	for _, list := range lists(reflect.ValueOf(checklist)) {
+		if list.Len() == 0 {
+			panic("there is no check in a list")
+		}
+		for i := range list.Len() {
+			name := nameOf(list.Index(i))
+			if slices.Contains(names, name) {
+				panic("two checks are called " + name)
+			}
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Drop takes the named checks out of checklist (see Names), which nothing else
+// may use at the time. It panics over a name that no check has: a renamed check
+// must not make a test say nothing.
+func Drop(checklist any, names ...string) {
+	left := map[string]bool{}
+	for _, name := range names {
+		left[name] = true
+	}
+	for _, list := range lists(reflect.ValueOf(checklist)) {
+		kept := reflect.MakeSlice(list.Type(), 0, list.Len())
+		for i := range list.Len() {
+			name := nameOf(list.Index(i))
+			if !slices.Contains(names, name) {
+				kept = reflect.Append(kept, list.Index(i))
+			}
+			delete(left, name)
+		}
+		list.Set(kept)
+	}
+	if len(left) > 0 {
+		panic(fmt.Sprintf("no such check: %q", slices.Sorted(maps.Keys(left))))
+	}
+}
+
+// StoppedBy holds that it is the named checks that stop something: try, which
+// tries it without some checks, succeeds without all of them, and fails as long
+// as one of them is there.
+func StoppedBy(tb testing.TB, names []string, try func(without ...string) error) {
+	tb.Helper()
+	if err := try(names...); err != nil {
+		tb.Errorf("is still refused without %q: %v", names, err)
+	}
+	for i, name := range names {
+		if try(slices.Delete(slices.Clone(names), i, i+1)...) == nil {
+			tb.Errorf("gets in though %q is there", name)
+		}
+	}
+}
+
+// lists returns the slices of checks in v and below. They can be set.
+func lists(v reflect.Value) (found []reflect.Value) {
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Struct {
+		return nil
+	}
+	if v.Type().PkgPath() == reflect.TypeFor[check.List[int]]().PkgPath() && strings.HasPrefix(v.Type().Name(), "List[") {
+		return []reflect.Value{unsealed(v.Field(0))}
+	}
+	for i := range v.NumField() {
+		found = append(found, lists(unsealed(v.Field(i)))...)
+	}
+	return found
+}
+
+// unsealed returns a field that is not exported as reflect gives it to nobody,
+// so that it can be read and set.
+func unsealed(field reflect.Value) reflect.Value {
+	return reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem()
+}
+
+func nameOf(check reflect.Value) string { return check.FieldByName("name").String() }

@@ -1,0 +1,73 @@
+package samlsp
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// A flow is our record of one login under way. The gateway keeps it, sealed.
+type flow struct {
+	ID       string `json:"r"`           // of the AuthnRequest
+	EntityID string `json:"i"`           // of the provider that was asked
+	Begun    int64  `json:"t"`           // seconds since the epoch
+	Forced   bool   `json:"f,omitempty"` // a new login was asked for
+}
+
+func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
+
+// Begin implements gateway.Provider.
+func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	to, err := p.reachable(ctx)
+	if err != nil {
+		return nil, err
+	}
+	location, binding, err := to.location(p.config.RequestBinding)
+	if err != nil {
+		return nil, unavailable("%w", err)
+	}
+	signer, err := p.signer(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	now := p.now()
+	r := &authnRequest{
+		id: newID(), issued: now, destination: location, callback: req.CallbackURL,
+		issuer: p.spEntityID(req.MetadataURL), nameIDFormat: p.config.NameIDFormat, force: req.ForceLogin || req.OtherPerson,
+	}
+	send := r.redirect
+	if binding == BindingPOST {
+		send = r.post
+	}
+	begun, err := send(req.State, signer)
+	if err != nil {
+		return nil, gateway.NewError(gateway.CodeInternal, fmt.Errorf("making the request: %w", err))
+	}
+	begun.Private, err = json.Marshal(&flow{ID: r.id, EntityID: to.entityID, Begun: now.Unix(), Forced: req.ForceLogin})
+	if err != nil {
+		return nil, gateway.NewError(gateway.CodeInternal, err)
+	}
+	return begun, nil
+}
+
+// spEntityID returns our entity ID at a site.
+func (p *Provider) spEntityID(metadataURL string) string {
+	if p.config.SPEntityID != "" {
+		return p.config.SPEntityID
+	}
+	return metadataURL
+}
+
+// newID returns a fresh xs:ID of 160 random bits (SAML Core 1.3.4).
+func newID() string {
+	var b [20]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return "_" + hex.EncodeToString(b[:])
+}

@@ -1,0 +1,22 @@
+package samlsp
+
+import (
+	"fmt"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// malformed returns the error for a message that is not what the profile has.
+func malformed(format string, args ...any) *gateway.Error {
+	return gateway.NewError(gateway.CodeSAMLMalformed, fmt.Errorf(format, args...))
+}
+
+// unavailable returns the error for a provider that can't be reached, or whose
+// metadata can't be used.
+func unavailable(format string, args ...any) error {
+	return gateway.NewError(gateway.CodeProviderUnavailable, fmt.Errorf(format, args...))
+}
+
+// quoted shows a value of the provider in an error: short, and without
+// anything that a log could stumble over.
+func quoted(s string) string { return fmt.Sprintf("%+.100q", s) }

@@ -1,0 +1,9 @@
+package xmlsec
+
+import "github.com/beevik/etree"
+
+// Canonical is Canonicalize with InclusiveNamespaces; "" is the default
+// namespace.
+func Canonical(el *etree.Element, algorithm string, prefixes ...string) ([]byte, error) {
+	return canonicalization{algorithm, prefixes}.octets(el, nil, 1<<20)
+}

@@ -1,0 +1,158 @@
+// Package xmlsec reads XML that somebody hostile sent, and verifies the XML
+// signatures in it: one strict reader, the canonical forms, and XML Signature
+// 1.1 in the profile that SAML Core 5.4 allows.
+//
+// # How to use it
+//
+// New returns the checks. Checks.Read reads a document within Bounds.
+// Checks.Verify verifies the signature of one element by the keys that the
+// caller trusts. It returns the element as read anew from the octets that were
+// digested. Look at nothing else: what is not in it, nobody has signed. Attribute,
+// Child, Children and Count find things by exact names; the Select functions of
+// etree take any prefix.
+//
+// # What is defended against
+//
+// The sender chooses every octet. He may have documents that are really signed,
+// and put pieces of them anywhere. No key comes out of a document, and nothing
+// is fetched or opened because of one. What can be read in two ways is refused.
+//
+// The reader takes XML 1.0 with namespaces, in UTF-8. It refuses a document type
+// declaration and so all entities but the five predefined ones (XML 1.0, 4.6),
+// processing instructions, undeclared prefixes, an attribute or an ID that is
+// there twice, and whatever is not well-formed. Comments are dropped and text is
+// put together across them, so that no comment cuts a value short.
+//
+// A signature is taken if it is enveloped, and a child of the very element that
+// its one Reference names (XML Signature 1.1, 4.4.3; SAML Core 5.4.2). Its only
+// transforms are enveloped-signature and one canonicalization without comments
+// (SAML Core 5.4.4): Canonical XML 1.0 or 1.1, or Exclusive XML Canonicalization
+// 1.0. XPath, XSLT, Object, Manifest and HMAC are refused. Algorithms are those
+// of a list: RSA PKCS #1 v1.5 and ECDSA with SHA-256, SHA-384 or SHA-512. SHA-1
+// is taken with RSA and as a digest only where Trust.SHA1 says so.
+//
+// Every cost is bounded before it arises: Bounds for reading, one kilobyte for
+// a PrefixList, 64 for the canonical SignedInfo. What is large is digested only
+// when a trusted key has signed the reference to it.
+//
+// # Why not the libraries
+//
+// They let through what is refused here. Go's encoding/xml reads a document
+// that it would write as another one (CVE-2020-29509 to 29511);
+// xml-roundtrip-validator, which finds such documents, takes a document type
+// declaration, undeclared prefixes, an attribute or an ID twice, and a second
+// root. goxmldsig verified signatures that are not there
+// (GO-2026-4753, before 1.6.0), and refuses users with many groups since (more
+// than 1,000 elements); its canonical forms take seconds for a document within
+// our bounds, and get xmlns="", #default and the order of prefixed attributes
+// wrong. crewjam/saml verifies one of the two signatures of an answer that has
+// both.
+//
+// # What is not defended against
+//
+// Whoever has a trusted key signs what he wants. Whether the signed element is
+// the one that counts, and what it says, the caller judges.
+package xmlsec
+
+import (
+	"crypto"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/check"
+)
+
+// Checks are all checks of documents and signatures. Get them from New: the zero
+// value panics.
+type Checks struct {
+	checks *checklist
+}
+
+// New returns all checks.
+func New() Checks { return Checks{allChecks()} }
+
+// A checklist is everything that is checked. Each caller has the whole of it; a
+// test takes single checks out of its own copy to see that they are what stops
+// an attack.
+type checklist struct {
+	xmlDocument    check.List[*reader]
+	xmlDeclaration check.List[xmlDeclaration]
+	xmlMarkup      check.List[string]
+	xmlName        check.List[string]
+	xmlReference   check.List[rune]
+	xmlOutside     check.List[string]
+	xmlElement     check.List[*reader]
+
+	key             check.List[crypto.PublicKey]
+	signature       check.List[*signature]
+	signatureMethod check.List[*signature]
+	reference       check.List[*signature]
+	signatureValue  check.List[*signature]
+	digestValue     check.List[*signature]
+}
+
+// allChecks returns the checklist. Within a list the order matters: what bounds
+// the cost comes first, and what follows may rely on what came before.
+func allChecks() *checklist {
+	return &checklist{
+		xmlDocument: check.All(
+			check.That("xml size", gateway.CodeTooLarge, xmlSize),
+			check.That("xml characters", "", xmlCharacters),
+		),
+		xmlDeclaration: check.All(
+			check.That("xml version", "", xmlVersion),
+			check.That("xml encoding", "", xmlEncoding),
+		),
+		xmlMarkup: check.All(
+			check.That("xml doctype", "", xmlDoctype),
+			check.That("xml processing instructions", "", xmlInstruction),
+		),
+		xmlName: check.All(
+			check.That("xml names", "", xmlQualifiedName),
+		),
+		xmlReference: check.All(
+			check.That("xml references", "", xmlKnownReference),
+		),
+		xmlOutside: check.All(
+			check.That("xml text outside the root", "", xmlBlank),
+		),
+		xmlElement: check.All(
+			check.That("xml one root", "", xmlOneRoot),
+			check.That("xml depth", "", xmlDepth),
+			check.That("xml elements", "", xmlElements),
+			check.That("xml attributes", "", xmlAttributes),
+			check.That("xml namespaces", "", xmlNamespaces),
+			check.That("xml namespace length", "", xmlNamespaceLength),
+			check.That("xml prefixes declared", "", xmlPrefixes),
+			check.That("xml unique attributes", "", xmlUniqueAttributes),
+			check.That("xml unique ids", "", xmlUniqueIDs),
+			check.That("xml signatures", "", xmlSignatures),
+		),
+		key: check.All(
+			check.That("key size", "", CheckKey),
+		),
+		signature: check.All(
+			check.That("signature single", gateway.CodeSAMLSignature, signatureSingle),
+			check.That("signature contents", gateway.CodeSAMLSignature, signatureContents),
+			check.That("signature not nested", gateway.CodeSAMLSignature, signatureNotNested),
+			check.That("signed info single", gateway.CodeSAMLSignature, signedInfoSingle),
+			check.That("signed info contents", gateway.CodeSAMLSignature, signedInfoContents),
+			check.That("reference single", gateway.CodeSAMLSignature, referenceSingle),
+		),
+		signatureMethod: check.All(
+			check.That("signature canonicalization", gateway.CodeSAMLAlgorithm, signatureCanonicalization),
+			check.That("signature algorithm", gateway.CodeSAMLAlgorithm, signatureAlgorithm),
+		),
+		reference: check.All(
+			check.That("reference uri", gateway.CodeSAMLSignature, referenceURI),
+			check.That("reference contents", gateway.CodeSAMLSignature, referenceContents),
+			check.That("reference transforms", gateway.CodeSAMLAlgorithm, referenceTransforms),
+			check.That("digest algorithm", gateway.CodeSAMLAlgorithm, digestAlgorithm),
+		),
+		signatureValue: check.All(
+			check.That("signature value", gateway.CodeSAMLSignature, signatureValue),
+		),
+		digestValue: check.All(
+			check.That("digest value", gateway.CodeSAMLSignature, digestValue),
+		),
+	}
+}
