@@ -80,9 +80,9 @@ func (s *Sessions) find(ctx context.Context, value, host string) (*session, *sta
 			return ses, st, nil
 		}
 	}
-	bits := s.vault.sessionBits(value, host)
-	if bits == "" {
-		return nil, nil, errNoSession
+	bits, err := s.sessionBits(ctx, value, host)
+	if err != nil {
+		return nil, nil, err
 	}
 	return s.load(ctx, bits, ck)
 }

@@ -70,8 +70,14 @@ func (x *exchange) attempt(what attempt) *Error {
 	if what == startAttempt {
 		most = limit.Starts
 	}
-	key := x.attemptKey(what)
-	if limit.Answers < 0 || most < 0 || key == "" {
+	if limit.Answers < 0 || most < 0 {
+		return nil
+	}
+	key, err := x.attemptKey(what)
+	if err != nil {
+		return storeError(err)
+	}
+	if key == "" {
 		return nil
 	}
 	store, ctx := x.app.gw.sessions.store, x.r.Context()
@@ -104,7 +110,7 @@ func (x *exchange) giveBack(attempts ...attempt) {
 		if x.app.gw.opts.Limit.Answers < 0 {
 			return
 		}
-		if key := x.attemptKey(what); key != "" {
+		if key, err := x.attemptKey(what); err == nil && key != "" {
 			// Should it fail, the attempt counts until its window ends.
 			_, _, _ = x.app.gw.sessions.store.Count(x.r.Context(), key, -1, x.app.gw.opts.Limit.Window)
 		}
@@ -114,14 +120,14 @@ func (x *exchange) giveBack(attempts ...attempt) {
 // attemptKey names the client's counter: its IPv4 address, or the /64 of its
 // IPv6 address, which is the least that one subscriber has. Clients without an
 // address (Unix sockets) are not limited: they would all share one counter.
-func (x *exchange) attemptKey(what attempt) string {
+func (x *exchange) attemptKey(what attempt) (string, error) {
 	addr := x.peer.Addr.Unmap().WithZone("")
 	if !addr.IsValid() {
-		return ""
+		return "", nil
 	}
 	bits := 64
 	if addr.Is4() {
 		bits = 32
 	}
-	return x.app.gw.sessions.vault.recordKey(0, kindLimit, string(what)+" "+netip.PrefixFrom(addr, bits).Masked().String())
+	return x.app.gw.sessions.vault.newKey(x.r.Context(), kindLimit, string(what)+" "+netip.PrefixFrom(addr, bits).Masked().String())
 }

@@ -16,17 +16,22 @@ const (
 	roundTime = time.Minute
 )
 
-// roundKey names a counter of this browser's. What is counted are logins that
+// count adds to a counter of this browser's. What is counted are logins that
 // were finished, so that who can't sign in can't make any.
-func (x *exchange) roundKey(what string, of []byte) string {
-	return x.app.gw.sessions.vault.recordKey(0, kindLimit, what+" "+string(of))
+func (x *exchange) count(what string, of []byte, delta int) (int, error) {
+	key, err := x.app.gw.sessions.vault.newKey(x.r.Context(), kindLimit, what+" "+string(of))
+	if err != nil {
+		return 0, err
+	}
+	n, _, err := x.app.gw.sessions.store.Count(x.r.Context(), key, delta, roundTime)
+	return n, err
 }
 
 // round returns how many logins this browser has finished within a minute, one
 // after another, and refuses to begin one more if those are too many: each of
 // them gave it a session cookie, and here it is without.
 func (x *exchange) round(binding []byte) (int, *Error) {
-	n, _, err := x.app.gw.sessions.store.Count(x.r.Context(), x.roundKey("rounds", binding), 0, roundTime)
+	n, err := x.count("rounds", binding, 0)
 	switch {
 	case err != nil:
 		return 0, storeError(err)
@@ -40,17 +45,16 @@ func (x *exchange) round(binding []byte) (int, *Error) {
 // the tabs of one browser, are one round. Should the store fail, a loop is
 // noticed later.
 func (x *exchange) finishRound(f *flow) {
-	store, ctx := x.app.gw.sessions.store, x.r.Context()
-	n, _, err := store.Count(ctx, x.roundKey("round "+strconv.Itoa(f.Round), f.Binding), 1, roundTime)
+	n, err := x.count("round "+strconv.Itoa(f.Round), f.Binding, 1)
 	if err == nil && n == 1 {
-		_, _, _ = store.Count(ctx, x.roundKey("rounds", f.Binding), 1, roundTime)
+		_, _ = x.count("rounds", f.Binding, 1)
 	}
 }
 
 // endRounds forgets what was counted: who ends a session has kept its cookie.
 func (x *exchange) endRounds() {
 	if validBinding(x.cookies.binding) {
-		_, _, _ = x.app.gw.sessions.store.Count(x.r.Context(), x.roundKey("rounds", hashBinding(x.cookies.binding)), -maxRounds, roundTime)
+		_, _ = x.count("rounds", hashBinding(x.cookies.binding), -maxRounds)
 	}
 }
 
@@ -58,7 +62,7 @@ func (x *exchange) endRounds() {
 // query, and refuses it when that does not end: the app can't see that the
 // person is signed in. While the store is down nobody is stopped.
 func (x *exchange) needless(ses *session) *Error {
-	n, _, err := x.app.gw.sessions.store.Count(x.r.Context(), x.roundKey("needless", []byte(ses.key+" "+x.r.URL.RawQuery)), 1, roundTime)
+	n, err := x.count("needless", []byte(ses.key+" "+x.r.URL.RawQuery), 1)
 	if err == nil && n > maxRounds {
 		return x.looping(CodeAppLoop)
 	}
