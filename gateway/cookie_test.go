@@ -138,7 +138,7 @@ func TestCookieOutlivesTheSecret(t *testing.T) {
 	t.Parallel()
 	store := gatewaytest.NewMemStore()
 	bits, cookie := newCookie(t, openNode(t, store, "a"))
-	_, err := openVault(t, store, "b", "a").Reseal(t.Context())
+	_, err := openVault(t, store, "b", "a").ResealShared(t.Context())
 	mustDo(t, err)
 	if got, err := openNode(t, store, "b").SessionBits(t.Context(), cookie, nodeHost); err != nil || got != bits {
 		t.Errorf("after a change of the secret: %v", err)

@@ -123,7 +123,7 @@ func (v *Vault) TakeRecord(ctx context.Context, kind Kind, name string) ([]byte,
 
 // KeyOf returns where a record lies.
 func (v *Vault) KeyOf(kind Kind, name string) string {
-	key, err := v.newKey(context.Background(), kind, name)
+	key, err := v.key(context.Background(), kind, name)
 	if err != nil {
 		panic(err)
 	}
@@ -166,5 +166,5 @@ func (s *Sessions) CacheHolds(text string) bool {
 
 // GetKey reads a record by its key.
 func (v *Vault) GetKey(ctx context.Context, kind Kind, key string) (*Record, error) {
-	return v.getKey(ctx, kind, key)
+	return v.getAt(ctx, kind, key)
 }

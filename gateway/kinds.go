@@ -10,7 +10,4 @@ const (
 
 	// kindLimit names counters, which are not sealed.
 	kindLimit Kind = "limit"
-
-	// KindKeys holds signing keys.
-	KindKeys Kind = "keys"
 )

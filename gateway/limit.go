@@ -129,5 +129,5 @@ func (x *exchange) attemptKey(what attempt) (string, error) {
 	if addr.Is4() {
 		bits = 32
 	}
-	return x.app.gw.sessions.vault.newKey(x.r.Context(), kindLimit, string(what)+" "+netip.PrefixFrom(addr, bits).Masked().String())
+	return x.app.gw.sessions.vault.key(x.r.Context(), kindLimit, string(what)+" "+netip.PrefixFrom(addr, bits).Masked().String())
 }

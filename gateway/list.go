@@ -80,14 +80,14 @@ func (s *Sessions) Logins(ctx context.Context, q ListQuery) (page []LoginInfo, n
 		}
 		switch err := s.checkLogin(ctx, l); {
 		case errors.Is(err, errNoSession): // over, but its record still has a while
-			return loginMember(l, rec.key), nil
+			return loginMember(l, rec.Key), nil
 		case err != nil:
 			return "", err
 		}
-		if right := loginMember(l, rec.key); right != member {
+		if right := loginMember(l, rec.Key); right != member {
 			return right, nil
 		}
-		page = append(page, LoginInfo{rec.key, l.Account, l.Provider, l.Identity.Username, l.Identity.Email, l.Created, l.Expires})
+		page = append(page, LoginInfo{rec.Key, l.Account, l.Provider, l.Identity.Username, l.Identity.Email, l.Created, l.Expires})
 		return member, nil
 	})
 	return page, next, err
@@ -116,7 +116,7 @@ func (s *Sessions) Accounts(ctx context.Context, q ListQuery) (page []AccountInf
 		if err != nil {
 			return "", err
 		}
-		right := accountMember(a, rec.key)
+		right := accountMember(a, rec.Key)
 		if right == member { // else it is listed under its other name
 			page = append(page, AccountInfo{a.Key, a.Provider, a.Username, a.Email, a.Created, a.LastLogin, a.Blocked})
 		}
@@ -171,7 +171,7 @@ func (s *Sessions) lookUp(ctx context.Context, kind Kind, member string, each fu
 	if !ok {
 		return "", nil
 	}
-	rec, err := s.vault.getKey(ctx, kind, key)
+	rec, err := s.vault.getAt(ctx, kind, key)
 	switch {
 	case errors.Is(err, ErrNotFound) && time.Since(created) < pruneAfter:
 		return member, nil

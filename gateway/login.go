@@ -99,9 +99,9 @@ func decode[T any](rec *Record) (*T, error) {
 // checkLogin holds a login against all that can end it.
 func (s *Sessions) checkLogin(ctx context.Context, l *login) error {
 	guards, err := s.vault.getAll(ctx,
-		ref{kindAccount, l.Account.name()},
-		ref{kindEpoch, providerEpoch(l.Account.Protocol, l.Account.Issuer)},
-		ref{kindEpoch, globalEpoch})
+		ref{kind: kindAccount, name: l.Account.name()},
+		ref{kind: kindEpoch, name: providerEpoch(l.Account.Protocol, l.Account.Issuer)},
+		ref{kind: kindEpoch, name: globalEpoch})
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (s *Sessions) newLogin(ctx context.Context, provider string, p Protocol, is
 	if err != nil {
 		return "", err
 	}
-	key, err := s.vault.newKey(ctx, kindLogin, bits)
+	key, err := s.vault.key(ctx, kindLogin, bits)
 	if err != nil {
 		return "", err
 	}
@@ -210,7 +210,7 @@ const lastLoginEvery = 10 * time.Second
 // listedAccount returns the record of an account after listing it under its
 // name: the index is written first, so that no account is ever unlisted.
 func (s *Sessions) listedAccount(ctx context.Context, a *account) ([]byte, error) {
-	key, err := s.vault.newKey(ctx, kindAccount, a.Key.name())
+	key, err := s.vault.key(ctx, kindAccount, a.Key.name())
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +239,7 @@ func (s *Sessions) firstEpoch(ctx context.Context, name string) ([]byte, error) 
 	if err := s.MayCreate(ctx); err != nil {
 		return nil, err
 	}
-	key, err := s.vault.newKey(ctx, kindEpoch, name)
+	key, err := s.vault.key(ctx, kindEpoch, name)
 	if err != nil {
 		return nil, err
 	}

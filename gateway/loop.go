@@ -19,7 +19,7 @@ const (
 // count adds to a counter of this browser's. What is counted are logins that
 // were finished, so that who can't sign in can't make any.
 func (x *exchange) count(what string, of []byte, delta int) (int, error) {
-	key, err := x.app.gw.sessions.vault.newKey(x.r.Context(), kindLimit, what+" "+string(of))
+	key, err := x.app.gw.sessions.vault.key(x.r.Context(), kindLimit, what+" "+string(of))
 	if err != nil {
 		return 0, err
 	}

@@ -37,7 +37,7 @@ func (v *Vault) readNameKey(ctx context.Context) ([]byte, error) {
 	v.namesMu.Lock()
 	forgets := v.forgets
 	v.namesMu.Unlock()
-	rec, err := v.getKey(ctx, kindNames, nameKeyAt)
+	rec, err := v.getAt(ctx, kindNames, nameKeyAt)
 	switch {
 	case errors.Is(err, errRecord):
 		return nil, fmt.Errorf("opening the key that names this store's records: do all nodes have the same secret? Gateways that have nothing to do with each other each need a prefix of their own: %w", err)
@@ -86,12 +86,16 @@ func (v *Vault) Found(ctx context.Context) (marker string, err error) {
 	if err != nil && !errors.Is(err, ErrExists) {
 		return "", err
 	}
-	return v.Marker(ctx)
+	marker, err = v.Marker(ctx)
+	if errors.Is(err, ErrNotFound) {
+		err = errBusy // founded, and emptied at once
+	}
+	return marker, err
 }
 
-// newKey returns where a record lies, or is going to lie. Use it for what is
+// key returns where a record lies, or is going to lie. Use it for what is
 // written: it has a new store founded first.
-func (v *Vault) newKey(ctx context.Context, kind Kind, name string) (string, error) {
+func (v *Vault) key(ctx context.Context, kind Kind, name string) (string, error) {
 	names, err := v.nameKey(ctx)
 	if errors.Is(err, ErrNotFound) {
 		if err := v.found(ctx); err != nil {
@@ -100,7 +104,7 @@ func (v *Vault) newKey(ctx context.Context, kind Kind, name string) (string, err
 		names, err = v.nameKey(ctx)
 	}
 	if errors.Is(err, ErrNotFound) {
-		err = errBusy // founded, and emptied at once
+		err = errBusy
 	}
 	if err != nil {
 		return "", err

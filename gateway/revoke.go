@@ -31,7 +31,7 @@ func (s *Sessions) endLogin(ctx context.Context, key string, l *login) error {
 // RevokeLogin ends one login by its LoginInfo.ID. ErrNotFound if there is no
 // such login.
 func (s *Sessions) RevokeLogin(ctx context.Context, id string) error {
-	rec, err := s.vault.getKey(ctx, kindLogin, id)
+	rec, err := s.vault.getAt(ctx, kindLogin, id)
 	if err != nil {
 		return err
 	}

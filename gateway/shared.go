@@ -21,6 +21,9 @@ const (
 	sharedRounds = 3
 )
 
+// KindKeys holds keys, each of them a Shared.
+const KindKeys Kind = "keys"
+
 // A Shared is one sealed record without an end that all nodes use, such as
 // signing keys. Whichever node comes first makes it, or replaces it when that
 // is due; the others follow within a minute, in the background.

@@ -52,10 +52,6 @@ func (s *Sessions) tidy(ctx context.Context) error {
 
 // tidyOnce returns how many records it found under the second secret.
 func (s *Sessions) tidyOnce(ctx context.Context) (moved int, err error) {
-	moved, err = s.vault.Reseal(ctx)
-	if err != nil {
-		return moved, err
-	}
 	reseal := func(rec *Record, ttl time.Duration) error {
 		one, err := s.vault.reseal(ctx, rec, ttl)
 		moved += one
@@ -69,7 +65,7 @@ func (s *Sessions) tidyOnce(ctx context.Context) (moved int, err error) {
 		if ttl := time.Until(l.Expires); ttl > 0 {
 			err = reseal(rec, ttl)
 		}
-		return loginMember(l, rec.key), err
+		return loginMember(l, rec.Key), err
 	})
 	if err != nil {
 		return moved, err
@@ -79,12 +75,16 @@ func (s *Sessions) tidyOnce(ctx context.Context) (moved int, err error) {
 		if err != nil {
 			return "", err
 		}
-		return accountMember(a, rec.key), reseal(rec, NoExpiry)
+		return accountMember(a, rec.Key), reseal(rec, NoExpiry)
 	})
 	if err != nil || !s.vault.changing() {
 		return moved, err
 	}
-	return moved, s.eachEpoch(ctx, func(rec *Record) error { return reseal(rec, NoExpiry) })
+	if err := s.eachEpoch(ctx, func(rec *Record) error { return reseal(rec, NoExpiry) }); err != nil {
+		return moved, err
+	}
+	shared, err := s.vault.ResealShared(ctx)
+	return moved + shared, err
 }
 
 // eachEpoch hands every epoch to do.
@@ -97,7 +97,7 @@ func (s *Sessions) eachEpoch(ctx context.Context, do func(*Record) error) error 
 		}
 		for _, key := range keys {
 			after = key
-			rec, err := s.vault.getKey(ctx, kindEpoch, key)
+			rec, err := s.vault.getAt(ctx, kindEpoch, key)
 			switch {
 			case errors.Is(err, ErrNotFound):
 				continue

@@ -25,8 +25,8 @@ import (
 // sealing key is derived from the secret by HKDF (RFC 5869).
 //
 // With two secrets, the first seals what is written, and both open. The name
-// key outlives the secret, so no record ever moves: Reseal, and what the
-// sessions do each hour, seal it anew in its place.
+// key outlives the secret, so no record ever moves: it is sealed anew in its
+// place.
 type Vault struct {
 	store Store
 	seals []cipher.AEAD // one for each secret
@@ -37,7 +37,7 @@ type Vault struct {
 	forgets int // how often Forget was called; guarded by namesMu
 
 	sharedMu sync.Mutex
-	shared   []ref // what Reseal has to do; guarded by sharedMu
+	shared   []ref // what ResealShared looks after; guarded by sharedMu
 
 	// unfit, if set, is why the store counts as down although it answers.
 	unfit atomic.Pointer[error]
@@ -100,8 +100,9 @@ func deriveSeal(secret []byte) (cipher.AEAD, error) {
 type Record struct {
 	// Value is what was put in.
 	Value []byte
+	// Key is where it lay.
+	Key string
 
-	key      string // where it lay
 	sealed   []byte // as it lay there
 	sealedBy int    // which secret opened it
 }
@@ -159,9 +160,9 @@ func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
 	return recs, nil
 }
 
-// getKey reads a record by the key under which it lies, as an index names it.
+// getAt reads a record by the key under which it lies, as an index names it.
 // ErrNotFound also if the key is of another kind.
-func (v *Vault) getKey(ctx context.Context, kind Kind, key string) (*Record, error) {
+func (v *Vault) getAt(ctx context.Context, kind Kind, key string) (*Record, error) {
 	if !strings.HasPrefix(key, string(kind)+":") {
 		return nil, ErrNotFound
 	}
@@ -213,7 +214,7 @@ func (v *Vault) checkFit() error {
 // Put stores value, replacing what was there. It is not for records that
 // several nodes change: for those there is Update.
 func (v *Vault) Put(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
-	key, err := v.newKey(ctx, kind, name)
+	key, err := v.key(ctx, kind, name)
 	if err != nil {
 		return err
 	}
@@ -225,7 +226,7 @@ func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte
 	if err := v.checkFit(); err != nil {
 		return err
 	}
-	key, err := v.newKey(ctx, kind, name)
+	key, err := v.key(ctx, kind, name)
 	if err != nil {
 		return err
 	}
@@ -256,7 +257,7 @@ func (v *Vault) Update(ctx context.Context, kind Kind, name string, ttl time.Dur
 		case string(value) == string(old.Value):
 			return nil
 		default:
-			err = v.store.CompareAndPut(ctx, old.key, old.sealed, v.seal(old.key, value), ttl)
+			err = v.store.CompareAndPut(ctx, old.Key, old.sealed, v.seal(old.Key, value), ttl)
 		}
 		if !lostRace(err) {
 			return err
@@ -306,7 +307,7 @@ func (v *Vault) open(key string, sealed []byte) (*Record, error) {
 	}
 	for i, seal := range v.seals {
 		if plain, err := seal.Open([]byte{}, nil, sealed[1:], associated(key)); err == nil {
-			return &Record{Value: plain, key: key, sealed: sealed, sealedBy: i}, nil
+			return &Record{Value: plain, Key: key, sealed: sealed, sealedBy: i}, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: it was changed in the store, or the secret is not the one that sealed it", errRecord)
@@ -314,10 +315,24 @@ func (v *Vault) open(key string, sealed []byte) (*Record, error) {
 
 func associated(key string) []byte { return append([]byte{recordFormat}, key...) }
 
-// Reseal seals the name key and every Shared record under the first secret. It
-// returns how many lay under the second; some of those may still do, where
-// another caller was faster.
-func (v *Vault) Reseal(ctx context.Context) (moved int, err error) {
+// reseal seals a record under the first secret, in its place. It returns 1 if
+// it lay under the second, also if another caller has changed it meanwhile:
+// that change stands.
+func (v *Vault) reseal(ctx context.Context, rec *Record, ttl time.Duration) (moved int, err error) {
+	if rec == nil || rec.sealedBy == 0 {
+		return 0, nil
+	}
+	err = v.store.CompareAndPut(ctx, rec.Key, rec.sealed, v.seal(rec.Key, rec.Value), ttl)
+	if lostRace(err) {
+		err = nil
+	}
+	return 1, err
+}
+
+// ResealShared does that with every Shared record, and with the name key. That
+// comes last: as long as it lies under a secret, dropping that one too early
+// is a fault of the whole store, which everybody notices.
+func (v *Vault) ResealShared(ctx context.Context) (moved int, err error) {
 	if !v.changing() {
 		return 0, nil
 	}
@@ -328,11 +343,11 @@ func (v *Vault) Reseal(ctx context.Context) (moved int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	name, err := v.getKey(ctx, kindNames, nameKeyAt)
+	names, err := v.getAt(ctx, kindNames, nameKeyAt)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return 0, err
 	}
-	for _, rec := range append(recs, name) {
+	for _, rec := range append(recs, names) {
 		one, err := v.reseal(ctx, rec, NoExpiry)
 		if err != nil {
 			return moved, err
@@ -340,20 +355,6 @@ func (v *Vault) Reseal(ctx context.Context) (moved int, err error) {
 		moved += one
 	}
 	return moved, nil
-}
-
-// reseal seals a record under the first secret, in its place. It returns 1 if
-// it lay under the second, also if another caller has changed it meanwhile:
-// that change stands.
-func (v *Vault) reseal(ctx context.Context, rec *Record, ttl time.Duration) (moved int, err error) {
-	if rec == nil || rec.sealedBy == 0 {
-		return 0, nil
-	}
-	err = v.store.CompareAndPut(ctx, rec.key, rec.sealed, v.seal(rec.key, rec.Value), ttl)
-	if lostRace(err) {
-		err = nil
-	}
-	return 1, err
 }
 
 // changing says whether the secret is being changed.

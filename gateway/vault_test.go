@@ -303,7 +303,7 @@ func TestVaultAttackRecordsChangedInTheStore(t *testing.T) {
 	mustDo(t, v.Put(ctx, gateway.KindAccount, "other", []byte("the value of the other"), gateway.NoExpiry))
 	mustDo(t, v.Put(ctx, gateway.KindEpoch, "victim", []byte("an epoch of that name"), gateway.NoExpiry))
 	at := v.KeyOf(gateway.KindAccount, "victim")
-	_, err := openVault(t, store, "z", "a").Reseal(ctx)
+	_, err := openVault(t, store, "z", "a").ResealShared(ctx)
 	mustDo(t, err)
 	mustDo(t, openVault(t, store, "z").Put(ctx, gateway.KindAccount, "foreign", []byte("under another secret"), gateway.NoExpiry))
 	values, err := store.Get(ctx, at, v.KeyOf(gateway.KindAccount, "other"), v.KeyOf(gateway.KindEpoch, "victim"),

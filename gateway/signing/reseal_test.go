@@ -35,7 +35,7 @@ func TestKeysSurviveARotationOfTheSecret(t *testing.T) {
 		if first == nil {
 			first = jwks
 		}
-		if _, err := vault.Reseal(t.Context()); err != nil {
+		if _, err := vault.ResealShared(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(jwks, first) {

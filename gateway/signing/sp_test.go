@@ -271,7 +271,7 @@ func TestSPKeysSurviveARotationOfTheSecret(t *testing.T) {
 	_, first := keyPair(t, keys)
 	for i, secrets := range [][][]byte{{a, b}, {b, a}} {
 		vault, _ := open(secrets...)
-		moved, err := vault.Reseal(t.Context())
+		moved, err := vault.ResealShared(t.Context())
 		if want := 2 * i; err != nil || moved != want { // the name key and this one
 			t.Errorf("step %d: %d records were sealed anew, want %d: %v", i, moved, want, err)
 		}
