@@ -69,8 +69,8 @@ type SharedOptions[T any] struct {
 	// Wrote, if set, is called after this node has made the record (then
 	// current is nil), or has replaced current.
 	Wrote func(current *T)
-	// Swapped, if set, is called when another node's record takes the place of
-	// the one that was in use.
+	// Swapped, if set, is called when another record takes the place of the one
+	// that was in use.
 	Swapped func()
 }
 
