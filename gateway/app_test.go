@@ -418,12 +418,13 @@ func TestRequestPassesUnchanged(t *testing.T) {
 	}
 }
 
-// A node that knows another store makes no account in this one.
+// A node that knows another store makes no account in this one, and begins no
+// sign-in that could not end well.
 func TestStoreReplaced(t *testing.T) {
 	t.Parallel()
 	other := newLabOn(t, newHeapStore(), "the marker of another store")
 	b := other.site().browser()
-	w := b.open(b.begin("/"))
+	w := b.open("/")
 	wantRefused(t, w, gateway.CodeStoreReplaced)
 	wantKept(t, other, 0, 0, 0)
 	if b.cookie("__Host-sso") != "" || w.Header().Get("Retry-After") == "" {

@@ -93,7 +93,7 @@ func TestAttackReaderOfTheStoreSeesNothing(t *testing.T) {
 			t.Errorf("a user name stands in %q", line)
 		}
 	}
-	for _, kind := range []string{"login:", "flow:", "account:", "epoch:", "replay:", "marker:", "lastgood:", "keys:"} {
+	for _, kind := range []string{"login:", "flow:", "account:", "epoch:", "replay:", "names:", "lastgood:", "keys:"} {
 		if !bytes.Contains(dump, []byte(kind)) {
 			t.Errorf("no record of the kind %s was there to be read", kind)
 		}
@@ -256,10 +256,10 @@ func TestAttackWriterOfTheStoreDeletesRecords(t *testing.T) {
 	v := openVault(t, sc.store)
 	accounts := map[string]string{}
 	for _, user := range []string{"alice", "mallory", "blocked"} {
-		accounts[v.KeyUnder(0, gateway.KindAccount, keyOf(user).AccountName())] = user
+		accounts[v.KeyOf(gateway.KindAccount, keyOf(user).AccountName())] = user
 	}
-	corp := v.KeyUnder(0, gateway.KindEpoch, gateway.ProviderEpoch(gateway.OIDC, nodeIssuer))
-	all := v.KeyUnder(0, gateway.KindEpoch, gateway.GlobalEpoch)
+	corp := v.KeyOf(gateway.KindEpoch, gateway.ProviderEpoch(gateway.OIDC, nodeIssuer))
+	all := v.KeyOf(gateway.KindEpoch, gateway.GlobalEpoch)
 	deleted := 0
 	for _, key := range sc.store.Keys() {
 		kind, _, _ := strings.Cut(key, ":")
@@ -276,7 +276,7 @@ func TestAttackWriterOfTheStoreDeletesRecords(t *testing.T) {
 			want = slices.DeleteFunc(want, func(user string) bool { return user == accounts[key] })
 		case key == corp:
 			want = []string{"other"}
-		case key == all:
+		case key == all, key == gateway.NameKeyAt:
 			want = nil
 		case kind == "login" || kind == "account" || kind == "epoch":
 			if len(in) < 2 { // one person's, or nobody's
@@ -303,7 +303,7 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 		store := gatewaytest.NewMemStore()
 		s := openNode(t, store)
 		cookie := signInAt(t, s, "alice")
-		key := s.Vault().KeyUnder(0, gateway.KindAccount, keyOf("alice").AccountName())
+		key := s.Vault().KeyOf(gateway.KindAccount, keyOf("alice").AccountName())
 		before, err := store.Get(t.Context(), key)
 		mustDo(t, err)
 		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
@@ -317,7 +317,7 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 		s := openNode(t, store)
 		cookie := signInAt(t, s, "alice")
 		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
-		mustDo(t, store.Delete(t.Context(), s.Vault().KeyUnder(0, gateway.KindAccount, keyOf("alice").AccountName())))
+		mustDo(t, store.Delete(t.Context(), s.Vault().KeyOf(gateway.KindAccount, keyOf("alice").AccountName())))
 		signInAt(t, s, "alice")     // through the provider, which knows her,
 		wantNoSession(t, s, cookie) // but her old logins stay ended
 	})
@@ -342,7 +342,7 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 		store := gatewaytest.NewMemStore()
 		s := openNode(t, store)
 		cookie := signInAt(t, s, "alice")
-		key := s.Vault().KeyUnder(0, gateway.KindEpoch, gateway.GlobalEpoch)
+		key := s.Vault().KeyOf(gateway.KindEpoch, gateway.GlobalEpoch)
 		before, err := store.Get(t.Context(), key)
 		mustDo(t, err)
 		mustDo(t, s.RevokeAll(t.Context()))
@@ -421,7 +421,7 @@ func TestAttackWriterOfTheStoreForgesMembers(t *testing.T) {
 	s := openNode(t, sc.store)
 	alices, err := s.Find(t.Context(), sc.cookies["alice"], nodeHost)
 	mustDo(t, err)
-	account := s.Vault().KeyUnder(0, gateway.KindAccount, keyOf("alice").AccountName())
+	account := s.Vault().KeyOf(gateway.KindAccount, keyOf("alice").AccountName())
 	now := time.Now()
 	for _, user := range []string{"mallory", "alice", "root", ""} {
 		for _, at := range []time.Time{now, now.Add(-time.Hour), {}} {
@@ -447,23 +447,60 @@ func TestAttackWriterOfTheStoreForgesMembers(t *testing.T) {
 	}
 }
 
-// A writer can make a store unusable, but that is a fault of the store.
-func TestAttackWriterOfTheStoreBreaksTheMarker(t *testing.T) {
+// A writer can make a store unusable, but that is a fault of the store: what
+// lies in the place of the name key names nothing.
+func TestAttackWriterOfTheStoreBreaksTheNameKey(t *testing.T) {
 	t.Parallel()
 	sc := newScene(t)
 	memory := &noteMarker{}
 	mustDo(t, openNodeWith(t, sc.store, memory).MayCreate(t.Context()))
-	key := openVault(t, sc.store).KeyUnder(0, gateway.KindMarker, gateway.MarkerName)
-	for _, other := range sc.store.Keys() {
-		if other == key {
-			continue
+	foreign := gatewaytest.NewMemStore()
+	signInAt(t, openNode(t, foreign, "z"), "mallory")
+	forged := map[string][]byte{"empty": {}, "plain": bytes.Repeat([]byte{1}, 61)}
+	for _, from := range []*gatewaytest.MemStore{sc.store, foreign} {
+		for _, key := range from.Keys() {
+			values, err := from.Get(t.Context(), key)
+			mustDo(t, err)
+			if from == foreign || key != gateway.NameKeyAt {
+				forged["what lies at "+key] = values[0]
+			}
 		}
-		values, err := sc.store.Get(t.Context(), other)
-		mustDo(t, err)
+	}
+	if len(forged) < 20 {
+		t.Fatalf("%d forgeries", len(forged))
+	}
+	for what, value := range forged {
 		store := sc.store.Clone()
-		mustDo(t, store.Put(t.Context(), key, values[0], gateway.NoExpiry))
-		if err := openNodeWith(t, store, memory).MayCreate(t.Context()); !errors.Is(err, gateway.ErrRecord) {
-			t.Errorf("%s as the marker: %v", other, err)
+		mustDo(t, store.Put(t.Context(), gateway.NameKeyAt, value, gateway.NoExpiry))
+		for _, memory := range []*noteMarker{memory, {}} {
+			s := openNodeWith(t, store, memory)
+			if err := s.MayCreate(t.Context()); !errors.Is(err, gateway.ErrRecord) || gateway.CodeOf(err) != gateway.CodeStoreReplaced {
+				t.Errorf("%s: %v", what, err)
+			}
+			for _, cookie := range sc.cookies {
+				wantFault(t, s, cookie)
+			}
 		}
+		sc.check(t, store, what)
+	}
+}
+
+// A name key of another store under the same secret opens. It is another store
+// then, and a machine that knows this one says so; what is blocked here is not
+// blocked there, as with every store that is swapped.
+func TestAttackWriterOfTheStoreSwapsTheNameKey(t *testing.T) {
+	t.Parallel()
+	sc := newScene(t)
+	memory := &noteMarker{}
+	mustDo(t, openNodeWith(t, sc.store, memory).MayCreate(t.Context()))
+	other := gatewaytest.NewMemStore()
+	mustDo(t, openNode(t, other).MayCreate(t.Context()))
+	values, err := other.Get(t.Context(), gateway.NameKeyAt)
+	mustDo(t, err)
+	mustDo(t, sc.store.Put(t.Context(), gateway.NameKeyAt, values[0], gateway.NoExpiry))
+	s := openNodeWith(t, sc.store, memory)
+	wantReplaced(t, s)
+	for _, cookie := range sc.cookies {
+		wantNoSession(t, s, cookie)
 	}
 }

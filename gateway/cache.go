@@ -80,9 +80,9 @@ func (s *Sessions) find(ctx context.Context, value, host string) (*session, *sta
 			return ses, st, nil
 		}
 	}
-	bits := s.vault.sessionBits(value, host)
-	if bits == "" {
-		return nil, nil, errNoSession
+	bits, err := s.sessionBits(ctx, value, host)
+	if err != nil {
+		return nil, nil, err
 	}
 	return s.load(ctx, bits, ck)
 }
@@ -111,7 +111,7 @@ func (s *Sessions) load(ctx context.Context, bits string, ck cookieKey) (*sessio
 	// fetched from as many places.
 	l.Account.Protocol, l.Account.Issuer = unique.Make(l.Account.Protocol).Value(), unique.Make(l.Account.Issuer).Value()
 	st := &state{login: l, size: 1024 + 2*len(rec.Value), loaded: now, until: l.Expires}
-	return s.keep(rec.key, bits, ck, st, changes), st, nil
+	return s.keep(rec.Key, bits, ck, st, changes), st, nil
 }
 
 // keep puts a state into the cache and returns its session.

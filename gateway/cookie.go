@@ -1,9 +1,6 @@
 package gateway
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"encoding/base64"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -25,63 +22,9 @@ const (
 // providerCookieAge is how long a browser remembers the last provider.
 const providerCookieAge = 365 * 24 * time.Hour
 
-const (
-	secretBits  = 32 // bytes of randomness in a session id, a state or a browser cookie
-	sessionSize = 86 // base64url of bits and MAC
-	textSize    = 43 // base64url of bits
-)
-
-var b64 = base64.RawURLEncoding.Strict()
-
-// randomText returns 256 fresh random bits as 43 characters of base64url.
-func randomText() string {
-	var b [secretBits]byte
-	_, _ = rand.Read(b[:]) // never fails: it crashes the program instead
-	return b64.EncodeToString(b[:])
-}
-
-// newSession returns fresh bits and the cookie value that opens them at host,
-// and nowhere else.
-func (v *Vault) newSession(host string) (bits, value string) {
-	var raw [secretBits]byte
-	_, _ = rand.Read(raw[:])
-	bits = string(raw[:])
-	return bits, b64.EncodeToString(append(raw[:], keyedHash(v.keys[0].cookie, bits, host)...))
-}
-
-// sessionBits returns the bits of a session cookie that was made for host, or
-// "": whatever is malformed, or made for another host, is no session.
-func (v *Vault) sessionBits(value, host string) string {
-	raw := decodeText(value, sessionSize)
-	if raw == nil {
-		return ""
-	}
-	bits, mac := string(raw[:secretBits]), raw[secretBits:]
-	for _, k := range v.keys {
-		if hmac.Equal(mac, keyedHash(k.cookie, bits, host)) {
-			return bits
-		}
-	}
-	return ""
-}
-
 // isRandomText says whether value can be a text of randomText.
 func isRandomText(value string) bool {
 	return decodeText(value, textSize) != nil
-}
-
-// decodeText returns the bytes of size characters of base64url in their one
-// canonical form, or nil. The package base64 skips line breaks, whatever it is
-// told.
-func decodeText(text string, size int) []byte {
-	if len(text) != size || strings.ContainsAny(text, "\r\n") {
-		return nil
-	}
-	raw, err := b64.DecodeString(text)
-	if err != nil {
-		return nil
-	}
-	return raw
 }
 
 func cookieName(name string, secure bool) string {

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"errors"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -24,19 +25,26 @@ func TestCookieIsBoundToItsHost(t *testing.T) {
 	}
 }
 
+func newCookie(t *testing.T, s *gateway.Sessions) (bits, cookie string) {
+	t.Helper()
+	bits, cookie, err := s.Cookie(t.Context(), nodeHost)
+	mustDo(t, err)
+	return bits, cookie
+}
+
 func TestCookieHas256FreshBits(t *testing.T) {
 	t.Parallel()
-	v := openVault(t, gatewaytest.NewMemStore())
+	s := openNode(t, gatewaytest.NewMemStore())
 	seen := map[string]bool{}
 	var ones [256]int
 	const rounds = 1000
 	for range rounds {
-		bits, cookie := v.Cookie(nodeHost)
+		bits, cookie := newCookie(t, s)
 		if len(bits) != 32 || len(cookie) != 86 || seen[bits] {
 			t.Fatalf("%d bytes, %d characters, seen before: %v", len(bits), len(cookie), seen[bits])
 		}
 		seen[bits] = true
-		if v.SessionBits(cookie, nodeHost) != bits {
+		if got, err := s.SessionBits(t.Context(), cookie, nodeHost); err != nil || got != bits {
 			t.Fatal("the cookie does not open its bits")
 		}
 		for i := range ones {
@@ -116,7 +124,7 @@ func TestCookieForgeriesNeverReachTheStore(t *testing.T) {
 	store := gatewaytest.NewMemStore()
 	s := openNode(t, store)
 	good := signInAt(t, s, "alice")
-	_, foreign := openVault(t, store, "z").Cookie(nodeHost)
+	_, foreign := newCookie(t, openNode(t, gatewaytest.NewMemStore()))
 	store.SetHook(faulty())
 	wantNoSession(t, s, foreign)
 	for _, value := range malformed(good) {
@@ -125,20 +133,35 @@ func TestCookieForgeriesNeverReachTheStore(t *testing.T) {
 	wantFault(t, s, good) // the control: this one does
 }
 
-func TestCookieUnderTwoSecrets(t *testing.T) {
+// A cookie outlives the secret: it is bound to the store.
+func TestCookieOutlivesTheSecret(t *testing.T) {
 	t.Parallel()
 	store := gatewaytest.NewMemStore()
-	old, rotated, dropped := openVault(t, store, "a"), openVault(t, store, "b", "a"), openVault(t, store, "b")
-	bits, cookie := old.Cookie(nodeHost)
-	if rotated.SessionBits(cookie, nodeHost) != bits {
-		t.Error("a cookie of the second secret opens nothing")
+	bits, cookie := newCookie(t, openNode(t, store, "a"))
+	_, err := openVault(t, store, "b", "a").ResealShared(t.Context())
+	mustDo(t, err)
+	if got, err := openNode(t, store, "b").SessionBits(t.Context(), cookie, nodeHost); err != nil || got != bits {
+		t.Errorf("after a change of the secret: %v", err)
 	}
-	if dropped.SessionBits(cookie, nodeHost) != "" {
-		t.Error("a cookie of a dropped secret opens something")
+	other := openNode(t, gatewaytest.NewMemStore(), "a")
+	newCookie(t, other)
+	if _, err := other.SessionBits(t.Context(), cookie, nodeHost); !errors.Is(err, gateway.ErrNoSession) {
+		t.Errorf("in another store: %v", err)
 	}
-	if _, cookie = rotated.Cookie(nodeHost); dropped.SessionBits(cookie, nodeHost) == "" {
-		t.Error("a new cookie is not made with the first secret")
+}
+
+// Where nothing was ever made there is no session; where it can't be known
+// there is a fault.
+func TestCookieWithoutNameKey(t *testing.T) {
+	t.Parallel()
+	store := gatewaytest.NewMemStore()
+	_, cookie := newCookie(t, openNode(t, gatewaytest.NewMemStore()))
+	wantNoSession(t, openNode(t, store), cookie)
+	if keys := store.Keys(); len(keys) != 0 {
+		t.Errorf("looking makes %q", keys)
 	}
+	store.SetHook(faulty("Get"))
+	wantFault(t, openNode(t, store), cookie)
 }
 
 func TestBrowserCookieForm(t *testing.T) {
@@ -278,26 +301,22 @@ func FuzzTakeCookies(f *testing.F) {
 }
 
 func FuzzSessionCookie(f *testing.F) {
-	v, err := gateway.NewVault(gatewaytest.NewMemStore(), []byte("golden secret, 32 bytes or more: not for use"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	// The same in every process of the fuzzer.
-	const good = "HNvQvnPlcCkhcbxfxjmZ2KalaLO_TL6EqeoZodGkBYOgfI-YLBn-z-j84TJGqWUa6z03BbsHweHTHz3RG3yRVw"
-	bits := v.SessionBits(good, nodeHost)
-	if len(bits) != 32 {
+	g := readGolden(f)
+	s := g.open(f, g.store(f), []byte(g.Secret))
+	bits, err := s.SessionBits(f.Context(), g.Cookie, nodeHost)
+	if err != nil || len(bits) != 32 {
 		f.Fatal("the good cookie opens nothing")
 	}
-	f.Add(good, nodeHost)
+	f.Add(g.Cookie, nodeHost)
 	f.Add(strings.Repeat("\n", 86), nodeHost)
 	f.Add(strings.Repeat("A", 86), "")
-	for _, value := range malformed(good) {
+	for _, value := range malformed(g.Cookie) {
 		f.Add(value, nodeHost)
 	}
 	f.Fuzz(func(t *testing.T, value, host string) {
-		got := v.SessionBits(value, host)
-		if want := value == good && host == nodeHost; want != (got == bits) || !want && got != "" {
-			t.Errorf("%q opens something at %q", value, host)
+		got, err := s.SessionBits(t.Context(), value, host)
+		if want := value == g.Cookie && host == nodeHost; want != (got == bits) || want != (err == nil) || !want && got != "" {
+			t.Errorf("%q opens something at %q: %v", value, host, err)
 		}
 		_ = gateway.IsRandomText(value)
 	})

@@ -149,7 +149,7 @@ var refusals = map[Code]Refusal{
 	},
 	CodeStoreReplaced: {
 		http.StatusServiceUnavailable, "Sign-in is unavailable", "The gateway's session store is not the one it knows. Tell your administrator, who has to confirm it.",
-		"The store was emptied or swapped: blocked accounts and replay marks may be lost. Restore it, or confirm the new one by deleting the file that begins with sso/store-marker in Caddy's storage.",
+		"The store was emptied or swapped: blocked accounts and replay marks may be lost. Restore it, or confirm the new one by deleting the file that begins with sso/store-marker in Caddy's storage. If the log asks whether all nodes have the same secret, give them the same.",
 	},
 	CodeProviderUnavailable: {
 		http.StatusServiceUnavailable, "Your company's sign-in is unavailable", "The identity provider doesn't answer at the moment. Try again in a minute; who is signed in already can go on working.",

@@ -20,13 +20,16 @@ const (
 	KindAccount = kindAccount
 	KindEpoch   = kindEpoch
 	KindReplay  = kindReplay
-	KindMarker  = kindMarker
+	KindNames   = kindNames
 
-	MarkerName  = markerName
+	NameKeyAt   = nameKeyAt
 	GlobalEpoch = globalEpoch
 
 	IndexLogins   = indexLogins
 	IndexAccounts = indexAccounts
+	IndexEpochs   = indexEpochs
+
+	ChangedAfter = changedAfter
 )
 
 var (
@@ -59,18 +62,39 @@ func (s *Sessions) Cached() (logins, cookies, bytes int) {
 }
 
 // Cookie returns fresh bits and the cookie that opens them at host.
-func (v *Vault) Cookie(host string) (bits, cookie string) { return v.newSession(host) }
+func (s *Sessions) Cookie(ctx context.Context, host string) (bits, cookie string, err error) {
+	if err := s.MayCreate(ctx); err != nil {
+		return "", "", err
+	}
+	return s.newSession(ctx, host)
+}
 
-// SessionBits returns the bits of a cookie at host, or "".
-func (v *Vault) SessionBits(cookie, host string) string { return v.sessionBits(cookie, host) }
+// SessionBits returns the bits of a cookie at host.
+func (s *Sessions) SessionBits(ctx context.Context, cookie, host string) (string, error) {
+	return s.sessionBits(ctx, cookie, host)
+}
 
 // TakeRecord takes a record.
 func (v *Vault) TakeRecord(ctx context.Context, kind Kind, name string) ([]byte, error) {
 	return v.take(ctx, kind, name)
 }
 
-// KeyUnder returns where a record lies under the i-th secret.
-func (v *Vault) KeyUnder(i int, kind Kind, name string) string { return v.recordKey(i, kind, name) }
+// KeyOf returns where a record lies.
+func (v *Vault) KeyOf(kind Kind, name string) string {
+	key, err := v.key(context.Background(), kind, name)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
+// ResealRecord seals a record anew as the hourly walk does.
+func (v *Vault) ResealRecord(ctx context.Context, rec *Record, ttl time.Duration) (moved int, err error) {
+	return v.reseal(ctx, rec, ttl)
+}
+
+// SealedBy says which secret opened a record.
+func (r *Record) SealedBy() int { return r.sealedBy }
 
 // AccountName returns the name of an account's record.
 func (k AccountKey) AccountName() string { return k.name() }
@@ -96,4 +120,9 @@ func (s *Sessions) CacheHolds(text string) bool {
 		}
 	}
 	return false
+}
+
+// GetKey reads a record by its key.
+func (v *Vault) GetKey(ctx context.Context, kind Kind, key string) (*Record, error) {
+	return v.getAt(ctx, kind, key)
 }

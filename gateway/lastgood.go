@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// kindLastGood are a provider's last good documents.
+const kindLastGood Kind = "lastgood"
+
 // lastGoodTTL is how long a provider's last good documents are kept.
 const lastGoodTTL = 30 * 24 * time.Hour
 

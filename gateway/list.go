@@ -12,11 +12,13 @@ import (
 
 // The indexes. They are for listing alone: nothing is decided by them. A
 // member is the user name in lower case, NUL, the time of its making (unix
-// seconds in hex), NUL, and the key of the record. So the names stand in the
-// clear for who reads the store; SECURITY.md says so.
+// seconds in hex), NUL, and the key of the record. So a reader of the store
+// sees the user names; SECURITY.md says so. A member of indexEpochs is just the
+// key of the record.
 const (
 	indexLogins   = "index:logins"
 	indexAccounts = "index:accounts"
+	indexEpochs   = "index:epochs"
 )
 
 func indexMember(username string, created time.Time, key string) string {
@@ -78,14 +80,14 @@ func (s *Sessions) Logins(ctx context.Context, q ListQuery) (page []LoginInfo, n
 		}
 		switch err := s.checkLogin(ctx, l); {
 		case errors.Is(err, errNoSession): // over, but its record still has a while
-			return loginMember(l, rec.key), nil
+			return loginMember(l, rec.Key), nil
 		case err != nil:
 			return "", err
 		}
-		if right := loginMember(l, rec.key); right != member {
+		if right := loginMember(l, rec.Key); right != member {
 			return right, nil
 		}
-		page = append(page, LoginInfo{rec.key, l.Account, l.Provider, l.Identity.Username, l.Identity.Email, l.Created, l.Expires})
+		page = append(page, LoginInfo{rec.Key, l.Account, l.Provider, l.Identity.Username, l.Identity.Email, l.Created, l.Expires})
 		return member, nil
 	})
 	return page, next, err
@@ -114,8 +116,8 @@ func (s *Sessions) Accounts(ctx context.Context, q ListQuery) (page []AccountInf
 		if err != nil {
 			return "", err
 		}
-		right := accountMember(a, rec.key)
-		if right == member && rec.format != movedFormat { // else it is listed under the other name, or key
+		right := accountMember(a, rec.Key)
+		if right == member { // else it is listed under its other name
 			page = append(page, AccountInfo{a.Key, a.Provider, a.Username, a.Email, a.Created, a.LastLogin, a.Blocked})
 		}
 		return right, nil
@@ -169,7 +171,7 @@ func (s *Sessions) lookUp(ctx context.Context, kind Kind, member string, each fu
 	if !ok {
 		return "", nil
 	}
-	rec, err := s.vault.getKey(ctx, kind, key)
+	rec, err := s.vault.getAt(ctx, kind, key)
 	switch {
 	case errors.Is(err, ErrNotFound) && time.Since(created) < pruneAfter:
 		return member, nil
@@ -212,25 +214,4 @@ func (s *Sessions) walk(ctx context.Context, index string, kind Kind, each func(
 		}
 		q.After = next
 	}
-}
-
-// prune clears both indexes of what has no record any more.
-func (s *Sessions) prune(ctx context.Context) error {
-	err := s.walk(ctx, indexLogins, kindLogin, func(_ string, rec *Record) (string, error) {
-		l, err := decode[login](rec)
-		if err != nil {
-			return "", err
-		}
-		return loginMember(l, rec.key), nil
-	})
-	if err != nil {
-		return err
-	}
-	return s.walk(ctx, indexAccounts, kindAccount, func(_ string, rec *Record) (string, error) {
-		a, err := decode[account](rec)
-		if err != nil {
-			return "", err
-		}
-		return accountMember(a, rec.key), nil
-	})
 }

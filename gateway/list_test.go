@@ -275,7 +275,7 @@ func TestListSurvivesDamage(t *testing.T) {
 			signInAt(t, s, user)
 		}
 		v := s.Vault()
-		bobsAccount := v.KeyUnder(0, gateway.KindAccount, keyOf("bob").AccountName())
+		bobsAccount := v.KeyOf(gateway.KindAccount, keyOf("bob").AccountName())
 		carols := loginsOf(t, s, "carol")[0]
 		mustDo(t, store.Put(t.Context(), bobsAccount, []byte("\x01damaged"), gateway.NoExpiry))
 		mustDo(t, store.Put(t.Context(), carols, []byte{9}, gateway.NoExpiry))

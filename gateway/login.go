@@ -99,9 +99,9 @@ func decode[T any](rec *Record) (*T, error) {
 // checkLogin holds a login against all that can end it.
 func (s *Sessions) checkLogin(ctx context.Context, l *login) error {
 	guards, err := s.vault.getAll(ctx,
-		ref{kindAccount, l.Account.name()},
-		ref{kindEpoch, providerEpoch(l.Account.Protocol, l.Account.Issuer)},
-		ref{kindEpoch, globalEpoch})
+		ref{kind: kindAccount, name: l.Account.name()},
+		ref{kind: kindEpoch, name: providerEpoch(l.Account.Protocol, l.Account.Issuer)},
+		ref{kind: kindEpoch, name: globalEpoch})
 	if err != nil {
 		return err
 	}
@@ -162,8 +162,14 @@ func (s *Sessions) newLogin(ctx context.Context, provider string, p Protocol, is
 	if err != nil {
 		return "", err
 	}
-	bits, cookie := s.vault.newSession(host)
-	key := s.vault.recordKey(0, kindLogin, bits)
+	bits, cookie, err := s.newSession(ctx, host)
+	if err != nil {
+		return "", err
+	}
+	key, err := s.vault.key(ctx, kindLogin, bits)
+	if err != nil {
+		return "", err
+	}
 	if err := s.store.Add(ctx, indexLogins, loginMember(l, key)); err != nil {
 		return "", err
 	}
@@ -174,38 +180,26 @@ func (s *Sessions) newLogin(ctx context.Context, provider string, p Protocol, is
 }
 
 // touchAccount returns the person's account, making it at the first login.
-func (s *Sessions) touchAccount(ctx context.Context, key AccountKey, provider string, id *Identity, now time.Time) (*account, error) {
-	for range maxTries {
-		rec, err := s.vault.Get(ctx, kindAccount, key.name())
-		if errors.Is(err, ErrNotFound) {
-			a := &account{Key: key, Provider: provider, Username: id.Username, Email: id.Email, Created: now, LastLogin: now, Epoch: randomText()}
-			err = s.createAccount(ctx, a)
-			if errors.Is(err, ErrExists) {
-				continue
+func (s *Sessions) touchAccount(ctx context.Context, key AccountKey, provider string, id *Identity, now time.Time) (a *account, err error) {
+	err = s.vault.Update(ctx, kindAccount, key.name(), NoExpiry, func(old *Record) ([]byte, error) {
+		if old == nil {
+			if err := s.MayCreate(ctx); err != nil {
+				return nil, err
 			}
-			return a, err
-		}
-		if err != nil {
-			return nil, err
-		}
-		a, err := decode[account](rec)
-		if err != nil {
+			a = &account{Key: key, Created: now, Epoch: randomText()}
+		} else if a, err = decode[account](old); err != nil {
 			return nil, err
 		}
 		if a.Blocked {
 			return nil, NewError(CodeAccountBlocked, nil)
 		}
 		if a.Provider == provider && a.Username == id.Username && a.Email == id.Email && now.Sub(a.LastLogin).Abs() < lastLoginEvery {
-			return a, nil
+			return old.Value, nil
 		}
 		a.Provider, a.Username, a.Email, a.LastLogin = provider, id.Username, id.Email, now
-		err = s.replaceAccount(ctx, rec, a)
-		if errors.Is(err, ErrChanged) || errors.Is(err, ErrNotFound) {
-			continue
-		}
-		return a, err
-	}
-	return nil, errBusy
+		return s.listedAccount(ctx, a)
+	})
+	return a, err
 }
 
 // lastLoginEvery is how exactly an account's last login is kept. Of many logins
@@ -213,58 +207,41 @@ func (s *Sessions) touchAccount(ctx context.Context, key AccountKey, provider st
 // they would take their turns, and the last of them run out of tries.
 const lastLoginEvery = 10 * time.Second
 
-// maxTries bounds how often a compare-and-put starts again.
-const maxTries = 10
-
-var errBusy = errors.New("record is being changed by too many others at once")
-
-func (s *Sessions) createAccount(ctx context.Context, a *account) error {
-	if err := s.MayCreate(ctx); err != nil {
-		return err
-	}
-	value, err := json.Marshal(a)
+// listedAccount returns the record of an account after listing it under its
+// name: the index is written first, so that no account is ever unlisted.
+func (s *Sessions) listedAccount(ctx context.Context, a *account) ([]byte, error) {
+	key, err := s.vault.key(ctx, kindAccount, a.Key.name())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	key := s.vault.recordKey(0, kindAccount, a.Key.name())
 	if err := s.store.Add(ctx, indexAccounts, accountMember(a, key)); err != nil {
-		return err
+		return nil, err
 	}
-	return s.vault.PutNew(ctx, kindAccount, a.Key.name(), value, NoExpiry)
-}
-
-func (s *Sessions) replaceAccount(ctx context.Context, rec *Record, a *account) error {
-	value, err := json.Marshal(a)
-	if err != nil {
-		return err
-	}
-	if err := s.store.Add(ctx, indexAccounts, accountMember(a, rec.key)); err != nil {
-		return err
-	}
-	return s.vault.Replace(ctx, rec, value, NoExpiry)
+	return json.Marshal(a)
 }
 
 // ensureEpoch returns an epoch, making it when it is first needed.
 func (s *Sessions) ensureEpoch(ctx context.Context, name string) (string, error) {
-	for range maxTries {
-		rec, err := s.vault.Get(ctx, kindEpoch, name)
-		if err == nil {
-			return string(rec.Value), nil
+	var epoch []byte
+	err := s.vault.Update(ctx, kindEpoch, name, NoExpiry, func(old *Record) (_ []byte, err error) {
+		if old != nil {
+			epoch = old.Value
+			return epoch, nil
 		}
-		if !errors.Is(err, ErrNotFound) {
-			return "", err
-		}
-		if err := s.MayCreate(ctx); err != nil {
-			return "", err
-		}
-		fresh := randomText()
-		err = s.vault.PutNew(ctx, kindEpoch, name, []byte(fresh), NoExpiry)
-		if err == nil {
-			return fresh, nil
-		}
-		if !errors.Is(err, ErrExists) {
-			return "", err
-		}
+		epoch, err = s.firstEpoch(ctx, name)
+		return epoch, err
+	})
+	return string(epoch), err
+}
+
+// firstEpoch returns an epoch that is to be made, after listing it.
+func (s *Sessions) firstEpoch(ctx context.Context, name string) ([]byte, error) {
+	if err := s.MayCreate(ctx); err != nil {
+		return nil, err
 	}
-	return "", errBusy
+	key, err := s.vault.key(ctx, kindEpoch, name)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(randomText()), s.store.Add(ctx, indexEpochs, key)
 }

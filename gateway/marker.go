@@ -10,9 +10,9 @@ import (
 // kept apart from the store.
 //
 // A store that was emptied has lost blocked accounts and replay marks. So
-// every store carries a marker: a node that remembers one and finds none, or
-// another, makes no accounts and no keys until somebody confirms the new store
-// by deleting the memory.
+// every store has a marker (Vault.Marker): a node that remembers one and finds
+// none, or another, makes no accounts and no keys until an administrator
+// confirms the new store by deleting the memory.
 type MarkerMemory interface {
 	// Load returns the remembered marker, or "" if there is none.
 	Load(ctx context.Context) (string, error)
@@ -20,16 +20,22 @@ type MarkerMemory interface {
 	Save(ctx context.Context, marker string) error
 }
 
-const markerName = "store"
-
 // MayCreate says whether accounts and keys may be made: the store is the one
 // that this machine knows. A node without a memory takes the store as it is,
-// and marks it if nobody has.
+// and founds it if it is empty.
 //
 // The error is an *Error with CodeStoreReplaced, or a fault.
 func (s *Sessions) MayCreate(ctx context.Context) error {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()
+	err := s.checkMarker(ctx)
+	if errors.Is(err, errRecord) {
+		return NewError(CodeStoreReplaced, err)
+	}
+	return err
+}
+
+func (s *Sessions) checkMarker(ctx context.Context) error {
 	found, err := s.findMarker(ctx)
 	if err != nil {
 		return err
@@ -47,8 +53,7 @@ func (s *Sessions) MayCreate(ctx context.Context) error {
 	case remembered != "" && remembered != found:
 		return NewError(CodeStoreReplaced, errors.New("the store has another marker than the one that this machine remembers"))
 	case found == "":
-		s.warnOfOthers(ctx)
-		if found, err = s.placeMarker(ctx); err != nil {
+		if found, err = s.foundStore(ctx); err != nil {
 			return err
 		}
 	}
@@ -61,18 +66,25 @@ func (s *Sessions) MayCreate(ctx context.Context) error {
 	return nil
 }
 
-// warnOfOthers says that a store which looks empty is not: a node with a wrong
-// secret sees nobody's blocks.
-func (s *Sessions) warnOfOthers(ctx context.Context) {
+// foundStore founds an empty store. One that lists accounts is not empty: it
+// has lost the key that names its records, and with it all blocks.
+func (s *Sessions) foundStore(ctx context.Context) (marker string, err error) {
 	accounts, err := s.store.Range(ctx, indexAccounts, "", "", 1)
-	if err == nil && len(accounts) > 0 {
-		s.log.Warn("the session store has accounts that this secret does not open, nor their blocks: do all nodes have the same secret? Gateways that have nothing to do with each other need each a prefix of their own")
+	if err != nil {
+		return "", err
 	}
+	if len(accounts) == 0 {
+		return s.vault.Found(ctx)
+	}
+	if marker, err = s.findMarker(ctx); err != nil || marker != "" {
+		return marker, err // another node has founded it a moment ago
+	}
+	return "", NewError(CodeStoreReplaced, errors.New("the store lists accounts, but has lost the key that names their records: restore a backup, or empty the store"))
 }
 
 // noteMarker remembers the marker of a store that this machine works with,
-// although it may never make anything in it. What goes wrong is tried again,
-// and MayCreate says it.
+// although it may never make anything in it. If it fails, it is tried again,
+// and MayCreate reports the cause.
 func (s *Sessions) noteMarker(ctx context.Context) {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()
@@ -94,30 +106,11 @@ func (s *Sessions) noteMarker(ctx context.Context) {
 	}
 }
 
+// findMarker returns the store's marker, or "" if it has none.
 func (s *Sessions) findMarker(ctx context.Context) (string, error) {
-	rec, err := s.vault.Get(ctx, kindMarker, markerName)
+	found, err := s.vault.Marker(ctx)
 	if errors.Is(err, ErrNotFound) {
 		return "", nil
 	}
-	if err != nil {
-		return "", err
-	}
-	return string(rec.Value), nil
-}
-
-// placeMarker marks a store, or returns the marker of a node that was faster.
-func (s *Sessions) placeMarker(ctx context.Context) (string, error) {
-	fresh := randomText()
-	err := s.vault.PutNew(ctx, kindMarker, markerName, []byte(fresh), NoExpiry)
-	if errors.Is(err, ErrExists) {
-		found, err := s.findMarker(ctx)
-		if err == nil && found == "" {
-			err = errBusy
-		}
-		return found, err
-	}
-	if err != nil {
-		return "", err
-	}
-	return fresh, nil
+	return found, err
 }

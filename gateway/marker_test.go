@@ -9,9 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
-
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
@@ -48,14 +45,23 @@ func wantReplaced(t *testing.T, s *gateway.Sessions) {
 	}
 }
 
+// empty takes everything out of a store.
+func empty(t *testing.T, store *gatewaytest.MemStore) {
+	t.Helper()
+	mustDo(t, store.Delete(t.Context(), store.Keys()...))
+	for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts, gateway.IndexEpochs} {
+		mustDo(t, store.Remove(t.Context(), index, membersOf(t, store, index)...))
+	}
+}
+
 func markerIn(t *testing.T, s *gateway.Sessions) string {
 	t.Helper()
-	rec, err := s.Vault().Get(context.Background(), gateway.KindMarker, gateway.MarkerName)
+	marker, err := s.Vault().Marker(context.Background())
 	if errors.Is(err, gateway.ErrNotFound) {
 		return ""
 	}
 	mustDo(t, err)
-	return string(rec.Value)
+	return marker
 }
 
 func TestMarkerFirstStart(t *testing.T) {
@@ -113,7 +119,7 @@ func TestMarkerIsRememberedByFollowing(t *testing.T) {
 				if memory.marker == "" || memory.marker != markerIn(t, maker) {
 					t.Errorf("it remembers %q", memory.marker)
 				}
-				mustDo(t, store.Delete(t.Context(), store.Keys()...))
+				empty(t, store)
 				wantReplaced(t, follower)
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
@@ -123,29 +129,117 @@ func TestMarkerIsRememberedByFollowing(t *testing.T) {
 	}
 }
 
-// A new node with another secret than the others sees an empty store, and no
-// blocks. It can't know, but says what it sees.
+// A node with another secret than the others must not begin a store of its own
+// in the same place: it would see nobody's blocks. It says what is wrong.
 func TestMarkerNodeWithAnotherSecretSaysSo(t *testing.T) {
 	t.Parallel()
-	for name, secret := range map[string]string{"the same secret": "a", "another secret": "b"} {
+	eachStore(t, func(t *testing.T, store gateway.Store) {
+		cookie := signInAt(t, openNode(t, store), "alice")
+		s := openNode(t, store, "b")
+		wantFault(t, s, cookie)
+		for what, err := range map[string]error{"making": s.MayCreate(t.Context()), "signing in": second(trySignIn(s, "bob"))} {
+			if !errors.Is(err, gateway.ErrRecord) || !strings.Contains(err.Error(), "do all nodes have the same secret?") || !strings.Contains(err.Error(), "prefix") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		wantAccounts(t, openNode(t, store), "", "alice")
+	})
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// Two nodes with different secrets start at once on an empty store: at every
+// moment of the one the whole of the other happens. One of them wins.
+func TestMarkerTwoSecretsAtOnce(t *testing.T) {
+	t.Parallel()
+	for at := 1; ; at++ {
+		store := gatewaytest.NewMemStore()
+		nodes := []*gateway.Sessions{openNode(t, store, "a"), openNode(t, store, "b")}
+		n, came := 0, false
+		errs := make([]error, 2)
+		store.SetHook(func(gatewaytest.MemOp) error {
+			if n++; n == at && !came {
+				came = true
+				_, errs[1] = trySignIn(nodes[1], "alice")
+			}
+			return nil
+		})
+		_, errs[0] = trySignIn(nodes[0], "alice")
+		store.SetHook(nil)
+		if !came {
+			if at < 10 {
+				t.Fatalf("a first login has %d moments only", at-1)
+			}
+			return
+		}
+		if (errs[0] == nil) == (errs[1] == nil) {
+			t.Fatalf("moment %d: %v, %v", at, errs[0], errs[1])
+		}
+		for _, err := range errs {
+			if err != nil && (!errors.Is(err, gateway.ErrRecord) || !strings.Contains(err.Error(), "do all nodes have the same secret?")) {
+				t.Errorf("moment %d: %v", at, err)
+			}
+		}
+	}
+}
+
+// The store has lost nothing but the key that names its records. No node makes
+// another, not even one that sees the store for the first time: all blocks
+// would be void.
+func TestMarkerLostNameKey(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store gateway.Store) {
+		memory := &noteMarker{}
+		s := openNodeWith(t, store, memory)
+		cookie := signInAt(t, s, "alice")
+		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
+		lost, err := store.Get(t.Context(), gateway.NameKeyAt)
+		mustDo(t, err)
+		mustDo(t, store.Delete(t.Context(), gateway.NameKeyAt))
+		s.Vault().Forget()
+		for _, s := range []*gateway.Sessions{s, openNodeWith(t, store, memory), openNode(t, store)} {
+			wantNoSession(t, s, cookie)
+			wantReplaced(t, s)
+			for what, err := range map[string]error{
+				"a flow":       s.Vault().PutNew(t.Context(), gateway.KindFlow, "x", nil, time.Minute),
+				"a block":      s.BlockAccount(t.Context(), keyOf("alice")),
+				"a revocation": s.RevokeAll(t.Context()),
+			} {
+				if err == nil {
+					t.Errorf("%s was written", what)
+				}
+			}
+		}
+		mustDo(t, store.Put(t.Context(), gateway.NameKeyAt, lost[0], gateway.NoExpiry))
+		if _, err := trySignIn(s, "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+			t.Errorf("after it was put back: %v", err)
+		}
+	})
+}
+
+// A running node works with a store that is swapped behind it. It notices when
+// it connects anew, and at the latest when it has to make something.
+func TestMarkerSwappedStore(t *testing.T) {
+	t.Parallel()
+	for name, reset := range map[string]bool{"connected anew": true, "unnoticed": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store := gatewaytest.NewMemStore()
-			signInAt(t, openNode(t, store), "alice")
-			core, logs := observer.New(zap.WarnLevel)
-			s, err := gateway.OpenSessions(gateway.SessionsOptions{
-				Store: store, Secrets: [][]byte{secretNamed(secret)}, Marker: &noteMarker{}, Logger: zap.New(core),
-			})
-			mustDo(t, err)
-			signInAt(t, s, "bob")
-			signInAt(t, s, "carol")
-			want := 0
-			if secret != "a" {
-				want = 1
+			memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+			s := openNodeWith(t, store, memory)
+			cookie := signInAt(t, s, "alice")
+			empty(t, store)
+			other := openNode(t, store)
+			theirs := signInAt(t, other, "bob")
+			if reset {
+				s.Vault().Forget()
 			}
-			if got := logs.FilterMessageSnippet("do all nodes have the same secret?").Len(); got != want {
-				t.Errorf("it was said %d times, want %d", got, want)
-			}
+			wantNoSession(t, s, cookie)
+			wantReplaced(t, s)
+			wantSession(t, other, theirs)
+			mustDo(t, memory.Save(t.Context(), ""))
+			wantSession(t, s, signInAt(t, s, "alice"))
+			wantSession(t, s, theirs)
+			wantAccounts(t, other, "", "alice", "bob")
 		})
 	}
 }
@@ -156,7 +250,7 @@ func TestMarkerFlushedStore(t *testing.T) {
 	s := openNodeWith(t, store, memory)
 	cookie := signInAt(t, s, "alice")
 	was := memory.marker
-	mustDo(t, store.Delete(t.Context(), store.Keys()...))
+	empty(t, store)
 	wantNoSession(t, s, cookie)
 	wantReplaced(t, s)
 	wantReplaced(t, openNodeWith(t, store, memory)) // after a restart too
@@ -184,7 +278,7 @@ func TestMarkerAnotherStore(t *testing.T) {
 	s := openNodeWith(t, store, memory)
 	signInAt(t, s, "alice")
 	// It is emptied, and a node without a memory comes first.
-	mustDo(t, store.Delete(t.Context(), store.Keys()...))
+	empty(t, store)
 	mustDo(t, openNode(t, store).MayCreate(t.Context()))
 	wantReplaced(t, s)
 	wantReplaced(t, openNodeWith(t, store, memory))
@@ -218,8 +312,13 @@ func TestMarkerWrongSecret(t *testing.T) {
 	memory, store := &noteMarker{}, gatewaytest.NewMemStore()
 	cookie := signInAt(t, openNodeWith(t, store, memory, "a"), "alice")
 	s := openNodeWith(t, store, memory, "b")
-	wantNoSession(t, s, cookie)
-	wantReplaced(t, s)
+	wantFault(t, s, cookie)
+	if err := s.MayCreate(t.Context()); gateway.CodeOf(err) != gateway.CodeStoreReplaced {
+		t.Errorf("got %v, want %s", err, gateway.CodeStoreReplaced)
+	}
+	if memory.marker == "" {
+		t.Error("the memory was changed")
+	}
 }
 
 func TestMarkerFaults(t *testing.T) {
@@ -244,7 +343,7 @@ func TestMarkerFaults(t *testing.T) {
 				t.Errorf("signing in: %v", err)
 			}
 		}
-		if keys := store.Keys(); len(keys) != 1 || !strings.HasPrefix(keys[0], "marker:") {
+		if keys := store.Keys(); len(keys) != 1 || keys[0] != gateway.NameKeyAt {
 			t.Errorf("%q were made meanwhile", keys)
 		}
 		memory.save = nil

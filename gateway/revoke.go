@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 )
 
@@ -14,9 +15,9 @@ const announceAll = "all"
 // endLogin ends one login: gone from the store, announced, cut here.
 //
 // Here and below a fault is announced too: it may be that the answer to a write
-// was lost, and not the write. Its caller is told that it failed, but no node
-// may go on by what it has in its cache. Who asks for it may be gone meanwhile,
-// as who signs out and closes the window; it is done all the same.
+// was lost, and not the write. The caller is told that it failed, but no node
+// may go on by what it has in its cache. The caller may disconnect (a user who
+// signs out and closes the tab). Finish anyway.
 func (s *Sessions) endLogin(ctx context.Context, key string, l *login) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
@@ -30,7 +31,7 @@ func (s *Sessions) endLogin(ctx context.Context, key string, l *login) error {
 // RevokeLogin ends one login by its LoginInfo.ID. ErrNotFound if there is no
 // such login.
 func (s *Sessions) RevokeLogin(ctx context.Context, id string) error {
-	rec, err := s.vault.getKey(ctx, kindLogin, id)
+	rec, err := s.vault.getAt(ctx, kindLogin, id)
 	if err != nil {
 		return err
 	}
@@ -61,24 +62,22 @@ func (s *Sessions) UnblockAccount(ctx context.Context, key AccountKey) error {
 
 // changeAccount replaces the epoch and what change changes in one step.
 func (s *Sessions) changeAccount(ctx context.Context, key AccountKey, change func(*account)) error {
-	for range maxTries {
-		rec, err := s.vault.Get(ctx, kindAccount, key.name())
-		if err != nil {
-			return err
+	err := s.vault.Update(ctx, kindAccount, key.name(), NoExpiry, func(old *Record) ([]byte, error) {
+		if old == nil {
+			return nil, ErrNotFound
 		}
-		a, err := decode[account](rec)
+		a, err := decode[account](old)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		a.Epoch = randomText()
 		change(a)
-		err = s.replaceAccount(ctx, rec, a)
-		if errors.Is(err, ErrChanged) || errors.Is(err, ErrNotFound) {
-			continue // ErrNotFound: under another secret by now, see CarryOver
-		}
-		return cmp.Or(err, s.announce(ctx, announceAll))
+		return json.Marshal(a)
+	})
+	if errors.Is(err, ErrNotFound) {
+		return err
 	}
-	return errBusy
+	return cmp.Or(err, s.announce(ctx, announceAll))
 }
 
 // RevokeProvider ends all logins that came from one provider.
@@ -89,24 +88,15 @@ func (s *Sessions) RevokeProvider(ctx context.Context, p Protocol, issuer string
 // RevokeAll ends all logins.
 func (s *Sessions) RevokeAll(ctx context.Context) error { return s.renewEpoch(ctx, globalEpoch) }
 
-// renewEpoch replaces an epoch. It waits for no other: of two callers at once
-// one may find the work done.
+// renewEpoch replaces an epoch.
 func (s *Sessions) renewEpoch(ctx context.Context, name string) error {
-	for range maxTries {
-		fresh := []byte(randomText())
-		rec, err := s.vault.Get(ctx, kindEpoch, name)
-		switch {
-		case err == nil:
-			err = s.vault.Replace(ctx, rec, fresh, NoExpiry)
-		case errors.Is(err, ErrNotFound):
-			err = s.vault.PutNew(ctx, kindEpoch, name, fresh, NoExpiry)
+	err := s.vault.Update(ctx, kindEpoch, name, NoExpiry, func(old *Record) ([]byte, error) {
+		if old == nil {
+			return s.firstEpoch(ctx, name)
 		}
-		if errors.Is(err, ErrChanged) || errors.Is(err, ErrExists) || errors.Is(err, ErrNotFound) {
-			continue
-		}
-		return cmp.Or(err, s.announce(ctx, announceAll))
-	}
-	return errBusy
+		return []byte(randomText()), nil
+	})
+	return cmp.Or(err, s.announce(ctx, announceAll))
 }
 
 // announce tells every node, this one included, that something has changed.

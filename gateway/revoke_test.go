@@ -86,7 +86,7 @@ func TestRevokeOfNobody(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, id := range []string{"", "login:", "login:x", "account:" + "x", s.Vault().KeyUnder(0, gateway.KindAccount, keyOf("alice").AccountName())} {
+	for _, id := range []string{"", "login:", "login:x", "account:" + "x", s.Vault().KeyOf(gateway.KindAccount, keyOf("alice").AccountName())} {
 		if err := s.RevokeLogin(t.Context(), id); !errors.Is(err, gateway.ErrNotFound) {
 			t.Errorf("login %q: %v", id, err)
 		}
@@ -105,7 +105,7 @@ func TestRevokeByLosingWhatGuards(t *testing.T) {
 			s := openNode(t, gatewaytest.NewMemStore())
 			cookie := signInAt(t, s, "alice")
 			wantSession(t, s, cookie)
-			mustDo(t, s.Vault().Delete(t.Context(), kind, name))
+			mustDo(t, s.Vault().Store().Delete(t.Context(), s.Vault().KeyOf(kind, name)))
 			wantNoSession(t, s, cookie)
 			signInAt(t, s, "alice") // it is made anew,
 			wantNoSession(t, s, cookie)
@@ -118,10 +118,9 @@ func TestRevokeBlockNeedsNoEpoch(t *testing.T) {
 	t.Parallel()
 	s := openNode(t, gatewaytest.NewMemStore())
 	cookie := signInAt(t, s, "alice")
-	rec, err := s.Vault().Get(t.Context(), gateway.KindAccount, keyOf("alice").AccountName())
-	mustDo(t, err)
-	blocked := append([]byte(`{"b":true,`), rec.Value[1:]...)
-	mustDo(t, s.Vault().Replace(t.Context(), rec, blocked, gateway.NoExpiry))
+	mustDo(t, s.Vault().Update(t.Context(), gateway.KindAccount, keyOf("alice").AccountName(), gateway.NoExpiry, func(old *gateway.Record) ([]byte, error) {
+		return append([]byte(`{"b":true,`), old.Value[1:]...), nil
+	}))
 	wantNoSession(t, openNode(t, s.Vault().Store()), cookie)
 }
 

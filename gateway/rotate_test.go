@@ -2,8 +2,6 @@ package gateway_test
 
 import (
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
@@ -30,8 +31,7 @@ func TestRotationInThreeSteps(t *testing.T) {
 		cookies := map[string]string{"before": signInAt(t, nodes[0], "before")}
 		mallory := signInAt(t, nodes[0], "mallory")
 		mustDo(t, nodes[0].BlockAccount(t.Context(), keyOf("mallory")))
-		mustDo(t, nodes[0].Vault().PutNew(t.Context(), gateway.KindKeys, "k", []byte("keys"), gateway.NoExpiry))
-		sids := map[string]string{}
+		sids, marker := map[string]string{}, memories[0].marker
 		check := func(when string) {
 			t.Helper()
 			for i, s := range nodes {
@@ -52,7 +52,9 @@ func TestRotationInThreeSteps(t *testing.T) {
 					t.Fatalf("%s: a blocked account signs in on node %d: %v", when, i, err)
 				}
 				mustDo(t, s.MayCreate(t.Context()))
-				wantValue(t, s.Vault(), gateway.KindKeys, "k", "keys")
+				if memories[i].marker != marker {
+					t.Fatalf("%s: node %d knows another store", when, i)
+				}
 				if i == 0 { // everybody, again and anew
 					cookies[when] = signInAt(t, s, when)
 					_ = signInAt(t, s, "before")
@@ -67,25 +69,26 @@ func TestRotationInThreeSteps(t *testing.T) {
 		check("second added everywhere")
 		restart(1, "b", "a")
 		check("new one first on one node")
+		mustDo(t, nodes[1].Tidy(t.Context()))
+		check("sealed anew on one node")
+		mustDo(t, nodes[0].Tidy(t.Context())) // back again
+		check("sealed anew on the other node")
 		restart(0, "b", "a")
 		check("new one first everywhere")
 		mustDo(t, nodes[0].Tidy(t.Context()))
-		mustDo(t, nodes[0].Vault().CarryOver(t.Context(), gateway.KindKeys, "k"))
-		check("carried over")
 		mustDo(t, nodes[1].Tidy(t.Context()))
-		check("carried over twice")
-		wantAccounts(t, nodes[1], "", "before", "carried over", "carried over twice", "mallory", "new one first everywhere",
-			"new one first on one node", "one secret", "second added everywhere", "second added on one node")
-		// The old secret goes when the logins of before have ended.
-		maps := cookies
-		cookies = map[string]string{"late": signInAt(t, nodes[0], "late")}
+		check("sealed anew")
 		restart(1, "b")
 		check("old one dropped on one node")
 		restart(0, "b")
 		check("old one dropped")
-		if len(maps) < 6 {
-			t.Error("too few sessions were checked")
+		wantSealedBy(t, store, "b")
+		users := []string{"mallory"}
+		for user := range cookies {
+			users = append(users, user)
 		}
+		slices.Sort(users)
+		wantAccounts(t, nodes[1], "", users...)
 	})
 }
 
@@ -106,54 +109,32 @@ func wantAccounts(t *testing.T, s *gateway.Sessions, prefix string, want ...stri
 	}
 }
 
-// Two nodes have the secrets in different order and write the same new record:
-// not both may win, at whatever moment the other comes.
-func TestRotationReplayMarkWorksOnce(t *testing.T) {
-	t.Parallel()
-	for at := 1; ; at++ {
-		store := gatewaytest.NewMemStore()
-		one, two := openVault(t, store, "a", "b"), openVault(t, store, "b", "a")
-		var second error
-		n, came := 0, false
-		store.SetHook(func(gatewaytest.MemOp) error {
-			if n++; n == at && !came {
-				came = true
-				second = two.PutNew(context.Background(), gateway.KindReplay, "id", nil, time.Minute)
-			}
-			return nil
-		})
-		first := one.PutNew(t.Context(), gateway.KindReplay, "id", nil, time.Minute)
-		store.SetHook(nil)
-		if !came {
-			if at < 6 {
-				t.Errorf("PutNew has %d moments only", at-1)
-			}
-			return
+// wantSealedBy wants all that the indexes list, and the name key, to open under
+// a secret alone.
+func wantSealedBy(t *testing.T, store gateway.Store, secret string) {
+	t.Helper()
+	v := openVault(t, store, secret)
+	keys := []string{gateway.NameKeyAt}
+	for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts, gateway.IndexEpochs} {
+		members := membersOf(t, store, index)
+		if len(members) == 0 {
+			t.Errorf("%s is empty", index)
 		}
-		won := 0
-		for _, err := range []error{first, second} {
-			if err == nil {
-				won++
-			} else if !errors.Is(err, gateway.ErrExists) {
-				t.Errorf("at moment %d: %v", at, err)
-			}
+		for _, m := range members {
+			keys = append(keys, m[strings.LastIndex(m, "\x00")+1:])
 		}
-		// If both lost, nobody has used it. Whoever comes then can, once.
-		for range 2 {
-			time.Sleep(2 * time.Millisecond) // a record is deleted by ending it in one
-			for _, v := range []*gateway.Vault{one, two} {
-				if v.PutNew(t.Context(), gateway.KindReplay, "id", nil, time.Minute) == nil {
-					won++
-				}
-			}
-		}
-		if won != 1 {
-			t.Fatalf("at moment %d: %d callers use the mark", at, won)
+	}
+	for _, key := range keys {
+		kind, _, _ := strings.Cut(key, ":")
+		if _, err := v.GetKey(t.Context(), gateway.Kind(kind), key); err != nil {
+			t.Errorf("%s: %v", key, err)
 		}
 	}
 }
 
-func TestRotationReplayMarkRace(t *testing.T) {
+// Two nodes have the secrets in different order and use the same assertion: one
+// wins.
+func TestRotationReplayMarkWorksOnce(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store gateway.Store) {
 		nodes := []*gateway.Vault{openVault(t, store, "a", "b"), openVault(t, store, "b", "a")}
@@ -174,373 +155,324 @@ func TestRotationReplayMarkRace(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if won > 1 {
+			if won != 1 {
 				t.Fatalf("%d callers used one assertion", won)
 			}
 		}
 	})
 }
 
+// orders are those of the other node's secrets while one seals under b.
+var orders = [][]string{{"a", "b"}, {"b", "a"}}
+
 // Two nodes with the secrets in different order make the same account and the
-// same epochs at once. Both must hold the same to be true afterwards.
+// same epochs at once, in a new store: the second at each moment of the first.
 func TestRotationFirstLoginsAtOnce(t *testing.T) {
 	t.Parallel()
 	for at := 1; ; at++ {
 		store := gatewaytest.NewMemStore()
 		one, two := openNode(t, store, "a", "b"), openNode(t, store, "b", "a")
-		n, came := 0, false
-		var cookies []string
-		store.SetHook(func(gatewaytest.MemOp) error {
-			if n++; n == at && !came {
-				came = true
-				if cookie, err := trySignIn(two, "alice"); err == nil {
-					cookies = append(cookies, cookie)
-				}
-			}
-			return nil
-		})
-		if cookie, err := trySignIn(one, "alice"); err == nil {
-			cookies = append(cookies, cookie)
-		}
-		store.SetHook(nil)
-		if !came {
+		came := atMoment(store, at, func() error { _, err := trySignIn(two, "alice"); return err })
+		cookie := signInAt(t, one, "alice")
+		if !came() {
 			if at < 20 {
 				t.Fatalf("a login has %d moments only", at-1)
 			}
 			return
 		}
-		if len(cookies) == 0 {
-			t.Fatalf("at moment %d nobody got in", at)
-		}
-		for i, cookie := range append(cookies, signInAt(t, one, "alice"), signInAt(t, two, "alice")) {
+		for _, cookie := range []string{cookie, signInAt(t, one, "alice"), signInAt(t, two, "alice")} {
 			wantSession(t, one, cookie)
 			wantSession(t, two, cookie)
-			if t.Failed() {
-				t.Fatalf("at moment %d, login %d", at, i)
-			}
 		}
+		wantAccounts(t, one, "", "alice")
 		mustDo(t, one.BlockAccount(t.Context(), keyOf("alice")))
 		for _, s := range []*gateway.Sessions{one, two} {
-			for _, cookie := range cookies {
-				fresh := openNode(t, store, "a", "b")
-				wantNoSession(t, fresh, cookie)
-			}
+			wantNoSession(t, openNode(t, store, "a", "b"), cookie)
 			if _, err := trySignIn(s, "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
-				t.Fatalf("at moment %d: signing in while blocked: %v", at, err)
+				t.Fatalf("moment %d: signing in while blocked: %v", at, err)
 			}
 		}
-		// What is left of the race must not come to life when the other secret
-		// is dropped.
-		next := openNodeWith(t, store, &noteMarker{}, "b", "a")
-		mustDo(t, next.Tidy(t.Context()))
-		mustDo(t, next.Tidy(t.Context()))
-		if _, err := trySignIn(openNode(t, store, "b"), "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
-			t.Fatalf("at moment %d: signing in while blocked, after the rotation: %v", at, err)
-		}
-		time.Sleep(2 * time.Millisecond) // a record is deleted by ending it in one
-		wantAccounts(t, next, "", "alice")
 	}
 }
 
-// The carrying over dies at any moment, and in between somebody blocks the
-// account, on a node with the secrets in the same order, or the other. The
-// block holds, before and after another attempt, and nothing is lost.
-func TestRotationCarryOverLosesNoBlock(t *testing.T) {
+// atMoment has do done once, at the n-th step of what comes next in the store,
+// and returns whether it came to that. An error of do fails that step.
+func atMoment(store *gatewaytest.MemStore, at int, do func() error) (came func() bool) {
+	n, done := 0, false
+	store.SetHook(func(gatewaytest.MemOp) error {
+		if n++; n != at || done {
+			return nil
+		}
+		done = true
+		return do()
+	})
+	return func() bool { store.SetHook(nil); return done }
+}
+
+// While everything is sealed anew, at any moment somebody is blocked, a login
+// is ended and another one begins, on a node with the secrets in either order.
+// What they did stands.
+func TestRotationResealLosesNoChange(t *testing.T) {
 	t.Parallel()
-	for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
-		for _, dies := range []bool{false, true} {
-			for at := 1; ; at++ {
-				store := gatewaytest.NewMemStore()
-				old := openNode(t, store, "a")
-				alice, bob := signInAt(t, old, "alice"), signInAt(t, old, "bob")
-				mover, admin := openNode(t, store, "b", "a"), openNode(t, store, order...)
-				n, came := 0, false
-				store.SetHook(func(op gatewaytest.MemOp) error {
-					n++
-					if n < at || n > at && !dies {
-						return nil
-					}
-					if !came {
-						came = true
-						store.SetHook(nil) // the administrator's calls all work
-						if err := admin.BlockAccount(context.Background(), keyOf("alice")); err != nil {
-							t.Errorf("blocking: %v", err)
-						}
-						if dies {
-							store.SetHook(faulty())
-						}
-					}
-					if dies {
-						return errFault
-					}
-					return nil
-				})
-				err := mover.Tidy(t.Context())
-				store.SetHook(nil)
-				if !came {
-					if at < 30 {
-						t.Fatalf("carrying over has %d moments only", at-1)
-					}
-					break
-				}
-				if err != nil && !dies {
-					t.Fatalf("%q, moment %d: %v", order, at, err)
-				}
-				check := func(when string, nodes ...*gateway.Sessions) {
-					t.Helper()
-					for i, s := range nodes {
-						if _, err := trySignIn(s, "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
-							t.Fatalf("%q, dies %v, moment %d, %s, node %d: alice signs in: %v", order, dies, at, when, i, err)
-						}
-						wantNoSession(t, s, alice)
-						if when == "before" {
-							wantSession(t, s, bob)
-						}
-					}
-				}
-				check("before", openNode(t, store, "a", "b"), openNode(t, store, "b", "a"), admin, mover)
-				mustDo(t, mover.Tidy(t.Context()))
-				mustDo(t, mover.Tidy(t.Context()))
-				check("after", openNode(t, store, "a", "b"), openNode(t, store, "b", "a"), openNode(t, store, "b"))
-				wantAccounts(t, openNode(t, store, "b"), "", "alice", "bob")
-				time.Sleep(2 * time.Millisecond) // a record is deleted by ending it in one
-				for _, key := range store.Keys() {
-					if !strings.HasPrefix(key, "login:") && !holdsUnder(t, store, key, "b") {
-						t.Fatalf("%q, dies %v, moment %d: %s was not carried over", order, dies, at, key)
-					}
-				}
-			}
-		}
-	}
-}
-
-// holdsUnder says whether the record under key is one that a node with that
-// secret alone would find there.
-func holdsUnder(t *testing.T, store gateway.Store, key, secret string) bool {
-	t.Helper()
-	v := openVault(t, store, secret)
-	names := []string{
-		gateway.MarkerName, gateway.GlobalEpoch, gateway.ProviderEpoch(gateway.OIDC, nodeIssuer),
-		keyOf("alice").AccountName(), keyOf("bob").AccountName(),
-	}
-	for _, kind := range []gateway.Kind{gateway.KindMarker, gateway.KindEpoch, gateway.KindAccount} {
-		for _, name := range names {
-			if v.KeyUnder(0, kind, name) == key {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// A revocation of everybody that comes while the epoch is carried over holds.
-func TestRotationCarryOverLosesNoRevocation(t *testing.T) {
-	t.Parallel()
-	for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
+	for _, order := range orders {
 		for at := 1; ; at++ {
 			store := gatewaytest.NewMemStore()
-			cookie := signInAt(t, openNode(t, store, "a"), "alice")
-			mover, admin := openVault(t, store, "b", "a"), openNode(t, store, order...)
-			n, came := 0, false
-			store.SetHook(func(gatewaytest.MemOp) error {
-				if n++; n == at && !came {
-					came = true
-					return admin.RevokeAll(context.Background())
-				}
-				return nil
+			old := openNode(t, store, "a")
+			alice, bob, carol := signInAt(t, old, "alice"), signInAt(t, old, "bob"), signInAt(t, old, "carol")
+			mover, admin := openNode(t, store, "b", "a"), openNode(t, store, order...)
+			carols := wantSession(t, admin, carol).ID()
+			var dave string
+			came := atMoment(store, at, func() (err error) {
+				dave, err = trySignIn(admin, "dave")
+				return errors.Join(err, admin.BlockAccount(context.Background(), keyOf("alice")), admin.RevokeLogin(context.Background(), carols))
 			})
-			mustDo(t, mover.CarryOver(t.Context(), gateway.KindEpoch, gateway.GlobalEpoch))
-			store.SetHook(nil)
-			if !came {
-				if at < 8 {
-					t.Fatalf("carrying over has %d moments only", at-1)
+			mustDo(t, mover.Tidy(t.Context()))
+			if !came() {
+				if at < 30 {
+					t.Fatalf("sealing anew has %d moments only", at-1)
 				}
 				break
 			}
-			wantNoSession(t, openNode(t, store, "a", "b"), cookie)
-			wantNoSession(t, openNode(t, store, "b", "a"), cookie)
-			mustDo(t, mover.CarryOver(t.Context(), gateway.KindEpoch, gateway.GlobalEpoch))
-			wantNoSession(t, openNode(t, store, "b", "a"), cookie)
+			mustDo(t, mover.Tidy(t.Context()))
+			wantSealedBy(t, store, "b")
+			for _, s := range []*gateway.Sessions{admin, openNode(t, store, "a", "b"), openNode(t, store, "b")} {
+				wantSession(t, s, bob)
+				wantSession(t, s, dave)
+				wantNoSession(t, s, alice)
+				wantNoSession(t, s, carol)
+				if _, err := trySignIn(s, "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+					t.Fatalf("%q, moment %d: alice signs in: %v", order, at, err)
+				}
+			}
 		}
 	}
 }
 
-// The other way round: everything is carried over at one moment of a block, or
-// of a login.
-func TestRotationCarryOverInBetween(t *testing.T) {
+// The other way round: everything is sealed anew at one moment of a block, a
+// login, or a revocation.
+func TestRotationResealInBetween(t *testing.T) {
 	t.Parallel()
-	for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
+	for _, order := range orders {
 		for at := 1; ; at++ {
-			came := false
-			synctest.Test(t, func(t *testing.T) {
-				store := gatewaytest.NewMemStore()
-				old := openNode(t, store, "a")
-				alice, bob := signInAt(t, old, "alice"), signInAt(t, old, "bob")
-				mover, s := openNode(t, store, "b", "a"), openNode(t, store, order...)
-				n := 0
-				carry := func(gatewaytest.MemOp) error {
-					if n++; n == at {
-						came = true
-						if err := mover.Tidy(context.Background()); err != nil {
-							t.Error(err)
-						}
-						time.Sleep(2 * time.Millisecond)
-					}
-					return nil
+			store := gatewaytest.NewMemStore()
+			old := openNode(t, store, "a")
+			alice, bob := signInAt(t, old, "alice"), signInAt(t, old, "bob")
+			mover, s := openNode(t, store, "b", "a"), openNode(t, store, order...)
+			came := atMoment(store, at, func() error { return mover.Tidy(context.Background()) })
+			mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
+			second := signInAt(t, s, "bob")
+			mustDo(t, s.RevokeAll(t.Context()))
+			third := signInAt(t, s, "bob")
+			if !came() {
+				if at < 30 {
+					t.Fatalf("all of it has %d moments only", at-1)
 				}
-				store.SetHook(carry)
-				mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
-				second := signInAt(t, s, "bob")
-				store.SetHook(nil)
-				for range 2 {
-					mustDo(t, mover.Tidy(t.Context()))
+				break
+			}
+			mustDo(t, mover.Tidy(t.Context()))
+			for _, s := range []*gateway.Sessions{openNode(t, store, "a", "b"), openNode(t, store, "b", "a"), openNode(t, store, "b")} {
+				for _, cookie := range []string{alice, bob, second} {
+					wantNoSession(t, s, cookie)
 				}
-				for _, s := range []*gateway.Sessions{openNode(t, store, "b", "a"), openNode(t, store, "a", "b")} {
-					wantNoSession(t, s, alice)
-					wantSession(t, s, bob)
-					wantSession(t, s, second)
-				}
-				if _, err := trySignIn(openNode(t, store, "b"), "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+				wantSession(t, s, third)
+				if _, err := trySignIn(s, "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
 					t.Errorf("%q, moment %d: alice signs in: %v", order, at, err)
 				}
-			})
-			if !came {
-				if at < 20 {
-					t.Fatalf("a block and a login have %d moments only", at-1)
-				}
-				break
 			}
 		}
 	}
 }
 
-// Somebody makes the record anew, before it is carried over or at any moment
-// of it, and dies before he has looked whether it exists.
-func TestRotationCarryOverBeatsWhatIsNew(t *testing.T) {
+// The node that seals anew dies before any step. Nothing is lost, and the next
+// one goes on. Should the old secret be dropped there and then, nobody who is
+// blocked gets in, for whom there is nothing but a fault.
+func TestRotationCrash(t *testing.T) {
 	t.Parallel()
 	for at := 1; ; at++ {
-		came := false
-		synctest.Test(t, func(t *testing.T) {
-			store := gatewaytest.NewMemStore()
-			mustDo(t, openVault(t, store, "a").PutNew(t.Context(), gateway.KindKeys, "k", []byte("the keys"), gateway.NoExpiry))
-			mover, other := openVault(t, store, "b", "a"), openVault(t, store, "b", "a")
-			n := 0
-			store.SetHook(func(gatewaytest.MemOp) error {
-				if n++; n != at {
-					return nil
-				}
-				came = true
-				store.SetHook(faulty("Get"))
-				err := other.PutNew(context.Background(), gateway.KindKeys, "k", []byte("junk"), gateway.NoExpiry)
-				store.SetHook(nil)
-				if !errors.Is(err, errFault) && !errors.Is(err, gateway.ErrExists) {
-					t.Errorf("it did not die: %v", err)
-				}
-				wantValue(t, other, gateway.KindKeys, "k", "the keys")
-				return nil
-			})
-			mustDo(t, mover.CarryOver(t.Context(), gateway.KindKeys, "k"))
-			store.SetHook(nil)
-			for range 2 { // what was in the way is out of it
-				time.Sleep(time.Second)
-				wantValue(t, other, gateway.KindKeys, "k", "the keys")
-				mustDo(t, mover.CarryOver(t.Context(), gateway.KindKeys, "k"))
-			}
-			wantValue(t, openVault(t, store, "b"), gateway.KindKeys, "k", "the keys")
-		})
-		if !came {
-			if at < 9 {
-				t.Fatalf("carrying over has %d moments only", at-1)
+		memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+		old := openNodeWith(t, store, memory, "a")
+		alice := signInAt(t, old, "alice")
+		signInAt(t, old, "mallory")
+		mustDo(t, old.BlockAccount(t.Context(), keyOf("mallory")))
+		mover := openNodeWith(t, store, memory, "b", "a")
+		crashAt(store, at)
+		err := mover.Tidy(t.Context())
+		store.SetHook(nil)
+		early := openNodeWith(t, store.Clone(), memory, "b")
+		switch _, err := trySignIn(early, "mallory"); {
+		case err == nil:
+			t.Fatalf("moment %d: the old secret was dropped, and who is blocked gets in", at)
+		case gateway.CodeOf(err) != gateway.CodeAccountBlocked && !errors.Is(err, gateway.ErrRecord):
+			t.Errorf("moment %d: %v", at, err)
+		}
+		if err == nil {
+			if at < 20 {
+				t.Fatalf("sealing anew has %d moments only", at-1)
 			}
 			return
 		}
+		for _, s := range []*gateway.Sessions{openNode(t, store, "a", "b"), openNode(t, store, "b", "a")} {
+			wantSession(t, s, alice)
+			if _, err := trySignIn(s, "mallory"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+				t.Fatalf("moment %d: who is blocked signs in: %v", at, err)
+			}
+		}
+		mustDo(t, mover.Tidy(t.Context()))
+		wantSealedBy(t, store, "b")
+		wantSession(t, openNode(t, store, "b"), alice)
 	}
 }
 
-func TestRotationIsCarriedOverByRun(t *testing.T) {
+// A login keeps its end when it is sealed anew, and one that is gone is not
+// put back.
+func TestRotationKeepsTheEndOfALogin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		cookie := signInAt(t, openNode(t, store, "a"), "alice")
+		key := wantSession(t, openNode(t, store, "a"), cookie).ID()
+		time.Sleep(nodeLife - time.Hour)
+		s := openNode(t, store, "b", "a")
+		stale, err := s.Vault().GetKey(t.Context(), gateway.KindLogin, key)
+		mustDo(t, err)
+		mustDo(t, s.Tidy(t.Context()))
+		rec, err := s.Vault().GetKey(t.Context(), gateway.KindLogin, key)
+		if err != nil || rec.SealedBy() != 0 {
+			t.Fatalf("it was not sealed anew: %v", err)
+		}
+		time.Sleep(time.Hour - time.Minute)
+		wantSession(t, s, cookie)
+		time.Sleep(time.Minute)
+		if slices.Contains(store.Keys(), key) {
+			t.Error("it has outlived its end")
+		}
+		if _, err := s.Vault().ResealRecord(t.Context(), stale, time.Hour); err != nil {
+			t.Error(err)
+		}
+		if slices.Contains(store.Keys(), key) {
+			t.Error("it was put back")
+		}
+	})
+}
+
+// Run seals anew soon after its start, and says once, and not too early, when
+// the second secret may go. A node with one secret says nothing.
+func TestRotationByRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		cookie := signInAt(t, openNode(t, store, "a"), "alice")
+		core, logs := observer.New(zap.InfoLevel)
+		run := func(secrets ...string) {
+			opts := gateway.SessionsOptions{Store: store, Marker: &noteMarker{}, Logger: zap.New(core)}
+			for _, s := range secrets {
+				opts.Secrets = append(opts.Secrets, secretNamed(s))
+			}
+			s, err := gateway.OpenSessions(opts)
+			mustDo(t, err)
+			runNode(t, s)
+		}
+		said := func() int { return logs.FilterMessageSnippet("drop the second").Len() }
+		run("b", "a")
+		time.Sleep(2 * time.Minute)
+		wantSealedBy(t, store, "b")
+		wantSession(t, openNode(t, store, "b"), cookie)
+		if said() != 0 {
+			t.Error("flows may still lie under the second secret, and it may go")
+		}
+		time.Sleep(gateway.ChangedAfter)
+		if said() != 1 {
+			t.Errorf("said %d times, want once", said())
+		}
+		late := signInAt(t, openNode(t, store, "a", "b"), "bob") // a node that is a step behind
+		time.Sleep(3 * gateway.TidyEvery)
+		wantSealedBy(t, store, "b")
+		wantSession(t, openNode(t, store, "b"), late)
+		run("b")
+		time.Sleep(3 * gateway.TidyEvery)
+		if said() != 1 {
+			t.Errorf("said %d times, want once", said())
+		}
+	})
+}
+
+// While a node can't seal everything, it does not say that the second secret
+// may go.
+func TestRotationIsNotDoneWhileTheStoreFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := gatewaytest.NewMemStore()
 		signInAt(t, openNode(t, store, "a"), "alice")
-		mustDo(t, openNode(t, store, "a").BlockAccount(t.Context(), keyOf("alice")))
-		runNode(t, openNode(t, store, "b", "a"))
-		time.Sleep(gateway.TidyEvery + 2*time.Second)
-		if _, err := trySignIn(openNode(t, store, "b"), "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
-			t.Errorf("signing in while blocked, after the rotation: %v", err)
+		core, logs := observer.New(zap.InfoLevel)
+		s, err := gateway.OpenSessions(gateway.SessionsOptions{
+			Store: store, Secrets: [][]byte{secretNamed("b"), secretNamed("a")}, Marker: &noteMarker{}, Logger: zap.New(core),
+		})
+		mustDo(t, err)
+		store.SetHook(faulty("CompareAndPut"))
+		runNode(t, s)
+		time.Sleep(3 * gateway.TidyEvery)
+		if n := logs.FilterMessageSnippet("drop the second").Len(); n != 0 {
+			t.Error("it says that all is sealed anew")
+		}
+		store.SetHook(nil)
+		time.Sleep(2 * time.Minute)
+		if n := logs.FilterMessageSnippet("drop the second").Len(); n != 1 {
+			t.Errorf("said %d times, want once", n)
 		}
 	})
 }
 
-// The old secret is dropped although carrying over was interrupted: whoever can't
-// see a blocked account must not make another in its place.
-func TestRotationDroppedTooEarlyLosesNoBlock(t *testing.T) {
+// Two nodes run with the secrets in opposite order, for days. They write now
+// and then, no more, and whatever they do, everybody stays signed in.
+func TestRotationOfOppositeOrdersComesToRest(t *testing.T) {
 	t.Parallel()
-	for fail := range 12 {
-		store, memory := gatewaytest.NewMemStore(), &noteMarker{}
-		s := openNodeWith(t, store, memory, "a")
-		signInAt(t, s, "alice")
-		signInAt(t, s, "mallory")
-		mustDo(t, s.BlockAccount(t.Context(), keyOf("mallory")))
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		one, two := openNode(t, store, "a", "b"), openNode(t, store, "b", "a")
+		cookie := signInAt(t, one, "alice")
+		var mu sync.Mutex
 		writes := 0
 		store.SetHook(func(op gatewaytest.MemOp) error {
-			if op.Method != "CompareAndPut" && op.Method != "PutNew" || op.Done {
-				return nil
-			}
-			if writes++; writes > fail {
-				return errFault
+			mu.Lock()
+			defer mu.Unlock()
+			if op.Method == "CompareAndPut" && !op.Done {
+				writes++
 			}
 			return nil
 		})
-		err := openNodeWith(t, store, memory, "b", "a").Tidy(t.Context())
-		store.SetHook(nil)
-		if (err == nil) != (writes <= fail) {
-			t.Fatalf("%d of the writes done: %v", fail, err)
+		runNode(t, one)
+		runNode(t, two)
+		for range 6 {
+			time.Sleep(gateway.TidyEvery)
+			wantSession(t, one, cookie)
+			wantSession(t, two, cookie)
 		}
-		_, err = trySignIn(openNodeWith(t, store, memory, "b"), "mallory")
-		if code := gateway.CodeOf(err); code != gateway.CodeAccountBlocked && code != gateway.CodeStoreReplaced {
-			t.Errorf("%d of the writes done: a blocked person who signs in gets %v", fail, err)
-		}
-	}
-}
-
-// A goldenStore is a whole store as a release left it.
-type goldenStore struct {
-	Secret, Cookie, Host string
-	Values               map[string]string // hex
-	Members              map[string][]string
-}
-
-// What a release wrote works in the next: a session, an account, its listing.
-// It was written with a lifetime of a hundred years.
-func TestGoldenStoreOfTheFirstRelease(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		raw, _ := gatewaytest.Captured(t, "testdata/vault-store/format1.json")
-		var g goldenStore
-		mustDo(t, json.Unmarshal(raw, &g))
-		store := gatewaytest.NewMemStore()
-		for key, value := range g.Values {
-			sealed, err := hex.DecodeString(value)
-			mustDo(t, err)
-			mustDo(t, store.Put(t.Context(), key, sealed, gateway.NoExpiry))
-		}
-		for index, members := range g.Members {
-			mustDo(t, store.Add(t.Context(), index, members...))
-		}
-		s, err := gateway.OpenSessions(gateway.SessionsOptions{Store: store, Secrets: [][]byte{[]byte(g.Secret)}, Marker: &noteMarker{}})
-		mustDo(t, err)
-		f, err := s.Find(t.Context(), g.Cookie, g.Host)
-		mustDo(t, err)
-		if f.Login().Account != keyOf("alice") || f.Login().Identity.Username != "Alice" {
-			t.Errorf("found %v, %q", f.Login().Account, f.Login().Identity.Username)
-		}
-		wantAccounts(t, s, "", "Alice", "bob")
-		logins, _, err := s.Logins(t.Context(), gateway.ListQuery{Username: "ALICE", Exact: true})
-		if err != nil || len(logins) != 1 || logins[0].ID != f.ID() {
-			t.Errorf("listed %v, %v", logins, err)
-		}
-		if _, err := trySignIn(s, "bob"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
-			t.Errorf("bob was blocked then: %v", err)
+		mu.Lock()
+		defer mu.Unlock()
+		if records := 5; writes > records*2*3*8 { // on each node, in each round of each walk
+			t.Errorf("%d writes in six hours", writes)
 		}
 	})
+}
+
+// A record that is under the first secret is not written.
+func TestRotationWritesOnce(t *testing.T) {
+	t.Parallel()
+	store := gatewaytest.NewMemStore()
+	signInAt(t, openNode(t, store, "a"), "alice")
+	s := openNode(t, store, "b", "a")
+	mustDo(t, s.Tidy(t.Context()))
+	store.SetHook(faulty("CompareAndPut", "Put", "PutNew"))
+	mustDo(t, s.Tidy(t.Context()))
+}
+
+// An epoch that no account belongs to is sealed anew, too: without it nobody
+// could ever sign in by that provider again.
+func TestRotationOfAnEpochWithoutAccounts(t *testing.T) {
+	t.Parallel()
+	store := gatewaytest.NewMemStore()
+	mustDo(t, openNode(t, store, "a").RevokeProvider(t.Context(), gateway.OIDC, nodeIssuer))
+	mustDo(t, openNode(t, store, "b", "a").Tidy(t.Context()))
+	s := openNode(t, store, "b")
+	wantSession(t, s, signInAt(t, s, "alice"))
 }

@@ -40,6 +40,9 @@ type Sessions struct {
 	// down is the fault of the store that was logged last, for Run alone.
 	down string
 
+	// resealed says that the log has it that the second secret may go.
+	resealed atomic.Bool
+
 	markerMu sync.Mutex
 	known    string // the marker as this machine remembers it
 }
@@ -77,7 +80,6 @@ const (
 	tendSoon  = 10 * time.Millisecond
 
 	retryWatch = 500 * time.Millisecond
-	tidyEvery  = time.Hour
 	// storeTimeout bounds one look at the store.
 	storeTimeout = 3 * time.Second
 )
@@ -85,17 +87,18 @@ const (
 // OpenSessions returns a view of a store. It does no I/O: until Run has
 // confirmed the announcements, the store is asked at every request.
 func OpenSessions(opts SessionsOptions) (*Sessions, error) {
-	vault, err := NewVault(opts.Store, opts.Secrets...)
-	if err != nil {
-		return nil, err
-	}
 	s := &Sessions{
-		store: opts.Store, vault: vault, marker: opts.Marker, log: opts.Logger,
+		store: opts.Store, marker: opts.Marker, log: opts.Logger,
 		byCookie: map[cookieKey]*session{}, byKey: map[string]*session{},
 		maxEntries: maxCached, maxBytes: maxBytes,
 		started: time.Now(),
 	}
 	s.confirmed.Store(-int64(stale))
+	vault, err := NewVault(opts.Store, opts.Secrets, s.MayCreate)
+	if err != nil {
+		return nil, err
+	}
+	s.vault = vault
 	return s, nil
 }
 
@@ -145,6 +148,7 @@ func (s *Sessions) follow(ctx context.Context) error {
 	return s.store.Watch(ctx, func(c Change) {
 		all := c.Reset
 		if c.Reset {
+			s.vault.Forget()
 			s.log.Info("session store is followed")
 			s.down = ""
 		}
@@ -184,12 +188,8 @@ func (s *Sessions) checkFit(ctx context.Context) error {
 		// is what it says of itself now.
 		err = s.store.Ping(ctx)
 	}
-	if err != nil {
-		s.vault.unfit.Store(&err)
-		return err
-	}
-	s.vault.unfit.Store(nil)
-	return nil
+	s.vault.setUnfit(err)
+	return err
 }
 
 // tend ends live requests whose login has expired or can't be confirmed. It
@@ -211,7 +211,7 @@ func (s *Sessions) tend(ctx context.Context) {
 func (s *Sessions) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	tidied, swept := time.Now(), time.Now()
+	swept, tidy := time.Now(), time.Now().Add(s.tidyWait())
 	for {
 		s.noteMarker(ctx)
 		select {
@@ -223,11 +223,11 @@ func (s *Sessions) keepHouse(ctx context.Context) {
 			swept = now
 			s.sweep(now)
 		}
-		if time.Since(tidied) > tidyEvery {
-			tidied = time.Now()
+		if time.Now().After(tidy) {
 			if err := s.tidy(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("tidying the session store", zap.Error(err))
 			}
+			tidy = time.Now().Add(s.tidyWait())
 		}
 	}
 }
@@ -251,14 +251,6 @@ func (s *Sessions) sweep(now time.Time) {
 		}
 		s.mu.Unlock()
 	}
-}
-
-// tidy brings what lasts under the first secret, and clears the indexes.
-func (s *Sessions) tidy(ctx context.Context) error {
-	if err := s.carryOver(ctx); err != nil {
-		return err
-	}
-	return s.prune(ctx)
 }
 
 // tendLive looks after the logins with live requests, and returns when it has
@@ -302,26 +294,32 @@ func (s *Sessions) touch(ctx context.Context, ses *session, st *state, idle time
 	if ses.noting.CompareAndSwap(false, true) {
 		go func() {
 			defer ses.noting.Store(false)
-			s.markSeen(ses)
+			s.markSeen(ses, st.until)
 		}()
 	}
 	return nil
 }
 
 // markSeen writes that a login was used, and reads it back into the cache.
-func (s *Sessions) markSeen(ses *session) {
+func (s *Sessions) markSeen(ses *session, expires time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	l, rec, err := s.loadLogin(ctx, ses.bits)
-	if err != nil {
+	ttl := time.Until(expires)
+	if ttl <= 0 {
 		return
 	}
-	l.Seen = time.Now()
-	value, err := json.Marshal(l)
-	if err != nil {
-		return
-	}
-	if ttl := time.Until(l.Expires); ttl > 0 && s.vault.Replace(ctx, rec, value, ttl) == nil {
+	err := s.vault.Update(ctx, kindLogin, ses.bits, ttl, func(old *Record) ([]byte, error) {
+		if old == nil {
+			return nil, errNoSession
+		}
+		l, err := decode[login](old)
+		if err != nil {
+			return nil, err
+		}
+		l.Seen = time.Now()
+		return json.Marshal(l)
+	})
+	if err == nil {
 		s.reload(ses)
 	}
 }

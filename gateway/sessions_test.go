@@ -364,8 +364,8 @@ func TestSessionsStoreThatCameBackIsFit(t *testing.T) {
 func TestSessionsHungStoreIsAFault(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		_, cookie := newCookie(t, openNode(t, gatewaytest.NewMemStore()))
 		s := openNode(t, hungStore{gatewaytest.NewMemStore()})
-		_, cookie := s.Vault().Cookie(nodeHost)
 		began := time.Now()
 		wantFault(t, s, cookie)
 		if took := time.Since(began); took > 3*time.Second {

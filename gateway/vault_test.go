@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
@@ -58,7 +60,7 @@ func TestVaultSecrets(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := gateway.NewVault(gatewaytest.NewMemStore(), tt.secrets...)
+			_, err := gateway.NewVault(gatewaytest.NewMemStore(), tt.secrets, nil)
 			if (err == nil) != (tt.fault == "") || err != nil && !strings.Contains(err.Error(), tt.fault) {
 				t.Errorf("got %v, want %q", err, tt.fault)
 			}
@@ -80,19 +82,9 @@ func TestVaultVerbs(t *testing.T) {
 		if err := v.PutNew(ctx, gateway.KindKeys, "n", []byte("2"), time.Minute); !errors.Is(err, gateway.ErrExists) {
 			t.Errorf("PutNew of what is there: %v", err)
 		}
-		rec := wantValue(t, v, gateway.KindKeys, "n", "1")
-		mustDo(t, v.Replace(ctx, rec, []byte("3"), time.Minute))
-		if err := v.Replace(ctx, rec, []byte("4"), time.Minute); !errors.Is(err, gateway.ErrChanged) {
-			t.Errorf("Replace of what has changed: %v", err)
-		}
-		rec = wantValue(t, v, gateway.KindKeys, "n", "3")
+		wantValue(t, v, gateway.KindKeys, "n", "1")
 		mustDo(t, v.Put(ctx, gateway.KindKeys, "n", nil, time.Minute))
 		wantValue(t, v, gateway.KindKeys, "n", "")
-		mustDo(t, v.Delete(ctx, gateway.KindKeys, "n"))
-		mustDo(t, v.Delete(ctx, gateway.KindKeys, "n"))
-		if err := v.Replace(ctx, rec, []byte("5"), time.Minute); !errors.Is(err, gateway.ErrNotFound) {
-			t.Errorf("Replace of what is gone: %v", err)
-		}
 		mustDo(t, v.SaveLastGood(ctx, "corp", []byte("doc")))
 		if doc, err := v.LoadLastGood(ctx, "corp"); err != nil || string(doc) != "doc" {
 			t.Errorf("last good: %q, %v", doc, err)
@@ -134,6 +126,173 @@ func TestVaultTakeOnce(t *testing.T) {
 	})
 }
 
+// Update makes, changes and leaves alone, and starts again whatever others do
+// in between.
+func TestVaultUpdate(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store gateway.Store) {
+		ctx, v, other := t.Context(), openVault(t, store), openVault(t, store)
+		update := func(change func(old *gateway.Record) ([]byte, error)) error {
+			return v.Update(ctx, gateway.KindKeys, "n", time.Minute, change)
+		}
+		errNo := errors.New("no")
+		if err := update(func(*gateway.Record) ([]byte, error) { return []byte("x"), errNo }); err != errNo {
+			t.Errorf("got %v, want the error of the change", err)
+		}
+		if _, err := v.Get(ctx, gateway.KindKeys, "n"); !errors.Is(err, gateway.ErrNotFound) {
+			t.Errorf("something was made: %v", err)
+		}
+		calls := 0
+		mustDo(t, update(func(old *gateway.Record) ([]byte, error) {
+			if calls++; calls == 1 { // another node is faster
+				mustDo(t, other.PutNew(ctx, gateway.KindKeys, "n", []byte("1"), time.Minute))
+			}
+			if (old == nil) != (calls == 1) {
+				t.Errorf("call %d got %v", calls, old)
+			}
+			if old == nil {
+				return nil, nil
+			}
+			return append(old.Value, '2'), nil
+		}))
+		wantValue(t, v, gateway.KindKeys, "n", "12")
+		calls = 0
+		mustDo(t, update(func(old *gateway.Record) ([]byte, error) {
+			switch calls++; calls {
+			case 1:
+				mustDo(t, other.Put(ctx, gateway.KindKeys, "n", []byte("3"), time.Minute))
+			case 2:
+				mustDo(t, store.Delete(ctx, v.KeyOf(gateway.KindKeys, "n")))
+			case 3:
+				return []byte("made anew"), nil
+			}
+			return append(old.Value, 'x'), nil
+		}))
+		wantValue(t, v, gateway.KindKeys, "n", "made anew")
+		before, err := store.Get(ctx, v.KeyOf(gateway.KindKeys, "n"))
+		mustDo(t, err)
+		mustDo(t, update(func(old *gateway.Record) ([]byte, error) { return old.Value, nil }))
+		after, err := store.Get(ctx, v.KeyOf(gateway.KindKeys, "n"))
+		mustDo(t, err)
+		if !bytes.Equal(before[0], after[0]) {
+			t.Error("it was written although nothing changed")
+		}
+		calls = 0
+		err = update(func(old *gateway.Record) ([]byte, error) {
+			calls++
+			mustDo(t, other.Put(ctx, gateway.KindKeys, "n", fmt.Append(nil, calls), time.Minute))
+			return []byte("late"), nil
+		})
+		if err == nil || calls < 5 || calls > 20 {
+			t.Errorf("it gave up after %d tries: %v", calls, err)
+		}
+		mustDo(t, store.Put(ctx, v.KeyOf(gateway.KindKeys, "n"), []byte("\x01damaged"), time.Minute))
+		err = update(func(*gateway.Record) ([]byte, error) { t.Error("a damaged record was taken for none"); return nil, nil })
+		if !errors.Is(err, gateway.ErrRecord) {
+			t.Errorf("a damaged record: %v", err)
+		}
+	})
+}
+
+// Many change one record at once, and nothing is lost.
+func TestVaultUpdateRace(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store gateway.Store) {
+		nodes := []*gateway.Vault{openVault(t, store, "a", "b"), openVault(t, store, "b", "a")}
+		var wg sync.WaitGroup
+		var done atomic.Int64
+		for i := range 4 {
+			wg.Go(func() {
+				for range 10 {
+					err := nodes[i%2].Update(context.Background(), gateway.KindKeys, "n", time.Minute, func(old *gateway.Record) ([]byte, error) {
+						if old == nil {
+							return []byte("x"), nil
+						}
+						return append(old.Value, 'x'), nil
+					})
+					if err == nil { // else it was outrun too often
+						done.Add(1)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		wantValue(t, nodes[0], gateway.KindKeys, "n", strings.Repeat("x", int(done.Load())))
+	})
+}
+
+// Nothing is read, nor founded, where nothing was ever made; writing founds.
+func TestVaultFoundsBeforeItWrites(t *testing.T) {
+	t.Parallel()
+	store, asked := gatewaytest.NewMemStore(), 0
+	var v *gateway.Vault
+	refusal := errors.New("not here")
+	v, err := gateway.NewVault(store, [][]byte{secretNamed("a")}, func(ctx context.Context) error {
+		if asked++; refusal != nil {
+			return refusal
+		}
+		_, err := v.Found(ctx)
+		return err
+	})
+	mustDo(t, err)
+	ctx := t.Context()
+	for what, err := range map[string]error{
+		"Get": second(v.Get(ctx, gateway.KindFlow, "n")), "take": second(v.TakeRecord(ctx, gateway.KindFlow, "n")),
+		"MAC": second(v.MAC(ctx, "p")), "Marker": second(v.Marker(ctx)),
+	} {
+		if !errors.Is(err, gateway.ErrNotFound) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if asked != 0 {
+		t.Error("reading founds a store")
+	}
+	add := func(*gateway.Record) ([]byte, error) { return []byte("x"), nil }
+	for what, err := range map[string]error{
+		"Put": v.Put(ctx, gateway.KindFlow, "n", nil, time.Minute), "PutNew": v.PutNew(ctx, gateway.KindFlow, "n", nil, time.Minute),
+		"Update": v.Update(ctx, gateway.KindFlow, "n", time.Minute, add),
+	} {
+		if !errors.Is(err, refusal) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if len(store.Keys()) != 0 {
+		t.Errorf("%q were made all the same", store.Keys())
+	}
+	refusal = nil
+	mustDo(t, v.Update(ctx, gateway.KindFlow, "n", time.Minute, add))
+	wantValue(t, v, gateway.KindFlow, "n", "x")
+	if asked != 4 || len(store.Keys()) != 2 {
+		t.Errorf("asked %d times, made %q", asked, store.Keys())
+	}
+}
+
+// The name key is read once, and again when the store may be another one.
+func TestVaultForget(t *testing.T) {
+	t.Parallel()
+	store := gatewaytest.NewMemStore()
+	v := openVault(t, store)
+	mustDo(t, v.PutNew(t.Context(), gateway.KindFlow, "n", []byte("x"), time.Minute))
+	reads := 0
+	store.SetHook(func(op gatewaytest.MemOp) error {
+		if op.Method == "Get" && !op.Done {
+			reads++
+		}
+		return nil
+	})
+	for range 3 {
+		wantValue(t, v, gateway.KindFlow, "n", "x")
+	}
+	if reads != 3 {
+		t.Errorf("%d reads for 3 records", reads)
+	}
+	v.Forget()
+	wantValue(t, v, gateway.KindFlow, "n", "x")
+	if reads != 5 {
+		t.Errorf("%d reads, want 5", reads)
+	}
+}
+
 // What was changed, moved or cut short does not open, and is a fault: never
 // "not found", which would be "no session" or "not blocked".
 func TestVaultAttackRecordsChangedInTheStore(t *testing.T) {
@@ -143,16 +302,19 @@ func TestVaultAttackRecordsChangedInTheStore(t *testing.T) {
 	mustDo(t, v.Put(ctx, gateway.KindAccount, "victim", []byte("the value of the victim"), gateway.NoExpiry))
 	mustDo(t, v.Put(ctx, gateway.KindAccount, "other", []byte("the value of the other"), gateway.NoExpiry))
 	mustDo(t, v.Put(ctx, gateway.KindEpoch, "victim", []byte("an epoch of that name"), gateway.NoExpiry))
-	mustDo(t, openVault(t, store, "z").Put(ctx, gateway.KindAccount, "victim", []byte("under another secret"), gateway.NoExpiry))
-	at := v.KeyUnder(0, gateway.KindAccount, "victim")
-	values, err := store.Get(ctx, at, v.KeyUnder(0, gateway.KindAccount, "other"), v.KeyUnder(0, gateway.KindEpoch, "victim"),
-		openVault(t, store, "z").KeyUnder(0, gateway.KindAccount, "victim"))
+	at := v.KeyOf(gateway.KindAccount, "victim")
+	_, err := openVault(t, store, "z", "a").ResealShared(ctx)
+	mustDo(t, err)
+	mustDo(t, openVault(t, store, "z").Put(ctx, gateway.KindAccount, "foreign", []byte("under another secret"), gateway.NoExpiry))
+	values, err := store.Get(ctx, at, v.KeyOf(gateway.KindAccount, "other"), v.KeyOf(gateway.KindEpoch, "victim"),
+		v.KeyOf(gateway.KindAccount, "foreign"), gateway.NameKeyAt)
 	mustDo(t, err)
 	good := values[0]
 	forged := map[string][]byte{
 		"another record of the kind": values[1],
 		"the name in another kind":   values[2],
 		"under another secret":       values[3],
+		"the name key":               values[4],
 		"empty":                      {},
 		"longer":                     append(bytes.Clone(good), 0),
 		"twice":                      append(bytes.Clone(good), good...),
@@ -160,7 +322,7 @@ func TestVaultAttackRecordsChangedInTheStore(t *testing.T) {
 		"JSON":                       []byte(`{"b":false}`),
 		"format of tomorrow":         append([]byte{9}, good[1:]...),
 		"format 0":                   append([]byte{0}, good[1:]...),
-		"marked as moved":            append([]byte{2}, good[1:]...),
+		"format 2":                   append([]byte{2}, good[1:]...),
 	}
 	for i := range good {
 		b := bytes.Clone(good)
@@ -187,7 +349,7 @@ func TestVaultErrorsShowNoValue(t *testing.T) {
 	ctx, store := t.Context(), gatewaytest.NewMemStore()
 	v := openVault(t, store)
 	for format := range byte(12) {
-		mustDo(t, store.Put(ctx, v.KeyUnder(0, gateway.KindAccount, "canary-name"), append([]byte{format}, "canary-value"...), gateway.NoExpiry))
+		mustDo(t, store.Put(ctx, v.KeyOf(gateway.KindAccount, "canary-name"), append([]byte{format}, "canary-value"...), gateway.NoExpiry))
 		_, err := v.Get(ctx, gateway.KindAccount, "canary-name")
 		if err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("format %d: %v", format, err)
@@ -215,44 +377,116 @@ type shortStore struct{ gateway.Store }
 
 func (shortStore) Get(context.Context, ...string) ([][]byte, error) { return nil, nil }
 
-// A goldenRecord holds the format of a release for all later ones: each file
-// in testdata/vault is what a release wrote, and must open for ever. New
-// formats get new files; these never change.
-type goldenRecord struct {
-	Secret, Kind, Name, Value string
-	Key, Sealed               string // where and as it lies in the store, the second in hex
-	// Cookie is the value that opens login Name at Host.
-	Cookie, Host string
+// A reader of the store may hand us any bytes: they open nothing.
+func FuzzVaultRecord(f *testing.F) {
+	store := gatewaytest.NewMemStore()
+	v, err := gateway.NewVault(store, [][]byte{secretNamed("a"), secretNamed("b")}, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	ctx := context.Background()
+	if err := v.Put(ctx, gateway.KindAccount, "n", []byte("value"), gateway.NoExpiry); err != nil {
+		f.Fatal(err)
+	}
+	at := v.KeyOf(gateway.KindAccount, "n")
+	values, err := store.Get(ctx, at, gateway.NameKeyAt)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range [][]byte{values[0], values[1], {}, {1}, values[0][:20], append([]byte{2}, values[0][1:]...)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, sealed []byte) {
+		for key, good := range map[string][]byte{at: values[0], gateway.NameKeyAt: values[1]} {
+			store := store.Clone()
+			mustDo(t, store.Put(ctx, key, sealed, gateway.NoExpiry))
+			fresh, err := gateway.NewVault(store, [][]byte{secretNamed("b"), secretNamed("a")}, nil)
+			mustDo(t, err)
+			_, err = fresh.Get(ctx, gateway.KindAccount, "n") // reads both
+			if bytes.Equal(sealed, good) != (err == nil) || err != nil && !errors.Is(err, gateway.ErrRecord) {
+				t.Errorf("at %s: %v", key, err)
+			}
+		}
+	})
 }
 
-func TestVaultOpensWhatReleasesWrote(t *testing.T) {
-	t.Parallel()
-	for _, file := range gatewaytest.CapturedNames(t, "testdata/vault/*.json", 4) {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				raw, _ := gatewaytest.Captured(t, file)
-				var g goldenRecord
-				mustDo(t, json.Unmarshal(raw, &g))
-				sealed, err := hex.DecodeString(g.Sealed)
-				mustDo(t, err)
-				name, err := hex.DecodeString(g.Name)
-				mustDo(t, err)
-				store := gatewaytest.NewMemStore()
-				v, err := gateway.NewVault(store, []byte(g.Secret))
-				mustDo(t, err)
-				if key := v.KeyUnder(0, gateway.Kind(g.Kind), string(name)); key != g.Key {
-					t.Errorf("it would be looked for at %q, and lies at %q", key, g.Key)
-				}
-				mustDo(t, store.Put(t.Context(), g.Key, sealed, gateway.NoExpiry))
-				wantValue(t, v, gateway.Kind(g.Kind), string(name), g.Value)
-				if g.Cookie != "" && v.SessionBits(g.Cookie, g.Host) != string(name) {
-					t.Error("the cookie of then does not open it")
-				}
-				second, err := gateway.NewVault(store, secretNamed("n"), []byte(g.Secret))
-				mustDo(t, err)
-				wantValue(t, second, gateway.Kind(g.Kind), string(name), g.Value)
-			})
-		})
+// The golden store holds the formats of a release for all later ones: it is a
+// whole store as that release left it, and must open for ever. New formats get
+// new files; these never change. It was written with a lifetime of a hundred
+// years.
+type goldenStore struct {
+	Secret, Cookie, Host string
+	Values               map[string]string // hex
+	Members              map[string][]string
+}
+
+// readGolden reads the golden store. A test calls it in a bubble.
+func readGolden(tb testing.TB) (g goldenStore) {
+	tb.Helper()
+	raw, _ := gatewaytest.Captured(tb, "testdata/vault-store/format1.json")
+	if err := json.Unmarshal(raw, &g); err != nil {
+		tb.Fatal(err)
 	}
+	return g
+}
+
+func (g goldenStore) store(tb testing.TB) *gatewaytest.MemStore {
+	tb.Helper()
+	store := gatewaytest.NewMemStore()
+	for key, value := range g.Values {
+		sealed, err := hex.DecodeString(value)
+		if err == nil {
+			err = store.Put(context.Background(), key, sealed, gateway.NoExpiry)
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	for index, members := range g.Members {
+		if err := store.Add(context.Background(), index, members...); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return store
+}
+
+func (g goldenStore) open(tb testing.TB, store gateway.Store, secrets ...[]byte) *gateway.Sessions {
+	tb.Helper()
+	s, err := gateway.OpenSessions(gateway.SessionsOptions{Store: store, Secrets: secrets, Marker: &noteMarker{}, Logger: zap.NewNop()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// What a release wrote works in the next: a session, an account, its listing,
+// also while the secret is being changed, and after.
+func TestGoldenStoreOfTheFirstRelease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := readGolden(t)
+		store := g.store(t)
+		old, fresh := []byte(g.Secret), secretNamed("n")
+		check := func(s *gateway.Sessions) {
+			t.Helper()
+			f, err := s.Find(t.Context(), g.Cookie, g.Host)
+			mustDo(t, err)
+			if f.Login().Account != keyOf("alice") || f.Login().Identity.Username != "Alice" {
+				t.Errorf("found %v, %q", f.Login().Account, f.Login().Identity.Username)
+			}
+			wantAccounts(t, s, "", "Alice", "bob")
+			logins, _, err := s.Logins(t.Context(), gateway.ListQuery{Username: "ALICE", Exact: true})
+			if err != nil || len(logins) != 1 || logins[0].ID != f.ID() {
+				t.Errorf("listed %v, %v", logins, err)
+			}
+			if _, err := trySignIn(s, "bob"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+				t.Errorf("bob was blocked then: %v", err)
+			}
+		}
+		check(g.open(t, store, old))
+		both := g.open(t, store, fresh, old)
+		check(both)
+		mustDo(t, both.Tidy(t.Context()))
+		check(g.open(t, store, fresh))
+	})
 }

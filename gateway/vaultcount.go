@@ -9,5 +9,9 @@ import (
 // the store can't tell what is counted; a writer can change a counter, for
 // counters are not sealed.
 func (v *Vault) Count(ctx context.Context, name string, delta int, ttl time.Duration) (n int, left time.Duration, err error) {
-	return v.store.Count(ctx, v.recordKey(0, kindLimit, name), delta, ttl)
+	key, err := v.key(ctx, kindLimit, name)
+	if err != nil {
+		return 0, 0, err
+	}
+	return v.store.Count(ctx, key, delta, ttl)
 }

@@ -34,7 +34,7 @@ func allow(context.Context) error { return nil }
 
 func newVault(tb testing.TB, store gateway.Store) *gateway.Vault {
 	tb.Helper()
-	vault, err := gateway.NewVault(store, bytes.Repeat([]byte("s"), gateway.MinSecret))
+	vault, err := gateway.NewVault(store, [][]byte{bytes.Repeat([]byte("s"), gateway.MinSecret)}, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -37,26 +37,26 @@ type record struct {
 
 // keySet is a record in use. It is never changed.
 type keySet struct {
-	raw    []byte // the record as stored
 	record record
 	signer jose.Signer
 	jwks   []byte
 }
 
-// due says whether it is time for the next rotation.
-func (s *keySet) due(now time.Time) bool { return now.Sub(s.record.Rotated) >= rotateEvery }
-
-// rotated returns the record after a rotation.
-func (s *keySet) rotated(now time.Time) ([]byte, error) {
-	return newRecord(now, s.record.Current, s.record.Next)
-}
-
-func firstRecord(now time.Time) ([]byte, error) {
-	current, err := newKey()
-	if err != nil {
-		return nil, err
+// nextRecord returns the record after a rotation if one is due, else nil; the
+// first record if there is no set yet.
+func nextRecord(set *keySet) ([]byte, error) {
+	now := time.Now()
+	if set == nil {
+		current, err := newKey()
+		if err != nil {
+			return nil, err
+		}
+		return newRecord(now, nil, current)
 	}
-	return newRecord(now, nil, current)
+	if now.Sub(set.record.Rotated) < rotateEvery {
+		return nil, nil
+	}
+	return newRecord(now, set.record.Current, set.record.Next)
 }
 
 func newRecord(now time.Time, previous, current *jose.JSONWebKey) ([]byte, error) {
@@ -104,7 +104,7 @@ func readKeySet(value []byte) (*keySet, error) {
 	if format.Version != recordVersion {
 		return nil, fmt.Errorf("record has version %d, this release knows %d", format.Version, recordVersion)
 	}
-	set := &keySet{raw: value}
+	set := &keySet{}
 	if err := json.Unmarshal(value, &set.record); err != nil {
 		return nil, errors.New("record is not of the form of its version")
 	}

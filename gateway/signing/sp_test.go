@@ -264,27 +264,28 @@ func TestSPKeysBadRecords(t *testing.T) {
 // it or not.
 func TestSPKeysSurviveARotationOfTheSecret(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		a, b := []byte(strings.Repeat("a", gateway.MinSecret)), []byte(strings.Repeat("b", gateway.MinSecret))
-		open := func(secrets ...[]byte) *signing.SPKeys {
-			vault, err := gateway.NewVault(store, secrets...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return signing.NewSPKeys(vault, allow, zap.NewNop())
+	store := gatewaytest.NewMemStore()
+	a, b := []byte(strings.Repeat("a", gateway.MinSecret)), []byte(strings.Repeat("b", gateway.MinSecret))
+	open := func(secrets ...[]byte) (*gateway.Vault, *signing.SPKeys) {
+		vault, err := gateway.NewVault(store, secrets, nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-		_, first := keyPair(t, open(a))
-		for _, secrets := range [][][]byte{{a, b}, {b, a}} {
-			ctx, cancel := context.WithCancel(t.Context())
-			go open(secrets...).Run(ctx)
-			synctest.Wait()
-			cancel()
+		return vault, signing.NewSPKeys(vault, allow, zap.NewNop())
+	}
+	_, keys := open(a)
+	_, first := keyPair(t, keys)
+	for i, secrets := range [][][]byte{{a, b}, {b, a}} {
+		vault, _ := open(secrets...)
+		moved, err := vault.ResealShared(t.Context())
+		if want := 2 * i; err != nil || moved != want { // the name key and this one
+			t.Errorf("step %d: %d records were sealed anew, want %d: %v", i, moved, want, err)
 		}
-		if _, last := keyPair(t, open(b)); !bytes.Equal(last, first) {
-			t.Error("the certificate is another one")
-		}
-	})
+	}
+	_, keys = open(b)
+	if _, last := keyPair(t, keys); !bytes.Equal(last, first) {
+		t.Error("the certificate is another one")
+	}
 }
 
 func TestSPKeysRun(t *testing.T) {

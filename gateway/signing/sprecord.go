@@ -37,14 +37,17 @@ type spRecord struct {
 
 // spPair is a record in use. It is never changed.
 type spPair struct {
-	raw         []byte // the record as stored
 	key         *rsa.PrivateKey
 	certificate []byte
 }
 
-// newSPRecord makes a key and a certificate. Its subject says nothing about
-// the sites: it is the same for all of them.
-func newSPRecord(now time.Time) ([]byte, error) {
+// nextSPRecord makes a key and a certificate if there is no pair yet; a pair
+// stays for good. The subject says nothing about the sites: it is the same for
+// all of them.
+func nextSPRecord(pair *spPair) ([]byte, error) {
+	if pair != nil {
+		return nil, nil
+	}
 	key, err := rsa.GenerateKey(rand.Reader, spBits)
 	if err != nil {
 		return nil, fmt.Errorf("making a key for SAML requests: %w", err)
@@ -56,7 +59,7 @@ func newSPRecord(now time.Time) ([]byte, error) {
 	template := &x509.Certificate{
 		SerialNumber: serial.Add(serial, big.NewInt(1)), // never zero, RFC 5280 §4.1.2.2
 		Subject:      pkix.Name{CommonName: "caddy-sso SAML service provider"},
-		NotBefore:    now.Add(-time.Hour), // for clocks that are behind
+		NotBefore:    time.Now().Add(-time.Hour), // for clocks that are behind
 		NotAfter:     spNotAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 	}
@@ -99,5 +102,5 @@ func readSPPair(value []byte) (*spPair, error) {
 	if !key.PublicKey.Equal(certificate.PublicKey) {
 		return nil, errors.New("record holds a certificate of another key")
 	}
-	return &spPair{value, key, r.Certificate}, nil
+	return &spPair{key, r.Certificate}, nil
 }

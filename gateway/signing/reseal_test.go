@@ -20,7 +20,7 @@ func TestKeysSurviveARotationOfTheSecret(t *testing.T) {
 	a, b := []byte(strings.Repeat("a", gateway.MinSecret)), []byte(strings.Repeat("b", gateway.MinSecret))
 	var first []byte
 	for i, secrets := range [][][]byte{{a}, {a, b}, {b, a}, {b}} {
-		vault, err := gateway.NewVault(store, secrets...)
+		vault, err := gateway.NewVault(store, secrets, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,6 +34,9 @@ func TestKeysSurviveARotationOfTheSecret(t *testing.T) {
 		}
 		if first == nil {
 			first = jwks
+		}
+		if _, err := vault.ResealShared(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 		if !bytes.Equal(jwks, first) {
 			t.Fatalf("step %d has other keys", i)

@@ -1,0 +1,147 @@
+package gateway
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+)
+
+// The name key names all other records of a store. It is 256 random bits in a
+// sealed record of its own, under a key that everybody can find, and lasts as
+// long as the store. The secret only seals that record. So a new secret changes
+// no name and no cookie.
+//
+// A store whose name key is lost has lost all its records, and with them all
+// blocks. So a name key is never made in silence (see NewVault), and is what
+// tells one store from another: Marker derives from it.
+const (
+	kindNames   Kind = "names"
+	nameKeyAt        = string(kindNames) + ":key"
+	nameKeySize      = 32
+)
+
+// nameKey returns the name key, or ErrNotFound. It asks the store once, and
+// again after Forget.
+func (v *Vault) nameKey(ctx context.Context) ([]byte, error) {
+	if names := v.names.Load(); names != nil {
+		return *names, nil
+	}
+	return v.readNameKey(ctx)
+}
+
+func (v *Vault) readNameKey(ctx context.Context) ([]byte, error) {
+	v.namesMu.Lock()
+	forgets := v.forgets
+	v.namesMu.Unlock()
+	rec, err := v.getAt(ctx, kindNames, nameKeyAt)
+	switch {
+	case errors.Is(err, errRecord):
+		return nil, fmt.Errorf("opening the key that names this store's records: do all nodes have the same secret? Gateways that have nothing to do with each other each need a prefix of their own: %w", err)
+	case err != nil:
+		return nil, err
+	case len(rec.Value) != nameKeySize:
+		return nil, fmt.Errorf("opening the key that names this store's records: %w: it has %d bytes", errRecord, len(rec.Value))
+	}
+	v.namesMu.Lock()
+	defer v.namesMu.Unlock()
+	if v.forgets == forgets {
+		v.names.Store(&rec.Value)
+	}
+	return rec.Value, nil
+}
+
+// Forget has the name key read again before it is used next: the store may be
+// another one by now.
+func (v *Vault) Forget() {
+	v.namesMu.Lock()
+	defer v.namesMu.Unlock()
+	v.forgets++
+	v.names.Store(nil)
+}
+
+// Marker returns what tells this store from any other: public, and the same for
+// as long as the store has its name key. ErrNotFound if it has none. It always
+// asks the store.
+func (v *Vault) Marker(ctx context.Context) (string, error) {
+	names, err := v.readNameKey(ctx)
+	if err != nil {
+		return "", err
+	}
+	return b64.EncodeToString(mac(names, "marker")), nil
+}
+
+// Found makes a store's name key, and returns its Marker. If several nodes do
+// this at once, one of the keys counts.
+func (v *Vault) Found(ctx context.Context) (marker string, err error) {
+	if err := v.checkFit(); err != nil {
+		return "", err
+	}
+	fresh := make([]byte, nameKeySize)
+	_, _ = rand.Read(fresh) // never fails: it crashes the program instead
+	err = v.store.PutNew(ctx, nameKeyAt, v.seal(nameKeyAt, fresh), NoExpiry)
+	if err != nil && !errors.Is(err, ErrExists) {
+		return "", err
+	}
+	marker, err = v.Marker(ctx)
+	if errors.Is(err, ErrNotFound) {
+		err = errBusy // founded, and emptied at once
+	}
+	return marker, err
+}
+
+// key returns where a record lies, or is going to lie. Use it for what is
+// written: it has a new store founded first.
+func (v *Vault) key(ctx context.Context, kind Kind, name string) (string, error) {
+	names, err := v.nameKey(ctx)
+	if errors.Is(err, ErrNotFound) {
+		if err := v.found(ctx); err != nil {
+			return "", err
+		}
+		names, err = v.nameKey(ctx)
+	}
+	if errors.Is(err, ErrNotFound) {
+		err = errBusy
+	}
+	if err != nil {
+		return "", err
+	}
+	return recordKey(names, kind, name), nil
+}
+
+// MAC authenticates parts for a purpose, on every node and under every secret.
+// ErrNotFound if the store has no name key: then nothing was authenticated yet.
+func (v *Vault) MAC(ctx context.Context, purpose string, parts ...string) ([]byte, error) {
+	names, err := v.nameKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return mac(names, purpose, parts...), nil
+}
+
+func recordKey(names []byte, kind Kind, name string) string {
+	return string(kind) + ":" + b64.EncodeToString(keyedHash(names, "name", string(kind), name))
+}
+
+func mac(names []byte, purpose string, parts ...string) []byte {
+	return keyedHash(names, append([]string{"mac", purpose}, parts...)...)
+}
+
+// keyedHash is HMAC-SHA-256 over parts, each preceded by its length, so that
+// no two lists of parts have the same input.
+func keyedHash(key []byte, parts ...string) []byte {
+	mac := hmac.New(sha256.New, key)
+	for _, p := range parts {
+		writePart(mac, p)
+	}
+	return mac.Sum(nil)
+}
+
+func writePart(h hash.Hash, p string) {
+	n := len(p)
+	h.Write([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+	h.Write([]byte(p))
+}

@@ -1,0 +1,118 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	tidyEvery = time.Hour
+	// While the secret is being changed, what is stored is sealed anew soon
+	// after the start. changedAfter is how long records that no index lists,
+	// flows among them, may lie under the other secret.
+	tidySoon     = time.Minute
+	changedAfter = 20 * time.Minute
+	// sealRounds bounds how often one tidy looks whether all is sealed anew.
+	sealRounds = 3
+)
+
+// tidyWait returns how long to wait for the next tidy.
+func (s *Sessions) tidyWait() time.Duration {
+	switch up := time.Since(s.started); {
+	case !s.vault.changing() || s.resealed.Load():
+		return tidyEvery
+	case up < tidySoon:
+		return tidySoon
+	default:
+		return max(tidySoon, changedAfter-up)
+	}
+}
+
+// tidy clears the indexes. While the secret is being changed, it also seals
+// under the first one what lies under the second, and says when that may go.
+func (s *Sessions) tidy(ctx context.Context) error {
+	for range sealRounds {
+		moved, err := s.tidyOnce(ctx)
+		if err != nil {
+			return err
+		}
+		if moved > 0 {
+			continue // other nodes may have written meanwhile: look again
+		}
+		if s.vault.changing() && time.Since(s.started) >= changedAfter && s.resealed.CompareAndSwap(false, true) {
+			s.log.Info("all records are sealed with the first secret: once every node that has it first has logged this, drop the second")
+		}
+		break
+	}
+	return nil
+}
+
+// tidyOnce returns how many records it found under the second secret.
+func (s *Sessions) tidyOnce(ctx context.Context) (moved int, err error) {
+	reseal := func(rec *Record, ttl time.Duration) error {
+		one, err := s.vault.reseal(ctx, rec, ttl)
+		moved += one
+		return err
+	}
+	err = s.walk(ctx, indexLogins, kindLogin, func(_ string, rec *Record) (string, error) {
+		l, err := decode[login](rec)
+		if err != nil {
+			return "", err
+		}
+		if ttl := time.Until(l.Expires); ttl > 0 {
+			err = reseal(rec, ttl)
+		}
+		return loginMember(l, rec.Key), err
+	})
+	if err != nil {
+		return moved, err
+	}
+	err = s.walk(ctx, indexAccounts, kindAccount, func(_ string, rec *Record) (string, error) {
+		a, err := decode[account](rec)
+		if err != nil {
+			return "", err
+		}
+		return accountMember(a, rec.Key), reseal(rec, NoExpiry)
+	})
+	if err != nil || !s.vault.changing() {
+		return moved, err
+	}
+	if err := s.eachEpoch(ctx, func(rec *Record) error { return reseal(rec, NoExpiry) }); err != nil {
+		return moved, err
+	}
+	shared, err := s.vault.ResealShared(ctx)
+	return moved + shared, err
+}
+
+// eachEpoch hands every epoch to do.
+func (s *Sessions) eachEpoch(ctx context.Context, do func(*Record) error) error {
+	const page = 200
+	for after := ""; ; {
+		keys, err := s.store.Range(ctx, indexEpochs, "", after, page)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			after = key
+			rec, err := s.vault.getAt(ctx, kindEpoch, key)
+			switch {
+			case errors.Is(err, ErrNotFound):
+				continue
+			case errors.Is(err, errRecord):
+				s.log.Warn("an epoch can't be read and is left as it is", zap.Error(err))
+				continue
+			case err != nil:
+				return err
+			}
+			if err := do(rec); err != nil {
+				return err
+			}
+		}
+		if len(keys) < page {
+			return nil
+		}
+	}
+}
