@@ -24,10 +24,6 @@ func replace(old, with string) func(string) string {
 	}
 }
 
-func nested(depth int) string {
-	return strings.Repeat("<a>", depth) + strings.Repeat("</a>", depth)
-}
-
 func many(n int, format string) string {
 	var b strings.Builder
 	for i := range n {

@@ -28,6 +28,7 @@ func refuse[T any](T) error { return errRefused }
 
 func newChecklist() *checklist {
 	return &checklist{
+		read:  func() {},
 		part:  part{check.All(check.That("a", "", refuse[int]), check.That("b", "", refuse[int]))},
 		short: check.All(check.That("c", "", refuse[string])),
 		below: &below{check.All(check.That("d", "", refuse[string]))},
