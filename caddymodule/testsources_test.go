@@ -164,7 +164,6 @@ var globals = map[string]string{
 	"go.uber.org/zap.ReplaceGlobals": sharedLog, "go.uber.org/zap.L": sharedLog, "go.uber.org/zap.S": sharedLog,
 	"math/rand.Seed": "all tests would share the sequence",
 	"go.opentelemetry.io/otel.SetTracerProvider": "all tests would share it", "go.opentelemetry.io/otel.SetTextMapPropagator": "all tests would share it",
-	"testing/synctest.Run": "use synctest.Test",
 }
 
 const (
