@@ -185,6 +185,7 @@ func inspect(t *testing.T, path string, visit func(ast.Node)) {
 
 // TestPagesInChromium judges every page as a person meets it.
 func TestPagesInChromium(t *testing.T) {
+	t.Parallel()
 	shown := shownPages()
 	g := newGallery(t, shown)
 	b := newBrowser(t)
@@ -218,6 +219,7 @@ func plainRefusal(page any) bool {
 
 // TestAxeFindsFaults is the control of the test above.
 func TestAxeFindsFaults(t *testing.T) {
+	t.Parallel()
 	g := newGallery(t, shownPages())
 	b := newBrowser(t)
 	for rule, fault := range map[string]string{
@@ -293,6 +295,7 @@ func (b *tab) measure(l look) {
 // TestPagesByKeyboardWithoutScripts opens pages with scripts switched off, and
 // does by Tab and Enter what each is for.
 func TestPagesByKeyboardWithoutScripts(t *testing.T) {
+	t.Parallel()
 	g := newGallery(t, shownPages())
 	b := newBrowser(t)
 	b.wear(looks[0])
@@ -324,6 +327,7 @@ func TestPagesByKeyboardWithoutScripts(t *testing.T) {
 
 // TestPagesThatGoOn do so by themselves.
 func TestPagesThatGoOn(t *testing.T) {
+	t.Parallel()
 	g := newGallery(t, shownPages())
 	g.held = false
 	b := newBrowser(t)
