@@ -11,7 +11,8 @@ import (
 )
 
 // The tests with a browser run one after another: each has several tabs, and a
-// machine has few cores.
+// machine has few cores. Those in pages_test.go have one tab, no gateway and no
+// bound of time, so they run beside other tests.
 
 // origins are where the site stands for the browser: https on a name that is
 // cross-site to Keycloak's 127.0.0.1, and plain http on loopback.

@@ -196,6 +196,13 @@ func (s sample) String() string {
 	return fmt.Sprintf("%d %s %v after %v", s.status, s.code, s.err, s.took.Round(time.Millisecond))
 }
 
+// cutBy says whether the request was on its way through the app when a logout
+// was asked for and not yet answered, and was cut. However busy the machine is,
+// it ended after the logout began.
+func (s sample) cutBy(begun, answered time.Time) bool {
+	return s.status == http.StatusBadGateway && s.began.Before(answered) && s.began.Add(s.took).After(begun)
+}
+
 // probe requests a URL with c's cookies all the time until stop is called,
 // which returns what came of it, in the order of beginning.
 func probe(c *client, target string, every time.Duration) (stop func() []sample) {

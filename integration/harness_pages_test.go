@@ -158,7 +158,9 @@ func (b *tab) axe() []violation {
 		b.t.Fatal(err)
 	}
 	b.do("ending transitions", chromedp.Evaluate[chromedp.Void](`document.getAnimations().forEach(a => a.finish()); undefined`))
-	b.do("loading axe-core", chromedp.Evaluate[chromedp.Void](script+"; undefined"))
+	if there, err := run(b, chromedp.Evaluate[bool](`!!window.axe`)); err != nil || !there {
+		b.do("loading axe-core", chromedp.Evaluate[chromedp.Void](script+"; undefined"))
+	}
 	found, err := run(b, chromedp.Evaluate[[]violation](`axe.run(document, {resultTypes: ["violations"]}).then(r => {
 		if (r.passes.length < 10) throw new Error("only " + r.passes.length + " rules were applied");
 		return r.violations.map(v => ({ID: v.id, Help: v.help, Nodes: v.nodes.map(n => ({HTML: n.html, FailureSummary: n.failureSummary}))}));

@@ -174,6 +174,7 @@ func typesOf(t *testing.T, path string) (names []string) {
 
 // TestPagesInChromium judges every page as a person meets it.
 func TestPagesInChromium(t *testing.T) {
+	t.Parallel()
 	shown := shownPages()
 	g := newGallery(t, shown)
 	b := newBrowser(t)
@@ -207,6 +208,7 @@ func plainRefusal(page any) bool {
 
 // TestAxeFindsFaults is the control of the test above.
 func TestAxeFindsFaults(t *testing.T) {
+	t.Parallel()
 	g := newGallery(t, shownPages())
 	b := newBrowser(t)
 	for rule, fault := range map[string]string{
@@ -282,6 +284,7 @@ func (b *tab) measure(l look) {
 // TestPagesByKeyboardWithoutScripts opens pages with scripts switched off, and
 // does by Tab and Enter what each is for.
 func TestPagesByKeyboardWithoutScripts(t *testing.T) {
+	t.Parallel()
 	g := newGallery(t, shownPages())
 	b := newBrowser(t)
 	b.wear(looks[0])
@@ -313,6 +316,7 @@ func TestPagesByKeyboardWithoutScripts(t *testing.T) {
 
 // TestPagesThatGoOn do so by themselves.
 func TestPagesThatGoOn(t *testing.T) {
+	t.Parallel()
 	g := newGallery(t, shownPages())
 	g.held = false
 	b := newBrowser(t)

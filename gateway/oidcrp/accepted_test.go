@@ -71,11 +71,9 @@ func wantCheap(t *testing.T, f func()) {
 	plain := []byte(manyNames(1 << 16))
 	control := func() time.Duration {
 		start := time.Now()
-		for range 3 {
-			var v any
-			if err := json.Unmarshal(plain, &v); err != nil {
-				t.Fatal(err)
-			}
+		var v any
+		if err := json.Unmarshal(plain, &v); err != nil {
+			t.Fatal(err)
 		}
 		return time.Since(start)
 	}
@@ -83,7 +81,7 @@ func wantCheap(t *testing.T, f func()) {
 	start := time.Now()
 	f()
 	took := time.Since(start)
-	allowed = max(2*time.Second, 8*(allowed+control()))
+	allowed = max(2*time.Second, 4*(allowed+control()))
 	t.Logf("took %v, %v are allowed", took, allowed)
 	if took > allowed {
 		t.Errorf("took %v, %v are allowed", took, allowed)

@@ -19,7 +19,7 @@ func TestCanonical(t *testing.T) {
 		Prefixes                             []string
 	}
 	synctest.Test(t, func(t *testing.T) {
-		if err := json.Unmarshal(file(t, "testdata/canonical.json"), &cases); err != nil {
+		if err := json.Unmarshal(file(t, "canonical.json"), &cases); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -218,11 +218,11 @@ func TestVerifyRefusesSwitchOff(t *testing.T) {
 	}
 
 	synctest.Test(t, func(t *testing.T) {
-		small, err := all().read(file(t, "testdata/signed/rsa1024-sha256.xml"))
+		small, err := all().read(file(t, "signed/rsa1024-sha256.xml"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		key := publicKey(t, "testdata/signed/rsa1024.pem")
+		key := publicKey(t, "signed/rsa1024.pem")
 		if _, err := all("key size").verify(small.SelectElement("Assertion"), key); err != nil {
 			t.Errorf("without the key's size: %v", err)
 		}

@@ -57,7 +57,7 @@ func must[T any](v T, err error) T {
 // file returns a captured document. A test calls it in a bubble.
 func file(t testing.TB, name string) []byte {
 	t.Helper()
-	doc, _ := gatewaytest.Captured(t, name)
+	doc, _ := gatewaytest.Captured(t, "testdata/"+name)
 	return doc
 }
 
@@ -65,15 +65,22 @@ func file(t testing.TB, name string) []byte {
 // and one over the assertion, and the key of both.
 func keycloak(t testing.TB) ([]byte, crypto.PublicKey) {
 	t.Helper()
-	return file(t, "../testdata/keycloak-response.xml"), publicKey(t, "../testdata/keycloak-response.crt")
+	doc, _ := gatewaytest.Captured(t, "../testdata/keycloak-response.xml")
+	crt, _ := gatewaytest.Captured(t, "../testdata/keycloak-response.crt")
+	return doc, readKey(t, crt)
 }
 
 // publicKey returns the key of a certificate, or the key, among the fixtures.
 func publicKey(t testing.TB, name string) crypto.PublicKey {
 	t.Helper()
-	block, _ := pem.Decode(file(t, name))
+	return readKey(t, file(t, name))
+}
+
+func readKey(t testing.TB, text []byte) crypto.PublicKey {
+	t.Helper()
+	block, _ := pem.Decode(text)
 	if block == nil {
-		t.Fatalf("%s is no PEM", name)
+		t.Fatalf("%.40q is no PEM", text)
 	}
 	if block.Type == "PUBLIC KEY" {
 		key, err := x509.ParsePKIXPublicKey(block.Bytes)

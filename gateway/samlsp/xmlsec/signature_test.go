@@ -67,9 +67,9 @@ func TestVerifySignedByJava(t *testing.T) {
 
 func signedByJava(t *testing.T, name string) {
 	t.Helper()
-	doc := file(t, "testdata/signed/"+name)
+	doc := file(t, "signed/"+name)
 	kind, _, _ := strings.Cut(name, "-")
-	key := publicKey(t, "testdata/signed/"+kind+".pem")
+	key := publicKey(t, "signed/"+kind+".pem")
 	var check string
 	switch {
 	case strings.HasPrefix(name, "rsa1024-"):
@@ -114,10 +114,10 @@ func refusedByOthers(t *testing.T, doc []byte, kind string) {
 		t.Fatal(err)
 	}
 	_, keycloakKey := keycloak(t)
-	keys := []crypto.PublicKey{keycloakKey, publicKey(t, "testdata/signed/rsa1024.pem")}
+	keys := []crypto.PublicKey{keycloakKey, publicKey(t, "signed/rsa1024.pem")}
 	for _, other := range []string{"rsa", "p256", "p384", "p521"} {
 		if other != kind {
-			keys = append(keys, publicKey(t, "testdata/signed/"+other+".pem"))
+			keys = append(keys, publicKey(t, "signed/"+other+".pem"))
 		}
 	}
 	el := signedElements(root)[0]
@@ -126,7 +126,7 @@ func refusedByOthers(t *testing.T, doc []byte, kind string) {
 			t.Errorf("by other keys: got %v", err)
 		}
 	}
-	if _, err := all().verify(el, append(keys, publicKey(t, "testdata/signed/"+kind+".pem"))...); err != nil {
+	if _, err := all().verify(el, append(keys, publicKey(t, "signed/"+kind+".pem"))...); err != nil {
 		t.Errorf("by the last of several keys: %v", err)
 	}
 }
