@@ -287,6 +287,15 @@ type Signer interface {
 	JWKS() ([]byte, error)
 }
 
+// Pages renders what people see. It sets every header of its answers: content
+// type, CSP, no-store.
+type Pages interface {
+	// Page writes page, one of the types of package pages, as HTML.
+	Page(w http.ResponseWriter, r *http.Request, status int, page any)
+	// Asset serves one static file (CSS, script) by its name below Prefix/assets/.
+	Asset(w http.ResponseWriter, r *http.Request, name string)
+}
+
 // An Event is one fact for the audit trail, metrics and the host's events.
 type Event struct {
 	// Type is one of the Event… constants.

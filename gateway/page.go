@@ -2,20 +2,10 @@ package gateway
 
 import (
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"time"
 )
-
-// Pages renders what people see. It sets every header of its answers: content
-// type, CSP, no-store.
-type Pages interface {
-	// Page writes page, one of the …Page types of this package, as HTML.
-	Page(w http.ResponseWriter, r *http.Request, status int, page any)
-	// Asset serves one static file (CSS, script) by its name below Prefix/assets/.
-	Asset(w http.ResponseWriter, r *http.Request, name string)
-}
 
 // Chrome is what every page needs.
 type Chrome struct {
@@ -66,9 +56,14 @@ type Seen struct {
 // A SessionPage shows a person their own session at this app.
 type SessionPage struct {
 	Chrome
-	Principal
-	Since     time.Time
-	LogoutURL string
+	Username, Email, Name, Provider string
+	// Roles, Groups and Template are the app's own words.
+	Roles, Groups []string
+	Template      string
+	// Since is when the person signed in, Expires when the session ends at the
+	// latest.
+	Since, Expires time.Time
+	LogoutURL      string
 }
 
 // A LogoutPage asks before it ends the session: a GET changes nothing.

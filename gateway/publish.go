@@ -23,7 +23,11 @@ func (x *exchange) showSession() error {
 	}
 	p := v.principal
 	if wantsHTML(x.r) {
-		x.page(http.StatusOK, SessionPage{Chrome: x.chrome(), Principal: p, Since: ses.Login().Created, LogoutURL: x.app.opts.Prefix + "/logout"})
+		x.page(http.StatusOK, SessionPage{
+			Chrome: x.chrome(), Username: p.Username, Email: p.Email, Name: p.Name, Provider: p.Provider,
+			Roles: p.Roles, Groups: p.Groups, Template: p.Template,
+			Since: ses.Login().Created, Expires: p.Expires, LogoutURL: x.app.opts.Prefix + "/logout",
+		})
 		return nil
 	}
 	return x.json(http.StatusOK, "application/json", map[string]any{

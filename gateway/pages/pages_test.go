@@ -44,10 +44,10 @@ func examples() map[string]any {
 	bare := gateway.RefusalPage{Chrome: chrome, Code: gateway.CodeNotFound, Refusal: gateway.RefusalOf(gateway.CodeNotFound)}
 	gone := bare
 	gone.HomeURL = "/"
-	alice := gateway.Principal{
-		Username: "alice", Email: "alice@example.com", Name: "Alice Liddell", Provider: "corp",
+	alice := gateway.SessionPage{
+		Chrome: chrome, Username: "alice", Email: "alice@example.com", Name: "Alice Liddell", Provider: "corp",
 		Roles: []string{"Admin", "Editor"}, Groups: []string{"staff", `DOMAIN\Net Ops`}, Template: "engineering",
-		Expires: bubbleStart.Add(7*time.Hour + 20*time.Minute),
+		Since: bubbleStart.Add(-40 * time.Minute), Expires: bubbleStart.Add(7*time.Hour + 20*time.Minute), LogoutURL: "/.sso/logout",
 	}
 	var groups []string
 	for i := range 13 {
@@ -65,15 +65,13 @@ func examples() map[string]any {
 		"chooser_one": gateway.ChooserPage{Chrome: chrome, Choices: []gateway.Choice{
 			{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp"},
 		}},
-		"chooser_none": gateway.ChooserPage{Chrome: chrome},
-		"refusal":      denied,
-		"refusal_bare": bare,
-		"refusal_loop": loop,
-		"refusal_home": gone,
-		"session": gateway.SessionPage{
-			Chrome: chrome, Principal: alice, Since: bubbleStart.Add(-40 * time.Minute), LogoutURL: "/.sso/logout",
-		},
-		"session_many_groups": gateway.SessionPage{Chrome: chrome, Principal: gateway.Principal{Username: "bob", Groups: groups}},
+		"chooser_none":        gateway.ChooserPage{Chrome: chrome},
+		"refusal":             denied,
+		"refusal_bare":        bare,
+		"refusal_loop":        loop,
+		"refusal_home":        gone,
+		"session":             alice,
+		"session_many_groups": gateway.SessionPage{Chrome: chrome, Username: "bob", Groups: groups},
 		"form": gateway.FormPage{
 			Chrome: chrome, Provider: "Corporate account", Action: "https://id.example.com/sso?tenant=a&b",
 			Fields: []gateway.Field{{Name: "RelayState", Value: "state"}, {Name: "SAMLRequest", Value: "PHNhbWw+/w=="}},
