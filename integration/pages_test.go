@@ -45,11 +45,13 @@ func shownPages() map[string]any {
 	for i := range 60 {
 		groups = append(groups, fmt.Sprintf("team-%d", i*i))
 	}
-	person := sso.Principal{
+	person := sso.SessionPage{
+		Chrome: chrome, Since: time.Now(), LogoutURL: "/.sso/logout",
 		Username: "alice", Email: "alice@example.com", Name: "Alice Liddell", Provider: "corp", Template: "engineering",
 		Roles: []string{"Admin", "Editor"}, Groups: []string{"staff", `DOMAIN\Net Ops`}, Expires: time.Now().Add(7 * time.Hour),
 	}
-	odd := sso.Principal{
+	odd := sso.SessionPage{
+		Chrome: longChrome, Since: time.Now(), LogoutURL: "/.sso/logout",
 		Username: longWord, Email: longWord + "@example.com", Name: rtlName, Provider: "partners", Roles: []string{rtlName, longWord},
 		Groups: groups, Expires: time.Now().Add(time.Minute),
 	}
@@ -60,9 +62,9 @@ func shownPages() map[string]any {
 		"chooser-long":       sso.ChooserPage{Chrome: longChrome, Choices: []sso.Choice{longLast, choice("rtl", rtlName), choice("word", longWord), choice("cjk", "株式会社東京シングルサインオン")}},
 		"chooser-one":        sso.ChooserPage{Chrome: chrome, Choices: []sso.Choice{choice("corp", "Corporate account")}},
 		"chooser-none":       sso.ChooserPage{Chrome: chrome},
-		"session":            sso.SessionPage{Chrome: chrome, Principal: person, Since: time.Now(), LogoutURL: "/.sso/logout"},
-		"session-long":       sso.SessionPage{Chrome: longChrome, Principal: odd, Since: time.Now(), LogoutURL: "/.sso/logout"},
-		"session-bare":       sso.SessionPage{Chrome: chrome, Principal: sso.Principal{Username: "bob"}},
+		"session":            person,
+		"session-long":       odd,
+		"session-bare":       sso.SessionPage{Chrome: chrome, Username: "bob"},
 		"form":               sso.FormPage{Chrome: chrome, Provider: "Corporate account", Fields: fields},
 		"leave":              sso.LeavePage{Chrome: chrome, Provider: "Corporate account"},
 		"repost":             sso.RepostPage{Chrome: chrome, Action: "/.sso/saml/acs", Fields: fields},
