@@ -80,7 +80,7 @@ func NewShared[T any](vault *Vault, opts SharedOptions[T]) *Shared[T] {
 	defer vault.sharedMu.Unlock()
 	vault.shared = append(vault.shared, ref{opts.Kind, opts.Name})
 	s := &Shared[T]{vault: vault, opts: opts}
-	s.failed(errors.New("it has not been loaded yet"))
+	_ = s.failed(errors.New("it has not been loaded yet"))
 	return s
 }
 

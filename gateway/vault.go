@@ -149,12 +149,12 @@ func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, value := range values {
-		if value == nil {
+	for i, r := range refs {
+		if values[i] == nil {
 			continue
 		}
-		if recs[i], err = v.open(keys[i], value); err != nil {
-			return nil, fmt.Errorf("reading a record of kind %s: %w", refs[i].kind, err)
+		if recs[i], err = v.open(keys[i], values[i]); err != nil {
+			return nil, fmt.Errorf("reading a record of kind %s: %w", r.kind, err)
 		}
 	}
 	return recs, nil
