@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // answered ends a request that did not go to the app. err is what the gateway
@@ -27,7 +28,7 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) er
 	if private {
 		defer h.logRedacted(w, r)
 	}
-	refusal, ok := errors.AsType[*gateway.Error](err)
+	refusal, ok := errors.AsType[*refusal.Error](err)
 	switch {
 	case ok:
 		err = h.refusalForCaddy(r, refusal)
@@ -50,13 +51,13 @@ func (h *Handler) hasCredentials(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // refusalForCaddy makes an error for handle_errors of a refusal.
-func (h *Handler) refusalForCaddy(r *http.Request, e *gateway.Error) error {
-	refusal := gateway.RefusalOf(e.Code)
+func (h *Handler) refusalForCaddy(r *http.Request, e *refusal.Error) error {
+	meaning := e.Code.Meaning()
 	repl := replacerOf(r)
 	repl.Set("http.error.sso.code", string(e.Code))
-	repl.Set("http.error.sso.title", refusal.Title)
-	repl.Set("http.error.sso.text", refusal.Text)
-	herr := caddyhttp.Error(refusal.Status, e)
+	repl.Set("http.error.sso.title", meaning.Title)
+	repl.Set("http.error.sso.text", meaning.Text)
+	herr := caddyhttp.Error(meaning.Status, e)
 	if e.Reference != "" {
 		herr.ID = e.Reference
 	}
@@ -204,7 +205,7 @@ func (a *App) observe(ev gateway.Event) {
 	add("code", string(ev.Code))
 	add("reference", ev.Reference)
 	if ev.Code != "" {
-		add("fix", gateway.RefusalOf(ev.Code).Fix)
+		add("fix", ev.Code.Meaning().Fix)
 	}
 	if ev.Addr.IsValid() {
 		add("client_ip", ev.Addr.String())

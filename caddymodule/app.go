@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
@@ -61,7 +62,7 @@ type App struct {
 	lastGood  *lateLastGood
 	keys      *lateKeys
 	shared    []string // names of the shared providers
-	providers []provider
+	providers []namedProvider
 	handlers  []*Handler
 
 	started     chan struct{} // closed once Start is done, well or not
@@ -71,7 +72,7 @@ type App struct {
 }
 
 // A provider is a built provider with what it was configured as.
-type provider struct {
+type namedProvider struct {
 	gateway.NamedProvider
 	config string
 }
@@ -170,7 +171,7 @@ func (a *App) provisionProviders() error {
 			return fmt.Errorf("there are two providers with the name %q", named.Name)
 		}
 		a.shared = append(a.shared, named.Name)
-		a.providers = append(a.providers, provider{named, configs[i]})
+		a.providers = append(a.providers, namedProvider{named, configs[i]})
 	}
 	return nil
 }
@@ -191,7 +192,7 @@ func (a *App) addInline(named gateway.NamedProvider, config string) error {
 			return fmt.Errorf("provider %s: there is another one with this name and other settings: give one of them a name (`name <name>`), or share one (`provider` in the global option sso)", named.Name)
 		}
 	}
-	a.providers = append(a.providers, provider{named, config})
+	a.providers = append(a.providers, namedProvider{named, config})
 	return nil
 }
 
@@ -290,7 +291,7 @@ func (a *App) Cleanup() error {
 }
 
 // An unopened store and signer stand in while a configuration is only checked.
-type unopened struct{ gateway.Store }
+type unopened struct{ store.Store }
 
 // Sign implements gateway.Signer.
 func (unopened) Sign([]byte) (string, error) { return "", errNotStarted }

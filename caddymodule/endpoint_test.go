@@ -10,22 +10,23 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 // A speaker is a provider that nobody signs in at.
 type speaker struct {
-	gateway.Provider
-	protocol gateway.Protocol
+	provider.Provider
+	protocol provider.Protocol
 }
 
-func (s speaker) Protocol() gateway.Protocol { return s.protocol }
+func (s speaker) Protocol() provider.Protocol { return s.protocol }
 
 // endpoints returns the table of a site with a provider of each protocol.
 func endpoints(t *testing.T) []gateway.Endpoint {
 	t.Helper()
 	g, err := gateway.New(gateway.Options{Sessions: new(gateway.Sessions), Providers: []gateway.NamedProvider{
-		{Name: "corp", Provider: speaker{protocol: gateway.OIDC}}, {Name: "partners", Provider: speaker{protocol: gateway.SAML}},
+		{Name: "corp", Provider: speaker{protocol: provider.OIDC}}, {Name: "partners", Provider: speaker{protocol: provider.SAML}},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 )
@@ -46,7 +48,7 @@ type providerModule interface {
 type providerContext struct {
 	caddy.Context
 	// lastGood keeps documents in the store, once that is open.
-	lastGood gateway.LastGood
+	lastGood fetch.LastGood
 	// keys sign SAML requests, once the store is open.
 	keys samlsp.Keys
 }
@@ -145,11 +147,11 @@ func (l *lateKeys) KeyPair(ctx context.Context) (crypto.Signer, []byte, error) {
 	if k := l.keys.Load(); k != nil {
 		return k.KeyPair(ctx)
 	}
-	return nil, nil, gateway.NewError(gateway.CodeNotReady, errNotStarted)
+	return nil, nil, refusal.New(refusal.NotReady, errNotStarted)
 }
 
 // Interface guards
 var (
-	_ gateway.LastGood = (*lateLastGood)(nil)
-	_ samlsp.Keys      = (*lateKeys)(nil)
+	_ fetch.LastGood = (*lateLastGood)(nil)
+	_ samlsp.Keys    = (*lateKeys)(nil)
 )

@@ -17,8 +17,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-sso/caddy-sso/caddymodule"
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -79,7 +79,7 @@ func TestSAMLByHand(t *testing.T) {
 	}
 	t.Run("C7 certificate of another", func(t *testing.T) {
 		w.loadIn(t, byHand("certificate "+base64.StdEncoding.EncodeToString(other.Certificate)))
-		if status, body := newBrowser(t).samlIn(w, "corp"); status != http.StatusBadRequest || !strings.Contains(body, string(gateway.CodeSAMLSignature)) {
+		if status, body := newBrowser(t).samlIn(w, "corp"); status != http.StatusBadRequest || !strings.Contains(body, string(refusal.SAMLSignature)) {
 			t.Errorf("%d %q", status, body)
 		}
 	})
@@ -260,7 +260,7 @@ func TestSAMLOptionsAreDescribed(t *testing.T) {
 		t.Fatalf("only %d links to errors", len(links))
 	}
 	for _, link := range links {
-		if !slices.Contains(gateway.Codes(), gateway.Code(link[1])) {
+		if !slices.Contains(refusal.Codes(), refusal.Code(link[1])) {
 			t.Errorf("there is no code %s", link[1])
 		}
 	}

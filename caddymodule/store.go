@@ -13,9 +13,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
 	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 func init() {
@@ -41,7 +41,7 @@ type storeModule interface {
 }
 
 type closableStore interface {
-	gateway.Store
+	store.Store
 	io.Closer
 }
 

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 const (
@@ -51,12 +53,12 @@ func (x *exchange) consumeAssertion() error {
 
 // readResponse returns the fields of a form that brings a SAML response. They
 // are bounded and well-formed: it is safe to send them back to the browser.
-func (x *exchange) readResponse() (map[string]string, *Error) {
+func (x *exchange) readResponse() (map[string]string, *refusal.Error) {
 	if x.r.URL.RawQuery != "" {
-		return nil, NewError(CodeBadRequest, errors.New("the form came with a query"))
+		return nil, refusal.New(refusal.BadRequest, errors.New("the form came with a query"))
 	}
 	if types := x.r.Header["Content-Type"]; len(types) != 1 || !isFormType(types[0]) {
-		return nil, NewError(CodeBadRequest, errors.New("what was posted is no form of the type application/x-www-form-urlencoded"))
+		return nil, refusal.New(refusal.BadRequest, errors.New("what was posted is no form of the type application/x-www-form-urlencoded"))
 	}
 	body, refused := x.readBody()
 	if refused != nil {
@@ -64,14 +66,14 @@ func (x *exchange) readResponse() (map[string]string, *Error) {
 	}
 	fields, err := parseForm(body, fieldResponse, fieldRelayState, fieldRepost)
 	if err != nil {
-		return nil, NewError(CodeBadRequest, err)
+		return nil, refusal.New(refusal.BadRequest, err)
 	}
 	response, ok := fields[fieldResponse]
 	if !ok {
-		return nil, NewError(CodeBadRequest, errors.New("the form has no SAMLResponse"))
+		return nil, refusal.New(refusal.BadRequest, errors.New("the form has no SAMLResponse"))
 	}
 	if response == "" || !isBase64(response) {
-		return nil, NewError(CodeSAMLMalformed, errors.New("the SAMLResponse is not Base64"))
+		return nil, refusal.New(refusal.SAMLMalformed, errors.New("the SAMLResponse is not Base64"))
 	}
 	return fields, nil
 }
@@ -83,8 +85,8 @@ func isFormType(contentType string) bool {
 
 // readBody reads the body within its bounds. Content-Length is what the client
 // says; that it is short is not believed.
-func (x *exchange) readBody() (string, *Error) {
-	tooLarge := NewError(CodeTooLarge, fmt.Errorf("the form has more than %d bytes", maxForm))
+func (x *exchange) readBody() (string, *refusal.Error) {
+	tooLarge := refusal.New(refusal.TooLarge, fmt.Errorf("the form has more than %d bytes", maxForm))
 	if x.r.ContentLength > maxForm {
 		return "", tooLarge
 	}
@@ -93,7 +95,7 @@ func (x *exchange) readBody() (string, *Error) {
 		return "", tooLarge
 	}
 	if err != nil {
-		return "", NewError(CodeBadRequest, fmt.Errorf("reading the form: %w", err))
+		return "", refusal.New(refusal.BadRequest, fmt.Errorf("reading the form: %w", err))
 	}
 	return string(body), nil
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // A pipeListener accepts connections that never leave the process, so that a
@@ -72,20 +73,20 @@ func TestACSBodies(t *testing.T) {
 		length string   // header line
 		parts  []string // of the body, a second between them
 		header string   // more of them
-		code   gateway.Code
+		code   refusal.Code
 		least  time.Duration
 	}{
 		"in one piece":           {length: fmt.Sprint("Content-Length: ", len(good)), parts: []string{good}},
 		"in pieces":              {length: fmt.Sprint("Content-Length: ", len(good)), parts: []string{good[:10], good[10:20], good[20:]}},
 		"chunked":                {length: "Transfer-Encoding: chunked", parts: []string{fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(good), good)}},
-		"says too much":          {length: "Content-Length: 2097153", code: gateway.CodeTooLarge},
-		"says far too much":      {length: "Content-Length: 9223372036854775807", code: gateway.CodeTooLarge},
-		"chunks without end":     {length: "Transfer-Encoding: chunked", parts: []string{strings.Repeat("10000\r\n"+chunk+"\r\n", 33)}, code: gateway.CodeTooLarge},
-		"broken chunks":          {length: "Transfer-Encoding: chunked", parts: []string{"zz\r\n"}, code: gateway.CodeBadRequest},
-		"nothing comes":          {length: "Content-Length: 100", code: gateway.CodeBadRequest, least: 15 * time.Second},
-		"stops half way":         {length: fmt.Sprint("Content-Length: ", len(good)), parts: []string{good[:30]}, code: gateway.CodeBadRequest, least: 15 * time.Second},
-		"refused before it came": {length: "Content-Length: 100", header: "Content-Type: text/plain\r\n", code: gateway.CodeBadRequest, least: 15 * time.Second},
-		"drips, a byte a second": {length: fmt.Sprint("Content-Length: ", len(good)), parts: strings.Split(good, ""), code: gateway.CodeBadRequest, least: 15 * time.Second},
+		"says too much":          {length: "Content-Length: 2097153", code: refusal.TooLarge},
+		"says far too much":      {length: "Content-Length: 9223372036854775807", code: refusal.TooLarge},
+		"chunks without end":     {length: "Transfer-Encoding: chunked", parts: []string{strings.Repeat("10000\r\n"+chunk+"\r\n", 33)}, code: refusal.TooLarge},
+		"broken chunks":          {length: "Transfer-Encoding: chunked", parts: []string{"zz\r\n"}, code: refusal.BadRequest},
+		"nothing comes":          {length: "Content-Length: 100", code: refusal.BadRequest, least: 15 * time.Second},
+		"stops half way":         {length: fmt.Sprint("Content-Length: ", len(good)), parts: []string{good[:30]}, code: refusal.BadRequest, least: 15 * time.Second},
+		"refused before it came": {length: "Content-Length: 100", header: "Content-Type: text/plain\r\n", code: refusal.BadRequest, least: 15 * time.Second},
+		"drips, a byte a second": {length: fmt.Sprint("Content-Length: ", len(good)), parts: strings.Split(good, ""), code: refusal.BadRequest, least: 15 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

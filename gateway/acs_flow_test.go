@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // mixed is a site with an OpenID Provider and two SAML providers, of which the
@@ -91,7 +93,7 @@ func TestProtocolsAreNotMixed(t *testing.T) {
 		target := l.idp.visit(t, b.choose("corp", "/").Header().Get("Location"), "alice")
 		u, err := url.Parse(target)
 		mustDo(t, err)
-		wantRefused(t, b.bring(response("alice", u.Query().Get("state"))), gateway.CodeSAMLIssuerMismatch)
+		wantRefused(t, b.bring(response("alice", u.Query().Get("state"))), refusal.SAMLIssuerMismatch)
 		if _, completed := l.idp.counts(); completed > 0 {
 			t.Error("the OpenID Provider was asked to judge")
 		}
@@ -105,9 +107,9 @@ func TestProtocolsAreNotMixed(t *testing.T) {
 		answer := one.answer(t, b.choose("one", "/"), "alice")
 		state := answer.Get("RelayState")
 		for _, query := range []url.Values{{"state": {state}, "code": {"alice"}}, {"state": {state}, "SAMLResponse": answer["SAMLResponse"], "RelayState": {state}}} {
-			wantRefused(t, b.open("/.sso/oidc/callback?"+query.Encode()), gateway.CodeOIDCIssuerMismatch)
+			wantRefused(t, b.open("/.sso/oidc/callback?"+query.Encode()), refusal.OIDCIssuerMismatch)
 		}
-		wantRefused(t, b.postForm("/.sso/oidc/callback", answer), gateway.CodeMethodNotAllowed)
+		wantRefused(t, b.postForm("/.sso/oidc/callback", answer), refusal.MethodNotAllowed)
 		if len(one.asked) > 0 {
 			t.Error("the SAML provider was asked to judge")
 		}
@@ -124,11 +126,11 @@ func TestProtocolsAreNotMixed(t *testing.T) {
 			o.Providers[0].Name = "saml"
 			o.Providers = append(o.Providers, gateway.NamedProvider{Name: "other", Provider: idp})
 		}), appHost)
-		wantRefused(t, b.at(after).bring(answer), gateway.CodeSAMLIssuerMismatch)
+		wantRefused(t, b.at(after).bring(answer), refusal.SAMLIssuerMismatch)
 
 		callback := after.browser()
 		target := l.idp.visit(t, callback.choose("saml", "/").Header().Get("Location"), "alice")
-		wantRefused(t, callback.at(before).open(target), gateway.CodeOIDCIssuerMismatch)
+		wantRefused(t, callback.at(before).open(target), refusal.OIDCIssuerMismatch)
 		if len(idp.asked) > 0 {
 			t.Error("the SAML provider was asked to judge")
 		}
@@ -139,7 +141,7 @@ func TestProtocolsAreNotMixed(t *testing.T) {
 		b := l.samlSite(idp).browser()
 		answer := idp.answer(t, b.open("/"), "alice")
 		renamed := l.siteOf(l.samlGateway(idp, func(o *gateway.Options) { o.Providers[0].Name = "renamed" }), appHost)
-		wantRefused(t, b.at(renamed).bring(answer), gateway.CodeProviderUnknown)
+		wantRefused(t, b.at(renamed).bring(answer), refusal.ProviderUnknown)
 	})
 }
 
@@ -217,7 +219,7 @@ func TestACSExpiredFlow(t *testing.T) {
 		time.Sleep(15*time.Minute - time.Second)
 		wantRedirect(t, in.bring(early), "https://app.example/a")
 		time.Sleep(time.Second)
-		wantRefused(t, out.bring(late), gateway.CodeFlowUnknown)
+		wantRefused(t, out.bring(late), refusal.FlowUnknown)
 	})
 }
 
@@ -233,37 +235,37 @@ func TestACSLimit(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s, _ := limitedSAML(t, gateway.Limit{})
 			for range 10 {
-				wantRefused(t, s.browser().bring(stray), gateway.CodeFlowUnknown)
+				wantRefused(t, s.browser().bring(stray), refusal.FlowUnknown)
 			}
 			for _, w := range []*httptest.ResponseRecorder{
 				s.browser().postFromAfar(acs, stray), s.browser().postForm(acs, stray), s.browser().postForm(acs, url.Values{}),
 			} {
-				wantRefused(t, w, gateway.CodeTooManyAttempts)
+				wantRefused(t, w, refusal.TooManyAttempts)
 				if w.Header().Get("Retry-After") == "" {
 					t.Error("no Retry-After")
 				}
 			}
 			time.Sleep(time.Minute + time.Second)
-			wantRefused(t, s.browser().bring(stray), gateway.CodeFlowUnknown)
+			wantRefused(t, s.browser().bring(stray), refusal.FlowUnknown)
 		})
 	})
 	t.Run("D5 malformed ones too", func(t *testing.T) {
 		t.Parallel()
 		s, _ := limitedSAML(t, gateway.Limit{})
 		for range 10 {
-			wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
+			wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), refusal.BadRequest)
 		}
-		wantRefused(t, s.browser().postFromAfar(acs, stray), gateway.CodeTooManyAttempts)
+		wantRefused(t, s.browser().postFromAfar(acs, stray), refusal.TooManyAttempts)
 	})
 	t.Run("D5 one limit for both protocols", func(t *testing.T) {
 		t.Parallel()
 		s, _ := limitedSAML(t, gateway.Limit{})
 		for range 5 {
-			wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
-			wantRefused(t, s.browser().open(badAnswer), gateway.CodeFlowUnknown)
+			wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), refusal.BadRequest)
+			wantRefused(t, s.browser().open(badAnswer), refusal.FlowUnknown)
 		}
-		wantRefused(t, s.browser().postFromAfar(acs, stray), gateway.CodeTooManyAttempts)
-		wantRefused(t, s.browser().open(badAnswer), gateway.CodeTooManyAttempts)
+		wantRefused(t, s.browser().postFromAfar(acs, stray), refusal.TooManyAttempts)
+		wantRefused(t, s.browser().open(badAnswer), refusal.TooManyAttempts)
 	})
 	t.Run("D5 a login that succeeds gives back both posts and the start", func(t *testing.T) {
 		t.Parallel()
@@ -277,10 +279,10 @@ func TestACSLimit(t *testing.T) {
 		// No more than was taken: one post of a provider on the same site.
 		b := s.browser()
 		answer := idp.answer(t, b.open("/"), "alice")
-		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), refusal.BadRequest)
 		wantRedirect(t, b.postForm(acs, answer), "https://app.example/")
-		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
-		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeTooManyAttempts)
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), refusal.BadRequest)
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), refusal.TooManyAttempts)
 	})
 	t.Run("a login that begins anew gives back both posts", func(t *testing.T) {
 		t.Parallel()
@@ -295,12 +297,12 @@ func TestACSLimit(t *testing.T) {
 	t.Run("a provider that is down is nobody's attempt", func(t *testing.T) {
 		t.Parallel()
 		s, idp := limitedSAML(t, gateway.Limit{Answers: 2})
-		idp.judge(func(gateway.CompleteRequest, *gateway.Answer) error {
-			return gateway.NewError(gateway.CodeProviderUnavailable, nil)
+		idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
+			return refusal.New(refusal.ProviderUnavailable, nil)
 		})
 		for range 5 {
 			b := s.browser()
-			wantRefused(t, b.bring(idp.answer(t, b.open("/"), "alice")), gateway.CodeProviderUnavailable)
+			wantRefused(t, b.bring(idp.answer(t, b.open("/"), "alice")), refusal.ProviderUnavailable)
 		}
 	})
 	t.Run("ten tabs that come at once all sign in", func(t *testing.T) {
@@ -316,7 +318,7 @@ func TestACSLimit(t *testing.T) {
 			_, fields := formOf(t, b.postFromAfar(acs, idp.answer(t, b.open("/"), "alice")))
 			tabs = append(tabs, tab{b, fields})
 		}
-		wantRefused(t, s.browser().postFromAfar(acs, stray), gateway.CodeTooManyAttempts)
+		wantRefused(t, s.browser().postFromAfar(acs, stray), refusal.TooManyAttempts)
 		for _, tab := range tabs {
 			wantRedirect(t, tab.b.postForm(acs, tab.fields), "https://app.example/")
 		}
@@ -332,15 +334,15 @@ func TestACSLimit(t *testing.T) {
 	t.Run("the mark of a second post alone gives nothing back that was not taken", func(t *testing.T) {
 		t.Parallel()
 		s, idp := limitedSAML(t, gateway.Limit{Answers: 2})
-		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), refusal.BadRequest)
 		for range 3 {
 			b := s.browser()
 			answer := idp.answer(t, b.open("/"), "alice")
 			answer.Set("sso_repost", "1")
 			wantRedirect(t, b.postForm(acs, answer), "https://app.example/")
 		}
-		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeBadRequest)
-		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), gateway.CodeTooManyAttempts)
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), refusal.BadRequest)
+		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), refusal.TooManyAttempts)
 	})
 }
 
@@ -370,39 +372,39 @@ func TestMetadata(t *testing.T) {
 				t.Errorf("HEAD %s: %d, %d bytes, %v", path, head.Code, head.Body.Len(), head.Header())
 			}
 		}
-		wantRefused(t, b.open("/.sso/saml/metadata/nobody"), gateway.CodeProviderUnknown)
-		wantRefused(t, b.open("/.sso/saml/metadata/saml/x"), gateway.CodeProviderUnknown)
+		wantRefused(t, b.open("/.sso/saml/metadata/nobody"), refusal.ProviderUnknown)
+		wantRefused(t, b.open("/.sso/saml/metadata/saml/x"), refusal.ProviderUnknown)
 		idp.mu.Lock()
 		idp.beginErr = errors.New("no key yet")
 		idp.mu.Unlock()
-		wantRefused(t, b.open("/.sso/saml/metadata"), gateway.CodeProviderUnavailable)
+		wantRefused(t, b.open("/.sso/saml/metadata"), refusal.ProviderUnavailable)
 	})
 	t.Run("C5 per provider", func(t *testing.T) {
 		t.Parallel()
 		s, one, two := newLab(t).mixed(t)
 		b := s.browser()
-		wantRefused(t, b.open("/.sso/saml/metadata"), gateway.CodeNotFound)
+		wantRefused(t, b.open("/.sso/saml/metadata"), refusal.NotFound)
 		for _, idp := range []*samlIDP{one, two} {
 			w := b.open("/.sso/saml/metadata/" + idp.issuer[8:11])
 			if got, want := w.Body.String(), "metadata of "+idp.issuer+" "+acsURL+" "+entityID; got != want {
 				t.Errorf("%q, want %q", got, want)
 			}
 		}
-		wantRefused(t, b.open("/.sso/saml/metadata/corp"), gateway.CodeNotFound)
+		wantRefused(t, b.open("/.sso/saml/metadata/corp"), refusal.NotFound)
 	})
 	t.Run("never from an unmatched Host", func(t *testing.T) {
 		t.Parallel()
 		l, idp := newLab(t), newSAMLIDP("https://idp.example")
 		b := l.samlSite(idp).browser()
 		for _, host := range []string{"evil.example", "app.example.evil.example", "app.example@evil.example", ""} {
-			wantRefused(t, b.open("/.sso/saml/metadata", "Host", host), gateway.CodeUnknownHost)
+			wantRefused(t, b.open("/.sso/saml/metadata", "Host", host), refusal.UnknownHost)
 			r := b.formRequest(acs, response("alice", strings.Repeat("A", 43)).Encode())
 			r.Host = host
-			wantRefused(t, b.serve(r, false), gateway.CodeUnknownHost)
+			wantRefused(t, b.serve(r, false), refusal.UnknownHost)
 		}
 		b.plain = true
-		wantRefused(t, b.open("/.sso/saml/metadata"), gateway.CodeInsecureHTTP)
-		wantRefused(t, b.postForm(acs, response("alice", strings.Repeat("A", 43))), gateway.CodeInsecureHTTP)
+		wantRefused(t, b.open("/.sso/saml/metadata"), refusal.InsecureHTTP)
+		wantRefused(t, b.postForm(acs, response("alice", strings.Repeat("A", 43))), refusal.InsecureHTTP)
 	})
 	t.Run("with a prefix and a base URL", func(t *testing.T) {
 		t.Parallel()
@@ -414,7 +416,7 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 		answer := idp.answer(t, b.open("/"), "alice")
-		wantRefused(t, b.postForm("/gate"+acs, answer), gateway.CodeNotFound)
+		wantRefused(t, b.postForm("/gate"+acs, answer), refusal.NotFound)
 		action, fields := formOf(t, b.postFromAfar("/gate/saml/acs", answer))
 		wantRedirect(t, b.postForm(action, fields), "https://app.example:8443/")
 	})
@@ -433,7 +435,7 @@ func TestStartLoadsAllProvidersAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		var ended atomic.Int32
-		starting := func(took time.Duration) gateway.Provider {
+		starting := func(took time.Duration) provider.Provider {
 			return startingIDP{newSAMLIDP("https://idp.example"), func(ctx context.Context) {
 				select {
 				case <-ctx.Done():

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 const acs = "/.sso/saml/acs"
@@ -25,16 +27,16 @@ type samlIDP struct {
 	byForm bool
 
 	mu    sync.Mutex
-	asked []gateway.CompleteRequest
+	asked []provider.CompleteRequest
 }
 
 func newSAMLIDP(issuer string) *samlIDP {
 	p := newFakeIDP(issuer)
-	p.protocol = gateway.SAML
+	p.protocol = provider.SAML
 	return &samlIDP{fakeIDP: p}
 }
 
-func (p *samlIDP) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
+func (p *samlIDP) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
 	begun, err := p.fakeIDP.Begin(ctx, req)
 	if err != nil {
 		return nil, err
@@ -47,19 +49,19 @@ func (p *samlIDP) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway
 	return begun, nil
 }
 
-func (p *samlIDP) Complete(ctx context.Context, req gateway.CompleteRequest) (*gateway.Answer, error) {
+func (p *samlIDP) Complete(ctx context.Context, req provider.CompleteRequest) (*provider.Answer, error) {
 	p.mu.Lock()
 	p.asked = append(p.asked, req)
 	p.mu.Unlock()
 	person, err := base64.StdEncoding.DecodeString(req.Params.Get("SAMLResponse"))
 	if err != nil {
-		return nil, gateway.NewError(gateway.CodeSAMLMalformed, errors.New("no Base64"))
+		return nil, refusal.New(refusal.SAMLMalformed, errors.New("no Base64"))
 	}
 	req.Params = url.Values{"code": {string(person)}, "state": req.Params["RelayState"]}
 	return p.fakeIDP.Complete(ctx, req)
 }
 
-func (p *samlIDP) Metadata(_ context.Context, req gateway.MetadataRequest) ([]byte, error) {
+func (p *samlIDP) Metadata(_ context.Context, req provider.MetadataRequest) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.beginErr != nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 func TestACSSignIn(t *testing.T) {
@@ -43,7 +45,7 @@ func TestACSSignIn(t *testing.T) {
 				t.Errorf("the app was told %+v", got)
 			}
 			wantKept(t, l, 1, 1, 0)
-			want := gateway.BeginRequest{State: answer.Get("RelayState"), CallbackURL: "https://app.example/.sso/saml/acs", MetadataURL: "https://app.example/.sso/saml/metadata"}
+			want := provider.BeginRequest{State: answer.Get("RelayState"), CallbackURL: "https://app.example/.sso/saml/acs", MetadataURL: "https://app.example/.sso/saml/metadata"}
 			if len(idp.begun) != 1 || idp.begun[0] != want {
 				t.Errorf("begun %+v, want %+v", idp.begun, want)
 			}
@@ -72,7 +74,7 @@ func TestACSFormIsForNavigations(t *testing.T) {
 	l, idp := newLab(t), newSAMLIDP("https://idp.example")
 	idp.byForm = true
 	s := l.samlSite(idp)
-	wantRefused(t, s.browser().fetch("/"), gateway.CodeUnauthenticated)
+	wantRefused(t, s.browser().fetch("/"), refusal.Unauthenticated)
 	w := s.browser().send(s.browser().request(http.MethodHead, "/", navigating...))
 	wantStatus(t, w, http.StatusOK)
 	if w.Body.Len() > 0 {
@@ -92,7 +94,7 @@ func TestACSForms(t *testing.T) {
 		form   string
 		header []string
 		target string
-		code   gateway.Code // "": the page that posts once more
+		code   refusal.Code // "": the page that posts once more
 	}{
 		"control":                      {form: good},
 		"order":                        {form: "RelayState=" + state + "&SAMLResponse=YQ%3D%3D"},
@@ -102,45 +104,45 @@ func TestACSForms(t *testing.T) {
 		"charset":                      {form: good, header: []string{"Content-Type", formType + "; charset=UTF-8"}},
 		"type in capitals":             {form: good, header: []string{"Content-Type", "Application/X-WWW-Form-URLEncoded"}},
 		"as large as it may be":        {form: good + "&x=" + strings.Repeat("a", 2<<20-len(good)-3)},
-		"too large by one byte":        {form: good + "&x=" + strings.Repeat("a", 2<<20-len(good)-2), code: gateway.CodeTooLarge},
-		"empty":                        {form: "", code: gateway.CodeBadRequest},
-		"no SAMLResponse":              {form: "RelayState=" + state, code: gateway.CodeBadRequest},
-		"a request":                    {form: "SAMLRequest=YQ%3D%3D&RelayState=" + state, code: gateway.CodeBadRequest},
-		"an OpenID answer":             {form: "code=alice&state=" + state, code: gateway.CodeBadRequest},
-		"other case":                   {form: "samlresponse=YQ%3D%3D&relaystate=" + state, code: gateway.CodeBadRequest},
-		"two SAMLResponse":             {form: good + "&SAMLResponse=YQ%3D%3D", code: gateway.CodeBadRequest},
-		"two SAMLResponse, one hidden": {form: good + "&%53AMLResponse=YQ%3D%3D", code: gateway.CodeBadRequest},
-		"two SAMLResponse, equal":      {form: "SAMLResponse=YQ&RelayState=" + state + "&SAMLResponse=YQ", code: gateway.CodeBadRequest},
-		"two RelayState":               {form: good + "&RelayState=" + state, code: gateway.CodeBadRequest},
-		"two markers":                  {form: good + "&sso_repost=1&sso_repost=1", code: gateway.CodeBadRequest},
+		"too large by one byte":        {form: good + "&x=" + strings.Repeat("a", 2<<20-len(good)-2), code: refusal.TooLarge},
+		"empty":                        {form: "", code: refusal.BadRequest},
+		"no SAMLResponse":              {form: "RelayState=" + state, code: refusal.BadRequest},
+		"a request":                    {form: "SAMLRequest=YQ%3D%3D&RelayState=" + state, code: refusal.BadRequest},
+		"an OpenID answer":             {form: "code=alice&state=" + state, code: refusal.BadRequest},
+		"other case":                   {form: "samlresponse=YQ%3D%3D&relaystate=" + state, code: refusal.BadRequest},
+		"two SAMLResponse":             {form: good + "&SAMLResponse=YQ%3D%3D", code: refusal.BadRequest},
+		"two SAMLResponse, one hidden": {form: good + "&%53AMLResponse=YQ%3D%3D", code: refusal.BadRequest},
+		"two SAMLResponse, equal":      {form: "SAMLResponse=YQ&RelayState=" + state + "&SAMLResponse=YQ", code: refusal.BadRequest},
+		"two RelayState":               {form: good + "&RelayState=" + state, code: refusal.BadRequest},
+		"two markers":                  {form: good + "&sso_repost=1&sso_repost=1", code: refusal.BadRequest},
 		"another marker":               {form: good + "&sso_repost=2"},
-		"semicolon":                    {form: strings.Replace(good, "&", ";", 1), code: gateway.CodeBadRequest},
-		"semicolon in another field":   {form: good + "&x=1;SAMLResponse=YQ", code: gateway.CodeBadRequest},
-		"bad escape":                   {form: "RelayState=" + state + "&SAMLResponse=%zz", code: gateway.CodeBadRequest},
-		"cut escape in a name":         {form: good + "&a%2", code: gateway.CodeBadRequest},
-		"many fields":                  {form: good + strings.Repeat("&a=b", 15), code: gateway.CodeBadRequest},
-		"a million fields":             {form: strings.Repeat("&", 1<<20), code: gateway.CodeBadRequest},
-		"empty SAMLResponse":           {form: "SAMLResponse=&RelayState=" + state, code: gateway.CodeSAMLMalformed},
-		"markup":                       {form: "SAMLResponse=" + url.QueryEscape(`"><script>`) + "&RelayState=" + state, code: gateway.CodeSAMLMalformed},
-		"base64url":                    {form: "SAMLResponse=ab-_&RelayState=" + state, code: gateway.CodeSAMLMalformed},
-		"NUL":                          {form: "SAMLResponse=YQ%00&RelayState=" + state, code: gateway.CodeSAMLMalformed},
-		"non-ASCII":                    {form: "SAMLResponse=YQ%C3%A4&RelayState=" + state, code: gateway.CodeSAMLMalformed},
-		"no RelayState":                {form: "SAMLResponse=YQ%3D%3D", code: gateway.CodeFlowUnknown},
-		"empty RelayState":             {form: "SAMLResponse=YQ%3D%3D&RelayState=", code: gateway.CodeFlowUnknown},
-		"RelayState of a portal":       {form: "SAMLResponse=YQ%3D%3D&RelayState=https://app.example/", code: gateway.CodeFlowUnknown},
-		"RelayState with markup":       {form: "SAMLResponse=YQ%3D%3D&RelayState=" + url.QueryEscape(`"><script>alert(1)</script>`), code: gateway.CodeFlowUnknown},
-		"RelayState too long":          {form: "SAMLResponse=YQ%3D%3D&RelayState=" + state + "A", code: gateway.CodeFlowUnknown},
-		"JSON":                         {form: `{"SAMLResponse":"YQ=="}`, header: []string{"Content-Type", "application/json"}, code: gateway.CodeBadRequest},
+		"semicolon":                    {form: strings.Replace(good, "&", ";", 1), code: refusal.BadRequest},
+		"semicolon in another field":   {form: good + "&x=1;SAMLResponse=YQ", code: refusal.BadRequest},
+		"bad escape":                   {form: "RelayState=" + state + "&SAMLResponse=%zz", code: refusal.BadRequest},
+		"cut escape in a name":         {form: good + "&a%2", code: refusal.BadRequest},
+		"many fields":                  {form: good + strings.Repeat("&a=b", 15), code: refusal.BadRequest},
+		"a million fields":             {form: strings.Repeat("&", 1<<20), code: refusal.BadRequest},
+		"empty SAMLResponse":           {form: "SAMLResponse=&RelayState=" + state, code: refusal.SAMLMalformed},
+		"markup":                       {form: "SAMLResponse=" + url.QueryEscape(`"><script>`) + "&RelayState=" + state, code: refusal.SAMLMalformed},
+		"base64url":                    {form: "SAMLResponse=ab-_&RelayState=" + state, code: refusal.SAMLMalformed},
+		"NUL":                          {form: "SAMLResponse=YQ%00&RelayState=" + state, code: refusal.SAMLMalformed},
+		"non-ASCII":                    {form: "SAMLResponse=YQ%C3%A4&RelayState=" + state, code: refusal.SAMLMalformed},
+		"no RelayState":                {form: "SAMLResponse=YQ%3D%3D", code: refusal.FlowUnknown},
+		"empty RelayState":             {form: "SAMLResponse=YQ%3D%3D&RelayState=", code: refusal.FlowUnknown},
+		"RelayState of a portal":       {form: "SAMLResponse=YQ%3D%3D&RelayState=https://app.example/", code: refusal.FlowUnknown},
+		"RelayState with markup":       {form: "SAMLResponse=YQ%3D%3D&RelayState=" + url.QueryEscape(`"><script>alert(1)</script>`), code: refusal.FlowUnknown},
+		"RelayState too long":          {form: "SAMLResponse=YQ%3D%3D&RelayState=" + state + "A", code: refusal.FlowUnknown},
+		"JSON":                         {form: `{"SAMLResponse":"YQ=="}`, header: []string{"Content-Type", "application/json"}, code: refusal.BadRequest},
 		"multipart": {
 			form:   "--x\r\nContent-Disposition: form-data; name=\"SAMLResponse\"\r\n\r\nYQ==\r\n--x--\r\n",
-			header: []string{"Content-Type", "multipart/form-data; boundary=x"}, code: gateway.CodeBadRequest,
+			header: []string{"Content-Type", "multipart/form-data; boundary=x"}, code: refusal.BadRequest,
 		},
-		"plain text":               {form: good, header: []string{"Content-Type", "text/plain"}, code: gateway.CodeBadRequest},
-		"no type":                  {form: good, header: []string{"Content-Type", ""}, code: gateway.CodeBadRequest},
-		"a broken type":            {form: good, header: []string{"Content-Type", formType + "; charset"}, code: gateway.CodeBadRequest},
-		"with a query":             {form: good, target: acs + "?x=1", code: gateway.CodeBadRequest},
-		"in the query":             {form: "x=y", target: acs + "?" + good, code: gateway.CodeBadRequest},
-		"state in the query alone": {form: "SAMLResponse=YQ%3D%3D", target: acs + "?RelayState=" + state, code: gateway.CodeBadRequest},
+		"plain text":               {form: good, header: []string{"Content-Type", "text/plain"}, code: refusal.BadRequest},
+		"no type":                  {form: good, header: []string{"Content-Type", ""}, code: refusal.BadRequest},
+		"a broken type":            {form: good, header: []string{"Content-Type", formType + "; charset"}, code: refusal.BadRequest},
+		"with a query":             {form: good, target: acs + "?x=1", code: refusal.BadRequest},
+		"in the query":             {form: "x=y", target: acs + "?" + good, code: refusal.BadRequest},
+		"state in the query alone": {form: "SAMLResponse=YQ%3D%3D", target: acs + "?RelayState=" + state, code: refusal.BadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -172,7 +174,7 @@ func TestACSTwoContentTypes(t *testing.T) {
 	s := newLab(t).samlSite(newSAMLIDP("https://idp.example"))
 	r := s.browser().formRequest(acs, response("alice", strings.Repeat("A", 43)).Encode())
 	r.Header.Add("Content-Type", formType)
-	wantRefused(t, s.serve(r, false), gateway.CodeBadRequest)
+	wantRefused(t, s.serve(r, false), refusal.BadRequest)
 }
 
 func TestACSMethods(t *testing.T) {
@@ -198,9 +200,9 @@ func TestACSMethods(t *testing.T) {
 			}
 		}
 	}
-	wantRefused(t, b.open(acs+"?"+answer.Encode()), gateway.CodeMethodNotAllowed)
+	wantRefused(t, b.open(acs+"?"+answer.Encode()), refusal.MethodNotAllowed)
 	for _, path := range []string{"/.sso/saml", "/.sso/saml/", acs + "/", acs + "/saml", "/.sso/saml/slo", "/.sso/saml/ACS", "/.sso/saml/%61cs", "/.sso/saml/metadata/"} {
-		if code := codeIn(b.send(b.formRequest(path, answer.Encode()))); code != gateway.CodeNotFound && code != gateway.CodeMethodNotAllowed {
+		if code := codeIn(b.send(b.formRequest(path, answer.Encode()))); code != refusal.NotFound && code != refusal.MethodNotAllowed {
 			t.Errorf("%s: code %q", path, code)
 		}
 	}
@@ -212,7 +214,7 @@ func TestACSMethods(t *testing.T) {
 	// Without a SAML provider there is nothing of it.
 	other := l.siteOf(l.gateway(), "other.example").browser()
 	for _, path := range []string{acs, "/.sso/saml/metadata", "/.sso/saml/metadata/corp"} {
-		wantRefused(t, other.postForm(path, answer), gateway.CodeNotFound)
+		wantRefused(t, other.postForm(path, answer), refusal.NotFound)
 	}
 }
 
@@ -225,7 +227,7 @@ func TestACSIsTheOnlyPathForPostsFromAfar(t *testing.T) {
 	wantRedirect(t, b.bring(idp.answer(t, b.open("/"), "alice")), "https://app.example/")
 	for _, path := range []string{"/.sso/logout", "/.sso/logout/saml/acs", "/.sso/logout?/.sso/saml/acs"} {
 		w := b.send(b.formRequest(path, "", "Sec-Fetch-Site", "cross-site", "Origin", "null"))
-		if code := codeIn(w); code != gateway.CodeCrossSite && code != gateway.CodeNotFound {
+		if code := codeIn(w); code != refusal.CrossSite && code != refusal.NotFound {
 			t.Errorf("%s: status %d, code %q", path, w.Code, code)
 		}
 	}
@@ -239,7 +241,7 @@ func TestCookiesBlocked(t *testing.T) {
 		l, idp := newLab(t), newSAMLIDP("https://idp.example")
 		s := l.samlSite(idp)
 		answer := idp.answer(t, s.browser().open("/"), "alice")
-		wantRefused(t, s.browser().bring(answer), gateway.CodeCookiesBlocked)
+		wantRefused(t, s.browser().bring(answer), refusal.CookiesBlocked)
 		if _, completed := idp.counts(); completed > 0 {
 			t.Error("an answer was judged")
 		}
@@ -255,7 +257,7 @@ func TestCookiesBlocked(t *testing.T) {
 		w = s.browser().open(l.idp.visit(t, w.Header().Get("Location"), "alice"))
 		wantStatus(t, w, http.StatusSeeOther)
 		w = s.browser().open(l.idp.visit(t, w.Header().Get("Location"), "alice"))
-		wantRefused(t, w, gateway.CodeCookiesBlocked)
+		wantRefused(t, w, refusal.CookiesBlocked)
 		wantKept(t, l, 0, 0, 2)
 	})
 	t.Run("C13 an ACS at another name of the site", func(t *testing.T) {
@@ -268,12 +270,12 @@ func TestCookiesBlocked(t *testing.T) {
 		b := s.browser()
 		answer := idp.answer(t, b.open("/"), "alice")
 		s.host = appHost
-		wantRefused(t, b.bring(answer), gateway.CodeSAMLDestination)
+		wantRefused(t, b.bring(answer), refusal.SAMLDestination)
 	})
 	t.Run("a login that nobody knows of says nothing of cookies", func(t *testing.T) {
 		t.Parallel()
 		s := newLab(t).samlSite(newSAMLIDP("https://idp.example"))
-		wantRefused(t, s.browser().bring(response("alice", strings.Repeat("A", 43))), gateway.CodeFlowUnknown)
+		wantRefused(t, s.browser().bring(response("alice", strings.Repeat("A", 43))), refusal.FlowUnknown)
 	})
 }
 
@@ -297,7 +299,7 @@ func TestACSWrongBrowserConsumesNothing(t *testing.T) {
 	again := idp.answer(t, w, "alice")
 	third := s.browser()
 	third.open("/")
-	wantRefused(t, third.bring(again), gateway.CodeFlowOtherBrowser)
+	wantRefused(t, third.bring(again), refusal.FlowOtherBrowser)
 
 	wantRedirect(t, right.bring(answer), "https://app.example/wanted")
 	wantStatus(t, right.open("/wanted"), http.StatusOK)
@@ -324,7 +326,7 @@ func TestACSSignedInByNow(t *testing.T) {
 		t.Errorf("%d answers were judged", completed)
 	}
 	wantStatus(t, b.post("/.sso/logout"), http.StatusSeeOther)
-	wantRefused(t, b.bring(answer), gateway.CodeFlowUnknown)
+	wantRefused(t, b.bring(answer), refusal.FlowUnknown)
 }
 
 // Of two equal answers at once one signs in.
@@ -336,7 +338,7 @@ func TestACSEqualAnswersAtOnce(t *testing.T) {
 	answer := idp.answer(t, b.open("/"), "alice")
 	var judged, done sync.WaitGroup
 	judged.Add(2)
-	idp.judge(func(gateway.CompleteRequest, *gateway.Answer) error {
+	idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
 		judged.Done()
 		judged.Wait() // both have read the flow
 		return nil
@@ -349,7 +351,7 @@ func TestACSEqualAnswersAtOnce(t *testing.T) {
 	done.Wait()
 	slices.SortFunc(answers, func(a, b *httptest.ResponseRecorder) int { return a.Code - b.Code })
 	wantStatus(t, answers[0], http.StatusSeeOther)
-	wantRefused(t, answers[1], gateway.CodeAnswerReplayed)
+	wantRefused(t, answers[1], refusal.AnswerReplayed)
 	wantKept(t, l, 1, 1, 0)
 }
 
@@ -359,6 +361,6 @@ func TestACSWithoutIssuer(t *testing.T) {
 	t.Parallel()
 	l, idp := newLab(t), newSAMLIDP("")
 	b := l.samlSite(idp).browser()
-	wantRefused(t, b.bring(idp.answer(t, b.open("/"), "alice")), gateway.CodeInternal)
+	wantRefused(t, b.bring(idp.answer(t, b.open("/"), "alice")), refusal.Internal)
 	wantKept(t, l, 0, 0, 1)
 }

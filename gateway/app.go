@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -278,7 +279,7 @@ func (a *App) provider(name string) *NamedProvider {
 }
 
 // speaking returns the app's providers that speak a protocol.
-func (a *App) speaking(protocol Protocol) []*NamedProvider {
+func (a *App) speaking(protocol provider.Protocol) []*NamedProvider {
 	var found []*NamedProvider
 	for _, p := range a.providers {
 		if p.Provider.Protocol() == protocol {
@@ -295,9 +296,9 @@ func (a *App) speaking(protocol Protocol) []*NamedProvider {
 // sign who they are.
 func (a *App) callbackPath(p *NamedProvider) string {
 	switch {
-	case p.Provider.Protocol() == SAML:
+	case p.Provider.Protocol() == provider.SAML:
 		return a.acsPath()
-	case len(a.speaking(OIDC)) == 1:
+	case len(a.speaking(provider.OIDC)) == 1:
 		return a.opts.CallbackPath
 	}
 	return a.opts.CallbackPath + "/" + p.Name

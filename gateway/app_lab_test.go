@@ -22,6 +22,8 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -343,36 +345,36 @@ func (b *browser) cookie(name string) string {
 // A fakeIDP is a Provider whose people sign in by their names.
 type fakeIDP struct {
 	issuer   string
-	protocol gateway.Protocol
+	protocol provider.Protocol
 
 	mu        sync.Mutex
-	people    map[string]gateway.Identity
+	people    map[string]provider.Identity
 	beginErr  error
-	slow      func(context.Context) error                          // optional: runs first
-	complete  func(gateway.CompleteRequest, *gateway.Answer) error // optional
-	begun     []gateway.BeginRequest
+	slow      func(context.Context) error                            // optional: runs first
+	complete  func(provider.CompleteRequest, *provider.Answer) error // optional
+	begun     []provider.BeginRequest
 	completed int
 }
 
 func newFakeIDP(issuer string) *fakeIDP {
-	return &fakeIDP{issuer: issuer, protocol: gateway.OIDC, people: map[string]gateway.Identity{
+	return &fakeIDP{issuer: issuer, protocol: provider.OIDC, people: map[string]provider.Identity{
 		"alice": {Username: "alice", Email: "alice@corp.example", EmailVerified: true, DisplayName: "Alice Example", Groups: []string{"admins", "staff"}},
 		"bob":   {Username: "bob", Email: "bob@corp.example", FirstName: "Bob", LastName: "Example", Groups: []string{"staff"}},
 	}}
 }
 
-func (p *fakeIDP) Protocol() gateway.Protocol { return p.protocol }
-func (p *fakeIDP) Issuer() string             { return p.issuer }
+func (p *fakeIDP) Protocol() provider.Protocol { return p.protocol }
+func (p *fakeIDP) Issuer() string              { return p.issuer }
 
 // person adds a person, or changes one.
-func (p *fakeIDP) person(name string, id gateway.Identity) {
+func (p *fakeIDP) person(name string, id provider.Identity) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.people[name] = id
 }
 
 // judge lets f change answers or refuse them.
-func (p *fakeIDP) judge(f func(gateway.CompleteRequest, *gateway.Answer) error) {
+func (p *fakeIDP) judge(f func(provider.CompleteRequest, *provider.Answer) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.complete = f
@@ -408,7 +410,7 @@ func (p *fakeIDP) wait(ctx context.Context) error {
 	return slow(ctx)
 }
 
-func (p *fakeIDP) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
+func (p *fakeIDP) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
 	if err := p.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -419,7 +421,7 @@ func (p *fakeIDP) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway
 	}
 	p.begun = append(p.begun, req)
 	q := url.Values{"state": {req.State}, "redirect_uri": {req.CallbackURL}}
-	return &gateway.Begun{Location: p.issuer + "/authorize?" + q.Encode(), Private: []byte("private of " + req.State)}, nil
+	return &provider.Begun{Location: p.issuer + "/authorize?" + q.Encode(), Private: []byte("private of " + req.State)}, nil
 }
 
 // visit is what the browser meets at the provider: person signs in, and the
@@ -441,7 +443,7 @@ func (p *fakeIDP) visit(t testing.TB, location, person string) (target string) {
 	return back.Path + "?" + url.Values{"state": params["state"], "code": {person}}.Encode()
 }
 
-func (p *fakeIDP) Complete(ctx context.Context, req gateway.CompleteRequest) (*gateway.Answer, error) {
+func (p *fakeIDP) Complete(ctx context.Context, req provider.CompleteRequest) (*provider.Answer, error) {
 	if err := p.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -451,12 +453,12 @@ func (p *fakeIDP) Complete(ctx context.Context, req gateway.CompleteRequest) (*g
 	judge := p.complete
 	p.mu.Unlock()
 	if !ok {
-		return nil, gateway.NewError(gateway.CodeOIDCCodeRejected, errors.New("no such code"))
+		return nil, refusal.New(refusal.OIDCCodeRejected, errors.New("no such code"))
 	}
 	if want := "private of " + req.Params.Get("state"); string(req.Private) != want {
 		return nil, fmt.Errorf("private is %q, want %q", req.Private, want)
 	}
-	ans := &gateway.Answer{Identity: id, Subject: "sub-" + req.Params.Get("code"), LogoutHint: "hint-" + id.Username}
+	ans := &provider.Answer{Identity: id, Subject: "sub-" + req.Params.Get("code"), LogoutHint: "hint-" + id.Username}
 	if judge != nil {
 		if err := judge(req, ans); err != nil {
 			return nil, err
@@ -465,18 +467,18 @@ func (p *fakeIDP) Complete(ctx context.Context, req gateway.CompleteRequest) (*g
 	return ans, nil
 }
 
-var _ gateway.Provider = (*fakeIDP)(nil)
+var _ provider.Provider = (*fakeIDP)(nil)
 
 // A leavingIDP is a fakeIDP that can end its own session too.
 type leavingIDP struct {
 	*fakeIDP
-	logoutURL func(gateway.LogoutRequest) (string, error)
+	logoutURL func(provider.LogoutRequest) (string, error)
 }
 
 // errHang lets a leavingIDP hang until it is given up.
 var errHang = errors.New("hang")
 
-func (p leavingIDP) LogoutURL(ctx context.Context, req gateway.LogoutRequest) (string, error) {
+func (p leavingIDP) LogoutURL(ctx context.Context, req provider.LogoutRequest) (string, error) {
 	u, err := p.logoutURL(req)
 	if errors.Is(err, errHang) {
 		<-ctx.Done()
@@ -567,28 +569,28 @@ func wantRedirect(t testing.TB, w *httptest.ResponseRecorder, location string) {
 }
 
 // wantRefused checks status, code and that the answer must not be kept.
-func wantRefused(t testing.TB, w *httptest.ResponseRecorder, code gateway.Code) {
+func wantRefused(t testing.TB, w *httptest.ResponseRecorder, code refusal.Code) {
 	t.Helper()
 	if got := codeIn(w); got != code {
 		t.Fatalf("code %q (status %d), want %q; Location %q, body:\n%.600s", got, w.Code, code, w.Header().Get("Location"), w.Body)
 	}
-	wantStatus(t, w, gateway.RefusalOf(code).Status)
+	wantStatus(t, w, code.Meaning().Status)
 	if cc := w.Header().Get("Cache-Control"); cc != "no-store" {
 		t.Errorf("Cache-Control %q, want no-store", cc)
 	}
 }
 
 // codeIn returns the code of a refusal, page or problem, or "".
-func codeIn(w *httptest.ResponseRecorder) gateway.Code {
+func codeIn(w *httptest.ResponseRecorder) refusal.Code {
 	body := w.Body.String()
 	if w.Header().Get("Content-Type") == "application/problem+json" {
-		var p struct{ Code gateway.Code }
+		var p struct{ Code refusal.Code }
 		if json.Unmarshal([]byte(body), &p) != nil {
 			return ""
 		}
 		return p.Code
 	}
-	for _, code := range gateway.Codes() {
+	for _, code := range refusal.Codes() {
 		if w.Code >= 400 && strings.Contains(body, ">"+string(code)+"<") {
 			return code
 		}

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // errDown is what a heapStore says while it is down.
@@ -37,8 +37,8 @@ func newHeapStore() *heapStore {
 }
 
 // Watch implements gateway.Store.
-func (s *heapStore) Watch(ctx context.Context, on func(gateway.Change)) error {
-	return s.MemStore.Watch(ctx, func(c gateway.Change) {
+func (s *heapStore) Watch(ctx context.Context, on func(store.Change)) error {
+	return s.MemStore.Watch(ctx, func(c store.Change) {
 		on(c)
 		if c.Reset {
 			s.followed.Add(1)

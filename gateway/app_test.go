@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -77,7 +79,7 @@ func TestNotStarted(t *testing.T) {
 	b := s.browser()
 	for _, path := range []string{"/", "/public", "/.sso/login", "/.sso/jwks.json", "/.sso/assets/style.css"} {
 		w := b.open(path)
-		wantRefused(t, w, gateway.CodeNotReady)
+		wantRefused(t, w, refusal.NotReady)
 		if w.Header().Get("Retry-After") == "" {
 			t.Error("no Retry-After")
 		}
@@ -102,7 +104,7 @@ func TestStoreDown(t *testing.T) {
 
 		unavailable := func(w *httptest.ResponseRecorder) {
 			t.Helper()
-			wantRefused(t, w, gateway.CodeStoreUnavailable)
+			wantRefused(t, w, refusal.StoreUnavailable)
 			if w.Header().Get("Retry-After") == "" {
 				t.Error("no Retry-After")
 			}
@@ -112,7 +114,7 @@ func TestStoreDown(t *testing.T) {
 		}
 		// Not signed in: 503, page or problem. Public paths are served.
 		unavailable(out.open("/"))
-		wantRefused(t, out.fetch("/"), gateway.CodeUnauthenticated)
+		wantRefused(t, out.fetch("/"), refusal.Unauthenticated)
 		unavailable(waiting.open(callback))
 		wantStatus(t, out.open("/public"), http.StatusOK)
 
@@ -157,8 +159,8 @@ func TestStoreDownIsNotSignedOut(t *testing.T) {
 		wantRedirect(t, b.open(b.begin("/.sso/login?provider=corp")), "https://app.example/")
 		l.store.down.Store(true)
 		time.Sleep(6 * time.Second)
-		wantRefused(t, b.open("/.sso/login"), gateway.CodeStoreUnavailable)
-		wantRefused(t, b.open("/.sso/oidc/callback"), gateway.CodeStoreUnavailable)
+		wantRefused(t, b.open("/.sso/login"), refusal.StoreUnavailable)
+		wantRefused(t, b.open("/.sso/oidc/callback"), refusal.StoreUnavailable)
 	})
 }
 
@@ -168,9 +170,9 @@ func TestProviderDown(t *testing.T) {
 	s := l.site(public("/public"))
 	in, out := s.browser(), s.browser()
 	in.signIn()
-	l.idp.failBegin(gateway.NewError(gateway.CodeProviderUnavailable, errors.New("connection refused")))
+	l.idp.failBegin(refusal.New(refusal.ProviderUnavailable, errors.New("connection refused")))
 	w := out.open("/")
-	wantRefused(t, w, gateway.CodeProviderUnavailable)
+	wantRefused(t, w, refusal.ProviderUnavailable)
 	if w.Header().Get("Retry-After") == "" || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
 		t.Errorf("headers %v", w.Header())
 	}
@@ -254,7 +256,7 @@ func TestForeignOrigin(t *testing.T) {
 					}
 					return
 				}
-				wantRefused(t, w, gateway.CodeForeignOrigin)
+				wantRefused(t, w, refusal.ForeignOrigin)
 				if s.reached() != before {
 					t.Error("the app was reached")
 				}
@@ -303,7 +305,7 @@ func TestConnect(t *testing.T) {
 		if header == nil {
 			r.Method, r.Proto = http.MethodConnect, "websocket"
 		}
-		wantRefused(t, s.serve(r, false), gateway.CodeUnauthenticated)
+		wantRefused(t, s.serve(r, false), refusal.Unauthenticated)
 	}
 }
 
@@ -317,7 +319,7 @@ func TestRequestEndsWithLogin(t *testing.T) {
 	}{
 		"logout in another tab": {func(t *testing.T, _ *lab, tab *browser) { wantStatus(t, tab.post("/.sso/logout"), http.StatusSeeOther) }, time.Second},
 		"block": {func(t *testing.T, l *lab, _ *browser) {
-			if err := l.sessions.BlockAccount(t.Context(), gateway.AccountKey{Protocol: gateway.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}); err != nil {
+			if err := l.sessions.BlockAccount(t.Context(), gateway.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}); err != nil {
 				t.Error(err)
 			}
 		}, time.Second},
@@ -425,7 +427,7 @@ func TestStoreReplaced(t *testing.T) {
 	other := newLabOn(t, newHeapStore(), "the marker of another store")
 	b := other.site().browser()
 	w := b.open("/")
-	wantRefused(t, w, gateway.CodeStoreReplaced)
+	wantRefused(t, w, refusal.StoreReplaced)
 	wantKept(t, other, 0, 0, 0)
 	if b.cookie("__Host-sso") != "" || w.Header().Get("Retry-After") == "" {
 		t.Errorf("headers %v", w.Header())

@@ -20,7 +20,10 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // readerLab is a site with all that it ever stores in the store.
@@ -32,11 +35,11 @@ func readerLab(t *testing.T) (*gatewaytest.MemStore, *gateway.Sessions, *site) {
 	keys := signing.New(s.Vault(), s.MayCreate, zap.NewNop())
 	mustDo(t, keys.Load(t.Context()))
 	l := &lab{t: t, sessions: s, idp: newFakeIDP("https://canary-issuer.example"), signer: &stubSigner{}}
-	l.idp.person("alice", gateway.Identity{
+	l.idp.person("alice", provider.Identity{
 		Username: "alice", Email: "canary-mail@corp.example", FirstName: "canary-first", LastName: "canary-last", DisplayName: "canary-name",
 		Groups: []string{"canary-group", "admins"}, ACR: "canary-acr", AMR: []string{"canary-amr"},
 	})
-	l.idp.judge(func(_ gateway.CompleteRequest, ans *gateway.Answer) error {
+	l.idp.judge(func(_ provider.CompleteRequest, ans *provider.Answer) error {
 		ans.Subject, ans.SessionID, ans.LogoutHint = "canary-subject", "canary-sid", "canary-hint"
 		ans.ReplayID, ans.ReplayUntil = "canary-replay", time.Now().Add(time.Hour)
 		return nil
@@ -130,7 +133,7 @@ func TestAttackReaderOfTheStoreCanNotSignIn(t *testing.T) {
 		}
 		thief := site.browser()
 		target := "/.sso/oidc/callback?" + url.Values{"code": {"alice"}, "state": {one}}.Encode()
-		wantRefused(t, thief.open(target, "Cookie", "__Host-sso-b="+one), gateway.CodeFlowUnknown)
+		wantRefused(t, thief.open(target, "Cookie", "__Host-sso-b="+one), refusal.FlowUnknown)
 	}
 	if _, now := site.idp.counts(); now != completed {
 		t.Errorf("%d answers were judged", now-completed)
@@ -151,7 +154,7 @@ func newScene(t *testing.T) scene {
 	for _, user := range []string{"alice", "mallory", "blocked"} {
 		sc.cookies[user] = signInAt(t, s, user)
 	}
-	other, err := s.SignIn(t.Context(), "other", gateway.SAML, "https://other.example", answerFor("other"), nodeLife, nodeHost)
+	other, err := s.SignIn(t.Context(), "other", provider.SAML, "https://other.example", answerFor("other"), nodeLife, nodeHost)
 	mustDo(t, err)
 	sc.cookies["other"] = other
 	mustDo(t, s.BlockAccount(t.Context(), keyOf("blocked")))
@@ -163,7 +166,7 @@ func newScene(t *testing.T) scene {
 
 // check wants that nobody is taken for somebody else, that who is blocked
 // stays out, and that what is used stays used. It returns who is signed in.
-func (sc scene) check(t *testing.T, store gateway.Store, what string) (in []string) {
+func (sc scene) check(t *testing.T, store store.Store, what string) (in []string) {
 	t.Helper()
 	s := openNode(t, store)
 	for user, cookie := range sc.cookies {
@@ -210,9 +213,9 @@ func TestAttackWriterOfTheStoreMovesRecords(t *testing.T) {
 			if from == to {
 				continue
 			}
-			store := sc.store.Clone()
-			mustDo(t, store.Put(t.Context(), to, values[0], gateway.NoExpiry))
-			sc.check(t, store, fmt.Sprintf("%s copied over %s", from, to))
+			st := sc.store.Clone()
+			mustDo(t, st.Put(t.Context(), to, values[0], store.NoExpiry))
+			sc.check(t, st, fmt.Sprintf("%s copied over %s", from, to))
 		}
 	}
 }
@@ -234,12 +237,12 @@ func TestAttackWriterOfTheStoreChangesRecords(t *testing.T) {
 			forged[fmt.Sprint("flipped at ", i)] = b
 		}
 		for how, value := range forged {
-			store := sc.store.Clone()
-			mustDo(t, store.Put(t.Context(), key, value, gateway.NoExpiry))
-			sc.check(t, store, key+" "+how)
+			st := sc.store.Clone()
+			mustDo(t, st.Put(t.Context(), key, value, store.NoExpiry))
+			sc.check(t, st, key+" "+how)
 			// Whose record it is meets a fault: 503, neither in nor "no session",
 			// which would send him round through the provider for ever.
-			s := openNode(t, store)
+			s := openNode(t, st)
 			for _, cookie := range sc.cookies {
 				f, err := openNode(t, sc.store).Find(t.Context(), cookie, nodeHost)
 				if err == nil && f.ID() == key {
@@ -258,7 +261,7 @@ func TestAttackWriterOfTheStoreDeletesRecords(t *testing.T) {
 	for _, user := range []string{"alice", "mallory", "blocked"} {
 		accounts[v.KeyOf(gateway.KindAccount, keyOf(user).AccountName())] = user
 	}
-	corp := v.KeyOf(gateway.KindEpoch, gateway.ProviderEpoch(gateway.OIDC, nodeIssuer))
+	corp := v.KeyOf(gateway.KindEpoch, gateway.ProviderEpoch(provider.OIDC, nodeIssuer))
 	all := v.KeyOf(gateway.KindEpoch, gateway.GlobalEpoch)
 	deleted := 0
 	for _, key := range sc.store.Keys() {
@@ -300,15 +303,15 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 	t.Parallel()
 	t.Run("puts back the account of before a block", func(t *testing.T) {
 		t.Parallel()
-		store := gatewaytest.NewMemStore()
-		s := openNode(t, store)
+		st := gatewaytest.NewMemStore()
+		s := openNode(t, st)
 		cookie := signInAt(t, s, "alice")
 		key := s.Vault().KeyOf(gateway.KindAccount, keyOf("alice").AccountName())
-		before, err := store.Get(t.Context(), key)
+		before, err := st.Get(t.Context(), key)
 		mustDo(t, err)
 		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
 		wantNoSession(t, s, cookie)
-		mustDo(t, store.Put(t.Context(), key, before[0], gateway.NoExpiry))
+		mustDo(t, st.Put(t.Context(), key, before[0], store.NoExpiry))
 		wantSession(t, s, cookie)
 	})
 	t.Run("deletes a blocked account", func(t *testing.T) {
@@ -324,14 +327,14 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 	t.Run("puts back a login that was ended, until its time is up", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			store := gatewaytest.NewMemStore()
-			s := openNode(t, store)
+			st := gatewaytest.NewMemStore()
+			s := openNode(t, st)
 			cookie := signInAt(t, s, "alice")
 			f := wantSession(t, s, cookie)
-			value, err := store.Get(t.Context(), f.ID())
+			value, err := st.Get(t.Context(), f.ID())
 			mustDo(t, err)
 			mustDo(t, f.End(t.Context()))
-			mustDo(t, store.Put(t.Context(), f.ID(), value[0], gateway.NoExpiry))
+			mustDo(t, st.Put(t.Context(), f.ID(), value[0], store.NoExpiry))
 			wantSession(t, s, cookie)
 			time.Sleep(nodeLife)
 			wantNoSession(t, s, cookie) // it ends itself
@@ -339,14 +342,14 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 	})
 	t.Run("puts back an epoch", func(t *testing.T) {
 		t.Parallel()
-		store := gatewaytest.NewMemStore()
-		s := openNode(t, store)
+		st := gatewaytest.NewMemStore()
+		s := openNode(t, st)
 		cookie := signInAt(t, s, "alice")
 		key := s.Vault().KeyOf(gateway.KindEpoch, gateway.GlobalEpoch)
-		before, err := store.Get(t.Context(), key)
+		before, err := st.Get(t.Context(), key)
 		mustDo(t, err)
 		mustDo(t, s.RevokeAll(t.Context()))
-		mustDo(t, store.Put(t.Context(), key, before[0], gateway.NoExpiry))
+		mustDo(t, st.Put(t.Context(), key, before[0], store.NoExpiry))
 		wantSession(t, s, cookie)
 	})
 }
@@ -380,7 +383,7 @@ func TestAttackWriterOfTheStorePutsBackAFlow(t *testing.T) {
 	}
 	again := site.browser()
 	w = again.open(callback, "Cookie", "__Host-sso-b="+b.cookie("__Host-sso-b"))
-	wantRefused(t, w, gateway.CodeAnswerReplayed)
+	wantRefused(t, w, refusal.AnswerReplayed)
 }
 
 // Messages are no truth: whoever sends them makes work, and no more.
@@ -470,18 +473,18 @@ func TestAttackWriterOfTheStoreBreaksTheNameKey(t *testing.T) {
 		t.Fatalf("%d forgeries", len(forged))
 	}
 	for what, value := range forged {
-		store := sc.store.Clone()
-		mustDo(t, store.Put(t.Context(), gateway.NameKeyAt, value, gateway.NoExpiry))
+		st := sc.store.Clone()
+		mustDo(t, st.Put(t.Context(), gateway.NameKeyAt, value, store.NoExpiry))
 		for _, memory := range []*noteMarker{memory, {}} {
-			s := openNodeWith(t, store, memory)
-			if err := s.MayCreate(t.Context()); !errors.Is(err, gateway.ErrRecord) || gateway.CodeOf(err) != gateway.CodeStoreReplaced {
+			s := openNodeWith(t, st, memory)
+			if err := s.MayCreate(t.Context()); !errors.Is(err, gateway.ErrRecord) || refusal.CodeOf(err) != refusal.StoreReplaced {
 				t.Errorf("%s: %v", what, err)
 			}
 			for _, cookie := range sc.cookies {
 				wantFault(t, s, cookie)
 			}
 		}
-		sc.check(t, store, what)
+		sc.check(t, st, what)
 	}
 }
 
@@ -497,7 +500,7 @@ func TestAttackWriterOfTheStoreSwapsTheNameKey(t *testing.T) {
 	mustDo(t, openNode(t, other).MayCreate(t.Context()))
 	values, err := other.Get(t.Context(), gateway.NameKeyAt)
 	mustDo(t, err)
-	mustDo(t, sc.store.Put(t.Context(), gateway.NameKeyAt, values[0], gateway.NoExpiry))
+	mustDo(t, sc.store.Put(t.Context(), gateway.NameKeyAt, values[0], store.NoExpiry))
 	s := openNodeWith(t, sc.store, memory)
 	wantReplaced(t, s)
 	for _, cookie := range sc.cookies {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // A Limit bounds what one client address may begin and fail to finish, over
@@ -13,7 +15,7 @@ import (
 // behind one address can sign in.
 type Limit struct {
 	// Answers is how many are taken per Window. Default 10; -1: no limit, for
-	// starts neither. A SAML answer is posted twice (see RepostPage). The first
+	// starts neither. A SAML answer is posted twice (see Repost). The first
 	// posts have a count of their own, with the same limit: if ten tabs came at
 	// once, their first posts would leave nothing for the second.
 	Answers int
@@ -70,7 +72,7 @@ func (s *Sessions) Limits(limit Limit) (Limits, error) {
 }
 
 // Take counts an attempt of a client. If that is one too many, the error is an
-// *Error with CodeTooManyAttempts and wait says when the next is taken; it does
+// *Error with TooManyAttempts and wait says when the next is taken; it does
 // not count then, for it must not eat up what successes give back. Any other
 // error is a fault of the store.
 func (l Limits) Take(ctx context.Context, client netip.Addr, what Attempt) (wait time.Duration, err error) {
@@ -89,7 +91,7 @@ func (l Limits) Take(ctx context.Context, client netip.Addr, what Attempt) (wait
 	if _, _, err := l.vault.Count(ctx, name, -1, l.limit.Window); err != nil {
 		return 0, err
 	}
-	return left, NewError(CodeTooManyAttempts, fmt.Errorf("more than %d in %v", most, l.limit.Window))
+	return left, refusal.New(refusal.TooManyAttempts, fmt.Errorf("more than %d in %v", most, l.limit.Window))
 }
 
 // GiveBack takes attempts back that came to a good end. If the store fails, the

@@ -5,19 +5,23 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // A binding is a way in which a provider's answer comes here through the browser.
 type binding interface {
 	// protocol is the one whose answers come this way.
-	protocol() Protocol
+	protocol() provider.Protocol
 	// read takes the answer out of the request, within bounds. It judges nothing.
-	read(x *exchange) (*reply, *Error)
+	read(x *exchange) (*reply, *refusal.Error)
 	// lost refuses a request to the address at that has no state of ours in it.
-	lost(r *http.Request, at string) *Error
+	lost(r *http.Request, at string) *refusal.Error
 	// misdirected refuses an answer that came to the address at, which is not
 	// where p was told to send it, or not by the protocol of p.
-	misdirected(p Provider, at, want string) *Error
+	misdirected(p provider.Provider, at, want string) *refusal.Error
 	// asks says whether an answer is judged by asking the provider about it.
 	asks() bool
 }
@@ -29,11 +33,11 @@ type reply struct {
 	state  string
 	params url.Values
 	// reposted says that our own page sent it, after it had come without
-	// cookies (see RepostPage).
+	// cookies (see Repost).
 	reposted bool
 	// repost are the fields for that page. It is empty if the browser sends our
 	// cookies with such an answer, or has sent it a second time.
-	repost []Field
+	repost []pages.Field
 }
 
 // attempts are what the reply has taken of the limit on answers.
@@ -48,9 +52,9 @@ func (in *reply) attempts() []Attempt {
 // Core §3.1.2.5).
 type codeQuery struct{}
 
-func (codeQuery) protocol() Protocol { return OIDC }
+func (codeQuery) protocol() provider.Protocol { return provider.OIDC }
 
-func (codeQuery) read(x *exchange) (*reply, *Error) {
+func (codeQuery) read(x *exchange) (*reply, *refusal.Error) {
 	params, refused := strictQuery(x.r)
 	if refused != nil {
 		return nil, refused
@@ -62,15 +66,15 @@ func (codeQuery) read(x *exchange) (*reply, *Error) {
 	return in, nil
 }
 
-func (codeQuery) lost(r *http.Request, at string) *Error {
+func (codeQuery) lost(r *http.Request, at string) *refusal.Error {
 	if isLostPost(r) {
 		return lostAnswer(at)
 	}
 	return noState()
 }
 
-func (codeQuery) misdirected(Provider, string, string) *Error {
-	return NewError(CodeOIDCIssuerMismatch, errors.New("the answer came to the callback of another provider"))
+func (codeQuery) misdirected(provider.Provider, string, string) *refusal.Error {
+	return refusal.New(refusal.OIDCIssuerMismatch, errors.New("the answer came to the callback of another provider"))
 }
 
 // asks is true, for the code is exchanged.
@@ -80,9 +84,9 @@ func (codeQuery) asks() bool { return true }
 // (SAML Bindings 3.5).
 type responsePost struct{}
 
-func (responsePost) protocol() Protocol { return SAML }
+func (responsePost) protocol() provider.Protocol { return provider.SAML }
 
-func (responsePost) read(x *exchange) (*reply, *Error) {
+func (responsePost) read(x *exchange) (*reply, *refusal.Error) {
 	fields, refused := x.readResponse()
 	if refused != nil {
 		return nil, refused
@@ -93,29 +97,29 @@ func (responsePost) read(x *exchange) (*reply, *Error) {
 		params: url.Values{fieldResponse: {response}, fieldRelayState: {state}},
 	}
 	if !in.reposted {
-		in.repost = []Field{{Name: fieldResponse, Value: response}, {Name: fieldRelayState, Value: state}, {Name: fieldRepost, Value: "1"}}
+		in.repost = []pages.Field{{Name: fieldResponse, Value: response}, {Name: fieldRelayState, Value: state}, {Name: fieldRepost, Value: "1"}}
 	}
 	return in, nil
 }
 
-func (responsePost) lost(*http.Request, string) *Error { return noState() }
+func (responsePost) lost(*http.Request, string) *refusal.Error { return noState() }
 
-func (responsePost) misdirected(p Provider, at, want string) *Error {
-	if p.Protocol() != SAML {
-		return NewError(CodeSAMLIssuerMismatch, errors.New("the login was started at a provider that speaks no SAML"))
+func (responsePost) misdirected(p provider.Provider, at, want string) *refusal.Error {
+	if p.Protocol() != provider.SAML {
+		return refusal.New(refusal.SAMLIssuerMismatch, errors.New("the login was started at a provider that speaks no SAML"))
 	}
-	return NewError(CodeSAMLDestination, fmt.Errorf("the answer came to %s and was expected at %s", at, want))
+	return refusal.New(refusal.SAMLDestination, fmt.Errorf("the answer came to %s and was expected at %s", at, want))
 }
 
 // asks is false: an assertion stays here.
 func (responsePost) asks() bool { return false }
 
-func noState() *Error {
-	return NewError(CodeFlowUnknown, errors.New("the answer has no state, or one that was never ours"))
+func noState() *refusal.Error {
+	return refusal.New(refusal.FlowUnknown, errors.New("the answer has no state, or one that was never ours"))
 }
 
-func lostAnswer(at string) *Error {
-	return NewError(CodeAnswerLost, fmt.Errorf("nothing came by GET to %s, the address to register at the provider", at))
+func lostAnswer(at string) *refusal.Error {
+	return refusal.New(refusal.AnswerLost, fmt.Errorf("nothing came by GET to %s, the address to register at the provider", at))
 }
 
 // isLostPost says whether a request is what a redirect leaves of a form's post.

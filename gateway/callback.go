@@ -5,6 +5,11 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
+
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // consume takes a provider's answer that comes by one binding.
@@ -35,15 +40,15 @@ func (x *exchange) callback(by binding) error {
 		return x.repost(in)
 	}
 	f, err := x.flow(in.state)
-	if errors.Is(err, ErrNotFound) {
-		return x.lost(in.attempts(), NewError(CodeFlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
+	if errors.Is(err, store.ErrNotFound) {
+		return x.lost(in.attempts(), refusal.New(refusal.FlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
 	}
 	if err != nil {
-		return x.refuse(storeError(err))
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
 	p := x.app.provider(f.Provider)
 	if p == nil {
-		return x.refuse(NewError(CodeProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
+		return x.refuse(refusal.New(refusal.ProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
 	}
 	astray := x.astray(in, f, p, origin)
 	if !isRandomText(x.cookies.browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.browser), f.Browser) != 1 {
@@ -65,14 +70,14 @@ func (x *exchange) repost(in *reply) error {
 	if refused := x.attempt(RepostAttempt); refused != nil {
 		return x.refuse(refused)
 	}
-	x.page(http.StatusOK, RepostPage{Chrome: x.chrome(), Action: x.path, Fields: in.repost})
+	x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: in.repost})
 	return nil
 }
 
 // astray refuses an answer that came by another protocol than the one of the
 // flow's provider, or to another address than the provider was told: to another
 // provider's callback, or to another name of this site.
-func (x *exchange) astray(in *reply, f *Flow, p *NamedProvider, origin string) *Error {
+func (x *exchange) astray(in *reply, f *Flow, p *NamedProvider, origin string) *refusal.Error {
 	if p.Provider.Protocol() == in.protocol() && f.Callback == origin+x.path {
 		return nil
 	}
@@ -86,18 +91,18 @@ func (x *exchange) flow(state string) (*Flow, error) {
 		return nil, err
 	}
 	if f.App != x.app.name() {
-		return nil, ErrNotFound
+		return nil, store.ErrNotFound
 	}
 	return f, nil
 }
 
 // lost answers for a flow that does not exist. If the person is signed in by now
 // (a double click, the back button), they go on to the site.
-func (x *exchange) lost(taken []Attempt, refused *Error) error {
+func (x *exchange) lost(taken []Attempt, refused *refusal.Error) error {
 	signedIn, err := x.signedIn()
 	switch {
 	case err != nil:
-		return x.refuse(storeError(err))
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	case signedIn:
 		x.giveBack(taken...)
 		return x.redirectTo("/")
@@ -109,21 +114,21 @@ func (x *exchange) lost(taken []Attempt, refused *Error) error {
 // another browser started the flow, or several tabs were opened at once and
 // another tab's cookie replaced this one's. If a cookie was set a moment ago and
 // there is none, the browser keeps no cookies.
-func (x *exchange) otherBrowser(in *reply, f *Flow, p *NamedProvider, astray *Error) error {
+func (x *exchange) otherBrowser(in *reply, f *Flow, p *NamedProvider, astray *refusal.Error) error {
 	signedIn, err := x.signedIn()
 	keepsNone := !isRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
 	switch {
 	case err != nil:
-		return x.refuse(storeError(err))
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	case signedIn:
 		x.giveBack(in.attempts()...)
 		return x.redirectTo(f.Return)
 	case keepsNone && astray != nil: // cookies are not what is wrong
 		return x.refuse(astray)
 	case keepsNone:
-		return x.refuse(NewError(CodeCookiesBlocked, nil))
+		return x.refuse(refusal.New(refusal.CookiesBlocked, nil))
 	case f.Restarted:
-		return x.refuse(NewError(CodeFlowOtherBrowser, nil))
+		return x.refuse(refusal.New(refusal.FlowOtherBrowser, nil))
 	}
 	x.giveBack(in.attempts()...) // and a start is taken instead
 	return x.begin(p, Flow{Return: f.Return, Other: f.Other, Restarted: true})
@@ -134,11 +139,11 @@ func (x *exchange) complete(in *reply, f *Flow, p *NamedProvider, origin string)
 	x.provider = p.Name
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
-	ans, err := p.Provider.Complete(ctx, CompleteRequest{
+	ans, err := p.Provider.Complete(ctx, provider.CompleteRequest{
 		Params: in.params, Private: f.Private, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin),
 	})
 	if err != nil {
-		return x.declined(in, f, providerError(err))
+		return x.declined(in, f, refusal.From(err, refusal.ProviderUnavailable))
 	}
 	if ans.Subject == "" || p.Provider.Issuer() == "" {
 		return x.refuse(errors.New("the provider's answer has no subject, or the provider no issuer"))
@@ -148,14 +153,14 @@ func (x *exchange) complete(in *reply, f *Flow, p *NamedProvider, origin string)
 	}
 	if f.Other {
 		if err := x.leave(); err != nil {
-			return x.refuse(storeError(err))
+			return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 		}
 	}
 	return x.enter(ctx, in, f, p, ans)
 }
 
 // enter makes the login of a person who was judged, if this app lets them in.
-func (x *exchange) enter(ctx context.Context, in *reply, f *Flow, p *NamedProvider, ans *Answer) error {
+func (x *exchange) enter(ctx context.Context, in *reply, f *Flow, p *NamedProvider, ans *provider.Answer) error {
 	x.who = &login{Provider: p.Name, Identity: ans.Identity}
 	if _, refused := x.app.admit(&ans.Identity); refused != nil {
 		return x.refuse(refused)
@@ -163,10 +168,10 @@ func (x *exchange) enter(ctx context.Context, in *reply, f *Flow, p *NamedProvid
 	sessions := x.app.gw.sessions
 	cookie, err := sessions.newLogin(ctx, p.Name, p.Provider.Protocol(), p.Provider.Issuer(), ans, x.app.gw.lifetime(p), x.host)
 	if errors.Is(err, errNoSession) {
-		return x.refuse(NewError(CodeFlowUnknown, errors.New("the answer's session was over when it came")))
+		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the answer's session was over when it came")))
 	}
 	if err != nil {
-		return x.refuse(storeError(err))
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
 	x.giveBack(append(in.attempts(), StartAttempt)...)
 	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
@@ -196,17 +201,17 @@ func (x *exchange) leave() error {
 // declined answers when the provider's answer signs nobody in. If several tabs
 // begin at once, a provider may serve one and refuse the others. Their person is
 // signed in by now and goes on, unless somebody else was to sign in.
-func (x *exchange) declined(in *reply, f *Flow, refused *Error) error {
+func (x *exchange) declined(in *reply, f *Flow, refused *refusal.Error) error {
 	switch refused.Code {
-	case CodeProviderUnavailable:
+	case refusal.ProviderUnavailable:
 		// The provider must not be asked about made-up answers without end.
 		if !in.asks() {
 			x.giveBack(in.attempts()...)
 		}
-	case CodeProviderRefused:
+	case refusal.ProviderRefused:
 		signedIn, err := x.signedIn()
 		if err != nil {
-			return x.refuse(storeError(err))
+			return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 		}
 		if signedIn && !f.Other {
 			x.giveBack(in.attempts()...)
@@ -218,22 +223,22 @@ func (x *exchange) declined(in *reply, f *Flow, refused *Error) error {
 
 // useUp takes the flow and marks the answer as used. If the same answer arrives
 // several times at once, on any node, exactly one succeeds.
-func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, ans *Answer) error {
+func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, ans *provider.Answer) error {
 	sessions := x.app.gw.sessions
-	if err := sessions.Flows().Take(ctx, state); errors.Is(err, ErrNotFound) {
-		return NewError(CodeAnswerReplayed, errors.New("the flow was used up meanwhile"))
+	if err := sessions.Flows().Take(ctx, state); errors.Is(err, store.ErrNotFound) {
+		return refusal.New(refusal.AnswerReplayed, errors.New("the flow was used up meanwhile"))
 	} else if err != nil {
-		return storeError(err)
+		return refusal.From(err, refusal.StoreUnavailable)
 	}
 	if ans.ReplayID == "" {
 		return nil
 	}
 	err := sessions.Replays().Use(ctx, p.Provider.Protocol(), p.Provider.Issuer(), ans.ReplayID, ans.ReplayUntil)
 	if errors.Is(err, ErrReplayed) {
-		return NewError(CodeAnswerReplayed, errors.New("the assertion was used before"))
+		return refusal.New(refusal.AnswerReplayed, errors.New("the assertion was used before"))
 	}
 	if err != nil {
-		return storeError(err)
+		return refusal.From(err, refusal.StoreUnavailable)
 	}
 	return nil
 }

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // asOther as the query's "as" asks to sign in as somebody else than who is
@@ -29,32 +32,32 @@ func (x *exchange) login() error {
 		}
 		return x.redirectTo(returnTo)
 	case !errors.Is(err, errNoSession):
-		return x.refuse(storeError(err))
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
 	if name := params.Get("provider"); name != "" {
 		p := x.app.provider(name)
 		if p == nil {
-			return x.refuse(NewError(CodeProviderUnknown, nil))
+			return x.refuse(refusal.New(refusal.ProviderUnknown, nil))
 		}
 		return x.begin(p, start)
 	}
 	if p := x.app.autologin; p != nil {
 		return x.begin(p, start)
 	}
-	x.page(http.StatusOK, ChooserPage{Chrome: x.chrome(), Choices: x.choices(start)})
+	x.page(http.StatusOK, pages.Chooser{Chrome: x.chrome(), Choices: x.choices(start)})
 	return nil
 }
 
 // choices are the app's providers, first the one that this browser signed in at
 // last. That is what a cookie says: an order and a mark are made of it, no more.
-func (x *exchange) choices(start Flow) []Choice {
-	choices := make([]Choice, 0, len(x.app.providers))
+func (x *exchange) choices(start Flow) []pages.Choice {
+	choices := make([]pages.Choice, 0, len(x.app.providers))
 	for _, p := range x.app.providers {
 		q := url.Values{"provider": {p.Name}, "return": {start.Return}}
 		if start.Other {
 			q.Set("as", asOther)
 		}
-		c := Choice{Name: p.Name, Label: p.DisplayName, Last: p.Name == x.cookies.provider, URL: x.app.opts.Prefix + "/login?" + q.Encode()}
+		c := pages.Choice{Name: p.Name, Label: p.DisplayName, Last: p.Name == x.cookies.provider, URL: x.app.opts.Prefix + "/login?" + q.Encode()}
 		if c.Last {
 			choices = slices.Insert(choices, 0, c)
 		} else {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 func TestChooser(t *testing.T) {
@@ -43,7 +44,7 @@ func TestChooser(t *testing.T) {
 	}
 	stranger := s.browser()
 	for _, name := range []string{"nobody", "CORP", "corp ", "../corp"} {
-		wantRefused(t, stranger.open("/.sso/login?"+url.Values{"provider": {name}}.Encode()), gateway.CodeProviderUnknown)
+		wantRefused(t, stranger.open("/.sso/login?"+url.Values{"provider": {name}}.Encode()), refusal.ProviderUnknown)
 	}
 
 	// The same with a provider to go to straight away, or none although one

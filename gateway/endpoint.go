@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // An Endpoint is one of the addresses at which an App answers itself. One table
@@ -85,7 +88,7 @@ func (a *App) newEndpointTable() *endpointTable {
 		named(prefix+"/assets/", "{file...}", Endpoint{Methods: read}, (*exchange).asset),
 	)
 	t.add(a.callbackEndpoints()...)
-	if len(a.speaking(SAML)) > 0 {
+	if len(a.speaking(provider.SAML)) > 0 {
 		t.add(
 			Endpoint{
 				Path: a.acsPath(), Methods: []string{http.MethodPost}, Secret: true, CrossSite: true,
@@ -149,18 +152,18 @@ func (a *App) Secret(method, target string) bool {
 func (x *exchange) route(e *Endpoint) error {
 	switch {
 	case e == nil:
-		return x.refuse(NewError(CodeNotFound, nil))
+		return x.refuse(refusal.New(refusal.NotFound, nil))
 	case slices.Contains(e.Methods, x.r.Method):
 	case e.lost != nil && isLostPost(x.r):
 		return e.lost(x)
 	default:
 		x.w.Header().Set("Allow", strings.Join(e.Methods, ", "))
-		return x.refuse(NewError(CodeMethodNotAllowed, nil))
+		return x.refuse(refusal.New(refusal.MethodNotAllowed, nil))
 	}
 	if !e.CrossSite {
 		// A method that changes nothing always passes.
 		if err := x.app.csrf.Check(x.r); err != nil {
-			return x.refuse(NewError(CodeCrossSite, err))
+			return x.refuse(refusal.New(refusal.CrossSite, err))
 		}
 	}
 	return e.serve(x)

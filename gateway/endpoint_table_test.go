@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // addressOf returns an address that an endpoint answers at.
@@ -121,14 +122,14 @@ func TestEndpointsCrossSite(t *testing.T) {
 	for _, e := range s.app.Endpoints() {
 		for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"}} {
 			w := b.send(b.request(http.MethodPost, addressOf(e), header...))
-			want := gateway.CodeCrossSite
+			want := refusal.CrossSite
 			switch {
 			case !slices.Contains(e.Methods, http.MethodPost):
-				want = gateway.CodeMethodNotAllowed
+				want = refusal.MethodNotAllowed
 			case e.CrossSite:
-				want = gateway.CodeBadRequest // for there is nothing in the form
+				want = refusal.BadRequest // for there is nothing in the form
 			}
-			if want != gateway.CodeMethodNotAllowed {
+			if want != refusal.MethodNotAllowed {
 				posted++
 			}
 			if got := codeIn(w); got != want {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // HEAD is answered as GET is, without a body.
@@ -38,7 +39,7 @@ func TestUnknownEndpoints(t *testing.T) {
 		"/.sso/session.json", "/.sso/..", "/.sso/../", "/.sso/logout;x", "/.sso/login%00", "/.sso/.sso/login",
 	} {
 		w := b.open(path)
-		wantRefused(t, w, gateway.CodeNotFound)
+		wantRefused(t, w, refusal.NotFound)
 	}
 	for _, path := range []string{"/.sso/assets/", "/.sso/assets/nothing", "/.sso/assets/../login", "/.sso/assets/%2e%2e/pages.go", "/.sso/assets/style.css/"} {
 		wantStatus(t, b.open(path), http.StatusNotFound)
@@ -51,7 +52,7 @@ func TestUnknownEndpoints(t *testing.T) {
 		before := s.reached()
 		w := b.fetch(path)
 		if private {
-			wantRefused(t, w, gateway.CodeUnauthenticated)
+			wantRefused(t, w, refusal.Unauthenticated)
 		} else if s.reached() != before+1 {
 			t.Errorf("%s did not reach the app", path)
 		}
@@ -67,7 +68,7 @@ func TestOwnPrefixAndCallback(t *testing.T) {
 	if !strings.HasPrefix(callback, "/auth/sso?") {
 		t.Fatalf("callback %q", callback)
 	}
-	wantRefused(t, b.open(strings.Replace(callback, "/auth/sso", "/auth/gate/oidc/callback", 1)), gateway.CodeNotFound)
+	wantRefused(t, b.open(strings.Replace(callback, "/auth/sso", "/auth/gate/oidc/callback", 1)), refusal.NotFound)
 	wantRedirect(t, b.open(callback), "https://app.example/wanted")
 	for _, path := range []string{"/auth/sso/reset", "/auth/sso/", "/auth/sso/corp/x", "/auth/ssox"} {
 		wantStatus(t, b.open(path), http.StatusOK)
@@ -110,13 +111,13 @@ func TestQueryLimits(t *testing.T) {
 	writes := l.store.written()
 	for name, tc := range map[string]struct {
 		query string
-		code  gateway.Code
+		code  refusal.Code
 	}{
-		"huge":          {"a=" + strings.Repeat("a", 64<<10), gateway.CodeTooLarge},
-		"huge, no name": {strings.Repeat("&", 65<<10), gateway.CodeTooLarge},
-		"semicolon":     {"provider=corp;return=/", gateway.CodeBadRequest},
-		"bad escape":    {"return=%zz", gateway.CodeBadRequest},
-		"cut escape":    {"return=%2", gateway.CodeBadRequest},
+		"huge":          {"a=" + strings.Repeat("a", 64<<10), refusal.TooLarge},
+		"huge, no name": {strings.Repeat("&", 65<<10), refusal.TooLarge},
+		"semicolon":     {"provider=corp;return=/", refusal.BadRequest},
+		"bad escape":    {"return=%zz", refusal.BadRequest},
+		"cut escape":    {"return=%2", refusal.BadRequest},
 	} {
 		for _, path := range []string{"/.sso/login", "/.sso/oidc/callback"} {
 			for _, b := range []*browser{b, signedIn} {

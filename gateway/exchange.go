@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // An exchange is one request to an App, with what was found out about it.
@@ -41,7 +44,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	x.secure = peer.Secure || a.base != nil && a.base.Scheme == "https"
 	x.cookies = takeCookies(r.Header, x.secure)
 	if x.site == nil {
-		return x.refuse(NewError(CodeNotReady, nil))
+		return x.refuse(refusal.New(refusal.NotReady, nil))
 	}
 	if e, own := a.endpoints.find(x.path); own {
 		ours := *x // on the heap, where an endpoint wants it; x stays off it
@@ -95,7 +98,7 @@ func (x *exchange) guard(next Next) error {
 			return x.unauthenticated()
 		}
 		if err != nil {
-			return x.refuse(storeError(err))
+			return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 		}
 		v := x.app.view(ses, x.issuer())
 		if v.denied != nil {
@@ -106,7 +109,7 @@ func (x *exchange) guard(next Next) error {
 			return x.pass(next, p, v)
 		}
 	}
-	return x.refuse(storeError(errBusy))
+	return x.refuse(refusal.From(errBusy, refusal.StoreUnavailable))
 }
 
 // maxFinds bounds how often the session of one request is found anew.
@@ -123,7 +126,7 @@ func (x *exchange) pass(next Next, p *passage, v *view) error {
 	defer p.Leave()
 	r := x.r.WithContext(&p.Live)
 	if err := v.set(r.Header, &p.values, time.Now()); err != nil {
-		return x.refuse(storeError(err))
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
 	return next(x.w, r, &v.principal)
 }
@@ -172,18 +175,18 @@ func (x *exchange) signedIn() (bool, error) {
 
 // checkConnect refuses CONNECT, but for WebSockets over HTTP/2 and HTTP/3
 // (RFC 8441, RFC 9220).
-func (x *exchange) checkConnect() *Error {
+func (x *exchange) checkConnect() *refusal.Error {
 	if x.r.Method != http.MethodConnect || x.r.Header.Get(":protocol") == "websocket" || x.r.Proto == "websocket" {
 		return nil
 	}
 	x.w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110 §15.5.6
-	return NewError(CodeMethodNotAllowed, nil)
+	return refusal.New(refusal.MethodNotAllowed, nil)
 }
 
 // checkUpgrade refuses WebSockets from the pages of foreign origins: browsers let
 // those open one with our cookie (RFC 6455 §10.2). There is nothing else left to
 // upgrade to.
-func (x *exchange) checkUpgrade() *Error {
+func (x *exchange) checkUpgrade() *refusal.Error {
 	if x.r.Method != http.MethodConnect && len(x.r.Header["Upgrade"]) == 0 {
 		return nil
 	}
@@ -195,7 +198,7 @@ func (x *exchange) checkUpgrade() *Error {
 	if len(origins) == 1 && err == nil && (strings.EqualFold(origins[0], own) || x.app.origins[strings.ToLower(origins[0])]) {
 		return nil
 	}
-	return NewError(CodeForeignOrigin, nil)
+	return refusal.New(refusal.ForeignOrigin, nil)
 }
 
 // issuer returns the origin that assertions name.
@@ -213,9 +216,9 @@ func (x *exchange) issuer() string {
 // origin returns the site's own origin for this request, from which redirects
 // and callback URLs are made. A Host header that is none of the site's never
 // gets into one.
-func (x *exchange) origin() (string, *Error) {
+func (x *exchange) origin() (string, *refusal.Error) {
 	if x.host == "" || x.site.hosts != nil && !x.site.hosts[x.host] {
-		return "", NewError(CodeUnknownHost, fmt.Errorf("host %q is none of the site's", x.r.Host))
+		return "", refusal.New(refusal.UnknownHost, fmt.Errorf("host %q is none of the site's", x.r.Host))
 	}
 	if b := x.app.base; b != nil {
 		return b.String(), nil
@@ -229,18 +232,10 @@ func (x *exchange) origin() (string, *Error) {
 
 // signInOrigin returns the site's own origin if a session cookie would be safe
 // there.
-func (x *exchange) signInOrigin() (string, *Error) {
+func (x *exchange) signInOrigin() (string, *refusal.Error) {
 	origin, refused := x.origin()
-	if refused == nil && !x.secure && !x.app.opts.InsecureHTTP && !isLoopbackHost(strings.Trim(x.host, "[]")) {
-		refused = NewError(CodeInsecureHTTP, nil)
+	if refused == nil && !x.secure && !x.app.opts.InsecureHTTP && !fetch.IsLoopback(strings.Trim(x.host, "[]")) {
+		refused = refusal.New(refusal.InsecureHTTP, nil)
 	}
 	return origin, refused
-}
-
-// storeError gives a fault of the store its code.
-func storeError(err error) *Error {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e
-	}
-	return NewError(CodeStoreUnavailable, err)
 }

@@ -27,13 +27,6 @@ func (s *Sessions) CachedViews() int {
 	return most
 }
 
-// Len counts the counters.
-func (c *Counters) Len() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.counts)
-}
-
 // ParseForm is what FuzzParseForm holds against net/url.
 func ParseForm(body string, names ...string) (map[string]string, error) {
 	return parseForm(body, names...)

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"time"
 	"unsafe"
+
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // What the tests of the storage half reach inside for.
@@ -44,7 +47,7 @@ var (
 )
 
 // SignIn writes the login of a good answer and returns its cookie for host.
-func (s *Sessions) SignIn(ctx context.Context, provider string, p Protocol, issuer string, ans *Answer, lifetime time.Duration, host string) (string, error) {
+func (s *Sessions) SignIn(ctx context.Context, provider string, p provider.Protocol, issuer string, ans *provider.Answer, lifetime time.Duration, host string) (string, error) {
 	return s.newLogin(ctx, provider, p, issuer, ans, lifetime, host)
 }
 
@@ -109,7 +112,7 @@ func TakeCookies(h http.Header, secure bool) (session, browser, provider string)
 func IsRandomText(value string) bool { return isRandomText(value) }
 
 // Store returns what the vault writes to.
-func (v *Vault) Store() Store { return v.store }
+func (v *Vault) Store() store.Store { return v.store }
 
 // CacheHolds says whether the cache keeps a part of text alive.
 func (s *Sessions) CacheHolds(text string) bool {

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // FlowTTL is how long a person may take at the provider.
@@ -74,9 +77,9 @@ var ErrReplayed = errors.New("the answer was used before")
 // Use marks an answer of a provider as used until a time, for FlowTTL at least.
 // If the same answer comes several times, on any node, one call succeeds and the
 // others get ErrReplayed. Any other error is a fault of the store.
-func (r Replays) Use(ctx context.Context, p Protocol, issuer, id string, until time.Time) error {
+func (r Replays) Use(ctx context.Context, p provider.Protocol, issuer, id string, until time.Time) error {
 	err := r.vault.PutNew(ctx, kindReplay, providerEpoch(p, issuer)+" "+id, nil, max(time.Until(until), FlowTTL))
-	if errors.Is(err, ErrExists) {
+	if errors.Is(err, store.ErrExists) {
 		return ErrReplayed
 	}
 	return err

@@ -40,6 +40,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -143,7 +145,7 @@ func (g *Gateway) Start(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	var loading sync.WaitGroup
 	for i := range g.opts.Providers {
-		if p, ok := g.opts.Providers[i].Provider.(Starter); ok {
+		if p, ok := g.opts.Providers[i].Provider.(provider.Starter); ok {
 			loading.Go(func() { p.Start(ctx) })
 		}
 	}
@@ -185,7 +187,7 @@ type NamedProvider struct {
 	DisplayName string
 	// Lifetime bounds logins at this provider. Zero: Options.Lifetime.
 	Lifetime time.Duration
-	Provider Provider
+	Provider provider.Provider
 }
 
 // AppOptions describe one protected app: one `sso` directive.
@@ -302,7 +304,7 @@ type Event struct {
 	Type string
 	// App, Provider and Code are bounded label values.
 	App, Provider string
-	Code          Code
+	Code          refusal.Code
 	// Username, Reference and Addr are for the audit log, never for labels.
 	Username, Reference string
 	Addr                netip.Addr

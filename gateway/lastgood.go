@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // kindLastGood are a provider's last good documents.
@@ -15,7 +17,7 @@ const lastGoodTTL = 30 * 24 * time.Hour
 // LoadLastGood implements LastGood.
 func (v *Vault) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
 	rec, err := v.Get(ctx, kindLastGood, name)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {

@@ -4,20 +4,22 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-// attempt counts one, or refuses it with CodeTooManyAttempts, or with
-// CodeCrossSite.
-func (x *exchange) attempt(what Attempt) *Error {
+// attempt counts one, or refuses it with TooManyAttempts, or with
+// CrossSite.
+func (x *exchange) attempt(what Attempt) *refusal.Error {
 	if x.embedded() {
-		return NewError(CodeCrossSite, errors.New("a page of another site asked for it from within itself"))
+		return refusal.New(refusal.CrossSite, errors.New("a page of another site asked for it from within itself"))
 	}
 	wait, err := x.app.gw.limits.Take(x.r.Context(), x.peer.Addr, what)
 	if wait > 0 {
 		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
 	if err != nil {
-		return storeError(err)
+		return refusal.From(err, refusal.StoreUnavailable)
 	}
 	return nil
 }

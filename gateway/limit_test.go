@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 const badAnswer = "/.sso/oidc/callback?code=c&state=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -32,16 +33,16 @@ func TestLimit(t *testing.T) {
 			s := limitedSite(newLab(t), gateway.Limit{})
 			b := s.browser()
 			for range 10 {
-				wantRefused(t, b.open(badAnswer), gateway.CodeFlowUnknown)
+				wantRefused(t, b.open(badAnswer), refusal.FlowUnknown)
 			}
 			w := b.open(badAnswer)
-			wantRefused(t, w, gateway.CodeTooManyAttempts)
+			wantRefused(t, w, refusal.TooManyAttempts)
 			wantStatus(t, w, http.StatusTooManyRequests)
 			if after, err := strconv.Atoi(w.Header().Get("Retry-After")); err != nil || after < 1 || after > 60 {
 				t.Errorf("Retry-After is %q, want 1 to 60 seconds", w.Header().Get("Retry-After"))
 			}
 			time.Sleep(time.Minute + time.Second)
-			wantRefused(t, b.open(badAnswer), gateway.CodeFlowUnknown)
+			wantRefused(t, b.open(badAnswer), refusal.FlowUnknown)
 		})
 	})
 	t.Run("D5 over two nodes", func(t *testing.T) {
@@ -50,11 +51,11 @@ func TestLimit(t *testing.T) {
 		second := newLabOn(t, first.store)
 		a, b := limitedSite(first, gateway.Limit{}).browser(), limitedSite(second, gateway.Limit{}).browser()
 		for range 5 {
-			wantRefused(t, a.open(badAnswer), gateway.CodeFlowUnknown)
-			wantRefused(t, b.open(badAnswer), gateway.CodeFlowUnknown)
+			wantRefused(t, a.open(badAnswer), refusal.FlowUnknown)
+			wantRefused(t, b.open(badAnswer), refusal.FlowUnknown)
 		}
-		wantRefused(t, a.open(badAnswer), gateway.CodeTooManyAttempts)
-		wantRefused(t, b.open(badAnswer), gateway.CodeTooManyAttempts)
+		wantRefused(t, a.open(badAnswer), refusal.TooManyAttempts)
+		wantRefused(t, b.open(badAnswer), refusal.TooManyAttempts)
 	})
 	t.Run("D5 a successful login gives back", func(t *testing.T) {
 		t.Parallel()
@@ -69,14 +70,14 @@ func TestLimit(t *testing.T) {
 		b := s.browser()
 		callback := b.begin("/")
 		for range 2 {
-			wantRefused(t, s.browser().open(badAnswer), gateway.CodeFlowUnknown)
+			wantRefused(t, s.browser().open(badAnswer), refusal.FlowUnknown)
 		}
 		// Two failed: one is left, and gives itself back each time.
 		wantRedirect(t, b.open(callback), "https://"+appHost+"/")
 		s.browser().signIn()
-		wantRefused(t, s.browser().open(badAnswer), gateway.CodeFlowUnknown)
+		wantRefused(t, s.browser().open(badAnswer), refusal.FlowUnknown)
 		for range 5 {
-			wantRefused(t, s.browser().open(badAnswer), gateway.CodeTooManyAttempts)
+			wantRefused(t, s.browser().open(badAnswer), refusal.TooManyAttempts)
 		}
 	})
 	t.Run("starts", func(t *testing.T) {
@@ -85,13 +86,13 @@ func TestLimit(t *testing.T) {
 		for range 4 {
 			wantStatus(t, s.browser().open("/"), http.StatusSeeOther)
 		}
-		wantRefused(t, s.browser().open("/"), gateway.CodeTooManyAttempts)
+		wantRefused(t, s.browser().open("/"), refusal.TooManyAttempts)
 	})
 	t.Run("off", func(t *testing.T) {
 		t.Parallel()
 		s := limitedSite(newLab(t), gateway.Limit{Answers: -1})
 		for range 30 {
-			wantRefused(t, s.browser().open(badAnswer), gateway.CodeFlowUnknown)
+			wantRefused(t, s.browser().open(badAnswer), refusal.FlowUnknown)
 		}
 	})
 	t.Run("a store that is down lets nobody past", func(t *testing.T) {
@@ -99,7 +100,7 @@ func TestLimit(t *testing.T) {
 		l := newLab(t)
 		s := limitedSite(l, gateway.Limit{})
 		l.store.down.Store(true)
-		wantRefused(t, s.browser().open(badAnswer), gateway.CodeStoreUnavailable)
+		wantRefused(t, s.browser().open(badAnswer), refusal.StoreUnavailable)
 	})
 }
 
@@ -129,9 +130,9 @@ func TestLimitIsPerAddress(t *testing.T) {
 			for range 3 {
 				s.browser().open(badAnswer)
 			}
-			want := gateway.CodeFlowUnknown
+			want := refusal.FlowUnknown
 			if c.together {
-				want = gateway.CodeTooManyAttempts
+				want = refusal.TooManyAttempts
 			}
 			wantRefused(t, other.browser().open(badAnswer), want)
 		})
@@ -151,8 +152,8 @@ func TestLimitEmbedded(t *testing.T) {
 		from := []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", mode, "Sec-Fetch-Dest", dest, "Origin", "https://evil.example"}
 		for range 3 {
 			b := s.browser()
-			wantRefused(t, b.send(b.request(http.MethodGet, "/.sso/login", from...)), gateway.CodeCrossSite)
-			wantRefused(t, b.send(b.formRequest(acs, stray, from...)), gateway.CodeCrossSite)
+			wantRefused(t, b.send(b.request(http.MethodGet, "/.sso/login", from...)), refusal.CrossSite)
+			wantRefused(t, b.send(b.formRequest(acs, stray, from...)), refusal.CrossSite)
 		}
 	}
 	if n := l.store.written(); n > 0 {
@@ -184,17 +185,5 @@ func TestLimitIsChecked(t *testing.T) {
 		if err == nil {
 			t.Errorf("%+v was taken", limit)
 		}
-	}
-}
-
-// TestCountersAreBounded counts for more addresses than are remembered.
-func TestCountersAreBounded(t *testing.T) {
-	t.Parallel()
-	var c gateway.Counters
-	for i := range 1_200_000 {
-		c.Count(strconv.Itoa(i), 1, time.Minute)
-	}
-	if n := c.Len(); n > 500_000 {
-		t.Errorf("%d counters are remembered", n)
 	}
 }

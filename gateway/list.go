@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // The indexes. They are for listing alone: nothing is decided by them. A
@@ -173,9 +175,9 @@ func (s *Sessions) lookUp(ctx context.Context, kind Kind, member string, each fu
 	}
 	rec, err := s.vault.getAt(ctx, kind, key)
 	switch {
-	case errors.Is(err, ErrNotFound) && time.Since(created) < pruneAfter:
+	case errors.Is(err, store.ErrNotFound) && time.Since(created) < pruneAfter:
 		return member, nil
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, store.ErrNotFound):
 		return "", nil
 	case err != nil:
 		return "", err

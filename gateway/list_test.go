@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // usersOf lists the user names of logins, all pages.
@@ -37,7 +39,7 @@ func usersOf(t *testing.T, s *gateway.Sessions, q gateway.ListQuery) (users []st
 
 func TestListByName(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, store store.Store) {
 		s := openNode(t, store)
 		for _, user := range []string{"bob", "Alice", "alice", "alicia", "ALICE", "al", "Ünal", "ünal", "a\x00lice", "alice@corp.example", "zoë"} {
 			signInAt(t, s, user)
@@ -128,7 +130,7 @@ func TestListLeavesOutWhatIsOver(t *testing.T) {
 	})
 }
 
-func membersOf(t *testing.T, store gateway.Store, index string) []string {
+func membersOf(t *testing.T, store store.Store, index string) []string {
 	t.Helper()
 	members, err := store.Range(context.Background(), index, "", "", 1000)
 	mustDo(t, err)
@@ -197,7 +199,7 @@ func TestListFollowsRenames(t *testing.T) {
 	rename := func(s *gateway.Sessions, name string) error {
 		ans := answerFor("alice")
 		ans.Identity.Username = name
-		_, err := s.SignIn(context.Background(), "corp", gateway.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
+		_, err := s.SignIn(context.Background(), "corp", provider.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
 		return err
 	}
 	mustDo(t, rename(s, "alice"))
@@ -242,7 +244,7 @@ func TestListDuringARename(t *testing.T) {
 			})
 			ans := answerFor("alice")
 			ans.Identity.Username = "renamed"
-			_, err := s.SignIn(t.Context(), "corp", gateway.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
+			_, err := s.SignIn(t.Context(), "corp", provider.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
 			store.SetHook(nil)
 			if !came {
 				if at < 10 {
@@ -269,23 +271,23 @@ func TestListDuringARename(t *testing.T) {
 // Damaged members are taken out; a damaged record hides no other.
 func TestListSurvivesDamage(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
-		s := openNode(t, store)
+	eachStore(t, func(t *testing.T, st store.Store) {
+		s := openNode(t, st)
 		for _, user := range []string{"alice", "bob", "carol", "dave"} {
 			signInAt(t, s, user)
 		}
 		v := s.Vault()
 		bobsAccount := v.KeyOf(gateway.KindAccount, keyOf("bob").AccountName())
 		carols := loginsOf(t, s, "carol")[0]
-		mustDo(t, store.Put(t.Context(), bobsAccount, []byte("\x01damaged"), gateway.NoExpiry))
-		mustDo(t, store.Put(t.Context(), carols, []byte{9}, gateway.NoExpiry))
-		mustDo(t, v.Put(t.Context(), gateway.KindAccount, keyOf("carol").AccountName(), []byte("no JSON"), gateway.NoExpiry))
+		mustDo(t, st.Put(t.Context(), bobsAccount, []byte("\x01damaged"), store.NoExpiry))
+		mustDo(t, st.Put(t.Context(), carols, []byte{9}, store.NoExpiry))
+		mustDo(t, v.Put(t.Context(), gateway.KindAccount, keyOf("carol").AccountName(), []byte("no JSON"), store.NoExpiry))
 		damaged := []string{
 			"x", "alice\x00", "alice\x00zz\x00login:x", "\x00\x00", "alice\x00" + strings.Repeat("f", 40) + "\x00" + carols,
 			"alice\x0010\x00" + "account:x", "alice\x0010\x00", "zed\x007fffffffffffffff",
 		}
 		for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts} {
-			mustDo(t, store.Add(t.Context(), index, damaged...))
+			mustDo(t, st.Add(t.Context(), index, damaged...))
 		}
 		if got := usersOf(t, s, gateway.ListQuery{}); !slices.Equal(got, []string{"alice", "dave"}) {
 			t.Errorf("logins of %q", got)
@@ -293,7 +295,7 @@ func TestListSurvivesDamage(t *testing.T) {
 		wantAccounts(t, s, "", "alice", "dave")
 		mustDo(t, s.Tidy(t.Context()))
 		for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts} {
-			if got := membersOf(t, store, index); len(got) != 4 { // what can be repaired stays
+			if got := membersOf(t, st, index); len(got) != 4 { // what can be repaired stays
 				t.Errorf("%s holds %q", index, got)
 			}
 		}

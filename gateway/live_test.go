@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
 func TestSessionsChangesReachTheOtherNode(t *testing.T) {
@@ -27,7 +28,7 @@ func TestSessionsChangesReachTheOtherNode(t *testing.T) {
 			return s.BlockAccount(ctx, f.Login().Account)
 		},
 		"provider": func(ctx context.Context, s *gateway.Sessions, _ gateway.Found) error {
-			return s.RevokeProvider(ctx, gateway.OIDC, nodeIssuer)
+			return s.RevokeProvider(ctx, provider.OIDC, nodeIssuer)
 		},
 		"all": func(ctx context.Context, s *gateway.Sessions, _ gateway.Found) error { return s.RevokeAll(ctx) },
 	} {

@@ -7,17 +7,21 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // A login is one good answer of a provider, as it is stored under the hash of
 // its cookie's bits. Roles are not in it: each node derives them by its own
 // rules.
 type login struct {
-	Account  AccountKey `json:"a"`
-	Provider string     `json:"pn"` // the label at the time, for people
-	Identity Identity   `json:"id"`
-	Created  time.Time  `json:"c"`
-	Expires  time.Time  `json:"x"`
+	Account  AccountKey        `json:"a"`
+	Provider string            `json:"pn"` // the label at the time, for people
+	Identity provider.Identity `json:"id"`
+	Created  time.Time         `json:"c"`
+	Expires  time.Time         `json:"x"`
 	// Seen is when the login was last used, by and large; kept up only where an
 	// idle limit is set.
 	Seen time.Time `json:"s,omitzero"`
@@ -61,7 +65,9 @@ func (k AccountKey) ID() string {
 // The names of the epochs' records.
 const globalEpoch = "all"
 
-func providerEpoch(p Protocol, issuer string) string { return fmt.Sprintf("provider %s %q", p, issuer) }
+func providerEpoch(p provider.Protocol, issuer string) string {
+	return fmt.Sprintf("provider %s %q", p, issuer)
+}
 
 // errNoSession is every way in which a cookie is no session: never made,
 // ended, expired, revoked.
@@ -71,7 +77,7 @@ var errNoSession = errors.New("no session")
 // any other error is a fault.
 func (s *Sessions) loadLogin(ctx context.Context, bits string) (*login, *Record, error) {
 	rec, err := s.vault.Get(ctx, kindLogin, bits)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil, errNoSession
 	}
 	if err != nil {
@@ -129,7 +135,7 @@ func (s *Sessions) checkLogin(ctx context.Context, l *login) error {
 // The order matters: epochs are read before the login is written, so that a
 // block that comes between them ends the login; indexes are written before the
 // record, so that no login is ever unlisted.
-func (s *Sessions) newLogin(ctx context.Context, provider string, p Protocol, issuer string, ans *Answer, lifetime time.Duration, host string) (cookie string, err error) {
+func (s *Sessions) newLogin(ctx context.Context, provider string, p provider.Protocol, issuer string, ans *provider.Answer, lifetime time.Duration, host string) (cookie string, err error) {
 	now := time.Now()
 	person := AccountKey{p, issuer, ans.Subject}
 	global, err := s.ensureEpoch(ctx, globalEpoch)
@@ -180,8 +186,8 @@ func (s *Sessions) newLogin(ctx context.Context, provider string, p Protocol, is
 }
 
 // touchAccount returns the person's account, making it at the first login.
-func (s *Sessions) touchAccount(ctx context.Context, key AccountKey, provider string, id *Identity, now time.Time) (a *account, err error) {
-	err = s.vault.Update(ctx, kindAccount, key.name(), NoExpiry, func(old *Record) ([]byte, error) {
+func (s *Sessions) touchAccount(ctx context.Context, key AccountKey, provider string, id *provider.Identity, now time.Time) (a *account, err error) {
+	err = s.vault.Update(ctx, kindAccount, key.name(), store.NoExpiry, func(old *Record) ([]byte, error) {
 		if old == nil {
 			if err := s.MayCreate(ctx); err != nil {
 				return nil, err
@@ -191,7 +197,7 @@ func (s *Sessions) touchAccount(ctx context.Context, key AccountKey, provider st
 			return nil, err
 		}
 		if a.Blocked {
-			return nil, NewError(CodeAccountBlocked, nil)
+			return nil, refusal.New(refusal.AccountBlocked, nil)
 		}
 		if a.Provider == provider && a.Username == id.Username && a.Email == id.Email && now.Sub(a.LastLogin).Abs() < lastLoginEvery {
 			return old.Value, nil
@@ -223,7 +229,7 @@ func (s *Sessions) listedAccount(ctx context.Context, a *account) ([]byte, error
 // ensureEpoch returns an epoch, making it when it is first needed.
 func (s *Sessions) ensureEpoch(ctx context.Context, name string) (string, error) {
 	var epoch []byte
-	err := s.vault.Update(ctx, kindEpoch, name, NoExpiry, func(old *Record) (_ []byte, err error) {
+	err := s.vault.Update(ctx, kindEpoch, name, store.NoExpiry, func(old *Record) (_ []byte, err error) {
 		if old != nil {
 			epoch = old.Value
 			return epoch, nil

@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // logout asks on GET, and ends the login on POST: here at once, then at the
@@ -14,7 +18,7 @@ import (
 func (x *exchange) logout() error {
 	ses, err := x.anySession()
 	if err != nil && !errors.Is(err, errNoSession) {
-		return x.refuse(storeError(err))
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
 	signedIn := err == nil
 	if x.r.Method != http.MethodPost {
@@ -28,21 +32,21 @@ func (x *exchange) logout() error {
 		return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 	}
 	if err := ses.End(x.r.Context()); err != nil {
-		return x.refuse(storeError(err))
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
 	x.endRounds()
 	setCookie(x.w, sessionCookie, "", x.secure)
 	x.observe(Event{Type: EventLogout})
 	l := ses.Login()
 	if away := x.providerLogout(l); away != "" {
-		x.page(http.StatusOK, LeavePage{Chrome: x.chrome(), Provider: x.app.providerOf(l.Account).DisplayName, URL: away})
+		x.page(http.StatusOK, pages.Leave{Chrome: x.chrome(), Provider: x.app.providerOf(l.Account).DisplayName, URL: away})
 		return nil
 	}
 	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 }
 
 func (x *exchange) askLogout(l *login) error {
-	page := LogoutPage{Chrome: x.chrome(), Username: l.Identity.Username, Action: x.app.opts.Prefix + "/logout"}
+	page := pages.Logout{Chrome: x.chrome(), Username: l.Identity.Username, Action: x.app.opts.Prefix + "/logout"}
 	if p := x.app.providerOf(l.Account); p != nil {
 		page.Provider = p.DisplayName
 	}
@@ -61,14 +65,14 @@ func (x *exchange) providerLogout(l *login) string {
 	if p == nil {
 		return ""
 	}
-	lp, ok := p.Provider.(LogoutProvider)
+	lp, ok := p.Provider.(provider.SessionEnder)
 	origin, refused := x.origin()
 	if !ok || refused != nil {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(x.r.Context(), logoutTimeout)
 	defer cancel()
-	away, err := lp.LogoutURL(ctx, LogoutRequest{Hint: l.LogoutHint, ReturnURL: origin + x.app.opts.Prefix + "/logged-out"})
+	away, err := lp.LogoutURL(ctx, provider.LogoutRequest{Hint: l.LogoutHint, ReturnURL: origin + x.app.opts.Prefix + "/logged-out"})
 	if err != nil {
 		x.app.gw.log.Warn("the provider's logout is unavailable; its session stays", zap.String("provider", p.Name), zap.Error(err))
 		return ""
@@ -77,6 +81,6 @@ func (x *exchange) providerLogout(l *login) string {
 }
 
 func (x *exchange) loggedOut() error {
-	x.page(http.StatusOK, LoggedOutPage{Chrome: x.chrome(), SignInURL: "/"})
+	x.page(http.StatusOK, pages.LoggedOut{Chrome: x.chrome(), SignInURL: "/"})
 	return nil
 }

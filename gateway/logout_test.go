@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 func TestLogout(t *testing.T) {
@@ -46,7 +48,7 @@ func TestLogout(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Host = appHost
 	r.Header.Set("Cookie", "__Host-sso="+stolen)
-	wantRefused(t, s.serve(r, false), gateway.CodeUnauthenticated)
+	wantRefused(t, s.serve(r, false), refusal.Unauthenticated)
 	wantKept(t, l, 1, 0, 0)
 	ev := l.seen()
 	if last := ev[len(ev)-1]; last.Type != gateway.EventLogout || last.Username != "alice" || last.Provider != "corp" {
@@ -69,7 +71,7 @@ func TestLogoutOfOverdueLogin(t *testing.T) {
 		b := s.browser()
 		b.signIn()
 		time.Sleep(2 * time.Hour)
-		wantRefused(t, b.fetch("/"), gateway.CodeUnauthenticated)
+		wantRefused(t, b.fetch("/"), refusal.Unauthenticated)
 		wantStatus(t, b.open("/.sso/logout"), http.StatusOK)
 		wantStatus(t, b.post("/.sso/logout"), http.StatusSeeOther)
 		wantKept(t, l, 1, 0, 0)
@@ -104,7 +106,7 @@ func TestLogoutCSRF(t *testing.T) {
 				wantKept(t, l, 1, 0, 0)
 				return
 			}
-			wantRefused(t, w, gateway.CodeCrossSite)
+			wantRefused(t, w, refusal.CrossSite)
 			if len(w.Header()["Set-Cookie"]) > 0 {
 				t.Error("a cookie was changed")
 			}
@@ -124,15 +126,15 @@ func TestProviderLogout(t *testing.T) {
 		"offers no such thing":     {"", nil, "https://app.example/.sso/logged-out"},
 		"can't be reached for it":  {"", errors.New("down"), "https://app.example/.sso/logged-out"},
 		"can't be reached, hangs":  {"", errHang, "https://app.example/.sso/logged-out"},
-		"can't be reached, by URL": {"https://id.example/logout", gateway.NewError(gateway.CodeProviderUnavailable, nil), "https://app.example/.sso/logged-out"},
+		"can't be reached, by URL": {"https://id.example/logout", refusal.New(refusal.ProviderUnavailable, nil), "https://app.example/.sso/logged-out"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t)
-				var asked []gateway.LogoutRequest
+				var asked []provider.LogoutRequest
 				s := l.siteOf(l.gateway(func(o *gateway.Options) {
-					o.Providers[0].Provider = leavingIDP{l.idp, func(req gateway.LogoutRequest) (string, error) {
+					o.Providers[0].Provider = leavingIDP{l.idp, func(req provider.LogoutRequest) (string, error) {
 						asked = append(asked, req)
 						return tc.url, tc.err
 					}}

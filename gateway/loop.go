@@ -4,18 +4,21 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // round returns how many logins this browser has finished just before. It
 // refuses to begin one more if those are too many: each of them gave the browser
 // a session cookie, and here it is without.
-func (x *exchange) round(browser []byte) (int, *Error) {
+func (x *exchange) round(browser []byte) (int, *refusal.Error) {
 	n, err := x.app.gw.sessions.Rounds().Finished(x.r.Context(), browser)
 	switch {
 	case err != nil:
-		return 0, storeError(err)
+		return 0, refusal.From(err, refusal.StoreUnavailable)
 	case n >= MaxRounds:
-		return 0, x.looping(CodeRedirectLoop)
+		return 0, x.looping(refusal.RedirectLoop)
 	}
 	return n, nil
 }
@@ -30,16 +33,16 @@ func (x *exchange) endRounds() {
 
 // needless refuses to send a signed-in person on when the app sends them to
 // sign in again and again: the app can't see that the person is signed in.
-func (x *exchange) needless(ses Found) *Error {
+func (x *exchange) needless(ses Found) *refusal.Error {
 	if x.app.gw.sessions.Rounds().Needless(x.r.Context(), ses.ID(), x.r.URL.RawQuery) {
-		return x.looping(CodeAppLoop)
+		return x.looping(refusal.AppLoop)
 	}
 	return nil
 }
 
-func (x *exchange) looping(code Code) *Error {
+func (x *exchange) looping(code refusal.Code) *refusal.Error {
 	x.w.Header().Set("Retry-After", strconv.Itoa(int(RoundTime/time.Second)))
-	return NewError(code, fmt.Errorf("%d times within %v; this request came to %s, the site is %s", MaxRounds, RoundTime, x.here(), x.issuer()))
+	return refusal.New(code, fmt.Errorf("%d times within %v; this request came to %s, the site is %s", MaxRounds, RoundTime, x.here(), x.issuer()))
 }
 
 // here is the origin that the request came to, as far as the host server knows.
@@ -51,10 +54,10 @@ func (x *exchange) here() string {
 }
 
 // seen says what a request looked like where that may be what is wrong.
-func (x *exchange) seen(code Code) Seen {
+func (x *exchange) seen(code refusal.Code) pages.Seen {
 	switch code {
-	case CodeRedirectLoop, CodeCookiesBlocked, CodeAnswerLost, CodeInsecureHTTP:
-		return Seen{Here: x.here(), Site: x.issuer()}
+	case refusal.RedirectLoop, refusal.CookiesBlocked, refusal.AnswerLost, refusal.InsecureHTTP:
+		return pages.Seen{Here: x.here(), Site: x.issuer()}
 	}
-	return Seen{}
+	return pages.Seen{}
 }

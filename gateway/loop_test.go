@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // forget loses the session cookie, and only it.
@@ -20,7 +21,7 @@ func (b *browser) forget() {
 // loop signs in again and again without keeping the session, until it is
 // answered with something else than a redirect, and returns how many logins
 // that took.
-func (b *browser) loop(t testing.TB) (logins int, code gateway.Code) {
+func (b *browser) loop(t testing.TB) (logins int, code refusal.Code) {
 	t.Helper()
 	for logins = range 20 {
 		w := b.open("/wanted?x=1")
@@ -42,11 +43,11 @@ func TestRedirectLoop(t *testing.T) {
 			l := newLab(t)
 			s := l.site()
 			b := s.browser()
-			if n, code := b.loop(t); n != 4 || code != gateway.CodeRedirectLoop {
+			if n, code := b.loop(t); n != 4 || code != refusal.RedirectLoop {
 				t.Fatalf("after %d logins: %q", n, code)
 			}
 			w := b.open("/wanted?x=1")
-			wantRefused(t, w, gateway.CodeRedirectLoop)
+			wantRefused(t, w, refusal.RedirectLoop)
 			wantStatus(t, w, http.StatusConflict)
 			body := w.Body.String()
 			for _, part := range []string{"cookie", `href="/wanted?x=1"`, "https://app.example"} {
@@ -61,7 +62,7 @@ func TestRedirectLoop(t *testing.T) {
 			if cause := fmt.Sprint(events[len(events)-1].Err); !strings.Contains(cause, "came to https://app.example, the site is https://app.example") {
 				t.Errorf("the log says %q", cause)
 			}
-			wantRefused(t, b.open("/.sso/login?provider=corp"), gateway.CodeRedirectLoop)
+			wantRefused(t, b.open("/.sso/login?provider=corp"), refusal.RedirectLoop)
 			s.browser().signIn() // nobody else is meant
 
 			time.Sleep(61 * time.Second)
@@ -80,8 +81,8 @@ func TestRedirectLoop(t *testing.T) {
 				b.forget()
 			}
 		}
-		wantRefused(t, b.open("/"), gateway.CodeRedirectLoop)
-		wantRefused(t, other.open("/"), gateway.CodeRedirectLoop)
+		wantRefused(t, b.open("/"), refusal.RedirectLoop)
+		wantRefused(t, other.open("/"), refusal.RedirectLoop)
 	})
 	t.Run("C13 http at the gateway under an https address", func(t *testing.T) {
 		t.Parallel()
@@ -90,7 +91,7 @@ func TestRedirectLoop(t *testing.T) {
 		b := s.browser()
 		b.loop(t)
 		w := s.serve(b.request(http.MethodGet, "/wanted", navigating...), true)
-		wantRefused(t, w, gateway.CodeRedirectLoop)
+		wantRefused(t, w, refusal.RedirectLoop)
 		if body := w.Body.String(); !strings.Contains(body, "http://app.example") || !strings.Contains(body, "https://app.example") {
 			t.Errorf("the page does not name both addresses:\n%s", body)
 		}
@@ -123,7 +124,7 @@ func TestRedirectLoop(t *testing.T) {
 		b := l.site().browser()
 		for range 10 {
 			b.begin("/")
-			wantRefused(t, b.open("/.sso/oidc/callback?state=x"), gateway.CodeFlowUnknown)
+			wantRefused(t, b.open("/.sso/oidc/callback?state=x"), refusal.FlowUnknown)
 		}
 		if n := len(l.store.keys("limit")); n > 0 {
 			t.Errorf("%d counters", n)
@@ -136,7 +137,7 @@ func TestRedirectLoop(t *testing.T) {
 		b := l.site().browser()
 		b.begin("/")
 		l.store.down.Store(true)
-		wantRefused(t, b.open("/"), gateway.CodeStoreUnavailable)
+		wantRefused(t, b.open("/"), refusal.StoreUnavailable)
 	})
 }
 
@@ -152,7 +153,7 @@ func TestAppLoop(t *testing.T) {
 				wantRedirect(t, b.open("/.sso/login?return=%2Fpage"), "https://app.example/page")
 			}
 			w := b.open("/.sso/login?return=%2Fpage")
-			wantRefused(t, w, gateway.CodeAppLoop)
+			wantRefused(t, w, refusal.AppLoop)
 			if body := w.Body.String(); !strings.Contains(body, `href="/page"`) || !strings.Contains(body, "<bdi>alice</bdi>") {
 				t.Errorf("the page:\n%s", body)
 			}
@@ -182,13 +183,13 @@ func TestAnswerLost(t *testing.T) {
 		b := s.browser()
 		answer := idp.answer(t, b.open("/wanted"), "alice")
 		for _, w := range []string{acs, acs + "?"} {
-			wantRefused(t, b.open(w), gateway.CodeAnswerLost)
+			wantRefused(t, b.open(w), refusal.AnswerLost)
 		}
 		events := l.seen()
 		if cause := fmt.Sprint(events[len(events)-1].Err); !strings.Contains(cause, "https://app.example/.sso/saml/acs") {
 			t.Errorf("the log does not name the address to register: %q", cause)
 		}
-		if fix := gateway.RefusalOf(gateway.CodeAnswerLost).Fix; !strings.Contains(fix, acs) {
+		if fix := refusal.AnswerLost.Meaning().Fix; !strings.Contains(fix, acs) {
 			t.Errorf("the fix does not name the ACS: %q", fix)
 		}
 		// The login is still there, and who has signed in goes on.
@@ -200,7 +201,7 @@ func TestAnswerLost(t *testing.T) {
 		s := newLab(t).site()
 		b := s.browser()
 		callback := b.begin("/wanted")
-		wantRefused(t, b.open("/.sso/oidc/callback"), gateway.CodeAnswerLost)
+		wantRefused(t, b.open("/.sso/oidc/callback"), refusal.AnswerLost)
 		wantRedirect(t, b.open(callback), "https://app.example/wanted")
 		wantRedirect(t, b.open("/.sso/oidc/callback"), "https://app.example/")
 	})
@@ -214,7 +215,7 @@ func TestAnswerLost(t *testing.T) {
 			"post": b.formRequest(acs, answer.Encode()), "get": b.request(http.MethodGet, acs, navigating...),
 		} {
 			w := s.serve(r, true)
-			wantRefused(t, w, gateway.CodeInsecureHTTP)
+			wantRefused(t, w, refusal.InsecureHTTP)
 			if body := w.Body.String(); !strings.Contains(body, "http://app.example") || !strings.Contains(body, "https://app.example") {
 				t.Errorf("%s: the page does not name both addresses:\n%s", name, body)
 			}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // A MarkerMemory is what this machine remembers of the store it works with,
@@ -24,13 +27,13 @@ type MarkerMemory interface {
 // that this machine knows. A node without a memory takes the store as it is,
 // and founds it if it is empty.
 //
-// The error is an *Error with CodeStoreReplaced, or a fault.
+// The error is an *Error with StoreReplaced, or a fault.
 func (s *Sessions) MayCreate(ctx context.Context) error {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()
 	err := s.checkMarker(ctx)
 	if errors.Is(err, errRecord) {
-		return NewError(CodeStoreReplaced, err)
+		return refusal.New(refusal.StoreReplaced, err)
 	}
 	return err
 }
@@ -49,9 +52,9 @@ func (s *Sessions) checkMarker(ctx context.Context) error {
 	}
 	switch {
 	case remembered != "" && found == "":
-		return NewError(CodeStoreReplaced, errors.New("the store has lost its marker: it was emptied, or is another one"))
+		return refusal.New(refusal.StoreReplaced, errors.New("the store has lost its marker: it was emptied, or is another one"))
 	case remembered != "" && remembered != found:
-		return NewError(CodeStoreReplaced, errors.New("the store has another marker than the one that this machine remembers"))
+		return refusal.New(refusal.StoreReplaced, errors.New("the store has another marker than the one that this machine remembers"))
 	case found == "":
 		if found, err = s.foundStore(ctx); err != nil {
 			return err
@@ -79,7 +82,7 @@ func (s *Sessions) foundStore(ctx context.Context) (marker string, err error) {
 	if marker, err = s.findMarker(ctx); err != nil || marker != "" {
 		return marker, err // another node has founded it a moment ago
 	}
-	return "", NewError(CodeStoreReplaced, errors.New("the store lists accounts, but has lost the key that names their records: restore a backup, or empty the store"))
+	return "", refusal.New(refusal.StoreReplaced, errors.New("the store lists accounts, but has lost the key that names their records: restore a backup, or empty the store"))
 }
 
 // noteMarker remembers the marker of a store that this machine works with,
@@ -109,7 +112,7 @@ func (s *Sessions) noteMarker(ctx context.Context) {
 // findMarker returns the store's marker, or "" if it has none.
 func (s *Sessions) findMarker(ctx context.Context) (string, error) {
 	found, err := s.vault.Marker(ctx)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return "", nil
 	}
 	return found, err

@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // A frailMarker is a memory that can fail.
@@ -35,12 +37,12 @@ func (m *frailMarker) Save(ctx context.Context, marker string) error {
 
 func wantReplaced(t *testing.T, s *gateway.Sessions) {
 	t.Helper()
-	if err := s.MayCreate(context.Background()); gateway.CodeOf(err) != gateway.CodeStoreReplaced {
-		t.Fatalf("got %v, want %s", err, gateway.CodeStoreReplaced)
+	if err := s.MayCreate(context.Background()); refusal.CodeOf(err) != refusal.StoreReplaced {
+		t.Fatalf("got %v, want %s", err, refusal.StoreReplaced)
 	}
 	for _, user := range []string{"newcomer", "alice"} {
-		if _, err := trySignIn(s, user); gateway.CodeOf(err) != gateway.CodeStoreReplaced {
-			t.Fatalf("signing %s in: %v, want %s", user, err, gateway.CodeStoreReplaced)
+		if _, err := trySignIn(s, user); refusal.CodeOf(err) != refusal.StoreReplaced {
+			t.Fatalf("signing %s in: %v, want %s", user, err, refusal.StoreReplaced)
 		}
 	}
 }
@@ -57,7 +59,7 @@ func empty(t *testing.T, store *gatewaytest.MemStore) {
 func markerIn(t *testing.T, s *gateway.Sessions) string {
 	t.Helper()
 	marker, err := s.Vault().Marker(context.Background())
-	if errors.Is(err, gateway.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return ""
 	}
 	mustDo(t, err)
@@ -133,7 +135,7 @@ func TestMarkerIsRememberedByFollowing(t *testing.T) {
 // in the same place: it would see nobody's blocks. It says what is wrong.
 func TestMarkerNodeWithAnotherSecretSaysSo(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, store store.Store) {
 		cookie := signInAt(t, openNode(t, store), "alice")
 		s := openNode(t, store, "b")
 		wantFault(t, s, cookie)
@@ -188,16 +190,16 @@ func TestMarkerTwoSecretsAtOnce(t *testing.T) {
 // would be void.
 func TestMarkerLostNameKey(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, st store.Store) {
 		memory := &noteMarker{}
-		s := openNodeWith(t, store, memory)
+		s := openNodeWith(t, st, memory)
 		cookie := signInAt(t, s, "alice")
 		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
-		lost, err := store.Get(t.Context(), gateway.NameKeyAt)
+		lost, err := st.Get(t.Context(), gateway.NameKeyAt)
 		mustDo(t, err)
-		mustDo(t, store.Delete(t.Context(), gateway.NameKeyAt))
+		mustDo(t, st.Delete(t.Context(), gateway.NameKeyAt))
 		s.Vault().Forget()
-		for _, s := range []*gateway.Sessions{s, openNodeWith(t, store, memory), openNode(t, store)} {
+		for _, s := range []*gateway.Sessions{s, openNodeWith(t, st, memory), openNode(t, st)} {
 			wantNoSession(t, s, cookie)
 			wantReplaced(t, s)
 			for what, err := range map[string]error{
@@ -210,8 +212,8 @@ func TestMarkerLostNameKey(t *testing.T) {
 				}
 			}
 		}
-		mustDo(t, store.Put(t.Context(), gateway.NameKeyAt, lost[0], gateway.NoExpiry))
-		if _, err := trySignIn(s, "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+		mustDo(t, st.Put(t.Context(), gateway.NameKeyAt, lost[0], store.NoExpiry))
+		if _, err := trySignIn(s, "alice"); refusal.CodeOf(err) != refusal.AccountBlocked {
 			t.Errorf("after it was put back: %v", err)
 		}
 	})
@@ -313,8 +315,8 @@ func TestMarkerWrongSecret(t *testing.T) {
 	cookie := signInAt(t, openNodeWith(t, store, memory, "a"), "alice")
 	s := openNodeWith(t, store, memory, "b")
 	wantFault(t, s, cookie)
-	if err := s.MayCreate(t.Context()); gateway.CodeOf(err) != gateway.CodeStoreReplaced {
-		t.Errorf("got %v, want %s", err, gateway.CodeStoreReplaced)
+	if err := s.MayCreate(t.Context()); refusal.CodeOf(err) != refusal.StoreReplaced {
+		t.Errorf("got %v, want %s", err, refusal.StoreReplaced)
 	}
 	if memory.marker == "" {
 		t.Error("the memory was changed")
@@ -327,7 +329,7 @@ func TestMarkerFaults(t *testing.T) {
 		t.Parallel()
 		memory, store := &frailMarker{load: errFault}, gatewaytest.NewMemStore()
 		s := openNodeWith(t, store, memory)
-		if err := s.MayCreate(t.Context()); !errors.Is(err, errFault) || gateway.CodeOf(err) == gateway.CodeStoreReplaced {
+		if err := s.MayCreate(t.Context()); !errors.Is(err, errFault) || refusal.CodeOf(err) == refusal.StoreReplaced {
 			t.Errorf("got %v", err)
 		}
 		if keys := store.Keys(); len(keys) != 0 {
@@ -358,17 +360,17 @@ func TestMarkerFaults(t *testing.T) {
 		s := openNodeWith(t, store, memory)
 		mustDo(t, s.MayCreate(t.Context()))
 		store.SetHook(faulty())
-		if err := s.MayCreate(t.Context()); !errors.Is(err, errFault) || gateway.CodeOf(err) == gateway.CodeStoreReplaced {
+		if err := s.MayCreate(t.Context()); !errors.Is(err, errFault) || refusal.CodeOf(err) == refusal.StoreReplaced {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("marker is damaged", func(t *testing.T) {
 		t.Parallel()
-		memory, store := &noteMarker{}, gatewaytest.NewMemStore()
-		s := openNodeWith(t, store, memory)
+		memory, st := &noteMarker{}, gatewaytest.NewMemStore()
+		s := openNodeWith(t, st, memory)
 		mustDo(t, s.MayCreate(t.Context()))
-		mustDo(t, store.Put(t.Context(), store.Keys()[0], []byte("\x01damaged"), gateway.NoExpiry))
-		for _, s := range []*gateway.Sessions{s, openNodeWith(t, store, memory), openNode(t, store)} {
+		mustDo(t, st.Put(t.Context(), st.Keys()[0], []byte("\x01damaged"), store.NoExpiry))
+		for _, s := range []*gateway.Sessions{s, openNodeWith(t, st, memory), openNode(t, st)} {
 			if err := s.MayCreate(t.Context()); !errors.Is(err, gateway.ErrRecord) {
 				t.Errorf("got %v", err)
 			}
@@ -379,7 +381,7 @@ func TestMarkerFaults(t *testing.T) {
 // Nodes that start at once on an empty store agree.
 func TestMarkerFirstStartOfMany(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, store store.Store) {
 		var memories [8]noteMarker
 		var wg sync.WaitGroup
 		for i := range memories {

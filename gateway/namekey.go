@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // The name key names all other records of a store. It is 256 random bits in a
@@ -82,12 +84,12 @@ func (v *Vault) Found(ctx context.Context) (marker string, err error) {
 	}
 	fresh := make([]byte, nameKeySize)
 	_, _ = rand.Read(fresh) // never fails: it crashes the program instead
-	err = v.store.PutNew(ctx, nameKeyAt, v.seal(nameKeyAt, fresh), NoExpiry)
-	if err != nil && !errors.Is(err, ErrExists) {
+	err = v.store.PutNew(ctx, nameKeyAt, v.seal(nameKeyAt, fresh), store.NoExpiry)
+	if err != nil && !errors.Is(err, store.ErrExists) {
 		return "", err
 	}
 	marker, err = v.Marker(ctx)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		err = errBusy // founded, and emptied at once
 	}
 	return marker, err
@@ -97,13 +99,13 @@ func (v *Vault) Found(ctx context.Context) (marker string, err error) {
 // written: it has a new store founded first.
 func (v *Vault) key(ctx context.Context, kind Kind, name string) (string, error) {
 	names, err := v.nameKey(ctx)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		if err := v.found(ctx); err != nil {
 			return "", err
 		}
 		names, err = v.nameKey(ctx)
 	}
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		err = errBusy
 	}
 	if err != nil {

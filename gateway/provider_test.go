@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -18,16 +20,16 @@ func TestProviderErrors(t *testing.T) {
 	t.Parallel()
 	type tc struct {
 		err  error
-		code gateway.Code
+		code refusal.Code
 	}
 	cases := map[string]tc{
-		"untyped": {errors.New("boom"), gateway.CodeProviderUnavailable},
-		"timeout": {fmt.Errorf("fetching: %w", context.DeadlineExceeded), gateway.CodeProviderUnavailable},
-		"wrapped": {fmt.Errorf("judging: %w", gateway.NewError(gateway.CodeOIDCNonce, nil)), gateway.CodeOIDCNonce},
+		"untyped": {errors.New("boom"), refusal.ProviderUnavailable},
+		"timeout": {fmt.Errorf("fetching: %w", context.DeadlineExceeded), refusal.ProviderUnavailable},
+		"wrapped": {fmt.Errorf("judging: %w", refusal.New(refusal.OIDCNonce, nil)), refusal.OIDCNonce},
 	}
-	for _, code := range gateway.Codes() {
+	for _, code := range refusal.Codes() {
 		if strings.HasPrefix(string(code), "oidc_") || strings.HasPrefix(string(code), "provider_") {
-			cases[string(code)] = tc{gateway.NewError(code, errors.New("the cause")), code}
+			cases[string(code)] = tc{refusal.New(code, errors.New("the cause")), code}
 		}
 	}
 	for name, tc := range cases {
@@ -36,7 +38,7 @@ func TestProviderErrors(t *testing.T) {
 			l := newLab(t)
 			b := l.site().browser()
 			callback := b.begin("/wanted")
-			l.idp.judge(func(gateway.CompleteRequest, *gateway.Answer) error { return tc.err })
+			l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error { return tc.err })
 			w := b.open(callback)
 			wantRefused(t, w, tc.code)
 			if strings.Contains(w.Body.String(), "cause") || strings.Contains(w.Body.String(), "boom") {
@@ -66,8 +68,8 @@ func TestAnswerWithoutSubject(t *testing.T) {
 	l := newLab(t)
 	b := l.site().browser()
 	callback := b.begin("/")
-	l.idp.judge(func(_ gateway.CompleteRequest, ans *gateway.Answer) error { ans.Subject = ""; return nil })
-	wantRefused(t, b.open(callback), gateway.CodeInternal)
+	l.idp.judge(func(_ provider.CompleteRequest, ans *provider.Answer) error { ans.Subject = ""; return nil })
+	wantRefused(t, b.open(callback), refusal.Internal)
 	wantKept(t, l, 0, 0, 1)
 }
 
@@ -82,7 +84,7 @@ func TestSlowProvider(t *testing.T) {
 		l.idp.delay(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		for _, target := range []string{"/", callback} {
 			began := time.Now()
-			wantRefused(t, b.open(target), gateway.CodeProviderUnavailable)
+			wantRefused(t, b.open(target), refusal.ProviderUnavailable)
 			if took := time.Since(began); took != 15*time.Second {
 				t.Errorf("a provider that hangs was waited for %v", took)
 			}
@@ -95,7 +97,7 @@ func TestSlowProvider(t *testing.T) {
 func TestReplayID(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.idp.judge(func(_ gateway.CompleteRequest, ans *gateway.Answer) error {
+	l.idp.judge(func(_ provider.CompleteRequest, ans *provider.Answer) error {
 		ans.ReplayID, ans.ReplayUntil = "assertion-1", time.Now().Add(time.Hour)
 		return nil
 	})
@@ -104,7 +106,7 @@ func TestReplayID(t *testing.T) {
 	first, second := l.site().browser(), two.site().browser()
 	a, b := first.begin("/"), second.begin("/")
 	wantRedirect(t, first.open(a), "https://app.example/")
-	wantRefused(t, second.open(b), gateway.CodeAnswerReplayed)
+	wantRefused(t, second.open(b), refusal.AnswerReplayed)
 	if second.cookie("__Host-sso") != "" {
 		t.Error("the replayed answer made a session")
 	}
@@ -136,7 +138,7 @@ func TestLifetimes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t)
 				if tc.notAfter > 0 {
-					l.idp.judge(func(_ gateway.CompleteRequest, ans *gateway.Answer) error {
+					l.idp.judge(func(_ provider.CompleteRequest, ans *provider.Answer) error {
 						ans.NotAfter = time.Now().Add(tc.notAfter)
 						return nil
 					})
@@ -150,7 +152,7 @@ func TestLifetimes(t *testing.T) {
 				for {
 					w := b.fetch("/")
 					if w.Code != http.StatusOK {
-						wantRefused(t, w, gateway.CodeUnauthenticated)
+						wantRefused(t, w, refusal.Unauthenticated)
 						break
 					}
 					if p := s.got().principal; tc.idle == 0 && !p.Expires.Equal(began.Add(tc.want)) {
@@ -172,9 +174,9 @@ func TestLifetimes(t *testing.T) {
 func TestExpiredAnswer(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.idp.judge(func(_ gateway.CompleteRequest, ans *gateway.Answer) error { ans.NotAfter = time.Now(); return nil })
+	l.idp.judge(func(_ provider.CompleteRequest, ans *provider.Answer) error { ans.NotAfter = time.Now(); return nil })
 	b := l.site().browser()
-	wantRefused(t, b.open(b.begin("/")), gateway.CodeFlowUnknown)
+	wantRefused(t, b.open(b.begin("/")), refusal.FlowUnknown)
 	if b.cookie("__Host-sso") != "" || len(l.store.keys("login")) > 0 {
 		t.Error("a session was made of it")
 	}
@@ -193,8 +195,8 @@ func TestProviderRemovedAndRenamed(t *testing.T) {
 	}
 	removed := b.at(l.siteOf(l.gateway(other), appHost))
 	writes := l.store.written()
-	wantRefused(t, removed.fetch("/"), gateway.CodeUnauthenticated)
-	wantRefused(t, stranger.at(removed.site).open(late), gateway.CodeProviderUnknown)
+	wantRefused(t, removed.fetch("/"), refusal.Unauthenticated)
+	wantRefused(t, stranger.at(removed.site).open(late), refusal.ProviderUnknown)
 	if l.store.written() != writes {
 		t.Error("something was written about a provider that is not here")
 	}
@@ -213,7 +215,7 @@ func TestProviderRemovedAndRenamed(t *testing.T) {
 		o.Providers = append(o.Providers, gateway.NamedProvider{Name: "other", Provider: newFakeIDP("https://other.example")})
 	})
 	narrow := b.at(l.siteOf(both, appHost, func(o *gateway.AppOptions) { o.Providers = []string{"other"} }))
-	wantRefused(t, narrow.fetch("/"), gateway.CodeUnauthenticated)
+	wantRefused(t, narrow.fetch("/"), refusal.Unauthenticated)
 }
 
 // site2 is a second App for the lab's host, on a gateway of its own.
@@ -233,9 +235,9 @@ func TestDenied(t *testing.T) {
 	b := admins.browser()
 	w := b.open("/")
 	w = b.open(l.idp.visit(t, w.Header().Get("Location"), "bob"))
-	wantRefused(t, w, gateway.CodeAccessDenied)
+	wantRefused(t, w, refusal.AccessDenied)
 	wantKept(t, l, 0, 0, 0)
-	if ev := l.seen(); len(ev) != 1 || ev[0].Code != gateway.CodeAccessDenied || ev[0].Username != "bob" || ev[0].Provider != "corp" {
+	if ev := l.seen(); len(ev) != 1 || ev[0].Code != refusal.AccessDenied || ev[0].Username != "bob" || ev[0].Provider != "corp" {
 		t.Errorf("events %+v", ev)
 	}
 	c := b.at(all)
@@ -245,7 +247,7 @@ func TestDenied(t *testing.T) {
 	// Rules that change while he is signed in hold at once.
 	stricter := b.at(l.siteOf(l.gateway(), appHost, rules(mapping.Rules{Role: []mapping.Line{line("Admin", "admins")}})))
 	w = stricter.open("/")
-	wantRefused(t, w, gateway.CodeAccessDenied)
+	wantRefused(t, w, refusal.AccessDenied)
 	if stricter.reached() > 0 {
 		t.Error("the app was reached")
 	}
@@ -257,15 +259,15 @@ func TestBlockedAccount(t *testing.T) {
 	l := newLab(t)
 	b := l.site().browser()
 	b.signIn()
-	alice := gateway.AccountKey{Protocol: gateway.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}
+	alice := gateway.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}
 	if err := l.sessions.BlockAccount(t.Context(), alice); err != nil {
 		t.Fatal(err)
 	}
-	wantRefused(t, b.fetch("/"), gateway.CodeUnauthenticated)
-	wantRefused(t, b.open(b.begin("/")), gateway.CodeAccountBlocked)
+	wantRefused(t, b.fetch("/"), refusal.Unauthenticated)
+	wantRefused(t, b.open(b.begin("/")), refusal.AccountBlocked)
 	if err := l.sessions.UnblockAccount(t.Context(), alice); err != nil {
 		t.Fatal(err)
 	}
-	wantRefused(t, b.fetch("/"), gateway.CodeUnauthenticated)
+	wantRefused(t, b.fetch("/"), refusal.Unauthenticated)
 	wantRedirect(t, b.open(b.begin("/")), "https://app.example/")
 }

@@ -6,6 +6,10 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // showSession tells people who they are to this app.
@@ -15,7 +19,7 @@ func (x *exchange) showSession() error {
 		return x.unauthenticated()
 	}
 	if err != nil {
-		return x.refuse(storeError(err))
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
 	v := x.app.view(ses, x.issuer())
 	if v.denied != nil {
@@ -23,7 +27,7 @@ func (x *exchange) showSession() error {
 	}
 	p := v.principal
 	if wantsHTML(x.r) {
-		x.page(http.StatusOK, SessionPage{
+		x.page(http.StatusOK, pages.Session{
 			Chrome: x.chrome(), Username: p.Username, Email: p.Email, Name: p.Name, Provider: p.Provider,
 			Roles: p.Roles, Groups: p.Groups, Template: p.Template,
 			Since: ses.Login().Created, Expires: p.Expires, LogoutURL: x.app.opts.Prefix + "/logout",
@@ -41,7 +45,7 @@ func (x *exchange) showSession() error {
 func (x *exchange) jwks() error {
 	doc, err := x.app.gw.opts.Signer.JWKS()
 	if err != nil {
-		return x.refuse(storeError(err))
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
 	h := x.w.Header()
 	h.Set("Content-Type", "application/jwk-set+json")
@@ -55,9 +59,9 @@ func (x *exchange) jwks() error {
 
 // onlyMetadata says how we are to be registered at the only SAML provider.
 func (x *exchange) onlyMetadata() error {
-	all := x.app.speaking(SAML)
+	all := x.app.speaking(provider.SAML)
 	if len(all) > 1 {
-		return x.refuse(NewError(CodeNotFound, errors.New("this site has several SAML providers: ask for saml/metadata/<provider>")))
+		return x.refuse(refusal.New(refusal.NotFound, errors.New("this site has several SAML providers: ask for saml/metadata/<provider>")))
 	}
 	return x.metadata(all[0].Name)
 }
@@ -70,17 +74,17 @@ func (x *exchange) metadata(name string) error {
 	}
 	p := x.app.provider(name)
 	if p == nil {
-		return x.refuse(NewError(CodeProviderUnknown, nil))
+		return x.refuse(refusal.New(refusal.ProviderUnknown, nil))
 	}
-	describing, ok := p.Provider.(MetadataProvider)
+	describing, ok := p.Provider.(provider.Publisher)
 	if !ok {
-		return x.refuse(NewError(CodeNotFound, errors.New("the provider needs no metadata of ours")))
+		return x.refuse(refusal.New(refusal.NotFound, errors.New("the provider needs no metadata of ours")))
 	}
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
-	doc, err := describing.Metadata(ctx, MetadataRequest{CallbackURL: origin + x.app.callbackPath(p), MetadataURL: x.app.metadataURL(origin)})
+	doc, err := describing.Metadata(ctx, provider.MetadataRequest{CallbackURL: origin + x.app.callbackPath(p), MetadataURL: x.app.metadataURL(origin)})
 	if err != nil {
-		return x.refuse(providerError(err))
+		return x.refuse(refusal.From(err, refusal.ProviderUnavailable))
 	}
 	h := x.w.Header()
 	h.Set("Content-Type", "application/samlmetadata+xml") // SAML Metadata, Appendix A

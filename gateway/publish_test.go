@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 func TestSessionEndpoint(t *testing.T) {
@@ -59,9 +60,9 @@ func TestSessionEndpoint(t *testing.T) {
 
 		// Who is signed in but denied here is told so.
 		denied := b.at(l.siteOf(l.gateway(), appHost, func(o *gateway.AppOptions) { o.Rules = mappingFor("nobody") }))
-		wantRefused(t, denied.fetch("/.sso/session"), gateway.CodeAccessDenied)
+		wantRefused(t, denied.fetch("/.sso/session"), refusal.AccessDenied)
 		w = denied.open("/.sso/session")
-		wantRefused(t, w, gateway.CodeAccessDenied)
+		wantRefused(t, w, refusal.AccessDenied)
 		if body := w.Body.String(); !strings.Contains(body, "alice") || !strings.Contains(body, "/.sso/logout") {
 			t.Error("the page does not say who is signed in, or offers no way out")
 		}
@@ -82,7 +83,7 @@ func TestJWKS(t *testing.T) {
 	}
 	l.signer.setErr(errors.New("no key yet"))
 	w = b.fetch("/.sso/jwks.json")
-	wantRefused(t, w, gateway.CodeStoreUnavailable)
+	wantRefused(t, w, refusal.StoreUnavailable)
 	if w.Header().Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}

@@ -7,68 +7,68 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // refuse answers with the code's page or JSON problem, and tells the observer.
 func (x *exchange) refuse(err error) error {
-	e, ok := errors.AsType[*Error](err)
-	if !ok {
-		e = NewError(CodeInternal, err)
-	}
+	e := refusal.From(err, refusal.Internal)
 	reference := strings.ToLower(rand.Text()[:10])
 	// A client that hung up is no fault of the store's or the provider's.
 	hungUp := x.r.Context().Err() != nil && errors.Is(err, context.Canceled)
-	if e.Code != CodeUnauthenticated && !hungUp {
+	if e.Code != refusal.Unauthenticated && !hungUp {
 		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Err: e.Err})
 	}
-	refusal := RefusalOf(e.Code)
-	x.refusalHeaders(e.Code, refusal.Status)
+	meaning := e.Code.Meaning()
+	x.refusalHeaders(e.Code, meaning.Status)
 	if x.app.opts.ErrorsToCaller {
-		return &Error{Code: e.Code, Err: e.Err, Reference: reference}
+		return &refusal.Error{Code: e.Code, Err: e.Err, Reference: reference}
 	}
 	if wantsHTML(x.r) {
-		x.page(refusal.Status, x.refusalPage(e.Code, refusal, reference))
+		x.page(meaning.Status, x.refusalPage(e.Code, reference))
 		return nil
 	}
-	return x.json(refusal.Status, "application/problem+json", problem{
-		Type: "urn:caddy-sso:" + string(e.Code), Title: refusal.Title, Status: refusal.Status, Detail: refusal.Text,
+	return x.json(meaning.Status, "application/problem+json", problem{
+		Type: "urn:caddy-sso:" + string(e.Code), Title: meaning.Title, Status: meaning.Status, Detail: meaning.Text,
 		Code: e.Code, Reference: reference, Login: x.loginURL(e.Code),
 	})
 }
 
 // A problem is the JSON form of a refusal (RFC 9457).
 type problem struct {
-	Type      string `json:"type"`
-	Title     string `json:"title"`
-	Status    int    `json:"status"`
-	Detail    string `json:"detail"`
-	Code      Code   `json:"code"`
-	Reference string `json:"reference"`
-	Login     string `json:"login,omitempty"`
+	Type      string       `json:"type"`
+	Title     string       `json:"title"`
+	Status    int          `json:"status"`
+	Detail    string       `json:"detail"`
+	Code      refusal.Code `json:"code"`
+	Reference string       `json:"reference"`
+	Login     string       `json:"login,omitempty"`
 }
 
-func (x *exchange) refusalHeaders(code Code, status int) {
+func (x *exchange) refusalHeaders(code refusal.Code, status int) {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
 	if status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "5")
 	}
-	if code == CodeUnauthenticated {
+	if code == refusal.Unauthenticated {
 		// The scheme is that of draft-broyer-http-cookie-auth; RFC 9110
 		// §15.5.2 asks for a challenge.
 		h.Set("WWW-Authenticate", `Cookie realm="`+x.app.opts.Prefix+`", cookie-name="`+cookieName(sessionCookie, x.secure)+`"`)
 	}
 }
 
-func (x *exchange) refusalPage(code Code, refusal Refusal, reference string) RefusalPage {
-	page := RefusalPage{Chrome: x.chrome(), Code: code, Refusal: refusal, Reference: reference, Seen: x.seen(code)}
+func (x *exchange) refusalPage(code refusal.Code, reference string) pages.Refusal {
+	page := pages.Refusal{Chrome: x.chrome(), Code: code, Reference: reference, Seen: x.seen(code)}
 	switch code {
-	case CodeUnknownHost, CodeInsecureHTTP:
-	case CodeNotFound, CodeMethodNotAllowed, CodeCrossSite, CodeForeignOrigin, CodeTooLarge, CodeProviderUnknown:
+	case refusal.UnknownHost, refusal.InsecureHTTP:
+	case refusal.NotFound, refusal.MethodNotAllowed, refusal.CrossSite, refusal.ForeignOrigin, refusal.TooLarge, refusal.ProviderUnknown:
 		page.HomeURL = "/"
-	case CodeAppLoop:
+	case refusal.AppLoop:
 		page.Username, page.RetryURL = x.who.Identity.Username, x.retryURL()
-	case CodeAccessDenied, CodeAccountBlocked, CodeNoUsername, CodeBadCharacters:
+	case refusal.AccessDenied, refusal.AccountBlocked, refusal.NoUsername, refusal.BadCharacters:
 		if x.who != nil {
 			page.Username = x.who.Identity.Username
 		}
@@ -96,8 +96,8 @@ func (x *exchange) retryURL() string {
 }
 
 // loginURL is where a script may send its page to sign in.
-func (x *exchange) loginURL(code Code) string {
-	if code != CodeUnauthenticated {
+func (x *exchange) loginURL(code refusal.Code) string {
+	if code != refusal.Unauthenticated {
 		return ""
 	}
 	return x.app.opts.Prefix + "/login?" + url.Values{"return": {"/"}}.Encode()

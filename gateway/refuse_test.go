@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 func TestProblem(t *testing.T) {
@@ -18,7 +20,7 @@ func TestProblem(t *testing.T) {
 	s := l.site()
 	b := s.browser()
 	w := b.fetch("/api?x=1")
-	wantRefused(t, w, gateway.CodeUnauthenticated)
+	wantRefused(t, w, refusal.Unauthenticated)
 	if h := w.Header(); h.Get("Content-Type") != "application/problem+json" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("WWW-Authenticate") == "" {
 		t.Errorf("headers %v", h)
 	}
@@ -29,7 +31,7 @@ func TestProblem(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
 		t.Fatal(err)
 	}
-	row := gateway.RefusalOf(gateway.CodeUnauthenticated)
+	row := refusal.Unauthenticated.Meaning()
 	if p.Type != "urn:caddy-sso:unauthenticated" || p.Title != row.Title || p.Detail != row.Text || p.Status != row.Status || p.Code != "unauthenticated" || len(p.Reference) != 10 {
 		t.Errorf("problem %+v", p)
 	}
@@ -39,7 +41,7 @@ func TestProblem(t *testing.T) {
 		t.Errorf("a request without a session was told to the observer: %+v", ev)
 	}
 	w = b.fetch("/.sso/nothing")
-	wantRefused(t, w, gateway.CodeNotFound)
+	wantRefused(t, w, refusal.NotFound)
 	if strings.Contains(w.Body.String(), `"login"`) || w.Header().Get("WWW-Authenticate") != "" {
 		t.Errorf("signing in does not help: %v\n%s", w.Header(), w.Body)
 	}
@@ -55,7 +57,7 @@ func TestRefusalReference(t *testing.T) {
 		ev := l.seen()
 		for i, body := range []string{page, problem} {
 			last := ev[len(ev)-2+i]
-			if last.Type != gateway.EventRefused || last.Code != gateway.CodeNotFound || last.App != appHost || last.Addr != clientAddr {
+			if last.Type != gateway.EventRefused || last.Code != refusal.NotFound || last.App != appHost || last.Addr != clientAddr {
 				t.Errorf("event %+v", last)
 			}
 			if seen[last.Reference] || len(last.Reference) != 10 || !strings.Contains(body, last.Reference) {
@@ -74,7 +76,7 @@ func TestRefusalLinks(t *testing.T) {
 	b := s.browser()
 	page := func(target string) string { return b.open(target).Body.String() }
 
-	l.idp.failBegin(gateway.NewError(gateway.CodeProviderUnavailable, nil))
+	l.idp.failBegin(refusal.New(refusal.ProviderUnavailable, nil))
 	if body := page("/deep?a=1&b=2"); !strings.Contains(body, `href="/deep?a=1&amp;b=2"`) {
 		t.Errorf("no link to try again:\n%s", body)
 	}
@@ -94,8 +96,8 @@ func TestRefusalLinks(t *testing.T) {
 	}
 	// A login that fails at the provider leads back to where it was begun for.
 	callback := b.begin("/deep?a=1")
-	l.idp.judge(func(gateway.CompleteRequest, *gateway.Answer) error {
-		return gateway.NewError(gateway.CodeProviderRefused, nil)
+	l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
+		return refusal.New(refusal.ProviderRefused, nil)
 	})
 	if body := page(callback); !strings.Contains(body, `href="/deep?a=1"`) {
 		t.Errorf("links of a refused login:\n%s", body)
@@ -124,17 +126,17 @@ func TestProviderRefusesTab(t *testing.T) {
 	l := newLab(t)
 	b := l.siteOf(l.gateway(), appHost).browser()
 	first, second := b.begin("/first"), b.begin("/second?b=2")
-	refuse := func(gateway.CompleteRequest, *gateway.Answer) error {
-		return gateway.NewError(gateway.CodeProviderRefused, nil)
+	refuse := func(provider.CompleteRequest, *provider.Answer) error {
+		return refusal.New(refusal.ProviderRefused, nil)
 	}
 	l.idp.judge(refuse)
-	wantRefused(t, b.open(second), gateway.CodeProviderRefused)
+	wantRefused(t, b.open(second), refusal.ProviderRefused)
 	l.idp.judge(nil)
 	wantRedirect(t, b.open(first), "https://app.example/first")
 	l.idp.judge(refuse)
 	wantRedirect(t, b.open(second), "https://app.example/second?b=2")
 	other := b.site.browser()
-	wantRefused(t, other.open(other.begin("/")), gateway.CodeProviderRefused)
+	wantRefused(t, other.open(other.begin("/")), refusal.ProviderRefused)
 }
 
 const asOther = `href="/.sso/login?as=other&amp;return=%2F"`
@@ -194,13 +196,13 @@ func TestErrorsToCaller(t *testing.T) {
 	for name, tc := range map[string]struct {
 		target string
 		header []string
-		code   gateway.Code
+		code   refusal.Code
 		cause  error
 	}{
-		"no session":    {"/", []string{"Accept", "application/json"}, gateway.CodeUnauthenticated, nil},
-		"provider down": {"/", navigating, gateway.CodeProviderUnavailable, cause},
-		"not found":     {"/.sso/nothing", navigating, gateway.CodeNotFound, nil},
-		"method":        {"/.sso/jwks.json", nil, gateway.CodeMethodNotAllowed, nil},
+		"no session":    {"/", []string{"Accept", "application/json"}, refusal.Unauthenticated, nil},
+		"provider down": {"/", navigating, refusal.ProviderUnavailable, cause},
+		"not found":     {"/.sso/nothing", navigating, refusal.NotFound, nil},
+		"method":        {"/.sso/jwks.json", nil, refusal.MethodNotAllowed, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := b.request(http.MethodGet, tc.target, tc.header...)
@@ -208,8 +210,8 @@ func TestErrorsToCaller(t *testing.T) {
 				r.Method = http.MethodPost
 			}
 			w, err := s.try(r, false)
-			var e *gateway.Error
-			if !errors.As(err, &e) || e.Code != tc.code || len(e.Reference) != 10 || gateway.CodeOf(fmt.Errorf("serving: %w", err)) != tc.code {
+			var e *refusal.Error
+			if !errors.As(err, &e) || e.Code != tc.code || len(e.Reference) != 10 || refusal.CodeOf(fmt.Errorf("serving: %w", err)) != tc.code {
 				t.Fatalf("error %+v", err)
 			}
 			if tc.cause != nil && !errors.Is(err, tc.cause) {
@@ -218,7 +220,7 @@ func TestErrorsToCaller(t *testing.T) {
 			if w.Body.Len() > 0 || w.Header().Get("Content-Type") != "" || w.Header().Get("Cache-Control") != "no-store" {
 				t.Errorf("written: %v %q", w.Header(), w.Body)
 			}
-			if (tc.code == gateway.CodeUnauthenticated) != (w.Header().Get("WWW-Authenticate") != "") || (tc.code == gateway.CodeProviderUnavailable) != (w.Header().Get("Retry-After") != "") {
+			if (tc.code == refusal.Unauthenticated) != (w.Header().Get("WWW-Authenticate") != "") || (tc.code == refusal.ProviderUnavailable) != (w.Header().Get("Retry-After") != "") {
 				t.Errorf("headers %v", w.Header())
 			}
 		})
@@ -236,10 +238,10 @@ func TestNothingSecretIsShown(t *testing.T) {
 	l := newLab(t)
 	b := l.site().browser()
 	callback := b.begin("/")
-	l.idp.judge(func(gateway.CompleteRequest, *gateway.Answer) error { return errors.New(canary) })
+	l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error { return errors.New(canary) })
 	for _, accept := range []string{"text/html", "application/json"} {
 		w := b.send(b.request(http.MethodGet, callback+"&code_verifier="+url.QueryEscape(canary), "Accept", accept, "Authorization", canary))
-		wantRefused(t, w, gateway.CodeProviderUnavailable)
+		wantRefused(t, w, refusal.ProviderUnavailable)
 		if strings.Contains(w.Body.String(), canary) || strings.Contains(fmt.Sprint(w.Header()), canary) {
 			t.Errorf("shown: %v\n%s", w.Header(), w.Body)
 		}

@@ -7,10 +7,13 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-func (x *exchange) chrome() Chrome {
-	return Chrome{Prefix: x.app.opts.Prefix, App: cmp.Or(x.host, x.app.name())}
+func (x *exchange) chrome() pages.Chrome {
+	return pages.Chrome{Prefix: x.app.opts.Prefix, App: cmp.Or(x.host, x.app.name())}
 }
 
 func (x *exchange) page(status int, page any) { x.app.gw.opts.Pages.Page(x.w, x.r, status, page) }
@@ -56,13 +59,13 @@ func wantsHTML(r *http.Request) bool {
 }
 
 // strictQuery returns the parameters of the query, refusing what is malformed.
-func strictQuery(r *http.Request) (url.Values, *Error) {
+func strictQuery(r *http.Request) (url.Values, *refusal.Error) {
 	if len(r.URL.RawQuery) > maxQuery {
-		return nil, NewError(CodeTooLarge, nil)
+		return nil, refusal.New(refusal.TooLarge, nil)
 	}
 	params, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, NewError(CodeBadRequest, errors.New("the query is malformed"))
+		return nil, refusal.New(refusal.BadRequest, errors.New("the query is malformed"))
 	}
 	return params, nil
 }

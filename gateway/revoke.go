@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // What is announced is the key of the login that has changed, or announceAll.
@@ -62,9 +65,9 @@ func (s *Sessions) UnblockAccount(ctx context.Context, key AccountKey) error {
 
 // changeAccount replaces the epoch and what change changes in one step.
 func (s *Sessions) changeAccount(ctx context.Context, key AccountKey, change func(*account)) error {
-	err := s.vault.Update(ctx, kindAccount, key.name(), NoExpiry, func(old *Record) ([]byte, error) {
+	err := s.vault.Update(ctx, kindAccount, key.name(), store.NoExpiry, func(old *Record) ([]byte, error) {
 		if old == nil {
-			return nil, ErrNotFound
+			return nil, store.ErrNotFound
 		}
 		a, err := decode[account](old)
 		if err != nil {
@@ -74,14 +77,14 @@ func (s *Sessions) changeAccount(ctx context.Context, key AccountKey, change fun
 		change(a)
 		return json.Marshal(a)
 	})
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	return cmp.Or(err, s.announce(ctx, announceAll))
 }
 
 // RevokeProvider ends all logins that came from one provider.
-func (s *Sessions) RevokeProvider(ctx context.Context, p Protocol, issuer string) error {
+func (s *Sessions) RevokeProvider(ctx context.Context, p provider.Protocol, issuer string) error {
 	return s.renewEpoch(ctx, providerEpoch(p, issuer))
 }
 
@@ -90,7 +93,7 @@ func (s *Sessions) RevokeAll(ctx context.Context) error { return s.renewEpoch(ct
 
 // renewEpoch replaces an epoch.
 func (s *Sessions) renewEpoch(ctx context.Context, name string) error {
-	err := s.vault.Update(ctx, kindEpoch, name, NoExpiry, func(old *Record) ([]byte, error) {
+	err := s.vault.Update(ctx, kindEpoch, name, store.NoExpiry, func(old *Record) ([]byte, error) {
 		if old == nil {
 			return s.firstEpoch(ctx, name)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // logout ends alice's login as she does herself.
@@ -74,7 +75,7 @@ func TestRevokeWhenTheAnswerIsLost(t *testing.T) {
 // Who signs out and closes the window at once has signed out.
 func TestRevokeOutlivesWhoAsked(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, store store.Store) {
 		s := openNode(t, store)
 		runNode(t, s)
 		cookie := signInAt(t, s, "alice")

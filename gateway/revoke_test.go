@@ -10,6 +10,9 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // revocations are the ways to end logins of alice: whom else they hit, and
@@ -27,11 +30,11 @@ var revocations = []struct {
 		return errors.Join(s.BlockAccount(ctx, keyOf("alice")), s.UnblockAccount(ctx, keyOf("alice")))
 	}, false, true, true, true},
 	{"provider", func(ctx context.Context, s *gateway.Sessions) error {
-		return s.RevokeProvider(ctx, gateway.OIDC, nodeIssuer)
+		return s.RevokeProvider(ctx, provider.OIDC, nodeIssuer)
 	}, false, false, true, true},
 	{"all", func(ctx context.Context, s *gateway.Sessions) error { return s.RevokeAll(ctx) }, false, false, false, true},
 	{"another protocol's provider", func(ctx context.Context, s *gateway.Sessions) error {
-		return s.RevokeProvider(ctx, gateway.SAML, nodeIssuer)
+		return s.RevokeProvider(ctx, provider.SAML, nodeIssuer)
 	}, true, true, true, true},
 }
 
@@ -40,11 +43,11 @@ func TestRevoke(t *testing.T) {
 	for _, tt := range revocations {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			eachStore(t, func(t *testing.T, store gateway.Store) {
+			eachStore(t, func(t *testing.T, store store.Store) {
 				s := openNode(t, store)
 				runNode(t, s)
 				alice, again, bob := signInAt(t, s, "alice"), signInAt(t, s, "alice"), signInAt(t, s, "bob")
-				other, err := s.SignIn(t.Context(), "other", gateway.OIDC, "https://other.example", answerFor("alice"), nodeLife, nodeHost)
+				other, err := s.SignIn(t.Context(), "other", provider.OIDC, "https://other.example", answerFor("alice"), nodeLife, nodeHost)
 				mustDo(t, err)
 				want := map[string]bool{alice: tt.alice, again: tt.alice, bob: tt.bob, other: tt.other}
 				for cookie := range want {
@@ -64,7 +67,7 @@ func TestRevoke(t *testing.T) {
 				if tt.mayComeBack {
 					mustDo(t, err)
 					wantSession(t, s, fresh)
-				} else if gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+				} else if refusal.CodeOf(err) != refusal.AccountBlocked {
 					t.Errorf("signing in while blocked: %v", err)
 				}
 				if stays := want[alice]; !stays {
@@ -82,12 +85,12 @@ func TestRevokeOfNobody(t *testing.T) {
 	for name, do := range map[string]func(context.Context, gateway.AccountKey) error{
 		"revoke": s.RevokeAccount, "block": s.BlockAccount, "unblock": s.UnblockAccount,
 	} {
-		if err := do(t.Context(), keyOf("nobody")); !errors.Is(err, gateway.ErrNotFound) {
+		if err := do(t.Context(), keyOf("nobody")); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, id := range []string{"", "login:", "login:x", "account:" + "x", s.Vault().KeyOf(gateway.KindAccount, keyOf("alice").AccountName())} {
-		if err := s.RevokeLogin(t.Context(), id); !errors.Is(err, gateway.ErrNotFound) {
+		if err := s.RevokeLogin(t.Context(), id); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("login %q: %v", id, err)
 		}
 	}
@@ -99,7 +102,7 @@ func TestRevokeByLosingWhatGuards(t *testing.T) {
 	t.Parallel()
 	for kind, name := range map[gateway.Kind][]string{
 		gateway.KindAccount: {keyOf("alice").AccountName()},
-		gateway.KindEpoch:   {gateway.GlobalEpoch, gateway.ProviderEpoch(gateway.OIDC, nodeIssuer)},
+		gateway.KindEpoch:   {gateway.GlobalEpoch, gateway.ProviderEpoch(provider.OIDC, nodeIssuer)},
 	} {
 		for _, name := range name {
 			s := openNode(t, gatewaytest.NewMemStore())
@@ -118,7 +121,7 @@ func TestRevokeBlockNeedsNoEpoch(t *testing.T) {
 	t.Parallel()
 	s := openNode(t, gatewaytest.NewMemStore())
 	cookie := signInAt(t, s, "alice")
-	mustDo(t, s.Vault().Update(t.Context(), gateway.KindAccount, keyOf("alice").AccountName(), gateway.NoExpiry, func(old *gateway.Record) ([]byte, error) {
+	mustDo(t, s.Vault().Update(t.Context(), gateway.KindAccount, keyOf("alice").AccountName(), store.NoExpiry, func(old *gateway.Record) ([]byte, error) {
 		return append([]byte(`{"b":true,`), old.Value[1:]...), nil
 	}))
 	wantNoSession(t, openNode(t, s.Vault().Store()), cookie)
@@ -135,14 +138,14 @@ func TestRevokeDuringALogin(t *testing.T) {
 		}
 		for _, known := range []bool{true, false} {
 			for at := 1; ; at++ {
-				store := gatewaytest.NewMemStore()
-				s, admin := openNode(t, store), openNode(t, store)
+				st := gatewaytest.NewMemStore()
+				s, admin := openNode(t, st), openNode(t, st)
 				if known {
 					signInAt(t, s, "alice")
 				}
 				n, came, written := 0, false, false
 				var revoked error
-				store.SetHook(func(op gatewaytest.MemOp) error {
+				st.SetHook(func(op gatewaytest.MemOp) error {
 					if n++; n == at {
 						came = true
 						revoked = tt.do(context.Background(), admin)
@@ -151,7 +154,7 @@ func TestRevokeDuringALogin(t *testing.T) {
 					return nil
 				})
 				cookie, err := trySignIn(s, "alice")
-				store.SetHook(nil)
+				st.SetHook(nil)
 				if !came {
 					if at < 10 {
 						t.Fatalf("a login has %d moments only", at-1)
@@ -159,20 +162,20 @@ func TestRevokeDuringALogin(t *testing.T) {
 					break
 				}
 				switch {
-				case errors.Is(revoked, gateway.ErrNotFound) && !known:
+				case errors.Is(revoked, store.ErrNotFound) && !known:
 					continue // there was no account yet to revoke
 				case revoked != nil:
 					t.Fatalf("%s at moment %d: %v", tt.name, at, revoked)
-				case err != nil && !tt.mayComeBack && gateway.CodeOf(err) != gateway.CodeAccountBlocked:
+				case err != nil && !tt.mayComeBack && refusal.CodeOf(err) != refusal.AccountBlocked:
 					t.Fatalf("%s at moment %d: the login: %v", tt.name, at, err)
 				case err == nil && !tt.mayComeBack:
 					wantNoSession(t, s, cookie)
-					wantNoSession(t, openNode(t, store), cookie)
+					wantNoSession(t, openNode(t, st), cookie)
 				case err == nil && n > at:
 					// If it read the epochs before they were replaced, it is none;
 					// if after, it is one. Both nodes must agree.
 					_, here := s.Find(t.Context(), cookie, nodeHost)
-					_, there := openNode(t, store).Find(t.Context(), cookie, nodeHost)
+					_, there := openNode(t, st).Find(t.Context(), cookie, nodeHost)
 					if (here == nil) != (there == nil) {
 						t.Fatalf("%s at moment %d: %v here, %v there", tt.name, at, here, there)
 					}
@@ -343,7 +346,7 @@ func loginsOf(t *testing.T, s *gateway.Sessions, user string) (ids []string) {
 // last block there is no session.
 func TestRevokeUnderLoad(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, store store.Store) {
 		nodes := []*gateway.Sessions{openNode(t, store), openNode(t, store)}
 		for _, s := range nodes {
 			runNode(t, s)
@@ -359,7 +362,7 @@ func TestRevokeUnderLoad(t *testing.T) {
 					if err == nil {
 						cookies <- cookie
 						_, _ = nodes[1-i].Find(context.Background(), cookie, nodeHost)
-					} else if gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+					} else if refusal.CodeOf(err) != refusal.AccountBlocked {
 						t.Errorf("signing in: %v", err)
 					}
 				}

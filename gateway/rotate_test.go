@@ -16,13 +16,16 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // The secret is changed in three steps while two nodes serve, one of them a
 // step behind at every moment. No session is lost, no block, no marker.
 func TestRotationInThreeSteps(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, store store.Store) {
 		memories := []*noteMarker{{}, {}}
 		nodes := []*gateway.Sessions{}
 		for _, m := range memories {
@@ -48,7 +51,7 @@ func TestRotationInThreeSteps(t *testing.T) {
 					}
 				}
 				wantNoSession(t, s, mallory)
-				if _, err := trySignIn(s, "mallory"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+				if _, err := trySignIn(s, "mallory"); refusal.CodeOf(err) != refusal.AccountBlocked {
 					t.Fatalf("%s: a blocked account signs in on node %d: %v", when, i, err)
 				}
 				mustDo(t, s.MayCreate(t.Context()))
@@ -111,7 +114,7 @@ func wantAccounts(t *testing.T, s *gateway.Sessions, prefix string, want ...stri
 
 // wantSealedBy wants all that the indexes list, and the name key, to open under
 // a secret alone.
-func wantSealedBy(t *testing.T, store gateway.Store, secret string) {
+func wantSealedBy(t *testing.T, store store.Store, secret string) {
 	t.Helper()
 	v := openVault(t, store, secret)
 	keys := []string{gateway.NameKeyAt}
@@ -136,8 +139,8 @@ func wantSealedBy(t *testing.T, store gateway.Store, secret string) {
 // wins.
 func TestRotationReplayMarkWorksOnce(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
-		nodes := []*gateway.Vault{openVault(t, store, "a", "b"), openVault(t, store, "b", "a")}
+	eachStore(t, func(t *testing.T, st store.Store) {
+		nodes := []*gateway.Vault{openVault(t, st, "a", "b"), openVault(t, st, "b", "a")}
 		for i := range 20 {
 			var mu sync.Mutex
 			var wg sync.WaitGroup
@@ -149,7 +152,7 @@ func TestRotationReplayMarkWorksOnce(t *testing.T) {
 					defer mu.Unlock()
 					if err == nil {
 						won++
-					} else if !errors.Is(err, gateway.ErrExists) {
+					} else if !errors.Is(err, store.ErrExists) {
 						t.Error(err)
 					}
 				})
@@ -188,7 +191,7 @@ func TestRotationFirstLoginsAtOnce(t *testing.T) {
 		mustDo(t, one.BlockAccount(t.Context(), keyOf("alice")))
 		for _, s := range []*gateway.Sessions{one, two} {
 			wantNoSession(t, openNode(t, store, "a", "b"), cookie)
-			if _, err := trySignIn(s, "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+			if _, err := trySignIn(s, "alice"); refusal.CodeOf(err) != refusal.AccountBlocked {
 				t.Fatalf("moment %d: signing in while blocked: %v", at, err)
 			}
 		}
@@ -240,7 +243,7 @@ func TestRotationResealLosesNoChange(t *testing.T) {
 				wantSession(t, s, dave)
 				wantNoSession(t, s, alice)
 				wantNoSession(t, s, carol)
-				if _, err := trySignIn(s, "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+				if _, err := trySignIn(s, "alice"); refusal.CodeOf(err) != refusal.AccountBlocked {
 					t.Fatalf("%q, moment %d: alice signs in: %v", order, at, err)
 				}
 			}
@@ -275,7 +278,7 @@ func TestRotationResealInBetween(t *testing.T) {
 					wantNoSession(t, s, cookie)
 				}
 				wantSession(t, s, third)
-				if _, err := trySignIn(s, "alice"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+				if _, err := trySignIn(s, "alice"); refusal.CodeOf(err) != refusal.AccountBlocked {
 					t.Errorf("%q, moment %d: alice signs in: %v", order, at, err)
 				}
 			}
@@ -302,7 +305,7 @@ func TestRotationCrash(t *testing.T) {
 		switch _, err := trySignIn(early, "mallory"); {
 		case err == nil:
 			t.Fatalf("moment %d: the old secret was dropped, and who is blocked gets in", at)
-		case gateway.CodeOf(err) != gateway.CodeAccountBlocked && !errors.Is(err, gateway.ErrRecord):
+		case refusal.CodeOf(err) != refusal.AccountBlocked && !errors.Is(err, gateway.ErrRecord):
 			t.Errorf("moment %d: %v", at, err)
 		}
 		if err == nil {
@@ -313,7 +316,7 @@ func TestRotationCrash(t *testing.T) {
 		}
 		for _, s := range []*gateway.Sessions{openNode(t, store, "a", "b"), openNode(t, store, "b", "a")} {
 			wantSession(t, s, alice)
-			if _, err := trySignIn(s, "mallory"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+			if _, err := trySignIn(s, "mallory"); refusal.CodeOf(err) != refusal.AccountBlocked {
 				t.Fatalf("moment %d: who is blocked signs in: %v", at, err)
 			}
 		}
@@ -471,7 +474,7 @@ func TestRotationWritesOnce(t *testing.T) {
 func TestRotationOfAnEpochWithoutAccounts(t *testing.T) {
 	t.Parallel()
 	store := gatewaytest.NewMemStore()
-	mustDo(t, openNode(t, store, "a").RevokeProvider(t.Context(), gateway.OIDC, nodeIssuer))
+	mustDo(t, openNode(t, store, "a").RevokeProvider(t.Context(), provider.OIDC, nodeIssuer))
 	mustDo(t, openNode(t, store, "b", "a").Tidy(t.Context()))
 	s := openNode(t, store, "b")
 	wantSession(t, s, signInAt(t, s, "alice"))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/hmac"
 	"errors"
+
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 const sessionSize = 86 // a session cookie: base64url of bits and MAC
@@ -33,7 +35,7 @@ func (s *Sessions) sessionBits(ctx context.Context, value, host string) (string,
 	bits := string(raw[:secretBits])
 	mac, err := s.vault.MAC(ctx, "session cookie", bits, host)
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, store.ErrNotFound):
 		return "", errNoSession
 	case err != nil:
 		return "", err

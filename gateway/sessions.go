@@ -8,13 +8,15 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // Sessions is one node's view of the store: who is signed in, cached, and kept
 // true by the store's announcements. It outlives configurations: a reload
 // makes a new Gateway over the same Sessions.
 type Sessions struct {
-	store  Store
+	store  store.Store
 	vault  *Vault
 	marker MarkerMemory
 	log    *zap.Logger
@@ -50,7 +52,7 @@ type Sessions struct {
 // SessionsOptions are what Sessions are made of.
 type SessionsOptions struct {
 	// Store keeps what is sealed. Its owner closes it, after Run has ended.
-	Store Store
+	Store store.Store
 	// Secrets holds one or two secrets, see NewVault.
 	Secrets [][]byte
 	// Marker remembers which store this machine knows.
@@ -145,7 +147,7 @@ func (s *Sessions) follow(ctx context.Context) error {
 	if err := s.checkFit(ctx); err != nil {
 		return err
 	}
-	return s.store.Watch(ctx, func(c Change) {
+	return s.store.Watch(ctx, func(c store.Change) {
 		all := c.Reset
 		if c.Reset {
 			s.vault.Forget()

@@ -17,6 +17,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 const (
@@ -28,12 +30,12 @@ const (
 var errFault = errors.New("the test lets the store fail")
 
 // openNode returns a node's view of a store. Each secret is named by a letter.
-func openNode(t *testing.T, store gateway.Store, secrets ...string) *gateway.Sessions {
+func openNode(t *testing.T, store store.Store, secrets ...string) *gateway.Sessions {
 	t.Helper()
 	return openNodeWith(t, store, &noteMarker{}, secrets...)
 }
 
-func openNodeWith(t *testing.T, store gateway.Store, marker gateway.MarkerMemory, secrets ...string) *gateway.Sessions {
+func openNodeWith(t *testing.T, store store.Store, marker gateway.MarkerMemory, secrets ...string) *gateway.Sessions {
 	t.Helper()
 	if len(secrets) == 0 {
 		secrets = []string{"a"}
@@ -61,15 +63,15 @@ func runNode(t *testing.T, s *gateway.Sessions) {
 }
 
 func keyOf(user string) gateway.AccountKey {
-	return gateway.AccountKey{Protocol: gateway.OIDC, Issuer: nodeIssuer, Subject: "sub-" + user}
+	return gateway.AccountKey{Protocol: provider.OIDC, Issuer: nodeIssuer, Subject: "sub-" + user}
 }
 
-func answerFor(user string) *gateway.Answer {
-	return &gateway.Answer{Subject: keyOf(user).Subject, Identity: gateway.Identity{Username: user, Email: user + "@corp.example"}}
+func answerFor(user string) *provider.Answer {
+	return &provider.Answer{Subject: keyOf(user).Subject, Identity: provider.Identity{Username: user, Email: user + "@corp.example"}}
 }
 
 func trySignIn(s *gateway.Sessions, user string) (cookie string, err error) {
-	return s.SignIn(context.Background(), "corp", gateway.OIDC, nodeIssuer, answerFor(user), nodeLife, nodeHost)
+	return s.SignIn(context.Background(), "corp", provider.OIDC, nodeIssuer, answerFor(user), nodeLife, nodeHost)
 }
 
 func signInAt(t *testing.T, s *gateway.Sessions, user string) (cookie string) {
@@ -101,7 +103,7 @@ func wantNoSession(t *testing.T, s *gateway.Sessions, cookie string) {
 func wantFault(t *testing.T, s *gateway.Sessions, cookie string) {
 	t.Helper()
 	_, err := s.Find(context.Background(), cookie, nodeHost)
-	if err == nil || errors.Is(err, gateway.ErrNoSession) || errors.Is(err, gateway.ErrNotFound) {
+	if err == nil || errors.Is(err, gateway.ErrNoSession) || errors.Is(err, store.ErrNotFound) {
 		t.Fatalf("got %v, want a fault", err)
 	}
 }
@@ -154,7 +156,7 @@ func counting(method string, n *int, mu *sync.Mutex) func(gatewaytest.MemOp) err
 }
 
 // eachStore runs a test on the store in memory and on bolt.
-func eachStore(t *testing.T, run func(t *testing.T, store gateway.Store)) {
+func eachStore(t *testing.T, run func(t *testing.T, store store.Store)) {
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()
 		run(t, gatewaytest.NewMemStore())
@@ -172,7 +174,7 @@ func eachStore(t *testing.T, run func(t *testing.T, store gateway.Store)) {
 
 func TestSessionsSignInAndEnd(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, store store.Store) {
 		s := openNode(t, store)
 		runNode(t, s)
 		first, second := signInAt(t, s, "alice"), signInAt(t, s, "alice")
@@ -207,7 +209,7 @@ func TestSessionsNoAnswerOutlivesItsEnd(t *testing.T) {
 	for name, notAfter := range map[string]time.Time{"long over": time.Now().Add(-time.Hour), "just over": time.Now()} {
 		ans := answerFor("alice")
 		ans.NotAfter = notAfter
-		if cookie, err := s.SignIn(t.Context(), "corp", gateway.OIDC, nodeIssuer, ans, nodeLife, nodeHost); !errors.Is(err, gateway.ErrNoSession) {
+		if cookie, err := s.SignIn(t.Context(), "corp", provider.OIDC, nodeIssuer, ans, nodeLife, nodeHost); !errors.Is(err, gateway.ErrNoSession) {
 			t.Errorf("%s: got %q, %v", name, cookie, err)
 		}
 	}
@@ -228,7 +230,7 @@ func TestSessionsOddTimes(t *testing.T) {
 		if at.Before(time.Now()) {
 			ans.NotAfter = time.Time{}
 		}
-		cookie, err := s.SignIn(t.Context(), "corp", gateway.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
+		cookie, err := s.SignIn(t.Context(), "corp", provider.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -245,7 +247,7 @@ func TestSessionsExpire(t *testing.T) {
 		runNode(t, s)
 		ans := answerFor("alice")
 		ans.NotAfter = time.Now().Add(time.Hour)
-		bounded, err := s.SignIn(t.Context(), "corp", gateway.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
+		bounded, err := s.SignIn(t.Context(), "corp", provider.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -375,7 +377,7 @@ func TestSessionsHungStoreIsAFault(t *testing.T) {
 }
 
 // A hungStore answers no read before the context's deadline.
-type hungStore struct{ gateway.Store }
+type hungStore struct{ store.Store }
 
 func (s hungStore) Get(ctx context.Context, _ ...string) ([][]byte, error) {
 	<-ctx.Done()

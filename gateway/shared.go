@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // How often a Shared record is read.
@@ -178,7 +180,7 @@ var errNotNeeded = errors.New("record is not needed yet")
 // step adopts the record as it lies in the store, or writes the next one.
 func (s *Shared[T]) step(ctx context.Context, needed bool) (wrote bool, err error) {
 	var current *T
-	err = s.vault.Update(ctx, s.opts.Kind, s.opts.Name, NoExpiry, func(old *Record) (value []byte, err error) {
+	err = s.vault.Update(ctx, s.opts.Kind, s.opts.Name, store.NoExpiry, func(old *Record) (value []byte, err error) {
 		wrote, current = false, nil
 		if old == nil {
 			value, err = s.missing(ctx, needed)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // A sharer is one node's use of a Shared, whose record is due when it says so.
@@ -85,7 +86,7 @@ func (s *sharer) wantEvents(t *testing.T, want ...string) {
 
 func TestSharedIsMadeReplacedAndFollowed(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, store store.Store) {
 		ctx := t.Context()
 		one, two := share(t, openVault(t, store), false), share(t, openVault(t, store), true)
 		if _, err := one.Loaded(); err == nil || !strings.Contains(err.Error(), "the shared thing") {
@@ -114,7 +115,7 @@ func TestSharedIsMadeReplacedAndFollowed(t *testing.T) {
 
 func TestSharedIsPutBack(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, store store.Store) {
 		v := openVault(t, store)
 		for _, onDemand := range []bool{false, true} {
 			s := share(t, v, onDemand)
@@ -138,18 +139,18 @@ func TestSharedIsPutBack(t *testing.T) {
 // A bad record is a fault, stays as it is, and drives nothing out of use.
 func TestSharedKeepsWhatIsGood(t *testing.T) {
 	t.Parallel()
-	store := gatewaytest.NewMemStore()
-	v := openVault(t, store)
+	st := gatewaytest.NewMemStore()
+	v := openVault(t, st)
 	s, late := share(t, v, false), share(t, v, false)
 	mustDo(t, s.Load(t.Context()))
 	for _, put := range []func(){
-		func() { mustDo(t, v.Put(t.Context(), gateway.KindKeys, "shared", []byte("bad"), gateway.NoExpiry)) },
+		func() { mustDo(t, v.Put(t.Context(), gateway.KindKeys, "shared", []byte("bad"), store.NoExpiry)) },
 		func() {
-			mustDo(t, store.Put(t.Context(), v.KeyOf(gateway.KindKeys, "shared"), []byte("\x01x"), gateway.NoExpiry))
+			mustDo(t, st.Put(t.Context(), v.KeyOf(gateway.KindKeys, "shared"), []byte("\x01x"), store.NoExpiry))
 		},
 	} {
 		put()
-		before := store.Dump()
+		before := st.Dump()
 		if s.Load(t.Context()) == nil || late.Load(t.Context()) == nil {
 			t.Error("it was taken")
 		}
@@ -157,7 +158,7 @@ func TestSharedKeepsWhatIsGood(t *testing.T) {
 		if got, err := late.Loaded(); err == nil {
 			t.Errorf("a node that had nothing has %q", *got)
 		}
-		if !bytes.Equal(store.Dump(), before) {
+		if !bytes.Equal(st.Dump(), before) {
 			t.Error("it was overwritten")
 		}
 	}
@@ -166,27 +167,27 @@ func TestSharedKeepsWhatIsGood(t *testing.T) {
 func TestSharedRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		v := openVault(t, store)
+		st := gatewaytest.NewMemStore()
+		v := openVault(t, st)
 		mustDo(t, v.Put(t.Context(), gateway.KindFlow, "x", nil, time.Minute)) // founds the store
 		s := share(t, v, false)
-		store.SetHook(faulty())
+		st.SetHook(faulty())
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go s.Run(ctx)
 		time.Sleep(10 * time.Minute)
 		s.wantEvents(t, "report true")
-		store.SetHook(nil)
+		st.SetHook(nil)
 		time.Sleep(3 * time.Second)
 		s.want(t, "first")
 		s.wantEvents(t, "wrote true", "report false")
-		mustDo(t, v.Put(t.Context(), gateway.KindKeys, "shared", []byte("another"), gateway.NoExpiry))
+		mustDo(t, v.Put(t.Context(), gateway.KindKeys, "shared", []byte("another"), store.NoExpiry))
 		time.Sleep(61 * time.Second)
 		s.want(t, "another")
 		s.wantEvents(t, "swapped")
-		mustDo(t, v.Put(t.Context(), gateway.KindKeys, "shared", []byte("bad"), gateway.NoExpiry))
+		mustDo(t, v.Put(t.Context(), gateway.KindKeys, "shared", []byte("bad"), store.NoExpiry))
 		time.Sleep(10 * time.Minute)
-		store.SetHook(faulty())
+		st.SetHook(faulty())
 		time.Sleep(10 * time.Minute)
 		s.want(t, "another")
 		s.wantEvents(t, "report true", "report true") // in one way, then in another

@@ -3,11 +3,14 @@ package gateway
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 const (
@@ -48,13 +51,13 @@ func (x *exchange) begin(p *NamedProvider, f Flow) error {
 	state := randomText()
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
-	begun, err := p.Provider.Begin(ctx, BeginRequest{State: state, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin), OtherPerson: f.Other})
+	begun, err := p.Provider.Begin(ctx, provider.BeginRequest{State: state, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin), OtherPerson: f.Other})
 	if err != nil {
-		return x.refuse(providerError(err))
+		return x.refuse(refusal.From(err, refusal.ProviderUnavailable))
 	}
 	f.Private = begun.Private
 	if err := x.app.gw.sessions.Flows().Start(ctx, state, &f); err != nil {
-		return x.refuse(storeError(err))
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
 	if browser != x.cookies.browser {
 		setCookie(x.w, browserCookie, browser, x.secure)
@@ -64,19 +67,19 @@ func (x *exchange) begin(p *NamedProvider, f Flow) error {
 }
 
 // sendTo sends the browser to the provider, with a login's request.
-func (x *exchange) sendTo(p *NamedProvider, begun *Begun) {
+func (x *exchange) sendTo(p *NamedProvider, begun *provider.Begun) {
 	if begun.Form == nil {
 		x.redirect(begun.Location)
 		return
 	}
-	x.page(http.StatusOK, FormPage{Chrome: x.chrome(), Provider: p.DisplayName, Action: begun.Location, Fields: fieldsOf(begun.Form)})
+	x.page(http.StatusOK, pages.Form{Chrome: x.chrome(), Provider: p.DisplayName, Action: begun.Location, Fields: pages.FieldsOf(begun.Form)})
 }
 
 // unauthenticated answers a request without a session: a navigation is sent to
 // sign in, anything else is told so.
 func (x *exchange) unauthenticated() error {
 	if !navigation(x.r) {
-		return x.refuse(NewError(CodeUnauthenticated, nil))
+		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
 	}
 	returnTo := safeReturn(x.returnTarget(), x.app.opts.Prefix)
 	if p := x.app.autologin; p != nil {
@@ -111,13 +114,4 @@ func navigation(r *http.Request) bool {
 		return mode == "navigate" && (dest == "document" || dest == "")
 	}
 	return wantsHTML(r) && !strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest")
-}
-
-// providerError gives an untyped error of a provider its code: it could not
-// say what was wrong, so it is unavailable, never the person's fault.
-func providerError(err error) *Error {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e
-	}
-	return NewError(CodeProviderUnavailable, err)
 }

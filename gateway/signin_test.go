@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 func TestSignIn(t *testing.T) {
@@ -103,13 +105,13 @@ func TestCookieAttributes(t *testing.T) {
 			b.plain = tc.plain
 			w := b.open("/")
 			if tc.want == "" {
-				wantRefused(t, w, gateway.CodeInsecureHTTP)
+				wantRefused(t, w, refusal.InsecureHTTP)
 				if c := w.Header()["Set-Cookie"]; c != nil {
 					t.Errorf("cookies %q were set", c)
 				}
 				// Neither does an answer make a session here.
 				w = b.open("/.sso/oidc/callback?code=alice&state=" + strings.Repeat("A", 43))
-				wantRefused(t, w, gateway.CodeInsecureHTTP)
+				wantRefused(t, w, refusal.InsecureHTTP)
 				wantKept(t, l, 0, 0, 0)
 				return
 			}
@@ -199,7 +201,7 @@ func TestBadCookieIsNoSession(t *testing.T) {
 		r.Host = appHost
 		r.Header.Set("Cookie", cookie)
 		w := s.serve(r, false)
-		wantRefused(t, w, gateway.CodeUnauthenticated)
+		wantRefused(t, w, refusal.Unauthenticated)
 		if s.reached() > 0 {
 			t.Fatalf("%s: let in", name)
 		}
@@ -207,7 +209,7 @@ func TestBadCookieIsNoSession(t *testing.T) {
 	for _, host := range []string{"other.example", "app.example.evil.example"} {
 		r := b.request(http.MethodGet, "/")
 		r.Host = host
-		wantRefused(t, s.serve(r, false), gateway.CodeUnauthenticated)
+		wantRefused(t, s.serve(r, false), refusal.Unauthenticated)
 	}
 	wantStatus(t, b.open("/"), http.StatusOK)
 }
@@ -271,7 +273,7 @@ func TestRestartOnce(t *testing.T) {
 	for _, cookie := range []string{strings.Repeat("A", 43), strings.Repeat("E", 43)} {
 		w = s.browser().open(l.idp.visit(t, w.Header().Get("Location"), "alice"), "Cookie", "__Host-sso-b="+cookie)
 	}
-	wantRefused(t, w, gateway.CodeFlowOtherBrowser)
+	wantRefused(t, w, refusal.FlowOtherBrowser)
 	wantKept(t, l, 0, 0, 2)
 
 	// One that keeps them gets through by the restart.
@@ -308,9 +310,9 @@ func TestLostFlows(t *testing.T) {
 			l := newLab(t)
 			s := l.site()
 			stranger, signedIn := s.browser(), s.browser()
-			want := gateway.CodeFlowUnknown
+			want := refusal.FlowUnknown
 			if query == "" {
-				want = gateway.CodeAnswerLost // even with a question mark
+				want = refusal.AnswerLost // even with a question mark
 			}
 			wantRefused(t, stranger.open("/.sso/oidc/callback?"+query), want)
 			if l.store.written() > 0 {
@@ -336,7 +338,7 @@ func TestFlowOfAnotherApp(t *testing.T) {
 	r := two.browser().request(http.MethodGet, callback, navigating...)
 	r.Header.Set("Cookie", cookieLine(b))
 	w := two.serve(r, false)
-	wantRefused(t, w, gateway.CodeFlowUnknown)
+	wantRefused(t, w, refusal.FlowUnknown)
 	if _, completed := l.idp.counts(); completed > 0 || w.Header()["Set-Cookie"] != nil {
 		t.Error("the answer was judged, or a cookie set")
 	}
@@ -349,7 +351,7 @@ func TestStateTwice(t *testing.T) {
 	b := l.site().browser()
 	callback := b.begin("/")
 	_, query, _ := strings.Cut(callback, "?")
-	wantRefused(t, b.open(callback+"&"+query), gateway.CodeFlowUnknown)
+	wantRefused(t, b.open(callback+"&"+query), refusal.FlowUnknown)
 	if _, completed := l.idp.counts(); completed > 0 {
 		t.Error("the answer was judged")
 	}
@@ -365,7 +367,7 @@ func TestExpiredFlow(t *testing.T) {
 		time.Sleep(15*time.Minute - time.Second)
 		wantRedirect(t, in.open(inTime), "https://app.example/a")
 		time.Sleep(time.Second)
-		wantRefused(t, out.open(late), gateway.CodeFlowUnknown)
+		wantRefused(t, out.open(late), refusal.FlowUnknown)
 	})
 }
 
@@ -382,7 +384,7 @@ func TestUsedFlow(t *testing.T) {
 		t.Error("a used answer made a new session")
 	}
 	wantStatus(t, b.post("/.sso/logout"), http.StatusSeeOther)
-	wantRefused(t, b.open(callback), gateway.CodeFlowUnknown)
+	wantRefused(t, b.open(callback), refusal.FlowUnknown)
 	if _, completed := l.idp.counts(); completed != 1 {
 		t.Errorf("%d answers were judged", completed)
 	}
@@ -397,7 +399,7 @@ func TestEqualAnswersAtOnce(t *testing.T) {
 	callback := b.begin("/")
 	var judged sync.WaitGroup
 	judged.Add(2)
-	l.idp.judge(func(gateway.CompleteRequest, *gateway.Answer) error {
+	l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
 		judged.Done()
 		judged.Wait() // both have read the flow
 		return nil
@@ -411,7 +413,7 @@ func TestEqualAnswersAtOnce(t *testing.T) {
 	done.Wait()
 	slices.SortFunc(answers, func(a, b *httptest.ResponseRecorder) int { return a.Code - b.Code })
 	wantStatus(t, answers[0], http.StatusSeeOther)
-	wantRefused(t, answers[1], gateway.CodeAnswerReplayed)
+	wantRefused(t, answers[1], refusal.AnswerReplayed)
 	wantKept(t, l, 1, 1, 0)
 }
 
@@ -529,17 +531,17 @@ func TestUselessCodesAreCounted(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := limitedSite(l, gateway.Limit{Answers: 2})
-	l.idp.judge(func(gateway.CompleteRequest, *gateway.Answer) error {
-		return gateway.NewError(gateway.CodeProviderUnavailable, errors.New("the status is 403 instead of 200"))
+	l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
+		return refusal.New(refusal.ProviderUnavailable, errors.New("the status is 403 instead of 200"))
 	})
 	b := s.browser()
 	callback := b.begin("/")
 	for range 2 {
-		wantRefused(t, b.open(callback), gateway.CodeProviderUnavailable)
+		wantRefused(t, b.open(callback), refusal.ProviderUnavailable)
 	}
 	_, asked := l.idp.counts()
 	for range 5 {
-		wantRefused(t, b.open(callback), gateway.CodeTooManyAttempts)
+		wantRefused(t, b.open(callback), refusal.TooManyAttempts)
 	}
 	if _, n := l.idp.counts(); n != asked || asked == 0 {
 		t.Errorf("the provider was asked %d times, want %d", n, asked)
@@ -569,7 +571,7 @@ func TestNewSessionAtEachLogin(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Host = appHost
 		r.AddCookie(&http.Cookie{Name: "__Host-sso", Value: old})
-		wantRefused(t, s.serve(r, false), gateway.CodeUnauthenticated)
+		wantRefused(t, s.serve(r, false), refusal.Unauthenticated)
 	}
 }
 

@@ -13,13 +13,15 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // One account on many devices (a kiosk, a service account, two browsers full of
 // restored tabs): they all sign in at the same moment, and all must get in.
 func TestStormOfLoginsOfOneAccount(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, store store.Store) {
 		s := openNode(t, store)
 		errs := make(chan error, 100)
 		var wg sync.WaitGroup
@@ -47,12 +49,12 @@ func TestStormLoginsNoteWhatChanged(t *testing.T) {
 		signInAt(t, s, "alice")
 		renamed := answerFor("alice")
 		renamed.Identity.Email = "alice@new.example"
-		if _, err := s.SignIn(t.Context(), "corp", gateway.OIDC, nodeIssuer, renamed, nodeLife, nodeHost); err != nil {
+		if _, err := s.SignIn(t.Context(), "corp", provider.OIDC, nodeIssuer, renamed, nodeLife, nodeHost); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		now := time.Now()
-		if _, err := s.SignIn(t.Context(), "corp", gateway.OIDC, nodeIssuer, renamed, nodeLife, nodeHost); err != nil {
+		if _, err := s.SignIn(t.Context(), "corp", provider.OIDC, nodeIssuer, renamed, nodeLife, nodeHost); err != nil {
 			t.Fatal(err)
 		}
 		page, _, err := s.Accounts(t.Context(), gateway.ListQuery{})
@@ -143,7 +145,7 @@ func TestStormOfViewsIsAccounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &site{lab: l, app: app, host: appHost}
-	cookie, err := l.sessions.SignIn(t.Context(), "corp", gateway.OIDC, "https://id.example", answerFor("alice"), nodeLife, appHost)
+	cookie, err := l.sessions.SignIn(t.Context(), "corp", provider.OIDC, "https://id.example", answerFor("alice"), nodeLife, appHost)
 	if err != nil {
 		t.Fatal(err)
 	}

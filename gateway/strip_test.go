@@ -16,6 +16,8 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // spoofs are names under which an app behind CGI, WSGI, PHP or a careless
@@ -95,7 +97,7 @@ func TestStripHeaders(t *testing.T) {
 func TestStripWithoutAValueOfOurs(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.idp.person("dora", gateway.Identity{Username: "dora"})
+	l.idp.person("dora", provider.Identity{Username: "dora"})
 	s := l.site()
 	b := s.browser()
 	b.signInAs("dora")
@@ -344,7 +346,7 @@ func TestStripTrailersOfRefused(t *testing.T) {
 	announced := http.Header{"Remote-User": nil, "X-Checksum": nil}
 	r.Trailer = announced
 	err := s.app.ServeHTTP(httptest.NewRecorder(), r, gateway.Peer{Target: "/"}, s.serveApp)
-	if gateway.CodeOf(err) != gateway.CodeUnauthenticated {
+	if refusal.CodeOf(err) != refusal.Unauthenticated {
 		t.Fatalf("error %v", err)
 	}
 	announced["Remote-User"] = []string{"mallory"} // the body has ended

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // wire reads a request as net/http's server does. ok is false where that
@@ -35,7 +36,7 @@ func passed(t testing.TB, s *site, r *http.Request) bool {
 	before := s.reached()
 	w := s.serve(r, false)
 	if s.reached() == before {
-		wantRefused(t, w, gateway.CodeUnauthenticated)
+		wantRefused(t, w, refusal.Unauthenticated)
 		return false
 	}
 	if got := s.got(); got.principal != nil {
@@ -501,7 +502,7 @@ func TestHosts(t *testing.T) {
 				w := s.serve(r, false)
 				location := w.Header().Get("Location")
 				if tc.origin == "" {
-					wantRefused(t, w, gateway.CodeUnknownHost)
+					wantRefused(t, w, refusal.UnknownHost)
 					if location != "" || w.Header().Get("Set-Cookie") != "" {
 						t.Errorf("%s: Location %q, Set-Cookie %q", target, location, w.Header().Get("Set-Cookie"))
 					}
@@ -535,7 +536,7 @@ func TestBaseURL(t *testing.T) {
 	s := l.siteOf(l.gateway(), "inner.example", func(o *gateway.AppOptions) { o.BaseURL = "https://App.Example:443/" })
 	b := s.browser()
 	w := b.open("/")
-	wantRefused(t, w, gateway.CodeUnknownHost)
+	wantRefused(t, w, refusal.UnknownHost)
 	w = b.open("/", "Host", "app.example")
 	wantStatus(t, w, http.StatusSeeOther)
 	if got := l.idp.begun[0].CallbackURL; got != "https://app.example/.sso/oidc/callback" {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 const (
@@ -75,12 +77,12 @@ func (s *Sessions) tidyOnce(ctx context.Context) (moved int, err error) {
 		if err != nil {
 			return "", err
 		}
-		return accountMember(a, rec.Key), reseal(rec, NoExpiry)
+		return accountMember(a, rec.Key), reseal(rec, store.NoExpiry)
 	})
 	if err != nil || !s.vault.changing() {
 		return moved, err
 	}
-	if err := s.eachEpoch(ctx, func(rec *Record) error { return reseal(rec, NoExpiry) }); err != nil {
+	if err := s.eachEpoch(ctx, func(rec *Record) error { return reseal(rec, store.NoExpiry) }); err != nil {
 		return moved, err
 	}
 	shared, err := s.vault.ResealShared(ctx)
@@ -99,7 +101,7 @@ func (s *Sessions) eachEpoch(ctx context.Context, do func(*Record) error) error 
 			after = key
 			rec, err := s.vault.getAt(ctx, kindEpoch, key)
 			switch {
-			case errors.Is(err, ErrNotFound):
+			case errors.Is(err, store.ErrNotFound):
 				continue
 			case errors.Is(err, errRecord):
 				s.log.Warn("an epoch can't be read and is left as it is", zap.Error(err))

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // A Vault seals records before they reach a Store, and is the only way that
@@ -28,7 +30,7 @@ import (
 // key outlives the secret, so no record ever moves: it is sealed anew in its
 // place.
 type Vault struct {
-	store Store
+	store store.Store
 	seals []cipher.AEAD // one for each secret
 	found func(context.Context) error
 
@@ -60,7 +62,7 @@ const MinSecret = 32
 // found is called before the first write into a store that has no name key.
 // It calls Vault.Found, or says why this must not be done. If found is nil, any
 // store will do.
-func NewVault(store Store, secrets [][]byte, found func(context.Context) error) (*Vault, error) {
+func NewVault(store store.Store, secrets [][]byte, found func(context.Context) error) (*Vault, error) {
 	if len(secrets) < 1 || len(secrets) > 2 {
 		return nil, fmt.Errorf("opening the vault: %d secrets given, need one, or two while the secret is being changed", len(secrets))
 	}
@@ -125,7 +127,7 @@ func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error
 		return nil, err
 	}
 	if recs[0] == nil {
-		return nil, ErrNotFound
+		return nil, store.ErrNotFound
 	}
 	return recs[0], nil
 }
@@ -135,7 +137,7 @@ func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error
 func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
 	recs := make([]*Record, len(refs))
 	names, err := v.nameKey(ctx)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return recs, nil // a store without a name key has no records either
 	}
 	if err != nil {
@@ -164,14 +166,14 @@ func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
 // ErrNotFound also if the key is of another kind.
 func (v *Vault) getAt(ctx context.Context, kind Kind, key string) (*Record, error) {
 	if !strings.HasPrefix(key, string(kind)+":") {
-		return nil, ErrNotFound
+		return nil, store.ErrNotFound
 	}
 	values, err := v.read(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	if values[0] == nil {
-		return nil, ErrNotFound
+		return nil, store.ErrNotFound
 	}
 	rec, err := v.open(key, values[0])
 	if err != nil {
@@ -245,7 +247,7 @@ var errBusy = errors.New("record is being changed by too many others at once")
 func (v *Vault) Update(ctx context.Context, kind Kind, name string, ttl time.Duration, change func(old *Record) (value []byte, err error)) error {
 	for range maxTries {
 		old, err := v.Get(ctx, kind, name)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		value, err := change(old)
@@ -268,7 +270,7 @@ func (v *Vault) Update(ctx context.Context, kind Kind, name string, ttl time.Dur
 
 // lostRace says whether another caller has changed a record meanwhile.
 func lostRace(err error) bool {
-	return errors.Is(err, ErrExists) || errors.Is(err, ErrChanged) || errors.Is(err, ErrNotFound)
+	return errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrChanged) || errors.Is(err, store.ErrNotFound)
 }
 
 // take returns the record and deletes it in one step; ErrNotFound if another
@@ -344,11 +346,11 @@ func (v *Vault) ResealShared(ctx context.Context) (moved int, err error) {
 		return 0, err
 	}
 	names, err := v.getAt(ctx, kindNames, nameKeyAt)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return 0, err
 	}
 	for _, rec := range append(recs, names) {
-		one, err := v.reseal(ctx, rec, NoExpiry)
+		one, err := v.reseal(ctx, rec, store.NoExpiry)
 		if err != nil {
 			return moved, err
 		}

@@ -18,9 +18,11 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-func openVault(t *testing.T, store gateway.Store, secrets ...string) *gateway.Vault {
+func openVault(t *testing.T, store store.Store, secrets ...string) *gateway.Vault {
 	t.Helper()
 	return openNode(t, store, secrets...).Vault()
 }
@@ -73,13 +75,13 @@ func TestVaultSecrets(t *testing.T) {
 
 func TestVaultVerbs(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
-		ctx, v := t.Context(), openVault(t, store)
-		if _, err := v.Get(ctx, gateway.KindKeys, "n"); !errors.Is(err, gateway.ErrNotFound) {
+	eachStore(t, func(t *testing.T, st store.Store) {
+		ctx, v := t.Context(), openVault(t, st)
+		if _, err := v.Get(ctx, gateway.KindKeys, "n"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Get of nothing: %v", err)
 		}
 		mustDo(t, v.PutNew(ctx, gateway.KindKeys, "n", []byte("1"), time.Minute))
-		if err := v.PutNew(ctx, gateway.KindKeys, "n", []byte("2"), time.Minute); !errors.Is(err, gateway.ErrExists) {
+		if err := v.PutNew(ctx, gateway.KindKeys, "n", []byte("2"), time.Minute); !errors.Is(err, store.ErrExists) {
 			t.Errorf("PutNew of what is there: %v", err)
 		}
 		wantValue(t, v, gateway.KindKeys, "n", "1")
@@ -97,8 +99,8 @@ func TestVaultVerbs(t *testing.T) {
 
 func TestVaultTakeOnce(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
-		nodes := []*gateway.Vault{openVault(t, store, "a", "b"), openVault(t, store, "b", "a")}
+	eachStore(t, func(t *testing.T, st store.Store) {
+		nodes := []*gateway.Vault{openVault(t, st, "a", "b"), openVault(t, st, "b", "a")}
 		for i := range 20 {
 			name := fmt.Sprint("flow ", i)
 			mustDo(t, nodes[i%2].PutNew(t.Context(), gateway.KindFlow, name, []byte("v"), time.Minute))
@@ -113,7 +115,7 @@ func TestVaultTakeOnce(t *testing.T) {
 					switch {
 					case err == nil && string(value) == "v":
 						won++
-					case !errors.Is(err, gateway.ErrNotFound):
+					case !errors.Is(err, store.ErrNotFound):
 						t.Errorf("got %q, %v", value, err)
 					}
 				})
@@ -130,8 +132,8 @@ func TestVaultTakeOnce(t *testing.T) {
 // in between.
 func TestVaultUpdate(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
-		ctx, v, other := t.Context(), openVault(t, store), openVault(t, store)
+	eachStore(t, func(t *testing.T, st store.Store) {
+		ctx, v, other := t.Context(), openVault(t, st), openVault(t, st)
 		update := func(change func(old *gateway.Record) ([]byte, error)) error {
 			return v.Update(ctx, gateway.KindKeys, "n", time.Minute, change)
 		}
@@ -139,7 +141,7 @@ func TestVaultUpdate(t *testing.T) {
 		if err := update(func(*gateway.Record) ([]byte, error) { return []byte("x"), errNo }); err != errNo {
 			t.Errorf("got %v, want the error of the change", err)
 		}
-		if _, err := v.Get(ctx, gateway.KindKeys, "n"); !errors.Is(err, gateway.ErrNotFound) {
+		if _, err := v.Get(ctx, gateway.KindKeys, "n"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("something was made: %v", err)
 		}
 		calls := 0
@@ -162,17 +164,17 @@ func TestVaultUpdate(t *testing.T) {
 			case 1:
 				mustDo(t, other.Put(ctx, gateway.KindKeys, "n", []byte("3"), time.Minute))
 			case 2:
-				mustDo(t, store.Delete(ctx, v.KeyOf(gateway.KindKeys, "n")))
+				mustDo(t, st.Delete(ctx, v.KeyOf(gateway.KindKeys, "n")))
 			case 3:
 				return []byte("made anew"), nil
 			}
 			return append(old.Value, 'x'), nil
 		}))
 		wantValue(t, v, gateway.KindKeys, "n", "made anew")
-		before, err := store.Get(ctx, v.KeyOf(gateway.KindKeys, "n"))
+		before, err := st.Get(ctx, v.KeyOf(gateway.KindKeys, "n"))
 		mustDo(t, err)
 		mustDo(t, update(func(old *gateway.Record) ([]byte, error) { return old.Value, nil }))
-		after, err := store.Get(ctx, v.KeyOf(gateway.KindKeys, "n"))
+		after, err := st.Get(ctx, v.KeyOf(gateway.KindKeys, "n"))
 		mustDo(t, err)
 		if !bytes.Equal(before[0], after[0]) {
 			t.Error("it was written although nothing changed")
@@ -186,7 +188,7 @@ func TestVaultUpdate(t *testing.T) {
 		if err == nil || calls < 5 || calls > 20 {
 			t.Errorf("it gave up after %d tries: %v", calls, err)
 		}
-		mustDo(t, store.Put(ctx, v.KeyOf(gateway.KindKeys, "n"), []byte("\x01damaged"), time.Minute))
+		mustDo(t, st.Put(ctx, v.KeyOf(gateway.KindKeys, "n"), []byte("\x01damaged"), time.Minute))
 		err = update(func(*gateway.Record) ([]byte, error) { t.Error("a damaged record was taken for none"); return nil, nil })
 		if !errors.Is(err, gateway.ErrRecord) {
 			t.Errorf("a damaged record: %v", err)
@@ -197,7 +199,7 @@ func TestVaultUpdate(t *testing.T) {
 // Many change one record at once, and nothing is lost.
 func TestVaultUpdateRace(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store gateway.Store) {
+	eachStore(t, func(t *testing.T, store store.Store) {
 		nodes := []*gateway.Vault{openVault(t, store, "a", "b"), openVault(t, store, "b", "a")}
 		var wg sync.WaitGroup
 		var done atomic.Int64
@@ -224,10 +226,10 @@ func TestVaultUpdateRace(t *testing.T) {
 // Nothing is read, nor founded, where nothing was ever made; writing founds.
 func TestVaultFoundsBeforeItWrites(t *testing.T) {
 	t.Parallel()
-	store, asked := gatewaytest.NewMemStore(), 0
+	st, asked := gatewaytest.NewMemStore(), 0
 	var v *gateway.Vault
 	refusal := errors.New("not here")
-	v, err := gateway.NewVault(store, [][]byte{secretNamed("a")}, func(ctx context.Context) error {
+	v, err := gateway.NewVault(st, [][]byte{secretNamed("a")}, func(ctx context.Context) error {
 		if asked++; refusal != nil {
 			return refusal
 		}
@@ -240,7 +242,7 @@ func TestVaultFoundsBeforeItWrites(t *testing.T) {
 		"Get": second(v.Get(ctx, gateway.KindFlow, "n")), "take": second(v.TakeRecord(ctx, gateway.KindFlow, "n")),
 		"MAC": second(v.MAC(ctx, "p")), "Marker": second(v.Marker(ctx)),
 	} {
-		if !errors.Is(err, gateway.ErrNotFound) {
+		if !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -256,14 +258,14 @@ func TestVaultFoundsBeforeItWrites(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if len(store.Keys()) != 0 {
-		t.Errorf("%q were made all the same", store.Keys())
+	if len(st.Keys()) != 0 {
+		t.Errorf("%q were made all the same", st.Keys())
 	}
 	refusal = nil
 	mustDo(t, v.Update(ctx, gateway.KindFlow, "n", time.Minute, add))
 	wantValue(t, v, gateway.KindFlow, "n", "x")
-	if asked != 4 || len(store.Keys()) != 2 {
-		t.Errorf("asked %d times, made %q", asked, store.Keys())
+	if asked != 4 || len(st.Keys()) != 2 {
+		t.Errorf("asked %d times, made %q", asked, st.Keys())
 	}
 }
 
@@ -297,16 +299,16 @@ func TestVaultForget(t *testing.T) {
 // "not found", which would be "no session" or "not blocked".
 func TestVaultAttackRecordsChangedInTheStore(t *testing.T) {
 	t.Parallel()
-	ctx, store := t.Context(), gatewaytest.NewMemStore()
-	v := openVault(t, store)
-	mustDo(t, v.Put(ctx, gateway.KindAccount, "victim", []byte("the value of the victim"), gateway.NoExpiry))
-	mustDo(t, v.Put(ctx, gateway.KindAccount, "other", []byte("the value of the other"), gateway.NoExpiry))
-	mustDo(t, v.Put(ctx, gateway.KindEpoch, "victim", []byte("an epoch of that name"), gateway.NoExpiry))
+	ctx, st := t.Context(), gatewaytest.NewMemStore()
+	v := openVault(t, st)
+	mustDo(t, v.Put(ctx, gateway.KindAccount, "victim", []byte("the value of the victim"), store.NoExpiry))
+	mustDo(t, v.Put(ctx, gateway.KindAccount, "other", []byte("the value of the other"), store.NoExpiry))
+	mustDo(t, v.Put(ctx, gateway.KindEpoch, "victim", []byte("an epoch of that name"), store.NoExpiry))
 	at := v.KeyOf(gateway.KindAccount, "victim")
-	_, err := openVault(t, store, "z", "a").ResealShared(ctx)
+	_, err := openVault(t, st, "z", "a").ResealShared(ctx)
 	mustDo(t, err)
-	mustDo(t, openVault(t, store, "z").Put(ctx, gateway.KindAccount, "foreign", []byte("under another secret"), gateway.NoExpiry))
-	values, err := store.Get(ctx, at, v.KeyOf(gateway.KindAccount, "other"), v.KeyOf(gateway.KindEpoch, "victim"),
+	mustDo(t, openVault(t, st, "z").Put(ctx, gateway.KindAccount, "foreign", []byte("under another secret"), store.NoExpiry))
+	values, err := st.Get(ctx, at, v.KeyOf(gateway.KindAccount, "other"), v.KeyOf(gateway.KindEpoch, "victim"),
 		v.KeyOf(gateway.KindAccount, "foreign"), gateway.NameKeyAt)
 	mustDo(t, err)
 	good := values[0]
@@ -331,25 +333,25 @@ func TestVaultAttackRecordsChangedInTheStore(t *testing.T) {
 		forged[fmt.Sprintf("cut to %d bytes", i)] = good[:i]
 	}
 	for name, value := range forged {
-		mustDo(t, store.Put(ctx, at, value, gateway.NoExpiry))
+		mustDo(t, st.Put(ctx, at, value, store.NoExpiry))
 		rec, err := v.Get(ctx, gateway.KindAccount, "victim")
-		if rec != nil || !errors.Is(err, gateway.ErrRecord) || errors.Is(err, gateway.ErrNotFound) {
+		if rec != nil || !errors.Is(err, gateway.ErrRecord) || errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: got %v, %v", name, rec, err)
 		}
 		if _, err := v.TakeRecord(ctx, gateway.KindAccount, "victim"); !errors.Is(err, gateway.ErrRecord) {
 			t.Errorf("%s: taking: %v", name, err)
 		}
 	}
-	mustDo(t, store.Put(ctx, at, good, gateway.NoExpiry))
+	mustDo(t, st.Put(ctx, at, good, store.NoExpiry))
 	wantValue(t, v, gateway.KindAccount, "victim", "the value of the victim")
 }
 
 func TestVaultErrorsShowNoValue(t *testing.T) {
 	t.Parallel()
-	ctx, store := t.Context(), gatewaytest.NewMemStore()
-	v := openVault(t, store)
+	ctx, st := t.Context(), gatewaytest.NewMemStore()
+	v := openVault(t, st)
 	for format := range byte(12) {
-		mustDo(t, store.Put(ctx, v.KeyOf(gateway.KindAccount, "canary-name"), append([]byte{format}, "canary-value"...), gateway.NoExpiry))
+		mustDo(t, st.Put(ctx, v.KeyOf(gateway.KindAccount, "canary-name"), append([]byte{format}, "canary-value"...), store.NoExpiry))
 		_, err := v.Get(ctx, gateway.KindAccount, "canary-name")
 		if err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("format %d: %v", format, err)
@@ -365,7 +367,7 @@ func TestVaultErrorsShowNoValue(t *testing.T) {
 func TestVaultShortAnswers(t *testing.T) {
 	t.Parallel()
 	v := openVault(t, shortStore{gatewaytest.NewMemStore()}, "a", "b")
-	if _, err := v.Get(t.Context(), gateway.KindEpoch, "x"); err == nil || errors.Is(err, gateway.ErrNotFound) {
+	if _, err := v.Get(t.Context(), gateway.KindEpoch, "x"); err == nil || errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Get: %v", err)
 	}
 	if err := v.PutNew(t.Context(), gateway.KindEpoch, "x", nil, 0); err == nil {
@@ -373,7 +375,7 @@ func TestVaultShortAnswers(t *testing.T) {
 	}
 }
 
-type shortStore struct{ gateway.Store }
+type shortStore struct{ store.Store }
 
 func (shortStore) Get(context.Context, ...string) ([][]byte, error) { return nil, nil }
 
@@ -392,9 +394,9 @@ func FuzzVaultRecord(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sealed []byte) {
 		for key, good := range map[string][]byte{at: values[0], gateway.NameKeyAt: values[1]} {
-			store := golden.Clone()
-			mustDo(t, store.Put(ctx, key, sealed, gateway.NoExpiry))
-			v := g.open(t, store, secretNamed("n"), []byte(g.Secret)).Vault()
+			st := golden.Clone()
+			mustDo(t, st.Put(ctx, key, sealed, store.NoExpiry))
+			v := g.open(t, st, secretNamed("n"), []byte(g.Secret)).Vault()
 			_, err := v.Get(ctx, gateway.KindAccount, keyOf("alice").AccountName()) // reads both
 			if bytes.Equal(sealed, good) != (err == nil) || err != nil && !errors.Is(err, gateway.ErrRecord) {
 				t.Errorf("at %s: %v", key, err)
@@ -425,25 +427,25 @@ func readGolden(tb testing.TB) (g goldenStore) {
 
 func (g goldenStore) store(tb testing.TB) *gatewaytest.MemStore {
 	tb.Helper()
-	store := gatewaytest.NewMemStore()
+	st := gatewaytest.NewMemStore()
 	for key, value := range g.Values {
 		sealed, err := hex.DecodeString(value)
 		if err == nil {
-			err = store.Put(context.Background(), key, sealed, gateway.NoExpiry)
+			err = st.Put(context.Background(), key, sealed, store.NoExpiry)
 		}
 		if err != nil {
 			tb.Fatal(err)
 		}
 	}
 	for index, members := range g.Members {
-		if err := store.Add(context.Background(), index, members...); err != nil {
+		if err := st.Add(context.Background(), index, members...); err != nil {
 			tb.Fatal(err)
 		}
 	}
-	return store
+	return st
 }
 
-func (g goldenStore) open(tb testing.TB, store gateway.Store, secrets ...[]byte) *gateway.Sessions {
+func (g goldenStore) open(tb testing.TB, store store.Store, secrets ...[]byte) *gateway.Sessions {
 	tb.Helper()
 	s, err := gateway.OpenSessions(gateway.SessionsOptions{Store: store, Secrets: secrets, Marker: &noteMarker{}, Logger: zap.NewNop()})
 	if err != nil {
@@ -472,7 +474,7 @@ func TestGoldenStoreOfTheFirstRelease(t *testing.T) {
 			if err != nil || len(logins) != 1 || logins[0].ID != f.ID() {
 				t.Errorf("listed %v, %v", logins, err)
 			}
-			if _, err := trySignIn(s, "bob"); gateway.CodeOf(err) != gateway.CodeAccountBlocked {
+			if _, err := trySignIn(s, "bob"); refusal.CodeOf(err) != refusal.AccountBlocked {
 				t.Errorf("bob was blocked then: %v", err)
 			}
 		}

@@ -11,6 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
+
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // A view is what one app makes of a login: whether the person may enter, as
@@ -19,7 +22,7 @@ import (
 type view struct {
 	app       *App
 	issuer    string
-	denied    *Error
+	denied    *refusal.Error
 	principal Principal
 	// values are those of the app's headers, in the order of HeaderNames.all;
 	// what is empty is not sent. The first is the assertion's place.
@@ -146,11 +149,11 @@ func (a *App) newView(l *login, id, issuer string) *view {
 // ownAudience refuses an audience that is another app's. A site that takes any
 // host is asked by what a client writes into Host: without this, it would make
 // assertions by its own rules that the app of that host takes for its own.
-func (a *App) ownAudience(audience string) *Error {
+func (a *App) ownAudience(audience string) *refusal.Error {
 	a.gw.mu.Lock()
 	defer a.gw.mu.Unlock()
 	if other := a.gw.audiences[audience]; other != nil && other != a {
-		return NewError(CodeUnknownHost, fmt.Errorf("the host is another site's, with the assertion's audience %q: give this one another by `app <id>`", audience))
+		return refusal.New(refusal.UnknownHost, fmt.Errorf("the host is another site's, with the assertion's audience %q: give this one another by `app <id>`", audience))
 	}
 	return nil
 }
@@ -230,9 +233,9 @@ func noMatch(groups int) error {
 }
 
 // admit decides whether a person may enter the app, and as what.
-func (a *App) admit(id *Identity) (grant, *Error) {
+func (a *App) admit(id *provider.Identity) (grant, *refusal.Error) {
 	if strings.TrimSpace(id.Username) == "" {
-		return grant{}, NewError(CodeNoUsername, nil)
+		return grant{}, refusal.New(refusal.NoUsername, nil)
 	}
 	for _, field := range []struct {
 		name   string
@@ -245,19 +248,19 @@ func (a *App) admit(id *Identity) (grant, *Error) {
 		{"amr", id.AMR},
 	} {
 		if slices.ContainsFunc(field.values, badCharacters) {
-			return grant{}, NewError(CodeBadCharacters, errors.New("the "+field.name+" has control characters"))
+			return grant{}, refusal.New(refusal.BadCharacters, errors.New("the "+field.name+" has control characters"))
 		}
 	}
 	res := a.rules.Apply(id.Groups)
 	if !res.Matched {
-		return grant{}, NewError(CodeAccessDenied, noMatch(len(id.Groups)))
+		return grant{}, refusal.New(refusal.AccessDenied, noMatch(len(id.Groups)))
 	}
 	groups := res.Groups
 	if !a.mapsGroups {
 		groups = res.Named
 	}
 	if slices.ContainsFunc(groups, badCharacters) {
-		return grant{}, NewError(CodeBadCharacters, errors.New("a group has control characters"))
+		return grant{}, refusal.New(refusal.BadCharacters, errors.New("a group has control characters"))
 	}
 	return grant{Roles: res.Roles, Groups: a.boundGroups(groups), Template: res.Template}, nil
 }
@@ -274,7 +277,7 @@ func (a *App) boundGroups(groups []string) []string {
 	return groups
 }
 
-func displayName(id *Identity) string {
+func displayName(id *provider.Identity) string {
 	if id.DisplayName != "" {
 		return id.DisplayName
 	}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -35,67 +37,67 @@ func line(to string, from ...string) mapping.Line {
 func TestIdentityHeaders(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		id    gateway.Identity
+		id    provider.Identity
 		rules mapping.Rules
 		want  map[string]string // "": not sent
 	}{
 		"plain": {
-			gateway.Identity{Username: "alice", Email: "a@b.example", DisplayName: "Alice Example", Groups: []string{"admins", "staff"}},
+			provider.Identity{Username: "alice", Email: "a@b.example", DisplayName: "Alice Example", Groups: []string{"admins", "staff"}},
 			everyone,
 			map[string]string{"Remote-User": "alice", "Remote-Email": "a@b.example", "Remote-Name": "Alice Example", "Remote-Roles": "Admin,User", "Remote-Groups": "admins"},
 		},
 		"nothing but a user name": {
-			gateway.Identity{Username: "dora"},
+			provider.Identity{Username: "dora"},
 			everyone,
 			map[string]string{"Remote-User": "dora", "Remote-Email": "", "Remote-Name": "", "Remote-Roles": "User", "Remote-Groups": ""},
 		},
 		"first and last name": {
-			gateway.Identity{Username: "bob", FirstName: "Bob", LastName: "Example"},
+			provider.Identity{Username: "bob", FirstName: "Bob", LastName: "Example"},
 			everyone,
 			map[string]string{"Remote-Name": "Bob Example"},
 		},
 		"last name only": {
-			gateway.Identity{Username: "bob", LastName: "Example"},
+			provider.Identity{Username: "bob", LastName: "Example"},
 			everyone,
 			map[string]string{"Remote-Name": "Example"},
 		},
 		"not ASCII": {
-			gateway.Identity{Username: "zoë", DisplayName: "Zoë Łukasz 漢 😀"},
+			provider.Identity{Username: "zoë", DisplayName: "Zoë Łukasz 漢 😀"},
 			everyone,
 			map[string]string{"Remote-User": "zo%C3%AB", "Remote-Name": "Zo%C3%AB %C5%81ukasz %E6%BC%A2 %F0%9F%98%80"},
 		},
 		"percent": {
-			gateway.Identity{Username: "100%", DisplayName: "%41"},
+			provider.Identity{Username: "100%", DisplayName: "%41"},
 			everyone,
 			map[string]string{"Remote-User": "100%25", "Remote-Name": "%2541"},
 		},
 		"blanks at the ends": {
-			gateway.Identity{Username: " erin  x ", DisplayName: "Erin"},
+			provider.Identity{Username: " erin  x ", DisplayName: "Erin"},
 			everyone,
 			map[string]string{"Remote-User": "%20erin  x%20"},
 		},
 		"direction marks": {
-			gateway.Identity{Username: "a\u202eb\u200b"},
+			provider.Identity{Username: "a\u202eb\u200b"},
 			everyone,
 			map[string]string{"Remote-User": "a%E2%80%AEb%E2%80%8B"},
 		},
 		"a comma in a value is one value": {
-			gateway.Identity{Username: "o'hara, \"x\"; y=z"},
+			provider.Identity{Username: "o'hara, \"x\"; y=z"},
 			everyone,
 			map[string]string{"Remote-User": "o'hara, \"x\"; y=z"},
 		},
 		"a comma in a group": {
-			gateway.Identity{Username: "erin", Groups: []string{"staff,admins", "100%, really", "plain"}},
+			provider.Identity{Username: "erin", Groups: []string{"staff,admins", "100%, really", "plain"}},
 			mapping.Rules{Role: []mapping.Line{line("User", "staff,admins", "100%, really", "plain")}},
 			map[string]string{"Remote-Groups": "staff%2Cadmins,100%25%2C really,plain", "Remote-Roles": "User"},
 		},
 		"groups that no line names": {
-			gateway.Identity{Username: "erin", Groups: []string{"a", "b", "c"}},
+			provider.Identity{Username: "erin", Groups: []string{"a", "b", "c"}},
 			mapping.Rules{Role: []mapping.Line{line("User", "b")}},
 			map[string]string{"Remote-Groups": "b"},
 		},
 		"the app's own groups": {
-			gateway.Identity{Username: "erin", Groups: []string{"netops", "staff"}},
+			provider.Identity{Username: "erin", Groups: []string{"netops", "staff"}},
 			mapping.Rules{Group: []mapping.Line{line("operators", "netops"), line("others", "nobody")}, Role: []mapping.Line{line("User", "staff")}},
 			map[string]string{"Remote-Groups": "operators", "Remote-Roles": "User"},
 		},
@@ -141,31 +143,31 @@ func decoded(t testing.TB, s string) string {
 func TestBadIdentity(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		id   gateway.Identity
-		code gateway.Code
+		id   provider.Identity
+		code refusal.Code
 	}{
-		"no user name":          {gateway.Identity{Email: "a@b.example"}, gateway.CodeNoUsername},
-		"blank user name":       {gateway.Identity{Username: " \u00a0"}, gateway.CodeNoUsername},
-		"line break":            {gateway.Identity{Username: "a\nRemote-User: b"}, gateway.CodeBadCharacters},
-		"carriage return":       {gateway.Identity{Username: "a", DisplayName: "x\rY"}, gateway.CodeBadCharacters},
-		"NUL":                   {gateway.Identity{Username: "admin\x00x"}, gateway.CodeBadCharacters},
-		"tab":                   {gateway.Identity{Username: "a\tb"}, gateway.CodeBadCharacters},
-		"delete":                {gateway.Identity{Username: "a\x7f"}, gateway.CodeBadCharacters},
-		"C1 control":            {gateway.Identity{Username: "a\u0085b"}, gateway.CodeBadCharacters},
-		"line separator":        {gateway.Identity{Username: "a", Email: "a\u2028@b"}, gateway.CodeBadCharacters},
-		"no UTF-8":              {gateway.Identity{Username: "a\xff"}, gateway.CodeBadCharacters},
-		"last name":             {gateway.Identity{Username: "a", FirstName: "x", LastName: "y\nz"}, gateway.CodeBadCharacters},
-		"acr":                   {gateway.Identity{Username: "a", ACR: "x\n"}, gateway.CodeBadCharacters},
-		"amr":                   {gateway.Identity{Username: "a", AMR: []string{"pwd", "x\n"}}, gateway.CodeBadCharacters},
-		"nobody lets it in":     {gateway.Identity{Username: "carol", Groups: []string{"others"}}, gateway.CodeAccessDenied},
-		"no group at all":       {gateway.Identity{Username: "carol"}, gateway.CodeAccessDenied},
-		"a group called a star": {gateway.Identity{Username: "carol", Groups: []string{"*"}}, gateway.CodeAccessDenied},
-		"a group of other case": {gateway.Identity{Username: "carol", Groups: []string{"STAFF"}}, gateway.CodeAccessDenied},
+		"no user name":          {provider.Identity{Email: "a@b.example"}, refusal.NoUsername},
+		"blank user name":       {provider.Identity{Username: " \u00a0"}, refusal.NoUsername},
+		"line break":            {provider.Identity{Username: "a\nRemote-User: b"}, refusal.BadCharacters},
+		"carriage return":       {provider.Identity{Username: "a", DisplayName: "x\rY"}, refusal.BadCharacters},
+		"NUL":                   {provider.Identity{Username: "admin\x00x"}, refusal.BadCharacters},
+		"tab":                   {provider.Identity{Username: "a\tb"}, refusal.BadCharacters},
+		"delete":                {provider.Identity{Username: "a\x7f"}, refusal.BadCharacters},
+		"C1 control":            {provider.Identity{Username: "a\u0085b"}, refusal.BadCharacters},
+		"line separator":        {provider.Identity{Username: "a", Email: "a\u2028@b"}, refusal.BadCharacters},
+		"no UTF-8":              {provider.Identity{Username: "a\xff"}, refusal.BadCharacters},
+		"last name":             {provider.Identity{Username: "a", FirstName: "x", LastName: "y\nz"}, refusal.BadCharacters},
+		"acr":                   {provider.Identity{Username: "a", ACR: "x\n"}, refusal.BadCharacters},
+		"amr":                   {provider.Identity{Username: "a", AMR: []string{"pwd", "x\n"}}, refusal.BadCharacters},
+		"nobody lets it in":     {provider.Identity{Username: "carol", Groups: []string{"others"}}, refusal.AccessDenied},
+		"no group at all":       {provider.Identity{Username: "carol"}, refusal.AccessDenied},
+		"a group called a star": {provider.Identity{Username: "carol", Groups: []string{"*"}}, refusal.AccessDenied},
+		"a group of other case": {provider.Identity{Username: "carol", Groups: []string{"STAFF"}}, refusal.AccessDenied},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			if tc.code != gateway.CodeAccessDenied {
+			if tc.code != refusal.AccessDenied {
 				tc.id.Groups = []string{"staff"}
 			}
 			l.idp.person("x", tc.id)
@@ -174,7 +176,7 @@ func TestBadIdentity(t *testing.T) {
 			w := b.open("/")
 			w = b.open(l.idp.visit(t, w.Header().Get("Location"), "x"))
 			wantRefused(t, w, tc.code)
-			if cause := fmt.Sprint(l.seen()[0].Err); tc.code == gateway.CodeAccessDenied && strings.Contains(cause, "no groups") != (len(tc.id.Groups) == 0) {
+			if cause := fmt.Sprint(l.seen()[0].Err); tc.code == refusal.AccessDenied && strings.Contains(cause, "no groups") != (len(tc.id.Groups) == 0) {
 				t.Errorf("the log says %q of %d groups", cause, len(tc.id.Groups))
 			}
 			if b.cookie("__Host-sso") != "" || len(l.store.keys("account"))+len(l.store.keys("login")) > 0 {
@@ -213,7 +215,7 @@ func TestManyGroups(t *testing.T) {
 			for i := range tc.count {
 				groups = append(groups, fmt.Sprintf("%s-%04d", tc.prefix, i))
 			}
-			l.idp.person("frank", gateway.Identity{Username: "frank", Groups: groups})
+			l.idp.person("frank", provider.Identity{Username: "frank", Groups: groups})
 			s := l.site(rules(mapping.Rules{Role: []mapping.Line{line("User", groups...)}}))
 			b := s.browser()
 			b.signInAs("frank")
@@ -286,7 +288,7 @@ func TestAssertionClaims(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		authTime := time.Now().Add(-time.Hour)
-		l.idp.person("alice", gateway.Identity{
+		l.idp.person("alice", provider.Identity{
 			Username: "alice", Email: "alice@corp.example", EmailVerified: true, DisplayName: "Alice <&> Example", Groups: []string{"admins", "staff"},
 			ACR: "urn:mfa", AMR: []string{"pwd", "otp"}, AuthTime: authTime,
 		})
@@ -298,7 +300,7 @@ func TestAssertionClaims(t *testing.T) {
 		claims := claimsOf(t, got.header.Get("X-Sso-Assertion"))
 		now := float64(time.Now().Unix())
 		want := map[string]any{
-			"iss": "https://app.example", "aud": "app.example", "sub": gateway.AccountKey{Protocol: gateway.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}.ID(),
+			"iss": "https://app.example", "aud": "app.example", "sub": gateway.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}.ID(),
 			"preferred_username": "alice", "email": "alice@corp.example", "email_verified": true, "name": "Alice <&> Example",
 			"roles": []any{"Admin", "User"}, "groups": []any{"admins", "staff"}, "template": "Editor", "idp": "corp",
 			"acr": "urn:mfa", "amr": []any{"pwd", "otp"}, "auth_time": float64(authTime.Unix()),
@@ -322,7 +324,7 @@ func TestAssertionClaims(t *testing.T) {
 
 		// Who has nothing says so: lists are empty, not null, and what is
 		// unknown is left out, but for the time of the login.
-		l.idp.person("dora", gateway.Identity{Username: "dora"})
+		l.idp.person("dora", provider.Identity{Username: "dora"})
 		d := s.browser()
 		d.signInAs("dora")
 		wantStatus(t, d.open("/"), http.StatusOK)
@@ -392,7 +394,7 @@ func TestSignerDown(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		before := s.reached()
-		wantRefused(t, b.open("/"), gateway.CodeStoreUnavailable)
+		wantRefused(t, b.open("/"), refusal.StoreUnavailable)
 		if s.reached() != before {
 			t.Error("the app was reached without an assertion")
 		}
@@ -472,7 +474,7 @@ func TestWildcardTakesNoAudience(t *testing.T) {
 			wantStatus(t, b.open(l.idp.visit(t, w.Header().Get("Location"), "alice")), http.StatusSeeOther)
 			w = b.open("/")
 			if tc.aud == "" {
-				wantRefused(t, w, gateway.CodeUnknownHost)
+				wantRefused(t, w, refusal.UnknownHost)
 				return
 			}
 			wantStatus(t, w, http.StatusOK)

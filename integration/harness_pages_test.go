@@ -16,7 +16,6 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
-	sso "github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 )
 
@@ -58,10 +57,10 @@ func newGallery(t testing.TB, shown map[string]any) *gallery {
 	t.Cleanup(g.Close)
 	for name, page := range shown {
 		switch page := page.(type) {
-		case sso.FormPage:
+		case pages.Form:
 			page.Action = g.origin("idp.test") + "/sso"
 			shown[name] = page
-		case sso.LeavePage:
+		case pages.Leave:
 			page.URL = g.origin("pages.test") + "/leave"
 			shown[name] = page
 		}

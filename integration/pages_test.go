@@ -19,14 +19,17 @@ import (
 	"github.com/chromedp/chromedp"
 
 	sso "github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 // Values as they come: long ones, of many parts, from right to left, in wide
 // letters, and without a place to break.
 var (
-	chrome     = sso.Chrome{Prefix: "/.sso", App: "grafana.example.com"}
-	longChrome = sso.Chrome{Prefix: "/.sso", App: "a-rather-long-name-of-an-application.department.subsidiary.holding.example.com"}
+	chrome     = pages.Chrome{Prefix: "/.sso", App: "grafana.example.com"}
+	longChrome = pages.Chrome{Prefix: "/.sso", App: "a-rather-long-name-of-an-application.department.subsidiary.holding.example.com"}
 	longName   = "Dr. Maximiliane-Alexandra Freifrau von Hohenlohe-Waldenburg-Schillingsfürst"
 	longWord   = strings.Repeat("unbreakable", 12)
 	rtlName    = "محمد بن عبد الله (الإدارة)"
@@ -34,8 +37,8 @@ var (
 
 // shownPages are all kinds of pages in all forms, by name.
 func shownPages() map[string]any {
-	choice := func(name, label string) sso.Choice {
-		return sso.Choice{Name: name, Label: label, URL: "/.sso/login?provider=" + name + "&return=%2F"}
+	choice := func(name, label string) pages.Choice {
+		return pages.Choice{Name: name, Label: label, URL: "/.sso/login?provider=" + name + "&return=%2F"}
 	}
 	last := choice("partner", "Müller & Söhne")
 	last.Last = true
@@ -45,48 +48,48 @@ func shownPages() map[string]any {
 	for i := range 60 {
 		groups = append(groups, fmt.Sprintf("team-%d", i*i))
 	}
-	person := sso.SessionPage{
+	person := pages.Session{
 		Chrome: chrome, Since: time.Now(), LogoutURL: "/.sso/logout",
 		Username: "alice", Email: "alice@example.com", Name: "Alice Liddell", Provider: "corp", Template: "engineering",
 		Roles: []string{"Admin", "Editor"}, Groups: []string{"staff", `DOMAIN\Net Ops`}, Expires: time.Now().Add(7 * time.Hour),
 	}
-	odd := sso.SessionPage{
+	odd := pages.Session{
 		Chrome: longChrome, Since: time.Now(), LogoutURL: "/.sso/logout",
 		Username: longWord, Email: longWord + "@example.com", Name: rtlName, Provider: "partners", Roles: []string{rtlName, longWord},
 		Groups: groups, Expires: time.Now().Add(time.Minute),
 	}
-	fields := []sso.Field{{Name: "SAMLResponse", Value: strings.Repeat("PHNhbWw+", 300)}, {Name: "RelayState", Value: "state"}}
+	fields := []pages.Field{{Name: "SAMLResponse", Value: strings.Repeat("PHNhbWw+", 300)}, {Name: "RelayState", Value: "state"}}
 	shown := map[string]any{
-		"chooser":            sso.ChooserPage{Chrome: chrome, Choices: []sso.Choice{choice("corp", "Corporate account"), choice("partner", "Müller & Söhne")}},
-		"chooser-last":       sso.ChooserPage{Chrome: chrome, Choices: []sso.Choice{last, choice("corp", "Corporate account"), choice("guest", "Guests")}},
-		"chooser-long":       sso.ChooserPage{Chrome: longChrome, Choices: []sso.Choice{longLast, choice("rtl", rtlName), choice("word", longWord), choice("cjk", "株式会社東京シングルサインオン")}},
-		"chooser-one":        sso.ChooserPage{Chrome: chrome, Choices: []sso.Choice{choice("corp", "Corporate account")}},
-		"chooser-none":       sso.ChooserPage{Chrome: chrome},
+		"chooser":            pages.Chooser{Chrome: chrome, Choices: []pages.Choice{choice("corp", "Corporate account"), choice("partner", "Müller & Söhne")}},
+		"chooser-last":       pages.Chooser{Chrome: chrome, Choices: []pages.Choice{last, choice("corp", "Corporate account"), choice("guest", "Guests")}},
+		"chooser-long":       pages.Chooser{Chrome: longChrome, Choices: []pages.Choice{longLast, choice("rtl", rtlName), choice("word", longWord), choice("cjk", "株式会社東京シングルサインオン")}},
+		"chooser-one":        pages.Chooser{Chrome: chrome, Choices: []pages.Choice{choice("corp", "Corporate account")}},
+		"chooser-none":       pages.Chooser{Chrome: chrome},
 		"session":            person,
 		"session-long":       odd,
-		"session-bare":       sso.SessionPage{Chrome: chrome, Username: "bob"},
-		"form":               sso.FormPage{Chrome: chrome, Provider: "Corporate account", Fields: fields},
-		"leave":              sso.LeavePage{Chrome: chrome, Provider: "Corporate account"},
-		"repost":             sso.RepostPage{Chrome: chrome, Action: "/.sso/saml/acs", Fields: fields},
-		"logout":             sso.LogoutPage{Chrome: chrome, Username: "alice", Provider: "Corporate account", Action: "/.sso/logout"},
-		"logout-at-provider": sso.LogoutPage{Chrome: longChrome, Username: rtlName, Provider: longName, AtProvider: true, Action: "/.sso/logout"},
-		"loggedout":          sso.LoggedOutPage{Chrome: chrome, SignInURL: "/"},
+		"session-bare":       pages.Session{Chrome: chrome, Username: "bob"},
+		"form":               pages.Form{Chrome: chrome, Provider: "Corporate account", Fields: fields},
+		"leave":              pages.Leave{Chrome: chrome, Provider: "Corporate account"},
+		"repost":             pages.Repost{Chrome: chrome, Action: "/.sso/saml/acs", Fields: fields},
+		"logout":             pages.Logout{Chrome: chrome, Username: "alice", Provider: "Corporate account", Action: "/.sso/logout"},
+		"logout-at-provider": pages.Logout{Chrome: longChrome, Username: rtlName, Provider: longName, AtProvider: true, Action: "/.sso/logout"},
+		"loggedout":          pages.LoggedOut{Chrome: chrome, SignInURL: "/"},
 	}
-	for _, code := range sso.Codes() {
-		page := sso.RefusalPage{Chrome: chrome, Code: code, Refusal: sso.RefusalOf(code), Reference: "k7f2mq4xza", RetryURL: "/"}
+	for _, code := range refusal.Codes() {
+		page := pages.Refusal{Chrome: chrome, Code: code, Reference: "k7f2mq4xza", RetryURL: "/"}
 		shown["refusal-"+string(code)] = page
 	}
-	denied := sso.RefusalPage{
-		Chrome: longChrome, Code: sso.CodeAccessDenied, Refusal: sso.RefusalOf(sso.CodeAccessDenied), Reference: "k7f2mq4xza",
+	denied := pages.Refusal{
+		Chrome: longChrome, Code: refusal.AccessDenied, Reference: "k7f2mq4xza",
 		Username: longWord, OtherURL: "/.sso/login?as=other", LogoutURL: "/.sso/logout",
 	}
 	shown["refusal-long"] = denied
 	denied.Chrome, denied.Username = chrome, "carol"
 	shown["refusal-access_denied"] = denied
-	loop := shown["refusal-redirect_loop"].(sso.RefusalPage)
-	loop.Seen = sso.Seen{Here: "http://grafana.example.com:8080", Site: "https://grafana.example.com"}
+	loop := shown["refusal-redirect_loop"].(pages.Refusal)
+	loop.Seen = pages.Seen{Here: "http://grafana.example.com:8080", Site: "https://grafana.example.com"}
 	shown["refusal-redirect_loop"] = loop
-	gone := shown["refusal-not_found"].(sso.RefusalPage)
+	gone := shown["refusal-not_found"].(pages.Refusal)
 	gone.RetryURL, gone.HomeURL = "", "/"
 	shown["refusal-not_found"] = gone
 	return shown
@@ -94,25 +97,25 @@ func shownPages() map[string]any {
 
 // endpoints are all addresses of the gateway's own, and the page that each shows.
 var endpoints = map[string]any{
-	"/.sso/login": sso.ChooserPage{}, "/.sso/session": sso.SessionPage{}, "/.sso/logout": sso.LogoutPage{}, "/.sso/logged-out": sso.LoggedOutPage{},
-	"/.sso/oidc/callback": sso.RefusalPage{}, "/.sso/oidc/callback/{provider}": sso.RefusalPage{}, "/.sso/saml/acs": sso.RepostPage{},
+	"/.sso/login": pages.Chooser{}, "/.sso/session": pages.Session{}, "/.sso/logout": pages.Logout{}, "/.sso/logged-out": pages.LoggedOut{},
+	"/.sso/oidc/callback": pages.Refusal{}, "/.sso/oidc/callback/{provider}": pages.Refusal{}, "/.sso/saml/acs": pages.Repost{},
 	// no pages
 	"/.sso/assets/{file...}": nil, "/.sso/jwks.json": nil, "/.sso/saml/metadata": nil, "/.sso/saml/metadata/{provider...}": nil,
 }
 
 // A speaker is a provider that nobody signs in at.
 type speaker struct {
-	sso.Provider
-	protocol sso.Protocol
+	provider.Provider
+	protocol provider.Protocol
 }
 
-func (s speaker) Protocol() sso.Protocol { return s.protocol }
+func (s speaker) Protocol() provider.Protocol { return s.protocol }
 
 // routed returns the paths of all endpoints.
 func routed(t *testing.T) (paths []string) {
 	t.Helper()
 	g, err := sso.New(sso.Options{Sessions: new(sso.Sessions), Providers: []sso.NamedProvider{
-		{Name: "oidc", Provider: speaker{protocol: sso.OIDC}}, {Name: "saml", Provider: speaker{protocol: sso.SAML}},
+		{Name: "oidc", Provider: speaker{protocol: provider.OIDC}}, {Name: "saml", Provider: speaker{protocol: provider.SAML}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -204,8 +207,8 @@ func TestPagesInChromium(t *testing.T) {
 
 // plainRefusal says whether a page is a refusal as most are.
 func plainRefusal(page any) bool {
-	r, ok := page.(sso.RefusalPage)
-	return ok && r.RetryURL == "/" && r.Seen == (sso.Seen{}) && r.Code != sso.CodeInternal
+	r, ok := page.(pages.Refusal)
+	return ok && r.RetryURL == "/" && r.Seen == (pages.Seen{}) && r.Code != refusal.Internal
 }
 
 // TestAxeFindsFaults is the control of the test above.

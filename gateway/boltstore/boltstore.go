@@ -33,7 +33,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // ErrClosed is what methods return after Close.
@@ -53,7 +53,7 @@ type Store struct {
 	closing  chan struct{}
 	finished chan struct{}
 	close    func() error
-	counters gateway.Counters
+	counters store.Counters
 
 	mu       sync.Mutex
 	watchers map[*watcher]bool
@@ -130,7 +130,7 @@ func (s *Store) Get(ctx context.Context, keys ...string) ([][]byte, error) {
 	err := s.view(ctx, func(tx *bolt.Tx) (err error) {
 		for i, key := range keys {
 			values[i], err = load(tx, key)
-			if err != nil && !errors.Is(err, gateway.ErrNotFound) {
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
 		}
@@ -152,12 +152,12 @@ func (s *Store) PutNew(ctx context.Context, key string, value []byte, ttl time.D
 	return s.put(ctx, key, value, ttl, func(tx *bolt.Tx) error {
 		_, err := load(tx, key)
 		switch {
-		case errors.Is(err, gateway.ErrNotFound):
+		case errors.Is(err, store.ErrNotFound):
 			return nil
 		case err != nil:
 			return err
 		}
-		return gateway.ErrExists
+		return store.ErrExists
 	})
 }
 
@@ -167,7 +167,7 @@ func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte
 	return s.put(ctx, key, value, ttl, func(tx *bolt.Tx) error {
 		found, err := load(tx, key)
 		if err == nil && !bytes.Equal(found, old) {
-			return gateway.ErrChanged
+			return store.ErrChanged
 		}
 		return err
 	})

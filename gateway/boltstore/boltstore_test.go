@@ -17,14 +17,14 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	gatewaytest.TestStore(t, func(t *testing.T) gateway.Store {
+	gatewaytest.TestStore(t, func(t *testing.T) store.Store {
 		return open(t, filepath.Join(t.TempDir(), "store", "sso.db"))
 	})
 }
@@ -96,14 +96,14 @@ func TestClosed(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "sso.db"))
 	ended := make(chan error, 1)
 	began := make(chan struct{})
-	go func() { ended <- s.Watch(context.Background(), func(gateway.Change) { close(began) }) }()
+	go func() { ended <- s.Watch(context.Background(), func(store.Change) { close(began) }) }()
 	<-began
 	must(t, s.Close())
 	must(t, s.Close())
 	_, errGet := s.Get(t.Context(), "key")
 	for name, err := range map[string]error{
 		"Watch under way": <-ended,
-		"Watch":           s.Watch(t.Context(), func(gateway.Change) { t.Error("reported by a closed store") }),
+		"Watch":           s.Watch(t.Context(), func(store.Change) { t.Error("reported by a closed store") }),
 		"Get":             errGet,
 		"Put":             s.Put(t.Context(), "key", nil, 0),
 		"Announce":        s.Announce(t.Context(), nil),
@@ -124,7 +124,7 @@ func TestOverflow(t *testing.T) {
 	defer cancel()
 	const bound, extra = 10_000, 5
 	resets, messages := 0, 0
-	err := s.Watch(ctx, func(c gateway.Change) {
+	err := s.Watch(ctx, func(c store.Change) {
 		messages += len(c.Messages)
 		if c.Reset {
 			resets++
@@ -184,7 +184,7 @@ func TestTime(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var last time.Time
-			err := s.Watch(ctx, func(c gateway.Change) {
+			err := s.Watch(ctx, func(c store.Change) {
 				if !last.IsZero() && c.Began.Sub(last) > time.Second {
 					t.Errorf("a change %v after the last", c.Began.Sub(last))
 				}
@@ -209,7 +209,7 @@ func TestSweep(t *testing.T) {
 			return s.Put(t.Context(), fmt.Sprint("key", i), []byte("value"), time.Minute)
 		})
 		must(t, s.Put(t.Context(), "key0", []byte("longer"), time.Hour))
-		must(t, s.Put(t.Context(), "key1", []byte("for ever"), gateway.NoExpiry))
+		must(t, s.Put(t.Context(), "key1", []byte("for ever"), store.NoExpiry))
 		time.Sleep(2 * time.Minute)
 		must(t, s.Close())
 	})
@@ -233,7 +233,7 @@ func TestWritesShareTransactions(t *testing.T) {
 	const count = 400
 	inParallel(t, count, func(i int) error {
 		err := s.PutNew(t.Context(), fmt.Sprint("key", i/2), []byte("value"), time.Minute)
-		if errors.Is(err, gateway.ErrExists) {
+		if errors.Is(err, store.ErrExists) {
 			return nil
 		}
 		return err

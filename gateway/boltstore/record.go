@@ -9,7 +9,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 const (
@@ -34,14 +34,14 @@ func decodeRecord(raw []byte) (expires uint64, value []byte, err error) {
 func load(tx *bolt.Tx, key string) ([]byte, error) {
 	raw := tx.Bucket(valuesBucket).Get([]byte(key))
 	if raw == nil {
-		return nil, gateway.ErrNotFound
+		return nil, store.ErrNotFound
 	}
 	expires, value, err := decodeRecord(raw)
 	if err != nil {
 		return nil, err
 	}
 	if expires != 0 && expires <= uint64(time.Now().UnixMilli()) {
-		return nil, gateway.ErrNotFound
+		return nil, store.ErrNotFound
 	}
 	return append([]byte{}, value...), nil
 }
@@ -52,7 +52,7 @@ func save(tx *bolt.Tx, key string, value []byte, ttl time.Duration) error {
 		return err
 	}
 	var expires uint64
-	if ttl != gateway.NoExpiry {
+	if ttl != store.NoExpiry {
 		expires = uint64(time.Now().Add(min(ttl, math.MaxInt64-time.Millisecond) + time.Millisecond - 1).UnixMilli())
 		if err := tx.Bucket(expiryBucket).Put(expiryKey(expires, key), nil); err != nil {
 			return err

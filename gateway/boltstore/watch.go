@@ -5,7 +5,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 const (
@@ -46,7 +46,7 @@ func (s *Store) Announce(ctx context.Context, message []byte) error {
 }
 
 // Watch implements gateway.Store. It returns the context's error, or ErrClosed.
-func (s *Store) Watch(ctx context.Context, on func(gateway.Change)) error {
+func (s *Store) Watch(ctx context.Context, on func(store.Change)) error {
 	w := &watcher{wake: make(chan struct{}, 1), lost: true}
 	s.join(w)
 	defer s.leave(w)
@@ -92,10 +92,10 @@ func (s *Store) leave(w *watcher) {
 
 // collect takes what waits for a watcher. Began is taken under the lock: all
 // that was announced before is among the messages, or lost.
-func (s *Store) collect(w *watcher) gateway.Change {
+func (s *Store) collect(w *watcher) store.Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	change := gateway.Change{Reset: w.lost, Began: time.Now(), Messages: w.queue}
+	change := store.Change{Reset: w.lost, Began: time.Now(), Messages: w.queue}
 	w.queue, w.lost = nil, false
 	return change
 }

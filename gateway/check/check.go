@@ -11,13 +11,13 @@ package check
 import (
 	"errors"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // A Check is one thing that must hold before a T is believed.
 type Check[T any] struct {
 	name string
-	code gateway.Code // of the refusal; empty: the caller decides
+	code refusal.Code // of the refusal; empty: the caller decides
 	run  func(T) error
 }
 
@@ -25,7 +25,7 @@ type Check[T any] struct {
 // an attack corpus name it. A refusal has the code, unless run returns a
 // *gateway.Error. If the code is empty, the error of run stays as it is, and
 // the caller of List.Run decides.
-func That[T any](name string, code gateway.Code, run func(T) error) Check[T] {
+func That[T any](name string, code refusal.Code, run func(T) error) Check[T] {
 	return Check[T]{name, code, run}
 }
 
@@ -46,10 +46,10 @@ func (l List[T]) Run(subject T) error {
 		if err == nil {
 			continue
 		}
-		if _, coded := errors.AsType[*gateway.Error](err); coded || c.code == "" {
+		if _, coded := errors.AsType[*refusal.Error](err); coded || c.code == "" {
 			return err
 		}
-		return gateway.NewError(c.code, err)
+		return refusal.New(c.code, err)
 	}
 	return nil
 }

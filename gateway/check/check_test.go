@@ -5,14 +5,14 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/check"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 func TestRun(t *testing.T) {
 	t.Parallel()
 	var ran []string
-	step := func(name string, code gateway.Code, err error) check.Check[int] {
+	step := func(name string, code refusal.Code, err error) check.Check[int] {
 		return check.That(name, code, func(n int) error {
 			if n != 7 {
 				t.Errorf("%s got %d", name, n)
@@ -21,23 +21,23 @@ func TestRun(t *testing.T) {
 			return err
 		})
 	}
-	plain, own := errors.New("plain"), gateway.NewError(gateway.CodeTooLarge, errors.New("own"))
+	plain, own := errors.New("plain"), refusal.New(refusal.TooLarge, errors.New("own"))
 	for _, tt := range []struct {
 		name string
 		list check.List[int]
 		ran  int
-		code gateway.Code
+		code refusal.Code
 		is   error
 	}{
-		{"all hold", check.All(step("a", gateway.CodeSAMLTime, nil), step("b", "", nil)), 2, "", nil},
-		{"the first that does not", check.All(step("a", gateway.CodeSAMLTime, plain), step("b", gateway.CodeTooLarge, plain)), 1, gateway.CodeSAMLTime, plain},
-		{"in order", check.All(step("a", gateway.CodeTooLarge, nil), step("b", gateway.CodeSAMLTime, plain)), 2, gateway.CodeSAMLTime, plain},
-		{"a code of its own", check.All(step("a", gateway.CodeSAMLTime, own)), 1, gateway.CodeTooLarge, own},
+		{"all hold", check.All(step("a", refusal.SAMLTime, nil), step("b", "", nil)), 2, "", nil},
+		{"the first that does not", check.All(step("a", refusal.SAMLTime, plain), step("b", refusal.TooLarge, plain)), 1, refusal.SAMLTime, plain},
+		{"in order", check.All(step("a", refusal.TooLarge, nil), step("b", refusal.SAMLTime, plain)), 2, refusal.SAMLTime, plain},
+		{"a code of its own", check.All(step("a", refusal.SAMLTime, own)), 1, refusal.TooLarge, own},
 		{"no code", check.All(step("a", "", plain)), 1, "", plain},
 	} {
 		ran = nil
 		err := tt.list.Run(7)
-		coded, _ := errors.AsType[*gateway.Error](err)
+		coded, _ := errors.AsType[*refusal.Error](err)
 		if len(ran) != tt.ran || !errors.Is(err, tt.is) || (coded != nil) != (tt.code != "") || coded != nil && coded.Code != tt.code {
 			t.Errorf("%s: ran %q, got %v", tt.name, ran, err)
 		}

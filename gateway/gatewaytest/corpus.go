@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // An Attack is one file of an attack corpus: a mutation of something that is
@@ -31,7 +31,7 @@ type Attack struct {
 	// About is the first paragraph, in one line.
 	About string
 	// Code is what the attack must be refused with ("code:").
-	Code gateway.Code
+	Code refusal.Code
 	// Checks are the checks that stop it ("checks:", separated by commas).
 	// Without them it gets in; as long as one of them is there it does not.
 	Checks []string

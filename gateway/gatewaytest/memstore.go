@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // A MemStore is a gateway.Store in memory, for tests that look into a store or
@@ -22,7 +23,7 @@ type MemStore struct {
 	sent    [][]byte
 	hook    func(MemOp) error
 
-	counters gateway.Counters
+	counters store.Counters
 }
 
 type memValue struct {
@@ -88,12 +89,12 @@ func (s *MemStore) Dump() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var b bytes.Buffer
-	for key, v := range s.values {
-		fmt.Fprintf(&b, "%s\n%s\n", key, v.value)
+	for _, key := range slices.Sorted(maps.Keys(s.values)) {
+		fmt.Fprintf(&b, "%s\n%s\n", key, s.values[key].value)
 	}
-	for index, members := range s.indexes {
+	for _, index := range slices.Sorted(maps.Keys(s.indexes)) {
 		fmt.Fprintln(&b, index)
-		for m := range members {
+		for _, m := range slices.Sorted(maps.Keys(s.indexes[index])) {
 			fmt.Fprintln(&b, m)
 		}
 	}
@@ -161,7 +162,7 @@ func (s *MemStore) save(key string, value []byte, ttl time.Duration) error {
 		return fmt.Errorf("storing a value: the ttl is negative (%v)", ttl)
 	}
 	v := memValue{value: append([]byte{}, value...)}
-	if ttl != gateway.NoExpiry {
+	if ttl != store.NoExpiry {
 		v.end = time.Now().Add((ttl + time.Millisecond - 1).Truncate(time.Millisecond))
 	}
 	s.values[key] = v
@@ -194,7 +195,7 @@ func (s *MemStore) Put(ctx context.Context, key string, value []byte, ttl time.D
 func (s *MemStore) PutNew(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return s.do(ctx, "PutNew", key, func() error {
 		if _, ok := s.load(key); ok {
-			return gateway.ErrExists
+			return store.ErrExists
 		}
 		return s.save(key, value, ttl)
 	})
@@ -205,7 +206,7 @@ func (s *MemStore) Take(ctx context.Context, key string) (value []byte, err erro
 	err = s.do(ctx, "Take", key, func() error {
 		var ok bool
 		if value, ok = s.load(key); !ok {
-			return gateway.ErrNotFound
+			return store.ErrNotFound
 		}
 		delete(s.values, key)
 		return nil
@@ -222,9 +223,9 @@ func (s *MemStore) CompareAndPut(ctx context.Context, key string, old, value []b
 		found, ok := s.load(key)
 		switch {
 		case !ok:
-			return gateway.ErrNotFound
+			return store.ErrNotFound
 		case !bytes.Equal(found, old):
-			return gateway.ErrChanged
+			return store.ErrChanged
 		}
 		return s.save(key, value, ttl)
 	})
@@ -306,7 +307,7 @@ func (s *MemStore) Announce(ctx context.Context, message []byte) error {
 }
 
 // Watch implements gateway.Store.
-func (s *MemStore) Watch(ctx context.Context, on func(gateway.Change)) error {
+func (s *MemStore) Watch(ctx context.Context, on func(store.Change)) error {
 	w := &memWatch{wake: make(chan struct{}, 1)}
 	defer func() {
 		s.mu.Lock()
@@ -316,7 +317,7 @@ func (s *MemStore) Watch(ctx context.Context, on func(gateway.Change)) error {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for reset := true; ; reset = false {
-		change := gateway.Change{Reset: reset}
+		change := store.Change{Reset: reset}
 		err := s.do(ctx, "Watch", "", func() error {
 			s.watches[w] = true
 			change.Began, change.Messages, w.queue = time.Now(), w.queue, nil
@@ -339,4 +340,4 @@ func (s *MemStore) Ping(ctx context.Context) error {
 	return s.do(ctx, "Ping", "", func() error { return nil })
 }
 
-var _ gateway.Store = (*MemStore)(nil)
+var _ store.Store = (*MemStore)(nil)

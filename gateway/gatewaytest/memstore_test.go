@@ -3,11 +3,11 @@ package gatewaytest_test
 import (
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 func TestMemStoreConforms(t *testing.T) {
 	t.Parallel()
-	gatewaytest.TestStore(t, func(*testing.T) gateway.Store { return gatewaytest.NewMemStore() })
+	gatewaytest.TestStore(t, func(*testing.T) store.Store { return gatewaytest.NewMemStore() })
 }

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
 // OPCallback is the callback URL of OP.Login.
@@ -16,17 +16,17 @@ const OPCallback = "https://app.test/.sso/oidc/callback"
 // Login drives one whole login through p, as gateway and browser do: Begin, the
 // visit at the OP, Complete. An error of Begin or Complete is returned as it
 // is.
-func (op *OP) Login(ctx context.Context, p gateway.Provider) (*gateway.Answer, error) {
+func (op *OP) Login(ctx context.Context, p provider.Provider) (*provider.Answer, error) {
 	return op.login(ctx, p, false)
 }
 
 // ForceLogin is Login with BeginRequest.ForceLogin.
-func (op *OP) ForceLogin(ctx context.Context, p gateway.Provider) (*gateway.Answer, error) {
+func (op *OP) ForceLogin(ctx context.Context, p provider.Provider) (*provider.Answer, error) {
 	return op.login(ctx, p, true)
 }
 
-func (op *OP) login(ctx context.Context, p gateway.Provider, force bool) (*gateway.Answer, error) {
-	begun, err := p.Begin(ctx, gateway.BeginRequest{State: rand.Text() + rand.Text(), CallbackURL: OPCallback, ForceLogin: force})
+func (op *OP) login(ctx context.Context, p provider.Provider, force bool) (*provider.Answer, error) {
+	begun, err := p.Begin(ctx, provider.BeginRequest{State: rand.Text() + rand.Text(), CallbackURL: OPCallback, ForceLogin: force})
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (op *OP) login(ctx context.Context, p gateway.Provider, force bool) (*gatew
 	if err != nil {
 		return nil, fmt.Errorf("visiting the OP: %w", err)
 	}
-	return p.Complete(ctx, gateway.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: OPCallback})
+	return p.Complete(ctx, provider.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: OPCallback})
 }
 
 // Transport reaches the OP without a network, whatever the host.

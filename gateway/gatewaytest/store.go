@@ -13,21 +13,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // A StoreOption changes how TestStore runs.
 type StoreOption func(*storeSuite)
 
 type storeSuite struct {
-	open func(t *testing.T) (gateway.Store, gateway.Store)
+	open func(t *testing.T) (store.Store, store.Store)
 }
 
 // TestStore is the conformance suite of gateway.Store. open must return a
 // fresh, empty store at each call and close it with t.Cleanup.
-func TestStore(t *testing.T, open func(t *testing.T) gateway.Store, options ...StoreOption) {
+func TestStore(t *testing.T, open func(t *testing.T) store.Store, options ...StoreOption) {
 	t.Helper()
-	suite := storeSuite{open: func(t *testing.T) (gateway.Store, gateway.Store) {
+	suite := storeSuite{open: func(t *testing.T) (store.Store, store.Store) {
 		s := open(t)
 		return s, s
 	}}
@@ -46,17 +46,17 @@ func TestStore(t *testing.T, open func(t *testing.T) gateway.Store, options ...S
 // A storeTest gets two handles of one empty store; they may be the same.
 type storeTest struct {
 	name string
-	run  func(t *testing.T, a, b gateway.Store)
+	run  func(t *testing.T, a, b store.Store)
 }
 
 var storeValueTests = []storeTest{
-	{"Ping answers", func(t *testing.T, a, b gateway.Store) {
+	{"Ping answers", func(t *testing.T, a, b store.Store) {
 		must(t, a.Ping(t.Context()))
 		must(t, b.Ping(t.Context()))
 	}},
-	{"Get tells nothing from empty", func(t *testing.T, a, b gateway.Store) {
+	{"Get tells nothing from empty", func(t *testing.T, a, b store.Store) {
 		must(t, a.Put(t.Context(), "empty", []byte{}, time.Minute))
-		must(t, a.Put(t.Context(), "nil", nil, gateway.NoExpiry))
+		must(t, a.Put(t.Context(), "nil", nil, store.NoExpiry))
 		must(t, a.Put(t.Context(), "full", []byte("x"), time.Minute))
 		wantValues(t, b, []string{"none", "full", "empty", "nil", "full"}, [][]byte{nil, []byte("x"), {}, {}, []byte("x")})
 		value, err := b.Take(t.Context(), "empty")
@@ -64,34 +64,34 @@ var storeValueTests = []storeTest{
 			t.Errorf("Take of an empty value: %q, %v", value, err)
 		}
 	}},
-	{"Get of no key", func(t *testing.T, a, _ gateway.Store) {
+	{"Get of no key", func(t *testing.T, a, _ store.Store) {
 		values, err := a.Get(t.Context())
 		if err != nil || len(values) != 0 {
 			t.Errorf("got %q, %v", values, err)
 		}
 	}},
-	{"no names at all", func(t *testing.T, a, _ gateway.Store) {
+	{"no names at all", func(t *testing.T, a, _ store.Store) {
 		must(t, a.Delete(t.Context()))
 		must(t, a.Add(t.Context(), "index"))
 		must(t, a.Remove(t.Context(), "index"))
 	}},
-	{"Put replaces value and ttl", func(t *testing.T, a, b gateway.Store) {
+	{"Put replaces value and ttl", func(t *testing.T, a, b store.Store) {
 		must(t, a.Put(t.Context(), "short to long", []byte("1"), 50*time.Millisecond))
-		must(t, b.Put(t.Context(), "short to long", []byte("2"), gateway.NoExpiry))
-		must(t, a.Put(t.Context(), "long to short", []byte("1"), gateway.NoExpiry))
+		must(t, b.Put(t.Context(), "short to long", []byte("2"), store.NoExpiry))
+		must(t, a.Put(t.Context(), "long to short", []byte("1"), store.NoExpiry))
 		must(t, b.Put(t.Context(), "long to short", []byte("2"), 50*time.Millisecond))
 		time.Sleep(100 * time.Millisecond)
 		wantValues(t, a, []string{"short to long", "long to short"}, [][]byte{[]byte("2"), nil})
 	}},
-	{"PutNew", func(t *testing.T, a, b gateway.Store) {
+	{"PutNew", func(t *testing.T, a, b store.Store) {
 		must(t, a.PutNew(t.Context(), "key", []byte("first"), time.Minute))
-		wantError(t, b.PutNew(t.Context(), "key", []byte("second"), time.Minute), gateway.ErrExists)
+		wantError(t, b.PutNew(t.Context(), "key", []byte("second"), time.Minute), store.ErrExists)
 		wantValues(t, b, []string{"key"}, [][]byte{[]byte("first")})
 		must(t, b.Delete(t.Context(), "key"))
-		must(t, b.PutNew(t.Context(), "key", []byte("third"), gateway.NoExpiry))
+		must(t, b.PutNew(t.Context(), "key", []byte("third"), store.NoExpiry))
 		wantValues(t, a, []string{"key"}, [][]byte{[]byte("third")})
 	}},
-	{"Take", func(t *testing.T, a, b gateway.Store) {
+	{"Take", func(t *testing.T, a, b store.Store) {
 		must(t, a.Put(t.Context(), "key", []byte("value"), time.Minute))
 		value, err := b.Take(t.Context(), "key")
 		must(t, err)
@@ -99,24 +99,24 @@ var storeValueTests = []storeTest{
 			t.Errorf("took %q", value)
 		}
 		_, err = a.Take(t.Context(), "key")
-		wantError(t, err, gateway.ErrNotFound)
+		wantError(t, err, store.ErrNotFound)
 		wantValues(t, a, []string{"key"}, [][]byte{nil})
 	}},
-	{"CompareAndPut", func(t *testing.T, a, b gateway.Store) {
-		wantError(t, a.CompareAndPut(t.Context(), "key", []byte("1"), []byte("2"), time.Minute), gateway.ErrNotFound)
-		wantError(t, a.CompareAndPut(t.Context(), "key", nil, []byte("2"), time.Minute), gateway.ErrNotFound)
+	{"CompareAndPut", func(t *testing.T, a, b store.Store) {
+		wantError(t, a.CompareAndPut(t.Context(), "key", []byte("1"), []byte("2"), time.Minute), store.ErrNotFound)
+		wantError(t, a.CompareAndPut(t.Context(), "key", nil, []byte("2"), time.Minute), store.ErrNotFound)
 		must(t, a.Put(t.Context(), "key", []byte("1"), time.Minute))
-		wantError(t, b.CompareAndPut(t.Context(), "key", []byte("0"), []byte("2"), time.Minute), gateway.ErrChanged)
-		wantError(t, b.CompareAndPut(t.Context(), "key", nil, []byte("2"), time.Minute), gateway.ErrChanged)
+		wantError(t, b.CompareAndPut(t.Context(), "key", []byte("0"), []byte("2"), time.Minute), store.ErrChanged)
+		wantError(t, b.CompareAndPut(t.Context(), "key", nil, []byte("2"), time.Minute), store.ErrChanged)
 		wantValues(t, a, []string{"key"}, [][]byte{[]byte("1")})
 		must(t, b.CompareAndPut(t.Context(), "key", []byte("1"), []byte{}, time.Minute))
-		must(t, a.CompareAndPut(t.Context(), "key", []byte{}, []byte("3\x00"), gateway.NoExpiry))
+		must(t, a.CompareAndPut(t.Context(), "key", []byte{}, []byte("3\x00"), store.NoExpiry))
 		must(t, a.CompareAndPut(t.Context(), "key", []byte("3\x00"), []byte("4"), 50*time.Millisecond))
 		wantValues(t, b, []string{"key"}, [][]byte{[]byte("4")})
 		time.Sleep(100 * time.Millisecond)
 		wantValues(t, b, []string{"key"}, [][]byte{nil})
 	}},
-	{"Delete", func(t *testing.T, a, b gateway.Store) {
+	{"Delete", func(t *testing.T, a, b store.Store) {
 		for _, key := range []string{"1", "2", "3"} {
 			must(t, a.Put(t.Context(), key, []byte(key), time.Minute))
 		}
@@ -124,7 +124,7 @@ var storeValueTests = []storeTest{
 		must(t, b.Delete(t.Context(), "1"))
 		wantValues(t, a, []string{"1", "2", "3"}, [][]byte{nil, []byte("2"), nil})
 	}},
-	{"keys and values are any bytes", func(t *testing.T, a, b gateway.Store) {
+	{"keys and values are any bytes", func(t *testing.T, a, b store.Store) {
 		odd := []string{"\x00", "\x00\x00", "\xff", "\r\n", "$-1\r\n", "*", "a b", "\"'`", "{a}b", "ключ", strings.Repeat("k", 1000)}
 		values := make([][]byte, len(odd))
 		for i, key := range odd {
@@ -140,7 +140,7 @@ var storeValueTests = []storeTest{
 			}
 		}
 	}},
-	{"a value of 1 MiB", func(t *testing.T, a, b gateway.Store) {
+	{"a value of 1 MiB", func(t *testing.T, a, b store.Store) {
 		large := bytes.Repeat([]byte("0123456789abcde\x00"), 1<<16)
 		must(t, a.Put(t.Context(), "key", large, time.Minute))
 		larger := append(bytes.Clone(large), 1)
@@ -150,7 +150,7 @@ var storeValueTests = []storeTest{
 			t.Errorf("took %d bytes, %v", len(value), err)
 		}
 	}},
-	{"slices belong to the caller", func(t *testing.T, a, _ gateway.Store) {
+	{"slices belong to the caller", func(t *testing.T, a, _ store.Store) {
 		value := []byte("value")
 		must(t, a.Put(t.Context(), "key", value, time.Minute))
 		copy(value, "XXXXX")
@@ -163,13 +163,13 @@ var storeValueTests = []storeTest{
 		wantValues(t, a, []string{"key"}, [][]byte{[]byte("value")})
 	}},
 	{"an expired value does not exist for any verb", testExpired},
-	{"a ttl below a millisecond is not for ever", func(t *testing.T, a, b gateway.Store) {
+	{"a ttl below a millisecond is not for ever", func(t *testing.T, a, b store.Store) {
 		must(t, a.Put(t.Context(), "put", []byte("1"), time.Nanosecond))
 		must(t, a.PutNew(t.Context(), "new", []byte("1"), 999*time.Microsecond))
 		time.Sleep(20 * time.Millisecond)
 		wantValues(t, b, []string{"put", "new"}, [][]byte{nil, nil})
 	}},
-	{"a negative ttl is refused", func(t *testing.T, a, _ gateway.Store) {
+	{"a negative ttl is refused", func(t *testing.T, a, _ store.Store) {
 		must(t, a.Put(t.Context(), "old", []byte("1"), time.Minute))
 		for _, ttl := range []time.Duration{-1, -time.Millisecond, -time.Hour} {
 			for name, err := range map[string]error{
@@ -187,7 +187,7 @@ var storeValueTests = []storeTest{
 	{"a context that has ended is a fault, at once", testEnded},
 }
 
-func testExpired(t *testing.T, a, b gateway.Store) {
+func testExpired(t *testing.T, a, b store.Store) {
 	const ttl = 500 * time.Millisecond
 	ctx := t.Context()
 	keys := []string{"get", "put", "new", "take", "swap", "delete"}
@@ -206,10 +206,10 @@ func testExpired(t *testing.T, a, b gateway.Store) {
 	}
 	time.Sleep(ttl + 20*time.Millisecond)
 	wantValues(t, b, keys, make([][]byte, len(keys)))
-	must(t, b.PutNew(ctx, "new", []byte("new"), gateway.NoExpiry))
+	must(t, b.PutNew(ctx, "new", []byte("new"), store.NoExpiry))
 	_, err = b.Take(ctx, "take")
-	wantError(t, err, gateway.ErrNotFound)
-	wantError(t, b.CompareAndPut(ctx, "swap", []byte("old"), []byte("new"), time.Minute), gateway.ErrNotFound)
+	wantError(t, err, store.ErrNotFound)
+	wantError(t, b.CompareAndPut(ctx, "swap", []byte("old"), []byte("new"), time.Minute), store.ErrNotFound)
 	must(t, b.Delete(ctx, "delete"))
 	must(t, b.Put(ctx, "put", []byte("new"), time.Minute))
 	// Nothing that is left of the old values may take the new ones along.
@@ -217,7 +217,7 @@ func testExpired(t *testing.T, a, b gateway.Store) {
 	wantValues(t, a, []string{"new", "put"}, [][]byte{[]byte("new"), []byte("new")})
 }
 
-func testEnded(t *testing.T, a, b gateway.Store) {
+func testEnded(t *testing.T, a, b store.Store) {
 	must(t, a.Put(t.Context(), "key", []byte("1"), time.Minute))
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -235,7 +235,7 @@ func testEnded(t *testing.T, a, b gateway.Store) {
 			"Remove":        func() error { return a.Remove(ctx, "index", "m") },
 			"Range":         func() error { _, err := a.Range(ctx, "index", "", "", 1); return err },
 			"Announce":      func() error { return a.Announce(ctx, []byte("m")) },
-			"Watch":         func() error { return a.Watch(ctx, func(gateway.Change) {}) },
+			"Watch":         func() error { return a.Watch(ctx, func(store.Change) {}) },
 			"Ping":          func() error { return a.Ping(ctx) },
 		} {
 			start := time.Now()
@@ -253,42 +253,42 @@ func testEnded(t *testing.T, a, b gateway.Store) {
 const storeRacers = 50
 
 var storeRaceTests = []storeTest{
-	{"PutNew has one winner", func(t *testing.T, a, b gateway.Store) {
+	{"PutNew has one winner", func(t *testing.T, a, b store.Store) {
 		for round := range 5 {
 			key := fmt.Sprint("key", round)
-			errs := storeRace(a, b, func(s gateway.Store, i int) error {
+			errs := storeRace(a, b, func(s store.Store, i int) error {
 				return s.PutNew(t.Context(), key, []byte{byte(i)}, time.Minute)
 			})
-			winner := oneWinner(t, errs, gateway.ErrExists)
+			winner := oneWinner(t, errs, store.ErrExists)
 			wantValues(t, a, []string{key}, [][]byte{{byte(winner)}})
 		}
 	}},
-	{"Take has one winner", func(t *testing.T, a, b gateway.Store) {
+	{"Take has one winner", func(t *testing.T, a, b store.Store) {
 		for range 5 {
 			must(t, a.Put(t.Context(), "key", []byte("value"), time.Minute))
-			errs := storeRace(a, b, func(s gateway.Store, _ int) error {
+			errs := storeRace(a, b, func(s store.Store, _ int) error {
 				value, err := s.Take(t.Context(), "key")
 				if err == nil && string(value) != "value" {
 					return fmt.Errorf("took %q", value)
 				}
 				return err
 			})
-			oneWinner(t, errs, gateway.ErrNotFound)
+			oneWinner(t, errs, store.ErrNotFound)
 		}
 	}},
-	{"CompareAndPut has one winner", func(t *testing.T, a, b gateway.Store) {
+	{"CompareAndPut has one winner", func(t *testing.T, a, b store.Store) {
 		for range 5 {
 			must(t, a.Put(t.Context(), "key", []byte("old"), time.Minute))
-			errs := storeRace(a, b, func(s gateway.Store, i int) error {
+			errs := storeRace(a, b, func(s store.Store, i int) error {
 				return s.CompareAndPut(t.Context(), "key", []byte("old"), []byte{byte(i)}, time.Minute)
 			})
-			winner := oneWinner(t, errs, gateway.ErrChanged)
+			winner := oneWinner(t, errs, store.ErrChanged)
 			wantValues(t, b, []string{"key"}, [][]byte{{byte(winner)}})
 		}
 	}},
-	{"a counter by CompareAndPut loses nothing", func(t *testing.T, a, b gateway.Store) {
+	{"a counter by CompareAndPut loses nothing", func(t *testing.T, a, b store.Store) {
 		must(t, a.Put(t.Context(), "key", []byte("0"), time.Minute))
-		errs := storeRace(a, b, func(s gateway.Store, _ int) error {
+		errs := storeRace(a, b, func(s store.Store, _ int) error {
 			for {
 				values, err := s.Get(t.Context(), "key")
 				if err != nil {
@@ -299,7 +299,7 @@ var storeRaceTests = []storeTest{
 					return err
 				}
 				err = s.CompareAndPut(t.Context(), "key", values[0], fmt.Append(nil, n+1), time.Minute)
-				if !errors.Is(err, gateway.ErrChanged) {
+				if !errors.Is(err, store.ErrChanged) {
 					return err
 				}
 			}
@@ -310,14 +310,14 @@ var storeRaceTests = []storeTest{
 }
 
 // storeRace calls do at once in many goroutines, in turn on a and on b.
-func storeRace(a, b gateway.Store, do func(s gateway.Store, i int) error) []error {
+func storeRace(a, b store.Store, do func(s store.Store, i int) error) []error {
 	errs := make([]error, storeRacers)
 	start := make(chan struct{})
 	var group sync.WaitGroup
 	for i := range errs {
 		group.Go(func() {
 			<-start
-			errs[i] = do([]gateway.Store{a, b}[i%2], i)
+			errs[i] = do([]store.Store{a, b}[i%2], i)
 		})
 	}
 	close(start)
@@ -342,7 +342,7 @@ func oneWinner(t *testing.T, errs []error, lost error) (winner int) {
 
 // isFault reports whether err is an error that a caller answers with 503.
 func isFault(err error) bool {
-	return err != nil && !errors.Is(err, gateway.ErrNotFound) && !errors.Is(err, gateway.ErrExists) && !errors.Is(err, gateway.ErrChanged)
+	return err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrChanged)
 }
 
 func must(t *testing.T, err error) {
@@ -359,7 +359,7 @@ func wantError(t *testing.T, got, want error) {
 	}
 }
 
-func wantValues(t *testing.T, s gateway.Store, keys []string, want [][]byte) {
+func wantValues(t *testing.T, s store.Store, keys []string, want [][]byte) {
 	t.Helper()
 	got, err := s.Get(t.Context(), keys...)
 	must(t, err)

@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 var storeIndexTests = []storeTest{
-	{"Add and Remove", func(t *testing.T, a, b gateway.Store) {
+	{"Add and Remove", func(t *testing.T, a, b store.Store) {
 		ctx := t.Context()
 		wantRange(t, a, "index", "", "", 10)
 		must(t, a.Add(ctx, "index", "b", "a", "b"))
@@ -23,7 +23,7 @@ var storeIndexTests = []storeTest{
 		must(t, b.Remove(ctx, "index", "a", "c"))
 		wantRange(t, a, "index", "", "", 10)
 	}},
-	{"names do not meet", func(t *testing.T, a, b gateway.Store) {
+	{"names do not meet", func(t *testing.T, a, b store.Store) {
 		ctx := t.Context()
 		for _, index := range []string{"a", "ab", "a\x00", "\x00", "\xff"} {
 			must(t, a.Add(ctx, index, "in "+index))
@@ -39,7 +39,7 @@ var storeIndexTests = []storeTest{
 		wantValues(t, b, []string{"a", "ab", "stream"}, [][]byte{nil, []byte("under ab"), nil})
 	}},
 	{"Range by prefix and after", testRange},
-	{"Range in pages", func(t *testing.T, a, b gateway.Store) {
+	{"Range in pages", func(t *testing.T, a, b store.Store) {
 		var want []string
 		for i := range 1005 {
 			want = append(want, fmt.Sprintf("user\x00%04d", i))
@@ -63,7 +63,7 @@ var storeIndexTests = []storeTest{
 			t.Errorf("got %d members, want %d", len(got), len(want))
 		}
 	}},
-	{"Range of none", func(t *testing.T, a, _ gateway.Store) {
+	{"Range of none", func(t *testing.T, a, _ store.Store) {
 		must(t, a.Add(t.Context(), "index", "a", "b"))
 		wantRange(t, a, "index", "", "", 0)
 		wantRange(t, a, "index", "", "", -1)
@@ -72,7 +72,7 @@ var storeIndexTests = []storeTest{
 
 // testRange compares Range with a plain list, for all short members of bytes
 // that are bounds somewhere.
-func testRange(t *testing.T, a, b gateway.Store) {
+func testRange(t *testing.T, a, b store.Store) {
 	var all []string
 	for _, x := range []string{"\x00", "a", "\xfe", "\xff"} {
 		all = append(all, x)
@@ -99,7 +99,7 @@ func testRange(t *testing.T, a, b gateway.Store) {
 	}
 }
 
-func wantRange(t *testing.T, s gateway.Store, index, prefix, after string, limit int, want ...string) {
+func wantRange(t *testing.T, s store.Store, index, prefix, after string, limit int, want ...string) {
 	t.Helper()
 	got, err := s.Range(t.Context(), index, prefix, after, limit)
 	must(t, err)

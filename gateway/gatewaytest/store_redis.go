@@ -15,12 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // TwoNodes has the suite run on two handles of the same data, as two nodes
 // have it. open must return handles of a fresh, empty store at each call.
-func TwoNodes(open func(t *testing.T) (gateway.Store, gateway.Store)) StoreOption {
+func TwoNodes(open func(t *testing.T) (store.Store, store.Store)) StoreOption {
 	return func(s *storeSuite) { s.open = open }
 }
 

@@ -10,15 +10,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 var storeWatchTests = []storeTest{
-	{"Watch begins with Reset and ticks", func(t *testing.T, a, _ gateway.Store) {
+	{"Watch begins with Reset and ticks", func(t *testing.T, a, _ store.Store) {
 		must(t, a.Announce(t.Context(), []byte("before")))
 		start := time.Now()
 		w := watchStore(t, a)
-		w.await(t, 5*time.Second, func(changes []gateway.Change) bool { return len(changes) > 4 })
+		w.await(t, 5*time.Second, func(changes []store.Change) bool { return len(changes) > 4 })
 		if took := time.Since(start); took > 4500*time.Millisecond {
 			t.Errorf("a Reset and four ticks took %v: less than one a second", took)
 		}
@@ -36,9 +36,9 @@ var storeWatchTests = []storeTest{
 			last = change.Began
 		}
 	}},
-	{"what is announced after Reset is seen", func(t *testing.T, a, b gateway.Store) {
+	{"what is announced after Reset is seen", func(t *testing.T, a, b store.Store) {
 		messages := []string{"", "\x00\xff\r\n", "twice", "twice", string(make([]byte, 1<<16))}
-		w := watchStore(t, a, func(change gateway.Change) {
+		w := watchStore(t, a, func(change store.Change) {
 			for _, message := range messages {
 				if !change.Reset {
 					continue
@@ -56,9 +56,9 @@ var storeWatchTests = []storeTest{
 	{"all watches see one order", testOneOrder},
 	{"Began confirms what was announced before", testConfirmed},
 	{"a watch that does not keep up holds up nobody", testSlowWatch},
-	{"calls do not overlap", func(t *testing.T, a, b gateway.Store) {
+	{"calls do not overlap", func(t *testing.T, a, b store.Store) {
 		var inside atomic.Int32
-		w := watchStore(t, a, func(gateway.Change) {
+		w := watchStore(t, a, func(store.Change) {
 			if inside.Add(1) != 1 {
 				t.Error("two calls at once")
 			}
@@ -66,11 +66,11 @@ var storeWatchTests = []storeTest{
 			inside.Add(-1)
 		})
 		w.awaitReset(t)
-		errs := storeRace(a, b, func(s gateway.Store, i int) error { return s.Announce(t.Context(), []byte{byte(i)}) })
+		errs := storeRace(a, b, func(s store.Store, i int) error { return s.Announce(t.Context(), []byte{byte(i)}) })
 		must(t, errors.Join(errs...))
 		w.awaitMessages(t, storeRacers)
 	}},
-	{"Watch ends with its context", func(t *testing.T, a, _ gateway.Store) {
+	{"Watch ends with its context", func(t *testing.T, a, _ store.Store) {
 		w := watchStore(t, a)
 		w.awaitReset(t)
 		w.stop()
@@ -85,12 +85,12 @@ var storeWatchTests = []storeTest{
 	}},
 }
 
-func testOneOrder(t *testing.T, a, b gateway.Store) {
+func testOneOrder(t *testing.T, a, b store.Store) {
 	const each = 20
 	first, second := watchStore(t, a), watchStore(t, b)
 	first.awaitReset(t)
 	second.awaitReset(t)
-	errs := storeRace(a, b, func(s gateway.Store, i int) error {
+	errs := storeRace(a, b, func(s store.Store, i int) error {
 		for n := range each {
 			if err := s.Announce(t.Context(), fmt.Appendf(nil, "%02d %02d", i, n)); err != nil {
 				return err
@@ -112,7 +112,7 @@ func testOneOrder(t *testing.T, a, b gateway.Store) {
 
 // testConfirmed: no change may have a Began after the return of an Announce
 // whose message was not reported by then.
-func testConfirmed(t *testing.T, a, b gateway.Store) {
+func testConfirmed(t *testing.T, a, b store.Store) {
 	const count = 300
 	w := watchStore(t, a)
 	w.awaitReset(t)
@@ -139,11 +139,11 @@ func testConfirmed(t *testing.T, a, b gateway.Store) {
 // testSlowWatch: Announce goes on while a watch is stuck in its callback.
 // Afterwards each watch has all messages, or the loss was reported: by a
 // Reset, or by the end of the Watch.
-func testSlowWatch(t *testing.T, a, b gateway.Store) {
+func testSlowWatch(t *testing.T, a, b store.Store) {
 	const count = 12_000 // More than any store keeps.
 	stuck := make(chan struct{})
 	release := sync.OnceFunc(func() { close(stuck) })
-	slow := watchStore(t, a, func(gateway.Change) { <-stuck })
+	slow := watchStore(t, a, func(store.Change) { <-stuck })
 	other := watchStore(t, b)
 	t.Cleanup(release) // Before the cleanups that wait for the watches.
 	slow.awaitReset(t)
@@ -171,18 +171,18 @@ func testSlowWatch(t *testing.T, a, b gateway.Store) {
 // A storeWatch records what a Watch reports.
 type storeWatch struct {
 	mu      sync.Mutex
-	changes []gateway.Change
+	changes []store.Change
 	ended   chan error
 	stop    context.CancelFunc
 }
 
-func watchStore(t *testing.T, s gateway.Store, also ...func(gateway.Change)) *storeWatch {
+func watchStore(t *testing.T, s store.Store, also ...func(store.Change)) *storeWatch {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	w := &storeWatch{ended: make(chan error, 1), stop: stop}
 	var running sync.WaitGroup
 	running.Go(func() {
-		w.ended <- s.Watch(ctx, func(change gateway.Change) {
+		w.ended <- s.Watch(ctx, func(change store.Change) {
 			w.mu.Lock()
 			w.changes = append(w.changes, change)
 			w.mu.Unlock()
@@ -198,13 +198,13 @@ func watchStore(t *testing.T, s gateway.Store, also ...func(gateway.Change)) *st
 	return w
 }
 
-func (w *storeWatch) all() []gateway.Change {
+func (w *storeWatch) all() []store.Change {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.changes)
 }
 
-func (w *storeWatch) await(t *testing.T, limit time.Duration, done func([]gateway.Change) bool) {
+func (w *storeWatch) await(t *testing.T, limit time.Duration, done func([]store.Change) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); !done(w.all()); time.Sleep(5 * time.Millisecond) {
 		select {
@@ -220,12 +220,12 @@ func (w *storeWatch) await(t *testing.T, limit time.Duration, done func([]gatewa
 
 func (w *storeWatch) awaitReset(t *testing.T) {
 	t.Helper()
-	w.await(t, 5*time.Second, func(changes []gateway.Change) bool { return len(changes) > 0 })
+	w.await(t, 5*time.Second, func(changes []store.Change) bool { return len(changes) > 0 })
 }
 
 func (w *storeWatch) awaitMessages(t *testing.T, count int) (messages []string) {
 	t.Helper()
-	w.await(t, 20*time.Second, func(changes []gateway.Change) bool {
+	w.await(t, 20*time.Second, func(changes []store.Change) bool {
 		messages = nil
 		for _, change := range changes {
 			for _, message := range change.Messages {

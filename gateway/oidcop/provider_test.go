@@ -15,9 +15,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 )
 
@@ -87,7 +88,7 @@ func TestSignIn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			begun, err := rp.Begin(t.Context(), gateway.BeginRequest{State: "st", CallbackURL: callback})
+			begun, err := rp.Begin(t.Context(), provider.BeginRequest{State: "st", CallbackURL: callback})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -96,7 +97,7 @@ func TestSignIn(t *testing.T) {
 				t.Errorf("the redirect URI's own query is lost: %v", params)
 			}
 			params.Del("from")
-			got, err := rp.Complete(t.Context(), gateway.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: callback})
+			got, err := rp.Complete(t.Context(), provider.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: callback})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +106,7 @@ func TestSignIn(t *testing.T) {
 				!id.EmailVerified || strings.Join(id.Groups, "|") != "admins|a, b" {
 				t.Errorf("signed in as %q %+v", got.Subject, id)
 			}
-			if _, err := rp.Complete(t.Context(), gateway.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: callback}); gateway.CodeOf(err) != gateway.CodeOIDCCodeRejected {
+			if _, err := rp.Complete(t.Context(), provider.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: callback}); refusal.CodeOf(err) != refusal.OIDCCodeRejected {
 				t.Errorf("the code a second time: %v", err)
 			}
 		})

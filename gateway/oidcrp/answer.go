@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/url"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
 // maxCode bounds an authorization code, in bytes. Entra's have about 1,500.
@@ -77,7 +77,7 @@ func answerCode(a *answer) error {
 }
 
 // code judges the answer and returns its authorization code.
-func (p *Provider) code(md *metadata, req gateway.CompleteRequest) (string, error) {
+func (p *Provider) code(md *metadata, req provider.CompleteRequest) (string, error) {
 	a := &answer{params: req.Params, issuer: p.config.Issuer, issRequired: md.issRequired}
 	if err := p.checks.answer.Run(a); err != nil {
 		return "", err

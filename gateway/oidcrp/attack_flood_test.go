@@ -5,9 +5,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // TestAttackKeyFlood holds that nobody makes us flood a provider with requests
@@ -36,7 +36,7 @@ func TestAttackKeyFlood(t *testing.T) {
 					_, err := oidcrp.Keys(p).VerifySignature(t.Context(), jws)
 					return err
 				}) {
-					wantCode(t, err, gateway.CodeOIDCSignature)
+					wantCode(t, err, refusal.OIDCSignature)
 				}
 				if n := op.Requests(gatewaytest.OPJWKSPath) - before; n > 1 {
 					t.Errorf("the keys were fetched %d times", n)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // inGo are the tests of attacks that are no files in testdata/attacks, with the
@@ -46,7 +47,7 @@ type flowAttack struct {
 	// play is the control, which signs in, or with evil the attack. It returns
 	// what its last request led to.
 	play func(s *scene, evil bool) outcome
-	code gateway.Code // of the refusal
+	code refusal.Code // of the refusal
 	// restarts is for attacks that lead to a login begun anew instead, at corp.
 	restarts bool
 }
@@ -90,7 +91,7 @@ func flowAttacks() []flowAttack {
 
 // crossings bring an answer, or a part of one, where it does not belong.
 func crossings() []flowAttack {
-	rejected, unknown := gateway.CodeOIDCCodeRejected, gateway.CodeFlowUnknown
+	rejected, unknown := refusal.OIDCCodeRejected, refusal.FlowUnknown
 	// swapped brings the second login's answer with one parameter of the first.
 	swapped := func(first func(s *scene, second *visitor) *visitor, name string) func(*scene, bool) outcome {
 		return func(s *scene, evil bool) outcome {
@@ -161,7 +162,7 @@ func crossings() []flowAttack {
 					r.Host = "evil.test"
 				}
 			})
-		}, code: gateway.CodeUnknownHost},
+		}, code: refusal.UnknownHost},
 	}
 }
 
@@ -180,12 +181,12 @@ func changes() []flowAttack {
 			return v.bring(got)
 		}
 	}
-	unknown := gateway.CodeProviderUnknown
+	unknown := refusal.ProviderUnknown
 	return []flowAttack{
 		{name: "reload/provider gone", play: under(func(s *scene) { s.load(s.named("evil", s.evil)) }), code: unknown},
 		{name: "reload/provider renamed", play: under(func(s *scene) { s.load(s.named("corp2", s.corp)) }), code: unknown},
-		{name: "reload/another provider under the name", play: under(func(s *scene) { s.load(s.named("corp", s.evil)) }), code: gateway.CodeFlowUnknown},
-		{name: "reload/names exchanged", play: under(func(s *scene) { s.load(s.named("corp", s.evil), s.named("evil", s.corp)) }), code: gateway.CodeFlowUnknown},
+		{name: "reload/another provider under the name", play: under(func(s *scene) { s.load(s.named("corp", s.evil)) }), code: refusal.FlowUnknown},
+		{name: "reload/names exchanged", play: under(func(s *scene) { s.load(s.named("corp", s.evil), s.named("evil", s.corp)) }), code: refusal.FlowUnknown},
 		{name: "reload/state used before, with a new code", play: func(s *scene, evil bool) outcome {
 			v := s.visitor(hereHost)
 			at := v.begin("corp")
@@ -199,7 +200,7 @@ func changes() []flowAttack {
 			s.load(s.named("corp", s.corp))
 			s.note()
 			return v.bring(v.answer(s.corp, at))
-		}, code: gateway.CodeFlowUnknown},
+		}, code: refusal.FlowUnknown},
 	}
 }
 
@@ -258,7 +259,7 @@ func TestAttackOIDCSameAnswerAtOnce(t *testing.T) {
 		switch {
 		case got.signedIn:
 			in++
-		case got.code != gateway.CodeOIDCCodeRejected && got.code != gateway.CodeAnswerReplayed && got.code != gateway.CodeFlowUnknown:
+		case got.code != refusal.OIDCCodeRejected && got.code != refusal.AnswerReplayed && got.code != refusal.FlowUnknown:
 			t.Errorf("got %+v", got)
 		}
 	}
@@ -312,7 +313,7 @@ func requests() []flowAttack {
 		return changed(func(r *visit) { r.RequestURI = to + "?" + r.URL.RawQuery })
 	}
 	const attackers = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-	notAllowed, unknown, notFound := gateway.CodeMethodNotAllowed, gateway.CodeFlowUnknown, gateway.CodeNotFound
+	notAllowed, unknown, notFound := refusal.MethodNotAllowed, refusal.FlowUnknown, refusal.NotFound
 	return []flowAttack{
 		{name: "method/POST", play: method(http.MethodPost), code: notAllowed},
 		{name: "method/POST of a form", play: form, code: notAllowed},
@@ -323,11 +324,11 @@ func requests() []flowAttack {
 		{name: "path/around a corner", play: path("/.sso/x/../oidc/callback"), code: notFound},
 		{name: "parameters/state twice", play: query(func(q string) string { return q + "&state=" + attackers }), code: unknown},
 		{name: "parameters/state in front", play: query(func(q string) string { return "state=" + attackers + "&" + q }), code: unknown},
-		{name: "parameters/code twice", play: query(func(q string) string { return q + "&code=x" }), code: gateway.CodeOIDCAnswerInvalid},
-		{name: "parameters/code twice, once escaped", play: query(func(q string) string { return "%63ode=x&" + q }), code: gateway.CodeOIDCAnswerInvalid},
-		{name: "parameters/semicolons", play: query(func(q string) string { return q + ";code=x" }), code: gateway.CodeBadRequest},
-		{name: "parameters/100 kB", play: query(func(q string) string { return q + "&x=" + strings.Repeat("x", 100<<10) }), code: gateway.CodeTooLarge},
-		{name: "parameters/10,000 of them", play: query(func(q string) string { return q + strings.Repeat("&a", 10000) }), code: gateway.CodeBadRequest},
+		{name: "parameters/code twice", play: query(func(q string) string { return q + "&code=x" }), code: refusal.OIDCAnswerInvalid},
+		{name: "parameters/code twice, once escaped", play: query(func(q string) string { return "%63ode=x&" + q }), code: refusal.OIDCAnswerInvalid},
+		{name: "parameters/semicolons", play: query(func(q string) string { return q + ";code=x" }), code: refusal.BadRequest},
+		{name: "parameters/100 kB", play: query(func(q string) string { return q + "&x=" + strings.Repeat("x", 100<<10) }), code: refusal.TooLarge},
+		{name: "parameters/10,000 of them", play: query(func(q string) string { return q + strings.Repeat("&a", 10000) }), code: refusal.BadRequest},
 		{name: "cookies/none", play: cookies(func(string) []string { return nil }), restarts: true},
 		{name: "cookies/without the prefix", play: cookies(func(line string) []string { return []string{strings.ReplaceAll(line, "__Host-", "")} }), restarts: true},
 		{name: "cookies/with another prefix", play: cookies(func(line string) []string { return []string{strings.ReplaceAll(line, "__Host-", "__Secure-")} }), restarts: true},
@@ -339,16 +340,16 @@ func requests() []flowAttack {
 			return []string{name + `="` + value + `"`}
 		}), restarts: true},
 		{name: "cookies/shortened", play: cookies(func(line string) []string { return []string{line[:len(line)-1]} }), restarts: true},
-		{name: "scheme/http", play: changed(func(r *visit) { r.plain = true }), code: gateway.CodeInsecureHTTP},
+		{name: "scheme/http", play: changed(func(r *visit) { r.plain = true }), code: refusal.InsecureHTTP},
 		{name: "scheme/http, with cookies to match", play: changed(func(r *visit) {
 			r.plain = true
 			r.Header.Set("Cookie", strings.ReplaceAll(r.Header.Get("Cookie"), "__Host-", ""))
-		}), code: gateway.CodeInsecureHTTP},
-		{name: "host/another port in it", play: changed(func(r *visit) { r.Host += ":x" }), code: gateway.CodeUnknownHost},
+		}), code: refusal.InsecureHTTP},
+		{name: "host/another port in it", play: changed(func(r *visit) { r.Host += ":x" }), code: refusal.UnknownHost},
 		{name: "host/forwarded by a client", play: changed(func(r *visit) {
 			r.Host = "evil.test"
 			r.Header.Set("X-Forwarded-Host", hereHost)
-		}), code: gateway.CodeUnknownHost},
+		}), code: refusal.UnknownHost},
 	}
 }
 

@@ -5,13 +5,13 @@ import (
 	"net/url"
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // mixUps confuse one provider with another (RFC 9700 §4.4).
 func mixUps() []flowAttack {
-	mismatch := gateway.CodeOIDCIssuerMismatch
+	mismatch := refusal.OIDCIssuerMismatch
 	atEvil := func(s *scene, evil bool, hooks func(v *visitor) gatewaytest.OPHooks) outcome {
 		v := s.visitor(hereHost)
 		if evil {
@@ -36,7 +36,7 @@ func mixUps() []flowAttack {
 					return gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": s.corp.Key.KID}, payloadOf(jws), s.corp.Key.Signer)
 				}}
 			})
-		}, code: gateway.CodeOIDCSignature},
+		}, code: refusal.OIDCSignature},
 	}
 }
 
@@ -69,7 +69,7 @@ func TestAttackOIDCMixUpOfCodes(t *testing.T) {
 			answer := victim.answer(s.corp, withParam(t, atCorp, "state", param(t, atEvil, "state")))
 			// corp sends the browser to the redirect_uri that it knows.
 			got := victim.ask(s.callback(state) + "?" + answer.Encode())
-			if got.signedIn || got.code != gateway.CodeOIDCIssuerMismatch {
+			if got.signedIn || got.code != refusal.OIDCIssuerMismatch {
 				t.Errorf("the victim got %+v", got)
 			}
 			if code != "" {

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/check"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // A checklist is everything that is checked, and how strictly it is read before
@@ -15,7 +16,7 @@ type checklist struct {
 	read           func(data []byte) (*document, error)                 // JSON
 	split          func(raw string) (header, payload, signature string) // JWS
 	json           check.List[*document]
-	document       check.List[*gateway.Fetched]
+	document       check.List[*fetch.Response]
 	discovery      check.List[*discoveryDocument]
 	keySet         check.List[*keyDocument]
 	jwk            check.List[*candidate]
@@ -27,7 +28,7 @@ type checklist struct {
 	header         check.List[*token]
 	signature      check.List[func() error]
 	idToken        check.List[*idToken]
-	userInfoAnswer check.List[*gateway.Fetched]
+	userInfoAnswer check.List[*fetch.Response]
 	userInfo       check.List[*userInfo]
 	profile        check.List[*profile]
 }
@@ -48,9 +49,9 @@ func allChecks() *checklist {
 			check.That("document content type", "", documentMediaType),
 		),
 		discovery: check.All(
-			check.That("discovery types", gateway.CodeProviderUnavailable, discoveryTypes),
-			check.That("discovery issuer", gateway.CodeOIDCIssuerMismatch, discoveryIssuer),
-			check.That("discovery endpoints", gateway.CodeProviderUnavailable, discoveryEndpoints),
+			check.That("discovery types", refusal.ProviderUnavailable, discoveryTypes),
+			check.That("discovery issuer", refusal.OIDCIssuerMismatch, discoveryIssuer),
+			check.That("discovery endpoints", refusal.ProviderUnavailable, discoveryEndpoints),
 		),
 		keySet: check.All(
 			check.That("key set unique names", "", keySetUnique),
@@ -70,69 +71,69 @@ func allChecks() *checklist {
 			check.That("key algorithm", "", keyAlgorithm),
 		),
 		answer: check.All(
-			check.That("answer single", gateway.CodeOIDCAnswerInvalid, answerSingle),
-			check.That("answer iss", gateway.CodeOIDCIssuerMismatch, answerIssuer),
-			check.That("answer error alone", gateway.CodeOIDCAnswerInvalid, answerErrorAlone),
-			check.That("answer without tokens", gateway.CodeOIDCAnswerInvalid, answerNoTokens),
-			check.That("answer error", gateway.CodeProviderRefused, answerError),
-			check.That("answer iss required", gateway.CodeOIDCIssuerMismatch, answerIssuerThere),
-			check.That("answer code", gateway.CodeOIDCAnswerInvalid, answerCode),
+			check.That("answer single", refusal.OIDCAnswerInvalid, answerSingle),
+			check.That("answer iss", refusal.OIDCIssuerMismatch, answerIssuer),
+			check.That("answer error alone", refusal.OIDCAnswerInvalid, answerErrorAlone),
+			check.That("answer without tokens", refusal.OIDCAnswerInvalid, answerNoTokens),
+			check.That("answer error", refusal.ProviderRefused, answerError),
+			check.That("answer iss required", refusal.OIDCIssuerMismatch, answerIssuerThere),
+			check.That("answer code", refusal.OIDCAnswerInvalid, answerCode),
 		),
 		token: check.All(
-			check.That("token error", gateway.CodeOIDCClientRejected, tokenError),
-			check.That("token status", gateway.CodeProviderUnavailable, tokenStatus),
-			check.That("token content type", gateway.CodeProviderUnavailable, tokenMediaType),
-			check.That("token object", gateway.CodeOIDCTokenMalformed, tokenObject),
-			check.That("token types", gateway.CodeOIDCTokenMalformed, tokenTypes),
-			check.That("token bearer", gateway.CodeOIDCTokenMalformed, tokenBearer),
-			check.That("token access", gateway.CodeOIDCTokenMalformed, tokenAccess),
-			check.That("token id", gateway.CodeOIDCTokenMalformed, tokenID),
+			check.That("token error", refusal.OIDCClientRejected, tokenError),
+			check.That("token status", refusal.ProviderUnavailable, tokenStatus),
+			check.That("token content type", refusal.ProviderUnavailable, tokenMediaType),
+			check.That("token object", refusal.OIDCTokenMalformed, tokenObject),
+			check.That("token types", refusal.OIDCTokenMalformed, tokenTypes),
+			check.That("token bearer", refusal.OIDCTokenMalformed, tokenBearer),
+			check.That("token access", refusal.OIDCTokenMalformed, tokenAccess),
+			check.That("token id", refusal.OIDCTokenMalformed, tokenID),
 		),
 		compact: check.All(
-			check.That("compact form", gateway.CodeOIDCTokenMalformed, compactForm),
+			check.That("compact form", refusal.OIDCTokenMalformed, compactForm),
 		),
 		header: check.All(
-			check.That("header types", gateway.CodeOIDCTokenMalformed, headerTypes),
-			check.That("alg", gateway.CodeOIDCAlgorithm, headerAlg),
-			check.That("typ", gateway.CodeOIDCTokenMalformed, headerTyp),
-			check.That("crit", gateway.CodeOIDCTokenMalformed, headerCrit),
-			check.That("header keys", gateway.CodeOIDCTokenMalformed, headerKeys),
+			check.That("header types", refusal.OIDCTokenMalformed, headerTypes),
+			check.That("alg", refusal.OIDCAlgorithm, headerAlg),
+			check.That("typ", refusal.OIDCTokenMalformed, headerTyp),
+			check.That("crit", refusal.OIDCTokenMalformed, headerCrit),
+			check.That("header keys", refusal.OIDCTokenMalformed, headerKeys),
 		),
 		signature: check.All(
-			check.That("signature", gateway.CodeOIDCSignature, signature),
+			check.That("signature", refusal.OIDCSignature, signature),
 		),
 		idToken: check.All(
-			check.That("claim types", gateway.CodeOIDCClaimInvalid, idTypes),
-			check.That("iss", gateway.CodeOIDCIssuerMismatch, idIssuer),
-			check.That("aud", gateway.CodeOIDCAudience, idAudience),
-			check.That("azp", gateway.CodeOIDCAudience, idAuthorizedParty),
-			check.That("exp", gateway.CodeOIDCTime, idExpiry),
-			check.That("iat", gateway.CodeOIDCTime, idIssuedAt),
-			check.That("nbf", gateway.CodeOIDCTime, idNotBefore),
-			check.That("nonce", gateway.CodeOIDCNonce, idNonce),
-			check.That("sub", gateway.CodeOIDCClaimInvalid, idSubject),
-			check.That("bounds", gateway.CodeOIDCClaimInvalid, idBounds),
-			check.That("at_hash", gateway.CodeOIDCSubjectMismatch, idAccessHash),
-			check.That("c_hash", gateway.CodeOIDCSubjectMismatch, idCodeHash),
-			check.That("auth_time", gateway.CodeOIDCTime, idAuthTime),
-			check.That("second reading", gateway.CodeOIDCTokenMalformed, idLibrary),
+			check.That("claim types", refusal.OIDCClaimInvalid, idTypes),
+			check.That("iss", refusal.OIDCIssuerMismatch, idIssuer),
+			check.That("aud", refusal.OIDCAudience, idAudience),
+			check.That("azp", refusal.OIDCAudience, idAuthorizedParty),
+			check.That("exp", refusal.OIDCTime, idExpiry),
+			check.That("iat", refusal.OIDCTime, idIssuedAt),
+			check.That("nbf", refusal.OIDCTime, idNotBefore),
+			check.That("nonce", refusal.OIDCNonce, idNonce),
+			check.That("sub", refusal.OIDCClaimInvalid, idSubject),
+			check.That("bounds", refusal.OIDCClaimInvalid, idBounds),
+			check.That("at_hash", refusal.OIDCSubjectMismatch, idAccessHash),
+			check.That("c_hash", refusal.OIDCSubjectMismatch, idCodeHash),
+			check.That("auth_time", refusal.OIDCTime, idAuthTime),
+			check.That("second reading", refusal.OIDCTokenMalformed, idLibrary),
 		),
 		userInfoAnswer: check.All(
-			check.That("userinfo status", gateway.CodeProviderUnavailable, userInfoStatus),
-			check.That("userinfo content type", gateway.CodeProviderUnavailable, userInfoMediaType),
+			check.That("userinfo status", refusal.ProviderUnavailable, userInfoStatus),
+			check.That("userinfo content type", refusal.ProviderUnavailable, userInfoMediaType),
 		),
 		userInfo: check.All(
-			check.That("userinfo types", gateway.CodeOIDCClaimInvalid, userInfoTypes),
-			check.That("userinfo sub", gateway.CodeOIDCSubjectMismatch, userInfoSubject),
-			check.That("userinfo iss", gateway.CodeOIDCIssuerMismatch, userInfoIssuer),
-			check.That("userinfo aud", gateway.CodeOIDCAudience, userInfoAudience),
-			check.That("userinfo time", gateway.CodeOIDCTime, userInfoTime),
+			check.That("userinfo types", refusal.OIDCClaimInvalid, userInfoTypes),
+			check.That("userinfo sub", refusal.OIDCSubjectMismatch, userInfoSubject),
+			check.That("userinfo iss", refusal.OIDCIssuerMismatch, userInfoIssuer),
+			check.That("userinfo aud", refusal.OIDCAudience, userInfoAudience),
+			check.That("userinfo time", refusal.OIDCTime, userInfoTime),
 		),
 		profile: check.All(
-			check.That("profile types", gateway.CodeOIDCClaimInvalid, profileTypes),
-			check.That("email", gateway.CodeOIDCClaimInvalid, profileEmail),
-			check.That("names", gateway.CodeOIDCClaimInvalid, profileNames),
-			check.That("groups", gateway.CodeOIDCClaimInvalid, profileGroups),
+			check.That("profile types", refusal.OIDCClaimInvalid, profileTypes),
+			check.That("email", refusal.OIDCClaimInvalid, profileEmail),
+			check.That("names", refusal.OIDCClaimInvalid, profileNames),
+			check.That("groups", refusal.OIDCClaimInvalid, profileGroups),
 		),
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 )
 
 // Config describes one OpenID Provider and our registration there. Issuer and
@@ -70,7 +70,7 @@ const (
 	// LogoutLocal ends the session here. At the provider it goes on, so that
 	// the next login needs no password.
 	LogoutLocal Logout = "local"
-	// LogoutProvider also sends the browser to the provider's
+	// SessionEnder also sends the browser to the provider's
 	// end_session_endpoint (OpenID Connect RP-Initiated Logout 1.0). The ID
 	// token is kept with the login for it.
 	LogoutProvider Logout = "provider"
@@ -96,7 +96,7 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 type Deps struct {
 	// LastGood keeps the discovery document and the keys for the time when the
 	// provider is down. Nil: they are lost on restart.
-	LastGood gateway.LastGood
+	LastGood fetch.LastGood
 	// Logger receives operational messages. Nil: none.
 	Logger *zap.Logger
 	// Transport replaces the network, for tests. Nil: a hardened transport (see
@@ -129,11 +129,11 @@ func (c Config) withDefaults() Config {
 }
 
 // validate reports every fault of c, which has its defaults, at once.
-func (c Config) validate(outbound *gateway.Outbound) error {
+func (c Config) validate(outbound *fetch.Client) error {
 	return errors.Join(c.validateIssuer(outbound), c.validateClient(), c.validateScopes(), c.validateClaims())
 }
 
-func (c Config) validateIssuer(outbound *gateway.Outbound) error {
+func (c Config) validateIssuer(outbound *fetch.Client) error {
 	if c.Issuer == "" {
 		return errors.New("checking issuer: is missing")
 	}

@@ -12,9 +12,9 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -186,7 +186,7 @@ func TestErrorCodeOfProvider(t *testing.T) {
 			v.Set("error_description", "prose")
 		}})
 		_, err := op.Login(t.Context(), p)
-		wantCode(t, err, gateway.CodeProviderRefused)
+		wantCode(t, err, refusal.ProviderRefused)
 		if !strings.HasSuffix(err.Error(), "says "+want) {
 			t.Errorf("%q: got %q", said, err)
 		}

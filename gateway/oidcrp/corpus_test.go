@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/check/checktest"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
 // corpus is every attack on an answer of a provider, one file each. Attacks
@@ -35,12 +36,12 @@ type client struct {
 	mends map[string]bool // gatewayLayers that are dropped
 }
 
-func (c client) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
+func (c client) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
 	req.ForceLogin = c.force
 	return c.Provider.Begin(ctx, req)
 }
 
-func (c client) Complete(ctx context.Context, req gateway.CompleteRequest) (*gateway.Answer, error) {
+func (c client) Complete(ctx context.Context, req provider.CompleteRequest) (*provider.Answer, error) {
 	got, err := c.Provider.Complete(ctx, req)
 	if err != nil {
 		return nil, err

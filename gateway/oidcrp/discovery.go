@@ -9,7 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // The largest answers that are read, in bytes. A token answer holds 10,000
@@ -138,16 +139,16 @@ func (p *Provider) fetchDocument(ctx context.Context, what, url string, limit in
 	return got.Body, nil
 }
 
-func documentStatus(f *gateway.Fetched) error { return statusOK(f) }
+func documentStatus(f *fetch.Response) error { return statusOK(f) }
 
-func documentMediaType(f *gateway.Fetched) error {
+func documentMediaType(f *fetch.Response) error {
 	if f.MediaType != "application/json" && !strings.HasSuffix(f.MediaType, "+json") {
 		return fmt.Errorf("checking the answer: the content type is %s, not JSON", quoted(f.MediaType))
 	}
 	return nil
 }
 
-func statusOK(f *gateway.Fetched) error {
+func statusOK(f *fetch.Response) error {
 	if f.Status != http.StatusOK {
 		hint := ""
 		if f.Status >= 300 && f.Status < 400 {
@@ -161,7 +162,7 @@ func statusOK(f *gateway.Fetched) error {
 // unavailable returns the error for a provider that can't be reached, or that
 // talks nonsense outside of the answer that is being judged.
 func unavailable(format string, args ...any) error {
-	return gateway.NewError(gateway.CodeProviderUnavailable, fmt.Errorf(format, args...))
+	return refusal.New(refusal.ProviderUnavailable, fmt.Errorf(format, args...))
 }
 
 // quoted shows a value of the provider in an error: short, and without

@@ -9,7 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // tokens are what the token endpoint gave. They live as long as Complete runs.
@@ -19,7 +20,7 @@ type tokens struct {
 
 // tokenAnswer is what tokenChecks judge. body is nil if it is no JSON object.
 type tokenAnswer struct {
-	*gateway.Fetched
+	*fetch.Response
 	body object
 	err  error // why body is nil
 }
@@ -52,7 +53,7 @@ func (p *Provider) exchange(ctx context.Context, md *metadata, code string, f *f
 	if err != nil {
 		return nil, unavailable("exchanging the code: %w", err)
 	}
-	answer := &tokenAnswer{Fetched: got}
+	answer := &tokenAnswer{Response: got}
 	answer.body, answer.err = p.checks.object(got.Body)
 	if err := p.checks.token.Run(answer); err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func (p *Provider) authMethod(md *metadata) (string, error) {
 	case slices.Contains(md.authMethods, methodPost):
 		return methodPost, nil
 	}
-	return "", gateway.NewError(gateway.CodeOIDCClientRejected,
+	return "", refusal.New(refusal.OIDCClientRejected,
 		errors.New("exchanging the code: the provider announces neither client_secret_basic nor client_secret_post"))
 }
 
@@ -108,15 +109,15 @@ func tokenError(a *tokenAnswer) error {
 	reason := errorCode(a.body.str("error"))
 	switch {
 	case a.body.str("error") == "invalid_grant", a.Status == http.StatusBadRequest && !a.body.has("error"): // some answer a made-up code by prose
-		return gateway.NewError(gateway.CodeOIDCCodeRejected, fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status))
+		return refusal.New(refusal.OIDCCodeRejected, fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status))
 	case a.body.has("error"), a.Status == http.StatusUnauthorized:
-		return gateway.NewError(gateway.CodeOIDCClientRejected, fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status))
+		return refusal.New(refusal.OIDCClientRejected, fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status))
 	}
 	return nil
 }
 
 func tokenStatus(a *tokenAnswer) error {
-	if err := statusOK(a.Fetched); err != nil {
+	if err := statusOK(a.Response); err != nil {
 		return fmt.Errorf("exchanging the code: %w", err)
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 )
 
 // The layers are what reads and fetches, below the checks. Drop replaces each by
@@ -124,7 +124,7 @@ func laxOutbound(left map[string]bool, strict outbound, transport http.RoundTrip
 	return f
 }
 
-func (f fetcher) Do(r *http.Request, limit int64) (*gateway.Fetched, error) {
+func (f fetcher) Do(r *http.Request, limit int64) (*fetch.Response, error) {
 	if err := f.CheckURL(r.URL.String()); err != nil && !f.anyURL {
 		return nil, err
 	}
@@ -138,5 +138,5 @@ func (f fetcher) Do(r *http.Request, limit int64) (*gateway.Fetched, error) {
 		err = errors.New("too large")
 	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return &gateway.Fetched{Status: resp.StatusCode, MediaType: media, Body: body}, err
+	return &fetch.Response{Status: resp.StatusCode, MediaType: media, Body: body}, err
 }

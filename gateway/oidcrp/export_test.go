@@ -7,8 +7,8 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/check/checktest"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 )
 
 // Drop takes the named checks out of p's own checklist, and makes the named
@@ -76,9 +76,9 @@ func Profile(p *Provider, data []byte) (username, email string, groups []string,
 func Keys(p *Provider) oidc.KeySet { return p.keys }
 
 const (
-	RetryAfter   = gateway.RemoteRetryAfter
-	RenewEvery   = gateway.RemoteRenewEvery
-	RefreshAfter = gateway.RemoteRefreshAfter
+	RetryAfter   = fetch.RetryAfter
+	RenewEvery   = fetch.RenewEvery
+	RefreshAfter = fetch.RefreshAfter
 	AliveFor     = aliveFor
 )
 

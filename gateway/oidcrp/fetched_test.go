@@ -6,9 +6,9 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // TestPlainHTTPEndpoints has endpoints without TLS where the issuer is without,
@@ -18,12 +18,12 @@ func TestPlainHTTPEndpoints(t *testing.T) {
 	for _, tt := range []struct {
 		issuer, jwks string
 		insecure     bool
-		want         gateway.Code
+		want         refusal.Code
 	}{
 		{"http://localhost:8080", "http://127.0.0.1:8080/jwks", false, ""},
-		{"http://localhost:8080", "http://id.test/jwks", false, gateway.CodeProviderUnavailable},
-		{"HTTPS://id.test", "http://localhost/jwks", false, gateway.CodeProviderUnavailable},
-		{"https://id.test", "HTTP://localhost/jwks", false, gateway.CodeProviderUnavailable},
+		{"http://localhost:8080", "http://id.test/jwks", false, refusal.ProviderUnavailable},
+		{"HTTPS://id.test", "http://localhost/jwks", false, refusal.ProviderUnavailable},
+		{"https://id.test", "HTTP://localhost/jwks", false, refusal.ProviderUnavailable},
 		{"https://id.test", "HTTPS://id.test/jwks", false, ""},
 		{"https://id.test", "http://id.test/jwks", true, ""},
 	} {
@@ -32,7 +32,7 @@ func TestPlainHTTPEndpoints(t *testing.T) {
 			t.Fatal(err)
 		}
 		doc := fmt.Sprintf(`{"issuer":%q,"authorization_endpoint":%[1]q,"token_endpoint":%[1]q,"jwks_uri":%q}`, tt.issuer, tt.jwks)
-		if _, err := oidcrp.ParseDiscovery(p, []byte(doc)); (err == nil) != (tt.want == "") || err != nil && gateway.CodeOf(err) != tt.want {
+		if _, err := oidcrp.ParseDiscovery(p, []byte(doc)); (err == nil) != (tt.want == "") || err != nil && refusal.CodeOf(err) != tt.want {
 			t.Errorf("%s with %s: got %v, want %q", tt.issuer, tt.jwks, err, tt.want)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -123,7 +124,7 @@ type visit struct {
 
 // An outcome is what the site answered.
 type outcome struct {
-	code     gateway.Code // of the refusal, or empty
+	code     refusal.Code // of the refusal, or empty
 	location string
 	user     string // whom the app saw, if it was reached
 	err      error  // the refusal
@@ -150,7 +151,7 @@ func (v *visitor) ask(target string, change ...func(*visit)) outcome {
 		out.user = r.Header.Get("Remote-User")
 		return nil
 	})
-	var refused *gateway.Error
+	var refused *refusal.Error
 	if errors.As(err, &refused) {
 		out.code, out.err = refused.Code, refused
 	} else if err != nil {

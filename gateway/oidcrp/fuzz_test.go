@@ -8,8 +8,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 func TestReadObject(t *testing.T) {
@@ -106,7 +106,7 @@ func FuzzIDToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		err := oidcrp.ParseToken(p, raw)
 		if err != nil {
-			if code := gateway.CodeOf(err); code != gateway.CodeOIDCTokenMalformed && code != gateway.CodeOIDCAlgorithm {
+			if code := refusal.CodeOf(err); code != refusal.OIDCTokenMalformed && code != refusal.OIDCAlgorithm {
 				t.Fatalf("got %v", err)
 			}
 			return
@@ -128,7 +128,7 @@ func FuzzDiscovery(f *testing.F) {
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		jwks, err := oidcrp.ParseDiscovery(p, doc)
 		if err != nil {
-			if code := gateway.CodeOf(err); code != gateway.CodeProviderUnavailable && code != gateway.CodeOIDCIssuerMismatch {
+			if code := refusal.CodeOf(err); code != refusal.ProviderUnavailable && code != refusal.OIDCIssuerMismatch {
 				t.Fatalf("got %v", err)
 			}
 			return
@@ -151,7 +151,7 @@ func FuzzJWKS(f *testing.F) {
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		kids, err := oidcrp.ParseKeys(p, doc)
 		if err != nil {
-			if gateway.CodeOf(err) != gateway.CodeProviderUnavailable {
+			if refusal.CodeOf(err) != refusal.ProviderUnavailable {
 				t.Fatalf("got %v", err)
 			}
 			return

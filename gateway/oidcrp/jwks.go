@@ -13,7 +13,8 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // Bounds on the provider's keys.
@@ -72,7 +73,7 @@ var keyKinds = []member{
 // oidc.KeySet of go-oidc, whose RemoteKeySet asks the provider again for every
 // token with an unknown kid.
 type keySet struct {
-	keys   *gateway.Remote[[]key]
+	keys   *fetch.Document[[]key]
 	checks *checklist
 }
 
@@ -81,7 +82,7 @@ type keySet struct {
 func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
 	jws, err := jose.ParseSignedCompact(raw, algs)
 	if err != nil {
-		return nil, gateway.NewError(gateway.CodeOIDCTokenMalformed, errors.New("reading the signature: is no compact JWS with an algorithm of ours"))
+		return nil, refusal.New(refusal.OIDCTokenMalformed, errors.New("reading the signature: is no compact JWS with an algorithm of ours"))
 	}
 	keys, err := k.keys.Current(ctx)
 	if err != nil {
@@ -100,7 +101,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 		return payload, nil
 	}
 	head := jws.Signatures[0].Protected
-	return nil, gateway.NewError(gateway.CodeOIDCSignature, fmt.Errorf(
+	return nil, refusal.New(refusal.OIDCSignature, fmt.Errorf(
 		"verifying the signature: %d of the provider's %d signing keys were tried for kid %s and alg %s, none verifies it",
 		tried, len(keys), quoted(head.KeyID), quoted(head.Algorithm)))
 }

@@ -15,9 +15,9 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 type rawJSON = json.RawMessage
@@ -97,9 +97,9 @@ func TestLastGood(t *testing.T) {
 			if err := verify(t, p, jws); err != nil {
 				t.Errorf("the last good keys are not used: %v", err)
 			}
-			wantCode(t, begin(t.Context(), p), gateway.CodeProviderUnavailable)
+			wantCode(t, begin(t.Context(), p), refusal.ProviderUnavailable)
 			wantCode(t, verify(t, p, gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": "new"}, []byte("{}"), op.Key.Signer)),
-				gateway.CodeProviderUnavailable) // whether the key exists, nobody knows now
+				refusal.ProviderUnavailable) // whether the key exists, nobody knows now
 			op.SetHooks(gatewaytest.OPHooks{})
 			time.Sleep(oidcrp.RetryAfter)
 			mustLogin(t, op, p)
@@ -115,7 +115,7 @@ func TestLastGood(t *testing.T) {
 				}
 			}
 			other := newWithShelf(t, op, s, nil, func(c *oidcrp.Config) { c.Issuer = "https://op.test/other" })
-			wantCode(t, verify(t, other, jws), gateway.CodeProviderUnavailable)
+			wantCode(t, verify(t, other, jws), refusal.ProviderUnavailable)
 		})
 	})
 	for name, doc := range map[string]string{
@@ -133,7 +133,7 @@ func TestLastGood(t *testing.T) {
 				for key := range s.docs {
 					s.docs[key] = []byte(doc)
 				}
-				wantCode(t, verify(t, newWithShelf(t, op, s, nil), jws), gateway.CodeProviderUnavailable)
+				wantCode(t, verify(t, newWithShelf(t, op, s, nil), jws), refusal.ProviderUnavailable)
 			})
 		})
 	}

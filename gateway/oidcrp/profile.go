@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
 // Bounds on what a provider may say about a person.
@@ -71,7 +71,7 @@ func profileTypes(f *profile) error {
 // profileEmail takes an address only if it can't be read as two, or as another.
 // An empty one counts as absent.
 func profileEmail(f *profile) error {
-	if email := f.str("email"); email != "" && !gateway.ValidEmail(email) {
+	if email := f.str("email"); email != "" && !provider.ValidEmail(email) {
 		return errors.New("reading email: is no e-mail address")
 	}
 	return nil
@@ -103,7 +103,7 @@ func profileGroups(f *profile) error {
 // identity puts together what the sources say; info may be nil. Each field
 // comes from one source, the ID token first: e-mail and whether it is verified
 // are one field, all groups are one field.
-func identity(id, info *profile) gateway.Identity {
+func identity(id, info *profile) provider.Identity {
 	if info == nil {
 		info = &profile{username: id.username, groups: id.groups}
 	}
@@ -122,7 +122,7 @@ func identity(id, info *profile) gateway.Identity {
 	}
 	acr, amr := id.str("acr"), id.strs("amr")
 	at, _ := id.date("auth_time")
-	return gateway.Identity{
+	return provider.Identity{
 		Username:      first(id.username),
 		Email:         mail.str("email"),
 		EmailVerified: mail.str("email") != "" && mail.object["email_verified"] == true,

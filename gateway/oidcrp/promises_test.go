@@ -18,8 +18,8 @@ type promise struct {
 	key, text string
 	// tests are further distinct attacks on it that are no files. Variants of
 	// one mutation stand in one line, separated by bars, and count once. A name
-	// is one of flowAttacks, or a test: Test…/subtest here, gateway.Test…/subtest
-	// in the package gateway.
+	// is one of flowAttacks, or a test: Test…/subtest here, or gateway.Test…/subtest
+	// or fetch.Test…/subtest in those packages.
 	tests []string
 	// later says why there is not enough to attack yet.
 	later string
@@ -79,23 +79,23 @@ var promises = []promise{
 		"TestUserInfo/verification without its e-mail is ignored", "TestUserInfo/e-mail without its verification", "TestUserInfo/groups are never added up", "TestUserInfo/the ID token goes first",
 	}},
 	{key: "redirects", text: "No redirect is followed", tests: []string{
-		"gateway.TestOutboundDo/redirect is not followed",
+		"fetch.TestClientDo/redirect is not followed",
 	}},
 	{key: "documents", text: "Documents of the provider count with status 200 and as JSON only"},
 	{key: "time", text: "Time is limited", tests: []string{
-		"TestSlowEndpoints/token endpoint hangs", "TestSlowEndpoints/keys hang", "TestSlowEndpoints/userinfo hangs", "TestSlowEndpoints/all of them slow", "gateway.TestOutboundTimeout/endless answer",
+		"TestSlowEndpoints/token endpoint hangs", "TestSlowEndpoints/keys hang", "TestSlowEndpoints/userinfo hangs", "TestSlowEndpoints/all of them slow", "fetch.TestClientTimeout/endless answer",
 	}},
 	{key: "size", text: "Size is limited", tests: []string{
 		"parameters/100 kB",
 	}},
 	{key: "tls", text: "TLS is verified", tests: []string{
-		"gateway.TestOutboundDo/unknown authority | TestTLS", "gateway.TestOutboundDo/wrong host name", "gateway.TestOutboundOldTLS",
+		"fetch.TestClientDo/unknown authority | TestTLS", "fetch.TestClientDo/wrong host name", "fetch.TestClientOldTLS",
 	}},
 	{key: "key-fetches", text: "Keys are fetched anew seldom, whoever asks for whatever key", tests: []string{
 		"TestAttackKeyFlood/unknown kids | TestUnknownKidFlood", "TestAttackKeyFlood/no kid", "TestAttackKeyFlood/the kid of a key that is known", "TestAttackKeyFlood/an algorithm that no key has",
 	}},
 	{key: "https", text: "https only, but for loopback", tests: []string{
-		"TestNewRefuses/issuer by http", "gateway.TestOutboundCheckURL/http on a name that begins with localhost",
+		"TestNewRefuses/issuer by http", "fetch.TestClientCheckURL/http on a name that begins with localhost",
 	}},
 	{key: "discovery-issuer", text: "Discovery's issuer is ours byte for byte"},
 	{key: "discovery-endpoints", text: "Discovery's endpoints are https addresses"},
@@ -133,7 +133,7 @@ func TestAttackPromises(t *testing.T) {
 	for _, a := range flowAttacks() {
 		known[a.name] = true
 	}
-	sources := map[string]testSource{"": readTests(t, "."), "gateway.": readTests(t, "..")}
+	sources := map[string]testSource{"": readTests(t, "."), "gateway.": readTests(t, ".."), "fetch.": readTests(t, "../fetch")}
 	for _, p := range promises {
 		t.Run(p.key, func(t *testing.T) {
 			distinct := len(files[p.key]) + len(p.tests)

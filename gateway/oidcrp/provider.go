@@ -6,7 +6,7 @@
 // checklist (checks.go) has been through it; that file is the list of what is
 // refused, and with which code. Claims are read exactly: names byte for byte,
 // no name twice, no type coerced. A provider that can't be reached, or that
-// answers nonsense, is gateway.CodeProviderUnavailable within 10 seconds;
+// answers nonsense, is ProviderUnavailable within 10 seconds;
 // everything else is a refusal.
 //
 // The discovery document and the keys are fetched at first use, never when a
@@ -36,7 +36,9 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/oauth2"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 const (
@@ -56,14 +58,14 @@ type Provider struct {
 	checks    *checklist
 	outbound  outbound
 	logger    *zap.Logger
-	discovery *gateway.Remote[*metadata]
+	discovery *fetch.Document[*metadata]
 	keys      *keySet
 }
 
 // outbound is what a Provider needs of gateway.Outbound.
 type outbound interface {
 	CheckURL(raw string) error
-	Do(req *http.Request, limit int64) (*gateway.Fetched, error)
+	Do(req *http.Request, limit int64) (*fetch.Response, error)
 }
 
 // New returns a Provider for config, or every fault of it at once. It does no
@@ -71,7 +73,7 @@ type outbound interface {
 func New(config Config, deps Deps) (*Provider, error) {
 	config = config.withDefaults()
 	roots, poolErr := config.pool()
-	out := gateway.NewOutbound(gateway.OutboundOptions{
+	out := fetch.New(fetch.Options{
 		RootCAs: roots, InsecureHTTP: config.InsecureHTTP, Transport: deps.Transport,
 	})
 	if err := errors.Join(config.validate(out), poolErr); err != nil {
@@ -82,11 +84,11 @@ func New(config Config, deps Deps) (*Provider, error) {
 		p.logger = zap.NewNop()
 	}
 	p.logger = p.logger.With(zap.String("issuer", config.Issuer))
-	p.discovery = &gateway.Remote[*metadata]{
+	p.discovery = &fetch.Document[*metadata]{
 		What: "discovery document", Name: config.lastGoodName("discovery"),
 		Fetch: p.fetchDiscovery, Parse: p.parseMetadata, LastGood: deps.LastGood, Logger: p.logger,
 	}
-	p.keys = &keySet{checks: p.checks, keys: &gateway.Remote[[]key]{
+	p.keys = &keySet{checks: p.checks, keys: &fetch.Document[[]key]{
 		What: "keys", Name: config.lastGoodName("keys"),
 		Fetch: p.fetchKeys, Parse: p.parseKeys, LastGood: deps.LastGood, Logger: p.logger,
 	}}
@@ -112,7 +114,7 @@ func (p *Provider) fetchKeys(ctx context.Context) ([]byte, error) {
 }
 
 // Protocol returns gateway.OIDC.
-func (p *Provider) Protocol() gateway.Protocol { return gateway.OIDC }
+func (p *Provider) Protocol() provider.Protocol { return provider.OIDC }
 
 // Issuer returns the configured issuer identifier.
 func (p *Provider) Issuer() string { return p.config.Issuer }
@@ -131,7 +133,7 @@ func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
 // Begin implements gateway.Provider. With ForceLogin it sends prompt=login and
 // max_age=0, and Complete then requires auth_time; a provider that leaves it
 // out can't be made to ask anew. With OtherPerson it sends prompt=login alone.
-func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
+func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	md, err := p.discovery.Recent(ctx, aliveFor)
@@ -158,20 +160,20 @@ func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gatewa
 	}
 	private, err := json.Marshal(f)
 	if err != nil {
-		return nil, gateway.NewError(gateway.CodeInternal, err)
+		return nil, refusal.New(refusal.Internal, err)
 	}
-	return &gateway.Begun{Location: client.AuthCodeURL(req.State, options...), Private: private}, nil
+	return &provider.Begun{Location: client.AuthCodeURL(req.State, options...), Private: private}, nil
 }
 
 // Complete implements gateway.Provider: the answer's parameters, the code for
 // the tokens, the ID token, and userinfo if the ID token lacks the user name,
 // the e-mail or the groups. The access token is forgotten afterwards.
-func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*gateway.Answer, error) {
+func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (*provider.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var f flow
 	if err := json.Unmarshal(req.Private, &f); err != nil || f.Issuer != p.config.Issuer || f.Nonce == "" {
-		return nil, gateway.NewError(gateway.CodeFlowUnknown, errors.New("reading the flow: it was not begun at this issuer"))
+		return nil, refusal.New(refusal.FlowUnknown, errors.New("reading the flow: it was not begun at this issuer"))
 	}
 	md, err := p.discovery.Current(ctx)
 	if err != nil {
@@ -193,7 +195,7 @@ func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	answer := &gateway.Answer{Identity: who, Subject: claims.str("sub"), SessionID: claims.str("sid")}
+	answer := &provider.Answer{Identity: who, Subject: claims.str("sub"), SessionID: claims.str("sid")}
 	if p.config.Logout == LogoutProvider && len(got.id) < maxLogoutURL { // a longer one would be left out
 		answer.LogoutHint = got.id
 	}
@@ -202,17 +204,17 @@ func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*
 
 // person makes the identity from the ID token's claims and, where they are not
 // enough, userinfo's.
-func (p *Provider) person(ctx context.Context, md *metadata, claims object, access string) (gateway.Identity, error) {
+func (p *Provider) person(ctx context.Context, md *metadata, claims object, access string) (provider.Identity, error) {
 	id, err := p.profile(claims)
 	if err != nil {
-		return gateway.Identity{}, err
+		return provider.Identity{}, err
 	}
 	if id.complete() || md.userInfo == "" {
 		return identity(id, nil), nil
 	}
 	more, err := p.userInfo(ctx, md, access, claims.str("sub"))
 	if err != nil {
-		return gateway.Identity{}, err
+		return provider.Identity{}, err
 	}
 	if id.str("email") != "" {
 		// It is not taken from here. Cognito has email_verified as a string here,
@@ -222,16 +224,16 @@ func (p *Provider) person(ctx context.Context, md *metadata, claims object, acce
 	}
 	info, err := p.profile(more)
 	if err != nil {
-		return gateway.Identity{}, err
+		return provider.Identity{}, err
 	}
 	return identity(id, info), nil
 }
 
-// LogoutURL implements gateway.LogoutProvider (RP-Initiated Logout 1.0 §2). It
+// LogoutURL implements SessionEnder (RP-Initiated Logout 1.0 §2). It
 // is empty with LogoutLocal, and where the provider has no
 // end_session_endpoint. A hint that makes the URL longer than 4,000 bytes is
 // left out; the provider may then ask the person to confirm.
-func (p *Provider) LogoutURL(ctx context.Context, req gateway.LogoutRequest) (string, error) {
+func (p *Provider) LogoutURL(ctx context.Context, req provider.LogoutRequest) (string, error) {
 	if p.config.Logout != LogoutProvider {
 		return "", nil
 	}
@@ -263,6 +265,6 @@ func (p *Provider) LogoutURL(ctx context.Context, req gateway.LogoutRequest) (st
 
 // Interface guards.
 var (
-	_ gateway.LogoutProvider = (*Provider)(nil)
-	_ oidc.KeySet            = (*keySet)(nil)
+	_ provider.SessionEnder = (*Provider)(nil)
+	_ oidc.KeySet           = (*keySet)(nil)
 )

@@ -9,9 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // inProcess returns an OP that is reached without sockets.
@@ -42,7 +43,7 @@ func newProvider(t *testing.T, op *gatewaytest.OP, change ...func(*oidcrp.Config
 	return p
 }
 
-func mustLogin(t *testing.T, op *gatewaytest.OP, p *oidcrp.Provider) *gateway.Answer {
+func mustLogin(t *testing.T, op *gatewaytest.OP, p *oidcrp.Provider) *provider.Answer {
 	t.Helper()
 	answer, err := op.Login(t.Context(), p)
 	if err != nil {
@@ -51,12 +52,12 @@ func mustLogin(t *testing.T, op *gatewaytest.OP, p *oidcrp.Provider) *gateway.An
 	return answer
 }
 
-func wantCode(t *testing.T, err error, want gateway.Code) {
+func wantCode(t *testing.T, err error, want refusal.Code) {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("was let in, want %s", want)
 	}
-	if got := gateway.CodeOf(err); got != want {
+	if got := refusal.CodeOf(err); got != want {
 		t.Fatalf("got %v, want %s", err, want)
 	}
 }
@@ -74,8 +75,8 @@ func TestLogin(t *testing.T) {
 				t.Errorf("auth_time is %v", at)
 			}
 			got.Identity.AuthTime = time.Time{}
-			want := &gateway.Answer{
-				Identity: gateway.Identity{
+			want := &provider.Answer{
+				Identity: provider.Identity{
 					Username: "alice", Email: "alice@example.com", EmailVerified: true,
 					FirstName: "Alice", LastName: "Ångström", DisplayName: "Alice Ångström",
 					Groups: []string{"staff", "admins"}, ACR: "1", AMR: []string{"pwd", "otp"},
@@ -96,7 +97,7 @@ func TestNewDoesNoNetwork(t *testing.T) {
 	t.Parallel()
 	op := inProcess(t)
 	p := newProvider(t, op)
-	if p.Issuer() != op.Issuer || p.Protocol() != gateway.OIDC {
+	if p.Issuer() != op.Issuer || p.Protocol() != provider.OIDC {
 		t.Errorf("got %q, %q", p.Issuer(), p.Protocol())
 	}
 	if n := op.Requests(gatewaytest.OPDiscoveryPath); n != 0 {
@@ -107,9 +108,9 @@ func TestNewDoesNoNetwork(t *testing.T) {
 func TestBegin(t *testing.T) {
 	t.Parallel()
 	op := inProcess(t)
-	begin := func(t *testing.T, force bool, change ...func(*oidcrp.Config)) (url.Values, *gateway.Begun) {
+	begin := func(t *testing.T, force bool, change ...func(*oidcrp.Config)) (url.Values, *provider.Begun) {
 		t.Helper()
-		begun, err := newProvider(t, op, change...).Begin(t.Context(), gateway.BeginRequest{
+		begun, err := newProvider(t, op, change...).Begin(t.Context(), provider.BeginRequest{
 			State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback, ForceLogin: force,
 		})
 		if err != nil {
@@ -153,7 +154,7 @@ func TestBegin(t *testing.T) {
 	})
 	t.Run("another person, if the provider lets", func(t *testing.T) {
 		t.Parallel()
-		begun, err := newProvider(t, op).Begin(t.Context(), gateway.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback, OtherPerson: true})
+		begun, err := newProvider(t, op).Begin(t.Context(), provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback, OtherPerson: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,14 +198,14 @@ func TestTokenEndpointAuthMethod(t *testing.T) {
 		public       bool
 		announced    any
 		want         string // basic, post or none
-		code         gateway.Code
+		code         refusal.Code
 	}{
 		{name: "basic is preferred", announced: []string{"client_secret_post", "client_secret_basic"}, want: "basic"},
 		{name: "nothing announced means basic", want: "basic"},
 		{name: "post if there is no basic", announced: []string{"private_key_jwt", "client_secret_post"}, want: "post"},
 		{name: "configured", config: "client_secret_post", announced: []string{"client_secret_basic"}, want: "post"},
 		{name: "public client", public: true, announced: []string{"client_secret_basic"}, want: "none"},
-		{name: "nothing of ours", announced: []string{"private_key_jwt"}, code: gateway.CodeOIDCClientRejected},
+		{name: "nothing of ours", announced: []string{"private_key_jwt"}, code: refusal.OIDCClientRejected},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -240,7 +241,7 @@ func TestLogoutURL(t *testing.T) {
 	atProvider := func(c *oidcrp.Config) { c.Logout = oidcrp.LogoutProvider }
 	logout := func(t *testing.T, p *oidcrp.Provider, hint string) url.Values {
 		t.Helper()
-		got, err := p.LogoutURL(t.Context(), gateway.LogoutRequest{Hint: hint, ReturnURL: "https://app.test/bye?x=1&y"})
+		got, err := p.LogoutURL(t.Context(), provider.LogoutRequest{Hint: hint, ReturnURL: "https://app.test/bye?x=1&y"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +296,7 @@ func TestLogoutURL(t *testing.T) {
 		t.Parallel()
 		op := inProcess(t)
 		op.SetHooks(gatewaytest.OPHooks{Discovery: func(doc map[string]any) { doc["end_session_endpoint"] = nil }})
-		if got, err := newProvider(t, op, atProvider).LogoutURL(t.Context(), gateway.LogoutRequest{ReturnURL: "https://app.test/"}); got != "" || err != nil {
+		if got, err := newProvider(t, op, atProvider).LogoutURL(t.Context(), provider.LogoutRequest{ReturnURL: "https://app.test/"}); got != "" || err != nil {
 			t.Errorf("got %q, %v", got, err)
 		}
 	})
@@ -330,27 +331,27 @@ func TestUserInfo(t *testing.T) {
 		claims   func(map[string]any)
 		userinfo func(map[string]any)
 		asked    int
-		want     func(*gateway.Identity)
+		want     func(*provider.Identity)
 	}{
 		{name: "not asked when all is there", claims: set(), asked: 0},
 		{name: "groups from userinfo", claims: without("groups"), asked: 1},
 		{name: "user name from userinfo", claims: without("preferred_username"), asked: 1},
 		{
 			name: "e-mail without its verification", claims: without("email"), userinfo: without("email_verified"), asked: 1,
-			want: func(i *gateway.Identity) { i.EmailVerified = false },
+			want: func(i *provider.Identity) { i.EmailVerified = false },
 		},
 		{
 			name: "verification without its e-mail is ignored", claims: both(without("email"), set("email_verified", true)),
 			userinfo: set("email", "other@example.com", "email_verified", false), asked: 1,
-			want: func(i *gateway.Identity) { i.Email, i.EmailVerified = "other@example.com", false },
+			want: func(i *provider.Identity) { i.Email, i.EmailVerified = "other@example.com", false },
 		},
 		{
 			name: "no e-mail at all", claims: without("email"), userinfo: without("email"), asked: 1,
-			want: func(i *gateway.Identity) { i.Email, i.EmailVerified = "", false },
+			want: func(i *provider.Identity) { i.Email, i.EmailVerified = "", false },
 		},
 		{
 			name: "an empty e-mail counts as absent", claims: set("email", ""), userinfo: set("email", ""), asked: 1,
-			want: func(i *gateway.Identity) { i.Email, i.EmailVerified = "", false },
+			want: func(i *provider.Identity) { i.Email, i.EmailVerified = "", false },
 		},
 		{
 			name: "the ID token goes first", claims: without("groups"), asked: 1,
@@ -362,27 +363,27 @@ func TestUserInfo(t *testing.T) {
 		},
 		{
 			name: "groups are never added up", claims: set("groups", []any{"staff"}, "email", ""), asked: 1,
-			userinfo: set("groups", []any{"admins"}), want: func(i *gateway.Identity) { i.Groups = []string{"staff"} },
+			userinfo: set("groups", []any{"admins"}), want: func(i *provider.Identity) { i.Groups = []string{"staff"} },
 		},
 		{
 			name: "an empty list of groups is an answer", claims: both(set("groups", []any{}), without("email")), asked: 1,
-			want: func(i *gateway.Identity) { i.Groups = []string{} },
+			want: func(i *provider.Identity) { i.Groups = []string{} },
 		},
 		{
 			name: "no groups", claims: without("groups"), userinfo: without("groups"), asked: 1,
-			want: func(i *gateway.Identity) { i.Groups = nil },
+			want: func(i *provider.Identity) { i.Groups = nil },
 		},
 		{
 			name: "no user name is the gateway's to refuse", claims: without("preferred_username"), userinfo: without("preferred_username"), asked: 1,
-			want: func(i *gateway.Identity) { i.Username = "" },
+			want: func(i *provider.Identity) { i.Username = "" },
 		},
 		{
 			name: "one string is one group", claims: set("groups", "staff, admins"),
-			want: func(i *gateway.Identity) { i.Groups = []string{"staff, admins"} },
+			want: func(i *provider.Identity) { i.Groups = []string{"staff, admins"} },
 		},
 		{
 			name: "duplicates go, order stays", claims: set("groups", []any{"b", "a", "b", "c", "a"}),
-			want: func(i *gateway.Identity) { i.Groups = []string{"b", "a", "c"} },
+			want: func(i *provider.Identity) { i.Groups = []string{"b", "a", "c"} },
 		},
 		{
 			name: "names are exact", claims: set("EMAIL", "root@example.com", "Groups", []any{"root"}, "preferred_userName", "root", "Email_Verified", false),
@@ -471,18 +472,18 @@ func TestCodeInjection(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		noPKCE bool
-		code   gateway.Code
+		code   refusal.Code
 	}{
-		{"PKCE stops it at the provider", false, gateway.CodeOIDCCodeRejected},
-		{"without PKCE the nonce stops it", true, gateway.CodeOIDCNonce},
+		{"PKCE stops it at the provider", false, refusal.OIDCCodeRejected},
+		{"without PKCE the nonce stops it", true, refusal.OIDCNonce},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			op := inProcess(t)
 			p := newProvider(t, op, func(c *oidcrp.Config) { c.InsecureNoPKCE = tt.noPKCE })
 			mustLogin(t, op, p)
-			begin := func() (*gateway.Begun, url.Values) {
-				begun, err := p.Begin(t.Context(), gateway.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
+			begin := func() (*provider.Begun, url.Values) {
+				begun, err := p.Begin(t.Context(), provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -494,7 +495,7 @@ func TestCodeInjection(t *testing.T) {
 			}
 			_, stolen := begin()
 			mine, _ := begin()
-			_, err := p.Complete(t.Context(), gateway.CompleteRequest{Params: stolen, Private: mine.Private, CallbackURL: gatewaytest.OPCallback})
+			_, err := p.Complete(t.Context(), provider.CompleteRequest{Params: stolen, Private: mine.Private, CallbackURL: gatewaytest.OPCallback})
 			wantCode(t, err, tt.code)
 		})
 	}
@@ -504,7 +505,7 @@ func TestCodeUsedTwice(t *testing.T) {
 	t.Parallel()
 	op := inProcess(t)
 	p := newProvider(t, op)
-	begun, err := p.Begin(t.Context(), gateway.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
+	begun, err := p.Begin(t.Context(), provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -512,16 +513,16 @@ func TestCodeUsedTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req := gateway.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: gatewaytest.OPCallback}
+	req := provider.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: gatewaytest.OPCallback}
 	if _, err := p.Complete(t.Context(), req); err != nil {
 		t.Fatal(err)
 	}
 	_, err = p.Complete(t.Context(), req)
-	wantCode(t, err, gateway.CodeOIDCCodeRejected)
+	wantCode(t, err, refusal.OIDCCodeRejected)
 
 	req.CallbackURL += "/other"
 	_, err = p.Complete(t.Context(), req)
-	wantCode(t, err, gateway.CodeOIDCCodeRejected)
+	wantCode(t, err, refusal.OIDCCodeRejected)
 }
 
 func TestFlowOfAnotherIssuer(t *testing.T) {
@@ -534,10 +535,10 @@ func TestFlowOfAnotherIssuer(t *testing.T) {
 		"another issuer": `{"i":"https://other.test","n":"nonce","t":1}`,
 		"no nonce":       `{"i":"https://op.test","t":1}`,
 	} {
-		_, err := p.Complete(context.Background(), gateway.CompleteRequest{
+		_, err := p.Complete(context.Background(), provider.CompleteRequest{
 			Params: url.Values{"code": {"x"}, "iss": {op.Issuer}}, Private: []byte(private), CallbackURL: gatewaytest.OPCallback,
 		})
-		if gateway.CodeOf(err) != gateway.CodeFlowUnknown {
+		if refusal.CodeOf(err) != refusal.FlowUnknown {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

@@ -13,9 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // hang never answers; the request's own time limit ends it.
@@ -38,8 +40,8 @@ func at(path string, h http.HandlerFunc) gatewaytest.OPHooks {
 	return gatewaytest.OPHooks{Serve: map[string]http.HandlerFunc{path: h}}
 }
 
-func begin(ctx context.Context, p gateway.Provider) error {
-	_, err := p.Begin(ctx, gateway.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
+func begin(ctx context.Context, p provider.Provider) error {
+	_, err := p.Begin(ctx, provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
 	return err
 }
 
@@ -76,9 +78,9 @@ func TestProviderDown(t *testing.T) {
 		op := inProcess(t)
 		p := newProvider(t, op)
 		op.SetHooks(at(gatewaytest.OPDiscoveryPath, hang))
-		took(t, gateway.OutboundTimeout, func() {
+		took(t, fetch.Timeout, func() {
 			for _, err := range crowd(100, func(int) error { return begin(t.Context(), p) }) {
-				if gateway.CodeOf(err) != gateway.CodeProviderUnavailable {
+				if refusal.CodeOf(err) != refusal.ProviderUnavailable {
 					t.Fatalf("got %v", err)
 				}
 			}
@@ -86,7 +88,7 @@ func TestProviderDown(t *testing.T) {
 		wantRequests(t, op, gatewaytest.OPDiscoveryPath, 1)
 
 		// Who comes right afterwards is told so at once, without a request.
-		took(t, 0, func() { wantCode(t, begin(t.Context(), p), gateway.CodeProviderUnavailable) })
+		took(t, 0, func() { wantCode(t, begin(t.Context(), p), refusal.ProviderUnavailable) })
 		wantRequests(t, op, gatewaytest.OPDiscoveryPath, 1)
 
 		// And it mends itself.
@@ -107,7 +109,7 @@ func TestProviderGoesDown(t *testing.T) {
 			t.Errorf("asked again too early: %v", err)
 		}
 		time.Sleep(oidcrp.AliveFor)
-		wantCode(t, begin(t.Context(), p), gateway.CodeProviderUnavailable)
+		wantCode(t, begin(t.Context(), p), refusal.ProviderUnavailable)
 		op.SetHooks(gatewaytest.OPHooks{})
 		time.Sleep(oidcrp.RetryAfter)
 		mustLogin(t, op, p)
@@ -120,25 +122,25 @@ func TestSlowEndpoints(t *testing.T) {
 		name  string
 		serve func(op *gatewaytest.OP) map[string]http.HandlerFunc
 		took  time.Duration
-		code  gateway.Code
+		code  refusal.Code
 	}{
 		{"slow but there", func(op *gatewaytest.OP) map[string]http.HandlerFunc {
 			return map[string]http.HandlerFunc{gatewaytest.OPTokenPath: slow(op, 3*time.Second), gatewaytest.OPUserInfoPath: slow(op, 3*time.Second)}
 		}, 6 * time.Second, ""},
 		{"token endpoint hangs", func(*gatewaytest.OP) map[string]http.HandlerFunc {
 			return map[string]http.HandlerFunc{gatewaytest.OPTokenPath: hang}
-		}, 5 * time.Second, gateway.CodeProviderUnavailable},
+		}, 5 * time.Second, refusal.ProviderUnavailable},
 		{"keys hang", func(*gatewaytest.OP) map[string]http.HandlerFunc {
 			return map[string]http.HandlerFunc{gatewaytest.OPJWKSPath: hang}
-		}, 5 * time.Second, gateway.CodeProviderUnavailable},
+		}, 5 * time.Second, refusal.ProviderUnavailable},
 		{"userinfo hangs", func(*gatewaytest.OP) map[string]http.HandlerFunc {
 			return map[string]http.HandlerFunc{gatewaytest.OPUserInfoPath: hang}
-		}, 5 * time.Second, gateway.CodeProviderUnavailable},
+		}, 5 * time.Second, refusal.ProviderUnavailable},
 		{"all of them slow", func(op *gatewaytest.OP) map[string]http.HandlerFunc {
 			return map[string]http.HandlerFunc{
 				gatewaytest.OPTokenPath: slow(op, 4*time.Second), gatewaytest.OPJWKSPath: slow(op, 4*time.Second), gatewaytest.OPUserInfoPath: slow(op, 4*time.Second),
 			}
-		}, 10 * time.Second, gateway.CodeProviderUnavailable},
+		}, 10 * time.Second, refusal.ProviderUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -209,7 +211,7 @@ func TestUnknownKidFlood(t *testing.T) {
 				_, err := keys.VerifySignature(t.Context(), jws)
 				return err
 			}) {
-				wantCode(t, err, gateway.CodeOIDCSignature)
+				wantCode(t, err, refusal.OIDCSignature)
 			}
 		}
 		flood()
@@ -236,7 +238,7 @@ func TestRotation(t *testing.T) {
 
 		rotate("three")
 		_, err := op.Login(t.Context(), p)
-		wantCode(t, err, gateway.CodeOIDCSignature)
+		wantCode(t, err, refusal.OIDCSignature)
 		time.Sleep(oidcrp.RenewEvery)
 		mustLogin(t, op, p)
 		wantRequests(t, op, gatewaytest.OPJWKSPath, 3)
@@ -319,7 +321,7 @@ func TestRefresh(t *testing.T) {
 		})
 		time.Sleep(2 * time.Second)
 		wantRequests(t, op, gatewaytest.OPJWKSPath, 2)
-		wantCode(t, verify(), gateway.CodeOIDCSignature) // withdrawn
+		wantCode(t, verify(), refusal.OIDCSignature) // withdrawn
 
 		// A provider that is down takes no keys away.
 		op.SetHooks(at(gatewaytest.OPJWKSPath, broken))
@@ -385,7 +387,7 @@ func TestPanicWhileReading(t *testing.T) {
 	p := newProvider(t, op)
 	oidcrp.PanicOnDiscovery(p)
 	err := begin(t.Context(), p)
-	wantCode(t, err, gateway.CodeInternal)
+	wantCode(t, err, refusal.Internal)
 	if strings.Contains(err.Error(), "secret") {
 		t.Errorf("the error shows what the panic said: %v", err)
 	}
@@ -396,7 +398,7 @@ func TestTLS(t *testing.T) {
 	op := gatewaytest.NewOP(t, gatewaytest.OPOptions{})
 	p := newProvider(t, op, func(c *oidcrp.Config) { c.RootCAs = nil })
 	err := begin(t.Context(), p)
-	wantCode(t, err, gateway.CodeProviderUnavailable)
+	wantCode(t, err, refusal.ProviderUnavailable)
 	if !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("the error does not say why: %v", err)
 	}
@@ -417,8 +419,8 @@ func TestKeysDownDuringRotation(t *testing.T) {
 			return err
 		}
 		op.SetHooks(at(gatewaytest.OPJWKSPath, broken))
-		wantCode(t, verify("two", two), gateway.CodeProviderUnavailable)
-		wantCode(t, verify("one", evil), gateway.CodeOIDCSignature)
+		wantCode(t, verify("two", two), refusal.ProviderUnavailable)
+		wantCode(t, verify("one", evil), refusal.OIDCSignature)
 
 		op.SetHooks(gatewaytest.OPHooks{JWKS: setIn("keys", []any{two.JWK()})})
 		time.Sleep(oidcrp.RetryAfter)
@@ -433,7 +435,7 @@ func TestOverSockets(t *testing.T) {
 	t.Parallel()
 	op := gatewaytest.NewOP(t, gatewaytest.OPOptions{Alg: "RS256"})
 	p := newProvider(t, op)
-	begun, err := p.Begin(t.Context(), gateway.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
+	begun, err := p.Begin(t.Context(), provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -452,7 +454,7 @@ func TestOverSockets(t *testing.T) {
 	if err != nil || !strings.HasPrefix(back.String(), gatewaytest.OPCallback+"?") {
 		t.Fatalf("sent to %v, %v", back, err)
 	}
-	answer, err := p.Complete(t.Context(), gateway.CompleteRequest{Params: back.Query(), Private: begun.Private, CallbackURL: gatewaytest.OPCallback})
+	answer, err := p.Complete(t.Context(), provider.CompleteRequest{Params: back.Query(), Private: begun.Private, CallbackURL: gatewaytest.OPCallback})
 	if err != nil || answer.Subject != "a1ice-0001" {
 		t.Fatalf("got %+v, %v", answer, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // A token is a JWS in compact serialisation (RFC 7515 §7.1), read but not
@@ -64,7 +64,7 @@ func splitCompact(raw string) (header, payload, signature string) {
 
 func decodePart(s string) ([]byte, error) { return base64.RawURLEncoding.Strict().DecodeString(s) }
 
-func malformed(err error) error { return gateway.NewError(gateway.CodeOIDCTokenMalformed, err) }
+func malformed(err error) error { return refusal.New(refusal.OIDCTokenMalformed, err) }
 
 // compactForm refuses JWE (five parts), JSON serialisation, blanks and line
 // breaks, which decoders of base64 like to skip.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 )
 
 // A userInfo is an answer of the userinfo endpoint that userInfoChecks judge.
@@ -59,7 +59,7 @@ const jwtMediaType = "application/jwt"
 
 // userInfoClaims reads the answer: plain JSON, or a JWS by the provider's keys
 // (OIDC Core §5.3.2).
-func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *gateway.Fetched) (object, error) {
+func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *fetch.Response) (object, error) {
 	if got.MediaType != jwtMediaType {
 		claims, err := p.checks.object(got.Body)
 		if err != nil {
@@ -77,14 +77,14 @@ func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *gatewa
 	return p.claims(t)
 }
 
-func userInfoStatus(f *gateway.Fetched) error {
+func userInfoStatus(f *fetch.Response) error {
 	if err := statusOK(f); err != nil {
 		return fmt.Errorf("asking userinfo: %w", err)
 	}
 	return nil
 }
 
-func userInfoMediaType(f *gateway.Fetched) error {
+func userInfoMediaType(f *fetch.Response) error {
 	if f.MediaType != "application/json" && f.MediaType != jwtMediaType {
 		return fmt.Errorf("asking userinfo: the content type is %s, neither application/json nor %s", quoted(f.MediaType), jwtMediaType)
 	}

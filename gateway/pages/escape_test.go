@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 )
 
@@ -46,15 +45,15 @@ var hostile = map[string]string{
 
 func blankPages() []any {
 	return []any{
-		gateway.ChooserPage{},
-		gateway.RefusalPage{},
-		gateway.SessionPage{},
-		gateway.FormPage{},
-		gateway.RepostPage{},
-		gateway.LogoutPage{},
-		gateway.LogoutPage{AtProvider: true},
-		gateway.LeavePage{},
-		gateway.LoggedOutPage{},
+		pages.Chooser{},
+		pages.Refusal{},
+		pages.Session{},
+		pages.Form{},
+		pages.Repost{},
+		pages.Logout{},
+		pages.Logout{AtProvider: true},
+		pages.Leave{},
+		pages.LoggedOut{},
 	}
 }
 
@@ -78,8 +77,8 @@ func TestPageEscapesEveryValue(t *testing.T) {
 				if !slices.Equal(withoutBreaks(got), withoutBreaks(shape)) {
 					t.Errorf("the value changes the page:\n%v\nwant\n%v", got, shape)
 				}
-				_, isForm := blank.(gateway.FormPage)
-				_, isLeave := blank.(gateway.LeavePage)
+				_, isForm := blank.(pages.Form)
+				_, isLeave := blank.(pages.Leave)
 				for _, link := range links {
 					if (isForm || isLeave) && strings.HasPrefix(link, "https://evil.example/") {
 						continue
@@ -106,15 +105,15 @@ func TestPageShowsEveryValue(t *testing.T) {
 	const value = `/<"shown'&>`
 	for page, want := range map[any]int{
 		// App twice (title, header), then what each page has.
-		&gateway.ChooserPage{}:                2 + 1 + 1,                 // label, URL
-		&gateway.RefusalPage{}:                2 + 2 + 1 + 2 + 1 + 4 + 1, // title twice, text, code, reference, user, four URLs, here
-		&gateway.SessionPage{}:                2 + 5 + 2 + 1,             // five fields, a role, a group, a URL
-		&gateway.FormPage{}:                   2 + 1 + 2,                 // provider, a field's name and value
-		&gateway.RepostPage{}:                 2 + 1 + 2,                 // action, a field's name and value
-		&gateway.LogoutPage{}:                 3 + 2 + 1,                 // user, provider, action
-		&gateway.LogoutPage{AtProvider: true}: 3 + 2 + 1,
-		&gateway.LeavePage{}:                  2 + 1, // provider
-		&gateway.LoggedOutPage{}:              3 + 1, // a URL
+		&pages.Chooser{}:                2 + 1 + 1,         // label, URL
+		&pages.Refusal{}:                2 + 2 + 1 + 4 + 1, // code, reference, user, four URLs, here
+		&pages.Session{}:                2 + 5 + 2 + 1,     // five fields, a role, a group, a URL
+		&pages.Form{}:                   2 + 1 + 2,         // provider, a field's name and value
+		&pages.Repost{}:                 2 + 1 + 2,         // action, a field's name and value
+		&pages.Logout{}:                 3 + 2 + 1,         // user, provider, action
+		&pages.Logout{AtProvider: true}: 3 + 2 + 1,
+		&pages.Leave{}:                  2 + 1, // provider
+		&pages.LoggedOut{}:              3 + 1, // a URL
 	} {
 		html := render(t, rd, filled(reflect.ValueOf(page).Elem().Interface(), value)).Body.String()
 		// The prefix is in three links of assets, and in that of the script.

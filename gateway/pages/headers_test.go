@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
 )
 
 func TestPageHeaders(t *testing.T) {
@@ -71,8 +71,8 @@ func TestPageLeadsToTheProvider(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			leave := render(t, rd, gateway.LeavePage{Chrome: chrome, URL: test.url}).Body.String()
-			form := render(t, rd, gateway.FormPage{Chrome: chrome, Action: test.url}).Body.String()
+			leave := render(t, rd, pages.Leave{Chrome: chrome, URL: test.url}).Body.String()
+			form := render(t, rd, pages.Form{Chrome: chrome, Action: test.url}).Body.String()
 			for html, part := range map[string]string{leave: `<meta http-equiv="refresh" content="0; url=%">`, leave + " ": `href="%">`, form: ` action="%">`} {
 				if part = strings.Replace(part, "%", test.want, 1); !strings.Contains(html, part) {
 					t.Errorf("the page has no %s:\n%s", part, html)

@@ -21,7 +21,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 //go:embed templates
@@ -56,7 +56,7 @@ func New(opts Options) (*Renderer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing the layout: %w", err)
 	}
-	for _, name := range []string{chooser, refusal, session, form, repost, logout, leave, loggedOut} {
+	for _, name := range []string{chooserFile, refusalFile, sessionFile, formFile, repostFile, logoutFile, leaveFile, loggedOutFile} {
 		t, err := layout.Clone()
 		if err == nil {
 			t, err = t.ParseFS(templateFiles, "templates/"+name)
@@ -71,19 +71,19 @@ func New(opts Options) (*Renderer, error) {
 
 // The templates, by file.
 const (
-	chooser   = "chooser.html"
-	refusal   = "refusal.html"
-	session   = "session.html"
-	form      = "form.html"
-	repost    = "repost.html"
-	logout    = "logout.html"
-	leave     = "leave.html"
-	loggedOut = "loggedout.html"
+	chooserFile   = "chooser.html"
+	refusalFile   = "refusal.html"
+	sessionFile   = "session.html"
+	formFile      = "form.html"
+	repostFile    = "repost.html"
+	logoutFile    = "logout.html"
+	leaveFile     = "leave.html"
+	loggedOutFile = "loggedout.html"
 )
 
 // A view is what a template is executed on.
 type view struct {
-	gateway.Chrome
+	Chrome
 	Text *catalogue
 	// Heading is the page's one h1, and its title.
 	Heading string
@@ -99,23 +99,23 @@ type view struct {
 func viewOf(page any) (view, bool) {
 	v := view{Text: &english, Page: page, policy: noForm}
 	switch p := page.(type) {
-	case gateway.ChooserPage:
-		v.Chrome, v.Heading, v.file = p.Chrome, english.ChooserTitle, chooser
-	case gateway.RefusalPage:
-		v.Chrome, v.Heading, v.file = p.Chrome, p.Refusal.Title, refusal
-	case gateway.SessionPage:
-		v.Chrome, v.Heading, v.file = p.Chrome, english.SessionTitle, session
-	case gateway.FormPage:
-		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.FormTitle, form, postingForm
-	case gateway.RepostPage:
-		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.RepostTitle, repost, postingForm
-	case gateway.LogoutPage:
-		v.Chrome, v.Heading, v.file = p.Chrome, english.LogoutTitle, logout
+	case Chooser:
+		v.Chrome, v.Heading, v.file = p.Chrome, english.ChooserTitle, chooserFile
+	case Refusal:
+		v.Chrome, v.Heading, v.file = p.Chrome, p.Code.Meaning().Title, refusalFile
+	case Session:
+		v.Chrome, v.Heading, v.file = p.Chrome, english.SessionTitle, sessionFile
+	case Form:
+		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.FormTitle, formFile, postingForm
+	case Repost:
+		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.RepostTitle, repostFile, postingForm
+	case Logout:
+		v.Chrome, v.Heading, v.file = p.Chrome, english.LogoutTitle, logoutFile
 		v.policy = ownForm
-	case gateway.LeavePage:
-		v.Chrome, v.Heading, v.file = p.Chrome, english.LeaveTitle, leave
-	case gateway.LoggedOutPage:
-		v.Chrome, v.Heading, v.file = p.Chrome, english.LoggedOutTitle, loggedOut
+	case Leave:
+		v.Chrome, v.Heading, v.file = p.Chrome, english.LeaveTitle, leaveFile
+	case LoggedOut:
+		v.Chrome, v.Heading, v.file = p.Chrome, english.LoggedOutTitle, loggedOutFile
 	default:
 		return view{}, false
 	}
@@ -124,12 +124,12 @@ func viewOf(page any) (view, bool) {
 
 // Page implements gateway.Pages. page is a value, not a pointer. What is no
 // page, or can't be rendered, is logged and answered with 500 and the text of
-// gateway.CodeInternal.
+// Internal.
 func (rd *Renderer) Page(w http.ResponseWriter, r *http.Request, status int, page any) {
 	body, policy, err := rd.render(page)
 	if err != nil {
 		rd.log.Error("rendering a page failed", zap.Error(err))
-		internal := gateway.RefusalOf(gateway.CodeInternal)
+		internal := refusal.Internal.Meaning()
 		setPageHeaders(w.Header(), noForm)
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		write(w, r, internal.Status, []byte(internal.Title+"\n"))
@@ -161,5 +161,3 @@ func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 		_, _ = w.Write(body) // a client that went away is nobody's fault
 	}
 }
-
-var _ gateway.Pages = (*Renderer)(nil)

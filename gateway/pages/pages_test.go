@@ -19,9 +19,9 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -29,22 +29,22 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // The clock of a synctest bubble begins here.
 var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-var chrome = gateway.Chrome{Prefix: "/.sso", App: "grafana.example.com"}
+var chrome = pages.Chrome{Prefix: "/.sso", App: "grafana.example.com"}
 
 // examples has each type of page, in each form that looks different.
 func examples() map[string]any {
-	denied := gateway.RefusalPage{
-		Chrome: chrome, Code: gateway.CodeAccessDenied, Refusal: gateway.RefusalOf(gateway.CodeAccessDenied),
+	denied := pages.Refusal{
+		Chrome: chrome, Code: refusal.AccessDenied,
 		Reference: "8f2c1b7e9a40", Username: "carol", OtherURL: "/.sso/login?as=other&return=%2F", LogoutURL: "/.sso/logout",
 	}
-	loop := gateway.RefusalPage{
-		Chrome: chrome, Code: gateway.CodeRedirectLoop, Refusal: gateway.RefusalOf(gateway.CodeRedirectLoop),
-		Reference: "8f2c1b7e9a40", RetryURL: "/d?a=1", Seen: gateway.Seen{Here: "http://grafana.example.com", Site: "https://grafana.example.com"},
+	loop := pages.Refusal{
+		Chrome: chrome, Code: refusal.RedirectLoop,
+		Reference: "8f2c1b7e9a40", RetryURL: "/d?a=1", Seen: pages.Seen{Here: "http://grafana.example.com", Site: "https://grafana.example.com"},
 	}
-	bare := gateway.RefusalPage{Chrome: chrome, Code: gateway.CodeNotFound, Refusal: gateway.RefusalOf(gateway.CodeNotFound)}
+	bare := pages.Refusal{Chrome: chrome, Code: refusal.NotFound}
 	gone := bare
 	gone.HomeURL = "/"
-	alice := gateway.SessionPage{
+	alice := pages.Session{
 		Chrome: chrome, Username: "alice", Email: "alice@example.com", Name: "Alice Liddell", Provider: "corp",
 		Roles: []string{"Admin", "Editor"}, Groups: []string{"staff", `DOMAIN\Net Ops`}, Template: "engineering",
 		Since: bubbleStart.Add(-40 * time.Minute), Expires: bubbleStart.Add(7*time.Hour + 20*time.Minute), LogoutURL: "/.sso/logout",
@@ -54,40 +54,40 @@ func examples() map[string]any {
 		groups = append(groups, "group "+strconv.Itoa(i))
 	}
 	return map[string]any{
-		"chooser": gateway.ChooserPage{Chrome: chrome, Choices: []gateway.Choice{
+		"chooser": pages.Chooser{Chrome: chrome, Choices: []pages.Choice{
 			{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp&return=%2Fd"},
 			{Name: "partner", Label: "Müller & Söhne", URL: "/.sso/login?provider=partner"},
 		}},
-		"chooser_last": gateway.ChooserPage{Chrome: chrome, Choices: []gateway.Choice{
+		"chooser_last": pages.Chooser{Chrome: chrome, Choices: []pages.Choice{
 			{Name: "partner", Label: "Müller & Söhne", URL: "/.sso/login?provider=partner", Last: true},
 			{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp"},
 		}},
-		"chooser_one": gateway.ChooserPage{Chrome: chrome, Choices: []gateway.Choice{
+		"chooser_one": pages.Chooser{Chrome: chrome, Choices: []pages.Choice{
 			{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp"},
 		}},
-		"chooser_none":        gateway.ChooserPage{Chrome: chrome},
+		"chooser_none":        pages.Chooser{Chrome: chrome},
 		"refusal":             denied,
 		"refusal_bare":        bare,
 		"refusal_loop":        loop,
 		"refusal_home":        gone,
 		"session":             alice,
-		"session_many_groups": gateway.SessionPage{Chrome: chrome, Username: "bob", Groups: groups},
-		"form": gateway.FormPage{
+		"session_many_groups": pages.Session{Chrome: chrome, Username: "bob", Groups: groups},
+		"form": pages.Form{
 			Chrome: chrome, Provider: "Corporate account", Action: "https://id.example.com/sso?tenant=a&b",
-			Fields: []gateway.Field{{Name: "RelayState", Value: "state"}, {Name: "SAMLRequest", Value: "PHNhbWw+/w=="}},
+			Fields: []pages.Field{{Name: "RelayState", Value: "state"}, {Name: "SAMLRequest", Value: "PHNhbWw+/w=="}},
 		},
-		"repost": gateway.RepostPage{
+		"repost": pages.Repost{
 			Chrome: chrome, Action: "/.sso/saml/acs",
-			Fields: []gateway.Field{{Name: "SAMLResponse", Value: "PHNhbWw+/w=="}, {Name: "RelayState", Value: "state"}, {Name: "sso_repost", Value: "1"}},
+			Fields: []pages.Field{{Name: "SAMLResponse", Value: "PHNhbWw+/w=="}, {Name: "RelayState", Value: "state"}, {Name: "sso_repost", Value: "1"}},
 		},
-		"logout": gateway.LogoutPage{Chrome: chrome, Username: "alice", Provider: "Corporate account", Action: "/.sso/logout"},
-		"logout_at_provider": gateway.LogoutPage{
+		"logout": pages.Logout{Chrome: chrome, Username: "alice", Provider: "Corporate account", Action: "/.sso/logout"},
+		"logout_at_provider": pages.Logout{
 			Chrome: chrome, Username: "alice", Provider: "Corporate account", AtProvider: true, Action: "/.sso/logout",
 		},
-		"leave":             gateway.LeavePage{Chrome: chrome, Provider: "Corporate account", URL: "https://id.example.com/logout?hint=a&back=b"},
-		"logout_nobody":     gateway.LogoutPage{Chrome: chrome, Action: "/.sso/logout"},
-		"loggedout":         gateway.LoggedOutPage{Chrome: chrome, SignInURL: "/"},
-		"loggedout_no_link": gateway.LoggedOutPage{Chrome: chrome},
+		"leave":             pages.Leave{Chrome: chrome, Provider: "Corporate account", URL: "https://id.example.com/logout?hint=a&back=b"},
+		"logout_nobody":     pages.Logout{Chrome: chrome, Action: "/.sso/logout"},
+		"loggedout":         pages.LoggedOut{Chrome: chrome, SignInURL: "/"},
+		"loggedout_no_link": pages.LoggedOut{Chrome: chrome},
 	}
 }
 
@@ -156,21 +156,21 @@ func TestGoldensAreAllUsed(t *testing.T) {
 func TestPageOfEveryRefusalShowsItsTexts(t *testing.T) {
 	t.Parallel()
 	rd := newRenderer(t)
-	for _, code := range gateway.Codes() {
-		refusal := gateway.RefusalOf(code)
+	for _, code := range refusal.Codes() {
+		meaning := code.Meaning()
 		w := httptest.NewRecorder()
-		rd.Page(w, httptest.NewRequest(http.MethodGet, "/", nil), refusal.Status,
-			gateway.RefusalPage{Chrome: chrome, Code: code, Refusal: refusal, Reference: "ref-1"})
-		if w.Code != refusal.Status {
-			t.Errorf("%s: status %d, want %d", code, w.Code, refusal.Status)
+		rd.Page(w, httptest.NewRequest(http.MethodGet, "/", nil), meaning.Status,
+			pages.Refusal{Chrome: chrome, Code: code, Reference: "ref-1"})
+		if w.Code != meaning.Status {
+			t.Errorf("%s: status %d, want %d", code, w.Code, meaning.Status)
 		}
 		text := textOf(t, w.Body.String())
-		for _, want := range []string{refusal.Title, refusal.Text, string(code), "ref-1"} {
+		for _, want := range []string{meaning.Title, meaning.Text, string(code), "ref-1"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: the page does not say %q", code, want)
 			}
 		}
-		if refusal.Fix != "" && strings.Contains(text, refusal.Fix) {
+		if meaning.Fix != "" && strings.Contains(text, meaning.Fix) {
 			t.Errorf("%s: the page tells the visitor the operator's fix", code)
 		}
 	}
@@ -179,7 +179,7 @@ func TestPageOfEveryRefusalShowsItsTexts(t *testing.T) {
 func TestPageRefusesWhatIsNoPage(t *testing.T) {
 	t.Parallel()
 	for name, page := range map[string]any{
-		"nil": nil, "string": "secret-canary", "pointer": &gateway.ChooserPage{}, "chrome": chrome,
+		"nil": nil, "string": "secret-canary", "pointer": &pages.Chooser{}, "chrome": chrome,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -192,7 +192,7 @@ func TestPageRefusesWhatIsNoPage(t *testing.T) {
 			if w.Code != http.StatusInternalServerError {
 				t.Errorf("status %d, want 500", w.Code)
 			}
-			if got, want := w.Body.String(), gateway.RefusalOf(gateway.CodeInternal).Title+"\n"; got != want {
+			if got, want := w.Body.String(), refusal.Internal.Meaning().Title+"\n"; got != want {
 				t.Errorf("body %q, want %q", got, want)
 			}
 			if got := w.Header().Get("Content-Type"); got != "text/plain; charset=utf-8" {

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // errAnswer hides what the server sent: it may be a stored value.
@@ -26,7 +26,7 @@ func (s *Store) finish(doing string, err *error) {
 		*err = errAnswer
 	}
 	switch {
-	case *err == nil, errors.Is(*err, gateway.ErrNotFound), errors.Is(*err, gateway.ErrExists), errors.Is(*err, gateway.ErrChanged):
+	case *err == nil, errors.Is(*err, store.ErrNotFound), errors.Is(*err, store.ErrExists), errors.Is(*err, store.ErrChanged):
 		return
 	}
 	*err = fmt.Errorf("redis at %s: %s: %w", s.options.Addr, doing, s.suspecting(presentable(*err)))

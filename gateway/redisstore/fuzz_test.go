@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // FuzzOpenURL: no URL panics, and an error is one of a few fixed texts, so it
@@ -49,7 +49,7 @@ func FuzzAnswer(f *testing.F) {
 	answer.Store("")
 	server := newFake(f, handshake(watched("master", "1-1", func(int) string { return answer.Load().(string) })))
 	plain := newFake(f, handshake(func([]string) string { return answer.Load().(string) }))
-	watchedStore, store := openFake(f, server, ""), openFake(f, plain, "")
+	watchedStore, st := openFake(f, server, ""), openFake(f, plain, "")
 	for _, seed := range []string{
 		"", "+OK\r\n", "$-1\r\n", "*-1\r\n", "*1\r\n$1\r\nx\r\n", "$999\r\n", "*999\r\n",
 		"*1\r\n*2\r\n$10\r\nsso:stream\r\n*1\r\n*2\r\n$3\r\n1-2\r\n*2\r\n$1\r\nm\r\n$7\r\nmessage\r\n",
@@ -64,12 +64,12 @@ func FuzzAnswer(f *testing.F) {
 		answer.Store(text)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		for name, do := range verbs(ctx, store) {
+		for name, do := range verbs(ctx, st) {
 			if name != "Watch" {
 				_ = do() // Any outcome but a panic.
 			}
 		}
-		err := watchedStore.Watch(ctx, func(c gateway.Change) {
+		err := watchedStore.Watch(ctx, func(c store.Change) {
 			for _, message := range c.Messages {
 				if !strings.Contains(text, string(message)) {
 					t.Errorf("the message %q is not in the answer", message)

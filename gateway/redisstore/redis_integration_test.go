@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 func openReal(t *testing.T, o redisstore.Options) *redisstore.Store {
@@ -33,7 +33,7 @@ func TestRedisConformance(t *testing.T) {
 	t.Parallel()
 	redis := gatewaytest.StartRedis(t)
 	var stores atomic.Int32
-	gatewaytest.TestStore(t, nil, gatewaytest.TwoNodes(func(t *testing.T) (a, b gateway.Store) {
+	gatewaytest.TestStore(t, nil, gatewaytest.TwoNodes(func(t *testing.T) (a, b store.Store) {
 		// A prefix for each test is an empty store on the same server.
 		// The tests announce a lot at once on two cores.
 		o := redisstore.Options{URL: "redis://" + redis.Addr, Prefix: fmt.Sprintf("test%d:", stores.Add(1)), Timeout: 5 * time.Second}
@@ -48,7 +48,7 @@ func TestRedisKeys(t *testing.T) {
 	ctx := t.Context()
 	for _, err := range []error{
 		s.Put(ctx, "key", []byte("value"), 1500*time.Microsecond+time.Hour),
-		s.PutNew(ctx, "for ever", []byte("value"), gateway.NoExpiry),
+		s.PutNew(ctx, "for ever", []byte("value"), store.NoExpiry),
 		s.Add(ctx, "index", "member"),
 		s.Announce(ctx, []byte("message")),
 	} {
@@ -107,7 +107,7 @@ func TestRedisStreamIsExhausted(t *testing.T) {
 	t.Parallel()
 	redis := gatewaytest.StartRedis(t)
 	s := openReal(t, redisstore.Options{URL: "redis://" + redis.Addr})
-	err := s.Watch(t.Context(), func(c gateway.Change) {
+	err := s.Watch(t.Context(), func(c store.Change) {
 		if c.Reset {
 			mustCommand(t, redis, "XADD", "sso:stream", "18446744073709551615-18446744073709551615", "m", "forged")
 		}
@@ -118,7 +118,7 @@ func TestRedisStreamIsExhausted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var got []string
-	err = s.Watch(ctx, func(c gateway.Change) {
+	err = s.Watch(ctx, func(c store.Change) {
 		if c.Reset {
 			if err := s.Announce(ctx, []byte("message")); err != nil {
 				t.Errorf("announcing after it: %v", err)
@@ -145,7 +145,7 @@ func TestRedisPing(t *testing.T) {
 		s := openReal(t, redisstore.Options{URL: "redis://" + user + redis.Addr})
 		for name, err := range map[string]error{
 			"Ping":  s.Ping(t.Context()),
-			"Watch": s.Watch(t.Context(), func(gateway.Change) { t.Error("Watch began on an unfit Redis") }),
+			"Watch": s.Watch(t.Context(), func(store.Change) { t.Error("Watch began on an unfit Redis") }),
 		} {
 			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s: %v, want %q", name, err, want)
@@ -265,9 +265,9 @@ func TestRedisFaults(t *testing.T) {
 			if err := s.Put(t.Context(), "key", []byte("value"), time.Minute); err != nil {
 				t.Fatal(err)
 			}
-			changes := make(chan gateway.Change, 1000)
+			changes := make(chan store.Change, 1000)
 			ended := make(chan error, 1)
-			go func() { ended <- s.Watch(t.Context(), func(c gateway.Change) { changes <- c }) }()
+			go func() { ended <- s.Watch(t.Context(), func(c store.Change) { changes <- c }) }()
 			for range 2 { // Reset, and one tick: the watch is under way.
 				select {
 				case <-changes:
@@ -317,7 +317,7 @@ func TestRedisRestart(t *testing.T) {
 	t.Parallel()
 	r := gatewaytest.StartRedis(t)
 	s := openReal(t, redisstore.Options{URL: "redis://" + r.Addr})
-	if err := s.CompareAndPut(t.Context(), "key", nil, nil, 0); err != gateway.ErrNotFound {
+	if err := s.CompareAndPut(t.Context(), "key", nil, nil, 0); err != store.ErrNotFound {
 		t.Fatal(err)
 	}
 	r.Restart()
@@ -325,7 +325,7 @@ func TestRedisRestart(t *testing.T) {
 		t.Errorf("the first call: %v", err)
 	}
 	// The script is gone with the old process.
-	if err := s.CompareAndPut(t.Context(), "key", nil, nil, 0); err != gateway.ErrNotFound {
+	if err := s.CompareAndPut(t.Context(), "key", nil, nil, 0); err != store.ErrNotFound {
 		t.Errorf("a script after a restart: %v", err)
 	}
 }

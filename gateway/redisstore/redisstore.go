@@ -27,7 +27,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // Options say where Redis is.
@@ -152,7 +152,7 @@ func (s *Store) PutNew(ctx context.Context, key string, value []byte, ttl time.D
 	defer s.finish("storing a new value", &err)
 	err = s.set(ctx, key, value, ttl, "nx")
 	if errors.Is(err, redis.Nil) {
-		return gateway.ErrExists
+		return store.ErrExists
 	}
 	return err
 }
@@ -178,7 +178,7 @@ func (s *Store) Take(ctx context.Context, key string) (value []byte, err error) 
 	defer s.finish("taking a value", &err)
 	value, err = s.client.GetDel(ctx, s.key(key)).Bytes()
 	if errors.Is(err, redis.Nil) {
-		return nil, gateway.ErrNotFound
+		return nil, store.ErrNotFound
 	}
 	return value, err
 }
@@ -207,9 +207,9 @@ func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte
 	case err != nil:
 		return err
 	case answer == 0:
-		return gateway.ErrNotFound
+		return store.ErrNotFound
 	case answer == 1:
-		return gateway.ErrChanged
+		return store.ErrChanged
 	case answer == 2:
 		return nil
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 const (
@@ -51,7 +51,7 @@ func (s *Store) add(ctx context.Context, client redis.Cmdable, field string, val
 // with the first fault on it: within 4 s when Redis or the network falls
 // silent. It checks what Ping checks, first and every second, and writes an
 // entry of its own into the stream to begin from.
-func (s *Store) Watch(ctx context.Context, on func(gateway.Change)) error {
+func (s *Store) Watch(ctx context.Context, on func(store.Change)) error {
 	options := s.options
 	options.PoolSize = 1
 	options.ReadTimeout = silence
@@ -67,7 +67,7 @@ func (s *Store) Watch(ctx context.Context, on func(gateway.Change)) error {
 	last, err := s.begin(ctx, conn)
 	if err == nil {
 		// Taken after the answer: all that was missed was announced before.
-		on(gateway.Change{Reset: true, Began: time.Now()})
+		on(store.Change{Reset: true, Began: time.Now()})
 	}
 	for checked := time.Now(); err == nil; {
 		if time.Since(checked) >= recheck {
@@ -78,7 +78,7 @@ func (s *Store) Watch(ctx context.Context, on func(gateway.Change)) error {
 		var messages [][]byte
 		began := time.Now()
 		if messages, last, err = s.read(ctx, conn, last); err == nil {
-			on(gateway.Change{Began: began, Messages: messages})
+			on(store.Change{Began: began, Messages: messages})
 		}
 	}
 	if ctx.Err() != nil {

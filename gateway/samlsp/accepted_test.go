@@ -6,7 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -16,7 +17,7 @@ const (
 )
 
 // judged judges the control, changed by the lines of a mutation.
-func judged(t *testing.T, lines ...string) (*gateway.Answer, error) {
+func judged(t *testing.T, lines ...string) (*provider.Answer, error) {
 	t.Helper()
 	p, err := parsePlan(strings.Join(append(lines, "pad 0"), "\n"))
 	if err != nil {
@@ -173,60 +174,60 @@ func TestIdentity(t *testing.T) {
 	bare := "remove " + statements + "/saml:Attribute[2]\nremove " + statements + "/saml:Attribute[2]" // no e-mail, no groups
 	for name, tc := range map[string]struct {
 		lines []string
-		want  gateway.Identity
+		want  provider.Identity
 	}{
 		"plain names": {
 			[]string{bare, attribute("mail", "a@example.com"), attribute("givenName", "Alice"), attribute("sn", "Ash"), attribute("displayName", "Alice Ash"), attribute("memberOf", "cn=x,dc=y", "z")},
-			gateway.Identity{Username: "alice", Email: "a@example.com", FirstName: "Alice", LastName: "Ash", DisplayName: "Alice Ash", Groups: []string{"cn=x,dc=y", "z"}},
+			provider.Identity{Username: "alice", Email: "a@example.com", FirstName: "Alice", LastName: "Ash", DisplayName: "Alice Ash", Groups: []string{"cn=x,dc=y", "z"}},
 		},
 		"OIDs": {
 			[]string{bare, attribute("urn:oid:0.9.2342.19200300.100.1.3", "a@example.com"), attribute("urn:oid:2.5.4.42", "Alice"), attribute("urn:oid:2.5.4.4", "Ash"), attribute("urn:oid:2.16.840.1.113730.3.1.241", "Alice Ash"), attribute("urn:oid:1.3.6.1.4.1.5923.1.5.1.1", "g")},
-			gateway.Identity{Username: "alice", Email: "a@example.com", FirstName: "Alice", LastName: "Ash", DisplayName: "Alice Ash", Groups: []string{"g"}},
+			provider.Identity{Username: "alice", Email: "a@example.com", FirstName: "Alice", LastName: "Ash", DisplayName: "Alice Ash", Groups: []string{"g"}},
 		},
 		"claims of Entra ID": {
 			[]string{bare, attribute("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress", "a@example.com"), attribute("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/givenname", "Alice"), attribute("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/surname", "Ash"), attribute("http://schemas.microsoft.com/identity/claims/displayname", "Alice Ash"), attribute("http://schemas.microsoft.com/ws/2008/06/identity/claims/groups", "g")},
-			gateway.Identity{Username: "alice", Email: "a@example.com", FirstName: "Alice", LastName: "Ash", DisplayName: "Alice Ash", Groups: []string{"g"}},
+			provider.Identity{Username: "alice", Email: "a@example.com", FirstName: "Alice", LastName: "Ash", DisplayName: "Alice Ash", Groups: []string{"g"}},
 		},
 		"the first of the list alone": {
 			[]string{attribute("mail", "other@example.com"), attribute("memberOf", "admins")},
-			gateway.Identity{Username: "alice", Email: "alice@example.com", Groups: []string{"staff", "users"}},
+			provider.Identity{Username: "alice", Email: "alice@example.com", Groups: []string{"staff", "users"}},
 		},
 		"configured names": {
 			[]string{"option email_attribute work", "option groups_attribute teams", "option username_attribute uid", attribute("work", "w@example.com"), attribute("teams", "red", "blue", "red")},
-			gateway.Identity{Username: "a1ice-0001", Email: "w@example.com", Groups: []string{"red", "blue"}},
+			provider.Identity{Username: "a1ice-0001", Email: "w@example.com", Groups: []string{"red", "blue"}},
 		},
-		"configured, and not there":  {[]string{"option email_attribute work", "option groups_attribute teams"}, gateway.Identity{Username: "alice"}},
-		"one name in several pieces": {[]string{attribute("groups", "more", "staff"), attribute("groups", "most")}, gateway.Identity{Username: "alice", Email: "alice@example.com", Groups: []string{"staff", "users", "more", "most"}}},
+		"configured, and not there":  {[]string{"option email_attribute work", "option groups_attribute teams"}, provider.Identity{Username: "alice"}},
+		"one name in several pieces": {[]string{attribute("groups", "more", "staff"), attribute("groups", "most")}, provider.Identity{Username: "alice", Email: "alice@example.com", Groups: []string{"staff", "users", "more", "most"}}},
 		"nil is no value": {
 			[]string{bare, "insert into " + statements + " `<saml:Attribute Name=\"email\"><saml:AttributeValue xsi:nil=\"true\"/><saml:AttributeValue xsi:nil=\"1\">x</saml:AttributeValue></saml:Attribute>`", attribute("mail", "a@example.com")},
-			gateway.Identity{Username: "alice", Email: "a@example.com"},
+			provider.Identity{Username: "alice", Email: "a@example.com"},
 		},
 		"what is not nil": {
 			[]string{bare, "insert into " + statements + " `<saml:Attribute Name=\"groups\"><saml:AttributeValue xsi:nil=\"false\">a</saml:AttributeValue><saml:AttributeValue xs:nil=\"true\">b</saml:AttributeValue><saml:AttributeValue nil=\"true\">c</saml:AttributeValue><saml:AttributeValue xsi:nill=\"true\">d</saml:AttributeValue></saml:Attribute>`"},
-			gateway.Identity{Username: "alice", Groups: []string{"a", "b", "c", "d"}},
+			provider.Identity{Username: "alice", Groups: []string{"a", "b", "c", "d"}},
 		},
 		"an empty value is none, and nothing takes its place": {
 			[]string{bare, attribute("email", ""), attribute("mail", "a@example.com"), attribute("groups", ""), attribute("memberOf", "g")},
-			gateway.Identity{Username: "alice"},
+			provider.Identity{Username: "alice"},
 		},
 		"several names to show": {
 			[]string{bare, attribute("displayName", "A", "B"), attribute("cn", "Alice"), attribute("sn", "Ash", "Ashe"), attribute("givenName", "A", "B"), attribute("firstName", "Alice")},
-			gateway.Identity{Username: "alice", FirstName: "Alice", DisplayName: "Alice"},
+			provider.Identity{Username: "alice", FirstName: "Alice", DisplayName: "Alice"},
 		},
-		"an empty e-mail":      {[]string{bare, attribute("email", "")}, gateway.Identity{Username: "alice"}},
-		"an address as NameID": {[]string{bare, format("1.1:nameid-format:emailAddress"), "set " + nameID + " a@example.com"}, gateway.Identity{Username: "a@example.com", Email: "a@example.com"}},
+		"an empty e-mail":      {[]string{bare, attribute("email", "")}, provider.Identity{Username: "alice"}},
+		"an address as NameID": {[]string{bare, format("1.1:nameid-format:emailAddress"), "set " + nameID + " a@example.com"}, provider.Identity{Username: "a@example.com", Email: "a@example.com"}},
 		"an address as NameID, beside an empty attribute": {
 			[]string{bare, attribute("email", ""), format("1.1:nameid-format:emailAddress"), "set " + nameID + " a@example.com"},
-			gateway.Identity{Username: "a@example.com"},
+			provider.Identity{Username: "a@example.com"},
 		},
 		"an address as NameID, beside an attribute": {
 			[]string{format("1.1:nameid-format:emailAddress"), "set " + nameID + " a@example.com"},
-			gateway.Identity{Username: "a@example.com", Email: "alice@example.com", Groups: []string{"staff", "users"}},
+			provider.Identity{Username: "a@example.com", Email: "alice@example.com", Groups: []string{"staff", "users"}},
 		},
-		"a persistent NameID names nobody":    {[]string{bare, format("2.0:nameid-format:persistent")}, gateway.Identity{}},
-		"values are taken exactly":            {[]string{bare, attribute("displayName", " Alice  Ash ")}, gateway.Identity{Username: "alice", DisplayName: " Alice  Ash "}},
-		"a group with what looks like a list": {[]string{bare, attribute("groups", "a,b;c d")}, gateway.Identity{Username: "alice", Groups: []string{"a,b;c d"}}},
-		"friendly names are no names":         {[]string{bare, "insert into " + statements + " `<saml:Attribute Name=\"x\" FriendlyName=\"email\"><saml:AttributeValue>a@example.com</saml:AttributeValue></saml:Attribute>`"}, gateway.Identity{Username: "alice"}},
+		"a persistent NameID names nobody":    {[]string{bare, format("2.0:nameid-format:persistent")}, provider.Identity{}},
+		"values are taken exactly":            {[]string{bare, attribute("displayName", " Alice  Ash ")}, provider.Identity{Username: "alice", DisplayName: " Alice  Ash "}},
+		"a group with what looks like a list": {[]string{bare, attribute("groups", "a,b;c d")}, provider.Identity{Username: "alice", Groups: []string{"a,b;c d"}}},
+		"friendly names are no names":         {[]string{bare, "insert into " + statements + " `<saml:Attribute Name=\"x\" FriendlyName=\"email\"><saml:AttributeValue>a@example.com</saml:AttributeValue></saml:Attribute>`"}, provider.Identity{Username: "alice"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -339,8 +340,8 @@ func TestFlowOf(t *testing.T) {
 		"at another provider": samlsp.Flow(l.request, evilEntity, l.begun, false),
 	} {
 		p := must(samlsp.New(baseConfig(), samlsp.Deps{}))
-		_, err := p.Complete(t.Context(), gateway.CompleteRequest{Params: form, Private: private, CallbackURL: acsURL, MetadataURL: spEntity})
-		if gateway.CodeOf(err) != gateway.CodeFlowUnknown {
+		_, err := p.Complete(t.Context(), provider.CompleteRequest{Params: form, Private: private, CallbackURL: acsURL, MetadataURL: spEntity})
+		if refusal.CodeOf(err) != refusal.FlowUnknown {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -34,7 +34,7 @@ type flowAttack struct {
 	// play is the control, which signs in, or with evil the attack. It returns
 	// what its last request led to, and what was left by others before it.
 	play func(s *scene, evil bool) (outcome, int)
-	code gateway.Code
+	code refusal.Code
 	// restarts is for attacks that lead to a login begun anew instead.
 	restarts bool
 }
@@ -124,7 +124,7 @@ func flowAttacks(t *testing.T) map[string]flowAttack {
 			return change(v).bring(l.state, form), s.left()
 		}
 	}
-	unknown, mismatch := gateway.CodeFlowUnknown, gateway.CodeSAMLRequestMismatch
+	unknown, mismatch := refusal.FlowUnknown, refusal.SAMLRequestMismatch
 	return map[string]flowAttack{
 		"replay/the same answer again": {play: again(func(v *visitor) *visitor {
 			delete(v.cookies, "__Host-sso")
@@ -142,18 +142,18 @@ func flowAttacks(t *testing.T) map[string]flowAttack {
 			v = s.visitor()
 			l = v.begin("corp")
 			return v.bring(l.state, reply(t, l.login)), s.left()
-		}, code: gateway.CodeAnswerReplayed},
+		}, code: refusal.AnswerReplayed},
 		"state/of another tab": {play: swapped(func(_ *scene, v *visitor) *visitor { return v }), code: mismatch},
 		"state/none":           {play: stated(""), code: unknown},
 		"state/guessed":        {play: stated(strings.Repeat("A", 43)), code: unknown},
 		"state/a path, as with unsolicited answers":                {play: stated("/admin"), code: unknown},
 		"state/an address":                                         {play: stated("https://evil.test/"), code: unknown},
-		"state/of an attacker's login":                             {play: planted(false), code: gateway.CodeCookiesBlocked},
+		"state/of an attacker's login":                             {play: planted(false), code: refusal.CookiesBlocked},
 		"state/of an attacker's login, beside an own one":          {play: planted(true), restarts: true},
-		"mix-up/an honest provider's answer in a login at another": {play: crossed("evil", evils, "sign"), code: gateway.CodeSAMLSignature},
-		"mix-up/an answer of another provider":                     {play: crossed("corp", nil, evils...), code: gateway.CodeSAMLSignature},
-		"mix-up/another provider in an honest one's name":          {play: crossed("corp", nil, "sign saml:Assertion key=evil"), code: gateway.CodeSAMLSignature},
-		"mix-up/an honest provider's name at another":              {play: crossed("evil", evils, "sign saml:Assertion key=evil"), code: gateway.CodeSAMLIssuerMismatch},
+		"mix-up/an honest provider's answer in a login at another": {play: crossed("evil", evils, "sign"), code: refusal.SAMLSignature},
+		"mix-up/an answer of another provider":                     {play: crossed("corp", nil, evils...), code: refusal.SAMLSignature},
+		"mix-up/another provider in an honest one's name":          {play: crossed("corp", nil, "sign saml:Assertion key=evil"), code: refusal.SAMLSignature},
+		"mix-up/an honest provider's name at another":              {play: crossed("evil", evils, "sign saml:Assertion key=evil"), code: refusal.SAMLIssuerMismatch},
 	}
 }
 
@@ -191,7 +191,7 @@ func TestAttackSAMLSameAnswerAtOnce(t *testing.T) {
 				switch {
 				case got.signedIn:
 					in++
-				case got.code != gateway.CodeAnswerReplayed && got.code != gateway.CodeFlowUnknown:
+				case got.code != refusal.AnswerReplayed && got.code != refusal.FlowUnknown:
 					t.Errorf("got %+v", got)
 				}
 			}

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/check/checktest"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -49,11 +49,11 @@ func (a *attack) form(t *testing.T, l login, evil bool) url.Values {
 }
 
 // try judges a message at a new provider, without the named checks.
-func (a *attack) try(t *testing.T, l login, form url.Values, drop ...string) (*gateway.Answer, error) {
+func (a *attack) try(t *testing.T, l login, form url.Values, drop ...string) (*provider.Answer, error) {
 	t.Helper()
 	p := must(samlsp.New(a.config, samlsp.Deps{Transport: noNetwork{t}}))
 	samlsp.Drop(p, drop...)
-	return p.Complete(t.Context(), gateway.CompleteRequest{
+	return p.Complete(t.Context(), provider.CompleteRequest{
 		Params: form, Private: samlsp.Flow(l.request, idpEntity, l.begun, a.forced), CallbackURL: acsURL, MetadataURL: spEntity,
 	})
 }

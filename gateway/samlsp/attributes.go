@@ -10,7 +10,7 @@ import (
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
 // Bounds on what a provider may say about a person.
@@ -234,7 +234,7 @@ func profileID(f *profile) error {
 // profileEmail takes an address only if it can't be read as two, or as another.
 // An empty one counts as absent.
 func profileEmail(f *profile) error {
-	if email := f.email.only(); email != "" && !gateway.ValidEmail(email) {
+	if email := f.email.only(); email != "" && !provider.ValidEmail(email) {
 		return fmt.Errorf("reading %s: is no e-mail address", quoted(f.email.name))
 	}
 	return nil
@@ -272,9 +272,9 @@ func profileGroups(f *profile) error {
 
 // identity is what the gateway makes rules, headers and claims from. SAML says
 // nothing about whether an address is verified.
-func (f *profile) identity(a *assertion) gateway.Identity {
+func (f *profile) identity(a *assertion) provider.Identity {
 	statement := a.statement()
-	id := gateway.Identity{
+	id := provider.Identity{
 		Username: f.username.only(), Email: f.email.only(), FirstName: f.firstName.only(), LastName: f.lastName.only(),
 		DisplayName: f.display.only(), Groups: unique(f.groups.texts), AuthTime: statement.AuthnInstant,
 	}

@@ -8,7 +8,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // A flow is our record of one login under way. The gateway keeps it, sealed.
@@ -22,7 +23,7 @@ type flow struct {
 func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
 
 // Begin implements gateway.Provider.
-func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gateway.Begun, error) {
+func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	to, err := p.reachable(ctx)
@@ -48,11 +49,11 @@ func (p *Provider) Begin(ctx context.Context, req gateway.BeginRequest) (*gatewa
 	}
 	begun, err := send(req.State, signer)
 	if err != nil {
-		return nil, gateway.NewError(gateway.CodeInternal, fmt.Errorf("making the request: %w", err))
+		return nil, refusal.New(refusal.Internal, fmt.Errorf("making the request: %w", err))
 	}
 	begun.Private, err = json.Marshal(&flow{ID: r.id, EntityID: to.entityID, Begun: now.Unix(), Forced: req.ForceLogin})
 	if err != nil {
-		return nil, gateway.NewError(gateway.CodeInternal, err)
+		return nil, refusal.New(refusal.Internal, err)
 	}
 	return begun, nil
 }

@@ -5,26 +5,27 @@ import (
 	"encoding/json"
 	"errors"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // Complete implements gateway.Provider for the HTTP-POST binding (SAML Bindings
 // 3.5.4). Nothing of the document is believed that no signature covers: the
 // assertion is read anew from what was signed. A signature that no known key
 // fits has the metadata fetched once more, if their age permits it.
-func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*gateway.Answer, error) {
+func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (*provider.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var f flow
 	if err := json.Unmarshal(req.Private, &f); err != nil || f.ID == "" {
-		return nil, gateway.NewError(gateway.CodeFlowUnknown, errors.New("reading the flow: it was not begun here"))
+		return nil, refusal.New(refusal.FlowUnknown, errors.New("reading the flow: it was not begun here"))
 	}
 	idp, err := p.identityProvider(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if f.EntityID != idp.entityID {
-		return nil, gateway.NewError(gateway.CodeFlowUnknown, errors.New("reading the flow: it was begun at another provider"))
+		return nil, refusal.New(refusal.FlowUnknown, errors.New("reading the flow: it was begun at another provider"))
 	}
 	root, err := p.document(req.Params)
 	if err != nil {
@@ -41,7 +42,7 @@ func (p *Provider) Complete(ctx context.Context, req gateway.CompleteRequest) (*
 }
 
 // answer judges what was verified, and makes the answer of it.
-func (p *Provider) answer(f *found, x *expectation) (*gateway.Answer, error) {
+func (p *Provider) answer(f *found, x *expectation) (*provider.Answer, error) {
 	if err := p.checks.response.Run(readResponse(f.response, f.signed, x)); err != nil {
 		return nil, err
 	}
@@ -63,7 +64,7 @@ func (p *Provider) answer(f *found, x *expectation) (*gateway.Answer, error) {
 	} else if err := p.checks.account.Run(a); err != nil {
 		return nil, err
 	}
-	return &gateway.Answer{
+	return &provider.Answer{
 		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: a.statement().SessionIndex,
 		ReplayID: a.ID, ReplayUntil: a.usableUntil(confirmed.until),
 	}, nil

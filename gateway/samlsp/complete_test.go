@@ -11,8 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -47,8 +48,8 @@ func (f *fixture) provider(want samlsp.Switch) *samlsp.Provider {
 }
 
 // request hands in a document as the answer.
-func (f *fixture) request(doc []byte) gateway.CompleteRequest {
-	return gateway.CompleteRequest{
+func (f *fixture) request(doc []byte) provider.CompleteRequest {
+	return provider.CompleteRequest{
 		Params:  url.Values{"SAMLResponse": {base64.StdEncoding.EncodeToString(doc)}},
 		Private: samlsp.Flow(f.Request, f.IdP, f.now().Add(-time.Minute), false), CallbackURL: f.ACS, MetadataURL: f.SP,
 	}
@@ -111,7 +112,7 @@ func FuzzComplete(f *testing.F) {
 			if err == nil && !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
-			if err != nil && (got != nil || gateway.RefusalOf(gateway.CodeOf(err)).Status >= 500) {
+			if err != nil && (got != nil || refusal.CodeOf(err).Meaning().Status >= 500) {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -134,8 +135,8 @@ func TestComplete(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := &gateway.Answer{
-				Identity: gateway.Identity{
+			want := &provider.Answer{
+				Identity: provider.Identity{
 					Username: "alice", Email: "alice@example.com", Groups: []string{"staff", "users"},
 					ACR: "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport", AuthTime: second,
 				},
@@ -153,22 +154,22 @@ func TestComplete(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	const conditions, statement = "saml:Assertion/saml:Conditions", "saml:Assertion/saml:AuthnStatement"
-	for code, tc := range map[gateway.Code]struct{ lines, log string }{
-		gateway.CodeSAMLMalformed:       {"sign\nprepend \"<!DOCTYPE x>\"", "line 1"},
-		gateway.CodeSAMLUnsigned:        {"sign .", "want_assertions_signed off"},
-		gateway.CodeSAMLSignature:       {"sign saml:Assertion key=evil", "no trusted key"},
-		gateway.CodeSAMLAlgorithm:       {"sign saml:Assertion alg=rsa-sha1", "SHA-1"},
-		gateway.CodeSAMLEncrypted:       {"insert into . <saml:EncryptedAssertion/>", "encrypted"},
-		gateway.CodeSAMLIssuerMismatch:  {"set saml:Assertion/saml:Issuer urn:other", "it is \"urn:other\", expected is \"" + idpEntity + "\""},
-		gateway.CodeSAMLDestination:     {"set .@Destination http://here.test/", "it is \"http://here.test/\", ours is \"" + acsURL + "\""},
-		gateway.CodeSAMLRequestMismatch: {"unset .@InResponseTo", "was not asked for"},
-		gateway.CodeSAMLAudience:        {"set " + conditions + "/saml:AudienceRestriction/saml:Audience urn:x", "it is \"urn:x\", we are \"" + spEntity + "\""},
-		gateway.CodeSAMLTime:            {"set " + conditions + "@NotOnOrAfter 2001-01-01T00:00:00Z", "2001-01-01T00:00:00Z"},
-		gateway.CodeSAMLSubject:         {"remove saml:Assertion/saml:Subject/saml:NameID", "NameID stands 0 times"},
-		gateway.CodeSAMLCondition:       {"remove " + statement, "no AuthnStatement"},
-		gateway.CodeSAMLAttribute:       {"option id_attribute no\npad 0", "id attribute"},
-		gateway.CodeTooLarge:            {"pad 0\nappend \"{ *1048576}\"", "larger than"},
-		gateway.CodeProviderRefused:     {"set samlp:Status/samlp:StatusCode@Value urn:oasis:names:tc:SAML:2.0:status:Responder", "the provider says Responder"},
+	for code, tc := range map[refusal.Code]struct{ lines, log string }{
+		refusal.SAMLMalformed:       {"sign\nprepend \"<!DOCTYPE x>\"", "line 1"},
+		refusal.SAMLUnsigned:        {"sign .", "want_assertions_signed off"},
+		refusal.SAMLSignature:       {"sign saml:Assertion key=evil", "no trusted key"},
+		refusal.SAMLAlgorithm:       {"sign saml:Assertion alg=rsa-sha1", "SHA-1"},
+		refusal.SAMLEncrypted:       {"insert into . <saml:EncryptedAssertion/>", "encrypted"},
+		refusal.SAMLIssuerMismatch:  {"set saml:Assertion/saml:Issuer urn:other", "it is \"urn:other\", expected is \"" + idpEntity + "\""},
+		refusal.SAMLDestination:     {"set .@Destination http://here.test/", "it is \"http://here.test/\", ours is \"" + acsURL + "\""},
+		refusal.SAMLRequestMismatch: {"unset .@InResponseTo", "was not asked for"},
+		refusal.SAMLAudience:        {"set " + conditions + "/saml:AudienceRestriction/saml:Audience urn:x", "it is \"urn:x\", we are \"" + spEntity + "\""},
+		refusal.SAMLTime:            {"set " + conditions + "@NotOnOrAfter 2001-01-01T00:00:00Z", "2001-01-01T00:00:00Z"},
+		refusal.SAMLSubject:         {"remove saml:Assertion/saml:Subject/saml:NameID", "NameID stands 0 times"},
+		refusal.SAMLCondition:       {"remove " + statement, "no AuthnStatement"},
+		refusal.SAMLAttribute:       {"option id_attribute no\npad 0", "id attribute"},
+		refusal.TooLarge:            {"pad 0\nappend \"{ *1048576}\"", "larger than"},
+		refusal.ProviderRefused:     {"set samlp:Status/samlp:StatusCode@Value urn:oasis:names:tc:SAML:2.0:status:Responder", "the provider says Responder"},
 	} {
 		t.Run(string(code), func(t *testing.T) {
 			t.Parallel()
@@ -190,7 +191,7 @@ func TestKeyChange(t *testing.T) {
 	p := byURL(t, from, samlsp.Deps{})
 	l := newLogin()
 	complete := func(lines string) error {
-		_, err := p.Complete(t.Context(), gateway.CompleteRequest{
+		_, err := p.Complete(t.Context(), provider.CompleteRequest{
 			Params:  must(must(parsePlan(lines)).message(l)),
 			Private: samlsp.Flow(l.request, idpEntity, l.begun, false), CallbackURL: acsURL, MetadataURL: spEntity,
 		})
@@ -205,9 +206,9 @@ func TestKeyChange(t *testing.T) {
 	if err := complete("sign"); err != nil {
 		t.Errorf("the new key: %v", err)
 	}
-	wantCode(t, complete("sign saml:Assertion alg=ecdsa-sha256 key=idp-ec"), gateway.CodeSAMLSignature)
+	wantCode(t, complete("sign saml:Assertion alg=ecdsa-sha256 key=idp-ec"), refusal.SAMLSignature)
 	for range 20 {
-		wantCode(t, complete("sign saml:Assertion key=evil"), gateway.CodeSAMLSignature)
+		wantCode(t, complete("sign saml:Assertion key=evil"), refusal.SAMLSignature)
 	}
 	if n := from.asked() - before; n != 1 {
 		t.Errorf("the metadata were fetched %d times", n)
@@ -231,7 +232,7 @@ func TestKeyChangeWhileDown(t *testing.T) {
 			p := byURL(t, from, samlsp.Deps{})
 			l := newLogin()
 			complete := func(lines string) error {
-				_, err := p.Complete(t.Context(), gateway.CompleteRequest{
+				_, err := p.Complete(t.Context(), provider.CompleteRequest{
 					Params:  must(must(parsePlan(lines)).message(l)),
 					Private: samlsp.Flow(l.request, idpEntity, l.begun, false), CallbackURL: acsURL, MetadataURL: spEntity,
 				})
@@ -241,7 +242,7 @@ func TestKeyChangeWhileDown(t *testing.T) {
 				t.Fatal(err)
 			}
 			breaks(from)
-			wantCode(t, complete("sign saml:Assertion key=evil"), gateway.CodeSAMLSignature)
+			wantCode(t, complete("sign saml:Assertion key=evil"), refusal.SAMLSignature)
 			if err := complete("sign"); err != nil {
 				t.Errorf("afterwards: %v", err)
 			}

@@ -16,7 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 )
 
 // Config describes one SAML identity provider and how we meet it. Either
@@ -99,7 +99,7 @@ const (
 type Deps struct {
 	// LastGood keeps the metadata for the time when they can't be fetched. Nil:
 	// they are lost on restart.
-	LastGood gateway.LastGood
+	LastGood fetch.LastGood
 	// Keys sign requests and stand in our metadata. Nil: nothing is signed, and
 	// a configuration that asks for it is refused.
 	Keys Keys
@@ -139,14 +139,14 @@ func (c Config) withDefaults() Config {
 }
 
 // validate reports every fault of c, which has its defaults, at once.
-func (c Config) validate(outbound *gateway.Outbound, keys Keys) error {
+func (c Config) validate(outbound *fetch.Client, keys Keys) error {
 	return errors.Join(c.validateProvider(outbound), c.validateRequest(keys), c.validateNameID(), c.validateAttributes(), c.validateJudging())
 }
 
 // byHand reports whether the provider is given without metadata.
 func (c Config) byHand() bool { return c.MetadataURL == "" && len(c.Metadata) == 0 }
 
-func (c Config) validateProvider(outbound *gateway.Outbound) error {
+func (c Config) validateProvider(outbound *fetch.Client) error {
 	var errs []error
 	if c.EntityID != "" && !isPlain(c.EntityID) {
 		errs = append(errs, notPlain("entity_id"))
@@ -171,7 +171,7 @@ func (c Config) validateProvider(outbound *gateway.Outbound) error {
 	return errors.Join(errs...)
 }
 
-func (c Config) validateByHand(outbound *gateway.Outbound) error {
+func (c Config) validateByHand(outbound *fetch.Client) error {
 	if c.EntityID == "" && c.SSOURL == "" && len(c.Certificates) == 0 {
 		return errors.New("checking metadata: is missing; give the URL or the file of the provider's metadata, or else entity_id, sso_url and certificate")
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -83,7 +83,7 @@ func TestNewRefuses(t *testing.T) {
 				t.Errorf("got %v", err)
 			case tt.want != "":
 				wantText(t, err, tt.want)
-			case p.Protocol() != gateway.SAML:
+			case p.Protocol() != provider.SAML:
 				t.Errorf("the protocol is %s", p.Protocol())
 			}
 			if err != nil && strings.Contains(err.Error(), "hunter2") {

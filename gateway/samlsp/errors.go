@@ -3,18 +3,18 @@ package samlsp
 import (
 	"fmt"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // malformed returns the error for a message that is not what the profile has.
-func malformed(format string, args ...any) *gateway.Error {
-	return gateway.NewError(gateway.CodeSAMLMalformed, fmt.Errorf(format, args...))
+func malformed(format string, args ...any) *refusal.Error {
+	return refusal.New(refusal.SAMLMalformed, fmt.Errorf(format, args...))
 }
 
 // unavailable returns the error for a provider that can't be reached, or whose
 // metadata can't be used.
 func unavailable(format string, args ...any) error {
-	return gateway.NewError(gateway.CodeProviderUnavailable, fmt.Errorf(format, args...))
+	return refusal.New(refusal.ProviderUnavailable, fmt.Errorf(format, args...))
 }
 
 // quoted shows a value of the provider in an error: short, and without

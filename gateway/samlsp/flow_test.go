@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
@@ -79,7 +80,7 @@ func (s *scene) visitor() *visitor { return &visitor{scene: s, cookies: map[stri
 
 // An outcome is what the site answered.
 type outcome struct {
-	code     gateway.Code // of the refusal, or empty
+	code     refusal.Code // of the refusal, or empty
 	err      error
 	location string
 	user     string // whom the app saw, if it was reached
@@ -102,7 +103,7 @@ func (v *visitor) send(r *http.Request) outcome {
 		out.user = r.Header.Get("Remote-User")
 		return nil
 	})
-	if refused, ok := errors.AsType[*gateway.Error](err); ok {
+	if refused, ok := errors.AsType[*refusal.Error](err); ok {
 		out.code, out.err = refused.Code, refused
 	} else if err != nil {
 		v.t.Fatal(err)

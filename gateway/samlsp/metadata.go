@@ -14,7 +14,8 @@ import (
 	"github.com/beevik/etree"
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
@@ -32,7 +33,7 @@ func (p *Provider) fetchMetadata(ctx context.Context) ([]byte, error) {
 	req.Header.Set("Accept", "application/samlmetadata+xml, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.1")
 	got, err := p.outbound.Do(req, maxMetadata)
 	if err != nil {
-		if errors.Is(err, gateway.ErrAnswerTooLarge) {
+		if errors.Is(err, fetch.ErrTooLarge) {
 			err = fmt.Errorf("%w; give the address of this provider's own metadata instead of a federation's", err)
 		}
 		return nil, unavailable("fetching the metadata: %w", err)
@@ -43,7 +44,7 @@ func (p *Provider) fetchMetadata(ctx context.Context) ([]byte, error) {
 	return got.Body, nil
 }
 
-func checkAnswer(got *gateway.Fetched) error {
+func checkAnswer(got *fetch.Response) error {
 	switch {
 	case got.Status >= 300 && got.Status < 400:
 		return answeredError{fmt.Errorf("the status is %d: redirects are not followed, give the address that it leads to", got.Status)}
@@ -308,7 +309,7 @@ func (p *Provider) readXML(doc []byte) (*etree.Element, error) {
 		return nil, fmt.Errorf("the document is larger than %d bytes; give this provider's own metadata instead of a federation's", maxMetadata)
 	}
 	root, err := p.checks.Read(doc, metadataBounds)
-	if refusal, ok := errors.AsType[*gateway.Error](err); ok {
+	if refusal, ok := errors.AsType[*refusal.Error](err); ok {
 		return nil, refusal.Err // its code is that of an answer
 	}
 	return root, err

@@ -15,7 +15,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -212,10 +213,10 @@ func TestInlineMetadataExpire(t *testing.T) {
 		t.Errorf("the issuer is %q: whoever is signed in would be signed out", p.Issuer())
 	}
 	_, err = p.Begin(t.Context(), beginRequest)
-	wantCode(t, err, gateway.CodeProviderUnavailable)
+	wantCode(t, err, refusal.ProviderUnavailable)
 	wantText(t, err, "valid until 2001-01-01T00:00:00Z")
 	_, err = samlsp.IdentityProvider(t.Context(), p)
-	wantCode(t, err, gateway.CodeProviderUnavailable)
+	wantCode(t, err, refusal.ProviderUnavailable)
 }
 
 func TestByHand(t *testing.T) {
@@ -302,7 +303,7 @@ func FuzzMetadata(f *testing.F) {
 		if err != nil {
 			return
 		}
-		outbound := gateway.NewOutbound(gateway.OutboundOptions{})
+		outbound := fetch.New(fetch.Options{})
 		for _, location := range []string{k.Redirect, k.POST} {
 			if location != "" && outbound.CheckURL(location) != nil {
 				t.Errorf("a browser would be sent to %q", location)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/beevik/etree"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -20,7 +20,7 @@ type plan struct {
 	config samlsp.Config
 	signs  []string // the paths of what the control signs
 	forced bool
-	front  gateway.Code // of the gateway, which refuses it before the provider does
+	front  refusal.Code // of the gateway, which refuses it before the provider does
 	steps  [][]string
 }
 
@@ -81,7 +81,7 @@ func (p *plan) set(words []string) (bool, error) {
 	case words[0] == "force" && len(words) == 1:
 		p.forced = true
 	case words[0] == "front" && len(words) == 2:
-		p.front = gateway.Code(words[1])
+		p.front = refusal.Code(words[1])
 	case words[0] == "signed" && len(words) == 2 && signs[words[1]] != nil:
 		p.signs = signs[words[1]]
 	case words[0] == "option" && len(words) == 3:

@@ -38,7 +38,7 @@
 // fetched at once, every 30 seconds at most. Where the identity provider itself
 // serves its metadata, Begin asks whether it is there, at most every 10
 // seconds, because a browser that is sent to one that is down sees no page of
-// ours. All that is gateway.CodeProviderUnavailable, within 10 seconds;
+// ours. All that is ProviderUnavailable, within 10 seconds;
 // everything else is a refusal.
 //
 // # What is sent
@@ -62,7 +62,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
 const (
@@ -77,14 +78,14 @@ const (
 type Provider struct {
 	config   Config
 	checks   *checklist
-	outbound *gateway.Outbound
+	outbound *fetch.Client
 	keys     Keys // may be nil
 	logger   *zap.Logger
 	now      func() time.Time
 
 	// One of the two: what the configuration holds, or what is fetched.
 	fixed  *idp
-	remote *gateway.Remote[*idp]
+	remote *fetch.Document[*idp]
 }
 
 // New returns a Provider for config, or every fault of it at once. It does no
@@ -93,7 +94,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 	config = config.withDefaults()
 	roots, poolErr := config.pool()
 	p := &Provider{config: config, checks: allChecks(), keys: deps.Keys, logger: deps.Logger, now: time.Now}
-	p.outbound = gateway.NewOutbound(gateway.OutboundOptions{
+	p.outbound = fetch.New(fetch.Options{
 		RootCAs: roots, InsecureHTTP: config.InsecureHTTP, Transport: deps.Transport,
 	})
 	if p.logger == nil {
@@ -104,7 +105,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 		return nil, err
 	}
 	if config.MetadataURL != "" {
-		p.remote = &gateway.Remote[*idp]{
+		p.remote = &fetch.Document[*idp]{
 			What: "metadata", Name: config.lastGoodName(), Fetch: p.fetchMetadata, Parse: p.parseMetadata,
 			Accept: p.acceptMetadata, LastGood: deps.LastGood, Logger: p.logger,
 		}
@@ -175,7 +176,7 @@ func (c Config) lastGoodName() string {
 }
 
 // Protocol returns gateway.SAML.
-func (p *Provider) Protocol() gateway.Protocol { return gateway.SAML }
+func (p *Provider) Protocol() provider.Protocol { return provider.SAML }
 
 // Issuer returns the provider's entity ID. It is empty as long as the
 // configuration does not name it and no metadata were ever loaded.
@@ -257,6 +258,6 @@ func (p *Provider) renewKeys(ctx context.Context) (*idp, error) {
 
 // Interface guards.
 var (
-	_ gateway.Starter          = (*Provider)(nil)
-	_ gateway.MetadataProvider = (*Provider)(nil)
+	_ provider.Starter   = (*Provider)(nil)
+	_ provider.Publisher = (*Provider)(nil)
 )

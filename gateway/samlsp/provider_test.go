@@ -18,7 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -138,9 +139,9 @@ func newProvider(t *testing.T, e *entity, change ...func(*samlsp.Config)) *samls
 	return p
 }
 
-var beginRequest = gateway.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: siteACS, MetadataURL: siteMD}
+var beginRequest = provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: siteACS, MetadataURL: siteMD}
 
-func begin(t *testing.T, p *samlsp.Provider) *gateway.Begun {
+func begin(t *testing.T, p *samlsp.Provider) *provider.Begun {
 	t.Helper()
 	begun, err := p.Begin(t.Context(), beginRequest)
 	if err != nil {
@@ -149,9 +150,9 @@ func begin(t *testing.T, p *samlsp.Provider) *gateway.Begun {
 	return begun
 }
 
-func wantCode(t *testing.T, err error, want gateway.Code) {
+func wantCode(t *testing.T, err error, want refusal.Code) {
 	t.Helper()
-	if err == nil || gateway.CodeOf(err) != want {
+	if err == nil || refusal.CodeOf(err) != want {
 		t.Errorf("got %v, want code %s", err, want)
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -155,13 +156,13 @@ func TestMetadataByURL(t *testing.T) {
 			from.set(answer.status, answer.mediaType, answer.body)
 			p := byURL(t, from, samlsp.Deps{})
 			err := beginErr(t, p)
-			wantCode(t, err, gateway.CodeProviderUnavailable)
+			wantCode(t, err, refusal.ProviderUnavailable)
 			wantText(t, err, answer.want)
 			if strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("the error shows the query: %v", err)
 			}
 			from.serve(goodEntity())
-			time.Sleep(gateway.RemoteRetryAfter)
+			time.Sleep(fetch.RetryAfter)
 			begin(t, p) // it mends itself
 		})
 	}
@@ -176,12 +177,12 @@ func TestProviderDown(t *testing.T) {
 		from.down()
 		begin(t, p)
 		time.Sleep(samlsp.AliveFor)
-		wantCode(t, beginErr(t, p), gateway.CodeProviderUnavailable)
+		wantCode(t, beginErr(t, p), refusal.ProviderUnavailable)
 		if _, err := samlsp.IdentityProvider(t.Context(), p); err != nil {
 			t.Errorf("an answer that is under way can't be judged: %v", err)
 		}
 		from.serve(goodEntity())
-		time.Sleep(gateway.RemoteRetryAfter)
+		time.Sleep(fetch.RetryAfter)
 		begin(t, p)
 	})
 	for name, status := range map[string]int{"the metadata are gone": 404, "too many ask": 429} {
@@ -209,7 +210,7 @@ func TestProviderDown(t *testing.T) {
 		p := byURL(t, from, samlsp.Deps{})
 		begin(t, p)
 		from.down()
-		time.Sleep(2 * gateway.RemoteRefreshAfter)
+		time.Sleep(2 * fetch.RefreshAfter)
 		begin(t, p)
 	})
 }
@@ -237,9 +238,9 @@ func TestLastGood(t *testing.T) {
 		if _, err := samlsp.IdentityProvider(t.Context(), p); err != nil {
 			t.Error(err)
 		}
-		wantCode(t, beginErr(t, p), gateway.CodeProviderUnavailable)
+		wantCode(t, beginErr(t, p), refusal.ProviderUnavailable)
 		from.serve(goodEntity())
-		time.Sleep(gateway.RemoteRetryAfter)
+		time.Sleep(fetch.RetryAfter)
 		begin(t, p)
 	})
 	inBubble(t, "names hide the provider and differ by it", func(t *testing.T) {
@@ -279,7 +280,7 @@ func TestLastGood(t *testing.T) {
 			t.Errorf("the issuer is %q", p.Issuer())
 		}
 		_, err := samlsp.IdentityProvider(t.Context(), p)
-		wantCode(t, err, gateway.CodeProviderUnavailable)
+		wantCode(t, err, refusal.ProviderUnavailable)
 	})
 	inBubble(t, "the configured entity ID is known at once", func(t *testing.T) {
 		p := byURL(t, publish(goodEntity()), samlsp.Deps{}, func(c *samlsp.Config) { c.EntityID = idpEntityID })
@@ -307,15 +308,15 @@ func TestMetadataRunOut(t *testing.T) {
 		begin(t, p)
 		time.Sleep(31 * time.Minute)
 		err := beginErr(t, p)
-		wantCode(t, err, gateway.CodeProviderUnavailable)
+		wantCode(t, err, refusal.ProviderUnavailable)
 		wantText(t, err, "valid until")
 		if p.Issuer() != idpEntityID {
 			t.Error("whoever is signed in is signed out")
 		}
 		from.serve(until(time.Hour))
 		_, err = samlsp.IdentityProvider(t.Context(), p)
-		wantCode(t, err, gateway.CodeProviderUnavailable)
-		time.Sleep(gateway.RemoteRetryAfter)
+		wantCode(t, err, refusal.ProviderUnavailable)
+		time.Sleep(fetch.RetryAfter)
 		begin(t, p)
 	})
 	inBubble(t, "when fetched: replace nothing", func(t *testing.T) {
@@ -339,7 +340,7 @@ func TestEntityIDChanges(t *testing.T) {
 		p := byURL(t, from, samlsp.Deps{}, func(c *samlsp.Config) { c.EntityID = idpEntityID })
 		begin(t, p)
 		from.serve(changed)
-		time.Sleep(2 * gateway.RemoteRefreshAfter)
+		time.Sleep(2 * fetch.RefreshAfter)
 		if _, err := samlsp.RenewKeys(t.Context(), p); err == nil {
 			t.Error("taken")
 		}
@@ -359,8 +360,8 @@ func TestEntityIDChanges(t *testing.T) {
 		}
 		p = byURL(t, from, samlsp.Deps{LastGood: kept}) // restarted
 		p.Start(t.Context())
-		time.Sleep(gateway.RemoteRetryAfter)
-		if wantCode(t, beginErr(t, p), gateway.CodeProviderUnavailable); p.Issuer() != idpEntityID {
+		time.Sleep(fetch.RetryAfter)
+		if wantCode(t, beginErr(t, p), refusal.ProviderUnavailable); p.Issuer() != idpEntityID {
 			t.Errorf("the issuer is %q after a restart", p.Issuer())
 		}
 	})
@@ -392,7 +393,7 @@ func TestRenewKeys(t *testing.T) {
 		if from.asked() != 2 {
 			t.Errorf("fetched %d times", from.asked())
 		}
-		time.Sleep(gateway.RemoteRenewEvery)
+		time.Sleep(fetch.RenewEvery)
 		if _, err := samlsp.RenewKeys(t.Context(), p); err != nil || from.asked() != 3 {
 			t.Errorf("fetched %d times, %v", from.asked(), err)
 		}
@@ -403,6 +404,6 @@ func TestRenewKeys(t *testing.T) {
 		begin(t, p)
 		from.down()
 		_, err := samlsp.RenewKeys(t.Context(), p)
-		wantCode(t, err, gateway.CodeProviderUnavailable)
+		wantCode(t, err, refusal.ProviderUnavailable)
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/beevik/etree"
 	dsig "github.com/russellhaering/goxmldsig"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
 // algRSASHA256 is what requests are signed with (RFC 6931 §2.3.2): every
@@ -100,7 +100,7 @@ func (r *authnRequest) element() *etree.Element {
 // redirect sends the request by the HTTP-Redirect binding with DEFLATE (SAML
 // Bindings 3.4.4.1). The signature is over the very octets of the query that
 // are sent, from SAMLRequest to SigAlg.
-func (r *authnRequest) redirect(state string, by *signer) (*gateway.Begun, error) {
+func (r *authnRequest) redirect(state string, by *signer) (*provider.Begun, error) {
 	doc, err := serialized(r.element())
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (r *authnRequest) redirect(state string, by *signer) (*gateway.Begun, error
 		}
 		query += "&Signature=" + url.QueryEscape(base64.StdEncoding.EncodeToString(signature))
 	}
-	return &gateway.Begun{Location: r.destination + separator(r.destination) + query}, nil
+	return &provider.Begun{Location: r.destination + separator(r.destination) + query}, nil
 }
 
 // separator is what stands between a URL and more of its query.
@@ -135,7 +135,7 @@ func separator(location string) string {
 
 // post sends the request by the HTTP-POST binding (SAML Bindings 3.5.4), signed
 // within.
-func (r *authnRequest) post(state string, by *signer) (*gateway.Begun, error) {
+func (r *authnRequest) post(state string, by *signer) (*provider.Begun, error) {
 	el := r.element()
 	if by != nil {
 		if err := by.sign(el); err != nil {
@@ -147,7 +147,7 @@ func (r *authnRequest) post(state string, by *signer) (*gateway.Begun, error) {
 		return nil, err
 	}
 	form := url.Values{"SAMLRequest": {base64.StdEncoding.EncodeToString(doc)}, "RelayState": {state}}
-	return &gateway.Begun{Location: r.destination, Form: form}, nil
+	return &provider.Begun{Location: r.destination, Form: form}, nil
 }
 
 // sign puts an enveloped signature into el, behind its Issuer as the schema

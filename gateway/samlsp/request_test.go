@@ -16,7 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec/xmlsectest"
@@ -192,7 +193,7 @@ func TestRedirectKeepsQuery(t *testing.T) {
 }
 
 // verifyDetached checks a signature of SAML Bindings 3.4.4.1.
-func verifyDetached(t *testing.T, begun *gateway.Begun) error {
+func verifyDetached(t *testing.T, begun *provider.Begun) error {
 	t.Helper()
 	_, params, signed := fromRedirect(t, begun.Location)
 	if got := params.Get("SigAlg"); got != "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256" {
@@ -229,7 +230,7 @@ func TestSignedRedirect(t *testing.T) {
 
 func byPOST(c *samlsp.Config) { c.RequestBinding = samlsp.BindingPOST }
 
-func fromForm(t *testing.T, begun *gateway.Begun) []byte {
+func fromForm(t *testing.T, begun *provider.Begun) []byte {
 	t.Helper()
 	if begun.Location != idpPOST || len(begun.Form) != 2 || begun.Form.Get("RelayState") != beginRequest.State {
 		t.Fatalf("posted to %s: %v", begun.Location, begun.Form)
@@ -316,12 +317,12 @@ func TestWhoSigns(t *testing.T) {
 	}
 	t.Run("the key can't be had", func(t *testing.T) {
 		t.Parallel()
-		down := gateway.NewError(gateway.CodeStoreUnavailable, errors.New("the store is down"))
+		down := refusal.New(refusal.StoreUnavailable, errors.New("the store is down"))
 		p, err := samlsp.New(samlsp.Config{Metadata: []byte(goodEntity().xml()), SignRequests: samlsp.On}, samlsp.Deps{Keys: spKeys{err: down}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = p.Begin(t.Context(), beginRequest)
-		wantCode(t, err, gateway.CodeStoreUnavailable)
+		wantCode(t, err, refusal.StoreUnavailable)
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
@@ -74,7 +74,7 @@ func unsuccessful(status saml.Status) error {
 	if inner := status.StatusCode.StatusCode; inner != nil {
 		text += ", " + statusCode(inner.Value)
 	}
-	return gateway.NewError(gateway.CodeProviderRefused, fmt.Errorf("reading the status: the provider says %s", text))
+	return refusal.New(refusal.ProviderRefused, fmt.Errorf("reading the status: the provider says %s", text))
 }
 
 // statusCode shows a status code only if it is one: it may be unsigned, and the

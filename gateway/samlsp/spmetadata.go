@@ -8,11 +8,12 @@ import (
 
 	"github.com/beevik/etree"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
-// Metadata implements gateway.MetadataProvider: an EntityDescriptor with our
+// Metadata implements Publisher: an EntityDescriptor with our
 // SPSSODescriptor (SAML Metadata 2.4.4). It has no SingleLogoutService, since
 // logout messages are not spoken.
 //
@@ -20,7 +21,7 @@ import (
 // metadata can't be had (some providers make theirs when they were given ours),
 // our key is there without the promise to sign: what was registered without it
 // could not verify our requests later.
-func (p *Provider) Metadata(ctx context.Context, req gateway.MetadataRequest) ([]byte, error) {
+func (p *Provider) Metadata(ctx context.Context, req provider.MetadataRequest) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	by, signed, err := p.registered(ctx)
@@ -35,7 +36,7 @@ func (p *Provider) Metadata(ctx context.Context, req gateway.MetadataRequest) ([
 	doc.Indent(2)
 	written, err := doc.WriteToBytes()
 	if err != nil {
-		return nil, gateway.NewError(gateway.CodeInternal, fmt.Errorf("writing our metadata: %w", err))
+		return nil, refusal.New(refusal.Internal, fmt.Errorf("writing our metadata: %w", err))
 	}
 	return written, nil
 }

@@ -7,7 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -34,7 +35,7 @@ type registered struct {
 	} `xml:"urn:oasis:names:tc:SAML:2.0:metadata SPSSODescriptor"`
 }
 
-var metadataRequest = gateway.MetadataRequest{CallbackURL: siteACS, MetadataURL: siteMD}
+var metadataRequest = provider.MetadataRequest{CallbackURL: siteACS, MetadataURL: siteMD}
 
 func spMetadata(t *testing.T, p *samlsp.Provider) *registered {
 	t.Helper()
@@ -116,13 +117,13 @@ func TestSPMetadata(t *testing.T) {
 	})
 	t.Run("the key can't be had", func(t *testing.T) {
 		t.Parallel()
-		down := gateway.NewError(gateway.CodeStoreUnavailable, errors.New("the store is down"))
+		down := refusal.New(refusal.StoreUnavailable, errors.New("the store is down"))
 		p, err := samlsp.New(samlsp.Config{Metadata: []byte(goodEntity().xml()), SignRequests: samlsp.On}, samlsp.Deps{Keys: spKeys{err: down}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = p.Metadata(t.Context(), metadataRequest)
-		wantCode(t, err, gateway.CodeStoreUnavailable)
+		wantCode(t, err, refusal.StoreUnavailable)
 	})
 	inBubble(t, "whether to sign is not known yet", func(t *testing.T) {
 		from := publish(goodEntity())

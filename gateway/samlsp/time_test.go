@@ -17,7 +17,8 @@ import (
 
 	"github.com/crewjam/saml"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec/xmlsectest"
@@ -246,10 +247,10 @@ func bounded(t *testing.T, p *samlsp.Provider, doc string) (err error) {
 	for range 10 {
 		control := timed(t, func() { decode(t, benign) })
 		took := timed(t, func() {
-			_, err = p.Complete(t.Context(), gateway.CompleteRequest{
+			_, err = p.Complete(t.Context(), provider.CompleteRequest{
 				Params: params, Private: samlsp.Flow(l.request, idpEntity, l.begun, false), CallbackURL: acsURL, MetadataURL: spEntity,
 			})
-			if err != nil && gateway.CodeOf(err) == gateway.CodeInternal {
+			if err != nil && refusal.CodeOf(err) == refusal.Internal {
 				t.Error(err)
 			}
 		})

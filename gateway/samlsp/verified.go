@@ -8,7 +8,7 @@ import (
 
 	"github.com/beevik/etree"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
@@ -36,7 +36,7 @@ func foundCovered(f *found) error {
 // that is known fits.
 func (p *Provider) verified(ctx context.Context, root *etree.Element, idp *idp) (*found, error) {
 	f, err := p.verify(root, idp)
-	if gateway.CodeOf(err) != gateway.CodeSAMLSignature {
+	if refusal.CodeOf(err) != refusal.SAMLSignature {
 		return f, err
 	}
 	renewed, renewErr := p.renewKeys(ctx)

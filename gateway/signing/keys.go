@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 const rotateEvery = 30 * 24 * time.Hour
@@ -83,7 +84,7 @@ func NewEphemeral() (*Keys, error) {
 // Sign returns claims, a JSON object, as a JWT (RFC 7519) in compact form,
 // signed with ES256. Its header has alg, kid (the key's RFC 7638 thumbprint)
 // and typ "JWT". Before the first successful Load the error is a
-// *gateway.Error: the last Load's, or CodeStoreUnavailable.
+// *gateway.Error: the last Load's, or StoreUnavailable.
 func (k *Keys) Sign(claims []byte) (string, error) {
 	set, err := k.loaded()
 	if err != nil {
@@ -91,11 +92,11 @@ func (k *Keys) Sign(claims []byte) (string, error) {
 	}
 	jws, err := set.signer.Sign(claims)
 	if err != nil {
-		return "", gateway.NewError(gateway.CodeInternal, fmt.Errorf("signing an assertion: %w", err))
+		return "", refusal.New(refusal.Internal, fmt.Errorf("signing an assertion: %w", err))
 	}
 	token, err := jws.CompactSerialize()
 	if err != nil {
-		return "", gateway.NewError(gateway.CodeInternal, fmt.Errorf("serializing an assertion: %w", err))
+		return "", refusal.New(refusal.Internal, fmt.Errorf("serializing an assertion: %w", err))
 	}
 	return token, nil
 }
@@ -127,10 +128,10 @@ func faultOf(err error) error {
 	if err == nil {
 		return nil
 	}
-	if fault, ok := errors.AsType[*gateway.Error](err); ok {
+	if fault, ok := errors.AsType[*refusal.Error](err); ok {
 		return fault
 	}
-	return gateway.NewError(gateway.CodeStoreUnavailable, err)
+	return refusal.New(refusal.StoreUnavailable, err)
 }
 
-func codeOf(err error) string { return string(gateway.CodeOf(faultOf(err))) }
+func codeOf(err error) string { return string(refusal.CodeOf(faultOf(err))) }

@@ -18,8 +18,10 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 	"github.com/caddy-sso/caddy-sso/gateway/signing/verify"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 const (
@@ -32,7 +34,7 @@ const (
 
 func allow(context.Context) error { return nil }
 
-func newVault(tb testing.TB, store gateway.Store) *gateway.Vault {
+func newVault(tb testing.TB, store store.Store) *gateway.Vault {
 	tb.Helper()
 	vault, err := gateway.NewVault(store, [][]byte{bytes.Repeat([]byte("s"), gateway.MinSecret)}, nil)
 	if err != nil {
@@ -41,7 +43,7 @@ func newVault(tb testing.TB, store gateway.Store) *gateway.Vault {
 	return vault
 }
 
-func newKeys(tb testing.TB, store gateway.Store) *signing.Keys {
+func newKeys(tb testing.TB, store store.Store) *signing.Keys {
 	tb.Helper()
 	return signing.New(newVault(tb, store), allow, zap.NewNop())
 }
@@ -105,9 +107,9 @@ func verifies(tb testing.TB, set []byte, token string) bool {
 	return err == nil
 }
 
-func wantCode(tb testing.TB, err error, want gateway.Code) {
+func wantCode(tb testing.TB, err error, want refusal.Code) {
 	tb.Helper()
-	if _, ok := errors.AsType[*gateway.Error](err); !ok || gateway.CodeOf(err) != want {
+	if _, ok := errors.AsType[*refusal.Error](err); !ok || refusal.CodeOf(err) != want {
 		tb.Errorf("error is %v, want code %s", err, want)
 	}
 }
@@ -140,9 +142,9 @@ func TestNothingLoaded(t *testing.T) {
 	refuses := func() {
 		t.Helper()
 		_, err := keys.Sign([]byte(claims))
-		wantCode(t, err, gateway.CodeStoreUnavailable)
+		wantCode(t, err, refusal.StoreUnavailable)
 		_, err = keys.JWKS()
-		wantCode(t, err, gateway.CodeStoreUnavailable)
+		wantCode(t, err, refusal.StoreUnavailable)
 	}
 	refuses()
 	if asked, _ := store.calls(); asked != 0 {
@@ -150,7 +152,7 @@ func TestNothingLoaded(t *testing.T) {
 	}
 	store.setDown(errDown)
 	err := keys.Load(t.Context())
-	wantCode(t, err, gateway.CodeStoreUnavailable)
+	wantCode(t, err, refusal.StoreUnavailable)
 	if !errors.Is(err, errDown) {
 		t.Errorf("error %v hides the store's", err)
 	}
@@ -164,7 +166,7 @@ func TestStoreGoesDown(t *testing.T) {
 	load(t, keys)
 	set, token := jwks(t, keys), sign(t, keys)
 	store.setDown(errDown)
-	wantCode(t, keys.Load(t.Context()), gateway.CodeStoreUnavailable)
+	wantCode(t, keys.Load(t.Context()), refusal.StoreUnavailable)
 	if !verifies(t, set, sign(t, keys)) || !verifies(t, jwks(t, keys), token) {
 		t.Error("keys in memory are not used while the store is down")
 	}
@@ -327,24 +329,24 @@ func TestMayCreate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := newMemStore()
-		refusal := error(gateway.NewError(gateway.CodeStoreReplaced, errors.New("marker is another")))
-		keys := signing.New(newVault(t, store), func(context.Context) error { return refusal }, zap.NewNop())
+		meaning := error(refusal.New(refusal.StoreReplaced, errors.New("marker is another")))
+		keys := signing.New(newVault(t, store), func(context.Context) error { return meaning }, zap.NewNop())
 		refused := func(when string) {
 			t.Helper()
 			_, before := store.calls()
-			wantCode(t, keys.Load(t.Context()), gateway.CodeStoreReplaced)
+			wantCode(t, keys.Load(t.Context()), refusal.StoreReplaced)
 			if _, after := store.calls(); after != before {
 				t.Errorf("%s: written to a store that is not confirmed", when)
 			}
 		}
 		refused("creation")
 		_, err := keys.Sign([]byte(claims))
-		wantCode(t, err, gateway.CodeStoreReplaced)
+		wantCode(t, err, refusal.StoreReplaced)
 
-		refusal = nil
+		meaning = nil
 		load(t, keys)
 		first := kids(t, keys)
-		refusal = gateway.NewError(gateway.CodeStoreReplaced, nil)
+		meaning = refusal.New(refusal.StoreReplaced, nil)
 		load(t, keys) // nothing is due, nothing asked
 
 		time.Sleep(rotation)
@@ -355,7 +357,7 @@ func TestMayCreate(t *testing.T) {
 			t.Errorf("kids are %v, want those in memory, %v", got, first)
 		}
 
-		refusal = nil
+		meaning = nil
 		load(t, keys) // confirmed: put back, then rotated as due
 		if got := kids(t, keys); got[0] != first[1] || got[2] != first[0] {
 			t.Errorf("kids are %v, want those in memory rotated, %v", got, first)

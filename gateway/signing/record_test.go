@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 func goldenRecord(tb testing.TB) []byte {
@@ -18,9 +20,9 @@ func goldenRecord(tb testing.TB) []byte {
 	return value
 }
 
-func putRecord(tb testing.TB, store gateway.Store, value []byte) {
+func putRecord(tb testing.TB, st store.Store, value []byte) {
 	tb.Helper()
-	if err := newVault(tb, store).Put(tb.Context(), gateway.KindKeys, "assertion ES256", value, gateway.NoExpiry); err != nil {
+	if err := newVault(tb, st).Put(tb.Context(), gateway.KindKeys, "assertion ES256", value, store.NoExpiry); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -85,7 +87,7 @@ func TestBadRecords(t *testing.T) {
 				putRecord(t, store, value)
 				_, written := store.calls()
 				err = keys.Load(t.Context())
-				wantCode(t, err, gateway.CodeStoreUnavailable)
+				wantCode(t, err, refusal.StoreUnavailable)
 				if strings.Contains(err.Error(), "fqGjBJSM1v4") || strings.Contains(err.Error(), "5Elq5P2tHY2O") {
 					t.Errorf("error holds key material: %v", err)
 				}
@@ -95,7 +97,7 @@ func TestBadRecords(t *testing.T) {
 				if !bytes.Equal(jwks(t, keys), before) {
 					t.Error("keys in memory were given up for a bad record")
 				}
-				wantCode(t, newKeys(t, store).Load(t.Context()), gateway.CodeStoreUnavailable)
+				wantCode(t, newKeys(t, store).Load(t.Context()), refusal.StoreUnavailable)
 			})
 		})
 	}
@@ -111,7 +113,7 @@ func TestSealed(t *testing.T) {
 		}
 		value[len(value)-1] ^= 1
 	}
-	wantCode(t, newKeys(t, store).Load(t.Context()), gateway.CodeStoreUnavailable)
+	wantCode(t, newKeys(t, store).Load(t.Context()), refusal.StoreUnavailable)
 }
 
 func FuzzRecord(f *testing.F) {

@@ -21,10 +21,12 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-func newSPKeys(tb testing.TB, store gateway.Store) *signing.SPKeys {
+func newSPKeys(tb testing.TB, store store.Store) *signing.SPKeys {
 	tb.Helper()
 	return signing.NewSPKeys(newVault(tb, store), allow, zap.NewNop())
 }
@@ -44,9 +46,9 @@ func goldenSPRecord(tb testing.TB) []byte {
 	return value
 }
 
-func putSPRecord(tb testing.TB, store gateway.Store, value []byte) {
+func putSPRecord(tb testing.TB, st store.Store, value []byte) {
 	tb.Helper()
-	if err := newVault(tb, store).Put(tb.Context(), gateway.KindKeys, "saml sp", value, gateway.NoExpiry); err != nil {
+	if err := newVault(tb, st).Put(tb.Context(), gateway.KindKeys, "saml sp", value, store.NoExpiry); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -159,7 +161,7 @@ func TestSPKeysFaults(t *testing.T) {
 		store := newMemStore()
 		store.setDown(errDown)
 		_, _, err := newSPKeys(t, store).KeyPair(t.Context())
-		wantCode(t, err, gateway.CodeStoreUnavailable)
+		wantCode(t, err, refusal.StoreUnavailable)
 		if !errors.Is(err, errDown) {
 			t.Errorf("error %v hides the store's", err)
 		}
@@ -169,7 +171,7 @@ func TestSPKeysFaults(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store, keys := golden(t)
 			store.setDown(errDown)
-			wantCode(t, keys.Load(t.Context()), gateway.CodeStoreUnavailable)
+			wantCode(t, keys.Load(t.Context()), refusal.StoreUnavailable)
 			keyPair(t, keys)
 		})
 	})
@@ -190,9 +192,9 @@ func TestSPKeysFaults(t *testing.T) {
 	t.Run("store is not confirmed", func(t *testing.T) {
 		t.Parallel()
 		store := newMemStore()
-		refuse := func(context.Context) error { return gateway.NewError(gateway.CodeStoreReplaced, nil) }
+		refuse := func(context.Context) error { return refusal.New(refusal.StoreReplaced, nil) }
 		_, _, err := signing.NewSPKeys(newVault(t, store), refuse, zap.NewNop()).KeyPair(t.Context())
-		wantCode(t, err, gateway.CodeStoreReplaced)
+		wantCode(t, err, refusal.StoreReplaced)
 		if _, written := store.calls(); written != 0 {
 			t.Error("a key was made all the same")
 		}
@@ -249,7 +251,7 @@ func TestSPKeysBadRecords(t *testing.T) {
 			putSPRecord(t, store, value)
 			_, written := store.calls()
 			_, _, err = newSPKeys(t, store).KeyPair(t.Context())
-			wantCode(t, err, gateway.CodeStoreUnavailable)
+			wantCode(t, err, refusal.StoreUnavailable)
 			if strings.Contains(err.Error(), string(good["key"][20:40])) {
 				t.Errorf("the error holds key material: %v", err)
 			}

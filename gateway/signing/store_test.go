@@ -8,14 +8,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // memStore is as much of a store as signing keys need. Any other method
 // panics: keys have no use for it. The key that names the records is neither
 // counted nor lost: it is the vault's.
 type memStore struct {
-	gateway.Store
+	store.Store
 
 	mu      sync.Mutex
 	values  map[string][]byte
@@ -76,7 +76,7 @@ func (s *memStore) Put(_ context.Context, key string, value []byte, ttl time.Dur
 func (s *memStore) PutNew(_ context.Context, key string, value []byte, ttl time.Duration) error {
 	return s.write(key, value, ttl, func(there []byte) error {
 		if there != nil {
-			return gateway.ErrExists
+			return store.ErrExists
 		}
 		return nil
 	})
@@ -86,9 +86,9 @@ func (s *memStore) CompareAndPut(_ context.Context, key string, old, value []byt
 	return s.write(key, value, ttl, func(there []byte) error {
 		switch {
 		case there == nil:
-			return gateway.ErrNotFound
+			return store.ErrNotFound
 		case !bytes.Equal(there, old):
-			return gateway.ErrChanged
+			return store.ErrChanged
 		}
 		return nil
 	})
@@ -107,7 +107,7 @@ func (s *memStore) write(key string, value []byte, ttl time.Duration, permit fun
 	if s.down != nil {
 		return s.down
 	}
-	if ttl != gateway.NoExpiry {
+	if ttl != store.NoExpiry {
 		return errors.New("signing keys must not expire")
 	}
 	if err := permit(s.values[key]); err != nil {

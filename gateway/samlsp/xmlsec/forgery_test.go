@@ -10,8 +10,8 @@ import (
 
 	"github.com/beevik/etree"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/check/checktest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec/xmlsectest"
 )
@@ -39,13 +39,13 @@ type forgery struct {
 	edit   func(string) string // of SignedInfo, before it is signed
 	change func(string) string // of the document, after
 	sign   func(*xmlsectest.Signatory)
-	code   gateway.Code
+	code   refusal.Code
 	checks []string
 }
 
 const (
-	badSignature = gateway.CodeSAMLSignature
-	badAlgorithm = gateway.CodeSAMLAlgorithm
+	badSignature = refusal.SAMLSignature
+	badAlgorithm = refusal.SAMLAlgorithm
 )
 
 func sha1(s *xmlsectest.Signatory) { s.Hash, s.Method = crypto.SHA1, xmlsec.DSig+"rsa-sha1" }
@@ -189,7 +189,7 @@ func TestVerifyRefuses(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			doc := f.document(t)
-			if got, err := verifyAssertion(t, doc); gateway.CodeOf(err) != f.code || got != nil {
+			if got, err := verifyAssertion(t, doc); refusal.CodeOf(err) != f.code || got != nil {
 				t.Fatalf("got %v, %v, want %s", got, err, f.code)
 			}
 			if len(f.checks) > 0 {
@@ -229,7 +229,7 @@ func TestVerifyRefusesSwitchOff(t *testing.T) {
 	})
 
 	second := xmlsectest.NewSignatory(rsaKey()).Sign(t, replace("</saml:Assertion>", `<ds:Signature xmlns:ds="`+xmlsec.DSig+`"/></saml:Assertion>`)(answer("")), "a")
-	if _, err := verifyAssertion(t, second); gateway.CodeOf(err) != badSignature {
+	if _, err := verifyAssertion(t, second); refusal.CodeOf(err) != badSignature {
 		t.Errorf("two signatures: got %v", err)
 	}
 	if _, err := verifyAssertion(t, second, "signature single"); err != nil {

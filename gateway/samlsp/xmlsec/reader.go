@@ -10,7 +10,7 @@ import (
 
 	"github.com/beevik/etree"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // Bounds are what a document may cost at most. The zero value lets nothing in.
@@ -73,10 +73,10 @@ func (c *checklist) read(doc []byte, b Bounds) (*etree.Element, error) {
 		return r.root, nil
 	}
 	err = fmt.Errorf("reading XML: line %d, byte %d: %w", 1+strings.Count(r.text[:r.at], "\n"), r.at, err)
-	if _, coded := errors.AsType[*gateway.Error](err); coded {
+	if _, coded := errors.AsType[*refusal.Error](err); coded {
 		return nil, err
 	}
-	return nil, gateway.NewError(gateway.CodeSAMLMalformed, err)
+	return nil, refusal.New(refusal.SAMLMalformed, err)
 }
 
 func (r *reader) document() error {

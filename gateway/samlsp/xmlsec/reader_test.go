@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/check/checktest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
@@ -173,12 +173,12 @@ func TestReadRefuses(t *testing.T) {
 	for _, tt := range refused {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			want := gateway.CodeSAMLMalformed
+			want := refusal.SAMLMalformed
 			if slices.Contains(tt.checks, "xml size") {
-				want = gateway.CodeTooLarge
+				want = refusal.TooLarge
 			}
 			_, err := all().read([]byte(tt.doc))
-			if gateway.CodeOf(err) != want || err == nil {
+			if refusal.CodeOf(err) != want || err == nil {
 				t.Fatalf("got %v, want %s", err, want)
 			}
 			if len(tt.checks) > 0 {
@@ -211,7 +211,7 @@ func TestReadRefusesSwitchOff(t *testing.T) {
 func TestReadErrors(t *testing.T) {
 	t.Parallel()
 	_, err := all().read([]byte("<a>\n<b>secret</c secret='secret'>"))
-	var coded *gateway.Error
+	var coded *refusal.Error
 	if !errors.As(err, &coded) || coded.Err.Error() != "reading XML: line 2, byte 17: an end tag closes no open element, or has no end" {
 		t.Errorf("got %v", err)
 	}

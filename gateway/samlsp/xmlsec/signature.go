@@ -9,8 +9,8 @@ import (
 
 	"github.com/beevik/etree"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/check"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // The namespaces of XML Signature 1.1 and of a canonicalization's parameters.
@@ -64,11 +64,11 @@ type signature struct {
 func (c Checks) Verify(el *etree.Element, t Trust, b Bounds) (*etree.Element, error) {
 	s := &signature{signed: el, bounds: b, keys: c.checks.fit(t.Keys), sha1: t.SHA1, all: Children(el, DSig, "Signature")}
 	if len(s.all) == 0 {
-		return nil, gateway.NewError(gateway.CodeSAMLUnsigned, errors.New("verifying a signature: the element has none of its own"))
+		return nil, refusal.New(refusal.SAMLUnsigned, errors.New("verifying a signature: the element has none of its own"))
 	}
 	tree, err := c.checks.verified(s)
-	if _, coded := errors.AsType[*gateway.Error](err); err != nil && !coded {
-		err = gateway.NewError(gateway.CodeSAMLSignature, fmt.Errorf("verifying a signature: %w", err))
+	if _, coded := errors.AsType[*refusal.Error](err); err != nil && !coded {
+		err = refusal.New(refusal.SAMLSignature, fmt.Errorf("verifying a signature: %w", err))
 	}
 	return tree, err
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/beevik/etree"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec/xmlsectest"
 )
@@ -91,12 +91,12 @@ func signedByJava(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := gateway.CodeSAMLAlgorithm
+	want := refusal.SAMLAlgorithm
 	if check == "key size" {
-		want = gateway.CodeSAMLSignature
+		want = refusal.SAMLSignature
 	}
 	el := signedElements(root)[0]
-	if _, err := all().verify(el, key); gateway.CodeOf(err) != want {
+	if _, err := all().verify(el, key); refusal.CodeOf(err) != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	if strings.Contains(name, "sha1") {
@@ -122,7 +122,7 @@ func refusedByOthers(t *testing.T, doc []byte, kind string) {
 	}
 	el := signedElements(root)[0]
 	for _, trusted := range [][]crypto.PublicKey{nil, keys} {
-		if _, err := all().verify(el, trusted...); gateway.CodeOf(err) != gateway.CodeSAMLSignature {
+		if _, err := all().verify(el, trusted...); refusal.CodeOf(err) != refusal.SAMLSignature {
 			t.Errorf("by other keys: got %v", err)
 		}
 	}
@@ -142,7 +142,7 @@ func TestVerifyUnsigned(t *testing.T) {
 		if name == "signature deeper" {
 			doc = strings.Replace(doc, "</ds:Signature>", "</ds:Signature></x>", 1)
 		}
-		if got, err := verifyAssertion(t, doc); gateway.CodeOf(err) != gateway.CodeSAMLUnsigned || got != nil {
+		if got, err := verifyAssertion(t, doc); refusal.CodeOf(err) != refusal.SAMLUnsigned || got != nil {
 			t.Errorf("%s: got %v, %v", name, got, err)
 		}
 	}

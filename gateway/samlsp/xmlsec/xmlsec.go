@@ -57,8 +57,8 @@ package xmlsec
 import (
 	"crypto"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/check"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // Checks are all checks of documents and signatures. Get them from New: the zero
@@ -95,7 +95,7 @@ type checklist struct {
 func allChecks() *checklist {
 	return &checklist{
 		xmlDocument: check.All(
-			check.That("xml size", gateway.CodeTooLarge, xmlSize),
+			check.That("xml size", refusal.TooLarge, xmlSize),
 			check.That("xml characters", "", xmlCharacters),
 		),
 		xmlDeclaration: check.All(
@@ -131,28 +131,28 @@ func allChecks() *checklist {
 			check.That("key size", "", CheckKey),
 		),
 		signature: check.All(
-			check.That("signature single", gateway.CodeSAMLSignature, signatureSingle),
-			check.That("signature contents", gateway.CodeSAMLSignature, signatureContents),
-			check.That("signature not nested", gateway.CodeSAMLSignature, signatureNotNested),
-			check.That("signed info single", gateway.CodeSAMLSignature, signedInfoSingle),
-			check.That("signed info contents", gateway.CodeSAMLSignature, signedInfoContents),
-			check.That("reference single", gateway.CodeSAMLSignature, referenceSingle),
+			check.That("signature single", refusal.SAMLSignature, signatureSingle),
+			check.That("signature contents", refusal.SAMLSignature, signatureContents),
+			check.That("signature not nested", refusal.SAMLSignature, signatureNotNested),
+			check.That("signed info single", refusal.SAMLSignature, signedInfoSingle),
+			check.That("signed info contents", refusal.SAMLSignature, signedInfoContents),
+			check.That("reference single", refusal.SAMLSignature, referenceSingle),
 		),
 		signatureMethod: check.All(
-			check.That("signature canonicalization", gateway.CodeSAMLAlgorithm, signatureCanonicalization),
-			check.That("signature algorithm", gateway.CodeSAMLAlgorithm, signatureAlgorithm),
+			check.That("signature canonicalization", refusal.SAMLAlgorithm, signatureCanonicalization),
+			check.That("signature algorithm", refusal.SAMLAlgorithm, signatureAlgorithm),
 		),
 		reference: check.All(
-			check.That("reference uri", gateway.CodeSAMLSignature, referenceURI),
-			check.That("reference contents", gateway.CodeSAMLSignature, referenceContents),
-			check.That("reference transforms", gateway.CodeSAMLAlgorithm, referenceTransforms),
-			check.That("digest algorithm", gateway.CodeSAMLAlgorithm, digestAlgorithm),
+			check.That("reference uri", refusal.SAMLSignature, referenceURI),
+			check.That("reference contents", refusal.SAMLSignature, referenceContents),
+			check.That("reference transforms", refusal.SAMLAlgorithm, referenceTransforms),
+			check.That("digest algorithm", refusal.SAMLAlgorithm, digestAlgorithm),
 		),
 		signatureValue: check.All(
-			check.That("signature value", gateway.CodeSAMLSignature, signatureValue),
+			check.That("signature value", refusal.SAMLSignature, signatureValue),
 		),
 		digestValue: check.All(
-			check.That("digest value", gateway.CodeSAMLSignature, digestValue),
+			check.That("digest value", refusal.SAMLSignature, digestValue),
 		),
 	}
 }

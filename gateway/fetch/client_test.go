@@ -1,4 +1,4 @@
-package gateway_test
+package fetch_test
 
 import (
 	"bytes"
@@ -16,13 +16,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 )
 
-func TestOutboundCheckURL(t *testing.T) {
+func TestClientCheckURL(t *testing.T) {
 	t.Parallel()
-	strict := gateway.NewOutbound(gateway.OutboundOptions{})
-	lax := gateway.NewOutbound(gateway.OutboundOptions{InsecureHTTP: true})
+	strict := fetch.New(fetch.Options{})
+	lax := fetch.New(fetch.Options{InsecureHTTP: true})
 	for _, tt := range []struct {
 		name, url         string
 		strictOK, laxOkay bool
@@ -81,7 +81,7 @@ func serve(t *testing.T, handler http.HandlerFunc) (*httptest.Server, *x509.Cert
 	return srv, roots
 }
 
-func get(t *testing.T, o *gateway.Outbound, rawURL string, limit int64) (*gateway.Fetched, error) {
+func get(t *testing.T, o *fetch.Client, rawURL string, limit int64) (*fetch.Response, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, rawURL, nil)
 	if err != nil {
@@ -90,7 +90,7 @@ func get(t *testing.T, o *gateway.Outbound, rawURL string, limit int64) (*gatewa
 	return o.Do(req, limit)
 }
 
-func TestOutboundDo(t *testing.T) {
+func TestClientDo(t *testing.T) {
 	t.Parallel()
 	var followed atomic.Bool
 	srv, roots := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -115,7 +115,7 @@ func TestOutboundDo(t *testing.T) {
 			}
 		}
 	})
-	o := gateway.NewOutbound(gateway.OutboundOptions{RootCAs: roots})
+	o := fetch.New(fetch.Options{RootCAs: roots})
 
 	t.Run("answer", func(t *testing.T) {
 		t.Parallel()
@@ -164,7 +164,7 @@ func TestOutboundDo(t *testing.T) {
 	})
 	t.Run("unknown authority", func(t *testing.T) {
 		t.Parallel()
-		if _, err := get(t, gateway.NewOutbound(gateway.OutboundOptions{}), srv.URL+"/json?secret=hunter2", 100); err == nil {
+		if _, err := get(t, fetch.New(fetch.Options{}), srv.URL+"/json?secret=hunter2", 100); err == nil {
 			t.Fatal("accepted")
 		} else if strings.Contains(err.Error(), "hunter2") {
 			t.Fatalf("the error shows the query: %v", err)
@@ -188,7 +188,7 @@ func TestOutboundDo(t *testing.T) {
 	})
 }
 
-func TestOutboundOldTLS(t *testing.T) {
+func TestClientOldTLS(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
 	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} // old on purpose
@@ -196,12 +196,12 @@ func TestOutboundOldTLS(t *testing.T) {
 	t.Cleanup(srv.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(srv.Certificate())
-	if _, err := get(t, gateway.NewOutbound(gateway.OutboundOptions{RootCAs: roots}), srv.URL, 100); err == nil {
+	if _, err := get(t, fetch.New(fetch.Options{RootCAs: roots}), srv.URL, 100); err == nil {
 		t.Fatal("TLS 1.1 was accepted")
 	}
 }
 
-func TestOutboundLocalhost(t *testing.T) {
+func TestClientLocalhost(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Host) }))
 	t.Cleanup(srv.Close)
@@ -209,7 +209,7 @@ func TestOutboundLocalhost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := gateway.NewOutbound(gateway.OutboundOptions{})
+	o := fetch.New(fetch.Options{})
 	for _, host := range []string{"localhost", "id.localhost", "ID.LOCALHOST"} {
 		got, err := get(t, o, "http://"+host+":"+u.Port()+"/", 100)
 		if err != nil || string(got.Body) != host+":"+u.Port() {
@@ -237,7 +237,7 @@ func (b trickle) Read(p []byte) (int, error) {
 
 func (trickle) Close() error { return nil }
 
-func TestOutboundTimeout(t *testing.T) {
+func TestClientTimeout(t *testing.T) {
 	t.Parallel()
 	for name, transport := range map[string]roundTrip{
 		"no answer": func(r *http.Request) (*http.Response, error) {
@@ -252,8 +252,8 @@ func TestOutboundTimeout(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				_, err := get(t, gateway.NewOutbound(gateway.OutboundOptions{Transport: transport}), "https://id.example.com/", 1000)
-				if err == nil || time.Since(start) != gateway.OutboundTimeout {
+				_, err := get(t, fetch.New(fetch.Options{Transport: transport}), "https://id.example.com/", 1000)
+				if err == nil || time.Since(start) != fetch.Timeout {
 					t.Fatalf("got %v after %v", err, time.Since(start))
 				}
 			})
@@ -261,9 +261,9 @@ func TestOutboundTimeout(t *testing.T) {
 	}
 }
 
-// TestOutboundQuotesNothing has a server answer by what is no HTTP, which net/http
+// TestClientQuotesNothing has a server answer by what is no HTTP, which net/http
 // quotes in its errors: it may be a token.
-func TestOutboundQuotesNothing(t *testing.T) {
+func TestClientQuotesNothing(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
 		"a body alone":         `{"id_token":"canary"}` + "\r\n\r\n",
@@ -292,7 +292,7 @@ func TestOutboundQuotesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = gateway.NewOutbound(gateway.OutboundOptions{}).Do(r, 1000)
+			_, err = fetch.New(fetch.Options{}).Do(r, 1000)
 			if err == nil || !strings.Contains(err.Error(), "malformed") || strings.Contains(err.Error(), "canary") {
 				t.Errorf("got %v, want that it is malformed and nothing of it", err)
 			}

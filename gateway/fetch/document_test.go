@@ -1,4 +1,4 @@
-package gateway_test
+package fetch_test
 
 import (
 	"context"
@@ -11,10 +11,11 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-var errRemoteDown = gateway.NewError(gateway.CodeProviderUnavailable, errors.New("the provider is down"))
+var errRemoteDown = refusal.New(refusal.ProviderUnavailable, errors.New("the provider is down"))
 
 // A shelf keeps one document, for gateway.LastGood.
 type shelf struct {
@@ -81,21 +82,21 @@ func (s *source) fetch(ctx context.Context) ([]byte, error) {
 func parseRemote(doc []byte) (string, error) {
 	switch string(doc) {
 	case "bad":
-		return "", gateway.NewError(gateway.CodeProviderUnavailable, errors.New("reading the document: is bad"))
+		return "", refusal.New(refusal.ProviderUnavailable, errors.New("reading the document: is bad"))
 	case "panic":
 		panic("a secret of the document")
 	}
 	return string(doc), nil
 }
 
-func newRemote(src *source, kept gateway.LastGood) *gateway.Remote[string] {
-	return &gateway.Remote[string]{
+func newRemote(src *source, kept fetch.LastGood) *fetch.Document[string] {
+	return &fetch.Document[string]{
 		What: "document", Name: "test/document",
 		Fetch: src.fetch, Parse: parseRemote, LastGood: kept, Logger: zap.NewNop(),
 	}
 }
 
-func TestRemote(t *testing.T) {
+func TestDocument(t *testing.T) {
 	t.Parallel()
 	fetched := func(t *testing.T, src *source, want int64) {
 		t.Helper()
@@ -103,14 +104,14 @@ func TestRemote(t *testing.T) {
 			t.Errorf("fetched %d times, want %d", got, want)
 		}
 	}
-	current := func(t *testing.T, r *gateway.Remote[string], want string) {
+	current := func(t *testing.T, r *fetch.Document[string], want string) {
 		t.Helper()
 		if got, err := r.Current(t.Context()); got != want || err != nil {
 			t.Errorf("current is %q, %v, want %q", got, err, want)
 		}
 	}
-	tests := map[string]func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]){
-		"a crowd makes one fetch, which is kept": func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]) {
+	tests := map[string]func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]){
+		"a crowd makes one fetch, which is kept": func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]) {
 			src.serve("one")
 			if _, ok := r.Known(); ok {
 				t.Error("something is known before the first fetch")
@@ -126,32 +127,32 @@ func TestRemote(t *testing.T) {
 				t.Errorf("kept %q", got)
 			}
 		},
-		"old: used, and fetched in the background": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+		"old: used, and fetched in the background": func(t *testing.T, src *source, _ *shelf, r *fetch.Document[string]) {
 			src.serve("one")
 			current(t, r, "one")
 			src.serve("two")
-			time.Sleep(gateway.RemoteRefreshAfter)
+			time.Sleep(fetch.RefreshAfter)
 			current(t, r, "one")
 			time.Sleep(2 * fetchTakes)
 			current(t, r, "two")
 			fetched(t, src, 2)
 		},
-		"unused for long: waited for": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+		"unused for long: waited for": func(t *testing.T, src *source, _ *shelf, r *fetch.Document[string]) {
 			src.serve("one")
 			current(t, r, "one")
 			src.serve("two")
-			time.Sleep(gateway.RemoteWaitAfter)
+			time.Sleep(fetch.WaitAfter)
 			current(t, r, "two")
 			fetched(t, src, 2)
 		},
-		"unused for long, and down: tried once, then used": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+		"unused for long, and down: tried once, then used": func(t *testing.T, src *source, _ *shelf, r *fetch.Document[string]) {
 			src.serve("one")
 			current(t, r, "one")
 			src.doc.Store(nil)
-			time.Sleep(gateway.RemoteWaitAfter)
+			time.Sleep(fetch.WaitAfter)
 			current(t, r, "one")
 			fetched(t, src, 2)
-			time.Sleep(2 * gateway.RemoteRetryAfter)
+			time.Sleep(2 * fetch.RetryAfter)
 			start := time.Now()
 			current(t, r, "one")
 			if took := time.Since(start); took != 0 {
@@ -159,7 +160,7 @@ func TestRemote(t *testing.T) {
 			}
 			time.Sleep(2 * fetchTakes) // it has begun one in the background
 		},
-		"down: remembered for a while, then tried again": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+		"down: remembered for a while, then tried again": func(t *testing.T, src *source, _ *shelf, r *fetch.Document[string]) {
 			for range 3 {
 				if _, err := r.Current(t.Context()); !errors.Is(err, errRemoteDown) {
 					t.Errorf("got %v", err)
@@ -167,17 +168,17 @@ func TestRemote(t *testing.T) {
 			}
 			fetched(t, src, 1)
 			src.serve("one")
-			time.Sleep(gateway.RemoteRetryAfter)
+			time.Sleep(fetch.RetryAfter)
 			current(t, r, "one")
 		},
-		"down: the last good copy is current, not recent": func(t *testing.T, _ *source, kept *shelf, r *gateway.Remote[string]) {
+		"down: the last good copy is current, not recent": func(t *testing.T, _ *source, kept *shelf, r *fetch.Document[string]) {
 			kept.put("kept", nil)
 			current(t, r, "kept")
 			if _, err := r.Recent(t.Context(), time.Minute); !errors.Is(err, errRemoteDown) {
 				t.Errorf("got %v", err)
 			}
 		},
-		"renewed at most every 30 seconds": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+		"renewed at most every 30 seconds": func(t *testing.T, src *source, _ *shelf, r *fetch.Document[string]) {
 			src.serve("one")
 			current(t, r, "one")
 			src.serve("two")
@@ -187,13 +188,13 @@ func TestRemote(t *testing.T) {
 				}
 			}
 			fetched(t, src, 2)
-			time.Sleep(gateway.RemoteRenewEvery)
+			time.Sleep(fetch.RenewEvery)
 			if _, err := r.Renew(t.Context()); err != nil {
 				t.Error(err)
 			}
 			fetched(t, src, 3)
 		},
-		"start takes what was kept without waiting for the provider": func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]) {
+		"start takes what was kept without waiting for the provider": func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]) {
 			kept.put("kept", nil)
 			src.serve("one")
 			start := time.Now()
@@ -217,7 +218,7 @@ func TestRemote(t *testing.T) {
 				t.Errorf("asked the store %d times", kept.loads)
 			}
 		},
-		"start from a store that is slower than the provider": func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]) {
+		"start from a store that is slower than the provider": func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]) {
 			kept.slow = 2 * fetchTakes
 			kept.put("kept", nil)
 			src.serve("one")
@@ -227,7 +228,7 @@ func TestRemote(t *testing.T) {
 				t.Errorf("known is %q: what was fetched is given up for what was kept", got)
 			}
 		},
-		"start with nothing kept": func(t *testing.T, src *source, _ *shelf, r *gateway.Remote[string]) {
+		"start with nothing kept": func(t *testing.T, src *source, _ *shelf, r *fetch.Document[string]) {
 			src.serve("one")
 			r.Start(t.Context())
 			if _, ok := r.Known(); ok {
@@ -236,13 +237,13 @@ func TestRemote(t *testing.T) {
 			current(t, r, "one")
 			fetched(t, src, 1)
 		},
-		"start while the store is down": func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]) {
+		"start while the store is down": func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]) {
 			kept.put("", errors.New("the store is down"))
 			src.serve("one")
 			r.Start(t.Context())
 			current(t, r, "one")
 		},
-		"what was kept is judged again": func(t *testing.T, _ *source, kept *shelf, r *gateway.Remote[string]) {
+		"what was kept is judged again": func(t *testing.T, _ *source, kept *shelf, r *fetch.Document[string]) {
 			for _, doc := range []string{"bad", "panic"} {
 				kept.put(doc, nil)
 				r.Start(t.Context())
@@ -252,7 +253,7 @@ func TestRemote(t *testing.T) {
 				time.Sleep(2 * fetchTakes)
 			}
 		},
-		"what is bad replaces nothing, and is not kept": func(t *testing.T, src *source, kept *shelf, r *gateway.Remote[string]) {
+		"what is bad replaces nothing, and is not kept": func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]) {
 			r.Accept = func(fetched string) error {
 				if fetched == "refused" {
 					return errRemoteDown
@@ -266,7 +267,7 @@ func TestRemote(t *testing.T) {
 				if _, err := r.Recent(t.Context(), 0); err == nil {
 					t.Errorf("%s is accepted", doc)
 				}
-				time.Sleep(gateway.RemoteRetryAfter)
+				time.Sleep(fetch.RetryAfter)
 			}
 			if got, ok := r.Known(); got != "one" || !ok {
 				t.Errorf("known is %q, %t", got, ok)
@@ -275,7 +276,7 @@ func TestRemote(t *testing.T) {
 				t.Errorf("kept %q", got)
 			}
 		},
-		"what was kept is not asked to be accepted": func(t *testing.T, _ *source, kept *shelf, r *gateway.Remote[string]) {
+		"what was kept is not asked to be accepted": func(t *testing.T, _ *source, kept *shelf, r *fetch.Document[string]) {
 			kept.put("kept", nil)
 			r.Accept = func(string) error { return errRemoteDown }
 			current(t, r, "kept")

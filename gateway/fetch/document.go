@@ -1,4 +1,4 @@
-package gateway
+package fetch
 
 import (
 	"context"
@@ -8,37 +8,39 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 const (
-	// RemoteRefreshAfter is the age at which a Remote is fetched anew in the
+	// RefreshAfter is the age at which a Remote is fetched anew in the
 	// background, while it goes on being used.
-	RemoteRefreshAfter = time.Hour
-	// RemoteWaitAfter is how long nobody may have tried to fetch it for it to be
+	RefreshAfter = time.Hour
+	// WaitAfter is how long nobody may have tried to fetch it for it to be
 	// used at once. Then a new one is waited for: it may lack a key that the old
 	// one still has, and its use is what has fetches begin.
-	RemoteWaitAfter = 2 * RemoteRefreshAfter
-	// RemoteRetryAfter is how long a failure is remembered, so that a crowd
+	WaitAfter = 2 * RefreshAfter
+	// RetryAfter is how long a failure is remembered, so that a crowd
 	// does not queue for a provider that is down.
-	RemoteRetryAfter = 2 * time.Second
-	// RemoteRenewEvery is how often Renew fetches, however many ask.
-	RemoteRenewEvery = 30 * time.Second
+	RetryAfter = 2 * time.Second
+	// RenewEvery is how often Renew fetches, however many ask.
+	RenewEvery = 30 * time.Second
 )
 
 // A Remote is a document of a provider: fetched at first use, kept, fetched
 // anew in the background when it is old. At most one fetch is under way; it
 // outlives the request that began it, whose client may go away, and is bounded
-// by OutboundTimeout instead.
+// by Timeout instead.
 //
 // The fields are set before first use and not changed afterwards. A Remote is
 // safe for concurrent use, and must not be copied. Its errors are those of
-// Fetch, Parse and Accept, which should be *Error with CodeProviderUnavailable.
-type Remote[T any] struct {
+// Fetch, Parse and Accept, which should be *Error with ProviderUnavailable.
+type Document[T any] struct {
 	// What names the document in the log: "discovery document", "keys".
 	What string
 	// Name is its name in LastGood.
 	Name string
-	// Fetch gets the document. Its context ends after OutboundTimeout.
+	// Fetch gets the document. Its context ends after Timeout.
 	Fetch func(ctx context.Context) ([]byte, error)
 	// Parse judges and reads the document, whether fetched or kept: what was
 	// kept is untrusted too, and the configuration may have become stricter.
@@ -62,9 +64,9 @@ type Remote[T any] struct {
 }
 
 // Current returns the document. It is waited for if there is none, or if nobody
-// has tried to fetch it for RemoteWaitAfter; an old one, or a last good copy, is
+// has tried to fetch it for WaitAfter; an old one, or a last good copy, is
 // taken if it can't be had.
-func (r *Remote[T]) Current(ctx context.Context) (T, error) {
+func (r *Document[T]) Current(ctx context.Context) (T, error) {
 	if value, ok := r.Known(); ok && r.tend(ctx) {
 		return value, nil
 	}
@@ -78,7 +80,7 @@ func (r *Remote[T]) Current(ctx context.Context) (T, error) {
 
 // Known returns the document if there is one, however old, without waiting for
 // anything, not even a lock, and without a fetch.
-func (r *Remote[T]) Known() (value T, ok bool) {
+func (r *Document[T]) Known() (value T, ok bool) {
 	if there := r.value.Load(); there != nil {
 		return *there, true
 	}
@@ -87,7 +89,7 @@ func (r *Remote[T]) Known() (value T, ok bool) {
 
 // Recent returns the document if it was fetched less than maxAge ago, else
 // fetches it. A last good copy is not good enough.
-func (r *Remote[T]) Recent(ctx context.Context, maxAge time.Duration) (T, error) {
+func (r *Document[T]) Recent(ctx context.Context, maxAge time.Duration) (T, error) {
 	r.mu.Lock()
 	fresh := time.Since(r.fetched) < maxAge
 	r.mu.Unlock()
@@ -102,9 +104,9 @@ func (r *Remote[T]) Recent(ctx context.Context, maxAge time.Duration) (T, error)
 }
 
 // Renew fetches the document because something is not in it, but not more often
-// than every RemoteRenewEvery. Whether it did or not, the document is returned;
+// than every RenewEvery. Whether it did or not, the document is returned;
 // the error is that of a fetch.
-func (r *Remote[T]) Renew(ctx context.Context) (value T, err error) {
+func (r *Document[T]) Renew(ctx context.Context) (value T, err error) {
 	if r.mayRenew() {
 		err = r.refresh(ctx)
 	}
@@ -114,16 +116,16 @@ func (r *Remote[T]) Renew(ctx context.Context) (value T, err error) {
 
 // mayRenew reports whether Renew is to wait for a fetch, and notes that it
 // begins one.
-func (r *Remote[T]) mayRenew() bool {
+func (r *Document[T]) mayRenew() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.flight != nil {
 		return true
 	}
-	if time.Since(r.renewed) < RemoteRenewEvery {
+	if time.Since(r.renewed) < RenewEvery {
 		return false
 	}
-	if time.Since(r.failed) >= RemoteRetryAfter { // refresh will fetch
+	if time.Since(r.failed) >= RetryAfter { // refresh will fetch
 		r.renewed = time.Now()
 	}
 	return true
@@ -131,7 +133,7 @@ func (r *Remote[T]) mayRenew() bool {
 
 // Start takes the last good copy if there is nothing yet, which asks the store
 // alone, and then begins a fetch in the background, which it does not wait for.
-func (r *Remote[T]) Start(ctx context.Context) {
+func (r *Document[T]) Start(ctx context.Context) {
 	last := r.restore(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,22 +143,22 @@ func (r *Remote[T]) Start(ctx context.Context) {
 
 // settleFor takes a last good copy, which may be nil, if there is nothing
 // better. r.mu is held.
-func (r *Remote[T]) settleFor(last *T) {
+func (r *Document[T]) settleFor(last *T) {
 	if last != nil && r.value.Load() == nil {
 		r.value.Store(last)
 	}
 }
 
 // refreshIfOld starts a fetch in the background if that is due. r.mu is held.
-func (r *Remote[T]) refreshIfOld(ctx context.Context) {
-	if time.Since(r.fetched) >= RemoteRefreshAfter && time.Since(r.failed) >= RemoteRetryAfter {
+func (r *Document[T]) refreshIfOld(ctx context.Context) {
+	if time.Since(r.fetched) >= RefreshAfter && time.Since(r.failed) >= RetryAfter {
 		r.begin(ctx)
 	}
 }
 
 // tend starts a fetch in the background if that is due, and says whether what is
 // known can be used meanwhile.
-func (r *Remote[T]) tend(ctx context.Context) bool {
+func (r *Document[T]) tend(ctx context.Context) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	tried := r.fetched
@@ -164,14 +166,14 @@ func (r *Remote[T]) tend(ctx context.Context) bool {
 		tried = r.failed
 	}
 	r.refreshIfOld(ctx)
-	return time.Since(tried) < RemoteWaitAfter
+	return time.Since(tried) < WaitAfter
 }
 
 // refresh waits for a fetch: the one under way, or a new one unless the last
 // has just failed.
-func (r *Remote[T]) refresh(ctx context.Context) error {
+func (r *Document[T]) refresh(ctx context.Context) error {
 	r.mu.Lock()
-	if r.flight == nil && time.Since(r.failed) < RemoteRetryAfter {
+	if r.flight == nil && time.Since(r.failed) < RetryAfter {
 		defer r.mu.Unlock()
 		return r.err
 	}
@@ -180,7 +182,7 @@ func (r *Remote[T]) refresh(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return NewError(CodeProviderUnavailable, ctx.Err())
+		return refusal.New(refusal.ProviderUnavailable, ctx.Err())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -188,7 +190,7 @@ func (r *Remote[T]) refresh(ctx context.Context) error {
 }
 
 // begin starts a fetch if none is under way. r.mu is held.
-func (r *Remote[T]) begin(ctx context.Context) <-chan struct{} {
+func (r *Document[T]) begin(ctx context.Context) <-chan struct{} {
 	if r.flight == nil {
 		r.flight = make(chan struct{})
 		go r.load(context.WithoutCancel(ctx), r.flight)
@@ -196,7 +198,7 @@ func (r *Remote[T]) begin(ctx context.Context) <-chan struct{} {
 	return r.flight
 }
 
-func (r *Remote[T]) load(ctx context.Context, done chan<- struct{}) {
+func (r *Document[T]) load(ctx context.Context, done chan<- struct{}) {
 	doc, value, err := r.get(ctx)
 	var last *T
 	if err != nil {
@@ -221,8 +223,8 @@ func (r *Remote[T]) load(ctx context.Context, done chan<- struct{}) {
 	}
 }
 
-func (r *Remote[T]) get(ctx context.Context) (doc []byte, value T, err error) {
-	ctx, cancel := context.WithTimeout(ctx, OutboundTimeout)
+func (r *Document[T]) get(ctx context.Context) (doc []byte, value T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	defer r.recovered(&err)
 	if doc, err = r.Fetch(ctx); err != nil {
@@ -236,19 +238,19 @@ func (r *Remote[T]) get(ctx context.Context) (doc []byte, value T, err error) {
 
 // recovered makes an error of a panic over what a provider sent. No server
 // stands above the goroutine of a fetch: the whole process would end.
-func (r *Remote[T]) recovered(err *error) {
+func (r *Document[T]) recovered(err *error) {
 	if v := recover(); v != nil {
-		*err = NewError(CodeInternal, fmt.Errorf("reading the %s: panic: %T", r.What, v))
+		*err = refusal.New(refusal.Internal, fmt.Errorf("reading the %s: panic: %T", r.What, v))
 	}
 }
 
 // restore reads the last good copy if there is nothing else. It is judged like
 // one that was fetched: the configuration may have become stricter.
-func (r *Remote[T]) restore(ctx context.Context) *T {
+func (r *Document[T]) restore(ctx context.Context) *T {
 	if r.value.Load() != nil || r.LastGood == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, OutboundTimeout)
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	doc, err := r.LastGood.LoadLastGood(ctx, r.Name)
 	if err != nil {
@@ -266,13 +268,13 @@ func (r *Remote[T]) restore(ctx context.Context) *T {
 	return &value
 }
 
-func (r *Remote[T]) reread(doc []byte) (value T, err error) {
+func (r *Document[T]) reread(doc []byte) (value T, err error) {
 	defer r.recovered(&err)
 	return r.Parse(doc)
 }
 
-func (r *Remote[T]) save(ctx context.Context, doc []byte) {
-	ctx, cancel := context.WithTimeout(ctx, OutboundTimeout)
+func (r *Document[T]) save(ctx context.Context, doc []byte) {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	if err := r.LastGood.SaveLastGood(ctx, r.Name, doc); err != nil {
 		r.Logger.Warn("saving the last good copy failed", zap.String("document", r.What), zap.Error(err))

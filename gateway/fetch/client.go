@@ -1,4 +1,4 @@
-package gateway
+package fetch
 
 import (
 	"context"
@@ -16,31 +16,31 @@ import (
 	"time"
 )
 
-// OutboundTimeout bounds one request of an Outbound: connecting, TLS, and the
+// Timeout bounds one request of an Outbound: connecting, TLS, and the
 // answer to its last byte.
-const OutboundTimeout = 5 * time.Second
+const Timeout = 5 * time.Second
 
-// ErrAnswerTooLarge is in the error of Outbound.Do for an answer beyond the
+// ErrTooLarge is in the error of Outbound.Do for an answer beyond the
 // limit.
-var ErrAnswerTooLarge = errors.New("larger than the limit")
+var ErrTooLarge = errors.New("larger than the limit")
 
 // An Outbound makes the gateway's own requests to providers. It follows no
 // redirect, verifies TLS (1.2 or later), speaks plain http with loopback only,
-// takes no answer beyond a limit, and gives up after OutboundTimeout. What it
+// takes no answer beyond a limit, and gives up after Timeout. What it
 // returns is as untrusted as the provider is.
 //
 // The proxy of the environment (HTTPS_PROXY, NO_PROXY) is used, except towards
 // loopback. "localhost" and names below ".localhost" are dialled as 127.0.0.1
 // or ::1 without asking a resolver (RFC 6761 §6.3), so that plain http, where
 // it is permitted by name, really stays on this machine.
-type Outbound struct {
+type Client struct {
 	client       *http.Client
 	insecureHTTP bool
 }
 
-// OutboundOptions are what an Outbound is made of. The zero value is the
+// Options are what an Outbound is made of. The zero value is the
 // strictest.
-type OutboundOptions struct {
+type Options struct {
 	// RootCAs verify the provider's certificate. Nil: the system's.
 	RootCAs *x509.CertPool
 	// InsecureHTTP permits plain http beyond loopback. Whoever sits on the
@@ -51,7 +51,7 @@ type OutboundOptions struct {
 }
 
 // A Fetched is an answer read to its end.
-type Fetched struct {
+type Response struct {
 	// Status is the HTTP status. Redirects are not followed, so it may be 3xx.
 	Status int
 	// MediaType is the Content-Type in lower case without parameters; empty if
@@ -61,14 +61,14 @@ type Fetched struct {
 	Body []byte
 }
 
-// NewOutbound returns an Outbound. It keeps idle connections for 30 seconds and
+// New returns an Outbound. It keeps idle connections for 30 seconds and
 // needs no closing.
-func NewOutbound(opts OutboundOptions) *Outbound {
+func New(opts Options) *Client {
 	transport := opts.Transport
 	if transport == nil {
 		transport = hardenedTransport(opts.RootCAs)
 	}
-	return &Outbound{
+	return &Client{
 		client: &http.Client{
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -80,7 +80,7 @@ func NewOutbound(opts OutboundOptions) *Outbound {
 func hardenedTransport(roots *x509.CertPool) *http.Transport {
 	return &http.Transport{
 		Proxy: func(r *http.Request) (*url.URL, error) {
-			if isLoopbackHost(r.URL.Hostname()) {
+			if IsLoopback(r.URL.Hostname()) {
 				return nil, nil
 			}
 			return http.ProxyFromEnvironment(r)
@@ -91,8 +91,8 @@ func hardenedTransport(roots *x509.CertPool) *http.Transport {
 		DisableCompression:     true, // nothing here is worth a decompression bomb
 		MaxIdleConnsPerHost:    8,
 		IdleConnTimeout:        30 * time.Second,
-		TLSHandshakeTimeout:    OutboundTimeout,
-		ResponseHeaderTimeout:  OutboundTimeout,
+		TLSHandshakeTimeout:    Timeout,
+		ResponseHeaderTimeout:  Timeout,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
@@ -100,7 +100,7 @@ func hardenedTransport(roots *x509.CertPool) *http.Transport {
 // CheckURL says whether raw is a URL that Do would fetch: absolute, https (or
 // http as far as it is permitted), with a host, without user information and
 // without fragment.
-func (o *Outbound) CheckURL(raw string) error {
+func (o *Client) CheckURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return errors.New("is no URL") // url.Error would quote it, with a password
@@ -111,7 +111,7 @@ func (o *Outbound) CheckURL(raw string) error {
 	return o.check(u)
 }
 
-func (o *Outbound) check(u *url.URL) error {
+func (o *Client) check(u *url.URL) error {
 	switch {
 	case !u.IsAbs() || u.Hostname() == "" || u.Opaque != "":
 		return errors.New("is no absolute URL with a host")
@@ -121,7 +121,7 @@ func (o *Outbound) check(u *url.URL) error {
 		return nil
 	case u.Scheme != "http":
 		return fmt.Errorf("has the scheme %.20q instead of https", u.Scheme)
-	case !o.insecureHTTP && !isLoopbackHost(u.Hostname()):
+	case !o.insecureHTTP && !IsLoopback(u.Hostname()):
 		return errors.New("uses plain http beyond loopback, where anybody in between could read and change it: expected https")
 	}
 	return nil
@@ -134,12 +134,12 @@ func (o *Outbound) check(u *url.URL) error {
 //
 // A request that reached the server is never sent twice, unless it is a GET
 // whose connection was lost.
-func (o *Outbound) Do(req *http.Request, limit int64) (*Fetched, error) {
+func (o *Client) Do(req *http.Request, limit int64) (*Response, error) {
 	where := req.Method + " " + req.URL.Scheme + "://" + req.URL.Host + req.URL.EscapedPath()
 	if err := o.check(req.URL); err != nil {
 		return nil, fmt.Errorf("sending %s: the URL %w", where, err)
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), OutboundTimeout)
+	ctx, cancel := context.WithTimeout(req.Context(), Timeout)
 	defer cancel()
 	resp, err := o.client.Do(req.WithContext(ctx)) //nolint:gosec // G704: to fetch what configuration and providers name is its purpose, within check
 	if err != nil {
@@ -157,13 +157,13 @@ func (o *Outbound) Do(req *http.Request, limit int64) (*Fetched, error) {
 		return nil, fmt.Errorf("reading the answer to %s: %w", where, err)
 	}
 	if int64(len(body)) > limit {
-		return nil, fmt.Errorf("reading the answer to %s: %w of %d bytes", where, ErrAnswerTooLarge, limit)
+		return nil, fmt.Errorf("reading the answer to %s: %w of %d bytes", where, ErrTooLarge, limit)
 	}
 	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil || len(resp.Header.Values("Content-Type")) > 1 {
 		media = ""
 	}
-	return &Fetched{Status: resp.StatusCode, MediaType: media, Body: body}, nil
+	return &Response{Status: resp.StatusCode, MediaType: media, Body: body}, nil
 }
 
 // unquoted leaves out what net/http quotes of an answer that is no HTTP.
@@ -180,10 +180,10 @@ func isLocalhost(name string) bool {
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
-// isLoopbackHost reports whether host, without a port, never leaves this
+// IsLoopback reports whether host, without a port, never leaves this
 // machine, so that plain http is as good as https: localhost, *.localhost
 // (RFC 6761 §6.3), 127.0.0.0/8 or ::1.
-func isLoopbackHost(host string) bool {
+func IsLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return isLocalhost(host) || err == nil && addr.Unmap().IsLoopback()
 }

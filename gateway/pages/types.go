@@ -1,10 +1,12 @@
-package gateway
+package pages
 
 import (
 	"maps"
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // Chrome is what every page needs.
@@ -15,8 +17,8 @@ type Chrome struct {
 	App string
 }
 
-// A ChooserPage lets a person pick where to sign in.
-type ChooserPage struct {
+// A Chooser lets a person pick where to sign in.
+type Chooser struct {
 	Chrome
 	Choices []Choice
 }
@@ -30,11 +32,10 @@ type Choice struct {
 	URL string
 }
 
-// A RefusalPage says that a request was refused and what can be done.
-type RefusalPage struct {
+// A Refusal says that a request was refused and what can be done.
+type Refusal struct {
 	Chrome
-	Code      Code
-	Refusal   Refusal
+	Code      refusal.Code
 	Reference string
 	// Username is who is signed in, or was to be, as far as it is known.
 	Username string
@@ -53,8 +54,8 @@ type Seen struct {
 	Here, Site string
 }
 
-// A SessionPage shows a person their own session at this app.
-type SessionPage struct {
+// A Session shows a person their own session at this app.
+type Session struct {
 	Chrome
 	Username, Email, Name, Provider string
 	// Roles, Groups and Template are the app's own words.
@@ -66,8 +67,8 @@ type SessionPage struct {
 	LogoutURL      string
 }
 
-// A LogoutPage asks before it ends the session: a GET changes nothing.
-type LogoutPage struct {
+// A Logout asks before it ends the session: a GET changes nothing.
+type Logout struct {
 	Chrome
 	Username string
 	// Provider is the provider's label, and AtProvider says that its session
@@ -78,10 +79,10 @@ type LogoutPage struct {
 	Action string
 }
 
-// A LeavePage goes on to the provider by itself, to end its session too. It is
+// A Leave goes on to the provider by itself, to end its session too. It is
 // no redirect: Chromium holds to form-action every redirect that follows a
 // form, and nobody knows over which hosts the provider sends the browser.
-type LeavePage struct {
+type Leave struct {
 	Chrome
 	// Provider is the provider's label.
 	Provider string
@@ -89,9 +90,9 @@ type LeavePage struct {
 	URL string
 }
 
-// A FormPage posts a request to the provider (SAML Bindings 3.5.4). It does so
+// A Form posts a request to the provider (SAML Bindings 3.5.4). It does so
 // by itself; without scripts there is a button.
-type FormPage struct {
+type Form struct {
 	Chrome
 	// Provider is the provider's label.
 	Provider string
@@ -100,11 +101,11 @@ type FormPage struct {
 	Fields []Field
 }
 
-// A RepostPage posts the fields that came with a request once more to the same
+// A Repost posts the fields that came with a request once more to the same
 // path. Browsers leave our cookies out of what a foreign page posts
 // (SameSite=Lax); what this page posts they come with. It posts by itself;
 // without scripts there is a button.
-type RepostPage struct {
+type Repost struct {
 	Chrome
 	// Action is where the form posts to. Same origin.
 	Action string
@@ -116,8 +117,8 @@ type Field struct {
 	Name, Value string
 }
 
-// fieldsOf returns the fields of a form in the order of their names.
-func fieldsOf(form url.Values) []Field {
+// FieldsOf returns the fields of a form in the order of their names.
+func FieldsOf(form url.Values) []Field {
 	var fields []Field
 	for _, name := range slices.Sorted(maps.Keys(form)) {
 		for _, value := range form[name] {
@@ -127,8 +128,8 @@ func fieldsOf(form url.Values) []Field {
 	return fields
 }
 
-// A LoggedOutPage says that the session has ended.
-type LoggedOutPage struct {
+// A LoggedOut says that the session has ended.
+type LoggedOut struct {
 	Chrome
 	SignInURL string
 }

@@ -1,4 +1,4 @@
-package gateway
+package provider
 
 import (
 	"context"
@@ -25,9 +25,9 @@ const (
 // Errors are of two kinds and MUST NOT be mixed. An answer that was judged bad
 // is an *Error with a 4xx code. A provider that could not be reached, or that
 // answered nonsense outside of the answer itself (discovery, keys, token
-// endpoint down), is an *Error with CodeProviderUnavailable.
+// endpoint down), is an *Error with ProviderUnavailable.
 //
-// More can be offered by also implementing LogoutProvider, MetadataProvider or
+// More can be offered by also implementing SessionEnder, Publisher or
 // Starter.
 type Provider interface {
 	// Protocol returns the protocol. It decides the callback's path and which
@@ -107,21 +107,21 @@ type Answer struct {
 	// (SAML assertion ID, qualified by issuer).
 	ReplayID    string
 	ReplayUntil time.Time
-	// LogoutHint is kept, sealed, for LogoutProvider: the ID token for OIDC.
+	// LogoutHint is kept, sealed, for SessionEnder: the ID token for OIDC.
 	// Empty unless the provider is configured to end its session too.
 	LogoutHint string
 }
 
-// A LogoutProvider can end the session at the provider as well
+// A SessionEnder can end the session at the provider as well
 // (OpenID Connect RP-Initiated Logout 1.0).
-type LogoutProvider interface {
+type SessionEnder interface {
 	Provider
 	// LogoutURL returns where the browser goes to end the provider's session.
 	// An empty URL means that the provider offers no such thing.
 	LogoutURL(ctx context.Context, req LogoutRequest) (string, error)
 }
 
-// A LogoutRequest is what a LogoutProvider needs.
+// A LogoutRequest is what a SessionEnder needs.
 type LogoutRequest struct {
 	// Hint is Answer.LogoutHint of the login that ends.
 	Hint string
@@ -129,9 +129,9 @@ type LogoutRequest struct {
 	ReturnURL string
 }
 
-// A MetadataProvider can tell the other side how to register us (SAML Metadata
+// A Publisher can tell the other side how to register us (SAML Metadata
 // 2.4.4).
-type MetadataProvider interface {
+type Publisher interface {
 	Provider
 	// Metadata returns our metadata at one site for this provider, as a
 	// document of the type application/samlmetadata+xml.

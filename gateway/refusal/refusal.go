@@ -1,0 +1,135 @@
+// Package refusal has the codes by which the gateway refuses, and one table that
+// says what each of them means to the three who meet it: the client, the person
+// at the browser, and the operator.
+package refusal
+
+import "errors"
+
+// A Code names one way in which a request can be refused. It is stable: it
+// stands in log lines, JSON problems, pages and docs/errors.md.
+type Code string
+
+// An Error is a refusal or a fault with its documented code. The code picks
+// the HTTP status, the text for the browser and the fix for the operator; Err
+// is for the log alone and is never shown to a browser.
+//
+// Err never carries a secret, a token, an assertion or a response body.
+type Error struct {
+	Code Code
+	Err  error
+	// Reference is the id under which the refusal was logged and shown. It is
+	// set on errors that App.ServeHTTP returns.
+	Reference string
+}
+
+// New returns an Error. err may be nil.
+func New(code Code, err error) *Error { return &Error{Code: code, Err: err} }
+
+// Error implements error for the log.
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return string(e.Code)
+	}
+	return string(e.Code) + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// CodeOf returns the code of err: its own if it is or wraps an *Error, else
+// Internal.
+func CodeOf(err error) Code { return From(err, Internal).Code }
+
+// From returns err itself if it is or wraps an *Error, else an Error with the
+// code otherwise. It suits an error whose source can't tell what was wrong: the
+// store then counts as unavailable, and so does the provider.
+func From(err error, otherwise Code) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return New(otherwise, err)
+}
+
+// The codes. Each has its meaning in the table below.
+const (
+	Internal            Code = "internal"
+	NotReady            Code = "not_ready"
+	StoreUnavailable    Code = "store_unavailable"
+	StoreReplaced       Code = "store_replaced"
+	ProviderUnavailable Code = "provider_unavailable"
+	ProviderUnknown     Code = "provider_unknown"
+
+	Unauthenticated  Code = "unauthenticated"
+	AccessDenied     Code = "access_denied"
+	AccountBlocked   Code = "account_blocked"
+	NoUsername       Code = "no_username"
+	BadCharacters    Code = "bad_characters"
+	NotFound         Code = "not_found"
+	MethodNotAllowed Code = "method_not_allowed"
+	CrossSite        Code = "cross_site"
+	ForeignOrigin    Code = "foreign_origin"
+	UnknownHost      Code = "unknown_host"
+	InsecureHTTP     Code = "insecure_http"
+	TooLarge         Code = "too_large"
+	BadRequest       Code = "bad_request"
+	TooManyAttempts  Code = "too_many_attempts"
+
+	FlowUnknown      Code = "flow_unknown"
+	FlowOtherBrowser Code = "flow_other_browser"
+	CookiesBlocked   Code = "cookies_blocked"
+	RedirectLoop     Code = "redirect_loop"
+	AppLoop          Code = "app_loop"
+	AnswerLost       Code = "answer_lost"
+	AnswerReplayed   Code = "answer_replayed"
+	ProviderRefused  Code = "provider_refused"
+
+	OIDCAnswerInvalid   Code = "oidc_answer_invalid"
+	OIDCIssuerMismatch  Code = "oidc_issuer_mismatch"
+	OIDCCodeRejected    Code = "oidc_code_rejected"
+	OIDCClientRejected  Code = "oidc_client_rejected"
+	OIDCTokenMalformed  Code = "oidc_token_malformed"
+	OIDCSignature       Code = "oidc_signature_invalid"
+	OIDCAlgorithm       Code = "oidc_algorithm_refused"
+	OIDCAudience        Code = "oidc_audience_mismatch"
+	OIDCTime            Code = "oidc_time_invalid"
+	OIDCNonce           Code = "oidc_nonce_mismatch"
+	OIDCClaimInvalid    Code = "oidc_claim_invalid"
+	OIDCSubjectMismatch Code = "oidc_subject_mismatch"
+
+	SAMLMalformed       Code = "saml_malformed"
+	SAMLUnsigned        Code = "saml_unsigned"
+	SAMLSignature       Code = "saml_signature_invalid"
+	SAMLAlgorithm       Code = "saml_algorithm_refused"
+	SAMLEncrypted       Code = "saml_encrypted"
+	SAMLIssuerMismatch  Code = "saml_issuer_mismatch"
+	SAMLDestination     Code = "saml_destination_mismatch"
+	SAMLRequestMismatch Code = "saml_request_mismatch"
+	SAMLAudience        Code = "saml_audience_mismatch"
+	SAMLTime            Code = "saml_time_invalid"
+	SAMLSubject         Code = "saml_subject_invalid"
+	SAMLCondition       Code = "saml_condition_refused"
+	SAMLAttribute       Code = "saml_attribute_invalid"
+)
+
+// A Refusal says what a code means to the three who meet it.
+type Meaning struct {
+	// Status is the HTTP status of the answer.
+	Status int
+	// Title and Text are for the person at the browser: what happened, and
+	// what they can do.
+	Title, Text string
+	// Fix is for the operator, in the log and the documentation.
+	Fix string
+}
+
+// Meaning returns the table's row of a code. An unknown code has the row of
+// Internal.
+func (c Code) Meaning() Meaning {
+	if m, ok := meanings[c]; ok {
+		return m
+	}
+	return meanings[Internal]
+}
+
+// Codes returns every code in the order of the documentation.
+func Codes() []Code { return append([]Code(nil), order...) }

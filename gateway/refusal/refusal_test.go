@@ -1,0 +1,119 @@
+package refusal_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+)
+
+var update = flag.Bool("update", false, "write docs/errors.md anew")
+
+func TestEveryCodeHasItsMeaning(t *testing.T) {
+	t.Parallel()
+	for _, code := range refusal.Codes() {
+		wantMeaning(t, code)
+	}
+}
+
+// wantMeaning checks that a code's row says something to each of its readers.
+func wantMeaning(t *testing.T, code refusal.Code) {
+	t.Helper()
+	row := code.Meaning()
+	if code != refusal.Internal && row == refusal.Internal.Meaning() {
+		t.Errorf("%s has no row", code)
+	}
+	if http.StatusText(row.Status) == "" || row.Status < 400 {
+		t.Errorf("%s: status %d", code, row.Status)
+	}
+	if (strings.HasPrefix(string(code), "oidc_") || strings.HasPrefix(string(code), "saml_")) && row.Status >= 500 {
+		t.Errorf("%s: status %d for what was judged bad", code, row.Status)
+	}
+	if row.Title == "" || strings.HasSuffix(row.Title, ".") {
+		t.Errorf("%s: title %q, want words without a full stop", code, row.Title)
+	}
+	for _, text := range []string{row.Text, row.Fix} {
+		if len(text) < 20 || !strings.HasSuffix(text, ".") || strings.Contains(text, "  ") || strings.ToUpper(text[:1]) != text[:1] && !strings.HasPrefix(text, "exp, ") {
+			t.Errorf("%s: %q, want sentences", code, text)
+		}
+	}
+}
+
+// TestErrorsPage holds docs/errors.md to the table.
+func TestErrorsPage(t *testing.T) {
+	t.Parallel()
+	const path = "../../docs/errors.md"
+	want := errorsPage()
+	if *update {
+		if err := os.WriteFile(path, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.Equal(got, want) {
+		t.Fatalf("docs/errors.md is not what the table says: go test ./gateway/refusal -run TestErrorsPage -update")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func errorsPage() []byte {
+	var b bytes.Buffer
+	b.WriteString(`# Errors
+
+Every refusal of the gateway has one of these codes. It stands on the page or in the JSON problem (RFC 9457) that the
+client gets, beside a reference. The log line with the same reference has the cause in full; the client never sees it.
+
+<!-- Made from the table in gateway/refusal/table.go: go test ./gateway/refusal -run TestErrorsPage -update -->
+
+| code | status | what the person sees |
+|---|---|---|
+`)
+	for _, code := range refusal.Codes() {
+		row := code.Meaning()
+		fmt.Fprintf(&b, "| [`%s`](#%s) | %d | %s |\n", code, code, row.Status, row.Title)
+	}
+	for _, code := range refusal.Codes() {
+		row := code.Meaning()
+		fmt.Fprintf(&b, "\n## %s\n\n%d %s. The person reads:\n\n> **%s**\n>\n> %s\n\n**Cause and fix.** %s\n", code, row.Status, http.StatusText(row.Status), row.Title, row.Text, row.Fix)
+	}
+	return b.Bytes()
+}
+
+func TestErrorText(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("the cause")
+	for name, tc := range map[string]struct {
+		err  error
+		text string
+		code refusal.Code
+	}{
+		"with cause":    {refusal.New(refusal.NotFound, cause), "not_found: the cause", refusal.NotFound},
+		"without":       {refusal.New(refusal.NotFound, nil), "not_found", refusal.NotFound},
+		"wrapped":       {fmt.Errorf("doing: %w", refusal.New(refusal.NotFound, cause)), "doing: not_found: the cause", refusal.NotFound},
+		"another error": {cause, "the cause", refusal.Internal},
+	} {
+		if tc.err.Error() != tc.text || refusal.CodeOf(tc.err) != tc.code {
+			t.Errorf("%s: %q with code %s", name, tc.err, refusal.CodeOf(tc.err))
+		}
+	}
+	if !errors.Is(refusal.New(refusal.NotFound, cause), cause) {
+		t.Error("the cause is not wrapped")
+	}
+	if refusal.Code("no_such_code").Meaning() != refusal.Internal.Meaning() {
+		t.Error("an unknown code has a row of its own")
+	}
+	codes := refusal.Codes()
+	codes[0] = "changed"
+	if refusal.Codes()[0] == "changed" {
+		t.Error("Codes hands out its own slice")
+	}
+}
