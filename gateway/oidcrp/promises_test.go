@@ -133,7 +133,7 @@ func TestAttackPromises(t *testing.T) {
 	for _, a := range flowAttacks() {
 		known[a.name] = true
 	}
-	sources := map[string]testSource{"": readTests(t, "."), "gateway.": readTests(t, ".."), "fetch.": readTests(t, "../fetch")}
+	sources := map[string]testSource{"": readTests(t, "."), "gateway": readTests(t, ".."), "fetch": readTests(t, "../fetch")}
 	for _, p := range promises {
 		t.Run(p.key, func(t *testing.T) {
 			distinct := len(files[p.key]) + len(p.tests)
@@ -158,12 +158,12 @@ func TestAttackPromises(t *testing.T) {
 
 // exists says whether there is a test of that name.
 func exists(sources map[string]testSource, name string) bool {
-	pkg := ""
-	if strings.HasPrefix(name, "gateway.") {
-		pkg = "gateway."
+	test, subtest, hasSubtest := strings.Cut(name, "/")
+	pkg, bare, ok := strings.Cut(test, ".")
+	if !ok {
+		pkg, bare = "", test
 	}
-	test, subtest, hasSubtest := strings.Cut(strings.TrimPrefix(name, pkg), "/")
-	texts, there := sources[pkg][test]
+	texts, there := sources[pkg][bare]
 	return there && (!hasSubtest || texts[subtest])
 }
 

@@ -104,7 +104,7 @@ func TestAttackPromises(t *testing.T) {
 			}
 		}
 	}
-	sources := map[string]testSource{"": readTests(t, "."), "gateway.": readTests(t, "..")}
+	sources := map[string]testSource{"": readTests(t, "."), "gateway": readTests(t, "..")}
 	for _, p := range promises {
 		t.Run(p.text, func(t *testing.T) {
 			if p.later != "" {
@@ -138,12 +138,12 @@ func TestAttackPromises(t *testing.T) {
 
 // exists says whether there is a test of that name.
 func exists(sources map[string]testSource, name string) bool {
-	pkg := ""
-	if strings.HasPrefix(name, "gateway.") {
-		pkg = "gateway."
+	test, subtest, hasSubtest := strings.Cut(name, "/")
+	pkg, bare, ok := strings.Cut(test, ".")
+	if !ok {
+		pkg, bare = "", test
 	}
-	test, subtest, hasSubtest := strings.Cut(strings.TrimPrefix(name, pkg), "/")
-	texts, there := sources[pkg][test]
+	texts, there := sources[pkg][bare]
 	return there && (!hasSubtest || texts[subtest])
 }
 
