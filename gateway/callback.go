@@ -33,10 +33,10 @@ func (x *exchange) callback(by binding) error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	if !isRandomText(in.state) {
+	if !IsRandomText(in.state) {
 		return x.lost(in.attempts(), in.lost(x.r, origin+x.path))
 	}
-	if in.repost != nil && !isRandomText(x.cookies.browser) {
+	if in.repost != nil && !IsRandomText(x.cookies.browser) {
 		return x.repost(in)
 	}
 	f, err := x.flow(in.state)
@@ -51,7 +51,7 @@ func (x *exchange) callback(by binding) error {
 		return x.refuse(refusal.New(refusal.ProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
 	}
 	astray := x.astray(in, f, p, origin)
-	if !isRandomText(x.cookies.browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.browser), f.Browser) != 1 {
+	if !IsRandomText(x.cookies.browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.browser), f.Browser) != 1 {
 		return x.otherBrowser(in, f, p, astray)
 	}
 	x.returnTo = f.Return
@@ -116,7 +116,7 @@ func (x *exchange) lost(taken []Attempt, refused *refusal.Error) error {
 // there is none, the browser keeps no cookies.
 func (x *exchange) otherBrowser(in *reply, f *Flow, p *NamedProvider, astray *refusal.Error) error {
 	signedIn, err := x.signedIn()
-	keepsNone := !isRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
+	keepsNone := !IsRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
 	switch {
 	case err != nil:
 		return x.refuse(refusal.From(err, refusal.StoreUnavailable))

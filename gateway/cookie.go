@@ -22,11 +22,6 @@ const (
 // providerCookieAge is how long a browser remembers the last provider.
 const providerCookieAge = 365 * 24 * time.Hour
 
-// isRandomText says whether value can be a text of randomText.
-func isRandomText(value string) bool {
-	return decodeText(value, textSize) != nil
-}
-
 func cookieName(name string, secure bool) string {
 	if secure {
 		return hostPrefix + name

@@ -43,7 +43,6 @@ var (
 
 	ProviderEpoch = providerEpoch
 	IndexMember   = indexMember
-	Handle        = handle
 )
 
 // SignIn writes the login of a good answer and returns its cookie for host.
@@ -107,9 +106,6 @@ func TakeCookies(h http.Header, secure bool) (session, browser, provider string)
 	c := takeCookies(h, secure)
 	return c.session, c.browser, c.provider
 }
-
-// IsRandomText says whether a text can be a browser cookie of ours.
-func IsRandomText(value string) bool { return isRandomText(value) }
 
 // Store returns what the vault writes to.
 func (v *Vault) Store() store.Store { return v.store }

@@ -30,7 +30,7 @@ func (x *exchange) attempt(what Attempt) *refusal.Error {
 // who share the address.
 func (x *exchange) embedded() bool {
 	dest := x.r.Header.Get("Sec-Fetch-Dest")
-	return dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !isRandomText(x.cookies.browser)
+	return dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !IsRandomText(x.cookies.browser)
 }
 
 // giveBack takes attempts back that came to a good end.

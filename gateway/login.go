@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,11 +54,7 @@ func (k AccountKey) name() string { return fmt.Sprintf("%s %q %q", k.Protocol, k
 // ID returns the account's public name: opaque, the same on every node and
 // under every secret, different for every provider.
 func (k AccountKey) ID() string {
-	h := sha256.New()
-	for _, p := range []string{"caddy-sso account 1", string(k.Protocol), k.Issuer, k.Subject} {
-		writePart(h, p)
-	}
-	return b64.EncodeToString(h.Sum(nil))
+	return EncodeText(Digest("caddy-sso account 1", string(k.Protocol), k.Issuer, k.Subject))
 }
 
 // The names of the epochs' records.
@@ -192,7 +187,7 @@ func (s *Sessions) touchAccount(ctx context.Context, key AccountKey, provider st
 			if err := s.MayCreate(ctx); err != nil {
 				return nil, err
 			}
-			a = &account{Key: key, Created: now, Epoch: randomText()}
+			a = &account{Key: key, Created: now, Epoch: RandomText()}
 		} else if a, err = decode[account](old); err != nil {
 			return nil, err
 		}
@@ -249,5 +244,5 @@ func (s *Sessions) firstEpoch(ctx context.Context, name string) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	return []byte(randomText()), s.store.Add(ctx, indexEpochs, key)
+	return []byte(RandomText()), s.store.Add(ctx, indexEpochs, key)
 }

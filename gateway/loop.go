@@ -26,7 +26,7 @@ func (x *exchange) round(browser []byte) (int, *refusal.Error) {
 // endRounds forgets the rounds of a browser that ends its session: it has kept
 // its cookie.
 func (x *exchange) endRounds() {
-	if isRandomText(x.cookies.browser) {
+	if IsRandomText(x.cookies.browser) {
 		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBrowser(x.cookies.browser))
 	}
 }

@@ -25,7 +25,7 @@ type MarkerMemory interface {
 
 // MayCreate says whether accounts and keys may be made: the store is the one
 // that this machine knows. A node without a memory takes the store as it is,
-// and founds it if it is empty.
+// and initializes it if it is empty.
 //
 // The error is an *Error with StoreReplaced, or a fault.
 func (s *Sessions) MayCreate(ctx context.Context) error {
@@ -56,7 +56,7 @@ func (s *Sessions) checkMarker(ctx context.Context) error {
 	case remembered != "" && remembered != found:
 		return refusal.New(refusal.StoreReplaced, errors.New("the store has another marker than the one that this machine remembers"))
 	case found == "":
-		if found, err = s.foundStore(ctx); err != nil {
+		if found, err = s.initialize(ctx); err != nil {
 			return err
 		}
 	}
@@ -69,18 +69,18 @@ func (s *Sessions) checkMarker(ctx context.Context) error {
 	return nil
 }
 
-// foundStore founds an empty store. One that lists accounts is not empty: it
+// initialize makes the marker of an empty store. One that lists accounts is not empty: it
 // has lost the key that names its records, and with it all blocks.
-func (s *Sessions) foundStore(ctx context.Context) (marker string, err error) {
+func (s *Sessions) initialize(ctx context.Context) (marker string, err error) {
 	accounts, err := s.store.Range(ctx, indexAccounts, "", "", 1)
 	if err != nil {
 		return "", err
 	}
 	if len(accounts) == 0 {
-		return s.vault.Found(ctx)
+		return s.vault.Initialize(ctx)
 	}
 	if marker, err = s.findMarker(ctx); err != nil || marker != "" {
-		return marker, err // another node has founded it a moment ago
+		return marker, err // another node has initialized it a moment ago
 	}
 	return "", refusal.New(refusal.StoreReplaced, errors.New("the store lists accounts, but has lost the key that names their records: restore a backup, or empty the store"))
 }

@@ -76,9 +76,9 @@ func (v *Vault) Marker(ctx context.Context) (string, error) {
 	return b64.EncodeToString(mac(names, "marker")), nil
 }
 
-// Found makes a store's name key, and returns its Marker. If several nodes do
+// Initialize makes a store's name key, and returns its Marker. If several nodes do
 // this at once, one of the keys counts.
-func (v *Vault) Found(ctx context.Context) (marker string, err error) {
+func (v *Vault) Initialize(ctx context.Context) (marker string, err error) {
 	if err := v.checkFit(); err != nil {
 		return "", err
 	}
@@ -90,17 +90,17 @@ func (v *Vault) Found(ctx context.Context) (marker string, err error) {
 	}
 	marker, err = v.Marker(ctx)
 	if errors.Is(err, store.ErrNotFound) {
-		err = errBusy // founded, and emptied at once
+		err = errBusy // initialized, and emptied at once
 	}
 	return marker, err
 }
 
 // key returns where a record lies, or is going to lie. Use it for what is
-// written: it has a new store founded first.
+// written: it has a new store initialized first.
 func (v *Vault) key(ctx context.Context, kind Kind, name string) (string, error) {
 	names, err := v.nameKey(ctx)
 	if errors.Is(err, store.ErrNotFound) {
-		if err := v.found(ctx); err != nil {
+		if err := v.initialize(ctx); err != nil {
 			return "", err
 		}
 		names, err = v.nameKey(ctx)

@@ -73,7 +73,7 @@ func (s *Sessions) changeAccount(ctx context.Context, key AccountKey, change fun
 		if err != nil {
 			return nil, err
 		}
-		a.Epoch = randomText()
+		a.Epoch = RandomText()
 		change(a)
 		return json.Marshal(a)
 	})
@@ -97,7 +97,7 @@ func (s *Sessions) renewEpoch(ctx context.Context, name string) error {
 		if old == nil {
 			return s.firstEpoch(ctx, name)
 		}
-		return []byte(randomText()), nil
+		return []byte(RandomText()), nil
 	})
 	return cmp.Or(err, s.announce(ctx, announceAll))
 }

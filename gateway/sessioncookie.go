@@ -8,38 +8,43 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-const sessionSize = 86 // a session cookie: base64url of bits and MAC
+// A session cookie is base64url of bits and MAC.
+const (
+	bitsSize    = 32
+	macSize     = 32
+	sessionSize = 86 // characters
+)
 
 // newSession returns fresh bits and the cookie value that opens them at host,
 // and nowhere else.
 func (s *Sessions) newSession(ctx context.Context, host string) (bits, value string, err error) {
-	raw := decodeText(randomText(), textSize)
+	raw := RandomBytes()
 	bits = string(raw)
 	mac, err := s.vault.MAC(ctx, "session cookie", bits, host)
 	if err != nil {
 		return "", "", err
 	}
-	return bits, b64.EncodeToString(append(raw, mac...)), nil
+	return bits, EncodeText(append(raw, mac...)), nil
 }
 
 // sessionBits returns the bits of a session cookie that was made for host.
 // Whatever is malformed, or made for another host, or in a store that has
 // nothing, is errNoSession.
 func (s *Sessions) sessionBits(ctx context.Context, value, host string) (string, error) {
-	raw := decodeText(value, sessionSize)
+	raw := DecodeText(value, bitsSize+macSize)
 	if raw == nil {
 		return "", errNoSession
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	bits := string(raw[:secretBits])
+	bits := string(raw[:bitsSize])
 	mac, err := s.vault.MAC(ctx, "session cookie", bits, host)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return "", errNoSession
 	case err != nil:
 		return "", err
-	case !hmac.Equal(mac, raw[secretBits:]):
+	case !hmac.Equal(mac, raw[bitsSize:]):
 		return "", errNoSession
 	}
 	return bits, nil

@@ -38,8 +38,8 @@ func (x *exchange) begin(p *NamedProvider, f Flow) error {
 		return x.refuse(refused)
 	}
 	browser := x.cookies.browser
-	if !isRandomText(browser) {
-		browser = randomText()
+	if !IsRandomText(browser) {
+		browser = RandomText()
 	}
 	f.App, f.Provider, f.Browser = x.app.name(), p.Name, hashBrowser(browser)
 	f.Return, f.Callback = safeReturn(f.Return, x.app.opts.Prefix), origin+x.app.callbackPath(p)
@@ -48,7 +48,7 @@ func (x *exchange) begin(p *NamedProvider, f Flow) error {
 			return x.refuse(refused)
 		}
 	}
-	state := randomText()
+	state := RandomText()
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
 	begun, err := p.Provider.Begin(ctx, provider.BeginRequest{State: state, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin), OtherPerson: f.Other})

@@ -7,25 +7,31 @@ import (
 	"strings"
 )
 
+// randomSize is how many bytes random values have: 256 bits.
+const randomSize = 32
+
 var b64 = base64.RawURLEncoding.Strict()
 
-const (
-	secretBits = 32 // random bytes in a session id, a state or a browser cookie
-	textSize   = 43 // base64url of them
-)
-
-// randomText returns 256 fresh random bits as 43 characters of base64url.
-func randomText() string {
-	var b [secretBits]byte
-	_, _ = rand.Read(b[:]) // never fails: it crashes the program instead
-	return b64.EncodeToString(b[:])
+// RandomBytes returns 256 fresh random bits.
+func RandomBytes() []byte {
+	b := make([]byte, randomSize)
+	_, _ = rand.Read(b) // never fails: it crashes the program instead
+	return b
 }
 
-// decodeText returns the bytes of size characters of base64url in their one
-// canonical form, or nil. The package base64 skips line breaks, whatever it is
-// told.
-func decodeText(text string, size int) []byte {
-	if len(text) != size || strings.ContainsAny(text, "\r\n") {
+// RandomText returns 256 fresh random bits as 43 characters of base64url.
+func RandomText() string { return EncodeText(RandomBytes()) }
+
+// IsRandomText says whether text can come from RandomText.
+func IsRandomText(text string) bool { return DecodeText(text, randomSize) != nil }
+
+// EncodeText returns raw in base64url without padding (RFC 4648 §5).
+func EncodeText(raw []byte) string { return b64.EncodeToString(raw) }
+
+// DecodeText returns the n bytes that EncodeText made text of, or nil if it made
+// no such text. The package base64 skips line breaks whatever it is told.
+func DecodeText(text string, n int) []byte {
+	if len(text) != b64.EncodedLen(n) || strings.ContainsAny(text, "\r\n") {
 		return nil
 	}
 	raw, err := b64.DecodeString(text)
@@ -35,14 +41,20 @@ func decodeText(text string, size int) []byte {
 	return raw
 }
 
-// handle is a public, stable name for something that parts name, of which one
-// must be unguessable: a record's key is. 22 characters, the same on every
-// node and under every secret.
-func handle(parts ...string) string {
+// Digest is SHA-256 over a label and parts, each preceded by its length, so that
+// no two lists of parts have the same input.
+func Digest(label string, parts ...string) []byte {
 	h := sha256.New()
-	writePart(h, "caddy-sso handle 1")
+	writePart(h, label)
 	for _, p := range parts {
 		writePart(h, p)
 	}
-	return b64.EncodeToString(h.Sum(nil)[:16])
+	return h.Sum(nil)
+}
+
+// Handle is a public, stable name for something that parts name: 22 characters,
+// the same on every node. One of the parts must be unguessable. A record's key
+// is.
+func Handle(parts ...string) string {
+	return EncodeText(Digest("caddy-sso handle 1", parts...)[:16])
 }

@@ -30,9 +30,9 @@ import (
 // key outlives the secret, so no record ever moves: it is sealed anew in its
 // place.
 type Vault struct {
-	store store.Store
-	seals []cipher.AEAD // one for each secret
-	found func(context.Context) error
+	store      store.Store
+	seals      []cipher.AEAD // one for each secret
+	initialize func(context.Context) error
 
 	names   atomic.Pointer[[]byte] // the name key, once it was read
 	namesMu sync.Mutex
@@ -59,16 +59,16 @@ const MinSecret = 32
 // NewVault returns a Vault over store. secrets holds one or two secrets of at
 // least MinSecret bytes, the one to seal with first.
 //
-// found is called before the first write into a store that has no name key.
-// It calls Vault.Found, or says why this must not be done. If found is nil, any
+// initialize is called before the first write into a store that has no name key.
+// It calls Vault.Initialize, or says why this must not be done. If initialize is nil, any
 // store will do.
-func NewVault(store store.Store, secrets [][]byte, found func(context.Context) error) (*Vault, error) {
+func NewVault(store store.Store, secrets [][]byte, initialize func(context.Context) error) (*Vault, error) {
 	if len(secrets) < 1 || len(secrets) > 2 {
 		return nil, fmt.Errorf("opening the vault: %d secrets given, need one, or two while the secret is being changed", len(secrets))
 	}
-	v := &Vault{store: store, found: found}
-	if found == nil {
-		v.found = func(ctx context.Context) error { _, err := v.Found(ctx); return err }
+	v := &Vault{store: store, initialize: initialize}
+	if initialize == nil {
+		v.initialize = func(ctx context.Context) error { _, err := v.Initialize(ctx); return err }
 	}
 	for i, secret := range secrets {
 		if len(secret) < MinSecret {

@@ -223,7 +223,7 @@ func TestVaultUpdateRace(t *testing.T) {
 	})
 }
 
-// Nothing is read, nor founded, where nothing was ever made; writing founds.
+// Reading does not initialize a store; writing does.
 func TestVaultFoundsBeforeItWrites(t *testing.T) {
 	t.Parallel()
 	st, asked := gatewaytest.NewMemStore(), 0
@@ -233,7 +233,7 @@ func TestVaultFoundsBeforeItWrites(t *testing.T) {
 		if asked++; refusal != nil {
 			return refusal
 		}
-		_, err := v.Found(ctx)
+		_, err := v.Initialize(ctx)
 		return err
 	})
 	mustDo(t, err)

@@ -125,7 +125,7 @@ func (a *App) newView(l *login, id, issuer string) *view {
 		Username: l.Identity.Username, Email: l.Identity.Email, Name: displayName(&l.Identity),
 		Provider: a.providerName(l.Account), Account: account,
 		Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
-		SessionID: handle("session id", id, a.audience(issuer)),
+		SessionID: Handle("session id", id, a.audience(issuer)),
 		Expires:   a.end(l),
 	}
 	authTime := l.Identity.AuthTime
@@ -195,7 +195,7 @@ func (v *view) assertion(now time.Time) (string, error) {
 	}
 	c := v.claims
 	c.IssuedAt, c.NotBefore, c.Expires = now.Unix(), now.Add(-assertionBack).Unix(), now.Add(assertionLife).Unix()
-	c.ID = randomText()
+	c.ID = RandomText()
 	claims, err := json.Marshal(c)
 	if err != nil {
 		return "", err
