@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -40,6 +41,17 @@ type lab struct {
 	events []gateway.Event
 }
 
+// labSecret is the secret of every lab.
+var labSecret = strings.Repeat("s", 32)
+
+// mustDo ends a test that can't go on.
+func mustDo(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func newLab(t testing.TB) *lab {
 	t.Helper()
 	return newLabOn(t, newHeapStore())
@@ -49,11 +61,11 @@ func newLab(t testing.TB) *lab {
 // says so.
 func newLabOn(t testing.TB, store *heapStore, remember ...string) *lab {
 	t.Helper()
-	marker := &noteMarker{marker: strings.Join(remember, "")}
+	marker := &gatewaytest.Marker{Remembered: strings.Join(remember, "")}
 	l := &lab{t: t, store: store, idp: newFakeIDP("https://id.example"), signer: &stubSigner{}}
 	var err error
 	l.sessions, err = gateway.OpenSessions(gateway.SessionsOptions{
-		Store: store, Secrets: [][]byte{[]byte(strings.Repeat("s", 32))}, Marker: marker, Logger: zap.NewNop(),
+		Store: store, Secrets: [][]byte{[]byte(labSecret)}, Marker: marker, Logger: zap.NewNop(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -532,25 +544,6 @@ func claimsOf(t testing.TB, token string) map[string]any {
 		t.Fatal(err)
 	}
 	return claims
-}
-
-// A noteMarker remembers a store in memory.
-type noteMarker struct {
-	mu     sync.Mutex
-	marker string
-}
-
-func (m *noteMarker) Load(context.Context) (string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.marker, nil
-}
-
-func (m *noteMarker) Save(_ context.Context, marker string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.marker = marker
-	return nil
 }
 
 func wantStatus(t testing.TB, w *httptest.ResponseRecorder, status int) {

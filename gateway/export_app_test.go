@@ -9,22 +9,13 @@ func NewNameFilter(sets ...HeaderNames) *NameFilter { return newNameFilter(sets.
 // Has says whether a header of that name is ours.
 func (f *nameFilter) Has(name string) bool { return f.has(name) }
 
-// CachedViews returns how many views the login with the most of them has.
-func (s *Sessions) CachedViews() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	most := 0
-	for _, ses := range s.byKey {
-		if st := ses.state.Load(); st != nil {
-			n := 0
-			first, _ := st.memo.Load().(*view)
-			for v := first; v != nil; v = v.next {
-				n++
-			}
-			most = max(most, n)
-		}
+// Views returns how many views a login has, and roughly how many bytes they take.
+func Views(f Found) (n, size int) {
+	first, _ := f.Memo().(*view)
+	for v := first; v != nil; v = v.next {
+		n, size = n+1, size+v.size()
 	}
-	return most
+	return n, size
 }
 
 // ParseForm is what FuzzParseForm holds against net/url.

@@ -39,7 +39,7 @@ func usersOf(t *testing.T, s *gateway.Sessions, q gateway.ListQuery) (users []st
 
 func TestListByName(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 		s := openNode(t, store)
 		for _, user := range []string{"bob", "Alice", "alice", "alicia", "ALICE", "al", "Ünal", "ünal", "a\x00lice", "alice@corp.example", "zoë"} {
 			signInAt(t, s, user)
@@ -145,7 +145,7 @@ func TestListPrunesLazily(t *testing.T) {
 		signInAt(t, s, "alice")
 		// A login that died between the index and the record, or that will
 		// write it any moment.
-		store.SetHook(faulty("PutNew"))
+		store.SetHook(gatewaytest.Faulty("PutNew"))
 		if _, err := trySignIn(s, "alice"); err == nil {
 			t.Fatal("it did not die")
 		}
@@ -236,8 +236,8 @@ func TestListDuringARename(t *testing.T) {
 						t.Error(err)
 					}
 					if dies {
-						store.SetHook(faulty())
-						return errFault
+						store.SetHook(gatewaytest.Faulty())
+						return gatewaytest.ErrFault
 					}
 				}
 				return nil
@@ -271,7 +271,7 @@ func TestListDuringARename(t *testing.T) {
 // Damaged members are taken out; a damaged record hides no other.
 func TestListSurvivesDamage(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, st store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {
 		s := openNode(t, st)
 		for _, user := range []string{"alice", "bob", "carol", "dave"} {
 			signInAt(t, s, user)
@@ -308,7 +308,7 @@ func TestListFaultIsAnError(t *testing.T) {
 		store := gatewaytest.NewMemStore()
 		s := openNode(t, store)
 		signInAt(t, s, "alice")
-		store.SetHook(faulty(method))
+		store.SetHook(gatewaytest.Faulty(method))
 		if page, _, err := s.Logins(t.Context(), gateway.ListQuery{}); err == nil || page != nil {
 			t.Errorf("%s fails: logins %v, %v", method, page, err)
 		}

@@ -81,7 +81,7 @@ func TestSessionsEndIsAnnouncedBeforeTheIndexIsCleared(t *testing.T) {
 		synctest.Wait()
 		cookie := signInAt(t, here, "alice")
 		wantSession(t, there, cookie)
-		store.SetHook(faulty("Remove"))
+		store.SetHook(gatewaytest.Faulty("Remove"))
 		_ = wantSession(t, here, cookie).End(t.Context())
 		time.Sleep(time.Second)
 		wantNoSession(t, there, cookie)
@@ -197,7 +197,7 @@ func TestSessionsLiveRequestsAreCutWhenNobodyConfirms(t *testing.T) {
 				ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
 				defer leave()
 				time.Sleep(30 * time.Second)
-				store.SetHook(faulty(fails...))
+				store.SetHook(gatewaytest.Faulty(fails...))
 				if err := store.Announce(t.Context(), []byte("all")); err != nil {
 					t.Fatal(err)
 				}
@@ -230,7 +230,7 @@ func TestSessionsLiveRequestsAreCutInTime(t *testing.T) {
 					ctx, leave := enterLive(t, wantSession(t, s, signInAt(t, s, "alice")), time.Now().Add(nodeLife))
 					defer leave()
 					time.Sleep(after)
-					store.SetHook(faulty(fails...))
+					store.SetHook(gatewaytest.Faulty(fails...))
 					mustDo(t, store.Announce(t.Context(), []byte("all")))
 					time.Sleep(gateway.Stale + 20*time.Millisecond)
 					if context.Cause(ctx) != gateway.ErrUnconfirmed {
@@ -276,7 +276,7 @@ func TestSessionsLiveRequestsLiveWhileTheStoreAnswers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := gatewaytest.NewMemStore()
-		store.SetHook(faulty("Watch")) // announcements can't be followed, all else is well
+		store.SetHook(gatewaytest.Faulty("Watch")) // announcements can't be followed, all else is well
 		s := openNode(t, store)
 		runNode(t, s)
 		cookie := signInAt(t, s, "alice")
@@ -315,7 +315,7 @@ func TestSessionsIdleLimit(t *testing.T) {
 		}
 		var puts int
 		var mu sync.Mutex
-		store.SetHook(counting("CompareAndPut", &puts, &mu))
+		store.SetHook(gatewaytest.Counting("CompareAndPut", &puts, &mu))
 		for range 60 { // used all the time, it goes on
 			time.Sleep(time.Minute)
 			if err := use(here); err != nil {

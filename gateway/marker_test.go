@@ -17,7 +17,7 @@ import (
 
 // A frailMarker is a memory that can fail.
 type frailMarker struct {
-	noteMarker
+	gatewaytest.Marker
 	load, save error
 }
 
@@ -25,14 +25,14 @@ func (m *frailMarker) Load(ctx context.Context) (string, error) {
 	if m.load != nil {
 		return "", m.load
 	}
-	return m.noteMarker.Load(ctx)
+	return m.Marker.Load(ctx)
 }
 
 func (m *frailMarker) Save(ctx context.Context, marker string) error {
 	if m.save != nil {
 		return m.save
 	}
-	return m.noteMarker.Save(ctx, marker)
+	return m.Marker.Save(ctx, marker)
 }
 
 func wantReplaced(t *testing.T, s *gateway.Sessions) {
@@ -68,16 +68,16 @@ func markerIn(t *testing.T, s *gateway.Sessions) string {
 
 func TestMarkerFirstStart(t *testing.T) {
 	t.Parallel()
-	memory := &noteMarker{}
+	memory := &gatewaytest.Marker{}
 	s := openNodeWith(t, gatewaytest.NewMemStore(), memory)
 	mustDo(t, s.MayCreate(t.Context()))
-	if len(memory.marker) != 43 || markerIn(t, s) != memory.marker {
-		t.Errorf("the machine remembers %q, the store has %q", memory.marker, markerIn(t, s))
+	if len(memory.Remembered) != 43 || markerIn(t, s) != memory.Remembered {
+		t.Errorf("the machine remembers %q, the store has %q", memory.Remembered, markerIn(t, s))
 	}
-	was := memory.marker
+	was := memory.Remembered
 	mustDo(t, s.MayCreate(t.Context()))
 	signInAt(t, s, "alice")
-	if memory.marker != was || markerIn(t, s) != was {
+	if memory.Remembered != was || markerIn(t, s) != was {
 		t.Error("the marker was changed")
 	}
 }
@@ -87,11 +87,11 @@ func TestMarkerNodeWithoutMemoryTakesTheStoreAsItIs(t *testing.T) {
 	store := gatewaytest.NewMemStore()
 	first := openNode(t, store)
 	signInAt(t, first, "alice")
-	memory := &noteMarker{}
+	memory := &gatewaytest.Marker{}
 	second := openNodeWith(t, store, memory)
 	signInAt(t, second, "bob")
-	if memory.marker == "" || memory.marker != markerIn(t, first) {
-		t.Errorf("it remembers %q", memory.marker)
+	if memory.Remembered == "" || memory.Remembered != markerIn(t, first) {
+		t.Errorf("it remembers %q", memory.Remembered)
 	}
 }
 
@@ -103,7 +103,7 @@ func TestMarkerIsRememberedByFollowing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+				memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
 				maker, follower := openNode(t, store), openNodeWith(t, store, memory)
 				if markedFirst {
 					mustDo(t, maker.MayCreate(t.Context()))
@@ -111,15 +111,15 @@ func TestMarkerIsRememberedByFollowing(t *testing.T) {
 				runNode(t, follower)
 				synctest.Wait() // it is remembered at once
 				if !markedFirst {
-					if memory.marker != "" || markerIn(t, maker) != "" {
+					if memory.Remembered != "" || markerIn(t, maker) != "" {
 						t.Fatal("following marks the store")
 					}
 					mustDo(t, maker.MayCreate(t.Context()))
 					time.Sleep(2 * time.Second)
 					synctest.Wait()
 				}
-				if memory.marker == "" || memory.marker != markerIn(t, maker) {
-					t.Errorf("it remembers %q", memory.marker)
+				if memory.Remembered == "" || memory.Remembered != markerIn(t, maker) {
+					t.Errorf("it remembers %q", memory.Remembered)
 				}
 				empty(t, store)
 				wantReplaced(t, follower)
@@ -135,7 +135,7 @@ func TestMarkerIsRememberedByFollowing(t *testing.T) {
 // in the same place: it would see nobody's blocks. It says what is wrong.
 func TestMarkerNodeWithAnotherSecretSaysSo(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 		cookie := signInAt(t, openNode(t, store), "alice")
 		s := openNode(t, store, "b")
 		wantFault(t, s, cookie)
@@ -190,8 +190,8 @@ func TestMarkerTwoSecretsAtOnce(t *testing.T) {
 // would be void.
 func TestMarkerLostNameKey(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, st store.Store) {
-		memory := &noteMarker{}
+	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {
+		memory := &gatewaytest.Marker{}
 		s := openNodeWith(t, st, memory)
 		cookie := signInAt(t, s, "alice")
 		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
@@ -226,7 +226,7 @@ func TestMarkerSwappedStore(t *testing.T) {
 	for name, reset := range map[string]bool{"connected anew": true, "unnoticed": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+			memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
 			s := openNodeWith(t, store, memory)
 			cookie := signInAt(t, s, "alice")
 			empty(t, store)
@@ -248,10 +248,10 @@ func TestMarkerSwappedStore(t *testing.T) {
 
 func TestMarkerFlushedStore(t *testing.T) {
 	t.Parallel()
-	memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+	memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
 	s := openNodeWith(t, store, memory)
 	cookie := signInAt(t, s, "alice")
-	was := memory.marker
+	was := memory.Remembered
 	empty(t, store)
 	wantNoSession(t, s, cookie)
 	wantReplaced(t, s)
@@ -262,21 +262,21 @@ func TestMarkerFlushedStore(t *testing.T) {
 	if keys := store.Keys(); len(keys) != 0 {
 		t.Errorf("%q were made in a store that is not ours", keys)
 	}
-	if memory.marker != was {
+	if memory.Remembered != was {
 		t.Error("the memory was changed")
 	}
 	// Somebody confirms the new store. The node need not be restarted.
 	mustDo(t, memory.Save(t.Context(), ""))
 	wantSession(t, s, signInAt(t, s, "alice"))
-	if memory.marker == "" || memory.marker == was || memory.marker != markerIn(t, s) {
-		t.Errorf("it remembers %q, the store has %q", memory.marker, markerIn(t, s))
+	if memory.Remembered == "" || memory.Remembered == was || memory.Remembered != markerIn(t, s) {
+		t.Errorf("it remembers %q, the store has %q", memory.Remembered, markerIn(t, s))
 	}
 	wantNoSession(t, s, cookie)
 }
 
 func TestMarkerAnotherStore(t *testing.T) {
 	t.Parallel()
-	memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+	memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
 	s := openNodeWith(t, store, memory)
 	signInAt(t, s, "alice")
 	// It is emptied, and a node without a memory comes first.
@@ -289,8 +289,8 @@ func TestMarkerAnotherStore(t *testing.T) {
 	}
 	mustDo(t, memory.Save(t.Context(), ""))
 	signInAt(t, s, "alice")
-	if memory.marker != markerIn(t, s) {
-		t.Errorf("it remembers %q", memory.marker)
+	if memory.Remembered != markerIn(t, s) {
+		t.Errorf("it remembers %q", memory.Remembered)
 	}
 	// And the old one comes back.
 	backup := gatewaytest.NewMemStore()
@@ -301,7 +301,7 @@ func TestMarkerAnotherStore(t *testing.T) {
 // A backup of our own store is our store.
 func TestMarkerRestoredBackup(t *testing.T) {
 	t.Parallel()
-	memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+	memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
 	cookie := signInAt(t, openNodeWith(t, store, memory), "alice")
 	backup := store.Clone()
 	s := openNodeWith(t, backup, memory)
@@ -311,14 +311,14 @@ func TestMarkerRestoredBackup(t *testing.T) {
 
 func TestMarkerWrongSecret(t *testing.T) {
 	t.Parallel()
-	memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+	memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
 	cookie := signInAt(t, openNodeWith(t, store, memory, "a"), "alice")
 	s := openNodeWith(t, store, memory, "b")
 	wantFault(t, s, cookie)
 	if err := s.MayCreate(t.Context()); refusal.CodeOf(err) != refusal.StoreReplaced {
 		t.Errorf("got %v, want %s", err, refusal.StoreReplaced)
 	}
-	if memory.marker == "" {
+	if memory.Remembered == "" {
 		t.Error("the memory was changed")
 	}
 }
@@ -327,9 +327,9 @@ func TestMarkerFaults(t *testing.T) {
 	t.Parallel()
 	t.Run("memory can't be read", func(t *testing.T) {
 		t.Parallel()
-		memory, store := &frailMarker{load: errFault}, gatewaytest.NewMemStore()
+		memory, store := &frailMarker{load: gatewaytest.ErrFault}, gatewaytest.NewMemStore()
 		s := openNodeWith(t, store, memory)
-		if err := s.MayCreate(t.Context()); !errors.Is(err, errFault) || refusal.CodeOf(err) == refusal.StoreReplaced {
+		if err := s.MayCreate(t.Context()); !errors.Is(err, gatewaytest.ErrFault) || refusal.CodeOf(err) == refusal.StoreReplaced {
 			t.Errorf("got %v", err)
 		}
 		if keys := store.Keys(); len(keys) != 0 {
@@ -338,10 +338,10 @@ func TestMarkerFaults(t *testing.T) {
 	})
 	t.Run("memory can't be written", func(t *testing.T) {
 		t.Parallel()
-		memory, store := &frailMarker{save: errFault}, gatewaytest.NewMemStore()
+		memory, store := &frailMarker{save: gatewaytest.ErrFault}, gatewaytest.NewMemStore()
 		s := openNodeWith(t, store, memory)
 		for range 2 { // not even the second time, when the marker is there
-			if _, err := trySignIn(s, "alice"); !errors.Is(err, errFault) {
+			if _, err := trySignIn(s, "alice"); !errors.Is(err, gatewaytest.ErrFault) {
 				t.Errorf("signing in: %v", err)
 			}
 		}
@@ -350,23 +350,23 @@ func TestMarkerFaults(t *testing.T) {
 		}
 		memory.save = nil
 		signInAt(t, s, "alice")
-		if memory.marker != markerIn(t, s) {
-			t.Errorf("it remembers %q", memory.marker)
+		if memory.Remembered != markerIn(t, s) {
+			t.Errorf("it remembers %q", memory.Remembered)
 		}
 	})
 	t.Run("store fails", func(t *testing.T) {
 		t.Parallel()
-		memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+		memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
 		s := openNodeWith(t, store, memory)
 		mustDo(t, s.MayCreate(t.Context()))
-		store.SetHook(faulty())
-		if err := s.MayCreate(t.Context()); !errors.Is(err, errFault) || refusal.CodeOf(err) == refusal.StoreReplaced {
+		store.SetHook(gatewaytest.Faulty())
+		if err := s.MayCreate(t.Context()); !errors.Is(err, gatewaytest.ErrFault) || refusal.CodeOf(err) == refusal.StoreReplaced {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("marker is damaged", func(t *testing.T) {
 		t.Parallel()
-		memory, st := &noteMarker{}, gatewaytest.NewMemStore()
+		memory, st := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
 		s := openNodeWith(t, st, memory)
 		mustDo(t, s.MayCreate(t.Context()))
 		mustDo(t, st.Put(t.Context(), st.Keys()[0], []byte("\x01damaged"), store.NoExpiry))
@@ -381,8 +381,8 @@ func TestMarkerFaults(t *testing.T) {
 // Nodes that start at once on an empty store agree.
 func TestMarkerFirstStartOfMany(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store store.Store) {
-		var memories [8]noteMarker
+	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
+		var memories [8]gatewaytest.Marker
 		var wg sync.WaitGroup
 		for i := range memories {
 			s := openNodeWith(t, store, &memories[i])
@@ -394,8 +394,8 @@ func TestMarkerFirstStartOfMany(t *testing.T) {
 		}
 		wg.Wait()
 		for i := range memories {
-			if m := memories[i].marker; m == "" || m != memories[0].marker {
-				t.Errorf("node %d remembers %q, node 0 %q", i, m, memories[0].marker)
+			if m := memories[i].Remembered; m == "" || m != memories[0].Remembered {
+				t.Errorf("node %d remembers %q, node 0 %q", i, m, memories[0].Remembered)
 			}
 		}
 	})
@@ -405,7 +405,7 @@ func TestMarkerFirstStartOfMany(t *testing.T) {
 func TestMarkerCrash(t *testing.T) {
 	t.Parallel()
 	for at := 1; ; at++ {
-		memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+		memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
 		crashAt(store, at)
 		err := openNodeWith(t, store, memory).MayCreate(t.Context())
 		store.SetHook(nil)
@@ -417,8 +417,8 @@ func TestMarkerCrash(t *testing.T) {
 		}
 		s := openNodeWith(t, store, memory)
 		mustDo(t, s.MayCreate(t.Context()))
-		if memory.marker == "" || memory.marker != markerIn(t, s) {
-			t.Errorf("moment %d: it remembers %q, the store has %q", at, memory.marker, markerIn(t, s))
+		if memory.Remembered == "" || memory.Remembered != markerIn(t, s) {
+			t.Errorf("moment %d: it remembers %q, the store has %q", at, memory.Remembered, markerIn(t, s))
 		}
 	}
 }

@@ -51,7 +51,7 @@ func TestRevokeWhenTheAnswerIsLost(t *testing.T) {
 				store.SetHook(func(op gatewaytest.MemOp) error {
 					if op.Done && (op.Method == "Delete" || op.Method == "CompareAndPut") {
 						lost = true
-						return errFault
+						return gatewaytest.ErrFault
 					}
 					return nil
 				})
@@ -75,7 +75,7 @@ func TestRevokeWhenTheAnswerIsLost(t *testing.T) {
 // Who signs out and closes the window at once has signed out.
 func TestRevokeOutlivesWhoAsked(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 		s := openNode(t, store)
 		runNode(t, s)
 		cookie := signInAt(t, s, "alice")

@@ -43,7 +43,7 @@ func TestRevoke(t *testing.T) {
 	for _, tt := range revocations {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			eachStore(t, func(t *testing.T, store store.Store) {
+			gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 				s := openNode(t, store)
 				runNode(t, s)
 				alice, again, bob := signInAt(t, s, "alice"), signInAt(t, s, "alice"), signInAt(t, s, "bob")
@@ -255,7 +255,7 @@ func TestRevokeCrashDuringALogin(t *testing.T) {
 				}
 				break
 			}
-			if !errors.Is(err, errFault) {
+			if !errors.Is(err, gatewaytest.ErrFault) {
 				t.Fatalf("at moment %d: %v", at, err)
 			}
 			after := openNode(t, store) // the restart
@@ -323,7 +323,7 @@ func crashAt(store *gatewaytest.MemStore, at int) {
 	n := 0
 	store.SetHook(func(gatewaytest.MemOp) error {
 		if n++; n >= at {
-			return errFault
+			return gatewaytest.ErrFault
 		}
 		return nil
 	})
@@ -346,7 +346,7 @@ func loginsOf(t *testing.T, s *gateway.Sessions, user string) (ids []string) {
 // last block there is no session.
 func TestRevokeUnderLoad(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 		nodes := []*gateway.Sessions{openNode(t, store), openNode(t, store)}
 		for _, s := range nodes {
 			runNode(t, s)

@@ -25,8 +25,8 @@ import (
 // step behind at every moment. No session is lost, no block, no marker.
 func TestRotationInThreeSteps(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store store.Store) {
-		memories := []*noteMarker{{}, {}}
+	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
+		memories := []*gatewaytest.Marker{{}, {}}
 		nodes := []*gateway.Sessions{}
 		for _, m := range memories {
 			nodes = append(nodes, openNodeWith(t, store, m, "a"))
@@ -34,7 +34,7 @@ func TestRotationInThreeSteps(t *testing.T) {
 		cookies := map[string]string{"before": signInAt(t, nodes[0], "before")}
 		mallory := signInAt(t, nodes[0], "mallory")
 		mustDo(t, nodes[0].BlockAccount(t.Context(), keyOf("mallory")))
-		sids, marker := map[string]string{}, memories[0].marker
+		sids, marker := map[string]string{}, memories[0].Remembered
 		check := func(when string) {
 			t.Helper()
 			for i, s := range nodes {
@@ -55,7 +55,7 @@ func TestRotationInThreeSteps(t *testing.T) {
 					t.Fatalf("%s: a blocked account signs in on node %d: %v", when, i, err)
 				}
 				mustDo(t, s.MayCreate(t.Context()))
-				if memories[i].marker != marker {
+				if memories[i].Remembered != marker {
 					t.Fatalf("%s: node %d knows another store", when, i)
 				}
 				if i == 0 { // everybody, again and anew
@@ -139,7 +139,7 @@ func wantSealedBy(t *testing.T, store store.Store, secret string) {
 // wins.
 func TestRotationReplayMarkWorksOnce(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, st store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {
 		nodes := []*gateway.Vault{openVault(t, st, "a", "b"), openVault(t, st, "b", "a")}
 		for i := range 20 {
 			var mu sync.Mutex
@@ -292,7 +292,7 @@ func TestRotationResealInBetween(t *testing.T) {
 func TestRotationCrash(t *testing.T) {
 	t.Parallel()
 	for at := 1; ; at++ {
-		memory, store := &noteMarker{}, gatewaytest.NewMemStore()
+		memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
 		old := openNodeWith(t, store, memory, "a")
 		alice := signInAt(t, old, "alice")
 		signInAt(t, old, "mallory")
@@ -367,9 +367,9 @@ func TestRotationByRun(t *testing.T) {
 		cookie := signInAt(t, openNode(t, store, "a"), "alice")
 		core, logs := observer.New(zap.InfoLevel)
 		run := func(secrets ...string) {
-			opts := gateway.SessionsOptions{Store: store, Marker: &noteMarker{}, Logger: zap.New(core)}
+			opts := gateway.SessionsOptions{Store: store, Marker: &gatewaytest.Marker{}, Logger: zap.New(core)}
 			for _, s := range secrets {
-				opts.Secrets = append(opts.Secrets, secretNamed(s))
+				opts.Secrets = append(opts.Secrets, gatewaytest.Secret(s))
 			}
 			s, err := gateway.OpenSessions(opts)
 			mustDo(t, err)
@@ -408,10 +408,10 @@ func TestRotationIsNotDoneWhileTheStoreFails(t *testing.T) {
 		signInAt(t, openNode(t, store, "a"), "alice")
 		core, logs := observer.New(zap.InfoLevel)
 		s, err := gateway.OpenSessions(gateway.SessionsOptions{
-			Store: store, Secrets: [][]byte{secretNamed("b"), secretNamed("a")}, Marker: &noteMarker{}, Logger: zap.New(core),
+			Store: store, Secrets: [][]byte{gatewaytest.Secret("b"), gatewaytest.Secret("a")}, Marker: &gatewaytest.Marker{}, Logger: zap.New(core),
 		})
 		mustDo(t, err)
-		store.SetHook(faulty("CompareAndPut"))
+		store.SetHook(gatewaytest.Faulty("CompareAndPut"))
 		runNode(t, s)
 		time.Sleep(3 * gateway.TidyEvery)
 		if n := logs.FilterMessageSnippet("drop the second").Len(); n != 0 {
@@ -465,7 +465,7 @@ func TestRotationWritesOnce(t *testing.T) {
 	signInAt(t, openNode(t, store, "a"), "alice")
 	s := openNode(t, store, "b", "a")
 	mustDo(t, s.Tidy(t.Context()))
-	store.SetHook(faulty("CompareAndPut", "Put", "PutNew"))
+	store.SetHook(gatewaytest.Faulty("CompareAndPut", "Put", "PutNew"))
 	mustDo(t, s.Tidy(t.Context()))
 }
 

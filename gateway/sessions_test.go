@@ -3,7 +3,6 @@ package gateway_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,7 +14,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
-	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
@@ -27,12 +25,10 @@ const (
 	nodeLife   = 8 * time.Hour
 )
 
-var errFault = errors.New("the test lets the store fail")
-
 // openNode returns a node's view of a store. Each secret is named by a letter.
 func openNode(t *testing.T, store store.Store, secrets ...string) *gateway.Sessions {
 	t.Helper()
-	return openNodeWith(t, store, &noteMarker{}, secrets...)
+	return openNodeWith(t, store, &gatewaytest.Marker{}, secrets...)
 }
 
 func openNodeWith(t *testing.T, store store.Store, marker gateway.MarkerMemory, secrets ...string) *gateway.Sessions {
@@ -42,7 +38,7 @@ func openNodeWith(t *testing.T, store store.Store, marker gateway.MarkerMemory, 
 	}
 	opts := gateway.SessionsOptions{Store: store, Marker: marker, Logger: zap.NewNop()}
 	for _, s := range secrets {
-		opts.Secrets = append(opts.Secrets, secretNamed(s))
+		opts.Secrets = append(opts.Secrets, gatewaytest.Secret(s))
 	}
 	s, err := gateway.OpenSessions(opts)
 	if err != nil {
@@ -50,8 +46,6 @@ func openNodeWith(t *testing.T, store store.Store, marker gateway.MarkerMemory, 
 	}
 	return s
 }
-
-func secretNamed(letter string) []byte { return []byte(strings.Repeat(letter, gateway.MinSecret)) }
 
 // runNode runs a node until the test ends.
 func runNode(t *testing.T, s *gateway.Sessions) {
@@ -128,53 +122,9 @@ func enter(parent context.Context, f gateway.Found, until time.Time) (ctx contex
 	return live, live.Leave
 }
 
-// faulty returns a hook that lets the named methods fail, all if none is named.
-func faulty(methods ...string) func(gatewaytest.MemOp) error {
-	return func(op gatewaytest.MemOp) error {
-		for _, m := range methods {
-			if m == op.Method {
-				return errFault
-			}
-		}
-		if len(methods) == 0 {
-			return errFault
-		}
-		return nil
-	}
-}
-
-// counting returns a hook that counts calls of a method.
-func counting(method string, n *int, mu *sync.Mutex) func(gatewaytest.MemOp) error {
-	return func(op gatewaytest.MemOp) error {
-		if op.Method == method && !op.Done {
-			mu.Lock()
-			defer mu.Unlock()
-			*n++
-		}
-		return nil
-	}
-}
-
-// eachStore runs a test on the store in memory and on bolt.
-func eachStore(t *testing.T, run func(t *testing.T, store store.Store)) {
-	t.Run("memory", func(t *testing.T) {
-		t.Parallel()
-		run(t, gatewaytest.NewMemStore())
-	})
-	t.Run("bolt", func(t *testing.T) {
-		t.Parallel()
-		store, err := boltstore.Open(filepath.Join(t.TempDir(), "sso.db"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = store.Close() })
-		run(t, store)
-	})
-}
-
 func TestSessionsSignInAndEnd(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 		s := openNode(t, store)
 		runNode(t, s)
 		first, second := signInAt(t, s, "alice"), signInAt(t, s, "alice")
@@ -278,7 +228,7 @@ func TestSessionsServeFromTheCacheForFiveSecondsAtMost(t *testing.T) {
 		wantSession(t, s, cookie)
 		var gets int
 		var mu sync.Mutex
-		store.SetHook(counting("Get", &gets, &mu))
+		store.SetHook(gatewaytest.Counting("Get", &gets, &mu))
 		for range 20 {
 			time.Sleep(time.Second)
 			wantSession(t, s, cookie)
@@ -290,7 +240,7 @@ func TestSessionsServeFromTheCacheForFiveSecondsAtMost(t *testing.T) {
 		// of a second.
 		synctest.Wait()
 		gone := time.Now()
-		store.SetHook(faulty())
+		store.SetHook(gatewaytest.Faulty())
 		time.Sleep(gateway.Stale - 300*time.Millisecond)
 		wantSession(t, s, cookie)
 		time.Sleep(time.Until(gone.Add(gateway.Stale)))
@@ -323,14 +273,14 @@ func TestSessionsUnfitStoreCountsAsDown(t *testing.T) {
 		store := gatewaytest.NewMemStore()
 		s := openNode(t, store)
 		cookie := signInAt(t, s, "alice")
-		store.SetHook(faulty("Ping"))
+		store.SetHook(gatewaytest.Faulty("Ping"))
 		runNode(t, s)
 		synctest.Wait()
 		wantFault(t, s, cookie)
-		if _, err := trySignIn(s, "bob"); !errors.Is(err, errFault) {
+		if _, err := trySignIn(s, "bob"); !errors.Is(err, gatewaytest.ErrFault) {
 			t.Errorf("signing in: %v", err)
 		}
-		if err := s.Vault().PutNew(t.Context(), gateway.KindFlow, "x", nil, time.Minute); !errors.Is(err, errFault) {
+		if err := s.Vault().PutNew(t.Context(), gateway.KindFlow, "x", nil, time.Minute); !errors.Is(err, gatewaytest.ErrFault) {
 			t.Errorf("starting a login: %v", err)
 		}
 		store.SetHook(nil)
@@ -350,7 +300,7 @@ func TestSessionsStoreThatCameBackIsFit(t *testing.T) {
 		var pings atomic.Int32
 		store.SetHook(func(op gatewaytest.MemOp) error {
 			if op.Method == "Ping" && !op.Done && pings.Add(1) == 1 {
-				return errFault
+				return gatewaytest.ErrFault
 			}
 			return nil
 		})
@@ -432,7 +382,7 @@ func TestSessionsResetEmptiesTheCache(t *testing.T) {
 		cookie := signInAt(t, s, "alice")
 		f := wantSession(t, s, cookie)
 		// The node loses the store, and with it an announcement.
-		store.SetHook(faulty("Watch"))
+		store.SetHook(gatewaytest.Faulty("Watch"))
 		time.Sleep(300 * time.Millisecond)
 		if err := openNode(t, store).RevokeLogin(t.Context(), f.ID()); err != nil {
 			t.Fatal(err)
@@ -543,8 +493,8 @@ func TestSessionsRunLeavesNothingBehind(t *testing.T) {
 		}
 	}
 	leave()
-	cancel(errFault)
-	if err := <-ran; err != errFault {
+	cancel(gatewaytest.ErrFault)
+	if err := <-ran; err != gatewaytest.ErrFault {
 		t.Errorf("Run returned %v, not the context's cause", err)
 	}
 	goleak.VerifyNone(t, ignore)

@@ -58,7 +58,7 @@ func share(t *testing.T, v *gateway.Vault, onDemand bool) *sharer {
 			return []byte(*current + "+"), nil
 		},
 		MayCreate: func(context.Context) error { return s.refuse },
-		Class:     func(err error) string { return fmt.Sprint(errors.Is(err, errFault)) },
+		Class:     func(err error) string { return fmt.Sprint(errors.Is(err, gatewaytest.ErrFault)) },
 		Report:    func(err error) { s.note(fmt.Sprint("report ", err != nil)) },
 		Wrote:     func(current *string) { s.note(fmt.Sprint("wrote ", current == nil)) },
 		Swapped:   func() { s.note("swapped") },
@@ -86,7 +86,7 @@ func (s *sharer) wantEvents(t *testing.T, want ...string) {
 
 func TestSharedIsMadeReplacedAndFollowed(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 		ctx := t.Context()
 		one, two := share(t, openVault(t, store), false), share(t, openVault(t, store), true)
 		if _, err := one.Loaded(); err == nil || !strings.Contains(err.Error(), "the shared thing") {
@@ -115,7 +115,7 @@ func TestSharedIsMadeReplacedAndFollowed(t *testing.T) {
 
 func TestSharedIsPutBack(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 		v := openVault(t, store)
 		for _, onDemand := range []bool{false, true} {
 			s := share(t, v, onDemand)
@@ -171,7 +171,7 @@ func TestSharedRun(t *testing.T) {
 		v := openVault(t, st)
 		mustDo(t, v.Put(t.Context(), gateway.KindFlow, "x", nil, time.Minute)) // founds the store
 		s := share(t, v, false)
-		st.SetHook(faulty())
+		st.SetHook(gatewaytest.Faulty())
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go s.Run(ctx)
@@ -187,7 +187,7 @@ func TestSharedRun(t *testing.T) {
 		s.wantEvents(t, "swapped")
 		mustDo(t, v.Put(t.Context(), gateway.KindKeys, "shared", []byte("bad"), store.NoExpiry))
 		time.Sleep(10 * time.Minute)
-		st.SetHook(faulty())
+		st.SetHook(gatewaytest.Faulty())
 		time.Sleep(10 * time.Minute)
 		s.want(t, "another")
 		s.wantEvents(t, "report true", "report true") // in one way, then in another

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -21,7 +19,7 @@ import (
 // restored tabs): they all sign in at the same moment, and all must get in.
 func TestStormOfLoginsOfOneAccount(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 		s := openNode(t, store)
 		errs := make(chan error, 100)
 		var wg sync.WaitGroup
@@ -84,7 +82,7 @@ func TestStormOfBlocksIsReadOnce(t *testing.T) {
 		}
 		var reads int
 		var mu sync.Mutex
-		count := counting("Get", &reads, &mu)
+		count := gatewaytest.Counting("Get", &reads, &mu)
 		store.SetHook(func(op gatewaytest.MemOp) error {
 			if op.Method == "Get" {
 				time.Sleep(time.Millisecond) // a network
@@ -124,8 +122,8 @@ func TestStormDormantLoginIsLookedUp(t *testing.T) {
 		synctest.Wait()
 		cookie := signInAt(t, here, "alice")
 		wantSession(t, there, cookie)
-		store.SetHook(faulty("Announce"))
-		if err := here.BlockAccount(t.Context(), keyOf("alice")); !errors.Is(err, errFault) {
+		store.SetHook(gatewaytest.Faulty("Announce"))
+		if err := here.BlockAccount(t.Context(), keyOf("alice")); !errors.Is(err, gatewaytest.ErrFault) {
 			t.Fatalf("a block that could not be announced: %v", err)
 		}
 		store.SetHook(nil)
@@ -133,39 +131,6 @@ func TestStormDormantLoginIsLookedUp(t *testing.T) {
 		time.Sleep(2 * gateway.ReloadAfter)
 		wantNoSession(t, there, cookie)
 	})
-}
-
-// Each port in the Host header is one more view of the login at a wildcard
-// site. What they take counts, and that of one login can't push out all others.
-func TestStormOfViewsIsAccounted(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	app := newApp(t, l.gateway())
-	if err := app.Start(gateway.Hosts{Any: true, Scheme: "https"}); err != nil {
-		t.Fatal(err)
-	}
-	s := &site{lab: l, app: app, host: appHost}
-	cookie, err := l.sessions.SignIn(t.Context(), "corp", provider.OIDC, "https://id.example", answerFor("alice"), nodeLife, appHost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	held := func(requests int) int {
-		for i := range requests {
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			r.Host = fmt.Sprintf("%s:%d", appHost, 1000+i)
-			r.Header.Set("Cookie", "__Host-sso="+cookie)
-			wantStatus(t, s.serve(r, false), http.StatusOK)
-		}
-		_, _, bytes := l.sessions.Cached()
-		return bytes
-	}
-	one := held(1)
-	if ten := held(10); ten < one+9*1000 {
-		t.Errorf("with one view the login counts as %d bytes, with ten as %d", one, ten)
-	}
-	if many := held(500); many > 20*one {
-		t.Errorf("with one view the login counts as %d bytes, after 500 ports as %d", one, many)
-	}
 }
 
 // What nobody uses leaves the cache: it would hold on to the configuration that
@@ -204,4 +169,28 @@ func TestStormLeavesNothingInTheCache(t *testing.T) {
 			t.Errorf("%d logins and %d cookies of %d bytes are left", logins, cookies, bytes)
 		}
 	})
+}
+
+// What a caller keeps beside a login counts for the bounds of the cache.
+func TestStormOfMemosIsAccounted(t *testing.T) {
+	t.Parallel()
+	s := openNode(t, gatewaytest.NewMemStore())
+	f := wantSession(t, s, signInAt(t, s, "alice"))
+	_, _, before := s.Cached()
+	one, other := new(int), new(int)
+	if !f.Remember(nil, one, 10_000) || f.Memo() != one {
+		t.Fatal("the first memo is not kept")
+	}
+	if f.Remember(nil, other, 1) || f.Memo() != one {
+		t.Error("a memo replaces one that its caller does not know")
+	}
+	if _, _, bytes := s.Cached(); bytes != before+10_000 {
+		t.Errorf("%d bytes without the memo, %d with it", before, bytes)
+	}
+	if !f.Remember(one, other, 1) {
+		t.Error("a memo can't be replaced")
+	}
+	if _, _, bytes := s.Cached(); bytes != before+1 {
+		t.Errorf("%d bytes without the memo, %d with a smaller one", before, bytes)
+	}
 }

@@ -1,14 +1,10 @@
 package gateway_test
 
 import (
-	"net/http"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
-	"weak"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
@@ -39,29 +35,6 @@ func TestUnusedLoginsLeaveTheCache(t *testing.T) {
 		wantSession(t, s, unused)
 		if _, _, now := s.Cached(); now <= bytes || bytes <= 0 {
 			t.Errorf("%d bytes are cached, and %d after another login", bytes, now)
-		}
-	})
-}
-
-// A configuration that has been replaced must not live on in the cache of those
-// who were signed in then.
-func TestUnusedLoginsKeepNoApp(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
-		app := func() weak.Pointer[gateway.App] {
-			s := l.site()
-			b := s.browser()
-			b.signIn()
-			wantStatus(t, b.open("/"), http.StatusOK)
-			return weak.Make(s.app)
-		}()
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		runtime.GC()
-		runtime.GC()
-		if app.Value() != nil {
-			t.Error("the app is still held")
 		}
 	})
 }

@@ -3,35 +3,22 @@ package gateway_test
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 func openVault(t *testing.T, store store.Store, secrets ...string) *gateway.Vault {
 	t.Helper()
 	return openNode(t, store, secrets...).Vault()
-}
-
-func mustDo(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func wantValue(t *testing.T, v *gateway.Vault, kind gateway.Kind, name, want string) *gateway.Record {
@@ -45,7 +32,7 @@ func wantValue(t *testing.T, v *gateway.Vault, kind gateway.Kind, name, want str
 
 func TestVaultSecrets(t *testing.T) {
 	t.Parallel()
-	a, b := secretNamed("a"), secretNamed("b")
+	a, b := gatewaytest.Secret("a"), gatewaytest.Secret("b")
 	for _, tt := range []struct {
 		name    string
 		secrets [][]byte
@@ -54,11 +41,11 @@ func TestVaultSecrets(t *testing.T) {
 		{"one", [][]byte{a}, ""},
 		{"two", [][]byte{a, b}, ""},
 		{"none", nil, "0 secrets"},
-		{"three", [][]byte{a, b, secretNamed("c")}, "3 secrets"},
+		{"three", [][]byte{a, b, gatewaytest.Secret("c")}, "3 secrets"},
 		{"empty", [][]byte{{}}, "secret 1 has 0 bytes"},
 		{"too short", [][]byte{a[:31]}, "secret 1 has 31 bytes"},
 		{"second too short", [][]byte{a, b[:31]}, "secret 2 has 31 bytes"},
-		{"the same twice", [][]byte{a, secretNamed("a")}, "the same"},
+		{"the same twice", [][]byte{a, gatewaytest.Secret("a")}, "the same"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -75,7 +62,7 @@ func TestVaultSecrets(t *testing.T) {
 
 func TestVaultVerbs(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, st store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {
 		ctx, v := t.Context(), openVault(t, st)
 		if _, err := v.Get(ctx, gateway.KindKeys, "n"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Get of nothing: %v", err)
@@ -99,7 +86,7 @@ func TestVaultVerbs(t *testing.T) {
 
 func TestVaultTakeOnce(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, st store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {
 		nodes := []*gateway.Vault{openVault(t, st, "a", "b"), openVault(t, st, "b", "a")}
 		for i := range 20 {
 			name := fmt.Sprint("flow ", i)
@@ -132,7 +119,7 @@ func TestVaultTakeOnce(t *testing.T) {
 // in between.
 func TestVaultUpdate(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, st store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {
 		ctx, v, other := t.Context(), openVault(t, st), openVault(t, st)
 		update := func(change func(old *gateway.Record) ([]byte, error)) error {
 			return v.Update(ctx, gateway.KindKeys, "n", time.Minute, change)
@@ -199,7 +186,7 @@ func TestVaultUpdate(t *testing.T) {
 // Many change one record at once, and nothing is lost.
 func TestVaultUpdateRace(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store store.Store) {
+	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 		nodes := []*gateway.Vault{openVault(t, store, "a", "b"), openVault(t, store, "b", "a")}
 		var wg sync.WaitGroup
 		var done atomic.Int64
@@ -229,7 +216,7 @@ func TestVaultFoundsBeforeItWrites(t *testing.T) {
 	st, asked := gatewaytest.NewMemStore(), 0
 	var v *gateway.Vault
 	refusal := errors.New("not here")
-	v, err := gateway.NewVault(st, [][]byte{secretNamed("a")}, func(ctx context.Context) error {
+	v, err := gateway.NewVault(st, [][]byte{gatewaytest.Secret("a")}, func(ctx context.Context) error {
 		if asked++; refusal != nil {
 			return refusal
 		}
@@ -396,92 +383,11 @@ func FuzzVaultRecord(f *testing.F) {
 		for key, good := range map[string][]byte{at: values[0], gateway.NameKeyAt: values[1]} {
 			st := golden.Clone()
 			mustDo(t, st.Put(ctx, key, sealed, store.NoExpiry))
-			v := g.open(t, st, secretNamed("n"), []byte(g.Secret)).Vault()
+			v := g.open(t, st, gatewaytest.Secret("n"), []byte(g.Secret)).Vault()
 			_, err := v.Get(ctx, gateway.KindAccount, keyOf("alice").AccountName()) // reads both
 			if bytes.Equal(sealed, good) != (err == nil) || err != nil && !errors.Is(err, gateway.ErrRecord) {
 				t.Errorf("at %s: %v", key, err)
 			}
 		}
-	})
-}
-
-// The golden store holds the formats of a release for all later ones: it is a
-// whole store as that release left it, and must open for ever. New formats get
-// new files; these never change. It was written with a lifetime of a hundred
-// years.
-type goldenStore struct {
-	Secret, Cookie, Host string
-	Values               map[string]string // hex
-	Members              map[string][]string
-}
-
-// readGolden reads the golden store. A test calls it in a bubble.
-func readGolden(tb testing.TB) (g goldenStore) {
-	tb.Helper()
-	raw, _ := gatewaytest.Captured(tb, "testdata/vault-store/format1.json")
-	if err := json.Unmarshal(raw, &g); err != nil {
-		tb.Fatal(err)
-	}
-	return g
-}
-
-func (g goldenStore) store(tb testing.TB) *gatewaytest.MemStore {
-	tb.Helper()
-	st := gatewaytest.NewMemStore()
-	for key, value := range g.Values {
-		sealed, err := hex.DecodeString(value)
-		if err == nil {
-			err = st.Put(context.Background(), key, sealed, store.NoExpiry)
-		}
-		if err != nil {
-			tb.Fatal(err)
-		}
-	}
-	for index, members := range g.Members {
-		if err := st.Add(context.Background(), index, members...); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	return st
-}
-
-func (g goldenStore) open(tb testing.TB, store store.Store, secrets ...[]byte) *gateway.Sessions {
-	tb.Helper()
-	s, err := gateway.OpenSessions(gateway.SessionsOptions{Store: store, Secrets: secrets, Marker: &noteMarker{}, Logger: zap.NewNop()})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return s
-}
-
-// What a release wrote works in the next: a session, an account, its listing,
-// also while the secret is being changed, and after.
-func TestGoldenStoreOfTheFirstRelease(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		g := readGolden(t)
-		store := g.store(t)
-		old, fresh := []byte(g.Secret), secretNamed("n")
-		check := func(s *gateway.Sessions) {
-			t.Helper()
-			f, err := s.Find(t.Context(), g.Cookie, g.Host)
-			mustDo(t, err)
-			if f.Login().Account != keyOf("alice") || f.Login().Identity.Username != "Alice" {
-				t.Errorf("found %v, %q", f.Login().Account, f.Login().Identity.Username)
-			}
-			wantAccounts(t, s, "", "Alice", "bob")
-			logins, _, err := s.Logins(t.Context(), gateway.ListQuery{Username: "ALICE", Exact: true})
-			if err != nil || len(logins) != 1 || logins[0].ID != f.ID() {
-				t.Errorf("listed %v, %v", logins, err)
-			}
-			if _, err := trySignIn(s, "bob"); refusal.CodeOf(err) != refusal.AccountBlocked {
-				t.Errorf("bob was blocked then: %v", err)
-			}
-		}
-		check(g.open(t, store, old))
-		both := g.open(t, store, fresh, old)
-		check(both)
-		mustDo(t, both.Tidy(t.Context()))
-		check(g.open(t, store, fresh))
 	})
 }

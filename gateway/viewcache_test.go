@@ -1,0 +1,71 @@
+package gateway_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+	"weak"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// Each port in the Host header is one more view of the login at a wildcard
+// site. What they take counts, and that of one login can't push out all others.
+func TestStormOfViewsIsAccounted(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	app := newApp(t, l.gateway())
+	if err := app.Start(gateway.Hosts{Any: true, Scheme: "https"}); err != nil {
+		t.Fatal(err)
+	}
+	s := &site{lab: l, app: app, host: appHost}
+	b := s.browser()
+	b.signIn()
+	cookie := b.cookie("__Host-sso")
+	f, err := l.sessions.Find(t.Context(), cookie, appHost)
+	mustDo(t, err)
+	held := func(requests int) int {
+		for i := range requests {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Host = fmt.Sprintf("%s:%d", appHost, 1000+i)
+			r.Header.Set("Cookie", "__Host-sso="+cookie)
+			wantStatus(t, s.serve(r, false), http.StatusOK)
+		}
+		_, bytes := gateway.Views(f)
+		return bytes
+	}
+	one := held(1)
+	if ten := held(10); ten < one+9*1000 {
+		t.Errorf("one view counts as %d bytes, ten as %d", one, ten)
+	}
+	if many := held(500); many > 20*one {
+		t.Errorf("one view counts as %d bytes, those of 500 ports as %d", one, many)
+	}
+}
+
+// A configuration that has been replaced must not live on in the cache of those
+// who were signed in then.
+func TestUnusedLoginsKeepNoApp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		app := func() weak.Pointer[gateway.App] {
+			s := l.site()
+			b := s.browser()
+			b.signIn()
+			wantStatus(t, b.open("/"), http.StatusOK)
+			return weak.Make(s.app)
+		}()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		runtime.GC()
+		runtime.GC()
+		if app.Value() != nil {
+			t.Error("the app is still held")
+		}
+	})
+}
