@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
@@ -201,7 +202,7 @@ func (a *App) addInline(named gateway.NamedProvider, config string) error {
 func (a *App) trial(opts *gateway.AppOptions) (*gateway.App, error) {
 	secrets := a.secrets
 	if len(secrets) == 0 {
-		secrets = [][]byte{randomBytes(gateway.MinSecret)}
+		secrets = [][]byte{randomBytes(vault.MinSecret)}
 	}
 	sessions, err := gateway.OpenSessions(gateway.SessionsOptions{Store: unopened{}, Secrets: secrets, Logger: a.log})
 	if err != nil {

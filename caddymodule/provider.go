@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A providerModule is a guest module in the namespace sso.providers. Its
@@ -115,7 +116,7 @@ func as[T any](v any) (T, error) {
 // A lateLastGood keeps nothing until a configuration has started, and then
 // what the store keeps. It lets providers be built before the store is open.
 type lateLastGood struct {
-	vault atomic.Pointer[gateway.Vault]
+	vault atomic.Pointer[vault.Vault]
 }
 
 var errNotStarted = errors.New("the configuration has not started yet")

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // Files of ours in Caddy's storage.
@@ -34,14 +35,14 @@ func loadOrMakeSecret(ctx context.Context, st storage) (_ []byte, err error) {
 	defer func() { err = errors.Join(err, st.Unlock(context.WithoutCancel(ctx), secretFile)) }()
 	secret, err := st.Load(ctx, secretFile)
 	switch {
-	case err == nil && len(secret) >= gateway.MinSecret:
+	case err == nil && len(secret) >= vault.MinSecret:
 		return secret, nil
 	case err == nil:
 		return nil, fmt.Errorf("%s in Caddy's storage is damaged: it has %d bytes; delete it to start with a new one, which ends all sessions", secretFile, len(secret))
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("reading %s in Caddy's storage: %w", secretFile, err)
 	}
-	secret = base64.RawStdEncoding.AppendEncode(nil, randomBytes(gateway.MinSecret))
+	secret = base64.RawStdEncoding.AppendEncode(nil, randomBytes(vault.MinSecret))
 	if err := st.Store(ctx, secretFile, secret); err != nil {
 		return nil, fmt.Errorf("writing %s to Caddy's storage: %w", secretFile, err)
 	}

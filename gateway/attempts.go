@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A Limit bounds what one client address may begin and fail to finish, over
@@ -62,7 +63,7 @@ const (
 
 // Limits count attempts, over all nodes.
 type Limits struct {
-	vault *Vault
+	vault *vault.Vault
 	limit Limit
 }
 

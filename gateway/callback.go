@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // consume takes a provider's answer that comes by one binding.
@@ -33,10 +34,10 @@ func (x *exchange) callback(by binding) error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	if !IsRandomText(in.state) {
+	if !vault.IsRandomText(in.state) {
 		return x.lost(in.attempts(), in.lost(x.r, origin+x.path))
 	}
-	if in.repost != nil && !IsRandomText(x.cookies.browser) {
+	if in.repost != nil && !vault.IsRandomText(x.cookies.browser) {
 		return x.repost(in)
 	}
 	f, err := x.flow(in.state)
@@ -51,7 +52,7 @@ func (x *exchange) callback(by binding) error {
 		return x.refuse(refusal.New(refusal.ProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
 	}
 	astray := x.astray(in, f, p, origin)
-	if !IsRandomText(x.cookies.browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.browser), f.Browser) != 1 {
+	if !vault.IsRandomText(x.cookies.browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.browser), f.Browser) != 1 {
 		return x.otherBrowser(in, f, p, astray)
 	}
 	x.returnTo = f.Return
@@ -116,7 +117,7 @@ func (x *exchange) lost(taken []Attempt, refused *refusal.Error) error {
 // there is none, the browser keeps no cookies.
 func (x *exchange) otherBrowser(in *reply, f *Flow, p *NamedProvider, astray *refusal.Error) error {
 	signedIn, err := x.signedIn()
-	keepsNone := !IsRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
+	keepsNone := !vault.IsRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
 	switch {
 	case err != nil:
 		return x.refuse(refusal.From(err, refusal.StoreUnavailable))

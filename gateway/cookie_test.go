@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 func TestCookieIsBoundToItsHost(t *testing.T) {
@@ -169,7 +170,7 @@ func TestBrowserCookieForm(t *testing.T) {
 		"": false, good[1:]: false, good + "A": false, good[1:] + "=": false, strings.Repeat("A", 42) + "B": false,
 		good[:42] + "\n": false, strings.Repeat("\r", 43): false, "+" + good[1:]: false, " " + good[1:]: false,
 	} {
-		if gateway.IsRandomText(value) != want {
+		if vault.IsRandomText(value) != want {
 			t.Errorf("%q: valid is %v", value, !want)
 		}
 	}
@@ -193,6 +194,6 @@ func FuzzSessionCookie(f *testing.F) {
 		if want := value == g.Cookie && host == nodeHost; want != (got == bits) || want != (err == nil) || !want && got != "" {
 			t.Errorf("%q opens something at %q: %v", value, host, err)
 		}
-		_ = gateway.IsRandomText(value)
+		_ = vault.IsRandomText(value)
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // An exchange is one request to an App, with what was found out about it.
@@ -109,7 +110,7 @@ func (x *exchange) guard(next Next) error {
 			return x.pass(next, p, v)
 		}
 	}
-	return x.refuse(refusal.From(errBusy, refusal.StoreUnavailable))
+	return x.refuse(refusal.From(vault.ErrBusy, refusal.StoreUnavailable))
 }
 
 // maxFinds bounds how often the session of one request is found anew.

@@ -23,9 +23,7 @@ const (
 	KindAccount = kindAccount
 	KindEpoch   = kindEpoch
 	KindReplay  = kindReplay
-	KindNames   = kindNames
 
-	NameKeyAt   = nameKeyAt
 	GlobalEpoch = globalEpoch
 
 	IndexLogins   = indexLogins
@@ -37,7 +35,6 @@ const (
 
 var (
 	ErrNoSession   = errNoSession
-	ErrRecord      = errRecord
 	ErrSessionOver = errSessionOver
 	ErrUnconfirmed = errUnconfirmed
 
@@ -76,27 +73,8 @@ func (s *Sessions) SessionBits(ctx context.Context, cookie, host string) (string
 	return s.sessionBits(ctx, cookie, host)
 }
 
-// TakeRecord takes a record.
-func (v *Vault) TakeRecord(ctx context.Context, kind Kind, name string) ([]byte, error) {
-	return v.take(ctx, kind, name)
-}
-
-// KeyOf returns where a record lies.
-func (v *Vault) KeyOf(kind Kind, name string) string {
-	key, err := v.key(context.Background(), kind, name)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
-
-// ResealRecord seals a record anew as the hourly walk does.
-func (v *Vault) ResealRecord(ctx context.Context, rec *Record, ttl time.Duration) (moved int, err error) {
-	return v.reseal(ctx, rec, ttl)
-}
-
-// SealedBy says which secret opened a record.
-func (r *Record) SealedBy() int { return r.sealedBy }
+// Store returns what the node writes to.
+func (s *Sessions) Store() store.Store { return s.store }
 
 // AccountName returns the name of an account's record.
 func (k AccountKey) AccountName() string { return k.name() }
@@ -107,9 +85,6 @@ func TakeCookies(h http.Header, secure bool) (session, browser, provider string)
 	return c.session, c.browser, c.provider
 }
 
-// Store returns what the vault writes to.
-func (v *Vault) Store() store.Store { return v.store }
-
 // CacheHolds says whether the cache keeps a part of text alive.
 func (s *Sessions) CacheHolds(text string) bool {
 	from := uintptr(unsafe.Pointer(unsafe.StringData(text)))
@@ -119,9 +94,4 @@ func (s *Sessions) CacheHolds(text string) bool {
 		}
 	}
 	return false
-}
-
-// GetKey reads a record by its key.
-func (v *Vault) GetKey(ctx context.Context, kind Kind, key string) (*Record, error) {
-	return v.getAt(ctx, kind, key)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // FlowTTL is how long a person may take at the provider.
@@ -35,7 +36,7 @@ type Flow struct {
 
 // Flows are the logins under way, on all nodes. Each lies under its state,
 // sealed, for FlowTTL.
-type Flows struct{ vault *Vault }
+type Flows struct{ vault *vault.Vault }
 
 // Flows returns the logins under way.
 func (s *Sessions) Flows() Flows { return Flows{s.vault} }
@@ -61,12 +62,12 @@ func (f Flows) Peek(ctx context.Context, state string) (*Flow, error) {
 // Take uses a flow up. If several nodes take it at once, one succeeds and the
 // others get ErrNotFound.
 func (f Flows) Take(ctx context.Context, state string) error {
-	_, err := f.vault.take(ctx, kindFlow, state)
+	_, err := f.vault.Take(ctx, kindFlow, state)
 	return err
 }
 
 // Replays are the marks of answers that were used, on all nodes.
-type Replays struct{ vault *Vault }
+type Replays struct{ vault *vault.Vault }
 
 // Replays returns the marks of answers that were used.
 func (s *Sessions) Replays() Replays { return Replays{s.vault} }

@@ -1,13 +1,14 @@
 package gateway
 
+import (
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
+)
+
 // The kinds of records. docs/store.md describes them all.
 const (
-	kindLogin   Kind = "login"
-	kindFlow    Kind = "flow"
-	kindAccount Kind = "account"
-	kindEpoch   Kind = "epoch"
-	kindReplay  Kind = "replay"
-
-	// kindLimit names counters, which are not sealed.
-	kindLimit Kind = "limit"
+	kindLogin   vault.Kind = "login"
+	kindFlow    vault.Kind = "flow"
+	kindAccount vault.Kind = "account"
+	kindEpoch   vault.Kind = "epoch"
+	kindReplay  vault.Kind = "replay"
 )

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // attempt counts one, or refuses it with TooManyAttempts, or with
@@ -30,7 +31,7 @@ func (x *exchange) attempt(what Attempt) *refusal.Error {
 // who share the address.
 func (x *exchange) embedded() bool {
 	dest := x.r.Header.Get("Sec-Fetch-Dest")
-	return dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !IsRandomText(x.cookies.browser)
+	return dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !vault.IsRandomText(x.cookies.browser)
 }
 
 // giveBack takes attempts back that came to a good end.

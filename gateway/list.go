@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // The indexes. They are for listing alone: nothing is decided by them. A
@@ -75,7 +76,7 @@ type ListQuery struct {
 // can't be read is left out and logged: one damaged record must not hide the
 // others.
 func (s *Sessions) Logins(ctx context.Context, q ListQuery) (page []LoginInfo, next string, err error) {
-	next, err = s.list(ctx, indexLogins, kindLogin, q, func(member string, rec *Record) (string, error) {
+	next, err = s.list(ctx, indexLogins, kindLogin, q, func(member string, rec *vault.Record) (string, error) {
 		l, err := decode[login](rec)
 		if err != nil {
 			return "", err
@@ -113,7 +114,7 @@ type AccountInfo struct {
 
 // Accounts lists accounts by user name, as Logins does.
 func (s *Sessions) Accounts(ctx context.Context, q ListQuery) (page []AccountInfo, next string, err error) {
-	next, err = s.list(ctx, indexAccounts, kindAccount, q, func(member string, rec *Record) (string, error) {
+	next, err = s.list(ctx, indexAccounts, kindAccount, q, func(member string, rec *vault.Record) (string, error) {
 		a, err := decode[account](rec)
 		if err != nil {
 			return "", err
@@ -130,7 +131,7 @@ func (s *Sessions) Accounts(ctx context.Context, q ListQuery) (page []AccountInf
 // list walks one page of an index and hands the records to each, which returns
 // the member that the record should have. What stands there without a record,
 // or under a wrong name, is taken out.
-func (s *Sessions) list(ctx context.Context, index string, kind Kind, q ListQuery, each func(member string, rec *Record) (string, error)) (next string, err error) {
+func (s *Sessions) list(ctx context.Context, index string, kind vault.Kind, q ListQuery, each func(member string, rec *vault.Record) (string, error)) (next string, err error) {
 	limit := q.Limit
 	if limit < 1 || limit > 1000 {
 		limit = 100
@@ -147,7 +148,7 @@ func (s *Sessions) list(ctx context.Context, index string, kind Kind, q ListQuer
 	for _, m := range members {
 		should, err := s.lookUp(ctx, kind, m, each)
 		switch {
-		case errors.Is(err, errRecord):
+		case errors.Is(err, vault.ErrRecord):
 			s.log.Warn("a listed record can't be read and is left out", zap.String("kind", string(kind)), zap.Error(err))
 		case err != nil:
 			return "", err
@@ -168,12 +169,12 @@ func (s *Sessions) list(ctx context.Context, index string, kind Kind, q ListQuer
 
 // lookUp finds the record of a member and returns the member that it should
 // have: "" if there is none.
-func (s *Sessions) lookUp(ctx context.Context, kind Kind, member string, each func(member string, rec *Record) (string, error)) (string, error) {
+func (s *Sessions) lookUp(ctx context.Context, kind vault.Kind, member string, each func(member string, rec *vault.Record) (string, error)) (string, error) {
 	created, key, ok := splitMember(member)
 	if !ok {
 		return "", nil
 	}
-	rec, err := s.vault.getAt(ctx, kind, key)
+	rec, err := s.vault.GetAt(ctx, kind, key)
 	switch {
 	case errors.Is(err, store.ErrNotFound) && time.Since(created) < pruneAfter:
 		return member, nil
@@ -207,7 +208,7 @@ func splitMember(m string) (created time.Time, key string, ok bool) {
 }
 
 // walk hands each record of an index to each.
-func (s *Sessions) walk(ctx context.Context, index string, kind Kind, each func(member string, rec *Record) (string, error)) error {
+func (s *Sessions) walk(ctx context.Context, index string, kind vault.Kind, each func(member string, rec *vault.Record) (string, error)) error {
 	q := ListQuery{Limit: 200}
 	for {
 		next, err := s.list(ctx, index, kind, q, each)

@@ -277,7 +277,7 @@ func TestListSurvivesDamage(t *testing.T) {
 			signInAt(t, s, user)
 		}
 		v := s.Vault()
-		bobsAccount := v.KeyOf(gateway.KindAccount, keyOf("bob").AccountName())
+		bobsAccount := recordKey(t, v, gateway.KindAccount, keyOf("bob").AccountName())
 		carols := loginsOf(t, s, "carol")[0]
 		mustDo(t, st.Put(t.Context(), bobsAccount, []byte("\x01damaged"), store.NoExpiry))
 		mustDo(t, st.Put(t.Context(), carols, []byte{9}, store.NoExpiry))

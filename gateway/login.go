@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A login is one good answer of a provider, as it is stored under the hash of
@@ -54,7 +55,7 @@ func (k AccountKey) name() string { return fmt.Sprintf("%s %q %q", k.Protocol, k
 // ID returns the account's public name: opaque, the same on every node and
 // under every secret, different for every provider.
 func (k AccountKey) ID() string {
-	return EncodeText(Digest("caddy-sso account 1", string(k.Protocol), k.Issuer, k.Subject))
+	return vault.EncodeText(vault.Digest("caddy-sso account 1", string(k.Protocol), k.Issuer, k.Subject))
 }
 
 // The names of the epochs' records.
@@ -70,7 +71,7 @@ var errNoSession = errors.New("no session")
 
 // loadLogin reads a login and all that can end it. errNoSession if it is over;
 // any other error is a fault.
-func (s *Sessions) loadLogin(ctx context.Context, bits string) (*login, *Record, error) {
+func (s *Sessions) loadLogin(ctx context.Context, bits string) (*login, *vault.Record, error) {
 	rec, err := s.vault.Get(ctx, kindLogin, bits)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil, errNoSession
@@ -89,20 +90,20 @@ func (s *Sessions) loadLogin(ctx context.Context, bits string) (*login, *Record,
 }
 
 // decode reads what lies in a record.
-func decode[T any](rec *Record) (*T, error) {
+func decode[T any](rec *vault.Record) (*T, error) {
 	var v T
 	if err := json.Unmarshal(rec.Value, &v); err != nil {
-		return nil, fmt.Errorf("reading a record: %w: %w", errRecord, err)
+		return nil, fmt.Errorf("reading a record: %w: %w", vault.ErrRecord, err)
 	}
 	return &v, nil
 }
 
 // checkLogin holds a login against all that can end it.
 func (s *Sessions) checkLogin(ctx context.Context, l *login) error {
-	guards, err := s.vault.getAll(ctx,
-		ref{kind: kindAccount, name: l.Account.name()},
-		ref{kind: kindEpoch, name: providerEpoch(l.Account.Protocol, l.Account.Issuer)},
-		ref{kind: kindEpoch, name: globalEpoch})
+	guards, err := s.vault.GetAll(ctx,
+		vault.Ref{Kind: kindAccount, Name: l.Account.name()},
+		vault.Ref{Kind: kindEpoch, Name: providerEpoch(l.Account.Protocol, l.Account.Issuer)},
+		vault.Ref{Kind: kindEpoch, Name: globalEpoch})
 	if err != nil {
 		return err
 	}
@@ -167,7 +168,7 @@ func (s *Sessions) newLogin(ctx context.Context, provider string, p provider.Pro
 	if err != nil {
 		return "", err
 	}
-	key, err := s.vault.key(ctx, kindLogin, bits)
+	key, err := s.vault.Key(ctx, kindLogin, bits)
 	if err != nil {
 		return "", err
 	}
@@ -182,12 +183,12 @@ func (s *Sessions) newLogin(ctx context.Context, provider string, p provider.Pro
 
 // touchAccount returns the person's account, making it at the first login.
 func (s *Sessions) touchAccount(ctx context.Context, key AccountKey, provider string, id *provider.Identity, now time.Time) (a *account, err error) {
-	err = s.vault.Update(ctx, kindAccount, key.name(), store.NoExpiry, func(old *Record) ([]byte, error) {
+	err = s.vault.Update(ctx, kindAccount, key.name(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
 		if old == nil {
 			if err := s.MayCreate(ctx); err != nil {
 				return nil, err
 			}
-			a = &account{Key: key, Created: now, Epoch: RandomText()}
+			a = &account{Key: key, Created: now, Epoch: vault.RandomText()}
 		} else if a, err = decode[account](old); err != nil {
 			return nil, err
 		}
@@ -211,7 +212,7 @@ const lastLoginEvery = 10 * time.Second
 // listedAccount returns the record of an account after listing it under its
 // name: the index is written first, so that no account is ever unlisted.
 func (s *Sessions) listedAccount(ctx context.Context, a *account) ([]byte, error) {
-	key, err := s.vault.key(ctx, kindAccount, a.Key.name())
+	key, err := s.vault.Key(ctx, kindAccount, a.Key.name())
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +225,7 @@ func (s *Sessions) listedAccount(ctx context.Context, a *account) ([]byte, error
 // ensureEpoch returns an epoch, making it when it is first needed.
 func (s *Sessions) ensureEpoch(ctx context.Context, name string) (string, error) {
 	var epoch []byte
-	err := s.vault.Update(ctx, kindEpoch, name, store.NoExpiry, func(old *Record) (_ []byte, err error) {
+	err := s.vault.Update(ctx, kindEpoch, name, store.NoExpiry, func(old *vault.Record) (_ []byte, err error) {
 		if old != nil {
 			epoch = old.Value
 			return epoch, nil
@@ -240,9 +241,9 @@ func (s *Sessions) firstEpoch(ctx context.Context, name string) ([]byte, error) 
 	if err := s.MayCreate(ctx); err != nil {
 		return nil, err
 	}
-	key, err := s.vault.key(ctx, kindEpoch, name)
+	key, err := s.vault.Key(ctx, kindEpoch, name)
 	if err != nil {
 		return nil, err
 	}
-	return []byte(RandomText()), s.store.Add(ctx, indexEpochs, key)
+	return []byte(vault.RandomText()), s.store.Add(ctx, indexEpochs, key)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // round returns how many logins this browser has finished just before. It
@@ -26,7 +27,7 @@ func (x *exchange) round(browser []byte) (int, *refusal.Error) {
 // endRounds forgets the rounds of a browser that ends its session: it has kept
 // its cookie.
 func (x *exchange) endRounds() {
-	if IsRandomText(x.cookies.browser) {
+	if vault.IsRandomText(x.cookies.browser) {
 		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBrowser(x.cookies.browser))
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A MarkerMemory is what this machine remembers of the store it works with,
@@ -32,7 +33,7 @@ func (s *Sessions) MayCreate(ctx context.Context) error {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()
 	err := s.checkMarker(ctx)
-	if errors.Is(err, errRecord) {
+	if errors.Is(err, vault.ErrRecord) {
 		return refusal.New(refusal.StoreReplaced, err)
 	}
 	return err

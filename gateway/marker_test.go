@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A frailMarker is a memory that can fail.
@@ -140,7 +141,7 @@ func TestMarkerNodeWithAnotherSecretSaysSo(t *testing.T) {
 		s := openNode(t, store, "b")
 		wantFault(t, s, cookie)
 		for what, err := range map[string]error{"making": s.MayCreate(t.Context()), "signing in": second(trySignIn(s, "bob"))} {
-			if !errors.Is(err, gateway.ErrRecord) || !strings.Contains(err.Error(), "do all nodes have the same secret?") || !strings.Contains(err.Error(), "prefix") {
+			if !errors.Is(err, vault.ErrRecord) || !strings.Contains(err.Error(), "do all nodes have the same secret?") || !strings.Contains(err.Error(), "prefix") {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
@@ -178,7 +179,7 @@ func TestMarkerTwoSecretsAtOnce(t *testing.T) {
 			t.Fatalf("moment %d: %v, %v", at, errs[0], errs[1])
 		}
 		for _, err := range errs {
-			if err != nil && (!errors.Is(err, gateway.ErrRecord) || !strings.Contains(err.Error(), "do all nodes have the same secret?")) {
+			if err != nil && (!errors.Is(err, vault.ErrRecord) || !strings.Contains(err.Error(), "do all nodes have the same secret?")) {
 				t.Errorf("moment %d: %v", at, err)
 			}
 		}
@@ -195,9 +196,9 @@ func TestMarkerLostNameKey(t *testing.T) {
 		s := openNodeWith(t, st, memory)
 		cookie := signInAt(t, s, "alice")
 		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
-		lost, err := st.Get(t.Context(), gateway.NameKeyAt)
+		lost, err := st.Get(t.Context(), nameKeyAt)
 		mustDo(t, err)
-		mustDo(t, st.Delete(t.Context(), gateway.NameKeyAt))
+		mustDo(t, st.Delete(t.Context(), nameKeyAt))
 		s.Vault().Forget()
 		for _, s := range []*gateway.Sessions{s, openNodeWith(t, st, memory), openNode(t, st)} {
 			wantNoSession(t, s, cookie)
@@ -212,7 +213,7 @@ func TestMarkerLostNameKey(t *testing.T) {
 				}
 			}
 		}
-		mustDo(t, st.Put(t.Context(), gateway.NameKeyAt, lost[0], store.NoExpiry))
+		mustDo(t, st.Put(t.Context(), nameKeyAt, lost[0], store.NoExpiry))
 		if _, err := trySignIn(s, "alice"); refusal.CodeOf(err) != refusal.AccountBlocked {
 			t.Errorf("after it was put back: %v", err)
 		}
@@ -345,7 +346,7 @@ func TestMarkerFaults(t *testing.T) {
 				t.Errorf("signing in: %v", err)
 			}
 		}
-		if keys := store.Keys(); len(keys) != 1 || keys[0] != gateway.NameKeyAt {
+		if keys := store.Keys(); len(keys) != 1 || keys[0] != nameKeyAt {
 			t.Errorf("%q were made meanwhile", keys)
 		}
 		memory.save = nil
@@ -371,7 +372,7 @@ func TestMarkerFaults(t *testing.T) {
 		mustDo(t, s.MayCreate(t.Context()))
 		mustDo(t, st.Put(t.Context(), st.Keys()[0], []byte("\x01damaged"), store.NoExpiry))
 		for _, s := range []*gateway.Sessions{s, openNodeWith(t, st, memory), openNode(t, st)} {
-			if err := s.MayCreate(t.Context()); !errors.Is(err, gateway.ErrRecord) {
+			if err := s.MayCreate(t.Context()); !errors.Is(err, vault.ErrRecord) {
 				t.Errorf("got %v", err)
 			}
 		}

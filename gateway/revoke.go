@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // What is announced is the key of the login that has changed, or announceAll.
@@ -34,7 +35,7 @@ func (s *Sessions) endLogin(ctx context.Context, key string, l *login) error {
 // RevokeLogin ends one login by its LoginInfo.ID. ErrNotFound if there is no
 // such login.
 func (s *Sessions) RevokeLogin(ctx context.Context, id string) error {
-	rec, err := s.vault.getAt(ctx, kindLogin, id)
+	rec, err := s.vault.GetAt(ctx, kindLogin, id)
 	if err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func (s *Sessions) UnblockAccount(ctx context.Context, key AccountKey) error {
 
 // changeAccount replaces the epoch and what change changes in one step.
 func (s *Sessions) changeAccount(ctx context.Context, key AccountKey, change func(*account)) error {
-	err := s.vault.Update(ctx, kindAccount, key.name(), store.NoExpiry, func(old *Record) ([]byte, error) {
+	err := s.vault.Update(ctx, kindAccount, key.name(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
 		if old == nil {
 			return nil, store.ErrNotFound
 		}
@@ -73,7 +74,7 @@ func (s *Sessions) changeAccount(ctx context.Context, key AccountKey, change fun
 		if err != nil {
 			return nil, err
 		}
-		a.Epoch = RandomText()
+		a.Epoch = vault.RandomText()
 		change(a)
 		return json.Marshal(a)
 	})
@@ -93,11 +94,11 @@ func (s *Sessions) RevokeAll(ctx context.Context) error { return s.renewEpoch(ct
 
 // renewEpoch replaces an epoch.
 func (s *Sessions) renewEpoch(ctx context.Context, name string) error {
-	err := s.vault.Update(ctx, kindEpoch, name, store.NoExpiry, func(old *Record) ([]byte, error) {
+	err := s.vault.Update(ctx, kindEpoch, name, store.NoExpiry, func(old *vault.Record) ([]byte, error) {
 		if old == nil {
 			return s.firstEpoch(ctx, name)
 		}
-		return []byte(RandomText()), nil
+		return []byte(vault.RandomText()), nil
 	})
 	return cmp.Or(err, s.announce(ctx, announceAll))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // revocations are the ways to end logins of alice: whom else they hit, and
@@ -89,7 +90,7 @@ func TestRevokeOfNobody(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, id := range []string{"", "login:", "login:x", "account:" + "x", s.Vault().KeyOf(gateway.KindAccount, keyOf("alice").AccountName())} {
+	for _, id := range []string{"", "login:", "login:x", "account:" + "x", recordKey(t, s.Vault(), gateway.KindAccount, keyOf("alice").AccountName())} {
 		if err := s.RevokeLogin(t.Context(), id); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("login %q: %v", id, err)
 		}
@@ -100,7 +101,7 @@ func TestRevokeOfNobody(t *testing.T) {
 // Every record that guards a login must be there, or there is no session.
 func TestRevokeByLosingWhatGuards(t *testing.T) {
 	t.Parallel()
-	for kind, name := range map[gateway.Kind][]string{
+	for kind, name := range map[vault.Kind][]string{
 		gateway.KindAccount: {keyOf("alice").AccountName()},
 		gateway.KindEpoch:   {gateway.GlobalEpoch, gateway.ProviderEpoch(provider.OIDC, nodeIssuer)},
 	} {
@@ -108,7 +109,7 @@ func TestRevokeByLosingWhatGuards(t *testing.T) {
 			s := openNode(t, gatewaytest.NewMemStore())
 			cookie := signInAt(t, s, "alice")
 			wantSession(t, s, cookie)
-			mustDo(t, s.Vault().Store().Delete(t.Context(), s.Vault().KeyOf(kind, name)))
+			mustDo(t, s.Store().Delete(t.Context(), recordKey(t, s.Vault(), kind, name)))
 			wantNoSession(t, s, cookie)
 			signInAt(t, s, "alice") // it is made anew,
 			wantNoSession(t, s, cookie)
@@ -121,10 +122,10 @@ func TestRevokeBlockNeedsNoEpoch(t *testing.T) {
 	t.Parallel()
 	s := openNode(t, gatewaytest.NewMemStore())
 	cookie := signInAt(t, s, "alice")
-	mustDo(t, s.Vault().Update(t.Context(), gateway.KindAccount, keyOf("alice").AccountName(), store.NoExpiry, func(old *gateway.Record) ([]byte, error) {
+	mustDo(t, s.Vault().Update(t.Context(), gateway.KindAccount, keyOf("alice").AccountName(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
 		return append([]byte(`{"b":true,`), old.Value[1:]...), nil
 	}))
-	wantNoSession(t, openNode(t, s.Vault().Store()), cookie)
+	wantNoSession(t, openNode(t, s.Store()), cookie)
 }
 
 // A login finishes while its account is blocked, or anything else is revoked:

@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // The secret is changed in three steps while two nodes serve, one of them a
@@ -44,7 +45,7 @@ func TestRotationInThreeSteps(t *testing.T) {
 						t.Fatalf("%s: the session %q on node %d: %v", when, user, i, err)
 					}
 					// Apps know the session by this, on whichever node.
-					if sid := gateway.Handle(f.ID()); sids[user] == "" {
+					if sid := vault.Handle(f.ID()); sids[user] == "" {
 						sids[user] = sid
 					} else if sids[user] != sid {
 						t.Fatalf("%s: the session %q has another id on node %d", when, user, i)
@@ -117,7 +118,7 @@ func wantAccounts(t *testing.T, s *gateway.Sessions, prefix string, want ...stri
 func wantSealedBy(t *testing.T, store store.Store, secret string) {
 	t.Helper()
 	v := openVault(t, store, secret)
-	keys := []string{gateway.NameKeyAt}
+	keys := []string{nameKeyAt}
 	for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts, gateway.IndexEpochs} {
 		members := membersOf(t, store, index)
 		if len(members) == 0 {
@@ -129,7 +130,7 @@ func wantSealedBy(t *testing.T, store store.Store, secret string) {
 	}
 	for _, key := range keys {
 		kind, _, _ := strings.Cut(key, ":")
-		if _, err := v.GetKey(t.Context(), gateway.Kind(kind), key); err != nil {
+		if _, err := v.GetAt(t.Context(), vault.Kind(kind), key); err != nil {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
@@ -140,7 +141,7 @@ func wantSealedBy(t *testing.T, store store.Store, secret string) {
 func TestRotationReplayMarkWorksOnce(t *testing.T) {
 	t.Parallel()
 	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {
-		nodes := []*gateway.Vault{openVault(t, st, "a", "b"), openVault(t, st, "b", "a")}
+		nodes := []*vault.Vault{openVault(t, st, "a", "b"), openVault(t, st, "b", "a")}
 		for i := range 20 {
 			var mu sync.Mutex
 			var wg sync.WaitGroup
@@ -305,7 +306,7 @@ func TestRotationCrash(t *testing.T) {
 		switch _, err := trySignIn(early, "mallory"); {
 		case err == nil:
 			t.Fatalf("moment %d: the old secret was dropped, and who is blocked gets in", at)
-		case refusal.CodeOf(err) != refusal.AccountBlocked && !errors.Is(err, gateway.ErrRecord):
+		case refusal.CodeOf(err) != refusal.AccountBlocked && !errors.Is(err, vault.ErrRecord):
 			t.Errorf("moment %d: %v", at, err)
 		}
 		if err == nil {
@@ -336,11 +337,10 @@ func TestRotationKeepsTheEndOfALogin(t *testing.T) {
 		key := wantSession(t, openNode(t, store, "a"), cookie).ID()
 		time.Sleep(nodeLife - time.Hour)
 		s := openNode(t, store, "b", "a")
-		stale, err := s.Vault().GetKey(t.Context(), gateway.KindLogin, key)
+		stale, err := s.Vault().GetAt(t.Context(), gateway.KindLogin, key)
 		mustDo(t, err)
 		mustDo(t, s.Tidy(t.Context()))
-		rec, err := s.Vault().GetKey(t.Context(), gateway.KindLogin, key)
-		if err != nil || rec.SealedBy() != 0 {
+		if _, err := openVault(t, store, "b").GetAt(t.Context(), gateway.KindLogin, key); err != nil {
 			t.Fatalf("it was not sealed anew: %v", err)
 		}
 		time.Sleep(time.Hour - time.Minute)
@@ -349,7 +349,7 @@ func TestRotationKeepsTheEndOfALogin(t *testing.T) {
 		if slices.Contains(store.Keys(), key) {
 			t.Error("it has outlived its end")
 		}
-		if _, err := s.Vault().ResealRecord(t.Context(), stale, time.Hour); err != nil {
+		if _, err := s.Vault().Reseal(t.Context(), stale, time.Hour); err != nil {
 			t.Error(err)
 		}
 		if slices.Contains(store.Keys(), key) {

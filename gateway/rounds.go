@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A redirect loop is a person who signs in again and again: the session cookie
@@ -21,7 +23,7 @@ const (
 // Rounds count the logins that browsers finish, so that redirect loops end. A
 // browser is named by the hash of its browser cookie. What counts are finished
 // logins: somebody who can't sign in can't make any.
-type Rounds struct{ vault *Vault }
+type Rounds struct{ vault *vault.Vault }
 
 // Rounds returns what counts finished logins.
 func (s *Sessions) Rounds() Rounds { return Rounds{s.vault} }

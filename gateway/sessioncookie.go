@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A session cookie is base64url of bits and MAC.
@@ -18,20 +19,20 @@ const (
 // newSession returns fresh bits and the cookie value that opens them at host,
 // and nowhere else.
 func (s *Sessions) newSession(ctx context.Context, host string) (bits, value string, err error) {
-	raw := RandomBytes()
+	raw := vault.RandomBytes()
 	bits = string(raw)
 	mac, err := s.vault.MAC(ctx, "session cookie", bits, host)
 	if err != nil {
 		return "", "", err
 	}
-	return bits, EncodeText(append(raw, mac...)), nil
+	return bits, vault.EncodeText(append(raw, mac...)), nil
 }
 
 // sessionBits returns the bits of a session cookie that was made for host.
 // Whatever is malformed, or made for another host, or in a store that has
 // nothing, is errNoSession.
 func (s *Sessions) sessionBits(ctx context.Context, value, host string) (string, error) {
-	raw := DecodeText(value, bitsSize+macSize)
+	raw := vault.DecodeText(value, bitsSize+macSize)
 	if raw == nil {
 		return "", errNoSession
 	}

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // Sessions is one node's view of the store: who is signed in, cached, and kept
@@ -17,7 +18,7 @@ import (
 // makes a new Gateway over the same Sessions.
 type Sessions struct {
 	store  store.Store
-	vault  *Vault
+	vault  *vault.Vault
 	marker MarkerMemory
 	log    *zap.Logger
 
@@ -53,7 +54,7 @@ type Sessions struct {
 type SessionsOptions struct {
 	// Store keeps what is sealed. Its owner closes it, after Run has ended.
 	Store store.Store
-	// Secrets holds one or two secrets, see NewVault.
+	// Secrets holds one or two secrets, see New.
 	Secrets [][]byte
 	// Marker remembers which store this machine knows.
 	Marker MarkerMemory
@@ -96,7 +97,7 @@ func OpenSessions(opts SessionsOptions) (*Sessions, error) {
 		started: time.Now(),
 	}
 	s.confirmed.Store(-int64(stale))
-	vault, err := NewVault(opts.Store, opts.Secrets, s.MayCreate)
+	vault, err := vault.New(opts.Store, opts.Secrets, s.MayCreate)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func OpenSessions(opts SessionsOptions) (*Sessions, error) {
 }
 
 // Vault returns the sealed records of the same store.
-func (s *Sessions) Vault() *Vault { return s.vault }
+func (s *Sessions) Vault() *vault.Vault { return s.vault }
 
 // Run follows the store's announcements until ctx ends, and returns why it
 // did. A store that is down is tried again.
@@ -190,7 +191,7 @@ func (s *Sessions) checkFit(ctx context.Context) error {
 		// is what it says of itself now.
 		err = s.store.Ping(ctx)
 	}
-	s.vault.setUnfit(err)
+	s.vault.SetUnfit(err)
 	return err
 }
 
@@ -310,7 +311,7 @@ func (s *Sessions) markSeen(ses *session, expires time.Time) {
 	if ttl <= 0 {
 		return
 	}
-	err := s.vault.Update(ctx, kindLogin, ses.bits, ttl, func(old *Record) ([]byte, error) {
+	err := s.vault.Update(ctx, kindLogin, ses.bits, ttl, func(old *vault.Record) ([]byte, error) {
 		if old == nil {
 			return nil, errNoSession
 		}

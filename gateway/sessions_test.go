@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 const (
@@ -75,6 +76,23 @@ func signInAt(t *testing.T, s *gateway.Sessions, user string) (cookie string) {
 		t.Fatalf("signing %s in: %v", user, err)
 	}
 	return cookie
+}
+
+// openVault opens the vault of a node.
+func openVault(t *testing.T, store store.Store, secrets ...string) *vault.Vault {
+	t.Helper()
+	return openNode(t, store, secrets...).Vault()
+}
+
+// nameKeyAt is where a store's name key lies.
+const nameKeyAt = "names:key"
+
+// recordKey returns where a record lies.
+func recordKey(t *testing.T, v *vault.Vault, kind vault.Kind, name string) string {
+	t.Helper()
+	key, err := v.Key(t.Context(), kind, name)
+	mustDo(t, err)
+	return key
 }
 
 func wantSession(t *testing.T, s *gateway.Sessions, cookie string) gateway.Found {
@@ -256,7 +274,7 @@ func TestSessionsServeFromTheCacheForFiveSecondsAtMost(t *testing.T) {
 func TestSessionsAskTheStoreUntilFollowed(t *testing.T) {
 	t.Parallel()
 	s := openNode(t, gatewaytest.NewMemStore())
-	other := openNode(t, s.Vault().Store())
+	other := openNode(t, s.Store())
 	cookie := signInAt(t, s, "alice")
 	f := wantSession(t, s, cookie)
 	if err := other.RevokeLogin(t.Context(), f.ID()); err != nil {

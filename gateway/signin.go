@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 const (
@@ -38,8 +39,8 @@ func (x *exchange) begin(p *NamedProvider, f Flow) error {
 		return x.refuse(refused)
 	}
 	browser := x.cookies.browser
-	if !IsRandomText(browser) {
-		browser = RandomText()
+	if !vault.IsRandomText(browser) {
+		browser = vault.RandomText()
 	}
 	f.App, f.Provider, f.Browser = x.app.name(), p.Name, hashBrowser(browser)
 	f.Return, f.Callback = safeReturn(f.Return, x.app.opts.Prefix), origin+x.app.callbackPath(p)
@@ -48,7 +49,7 @@ func (x *exchange) begin(p *NamedProvider, f Flow) error {
 			return x.refuse(refused)
 		}
 	}
-	state := RandomText()
+	state := vault.RandomText()
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
 	begun, err := p.Provider.Begin(ctx, provider.BeginRequest{State: state, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin), OtherPerson: f.Other})

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A scene is a store that an attacker writes to, with the cookies of people.
@@ -39,7 +40,7 @@ func newScene(t *testing.T) scene {
 	mustDo(t, s.BlockAccount(t.Context(), keyOf("blocked")))
 	mustDo(t, s.Vault().Put(t.Context(), gateway.KindFlow, "flow", []byte(`{"app":"x"}`), time.Hour))
 	mustDo(t, s.Vault().Put(t.Context(), gateway.KindReplay, "used", nil, time.Hour))
-	mustDo(t, s.Vault().Put(t.Context(), gateway.KindKeys, "keys", []byte(`{"v":1}`), time.Hour))
+	mustDo(t, s.Vault().Put(t.Context(), vault.KindKeys, "keys", []byte(`{"v":1}`), time.Hour))
 	return sc
 }
 
@@ -66,7 +67,7 @@ func (sc scene) check(t *testing.T, store store.Store, what string) (in []string
 	if err := s.Vault().PutNew(t.Context(), gateway.KindReplay, "used", nil, time.Hour); err == nil {
 		t.Errorf("%s: a used assertion is used again", what)
 	}
-	rec, err := s.Vault().Get(t.Context(), gateway.KindKeys, "keys")
+	rec, err := s.Vault().Get(t.Context(), vault.KindKeys, "keys")
 	if err == nil && string(rec.Value) != `{"v":1}` {
 		t.Errorf("%s: the keys are %q", what, rec.Value)
 	}
@@ -138,10 +139,10 @@ func TestAttackWriterOfTheStoreDeletesRecords(t *testing.T) {
 	v := openVault(t, sc.store)
 	accounts := map[string]string{}
 	for _, user := range []string{"alice", "mallory", "blocked"} {
-		accounts[v.KeyOf(gateway.KindAccount, keyOf(user).AccountName())] = user
+		accounts[recordKey(t, v, gateway.KindAccount, keyOf(user).AccountName())] = user
 	}
-	corp := v.KeyOf(gateway.KindEpoch, gateway.ProviderEpoch(provider.OIDC, nodeIssuer))
-	all := v.KeyOf(gateway.KindEpoch, gateway.GlobalEpoch)
+	corp := recordKey(t, v, gateway.KindEpoch, gateway.ProviderEpoch(provider.OIDC, nodeIssuer))
+	all := recordKey(t, v, gateway.KindEpoch, gateway.GlobalEpoch)
 	deleted := 0
 	for _, key := range sc.store.Keys() {
 		kind, _, _ := strings.Cut(key, ":")
@@ -158,7 +159,7 @@ func TestAttackWriterOfTheStoreDeletesRecords(t *testing.T) {
 			want = slices.DeleteFunc(want, func(user string) bool { return user == accounts[key] })
 		case key == corp:
 			want = []string{"other"}
-		case key == all, key == gateway.NameKeyAt:
+		case key == all, key == nameKeyAt:
 			want = nil
 		case kind == "login" || kind == "account" || kind == "epoch":
 			if len(in) < 2 { // one person's, or nobody's
@@ -185,7 +186,7 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 		st := gatewaytest.NewMemStore()
 		s := openNode(t, st)
 		cookie := signInAt(t, s, "alice")
-		key := s.Vault().KeyOf(gateway.KindAccount, keyOf("alice").AccountName())
+		key := recordKey(t, s.Vault(), gateway.KindAccount, keyOf("alice").AccountName())
 		before, err := st.Get(t.Context(), key)
 		mustDo(t, err)
 		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
@@ -199,7 +200,7 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 		s := openNode(t, store)
 		cookie := signInAt(t, s, "alice")
 		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
-		mustDo(t, store.Delete(t.Context(), s.Vault().KeyOf(gateway.KindAccount, keyOf("alice").AccountName())))
+		mustDo(t, store.Delete(t.Context(), recordKey(t, s.Vault(), gateway.KindAccount, keyOf("alice").AccountName())))
 		signInAt(t, s, "alice")     // through the provider, which knows her,
 		wantNoSession(t, s, cookie) // but her old logins stay ended
 	})
@@ -224,7 +225,7 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 		st := gatewaytest.NewMemStore()
 		s := openNode(t, st)
 		cookie := signInAt(t, s, "alice")
-		key := s.Vault().KeyOf(gateway.KindEpoch, gateway.GlobalEpoch)
+		key := recordKey(t, s.Vault(), gateway.KindEpoch, gateway.GlobalEpoch)
 		before, err := st.Get(t.Context(), key)
 		mustDo(t, err)
 		mustDo(t, s.RevokeAll(t.Context()))
@@ -271,7 +272,7 @@ func TestAttackWriterOfTheStoreForgesMembers(t *testing.T) {
 	s := openNode(t, sc.store)
 	alices, err := s.Find(t.Context(), sc.cookies["alice"], nodeHost)
 	mustDo(t, err)
-	account := s.Vault().KeyOf(gateway.KindAccount, keyOf("alice").AccountName())
+	account := recordKey(t, s.Vault(), gateway.KindAccount, keyOf("alice").AccountName())
 	now := time.Now()
 	for _, user := range []string{"mallory", "alice", "root", ""} {
 		for _, at := range []time.Time{now, now.Add(-time.Hour), {}} {
@@ -311,7 +312,7 @@ func TestAttackWriterOfTheStoreBreaksTheNameKey(t *testing.T) {
 		for _, key := range from.Keys() {
 			values, err := from.Get(t.Context(), key)
 			mustDo(t, err)
-			if from == foreign || key != gateway.NameKeyAt {
+			if from == foreign || key != nameKeyAt {
 				forged["what lies at "+key] = values[0]
 			}
 		}
@@ -321,10 +322,10 @@ func TestAttackWriterOfTheStoreBreaksTheNameKey(t *testing.T) {
 	}
 	for what, value := range forged {
 		st := sc.store.Clone()
-		mustDo(t, st.Put(t.Context(), gateway.NameKeyAt, value, store.NoExpiry))
+		mustDo(t, st.Put(t.Context(), nameKeyAt, value, store.NoExpiry))
 		for _, memory := range []*gatewaytest.Marker{memory, {}} {
 			s := openNodeWith(t, st, memory)
-			if err := s.MayCreate(t.Context()); !errors.Is(err, gateway.ErrRecord) || refusal.CodeOf(err) != refusal.StoreReplaced {
+			if err := s.MayCreate(t.Context()); !errors.Is(err, vault.ErrRecord) || refusal.CodeOf(err) != refusal.StoreReplaced {
 				t.Errorf("%s: %v", what, err)
 			}
 			for _, cookie := range sc.cookies {
@@ -345,9 +346,9 @@ func TestAttackWriterOfTheStoreSwapsTheNameKey(t *testing.T) {
 	mustDo(t, openNodeWith(t, sc.store, memory).MayCreate(t.Context()))
 	other := gatewaytest.NewMemStore()
 	mustDo(t, openNode(t, other).MayCreate(t.Context()))
-	values, err := other.Get(t.Context(), gateway.NameKeyAt)
+	values, err := other.Get(t.Context(), nameKeyAt)
 	mustDo(t, err)
-	mustDo(t, sc.store.Put(t.Context(), gateway.NameKeyAt, values[0], store.NoExpiry))
+	mustDo(t, sc.store.Put(t.Context(), nameKeyAt, values[0], store.NoExpiry))
 	s := openNodeWith(t, sc.store, memory)
 	wantReplaced(t, s)
 	for _, cookie := range sc.cookies {

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 const (
@@ -24,7 +25,7 @@ const (
 // tidyWait returns how long to wait for the next tidy.
 func (s *Sessions) tidyWait() time.Duration {
 	switch up := time.Since(s.started); {
-	case !s.vault.changing() || s.resealed.Load():
+	case !s.vault.Changing() || s.resealed.Load():
 		return tidyEvery
 	case up < tidySoon:
 		return tidySoon
@@ -44,7 +45,7 @@ func (s *Sessions) tidy(ctx context.Context) error {
 		if moved > 0 {
 			continue // other nodes may have written meanwhile: look again
 		}
-		if s.vault.changing() && time.Since(s.started) >= changedAfter && s.resealed.CompareAndSwap(false, true) {
+		if s.vault.Changing() && time.Since(s.started) >= changedAfter && s.resealed.CompareAndSwap(false, true) {
 			s.log.Info("all records are sealed with the first secret: once every node that has it first has logged this, drop the second")
 		}
 		break
@@ -54,12 +55,12 @@ func (s *Sessions) tidy(ctx context.Context) error {
 
 // tidyOnce returns how many records it found under the second secret.
 func (s *Sessions) tidyOnce(ctx context.Context) (moved int, err error) {
-	reseal := func(rec *Record, ttl time.Duration) error {
-		one, err := s.vault.reseal(ctx, rec, ttl)
+	reseal := func(rec *vault.Record, ttl time.Duration) error {
+		one, err := s.vault.Reseal(ctx, rec, ttl)
 		moved += one
 		return err
 	}
-	err = s.walk(ctx, indexLogins, kindLogin, func(_ string, rec *Record) (string, error) {
+	err = s.walk(ctx, indexLogins, kindLogin, func(_ string, rec *vault.Record) (string, error) {
 		l, err := decode[login](rec)
 		if err != nil {
 			return "", err
@@ -72,17 +73,17 @@ func (s *Sessions) tidyOnce(ctx context.Context) (moved int, err error) {
 	if err != nil {
 		return moved, err
 	}
-	err = s.walk(ctx, indexAccounts, kindAccount, func(_ string, rec *Record) (string, error) {
+	err = s.walk(ctx, indexAccounts, kindAccount, func(_ string, rec *vault.Record) (string, error) {
 		a, err := decode[account](rec)
 		if err != nil {
 			return "", err
 		}
 		return accountMember(a, rec.Key), reseal(rec, store.NoExpiry)
 	})
-	if err != nil || !s.vault.changing() {
+	if err != nil || !s.vault.Changing() {
 		return moved, err
 	}
-	if err := s.eachEpoch(ctx, func(rec *Record) error { return reseal(rec, store.NoExpiry) }); err != nil {
+	if err := s.eachEpoch(ctx, func(rec *vault.Record) error { return reseal(rec, store.NoExpiry) }); err != nil {
 		return moved, err
 	}
 	shared, err := s.vault.ResealShared(ctx)
@@ -90,7 +91,7 @@ func (s *Sessions) tidyOnce(ctx context.Context) (moved int, err error) {
 }
 
 // eachEpoch hands every epoch to do.
-func (s *Sessions) eachEpoch(ctx context.Context, do func(*Record) error) error {
+func (s *Sessions) eachEpoch(ctx context.Context, do func(*vault.Record) error) error {
 	const page = 200
 	for after := ""; ; {
 		keys, err := s.store.Range(ctx, indexEpochs, "", after, page)
@@ -99,11 +100,11 @@ func (s *Sessions) eachEpoch(ctx context.Context, do func(*Record) error) error 
 		}
 		for _, key := range keys {
 			after = key
-			rec, err := s.vault.getAt(ctx, kindEpoch, key)
+			rec, err := s.vault.GetAt(ctx, kindEpoch, key)
 			switch {
 			case errors.Is(err, store.ErrNotFound):
 				continue
-			case errors.Is(err, errRecord):
+			case errors.Is(err, vault.ErrRecord):
 				s.log.Warn("an epoch can't be read and is left as it is", zap.Error(err))
 				continue
 			case err != nil:

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A view is what one app makes of a login: whether the person may enter, as
@@ -125,7 +126,7 @@ func (a *App) newView(l *login, id, issuer string) *view {
 		Username: l.Identity.Username, Email: l.Identity.Email, Name: displayName(&l.Identity),
 		Provider: a.providerName(l.Account), Account: account,
 		Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
-		SessionID: Handle("session id", id, a.audience(issuer)),
+		SessionID: vault.Handle("session id", id, a.audience(issuer)),
 		Expires:   a.end(l),
 	}
 	authTime := l.Identity.AuthTime
@@ -195,7 +196,7 @@ func (v *view) assertion(now time.Time) (string, error) {
 	}
 	c := v.claims
 	c.IssuedAt, c.NotBefore, c.Expires = now.Unix(), now.Add(-assertionBack).Unix(), now.Add(assertionLife).Unix()
-	c.ID = RandomText()
+	c.ID = vault.RandomText()
 	claims, err := json.Marshal(c)
 	if err != nil {
 		return "", err

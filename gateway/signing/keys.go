@@ -22,8 +22,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 const rotateEvery = 30 * 24 * time.Hour
@@ -34,19 +34,17 @@ const rotateEvery = 30 * 24 * time.Hour
 // the keys in. Keys that were loaded once stay in use while the store is down,
 // and are put back if the store lost them, as far as mayCreate permits.
 type Keys struct {
-	shared *gateway.Shared[keySet]
+	shared *vault.Shared[keySet]
 	loaded func() (*keySet, error)
 }
-
-var _ gateway.Signer = (*Keys)(nil)
 
 // New returns Keys without any: it does no I/O. mayCreate is asked before
 // anything is created in the store, and refuses where the store is not the one
 // that this node knows; it must not be nil.
-func New(vault *gateway.Vault, mayCreate func(context.Context) error, logger *zap.Logger) *Keys {
+func New(v *vault.Vault, mayCreate func(context.Context) error, logger *zap.Logger) *Keys {
 	k := &Keys{}
-	k.shared = gateway.NewShared(vault, gateway.SharedOptions[keySet]{
-		Kind: gateway.KindKeys, Name: recordName, What: "the signing keys",
+	k.shared = vault.NewShared(v, vault.SharedOptions[keySet]{
+		Kind: vault.KindKeys, Name: recordName, What: "the signing keys",
 		Read: readKeySet, Next: nextRecord, MayCreate: mayCreate, Class: codeOf,
 		Report: func(err error) {
 			if err == nil {
@@ -84,7 +82,7 @@ func NewEphemeral() (*Keys, error) {
 // Sign returns claims, a JSON object, as a JWT (RFC 7519) in compact form,
 // signed with ES256. Its header has alg, kid (the key's RFC 7638 thumbprint)
 // and typ "JWT". Before the first successful Load the error is a
-// *gateway.Error: the last Load's, or StoreUnavailable.
+// *refusal.Error: the last Load's, or StoreUnavailable.
 func (k *Keys) Sign(claims []byte) (string, error) {
 	set, err := k.loaded()
 	if err != nil {
@@ -112,7 +110,7 @@ func (k *Keys) JWKS() ([]byte, error) {
 }
 
 // Load reads the keys from the store, makes them where there are none, and
-// rotates them when that is due. Its error is a *gateway.Error; the keys that
+// rotates them when that is due. Its error is a *refusal.Error; the keys that
 // were loaded before, or that could be read but not rotated, stay in use.
 //
 // A record that does not open, or that a newer release wrote, is a fault: it
@@ -123,7 +121,7 @@ func (k *Keys) Load(ctx context.Context) error { return faultOf(k.shared.Load(ct
 // first success every two seconds.
 func (k *Keys) Run(ctx context.Context) { k.shared.Run(ctx) }
 
-// faultOf returns err as a *gateway.Error: what has no code is the store's.
+// faultOf returns err as a *refusal.Error: what has no code is the store's.
 func faultOf(err error) error {
 	if err == nil {
 		return nil

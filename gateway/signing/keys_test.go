@@ -17,11 +17,11 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 	"github.com/caddy-sso/caddy-sso/gateway/signing/verify"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 const (
@@ -34,9 +34,9 @@ const (
 
 func allow(context.Context) error { return nil }
 
-func newVault(tb testing.TB, store store.Store) *gateway.Vault {
+func newVault(tb testing.TB, store store.Store) *vault.Vault {
 	tb.Helper()
-	vault, err := gateway.NewVault(store, [][]byte{bytes.Repeat([]byte("s"), gateway.MinSecret)}, nil)
+	vault, err := vault.New(store, [][]byte{bytes.Repeat([]byte("s"), vault.MinSecret)}, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

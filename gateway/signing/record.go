@@ -18,7 +18,7 @@ import (
 // another record with another name, and rotate on their own.
 const algorithm = jose.ES256
 
-// recordName is the name of the record under gateway.KindKeys.
+// recordName is the name of the record under vault.KindKeys.
 const recordName = "assertion " + string(algorithm)
 
 // recordVersion is the newest version of the record that this release reads,

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 func goldenRecord(tb testing.TB) []byte {
@@ -22,7 +22,7 @@ func goldenRecord(tb testing.TB) []byte {
 
 func putRecord(tb testing.TB, st store.Store, value []byte) {
 	tb.Helper()
-	if err := newVault(tb, st).Put(tb.Context(), gateway.KindKeys, "assertion ES256", value, store.NoExpiry); err != nil {
+	if err := newVault(tb, st).Put(tb.Context(), vault.KindKeys, "assertion ES256", value, store.NoExpiry); err != nil {
 		tb.Fatal(err)
 	}
 }

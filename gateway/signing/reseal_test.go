@@ -8,19 +8,19 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // The keys outlive a change of the gateway's secret.
 func TestKeysSurviveARotationOfTheSecret(t *testing.T) {
 	t.Parallel()
 	store := gatewaytest.NewMemStore()
-	a, b := []byte(strings.Repeat("a", gateway.MinSecret)), []byte(strings.Repeat("b", gateway.MinSecret))
+	a, b := []byte(strings.Repeat("a", vault.MinSecret)), []byte(strings.Repeat("b", vault.MinSecret))
 	var first []byte
 	for i, secrets := range [][][]byte{{a}, {a, b}, {b, a}, {b}} {
-		vault, err := gateway.NewVault(store, secrets, nil)
+		vault, err := vault.New(store, secrets, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // SPKeys hold the key and the certificate of the SAML service provider, which
@@ -17,17 +17,17 @@ import (
 // The pair lies in the store as one sealed record. SPKeys are safe for
 // concurrent use.
 type SPKeys struct {
-	shared *gateway.Shared[spPair]
+	shared *vault.Shared[spPair]
 }
 
 // NewSPKeys returns SPKeys without any: it does no I/O. mayCreate is asked
 // before the pair is made, or put back into a store that has lost it, and
 // refuses where the store is not the one that this node knows; it must not be
 // nil.
-func NewSPKeys(vault *gateway.Vault, mayCreate func(context.Context) error, logger *zap.Logger) *SPKeys {
+func NewSPKeys(v *vault.Vault, mayCreate func(context.Context) error, logger *zap.Logger) *SPKeys {
 	k := &SPKeys{}
-	k.shared = gateway.NewShared(vault, gateway.SharedOptions[spPair]{
-		Kind: gateway.KindKeys, Name: spRecordName, What: "the key for SAML requests",
+	k.shared = vault.NewShared(v, vault.SharedOptions[spPair]{
+		Kind: vault.KindKeys, Name: spRecordName, What: "the key for SAML requests",
 		Read: readSPPair, Next: nextSPRecord, MayCreate: mayCreate, OnDemand: true,
 		Class: func(error) string { return "fault" }, // one is reported, whatever follows
 		Report: func(err error) {
@@ -48,7 +48,7 @@ func NewSPKeys(vault *gateway.Vault, mayCreate func(context.Context) error, logg
 
 // KeyPair returns the private RSA key and its self-signed certificate in DER,
 // which must not be changed. The store is asked only as long as nothing is
-// loaded. Errors are *gateway.Error.
+// loaded. Errors are *refusal.Error.
 func (k *SPKeys) KeyPair(ctx context.Context) (crypto.Signer, []byte, error) {
 	pair, err := k.shared.Need(ctx)
 	if err != nil {
@@ -58,7 +58,7 @@ func (k *SPKeys) KeyPair(ctx context.Context) (crypto.Signer, []byte, error) {
 }
 
 // Load reads the pair if the store has one. It makes none, but puts back what
-// the store has lost. Errors are *gateway.Error; what was loaded before stays
+// the store has lost. Errors are *refusal.Error; what was loaded before stays
 // in use.
 func (k *SPKeys) Load(ctx context.Context) error { return faultOf(k.shared.Load(ctx)) }
 

@@ -19,11 +19,11 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 func newSPKeys(tb testing.TB, store store.Store) *signing.SPKeys {
@@ -48,7 +48,7 @@ func goldenSPRecord(tb testing.TB) []byte {
 
 func putSPRecord(tb testing.TB, st store.Store, value []byte) {
 	tb.Helper()
-	if err := newVault(tb, st).Put(tb.Context(), gateway.KindKeys, "saml sp", value, store.NoExpiry); err != nil {
+	if err := newVault(tb, st).Put(tb.Context(), vault.KindKeys, "saml sp", value, store.NoExpiry); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -267,9 +267,9 @@ func TestSPKeysBadRecords(t *testing.T) {
 func TestSPKeysSurviveARotationOfTheSecret(t *testing.T) {
 	t.Parallel()
 	store := gatewaytest.NewMemStore()
-	a, b := []byte(strings.Repeat("a", gateway.MinSecret)), []byte(strings.Repeat("b", gateway.MinSecret))
-	open := func(secrets ...[]byte) (*gateway.Vault, *signing.SPKeys) {
-		vault, err := gateway.NewVault(store, secrets, nil)
+	a, b := []byte(strings.Repeat("a", vault.MinSecret)), []byte(strings.Repeat("b", vault.MinSecret))
+	open := func(secrets ...[]byte) (*vault.Vault, *signing.SPKeys) {
+		vault, err := vault.New(store, secrets, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

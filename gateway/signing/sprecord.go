@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// spRecordName is the name of the record under gateway.KindKeys.
+	// spRecordName is the name of the record under vault.KindKeys.
 	spRecordName = "saml sp"
 	// spRecordVersion is the newest version of the record that this release
 	// reads, and the one that it writes.

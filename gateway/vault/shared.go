@@ -1,4 +1,4 @@
-package gateway
+package vault
 
 import (
 	"bytes"
@@ -80,7 +80,7 @@ type SharedOptions[T any] struct {
 func NewShared[T any](vault *Vault, opts SharedOptions[T]) *Shared[T] {
 	vault.sharedMu.Lock()
 	defer vault.sharedMu.Unlock()
-	vault.shared = append(vault.shared, ref{opts.Kind, opts.Name})
+	vault.shared = append(vault.shared, Ref{opts.Kind, opts.Name})
 	s := &Shared[T]{vault: vault, opts: opts}
 	_ = s.failed(errors.New("it has not been loaded yet"))
 	return s
@@ -171,7 +171,7 @@ func (s *Shared[T]) load(ctx context.Context, needed bool) error {
 			return nil
 		}
 	}
-	return s.failed(errBusy)
+	return s.failed(ErrBusy)
 }
 
 // errNotNeeded is a record that is missing, and that nobody has asked for.

@@ -1,8 +1,10 @@
-package gateway_test
+package vault_test
 
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,17 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-func openVault(t *testing.T, store store.Store, secrets ...string) *gateway.Vault {
-	t.Helper()
-	return openNode(t, store, secrets...).Vault()
-}
-
-func wantValue(t *testing.T, v *gateway.Vault, kind gateway.Kind, name, want string) *gateway.Record {
+func wantValue(t *testing.T, v *vault.Vault, kind vault.Kind, name, want string) *vault.Record {
 	t.Helper()
 	rec, err := v.Get(context.Background(), kind, name)
 	if err != nil || string(rec.Value) != want {
@@ -49,7 +46,7 @@ func TestVaultSecrets(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := gateway.NewVault(gatewaytest.NewMemStore(), tt.secrets, nil)
+			_, err := vault.New(gatewaytest.NewMemStore(), tt.secrets, nil)
 			if (err == nil) != (tt.fault == "") || err != nil && !strings.Contains(err.Error(), tt.fault) {
 				t.Errorf("got %v, want %q", err, tt.fault)
 			}
@@ -64,16 +61,16 @@ func TestVaultVerbs(t *testing.T) {
 	t.Parallel()
 	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {
 		ctx, v := t.Context(), openVault(t, st)
-		if _, err := v.Get(ctx, gateway.KindKeys, "n"); !errors.Is(err, store.ErrNotFound) {
+		if _, err := v.Get(ctx, vault.KindKeys, "n"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Get of nothing: %v", err)
 		}
-		mustDo(t, v.PutNew(ctx, gateway.KindKeys, "n", []byte("1"), time.Minute))
-		if err := v.PutNew(ctx, gateway.KindKeys, "n", []byte("2"), time.Minute); !errors.Is(err, store.ErrExists) {
+		mustDo(t, v.PutNew(ctx, vault.KindKeys, "n", []byte("1"), time.Minute))
+		if err := v.PutNew(ctx, vault.KindKeys, "n", []byte("2"), time.Minute); !errors.Is(err, store.ErrExists) {
 			t.Errorf("PutNew of what is there: %v", err)
 		}
-		wantValue(t, v, gateway.KindKeys, "n", "1")
-		mustDo(t, v.Put(ctx, gateway.KindKeys, "n", nil, time.Minute))
-		wantValue(t, v, gateway.KindKeys, "n", "")
+		wantValue(t, v, vault.KindKeys, "n", "1")
+		mustDo(t, v.Put(ctx, vault.KindKeys, "n", nil, time.Minute))
+		wantValue(t, v, vault.KindKeys, "n", "")
 		mustDo(t, v.SaveLastGood(ctx, "corp", []byte("doc")))
 		if doc, err := v.LoadLastGood(ctx, "corp"); err != nil || string(doc) != "doc" {
 			t.Errorf("last good: %q, %v", doc, err)
@@ -87,16 +84,16 @@ func TestVaultVerbs(t *testing.T) {
 func TestVaultTakeOnce(t *testing.T) {
 	t.Parallel()
 	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {
-		nodes := []*gateway.Vault{openVault(t, st, "a", "b"), openVault(t, st, "b", "a")}
+		nodes := []*vault.Vault{openVault(t, st, "a", "b"), openVault(t, st, "b", "a")}
 		for i := range 20 {
 			name := fmt.Sprint("flow ", i)
-			mustDo(t, nodes[i%2].PutNew(t.Context(), gateway.KindFlow, name, []byte("v"), time.Minute))
+			mustDo(t, nodes[i%2].PutNew(t.Context(), kindFlow, name, []byte("v"), time.Minute))
 			var mu sync.Mutex
 			var wg sync.WaitGroup
 			won := 0
 			for j := range 6 {
 				wg.Go(func() {
-					value, err := nodes[j%2].TakeRecord(context.Background(), gateway.KindFlow, name)
+					value, err := nodes[j%2].Take(context.Background(), kindFlow, name)
 					mu.Lock()
 					defer mu.Unlock()
 					switch {
@@ -121,20 +118,20 @@ func TestVaultUpdate(t *testing.T) {
 	t.Parallel()
 	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {
 		ctx, v, other := t.Context(), openVault(t, st), openVault(t, st)
-		update := func(change func(old *gateway.Record) ([]byte, error)) error {
-			return v.Update(ctx, gateway.KindKeys, "n", time.Minute, change)
+		update := func(change func(old *vault.Record) ([]byte, error)) error {
+			return v.Update(ctx, vault.KindKeys, "n", time.Minute, change)
 		}
 		errNo := errors.New("no")
-		if err := update(func(*gateway.Record) ([]byte, error) { return []byte("x"), errNo }); err != errNo {
+		if err := update(func(*vault.Record) ([]byte, error) { return []byte("x"), errNo }); err != errNo {
 			t.Errorf("got %v, want the error of the change", err)
 		}
-		if _, err := v.Get(ctx, gateway.KindKeys, "n"); !errors.Is(err, store.ErrNotFound) {
+		if _, err := v.Get(ctx, vault.KindKeys, "n"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("something was made: %v", err)
 		}
 		calls := 0
-		mustDo(t, update(func(old *gateway.Record) ([]byte, error) {
+		mustDo(t, update(func(old *vault.Record) ([]byte, error) {
 			if calls++; calls == 1 { // another node is faster
-				mustDo(t, other.PutNew(ctx, gateway.KindKeys, "n", []byte("1"), time.Minute))
+				mustDo(t, other.PutNew(ctx, vault.KindKeys, "n", []byte("1"), time.Minute))
 			}
 			if (old == nil) != (calls == 1) {
 				t.Errorf("call %d got %v", calls, old)
@@ -144,40 +141,40 @@ func TestVaultUpdate(t *testing.T) {
 			}
 			return append(old.Value, '2'), nil
 		}))
-		wantValue(t, v, gateway.KindKeys, "n", "12")
+		wantValue(t, v, vault.KindKeys, "n", "12")
 		calls = 0
-		mustDo(t, update(func(old *gateway.Record) ([]byte, error) {
+		mustDo(t, update(func(old *vault.Record) ([]byte, error) {
 			switch calls++; calls {
 			case 1:
-				mustDo(t, other.Put(ctx, gateway.KindKeys, "n", []byte("3"), time.Minute))
+				mustDo(t, other.Put(ctx, vault.KindKeys, "n", []byte("3"), time.Minute))
 			case 2:
-				mustDo(t, st.Delete(ctx, v.KeyOf(gateway.KindKeys, "n")))
+				mustDo(t, st.Delete(ctx, v.KeyOf(vault.KindKeys, "n")))
 			case 3:
 				return []byte("made anew"), nil
 			}
 			return append(old.Value, 'x'), nil
 		}))
-		wantValue(t, v, gateway.KindKeys, "n", "made anew")
-		before, err := st.Get(ctx, v.KeyOf(gateway.KindKeys, "n"))
+		wantValue(t, v, vault.KindKeys, "n", "made anew")
+		before, err := st.Get(ctx, v.KeyOf(vault.KindKeys, "n"))
 		mustDo(t, err)
-		mustDo(t, update(func(old *gateway.Record) ([]byte, error) { return old.Value, nil }))
-		after, err := st.Get(ctx, v.KeyOf(gateway.KindKeys, "n"))
+		mustDo(t, update(func(old *vault.Record) ([]byte, error) { return old.Value, nil }))
+		after, err := st.Get(ctx, v.KeyOf(vault.KindKeys, "n"))
 		mustDo(t, err)
 		if !bytes.Equal(before[0], after[0]) {
 			t.Error("it was written although nothing changed")
 		}
 		calls = 0
-		err = update(func(old *gateway.Record) ([]byte, error) {
+		err = update(func(old *vault.Record) ([]byte, error) {
 			calls++
-			mustDo(t, other.Put(ctx, gateway.KindKeys, "n", fmt.Append(nil, calls), time.Minute))
+			mustDo(t, other.Put(ctx, vault.KindKeys, "n", fmt.Append(nil, calls), time.Minute))
 			return []byte("late"), nil
 		})
 		if err == nil || calls < 5 || calls > 20 {
 			t.Errorf("it gave up after %d tries: %v", calls, err)
 		}
-		mustDo(t, st.Put(ctx, v.KeyOf(gateway.KindKeys, "n"), []byte("\x01damaged"), time.Minute))
-		err = update(func(*gateway.Record) ([]byte, error) { t.Error("a damaged record was taken for none"); return nil, nil })
-		if !errors.Is(err, gateway.ErrRecord) {
+		mustDo(t, st.Put(ctx, v.KeyOf(vault.KindKeys, "n"), []byte("\x01damaged"), time.Minute))
+		err = update(func(*vault.Record) ([]byte, error) { t.Error("a damaged record was taken for none"); return nil, nil })
+		if !errors.Is(err, vault.ErrRecord) {
 			t.Errorf("a damaged record: %v", err)
 		}
 	})
@@ -187,13 +184,13 @@ func TestVaultUpdate(t *testing.T) {
 func TestVaultUpdateRace(t *testing.T) {
 	t.Parallel()
 	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
-		nodes := []*gateway.Vault{openVault(t, store, "a", "b"), openVault(t, store, "b", "a")}
+		nodes := []*vault.Vault{openVault(t, store, "a", "b"), openVault(t, store, "b", "a")}
 		var wg sync.WaitGroup
 		var done atomic.Int64
 		for i := range 4 {
 			wg.Go(func() {
 				for range 10 {
-					err := nodes[i%2].Update(context.Background(), gateway.KindKeys, "n", time.Minute, func(old *gateway.Record) ([]byte, error) {
+					err := nodes[i%2].Update(context.Background(), vault.KindKeys, "n", time.Minute, func(old *vault.Record) ([]byte, error) {
 						if old == nil {
 							return []byte("x"), nil
 						}
@@ -206,7 +203,7 @@ func TestVaultUpdateRace(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		wantValue(t, nodes[0], gateway.KindKeys, "n", strings.Repeat("x", int(done.Load())))
+		wantValue(t, nodes[0], vault.KindKeys, "n", strings.Repeat("x", int(done.Load())))
 	})
 }
 
@@ -214,9 +211,9 @@ func TestVaultUpdateRace(t *testing.T) {
 func TestVaultFoundsBeforeItWrites(t *testing.T) {
 	t.Parallel()
 	st, asked := gatewaytest.NewMemStore(), 0
-	var v *gateway.Vault
+	var v *vault.Vault
 	refusal := errors.New("not here")
-	v, err := gateway.NewVault(st, [][]byte{gatewaytest.Secret("a")}, func(ctx context.Context) error {
+	v, err := vault.New(st, [][]byte{gatewaytest.Secret("a")}, func(ctx context.Context) error {
 		if asked++; refusal != nil {
 			return refusal
 		}
@@ -226,7 +223,7 @@ func TestVaultFoundsBeforeItWrites(t *testing.T) {
 	mustDo(t, err)
 	ctx := t.Context()
 	for what, err := range map[string]error{
-		"Get": second(v.Get(ctx, gateway.KindFlow, "n")), "take": second(v.TakeRecord(ctx, gateway.KindFlow, "n")),
+		"Get": second(v.Get(ctx, kindFlow, "n")), "take": second(v.Take(ctx, kindFlow, "n")),
 		"MAC": second(v.MAC(ctx, "p")), "Marker": second(v.Marker(ctx)),
 	} {
 		if !errors.Is(err, store.ErrNotFound) {
@@ -236,10 +233,10 @@ func TestVaultFoundsBeforeItWrites(t *testing.T) {
 	if asked != 0 {
 		t.Error("reading founds a store")
 	}
-	add := func(*gateway.Record) ([]byte, error) { return []byte("x"), nil }
+	add := func(*vault.Record) ([]byte, error) { return []byte("x"), nil }
 	for what, err := range map[string]error{
-		"Put": v.Put(ctx, gateway.KindFlow, "n", nil, time.Minute), "PutNew": v.PutNew(ctx, gateway.KindFlow, "n", nil, time.Minute),
-		"Update": v.Update(ctx, gateway.KindFlow, "n", time.Minute, add),
+		"Put": v.Put(ctx, kindFlow, "n", nil, time.Minute), "PutNew": v.PutNew(ctx, kindFlow, "n", nil, time.Minute),
+		"Update": v.Update(ctx, kindFlow, "n", time.Minute, add),
 	} {
 		if !errors.Is(err, refusal) {
 			t.Errorf("%s: %v", what, err)
@@ -249,8 +246,8 @@ func TestVaultFoundsBeforeItWrites(t *testing.T) {
 		t.Errorf("%q were made all the same", st.Keys())
 	}
 	refusal = nil
-	mustDo(t, v.Update(ctx, gateway.KindFlow, "n", time.Minute, add))
-	wantValue(t, v, gateway.KindFlow, "n", "x")
+	mustDo(t, v.Update(ctx, kindFlow, "n", time.Minute, add))
+	wantValue(t, v, kindFlow, "n", "x")
 	if asked != 4 || len(st.Keys()) != 2 {
 		t.Errorf("asked %d times, made %q", asked, st.Keys())
 	}
@@ -261,7 +258,7 @@ func TestVaultForget(t *testing.T) {
 	t.Parallel()
 	store := gatewaytest.NewMemStore()
 	v := openVault(t, store)
-	mustDo(t, v.PutNew(t.Context(), gateway.KindFlow, "n", []byte("x"), time.Minute))
+	mustDo(t, v.PutNew(t.Context(), kindFlow, "n", []byte("x"), time.Minute))
 	reads := 0
 	store.SetHook(func(op gatewaytest.MemOp) error {
 		if op.Method == "Get" && !op.Done {
@@ -270,13 +267,13 @@ func TestVaultForget(t *testing.T) {
 		return nil
 	})
 	for range 3 {
-		wantValue(t, v, gateway.KindFlow, "n", "x")
+		wantValue(t, v, kindFlow, "n", "x")
 	}
 	if reads != 3 {
 		t.Errorf("%d reads for 3 records", reads)
 	}
 	v.Forget()
-	wantValue(t, v, gateway.KindFlow, "n", "x")
+	wantValue(t, v, kindFlow, "n", "x")
 	if reads != 5 {
 		t.Errorf("%d reads, want 5", reads)
 	}
@@ -288,15 +285,15 @@ func TestVaultAttackRecordsChangedInTheStore(t *testing.T) {
 	t.Parallel()
 	ctx, st := t.Context(), gatewaytest.NewMemStore()
 	v := openVault(t, st)
-	mustDo(t, v.Put(ctx, gateway.KindAccount, "victim", []byte("the value of the victim"), store.NoExpiry))
-	mustDo(t, v.Put(ctx, gateway.KindAccount, "other", []byte("the value of the other"), store.NoExpiry))
-	mustDo(t, v.Put(ctx, gateway.KindEpoch, "victim", []byte("an epoch of that name"), store.NoExpiry))
-	at := v.KeyOf(gateway.KindAccount, "victim")
+	mustDo(t, v.Put(ctx, kindAccount, "victim", []byte("the value of the victim"), store.NoExpiry))
+	mustDo(t, v.Put(ctx, kindAccount, "other", []byte("the value of the other"), store.NoExpiry))
+	mustDo(t, v.Put(ctx, kindEpoch, "victim", []byte("an epoch of that name"), store.NoExpiry))
+	at := v.KeyOf(kindAccount, "victim")
 	_, err := openVault(t, st, "z", "a").ResealShared(ctx)
 	mustDo(t, err)
-	mustDo(t, openVault(t, st, "z").Put(ctx, gateway.KindAccount, "foreign", []byte("under another secret"), store.NoExpiry))
-	values, err := st.Get(ctx, at, v.KeyOf(gateway.KindAccount, "other"), v.KeyOf(gateway.KindEpoch, "victim"),
-		v.KeyOf(gateway.KindAccount, "foreign"), gateway.NameKeyAt)
+	mustDo(t, openVault(t, st, "z").Put(ctx, kindAccount, "foreign", []byte("under another secret"), store.NoExpiry))
+	values, err := st.Get(ctx, at, v.KeyOf(kindAccount, "other"), v.KeyOf(kindEpoch, "victim"),
+		v.KeyOf(kindAccount, "foreign"), vault.NameKeyAt)
 	mustDo(t, err)
 	good := values[0]
 	forged := map[string][]byte{
@@ -321,16 +318,16 @@ func TestVaultAttackRecordsChangedInTheStore(t *testing.T) {
 	}
 	for name, value := range forged {
 		mustDo(t, st.Put(ctx, at, value, store.NoExpiry))
-		rec, err := v.Get(ctx, gateway.KindAccount, "victim")
-		if rec != nil || !errors.Is(err, gateway.ErrRecord) || errors.Is(err, store.ErrNotFound) {
+		rec, err := v.Get(ctx, kindAccount, "victim")
+		if rec != nil || !errors.Is(err, vault.ErrRecord) || errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: got %v, %v", name, rec, err)
 		}
-		if _, err := v.TakeRecord(ctx, gateway.KindAccount, "victim"); !errors.Is(err, gateway.ErrRecord) {
+		if _, err := v.Take(ctx, kindAccount, "victim"); !errors.Is(err, vault.ErrRecord) {
 			t.Errorf("%s: taking: %v", name, err)
 		}
 	}
 	mustDo(t, st.Put(ctx, at, good, store.NoExpiry))
-	wantValue(t, v, gateway.KindAccount, "victim", "the value of the victim")
+	wantValue(t, v, kindAccount, "victim", "the value of the victim")
 }
 
 func TestVaultErrorsShowNoValue(t *testing.T) {
@@ -338,13 +335,13 @@ func TestVaultErrorsShowNoValue(t *testing.T) {
 	ctx, st := t.Context(), gatewaytest.NewMemStore()
 	v := openVault(t, st)
 	for format := range byte(12) {
-		mustDo(t, st.Put(ctx, v.KeyOf(gateway.KindAccount, "canary-name"), append([]byte{format}, "canary-value"...), store.NoExpiry))
-		_, err := v.Get(ctx, gateway.KindAccount, "canary-name")
+		mustDo(t, st.Put(ctx, v.KeyOf(kindAccount, "canary-name"), append([]byte{format}, "canary-value"...), store.NoExpiry))
+		_, err := v.Get(ctx, kindAccount, "canary-name")
 		if err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("format %d: %v", format, err)
 		}
 	}
-	_, err := v.Get(ctx, gateway.KindAccount, "canary-name")
+	_, err := v.Get(ctx, kindAccount, "canary-name")
 	if !strings.Contains(err.Error(), "format 11") || !strings.Contains(err.Error(), "newer release") {
 		t.Errorf("an unknown format: %v", err)
 	}
@@ -354,10 +351,10 @@ func TestVaultErrorsShowNoValue(t *testing.T) {
 func TestVaultShortAnswers(t *testing.T) {
 	t.Parallel()
 	v := openVault(t, shortStore{gatewaytest.NewMemStore()}, "a", "b")
-	if _, err := v.Get(t.Context(), gateway.KindEpoch, "x"); err == nil || errors.Is(err, store.ErrNotFound) {
+	if _, err := v.Get(t.Context(), kindEpoch, "x"); err == nil || errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Get: %v", err)
 	}
-	if err := v.PutNew(t.Context(), gateway.KindEpoch, "x", nil, 0); err == nil {
+	if err := v.PutNew(t.Context(), kindEpoch, "x", nil, 0); err == nil {
 		t.Error("PutNew saw no fault")
 	}
 }
@@ -369,10 +366,23 @@ func (shortStore) Get(context.Context, ...string) ([][]byte, error) { return nil
 // A writer of the store may hand us any bytes: nothing opens but what was sealed
 // for that very key. The golden store is the same in every process of the fuzzer.
 func FuzzVaultRecord(f *testing.F) {
-	ctx, g := context.Background(), readGolden(f)
-	golden := g.store(f)
-	at := g.open(f, golden, []byte(g.Secret)).Vault().KeyOf(gateway.KindAccount, keyOf("alice").AccountName())
-	values, err := golden.Get(ctx, at, gateway.NameKeyAt)
+	const alice = `oidc "https://id.example" "sub-alice"`
+	var g struct {
+		Secret string
+		Values map[string]string // hex
+	}
+	raw, _ := gatewaytest.Captured(f, "../testdata/vault-store/format1.json")
+	mustDo(f, json.Unmarshal(raw, &g))
+	ctx, golden := context.Background(), gatewaytest.NewMemStore()
+	for key, value := range g.Values {
+		sealed, err := hex.DecodeString(value)
+		mustDo(f, err)
+		mustDo(f, golden.Put(ctx, key, sealed, store.NoExpiry))
+	}
+	whole, err := vault.New(golden, [][]byte{[]byte(g.Secret)}, nil)
+	mustDo(f, err)
+	at := whole.KeyOf(kindAccount, alice)
+	values, err := golden.Get(ctx, at, vault.NameKeyAt)
 	if err != nil || values[0] == nil || values[1] == nil {
 		f.Fatalf("the golden store lacks a record: %v", err)
 	}
@@ -380,12 +390,13 @@ func FuzzVaultRecord(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, sealed []byte) {
-		for key, good := range map[string][]byte{at: values[0], gateway.NameKeyAt: values[1]} {
+		for key, good := range map[string][]byte{at: values[0], vault.NameKeyAt: values[1]} {
 			st := golden.Clone()
 			mustDo(t, st.Put(ctx, key, sealed, store.NoExpiry))
-			v := g.open(t, st, gatewaytest.Secret("n"), []byte(g.Secret)).Vault()
-			_, err := v.Get(ctx, gateway.KindAccount, keyOf("alice").AccountName()) // reads both
-			if bytes.Equal(sealed, good) != (err == nil) || err != nil && !errors.Is(err, gateway.ErrRecord) {
+			v, err := vault.New(st, [][]byte{gatewaytest.Secret("n"), []byte(g.Secret)}, nil)
+			mustDo(t, err)
+			_, err = v.Get(ctx, kindAccount, alice) // reads both
+			if bytes.Equal(sealed, good) != (err == nil) || err != nil && !errors.Is(err, vault.ErrRecord) {
 				t.Errorf("at %s: %v", key, err)
 			}
 		}

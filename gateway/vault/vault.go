@@ -1,4 +1,4 @@
-package gateway
+package vault
 
 import (
 	"context"
@@ -39,7 +39,7 @@ type Vault struct {
 	forgets int // how often Forget was called; guarded by namesMu
 
 	sharedMu sync.Mutex
-	shared   []ref // what ResealShared looks after; guarded by sharedMu
+	shared   []Ref // what ResealShared looks after; guarded by sharedMu
 
 	// unfit, if set, is why the store counts as down although it answers.
 	unfit atomic.Pointer[error]
@@ -56,13 +56,13 @@ const recordFormat = 1
 // made: it is stretched by nothing but HKDF.
 const MinSecret = 32
 
-// NewVault returns a Vault over store. secrets holds one or two secrets of at
+// New returns a Vault over store. secrets holds one or two secrets of at
 // least MinSecret bytes, the one to seal with first.
 //
 // initialize is called before the first write into a store that has no name key.
 // It calls Vault.Initialize, or says why this must not be done. If initialize is nil, any
 // store will do.
-func NewVault(store store.Store, secrets [][]byte, initialize func(context.Context) error) (*Vault, error) {
+func New(store store.Store, secrets [][]byte, initialize func(context.Context) error) (*Vault, error) {
 	if len(secrets) < 1 || len(secrets) > 2 {
 		return nil, fmt.Errorf("opening the vault: %d secrets given, need one, or two while the secret is being changed", len(secrets))
 	}
@@ -109,20 +109,20 @@ type Record struct {
 	sealedBy int    // which secret opened it
 }
 
-// errRecord is a record that does not open: tampered with, moved, of an
+// ErrRecord is a record that does not open: tampered with, moved, of an
 // unknown format, or sealed with a secret that this node does not have. It is
 // a fault, never "no such record".
-var errRecord = errors.New("record does not open")
+var ErrRecord = errors.New("record does not open")
 
 // A ref names a record.
-type ref struct {
-	kind Kind
-	name string
+type Ref struct {
+	Kind Kind
+	Name string
 }
 
 // Get returns the record, or ErrNotFound.
 func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error) {
-	recs, err := v.getAll(ctx, ref{kind, name})
+	recs, err := v.GetAll(ctx, Ref{kind, name})
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error
 
 // getAll reads several records in one round trip. An entry is nil where there
 // is no record.
-func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
+func (v *Vault) GetAll(ctx context.Context, refs ...Ref) ([]*Record, error) {
 	recs := make([]*Record, len(refs))
 	names, err := v.nameKey(ctx)
 	if errors.Is(err, store.ErrNotFound) {
@@ -145,7 +145,7 @@ func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
 	}
 	keys := make([]string, len(refs))
 	for i, r := range refs {
-		keys[i] = recordKey(names, r.kind, r.name)
+		keys[i] = recordKey(names, r.Kind, r.Name)
 	}
 	values, err := v.read(ctx, keys...)
 	if err != nil {
@@ -156,7 +156,7 @@ func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
 			continue
 		}
 		if recs[i], err = v.open(keys[i], values[i]); err != nil {
-			return nil, fmt.Errorf("reading a record of kind %s: %w", r.kind, err)
+			return nil, fmt.Errorf("reading a record of kind %s: %w", r.Kind, err)
 		}
 	}
 	return recs, nil
@@ -164,7 +164,7 @@ func (v *Vault) getAll(ctx context.Context, refs ...ref) ([]*Record, error) {
 
 // getAt reads a record by the key under which it lies, as an index names it.
 // ErrNotFound also if the key is of another kind.
-func (v *Vault) getAt(ctx context.Context, kind Kind, key string) (*Record, error) {
+func (v *Vault) GetAt(ctx context.Context, kind Kind, key string) (*Record, error) {
 	if !strings.HasPrefix(key, string(kind)+":") {
 		return nil, store.ErrNotFound
 	}
@@ -197,8 +197,8 @@ func (v *Vault) read(ctx context.Context, keys ...string) ([][]byte, error) {
 	return values, nil
 }
 
-// setUnfit makes a store count as down although it answers; nil ends that.
-func (v *Vault) setUnfit(err error) {
+// SetUnfit makes a store count as down although it answers; nil ends that.
+func (v *Vault) SetUnfit(err error) {
 	if err == nil {
 		v.unfit.Store(nil)
 		return
@@ -216,7 +216,7 @@ func (v *Vault) checkFit() error {
 // Put stores value, replacing what was there. It is not for records that
 // several nodes change: for those there is Update.
 func (v *Vault) Put(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
-	key, err := v.key(ctx, kind, name)
+	key, err := v.Key(ctx, kind, name)
 	if err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte
 	if err := v.checkFit(); err != nil {
 		return err
 	}
-	key, err := v.key(ctx, kind, name)
+	key, err := v.Key(ctx, kind, name)
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte
 // maxTries bounds how often a compare-and-put starts again.
 const maxTries = 10
 
-var errBusy = errors.New("record is being changed by too many others at once")
+var ErrBusy = errors.New("record is being changed by too many others at once")
 
 // Update replaces a record by what change makes of it, and starts again if
 // another caller was faster. old is nil if there is no such record; then the
@@ -265,7 +265,7 @@ func (v *Vault) Update(ctx context.Context, kind Kind, name string, ttl time.Dur
 			return err
 		}
 	}
-	return errBusy
+	return ErrBusy
 }
 
 // lostRace says whether another caller has changed a record meanwhile.
@@ -275,7 +275,7 @@ func lostRace(err error) bool {
 
 // take returns the record and deletes it in one step; ErrNotFound if another
 // caller was first.
-func (v *Vault) take(ctx context.Context, kind Kind, name string) ([]byte, error) {
+func (v *Vault) Take(ctx context.Context, kind Kind, name string) ([]byte, error) {
 	names, err := v.nameKey(ctx)
 	if err != nil {
 		return nil, err
@@ -302,17 +302,17 @@ func (v *Vault) seal(key string, value []byte) []byte {
 
 func (v *Vault) open(key string, sealed []byte) (*Record, error) {
 	if len(sealed) == 0 {
-		return nil, fmt.Errorf("%w: it is empty", errRecord)
+		return nil, fmt.Errorf("%w: it is empty", ErrRecord)
 	}
 	if sealed[0] != recordFormat {
-		return nil, fmt.Errorf("%w: it has format %d, which this release does not know: a newer release wrote it", errRecord, sealed[0])
+		return nil, fmt.Errorf("%w: it has format %d, which this release does not know: a newer release wrote it", ErrRecord, sealed[0])
 	}
 	for i, seal := range v.seals {
 		if plain, err := seal.Open([]byte{}, nil, sealed[1:], associated(key)); err == nil {
 			return &Record{Value: plain, Key: key, sealed: sealed, sealedBy: i}, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: it was changed in the store, or the secret is not the one that sealed it", errRecord)
+	return nil, fmt.Errorf("%w: it was changed in the store, or the secret is not the one that sealed it", ErrRecord)
 }
 
 func associated(key string) []byte { return append([]byte{recordFormat}, key...) }
@@ -320,7 +320,7 @@ func associated(key string) []byte { return append([]byte{recordFormat}, key...)
 // reseal seals a record under the first secret, in its place. It returns 1 if
 // it lay under the second, also if another caller has changed it meanwhile:
 // that change stands.
-func (v *Vault) reseal(ctx context.Context, rec *Record, ttl time.Duration) (moved int, err error) {
+func (v *Vault) Reseal(ctx context.Context, rec *Record, ttl time.Duration) (moved int, err error) {
 	if rec == nil || rec.sealedBy == 0 {
 		return 0, nil
 	}
@@ -335,22 +335,22 @@ func (v *Vault) reseal(ctx context.Context, rec *Record, ttl time.Duration) (mov
 // comes last: as long as it lies under a secret, dropping that one too early
 // is a fault of the whole store, which everybody notices.
 func (v *Vault) ResealShared(ctx context.Context) (moved int, err error) {
-	if !v.changing() {
+	if !v.Changing() {
 		return 0, nil
 	}
 	v.sharedMu.Lock()
-	refs := append([]ref(nil), v.shared...)
+	refs := append([]Ref(nil), v.shared...)
 	v.sharedMu.Unlock()
-	recs, err := v.getAll(ctx, refs...)
+	recs, err := v.GetAll(ctx, refs...)
 	if err != nil {
 		return 0, err
 	}
-	names, err := v.getAt(ctx, kindNames, nameKeyAt)
+	names, err := v.GetAt(ctx, kindNames, nameKeyAt)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return 0, err
 	}
 	for _, rec := range append(recs, names) {
-		one, err := v.reseal(ctx, rec, store.NoExpiry)
+		one, err := v.Reseal(ctx, rec, store.NoExpiry)
 		if err != nil {
 			return moved, err
 		}
@@ -360,4 +360,4 @@ func (v *Vault) ResealShared(ctx context.Context) (moved int, err error) {
 }
 
 // changing says whether the secret is being changed.
-func (v *Vault) changing() bool { return len(v.seals) > 1 }
+func (v *Vault) Changing() bool { return len(v.seals) > 1 }

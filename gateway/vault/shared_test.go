@@ -1,4 +1,4 @@
-package gateway_test
+package vault_test
 
 import (
 	"bytes"
@@ -12,14 +12,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A sharer is one node's use of a Shared, whose record is due when it says so.
 type sharer struct {
-	*gateway.Shared[string]
+	*vault.Shared[string]
 
 	mu     sync.Mutex
 	due    bool
@@ -33,11 +33,11 @@ func (s *sharer) note(event string) {
 	s.events = append(s.events, event)
 }
 
-func share(t *testing.T, v *gateway.Vault, onDemand bool) *sharer {
+func share(t *testing.T, v *vault.Vault, onDemand bool) *sharer {
 	t.Helper()
 	s := &sharer{}
-	s.Shared = gateway.NewShared(v, gateway.SharedOptions[string]{
-		Kind: gateway.KindKeys, Name: "shared", What: "the shared thing", OnDemand: onDemand,
+	s.Shared = vault.NewShared(v, vault.SharedOptions[string]{
+		Kind: vault.KindKeys, Name: "shared", What: "the shared thing", OnDemand: onDemand,
 		Read: func(raw []byte) (*string, error) {
 			if bytes.HasPrefix(raw, []byte("bad")) {
 				return nil, errors.New("it is bad")
@@ -122,16 +122,16 @@ func TestSharedIsPutBack(t *testing.T) {
 			if _, err := s.Need(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			mustDo(t, store.Delete(t.Context(), v.KeyOf(gateway.KindKeys, "shared")))
+			mustDo(t, store.Delete(t.Context(), v.KeyOf(vault.KindKeys, "shared")))
 			s.refuse = errors.New("not here")
 			if err := s.Load(t.Context()); !errors.Is(err, s.refuse) {
 				t.Errorf("got %v, want the refusal", err)
 			}
 			s.refuse, s.due = nil, true
 			mustDo(t, s.Load(t.Context())) // put back, and replaced at once
-			wantValue(t, v, gateway.KindKeys, "shared", "first+")
+			wantValue(t, v, vault.KindKeys, "shared", "first+")
 			s.want(t, "first+")
-			mustDo(t, store.Delete(t.Context(), v.KeyOf(gateway.KindKeys, "shared")))
+			mustDo(t, store.Delete(t.Context(), v.KeyOf(vault.KindKeys, "shared")))
 		}
 	})
 }
@@ -144,9 +144,9 @@ func TestSharedKeepsWhatIsGood(t *testing.T) {
 	s, late := share(t, v, false), share(t, v, false)
 	mustDo(t, s.Load(t.Context()))
 	for _, put := range []func(){
-		func() { mustDo(t, v.Put(t.Context(), gateway.KindKeys, "shared", []byte("bad"), store.NoExpiry)) },
+		func() { mustDo(t, v.Put(t.Context(), vault.KindKeys, "shared", []byte("bad"), store.NoExpiry)) },
 		func() {
-			mustDo(t, st.Put(t.Context(), v.KeyOf(gateway.KindKeys, "shared"), []byte("\x01x"), store.NoExpiry))
+			mustDo(t, st.Put(t.Context(), v.KeyOf(vault.KindKeys, "shared"), []byte("\x01x"), store.NoExpiry))
 		},
 	} {
 		put()
@@ -169,7 +169,7 @@ func TestSharedRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := gatewaytest.NewMemStore()
 		v := openVault(t, st)
-		mustDo(t, v.Put(t.Context(), gateway.KindFlow, "x", nil, time.Minute)) // founds the store
+		mustDo(t, v.Put(t.Context(), kindFlow, "x", nil, time.Minute)) // initializes the store
 		s := share(t, v, false)
 		st.SetHook(gatewaytest.Faulty())
 		ctx, cancel := context.WithCancel(t.Context())
@@ -181,11 +181,11 @@ func TestSharedRun(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		s.want(t, "first")
 		s.wantEvents(t, "wrote true", "report false")
-		mustDo(t, v.Put(t.Context(), gateway.KindKeys, "shared", []byte("another"), store.NoExpiry))
+		mustDo(t, v.Put(t.Context(), vault.KindKeys, "shared", []byte("another"), store.NoExpiry))
 		time.Sleep(61 * time.Second)
 		s.want(t, "another")
 		s.wantEvents(t, "swapped")
-		mustDo(t, v.Put(t.Context(), gateway.KindKeys, "shared", []byte("bad"), store.NoExpiry))
+		mustDo(t, v.Put(t.Context(), vault.KindKeys, "shared", []byte("bad"), store.NoExpiry))
 		time.Sleep(10 * time.Minute)
 		st.SetHook(gatewaytest.Faulty())
 		time.Sleep(10 * time.Minute)

@@ -1,4 +1,4 @@
-package gateway
+package vault
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 // no name and no cookie.
 //
 // A store whose name key is lost has lost all its records, and with them all
-// blocks. So a name key is never made in silence (see NewVault), and is what
+// blocks. So a name key is never made in silence (see New), and is what
 // tells one store from another: Marker derives from it.
 const (
 	kindNames   Kind = "names"
@@ -39,14 +39,14 @@ func (v *Vault) readNameKey(ctx context.Context) ([]byte, error) {
 	v.namesMu.Lock()
 	forgets := v.forgets
 	v.namesMu.Unlock()
-	rec, err := v.getAt(ctx, kindNames, nameKeyAt)
+	rec, err := v.GetAt(ctx, kindNames, nameKeyAt)
 	switch {
-	case errors.Is(err, errRecord):
+	case errors.Is(err, ErrRecord):
 		return nil, fmt.Errorf("opening the key that names this store's records: do all nodes have the same secret? Gateways that have nothing to do with each other each need a prefix of their own: %w", err)
 	case err != nil:
 		return nil, err
 	case len(rec.Value) != nameKeySize:
-		return nil, fmt.Errorf("opening the key that names this store's records: %w: it has %d bytes", errRecord, len(rec.Value))
+		return nil, fmt.Errorf("opening the key that names this store's records: %w: it has %d bytes", ErrRecord, len(rec.Value))
 	}
 	v.namesMu.Lock()
 	defer v.namesMu.Unlock()
@@ -90,14 +90,14 @@ func (v *Vault) Initialize(ctx context.Context) (marker string, err error) {
 	}
 	marker, err = v.Marker(ctx)
 	if errors.Is(err, store.ErrNotFound) {
-		err = errBusy // initialized, and emptied at once
+		err = ErrBusy // initialized, and emptied at once
 	}
 	return marker, err
 }
 
 // key returns where a record lies, or is going to lie. Use it for what is
 // written: it has a new store initialized first.
-func (v *Vault) key(ctx context.Context, kind Kind, name string) (string, error) {
+func (v *Vault) Key(ctx context.Context, kind Kind, name string) (string, error) {
 	names, err := v.nameKey(ctx)
 	if errors.Is(err, store.ErrNotFound) {
 		if err := v.initialize(ctx); err != nil {
@@ -106,7 +106,7 @@ func (v *Vault) key(ctx context.Context, kind Kind, name string) (string, error)
 		names, err = v.nameKey(ctx)
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		err = errBusy
+		err = ErrBusy
 	}
 	if err != nil {
 		return "", err

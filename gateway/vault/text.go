@@ -1,4 +1,4 @@
-package gateway
+package vault
 
 import (
 	"crypto/rand"
