@@ -167,7 +167,7 @@ func (x *exchange) enter(ctx context.Context, in *reply, f *Flow, p *NamedProvid
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions
-	cookie, err := sessions.newLogin(ctx, p.Name, p.Provider.Protocol(), p.Provider.Issuer(), ans, x.app.gw.lifetime(p), x.host)
+	cookie, err := sessions.SignIn(ctx, Judge{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer()}, ans, x.app.gw.lifetime(p), x.host)
 	if errors.Is(err, errNoSession) {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the answer's session was over when it came")))
 	}

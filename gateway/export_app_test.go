@@ -1,5 +1,7 @@
 package gateway
 
+import "net/http"
+
 // NameFilter is what FuzzNameFilter holds against an oracle.
 type NameFilter = nameFilter
 
@@ -21,4 +23,10 @@ func Views(f Found) (n, size int) {
 // ParseForm is what FuzzParseForm holds against net/url.
 func ParseForm(body string, names ...string) (map[string]string, error) {
 	return parseForm(body, names...)
+}
+
+// TakeCookies takes our cookies out of a request.
+func TakeCookies(h http.Header, secure bool) (session, browser, provider string) {
+	c := takeCookies(h, secure)
+	return c.session, c.browser, c.provider
 }

@@ -2,11 +2,8 @@ package gateway
 
 import (
 	"context"
-	"net/http"
-	"time"
 	"unsafe"
 
-	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
@@ -42,11 +39,6 @@ var (
 	IndexMember   = indexMember
 )
 
-// SignIn writes the login of a good answer and returns its cookie for host.
-func (s *Sessions) SignIn(ctx context.Context, provider string, p provider.Protocol, issuer string, ans *provider.Answer, lifetime time.Duration, host string) (string, error) {
-	return s.newLogin(ctx, provider, p, issuer, ans, lifetime, host)
-}
-
 // Tidy is what Run does every TidyEvery.
 func (s *Sessions) Tidy(ctx context.Context) error { return s.tidy(ctx) }
 
@@ -78,12 +70,6 @@ func (s *Sessions) Store() store.Store { return s.store }
 
 // AccountName returns the name of an account's record.
 func (k AccountKey) AccountName() string { return k.name() }
-
-// TakeCookies takes our cookies out of a request.
-func TakeCookies(h http.Header, secure bool) (session, browser, provider string) {
-	c := takeCookies(h, secure)
-	return c.session, c.browser, c.provider
-}
 
 // CacheHolds says whether the cache keeps a part of text alive.
 func (s *Sessions) CacheHolds(text string) bool {

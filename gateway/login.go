@@ -125,29 +125,36 @@ func (s *Sessions) checkLogin(ctx context.Context, l *login) error {
 	return nil
 }
 
-// newLogin writes what a good answer amounts to and returns the cookie's
-// value for host.
+// A Judge is the provider that judged an answer.
+type Judge struct {
+	Provider string // its label
+	Protocol provider.Protocol
+	Issuer   string
+}
+
+// SignIn makes a login of a good answer, for lifetime at most, and returns the
+// value of its cookie at host. ErrNone if the answer's session is over.
 //
 // The order matters: epochs are read before the login is written, so that a
 // block that comes between them ends the login; indexes are written before the
 // record, so that no login is ever unlisted.
-func (s *Sessions) newLogin(ctx context.Context, provider string, p provider.Protocol, issuer string, ans *provider.Answer, lifetime time.Duration, host string) (cookie string, err error) {
+func (s *Sessions) SignIn(ctx context.Context, by Judge, ans *provider.Answer, lifetime time.Duration, host string) (cookie string, err error) {
 	now := time.Now()
-	person := AccountKey{p, issuer, ans.Subject}
+	person := AccountKey{by.Protocol, by.Issuer, ans.Subject}
 	global, err := s.ensureEpoch(ctx, globalEpoch)
 	if err != nil {
 		return "", err
 	}
-	prov, err := s.ensureEpoch(ctx, providerEpoch(p, issuer))
+	prov, err := s.ensureEpoch(ctx, providerEpoch(by.Protocol, by.Issuer))
 	if err != nil {
 		return "", err
 	}
-	acct, err := s.touchAccount(ctx, person, provider, &ans.Identity, now)
+	acct, err := s.touchAccount(ctx, person, by.Provider, &ans.Identity, now)
 	if err != nil {
 		return "", err
 	}
 	l := &login{
-		Account: person, Provider: provider, Identity: ans.Identity, Created: now, Expires: now.Add(lifetime), Seen: now,
+		Account: person, Provider: by.Provider, Identity: ans.Identity, Created: now, Expires: now.Add(lifetime), Seen: now,
 		AccountEpoch: acct.Epoch, ProviderEpoch: prov, GlobalEpoch: global,
 		SessionID: ans.SessionID, LogoutHint: ans.LogoutHint,
 	}

@@ -66,7 +66,7 @@ func answerFor(user string) *provider.Answer {
 }
 
 func trySignIn(s *gateway.Sessions, user string) (cookie string, err error) {
-	return s.SignIn(context.Background(), "corp", provider.OIDC, nodeIssuer, answerFor(user), nodeLife, nodeHost)
+	return s.SignIn(context.Background(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, answerFor(user), nodeLife, nodeHost)
 }
 
 func signInAt(t *testing.T, s *gateway.Sessions, user string) (cookie string) {
@@ -177,7 +177,7 @@ func TestSessionsNoAnswerOutlivesItsEnd(t *testing.T) {
 	for name, notAfter := range map[string]time.Time{"long over": time.Now().Add(-time.Hour), "just over": time.Now()} {
 		ans := answerFor("alice")
 		ans.NotAfter = notAfter
-		if cookie, err := s.SignIn(t.Context(), "corp", provider.OIDC, nodeIssuer, ans, nodeLife, nodeHost); !errors.Is(err, gateway.ErrNoSession) {
+		if cookie, err := s.SignIn(t.Context(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost); !errors.Is(err, gateway.ErrNoSession) {
 			t.Errorf("%s: got %q, %v", name, cookie, err)
 		}
 	}
@@ -198,7 +198,7 @@ func TestSessionsOddTimes(t *testing.T) {
 		if at.Before(time.Now()) {
 			ans.NotAfter = time.Time{}
 		}
-		cookie, err := s.SignIn(t.Context(), "corp", provider.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
+		cookie, err := s.SignIn(t.Context(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -215,7 +215,7 @@ func TestSessionsExpire(t *testing.T) {
 		runNode(t, s)
 		ans := answerFor("alice")
 		ans.NotAfter = time.Now().Add(time.Hour)
-		bounded, err := s.SignIn(t.Context(), "corp", provider.OIDC, nodeIssuer, ans, nodeLife, nodeHost)
+		bounded, err := s.SignIn(t.Context(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
 		if err != nil {
 			t.Fatal(err)
 		}
