@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
@@ -204,7 +205,7 @@ func (a *App) trial(opts *gateway.AppOptions) (*gateway.App, error) {
 	if len(secrets) == 0 {
 		secrets = [][]byte{randomBytes(vault.MinSecret)}
 	}
-	sessions, err := gateway.OpenSessions(gateway.SessionsOptions{Store: unopened{}, Secrets: secrets, Logger: a.log})
+	sessions, err := session.Open(session.Options{Store: unopened{}, Secrets: secrets, Logger: a.log})
 	if err != nil {
 		return nil, fmt.Errorf("secret: %w", err)
 	}
@@ -215,7 +216,7 @@ func (a *App) trial(opts *gateway.AppOptions) (*gateway.App, error) {
 	return gw.NewApp(*opts)
 }
 
-func (a *App) options(s *gateway.Sessions, signer gateway.Signer) gateway.Options {
+func (a *App) options(s *session.Node, signer gateway.Signer) gateway.Options {
 	opts := gateway.Options{
 		Sessions: s, Signer: signer, Pages: a.pages, Logger: a.log, Observe: a.observe,
 		Lifetime: time.Duration(a.Lifetime), Idle: time.Duration(a.Idle), Limit: a.Limit.build(),
@@ -253,7 +254,7 @@ func (a *App) Start() error {
 	a.sessionsKey = key
 	a.lastGood.vault.Store(ps.Vault())
 	a.keys.keys.Store(ps.spKeys)
-	gw, err := gateway.New(a.options(ps.Sessions, ps.keys))
+	gw, err := gateway.New(a.options(ps.Node, ps.keys))
 	if err != nil {
 		return err
 	}

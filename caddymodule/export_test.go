@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // Parts that the tests look at by themselves.
@@ -25,7 +26,7 @@ func LoadOrMakeSecret(ctx context.Context, st storage) ([]byte, error) {
 }
 
 // StoredMarker returns the marker memory in a storage.
-func StoredMarker(st storage, store string) gateway.MarkerMemory {
+func StoredMarker(st storage, store string) session.MarkerMemory {
 	return storedMarker{func() storage { return st }, store}
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // Limit bounds the sign-ins of one client address that don't succeed, over all
@@ -54,6 +54,6 @@ func (l *Limit) unmarshal(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (l Limit) build() gateway.Limit {
-	return gateway.Limit{Answers: l.Answers, Starts: l.Starts, Window: time.Duration(l.Window)}
+func (l Limit) build() session.Limit {
+	return session.Limit{Answers: l.Answers, Starts: l.Starts, Window: time.Duration(l.Window)}
 }

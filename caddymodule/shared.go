@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 )
 
@@ -32,7 +32,7 @@ func (s pooledStore) Destruct() error { return s.Close() }
 // pooledSessions are the sessions in one store under one secret, with what
 // runs beside them.
 type pooledSessions struct {
-	*gateway.Sessions
+	*session.Node
 	keys   *signing.Keys
 	spKeys *signing.SPKeys // sign SAML requests
 
@@ -103,7 +103,7 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 	ps := &pooledSessions{storeKey: storeKey, host: &currentHost{}}
 	ps.host.push(h)
 	log := ps.host.logger()
-	ps.Sessions, err = gateway.OpenSessions(gateway.SessionsOptions{
+	ps.Node, err = session.Open(session.Options{
 		Store: opened, Secrets: secrets, Marker: storedMarker{ps.host.storage, store.place()}, Logger: log,
 	})
 	if err != nil {

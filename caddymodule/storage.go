@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
@@ -79,4 +79,4 @@ func (m storedMarker) Save(ctx context.Context, marker string) error {
 }
 
 // Interface guard
-var _ gateway.MarkerMemory = storedMarker{}
+var _ session.MarkerMemory = storedMarker{}

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // mixed is a site with an OpenID Provider and two SAML providers, of which the
@@ -226,14 +227,14 @@ func TestACSExpiredFlow(t *testing.T) {
 func TestACSLimit(t *testing.T) {
 	t.Parallel()
 	stray := response("alice", strings.Repeat("A", 43))
-	limitedSAML := func(t *testing.T, limit gateway.Limit) (*site, *samlIDP) {
+	limitedSAML := func(t *testing.T, limit session.Limit) (*site, *samlIDP) {
 		l, idp := newLab(t), newSAMLIDP("https://idp.example")
 		return l.siteOf(l.samlGateway(idp, limited(limit)), appHost), idp
 	}
 	t.Run("D5 every post counts, the first ones apart", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			s, _ := limitedSAML(t, gateway.Limit{})
+			s, _ := limitedSAML(t, session.Limit{})
 			for range 10 {
 				wantRefused(t, s.browser().bring(stray), refusal.FlowUnknown)
 			}
@@ -251,7 +252,7 @@ func TestACSLimit(t *testing.T) {
 	})
 	t.Run("D5 malformed ones too", func(t *testing.T) {
 		t.Parallel()
-		s, _ := limitedSAML(t, gateway.Limit{})
+		s, _ := limitedSAML(t, session.Limit{})
 		for range 10 {
 			wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), refusal.BadRequest)
 		}
@@ -259,7 +260,7 @@ func TestACSLimit(t *testing.T) {
 	})
 	t.Run("D5 one limit for both protocols", func(t *testing.T) {
 		t.Parallel()
-		s, _ := limitedSAML(t, gateway.Limit{})
+		s, _ := limitedSAML(t, session.Limit{})
 		for range 5 {
 			wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), refusal.BadRequest)
 			wantRefused(t, s.browser().open(badAnswer), refusal.FlowUnknown)
@@ -269,7 +270,7 @@ func TestACSLimit(t *testing.T) {
 	})
 	t.Run("D5 a login that succeeds gives back both posts and the start", func(t *testing.T) {
 		t.Parallel()
-		s, idp := limitedSAML(t, gateway.Limit{Answers: 2, Starts: 3})
+		s, idp := limitedSAML(t, session.Limit{Answers: 2, Starts: 3})
 		for range 12 {
 			b := s.browser()
 			wantRedirect(t, b.bring(idp.answer(t, b.open("/"), "alice")), "https://app.example/")
@@ -286,7 +287,7 @@ func TestACSLimit(t *testing.T) {
 	})
 	t.Run("a login that begins anew gives back both posts", func(t *testing.T) {
 		t.Parallel()
-		s, idp := limitedSAML(t, gateway.Limit{Answers: 2})
+		s, idp := limitedSAML(t, session.Limit{Answers: 2})
 		answer := idp.answer(t, s.browser().open("/"), "alice")
 		for range 5 {
 			b := s.browser()
@@ -296,7 +297,7 @@ func TestACSLimit(t *testing.T) {
 	})
 	t.Run("a provider that is down is nobody's attempt", func(t *testing.T) {
 		t.Parallel()
-		s, idp := limitedSAML(t, gateway.Limit{Answers: 2})
+		s, idp := limitedSAML(t, session.Limit{Answers: 2})
 		idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
 			return refusal.New(refusal.ProviderUnavailable, nil)
 		})
@@ -307,7 +308,7 @@ func TestACSLimit(t *testing.T) {
 	})
 	t.Run("ten tabs that come at once all sign in", func(t *testing.T) {
 		t.Parallel()
-		s, idp := limitedSAML(t, gateway.Limit{})
+		s, idp := limitedSAML(t, session.Limit{})
 		type tab struct {
 			b      *browser
 			fields url.Values
@@ -325,7 +326,7 @@ func TestACSLimit(t *testing.T) {
 	})
 	t.Run("one is enough", func(t *testing.T) {
 		t.Parallel()
-		s, idp := limitedSAML(t, gateway.Limit{Answers: 1})
+		s, idp := limitedSAML(t, session.Limit{Answers: 1})
 		for range 3 {
 			b := s.browser()
 			wantRedirect(t, b.bring(idp.answer(t, b.open("/"), "alice")), "https://app.example/")
@@ -333,7 +334,7 @@ func TestACSLimit(t *testing.T) {
 	})
 	t.Run("the mark of a second post alone gives nothing back that was not taken", func(t *testing.T) {
 		t.Parallel()
-		s, idp := limitedSAML(t, gateway.Limit{Answers: 2})
+		s, idp := limitedSAML(t, session.Limit{Answers: 2})
 		wantRefused(t, s.browser().postFromAfar(acs, url.Values{}), refusal.BadRequest)
 		for range 3 {
 			b := s.browser()

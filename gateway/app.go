@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -306,7 +307,7 @@ func (a *App) callbackPath(p *NamedProvider) string {
 
 // providerOf returns the provider that an account came from, or nil if this
 // app does not take people from there. Its name may have changed since.
-func (a *App) providerOf(k AccountKey) *NamedProvider {
+func (a *App) providerOf(k session.AccountKey) *NamedProvider {
 	for _, p := range a.providers {
 		if p.Provider.Protocol() == k.Protocol && p.Provider.Issuer() == k.Issuer {
 			return p
@@ -315,7 +316,7 @@ func (a *App) providerOf(k AccountKey) *NamedProvider {
 	return nil
 }
 
-func (a *App) providerName(k AccountKey) string {
+func (a *App) providerName(k session.AccountKey) string {
 	if p := a.providerOf(k); p != nil {
 		return p.Name
 	}
@@ -323,7 +324,7 @@ func (a *App) providerName(k AccountKey) string {
 }
 
 // end returns when a login ends for this app.
-func (a *App) end(l *login) time.Time {
+func (a *App) end(l *session.Login) time.Time {
 	end := l.Expires
 	if a.opts.Lifetime > 0 {
 		if t := l.Created.Add(a.opts.Lifetime); t.Before(end) {

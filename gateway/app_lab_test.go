@@ -25,6 +25,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -33,7 +34,7 @@ import (
 type lab struct {
 	t        testing.TB
 	store    *heapStore
-	sessions *gateway.Sessions
+	sessions *session.Node
 	idp      *fakeIDP
 	signer   *stubSigner
 
@@ -64,7 +65,7 @@ func newLabOn(t testing.TB, store *heapStore, remember ...string) *lab {
 	marker := &gatewaytest.Marker{Remembered: strings.Join(remember, "")}
 	l := &lab{t: t, store: store, idp: newFakeIDP("https://id.example"), signer: &stubSigner{}}
 	var err error
-	l.sessions, err = gateway.OpenSessions(gateway.SessionsOptions{
+	l.sessions, err = session.Open(session.Options{
 		Store: store, Secrets: [][]byte{[]byte(labSecret)}, Marker: marker, Logger: zap.NewNop(),
 	})
 	if err != nil {
@@ -90,7 +91,7 @@ func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
 	opts := gateway.Options{
 		Sessions: l.sessions, Signer: l.signer, Pages: rendered, Logger: zap.NewNop(), Observe: l.observe,
 		Providers: []gateway.NamedProvider{{Name: "corp", DisplayName: "Corp", Provider: l.idp}},
-		Limit:     gateway.Limit{Answers: -1}, // limit_test.go has one
+		Limit:     session.Limit{Answers: -1}, // limit_test.go has one
 	}
 	for _, c := range change {
 		c(&opts)

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -319,7 +320,7 @@ func TestRequestEndsWithLogin(t *testing.T) {
 	}{
 		"logout in another tab": {func(t *testing.T, _ *lab, tab *browser) { wantStatus(t, tab.post("/.sso/logout"), http.StatusSeeOther) }, time.Second},
 		"block": {func(t *testing.T, l *lab, _ *browser) {
-			if err := l.sessions.BlockAccount(t.Context(), gateway.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}); err != nil {
+			if err := l.sessions.BlockAccount(t.Context(), session.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}); err != nil {
 				t.Error(err)
 			}
 		}, time.Second},

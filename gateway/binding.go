@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // A binding is a way in which a provider's answer comes here through the browser.
@@ -41,11 +42,11 @@ type reply struct {
 }
 
 // attempts are what the reply has taken of the limit on answers.
-func (in *reply) attempts() []Attempt {
+func (in *reply) attempts() []session.Attempt {
 	if in.reposted {
-		return []Attempt{AnswerAttempt, RepostAttempt}
+		return []session.Attempt{session.AnswerAttempt, session.RepostAttempt}
 	}
-	return []Attempt{AnswerAttempt}
+	return []session.Attempt{session.AnswerAttempt}
 }
 
 // codeQuery is the answer of an OpenID Provider in the query of a redirect (OIDC

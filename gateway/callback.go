@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
@@ -25,7 +26,7 @@ func consume(by binding) func(*exchange) error {
 func (x *exchange) callback(by binding) error {
 	origin, refused := x.signInOrigin()
 	if refused == nil {
-		refused = x.attempt(AnswerAttempt)
+		refused = x.attempt(session.AnswerAttempt)
 	}
 	if refused != nil {
 		return x.refuse(refused)
@@ -67,8 +68,8 @@ func (x *exchange) callback(by binding) error {
 // started a login. Only fields that can be an answer are sent back. The attempt
 // now counts as one of another kind.
 func (x *exchange) repost(in *reply) error {
-	x.giveBack(AnswerAttempt)
-	if refused := x.attempt(RepostAttempt); refused != nil {
+	x.giveBack(session.AnswerAttempt)
+	if refused := x.attempt(session.RepostAttempt); refused != nil {
 		return x.refuse(refused)
 	}
 	x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: in.repost})
@@ -78,7 +79,7 @@ func (x *exchange) repost(in *reply) error {
 // astray refuses an answer that came by another protocol than the one of the
 // flow's provider, or to another address than the provider was told: to another
 // provider's callback, or to another name of this site.
-func (x *exchange) astray(in *reply, f *Flow, p *NamedProvider, origin string) *refusal.Error {
+func (x *exchange) astray(in *reply, f *session.Flow, p *NamedProvider, origin string) *refusal.Error {
 	if p.Provider.Protocol() == in.protocol() && f.Callback == origin+x.path {
 		return nil
 	}
@@ -86,7 +87,7 @@ func (x *exchange) astray(in *reply, f *Flow, p *NamedProvider, origin string) *
 }
 
 // flow reads a flow of this app without taking it.
-func (x *exchange) flow(state string) (*Flow, error) {
+func (x *exchange) flow(state string) (*session.Flow, error) {
 	f, err := x.app.gw.sessions.Flows().Peek(x.r.Context(), state)
 	if err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func (x *exchange) flow(state string) (*Flow, error) {
 
 // lost answers for a flow that does not exist. If the person is signed in by now
 // (a double click, the back button), they go on to the site.
-func (x *exchange) lost(taken []Attempt, refused *refusal.Error) error {
+func (x *exchange) lost(taken []session.Attempt, refused *refusal.Error) error {
 	signedIn, err := x.signedIn()
 	switch {
 	case err != nil:
@@ -115,7 +116,7 @@ func (x *exchange) lost(taken []Attempt, refused *refusal.Error) error {
 // another browser started the flow, or several tabs were opened at once and
 // another tab's cookie replaced this one's. If a cookie was set a moment ago and
 // there is none, the browser keeps no cookies.
-func (x *exchange) otherBrowser(in *reply, f *Flow, p *NamedProvider, astray *refusal.Error) error {
+func (x *exchange) otherBrowser(in *reply, f *session.Flow, p *NamedProvider, astray *refusal.Error) error {
 	signedIn, err := x.signedIn()
 	keepsNone := !vault.IsRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
 	switch {
@@ -132,11 +133,11 @@ func (x *exchange) otherBrowser(in *reply, f *Flow, p *NamedProvider, astray *re
 		return x.refuse(refusal.New(refusal.FlowOtherBrowser, nil))
 	}
 	x.giveBack(in.attempts()...) // and a start is taken instead
-	return x.begin(p, Flow{Return: f.Return, Other: f.Other, Restarted: true})
+	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Restarted: true})
 }
 
 // complete has the answer judged, uses it up, and signs the person in.
-func (x *exchange) complete(in *reply, f *Flow, p *NamedProvider, origin string) error {
+func (x *exchange) complete(in *reply, f *session.Flow, p *NamedProvider, origin string) error {
 	x.provider = p.Name
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
@@ -161,20 +162,20 @@ func (x *exchange) complete(in *reply, f *Flow, p *NamedProvider, origin string)
 }
 
 // enter makes the login of a person who was judged, if this app lets them in.
-func (x *exchange) enter(ctx context.Context, in *reply, f *Flow, p *NamedProvider, ans *provider.Answer) error {
-	x.who = &login{Provider: p.Name, Identity: ans.Identity}
+func (x *exchange) enter(ctx context.Context, in *reply, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
+	x.who = &session.Login{Provider: p.Name, Identity: ans.Identity}
 	if _, refused := x.app.admit(&ans.Identity); refused != nil {
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions
-	cookie, err := sessions.SignIn(ctx, Judge{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer()}, ans, x.app.gw.lifetime(p), x.host)
-	if errors.Is(err, errNoSession) {
+	cookie, err := sessions.SignIn(ctx, session.Judge{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer()}, ans, x.app.gw.lifetime(p), x.host)
+	if errors.Is(err, session.ErrNone) {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the answer's session was over when it came")))
 	}
 	if err != nil {
 		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
-	x.giveBack(append(in.attempts(), StartAttempt)...)
+	x.giveBack(append(in.attempts(), session.StartAttempt)...)
 	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
 	setCookie(x.w, sessionCookie, cookie, x.secure)
 	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
@@ -187,7 +188,7 @@ func (x *exchange) enter(ctx context.Context, in *reply, f *Flow, p *NamedProvid
 // leave ends the login that the browser had: somebody else has signed in.
 func (x *exchange) leave() error {
 	ses, err := x.anySession()
-	if errors.Is(err, errNoSession) {
+	if errors.Is(err, session.ErrNone) {
 		return nil
 	}
 	if err == nil {
@@ -202,7 +203,7 @@ func (x *exchange) leave() error {
 // declined answers when the provider's answer signs nobody in. If several tabs
 // begin at once, a provider may serve one and refuse the others. Their person is
 // signed in by now and goes on, unless somebody else was to sign in.
-func (x *exchange) declined(in *reply, f *Flow, refused *refusal.Error) error {
+func (x *exchange) declined(in *reply, f *session.Flow, refused *refusal.Error) error {
 	switch refused.Code {
 	case refusal.ProviderUnavailable:
 		// The provider must not be asked about made-up answers without end.
@@ -235,7 +236,7 @@ func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, an
 		return nil
 	}
 	err := sessions.Replays().Use(ctx, p.Provider.Protocol(), p.Provider.Issuer(), ans.ReplayID, ans.ReplayUntil)
-	if errors.Is(err, ErrReplayed) {
+	if errors.Is(err, session.ErrReplayed) {
 		return refusal.New(refusal.AnswerReplayed, errors.New("the assertion was used before"))
 	}
 	if err != nil {

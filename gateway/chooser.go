@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // asOther as the query's "as" asks to sign in as somebody else than who is
@@ -22,7 +23,7 @@ func (x *exchange) login() error {
 	}
 	returnTo := safeReturn(params.Get("return"), x.app.opts.Prefix)
 	x.returnTo = returnTo
-	start := Flow{Return: returnTo, Other: params.Get("as") == asOther}
+	start := session.Flow{Return: returnTo, Other: params.Get("as") == asOther}
 	ses, err := x.session()
 	switch {
 	case err == nil && start.Other:
@@ -31,7 +32,7 @@ func (x *exchange) login() error {
 			return x.refuse(refused)
 		}
 		return x.redirectTo(returnTo)
-	case !errors.Is(err, errNoSession):
+	case !errors.Is(err, session.ErrNone):
 		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
 	if name := params.Get("provider"); name != "" {
@@ -50,7 +51,7 @@ func (x *exchange) login() error {
 
 // choices are the app's providers, first the one that this browser signed in at
 // last. That is what a cookie says: an order and a mark are made of it, no more.
-func (x *exchange) choices(start Flow) []pages.Choice {
+func (x *exchange) choices(start session.Flow) []pages.Choice {
 	choices := make([]pages.Choice, 0, len(x.app.providers))
 	for _, p := range x.app.providers {
 		q := url.Values{"provider": {p.Name}, "return": {start.Return}}

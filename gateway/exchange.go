@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
@@ -25,7 +26,7 @@ type exchange struct {
 	host    string // name in the Host header; "" if malformed
 	secure  bool
 	cookies ownCookies
-	who     *login // as soon as it is known, for the audit trail
+	who     *session.Login // as soon as it is known, for the audit trail
 	// provider is the name of the one that a sign-in is under way at, for the
 	// audit trail.
 	provider string
@@ -95,7 +96,7 @@ func (x *exchange) guard(next Next) error {
 	// is found anew.
 	for range maxFinds {
 		ses, err := x.session()
-		if errors.Is(err, errNoSession) {
+		if errors.Is(err, session.ErrNone) {
 			return x.unauthenticated()
 		}
 		if err != nil {
@@ -119,7 +120,7 @@ const maxFinds = 10
 // A passage is a request on its way through the app: its context, and the
 // values of the headers that it is given.
 type passage struct {
-	Live
+	session.Live
 	values [maxHeaders]string
 }
 
@@ -134,9 +135,9 @@ func (x *exchange) pass(next Next, p *passage, v *view) error {
 
 // anySession finds the session of the request, also one that this app does not
 // take.
-func (x *exchange) anySession() (Found, error) {
+func (x *exchange) anySession() (session.Found, error) {
 	if x.cookies.session == "" || x.host == "" {
-		return Found{}, errNoSession
+		return session.Found{}, session.ErrNone
 	}
 	ses, err := x.app.gw.sessions.Find(x.r.Context(), x.cookies.session, x.host)
 	if err == nil {
@@ -145,20 +146,20 @@ func (x *exchange) anySession() (Found, error) {
 	return ses, err
 }
 
-// session finds the session of the request for this app. errNoSession also if
+// session finds the session of the request for this app. ErrNone also if
 // the login is none that this app takes.
-func (x *exchange) session() (Found, error) {
+func (x *exchange) session() (session.Found, error) {
 	ses, err := x.anySession()
 	if err != nil {
-		return Found{}, err
+		return session.Found{}, err
 	}
 	l := ses.Login()
 	if x.app.providerOf(l.Account) == nil || x.app.opts.Lifetime > 0 && !time.Now().Before(x.app.end(l)) {
-		return Found{}, errNoSession
+		return session.Found{}, session.ErrNone
 	}
 	if idle := x.app.gw.opts.Idle; idle > 0 {
 		if err := ses.Touch(x.r.Context(), idle); err != nil {
-			return Found{}, err
+			return session.Found{}, err
 		}
 	}
 	return ses, nil
@@ -168,7 +169,7 @@ func (x *exchange) session() (Found, error) {
 // fault: nobody knows.
 func (x *exchange) signedIn() (bool, error) {
 	_, err := x.session()
-	if errors.Is(err, errNoSession) {
+	if errors.Is(err, session.ErrNone) {
 		return false, nil
 	}
 	return err == nil, err

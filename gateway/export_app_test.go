@@ -1,6 +1,10 @@
 package gateway
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+)
 
 // NameFilter is what FuzzNameFilter holds against an oracle.
 type NameFilter = nameFilter
@@ -12,7 +16,7 @@ func NewNameFilter(sets ...HeaderNames) *NameFilter { return newNameFilter(sets.
 func (f *nameFilter) Has(name string) bool { return f.has(name) }
 
 // Views returns how many views a login has, and roughly how many bytes they take.
-func Views(f Found) (n, size int) {
+func Views(f session.Found) (n, size int) {
 	first, _ := f.Memo().(*view)
 	for v := first; v != nil; v = v.next {
 		n, size = n+1, size+v.size()

@@ -42,6 +42,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -50,7 +51,7 @@ import (
 type Options struct {
 	// Sessions is this node's view of the store. It outlives the Gateway, so
 	// that a reload loses nothing.
-	Sessions *Sessions
+	Sessions *session.Node
 	// Providers in the order of the configuration; the chooser shows them so.
 	Providers []NamedProvider
 	// Signer signs the assertion.
@@ -68,16 +69,16 @@ type Options struct {
 	// Idle ends a login that was not used for so long. Zero: no idle limit.
 	Idle time.Duration
 	// Limit bounds what one client address may try.
-	Limit Limit
+	Limit session.Limit
 }
 
 // A Gateway signs people in and guards apps: what one configuration makes of
 // the Sessions.
 type Gateway struct {
 	opts     Options
-	sessions *Sessions
+	sessions *session.Node
 	log      *zap.Logger
-	limits   Limits
+	limits   session.Limits
 	byName   map[string]*NamedProvider
 	strip    atomic.Pointer[nameFilter]
 

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // attempt counts one, or refuses it with TooManyAttempts, or with
 // CrossSite.
-func (x *exchange) attempt(what Attempt) *refusal.Error {
+func (x *exchange) attempt(what session.Attempt) *refusal.Error {
 	if x.embedded() {
 		return refusal.New(refusal.CrossSite, errors.New("a page of another site asked for it from within itself"))
 	}
@@ -35,6 +36,6 @@ func (x *exchange) embedded() bool {
 }
 
 // giveBack takes attempts back that came to a good end.
-func (x *exchange) giveBack(attempts ...Attempt) {
+func (x *exchange) giveBack(attempts ...session.Attempt) {
 	x.app.gw.limits.GiveBack(x.r.Context(), x.peer.Addr, attempts...)
 }

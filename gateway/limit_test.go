@@ -11,16 +11,17 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 const badAnswer = "/.sso/oidc/callback?code=c&state=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
-func limited(limit gateway.Limit) func(*gateway.Options) {
+func limited(limit session.Limit) func(*gateway.Options) {
 	return func(o *gateway.Options) { o.Limit = limit }
 }
 
 // limitedSite returns a site whose gateway has the default limit.
-func limitedSite(l *lab, limit gateway.Limit) *site {
+func limitedSite(l *lab, limit session.Limit) *site {
 	l.t.Helper()
 	return l.siteOf(l.gateway(limited(limit)), appHost)
 }
@@ -30,7 +31,7 @@ func TestLimit(t *testing.T) {
 	t.Run("D5 answers of one address", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			s := limitedSite(newLab(t), gateway.Limit{})
+			s := limitedSite(newLab(t), session.Limit{})
 			b := s.browser()
 			for range 10 {
 				wantRefused(t, b.open(badAnswer), refusal.FlowUnknown)
@@ -49,7 +50,7 @@ func TestLimit(t *testing.T) {
 		t.Parallel()
 		first := newLab(t)
 		second := newLabOn(t, first.store)
-		a, b := limitedSite(first, gateway.Limit{}).browser(), limitedSite(second, gateway.Limit{}).browser()
+		a, b := limitedSite(first, session.Limit{}).browser(), limitedSite(second, session.Limit{}).browser()
 		for range 5 {
 			wantRefused(t, a.open(badAnswer), refusal.FlowUnknown)
 			wantRefused(t, b.open(badAnswer), refusal.FlowUnknown)
@@ -59,14 +60,14 @@ func TestLimit(t *testing.T) {
 	})
 	t.Run("D5 a successful login gives back", func(t *testing.T) {
 		t.Parallel()
-		s := limitedSite(newLab(t), gateway.Limit{Answers: 3, Starts: 3})
+		s := limitedSite(newLab(t), session.Limit{Answers: 3, Starts: 3})
 		for range 12 {
 			s.browser().signIn()
 		}
 	})
 	t.Run("refused attempts eat up nothing", func(t *testing.T) {
 		t.Parallel()
-		s := limitedSite(newLab(t), gateway.Limit{Answers: 3, Starts: 50})
+		s := limitedSite(newLab(t), session.Limit{Answers: 3, Starts: 50})
 		b := s.browser()
 		callback := b.begin("/")
 		for range 2 {
@@ -82,7 +83,7 @@ func TestLimit(t *testing.T) {
 	})
 	t.Run("starts", func(t *testing.T) {
 		t.Parallel()
-		s := limitedSite(newLab(t), gateway.Limit{Answers: 1, Starts: 4})
+		s := limitedSite(newLab(t), session.Limit{Answers: 1, Starts: 4})
 		for range 4 {
 			wantStatus(t, s.browser().open("/"), http.StatusSeeOther)
 		}
@@ -90,7 +91,7 @@ func TestLimit(t *testing.T) {
 	})
 	t.Run("off", func(t *testing.T) {
 		t.Parallel()
-		s := limitedSite(newLab(t), gateway.Limit{Answers: -1})
+		s := limitedSite(newLab(t), session.Limit{Answers: -1})
 		for range 30 {
 			wantRefused(t, s.browser().open(badAnswer), refusal.FlowUnknown)
 		}
@@ -98,7 +99,7 @@ func TestLimit(t *testing.T) {
 	t.Run("a store that is down lets nobody past", func(t *testing.T) {
 		t.Parallel()
 		l := newLab(t)
-		s := limitedSite(l, gateway.Limit{})
+		s := limitedSite(l, session.Limit{})
 		l.store.down.Store(true)
 		wantRefused(t, s.browser().open(badAnswer), refusal.StoreUnavailable)
 	})
@@ -123,8 +124,8 @@ func TestLimitIsPerAddress(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			s := limitedSite(l, gateway.Limit{Answers: 2})
-			other := limitedSite(l, gateway.Limit{Answers: 2})
+			s := limitedSite(l, session.Limit{Answers: 2})
+			other := limitedSite(l, session.Limit{Answers: 2})
 			s.setClient(c.crowd)
 			other.setClient(c.other)
 			for range 3 {
@@ -146,7 +147,7 @@ func TestLimitEmbedded(t *testing.T) {
 	t.Parallel()
 	idp := newSAMLIDP("https://idp.example")
 	l := newLab(t)
-	s := l.siteOf(l.samlGateway(idp, limited(gateway.Limit{Answers: 2, Starts: 2})), appHost)
+	s := l.siteOf(l.samlGateway(idp, limited(session.Limit{Answers: 2, Starts: 2})), appHost)
 	stray := response("alice", strings.Repeat("A", 43)).Encode()
 	for mode, dest := range map[string]string{"no-cors": "image", "navigate": "iframe", "cors": "empty"} {
 		from := []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", mode, "Sec-Fetch-Dest", dest, "Origin", "https://evil.example"}
@@ -180,7 +181,7 @@ func (s *site) setClient(addr string) {
 func TestLimitIsChecked(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	for _, limit := range []gateway.Limit{{Answers: -2}, {Starts: -2}, {Window: -1}} {
+	for _, limit := range []session.Limit{{Answers: -2}, {Starts: -2}, {Window: -1}} {
 		_, err := gateway.New(gateway.Options{Sessions: l.sessions, Limit: limit})
 		if err == nil {
 			t.Errorf("%+v was taken", limit)

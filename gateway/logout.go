@@ -11,13 +11,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // logout asks on GET, and ends the login on POST: here at once, then at the
 // provider if it can. It ends a login too that this app takes no more.
 func (x *exchange) logout() error {
 	ses, err := x.anySession()
-	if err != nil && !errors.Is(err, errNoSession) {
+	if err != nil && !errors.Is(err, session.ErrNone) {
 		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
 	signedIn := err == nil
@@ -45,7 +46,7 @@ func (x *exchange) logout() error {
 	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 }
 
-func (x *exchange) askLogout(l *login) error {
+func (x *exchange) askLogout(l *session.Login) error {
 	page := pages.Logout{Chrome: x.chrome(), Username: l.Identity.Username, Action: x.app.opts.Prefix + "/logout"}
 	if p := x.app.providerOf(l.Account); p != nil {
 		page.Provider = p.DisplayName
@@ -60,7 +61,7 @@ func (x *exchange) askLogout(l *login) error {
 const logoutTimeout = 3 * time.Second
 
 // providerLogout returns where the provider's own session ends, or "".
-func (x *exchange) providerLogout(l *login) string {
+func (x *exchange) providerLogout(l *session.Login) string {
 	p := x.app.providerOf(l.Account)
 	if p == nil {
 		return ""

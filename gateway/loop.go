@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
@@ -18,7 +19,7 @@ func (x *exchange) round(browser []byte) (int, *refusal.Error) {
 	switch {
 	case err != nil:
 		return 0, refusal.From(err, refusal.StoreUnavailable)
-	case n >= MaxRounds:
+	case n >= session.MaxRounds:
 		return 0, x.looping(refusal.RedirectLoop)
 	}
 	return n, nil
@@ -34,7 +35,7 @@ func (x *exchange) endRounds() {
 
 // needless refuses to send a signed-in person on when the app sends them to
 // sign in again and again: the app can't see that the person is signed in.
-func (x *exchange) needless(ses Found) *refusal.Error {
+func (x *exchange) needless(ses session.Found) *refusal.Error {
 	if x.app.gw.sessions.Rounds().Needless(x.r.Context(), ses.ID(), x.r.URL.RawQuery) {
 		return x.looping(refusal.AppLoop)
 	}
@@ -42,8 +43,8 @@ func (x *exchange) needless(ses Found) *refusal.Error {
 }
 
 func (x *exchange) looping(code refusal.Code) *refusal.Error {
-	x.w.Header().Set("Retry-After", strconv.Itoa(int(RoundTime/time.Second)))
-	return refusal.New(code, fmt.Errorf("%d times within %v; this request came to %s, the site is %s", MaxRounds, RoundTime, x.here(), x.issuer()))
+	x.w.Header().Set("Retry-After", strconv.Itoa(int(session.RoundTime/time.Second)))
+	return refusal.New(code, fmt.Errorf("%d times within %v; this request came to %s, the site is %s", session.MaxRounds, session.RoundTime, x.here(), x.issuer()))
 }
 
 // here is the origin that the request came to, as far as the host server knows.

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -259,7 +260,7 @@ func TestBlockedAccount(t *testing.T) {
 	l := newLab(t)
 	b := l.site().browser()
 	b.signIn()
-	alice := gateway.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}
+	alice := session.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}
 	if err := l.sessions.BlockAccount(t.Context(), alice); err != nil {
 		t.Fatal(err)
 	}

@@ -10,12 +10,13 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // showSession tells people who they are to this app.
 func (x *exchange) showSession() error {
 	ses, err := x.session()
-	if errors.Is(err, errNoSession) {
+	if errors.Is(err, session.ErrNone) {
 		return x.unauthenticated()
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
@@ -29,11 +30,11 @@ func hashBrowser(browser string) []byte {
 
 // begin starts a login at p and sends the browser there. f carries the options
 // of the login.
-func (x *exchange) begin(p *NamedProvider, f Flow) error {
+func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
 	x.provider = p.Name
 	origin, refused := x.signInOrigin()
 	if refused == nil {
-		refused = x.attempt(StartAttempt)
+		refused = x.attempt(session.StartAttempt)
 	}
 	if refused != nil {
 		return x.refuse(refused)
@@ -84,7 +85,7 @@ func (x *exchange) unauthenticated() error {
 	}
 	returnTo := safeReturn(x.returnTarget(), x.app.opts.Prefix)
 	if p := x.app.autologin; p != nil {
-		return x.begin(p, Flow{Return: returnTo})
+		return x.begin(p, session.Flow{Return: returnTo})
 	}
 	return x.redirectTo(x.app.opts.Prefix + "/login?return=" + url.QueryEscape(returnTo))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 func TestSignIn(t *testing.T) {
@@ -530,7 +531,7 @@ func TestSecondNode(t *testing.T) {
 func TestUselessCodesAreCounted(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	s := limitedSite(l, gateway.Limit{Answers: 2})
+	s := limitedSite(l, session.Limit{Answers: 2})
 	l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
 		return refusal.New(refusal.ProviderUnavailable, errors.New("the status is 403 instead of 200"))
 	})

@@ -16,11 +16,12 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 )
 
 // readerLab is a site with all that it ever stores in the store.
-func readerLab(t *testing.T) (*gatewaytest.MemStore, *gateway.Sessions, *site) {
+func readerLab(t *testing.T) (*gatewaytest.MemStore, *session.Node, *site) {
 	t.Helper()
 	st := newHeapStore()
 	l := newLabOn(t, st)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
@@ -79,7 +80,7 @@ const maxViews = 16
 
 // view returns what a makes of a login. The views of a login are a list, which
 // the session's memo holds.
-func (a *App) view(ses Found, issuer string) *view {
+func (a *App) view(ses session.Found, issuer string) *view {
 	for {
 		memo, n, size := ses.Memo(), 1, 0
 		first, _ := memo.(*view)
@@ -111,7 +112,7 @@ func (v *view) size() int {
 }
 
 // newView derives a view. id names the login.
-func (a *App) newView(l *login, id, issuer string) *view {
+func (a *App) newView(l *session.Login, id, issuer string) *view {
 	v := &view{app: a, issuer: issuer}
 	if v.denied = a.ownAudience(a.audience(issuer)); v.denied != nil {
 		return v

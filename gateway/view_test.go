@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -300,7 +301,7 @@ func TestAssertionClaims(t *testing.T) {
 		claims := claimsOf(t, got.header.Get("X-Sso-Assertion"))
 		now := float64(time.Now().Unix())
 		want := map[string]any{
-			"iss": "https://app.example", "aud": "app.example", "sub": gateway.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}.ID(),
+			"iss": "https://app.example", "aud": "app.example", "sub": session.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}.ID(),
 			"preferred_username": "alice", "email": "alice@corp.example", "email_verified": true, "name": "Alice <&> Example",
 			"roles": []any{"Admin", "User"}, "groups": []any{"admins", "staff"}, "template": "Editor", "idp": "corp",
 			"acr": "urn:mfa", "amr": []any{"pwd", "otp"}, "auth_time": float64(authTime.Unix()),

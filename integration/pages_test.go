@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -114,7 +115,7 @@ func (s speaker) Protocol() provider.Protocol { return s.protocol }
 // routed returns the paths of all endpoints.
 func routed(t *testing.T) (paths []string) {
 	t.Helper()
-	g, err := sso.New(sso.Options{Sessions: new(sso.Sessions), Providers: []sso.NamedProvider{
+	g, err := sso.New(sso.Options{Sessions: new(session.Node), Providers: []sso.NamedProvider{
 		{Name: "oidc", Provider: speaker{protocol: provider.OIDC}}, {Name: "saml", Provider: speaker{protocol: provider.SAML}},
 	}})
 	if err != nil {

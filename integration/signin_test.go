@@ -159,17 +159,17 @@ func TestWithoutSession(t *testing.T) {
 	}
 }
 
-// session is what /.sso/session says.
-type session struct {
+// shownSession is what /.sso/session says.
+type shownSession struct {
 	Username, Provider, Account, Session string
 	Roles, Groups                        []string
 	Since, Expires                       time.Time
 }
 
-func (c *client) session(base string) *session {
+func (c *client) session(base string) *shownSession {
 	c.t.Helper()
 	p := c.fetch(base + "/.sso/session")
-	var s session
+	var s shownSession
 	if p.status != http.StatusOK || json.Unmarshal([]byte(p.body), &s) != nil {
 		c.t.Fatalf("expected the session, got %s", p)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -26,7 +27,7 @@ import (
 type scene struct {
 	t          *testing.T
 	store      *gatewaytest.MemStore
-	sessions   *gateway.Sessions
+	sessions   *session.Node
 	corp, evil *gatewaytest.OP
 	sites      map[string]*gateway.App // by host name
 	callbacks  sync.Map                // by state: the path of the answer
@@ -45,7 +46,7 @@ func newScene(t *testing.T) *scene {
 	s.evil.Issuer = "https://evil.test"
 	s.evil.Key = gatewaytest.NewOPKey("ES256", "evil")
 	var err error
-	s.sessions, err = gateway.OpenSessions(gateway.SessionsOptions{
+	s.sessions, err = session.Open(session.Options{
 		Store: s.store, Secrets: [][]byte{[]byte(strings.Repeat("s", 32))}, Marker: noMemory{}, Logger: zap.NewNop(),
 	})
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -34,7 +35,7 @@ const hereHost = "here.test"
 // newScene makes a node over store, whose site has the named providers.
 func newScene(t *testing.T, store *gatewaytest.MemStore, configs map[string]samlsp.Config) *scene {
 	t.Helper()
-	sessions := must(gateway.OpenSessions(gateway.SessionsOptions{
+	sessions := must(session.Open(session.Options{
 		Store: store, Secrets: [][]byte{[]byte(strings.Repeat("s", 32))}, Marker: noMemory{}, Logger: zap.NewNop(),
 	}))
 	var named []gateway.NamedProvider

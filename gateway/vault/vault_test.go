@@ -371,7 +371,7 @@ func FuzzVaultRecord(f *testing.F) {
 		Secret string
 		Values map[string]string // hex
 	}
-	raw, _ := gatewaytest.Captured(f, "../testdata/vault-store/format1.json")
+	raw, _ := gatewaytest.Captured(f, "../session/testdata/vault-store/format1.json")
 	mustDo(f, json.Unmarshal(raw, &g))
 	ctx, golden := context.Background(), gatewaytest.NewMemStore()
 	for key, value := range g.Values {

@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"cmp"
@@ -22,7 +22,7 @@ const announceAll = "all"
 // was lost, and not the write. The caller is told that it failed, but no node
 // may go on by what it has in its cache. The caller may disconnect (a user who
 // signs out and closes the tab). Finish anyway.
-func (s *Sessions) endLogin(ctx context.Context, key string, l *login) error {
+func (s *Node) endLogin(ctx context.Context, key string, l *Login) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	err := s.store.Delete(bounded, key)
@@ -34,12 +34,12 @@ func (s *Sessions) endLogin(ctx context.Context, key string, l *login) error {
 
 // RevokeLogin ends one login by its LoginInfo.ID. ErrNotFound if there is no
 // such login.
-func (s *Sessions) RevokeLogin(ctx context.Context, id string) error {
+func (s *Node) RevokeLogin(ctx context.Context, id string) error {
 	rec, err := s.vault.GetAt(ctx, kindLogin, id)
 	if err != nil {
 		return err
 	}
-	l, err := decode[login](rec)
+	l, err := decode[Login](rec)
 	if err != nil {
 		return err
 	}
@@ -48,24 +48,24 @@ func (s *Sessions) RevokeLogin(ctx context.Context, id string) error {
 
 // RevokeAccount ends all logins of an account, on every node. ErrNotFound if
 // there is no such account.
-func (s *Sessions) RevokeAccount(ctx context.Context, key AccountKey) error {
+func (s *Node) RevokeAccount(ctx context.Context, key AccountKey) error {
 	return s.changeAccount(ctx, key, func(*account) {})
 }
 
 // BlockAccount ends all logins of an account and lets it start no more until
 // UnblockAccount.
-func (s *Sessions) BlockAccount(ctx context.Context, key AccountKey) error {
+func (s *Node) BlockAccount(ctx context.Context, key AccountKey) error {
 	return s.changeAccount(ctx, key, func(a *account) { a.Blocked = true })
 }
 
 // UnblockAccount lets a blocked account sign in again. Logins that the block
 // ended stay ended.
-func (s *Sessions) UnblockAccount(ctx context.Context, key AccountKey) error {
+func (s *Node) UnblockAccount(ctx context.Context, key AccountKey) error {
 	return s.changeAccount(ctx, key, func(a *account) { a.Blocked = false })
 }
 
 // changeAccount replaces the epoch and what change changes in one step.
-func (s *Sessions) changeAccount(ctx context.Context, key AccountKey, change func(*account)) error {
+func (s *Node) changeAccount(ctx context.Context, key AccountKey, change func(*account)) error {
 	err := s.vault.Update(ctx, kindAccount, key.name(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
 		if old == nil {
 			return nil, store.ErrNotFound
@@ -85,15 +85,15 @@ func (s *Sessions) changeAccount(ctx context.Context, key AccountKey, change fun
 }
 
 // RevokeProvider ends all logins that came from one provider.
-func (s *Sessions) RevokeProvider(ctx context.Context, p provider.Protocol, issuer string) error {
+func (s *Node) RevokeProvider(ctx context.Context, p provider.Protocol, issuer string) error {
 	return s.renewEpoch(ctx, providerEpoch(p, issuer))
 }
 
 // RevokeAll ends all logins.
-func (s *Sessions) RevokeAll(ctx context.Context) error { return s.renewEpoch(ctx, globalEpoch) }
+func (s *Node) RevokeAll(ctx context.Context) error { return s.renewEpoch(ctx, globalEpoch) }
 
 // renewEpoch replaces an epoch.
-func (s *Sessions) renewEpoch(ctx context.Context, name string) error {
+func (s *Node) renewEpoch(ctx context.Context, name string) error {
 	err := s.vault.Update(ctx, kindEpoch, name, store.NoExpiry, func(old *vault.Record) ([]byte, error) {
 		if old == nil {
 			return s.firstEpoch(ctx, name)
@@ -107,7 +107,7 @@ func (s *Sessions) renewEpoch(ctx context.Context, name string) error {
 // The caller has written the change already and reports success only after;
 // who asked for it may be gone by then, which must not keep the others in the
 // dark.
-func (s *Sessions) announce(ctx context.Context, message string) error {
+func (s *Node) announce(ctx context.Context, message string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	err := s.store.Announce(ctx, []byte(message))

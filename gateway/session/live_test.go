@@ -1,4 +1,4 @@
-package gateway_test
+package session_test
 
 import (
 	"context"
@@ -9,28 +9,28 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 func TestSessionsChangesReachTheOtherNode(t *testing.T) {
 	t.Parallel()
-	for name, revoke := range map[string]func(ctx context.Context, s *gateway.Sessions, f gateway.Found) error{
-		"login": func(ctx context.Context, s *gateway.Sessions, f gateway.Found) error {
+	for name, revoke := range map[string]func(ctx context.Context, s *session.Node, f session.Found) error{
+		"login": func(ctx context.Context, s *session.Node, f session.Found) error {
 			return s.RevokeLogin(ctx, f.ID())
 		},
-		"logout": func(ctx context.Context, _ *gateway.Sessions, f gateway.Found) error { return f.End(ctx) },
-		"account": func(ctx context.Context, s *gateway.Sessions, f gateway.Found) error {
+		"logout": func(ctx context.Context, _ *session.Node, f session.Found) error { return f.End(ctx) },
+		"account": func(ctx context.Context, s *session.Node, f session.Found) error {
 			return s.RevokeAccount(ctx, f.Login().Account)
 		},
-		"block": func(ctx context.Context, s *gateway.Sessions, f gateway.Found) error {
+		"block": func(ctx context.Context, s *session.Node, f session.Found) error {
 			return s.BlockAccount(ctx, f.Login().Account)
 		},
-		"provider": func(ctx context.Context, s *gateway.Sessions, _ gateway.Found) error {
+		"provider": func(ctx context.Context, s *session.Node, _ session.Found) error {
 			return s.RevokeProvider(ctx, provider.OIDC, nodeIssuer)
 		},
-		"all": func(ctx context.Context, s *gateway.Sessions, _ gateway.Found) error { return s.RevokeAll(ctx) },
+		"all": func(ctx context.Context, s *session.Node, _ session.Found) error { return s.RevokeAll(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -59,7 +59,7 @@ func TestSessionsChangesReachTheOtherNode(t *testing.T) {
 				}
 				synctest.Wait() // no time passes: it is told at once
 				for _, ctx := range []context.Context{live, liveHere} {
-					if context.Cause(ctx) != gateway.ErrSessionOver {
+					if context.Cause(ctx) != session.ErrSessionOver {
 						t.Errorf("a live request: %v", context.Cause(ctx))
 					}
 				}
@@ -170,7 +170,7 @@ func TestSessionsLiveRequestEndsWithTheLogin(t *testing.T) {
 			t.Error("cut before its time")
 		}
 		time.Sleep(time.Second + time.Millisecond)
-		if context.Cause(short) != gateway.ErrSessionOver {
+		if context.Cause(short) != session.ErrSessionOver {
 			t.Errorf("after its time: %v", context.Cause(short))
 		}
 		if long.Err() != nil {
@@ -201,12 +201,12 @@ func TestSessionsLiveRequestsAreCutWhenNobodyConfirms(t *testing.T) {
 				if err := store.Announce(t.Context(), []byte("all")); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(gateway.Stale - 300*time.Millisecond)
+				time.Sleep(session.Stale - 300*time.Millisecond)
 				if ctx.Err() != nil {
 					t.Fatalf("cut before five seconds: %v", context.Cause(ctx))
 				}
 				time.Sleep(2300 * time.Millisecond)
-				if context.Cause(ctx) != gateway.ErrUnconfirmed {
+				if context.Cause(ctx) != session.ErrUnconfirmed {
 					t.Errorf("after seven seconds: %v", context.Cause(ctx))
 				}
 			})
@@ -232,8 +232,8 @@ func TestSessionsLiveRequestsAreCutInTime(t *testing.T) {
 					time.Sleep(after)
 					store.SetHook(gatewaytest.Faulty(fails...))
 					mustDo(t, store.Announce(t.Context(), []byte("all")))
-					time.Sleep(gateway.Stale + 20*time.Millisecond)
-					if context.Cause(ctx) != gateway.ErrUnconfirmed {
+					time.Sleep(session.Stale + 20*time.Millisecond)
+					if context.Cause(ctx) != session.ErrUnconfirmed {
 						t.Errorf("after five seconds: %v", context.Cause(ctx))
 					}
 				})
@@ -258,7 +258,7 @@ func TestSessionsLiveRequestsEndWithRun(t *testing.T) {
 		defer leave()
 		stop()
 		<-done
-		if context.Cause(live) != gateway.ErrUnconfirmed {
+		if context.Cause(live) != session.ErrUnconfirmed {
 			t.Errorf("after the end: %v", context.Cause(live))
 		}
 		if _, leave := enter(context.Background(), found, time.Now().Add(nodeLife)); leave != nil {
@@ -290,8 +290,8 @@ func TestSessionsLiveRequestsLiveWhileTheStoreAnswers(t *testing.T) {
 		if err := openNode(t, store).BlockAccount(t.Context(), keyOf("alice")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(gateway.Stale)
-		if context.Cause(ctx) != gateway.ErrSessionOver {
+		time.Sleep(session.Stale)
+		if context.Cause(ctx) != session.ErrSessionOver {
 			t.Errorf("after a block: %v", context.Cause(ctx))
 		}
 	})
@@ -307,7 +307,7 @@ func TestSessionsIdleLimit(t *testing.T) {
 		runNode(t, there)
 		synctest.Wait()
 		cookie := signInAt(t, here, "alice")
-		use := func(s *gateway.Sessions) error {
+		use := func(s *session.Node) error {
 			t.Helper()
 			err := wantSession(t, s, cookie).Touch(t.Context(), idle)
 			synctest.Wait() // what it notes, it notes in the background
@@ -338,8 +338,8 @@ func TestSessionsIdleLimit(t *testing.T) {
 			t.Fatalf("used on another node five minutes ago: %v", err)
 		}
 		time.Sleep(idle)
-		for _, s := range []*gateway.Sessions{here, there} {
-			if err := use(s); !errors.Is(err, gateway.ErrNoSession) {
+		for _, s := range []*session.Node{here, there} {
+			if err := use(s); !errors.Is(err, session.ErrNoSession) {
 				t.Errorf("not used for the whole limit: %v", err)
 			}
 		}

@@ -1,4 +1,4 @@
-package gateway_test
+package session_test
 
 import (
 	"context"
@@ -9,9 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
@@ -36,7 +36,7 @@ func (m *frailMarker) Save(ctx context.Context, marker string) error {
 	return m.Marker.Save(ctx, marker)
 }
 
-func wantReplaced(t *testing.T, s *gateway.Sessions) {
+func wantReplaced(t *testing.T, s *session.Node) {
 	t.Helper()
 	if err := s.MayCreate(context.Background()); refusal.CodeOf(err) != refusal.StoreReplaced {
 		t.Fatalf("got %v, want %s", err, refusal.StoreReplaced)
@@ -52,12 +52,12 @@ func wantReplaced(t *testing.T, s *gateway.Sessions) {
 func empty(t *testing.T, store *gatewaytest.MemStore) {
 	t.Helper()
 	mustDo(t, store.Delete(t.Context(), store.Keys()...))
-	for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts, gateway.IndexEpochs} {
+	for _, index := range []string{session.IndexLogins, session.IndexAccounts, session.IndexEpochs} {
 		mustDo(t, store.Remove(t.Context(), index, membersOf(t, store, index)...))
 	}
 }
 
-func markerIn(t *testing.T, s *gateway.Sessions) string {
+func markerIn(t *testing.T, s *session.Node) string {
 	t.Helper()
 	marker, err := s.Vault().Marker(context.Background())
 	if errors.Is(err, store.ErrNotFound) {
@@ -157,7 +157,7 @@ func TestMarkerTwoSecretsAtOnce(t *testing.T) {
 	t.Parallel()
 	for at := 1; ; at++ {
 		store := gatewaytest.NewMemStore()
-		nodes := []*gateway.Sessions{openNode(t, store, "a"), openNode(t, store, "b")}
+		nodes := []*session.Node{openNode(t, store, "a"), openNode(t, store, "b")}
 		n, came := 0, false
 		errs := make([]error, 2)
 		store.SetHook(func(gatewaytest.MemOp) error {
@@ -200,11 +200,11 @@ func TestMarkerLostNameKey(t *testing.T) {
 		mustDo(t, err)
 		mustDo(t, st.Delete(t.Context(), nameKeyAt))
 		s.Vault().Forget()
-		for _, s := range []*gateway.Sessions{s, openNodeWith(t, st, memory), openNode(t, st)} {
+		for _, s := range []*session.Node{s, openNodeWith(t, st, memory), openNode(t, st)} {
 			wantNoSession(t, s, cookie)
 			wantReplaced(t, s)
 			for what, err := range map[string]error{
-				"a flow":       s.Vault().PutNew(t.Context(), gateway.KindFlow, "x", nil, time.Minute),
+				"a flow":       s.Vault().PutNew(t.Context(), session.KindFlow, "x", nil, time.Minute),
 				"a block":      s.BlockAccount(t.Context(), keyOf("alice")),
 				"a revocation": s.RevokeAll(t.Context()),
 			} {
@@ -371,7 +371,7 @@ func TestMarkerFaults(t *testing.T) {
 		s := openNodeWith(t, st, memory)
 		mustDo(t, s.MayCreate(t.Context()))
 		mustDo(t, st.Put(t.Context(), st.Keys()[0], []byte("\x01damaged"), store.NoExpiry))
-		for _, s := range []*gateway.Sessions{s, openNodeWith(t, st, memory), openNode(t, st)} {
+		for _, s := range []*session.Node{s, openNodeWith(t, st, memory), openNode(t, st)} {
 			if err := s.MayCreate(t.Context()); !errors.Is(err, vault.ErrRecord) {
 				t.Errorf("got %v", err)
 			}

@@ -1,4 +1,4 @@
-package gateway_test
+package session_test
 
 import (
 	"context"
@@ -9,9 +9,9 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
@@ -55,9 +55,9 @@ func (g goldenStore) store(tb testing.TB) *gatewaytest.MemStore {
 	return st
 }
 
-func (g goldenStore) open(tb testing.TB, store store.Store, secrets ...[]byte) *gateway.Sessions {
+func (g goldenStore) open(tb testing.TB, store store.Store, secrets ...[]byte) *session.Node {
 	tb.Helper()
-	s, err := gateway.OpenSessions(gateway.SessionsOptions{Store: store, Secrets: secrets, Marker: &gatewaytest.Marker{}, Logger: zap.NewNop()})
+	s, err := session.Open(session.Options{Store: store, Secrets: secrets, Marker: &gatewaytest.Marker{}, Logger: zap.NewNop()})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestGoldenStoreOfTheFirstRelease(t *testing.T) {
 		g := readGolden(t)
 		store := g.store(t)
 		old, fresh := []byte(g.Secret), gatewaytest.Secret("n")
-		check := func(s *gateway.Sessions) {
+		check := func(s *session.Node) {
 			t.Helper()
 			f, err := s.Find(t.Context(), g.Cookie, g.Host)
 			mustDo(t, err)
@@ -80,7 +80,7 @@ func TestGoldenStoreOfTheFirstRelease(t *testing.T) {
 				t.Errorf("found %v, %q", f.Login().Account, f.Login().Identity.Username)
 			}
 			wantAccounts(t, s, "", "Alice", "bob")
-			logins, _, err := s.Logins(t.Context(), gateway.ListQuery{Username: "ALICE", Exact: true})
+			logins, _, err := s.Logins(t.Context(), session.ListQuery{Username: "ALICE", Exact: true})
 			if err != nil || len(logins) != 1 || logins[0].ID != f.ID() {
 				t.Errorf("listed %v, %v", logins, err)
 			}

@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -68,7 +68,7 @@ type Limits struct {
 }
 
 // Limits returns what counts attempts. Its error is that of the limit.
-func (s *Sessions) Limits(limit Limit) (Limits, error) {
+func (s *Node) Limits(limit Limit) (Limits, error) {
 	return Limits{s.vault, limit.orDefault()}, limit.check()
 }
 

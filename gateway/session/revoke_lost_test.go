@@ -1,4 +1,4 @@
-package gateway_test
+package session_test
 
 import (
 	"context"
@@ -6,14 +6,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // logout ends alice's login as she does herself.
-func logout(cookie string) func(context.Context, *gateway.Sessions) error {
-	return func(ctx context.Context, s *gateway.Sessions) error {
+func logout(cookie string) func(context.Context, *session.Node) error {
+	return func(ctx context.Context, s *session.Node) error {
 		f, err := s.Find(ctx, cookie, nodeHost)
 		if err != nil {
 			return err
@@ -26,7 +26,7 @@ func logout(cookie string) func(context.Context, *gateway.Sessions) error {
 // told of a fault; but the login is over, and no node may go on serving it.
 func TestRevokeWhenTheAnswerIsLost(t *testing.T) {
 	t.Parallel()
-	ways := map[string]func(context.Context, *gateway.Sessions) error{"logout": nil}
+	ways := map[string]func(context.Context, *session.Node) error{"logout": nil}
 	for _, r := range revocations {
 		if !r.alice {
 			ways[r.name] = r.do

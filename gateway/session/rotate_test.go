@@ -1,4 +1,4 @@
-package gateway_test
+package session_test
 
 import (
 	"context"
@@ -14,10 +14,10 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
@@ -28,7 +28,7 @@ func TestRotationInThreeSteps(t *testing.T) {
 	t.Parallel()
 	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 		memories := []*gatewaytest.Marker{{}, {}}
-		nodes := []*gateway.Sessions{}
+		nodes := []*session.Node{}
 		for _, m := range memories {
 			nodes = append(nodes, openNodeWith(t, store, m, "a"))
 		}
@@ -98,9 +98,9 @@ func TestRotationInThreeSteps(t *testing.T) {
 
 // wantAccounts wants the user names of all accounts whose names begin with
 // prefix, in order.
-func wantAccounts(t *testing.T, s *gateway.Sessions, prefix string, want ...string) {
+func wantAccounts(t *testing.T, s *session.Node, prefix string, want ...string) {
 	t.Helper()
-	page, next, err := s.Accounts(context.Background(), gateway.ListQuery{Username: prefix, Limit: 1000})
+	page, next, err := s.Accounts(context.Background(), session.ListQuery{Username: prefix, Limit: 1000})
 	if err != nil || next != "" {
 		t.Fatalf("listing accounts: %q, %v", next, err)
 	}
@@ -119,7 +119,7 @@ func wantSealedBy(t *testing.T, store store.Store, secret string) {
 	t.Helper()
 	v := openVault(t, store, secret)
 	keys := []string{nameKeyAt}
-	for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts, gateway.IndexEpochs} {
+	for _, index := range []string{session.IndexLogins, session.IndexAccounts, session.IndexEpochs} {
 		members := membersOf(t, store, index)
 		if len(members) == 0 {
 			t.Errorf("%s is empty", index)
@@ -148,7 +148,7 @@ func TestRotationReplayMarkWorksOnce(t *testing.T) {
 			won := 0
 			for j := range 4 {
 				wg.Go(func() {
-					err := nodes[j%2].PutNew(context.Background(), gateway.KindReplay, fmt.Sprint(i), nil, time.Minute)
+					err := nodes[j%2].PutNew(context.Background(), session.KindReplay, fmt.Sprint(i), nil, time.Minute)
 					mu.Lock()
 					defer mu.Unlock()
 					if err == nil {
@@ -190,7 +190,7 @@ func TestRotationFirstLoginsAtOnce(t *testing.T) {
 		}
 		wantAccounts(t, one, "", "alice")
 		mustDo(t, one.BlockAccount(t.Context(), keyOf("alice")))
-		for _, s := range []*gateway.Sessions{one, two} {
+		for _, s := range []*session.Node{one, two} {
 			wantNoSession(t, openNode(t, store, "a", "b"), cookie)
 			if _, err := trySignIn(s, "alice"); refusal.CodeOf(err) != refusal.AccountBlocked {
 				t.Fatalf("moment %d: signing in while blocked: %v", at, err)
@@ -239,7 +239,7 @@ func TestRotationResealLosesNoChange(t *testing.T) {
 			}
 			mustDo(t, mover.Tidy(t.Context()))
 			wantSealedBy(t, store, "b")
-			for _, s := range []*gateway.Sessions{admin, openNode(t, store, "a", "b"), openNode(t, store, "b")} {
+			for _, s := range []*session.Node{admin, openNode(t, store, "a", "b"), openNode(t, store, "b")} {
 				wantSession(t, s, bob)
 				wantSession(t, s, dave)
 				wantNoSession(t, s, alice)
@@ -274,7 +274,7 @@ func TestRotationResealInBetween(t *testing.T) {
 				break
 			}
 			mustDo(t, mover.Tidy(t.Context()))
-			for _, s := range []*gateway.Sessions{openNode(t, store, "a", "b"), openNode(t, store, "b", "a"), openNode(t, store, "b")} {
+			for _, s := range []*session.Node{openNode(t, store, "a", "b"), openNode(t, store, "b", "a"), openNode(t, store, "b")} {
 				for _, cookie := range []string{alice, bob, second} {
 					wantNoSession(t, s, cookie)
 				}
@@ -315,7 +315,7 @@ func TestRotationCrash(t *testing.T) {
 			}
 			return
 		}
-		for _, s := range []*gateway.Sessions{openNode(t, store, "a", "b"), openNode(t, store, "b", "a")} {
+		for _, s := range []*session.Node{openNode(t, store, "a", "b"), openNode(t, store, "b", "a")} {
 			wantSession(t, s, alice)
 			if _, err := trySignIn(s, "mallory"); refusal.CodeOf(err) != refusal.AccountBlocked {
 				t.Fatalf("moment %d: who is blocked signs in: %v", at, err)
@@ -337,10 +337,10 @@ func TestRotationKeepsTheEndOfALogin(t *testing.T) {
 		key := wantSession(t, openNode(t, store, "a"), cookie).ID()
 		time.Sleep(nodeLife - time.Hour)
 		s := openNode(t, store, "b", "a")
-		stale, err := s.Vault().GetAt(t.Context(), gateway.KindLogin, key)
+		stale, err := s.Vault().GetAt(t.Context(), session.KindLogin, key)
 		mustDo(t, err)
 		mustDo(t, s.Tidy(t.Context()))
-		if _, err := openVault(t, store, "b").GetAt(t.Context(), gateway.KindLogin, key); err != nil {
+		if _, err := openVault(t, store, "b").GetAt(t.Context(), session.KindLogin, key); err != nil {
 			t.Fatalf("it was not sealed anew: %v", err)
 		}
 		time.Sleep(time.Hour - time.Minute)
@@ -367,11 +367,11 @@ func TestRotationByRun(t *testing.T) {
 		cookie := signInAt(t, openNode(t, store, "a"), "alice")
 		core, logs := observer.New(zap.InfoLevel)
 		run := func(secrets ...string) {
-			opts := gateway.SessionsOptions{Store: store, Marker: &gatewaytest.Marker{}, Logger: zap.New(core)}
+			opts := session.Options{Store: store, Marker: &gatewaytest.Marker{}, Logger: zap.New(core)}
 			for _, s := range secrets {
 				opts.Secrets = append(opts.Secrets, gatewaytest.Secret(s))
 			}
-			s, err := gateway.OpenSessions(opts)
+			s, err := session.Open(opts)
 			mustDo(t, err)
 			runNode(t, s)
 		}
@@ -383,16 +383,16 @@ func TestRotationByRun(t *testing.T) {
 		if said() != 0 {
 			t.Error("flows may still lie under the second secret, and it may go")
 		}
-		time.Sleep(gateway.ChangedAfter)
+		time.Sleep(session.ChangedAfter)
 		if said() != 1 {
 			t.Errorf("said %d times, want once", said())
 		}
 		late := signInAt(t, openNode(t, store, "a", "b"), "bob") // a node that is a step behind
-		time.Sleep(3 * gateway.TidyEvery)
+		time.Sleep(3 * session.TidyEvery)
 		wantSealedBy(t, store, "b")
 		wantSession(t, openNode(t, store, "b"), late)
 		run("b")
-		time.Sleep(3 * gateway.TidyEvery)
+		time.Sleep(3 * session.TidyEvery)
 		if said() != 1 {
 			t.Errorf("said %d times, want once", said())
 		}
@@ -407,13 +407,13 @@ func TestRotationIsNotDoneWhileTheStoreFails(t *testing.T) {
 		store := gatewaytest.NewMemStore()
 		signInAt(t, openNode(t, store, "a"), "alice")
 		core, logs := observer.New(zap.InfoLevel)
-		s, err := gateway.OpenSessions(gateway.SessionsOptions{
+		s, err := session.Open(session.Options{
 			Store: store, Secrets: [][]byte{gatewaytest.Secret("b"), gatewaytest.Secret("a")}, Marker: &gatewaytest.Marker{}, Logger: zap.New(core),
 		})
 		mustDo(t, err)
 		store.SetHook(gatewaytest.Faulty("CompareAndPut"))
 		runNode(t, s)
-		time.Sleep(3 * gateway.TidyEvery)
+		time.Sleep(3 * session.TidyEvery)
 		if n := logs.FilterMessageSnippet("drop the second").Len(); n != 0 {
 			t.Error("it says that all is sealed anew")
 		}
@@ -446,7 +446,7 @@ func TestRotationOfOppositeOrdersComesToRest(t *testing.T) {
 		runNode(t, one)
 		runNode(t, two)
 		for range 6 {
-			time.Sleep(gateway.TidyEvery)
+			time.Sleep(session.TidyEvery)
 			wantSession(t, one, cookie)
 			wantSession(t, two, cookie)
 		}

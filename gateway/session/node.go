@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 // Sessions is one node's view of the store: who is signed in, cached, and kept
 // true by the store's announcements. It outlives configurations: a reload
 // makes a new Gateway over the same Sessions.
-type Sessions struct {
+type Node struct {
 	store  store.Store
 	vault  *vault.Vault
 	marker MarkerMemory
@@ -50,8 +50,8 @@ type Sessions struct {
 	known    string // the marker as this machine remembers it
 }
 
-// SessionsOptions are what Sessions are made of.
-type SessionsOptions struct {
+// Options are what Sessions are made of.
+type Options struct {
 	// Store keeps what is sealed. Its owner closes it, after Run has ended.
 	Store store.Store
 	// Secrets holds one or two secrets, see New.
@@ -87,10 +87,10 @@ const (
 	storeTimeout = 3 * time.Second
 )
 
-// OpenSessions returns a view of a store. It does no I/O: until Run has
+// Open returns a view of a store. It does no I/O: until Run has
 // confirmed the announcements, the store is asked at every request.
-func OpenSessions(opts SessionsOptions) (*Sessions, error) {
-	s := &Sessions{
+func Open(opts Options) (*Node, error) {
+	s := &Node{
 		store: opts.Store, marker: opts.Marker, log: opts.Logger,
 		byCookie: map[cookieKey]*session{}, byKey: map[string]*session{},
 		maxEntries: maxCached, maxBytes: maxBytes,
@@ -106,14 +106,14 @@ func OpenSessions(opts SessionsOptions) (*Sessions, error) {
 }
 
 // Vault returns the sealed records of the same store.
-func (s *Sessions) Vault() *vault.Vault { return s.vault }
+func (s *Node) Vault() *vault.Vault { return s.vault }
 
 // Run follows the store's announcements until ctx ends, and returns why it
 // did. A store that is down is tried again.
 //
 // With its end all live requests are cut, and no more are let in: nobody could
 // say when their logins end.
-func (s *Sessions) Run(ctx context.Context) error {
+func (s *Node) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.tend(ctx) })
 	wg.Go(func() { s.keepHouse(ctx) })
@@ -132,7 +132,7 @@ func (s *Sessions) Run(ctx context.Context) error {
 }
 
 // end cuts all live requests and retires what is cached, now and later.
-func (s *Sessions) end() {
+func (s *Node) end() {
 	s.confirmed.Store(-int64(stale))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +144,7 @@ func (s *Sessions) end() {
 }
 
 // follow watches over one connection.
-func (s *Sessions) follow(ctx context.Context) error {
+func (s *Node) follow(ctx context.Context) error {
 	if err := s.checkFit(ctx); err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (s *Sessions) follow(ctx context.Context) error {
 }
 
 // reportDown logs a fault of the store once for as long as it lasts.
-func (s *Sessions) reportDown(err error) {
+func (s *Node) reportDown(err error) {
 	if text := err.Error(); text != s.down {
 		s.down = text
 		s.log.Warn("session store is unavailable", zap.Error(err))
@@ -179,7 +179,7 @@ func (s *Sessions) reportDown(err error) {
 
 // checkFit pings the store. One that answers but is not configured as we need
 // it, such as one that evicts, counts as down until it is.
-func (s *Sessions) checkFit(ctx context.Context) error {
+func (s *Node) checkFit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	err := s.store.Ping(ctx)
@@ -197,7 +197,7 @@ func (s *Sessions) checkFit(ctx context.Context) error {
 
 // tend ends live requests whose login has expired or can't be confirmed. It
 // never waits for the store.
-func (s *Sessions) tend(ctx context.Context) {
+func (s *Node) tend(ctx context.Context) {
 	look := time.NewTimer(tendEvery)
 	defer look.Stop()
 	for {
@@ -211,7 +211,7 @@ func (s *Sessions) tend(ctx context.Context) {
 }
 
 // keepHouse does what has to be done in the store from time to time.
-func (s *Sessions) keepHouse(ctx context.Context) {
+func (s *Node) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	swept, tidy := time.Now(), time.Now().Add(s.tidyWait())
@@ -238,7 +238,7 @@ func (s *Sessions) keepHouse(ctx context.Context) {
 // sweep takes out of the cache what find would read anew before it serves it. It
 // takes memory, and not only its own: an app's view of a login keeps the app, and
 // with it the configuration that the app was part of.
-func (s *Sessions) sweep(now time.Time) {
+func (s *Node) sweep(now time.Time) {
 	var old []*session
 	s.mu.RLock()
 	for _, ses := range s.byKey {
@@ -258,7 +258,7 @@ func (s *Sessions) sweep(now time.Time) {
 
 // tendLive looks after the logins with live requests, and returns when it has
 // to look again: sooner than usual if one is about to be unconfirmed for stale.
-func (s *Sessions) tendLive(now time.Time) (again time.Duration) {
+func (s *Node) tendLive(now time.Time) (again time.Duration) {
 	again = tendEvery
 	confirmed := s.started.Add(time.Duration(s.confirmed.Load()))
 	var due []*session
@@ -277,9 +277,9 @@ func (s *Sessions) tendLive(now time.Time) (again time.Duration) {
 	return again
 }
 
-// touch keeps an idle limit: errNoSession if the login was not used for idle,
+// touch keeps an idle limit: ErrNone if the login was not used for idle,
 // else it notes the use, now and then and off the request path.
-func (s *Sessions) touch(ctx context.Context, ses *session, st *state, idle time.Duration) error {
+func (s *Node) touch(ctx context.Context, ses *session, st *state, idle time.Duration) error {
 	unused := time.Since(st.Seen)
 	if unused < idle/10 {
 		return nil
@@ -291,7 +291,7 @@ func (s *Sessions) touch(ctx context.Context, ses *session, st *state, idle time
 			return err
 		}
 		if time.Since(l.Seen) >= idle {
-			return errNoSession
+			return ErrNone
 		}
 	}
 	if ses.noting.CompareAndSwap(false, true) {
@@ -304,7 +304,7 @@ func (s *Sessions) touch(ctx context.Context, ses *session, st *state, idle time
 }
 
 // markSeen writes that a login was used, and reads it back into the cache.
-func (s *Sessions) markSeen(ses *session, expires time.Time) {
+func (s *Node) markSeen(ses *session, expires time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	ttl := time.Until(expires)
@@ -313,9 +313,9 @@ func (s *Sessions) markSeen(ses *session, expires time.Time) {
 	}
 	err := s.vault.Update(ctx, kindLogin, ses.bits, ttl, func(old *vault.Record) ([]byte, error) {
 		if old == nil {
-			return nil, errNoSession
+			return nil, ErrNone
 		}
-		l, err := decode[login](old)
+		l, err := decode[Login](old)
 		if err != nil {
 			return nil, err
 		}

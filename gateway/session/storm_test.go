@@ -1,4 +1,4 @@
-package gateway_test
+package session_test
 
 import (
 	"context"
@@ -9,9 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
@@ -47,15 +47,15 @@ func TestStormLoginsNoteWhatChanged(t *testing.T) {
 		signInAt(t, s, "alice")
 		renamed := answerFor("alice")
 		renamed.Identity.Email = "alice@new.example"
-		if _, err := s.SignIn(t.Context(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, renamed, nodeLife, nodeHost); err != nil {
+		if _, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, renamed, nodeLife, nodeHost); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		now := time.Now()
-		if _, err := s.SignIn(t.Context(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, renamed, nodeLife, nodeHost); err != nil {
+		if _, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, renamed, nodeLife, nodeHost); err != nil {
 			t.Fatal(err)
 		}
-		page, _, err := s.Accounts(t.Context(), gateway.ListQuery{})
+		page, _, err := s.Accounts(t.Context(), session.ListQuery{})
 		if err != nil || len(page) != 1 {
 			t.Fatalf("got %v, %v", page, err)
 		}
@@ -128,7 +128,7 @@ func TestStormDormantLoginIsLookedUp(t *testing.T) {
 		}
 		store.SetHook(nil)
 		wantSession(t, there, cookie) // else this shows nothing
-		time.Sleep(2 * gateway.ReloadAfter)
+		time.Sleep(2 * session.ReloadAfter)
 		wantNoSession(t, there, cookie)
 	})
 }

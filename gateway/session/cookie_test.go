@@ -1,12 +1,12 @@
-package gateway_test
+package session_test
 
 import (
 	"errors"
 	"strings"
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
@@ -17,13 +17,13 @@ func TestCookieIsBoundToItsHost(t *testing.T) {
 	cookie := signInAt(t, s, "alice")
 	wantSession(t, s, cookie)
 	for _, host := range []string{"", "other.example", "app.example.evil.example", "sub.app.example", "app.exampl", "APP.EXAMPLE", "app.example:8443", "app.example\x00"} {
-		if f, err := s.Find(t.Context(), cookie, host); err == nil || f != (gateway.Found{}) {
+		if f, err := s.Find(t.Context(), cookie, host); err == nil || f != (session.Found{}) {
 			t.Errorf("the cookie opens a session at %q", host)
 		}
 	}
 }
 
-func newCookie(t *testing.T, s *gateway.Sessions) (bits, cookie string) {
+func newCookie(t *testing.T, s *session.Node) (bits, cookie string) {
 	t.Helper()
 	bits, cookie, err := s.Cookie(t.Context(), nodeHost)
 	mustDo(t, err)
@@ -103,7 +103,7 @@ func TestCookieAttackMalformedIsNoSession(t *testing.T) {
 		if value == good {
 			t.Errorf("%s: changes nothing", name)
 		}
-		if f, err := s.Find(t.Context(), value, nodeHost); err != gateway.ErrNoSession || f != (gateway.Found{}) {
+		if f, err := s.Find(t.Context(), value, nodeHost); err != session.ErrNoSession || f != (session.Found{}) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -143,7 +143,7 @@ func TestCookieOutlivesTheSecret(t *testing.T) {
 	}
 	other := openNode(t, gatewaytest.NewMemStore(), "a")
 	newCookie(t, other)
-	if _, err := other.SessionBits(t.Context(), cookie, nodeHost); !errors.Is(err, gateway.ErrNoSession) {
+	if _, err := other.SessionBits(t.Context(), cookie, nodeHost); !errors.Is(err, session.ErrNoSession) {
 		t.Errorf("in another store: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -46,18 +46,18 @@ type session struct {
 // A state is a login as it was read at one moment. But for its memo it is never
 // changed.
 type state struct {
-	*login
+	*Login
 	memo   atomic.Value // see Found.Memo
 	loaded time.Time
 	until  time.Time // the login's Expires
 	size   int
 }
 
-// find returns the session of a cookie, and its state, checked. errNoSession
+// find returns the session of a cookie, and its state, checked. ErrNone
 // if there is none; any other error is a fault of the store.
-func (s *Sessions) find(ctx context.Context, value, host string) (*session, *state, error) {
+func (s *Node) find(ctx context.Context, value, host string) (*session, *state, error) {
 	if len(value) != sessionSize {
-		return nil, nil, errNoSession
+		return nil, nil, ErrNone
 	}
 	ck := cookieKey{host: host}
 	copy(ck.value[:], value)
@@ -69,7 +69,7 @@ func (s *Sessions) find(ctx context.Context, value, host string) (*session, *sta
 		if st := ses.state.Load(); st != nil && s.fresh(now) && now.Sub(st.loaded) < forgetAfter {
 			if !now.Before(st.until) {
 				s.drop(ses)
-				return nil, nil, errNoSession
+				return nil, nil, ErrNone
 			}
 			if !ses.used.Load() {
 				ses.used.Store(true)
@@ -88,20 +88,20 @@ func (s *Sessions) find(ctx context.Context, value, host string) (*session, *sta
 }
 
 // fresh says whether the cache may be served from at all.
-func (s *Sessions) fresh(now time.Time) bool {
+func (s *Node) fresh(now time.Time) bool {
 	return now.Sub(s.started)-time.Duration(s.confirmed.Load()) < stale
 }
 
 // load reads a login from the store and caches it, unless something changed
 // meanwhile. Then it is served this once: who found it before the change may
 // come in, and is cut by what exchange.pass does.
-func (s *Sessions) load(ctx context.Context, bits string, ck cookieKey) (*session, *state, error) {
+func (s *Node) load(ctx context.Context, bits string, ck cookieKey) (*session, *state, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	changes := s.changes.Load()
 	now := time.Now()
 	l, rec, err := s.loadLogin(ctx, bits)
-	if errors.Is(err, errNoSession) {
+	if errors.Is(err, ErrNone) {
 		s.forget(ck)
 	}
 	if err != nil {
@@ -110,12 +110,12 @@ func (s *Sessions) load(ctx context.Context, bits string, ck cookieKey) (*sessio
 	// What all logins of a provider share need not be kept a thousand times, nor
 	// fetched from as many places.
 	l.Account.Protocol, l.Account.Issuer = unique.Make(l.Account.Protocol).Value(), unique.Make(l.Account.Issuer).Value()
-	st := &state{login: l, size: 1024 + 2*len(rec.Value), loaded: now, until: l.Expires}
+	st := &state{Login: l, size: 1024 + 2*len(rec.Value), loaded: now, until: l.Expires}
 	return s.keep(rec.Key, bits, ck, st, changes), st, nil
 }
 
 // keep puts a state into the cache and returns its session.
-func (s *Sessions) keep(key, bits string, ck cookieKey, st *state, changes uint64) *session {
+func (s *Node) keep(key, bits string, ck cookieKey, st *state, changes uint64) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ses := s.byKey[key]
@@ -145,7 +145,7 @@ func (s *Sessions) keep(key, bits string, ck cookieKey, st *state, changes uint6
 }
 
 // resize notes how large a cached login has become by what apps make of it.
-func (s *Sessions) resize(key string, size int) {
+func (s *Node) resize(key string, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ses := s.byKey[key]
@@ -160,7 +160,7 @@ func (s *Sessions) resize(key string, size int) {
 // evict keeps the cache within its bounds. Logins with live requests stay,
 // and so does the one that has just come: a revocation must find them. mu is
 // held.
-func (s *Sessions) evict(spare *session) {
+func (s *Node) evict(spare *session) {
 	for _, secondChance := range []bool{true, false} {
 		for _, ses := range s.byKey { // in random order
 			if len(s.byKey) <= s.maxEntries && s.bytes <= s.maxBytes {
@@ -175,7 +175,7 @@ func (s *Sessions) evict(spare *session) {
 }
 
 // remove takes a retired session out of the cache. mu is held.
-func (s *Sessions) remove(ses *session) {
+func (s *Node) remove(ses *session) {
 	if s.byKey[ses.key] != ses {
 		return
 	}
@@ -188,7 +188,7 @@ func (s *Sessions) remove(ses *session) {
 }
 
 // drop takes a session that is over out of the cache and cuts its requests.
-func (s *Sessions) drop(ses *session) {
+func (s *Node) drop(ses *session) {
 	ses.retire(true)
 	s.mu.Lock()
 	s.remove(ses)
@@ -196,7 +196,7 @@ func (s *Sessions) drop(ses *session) {
 	ses.cut(errSessionOver)
 }
 
-func (s *Sessions) forget(ck cookieKey) {
+func (s *Node) forget(ck cookieKey) {
 	s.mu.RLock()
 	ses := s.byCookie[ck]
 	s.mu.RUnlock()
@@ -206,7 +206,7 @@ func (s *Sessions) forget(ck cookieKey) {
 }
 
 // reloadLater reads logins anew, off the request path.
-func (s *Sessions) reloadLater(sessions ...*session) {
+func (s *Node) reloadLater(sessions ...*session) {
 	due := slices.DeleteFunc(sessions, func(ses *session) bool { return !ses.reloading.CompareAndSwap(false, true) })
 	if len(due) == 0 {
 		return
@@ -218,15 +218,15 @@ func (s *Sessions) reloadLater(sessions ...*session) {
 }
 
 // reload reads a login anew and cuts its requests if it is over.
-func (s *Sessions) reload(ses *session) {
+func (s *Node) reload(ses *session) {
 	_, _, err := s.load(context.Background(), ses.bits, cookieKey{})
-	if errors.Is(err, errNoSession) {
+	if errors.Is(err, ErrNone) {
 		s.drop(ses)
 	}
 }
 
 // changed takes note of an announcement: the key of a login, or announceAll.
-func (s *Sessions) changed(message string) {
+func (s *Node) changed(message string) {
 	s.changes.Add(1)
 	if message == announceAll {
 		if len(s.busy(true)) > 0 {
@@ -248,7 +248,7 @@ func (s *Sessions) changed(message string) {
 
 // busy returns the sessions with live requests, and forgets all states if
 // forget is set.
-func (s *Sessions) busy(forget bool) []*session {
+func (s *Node) busy(forget bool) []*session {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var busy []*session
@@ -268,7 +268,7 @@ func (s *Sessions) busy(forget bool) []*session {
 // comes meanwhile makes it begin once more when it is through, however often it
 // comes: else a list of people that is blocked one by one would have every
 // login read as many times.
-func (s *Sessions) reloadBusy() {
+func (s *Node) reloadBusy() {
 	if s.rereads.Add(1) > 1 {
 		return
 	}
@@ -290,7 +290,7 @@ func (s *Sessions) reloadBusy() {
 // reloaders is how many logins are read at once after a change to all.
 const reloaders = 16
 
-func (s *Sessions) reloadAll(busy []*session, reload func(*session)) {
+func (s *Node) reloadAll(busy []*session, reload func(*session)) {
 	work := make(chan *session)
 	var wg sync.WaitGroup
 	for range min(reloaders, len(busy)) {

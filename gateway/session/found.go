@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -7,14 +7,14 @@ import (
 
 // A Found is the session of a request: a login as this node knows it.
 type Found struct {
-	node *Sessions
+	node *Node
 	ses  *session
 	st   *state
 }
 
 // Find returns the session that a cookie opens at host. ErrNone if there is
 // none; any other error is a fault of the store, never "no session".
-func (s *Sessions) Find(ctx context.Context, cookie, host string) (Found, error) {
+func (s *Node) Find(ctx context.Context, cookie, host string) (Found, error) {
 	ses, st, err := s.find(ctx, cookie, host)
 	if err != nil {
 		return Found{}, err
@@ -23,7 +23,7 @@ func (s *Sessions) Find(ctx context.Context, cookie, host string) (Found, error)
 }
 
 // Login returns the login, which must not be changed.
-func (f Found) Login() *login { return f.st.login }
+func (f Found) Login() *Login { return f.st.Login }
 
 // ID names the login. It is a LoginInfo's ID, and opens nothing.
 func (f Found) ID() string { return f.ses.key }
@@ -51,7 +51,7 @@ func (f Found) Touch(ctx context.Context, idle time.Duration) error {
 }
 
 // End ends the login on every node.
-func (f Found) End(ctx context.Context) error { return f.node.endLogin(ctx, f.ses.key, f.st.login) }
+func (f Found) End(ctx context.Context) error { return f.node.endLogin(ctx, f.ses.key, f.st.Login) }
 
 // Memo returns what Remember keeps beside the login in this node's cache, or nil.
 func (f Found) Memo() any { return f.st.memo.Load() }

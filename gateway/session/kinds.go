@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"

@@ -1,4 +1,4 @@
-package gateway_test
+package session_test
 
 import (
 	"context"
@@ -9,14 +9,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
 // usersOf lists the user names of logins, all pages.
-func usersOf(t *testing.T, s *gateway.Sessions, q gateway.ListQuery) (users []string) {
+func usersOf(t *testing.T, s *session.Node, q session.ListQuery) (users []string) {
 	t.Helper()
 	for range 1000 {
 		page, next, err := s.Logins(context.Background(), q)
@@ -45,20 +45,20 @@ func TestListByName(t *testing.T) {
 			signInAt(t, s, user)
 		}
 		for _, tt := range []struct {
-			query gateway.ListQuery
+			query session.ListQuery
 			want  []string
 		}{
-			{gateway.ListQuery{}, []string{"al", "ALICE", "Alice", "a\x00lice", "alice", "alice@corp.example", "alicia", "bob", "zoë", "Ünal", "ünal"}},
-			{gateway.ListQuery{Username: "ali"}, []string{"ALICE", "Alice", "a\x00lice", "alice", "alice@corp.example", "alicia"}},
-			{gateway.ListQuery{Username: "ALI"}, []string{"ALICE", "Alice", "a\x00lice", "alice", "alice@corp.example", "alicia"}},
-			{gateway.ListQuery{Username: "alice", Exact: true}, []string{"ALICE", "Alice", "a\x00lice", "alice"}},
-			{gateway.ListQuery{Username: "aLiCe", Exact: true}, []string{"ALICE", "Alice", "a\x00lice", "alice"}},
-			{gateway.ListQuery{Username: "al", Exact: true}, []string{"al"}},
-			{gateway.ListQuery{Username: "ünal", Exact: true}, []string{"Ünal", "ünal"}},
-			{gateway.ListQuery{Username: "ÜN"}, []string{"Ünal", "ünal"}},
-			{gateway.ListQuery{Username: "b\x00o"}, []string{"bob"}},
-			{gateway.ListQuery{Username: "nobody"}, nil},
-			{gateway.ListQuery{Exact: true}, nil},
+			{session.ListQuery{}, []string{"al", "ALICE", "Alice", "a\x00lice", "alice", "alice@corp.example", "alicia", "bob", "zoë", "Ünal", "ünal"}},
+			{session.ListQuery{Username: "ali"}, []string{"ALICE", "Alice", "a\x00lice", "alice", "alice@corp.example", "alicia"}},
+			{session.ListQuery{Username: "ALI"}, []string{"ALICE", "Alice", "a\x00lice", "alice", "alice@corp.example", "alicia"}},
+			{session.ListQuery{Username: "alice", Exact: true}, []string{"ALICE", "Alice", "a\x00lice", "alice"}},
+			{session.ListQuery{Username: "aLiCe", Exact: true}, []string{"ALICE", "Alice", "a\x00lice", "alice"}},
+			{session.ListQuery{Username: "al", Exact: true}, []string{"al"}},
+			{session.ListQuery{Username: "ünal", Exact: true}, []string{"Ünal", "ünal"}},
+			{session.ListQuery{Username: "ÜN"}, []string{"Ünal", "ünal"}},
+			{session.ListQuery{Username: "b\x00o"}, []string{"bob"}},
+			{session.ListQuery{Username: "nobody"}, nil},
+			{session.ListQuery{Exact: true}, nil},
 		} {
 			for _, limit := range []int{0, 1, 2, 3, 1000, 1001, -1} {
 				tt.query.Limit = limit
@@ -79,9 +79,9 @@ func TestListSaysWhatIsStored(t *testing.T) {
 		s := openNode(t, gatewaytest.NewMemStore())
 		began := time.Now()
 		cookie := signInAt(t, s, "alice")
-		page, _, err := s.Logins(t.Context(), gateway.ListQuery{})
+		page, _, err := s.Logins(t.Context(), session.ListQuery{})
 		mustDo(t, err)
-		want := gateway.LoginInfo{
+		want := session.LoginInfo{
 			ID: wantSession(t, s, cookie).ID(), Account: keyOf("alice"), Provider: "corp", Username: "alice", Email: "alice@corp.example",
 			Created: began, Expires: began.Add(nodeLife),
 		}
@@ -98,7 +98,7 @@ func TestListSaysWhatIsStored(t *testing.T) {
 		time.Sleep(time.Hour)
 		signInAt(t, s, "alice")
 		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
-		accounts, _, err := s.Accounts(t.Context(), gateway.ListQuery{})
+		accounts, _, err := s.Accounts(t.Context(), session.ListQuery{})
 		mustDo(t, err)
 		if len(accounts) != 1 || !accounts[0].Created.Equal(began) || !accounts[0].LastLogin.Equal(began.Add(time.Hour)) || !accounts[0].Blocked ||
 			accounts[0].Key != keyOf("alice") || accounts[0].Provider != "corp" || accounts[0].Email != "alice@corp.example" {
@@ -117,14 +117,14 @@ func TestListLeavesOutWhatIsOver(t *testing.T) {
 		signInAt(t, s, "carol")
 		mustDo(t, s.RevokeAccount(t.Context(), keyOf("alice")))
 		mustDo(t, wantSession(t, s, bob).End(t.Context()))
-		if got := usersOf(t, s, gateway.ListQuery{}); !slices.Equal(got, []string{"carol"}) {
+		if got := usersOf(t, s, session.ListQuery{}); !slices.Equal(got, []string{"carol"}) {
 			t.Errorf("listed %q", got)
 		}
 		time.Sleep(nodeLife)
-		if got := usersOf(t, s, gateway.ListQuery{}); got != nil {
+		if got := usersOf(t, s, session.ListQuery{}); got != nil {
 			t.Errorf("after their lifetime %q are listed", got)
 		}
-		if left := membersOf(t, store, gateway.IndexLogins); len(left) != 0 {
+		if left := membersOf(t, store, session.IndexLogins); len(left) != 0 {
 			t.Errorf("the index still holds %q", left)
 		}
 	})
@@ -152,15 +152,15 @@ func TestListPrunesLazily(t *testing.T) {
 		store.SetHook(nil)
 		lists := func(members int) {
 			t.Helper()
-			if got := usersOf(t, s, gateway.ListQuery{}); !slices.Equal(got, []string{"alice"}) {
+			if got := usersOf(t, s, session.ListQuery{}); !slices.Equal(got, []string{"alice"}) {
 				t.Errorf("listed %q", got)
 			}
-			if got := membersOf(t, store, gateway.IndexLogins); len(got) != members {
+			if got := membersOf(t, store, session.IndexLogins); len(got) != members {
 				t.Errorf("the index holds %q, want %d", got, members)
 			}
 		}
 		lists(2)
-		time.Sleep(gateway.PruneAfter - 2*time.Second) // members have whole seconds
+		time.Sleep(session.PruneAfter - 2*time.Second) // members have whole seconds
 		lists(2)
 		time.Sleep(2 * time.Second)
 		lists(1)
@@ -177,16 +177,16 @@ func TestListIsTidiedByRun(t *testing.T) {
 		for i := range logins {
 			signInAt(t, s, fmt.Sprint("user", i))
 		}
-		mustDo(t, store.Add(t.Context(), gateway.IndexAccounts, gateway.IndexMember("ghost", time.Now(), "account:none")))
+		mustDo(t, store.Add(t.Context(), session.IndexAccounts, session.IndexMember("ghost", time.Now(), "account:none")))
 		time.Sleep(nodeLife - time.Minute)
-		if got := membersOf(t, store, gateway.IndexLogins); len(got) != logins {
+		if got := membersOf(t, store, session.IndexLogins); len(got) != logins {
 			t.Errorf("%d logins are listed before their end", len(got))
 		}
-		time.Sleep(gateway.TidyEvery + 2*time.Minute)
-		if got := membersOf(t, store, gateway.IndexLogins); len(got) != 0 {
+		time.Sleep(session.TidyEvery + 2*time.Minute)
+		if got := membersOf(t, store, session.IndexLogins); len(got) != 0 {
 			t.Errorf("%d logins are listed after their end", len(got))
 		}
-		if got := membersOf(t, store, gateway.IndexAccounts); len(got) != logins {
+		if got := membersOf(t, store, session.IndexAccounts); len(got) != logins {
 			t.Errorf("%d accounts are listed", len(got))
 		}
 	})
@@ -196,10 +196,10 @@ func TestListFollowsRenames(t *testing.T) {
 	t.Parallel()
 	store := gatewaytest.NewMemStore()
 	s := openNode(t, store)
-	rename := func(s *gateway.Sessions, name string) error {
+	rename := func(s *session.Node, name string) error {
 		ans := answerFor("alice")
 		ans.Identity.Username = name
-		_, err := s.SignIn(context.Background(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+		_, err := s.SignIn(context.Background(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
 		return err
 	}
 	mustDo(t, rename(s, "alice"))
@@ -209,11 +209,11 @@ func TestListFollowsRenames(t *testing.T) {
 	wantAccounts(t, s, "alicia", "Alicia")
 	mustDo(t, rename(s, "ALICIA"))
 	wantAccounts(t, s, "", "ALICIA")
-	if got := membersOf(t, store, gateway.IndexAccounts); len(got) != 1 {
+	if got := membersOf(t, store, session.IndexAccounts); len(got) != 1 {
 		t.Errorf("the index holds %q", got)
 	}
 	// Each login is listed under the name that it was made with.
-	if got := usersOf(t, s, gateway.ListQuery{}); !slices.Equal(got, []string{"alice", "Alicia", "ALICIA"}) && !slices.Equal(got, []string{"alice", "ALICIA", "Alicia"}) {
+	if got := usersOf(t, s, session.ListQuery{}); !slices.Equal(got, []string{"alice", "Alicia", "ALICIA"}) && !slices.Equal(got, []string{"alice", "ALICIA", "Alicia"}) {
 		t.Errorf("logins of %q", got)
 	}
 }
@@ -244,7 +244,7 @@ func TestListDuringARename(t *testing.T) {
 			})
 			ans := answerFor("alice")
 			ans.Identity.Username = "renamed"
-			_, err := s.SignIn(t.Context(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+			_, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
 			store.SetHook(nil)
 			if !came {
 				if at < 10 {
@@ -258,7 +258,7 @@ func TestListDuringARename(t *testing.T) {
 			for range 2 { // what is listed under a wrong name is put right
 				mustDo(t, other.Tidy(t.Context()))
 			}
-			page, _, err := other.Accounts(t.Context(), gateway.ListQuery{})
+			page, _, err := other.Accounts(t.Context(), session.ListQuery{})
 			mustDo(t, err)
 			if len(page) != 1 || page[0].Key != keyOf("alice") || !dies && page[0].Username != "renamed" {
 				t.Fatalf("dies %v, moment %d: listed %v", dies, at, page)
@@ -277,24 +277,24 @@ func TestListSurvivesDamage(t *testing.T) {
 			signInAt(t, s, user)
 		}
 		v := s.Vault()
-		bobsAccount := recordKey(t, v, gateway.KindAccount, keyOf("bob").AccountName())
+		bobsAccount := recordKey(t, v, session.KindAccount, keyOf("bob").AccountName())
 		carols := loginsOf(t, s, "carol")[0]
 		mustDo(t, st.Put(t.Context(), bobsAccount, []byte("\x01damaged"), store.NoExpiry))
 		mustDo(t, st.Put(t.Context(), carols, []byte{9}, store.NoExpiry))
-		mustDo(t, v.Put(t.Context(), gateway.KindAccount, keyOf("carol").AccountName(), []byte("no JSON"), store.NoExpiry))
+		mustDo(t, v.Put(t.Context(), session.KindAccount, keyOf("carol").AccountName(), []byte("no JSON"), store.NoExpiry))
 		damaged := []string{
 			"x", "alice\x00", "alice\x00zz\x00login:x", "\x00\x00", "alice\x00" + strings.Repeat("f", 40) + "\x00" + carols,
 			"alice\x0010\x00" + "account:x", "alice\x0010\x00", "zed\x007fffffffffffffff",
 		}
-		for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts} {
+		for _, index := range []string{session.IndexLogins, session.IndexAccounts} {
 			mustDo(t, st.Add(t.Context(), index, damaged...))
 		}
-		if got := usersOf(t, s, gateway.ListQuery{}); !slices.Equal(got, []string{"alice", "dave"}) {
+		if got := usersOf(t, s, session.ListQuery{}); !slices.Equal(got, []string{"alice", "dave"}) {
 			t.Errorf("logins of %q", got)
 		}
 		wantAccounts(t, s, "", "alice", "dave")
 		mustDo(t, s.Tidy(t.Context()))
-		for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts} {
+		for _, index := range []string{session.IndexLogins, session.IndexAccounts} {
 			if got := membersOf(t, st, index); len(got) != 4 { // what can be repaired stays
 				t.Errorf("%s holds %q", index, got)
 			}
@@ -309,14 +309,14 @@ func TestListFaultIsAnError(t *testing.T) {
 		s := openNode(t, store)
 		signInAt(t, s, "alice")
 		store.SetHook(gatewaytest.Faulty(method))
-		if page, _, err := s.Logins(t.Context(), gateway.ListQuery{}); err == nil || page != nil {
+		if page, _, err := s.Logins(t.Context(), session.ListQuery{}); err == nil || page != nil {
 			t.Errorf("%s fails: logins %v, %v", method, page, err)
 		}
-		if page, _, err := s.Accounts(t.Context(), gateway.ListQuery{}); err == nil || page != nil {
+		if page, _, err := s.Accounts(t.Context(), session.ListQuery{}); err == nil || page != nil {
 			t.Errorf("%s fails: accounts %v, %v", method, page, err)
 		}
 		store.SetHook(nil)
-		if got := membersOf(t, store, gateway.IndexLogins); len(got) != 1 {
+		if got := membersOf(t, store, session.IndexLogins); len(got) != 1 {
 			t.Errorf("%s fails: the index holds %q", method, got)
 		}
 	}

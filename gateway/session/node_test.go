@@ -1,4 +1,4 @@
-package gateway_test
+package session_test
 
 import (
 	"context"
@@ -13,9 +13,9 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
@@ -27,21 +27,21 @@ const (
 )
 
 // openNode returns a node's view of a store. Each secret is named by a letter.
-func openNode(t *testing.T, store store.Store, secrets ...string) *gateway.Sessions {
+func openNode(t *testing.T, store store.Store, secrets ...string) *session.Node {
 	t.Helper()
 	return openNodeWith(t, store, &gatewaytest.Marker{}, secrets...)
 }
 
-func openNodeWith(t *testing.T, store store.Store, marker gateway.MarkerMemory, secrets ...string) *gateway.Sessions {
+func openNodeWith(t *testing.T, store store.Store, marker session.MarkerMemory, secrets ...string) *session.Node {
 	t.Helper()
 	if len(secrets) == 0 {
 		secrets = []string{"a"}
 	}
-	opts := gateway.SessionsOptions{Store: store, Marker: marker, Logger: zap.NewNop()}
+	opts := session.Options{Store: store, Marker: marker, Logger: zap.NewNop()}
 	for _, s := range secrets {
 		opts.Secrets = append(opts.Secrets, gatewaytest.Secret(s))
 	}
-	s, err := gateway.OpenSessions(opts)
+	s, err := session.Open(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func openNodeWith(t *testing.T, store store.Store, marker gateway.MarkerMemory, 
 }
 
 // runNode runs a node until the test ends.
-func runNode(t *testing.T, s *gateway.Sessions) {
+func runNode(t *testing.T, s *session.Node) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -57,19 +57,19 @@ func runNode(t *testing.T, s *gateway.Sessions) {
 	t.Cleanup(func() { cancel(); <-done })
 }
 
-func keyOf(user string) gateway.AccountKey {
-	return gateway.AccountKey{Protocol: provider.OIDC, Issuer: nodeIssuer, Subject: "sub-" + user}
+func keyOf(user string) session.AccountKey {
+	return session.AccountKey{Protocol: provider.OIDC, Issuer: nodeIssuer, Subject: "sub-" + user}
 }
 
 func answerFor(user string) *provider.Answer {
 	return &provider.Answer{Subject: keyOf(user).Subject, Identity: provider.Identity{Username: user, Email: user + "@corp.example"}}
 }
 
-func trySignIn(s *gateway.Sessions, user string) (cookie string, err error) {
-	return s.SignIn(context.Background(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, answerFor(user), nodeLife, nodeHost)
+func trySignIn(s *session.Node, user string) (cookie string, err error) {
+	return s.SignIn(context.Background(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, answerFor(user), nodeLife, nodeHost)
 }
 
-func signInAt(t *testing.T, s *gateway.Sessions, user string) (cookie string) {
+func signInAt(t *testing.T, s *session.Node, user string) (cookie string) {
 	t.Helper()
 	cookie, err := trySignIn(s, user)
 	if err != nil {
@@ -95,7 +95,7 @@ func recordKey(t *testing.T, v *vault.Vault, kind vault.Kind, name string) strin
 	return key
 }
 
-func wantSession(t *testing.T, s *gateway.Sessions, cookie string) gateway.Found {
+func wantSession(t *testing.T, s *session.Node, cookie string) session.Found {
 	t.Helper()
 	f, err := s.Find(context.Background(), cookie, nodeHost)
 	if err != nil {
@@ -104,24 +104,24 @@ func wantSession(t *testing.T, s *gateway.Sessions, cookie string) gateway.Found
 	return f
 }
 
-func wantNoSession(t *testing.T, s *gateway.Sessions, cookie string) {
+func wantNoSession(t *testing.T, s *session.Node, cookie string) {
 	t.Helper()
-	if _, err := s.Find(context.Background(), cookie, nodeHost); !errors.Is(err, gateway.ErrNoSession) {
+	if _, err := s.Find(context.Background(), cookie, nodeHost); !errors.Is(err, session.ErrNoSession) {
 		t.Fatalf("got %v, want no session", err)
 	}
 }
 
 // wantFault wants an error that is no verdict.
-func wantFault(t *testing.T, s *gateway.Sessions, cookie string) {
+func wantFault(t *testing.T, s *session.Node, cookie string) {
 	t.Helper()
 	_, err := s.Find(context.Background(), cookie, nodeHost)
-	if err == nil || errors.Is(err, gateway.ErrNoSession) || errors.Is(err, store.ErrNotFound) {
+	if err == nil || errors.Is(err, session.ErrNoSession) || errors.Is(err, store.ErrNotFound) {
 		t.Fatalf("got %v, want a fault", err)
 	}
 }
 
 // enterLive begins a live request of a session.
-func enterLive(t *testing.T, f gateway.Found, until time.Time) (ctx context.Context, leave func()) {
+func enterLive(t *testing.T, f session.Found, until time.Time) (ctx context.Context, leave func()) {
 	t.Helper()
 	ctx, leave = enter(context.Background(), f, until)
 	if leave == nil {
@@ -132,8 +132,8 @@ func enterLive(t *testing.T, f gateway.Found, until time.Time) (ctx context.Cont
 
 // enter begins a live request of a session below parent. leave is nil if the
 // session has left the cache.
-func enter(parent context.Context, f gateway.Found, until time.Time) (ctx context.Context, leave func()) {
-	live := new(gateway.Live)
+func enter(parent context.Context, f session.Found, until time.Time) (ctx context.Context, leave func()) {
+	live := new(session.Live)
 	if !f.Enter(parent, live, until) {
 		return parent, nil
 	}
@@ -177,7 +177,7 @@ func TestSessionsNoAnswerOutlivesItsEnd(t *testing.T) {
 	for name, notAfter := range map[string]time.Time{"long over": time.Now().Add(-time.Hour), "just over": time.Now()} {
 		ans := answerFor("alice")
 		ans.NotAfter = notAfter
-		if cookie, err := s.SignIn(t.Context(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost); !errors.Is(err, gateway.ErrNoSession) {
+		if cookie, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost); !errors.Is(err, session.ErrNoSession) {
 			t.Errorf("%s: got %q, %v", name, cookie, err)
 		}
 	}
@@ -198,7 +198,7 @@ func TestSessionsOddTimes(t *testing.T) {
 		if at.Before(time.Now()) {
 			ans.NotAfter = time.Time{}
 		}
-		cookie, err := s.SignIn(t.Context(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+		cookie, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -215,7 +215,7 @@ func TestSessionsExpire(t *testing.T) {
 		runNode(t, s)
 		ans := answerFor("alice")
 		ans.NotAfter = time.Now().Add(time.Hour)
-		bounded, err := s.SignIn(t.Context(), gateway.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+		bounded, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,9 +259,9 @@ func TestSessionsServeFromTheCacheForFiveSecondsAtMost(t *testing.T) {
 		synctest.Wait()
 		gone := time.Now()
 		store.SetHook(gatewaytest.Faulty())
-		time.Sleep(gateway.Stale - 300*time.Millisecond)
+		time.Sleep(session.Stale - 300*time.Millisecond)
 		wantSession(t, s, cookie)
-		time.Sleep(time.Until(gone.Add(gateway.Stale)))
+		time.Sleep(time.Until(gone.Add(session.Stale)))
 		wantFault(t, s, cookie)
 		wantFault(t, s, cookie)
 		// It comes back.
@@ -298,7 +298,7 @@ func TestSessionsUnfitStoreCountsAsDown(t *testing.T) {
 		if _, err := trySignIn(s, "bob"); !errors.Is(err, gatewaytest.ErrFault) {
 			t.Errorf("signing in: %v", err)
 		}
-		if err := s.Vault().PutNew(t.Context(), gateway.KindFlow, "x", nil, time.Minute); !errors.Is(err, gatewaytest.ErrFault) {
+		if err := s.Vault().PutNew(t.Context(), session.KindFlow, "x", nil, time.Minute); !errors.Is(err, gatewaytest.ErrFault) {
 			t.Errorf("starting a login: %v", err)
 		}
 		store.SetHook(nil)
@@ -369,17 +369,17 @@ func TestSessionsAreReloadedAfterAMinute(t *testing.T) {
 				if live {
 					ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
 					defer leave()
-					time.Sleep(gateway.ReloadAfter)
+					time.Sleep(session.ReloadAfter)
 					if ctx.Err() != nil {
 						t.Error("cut before it was looked at")
 					}
 					time.Sleep(2 * time.Second)
-					if context.Cause(ctx) != gateway.ErrSessionOver {
+					if context.Cause(ctx) != session.ErrSessionOver {
 						t.Errorf("the live request: %v", context.Cause(ctx))
 					}
 					return
 				}
-				time.Sleep(gateway.ReloadAfter)
+				time.Sleep(session.ReloadAfter)
 				wantSession(t, s, cookie)
 				time.Sleep(time.Nanosecond)
 				wantSession(t, s, cookie) // and looked at in the background

@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -31,7 +31,7 @@ const (
 )
 
 var (
-	ErrNoSession   = errNoSession
+	ErrNoSession   = ErrNone
 	ErrSessionOver = errSessionOver
 	ErrUnconfirmed = errUnconfirmed
 
@@ -40,20 +40,20 @@ var (
 )
 
 // Tidy is what Run does every TidyEvery.
-func (s *Sessions) Tidy(ctx context.Context) error { return s.tidy(ctx) }
+func (s *Node) Tidy(ctx context.Context) error { return s.tidy(ctx) }
 
 // Bound sets the bounds of the cache.
-func (s *Sessions) Bound(entries, bytes int) { s.maxEntries, s.maxBytes = entries, bytes }
+func (s *Node) Bound(entries, bytes int) { s.maxEntries, s.maxBytes = entries, bytes }
 
 // Cached returns how much the cache holds.
-func (s *Sessions) Cached() (logins, cookies, bytes int) {
+func (s *Node) Cached() (logins, cookies, bytes int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return len(s.byKey), len(s.byCookie), s.bytes
 }
 
 // Cookie returns fresh bits and the cookie that opens them at host.
-func (s *Sessions) Cookie(ctx context.Context, host string) (bits, cookie string, err error) {
+func (s *Node) Cookie(ctx context.Context, host string) (bits, cookie string, err error) {
 	if err := s.MayCreate(ctx); err != nil {
 		return "", "", err
 	}
@@ -61,18 +61,18 @@ func (s *Sessions) Cookie(ctx context.Context, host string) (bits, cookie string
 }
 
 // SessionBits returns the bits of a cookie at host.
-func (s *Sessions) SessionBits(ctx context.Context, cookie, host string) (string, error) {
+func (s *Node) SessionBits(ctx context.Context, cookie, host string) (string, error) {
 	return s.sessionBits(ctx, cookie, host)
 }
 
 // Store returns what the node writes to.
-func (s *Sessions) Store() store.Store { return s.store }
+func (s *Node) Store() store.Store { return s.store }
 
 // AccountName returns the name of an account's record.
 func (k AccountKey) AccountName() string { return k.name() }
 
 // CacheHolds says whether the cache keeps a part of text alive.
-func (s *Sessions) CacheHolds(text string) bool {
+func (s *Node) CacheHolds(text string) bool {
 	from := uintptr(unsafe.Pointer(unsafe.StringData(text)))
 	for ck := range s.byCookie {
 		if at := uintptr(unsafe.Pointer(unsafe.StringData(ck.host))); at >= from && at < from+uintptr(len(text)) {

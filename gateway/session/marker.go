@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -29,7 +29,7 @@ type MarkerMemory interface {
 // and initializes it if it is empty.
 //
 // The error is an *Error with StoreReplaced, or a fault.
-func (s *Sessions) MayCreate(ctx context.Context) error {
+func (s *Node) MayCreate(ctx context.Context) error {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()
 	err := s.checkMarker(ctx)
@@ -39,7 +39,7 @@ func (s *Sessions) MayCreate(ctx context.Context) error {
 	return err
 }
 
-func (s *Sessions) checkMarker(ctx context.Context) error {
+func (s *Node) checkMarker(ctx context.Context) error {
 	found, err := s.findMarker(ctx)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (s *Sessions) checkMarker(ctx context.Context) error {
 
 // initialize makes the marker of an empty store. One that lists accounts is not empty: it
 // has lost the key that names its records, and with it all blocks.
-func (s *Sessions) initialize(ctx context.Context) (marker string, err error) {
+func (s *Node) initialize(ctx context.Context) (marker string, err error) {
 	accounts, err := s.store.Range(ctx, indexAccounts, "", "", 1)
 	if err != nil {
 		return "", err
@@ -89,7 +89,7 @@ func (s *Sessions) initialize(ctx context.Context) (marker string, err error) {
 // noteMarker remembers the marker of a store that this machine works with,
 // although it may never make anything in it. If it fails, it is tried again,
 // and MayCreate reports the cause.
-func (s *Sessions) noteMarker(ctx context.Context) {
+func (s *Node) noteMarker(ctx context.Context) {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()
 	if s.known != "" {
@@ -111,7 +111,7 @@ func (s *Sessions) noteMarker(ctx context.Context) {
 }
 
 // findMarker returns the store's marker, or "" if it has none.
-func (s *Sessions) findMarker(ctx context.Context) (string, error) {
+func (s *Node) findMarker(ctx context.Context) (string, error) {
 	found, err := s.vault.Marker(ctx)
 	if errors.Is(err, store.ErrNotFound) {
 		return "", nil

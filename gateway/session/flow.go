@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -39,7 +39,7 @@ type Flow struct {
 type Flows struct{ vault *vault.Vault }
 
 // Flows returns the logins under way.
-func (s *Sessions) Flows() Flows { return Flows{s.vault} }
+func (s *Node) Flows() Flows { return Flows{s.vault} }
 
 // Start stores a flow under its state, 256 random bits.
 func (f Flows) Start(ctx context.Context, state string, flow *Flow) error {
@@ -70,7 +70,7 @@ func (f Flows) Take(ctx context.Context, state string) error {
 type Replays struct{ vault *vault.Vault }
 
 // Replays returns the marks of answers that were used.
-func (s *Sessions) Replays() Replays { return Replays{s.vault} }
+func (s *Node) Replays() Replays { return Replays{s.vault} }
 
 // ErrReplayed is an answer that was used before.
 var ErrReplayed = errors.New("the answer was used before")

@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const (
 )
 
 // tidyWait returns how long to wait for the next tidy.
-func (s *Sessions) tidyWait() time.Duration {
+func (s *Node) tidyWait() time.Duration {
 	switch up := time.Since(s.started); {
 	case !s.vault.Changing() || s.resealed.Load():
 		return tidyEvery
@@ -36,7 +36,7 @@ func (s *Sessions) tidyWait() time.Duration {
 
 // tidy clears the indexes. While the secret is being changed, it also seals
 // under the first one what lies under the second, and says when that may go.
-func (s *Sessions) tidy(ctx context.Context) error {
+func (s *Node) tidy(ctx context.Context) error {
 	for range sealRounds {
 		moved, err := s.tidyOnce(ctx)
 		if err != nil {
@@ -54,14 +54,14 @@ func (s *Sessions) tidy(ctx context.Context) error {
 }
 
 // tidyOnce returns how many records it found under the second secret.
-func (s *Sessions) tidyOnce(ctx context.Context) (moved int, err error) {
+func (s *Node) tidyOnce(ctx context.Context) (moved int, err error) {
 	reseal := func(rec *vault.Record, ttl time.Duration) error {
 		one, err := s.vault.Reseal(ctx, rec, ttl)
 		moved += one
 		return err
 	}
 	err = s.walk(ctx, indexLogins, kindLogin, func(_ string, rec *vault.Record) (string, error) {
-		l, err := decode[login](rec)
+		l, err := decode[Login](rec)
 		if err != nil {
 			return "", err
 		}
@@ -91,7 +91,7 @@ func (s *Sessions) tidyOnce(ctx context.Context) (moved int, err error) {
 }
 
 // eachEpoch hands every epoch to do.
-func (s *Sessions) eachEpoch(ctx context.Context, do func(*vault.Record) error) error {
+func (s *Node) eachEpoch(ctx context.Context, do func(*vault.Record) error) error {
 	const page = 200
 	for after := ""; ; {
 		keys, err := s.store.Range(ctx, indexEpochs, "", after, page)

@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -18,7 +18,7 @@ const (
 
 // newSession returns fresh bits and the cookie value that opens them at host,
 // and nowhere else.
-func (s *Sessions) newSession(ctx context.Context, host string) (bits, value string, err error) {
+func (s *Node) newSession(ctx context.Context, host string) (bits, value string, err error) {
 	raw := vault.RandomBytes()
 	bits = string(raw)
 	mac, err := s.vault.MAC(ctx, "session cookie", bits, host)
@@ -30,11 +30,11 @@ func (s *Sessions) newSession(ctx context.Context, host string) (bits, value str
 
 // sessionBits returns the bits of a session cookie that was made for host.
 // Whatever is malformed, or made for another host, or in a store that has
-// nothing, is errNoSession.
-func (s *Sessions) sessionBits(ctx context.Context, value, host string) (string, error) {
+// nothing, is ErrNone.
+func (s *Node) sessionBits(ctx context.Context, value, host string) (string, error) {
 	raw := vault.DecodeText(value, bitsSize+macSize)
 	if raw == nil {
-		return "", errNoSession
+		return "", ErrNone
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -42,11 +42,11 @@ func (s *Sessions) sessionBits(ctx context.Context, value, host string) (string,
 	mac, err := s.vault.MAC(ctx, "session cookie", bits, host)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return "", errNoSession
+		return "", ErrNone
 	case err != nil:
 		return "", err
 	case !hmac.Equal(mac, raw[bitsSize:]):
-		return "", errNoSession
+		return "", ErrNone
 	}
 	return bits, nil
 }

@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func indexMember(username string, created time.Time, key string) string {
 	return indexName(username) + "\x00" + strconv.FormatInt(created.Unix(), 16) + "\x00" + key
 }
 
-func loginMember(l *login, key string) string {
+func loginMember(l *Login, key string) string {
 	return indexMember(l.Identity.Username, l.Created, key)
 }
 
@@ -75,14 +75,14 @@ type ListQuery struct {
 // listing; it is empty at the end. A page can be empty before the end. What
 // can't be read is left out and logged: one damaged record must not hide the
 // others.
-func (s *Sessions) Logins(ctx context.Context, q ListQuery) (page []LoginInfo, next string, err error) {
+func (s *Node) Logins(ctx context.Context, q ListQuery) (page []LoginInfo, next string, err error) {
 	next, err = s.list(ctx, indexLogins, kindLogin, q, func(member string, rec *vault.Record) (string, error) {
-		l, err := decode[login](rec)
+		l, err := decode[Login](rec)
 		if err != nil {
 			return "", err
 		}
 		switch err := s.checkLogin(ctx, l); {
-		case errors.Is(err, errNoSession): // over, but its record still has a while
+		case errors.Is(err, ErrNone): // over, but its record still has a while
 			return loginMember(l, rec.Key), nil
 		case err != nil:
 			return "", err
@@ -113,7 +113,7 @@ type AccountInfo struct {
 }
 
 // Accounts lists accounts by user name, as Logins does.
-func (s *Sessions) Accounts(ctx context.Context, q ListQuery) (page []AccountInfo, next string, err error) {
+func (s *Node) Accounts(ctx context.Context, q ListQuery) (page []AccountInfo, next string, err error) {
 	next, err = s.list(ctx, indexAccounts, kindAccount, q, func(member string, rec *vault.Record) (string, error) {
 		a, err := decode[account](rec)
 		if err != nil {
@@ -131,7 +131,7 @@ func (s *Sessions) Accounts(ctx context.Context, q ListQuery) (page []AccountInf
 // list walks one page of an index and hands the records to each, which returns
 // the member that the record should have. What stands there without a record,
 // or under a wrong name, is taken out.
-func (s *Sessions) list(ctx context.Context, index string, kind vault.Kind, q ListQuery, each func(member string, rec *vault.Record) (string, error)) (next string, err error) {
+func (s *Node) list(ctx context.Context, index string, kind vault.Kind, q ListQuery, each func(member string, rec *vault.Record) (string, error)) (next string, err error) {
 	limit := q.Limit
 	if limit < 1 || limit > 1000 {
 		limit = 100
@@ -169,7 +169,7 @@ func (s *Sessions) list(ctx context.Context, index string, kind vault.Kind, q Li
 
 // lookUp finds the record of a member and returns the member that it should
 // have: "" if there is none.
-func (s *Sessions) lookUp(ctx context.Context, kind vault.Kind, member string, each func(member string, rec *vault.Record) (string, error)) (string, error) {
+func (s *Node) lookUp(ctx context.Context, kind vault.Kind, member string, each func(member string, rec *vault.Record) (string, error)) (string, error) {
 	created, key, ok := splitMember(member)
 	if !ok {
 		return "", nil
@@ -188,7 +188,7 @@ func (s *Sessions) lookUp(ctx context.Context, kind vault.Kind, member string, e
 
 // mend corrects an index. What is right comes first: a record that is being
 // renamed at this moment is never unlisted.
-func (s *Sessions) mend(ctx context.Context, index string, right, wrong []string) error {
+func (s *Node) mend(ctx context.Context, index string, right, wrong []string) error {
 	if len(right) > 0 {
 		if err := s.store.Add(ctx, index, right...); err != nil {
 			return err
@@ -208,7 +208,7 @@ func splitMember(m string) (created time.Time, key string, ok bool) {
 }
 
 // walk hands each record of an index to each.
-func (s *Sessions) walk(ctx context.Context, index string, kind vault.Kind, each func(member string, rec *vault.Record) (string, error)) error {
+func (s *Node) walk(ctx context.Context, index string, kind vault.Kind, each func(member string, rec *vault.Record) (string, error)) error {
 	q := ListQuery{Limit: 200}
 	for {
 		next, err := s.list(ctx, index, kind, q, each)

@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -26,7 +26,7 @@ const (
 type Rounds struct{ vault *vault.Vault }
 
 // Rounds returns what counts finished logins.
-func (s *Sessions) Rounds() Rounds { return Rounds{s.vault} }
+func (s *Node) Rounds() Rounds { return Rounds{s.vault} }
 
 // Finished returns how many logins a browser has finished within RoundTime, one
 // after another. Each of them gave it a session cookie.

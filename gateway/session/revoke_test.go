@@ -1,4 +1,4 @@
-package gateway_test
+package session_test
 
 import (
 	"context"
@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
@@ -20,21 +20,21 @@ import (
 // whether she may sign in again.
 var revocations = []struct {
 	name        string
-	do          func(ctx context.Context, s *gateway.Sessions) error
+	do          func(ctx context.Context, s *session.Node) error
 	alice, bob  bool // signed in afterwards at nodeIssuer
 	other       bool // a person of another provider
 	mayComeBack bool
 }{
-	{"account", func(ctx context.Context, s *gateway.Sessions) error { return s.RevokeAccount(ctx, keyOf("alice")) }, false, true, true, true},
-	{"block", func(ctx context.Context, s *gateway.Sessions) error { return s.BlockAccount(ctx, keyOf("alice")) }, false, true, true, false},
-	{"block and unblock", func(ctx context.Context, s *gateway.Sessions) error {
+	{"account", func(ctx context.Context, s *session.Node) error { return s.RevokeAccount(ctx, keyOf("alice")) }, false, true, true, true},
+	{"block", func(ctx context.Context, s *session.Node) error { return s.BlockAccount(ctx, keyOf("alice")) }, false, true, true, false},
+	{"block and unblock", func(ctx context.Context, s *session.Node) error {
 		return errors.Join(s.BlockAccount(ctx, keyOf("alice")), s.UnblockAccount(ctx, keyOf("alice")))
 	}, false, true, true, true},
-	{"provider", func(ctx context.Context, s *gateway.Sessions) error {
+	{"provider", func(ctx context.Context, s *session.Node) error {
 		return s.RevokeProvider(ctx, provider.OIDC, nodeIssuer)
 	}, false, false, true, true},
-	{"all", func(ctx context.Context, s *gateway.Sessions) error { return s.RevokeAll(ctx) }, false, false, false, true},
-	{"another protocol's provider", func(ctx context.Context, s *gateway.Sessions) error {
+	{"all", func(ctx context.Context, s *session.Node) error { return s.RevokeAll(ctx) }, false, false, false, true},
+	{"another protocol's provider", func(ctx context.Context, s *session.Node) error {
 		return s.RevokeProvider(ctx, provider.SAML, nodeIssuer)
 	}, true, true, true, true},
 }
@@ -48,14 +48,14 @@ func TestRevoke(t *testing.T) {
 				s := openNode(t, store)
 				runNode(t, s)
 				alice, again, bob := signInAt(t, s, "alice"), signInAt(t, s, "alice"), signInAt(t, s, "bob")
-				other, err := s.SignIn(t.Context(), gateway.Judge{Provider: "other", Protocol: provider.OIDC, Issuer: "https://other.example"}, answerFor("alice"), nodeLife, nodeHost)
+				other, err := s.SignIn(t.Context(), session.Judge{Provider: "other", Protocol: provider.OIDC, Issuer: "https://other.example"}, answerFor("alice"), nodeLife, nodeHost)
 				mustDo(t, err)
 				want := map[string]bool{alice: tt.alice, again: tt.alice, bob: tt.bob, other: tt.other}
 				for cookie := range want {
 					wantSession(t, s, cookie)
 				}
 				mustDo(t, tt.do(t.Context(), s))
-				for _, node := range []*gateway.Sessions{s, openNode(t, store)} {
+				for _, node := range []*session.Node{s, openNode(t, store)} {
 					for cookie, stays := range want {
 						if stays {
 							wantSession(t, node, cookie)
@@ -83,14 +83,14 @@ func TestRevokeOfNobody(t *testing.T) {
 	t.Parallel()
 	s := openNode(t, gatewaytest.NewMemStore())
 	signInAt(t, s, "alice")
-	for name, do := range map[string]func(context.Context, gateway.AccountKey) error{
+	for name, do := range map[string]func(context.Context, session.AccountKey) error{
 		"revoke": s.RevokeAccount, "block": s.BlockAccount, "unblock": s.UnblockAccount,
 	} {
 		if err := do(t.Context(), keyOf("nobody")); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, id := range []string{"", "login:", "login:x", "account:" + "x", recordKey(t, s.Vault(), gateway.KindAccount, keyOf("alice").AccountName())} {
+	for _, id := range []string{"", "login:", "login:x", "account:" + "x", recordKey(t, s.Vault(), session.KindAccount, keyOf("alice").AccountName())} {
 		if err := s.RevokeLogin(t.Context(), id); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("login %q: %v", id, err)
 		}
@@ -102,8 +102,8 @@ func TestRevokeOfNobody(t *testing.T) {
 func TestRevokeByLosingWhatGuards(t *testing.T) {
 	t.Parallel()
 	for kind, name := range map[vault.Kind][]string{
-		gateway.KindAccount: {keyOf("alice").AccountName()},
-		gateway.KindEpoch:   {gateway.GlobalEpoch, gateway.ProviderEpoch(provider.OIDC, nodeIssuer)},
+		session.KindAccount: {keyOf("alice").AccountName()},
+		session.KindEpoch:   {session.GlobalEpoch, session.ProviderEpoch(provider.OIDC, nodeIssuer)},
 	} {
 		for _, name := range name {
 			s := openNode(t, gatewaytest.NewMemStore())
@@ -122,7 +122,7 @@ func TestRevokeBlockNeedsNoEpoch(t *testing.T) {
 	t.Parallel()
 	s := openNode(t, gatewaytest.NewMemStore())
 	cookie := signInAt(t, s, "alice")
-	mustDo(t, s.Vault().Update(t.Context(), gateway.KindAccount, keyOf("alice").AccountName(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
+	mustDo(t, s.Vault().Update(t.Context(), session.KindAccount, keyOf("alice").AccountName(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
 		return append([]byte(`{"b":true,`), old.Value[1:]...), nil
 	}))
 	wantNoSession(t, openNode(t, s.Store()), cookie)
@@ -331,9 +331,9 @@ func crashAt(store *gatewaytest.MemStore, at int) {
 }
 
 // loginsOf lists the IDs of a user's logins.
-func loginsOf(t *testing.T, s *gateway.Sessions, user string) (ids []string) {
+func loginsOf(t *testing.T, s *session.Node, user string) (ids []string) {
 	t.Helper()
-	page, next, err := s.Logins(context.Background(), gateway.ListQuery{Username: user, Exact: true, Limit: 1000})
+	page, next, err := s.Logins(context.Background(), session.ListQuery{Username: user, Exact: true, Limit: 1000})
 	if err != nil || next != "" {
 		t.Fatalf("listing logins: %q, %v", next, err)
 	}
@@ -348,7 +348,7 @@ func loginsOf(t *testing.T, s *gateway.Sessions, user string) (ids []string) {
 func TestRevokeUnderLoad(t *testing.T) {
 	t.Parallel()
 	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
-		nodes := []*gateway.Sessions{openNode(t, store), openNode(t, store)}
+		nodes := []*session.Node{openNode(t, store), openNode(t, store)}
 		for _, s := range nodes {
 			runNode(t, s)
 		}
@@ -395,7 +395,7 @@ func TestRevokeUnderLoad(t *testing.T) {
 		if got := loginsOf(t, nodes[1], "alice"); len(got) != 0 {
 			t.Errorf("%d logins are listed", len(got))
 		}
-		if page, _, err := nodes[1].Accounts(t.Context(), gateway.ListQuery{}); err != nil || len(page) != 1 || !page[0].Blocked {
+		if page, _, err := nodes[1].Accounts(t.Context(), session.ListQuery{}); err != nil || len(page) != 1 || !page[0].Blocked {
 			t.Errorf("listed %s, %v", fmt.Sprint(page), err)
 		}
 	})

@@ -1,4 +1,4 @@
-package gateway
+package session
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 // A login is one good answer of a provider, as it is stored under the hash of
 // its cookie's bits. Roles are not in it: each node derives them by its own
 // rules.
-type login struct {
+type Login struct {
 	Account  AccountKey        `json:"a"`
 	Provider string            `json:"pn"` // the label at the time, for people
 	Identity provider.Identity `json:"id"`
@@ -65,21 +65,21 @@ func providerEpoch(p provider.Protocol, issuer string) string {
 	return fmt.Sprintf("provider %s %q", p, issuer)
 }
 
-// errNoSession is every way in which a cookie is no session: never made,
+// ErrNone is every way in which a cookie is no session: never made,
 // ended, expired, revoked.
-var errNoSession = errors.New("no session")
+var ErrNone = errors.New("no session")
 
-// loadLogin reads a login and all that can end it. errNoSession if it is over;
+// loadLogin reads a login and all that can end it. ErrNone if it is over;
 // any other error is a fault.
-func (s *Sessions) loadLogin(ctx context.Context, bits string) (*login, *vault.Record, error) {
+func (s *Node) loadLogin(ctx context.Context, bits string) (*Login, *vault.Record, error) {
 	rec, err := s.vault.Get(ctx, kindLogin, bits)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil, errNoSession
+		return nil, nil, ErrNone
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	l, err := decode[login](rec)
+	l, err := decode[Login](rec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -99,7 +99,7 @@ func decode[T any](rec *vault.Record) (*T, error) {
 }
 
 // checkLogin holds a login against all that can end it.
-func (s *Sessions) checkLogin(ctx context.Context, l *login) error {
+func (s *Node) checkLogin(ctx context.Context, l *Login) error {
 	guards, err := s.vault.GetAll(ctx,
 		vault.Ref{Kind: kindAccount, Name: l.Account.name()},
 		vault.Ref{Kind: kindEpoch, Name: providerEpoch(l.Account.Protocol, l.Account.Issuer)},
@@ -109,7 +109,7 @@ func (s *Sessions) checkLogin(ctx context.Context, l *login) error {
 	}
 	for _, g := range guards {
 		if g == nil {
-			return errNoSession
+			return ErrNone
 		}
 	}
 	a, err := decode[account](guards[0])
@@ -117,10 +117,10 @@ func (s *Sessions) checkLogin(ctx context.Context, l *login) error {
 		return err
 	}
 	if a.Blocked || a.Epoch != l.AccountEpoch || string(guards[1].Value) != l.ProviderEpoch || string(guards[2].Value) != l.GlobalEpoch {
-		return errNoSession
+		return ErrNone
 	}
 	if !time.Now().Before(l.Expires) {
-		return errNoSession
+		return ErrNone
 	}
 	return nil
 }
@@ -138,7 +138,7 @@ type Judge struct {
 // The order matters: epochs are read before the login is written, so that a
 // block that comes between them ends the login; indexes are written before the
 // record, so that no login is ever unlisted.
-func (s *Sessions) SignIn(ctx context.Context, by Judge, ans *provider.Answer, lifetime time.Duration, host string) (cookie string, err error) {
+func (s *Node) SignIn(ctx context.Context, by Judge, ans *provider.Answer, lifetime time.Duration, host string) (cookie string, err error) {
 	now := time.Now()
 	person := AccountKey{by.Protocol, by.Issuer, ans.Subject}
 	global, err := s.ensureEpoch(ctx, globalEpoch)
@@ -153,7 +153,7 @@ func (s *Sessions) SignIn(ctx context.Context, by Judge, ans *provider.Answer, l
 	if err != nil {
 		return "", err
 	}
-	l := &login{
+	l := &Login{
 		Account: person, Provider: by.Provider, Identity: ans.Identity, Created: now, Expires: now.Add(lifetime), Seen: now,
 		AccountEpoch: acct.Epoch, ProviderEpoch: prov, GlobalEpoch: global,
 		SessionID: ans.SessionID, LogoutHint: ans.LogoutHint,
@@ -165,7 +165,7 @@ func (s *Sessions) SignIn(ctx context.Context, by Judge, ans *provider.Answer, l
 	}
 	ttl := l.Expires.Sub(now)
 	if ttl <= 0 {
-		return "", errNoSession
+		return "", ErrNone
 	}
 	value, err := json.Marshal(l)
 	if err != nil {
@@ -189,7 +189,7 @@ func (s *Sessions) SignIn(ctx context.Context, by Judge, ans *provider.Answer, l
 }
 
 // touchAccount returns the person's account, making it at the first login.
-func (s *Sessions) touchAccount(ctx context.Context, key AccountKey, provider string, id *provider.Identity, now time.Time) (a *account, err error) {
+func (s *Node) touchAccount(ctx context.Context, key AccountKey, provider string, id *provider.Identity, now time.Time) (a *account, err error) {
 	err = s.vault.Update(ctx, kindAccount, key.name(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
 		if old == nil {
 			if err := s.MayCreate(ctx); err != nil {
@@ -218,7 +218,7 @@ const lastLoginEvery = 10 * time.Second
 
 // listedAccount returns the record of an account after listing it under its
 // name: the index is written first, so that no account is ever unlisted.
-func (s *Sessions) listedAccount(ctx context.Context, a *account) ([]byte, error) {
+func (s *Node) listedAccount(ctx context.Context, a *account) ([]byte, error) {
 	key, err := s.vault.Key(ctx, kindAccount, a.Key.name())
 	if err != nil {
 		return nil, err
@@ -230,7 +230,7 @@ func (s *Sessions) listedAccount(ctx context.Context, a *account) ([]byte, error
 }
 
 // ensureEpoch returns an epoch, making it when it is first needed.
-func (s *Sessions) ensureEpoch(ctx context.Context, name string) (string, error) {
+func (s *Node) ensureEpoch(ctx context.Context, name string) (string, error) {
 	var epoch []byte
 	err := s.vault.Update(ctx, kindEpoch, name, store.NoExpiry, func(old *vault.Record) (_ []byte, err error) {
 		if old != nil {
@@ -244,7 +244,7 @@ func (s *Sessions) ensureEpoch(ctx context.Context, name string) (string, error)
 }
 
 // firstEpoch returns an epoch that is to be made, after listing it.
-func (s *Sessions) firstEpoch(ctx context.Context, name string) ([]byte, error) {
+func (s *Node) firstEpoch(ctx context.Context, name string) ([]byte, error) {
 	if err := s.MayCreate(ctx); err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package gateway_test
+package session_test
 
 import (
 	"bytes"
@@ -12,10 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
@@ -34,12 +34,12 @@ func newScene(t *testing.T) scene {
 	for _, user := range []string{"alice", "mallory", "blocked"} {
 		sc.cookies[user] = signInAt(t, s, user)
 	}
-	other, err := s.SignIn(t.Context(), gateway.Judge{Provider: "other", Protocol: provider.SAML, Issuer: "https://other.example"}, answerFor("other"), nodeLife, nodeHost)
+	other, err := s.SignIn(t.Context(), session.Judge{Provider: "other", Protocol: provider.SAML, Issuer: "https://other.example"}, answerFor("other"), nodeLife, nodeHost)
 	mustDo(t, err)
 	sc.cookies["other"] = other
 	mustDo(t, s.BlockAccount(t.Context(), keyOf("blocked")))
-	mustDo(t, s.Vault().Put(t.Context(), gateway.KindFlow, "flow", []byte(`{"app":"x"}`), time.Hour))
-	mustDo(t, s.Vault().Put(t.Context(), gateway.KindReplay, "used", nil, time.Hour))
+	mustDo(t, s.Vault().Put(t.Context(), session.KindFlow, "flow", []byte(`{"app":"x"}`), time.Hour))
+	mustDo(t, s.Vault().Put(t.Context(), session.KindReplay, "used", nil, time.Hour))
 	mustDo(t, s.Vault().Put(t.Context(), vault.KindKeys, "keys", []byte(`{"v":1}`), time.Hour))
 	return sc
 }
@@ -56,7 +56,7 @@ func (sc scene) check(t *testing.T, store store.Store, what string) (in []string
 			t.Errorf("%s: the cookie of %s opens a session of %s", what, user, f.Login().Identity.Username)
 		case err == nil:
 			in = append(in, user)
-		case f != (gateway.Found{}):
+		case f != (session.Found{}):
 			t.Errorf("%s: both a session and %v", what, err)
 		}
 	}
@@ -64,7 +64,7 @@ func (sc scene) check(t *testing.T, store store.Store, what string) (in []string
 	if _, err := trySignIn(s, "blocked"); err == nil {
 		t.Errorf("%s: who is blocked signs in", what)
 	}
-	if err := s.Vault().PutNew(t.Context(), gateway.KindReplay, "used", nil, time.Hour); err == nil {
+	if err := s.Vault().PutNew(t.Context(), session.KindReplay, "used", nil, time.Hour); err == nil {
 		t.Errorf("%s: a used assertion is used again", what)
 	}
 	rec, err := s.Vault().Get(t.Context(), vault.KindKeys, "keys")
@@ -139,10 +139,10 @@ func TestAttackWriterOfTheStoreDeletesRecords(t *testing.T) {
 	v := openVault(t, sc.store)
 	accounts := map[string]string{}
 	for _, user := range []string{"alice", "mallory", "blocked"} {
-		accounts[recordKey(t, v, gateway.KindAccount, keyOf(user).AccountName())] = user
+		accounts[recordKey(t, v, session.KindAccount, keyOf(user).AccountName())] = user
 	}
-	corp := recordKey(t, v, gateway.KindEpoch, gateway.ProviderEpoch(provider.OIDC, nodeIssuer))
-	all := recordKey(t, v, gateway.KindEpoch, gateway.GlobalEpoch)
+	corp := recordKey(t, v, session.KindEpoch, session.ProviderEpoch(provider.OIDC, nodeIssuer))
+	all := recordKey(t, v, session.KindEpoch, session.GlobalEpoch)
 	deleted := 0
 	for _, key := range sc.store.Keys() {
 		kind, _, _ := strings.Cut(key, ":")
@@ -186,7 +186,7 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 		st := gatewaytest.NewMemStore()
 		s := openNode(t, st)
 		cookie := signInAt(t, s, "alice")
-		key := recordKey(t, s.Vault(), gateway.KindAccount, keyOf("alice").AccountName())
+		key := recordKey(t, s.Vault(), session.KindAccount, keyOf("alice").AccountName())
 		before, err := st.Get(t.Context(), key)
 		mustDo(t, err)
 		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
@@ -200,7 +200,7 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 		s := openNode(t, store)
 		cookie := signInAt(t, s, "alice")
 		mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
-		mustDo(t, store.Delete(t.Context(), recordKey(t, s.Vault(), gateway.KindAccount, keyOf("alice").AccountName())))
+		mustDo(t, store.Delete(t.Context(), recordKey(t, s.Vault(), session.KindAccount, keyOf("alice").AccountName())))
 		signInAt(t, s, "alice")     // through the provider, which knows her,
 		wantNoSession(t, s, cookie) // but her old logins stay ended
 	})
@@ -225,7 +225,7 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 		st := gatewaytest.NewMemStore()
 		s := openNode(t, st)
 		cookie := signInAt(t, s, "alice")
-		key := recordKey(t, s.Vault(), gateway.KindEpoch, gateway.GlobalEpoch)
+		key := recordKey(t, s.Vault(), session.KindEpoch, session.GlobalEpoch)
 		before, err := st.Get(t.Context(), key)
 		mustDo(t, err)
 		mustDo(t, s.RevokeAll(t.Context()))
@@ -272,20 +272,20 @@ func TestAttackWriterOfTheStoreForgesMembers(t *testing.T) {
 	s := openNode(t, sc.store)
 	alices, err := s.Find(t.Context(), sc.cookies["alice"], nodeHost)
 	mustDo(t, err)
-	account := recordKey(t, s.Vault(), gateway.KindAccount, keyOf("alice").AccountName())
+	account := recordKey(t, s.Vault(), session.KindAccount, keyOf("alice").AccountName())
 	now := time.Now()
 	for _, user := range []string{"mallory", "alice", "root", ""} {
 		for _, at := range []time.Time{now, now.Add(-time.Hour), {}} {
 			for _, key := range []string{alices.ID(), account, "login:none", "epoch:none", ""} {
-				for _, index := range []string{gateway.IndexLogins, gateway.IndexAccounts} {
-					mustDo(t, sc.store.Add(t.Context(), index, gateway.IndexMember(user, at, key)))
+				for _, index := range []string{session.IndexLogins, session.IndexAccounts} {
+					mustDo(t, sc.store.Add(t.Context(), index, session.IndexMember(user, at, key)))
 				}
 			}
 		}
 	}
 	for range 2 {
 		got := map[string]int{}
-		for _, user := range usersOf(t, s, gateway.ListQuery{Limit: 1000}) {
+		for _, user := range usersOf(t, s, session.ListQuery{Limit: 1000}) {
 			got[user]++
 		}
 		if want := map[string]int{"alice": 1, "mallory": 1, "other": 1}; !maps.Equal(got, want) {

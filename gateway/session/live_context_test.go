@@ -1,4 +1,4 @@
-package gateway_test
+package session_test
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // TestLiveContext holds a live request's context, which is made late, against
@@ -30,13 +30,13 @@ func TestLiveContext(t *testing.T) {
 		cause error
 	}{
 		{"goes on", false, func(live) {}, nil},
-		{"cut", false, func(l live) { l.cut() }, gateway.ErrSessionOver},
+		{"cut", false, func(l live) { l.cut() }, session.ErrSessionOver},
 		{"left", false, func(l live) { l.leave() }, context.Canceled},
 		{"parent ends", false, func(l live) { l.parent(errParent) }, errParent},
-		{"cut, then left", false, func(l live) { l.cut(); l.leave() }, gateway.ErrSessionOver},
+		{"cut, then left", false, func(l live) { l.cut(); l.leave() }, session.ErrSessionOver},
 		{"left, then parent ends", false, func(l live) { l.leave(); l.parent(errParent) }, context.Canceled},
-		{"cut, then parent ends", false, func(l live) { l.cut(); l.parent(errParent) }, gateway.ErrSessionOver},
-		{"waited for, then cut", true, func(l live) { l.ctx.Done(); l.cut() }, gateway.ErrSessionOver},
+		{"cut, then parent ends", false, func(l live) { l.cut(); l.parent(errParent) }, session.ErrSessionOver},
+		{"waited for, then cut", true, func(l live) { l.ctx.Done(); l.cut() }, session.ErrSessionOver},
 		{"waited for, then left", true, func(l live) { l.ctx.Done(); l.leave() }, context.Canceled},
 		{"waited for, then parent ends", true, func(l live) { l.ctx.Done(); l.parent(errParent) }, errParent},
 		{"waited for by many, then cut", true, func(l live) {
@@ -46,7 +46,7 @@ func TestLiveContext(t *testing.T) {
 			}
 			l.cut()
 			wg.Wait()
-		}, gateway.ErrSessionOver},
+		}, session.ErrSessionOver},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
