@@ -121,7 +121,7 @@ type lateLastGood struct {
 
 var errNotStarted = errors.New("the configuration has not started yet")
 
-// LoadLastGood implements gateway.LastGood.
+// LoadLastGood implements fetch.LastGood.
 func (l *lateLastGood) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
 	if v := l.vault.Load(); v != nil {
 		return v.LoadLastGood(ctx, name)
@@ -129,7 +129,7 @@ func (l *lateLastGood) LoadLastGood(ctx context.Context, name string) ([]byte, e
 	return nil, errNotStarted
 }
 
-// SaveLastGood implements gateway.LastGood.
+// SaveLastGood implements fetch.LastGood.
 func (l *lateLastGood) SaveLastGood(ctx context.Context, name string, doc []byte) error {
 	if v := l.vault.Load(); v != nil {
 		return v.SaveLastGood(ctx, name, doc)

@@ -64,7 +64,7 @@ type storedMarker struct {
 
 func (m storedMarker) file() string { return markerFile + digest(m.store)[:12] }
 
-// Load implements gateway.MarkerMemory.
+// Load implements session.MarkerMemory.
 func (m storedMarker) Load(ctx context.Context) (string, error) {
 	marker, err := m.storage().Load(ctx, m.file())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -73,7 +73,7 @@ func (m storedMarker) Load(ctx context.Context) (string, error) {
 	return string(marker), err
 }
 
-// Save implements gateway.MarkerMemory.
+// Save implements session.MarkerMemory.
 func (m storedMarker) Save(ctx context.Context, marker string) error {
 	return m.storage().Store(ctx, m.file(), []byte(marker))
 }

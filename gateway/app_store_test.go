@@ -36,7 +36,7 @@ func newHeapStore() *heapStore {
 	return s
 }
 
-// Watch implements gateway.Store.
+// Watch implements store.Store.
 func (s *heapStore) Watch(ctx context.Context, on func(store.Change)) error {
 	return s.MemStore.Watch(ctx, func(c store.Change) {
 		on(c)

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -124,7 +123,7 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 	}
 	account := l.Account.ID()
 	v.principal = Principal{
-		Username: l.Identity.Username, Email: l.Identity.Email, Name: displayName(&l.Identity),
+		Username: l.Identity.Username, Email: l.Identity.Email, Name: l.Identity.Name(),
 		Provider: a.providerName(l.Account), Account: account,
 		Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
 		SessionID: vault.Handle("session id", id, a.audience(issuer)),
@@ -239,19 +238,8 @@ func (a *App) admit(id *provider.Identity) (grant, *refusal.Error) {
 	if strings.TrimSpace(id.Username) == "" {
 		return grant{}, refusal.New(refusal.NoUsername, nil)
 	}
-	for _, field := range []struct {
-		name   string
-		values []string
-	}{
-		{"user name", []string{id.Username}},
-		{"e-mail", []string{id.Email}},
-		{"name", []string{displayName(id)}},
-		{"acr", []string{id.ACR}},
-		{"amr", id.AMR},
-	} {
-		if slices.ContainsFunc(field.values, badCharacters) {
-			return grant{}, refusal.New(refusal.BadCharacters, errors.New("the "+field.name+" has control characters"))
-		}
+	if field := id.Unfit(); field != "" {
+		return grant{}, refusal.New(refusal.BadCharacters, errors.New("the "+field+" has control characters"))
 	}
 	res := a.rules.Apply(id.Groups)
 	if !res.Matched {
@@ -261,7 +249,7 @@ func (a *App) admit(id *provider.Identity) (grant, *refusal.Error) {
 	if !a.mapsGroups {
 		groups = res.Named
 	}
-	if slices.ContainsFunc(groups, badCharacters) {
+	if slices.ContainsFunc(groups, provider.Unfit) {
 		return grant{}, refusal.New(refusal.BadCharacters, errors.New("a group has control characters"))
 	}
 	return grant{Roles: res.Roles, Groups: a.boundGroups(groups), Template: res.Template}, nil
@@ -277,27 +265,6 @@ func (a *App) boundGroups(groups []string) []string {
 		}
 	}
 	return groups
-}
-
-func displayName(id *provider.Identity) string {
-	if id.DisplayName != "" {
-		return id.DisplayName
-	}
-	return strings.TrimSpace(id.FirstName + " " + id.LastName)
-}
-
-// badCharacters says whether a value can't be a header or a JSON string that
-// reads the same everywhere.
-func badCharacters(s string) bool {
-	if !utf8.ValidString(s) {
-		return true
-	}
-	for _, c := range s {
-		if c < ' ' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' {
-			return true
-		}
-	}
-	return false
 }
 
 const upperHex = "0123456789ABCDEF"

@@ -45,7 +45,7 @@ var (
 	membersBucket = []byte("members")
 )
 
-// A Store is a gateway.Store in a file.
+// A Store is a store.Store in a file.
 type Store struct {
 	db       *bolt.DB
 	broken   atomic.Bool
@@ -124,7 +124,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
-// Get implements gateway.Store.
+// Get implements store.Store.
 func (s *Store) Get(ctx context.Context, keys ...string) ([][]byte, error) {
 	values := make([][]byte, len(keys))
 	err := s.view(ctx, func(tx *bolt.Tx) (err error) {
@@ -142,12 +142,12 @@ func (s *Store) Get(ctx context.Context, keys ...string) ([][]byte, error) {
 	return values, nil
 }
 
-// Put implements gateway.Store.
+// Put implements store.Store.
 func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return s.put(ctx, key, value, ttl, func(*bolt.Tx) error { return nil })
 }
 
-// PutNew implements gateway.Store.
+// PutNew implements store.Store.
 func (s *Store) PutNew(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return s.put(ctx, key, value, ttl, func(tx *bolt.Tx) error {
 		_, err := load(tx, key)
@@ -161,7 +161,7 @@ func (s *Store) PutNew(ctx context.Context, key string, value []byte, ttl time.D
 	})
 }
 
-// CompareAndPut implements gateway.Store.
+// CompareAndPut implements store.Store.
 func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
 	old = bytes.Clone(old)
 	return s.put(ctx, key, value, ttl, func(tx *bolt.Tx) error {
@@ -188,7 +188,7 @@ func (s *Store) put(ctx context.Context, key string, value []byte, ttl time.Dura
 	return err
 }
 
-// Take implements gateway.Store.
+// Take implements store.Store.
 func (s *Store) Take(ctx context.Context, key string) ([]byte, error) {
 	return s.update(ctx, func(tx *bolt.Tx) ([]byte, error) {
 		value, err := load(tx, key)
@@ -199,12 +199,12 @@ func (s *Store) Take(ctx context.Context, key string) ([]byte, error) {
 	})
 }
 
-// Delete implements gateway.Store.
+// Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	return s.each(ctx, keys, remove)
 }
 
-// Count implements gateway.Store. Counters are not in the file.
+// Count implements store.Store. Counters are not in the file.
 func (s *Store) Count(ctx context.Context, key string, delta int, ttl time.Duration) (n int, left time.Duration, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, 0, err
@@ -213,7 +213,7 @@ func (s *Store) Count(ctx context.Context, key string, delta int, ttl time.Durat
 	return n, left, nil
 }
 
-// Add implements gateway.Store.
+// Add implements store.Store.
 func (s *Store) Add(ctx context.Context, index string, members ...string) error {
 	for _, member := range members {
 		if len(index)+len(member) > maxKey {
@@ -225,7 +225,7 @@ func (s *Store) Add(ctx context.Context, index string, members ...string) error 
 	})
 }
 
-// Remove implements gateway.Store.
+// Remove implements store.Store.
 func (s *Store) Remove(ctx context.Context, index string, members ...string) error {
 	return s.each(ctx, members, func(tx *bolt.Tx, member string) error {
 		return tx.Bucket(membersBucket).Delete(memberKey(index, member))
@@ -245,7 +245,7 @@ func (s *Store) each(ctx context.Context, names []string, do func(*bolt.Tx, stri
 	return err
 }
 
-// Range implements gateway.Store.
+// Range implements store.Store.
 func (s *Store) Range(ctx context.Context, index, prefix, after string, limit int) (members []string, err error) {
 	err = s.view(ctx, func(tx *bolt.Tx) error {
 		head, within, last := len(memberKey(index, "")), memberKey(index, prefix), memberKey(index, after)

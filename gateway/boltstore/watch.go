@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// tick is within the second that gateway.Store promises.
+	// tick is within the second that store.Store promises.
 	tick = 900 * time.Millisecond
 	// maxQueue bounds what waits for a watcher that does not keep up. It
 	// loses what waits, and is told so by a Reset.
@@ -22,7 +22,7 @@ type watcher struct {
 	wake  chan struct{}
 }
 
-// Announce implements gateway.Store. It never waits for a watcher.
+// Announce implements store.Store. It never waits for a watcher.
 func (s *Store) Announce(ctx context.Context, message []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -45,7 +45,7 @@ func (s *Store) Announce(ctx context.Context, message []byte) error {
 	return nil
 }
 
-// Watch implements gateway.Store. It returns the context's error, or ErrClosed.
+// Watch implements store.Store. It returns the context's error, or ErrClosed.
 func (s *Store) Watch(ctx context.Context, on func(store.Change)) error {
 	w := &watcher{wake: make(chan struct{}, 1), lost: true}
 	s.join(w)

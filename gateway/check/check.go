@@ -23,7 +23,7 @@ type Check[T any] struct {
 
 // That returns a check. Its name is unique in the package that judges: files of
 // an attack corpus name it. A refusal has the code, unless run returns a
-// *gateway.Error. If the code is empty, the error of run stays as it is, and
+// *refusal.Error. If the code is empty, the error of run stays as it is, and
 // the caller of List.Run decides.
 func That[T any](name string, code refusal.Code, run func(T) error) Check[T] {
 	return Check[T]{name, code, run}

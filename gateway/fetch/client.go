@@ -16,15 +16,15 @@ import (
 	"time"
 )
 
-// Timeout bounds one request of an Outbound: connecting, TLS, and the
+// Timeout bounds one request of a Client: connecting, TLS, and the
 // answer to its last byte.
 const Timeout = 5 * time.Second
 
-// ErrTooLarge is in the error of Outbound.Do for an answer beyond the
+// ErrTooLarge is in the error of Client.Do for an answer beyond the
 // limit.
 var ErrTooLarge = errors.New("larger than the limit")
 
-// An Outbound makes the gateway's own requests to providers. It follows no
+// A Client makes the gateway's own requests to providers. It follows no
 // redirect, verifies TLS (1.2 or later), speaks plain http with loopback only,
 // takes no answer beyond a limit, and gives up after Timeout. What it
 // returns is as untrusted as the provider is.
@@ -38,7 +38,7 @@ type Client struct {
 	insecureHTTP bool
 }
 
-// Options are what an Outbound is made of. The zero value is the
+// Options are what a Client is made of. The zero value is the
 // strictest.
 type Options struct {
 	// RootCAs verify the provider's certificate. Nil: the system's.
@@ -50,7 +50,7 @@ type Options struct {
 	Transport http.RoundTripper
 }
 
-// A Fetched is an answer read to its end.
+// A Response is an answer read to its end.
 type Response struct {
 	// Status is the HTTP status. Redirects are not followed, so it may be 3xx.
 	Status int
@@ -61,7 +61,7 @@ type Response struct {
 	Body []byte
 }
 
-// New returns an Outbound. It keeps idle connections for 30 seconds and
+// New returns a Client. It keeps idle connections for 30 seconds and
 // needs no closing.
 func New(opts Options) *Client {
 	transport := opts.Transport
@@ -100,7 +100,7 @@ func hardenedTransport(roots *x509.CertPool) *http.Transport {
 // CheckURL says whether raw is a URL that Do would fetch: absolute, https (or
 // http as far as it is permitted), with a host, without user information and
 // without fragment.
-func (o *Client) CheckURL(raw string) error {
+func (c *Client) CheckURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return errors.New("is no URL") // url.Error would quote it, with a password
@@ -108,10 +108,10 @@ func (o *Client) CheckURL(raw string) error {
 	if strings.Contains(raw, "#") { // url.URL does not tell an empty fragment from none
 		return errors.New("carries a fragment")
 	}
-	return o.check(u)
+	return c.check(u)
 }
 
-func (o *Client) check(u *url.URL) error {
+func (c *Client) check(u *url.URL) error {
 	switch {
 	case !u.IsAbs() || u.Hostname() == "" || u.Opaque != "":
 		return errors.New("is no absolute URL with a host")
@@ -121,7 +121,7 @@ func (o *Client) check(u *url.URL) error {
 		return nil
 	case u.Scheme != "http":
 		return fmt.Errorf("has the scheme %.20q instead of https", u.Scheme)
-	case !o.insecureHTTP && !IsLoopback(u.Hostname()):
+	case !c.insecureHTTP && !IsLoopback(u.Hostname()):
 		return errors.New("uses plain http beyond loopback, where anybody in between could read and change it: expected https")
 	}
 	return nil
@@ -134,14 +134,14 @@ func (o *Client) check(u *url.URL) error {
 //
 // A request that reached the server is never sent twice, unless it is a GET
 // whose connection was lost.
-func (o *Client) Do(req *http.Request, limit int64) (*Response, error) {
+func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 	where := req.Method + " " + req.URL.Scheme + "://" + req.URL.Host + req.URL.EscapedPath()
-	if err := o.check(req.URL); err != nil {
+	if err := c.check(req.URL); err != nil {
 		return nil, fmt.Errorf("sending %s: the URL %w", where, err)
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), Timeout)
 	defer cancel()
-	resp, err := o.client.Do(req.WithContext(ctx)) //nolint:gosec // G704: to fetch what configuration and providers name is its purpose, within check
+	resp, err := c.client.Do(req.WithContext(ctx)) //nolint:gosec // G704: to fetch what configuration and providers name is its purpose, within check
 	if err != nil {
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err

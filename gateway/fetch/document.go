@@ -1,3 +1,9 @@
+// Package fetch makes the gateway's own requests to providers: one hardened
+// client, and documents that are fetched, kept, and fetched again.
+//
+// What comes back is as untrusted as the provider. The package trusts only what
+// the configuration says: which addresses may be asked, and which authorities
+// sign their certificates.
 package fetch
 
 import (
@@ -13,7 +19,7 @@ import (
 )
 
 const (
-	// RefreshAfter is the age at which a Remote is fetched anew in the
+	// RefreshAfter is the age at which a Document is fetched anew in the
 	// background, while it goes on being used.
 	RefreshAfter = time.Hour
 	// WaitAfter is how long nobody may have tried to fetch it for it to be
@@ -27,14 +33,15 @@ const (
 	RenewEvery = 30 * time.Second
 )
 
-// A Remote is a document of a provider: fetched at first use, kept, fetched
-// anew in the background when it is old. At most one fetch is under way; it
-// outlives the request that began it, whose client may go away, and is bounded
-// by Timeout instead.
+// A Document is something that a provider publishes. It is fetched at first use,
+// kept, and fetched again in the background when it is old. At most one fetch is
+// under way. It is bounded by Timeout, not by the request that began it: that
+// client may disconnect.
 //
-// The fields are set before first use and not changed afterwards. A Remote is
+// The fields are set before first use and not changed afterwards. A Document is
 // safe for concurrent use, and must not be copied. Its errors are those of
-// Fetch, Parse and Accept, which should be *Error with ProviderUnavailable.
+// Fetch, Parse and Accept, which should be *refusal.Error with
+// refusal.ProviderUnavailable.
 type Document[T any] struct {
 	// What names the document in the log: "discovery document", "keys".
 	What string
@@ -66,12 +73,12 @@ type Document[T any] struct {
 // Current returns the document. It is waited for if there is none, or if nobody
 // has tried to fetch it for WaitAfter; an old one, or a last good copy, is
 // taken if it can't be had.
-func (r *Document[T]) Current(ctx context.Context) (T, error) {
-	if value, ok := r.Known(); ok && r.tend(ctx) {
+func (d *Document[T]) Current(ctx context.Context) (T, error) {
+	if value, ok := d.Known(); ok && d.tend(ctx) {
 		return value, nil
 	}
-	err := r.refresh(ctx)
-	value, ok := r.Known()
+	err := d.refresh(ctx)
+	value, ok := d.Known()
 	if ok {
 		err = nil
 	}
@@ -80,8 +87,8 @@ func (r *Document[T]) Current(ctx context.Context) (T, error) {
 
 // Known returns the document if there is one, however old, without waiting for
 // anything, not even a lock, and without a fetch.
-func (r *Document[T]) Known() (value T, ok bool) {
-	if there := r.value.Load(); there != nil {
+func (d *Document[T]) Known() (value T, ok bool) {
+	if there := d.value.Load(); there != nil {
 		return *there, true
 	}
 	return value, false
@@ -89,195 +96,195 @@ func (r *Document[T]) Known() (value T, ok bool) {
 
 // Recent returns the document if it was fetched less than maxAge ago, else
 // fetches it. A last good copy is not good enough.
-func (r *Document[T]) Recent(ctx context.Context, maxAge time.Duration) (T, error) {
-	r.mu.Lock()
-	fresh := time.Since(r.fetched) < maxAge
-	r.mu.Unlock()
+func (d *Document[T]) Recent(ctx context.Context, maxAge time.Duration) (T, error) {
+	d.mu.Lock()
+	fresh := time.Since(d.fetched) < maxAge
+	d.mu.Unlock()
 	if !fresh {
-		if err := r.refresh(ctx); err != nil {
+		if err := d.refresh(ctx); err != nil {
 			var none T
 			return none, err
 		}
 	}
-	value, _ := r.Known()
+	value, _ := d.Known()
 	return value, nil
 }
 
 // Renew fetches the document because something is not in it, but not more often
 // than every RenewEvery. Whether it did or not, the document is returned;
 // the error is that of a fetch.
-func (r *Document[T]) Renew(ctx context.Context) (value T, err error) {
-	if r.mayRenew() {
-		err = r.refresh(ctx)
+func (d *Document[T]) Renew(ctx context.Context) (value T, err error) {
+	if d.mayRenew() {
+		err = d.refresh(ctx)
 	}
-	value, _ = r.Known()
+	value, _ = d.Known()
 	return value, err
 }
 
 // mayRenew reports whether Renew is to wait for a fetch, and notes that it
 // begins one.
-func (r *Document[T]) mayRenew() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.flight != nil {
+func (d *Document[T]) mayRenew() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.flight != nil {
 		return true
 	}
-	if time.Since(r.renewed) < RenewEvery {
+	if time.Since(d.renewed) < RenewEvery {
 		return false
 	}
-	if time.Since(r.failed) >= RetryAfter { // refresh will fetch
-		r.renewed = time.Now()
+	if time.Since(d.failed) >= RetryAfter { // refresh will fetch
+		d.renewed = time.Now()
 	}
 	return true
 }
 
 // Start takes the last good copy if there is nothing yet, which asks the store
 // alone, and then begins a fetch in the background, which it does not wait for.
-func (r *Document[T]) Start(ctx context.Context) {
-	last := r.restore(ctx)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.settleFor(last)
-	r.refreshIfOld(ctx)
+func (d *Document[T]) Start(ctx context.Context) {
+	last := d.restore(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settleFor(last)
+	d.refreshIfOld(ctx)
 }
 
 // settleFor takes a last good copy, which may be nil, if there is nothing
-// better. r.mu is held.
-func (r *Document[T]) settleFor(last *T) {
-	if last != nil && r.value.Load() == nil {
-		r.value.Store(last)
+// better. d.mu is held.
+func (d *Document[T]) settleFor(last *T) {
+	if last != nil && d.value.Load() == nil {
+		d.value.Store(last)
 	}
 }
 
-// refreshIfOld starts a fetch in the background if that is due. r.mu is held.
-func (r *Document[T]) refreshIfOld(ctx context.Context) {
-	if time.Since(r.fetched) >= RefreshAfter && time.Since(r.failed) >= RetryAfter {
-		r.begin(ctx)
+// refreshIfOld starts a fetch in the background if that is due. d.mu is held.
+func (d *Document[T]) refreshIfOld(ctx context.Context) {
+	if time.Since(d.fetched) >= RefreshAfter && time.Since(d.failed) >= RetryAfter {
+		d.begin(ctx)
 	}
 }
 
 // tend starts a fetch in the background if that is due, and says whether what is
 // known can be used meanwhile.
-func (r *Document[T]) tend(ctx context.Context) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	tried := r.fetched
-	if r.failed.After(tried) {
-		tried = r.failed
+func (d *Document[T]) tend(ctx context.Context) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	tried := d.fetched
+	if d.failed.After(tried) {
+		tried = d.failed
 	}
-	r.refreshIfOld(ctx)
+	d.refreshIfOld(ctx)
 	return time.Since(tried) < WaitAfter
 }
 
 // refresh waits for a fetch: the one under way, or a new one unless the last
 // has just failed.
-func (r *Document[T]) refresh(ctx context.Context) error {
-	r.mu.Lock()
-	if r.flight == nil && time.Since(r.failed) < RetryAfter {
-		defer r.mu.Unlock()
-		return r.err
+func (d *Document[T]) refresh(ctx context.Context) error {
+	d.mu.Lock()
+	if d.flight == nil && time.Since(d.failed) < RetryAfter {
+		defer d.mu.Unlock()
+		return d.err
 	}
-	done := r.begin(ctx)
-	r.mu.Unlock()
+	done := d.begin(ctx)
+	d.mu.Unlock()
 	select {
 	case <-done:
 	case <-ctx.Done():
 		return refusal.New(refusal.ProviderUnavailable, ctx.Err())
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.err
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
 }
 
-// begin starts a fetch if none is under way. r.mu is held.
-func (r *Document[T]) begin(ctx context.Context) <-chan struct{} {
-	if r.flight == nil {
-		r.flight = make(chan struct{})
-		go r.load(context.WithoutCancel(ctx), r.flight)
+// begin starts a fetch if none is under way. d.mu is held.
+func (d *Document[T]) begin(ctx context.Context) <-chan struct{} {
+	if d.flight == nil {
+		d.flight = make(chan struct{})
+		go d.load(context.WithoutCancel(ctx), d.flight)
 	}
-	return r.flight
+	return d.flight
 }
 
-func (r *Document[T]) load(ctx context.Context, done chan<- struct{}) {
-	doc, value, err := r.get(ctx)
+func (d *Document[T]) load(ctx context.Context, done chan<- struct{}) {
+	doc, value, err := d.get(ctx)
 	var last *T
 	if err != nil {
-		r.Logger.Warn("fetching from the provider failed", zap.String("document", r.What), zap.Error(err))
-		last = r.restore(ctx)
+		d.Logger.Warn("fetching from the provider failed", zap.String("document", d.What), zap.Error(err))
+		last = d.restore(ctx)
 	}
 
-	r.mu.Lock()
-	r.err, r.flight = err, nil
+	d.mu.Lock()
+	d.err, d.flight = err, nil
 	if err == nil {
-		r.value.Store(&value)
-		r.fetched, r.failed = time.Now(), time.Time{}
+		d.value.Store(&value)
+		d.fetched, d.failed = time.Now(), time.Time{}
 	} else {
-		r.failed, r.renewed = time.Now(), time.Time{}
+		d.failed, d.renewed = time.Now(), time.Time{}
 	}
-	r.settleFor(last)
+	d.settleFor(last)
 	close(done)
-	r.mu.Unlock()
+	d.mu.Unlock()
 
-	if err == nil && r.LastGood != nil {
-		r.save(ctx, doc)
+	if err == nil && d.LastGood != nil {
+		d.save(ctx, doc)
 	}
 }
 
-func (r *Document[T]) get(ctx context.Context) (doc []byte, value T, err error) {
+func (d *Document[T]) get(ctx context.Context) (doc []byte, value T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	defer r.recovered(&err)
-	if doc, err = r.Fetch(ctx); err != nil {
+	defer d.recovered(&err)
+	if doc, err = d.Fetch(ctx); err != nil {
 		return nil, value, err
 	}
-	if value, err = r.Parse(doc); err == nil && r.Accept != nil {
-		err = r.Accept(value)
+	if value, err = d.Parse(doc); err == nil && d.Accept != nil {
+		err = d.Accept(value)
 	}
 	return doc, value, err
 }
 
 // recovered makes an error of a panic over what a provider sent. No server
 // stands above the goroutine of a fetch: the whole process would end.
-func (r *Document[T]) recovered(err *error) {
+func (d *Document[T]) recovered(err *error) {
 	if v := recover(); v != nil {
-		*err = refusal.New(refusal.Internal, fmt.Errorf("reading the %s: panic: %T", r.What, v))
+		*err = refusal.New(refusal.Internal, fmt.Errorf("reading the %s: panic: %T", d.What, v))
 	}
 }
 
 // restore reads the last good copy if there is nothing else. It is judged like
 // one that was fetched: the configuration may have become stricter.
-func (r *Document[T]) restore(ctx context.Context) *T {
-	if r.value.Load() != nil || r.LastGood == nil {
+func (d *Document[T]) restore(ctx context.Context) *T {
+	if d.value.Load() != nil || d.LastGood == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	doc, err := r.LastGood.LoadLastGood(ctx, r.Name)
+	doc, err := d.LastGood.LoadLastGood(ctx, d.Name)
 	if err != nil {
-		r.Logger.Warn("loading the last good copy failed", zap.String("document", r.What), zap.Error(err))
+		d.Logger.Warn("loading the last good copy failed", zap.String("document", d.What), zap.Error(err))
 	}
 	if err != nil || doc == nil {
 		return nil
 	}
-	value, err := r.reread(doc)
+	value, err := d.reread(doc)
 	if err != nil {
-		r.Logger.Warn("the last good copy is not usable any more", zap.String("document", r.What), zap.Error(err))
+		d.Logger.Warn("the last good copy is not usable any more", zap.String("document", d.What), zap.Error(err))
 		return nil
 	}
-	r.Logger.Info("going on with the last good copy", zap.String("document", r.What))
+	d.Logger.Info("going on with the last good copy", zap.String("document", d.What))
 	return &value
 }
 
-func (r *Document[T]) reread(doc []byte) (value T, err error) {
-	defer r.recovered(&err)
-	return r.Parse(doc)
+func (d *Document[T]) reread(doc []byte) (value T, err error) {
+	defer d.recovered(&err)
+	return d.Parse(doc)
 }
 
-func (r *Document[T]) save(ctx context.Context, doc []byte) {
+func (d *Document[T]) save(ctx context.Context, doc []byte) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	if err := r.LastGood.SaveLastGood(ctx, r.Name, doc); err != nil {
-		r.Logger.Warn("saving the last good copy failed", zap.String("document", r.What), zap.Error(err))
+	if err := d.LastGood.SaveLastGood(ctx, d.Name, doc); err != nil {
+		d.Logger.Warn("saving the last good copy failed", zap.String("document", d.What), zap.Error(err))
 	}
 }
 

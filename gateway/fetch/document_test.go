@@ -17,7 +17,7 @@ import (
 
 var errRemoteDown = refusal.New(refusal.ProviderUnavailable, errors.New("the provider is down"))
 
-// A shelf keeps one document, for gateway.LastGood.
+// A shelf keeps one document, for fetch.LastGood.
 type shelf struct {
 	mu    sync.Mutex
 	doc   []byte

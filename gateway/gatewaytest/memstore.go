@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// A MemStore is a gateway.Store in memory, for tests that look into a store or
+// A MemStore is a store.Store in memory, for tests that look into a store or
 // have it fail. It runs in a testing/synctest bubble.
 type MemStore struct {
 	mu      sync.Mutex
@@ -169,7 +169,7 @@ func (s *MemStore) save(key string, value []byte, ttl time.Duration) error {
 	return nil
 }
 
-// Get implements gateway.Store.
+// Get implements store.Store.
 func (s *MemStore) Get(ctx context.Context, keys ...string) (values [][]byte, err error) {
 	err = s.do(ctx, "Get", strings.Join(keys[:min(1, len(keys))], ""), func() error {
 		values = make([][]byte, len(keys))
@@ -186,12 +186,12 @@ func (s *MemStore) Get(ctx context.Context, keys ...string) (values [][]byte, er
 	return values, nil
 }
 
-// Put implements gateway.Store.
+// Put implements store.Store.
 func (s *MemStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return s.do(ctx, "Put", key, func() error { return s.save(key, value, ttl) })
 }
 
-// PutNew implements gateway.Store.
+// PutNew implements store.Store.
 func (s *MemStore) PutNew(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return s.do(ctx, "PutNew", key, func() error {
 		if _, ok := s.load(key); ok {
@@ -201,7 +201,7 @@ func (s *MemStore) PutNew(ctx context.Context, key string, value []byte, ttl tim
 	})
 }
 
-// Take implements gateway.Store.
+// Take implements store.Store.
 func (s *MemStore) Take(ctx context.Context, key string) (value []byte, err error) {
 	err = s.do(ctx, "Take", key, func() error {
 		var ok bool
@@ -217,7 +217,7 @@ func (s *MemStore) Take(ctx context.Context, key string) (value []byte, err erro
 	return value, nil
 }
 
-// CompareAndPut implements gateway.Store.
+// CompareAndPut implements store.Store.
 func (s *MemStore) CompareAndPut(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
 	return s.do(ctx, "CompareAndPut", key, func() error {
 		found, ok := s.load(key)
@@ -231,7 +231,7 @@ func (s *MemStore) CompareAndPut(ctx context.Context, key string, old, value []b
 	})
 }
 
-// Delete implements gateway.Store.
+// Delete implements store.Store.
 func (s *MemStore) Delete(ctx context.Context, keys ...string) error {
 	return s.do(ctx, "Delete", strings.Join(keys[:min(1, len(keys))], ""), func() error {
 		for _, key := range keys {
@@ -241,7 +241,7 @@ func (s *MemStore) Delete(ctx context.Context, keys ...string) error {
 	})
 }
 
-// Count implements gateway.Store.
+// Count implements store.Store.
 func (s *MemStore) Count(ctx context.Context, key string, delta int, ttl time.Duration) (n int, left time.Duration, err error) {
 	err = s.do(ctx, "Count", key, func() error {
 		n, left = s.counters.Count(key, delta, ttl)
@@ -250,7 +250,7 @@ func (s *MemStore) Count(ctx context.Context, key string, delta int, ttl time.Du
 	return n, left, err
 }
 
-// Add implements gateway.Store.
+// Add implements store.Store.
 func (s *MemStore) Add(ctx context.Context, index string, members ...string) error {
 	return s.do(ctx, "Add", index, func() error {
 		if s.indexes[index] == nil {
@@ -263,7 +263,7 @@ func (s *MemStore) Add(ctx context.Context, index string, members ...string) err
 	})
 }
 
-// Remove implements gateway.Store.
+// Remove implements store.Store.
 func (s *MemStore) Remove(ctx context.Context, index string, members ...string) error {
 	return s.do(ctx, "Remove", index, func() error {
 		for _, m := range members {
@@ -273,7 +273,7 @@ func (s *MemStore) Remove(ctx context.Context, index string, members ...string) 
 	})
 }
 
-// Range implements gateway.Store.
+// Range implements store.Store.
 func (s *MemStore) Range(ctx context.Context, index, prefix, after string, limit int) (members []string, err error) {
 	err = s.do(ctx, "Range", index, func() error {
 		for m := range s.indexes[index] {
@@ -291,7 +291,7 @@ func (s *MemStore) Range(ctx context.Context, index, prefix, after string, limit
 	return members, nil
 }
 
-// Announce implements gateway.Store.
+// Announce implements store.Store.
 func (s *MemStore) Announce(ctx context.Context, message []byte) error {
 	return s.do(ctx, "Announce", string(message), func() error {
 		s.sent = append(s.sent, bytes.Clone(message))
@@ -306,7 +306,7 @@ func (s *MemStore) Announce(ctx context.Context, message []byte) error {
 	})
 }
 
-// Watch implements gateway.Store.
+// Watch implements store.Store.
 func (s *MemStore) Watch(ctx context.Context, on func(store.Change)) error {
 	w := &memWatch{wake: make(chan struct{}, 1)}
 	defer func() {
@@ -335,7 +335,7 @@ func (s *MemStore) Watch(ctx context.Context, on func(store.Change)) error {
 	}
 }
 
-// Ping implements gateway.Store.
+// Ping implements store.Store.
 func (s *MemStore) Ping(ctx context.Context) error {
 	return s.do(ctx, "Ping", "", func() error { return nil })
 }

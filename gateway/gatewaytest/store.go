@@ -23,7 +23,7 @@ type storeSuite struct {
 	open func(t *testing.T) (store.Store, store.Store)
 }
 
-// TestStore is the conformance suite of gateway.Store. open must return a
+// TestStore is the conformance suite of store.Store. open must return a
 // fresh, empty store at each call and close it with t.Cleanup.
 func TestStore(t *testing.T, open func(t *testing.T) store.Store, options ...StoreOption) {
 	t.Helper()

@@ -100,7 +100,7 @@ type Deps struct {
 	// Logger receives operational messages. Nil: none.
 	Logger *zap.Logger
 	// Transport replaces the network, for tests. Nil: a hardened transport (see
-	// gateway.Outbound).
+	// fetch.Client).
 	Transport http.RoundTripper
 }
 

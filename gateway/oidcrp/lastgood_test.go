@@ -22,7 +22,7 @@ import (
 
 type rawJSON = json.RawMessage
 
-// A shelf is a gateway.LastGood in memory.
+// A shelf is a fetch.LastGood in memory.
 type shelf struct {
 	mu   sync.Mutex
 	docs map[string][]byte

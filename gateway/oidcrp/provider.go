@@ -1,4 +1,4 @@
-// Package oidcrp is the OpenID Connect relying party: a gateway.Provider that
+// Package oidcrp is the OpenID Connect relying party: a provider.Provider that
 // signs people in by the authorization code flow (OpenID Connect Core 1.0
 // §3.1) with state, nonce and PKCE (RFC 7636, S256).
 //
@@ -62,7 +62,7 @@ type Provider struct {
 	keys      *keySet
 }
 
-// outbound is what a Provider needs of gateway.Outbound.
+// outbound is what a Provider needs of fetch.Client.
 type outbound interface {
 	CheckURL(raw string) error
 	Do(req *http.Request, limit int64) (*fetch.Response, error)
@@ -95,7 +95,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 	return p, nil
 }
 
-// lastGoodName names a document of this issuer in gateway.LastGood.
+// lastGoodName names a document of this issuer in fetch.LastGood.
 func (c Config) lastGoodName(what string) string {
 	sum := sha256.Sum256([]byte(c.Issuer))
 	return "oidc/" + hex.EncodeToString(sum[:16]) + "/" + what
@@ -113,7 +113,7 @@ func (p *Provider) fetchKeys(ctx context.Context) ([]byte, error) {
 	return p.fetchDocument(ctx, "keys", md.jwks, maxJWKS)
 }
 
-// Protocol returns gateway.OIDC.
+// Protocol returns provider.OIDC.
 func (p *Provider) Protocol() provider.Protocol { return provider.OIDC }
 
 // Issuer returns the configured issuer identifier.
@@ -130,7 +130,7 @@ type flow struct {
 
 func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
 
-// Begin implements gateway.Provider. With ForceLogin it sends prompt=login and
+// Begin implements provider.Provider. With ForceLogin it sends prompt=login and
 // max_age=0, and Complete then requires auth_time; a provider that leaves it
 // out can't be made to ask anew. With OtherPerson it sends prompt=login alone.
 func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
@@ -165,7 +165,7 @@ func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provi
 	return &provider.Begun{Location: client.AuthCodeURL(req.State, options...), Private: private}, nil
 }
 
-// Complete implements gateway.Provider: the answer's parameters, the code for
+// Complete implements provider.Provider: the answer's parameters, the code for
 // the tokens, the ID token, and userinfo if the ID token lacks the user name,
 // the e-mail or the groups. The access token is forgotten afterwards.
 func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (*provider.Answer, error) {

@@ -1,9 +1,11 @@
 package provider
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // An Identity is what a provider asserted about a person at one login,
@@ -40,4 +42,47 @@ func ValidEmail(s string) bool {
 		return strings.ContainsRune(` ,@＠﹫，﹐︐()<>[]:;\"`, r) || !unicode.IsPrint(r)
 	}
 	return len(s) <= maxEmail && local != "" && domain != "" && !strings.ContainsFunc(local+domain, odd)
+}
+
+// Name returns what the person is called: the display name, or else first and
+// last name. It may be empty.
+func (id *Identity) Name() string {
+	if id.DisplayName != "" {
+		return id.DisplayName
+	}
+	return strings.TrimSpace(id.FirstName + " " + id.LastName)
+}
+
+// Unfit returns the name of a field whose value is Unfit, or "". Groups do not
+// count: an app is told only those that its rules name.
+func (id *Identity) Unfit() string {
+	for _, field := range []struct {
+		name   string
+		values []string
+	}{
+		{"user name", []string{id.Username}},
+		{"e-mail", []string{id.Email}},
+		{"name", []string{id.Name()}},
+		{"acr", []string{id.ACR}},
+		{"amr", id.AMR},
+	} {
+		if slices.ContainsFunc(field.values, Unfit) {
+			return field.name
+		}
+	}
+	return ""
+}
+
+// Unfit says whether a value can't be a header or a JSON string that reads the
+// same everywhere: it is no UTF-8, or has control characters or line separators.
+func Unfit(s string) bool {
+	if !utf8.ValidString(s) {
+		return true
+	}
+	for _, c := range s {
+		if c < ' ' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' {
+			return true
+		}
+	}
+	return false
 }

@@ -1,3 +1,6 @@
+// Package provider is the contract between the gateway and the identity
+// providers at which it signs people in: what a provider does, and what it says
+// about a person.
 package provider
 
 import (
@@ -23,9 +26,9 @@ const (
 // down must not stop the gateway from starting.
 //
 // Errors are of two kinds and MUST NOT be mixed. An answer that was judged bad
-// is an *Error with a 4xx code. A provider that could not be reached, or that
+// is a *refusal.Error with a 4xx code. A provider that could not be reached, or that
 // answered nonsense outside of the answer itself (discovery, keys, token
-// endpoint down), is an *Error with ProviderUnavailable.
+// endpoint down), is a *refusal.Error with refusal.ProviderUnavailable.
 //
 // More can be offered by also implementing SessionEnder, Publisher or
 // Starter.

@@ -48,7 +48,7 @@ type Options struct {
 	Timeout time.Duration
 }
 
-// A Store is a gateway.Store in Redis.
+// A Store is a store.Store in Redis.
 type Store struct {
 	client  *redis.Client
 	options redis.Options
@@ -111,7 +111,7 @@ func (s *Store) Close() error { return s.client.Close() }
 func (s *Store) key(key string) string     { return s.prefix + "v:" + key }
 func (s *Store) index(index string) string { return s.prefix + "i:" + index }
 
-// Get implements gateway.Store.
+// Get implements store.Store.
 func (s *Store) Get(ctx context.Context, keys ...string) (values [][]byte, err error) {
 	defer s.finish("reading values", &err)
 	if len(keys) == 0 {
@@ -141,13 +141,13 @@ func (s *Store) Get(ctx context.Context, keys ...string) (values [][]byte, err e
 	return values, nil
 }
 
-// Put implements gateway.Store.
+// Put implements store.Store.
 func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (err error) {
 	defer s.finish("storing a value", &err)
 	return s.set(ctx, key, value, ttl)
 }
 
-// PutNew implements gateway.Store.
+// PutNew implements store.Store.
 func (s *Store) PutNew(ctx context.Context, key string, value []byte, ttl time.Duration) (err error) {
 	defer s.finish("storing a new value", &err)
 	err = s.set(ctx, key, value, ttl, "nx")
@@ -173,7 +173,7 @@ func (s *Store) set(ctx context.Context, key string, value []byte, ttl time.Dura
 	return err
 }
 
-// Take implements gateway.Store.
+// Take implements store.Store.
 func (s *Store) Take(ctx context.Context, key string) (value []byte, err error) {
 	defer s.finish("taking a value", &err)
 	value, err = s.client.GetDel(ctx, s.key(key)).Bytes()
@@ -195,7 +195,7 @@ else
 end
 return 2`)
 
-// CompareAndPut implements gateway.Store.
+// CompareAndPut implements store.Store.
 func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte, ttl time.Duration) (err error) {
 	defer s.finish("replacing a value", &err)
 	ms, err := milliseconds(ttl)
@@ -232,7 +232,7 @@ n = math.max(0, n + delta)
 redis.call('SET', KEYS[1], n, 'KEEPTTL')
 return {n, left}`)
 
-// Count implements gateway.Store.
+// Count implements store.Store.
 func (s *Store) Count(ctx context.Context, key string, delta int, ttl time.Duration) (n int, left time.Duration, err error) {
 	defer s.finish("counting", &err)
 	ms, err := milliseconds(ttl)
@@ -261,7 +261,7 @@ func milliseconds(ttl time.Duration) (int64, error) {
 	return ms, nil
 }
 
-// Delete implements gateway.Store.
+// Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, keys ...string) (err error) {
 	defer s.finish("deleting values", &err)
 	if len(keys) == 0 {
@@ -274,7 +274,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) (err error) {
 	return s.client.Del(ctx, names...).Err()
 }
 
-// Add implements gateway.Store.
+// Add implements store.Store.
 func (s *Store) Add(ctx context.Context, index string, members ...string) (err error) {
 	defer s.finish("adding to an index", &err)
 	if len(members) == 0 {
@@ -287,7 +287,7 @@ func (s *Store) Add(ctx context.Context, index string, members ...string) (err e
 	return s.client.ZAdd(ctx, s.index(index), scored...).Err()
 }
 
-// Remove implements gateway.Store.
+// Remove implements store.Store.
 func (s *Store) Remove(ctx context.Context, index string, members ...string) (err error) {
 	defer s.finish("removing from an index", &err)
 	if len(members) == 0 {
@@ -300,7 +300,7 @@ func (s *Store) Remove(ctx context.Context, index string, members ...string) (er
 	return s.client.ZRem(ctx, s.index(index), names...).Err()
 }
 
-// Range implements gateway.Store.
+// Range implements store.Store.
 func (s *Store) Range(ctx context.Context, index, prefix, after string, limit int) (members []string, err error) {
 	defer s.finish("listing an index", &err)
 	if limit <= 0 {

@@ -13,7 +13,7 @@ import (
 
 const (
 	// block is how long Redis keeps a read waiting for announcements: within
-	// the second that gateway.Store promises.
+	// the second that store.Store promises.
 	block = 900 * time.Millisecond
 	// silence is how long a read may take before the connection counts as
 	// lost. go-redis adds 10 s to the timeout of a blocking read: as a part
@@ -34,7 +34,7 @@ var errGap = fault("the stream of announcements was emptied, replaced or cut: wa
 
 func (s *Store) stream() string { return s.prefix + "stream" }
 
-// Announce implements gateway.Store.
+// Announce implements store.Store.
 func (s *Store) Announce(ctx context.Context, message []byte) (err error) {
 	defer s.finish("announcing a change", &err)
 	_, err = s.add(ctx, s.client, "m", message)
@@ -47,7 +47,7 @@ func (s *Store) add(ctx context.Context, client redis.Cmdable, field string, val
 	}).Result()
 }
 
-// Watch implements gateway.Store. It has a connection of its own, and ends
+// Watch implements store.Store. It has a connection of its own, and ends
 // with the first fault on it: within 4 s when Redis or the network falls
 // silent. It checks what Ping checks, first and every second, and writes an
 // entry of its own into the stream to begin from.

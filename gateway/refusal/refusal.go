@@ -50,7 +50,7 @@ func From(err error, otherwise Code) *Error {
 	return New(otherwise, err)
 }
 
-// The codes. Each has its meaning in the table below.
+// The codes. table.go says what each means.
 const (
 	Internal            Code = "internal"
 	NotReady            Code = "not_ready"
@@ -111,7 +111,7 @@ const (
 	SAMLAttribute       Code = "saml_attribute_invalid"
 )
 
-// A Refusal says what a code means to the three who meet it.
+// A Meaning says what a code means to the three who meet it.
 type Meaning struct {
 	// Status is the HTTP status of the answer.
 	Status int

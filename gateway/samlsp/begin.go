@@ -22,7 +22,7 @@ type flow struct {
 
 func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
 
-// Begin implements gateway.Provider.
+// Begin implements provider.Provider.
 func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-// Complete implements gateway.Provider for the HTTP-POST binding (SAML Bindings
+// Complete implements provider.Provider for the HTTP-POST binding (SAML Bindings
 // 3.5.4). Nothing of the document is believed that no signature covers: the
 // assertion is read anew from what was signed. A signature that no known key
 // fits has the metadata fetched once more, if their age permits it.

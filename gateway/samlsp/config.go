@@ -106,7 +106,7 @@ type Deps struct {
 	// Logger receives operational messages. Nil: none.
 	Logger *zap.Logger
 	// Transport replaces the network, for tests. Nil: a hardened transport (see
-	// gateway.Outbound).
+	// fetch.Client).
 	Transport http.RoundTripper
 }
 
@@ -115,7 +115,7 @@ type Deps struct {
 type Keys interface {
 	// KeyPair returns the private RSA key and its certificate in DER. Both are
 	// made when they are asked for the first time. Its errors are
-	// *gateway.Error.
+	// *refusal.Error.
 	KeyPair(ctx context.Context) (key crypto.Signer, certificate []byte, err error)
 }
 

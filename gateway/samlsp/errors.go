@@ -1,14 +1,15 @@
 package samlsp
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // malformed returns the error for a message that is not what the profile has.
-func malformed(format string, args ...any) *refusal.Error {
-	return refusal.New(refusal.SAMLMalformed, fmt.Errorf(format, args...))
+func malformed(what string) *refusal.Error {
+	return refusal.New(refusal.SAMLMalformed, errors.New(what))
 }
 
 // unavailable returns the error for a provider that can't be reached, or whose

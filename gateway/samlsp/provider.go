@@ -1,4 +1,4 @@
-// Package samlsp is the SAML 2.0 service provider: a gateway.Provider that
+// Package samlsp is the SAML 2.0 service provider: a provider.Provider that
 // signs people in by the Web Browser SSO Profile (SAML Profiles 4.1). A login is
 // always begun here; a response that nobody asked for is refused.
 //
@@ -169,13 +169,13 @@ func (c Config) label() zap.Field {
 	return zap.String("metadata", u.Scheme+"://"+u.Host+u.EscapedPath())
 }
 
-// lastGoodName names the metadata in gateway.LastGood.
+// lastGoodName names the metadata in fetch.LastGood.
 func (c Config) lastGoodName() string {
 	sum := sha256.Sum256([]byte(c.MetadataURL + "\x00" + c.EntityID))
 	return "saml/" + hex.EncodeToString(sum[:16]) + "/metadata"
 }
 
-// Protocol returns gateway.SAML.
+// Protocol returns provider.SAML.
 func (p *Provider) Protocol() provider.Protocol { return provider.SAML }
 
 // Issuer returns the provider's entity ID. It is empty as long as the
@@ -199,7 +199,7 @@ func (p *Provider) known() *idp {
 	return known
 }
 
-// Start implements gateway.Starter: it takes the last good metadata from the
+// Start implements provider.Starter: it takes the last good metadata from the
 // store, so that Issuer is known, and has new ones fetched in the background.
 func (p *Provider) Start(ctx context.Context) {
 	if p.remote != nil {

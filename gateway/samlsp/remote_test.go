@@ -61,7 +61,7 @@ func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// A shelf keeps documents. It implements gateway.LastGood.
+// A shelf keeps documents. It implements fetch.LastGood.
 type shelf struct {
 	mu   sync.Mutex
 	docs map[string][]byte

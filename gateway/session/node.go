@@ -1,3 +1,20 @@
+// Package session is the engine of sessions: who is signed in, on every node.
+//
+// Accounts, logins and epochs are sealed records in one store that all nodes
+// share. A Node is one process's view of it. It caches logins, follows the
+// store's announcements, and ends the requests that live by a login when the
+// login ends.
+//
+// # What the package promises
+//
+// A fault of the store is never taken for "no session", nor for "let in". A
+// cached login is served for five seconds at most after the store last confirmed
+// it. A login that is ended on one node ends on all. To end many logins at once,
+// an epoch is replaced: a random value of which each login holds a copy. So no
+// list has to be walked, and a login that is being made meanwhile is void.
+//
+// The package knows no HTTP. Flows, replay marks, limits and rounds are here too,
+// because all nodes share them.
 package session
 
 import (
@@ -13,9 +30,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// Sessions is one node's view of the store: who is signed in, cached, and kept
-// true by the store's announcements. It outlives configurations: a reload
-// makes a new Gateway over the same Sessions.
+// A Node is one process's view of the store. It outlives configurations: a
+// reload makes a new Gateway over the same Node.
 type Node struct {
 	store  store.Store
 	vault  *vault.Vault
@@ -26,7 +42,7 @@ type Node struct {
 	byCookie map[cookieKey]*session
 	byKey    map[string]*session // by the key of the login's record
 	bytes    int                 // what the cache holds, roughly
-	ended    bool                // Run has: nobody looks after live requests
+	ended    bool                // Run has ended: nobody looks after live requests
 	// maxEntries and maxBytes bound the cache.
 	maxEntries, maxBytes int
 
@@ -50,11 +66,11 @@ type Node struct {
 	known    string // the marker as this machine remembers it
 }
 
-// Options are what Sessions are made of.
+// Options are what a Node is made of.
 type Options struct {
 	// Store keeps what is sealed. Its owner closes it, after Run has ended.
 	Store store.Store
-	// Secrets holds one or two secrets, see New.
+	// Secrets holds one or two secrets, see vault.New.
 	Secrets [][]byte
 	// Marker remembers which store this machine knows.
 	Marker MarkerMemory
@@ -87,7 +103,7 @@ const (
 	storeTimeout = 3 * time.Second
 )
 
-// Open returns a view of a store. It does no I/O: until Run has
+// Open returns a Node. It does no I/O: until Run has
 // confirmed the announcements, the store is asked at every request.
 func Open(opts Options) (*Node, error) {
 	s := &Node{

@@ -1,3 +1,6 @@
+// Package store is the contract between the gateway and what keeps its records:
+// a handful of verbs on opaque values. redisstore and boltstore implement it,
+// and one conformance suite, gatewaytest.TestStore, holds both to it.
 package store
 
 import (
@@ -7,7 +10,7 @@ import (
 )
 
 // A Store keeps opaque values under opaque keys. It knows nothing of logins,
-// flows or sealing: those are written once, in this package.
+// flows or sealing: vault and session know those.
 //
 // Every method is safe for concurrent use and returns within the context's
 // deadline. Implementations MUST behave as gatewaytest.TestStore says.

@@ -14,7 +14,7 @@ const kindLastGood Kind = "lastgood"
 // lastGoodTTL is how long a provider's last good documents are kept.
 const lastGoodTTL = 30 * 24 * time.Hour
 
-// LoadLastGood implements LastGood.
+// LoadLastGood implements fetch.LastGood.
 func (v *Vault) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
 	rec, err := v.Get(ctx, kindLastGood, name)
 	if errors.Is(err, store.ErrNotFound) {
@@ -26,7 +26,7 @@ func (v *Vault) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
 	return rec.Value, nil
 }
 
-// SaveLastGood implements LastGood.
+// SaveLastGood implements fetch.LastGood.
 func (v *Vault) SaveLastGood(ctx context.Context, name string, doc []byte) error {
 	return v.Put(ctx, kindLastGood, name, doc, lastGoodTTL)
 }

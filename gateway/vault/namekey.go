@@ -95,7 +95,7 @@ func (v *Vault) Initialize(ctx context.Context) (marker string, err error) {
 	return marker, err
 }
 
-// key returns where a record lies, or is going to lie. Use it for what is
+// Key returns where a record lies, or is going to lie. Use it for what is
 // written: it has a new store initialized first.
 func (v *Vault) Key(ctx context.Context, kind Kind, name string) (string, error) {
 	names, err := v.nameKey(ctx)

@@ -1,3 +1,14 @@
+// Package vault keeps sealed records in a store. It is the only way in which the
+// gateway writes one.
+//
+// Whoever reads the store learns no value, and no name: both are protected by
+// keys that the store does not have in the clear. Whoever writes the store can
+// delete records and put older ones back, and no more: a record that was changed,
+// or moved to another key, does not open, and that is a fault, never "no such
+// record".
+//
+// A secret of the configuration seals the records. A key of the store's own names
+// them (see namekey.go). So changing the secret moves no record.
 package vault
 
 import (
@@ -60,8 +71,8 @@ const MinSecret = 32
 // least MinSecret bytes, the one to seal with first.
 //
 // initialize is called before the first write into a store that has no name key.
-// It calls Vault.Initialize, or says why this must not be done. If initialize is nil, any
-// store will do.
+// It calls Vault.Initialize, or says why this must not be done. If initialize
+// is nil, any store will do.
 func New(store store.Store, secrets [][]byte, initialize func(context.Context) error) (*Vault, error) {
 	if len(secrets) < 1 || len(secrets) > 2 {
 		return nil, fmt.Errorf("opening the vault: %d secrets given, need one, or two while the secret is being changed", len(secrets))
@@ -114,7 +125,7 @@ type Record struct {
 // a fault, never "no such record".
 var ErrRecord = errors.New("record does not open")
 
-// A ref names a record.
+// A Ref names a record.
 type Ref struct {
 	Kind Kind
 	Name string
@@ -132,7 +143,7 @@ func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error
 	return recs[0], nil
 }
 
-// getAll reads several records in one round trip. An entry is nil where there
+// GetAll reads several records in one round trip. An entry is nil where there
 // is no record.
 func (v *Vault) GetAll(ctx context.Context, refs ...Ref) ([]*Record, error) {
 	recs := make([]*Record, len(refs))
@@ -162,7 +173,7 @@ func (v *Vault) GetAll(ctx context.Context, refs ...Ref) ([]*Record, error) {
 	return recs, nil
 }
 
-// getAt reads a record by the key under which it lies, as an index names it.
+// GetAt reads a record by the key under which it lies, as an index names it.
 // ErrNotFound also if the key is of another kind.
 func (v *Vault) GetAt(ctx context.Context, kind Kind, key string) (*Record, error) {
 	if !strings.HasPrefix(key, string(kind)+":") {
@@ -238,6 +249,7 @@ func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte
 // maxTries bounds how often a compare-and-put starts again.
 const maxTries = 10
 
+// ErrBusy is a record that others change again and again. It is a fault.
 var ErrBusy = errors.New("record is being changed by too many others at once")
 
 // Update replaces a record by what change makes of it, and starts again if
@@ -273,7 +285,7 @@ func lostRace(err error) bool {
 	return errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrChanged) || errors.Is(err, store.ErrNotFound)
 }
 
-// take returns the record and deletes it in one step; ErrNotFound if another
+// Take returns the record and deletes it in one step; ErrNotFound if another
 // caller was first.
 func (v *Vault) Take(ctx context.Context, kind Kind, name string) ([]byte, error) {
 	names, err := v.nameKey(ctx)
@@ -317,7 +329,7 @@ func (v *Vault) open(key string, sealed []byte) (*Record, error) {
 
 func associated(key string) []byte { return append([]byte{recordFormat}, key...) }
 
-// reseal seals a record under the first secret, in its place. It returns 1 if
+// Reseal seals a record under the first secret, in its place. It returns 1 if
 // it lay under the second, also if another caller has changed it meanwhile:
 // that change stands.
 func (v *Vault) Reseal(ctx context.Context, rec *Record, ttl time.Duration) (moved int, err error) {
@@ -359,5 +371,5 @@ func (v *Vault) ResealShared(ctx context.Context) (moved int, err error) {
 	return moved, nil
 }
 
-// changing says whether the secret is being changed.
+// Changing says whether the secret is being changed.
 func (v *Vault) Changing() bool { return len(v.seals) > 1 }
