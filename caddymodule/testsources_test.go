@@ -32,7 +32,7 @@ func testSources(t *testing.T) []*testSource {
 		if err != nil || d.IsDir() && (d.Name() == "testdata" || d.Name() == ".git") {
 			return errOr(err, fs.SkipDir)
 		}
-		if strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".go") && strings.Contains(name, "gatewaytest/") {
+		if strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".go") && strings.HasSuffix(path.Base(path.Dir(filepath.ToSlash(name))), "test") {
 			set := token.NewFileSet()
 			file, err := parser.ParseFile(set, name, nil, parser.ParseComments)
 			if err != nil {

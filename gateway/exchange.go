@@ -11,7 +11,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
-	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // An exchange is one request to an App, with what was found out about it.
@@ -111,7 +110,7 @@ func (x *exchange) guard(next Next) error {
 			return x.pass(next, p, v)
 		}
 	}
-	return x.refuse(refusal.From(vault.ErrBusy, refusal.StoreUnavailable))
+	return x.refuse(refusal.New(refusal.StoreUnavailable, errors.New("the session left the cache each time it was found")))
 }
 
 // maxFinds bounds how often the session of one request is found anew.

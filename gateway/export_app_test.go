@@ -15,13 +15,13 @@ func NewNameFilter(sets ...HeaderNames) *NameFilter { return newNameFilter(sets.
 // Has says whether a header of that name is ours.
 func (f *nameFilter) Has(name string) bool { return f.has(name) }
 
-// Views returns how many views a login has, and roughly how many bytes they take.
-func Views(f session.Found) (n, size int) {
+// Views returns how many views a login has.
+func Views(f session.Found) (n int) {
 	first, _ := f.Memo().(*view)
 	for v := first; v != nil; v = v.next {
-		n, size = n+1, size+v.size()
+		n++
 	}
-	return n, size
+	return n
 }
 
 // ParseForm is what FuzzParseForm holds against net/url.

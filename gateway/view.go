@@ -81,29 +81,31 @@ const maxViews = 16
 // the session's memo holds.
 func (a *App) view(ses session.Found, issuer string) *view {
 	for {
-		memo, n, size := ses.Memo(), 1, 0
+		memo, n := ses.Memo(), 1
 		first, _ := memo.(*view)
 		for v := first; v != nil; v = v.next {
 			if v.app == a && v.issuer == issuer {
 				return v
 			}
-			n, size = n+1, size+v.size()
+			n++
 		}
 		v := a.newView(ses.Login(), ses.ID(), issuer)
 		if n <= maxViews {
-			v.next = first
-		} else {
-			size = 0 // the others are made anew when they are needed
+			v.next = first // else the others are made again when they are needed
 		}
-		if ses.Remember(memo, v, size+v.size()) {
+		if ses.Remember(memo, v) {
 			return v
 		}
 	}
 }
 
-// size is roughly what a view takes of the memory, with its assertion.
-func (v *view) size() int {
-	size := 1536 + 32*(len(v.principal.Roles)+len(v.principal.Groups))
+// Size is roughly how many bytes a view and those after it take, with their
+// assertions.
+func (v *view) Size() int {
+	if v == nil {
+		return 0
+	}
+	size := v.next.Size() + 1536 + 32*(len(v.principal.Roles)+len(v.principal.Groups))
 	for _, value := range v.values {
 		size += 3 * len(value)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 var seal = checktest.Seal{
-	Types:  []string{"Check", "List", "checklist", "outbound", "keySet", "remote"},
+	Types:  []string{"List", "checklist", "outbound", "keySet", "Document"},
 	Fields: []string{"checks", "outbound", "keys", "read", "split"},
 }
 

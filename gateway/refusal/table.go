@@ -40,7 +40,7 @@ var meanings = map[Code]Meaning{
 	},
 	AccountBlocked: {
 		403, "Your account is blocked", "An administrator has blocked your account here. Ask them if you don't know why.",
-		"The account was blocked by a program that embeds the gateway (`Sessions.BlockAccount`), and `Sessions.UnblockAccount` lets it in again; `caddy-sso` itself has no command for it yet.",
+		"The account was blocked by a program that embeds the gateway (`session.Node.BlockAccount`), and `session.Node.UnblockAccount` lets it in again; `caddy-sso` itself has no command for it yet.",
 	},
 	NoUsername: {
 		403, "Your account has no user name", "The identity provider told the gateway no user name for you. Tell your administrator the reference below.",

@@ -53,16 +53,29 @@ func (f Found) Touch(ctx context.Context, idle time.Duration) error {
 // End ends the login on every node.
 func (f Found) End(ctx context.Context) error { return f.node.endLogin(ctx, f.ses.key, f.st.Login) }
 
-// Memo returns what Remember keeps beside the login in this node's cache, or nil.
-func (f Found) Memo() any { return f.st.memo.Load() }
+// A Memo is what a caller keeps beside a login in this node's cache. All memos
+// are pointers of one type.
+type Memo interface {
+	// Size is roughly how many bytes the memo takes. They count for the bounds of
+	// the cache.
+	Size() int
+}
 
-// Remember replaces the memo, unless it is another one than old by now: then it
-// is false. Memos are always of one type, and comparable. size is roughly how
-// many bytes the new one takes: they count for the bounds of the cache.
-func (f Found) Remember(old, memo any, size int) bool {
-	if !f.st.memo.CompareAndSwap(old, memo) {
+// Memo returns the memo of the login, or nil.
+func (f Found) Memo() Memo {
+	memo, _ := f.st.memo.Load().(Memo)
+	return memo
+}
+
+// Remember replaces the memo if it is still old, else it returns false.
+func (f Found) Remember(old, memo Memo) bool {
+	var before any // nil, not a nil Memo
+	if old != nil {
+		before = old
+	}
+	if !f.st.memo.CompareAndSwap(before, memo) {
 		return false
 	}
-	f.node.resize(f.ses.key, f.st.size+size)
+	f.node.resize(f.ses.key, f.st.size+memo.Size())
 	return true
 }

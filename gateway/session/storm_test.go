@@ -171,23 +171,28 @@ func TestStormLeavesNothingInTheCache(t *testing.T) {
 	})
 }
 
+// A memo of a test says its size itself.
+type memo struct{ size int }
+
+func (m *memo) Size() int { return m.size }
+
 // What a caller keeps beside a login counts for the bounds of the cache.
 func TestStormOfMemosIsAccounted(t *testing.T) {
 	t.Parallel()
 	s := openNode(t, gatewaytest.NewMemStore())
 	f := wantSession(t, s, signInAt(t, s, "alice"))
 	_, _, before := s.Cached()
-	one, other := new(int), new(int)
-	if !f.Remember(nil, one, 10_000) || f.Memo() != one {
+	one, other := &memo{10_000}, &memo{1}
+	if !f.Remember(nil, one) || f.Memo() != one {
 		t.Fatal("the first memo is not kept")
 	}
-	if f.Remember(nil, other, 1) || f.Memo() != one {
+	if f.Remember(nil, other) || f.Memo() != one {
 		t.Error("a memo replaces one that its caller does not know")
 	}
 	if _, _, bytes := s.Cached(); bytes != before+10_000 {
 		t.Errorf("%d bytes without the memo, %d with it", before, bytes)
 	}
-	if !f.Remember(one, other, 1) {
+	if !f.Remember(one, other) {
 		t.Error("a memo can't be replaced")
 	}
 	if _, _, bytes := s.Cached(); bytes != before+1 {

@@ -16,7 +16,6 @@ package signing
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -126,10 +125,7 @@ func faultOf(err error) error {
 	if err == nil {
 		return nil
 	}
-	if fault, ok := errors.AsType[*refusal.Error](err); ok {
-		return fault
-	}
-	return refusal.New(refusal.StoreUnavailable, err)
+	return refusal.From(err, refusal.StoreUnavailable)
 }
 
 func codeOf(err error) string { return string(refusal.CodeOf(faultOf(err))) }

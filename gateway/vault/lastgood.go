@@ -23,6 +23,10 @@ func (v *Vault) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// No index lists these records. So they are resealed here: a provider may be
+	// down for as long as the secret is being changed. If it fails, the next start
+	// tries again.
+	_, _ = v.Reseal(ctx, rec, lastGoodTTL)
 	return rec.Value, nil
 }
 

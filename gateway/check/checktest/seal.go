@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func (s Seal) Check(tb testing.TB) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	made := 0
+	made, product := 0, ""
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
@@ -41,9 +42,14 @@ func (s Seal) Check(tb testing.TB) {
 			tb.Fatal(err)
 		}
 		found, n := s.Leaks(tb, string(text))
-		made += n
+		made, product = made+n, product+string(text)
 		for _, leak := range found {
 			tb.Errorf("%s: %s", file, leak)
+		}
+	}
+	for _, name := range slices.Concat(s.Types, s.Fields) {
+		if !regexp.MustCompile(`\b` + name + `\b`).MatchString(product) {
+			tb.Errorf("nothing is called %s any more: what is to be guarded?", name)
 		}
 	}
 	if made != 1 {
@@ -139,7 +145,7 @@ func (s Seal) leaksIn(fn *ast.FuncDecl, add func(string, ...any)) (made int) {
 				add("%s makes a list without checks", fn.Name.Name)
 			}
 		case *ast.SelectorExpr:
-			if pkg, ok := n.X.(*ast.Ident); ok && pkg.Name == "check" && n.Sel.Name != "List" && !strings.HasPrefix(fn.Name.Name, "all") {
+			if pkg, ok := n.X.(*ast.Ident); ok && pkg.Name == "check" && n.Sel.Name != "List" && fn.Name.Name != "allChecks" {
 				add("%s makes a list of its own", fn.Name.Name)
 			}
 		case *ast.CallExpr:
