@@ -28,10 +28,10 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) er
 	if private {
 		defer h.logRedacted(w, r)
 	}
-	refusal, ok := errors.AsType[*refusal.Error](err)
+	refused, ok := errors.AsType[*refusal.Error](err)
 	switch {
 	case ok:
-		err = h.refusalForCaddy(r, refusal)
+		err = h.refusalForCaddy(r, refused)
 	case err != nil && private:
 		h.log.Error("answering failed", zap.Error(err))
 		return nil
@@ -47,7 +47,7 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) er
 // something in it that is nobody's business. A request is judged by its address
 // as it was before any handler changed it.
 func (h *Handler) hasCredentials(w http.ResponseWriter, r *http.Request) bool {
-	return strings.Contains(w.Header().Get("Location"), "?") || h.trial.Secret(r.Method, peerOf(r).Target)
+	return strings.Contains(w.Header().Get("Location"), "?") || h.trial.HasCredentials(r.Method, peerOf(r).Target)
 }
 
 // refusalForCaddy makes an error for handle_errors of a refusal.

@@ -64,7 +64,7 @@ type App struct {
 	lastGood  *lateLastGood
 	keys      *lateKeys
 	shared    []string // names of the shared providers
-	providers []namedProvider
+	providers []builtProvider
 	handlers  []*Handler
 
 	started     chan struct{} // closed once Start is done, well or not
@@ -73,8 +73,8 @@ type App struct {
 	retiring    atomic.Bool
 }
 
-// A provider is a built provider with what it was configured as.
-type namedProvider struct {
+// A builtProvider is a provider with what it was configured as.
+type builtProvider struct {
 	gateway.NamedProvider
 	config string
 }
@@ -173,7 +173,7 @@ func (a *App) provisionProviders() error {
 			return fmt.Errorf("there are two providers with the name %q", named.Name)
 		}
 		a.shared = append(a.shared, named.Name)
-		a.providers = append(a.providers, namedProvider{named, configs[i]})
+		a.providers = append(a.providers, builtProvider{named, configs[i]})
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func (a *App) addInline(named gateway.NamedProvider, config string) error {
 			return fmt.Errorf("provider %s: there is another one with this name and other settings: give one of them a name (`name <name>`), or share one (`provider` in the global option sso)", named.Name)
 		}
 	}
-	a.providers = append(a.providers, namedProvider{named, config})
+	a.providers = append(a.providers, builtProvider{named, config})
 	return nil
 }
 

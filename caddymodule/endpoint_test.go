@@ -76,14 +76,14 @@ func TestNoCredentialsInLogsOfEndpoints(t *testing.T) {
 			logs := w.logs()[before:]
 			lookFor(t, logs, []string{"canary-in-query", "canary-in-form", "Y2FuYXJ5"})
 			want := 1 // for the query
-			if e.Secret || method == http.MethodPost {
+			if e.Credentials || method == http.MethodPost {
 				want = 2
 			}
 			if got := strings.Count(logs, fmt.Sprintf(`"uri":%q,"redacted":true`, path)); got != want {
 				t.Errorf("%s %s: %d lines in the requests' stead, want %d:\n%s", method, path, got, want, logs)
 			}
 		}
-		if e.Secret {
+		if e.Credentials {
 			secret++
 		}
 	}

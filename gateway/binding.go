@@ -17,32 +17,33 @@ type binding interface {
 	// protocol is the one whose answers come this way.
 	protocol() provider.Protocol
 	// read takes the answer out of the request, within bounds. It judges nothing.
-	read(x *exchange) (*reply, *refusal.Error)
-	// lost refuses a request to the address at that has no state of ours in it.
-	lost(r *http.Request, at string) *refusal.Error
+	read(x *exchange) (*rawAnswer, *refusal.Error)
+	// noState refuses a request to the address at that has no state of ours in it.
+	noState(r *http.Request, at string) *refusal.Error
 	// misdirected refuses an answer that came to the address at, which is not
 	// where p was told to send it, or not by the protocol of p.
 	misdirected(p provider.Provider, at, want string) *refusal.Error
-	// asks says whether an answer is judged by asking the provider about it.
-	asks() bool
+	// backChannel says whether the provider is asked while its answer is judged:
+	// a code is exchanged.
+	backChannel() bool
 }
 
-// A reply is a provider's answer as the browser brought it. Nothing of it was
-// judged yet.
-type reply struct {
+// A rawAnswer is a provider's answer as the browser brought it. It is not judged
+// yet.
+type rawAnswer struct {
 	binding
 	state  string
 	params url.Values
 	// reposted says that our own page sent it, after it had come without
-	// cookies (see Repost).
+	// cookies (see exchange.repost).
 	reposted bool
-	// repost are the fields for that page. It is empty if the browser sends our
+	// repostFields are the fields for that page. It is empty if the browser sends our
 	// cookies with such an answer, or has sent it a second time.
-	repost []pages.Field
+	repostFields []pages.Field
 }
 
-// attempts are what the reply has taken of the limit on answers.
-func (in *reply) attempts() []session.Attempt {
+// attempts are what the answer has taken of the limit.
+func (in *rawAnswer) attempts() []session.Attempt {
 	if in.reposted {
 		return []session.Attempt{session.AnswerAttempt, session.RepostAttempt}
 	}
@@ -55,31 +56,30 @@ type codeQuery struct{}
 
 func (codeQuery) protocol() provider.Protocol { return provider.OIDC }
 
-func (codeQuery) read(x *exchange) (*reply, *refusal.Error) {
+func (codeQuery) read(x *exchange) (*rawAnswer, *refusal.Error) {
 	params, refused := strictQuery(x.r)
 	if refused != nil {
 		return nil, refused
 	}
-	in := &reply{binding: codeQuery{}, params: params}
+	in := &rawAnswer{binding: codeQuery{}, params: params}
 	if state := params["state"]; len(state) == 1 {
 		in.state = state[0]
 	}
 	return in, nil
 }
 
-func (codeQuery) lost(r *http.Request, at string) *refusal.Error {
+func (codeQuery) noState(r *http.Request, at string) *refusal.Error {
 	if isLostPost(r) {
-		return lostAnswer(at)
+		return answerLost(at)
 	}
-	return noState()
+	return flowUnknown()
 }
 
 func (codeQuery) misdirected(provider.Provider, string, string) *refusal.Error {
 	return refusal.New(refusal.OIDCIssuerMismatch, errors.New("the answer came to the callback of another provider"))
 }
 
-// asks is true, for the code is exchanged.
-func (codeQuery) asks() bool { return true }
+func (codeQuery) backChannel() bool { return true }
 
 // responsePost is the answer of a SAML provider in a form that the browser posts
 // (SAML Bindings 3.5).
@@ -87,23 +87,23 @@ type responsePost struct{}
 
 func (responsePost) protocol() provider.Protocol { return provider.SAML }
 
-func (responsePost) read(x *exchange) (*reply, *refusal.Error) {
+func (responsePost) read(x *exchange) (*rawAnswer, *refusal.Error) {
 	fields, refused := x.readResponse()
 	if refused != nil {
 		return nil, refused
 	}
 	response, state := fields[fieldResponse], fields[fieldRelayState]
-	in := &reply{
+	in := &rawAnswer{
 		binding: responsePost{}, state: state, reposted: fields[fieldRepost] == "1",
 		params: url.Values{fieldResponse: {response}, fieldRelayState: {state}},
 	}
 	if !in.reposted {
-		in.repost = []pages.Field{{Name: fieldResponse, Value: response}, {Name: fieldRelayState, Value: state}, {Name: fieldRepost, Value: "1"}}
+		in.repostFields = []pages.Field{{Name: fieldResponse, Value: response}, {Name: fieldRelayState, Value: state}, {Name: fieldRepost, Value: "1"}}
 	}
 	return in, nil
 }
 
-func (responsePost) lost(*http.Request, string) *refusal.Error { return noState() }
+func (responsePost) noState(*http.Request, string) *refusal.Error { return flowUnknown() }
 
 func (responsePost) misdirected(p provider.Provider, at, want string) *refusal.Error {
 	if p.Protocol() != provider.SAML {
@@ -112,14 +112,14 @@ func (responsePost) misdirected(p provider.Provider, at, want string) *refusal.E
 	return refusal.New(refusal.SAMLDestination, fmt.Errorf("the answer came to %s and was expected at %s", at, want))
 }
 
-// asks is false: an assertion stays here.
-func (responsePost) asks() bool { return false }
+// backChannel is false: an assertion stays here.
+func (responsePost) backChannel() bool { return false }
 
-func noState() *refusal.Error {
+func flowUnknown() *refusal.Error {
 	return refusal.New(refusal.FlowUnknown, errors.New("the answer has no state, or one that was never ours"))
 }
 
-func lostAnswer(at string) *refusal.Error {
+func answerLost(at string) *refusal.Error {
 	return refusal.New(refusal.AnswerLost, fmt.Errorf("nothing came by GET to %s, the address to register at the provider", at))
 }
 

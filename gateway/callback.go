@@ -36,14 +36,14 @@ func (x *exchange) callback(by binding) error {
 		return x.refuse(refused)
 	}
 	if !vault.IsRandomText(in.state) {
-		return x.lost(in.attempts(), in.lost(x.r, origin+x.path))
+		return x.noFlow(in.attempts(), in.noState(x.r, origin+x.path))
 	}
-	if in.repost != nil && !vault.IsRandomText(x.cookies.browser) {
+	if in.repostFields != nil && !vault.IsRandomText(x.cookies.browser) {
 		return x.repost(in)
 	}
 	f, err := x.flow(in.state)
 	if errors.Is(err, store.ErrNotFound) {
-		return x.lost(in.attempts(), refusal.New(refusal.FlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
+		return x.noFlow(in.attempts(), refusal.New(refusal.FlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
 	}
 	if err != nil {
 		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
@@ -52,13 +52,13 @@ func (x *exchange) callback(by binding) error {
 	if p == nil {
 		return x.refuse(refusal.New(refusal.ProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
 	}
-	astray := x.astray(in, f, p, origin)
+	misdirected := x.misdirected(in, f, p, origin)
 	if !vault.IsRandomText(x.cookies.browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.browser), f.Browser) != 1 {
-		return x.otherBrowser(in, f, p, astray)
+		return x.otherBrowser(in, f, p, misdirected)
 	}
 	x.returnTo = f.Return
-	if astray != nil {
-		return x.refuse(astray)
+	if misdirected != nil {
+		return x.refuse(misdirected)
 	}
 	return x.complete(in, f, p, origin)
 }
@@ -67,19 +67,19 @@ func (x *exchange) callback(by binding) error {
 // came without our cookies. Nothing is looked up yet: the browser may never have
 // started a login. Only fields that can be an answer are sent back. The attempt
 // now counts as one of another kind.
-func (x *exchange) repost(in *reply) error {
+func (x *exchange) repost(in *rawAnswer) error {
 	x.giveBack(session.AnswerAttempt)
 	if refused := x.attempt(session.RepostAttempt); refused != nil {
 		return x.refuse(refused)
 	}
-	x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: in.repost})
+	x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: in.repostFields})
 	return nil
 }
 
-// astray refuses an answer that came by another protocol than the one of the
+// misdirected refuses an answer that came by another protocol than the one of the
 // flow's provider, or to another address than the provider was told: to another
 // provider's callback, or to another name of this site.
-func (x *exchange) astray(in *reply, f *session.Flow, p *NamedProvider, origin string) *refusal.Error {
+func (x *exchange) misdirected(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) *refusal.Error {
 	if p.Provider.Protocol() == in.protocol() && f.Callback == origin+x.path {
 		return nil
 	}
@@ -98,9 +98,9 @@ func (x *exchange) flow(state string) (*session.Flow, error) {
 	return f, nil
 }
 
-// lost answers for a flow that does not exist. If the person is signed in by now
+// noFlow answers for a flow that does not exist. If the person is signed in by now
 // (a double click, the back button), they go on to the site.
-func (x *exchange) lost(taken []session.Attempt, refused *refusal.Error) error {
+func (x *exchange) noFlow(taken []session.Attempt, refused *refusal.Error) error {
 	signedIn, err := x.signedIn()
 	switch {
 	case err != nil:
@@ -112,11 +112,10 @@ func (x *exchange) lost(taken []session.Attempt, refused *refusal.Error) error {
 	return x.refuse(refused)
 }
 
-// otherBrowser answers if the browser's cookie is not the one of the flow. Either
-// another browser started the flow, or several tabs were opened at once and
-// another tab's cookie replaced this one's. If a cookie was set a moment ago and
-// there is none, the browser keeps no cookies.
-func (x *exchange) otherBrowser(in *reply, f *session.Flow, p *NamedProvider, astray *refusal.Error) error {
+// otherBrowser answers if the browser cookie is not the flow's: another browser
+// started the flow, or another tab replaced the cookie. If a cookie was set a
+// moment ago and none came back, the browser blocks cookies.
+func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider, misdirected *refusal.Error) error {
 	signedIn, err := x.signedIn()
 	keepsNone := !vault.IsRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
 	switch {
@@ -125,8 +124,8 @@ func (x *exchange) otherBrowser(in *reply, f *session.Flow, p *NamedProvider, as
 	case signedIn:
 		x.giveBack(in.attempts()...)
 		return x.redirectTo(f.Return)
-	case keepsNone && astray != nil: // cookies are not what is wrong
-		return x.refuse(astray)
+	case keepsNone && misdirected != nil: // cookies are not what is wrong
+		return x.refuse(misdirected)
 	case keepsNone:
 		return x.refuse(refusal.New(refusal.CookiesBlocked, nil))
 	case f.Restarted:
@@ -137,7 +136,7 @@ func (x *exchange) otherBrowser(in *reply, f *session.Flow, p *NamedProvider, as
 }
 
 // complete has the answer judged, uses it up, and signs the person in.
-func (x *exchange) complete(in *reply, f *session.Flow, p *NamedProvider, origin string) error {
+func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
 	x.provider = p.Name
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
@@ -162,7 +161,7 @@ func (x *exchange) complete(in *reply, f *session.Flow, p *NamedProvider, origin
 }
 
 // enter makes the login of a person who was judged, if this app lets them in.
-func (x *exchange) enter(ctx context.Context, in *reply, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
+func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
 	x.who = &session.Login{Provider: p.Name, Identity: ans.Identity}
 	if _, refused := x.app.admit(&ans.Identity); refused != nil {
 		return x.refuse(refused)
@@ -203,11 +202,11 @@ func (x *exchange) leave() error {
 // declined answers when the provider's answer signs nobody in. If several tabs
 // begin at once, a provider may serve one and refuse the others. Their person is
 // signed in by now and goes on, unless somebody else was to sign in.
-func (x *exchange) declined(in *reply, f *session.Flow, refused *refusal.Error) error {
+func (x *exchange) declined(in *rawAnswer, f *session.Flow, refused *refusal.Error) error {
 	switch refused.Code {
 	case refusal.ProviderUnavailable:
 		// The provider must not be asked about made-up answers without end.
-		if !in.asks() {
+		if !in.backChannel() {
 			x.giveBack(in.attempts()...)
 		}
 	case refusal.ProviderRefused:
@@ -245,13 +244,13 @@ func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, an
 	return nil
 }
 
-// answerLost answers a GET without query where a form is expected. A redirect on
+// refuseLostPost answers a GET without query where a form is expected. A redirect on
 // the way has turned the provider's POST into a GET, and the answer is gone (RFC
 // 9110 §15.4.2 and §15.4.3 permit that).
-func (x *exchange) answerLost() error {
+func (x *exchange) refuseLostPost() error {
 	origin, refused := x.signInOrigin()
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	return x.lost(nil, lostAnswer(origin+x.path))
+	return x.noFlow(nil, answerLost(origin+x.path))
 }

@@ -11,8 +11,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
-// asOther as the query's "as" asks to sign in as somebody else than who is
-// signed in, here or at the provider.
+// asOther is the value of the query's "as" that asks to sign in as somebody else.
 const asOther = "other"
 
 // login shows the chooser, or starts at the provider that the query names.

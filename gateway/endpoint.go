@@ -18,15 +18,15 @@ type Endpoint struct {
 	Path string
 	// Methods are taken; all others are answered with 405.
 	Methods []string
-	// Secret says that a provider's answer comes here, in the URL or in a form.
-	Secret bool
+	// Credentials says that a provider's answer comes here, in the URL or in a form.
+	Credentials bool
 	// CrossSite says that pages of other sites post here. All other endpoints
 	// refuse such a post.
 	CrossSite bool
 
 	serve func(*exchange) error
-	// lost answers what a redirect leaves of a form's post: a GET without query.
-	lost func(*exchange) error
+	// lostPost answers a GET without query: what a redirect leaves of a form's post.
+	lostPost func(*exchange) error
 	// dir is Path up to the word in braces. If deep, names may have slashes.
 	dir  string
 	deep bool
@@ -91,8 +91,8 @@ func (a *App) newEndpointTable() *endpointTable {
 	if len(a.speaking(provider.SAML)) > 0 {
 		t.add(
 			Endpoint{
-				Path: a.acsPath(), Methods: []string{http.MethodPost}, Secret: true, CrossSite: true,
-				serve: (*exchange).consumeAssertion, lost: (*exchange).answerLost,
+				Path: a.acsPath(), Methods: []string{http.MethodPost}, Credentials: true, CrossSite: true,
+				serve: (*exchange).consumeAssertion, lostPost: (*exchange).refuseLostPost,
 			},
 			Endpoint{Path: prefix + "/saml/metadata", Methods: read, serve: (*exchange).onlyMetadata},
 			named(prefix+"/saml/metadata/", "{provider...}", Endpoint{Methods: read}, (*exchange).metadata),
@@ -105,7 +105,7 @@ func (a *App) newEndpointTable() *endpointTable {
 // prefix they are for any name: a login may come back whose provider is no longer
 // configured. Outside of it, everything that is no provider's name is the app's.
 func (a *App) callbackEndpoints() []Endpoint {
-	callback := Endpoint{Path: a.opts.CallbackPath, Methods: []string{http.MethodGet}, Secret: true, serve: consume(codeQuery{})}
+	callback := Endpoint{Path: a.opts.CallbackPath, Methods: []string{http.MethodGet}, Credentials: true, serve: consume(codeQuery{})}
 	rows := []Endpoint{callback}
 	if under(callback.Path, a.opts.Prefix) {
 		rows = append(rows, callback)
@@ -140,12 +140,12 @@ func (a *App) Owns(target string) bool {
 	return own
 }
 
-// Secret says whether a request may bring credentials that belong in no log: at
+// HasCredentials says whether a request may bring what belongs in no log: at
 // an endpoint that takes them, and in any query or form that comes to an address
 // of ours, even where there is no endpoint.
-func (a *App) Secret(method, target string) bool {
+func (a *App) HasCredentials(method, target string) bool {
 	e, own := a.endpoints.find(targetPath(target))
-	return own && (e != nil && e.Secret || strings.Contains(target, "?") || method == http.MethodPost)
+	return own && (e != nil && e.Credentials || strings.Contains(target, "?") || method == http.MethodPost)
 }
 
 // route answers at an address of ours. e is nil if there is no endpoint.
@@ -154,8 +154,8 @@ func (x *exchange) route(e *Endpoint) error {
 	case e == nil:
 		return x.refuse(refusal.New(refusal.NotFound, nil))
 	case slices.Contains(e.Methods, x.r.Method):
-	case e.lost != nil && isLostPost(x.r):
-		return e.lost(x)
+	case e.lostPost != nil && isLostPost(x.r):
+		return e.lostPost(x)
 	default:
 		x.w.Header().Set("Allow", strings.Join(e.Methods, ", "))
 		return x.refuse(refusal.New(refusal.MethodNotAllowed, nil))

@@ -37,7 +37,7 @@ func TestEndpointsAreDescribed(t *testing.T) {
 	yes := map[bool]string{true: "yes", false: "no"}
 	var routed []string
 	for _, e := range s.app.Endpoints() {
-		routed = append(routed, fmt.Sprintf(" `%s` | %s | %s | %s ", e.Path, strings.Join(e.Methods, ", "), yes[e.Secret], yes[e.CrossSite]))
+		routed = append(routed, fmt.Sprintf(" `%s` | %s | %s | %s ", e.Path, strings.Join(e.Methods, ", "), yes[e.Credentials], yes[e.CrossSite]))
 	}
 	if !slices.Equal(described, routed) {
 		t.Errorf("docs/endpoints.md describes\n%s\nand there are\n%s", strings.Join(described, "\n"), strings.Join(routed, "\n"))
@@ -167,7 +167,7 @@ func TestSecret(t *testing.T) {
 		"nobody's callback":           {"GET", "/auth/sso/nobody?code=x", false, false},
 		"below a callback":            {"GET", "/auth/sso/corp/x?code=x", false, false},
 	} {
-		if owns, secret := s.app.Owns(tc.target), s.app.Secret(tc.method, tc.target); owns != tc.owns || secret != tc.secret {
+		if owns, secret := s.app.Owns(tc.target), s.app.HasCredentials(tc.method, tc.target); owns != tc.owns || secret != tc.secret {
 			t.Errorf("%s: owned %t, secret %t", name, owns, secret)
 		}
 	}

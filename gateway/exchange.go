@@ -38,7 +38,7 @@ type exchange struct {
 // answers what is its own, and passes on what may pass.
 //
 // It answers refusals itself and returns nil, unless AppOptions.ErrorsToCaller
-// is set: then it returns an *Error. Errors of next are returned as they are.
+// is set: then it returns a *refusal.Error. Errors of next are returned as they are.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
 	r = a.gw.strip.Load().strip(r)
 	x := &exchange{app: a, site: a.site.Load(), w: w, r: r, peer: peer, path: targetPath(peer.Target), host: hostname(r.Host)}

@@ -1,8 +1,7 @@
 // Package gateway signs people in at external identity providers and guards web
 // apps: the product without the server that it runs in.
-//
-// A Gateway is what one configuration makes of Sessions, this node's view of a
-// Store, and of Providers. It makes an App for each site. App.ServeHTTP stands
+// A Gateway is what one configuration makes of a session.Node, this process's
+// view of the store, and of Providers. It makes an App for each site. App.ServeHTTP stands
 // before everything else of the site and takes each request through the same
 // steps: what only the gateway may say is taken away from what the client sent;
 // the gateway's own endpoints are answered; a public path is passed on without
@@ -14,7 +13,7 @@
 // The host server, for what Peer says. The provider, for what its judged answer
 // says about its own people, and no more. The app, not at all with credentials:
 // our cookies never reach it. The store, for keeping records, but not for
-// reading or making them: they are sealed by a Vault. Who can delete records, or
+// reading or making them: they are sealed by package vault. Who can delete records, or
 // put older ones back, can end logins and undo revocations. The client, for
 // nothing: not its Host header, not its paths, not its header names.
 //
@@ -22,8 +21,8 @@
 //
 // A fault is never taken for "no session", nor for "let in". While the store
 // does not answer, a login is served from the cache for five seconds, then
-// refused with 503. While a provider does not answer, who is signed in goes on.
-// Every refusal has a Code.
+// refused with 503. While a provider does not answer, signed-in people are not affected.
+// Every refusal has a refusal.Code.
 package gateway
 
 import (
@@ -60,8 +59,8 @@ type Options struct {
 	Pages Pages
 	// Logger receives operational messages; the audit trail goes to Observe.
 	Logger *zap.Logger
-	// Observe is told of every login, logout, denial, and refusal but that of who
-	// is merely not signed in. Optional. It runs on the request's goroutine and
+	// Observe is told of every login, logout and refusal, except requests that are
+	// merely not signed in. Optional. It runs on the request's goroutine and
 	// must not block.
 	Observe func(Event)
 	// Lifetime bounds a login whose provider sets none. Default 8 hours.
@@ -72,8 +71,7 @@ type Options struct {
 	Limit session.Limit
 }
 
-// A Gateway signs people in and guards apps: what one configuration makes of
-// the Sessions.
+// A Gateway signs people in and guards apps: what one configuration makes of a session.Node.
 type Gateway struct {
 	opts     Options
 	sessions *session.Node
@@ -138,7 +136,7 @@ func New(opts Options) (*Gateway, error) {
 // startTimeout bounds how long Start waits for the providers.
 const startTimeout = 5 * time.Second
 
-// Start has the providers load what was kept of them (see Starter), all at
+// Start has the providers load what was kept of them (see provider.Starter), all at
 // once. Call it when the store is open, before requests are served. It returns
 // when they are done, after five seconds at the latest: who needs more loads it
 // later.
@@ -231,7 +229,7 @@ type AppOptions struct {
 	// InsecureHTTP permits session cookies over plain http on names that are
 	// not loopback. Whoever can read the network can then take over sessions.
 	InsecureHTTP bool
-	// ErrorsToCaller makes ServeHTTP return refusals as *Error instead of
+	// ErrorsToCaller makes ServeHTTP return refusals as *refusal.Error instead of
 	// writing the gateway's own page, for hosts with error pages of their own.
 	ErrorsToCaller bool
 }

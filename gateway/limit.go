@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// attempt counts one, or refuses it with TooManyAttempts, or with
-// CrossSite.
+// attempt counts an attempt. It refuses one too many (TooManyAttempts), and one
+// from within another site's page (CrossSite).
 func (x *exchange) attempt(what session.Attempt) *refusal.Error {
 	if x.embedded() {
 		return refusal.New(refusal.CrossSite, errors.New("a page of another site asked for it from within itself"))

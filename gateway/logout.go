@@ -35,7 +35,7 @@ func (x *exchange) logout() error {
 	if err := ses.End(x.r.Context()); err != nil {
 		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
 	}
-	x.endRounds()
+	x.forgetRounds()
 	setCookie(x.w, sessionCookie, "", x.secure)
 	x.observe(Event{Type: EventLogout})
 	l := ses.Login()

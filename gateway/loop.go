@@ -25,9 +25,9 @@ func (x *exchange) round(browser []byte) (int, *refusal.Error) {
 	return n, nil
 }
 
-// endRounds forgets the rounds of a browser that ends its session: it has kept
+// forgetRounds forgets the rounds of a browser that ends its session: it has kept
 // its cookie.
-func (x *exchange) endRounds() {
+func (x *exchange) forgetRounds() {
 	if vault.IsRandomText(x.cookies.browser) {
 		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBrowser(x.cookies.browser))
 	}
@@ -36,7 +36,7 @@ func (x *exchange) endRounds() {
 // needless refuses to send a signed-in person on when the app sends them to
 // sign in again and again: the app can't see that the person is signed in.
 func (x *exchange) needless(ses session.Found) *refusal.Error {
-	if x.app.gw.sessions.Rounds().Needless(x.r.Context(), ses.ID(), x.r.URL.RawQuery) {
+	if x.app.gw.sessions.Rounds().Repeated(x.r.Context(), ses.ID(), x.r.URL.RawQuery) {
 		return x.looping(refusal.AppLoop)
 	}
 	return nil

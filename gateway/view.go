@@ -227,7 +227,7 @@ const (
 	maxGroupBytes = 3 << 10
 )
 
-// noMatch is the cause of a refusal for who came with so many groups.
+// noMatch returns the cause of AccessDenied for a person with that many groups.
 func noMatch(groups int) error {
 	if groups == 0 {
 		return errors.New("the provider named no groups of this person: it has to be told to, or names them elsewhere")

@@ -29,8 +29,7 @@ func That[T any](name string, code refusal.Code, run func(T) error) Check[T] {
 	return Check[T]{name, code, run}
 }
 
-// A List is everything that must hold, in order. The zero value holds nothing
-// up: make it by All.
+// A List is everything that must hold, in order. The zero value checks nothing: make a List with All.
 type List[T any] struct {
 	checks []Check[T]
 }

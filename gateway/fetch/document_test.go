@@ -56,7 +56,7 @@ func (s *shelf) kept() string {
 	return string(s.doc)
 }
 
-// A source serves one document to a Remote, slowly.
+// A source serves one document to a Document, slowly.
 type source struct {
 	doc     atomic.Pointer[string] // nil: down
 	fetches atomic.Int64

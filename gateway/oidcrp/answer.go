@@ -11,7 +11,7 @@ import (
 // maxCode bounds an authorization code, in bytes. Entra's have about 1,500.
 const maxCode = 8 << 10
 
-// An answer is the authorization response (RFC 6749 §4.1.2) that answerChecks
+// An answer is the authorization response (RFC 6749 §4.1.2) that checklist.answer
 // judge. Its state was judged by the gateway.
 type answer struct {
 	params      url.Values

@@ -32,7 +32,7 @@ type metadata struct {
 	issRequired                bool     // RFC 9207 §3
 }
 
-// discoveryDocument is what discoveryChecks judge.
+// discoveryDocument is what checklist.discovery judge.
 type discoveryDocument struct {
 	object
 	issuer   string

@@ -39,7 +39,7 @@ type document struct {
 }
 
 // object reads data as one JSON object. Which faults of form are refused is
-// said by jsonChecks. The error never quotes a value.
+// said by checklist.json. The error never quotes a value.
 func (c *checklist) object(data []byte) (object, error) {
 	doc, err := c.read(data)
 	if err != nil {

@@ -18,7 +18,7 @@ type tokens struct {
 	id, access string
 }
 
-// tokenAnswer is what tokenChecks judge. body is nil if it is no JSON object.
+// tokenAnswer is what checklist.token judge. body is nil if it is no JSON object.
 type tokenAnswer struct {
 	*fetch.Response
 	body object

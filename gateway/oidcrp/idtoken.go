@@ -26,7 +26,7 @@ const backdated = 5 * time.Minute
 // maxSubject bounds sub and sid, in bytes (OIDC Core §2).
 const maxSubject = 255
 
-// An idToken is an ID token that idTokenChecks judge, with what it is held
+// An idToken is an ID token that checklist.idToken judge, with what it is held
 // against. Its signature is verified.
 type idToken struct {
 	claims   object

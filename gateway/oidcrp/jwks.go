@@ -49,7 +49,7 @@ type key struct {
 	public   any    // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
 
-// candidate is a JWK that keyChecks judge. public is nil for the checks that
+// candidate is a JWK that checklist.key judge. public is nil for the checks that
 // run before it is read.
 type candidate struct {
 	object

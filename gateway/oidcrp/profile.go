@@ -17,7 +17,7 @@ const (
 )
 
 // A profile is what one source, the ID token or userinfo, says about a person.
-// profileChecks judge it.
+// checklist.profile judge it.
 type profile struct {
 	object
 	username, groups string // the names of these claims

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 )
 
-// A userInfo is an answer of the userinfo endpoint that userInfoChecks judge.
+// A userInfo is an answer of the userinfo endpoint that checklist.userInfo judge.
 type userInfo struct {
 	claims   object
 	signed   bool

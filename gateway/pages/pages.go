@@ -87,7 +87,7 @@ type view struct {
 	Text *catalogue
 	// Heading is the page's one h1, and its title.
 	Heading string
-	// Page is the gateway's …Page value.
+	// Page is one of the page types of types.go.
 	Page any
 
 	file string

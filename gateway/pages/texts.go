@@ -3,7 +3,7 @@ package pages
 import "strings"
 
 // A catalogue is all that the pages say in one language, except the refusals:
-// their texts belong to RefusalOf.
+// their texts are in package refusal.
 type catalogue struct {
 	// Lang is the language's BCP 47 tag.
 	Lang string

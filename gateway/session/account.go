@@ -66,9 +66,9 @@ func (s *Node) touchAccount(ctx context.Context, key AccountKey, provider string
 	return a, err
 }
 
-// lastLoginEvery is how exactly an account's last login is kept. Of many logins
-// of one account at once one writes, and the others find nothing to add: else
-// they would take their turns, and the last of them run out of tries.
+// lastLoginEvery is the precision of an account's last login. If many logins of
+// one account come at once, one writes and the others have nothing to add.
+// Otherwise they would queue, and the last would run out of tries.
 const lastLoginEvery = 10 * time.Second
 
 // listedAccount returns the record of an account after listing it under its

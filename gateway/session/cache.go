@@ -35,7 +35,7 @@ type session struct {
 	checked time.Time // when the last good look at the store began; guarded by mu
 	bits    string
 
-	// Guarded by Sessions.mu.
+	// Guarded by Node.mu.
 	cookies []cookieKey
 	size    int
 
@@ -92,9 +92,9 @@ func (s *Node) fresh(now time.Time) bool {
 	return now.Sub(s.started)-time.Duration(s.confirmed.Load()) < stale
 }
 
-// load reads a login from the store and caches it, unless something changed
-// meanwhile. Then it is served this once: who found it before the change may
-// come in, and is cut by what exchange.pass does.
+// load reads a login from the store and caches it. If something changed
+// meanwhile, it is served this once and not cached. Enter looks again, and cuts
+// the request if the login is over.
 func (s *Node) load(ctx context.Context, bits string, ck cookieKey) (*session, *state, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -144,7 +144,7 @@ func (s *Node) keep(key, bits string, ck cookieKey, st *state, changes uint64) *
 	return ses
 }
 
-// resize notes how large a cached login has become by what apps make of it.
+// resize notes how large a cached login is with its memo.
 func (s *Node) resize(key string, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

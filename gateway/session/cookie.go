@@ -28,9 +28,9 @@ func (s *Node) newSession(ctx context.Context, host string) (bits, value string,
 	return bits, vault.EncodeText(append(raw, mac...)), nil
 }
 
-// sessionBits returns the bits of a session cookie that was made for host.
-// Whatever is malformed, or made for another host, or in a store that has
-// nothing, is ErrNone.
+// sessionBits returns the bits of a session cookie that was made for host. It
+// returns ErrNone if the value is malformed, was made for another host, or if the
+// store has no name key.
 func (s *Node) sessionBits(ctx context.Context, value, host string) (string, error) {
 	raw := vault.DecodeText(value, bitsSize+macSize)
 	if raw == nil {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
-	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 func TestCookieIsBoundToItsHost(t *testing.T) {
@@ -103,7 +102,7 @@ func TestCookieAttackMalformedIsNoSession(t *testing.T) {
 		if value == good {
 			t.Errorf("%s: changes nothing", name)
 		}
-		if f, err := s.Find(t.Context(), value, nodeHost); err != session.ErrNoSession || f != (session.Found{}) {
+		if f, err := s.Find(t.Context(), value, nodeHost); err != session.ErrNone || f != (session.Found{}) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -143,7 +142,7 @@ func TestCookieOutlivesTheSecret(t *testing.T) {
 	}
 	other := openNode(t, gatewaytest.NewMemStore(), "a")
 	newCookie(t, other)
-	if _, err := other.SessionBits(t.Context(), cookie, nodeHost); !errors.Is(err, session.ErrNoSession) {
+	if _, err := other.SessionBits(t.Context(), cookie, nodeHost); !errors.Is(err, session.ErrNone) {
 		t.Errorf("in another store: %v", err)
 	}
 }
@@ -160,20 +159,6 @@ func TestCookieWithoutNameKey(t *testing.T) {
 	}
 	store.SetHook(gatewaytest.Faulty("Get"))
 	wantFault(t, openNode(t, store), cookie)
-}
-
-func TestBrowserCookieForm(t *testing.T) {
-	t.Parallel()
-	good := strings.Repeat("A", 42) + "E"
-	for value, want := range map[string]bool{
-		good: true, strings.Repeat("_", 42) + "8": true,
-		"": false, good[1:]: false, good + "A": false, good[1:] + "=": false, strings.Repeat("A", 42) + "B": false,
-		good[:42] + "\n": false, strings.Repeat("\r", 43): false, "+" + good[1:]: false, " " + good[1:]: false,
-	} {
-		if vault.IsRandomText(value) != want {
-			t.Errorf("%q: valid is %v", value, !want)
-		}
-	}
 }
 
 func FuzzSessionCookie(f *testing.F) {
@@ -194,6 +179,5 @@ func FuzzSessionCookie(f *testing.F) {
 		if want := value == g.Cookie && host == nodeHost; want != (got == bits) || want != (err == nil) || !want && got != "" {
 			t.Errorf("%q opens something at %q: %v", value, host, err)
 		}
-		_ = vault.IsRandomText(value)
 	})
 }

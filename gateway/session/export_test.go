@@ -7,7 +7,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// What the tests of the storage half reach inside for.
+// What the tests reach inside for.
 
 const (
 	Stale       = stale
@@ -27,11 +27,10 @@ const (
 	IndexAccounts = indexAccounts
 	IndexEpochs   = indexEpochs
 
-	ChangedAfter = changedAfter
+	ChangedAfter = unlistedTTL
 )
 
 var (
-	ErrNoSession   = ErrNone
 	ErrSessionOver = errSessionOver
 	ErrUnconfirmed = errUnconfirmed
 

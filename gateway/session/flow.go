@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// FlowTTL is how long a person may take at the provider.
-const FlowTTL = 15 * time.Minute
+// flowTTL is how long a person may take at the provider.
+const flowTTL = 15 * time.Minute
 
 // A Flow is one login under way.
 type Flow struct {
@@ -23,19 +23,20 @@ type Flow struct {
 	// Return is where the person wanted to go: a path of the app's origin.
 	Return   string `json:"r"`
 	Callback string `json:"cb"`
-	// Private is the provider's, see Begun.
+	// Private is the provider's, see provider.Begun.
 	Private []byte `json:"x"`
 	// Restarted says that the login began anew because an answer came without
 	// its cookie. It happens once.
 	Restarted bool `json:"n,omitempty"`
-	// Other says that the person wants to be somebody else than before.
+	// Other asks to sign in as somebody else.
 	Other bool `json:"t,omitempty"`
-	// Round is how many logins the browser had finished just before.
+	// Round is the number of logins that the browser had finished when this one
+	// began.
 	Round int `json:"o,omitempty"`
 }
 
 // Flows are the logins under way, on all nodes. Each lies under its state,
-// sealed, for FlowTTL.
+// sealed, for flowTTL.
 type Flows struct{ vault *vault.Vault }
 
 // Flows returns the logins under way.
@@ -47,10 +48,10 @@ func (f Flows) Start(ctx context.Context, state string, flow *Flow) error {
 	if err != nil {
 		return err
 	}
-	return f.vault.PutNew(ctx, kindFlow, state, value, FlowTTL)
+	return f.vault.PutNew(ctx, kindFlow, state, value, flowTTL)
 }
 
-// Peek returns a flow and leaves it there. ErrNotFound if there is none.
+// Peek returns a flow and leaves it there. store.ErrNotFound if there is none.
 func (f Flows) Peek(ctx context.Context, state string) (*Flow, error) {
 	rec, err := f.vault.Get(ctx, kindFlow, state)
 	if err != nil {
@@ -60,7 +61,7 @@ func (f Flows) Peek(ctx context.Context, state string) (*Flow, error) {
 }
 
 // Take uses a flow up. If several nodes take it at once, one succeeds and the
-// others get ErrNotFound.
+// others get store.ErrNotFound.
 func (f Flows) Take(ctx context.Context, state string) error {
 	_, err := f.vault.Take(ctx, kindFlow, state)
 	return err
@@ -75,11 +76,11 @@ func (s *Node) Replays() Replays { return Replays{s.vault} }
 // ErrReplayed is an answer that was used before.
 var ErrReplayed = errors.New("the answer was used before")
 
-// Use marks an answer of a provider as used until a time, for FlowTTL at least.
+// Use marks an answer of a provider as used until a time, for flowTTL at least.
 // If the same answer comes several times, on any node, one call succeeds and the
 // others get ErrReplayed. Any other error is a fault of the store.
 func (r Replays) Use(ctx context.Context, p provider.Protocol, issuer, id string, until time.Time) error {
-	err := r.vault.PutNew(ctx, kindReplay, providerEpoch(p, issuer)+" "+id, nil, max(time.Until(until), FlowTTL))
+	err := r.vault.PutNew(ctx, kindReplay, providerEpoch(p, issuer)+" "+id, nil, max(time.Until(until), flowTTL))
 	if errors.Is(err, store.ErrExists) {
 		return ErrReplayed
 	}

@@ -16,7 +16,7 @@ import (
 // behind one address can sign in.
 type Limit struct {
 	// Answers is how many are taken per Window. Default 10; -1: no limit, for
-	// starts neither. A SAML answer is posted twice (see Repost). The first
+	// starts neither. A SAML answer is posted twice (see RepostAttempt). The first
 	// posts have a count of their own, with the same limit: if ten tabs came at
 	// once, their first posts would leave nothing for the second.
 	Answers int
@@ -67,15 +67,15 @@ type Limits struct {
 	limit Limit
 }
 
-// Limits returns what counts attempts. Its error is that of the limit.
+// Limits returns a counter of attempts. The error says what is wrong with limit.
 func (s *Node) Limits(limit Limit) (Limits, error) {
 	return Limits{s.vault, limit.orDefault()}, limit.check()
 }
 
-// Take counts an attempt of a client. If that is one too many, the error is an
-// *Error with TooManyAttempts and wait says when the next is taken; it does
-// not count then, for it must not eat up what successes give back. Any other
-// error is a fault of the store.
+// Take counts an attempt of a client. If it is one too many, the error is a
+// *refusal.Error with TooManyAttempts, and wait says when the next is accepted.
+// Such an attempt is not counted: it would use up what successes give back. Any
+// other error is a fault of the store.
 func (l Limits) Take(ctx context.Context, client netip.Addr, what Attempt) (wait time.Duration, err error) {
 	most := l.limit.Answers
 	if what == StartAttempt {

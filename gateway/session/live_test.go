@@ -339,7 +339,7 @@ func TestSessionsIdleLimit(t *testing.T) {
 		}
 		time.Sleep(idle)
 		for _, s := range []*session.Node{here, there} {
-			if err := use(s); !errors.Is(err, session.ErrNoSession) {
+			if err := use(s); !errors.Is(err, session.ErrNone) {
 				t.Errorf("not used for the whole limit: %v", err)
 			}
 		}

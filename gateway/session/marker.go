@@ -14,7 +14,7 @@ import (
 // kept apart from the store.
 //
 // A store that was emptied has lost blocked accounts and replay marks. So
-// every store has a marker (Vault.Marker): a node that remembers one and finds
+// every store has a marker (vault.Vault.Marker): a node that remembers one and finds
 // none, or another, makes no accounts and no keys until an administrator
 // confirms the new store by deleting the memory.
 type MarkerMemory interface {
@@ -28,7 +28,7 @@ type MarkerMemory interface {
 // that this machine knows. A node without a memory takes the store as it is,
 // and initializes it if it is empty.
 //
-// The error is an *Error with StoreReplaced, or a fault.
+// The error is a *refusal.Error with StoreReplaced, or a fault.
 func (s *Node) MayCreate(ctx context.Context) error {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()

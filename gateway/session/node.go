@@ -59,7 +59,7 @@ type Node struct {
 	// down is the fault of the store that was logged last, for Run alone.
 	down string
 
-	// resealed says that the log has it that the second secret may go.
+	// resealed is set once the log has said that the second secret may go.
 	resealed atomic.Bool
 
 	markerMu sync.Mutex
@@ -127,8 +127,8 @@ func (s *Node) Vault() *vault.Vault { return s.vault }
 // Run follows the store's announcements until ctx ends, and returns why it
 // did. A store that is down is tried again.
 //
-// With its end all live requests are cut, and no more are let in: nobody could
-// say when their logins end.
+// When Run ends, all live requests are cut and no more are let in, because
+// nothing would end them with their logins.
 func (s *Node) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.tend(ctx) })
@@ -193,7 +193,7 @@ func (s *Node) reportDown(err error) {
 	}
 }
 
-// checkFit pings the store. One that answers but is not configured as we need
+// fitError pings the store. One that answers but is not configured as we need
 // it, such as one that evicts, counts as down until it is.
 func (s *Node) checkFit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -251,9 +251,8 @@ func (s *Node) keepHouse(ctx context.Context) {
 	}
 }
 
-// sweep takes out of the cache what find would read anew before it serves it. It
-// takes memory, and not only its own: an app's view of a login keeps the app, and
-// with it the configuration that the app was part of.
+// sweep removes from the cache what find would reload anyway. This frees memory,
+// also that of memos: a view keeps its app, and with it an old configuration.
 func (s *Node) sweep(now time.Time) {
 	var old []*session
 	s.mu.RLock()
@@ -264,7 +263,7 @@ func (s *Node) sweep(now time.Time) {
 	}
 	s.mu.RUnlock()
 	for _, ses := range old {
-		s.mu.Lock() // for both: who finds a retired one looks again at once
+		s.mu.Lock() // for both steps: a caller that finds a retired session looks again at once
 		if ses.retire(false) {
 			s.remove(ses)
 		}

@@ -106,7 +106,7 @@ func wantSession(t *testing.T, s *session.Node, cookie string) session.Found {
 
 func wantNoSession(t *testing.T, s *session.Node, cookie string) {
 	t.Helper()
-	if _, err := s.Find(context.Background(), cookie, nodeHost); !errors.Is(err, session.ErrNoSession) {
+	if _, err := s.Find(context.Background(), cookie, nodeHost); !errors.Is(err, session.ErrNone) {
 		t.Fatalf("got %v, want no session", err)
 	}
 }
@@ -115,7 +115,7 @@ func wantNoSession(t *testing.T, s *session.Node, cookie string) {
 func wantFault(t *testing.T, s *session.Node, cookie string) {
 	t.Helper()
 	_, err := s.Find(context.Background(), cookie, nodeHost)
-	if err == nil || errors.Is(err, session.ErrNoSession) || errors.Is(err, store.ErrNotFound) {
+	if err == nil || errors.Is(err, session.ErrNone) || errors.Is(err, store.ErrNotFound) {
 		t.Fatalf("got %v, want a fault", err)
 	}
 }
@@ -177,7 +177,7 @@ func TestSessionsNoAnswerOutlivesItsEnd(t *testing.T) {
 	for name, notAfter := range map[string]time.Time{"long over": time.Now().Add(-time.Hour), "just over": time.Now()} {
 		ans := answerFor("alice")
 		ans.NotAfter = notAfter
-		if cookie, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost); !errors.Is(err, session.ErrNoSession) {
+		if cookie, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost); !errors.Is(err, session.ErrNone) {
 			t.Errorf("%s: got %q, %v", name, cookie, err)
 		}
 	}

@@ -11,17 +11,16 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// What is announced is the key of the login that has changed, or announceAll.
-// A message orders nothing: it makes every node look at the records again, so
-// that whoever can write the store's stream can cost work, and no more.
+// A message is the key of a changed login, or announceAll. It only makes each
+// node read the records again, so a forged one costs work and nothing else.
 const announceAll = "all"
 
 // endLogin ends one login: gone from the store, announced, cut here.
 //
-// Here and below a fault is announced too: it may be that the answer to a write
-// was lost, and not the write. The caller is told that it failed, but no node
-// may go on by what it has in its cache. The caller may disconnect (a user who
-// signs out and closes the tab). Finish anyway.
+// Here and below a fault is announced too: the write may have succeeded although
+// its answer was lost. The caller gets the error, but no node may go on with its
+// cached copy. The client may disconnect (a user who signs out and closes the
+// tab). Finish anyway.
 func (s *Node) endLogin(ctx context.Context, key string, l *Login) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
@@ -32,7 +31,7 @@ func (s *Node) endLogin(ctx context.Context, key string, l *Login) error {
 	return s.store.Remove(context.WithoutCancel(ctx), indexLogins, loginMember(l, key))
 }
 
-// RevokeLogin ends one login by its LoginInfo.ID. ErrNotFound if there is no
+// RevokeLogin ends one login by its LoginInfo.ID. store.ErrNotFound if there is no
 // such login.
 func (s *Node) RevokeLogin(ctx context.Context, id string) error {
 	rec, err := s.vault.GetAt(ctx, kindLogin, id)
@@ -46,7 +45,7 @@ func (s *Node) RevokeLogin(ctx context.Context, id string) error {
 	return s.endLogin(ctx, id, l)
 }
 
-// RevokeAccount ends all logins of an account, on every node. ErrNotFound if
+// RevokeAccount ends all logins of an account, on every node. store.ErrNotFound if
 // there is no such account.
 func (s *Node) RevokeAccount(ctx context.Context, key AccountKey) error {
 	return s.changeAccount(ctx, key, func(*account) {})
@@ -103,10 +102,9 @@ func (s *Node) renewEpoch(ctx context.Context, name string) error {
 	return cmp.Or(err, s.announce(ctx, announceAll))
 }
 
-// announce tells every node, this one included, that something has changed.
-// The caller has written the change already and reports success only after;
-// who asked for it may be gone by then, which must not keep the others in the
-// dark.
+// announce tells every node, this one included, that something has changed. The
+// caller has written the change before, and reports success after. The client may
+// disconnect. Finish anyway.
 func (s *Node) announce(ctx context.Context, message string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()

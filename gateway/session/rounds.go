@@ -8,11 +8,10 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A redirect loop is a person who signs in again and again: the session cookie
-// gets lost, or the app sends a signed-in person to sign in. The provider
-// remembers the person, so nothing stops it but the browser, after some twenty
-// redirects and with a page that helps nobody. A round takes three or four of
-// them.
+// In a redirect loop a person signs in again and again: the session cookie gets
+// lost, or the app sends a signed-in person to sign in. The provider remembers the
+// person, so only the browser stops it, after some twenty redirects and with an
+// unhelpful page. A round takes three or four redirects.
 const (
 	// MaxRounds is how many rounds a browser may make within RoundTime.
 	MaxRounds = 4
@@ -21,11 +20,11 @@ const (
 )
 
 // Rounds count the logins that browsers finish, so that redirect loops end. A
-// browser is named by the hash of its browser cookie. What counts are finished
-// logins: somebody who can't sign in can't make any.
+// browser is named by the hash of its browser cookie. Only finished logins
+// count, so a person who can't sign in makes none.
 type Rounds struct{ vault *vault.Vault }
 
-// Rounds returns what counts finished logins.
+// Rounds returns the counter of finished logins.
 func (s *Node) Rounds() Rounds { return Rounds{s.vault} }
 
 // Finished returns how many logins a browser has finished within RoundTime, one
@@ -51,10 +50,10 @@ func (r Rounds) Forget(ctx context.Context, browser []byte) {
 	_, _, _ = r.vault.Count(ctx, roundsOf(browser), -MaxRounds, RoundTime)
 }
 
-// Needless counts that somebody with the login id was sent to sign in, by the
-// very same query, and says whether that happens too often. While the store is
-// down nobody is stopped.
-func (r Rounds) Needless(ctx context.Context, id, query string) bool {
+// Repeated counts a signed-in person who is sent to sign in with the same query
+// again; id names the login. It is true if that happens too often. If the store is
+// down, it is false.
+func (r Rounds) Repeated(ctx context.Context, id, query string) bool {
 	n, _, err := r.vault.Count(ctx, "needless "+id+" "+query, 1, RoundTime)
 	return err == nil && n > MaxRounds
 }

@@ -13,13 +13,13 @@ import (
 
 const (
 	tidyEvery = time.Hour
-	// While the secret is being changed, what is stored is sealed anew soon
-	// after the start. changedAfter is how long records that no index lists,
-	// flows among them, may lie under the other secret.
-	tidySoon     = time.Minute
-	changedAfter = 20 * time.Minute
-	// sealRounds bounds how often one tidy looks whether all is sealed anew.
-	sealRounds = 3
+	// While the secret is being changed, records are resealed soon after the
+	// start. Records that no index lists (flows among them) may lie under the
+	// other secret until unlistedTTL has passed.
+	tidySoon    = time.Minute
+	unlistedTTL = 20 * time.Minute
+	// tidyPasses bounds how often one tidy looks whether all is resealed.
+	tidyPasses = 3
 )
 
 // tidyWait returns how long to wait for the next tidy.
@@ -30,22 +30,22 @@ func (s *Node) tidyWait() time.Duration {
 	case up < tidySoon:
 		return tidySoon
 	default:
-		return max(tidySoon, changedAfter-up)
+		return max(tidySoon, unlistedTTL-up)
 	}
 }
 
 // tidy clears the indexes. While the secret is being changed, it also seals
 // under the first one what lies under the second, and says when that may go.
 func (s *Node) tidy(ctx context.Context) error {
-	for range sealRounds {
-		moved, err := s.tidyOnce(ctx)
+	for range tidyPasses {
+		resealed, err := s.tidyOnce(ctx)
 		if err != nil {
 			return err
 		}
-		if moved > 0 {
+		if resealed > 0 {
 			continue // other nodes may have written meanwhile: look again
 		}
-		if s.vault.Changing() && time.Since(s.started) >= changedAfter && s.resealed.CompareAndSwap(false, true) {
+		if s.vault.Changing() && time.Since(s.started) >= unlistedTTL && s.resealed.CompareAndSwap(false, true) {
 			s.log.Info("all records are sealed with the first secret: once every node that has it first has logged this, drop the second")
 		}
 		break
@@ -54,10 +54,10 @@ func (s *Node) tidy(ctx context.Context) error {
 }
 
 // tidyOnce returns how many records it found under the second secret.
-func (s *Node) tidyOnce(ctx context.Context) (moved int, err error) {
+func (s *Node) tidyOnce(ctx context.Context) (resealed int, err error) {
 	reseal := func(rec *vault.Record, ttl time.Duration) error {
 		one, err := s.vault.Reseal(ctx, rec, ttl)
-		moved += one
+		resealed += one
 		return err
 	}
 	err = s.walk(ctx, indexLogins, kindLogin, func(_ string, rec *vault.Record) (string, error) {
@@ -71,7 +71,7 @@ func (s *Node) tidyOnce(ctx context.Context) (moved int, err error) {
 		return loginMember(l, rec.Key), err
 	})
 	if err != nil {
-		return moved, err
+		return resealed, err
 	}
 	err = s.walk(ctx, indexAccounts, kindAccount, func(_ string, rec *vault.Record) (string, error) {
 		a, err := decode[account](rec)
@@ -81,13 +81,13 @@ func (s *Node) tidyOnce(ctx context.Context) (moved int, err error) {
 		return accountMember(a, rec.Key), reseal(rec, store.NoExpiry)
 	})
 	if err != nil || !s.vault.Changing() {
-		return moved, err
+		return resealed, err
 	}
 	if err := s.eachEpoch(ctx, func(rec *vault.Record) error { return reseal(rec, store.NoExpiry) }); err != nil {
-		return moved, err
+		return resealed, err
 	}
 	shared, err := s.vault.ResealShared(ctx)
-	return moved + shared, err
+	return resealed + shared, err
 }
 
 // eachEpoch hands every epoch to do.

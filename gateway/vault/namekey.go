@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 )
 
 // The name key names all other records of a store. It is 256 random bits in a
-// sealed record of its own, under a key that everybody can find, and lasts as
+// sealed record of its own, under a fixed key, and lasts as
 // long as the store. The secret only seals that record. So a new secret changes
 // no name and no cookie.
 //
@@ -23,10 +22,10 @@ import (
 const (
 	kindNames   Kind = "names"
 	nameKeyAt        = string(kindNames) + ":key"
-	nameKeySize      = 32
+	nameKeySize      = randomSize
 )
 
-// nameKey returns the name key, or ErrNotFound. It asks the store once, and
+// nameKey returns the name key, or store.ErrNotFound. It asks the store once, and
 // again after Forget.
 func (v *Vault) nameKey(ctx context.Context) ([]byte, error) {
 	if names := v.names.Load(); names != nil {
@@ -66,24 +65,23 @@ func (v *Vault) Forget() {
 }
 
 // Marker returns what tells this store from any other: public, and the same for
-// as long as the store has its name key. ErrNotFound if it has none. It always
+// as long as the store has its name key. store.ErrNotFound if it has none. It always
 // asks the store.
 func (v *Vault) Marker(ctx context.Context) (string, error) {
 	names, err := v.readNameKey(ctx)
 	if err != nil {
 		return "", err
 	}
-	return b64.EncodeToString(mac(names, "marker")), nil
+	return EncodeText(mac(names, "marker")), nil
 }
 
 // Initialize makes a store's name key, and returns its Marker. If several nodes do
 // this at once, one of the keys counts.
 func (v *Vault) Initialize(ctx context.Context) (marker string, err error) {
-	if err := v.checkFit(); err != nil {
+	if err := v.fitError(); err != nil {
 		return "", err
 	}
-	fresh := make([]byte, nameKeySize)
-	_, _ = rand.Read(fresh) // never fails: it crashes the program instead
+	fresh := RandomBytes()
 	err = v.store.PutNew(ctx, nameKeyAt, v.seal(nameKeyAt, fresh), store.NoExpiry)
 	if err != nil && !errors.Is(err, store.ErrExists) {
 		return "", err
@@ -115,7 +113,7 @@ func (v *Vault) Key(ctx context.Context, kind Kind, name string) (string, error)
 }
 
 // MAC authenticates parts for a purpose, on every node and under every secret.
-// ErrNotFound if the store has no name key: then nothing was authenticated yet.
+// store.ErrNotFound if the store has no name key: then nothing was authenticated yet.
 func (v *Vault) MAC(ctx context.Context, purpose string, parts ...string) ([]byte, error) {
 	names, err := v.nameKey(ctx)
 	if err != nil {
@@ -125,7 +123,7 @@ func (v *Vault) MAC(ctx context.Context, purpose string, parts ...string) ([]byt
 }
 
 func recordKey(names []byte, kind Kind, name string) string {
-	return string(kind) + ":" + b64.EncodeToString(keyedHash(names, "name", string(kind), name))
+	return string(kind) + ":" + EncodeText(keyedHash(names, "name", string(kind), name))
 }
 
 func mac(names []byte, purpose string, parts ...string) []byte {

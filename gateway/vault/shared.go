@@ -18,9 +18,9 @@ const (
 	sharedRetry   = 2 * time.Second // until it was loaded once
 	sharedTimeout = 10 * time.Second
 
-	// sharedRounds bounds how often one load reads what it wrote: a record that
+	// sharedTries bounds how often one load reads what it wrote: a record that
 	// was put back may be due to be replaced at once.
-	sharedRounds = 3
+	sharedTries = 3
 )
 
 // KindKeys holds keys, each of them a Shared.
@@ -47,7 +47,7 @@ type sharedValue[T any] struct {
 	value *T
 }
 
-// SharedOptions say what a Shared holds. All but the last three are required.
+// SharedOptions say what a Shared holds. Kind to Class are required.
 type SharedOptions[T any] struct {
 	Kind Kind
 	Name string
@@ -61,8 +61,8 @@ type SharedOptions[T any] struct {
 	// MayCreate is asked before anything is written, and refuses where the
 	// store is not the one that this node knows.
 	MayCreate func(context.Context) error
-	// Report is called by Run: once when loading begins to fail in another way
-	// than before, as Class says, and once with nil when that is over.
+	// Class groups errors. Run calls Report once when the class changes, and once
+	// with nil when loading works again.
 	Report func(err error)
 	Class  func(err error) string
 
@@ -159,7 +159,7 @@ func (s *Shared[T]) failed(err error) error {
 func (s *Shared[T]) load(ctx context.Context, needed bool) error {
 	s.loading.Lock()
 	defer s.loading.Unlock()
-	for range sharedRounds {
+	for range sharedTries {
 		wrote, err := s.step(ctx, needed)
 		if errors.Is(err, errNotNeeded) {
 			return nil

@@ -1,11 +1,10 @@
 // Package vault keeps sealed records in a store. It is the only way in which the
 // gateway writes one.
 //
-// Whoever reads the store learns no value, and no name: both are protected by
-// keys that the store does not have in the clear. Whoever writes the store can
-// delete records and put older ones back, and no more: a record that was changed,
-// or moved to another key, does not open, and that is a fault, never "no such
-// record".
+// A reader of the store learns no value and no name: keys that are not in the
+// store in the clear protect both. A writer can delete records and put older ones
+// back, nothing else. A record that was changed, or moved to another key, does not
+// open. That is a fault, never "no such record".
 //
 // A secret of the configuration seals the records. A key of the store's own names
 // them (see namekey.go). So changing the secret moves no record.
@@ -28,13 +27,12 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// A Vault seals records before they reach a Store, and is the only way that
-// this module writes one.
+// A Vault seals records before they reach a store.
 //
 // A record's key is "kind:" and an HMAC-SHA-256 of kind and name under the
 // store's name key (see namekey.go), so that a reader of the store can't tell
 // whose it is. Its value is AES-256-GCM with format and key as associated data:
-// a record that was changed, or moved under another key, does not open. The
+// a record that was changed, or moved to another key, does not open. The
 // sealing key is derived from the secret by HKDF (RFC 5869).
 //
 // With two secrets, the first seals what is written, and both open. The name
@@ -131,7 +129,7 @@ type Ref struct {
 	Name string
 }
 
-// Get returns the record, or ErrNotFound.
+// Get returns the record, or store.ErrNotFound.
 func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error) {
 	recs, err := v.GetAll(ctx, Ref{kind, name})
 	if err != nil {
@@ -174,7 +172,7 @@ func (v *Vault) GetAll(ctx context.Context, refs ...Ref) ([]*Record, error) {
 }
 
 // GetAt reads a record by the key under which it lies, as an index names it.
-// ErrNotFound also if the key is of another kind.
+// store.ErrNotFound also if the key is of another kind.
 func (v *Vault) GetAt(ctx context.Context, kind Kind, key string) (*Record, error) {
 	if !strings.HasPrefix(key, string(kind)+":") {
 		return nil, store.ErrNotFound
@@ -195,7 +193,7 @@ func (v *Vault) GetAt(ctx context.Context, kind Kind, key string) (*Record, erro
 
 // read reads keys in one round trip.
 func (v *Vault) read(ctx context.Context, keys ...string) ([][]byte, error) {
-	if err := v.checkFit(); err != nil {
+	if err := v.fitError(); err != nil {
 		return nil, err
 	}
 	values, err := v.store.Get(ctx, keys...)
@@ -217,7 +215,7 @@ func (v *Vault) SetUnfit(err error) {
 	v.unfit.Store(&err)
 }
 
-func (v *Vault) checkFit() error {
+func (v *Vault) fitError() error {
 	if unfit := v.unfit.Load(); unfit != nil {
 		return *unfit
 	}
@@ -234,9 +232,9 @@ func (v *Vault) Put(ctx context.Context, kind Kind, name string, value []byte, t
 	return v.store.Put(ctx, key, v.seal(key, value), ttl)
 }
 
-// PutNew stores value if there is no such record, else ErrExists.
+// PutNew stores value if there is no such record, else store.ErrExists.
 func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
-	if err := v.checkFit(); err != nil {
+	if err := v.fitError(); err != nil {
 		return err
 	}
 	key, err := v.Key(ctx, kind, name)
@@ -285,7 +283,7 @@ func lostRace(err error) bool {
 	return errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrChanged) || errors.Is(err, store.ErrNotFound)
 }
 
-// Take returns the record and deletes it in one step; ErrNotFound if another
+// Take returns the record and deletes it in one step; store.ErrNotFound if another
 // caller was first.
 func (v *Vault) Take(ctx context.Context, kind Kind, name string) ([]byte, error) {
 	names, err := v.nameKey(ctx)
@@ -332,7 +330,7 @@ func associated(key string) []byte { return append([]byte{recordFormat}, key...)
 // Reseal seals a record under the first secret, in its place. It returns 1 if
 // it lay under the second, also if another caller has changed it meanwhile:
 // that change stands.
-func (v *Vault) Reseal(ctx context.Context, rec *Record, ttl time.Duration) (moved int, err error) {
+func (v *Vault) Reseal(ctx context.Context, rec *Record, ttl time.Duration) (resealed int, err error) {
 	if rec == nil || rec.sealedBy == 0 {
 		return 0, nil
 	}
@@ -343,10 +341,10 @@ func (v *Vault) Reseal(ctx context.Context, rec *Record, ttl time.Duration) (mov
 	return 1, err
 }
 
-// ResealShared does that with every Shared record, and with the name key. That
-// comes last: as long as it lies under a secret, dropping that one too early
-// is a fault of the whole store, which everybody notices.
-func (v *Vault) ResealShared(ctx context.Context) (moved int, err error) {
+// ResealShared reseals every Shared record, then the name key. The name key
+// comes last: if a secret is dropped too early, the whole store is at fault, and
+// everybody notices.
+func (v *Vault) ResealShared(ctx context.Context) (resealed int, err error) {
 	if !v.Changing() {
 		return 0, nil
 	}
@@ -364,11 +362,11 @@ func (v *Vault) ResealShared(ctx context.Context) (moved int, err error) {
 	for _, rec := range append(recs, names) {
 		one, err := v.Reseal(ctx, rec, store.NoExpiry)
 		if err != nil {
-			return moved, err
+			return resealed, err
 		}
-		moved += one
+		resealed += one
 	}
-	return moved, nil
+	return resealed, nil
 }
 
 // Changing says whether the secret is being changed.

@@ -208,7 +208,7 @@ func TestVaultUpdateRace(t *testing.T) {
 }
 
 // Reading does not initialize a store; writing does.
-func TestVaultFoundsBeforeItWrites(t *testing.T) {
+func TestVaultInitializesBeforeItWrites(t *testing.T) {
 	t.Parallel()
 	st, asked := gatewaytest.NewMemStore(), 0
 	var v *vault.Vault
@@ -231,7 +231,7 @@ func TestVaultFoundsBeforeItWrites(t *testing.T) {
 		}
 	}
 	if asked != 0 {
-		t.Error("reading founds a store")
+		t.Error("reading initializes a store")
 	}
 	add := func(*vault.Record) ([]byte, error) { return []byte("x"), nil }
 	for what, err := range map[string]error{

@@ -72,6 +72,8 @@ func (r *result) fuzz(ctx context.Context, id testID, each time.Duration) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.suite.timeout, errTimeout)
 	defer cancel()
 	all := r.tally
+	// A run that ended while an input ran may count as a failure (see ranOut). It
+	// is run once more.
 	for range 2 {
 		r.tally = newTally()
 		r.goTest(ctx, "-run", "^$", "-fuzz", "^"+id.name+"$", "-fuzztime", each.String(), "-fuzzminimizetime", "10x", id.pkg)

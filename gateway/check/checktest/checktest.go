@@ -57,9 +57,8 @@ func Drop(checklist any, names ...string) {
 	}
 }
 
-// StoppedBy holds that it is the named checks that stop something: try, which
-// tries it without some checks, succeeds without all of them, and fails as long
-// as one of them is there.
+// StoppedBy checks that the named checks, and each of them alone, stop
+// something. try runs it without some checks.
 func StoppedBy(tb testing.TB, names []string, try func(without ...string) error) {
 	tb.Helper()
 	if err := try(names...); err != nil {
