@@ -46,7 +46,7 @@ func (x *exchange) callback(by binding) error {
 		return x.noFlow(in.attempts(), refusal.New(refusal.FlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
 	}
 	if err != nil {
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	}
 	p := x.app.provider(f.Provider)
 	if p == nil {
@@ -104,7 +104,7 @@ func (x *exchange) noFlow(taken []session.Attempt, refused *refusal.Error) error
 	signedIn, err := x.signedIn()
 	switch {
 	case err != nil:
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	case signedIn:
 		x.giveBack(taken...)
 		return x.redirectTo("/")
@@ -120,7 +120,7 @@ func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider
 	keepsNone := !vault.IsRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
 	switch {
 	case err != nil:
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	case signedIn:
 		x.giveBack(in.attempts()...)
 		return x.redirectTo(f.Return)
@@ -154,7 +154,7 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 	}
 	if f.Other {
 		if err := x.leave(); err != nil {
-			return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+			return x.refuse(session.Fault(err))
 		}
 	}
 	return x.enter(ctx, in, f, p, ans)
@@ -172,7 +172,7 @@ func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p 
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the answer's session was over when it came")))
 	}
 	if err != nil {
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	}
 	x.giveBack(append(in.attempts(), session.StartAttempt)...)
 	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
@@ -212,7 +212,7 @@ func (x *exchange) declined(in *rawAnswer, f *session.Flow, refused *refusal.Err
 	case refusal.ProviderRefused:
 		signedIn, err := x.signedIn()
 		if err != nil {
-			return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+			return x.refuse(session.Fault(err))
 		}
 		if signedIn && !f.Other {
 			x.giveBack(in.attempts()...)
@@ -229,7 +229,7 @@ func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, an
 	if err := sessions.Flows().Take(ctx, state); errors.Is(err, store.ErrNotFound) {
 		return refusal.New(refusal.AnswerReplayed, errors.New("the flow was used up meanwhile"))
 	} else if err != nil {
-		return refusal.From(err, refusal.StoreUnavailable)
+		return session.Fault(err)
 	}
 	if ans.ReplayID == "" {
 		return nil
@@ -239,7 +239,7 @@ func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, an
 		return refusal.New(refusal.AnswerReplayed, errors.New("the assertion was used before"))
 	}
 	if err != nil {
-		return refusal.From(err, refusal.StoreUnavailable)
+		return session.Fault(err)
 	}
 	return nil
 }

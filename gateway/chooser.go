@@ -32,7 +32,7 @@ func (x *exchange) login() error {
 		}
 		return x.redirectTo(returnTo)
 	case !errors.Is(err, session.ErrNone):
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	}
 	if name := params.Get("provider"); name != "" {
 		p := x.app.provider(name)

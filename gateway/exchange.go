@@ -99,7 +99,7 @@ func (x *exchange) guard(next Next) error {
 			return x.unauthenticated()
 		}
 		if err != nil {
-			return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+			return x.refuse(session.Fault(err))
 		}
 		v := x.app.view(ses, x.issuer())
 		if v.denied != nil {
@@ -127,7 +127,7 @@ func (x *exchange) pass(next Next, p *passage, v *view) error {
 	defer p.Leave()
 	r := x.r.WithContext(&p.Live)
 	if err := v.set(r.Header, &p.values, time.Now()); err != nil {
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	}
 	return next(x.w, r, &v.principal)
 }

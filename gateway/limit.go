@@ -21,7 +21,7 @@ func (x *exchange) attempt(what session.Attempt) *refusal.Error {
 		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
 	if err != nil {
-		return refusal.From(err, refusal.StoreUnavailable)
+		return session.Fault(err)
 	}
 	return nil
 }

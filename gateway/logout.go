@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
@@ -19,7 +18,7 @@ import (
 func (x *exchange) logout() error {
 	ses, err := x.anySession()
 	if err != nil && !errors.Is(err, session.ErrNone) {
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	}
 	signedIn := err == nil
 	if x.r.Method != http.MethodPost {
@@ -33,7 +32,7 @@ func (x *exchange) logout() error {
 		return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 	}
 	if err := ses.End(x.r.Context()); err != nil {
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	}
 	x.forgetRounds()
 	setCookie(x.w, sessionCookie, "", x.secure)

@@ -18,7 +18,7 @@ func (x *exchange) round(browser []byte) (int, *refusal.Error) {
 	n, err := x.app.gw.sessions.Rounds().Finished(x.r.Context(), browser)
 	switch {
 	case err != nil:
-		return 0, refusal.From(err, refusal.StoreUnavailable)
+		return 0, session.Fault(err)
 	case n >= session.MaxRounds:
 		return 0, x.looping(refusal.RedirectLoop)
 	}

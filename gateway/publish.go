@@ -20,7 +20,7 @@ func (x *exchange) showSession() error {
 		return x.unauthenticated()
 	}
 	if err != nil {
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	}
 	v := x.app.view(ses, x.issuer())
 	if v.denied != nil {
@@ -46,7 +46,7 @@ func (x *exchange) showSession() error {
 func (x *exchange) jwks() error {
 	doc, err := x.app.gw.opts.Signer.JWKS()
 	if err != nil {
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	}
 	h := x.w.Header()
 	h.Set("Content-Type", "application/jwk-set+json")

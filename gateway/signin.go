@@ -59,7 +59,7 @@ func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
 	}
 	f.Private = begun.Private
 	if err := x.app.gw.sessions.Flows().Start(ctx, state, &f); err != nil {
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	}
 	if browser != x.cookies.browser {
 		setCookie(x.w, browserCookie, browser, x.secure)

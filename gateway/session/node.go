@@ -20,12 +20,14 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
@@ -75,6 +77,15 @@ type Options struct {
 	// Marker remembers which store this machine knows.
 	Marker MarkerMemory
 	Logger *zap.Logger
+}
+
+// Fault gives an error of this package its code: StoreReplaced if the store's name
+// key does not open, StoreUnavailable if the error has no code of its own.
+func Fault(err error) *refusal.Error {
+	if errors.Is(err, vault.ErrNameKey) {
+		return refusal.From(err, refusal.StoreReplaced)
+	}
+	return refusal.From(err, refusal.StoreUnavailable)
 }
 
 // Bounds of the cache and of what may be served from it.

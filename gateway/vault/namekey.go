@@ -25,6 +25,9 @@ const (
 	nameKeySize      = randomSize
 )
 
+// ErrNameKey is a name key that does not open. It comes together with ErrRecord.
+var ErrNameKey = errors.New("opening the key that names this store's records: do all nodes have the same secret? Gateways that have nothing to do with each other each need a prefix of their own")
+
 // nameKey returns the name key, or store.ErrNotFound. It asks the store once, and
 // again after Forget.
 func (v *Vault) nameKey(ctx context.Context) ([]byte, error) {
@@ -41,11 +44,11 @@ func (v *Vault) readNameKey(ctx context.Context) ([]byte, error) {
 	rec, err := v.GetAt(ctx, kindNames, nameKeyAt)
 	switch {
 	case errors.Is(err, ErrRecord):
-		return nil, fmt.Errorf("opening the key that names this store's records: do all nodes have the same secret? Gateways that have nothing to do with each other each need a prefix of their own: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrNameKey, err)
 	case err != nil:
 		return nil, err
 	case len(rec.Value) != nameKeySize:
-		return nil, fmt.Errorf("opening the key that names this store's records: %w: it has %d bytes", ErrRecord, len(rec.Value))
+		return nil, fmt.Errorf("%w: %w: it has %d bytes", ErrNameKey, ErrRecord, len(rec.Value))
 	}
 	v.namesMu.Lock()
 	defer v.namesMu.Unlock()

@@ -13,9 +13,9 @@ import (
 // fuzzEach is how long each target is fuzzed if nobody says otherwise.
 const fuzzEach = 10 * time.Second
 
-// fuzzSlack is what a target may take beyond its time: it is built, and its
-// seeds run first.
-const fuzzSlack = 5 * time.Minute
+// fuzzSlack is what a target may take beyond its time: it is built, which takes
+// minutes the first time, and its seeds run first.
+const fuzzSlack = 15 * time.Minute
 
 // fuzzArgs reads what stands behind the word fuzz.
 func fuzzArgs(args []string) (time.Duration, error) {
@@ -42,6 +42,7 @@ func runFuzz(ctx context.Context, each time.Duration) *result {
 		r.fault("there is no fuzz target")
 	}
 	for _, id := range targets {
+		fmt.Printf("    fuzzing %s.%s\n", strings.TrimPrefix(id.pkg, module), id.name)
 		r.fuzz(ctx, id, each)
 	}
 	if left := endLeftovers(5 * time.Second); len(left) > 0 {
