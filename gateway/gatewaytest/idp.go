@@ -30,8 +30,10 @@ type IdP struct {
 	EntityID string
 	// Roots verifies the server, in PEM.
 	Roots []byte
-	// Key signs. Metadata has its certificate.
-	Key IdPKey
+	// Key signs. Metadata has its certificate, or Chain in its stead: several in
+	// one X509Data, in DER.
+	Key   IdPKey
+	Chain [][]byte
 
 	mu       sync.Mutex
 	hooks    IdPHooks
@@ -123,15 +125,23 @@ func (idp *IdP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Metadata returns the provider's metadata (SAML Metadata 2.4.3).
 func (idp *IdP) Metadata() string {
+	chain := idp.Chain
+	if len(chain) == 0 {
+		chain = [][]byte{idp.Key.Certificate}
+	}
+	certificates := ""
+	for _, der := range chain {
+		certificates += "<ds:X509Certificate>" + base64.StdEncoding.EncodeToString(der) + "</ds:X509Certificate>"
+	}
 	return fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?>
 <md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" xmlns:ds="http://www.w3.org/2000/09/xmldsig#" entityID="%[1]s">
 	<md:IDPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">
-		<md:KeyDescriptor use="signing"><ds:KeyInfo><ds:X509Data><ds:X509Certificate>%[2]s</ds:X509Certificate></ds:X509Data></ds:KeyInfo></md:KeyDescriptor>
+		<md:KeyDescriptor use="signing"><ds:KeyInfo><ds:X509Data>%[2]s</ds:X509Data></ds:KeyInfo></md:KeyDescriptor>
 		<md:SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect" Location="%[1]s%[3]s"/>
 		<md:SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST" Location="%[1]s%[3]s"/>
 	</md:IDPSSODescriptor>
 </md:EntityDescriptor>
-`, attr(idp.EntityID), base64.StdEncoding.EncodeToString(idp.Key.Certificate), IdPSSOPath)
+`, attr(idp.EntityID), certificates, IdPSSOPath)
 }
 
 var answerPage = template.Must(template.New("").Parse(`<!DOCTYPE html>

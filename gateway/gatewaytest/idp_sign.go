@@ -37,6 +37,27 @@ func NewIdPKey() (IdPKey, error) {
 	return IdPKey{der, key}, err
 }
 
+// NewIdPChain makes a key whose certificate an authority issued, and that
+// authority's key.
+func NewIdPChain() (signer, authority IdPKey, err error) {
+	if authority, err = NewIdPKey(); err != nil {
+		return IdPKey{}, IdPKey{}, err
+	}
+	issuer, err := x509.ParseCertificate(authority.Certificate)
+	if err != nil {
+		return IdPKey{}, IdPKey{}, err
+	}
+	if signer.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return IdPKey{}, IdPKey{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "signer." + issuer.Subject.CommonName},
+		NotBefore: issuer.NotBefore, NotAfter: issuer.NotAfter,
+	}
+	signer.Certificate, err = x509.CreateCertificate(rand.Reader, template, issuer, &signer.key.PublicKey, authority.key)
+	return signer, authority, err
+}
+
 // Some names of SAML Core 3.2.2.2 and 8.3.
 const (
 	StatusSuccess     = "urn:oasis:names:tc:SAML:2.0:status:Success"

@@ -178,7 +178,7 @@ var meanings = map[Code]Meaning{
 	},
 	SAMLSignature: {
 		400, "The sign-in's answer is not genuine", "The signature of the identity provider's answer is not valid. " + orTell,
-		"The XML signature doesn't hold with any signing certificate of the provider, or doesn't cover what it must. After a change of certificate at the provider, give the new one or let the metadata be refreshed; if it stays, the answer was altered on its way.",
+		"The XML signature doesn't hold with any signing certificate of the provider, or doesn't cover what it must. After a change of certificate at the provider, give the new one or let the metadata be refreshed. The key of an authority, whose certificate is the issuer of another one given, doesn't count. If it stays, the answer was altered on its way.",
 	},
 	SAMLAlgorithm: {
 		400, "The sign-in's answer is not genuine", "The identity provider's answer is signed in a way that is not accepted. " + orTell,

@@ -1,15 +1,12 @@
 package samlsp
 
 import (
-	"bytes"
-	"crypto"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/big"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +29,30 @@ const (
 // Its errors name what was given instead, and what to do. They never hold any
 // of it: it may be a private key.
 func parseCertificates(text string) ([]*x509.Certificate, error) {
+	certs, err := readCertificates(text)
+	if err != nil {
+		return nil, err
+	}
+	for _, cert := range certs {
+		if err := checkCertificate(cert); err != nil {
+			return nil, err
+		}
+	}
+	return certs, nil
+}
+
+// checkCertificate says whether signatures by a certificate's key can be taken.
+func checkCertificate(cert *x509.Certificate) error {
+	if cert.PublicKey == nil {
+		_, err := x509.ParsePKIXPublicKey(cert.RawSubjectPublicKeyInfo)
+		return fmt.Errorf("has a key that can't be read: %w", err)
+	}
+	return xmlsec.CheckKey(cert.PublicKey)
+}
+
+// readCertificates reads certificates whatever their keys are: one that nobody
+// can sign with still says who its issuer is.
+func readCertificates(text string) ([]*x509.Certificate, error) {
 	if len(text) > maxCertificates {
 		return nil, fmt.Errorf("is larger than %d bytes", maxCertificates)
 	}
@@ -43,15 +64,8 @@ func parseCertificates(text string) ([]*x509.Certificate, error) {
 	for _, der := range ders {
 		got, err := x509.ParseCertificates(der)
 		if err != nil {
-			odd := oddCertificate(der)
-			if odd == nil {
+			if got = oddCertificates(der); got == nil {
 				return nil, explainDER(der, err)
-			}
-			got = []*x509.Certificate{odd}
-		}
-		for _, cert := range got {
-			if err := xmlsec.CheckKey(cert.PublicKey); err != nil {
-				return nil, err
 			}
 		}
 		certs = append(certs, got...)
@@ -198,30 +212,40 @@ func explainDER(der []byte, cause error) error {
 	return fmt.Errorf("is no certificate: %w", cause)
 }
 
-// oddCertificate reads the key and the dates of a certificate whose wrapping
-// crypto/x509 refuses: a negative serial number, a name that is no URL. Nobody
-// looks at the wrapping (SAML V2.0 Metadata Interoperability Profile 2.6.1), and
-// providers go on signing with such ones for years. Nil: it is none.
-func oddCertificate(der []byte) *x509.Certificate {
-	var read struct { // RFC 5280 §4.1
-		ToBeSigned struct {
-			Version           int `asn1:"optional,explicit,default:0,tag:0"`
-			Serial            *big.Int
-			Algorithm, Issuer asn1.RawValue
-			Validity          struct{ NotBefore, NotAfter time.Time }
-			Subject, Key      asn1.RawValue
+// oddCertificates reads the keys, dates and names of certificates of which
+// crypto/x509 refuses one: for a negative serial number, a name that is no URL, a
+// key that it does not know, which is nil then. Nobody looks at the wrapping
+// (SAML V2.0 Metadata Interoperability Profile 2.6.1), and providers go on
+// signing with such ones for years. Nil: not all are certificates.
+func oddCertificates(der []byte) (certs []*x509.Certificate) {
+	for len(der) > 0 {
+		var read struct { // RFC 5280 §4.1
+			Raw        asn1.RawContent
+			ToBeSigned struct {
+				Version           int `asn1:"optional,explicit,default:0,tag:0"`
+				Serial            *big.Int
+				Algorithm, Issuer asn1.RawValue
+				Validity          struct{ NotBefore, NotAfter time.Time }
+				Subject, Key      asn1.RawValue
+			}
+			Algorithm asn1.RawValue
+			Signature asn1.BitString
 		}
-		Algorithm asn1.RawValue
-		Signature asn1.BitString
+		var err error
+		if der, err = asn1.Unmarshal(der, &read); err != nil {
+			return nil
+		}
+		cert := read.ToBeSigned
+		key, err := x509.ParsePKIXPublicKey(cert.Key.FullBytes)
+		if err != nil {
+			key = nil
+		}
+		certs = append(certs, &x509.Certificate{
+			Raw: read.Raw, PublicKey: key, RawSubjectPublicKeyInfo: cert.Key.FullBytes, RawSubject: cert.Subject.FullBytes, RawIssuer: cert.Issuer.FullBytes,
+			NotBefore: cert.Validity.NotBefore, NotAfter: cert.Validity.NotAfter,
+		})
 	}
-	if rest, err := asn1.Unmarshal(der, &read); err != nil || len(rest) > 0 {
-		return nil
-	}
-	key, err := x509.ParsePKIXPublicKey(read.ToBeSigned.Key.FullBytes)
-	if err != nil {
-		return nil
-	}
-	return &x509.Certificate{Raw: der, PublicKey: key, NotBefore: read.ToBeSigned.Validity.NotBefore, NotAfter: read.ToBeSigned.Validity.NotAfter}
+	return certs
 }
 
 // derLength returns how many bytes the last of the values in der has, and how
@@ -236,30 +260,4 @@ func derLength(der []byte) (has, want int) {
 		der = der[want:]
 	}
 	return 0, 0
-}
-
-// withoutAuthorities leaves out who issued another of the certificates: a file
-// with the provider's often has the chain behind it, whose keys sign
-// certificates and must not sign assertions. One that was renewed with its key
-// is nobody's authority.
-func withoutAuthorities(certs []*x509.Certificate) []*x509.Certificate {
-	return slices.DeleteFunc(slices.Clone(certs), func(authority *x509.Certificate) bool {
-		return slices.ContainsFunc(certs, func(c *x509.Certificate) bool {
-			return bytes.Equal(c.RawIssuer, authority.RawSubject) && !sameKey(c.PublicKey, authority.PublicKey) &&
-				c.CheckSignatureFrom(authority) == nil
-		})
-	})
-}
-
-// appendKey appends a key unless it is there: one may be in several certificates.
-func appendKey(keys []crypto.PublicKey, key crypto.PublicKey) []crypto.PublicKey {
-	if slices.ContainsFunc(keys, func(k crypto.PublicKey) bool { return sameKey(k, key) }) {
-		return keys
-	}
-	return append(keys, key)
-}
-
-func sameKey(a, b crypto.PublicKey) bool {
-	key, ok := a.(interface{ Equal(x crypto.PublicKey) bool })
-	return ok && key.Equal(b)
 }

@@ -17,6 +17,7 @@ import (
 type checklist struct {
 	xmlsec.Checks
 
+	certificate  check.List[*candidate]
 	form         check.List[url.Values]
 	encoding     check.List[string]
 	document     check.List[*etree.Element]
@@ -37,6 +38,9 @@ func allChecks() *checklist {
 	return &checklist{
 		Checks: xmlsec.New(),
 
+		certificate: check.All(
+			check.That("authority", "", notAuthority),
+		),
 		form: check.All(
 			check.That("form single", refusal.SAMLMalformed, formSingle),
 		),

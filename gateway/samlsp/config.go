@@ -146,6 +146,14 @@ func (c Config) validate(outbound *fetch.Client, keys Keys) error {
 // byHand reports whether the provider is given without metadata.
 func (c Config) byHand() bool { return c.MetadataURL == "" && len(c.Metadata) == 0 }
 
+// identityOption is the option that says what the provider's keys are.
+func (c Config) identityOption() string {
+	if c.byHand() {
+		return "certificate"
+	}
+	return "metadata"
+}
+
 func (c Config) validateProvider(outbound *fetch.Client) error {
 	var errs []error
 	if c.EntityID != "" && !isPlain(c.EntityID) {

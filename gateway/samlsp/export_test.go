@@ -15,8 +15,16 @@ func Read(doc []byte) (*etree.Element, error) { return allChecks().Read(doc, mes
 // CheckNames returns the names of all checks.
 func CheckNames() []string { return checktest.Names(allChecks()) }
 
-// Drop takes the named checks out of p's own checklist.
-func Drop(p *Provider, names ...string) { checktest.Drop(p.checks, names...) }
+// Drop takes the named checks out of p's own checklist. What the configuration
+// holds is read once more without them.
+func Drop(p *Provider, names ...string) {
+	checktest.Drop(p.checks, names...)
+	if p.remote == nil {
+		if fixed, err := p.readConfig(); err == nil {
+			p.fixed = fixed
+		}
+	}
+}
 
 // Flow is the record that Begin makes of a login.
 func Flow(request, entityID string, begun time.Time, forced bool) []byte {

@@ -100,16 +100,29 @@ func (l login) fill(text string) string {
 	})
 }
 
-// keys are made once: the provider's, RSA and ECDSA, and an attacker's.
+// keys are made once: the provider's, RSA and ECDSA, an attacker's, and those of
+// authorities.
 var keys = sync.OnceValue(func() map[string]crypto.Signer {
-	return map[string]crypto.Signer{"idp": rsaKey(), "idp-ec": ecKey(), "evil": must(rsa.GenerateKey(rand.Reader, 2048))}
+	return map[string]crypto.Signer{
+		"idp": rsaKey(), "idp-ec": ecKey(), "evil": must(rsa.GenerateKey(rand.Reader, 2048)),
+		"ca": chainKeys()["ca"], "root": chainKeys()["root"],
+	}
 })
 
-// certificates are self-signed ones of the keys, in DER.
+// certificates are self-signed ones of the keys, in DER, and those of the key
+// idp that authorities issued.
 var certificates = sync.OnceValue(func() map[string][]byte {
-	made := map[string][]byte{}
+	made := map[string][]byte{
+		"issued": issued.der(), "ca": ca.der(), "root": anotherCA.der(),
+		"ca-by-root":       link{key: "ca", subject: "ca", issuer: "root", by: "root", change: isCA}.der(),
+		"ca-without-flag":  link{key: "ca", subject: "ca", issuer: "ca"}.der(),
+		"issued-otherwise": link{key: "idp", subject: "idp", issuer: "ca", by: "idp"}.der(),
+		"issued-in-UTF-8":  link{key: "idp", subject: "idp", issuer: typed(asn1.TagUTF8String, "CA"), by: "ca"}.der(),
+	}
 	for name, key := range keys() {
-		made[name] = certify(key)
+		if made[name] == nil {
+			made[name] = certify(key)
+		}
 	}
 	return made
 })

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -254,34 +255,32 @@ func (p *Provider) readEndpoints(role *etree.Element, known *idp) error {
 	return err
 }
 
-// readKeys takes the keys that may sign. A certificate that can't be used
-// spoils only itself. Of a KeyInfo's certificates the first in each X509Data
-// holds the key; what follows it is its chain, whose keys sign certificates and
-// must not sign assertions.
+// readKeys takes the keys that may sign: those of every certificate that is no
+// authority's, wherever in the descriptors either of them stands. A certificate
+// that can't be used spoils only itself; one that can't be read spoils its
+// X509Data, where it may be the signer and the others its chain (XML Signature
+// 4.5.4).
 func (p *Provider) readKeys(role *etree.Element) ([]crypto.PublicKey, error) {
-	var keys []crypto.PublicKey
+	var signing, all []*x509.Certificate
 	var faults []error
 	for _, descriptor := range xmlsec.Children(role, nsMetadata, "KeyDescriptor") {
-		if use := attr(descriptor, "use"); use != "" && use != "signing" {
-			continue
-		}
 		for _, info := range xmlsec.Children(descriptor, xmlsec.DSig, "KeyInfo") {
 			for _, data := range xmlsec.Children(info, xmlsec.DSig, "X509Data") {
-				first := xmlsec.Children(data, xmlsec.DSig, "X509Certificate")
-				if len(first) == 0 {
-					continue
+				certs, usable, err := readX509Data(data)
+				all = append(all, certs...)
+				if use := attr(descriptor, "use"); use == "" || use == "signing" {
+					signing = append(signing, usable...)
+					faults = append(faults, err...)
 				}
-				key, err := p.readCertificate(first[0].Text())
-				if err != nil {
-					faults = append(faults, fmt.Errorf("a certificate %w", err))
-					continue
-				}
-				keys = appendKey(keys, key)
 			}
 		}
 	}
+	keys, err := p.signingKeys(signing, all)
 	if len(keys) == 0 {
-		return nil, errors.Join(append(faults, errors.New("there is no usable signing certificate (KeyDescriptor with X509Certificate)"))...)
+		if err == nil {
+			err = errors.New("there is no usable signing certificate (KeyDescriptor with X509Certificate)")
+		}
+		return nil, errors.Join(append(faults, err)...)
 	}
 	for _, fault := range faults {
 		p.logger.Warn("leaving out a key of the provider's metadata", zap.Error(fault))
@@ -289,13 +288,29 @@ func (p *Provider) readKeys(role *etree.Element) ([]crypto.PublicKey, error) {
 	return keys, nil
 }
 
-func (p *Provider) readCertificate(text string) (crypto.PublicKey, error) {
-	certs, err := parseCertificates(text)
-	if err != nil {
-		return nil, err
+// readX509Data returns the certificates that can be read, those of them whose
+// keys can be used, and what is wrong with the others.
+func readX509Data(data *etree.Element) (certs, usable []*x509.Certificate, faults []error) {
+	unread := false
+	for _, el := range xmlsec.Children(data, xmlsec.DSig, "X509Certificate") {
+		got, err := readCertificates(el.Text())
+		if err != nil {
+			unread = true
+			faults = append(faults, fmt.Errorf("a certificate %w", err))
+		}
+		certs = append(certs, got...)
 	}
-	p.warnOfDates(certs[0])
-	return certs[0].PublicKey, nil
+	if unread {
+		return certs, nil, faults
+	}
+	for _, cert := range certs {
+		if err := checkCertificate(cert); err != nil {
+			faults = append(faults, fmt.Errorf("a certificate %w", err))
+			continue
+		}
+		usable = append(usable, cert)
+	}
+	return certs, usable, faults
 }
 
 // metadataBounds hold for a metadata document.

@@ -94,12 +94,39 @@ func (p *plan) set(words []string) (bool, error) {
 			return false, fmt.Errorf("there is no option %s", words[1])
 		}
 		*options[words[1]] = words[2]
+	case (words[0] == "certificates" || words[0] == "metadata") && len(words) > 1:
+		return true, p.certify(words[0], words[1:])
 	case words[0] == "force" || words[0] == "front" || words[0] == "signed" || words[0] == "option":
 		return false, fmt.Errorf("%s can't have these words", words[0])
 	default:
 		return false, nil
 	}
 	return true, nil
+}
+
+// certify gives the provider's certificates by name. Those with a plus sign
+// between them come together: in one option, or in one X509Data.
+func (p *plan) certify(by string, words []string) error {
+	var options, descriptors []string
+	for _, word := range words {
+		var ders [][]byte
+		for name := range strings.SplitSeq(word, "+") {
+			der, ok := certificates()[name]
+			if !ok {
+				return fmt.Errorf("there is no certificate %s", name)
+			}
+			ders = append(ders, der)
+		}
+		options = append(options, strings.Join(each(ders, pemCert), ""))
+		descriptors = append(descriptors, keyDescriptor("signing", each(ders, b64)...))
+	}
+	if by == "certificates" {
+		p.config.Certificates = options
+		return nil
+	}
+	e := entity{entityID: idpEntity, redirect: idpSSO, keys: descriptors}
+	p.config.SSOURL, p.config.Certificates, p.config.Metadata = "", nil, []byte(e.xml())
+	return nil
 }
 
 // control is the form of the login without the mutation.
@@ -381,6 +408,7 @@ func TestPlanRefuses(t *testing.T) {
 		"an unknown place":           "insert beside . <x/>",
 		"an unknown setting":         "sign . salt=1",
 		"an unknown signed":          "signed nothing\nsign",
+		"an unknown certificate":     "certificates idp+nobody\nsign",
 		"a step behind the encoding": "base64 twice\nsign",
 		"an unknown encoding":        "encode ebcdic",
 	} {

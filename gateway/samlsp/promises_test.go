@@ -34,6 +34,7 @@ var promises = []promise{
 	{text: "No undeclared prefix, no duplicate attribute or ID", corpus: []string{"no undeclared prefix, no duplicate attribute or ID"}},
 	{text: "UTF-8 only", corpus: []string{"UTF-8 only"}},
 	{text: "Keys come from configuration or metadata only, never from KeyInfo", corpus: []string{"keys from configuration or metadata only"}},
+	{text: "An authority's key signs no assertion, in whatever order and shape certificates come", corpus: []string{"an authority signs nothing"}},
 	{text: "Algorithms are those of a list", corpus: []string{"algorithms by a list"}},
 	{text: "One SignedInfo, one Reference, which names the element", corpus: []string{"one SignedInfo, one Reference that names the element"}},
 	{text: "Only enveloped-signature and canonicalisation are transforms", corpus: []string{"only enveloped and canonicalisation transforms"}},

@@ -113,7 +113,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 	}
 	var err error
 	if p.fixed, err = p.readConfig(); err != nil {
-		return nil, fmt.Errorf("checking metadata: %w", err)
+		return nil, fmt.Errorf("checking %s: %w", config.identityOption(), err)
 	}
 	if err := p.fixed.usable(p.now()); err != nil {
 		p.logger.Error("nobody can sign in at the provider", zap.Error(err))
@@ -132,17 +132,17 @@ func (p *Provider) readConfig() (*idp, error) {
 	} else {
 		known.ssoRedirect = p.config.SSOURL
 	}
+	var certs []*x509.Certificate
 	for _, text := range p.config.Certificates {
-		certs, err := parseCertificates(text)
+		got, err := parseCertificates(text)
 		if err != nil {
 			return nil, err
 		}
-		for _, cert := range withoutAuthorities(certs) {
-			p.warnOfDates(cert)
-			known.keys = appendKey(known.keys, cert.PublicKey)
-		}
+		certs = append(certs, got...)
 	}
-	return known, nil
+	var err error
+	known.keys, err = p.signingKeys(certs, certs)
+	return known, err
 }
 
 // warnOfDates logs that a certificate is outside of its time. It is used all
