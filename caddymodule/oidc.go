@@ -53,8 +53,17 @@ type OIDC struct {
 
 	// The claim with the user name. Default: preferred_username. Nothing takes
 	// its place when it is missing: the login is refused. A claim that its owner
-	// can change at will lets him take another's name.
+	// can change at will lets him take another's name. An e-mail address must be
+	// verified: see trust_email.
 	UsernameClaim string `json:"username_claim,omitempty"`
+
+	// Trust the e-mail addresses of this provider, whatever its claim
+	// email_verified says. For a provider that never sends the claim (AD FS) or
+	// doesn't keep it, and where nobody but its administrators can change an
+	// address: anybody else could take another's user name. Default: an address is
+	// a user name only if it is verified, and one that the provider calls
+	// unverified is in no header.
+	TrustEmail bool `json:"trust_email,omitempty"`
 
 	// The claim with the groups, by its exact name or as a path
 	// ("realm_access.roles"). Default: groups.
@@ -98,6 +107,7 @@ var oidcUsage = usages{
 	"client_secret":        "client_secret <secret>",
 	"scopes":               "scopes <scope>…",
 	"username_claim":       "username_claim <claim>",
+	"trust_email":          "trust_email",
 	"groups_claim":         "groups_claim <claim>",
 	"logout":               "logout local|provider",
 	"token_auth":           "token_auth client_secret_basic|client_secret_post|none",
@@ -141,6 +151,7 @@ func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) error {
 //	client_secret  <secret>
 //	scopes         <scope>…
 //	username_claim <claim>
+//	trust_email
 //	groups_claim   <claim>
 //	logout         local|provider
 //	token_auth     client_secret_basic|client_secret_post|none
@@ -178,6 +189,8 @@ func (o *OIDC) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 		o.Scopes, err = unmarshalArgs(d, oidcUsage)
 	case "username_claim":
 		o.UsernameClaim, err = unmarshalArg(d, oidcUsage)
+	case "trust_email":
+		o.TrustEmail, err = unmarshalFlag(d, oidcUsage)
 	case "groups_claim":
 		o.GroupsClaim, err = unmarshalArg(d, oidcUsage)
 	case "logout":
@@ -256,7 +269,7 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 	}
 	cfg := oidcrp.Config{
 		Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: oidcrp.Secret(secret), Scopes: o.Scopes,
-		UsernameClaim: o.UsernameClaim, GroupsClaim: o.GroupsClaim, Logout: oidcrp.Logout(o.Logout),
+		UsernameClaim: o.UsernameClaim, TrustEmail: o.TrustEmail, GroupsClaim: o.GroupsClaim, Logout: oidcrp.Logout(o.Logout),
 		TokenEndpointAuthMethod: o.TokenAuth,
 		InsecureNoPKCE:          o.InsecureNoPKCE, InsecureHTTP: o.InsecureHTTPIssuer,
 	}

@@ -61,6 +61,7 @@ var madeBy = map[refusal.Code]struct{ dir, test string }{
 	refusal.OIDCTime:            {"oidcrp", ""},
 	refusal.OIDCNonce:           {"oidcrp", ""},
 	refusal.OIDCClaimInvalid:    {"oidcrp", ""},
+	refusal.OIDCEmailUnverified: {"oidcrp", ""},
 	refusal.OIDCSubjectMismatch: {"oidcrp", ""},
 
 	refusal.SAMLMalformed:       {"samlsp", ""},

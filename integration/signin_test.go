@@ -24,7 +24,7 @@ func TestPeople(t *testing.T) {
 		}{
 			{"F1", "alice", []string{"Admin"}, []string{"net", "ops"}, "alice@example.test", "Alice Ångström", true},
 			{"F1", "bob", []string{"Viewer"}, nil, "bob@example.test", "Bob Viewer", true},
-			{"F1", "dave", []string{"Viewer"}, nil, "dave@example.test", "Dave Unverified", false},
+			{"F1", "dave", []string{"Viewer"}, nil, "", "Dave Unverified", false}, // Keycloak calls the address unverified
 			{"F1", "erin", []string{"Odd", "Viewer"}, nil, "erin@example.test", "Erin O'Brien-Müller", true},
 			{"F1", "frank", []string{"Viewer"}, nil, "frank@example.test", "Frank Many", true},
 		} {
@@ -41,6 +41,9 @@ func TestPeople(t *testing.T) {
 				id := r.Identity
 				if id.Username != want.user || id.Email != want.email || id.EmailVerified != want.verified || id.Name != want.name {
 					t.Errorf("the assertion says %+v", id)
+				}
+				if got := r.Header.Get("Remote-Email"); got != want.email {
+					t.Errorf("Remote-Email is %q", got)
 				}
 				if !equalSets(id.Roles, want.roles) || !equalSets(id.Groups, want.groups) {
 					t.Errorf("roles %q and groups %q, want %q and %q", id.Roles, id.Groups, want.roles, want.groups)

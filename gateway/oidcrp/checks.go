@@ -31,6 +31,7 @@ type checklist struct {
 	userInfoAnswer check.List[*fetch.Response]
 	userInfo       check.List[*userInfo]
 	profile        check.List[*profile]
+	person         check.List[*person]
 }
 
 // allChecks returns the checklist. Within a list the order matters: types come
@@ -134,6 +135,9 @@ func allChecks() *checklist {
 			check.That("email", refusal.OIDCClaimInvalid, profileEmail),
 			check.That("names", refusal.OIDCClaimInvalid, profileNames),
 			check.That("groups", refusal.OIDCClaimInvalid, profileGroups),
+		),
+		person: check.All(
+			check.That("email verified", refusal.OIDCEmailUnverified, personEmail),
 		),
 	}
 }

@@ -35,8 +35,15 @@ type Config struct {
 	// preferred_username. There is no fallback to another claim: a value that
 	// means something else (an e-mail that its owner may change, a sub) is no
 	// user name. If the claim is missing, Identity.Username is empty, and the
-	// gateway refuses. Written like GroupsClaim.
+	// gateway refuses. An e-mail must be verified: see TrustEmail. Written like
+	// GroupsClaim.
 	UsernameClaim string
+	// TrustEmail says that the e-mail addresses of this provider are those of
+	// its people, whatever email_verified says: it never sends that claim, and
+	// nobody can change an address there but its administrators. Otherwise an
+	// e-mail is the user name only if email_verified is true, and one that is
+	// unverified is in no Identity.
+	TrustEmail bool
 	// GroupsClaim names the claim with the groups. Default: groups. An exact
 	// name ("cognito:groups", "https://example.com/groups") or a path
 	// ("realm_access.roles", "resource_access.my.client.roles"); the exact name

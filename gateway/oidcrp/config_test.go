@@ -130,7 +130,9 @@ func TestCanaries(t *testing.T) {
 				}
 				return op.Transport().RoundTrip(r)
 			}
-			p, err := oidcrp.New(configFor(op), oidcrp.Deps{Logger: zap.New(core), LastGood: &shelf{}, Transport: roundTrip(tap)})
+			config := configFor(op)
+			stage.options(&config)
+			p, err := oidcrp.New(config, oidcrp.Deps{Logger: zap.New(core), LastGood: &shelf{}, Transport: roundTrip(tap)})
 			if err != nil {
 				t.Fatal(err)
 			}

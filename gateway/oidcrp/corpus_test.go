@@ -75,11 +75,21 @@ func newStage(t *testing.T, a gatewaytest.Attack) *stage {
 		t.Fatal(err)
 	}
 	s.mutator.play(false)
-	if got := s.signIn(newProvider(t, s.corp)); got.user != "alice" || s.kept("login") != 1 || s.kept("account") != 1 {
+	if got := s.signIn(s.provider()); got.user != "alice" && got.user != "alice@example.com" || s.kept("login") != 1 || s.kept("account") != 1 {
 		t.Fatalf("the control does not sign in: %+v", got.outcome)
 	}
 	s.mutator.play(true)
 	return s
+}
+
+// provider is one with the attack's options.
+func (s *stage) provider() *oidcrp.Provider {
+	s.t.Helper()
+	return newProvider(s.t, s.corp, s.options)
+}
+
+func (s *stage) options(c *oidcrp.Config) {
+	s.mutator.each("", "option", func(st statement) { c.UsernameClaim = st.args[1] })
 }
 
 // A result is how far a browser came.
@@ -140,7 +150,7 @@ func TestAttackOIDC(t *testing.T) {
 		t.Run(a.Name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, a)
-			got := s.signIn(newProvider(t, s.corp))
+			got := s.signIn(s.provider())
 			if got.code != a.Code {
 				t.Errorf("got %v, want %s", got.err, a.Code)
 			}
@@ -178,7 +188,7 @@ func TestSwitchOffOIDC(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStage(t, a)
 				try := func(dropped ...string) error {
-					got := s.signIn(newProvider(t, s.corp), dropped...)
+					got := s.signIn(s.provider(), dropped...)
 					switch {
 					case !got.signedIn:
 						return fmt.Errorf("refused: %w", got.err)

@@ -68,7 +68,7 @@ func Profile(p *Provider, data []byte) (username, email string, groups []string,
 	if err != nil {
 		return "", "", nil, err
 	}
-	who := identity(f, nil)
+	who := p.join(f, nil)
 	return who.Username, who.Email, who.Groups, nil
 }
 

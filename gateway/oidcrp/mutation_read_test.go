@@ -45,6 +45,8 @@ func TestReadMutationRefuses(t *testing.T) {
 		"an empty placeholder":       `text claims "${}"`,
 		"a huge repetition":          `text claims "${9999999*x}"`,
 		"many repetitions":           `text claims "${3000000*x}${3000000*x}"`,
+		"an option for half of it":   "option username_claim email",
+		"an unknown option":          "control option client_id x\nforce",
 		"two blanks":                 "set  claims/sub 1",
 		"a blank in front":           " force",
 	} {

@@ -56,6 +56,7 @@ var forms = map[string]form{
 	"replay":   {docs: "claims"},
 	"code":     {args: "t"},
 	"force":    {},
+	"option":   {args: "ww"},
 }
 
 // readMutation reads a mutation strictly: an unknown word, one too many or too
@@ -108,6 +109,9 @@ func readStatement(line string, expand func(string) (string, bool)) (statement, 
 	}
 	if rest != "" {
 		return st, fmt.Errorf("%q is one word too many", rest)
+	}
+	if st.verb == "option" && (!st.control || st.args[0] != "username_claim") {
+		return st, errors.New("an option is the control's too, and one of the user name's claim")
 	}
 	return st, nil
 }

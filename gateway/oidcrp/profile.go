@@ -25,7 +25,6 @@ type profile struct {
 
 var profileKinds = []member{
 	{"email", aString},
-	{"email_verified", aBool},
 	{"given_name", aString},
 	{"family_name", aString},
 	{"name", aString},
@@ -98,42 +97,6 @@ func profileGroups(f *profile) error {
 		}
 	}
 	return nil
-}
-
-// identity puts together what the sources say; info may be nil. Each field
-// comes from one source, the ID token first: e-mail and whether it is verified
-// are one field, all groups are one field.
-func identity(id, info *profile) provider.Identity {
-	if info == nil {
-		info = &profile{username: id.username, groups: id.groups}
-	}
-	first := func(name string) string {
-		if s := id.text(name); s != "" {
-			return s
-		}
-		return info.text(name)
-	}
-	mail, groups := id, id
-	if id.str("email") == "" {
-		mail = info
-	}
-	if !id.hasGroups() {
-		groups = info
-	}
-	acr, amr := id.str("acr"), id.strs("amr")
-	at, _ := id.date("auth_time")
-	return provider.Identity{
-		Username:      first(id.username),
-		Email:         mail.str("email"),
-		EmailVerified: mail.str("email") != "" && mail.object["email_verified"] == true,
-		FirstName:     first("given_name"),
-		LastName:      first("family_name"),
-		DisplayName:   first("name"),
-		Groups:        groups.list(),
-		ACR:           acr,
-		AMR:           amr,
-		AuthTime:      at,
-	}
 }
 
 // list returns the groups without duplicates, in the provider's order.

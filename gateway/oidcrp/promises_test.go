@@ -69,6 +69,7 @@ var promises = []promise{
 	{key: "json", text: "A name stands once, and text is text"},
 	{key: "types", text: "Wrong types are refused, not coerced"},
 	{key: "email", text: "An e-mail address is one"},
+	{key: "email-verified", text: "An e-mail address is a user name only if the same document calls it verified"},
 	{key: "token-status", text: "The token endpoint's answer counts with status 200 only"},
 	{key: "token-content-type", text: "and as application/json only"},
 	{key: "token-answer", text: "and with a bearer token and an ID token only"},

@@ -16,7 +16,8 @@
 // that is sent to one that is down sees no page of ours.
 //
 // Clocks may differ by one minute; iat may be set back by five more. An e-mail
-// and its email_verified always come from one source; so do the groups. Bounds:
+// and its email_verified always come from one source; so do the groups. An e-mail
+// is a user name only if it is verified (see Config.TrustEmail). Bounds:
 // 10,000 groups of 512 bytes in answers of at most 1 MB, names of 1,024 bytes,
 // sub of 255.
 package oidcrp
@@ -210,15 +211,14 @@ func (p *Provider) person(ctx context.Context, md *metadata, claims object, acce
 		return provider.Identity{}, err
 	}
 	if id.complete() || md.userInfo == "" {
-		return identity(id, nil), nil
+		return p.identity(id, nil)
 	}
 	more, err := p.userInfo(ctx, md, access, claims.str("sub"))
 	if err != nil {
 		return provider.Identity{}, err
 	}
 	if id.str("email") != "" {
-		// It is not taken from here. Cognito has email_verified as a string here,
-		// and as it should be in the ID token.
+		// Both are taken from one source. What is wrong with these does no harm.
 		delete(more, "email")
 		delete(more, "email_verified")
 	}
@@ -226,7 +226,7 @@ func (p *Provider) person(ctx context.Context, md *metadata, claims object, acce
 	if err != nil {
 		return provider.Identity{}, err
 	}
-	return identity(id, info), nil
+	return p.identity(id, info)
 }
 
 // LogoutURL implements SessionEnder (RP-Initiated Logout 1.0 §2). It

@@ -12,8 +12,9 @@ import (
 // normalised. It is what rules, headers and claims are made from.
 type Identity struct {
 	Username string `json:"u,omitempty"`
-	// Email is an address of which ValidEmail says yes, or empty. EmailVerified
-	// is what the provider says of it.
+	// Email is an address of which ValidEmail says yes, or empty: also if the
+	// provider calls it unverified, and is not trusted for it. EmailVerified is
+	// what the provider says of it; false if it says nothing.
 	Email         string `json:"e,omitempty"`
 	EmailVerified bool   `json:"ev,omitempty"`
 	FirstName     string `json:"fn,omitempty"`

@@ -94,6 +94,7 @@ const (
 	OIDCTime            Code = "oidc_time_invalid"
 	OIDCNonce           Code = "oidc_nonce_mismatch"
 	OIDCClaimInvalid    Code = "oidc_claim_invalid"
+	OIDCEmailUnverified Code = "oidc_email_unverified"
 	OIDCSubjectMismatch Code = "oidc_subject_mismatch"
 
 	SAMLMalformed       Code = "saml_malformed"

@@ -164,6 +164,10 @@ var meanings = map[Code]Meaning{
 		400, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
 		"A claim has the wrong type, is empty where it must not be, or is no valid e-mail address: the log names the claim.",
 	},
+	OIDCEmailUnverified: {
+		403, "Your e-mail address is not verified", "You are known here by your e-mail address, and your identity provider hasn't verified that it is yours. Verify it there, then sign in again; if you can't, tell your administrator.",
+		"The user name is an e-mail address, and the provider doesn't say `email_verified: true` of it in the same document: the log names the claim and what is said. Verify the address at the provider, or name another claim by `username_claim`. If nobody but the provider's administrators can change an address there, as in AD FS, which never sends the claim, say `trust_email` in the provider's block.",
+	},
 	OIDCSubjectMismatch: {
 		400, "The answer is about someone else", "The identity provider's two answers are about different people. " + orTell,
 		"The sub of userinfo differs from the ID token's (OIDC Core §5.3.2), or at_hash does not fit the access token, or c_hash the code. Report it to the provider.",
@@ -228,7 +232,7 @@ var order = []Code{
 	MethodNotAllowed, CrossSite, ForeignOrigin, UnknownHost, InsecureHTTP, TooLarge, BadRequest, TooManyAttempts,
 	FlowUnknown, FlowOtherBrowser, CookiesBlocked, RedirectLoop, AppLoop, AnswerLost, AnswerReplayed, ProviderRefused,
 	OIDCAnswerInvalid, OIDCIssuerMismatch, OIDCCodeRejected, OIDCClientRejected, OIDCTokenMalformed,
-	OIDCSignature, OIDCAlgorithm, OIDCAudience, OIDCTime, OIDCNonce, OIDCClaimInvalid, OIDCSubjectMismatch,
+	OIDCSignature, OIDCAlgorithm, OIDCAudience, OIDCTime, OIDCNonce, OIDCClaimInvalid, OIDCEmailUnverified, OIDCSubjectMismatch,
 	SAMLMalformed, SAMLUnsigned, SAMLSignature, SAMLAlgorithm, SAMLEncrypted, SAMLIssuerMismatch, SAMLDestination,
 	SAMLRequestMismatch, SAMLAudience, SAMLTime, SAMLSubject, SAMLCondition, SAMLAttribute,
 }

@@ -1,0 +1,142 @@
+package oidcrp_test
+
+import (
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+)
+
+// TestEmail says for each thing that email_verified can be who may be known by
+// the address, and who is told of it.
+func TestEmail(t *testing.T) {
+	t.Parallel()
+	const alice = "alice@example.com"
+	byEmail := func(c *oidcrp.Config) { c.UsernameClaim = "email" }
+	trusted := func(c *oidcrp.Config) { c.TrustEmail = true }
+	all := func(changes ...func(map[string]any)) func(map[string]any) {
+		return func(m map[string]any) {
+			for _, change := range changes {
+				change(m)
+			}
+		}
+	}
+	flag := func(v any) func(map[string]any) { return setIn("email_verified", v) }
+	noFlag, noEmail, noGroups := deleteFrom("email_verified"), deleteFrom("email", "email_verified"), deleteFrom("groups")
+	for name, tt := range map[string]struct {
+		claims, userinfo func(map[string]any)
+		config           []func(*oidcrp.Config)
+		user, email      string // no user: refused
+		verified         bool
+	}{
+		"verified":                              {user: "alice", email: alice, verified: true},
+		"verified, as a string":                 {claims: flag("true"), user: "alice", email: alice, verified: true},
+		"nothing is said":                       {claims: noFlag, user: "alice", email: alice},
+		"null is said":                          {claims: flag(nil), user: "alice", email: alice},
+		"unverified":                            {claims: flag(false), user: "alice"},
+		"unverified, as a string":               {claims: flag("false"), user: "alice"},
+		"something else is said":                {claims: flag("TRUE"), user: "alice"},
+		"a number is said":                      {claims: flag(1), user: "alice"},
+		"an object is said":                     {claims: flag(map[string]any{"email": true}), user: "alice"},
+		"a list is said":                        {claims: flag([]any{true}), user: "alice"},
+		"unverified, in capitals":               {claims: all(noFlag, setIn("EMAIL_VERIFIED", false)), user: "alice", email: alice},
+		"no address, and it is unverified":      {claims: all(noEmail, flag(false)), userinfo: noEmail, user: "alice"},
+		"unverified, and trusted":               {claims: flag(false), config: []func(*oidcrp.Config){trusted}, user: "alice", email: alice},
+		"the user name, verified":               {config: []func(*oidcrp.Config){byEmail}, user: alice, email: alice, verified: true},
+		"the user name, verified, as a string":  {claims: flag("true"), config: []func(*oidcrp.Config){byEmail}, user: alice, email: alice, verified: true},
+		"the user name, unverified":             {claims: flag(false), config: []func(*oidcrp.Config){byEmail}},
+		"the user name, nothing is said":        {claims: noFlag, config: []func(*oidcrp.Config){byEmail}},
+		"the user name, trusted, nothing said":  {claims: noFlag, config: []func(*oidcrp.Config){byEmail, trusted}, user: alice, email: alice},
+		"the user name, trusted, unverified":    {claims: flag(false), config: []func(*oidcrp.Config){byEmail, trusted}, user: alice, email: alice},
+		"the user name, trusted, verified":      {config: []func(*oidcrp.Config){byEmail, trusted}, user: alice, email: alice, verified: true},
+		"the user name, all of userinfo":        {claims: noEmail, config: []func(*oidcrp.Config){byEmail}, user: alice, email: alice, verified: true},
+		"the user name, userinfo says nothing":  {claims: noEmail, userinfo: noFlag, config: []func(*oidcrp.Config){byEmail}},
+		"the flag of userinfo":                  {claims: all(noFlag, noGroups), config: []func(*oidcrp.Config){byEmail}},
+		"the flag of the ID token":              {claims: deleteFrom("email"), userinfo: noFlag, config: []func(*oidcrp.Config){byEmail}},
+		"the flags contradict":                  {claims: all(flag(false), noGroups), userinfo: flag(true), user: "alice"},
+		"the flags contradict, the other way":   {claims: noGroups, userinfo: flag(false), user: "alice", email: alice, verified: true},
+		"userinfo calls its own unverified":     {claims: noEmail, userinfo: flag(false), user: "alice"},
+		"a name that is the address":            {claims: setIn("preferred_username", alice), user: alice, email: alice, verified: true},
+		"a name that is the address, unsaid":    {claims: all(setIn("preferred_username", alice), noFlag), user: alice, email: alice},
+		"a name that is the address, not":       {claims: all(setIn("preferred_username", alice), flag(false))},
+		"a name that is the address, trusted":   {claims: all(setIn("preferred_username", alice), flag(false)), config: []func(*oidcrp.Config){trusted}, user: alice, email: alice},
+		"a name that looks like an address":     {claims: all(setIn("preferred_username", "alice@corp"), flag(false)), user: "alice@corp"},
+		"another claim with the address":        {claims: setIn("mail", alice), config: []func(*oidcrp.Config){func(c *oidcrp.Config) { c.UsernameClaim = "mail" }}, user: alice, email: alice, verified: true},
+		"another claim with another address":    {claims: setIn("https://x/E-Mail", "root@example.com"), config: []func(*oidcrp.Config){func(c *oidcrp.Config) { c.UsernameClaim = "https://x/E-Mail" }}},
+		"another claim with another, trusted":   {claims: setIn("mail", "al@example.com"), config: []func(*oidcrp.Config){trusted, func(c *oidcrp.Config) { c.UsernameClaim = "mail" }}, user: "al@example.com", email: alice, verified: true},
+		"the address under a name in capitals":  {claims: all(noEmail, setIn("Email", alice)), userinfo: noEmail, config: []func(*oidcrp.Config){byEmail}, user: "-"},
+		"no address where it is the user name":  {claims: noEmail, userinfo: noEmail, config: []func(*oidcrp.Config){byEmail}, user: "-"},
+		"trusted, no address, it is the name's": {claims: noEmail, userinfo: noEmail, config: []func(*oidcrp.Config){byEmail, trusted}, user: "-"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			op.SetHooks(gatewaytest.OPHooks{Claims: tt.claims, UserInfo: tt.userinfo})
+			p := newProvider(t, op, tt.config...)
+			if tt.user == "" {
+				_, err := op.Login(t.Context(), p)
+				wantCode(t, err, refusal.OIDCEmailUnverified)
+				return
+			}
+			want := strings.TrimPrefix(tt.user, "-") // none: the gateway's to refuse
+			if got := mustLogin(t, op, p).Identity; got.Username != want || got.Email != tt.email || got.EmailVerified != tt.verified {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+// An unverified address is told under no other name either.
+func TestEmailAsName(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	names := func(m map[string]any) {
+		m["name"], m["given_name"], m["family_name"] = "Alice@Example.com", "alice@example.com", "Alice"
+	}
+	op.SetHooks(gatewaytest.OPHooks{Claims: names})
+	if got := mustLogin(t, op, newProvider(t, op)).Identity; got.DisplayName != "Alice@Example.com" || got.FirstName != "alice@example.com" {
+		t.Errorf("verified: got %+v", got)
+	}
+	op.SetHooks(gatewaytest.OPHooks{Claims: func(m map[string]any) { names(m); m["email_verified"] = false }})
+	if got := mustLogin(t, op, newProvider(t, op)).Identity; got.Name() != "Alice" {
+		t.Errorf("unverified: got %+v", got)
+	}
+}
+
+// The refusal names the claim, what is said, and the option; the log of a login
+// that goes on says that the address was left out. Neither shows the address.
+func TestEmailIsReported(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	op.SetHooks(gatewaytest.OPHooks{Claims: setIn("email_verified", false)})
+	_, err := op.Login(t.Context(), newProvider(t, op, func(c *oidcrp.Config) { c.UsernameClaim = "email" }))
+	for _, want := range []string{`"email"`, "email_verified is not true"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if fix := refusal.OIDCEmailUnverified.Meaning().Fix; !strings.Contains(fix, "`trust_email`") {
+		t.Errorf("the fix is %s", fix)
+	}
+	core, logs := observer.New(zapcore.DebugLevel)
+	config := configFor(op)
+	p, newErr := oidcrp.New(config, oidcrp.Deps{Logger: zap.New(core), Transport: op.Transport()})
+	if newErr != nil {
+		t.Fatal(newErr)
+	}
+	mustLogin(t, op, p)
+	if logs.FilterMessageSnippet("leaving out an e-mail address").Len() != 1 {
+		t.Errorf("the log says %v", logs.All())
+	}
+	for _, line := range logs.All() {
+		if strings.Contains(line.Message, "alice@") {
+			t.Errorf("the log shows the address: %s", line.Message)
+		}
+	}
+}
