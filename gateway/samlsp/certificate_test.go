@@ -231,5 +231,13 @@ func FuzzCertificate(f *testing.F) {
 				t.Errorf("read again: %d certificates, %v", len(again), err)
 			}
 		}
+		p, err := samlsp.New(byHand(text), samlsp.Deps{})
+		if err != nil { // all of them authorities
+			wantText(t, err, "no certificate is left")
+			return
+		}
+		if k, err := samlsp.IdentityProvider(t.Context(), p); err != nil || len(k.Keys) == 0 || len(k.Keys) > len(certs) {
+			t.Errorf("of %d certificates: %+v, %v", len(certs), k, err)
+		}
 	})
 }

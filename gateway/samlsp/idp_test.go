@@ -133,6 +133,31 @@ func baseConfig() samlsp.Config {
 	return samlsp.Config{EntityID: idpEntity, SSOURL: idpSSO, Certificates: []string{certificatePEM("idp"), certificatePEM("idp-ec")}}
 }
 
+// certify gives the provider's certificates by name. Those with a plus sign
+// between them come together: in one option, or in one X509Data.
+func (p *plan) certify(by string, words []string) error {
+	var options, descriptors []string
+	for _, word := range words {
+		var ders [][]byte
+		for name := range strings.SplitSeq(word, "+") {
+			der, ok := certificates()[name]
+			if !ok {
+				return fmt.Errorf("there is no certificate %s", name)
+			}
+			ders = append(ders, der)
+		}
+		options = append(options, strings.Join(each(ders, pemCert), ""))
+		descriptors = append(descriptors, keyDescriptor("signing", each(ders, b64)...))
+	}
+	if by == "certificates" {
+		p.config.Certificates = options
+		return nil
+	}
+	e := entity{entityID: idpEntity, redirect: idpSSO, keys: descriptors}
+	p.config.SSOURL, p.config.Certificates, p.config.Metadata = "", nil, []byte(e.xml())
+	return nil
+}
+
 // short are the algorithms' names in the corpus.
 var short = map[string]string{
 	"rsa-sha1":        "http://www.w3.org/2000/09/xmldsig#rsa-sha1",

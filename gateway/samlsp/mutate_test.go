@@ -104,31 +104,6 @@ func (p *plan) set(words []string) (bool, error) {
 	return true, nil
 }
 
-// certify gives the provider's certificates by name. Those with a plus sign
-// between them come together: in one option, or in one X509Data.
-func (p *plan) certify(by string, words []string) error {
-	var options, descriptors []string
-	for _, word := range words {
-		var ders [][]byte
-		for name := range strings.SplitSeq(word, "+") {
-			der, ok := certificates()[name]
-			if !ok {
-				return fmt.Errorf("there is no certificate %s", name)
-			}
-			ders = append(ders, der)
-		}
-		options = append(options, strings.Join(each(ders, pemCert), ""))
-		descriptors = append(descriptors, keyDescriptor("signing", each(ders, b64)...))
-	}
-	if by == "certificates" {
-		p.config.Certificates = options
-		return nil
-	}
-	e := entity{entityID: idpEntity, redirect: idpSSO, keys: descriptors}
-	p.config.SSOURL, p.config.Certificates, p.config.Metadata = "", nil, []byte(e.xml())
-	return nil
-}
-
 // control is the form of the login without the mutation.
 func (p *plan) control(l login) (url.Values, error) {
 	return (&plan{config: p.config, signs: p.signs}).message(l)
