@@ -26,6 +26,9 @@ var architecture = []room{
 	{"gateway/provider", nil},
 	{"gateway/store", nil},
 	{"mapping", nil},
+	{"gateway/usernames", arrows{
+		"golang.org/x/text/unicode/norm": "names that an app may take for one are compared in their normal form",
+	}},
 
 	{"gateway/boltstore", arrows{
 		"gateway/store":           "it implements the contract",
