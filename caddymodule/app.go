@@ -34,6 +34,14 @@ type App struct {
 	// use one of its own instead.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=sso.providers inline_key=protocol"`
 
+	// Lists of providers, each of which is a way in for the same people, such as
+	// one company's OpenID and SAML: whoever has a user name at one of them has it
+	// at all of them. A site with several providers is refused unless they are in
+	// one list, here or in the site, or have name spaces (`users`). Two providers
+	// are not the same people merely because you trust both: each can sign in as
+	// anybody of the other.
+	SamePeople [][]string `json:"same_people,omitempty"`
+
 	// Where sessions are kept. Default: bolt, a file in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=sso.stores inline_key=type"`
 
@@ -220,6 +228,7 @@ func (a *App) options(s *session.Node, signer gateway.Signer) gateway.Options {
 	opts := gateway.Options{
 		Sessions: s, Signer: signer, Pages: a.pages, Logger: a.log, Observe: a.observe,
 		Lifetime: time.Duration(a.Lifetime), Idle: time.Duration(a.Idle), Limit: a.Limit.build(),
+		SamePeople: a.SamePeople,
 	}
 	for _, p := range a.providers {
 		opts.Providers = append(opts.Providers, p.NamedProvider)

@@ -26,6 +26,9 @@ var architecture = []room{
 	{"gateway/provider", nil},
 	{"gateway/store", nil},
 	{"mapping", nil},
+	{"gateway/usernames", arrows{
+		"golang.org/x/text/unicode/norm": "names that an app may take for one are compared in their normal form",
+	}},
 
 	{"gateway/boltstore", arrows{
 		"gateway/store":           "it implements the contract",
@@ -104,16 +107,17 @@ var architecture = []room{
 	}},
 
 	{"gateway", arrows{
-		"gateway/fetch":    "it asks which names are loopback",
-		"gateway/pages":    "it says what a page shows",
-		"gateway/provider": "providers sign people in",
-		"gateway/refusal":  "every refusal has a code",
-		"gateway/session":  "sessions are found, begun and ended there",
-		"gateway/store":    "what is not found is told apart from a fault",
-		"gateway/vault":    "states and browser cookies are its random texts",
-		"mapping":          "groups become roles",
-		"go.uber.org/zap":  log,
-		"net/http":         "it is the HTTP face",
+		"gateway/fetch":     "it asks which names are loopback",
+		"gateway/pages":     "it says what a page shows",
+		"gateway/provider":  "providers sign people in",
+		"gateway/refusal":   "every refusal has a code",
+		"gateway/session":   "sessions are found, begun and ended there",
+		"gateway/store":     "what is not found is told apart from a fault",
+		"gateway/usernames": "people of several providers are kept apart",
+		"gateway/vault":     "states and browser cookies are its random texts",
+		"mapping":           "groups become roles",
+		"go.uber.org/zap":   log,
+		"net/http":          "it is the HTTP face",
 	}},
 
 	{"gateway/demo", arrows{
@@ -136,6 +140,7 @@ var architecture = []room{
 		"gateway/session":                "sessions outlive configurations",
 		"gateway/signing":                "keys outlive configurations",
 		"gateway/store":                  "a store that is not open yet",
+		"gateway/usernames":              "name spaces of providers are configured",
 		"gateway/vault":                  "it checks the length of a secret",
 		"mapping":                        "rules are configured",
 		"github.com/caddyserver/caddy/":  "all that knows Caddy is here",

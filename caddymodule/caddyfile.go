@@ -54,12 +54,13 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 }
 
 var globalUsage = usages{
-	"provider": "provider <name> <protocol> { … }",
-	"store":    "store redis <url> | store bolt [<path>]",
-	"secret":   "secret <secret> [<previous>]",
-	"lifetime": "lifetime <duration>",
-	"idle":     "idle <duration>",
-	"limit":    "limit <answers> [<window> [<starts>]] | limit off",
+	"provider":    "provider <name> <protocol> { … }",
+	"same_people": "same_people <provider> <provider>…",
+	"store":       "store redis <url> | store bolt [<path>]",
+	"secret":      "secret <secret> [<previous>]",
+	"lifetime":    "lifetime <duration>",
+	"idle":        "idle <duration>",
+	"limit":       "limit <answers> [<window> [<starts>]] | limit off",
 }
 
 // UnmarshalCaddyfile sets up the app from Caddyfile tokens. Syntax:
@@ -75,6 +76,7 @@ var globalUsage = usages{
 //			metadata <url|file|xml>
 //			...
 //		}
+//		same_people <provider> <provider>…
 //		store redis <url> {
 //			prefix <prefix>
 //		}
@@ -96,7 +98,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	names := map[string]bool{}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
-		if word != "provider" {
+		if word != "provider" && word != "same_people" {
 			if err := seen.check(d); err != nil {
 				return err
 			}
@@ -105,6 +107,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		switch word {
 		case "provider":
 			err = a.unmarshalProvider(d, names)
+		case "same_people":
+			err = unmarshalSamePeople(&a.SamePeople, d, globalUsage)
 		case "store":
 			a.StoreRaw, err = unmarshalGuest(d, "sso.stores.", "type", "store")
 		case "secret":

@@ -24,7 +24,7 @@ func TestTwoProviders(t *testing.T) {
 		fmt.Fprintf(&providers, "\tprovider %s oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tdisplay_name \"People of %s\"\n\t\t\tca %s\n\t\t}\n\t",
 			name, op.Issuer, op.ClientID, op.ClientSecret, name, ca)
 	}
-	w.mustLoad(w.global(providers.String()) + "ORIGIN {\n\tsso {\n\t\trole User *\n\t}\n\trespond \"{http.auth.user.id} of {http.auth.user.provider}\"\n}\n")
+	w.mustLoad(w.global(providers.String()+"same_people corp partners") + "ORIGIN {\n\tsso {\n\t\trole User *\n\t}\n\trespond \"{http.auth.user.id} of {http.auth.user.provider}\"\n}\n")
 	for _, name := range []string{"corp", "partners"} {
 		b := newBrowser(t)
 		status, body := b.get(w.origin() + "/wanted")

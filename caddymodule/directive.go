@@ -12,9 +12,11 @@ import (
 )
 
 var siteUsage = usages{
-	"role":            "role <app_role>[,<app_role>…] <group>…",
-	"template":        "template <app_template> <group>…",
-	"group":           "group <app_group>[,<app_group>…] <group>…",
+	"role":            siteRules["role"],
+	"template":        siteRules["template"],
+	"group":           siteRules["group"],
+	"from":            "from <provider>… { role|template|group … }",
+	"same_people":     "same_people <provider> <provider>…",
 	"public":          "public <path>…",
 	"protect":         "protect <path>…",
 	"provider":        "provider <name>…",
@@ -37,14 +39,20 @@ var siteUsage = usages{
 //		role     <app_role>[,<app_role>…]   <group>…
 //		template <app_template>             <group>…
 //		group    <app_group>[,<app_group>…] <group>…
+//		from <provider>… {
+//			role     <app_role>[,<app_role>…]   <group>…
+//			template <app_template>             <group>…
+//			group    <app_group>[,<app_group>…] <group>…
+//		}
 //		public   <path>…
 //		protect  <path>…
 //		provider  <name>…
+//		same_people <provider> <provider>…
 //		autologin <name>|off
 //		base_url  <url>
 //		lifetime  <duration>
 //		app       <id>
-//		headers   assertion|user|groups|email|name|roles <name>|off …
+//		headers   assertion|user|groups|email|name|roles|provider <name>|off …
 //		prefix          <path>
 //		callback_path   <path>
 //		allowed_origins <origin>…
@@ -54,8 +62,9 @@ var siteUsage = usages{
 //	}
 //
 // With a provider on the first line, the block may hold that provider's options
-// too: see OIDC and SAML. role, template, group, public, protect, headers and
-// allowed_origins may be repeated, everything else stands once.
+// too: see OIDC and SAML. role, template, group, from, same_people, public,
+// protect, headers and allowed_origins may be repeated, everything else stands
+// once.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	start := position(d)
@@ -87,7 +96,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		h.InlineRaw = guestJSON(inline, "protocol")
 	}
-	if _, err := mapping.Compile(h.rules()); err != nil {
+	if err := h.checkRules(); err != nil {
 		return fmt.Errorf("'sso' at %s: %w", start, err)
 	}
 	return nil
@@ -95,7 +104,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func repeatable(word string) bool {
 	switch word {
-	case "role", "template", "group", "public", "protect", "headers", "allowed_origins":
+	case "role", "template", "group", "from", "same_people", "public", "protect", "headers", "allowed_origins":
 		return true
 	}
 	return false
@@ -144,6 +153,12 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		err = appendLine(&h.Template, d)
 	case "group":
 		err = appendLine(&h.Group, d)
+	case "from":
+		var from From
+		err = from.unmarshal(d)
+		h.From = append(h.From, from)
+	case "same_people":
+		err = unmarshalSamePeople(&h.SamePeople, d, siteUsage)
 	case "public":
 		err = appendPaths(&h.Public, d)
 	case "protect":

@@ -23,6 +23,8 @@ type speaker struct {
 
 func (s speaker) Protocol() provider.Protocol { return s.protocol }
 
+func (s speaker) Issuer() string { return "" }
+
 // endpoints returns the table of a site with a provider of each protocol.
 func endpoints(t *testing.T) []gateway.Endpoint {
 	t.Helper()
@@ -32,7 +34,7 @@ func endpoints(t *testing.T) []gateway.Endpoint {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app, err := g.NewApp(gateway.AppOptions{Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}}}})
+	app, err := g.NewApp(gateway.AppOptions{Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}}}, SamePeople: [][]string{{"corp", "partners"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +52,7 @@ func TestNoCredentialsInLogsOfEndpoints(t *testing.T) {
 	}
 	providers := fmt.Sprintf("provider corp oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tca %s\n\t\t}\n\t\t",
 		w.op.Issuer, w.op.ClientID, w.op.ClientSecret, ca)
-	w.mustLoad(w.global(providers+w.saml("partners", w.addIdP("partners"))) + samlSite)
+	w.mustLoad(w.global(providers+w.saml("partners", w.addIdP("partners"))+"same_people corp partners") + samlSite)
 
 	table := append(endpoints(t),
 		gateway.Endpoint{Path: "/.sso/nothing"}, gateway.Endpoint{Path: "/.sso"}, gateway.Endpoint{Path: "/.sso/saml/acs/x"})

@@ -49,7 +49,7 @@ func init() { caddy.RegisterModule(new(Handler)) }
 //
 // Placeholder | Description
 // ------------|------------
-// `{http.auth.user.id}` | The user name, also written to the access log
+// `{http.auth.user.id}` | The user name, in its provider's name space (`users`), also written to the access log
 // `{http.auth.user.username}` | The same
 // `{http.auth.user.email}` | The e-mail address
 // `{http.auth.user.name}` | The person's name
@@ -91,6 +91,16 @@ type Handler struct {
 
 	// Rules that give the app's groups: all lines that match count.
 	Group []mapping.Line `json:"group,omitempty"`
+
+	// Rules that hold for the people of some providers only. At a site whose
+	// providers have several name spaces all rules stand here: what a group means
+	// depends on whose it is. There the app is told no groups but those that a
+	// `group` rule gives.
+	From []From `json:"from,omitempty"`
+
+	// Lists of this site's providers that are ways in for the same people, in
+	// addition to those of the app.
+	SamePeople [][]string `json:"same_people,omitempty"`
 
 	// Paths that need no login: exact, or a prefix that ends in "/*". They get
 	// no identity either. A path that reads differently raw, decoded and cleaned
@@ -258,7 +268,7 @@ func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 		err = errors.Join(err, fmt.Errorf("errors: can't be %q, only \"caddy\"", h.Errors))
 	}
 	return gateway.AppOptions{
-		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.rules(),
+		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.rules(), From: h.bound(), SamePeople: h.SamePeople,
 		Public: h.Public, Protect: h.Protect, Prefix: h.Prefix, CallbackPath: h.CallbackPath,
 		BaseURL: h.BaseURL, Lifetime: time.Duration(h.Lifetime), Headers: headers,
 		AllowedOrigins: h.AllowedOrigins, InsecureHTTP: h.InsecureHTTP, ErrorsToCaller: h.Errors == "caddy",
@@ -330,58 +340,6 @@ func forwardedSecure(h http.Header) (secure, known bool) {
 		return false, true
 	}
 	return false, false
-}
-
-const placeholderPrefix = "http.auth.user."
-
-var nobody gateway.Principal
-
-// placeholders looks up what is known of a person, when it is asked for. On
-// public paths, where p is nil, that is empty: a placeholder that is not known
-// would be passed on as it is written.
-func placeholders(p *gateway.Principal) caddy.ReplacerFunc {
-	if p == nil {
-		p = &nobody
-	}
-	return func(key string) (any, bool) {
-		key, ok := strings.CutPrefix(key, placeholderPrefix)
-		if !ok {
-			return nil, false
-		}
-		switch key {
-		case "id", "username":
-			return p.Username, true
-		case "email":
-			return p.Email, true
-		case "name":
-			return p.Name, true
-		case "roles":
-			return joinNames(p.Roles), true
-		case "groups":
-			return joinNames(p.Groups), true
-		case "template":
-			return p.Template, true
-		case "provider":
-			return p.Provider, true
-		case "account":
-			return p.Account, true
-		case "session":
-			return p.SessionID, true
-		}
-		return nil, false
-	}
-}
-
-var nameEscaper = strings.NewReplacer(",", "%2C", "%", "%25")
-
-// joinNames joins names by commas, so that a name is never split: a group of LDAP
-// is full of them.
-func joinNames(names []string) string {
-	escaped := make([]string, len(names))
-	for i, name := range names {
-		escaped[i] = nameEscaper.Replace(name)
-	}
-	return strings.Join(escaped, ",")
 }
 
 // Interface guards

@@ -21,6 +21,9 @@ type HeaderNames struct {
 	Name string `json:"name,omitempty"`
 	// The app's roles. Default: Remote-Roles.
 	Roles string `json:"roles,omitempty"`
+	// The name of the provider that the person signed in at. Default: off. A
+	// client can't send Remote-Provider even so.
+	Provider string `json:"provider,omitempty"`
 }
 
 // fields are the names by their kinds.
@@ -28,6 +31,7 @@ func (hn *HeaderNames) fields() map[string]*string {
 	return map[string]*string{
 		"assertion": &hn.Assertion, "user": &hn.User, "groups": &hn.Groups,
 		"email": &hn.Email, "name": &hn.Name, "roles": &hn.Roles,
+		"provider": &hn.Provider,
 	}
 }
 
@@ -46,9 +50,10 @@ func (hn HeaderNames) resolve() (gateway.HeaderNames, error) {
 	out := gateway.HeaderNames{
 		Assertion: pick(hn.Assertion, def.Assertion), User: pick(hn.User, def.User), Groups: pick(hn.Groups, def.Groups),
 		Email: pick(hn.Email, def.Email), Name: pick(hn.Name, def.Name), Roles: pick(hn.Roles, def.Roles),
+		Provider: pick(hn.Provider, def.Provider),
 	}
-	if out == (gateway.HeaderNames{}) {
-		return out, errors.New("headers: all are off, so the app would not learn who it is; leave one, the assertion for instance")
+	if out == (gateway.HeaderNames{Provider: out.Provider}) {
+		return out, errors.New("headers: all that say who somebody is are off, so the app would not learn who it is; leave one, the assertion for instance")
 	}
 	return out, nil
 }

@@ -37,6 +37,8 @@ type OIDC struct {
 	// How long a login at this provider may live. Default: the app's lifetime.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
+	People
+
 	// The issuer identifier, byte for byte as the provider's discovery document
 	// names it. Required. May be a placeholder.
 	Issuer string `json:"issuer,omitempty"`
@@ -102,6 +104,8 @@ var oidcUsage = usages{
 	"name":                 "name <name>",
 	"display_name":         "display_name <text>",
 	"lifetime":             "lifetime <duration>",
+	"users":                peopleUsage["users"],
+	"email_domains":        peopleUsage["email_domains"],
 	"issuer":               "issuer <url>",
 	"client_id":            "client_id <id>",
 	"client_secret":        "client_secret <secret>",
@@ -146,6 +150,8 @@ func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) error {
 //	name           <name>
 //	display_name   <text>
 //	lifetime       <duration>
+//	users prefix|suffix|domain <text>
+//	email_domains  <domain>…
 //	issuer         <url>
 //	client_id      <id>
 //	client_secret  <secret>
@@ -204,7 +210,7 @@ func (o *OIDC) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 	case "insecure_http_issuer":
 		o.InsecureHTTPIssuer, err = unmarshalFlag(d, oidcUsage)
 	default:
-		return false, nil
+		return o.People.unmarshalOption(d)
 	}
 	return true, err
 }
@@ -296,6 +302,7 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 	}
 	return gateway.NamedProvider{
 		Name: o.Name, DisplayName: o.DisplayName, Lifetime: time.Duration(o.Lifetime), Provider: provider,
+		Users: o.Users, EmailDomains: o.EmailDomains,
 	}, nil
 }
 

@@ -43,6 +43,8 @@ type SAML struct {
 	// answer can shorten it. Default: the app's lifetime.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
+	People
+
 	// The provider's metadata: their http(s) address, a file, or the document
 	// itself, which begins with "<". Required, unless entity_id, sso_url and
 	// certificate are given. May be a placeholder, but for one inside of a
@@ -230,6 +232,7 @@ func (s *SAML) configure(pc providerContext) (gateway.NamedProvider, error) {
 	}
 	return gateway.NamedProvider{
 		Name: s.Name, DisplayName: s.DisplayName, Lifetime: time.Duration(s.Lifetime), Provider: provider,
+		Users: s.Users, EmailDomains: s.EmailDomains,
 	}, nil
 }
 

@@ -12,6 +12,8 @@ var samlUsage = usages{
 	"name":                   "name <name>",
 	"display_name":           "display_name <text>",
 	"lifetime":               "lifetime <duration>",
+	"users":                  peopleUsage["users"],
+	"email_domains":          peopleUsage["email_domains"],
 	"metadata":               "metadata <url|file|xml>",
 	"entity_id":              "entity_id <id>",
 	"sso_url":                "sso_url <url>",
@@ -59,6 +61,8 @@ func (s *SAML) unmarshalArguments(d *caddyfile.Dispenser) error {
 //	name         <name>
 //	display_name <text>
 //	lifetime     <duration>
+//	users prefix|suffix|domain <text>
+//	email_domains <domain>…
 //	metadata     <url|file|xml>
 //	entity_id    <id>
 //	sso_url      <url>
@@ -132,7 +136,7 @@ func (s *SAML) unmarshalText(d *caddyfile.Dispenser) (known bool, err error) {
 			return true, err
 		}
 	}
-	return false, nil
+	return s.People.unmarshalOption(d)
 }
 
 // checkMetadata refuses an address that metadata can't be fetched from. What

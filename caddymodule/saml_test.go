@@ -49,7 +49,7 @@ func TestSAMLBesideOIDC(t *testing.T) {
 	partners.SetHooks(gatewaytest.IdPHooks{Answer: func(a *gatewaytest.IdPAnswer) { a.SignMessage = true }})
 	oidc := fmt.Sprintf("provider google oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tdisplay_name \"People of google\"\n\t\t\tca %s\n\t\t}\n\t\t",
 		w.op.Issuer, w.op.ClientID, w.op.ClientSecret, w.path("ca.pem"))
-	w.mustLoad(w.global(oidc+w.saml("corp", corp)+w.saml("partners", partners, "request_binding post")) + samlSite)
+	w.mustLoad(w.global(oidc+w.saml("corp", corp)+w.saml("partners", partners, "request_binding post")+"same_people google corp partners") + samlSite)
 
 	t.Run("A1 SAML and OpenID Connect side by side, by the chooser", func(t *testing.T) {
 		status, body := newBrowser(t).get(w.origin() + "/wanted")

@@ -26,7 +26,11 @@ func (h *Handler) literals() error {
 		literal("public", h.Public...), literal("protect", h.Protect...),
 		literal("prefix", h.Prefix), literal("callback_path", h.CallbackPath),
 	}
-	for _, line := range slices.Concat(h.Role, h.Template, h.Group) {
+	lines := slices.Concat(h.Role, h.Template, h.Group)
+	for _, from := range h.From {
+		lines = slices.Concat(lines, from.Role, from.Template, from.Group)
+	}
+	for _, line := range lines {
 		errs = append(errs, literal("role, template or group", line.To...), literal("role, template or group", line.From...))
 	}
 	return errors.Join(errs...)

@@ -15,20 +15,18 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
-	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 // An App is one protected app of a Gateway.
 type App struct {
-	gw         *Gateway
-	opts       AppOptions
-	rules      *mapping.RuleSet
-	mapsGroups bool // the rules have group lines
-	providers  []*NamedProvider
-	autologin  *NamedProvider
-	public     *pathSet
-	protect    *pathSet // nil: everything that is not public
-	headers    HeaderNames
+	gw        *Gateway
+	opts      AppOptions
+	providers []*NamedProvider
+	people    map[*NamedProvider]*people
+	autologin *NamedProvider
+	public    *pathSet
+	protect   *pathSet // nil: everything that is not public
+	headers   HeaderNames
 	// headerNames are headers in their canonical form.
 	headerNames [maxHeaders]string
 	base        *url.URL // nil: learnt in Start
@@ -64,7 +62,7 @@ type Hosts struct {
 // NewApp returns an App. It does no I/O; its error names every fault of the
 // options.
 func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
-	a := &App{gw: g, opts: opts, headers: opts.Headers, origins: map[string]bool{}, mapsGroups: len(opts.Rules.Group) > 0}
+	a := &App{gw: g, opts: opts, headers: opts.Headers, origins: map[string]bool{}}
 	if a.opts.Prefix == "" {
 		a.opts.Prefix = "/.sso"
 	}
@@ -76,9 +74,8 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	}
 	var faults faults
 	var err error
-	a.rules, err = mapping.Compile(opts.Rules)
-	faults.add("", err)
 	faults.add("", a.pickProviders())
+	faults.add("", a.divide())
 	a.public, err = newPathSet(opts.Public, false)
 	faults.add("public", err)
 	if len(opts.Protect) > 0 {
@@ -170,11 +167,7 @@ func (a *App) pickProviders() error {
 		}
 	default:
 		if a.autologin = a.provider(name); a.autologin == nil {
-			var names []string
-			for _, p := range a.providers {
-				names = append(names, p.Name)
-			}
-			return fmt.Errorf("autologin: there is no provider %q here, only %s", name, strings.Join(names, ", "))
+			return fmt.Errorf("autologin: there is no provider %q here, only %s", name, strings.Join(a.providerNames(), ", "))
 		}
 	}
 	return nil
@@ -306,21 +299,20 @@ func (a *App) callbackPath(p *NamedProvider) string {
 }
 
 // providerOf returns the provider that an account came from, or nil if this
-// app does not take people from there. Its name may have changed since.
-func (a *App) providerOf(k session.AccountKey) *NamedProvider {
+// app does not take people from there. Its name may have changed since. Two
+// providers whose issuer turns out to be one are nobody's, unless they are said to
+// be the same people: SAML metadata can name any.
+func (a *App) providerOf(k session.AccountKey) (found *NamedProvider) {
 	for _, p := range a.providers {
-		if p.Provider.Protocol() == k.Protocol && p.Provider.Issuer() == k.Issuer {
-			return p
+		switch {
+		case p.Provider.Protocol() != k.Protocol || p.Provider.Issuer() != k.Issuer:
+		case found == nil:
+			found = p
+		case !a.people[p].Same(a.people[found].People):
+			return nil
 		}
 	}
-	return nil
-}
-
-func (a *App) providerName(k session.AccountKey) string {
-	if p := a.providerOf(k); p != nil {
-		return p.Name
-	}
-	return ""
+	return found
 }
 
 // end returns when a login ends for this app.

@@ -26,6 +26,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/usernames"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -96,6 +97,9 @@ func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
 	for _, c := range change {
 		c(&opts)
 	}
+	if opts.SamePeople == nil && !slices.ContainsFunc(opts.Providers, func(p gateway.NamedProvider) bool { return p.Users != usernames.Space{} }) {
+		opts.SamePeople = samePeople(opts.Providers) // people_test.go has others
+	}
 	g, err := gateway.New(opts)
 	if err != nil {
 		l.t.Fatal(err)
@@ -107,6 +111,18 @@ func (l *lab) observe(ev gateway.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.events = append(l.events, ev)
+}
+
+// samePeople says that all providers are, if there are several.
+func samePeople(providers []gateway.NamedProvider) [][]string {
+	if len(providers) < 2 {
+		return nil
+	}
+	names := make([]string, len(providers))
+	for i, p := range providers {
+		names[i] = p.Name
+	}
+	return [][]string{names}
 }
 
 // seen returns the events so far.

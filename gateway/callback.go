@@ -162,8 +162,14 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 
 // enter makes the login of a person who was judged, if this app lets them in.
 func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
-	x.who = &session.Login{Provider: p.Name, Identity: ans.Identity}
-	if _, refused := x.app.admit(&ans.Identity); refused != nil {
+	x.who = &session.Login{
+		Account:  session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject},
+		Provider: p.Name, Identity: ans.Identity,
+	}
+	if x.app.providerOf(x.who.Account) == nil {
+		return x.refuse(refusal.New(refusal.UsernameForeign, errors.New("another provider of this site has the same issuer and another name space")))
+	}
+	if _, _, refused := x.app.admit(p, ans.Identity); refused != nil {
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions

@@ -31,6 +31,7 @@ var madeBy = map[refusal.Code]struct{ dir, test string }{
 	refusal.AccessDenied:        {".", "TestDenied"},
 	refusal.AccountBlocked:      {".", "TestBlockedAccount"},
 	refusal.NoUsername:          {".", "TestBadIdentity"},
+	refusal.UsernameForeign:     {".", "TestForeignUserNames"},
 	refusal.BadCharacters:       {".", "TestBadIdentity"},
 	refusal.NotFound:            {".", "TestUnknownEndpoints"},
 	refusal.MethodNotAllowed:    {".", "TestErrorsToCaller"},

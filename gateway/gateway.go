@@ -42,6 +42,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/usernames"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -53,6 +54,9 @@ type Options struct {
 	Sessions *session.Node
 	// Providers in the order of the configuration; the chooser shows them so.
 	Providers []NamedProvider
+	// SamePeople are lists of providers, each of which is a way in for the same
+	// people. See usernames.
+	SamePeople [][]string
 	// Signer signs the assertion.
 	Signer Signer
 	// Pages renders what people see.
@@ -96,7 +100,7 @@ func New(opts Options) (*Gateway, error) {
 	g := &Gateway{
 		opts: opts, sessions: opts.Sessions, log: opts.Logger,
 		byName: map[string]*NamedProvider{}, audiences: map[string]*App{},
-		headers: []HeaderNames{DefaultHeaders},
+		headers: []HeaderNames{DefaultHeaders, {Provider: usualProvider}},
 	}
 	if g.opts.Lifetime == 0 {
 		g.opts.Lifetime = DefaultLifetime
@@ -121,10 +125,18 @@ func New(opts Options) (*Gateway, error) {
 		case p.Lifetime < 0:
 			errs = append(errs, fmt.Errorf("provider %q: lifetime can't be negative", p.Name))
 		}
+		errs = append(errs, p.checkNames())
 		if p.DisplayName == "" {
 			p.DisplayName = p.Name
 		}
 		g.byName[p.Name] = p
+	}
+	var all []string
+	for _, p := range opts.Providers {
+		all = append(all, p.Name)
+	}
+	for _, names := range opts.SamePeople {
+		errs = append(errs, checkSamePeople(names, all, "; a provider of a site's own is named in the block of that site"))
 	}
 	g.strip.Store(newNameFilter(g.headers...))
 	if err := errors.Join(errs...); err != nil {
@@ -186,7 +198,12 @@ type NamedProvider struct {
 	DisplayName string
 	// Lifetime bounds logins at this provider. Zero: Options.Lifetime.
 	Lifetime time.Duration
-	Provider provider.Provider
+	// Users says where its user names lie. Zero: they are as the provider says.
+	Users usernames.Space
+	// EmailDomains are those whose addresses an app with several name spaces is
+	// told by this provider.
+	EmailDomains []string
+	Provider     provider.Provider
 }
 
 // AppOptions describe one protected app: one `sso` directive.
@@ -201,8 +218,14 @@ type AppOptions struct {
 	// to straight away. Empty: the only one, if there is only one; "off":
 	// always show the chooser.
 	Autologin string
-	// Rules decide who gets in and as what. At least one line is required.
+	// Rules decide who gets in and as what. Where the app has several name
+	// spaces, all rules are in From; else they hold for all providers, and at
+	// least one line is required for each.
 	Rules mapping.Rules
+	// From are rules for the people of some providers.
+	From []ProviderRules
+	// SamePeople are added to those of the Options.
+	SamePeople [][]string
 	// Public are path patterns that need no login and get no identity: exact
 	// ("/healthz") or a prefix that ends in "/*" ("/static/*").
 	Public []string
@@ -237,8 +260,12 @@ type AppOptions struct {
 // HeaderNames says under which names the app receives the identity. An empty
 // name sends no such header.
 type HeaderNames struct {
-	Assertion, User, Groups, Email, Name, Roles string
+	Assertion, User, Groups, Email, Name, Roles, Provider string
 }
+
+// usualProvider is how the header of the provider is called where an app wants
+// one. A client can't send it, whether an app wants it or not.
+const usualProvider = "Remote-Provider"
 
 // DefaultHeaders are the names unless set.
 var DefaultHeaders = HeaderNames{

@@ -46,7 +46,7 @@ func (x *exchange) logout() error {
 }
 
 func (x *exchange) askLogout(l *session.Login) error {
-	page := pages.Logout{Chrome: x.chrome(), Username: l.Identity.Username, Action: x.app.opts.Prefix + "/logout"}
+	page := pages.Logout{Chrome: x.chrome(), Username: x.app.gw.nameOf(l), Action: x.app.opts.Prefix + "/logout"}
 	if p := x.app.providerOf(l.Account); p != nil {
 		page.Provider = p.DisplayName
 	}

@@ -67,10 +67,10 @@ func (x *exchange) refusalPage(code refusal.Code, reference string) pages.Refusa
 	case refusal.NotFound, refusal.MethodNotAllowed, refusal.CrossSite, refusal.ForeignOrigin, refusal.TooLarge, refusal.ProviderUnknown:
 		page.HomeURL = "/"
 	case refusal.AppLoop:
-		page.Username, page.RetryURL = x.who.Identity.Username, x.retryURL()
-	case refusal.AccessDenied, refusal.AccountBlocked, refusal.NoUsername, refusal.BadCharacters:
+		page.Username, page.RetryURL = x.app.gw.nameOf(x.who), x.retryURL()
+	case refusal.AccessDenied, refusal.AccountBlocked, refusal.NoUsername, refusal.UsernameForeign, refusal.BadCharacters:
 		if x.who != nil {
-			page.Username = x.who.Identity.Username
+			page.Username = x.app.gw.nameOf(x.who)
 		}
 		page.OtherURL = x.app.opts.Prefix + "/login?" + url.Values{"as": {asOther}, "return": {x.retryURL()}}.Encode()
 		if signedIn, _ := x.signedIn(); signedIn {
@@ -107,7 +107,7 @@ func (x *exchange) loginURL(code refusal.Code) string {
 func (x *exchange) observe(ev Event) {
 	ev.App, ev.Provider, ev.Addr = x.app.name(), x.provider, x.peer.Addr
 	if x.who != nil {
-		ev.Provider, ev.Username = x.who.Provider, x.who.Identity.Username
+		ev.Provider, ev.Username = x.who.Provider, x.app.gw.nameOf(x.who)
 	}
 	x.app.gw.opts.Observe(ev)
 }

@@ -41,7 +41,7 @@ func newNameFilter(sets ...HeaderNames) *nameFilter {
 }
 
 func (n HeaderNames) all() []string {
-	return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles}
+	return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Provider}
 }
 
 // appendNormal appends name in lower case with a hyphen for whatever is no

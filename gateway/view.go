@@ -118,15 +118,20 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 	if v.denied = a.ownAudience(a.audience(issuer)); v.denied != nil {
 		return v
 	}
-	grant, refused := a.admit(&l.Identity)
+	p := a.providerOf(l.Account)
+	if p == nil {
+		v.denied = refusal.New(refusal.ProviderUnknown, nil)
+		return v
+	}
+	person, grant, refused := a.admit(p, l.Identity)
 	if refused != nil {
 		v.denied = refused
 		return v
 	}
 	account := l.Account.ID()
 	v.principal = Principal{
-		Username: l.Identity.Username, Email: l.Identity.Email, Name: l.Identity.Name(),
-		Provider: a.providerName(l.Account), Account: account,
+		Username: person.Username, Email: person.Email, Name: person.Name(),
+		Provider: p.Name, Account: account,
 		Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
 		SessionID: vault.Handle("session id", id, a.audience(issuer)),
 		Expires:   a.end(l),
@@ -137,14 +142,14 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 	}
 	v.claims = assertionClaims{
 		Issuer: issuer, Audience: a.audience(issuer), Subject: account,
-		Username: v.principal.Username, Email: v.principal.Email, EmailVerified: l.Identity.EmailVerified, Name: v.principal.Name,
+		Username: v.principal.Username, Email: v.principal.Email, EmailVerified: person.EmailVerified, Name: v.principal.Name,
 		Roles: nonNil(grant.Roles), Groups: nonNil(grant.Groups), Template: grant.Template,
 		SessionID: v.principal.SessionID, Provider: v.principal.Provider,
 		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: authTime.Unix(),
 	}
 	v.values = [maxHeaders]string{
 		"", encodeValue(v.principal.Username), encodeList(v.principal.Groups), encodeValue(v.principal.Email),
-		encodeValue(v.principal.Name), encodeList(v.principal.Roles),
+		encodeValue(v.principal.Name), encodeList(v.principal.Roles), encodeValue(v.principal.Provider),
 	}
 	return v
 }
@@ -162,7 +167,7 @@ func (a *App) ownAudience(audience string) *refusal.Error {
 }
 
 // maxHeaders is how many headers HeaderNames has.
-const maxHeaders = 6
+const maxHeaders = 7
 
 // set puts the identity into h. Each request brings an array of its own, and
 // each header is a slice of it with no room to grow: handlers after us replace
@@ -235,26 +240,40 @@ func noMatch(groups int) error {
 	return fmt.Errorf("groups named by the provider: %d; no line has one of them, byte for byte", groups)
 }
 
-// admit decides whether a person may enter the app, and as what.
-func (a *App) admit(id *provider.Identity) (grant, *refusal.Error) {
+// admit decides whether a person of p may enter the app, as whom, and as what.
+// Where the app has several name spaces, it learns of the provider's own words
+// only what the rules make of them.
+func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, grant, *refusal.Error) {
+	deny := func(code refusal.Code, cause error) (provider.Identity, grant, *refusal.Error) {
+		return provider.Identity{}, grant{}, refusal.New(code, cause)
+	}
 	if strings.TrimSpace(id.Username) == "" {
-		return grant{}, refusal.New(refusal.NoUsername, nil)
+		return deny(refusal.NoUsername, nil)
 	}
 	if field := id.Unfit(); field != "" {
-		return grant{}, refusal.New(refusal.BadCharacters, errors.New("the "+field+" has control characters"))
+		return deny(refusal.BadCharacters, errors.New("the "+field+" has control characters"))
 	}
-	res := a.rules.Apply(id.Groups)
+	people := a.people[p]
+	name, err := people.Username(id.Username)
+	if err != nil {
+		return deny(refusal.UsernameForeign, err)
+	}
+	id.Username = name
+	if !people.Speaks(id.Email) {
+		id.Email, id.EmailVerified = "", false
+	}
+	res := people.rules.Apply(id.Groups)
 	if !res.Matched {
-		return grant{}, refusal.New(refusal.AccessDenied, noMatch(len(id.Groups)))
+		return deny(refusal.AccessDenied, noMatch(len(id.Groups)))
 	}
 	groups := res.Groups
-	if !a.mapsGroups {
+	if !people.mapsGroups {
 		groups = res.Named
 	}
 	if slices.ContainsFunc(groups, provider.Unfit) {
-		return grant{}, refusal.New(refusal.BadCharacters, errors.New("a group has control characters"))
+		return deny(refusal.BadCharacters, errors.New("a group has control characters"))
 	}
-	return grant{Roles: res.Roles, Groups: a.boundGroups(groups), Template: res.Template}, nil
+	return id, grant{Roles: res.Roles, Groups: a.boundGroups(groups), Template: res.Template}, nil
 }
 
 func (a *App) boundGroups(groups []string) []string {

@@ -112,6 +112,8 @@ type speaker struct {
 
 func (s speaker) Protocol() provider.Protocol { return s.protocol }
 
+func (s speaker) Issuer() string { return "" }
+
 // routed returns the paths of all endpoints.
 func routed(t *testing.T) (paths []string) {
 	t.Helper()
@@ -121,7 +123,7 @@ func routed(t *testing.T) (paths []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app, err := g.NewApp(sso.AppOptions{Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}}}})
+	app, err := g.NewApp(sso.AppOptions{Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}}}, SamePeople: [][]string{{"oidc", "saml"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

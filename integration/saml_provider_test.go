@@ -287,7 +287,8 @@ func TestSAMLSeveralProviders(t *testing.T) {
 				return fmt.Sprintf("\t\tprovider one saml {\n\t\t\tmetadata %s\n\t\t\tca %s\n\t\t\tdisplay_name \"Saml of Keycloak\"\n\t\t}\n", w.idpBase()+samlPath+"/descriptor", p.caFile) +
 					fmt.Sprintf("\t\tprovider two saml {\n\t\t\tmetadata %s\n\t\t\tdisplay_name \"Saml of PHP\"\n\t\t}\n", theSimpleSAMLphp(w.t).metadataURL()) +
 					fmt.Sprintf("\t\tprovider three oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tca %s\n\t\t\tdisplay_name \"OpenID of Keycloak\"\n\t\t}\n",
-						w.idpEntityID(), oidc.id, oidc.secret, p.caFile)
+						w.idpEntityID(), oidc.id, oidc.secret, p.caFile) +
+					"\t\tsame_people one two three\n"
 			}}, samlSite{name: "several", provider: func(*samlWorld, *samlSite) string { return "" }})
 			s := w.site("several")
 			theSimpleSAMLphp(t).register(t, spMetadata(s.entityID(), s.acs()), nil)

@@ -69,8 +69,16 @@ func (s *scene) load(providers ...gateway.NamedProvider) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	var same [][]string
+	if len(providers) > 1 {
+		same = [][]string{nil}
+		for _, p := range providers {
+			same[0] = append(same[0], p.Name)
+		}
+	}
 	gw, err := gateway.New(gateway.Options{
-		Sessions: s.sessions, Signer: noSigner{}, Pages: rendered, Logger: zap.NewNop(), Providers: providers,
+		SamePeople: same,
+		Sessions:   s.sessions, Signer: noSigner{}, Pages: rendered, Logger: zap.NewNop(), Providers: providers,
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -63,6 +63,7 @@ const (
 	AccessDenied     Code = "access_denied"
 	AccountBlocked   Code = "account_blocked"
 	NoUsername       Code = "no_username"
+	UsernameForeign  Code = "username_foreign"
 	BadCharacters    Code = "bad_characters"
 	NotFound         Code = "not_found"
 	MethodNotAllowed Code = "method_not_allowed"

@@ -46,6 +46,10 @@ var meanings = map[Code]Meaning{
 		403, "Your account has no user name", "The identity provider told the gateway no user name for you. Tell your administrator the reference below.",
 		"The provider sent no value for the user name. OpenID Connect: the claim preferred_username (scope profile), or the one that `username_claim` names. SAML: the NameID, unless it is persistent or transient, or the attribute that `username_attribute` names.",
 	},
+	UsernameForeign: {
+		403, "Your user name can't be used here", "Your user name is not one of your organisation's, or is one of another's whose people come here too. Tell your administrator the reference below.",
+		"This site takes people of several providers, or holds one to a domain, and keeps their user names apart: the log says which name space this one is missing from or falls into, whatever its case. Give the person another user name, or the provider another name space (`users prefix`, `users suffix`, `users domain`). If the providers are the same people, write `same_people`.",
+	},
 	BadCharacters: {
 		403, "Your account has characters that can't be passed on", "A name or group of yours has control characters in it. Tell your administrator the reference below.",
 		"A value from the provider contains control characters (line breaks, NUL). Mend it at the provider: the log names the field.",
@@ -228,7 +232,7 @@ var meanings = map[Code]Meaning{
 
 var order = []Code{
 	Internal, NotReady, StoreUnavailable, StoreReplaced, ProviderUnavailable, ProviderUnknown,
-	Unauthenticated, AccessDenied, AccountBlocked, NoUsername, BadCharacters, NotFound,
+	Unauthenticated, AccessDenied, AccountBlocked, NoUsername, UsernameForeign, BadCharacters, NotFound,
 	MethodNotAllowed, CrossSite, ForeignOrigin, UnknownHost, InsecureHTTP, TooLarge, BadRequest, TooManyAttempts,
 	FlowUnknown, FlowOtherBrowser, CookiesBlocked, RedirectLoop, AppLoop, AnswerLost, AnswerReplayed, ProviderRefused,
 	OIDCAnswerInvalid, OIDCIssuerMismatch, OIDCCodeRejected, OIDCClientRejected, OIDCTokenMalformed,

@@ -3,10 +3,12 @@ package samlsp_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,8 +44,13 @@ func newScene(t *testing.T, store *gatewaytest.MemStore, configs map[string]saml
 	for name, config := range configs {
 		named = append(named, gateway.NamedProvider{Name: name, Provider: must(samlsp.New(config, samlsp.Deps{Transport: noNetwork{t}}))})
 	}
+	var same [][]string
+	if len(configs) > 1 {
+		same = [][]string{slices.Collect(maps.Keys(configs))}
+	}
 	gw := must(gateway.New(gateway.Options{
-		Sessions: sessions, Signer: noSigner{}, Pages: allPages(), Logger: zap.NewNop(), Providers: named,
+		SamePeople: same,
+		Sessions:   sessions, Signer: noSigner{}, Pages: allPages(), Logger: zap.NewNop(), Providers: named,
 	}))
 	app := must(gw.NewApp(gateway.AppOptions{
 		Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}}}, ErrorsToCaller: true,

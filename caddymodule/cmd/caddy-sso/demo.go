@@ -159,6 +159,7 @@ func demoCaddyfile(dir string, d *demo.Demo, sites []*demo.Site) string {
 			display_name "SAML 2.0"
 			metadata     %s
 		}
+		same_people openid saml
 	}
 }
 `, dir, d.Issuer, d.ClientID, d.ClientSecret, d.Metadata)

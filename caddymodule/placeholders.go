@@ -1,0 +1,61 @@
+package caddymodule
+
+import (
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+const placeholderPrefix = "http.auth.user."
+
+var nobody gateway.Principal
+
+// placeholders looks up what is known of a person, when it is asked for. On
+// public paths, where p is nil, that is empty: a placeholder that is not known
+// would be passed on as it is written.
+func placeholders(p *gateway.Principal) caddy.ReplacerFunc {
+	if p == nil {
+		p = &nobody
+	}
+	return func(key string) (any, bool) {
+		key, ok := strings.CutPrefix(key, placeholderPrefix)
+		if !ok {
+			return nil, false
+		}
+		switch key {
+		case "id", "username":
+			return p.Username, true
+		case "email":
+			return p.Email, true
+		case "name":
+			return p.Name, true
+		case "roles":
+			return joinNames(p.Roles), true
+		case "groups":
+			return joinNames(p.Groups), true
+		case "template":
+			return p.Template, true
+		case "provider":
+			return p.Provider, true
+		case "account":
+			return p.Account, true
+		case "session":
+			return p.SessionID, true
+		}
+		return nil, false
+	}
+}
+
+var nameEscaper = strings.NewReplacer(",", "%2C", "%", "%25")
+
+// joinNames joins names by commas, so that a name is never split: a group of LDAP
+// is full of them.
+func joinNames(names []string) string {
+	escaped := make([]string, len(names))
+	for i, name := range names {
+		escaped[i] = nameEscaper.Replace(name)
+	}
+	return strings.Join(escaped, ",")
+}

@@ -1,0 +1,292 @@
+package gateway_test
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/usernames"
+	"github.com/caddy-sso/caddy-sso/mapping"
+)
+
+// bound are rules for the people of each provider.
+func bound(o *gateway.AppOptions) {
+	o.Rules = mapping.Rules{}
+	o.From = []gateway.ProviderRules{
+		{Providers: []string{"corp"}, Rules: mapping.Rules{
+			Role: []mapping.Line{line("Admin", "admins"), line("User", "staff")}, Template: []mapping.Line{line("full", "admins")}, Group: []mapping.Line{line("team", "staff")},
+		}},
+		{Providers: []string{"partner"}, Rules: mapping.Rules{Role: []mapping.Line{line("Guest", "*")}, Template: []mapping.Line{line("guest", "*")}}},
+	}
+	o.Headers = gateway.DefaultHeaders
+	o.Headers.Provider = "Remote-Provider"
+}
+
+// apart is a site with the providers corp and partner, whose people lie in spaces
+// of their own.
+func (l *lab) apart(partner provider.Provider, space usernames.Space, change ...func(*gateway.Options)) *site {
+	l.t.Helper()
+	with := func(o *gateway.Options) {
+		o.Providers[0].EmailDomains = []string{"corp.example"}
+		o.Providers = append(o.Providers, gateway.NamedProvider{Name: "partner", DisplayName: "Partner", Provider: partner, Users: space})
+	}
+	return l.siteOf(l.gateway(append([]func(*gateway.Options){with}, change...)...), appHost, bound)
+}
+
+// inAt signs a person in at a provider that is no SAML provider.
+func (b *browser) inAt(idp *fakeIDP, name, person string) {
+	b.t.Helper()
+	wantRedirect(b.t, b.open(idp.visit(b.t, b.choose(name, "/").Header().Get("Location"), person)), "https://app.example/")
+}
+
+// told is all that the app is told of a person, by header and claim.
+func (b *browser) told() (headers, claims map[string]string) {
+	b.t.Helper()
+	wantStatus(b.t, b.open("/"), http.StatusOK)
+	r := b.got()
+	headers, claims = map[string]string{}, map[string]string{}
+	for name, values := range r.header {
+		if strings.HasPrefix(name, "Remote-") {
+			headers[name] = strings.Join(values, "|")
+		}
+	}
+	for name, value := range claimsOf(b.t, r.header.Get("X-Sso-Assertion")) {
+		text, err := json.Marshal(value)
+		mustDo(b.t, err)
+		claims[name] = string(text)
+	}
+	return headers, claims
+}
+
+// TestPeopleAreKeptApart has another provider say of its alice, word for word,
+// what corp says of its own.
+func TestPeopleAreKeptApart(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	partner := newFakeIDP("https://partner.example")
+	s := l.apart(partner, usernames.Space{Prefix: "partner-"})
+	ours, theirs := s.browser(), s.browser()
+	ours.inAt(l.idp, "corp", "alice")
+	theirs.inAt(partner, "partner", "alice")
+	ourHeaders, ourClaims := ours.told()
+	theirHeaders, theirClaims := theirs.told()
+
+	want := map[string]string{"Remote-User": "alice", "Remote-Email": "alice@corp.example", "Remote-Name": "Alice Example", "Remote-Roles": "Admin,User", "Remote-Groups": "team", "Remote-Provider": "corp"}
+	if !maps.Equal(ourHeaders, want) {
+		t.Errorf("corp's alice is %v", ourHeaders)
+	}
+	want = map[string]string{"Remote-User": "partner-alice", "Remote-Name": "Alice Example", "Remote-Roles": "Guest", "Remote-Provider": "partner"}
+	if !maps.Equal(theirHeaders, want) {
+		t.Errorf("the partner's alice is %v", theirHeaders)
+	}
+	for _, claim := range []string{"sub", "preferred_username", "email", "email_verified", "roles", "groups", "template", "sid", "idp"} {
+		if ourClaims[claim] == theirClaims[claim] {
+			t.Errorf("the claim %s of both is %s", claim, ourClaims[claim])
+		}
+	}
+	if theirClaims["preferred_username"] != `"partner-alice"` || theirClaims["email_verified"] != "false" || theirClaims["groups"] != "[]" {
+		t.Errorf("the partner's alice is %v", theirClaims)
+	}
+
+	// What people see, and the audit log, has the same name.
+	for path, page := range map[string]string{
+		"/.sso/session": theirs.open("/.sso/session").Body.String(), "/.sso/logout": theirs.open("/.sso/logout").Body.String(),
+		"JSON": theirs.fetch("/.sso/session").Body.String(),
+	} {
+		if !strings.Contains(page, "partner-alice") {
+			t.Errorf("%s does not name partner-alice:\n%s", path, page)
+		}
+	}
+	wantStatus(t, theirs.post("/.sso/logout"), http.StatusSeeOther)
+	for _, ev := range l.seen() {
+		if ev.Provider == "partner" && ev.Username != "partner-alice" {
+			t.Errorf("the audit log has %+v", ev)
+		}
+	}
+}
+
+// TestForeignUserNames refuses names of another provider's space, before
+// anything is kept, and such as are not of the provider's own.
+func TestForeignUserNames(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		space    usernames.Space
+		of       string // the provider
+		username string
+	}{
+		"corp says a name with the prefix":    {usernames.Space{Prefix: "partner-"}, "corp", "partner-alice"},
+		"in capitals":                         {usernames.Space{Prefix: "partner-"}, "corp", "PARTNER-alice"},
+		"corp says a name with the suffix":    {usernames.Space{Suffix: "@partner"}, "corp", "alice@partner"},
+		"corp says an address of the partner": {usernames.Space{Domain: "partner.example"}, "corp", "alice@Partner.example"},
+		"the partner says a bare name":        {usernames.Space{Domain: "partner.example"}, "partner", "alice"},
+		"the partner says corp's address":     {usernames.Space{Domain: "partner.example"}, "partner", "alice@corp.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			partner := newFakeIDP("https://partner.example")
+			idp := map[string]*fakeIDP{"corp": l.idp, "partner": partner}[tc.of]
+			idp.person("mallory", provider.Identity{Username: tc.username, Groups: []string{"admins"}})
+			s := l.apart(partner, tc.space)
+			b := s.browser()
+			wantRefused(t, b.open(idp.visit(t, b.choose(tc.of, "/").Header().Get("Location"), "mallory")), refusal.UsernameForeign)
+			wantKept(t, l, 0, 0, 0)
+			if b.cookie("__Host-sso") != "" || s.reached() > 0 {
+				t.Error("the person came in")
+			}
+			if ev := l.seen()[len(l.seen())-1]; ev.Code != refusal.UsernameForeign || ev.Err == nil || !strings.HasSuffix(ev.Username, tc.username) {
+				t.Errorf("the audit log has %+v", ev)
+			}
+		})
+	}
+}
+
+// TestNewSpacesHoldAtOnce changes name spaces under people who are signed in.
+func TestNewSpacesHoldAtOnce(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	partner := newFakeIDP("https://partner.example")
+	partner.person("bob", provider.Identity{Username: "ext-bob", Email: "bob@partner.example", Groups: []string{"staff"}})
+	l.idp.person("bob", provider.Identity{Username: "ext-bob", Groups: []string{"staff"}})
+	load := func(space usernames.Space, domains ...string) *site {
+		return l.apart(partner, space, func(o *gateway.Options) { o.Providers[1].EmailDomains = domains })
+	}
+	before := load(usernames.Space{Prefix: "p-"})
+	theirs, ours := before.browser(), before.browser()
+	theirs.inAt(partner, "partner", "bob")
+	ours.inAt(l.idp, "corp", "bob")
+	account := ""
+	for _, step := range []struct {
+		space   usernames.Space
+		domains []string
+		user    string
+		email   string
+		ours    refusal.Code
+	}{
+		{usernames.Space{Prefix: "p-"}, nil, "p-ext-bob", "", ""},
+		{usernames.Space{Suffix: "@p"}, []string{"partner.example"}, "ext-bob@p", "bob@partner.example", ""},
+		{usernames.Space{Prefix: "ext-"}, nil, "ext-ext-bob", "", refusal.UsernameForeign},
+		{usernames.Space{Domain: "partner.example"}, nil, "", "", ""},
+		{usernames.Space{Prefix: "p-"}, nil, "p-ext-bob", "", ""},
+	} {
+		s := load(step.space, step.domains...)
+		switch w := theirs.at(s).fetch("/"); {
+		case step.user == "":
+			wantRefused(t, w, refusal.UsernameForeign)
+		default:
+			wantStatus(t, w, http.StatusOK)
+			h, p := s.got().header, s.got().principal
+			if h.Get("Remote-User") != step.user || h.Get("Remote-Email") != step.email || p.Username != step.user {
+				t.Errorf("%s: the partner's bob is %q, %q", step.space, h.Get("Remote-User"), h.Get("Remote-Email"))
+			}
+			if account != "" && p.Account != account {
+				t.Errorf("%s: the account has changed", step.space)
+			}
+			account = p.Account
+		}
+		if w := ours.at(s).fetch("/"); step.ours != "" {
+			wantRefused(t, w, step.ours)
+		} else {
+			wantStatus(t, w, http.StatusOK)
+		}
+	}
+}
+
+// TestSamePeople has two providers of the same people, and rules for all of them
+// and for one.
+func TestSamePeople(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	entra := newFakeIDP("https://entra.example")
+	g := l.gateway(func(o *gateway.Options) {
+		o.Providers = append(o.Providers, gateway.NamedProvider{Name: "entra", Provider: entra})
+		o.SamePeople = [][]string{{"corp", "entra"}}
+	})
+	s := l.siteOf(g, appHost, func(o *gateway.AppOptions) {
+		o.From = []gateway.ProviderRules{{Providers: []string{"entra"}, Rules: mapping.Rules{Role: []mapping.Line{line("Mobile", "staff")}}}}
+	})
+	for name, idp := range map[string]*fakeIDP{"corp": l.idp, "entra": entra} {
+		b := s.browser()
+		b.inAt(idp, name, "alice")
+		headers, _ := b.told()
+		want := map[string]string{"corp": "Admin,User", "entra": "Admin,User,Mobile"}[name]
+		if headers["Remote-User"] != "alice" || headers["Remote-Email"] != "alice@corp.example" || headers["Remote-Roles"] != want {
+			t.Errorf("%s: %v", name, headers)
+		}
+	}
+}
+
+// TestOneIssuerTwice has a SAML provider whose metadata turn out to name the
+// entity ID of another provider with other people.
+func TestOneIssuerTwice(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	partner := newFakeIDP("")
+	s := l.apart(partner, usernames.Space{Prefix: "partner-"})
+	b := s.browser()
+	b.inAt(l.idp, "corp", "alice")
+	wantStatus(t, b.open("/"), http.StatusOK)
+	partner.issuer, partner.protocol = l.idp.issuer, l.idp.protocol
+	wantRefused(t, b.fetch("/"), refusal.Unauthenticated)
+	late := s.browser()
+	wantRefused(t, late.open(l.idp.visit(t, late.choose("corp", "/").Header().Get("Location"), "alice")), refusal.UsernameForeign)
+}
+
+// TestProviderHeader is sent if it has a name, and never passes from a client.
+func TestProviderHeader(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for want, name := range map[string]string{"corp": "X-Idp", "": ""} {
+		s := l.site(func(o *gateway.AppOptions) { o.Headers = gateway.DefaultHeaders; o.Headers.Provider = name })
+		b := s.browser()
+		b.signIn()
+		wantStatus(t, b.open("/", "Remote-Provider", "forged", "X-Idp", "forged", "remote_provider", "forged"), http.StatusOK)
+		h := s.got().header
+		if got := h.Get("X-Idp"); name != "" && got != want {
+			t.Errorf("X-Idp: %q, want %q", got, want)
+		}
+		if slices.ContainsFunc(slices.Collect(maps.Keys(h)), func(n string) bool { return strings.EqualFold(strings.ReplaceAll(n, "_", "-"), "Remote-Provider") }) {
+			t.Errorf("a client's header has passed: %v", h)
+		}
+	}
+}
+
+// TestPeopleFaults has configurations that don't say whose people they mean.
+func TestPeopleFaults(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	partner := gateway.NamedProvider{Name: "partner", Provider: newFakeIDP("https://partner.example"), Users: usernames.Space{Prefix: "p-"}}
+	g := l.gateway(func(o *gateway.Options) { o.Providers = append(o.Providers, partner) })
+	role := mapping.Rules{Role: []mapping.Line{line("User", "*")}}
+	for name, tc := range map[string]struct {
+		opts gateway.AppOptions
+		want []string
+	}{
+		"rules for everybody":     {gateway.AppOptions{Rules: role}, []string{"`from corp { … }`, `from partner { … }`"}},
+		"no rules for one":        {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp"}, role}}}, []string{"provider partner has no rule", "`from partner { … }`"}},
+		"no rules at all":         {gateway.AppOptions{}, []string{"no role, template or group line"}},
+		"rules for nobody here":   {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp", "partner", "x"}, role}}}, []string{`from: there is no provider "x" at this site, only corp, partner`}},
+		"the same line twice":     {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp", "partner"}, role}, {[]string{"corp"}, role}}}, []string{"from[1].role[0]", "says the same as the line at from[0].role[0]"}},
+		"same people, nobody":     {gateway.AppOptions{SamePeople: [][]string{{"corp", "x"}}}, []string{`same_people: there is no provider "x" here`}},
+		"same people, twice":      {gateway.AppOptions{SamePeople: [][]string{{"corp", "corp"}}}, []string{`"corp" is named twice`}},
+		"same people, one":        {gateway.AppOptions{SamePeople: [][]string{{"corp"}}}, []string{"two providers or more"}},
+		"same people, two spaces": {gateway.AppOptions{SamePeople: [][]string{{"corp", "partner"}}}, []string{"(no `users`, and `users prefix p-`)"}},
+	} {
+		if _, err := g.NewApp(tc.opts); err == nil {
+			t.Errorf("%s: was taken", name)
+		} else {
+			wantFaults(t, err, tc.want...)
+		}
+	}
+	_, err := gateway.New(gateway.Options{
+		Sessions: l.sessions, Signer: l.signer, SamePeople: [][]string{{"corp", "x"}, {"corp"}},
+		Providers: []gateway.NamedProvider{{Name: "corp", Provider: l.idp, Users: usernames.Space{Prefix: "a b"}, EmailDomains: []string{"@x"}}},
+	})
+	wantFaults(t, err, `"x"`, "two providers or more", `provider "corp": users: "a b"`, `provider "corp": email_domains: "@x"`)
+}

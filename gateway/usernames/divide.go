@@ -1,0 +1,183 @@
+package usernames
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Member is one of a site's providers.
+type Member struct {
+	// Name is the provider's label.
+	Name string
+	// Issuer tells providers apart: protocol and identifier. Empty if it is not
+	// known yet.
+	Issuer string
+	// Space is where its user names lie.
+	Space Space
+	// EmailDomains are those whose addresses the provider may name where the site
+	// has several name spaces.
+	EmailDomains []string
+}
+
+// People are those of one provider, as one site sees them.
+type People struct {
+	space   Space
+	others  []Space // of the site's other people
+	domains []string
+	group   int
+	apart   bool
+}
+
+// ErrTaken is a user name that falls into the space of another provider.
+var ErrTaken = errors.New("the user name falls into the name space of another provider of this site")
+
+// Username returns a user name of the provider as the app is told, or ErrOutside
+// or ErrTaken.
+func (p *People) Username(username string) (string, error) {
+	name, err := p.space.Name(username)
+	if err != nil {
+		return "", err
+	}
+	for _, other := range p.others {
+		if other.Holds(name) {
+			return "", fmt.Errorf("%w: %s", ErrTaken, other)
+		}
+	}
+	return name, nil
+}
+
+// Speaks says whether the provider may name an e-mail address at the site.
+func (p *People) Speaks(address string) bool {
+	return !p.apart || slices.ContainsFunc(p.domains, func(domain string) bool { return InDomain(address, domain) })
+}
+
+// Apart says whether the site has several name spaces.
+func (p *People) Apart() bool { return p.apart }
+
+// Same says whether two providers of one site are the same people.
+func (p *People) Same(other *People) bool { return p.group == other.group }
+
+// Divide returns the People of each of a site's providers. same names providers
+// that are the same people; names that are none of the site's are passed over.
+// The error says what to write.
+func Divide(members []Member, same [][]string) ([]*People, error) {
+	groups := group(members, same)
+	apart := len(slices.Compact(slices.Sorted(slices.Values(groups)))) > 1
+	if err := errors.Join(checkSame(members, groups), checkApart(members, groups, apart)); err != nil {
+		return nil, err
+	}
+	all := make([]*People, len(members))
+	for i, m := range members {
+		p := &People{space: m.Space, domains: m.EmailDomains, group: groups[i], apart: apart}
+		for k, other := range members {
+			if groups[k] != groups[i] && other.Space != (Space{}) {
+				p.others = append(p.others, other.Space)
+			}
+		}
+		all[i] = p
+	}
+	return all, nil
+}
+
+// group numbers the members: those of one number are the same people.
+func group(members []Member, same [][]string) []int {
+	groups := make([]int, len(members))
+	for i := range groups {
+		groups[i] = i
+	}
+	for _, names := range same {
+		first := -1
+		for i, m := range members {
+			switch {
+			case !slices.Contains(names, m.Name):
+			case first < 0:
+				first = groups[i]
+			default:
+				for k, g := range slices.Clone(groups) { // what was joined before comes along
+					if g == groups[i] && k != i {
+						groups[k] = first
+					}
+				}
+				groups[i] = first
+			}
+		}
+	}
+	return groups
+}
+
+// checkSame holds that the same people have the same names.
+func checkSame(members []Member, groups []int) error {
+	var errs []error
+	for i, m := range members {
+		first := slices.Index(groups, groups[i])
+		if other := members[first]; other.Space != m.Space {
+			errs = append(errs, fmt.Errorf("same_people: providers %s and %s are the same people, but their names differ (%s, and %s): give both the same `users`", other.Name, m.Name, other.Space, m.Space))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkApart holds that other people have other names and other addresses.
+func checkApart(members []Member, groups []int, apart bool) error {
+	if !apart {
+		return nil
+	}
+	var errs []error
+	if err := checkMain(members, groups); err != nil {
+		errs = append(errs, err)
+	}
+	for i, m := range members {
+		for k, other := range members[:i] {
+			if groups[i] == groups[k] {
+				continue
+			}
+			switch {
+			case m.Issuer != "" && m.Issuer == other.Issuer:
+				errs = append(errs, fmt.Errorf("providers %s and %s are one, by protocol and issuer, so their people are the same: write `same_people %[1]s %[2]s`, and the same `users` for both", other.Name, m.Name))
+			case m.Space.meets(other.Space):
+				errs = append(errs, fmt.Errorf("users: the name spaces of providers %s (%s) and %s (%s) overlap: give one of them another", other.Name, other.Space, m.Name, m.Space))
+			}
+			for _, domain := range m.EmailDomains {
+				if slices.ContainsFunc(other.EmailDomains, func(d string) bool { return lowerASCII(d) == lowerASCII(domain) }) {
+					errs = append(errs, fmt.Errorf("email_domains: providers %s and %s both have %s, so that each could name the addresses of the other's people: leave it with one of them", other.Name, m.Name, domain))
+				}
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkMain holds that only one group has the main space.
+func checkMain(members []Member, groups []int) error {
+	var main []int // the groups of the main space
+	for i, m := range members {
+		if m.Space == (Space{}) && !slices.Contains(main, groups[i]) {
+			main = append(main, groups[i])
+		}
+	}
+	if len(main) < 2 {
+		return nil
+	}
+	var names, lines, blocks []string
+	for n, g := range main {
+		var of []string
+		for i, m := range members {
+			if groups[i] == g {
+				of = append(of, m.Name)
+			}
+		}
+		names = append(names, of...)
+		blocks = append(blocks, "`from "+strings.Join(of, " ")+" { … }`")
+		for _, name := range of {
+			if n > 0 {
+				lines = append(lines, fmt.Sprintf("`users prefix %s-` in the block of provider %s", of[0], name))
+			}
+		}
+	}
+	return fmt.Errorf("nothing keeps the user names of the providers %s apart, so that to the app alice of one would be alice of another: "+
+		"if they are the same people, write `same_people %s` in the block of this site's `sso` (or, for all sites, in the global option sso); "+
+		"if not, write %s (or `users suffix …`, or `users domain …`), and the rules in %s",
+		strings.Join(names, ", "), strings.Join(names, " "), strings.Join(lines, ", "), strings.Join(blocks, " and "))
+}
