@@ -127,7 +127,7 @@ func (k *keycloak) start() error {
 		return err
 	}
 	ready := fmt.Sprintf("http://127.0.0.1:%d/health/ready", k.mgmt)
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(8 * time.Minute); time.Now().Before(deadline); time.Sleep(250 * time.Millisecond) {
 		if k.proc.ended() {
 			break
 		}

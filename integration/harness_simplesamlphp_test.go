@@ -147,7 +147,7 @@ func (s *simpleSAMLphp) start() error {
 	if s.proc, err = start(cmd); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) && !s.proc.ended(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(4 * time.Minute); time.Now().Before(deadline) && !s.proc.ended(); time.Sleep(50 * time.Millisecond) {
 		if isReady(s.metadataURL()) {
 			return nil
 		}
