@@ -305,19 +305,22 @@ func (a *App) callbackPath(p *NamedProvider) string {
 	return a.opts.CallbackPath + "/" + p.Name
 }
 
-// providerOf returns the provider that an account came from, or nil if this
-// app does not take people from there. Its name may have changed since.
-func (a *App) providerOf(k session.AccountKey) *NamedProvider {
+// providerOf returns the provider that judged a login, or nil if there is none
+// here of the same issuer and definition: then the login does not count, and
+// stays where it is. The provider's name may have changed since. If several are
+// alike in all that decides, the name picks among them.
+func (a *App) providerOf(l *session.Login) (found *NamedProvider) {
 	for _, p := range a.providers {
-		if p.Provider.Protocol() == k.Protocol && p.Provider.Issuer() == k.Issuer {
-			return p
+		if p.Provider.Protocol() == l.Account.Protocol && p.Provider.Issuer() == l.Account.Issuer && p.Provider.Definition() == l.Definition &&
+			(found == nil || p.Name == l.Provider) {
+			found = p
 		}
 	}
-	return nil
+	return found
 }
 
-func (a *App) providerName(k session.AccountKey) string {
-	if p := a.providerOf(k); p != nil {
+func (a *App) providerName(l *session.Login) string {
+	if p := a.providerOf(l); p != nil {
 		return p.Name
 	}
 	return ""

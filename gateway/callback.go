@@ -60,6 +60,9 @@ func (x *exchange) callback(by binding) error {
 	if misdirected != nil {
 		return x.refuse(misdirected)
 	}
+	if f.Definition != p.Provider.Definition() {
+		return x.redefined(in, f, p)
+	}
 	return x.complete(in, f, p, origin)
 }
 
@@ -135,6 +138,17 @@ func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider
 	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Restarted: true})
 }
 
+// redefined starts a login anew whose provider was defined otherwise when it
+// began. It does so once: nodes with different configurations may take turns.
+// Another provider that has the name by now is none to start at.
+func (x *exchange) redefined(in *rawAnswer, f *session.Flow, p *NamedProvider) error {
+	if issuer := p.Provider.Issuer(); f.Restarted || issuer != "" && issuer != f.Issuer {
+		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the login was begun under another definition of the provider: do all nodes have one configuration?")))
+	}
+	x.giveBack(in.attempts()...) // and a start is taken instead
+	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Restarted: true})
+}
+
 // complete has the answer judged, uses it up, and signs the person in.
 func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
 	x.provider = p.Name
@@ -167,7 +181,7 @@ func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p 
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions
-	cookie, err := sessions.SignIn(ctx, session.Judge{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer()}, ans, x.app.gw.lifetime(p), x.host)
+	cookie, err := sessions.SignIn(ctx, p.judge(), ans, x.app.gw.lifetime(p), x.host)
 	if errors.Is(err, session.ErrNone) {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the answer's session was over when it came")))
 	}

@@ -126,7 +126,7 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 	account := l.Account.ID()
 	v.principal = Principal{
 		Username: l.Identity.Username, Email: l.Identity.Email, Name: l.Identity.Name(),
-		Provider: a.providerName(l.Account), Account: account,
+		Provider: a.providerName(l), Account: account,
 		Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
 		SessionID: vault.Handle("session id", id, a.audience(issuer)),
 		Expires:   a.end(l),

@@ -55,6 +55,7 @@ const (
 // use and needs no closing.
 type Provider struct {
 	config    Config
+	defined   string // the digest of config's definition
 	checks    *checklist
 	outbound  outbound
 	logger    *zap.Logger
@@ -79,7 +80,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 	if err := errors.Join(config.validate(out), poolErr); err != nil {
 		return nil, err
 	}
-	p := &Provider{config: config, checks: allChecks(), outbound: out, logger: deps.Logger}
+	p := &Provider{config: config, defined: config.definition().Digest(), checks: allChecks(), outbound: out, logger: deps.Logger}
 	if p.logger == nil {
 		p.logger = zap.NewNop()
 	}

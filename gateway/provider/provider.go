@@ -43,6 +43,12 @@ type Provider interface {
 	// is empty while it is not known yet (metadata not loaded).
 	Issuer() string
 
+	// Definition returns the digest of what decides, beside the issuer, whom
+	// an answer is about and whether it is believed (see Definition). A login
+	// and a flow count only under the definition that made them. It is constant,
+	// and cheap to ask for.
+	Definition() string
+
 	// Begin makes the request that the browser carries to the provider. What
 	// it returns in Begun.Private is stored with the flow, sealed, and handed
 	// to Complete.

@@ -18,6 +18,9 @@ const flowTTL = 15 * time.Minute
 type Flow struct {
 	App      string `json:"app"`
 	Provider string `json:"p"`
+	// Issuer and Definition are the provider's, as the login began.
+	Issuer     string `json:"i,omitempty"`
+	Definition string `json:"d,omitempty"`
 	// Browser is the hash of the cookie of the browser that started it.
 	Browser []byte `json:"b"`
 	// Return is where the person wanted to go: a path of the app's origin.
