@@ -146,7 +146,7 @@ func (x *exchange) redefined(in *rawAnswer, f *session.Flow, p *NamedProvider) e
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the login was begun under another definition of the provider: do all nodes have one configuration?")))
 	}
 	x.giveBack(in.attempts()...) // and a start is taken instead
-	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Restarted: true})
+	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Asked: f.Asked, Restarted: true})
 }
 
 // complete has the answer judged, uses it up, and signs the person in.
@@ -166,12 +166,37 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 	if err := x.useUp(ctx, in.state, p, ans); err != nil {
 		return x.refuse(err)
 	}
+	switch ses, err := x.replaces(f, p, ans); {
+	case err == nil:
+		x.giveBack(in.attempts()...)
+		return x.askOther(ses, p, f.Return)
+	case !errors.Is(err, session.ErrNone):
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+	}
 	if f.Other {
 		if err := x.leave(); err != nil {
 			return x.refuse(session.Fault(err))
 		}
 	}
 	return x.enter(ctx, in, f, p, ans)
+}
+
+// replaces returns the session of somebody else that the answer would take the
+// place of without a question: they have signed in since, and no page of ours
+// began the login. ErrNone if there is none.
+func (x *exchange) replaces(f *session.Flow, p *NamedProvider, ans *provider.Answer) (session.Found, error) {
+	if f.Asked {
+		return session.Found{}, session.ErrNone
+	}
+	find := x.session
+	if f.Other { // see leave
+		find = x.anySession
+	}
+	ses, err := find()
+	if err == nil && ses.Login().Account == (session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject}) {
+		return session.Found{}, session.ErrNone
+	}
+	return ses, err
 }
 
 // enter makes the login of a person who was judged, if this app lets them in.

@@ -56,6 +56,7 @@ var forms = map[string]form{
 	"replay":   {docs: "claims"},
 	"code":     {args: "t"},
 	"force":    {},
+	"other":    {},
 }
 
 // readMutation reads a mutation strictly: an unknown word, one too many or too

@@ -74,7 +74,8 @@ type BeginRequest struct {
 	// ForceLogin asks the provider to authenticate the person anew.
 	ForceLogin bool
 	// OtherPerson asks the provider to let somebody else sign in than who is
-	// signed in there. It is a wish: nothing depends on its being heeded.
+	// signed in there. Complete refuses an answer that says that the person
+	// proved who they are before the login began; one that does not say is taken.
 	OtherPerson bool
 }
 

@@ -33,6 +33,9 @@ type Flow struct {
 	Restarted bool `json:"n,omitempty"`
 	// Other asks to sign in as somebody else.
 	Other bool `json:"t,omitempty"`
+	// Asked says that the person asked for the login on a page of this site. Only
+	// such a login may take the place of somebody else's session.
+	Asked bool `json:"k,omitempty"`
 	// Round is the number of logins that the browser had finished when this one
 	// began.
 	Round int `json:"o,omitempty"`
