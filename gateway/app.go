@@ -298,18 +298,26 @@ func (a *App) callbackPath(p *NamedProvider) string {
 	return a.opts.CallbackPath + "/" + p.Name
 }
 
-// providerOf returns the provider that an account came from, or nil if this
-// app does not take people from there. Its name may have changed since. Two
-// providers whose issuer turns out to be one are nobody's, unless they are said to
-// be the same people: SAML metadata can name any.
-func (a *App) providerOf(k session.AccountKey) (found *NamedProvider) {
+// providerOf returns the provider that judged a login, or nil if there is none
+// here of the same issuer and definition: then the login does not count, and
+// stays where it is. The provider's name may have changed since. If several are
+// alike in all that decides, the name picks among them.
+//
+// Two providers whose issuer turns out to be one are nobody's, unless they are said
+// to be the same people: SAML metadata can name any.
+func (a *App) providerOf(l *session.Login) (found *NamedProvider) {
+	var first *NamedProvider // of that issuer
 	for _, p := range a.providers {
 		switch {
-		case p.Provider.Protocol() != k.Protocol || p.Provider.Issuer() != k.Issuer:
-		case found == nil:
-			found = p
-		case !a.people[p].Same(a.people[found].People):
+		case p.Provider.Protocol() != l.Account.Protocol || p.Provider.Issuer() != l.Account.Issuer:
+			continue
+		case first == nil:
+			first = p
+		case !a.people[p].Same(a.people[first].People):
 			return nil
+		}
+		if p.Provider.Definition() == l.Definition && (found == nil || p.Name == l.Provider) {
+			found = p
 		}
 	}
 	return found

@@ -373,8 +373,9 @@ func (b *browser) cookie(name string) string {
 
 // A fakeIDP is a Provider whose people sign in by their names.
 type fakeIDP struct {
-	issuer   string
-	protocol provider.Protocol
+	issuer     string
+	definition string // optional
+	protocol   provider.Protocol
 
 	mu        sync.Mutex
 	people    map[string]provider.Identity
@@ -394,6 +395,7 @@ func newFakeIDP(issuer string) *fakeIDP {
 
 func (p *fakeIDP) Protocol() provider.Protocol { return p.protocol }
 func (p *fakeIDP) Issuer() string              { return p.issuer }
+func (p *fakeIDP) Definition() string          { return p.definition }
 
 // person adds a person, or changes one.
 func (p *fakeIDP) person(name string, id provider.Identity) {

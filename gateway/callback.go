@@ -60,6 +60,9 @@ func (x *exchange) callback(by binding) error {
 	if misdirected != nil {
 		return x.refuse(misdirected)
 	}
+	if f.Definition != p.Provider.Definition() {
+		return x.redefined(in, f, p)
+	}
 	return x.complete(in, f, p, origin)
 }
 
@@ -135,6 +138,17 @@ func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider
 	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Restarted: true})
 }
 
+// redefined starts a login anew whose provider was defined otherwise when it
+// began. It does so once: nodes with different configurations may take turns.
+// Another provider that has the name by now is none to start at.
+func (x *exchange) redefined(in *rawAnswer, f *session.Flow, p *NamedProvider) error {
+	if issuer := p.Provider.Issuer(); f.Restarted || issuer != "" && issuer != f.Issuer {
+		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the login was begun under another definition of the provider: do all nodes have one configuration?")))
+	}
+	x.giveBack(in.attempts()...) // and a start is taken instead
+	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Asked: f.Asked, Restarted: true})
+}
+
 // complete has the answer judged, uses it up, and signs the person in.
 func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
 	x.provider = p.Name
@@ -152,6 +166,13 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 	if err := x.useUp(ctx, in.state, p, ans); err != nil {
 		return x.refuse(err)
 	}
+	switch ses, err := x.replaces(f, p, ans); {
+	case err == nil:
+		x.giveBack(in.attempts()...)
+		return x.askOther(ses, p, f.Return)
+	case !errors.Is(err, session.ErrNone):
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+	}
 	if f.Other {
 		if err := x.leave(); err != nil {
 			return x.refuse(session.Fault(err))
@@ -160,20 +181,38 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 	return x.enter(ctx, in, f, p, ans)
 }
 
+// replaces returns the session of somebody else that the answer would take the
+// place of without a question: they have signed in since, and no page of ours
+// began the login. ErrNone if there is none.
+func (x *exchange) replaces(f *session.Flow, p *NamedProvider, ans *provider.Answer) (session.Found, error) {
+	if f.Asked {
+		return session.Found{}, session.ErrNone
+	}
+	find := x.session
+	if f.Other { // see leave
+		find = x.anySession
+	}
+	ses, err := find()
+	if err == nil && ses.Login().Account == (session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject}) {
+		return session.Found{}, session.ErrNone
+	}
+	return ses, err
+}
+
 // enter makes the login of a person who was judged, if this app lets them in.
 func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
 	x.who = &session.Login{
 		Account:  session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject},
-		Provider: p.Name, Identity: ans.Identity,
+		Provider: p.Name, Definition: p.Provider.Definition(), Identity: ans.Identity,
 	}
-	if x.app.providerOf(x.who.Account) == nil {
+	if x.app.providerOf(x.who) == nil {
 		return x.refuse(refusal.New(refusal.UsernameForeign, errors.New("another provider of this site has the same issuer and another name space")))
 	}
 	if _, _, refused := x.app.admit(p, ans.Identity); refused != nil {
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions
-	cookie, err := sessions.SignIn(ctx, session.Judge{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer()}, ans, x.app.gw.lifetime(p), x.host)
+	cookie, err := sessions.SignIn(ctx, p.judge(), ans, x.app.gw.lifetime(p), x.host)
 	if errors.Is(err, session.ErrNone) {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the answer's session was over when it came")))
 	}

@@ -14,7 +14,8 @@ import (
 // asOther is the value of the query's "as" that asks to sign in as somebody else.
 const asOther = "other"
 
-// login shows the chooser, or starts at the provider that the query names.
+// login shows the chooser, or starts at the provider that the query names. A
+// form of ours posts here what a link may only ask for (see start).
 func (x *exchange) login() error {
 	params, refused := strictQuery(x.r)
 	if refused != nil {
@@ -22,10 +23,10 @@ func (x *exchange) login() error {
 	}
 	returnTo := safeReturn(params.Get("return"), x.app.opts.Prefix)
 	x.returnTo = returnTo
-	start := session.Flow{Return: returnTo, Other: params.Get("as") == asOther}
+	flow := session.Flow{Return: returnTo, Other: params.Get("as") == asOther, Asked: x.r.Method == http.MethodPost || x.followsOwnLink()}
 	ses, err := x.session()
 	switch {
-	case err == nil && start.Other:
+	case err == nil && flow.Other:
 	case err == nil:
 		if refused := x.needless(ses); refused != nil {
 			return x.refuse(refused)
@@ -39,22 +40,55 @@ func (x *exchange) login() error {
 		if p == nil {
 			return x.refuse(refusal.New(refusal.ProviderUnknown, nil))
 		}
-		return x.begin(p, start)
+		return x.start(p, flow)
 	}
 	if p := x.app.autologin; p != nil {
-		return x.begin(p, start)
+		return x.start(p, flow)
 	}
-	x.page(http.StatusOK, pages.Chooser{Chrome: x.chrome(), Choices: x.choices(start)})
+	x.page(http.StatusOK, pages.Chooser{Chrome: x.chrome(), Choices: x.choices(flow)})
+	return nil
+}
+
+// followsOwnLink says whether a person follows a link on a page of this very
+// site. Only the browser can know that: if it is silent, nobody does.
+func (x *exchange) followsOwnLink() bool {
+	return navigation(x.r) && x.r.Header.Get("Sec-Fetch-Site") == "same-origin"
+}
+
+// start begins a login. If it would take the place of somebody's session, and a
+// link of another site may be what asks for it, the person is asked first.
+func (x *exchange) start(p *NamedProvider, f session.Flow) error {
+	if !f.Other || f.Asked {
+		return x.begin(p, f)
+	}
+	ses, err := x.anySession()
+	switch {
+	case errors.Is(err, session.ErrNone):
+		return x.begin(p, f)
+	case err != nil:
+		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+	}
+	return x.askOther(ses, p, f.Return)
+}
+
+// askOther asks a signed-in person whether they want to sign in at p as somebody
+// else.
+func (x *exchange) askOther(ses session.Found, p *NamedProvider, returnTo string) error {
+	q := url.Values{"as": {asOther}, "provider": {p.Name}, "return": {returnTo}}
+	x.page(http.StatusOK, pages.Other{
+		Chrome: x.chrome(), Username: ses.Login().Identity.Username, Provider: p.DisplayName,
+		Action: x.app.opts.Prefix + "/login?" + q.Encode(), StayURL: returnTo,
+	})
 	return nil
 }
 
 // choices are the app's providers, first the one that this browser signed in at
 // last. That is what a cookie says: an order and a mark are made of it, no more.
-func (x *exchange) choices(start session.Flow) []pages.Choice {
+func (x *exchange) choices(f session.Flow) []pages.Choice {
 	choices := make([]pages.Choice, 0, len(x.app.providers))
 	for _, p := range x.app.providers {
-		q := url.Values{"provider": {p.Name}, "return": {start.Return}}
-		if start.Other {
+		q := url.Values{"provider": {p.Name}, "return": {f.Return}}
+		if f.Other {
 			q.Set("as", asOther)
 		}
 		c := pages.Choice{Name: p.Name, Label: p.DisplayName, Last: p.Name == x.cookies.provider, URL: x.app.opts.Prefix + "/login?" + q.Encode()}

@@ -80,7 +80,7 @@ func (a *App) newEndpointTable() *endpointTable {
 	prefix, read := a.opts.Prefix, []string{http.MethodGet, http.MethodHead}
 	t := &endpointTable{prefix: prefix}
 	t.add(
-		Endpoint{Path: prefix + "/login", Methods: read, serve: (*exchange).login},
+		Endpoint{Path: prefix + "/login", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*exchange).login},
 		Endpoint{Path: prefix + "/session", Methods: read, serve: (*exchange).showSession},
 		Endpoint{Path: prefix + "/logout", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*exchange).logout},
 		Endpoint{Path: prefix + "/logged-out", Methods: read, serve: (*exchange).loggedOut},

@@ -146,14 +146,15 @@ func (x *exchange) anySession() (session.Found, error) {
 }
 
 // session finds the session of the request for this app. ErrNone also if
-// the login is none that this app takes.
+// the login is none that this app takes: it stays stored, for another node, or
+// an earlier configuration, may take it.
 func (x *exchange) session() (session.Found, error) {
 	ses, err := x.anySession()
 	if err != nil {
 		return session.Found{}, err
 	}
 	l := ses.Login()
-	if x.app.providerOf(l.Account) == nil || x.app.opts.Lifetime > 0 && !time.Now().Before(x.app.end(l)) {
+	if x.app.providerOf(l) == nil || x.app.opts.Lifetime > 0 && !time.Now().Before(x.app.end(l)) {
 		return session.Found{}, session.ErrNone
 	}
 	if idle := x.app.gw.opts.Idle; idle > 0 {

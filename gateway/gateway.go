@@ -206,6 +206,11 @@ type NamedProvider struct {
 	Provider     provider.Provider
 }
 
+// judge is what a login remembers of the provider.
+func (p *NamedProvider) judge() session.Judge {
+	return session.Judge{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Definition: p.Provider.Definition()}
+}
+
 // AppOptions describe one protected app: one `sso` directive.
 type AppOptions struct {
 	// ID is the assertion's audience. Default: the host of BaseURL, else the

@@ -39,7 +39,7 @@ func (x *exchange) logout() error {
 	x.observe(Event{Type: EventLogout})
 	l := ses.Login()
 	if away := x.providerLogout(l); away != "" {
-		x.page(http.StatusOK, pages.Leave{Chrome: x.chrome(), Provider: x.app.providerOf(l.Account).DisplayName, URL: away})
+		x.page(http.StatusOK, pages.Leave{Chrome: x.chrome(), Provider: x.app.providerOf(l).DisplayName, URL: away})
 		return nil
 	}
 	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
@@ -47,7 +47,7 @@ func (x *exchange) logout() error {
 
 func (x *exchange) askLogout(l *session.Login) error {
 	page := pages.Logout{Chrome: x.chrome(), Username: x.app.gw.nameOf(l), Action: x.app.opts.Prefix + "/logout"}
-	if p := x.app.providerOf(l.Account); p != nil {
+	if p := x.app.providerOf(l); p != nil {
 		page.Provider = p.DisplayName
 	}
 	page.AtProvider = x.providerLogout(l) != ""
@@ -61,7 +61,7 @@ const logoutTimeout = 3 * time.Second
 
 // providerLogout returns where the provider's own session ends, or "".
 func (x *exchange) providerLogout(l *session.Login) string {
-	p := x.app.providerOf(l.Account)
+	p := x.app.providerOf(l)
 	if p == nil {
 		return ""
 	}

@@ -152,7 +152,7 @@ func TestSignInAsOther(t *testing.T) {
 	if body := denied.open("/").Body.String(); !strings.Contains(body, asOther) {
 		t.Fatalf("no such link:\n%s", body)
 	}
-	w := denied.open("/.sso/login?as=other&return=%2Fwanted")
+	w := denied.open("/.sso/login?as=other&return=%2Fwanted", "Sec-Fetch-Site", "same-origin")
 	wantStatus(t, w, http.StatusSeeOther)
 	if begun := l.idp.begun; !begun[len(begun)-1].OtherPerson || begun[0].OtherPerson {
 		t.Errorf("the provider was asked %+v", begun)

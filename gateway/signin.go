@@ -57,7 +57,7 @@ func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
 	if err != nil {
 		return x.refuse(refusal.From(err, refusal.ProviderUnavailable))
 	}
-	f.Private = begun.Private
+	f.Private, f.Issuer, f.Definition = begun.Private, p.Provider.Issuer(), p.Provider.Definition()
 	if err := x.app.gw.sessions.Flows().Start(ctx, state, &f); err != nil {
 		return x.refuse(session.Fault(err))
 	}

@@ -118,7 +118,7 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 	if v.denied = a.ownAudience(a.audience(issuer)); v.denied != nil {
 		return v
 	}
-	p := a.providerOf(l.Account)
+	p := a.providerOf(l)
 	if p == nil {
 		v.denied = refusal.New(refusal.ProviderUnknown, nil)
 		return v

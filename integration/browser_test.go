@@ -73,6 +73,44 @@ func TestBrowserDenied(t *testing.T) {
 	}
 }
 
+// TestBrowserOtherPerson links a signed-in person to a sign-in as somebody else:
+// from another site, and from the app.
+func TestBrowserOtherPerson(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	b := newBrowser(t)
+	b.navigate(w.base + "/")
+	b.enter("bob", "bob")
+	b.app()
+	signedIn := func() {
+		t.Helper()
+		if r := b.app(); r.Identity == nil || r.Identity.Username != "bob" {
+			t.Errorf("the app was asked by %+v", r.Identity)
+		}
+	}
+	other := w.base + "/.sso/login?as=other&return=%2Fstay"
+	follow := func(link string) {
+		t.Helper()
+		b.do("following a link", chromedp.Evaluate[chromedp.Void](fmt.Sprintf("setTimeout(() => location = %q, 10)", link)))
+	}
+	atKeycloak := func() bool { // which asks for bob's password anew, or to begin again
+		there, err := run(b, chromedp.Evaluate[bool](`document.readyState === "complete" && !!document.getElementById("password")`))
+		return err == nil && there && strings.HasPrefix(b.location(), w.atIdP())
+	}
+
+	for _, choice := range []string{"form a", "form button"} {
+		follow(other)
+		b.await("Keycloak's form", atKeycloak)
+		follow(other) // from there, another site
+		b.awaitText("Sign in as somebody else?")
+		b.click(choice)
+		if choice == "form button" { // the policy of the page lets it lead to the provider
+			b.await("Keycloak's form", atKeycloak)
+			b.navigate(w.base + "/")
+		}
+		signedIn()
+	}
+}
+
 // TestBrowserPages holds that our pages obey the policy they are sent with.
 func TestBrowserPages(t *testing.T) {
 	w := newWorld(t, worldOptions{})

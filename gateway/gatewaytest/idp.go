@@ -199,7 +199,7 @@ func (idp *IdP) Answer(method string, params url.Values) (action string, form ur
 	answer := &IdPAnswer{
 		Issuer: idp.EntityID, Destination: req.ACS, Recipient: req.ACS, Audience: req.Issuer, InResponseTo: req.ID,
 		ID: "_" + rand.Text(), AssertionID: "_" + rand.Text(), SessionIndex: "s-" + rand.Text(),
-		IssueInstant: now, NotBefore: now.Add(-time.Minute), NotOnOrAfter: now.Add(5 * time.Minute),
+		IssueInstant: now, AuthnInstant: now, NotBefore: now.Add(-time.Minute), NotOnOrAfter: now.Add(5 * time.Minute),
 		Status: StatusSuccess, NameID: "alice", NameIDFormat: NameIDUnspecified, Attributes: idp.Person(),
 		Key: idp.Key, SignAssertion: true,
 	}

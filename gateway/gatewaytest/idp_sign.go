@@ -76,6 +76,7 @@ type IdPAnswer struct {
 	ID, AssertionID, SessionIndex                              string
 	Issuer, Destination, Recipient, Audience, InResponseTo     string
 	IssueInstant, NotBefore, NotOnOrAfter, SessionNotOnOrAfter time.Time
+	AuthnInstant                                               time.Time
 	Status                                                     string
 	NameID, NameIDFormat                                       string
 	Attributes                                                 []IdPAttribute
@@ -115,7 +116,7 @@ func (a *IdPAnswer) statements() string {
 		session = fmt.Sprintf(` SessionNotOnOrAfter="%s"`, stamp(a.SessionNotOnOrAfter))
 	}
 	fmt.Fprintf(&b, `<saml:AuthnStatement AuthnInstant="%s" SessionIndex="%s"%s><saml:AuthnContext><saml:AuthnContextClassRef>urn:oasis:names:tc:SAML:2.0:ac:classes:Password</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>`,
-		stamp(a.IssueInstant), attr(a.SessionIndex), session)
+		stamp(a.AuthnInstant), attr(a.SessionIndex), session)
 	if len(a.Attributes) == 0 {
 		return b.String()
 	}

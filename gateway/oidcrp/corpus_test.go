@@ -33,11 +33,12 @@ var gatewayLayers = []string{"gateway subject", "gateway characters"}
 type client struct {
 	*oidcrp.Provider
 	force bool            // asks for a new sign-in
+	other bool            // asks for somebody else
 	mends map[string]bool // gatewayLayers that are dropped
 }
 
 func (c client) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
-	req.ForceLogin = c.force
+	req.ForceLogin, req.OtherPerson = c.force, c.other
 	return c.Provider.Begin(ctx, req)
 }
 
@@ -104,6 +105,7 @@ func (s *stage) signIn(p *oidcrp.Provider, dropped ...string) result {
 	s.t.Helper()
 	c := client{Provider: p, mends: map[string]bool{}}
 	s.mutator.each("", "force", func(statement) { c.force = true })
+	s.mutator.each("", "other", func(statement) { c.other = true })
 	ours := slices.DeleteFunc(slices.Clone(dropped), func(name string) bool {
 		c.mends[name] = slices.Contains(gatewayLayers, name)
 		return c.mends[name]

@@ -232,11 +232,13 @@ func halfHash(alg, s string) string {
 
 // idAuthTime holds when the person was to prove themselves anew: auth_time is
 // required then (OIDC Core §3.1.2.1, max_age) and can't lie before the request.
-// It never lies in the future.
+// If somebody else was to sign in, it can't either, but need not be there. It
+// never lies in the future.
 func idAuthTime(t *idToken) error {
 	at, ok := t.claims.date("auth_time")
-	tooOld := t.flow.Forced && (!ok || at.Before(t.flow.begun().Add(-skew)))
-	if tooOld || ok && at.After(t.now.Add(skew)) {
+	missing := t.flow.Forced && !ok
+	tooOld := (t.flow.Forced || t.flow.Other) && ok && at.Before(t.flow.begun().Add(-skew))
+	if missing || tooOld || ok && at.After(t.now.Add(skew)) {
 		return fmt.Errorf("checking auth_time: %s, the login began at %s and now it is %s",
 			moment(at, ok), moment(t.flow.begun(), true), moment(t.now, true))
 	}

@@ -57,6 +57,7 @@ var forms = map[string]form{
 	"code":     {args: "t"},
 	"force":    {},
 	"option":   {args: "ww"},
+	"other":    {},
 }
 
 // readMutation reads a mutation strictly: an unknown word, one too many or too

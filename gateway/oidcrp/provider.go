@@ -56,6 +56,7 @@ const (
 // use and needs no closing.
 type Provider struct {
 	config    Config
+	defined   string // the digest of config's definition
 	checks    *checklist
 	outbound  outbound
 	logger    *zap.Logger
@@ -80,7 +81,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 	if err := errors.Join(config.validate(out), poolErr); err != nil {
 		return nil, err
 	}
-	p := &Provider{config: config, checks: allChecks(), outbound: out, logger: deps.Logger}
+	p := &Provider{config: config, defined: config.definition().Digest(), checks: allChecks(), outbound: out, logger: deps.Logger}
 	if p.logger == nil {
 		p.logger = zap.NewNop()
 	}
@@ -127,13 +128,15 @@ type flow struct {
 	Verifier string `json:"v,omitempty"` // PKCE, RFC 7636 §4.1
 	Begun    int64  `json:"t"`           // seconds since the epoch
 	Forced   bool   `json:"f,omitempty"` // a new login was asked for
+	Other    bool   `json:"o,omitempty"` // the same, but the answer need not say so
 }
 
 func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
 
 // Begin implements provider.Provider. With ForceLogin it sends prompt=login and
 // max_age=0, and Complete then requires auth_time; a provider that leaves it
-// out can't be made to ask anew. With OtherPerson it sends prompt=login alone.
+// out can't be made to ask anew. With OtherPerson it sends prompt=login alone,
+// and an auth_time holds if there is one: max_age would require it.
 func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -141,7 +144,7 @@ func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provi
 	if err != nil {
 		return nil, err
 	}
-	f := &flow{Issuer: p.config.Issuer, Nonce: rand.Text(), Begun: time.Now().Unix(), Forced: req.ForceLogin}
+	f := &flow{Issuer: p.config.Issuer, Nonce: rand.Text(), Begun: time.Now().Unix(), Forced: req.ForceLogin, Other: req.OtherPerson}
 	options := []oauth2.AuthCodeOption{oidc.Nonce(f.Nonce)}
 	if !p.config.InsecureNoPKCE {
 		f.Verifier = oauth2.GenerateVerifier()

@@ -191,6 +191,45 @@ func TestForceLogin(t *testing.T) {
 	}
 }
 
+// Who wants to be somebody else is not signed in by what was before; a provider
+// that does not say when the person signed in is believed.
+func TestOtherPerson(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		claims func(map[string]any)
+		code   refusal.Code
+	}{
+		"a new sign-in":              {code: ""},
+		"no auth_time":               {func(claims map[string]any) { delete(claims, "auth_time") }, ""},
+		"a clock that is behind":     {func(claims map[string]any) { claims["auth_time"] = time.Now().Add(-50 * time.Second).Unix() }, ""},
+		"the sign-in of before":      {func(claims map[string]any) { claims["auth_time"] = time.Now().Add(-2 * time.Minute).Unix() }, refusal.OIDCTime},
+		"a sign-in that is to come":  {func(claims map[string]any) { claims["auth_time"] = time.Now().Add(2 * time.Minute).Unix() }, refusal.OIDCTime},
+		"an auth_time that is false": {func(claims map[string]any) { claims["auth_time"] = "now" }, refusal.OIDCClaimInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			op.SetHooks(gatewaytest.OPHooks{Claims: tt.claims})
+			p := newProvider(t, op)
+			_, err := op.Login(t.Context(), asOther{p})
+			if tt.code == "" && err != nil || tt.code != "" && refusal.CodeOf(err) != tt.code {
+				t.Errorf("got %v, want %q", err, tt.code)
+			}
+			if _, err := op.Login(t.Context(), p); name == "the sign-in of before" && err != nil {
+				t.Errorf("as the same person: %v", err)
+			}
+		})
+	}
+}
+
+// asOther asks for somebody else.
+type asOther struct{ *oidcrp.Provider }
+
+func (p asOther) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
+	req.OtherPerson = true
+	return p.Provider.Begin(ctx, req)
+}
+
 func TestTokenEndpointAuthMethod(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -52,6 +52,7 @@ func blankPages() []any {
 		pages.Repost{},
 		pages.Logout{},
 		pages.Logout{AtProvider: true},
+		pages.Other{},
 		pages.Leave{},
 		pages.LoggedOut{},
 	}
@@ -112,8 +113,9 @@ func TestPageShowsEveryValue(t *testing.T) {
 		&pages.Repost{}:                 2 + 1 + 2,         // action, a field's name and value
 		&pages.Logout{}:                 3 + 2 + 1,         // user, provider, action
 		&pages.Logout{AtProvider: true}: 3 + 2 + 1,
-		&pages.Leave{}:                  2 + 1, // provider
-		&pages.LoggedOut{}:              3 + 1, // a URL
+		&pages.Other{}:                  3 + 2 + 2, // user, provider, two URLs
+		&pages.Leave{}:                  2 + 1,     // provider
+		&pages.LoggedOut{}:              3 + 1,     // a URL
 	} {
 		html := render(t, rd, filled(reflect.ValueOf(page).Elem().Interface(), value)).Body.String()
 		// The prefix is in three links of assets, and in that of the script.

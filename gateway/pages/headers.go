@@ -15,6 +15,8 @@ const (
 	// app where the person ends up may send the browser on to anywhere. The
 	// form's one target stands in the page.
 	postingForm = "script-src 'self'"
+	// leadingForm does so for a form of ours whose answer leads to the provider.
+	leadingForm = "script-src 'none'"
 )
 
 // setPageHeaders sets what all pages have in common. policy is what the page's

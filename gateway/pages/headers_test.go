@@ -20,6 +20,8 @@ func TestPageHeaders(t *testing.T) {
 			own = "form-action 'self'"
 		case "form", "repost": // may be redirected anywhere
 			own = "script-src 'self'"
+		case "other": // so may this one, which has no script
+			own = "script-src 'none'"
 		}
 		w := httptest.NewRecorder()
 		// A page must not be softened by what was set before it.

@@ -56,7 +56,7 @@ func New(opts Options) (*Renderer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing the layout: %w", err)
 	}
-	for _, name := range []string{chooserFile, refusalFile, sessionFile, formFile, repostFile, logoutFile, leaveFile, loggedOutFile} {
+	for _, name := range []string{chooserFile, refusalFile, sessionFile, formFile, repostFile, logoutFile, otherFile, leaveFile, loggedOutFile} {
 		t, err := layout.Clone()
 		if err == nil {
 			t, err = t.ParseFS(templateFiles, "templates/"+name)
@@ -77,6 +77,7 @@ const (
 	formFile      = "form.html"
 	repostFile    = "repost.html"
 	logoutFile    = "logout.html"
+	otherFile     = "other.html"
 	leaveFile     = "leave.html"
 	loggedOutFile = "loggedout.html"
 )
@@ -112,6 +113,8 @@ func viewOf(page any) (view, bool) {
 	case Logout:
 		v.Chrome, v.Heading, v.file = p.Chrome, english.LogoutTitle, logoutFile
 		v.policy = ownForm
+	case Other:
+		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.OtherTitle, otherFile, leadingForm
 	case Leave:
 		v.Chrome, v.Heading, v.file = p.Chrome, english.LeaveTitle, leaveFile
 	case LoggedOut:

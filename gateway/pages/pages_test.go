@@ -84,7 +84,11 @@ func examples() map[string]any {
 		"logout_at_provider": pages.Logout{
 			Chrome: chrome, Username: "alice", Provider: "Corporate account", AtProvider: true, Action: "/.sso/logout",
 		},
-		"leave":             pages.Leave{Chrome: chrome, Provider: "Corporate account", URL: "https://id.example.com/logout?hint=a&back=b"},
+		"leave": pages.Leave{Chrome: chrome, Provider: "Corporate account", URL: "https://id.example.com/logout?hint=a&back=b"},
+		"other": pages.Other{
+			Chrome: chrome, Username: "alice", Provider: "Müller & Söhne",
+			Action: "/.sso/login?as=other&provider=partner&return=%2Fd", StayURL: "/d",
+		},
 		"logout_nobody":     pages.Logout{Chrome: chrome, Action: "/.sso/logout"},
 		"loggedout":         pages.LoggedOut{Chrome: chrome, SignInURL: "/"},
 		"loggedout_no_link": pages.LoggedOut{Chrome: chrome},

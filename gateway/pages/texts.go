@@ -39,6 +39,10 @@ type catalogue struct {
 	// LogoutHere has the app in it; LogoutAt and LogoutNotAt the provider.
 	LogoutHere, LogoutAt, LogoutNotAt sentence
 
+	OtherTitle, OtherHint string
+	// OtherAt has a provider's label in it.
+	OtherAt sentence
+
 	LeaveTitle string
 	// LeaveText has a provider's label in it.
 	LeaveText sentence
@@ -97,6 +101,10 @@ var english = catalogue{
 	LogoutHere:   "This ends your session at %s.",
 	LogoutAt:     "Your session at %s ends, too.",
 	LogoutNotAt:  "Your session at %s goes on: signing in again may not ask for your password.",
+
+	OtherTitle: "Sign in as somebody else?",
+	OtherHint:  "If you did not ask for this, stay signed in.",
+	OtherAt:    "You are sent to %s to sign in.",
 
 	LeaveTitle: "Signing you out",
 	LeaveText:  "Your session here has ended. You are being sent to %s to end the one there, too. If nothing happens, continue by the button.",

@@ -79,6 +79,19 @@ type Logout struct {
 	Action string
 }
 
+// An Other asks before somebody else may sign in: a link of another site may be
+// what led here.
+type Other struct {
+	Chrome
+	// Username is who is signed in.
+	Username string
+	// Provider is the label of the provider to sign in at.
+	Provider string
+	// Action is where the form posts to, StayURL where the person goes on
+	// instead. Same origin.
+	Action, StayURL string
+}
+
 // A Leave goes on to the provider by itself, to end its session too. It is
 // no redirect: Chromium holds to form-action every redirect that follows a
 // form, and nobody knows over which hosts the provider sends the browser.

@@ -43,6 +43,12 @@ type Provider interface {
 	// is empty while it is not known yet (metadata not loaded).
 	Issuer() string
 
+	// Definition returns the digest of what decides, beside the issuer, whom
+	// an answer is about and whether it is believed (see Definition). A login
+	// and a flow count only under the definition that made them. It is constant,
+	// and cheap to ask for.
+	Definition() string
+
 	// Begin makes the request that the browser carries to the provider. What
 	// it returns in Begun.Private is stored with the flow, sealed, and handed
 	// to Complete.
@@ -68,7 +74,8 @@ type BeginRequest struct {
 	// ForceLogin asks the provider to authenticate the person anew.
 	ForceLogin bool
 	// OtherPerson asks the provider to let somebody else sign in than who is
-	// signed in there. It is a wish: nothing depends on its being heeded.
+	// signed in there. Complete refuses an answer that says that the person
+	// proved who they are before the login began; one that does not say is taken.
 	OtherPerson bool
 }
 

@@ -158,7 +158,7 @@ var meanings = map[Code]Meaning{
 	},
 	OIDCTime: {
 		400, "The sign-in's answer has expired", "The identity provider's answer is too old, or from the future. " + orTell,
-		"exp, iat, nbf or auth_time of the ID token are out of bounds. Compare the clocks of this machine and the provider (NTP).",
+		"exp, iat, nbf or auth_time of the ID token are out of bounds. Compare the clocks of this machine and the provider (NTP). If the person wanted to sign in as somebody else: the provider did not ask anew (prompt=login) and answered with the sign-in of before.",
 	},
 	OIDCNonce: {
 		400, "The answer belongs to another sign-in", "The identity provider's answer doesn't belong to this sign-in. " + orTell,
@@ -214,7 +214,7 @@ var meanings = map[Code]Meaning{
 	},
 	SAMLTime: {
 		400, "The sign-in's answer has expired", "The identity provider's answer is too old, or from the future. " + orTell,
-		"IssueInstant, NotBefore or a NotOnOrAfter is out of bounds by more than `clock_skew` (5 minutes unless set). Compare the clocks of this machine and the provider (NTP).",
+		"IssueInstant, NotBefore, a NotOnOrAfter or AuthnInstant is out of bounds by more than `clock_skew` (5 minutes unless set). Compare the clocks of this machine and the provider (NTP). If the person wanted to sign in as somebody else: the provider did not ask anew (ForceAuthn) and answered with the sign-in of before.",
 	},
 	SAMLSubject: {
 		400, "The sign-in's answer makes no sense", "The identity provider's answer doesn't say who you are in a way that can be used. " + orTell,

@@ -38,10 +38,10 @@ func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provi
 	if err != nil {
 		return nil, err
 	}
-	now := p.now()
+	now, forced := p.now(), req.ForceLogin || req.OtherPerson
 	r := &authnRequest{
 		id: newID(), issued: now, destination: location, callback: req.CallbackURL,
-		issuer: p.spEntityID(req.MetadataURL), nameIDFormat: p.config.NameIDFormat, force: req.ForceLogin || req.OtherPerson,
+		issuer: p.spEntityID(req.MetadataURL), nameIDFormat: p.config.NameIDFormat, force: forced,
 	}
 	send := r.redirect
 	if binding == BindingPOST {
@@ -51,7 +51,7 @@ func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provi
 	if err != nil {
 		return nil, refusal.New(refusal.Internal, fmt.Errorf("making the request: %w", err))
 	}
-	begun.Private, err = json.Marshal(&flow{ID: r.id, EntityID: to.entityID, Begun: now.Unix(), Forced: req.ForceLogin})
+	begun.Private, err = json.Marshal(&flow{ID: r.id, EntityID: to.entityID, Begun: now.Unix(), Forced: forced})
 	if err != nil {
 		return nil, refusal.New(refusal.Internal, err)
 	}

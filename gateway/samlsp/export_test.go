@@ -43,3 +43,6 @@ func SetClock(p *Provider, now func() time.Time) { p.now = now }
 
 // Same compares two elements, as an assertion with the one in a signed response.
 var Same = same
+
+// DefinitionOf returns the digest of a configuration's definition.
+func DefinitionOf(c Config) string { return c.withDefaults().definition().Digest() }

@@ -77,6 +77,7 @@ const (
 // concurrent use and needs no closing.
 type Provider struct {
 	config   Config
+	defined  string // the digest of config's definition
 	checks   *checklist
 	outbound *fetch.Client
 	keys     Keys // may be nil
@@ -93,7 +94,7 @@ type Provider struct {
 func New(config Config, deps Deps) (*Provider, error) {
 	config = config.withDefaults()
 	roots, poolErr := config.pool()
-	p := &Provider{config: config, checks: allChecks(), keys: deps.Keys, logger: deps.Logger, now: time.Now}
+	p := &Provider{config: config, defined: config.definition().Digest(), checks: allChecks(), keys: deps.Keys, logger: deps.Logger, now: time.Now}
 	p.outbound = fetch.New(fetch.Options{
 		RootCAs: roots, InsecureHTTP: config.InsecureHTTP, Transport: deps.Transport,
 	})

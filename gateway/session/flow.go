@@ -18,6 +18,9 @@ const flowTTL = 15 * time.Minute
 type Flow struct {
 	App      string `json:"app"`
 	Provider string `json:"p"`
+	// Issuer and Definition are the provider's, as the login began.
+	Issuer     string `json:"i,omitempty"`
+	Definition string `json:"d,omitempty"`
 	// Browser is the hash of the cookie of the browser that started it.
 	Browser []byte `json:"b"`
 	// Return is where the person wanted to go: a path of the app's origin.
@@ -30,6 +33,9 @@ type Flow struct {
 	Restarted bool `json:"n,omitempty"`
 	// Other asks to sign in as somebody else.
 	Other bool `json:"t,omitempty"`
+	// Asked says that the person asked for the login on a page of this site. Only
+	// such a login may take the place of somebody else's session.
+	Asked bool `json:"k,omitempty"`
 	// Round is the number of logins that the browser had finished when this one
 	// began.
 	Round int `json:"o,omitempty"`

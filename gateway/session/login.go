@@ -16,11 +16,14 @@ import (
 // its cookie's bits. Roles are not in it: each node derives them by its own
 // rules.
 type Login struct {
-	Account  AccountKey        `json:"a"`
-	Provider string            `json:"pn"` // the label at the time, for people
-	Identity provider.Identity `json:"id"`
-	Created  time.Time         `json:"c"`
-	Expires  time.Time         `json:"x"`
+	Account  AccountKey `json:"a"`
+	Provider string     `json:"pn"` // the label at the time, for people
+	// Definition is the one that the answer was judged under (see
+	// provider.Provider). A login from before there were any has none.
+	Definition string            `json:"d,omitempty"`
+	Identity   provider.Identity `json:"id"`
+	Created    time.Time         `json:"c"`
+	Expires    time.Time         `json:"x"`
 	// Seen is roughly when the login was last used. It is kept up only if an idle
 	// limit is set.
 	Seen time.Time `json:"s,omitzero"`
@@ -106,6 +109,8 @@ type Judge struct {
 	Provider string // its label
 	Protocol provider.Protocol
 	Issuer   string
+	// Definition is provider.Provider's.
+	Definition string
 }
 
 // SignIn makes a login of a good answer, for lifetime at most, and returns the
@@ -130,7 +135,7 @@ func (s *Node) SignIn(ctx context.Context, by Judge, ans *provider.Answer, lifet
 		return "", err
 	}
 	l := &Login{
-		Account: person, Provider: by.Provider, Identity: ans.Identity, Created: now, Expires: now.Add(lifetime), Seen: now,
+		Account: person, Provider: by.Provider, Definition: by.Definition, Identity: ans.Identity, Created: now, Expires: now.Add(lifetime), Seen: now,
 		AccountEpoch: acct.Epoch, ProviderEpoch: prov, GlobalEpoch: global,
 		SessionID: ans.SessionID, LogoutHint: ans.LogoutHint,
 	}

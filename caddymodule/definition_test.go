@@ -1,0 +1,101 @@
+package caddymodule_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// TestLoginCountsUnderItsDefinition has one issuer in two definitions. A login
+// that one of them judged is none under the other, and counts again under the
+// first: the person signs in anew, and the app is told what is true now.
+func TestLoginCountsUnderItsDefinition(t *testing.T) {
+	w := newWorld(t)
+	idp := w.addIdP("corp")
+	idp.SetHooks(gatewaytest.IdPHooks{Answer: func(a *gatewaytest.IdPAnswer) {
+		a.Attributes = append(a.Attributes, gatewaytest.IdPAttribute{Name: "nick", Values: []string{"root"}}, gatewaytest.IdPAttribute{Name: "self", Values: []string{"admins"}})
+	}})
+	w.op.SetHooks(gatewaytest.OPHooks{Claims: func(claims map[string]any) { claims["nick"], claims["self"] = "root", []any{"admins"} }})
+	oidc := func(name string, options ...string) string {
+		options = append([]string{
+			"issuer " + w.op.Issuer, "client_id `" + w.op.ClientID + "`", "client_secret {env.SSO_TEST_CLIENT_SECRET}", "ca " + w.path("ca.pem"),
+		}, options...)
+		return fmt.Sprintf("provider %s oidc {\n\t\t\t%s\n\t\t}\n\t\t", name, strings.Join(options, "\n\t\t\t"))
+	}
+	saml := func(name string, options ...string) string {
+		return strings.Replace(w.saml("corp", idp, options...), "provider corp", "provider "+name, 1)
+	}
+	const site = `
+ORIGIN {
+	sso {
+		provider PROVIDERS
+		role User *
+	}
+	respond "{http.auth.user.id} of {http.auth.user.provider}, {http.request.header.Remote-User}"
+}
+`
+	at := func(t *testing.T, site, definitions, providers string) {
+		t.Helper()
+		w.loadIn(t, w.global(definitions)+strings.Replace(site, "PROVIDERS", providers, 1))
+	}
+	for protocol, tt := range map[string]struct {
+		define  func(string, ...string) string
+		changed []string // definitions
+		same    []string // what decides nothing
+	}{
+		"oidc": {
+			oidc,
+			[]string{"username_claim nick", "groups_claim self", "insecure_no_pkce", "insecure_http_issuer"},
+			[]string{"scopes openid email", "lifetime 2h", "display_name Corporate", "logout provider", "token_auth client_secret_post", "username_claim preferred_username"},
+		},
+		"saml": {
+			saml,
+			[]string{
+				"username_attribute nick", "groups_attribute self", "id_attribute mail", "email_attribute nick", "sp_entity_id urn:other", "name_id_format emailAddress",
+				"want_assertions_signed off", "clock_skew 1m", "insecure_sha1", "display_name_attribute nick",
+			},
+			[]string{"lifetime 2h", "request_binding post", "sign_requests on", "want_assertions_signed on", "entity_id " + idp.EntityID},
+		},
+	} {
+		signedIn := func(t *testing.T, b *browser, want string) {
+			t.Helper()
+			status, body := b.do(mustRequest(t, w.origin()))
+			if want == "" && status != http.StatusUnauthorized || want != "" && (status != http.StatusOK || body != want) {
+				t.Errorf("%d %q, want %q", status, body, want)
+			}
+		}
+		t.Run(protocol, func(t *testing.T) {
+			at(t, site, tt.define("corp"), "corp")
+			b := newBrowser(t)
+			if status, body := b.samlIn(w, "corp"); status != http.StatusOK || body != "alice of corp, alice" {
+				t.Fatalf("signing in: %d %q", status, body)
+			}
+			for _, option := range tt.same {
+				at(t, site, tt.define("corp", option), "corp")
+				signedIn(t, b, "alice of corp, alice")
+			}
+			at(t, site, tt.define("renamed"), "renamed")
+			signedIn(t, b, "alice of renamed, alice")
+			for _, option := range tt.changed {
+				t.Run(option, func(t *testing.T) {
+					at(t, site, tt.define("corp", option), "corp")
+					signedIn(t, b, "")
+					// One site has both: each takes its own.
+					at(t, site, tt.define("corp", option)+tt.define("other"), "corp other")
+					signedIn(t, b, "alice of other, alice")
+				})
+			}
+			at(t, site, tt.define("corp"), "corp")
+			signedIn(t, b, "alice of corp, alice") // nobody was signed out for good
+			at(t, site, tt.define("corp", tt.changed[0]), "corp")
+			if status, body := b.samlIn(w, "corp"); status != http.StatusOK || body != "root of corp, root" {
+				t.Errorf("after the mended option: %d %q", status, body)
+			}
+			at(t, site, tt.define("other")+tt.define("corp", tt.changed[0]), "other corp")
+			signedIn(t, b, "root of corp, root")
+		})
+	}
+}

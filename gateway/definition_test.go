@@ -1,0 +1,159 @@
+package gateway_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/mapping"
+)
+
+// defined is a provider of one issuer under a name and a definition.
+func defined(p provider.Protocol, name, definition string) gateway.NamedProvider {
+	idp := newFakeIDP("https://id.example")
+	idp.definition = definition
+	if p == provider.SAML {
+		idp.protocol = provider.SAML
+		return gateway.NamedProvider{Name: name, Provider: &samlIDP{fakeIDP: idp}}
+	}
+	return gateway.NamedProvider{Name: name, Provider: idp}
+}
+
+// definedSite is the lab's site with those providers, on a gateway of its own.
+func (l *lab) definedSite(providers ...gateway.NamedProvider) *site {
+	l.t.Helper()
+	return l.siteOf(l.gateway(func(o *gateway.Options) { o.Providers = providers }), appHost)
+}
+
+// signInAt signs alice in at a provider of the site.
+func (b *browser) signInAt(p gateway.NamedProvider) {
+	b.t.Helper()
+	wantRedirect(b.t, b.answered(p, b.choose(p.Name, "/wanted")), "https://app.example/wanted")
+}
+
+// answered brings what p answers for alice, who was sent there by w.
+func (b *browser) answered(p gateway.NamedProvider, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+	b.t.Helper()
+	if idp, ok := p.Provider.(*samlIDP); ok {
+		return b.bring(idp.answer(b.t, w, "alice"))
+	}
+	return b.open(p.Provider.(*fakeIDP).visit(b.t, w.Header().Get("Location"), "alice"))
+}
+
+// wantTold holds that the app takes the browser's login for one of a provider.
+func (b *browser) wantTold(name string) {
+	b.t.Helper()
+	wantStatus(b.t, b.open("/"), http.StatusOK)
+	got := b.got()
+	if idp := claimsOf(b.t, got.header.Get("X-Sso-Assertion"))["idp"]; got.principal.Provider != name || idp != name {
+		b.t.Errorf("the app is told of the provider %q, and the assertion of %v; want %q", got.principal.Provider, idp, name)
+	}
+}
+
+// A login counts where the definition of its provider is the one that judged it,
+// and nowhere else: on another site, at another provider of the site, and after
+// a reload. It is left stored.
+func TestLoginCountsUnderItsDefinition(t *testing.T) {
+	t.Parallel()
+	for _, p := range []provider.Protocol{provider.OIDC, provider.SAML} {
+		one, two := defined(p, "corp", "one"), defined(p, "corp", "two")
+		t.Run(string(p)+", on two sites and over a reload", func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			b := l.definedSite(one).browser()
+			b.signInAt(one)
+			b.wantTold("corp")
+			other := b.at(l.definedSite(two))
+			wantRefused(t, other.fetch("/"), refusal.Unauthenticated)
+			if w := other.open("/"); w.Code == http.StatusOK || other.reached() > 0 {
+				t.Errorf("the login of another definition opened the app: %d", w.Code)
+			}
+			wantRefused(t, other.fetch("/.sso/session"), refusal.Unauthenticated)
+			if body := other.open("/.sso/logout").Body.String(); strings.Contains(body, "Corp") {
+				t.Errorf("the logout names a provider that did not judge the login:\n%s", body)
+			}
+			b.wantTold("corp") // back under the old one, it counts again
+			wantKept(t, l, 1, 1, len(l.store.keys("flow")))
+		})
+		t.Run(string(p)+", on one site", func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			first, second := defined(p, "first", "one"), defined(p, "second", "two")
+			s := l.definedSite(first, second)
+			for _, by := range []gateway.NamedProvider{second, first} {
+				b := s.browser()
+				b.signInAt(by)
+				b.wantTold(by.Name)
+				left := second
+				if by.Name == "second" {
+					left = first
+				}
+				wantRefused(t, b.at(l.definedSite(left)).fetch("/"), refusal.Unauthenticated)
+			}
+		})
+		t.Run(string(p)+", under another name", func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			b := l.definedSite(one).browser()
+			b.signInAt(one)
+			renamed := one
+			renamed.Name = "renamed"
+			b.at(l.definedSite(renamed)).wantTold("renamed")
+			taken := two // by another provider
+			b.at(l.definedSite(taken, renamed)).wantTold("renamed")
+			alike := one
+			alike.Name = "alike"
+			b.at(l.definedSite(alike, one)).wantTold("corp")
+		})
+	}
+}
+
+// What was refused at one site does not get in by way of another one that judges
+// by another claim.
+func TestDefinitionsDoNotLendTheirRoles(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	strict, lax := defined(provider.OIDC, "strict", "groups"), defined(provider.OIDC, "lax", "self-service groups")
+	strict.Provider.(*fakeIDP).person("alice", provider.Identity{Username: "alice", Groups: []string{"staff"}})
+	g := l.gateway(func(o *gateway.Options) { o.Providers = []gateway.NamedProvider{strict, lax} })
+	only := func(name string) func(*gateway.AppOptions) {
+		return func(o *gateway.AppOptions) { o.Providers, o.ID = []string{name}, name }
+	}
+	admins := l.siteOf(g, appHost, only("strict"), rules(mapping.Rules{Role: []mapping.Line{line("Admin", "admins")}}))
+	b := admins.browser()
+	w := b.open("/")
+	wantRefused(t, b.open(strict.Provider.(*fakeIDP).visit(t, w.Header().Get("Location"), "alice")), refusal.AccessDenied)
+	b.at(l.siteOf(g, appHost, only("lax"))).signInAt(lax)
+	wantRefused(t, b.fetch("/"), refusal.Unauthenticated)
+	if admins.reached() > 0 {
+		t.Error("the app was reached")
+	}
+}
+
+// A login under way when its provider is defined anew starts again, once.
+func TestFlowOfAnotherDefinition(t *testing.T) {
+	t.Parallel()
+	for _, p := range []provider.Protocol{provider.OIDC, provider.SAML} {
+		t.Run(string(p), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			old, mended := defined(p, "corp", "one"), defined(p, "corp", "two")
+			before, after := l.definedSite(old).browser(), l.definedSite(mended).browser()
+			before.jar = after.jar
+			w := after.answered(mended, after.answered(old, before.open("/wanted")))
+			wantRedirect(t, w, "https://app.example/wanted")
+			after.wantTold("corp")
+			wantKept(t, l, 1, 1, 1)
+			if f, ok := old.Provider.(*fakeIDP); ok && f.completed > 0 {
+				t.Errorf("the old definition judged %d answers", f.completed)
+			}
+			// Nodes with different configurations take turns.
+			w = before.answered(mended, after.answered(old, before.open("/wanted")))
+			wantRefused(t, w, refusal.FlowUnknown)
+		})
+	}
+}
