@@ -23,6 +23,7 @@ var siteUsage = usages{
 	"lifetime":        "lifetime <duration>",
 	"app":             "app <id>",
 	"headers":         "headers <kind> <name>|off …",
+	"keep_headers":    "keep_headers <name>…",
 	"prefix":          "prefix <path>",
 	"callback_path":   "callback_path <path>",
 	"allowed_origins": "allowed_origins <origin>…",
@@ -45,6 +46,7 @@ var siteUsage = usages{
 //		lifetime  <duration>
 //		app       <id>
 //		headers   assertion|user|groups|email|name|roles <name>|off …
+//		keep_headers    <name>…
 //		prefix          <path>
 //		callback_path   <path>
 //		allowed_origins <origin>…
@@ -54,8 +56,8 @@ var siteUsage = usages{
 //	}
 //
 // With a provider on the first line, the block may hold that provider's options
-// too: see OIDC and SAML. role, template, group, public, protect, headers and
-// allowed_origins may be repeated, everything else stands once.
+// too: see OIDC and SAML. role, template, group, public, protect, headers,
+// keep_headers and allowed_origins may be repeated, everything else stands once.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	start := position(d)
@@ -95,7 +97,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func repeatable(word string) bool {
 	switch word {
-	case "role", "template", "group", "public", "protect", "headers", "allowed_origins":
+	case "role", "template", "group", "public", "protect", "headers", "keep_headers", "allowed_origins":
 		return true
 	}
 	return false
@@ -160,6 +162,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		h.App, err = unmarshalArg(d, siteUsage)
 	case "headers":
 		err = h.Headers.unmarshal(d)
+	case "keep_headers":
+		err = appendNames(&h.KeepHeaders, d)
 	case "prefix":
 		h.Prefix, err = unmarshalPath(d)
 	case "callback_path":
@@ -207,6 +211,13 @@ func appendPaths(paths *[]string, d *caddyfile.Dispenser) error {
 	}
 	*paths = append(*paths, args...)
 	return nil
+}
+
+// appendNames parses names of headers, and families of them.
+func appendNames(names *[]string, d *caddyfile.Dispenser) error {
+	args, err := unmarshalArgs(d, siteUsage)
+	*names = append(*names, args...)
+	return err
 }
 
 func unmarshalPath(d *caddyfile.Dispenser) (string, error) {

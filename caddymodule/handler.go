@@ -119,6 +119,11 @@ type Handler struct {
 	// can't send them, whatever they are called.
 	Headers HeaderNames `json:"headers,omitzero"`
 
+	// Headers of other gateways, such as X-Forwarded-User or X-Auth-Request-*, that
+	// a client may send all the same. An app that believes them believes the client.
+	// Default: none; docs/options.md lists those that are taken away.
+	KeepHeaders []string `json:"keep_headers,omitempty"`
+
 	// The path below which the gateway answers itself. Default: "/.sso".
 	Prefix string `json:"prefix,omitempty"`
 
@@ -260,7 +265,7 @@ func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 	return gateway.AppOptions{
 		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.rules(),
 		Public: h.Public, Protect: h.Protect, Prefix: h.Prefix, CallbackPath: h.CallbackPath,
-		BaseURL: h.BaseURL, Lifetime: time.Duration(h.Lifetime), Headers: headers,
+		BaseURL: h.BaseURL, Lifetime: time.Duration(h.Lifetime), Headers: headers, KeepHeaders: h.KeepHeaders,
 		AllowedOrigins: h.AllowedOrigins, InsecureHTTP: h.InsecureHTTP, ErrorsToCaller: h.Errors == "caddy",
 	}, err
 }

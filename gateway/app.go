@@ -29,6 +29,7 @@ type App struct {
 	public     *pathSet
 	protect    *pathSet // nil: everything that is not public
 	headers    HeaderNames
+	keep       nameSet // aliases that a client may send
 	// headerNames are headers in their canonical form.
 	headerNames [maxHeaders]string
 	base        *url.URL // nil: learnt in Start
@@ -64,7 +65,7 @@ type Hosts struct {
 // NewApp returns an App. It does no I/O; its error names every fault of the
 // options.
 func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
-	a := &App{gw: g, opts: opts, headers: opts.Headers, origins: map[string]bool{}, mapsGroups: len(opts.Rules.Group) > 0}
+	a := &App{gw: g, opts: opts, headers: opts.Headers, keep: newNameSet(opts.KeepHeaders), origins: map[string]bool{}, mapsGroups: len(opts.Rules.Group) > 0}
 	if a.opts.Prefix == "" {
 		a.opts.Prefix = "/.sso"
 	}
@@ -105,6 +106,7 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 		faults.add("lifetime", errors.New("can't be negative"))
 	}
 	faults.add("headers", a.headers.check())
+	faults.add("keep_headers", checkKept(opts.KeepHeaders))
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
@@ -112,8 +114,7 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 		a.headerNames[i] = http.CanonicalHeaderKey(name)
 	}
 	a.endpoints = a.newEndpointTable()
-	g.claimHeaders(a.headers)
-	return a, nil
+	return a, g.claimNames(a.headers, opts.KeepHeaders)
 }
 
 // faults are all faults of some options.

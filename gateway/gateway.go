@@ -82,6 +82,7 @@ type Gateway struct {
 
 	mu        sync.Mutex
 	headers   []HeaderNames
+	kept      []nameSet
 	audiences map[string]*App
 }
 
@@ -152,14 +153,6 @@ func (g *Gateway) Start(ctx context.Context) {
 	<-ctx.Done()
 }
 
-// claimHeaders makes a set of header names ours on every app of the gateway.
-func (g *Gateway) claimHeaders(names HeaderNames) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.headers = append(g.headers, names)
-	g.strip.Store(newNameFilter(g.headers...))
-}
-
 // claimAudience makes sure that no two apps take each other's assertions.
 func (g *Gateway) claimAudience(id string, a *App) error {
 	g.mu.Lock()
@@ -223,6 +216,8 @@ type AppOptions struct {
 	Lifetime time.Duration
 	// Headers names the identity headers. Zero value: DefaultHeaders.
 	Headers HeaderNames
+	// KeepHeaders are those of Aliases that a client may send, by name or family.
+	KeepHeaders []string
 	// AllowedOrigins are foreign origins ("https://other.example") whose pages
 	// may open WebSockets here.
 	AllowedOrigins []string
