@@ -30,7 +30,7 @@ func init() { caddy.RegisterModule(new(Handler)) }
 // and has no matcher. What needs no login is said by `public` or `protect`.
 // Handlers that come first even so, in the order of Caddyfile directives `map`,
 // `vars`, `root`, `log_…`, `header`, `request_body` and `redir`, see requests
-// with the headers that the client sent.
+// with the headers that the client sent. So may error routes: Strip is for them.
 //
 // Below `/.sso/` the gateway answers itself: `/.sso/session` says who is signed
 // in, `/.sso/logout` ends the session, `/.sso/jwks.json` has the public keys of
@@ -279,7 +279,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	h.app.sendAway(w, r)
 	guard := h.guard.Load()
 	if guard == h.trial {
-		guard = h.awaitStart(r.Context())
+		h.app.await(r.Context())
+		guard = h.guard.Load()
 	}
 	passed := false
 	err := guard.ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {

@@ -49,7 +49,7 @@ func (s nameSet) has(normal []byte) bool {
 		return true
 	}
 	for _, family := range s.families {
-		if len(normal) >= len(family) && string(normal[:len(family)]) == family {
+		if len(normal) >= len(family) && normal[2] == family[2] && string(normal[:len(family)]) == family {
 			return true
 		}
 	}

@@ -14,10 +14,10 @@ import (
 // Remote.User are one name to us.
 type nameFilter struct {
 	names map[string]struct{} // normalised; aliases are not among them
-	// first and lengths tell most names of others at a glance: what a family
-	// begins with, and how long the names are that begin with a character.
-	first   [256]string
+	// lengths and thirds tell most names of others at a glance, by the first
+	// character: how long ours are, and the third characters of families.
 	lengths [256]uint64
+	thirds  [256]string
 }
 
 // reservedPrefix begins every header of ours that is not renamed.
@@ -38,7 +38,7 @@ func newNameFilter(sets ...HeaderNames) *nameFilter {
 		}
 	}
 	for _, family := range append(slices.Clip(aliasSet.families), reservedPrefix) {
-		f.first[family[0]] += family[1:2]
+		f.thirds[family[0]] += family[2:3]
 	}
 	return f
 }
@@ -54,18 +54,24 @@ func (n HeaderNames) all() []string {
 // letter or digit.
 func appendNormal(b []byte, name string) []byte {
 	for i := range len(name) {
-		c := name[i]
-		switch {
-		case c >= 'A' && c <= 'Z':
-			c += 'a' - 'A'
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
-		default:
-			c = '-'
-		}
-		b = append(b, c)
+		b = append(b, normalByte[name[i]])
 	}
 	return b
 }
+
+var normalByte = func() (table [256]byte) {
+	for i := range table {
+		switch c := byte(i); {
+		case c >= 'A' && c <= 'Z':
+			table[i] = c + 'a' - 'A'
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			table[i] = c
+		default:
+			table[i] = '-'
+		}
+	}
+	return table
+}()
 
 // A claim says whose a header's name is.
 type claim int
@@ -79,15 +85,14 @@ const (
 // claim says whose a name is, and that keep's aliases are others'. It allocates for
 // very long names only.
 func (f *nameFilter) claim(name string, keep nameSet) claim {
-	name = trimBlanks(name)
-	if name == "" {
+	if name = trimBlanks(name); name == "" {
+		return others
+	}
+	first := normalByte[name[0]]
+	if f.lengths[first]&lengthBit(name) == 0 && (len(name) < 3 || strings.IndexByte(f.thirds[first], normalByte[name[2]]) < 0) {
 		return others
 	}
 	var buf [64]byte
-	first := appendNormal(buf[:0], name[:min(len(name), 2)])
-	if f.lengths[first[0]]&lengthBit(name) == 0 && (len(first) < 2 || strings.IndexByte(f.first[first[0]], first[1]) < 0) {
-		return others
-	}
 	normal := appendNormal(buf[:0], name)
 	_, own := f.names[string(normal)]
 	switch {
