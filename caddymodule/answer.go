@@ -64,10 +64,12 @@ func (h *Handler) refusalForCaddy(r *http.Request, e *refusal.Error) error {
 	return herr
 }
 
-// handleErrors does what Caddy's server does with an error, but for the log.
+// handleErrors does what Caddy's server does with an error, but for the log. The
+// request came to an address of ours: what it brought there is nobody else's.
 func (h *Handler) handleErrors(w http.ResponseWriter, r *http.Request, err error) error {
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if server != nil && server.Errors != nil && len(server.Errors.Routes) > 0 {
+		dropCredentials(r)
 		r = server.Errors.WithError(r, err)
 		written := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 			w.WriteHeader(statusOf(err))

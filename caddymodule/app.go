@@ -75,7 +75,8 @@ type App struct {
 	providers []builtProvider
 	handlers  []*Handler
 
-	started     chan struct{} // closed once Start is done, well or not
+	started     chan struct{}                   // closed once Start is done, well or not
+	gateway     atomic.Pointer[gateway.Gateway] // nil until started
 	host        *host
 	sessionsKey string // in the pool; empty while nothing is held
 	retiring    atomic.Bool
@@ -209,6 +210,14 @@ func (a *App) addInline(named gateway.NamedProvider, config string) error {
 // trial makes a gateway that nothing is stored by: its errors are those of the
 // configuration. Until Start, it answers that it is not ready.
 func (a *App) trial(opts *gateway.AppOptions) (*gateway.App, error) {
+	gw, err := a.trialGateway()
+	if err != nil || opts == nil {
+		return nil, err
+	}
+	return gw.NewApp(*opts)
+}
+
+func (a *App) trialGateway() (*gateway.Gateway, error) {
 	secrets := a.secrets
 	if len(secrets) == 0 {
 		secrets = [][]byte{randomBytes(vault.MinSecret)}
@@ -217,11 +226,7 @@ func (a *App) trial(opts *gateway.AppOptions) (*gateway.App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("secret: %w", err)
 	}
-	gw, err := gateway.New(a.options(sessions, unopened{}))
-	if err != nil || opts == nil {
-		return nil, err
-	}
-	return gw.NewApp(*opts)
+	return gateway.New(a.options(sessions, unopened{}))
 }
 
 func (a *App) options(s *session.Node, signer gateway.Signer) gateway.Options {
@@ -241,7 +246,7 @@ func (a *App) options(s *session.Node, signer gateway.Signer) gateway.Options {
 func (a *App) Start() error {
 	defer close(a.started)
 	if len(a.handlers) == 0 {
-		return nil
+		return a.startStripping()
 	}
 	sites, err := a.findSites()
 	if err != nil {
@@ -268,24 +273,40 @@ func (a *App) Start() error {
 		return err
 	}
 	gw.Start(a.ctx)
-	return startSites(gw, sites)
+	if err := startSites(gw, sites); err != nil {
+		return err
+	}
+	a.gateway.Store(gw)
+	return nil
+}
+
+// startStripping starts where no site has an sso: there is nothing to store, but
+// sso_strip may stand somewhere.
+func (a *App) startStripping() error {
+	gw, err := a.trialGateway()
+	a.gateway.Store(gw)
+	return err
 }
 
 // startTimeout bounds how long a request waits for the app to start.
 const startTimeout = 5 * time.Second
 
-// awaitStart returns what guards the site once the app has started. Caddy starts
-// apps in any order: the servers of a new configuration may be asked before,
-// and a reload must not refuse anybody.
-func (h *Handler) awaitStart(ctx context.Context) *gateway.App {
+// await waits until the app has started, well or not. Caddy starts apps in any
+// order: the servers of a new configuration may be asked before, and a reload must
+// not refuse anybody.
+func (a *App) await(ctx context.Context) {
+	select {
+	case <-a.started:
+		return
+	default:
+	}
 	timeout := time.NewTimer(startTimeout)
 	defer timeout.Stop()
 	select {
-	case <-h.app.started:
+	case <-a.started:
 	case <-ctx.Done():
 	case <-timeout.C:
 	}
-	return h.guard.Load()
 }
 
 // Stop does nothing: requests may still be under way. See Cleanup.

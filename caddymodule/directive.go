@@ -25,6 +25,7 @@ var siteUsage = usages{
 	"lifetime":        "lifetime <duration>",
 	"app":             "app <id>",
 	"headers":         "headers <kind> <name>|off …",
+	"keep_headers":    "keep_headers <name>…",
 	"prefix":          "prefix <path>",
 	"callback_path":   "callback_path <path>",
 	"allowed_origins": "allowed_origins <origin>…",
@@ -53,6 +54,7 @@ var siteUsage = usages{
 //		lifetime  <duration>
 //		app       <id>
 //		headers   assertion|user|groups|email|name|roles|provider <name>|off …
+//		keep_headers    <name>…
 //		prefix          <path>
 //		callback_path   <path>
 //		allowed_origins <origin>…
@@ -63,8 +65,8 @@ var siteUsage = usages{
 //
 // With a provider on the first line, the block may hold that provider's options
 // too: see OIDC and SAML. role, template, group, from, same_people, public,
-// protect, headers and allowed_origins may be repeated, everything else stands
-// once.
+// protect, headers, keep_headers and allowed_origins may be repeated, everything
+// else stands once.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	start := position(d)
@@ -104,7 +106,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func repeatable(word string) bool {
 	switch word {
-	case "role", "template", "group", "from", "same_people", "public", "protect", "headers", "allowed_origins":
+	case "role", "template", "group", "from", "same_people", "public", "protect", "headers", "keep_headers", "allowed_origins":
 		return true
 	}
 	return false
@@ -175,6 +177,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		h.App, err = unmarshalArg(d, siteUsage)
 	case "headers":
 		err = h.Headers.unmarshal(d)
+	case "keep_headers":
+		err = appendNames(&h.KeepHeaders, d)
 	case "prefix":
 		h.Prefix, err = unmarshalPath(d)
 	case "callback_path":
@@ -222,6 +226,13 @@ func appendPaths(paths *[]string, d *caddyfile.Dispenser) error {
 	}
 	*paths = append(*paths, args...)
 	return nil
+}
+
+// appendNames parses names of headers, and families of them.
+func appendNames(names *[]string, d *caddyfile.Dispenser) error {
+	args, err := unmarshalArgs(d, siteUsage)
+	*names = append(*names, args...)
+	return err
 }
 
 func unmarshalPath(d *caddyfile.Dispenser) (string, error) {

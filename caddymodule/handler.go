@@ -30,7 +30,7 @@ func init() { caddy.RegisterModule(new(Handler)) }
 // and has no matcher. What needs no login is said by `public` or `protect`.
 // Handlers that come first even so, in the order of Caddyfile directives `map`,
 // `vars`, `root`, `log_…`, `header`, `request_body` and `redir`, see requests
-// with the headers that the client sent.
+// with the headers that the client sent. So may error routes: Strip is for them.
 //
 // Below `/.sso/` the gateway answers itself: `/.sso/session` says who is signed
 // in, `/.sso/logout` ends the session, `/.sso/jwks.json` has the public keys of
@@ -128,6 +128,11 @@ type Handler struct {
 	// How the headers are called by which the app learns who it is. A client
 	// can't send them, whatever they are called.
 	Headers HeaderNames `json:"headers,omitzero"`
+
+	// Headers of other gateways, such as X-Forwarded-User or X-Auth-Request-*, that
+	// a client may send all the same. An app that believes them believes the client.
+	// Default: none; docs/options.md lists those that are taken away.
+	KeepHeaders []string `json:"keep_headers,omitempty"`
 
 	// The path below which the gateway answers itself. Default: "/.sso".
 	Prefix string `json:"prefix,omitempty"`
@@ -270,7 +275,7 @@ func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 	return gateway.AppOptions{
 		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.rules(), From: h.bound(), SamePeople: h.SamePeople,
 		Public: h.Public, Protect: h.Protect, Prefix: h.Prefix, CallbackPath: h.CallbackPath,
-		BaseURL: h.BaseURL, Lifetime: time.Duration(h.Lifetime), Headers: headers,
+		BaseURL: h.BaseURL, Lifetime: time.Duration(h.Lifetime), Headers: headers, KeepHeaders: h.KeepHeaders,
 		AllowedOrigins: h.AllowedOrigins, InsecureHTTP: h.InsecureHTTP, ErrorsToCaller: h.Errors == "caddy",
 	}, err
 }
@@ -284,7 +289,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	h.app.sendAway(w, r)
 	guard := h.guard.Load()
 	if guard == h.trial {
-		guard = h.awaitStart(r.Context())
+		h.app.await(r.Context())
+		guard = h.guard.Load()
 	}
 	passed := false
 	err := guard.ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {

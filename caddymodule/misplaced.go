@@ -48,7 +48,7 @@ func inPlace(option string, own usages) string {
 // siteDirectives are those that follow the block of `sso` in most sites. One
 // that is met inside of it shows that the block has no end.
 var siteDirectives = []string{
-	"reverse_proxy", "respond", "file_server", "php_fastcgi", "handle", "handle_path", "route", "root", "encode", "log", "tls", "redir",
+	"reverse_proxy", "respond", "file_server", "php_fastcgi", "handle", "handle_path", "route", "root", "encode", "log", "tls", "redir", "sso_strip",
 }
 
 // protocols are the kinds of providers that there are.

@@ -20,16 +20,27 @@ import (
 type place struct {
 	handler *Handler
 	hosts   gateway.Hosts
-	// site tells the sites of the http app apart.
-	site string
+	// names are the same as they were written; nil takes all.
+	names hostNames
+	// server and site tell the sites of the http app apart.
+	server, site string
 	// top says that the handler sees every request of its site.
 	top bool
 	// anyHost says that it takes all hosts of a site with a wildcard.
 	anyHost bool
 	// before are the handlers that answer in its stead, because they come first.
 	before []string
+	// unknown are the handlers before it of which nobody knows whether they do.
+	unknown []string
 	// rewrites are the handlers after it that change the path.
 	rewrites []string
+}
+
+// isBelow says whether p gets its requests from a handler that guards the whole
+// site.
+func (p place) isBelow(top place) bool {
+	sameSite := top.site == p.site || top.site == top.server && top.names.overlap(p.names)
+	return !top.handler.Nested && top.top && top.server == p.server && sameSite
 }
 
 // findSites finds every handler in the routes of the http app, and refuses
@@ -46,12 +57,13 @@ func (a *App) findSites() ([]place, error) {
 	}
 	var places []place
 	for _, name := range slices.Sorted(maps.Keys(httpApp.Servers)) {
-		w := walker{server: name}
+		w := walker{server: name, named: httpApp.Servers[name].NamedRoutes}
 		w.hosts.Scheme, w.hosts.Port = listener(httpApp, httpApp.Servers[name])
-		w.routes(httpApp.Servers[name].Routes, 0)
+		w.routes(httpApp.Servers[name].Routes, 0, nil)
 		places = append(places, w.found...)
 	}
-	return a.judge(places)
+	judged, err := a.judge(places)
+	return judged, errors.Join(err, a.followUnseen(httpApp, judged))
 }
 
 func (a *App) judge(places []place) ([]place, error) {
@@ -68,7 +80,14 @@ func (a *App) judge(places []place) ([]place, error) {
 			errs = append(errs, fmt.Errorf("site %s: '%s' comes before 'sso' and answers without asking it, because of the global option `order` or of a route: "+
 				"put 'sso' first, and say by `public` in its block what needs no login; or write `nested` there, if only what is left is to be guarded", p.handler.site, strings.Join(p.before, "', '")))
 		}
+		if len(p.unknown) > 0 && (p.top || p.handler.Nested) {
+			a.log.Warn("handlers that sso does not know come before it: if one of them answers by itself or passes requests on, it does so without asking sso",
+				zap.String("site", p.handler.site), zap.Strings("handlers", p.unknown))
+		}
 		switch h := p.handler; {
+		case h.Nested && slices.ContainsFunc(places, p.isBelow):
+			errs = append(errs, fmt.Errorf("site %s: there is an 'sso' at the top and one that is `nested` further in: the first takes the session cookie away, so nobody would ever be signed in at the second: "+
+				"leave one of them; or put the parts of the site into `handle` blocks, each with an 'sso' of its own that is `nested`", h.site))
 		case h.Nested:
 		case !p.top:
 			errs = append(errs, fmt.Errorf("site %s: 'sso' stands inside of handle, route or another block, or its site's address has a path, so it does not see every request of the site: "+
@@ -151,8 +170,10 @@ func listener(app *caddyhttp.App, server *caddyhttp.Server) (scheme, port string
 // A walker goes through the routes of one server.
 type walker struct {
 	server string
+	named  map[string]*caddyhttp.Route
 	found  []place
 
+	names  hostNames     // of the routes above
 	hosts  gateway.Hosts // of the routes above
 	nested bool          // some route above has a matcher other than host, or is one of several
 	part   bool          // some route within the site has hosts of its own
@@ -160,15 +181,15 @@ type walker struct {
 }
 
 // routes looks for handlers in a list of routes. depth counts the subroutes
-// above.
-func (w *walker) routes(list caddyhttp.RouteList, depth int) {
+// above, and above are the handlers there that answer first.
+func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 	var mine []int // indices in w.found of this list's own handlers
-	var before []earlier
+	before := slices.Clip(above)
 	for i, route := range list {
 		outer := *w
 		own, limited := hostsOf(route.MatcherSets)
 		if limited {
-			w.hosts.Exact, w.hosts.Any = own.Exact, own.Any
+			w.hosts.Exact, w.hosts.Any, w.names = own.Exact, own.Any, namesOf(route.MatcherSets)
 			w.part = depth > 0
 		}
 		// A site of the Caddyfile is a route that matches hosts, with a subroute
@@ -176,6 +197,7 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int) {
 		if depth > 1 || depth == 1 && len(route.MatcherSets) > 0 || !onlyHosts(route.MatcherSets) || route.Group != "" {
 			w.nested = true
 		}
+		var beside []earlier // before others in this route
 		for _, handler := range route.Handlers {
 			for _, k := range mine {
 				w.found[k].rewrites = append(w.found[k].rewrites, rewritesIn(handler)...)
@@ -183,18 +205,21 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int) {
 			switch handler := handler.(type) {
 			case *Handler:
 				mine = append(mine, len(w.found))
-				w.found = append(w.found, place{
-					handler: handler, hosts: w.hosts, site: w.server + w.site, top: !w.nested, before: w.before(handler, before),
+				p := place{
+					handler: handler, hosts: w.hosts, names: w.names, server: w.server, site: w.server + w.site, top: !w.nested,
 					anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part,
-				})
+				}
+				p.before, p.unknown = w.before(handler, slices.Concat(before, beside))
+				w.found = append(w.found, p)
 			case *caddyhttp.Subroute:
 				if depth == 0 {
 					w.site = "/" + strconv.Itoa(i)
 				}
-				w.routes(handler.Routes, depth+1)
+				w.routes(handler.Routes, depth+1, slices.Concat(leadingIn(before), beside))
 			}
-			for _, name := range answersIn(handler) {
-				before = append(before, earlier{name, own.Exact, limited, len(route.MatcherSets) > 0})
+			for _, name := range w.answersIn(handler, nil) {
+				before = append(before, earlier{name, own.Exact, limited, len(route.MatcherSets) > 0, !onlyHosts(route.MatcherSets)})
+				beside = append(beside, earlier{name: name})
 			}
 		}
 		outer.found = w.found
@@ -208,46 +233,70 @@ type earlier struct {
 	hosts   []string // that its own route names
 	limited bool     // its own route has hosts, those or wildcards
 	matched bool     // it is asked for some requests only
+	partly  bool     // some requests of a host, that is
 }
 
-// before names those of the earlier handlers that answer for h. Where h guards
-// a part only, what else stands there is the site's own business, unless it leaves
-// nothing to guard.
-func (w *walker) before(h *Handler, list []earlier) []string {
-	var names []string
+// leadingIn returns those that leave nothing to the routes that come after: not
+// a site with a path, which is a site of its own.
+func leadingIn(list []earlier) []earlier {
+	var leading []earlier
 	for _, e := range list {
-		here := !e.limited || slices.ContainsFunc(e.hosts, func(host string) bool { return slices.Contains(w.hosts.Exact, host) })
-		if here && !(h.Nested && e.matched) && !slices.Contains(names, e.name) {
-			names = append(names, e.name)
+		if !e.partly {
+			leading = append(leading, e)
 		}
 	}
-	return names
+	return leading
 }
 
-// answersIn names the handlers of Caddy that serve an app or a file, in handler
-// and below. Redirects and refusals come before sso by rights.
-func answersIn(handler caddyhttp.MiddlewareHandler) []string {
-	switch handler := handler.(type) {
+// before names those of the earlier handlers that answer for h, and those that
+// may. Where h guards a part only, what else stands there is the site's own
+// business, unless it leaves nothing to guard.
+func (w *walker) before(h *Handler, list []earlier) (answer, unknown []string) {
+	for _, e := range list {
+		here := !e.limited || slices.ContainsFunc(e.hosts, func(host string) bool { return slices.Contains(w.hosts.Exact, host) })
+		if !here || h.Nested && e.matched {
+			continue
+		}
+		names := &answer
+		if !slices.Contains(standard, e.name) && e.name != "respond" {
+			names = &unknown
+		}
+		if !slices.Contains(*names, e.name) {
+			*names = append(*names, e.name)
+		}
+	}
+	return answer, unknown
+}
+
+// answersIn names the handlers that serve an app or a file, or may, in handler and
+// below. Redirects and refusals come before sso by rights. under are the named
+// routes that it stands in.
+func (w *walker) answersIn(handler caddyhttp.MiddlewareHandler, under []string) []string {
+	var inner caddyhttp.RouteList
+	switch h := handler.(type) {
 	case *caddyhttp.StaticResponse:
-		if handler.Abort || handler.Headers.Get("Location") != "" || strings.Contains(handler.Body, `http-equiv="refresh"`) {
+		if h.Abort || h.Headers.Get("Location") != "" || strings.Contains(h.Body, `http-equiv="refresh"`) {
 			return nil
 		}
 		return []string{"respond"}
 	case *caddyhttp.Subroute:
-		var found []string
-		for _, route := range handler.Routes {
-			for _, inner := range route.Handlers {
-				found = append(found, answersIn(inner)...)
-			}
+		inner = h.Routes
+	case *caddyhttp.Invoke:
+		if route := w.named[h.Name]; route != nil && !slices.Contains(under, h.Name) {
+			inner, under = caddyhttp.RouteList{*route}, append(slices.Clip(under), h.Name)
 		}
-		return found
-	case caddy.Module:
-		switch name := handler.CaddyModule().ID.Name(); name {
-		case "reverse_proxy", "file_server", "metrics", "php":
+	default:
+		if name := handlerName(handler); !harmless[name] {
 			return []string{name}
 		}
 	}
-	return nil
+	var found []string
+	for _, route := range inner {
+		for _, h := range route.Handlers {
+			found = append(found, w.answersIn(h, under)...)
+		}
+	}
+	return found
 }
 
 // rewritesIn names the handlers that change the path, in handler and below.

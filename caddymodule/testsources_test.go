@@ -98,6 +98,7 @@ var readsTestdata = map[string]string{
 	"caddymodule/golden_test.go":          "Caddyfiles of our own with what becomes of them; nothing in them has a date",
 	"caddymodule/start_test.go":           "Caddyfiles of our own with what becomes of them; nothing in them has a date",
 	"caddymodule/testsources_test.go":     "this rule",
+	"caddymodule/wild_test.go":            "Caddyfiles of our own with what becomes of them; nothing in them has a date",
 	"gateway/codes_test.go":               "attacks, which are made anew each time",
 	"gateway/gatewaytest/captured.go":     "this is Captured",
 	"gateway/pages/pages_test.go":         "pages, which are rendered in a bubble",

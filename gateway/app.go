@@ -27,6 +27,7 @@ type App struct {
 	public    *pathSet
 	protect   *pathSet // nil: everything that is not public
 	headers   HeaderNames
+	keep      nameSet // aliases that a client may send
 	// headerNames are headers in their canonical form.
 	headerNames [maxHeaders]string
 	base        *url.URL // nil: learnt in Start
@@ -62,7 +63,7 @@ type Hosts struct {
 // NewApp returns an App. It does no I/O; its error names every fault of the
 // options.
 func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
-	a := &App{gw: g, opts: opts, headers: opts.Headers, origins: map[string]bool{}}
+	a := &App{gw: g, opts: opts, headers: opts.Headers, keep: newNameSet(opts.KeepHeaders), origins: map[string]bool{}}
 	if a.opts.Prefix == "" {
 		a.opts.Prefix = "/.sso"
 	}
@@ -102,6 +103,7 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 		faults.add("lifetime", errors.New("can't be negative"))
 	}
 	faults.add("headers", a.headers.check())
+	faults.add("keep_headers", checkKept(opts.KeepHeaders))
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
@@ -109,8 +111,7 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 		a.headerNames[i] = http.CanonicalHeaderKey(name)
 	}
 	a.endpoints = a.newEndpointTable()
-	g.claimHeaders(a.headers)
-	return a, nil
+	return a, g.claimNames(a.headers, opts.KeepHeaders)
 }
 
 // faults are all faults of some options.

@@ -40,7 +40,7 @@ type exchange struct {
 // It answers refusals itself and returns nil, unless AppOptions.ErrorsToCaller
 // is set: then it returns a *refusal.Error. Errors of next are returned as they are.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
-	r = a.gw.strip.Load().strip(r)
+	r = a.gw.strip.Load().strip(r, a.keep)
 	x := &exchange{app: a, site: a.site.Load(), w: w, r: r, peer: peer, path: targetPath(peer.Target), host: hostname(r.Host)}
 	x.secure = peer.Secure || a.base != nil && a.base.Scheme == "https"
 	x.cookies = takeCookies(r.Header, x.secure)
@@ -55,7 +55,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 		return x.refuse(err)
 	}
 	if x.isPublic() {
-		return next(w, r, nil)
+		return passUnknown(w, r, next)
 	}
 	return x.guard(next)
 }
@@ -116,11 +116,12 @@ func (x *exchange) guard(next Next) error {
 // maxFinds bounds how often the session of one request is found anew.
 const maxFinds = 10
 
-// A passage is a request on its way through the app: its context, and the
-// values of the headers that it is given.
+// A passage is a request on its way through the app: its context, the values of
+// the headers that it is given, and what it writes its answer to.
 type passage struct {
 	session.Live
 	values [maxHeaders]string
+	answer answer
 }
 
 func (x *exchange) pass(next Next, p *passage, v *view) error {
@@ -129,7 +130,24 @@ func (x *exchange) pass(next Next, p *passage, v *view) error {
 	if err := v.set(r.Header, &p.values, time.Now()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	return next(x.w, r, &v.principal)
+	p.answer.ResponseWriter = x.w
+	defer p.answer.end()
+	return next(&p.answer, r, &v.principal)
+}
+
+// passUnknown passes on a request without an identity.
+func passUnknown(w http.ResponseWriter, r *http.Request, next Next) error {
+	a := &answer{ResponseWriter: w}
+	defer a.end()
+	return next(a, r, nil)
+}
+
+// Strip takes out of a request what only the gateway may say, and our cookies, and
+// passes it on without an identity: for routes where no App stands first.
+func (g *Gateway) Strip(w http.ResponseWriter, r *http.Request, next Next) error {
+	r = g.strip.Load().strip(r, nameSet{})
+	takeCookies(r.Header, false)
+	return passUnknown(w, r, next)
 }
 
 // anySession finds the session of the request, also one that this app does not

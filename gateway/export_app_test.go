@@ -13,7 +13,10 @@ type NameFilter = nameFilter
 func NewNameFilter(sets ...HeaderNames) *NameFilter { return newNameFilter(sets...) }
 
 // Has says whether a header of that name is ours.
-func (f *nameFilter) Has(name string) bool { return f.has(name) }
+func (f *nameFilter) Has(name string) bool { return f.claim(name, nameSet{}) == ours }
+
+// IsAlias says whether a header of that name is an alias.
+func (f *nameFilter) IsAlias(name string) bool { return f.claim(name, nameSet{}) == alias }
 
 // Views returns how many views a login has.
 func Views(f session.Found) (n int) {

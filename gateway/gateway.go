@@ -86,6 +86,7 @@ type Gateway struct {
 
 	mu        sync.Mutex
 	headers   []HeaderNames
+	kept      []nameSet
 	audiences map[string]*App
 }
 
@@ -162,14 +163,6 @@ func (g *Gateway) Start(ctx context.Context) {
 	}
 	go func() { defer cancel(); loading.Wait() }()
 	<-ctx.Done()
-}
-
-// claimHeaders makes a set of header names ours on every app of the gateway.
-func (g *Gateway) claimHeaders(names HeaderNames) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.headers = append(g.headers, names)
-	g.strip.Store(newNameFilter(g.headers...))
 }
 
 // claimAudience makes sure that no two apps take each other's assertions.
@@ -251,6 +244,8 @@ type AppOptions struct {
 	Lifetime time.Duration
 	// Headers names the identity headers. Zero value: DefaultHeaders.
 	Headers HeaderNames
+	// KeepHeaders are those of Aliases that a client may send, by name or family.
+	KeepHeaders []string
 	// AllowedOrigins are foreign origins ("https://other.example") whose pages
 	// may open WebSockets here.
 	AllowedOrigins []string

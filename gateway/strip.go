@@ -13,9 +13,11 @@ import (
 // letter or digit for an underscore, so Remote-User, remote_user and
 // Remote.User are one name to us.
 type nameFilter struct {
-	names  map[string]struct{} // normalised
-	maxLen int
-	first  [256]bool // what one of ours can begin with, blanks before it too
+	names map[string]struct{} // normalised; aliases are not among them
+	// lengths and thirds tell most names of others at a glance, by the first
+	// character: how long ours are, and the third characters of families.
+	lengths [256]uint64
+	thirds  [256]string
 }
 
 // reservedPrefix begins every header of ours that is not renamed.
@@ -23,22 +25,26 @@ const reservedPrefix = "x-sso-"
 
 func newNameFilter(sets ...HeaderNames) *nameFilter {
 	f := &nameFilter{names: map[string]struct{}{}}
-	begins := map[string]bool{reservedPrefix[:1]: true}
+	for name := range aliasSet.names {
+		f.lengths[name[0]] |= lengthBit(name)
+	}
 	for _, set := range sets {
 		for _, name := range set.all() {
 			if name != "" {
 				normal := string(appendNormal(nil, name))
 				f.names[normal] = struct{}{}
-				f.maxLen = max(f.maxLen, len(name))
-				begins[normal[:1]] = true
+				f.lengths[normal[0]] |= lengthBit(name)
 			}
 		}
 	}
-	for c := range f.first {
-		f.first[c] = c == ' ' || c == '\t' || begins[string(appendNormal(nil, string([]byte{byte(c)})))]
+	for _, family := range append(slices.Clip(aliasSet.families), reservedPrefix) {
+		f.thirds[family[0]] += family[2:3]
 	}
 	return f
 }
+
+// lengthBit is the bit of a name's length; long ones share the last.
+func lengthBit(name string) uint64 { return 1 << min(len(name), 63) }
 
 func (n HeaderNames) all() []string {
 	return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Provider}
@@ -48,41 +54,59 @@ func (n HeaderNames) all() []string {
 // letter or digit.
 func appendNormal(b []byte, name string) []byte {
 	for i := range len(name) {
-		c := name[i]
-		switch {
-		case c >= 'A' && c <= 'Z':
-			c += 'a' - 'A'
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
-		default:
-			c = '-'
-		}
-		b = append(b, c)
+		b = append(b, normalByte[name[i]])
 	}
 	return b
 }
 
-// has says whether a header of that name is ours. It does not allocate.
-func (f *nameFilter) has(name string) bool {
-	if name == "" || !f.first[name[0]] {
-		return false
+var normalByte = func() (table [256]byte) {
+	for i := range table {
+		switch c := byte(i); {
+		case c >= 'A' && c <= 'Z':
+			table[i] = c + 'a' - 'A'
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			table[i] = c
+		default:
+			table[i] = '-'
+		}
 	}
-	name = trimBlanks(name)
+	return table
+}()
+
+// A claim says whose a header's name is.
+type claim int
+
+const (
+	others claim = iota
+	alias        // in Aliases
+	ours
+)
+
+// claim says whose a name is, and that keep's aliases are others'. It allocates for
+// very long names only.
+func (f *nameFilter) claim(name string, keep nameSet) claim {
+	if name = trimBlanks(name); name == "" {
+		return others
+	}
+	first := normalByte[name[0]]
+	if f.lengths[first]&lengthBit(name) == 0 && (len(name) < 3 || strings.IndexByte(f.thirds[first], normalByte[name[2]]) < 0) {
+		return others
+	}
 	var buf [64]byte
-	if len(name) > len(buf) {
-		long := appendNormal(nil, name)
-		_, ok := f.names[string(long)]
-		return ok || strings.HasPrefix(string(long), reservedPrefix)
+	normal := appendNormal(buf[:0], name)
+	_, own := f.names[string(normal)]
+	switch {
+	case own || len(normal) >= len(reservedPrefix) && string(normal[:len(reservedPrefix)]) == reservedPrefix:
+		return ours
+	case aliasSet.has(normal) && !keep.has(normal):
+		return alias
 	}
-	b := appendNormal(buf[:0], name)
-	if len(b) >= len(reservedPrefix) && string(b[:len(reservedPrefix)]) == reservedPrefix {
-		return true
-	}
-	if len(b) > f.maxLen {
-		return false
-	}
-	_, ok := f.names[string(b)]
-	return ok
+	return others
 }
+
+// has says whether no client may send a header of that name to a site that
+// keeps none.
+func (f *nameFilter) has(name string) bool { return f.claim(name, nameSet{}) != others }
 
 // trimBlanks is strings.Trim(s, " \t"), without making a set of two characters
 // for each name.
@@ -99,10 +123,10 @@ func trimBlanks(s string) string {
 // strip removes every header of ours from what a client sent, and from the
 // lists by which it could have ours removed later (Connection, RFC 9110
 // §7.6.1) or smuggle them in behind the body (Trailer, §6.5). It returns r, or
-// a copy of r whose trailers are filtered.
-func (f *nameFilter) strip(r *http.Request) *http.Request {
+// a copy of r whose trailers are filtered. keep are the aliases that pass.
+func (f *nameFilter) strip(r *http.Request, keep nameSet) *http.Request {
 	for name := range r.Header {
-		if f.has(name) {
+		if f.claim(name, keep) != others {
 			delete(r.Header, name)
 		}
 	}

@@ -34,7 +34,7 @@ var spoofs = []string{
 
 // ownWords must pass: they look like ours and are not.
 var ownWords = []string{
-	"Remote", "User", "RemoteUser", "X-Remote-User", "Remote-User-2", "Remote--User", "-Remote-User", "X-Ssoo", "X-Sso", "Xsso-User", "X-Webauth", "X-Webauth-Email",
+	"Remote", "User", "RemoteUser", "X-Remote-Users", "Remote-User-2", "Remote--User", "-Remote-User", "X-Ssoo", "X-Sso", "Xsso-User", "X-Webauth", "X-Webauthn-User",
 	"Authorization", "X-Request-Id", "X-Forwarded-For", "Accept-Language",
 }
 

@@ -1,0 +1,108 @@
+package caddymodule
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+func init() {
+	caddy.RegisterModule(new(Strip))
+	httpcaddyfile.RegisterDirective("sso_strip", parseStrip)
+	httpcaddyfile.RegisterDirectiveOrder("sso_strip", httpcaddyfile.Before, "method")
+}
+
+// Strip takes out of a request what `sso` takes out: identity headers, the
+// assertion, our cookies and headers of other gateways, and at the gateway's own
+// addresses query and body, which may hold a code that nobody has used. It lets
+// everybody pass, and says of nobody who it is.
+//
+// It is for `handle_errors` and other routes in which requests come that `sso`
+// has not seen: there it stands before a handler that passes requests on, such
+// as `reverse_proxy`. In answers it takes out what would set or delete our
+// cookies, as `sso` does.
+type Strip struct {
+	app *App
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Strip) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.sso_strip",
+		New: func() caddy.Module { return new(Strip) },
+	}
+}
+
+// parseStrip parses the directive, which is one word.
+func parseStrip(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next()
+	if h.NextArg() || h.NextBlock(0) {
+		return nil, h.Errf("'sso_strip' stands alone on its line: it takes no matcher, no arguments and no block, not '%s'", h.Val())
+	}
+	return h.NewRoute(nil, new(Strip)), nil
+}
+
+// Provision finds the app, which knows the names.
+func (s *Strip) Provision(ctx caddy.Context) error {
+	app, err := ctx.App("sso")
+	if err != nil {
+		return err
+	}
+	s.app, err = as[*App](app)
+	return err
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (s *Strip) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	s.app.await(r.Context())
+	gw := s.app.gateway.Load()
+	if gw == nil {
+		w.Header().Set("Retry-After", "5")
+		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the sso app has not started"))
+	}
+	if s.app.hasCredentials(r) {
+		dropCredentials(r)
+	}
+	return gw.Strip(w, r, func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+		return next.ServeHTTP(w, r)
+	})
+}
+
+// hasCredentials says whether a request may bring credentials to an address of ours, at
+// any of the sites.
+func (a *App) hasCredentials(r *http.Request) bool {
+	target := peerOf(r).Target
+	for _, h := range a.handlers {
+		if h.trial.HasCredentials(r.Method, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// dropCredentials takes query and body out of a request to an address of ours, in
+// its placeholders too, before others get it.
+func dropCredentials(r *http.Request) {
+	r.URL.RawQuery, r.URL.ForceQuery = "", false
+	r.RequestURI, _, _ = strings.Cut(r.RequestURI, "?")
+	r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, 0, nil
+	r.Form, r.PostForm, r.MultipartForm = nil, nil, nil
+	r.Header.Del("Content-Length")
+	path, _, _ := strings.Cut(peerOf(r).Target, "?")
+	repl := replacerOf(r)
+	repl.Set("http.request.orig_uri", path)
+	repl.Set("http.request.orig_uri.query", "")
+	repl.Set("http.request.orig_uri.prefixed_query", "")
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Strip)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Strip)(nil)
+)

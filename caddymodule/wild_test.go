@@ -1,0 +1,101 @@
+package caddymodule_test
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+func init() {
+	caddy.RegisterModule(wildPlugin{})
+	httpcaddyfile.RegisterHandlerDirective("wild_plugin", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		h.Next()
+		return wildPlugin{}, nil
+	})
+	httpcaddyfile.RegisterDirectiveOrder("wild_plugin", httpcaddyfile.Before, "respond")
+}
+
+// A wildPlugin is a handler that sso does not know.
+type wildPlugin struct{}
+
+func (wildPlugin) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.wild_plugin", New: func() caddy.Module { return new(wildPlugin) }}
+}
+
+func (wildPlugin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return next.ServeHTTP(w, r)
+}
+
+const starts = "it starts"
+
+// loadAlone runs a Caddyfile without a store of its own, and returns what is said
+// against it.
+func loadAlone(t *testing.T, dir, caddyfile string) string {
+	t.Helper()
+	port := fmt.Sprint(gatewaytest.FreePort())
+	options := fmt.Sprintf("\tadmin off\n\tpersist_config off\n\tauto_https off\n\thttp_port %s\n\tstorage file_system %s\n", port, dir)
+	if global, ok := strings.CutPrefix(caddyfile, "{\n"); ok {
+		caddyfile = "{\n" + options + global
+	} else {
+		caddyfile = "{\n" + options + "}\n" + caddyfile
+	}
+	err := caddy.Load(mustAdapt(t, strings.ReplaceAll(caddyfile, "PORT", port)), true)
+	if err == nil {
+		_ = caddy.Stop()
+		return starts
+	}
+	_, msg, found := strings.Cut(err.Error(), "sso app module: start: ")
+	if !found {
+		t.Fatalf("another error: %v", err)
+	}
+	return strings.ReplaceAll(msg, port, "PORT")
+}
+
+// TestWild runs Caddyfiles as people write them: each starts, or is refused with
+// a message. Where that asks for a line, the line is written, and then it starts.
+func TestWild(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", dir)
+	mended := 0
+	golden(t, "testdata/wild", 60, func(t *testing.T, caddyfile string) string {
+		t.Helper()
+		got := loadAlone(t, dir, caddyfile)
+		for _, line := range linesAskedFor(caddyfile, got) {
+			mended++
+			if got := loadAlone(t, dir, errorBlock.ReplaceAllString(caddyfile, "${1} {\n${2}"+line+"\n")); got != starts {
+				t.Errorf("with %s: %s", line, got)
+			}
+		}
+		return got
+	})
+	if mended < 15 {
+		t.Errorf("only %d were mended", mended)
+	}
+}
+
+// Where error routes begin, and the line that a message asks for.
+var (
+	errorBlock = regexp.MustCompile(`(?m)(handle_errors[^{\n]*|handle_response[^{\n]*|&\(page\)) \{\n(\t+route \{\n)?`)
+	pageLine   = regexp.MustCompile("write the line `(rewrite [^`]+)`")
+)
+
+// linesAskedFor are the lines that mend a Caddyfile, each by itself. A rewrite
+// beside another one is left to the reader, who has to say which of them stays.
+func linesAskedFor(caddyfile, msg string) []string {
+	var lines []string
+	if strings.Contains(msg, "`sso_strip`") {
+		lines = append(lines, "sso_strip")
+	}
+	if m := pageLine.FindStringSubmatch(msg); m != nil && !strings.Contains(caddyfile, "rewrite") {
+		lines = append(lines, m[1])
+	}
+	return lines
+}

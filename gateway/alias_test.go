@@ -1,0 +1,127 @@
+package gateway_test
+
+import (
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// aliasNames are headers that no client may send, in spellings that an app may
+// read them by.
+var aliasNames = []string{
+	"X-Forwarded-User", "x_forwarded_user", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X.Remote.User", "X-Remote-Groups",
+	"X-Auth-Request-User", "X-Auth-Request-Anything-New", "X_WEBAUTH_USER", "X-Webauth-Role", "X-Authentik-Username", "X-Token-User-Roles",
+	"Shib-Session-Id", "Oidc_claim_sub", "Cf-Access-Jwt-Assertion", "Sm_user", " X-Forwarded-User", "Tailscale-User-Login", "X-Pomerium-Claim-Email",
+	"X-Webauth-" + strings.Repeat("a", 90),
+}
+
+// A site strips headers of other gateways on every path, from trailers and from
+// Connection too, but for those that it keeps.
+func TestStripAliases(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	g := l.gateway()
+	strict := l.siteOf(g, appHost, public("/public/*"))
+	lax := l.siteOf(g, "second.example", public("/public/*"), func(o *gateway.AppOptions) {
+		o.KeepHeaders = []string{"X-Forwarded-User", "x-auth-request-*", "X-WEBAUTH-ROLE"}
+	})
+	kept := []string{"X-Forwarded-User", "x_forwarded_user", "X-Auth-Request-User", "X-Auth-Request-Anything-New", "X-Webauth-Role", " X-Forwarded-User"}
+	for _, s := range []*site{strict, lax} {
+		b := s.browser()
+		b.signIn()
+		for _, path := range []string{"/", "/public/a"} {
+			t.Run(s.host+path, func(t *testing.T) {
+				r := b.request(http.MethodGet, path)
+				for _, n := range aliasNames {
+					r.Header[n] = []string{"mallory"}
+				}
+				r.Header.Set("Connection", "X-Forwarded-User, close, x_remote_user")
+				wantStatus(t, s.serve(r, false), http.StatusOK)
+				got := s.got().header
+				for _, n := range aliasNames {
+					if want := s == lax && slices.Contains(kept, n); (got[n] != nil) != want {
+						t.Errorf("%q arrived: %v, want %v", n, got[n] != nil, want)
+					}
+				}
+				if c := got.Get("Connection"); strings.TrimSpace(c) != "close" {
+					t.Errorf("Connection: %q", c)
+				}
+			})
+		}
+	}
+}
+
+// A name of the list, with other characters in the place of hyphens, is an alias;
+// with one character less, it is not.
+func TestAliasesAreExact(t *testing.T) {
+	t.Parallel()
+	filter := gateway.NewNameFilter(gateway.DefaultHeaders)
+	for _, name := range gateway.Aliases {
+		concrete := strings.Replace(name, "*", "Some", 1)
+		for _, spelling := range []string{concrete, strings.ToUpper(concrete), strings.ReplaceAll(concrete, "-", "_"), "\t" + concrete} {
+			if !filter.IsAlias(spelling) || filter.Has(spelling) {
+				t.Errorf("%q is no alias", spelling)
+			}
+		}
+		if !slices.Contains(gateway.Aliases, name[:len(name)-1]) && !strings.Contains(name, "*") && filter.IsAlias(name[:len(name)-1]) {
+			t.Errorf("%q is an alias", name[:len(name)-1])
+		}
+	}
+	for _, name := range ownWords {
+		if filter.IsAlias(name) {
+			t.Errorf("%q is an alias", name)
+		}
+	}
+}
+
+// docs/options.md lists the aliases, all of them and no others.
+func TestAliasesAreDescribed(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/options.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "\n## Headers that a client can't send\n")
+	_, table, _ := strings.Cut(text, "|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var described []string
+	for i, part := range strings.Split(table, "`") {
+		if i%2 == 1 {
+			described = append(described, part)
+		}
+	}
+	if !slices.Equal(described, gateway.Aliases) {
+		t.Errorf("described: %q\nwant: %q", described, gateway.Aliases)
+	}
+}
+
+func TestKeepHeadersFaults(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		keep []string
+		want string
+	}{
+		"a typing error":              {[]string{"X-Forwared-User"}, `keep_headers: "X-Forwared-User" is no header that is taken away`},
+		"a wider family":              {[]string{"X-*"}, `"X-*" is no header`},
+		"everything":                  {[]string{"*"}, `"*" is no header`},
+		"a family that is none":       {[]string{"X-Forwarded-*"}, `"X-Forwarded-*" is no header`},
+		"one of ours":                 {[]string{"X-Sso-Assertion"}, `"X-Sso-Assertion" is no header`},
+		"one of another site":         {[]string{"X-Webauth-User"}, "X-Webauth-User can't be kept"},
+		"a family with another's one": {[]string{"X-Webauth-*"}, "X-Webauth-User can't be kept"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			g := l.gateway()
+			l.siteOf(g, "second.example", func(o *gateway.AppOptions) { o.Headers = gateway.HeaderNames{User: "X-Webauth-User"} })
+			_, err := g.NewApp(gateway.AppOptions{Rules: everyone, KeepHeaders: tt.keep})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

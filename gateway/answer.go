@@ -1,0 +1,155 @@
+package gateway
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// An answer is what the app writes to. It takes out what would set or delete our
+// cookies. It offers what the server's own ResponseWriter may: a server that
+// can't, says so when it is asked.
+type answer struct {
+	http.ResponseWriter
+	begun bool // the final header is written
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *answer) WriteHeader(status int) {
+	a.begin(status)
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// begin cleans the header before it is written: that of each informational answer
+// too (RFC 9110 §15.2), which may bring fields of its own.
+func (a *answer) begin(status int) {
+	if a.begun {
+		return
+	}
+	a.begun = status >= http.StatusOK || status == http.StatusSwitchingProtocols
+	keepOwnCookies(a.Header())
+}
+
+// Write implements http.ResponseWriter.
+func (a *answer) Write(p []byte) (int, error) {
+	a.begin(http.StatusOK)
+	return a.ResponseWriter.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom: files are sent without a copy.
+func (a *answer) ReadFrom(r io.Reader) (int64, error) {
+	a.begin(http.StatusOK)
+	if to, ok := a.ResponseWriter.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(a.ResponseWriter, r)
+}
+
+// Flush implements http.Flusher.
+func (a *answer) Flush() { _ = a.FlushError() }
+
+// FlushError is what http.ResponseController asks for first.
+func (a *answer) FlushError() error {
+	a.begin(http.StatusOK)
+	return http.NewResponseController(a.ResponseWriter).Flush()
+}
+
+// Hijack implements http.Hijacker. What is written to the connection itself is
+// not looked at.
+func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(a.ResponseWriter).Hijack()
+}
+
+// Push implements http.Pusher.
+func (a *answer) Push(target string, opts *http.PushOptions) error {
+	if to, ok := a.ResponseWriter.(http.Pusher); ok {
+		return to.Push(target, opts)
+	}
+	return http.ErrNotSupported
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// end cleans the trailers, which are in the header once the body is written, and
+// the header of an answer that has no body.
+func (a *answer) end() { keepOwnCookies(a.Header()) }
+
+// keepOwnCookies takes out of an app's answer what would set or delete our
+// cookies. The app's handler may have spelled the names in any way.
+func keepOwnCookies(h http.Header) {
+	for name, lines := range h {
+		bare := name
+		if len(name) > len(http.TrailerPrefix) && strings.EqualFold(name[:len(http.TrailerPrefix)], http.TrailerPrefix) {
+			bare = name[len(http.TrailerPrefix):]
+		}
+		switch {
+		case len(bare) == len("Set-Cookie") && strings.EqualFold(bare, "Set-Cookie"):
+			rewriteLines(h, name, lines, withoutOwnCookie)
+		case len(bare) == len("Clear-Site-Data") && strings.EqualFold(bare, "Clear-Site-Data"):
+			rewriteLines(h, name, lines, withoutCookies)
+		}
+	}
+}
+
+// rewriteLines replaces the lines of a header. Others may share their array.
+func rewriteLines(h http.Header, name string, lines []string, rewrite func(string) string) {
+	var kept []string
+	changed := false
+	for i, line := range lines {
+		now := rewrite(line)
+		if now != line && !changed {
+			changed, kept = true, append(make([]string, 0, len(lines)), lines[:i]...)
+		}
+		if changed && now != "" {
+			kept = append(kept, now)
+		}
+	}
+	switch {
+	case !changed:
+	case len(kept) == 0:
+		delete(h, name)
+	default:
+		h[name] = kept
+	}
+}
+
+// withoutOwnCookie returns the line of a Set-Cookie, or nothing if a browser would
+// send it back under one of our names. A cookie without a name is sent as its value
+// alone, so "=sso=x" comes back as ours (RFC 6265bis §5.8.3).
+func withoutOwnCookie(line string) string {
+	pair, _, _ := strings.Cut(line, ";")
+	name, _, _ := strings.Cut(strings.TrimLeft(pair, "= \t"), "=")
+	name = strings.Trim(name, " \t")
+	if len(name) > len(hostPrefix) && strings.EqualFold(name[:len(hostPrefix)], hostPrefix) {
+		name = name[len(hostPrefix):]
+	}
+	switch name {
+	case sessionCookie, browserCookie, providerCookie:
+		return ""
+	}
+	return line
+}
+
+// withoutCookies takes "cookies" out of a Clear-Site-Data, and says what else "*"
+// stands for: the app can end its own session, and the gateway's page for signing
+// out ends ours.
+func withoutCookies(line string) string {
+	parts := strings.Split(line, ",")
+	var kept []string
+	for _, part := range parts {
+		switch kind := strings.Trim(part, " \t\""); {
+		case strings.EqualFold(kind, "cookies"):
+		case kind == "*":
+			kept = append(kept, `"cache"`, `"clientHints"`, `"executionContexts"`, `"prefetchCache"`, `"prerenderCache"`, `"storage"`)
+		default:
+			kept = append(kept, part)
+		}
+	}
+	if len(kept) == len(parts) && !strings.Contains(line, "*") {
+		return line
+	}
+	return strings.Trim(strings.Join(kept, ","), " \t")
+}
