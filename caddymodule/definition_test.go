@@ -39,6 +39,9 @@ ORIGIN {
 `
 	at := func(t *testing.T, site, definitions, providers string) {
 		t.Helper()
+		if strings.Contains(providers, " ") {
+			providers += "\n\t\tsame_people " + providers
+		}
 		w.loadIn(t, w.global(definitions)+strings.Replace(site, "PROVIDERS", providers, 1))
 	}
 	for protocol, tt := range map[string]struct {

