@@ -30,6 +30,14 @@ var architecture = []room{
 		"golang.org/x/text/unicode/norm": "names that an app may take for one are compared in their normal form",
 	}},
 
+	{"gateway/target", nil},
+	{"gateway/strip", arrows{
+		"net/http": "it changes a request's headers",
+	}},
+	{"gateway/cookie", arrows{
+		"net/http": "it reads and writes headers",
+	}},
+
 	{"gateway/boltstore", arrows{
 		"gateway/store":           "it implements the contract",
 		"go.etcd.io/bbolt":        "the one package that knows the embedded database",
@@ -107,12 +115,15 @@ var architecture = []room{
 	}},
 
 	{"gateway", arrows{
+		"gateway/cookie":    "a request brings our cookies, and an answer sets them",
 		"gateway/fetch":     "it asks which names are loopback",
 		"gateway/pages":     "it says what a page shows",
 		"gateway/provider":  "providers sign people in",
 		"gateway/refusal":   "every refusal has a code",
 		"gateway/session":   "sessions are found, begun and ended there",
 		"gateway/store":     "what is not found is told apart from a fault",
+		"gateway/strip":     "identity headers of a client are taken out first",
+		"gateway/target":    "what a target, a Host header and a return address mean",
 		"gateway/usernames": "people of several providers are kept apart",
 		"gateway/vault":     "states and browser cookies are its random texts",
 		"mapping":           "groups become roles",

@@ -15,6 +15,8 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/strip"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
 // An App is one protected app of a Gateway.
@@ -24,10 +26,10 @@ type App struct {
 	providers []*NamedProvider
 	people    map[*NamedProvider]*people
 	autologin *NamedProvider
-	public    *pathSet
-	protect   *pathSet // nil: everything that is not public
+	public    *target.Set
+	protect   *target.Set // nil: everything that is not public
 	headers   HeaderNames
-	keep      nameSet // aliases that a client may send
+	keep      strip.Names // aliases that a client may send
 	// headerNames are headers in their canonical form.
 	headerNames [maxHeaders]string
 	base        *url.URL // nil: learnt in Start
@@ -63,7 +65,7 @@ type Hosts struct {
 // NewApp returns an App. It does no I/O; its error names every fault of the
 // options.
 func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
-	a := &App{gw: g, opts: opts, headers: opts.Headers, keep: newNameSet(opts.KeepHeaders), origins: map[string]bool{}}
+	a := &App{gw: g, opts: opts, headers: opts.Headers, keep: strip.NewNames(opts.KeepHeaders), origins: map[string]bool{}}
 	if a.opts.Prefix == "" {
 		a.opts.Prefix = "/.sso"
 	}
@@ -77,15 +79,15 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	var err error
 	faults.add("", a.pickProviders())
 	faults.add("", a.divide())
-	a.public, err = newPathSet(opts.Public, false)
+	a.public, err = target.NewSet(opts.Public, false)
 	faults.add("public", err)
 	if len(opts.Protect) > 0 {
-		a.protect, err = newPathSet(opts.Protect, true)
+		a.protect, err = target.NewSet(opts.Protect, true)
 		faults.add("protect", err)
 	}
 	faults.add("prefix", checkPath(a.opts.Prefix))
 	faults.add("callback_path", checkPath(a.opts.CallbackPath))
-	if name := strings.TrimPrefix(a.opts.CallbackPath, a.opts.Prefix+"/"); name != "oidc/callback" && under(a.opts.CallbackPath, a.opts.Prefix) {
+	if name := strings.TrimPrefix(a.opts.CallbackPath, a.opts.Prefix+"/"); name != "oidc/callback" && target.Under(a.opts.CallbackPath, a.opts.Prefix) {
 		faults.add("callback_path", fmt.Errorf("%q lies among the gateway's own addresses: expected one outside of %s", a.opts.CallbackPath, a.opts.Prefix))
 	}
 	if opts.BaseURL != "" {
@@ -103,7 +105,7 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 		faults.add("lifetime", errors.New("can't be negative"))
 	}
 	faults.add("headers", a.headers.check())
-	faults.add("keep_headers", checkKept(opts.KeepHeaders))
+	faults.add("keep_headers", strip.CheckKept(opts.KeepHeaders))
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
@@ -135,7 +137,7 @@ func (f *faults) add(option string, err error) {
 }
 
 func checkPath(p string) error {
-	if !plainPath(p) || strings.HasSuffix(p, "/") || strings.Contains(p, "*") {
+	if !target.Plain(p) || strings.HasSuffix(p, "/") || strings.Contains(p, "*") {
 		return fmt.Errorf("path %q: expected a plain path that begins with a slash and ends without one, such as /.sso", p)
 	}
 	return nil
@@ -182,7 +184,7 @@ func (n HeaderNames) check() error {
 		if name == "" {
 			continue
 		}
-		normal := string(appendNormal(nil, name))
+		normal := string(strip.AppendNormal(nil, name))
 		switch {
 		case strings.ToLower(name) != normal || strings.Trim(normal, "-") != normal:
 			errs = append(errs, fmt.Errorf("header name %q: expected letters, digits and hyphens", name))
@@ -203,7 +205,7 @@ var neverOurs = []string{
 
 func parseOrigin(s string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimSuffix(s, "/"))
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || hostname(u.Host) == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || target.Hostname(u.Host) == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, fmt.Errorf("origin %q: expected scheme, host and port at most, such as https://app.example.com", s)
 	}
 	return url.Parse(originOf(u.Scheme, u.Host))
@@ -214,21 +216,21 @@ func (a *App) Start(h Hosts) error {
 	s := &site{id: a.opts.ID}
 	switch {
 	case a.base != nil:
-		name := hostname(a.base.Host)
+		name := target.Hostname(a.base.Host)
 		s.hosts, s.issuer = map[string]bool{name: true}, a.base.String()
 		s.id = cmp.Or(s.id, name)
 	case len(h.Exact) > 0:
 		s.hosts = map[string]bool{}
 		for _, name := range h.Exact {
-			if hostname(name) == "" {
+			if target.Hostname(name) == "" {
 				return fmt.Errorf("host %q of the site can't be used: set base_url", name)
 			}
-			s.hosts[hostname(name)] = true
+			s.hosts[target.Hostname(name)] = true
 		}
 		if h.Any {
 			s.hosts = nil
 		}
-		first := hostname(h.Exact[0])
+		first := target.Hostname(h.Exact[0])
 		s.issuer = originOf(cmp.Or(h.Scheme, "https"), strings.TrimSuffix(first+":"+h.Port, ":"))
 		s.id = cmp.Or(s.id, first)
 	case !h.Any:
@@ -259,7 +261,7 @@ func (a *App) audience(issuer string) string {
 		return s.id
 	}
 	if u, err := url.Parse(issuer); err == nil {
-		return hostname(u.Host)
+		return target.Hostname(u.Host)
 	}
 	return issuer
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -38,7 +39,7 @@ func (x *exchange) callback(by binding) error {
 	if !vault.IsRandomText(in.state) {
 		return x.noFlow(in.attempts(), in.noState(x.r, origin+x.path))
 	}
-	if in.repostFields != nil && !vault.IsRandomText(x.cookies.browser) {
+	if in.repostFields != nil && !vault.IsRandomText(x.cookies.Browser) {
 		return x.repost(in)
 	}
 	f, err := x.flow(in.state)
@@ -53,7 +54,7 @@ func (x *exchange) callback(by binding) error {
 		return x.refuse(refusal.New(refusal.ProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
 	}
 	misdirected := x.misdirected(in, f, p, origin)
-	if !vault.IsRandomText(x.cookies.browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.browser), f.Browser) != 1 {
+	if !vault.IsRandomText(x.cookies.Browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.Browser), f.Browser) != 1 {
 		return x.otherBrowser(in, f, p, misdirected)
 	}
 	x.returnTo = f.Return
@@ -120,7 +121,7 @@ func (x *exchange) noFlow(taken []session.Attempt, refused *refusal.Error) error
 // moment ago and none came back, the browser blocks cookies.
 func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider, misdirected *refusal.Error) error {
 	signedIn, err := x.signedIn()
-	keepsNone := !vault.IsRandomText(x.cookies.browser) && (in.reposted || f.Restarted)
+	keepsNone := !vault.IsRandomText(x.cookies.Browser) && (in.reposted || f.Restarted)
 	switch {
 	case err != nil:
 		return x.refuse(session.Fault(err))
@@ -212,7 +213,7 @@ func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p 
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions
-	cookie, err := sessions.SignIn(ctx, p.judge(), ans, x.app.gw.lifetime(p), x.host)
+	value, err := sessions.SignIn(ctx, p.judge(), ans, x.app.gw.lifetime(p), x.host)
 	if errors.Is(err, session.ErrNone) {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the answer's session was over when it came")))
 	}
@@ -221,9 +222,9 @@ func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p 
 	}
 	x.giveBack(append(in.attempts(), session.StartAttempt)...)
 	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
-	setCookie(x.w, sessionCookie, cookie, x.secure)
+	cookie.Set(x.w, cookie.Session, value, x.secure)
 	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
-		keepCookie(x.w, providerCookie, p.Name, providerCookieAge, x.secure)
+		cookie.Keep(x.w, cookie.Provider, p.Name, cookie.ProviderAge, x.secure)
 	}
 	x.observe(Event{Type: EventLogin})
 	return x.redirectTo(f.Return)

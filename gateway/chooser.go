@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
 // asOther is the value of the query's "as" that asks to sign in as somebody else.
@@ -21,7 +22,7 @@ func (x *exchange) login() error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	returnTo := safeReturn(params.Get("return"), x.app.opts.Prefix)
+	returnTo := target.SafeReturn(params.Get("return"), x.app.opts.Prefix)
 	x.returnTo = returnTo
 	flow := session.Flow{Return: returnTo, Other: params.Get("as") == asOther, Asked: x.r.Method == http.MethodPost || x.followsOwnLink()}
 	ses, err := x.session()
@@ -91,7 +92,7 @@ func (x *exchange) choices(f session.Flow) []pages.Choice {
 		if f.Other {
 			q.Set("as", asOther)
 		}
-		c := pages.Choice{Name: p.Name, Label: p.DisplayName, Last: p.Name == x.cookies.provider, URL: x.app.opts.Prefix + "/login?" + q.Encode()}
+		c := pages.Choice{Name: p.Name, Label: p.DisplayName, Last: p.Name == x.cookies.Provider, URL: x.app.opts.Prefix + "/login?" + q.Encode()}
 		if c.Last {
 			choices = slices.Insert(choices, 0, c)
 		} else {

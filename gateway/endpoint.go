@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
 // An Endpoint is one of the addresses at which an App answers itself. One table
@@ -53,7 +54,7 @@ type endpointTable struct {
 // outside of it.
 func (t *endpointTable) find(path string) (e *Endpoint, own bool) {
 	rows := t.outside
-	if own = under(path, t.prefix); own {
+	if own = target.Under(path, t.prefix); own {
 		rows = t.below
 	}
 	for i := range rows {
@@ -66,7 +67,7 @@ func (t *endpointTable) find(path string) (e *Endpoint, own bool) {
 
 func (t *endpointTable) add(rows ...Endpoint) {
 	for _, e := range rows {
-		if under(e.Path, t.prefix) {
+		if target.Under(e.Path, t.prefix) {
 			t.below = append(t.below, e)
 		} else {
 			t.outside = append(t.outside, e)
@@ -107,7 +108,7 @@ func (a *App) newEndpointTable() *endpointTable {
 func (a *App) callbackEndpoints() []Endpoint {
 	callback := Endpoint{Path: a.opts.CallbackPath, Methods: []string{http.MethodGet}, Credentials: true, serve: consume(codeQuery{})}
 	rows := []Endpoint{callback}
-	if under(callback.Path, a.opts.Prefix) {
+	if target.Under(callback.Path, a.opts.Prefix) {
 		rows = append(rows, callback)
 		rows[1].dir = callback.Path + "/"
 		rows[1].Path = rows[1].dir + "{provider}"
@@ -135,17 +136,17 @@ func (a *App) Endpoints() []Endpoint {
 
 // Owns says whether the gateway itself answers at a request target (RFC 9112,
 // 3.2), whatever the app's rules say.
-func (a *App) Owns(target string) bool {
-	_, own := a.endpoints.find(targetPath(target))
+func (a *App) Owns(to string) bool {
+	_, own := a.endpoints.find(target.Path(to))
 	return own
 }
 
 // HasCredentials says whether a request may bring what belongs in no log: at
 // an endpoint that takes them, and in any query or form that comes to an address
 // of ours, even where there is no endpoint.
-func (a *App) HasCredentials(method, target string) bool {
-	e, own := a.endpoints.find(targetPath(target))
-	return own && (e != nil && e.Credentials || strings.Contains(target, "?") || method == http.MethodPost)
+func (a *App) HasCredentials(method, to string) bool {
+	e, own := a.endpoints.find(target.Path(to))
+	return own && (e != nil && e.Credentials || strings.Contains(to, "?") || method == http.MethodPost)
 }
 
 // route answers at an address of ours. e is nil if there is no endpoint.

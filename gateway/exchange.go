@@ -8,9 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/strip"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
 // An exchange is one request to an App, with what was found out about it.
@@ -24,7 +27,7 @@ type exchange struct {
 	path    string
 	host    string // name in the Host header; "" if malformed
 	secure  bool
-	cookies ownCookies
+	cookies cookie.Own
 	who     *session.Login // as soon as it is known, for the audit trail
 	// provider is the name of the one that a sign-in is under way at, for the
 	// audit trail.
@@ -40,10 +43,10 @@ type exchange struct {
 // It answers refusals itself and returns nil, unless AppOptions.ErrorsToCaller
 // is set: then it returns a *refusal.Error. Errors of next are returned as they are.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
-	r = a.gw.strip.Load().strip(r, a.keep)
-	x := &exchange{app: a, site: a.site.Load(), w: w, r: r, peer: peer, path: targetPath(peer.Target), host: hostname(r.Host)}
+	r = a.gw.strip.Load().Strip(r, a.keep)
+	x := &exchange{app: a, site: a.site.Load(), w: w, r: r, peer: peer, path: target.Path(peer.Target), host: target.Hostname(r.Host)}
 	x.secure = peer.Secure || a.base != nil && a.base.Scheme == "https"
-	x.cookies = takeCookies(r.Header, x.secure)
+	x.cookies = cookie.Take(r.Header, x.secure)
 	if x.site == nil {
 		return x.refuse(refusal.New(refusal.NotReady, nil))
 	}
@@ -67,7 +70,7 @@ func (x *exchange) isPublic() bool {
 		return false
 	}
 	for name, values := range x.r.Header {
-		if namesPath(name) && slices.ContainsFunc(values, func(v string) bool { return !x.app.isPublic(targetPath(v)) }) {
+		if strip.NamesPath(name) && slices.ContainsFunc(values, func(v string) bool { return !x.app.isPublic(target.Path(v)) }) {
 			return false
 		}
 	}
@@ -77,13 +80,13 @@ func (x *exchange) isPublic() bool {
 // isPublic decides on the original target. What reads differently to others
 // is private.
 func (a *App) isPublic(path string) bool {
-	if !plainPath(path) {
+	if !target.Plain(path) {
 		return false
 	}
-	if a.public.match(path) {
+	if a.public.Match(path) {
 		return true
 	}
-	return a.protect != nil && !a.protect.match(path)
+	return a.protect != nil && !a.protect.Match(path)
 }
 
 // guard passes a request on with the identity of its session.
@@ -121,7 +124,7 @@ const maxFinds = 10
 type passage struct {
 	session.Live
 	values [maxHeaders]string
-	answer answer
+	answer cookie.Answer
 }
 
 func (x *exchange) pass(next Next, p *passage, v *view) error {
@@ -131,32 +134,32 @@ func (x *exchange) pass(next Next, p *passage, v *view) error {
 		return x.refuse(session.Fault(err))
 	}
 	p.answer.ResponseWriter = x.w
-	defer p.answer.end()
+	defer p.answer.End()
 	return next(&p.answer, r, &v.principal)
 }
 
 // passUnknown passes on a request without an identity.
 func passUnknown(w http.ResponseWriter, r *http.Request, next Next) error {
-	a := &answer{ResponseWriter: w}
-	defer a.end()
+	a := &cookie.Answer{ResponseWriter: w}
+	defer a.End()
 	return next(a, r, nil)
 }
 
 // Strip takes out of a request what only the gateway may say, and our cookies, and
 // passes it on without an identity: for routes where no App stands first.
 func (g *Gateway) Strip(w http.ResponseWriter, r *http.Request, next Next) error {
-	r = g.strip.Load().strip(r, nameSet{})
-	takeCookies(r.Header, false)
+	r = g.strip.Load().Strip(r, strip.Names{})
+	cookie.Take(r.Header, false)
 	return passUnknown(w, r, next)
 }
 
 // anySession finds the session of the request, also one that this app does not
 // take.
 func (x *exchange) anySession() (session.Found, error) {
-	if x.cookies.session == "" || x.host == "" {
+	if x.cookies.Session == "" || x.host == "" {
 		return session.Found{}, session.ErrNone
 	}
-	ses, err := x.app.gw.sessions.Find(x.r.Context(), x.cookies.session, x.host)
+	ses, err := x.app.gw.sessions.Find(x.r.Context(), x.cookies.Session, x.host)
 	if err == nil {
 		x.who = ses.Login()
 	}

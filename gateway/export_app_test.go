@@ -1,22 +1,27 @@
 package gateway
 
 import (
-	"net/http"
-
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
 
 // NameFilter is what FuzzNameFilter holds against an oracle.
-type NameFilter = nameFilter
+type NameFilter = strip.Filter
 
 // NewNameFilter makes a filter as a Gateway does.
-func NewNameFilter(sets ...HeaderNames) *NameFilter { return newNameFilter(sets...) }
+func NewNameFilter(sets ...HeaderNames) *NameFilter {
+	var names [][]string
+	for _, set := range sets {
+		names = append(names, set.all())
+	}
+	return strip.New(names...)
+}
 
-// Has says whether a header of that name is ours.
-func (f *nameFilter) Has(name string) bool { return f.claim(name, nameSet{}) == ours }
+// IsOurs says whether a header of that name is ours.
+func IsOurs(f *NameFilter, name string) bool { return f.Claim(name, strip.Names{}) == strip.Ours }
 
 // IsAlias says whether a header of that name is an alias.
-func (f *nameFilter) IsAlias(name string) bool { return f.claim(name, nameSet{}) == alias }
+func IsAlias(f *NameFilter, name string) bool { return f.Claim(name, strip.Names{}) == strip.Alias }
 
 // Views returns how many views a login has.
 func Views(f session.Found) (n int) {
@@ -30,10 +35,4 @@ func Views(f session.Found) (n int) {
 // ParseForm is what FuzzParseForm holds against net/url.
 func ParseForm(body string, names ...string) (map[string]string, error) {
 	return parseForm(body, names...)
-}
-
-// TakeCookies takes our cookies out of a request.
-func TakeCookies(h http.Header, secure bool) (session, browser, provider string) {
-	c := takeCookies(h, secure)
-	return c.session, c.browser, c.provider
 }

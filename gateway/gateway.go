@@ -42,6 +42,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/strip"
 	"github.com/caddy-sso/caddy-sso/gateway/usernames"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
@@ -82,11 +83,11 @@ type Gateway struct {
 	log      *zap.Logger
 	limits   session.Limits
 	byName   map[string]*NamedProvider
-	strip    atomic.Pointer[nameFilter]
+	strip    atomic.Pointer[strip.Filter]
 
 	mu        sync.Mutex
-	headers   []HeaderNames
-	kept      []nameSet
+	headers   [][]string // by name sets of all apps
+	kept      []strip.Names
 	audiences map[string]*App
 }
 
@@ -101,7 +102,7 @@ func New(opts Options) (*Gateway, error) {
 	g := &Gateway{
 		opts: opts, sessions: opts.Sessions, log: opts.Logger,
 		byName: map[string]*NamedProvider{}, audiences: map[string]*App{},
-		headers: []HeaderNames{DefaultHeaders, {Provider: usualProvider}},
+		headers: [][]string{DefaultHeaders.all(), {usualProvider}},
 	}
 	if g.opts.Lifetime == 0 {
 		g.opts.Lifetime = DefaultLifetime
@@ -139,7 +140,7 @@ func New(opts Options) (*Gateway, error) {
 	for _, names := range opts.SamePeople {
 		errs = append(errs, checkSamePeople(names, all, "; a provider of a site's own is named in the block of that site"))
 	}
-	g.strip.Store(newNameFilter(g.headers...))
+	g.strip.Store(strip.New(g.headers...))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -267,6 +268,10 @@ type HeaderNames struct {
 // one. A client can't send it, whether an app wants it or not.
 const usualProvider = "Remote-Provider"
 
+func (n HeaderNames) all() []string {
+	return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Provider}
+}
+
 // DefaultHeaders are the names unless set.
 var DefaultHeaders = HeaderNames{
 	Assertion: "X-Sso-Assertion",
@@ -344,3 +349,21 @@ const (
 	EventLogout  = "logout"  // a login was ended by its user
 	EventRefused = "refused" // a request was refused; Code says why
 )
+
+// claimNames makes names ours on every app of the gateway. Nobody may keep them.
+func (g *Gateway) claimNames(names HeaderNames, keep []string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.headers, g.kept = append(g.headers, names.all()), append(g.kept, strip.NewNames(keep))
+	g.strip.Store(strip.New(g.headers...))
+	for _, kept := range g.kept {
+		for _, names := range g.headers {
+			for _, name := range names {
+				if name != "" && kept.Has(name) {
+					return fmt.Errorf("keep_headers: %s can't be kept: by it an app of this gateway learns who makes a request, so no client may send it; keep others by their full names", name)
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -32,7 +32,7 @@ func (x *exchange) attempt(what session.Attempt) *refusal.Error {
 // who share the address.
 func (x *exchange) embedded() bool {
 	dest := x.r.Header.Get("Sec-Fetch-Dest")
-	return dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !vault.IsRandomText(x.cookies.browser)
+	return dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !vault.IsRandomText(x.cookies.Browser)
 }
 
 // giveBack takes attempts back that came to a good end.

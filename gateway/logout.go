@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -28,14 +29,14 @@ func (x *exchange) logout() error {
 		return x.askLogout(ses.Login())
 	}
 	if !signedIn {
-		setCookie(x.w, sessionCookie, "", x.secure)
+		cookie.Set(x.w, cookie.Session, "", x.secure)
 		return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 	}
 	if err := ses.End(x.r.Context()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
 	x.forgetRounds()
-	setCookie(x.w, sessionCookie, "", x.secure)
+	cookie.Set(x.w, cookie.Session, "", x.secure)
 	x.observe(Event{Type: EventLogout})
 	l := ses.Login()
 	if away := x.providerLogout(l); away != "" {

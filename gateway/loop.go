@@ -28,8 +28,8 @@ func (x *exchange) round(browser []byte) (int, *refusal.Error) {
 // forgetRounds forgets the rounds of a browser that ends its session: it has kept
 // its cookie.
 func (x *exchange) forgetRounds() {
-	if vault.IsRandomText(x.cookies.browser) {
-		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBrowser(x.cookies.browser))
+	if vault.IsRandomText(x.cookies.Browser) {
+		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBrowser(x.cookies.Browser))
 	}
 }
 

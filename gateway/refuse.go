@@ -8,8 +8,10 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
 // refuse answers with the code's page or JSON problem, and tells the observer.
@@ -56,7 +58,7 @@ func (x *exchange) refusalHeaders(code refusal.Code, status int) {
 	if code == refusal.Unauthenticated {
 		// The scheme is that of draft-broyer-http-cookie-auth; RFC 9110
 		// §15.5.2 asks for a challenge.
-		h.Set("WWW-Authenticate", `Cookie realm="`+x.app.opts.Prefix+`", cookie-name="`+cookieName(sessionCookie, x.secure)+`"`)
+		h.Set("WWW-Authenticate", `Cookie realm="`+x.app.opts.Prefix+`", cookie-name="`+cookie.Name(cookie.Session, x.secure)+`"`)
 	}
 }
 
@@ -92,7 +94,7 @@ func (x *exchange) retryURL() string {
 	case x.r.Method != http.MethodGet || x.app.Owns(x.path):
 		return "/"
 	}
-	return safeReturn(x.returnTarget(), x.app.opts.Prefix)
+	return target.SafeReturn(x.returnTarget(), x.app.opts.Prefix)
 }
 
 // loginURL is where a script may send its page to sign in.

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
@@ -39,13 +41,13 @@ func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	browser := x.cookies.browser
+	browser := x.cookies.Browser
 	if !vault.IsRandomText(browser) {
 		browser = vault.RandomText()
 	}
 	f.App, f.Provider, f.Browser = x.app.name(), p.Name, hashBrowser(browser)
-	f.Return, f.Callback = safeReturn(f.Return, x.app.opts.Prefix), origin+x.app.callbackPath(p)
-	if browser == x.cookies.browser {
+	f.Return, f.Callback = target.SafeReturn(f.Return, x.app.opts.Prefix), origin+x.app.callbackPath(p)
+	if browser == x.cookies.Browser {
 		if f.Round, refused = x.round(f.Browser); refused != nil {
 			return x.refuse(refused)
 		}
@@ -61,8 +63,8 @@ func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
 	if err := x.app.gw.sessions.Flows().Start(ctx, state, &f); err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	if browser != x.cookies.browser {
-		setCookie(x.w, browserCookie, browser, x.secure)
+	if browser != x.cookies.Browser {
+		cookie.Set(x.w, cookie.Browser, browser, x.secure)
 	}
 	x.sendTo(p, begun)
 	return nil
@@ -83,7 +85,7 @@ func (x *exchange) unauthenticated() error {
 	if !navigation(x.r) {
 		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
 	}
-	returnTo := safeReturn(x.returnTarget(), x.app.opts.Prefix)
+	returnTo := target.SafeReturn(x.returnTarget(), x.app.opts.Prefix)
 	if p := x.app.autologin; p != nil {
 		return x.begin(p, session.Flow{Return: returnTo})
 	}

@@ -1,13 +1,13 @@
 //go:build !race
 
-package gateway_test
+package cookie_test
 
 import (
 	"net/http"
 	"strings"
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 )
 
 // TestAllocManyCookies holds that cookies of ours that come very many times
@@ -19,7 +19,7 @@ func TestAllocManyCookies(t *testing.T) {
 	h := http.Header{}
 	allocs := testing.AllocsPerRun(1, func() {
 		h["Cookie"] = []string{line}
-		gateway.TakeCookies(h, true)
+		cookie.Take(h, true)
 	})
 	if left := h.Get("Cookie"); left != strings.Repeat("a;", times-1)+"a" {
 		t.Fatalf("%d bytes are left", len(left))

@@ -1,4 +1,4 @@
-package gateway
+package cookie
 
 import (
 	"bufio"
@@ -8,23 +8,23 @@ import (
 	"strings"
 )
 
-// An answer is what the app writes to. It takes out what would set or delete our
+// An Answer is what the app writes to. It takes out what would set or delete our
 // cookies. It offers what the server's own ResponseWriter may: a server that
 // can't, says so when it is asked.
-type answer struct {
+type Answer struct {
 	http.ResponseWriter
 	begun bool // the final header is written
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (a *answer) WriteHeader(status int) {
+func (a *Answer) WriteHeader(status int) {
 	a.begin(status)
 	a.ResponseWriter.WriteHeader(status)
 }
 
 // begin cleans the header before it is written: that of each informational answer
 // too (RFC 9110 §15.2), which may bring fields of its own.
-func (a *answer) begin(status int) {
+func (a *Answer) begin(status int) {
 	if a.begun {
 		return
 	}
@@ -33,13 +33,13 @@ func (a *answer) begin(status int) {
 }
 
 // Write implements http.ResponseWriter.
-func (a *answer) Write(p []byte) (int, error) {
+func (a *Answer) Write(p []byte) (int, error) {
 	a.begin(http.StatusOK)
 	return a.ResponseWriter.Write(p)
 }
 
 // ReadFrom implements io.ReaderFrom: files are sent without a copy.
-func (a *answer) ReadFrom(r io.Reader) (int64, error) {
+func (a *Answer) ReadFrom(r io.Reader) (int64, error) {
 	a.begin(http.StatusOK)
 	if to, ok := a.ResponseWriter.(io.ReaderFrom); ok {
 		return to.ReadFrom(r)
@@ -48,22 +48,22 @@ func (a *answer) ReadFrom(r io.Reader) (int64, error) {
 }
 
 // Flush implements http.Flusher.
-func (a *answer) Flush() { _ = a.FlushError() }
+func (a *Answer) Flush() { _ = a.FlushError() }
 
 // FlushError is what http.ResponseController asks for first.
-func (a *answer) FlushError() error {
+func (a *Answer) FlushError() error {
 	a.begin(http.StatusOK)
 	return http.NewResponseController(a.ResponseWriter).Flush()
 }
 
 // Hijack implements http.Hijacker. What is written to the connection itself is
 // not looked at.
-func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (a *Answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(a.ResponseWriter).Hijack()
 }
 
 // Push implements http.Pusher.
-func (a *answer) Push(target string, opts *http.PushOptions) error {
+func (a *Answer) Push(target string, opts *http.PushOptions) error {
 	if to, ok := a.ResponseWriter.(http.Pusher); ok {
 		return to.Push(target, opts)
 	}
@@ -71,11 +71,11 @@ func (a *answer) Push(target string, opts *http.PushOptions) error {
 }
 
 // Unwrap is for http.ResponseController.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+func (a *Answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// end cleans the trailers, which are in the header once the body is written, and
+// End cleans the trailers, which are in the header once the body is written, and
 // the header of an answer that has no body.
-func (a *answer) end() { keepOwnCookies(a.Header()) }
+func (a *Answer) End() { keepOwnCookies(a.Header()) }
 
 // keepOwnCookies takes out of an app's answer what would set or delete our
 // cookies. The app's handler may have spelled the names in any way.
@@ -127,7 +127,7 @@ func withoutOwnCookie(line string) string {
 		name = name[len(hostPrefix):]
 	}
 	switch name {
-	case sessionCookie, browserCookie, providerCookie:
+	case Session, Browser, Provider:
 		return ""
 	}
 	return line

@@ -1,4 +1,8 @@
-package gateway
+// Package target reads what a client writes into a request: its target, its Host
+// header, and the address that it wants to return to. It trusts none of them.
+// What reads differently to different servers is never public, and no address to
+// send a browser to.
+package target
 
 import (
 	"errors"
@@ -10,9 +14,9 @@ import (
 	"strings"
 )
 
-// targetPath returns the path of a request-target, raw: as the client wrote
+// Path returns the path of a request-target, raw: as the client wrote
 // it, without query. An absolute-form target loses scheme and authority.
-func targetPath(target string) string {
+func Path(target string) string {
 	if i := strings.IndexByte(target, '?'); i >= 0 {
 		target = target[:i]
 	}
@@ -31,10 +35,10 @@ func targetPath(target string) string {
 	return ""
 }
 
-// plainPath says whether a raw path reads the same to everybody: the same
+// Plain says whether a raw path reads the same to everybody: the same
 // raw, decoded and cleaned, and without characters that some server or other
 // treats in its own way. Only such a path can be public.
-func plainPath(raw string) bool {
+func Plain(raw string) bool {
 	if raw == "" || raw[0] != '/' {
 		return false
 	}
@@ -57,21 +61,9 @@ func plainPath(raw string) bool {
 	return raw == clean || raw == clean+"/"
 }
 
-// namesPath says whether a header of that name tells the app another path than
-// the target. Symfony and Laminas took X-Original-URL and X-Rewrite-URL for what
-// IIS says (CVE-2018-14773), and so does what runs behind IIS.
-func namesPath(header string) bool {
-	if len(header) > len("X-Original-URL") || len(header) < len("X-Rewrite-URL") {
-		return false
-	}
-	var buf [len("X-Original-URL")]byte
-	name := string(appendNormal(buf[:0], header))
-	return name == "x-original-url" || name == "x-rewrite-url"
-}
-
-// A pathSet matches paths against patterns: exact ones, and prefixes that
+// A Set matches paths against patterns: exact ones, and prefixes that
 // end in "/*".
-type pathSet struct {
+type Set struct {
 	exact    map[string]bool
 	prefixes []string // with the slash at the end, without the star
 	// fold matches more than is written: any case, "/a" and "/a/" by either,
@@ -80,15 +72,17 @@ type pathSet struct {
 	fold bool
 }
 
-func newPathSet(patterns []string, fold bool) (*pathSet, error) {
-	s := &pathSet{exact: map[string]bool{}, fold: fold}
+// NewSet returns a Set. With fold it matches more than is written (see Set). The
+// error names every pattern that is none.
+func NewSet(patterns []string, fold bool) (*Set, error) {
+	s := &Set{exact: map[string]bool{}, fold: fold}
 	var errs []error
 	for _, p := range patterns {
 		bare, prefix := strings.CutSuffix(p, "/*")
 		if prefix {
 			bare += "/"
 		}
-		if !plainPath(bare) || strings.Contains(bare, "*") {
+		if !Plain(bare) || strings.Contains(bare, "*") {
 			errs = append(errs, fmt.Errorf("path pattern %q: expected a plain path such as /healthz, or a prefix such as /static/*", p))
 			continue
 		}
@@ -107,7 +101,8 @@ func newPathSet(patterns []string, fold bool) (*pathSet, error) {
 	return s, errors.Join(errs...)
 }
 
-func (s *pathSet) match(p string) bool {
+// Match says whether a path is in the set.
+func (s *Set) Match(p string) bool {
 	if !s.fold {
 		return s.exact[p] || s.below(p)
 	}
@@ -118,7 +113,7 @@ func (s *pathSet) match(p string) bool {
 	})
 }
 
-func (s *pathSet) below(p string) bool {
+func (s *Set) below(p string) bool {
 	return slices.ContainsFunc(s.prefixes, func(prefix string) bool { return strings.HasPrefix(p, prefix) })
 }
 
@@ -140,10 +135,10 @@ func windowsPath(p string) string {
 // maxReturn bounds a return URL in bytes; a longer one is replaced by "/".
 const maxReturn = 2048
 
-// safeReturn returns target if it is a path (with query) of our own origin
+// SafeReturn returns target if it is a path (with query) of our own origin
 // that is safe to send a browser to, else "/". Paths of the gateway itself
 // would loop and are replaced too, but for its session page.
-func safeReturn(target, prefix string) string {
+func SafeReturn(target, prefix string) string {
 	if len(target) > maxReturn || !strings.HasPrefix(target, "/") {
 		return "/"
 	}
@@ -156,21 +151,21 @@ func safeReturn(target, prefix string) string {
 	if err != nil || strings.HasPrefix(u.Path, "//") || strings.ContainsAny(u.Path, "\\\x00\r\n\t") {
 		return "/"
 	}
-	if under(path.Clean(u.Path), prefix) && u.Path != prefix+"/session" {
+	if Under(path.Clean(u.Path), prefix) && u.Path != prefix+"/session" {
 		return "/"
 	}
 	return target
 }
 
-// under says whether p is prefix or lies below it.
-func under(p, prefix string) bool {
+// Under says whether p is prefix or lies below it.
+func Under(p, prefix string) bool {
 	rest, ok := strings.CutPrefix(p, prefix)
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// hostname returns the name in a Host header in lower case without its port,
+// Hostname returns the name in a Host header in lower case without its port,
 // or "" if the header is malformed.
-func hostname(host string) string {
+func Hostname(host string) string {
 	name := host
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		port := host[i+1:]

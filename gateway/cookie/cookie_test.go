@@ -1,4 +1,4 @@
-package gateway_test
+package cookie_test
 
 import (
 	"net/http"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 )
 
 func TestTakeCookies(t *testing.T) {
@@ -63,7 +63,8 @@ func TestTakeCookies(t *testing.T) {
 				h["Cookie"] = slices.Clone(tt.lines)
 			}
 			given := h["Cookie"]
-			session, browser, provider := gateway.TakeCookies(h, !tt.plain)
+			own := cookie.Take(h, !tt.plain)
+			session, browser, provider := own.Session, own.Browser, own.Provider
 			if session != tt.session || browser != tt.browser || provider != tt.provider {
 				t.Errorf("took %q, %q and %q, want %q, %q and %q", session, browser, provider, tt.session, tt.browser, tt.provider)
 			}
@@ -106,7 +107,7 @@ func FuzzTakeCookies(f *testing.F) {
 	f.Fuzz(func(t *testing.T, one, two string, secure bool) {
 		given := []string{one, two}
 		h := http.Header{"Cookie": slices.Clone(given), "Other": {one}}
-		gateway.TakeCookies(h, secure)
+		cookie.Take(h, secure)
 		left := cookiesOf(h["Cookie"])
 		for _, pair := range left {
 			if oursIs(pair) {
@@ -125,7 +126,8 @@ func FuzzTakeCookies(f *testing.F) {
 		if h.Get("Other") != one {
 			t.Error("another header was changed")
 		}
-		session, browser, provider := gateway.TakeCookies(h, secure)
+		own := cookie.Take(h, secure)
+		session, browser, provider := own.Session, own.Browser, own.Provider
 		if session != "" || browser != "" || provider != "" {
 			t.Errorf("a second look finds %q, %q and %q", session, browser, provider)
 		}

@@ -1,4 +1,7 @@
-package gateway
+// Package cookie has the gateway's own cookies: it sets them, takes them out of
+// what a client sends, and keeps the app's answers from changing them. An app never
+// sees them.
+package cookie
 
 import (
 	"net/http"
@@ -10,35 +13,37 @@ import (
 // The names of our cookies. Over https they carry the __Host- prefix, so that no
 // sibling domain can plant one (RFC 6265bis §4.1.3.2).
 const (
-	sessionCookie = "sso"
-	// browserCookie ties a login to the browser that started it.
-	browserCookie = "sso-b"
-	// providerCookie has the name of the provider that was last signed in at:
+	// Session opens a login.
+	Session = "sso"
+	// Browser ties a login to the browser that started it.
+	Browser = "sso-b"
+	// Provider has the name of the provider that was last signed in at:
 	// the chooser puts it first, and nothing else follows from it.
-	providerCookie = "sso-p"
-	hostPrefix     = "__Host-"
+	Provider   = "sso-p"
+	hostPrefix = "__Host-"
 )
 
-// providerCookieAge is how long a browser remembers the last provider.
-const providerCookieAge = 365 * 24 * time.Hour
+// ProviderAge is how long a browser remembers the last provider.
+const ProviderAge = 365 * 24 * time.Hour
 
-func cookieName(name string, secure bool) string {
+// Name returns a cookie's name on the wire.
+func Name(name string, secure bool) string {
 	if secure {
 		return hostPrefix + name
 	}
 	return name
 }
 
-// setCookie adds a Set-Cookie for as long as the browser runs. An empty value
+// Set adds a Set-Cookie for as long as the browser runs. An empty value
 // deletes the cookie.
-func setCookie(w http.ResponseWriter, name, value string, secure bool) {
-	keepCookie(w, name, value, 0, secure)
+func Set(w http.ResponseWriter, name, value string, secure bool) {
+	Keep(w, name, value, 0, secure)
 }
 
-// keepCookie adds a Set-Cookie that outlives the browser.
-func keepCookie(w http.ResponseWriter, name, value string, age time.Duration, secure bool) {
+// Keep adds a Set-Cookie that outlives the browser.
+func Keep(w http.ResponseWriter, name, value string, age time.Duration, secure bool) {
 	c := http.Cookie{
-		Name: cookieName(name, secure), Value: value, Path: "/", MaxAge: int(age / time.Second),
+		Name: Name(name, secure), Value: value, Path: "/", MaxAge: int(age / time.Second),
 		Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
 	if value == "" {
@@ -47,15 +52,15 @@ func keepCookie(w http.ResponseWriter, name, value string, age time.Duration, se
 	w.Header().Add("Set-Cookie", c.String())
 }
 
-// ownCookies are our cookies as a request brought them.
-type ownCookies struct {
-	session, browser, provider string
+// Own are our cookies as a request brought them.
+type Own struct {
+	Session, Browser, Provider string
 }
 
-// takeCookies takes our cookies out of the request, under each of their names,
+// Take takes our cookies out of the request, under each of their names,
 // and returns those that are valid for the scheme. A cookie that comes twice
 // is taken for none: one of the two was planted.
-func takeCookies(h http.Header, secure bool) ownCookies {
+func Take(h http.Header, secure bool) Own {
 	t := cookieTaker{secure: secure}
 	lines := h["Cookie"]
 	var kept []string // once there is something to take; others may share the array of lines
@@ -69,13 +74,13 @@ func takeCookies(h http.Header, secure bool) ownCookies {
 		}
 	}
 	if t.sessions > 1 {
-		t.own.session = ""
+		t.own.Session = ""
 	}
 	if t.browsers > 1 {
-		t.own.browser = ""
+		t.own.Browser = ""
 	}
 	if t.providers > 1 {
-		t.own.provider = ""
+		t.own.Provider = ""
 	}
 	switch {
 	case !t.changed:
@@ -90,7 +95,7 @@ func takeCookies(h http.Header, secure bool) ownCookies {
 // A cookieTaker collects our cookies from the Cookie lines of one request.
 type cookieTaker struct {
 	secure                        bool
-	own                           ownCookies
+	own                           Own
 	sessions, browsers, providers int
 	changed                       bool
 }
@@ -125,20 +130,20 @@ func (t *cookieTaker) takePair(pair string) bool {
 	bare, prefixed := strings.CutPrefix(textproto.TrimString(name), hostPrefix)
 	valid := prefixed == t.secure
 	switch bare {
-	case sessionCookie:
+	case Session:
 		if valid {
 			t.sessions++
-			t.own.session = textproto.TrimString(value)
+			t.own.Session = textproto.TrimString(value)
 		}
-	case browserCookie:
+	case Browser:
 		if valid {
 			t.browsers++
-			t.own.browser = textproto.TrimString(value)
+			t.own.Browser = textproto.TrimString(value)
 		}
-	case providerCookie:
+	case Provider:
 		if valid {
 			t.providers++
-			t.own.provider = textproto.TrimString(value)
+			t.own.Provider = textproto.TrimString(value)
 		}
 	default:
 		return false
@@ -148,7 +153,7 @@ func (t *cookieTaker) takePair(pair string) bool {
 
 // mayBeOwn tells most cookies of others at a glance.
 func mayBeOwn(pair string) bool {
-	return strings.HasPrefix(pair, sessionCookie) || strings.HasPrefix(pair, hostPrefix)
+	return strings.HasPrefix(pair, Session) || strings.HasPrefix(pair, hostPrefix)
 }
 
 // appendPairs appends a run of pairs that is not blank.

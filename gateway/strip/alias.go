@@ -1,4 +1,4 @@
-package gateway
+package strip
 
 import (
 	"errors"
@@ -25,26 +25,27 @@ var Aliases = []string{
 	"Cf-Access-*", "Tailscale-User-*", "Oidc-*", "Shib-*", "Mellon-*", "Sm-User", "Iv-User", "Iv-Groups", "Iv-Creds", "Oam-Remote-User",
 }
 
-// A nameSet is a set of header names and families, both normalised.
-type nameSet struct {
+// Names are a set of header names and families, both normalised.
+type Names struct {
 	names    map[string]struct{}
 	families []string // each up to its last hyphen
 }
 
-func newNameSet(names []string) nameSet {
-	s := nameSet{names: map[string]struct{}{}}
+// NewNames returns a set. A name that ends in a star stands for a family.
+func NewNames(names []string) Names {
+	s := Names{names: map[string]struct{}{}}
 	for _, name := range names {
 		if family, ok := strings.CutSuffix(name, "*"); ok {
-			s.families = append(s.families, string(appendNormal(nil, family)))
+			s.families = append(s.families, string(AppendNormal(nil, family)))
 			continue
 		}
-		s.names[string(appendNormal(nil, name))] = struct{}{}
+		s.names[string(AppendNormal(nil, name))] = struct{}{}
 	}
 	return s
 }
 
 // has says whether a normalised name is in the set.
-func (s nameSet) has(normal []byte) bool {
+func (s Names) has(normal []byte) bool {
 	if _, ok := s.names[string(normal)]; ok {
 		return true
 	}
@@ -56,35 +57,20 @@ func (s nameSet) has(normal []byte) bool {
 	return false
 }
 
-var aliasSet = newNameSet(Aliases)
+// Has says whether a name is in the set.
+func (s Names) Has(name string) bool { return s.has(AppendNormal(nil, name)) }
 
-// checkKept refuses names that would not be taken away: a typing error would keep
+var aliasSet = NewNames(Aliases)
+
+// CheckKept refuses names that would not be taken away: a typing error would keep
 // nothing, and nobody would know why.
-func checkKept(keep []string) error {
+func CheckKept(keep []string) error {
 	var errs []error
 	for _, name := range keep {
 		bare, _ := strings.CutSuffix(name, "-*")
-		if strings.Contains(bare, "*") || !aliasSet.has(appendNormal(nil, strings.TrimSuffix(name, "*"))) {
+		if strings.Contains(bare, "*") || !aliasSet.has(AppendNormal(nil, strings.TrimSuffix(name, "*"))) {
 			errs = append(errs, fmt.Errorf("%q is no header that is taken away for its name: expected one of those that docs/options.md lists, such as X-Forwarded-User or X-Auth-Request-*", name))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// claimNames makes names ours on every app of the gateway. Nobody may keep them.
-func (g *Gateway) claimNames(names HeaderNames, keep []string) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.headers, g.kept = append(g.headers, names), append(g.kept, newNameSet(keep))
-	g.strip.Store(newNameFilter(g.headers...))
-	for _, kept := range g.kept {
-		for _, names := range g.headers {
-			for _, name := range names.all() {
-				if name != "" && kept.has(appendNormal(nil, name)) {
-					return fmt.Errorf("keep_headers: %s can't be kept: by it an app of this gateway learns who makes a request, so no client may send it; keep others by their full names", name)
-				}
-			}
-		}
-	}
-	return nil
 }

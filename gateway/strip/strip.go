@@ -1,4 +1,7 @@
-package gateway
+// Package strip takes out of a request what only the gateway may say: identity
+// headers in every spelling, those of other gateways, and what would add or remove
+// one on the way (Connection, Trailer, Upgrade).
+package strip
 
 import (
 	"io"
@@ -8,11 +11,11 @@ import (
 	"strings"
 )
 
-// A nameFilter knows the headers that only the gateway may set, however a
+// A Filter knows the headers that only the gateway may set, however a
 // client spells them: servers of the CGI family take any character that is no
 // letter or digit for an underscore, so Remote-User, remote_user and
 // Remote.User are one name to us.
-type nameFilter struct {
+type Filter struct {
 	names map[string]struct{} // normalised; aliases are not among them
 	// lengths and thirds tell most names of others at a glance, by the first
 	// character: how long ours are, and the third characters of families.
@@ -23,15 +26,16 @@ type nameFilter struct {
 // reservedPrefix begins every header of ours that is not renamed.
 const reservedPrefix = "x-sso-"
 
-func newNameFilter(sets ...HeaderNames) *nameFilter {
-	f := &nameFilter{names: map[string]struct{}{}}
+// New returns a Filter for sets of header names; empty names do not count.
+func New(sets ...[]string) *Filter {
+	f := &Filter{names: map[string]struct{}{}}
 	for name := range aliasSet.names {
 		f.lengths[name[0]] |= lengthBit(name)
 	}
 	for _, set := range sets {
-		for _, name := range set.all() {
+		for _, name := range set {
 			if name != "" {
-				normal := string(appendNormal(nil, name))
+				normal := string(AppendNormal(nil, name))
 				f.names[normal] = struct{}{}
 				f.lengths[normal[0]] |= lengthBit(name)
 			}
@@ -46,13 +50,9 @@ func newNameFilter(sets ...HeaderNames) *nameFilter {
 // lengthBit is the bit of a name's length; long ones share the last.
 func lengthBit(name string) uint64 { return 1 << min(len(name), 63) }
 
-func (n HeaderNames) all() []string {
-	return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Provider}
-}
-
-// appendNormal appends name in lower case with a hyphen for whatever is no
+// AppendNormal appends name in lower case with a hyphen for whatever is no
 // letter or digit.
-func appendNormal(b []byte, name string) []byte {
+func AppendNormal(b []byte, name string) []byte {
 	for i := range len(name) {
 		b = append(b, normalByte[name[i]])
 	}
@@ -73,40 +73,41 @@ var normalByte = func() (table [256]byte) {
 	return table
 }()
 
-// A claim says whose a header's name is.
-type claim int
+// An Owner says whose a header's name is.
+type Owner int
 
+// The owners of names: others, another gateway (see Aliases), or this one.
 const (
-	others claim = iota
-	alias        // in Aliases
-	ours
+	Others Owner = iota
+	Alias
+	Ours
 )
 
-// claim says whose a name is, and that keep's aliases are others'. It allocates for
+// Claim says whose a name is, and that keep's aliases are others'. It allocates for
 // very long names only.
-func (f *nameFilter) claim(name string, keep nameSet) claim {
+func (f *Filter) Claim(name string, keep Names) Owner {
 	if name = trimBlanks(name); name == "" {
-		return others
+		return Others
 	}
 	first := normalByte[name[0]]
 	if f.lengths[first]&lengthBit(name) == 0 && (len(name) < 3 || strings.IndexByte(f.thirds[first], normalByte[name[2]]) < 0) {
-		return others
+		return Others
 	}
 	var buf [64]byte
-	normal := appendNormal(buf[:0], name)
+	normal := AppendNormal(buf[:0], name)
 	_, own := f.names[string(normal)]
 	switch {
 	case own || len(normal) >= len(reservedPrefix) && string(normal[:len(reservedPrefix)]) == reservedPrefix:
-		return ours
+		return Ours
 	case aliasSet.has(normal) && !keep.has(normal):
-		return alias
+		return Alias
 	}
-	return others
+	return Others
 }
 
 // has says whether no client may send a header of that name to a site that
 // keeps none.
-func (f *nameFilter) has(name string) bool { return f.claim(name, nameSet{}) != others }
+func (f *Filter) has(name string) bool { return f.Claim(name, Names{}) != Others }
 
 // trimBlanks is strings.Trim(s, " \t"), without making a set of two characters
 // for each name.
@@ -120,13 +121,13 @@ func trimBlanks(s string) string {
 	return s
 }
 
-// strip removes every header of ours from what a client sent, and from the
+// Strip removes every header of ours from what a client sent, and from the
 // lists by which it could have ours removed later (Connection, RFC 9110
 // §7.6.1) or smuggle them in behind the body (Trailer, §6.5). It returns r, or
 // a copy of r whose trailers are filtered. keep are the aliases that pass.
-func (f *nameFilter) strip(r *http.Request, keep nameSet) *http.Request {
+func (f *Filter) Strip(r *http.Request, keep Names) *http.Request {
 	for name := range r.Header {
-		if f.claim(name, keep) != others {
+		if f.Claim(name, keep) != Others {
 			delete(r.Header, name)
 		}
 	}
@@ -142,7 +143,7 @@ func (f *nameFilter) strip(r *http.Request, keep nameSet) *http.Request {
 }
 
 // stripList takes our names out of a comma-separated header.
-func (f *nameFilter) stripList(h http.Header, header string) {
+func (f *Filter) stripList(h http.Header, header string) {
 	lines := h[header]
 	if !slices.ContainsFunc(lines, f.inList) {
 		return
@@ -175,7 +176,7 @@ func stripUpgrade(h http.Header) {
 	delete(h, "Http2-Settings")
 }
 
-func (f *nameFilter) inList(line string) bool {
+func (f *Filter) inList(line string) bool {
 	for token := range strings.SplitSeq(line, ",") {
 		if f.has(token) {
 			return true
@@ -189,7 +190,7 @@ func (f *nameFilter) inList(line string) bool {
 // with whatever names come; so the copy has a map of its own, filled from the
 // names that were announced. r itself is left without any: the caller may go on
 // with it when it is refused.
-func (f *nameFilter) stripTrailers(r *http.Request) *http.Request {
+func (f *Filter) stripTrailers(r *http.Request) *http.Request {
 	out := *r
 	out.Trailer = maps.Clone(r.Trailer)
 	maps.DeleteFunc(out.Trailer, func(name string, _ []string) bool { return f.has(name) })
@@ -222,4 +223,16 @@ func (b *trailerBody) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// NamesPath says whether a header of that name tells the app another path than
+// the target. Symfony and Laminas took X-Original-URL and X-Rewrite-URL for what
+// IIS says (CVE-2018-14773), and so does what runs behind IIS.
+func NamesPath(header string) bool {
+	if len(header) > len("X-Original-URL") || len(header) < len("X-Rewrite-URL") {
+		return false
+	}
+	var buf [len("X-Original-URL")]byte
+	name := string(AppendNormal(buf[:0], header))
+	return name == "x-original-url" || name == "x-rewrite-url"
 }
