@@ -69,7 +69,7 @@ func (h *Handler) refusalForCaddy(r *http.Request, e *refusal.Error) error {
 func (h *Handler) handleErrors(w http.ResponseWriter, r *http.Request, err error) error {
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if server != nil && server.Errors != nil && len(server.Errors.Routes) > 0 {
-		dropCredentials(r)
+		r = dropCredentials(r)
 		r = server.Errors.WithError(r, err)
 		written := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 			w.WriteHeader(statusOf(err))

@@ -66,3 +66,6 @@ func SendAway(retiring bool, w http.ResponseWriter, r *http.Request) {
 	a.retiring.Store(retiring)
 	a.sendAway(w, r)
 }
+
+// DropCredentials is what error routes do to a request for an address of ours.
+func DropCredentials(r *http.Request) *http.Request { return dropCredentials(r) }

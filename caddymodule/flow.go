@@ -86,10 +86,11 @@ type progress struct {
 	guarded  bool // sso has let it in
 	fixed    bool // the path is the configuration's
 	matched  bool // so are the placeholders of the file matcher
+	rooted   bool // the client chooses the directory of files
 }
 
 func (p progress) and(q progress) progress {
-	return progress{p.stripped && q.stripped, p.guarded && q.guarded, p.fixed && q.fixed, p.matched && q.matched}
+	return progress{p.stripped && q.stripped, p.guarded && q.guarded, p.fixed && q.fixed, p.matched && q.matched, p.rooted || q.rooted}
 }
 
 // routes follows a list of routes and returns what all requests have behind them
@@ -137,8 +138,12 @@ func (f *flow) enterSite(sets caddyhttp.MatcherSets) bool {
 
 // route follows one route, for the requests that take it.
 func (f *flow) route(route *caddyhttp.Route, p progress) progress {
-	for _, set := range route.MatcherSets {
-		p.matched = filesIn(set, p.matched)
+	if len(route.MatcherSets) > 0 { // any of them may be the one that matched
+		matched := true
+		for _, set := range route.MatcherSets {
+			matched = filesIn(set, p.matched) && matched
+		}
+		p.matched = matched
 	}
 	for _, handler := range route.Handlers {
 		p = f.handler(handler, p)
@@ -150,11 +155,18 @@ func (f *flow) handler(handler caddyhttp.MiddlewareHandler, p progress) progress
 	switch h := handler.(type) {
 	case *Handler:
 		if p.stripped && !p.guarded {
-			f.fault("'sso_strip' comes before 'sso' and takes the session cookie away, so nobody would ever be signed in: put it into the `handle` or `route` that it is for")
+			f.fault("'sso_strip' comes before 'sso' and takes the session cookie away, so nobody would ever be signed in: move it into `handle_errors`, or into the `handle` that has no 'sso'")
 		}
 		p.stripped, p.guarded = true, true
 	case *Strip:
+		if p.guarded && f.where == "" {
+			f.fault("'sso_strip' comes after 'sso' and takes the person's identity away from the app: it belongs into `handle_errors`, or another route that `sso` does not guard")
+		}
 		p.stripped = true
+	case caddyhttp.VarsMiddleware:
+		p.rooted = rootOfClient(h, p.rooted)
+	case *caddyhttp.VarsMiddleware:
+		p.rooted = rootOfClient(*h, p.rooted)
 	case *rewrite.Rewrite:
 		p.fixed = fixesPath(h, p)
 	case *caddyhttp.Subroute:
@@ -240,7 +252,7 @@ func (f *flow) passesOn(name string, p progress) {
 // the file.
 func (f *flow) servesFiles(h *fileserver.FileServer, p progress) {
 	switch {
-	case f.where == "" || p.guarded || p.fixed && !fromClient(strings.ReplaceAll(h.Root, "{http.vars.root}", "")):
+	case f.where == "" || p.guarded || p.fixed && !p.rooted && !fromClient(strings.ReplaceAll(h.Root, "{http.vars.root}", "")):
 	case p.stripped:
 		f.open = append(f.open, "file_server")
 	default:
@@ -296,8 +308,9 @@ func fixesPath(r *rewrite.Rewrite, p progress) bool {
 }
 
 var (
-	fileMatch    = regexp.MustCompile(`\{http\.matchers\.file\.[a-z_]+\}`)
+	fileMatch    = regexp.MustCompile(`\{http\.matchers\.file\.(relative|type)\}`)
 	ownWords     = regexp.MustCompile(`\{(http\.error\.(status_code|status_text|id|sso\.code)|env\.[^{}]*|system\.[^{}]*)\}`)
+	ofHost       = regexp.MustCompile(`\{http\.request\.host(\.labels\.\d+)?\}`)
 	ofFileSystem = regexp.MustCompile(`\bfile\b`)
 )
 
@@ -305,16 +318,28 @@ var (
 // What is not known to be the server's own is taken for that.
 func fromClient(s string) bool { return strings.Contains(ownWords.ReplaceAllString(s, ""), "{") }
 
+// rootOfClient says whether the client chooses the directory of files (the
+// directives root and fs), if it did so before. A host that matched is the
+// configuration's.
+func rootOfClient(vars caddyhttp.VarsMiddleware, before bool) bool {
+	for _, name := range []string{"root", "fs"} {
+		if text, ok := vars[name].(string); ok {
+			before = fromClient(ofHost.ReplaceAllString(text, ""))
+		}
+	}
+	return before
+}
+
 // filesIn says whether the placeholders of the file matcher are the
 // configuration's after a set of matchers, if they were so before.
 func filesIn(set caddyhttp.MatcherSet, before bool) bool {
 	for _, matcher := range set {
 		switch m := matcher.(type) {
 		case *fileserver.MatchFile:
-			before = len(m.TryFiles) > 0 && !slices.ContainsFunc(m.TryFiles, fromClient)
+			before = len(m.TryFiles) > 0 && !slices.ContainsFunc(m.TryFiles, fromClient) && !fromClient(strings.ReplaceAll(m.Root, "{http.vars.root}", ""))
 		case *caddyhttp.MatchNot:
 			for _, inner := range m.MatcherSets {
-				before = filesIn(inner, before)
+				before = filesIn(inner, before) && before // what did not match has set nothing
 			}
 		case *caddyhttp.MatchExpression:
 			before = before && !ofFileSystem.MatchString(m.Expr)
@@ -362,6 +387,22 @@ func (n hostNames) overlap(other hostNames) bool {
 	}
 	return slices.ContainsFunc(n, func(a string) bool {
 		return slices.ContainsFunc(other, func(b string) bool { return sameHost(a, b) })
+	})
+}
+
+// cover says whether all requests to a name are taken.
+func (n hostNames) cover(name string) bool {
+	return slices.ContainsFunc(n, func(a string) bool {
+		as, bs := strings.Split(a, "."), strings.Split(name, ".")
+		if len(as) != len(bs) {
+			return false
+		}
+		for i := range as {
+			if as[i] != "*" && as[i] != bs[i] {
+				return false
+			}
+		}
+		return true
 	})
 }
 

@@ -218,7 +218,7 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 				w.routes(handler.Routes, depth+1, slices.Concat(leadingIn(before), beside))
 			}
 			for _, name := range w.answersIn(handler, nil) {
-				before = append(before, earlier{name, own.Exact, limited, len(route.MatcherSets) > 0, !onlyHosts(route.MatcherSets)})
+				before = append(before, earlier{name, namesOf(route.MatcherSets), depth == 0, limited, len(route.MatcherSets) > 0, !onlyHosts(route.MatcherSets)})
 				beside = append(beside, earlier{name: name})
 			}
 		}
@@ -230,10 +230,11 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 // An earlier handler is one that answers, in a list of routes.
 type earlier struct {
 	name    string
-	hosts   []string // that its own route names
-	limited bool     // its own route has hosts, those or wildcards
-	matched bool     // it is asked for some requests only
-	partly  bool     // some requests of a host, that is
+	names   hostNames // that its own route takes
+	site    bool      // its own route is a site of its own
+	limited bool      // its own route has hosts, those or wildcards
+	matched bool      // it is asked for some requests only
+	partly  bool      // some requests of a host, that is
 }
 
 // leadingIn returns those that leave nothing to the routes that come after: not
@@ -253,7 +254,7 @@ func leadingIn(list []earlier) []earlier {
 // business, unless it leaves nothing to guard.
 func (w *walker) before(h *Handler, list []earlier) (answer, unknown []string) {
 	for _, e := range list {
-		here := !e.limited || slices.ContainsFunc(e.hosts, func(host string) bool { return slices.Contains(w.hosts.Exact, host) })
+		here := !e.limited || e.site && slices.ContainsFunc(w.names, e.names.cover) || !e.site && e.names.overlap(w.names)
 		if !here || h.Nested && e.matched {
 			continue
 		}

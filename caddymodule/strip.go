@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -67,7 +68,7 @@ func (s *Strip) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the sso app has not started"))
 	}
 	if s.app.hasCredentials(r) {
-		dropCredentials(r)
+		r = dropCredentials(r)
 	}
 	return gw.Strip(w, r, func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
 		return next.ServeHTTP(w, r)
@@ -87,8 +88,9 @@ func (a *App) hasCredentials(r *http.Request) bool {
 }
 
 // dropCredentials takes query and body out of a request to an address of ours, in
-// its placeholders too, before others get it.
-func dropCredentials(r *http.Request) {
+// its placeholders too, before others get it. It returns the request to go on with:
+// PHP is told Caddy's original request, which its context holds.
+func dropCredentials(r *http.Request) *http.Request {
 	r.URL.RawQuery, r.URL.ForceQuery = "", false
 	r.RequestURI, _, _ = strings.Cut(r.RequestURI, "?")
 	r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, 0, nil
@@ -99,6 +101,17 @@ func dropCredentials(r *http.Request) {
 	repl.Set("http.request.orig_uri", path)
 	repl.Set("http.request.orig_uri.query", "")
 	repl.Set("http.request.orig_uri.prefixed_query", "")
+	orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok {
+		return r
+	}
+	if orig.URL != nil {
+		u := *orig.URL
+		u.RawQuery, u.ForceQuery = "", false
+		orig.URL = &u
+	}
+	orig.RequestURI = path
+	return r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, orig))
 }
 
 // Interface guards

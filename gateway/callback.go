@@ -143,7 +143,7 @@ func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider
 // began. It does so once: nodes with different configurations may take turns.
 // Another provider that has the name by now is none to start at.
 func (x *exchange) redefined(in *rawAnswer, f *session.Flow, p *NamedProvider) error {
-	if issuer := p.Provider.Issuer(); f.Restarted || issuer != "" && issuer != f.Issuer {
+	if issuer := p.Provider.Issuer(); f.Restarted || issuer != "" && f.Issuer != "" && issuer != f.Issuer {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the login was begun under another definition of the provider: do all nodes have one configuration?")))
 	}
 	x.giveBack(in.attempts()...) // and a start is taken instead

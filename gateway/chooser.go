@@ -77,7 +77,7 @@ func (x *exchange) start(p *NamedProvider, f session.Flow) error {
 func (x *exchange) askOther(ses session.Found, p *NamedProvider, returnTo string) error {
 	q := url.Values{"as": {asOther}, "provider": {p.Name}, "return": {returnTo}}
 	x.page(http.StatusOK, pages.Other{
-		Chrome: x.chrome(), Username: ses.Login().Identity.Username, Provider: p.DisplayName,
+		Chrome: x.chrome(), Username: x.app.gw.nameOf(ses.Login()), Provider: p.DisplayName,
 		Action: x.app.opts.Prefix + "/login?" + q.Encode(), StayURL: returnTo,
 	})
 	return nil

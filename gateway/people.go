@@ -35,8 +35,8 @@ func (p *NamedProvider) checkNames() error {
 	return errors.Join(faults...)
 }
 
-// checkSamePeople refuses a list of providers of which one is none of all. hint says where
-// others belong.
+// checkSamePeople refuses a list that names a provider not in all, names one
+// twice, or has fewer than two. hint ends the message about an unknown one.
 func checkSamePeople(names, all []string, hint string) error {
 	for i, name := range names {
 		switch {

@@ -56,7 +56,7 @@ func (s *RuleSet) result(matching []int, named []string) Result {
 	return Result{Roles: roles.names, Groups: groups.names, Template: template, Named: named, Matched: len(matching) > 0}
 }
 
-// A Names keeps names in the order of their arrival, each once. Few are
+// A nameSet keeps names in the order of their arrival, each once. Few are
 // searched one by one, since that is faster and needs no map; many are not, so
 // that the cost stays linear.
 type nameSet struct {

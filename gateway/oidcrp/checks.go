@@ -138,6 +138,7 @@ func allChecks() *checklist {
 		),
 		person: check.All(
 			check.That("email verified", refusal.OIDCEmailUnverified, personEmail),
+			check.That("email groups verified", refusal.OIDCEmailUnverified, personGroups),
 		),
 	}
 }

@@ -90,7 +90,13 @@ func (s *stage) provider() *oidcrp.Provider {
 }
 
 func (s *stage) options(c *oidcrp.Config) {
-	s.mutator.each("", "option", func(st statement) { c.UsernameClaim = st.args[1] })
+	s.mutator.each("", "option", func(st statement) {
+		if st.args[0] == "groups_claim" {
+			c.GroupsClaim = st.args[1]
+		} else {
+			c.UsernameClaim = st.args[1]
+		}
+	})
 }
 
 // A result is how far a browser came.

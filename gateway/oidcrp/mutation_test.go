@@ -111,8 +111,8 @@ func readStatement(line string, expand func(string) (string, bool)) (statement, 
 	if rest != "" {
 		return st, fmt.Errorf("%q is one word too many", rest)
 	}
-	if st.verb == "option" && (!st.control || st.args[0] != "username_claim") {
-		return st, errors.New("an option is the control's too, and one of the user name's claim")
+	if st.verb == "option" && (!st.control || st.args[0] != "username_claim" && st.args[0] != "groups_claim") {
+		return st, errors.New("an option is the control's too, and names the claim of the user name or of the groups")
 	}
 	return st, nil
 }

@@ -3,6 +3,7 @@ package oidcrp
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
@@ -34,6 +35,7 @@ type person struct {
 	provider.Identity
 	said    verification // of Identity.Email
 	claim   string       // the user name's
+	groups  string       // the claim of the groups
 	trusted bool         // the provider vouches for its addresses, whatever it says
 }
 
@@ -72,7 +74,7 @@ func (p *Provider) join(id, info *profile) *person {
 			AMR:           id.strs("amr"),
 			AuthTime:      at,
 		},
-		said: said, claim: id.username, trusted: p.config.TrustEmail,
+		said: said, claim: id.username, groups: id.groups, trusted: p.config.TrustEmail,
 	}
 }
 
@@ -91,6 +93,7 @@ func (p *Provider) identity(id, info *profile) (provider.Identity, error) {
 				*name = ""
 			}
 		}
+		who.Groups = slices.DeleteFunc(who.Groups, func(group string) bool { return strings.EqualFold(group, who.Email) })
 		who.Email = ""
 	}
 	return who.Identity, nil
@@ -113,6 +116,17 @@ func personEmail(p *person) error {
 	return nil
 }
 
+// personGroups: an address in a rule decides as a user name does.
+func personGroups(p *person) error {
+	switch {
+	case p.trusted || !namesEmail(p.groups) || len(p.Groups) == 0:
+		return nil
+	case p.said != verified || len(p.Groups) != 1 || p.Groups[0] != p.Email:
+		return fmt.Errorf("reading the groups of %s: they are e-mail addresses, and email_verified is %s", quoted(p.groups), p.said)
+	}
+	return nil
+}
+
 // flag is what email_verified says of the user name.
 func (p *person) flag() string {
 	if p.Username != p.Email {
@@ -125,9 +139,7 @@ func (p *person) flag() string {
 // "email", "Email", "profile.email", "https://example.com/email".
 func namesEmail(claim string) bool {
 	last := claim[strings.LastIndexAny(claim, "./:#")+1:]
-	switch strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(last)) {
-	case "email", "mail", "emailaddress", "mailaddress":
-		return true
-	}
-	return false
+	last = strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(last))
+	return strings.HasSuffix(last, "mail") || strings.HasSuffix(last, "emails") ||
+		strings.Contains(last, "mail") && (strings.HasSuffix(last, "address") || strings.HasSuffix(last, "addr"))
 }

@@ -170,7 +170,7 @@ var meanings = map[Code]Meaning{
 	},
 	OIDCEmailUnverified: {
 		403, "Your e-mail address is not verified", "You are known here by your e-mail address, and your identity provider hasn't verified that it is yours. Verify it there, then sign in again; if you can't, tell your administrator.",
-		"The user name is an e-mail address, and the provider doesn't say `email_verified: true` of it in the same document: the log names the claim and what is said. Verify the address at the provider, or name another claim by `username_claim`. If nobody but the provider's administrators can change an address there, as in AD FS, which never sends the claim, say `trust_email` in the provider's block.",
+		"The user name, or the group that a rule is about, is an e-mail address, and the provider doesn't say `email_verified: true` of it in the same document: the log names the claim and what is said. Verify the address at the provider, or name another claim by `username_claim`. If nobody but the provider's administrators can change an address there, as in AD FS, which never sends the claim, say `trust_email` in the provider's block.",
 	},
 	OIDCSubjectMismatch: {
 		400, "The answer is about someone else", "The identity provider's two answers are about different people. " + orTell,

@@ -22,18 +22,33 @@ import (
 type candidate struct {
 	*x509.Certificate
 	issued map[string]*x509.Certificate // see issuedBy
+	// authorities are the keys of those that issued another one.
+	authorities []crypto.PublicKey
 }
 
 // notAuthority refuses a certificate whose subject issued another one: it is
 // part of that one's chain, and its key signs certificates, not assertions. The
 // names alone say so. The CA flag, the key usage and the signature between them
 // don't matter: many authorities lack the former, and `openssl req -x509` sets
-// the flag for everybody.
+// the flag for everybody. An authority's key counts under no other name either.
 func notAuthority(c *candidate) error {
 	if issued := c.issued[canonicalName(c.RawSubject)]; issued != nil {
 		return fmt.Errorf("is the issuer of another (%s issued %s), and an authority signs nobody in", readableName(c.RawSubject), readableName(issued.RawSubject))
 	}
+	if slices.ContainsFunc(c.authorities, func(key crypto.PublicKey) bool { return sameKey(key, c.PublicKey) }) {
+		return fmt.Errorf("has the key of an authority that issued another (%s)", readableName(c.RawSubject))
+	}
 	return nil
+}
+
+// authorities returns the keys of the certificates whose subject issued another.
+func authorities(certs []*x509.Certificate, issued map[string]*x509.Certificate) (keys []crypto.PublicKey) {
+	for _, c := range certs {
+		if c.PublicKey != nil && issued[canonicalName(c.RawSubject)] != nil {
+			keys = append(keys, c.PublicKey)
+		}
+	}
+	return keys
 }
 
 // issuedBy returns, by the issuer's name, a certificate that it issued. A
@@ -55,8 +70,9 @@ func (p *Provider) signingKeys(certs, all []*x509.Certificate) ([]crypto.PublicK
 	var keys []crypto.PublicKey
 	var left []error
 	issued := issuedBy(all)
+	known := authorities(all, issued)
 	for _, cert := range certs {
-		if err := p.checks.certificate.Run(&candidate{cert, issued}); err != nil {
+		if err := p.checks.certificate.Run(&candidate{cert, issued, known}); err != nil {
 			sum := sha256.Sum256(cert.Raw)
 			p.logger.Info("leaving out a certificate that came with the provider's own", zap.Error(fmt.Errorf("it %w", err)), zap.String("sha256", hex.EncodeToString(sum[:])))
 			left = append(left, fmt.Errorf("a certificate %w", err))

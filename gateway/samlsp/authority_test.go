@@ -96,6 +96,7 @@ var chains = map[string]struct {
 	"an authority without the flag":           {[]link{issued, {key: "ca", subject: "ca", issuer: "ca"}}, []string{"idp"}},
 	"an authority with the usage of a signer": {[]link{issued, {key: "ca", subject: "ca", issuer: "ca", change: func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }}}, []string{"idp"}},
 	"an authority that has changed its key":   {[]link{{key: "idp", subject: "idp", issuer: "ca", by: "other"}, ca}, []string{"idp"}},
+	"an authority's key under another name":   {[]link{issued, ca, {key: "ca", subject: "another", issuer: "another"}}, []string{"idp"}},
 	"a chain of three":                        {[]link{issued, {key: "ca", subject: "ca", issuer: "root", by: "root", change: isCA}, anotherCA}, []string{"idp"}},
 	"a chain without its root":                {[]link{issued, {key: "ca", subject: "ca", issuer: "root", by: "root", change: isCA}}, []string{"idp"}},
 	"cross-signed":                            {[]link{issued, ca, {key: "ca", subject: "ca", issuer: "root", by: "root", change: isCA}, anotherCA}, []string{"idp"}},

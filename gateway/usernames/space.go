@@ -116,7 +116,8 @@ func (s Space) Holds(name string) bool {
 	case s.Prefix != "":
 		return strings.HasPrefix(name, alike(s.Prefix))
 	case s.Suffix != "":
-		return strings.HasSuffix(name, alike(s.Suffix))
+		suffix := alike(s.Suffix)
+		return strings.HasSuffix(name, suffix) || strings.HasSuffix(strings.TrimRight(name, "."), suffix) // as the name of a host
 	case s.Domain != "":
 		_, domain, found := cutLast(name, "@")
 		return found && strings.TrimRight(domain, ".") == alike(s.Domain)
@@ -160,14 +161,23 @@ func alike(name string) string {
 			b.WriteString("ss")
 		case r == '。':
 			b.WriteByte('.') // IDNA (UTS 46) reads it so
-		case unicode.Is(unicode.Pd, r):
+		case unicode.Is(unicode.Pd, r) || r == '−' || r == '⁃': // a minus sign and a bullet look like one
 			b.WriteByte('-')
+		case r == '\u2800' || r == '\ufffc': // look like nothing
+		case strokes[unicode.ToLower(r)] != "":
+			b.WriteString(strokes[unicode.ToLower(r)])
 		default:
 			// Both ways: ı has no lower case but i's upper case, ſ likewise.
 			b.WriteRune(unicode.ToLower(unicode.ToUpper(r)))
 		}
 	}
 	return b.String()
+}
+
+// strokes are Latin letters that Unicode does not decompose, though collations of
+// databases take them for others (DUCET).
+var strokes = map[rune]string{
+	'ø': "o", 'ł': "l", 'đ': "d", 'ð': "d", 'ħ': "h", 'ŧ': "t", 'ƀ': "b", 'ɨ': "i", 'ƶ': "z", 'ǥ': "g", 'æ': "ae", 'œ': "oe", 'þ': "th",
 }
 
 func lowerASCII(s string) string {

@@ -47,6 +47,11 @@ func TestNames(t *testing.T) {
 		"letters of another script":     {main, prefix("partner-"), "рartner-bob", "рartner-bob", nil}, // Cyrillic er
 		"accents elsewhere":             {main, prefix("partner-"), "Ångström", "Ångström", nil},
 
+		"prefix with a stroke":      {main, prefix("corp-"), "c\u00f8rp-bob", "", usernames.ErrTaken},
+		"prefix with an ae":         {main, prefix("caesar-"), "c\u00e6sar-bob", "", usernames.ErrTaken},
+		"prefix with a minus sign":  {main, prefix("corp-"), "corp\u2212bob", "", usernames.ErrTaken},
+		"suffix with a dot behind":  {main, suffix("@corp.example"), "bob@corp.example.", "", usernames.ErrTaken},
+		"domain with a blank look":  {main, domain("corp.example"), "bob@corp.example\u2800", "", usernames.ErrTaken},
 		"other's prefix":            {main, prefix("partner-"), "partner-bob", "", usernames.ErrTaken},
 		"nothing but the prefix":    {main, prefix("partner-"), "partner-", "", usernames.ErrTaken},
 		"prefix in capitals":        {main, prefix("partner-"), "PARTNER-bob", "", usernames.ErrTaken},
