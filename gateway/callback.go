@@ -185,9 +185,9 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 // replaces returns the session of somebody else that the answer would take the
 // place of without a question: they have signed in since, and no page of ours
 // began the login. ErrNone if there is none.
-func (x *exchange) replaces(f *session.Flow, p *NamedProvider, ans *provider.Answer) (session.Found, error) {
+func (x *exchange) replaces(f *session.Flow, p *NamedProvider, ans *provider.Answer) (session.Session, error) {
 	if f.Asked {
-		return session.Found{}, session.ErrNone
+		return session.Session{}, session.ErrNone
 	}
 	find := x.session
 	if f.Other { // see leave
@@ -195,7 +195,7 @@ func (x *exchange) replaces(f *session.Flow, p *NamedProvider, ans *provider.Ans
 	}
 	ses, err := find()
 	if err == nil && ses.Login().Account == (session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject}) {
-		return session.Found{}, session.ErrNone
+		return session.Session{}, session.ErrNone
 	}
 	return ses, err
 }

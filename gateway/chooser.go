@@ -74,7 +74,7 @@ func (x *exchange) start(p *NamedProvider, f session.Flow) error {
 
 // askOther asks a signed-in person whether they want to sign in at p as somebody
 // else.
-func (x *exchange) askOther(ses session.Found, p *NamedProvider, returnTo string) error {
+func (x *exchange) askOther(ses session.Session, p *NamedProvider, returnTo string) error {
 	q := url.Values{"as": {asOther}, "provider": {p.Name}, "return": {returnTo}}
 	x.page(http.StatusOK, pages.Other{
 		Chrome: x.chrome(), Username: x.app.gw.nameOf(ses.Login()), Provider: p.DisplayName,

@@ -155,9 +155,9 @@ func (g *Gateway) Strip(w http.ResponseWriter, r *http.Request, next Next) error
 
 // anySession finds the session of the request, also one that this app does not
 // take.
-func (x *exchange) anySession() (session.Found, error) {
+func (x *exchange) anySession() (session.Session, error) {
 	if x.cookies.Session == "" || x.host == "" {
-		return session.Found{}, session.ErrNone
+		return session.Session{}, session.ErrNone
 	}
 	ses, err := x.app.gw.sessions.Find(x.r.Context(), x.cookies.Session, x.host)
 	if err == nil {
@@ -169,18 +169,18 @@ func (x *exchange) anySession() (session.Found, error) {
 // session finds the session of the request for this app. ErrNone also if
 // the login is none that this app takes: it stays stored, for another node, or
 // an earlier configuration, may take it.
-func (x *exchange) session() (session.Found, error) {
+func (x *exchange) session() (session.Session, error) {
 	ses, err := x.anySession()
 	if err != nil {
-		return session.Found{}, err
+		return session.Session{}, err
 	}
 	l := ses.Login()
 	if x.app.providerOf(l) == nil || x.app.opts.Lifetime > 0 && !time.Now().Before(x.app.end(l)) {
-		return session.Found{}, session.ErrNone
+		return session.Session{}, session.ErrNone
 	}
 	if idle := x.app.gw.opts.Idle; idle > 0 {
 		if err := ses.Touch(x.r.Context(), idle); err != nil {
-			return session.Found{}, err
+			return session.Session{}, err
 		}
 	}
 	return ses, nil

@@ -24,7 +24,7 @@ func IsOurs(f *NameFilter, name string) bool { return f.Claim(name, strip.Names{
 func IsAlias(f *NameFilter, name string) bool { return f.Claim(name, strip.Names{}) == strip.Alias }
 
 // Views returns how many views a login has.
-func Views(f session.Found) (n int) {
+func Views(f session.Session) (n int) {
 	first, _ := f.Memo().(*view)
 	for v := first; v != nil; v = v.next {
 		n++

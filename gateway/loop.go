@@ -35,7 +35,7 @@ func (x *exchange) forgetRounds() {
 
 // needless refuses to send a signed-in person on when the app sends them to
 // sign in again and again: the app can't see that the person is signed in.
-func (x *exchange) needless(ses session.Found) *refusal.Error {
+func (x *exchange) needless(ses session.Session) *refusal.Error {
 	if x.app.gw.sessions.Rounds().Repeated(x.r.Context(), ses.ID(), x.r.URL.RawQuery) {
 		return x.looping(refusal.AppLoop)
 	}

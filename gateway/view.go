@@ -79,7 +79,7 @@ const maxViews = 16
 
 // view returns what a makes of a login. The views of a login are a list, which
 // the session's memo holds.
-func (a *App) view(ses session.Found, issuer string) *view {
+func (a *App) view(ses session.Session, issuer string) *view {
 	for {
 		memo, n := ses.Memo(), 1
 		first, _ := memo.(*view)

@@ -17,13 +17,13 @@ type cookieKey struct {
 	host  string
 }
 
-// A session is a login on this node: the last state that was read, and the
+// A cached is a login in this node's cache: its last reading, and the
 // requests that live by it.
-type session struct {
+type cached struct {
 	// What every request looks at comes first, in one cache line.
 
-	// state is nil when the store has to be asked.
-	state     atomic.Pointer[state]
+	// last is nil when the store has to be asked.
+	last      atomic.Pointer[reading]
 	used      atomic.Bool // since the last eviction
 	reloading atomic.Bool
 	noting    atomic.Bool // that it is used, in the store
@@ -39,45 +39,45 @@ type session struct {
 	cookies []cookieKey
 	size    int
 
-	// missing is since when the state is missing, if it is; guarded by mu.
+	// missing is since when last is nil, if it is; guarded by mu.
 	missing time.Time
 }
 
-// A state is a login as it was read at one moment. But for its memo it is never
+// A reading is a login as it was read at one moment. But for its memo it is never
 // changed.
-type state struct {
+type reading struct {
 	*Login
-	memo   atomic.Value // see Found.Memo
+	memo   atomic.Value // see Session.Memo
 	loaded time.Time
 	until  time.Time // the login's Expires
 	size   int
 }
 
-// find returns the session of a cookie, and its state, checked. ErrNone
+// find returns the cached login of a cookie and its reading, checked. ErrNone
 // if there is none; any other error is a fault of the store.
-func (s *Node) find(ctx context.Context, value, host string) (*session, *state, error) {
+func (s *Node) find(ctx context.Context, value, host string) (*cached, *reading, error) {
 	if len(value) != sessionSize {
 		return nil, nil, ErrNone
 	}
 	ck := cookieKey{host: host}
 	copy(ck.value[:], value)
 	s.mu.RLock()
-	ses := s.byCookie[ck]
+	c := s.byCookie[ck]
 	s.mu.RUnlock()
 	now := time.Now()
-	if ses != nil {
-		if st := ses.state.Load(); st != nil && s.fresh(now) && now.Sub(st.loaded) < forgetAfter {
-			if !now.Before(st.until) {
-				s.drop(ses)
+	if c != nil {
+		if r := c.last.Load(); r != nil && s.fresh(now) && now.Sub(r.loaded) < forgetAfter {
+			if !now.Before(r.until) {
+				s.drop(c)
 				return nil, nil, ErrNone
 			}
-			if !ses.used.Load() {
-				ses.used.Store(true)
+			if !c.used.Load() {
+				c.used.Store(true)
 			}
-			if now.Sub(st.loaded) > reloadAfter {
-				s.reloadLater(ses)
+			if now.Sub(r.loaded) > reloadAfter {
+				s.reloadLater(c)
 			}
-			return ses, st, nil
+			return c, r, nil
 		}
 	}
 	bits, err := s.sessionBits(ctx, value, host)
@@ -95,7 +95,7 @@ func (s *Node) fresh(now time.Time) bool {
 // load reads a login from the store and caches it. If something changed
 // meanwhile, it is served this once and not cached. Enter looks again, and cuts
 // the request if the login is over.
-func (s *Node) load(ctx context.Context, bits string, ck cookieKey) (*session, *state, error) {
+func (s *Node) load(ctx context.Context, bits string, ck cookieKey) (*cached, *reading, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	changes := s.changes.Load()
@@ -110,118 +110,118 @@ func (s *Node) load(ctx context.Context, bits string, ck cookieKey) (*session, *
 	// What all logins of a provider share need not be kept a thousand times, nor
 	// fetched from as many places.
 	l.Account.Protocol, l.Account.Issuer = unique.Make(l.Account.Protocol).Value(), unique.Make(l.Account.Issuer).Value()
-	st := &state{Login: l, size: 1024 + 2*len(rec.Value), loaded: now, until: l.Expires}
-	return s.keep(rec.Key, bits, ck, st, changes), st, nil
+	r := &reading{Login: l, size: 1024 + 2*len(rec.Value), loaded: now, until: l.Expires}
+	return s.keep(rec.Key, bits, ck, r, changes), r, nil
 }
 
-// keep puts a state into the cache and returns its session.
-func (s *Node) keep(key, bits string, ck cookieKey, st *state, changes uint64) *session {
+// keep puts a reading into the cache and returns its login there.
+func (s *Node) keep(key, bits string, ck cookieKey, r *reading, changes uint64) *cached {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ses := s.byKey[key]
-	if ses == nil {
-		ses = &session{key: key, bits: bits}
-		s.byKey[key] = ses
+	c := s.byKey[key]
+	if c == nil {
+		c = &cached{key: key, bits: bits}
+		s.byKey[key] = c
 	}
-	s.bytes += st.size - ses.size
-	ses.size = st.size
-	if ck != (cookieKey{}) && s.byCookie[ck] != ses {
+	s.bytes += r.size - c.size
+	c.size = r.size
+	if ck != (cookieKey{}) && s.byCookie[ck] != c {
 		ck.host = unique.Make(ck.host).Value() // a copy that all share
-		s.byCookie[ck] = ses
-		ses.cookies = append(ses.cookies, ck)
+		s.byCookie[ck] = c
+		c.cookies = append(c.cookies, ck)
 	}
-	ses.used.Store(true)
-	ses.sawGood(st.loaded)
-	// changed() counts before it clears, so a state that was read before a
+	c.used.Store(true)
+	c.sawGood(r.loaded)
+	// changed() counts before it clears, so a reading made before a
 	// change is either not stored here, or cleared after.
 	if s.changes.Load() == changes {
-		ses.state.Store(st)
+		c.last.Store(r)
 	}
 	if s.ended {
-		ses.retire(true)
+		c.retire(true)
 	}
-	s.evict(ses)
-	return ses
+	s.evict(c)
+	return c
 }
 
 // resize notes how large a cached login is with its memo.
 func (s *Node) resize(key string, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ses := s.byKey[key]
-	if ses == nil {
+	c := s.byKey[key]
+	if c == nil {
 		return
 	}
-	s.bytes += size - ses.size
-	ses.size = size
-	s.evict(ses)
+	s.bytes += size - c.size
+	c.size = size
+	s.evict(c)
 }
 
 // evict keeps the cache within its bounds. Logins with live requests stay,
 // and so does the one that has just come: a revocation must find them. mu is
 // held.
-func (s *Node) evict(spare *session) {
+func (s *Node) evict(spare *cached) {
 	for _, secondChance := range []bool{true, false} {
-		for _, ses := range s.byKey { // in random order
+		for _, c := range s.byKey { // in random order
 			if len(s.byKey) <= s.maxEntries && s.bytes <= s.maxBytes {
 				return
 			}
-			if ses == spare || secondChance && ses.used.Swap(false) || !ses.retire(false) {
+			if c == spare || secondChance && c.used.Swap(false) || !c.retire(false) {
 				continue
 			}
-			s.remove(ses)
+			s.remove(c)
 		}
 	}
 }
 
 // remove takes a retired session out of the cache. mu is held.
-func (s *Node) remove(ses *session) {
-	if s.byKey[ses.key] != ses {
+func (s *Node) remove(c *cached) {
+	if s.byKey[c.key] != c {
 		return
 	}
-	delete(s.byKey, ses.key)
-	for _, ck := range ses.cookies {
+	delete(s.byKey, c.key)
+	for _, ck := range c.cookies {
 		delete(s.byCookie, ck)
 	}
-	s.bytes -= ses.size
-	ses.state.Store(nil)
+	s.bytes -= c.size
+	c.last.Store(nil)
 }
 
 // drop takes a session that is over out of the cache and cuts its requests.
-func (s *Node) drop(ses *session) {
-	ses.retire(true)
+func (s *Node) drop(c *cached) {
+	c.retire(true)
 	s.mu.Lock()
-	s.remove(ses)
+	s.remove(c)
 	s.mu.Unlock()
-	ses.cut(errSessionOver)
+	c.cut(errSessionOver)
 }
 
 func (s *Node) forget(ck cookieKey) {
 	s.mu.RLock()
-	ses := s.byCookie[ck]
+	c := s.byCookie[ck]
 	s.mu.RUnlock()
-	if ses != nil {
-		s.drop(ses)
+	if c != nil {
+		s.drop(c)
 	}
 }
 
 // reloadLater reads logins anew, off the request path.
-func (s *Node) reloadLater(sessions ...*session) {
-	due := slices.DeleteFunc(sessions, func(ses *session) bool { return !ses.reloading.CompareAndSwap(false, true) })
+func (s *Node) reloadLater(sessions ...*cached) {
+	due := slices.DeleteFunc(sessions, func(c *cached) bool { return !c.reloading.CompareAndSwap(false, true) })
 	if len(due) == 0 {
 		return
 	}
-	go s.reloadAll(due, func(ses *session) {
-		defer ses.reloading.Store(false)
-		s.reload(ses)
+	go s.reloadAll(due, func(c *cached) {
+		defer c.reloading.Store(false)
+		s.reload(c)
 	})
 }
 
 // reload reads a login anew and cuts its requests if it is over.
-func (s *Node) reload(ses *session) {
-	_, _, err := s.load(context.Background(), ses.bits, cookieKey{})
+func (s *Node) reload(c *cached) {
+	_, _, err := s.load(context.Background(), c.bits, cookieKey{})
 	if errors.Is(err, ErrNone) {
-		s.drop(ses)
+		s.drop(c)
 	}
 }
 
@@ -235,30 +235,30 @@ func (s *Node) changed(message string) {
 		return
 	}
 	s.mu.RLock()
-	ses := s.byKey[message]
+	c := s.byKey[message]
 	s.mu.RUnlock()
-	if ses == nil {
+	if c == nil {
 		return
 	}
-	ses.unset(time.Now())
-	if ses.busy() {
-		go s.reload(ses)
+	c.unset(time.Now())
+	if c.busy() {
+		go s.reload(c)
 	}
 }
 
-// busy returns the sessions with live requests, and forgets all states if
+// busy returns the sessions with live requests, and forgets all readings if
 // forget is set.
-func (s *Node) busy(forget bool) []*session {
+func (s *Node) busy(forget bool) []*cached {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	var busy []*session
+	var busy []*cached
 	now := time.Now()
-	for _, ses := range s.byKey {
+	for _, c := range s.byKey {
 		if forget {
-			ses.unset(now)
+			c.unset(now)
 		}
-		if ses.busy() {
-			busy = append(busy, ses)
+		if c.busy() {
+			busy = append(busy, c)
 		}
 	}
 	return busy
@@ -275,9 +275,9 @@ func (s *Node) reloadBusy() {
 	go func() {
 		for {
 			asked := s.rereads.Load()
-			s.reloadAll(s.busy(false), func(ses *session) {
-				if ses.busy() { // still: while the store hangs they are cut
-					s.reload(ses)
+			s.reloadAll(s.busy(false), func(c *cached) {
+				if c.busy() { // still: while the store hangs they are cut
+					s.reload(c)
 				}
 			})
 			if s.rereads.CompareAndSwap(asked, 0) {
@@ -290,18 +290,18 @@ func (s *Node) reloadBusy() {
 // reloaders is how many logins are read at once after a change to all.
 const reloaders = 16
 
-func (s *Node) reloadAll(busy []*session, reload func(*session)) {
-	work := make(chan *session)
+func (s *Node) reloadAll(busy []*cached, reload func(*cached)) {
+	work := make(chan *cached)
 	var wg sync.WaitGroup
 	for range min(reloaders, len(busy)) {
 		wg.Go(func() {
-			for ses := range work {
-				reload(ses)
+			for c := range work {
+				reload(c)
 			}
 		})
 	}
-	for _, ses := range busy {
-		work <- ses
+	for _, c := range busy {
+		work <- c
 	}
 	close(work)
 	wg.Wait()

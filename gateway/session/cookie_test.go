@@ -16,7 +16,7 @@ func TestCookieIsBoundToItsHost(t *testing.T) {
 	cookie := signInAt(t, s, "alice")
 	wantSession(t, s, cookie)
 	for _, host := range []string{"", "other.example", "app.example.evil.example", "sub.app.example", "app.exampl", "APP.EXAMPLE", "app.example:8443", "app.example\x00"} {
-		if f, err := s.Find(t.Context(), cookie, host); err == nil || f != (session.Found{}) {
+		if f, err := s.Find(t.Context(), cookie, host); err == nil || f != (session.Session{}) {
 			t.Errorf("the cookie opens a session at %q", host)
 		}
 	}
@@ -102,7 +102,7 @@ func TestCookieAttackMalformedIsNoSession(t *testing.T) {
 		if value == good {
 			t.Errorf("%s: changes nothing", name)
 		}
-		if f, err := s.Find(t.Context(), value, nodeHost); err != session.ErrNone || f != (session.Found{}) {
+		if f, err := s.Find(t.Context(), value, nodeHost); err != session.ErrNone || f != (session.Session{}) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

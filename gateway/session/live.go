@@ -16,15 +16,15 @@ var (
 
 // A Live is the context of a request on its way through the app. It ends with
 // the login: that cuts WebSockets, event streams and long polls. The zero value
-// is for Found.Enter.
+// is for Session.Enter.
 //
 // Most requests are over before anybody waits for their context. So the
 // context that can be waited for is made when it is first asked for.
 type Live struct {
 	context.Context //nolint:containedctx // it is a context itself, and this is its parent
-	ses             *session
+	cached          *cached
 	until           time.Time
-	prev, next      *Live // guarded by ses.mu
+	prev, next      *Live // guarded by cached.mu
 
 	mu    sync.Mutex
 	ended bool
@@ -100,27 +100,27 @@ func (lr *Live) end(cause error) {
 // enter makes lr a context below parent that ends with the session, at until at
 // the latest. It is false if the session has left the cache meanwhile and has to
 // be found anew.
-func (ses *session) enter(parent context.Context, lr *Live, until time.Time) bool {
-	lr.Context, lr.ses, lr.until = parent, ses, until
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	if ses.retired {
+func (c *cached) enter(parent context.Context, lr *Live, until time.Time) bool {
+	lr.Context, lr.cached, lr.until = parent, c, until
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.retired {
 		return false
 	}
-	lr.next = ses.live
+	lr.next = c.live
 	if lr.next != nil {
 		lr.next.prev = lr
 	}
-	ses.live = lr
+	c.live = lr
 	return true
 }
 
 // Leave ends the context and takes the request from its session. Call it once,
 // when the request is done.
 func (lr *Live) Leave() {
-	lr.ses.mu.Lock()
+	lr.cached.mu.Lock()
 	if lr.prev == nil {
-		lr.ses.live = lr.next
+		lr.cached.live = lr.next
 	} else {
 		lr.prev.next = lr.next
 	}
@@ -128,42 +128,42 @@ func (lr *Live) Leave() {
 		lr.next.prev = lr.prev
 	}
 	lr.prev, lr.next = nil, nil // its context may be held for long
-	lr.ses.mu.Unlock()
+	lr.cached.mu.Unlock()
 	lr.end(nil)
 }
 
 // retire marks a session that leaves the cache. Unless forced it refuses while
 // there are live requests.
-func (ses *session) retire(force bool) bool {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	if ses.live != nil && !force {
+func (c *cached) retire(force bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.live != nil && !force {
 		return false
 	}
-	ses.retired = true
+	c.retired = true
 	return true
 }
 
-func (ses *session) busy() bool {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	return ses.live != nil
+func (c *cached) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.live != nil
 }
 
 // cut ends all live requests.
-func (ses *session) cut(cause error) {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	for lr := ses.live; lr != nil; lr = lr.next {
+func (c *cached) cut(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for lr := c.live; lr != nil; lr = lr.next {
 		lr.end(cause)
 	}
 }
 
 // cutBefore ends the live requests whose time is up.
-func (ses *session) cutBefore(now time.Time) {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	for lr := ses.live; lr != nil; lr = lr.next {
+func (c *cached) cutBefore(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for lr := c.live; lr != nil; lr = lr.next {
 		if !now.Before(lr.until) {
 			lr.end(errSessionOver)
 		}
@@ -171,50 +171,50 @@ func (ses *session) cutBefore(now time.Time) {
 }
 
 // sawGood notes a look at the store, begun at t, by which the login held.
-func (ses *session) sawGood(t time.Time) {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	if t.After(ses.checked) {
-		ses.checked = t
+func (c *cached) sawGood(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.After(c.checked) {
+		c.checked = t
 	}
 }
 
-// unset forgets the state: something was announced.
-func (ses *session) unset(now time.Time) {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	if ses.missing.IsZero() {
-		ses.missing = now
+// unset forgets the last reading: something was announced.
+func (c *cached) unset(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.missing.IsZero() {
+		c.missing = now
 	}
-	ses.state.Store(nil)
+	c.last.Store(nil)
 }
 
 // confirmed returns until when the login is known to have held. follows is
 // when the last confirmed read of the announcements began. It is for tendLive
 // alone.
-func (ses *session) confirmed(now, follows time.Time) time.Time {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	if ses.state.Load() != nil {
-		ses.missing = time.Time{}
-		if ses.checked.After(follows) {
-			return ses.checked
+func (c *cached) confirmed(now, follows time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last.Load() != nil {
+		c.missing = time.Time{}
+		if c.checked.After(follows) {
+			return c.checked
 		}
 		return follows
 	}
 	// Something was announced, and there was no quiet moment to look since.
-	if ses.missing.IsZero() {
-		ses.missing = now
+	if c.missing.IsZero() {
+		c.missing = now
 	}
-	if ses.checked.After(ses.missing) {
-		return ses.checked
+	if c.checked.After(c.missing) {
+		return c.checked
 	}
-	return ses.missing
+	return c.missing
 }
 
 // outdated says whether the login has to be read anew although nothing more
 // was announced.
-func (ses *session) outdated(now time.Time) bool {
-	st := ses.state.Load()
-	return st == nil || now.Sub(st.loaded) > reloadAfter
+func (c *cached) outdated(now time.Time) bool {
+	r := c.last.Load()
+	return r == nil || now.Sub(r.loaded) > reloadAfter
 }

@@ -16,21 +16,21 @@ import (
 
 func TestSessionsChangesReachTheOtherNode(t *testing.T) {
 	t.Parallel()
-	for name, revoke := range map[string]func(ctx context.Context, s *session.Node, f session.Found) error{
-		"login": func(ctx context.Context, s *session.Node, f session.Found) error {
+	for name, revoke := range map[string]func(ctx context.Context, s *session.Node, f session.Session) error{
+		"login": func(ctx context.Context, s *session.Node, f session.Session) error {
 			return s.RevokeLogin(ctx, f.ID())
 		},
-		"logout": func(ctx context.Context, _ *session.Node, f session.Found) error { return f.End(ctx) },
-		"account": func(ctx context.Context, s *session.Node, f session.Found) error {
+		"logout": func(ctx context.Context, _ *session.Node, f session.Session) error { return f.End(ctx) },
+		"account": func(ctx context.Context, s *session.Node, f session.Session) error {
 			return s.RevokeAccount(ctx, f.Login().Account)
 		},
-		"block": func(ctx context.Context, s *session.Node, f session.Found) error {
+		"block": func(ctx context.Context, s *session.Node, f session.Session) error {
 			return s.BlockAccount(ctx, f.Login().Account)
 		},
-		"provider": func(ctx context.Context, s *session.Node, _ session.Found) error {
+		"provider": func(ctx context.Context, s *session.Node, _ session.Session) error {
 			return s.RevokeProvider(ctx, provider.OIDC, nodeIssuer)
 		},
-		"all": func(ctx context.Context, s *session.Node, _ session.Found) error { return s.RevokeAll(ctx) },
+		"all": func(ctx context.Context, s *session.Node, _ session.Session) error { return s.RevokeAll(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -41,10 +41,10 @@ type Node struct {
 	log    *zap.Logger
 
 	mu       sync.RWMutex
-	byCookie map[cookieKey]*session
-	byKey    map[string]*session // by the key of the login's record
-	bytes    int                 // what the cache holds, roughly
-	ended    bool                // Run has ended: nobody looks after live requests
+	byCookie map[cookieKey]*cached
+	byKey    map[string]*cached // by the key of the login's record
+	bytes    int                // what the cache holds, roughly
+	ended    bool               // Run has ended: nobody looks after live requests
 	// maxEntries and maxBytes bound the cache.
 	maxEntries, maxBytes int
 
@@ -119,7 +119,7 @@ const (
 func Open(opts Options) (*Node, error) {
 	s := &Node{
 		store: opts.Store, marker: opts.Marker, log: opts.Logger,
-		byCookie: map[cookieKey]*session{}, byKey: map[string]*session{},
+		byCookie: map[cookieKey]*cached{}, byKey: map[string]*cached{},
 		maxEntries: maxCached, maxBytes: maxBytes,
 		started: time.Now(),
 	}
@@ -164,9 +164,9 @@ func (s *Node) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
-	for _, ses := range s.byKey {
-		ses.retire(true)
-		ses.cut(errUnconfirmed)
+	for _, c := range s.byKey {
+		c.retire(true)
+		c.cut(errUnconfirmed)
 	}
 }
 
@@ -175,14 +175,14 @@ func (s *Node) follow(ctx context.Context) error {
 	if err := s.checkFit(ctx); err != nil {
 		return err
 	}
-	return s.store.Watch(ctx, func(c store.Change) {
-		all := c.Reset
-		if c.Reset {
+	return s.store.Watch(ctx, func(change store.Change) {
+		all := change.Reset
+		if change.Reset {
 			s.vault.Forget()
 			s.log.Info("session store is followed")
 			s.down = ""
 		}
-		for _, m := range c.Messages {
+		for _, m := range change.Messages {
 			if string(m) == announceAll {
 				all = true // once for however many
 				continue
@@ -192,7 +192,7 @@ func (s *Node) follow(ctx context.Context) error {
 		if all {
 			s.changed(announceAll)
 		}
-		s.confirmed.Store(int64(c.Began.Sub(s.started)))
+		s.confirmed.Store(int64(change.Began.Sub(s.started)))
 	})
 }
 
@@ -265,18 +265,18 @@ func (s *Node) keepHouse(ctx context.Context) {
 // sweep removes from the cache what find would reload anyway. This frees memory,
 // also that of memos: a view keeps its app, and with it an old configuration.
 func (s *Node) sweep(now time.Time) {
-	var old []*session
+	var old []*cached
 	s.mu.RLock()
-	for _, ses := range s.byKey {
-		if st := ses.state.Load(); st == nil || now.Sub(st.loaded) >= forgetAfter {
-			old = append(old, ses)
+	for _, c := range s.byKey {
+		if r := c.last.Load(); r == nil || now.Sub(r.loaded) >= forgetAfter {
+			old = append(old, c)
 		}
 	}
 	s.mu.RUnlock()
-	for _, ses := range old {
+	for _, c := range old {
 		s.mu.Lock() // for both steps: a caller that finds a retired session looks again at once
-		if ses.retire(false) {
-			s.remove(ses)
+		if c.retire(false) {
+			s.remove(c)
 		}
 		s.mu.Unlock()
 	}
@@ -287,15 +287,15 @@ func (s *Node) sweep(now time.Time) {
 func (s *Node) tendLive(now time.Time) (again time.Duration) {
 	again = tendEvery
 	confirmed := s.started.Add(time.Duration(s.confirmed.Load()))
-	var due []*session
-	for _, ses := range s.busy(false) {
-		ses.cutBefore(now)
-		switch unsure := now.Sub(ses.confirmed(now, confirmed)); {
+	var due []*cached
+	for _, c := range s.busy(false) {
+		c.cutBefore(now)
+		switch unsure := now.Sub(c.confirmed(now, confirmed)); {
 		case unsure >= stale:
 			// Nobody can say any more whether the login still holds.
-			ses.cut(errUnconfirmed)
-		case unsure >= stale/2 || ses.outdated(now):
-			due = append(due, ses)
+			c.cut(errUnconfirmed)
+		case unsure >= stale/2 || c.outdated(now):
+			due = append(due, c)
 			again = min(again, max(stale-unsure, tendSoon))
 		}
 	}
@@ -305,14 +305,14 @@ func (s *Node) tendLive(now time.Time) (again time.Duration) {
 
 // touch keeps an idle limit: ErrNone if the login was not used for idle,
 // else it notes the use, now and then and off the request path.
-func (s *Node) touch(ctx context.Context, ses *session, st *state, idle time.Duration) error {
-	unused := time.Since(st.Seen)
+func (s *Node) touch(ctx context.Context, c *cached, r *reading, idle time.Duration) error {
+	unused := time.Since(r.Seen)
 	if unused < idle/10 {
 		return nil
 	}
 	if unused >= idle {
 		// Another node may have seen it since.
-		l, _, err := s.loadLogin(ctx, ses.bits)
+		l, _, err := s.loadLogin(ctx, c.bits)
 		if err != nil {
 			return err
 		}
@@ -320,24 +320,24 @@ func (s *Node) touch(ctx context.Context, ses *session, st *state, idle time.Dur
 			return ErrNone
 		}
 	}
-	if ses.noting.CompareAndSwap(false, true) {
+	if c.noting.CompareAndSwap(false, true) {
 		go func() {
-			defer ses.noting.Store(false)
-			s.markSeen(ses, st.until)
+			defer c.noting.Store(false)
+			s.markSeen(c, r.until)
 		}()
 	}
 	return nil
 }
 
 // markSeen writes that a login was used, and reads it back into the cache.
-func (s *Node) markSeen(ses *session, expires time.Time) {
+func (s *Node) markSeen(c *cached, expires time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	ttl := time.Until(expires)
 	if ttl <= 0 {
 		return
 	}
-	err := s.vault.Update(ctx, kindLogin, ses.bits, ttl, func(old *vault.Record) ([]byte, error) {
+	err := s.vault.Update(ctx, kindLogin, c.bits, ttl, func(old *vault.Record) ([]byte, error) {
 		if old == nil {
 			return nil, ErrNone
 		}
@@ -349,6 +349,6 @@ func (s *Node) markSeen(ses *session, expires time.Time) {
 		return json.Marshal(l)
 	})
 	if err == nil {
-		s.reload(ses)
+		s.reload(c)
 	}
 }

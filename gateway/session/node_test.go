@@ -95,7 +95,7 @@ func recordKey(t *testing.T, v *vault.Vault, kind vault.Kind, name string) strin
 	return key
 }
 
-func wantSession(t *testing.T, s *session.Node, cookie string) session.Found {
+func wantSession(t *testing.T, s *session.Node, cookie string) session.Session {
 	t.Helper()
 	f, err := s.Find(context.Background(), cookie, nodeHost)
 	if err != nil {
@@ -121,7 +121,7 @@ func wantFault(t *testing.T, s *session.Node, cookie string) {
 }
 
 // enterLive begins a live request of a session.
-func enterLive(t *testing.T, f session.Found, until time.Time) (ctx context.Context, leave func()) {
+func enterLive(t *testing.T, f session.Session, until time.Time) (ctx context.Context, leave func()) {
 	t.Helper()
 	ctx, leave = enter(context.Background(), f, until)
 	if leave == nil {
@@ -132,7 +132,7 @@ func enterLive(t *testing.T, f session.Found, until time.Time) (ctx context.Cont
 
 // enter begins a live request of a session below parent. leave is nil if the
 // session has left the cache.
-func enter(parent context.Context, f session.Found, until time.Time) (ctx context.Context, leave func()) {
+func enter(parent context.Context, f session.Session, until time.Time) (ctx context.Context, leave func()) {
 	live := new(session.Live)
 	if !f.Enter(parent, live, until) {
 		return parent, nil

@@ -56,7 +56,7 @@ func (sc scene) check(t *testing.T, store store.Store, what string) (in []string
 			t.Errorf("%s: the cookie of %s opens a session of %s", what, user, f.Login().Identity.Username)
 		case err == nil:
 			in = append(in, user)
-		case f != (session.Found{}):
+		case f != (session.Session{}):
 			t.Errorf("%s: both a session and %v", what, err)
 		}
 	}
