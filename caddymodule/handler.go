@@ -318,6 +318,9 @@ func peerOf(r *http.Request) gateway.Peer {
 	peer := gateway.Peer{Secure: r.TLS != nil, Target: r.RequestURI}
 	if orig, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		peer.Target = orig.RequestURI
+		if peer.Target == "" { // the server asks itself, by the template function httpInclude
+			peer.Target = orig.URL.RequestURI()
+		}
 	}
 	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if ip, ok := vars[caddyhttp.ClientIPVarKey].(string); ok {

@@ -152,7 +152,7 @@ func (x *exchange) redefined(in *rawAnswer, f *session.Flow, p *NamedProvider) e
 
 // complete has the answer judged, uses it up, and signs the person in.
 func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
-	x.provider = p.Name
+	x.provider, x.judged = p.Name, true
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
 	ans, err := p.Provider.Complete(ctx, provider.CompleteRequest{
@@ -222,6 +222,7 @@ func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p 
 	}
 	x.giveBack(append(in.attempts(), session.StartAttempt)...)
 	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
+	sessions.Refusals().Forget(ctx, f.Browser)
 	cookie.Set(x.w, cookie.Session, value, x.secure)
 	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
 		cookie.Keep(x.w, cookie.Provider, p.Name, cookie.ProviderAge, x.secure)

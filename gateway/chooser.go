@@ -9,7 +9,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
-	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
 // asOther is the value of the query's "as" that asks to sign in as somebody else.
@@ -22,7 +21,7 @@ func (x *exchange) login() error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	returnTo := target.SafeReturn(params.Get("return"), x.app.opts.Prefix)
+	returnTo := x.safeReturn(params.Get("return"))
 	x.returnTo = returnTo
 	flow := session.Flow{Return: returnTo, Other: params.Get("as") == asOther, Asked: x.r.Method == http.MethodPost || x.followsOwnLink()}
 	ses, err := x.session()

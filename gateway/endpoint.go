@@ -83,6 +83,7 @@ func (a *App) newEndpointTable() *endpointTable {
 	t.add(
 		Endpoint{Path: prefix + "/login", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*exchange).login},
 		Endpoint{Path: prefix + "/session", Methods: read, serve: (*exchange).showSession},
+		Endpoint{Path: prefix + "/refused", Methods: read, serve: (*exchange).refused},
 		Endpoint{Path: prefix + "/logout", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*exchange).logout},
 		Endpoint{Path: prefix + "/logged-out", Methods: read, serve: (*exchange).loggedOut},
 		Endpoint{Path: prefix + "/jwks.json", Methods: read, serve: (*exchange).jwks},

@@ -32,6 +32,8 @@ type exchange struct {
 	// provider is the name of the one that a sign-in is under way at, for the
 	// audit trail.
 	provider string
+	// judged says that an answer to a flow of this browser's is being judged.
+	judged bool
 	// returnTo is where the person wanted to go, once a login of this browser's
 	// says so.
 	returnTo string

@@ -17,7 +17,7 @@ import (
 func (x *exchange) showSession() error {
 	ses, err := x.session()
 	if errors.Is(err, session.ErrNone) {
-		return x.unauthenticated()
+		return x.showLastRefusal(x.unauthenticated)
 	}
 	if err != nil {
 		return x.refuse(session.Fault(err))

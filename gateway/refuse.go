@@ -11,7 +11,10 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/target"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // refuse answers with the code's page or JSON problem, and tells the observer.
@@ -23,19 +26,63 @@ func (x *exchange) refuse(err error) error {
 	if e.Code != refusal.Unauthenticated && !hungUp {
 		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Err: e.Err})
 	}
-	meaning := e.Code.Meaning()
-	x.refusalHeaders(e.Code, meaning.Status)
+	refused := &session.Refused{Code: e.Code, Reference: reference, Return: x.retryURL()}
+	if x.who != nil {
+		refused.Username = x.app.gw.nameOf(x.who)
+	}
+	address := ""
+	if x.judged && e.Code.Meaning().Status < http.StatusInternalServerError {
+		refused.Provider = x.provider
+		if x.app.gw.sessions.Refusals().Keep(x.r.Context(), hashBrowser(x.cookies.Browser), refused) == nil {
+			address = x.app.opts.Prefix + "/refused"
+		}
+	}
+	return x.showRefusal(refused, address, e.Err)
+}
+
+// showRefusal answers with a refusal. If address is not "", it is where the page
+// can be loaded again. cause is for the caller of ServeHTTP.
+func (x *exchange) showRefusal(refused *session.Refused, address string, cause error) error {
+	meaning := refused.Code.Meaning()
+	x.refusalHeaders(refused.Code, meaning.Status)
 	if x.app.opts.ErrorsToCaller {
-		return &refusal.Error{Code: e.Code, Err: e.Err, Reference: reference}
+		return &refusal.Error{Code: refused.Code, Err: cause, Reference: refused.Reference}
 	}
 	if wantsHTML(x.r) {
-		x.page(meaning.Status, x.refusalPage(e.Code, reference))
+		page := x.refusalPage(refused)
+		page.Address = address
+		x.page(meaning.Status, page)
 		return nil
 	}
-	return x.json(meaning.Status, "application/problem+json", problem{
-		Type: "urn:caddy-sso:" + string(e.Code), Title: meaning.Title, Status: meaning.Status, Detail: meaning.Text,
-		Code: e.Code, Reference: reference, Login: x.loginURL(e.Code),
-	})
+	p := problem{
+		Type: "urn:caddy-sso:" + string(refused.Code), Title: meaning.Title, Status: meaning.Status, Detail: meaning.Text,
+		Code: refused.Code, Reference: refused.Reference,
+	}
+	if refused.Code == refusal.Unauthenticated {
+		p.Login = x.loginURL(nil, x.openPage())
+	}
+	return x.json(meaning.Status, "application/problem+json", p)
+}
+
+// showLastRefusal says again why this browser's last sign-in was refused. At
+// /session it does so instead of sending the person to sign in once more.
+func (x *exchange) showLastRefusal(otherwise func() error) error {
+	if !vault.IsRandomText(x.cookies.Browser) {
+		return otherwise()
+	}
+	refused, err := x.app.gw.sessions.Refusals().Last(x.r.Context(), hashBrowser(x.cookies.Browser))
+	if errors.Is(err, store.ErrNotFound) {
+		return otherwise()
+	}
+	if err != nil {
+		return x.refuse(session.Fault(err))
+	}
+	return x.showRefusal(refused, "", errors.New("the sign-in was refused before"))
+}
+
+// refused is the page at which a browser stands after its sign-in was refused.
+func (x *exchange) refused() error {
+	return x.showLastRefusal(func() error { return x.redirectTo("/") })
 }
 
 // A problem is the JSON form of a refusal (RFC 9457).
@@ -62,26 +109,29 @@ func (x *exchange) refusalHeaders(code refusal.Code, status int) {
 	}
 }
 
-func (x *exchange) refusalPage(code refusal.Code, reference string) pages.Refusal {
-	page := pages.Refusal{Chrome: x.chrome(), Code: code, Reference: reference, Seen: x.seen(code)}
-	switch code {
+func (x *exchange) refusalPage(refused *session.Refused) pages.Refusal {
+	page := pages.Refusal{Chrome: x.chrome(), Code: refused.Code, Reference: refused.Reference, Seen: x.seen(refused.Code)}
+	switch refused.Code {
 	case refusal.UnknownHost, refusal.InsecureHTTP:
+	case refusal.Unauthenticated:
+		page.SignInURL = x.loginURL(nil, x.openPage())
 	case refusal.NotFound, refusal.MethodNotAllowed, refusal.CrossSite, refusal.ForeignOrigin, refusal.TooLarge, refusal.ProviderUnknown:
 		page.HomeURL = "/"
 	case refusal.AppLoop:
-		page.Username, page.RetryURL = x.app.gw.nameOf(x.who), x.retryURL()
+		page.Username, page.RetryURL = refused.Username, refused.Return
 	case refusal.AccessDenied, refusal.AccountBlocked, refusal.NoUsername, refusal.UsernameForeign, refusal.BadCharacters:
-		if x.who != nil {
-			page.Username = x.app.gw.nameOf(x.who)
+		page.Username = refused.Username
+		if p := x.app.provider(refused.Provider); p != nil {
+			page.Provider = p.DisplayName
 		}
-		page.OtherURL = x.app.opts.Prefix + "/login?" + url.Values{"as": {asOther}, "return": {x.retryURL()}}.Encode()
+		page.OtherURL = x.app.opts.Prefix + "/login?" + url.Values{"as": {asOther}, "return": {refused.Return}}.Encode()
 		if signedIn, _ := x.signedIn(); signedIn {
 			page.LogoutURL = x.app.opts.Prefix + "/logout"
 		} else {
-			page.RetryURL = x.retryURL()
+			page.RetryURL = refused.Return
 		}
 	default:
-		page.RetryURL = x.retryURL()
+		page.RetryURL = refused.Return
 	}
 	return page
 }
@@ -94,15 +144,22 @@ func (x *exchange) retryURL() string {
 	case x.r.Method != http.MethodGet || x.app.Owns(x.path):
 		return "/"
 	}
-	return target.SafeReturn(x.returnTarget(), x.app.opts.Prefix)
+	safe, _ := target.SafeReturn(x.returnTarget(), x.app.opts.Prefix)
+	return safe
 }
 
-// loginURL is where a script may send its page to sign in.
-func (x *exchange) loginURL(code refusal.Code) string {
-	if code != refusal.Unauthenticated {
-		return ""
+// openPage is the page of this origin from which the request came, as the browser
+// says: a script, a form or a frame stands there. If the request opens a page itself,
+// it is that one.
+func (x *exchange) openPage() string {
+	ref, err := url.Parse(x.r.Referer())
+	origin, refused := x.origin()
+	if err == nil && refused == nil && !navigation(x.r) && strings.EqualFold(originOf(ref.Scheme, ref.Host), origin) {
+		if safe, err := target.SafeReturn(ref.RequestURI(), x.app.opts.Prefix); err == nil {
+			return safe
+		}
 	}
-	return x.app.opts.Prefix + "/login?" + url.Values{"return": {"/"}}.Encode()
+	return x.retryURL()
 }
 
 // observe tells the observer of a fact, with what is known of the person.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
@@ -22,6 +24,8 @@ const (
 	providerTimeout = 15 * time.Second
 	// maxQuery bounds the query of an endpoint in bytes.
 	maxQuery = 64 << 10
+	// maxLogged bounds what the log says of an address, in bytes.
+	maxLogged = 200
 )
 
 // hashBrowser returns what a flow keeps of the browser cookie.
@@ -31,7 +35,7 @@ func hashBrowser(browser string) []byte {
 }
 
 // begin starts a login at p and sends the browser there. f carries the options
-// of the login.
+// of the login; f.Return is safe.
 func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
 	x.provider = p.Name
 	origin, refused := x.signInOrigin()
@@ -46,7 +50,7 @@ func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
 		browser = vault.RandomText()
 	}
 	f.App, f.Provider, f.Browser = x.app.name(), p.Name, hashBrowser(browser)
-	f.Return, f.Callback = target.SafeReturn(f.Return, x.app.opts.Prefix), origin+x.app.callbackPath(p)
+	f.Callback = origin + x.app.callbackPath(p)
 	if browser == x.cookies.Browser {
 		if f.Round, refused = x.round(f.Browser); refused != nil {
 			return x.refuse(refused)
@@ -66,17 +70,34 @@ func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
 	if browser != x.cookies.Browser {
 		cookie.Set(x.w, cookie.Browser, browser, x.secure)
 	}
-	x.sendTo(p, begun)
+	x.sendTo(p, begun, f)
 	return nil
 }
 
-// sendTo sends the browser to the provider, with a login's request.
-func (x *exchange) sendTo(p *NamedProvider, begun *provider.Begun) {
+// sendTo sends the browser to the provider with the request of a login.
+//
+// A fragment of the address survives redirects, but no form. So the script of the
+// form's page begins the login anew if there is a fragment to keep.
+func (x *exchange) sendTo(p *NamedProvider, begun *provider.Begun, f session.Flow) {
 	if begun.Form == nil {
 		x.redirect(begun.Location)
 		return
 	}
-	x.page(http.StatusOK, pages.Form{Chrome: x.chrome(), Provider: p.DisplayName, Action: begun.Location, Fields: pages.FieldsOf(begun.Form)})
+	page := pages.Form{Chrome: x.chrome(), Provider: p.DisplayName, Action: begun.Location, Fields: pages.FieldsOf(begun.Form)}
+	if !f.Other && !f.Restarted && !strings.Contains(f.Return, "#") {
+		page.AgainURL = x.loginURL(p, f.Return)
+	}
+	x.page(http.StatusOK, page)
+}
+
+// loginURL is where a login begins: at p, or at the provider that the person
+// chooses if p is nil. The return URL stands last.
+func (x *exchange) loginURL(p *NamedProvider, returnTo string) string {
+	address := x.app.opts.Prefix + "/login?"
+	if p != nil {
+		address += "provider=" + url.QueryEscape(p.Name) + "&"
+	}
+	return address + "return=" + url.QueryEscape(returnTo)
 }
 
 // unauthenticated answers a request without a session: a navigation is sent to
@@ -85,11 +106,23 @@ func (x *exchange) unauthenticated() error {
 	if !navigation(x.r) {
 		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
 	}
-	returnTo := target.SafeReturn(x.returnTarget(), x.app.opts.Prefix)
+	returnTo := x.safeReturn(x.returnTarget())
 	if p := x.app.autologin; p != nil {
 		return x.begin(p, session.Flow{Return: returnTo})
 	}
-	return x.redirectTo(x.app.opts.Prefix + "/login?return=" + url.QueryEscape(returnTo))
+	return x.redirectTo(x.loginURL(nil, returnTo))
+}
+
+// safeReturn returns the return URL that a client asks for, or "/" with a line in
+// the log if it can't be used.
+func (x *exchange) safeReturn(to string) string {
+	safe, err := target.SafeReturn(to, x.app.opts.Prefix)
+	if err != nil {
+		to, _, _ = strings.Cut(to, "?") // what a query says may be nobody's business
+		x.app.gw.log.Info("a return URL is dropped: the person will come to the front page",
+			zap.String("app", x.app.name()), zap.String("path", to[:min(len(to), maxLogged)]), zap.Error(err))
+	}
+	return safe
 }
 
 // returnTarget is the original target in origin form.
@@ -110,12 +143,25 @@ func navigation(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header.Get("Upgrade") != "" {
 		return false
 	}
+	if r.RequestURI == "" { // the server asks itself, see Peer.Target
+		return false
+	}
 	if strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || r.Header.Get("Purpose") == "prefetch" {
 		return false
 	}
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
-		dest := r.Header.Get("Sec-Fetch-Dest")
-		return mode == "navigate" && (dest == "document" || dest == "")
+		// A page that a service worker fetches has the destination "empty".
+		return mode == "navigate" && !inFrame(r)
 	}
 	return wantsHTML(r) && !strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest")
+}
+
+// inFrame says whether a page is opened inside of another one. Most providers
+// refuse to be shown there.
+func inFrame(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "frame", "iframe", "fencedframe", "embed", "object":
+		return true
+	}
+	return false
 }

@@ -107,9 +107,9 @@ func TestPageShowsEveryValue(t *testing.T) {
 	for page, want := range map[any]int{
 		// App twice (title, header), then what each page has.
 		&pages.Chooser{}:                2 + 1 + 1,         // label, URL
-		&pages.Refusal{}:                2 + 2 + 1 + 4 + 1, // code, reference, user, four URLs, here
+		&pages.Refusal{}:                2 + 2 + 2 + 6 + 1, // code, reference, provider and user, six URLs, here
 		&pages.Session{}:                2 + 5 + 2 + 1,     // five fields, a role, a group, a URL
-		&pages.Form{}:                   2 + 1 + 2,         // provider, a field's name and value
+		&pages.Form{}:                   2 + 1 + 2 + 1,     // provider, a field's name and value, a URL
 		&pages.Repost{}:                 2 + 1 + 2,         // action, a field's name and value
 		&pages.Logout{}:                 3 + 2 + 1,         // user, provider, action
 		&pages.Logout{AtProvider: true}: 3 + 2 + 1,
@@ -163,7 +163,7 @@ func shapeOf(t *testing.T, html string) (shape, links []string) {
 			tag := tok.Name.Local
 			for _, a := range tok.Attr {
 				tag += " " + a.Name.Local
-				if slices.Contains([]string{"href", "src", "action"}, a.Name.Local) {
+				if slices.Contains([]string{"href", "src", "action", "data-again", "data-address"}, a.Name.Local) {
 					links = append(links, a.Value)
 				}
 				if link, ok := strings.CutPrefix(a.Value, "0; url="); ok && a.Name.Local == "content" {

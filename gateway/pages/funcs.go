@@ -17,15 +17,9 @@ func (rd *Renderer) funcs() template.FuncMap {
 		"clock":  func(t time.Time) string { return t.UTC().Format(english.TimeLayout) },
 		"within": func(t time.Time) string { return within(time.Until(t)) },
 		"labels": func(host string) []string { return strings.SplitAfter(host, ".") },
-		"fill":   func(s sentence, value string) filled { return filled{s, value} },
+		"fill":   func(s sentence, values ...string) filled { return filled{s, values} },
 		"list":   func(label string, values []string) list { return list{&english, label, values} },
 	}
-}
-
-// A filled is a sentence with its value.
-type filled struct {
-	sentence
-	Value string
 }
 
 // A list is a row of several values.
@@ -43,12 +37,12 @@ const longList = 12
 func (l list) Long() bool { return len(l.Values) > longList }
 
 // ShowAll is what unfolds a long list.
-func (l list) ShowAll() filled { return filled{l.Text.ShowAll, strconv.Itoa(len(l.Values))} }
+func (l list) ShowAll() filled { return filled{l.Text.ShowAll, []string{strconv.Itoa(len(l.Values))}} }
 
 // within says when something happens for whom the clock in UTC says little.
 // The number is rounded down, and never one. What has passed is "".
 func within(d time.Duration) string {
-	say := func(s sentence, n time.Duration) string { return s.Before() + strconv.Itoa(int(n)) + s.After() }
+	say := func(s sentence, n time.Duration) string { return strings.Replace(string(s), "%s", strconv.Itoa(int(n)), 1) }
 	const day = 24 * time.Hour
 	switch {
 	case d <= 0:

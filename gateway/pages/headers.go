@@ -17,15 +17,21 @@ const (
 	postingForm = "script-src 'self'"
 	// leadingForm does so for a form of ours whose answer leads to the provider.
 	leadingForm = "script-src 'none'"
+	// scriptedLinks is for a page with a script and without a form.
+	scriptedLinks = noForm + "; script-src 'self'"
 )
 
 // setPageHeaders sets what all pages have in common. policy is what the page's
-// CSP has of its own.
-func setPageHeaders(h http.Header, policy string) {
+// CSP has of its own. If framed, pages of the same origin may show it in a frame.
+func setPageHeaders(h http.Header, policy string, framed bool) {
+	ancestors, options := "'none'", "DENY"
+	if framed {
+		ancestors, options = "'self'", "SAMEORIGIN"
+	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; "+policy+
-		"; frame-ancestors 'none'; base-uri 'none'")
-	h.Set("X-Frame-Options", "DENY")
+		"; frame-ancestors "+ancestors+"; base-uri 'none'")
+	h.Set("X-Frame-Options", options)
 	h.Set("X-Content-Type-Options", "nosniff")
 	// Not no-referrer: that makes the Origin of our own forms "null", and
 	// browsers without Sec-Fetch-Site would then fail the cross-origin check.

@@ -12,16 +12,22 @@ import (
 func TestPageHeaders(t *testing.T) {
 	t.Parallel()
 	rd := newRenderer(t)
-	const policy = "default-src 'none'; style-src 'self'; img-src 'self'; %; frame-ancestors 'none'; base-uri 'none'"
+	const policy = "default-src 'none'; style-src 'self'; img-src 'self'; %; frame-ancestors @; base-uri 'none'"
 	for name, page := range examples() {
 		own := "form-action 'none'"
 		switch name {
 		case "logout", "logout_nobody", "logout_at_provider":
 			own = "form-action 'self'"
+		case "chooser", "chooser_last", "chooser_one", "refusal_framed", "refusal_kept": // keep the fragment
+			own = "form-action 'none'; script-src 'self'"
 		case "form", "repost": // may be redirected anywhere
 			own = "script-src 'self'"
 		case "other": // so may this one, which has no script
 			own = "script-src 'none'"
+		}
+		ancestors, options := "'none'", "DENY"
+		if name == "refusal_framed" {
+			ancestors, options = "'self'", "SAMEORIGIN"
 		}
 		w := httptest.NewRecorder()
 		// A page must not be softened by what was set before it.
@@ -32,9 +38,9 @@ func TestPageHeaders(t *testing.T) {
 		rd.Page(w, httptest.NewRequest(http.MethodGet, "/", nil), http.StatusOK, page)
 		for header, want := range map[string]string{
 			"Content-Type":                 "text/html; charset=utf-8",
-			"Content-Security-Policy":      strings.Replace(policy, "%", own, 1),
+			"Content-Security-Policy":      strings.NewReplacer("%", own, "@", ancestors).Replace(policy),
 			"Cache-Control":                "no-store",
-			"X-Frame-Options":              "DENY",
+			"X-Frame-Options":              options,
 			"X-Content-Type-Options":       "nosniff",
 			"Referrer-Policy":              "strict-origin",
 			"Cross-Origin-Resource-Policy": "same-origin",

@@ -3,10 +3,12 @@
 //
 // The pages have no inline script or style and nothing from another host, and
 // their Content-Security-Policy holds them to that. The forms that go on by
-// themselves have a script for it, and a button; the others have none. Values
-// are escaped by html/template; an address that does not stay on the own origin
-// is replaced by "#", but for the provider's that a person is sent to. No page
-// may be stored, framed, or indexed.
+// themselves have a script for it, and a button. The chooser and the refusals have
+// one that keeps the fragment of the address; the others have none. Values are
+// escaped by html/template; an address that does not stay on the own origin is
+// replaced by "#", but for the provider's that a person is sent to. No page may be
+// stored, framed, or indexed. Only "sign in first" may be framed, by pages of the same
+// origin: a frame of the app shows it when the session is over.
 //
 // The policy is set on the pages alone and not on the answers of the app.
 package pages
@@ -94,6 +96,8 @@ type view struct {
 	file string
 	// policy is what the page's CSP says beyond that of all pages.
 	policy string
+	// framed says that pages of the same origin may show this one in a frame.
+	framed bool
 }
 
 // viewOf reports false for what is no page.
@@ -102,8 +106,14 @@ func viewOf(page any) (view, bool) {
 	switch p := page.(type) {
 	case Chooser:
 		v.Chrome, v.Heading, v.file = p.Chrome, english.ChooserTitle, chooserFile
+		if len(p.Choices) > 0 {
+			v.policy = scriptedLinks
+		}
 	case Refusal:
-		v.Chrome, v.Heading, v.file = p.Chrome, p.Code.Meaning().Title, refusalFile
+		v.Chrome, v.Heading, v.file, v.framed = p.Chrome, p.Code.Meaning().Title, refusalFile, p.SignInURL != ""
+		if p.HasScript() {
+			v.policy = scriptedLinks
+		}
 	case Session:
 		v.Chrome, v.Heading, v.file = p.Chrome, english.SessionTitle, sessionFile
 	case Form:
@@ -129,32 +139,32 @@ func viewOf(page any) (view, bool) {
 // page, or can't be rendered, is logged and answered with 500 and the text of
 // Internal.
 func (rd *Renderer) Page(w http.ResponseWriter, r *http.Request, status int, page any) {
-	body, policy, err := rd.render(page)
+	body, v, err := rd.render(page)
 	if err != nil {
 		rd.log.Error("rendering a page failed", zap.Error(err))
 		internal := refusal.Internal.Meaning()
-		setPageHeaders(w.Header(), noForm)
+		setPageHeaders(w.Header(), noForm, false)
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		write(w, r, internal.Status, []byte(internal.Title+"\n"))
 		return
 	}
-	setPageHeaders(w.Header(), policy)
+	setPageHeaders(w.Header(), v.policy, v.framed)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	write(w, r, status, body)
 }
 
 // render writes the page into memory first: a fault half way must not become
 // half a page with a good status.
-func (rd *Renderer) render(page any) (body []byte, policy string, err error) {
+func (rd *Renderer) render(page any) (body []byte, v view, err error) {
 	v, ok := viewOf(page)
 	if !ok {
-		return nil, "", fmt.Errorf("rendering a %T: no such page", page)
+		return nil, v, fmt.Errorf("rendering a %T: no such page", page)
 	}
 	var b bytes.Buffer
 	if err := rd.templates[v.file].Execute(&b, v); err != nil {
-		return nil, "", fmt.Errorf("rendering a %T: %w", page, err)
+		return nil, v, fmt.Errorf("rendering a %T: %w", page, err)
 	}
-	return b.Bytes(), v.policy, nil
+	return b.Bytes(), v, nil
 }
 
 func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {

@@ -44,6 +44,9 @@ func examples() map[string]any {
 	bare := pages.Refusal{Chrome: chrome, Code: refusal.NotFound}
 	gone := bare
 	gone.HomeURL = "/"
+	framed := pages.Refusal{Chrome: chrome, Code: refusal.Unauthenticated, Reference: "8f2c1b7e9a40", SignInURL: "/.sso/login?return=%2Fd%3Fa"}
+	kept := denied
+	kept.Provider, kept.Address, kept.LogoutURL, kept.RetryURL = "Müller & Söhne", "/.sso/refused", "", "/d"
 	alice := pages.Session{
 		Chrome: chrome, Username: "alice", Email: "alice@example.com", Name: "Alice Liddell", Provider: "corp",
 		Roles: []string{"Admin", "Editor"}, Groups: []string{"staff", `DOMAIN\Net Ops`}, Template: "engineering",
@@ -70,11 +73,14 @@ func examples() map[string]any {
 		"refusal_bare":        bare,
 		"refusal_loop":        loop,
 		"refusal_home":        gone,
+		"refusal_framed":      framed,
+		"refusal_kept":        kept,
 		"session":             alice,
 		"session_many_groups": pages.Session{Chrome: chrome, Username: "bob", Groups: groups},
 		"form": pages.Form{
 			Chrome: chrome, Provider: "Corporate account", Action: "https://id.example.com/sso?tenant=a&b",
-			Fields: []pages.Field{{Name: "RelayState", Value: "state"}, {Name: "SAMLRequest", Value: "PHNhbWw+/w=="}},
+			Fields:   []pages.Field{{Name: "RelayState", Value: "state"}, {Name: "SAMLRequest", Value: "PHNhbWw+/w=="}},
+			AgainURL: "/.sso/login?provider=corp&return=%2Fd%3Fa",
 		},
 		"repost": pages.Repost{
 			Chrome: chrome, Action: "/.sso/saml/acs",

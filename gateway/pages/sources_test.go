@@ -46,6 +46,9 @@ func TestSourcesNeedNoInlineCodeAndNoOtherHost(t *testing.T) {
 		// The name of a namespace is never fetched.
 		text = strings.ReplaceAll(text, `xmlns="http://www.w3.org/2000/svg"`, "")
 		text = withoutScript(t, file, text)
+		if filepath.Ext(file) == ".js" {
+			text = strings.ReplaceAll(text, "new URL(", "") // an address, not a file of a style
+		}
 		for what, pattern := range forbidden {
 			if hit := pattern.FindString(text); hit != "" {
 				t.Errorf("%s has %s: %q", file, what, hit)
@@ -58,32 +61,38 @@ func TestSourcesNeedNoInlineCodeAndNoOtherHost(t *testing.T) {
 // it.
 func withoutScript(t *testing.T, file, text string) string {
 	t.Helper()
-	if base := filepath.Base(file); base != "form.html" && base != "repost.html" {
+	tag, ok := map[string]string{
+		"chooser.html": `<script src="{{asset .Prefix "address.js"}}" defer></script>`,
+		"refusal.html": `<script src="{{asset .Prefix "address.js"}}"{{with .Page.Address}} data-address="{{local .}}"{{end}} defer></script>`,
+		"form.html":    `<script src="{{asset .Prefix "post.js"}}"{{with .Page.AgainURL}} data-again="{{local .}}"{{end}} defer></script>`,
+		"repost.html":  `<script src="{{asset .Prefix "post.js"}}" defer></script>`,
+	}[filepath.Base(file)]
+	if !ok {
 		return text
 	}
-	const tag = `<script src="{{asset .Prefix "post.js"}}" defer></script>`
 	if n := strings.Count(text, tag); n != 1 {
 		t.Errorf("%s has the script %d times, want it once", file, n)
 	}
 	return strings.Replace(text, tag, "", 1)
 }
 
-// The script posts the form and does nothing else: no value of a page, and
-// nothing of another host, gets into it.
-func TestScriptPostsAndNoMore(t *testing.T) {
+// The scripts post a form, follow a link of the page, and care for the address.
+// They fetch nothing, keep nothing, and make no markup of a value.
+func TestScriptsDoNoMore(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("assets/*.js")
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%d scripts, %v, want one", len(files), err)
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%d scripts, %v, want two", len(files), err)
 	}
-	text, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	code := regexp.MustCompile(`(?m)^//.*\n`).ReplaceAllString(string(text), "")
-	const want = `HTMLFormElement.prototype.submit.call(document.querySelector("form"));` + "\n"
-	if code != want {
-		t.Errorf("the script is\n%s\nwant\n%s", code, want)
+	more := regexp.MustCompile(`fetch|XMLHttp|beacon|import|eval|Function|innerHTML|outerHTML|document\.write|insertAdjacent|cookie|[sS]torage|postMessage|opener|window\.`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if hit := more.FindString(string(text)); hit != "" {
+			t.Errorf("%s has %s", file, hit)
+		}
 	}
 }
 
@@ -138,6 +147,9 @@ func TestCatalogueIsComplete(t *testing.T) {
 		want := 0
 		if text.Type().Name() == "sentence" {
 			want = 1
+		}
+		if name == "SignedInAt" {
+			want = 2
 		}
 		if text.Len() == 0 || strings.Count(text.String(), "%") != want || strings.Count(text.String(), "%s") != want {
 			t.Errorf("%s is %q, want a text with %d values", name, text, want)

@@ -18,8 +18,10 @@ type catalogue struct {
 	// LastUsed marks where this browser signed in last.
 	LastUsed string
 
-	// SignedInAs has the user name in it.
-	SignedInAs                           sentence
+	// SignedInAs has the user name in it, SignedInAt the provider's label and the
+	// user name.
+	SignedInAs, SignedInAt               sentence
+	SignIn                               string
 	Retry, SignInAsOther, OpenApp        string
 	Reference, Details, SeenHere, SiteAt string
 
@@ -64,6 +66,8 @@ var english = catalogue{
 	LastUsed:     "Last used",
 
 	SignedInAs:    "Signed in as %s",
+	SignedInAt:    "You signed in at %s as %s.",
+	SignIn:        "Sign in",
 	Retry:         "Try again",
 	SignInAsOther: "Sign in as somebody else",
 	OpenApp:       "Open the application",
@@ -115,19 +119,31 @@ var english = catalogue{
 	LoggedOutText:  "Your session at %s has ended.",
 }
 
-// A sentence has one value in it, where "%s" stands. Templates write what is
-// before and after, so that the value has markup of its own and is escaped
-// where it stands.
+// A sentence has values in it, where "%s" stands. Templates write text and
+// values in turn, so that each value has markup of its own and is escaped where it
+// stands.
 type sentence string
 
-// Before returns what precedes the value.
-func (s sentence) Before() string {
-	before, _, _ := strings.Cut(string(s), "%s")
-	return before
+// A filled is a sentence with its values.
+type filled struct {
+	sentence
+	values []string
 }
 
-// After returns what follows the value.
-func (s sentence) After() string {
-	_, after, _ := strings.Cut(string(s), "%s")
-	return after
+// A part is a piece of a sentence: text, and the value that follows it.
+type part struct{ Text, Value string }
+
+// Parts returns the sentence up to its last value.
+func (f filled) Parts() []part {
+	texts := strings.Split(string(f.sentence), "%s")
+	parts := make([]part, len(f.values))
+	for i, value := range f.values {
+		parts[i] = part{texts[i], value}
+	}
+	return parts
+}
+
+// Rest returns what follows the last value.
+func (f filled) Rest() string {
+	return string(f.sentence[strings.LastIndex(string(f.sentence), "%s")+len("%s"):])
 }

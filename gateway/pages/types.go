@@ -37,15 +37,23 @@ type Refusal struct {
 	Chrome
 	Code      refusal.Code
 	Reference string
-	// Username is who is signed in, or was to be, as far as it is known.
-	Username string
+	// Username is who is signed in, or was to be, as far as it is known. Provider is
+	// the label of the provider that was to sign them in, or "".
+	Username, Provider string
 	// Seen is what the gateway saw and the person may not. Zero: of no matter.
 	Seen Seen
-	// What the person is offered, each if not empty and of the same origin:
-	// to sign in as somebody else, to start anew, to sign out, to open the app's
-	// front page.
-	OtherURL, RetryURL, LogoutURL, HomeURL string
+	// What the person is offered, each if not empty and of the same origin: to
+	// sign in (in the whole window, if a page of the same origin shows this one in a
+	// frame), to sign in as somebody else, to start anew, to sign out, to open the
+	// app's front page.
+	SignInURL, OtherURL, RetryURL, LogoutURL, HomeURL string
+	// Address is where the page can be loaded again, if the browser must not send
+	// once more what led here. Same origin, or "".
+	Address string
 }
+
+// HasScript says whether the page needs its script.
+func (p Refusal) HasScript() bool { return p.SignInURL != "" || p.Address != "" }
 
 // Seen is what a request looked like to the gateway, where that may be what is
 // wrong: cookies get lost, http stands for https, a site has two names.
@@ -112,6 +120,9 @@ type Form struct {
 	// Action is where the form posts to: an absolute URL of the provider's.
 	Action string
 	Fields []Field
+	// AgainURL is where the login begins anew, for a browser with a fragment in its
+	// address: the page appends it, percent-encoded. Same origin, or "".
+	AgainURL string
 }
 
 // A Repost posts the fields that came with a request once more to the same

@@ -31,7 +31,7 @@ var meanings = map[Code]Meaning{
 		"The link names a provider that this site does not offer. Look for a stale bookmark, or a provider that was renamed or removed.",
 	},
 	Unauthenticated: {
-		401, "Sign in first", "You are not signed in, or your session has ended. Open the page anew to sign in. What you just sent was not delivered.",
+		401, "Sign in first", "You are not signed in, or your session has ended. Sign in to go on. If you sent a form, it was not delivered.",
 		"Nothing to mend: the request had no valid session and was no page navigation. API clients need a session cookie. What a page of another site posts comes without it, too (SameSite=Lax): is it a SAML provider's answer, register `https://<host>/.sso/saml/acs` there.",
 	},
 	AccessDenied: {

@@ -11,4 +11,5 @@ const (
 	kindAccount vault.Kind = "account"
 	kindEpoch   vault.Kind = "epoch"
 	kindReplay  vault.Kind = "replay"
+	kindRefused vault.Kind = "refused"
 )

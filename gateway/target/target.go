@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Path returns the path of a request-target, raw: as the client wrote
@@ -132,29 +133,56 @@ func windowsPath(p string) string {
 	return strings.Join(names, "/")
 }
 
-// maxReturn bounds a return URL in bytes; a longer one is replaced by "/".
-const maxReturn = 2048
+// maxReturn bounds a return URL in bytes.
+const maxReturn = 8 << 10
 
-// SafeReturn returns target if it is a path (with query) of our own origin
-// that is safe to send a browser to, else "/". Paths of the gateway itself
-// would loop and are replaced too, but for its session page.
-func SafeReturn(target, prefix string) string {
-	if len(target) > maxReturn || !strings.HasPrefix(target, "/") {
-		return "/"
+// SafeReturn returns a return URL to which a browser can be sent safely: a path of
+// our own origin, with query and fragment. Bytes that are no ASCII are
+// percent-encoded. Paths of the gateway itself would loop, except its session page.
+//
+// If target is no such URL, SafeReturn returns "/" and says why.
+func SafeReturn(target, prefix string) (string, error) {
+	switch {
+	case target == "":
+		return "/", nil
+	case len(target) > maxReturn:
+		return "/", fmt.Errorf("it has %d bytes, and %d are the limit", len(target), maxReturn)
+	case target[0] != '/':
+		return "/", errors.New("it is no path of this site")
 	}
-	for i := range len(target) {
-		if c := target[i]; c <= ' ' || c >= 0x7f || c == '\\' || c == '#' {
-			return "/"
+	target = encodeNonASCII(target)
+	if strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '\\' }) {
+		return "/", errors.New("it has a blank, a control character or a backslash")
+	}
+	beforeFragment, _, _ := strings.Cut(target, "#")
+	u, err := url.ParseRequestURI(beforeFragment)
+	switch {
+	case err != nil:
+		return "/", errors.New("it is malformed")
+	case strings.HasPrefix(u.Path, "//"), strings.HasPrefix(u.Path, `/\`):
+		return "/", errors.New("some browsers read it as another site's address")
+	case strings.ContainsFunc(u.Path, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		return "/", errors.New("it has an encoded control character")
+	case Under(path.Clean(u.Path), prefix) && u.Path != prefix+"/session":
+		return "/", errors.New("it is an address of the gateway itself")
+	}
+	return target, nil
+}
+
+// encodeNonASCII percent-encodes all bytes that are no ASCII.
+func encodeNonASCII(s string) string {
+	if !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) {
+		return s
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c >= utf8.RuneSelf {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
 		}
 	}
-	u, err := url.ParseRequestURI(target)
-	if err != nil || strings.HasPrefix(u.Path, "//") || strings.ContainsAny(u.Path, "\\\x00\r\n\t") {
-		return "/"
-	}
-	if Under(path.Clean(u.Path), prefix) && u.Path != prefix+"/session" {
-		return "/"
-	}
-	return target
+	return b.String()
 }
 
 // Under says whether p is prefix or lies below it.

@@ -1,0 +1,180 @@
+package gateway_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+)
+
+var referenceOf = regexp.MustCompile(`class="reference"><dt>[^<]*</dt><dd><code>([^<]+)</code>`)
+
+// wantSameRefusal holds that a later page says what the first one said.
+func wantSameRefusal(t *testing.T, w *httptest.ResponseRecorder, code refusal.Code, first *httptest.ResponseRecorder) {
+	t.Helper()
+	wantRefused(t, w, code)
+	was, is := referenceOf.FindStringSubmatch(first.Body.String()), referenceOf.FindStringSubmatch(w.Body.String())
+	if was == nil || is == nil || was[1] != is[1] {
+		t.Errorf("the reference is %q, and was %q", is, was)
+	}
+	if w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("headers %v", w.Header())
+	}
+}
+
+// TestRefusedStays holds that a page load after a refused sign-in says the same as
+// the first page, at an address of its own and at the session's.
+func TestRefusedStays(t *testing.T) {
+	t.Parallel()
+	staffOnly := func(o *gateway.AppOptions) { o.Rules = mappingFor("admins") }
+	for _, saml := range []bool{false, true} {
+		t.Run(map[bool]string{false: "OpenID Connect", true: "SAML"}[saml], func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			idp := newSAMLIDP("https://idp.example")
+			s, label := l.site(staffOnly), "Corp"
+			if saml {
+				s, label = l.siteOf(l.samlGateway(idp), appHost, staffOnly), "Office"
+			}
+			b := s.browser()
+			answer := func(target, person string) *httptest.ResponseRecorder {
+				w := b.open(target)
+				if saml {
+					return b.bring(idp.answer(t, w, person))
+				}
+				return b.open(l.idp.visit(t, w.Header().Get("Location"), person))
+			}
+			if w := b.open("/.sso/refused"); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "https://app.example/" {
+				t.Errorf("before anything was refused: %d, %v", w.Code, w.Header())
+			}
+			first := answer("/deep?a#b", "bob")
+			wantRefused(t, first, refusal.AccessDenied)
+			const said = "You signed in at <bdi>%</bdi> as <bdi>bob</bdi>."
+			page := first.Body.String()
+			if !strings.Contains(page, strings.Replace(said, "%", label, 1)) || !strings.Contains(page, `data-address="/.sso/refused"`) {
+				t.Errorf("the page says\n%s", page)
+			}
+			observed := len(l.seen())
+			for _, target := range []string{"/.sso/refused", "/.sso/refused", "/.sso/session"} {
+				w := b.open(target)
+				wantSameRefusal(t, w, refusal.AccessDenied, first)
+				if body := w.Body.String(); !strings.Contains(body, strings.Replace(said, "%", label, 1)) || strings.Contains(body, "data-address") || linkOf(t, w, "Try again") != linkOf(t, first, "Try again") {
+					t.Errorf("%s says\n%s", target, body)
+				}
+				wantRefused(t, b.fetch(target), refusal.AccessDenied)
+			}
+			if n := len(l.seen()); n != observed {
+				t.Errorf("the observer was told %d times more", n-observed)
+			}
+			for name, other := range map[string]*browser{"another browser": s.browser(), "without cookies": {site: s, jar: s.browser().jar}} {
+				if w := other.open("/.sso/session"); w.Code != http.StatusSeeOther {
+					t.Errorf("%s gets %d", name, w.Code)
+				}
+			}
+
+			wantStatus(t, answer("/", "alice"), http.StatusSeeOther) // somebody who may
+			if w := b.open("/.sso/session"); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "bob") {
+				t.Errorf("the session's page: %d\n%s", w.Code, w.Body)
+			}
+			if w := b.open("/.sso/refused"); w.Code != http.StatusSeeOther {
+				t.Errorf("the refusal outlives a sign-in: %d", w.Code)
+			}
+			b.post("/.sso/logout")
+			if w := b.open("/.sso/session"); w.Code != http.StatusSeeOther {
+				t.Errorf("the refusal outlives a session: %d", w.Code)
+			}
+		})
+	}
+}
+
+// Only what was judged is kept: what another attempt may cure is not, and nor is
+// what this browser did not begin.
+func TestRefusedKeptOnly(t *testing.T) {
+	t.Parallel()
+	judged := func(err error) func(l *lab, b *browser) *httptest.ResponseRecorder {
+		return func(l *lab, b *browser) *httptest.ResponseRecorder {
+			callback := b.begin("/deep")
+			l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error { return err })
+			defer l.idp.judge(nil)
+			return b.open(callback)
+		}
+	}
+	for name, tc := range map[string]struct {
+		refused func(l *lab, b *browser) *httptest.ResponseRecorder
+		code    refusal.Code
+		kept    bool
+	}{
+		"judged":               {judged(refusal.New(refusal.OIDCSignature, nil)), refusal.OIDCSignature, true},
+		"refused there":        {judged(refusal.New(refusal.ProviderRefused, nil)), refusal.ProviderRefused, true},
+		"no user name":         {judged(refusal.New(refusal.NoUsername, nil)), refusal.NoUsername, true},
+		"provider unavailable": {judged(refusal.New(refusal.ProviderUnavailable, nil)), refusal.ProviderUnavailable, false},
+		"a fault of ours":      {judged(errors.New("x")), refusal.ProviderUnavailable, false},
+		"unknown flow": {func(_ *lab, b *browser) *httptest.ResponseRecorder {
+			b.begin("/")
+			return b.open("/.sso/oidc/callback?code=x&state=" + strings.Repeat("A", 43))
+		}, refusal.FlowUnknown, false},
+		"no such page": {func(_ *lab, b *browser) *httptest.ResponseRecorder {
+			b.begin("/")
+			return b.open("/.sso/nothing")
+		}, refusal.NotFound, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			b := l.site().browser()
+			first := tc.refused(l, b)
+			wantRefused(t, first, tc.code)
+			if has := strings.Contains(first.Body.String(), "data-address"); has != tc.kept {
+				t.Errorf("the page has an address of its own: %v", has)
+			}
+			w := b.open("/.sso/refused")
+			if !tc.kept {
+				wantRedirect(t, w, "https://app.example/")
+				return
+			}
+			wantSameRefusal(t, w, tc.code, first)
+			if link := linkOf(t, w, "Try again"); link != "/deep" {
+				t.Errorf("trying again leads to %s", link)
+			}
+		})
+	}
+}
+
+func TestRefusedStoreDown(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	b := l.site(func(o *gateway.AppOptions) { o.Rules = mappingFor("admins") }).browser()
+	callback := b.begin("/")
+	l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
+		l.store.down.Store(true)
+		return refusal.New(refusal.OIDCTime, nil)
+	})
+	w := b.open(callback)
+	wantRefused(t, w, refusal.OIDCTime)
+	if strings.Contains(w.Body.String(), "data-address") {
+		t.Error("the page has an address at which nothing is kept")
+	}
+	wantRefused(t, b.open("/.sso/refused"), refusal.StoreUnavailable)
+}
+
+func TestRefusedEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		b := l.site(func(o *gateway.AppOptions) { o.Rules = mappingFor("admins") }).browser()
+		w := b.open("/")
+		wantRefused(t, b.open(l.idp.visit(t, w.Header().Get("Location"), "bob")), refusal.AccessDenied)
+		time.Sleep(14 * time.Minute)
+		wantRefused(t, b.open("/.sso/session"), refusal.AccessDenied)
+		time.Sleep(time.Minute + time.Second)
+		wantStatus(t, b.open("/.sso/session"), http.StatusSeeOther)
+	})
+}

@@ -1,0 +1,157 @@
+package gateway_test
+
+import (
+	"html"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// linkOf returns the address of the link on a page that has a text.
+func linkOf(t *testing.T, w *httptest.ResponseRecorder, text string) string {
+	t.Helper()
+	m := regexp.MustCompile(`<a class="button[^"]*" href="([^"]*)"[^>]*>` + regexp.QuoteMeta(text) + `</a>`).FindStringSubmatch(w.Body.String())
+	if m == nil {
+		t.Fatalf("no link %q on the page:\n%s", text, w.Body)
+	}
+	return html.UnescapeString(m[1])
+}
+
+// TestUnauthenticatedLink holds that each page which says "sign in first" has a
+// link that does so, and that leads back to where the person is.
+func TestUnauthenticatedLink(t *testing.T) {
+	t.Parallel()
+	const page = "text/html,*/*;q=0.8"
+	for name, tc := range map[string]struct {
+		method, target string
+		header         []string
+		want           string
+	}{
+		"a frame": {
+			"GET", "/inner?b", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Referer", "https://app.example/outer?a=1&c=%2F"},
+			"/outer?a=1&c=%2F",
+		},
+		"a frame of a page that says nothing": {
+			"GET", "/inner?b", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, "/inner?b",
+		},
+		"a frame of another site": {
+			"GET", "/inner?b", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Referer", "https://evil.example/outer"},
+			"/inner?b",
+		},
+		"a form": {
+			"POST", "/save", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Referer", "https://app.example/edit?id=5"},
+			"/edit?id=5",
+		},
+		"a form of a page that says nothing": {
+			"POST", "/save", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, "/",
+		},
+		"a form, the Referer is ours": {
+			"POST", "/save", []string{"Sec-Fetch-Mode", "navigate", "Referer", "https://app.example/.sso/logout"}, "/",
+		},
+		"a form, the Referer is odd": {
+			"POST", "/save", []string{"Sec-Fetch-Mode", "navigate", "Referer", "https://app.example//evil.example/"}, "/",
+		},
+		"a prefetch": {
+			"GET", "/next", []string{"Sec-Fetch-Mode", "navigate", "Sec-Purpose", "prefetch", "Referer", "https://app.example/here"}, "/here",
+		},
+		"a script that takes HTML": {
+			"GET", "/part", []string{"Sec-Fetch-Mode", "cors", "Referer", "https://app.example/here#part"}, "/here",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newLab(t).site().browser()
+			w := b.send(b.request(tc.method, tc.target, append([]string{"Accept", page}, tc.header...)...))
+			wantStatus(t, w, http.StatusUnauthorized)
+			link := linkOf(t, w, "Sign in")
+			if want := "/.sso/login?return=" + url.QueryEscape(tc.want); link != want {
+				t.Errorf("the link leads to %s, want %s", link, want)
+			}
+			wantRedirect(t, b.open(b.begin(link)), "https://app.example"+tc.want)
+			if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "frame-ancestors 'self'") {
+				t.Errorf("the policy is %q", csp)
+			}
+			// A script can send its page there, too.
+			if problem := b.at(newLab(t).site()).fetch("/api", tc.header...); tc.method == "GET" && !strings.Contains(problem.Body.String(), `"login":"/.sso/login?return=`) {
+				t.Errorf("the problem has no address to sign in: %s", problem.Body)
+			}
+		})
+	}
+}
+
+// TestReturnURLDropped holds that a person who can't be sent back is no riddle to
+// the operator, and that the log does not repeat a query.
+func TestReturnURLDropped(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		target string
+		want   string // "" if nothing is dropped
+	}{
+		"a path":           {"/a?b#c", ""},
+		"nothing":          {"", ""},
+		"too long":         {"/a?" + strings.Repeat("canary", 2000), "are the limit"},
+		"another site":     {"https://evil.example/?canary", "no path of this site"},
+		"another site, //": {"//evil.example/?canary", "another site's address"},
+		"a blank":          {"/a b?canary", "a blank"},
+		"our own":          {"/.sso/logout?canary", "the gateway itself"},
+		"malformed":        {"/%zz?canary", "malformed"},
+		"control":          {"/%0a?canary", "control character"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			core, logs := observer.New(zap.InfoLevel)
+			l := newLab(t)
+			s := l.siteOf(l.gateway(func(o *gateway.Options) { o.Logger = zap.New(core) }), appHost)
+			wantStatus(t, s.browser().open("/.sso/login?"+url.Values{"return": {tc.target}}.Encode()), http.StatusSeeOther)
+			lines := logs.FilterMessageSnippet("return URL").All()
+			if tc.want == "" {
+				if len(lines) > 0 {
+					t.Errorf("the log says %v", lines)
+				}
+				return
+			}
+			if len(lines) != 1 {
+				t.Fatalf("%d lines, want one", len(lines))
+			}
+			fields := lines[0].ContextMap()
+			if reason, _ := fields["error"].(string); !strings.Contains(reason, tc.want) {
+				t.Errorf("the log says %q, want %q", reason, tc.want)
+			}
+			if path, _ := fields["path"].(string); path == "" || strings.Contains(path, "canary") || len(path) > 200 {
+				t.Errorf("the log names the path %q", path)
+			}
+		})
+	}
+}
+
+// The page of a form begins the login anew if the address has a fragment: where
+// it leads to must sign in at the same provider, with the fragment.
+func TestFormKeepsFragment(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	idp := newSAMLIDP("https://idp.example")
+	idp.byForm = true
+	s := l.samlSite(idp)
+	b := s.browser()
+	w := b.open("/deep?a=1")
+	wantStatus(t, w, http.StatusOK)
+	m := regexp.MustCompile(`data-again="([^"]*)"`).FindStringSubmatch(w.Body.String())
+	if m == nil {
+		t.Fatalf("the page does not say where the login begins:\n%s", w.Body)
+	}
+	again := html.UnescapeString(m[1]) + "%23part%2F%C3%A9"
+	w = b.open(again)
+	wantStatus(t, w, http.StatusOK)
+	if strings.Contains(w.Body.String(), "data-again") {
+		t.Error("the login would begin anew for ever")
+	}
+	wantRedirect(t, b.bring(idp.answer(t, w, "alice")), "https://app.example/deep?a=1#part/%C3%A9")
+}
