@@ -62,7 +62,7 @@ func (x *exchange) start(p *NamedProvider, f session.Flow) error {
 	if !f.Other || f.Asked {
 		return x.begin(p, f)
 	}
-	ses, err := x.anySession()
+	ses, err := x.storedSession()
 	switch {
 	case errors.Is(err, session.ErrNone):
 		return x.begin(p, f)

@@ -178,12 +178,25 @@ func (x *exchange) session() (session.Session, error) {
 	if x.app.providerOf(l) == nil || x.app.opts.Lifetime > 0 && !time.Now().Before(x.app.end(l)) {
 		return session.Session{}, session.ErrNone
 	}
-	if idle := x.app.gw.opts.Idle; idle > 0 {
-		if err := ses.Touch(x.r.Context(), idle); err != nil {
-			return session.Session{}, err
-		}
+	return ses, x.touch(ses)
+}
+
+// storedSession finds the session of the request, also one that this app does not
+// take, unless it was idle for too long.
+func (x *exchange) storedSession() (session.Session, error) {
+	ses, err := x.anySession()
+	if err == nil {
+		err = x.touch(ses)
 	}
-	return ses, nil
+	return ses, err
+}
+
+// touch keeps the idle limit: ErrNone if the session is over by it.
+func (x *exchange) touch(ses session.Session) error {
+	if idle := x.app.gw.opts.Idle; idle > 0 {
+		return ses.Touch(x.r.Context(), idle)
+	}
+	return nil
 }
 
 // signedIn says whether there is a session that this app takes. An error is a
