@@ -222,8 +222,8 @@ func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p 
 	x.who = &session.Login{
 		Account: p.account(ans), Provider: p.Name, Definition: p.Provider.Definition(), Identity: ans.Identity,
 	}
-	if x.app.providerOf(x.who) == nil {
-		return x.refuse(refusal.New(refusal.UsernameForeign, errors.New("another provider of this site has the same issuer and another name space")))
+	if other := x.app.rivalOf(p); other != nil {
+		return x.refuse(refusal.New(refusal.UsernameForeign, x.app.rivals(p, other)))
 	}
 	if _, _, refused := x.app.admit(p, ans.Identity); refused != nil {
 		return x.refuse(refused)

@@ -97,7 +97,7 @@ func CheckDomain(domain string) error {
 // Name returns a user name of the provider as it is called in its space.
 func (s Space) Name(username string) (string, error) {
 	if s.Domain != "" && (!InDomain(username, s.Domain) || strings.Count(alike(username), "@") != 1) {
-		return "", ErrOutside
+		return "", fmt.Errorf("%w: %s", ErrOutside, s)
 	}
 	return s.Prefix + username + s.Suffix, nil
 }
