@@ -243,7 +243,23 @@ func (a *App) Start(h Hosts) error {
 		}
 	}
 	a.site.Store(s)
+	a.warnEmails()
 	return nil
+}
+
+// warnEmails names the providers whose people have no e-mail here, since nothing
+// says which addresses are theirs.
+func (a *App) warnEmails() {
+	if a.headers.Email == "" && a.headers.Assertion == "" {
+		return
+	}
+	for _, p := range a.providers {
+		if a.people[p].Apart() && len(p.EmailDomains) == 0 {
+			a.gw.log.Warn("the app is told no e-mail address of this provider's people: the site has several name spaces, and the provider no email_domains",
+				zap.String("app", a.name()), zap.String("provider", p.Name),
+				zap.String("fix", "write `email_domains <domain>…` in the block of provider "+p.Name))
+		}
+	}
 }
 
 // originOf returns an origin as browsers write it: in lower case, without the

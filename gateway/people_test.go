@@ -234,7 +234,7 @@ func TestOneIssuerTwice(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	partner := newFakeIDP("")
-	log, logs := observer.New(zap.InfoLevel)
+	log, logs := observer.New(zap.ErrorLevel)
 	s := l.apart(partner, usernames.Space{Prefix: "partner-"}, func(o *gateway.Options) { o.Logger = zap.New(log) })
 	b := s.browser()
 	b.inAt(l.idp, "corp", "alice")
@@ -252,7 +252,7 @@ func TestOneIssuerTwice(t *testing.T) {
 			t.Errorf("at %s: the audit log has %v", name, ev.Err)
 		}
 	}
-	lines := logs.FilterLevelExact(zap.ErrorLevel).All()
+	lines := logs.All()
 	if len(lines) != 1 {
 		t.Fatalf("logged: %v", lines)
 	}
@@ -260,6 +260,57 @@ func TestOneIssuerTwice(t *testing.T) {
 		if text := fmt.Sprint(lines[0].ContextMap()); !strings.Contains(text, want) {
 			t.Errorf("the line has no %q: %s", want, text)
 		}
+	}
+}
+
+// TestNoEmailIsSaid has the log name the providers of whose people an app is told no
+// address, once a site, and what to write.
+func TestNoEmailIsSaid(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		corp, partner []string
+		same          bool
+		headers       gateway.HeaderNames
+		want          []string
+	}{
+		"one has none":        {corp: []string{"corp.example"}, headers: gateway.DefaultHeaders, want: []string{"partner"}},
+		"both have none":      {headers: gateway.DefaultHeaders, want: []string{"corp", "partner"}},
+		"both have some":      {corp: []string{"corp.example"}, partner: []string{"partner.example"}, headers: gateway.DefaultHeaders},
+		"the same people":     {same: true, headers: gateway.DefaultHeaders},
+		"no header for it":    {headers: gateway.HeaderNames{User: "Remote-User"}},
+		"the assertion alone": {headers: gateway.HeaderNames{Assertion: "X-Sso-Assertion"}, want: []string{"corp", "partner"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			log, logs := observer.New(zap.InfoLevel)
+			g := l.gateway(func(o *gateway.Options) {
+				o.Logger = zap.New(log)
+				o.Providers[0].EmailDomains = tc.corp
+				partner := gateway.NamedProvider{Name: "partner", Provider: newFakeIDP("https://partner.example"), EmailDomains: tc.partner}
+				if !tc.same {
+					partner.Users.Prefix = "partner-"
+				}
+				o.Providers = append(o.Providers, partner)
+			})
+			l.siteOf(g, appHost, func(o *gateway.AppOptions) {
+				if bound(o); tc.same {
+					o.Rules, o.From = everyone, nil
+				}
+				o.Headers = tc.headers
+			})
+			var got []string
+			for _, line := range logs.All() {
+				fields := line.ContextMap()
+				provider := fmt.Sprint(fields["provider"])
+				if got = append(got, provider); line.Level != zap.WarnLevel || fields["app"] != appHost || fields["fix"] != "write `email_domains <domain>…` in the block of provider "+provider {
+					t.Errorf("logged: %v %v", line, fields)
+				}
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("named are %q, want %q", got, tc.want)
+			}
+		})
 	}
 }
 
