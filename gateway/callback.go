@@ -240,7 +240,7 @@ func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p 
 	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
 	cookie.Set(x.w, cookie.Session, value, x.secure)
 	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
-		cookie.Keep(x.w, cookie.Provider, p.Name, cookie.ProviderAge, x.secure)
+		cookie.Set(x.w, cookie.Provider, p.Name, x.secure)
 	}
 	x.observe(Event{Type: EventLogin})
 	return x.redirectTo(f.Return)

@@ -124,7 +124,7 @@ const maxFinds = 10
 type passage struct {
 	session.Live
 	values [maxHeaders]string
-	answer cookie.Answer
+	writer cookie.Writer
 }
 
 func (x *exchange) pass(next Next, p *passage, v *view) error {
@@ -133,16 +133,16 @@ func (x *exchange) pass(next Next, p *passage, v *view) error {
 	if err := v.set(r.Header, &p.values, time.Now()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	p.answer.ResponseWriter = x.w
-	defer p.answer.End()
-	return next(&p.answer, r, &v.principal)
+	p.writer.ResponseWriter = x.w
+	defer p.writer.End()
+	return next(&p.writer, r, &v.principal)
 }
 
 // passUnknown passes on a request without an identity.
 func passUnknown(w http.ResponseWriter, r *http.Request, next Next) error {
-	a := &cookie.Answer{ResponseWriter: w}
-	defer a.End()
-	return next(a, r, nil)
+	own := &cookie.Writer{ResponseWriter: w}
+	defer own.End()
+	return next(own, r, nil)
 }
 
 // Strip takes out of a request what only the gateway may say, and our cookies, and
