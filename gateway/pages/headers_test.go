@@ -20,7 +20,7 @@ func TestPageHeaders(t *testing.T) {
 			own = "form-action 'self'"
 		case "form", "repost": // may be redirected anywhere
 			own = "script-src 'self'"
-		case "other": // so may this one, which has no script
+		case "other", "other_several": // so may this one, which has no script
 			own = "script-src 'none'"
 		}
 		w := httptest.NewRecorder()
