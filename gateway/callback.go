@@ -38,7 +38,7 @@ func (x *exchange) callback(by binding) error {
 		return x.refuse(refused)
 	}
 	if !vault.IsRandomText(in.state) {
-		return x.noFlow(in.attempts(), in.noState(x.r, origin+x.path))
+		return x.noFlow(in.attempts(), in.noState(x, origin))
 	}
 	if in.repostFields != nil && !vault.IsRandomText(x.cookies.Browser) {
 		return x.repost(in)
@@ -314,5 +314,5 @@ func (x *exchange) refuseLostPost() error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	return x.noFlow(nil, answerLost(origin+x.path))
+	return x.noFlow(nil, answerLost(origin+x.path, origin+x.path))
 }

@@ -114,7 +114,7 @@ var meanings = map[Code]Meaning{
 	},
 	AnswerLost: {
 		400, "Your sign-in got lost on the way", "The identity provider's answer arrived here empty. Please sign in again; if it stays, tell your administrator.",
-		"The callback was asked for by GET without parameters: a bookmark, or the provider's POST met a redirect, which made it a GET. Register the very address that the log names, with https, the right host and without a slash at the end (SAML: `https://<host>/.sso/saml/acs`, binding HTTP-POST; OpenID Connect: `https://<host>/.sso/oidc/callback`).",
+		"The callback was asked for by GET without parameters: a bookmark, or the provider's POST met a redirect, which made it a GET. Register the very address that the log names, with https, the right host and without a slash at the end. By default it is `https://<host>/.sso/saml/acs` (SAML, binding HTTP-POST) or `https://<host>/.sso/oidc/callback` (OpenID Connect; where a site has several of those providers, with a slash and the provider's name behind it); `prefix` and `callback_path` change it.",
 	},
 	AnswerReplayed: {
 		400, "This sign-in was used already", "The provider's answer was used before. " + signInAgain,
