@@ -251,11 +251,24 @@ func unmarshalArg(d *caddyfile.Dispenser, u usages) (string, error) {
 // unmarshalArgs parses the one or more arguments of the current word.
 func unmarshalArgs(d *caddyfile.Dispenser, u usages) ([]string, error) {
 	word := d.Val()
-	args := d.RemainingArgs()
+	args := d.RemainingArgsAsTokens()
 	if len(args) == 0 {
 		return nil, u.wrong(d, word)
 	}
-	return args, nil
+	return listed(d, word, args)
+}
+
+// listed returns the words of a list. A comma at the edge of one was meant to
+// separate it from the next, which blanks do.
+func listed(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) ([]string, error) {
+	words := make([]string, len(tokens))
+	for i, token := range tokens {
+		words[i] = token.Text
+		if strings.Trim(token.Text, ",") != token.Text && !token.Quoted() {
+			return nil, d.Errf("wrong arguments for '%s': there is a comma at the edge of '%s', but blanks alone separate the words of this list: remove the comma, or put the word in quotes if the comma belongs to it", word, withoutUser(token.Text))
+		}
+	}
+	return words, nil
 }
 
 // unmarshalFlag parses a word that stands alone.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
@@ -76,16 +77,24 @@ ORIGIN {
 			if status, body := b.samlIn(w, "corp"); status != http.StatusOK || body != "alice of corp, alice" {
 				t.Fatalf("signing in: %d %q", status, body)
 			}
+			anew := make([]*browser, len(tt.changed))
+			for i := range anew {
+				anew[i] = newBrowser(t)
+				anew[i].samlIn(w, "corp")
+			}
 			for _, option := range tt.same {
 				at(t, site, tt.define("corp", option), "corp")
 				signedIn(t, b, "alice of corp, alice")
 			}
 			at(t, site, tt.define("renamed"), "renamed")
 			signedIn(t, b, "alice of renamed, alice")
-			for _, option := range tt.changed {
+			for i, option := range tt.changed {
 				t.Run(option, func(t *testing.T) {
 					at(t, site, tt.define("corp", option), "corp")
 					signedIn(t, b, "")
+					if _, body := anew[i].samlIn(w, "corp"); strings.Contains(body, "as=other") {
+						t.Errorf("whoever signs in anew is asked: %s", body)
+					}
 					// One site has both: each takes its own.
 					at(t, site, tt.define("corp", option)+tt.define("other"), "corp other")
 					signedIn(t, b, "alice of other, alice")
@@ -100,5 +109,67 @@ ORIGIN {
 			at(t, site, tt.define("other")+tt.define("corp", tt.changed[0]), "other corp")
 			signedIn(t, b, "root of corp, root")
 		})
+	}
+}
+
+// TestTwoDefinitionsOfOneHost has two sso at one host. A link to the second one
+// does not replace the session of the first without a question.
+func TestTwoDefinitionsOfOneHost(t *testing.T) {
+	w := newWorld(t)
+	idp := w.addIdP("saml")
+	var bob atomic.Bool
+	idp.SetHooks(gatewaytest.IdPHooks{Answer: func(a *gatewaytest.IdPAnswer) {
+		if bob.Load() {
+			a.NameID = "bob"
+		}
+	}})
+	w.op.SetHooks(gatewaytest.OPHooks{Claims: func(claims map[string]any) {
+		if bob.Load() {
+			claims["sub"], claims["preferred_username"] = "b0b-0002", "bob"
+		}
+	}})
+	oidc := fmt.Sprintf("oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tca %s\n\t\t\t", w.op.Issuer, w.op.ClientID, w.op.ClientSecret, w.path("ca.pem"))
+	saml := strings.TrimPrefix(w.saml("saml", idp), "provider saml ")
+	w.mustLoad(w.global("provider oidc-one "+oidc+"}\n\t\tprovider oidc-two "+oidc+"insecure_no_pkce\n\t\t}\n\t\tprovider saml-one "+saml+
+		"\n\t\tprovider saml-two "+strings.Replace(saml, "{", "{\n\t\t\tclock_skew 1m", 1)+"\n\t\tsame_people oidc-one oidc-two saml-one saml-two") + `
+ORIGIN {
+	handle /two/* {
+		sso {
+			nested
+			app two
+			prefix /two/.sso
+			provider oidc-two saml-two
+			role User *
+		}
+		respond "{http.auth.user.id} at two"
+	}
+	handle {
+		sso {
+			nested
+			provider oidc-one saml-one
+			role User *
+		}
+		respond "{http.auth.user.id} at one"
+	}
+}
+`)
+	for _, from := range []string{"oidc", "saml"} {
+		for _, to := range []string{"oidc", "saml"} {
+			t.Run(from+", then "+to, func(t *testing.T) {
+				bob.Store(false)
+				b := newBrowser(t)
+				if status, body := b.samlIn(w, from+"-one"); status != http.StatusOK || body != "alice at one" {
+					t.Fatalf("signing in: %d %q", status, body)
+				}
+				bob.Store(true)
+				status, body, _ := b.visit(w.origin()+"/two/.sso/login?provider="+to+"-two&return=%2Ftwo%2Fwanted", nil)
+				if status != http.StatusOK || !strings.Contains(body, "<bdi>alice</bdi>") || !strings.Contains(body, `action="/two/.sso/login?as=other`) {
+					t.Errorf("nobody is asked: %d %q", status, body)
+				}
+				if status, body := b.do(mustRequest(t, w.origin())); status != http.StatusOK || body != "alice at one" {
+					t.Errorf("afterwards: %d %q", status, body)
+				}
+			})
+		}
 	}
 }

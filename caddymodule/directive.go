@@ -200,15 +200,19 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 // appendLine parses `<to>[,<to>…] <group>…`.
 func appendLine(lines *[]mapping.Line, d *caddyfile.Dispenser) error {
 	word, at := d.Val(), position(d)
-	args := d.RemainingArgs()
+	args := d.RemainingArgsAsTokens()
 	if len(args) < 2 {
 		return siteUsage.wrong(d, word)
 	}
-	to, err := mapping.SplitNames(args[0])
+	to, err := mapping.SplitNames(args[0].Text)
 	if err != nil {
 		return d.Errf("'%s': %v", word, err)
 	}
-	*lines = append(*lines, mapping.Line{To: to, From: args[1:], Position: at})
+	groups, err := listed(d, word, args[1:])
+	if err != nil {
+		return err
+	}
+	*lines = append(*lines, mapping.Line{To: to, From: groups, Position: at})
 	return nil
 }
 

@@ -110,6 +110,9 @@ func TestUnverifiedEmail(t *testing.T) {
 	}
 	t.Run("C7 the log names the option", func(t *testing.T) {
 		line := lineWith(w.logs(), "oidc_email_unverified")
+		if !strings.Contains(line, `"provider":"`) || !strings.Contains(line, `the subject \"a1ice-0001\"`) {
+			t.Errorf("it does not say whose address: %s", line)
+		}
 		if !strings.Contains(line, "trust_email") || !strings.Contains(line, "email_verified is") {
 			t.Errorf("it says %s", line)
 		}

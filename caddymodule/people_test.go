@@ -191,6 +191,26 @@ func TestPartnerSpeaksForNobodyElse(t *testing.T) {
 	}
 }
 
+// TestTwoProvidersTurnOutToBeOne has two addresses of metadata that name one entity
+// ID: nobody of either gets in, and the log says why.
+func TestTwoProvidersTurnOutToBeOne(t *testing.T) {
+	w := newWorld(t)
+	idp := w.addIdP("corp")
+	partner := strings.Replace(w.saml("corp", idp, "users prefix partner-"), "provider corp", "provider partner", 1)
+	w.mustLoad(w.global(w.saml("corp", idp)+partner) + twoPeoples)
+	for _, name := range []string{"corp", "partner"} {
+		if status, body := newBrowser(t).samlIn(w, name); status != http.StatusForbidden || !strings.Contains(body, string(refusal.UsernameForeign)) {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+	}
+	line := lineWith(w.logs(), "two providers turn out to be one")
+	for _, want := range []string{`"level":"error"`, "providers corp and partner name one issuer", "write `same_people corp partner`"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("the log has no %q: %s", want, line)
+		}
+	}
+}
+
 // TestPeopleAtEverySite gives a provider's people the same name at a site of
 // their own as at one that they share.
 func TestPeopleAtEverySite(t *testing.T) {

@@ -17,7 +17,11 @@ var aliasNames = []string{
 	"X-Forwarded-User", "x_forwarded_user", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X.Remote.User", "X-Remote-Groups",
 	"X-Auth-Request-User", "X-Auth-Request-Anything-New", "X_WEBAUTH_USER", "X-Webauth-Role", "X-Authentik-Username", "X-Token-User-Roles",
 	"Shib-Session-Id", "Oidc_claim_sub", "Cf-Access-Jwt-Assertion", "Sm_user", " X-Forwarded-User", "Tailscale-User-Login", "X-Pomerium-Claim-Email",
-	"X-Webauth-" + strings.Repeat("a", 90),
+	"X-Webauth-" + strings.Repeat("a", 90), "X-Jwt-Assertion", "x_id_token", "X-Access-Token", "X-Credential-Identifier", "X-Anonymous-Consumer",
+	"X-Endpoint-API-UserInfo", "X-Apigateway-Api-Userinfo", "Teleport-Jwt-Assertion", "X-Forwarded-Client-Cert", "X-Forwarded-Tls-Client-Cert",
+	"X-Forwarded-Tls-Client-Cert-Info", "X-SSL-Client-S-Dn", "ssl_client_verify", "X-Remote-Fullname", "X-Remote-Full-Name", "X-Remote-Username",
+	"Remote-Username", "Remote-Displayname", "X-Forwarded-User-Id", "X-User", "X-Username", "X-Email", "Client-Cert", "X-Amzn-Mtls-Clientcert-Leaf",
+	"X-Appengine-User-Is-Admin", "SM_UNIVERSALID", "Cas_user", "Eppn", "iv-user-l", "Impersonate-Extra-Scopes", "X-Organizr-Group", "X-Forwarded-Login",
 }
 
 // A site strips headers of other gateways on every path, from trailers and from

@@ -37,8 +37,9 @@ type App struct {
 	csrf        http.CrossOriginProtection
 	endpoints   *endpointTable
 
-	site   atomic.Pointer[site] // nil until Start
-	warned atomic.Bool
+	site         atomic.Pointer[site] // nil until Start
+	warned       atomic.Bool
+	warnedRivals atomic.Bool
 }
 
 // A site is what an App knows of its own address once it was started.
@@ -242,7 +243,23 @@ func (a *App) Start(h Hosts) error {
 		}
 	}
 	a.site.Store(s)
+	a.warnEmails()
 	return nil
+}
+
+// warnEmails names the providers whose people have no e-mail here, since nothing
+// says which addresses are theirs.
+func (a *App) warnEmails() {
+	if a.headers.Email == "" && a.headers.Assertion == "" {
+		return
+	}
+	for _, p := range a.providers {
+		if a.people[p].Apart() && len(p.EmailDomains) == 0 {
+			a.gw.log.Warn("the app is told no e-mail address of this provider's people: the site has several name spaces, and the provider no email_domains",
+				zap.String("app", a.name()), zap.String("provider", p.Name),
+				zap.String("fix", "write `email_domains <domain>…` in the block of provider "+p.Name))
+		}
+	}
 }
 
 // originOf returns an origin as browsers write it: in lower case, without the
@@ -317,6 +334,7 @@ func (a *App) providerOf(l *session.Login) (found *NamedProvider) {
 		case first == nil:
 			first = p
 		case !a.people[p].Same(a.people[first].People):
+			_ = a.rivals(first, p)
 			return nil
 		}
 		if p.Provider.Definition() == l.Definition && (found == nil || p.Name == l.Provider) {
@@ -324,6 +342,32 @@ func (a *App) providerOf(l *session.Login) (found *NamedProvider) {
 		}
 	}
 	return found
+}
+
+// rivalOf returns another provider that turns out to have p's issuer, and other
+// people, or nil.
+func (a *App) rivalOf(p *NamedProvider) *NamedProvider {
+	for _, other := range a.providers {
+		if other.Provider.Protocol() == p.Provider.Protocol() && other.Provider.Issuer() == p.Provider.Issuer() && !a.people[other].Same(a.people[p].People) {
+			return other
+		}
+	}
+	return nil
+}
+
+// rivals says what is wrong about two such providers, in the log once.
+func (a *App) rivals(one, other *NamedProvider) error {
+	if slices.Index(a.providers, one) > slices.Index(a.providers, other) {
+		one, other = other, one
+	}
+	err := fmt.Errorf("the metadata of providers %s and %s name one issuer, %q, and nothing says that their people are the same, so nobody of either gets in: "+
+		"if they are the same people, write `same_people %[1]s %[2]s`, and the same `users` for both; if not, one of them has the other's metadata",
+		one.Name, other.Name, one.Provider.Issuer())
+	if a.warnedRivals.CompareAndSwap(false, true) {
+		a.gw.log.Error("two providers turn out to be one: their people are locked out", zap.String("app", a.name()),
+			zap.Strings("providers", []string{one.Name, other.Name}), zap.Error(err))
+	}
+	return err
 }
 
 // end returns when a login ends for this app.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
@@ -18,8 +19,9 @@ type binding interface {
 	protocol() provider.Protocol
 	// read takes the answer out of the request, within bounds. It judges nothing.
 	read(x *exchange) (*rawAnswer, *refusal.Error)
-	// noState refuses a request to the address at that has no state of ours in it.
-	noState(r *http.Request, at string) *refusal.Error
+	// noState refuses a request that has no state of ours in it. origin is the
+	// site's.
+	noState(x *exchange, origin string) *refusal.Error
 	// misdirected refuses an answer that came to the address at, which is not
 	// where p was told to send it, or not by the protocol of p.
 	misdirected(p provider.Provider, at, want string) *refusal.Error
@@ -68,11 +70,24 @@ func (codeQuery) read(x *exchange) (*rawAnswer, *refusal.Error) {
 	return in, nil
 }
 
-func (codeQuery) noState(r *http.Request, at string) *refusal.Error {
-	if isLostPost(r) {
-		return answerLost(at)
+func (codeQuery) noState(x *exchange, origin string) *refusal.Error {
+	if !isLostPost(x.r) {
+		return flowUnknown()
 	}
-	return flowUnknown()
+	callback, register := x.app.opts.CallbackPath, []string{}
+	known := x.path == callback
+	for _, p := range x.app.speaking(provider.OIDC) {
+		at := x.app.callbackPath(p)
+		if at == x.path {
+			return answerLost(origin+x.path, origin+at)
+		}
+		register = append(register, origin+at)
+		known = known || x.path == callback+"/"+p.Name
+	}
+	if !known || len(register) == 0 {
+		return refusal.New(refusal.ProviderUnknown, errors.New("the site has no OpenID Provider whose callback this is"))
+	}
+	return answerLost(origin+x.path, register...)
 }
 
 func (codeQuery) misdirected(provider.Provider, string, string) *refusal.Error {
@@ -103,7 +118,7 @@ func (responsePost) read(x *exchange) (*rawAnswer, *refusal.Error) {
 	return in, nil
 }
 
-func (responsePost) noState(*http.Request, string) *refusal.Error { return flowUnknown() }
+func (responsePost) noState(*exchange, string) *refusal.Error { return flowUnknown() }
 
 func (responsePost) misdirected(p provider.Provider, at, want string) *refusal.Error {
 	if p.Protocol() != provider.SAML {
@@ -119,8 +134,10 @@ func flowUnknown() *refusal.Error {
 	return refusal.New(refusal.FlowUnknown, errors.New("the answer has no state, or one that was never ours"))
 }
 
-func answerLost(at string) *refusal.Error {
-	return refusal.New(refusal.AnswerLost, fmt.Errorf("nothing came by GET to %s, the address to register at the provider", at))
+// answerLost refuses a request to the address at in which nothing came. register are
+// the addresses that a provider may have to know.
+func answerLost(at string, register ...string) *refusal.Error {
+	return refusal.New(refusal.AnswerLost, fmt.Errorf("nothing came by GET to %s; the address to register at the provider is %s", at, strings.Join(register, " or ")))
 }
 
 // isLostPost says whether a request is what a redirect leaves of a form's post.

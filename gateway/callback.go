@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
@@ -37,7 +38,7 @@ func (x *exchange) callback(by binding) error {
 		return x.refuse(refused)
 	}
 	if !vault.IsRandomText(in.state) {
-		return x.noFlow(in.attempts(), in.noState(x.r, origin+x.path))
+		return x.noFlow(in.attempts(), in.noState(x, origin))
 	}
 	if in.repostFields != nil && !vault.IsRandomText(x.cookies.Browser) {
 		return x.repost(in)
@@ -183,31 +184,46 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 }
 
 // replaces returns the session of somebody else that the answer would take the
-// place of without a question: they have signed in since, and no page of ours
-// began the login. ErrNone if there is none.
+// place of without a question: no page of ours began the login. ErrNone if there
+// is none. Any session that this browser has counts, also one that this app does
+// not take: another one of the host, or another node, may take it.
 func (x *exchange) replaces(f *session.Flow, p *NamedProvider, ans *provider.Answer) (session.Session, error) {
 	if f.Asked {
 		return session.Session{}, session.ErrNone
 	}
-	find := x.session
-	if f.Other { // see leave
-		find = x.anySession
-	}
-	ses, err := find()
-	if err == nil && ses.Login().Account == (session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject}) {
+	ses, err := x.storedSession()
+	if err == nil && x.app.gw.samePerson(ses.Login(), p, ans) {
 		return session.Session{}, session.ErrNone
 	}
 	return ses, err
 }
 
+// samePerson says whether p's answer is for the person of a login: it has the same
+// account. If the definition that judged the login is gone, as after a reload, the
+// provider may name them by another subject; then their user name tells.
+func (g *Gateway) samePerson(l *session.Login, p *NamedProvider, ans *provider.Answer) bool {
+	switch {
+	case l.Account == p.account(ans):
+		return true
+	case l.Account.Protocol != p.Provider.Protocol() || l.Account.Issuer != p.Provider.Issuer():
+		return false
+	}
+	gone := !slices.ContainsFunc(g.opts.Providers, func(p NamedProvider) bool { return p.Provider.Definition() == l.Definition })
+	return gone && l.Identity.Username != "" && l.Identity.Username == ans.Identity.Username
+}
+
+// account is that of an answer's person.
+func (p *NamedProvider) account(ans *provider.Answer) session.AccountKey {
+	return session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject}
+}
+
 // enter makes the login of a person who was judged, if this app lets them in.
 func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
 	x.who = &session.Login{
-		Account:  session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject},
-		Provider: p.Name, Definition: p.Provider.Definition(), Identity: ans.Identity,
+		Account: p.account(ans), Provider: p.Name, Definition: p.Provider.Definition(), Identity: ans.Identity,
 	}
-	if x.app.providerOf(x.who) == nil {
-		return x.refuse(refusal.New(refusal.UsernameForeign, errors.New("another provider of this site has the same issuer and another name space")))
+	if other := x.app.rivalOf(p); other != nil {
+		return x.refuse(refusal.New(refusal.UsernameForeign, x.app.rivals(p, other)))
 	}
 	if _, _, refused := x.app.admit(p, ans.Identity); refused != nil {
 		return x.refuse(refused)
@@ -225,7 +241,7 @@ func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p 
 	sessions.Refusals().Forget(ctx, f.Browser)
 	cookie.Set(x.w, cookie.Session, value, x.secure)
 	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
-		cookie.Keep(x.w, cookie.Provider, p.Name, cookie.ProviderAge, x.secure)
+		cookie.Set(x.w, cookie.Provider, p.Name, x.secure)
 	}
 	x.observe(Event{Type: EventLogin})
 	return x.redirectTo(f.Return)
@@ -299,5 +315,5 @@ func (x *exchange) refuseLostPost() error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	return x.noFlow(nil, answerLost(origin+x.path))
+	return x.noFlow(nil, answerLost(origin+x.path, origin+x.path))
 }

@@ -35,18 +35,13 @@ func (x *exchange) login() error {
 	case !errors.Is(err, session.ErrNone):
 		return x.refuse(session.Fault(err))
 	}
+	at := x.app.autologin
 	if name := params.Get("provider"); name != "" {
-		p := x.app.provider(name)
-		if p == nil {
+		if at = x.app.provider(name); at == nil {
 			return x.refuse(refusal.New(refusal.ProviderUnknown, nil))
 		}
-		return x.start(p, flow)
 	}
-	if p := x.app.autologin; p != nil {
-		return x.start(p, flow)
-	}
-	x.page(http.StatusOK, pages.Chooser{Chrome: x.chrome(), Choices: x.choices(flow)})
-	return nil
+	return x.start(at, flow)
 }
 
 // followsOwnLink says whether a person follows a link on a page of this very
@@ -55,38 +50,45 @@ func (x *exchange) followsOwnLink() bool {
 	return navigation(x.r) && x.r.Header.Get("Sec-Fetch-Site") == "same-origin"
 }
 
-// start begins a login. If it would take the place of somebody's session, and a
-// link of another site may be what asks for it, the person is asked first.
+// start begins a login at p, or lets the person choose if p is nil. If it would take
+// the place of somebody's session, and a link of another site may be what asks for
+// it, the person is asked first.
 func (x *exchange) start(p *NamedProvider, f session.Flow) error {
-	if !f.Other || f.Asked {
+	if f.Other && (p == nil || !f.Asked) {
+		ses, err := x.storedSession()
+		switch {
+		case err == nil:
+			return x.askOther(ses, p, f.Return)
+		case !errors.Is(err, session.ErrNone):
+			return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		}
+	}
+	if p != nil {
 		return x.begin(p, f)
 	}
-	ses, err := x.anySession()
-	switch {
-	case errors.Is(err, session.ErrNone):
-		return x.begin(p, f)
-	case err != nil:
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
-	}
-	return x.askOther(ses, p, f.Return)
+	x.page(http.StatusOK, pages.Chooser{Chrome: x.chrome(), Choices: x.choices(f, x.app.providers...)})
+	return nil
 }
 
-// askOther asks a signed-in person whether they want to sign in at p as somebody
-// else.
+// askOther asks a signed-in person whether they want to sign in as somebody else, at
+// p, or at one of the app's providers if p is nil.
 func (x *exchange) askOther(ses session.Session, p *NamedProvider, returnTo string) error {
-	q := url.Values{"as": {asOther}, "provider": {p.Name}, "return": {returnTo}}
+	at := x.app.providers
+	if p != nil {
+		at = []*NamedProvider{p}
+	}
 	x.page(http.StatusOK, pages.Other{
-		Chrome: x.chrome(), Username: x.app.gw.nameOf(ses.Login()), Provider: p.DisplayName,
-		Action: x.app.opts.Prefix + "/login?" + q.Encode(), StayURL: returnTo,
+		Chrome: x.chrome(), Username: x.app.gw.nameOf(ses.Login()),
+		Choices: x.choices(session.Flow{Return: returnTo, Other: true}, at...), StayURL: returnTo,
 	})
 	return nil
 }
 
-// choices are the app's providers, first the one that this browser signed in at
-// last. That is what a cookie says: an order and a mark are made of it, no more.
-func (x *exchange) choices(f session.Flow) []pages.Choice {
-	choices := make([]pages.Choice, 0, len(x.app.providers))
-	for _, p := range x.app.providers {
+// choices are providers, first the one that this browser signed in at last. That
+// is what a cookie says: an order and a mark are made of it, no more.
+func (x *exchange) choices(f session.Flow, at ...*NamedProvider) []pages.Choice {
+	choices := make([]pages.Choice, 0, len(at))
+	for _, p := range at {
 		q := url.Values{"provider": {p.Name}, "return": {f.Return}}
 		if f.Other {
 			q.Set("as", asOther)

@@ -124,6 +124,48 @@ func TestChooserRemembers(t *testing.T) {
 	}
 }
 
+// Whoever is signed in and is to choose where to sign in as somebody else is told
+// so, and can stay: the page posts, as it does for one provider.
+func TestChooserAsOther(t *testing.T) {
+	t.Parallel()
+	for name, from := range map[string]string{"a link of another site": "cross-site", "a link of its own": "same-origin"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			second := newFakeIDP("https://second.example")
+			s := l.siteOf(l.gateway(func(o *gateway.Options) {
+				o.Providers = append(o.Providers, gateway.NamedProvider{Name: "second", DisplayName: "Second", Provider: second})
+			}), appHost)
+			const target = "/.sso/login?as=other&return=%2Fwanted"
+			stranger := s.browser()
+			if body := stranger.open(target).Body.String(); strings.Contains(body, "Signed in as") || !strings.Contains(body, `href="/.sso/login?as=other&amp;provider=second`) {
+				t.Errorf("nobody is signed in:\n%s", body)
+			}
+			b := s.browser()
+			b.inAt(second, "second", "alice")
+			w := b.open(target, "Sec-Fetch-Site", from)
+			action := wantAsked(t, w, "alice")
+			if action != "/.sso/login?as=other&provider=second&return=%2Fwanted" {
+				t.Errorf("the first form posts to %q", action)
+			}
+			body := w.Body.String()
+			for _, want := range []string{`<a class="button" href="/wanted">Stay signed in</a>`, `action="/.sso/login?as=other&amp;provider=corp&amp;return=%2Fwanted"`, "This ends your session", "Last used"} {
+				if !strings.Contains(body, want) {
+					t.Errorf("the page has no %s:\n%s", want, body)
+				}
+			}
+			w = b.post(strings.Replace(action, "second", "corp", 1))
+			wantStatus(t, w, http.StatusSeeOther)
+			wantRedirect(t, b.open(l.idp.visit(t, w.Header().Get("Location"), "bob")), "https://app.example/wanted")
+			wantStatus(t, b.open("/"), http.StatusOK)
+			if got := b.got().principal; got.Username != "bob" || got.Provider != "corp" {
+				t.Errorf("signed in is %+v", got)
+			}
+			wantKept(t, l, 2, 1, 0)
+		})
+	}
+}
+
 // A visitor without a session goes straight to the provider, or is asked.
 func TestAutologin(t *testing.T) {
 	t.Parallel()

@@ -38,10 +38,16 @@ func (b *browser) signInAt(p gateway.NamedProvider) {
 // answered brings what p answers for alice, who was sent there by w.
 func (b *browser) answered(p gateway.NamedProvider, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
 	b.t.Helper()
+	return b.answeredFor(p, w, "alice")
+}
+
+// answeredFor brings what p answers for a person whom w sent there.
+func (b *browser) answeredFor(p gateway.NamedProvider, w *httptest.ResponseRecorder, person string) *httptest.ResponseRecorder {
+	b.t.Helper()
 	if idp, ok := p.Provider.(*samlIDP); ok {
-		return b.bring(idp.answer(b.t, w, "alice"))
+		return b.bring(idp.answer(b.t, w, person))
 	}
-	return b.open(p.Provider.(*fakeIDP).visit(b.t, w.Header().Get("Location"), "alice"))
+	return b.open(p.Provider.(*fakeIDP).visit(b.t, w.Header().Get("Location"), person))
 }
 
 // wantTold holds that the app takes the browser's login for one of a provider.

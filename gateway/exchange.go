@@ -126,7 +126,7 @@ const maxFinds = 10
 type passage struct {
 	session.Live
 	values [maxHeaders]string
-	answer cookie.Answer
+	writer cookie.Writer
 }
 
 func (x *exchange) pass(next Next, p *passage, v *view) error {
@@ -135,16 +135,16 @@ func (x *exchange) pass(next Next, p *passage, v *view) error {
 	if err := v.set(r.Header, &p.values, time.Now()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	p.answer.ResponseWriter = x.w
-	defer p.answer.End()
-	return next(&p.answer, r, &v.principal)
+	p.writer.ResponseWriter = x.w
+	defer p.writer.End()
+	return next(&p.writer, r, &v.principal)
 }
 
 // passUnknown passes on a request without an identity.
 func passUnknown(w http.ResponseWriter, r *http.Request, next Next) error {
-	a := &cookie.Answer{ResponseWriter: w}
-	defer a.End()
-	return next(a, r, nil)
+	own := &cookie.Writer{ResponseWriter: w}
+	defer own.End()
+	return next(own, r, nil)
 }
 
 // Strip takes out of a request what only the gateway may say, and our cookies, and
@@ -180,12 +180,25 @@ func (x *exchange) session() (session.Session, error) {
 	if x.app.providerOf(l) == nil || x.app.opts.Lifetime > 0 && !time.Now().Before(x.app.end(l)) {
 		return session.Session{}, session.ErrNone
 	}
-	if idle := x.app.gw.opts.Idle; idle > 0 {
-		if err := ses.Touch(x.r.Context(), idle); err != nil {
-			return session.Session{}, err
-		}
+	return ses, x.touch(ses)
+}
+
+// storedSession finds the session of the request, also one that this app does not
+// take, unless it was idle for too long.
+func (x *exchange) storedSession() (session.Session, error) {
+	ses, err := x.anySession()
+	if err == nil {
+		err = x.touch(ses)
 	}
-	return ses, nil
+	return ses, err
+}
+
+// touch keeps the idle limit: ErrNone if the session is over by it.
+func (x *exchange) touch(ses session.Session) error {
+	if idle := x.app.gw.opts.Idle; idle > 0 {
+		return ses.Touch(x.r.Context(), idle)
+	}
+	return nil
 }
 
 // signedIn says whether there is a session that this app takes. An error is a

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
@@ -204,6 +205,44 @@ func TestAnswerLost(t *testing.T) {
 		wantRefused(t, b.open("/.sso/oidc/callback"), refusal.AnswerLost)
 		wantRedirect(t, b.open(callback), "https://app.example/wanted")
 		wantRedirect(t, b.open("/.sso/oidc/callback"), "https://app.example/")
+	})
+	t.Run("C13 callbacks of several providers, of one, of none, and elsewhere", func(t *testing.T) {
+		t.Parallel()
+		one := defined(provider.OIDC, "one", "")
+		two := defined(provider.OIDC, "two", "")
+		saml := defined(provider.SAML, "saml", "")
+		const origin, usual = "https://app.example", "/.sso/oidc/callback"
+		for _, tc := range []struct {
+			callback  string
+			providers []gateway.NamedProvider
+			path      string
+			want      refusal.Code
+			register  string
+		}{
+			{usual, []gateway.NamedProvider{one}, usual, refusal.AnswerLost, origin + usual},
+			{usual, []gateway.NamedProvider{one}, usual + "/one", refusal.AnswerLost, origin + usual},
+			{usual, []gateway.NamedProvider{one}, usual + "/nobody", refusal.ProviderUnknown, ""},
+			{usual, []gateway.NamedProvider{one, two}, usual + "/two", refusal.AnswerLost, origin + usual + "/two"},
+			{usual, []gateway.NamedProvider{one, two}, usual, refusal.AnswerLost, origin + usual + "/one or " + origin + usual + "/two"},
+			{usual, []gateway.NamedProvider{one, two}, usual + "/ONE", refusal.ProviderUnknown, ""},
+			{usual, []gateway.NamedProvider{one, saml}, usual + "/saml", refusal.ProviderUnknown, ""},
+			{usual, []gateway.NamedProvider{saml}, usual, refusal.ProviderUnknown, ""},
+			{"/auth/sso", []gateway.NamedProvider{one}, "/auth/sso", refusal.AnswerLost, origin + "/auth/sso"},
+			{"/auth/sso", []gateway.NamedProvider{one, two}, "/auth/sso/one", refusal.AnswerLost, origin + "/auth/sso/one"},
+		} {
+			l := newLab(t)
+			s := l.siteOf(l.gateway(func(o *gateway.Options) { o.Providers = tc.providers }), appHost, func(o *gateway.AppOptions) { o.CallbackPath = tc.callback })
+			wantRefused(t, s.browser().open(tc.path), tc.want)
+			cause := fmt.Sprint(l.seen()[0].Err)
+			if _, register, _ := strings.Cut(cause, "the address to register at the provider is "); register != tc.register {
+				t.Errorf("%s of %d providers: the log has %q", tc.path, len(tc.providers), cause)
+			}
+		}
+		for _, option := range []string{"`prefix`", "`callback_path`"} {
+			if fix := refusal.AnswerLost.Meaning().Fix; !strings.Contains(fix, option) {
+				t.Errorf("the fix does not name %s: %q", option, fix)
+			}
+		}
 	})
 	t.Run("C13 an answer over http to a login begun over https", func(t *testing.T) {
 		t.Parallel()

@@ -7,10 +7,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 const otherAtCorp = "/.sso/login?as=other&provider=corp&return=%2Fwanted"
@@ -163,10 +166,7 @@ func TestOtherPersonSinceTheLoginBegan(t *testing.T) {
 				b.signInAt(corp)
 				before := b.cookie("__Host-sso")
 				finish := func(w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
-					if idp, ok := corp.Provider.(*samlIDP); ok {
-						return b.bring(idp.answer(t, w, tc.person))
-					}
-					return b.open(corp.Provider.(*fakeIDP).visit(t, w.Header().Get("Location"), tc.person))
+					return b.answeredFor(corp, w, tc.person)
 				}
 				w := finish(begun)
 				if !tc.asks {
@@ -188,4 +188,102 @@ func TestOtherPersonSinceTheLoginBegan(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Any session that the browser has counts, whichever sso of the host may take it.
+// What is over does not, nor does one of the same person whose provider is defined
+// otherwise by now.
+func TestOtherPersonOverAStoredSession(t *testing.T) {
+	t.Parallel()
+	aliceAgain := func(_ provider.CompleteRequest, ans *provider.Answer) error {
+		ans.Subject += " by another claim"
+		return nil
+	}
+	calledAlice := func(_ provider.CompleteRequest, ans *provider.Answer) error {
+		ans.Identity.Username = "alice"
+		return nil
+	}
+	foreign := func(gateway.NamedProvider) string { return "https://two.example" }
+	same := func(p gateway.NamedProvider) string { return p.Provider.Issuer() }
+	for name, tc := range map[string]struct {
+		issuer     func(gateway.NamedProvider) string
+		definition string
+		gone       bool // the provider of alice's session is no longer configured
+		person     string
+		judge      func(provider.CompleteRequest, *provider.Answer) error
+		meanwhile  func(*testing.T, *lab)
+		asks       bool
+	}{
+		"another definition, somebody else":                  {issuer: same, definition: "two", person: "bob", asks: true},
+		"another definition, the same account":               {issuer: same, definition: "two", person: "alice"},
+		"another definition, a subject of its own":           {issuer: same, definition: "two", person: "alice", judge: aliceAgain, asks: true},
+		"another definition, somebody of that name":          {issuer: same, definition: "two", person: "bob", judge: calledAlice, asks: true},
+		"another issuer, somebody else":                      {issuer: foreign, definition: "one", person: "bob", asks: true},
+		"another issuer, somebody of that name":              {issuer: foreign, definition: "one", person: "alice", asks: true},
+		"a disabled provider, somebody else":                 {issuer: foreign, definition: "two", gone: true, person: "bob", asks: true},
+		"a disabled provider, somebody of that name":         {issuer: foreign, definition: "two", gone: true, person: "alice", asks: true},
+		"an earlier definition, somebody else":               {issuer: same, definition: "two", gone: true, person: "bob", asks: true},
+		"an earlier definition, the same account":            {issuer: same, definition: "two", gone: true, person: "alice"},
+		"an earlier definition, the same person":             {issuer: same, definition: "two", gone: true, person: "alice", judge: aliceAgain},
+		"one that has expired":                               {issuer: same, definition: "two", person: "bob", meanwhile: func(*testing.T, *lab) { time.Sleep(9 * time.Hour) }},
+		"one that was idle for too long":                     {issuer: same, definition: "two", person: "bob", meanwhile: func(*testing.T, *lab) { time.Sleep(3 * time.Hour) }},
+		"one of an account that was blocked":                 {issuer: same, definition: "two", person: "bob", meanwhile: func(t *testing.T, l *lab) { mustDo(t, l.sessions.BlockAccount(t.Context(), l.alice())) }},
+		"one that was revoked with all":                      {issuer: same, definition: "two", person: "bob", meanwhile: func(t *testing.T, l *lab) { mustDo(t, l.sessions.RevokeAll(t.Context())) }},
+		"one of an account that was revoked, another issuer": {issuer: foreign, definition: "two", person: "bob", meanwhile: func(t *testing.T, l *lab) { mustDo(t, l.sessions.RevokeAccount(t.Context(), l.alice())) }},
+	} {
+		for _, protocol := range []provider.Protocol{provider.OIDC, provider.SAML} {
+			t.Run(string(protocol)+", "+name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					l := newLab(t)
+					one, two := defined(protocol, "one", "one"), defined(protocol, "two", tc.definition)
+					idp := fakeOf(two)
+					idp.issuer, idp.complete = tc.issuer(one), tc.judge
+					l.idp = fakeOf(one)
+					here := func(providers ...gateway.NamedProvider) func(*gateway.Options) {
+						return func(o *gateway.Options) { o.Providers, o.Idle = providers, 2*time.Hour }
+					}
+					both := l.gateway(here(one, two))
+					first := l.siteOf(both, appHost, func(o *gateway.AppOptions) { o.Providers = []string{"one"} })
+					second := l.siteOf(both, appHost, func(o *gateway.AppOptions) { o.Providers, o.ID = []string{"two"}, "second" })
+					if tc.gone {
+						second = l.siteOf(l.gateway(here(two)), appHost)
+					}
+					b := first.browser()
+					b.signInAt(one)
+					if tc.meanwhile != nil {
+						tc.meanwhile(t, l)
+					}
+					before := b.cookie("__Host-sso")
+					b = b.at(second)
+					w := b.answeredFor(two, b.open("/.sso/login?provider=two&return=%2Flater", "Sec-Fetch-Site", "cross-site"), tc.person)
+					if !tc.asks {
+						wantRedirect(t, w, "https://app.example/later")
+						b.wantTold("two")
+						return
+					}
+					action := wantAsked(t, w, "alice")
+					if b.cookie("__Host-sso") != before {
+						t.Error("the session was replaced")
+					}
+					b.at(first).wantTold("one")
+					wantRedirect(t, b.answeredFor(two, b.post(action), tc.person), "https://app.example/later")
+					b.wantTold("two")
+				})
+			})
+		}
+	}
+}
+
+// alice is the account of alice at the lab's provider.
+func (l *lab) alice() session.AccountKey {
+	return session.AccountKey{Protocol: l.idp.protocol, Issuer: l.idp.issuer, Subject: "sub-alice"}
+}
+
+// fakeOf is the fake below a provider of either protocol.
+func fakeOf(p gateway.NamedProvider) *fakeIDP {
+	if saml, ok := p.Provider.(*samlIDP); ok {
+		return saml.fakeIDP
+	}
+	return p.Provider.(*fakeIDP)
 }

@@ -2,11 +2,15 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
@@ -142,6 +146,8 @@ func TestForeignUserNames(t *testing.T) {
 			}
 			if ev := l.seen()[len(l.seen())-1]; ev.Code != refusal.UsernameForeign || ev.Err == nil || !strings.HasSuffix(ev.Username, tc.username) {
 				t.Errorf("the audit log has %+v", ev)
+			} else if !strings.Contains(ev.Err.Error(), tc.space.String()) {
+				t.Errorf("the audit log names no space: %v", ev.Err)
 			}
 		})
 	}
@@ -228,14 +234,84 @@ func TestOneIssuerTwice(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	partner := newFakeIDP("")
-	s := l.apart(partner, usernames.Space{Prefix: "partner-"})
+	log, logs := observer.New(zap.ErrorLevel)
+	s := l.apart(partner, usernames.Space{Prefix: "partner-"}, func(o *gateway.Options) { o.Logger = zap.New(log) })
 	b := s.browser()
 	b.inAt(l.idp, "corp", "alice")
 	wantStatus(t, b.open("/"), http.StatusOK)
+	if logs.Len() > 0 {
+		t.Errorf("logged: %v", logs.All())
+	}
 	partner.issuer, partner.protocol = l.idp.issuer, l.idp.protocol
-	wantRefused(t, b.fetch("/"), refusal.Unauthenticated)
-	late := s.browser()
-	wantRefused(t, late.open(l.idp.visit(t, late.choose("corp", "/").Header().Get("Location"), "alice")), refusal.UsernameForeign)
+	const cause = "providers corp and partner name one issuer, \"https://id.example\""
+	for name, idp := range map[string]*fakeIDP{"corp": l.idp, "partner": partner} {
+		wantRefused(t, b.fetch("/"), refusal.Unauthenticated)
+		late := s.browser()
+		wantRefused(t, late.open(idp.visit(t, late.choose(name, "/").Header().Get("Location"), "alice")), refusal.UsernameForeign)
+		if ev := l.seen()[len(l.seen())-1]; ev.Err == nil || !strings.Contains(ev.Err.Error(), cause) {
+			t.Errorf("at %s: the audit log has %v", name, ev.Err)
+		}
+	}
+	lines := logs.All()
+	if len(lines) != 1 {
+		t.Fatalf("logged: %v", lines)
+	}
+	for _, want := range []string{cause, "write `same_people corp partner`", "one of them has the other's metadata", "app.example"} {
+		if text := fmt.Sprint(lines[0].ContextMap()); !strings.Contains(text, want) {
+			t.Errorf("the line has no %q: %s", want, text)
+		}
+	}
+}
+
+// TestNoEmailIsSaid has the log name the providers of whose people an app is told no
+// address, once a site, and what to write.
+func TestNoEmailIsSaid(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		corp, partner []string
+		same          bool
+		headers       gateway.HeaderNames
+		want          []string
+	}{
+		"one has none":        {corp: []string{"corp.example"}, headers: gateway.DefaultHeaders, want: []string{"partner"}},
+		"both have none":      {headers: gateway.DefaultHeaders, want: []string{"corp", "partner"}},
+		"both have some":      {corp: []string{"corp.example"}, partner: []string{"partner.example"}, headers: gateway.DefaultHeaders},
+		"the same people":     {same: true, headers: gateway.DefaultHeaders},
+		"no header for it":    {headers: gateway.HeaderNames{User: "Remote-User"}},
+		"the assertion alone": {headers: gateway.HeaderNames{Assertion: "X-Sso-Assertion"}, want: []string{"corp", "partner"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			log, logs := observer.New(zap.InfoLevel)
+			g := l.gateway(func(o *gateway.Options) {
+				o.Logger = zap.New(log)
+				o.Providers[0].EmailDomains = tc.corp
+				partner := gateway.NamedProvider{Name: "partner", Provider: newFakeIDP("https://partner.example"), EmailDomains: tc.partner}
+				if !tc.same {
+					partner.Users.Prefix = "partner-"
+				}
+				o.Providers = append(o.Providers, partner)
+			})
+			l.siteOf(g, appHost, func(o *gateway.AppOptions) {
+				if bound(o); tc.same {
+					o.Rules, o.From = everyone, nil
+				}
+				o.Headers = tc.headers
+			})
+			var got []string
+			for _, line := range logs.All() {
+				fields := line.ContextMap()
+				provider := fmt.Sprint(fields["provider"])
+				if got = append(got, provider); line.Level != zap.WarnLevel || fields["app"] != appHost || fields["fix"] != "write `email_domains <domain>…` in the block of provider "+provider {
+					t.Errorf("logged: %v %v", line, fields)
+				}
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("named are %q, want %q", got, tc.want)
+			}
+		})
+	}
 }
 
 // TestProviderHeader is sent if it has a name, and never passes from a client.

@@ -35,7 +35,9 @@ var spoofs = []string{
 // ownWords must pass: they look like ours and are not.
 var ownWords = []string{
 	"Remote", "User", "RemoteUser", "X-Remote-Users", "Remote-User-2", "Remote--User", "-Remote-User", "X-Ssoo", "X-Sso", "Xsso-User", "X-Webauth", "X-Webauthn-User",
-	"Authorization", "X-Request-Id", "X-Forwarded-For", "Accept-Language",
+	"Authorization", "X-Request-Id", "X-Forwarded-For", "Accept-Language", "X-Forwarded-Proto", "X-Real-Ip", "X-Csrf-Token", "X-Requested-With",
+	"X-Auth-Token", "X-User-Id", "X-User-Agent", "X-Api-Key", "Forwarded", "If-None-Match", "Sec-Fetch-Site", "X-Remote-Addr", "X-Ssl", "X-Client-Ip",
+	"X-Scope-Orgid", "Cf-Connecting-Ip", "X-Amzn-Trace-Id", "X-Goog-Api-Key", "X-Ms-Version", "Mail", "Uid",
 }
 
 // twoSites returns two apps on one gateway, the second with names of its own.

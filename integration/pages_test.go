@@ -74,8 +74,10 @@ func shownPages() map[string]any {
 		"repost":             pages.Repost{Chrome: chrome, Action: "/.sso/saml/acs", Fields: fields},
 		"logout":             pages.Logout{Chrome: chrome, Username: "alice", Provider: "Corporate account", Action: "/.sso/logout"},
 		"logout-at-provider": pages.Logout{Chrome: longChrome, Username: rtlName, Provider: longName, AtProvider: true, Action: "/.sso/logout"},
-		"other":              pages.Other{Chrome: chrome, Username: "alice", Provider: "Corporate account", Action: "/.sso/login?as=other&provider=corp&return=%2F", StayURL: "/"},
-		"other-long":         pages.Other{Chrome: longChrome, Username: rtlName, Provider: longName, Action: "/.sso/login?as=other&provider=corp&return=%2F", StayURL: "/"},
+		"other":              pages.Other{Chrome: chrome, Username: "alice", Choices: []pages.Choice{choice("corp", "Corporate account")}, StayURL: "/"},
+		"other-several":      pages.Other{Chrome: chrome, Username: "alice", Choices: []pages.Choice{last, choice("corp", "Corporate account"), choice("guest", "Guests")}, StayURL: "/"},
+		"other-long":         pages.Other{Chrome: longChrome, Username: rtlName, Choices: []pages.Choice{choice("corp", longName)}, StayURL: "/"},
+		"other-several-long": pages.Other{Chrome: longChrome, Username: rtlName, Choices: []pages.Choice{longLast, choice("rtl", rtlName), choice("word", longWord)}, StayURL: "/"},
 		"loggedout":          pages.LoggedOut{Chrome: chrome, SignInURL: "/"},
 	}
 	for _, code := range refusal.Codes() {
@@ -302,7 +304,7 @@ func TestPagesByKeyboardWithoutScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"chooser-last": "GET /.sso/login", "repost": "POST /.sso/saml/acs", "form": "POST /sso", "logout": "POST /.sso/logout", "other": "POST /.sso/login",
+		"chooser-last": "GET /.sso/login", "repost": "POST /.sso/saml/acs", "form": "POST /sso", "logout": "POST /.sso/logout", "other": "POST /.sso/login", "other-several": "POST /.sso/login",
 		"session": "GET /.sso/logout", "loggedout": "GET /", "refusal-access_denied": "GET /.sso/login", "refusal-redirect_loop": "GET /",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,8 +23,8 @@ const (
 	hostPrefix = "__Host-"
 )
 
-// ProviderAge is how long a browser remembers the last provider.
-const ProviderAge = 365 * 24 * time.Hour
+// providerAge is how long a browser remembers the last provider.
+const providerAge = 365 * 24 * time.Hour
 
 // Name returns a cookie's name on the wire.
 func Name(name string, secure bool) string {
@@ -34,20 +34,18 @@ func Name(name string, secure bool) string {
 	return name
 }
 
-// Set adds a Set-Cookie for as long as the browser runs. An empty value
-// deletes the cookie.
+// Set adds a Set-Cookie for as long as the browser runs; Provider outlives it. An
+// empty value deletes the cookie.
 func Set(w http.ResponseWriter, name, value string, secure bool) {
-	Keep(w, name, value, 0, secure)
-}
-
-// Keep adds a Set-Cookie that outlives the browser.
-func Keep(w http.ResponseWriter, name, value string, age time.Duration, secure bool) {
 	c := http.Cookie{
-		Name: Name(name, secure), Value: value, Path: "/", MaxAge: int(age / time.Second),
+		Name: Name(name, secure), Value: value, Path: "/",
 		Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
-	if value == "" {
+	switch {
+	case value == "":
 		c.MaxAge = -1
+	case name == Provider:
+		c.MaxAge = int(providerAge / time.Second)
 	}
 	w.Header().Add("Set-Cookie", c.String())
 }

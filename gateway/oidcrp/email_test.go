@@ -116,7 +116,7 @@ func TestEmailIsReported(t *testing.T) {
 	op := inProcess(t)
 	op.SetHooks(gatewaytest.OPHooks{Claims: setIn("email_verified", false)})
 	_, err := op.Login(t.Context(), newProvider(t, op, func(c *oidcrp.Config) { c.UsernameClaim = "email" }))
-	for _, want := range []string{`"email"`, "email_verified is not true"} {
+	for _, want := range []string{`"email"`, "email_verified is not true", `the subject "a1ice-0001"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
@@ -131,7 +131,7 @@ func TestEmailIsReported(t *testing.T) {
 		t.Fatal(newErr)
 	}
 	mustLogin(t, op, p)
-	if logs.FilterMessageSnippet("leaving out an e-mail address").Len() != 1 {
+	if logs.FilterMessageSnippet("leaving out an e-mail address").FilterField(zap.String("subject", "a1ice-0001")).FilterField(zap.String("issuer", op.Issuer)).Len() != 1 {
 		t.Errorf("the log says %v", logs.All())
 	}
 	for _, line := range logs.All() {

@@ -47,6 +47,8 @@ func TestReadMutationRefuses(t *testing.T) {
 		"many repetitions":           `text claims "${3000000*x}${3000000*x}"`,
 		"an option for half of it":   "option username_claim email",
 		"an unknown option":          "control option client_id x\nforce",
+		"a user for half of it":      `user "bob"`,
+		"the usual user":             "control user \"alice\"\nforce",
 		"two blanks":                 "set  claims/sub 1",
 		"a blank in front":           " force",
 	} {

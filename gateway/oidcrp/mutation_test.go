@@ -58,6 +58,7 @@ var forms = map[string]form{
 	"force":    {},
 	"option":   {args: "ww"},
 	"other":    {},
+	"user":     {args: "t"},
 }
 
 // readMutation reads a mutation strictly: an unknown word, one too many or too
@@ -113,6 +114,9 @@ func readStatement(line string, expand func(string) (string, bool)) (statement, 
 	}
 	if st.verb == "option" && (!st.control || st.args[0] != "username_claim" && st.args[0] != "groups_claim") {
 		return st, errors.New("an option is the control's too, and names the claim of the user name or of the groups")
+	}
+	if st.verb == "user" && (!st.control || st.args[0] == "alice") {
+		return st, errors.New("the user is the control's, and alice unless said")
 	}
 	return st, nil
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
@@ -87,7 +89,7 @@ func (p *Provider) identity(id, info *profile) (provider.Identity, error) {
 		return provider.Identity{}, err
 	}
 	if who.Email != "" && who.said == unverified && !who.trusted {
-		p.logger.Info("leaving out an e-mail address: email_verified is not true")
+		p.logger.Info("leaving out an e-mail address: email_verified is not true", zap.String("subject", id.str("sub")))
 		for _, name := range []*string{&who.FirstName, &who.LastName, &who.DisplayName} {
 			if strings.EqualFold(*name, who.Email) {
 				*name = ""

@@ -195,11 +195,12 @@ func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (
 	if err != nil {
 		return nil, err
 	}
+	subject := claims.str("sub")
 	who, err := p.person(ctx, md, claims, got.access)
 	if err != nil {
-		return nil, err
+		return nil, refusal.About(subject, err)
 	}
-	answer := &provider.Answer{Identity: who, Subject: claims.str("sub"), SessionID: claims.str("sid")}
+	answer := &provider.Answer{Identity: who, Subject: subject, SessionID: claims.str("sid")}
 	if p.config.Logout == LogoutProvider && len(got.id) < maxLogoutURL { // a longer one would be left out
 		answer.LogoutHint = got.id
 	}

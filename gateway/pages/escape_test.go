@@ -113,7 +113,7 @@ func TestPageShowsEveryValue(t *testing.T) {
 		&pages.Repost{}:                 2 + 1 + 2,         // action, a field's name and value
 		&pages.Logout{}:                 3 + 2 + 1,         // user, provider, action
 		&pages.Logout{AtProvider: true}: 3 + 2 + 1,
-		&pages.Other{}:                  3 + 2 + 2, // user, provider, two URLs
+		&pages.Other{}:                  3 + 2 + 2, // user, label, two URLs
 		&pages.Leave{}:                  2 + 1,     // provider
 		&pages.LoggedOut{}:              3 + 1,     // a URL
 	} {

@@ -22,7 +22,7 @@ func TestPageHeaders(t *testing.T) {
 			own = "form-action 'none'; script-src 'self'"
 		case "form", "repost": // may be redirected anywhere
 			own = "script-src 'self'"
-		case "other": // so may this one, which has no script
+		case "other", "other_several": // so may this one, which has no script
 			own = "script-src 'none'"
 		}
 		ancestors, options := "'none'", "DENY"

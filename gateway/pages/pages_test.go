@@ -92,8 +92,15 @@ func examples() map[string]any {
 		},
 		"leave": pages.Leave{Chrome: chrome, Provider: "Corporate account", URL: "https://id.example.com/logout?hint=a&back=b"},
 		"other": pages.Other{
-			Chrome: chrome, Username: "alice", Provider: "Müller & Söhne",
-			Action: "/.sso/login?as=other&provider=partner&return=%2Fd", StayURL: "/d",
+			Chrome: chrome, Username: "alice", StayURL: "/d",
+			Choices: []pages.Choice{{Name: "partner", Label: "Müller & Söhne", URL: "/.sso/login?as=other&provider=partner&return=%2Fd"}},
+		},
+		"other_several": pages.Other{
+			Chrome: chrome, Username: "alice", StayURL: "/d",
+			Choices: []pages.Choice{
+				{Name: "partner", Label: "Müller & Söhne", URL: "/.sso/login?as=other&provider=partner&return=%2Fd", Last: true},
+				{Name: "corp", Label: "Corporate account", URL: "/.sso/login?as=other&provider=corp&return=%2Fd"},
+			},
 		},
 		"logout_nobody":     pages.Logout{Chrome: chrome, Action: "/.sso/logout"},
 		"loggedout":         pages.LoggedOut{Chrome: chrome, SignInURL: "/"},

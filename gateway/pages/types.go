@@ -23,7 +23,7 @@ type Chooser struct {
 	Choices []Choice
 }
 
-// A Choice is one provider of the chooser.
+// A Choice is one provider to sign in at.
 type Choice struct {
 	Name, Label string
 	// Last marks where this browser signed in last.
@@ -93,11 +93,10 @@ type Other struct {
 	Chrome
 	// Username is who is signed in.
 	Username string
-	// Provider is the label of the provider to sign in at.
-	Provider string
-	// Action is where the form posts to, StayURL where the person goes on
-	// instead. Same origin.
-	Action, StayURL string
+	// Choices are where to sign in. A form posts to the URL of one.
+	Choices []Choice
+	// StayURL is where the person goes on instead. Same origin.
+	StayURL string
 }
 
 // A Leave goes on to the provider by itself, to end its session too. It is

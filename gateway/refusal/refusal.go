@@ -3,7 +3,10 @@
 // at the browser, and the operator.
 package refusal
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // A Code names one way in which a request can be refused. It is stable: it
 // stands in log lines, JSON problems, pages and docs/errors.md.
@@ -48,6 +51,16 @@ func From(err error, otherwise Code) *Error {
 		return e
 	}
 	return New(otherwise, err)
+}
+
+// About returns err, if it is a refusal, with the subject of the person whom it
+// concerns in its cause: the log has to say whose account is to be mended.
+func About(subject string, err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Err == nil {
+		return err
+	}
+	return New(e.Code, fmt.Errorf("signing in the subject %+.100q: %w", subject, e.Err))
 }
 
 // The codes. table.go says what each means.

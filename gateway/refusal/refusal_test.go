@@ -117,3 +117,18 @@ func TestErrorText(t *testing.T) {
 		t.Error("Codes hands out its own slice")
 	}
 }
+
+// A refusal keeps its code and its cause when the person is named.
+func TestAbout(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("no such claim")
+	got := refusal.About("b\u00f6b", refusal.New(refusal.OIDCClaimInvalid, cause))
+	if refusal.CodeOf(got) != refusal.OIDCClaimInvalid || !errors.Is(got, cause) || !strings.Contains(got.Error(), `the subject "b\u00f6b": no such claim`) {
+		t.Errorf("got %v", got)
+	}
+	for _, err := range []error{nil, cause, refusal.New(refusal.Internal, nil)} {
+		if got := refusal.About("bob", err); got != err {
+			t.Errorf("of %v it makes %v", err, got)
+		}
+	}
+}

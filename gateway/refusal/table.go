@@ -47,8 +47,8 @@ var meanings = map[Code]Meaning{
 		"The provider sent no value for the user name. OpenID Connect: the claim preferred_username (scope profile), or the one that `username_claim` names. SAML: the NameID, unless it is persistent or transient, or the attribute that `username_attribute` names.",
 	},
 	UsernameForeign: {
-		403, "Your user name can't be used here", "Your user name is not one of your organisation's, or is one of another's whose people come here too. Tell your administrator the reference below.",
-		"This site takes people of several providers, or holds one to a domain, and keeps their user names apart: the log says which name space this one is missing from or falls into, whatever its case. Give the person another user name, or the provider another name space (`users prefix`, `users suffix`, `users domain`). If the providers are the same people, write `same_people`.",
+		403, "Your user name can't be used here", "At this application your user name could be taken for somebody else's, so the sign-in stops here. Tell your administrator the reference below.",
+		"User names of several providers are kept apart here; the log says what is wrong with this one. If it is no address in the provider's domain: let `username_claim` or `username_attribute` name one, or mend `users domain`. If it falls into the name space of another provider, whatever its case: give the person another user name, or that provider another name space (`users prefix`, `users suffix`, `users domain`). If two providers name one issuer, nobody of either gets in: write `same_people` and the same `users` if they are the same people; if not, mend the `metadata` of one of them.",
 	},
 	BadCharacters: {
 		403, "Your account has characters that can't be passed on", "A name or group of yours has control characters in it. Tell your administrator the reference below.",
@@ -114,7 +114,7 @@ var meanings = map[Code]Meaning{
 	},
 	AnswerLost: {
 		400, "Your sign-in got lost on the way", "The identity provider's answer arrived here empty. Please sign in again; if it stays, tell your administrator.",
-		"The callback was asked for by GET without parameters: a bookmark, or the provider's POST met a redirect, which made it a GET. Register the very address that the log names, with https, the right host and without a slash at the end (SAML: `https://<host>/.sso/saml/acs`, binding HTTP-POST; OpenID Connect: `https://<host>/.sso/oidc/callback`).",
+		"The callback was asked for by GET without parameters: a bookmark, or the provider's POST met a redirect, which made it a GET. Register the very address that the log names, with https, the right host and without a slash at the end. By default it is `https://<host>/.sso/saml/acs` (SAML, binding HTTP-POST) or `https://<host>/.sso/oidc/callback` (OpenID Connect; where a site has several of those providers, with a slash and the provider's name behind it); `prefix` and `callback_path` change it.",
 	},
 	AnswerReplayed: {
 		400, "This sign-in was used already", "The provider's answer was used before. " + signInAgain,

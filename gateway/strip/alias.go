@@ -12,17 +12,34 @@ import (
 // that ends in "-*" is a family. docs/options.md has the same list.
 var Aliases = []string{
 	// oauth2-proxy, and what follows its example
-	"X-Forwarded-User", "X-Forwarded-Username", "X-Forwarded-Groups", "X-Forwarded-Group", "X-Forwarded-Roles", "X-Forwarded-Email",
-	"X-Forwarded-Name", "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token", "X-Auth-Request-*",
+	"X-Forwarded-User", "X-Forwarded-Username", "X-Forwarded-User-Id", "X-Forwarded-Userid", "X-Forwarded-Uid", "X-Forwarded-Login",
+	"X-Forwarded-Subject", "X-Forwarded-Groups", "X-Forwarded-Group", "X-Forwarded-Roles", "X-Forwarded-Role", "X-Forwarded-Email",
+	"X-Forwarded-Mail", "X-Forwarded-Name", "X-Forwarded-Fullname", "X-Forwarded-Full-Name", "X-Forwarded-Displayname",
+	"X-Forwarded-Display-Name", "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token", "X-Forwarded-Id-Token", "X-Auth-Request-*",
 	// web servers that sign in themselves, and the apps that are made for them
-	"X-Remote-User", "X-Remote-User-*", "X-Remote-Group", "X-Remote-Groups", "X-Remote-Roles", "X-Remote-Email", "X-Remote-Name",
-	"X-Remote-Extra-*", "Http-Remote-User", "Auth-User", "Remote-Group", "Remote-Role", "X-Webauth-*", "X-Proxy-User",
-	"X-Proxy-Remote-User", "X-Auth-User", "X-Auth-Username", "X-Auth-Email", "X-Auth-Name", "X-Auth-Groups", "X-Auth-Roles",
-	"X-Authenticated-*",
+	"X-Remote-User", "X-Remote-User-*", "X-Remote-Username", "X-Remote-Uid", "X-Remote-Group", "X-Remote-Groups", "X-Remote-Role",
+	"X-Remote-Roles", "X-Remote-Email", "X-Remote-Mail", "X-Remote-Name", "X-Remote-Fullname", "X-Remote-Full-Name",
+	"X-Remote-Displayname", "X-Remote-Display-Name", "X-Remote-Extra-*", "Http-Remote-User", "Remote-Username", "Remote-Userid",
+	"Remote-Fullname", "Remote-Full-Name", "Remote-Displayname", "Remote-Display-Name", "Remote-Mail", "Remote-Group", "Remote-Role",
+	"Auth-User", "Auth-Mail", "Auth-Groups", "X-Webauth-*", "X-Proxy-User", "X-Proxy-Roles", "X-Proxy-Ext-*", "X-Proxy-Remote-User",
+	"Proxy-Remote-User", "X-Auth-User", "X-Auth-Username", "X-Auth-Userid", "X-Auth-User-Id", "X-Auth-Subject", "X-Auth-Email",
+	"X-Auth-Name", "X-Auth-Groups", "X-Auth-Roles", "X-Authenticated-*", "X-User", "X-Username", "X-User-Name", "X-User-Email",
+	"X-User-Groups", "X-User-Roles", "X-Email",
+	// gateways that pass a token, its claims or its owner on
+	"X-Jwt-Assertion", "X-Jwt-Payload", "X-Jwt-Claim-*", "X-Id-Token", "X-Access-Token", "X-Userinfo", "X-Token-Subject",
+	"X-Token-User-*", "X-Consumer-*", "X-Anonymous-Consumer", "X-Credential-*", "X-Endpoint-Api-Userinfo", "X-Apigateway-Api-Userinfo",
+	"Sec-Istio-Auth-Userinfo", "Impersonate-*",
+	// proxies that check certificates of clients
+	"Client-Cert", "Client-Cert-Chain", "X-Forwarded-Client-Cert", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-*",
+	"X-Ssl-Client-*", "Ssl-Client-*", "X-Ssl-Cert", "X-Ssl-Subject", "X-Client-Cert", "X-Client-Cert-*", "X-Client-Dn",
+	"X-Client-Verify", "X-Amzn-Mtls-*", "X-Arr-Clientcert", "Cf-Client-Cert-*",
 	// products, each by its name
-	"X-Authentik-*", "X-Authelia-*", "X-Vouch-*", "X-Pomerium-*", "X-Token-Subject", "X-Token-User-*", "X-Consumer-*", "X-Userinfo",
-	"X-Goog-Authenticated-*", "X-Goog-Iap-*", "X-Amzn-Oidc-*", "X-Ms-Client-Principal", "X-Ms-Client-Principal-*", "X-Ms-Token-*",
-	"Cf-Access-*", "Tailscale-User-*", "Oidc-*", "Shib-*", "Mellon-*", "Sm-User", "Iv-User", "Iv-Groups", "Iv-Creds", "Oam-Remote-User",
+	"X-Authentik-*", "X-Authelia-*", "X-Vouch-*", "X-Pomerium-*", "Teleport-Jwt-Assertion", "X-Organizr-*", "X-Sandstorm-*",
+	"X-Cosmos-User", "X-Cosmos-Role", "Ynh-User", "Ynh-User-*", "X-Goog-Authenticated-*", "X-Goog-Iap-*", "X-Appengine-User-*",
+	"X-Amzn-Oidc-*", "X-Amzn-Ava-*", "X-Ms-Client-Principal", "X-Ms-Client-Principal-*", "X-Ms-Token-*", "X-Iisnode-*",
+	"Ms-Aspnetcore-*", "Cf-Access-*", "Tailscale-*", "Oidc-*", "Mellon-*", "Shib-*", "Eppn", "Persistent-Id", "Targeted-Id",
+	"Affiliation", "Unscoped-Affiliation", "Entitlement", "Cas-*", "Sm-*", "Iv-User", "Iv-User-L", "Iv-Groups", "Iv-Creds", "Oam-*",
+	"Osso-*",
 }
 
 // Names are a set of header names and families, both normalised.

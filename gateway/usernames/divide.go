@@ -50,7 +50,7 @@ func (p *People) Username(username string) (string, error) {
 
 // Speaks says whether the provider may name an e-mail address at the site.
 func (p *People) Speaks(address string) bool {
-	return !p.apart || slices.ContainsFunc(p.domains, func(domain string) bool { return InDomain(address, domain) })
+	return !p.apart || slices.ContainsFunc(p.domains, func(domain string) bool { return inDomain(address, domain) })
 }
 
 // Apart says whether the site has several name spaces.

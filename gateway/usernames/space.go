@@ -99,14 +99,14 @@ func CheckDomain(domain string) error {
 
 // Name returns a user name of the provider as it is called in its space.
 func (s Space) Name(username string) (string, error) {
-	if s.Domain != "" && (!InDomain(username, s.Domain) || strings.Count(alike(username), "@") != 1) {
-		return "", ErrOutside
+	if s.Domain != "" && (!inDomain(username, s.Domain) || strings.Count(alike(username), "@") != 1) {
+		return "", fmt.Errorf("%w: %s", ErrOutside, s)
 	}
 	return s.Prefix + username + s.Suffix, nil
 }
 
-// InDomain says whether an address is one of a domain, strictly.
-func InDomain(address, domain string) bool {
+// inDomain says whether an address is one of a domain, strictly.
+func inDomain(address, domain string) bool {
 	local, of, found := strings.Cut(address, "@")
 	if !found || strings.TrimSpace(local) == "" {
 		return false

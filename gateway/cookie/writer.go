@@ -8,74 +8,74 @@ import (
 	"strings"
 )
 
-// An Answer is what the app writes to. It takes out what would set or delete our
-// cookies. It offers what the server's own ResponseWriter may: a server that
-// can't, says so when it is asked.
-type Answer struct {
+// A Writer is what the app writes its answer to. It takes out what would set or
+// delete our cookies. It offers what the server's own ResponseWriter may: a
+// server that can't, says so when it is asked.
+type Writer struct {
 	http.ResponseWriter
 	begun bool // the final header is written
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (a *Answer) WriteHeader(status int) {
-	a.begin(status)
-	a.ResponseWriter.WriteHeader(status)
+func (w *Writer) WriteHeader(status int) {
+	w.begin(status)
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // begin cleans the header before it is written: that of each informational answer
 // too (RFC 9110 §15.2), which may bring fields of its own.
-func (a *Answer) begin(status int) {
-	if a.begun {
+func (w *Writer) begin(status int) {
+	if w.begun {
 		return
 	}
-	a.begun = status >= http.StatusOK || status == http.StatusSwitchingProtocols
-	keepOwnCookies(a.Header())
+	w.begun = status >= http.StatusOK || status == http.StatusSwitchingProtocols
+	keepOwnCookies(w.Header())
 }
 
 // Write implements http.ResponseWriter.
-func (a *Answer) Write(p []byte) (int, error) {
-	a.begin(http.StatusOK)
-	return a.ResponseWriter.Write(p)
+func (w *Writer) Write(p []byte) (int, error) {
+	w.begin(http.StatusOK)
+	return w.ResponseWriter.Write(p)
 }
 
 // ReadFrom implements io.ReaderFrom: files are sent without a copy.
-func (a *Answer) ReadFrom(r io.Reader) (int64, error) {
-	a.begin(http.StatusOK)
-	if to, ok := a.ResponseWriter.(io.ReaderFrom); ok {
+func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
+	w.begin(http.StatusOK)
+	if to, ok := w.ResponseWriter.(io.ReaderFrom); ok {
 		return to.ReadFrom(r)
 	}
-	return io.Copy(a.ResponseWriter, r)
+	return io.Copy(w.ResponseWriter, r)
 }
 
 // Flush implements http.Flusher.
-func (a *Answer) Flush() { _ = a.FlushError() }
+func (w *Writer) Flush() { _ = w.FlushError() }
 
 // FlushError is what http.ResponseController asks for first.
-func (a *Answer) FlushError() error {
-	a.begin(http.StatusOK)
-	return http.NewResponseController(a.ResponseWriter).Flush()
+func (w *Writer) FlushError() error {
+	w.begin(http.StatusOK)
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Hijack implements http.Hijacker. What is written to the connection itself is
 // not looked at.
-func (a *Answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return http.NewResponseController(a.ResponseWriter).Hijack()
+func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(w.ResponseWriter).Hijack()
 }
 
 // Push implements http.Pusher.
-func (a *Answer) Push(target string, opts *http.PushOptions) error {
-	if to, ok := a.ResponseWriter.(http.Pusher); ok {
+func (w *Writer) Push(target string, opts *http.PushOptions) error {
+	if to, ok := w.ResponseWriter.(http.Pusher); ok {
 		return to.Push(target, opts)
 	}
 	return http.ErrNotSupported
 }
 
 // Unwrap is for http.ResponseController.
-func (a *Answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+func (w *Writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // End cleans the trailers, which are in the header once the body is written, and
 // the header of an answer that has no body.
-func (a *Answer) End() { keepOwnCookies(a.Header()) }
+func (w *Writer) End() { keepOwnCookies(w.Header()) }
 
 // keepOwnCookies takes out of an app's answer what would set or delete our
 // cookies. The app's handler may have spelled the names in any way.
