@@ -144,7 +144,7 @@ func checkApart(members []Member, groups []int, apart bool) error {
 				errs = append(errs, fmt.Errorf("users: the name spaces of providers %s (%s) and %s (%s) overlap: give one of them another", other.Name, other.Space, m.Name, m.Space))
 			}
 			for _, domain := range m.EmailDomains {
-				if slices.ContainsFunc(other.EmailDomains, func(d string) bool { return InDomain("a@"+d, domain) }) {
+				if slices.ContainsFunc(other.EmailDomains, func(d string) bool { return inDomain("a@"+d, domain) }) {
 					errs = append(errs, fmt.Errorf("email_domains: providers %s and %s both have %s, so that each could name the addresses of the other's people: leave it with one of them", other.Name, m.Name, domain))
 				}
 			}
