@@ -60,7 +60,7 @@ type App struct {
 	// How long a login may be unused. Default: no limit.
 	Idle caddy.Duration `json:"idle,omitempty"`
 
-	// How many sign-ins of one client address may fail.
+	// How many sign-ins one client address may begin and fail.
 	Limit Limit `json:"limit,omitzero"`
 
 	ctx       caddy.Context
