@@ -21,15 +21,17 @@ import (
 const (
 	// RefreshAfter is the age at which a Document is fetched anew in the
 	// background, while it goes on being used.
-	RefreshAfter = time.Hour
-	// WaitAfter is how long nobody may have tried to fetch it for it to be
-	// used at once. Then a new one is waited for: it may lack a key that the old
-	// one still has, and its use is what has fetches begin.
-	WaitAfter = 2 * RefreshAfter
+	RefreshAfter = 45 * time.Minute
+	// WaitAfter is the age from which a fetch is waited for: a key that the
+	// provider has withdrawn must not count any longer.
+	WaitAfter = time.Hour
+	// FailedFor is how long an older one is used without waiting after a fetch that
+	// failed.
+	FailedFor = time.Minute
 	// RetryAfter is how long a failure is remembered, so that a crowd
 	// does not queue for a provider that is down.
 	RetryAfter = 2 * time.Second
-	// RenewEvery is how often Renew fetches, however many ask.
+	// RenewEvery is how often Renew fetches in vain, however many ask.
 	RenewEvery = 30 * time.Second
 )
 
@@ -66,13 +68,13 @@ type Document[T any] struct {
 	fetched time.Time     // when value was fetched; zero if it is the last good copy
 	failed  time.Time     // when the newest fetch failed; zero if it did not
 	err     error         // why
-	renewed time.Time     // when Renew last began a fetch that did not fail
+	renewed time.Time     // when Renew last began a fetch that neither failed nor helped
 	flight  chan struct{} // closed when the fetch under way ends; nil if there is none
 }
 
-// Current returns the document. It is waited for if there is none, or if nobody
-// has tried to fetch it for WaitAfter; an old one, or a last good copy, is
-// taken if it can't be had.
+// Current returns the document. It is waited for if there is none, or none that was
+// fetched within WaitAfter; an older one, or a last good copy, is taken if it can't
+// be had.
 func (d *Document[T]) Current(ctx context.Context) (T, error) {
 	if value, ok := d.Known(); ok && d.tend(ctx) {
 		return value, nil
@@ -111,8 +113,8 @@ func (d *Document[T]) Recent(ctx context.Context, maxAge time.Duration) (T, erro
 }
 
 // Renew fetches the document because something is not in it, but not more often
-// than every RenewEvery. Whether it did or not, the document is returned;
-// the error is that of a fetch.
+// than every RenewEvery, unless RenewHelped was called since. Whether it did or
+// not, the document is returned; the error is that of a fetch.
 func (d *Document[T]) Renew(ctx context.Context) (value T, err error) {
 	if d.mayRenew() {
 		err = d.refresh(ctx)
@@ -136,6 +138,15 @@ func (d *Document[T]) mayRenew() bool {
 		d.renewed = time.Now()
 	}
 	return true
+}
+
+// RenewHelped says that Renew has brought what was missing. So the provider has
+// published something new, and the next Renew may fetch at once: it may do so
+// again. A flood of what the provider never publishes does not come here.
+func (d *Document[T]) RenewHelped() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.renewed = time.Time{}
 }
 
 // Start takes the last good copy if there is nothing yet, which asks the store
@@ -168,12 +179,8 @@ func (d *Document[T]) refreshIfOld(ctx context.Context) {
 func (d *Document[T]) tend(ctx context.Context) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	tried := d.fetched
-	if d.failed.After(tried) {
-		tried = d.failed
-	}
 	d.refreshIfOld(ctx)
-	return time.Since(tried) < WaitAfter
+	return time.Since(d.fetched) < WaitAfter || time.Since(d.failed) < FailedFor
 }
 
 // refresh waits for a fetch: the one under way, or a new one unless the last

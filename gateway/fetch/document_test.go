@@ -194,6 +194,33 @@ func TestDocument(t *testing.T) {
 			}
 			fetched(t, src, 3)
 		},
+		"renewed once more if it helped": func(t *testing.T, src *source, _ *shelf, r *fetch.Document[string]) {
+			src.serve("one")
+			current(t, r, "one")
+			for i, doc := range []string{"two", "three", "four"} {
+				src.serve(doc)
+				if got, err := r.Renew(t.Context()); got != doc || err != nil {
+					t.Errorf("got %q, %v", got, err)
+				}
+				r.RenewHelped()
+				fetched(t, src, int64(2+i))
+			}
+			for range 10 { // in vain
+				_, _ = r.Renew(t.Context())
+			}
+			fetched(t, src, 5)
+		},
+		"a failed fetch before is no reason to use it for long": func(t *testing.T, src *source, _ *shelf, r *fetch.Document[string]) {
+			src.serve("one")
+			current(t, r, "one")
+			time.Sleep(fetch.RefreshAfter)
+			src.doc.Store(nil)
+			current(t, r, "one")
+			time.Sleep(2 * fetchTakes)
+			src.serve("two")
+			time.Sleep(fetch.WaitAfter - fetch.RefreshAfter)
+			current(t, r, "two")
+		},
 		"start takes what was kept without waiting for the provider": func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]) {
 			kept.put("kept", nil)
 			src.serve("one")
