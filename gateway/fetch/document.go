@@ -9,6 +9,7 @@ package fetch
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,7 +66,7 @@ type Document[T any] struct {
 	value atomic.Pointer[T] // nil: none yet; set with mu held
 
 	mu      sync.Mutex
-	fetched time.Time     // when value was fetched; zero if it is the last good copy
+	fetched time.Time     // when value was fetched, by the wall clock; zero if it is the last good copy
 	failed  time.Time     // when the newest fetch failed; zero if it did not
 	err     error         // why
 	renewed time.Time     // when Renew last began a fetch that neither failed nor helped
@@ -100,7 +101,7 @@ func (d *Document[T]) Known() (value T, ok bool) {
 // fetches it. A last good copy is not good enough.
 func (d *Document[T]) Recent(ctx context.Context, maxAge time.Duration) (T, error) {
 	d.mu.Lock()
-	fresh := time.Since(d.fetched) < maxAge
+	fresh := d.age() < maxAge
 	d.mu.Unlock()
 	if !fresh {
 		if err := d.refresh(ctx); err != nil {
@@ -169,7 +170,7 @@ func (d *Document[T]) settleFor(last *T) {
 
 // refreshIfOld starts a fetch in the background if that is due. d.mu is held.
 func (d *Document[T]) refreshIfOld(ctx context.Context) {
-	if time.Since(d.fetched) >= RefreshAfter && time.Since(d.failed) >= RetryAfter {
+	if d.age() >= RefreshAfter && time.Since(d.failed) >= RetryAfter {
 		d.begin(ctx)
 	}
 }
@@ -180,7 +181,7 @@ func (d *Document[T]) tend(ctx context.Context) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.refreshIfOld(ctx)
-	return time.Since(d.fetched) < WaitAfter || time.Since(d.failed) < FailedFor
+	return d.age() < WaitAfter || time.Since(d.failed) < FailedFor
 }
 
 // refresh waits for a fetch: the one under way, or a new one unless the last
@@ -203,6 +204,19 @@ func (d *Document[T]) refresh(ctx context.Context) error {
 	return d.err
 }
 
+// age is how long ago the document was fetched, by the wall clock: a provider does
+// not wait while this machine is suspended. If the clock was set back, nobody knows.
+// d.mu is held.
+func (d *Document[T]) age() time.Duration {
+	if age := wallClock().Sub(d.fetched); age >= 0 {
+		return age
+	}
+	return math.MaxInt64
+}
+
+// wallClock returns the time without its monotonic reading.
+func wallClock() time.Time { return time.Now().Round(0) }
+
 // begin starts a fetch if none is under way. d.mu is held.
 func (d *Document[T]) begin(ctx context.Context) <-chan struct{} {
 	if d.flight == nil {
@@ -224,7 +238,7 @@ func (d *Document[T]) load(ctx context.Context, done chan<- struct{}) {
 	d.err, d.flight = err, nil
 	if err == nil {
 		d.value.Store(&value)
-		d.fetched, d.failed = time.Now(), time.Time{}
+		d.fetched, d.failed = wallClock(), time.Time{}
 	} else {
 		d.failed, d.renewed = time.Now(), time.Time{}
 	}

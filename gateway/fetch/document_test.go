@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"go.uber.org/zap"
 
@@ -319,4 +320,34 @@ func TestDocument(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestDocumentAfterSuspend has the machine sleep, or its clock set back: what was
+// fetched before is as old as the wall clock says. (There is no monotonic clock in a
+// bubble of synctest.)
+func TestDocumentAfterSuspend(t *testing.T) {
+	t.Parallel()
+	for name, d := range map[string]time.Duration{"suspended": fetch.WaitAfter, "set back": -time.Hour} {
+		served := "one"
+		r := newRemote(&source{}, nil)
+		r.Fetch = func(context.Context) ([]byte, error) { return []byte(served), nil }
+		current := func(want string) {
+			t.Helper()
+			if got, err := r.Current(t.Context()); got != want || err != nil {
+				t.Errorf("%s: current is %q, %v, want %q", name, got, err, want)
+			}
+		}
+		current("one")
+		served = "two"
+		r.SetFetched(setClock(time.Now(), -d))
+		current("two")
+	}
+}
+
+// setClock returns what a clock shows whose wall time was moved on, while its
+// monotonic reading stood still: the bits of its seconds follow those of its
+// nanoseconds.
+func setClock(t time.Time, d time.Duration) time.Time {
+	*(*int64)(unsafe.Pointer(&t)) += int64(d/time.Second) << 30
+	return t
 }
