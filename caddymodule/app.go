@@ -71,6 +71,7 @@ type App struct {
 	secrets   [][]byte
 	lastGood  *lateLastGood
 	keys      *lateKeys
+	redacted  *redactedNames
 	shared    []string // names of the shared providers
 	providers []builtProvider
 	handlers  []*Handler
@@ -98,7 +99,12 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 
 // Provision builds providers and checks the configuration. It opens nothing.
 func (a *App) Provision(ctx caddy.Context) error {
+	a.redacted = newRedactedNames()
+	redacting := redactHostLogs(ctx, a.redacted)
 	a.ctx, a.log = ctx, ctx.Logger()
+	if redacting != nil {
+		a.log.Error("logs will show who makes requests", zap.Error(redacting))
+	}
 	a.audit = a.log.Named("audit")
 	a.lastGood, a.keys = new(lateLastGood), new(lateKeys)
 	a.started = make(chan struct{})
