@@ -60,7 +60,7 @@ type App struct {
 	// How long a login may be unused. Default: no limit.
 	Idle caddy.Duration `json:"idle,omitempty"`
 
-	// How many sign-ins of one client address may fail.
+	// How many sign-ins one client address may begin and fail.
 	Limit Limit `json:"limit,omitzero"`
 
 	ctx       caddy.Context
@@ -71,6 +71,7 @@ type App struct {
 	secrets   [][]byte
 	lastGood  *lateLastGood
 	keys      *lateKeys
+	redacted  *redactedNames
 	shared    []string // names of the shared providers
 	providers []builtProvider
 	handlers  []*Handler
@@ -99,7 +100,12 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 
 // Provision builds providers and checks the configuration. It opens nothing.
 func (a *App) Provision(ctx caddy.Context) error {
+	a.redacted = newRedactedNames()
+	redacting := redactHostLogs(ctx, a.redacted)
 	a.ctx, a.log = ctx, ctx.Logger()
+	if redacting != nil {
+		a.log.Error("logs will show who makes requests", zap.Error(redacting))
+	}
 	a.audit = a.log.Named("audit")
 	a.lastGood, a.keys = new(lateLastGood), new(lateKeys)
 	a.started = make(chan struct{})

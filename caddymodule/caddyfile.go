@@ -60,7 +60,7 @@ var globalUsage = usages{
 	"secret":      "secret <secret> [<previous>]",
 	"lifetime":    "lifetime <duration>",
 	"idle":        "idle <duration>",
-	"limit":       "limit <answers> [<window> [<starts>]] | limit off",
+	"limit":       "limit <failed> [<window> [<requests> [<under way>]]] | limit off",
 }
 
 // UnmarshalCaddyfile sets up the app from Caddyfile tokens. Syntax:
@@ -84,7 +84,7 @@ var globalUsage = usages{
 //		secret   <secret> [<previous>]
 //		lifetime <duration>
 //		idle     <duration>
-//		limit    <answers> [<window> [<starts>]] | off
+//		limit    <failed> [<window> [<requests> [<under way>]]] | off
 //	}
 //
 // A provider's options are described at OIDC and SAML. The order of providers is the

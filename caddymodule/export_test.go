@@ -69,3 +69,6 @@ func SendAway(retiring bool, w http.ResponseWriter, r *http.Request) {
 
 // DropCredentials is what error routes do to a request for an address of ours.
 func DropCredentials(r *http.Request) *http.Request { return dropCredentials(r) }
+
+// UnredactLogs undoes RedactLogs.
+func UnredactLogs() { redactLogs.Store(false) }

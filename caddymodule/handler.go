@@ -214,6 +214,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.trial, err = h.app.trial(&h.opts); err != nil {
 		return err
 	}
+	h.app.redacted.add(h.opts.Headers)
 	h.warnOfOpen()
 	h.guard.Store(h.trial)
 	h.app.handlers = append(h.app.handlers, h)

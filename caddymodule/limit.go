@@ -10,34 +10,41 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
-// Limit bounds the sign-ins of one client address that don't succeed, over all
-// nodes. An IPv6 client counts by its /64.
+// Limit bounds the sign-ins of one client address, over all nodes. An IPv6 client
+// counts by its /64.
 type Limit struct {
-	// How many answers of providers are judged in a window. A login that
-	// succeeds does not count. -1 takes all limits away. Default: 10.
-	Answers int `json:"answers,omitempty"`
+	// How many answers of providers may fail in a window: those that belong to a
+	// login of the same browser, and are judged bad. If the store or the provider
+	// is at fault, nothing counts. -1 takes all limits away. Default: 10.
+	Failed int `json:"failed,omitempty"`
 
-	// How many logins may begin in a window and not be finished. -1: any number.
-	// Default: 30 times answers.
-	Starts int `json:"starts,omitempty"`
+	// How many requests of a sign-in are taken in a window: each start, and each
+	// answer. A login that succeeds gives its own back. -1: any number. Default:
+	// 300, or 30 times failed if that is more.
+	Requests int `json:"requests,omitempty"`
 
-	// How long an attempt counts. Default: 1m.
+	// How many answers are worked on at once. So many may fail beyond failed. -1:
+	// any number. Default: 100, or 10 times failed if that is more.
+	UnderWay int `json:"under_way,omitempty"`
+
+	// How long a failure and a request count. Default: 1m.
 	Window caddy.Duration `json:"window,omitempty"`
 }
 
-// unmarshal parses `limit off` or `limit <answers> [<window> [<starts>]]`.
+// unmarshal parses `limit off` or
+// `limit <failed> [<window> [<requests> [<under way>]]]`.
 func (l *Limit) unmarshal(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
-	if len(args) < 1 || len(args) > 3 {
+	if len(args) < 1 || len(args) > 4 {
 		return globalUsage.wrong(d, "limit")
 	}
 	if args[0] == "off" && len(args) == 1 {
-		l.Answers = -1
+		l.Failed = -1
 		return nil
 	}
 	var err error
-	if l.Answers, err = strconv.Atoi(args[0]); err != nil || l.Answers < 1 {
-		return d.Errf("limit: '%s' is no number of answers: expected 1 or more, or off", args[0])
+	if l.Failed, err = strconv.Atoi(args[0]); err != nil || l.Failed < 1 {
+		return d.Errf("limit: '%s' is no number of failed answers: expected 1 or more, or off", args[0])
 	}
 	if len(args) > 1 {
 		window, err := caddy.ParseDuration(args[1])
@@ -47,13 +54,18 @@ func (l *Limit) unmarshal(d *caddyfile.Dispenser) error {
 		l.Window = caddy.Duration(window)
 	}
 	if len(args) > 2 {
-		if l.Starts, err = strconv.Atoi(args[2]); err != nil || l.Starts < l.Answers {
-			return d.Errf("limit: '%s' is no number of starts: expected at least as many as answers", args[2])
+		if l.Requests, err = strconv.Atoi(args[2]); err != nil || l.Requests < l.Failed {
+			return d.Errf("limit: '%s' is no number of requests: expected at least as many as failed answers", args[2])
+		}
+	}
+	if len(args) > 3 {
+		if l.UnderWay, err = strconv.Atoi(args[3]); err != nil || l.UnderWay < 1 {
+			return d.Errf("limit: '%s' is no number of answers under way: expected 1 or more", args[3])
 		}
 	}
 	return nil
 }
 
 func (l Limit) build() session.Limit {
-	return session.Limit{Answers: l.Answers, Starts: l.Starts, Window: time.Duration(l.Window)}
+	return session.Limit{Failed: l.Failed, Requests: l.Requests, UnderWay: l.UnderWay, Window: time.Duration(l.Window)}
 }

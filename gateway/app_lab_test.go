@@ -92,7 +92,7 @@ func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
 	opts := gateway.Options{
 		Sessions: l.sessions, Signer: l.signer, Pages: rendered, Logger: zap.NewNop(), Observe: l.observe,
 		Providers: []gateway.NamedProvider{{Name: "corp", DisplayName: "Corp", Provider: l.idp}},
-		Limit:     session.Limit{Answers: -1}, // limit_test.go has one
+		Limit:     session.Limit{Failed: -1}, // limit_test.go has one
 	}
 	for _, c := range change {
 		c(&opts)

@@ -10,7 +10,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
-	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // A binding is a way in which a provider's answer comes here through the browser.
@@ -25,9 +24,6 @@ type binding interface {
 	// misdirected refuses an answer that came to the address at, which is not
 	// where p was told to send it, or not by the protocol of p.
 	misdirected(p provider.Provider, at, want string) *refusal.Error
-	// backChannel says whether the provider is asked while its answer is judged:
-	// a code is exchanged.
-	backChannel() bool
 }
 
 // A rawAnswer is a provider's answer as the browser brought it. It is not judged
@@ -42,14 +38,6 @@ type rawAnswer struct {
 	// repostFields are the fields for that page. It is empty if the browser sends our
 	// cookies with such an answer, or has sent it a second time.
 	repostFields []pages.Field
-}
-
-// attempts are what the answer has taken of the limit.
-func (in *rawAnswer) attempts() []session.Attempt {
-	if in.reposted {
-		return []session.Attempt{session.AnswerAttempt, session.RepostAttempt}
-	}
-	return []session.Attempt{session.AnswerAttempt}
 }
 
 // codeQuery is the answer of an OpenID Provider in the query of a redirect (OIDC
@@ -94,8 +82,6 @@ func (codeQuery) misdirected(provider.Provider, string, string) *refusal.Error {
 	return refusal.New(refusal.OIDCIssuerMismatch, errors.New("the answer came to the callback of another provider"))
 }
 
-func (codeQuery) backChannel() bool { return true }
-
 // responsePost is the answer of a SAML provider in a form that the browser posts
 // (SAML Bindings 3.5).
 type responsePost struct{}
@@ -126,9 +112,6 @@ func (responsePost) misdirected(p provider.Provider, at, want string) *refusal.E
 	}
 	return refusal.New(refusal.SAMLDestination, fmt.Errorf("the answer came to %s and was expected at %s", at, want))
 }
-
-// backChannel is false: an assertion stays here.
-func (responsePost) backChannel() bool { return false }
 
 func flowUnknown() *refusal.Error {
 	return refusal.New(refusal.FlowUnknown, errors.New("the answer has no state, or one that was never ours"))

@@ -28,24 +28,25 @@ func consume(by binding) func(*exchange) error {
 func (x *exchange) callback(by binding) error {
 	origin, refused := x.signInOrigin()
 	if refused == nil {
-		refused = x.attempt(session.AnswerAttempt)
+		refused = x.enterAnswer()
 	}
 	if refused != nil {
 		return x.refuse(refused)
 	}
+	defer x.leaveAnswer()
 	in, refused := by.read(x)
 	if refused != nil {
 		return x.refuse(refused)
 	}
 	if !vault.IsRandomText(in.state) {
-		return x.noFlow(in.attempts(), in.noState(x, origin))
+		return x.noFlow(in.noState(x, origin))
 	}
 	if in.repostFields != nil && !vault.IsRandomText(x.cookies.Browser) {
 		return x.repost(in)
 	}
 	f, err := x.flow(in.state)
 	if errors.Is(err, store.ErrNotFound) {
-		return x.noFlow(in.attempts(), refusal.New(refusal.FlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
+		return x.noFlow(refusal.New(refusal.FlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
 	}
 	if err != nil {
 		return x.refuse(session.Fault(err))
@@ -60,23 +61,18 @@ func (x *exchange) callback(by binding) error {
 	}
 	x.returnTo = f.Return
 	if misdirected != nil {
-		return x.refuse(misdirected)
+		return x.fail(in, misdirected)
 	}
 	if f.Definition != p.Provider.Definition() {
-		return x.redefined(in, f, p)
+		return x.redefined(f, p)
 	}
 	return x.complete(in, f, p, origin)
 }
 
 // repost answers with a page of ours that posts the same answer again, since it
 // came without our cookies. Nothing is looked up yet: the browser may never have
-// started a login. Only fields that can be an answer are sent back. The attempt
-// now counts as one of another kind.
+// started a login. Only fields that can be an answer are sent back.
 func (x *exchange) repost(in *rawAnswer) error {
-	x.giveBack(session.AnswerAttempt)
-	if refused := x.attempt(session.RepostAttempt); refused != nil {
-		return x.refuse(refused)
-	}
 	x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: in.repostFields})
 	return nil
 }
@@ -105,13 +101,12 @@ func (x *exchange) flow(state string) (*session.Flow, error) {
 
 // noFlow answers for a flow that does not exist. If the person is signed in by now
 // (a double click, the back button), they go on to the site.
-func (x *exchange) noFlow(taken []session.Attempt, refused *refusal.Error) error {
+func (x *exchange) noFlow(refused *refusal.Error) error {
 	signedIn, err := x.signedIn()
 	switch {
 	case err != nil:
 		return x.refuse(session.Fault(err))
 	case signedIn:
-		x.giveBack(taken...)
 		return x.redirectTo("/")
 	}
 	return x.refuse(refused)
@@ -127,7 +122,6 @@ func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider
 	case err != nil:
 		return x.refuse(session.Fault(err))
 	case signedIn:
-		x.giveBack(in.attempts()...)
 		return x.redirectTo(f.Return)
 	case keepsNone && misdirected != nil: // cookies are not what is wrong
 		return x.refuse(misdirected)
@@ -136,18 +130,16 @@ func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider
 	case f.Restarted:
 		return x.refuse(refusal.New(refusal.FlowOtherBrowser, nil))
 	}
-	x.giveBack(in.attempts()...) // and a start is taken instead
 	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Restarted: true})
 }
 
 // redefined starts a login anew whose provider was defined otherwise when it
 // began. It does so once: nodes with different configurations may take turns.
 // Another provider that has the name by now is none to start at.
-func (x *exchange) redefined(in *rawAnswer, f *session.Flow, p *NamedProvider) error {
+func (x *exchange) redefined(f *session.Flow, p *NamedProvider) error {
 	if issuer := p.Provider.Issuer(); f.Restarted || issuer != "" && f.Issuer != "" && issuer != f.Issuer {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the login was begun under another definition of the provider: do all nodes have one configuration?")))
 	}
-	x.giveBack(in.attempts()...) // and a start is taken instead
 	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Asked: f.Asked, Restarted: true})
 }
 
@@ -166,11 +158,10 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 		return x.refuse(errors.New("the provider's answer has no subject, or the provider no issuer"))
 	}
 	if err := x.useUp(ctx, in.state, p, ans); err != nil {
-		return x.refuse(err)
+		return x.fail(in, err)
 	}
 	switch ses, err := x.replaces(f, p, ans); {
 	case err == nil:
-		x.giveBack(in.attempts()...)
 		return x.askOther(ses, p, f.Return)
 	case !errors.Is(err, session.ErrNone):
 		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
@@ -180,7 +171,7 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 			return x.refuse(session.Fault(err))
 		}
 	}
-	return x.enter(ctx, in, f, p, ans)
+	return x.enter(ctx, f, p, ans)
 }
 
 // replaces returns the session of somebody else that the answer would take the
@@ -218,7 +209,7 @@ func (p *NamedProvider) account(ans *provider.Answer) session.AccountKey {
 }
 
 // enter makes the login of a person who was judged, if this app lets them in.
-func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
+func (x *exchange) enter(ctx context.Context, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
 	x.who = &session.Login{
 		Account: p.account(ans), Provider: p.Name, Definition: p.Provider.Definition(), Identity: ans.Identity,
 	}
@@ -236,7 +227,7 @@ func (x *exchange) enter(ctx context.Context, in *rawAnswer, f *session.Flow, p 
 	if err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	x.giveBack(append(in.attempts(), session.StartAttempt)...)
+	x.giveBack()
 	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
 	sessions.Refusals().Forget(ctx, f.Browser)
 	cookie.Set(x.w, cookie.Session, value, x.secure)
@@ -266,23 +257,16 @@ func (x *exchange) leave() error {
 // begin at once, a provider may serve one and refuse the others. Their person is
 // signed in by now and goes on, unless somebody else was to sign in.
 func (x *exchange) declined(in *rawAnswer, f *session.Flow, refused *refusal.Error) error {
-	switch refused.Code {
-	case refusal.ProviderUnavailable:
-		// The provider must not be asked about made-up answers without end.
-		if !in.backChannel() {
-			x.giveBack(in.attempts()...)
-		}
-	case refusal.ProviderRefused:
+	if refused.Code == refusal.ProviderRefused {
 		signedIn, err := x.signedIn()
 		if err != nil {
 			return x.refuse(session.Fault(err))
 		}
 		if signedIn && !f.Other {
-			x.giveBack(in.attempts()...)
 			return x.redirectTo(f.Return)
 		}
 	}
-	return x.refuse(refused)
+	return x.fail(in, refused)
 }
 
 // useUp takes the flow and marks the answer as used. If the same answer arrives
@@ -315,5 +299,5 @@ func (x *exchange) refuseLostPost() error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	return x.noFlow(nil, answerLost(origin+x.path, origin+x.path))
+	return x.noFlow(answerLost(origin+x.path, origin+x.path))
 }

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"time"
+
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
@@ -30,6 +32,11 @@ func Views(f session.Session) (n int) {
 		n++
 	}
 	return n
+}
+
+// AssertionAt returns the assertion of a login that a request is given at a time.
+func AssertionAt(f session.Session, now time.Time) (string, error) {
+	return f.Memo().(*view).assertion(now)
 }
 
 // ParseForm is what FuzzParseForm holds against net/url.

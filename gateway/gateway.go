@@ -72,7 +72,7 @@ type Options struct {
 	Lifetime time.Duration
 	// Idle ends a login that was not used for so long. Zero: no idle limit.
 	Idle time.Duration
-	// Limit bounds what one client address may try.
+	// Limit bounds the sign-ins of one client address.
 	Limit session.Limit
 }
 

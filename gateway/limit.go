@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -10,32 +11,70 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// attempt counts an attempt. It refuses one too many (TooManyAttempts), and one
-// from within another site's page (CrossSite).
-func (x *exchange) attempt(what session.Attempt) *refusal.Error {
-	if x.embedded() {
-		return refusal.New(refusal.CrossSite, errors.New("a page of another site asked for it from within itself"))
+// countStart counts the start of a login. It refuses one too many
+// (TooManyAttempts), and one from within another site's page (CrossSite).
+func (x *exchange) countStart() *refusal.Error {
+	if refused := x.embedded(); refused != nil {
+		return refused
 	}
-	wait, err := x.app.gw.limits.Take(x.r.Context(), x.peer.Addr, what)
+	return x.limited(x.app.gw.limits.Request(x.r.Context(), x.peer.Addr))
+}
+
+// enterAnswer counts an answer, and refuses it as countStart does. It is under way
+// until leaveAnswer.
+func (x *exchange) enterAnswer() *refusal.Error {
+	if refused := x.embedded(); refused != nil {
+		return refused
+	}
+	return x.limited(x.app.gw.limits.Enter(x.r.Context(), x.peer.Addr))
+}
+
+// leaveAnswer notes that an answer has ended.
+func (x *exchange) leaveAnswer() { x.app.gw.limits.Leave(x.r.Context(), x.peer.Addr) }
+
+// giveBack takes back what a login has taken that succeeded.
+func (x *exchange) giveBack() { x.app.gw.limits.GiveBack(x.r.Context(), x.peer.Addr) }
+
+// limited refuses if the limits do.
+func (x *exchange) limited(wait time.Duration, err error) *refusal.Error {
+	if err == nil {
+		return nil
+	}
 	if wait > 0 {
 		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
-	if err != nil {
-		return session.Fault(err)
-	}
-	return nil
+	return session.Fault(err)
 }
 
-// embedded says whether a foreign page has asked from within itself, as for an
+// fail refuses an answer to a login that this browser began, and has it count as
+// failed, unless the browser could not help it: the store or the provider is out
+// of order, or the provider does not know the gateway.
+func (x *exchange) fail(in *rawAnswer, err error) error {
+	e := refusal.From(err, refusal.Internal)
+	switch {
+	case e.Code.Meaning().Status >= http.StatusInternalServerError, e.Code == refusal.OIDCClientRejected:
+	case e.Code == refusal.ProviderRefused && in.saysUnavailable():
+	default:
+		x.app.gw.limits.Fail(x.r.Context(), x.peer.Addr)
+	}
+	return x.refuse(e)
+}
+
+// saysUnavailable reports whether an answer says that the provider is out of order
+// (RFC 6749 §4.1.2.1).
+func (in *rawAnswer) saysUnavailable() bool {
+	e := in.params.Get("error")
+	return e == "server_error" || e == "temporarily_unavailable"
+}
+
+// embedded refuses what a foreign page has asked for from within itself, as for an
 // image or a frame. Our cookies are Lax and stay out of that, so that no login can
 // come of it. Were it counted, any page that somebody has open could lock out all
 // who share the address.
-func (x *exchange) embedded() bool {
+func (x *exchange) embedded() *refusal.Error {
 	dest := x.r.Header.Get("Sec-Fetch-Dest")
-	return dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !vault.IsRandomText(x.cookies.Browser)
-}
-
-// giveBack takes attempts back that came to a good end.
-func (x *exchange) giveBack(attempts ...session.Attempt) {
-	x.app.gw.limits.GiveBack(x.r.Context(), x.peer.Addr, attempts...)
+	if dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !vault.IsRandomText(x.cookies.Browser) {
+		return refusal.New(refusal.CrossSite, errors.New("a page of another site asked for it from within itself"))
+	}
+	return nil
 }

@@ -1,17 +1,23 @@
 package gateway_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 const badAnswer = "/.sso/oidc/callback?code=c&state=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -26,82 +32,260 @@ func limitedSite(l *lab, limit session.Limit) *site {
 	return l.siteOf(l.gateway(limited(limit)), appHost)
 }
 
+// failing brings an answer to a login of this browser that its provider did not
+// give.
+func (b *browser) failing() *httptest.ResponseRecorder {
+	b.t.Helper()
+	return b.open(strings.Replace(b.begin("/"), "code=alice", "code=nobody", 1))
+}
+
+// atOnce sends requests side by side.
+func (s *site) atOnce(requests []*http.Request) []*httptest.ResponseRecorder {
+	answers := make([]*httptest.ResponseRecorder, len(requests))
+	var done sync.WaitGroup
+	for i, r := range requests {
+		done.Go(func() { answers[i] = s.serve(r, false) })
+	}
+	done.Wait()
+	return answers
+}
+
+// underWay begins n logins and returns the answers that are due.
+func (s *site) underWay(n int) []*http.Request {
+	requests := make([]*http.Request, n)
+	for i := range requests {
+		b := s.browser()
+		requests[i] = b.request(http.MethodGet, b.begin("/"), navigating...)
+	}
+	return requests
+}
+
+// takes has the provider take its time.
+func (l *lab) takes(d time.Duration) {
+	l.idp.delay(func(ctx context.Context) error {
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
 func TestLimit(t *testing.T) {
 	t.Parallel()
-	t.Run("D5 answers of one address", func(t *testing.T) {
+	t.Run("D5 failed answers of one address", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			s := limitedSite(newLab(t), session.Limit{})
-			b := s.browser()
 			for range 10 {
-				wantRefused(t, b.open(badAnswer), refusal.FlowUnknown)
+				wantRefused(t, s.browser().failing(), refusal.OIDCCodeRejected)
 			}
-			w := b.open(badAnswer)
+			w := s.browser().failing()
 			wantRefused(t, w, refusal.TooManyAttempts)
 			wantStatus(t, w, http.StatusTooManyRequests)
 			if after, err := strconv.Atoi(w.Header().Get("Retry-After")); err != nil || after < 1 || after > 60 {
 				t.Errorf("Retry-After is %q, want 1 to 60 seconds", w.Header().Get("Retry-After"))
 			}
 			time.Sleep(time.Minute + time.Second)
-			wantRefused(t, b.open(badAnswer), refusal.FlowUnknown)
+			s.browser().signIn()
 		})
 	})
 	t.Run("D5 over two nodes", func(t *testing.T) {
 		t.Parallel()
 		first := newLab(t)
 		second := newLabOn(t, first.store)
-		a, b := limitedSite(first, session.Limit{}).browser(), limitedSite(second, session.Limit{}).browser()
+		a, b := limitedSite(first, session.Limit{}), limitedSite(second, session.Limit{})
 		for range 5 {
-			wantRefused(t, a.open(badAnswer), refusal.FlowUnknown)
-			wantRefused(t, b.open(badAnswer), refusal.FlowUnknown)
+			wantRefused(t, a.browser().failing(), refusal.OIDCCodeRejected)
+			wantRefused(t, b.browser().failing(), refusal.OIDCCodeRejected)
 		}
-		wantRefused(t, a.open(badAnswer), refusal.TooManyAttempts)
-		wantRefused(t, b.open(badAnswer), refusal.TooManyAttempts)
+		wantRefused(t, a.browser().failing(), refusal.TooManyAttempts)
+		wantRefused(t, b.browser().failing(), refusal.TooManyAttempts)
 	})
 	t.Run("D5 a successful login gives back", func(t *testing.T) {
 		t.Parallel()
-		s := limitedSite(newLab(t), session.Limit{Answers: 3, Starts: 3})
+		s := limitedSite(newLab(t), session.Limit{Failed: 1, Requests: 3, UnderWay: 1})
 		for range 12 {
 			s.browser().signIn()
 		}
 	})
-	t.Run("refused attempts eat up nothing", func(t *testing.T) {
+	t.Run("D5 refused ones eat up nothing", func(t *testing.T) {
 		t.Parallel()
-		s := limitedSite(newLab(t), session.Limit{Answers: 3, Starts: 50})
+		s := limitedSite(newLab(t), session.Limit{Requests: 4})
 		b := s.browser()
 		callback := b.begin("/")
-		for range 2 {
+		for range 3 {
 			wantRefused(t, s.browser().open(badAnswer), refusal.FlowUnknown)
 		}
-		// Two failed: one is left, and gives itself back each time.
-		wantRedirect(t, b.open(callback), "https://"+appHost+"/")
-		s.browser().signIn()
-		wantRefused(t, s.browser().open(badAnswer), refusal.FlowUnknown)
 		for range 5 {
 			wantRefused(t, s.browser().open(badAnswer), refusal.TooManyAttempts)
+			wantRefused(t, s.browser().open("/"), refusal.TooManyAttempts)
 		}
+		wantRefused(t, b.open(callback), refusal.TooManyAttempts)
 	})
-	t.Run("starts", func(t *testing.T) {
+	t.Run("D5 starts and answers together", func(t *testing.T) {
 		t.Parallel()
-		s := limitedSite(newLab(t), session.Limit{Answers: 1, Starts: 4})
-		for range 4 {
+		s := limitedSite(newLab(t), session.Limit{})
+		for range 150 {
 			wantStatus(t, s.browser().open("/"), http.StatusSeeOther)
-		}
-		wantRefused(t, s.browser().open("/"), refusal.TooManyAttempts)
-	})
-	t.Run("off", func(t *testing.T) {
-		t.Parallel()
-		s := limitedSite(newLab(t), session.Limit{Answers: -1})
-		for range 30 {
 			wantRefused(t, s.browser().open(badAnswer), refusal.FlowUnknown)
 		}
+		wantRefused(t, s.browser().open(badAnswer), refusal.TooManyAttempts)
+		wantRefused(t, s.browser().open("/"), refusal.TooManyAttempts)
 	})
-	t.Run("a store that is down lets nobody past", func(t *testing.T) {
+	t.Run("D5 settable", func(t *testing.T) {
+		t.Parallel()
+		s := limitedSite(newLab(t), session.Limit{Failed: 2})
+		for range 2 {
+			wantRefused(t, s.browser().failing(), refusal.OIDCCodeRejected)
+		}
+		wantRefused(t, s.browser().failing(), refusal.TooManyAttempts)
+	})
+	t.Run("D5 off", func(t *testing.T) {
+		t.Parallel()
+		s := limitedSite(newLab(t), session.Limit{Failed: -1})
+		for range 30 {
+			wantRefused(t, s.browser().failing(), refusal.OIDCCodeRejected)
+		}
+	})
+	t.Run("D5 a store that is down lets nobody past", func(t *testing.T) {
 		t.Parallel()
 		l := newLab(t)
 		s := limitedSite(l, session.Limit{})
 		l.store.down.Store(true)
 		wantRefused(t, s.browser().open(badAnswer), refusal.StoreUnavailable)
+	})
+}
+
+// TestLimitInnocent holds that nobody is locked out by answers that did not fail, or
+// that failed through no fault of this browser's.
+func TestLimitInnocent(t *testing.T) {
+	t.Parallel()
+	for name, bad := range map[string]struct {
+		code refusal.Code
+		do   func(s *site) *httptest.ResponseRecorder
+	}{
+		"made-up states": {refusal.FlowUnknown, func(s *site) *httptest.ResponseRecorder { return s.browser().open(badAnswer) }},
+		"no state":       {refusal.FlowUnknown, func(s *site) *httptest.ResponseRecorder { return s.browser().open("/.sso/oidc/callback?code=c") }},
+		"malformed":      {refusal.BadRequest, func(s *site) *httptest.ResponseRecorder { return s.browser().open("/.sso/oidc/callback?%zz") }},
+		"states of another browser": {"", func(s *site) *httptest.ResponseRecorder {
+			return s.browser().open(s.browser().begin("/"))
+		}},
+		"a provider that is down": {refusal.ProviderUnavailable, func(s *site) *httptest.ResponseRecorder {
+			s.idp.judge(func(provider.CompleteRequest, *provider.Answer) error { return errors.New("connection refused") })
+			defer s.idp.judge(nil)
+			b := s.browser()
+			return b.open(b.begin("/"))
+		}},
+		"a provider that does not know the gateway": {refusal.OIDCClientRejected, func(s *site) *httptest.ResponseRecorder {
+			s.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
+				return refusal.New(refusal.OIDCClientRejected, nil)
+			})
+			defer s.idp.judge(nil)
+			b := s.browser()
+			return b.open(b.begin("/"))
+		}},
+		"a provider that says it is out of order": {refusal.ProviderRefused, func(s *site) *httptest.ResponseRecorder {
+			s.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
+				return refusal.New(refusal.ProviderRefused, nil)
+			})
+			defer s.idp.judge(nil)
+			b := s.browser()
+			return b.open(strings.Replace(b.begin("/"), "code=alice", "code=alice&error=temporarily_unavailable", 1))
+		}},
+		"people whom no rule lets in": {refusal.AccessDenied, func(s *site) *httptest.ResponseRecorder {
+			b := s.browser()
+			return b.open(strings.Replace(b.begin("/"), "code=alice", "code=bob", 1))
+		}},
+		"a store that is replaced on the way": {refusal.StoreUnavailable, func(s *site) *httptest.ResponseRecorder {
+			b := s.browser()
+			callback := b.begin("/")
+			s.idp.judge(func(provider.CompleteRequest, *provider.Answer) error { s.store.down.Store(true); return nil })
+			defer func() { s.idp.judge(nil); s.store.down.Store(false) }()
+			return b.open(callback)
+		}},
+	} {
+		t.Run("D5 "+name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			s := l.siteOf(l.gateway(limited(session.Limit{})), appHost, rules(mapping.Rules{Role: []mapping.Line{line("Admin", "admins")}}))
+			for range 12 {
+				w := bad.do(s)
+				if bad.code == "" {
+					wantStatus(t, w, http.StatusSeeOther) // it starts anew
+				} else {
+					wantRefused(t, w, bad.code)
+				}
+			}
+			s.browser().signIn()
+		})
+	}
+}
+
+// TestLimitUnderWay holds that an answer under way has not failed, and that only so
+// many are under way at once.
+func TestLimitUnderWay(t *testing.T) {
+	t.Parallel()
+	t.Run("D5 a hundred at once", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			s := limitedSite(l, session.Limit{})
+			requests := s.underWay(102)
+			l.takes(time.Second)
+			refused := 0
+			for _, w := range s.atOnce(requests) {
+				if w.Code == http.StatusSeeOther {
+					continue
+				}
+				refused++
+				wantRefused(t, w, refusal.TooManyAttempts)
+				if w.Header().Get("Retry-After") != "1" {
+					t.Errorf("Retry-After is %q, want 1", w.Header().Get("Retry-After"))
+				}
+			}
+			if refused != 2 {
+				t.Errorf("%d of 102 were refused, want 2", refused)
+			}
+			s.browser().signIn()
+		})
+	})
+	t.Run("D5 failures that are under way are bounded", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			s := limitedSite(l, session.Limit{Failed: 2, UnderWay: 5})
+			requests := s.underWay(20)
+			l.takes(time.Second)
+			l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error { return refusal.New(refusal.OIDCNonce, nil) })
+			judged := 0
+			for _, w := range s.atOnce(requests) {
+				if codeIn(w) == refusal.OIDCNonce {
+					judged++
+				}
+			}
+			if judged != 5 {
+				t.Errorf("%d were judged, want 5", judged)
+			}
+			l.takes(0)
+			wantRefused(t, s.browser().failing(), refusal.TooManyAttempts)
+		})
+	})
+	t.Run("D5 clients that hang up leave nothing under way", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			s := limitedSite(l, session.Limit{UnderWay: 1})
+			for range 5 {
+				r := s.underWay(1)[0]
+				ctx, hangUp := context.WithCancel(t.Context())
+				l.idp.delay(func(ctx context.Context) error { hangUp(); <-ctx.Done(); return ctx.Err() })
+				s.serve(r.WithContext(ctx), false)
+				l.idp.delay(nil)
+			}
+			s.browser().signIn()
+		})
 	})
 }
 
@@ -124,18 +308,18 @@ func TestLimitIsPerAddress(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			s := limitedSite(l, session.Limit{Answers: 2})
-			other := limitedSite(l, session.Limit{Answers: 2})
+			s := limitedSite(l, session.Limit{Failed: 2})
+			other := limitedSite(l, session.Limit{Failed: 2})
 			s.setClient(c.crowd)
 			other.setClient(c.other)
 			for range 3 {
-				s.browser().open(badAnswer)
+				s.browser().failing()
 			}
-			want := refusal.FlowUnknown
+			want := refusal.OIDCCodeRejected
 			if c.together {
 				want = refusal.TooManyAttempts
 			}
-			wantRefused(t, other.browser().open(badAnswer), want)
+			wantRefused(t, other.browser().failing(), want)
 		})
 	}
 }
@@ -147,7 +331,7 @@ func TestLimitEmbedded(t *testing.T) {
 	t.Parallel()
 	idp := newSAMLIDP("https://idp.example")
 	l := newLab(t)
-	s := l.siteOf(l.samlGateway(idp, limited(session.Limit{Answers: 2, Starts: 2})), appHost)
+	s := l.siteOf(l.samlGateway(idp, limited(session.Limit{Failed: 2, Requests: 12})), appHost)
 	stray := response("alice", strings.Repeat("A", 43)).Encode()
 	for mode, dest := range map[string]string{"no-cors": "image", "navigate": "iframe", "cors": "empty"} {
 		from := []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", mode, "Sec-Fetch-Dest", dest, "Origin", "https://evil.example"}
@@ -181,7 +365,7 @@ func (s *site) setClient(addr string) {
 func TestLimitIsChecked(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	for _, limit := range []session.Limit{{Answers: -2}, {Starts: -2}, {Window: -1}} {
+	for _, limit := range []session.Limit{{Failed: -2}, {Requests: -2}, {UnderWay: -2}, {Window: -1}} {
 		_, err := gateway.New(gateway.Options{Sessions: l.sessions, Limit: limit})
 		if err == nil {
 			t.Errorf("%+v was taken", limit)

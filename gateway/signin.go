@@ -40,7 +40,7 @@ func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
 	x.provider = p.Name
 	origin, refused := x.signInOrigin()
 	if refused == nil {
-		refused = x.attempt(session.StartAttempt)
+		refused = x.countStart()
 	}
 	if refused != nil {
 		return x.refuse(refused)

@@ -527,11 +527,12 @@ func TestSecondNode(t *testing.T) {
 // Each login has new bits, whatever the browser had before.
 // TestUselessCodesAreCounted has a provider answer made-up codes by what is no
 // answer of its own, as the firewall before it does. Nobody may use the gateway to
-// ask it without end: it would shut the gateway out, and with it everybody.
+// ask it without end: it would shut the gateway out, and with it everybody. Each
+// counts as a request, though none has failed.
 func TestUselessCodesAreCounted(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	s := limitedSite(l, session.Limit{Answers: 2})
+	s := limitedSite(l, session.Limit{Requests: 3})
 	l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
 		return refusal.New(refusal.ProviderUnavailable, errors.New("the status is 403 instead of 200"))
 	})

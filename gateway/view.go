@@ -38,8 +38,15 @@ type view struct {
 // An assertion is one that was signed, as it is sent.
 type assertion struct {
 	token   string
+	issued  time.Time
 	renewAt time.Time
 	end     time.Time // when it must not be sent any more
+}
+
+// current says whether the assertion can be sent without being renewed. If the
+// clock was set back, it is from the future.
+func (a *assertion) current(now time.Time) bool {
+	return a != nil && !now.Before(a.issued) && now.Before(a.renewAt)
 }
 
 // Lifetimes of the assertion.
@@ -190,15 +197,18 @@ func (v *view) set(h http.Header, values *[maxHeaders]string, now time.Time) err
 	return nil
 }
 
-// assertion returns the signed statement, renewed in time.
+// assertion returns the signed statement, renewed in time: by the wall clock, for apps
+// judge it by theirs. The monotonic clock stands still while the machine is
+// suspended.
 func (v *view) assertion(now time.Time) (string, error) {
-	if a := v.signed.Load(); a != nil && now.Before(a.renewAt) {
+	now = now.Round(0) // without its monotonic reading
+	if a := v.signed.Load(); a.current(now) {
 		return a.token, nil
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	old := v.signed.Load()
-	if old != nil && now.Before(old.renewAt) {
+	if old.current(now) {
 		return old.token, nil
 	}
 	c := v.claims
@@ -210,12 +220,12 @@ func (v *view) assertion(now time.Time) (string, error) {
 	}
 	token, err := v.app.gw.opts.Signer.Sign(claims)
 	if err != nil {
-		if old != nil && now.Before(old.end) {
+		if old != nil && !now.Before(old.issued) && now.Before(old.end) {
 			return old.token, nil
 		}
 		return "", err
 	}
-	v.signed.Store(&assertion{token, now.Add(assertionRenew), now.Add(assertionLife - assertionRenew)})
+	v.signed.Store(&assertion{token, now, now.Add(assertionRenew), now.Add(assertionLife - assertionRenew)})
 	return token, nil
 }
 

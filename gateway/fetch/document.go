@@ -9,6 +9,7 @@ package fetch
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,15 +22,17 @@ import (
 const (
 	// RefreshAfter is the age at which a Document is fetched anew in the
 	// background, while it goes on being used.
-	RefreshAfter = time.Hour
-	// WaitAfter is how long nobody may have tried to fetch it for it to be
-	// used at once. Then a new one is waited for: it may lack a key that the old
-	// one still has, and its use is what has fetches begin.
-	WaitAfter = 2 * RefreshAfter
+	RefreshAfter = 45 * time.Minute
+	// WaitAfter is the age from which a fetch is waited for: a key that the
+	// provider has withdrawn must not count any longer.
+	WaitAfter = time.Hour
+	// FailedFor is how long an older one is used without waiting after a fetch that
+	// failed.
+	FailedFor = time.Minute
 	// RetryAfter is how long a failure is remembered, so that a crowd
 	// does not queue for a provider that is down.
 	RetryAfter = 2 * time.Second
-	// RenewEvery is how often Renew fetches, however many ask.
+	// RenewEvery is how often Renew fetches in vain, however many ask.
 	RenewEvery = 30 * time.Second
 )
 
@@ -63,16 +66,16 @@ type Document[T any] struct {
 	value atomic.Pointer[T] // nil: none yet; set with mu held
 
 	mu      sync.Mutex
-	fetched time.Time     // when value was fetched; zero if it is the last good copy
+	fetched time.Time     // when value was fetched, by the wall clock; zero if it is the last good copy
 	failed  time.Time     // when the newest fetch failed; zero if it did not
 	err     error         // why
-	renewed time.Time     // when Renew last began a fetch that did not fail
+	renewed time.Time     // when Renew last began a fetch that neither failed nor helped
 	flight  chan struct{} // closed when the fetch under way ends; nil if there is none
 }
 
-// Current returns the document. It is waited for if there is none, or if nobody
-// has tried to fetch it for WaitAfter; an old one, or a last good copy, is
-// taken if it can't be had.
+// Current returns the document. It is waited for if there is none, or none that was
+// fetched within WaitAfter; an older one, or a last good copy, is taken if it can't
+// be had.
 func (d *Document[T]) Current(ctx context.Context) (T, error) {
 	if value, ok := d.Known(); ok && d.tend(ctx) {
 		return value, nil
@@ -98,7 +101,7 @@ func (d *Document[T]) Known() (value T, ok bool) {
 // fetches it. A last good copy is not good enough.
 func (d *Document[T]) Recent(ctx context.Context, maxAge time.Duration) (T, error) {
 	d.mu.Lock()
-	fresh := time.Since(d.fetched) < maxAge
+	fresh := d.age() < maxAge
 	d.mu.Unlock()
 	if !fresh {
 		if err := d.refresh(ctx); err != nil {
@@ -111,8 +114,8 @@ func (d *Document[T]) Recent(ctx context.Context, maxAge time.Duration) (T, erro
 }
 
 // Renew fetches the document because something is not in it, but not more often
-// than every RenewEvery. Whether it did or not, the document is returned;
-// the error is that of a fetch.
+// than every RenewEvery, unless RenewHelped was called since. Whether it did or
+// not, the document is returned; the error is that of a fetch.
 func (d *Document[T]) Renew(ctx context.Context) (value T, err error) {
 	if d.mayRenew() {
 		err = d.refresh(ctx)
@@ -138,6 +141,15 @@ func (d *Document[T]) mayRenew() bool {
 	return true
 }
 
+// RenewHelped says that Renew has brought what was missing. So the provider has
+// published something new, and the next Renew may fetch at once: it may do so
+// again. A flood of what the provider never publishes does not come here.
+func (d *Document[T]) RenewHelped() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.renewed = time.Time{}
+}
+
 // Start takes the last good copy if there is nothing yet, which asks the store
 // alone, and then begins a fetch in the background, which it does not wait for.
 func (d *Document[T]) Start(ctx context.Context) {
@@ -158,7 +170,7 @@ func (d *Document[T]) settleFor(last *T) {
 
 // refreshIfOld starts a fetch in the background if that is due. d.mu is held.
 func (d *Document[T]) refreshIfOld(ctx context.Context) {
-	if time.Since(d.fetched) >= RefreshAfter && time.Since(d.failed) >= RetryAfter {
+	if d.age() >= RefreshAfter && time.Since(d.failed) >= RetryAfter {
 		d.begin(ctx)
 	}
 }
@@ -168,12 +180,8 @@ func (d *Document[T]) refreshIfOld(ctx context.Context) {
 func (d *Document[T]) tend(ctx context.Context) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	tried := d.fetched
-	if d.failed.After(tried) {
-		tried = d.failed
-	}
 	d.refreshIfOld(ctx)
-	return time.Since(tried) < WaitAfter
+	return d.age() < WaitAfter || time.Since(d.failed) < FailedFor
 }
 
 // refresh waits for a fetch: the one under way, or a new one unless the last
@@ -196,6 +204,19 @@ func (d *Document[T]) refresh(ctx context.Context) error {
 	return d.err
 }
 
+// age is how long ago the document was fetched, by the wall clock: a provider does
+// not wait while this machine is suspended. If the clock was set back, nobody knows.
+// d.mu is held.
+func (d *Document[T]) age() time.Duration {
+	if age := wallClock().Sub(d.fetched); age >= 0 {
+		return age
+	}
+	return math.MaxInt64
+}
+
+// wallClock returns the time without its monotonic reading.
+func wallClock() time.Time { return time.Now().Round(0) }
+
 // begin starts a fetch if none is under way. d.mu is held.
 func (d *Document[T]) begin(ctx context.Context) <-chan struct{} {
 	if d.flight == nil {
@@ -217,7 +238,7 @@ func (d *Document[T]) load(ctx context.Context, done chan<- struct{}) {
 	d.err, d.flight = err, nil
 	if err == nil {
 		d.value.Store(&value)
-		d.fetched, d.failed = time.Now(), time.Time{}
+		d.fetched, d.failed = wallClock(), time.Time{}
 	} else {
 		d.failed, d.renewed = time.Now(), time.Time{}
 	}

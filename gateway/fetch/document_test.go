@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"go.uber.org/zap"
 
@@ -194,6 +195,33 @@ func TestDocument(t *testing.T) {
 			}
 			fetched(t, src, 3)
 		},
+		"renewed once more if it helped": func(t *testing.T, src *source, _ *shelf, r *fetch.Document[string]) {
+			src.serve("one")
+			current(t, r, "one")
+			for i, doc := range []string{"two", "three", "four"} {
+				src.serve(doc)
+				if got, err := r.Renew(t.Context()); got != doc || err != nil {
+					t.Errorf("got %q, %v", got, err)
+				}
+				r.RenewHelped()
+				fetched(t, src, int64(2+i))
+			}
+			for range 10 { // in vain
+				_, _ = r.Renew(t.Context())
+			}
+			fetched(t, src, 5)
+		},
+		"a failed fetch before is no reason to use it for long": func(t *testing.T, src *source, _ *shelf, r *fetch.Document[string]) {
+			src.serve("one")
+			current(t, r, "one")
+			time.Sleep(fetch.RefreshAfter)
+			src.doc.Store(nil)
+			current(t, r, "one")
+			time.Sleep(2 * fetchTakes)
+			src.serve("two")
+			time.Sleep(fetch.WaitAfter - fetch.RefreshAfter)
+			current(t, r, "two")
+		},
 		"start takes what was kept without waiting for the provider": func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]) {
 			kept.put("kept", nil)
 			src.serve("one")
@@ -292,4 +320,34 @@ func TestDocument(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestDocumentAfterSuspend has the machine sleep, or its clock set back: what was
+// fetched before is as old as the wall clock says. (There is no monotonic clock in a
+// bubble of synctest.)
+func TestDocumentAfterSuspend(t *testing.T) {
+	t.Parallel()
+	for name, d := range map[string]time.Duration{"suspended": fetch.WaitAfter, "set back": -time.Hour} {
+		served := "one"
+		r := newRemote(&source{}, nil)
+		r.Fetch = func(context.Context) ([]byte, error) { return []byte(served), nil }
+		current := func(want string) {
+			t.Helper()
+			if got, err := r.Current(t.Context()); got != want || err != nil {
+				t.Errorf("%s: current is %q, %v, want %q", name, got, err, want)
+			}
+		}
+		current("one")
+		served = "two"
+		r.SetFetched(setClock(time.Now(), -d))
+		current("two")
+	}
+}
+
+// setClock returns what a clock shows whose wall time was moved on, while its
+// monotonic reading stood still: the bits of its seconds follow those of its
+// nanoseconds.
+func setClock(t time.Time, d time.Duration) time.Time {
+	*(*int64)(unsafe.Pointer(&t)) += int64(d/time.Second) << 30
+	return t
 }

@@ -79,6 +79,7 @@ const (
 	RetryAfter   = fetch.RetryAfter
 	RenewEvery   = fetch.RenewEvery
 	RefreshAfter = fetch.RefreshAfter
+	WaitAfter    = fetch.WaitAfter
 	AliveFor     = aliveFor
 )
 

@@ -98,7 +98,11 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 		return nil, err
 	}
 	if payload, tried = k.verify(jws, keys); payload != nil {
+		k.keys.RenewHelped()
 		return payload, nil
+	}
+	if len(keys) == 0 {
+		return nil, unavailable("verifying the signature: %w", errors.New("the provider publishes no usable signing key"))
 	}
 	head := jws.Signatures[0].Protected
 	return nil, refusal.New(refusal.OIDCSignature, fmt.Errorf(
@@ -165,8 +169,8 @@ func (k key) ofType(alg jose.SignatureAlgorithm) bool {
 }
 
 // parseKeys reads a JWK Set (RFC 7517 §5). A key that is broken, of an unknown
-// type or no signing key is left out; the others stand. A set without any
-// usable key is refused, so that it can't replace one that has some.
+// type or no signing key is left out; the others stand. A set without any usable
+// key replaces one that has some: the provider has withdrawn them.
 func (p *Provider) parseKeys(doc []byte) ([]key, error) {
 	list, err := p.splitKeys(doc)
 	if err != nil {
@@ -182,7 +186,7 @@ func (p *Provider) parseKeys(doc []byte) ([]key, error) {
 		keys = append(keys, k)
 	}
 	if len(keys) == 0 {
-		return nil, unavailable("reading the keys: %w", fmt.Errorf("none of %d is a usable signing key", len(list)))
+		p.logger.Warn("the provider publishes no usable signing key: nobody can sign in there", zap.Int("keys", len(list)))
 	}
 	return keys, nil
 }

@@ -236,13 +236,78 @@ func TestRotation(t *testing.T) {
 		mustLogin(t, op, p) // at once
 		wantRequests(t, op, gatewaytest.OPJWKSPath, 2)
 
-		rotate("three")
-		_, err := op.Login(t.Context(), p)
-		wantCode(t, err, refusal.OIDCSignature)
+		// And however many more, since each brings a key.
+		for i, kid := range []string{"three", "four", "five"} {
+			time.Sleep(time.Second)
+			rotate(kid)
+			mustLogin(t, op, p)
+			wantRequests(t, op, gatewaytest.OPJWKSPath, 3+i)
+		}
+		// A key that is not published yet is looked for once.
+		unpublished := gatewaytest.NewOPKey("ES256", "six")
+		op.SetHooks(gatewaytest.OPHooks{Key: &unpublished})
+		for range 10 {
+			_, err := op.Login(t.Context(), p)
+			wantCode(t, err, refusal.OIDCSignature)
+		}
+		wantRequests(t, op, gatewaytest.OPJWKSPath, 6)
+		rotate("six")
 		time.Sleep(oidcrp.RenewEvery)
 		mustLogin(t, op, p)
-		wantRequests(t, op, gatewaytest.OPJWKSPath, 3)
 	})
+}
+
+// TestWithdrawnKeys holds that a key counts until the provider's keys are fetched the
+// next time, which is an hour later at the latest, whether anybody signed in
+// meanwhile or not.
+func TestWithdrawnKeys(t *testing.T) {
+	t.Parallel()
+	two := gatewaytest.NewOPKey("ES256", "two")
+	for name, withdraw := range map[string]func(set map[string]any){
+		"another in its place": setIn("keys", []any{two.JWK()}),
+		"none at all":          setIn("keys", []any{}),
+		"none of ours":         setIn("keys", []any{rawJSON(`{"kty":"AKP","alg":"ML-DSA-44","pub":"AAAA"}`)}),
+		"it is for encryption now": func(set map[string]any) {
+			set["keys"].([]any)[0].(map[string]any)["use"] = "enc"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				op := inProcess(t)
+				p := newProvider(t, op)
+				mustLogin(t, op, p)
+				jws := gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": "one"}, []byte("{}"), op.Key.Signer)
+				verify := func() error {
+					_, err := oidcrp.Keys(p).VerifySignature(t.Context(), jws)
+					return err
+				}
+				hooks := gatewaytest.OPHooks{JWKS: withdraw}
+				op.SetHooks(hooks)
+				time.Sleep(oidcrp.WaitAfter)
+				if verify() == nil {
+					t.Error("it counts after an hour in which nobody signed in")
+				}
+				op.SetHooks(gatewaytest.OPHooks{})
+				time.Sleep(oidcrp.RenewEvery)
+				if err := verify(); err != nil {
+					t.Errorf("it is published again: %v", err)
+				}
+				// A fetch failed before: the next one is not far.
+				time.Sleep(oidcrp.RefreshAfter)
+				op.SetHooks(at(gatewaytest.OPJWKSPath, broken))
+				if err := verify(); err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+				op.SetHooks(hooks)
+				time.Sleep(oidcrp.WaitAfter - oidcrp.RefreshAfter)
+				if verify() == nil {
+					t.Error("it counts an hour after a failed fetch")
+				}
+			})
+		})
+	}
 }
 
 // TestRotationUnderOneKid is for providers that never change the kid, or have

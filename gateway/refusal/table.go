@@ -87,8 +87,8 @@ var meanings = map[Code]Meaning{
 		"A request to one of the gateway's own endpoints lacks a parameter, has one twice, or is malformed.",
 	},
 	TooManyAttempts: {
-		429, "Too many attempts", "Too many sign-ins from your network were begun and not finished. Wait a minute, then try again.",
-		"One client address exceeds the limit on sign-ins that don't succeed, over all nodes: the log has the address. Behind a proxy, set `trusted_proxies` in Caddy's global options, else everybody shares the proxy's address. The option `limit` changes the numbers.",
+		429, "Too many attempts", "Too many sign-ins from your network failed, or were begun at once. Wait a minute, then try again.",
+		"One client address exceeds the limit on sign-ins, over all nodes: the log has the address, and which of the numbers it was. Behind a proxy, set `trusted_proxies` in Caddy's global options, else everybody shares the proxy's address. The option `limit` changes the numbers.",
 	},
 	FlowUnknown: {
 		400, "This sign-in has expired", "The sign-in was started too long ago, or was finished already. " + signInAgain,

@@ -10,33 +10,45 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A Limit bounds what one client address may begin and fail to finish, over
-// all nodes together: answers of providers (SAML ACS, OIDC callback), and login
-// starts. A login that succeeds gives back what it took, so that an office
-// behind one address can sign in.
+// A Limit bounds the sign-ins of one client address, over all nodes together.
 type Limit struct {
-	// Answers is how many are taken per Window. Default 10; -1: no limit, for
-	// starts neither. A SAML answer is posted twice (see RepostAttempt). The first
-	// posts have a count of their own, with the same limit: if ten tabs came at
-	// once, their first posts would leave nothing for the second.
-	Answers int
-	// Starts is how many logins may begin per Window. Default 30 times Answers:
-	// they are under way for a while, and all the tabs of a browser begin at
-	// once. -1: no limit.
-	Starts int
-	// Window is how long an attempt counts. Default one minute.
+	// Failed is how many answers of providers may fail per Window: the answer
+	// belonged to a login that this browser had begun, and was judged bad. If
+	// the store or the provider is at fault, nothing is counted. Default 10; -1:
+	// no limit, for the others neither.
+	Failed int
+	// Requests is how many logins may begin, and answers come, per Window. A
+	// login that succeeds gives its own back, so that an office behind one
+	// address can sign in. Default 300, or 30 times Failed if that is more;
+	// -1: no limit.
+	Requests int
+	// UnderWay is how many answers are worked on at once. They may all fail,
+	// so it is also by how many Failed can be exceeded. Default 100, or 10 times
+	// Failed if that is more; -1: no limit.
+	UnderWay int
+	// Window is how long a failure and a request count. Default one minute.
 	Window time.Duration
 }
 
+// The least that the numbers default to.
+const (
+	defaultFailed   = 10
+	defaultRequests = 300
+	defaultUnderWay = 100
+)
+
 func (l Limit) orDefault() Limit {
-	if l.Answers == 0 {
-		l.Answers = 10
+	if l.Failed == 0 {
+		l.Failed = defaultFailed
 	}
-	if l.Answers < 0 {
-		return l
+	if l.Failed < 0 {
+		return Limit{Failed: -1, Requests: -1, UnderWay: -1}
 	}
-	if l.Starts == 0 {
-		l.Starts = 30 * l.Answers
+	if l.Requests == 0 {
+		l.Requests = max(defaultRequests, 30*l.Failed)
+	}
+	if l.UnderWay == 0 {
+		l.UnderWay = max(defaultUnderWay, 10*l.Failed)
 	}
 	if l.Window == 0 {
 		l.Window = time.Minute
@@ -45,74 +57,124 @@ func (l Limit) orDefault() Limit {
 }
 
 func (l Limit) check() error {
-	if l.Answers < -1 || l.Starts < -1 || l.Window < 0 {
-		return fmt.Errorf("limit: %d answers and %d starts in %v: expected -1 (no limit) or more, and no negative window", l.Answers, l.Starts, l.Window)
+	if l.Failed < -1 || l.Requests < -1 || l.UnderWay < -1 || l.Window < 0 {
+		return fmt.Errorf("limit: %d failed, %d requests and %d under way in %v: expected -1 (no limit) or more, and no negative window", l.Failed, l.Requests, l.UnderWay, l.Window)
 	}
 	return nil
 }
 
-// An Attempt is what a Limit counts.
-type Attempt string
+// Limits count what clients do to sign in, over all nodes.
+type Limits struct {
+	vault                      *vault.Vault
+	failed, requests, underWay gauge
+}
 
-// The kinds of attempts.
+// A gauge is one of the counters that each client has.
+type gauge struct {
+	name string
+	most int // -1: any number
+	ttl  time.Duration
+}
+
 const (
-	AnswerAttempt Attempt = "answer"
-	RepostAttempt Attempt = "repost" // an answer that is to be posted once more
-	StartAttempt  Attempt = "start"
+	// underWayTime is how long an answer can be under way at the most. If a node
+	// dies, those it was working on count for so long.
+	underWayTime = time.Minute
+	// settleTimeout bounds how long the end of an answer waits for the store.
+	settleTimeout = 3 * time.Second
 )
 
-// Limits count attempts, over all nodes.
-type Limits struct {
-	vault *vault.Vault
-	limit Limit
-}
-
-// Limits returns a counter of attempts. The error says what is wrong with limit.
+// Limits returns a counter of sign-ins. The error says what is wrong with limit.
 func (s *Node) Limits(limit Limit) (Limits, error) {
-	return Limits{s.vault, limit.orDefault()}, limit.check()
+	err := limit.check()
+	limit = limit.orDefault()
+	return Limits{
+		vault:    s.vault,
+		failed:   gauge{"failed", limit.Failed, limit.Window},
+		requests: gauge{"requests", limit.Requests, limit.Window},
+		underWay: gauge{"under way", limit.UnderWay, max(limit.Window, underWayTime)},
+	}, err
 }
 
-// Take counts an attempt of a client. If it is one too many, the error is a
+// Request counts the start of a login. If it is one too many, the error is a
 // *refusal.Error with TooManyAttempts, and wait says when the next is accepted.
-// Such an attempt is not counted: it would use up what successes give back. Any
+// Such a request is not counted: it would use up what successes give back. Any
 // other error is a fault of the store.
-func (l Limits) Take(ctx context.Context, client netip.Addr, what Attempt) (wait time.Duration, err error) {
-	most := l.limit.Answers
-	if what == StartAttempt {
-		most = l.limit.Starts
-	}
-	name := attemptName(client, what)
-	if l.limit.Answers < 0 || most < 0 || name == "" {
-		return 0, nil
-	}
-	n, left, err := l.vault.Count(ctx, name, 1, l.limit.Window)
-	if err != nil || n <= most {
-		return 0, err
-	}
-	if _, _, err := l.vault.Count(ctx, name, -1, l.limit.Window); err != nil {
-		return 0, err
-	}
-	return left, refusal.New(refusal.TooManyAttempts, fmt.Errorf("more than %d in %v", most, l.limit.Window))
+func (l Limits) Request(ctx context.Context, client netip.Addr) (wait time.Duration, err error) {
+	return l.take(ctx, client, l.requests)
 }
 
-// GiveBack takes attempts back that came to a good end. If the store fails, the
-// attempt counts until its window ends.
-func (l Limits) GiveBack(ctx context.Context, client netip.Addr, attempts ...Attempt) {
-	if l.limit.Answers < 0 {
-		return
+// Enter counts an answer, which is under way until Leave is called. Its results
+// are those of Request; after an error, Leave must not be called.
+func (l Limits) Enter(ctx context.Context, client netip.Addr) (wait time.Duration, err error) {
+	if n, left, err := l.count(ctx, client, l.failed, 0); err != nil || l.failed.most >= 0 && n >= l.failed.most {
+		return left, l.failed.full(err)
 	}
-	for _, what := range attempts {
-		if name := attemptName(client, what); name != "" {
-			_, _, _ = l.vault.Count(ctx, name, -1, l.limit.Window)
-		}
+	if _, err := l.take(ctx, client, l.underWay); err != nil {
+		return time.Second, err
 	}
+	wait, err = l.take(ctx, client, l.requests)
+	if err != nil {
+		l.Leave(ctx, client)
+	}
+	return wait, err
 }
 
-// attemptName names the client's counter: its IPv4 address, or the /64 of its
+// Leave notes that an answer has ended.
+func (l Limits) Leave(ctx context.Context, client netip.Addr) {
+	l.settle(ctx, client, l.underWay, -1)
+}
+
+// Fail counts an answer that was judged bad.
+func (l Limits) Fail(ctx context.Context, client netip.Addr) {
+	l.settle(ctx, client, l.failed, 1)
+}
+
+// GiveBack takes the requests of a login that succeeded back: its start, and its answer.
+func (l Limits) GiveBack(ctx context.Context, client netip.Addr) {
+	l.settle(ctx, client, l.requests, -2)
+}
+
+// settle changes a counter even if the client has disconnected. If the store fails,
+// the counter stays as it is until its time is over.
+func (l Limits) settle(ctx context.Context, client netip.Addr, g gauge, delta int) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	_, _, _ = l.count(ctx, client, g, delta)
+}
+
+// take adds one to a counter unless it is full.
+func (l Limits) take(ctx context.Context, client netip.Addr, g gauge) (wait time.Duration, err error) {
+	n, left, err := l.count(ctx, client, g, 1)
+	if err != nil || g.most < 0 || n <= g.most {
+		return 0, err
+	}
+	_, _, err = l.count(ctx, client, g, -1)
+	return left, g.full(err)
+}
+
+// full refuses, unless there was a fault.
+func (g gauge) full(err error) error {
+	if err != nil {
+		return err
+	}
+	return refusal.New(refusal.TooManyAttempts, fmt.Errorf("%d %s within %v", g.most, g.name, g.ttl))
+}
+
+// count changes a counter of a client. It does nothing where there is no limit.
+func (l Limits) count(ctx context.Context, client netip.Addr, g gauge, delta int) (n int, left time.Duration, err error) {
+	network := networkOf(client)
+	if g.most < 0 || network == "" {
+		return 0, 0, nil
+	}
+	return l.vault.Count(ctx, g.name+" "+network, delta, g.ttl)
+}
+
+// networkOf names the client: its IPv4 address, or the /64 of its
 // IPv6 address, which is the least that one subscriber has. It is empty for
 // clients without an address (Unix sockets): they are not limited, for they
 // would all share one counter.
-func attemptName(client netip.Addr, what Attempt) string {
+func networkOf(client netip.Addr) string {
 	client = client.Unmap().WithZone("")
 	if !client.IsValid() {
 		return ""
@@ -121,5 +183,5 @@ func attemptName(client netip.Addr, what Attempt) string {
 	if client.Is4() {
 		bits = 32
 	}
-	return string(what) + " " + netip.PrefixFrom(client, bits).Masked().String()
+	return netip.PrefixFrom(client, bits).Masked().String()
 }

@@ -4,7 +4,7 @@
 //
 // Unless the environment sets GOGC or GOMEMLIMIT, it collects garbage more
 // rarely than Go does by itself while its heap is small; that takes up to 64
-// MiB of memory more. And unless GODEBUG says otherwise, it listens without
+// MiB of memory more. Its logs don't show what apps are told about people. And unless GODEBUG says otherwise, it listens without
 // Multipath TCP, so that reloads lose no connections.
 package main
 
@@ -13,7 +13,7 @@ import (
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
-	_ "github.com/caddy-sso/caddy-sso/caddymodule"
+	"github.com/caddy-sso/caddy-sso/caddymodule"
 	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
 )
 
@@ -22,5 +22,6 @@ func main() {
 		tuneGC()
 	}
 	redisstore.DiscardDriverLog() // lines that are no JSON, among those that are
+	caddymodule.RedactLogs()
 	caddycmd.Main()
 }

@@ -1,0 +1,188 @@
+package caddymodule_test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/caddymodule"
+)
+
+// anAssertion is what an assertion looks like.
+var anAssertion = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`)
+
+// documentedFilter is the block of SECURITY.md.
+func documentedFilter(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\t\tformat filter {\n")
+	lines, _, found := strings.Cut(rest, "\n\t\t}\n")
+	if !found {
+		t.Fatal("SECURITY.md has no filter")
+	}
+	return "format filter {\n" + lines + "\n\t}"
+}
+
+// TestNoIdentityInLogs has what Caddy logs of requests to an app at its default level,
+// and at the lowest. The first of each is the control: there is something to redact.
+func TestNoIdentityInLogs(t *testing.T) {
+	stream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "an event\n")
+		_ = http.NewResponseController(w).Flush()
+		if r.URL.Path == "/stream" {
+			<-r.Context().Done()
+		}
+	}))
+	t.Cleanup(stream.Close)
+	php := complaining(t)
+	for _, tt := range []struct {
+		name, options, format, level string
+		ours, shows                  bool
+	}{
+		{name: "any binary", shows: true},
+		{name: "any binary, at debug level", level: "DEBUG", shows: true},
+		{name: "any binary, with the documented filter", format: documentedFilter(t)},
+		{name: "any binary, with the documented filter, at debug level", level: "DEBUG", format: documentedFilter(t)},
+		{name: "our binary", ours: true},
+		{name: "our binary, at debug level", level: "DEBUG", ours: true},
+		{name: "our binary, as console, sampled", format: "format console\n\tsampling {\n\t\tinterval 1s\n\t\tfirst 1000\n\t}", ours: true},
+		{name: "our binary, with headers of other names", ours: true, options: "headers assertion X-Other email X-Mail"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			if tt.ours {
+				caddymodule.RedactLogs()
+				t.Cleanup(caddymodule.UnredactLogs)
+			}
+			level := tt.level
+			if level == "" {
+				level = "INFO"
+			}
+			global := strings.Replace(w.global(""), "\t\tlevel DEBUG\n", "\t\tlevel "+level+"\n\t\t"+tt.format+"\n", 1)
+			w.mustLoad(global + strings.NewReplacer("OPTIONS", tt.options, "STREAM", stream.Listener.Addr().String(), "PHP", php).Replace(`
+ORIGIN {
+	bind 127.0.0.1
+	PROVIDER
+		role Admin admins
+		OPTIONS
+	}
+	handle /php/* {
+		reverse_proxy PHP {
+			transport fastcgi {
+				capture_stderr
+			}
+		}
+	}
+	handle {
+		reverse_proxy STREAM {
+			flush_interval -1
+		}
+	}
+}
+`))
+			b := newBrowser(t)
+			if status, body := b.get(w.origin() + "/"); status != http.StatusOK {
+				t.Fatalf("signing in: %d %s", status, body)
+			}
+			if status, body := b.get(w.origin() + "/php/x"); status != http.StatusOK {
+				t.Fatalf("PHP: %d %s", status, body)
+			}
+			b.cutByLogout(t, w)
+			logs := w.logs()
+			for _, line := range []string{"aborting with incomplete response", "PHP is not happy"} {
+				for deadline := time.Now().Add(10 * time.Second); !strings.Contains(logs, line); logs = w.logs() {
+					if time.Now().After(deadline) {
+						t.Fatalf("the log has no %q", line)
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+			}
+			for _, private := range []*regexp.Regexp{anAssertion, regexp.MustCompile(`alice@example\.com`)} {
+				found := private.FindString(logs)
+				if tt.shows != (found != "") {
+					t.Errorf("looking for %s: %.900s", private, lineWith(logs, found))
+				}
+			}
+		})
+	}
+}
+
+// cutByLogout opens a stream and signs out.
+func (b *browser) cutByLogout(t *testing.T, w *world) {
+	t.Helper()
+	resp, err := b.Client.Do(mustRequest(t, w.origin()+"/stream"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if line, err := bufio.NewReader(resp.Body).ReadString('\n'); err != nil || line != "an event\n" {
+		t.Fatalf("the stream has %q, %v", line, err)
+	}
+	r, err := http.NewRequest(http.MethodPost, w.origin()+"/.sso/logout", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Origin", w.origin())
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	if status, _ := b.do(r); status != http.StatusOK {
+		t.Errorf("logging out: %d", status)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+		t.Error("the stream ended well")
+	}
+}
+
+// complaining runs a FastCGI app that writes to its error log and returns its address.
+func complaining(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	record := func(kind byte, text string) []byte { // FastCGI 1.0, 3.3
+		head := binary.BigEndian.AppendUint16([]byte{1, kind, 0, 1}, uint16(len(text)))
+		return append(append(head, 0, 0), text...)
+	}
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				head := make([]byte, 8)
+				for { // until the end of FCGI_STDIN
+					if _, err := io.ReadFull(conn, head); err != nil {
+						return
+					}
+					length := int64(binary.BigEndian.Uint16(head[4:])) + int64(head[6])
+					if _, err := io.CopyN(io.Discard, conn, length); err != nil {
+						return
+					}
+					if head[1] == 5 && length == 0 {
+						break
+					}
+				}
+				for _, r := range [][]byte{
+					record(7, "PHP is not happy"), record(6, "Content-Type: text/plain\r\n\r\nfrom PHP"), record(6, ""), record(3, strings.Repeat("\x00", 8)),
+				} {
+					_, _ = conn.Write(r)
+				}
+			}()
+		}
+	}()
+	return ln.Addr().String()
+}
