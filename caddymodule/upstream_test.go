@@ -50,7 +50,7 @@ func (u *upstream) last() *http.Request {
 // what other gateways would; what the site says by these names arrives, whatever
 // the client lists in Connection.
 func TestAppAndClientKeepToTheirOwn(t *testing.T) {
-	own := []string{"sso=; Max-Age=0; Path=/", "__Host-sso=x; Path=/; Secure", "sso-b=x", "sso-p=x"}
+	own := []string{"sso=; Max-Age=0; Path=/", "__Host-sso=x; Path=/; Secure", "sso-b=x", "sso-p=x", "__Host-sso-r=x"}
 	app := newUpstream(t, slices.Concat(own, []string{"app=1"})...)
 	for _, more := range []string{"", "encode gzip\n", "header +X-More 1\n", "templates\n"} {
 		w := newWorld(t)

@@ -19,7 +19,7 @@ import (
 // lostCookies are lines of an app that a browser would send back to us as ours.
 var lostCookies = []string{
 	"sso=x", "sso=; Max-Age=0", "sso=; Domain=example; Path=/", "sso", " sso = x", "\tsso=x", "=sso=x", " = sso=x", "=sso",
-	"sso-b=x", "sso-p=corp; Path=/a",
+	"sso-b=x", "sso-p=corp; Path=/a", "sso-r=x", "__Host-sso-r=x; Secure",
 	"__Host-sso=x; Secure; Path=/", "__Host-sso-b=; Max-Age=0", "__Host-sso-p=x", "__host-sso=x", "__HOST-sso-b=x", "=__Host-sso=x",
 }
 

@@ -229,8 +229,10 @@ func (x *exchange) enter(ctx context.Context, f *session.Flow, p *NamedProvider,
 	}
 	x.giveBack()
 	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
-	sessions.Refusals().Forget(ctx, f.Browser)
 	cookie.Set(x.w, cookie.Session, value, x.secure)
+	if x.cookies.Refused != "" {
+		cookie.Set(x.w, cookie.Refused, "", x.secure)
+	}
 	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
 		cookie.Set(x.w, cookie.Provider, p.Name, x.secure)
 	}

@@ -7,14 +7,13 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
-	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/target"
-	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // refuse answers with the code's page or JSON problem, and tells the observer.
@@ -26,14 +25,15 @@ func (x *exchange) refuse(err error) error {
 	if e.Code != refusal.Unauthenticated && !hungUp {
 		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Err: e.Err})
 	}
-	refused := &session.Refused{Code: e.Code, Reference: reference, Return: x.retryURL()}
+	refused := &session.Refused{Code: e.Code, Reference: reference, Return: x.retryURL(), At: time.Now()}
 	if x.who != nil {
 		refused.Username = x.app.gw.nameOf(x.who)
 	}
 	address := ""
 	if x.judged && e.Code.Meaning().Status < http.StatusInternalServerError {
 		refused.Provider = x.provider
-		if x.app.gw.sessions.Refusals().Keep(x.r.Context(), hashBrowser(x.cookies.Browser), refused) == nil {
+		if value, err := x.app.gw.sessions.RefusedCookie(x.r.Context(), *refused, x.host); err == nil {
+			cookie.Set(x.w, cookie.Refused, value, x.secure)
 			address = x.app.opts.Prefix + "/refused"
 		}
 	}
@@ -67,11 +67,8 @@ func (x *exchange) showRefusal(refused *session.Refused, address string, cause e
 // showLastRefusal says again why this browser's last sign-in was refused. At
 // /session it does so instead of sending the person to sign in once more.
 func (x *exchange) showLastRefusal(otherwise func() error) error {
-	if !vault.IsRandomText(x.cookies.Browser) {
-		return otherwise()
-	}
-	refused, err := x.app.gw.sessions.Refusals().Last(x.r.Context(), hashBrowser(x.cookies.Browser))
-	if errors.Is(err, store.ErrNotFound) {
+	refused, err := x.app.gw.sessions.ReadRefused(x.r.Context(), x.cookies.Refused, x.host)
+	if errors.Is(err, session.ErrNone) {
 		return otherwise()
 	}
 	if err != nil {

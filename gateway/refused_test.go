@@ -148,21 +148,54 @@ func TestRefusedKeptOnly(t *testing.T) {
 	}
 }
 
-func TestRefusedStoreDown(t *testing.T) {
+// TestRefusedCookie keeps the refusal in a cookie that nobody else can make.
+func TestRefusedCookie(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	b := l.site(func(o *gateway.AppOptions) { o.Rules = mappingFor("admins") }).browser()
-	callback := b.begin("/")
+	s := l.site()
+	b := s.browser()
+	callback := b.begin("/" + strings.Repeat("a", 5000))
 	l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
 		l.store.down.Store(true)
 		return refusal.New(refusal.OIDCTime, nil)
 	})
-	w := b.open(callback)
-	wantRefused(t, w, refusal.OIDCTime)
-	if strings.Contains(w.Body.String(), "data-address") {
-		t.Error("the page has an address at which nothing is kept")
+	first := b.open(callback)
+	wantRefused(t, first, refusal.OIDCTime)
+	again := b.open("/.sso/refused")
+	wantSameRefusal(t, again, refusal.OIDCTime, first) // the store is not asked
+	if link := linkOf(t, again, "Try again"); link != "/" {
+		t.Errorf("an address that no cookie can hold leads to %s", link)
 	}
-	wantRefused(t, b.open("/.sso/refused"), refusal.StoreUnavailable)
+	l.store.down.Store(false)
+	value := b.cookie("__Host-sso-r")
+	if value == "" || len(value) > 4000 {
+		t.Fatalf("the cookie has %d bytes", len(value))
+	}
+	if lines := first.Header().Values("Set-Cookie"); len(lines) != 1 || !strings.Contains(lines[0], "Max-Age=900; HttpOnly; Secure; SameSite=Lax") {
+		t.Errorf("cookies %q", lines)
+	}
+	other := l.siteOf(l.gateway(), "other.example")
+	for name, tc := range map[string]struct {
+		site   *site
+		cookie string
+	}{
+		"another host":   {other, "__Host-sso-r=" + value},
+		"without prefix": {s, "sso-r=" + value},
+		"twice":          {s, "__Host-sso-r=" + value + "; __Host-sso-r=" + value},
+		"changed":        {s, "__Host-sso-r=" + value[:20] + "A" + value[21:]},
+		"cut":            {s, "__Host-sso-r=" + value[:len(value)-1]},
+		"longer":         {s, "__Host-sso-r=" + value + "AAAA"},
+		"only a MAC":     {s, "__Host-sso-r=" + value[len(value)-43:]},
+		"no base64url":   {s, "__Host-sso-r=%%%"},
+	} {
+		fresh := tc.site.browser()
+		if w := fresh.open("/.sso/refused", "Cookie", tc.cookie); w.Code != http.StatusSeeOther {
+			t.Errorf("%s: %d", name, w.Code)
+		}
+	}
+	if w := s.browser().open("/.sso/refused", "Cookie", "__Host-sso-r="+value); w.Code != http.StatusBadRequest {
+		t.Errorf("the control: %d", w.Code)
+	}
 }
 
 func TestRefusedEnds(t *testing.T) {

@@ -19,12 +19,17 @@ const (
 	Browser = "sso-b"
 	// Provider has the name of the provider that was last signed in at:
 	// the chooser puts it first, and nothing else follows from it.
-	Provider   = "sso-p"
+	Provider = "sso-p"
+	// Refused has the last refusal of a sign-in, for pages that tell of it.
+	Refused    = "sso-r"
 	hostPrefix = "__Host-"
 )
 
-// providerAge is how long a browser remembers the last provider.
-const providerAge = 365 * 24 * time.Hour
+// How long a browser keeps a cookie that does not end with it.
+const (
+	providerAge = 365 * 24 * time.Hour
+	refusedAge  = 15 * time.Minute
+)
 
 // Name returns a cookie's name on the wire.
 func Name(name string, secure bool) string {
@@ -34,8 +39,8 @@ func Name(name string, secure bool) string {
 	return name
 }
 
-// Set adds a Set-Cookie for as long as the browser runs; Provider outlives it. An
-// empty value deletes the cookie.
+// Set adds a Set-Cookie for as long as the browser runs; Provider and Refused have
+// an age. An empty value deletes the cookie.
 func Set(w http.ResponseWriter, name, value string, secure bool) {
 	c := http.Cookie{
 		Name: Name(name, secure), Value: value, Path: "/",
@@ -46,13 +51,15 @@ func Set(w http.ResponseWriter, name, value string, secure bool) {
 		c.MaxAge = -1
 	case name == Provider:
 		c.MaxAge = int(providerAge / time.Second)
+	case name == Refused:
+		c.MaxAge = int(refusedAge / time.Second)
 	}
 	w.Header().Add("Set-Cookie", c.String())
 }
 
 // Own are our cookies as a request brought them.
 type Own struct {
-	Session, Browser, Provider string
+	Session, Browser, Provider, Refused string
 }
 
 // Take takes our cookies out of the request, under each of their names,
@@ -80,6 +87,9 @@ func Take(h http.Header, secure bool) Own {
 	if t.providers > 1 {
 		t.own.Provider = ""
 	}
+	if t.refusals > 1 {
+		t.own.Refused = ""
+	}
 	switch {
 	case !t.changed:
 	case len(kept) == 0:
@@ -92,10 +102,11 @@ func Take(h http.Header, secure bool) Own {
 
 // A cookieTaker collects our cookies from the Cookie lines of one request.
 type cookieTaker struct {
-	secure                        bool
-	own                           Own
-	sessions, browsers, providers int
-	changed                       bool
+	secure  bool
+	own     Own
+	changed bool
+
+	sessions, browsers, providers, refusals int
 }
 
 // take returns a Cookie line without our pairs. The line comes back as it was
@@ -142,6 +153,11 @@ func (t *cookieTaker) takePair(pair string) bool {
 		if valid {
 			t.providers++
 			t.own.Provider = textproto.TrimString(value)
+		}
+	case Refused:
+		if valid {
+			t.refusals++
+			t.own.Refused = textproto.TrimString(value)
 		}
 	default:
 		return false

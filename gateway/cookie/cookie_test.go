@@ -54,6 +54,7 @@ func TestTakeCookies(t *testing.T) {
 		{"the provider", []string{"__Host-sso-p=corp; a=1"}, false, "", "", []string{"a=1"}, "corp"},
 		{"the provider over http", []string{"sso-p=corp; __Host-sso-p=other"}, true, "", "", nil, "corp"},
 		{"the provider without the prefix over https", []string{"sso-p=corp"}, false, "", "", nil, ""},
+		{"a refusal", []string{"__Host-sso-r=x; a=1; sso-r=y"}, false, "", "", []string{"a=1"}, ""},
 		{"the provider twice spares the others", []string{"__Host-sso-p=a; __Host-sso=x; __Host-sso-p=a; __Host-sso-b=y"}, false, "x", "y", nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -96,7 +97,7 @@ func cookiesOf(lines []string) (pairs []string) {
 func oursIs(pair string) bool {
 	name, _, _ := strings.Cut(pair, "=")
 	name = strings.TrimPrefix(textproto.TrimString(name), "__Host-")
-	return name == "sso" || name == "sso-b" || name == "sso-p"
+	return name == "sso" || name == "sso-b" || name == "sso-p" || name == "sso-r"
 }
 
 func FuzzTakeCookies(f *testing.F) {

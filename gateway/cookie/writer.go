@@ -127,7 +127,7 @@ func withoutOwnCookie(line string) string {
 		name = name[len(hostPrefix):]
 	}
 	switch name {
-	case Session, Browser, Provider:
+	case Session, Browser, Provider, Refused:
 		return ""
 	}
 	return line

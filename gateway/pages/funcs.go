@@ -42,7 +42,9 @@ func (l list) ShowAll() filled { return filled{l.Text.ShowAll, []string{strconv.
 // within says when something happens for whom the clock in UTC says little.
 // The number is rounded down, and never one. What has passed is "".
 func within(d time.Duration) string {
-	say := func(s sentence, n time.Duration) string { return strings.Replace(string(s), "%s", strconv.Itoa(int(n)), 1) }
+	say := func(s sentence, n time.Duration) string {
+		return strings.Replace(string(s), "%s", strconv.Itoa(int(n)), 1)
+	}
 	const day = 24 * time.Hour
 	switch {
 	case d <= 0:

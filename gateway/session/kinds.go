@@ -11,5 +11,4 @@ const (
 	kindAccount vault.Kind = "account"
 	kindEpoch   vault.Kind = "epoch"
 	kindReplay  vault.Kind = "replay"
-	kindRefused vault.Kind = "refused"
 )

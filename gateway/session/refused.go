@@ -2,17 +2,20 @@ package session
 
 import (
 	"context"
+	"crypto/hmac"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// refusedTTL is how long a refusal is kept.
-const refusedTTL = 15 * time.Minute
-
-// A Refused is a sign-in that was refused, as the person was told.
+// A Refused is a sign-in that was refused, as the person was told. Their browser
+// keeps it in a cookie, so that a page load after it says the same. Nothing is
+// decided by it.
 type Refused struct {
 	Code      refusal.Code `json:"c"`
 	Reference string       `json:"r"`
@@ -21,37 +24,61 @@ type Refused struct {
 	Username string `json:"u,omitempty"`
 	Provider string `json:"p,omitempty"`
 	// Return is where the person wanted to go.
-	Return string `json:"t"`
+	Return string    `json:"t"`
+	At     time.Time `json:"a"`
 }
 
-// Refusals keep the last refusal of each browser for refusedTTL, so that a page
-// load after it says the same. A browser is named by the hash of its browser
-// cookie. Nothing is decided by them.
-type Refusals struct{ vault *vault.Vault }
+const (
+	// RefusedTTL is how long a refusal is kept.
+	RefusedTTL = 15 * time.Minute
+	// maxRefused bounds the cookie's JSON in bytes: a browser takes 4,096 for the
+	// cookie.
+	maxRefused = 2048
+)
 
-// Refusals returns the last refusals.
-func (s *Node) Refusals() Refusals { return Refusals{s.vault} }
-
-// Keep replaces the browser's last refusal.
-func (r Refusals) Keep(ctx context.Context, browser []byte, refused *Refused) error {
-	value, err := json.Marshal(refused)
-	if err != nil {
-		return err
+// RefusedCookie returns the cookie of a refusal at a host: base64url of JSON and
+// MAC. A return URL that is too long becomes "/".
+func (s *Node) RefusedCookie(ctx context.Context, refused Refused, host string) (string, error) {
+	text, err := json.Marshal(refused)
+	if err == nil && len(text) > maxRefused {
+		refused.Return = "/"
+		text, err = json.Marshal(refused)
 	}
-	return r.vault.Put(ctx, kindRefused, string(browser), value, refusedTTL)
+	if err == nil && len(text) > maxRefused {
+		refused.Username = ""
+		text, err = json.Marshal(refused)
+	}
+	if err != nil {
+		return "", err
+	}
+	mac, err := s.vault.MAC(ctx, "refusal cookie", string(text), host)
+	if err != nil {
+		return "", err
+	}
+	return vault.EncodeText(append(text, mac...)), nil
 }
 
-// Last returns the browser's last refusal. store.ErrNotFound if there is none.
-func (r Refusals) Last(ctx context.Context, browser []byte) (*Refused, error) {
-	rec, err := r.vault.Get(ctx, kindRefused, string(browser))
-	if err != nil {
+// ReadRefused returns the refusal of a cookie that was made for host. ErrNone if
+// there is none, or if it is older than RefusedTTL; any other error is a fault of
+// the store.
+func (s *Node) ReadRefused(ctx context.Context, value, host string) (*Refused, error) {
+	raw := vault.DecodeText(value, base64.RawURLEncoding.DecodedLen(len(value)))
+	if len(raw) <= macSize || len(raw) > maxRefused+macSize {
+		return nil, ErrNone
+	}
+	text, sum := raw[:len(raw)-macSize], raw[len(raw)-macSize:]
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	mac, err := s.vault.MAC(ctx, "refusal cookie", string(text), host)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, ErrNone
+	case err != nil:
 		return nil, err
 	}
-	return decode[Refused](rec)
-}
-
-// Forget forgets the browser's last refusal: somebody has signed in since. If the
-// store fails, it is forgotten after refusedTTL.
-func (r Refusals) Forget(ctx context.Context, browser []byte) {
-	_, _ = r.vault.Take(ctx, kindRefused, string(browser))
+	var refused Refused
+	if !hmac.Equal(mac, sum) || json.Unmarshal(text, &refused) != nil || time.Since(refused.At) > RefusedTTL {
+		return nil, ErrNone
+	}
+	return &refused, nil
 }
