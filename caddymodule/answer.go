@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -26,7 +27,7 @@ import (
 func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) error {
 	private := h.hasCredentials(w, r)
 	if private {
-		defer h.logRedacted(w, r)
+		defer logRedacted(h.accessLog, w, r, h.loggedTarget(r))
 	}
 	refused, ok := errors.AsType[*refusal.Error](err)
 	switch {
@@ -39,15 +40,27 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) er
 	if err == nil || !private {
 		return err
 	}
-	w.Header().Set("Referrer-Policy", "no-referrer") // or what the page loads names it in its own requests
-	return h.handleErrors(w, r, err)
+	noReferrer(w)
+	return handleErrors(h.log, w, r, err)
 }
+
+// noReferrer keeps the address of a page from what the page loads.
+func noReferrer(w http.ResponseWriter) { w.Header().Set("Referrer-Policy", "no-referrer") }
 
 // hasCredentials says whether the request, or the redirect that answers it, has
 // something in it that is nobody's business. A request is judged by its address
 // as it was before any handler changed it.
 func (h *Handler) hasCredentials(w http.ResponseWriter, r *http.Request) bool {
 	return strings.Contains(w.Header().Get("Location"), "?") || h.trial.HasCredentials(r.Method, peerOf(r).Target)
+}
+
+// loggedTarget is the address for the access log: one of ours without its query.
+func (h *Handler) loggedTarget(r *http.Request) string {
+	target := peerOf(r).Target
+	if h.trial.Owns(target) {
+		target, _, _ = strings.Cut(target, "?")
+	}
+	return target
 }
 
 // refusalForCaddy makes an error for handle_errors of a refusal.
@@ -65,8 +78,14 @@ func (h *Handler) refusalForCaddy(r *http.Request, e *refusal.Error) error {
 }
 
 // handleErrors does what Caddy's server does with an error, but for the log. The
-// request came to an address of ours: what it brought there is nobody else's.
-func (h *Handler) handleErrors(w http.ResponseWriter, r *http.Request, err error) error {
+// request came to an address of ours: what it brought there is nobody else's. An
+// error of the error routes themselves ends there.
+func handleErrors(log *zap.Logger, w http.ResponseWriter, r *http.Request, err error) error {
+	if first, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(error); ok {
+		log.Error("handle_errors failed", zap.Error(err))
+		w.WriteHeader(statusOf(first))
+		return nil
+	}
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if server != nil && server.Errors != nil && len(server.Errors.Routes) > 0 {
 		r = dropCredentials(r)
@@ -79,7 +98,7 @@ func (h *Handler) handleErrors(w http.ResponseWriter, r *http.Request, err error
 		if handled == nil {
 			return nil
 		}
-		h.log.Error("handle_errors failed", zap.Error(handled))
+		log.Error("handle_errors failed", zap.Error(handled))
 	}
 	w.WriteHeader(statusOf(err))
 	return nil
@@ -93,9 +112,14 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// logRedacted takes the request out of the access log, and writes a line in
-// its stead if it would have been there.
-func (h *Handler) logRedacted(w http.ResponseWriter, r *http.Request) {
+// accessLog is what Caddy writes its access log to.
+func accessLog(ctx caddy.Context) *zap.Logger {
+	return ctx.Logger(caddyhttp.App{}).Named("log.access")
+}
+
+// logRedacted takes the request out of the access log, and writes a line with
+// target in its stead if it would have been there.
+func logRedacted(log *zap.Logger, w http.ResponseWriter, r *http.Request, target string) {
 	ctx := r.Context()
 	skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool)
 	caddyhttp.SetVar(ctx, caddyhttp.LogSkipVar, true)
@@ -103,11 +127,6 @@ func (h *Handler) logRedacted(w http.ResponseWriter, r *http.Request) {
 	rec := recorderOf(w)
 	if skipped || server == nil || server.Logs == nil || rec == nil {
 		return
-	}
-	peer := peerOf(r)
-	target := peer.Target
-	if h.trial.Owns(peer.Target) {
-		target, _, _ = strings.Cut(target, "?")
 	}
 	ip, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -121,10 +140,10 @@ func (h *Handler) logRedacted(w http.ResponseWriter, r *http.Request) {
 	if rec.Status() >= http.StatusInternalServerError {
 		level = zap.ErrorLevel
 	}
-	for _, log := range accessLoggers(h.accessLog, server.Logs, r) {
+	for _, log := range accessLoggers(log, server.Logs, r) {
 		log.Log(level, "handled request",
 			zap.Dict("request",
-				zap.String("remote_ip", ip), zap.Stringer("client_ip", peer.Addr), zap.String("proto", r.Proto),
+				zap.String("remote_ip", ip), zap.Stringer("client_ip", peerOf(r).Addr), zap.String("proto", r.Proto),
 				zap.String("method", r.Method), zap.String("host", r.Host), zap.String("uri", target), zap.Bool("redacted", true)),
 			zap.Duration("duration", duration), zap.Int("size", rec.Size()), zap.Int("status", rec.Status()))
 	}

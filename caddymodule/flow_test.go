@@ -196,6 +196,7 @@ func TestErrorOfStrictSNI(t *testing.T) {
 	global := strings.Replace(w.global(""), "\tadmin off\n", fmt.Sprintf("\tadmin off\n\tskip_install_trust\n\thttp_port %d\n\thttps_port %d\n\tservers {\n\t\tstrict_sni_host on\n\t}\n", w.port, secure), 1)
 	config := global + `
 https://app.localhost, https://b.localhost {
+	log
 	tls internal
 	handle_errors {
 		reverse_proxy APP
@@ -219,15 +220,25 @@ https://app.localhost, https://b.localhost {
 			return new(net.Dialer).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", secure))
 		},
 	}
-	r := mustRequest(t, fmt.Sprintf("https://b.localhost:%d/page", secure))
-	forge(r, "canary")
-	r.Trailer = nil
-	resp, err := client.RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
+	for _, target := range []string{"/page", "/.sso/oidc/callback?code=canarycode&state=canarystate"} {
+		r := mustRequest(t, fmt.Sprintf("https://b.localhost:%d%s", secure, target))
+		forge(r, "canary")
+		r.Trailer = nil
+		resp, err := client.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		mustBeStripped(t, app.last(), "canary")
 	}
-	_ = resp.Body.Close()
-	mustBeStripped(t, app.last(), "canary")
+	for line := range strings.Lines(w.logs()) {
+		if strings.Contains(line, "handled request") && strings.Contains(line, "canary") {
+			t.Errorf("the access log has a code: %s", line)
+		}
+	}
+	if !strings.Contains(w.logs(), `"uri":"/.sso/oidc/callback","redacted":true`) {
+		t.Error("no line stands for the callback")
+	}
 	if !strings.Contains(w.logs(), "strict host matching") {
 		t.Error("it was not that error")
 	}

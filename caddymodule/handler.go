@@ -181,7 +181,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision builds what the site needs and checks all of it.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log, h.site = ctx.Logger(), siteName(ctx)
-	h.accessLog = ctx.Logger(caddyhttp.App{}).Named("log.access")
+	h.accessLog = accessLog(ctx)
 	if err := h.provision(ctx); err != nil {
 		return fmt.Errorf("site %s: %w", h.site, err)
 	}

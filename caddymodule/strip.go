@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
@@ -27,9 +28,12 @@ func init() {
 // It is for `handle_errors` and other routes in which requests come that `sso`
 // has not seen: there it stands before a handler that passes requests on, such
 // as `reverse_proxy`. In answers it takes out what would set or delete our
-// cookies, as `sso` does.
+// cookies, as `sso` does. A request that brought a code is in the access log
+// without it.
 type Strip struct {
-	app *App
+	app       *App
+	log       *zap.Logger
+	accessLog *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -51,6 +55,7 @@ func parseStrip(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 
 // Provision finds the app, which knows the names.
 func (s *Strip) Provision(ctx caddy.Context) error {
+	s.log, s.accessLog = ctx.Logger(), accessLog(ctx)
 	app, err := ctx.App("sso")
 	if err != nil {
 		return err
@@ -61,14 +66,25 @@ func (s *Strip) Provision(ctx caddy.Context) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (s *Strip) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if !s.app.hasCredentials(r) {
+		return s.strip(w, r, next)
+	}
+	path, _, _ := strings.Cut(peerOf(r).Target, "?")
+	defer logRedacted(s.accessLog, w, r, path)
+	noReferrer(w)
+	r = dropCredentials(r)
+	if err := s.strip(w, r, next); err != nil {
+		return handleErrors(s.log, w, r, err) // Caddy would log the request with it
+	}
+	return nil
+}
+
+func (s *Strip) strip(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	s.app.await(r.Context())
 	gw := s.app.gateway.Load()
 	if gw == nil {
 		w.Header().Set("Retry-After", "5")
 		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the sso app has not started"))
-	}
-	if s.app.hasCredentials(r) {
-		r = dropCredentials(r)
 	}
 	return gw.Strip(w, r, func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
 		return next.ServeHTTP(w, r)
