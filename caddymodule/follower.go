@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -18,11 +17,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// A flow follows requests that `sso` may never have seen: Caddy runs the error
+// A follower follows requests that `sso` may never have seen: Caddy runs the error
 // routes for errors that come before it, such as a TLS name that is not the
 // host's (421) or a matcher that fails on what a client sent. The same holds for
 // the routes of `intercept`, which run when something before `sso` has answered.
-type flow struct {
+type follower struct {
 	server *caddyhttp.Server
 	// guards are the host names at which there is an sso: errors at others are
 	// none of its business.
@@ -44,7 +43,7 @@ type flow struct {
 func (a *App) followUnseen(app *caddyhttp.App, places []place) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
-		f := &flow{server: app.Servers[name]}
+		f := &follower{server: app.Servers[name]}
 		handedOver := false
 		for _, p := range places {
 			names := p.names
@@ -72,7 +71,7 @@ func (a *App) followUnseen(app *caddyhttp.App, places []place) error {
 	return errors.Join(errs...)
 }
 
-func (f *flow) fault(format string, args ...any) {
+func (f *follower) fault(format string, args ...any) {
 	err := fmt.Errorf("site %s: %s", f.site, fmt.Sprintf(format, args...))
 	if !slices.ContainsFunc(f.faults, func(e error) bool { return e.Error() == err.Error() }) {
 		f.faults = append(f.faults, err)
@@ -94,7 +93,7 @@ func (p progress) and(q progress) progress {
 
 // routes follows a list of routes and returns what all requests have behind them
 // after it.
-func (f *flow) routes(list caddyhttp.RouteList, p progress) progress {
+func (f *follower) routes(list caddyhttp.RouteList, p progress) progress {
 	groups := map[string]progress{} // what those have behind them that took a route of the group
 	for _, route := range list {
 		if f.depth == 0 && !f.enterSite(route.MatcherSets) {
@@ -126,7 +125,7 @@ func (f *flow) routes(list caddyhttp.RouteList, p progress) progress {
 
 // enterSite notes which site a route of the server is, and says whether it may get
 // requests to one with an sso.
-func (f *flow) enterSite(sets caddyhttp.MatcherSets) bool {
+func (f *follower) enterSite(sets caddyhttp.MatcherSets) bool {
 	names := namesOf(sets)
 	f.site = strings.Join(names, ", ")
 	if names == nil {
@@ -136,7 +135,7 @@ func (f *flow) enterSite(sets caddyhttp.MatcherSets) bool {
 }
 
 // route follows one route, for the requests that take it.
-func (f *flow) route(route *caddyhttp.Route, p progress) progress {
+func (f *follower) route(route *caddyhttp.Route, p progress) progress {
 	if len(route.MatcherSets) > 0 { // any of them may be the one that matched
 		matched := true
 		for _, set := range route.MatcherSets {
@@ -150,7 +149,7 @@ func (f *flow) route(route *caddyhttp.Route, p progress) progress {
 	return p
 }
 
-func (f *flow) handler(handler caddyhttp.MiddlewareHandler, p progress) progress {
+func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) progress {
 	switch h := handler.(type) {
 	case *Handler:
 		if p.stripped && !p.guarded {
@@ -190,7 +189,7 @@ func (f *flow) handler(handler caddyhttp.MiddlewareHandler, p progress) progress
 }
 
 // subroute follows a subroute, and its error routes from where it began.
-func (f *flow) subroute(h *caddyhttp.Subroute, p progress) progress {
+func (f *follower) subroute(h *caddyhttp.Subroute, p progress) progress {
 	after := f.routes(h.Routes, p)
 	if h.Errors == nil {
 		return after
@@ -199,7 +198,7 @@ func (f *flow) subroute(h *caddyhttp.Subroute, p progress) progress {
 }
 
 // named follows a named route.
-func (f *flow) named(name string, p progress) progress {
+func (f *follower) named(name string, p progress) progress {
 	route := f.server.NamedRoutes[name]
 	if route == nil || slices.Contains(f.under, name) {
 		return p
@@ -215,14 +214,14 @@ func (f *flow) named(name string, p progress) progress {
 
 // answers follows the routes that an answer may lead to. What is in them can't be
 // counted on by what comes after.
-func (f *flow) answers(where string, list []caddyhttp.ResponseHandler, p progress) {
+func (f *follower) answers(where string, list []caddyhttp.ResponseHandler, p progress) {
 	for _, h := range list {
 		f.elsewhere(where, h.Routes, p)
 	}
 }
 
 // elsewhere follows routes in which more counts than in the main ones.
-func (f *flow) elsewhere(where string, list caddyhttp.RouteList, p progress) progress {
+func (f *follower) elsewhere(where string, list caddyhttp.RouteList, p progress) progress {
 	above := f.where
 	if above == "" {
 		f.where = where
@@ -233,7 +232,7 @@ func (f *flow) elsewhere(where string, list caddyhttp.RouteList, p progress) pro
 }
 
 // passesOn judges a handler that may pass a request on, headers and all.
-func (f *flow) passesOn(name string, p progress) {
+func (f *follower) passesOn(name string, p progress) {
 	switch {
 	case f.where == "" || p.guarded:
 	case p.stripped:
@@ -249,7 +248,7 @@ func (f *flow) passesOn(name string, p progress) {
 
 // servesFiles judges a file server: it is harmless if the client does not choose
 // the file.
-func (f *flow) servesFiles(h *fileserver.FileServer, p progress) {
+func (f *follower) servesFiles(h *fileserver.FileServer, p progress) {
 	switch {
 	case f.where == "" || p.guarded || p.fixed && !p.rooted && !fromClient(strings.ReplaceAll(h.Root, "{http.vars.root}", "")):
 	case p.stripped:
@@ -286,63 +285,4 @@ func proxyName(h *reverseproxy.Handler) string {
 		return "php_fastcgi"
 	}
 	return "reverse_proxy"
-}
-
-// fixesPath says whether the path is the configuration's once a rewrite is done.
-func fixesPath(r *rewrite.Rewrite, p progress) bool {
-	fixed := p.fixed
-	if path, _, _ := strings.Cut(r.URI, "?"); path != "" {
-		if p.matched {
-			path = fileMatch.ReplaceAllString(path, "")
-		}
-		fixed = !fromClient(path)
-	}
-	for _, s := range r.URISubstring {
-		fixed = fixed && !fromClient(s.Replace)
-	}
-	for _, s := range r.PathRegexp {
-		fixed = fixed && !fromClient(s.Replace)
-	}
-	return fixed && !fromClient(r.StripPathPrefix+r.StripPathSuffix)
-}
-
-var (
-	fileMatch    = regexp.MustCompile(`\{http\.matchers\.file\.(relative|type)\}`)
-	ownWords     = regexp.MustCompile(`\{(http\.error\.(status_code|status_text|id|sso\.code)|env\.[^{}]*|system\.[^{}]*)\}`)
-	ofHost       = regexp.MustCompile(`\{http\.request\.host(\.labels\.\d+)?\}`)
-	ofFileSystem = regexp.MustCompile(`\bfile\b`)
-)
-
-// fromClient says whether a text with placeholders may hold what a client sent.
-// What is not known to be the server's own is taken for that.
-func fromClient(s string) bool { return strings.Contains(ownWords.ReplaceAllString(s, ""), "{") }
-
-// rootOfClient says whether the client chooses the directory of files (the
-// directives root and fs), if it did so before. A host that matched is the
-// configuration's.
-func rootOfClient(vars caddyhttp.VarsMiddleware, before bool) bool {
-	for _, name := range []string{"root", "fs"} {
-		if text, ok := vars[name].(string); ok {
-			before = fromClient(ofHost.ReplaceAllString(text, ""))
-		}
-	}
-	return before
-}
-
-// filesIn says whether the placeholders of the file matcher are the
-// configuration's after a set of matchers, if they were so before.
-func filesIn(set caddyhttp.MatcherSet, before bool) bool {
-	for _, matcher := range set {
-		switch m := matcher.(type) {
-		case *fileserver.MatchFile:
-			before = len(m.TryFiles) > 0 && !slices.ContainsFunc(m.TryFiles, fromClient) && !fromClient(strings.ReplaceAll(m.Root, "{http.vars.root}", ""))
-		case *caddyhttp.MatchNot:
-			for _, inner := range m.MatcherSets {
-				before = filesIn(inner, before) && before // what did not match has set nothing
-			}
-		case *caddyhttp.MatchExpression:
-			before = before && !ofFileSystem.MatchString(m.Expr)
-		}
-	}
-	return before
 }
