@@ -85,10 +85,14 @@ type progress struct {
 	fixed    bool // the path is the configuration's
 	matched  bool // so are the placeholders of the file matcher
 	rooted   bool // the client chooses the directory of files
+	changed  bool // a rewrite, which may be one of some requests only, has been done
 }
 
 func (p progress) and(q progress) progress {
-	return progress{p.stripped && q.stripped, p.guarded && q.guarded, p.fixed && q.fixed, p.matched && q.matched, p.rooted || q.rooted}
+	return progress{
+		p.stripped && q.stripped, p.guarded && q.guarded, p.fixed && q.fixed, p.matched && q.matched, p.rooted || q.rooted,
+		p.changed || q.changed,
+	}
 }
 
 // routes follows a list of routes and returns what all requests have behind them
@@ -166,7 +170,7 @@ func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) prog
 	case *caddyhttp.VarsMiddleware:
 		p.rooted = rootOfClient(*h, p.rooted)
 	case *rewrite.Rewrite:
-		p.fixed = fixesPath(h, p)
+		p.fixed, p.changed = fixesPath(h, p), true
 	case *caddyhttp.Subroute:
 		return f.subroute(h, p)
 	case *caddyhttp.Invoke:
@@ -253,9 +257,12 @@ func (f *follower) servesFiles(h *fileserver.FileServer, p progress) {
 	case f.where == "" || p.guarded || p.fixed && !p.rooted && !fromClient(strings.ReplaceAll(h.Root, "{http.vars.root}", "")):
 	case p.stripped:
 		f.open = append(f.open, "file_server")
+	case p.changed:
+		f.fault("'file_server' in %s serves any file that a client asks for, in spite of the `rewrite` or `try_files` before it: "+
+			"let that be `rewrite * /{err.status_code}.html`, and hold for all requests; or write the line `sso_strip` before 'file_server', if everybody may read all of its files", f.where)
 	default:
 		f.fault("'file_server' in %s serves any file that a client asks for, for errors can come before 'sso' is asked: "+
-			"write the line `rewrite * /{err.status_code}.html` before it, in %[1]s; or `sso_strip`, if everybody may read all of its files", f.where)
+			"write the line `rewrite * /{err.status_code}.html` before it; or `sso_strip`, if everybody may read all of its files", f.where)
 	}
 }
 
