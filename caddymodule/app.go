@@ -74,6 +74,7 @@ type App struct {
 	shared    []string // names of the shared providers
 	providers []builtProvider
 	handlers  []*Handler
+	warned    map[string]bool // what start has warned of
 
 	started     chan struct{}                   // closed once Start is done, well or not
 	gateway     atomic.Pointer[gateway.Gateway] // nil until started

@@ -17,15 +17,15 @@ import (
 	"go.uber.org/zap"
 )
 
-// A follower follows requests that `sso` may never have seen: Caddy runs the error
-// routes for errors that come before it, such as a TLS name that is not the
+// A follower follows the requests to one host that `sso` may never have seen.
+// Another site may take them: one of the same host with a path. And Caddy runs the
+// error routes for errors that come before `sso`, such as a TLS name that is not the
 // host's (421) or a matcher that fails on what a client sent. The same holds for
 // the routes of `intercept`, which run when something before `sso` has answered.
 type follower struct {
 	server *caddyhttp.Server
-	// guards are the host names at which there is an sso: errors at others are
-	// none of its business.
-	guards []hostNames
+	host   string // one that no route names is ""
+	names  map[*caddyhttp.Route]hostNames
 	// where names the routes that are followed, for messages; empty while it is
 	// the main routes, where only those of errors and answers count.
 	where string
@@ -33,34 +33,30 @@ type follower struct {
 	site  string
 	under []string // named routes that are being followed
 
+	met    []*Handler // each sso that requests to the host can reach
+	passed []passing  // the handlers of the main routes that they can reach past it
 	faults []error
 	// open are the handlers that get requests which were stripped, whoever sends
 	// them.
 	open []string
 }
 
+// A passing handler is one that passes requests on.
+type passing struct{ site, name string }
+
 // followUnseen refuses handlers that would get requests as clients send them.
 func (a *App) followUnseen(app *caddyhttp.App, places []place) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
-		f := &follower{server: app.Servers[name]}
+		server := app.Servers[name]
+		f := &follower{server: server, names: map[*caddyhttp.Route]hostNames{}}
 		handedOver := false
 		for _, p := range places {
-			names := p.names
-			if p.server == "" { // in a named route or another handler, of which server nobody knows
-				names = hostNames{hostOf(p.handler.BaseURL)}
-			}
-			if p.server == name || p.server == "" {
-				f.guards = append(f.guards, names)
-				handedOver = handedOver || p.handler.Errors != ""
-			}
+			handedOver = handedOver || (p.server == name || p.server == "") && p.handler.Errors != ""
 		}
-		if len(f.guards) == 0 {
-			continue
-		}
-		f.routes(f.server.Routes, progress{})
-		if f.server.Errors != nil {
-			f.elsewhere("handle_errors", f.server.Errors.Routes, progress{})
+		for _, host := range hostsIn(server, places) {
+			f.host = host
+			a.followHost(f, name, places)
 		}
 		errs = append(errs, f.faults...)
 		if handedOver && len(f.open) > 0 {
@@ -69,6 +65,26 @@ func (a *App) followUnseen(app *caddyhttp.App, places []place) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// followHost follows the requests to one host of a server, and keeps the faults if
+// an sso guards some of them.
+func (a *App) followHost(f *follower, server string, places []place) {
+	faults, open := len(f.faults), len(f.open)
+	f.met, f.passed = nil, nil
+	f.routes(f.server.Routes, progress{})
+	guarded := len(f.met) > 0 || slices.ContainsFunc(places, func(p place) bool {
+		return p.server == "" && (hostOf(p.handler.BaseURL) == f.host || strings.Contains(f.host, "{")) // in another handler, of which server nobody knows
+	})
+	if !guarded {
+		f.faults, f.open = f.faults[:faults], f.open[:open]
+		a.warnOfOtherPort(f, server, places)
+		return
+	}
+	if f.server.Errors != nil {
+		f.elsewhere("handle_errors", f.server.Errors.Routes, progress{})
+	}
+	a.judgePassed(f, places)
 }
 
 func (f *follower) fault(format string, args ...any) {
@@ -86,12 +102,13 @@ type progress struct {
 	matched  bool // so are the placeholders of the file matcher
 	rooted   bool // the client chooses the directory of files
 	changed  bool // a rewrite, which may be one of some requests only, has been done
+	ended    bool // a proxy has answered
 }
 
 func (p progress) and(q progress) progress {
 	return progress{
 		p.stripped && q.stripped, p.guarded && q.guarded, p.fixed && q.fixed, p.matched && q.matched, p.rooted || q.rooted,
-		p.changed || q.changed,
+		p.changed || q.changed, p.ended && q.ended,
 	}
 }
 
@@ -99,12 +116,15 @@ func (p progress) and(q progress) progress {
 // after it.
 func (f *follower) routes(list caddyhttp.RouteList, p progress) progress {
 	groups := map[string]progress{} // what those have behind them that took a route of the group
-	for _, route := range list {
-		if f.depth == 0 && !f.enterSite(route.MatcherSets) {
+	taken := map[string]bool{}      // groups of which all requests to the host have taken a route
+	for i := range list {
+		route := &list[i]
+		some, all := f.takes(route)
+		if !some || taken[route.Group] {
 			continue
 		}
 		f.depth++
-		after := f.route(&route, p)
+		after := f.route(route, p)
 		f.depth--
 		unlike := after
 		unlike.matched = p.matched && after.matched
@@ -114,28 +134,40 @@ func (f *follower) routes(list caddyhttp.RouteList, p progress) progress {
 			}
 		}
 		if route.Group != "" {
-			if taken, ok := groups[route.Group]; ok {
-				unlike = unlike.and(taken)
+			if others, ok := groups[route.Group]; ok {
+				unlike = unlike.and(others)
 			}
-			groups[route.Group] = unlike
+			groups[route.Group], taken[route.Group] = unlike, all
 		}
-		if len(route.MatcherSets) > 0 {
+		if !all {
 			unlike = unlike.and(p)
 		}
 		p = unlike
+		if p.ended || all && route.Terminal && route.Group == "" {
+			break
+		}
 	}
 	return p
 }
 
-// enterSite notes which site a route of the server is, and says whether it may get
-// requests to one with an sso.
-func (f *follower) enterSite(sets caddyhttp.MatcherSets) bool {
-	names := namesOf(sets)
-	f.site = strings.Join(names, ", ")
-	if names == nil {
-		f.site = strings.Join(f.server.Listen, ", ")
+// takes says whether a route may take requests to the host, and whether it takes
+// all of them. Of a route of the server it notes which site it is.
+func (f *follower) takes(route *caddyhttp.Route) (some, all bool) {
+	names, known := f.names[route]
+	if !known {
+		names = namesOf(route.MatcherSets)
+		f.names[route] = names
 	}
-	return slices.ContainsFunc(f.guards, names.overlap)
+	if some, all = names.take(f.host); !some {
+		return false, false
+	}
+	if f.depth == 0 {
+		f.site = strings.Join(names, ", ")
+		if names == nil {
+			f.site = strings.Join(f.server.Listen, ", ")
+		}
+	}
+	return true, all && onlyHosts(route.MatcherSets)
 }
 
 // route follows one route, for the requests that take it.
@@ -148,7 +180,9 @@ func (f *follower) route(route *caddyhttp.Route, p progress) progress {
 		p.matched = matched
 	}
 	for _, handler := range route.Handlers {
-		p = f.handler(handler, p)
+		if p = f.handler(handler, p); p.ended {
+			break
+		}
 	}
 	return p
 }
@@ -160,6 +194,7 @@ func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) prog
 			f.fault("'sso_strip' comes before 'sso' and takes the session cookie away, so nobody would ever be signed in: move it into `handle_errors`, or into the `handle` that has no 'sso'")
 		}
 		p.stripped, p.guarded = true, true
+		f.met = append(f.met, h)
 	case *Strip:
 		if p.guarded && f.where == "" {
 			f.fault("'sso_strip' comes after 'sso' and takes the person's identity away from the app: it belongs into `handle_errors`, or another route that `sso` does not guard")
@@ -182,6 +217,7 @@ func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) prog
 		if f.where != "" { // elsewhere, what has passed the proxy has passed
 			f.answers("handle_response", h.HandleResponse, p)
 		}
+		p.ended = len(h.HandleResponse) == 0
 	case *fileserver.FileServer:
 		f.servesFiles(h, p)
 	default:
@@ -235,12 +271,21 @@ func (f *follower) elsewhere(where string, list caddyhttp.RouteList, p progress)
 	return after
 }
 
+// opened notes a handler that gets requests from everybody.
+func (f *follower) opened(name string) {
+	if !slices.Contains(f.open, name) {
+		f.open = append(f.open, name)
+	}
+}
+
 // passesOn judges a handler that may pass a request on, headers and all.
 func (f *follower) passesOn(name string, p progress) {
 	switch {
-	case f.where == "" || p.guarded:
+	case p.guarded || f.where == "" && p.stripped:
+	case f.where == "":
+		f.passed = append(f.passed, passing{f.site, name})
 	case p.stripped:
-		f.open = append(f.open, name)
+		f.opened(name)
 	case slices.Contains(standard, name):
 		f.fault("'%s' in %s gets requests as clients send them, forged identity headers and all, for errors can come before 'sso' is asked: "+
 			"write the line `sso_strip` before it, in %[2]s", name, f.where)
@@ -256,7 +301,7 @@ func (f *follower) servesFiles(h *fileserver.FileServer, p progress) {
 	switch {
 	case f.where == "" || p.guarded || p.fixed && !p.rooted && !fromClient(strings.ReplaceAll(h.Root, "{http.vars.root}", "")):
 	case p.stripped:
-		f.open = append(f.open, "file_server")
+		f.opened("file_server")
 	case p.changed:
 		f.fault("'file_server' in %s serves any file that a client asks for, in spite of the `rewrite` or `try_files` before it: "+
 			"let that be `rewrite * /{err.status_code}.html`, and hold for all requests; or write the line `sso_strip` before 'file_server', if everybody may read all of its files", f.where)

@@ -36,6 +36,7 @@ var jsonWords = strings.NewReplacer(
 
 // TestRoutesInJSON judges the tree of routes, whatever it was written in.
 func TestRoutesInJSON(t *testing.T) {
+	const beside = "does not see, session cookie, forged identity headers and all"
 	const first, passes, files, unknown = "comes before 'sso'", "gets requests as clients send them", "serves any file", "a handler that sso does not know"
 	for _, tt := range []struct {
 		name, routes, errors, named string
@@ -44,7 +45,17 @@ func TestRoutesInJSON(t *testing.T) {
 		{name: "a site", routes: `SITE`},
 		{name: "a proxy for all before the site", routes: `{"handle":[PROXY]},SITE`, want: first},
 		{name: "a proxy for the host before the site", routes: `{"match":[{HOST}],"handle":[PROXY]},SITE`, want: first},
-		{name: "a proxy for a path before the site", routes: `{"match":[{HOST,PATH}],"handle":[PROXY]},SITE`},
+		{name: "a proxy for a path before the site", routes: `{"match":[{HOST,PATH}],"handle":[PROXY]},SITE`, want: beside},
+		{name: "a proxy for a path of all hosts", routes: `{"match":[{PATH}],"handle":[PROXY]},SITE`, want: beside},
+		{name: "a named route for a path", routes: `{"match":[{HOST,PATH}],"handle":[{"handler":"invoke","name":"n"}]},SITE`, named: `"n":{"handle":[PROXY]}`, want: beside},
+		{name: "a proxy for a path, stripped", routes: `{"match":[{HOST,PATH}],"handle":[STRIP,PROXY]},SITE`},
+		{name: "a proxy for a path of another host", routes: `{"match":[{"host":["b.localhost"],PATH}],"handle":[PROXY]},SITE`},
+		{name: "a proxy for a path behind sso", routes: `{"match":[{HOST}],"handle":[SSO]},{"match":[{HOST,PATH}],"handle":[PROXY]}`},
+		{name: "a proxy for a path behind the site", routes: `SITE,{"match":[{HOST,PATH}],"handle":[PROXY]}`},
+		{name: "a proxy for all behind two with sso", routes: `{"match":[{HOST}],"handle":[{"handler":"subroute","routes":[{"handle":[SSO]}]}]},{"match":[{"host":["b.localhost"]}],"handle":[{"handler":"subroute","routes":[{"handle":[SSO]}]}]},{"handle":[PROXY]}`},
+		{name: "files for a path before the site", routes: `{"match":[{HOST,PATH}],"handle":[FILES]},SITE`},
+		{name: "a plugin for a path before the site", routes: `{"match":[{HOST,PATH}],"handle":[PLUGIN]},SITE`},
+		{name: "two wildcards with a path", routes: `{"match":[{"host":["a.*.localhost"],PATH}],"handle":[PROXY]},{"match":[{"host":["*.b.localhost"]}],"handle":[SSO]}`, want: beside},
 		{name: "a proxy in the route of the site", routes: `{"match":[{HOST}],"handle":[PROXY,{"handler":"subroute","routes":[{"handle":[SSO]}]}]}`, want: first},
 		{name: "a named route before sso", routes: `{"match":[{HOST}],"handle":[{"handler":"invoke","name":"n"},SSO]}`, named: `"n":{"handle":[PROXY]}`, want: first},
 		{name: "a named route in a named route before sso", routes: `{"match":[{HOST}],"handle":[{"handler":"invoke","name":"n"},SSO]}`, named: `"n":{"handle":[{"handler":"invoke","name":"m"}]},"m":{"handle":[{"handler":"invoke","name":"n"},FILES]}`, want: first},
@@ -70,6 +81,10 @@ func TestRoutesInJSON(t *testing.T) {
 		{name: "errors to a plugin", routes: `SITE`, errors: `{"handle":[PLUGIN]}`, want: unknown},
 		{name: "errors of another host", routes: `SITE`, errors: `{"match":[{"host":["other.localhost"]}],"handle":[PROXY]}`},
 		{name: "errors of a wildcard", routes: `SITE`, errors: `{"match":[{"host":["*.localhost"]}],"handle":[PROXY]}`, want: passes},
+		{name: "errors of all but the guarded", routes: `SITE`, errors: `{"match":[{HOST}],"handle":[TEXT],"terminal":true},{"handle":[PROXY]}`},
+		{name: "errors of all but some of the guarded", routes: `SITE`, errors: `{"match":[{HOST,PATH}],"handle":[TEXT],"terminal":true},{"handle":[PROXY]}`, want: passes},
+		{name: "errors of all and the guarded", routes: `SITE`, errors: `{"match":[{HOST}],"handle":[TEXT]},{"handle":[PROXY]}`, want: passes},
+		{name: "errors of the others in a group", routes: `SITE`, errors: `{"group":"g","match":[{HOST}],"handle":[TEXT]},{"group":"g","handle":[PROXY]}`},
 		{name: "errors of a longer wildcard", routes: `SITE`, errors: `{"match":[{"host":["*.app.localhost"]}],"handle":[PROXY]}`},
 		{name: "errors of either", routes: `SITE`, errors: `{"match":[{"host":["other.localhost"]},{PATH}],"handle":[PROXY]}`, want: passes},
 		{name: "errors of a site with sso in a named route", routes: `{"match":[{HOST}],"handle":[{"handler":"invoke","name":"n"},TEXT]}`, named: `"n":{"handle":[INNAMED]}`, errors: `{"handle":[PROXY]}`, want: passes},

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -54,6 +55,9 @@ func (n hostNames) overlap(other hostNames) bool {
 // cover says whether all requests to a name are taken.
 func (n hostNames) cover(name string) bool {
 	return slices.ContainsFunc(n, func(a string) bool {
+		if a == name || !strings.Contains(a, "*") {
+			return a == name
+		}
 		as, bs := strings.Split(a, "."), strings.Split(name, ".")
 		if len(as) != len(bs) {
 			return false
@@ -83,4 +87,68 @@ func sameHost(a, b string) bool {
 		}
 	}
 	return true
+}
+
+// take says whether requests to a host may be taken, and whether all of them are.
+// Of a name with a placeholder nobody knows.
+func (n hostNames) take(host string) (some, all bool) {
+	if n == nil || n.cover(host) {
+		return true, true
+	}
+	return strings.Contains(host, "{") || slices.ContainsFunc(n, func(name string) bool { return strings.Contains(name, "{") }), false
+}
+
+// hostsIn are the hosts whose requests a server may treat in different ways: all
+// that its routes or base URLs name, what two wildcards have in common, and ""
+// for any other.
+func hostsIn(server *caddyhttp.Server, places []place) []string {
+	hosts := map[string]bool{"": true}
+	gatherHosts(server.Routes, hosts)
+	if server.Errors != nil {
+		gatherHosts(server.Errors.Routes, hosts)
+	}
+	for _, p := range places {
+		if host := hostOf(p.handler.BaseURL); host != "" {
+			hosts[host] = true
+		}
+	}
+	wildcards := slices.DeleteFunc(slices.Sorted(maps.Keys(hosts)), func(host string) bool { return !strings.Contains(host, "*") })
+	for i, a := range wildcards {
+		for _, b := range wildcards[:i] {
+			if host, ok := inCommon(a, b); ok {
+				hosts[host] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(hosts))
+}
+
+func gatherHosts(list caddyhttp.RouteList, hosts map[string]bool) {
+	for _, route := range list {
+		for _, name := range namesOf(route.MatcherSets) {
+			hosts[name] = true
+		}
+		for _, handler := range route.Handlers {
+			if h, ok := handler.(*caddyhttp.Subroute); ok {
+				gatherHosts(h.Routes, hosts)
+				if h.Errors != nil {
+					gatherHosts(h.Errors.Routes, hosts)
+				}
+			}
+		}
+	}
+}
+
+// inCommon returns the wildcard for what two wildcards both stand for.
+func inCommon(a, b string) (string, bool) {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	if !sameHost(a, b) || len(as) != len(bs) {
+		return "", false
+	}
+	for i := range as {
+		if as[i] == "*" {
+			as[i] = bs[i]
+		}
+	}
+	return strings.Join(as, "."), true
 }

@@ -140,7 +140,7 @@ func TestAnsweredBefore(t *testing.T) {
 		{"sso last on a wildcard", "order sso last", "http://*.localhost:PORT {\n" + top + "respond open\n}", "'respond'"},
 		{"sso last without host", "order sso last", "http://:PORT {\n" + fmt.Sprintf(sso, "\t\tbase_url http://a.localhost:PORT\n") + "respond open\n}", "'respond'"},
 		{"nested behind all", "", "http://a.localhost:PORT {\nroute {\nrespond open\n" + nested + "}\n}", "'respond'"},
-		{"beside a site with a path", "", "http://a.localhost:PORT/api/* {\nreverse_proxy 127.0.0.1:1\n}\nhttp://a.localhost:PORT {\n" + top + "respond closed\n}", ""},
+		{"beside a site with a path", "", "http://a.localhost:PORT/api/* {\nsso_strip\nreverse_proxy 127.0.0.1:1\n}\nhttp://a.localhost:PORT {\n" + top + "respond closed\n}", ""},
 		{"nested behind a path", "", "http://a.localhost:PORT {\nroute {\nrespond /open open\n" + nested + "}\n}", ""},
 		{"redirect and abort", "order abort first", "http://a.localhost:PORT {\nabort /no\nredir /old /new\nredir /older /new html\n" + top + "respond closed\n}", ""},
 		{"other sites", "", "http://b.localhost:PORT, http://*.c.localhost:PORT {\nrespond b\n}\nhttp://*.a.localhost:PORT {\n" + top + "respond closed\n}\nhttp://:PORT {\nrespond other\n}", ""},

@@ -81,9 +81,9 @@ func TestWild(t *testing.T) {
 	}
 }
 
-// Where error routes begin, and the line that a message asks for.
+// Where error routes and sites with a path begin, and the line that a message asks for.
 var (
-	errorBlock = regexp.MustCompile(`(?m)(handle_errors[^{\n]*|handle_response[^{\n]*|&\(page\)) \{\n(\t+route \{\n)?`)
+	errorBlock = regexp.MustCompile(`(?m)(handle_errors[^{\n]*|handle_response[^{\n]*|&\(page\)|http://app.localhost/\S*) \{\n(\t+route \{\n)?`)
 	pageLine   = regexp.MustCompile("write the line `(rewrite [^`]+)`")
 )
 
