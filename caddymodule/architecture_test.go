@@ -27,6 +27,7 @@ var architecture = []room{
 	{"gateway/store", nil},
 	{"mapping", nil},
 	{"gateway/usernames", arrows{
+		"golang.org/x/net/idna":          "a domain in Unicode is its ASCII form",
 		"golang.org/x/text/unicode/norm": "names that an app may take for one are compared in their normal form",
 	}},
 

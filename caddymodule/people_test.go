@@ -241,3 +241,20 @@ func TestPeopleInJSON(t *testing.T) {
 		t.Errorf("the control: %v", err)
 	}
 }
+
+// TestDomainInUnicode has providers that say a domain in its other form.
+func TestDomainInUnicode(t *testing.T) {
+	for _, protocol := range []string{"oidc", "saml"} {
+		w := newWorld(t)
+		corp, partner := w.source("corp", "oidc"), w.source("partner", protocol)
+		w.loadIn(t, w.global(corp.provider("email_domains example.com")+partner.provider("users domain xn--bcher-kva.example\nemail_domains bücher.example"))+twoPeoples)
+		partner.rename("alice@bücher.example", "alice@xn--bcher-kva.example")
+		if status, body := newBrowser(t).samlIn(w, "partner"); status != http.StatusOK || !strings.HasPrefix(body, "alice@b%C3%BCcher.example|alice@xn--bcher-kva.example|") {
+			t.Errorf("%s: %d %s", protocol, status, body)
+		}
+		corp.rename("bob@bücher.example", "bob@example.com")
+		if status, body := newBrowser(t).samlIn(w, "corp"); status != http.StatusForbidden || !strings.Contains(body, string(refusal.UsernameForeign)) {
+			t.Errorf("corp's bob in the partner's domain: %d %s", status, body)
+		}
+	}
+}

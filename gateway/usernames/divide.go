@@ -63,6 +63,10 @@ func (p *People) Same(other *People) bool { return p.group == other.group }
 // that are the same people; names that are none of the site's are passed over.
 // The error says what to write.
 func Divide(members []Member, same [][]string) ([]*People, error) {
+	members = slices.Clone(members)
+	for i := range members {
+		members[i].Space = members[i].Space.inASCII()
+	}
 	groups := group(members, same)
 	apart := len(slices.Compact(slices.Sorted(slices.Values(groups)))) > 1
 	if err := errors.Join(checkSame(members, groups), checkApart(members, groups, apart)); err != nil {
@@ -140,7 +144,7 @@ func checkApart(members []Member, groups []int, apart bool) error {
 				errs = append(errs, fmt.Errorf("users: the name spaces of providers %s (%s) and %s (%s) overlap: give one of them another", other.Name, other.Space, m.Name, m.Space))
 			}
 			for _, domain := range m.EmailDomains {
-				if slices.ContainsFunc(other.EmailDomains, func(d string) bool { return lowerASCII(d) == lowerASCII(domain) }) {
+				if slices.ContainsFunc(other.EmailDomains, func(d string) bool { return InDomain("a@"+d, domain) }) {
 					errs = append(errs, fmt.Errorf("email_domains: providers %s and %s both have %s, so that each could name the addresses of the other's people: leave it with one of them", other.Name, m.Name, domain))
 				}
 			}

@@ -19,7 +19,8 @@
 //
 // Whether a name is one of the provider's own domain, and whether an e-mail is,
 // is judged strictly: the domain is the configured one, but for the case of
-// ASCII letters. A subdomain is another domain.
+// ASCII letters, and that a name in Unicode is its ASCII form (IDNA 2008:
+// "bücher.example" is "xn--bcher-kva.example"). A subdomain is another domain.
 package usernames
 
 import (
@@ -28,6 +29,7 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -79,13 +81,14 @@ func checkText(text string) error {
 	return nil
 }
 
-// CheckDomain refuses what is no domain name in its ASCII form.
+// CheckDomain refuses what is no domain name.
 func CheckDomain(domain string) error {
-	fault := fmt.Errorf("%q is no domain: expected a name such as partner.example, without @ and *, in its ASCII form (xn--…)", domain)
-	if len(domain) > 253 {
+	fault := fmt.Errorf("%q is no domain: expected a name such as partner.example, without @ and *, in its ASCII form (xn--…) or in small letters", domain)
+	ascii, ok := asciiDomain(domain)
+	if !ok || len(ascii) > 253 {
 		return fault
 	}
-	for label := range strings.SplitSeq(domain, ".") {
+	for label := range strings.SplitSeq(ascii, ".") {
 		odd := func(r rune) bool { return r != '-' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z') }
 		if label == "" || len(label) > 63 || strings.Trim(label, "-") != label || strings.ContainsFunc(label, odd) {
 			return fault
@@ -105,7 +108,31 @@ func (s Space) Name(username string) (string, error) {
 // InDomain says whether an address is one of a domain, strictly.
 func InDomain(address, domain string) bool {
 	local, of, found := strings.Cut(address, "@")
-	return found && strings.TrimSpace(local) != "" && lowerASCII(of) == lowerASCII(domain)
+	if !found || strings.TrimSpace(local) == "" {
+		return false
+	}
+	of, ok := asciiDomain(of)
+	want, valid := asciiDomain(domain)
+	return ok && valid && of == want
+}
+
+// asciiDomain returns the one form of a domain that is compared. Only what is
+// valid in Unicode has one: nothing is mapped, such as full width or capital letters.
+func asciiDomain(domain string) (ascii string, ok bool) {
+	domain = lowerASCII(domain)
+	if strings.IndexFunc(domain, func(r rune) bool { return r >= 0x80 }) < 0 {
+		return domain, true
+	}
+	ascii, err := idna.Registration.ToASCII(domain)
+	return ascii, err == nil
+}
+
+// inASCII is the space with its domain in the form that is compared.
+func (s Space) inASCII() Space {
+	if ascii, ok := asciiDomain(s.Domain); ok {
+		s.Domain = ascii
+	}
+	return s
 }
 
 // Holds says whether some app may take a name for one of the space. The main
@@ -117,10 +144,12 @@ func (s Space) Holds(name string) bool {
 		return strings.HasPrefix(name, alike(s.Prefix))
 	case s.Suffix != "":
 		suffix := alike(s.Suffix)
-		return strings.HasSuffix(name, suffix) || strings.HasSuffix(strings.TrimRight(name, "."), suffix) // as the name of a host
+		host := strings.TrimRight(name, ".") // as the name of a host
+		return strings.HasSuffix(name, suffix) || strings.HasSuffix(host, suffix) || strings.HasSuffix(inUnicode(host), inUnicode(suffix))
 	case s.Domain != "":
-		_, domain, found := cutLast(name, "@")
-		return found && strings.TrimRight(domain, ".") == alike(s.Domain)
+		_, domain, found := cutLast(inUnicode(name), "@")
+		_, mine, _ := cutLast(inUnicode("@"+alike(s.Domain)), "@")
+		return found && strings.TrimRight(domain, ".") == mine
 	}
 	return false
 }
@@ -172,6 +201,22 @@ func alike(name string) string {
 		}
 	}
 	return b.String()
+}
+
+// inUnicode reads the domain of a name, which is in the form of alike, as a person
+// does: without xn--.
+func inUnicode(name string) string {
+	local, domain, found := cutLast(name, "@")
+	if !found || !strings.Contains(domain, "xn--") {
+		return name
+	}
+	labels := strings.Split(domain, ".")
+	for i, label := range labels {
+		if text, err := idna.Punycode.ToUnicode(label); err == nil {
+			labels[i] = alike(text)
+		}
+	}
+	return local + "@" + strings.Join(labels, ".")
 }
 
 // strokes are Latin letters that Unicode does not decompose, though collations of

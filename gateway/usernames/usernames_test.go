@@ -46,6 +46,11 @@ func TestNames(t *testing.T) {
 		"so is the parent":              {main, domain("sub.partner.example"), "a@partner.example", "a@partner.example", nil},
 		"letters of another script":     {main, prefix("partner-"), "рartner-bob", "рartner-bob", nil}, // Cyrillic er
 		"accents elsewhere":             {main, prefix("partner-"), "Ångström", "Ångström", nil},
+		"domain in Unicode":             {domain("xn--bcher-kva.example"), main, "a@bücher.example", "a@bücher.example", nil},
+		"domain said in Unicode":        {domain("bücher.example"), main, "a@XN--bcher-KVA.example", "a@XN--bcher-KVA.example", nil},
+		"both in Unicode":               {domain("bücher.Example"), main, "a@bücher.EXAMPLE", "a@bücher.EXAMPLE", nil},
+		"a sharp s is a letter":         {domain("xn--strae-oqa.example"), main, "a@straße.example", "a@straße.example", nil},
+		"another domain in Unicode":     {main, domain("bücher.example"), "a@büchner.example", "a@büchner.example", nil},
 
 		"prefix with a stroke":      {main, prefix("corp-"), "c\u00f8rp-bob", "", usernames.ErrTaken},
 		"prefix with an ae":         {main, prefix("caesar-"), "c\u00e6sar-bob", "", usernames.ErrTaken},
@@ -86,6 +91,20 @@ func TestNames(t *testing.T) {
 		"added prefix meets domain": {prefix("p-"), domain("d.example"), "bob@d.example", "", usernames.ErrTaken},
 		"domain meets prefix":       {domain("d.example"), prefix("p-"), "p-bob@d.example", "", usernames.ErrTaken},
 
+		"other's domain in Unicode":          {main, domain("xn--bcher-kva.example"), "a@bücher.example", "", usernames.ErrTaken},
+		"other's domain in capitals":         {main, domain("xn--bcher-kva.example"), "a@BÜCHER.example", "", usernames.ErrTaken},
+		"other's domain, accent apart":       {main, domain("xn--bcher-kva.example"), "a@bu\u0308cher.example.", "", usernames.ErrTaken},
+		"other's domain said in Unicode":     {main, domain("bücher.example"), "a@xn--bcher-kva.example", "", usernames.ErrTaken},
+		"other's domain in ASCII, with dots": {main, domain("bücher.example"), "a@XN--BCHER-KVA.example..", "", usernames.ErrTaken},
+		"other's suffix in Unicode":          {main, suffix("@xn--bcher-kva.example"), "a@bücher.example", "", usernames.ErrTaken},
+		"suffix of a domain, with a dot":     {main, suffix(".xn--bcher-kva.example"), "a@x.xn--bcher-kva.example.", "", usernames.ErrTaken},
+
+		"Unicode in capitals":      {domain("xn--bcher-kva.example"), main, "a@BÜCHER.example", "", usernames.ErrOutside},
+		"Unicode, accent apart":    {domain("xn--bcher-kva.example"), main, "a@bu\u0308cher.example", "", usernames.ErrOutside},
+		"Unicode without accent":   {domain("xn--bcher-kva.example"), main, "a@bucher.example", "", usernames.ErrOutside},
+		"Unicode in full width":    {domain("xn--bcher-kva.example"), main, "a@bücher.ｅxample", "", usernames.ErrOutside},
+		"Unicode, ideographic dot": {domain("xn--bcher-kva.example"), main, "a@bücher。example", "", usernames.ErrOutside},
+		"Unicode, zero width":      {domain("xn--bcher-kva.example"), main, "a@bü\u200bcher.example", "", usernames.ErrOutside},
 		"no address":               {domain("partner.example"), main, "alice", "", usernames.ErrOutside},
 		"nothing":                  {domain("partner.example"), main, "", "", usernames.ErrOutside},
 		"address without a name":   {domain("partner.example"), main, "@partner.example", "", usernames.ErrOutside},
@@ -144,6 +163,9 @@ func TestDivideRefuses(t *testing.T) {
 		"suffix and more than a domain": {[]usernames.Member{member("a", suffix(".x@d.example")), member("b", domain("D.example"))}, nil, "overlap"},
 		"suffix and part of a domain":   {[]usernames.Member{member("a", suffix(".example")), member("b", domain("d.example"))}, nil, "overlap"},
 		"one domain twice":              {[]usernames.Member{member("a", domain("d.example")), member("b", domain("D.Example"))}, nil, "overlap"},
+		"one domain, in Unicode":        {[]usernames.Member{member("a", domain("bücher.example")), member("b", domain("xn--bcher-kva.example"))}, nil, "overlap"},
+		"addresses, in Unicode":         {[]usernames.Member{member("a", main, "bücher.example"), member("b", prefix("b-"), "XN--bcher-kva.example")}, nil, "email_domains: providers a and b both have XN--bcher-kva.example"},
+		"the same people, in Unicode":   {[]usernames.Member{member("a", domain("bücher.example")), member("b", domain("xn--bcher-kva.example"))}, [][]string{{"a", "b"}}, ""},
 		"domain and subdomain":          {[]usernames.Member{member("a", domain("d.example")), member("b", domain("x.d.example"))}, nil, ""},
 		"prefix and suffix":             {[]usernames.Member{member("a", prefix("p-")), member("b", suffix("-x"))}, nil, ""},
 		"addresses of both":             {[]usernames.Member{member("a", main, "a.example", "D.example"), member("b", prefix("b-"), "d.Example")}, nil, "email_domains: providers a and b both have d.Example"},
@@ -159,7 +181,7 @@ func TestDivideRefuses(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	for _, good := range []usernames.Space{main, prefix("p"), prefix(`PARTNER\`), suffix("@partner"), suffix("#ext#"), domain("partner.example"), domain("partner"), domain("xn--mnchen-3ya.example")} {
+	for _, good := range []usernames.Space{main, prefix("p"), prefix(`PARTNER\`), suffix("@partner"), suffix("#ext#"), domain("partner.example"), domain("partner"), domain("xn--mnchen-3ya.example"), domain("münchen.example")} {
 		if err := good.Check(); err != nil {
 			t.Errorf("%s: %v", good, err)
 		}
@@ -168,7 +190,7 @@ func TestCheck(t *testing.T) {
 		{Prefix: "a", Suffix: "b"},
 		{Prefix: "a", Domain: "b.example"},
 		prefix("a b"), prefix(" "), prefix("ü-"), prefix("a,"), prefix("50%"), prefix("{env.X}"), prefix("a\n"), prefix("\u200b"), suffix("\x7f"), suffix(strings.Repeat("x", 101)),
-		domain("@partner.example"), domain("partner.example."), domain(".partner.example"), domain("*.example"), domain("münchen.example"), domain("a b"), domain("a..b"), domain("-a.example"), domain(strings.Repeat("a.", 130) + "a"),
+		domain("@partner.example"), domain("partner.example."), domain(".partner.example"), domain("*.example"), domain("MÜNCHEN.example"), domain("*.münchen.example"), domain("mu\u0308nchen.example"), domain("a@münchen.example"), domain("mün chen.example"), domain(strings.Repeat("ü", 64)), domain("a b"), domain("a..b"), domain("-a.example"), domain(strings.Repeat("a.", 130) + "a"),
 	} {
 		if err := bad.Check(); err == nil {
 			t.Errorf("%+v was taken", bad)
@@ -181,7 +203,7 @@ func TestCheck(t *testing.T) {
 func TestEmails(t *testing.T) {
 	t.Parallel()
 	all, err := usernames.Divide([]usernames.Member{
-		{Name: "corp", EmailDomains: []string{"corp.example", "kiosk.example"}},
+		{Name: "corp", EmailDomains: []string{"corp.example", "kiosk.example", "xn--bcher-kva.example", "münchen.example"}},
 		{Name: "partner", Space: prefix("partner-")},
 	}, nil)
 	if err != nil {
@@ -190,6 +212,7 @@ func TestEmails(t *testing.T) {
 	for address, want := range map[string]bool{
 		"a@corp.example": true, "A@Corp.EXAMPLE": true, "a@kiosk.example": true,
 		"a@sub.corp.example": false, "a@example": false, "a@corp.example.": false, "a@notcorp.example": false, "a@partner.example": false,
+		"a@bücher.example": true, "a@xn--mnchen-3ya.example": true, "a@BÜCHER.example": false, "a@x.bücher.example": false, "a@bucher.example": false,
 		"a@\u212aiosk.example": false, "a@corp.example@x": false, "a@x@corp.example": false, "@corp.example": false, "corp.example": false, "": false,
 	} {
 		if got := all[0].Speaks(address); got != want {
