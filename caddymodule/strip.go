@@ -22,7 +22,7 @@ func init() {
 
 // Strip takes out of a request what `sso` takes out: identity headers, the
 // assertion, our cookies and headers of other gateways, and at the gateway's own
-// addresses query and body, which may hold a code that nobody has used. It lets
+// addresses query, body and Referer, which may hold a code that nobody has used. It lets
 // everybody pass, and says of nobody who it is.
 //
 // It is for `handle_errors` and other routes in which requests come that `sso`
@@ -103,8 +103,8 @@ func (a *App) hasCredentials(r *http.Request) bool {
 	return false
 }
 
-// dropCredentials takes query and body out of a request to an address of ours, in
-// its placeholders too, before others get it. It returns the request to go on with:
+// dropCredentials takes query, body and Referer out of a request to an address of
+// ours, in its placeholders too, before others get it. It returns the request to go on with:
 // PHP is told Caddy's original request, which its context holds.
 func dropCredentials(r *http.Request) *http.Request {
 	r.URL.RawQuery, r.URL.ForceQuery = "", false
@@ -112,6 +112,7 @@ func dropCredentials(r *http.Request) *http.Request {
 	r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, 0, nil
 	r.Form, r.PostForm, r.MultipartForm = nil, nil, nil
 	r.Header.Del("Content-Length")
+	r.Header.Del("Referer") // may be this very address, where a page posts to its own
 	path, _, _ := strings.Cut(peerOf(r).Target, "?")
 	repl := replacerOf(r)
 	repl.Set("http.request.orig_uri", path)
