@@ -99,6 +99,7 @@ func TestReloadKeepsSessions(t *testing.T) {
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
+	waitForSockets(t, w.port, 0)
 	store, err := boltstore.Open(w.path("sessions.db"))
 	if err != nil {
 		t.Fatalf("the file is still held: %v", err)

@@ -75,7 +75,9 @@ func (w *world) global(more string) string {
 func (w *world) load(caddyfile string) error {
 	w.t.Helper()
 	replacer := strings.NewReplacer("PROVIDER", w.provider(), "ORIGIN", w.origin(), "PORT", fmt.Sprint(w.port))
-	return caddy.Load(mustAdapt(w.t, replacer.Replace(caddyfile)), true)
+	err := caddy.Load(mustAdapt(w.t, replacer.Replace(caddyfile)), true)
+	waitForSockets(w.t, w.port, 1)
+	return err
 }
 
 func (w *world) mustLoad(caddyfile string) {

@@ -1,0 +1,41 @@
+package caddymodule_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// waitForSockets waits until at most want sockets listen on each address of a port. Caddy comes back
+// from a reload or a stop when the old servers are about to close theirs. Until they
+// do, a new connection may still reach one: it is lost then, and what
+// steers connections counts one socket too many.
+func waitForSockets(t *testing.T, port, want int) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for listening(port) > want {
+		if time.Now().After(deadline) {
+			t.Fatalf("more than %d sockets listen on port %d", want, port)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// listening counts the sockets that listen on one address of a port, the most of
+// all its addresses, where the system says so.
+func listening(port int) int {
+	most, sockets := 0, map[string]int{}
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		b, _ := os.ReadFile(table) // elsewhere than on Linux there is none
+		for line := range strings.Lines(string(b)) {
+			fields := strings.Fields(line)
+			if len(fields) > 3 && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) && fields[3] == "0A" {
+				sockets[fields[1]]++
+				most = max(most, sockets[fields[1]])
+			}
+		}
+	}
+	return most
+}
