@@ -74,6 +74,8 @@ type App struct {
 	shared    []string // names of the shared providers
 	providers []builtProvider
 	handlers  []*Handler
+	outline   *outline // of the http app; nil until the first handler
+	checked   bool     // the sites have been judged before the start
 
 	started     chan struct{}                   // closed once Start is done, well or not
 	gateway     atomic.Pointer[gateway.Gateway] // nil until started
@@ -248,7 +250,11 @@ func (a *App) Start() error {
 	if len(a.handlers) == 0 {
 		return a.startStripping()
 	}
-	sites, err := a.findSites()
+	web := httpAppOf(a.ctx)
+	if web == nil {
+		return errors.New("there is no http app that the sites could be found in")
+	}
+	sites, err := a.findSites(web, func(h *Handler) *Handler { return h })
 	if err != nil {
 		return err
 	}
@@ -273,8 +279,12 @@ func (a *App) Start() error {
 		return err
 	}
 	gw.Start(a.ctx)
-	if err := startSites(gw, sites); err != nil {
+	guards, err := startSites(gw, sites)
+	if err != nil {
 		return err
+	}
+	for h, guard := range guards {
+		h.guard.Store(guard)
 	}
 	a.gateway.Store(gw)
 	return nil

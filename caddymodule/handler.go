@@ -186,7 +186,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provision(ctx); err != nil {
 		return fmt.Errorf("site %s: %w", h.site, err)
 	}
-	return nil
+	return h.app.checkSites(ctx)
 }
 
 func (h *Handler) provision(ctx caddy.Context) error {
