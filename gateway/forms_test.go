@@ -130,7 +130,7 @@ func TestPathHeadersAreTaken(t *testing.T) {
 		b := s.browser()
 		b.signIn()
 		for _, path := range []string{"/open", "/shut/a"} {
-			for _, header := range []string{"X-Original-Url", "X-Rewrite-Url", "X_original.url"} {
+			for _, header := range []string{"X-Original-Url", "X-Rewrite-Url", "X_original.url", "Script_name", "Path-Info", "X-Script-Name"} {
 				before := s.reached()
 				wantStatus(t, b.fetch(path, header, "/open"), http.StatusOK)
 				if _, kept := s.got().header[header]; kept != tc.kept || s.reached() != before+1 {

@@ -21,12 +21,17 @@ func TakePaths(r *http.Request) (paths []string) {
 
 // namesPath says whether a header of that name tells the app another path than
 // the target. Symfony and Laminas took X-Original-URL and X-Rewrite-URL for what
-// IIS says (CVE-2018-14773), and so does what runs behind IIS.
+// IIS says (CVE-2018-14773), and so does what runs behind IIS. Gunicorn takes
+// SCRIPT_NAME and PATH_INFO of a proxy on the same machine for those of WSGI, and
+// apps of Flask are often made to do so with X-Script-Name.
 func namesPath(header string) bool {
-	if len(header) > len("X-Original-URL") || len(header) < len("X-Rewrite-URL") {
+	if len(header) > len("X-Original-URL") || len(header) < len("Path-Info") {
 		return false
 	}
 	var buf [len("X-Original-URL")]byte
-	name := string(AppendNormal(buf[:0], header))
-	return name == "x-original-url" || name == "x-rewrite-url"
+	switch string(AppendNormal(buf[:0], header)) {
+	case "x-original-url", "x-rewrite-url", "script-name", "x-script-name", "path-info":
+		return true
+	}
+	return false
 }

@@ -14,7 +14,7 @@ func Forms() []string {
 
 // headerForms are judged by package gateway: headers by which a request names
 // another path than its target, and methods that reach below the target.
-var headerForms = []string{"`Destination` and `If`", "`X-Original-URL` and `X-Rewrite-URL`", "methods that reach below a path"}
+var headerForms = []string{"`Destination` and `If`", "`X-Original-URL` and its like", "methods that reach below a path"}
 
 // A form is one way in which a plain path can be read as a protected one. All
 // names are in lower case, and so are the protected ones.
@@ -41,14 +41,14 @@ type form struct {
 var forms = []form{
 	{name: "case", whole: strings.ToLower},
 	{name: "streams", reads: withoutStream},
-	{name: "dots at the end of a name", reads: func(name string) string { return strings.TrimRight(name, ".") }, skip: onlyDots},
+	{name: "dots and plus signs at the end of a name", reads: func(name string) string { return strings.TrimRight(name, ".+") }, skip: onlyDots},
 	{name: "short names of Windows", same: func(name, _ string) bool { return isShort(name) }},
 	{name: "an added extension", same: func(name, protected string) bool {
 		return len(name) > len(protected) && name[len(protected)] == '.' && strings.HasPrefix(name, protected)
 	}},
 	{name: "a missing extension", same: lacksExtension},
 	{name: "names in parentheses", skip: inParentheses, anything: joinsNames},
-	{name: "a file name before it", precedes: func(name string) bool { return strings.Contains(name, ".") }},
+	{name: "a file name before it", precedes: func(name string) bool { return name == "index" || strings.Contains(name, ".") }},
 	{name: "a language before it", leads: isLanguage},
 	{name: "the index of a directory", behind: isIndex},
 }
@@ -59,8 +59,9 @@ func withoutStream(name string) string {
 	return name
 }
 
-// onlyDots says whether Windows finds no name in a name.
-func onlyDots(name string) bool { return strings.Trim(withoutStream(name), ".") == "" }
+// onlyDots says whether nothing is left of a name without what Windows leaves out at
+// its end: dots, and blanks, which some write as plus signs.
+func onlyDots(name string) bool { return strings.Trim(withoutStream(name), ".+") == "" }
 
 // isShort says whether a name may be the short one (8.3) of another: "ADMINI~1",
 // or "AD12AB~1.PHP" where there are several. The rest of the name says too little

@@ -22,7 +22,7 @@ func newOpen(t testing.TB, public, protect []string) *target.Open {
 func TestSwitchOffForms(t *testing.T) {
 	t.Parallel()
 	of := map[string]string{
-		"case": "/ADMIN", "streams": "/admin::$data", "dots at the end of a name": "/settings/...", "short names of Windows": "/ADMINI~1",
+		"case": "/ADMIN", "streams": "/admin::$data", "dots and plus signs at the end of a name": "/settings/...", "short names of Windows": "/ADMINI~1",
 		"an added extension": "/admin.json", "a missing extension": "/login", "names in parentheses": "/adm/(s(x))in", "a file name before it": "/index.php/admin",
 		"a language before it": "/de-DE/admin", "the index of a directory": "/settings/index.php",
 	}
@@ -38,7 +38,7 @@ func TestSwitchOffForms(t *testing.T) {
 	}
 	for form, path := range map[string]string{
 		"no path": "*", "percent-encoding": "/%61", "path parameters": "/a;b", "backslashes": `/a\b`, "empty names": "//a", "dot segments": "/a/../b",
-		"blanks, controls, `#` and all that is not ASCII": "/a\tb",
+		"blanks, controls, all that is not ASCII, and what no path holds": "/a\tb",
 	} {
 		if got := target.Oddity(path); got != form || !slices.Contains(target.Forms(), form) {
 			t.Errorf("%s: %q, want %q", path, got, form)
@@ -125,9 +125,9 @@ func TestNothingToGuard(t *testing.T) {
 // What an oracle of its own finds in a path, by regular expressions.
 var (
 	plainPath = regexp.MustCompile(`^(/[!-"$&-.0-:<-\[\]-~]*)+$`)
-	shutName  = regexp.MustCompile(`^(shut(\..*)?|.+~[0-9].*)$`)
+	shutName  = regexp.MustCompile(`^(shut\+*(\..*)?|.+~[0-9].*)$`)
 	inner     = regexp.MustCompile(`\([^()]*\)`)
-	leading   = regexp.MustCompile(`^([a-z]{2,3}([-_][a-z0-9]{2,8})*|\(.*\)|\.*(:.*)?)$`)
+	leading   = regexp.MustCompile(`^([a-z]{2,3}([-_][a-z0-9]{2,8})*|\(.*\)|[.+]*(:.*)?)$`)
 )
 
 // readsAsShut says whether some back end may read a path as /shut or one below.
@@ -136,7 +136,7 @@ func readsAsShut(path string) bool {
 	start := true
 	for _, name := range names {
 		cleaned, _, _ := strings.Cut(name, ":")
-		cleaned = strings.TrimRight(cleaned, ".")
+		cleaned = strings.TrimRight(cleaned, ".+")
 		bare := name
 		for inner.MatchString(bare) {
 			bare = inner.ReplaceAllString(bare, "")
@@ -147,7 +147,7 @@ func readsAsShut(path string) bool {
 		if start && shutName.MatchString(name) || start && shutName.MatchString(cleaned) {
 			return true
 		}
-		start = start && leading.MatchString(name) || strings.Contains(name, ".")
+		start = start && leading.MatchString(name) || strings.Contains(name, ".") || name == "index"
 	}
 	return false
 }

@@ -10,7 +10,7 @@ const (
 	backslash  = "backslashes"
 	emptyName  = "empty names"
 	dotSegment = "dot segments"
-	foreign    = "blanks, controls, `#` and all that is not ASCII"
+	foreign    = "blanks, controls, all that is not ASCII, and what no path holds"
 )
 
 // Plain says whether a raw path reads the same to everybody: the same
@@ -34,7 +34,7 @@ func oddity(raw string) string {
 			return parameters
 		case c == '\\':
 			return backslash
-		case c <= ' ', c >= 0x7f, c == '#', c == '?':
+		case c <= ' ', c >= 0x7f, c == '#', c == '?', c == '"', c == '<', c == '>', c == '`', c == '{', c == '}': // RFC 3986 §3.3; browsers encode them
 			return foreign
 		case c == '/' && slash:
 			return emptyName
