@@ -118,7 +118,8 @@ func isLanguage(name string) bool {
 	if len(first) < 2 || len(first) > 3 || strings.Trim(first, letters) != "" {
 		return false
 	}
-	for part := ""; more; {
+	for more {
+		var part string
 		part, rest, more = strings.Cut(rest, "-")
 		if len(part) < 2 || len(part) > 8 || strings.Trim(part, letters+"0123456789") != "" {
 			return false

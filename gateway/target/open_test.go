@@ -156,7 +156,7 @@ func readsAsShut(path string) bool {
 // makes a protected one is open, for being public or for not being named.
 func FuzzOpen(f *testing.F) {
 	for _, path := range []string{
-		"/open/a", "/shut", "/SHUT./x", "/shut::$data", "/(s(x))/shut", "/en/shut.json", "/open/x.php/shut", "/de-DE/index.php/(a)/SHU~1", "/open/%2e", "/a/shut", "/shu/(a)t", "/open/shut/x", "/.../shut",
+		"/open/a", "/shut", "/SHUT./x", "/shut::$data", "/(s(x))/shut", "/en/shut.json", "/open/x.php/shut", "/de-DE/index.php/(a)/SHU~1", "/open/%2e", "/a/shut", "/shu/(a)t", "/open/shut/x", "/.../shut", "/(0(0)0", "/(())", "/index/shut+", "/shu\"t",
 	} {
 		f.Add(path, 0)
 		f.Add("/wiki"+path, 5)
