@@ -59,16 +59,13 @@ func reachesBelow(r *http.Request) bool {
 	default:
 		return true
 	}
-	for _, header := range methodHeaders {
-		if len(r.Header[header]) > 0 {
+	for header := range r.Header {
+		if strip.NamesMethod(header) {
 			return true
 		}
 	}
 	return false
 }
-
-// methodHeaders are those by which some frameworks let a client replace the method.
-var methodHeaders = []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
 
 // namesResource says whether an If header tells of resources by their address
 // (RFC 4918 §10.4.2), of which the answer would then say something.

@@ -35,3 +35,16 @@ func namesPath(header string) bool {
 	}
 	return false
 }
+
+// NamesMethod says whether some frameworks take a header of that name for the method.
+func NamesMethod(header string) bool {
+	if len(header) > len("X-HTTP-Method-Override") || len(header) < len("X-HTTP-Method") {
+		return false
+	}
+	var buf [len("X-HTTP-Method-Override")]byte
+	switch string(AppendNormal(buf[:0], header)) {
+	case "x-http-method-override", "x-http-method", "x-method-override":
+		return true
+	}
+	return false
+}
