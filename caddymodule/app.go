@@ -76,6 +76,8 @@ type App struct {
 	providers []builtProvider
 	handlers  []*Handler
 	warned    map[string]bool // what start has warned of
+	outline   *outline        // of the http app; nil until the first handler
+	checked   bool            // the sites have been judged before the start
 
 	started     chan struct{}                   // closed once Start is done, well or not
 	gateway     atomic.Pointer[gateway.Gateway] // nil until started
@@ -255,7 +257,11 @@ func (a *App) Start() error {
 	if len(a.handlers) == 0 {
 		return a.startStripping()
 	}
-	sites, err := a.findSites()
+	web := httpAppOf(a.ctx)
+	if web == nil {
+		return errors.New("there is no http app that the sites could be found in")
+	}
+	sites, err := a.findSites(web, func(h *Handler) *Handler { return h })
 	if err != nil {
 		return err
 	}
@@ -280,8 +286,12 @@ func (a *App) Start() error {
 		return err
 	}
 	gw.Start(a.ctx)
-	if err := startSites(gw, sites); err != nil {
+	guards, err := startSites(gw, sites)
+	if err != nil {
 		return err
+	}
+	for h, guard := range guards {
+		h.guard.Store(guard)
 	}
 	a.gateway.Store(gw)
 	return nil

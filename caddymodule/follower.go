@@ -60,7 +60,7 @@ func (a *App) followUnseen(app *caddyhttp.App, places []place) error {
 		}
 		errs = append(errs, f.faults...)
 		if handedOver && len(f.open) > 0 {
-			a.log.Warn("with `errors caddy` the error routes get what sso has refused: everybody gets in to what is behind these handlers, without an identity",
+			a.warn("with `errors caddy` the error routes get what sso has refused: everybody gets in to what is behind these handlers, without an identity",
 				zap.String("server", name), zap.Strings("handlers", f.open))
 		}
 	}

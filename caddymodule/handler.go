@@ -104,12 +104,13 @@ type Handler struct {
 
 	// Paths that need no login: exact, or a prefix that ends in "/*". They get
 	// no identity either. A path that reads differently raw, decoded and cleaned
-	// is never public, nor is a request whose X-Original-URL or X-Rewrite-URL names
-	// a path that is not.
+	// is never public, nor is a request that names another path that is not, such
+	// as by Destination. "/*" alone is refused: such a site needs no sso.
 	Public []string `json:"public,omitempty"`
 
-	// The other way round: with this, only these paths need a login. Cased
-	// differently they do too, and as Windows reads them ("/admin./" is "/admin/").
+	// The other way round: with this, only these paths need a login, in every form
+	// in which docs/options.md says that an app may read them. An app may have
+	// others: public is the better choice.
 	Protect []string `json:"protect,omitempty"`
 
 	// The site's own origin as browsers see it, such as
@@ -185,7 +186,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provision(ctx); err != nil {
 		return fmt.Errorf("site %s: %w", h.site, err)
 	}
-	return nil
+	return h.app.checkSites(ctx)
 }
 
 func (h *Handler) provision(ctx caddy.Context) error {

@@ -21,7 +21,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
-// TestStartFaults runs each configuration as a server would.
+// TestStartFaults validates each configuration, and runs it as a server would.
 func TestStartFaults(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
@@ -29,17 +29,34 @@ func TestStartFaults(t *testing.T) {
 		t.Helper()
 		port := fmt.Sprint(gatewaytest.FreePort())
 		global := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\thttp_port %s\n\tstorage file_system %s\n}\n", port, dir)
-		err := caddy.Load(mustAdapt(t, global+strings.ReplaceAll(caddyfile, "PORT", port)), true)
-		if err == nil {
-			_ = caddy.Stop()
+		msg := loadBoth(t, mustAdapt(t, global+strings.ReplaceAll(caddyfile, "PORT", port)))
+		if msg == starts {
 			t.Fatal("the fault was not found")
-		}
-		_, msg, found := strings.Cut(err.Error(), "sso app module: start: ")
-		if !found {
-			t.Fatalf("another error: %v", err)
 		}
 		return strings.ReplaceAll(msg, port, "PORT")
 	})
+}
+
+// loadBoth validates a configuration, and runs it. It returns what is said against it,
+// which must be the same.
+func loadBoth(t *testing.T, config []byte) string {
+	t.Helper()
+	said := [2]string{starts, starts}
+	for i, err := range []error{validate(t, config), caddy.Load(config, true)} {
+		if err == nil {
+			continue
+		}
+		_, msg, found := strings.Cut(err.Error(), "provision http.handlers.sso: ")
+		if !found {
+			t.Fatalf("another error: %v", err)
+		}
+		said[i] = msg
+	}
+	_ = caddy.Stop()
+	if said[0] != said[1] {
+		t.Errorf("validate says:\n%s\nrun says:\n%s", said[0], said[1])
+	}
+	return said[1]
 }
 
 // TestHosts shows which address of its own each kind of site knows.
@@ -279,12 +296,17 @@ func TestWarnsOfRewrites(t *testing.T) {
 		{"rewrite alone", "", "rewrite /old /new", false},
 		{"query only", "public /open", "uri query -secret", false},
 		{"method only", "public /open", "method GET", false},
+		{"strip_prefix and protect", "protect /admin/*", "uri strip_prefix /a", true},
+		{"rewrite of a proxy", "public /open", "reverse_proxy localhost:1 {\n\t\trewrite /api{uri}\n\t}", true},
+		{"method of a proxy", "public /open", "reverse_proxy localhost:1 {\n\t\tmethod GET\n\t}", false},
+		{"forward_auth", "public /open", "forward_auth localhost:1 {\n\t\turi /auth\n\t}", false},
+		{"named route", "public /open", "invoke changed", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.mustLoad(w.global("") + "ORIGIN {\n\tPROVIDER\n\t\trole User *\n\t\t" + tt.option + "\n\t}\n\t" + tt.after + "\n\trespond ok\n}\n")
-			if got := strings.Contains(w.logs(), "the path is changed after sso has decided"); got != tt.want {
-				t.Errorf("warned: %t", got)
+			w.mustLoad(w.global("") + "&(changed) {\n\trewrite /old /new\n}\nORIGIN {\n\tPROVIDER\n\t\trole User *\n\t\t" + tt.option + "\n\t}\n\t" + tt.after + "\n\trespond ok\n}\n")
+			if got := strings.Count(w.logs(), "the path is changed after sso has decided"); got > 1 || (got == 1) != tt.want {
+				t.Errorf("warned %d times", got)
 			}
 		})
 	}

@@ -132,7 +132,7 @@ func TestAppCannotSetOurCookiesInTrailers(t *testing.T) {
 
 func TestAppCannotSetOurCookiesInHints(t *testing.T) {
 	t.Parallel()
-	s := newLab(t).site(public("/*"))
+	s := newLab(t).site(public("/"))
 	s.next = func(w http.ResponseWriter, _ *http.Request, _ *gateway.Principal) error {
 		w.Header()["Set-Cookie"] = []string{"sso=x", "app=1"}
 		w.WriteHeader(http.StatusEarlyHints)
@@ -162,7 +162,7 @@ func TestAppCannotSetOurCookiesInHints(t *testing.T) {
 // Upgrades work as before, and their header is cleaned.
 func TestAppCannotSetOurCookiesInUpgrade(t *testing.T) {
 	t.Parallel()
-	s := newLab(t).site(public("/*"))
+	s := newLab(t).site(public("/"))
 	s.next = func(w http.ResponseWriter, _ *http.Request, _ *gateway.Principal) error {
 		w.Header()["Set-Cookie"] = []string{"sso=x", "app=1"}
 		w.Header().Set("Connection", "Upgrade")

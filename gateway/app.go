@@ -26,8 +26,7 @@ type App struct {
 	providers []*NamedProvider
 	people    map[*NamedProvider]*people
 	autologin *NamedProvider
-	public    *target.Set
-	protect   *target.Set // nil: everything that is not public
+	open      *target.Open // nil: nothing is open
 	headers   HeaderNames
 	keep      strip.Names // aliases that a client may send
 	// headerNames are headers in their canonical form.
@@ -80,12 +79,8 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	var err error
 	faults.add("", a.pickProviders())
 	faults.add("", a.divide())
-	a.public, err = target.NewSet(opts.Public, false)
-	faults.add("public", err)
-	if len(opts.Protect) > 0 {
-		a.protect, err = target.NewSet(opts.Protect, true)
-		faults.add("protect", err)
-	}
+	a.open, err = target.NewOpen(opts.Public, opts.Protect)
+	faults.add("", err)
 	faults.add("prefix", checkPath(a.opts.Prefix))
 	faults.add("callback_path", checkPath(a.opts.CallbackPath))
 	if name := strings.TrimPrefix(a.opts.CallbackPath, a.opts.Prefix+"/"); name != "oidc/callback" && target.Under(a.opts.CallbackPath, a.opts.Prefix) {

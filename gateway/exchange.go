@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -59,36 +58,10 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if err := x.checkConnect(); err != nil {
 		return x.refuse(err)
 	}
-	if x.isPublic() {
+	if a.open != nil && x.isOpen() {
 		return passUnknown(w, r, next)
 	}
 	return x.guard(next)
-}
-
-// isPublic says whether a request needs no login. All paths that it names must be
-// public: its target, and what some apps believe more than that.
-func (x *exchange) isPublic() bool {
-	if !x.app.isPublic(x.path) {
-		return false
-	}
-	for name, values := range x.r.Header {
-		if strip.NamesPath(name) && slices.ContainsFunc(values, func(v string) bool { return !x.app.isPublic(target.Path(v)) }) {
-			return false
-		}
-	}
-	return true
-}
-
-// isPublic decides on the original target. What reads differently to others
-// is private.
-func (a *App) isPublic(path string) bool {
-	if !target.Plain(path) {
-		return false
-	}
-	if a.public.Match(path) {
-		return true
-	}
-	return a.protect != nil && !a.protect.Match(path)
 }
 
 // guard passes a request on with the identity of its session.

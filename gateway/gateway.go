@@ -226,9 +226,10 @@ type AppOptions struct {
 	// SamePeople are added to those of the Options.
 	SamePeople [][]string
 	// Public are path patterns that need no login and get no identity: exact
-	// ("/healthz") or a prefix that ends in "/*" ("/static/*").
+	// ("/healthz") or a prefix that ends in "/*" ("/static/*"). See target.Open.
 	Public []string
-	// Protect, if not empty, turns it round: only these patterns need a login.
+	// Protect, if not empty, turns it round: only these patterns need a login, in
+	// all forms in which an app may read them (target.Forms).
 	Protect []string
 	// Prefix is the path below which the gateway answers itself. Default
 	// "/.sso". Begins with a slash, does not end with one.

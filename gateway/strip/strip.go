@@ -224,15 +224,3 @@ func (b *trailerBody) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
-
-// NamesPath says whether a header of that name tells the app another path than
-// the target. Symfony and Laminas took X-Original-URL and X-Rewrite-URL for what
-// IIS says (CVE-2018-14773), and so does what runs behind IIS.
-func NamesPath(header string) bool {
-	if len(header) > len("X-Original-URL") || len(header) < len("X-Rewrite-URL") {
-		return false
-	}
-	var buf [len("X-Original-URL")]byte
-	name := string(AppendNormal(buf[:0], header))
-	return name == "x-original-url" || name == "x-rewrite-url"
-}

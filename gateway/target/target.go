@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -34,103 +33,6 @@ func Path(target string) string {
 		return rest[i:]
 	}
 	return ""
-}
-
-// Plain says whether a raw path reads the same to everybody: the same
-// raw, decoded and cleaned, and without characters that some server or other
-// treats in its own way. Only such a path can be public.
-func Plain(raw string) bool {
-	if raw == "" || raw[0] != '/' {
-		return false
-	}
-	dots := false
-	for i := range len(raw) {
-		slash := i > 0 && raw[i-1] == '/'
-		switch c := raw[i]; {
-		case c <= ' ', c >= 0x7f, c == '%', c == ';', c == '\\', c == '#', c == '?':
-			return false
-		case c == '/' && slash:
-			return false
-		case c == '.' && slash:
-			dots = true
-		}
-	}
-	if !dots {
-		return true
-	}
-	clean := path.Clean(raw)
-	return raw == clean || raw == clean+"/"
-}
-
-// A Set matches paths against patterns: exact ones, and prefixes that
-// end in "/*".
-type Set struct {
-	exact    map[string]bool
-	prefixes []string // with the slash at the end, without the star
-	// fold matches more than is written: any case, "/a" and "/a/" by either,
-	// "/a" by "/a/*", and what Windows takes for them. For what must be shut to
-	// all that an app might take for it.
-	fold bool
-}
-
-// NewSet returns a Set. With fold it matches more than is written (see Set). The
-// error names every pattern that is none.
-func NewSet(patterns []string, fold bool) (*Set, error) {
-	s := &Set{exact: map[string]bool{}, fold: fold}
-	var errs []error
-	for _, p := range patterns {
-		bare, prefix := strings.CutSuffix(p, "/*")
-		if prefix {
-			bare += "/"
-		}
-		if !Plain(bare) || strings.Contains(bare, "*") {
-			errs = append(errs, fmt.Errorf("path pattern %q: expected a plain path such as /healthz, or a prefix such as /static/*", p))
-			continue
-		}
-		if fold {
-			bare = strings.ToLower(bare)
-		}
-		switch {
-		case prefix:
-			s.prefixes = append(s.prefixes, bare)
-		case fold:
-			s.exact[strings.TrimSuffix(bare, "/")] = true
-		default:
-			s.exact[bare] = true
-		}
-	}
-	return s, errors.Join(errs...)
-}
-
-// Match says whether a path is in the set.
-func (s *Set) Match(p string) bool {
-	if !s.fold {
-		return s.exact[p] || s.below(p)
-	}
-	p = strings.ToLower(p)
-	return slices.ContainsFunc([]string{p, windowsPath(p)}, func(p string) bool {
-		p = strings.TrimSuffix(p, "/")
-		return s.exact[p] || s.below(p+"/")
-	})
-}
-
-func (s *Set) below(p string) bool {
-	return slices.ContainsFunc(s.prefixes, func(prefix string) bool { return strings.HasPrefix(p, prefix) })
-}
-
-// windowsPath returns a path as Windows opens it: names without the dots at their
-// end, and without the stream behind a colon ("/admin./a" and
-// "/admin::$INDEX_ALLOCATION/a" are both "/admin/a").
-func windowsPath(p string) string {
-	if !strings.Contains(p, ":") && !strings.Contains(p+"/", "./") {
-		return p
-	}
-	names := strings.Split(p, "/")
-	for i, name := range names {
-		name, _, _ = strings.Cut(name, ":")
-		names[i] = strings.TrimRight(name, ".")
-	}
-	return strings.Join(names, "/")
 }
 
 // maxReturn bounds a return URL in bytes.

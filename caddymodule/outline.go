@@ -1,0 +1,246 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+)
+
+// An outline is the http app as it will be once it is provisioned: all handlers and
+// matchers with their options, but without what they make of them. Where `sso` stands
+// can only be judged in all of the routes, and Caddy has no step between provisioning
+// and starting, at which nothing has been done yet: `caddy validate` ends before. So it
+// is judged when the last handler of ours is provisioned.
+type outline struct {
+	app *caddyhttp.App
+	// handlers are ours, in the order in which they were found.
+	handlers []*Handler
+}
+
+// checkSites judges the sites as Start does, as soon as the last handler is there.
+// What it can't see, such as a handler in a module that it does not know, is left to
+// Start.
+func (a *App) checkSites(ctx caddy.Context) error {
+	if a.outline == nil {
+		a.outline = new(outline)
+		if web := httpAppOf(ctx); web != nil {
+			if err := a.outline.draw(web); err != nil {
+				a.outline = new(outline) // Caddy says what is wrong, when it comes there
+			}
+		}
+	}
+	if len(a.handlers) != len(a.outline.handlers) {
+		return nil
+	}
+	known := a.match(a.outline.handlers)
+	if known == nil {
+		return nil
+	}
+	places, err := a.findSites(a.outline.app, func(h *Handler) *Handler { return known[h] })
+	if err != nil {
+		return err
+	}
+	gw, err := a.trialGateway()
+	if err != nil {
+		return err
+	}
+	_, err = startSites(gw, places)
+	a.checked = err == nil
+	return err
+}
+
+// warn logs what is to be said once, be the sites judged once or twice.
+func (a *App) warn(msg string, fields ...zap.Field) {
+	if !a.checked {
+		a.log.Warn(msg, fields...)
+	}
+}
+
+// match returns the provisioned handler for each one of an outline, or nil if one is
+// missing. Those with the same options stand for each other.
+func (a *App) match(outlined []*Handler) map[*Handler]*Handler {
+	left := slices.Clone(a.handlers)
+	known := map[*Handler]*Handler{}
+	for _, h := range outlined {
+		config, err := json.Marshal(h)
+		i := slices.IndexFunc(left, func(p *Handler) bool { return p.config == string(config) })
+		if err != nil || i < 0 {
+			return nil
+		}
+		known[h] = left[i]
+		left = slices.Delete(left, i, i+1)
+	}
+	return known
+}
+
+// draw outlines the http app, while it is being provisioned.
+func (o *outline) draw(web *caddyhttp.App) (err error) {
+	o.app = &caddyhttp.App{HTTPPort: web.HTTPPort, HTTPSPort: web.HTTPSPort, Servers: map[string]*caddyhttp.Server{}}
+	for name, srv := range web.Servers {
+		drawn := &caddyhttp.Server{Listen: srv.Listen, TLSConnPolicies: srv.TLSConnPolicies, NamedRoutes: map[string]*caddyhttp.Route{}}
+		if drawn.Routes, err = o.routes(srv.Routes); err != nil {
+			return err
+		}
+		if drawn.Errors, err = o.errors(srv.Errors); err != nil {
+			return err
+		}
+		for name, route := range srv.NamedRoutes {
+			r, err := o.route(*route)
+			if err != nil {
+				return err
+			}
+			drawn.NamedRoutes[name] = &r
+		}
+		o.app.Servers[name] = drawn
+	}
+	return nil
+}
+
+func (o *outline) routes(list caddyhttp.RouteList) (drawn caddyhttp.RouteList, err error) {
+	for _, route := range list {
+		r, err := o.route(route)
+		if err != nil {
+			return nil, err
+		}
+		drawn = append(drawn, r)
+	}
+	return drawn, nil
+}
+
+func (o *outline) errors(config *caddyhttp.HTTPErrorConfig) (*caddyhttp.HTTPErrorConfig, error) {
+	if config == nil {
+		return nil, nil
+	}
+	routes, err := o.routes(config.Routes)
+	return &caddyhttp.HTTPErrorConfig{Routes: routes}, err
+}
+
+// route outlines a route, of which matchers and handlers may have been provisioned.
+func (o *outline) route(r caddyhttp.Route) (caddyhttp.Route, error) {
+	drawn := caddyhttp.Route{Group: r.Group, Terminal: r.Terminal, MatcherSets: r.MatcherSets, Handlers: r.Handlers}
+	if r.MatcherSetsRaw != nil {
+		sets, err := matchers(r.MatcherSetsRaw)
+		if err != nil {
+			return drawn, err
+		}
+		drawn.MatcherSets = sets
+	}
+	if r.HandlersRaw == nil {
+		return drawn, nil
+	}
+	drawn.Handlers = nil
+	for _, raw := range r.HandlersRaw {
+		handler, err := guest[caddyhttp.MiddlewareHandler](raw, "handler", "http.handlers.")
+		if err != nil {
+			return drawn, err
+		}
+		if err := o.handler(handler); err != nil {
+			return drawn, err
+		}
+		drawn.Handlers = append(drawn.Handlers, handler)
+	}
+	return drawn, nil
+}
+
+// handler outlines what a handler has within.
+func (o *outline) handler(handler caddyhttp.MiddlewareHandler) (err error) {
+	switch h := handler.(type) {
+	case *Handler:
+		o.handlers = append(o.handlers, h)
+	case *caddyhttp.Subroute:
+		if h.Routes, err = o.routes(h.Routes); err != nil {
+			return err
+		}
+		h.Errors, err = o.errors(h.Errors)
+	case *intercept.Intercept:
+		err = o.answers(h.HandleResponse)
+	case *reverseproxy.Handler:
+		if h.TransportRaw != nil {
+			if h.Transport, err = guest[http.RoundTripper](h.TransportRaw, "protocol", "http.reverse_proxy.transport."); err != nil {
+				return err
+			}
+		}
+		err = o.answers(h.HandleResponse)
+	}
+	return err
+}
+
+func (o *outline) answers(list []caddyhttp.ResponseHandler) (err error) {
+	for i := range list {
+		if list[i].Routes, err = o.routes(list[i].Routes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// matchers returns sets of matchers with their options.
+func matchers(raw []caddy.ModuleMap) (sets caddyhttp.MatcherSets, err error) {
+	for _, modules := range raw {
+		var set caddyhttp.MatcherSet
+		for name, config := range modules {
+			matcher, err := decoded("http.matchers."+name, config)
+			if err != nil {
+				return nil, err
+			}
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchHost:
+				err = m.Provision(caddy.Context{}) // only writes names as they are compared
+			case *caddyhttp.MatchNot:
+				var inner caddyhttp.MatcherSets
+				inner, err = matchers(m.MatcherSetsRaw)
+				m.MatcherSets = inner
+			}
+			if err != nil {
+				return nil, err
+			}
+			set = append(set, matcher)
+		}
+		sets = append(sets, set)
+	}
+	return sets, nil
+}
+
+// guest returns a module that its own options name, with them as Caddy hands them to
+// it: without the name, and in alphabetical order.
+func guest[T any](raw json.RawMessage, key, namespace string) (T, error) {
+	var none T
+	var options map[string]any
+	if err := json.Unmarshal(raw, &options); err != nil {
+		return none, err
+	}
+	name, err := as[string](options[key])
+	if err != nil {
+		return none, err
+	}
+	delete(options, key)
+	own, err := json.Marshal(options)
+	if err != nil {
+		return none, err
+	}
+	module, err := decoded(namespace+name, own)
+	if err != nil {
+		return none, err
+	}
+	return as[T](module)
+}
+
+// decoded returns a module with its options.
+func decoded(id string, options json.RawMessage) (any, error) {
+	info, err := caddy.GetModule(id)
+	if err != nil {
+		return nil, err
+	}
+	module := info.New()
+	if err := json.Unmarshal(options, module); err != nil {
+		return nil, fmt.Errorf("%s: %w", id, err)
+	}
+	return module, nil
+}

@@ -1,0 +1,180 @@
+package caddymodule
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// A walker goes through the routes of one server.
+type walker struct {
+	server string
+	named  map[string]*caddyhttp.Route
+	found  []place
+
+	names  hostNames     // of the routes above
+	hosts  gateway.Hosts // of the routes above
+	nested bool          // some route above has a matcher other than host, or is one of several
+	part   bool          // some route within the site has hosts of its own
+	site   string        // the outermost route with a subroute
+}
+
+// routes looks for handlers in a list of routes. depth counts the subroutes
+// above, and above are the handlers there that answer first.
+func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
+	var mine []int // indices in w.found of this list's own handlers
+	before := slices.Clip(above)
+	for i, route := range list {
+		outer := *w
+		own, limited := hostsOf(route.MatcherSets)
+		if limited {
+			w.hosts.Exact, w.hosts.Any, w.names = own.Exact, own.Any, namesOf(route.MatcherSets)
+			w.part = depth > 0
+		}
+		// A site of the Caddyfile is a route that matches hosts, with a subroute
+		// of routes that match everything.
+		if depth > 1 || depth == 1 && len(route.MatcherSets) > 0 || !onlyHosts(route.MatcherSets) || route.Group != "" {
+			w.nested = true
+		}
+		var beside []earlier // before others in this route
+		for _, handler := range route.Handlers {
+			for _, k := range mine {
+				w.found[k].rewrites = append(w.found[k].rewrites, w.rewritesIn(handler, nil)...)
+			}
+			switch handler := handler.(type) {
+			case *Handler:
+				mine = append(mine, len(w.found))
+				p := place{
+					handler: handler, hosts: w.hosts, names: w.names, server: w.server, site: w.server + w.site, top: !w.nested,
+					anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part,
+				}
+				p.before, p.unknown = w.before(handler, slices.Concat(before, beside))
+				w.found = append(w.found, p)
+			case *caddyhttp.Subroute:
+				if depth == 0 {
+					w.site = "/" + strconv.Itoa(i)
+				}
+				w.routes(handler.Routes, depth+1, slices.Concat(leadingIn(before), beside))
+			}
+			for _, name := range w.answersIn(handler, nil) {
+				before = append(before, earlier{name, namesOf(route.MatcherSets), depth == 0, limited, len(route.MatcherSets) > 0, !onlyHosts(route.MatcherSets)})
+				beside = append(beside, earlier{name: name})
+			}
+		}
+		outer.found = w.found
+		*w = outer
+	}
+}
+
+// An earlier handler is one that answers, in a list of routes.
+type earlier struct {
+	name    string
+	names   hostNames // that its own route takes
+	site    bool      // its own route is a site of its own
+	limited bool      // its own route has hosts, those or wildcards
+	matched bool      // it is asked for some requests only
+	partly  bool      // some requests of a host, that is
+}
+
+// leadingIn returns those that leave nothing to the routes that come after: not
+// a site with a path, which is a site of its own.
+func leadingIn(list []earlier) []earlier {
+	var leading []earlier
+	for _, e := range list {
+		if !e.partly {
+			leading = append(leading, e)
+		}
+	}
+	return leading
+}
+
+// before names those of the earlier handlers that answer for h, and those that
+// may. Where h guards a part only, what else stands there is the site's own
+// business, unless it leaves nothing to guard.
+func (w *walker) before(h *Handler, list []earlier) (answer, unknown []string) {
+	for _, e := range list {
+		here := !e.limited || e.site && slices.ContainsFunc(w.names, e.names.cover) || !e.site && e.names.overlap(w.names)
+		if !here || h.Nested && e.matched {
+			continue
+		}
+		names := &answer
+		if !slices.Contains(standard, e.name) && e.name != "respond" {
+			names = &unknown
+		}
+		if !slices.Contains(*names, e.name) {
+			*names = append(*names, e.name)
+		}
+	}
+	return answer, unknown
+}
+
+// answersIn names the handlers that serve an app or a file, or may, in handler and
+// below. Redirects and refusals come before sso by rights. under are the named
+// routes that it stands in.
+func (w *walker) answersIn(handler caddyhttp.MiddlewareHandler, under []string) []string {
+	var inner caddyhttp.RouteList
+	switch h := handler.(type) {
+	case *caddyhttp.StaticResponse:
+		if h.Abort || h.Headers.Get("Location") != "" || strings.Contains(h.Body, `http-equiv="refresh"`) {
+			return nil
+		}
+		return []string{"respond"}
+	case *caddyhttp.Subroute:
+		inner = h.Routes
+	case *caddyhttp.Invoke:
+		if route := w.named[h.Name]; route != nil && !slices.Contains(under, h.Name) {
+			inner, under = caddyhttp.RouteList{*route}, append(slices.Clip(under), h.Name)
+		}
+	default:
+		if name := handlerName(handler); !harmless[name] {
+			return []string{name}
+		}
+	}
+	var found []string
+	for _, route := range inner {
+		for _, h := range route.Handlers {
+			found = append(found, w.answersIn(h, under)...)
+		}
+	}
+	return found
+}
+
+// rewritesIn names the handlers that change the path, in handler and below. under are
+// the named routes that it stands in.
+func (w *walker) rewritesIn(handler caddyhttp.MiddlewareHandler, under []string) (found []string) {
+	var inner caddyhttp.RouteList
+	switch h := handler.(type) {
+	case *rewrite.Rewrite:
+		if changesPath(h) {
+			return []string{"rewrite"}
+		}
+	case *reverseproxy.Handler:
+		if h.Rewrite != nil && changesPath(h.Rewrite) && len(h.HandleResponse) == 0 { // else it may be forward_auth, which asks and passes on
+			found = append(found, proxyName(h))
+		}
+	case *caddyhttp.Subroute:
+		inner = h.Routes
+	case *caddyhttp.Invoke:
+		if route := w.named[h.Name]; route != nil && !slices.Contains(under, h.Name) {
+			inner, under = caddyhttp.RouteList{*route}, append(slices.Clip(under), h.Name)
+		}
+	}
+	for _, route := range inner {
+		for _, h := range route.Handlers {
+			found = append(found, w.rewritesIn(h, under)...)
+		}
+	}
+	return found
+}
+
+// changesPath says whether a rewrite does more than change method or query.
+func changesPath(r *rewrite.Rewrite) bool {
+	return r.URI != "" && r.URI[0] != '?' || r.StripPathPrefix != "" || r.StripPathSuffix != "" ||
+		len(r.URISubstring) > 0 || len(r.PathRegexp) > 0
+}

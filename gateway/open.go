@@ -1,0 +1,85 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/strip"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
+)
+
+// isOpen says whether a request to a site with `public` or `protect` needs no
+// login. All paths that it names must be open, and all that it may reach. Headers
+// that name another path than the target are taken away, whoever asks.
+func (x *exchange) isOpen() bool {
+	named := strip.TakePaths(x.r)
+	below := reachesBelow(x.r)
+	if !x.opens(x.path, below) || slices.ContainsFunc(named, func(v string) bool { return !x.opens(target.Path(v), below) }) {
+		return false
+	}
+	return !slices.ContainsFunc(x.r.Header["Destination"], func(v string) bool { return !x.opensDestination(target.Path(v), below) }) &&
+		!slices.ContainsFunc(x.r.Header["If"], namesResource)
+}
+
+// opens decides on an original path, and on the current one if the request was
+// rewritten before it came here.
+func (x *exchange) opens(path string, below bool) bool {
+	if current := currentPath(x.r.URL); path == x.path && path != current {
+		return x.app.open.HasRest(path, current, below)
+	}
+	return x.app.open.Has(path, below)
+}
+
+// opensDestination decides on the path that a WebDAV request names beside its own
+// (RFC 4918 §10.3). If a prefix was stripped from that one, the app may expect it
+// here, or not.
+func (x *exchange) opensDestination(path string, below bool) bool {
+	prefix, _ := strings.CutSuffix(x.path, currentPath(x.r.URL))
+	if rest, ok := strings.CutPrefix(path, prefix); ok && prefix != "" {
+		return x.app.open.HasRest(path, rest, below)
+	}
+	return x.app.open.Has(path, below)
+}
+
+// currentPath returns the raw path that the app is asked for.
+func currentPath(u *url.URL) string {
+	if u.RawPath == "" || u.RawPath == u.Path {
+		return u.Path
+	}
+	return u.EscapedPath()
+}
+
+// reachesBelow says whether a method may reach below its path, as those of WebDAV do
+// (RFC 4918 §9).
+func reachesBelow(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodOptions, http.MethodConnect:
+	default:
+		return true
+	}
+	for header := range r.Header {
+		if strip.NamesMethod(header) {
+			return true
+		}
+	}
+	return false
+}
+
+// namesResource says whether an If header tells of resources by their address
+// (RFC 4918 §10.4.2), of which the answer would then say something.
+func namesResource(value string) bool {
+	depth := 0
+	for _, c := range value {
+		switch {
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		case c == '<' && depth <= 0:
+			return true
+		}
+	}
+	return false
+}

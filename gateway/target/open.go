@@ -1,0 +1,134 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Open says which paths of a site need no login, by its options `public` and
+// `protect`. What may be read as another path is never open for being public, and
+// never open at all if that other path is protected. nil: none is open.
+type Open struct {
+	public  patterns
+	protect *protected // nil: everything that is not public
+}
+
+// NewOpen returns what the patterns of `public` and `protect` open: exact paths,
+// and prefixes that end in "/*". It returns nil if there are none. Its error names
+// every fault.
+func NewOpen(public, protect []string) (*Open, error) {
+	o := new(Open)
+	var errs []error
+	add := func(option string, patterns []string, into func(bare string, prefix bool)) {
+		for _, p := range patterns {
+			bare, prefix := strings.CutSuffix(p, "/*")
+			whole := bare
+			if prefix {
+				whole += "/"
+			}
+			if !Plain(whole) || strings.Contains(bare, "*") {
+				errs = append(errs, fmt.Errorf("%s: path pattern %q: expected a plain path such as /healthz, or a prefix such as /static/*", option, p))
+				continue
+			}
+			into(bare, prefix)
+		}
+	}
+	add("public", public, o.public.add)
+	if len(protect) > 0 {
+		o.protect = newProtected(forms)
+		add("protect", protect, o.protect.add)
+	}
+	if len(errs) == 0 {
+		errs = append(errs, o.checkUse(public, protect))
+	}
+	if len(public)+len(protect) == 0 {
+		return nil, nil
+	}
+	return o, errors.Join(errs...)
+}
+
+// checkUse refuses patterns that leave nothing to guard.
+func (o *Open) checkUse(public, protect []string) error {
+	const advice = "so `sso` guards nothing here, and tells the app of nobody: leave `sso` out at this site"
+	if slices.Contains(public, "/*") {
+		return errors.New("public: /* is every path, " + advice + "; or name the paths that need no login")
+	}
+	for _, p := range protect {
+		if bare, prefix := strings.CutSuffix(p, "/*"); !o.public.has(bare, prefix) {
+			return nil
+		}
+	}
+	if len(protect) > 0 {
+		return errors.New("public: it has every path that `protect` names, " + advice + "; or take away what is too much")
+	}
+	return nil
+}
+
+// Has says whether a raw path is open. With below, all paths below it must be, too:
+// for methods that reach there.
+func (o *Open) Has(path string, below bool) bool {
+	switch {
+	case !Plain(path):
+		return false
+	case o.protect == nil:
+		return o.public.has(path, below)
+	}
+	return !o.protect.has(path, below, o.public)
+}
+
+// HasRest says whether a request is open whose path was rewritten before it came
+// here, from the original to the current one: neither may be protected. What is
+// public counts only if the current one is the rest of the original once its first
+// names were taken away; it may be said with them or without.
+func (o *Open) HasRest(original, current string, below bool) bool {
+	public := o.public
+	if !strings.HasSuffix(original, current) {
+		public = patterns{}
+	}
+	switch {
+	case !Plain(original) || !Plain(current):
+		return false
+	case o.protect == nil:
+		return public.has(original, below) || public.has(current, below)
+	}
+	return !o.protect.has(original, below, public) && !o.protect.has(current, below, public)
+}
+
+// strange says whether some servers open another file by a plain path than it
+// names, or show it in another way: the pages of ASP.NET without a cookie, short
+// names, streams, and dots at the end of a name.
+func strange(path string) bool {
+	for name := range strings.SplitSeq(path[1:], "/") {
+		if name != "" && (isShort(name) || strings.Contains(name, ":$") || strings.Contains(name, "::") || name[len(name)-1] == '.' ||
+			len(name) > 2 && name[0] == '(' && name[2] == '(' || joinsNames(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// patterns match paths as they are written.
+type patterns struct {
+	exact    []string
+	prefixes []string // with the slash at the end, without the star
+}
+
+func (s *patterns) add(bare string, prefix bool) {
+	if prefix {
+		s.prefixes = append(s.prefixes, bare+"/")
+	} else {
+		s.exact = append(s.exact, bare)
+	}
+}
+
+// has says whether a path is in the set, or with below also all paths below it.
+func (s *patterns) has(path string, below bool) bool {
+	if below {
+		path = strings.TrimSuffix(path, "/") + "/"
+	} else if slices.Contains(s.exact, path) {
+		return true
+	}
+	return slices.ContainsFunc(s.prefixes, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) && !strange(path)
+}

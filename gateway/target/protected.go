@@ -1,0 +1,133 @@
+package target
+
+import (
+	"slices"
+	"strings"
+)
+
+// protected match paths as any back end may read them: as forms say.
+type protected struct {
+	list []protectedPath
+
+	whole, reads                            []func(string) string
+	same                                    []func(name, protected string) bool
+	anything, skip, leads, precedes, behind predicates
+}
+
+type predicates []func(name string) bool
+
+func (p predicates) any(name string) bool {
+	return slices.ContainsFunc(p, func(is func(string) bool) bool { return is(name) })
+}
+
+func newProtected(forms []form) *protected {
+	s := new(protected)
+	for _, f := range forms {
+		s.whole = appendSet(s.whole, f.whole)
+		s.reads = appendSet(s.reads, f.reads)
+		s.same = appendSet(s.same, f.same)
+		s.anything = appendSet(s.anything, f.anything)
+		s.skip = appendSet(s.skip, f.skip)
+		s.leads = appendSet(s.leads, f.leads)
+		s.precedes = appendSet(s.precedes, f.precedes)
+		s.behind = appendSet(s.behind, f.behind)
+	}
+	return s
+}
+
+// A protectedPath is one pattern.
+type protectedPath struct {
+	names []string // in lower case
+	all   bool     // and all below
+}
+
+func (s *protected) add(bare string, prefix bool) {
+	s.list = append(s.list, protectedPath{namesOf(strings.ToLower(bare)), prefix})
+}
+
+// namesOf returns the names that a path consists of.
+func namesOf(path string) []string {
+	if path = strings.Trim(path, "/"); path == "" {
+		return nil
+	}
+	return strings.Split(path, "/")
+}
+
+// has says whether a plain path may be read as a protected one; with below, also
+// whether it is above one. What is public does not count.
+func (s *protected) has(path string, below bool, public patterns) bool {
+	read := path
+	for _, whole := range s.whole {
+		read = whole(read)
+	}
+	names := namesOf(read)
+	if slices.ContainsFunc(names, s.anything.any) && !public.has(path, below) {
+		return true
+	}
+	// The path may begin behind names that are no part of it for the app.
+	begins := true
+	for i := range len(names) + 1 {
+		if begins && s.isProtected(names[i:], below) && !public.has(path, below) {
+			return true
+		}
+		if i < len(names) {
+			begins = begins && (s.leads.any(names[i]) || s.skip.any(names[i])) || s.precedes.any(names[i]) && i < len(names)-1
+			path = withoutFirst(path)
+		}
+	}
+	return false
+}
+
+// withoutFirst returns a path without its first name.
+func withoutFirst(path string) string {
+	if i := strings.IndexByte(path[1:], '/'); i >= 0 {
+		return path[1+i:]
+	}
+	return "/"
+}
+
+func (s *protected) isProtected(names []string, below bool) bool {
+	return slices.ContainsFunc(s.list, func(p protectedPath) bool { return s.read(names, p.names, p, below) })
+}
+
+// read says whether names may be read as those that are left of a protected path,
+// with all below it, or as those of a path above it.
+func (s *protected) read(names, left []string, p protectedPath, below bool) bool {
+	switch {
+	case len(left) == 0 && (p.all || len(names) == 0):
+		return true
+	case len(names) == 0:
+		return below
+	case len(left) < len(p.names) && s.skip.any(names[0]) && s.read(names[1:], left, p, below):
+		return true // has leaves out those at the beginning
+	case len(left) == 0:
+		return len(names) == 1 && s.behind.any(names[0])
+	}
+	same, file := s.isSame(names[0], left[0])
+	// Behind the name of a file stands what that is asked.
+	return same && (file && len(left) == 1 || s.read(names[1:], left[1:], p, below))
+}
+
+// isSame says whether a name may be taken for a protected one, and whether for one
+// of a file.
+func (s *protected) isSame(name, protected string) (same, file bool) {
+	for i := 0; ; i++ {
+		if name == protected {
+			return true, false
+		}
+		for _, is := range s.same {
+			file = file || is(name, protected)
+		}
+		if i == len(s.reads) {
+			return file, file
+		}
+		name = s.reads[i](name)
+	}
+}
+
+func appendSet[F func(string) bool | func(string) string | func(string, string) bool](list []F, f F) []F {
+	if f == nil {
+		return list
+	}
+	return append(list, f)
+}
