@@ -7,7 +7,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
 
-// NameFilter is what FuzzNameFilter holds against an oracle.
+// NameFilter tells names that are ours from those of others.
 type NameFilter = strip.Filter
 
 // NewNameFilter makes a filter as a Gateway does.

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -159,6 +160,35 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 		encodeValue(v.principal.Name), encodeList(v.principal.Roles), encodeValue(v.principal.Provider),
 	}
 	return v
+}
+
+// showSession tells people who they are to this app.
+func (x *exchange) showSession() error {
+	ses, err := x.session()
+	if errors.Is(err, session.ErrNone) {
+		return x.showLastRefusal(x.unauthenticated)
+	}
+	if err != nil {
+		return x.refuse(session.Fault(err))
+	}
+	v := x.app.view(ses, x.issuer())
+	if v.denied != nil {
+		return x.refuse(v.denied)
+	}
+	p := v.principal
+	if wantsHTML(x.r) {
+		x.page(http.StatusOK, pages.Session{
+			Chrome: x.chrome(), Username: p.Username, Email: p.Email, Name: p.Name, Provider: p.Provider,
+			Roles: p.Roles, Groups: p.Groups, Template: p.Template,
+			Since: ses.Login().Created, Expires: p.Expires, LogoutURL: x.app.opts.Prefix + "/logout",
+		})
+		return nil
+	}
+	return x.json(http.StatusOK, "application/json", map[string]any{
+		"username": p.Username, "email": p.Email, "name": p.Name, "roles": nonNil(p.Roles), "groups": nonNil(p.Groups),
+		"template": p.Template, "provider": p.Provider, "account": p.Account, "session": p.SessionID,
+		"since": ses.Login().Created.UTC().Format(time.RFC3339), "expires": p.Expires.UTC().Format(time.RFC3339),
+	})
 }
 
 // ownAudience refuses an audience that is another app's. A site that takes any

@@ -10,15 +10,12 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// The tests with a browser run one after another: each has several tabs, and a
-// machine has few cores. Those in pages_test.go have one tab, no gateway and no
-// bound of time, so they run beside other tests.
-
 // origins are where the site stands for the browser: https on a name that is
 // cross-site to Keycloak's 127.0.0.1, and plain http on loopback.
 var origins = []string{"https://app.test", "http://localhost", "https://app.localhost"}
 
 func TestBrowserSignsIn(t *testing.T) {
+	t.Parallel()
 	for _, origin := range origins {
 		t.Run("F1 from the app's address to the app, "+origin, func(t *testing.T) {
 			w := newWorld(t, worldOptions{origin: origin})
@@ -48,6 +45,7 @@ func TestBrowserSignsIn(t *testing.T) {
 // TestBrowserProviderLogout ends the provider's session too: on a page that goes
 // on by itself, for a redirect is stopped by the policy of the page that asked.
 func TestBrowserProviderLogout(t *testing.T) {
+	t.Parallel()
 	for _, origin := range origins {
 		t.Run(origin, func(t *testing.T) {
 			w := newWorld(t, worldOptions{origin: origin, block: "\t\tlogout provider"})
@@ -63,6 +61,7 @@ func TestBrowserProviderLogout(t *testing.T) {
 }
 
 func TestBrowserDenied(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{})
 	b := newBrowser(t)
 	b.navigate(w.base + "/")
@@ -76,6 +75,7 @@ func TestBrowserDenied(t *testing.T) {
 // TestBrowserOtherPerson links a signed-in person to a sign-in as somebody else:
 // from another site, and from the app.
 func TestBrowserOtherPerson(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{})
 	b := newBrowser(t)
 	b.navigate(w.base + "/")
@@ -113,6 +113,7 @@ func TestBrowserOtherPerson(t *testing.T) {
 
 // TestBrowserPages holds that our pages obey the policy they are sent with.
 func TestBrowserPages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{})
 	b := newBrowser(t)
 	b.navigate(w.base + "/")
@@ -147,6 +148,7 @@ func TestBrowserPages(t *testing.T) {
 // TestBrowserTwoTabs starts two logins side by side and finishes both, the
 // second one first.
 func TestBrowserTwoTabs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{})
 	one := newBrowser(t)
 	one.navigate(w.base + "/one")
@@ -217,58 +219,9 @@ func (b *tab) follow() {
 	})()`))
 }
 
-// TestBrowserTenTabs opens ten tabs at once without a session, as a browser
-// does that restores its windows: all reach the app.
-func TestBrowserTenTabs(t *testing.T) {
-	for _, origin := range origins[:2] {
-		t.Run("who is signed in at Keycloak, "+origin, func(t *testing.T) {
-			w := newWorld(t, worldOptions{origin: origin})
-			first := newBrowser(t)
-			first.navigate(w.base + "/")
-			first.enter("alice", "alice")
-			first.app()
-			first.logOut(w.base)
-			for i, b := range openTen(first, w.base) {
-				if r := b.app(); r.Target != fmt.Sprintf("/tab/%d", i) || r.Identity == nil || r.Identity.Username != "alice" {
-					t.Errorf("tab %d: the app was asked for %s by %+v", i, r.Target, r.Identity)
-				}
-			}
-		})
-	}
-	t.Run("who has to sign in first", func(t *testing.T) {
-		w := newWorld(t, worldOptions{})
-		tabs := openTen(newBrowser(t), w.base)
-		for _, b := range tabs {
-			b.await("Keycloak's form", b.atForm)
-		}
-		tabs[0].submitForm("alice")
-		for i, b := range tabs {
-			b.finish("alice")
-			// Keycloak itself loses nine of ten logins that begin at once, and
-			// goes on with the tenth in every tab: which page of the app it is
-			// can't be held.
-			if r := b.app(); r.Identity == nil || r.Identity.Username != "alice" {
-				t.Errorf("tab %d: the app was asked for %s by %+v", i, r.Target, r.Identity)
-			}
-		}
-	})
-}
-
-// openTen opens ten tabs at once, the first among them.
-func openTen(first *tab, base string) []*tab {
-	first.t.Helper()
-	tabs := []*tab{first}
-	for len(tabs) < 10 {
-		tabs = append(tabs, first.open())
-	}
-	for i, b := range tabs {
-		b.do("going", chromedp.Evaluate[chromedp.Void](fmt.Sprintf("setTimeout(() => location = %q, 10)", fmt.Sprintf("%s/tab/%d", base, i))))
-	}
-	return tabs
-}
-
 // TestBrowserBetween changes the gateway while the browser is at the provider.
 func TestBrowserBetween(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{})
 	b := newBrowser(t)
 	for name, change := range map[string]func(){"restart": w.gw.restart, "reload": w.gw.reload} {
@@ -290,6 +243,7 @@ func TestBrowserBetween(t *testing.T) {
 // TestBrowserLiveCut holds a WebSocket and an event stream in one tab and logs
 // out in another.
 func TestBrowserLiveCut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{})
 	b := newBrowser(t)
 	b.navigate(w.base + "/")

@@ -18,6 +18,7 @@ var demoAddress = regexp.MustCompile(`Open\s+(http://localhost:\d+)\s`)
 // TestBrowserDemo plays the demonstration in Chromium and judges the pages that
 // it brings itself as those of the gateway are.
 func TestBrowserDemo(t *testing.T) {
+	t.Parallel()
 	out := &syncBuffer{}
 	cmd := exec.Command(binary(t), "demo", "--port", "0")
 	cmd.Dir, cmd.Env = scratch, []string{"HOME=" + scratch, "TMPDIR=" + scratch, "PATH=" + os.Getenv("PATH")}

@@ -14,6 +14,7 @@ import (
 // TestHarness holds the pieces themselves, without the product's part: what
 // they show of a plain Caddy is known.
 func TestHarness(t *testing.T) {
+	t.Parallel()
 	p := certificates(t)
 	a := newApp(t)
 	g := newGateway(t)

@@ -23,6 +23,7 @@ import (
 // at a provider that signs in who comes. Without the gateway's help it would end
 // with the browser's own page.
 func TestBrowserLoops(t *testing.T) {
+	t.Parallel()
 	t.Run("C13 cookies blocked by a setting", func(t *testing.T) {
 		w, _ := newOPWorld(t, opWorldOptions{})
 		b := trusting(newBrowser(t, `{"profile": {"default_content_setting_values": {"cookies": 2}}}`))

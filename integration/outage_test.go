@@ -81,7 +81,7 @@ func TestProviderDownBetween(t *testing.T) {
 }
 
 // TestKeycloakRestarts restarts the real thing while people are signed in and
-// a login is under way.
+// a login is under way. It runs alone: other tests use the same Keycloak.
 func TestKeycloakRestarts(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	c := newClient(t)

@@ -40,6 +40,7 @@ func noCookies(s *samlSite) string {
 }
 
 func TestBrowserSAML(t *testing.T) {
+	t.Parallel()
 	w := newCrossSiteWorld(t, bindings()...)
 	for _, s := range w.sites {
 		t.Run("D4 from the app's address to the app, request by "+s.name, func(t *testing.T) {
@@ -86,6 +87,7 @@ func TestBrowserSAML(t *testing.T) {
 
 // TestBrowserSAMLNoScript signs in where no script runs, by buttons.
 func TestBrowserSAMLNoScript(t *testing.T) {
+	t.Parallel()
 	w := newCrossSiteWorld(t, bindings()...)
 	b := newBrowser(t, noScript)
 	for _, s := range w.sites {
@@ -113,6 +115,7 @@ func TestBrowserSAMLNoScript(t *testing.T) {
 // TestBrowserSAMLNoCookies holds that a browser which keeps no cookies here is
 // told so, and not sent round in circles.
 func TestBrowserSAMLNoCookies(t *testing.T) {
+	t.Parallel()
 	w := newCrossSiteWorld(t, bindings()...)
 	for _, s := range w.sites {
 		t.Run("C13 request by "+s.name, func(t *testing.T) {
@@ -130,56 +133,10 @@ func TestBrowserSAMLNoCookies(t *testing.T) {
 	}
 }
 
-// TestBrowserSAMLTenTabs opens ten tabs at once without a session, as a browser
-// does that restores its windows: all reach the app.
-func TestBrowserSAMLTenTabs(t *testing.T) {
-	for _, site := range bindings() {
-		t.Run("D4 request by "+site.name, func(t *testing.T) {
-			w := newCrossSiteWorld(t, site)
-			s := w.sites[0]
-			first := newBrowser(t)
-			first.navigate(s.base + "/")
-			first.enter("alice", "alice")
-			first.app()
-			first.logOut(s.base)
-			for i, b := range openTen(first, s.base) {
-				if s.name == "post" {
-					b.tryAgainIfRefused()
-				}
-				r := b.app()
-				if r.Identity == nil || r.Identity.Username != "alice" {
-					t.Errorf("tab %d: the app was told of %+v", i, r.Identity)
-				}
-				// Of requests that are posted at once Keycloak answers some
-				// twice and others never, or refuses them: which page of the
-				// app comes of it can't be held.
-				if s.name == "redirect" && r.Target != fmt.Sprintf("/tab/%d", i) {
-					t.Errorf("tab %d: the app was asked for %s", i, r.Target)
-				}
-			}
-		})
-	}
-}
-
-// tryAgainIfRefused waits for the app, or for the page that says that the
-// provider refused, and does what that offers.
-func (b *tab) tryAgainIfRefused() {
-	b.t.Helper()
-	const state = `document.getElementById("received") ? "app" : document.body?.innerText.includes("provider_refused") ? "refused" : ""`
-	at := ""
-	b.await("the app, or a refusal of the provider", func() bool {
-		at, _ = run(b, chromedp.Evaluate[string](state))
-		return at != ""
-	})
-	if at == "refused" {
-		b.t.Log("Keycloak refused one of ten")
-		b.click("main a.button.primary")
-	}
-}
-
 // TestBrowserSAMLPages holds that the pages which post obey the policy that
 // they are sent with.
 func TestBrowserSAMLPages(t *testing.T) {
+	t.Parallel()
 	w := newCrossSiteWorld(t, bindings()...)
 	b := newBrowser(t)
 	messages := chromedp.Console(b.ctx)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -232,102 +231,6 @@ func TestRevokeWithALoginInBetween(t *testing.T) {
 			}
 		}
 	}
-}
-
-// A login dies at any moment, before or after a write took place. There is no
-// session that is not listed, none at all unless somebody has its cookie, and
-// the next login works.
-func TestRevokeCrashDuringALogin(t *testing.T) {
-	t.Parallel()
-	for _, known := range []bool{true, false} {
-		for at := 1; ; at++ {
-			store := gatewaytest.NewMemStore()
-			s := openNode(t, store)
-			if known {
-				signInAt(t, s, "alice")
-			}
-			listed := len(loginsOf(t, openNode(t, store), "alice"))
-			crashAt(store, at)
-			_, err := trySignIn(s, "alice")
-			store.SetHook(nil)
-			if err == nil {
-				if at < 10 {
-					t.Fatalf("a login has %d moments only", at-1)
-				}
-				break
-			}
-			if !errors.Is(err, gatewaytest.ErrFault) {
-				t.Fatalf("at moment %d: %v", at, err)
-			}
-			after := openNode(t, store) // the restart
-			var records []string
-			for _, key := range store.Keys() {
-				if len(key) > 6 && key[:6] == "login:" {
-					records = append(records, key)
-				}
-			}
-			got := loginsOf(t, after, "alice")
-			slices.Sort(got)
-			if !slices.Equal(got, records) {
-				t.Fatalf("at moment %d: %q are listed, %q exist", at, got, records)
-			}
-			if len(got) > listed+1 {
-				t.Fatalf("at moment %d: %d logins", at, len(got))
-			}
-			cookie := signInAt(t, after, "alice")
-			wantSession(t, after, cookie)
-			wantAccounts(t, after, "", "alice")
-			mustDo(t, after.BlockAccount(t.Context(), keyOf("alice")))
-			wantNoSession(t, after, cookie)
-			if got := loginsOf(t, after, "alice"); len(got) != 0 {
-				t.Fatalf("at moment %d: %q are still listed after a block", at, got)
-			}
-		}
-	}
-}
-
-// A revocation dies at any moment. It did not return, so either state is
-// right; but it must be one, the same on every node, and the next attempt must
-// work.
-func TestRevokeCrash(t *testing.T) {
-	t.Parallel()
-	for _, tt := range revocations {
-		if tt.alice {
-			continue
-		}
-		for at := 1; ; at++ {
-			store := gatewaytest.NewMemStore()
-			s := openNode(t, store)
-			cookie := signInAt(t, s, "alice")
-			crashAt(store, at)
-			err := tt.do(t.Context(), s)
-			store.SetHook(nil)
-			if err == nil {
-				break
-			}
-			_, one := openNode(t, store).Find(t.Context(), cookie, nodeHost)
-			_, two := s.Find(t.Context(), cookie, nodeHost)
-			if (one == nil) != (two == nil) {
-				t.Errorf("%s at moment %d: %v on one node, %v on another", tt.name, at, one, two)
-			}
-			mustDo(t, tt.do(t.Context(), s))
-			wantNoSession(t, s, cookie)
-			wantNoSession(t, openNode(t, store), cookie)
-			wantAccounts(t, s, "", "alice")
-		}
-	}
-}
-
-// crashAt has a store fail from its n-th moment on: before or after what a
-// method does.
-func crashAt(store *gatewaytest.MemStore, at int) {
-	n := 0
-	store.SetHook(func(gatewaytest.MemOp) error {
-		if n++; n >= at {
-			return gatewaytest.ErrFault
-		}
-		return nil
-	})
 }
 
 // loginsOf lists the IDs of a user's logins.

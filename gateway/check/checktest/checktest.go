@@ -80,17 +80,17 @@ func lists(v reflect.Value) (found []reflect.Value) {
 		return nil
 	}
 	if v.Type().PkgPath() == reflect.TypeFor[check.List[int]]().PkgPath() && strings.HasPrefix(v.Type().Name(), "List[") {
-		return []reflect.Value{unsealed(v.Field(0))}
+		return []reflect.Value{accessible(v.Field(0))}
 	}
 	for i := range v.NumField() {
-		found = append(found, lists(unsealed(v.Field(i)))...)
+		found = append(found, lists(accessible(v.Field(i)))...)
 	}
 	return found
 }
 
-// unsealed returns a field that is not exported as reflect gives it to nobody,
+// accessible returns a field that is not exported as reflect gives it to nobody,
 // so that it can be read and set.
-func unsealed(field reflect.Value) reflect.Value {
+func accessible(field reflect.Value) reflect.Value {
 	return reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem()
 }
 

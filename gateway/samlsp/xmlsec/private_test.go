@@ -7,11 +7,11 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
-// TestChecksAreSealed holds that only the tests can drop a check: no option,
+// TestChecksArePrivate holds that only the tests can drop a check: no option,
 // variable, build tag or exported name of the product can.
-func TestChecksAreSealed(t *testing.T) {
+func TestChecksArePrivate(t *testing.T) {
 	t.Parallel()
-	checktest.Seal{
+	checktest.Private{
 		Types:  []string{"List", "checklist", "reader", "signature"},
 		Fields: []string{"checks", "keys", "sha1"},
 	}.Check(t)

@@ -6,15 +6,15 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/check/checktest"
 )
 
-var seal = checktest.Seal{
+var private = checktest.Private{
 	Types:  []string{"List", "checklist", "outbound", "keySet", "Document"},
 	Fields: []string{"checks", "outbound", "keys", "read", "split"},
 }
 
-// TestChecksAreSealed holds that only the tests can drop a check.
-func TestChecksAreSealed(t *testing.T) {
+// TestChecksArePrivate holds that only the tests can drop a check.
+func TestChecksArePrivate(t *testing.T) {
 	t.Parallel()
-	seal.Check(t)
+	private.Check(t)
 }
 
 func TestLeaksAreFound(t *testing.T) {
@@ -41,7 +41,7 @@ func TestLeaksAreFound(t *testing.T) {
 		"an exported field":             "package oidcrp\ntype Deps struct{ Checks *checklist }",
 		"an option that takes a reader": "package oidcrp\ntype Deps struct{ Outbound outbound }",
 	} {
-		if found, _ := seal.Leaks(t, text); len(found) == 0 {
+		if found, _ := private.Leaks(t, text); len(found) == 0 {
 			t.Errorf("%s is not found", name)
 		}
 	}

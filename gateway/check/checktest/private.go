@@ -13,10 +13,10 @@ import (
 	"testing"
 )
 
-// A Seal holds that only the tests of a package can drop its checks: no option,
+// Private holds that only the tests of a package can drop its checks: no option,
 // variable, build tag or exported name of the product can. The package has a
 // type checklist, which allChecks makes and New alone asks for.
-type Seal struct {
+type Private struct {
 	// Types make up the checks. Nothing that is exported may have a part in
 	// them.
 	Types []string
@@ -26,7 +26,7 @@ type Seal struct {
 
 // Check looks at the package in whose directory the test runs. It fails the test
 // on every leak, and unless a checklist is made exactly once.
-func (s Seal) Check(tb testing.TB) {
+func (p Private) Check(tb testing.TB) {
 	tb.Helper()
 	files, err := filepath.Glob("*.go")
 	if err != nil {
@@ -41,13 +41,13 @@ func (s Seal) Check(tb testing.TB) {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		found, n := s.Leaks(tb, string(text))
+		found, n := p.Leaks(tb, string(text))
 		made, product = made+n, product+string(text)
 		for _, leak := range found {
 			tb.Errorf("%s: %s", file, leak)
 		}
 	}
-	for _, name := range slices.Concat(s.Types, s.Fields) {
+	for _, name := range slices.Concat(p.Types, p.Fields) {
 		if !regexp.MustCompile(`\b` + name + `\b`).MatchString(product) {
 			tb.Errorf("nothing is called %s any more: what is to be guarded?", name)
 		}
@@ -59,7 +59,7 @@ func (s Seal) Check(tb testing.TB) {
 
 // Leaks returns the ways in which a file of the product could have a check
 // dropped, and how often a checklist is made there.
-func (s Seal) Leaks(tb testing.TB, text string) (found []string, made int) {
+func (p Private) Leaks(tb testing.TB, text string) (found []string, made int) {
 	tb.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "x.go", text, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
@@ -82,13 +82,13 @@ func (s Seal) Leaks(tb testing.TB, text string) (found []string, made int) {
 	for _, decl := range file.Decls {
 		switch decl := decl.(type) {
 		case *ast.GenDecl:
-			s.leaksOf(decl, add)
+			p.leaksOf(decl, add)
 		case *ast.FuncDecl:
-			if decl.Name.IsExported() && mentions(decl.Type, s.Types) {
+			if decl.Name.IsExported() && mentions(decl.Type, p.Types) {
 				add("%s is exported and has a part in the checks", decl.Name.Name)
 			}
 			if decl.Body != nil {
-				made += s.leaksIn(decl, add)
+				made += p.leaksIn(decl, add)
 			}
 		}
 	}
@@ -96,23 +96,23 @@ func (s Seal) Leaks(tb testing.TB, text string) (found []string, made int) {
 }
 
 // leaksOf looks at what is declared beside functions.
-func (s Seal) leaksOf(decl *ast.GenDecl, add func(string, ...any)) {
+func (p Private) leaksOf(decl *ast.GenDecl, add func(string, ...any)) {
 	for _, spec := range decl.Specs {
 		switch spec := spec.(type) {
 		case *ast.ValueSpec:
 			for _, name := range spec.Names {
-				if decl.Tok == token.VAR && (name.IsExported() || mentions(spec, append(slices.Clone(s.Types), "allChecks"))) && name.Name != "_" {
+				if decl.Tok == token.VAR && (name.IsExported() || mentions(spec, append(slices.Clone(p.Types), "allChecks"))) && name.Name != "_" {
 					add("the variable %s could change the checks", name.Name)
 				}
 			}
 		case *ast.TypeSpec:
-			if spec.Assign.IsValid() && mentions(spec.Type, s.Types) {
+			if spec.Assign.IsValid() && mentions(spec.Type, p.Types) {
 				add("%s is another name for a part of the checks", spec.Name.Name)
 			}
 			if fields, ok := spec.Type.(*ast.StructType); ok {
 				for _, f := range fields.Fields.List {
 					for _, name := range f.Names {
-						if name.IsExported() && mentions(f.Type, s.Types) {
+						if name.IsExported() && mentions(f.Type, p.Types) {
 							add("the field %s.%s is exported", spec.Name.Name, name.Name)
 						}
 					}
@@ -124,17 +124,17 @@ func (s Seal) leaksOf(decl *ast.GenDecl, add func(string, ...any)) {
 
 // leaksIn looks at a function's body. It returns how often a checklist is made
 // there.
-func (s Seal) leaksIn(fn *ast.FuncDecl, add func(string, ...any)) (made int) {
+func (p Private) leaksIn(fn *ast.FuncDecl, add func(string, ...any)) (made int) {
 	ast.Inspect(fn.Body, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.AssignStmt:
 			for _, left := range n.Lhs {
-				if fn.Name.Name != "New" && s.selects(left) {
+				if fn.Name.Name != "New" && p.selects(left) {
 					add("%s exchanges a part of the checks", fn.Name.Name)
 				}
 			}
 		case *ast.UnaryExpr:
-			if _, literal := n.X.(*ast.CompositeLit); n.Op == token.AND && !literal && s.selects(n.X) {
+			if _, literal := n.X.(*ast.CompositeLit); n.Op == token.AND && !literal && p.selects(n.X) {
 				add("%s takes the address of a part of the checks", fn.Name.Name)
 			}
 		case *ast.CompositeLit:
@@ -158,10 +158,10 @@ func (s Seal) leaksIn(fn *ast.FuncDecl, add func(string, ...any)) (made int) {
 	return made
 }
 
-// selects says whether an expression leads to or through a sealed field.
-func (s Seal) selects(e ast.Expr) (found bool) {
+// selects says whether an expression leads to or through a field with checks.
+func (p Private) selects(e ast.Expr) (found bool) {
 	ast.Inspect(e, func(n ast.Node) bool {
-		if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains(s.Fields, sel.Sel.Name) {
+		if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains(p.Fields, sel.Sel.Name) {
 			found = true
 		}
 		return !found

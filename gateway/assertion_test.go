@@ -1,0 +1,293 @@
+package gateway_test
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/mapping"
+)
+
+func TestAssertionClaims(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		authTime := time.Now().Add(-time.Hour)
+		l.idp.person("alice", provider.Identity{
+			Username: "alice", Email: "alice@corp.example", EmailVerified: true, DisplayName: "Alice <&> Example", Groups: []string{"admins", "staff"},
+			ACR: "urn:mfa", AMR: []string{"pwd", "otp"}, AuthTime: authTime,
+		})
+		s := l.site(rules(mapping.Rules{Role: everyone.Role, Template: []mapping.Line{line("Editor", "staff")}}))
+		b := s.browser()
+		b.signIn()
+		wantStatus(t, b.open("/"), http.StatusOK)
+		got := s.got()
+		claims := claimsOf(t, got.header.Get("X-Sso-Assertion"))
+		now := float64(time.Now().Unix())
+		want := map[string]any{
+			"iss": "https://app.example", "aud": "app.example", "sub": session.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}.ID(),
+			"preferred_username": "alice", "email": "alice@corp.example", "email_verified": true, "name": "Alice <&> Example",
+			"roles": []any{"Admin", "User"}, "groups": []any{"admins", "staff"}, "template": "Editor", "idp": "corp",
+			"acr": "urn:mfa", "amr": []any{"pwd", "otp"}, "auth_time": float64(authTime.Unix()),
+			"iat": now, "nbf": now - 30, "exp": now + 60,
+			"sid": got.principal.SessionID, "jti": claims["jti"],
+		}
+		if !maps.EqualFunc(claims, want, func(a, b any) bool { return reflect.DeepEqual(a, b) }) {
+			t.Errorf("claims\n%v\nwant\n%v", claims, want)
+		}
+		for _, name := range []string{"sid", "jti"} {
+			if v, _ := claims[name].(string); len(v) < 16 {
+				t.Errorf("%s is %q", name, v)
+			}
+		}
+		if got.principal.Account != want["sub"] || got.principal.Username != "alice" || got.principal.Template != "Editor" || got.principal.Provider != "corp" {
+			t.Errorf("principal %+v", got.principal)
+		}
+		if !got.principal.Expires.Equal(time.Now().Add(gateway.DefaultLifetime)) {
+			t.Errorf("expires %v, want the default lifetime", got.principal.Expires)
+		}
+
+		// Who has nothing says so: lists are empty, not null, and what is
+		// unknown is left out, but for the time of the login.
+		l.idp.person("dora", provider.Identity{Username: "dora"})
+		d := s.browser()
+		d.signInAs("dora")
+		wantStatus(t, d.open("/"), http.StatusOK)
+		claims = claimsOf(t, s.got().header.Get("X-Sso-Assertion"))
+		names := slices.Sorted(maps.Keys(claims))
+		if wanted := strings.Fields("aud auth_time email_verified exp groups iat idp iss jti nbf preferred_username roles sid sub"); !slices.Equal(names, wanted) {
+			t.Errorf("claims %v, want %v", names, wanted)
+		}
+		if !reflect.DeepEqual(claims["groups"], []any{}) || claims["auth_time"] != float64(time.Now().Unix()) || claims["email_verified"] != false {
+			t.Errorf("claims %v", claims)
+		}
+	})
+}
+
+func TestAssertionRenewal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		s := l.site()
+		b := s.browser()
+		b.signIn()
+		ask := func() (jti string, left time.Duration) {
+			wantStatus(t, b.open("/"), http.StatusOK)
+			claims := claimsOf(t, s.got().header.Get("X-Sso-Assertion"))
+			return claims["jti"].(string), time.Until(time.Unix(int64(claims["exp"].(float64)), 0))
+		}
+		first, _ := ask()
+		var seen []string
+		for range 130 {
+			jti, left := ask()
+			if left < 30*time.Second {
+				t.Fatalf("an assertion with %v left was sent", left)
+			}
+			if len(seen) == 0 || seen[len(seen)-1] != jti {
+				seen = append(seen, jti)
+			}
+			time.Sleep(time.Second)
+		}
+		if seen[0] != first {
+			t.Error("a cached assertion did not repeat its jti")
+		}
+		// A reload from the store, once a minute, begins a new one too.
+		if len(seen) < 5 || len(seen) > 9 {
+			t.Errorf("%d assertions in 130 seconds", len(seen))
+		}
+		if distinct := slices.Compact(slices.Sorted(slices.Values(seen))); len(distinct) != len(seen) {
+			t.Error("a jti came back")
+		}
+	})
+}
+
+// The store being down does not stop signing; the signer being down does, but
+// no earlier than it must, and nothing goes out unsigned.
+func TestSignerDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		s := l.site()
+		b := s.browser()
+		b.signIn()
+		wantStatus(t, b.open("/"), http.StatusOK)
+		l.signer.setErr(errors.New("no key"))
+		time.Sleep(34 * time.Second)
+		wantStatus(t, b.open("/"), http.StatusOK)
+		if exp := claimsOf(t, s.got().header.Get("X-Sso-Assertion"))["exp"].(float64); time.Until(time.Unix(int64(exp), 0)) < 25*time.Second {
+			t.Error("the old assertion has too little left")
+		}
+		time.Sleep(2 * time.Second)
+		before := s.reached()
+		wantRefused(t, b.open("/"), refusal.StoreUnavailable)
+		if s.reached() != before {
+			t.Error("the app was reached without an assertion")
+		}
+		l.signer.setErr(nil)
+		wantStatus(t, b.open("/"), http.StatusOK)
+	})
+}
+
+func TestIssuerAndAudience(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		opts     gateway.AppOptions
+		hosts    gateway.Hosts
+		host     string
+		iss, aud string
+	}{
+		"host":                   {gateway.AppOptions{}, gateway.Hosts{Exact: []string{"a.example"}, Scheme: "https"}, "a.example", "https://a.example", "a.example"},
+		"second host":            {gateway.AppOptions{}, gateway.Hosts{Exact: []string{"a.example", "b.example"}, Scheme: "https"}, "b.example", "https://a.example", "a.example"},
+		"listener's port":        {gateway.AppOptions{}, gateway.Hosts{Exact: []string{"a.example"}, Scheme: "https", Port: "8443"}, "a.example:8443", "https://a.example:8443", "a.example"},
+		"the scheme's own port":  {gateway.AppOptions{}, gateway.Hosts{Exact: []string{"A.example"}, Scheme: "https", Port: "443"}, "a.example", "https://a.example", "a.example"},
+		"app id":                 {gateway.AppOptions{ID: "grafana"}, gateway.Hosts{Exact: []string{"a.example"}, Scheme: "https"}, "a.example", "https://a.example", "grafana"},
+		"base URL":               {gateway.AppOptions{BaseURL: "https://A.example:8443"}, gateway.Hosts{Exact: []string{"inner"}, Scheme: "http", Port: "80"}, "a.example", "https://a.example:8443", "a.example"},
+		"wildcard":               {gateway.AppOptions{}, gateway.Hosts{Any: true, Scheme: "https"}, "any.example:444", "https://any.example:444", "any.example"},
+		"wildcard with id":       {gateway.AppOptions{ID: "grafana"}, gateway.Hosts{Any: true}, "any.example", "https://any.example", "grafana"},
+		"wildcard and one exact": {gateway.AppOptions{}, gateway.Hosts{Exact: []string{"a.example"}, Any: true, Scheme: "https"}, "any.example", "https://a.example", "a.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			tc.opts.Rules = everyone
+			app, err := l.gateway().NewApp(tc.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := app.Start(tc.hosts); err != nil {
+				t.Fatal(err)
+			}
+			s := &site{lab: l, app: app, host: tc.host}
+			b := s.browser()
+			w := b.open("/")
+			wantStatus(t, w, http.StatusSeeOther)
+			wantStatus(t, b.open(l.idp.visit(t, w.Header().Get("Location"), "alice")), http.StatusSeeOther)
+			wantStatus(t, b.open("/"), http.StatusOK)
+			claims := claimsOf(t, s.got().header.Get("X-Sso-Assertion"))
+			if claims["iss"] != tc.iss || claims["aud"] != tc.aud {
+				t.Errorf("iss %v, aud %v, want %v, %v", claims["iss"], claims["aud"], tc.iss, tc.aud)
+			}
+		})
+	}
+}
+
+// A site that takes any host makes no assertions for the app of another: who
+// writes that one's host into Host would get them by the wrong rules.
+func TestWildcardTakesNoAudience(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		host, id string
+		aud      string // "": refused
+	}{
+		"its own":                  {"any.example", "", "any.example"},
+		"another app's":            {appHost, "", ""},
+		"another app's, with port": {appHost + ":8443", "", ""},
+		"another app's, and an id": {appHost, "wild", "wild"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			g := l.gateway()
+			l.siteOf(g, appHost)
+			wild := &site{lab: l, app: newApp(t, g, func(o *gateway.AppOptions) { o.ID = tc.id }), host: tc.host}
+			if err := wild.app.Start(gateway.Hosts{Any: true, Scheme: "https"}); err != nil {
+				t.Fatal(err)
+			}
+			b := wild.browser()
+			w := b.open("/")
+			wantStatus(t, w, http.StatusSeeOther)
+			wantStatus(t, b.open(l.idp.visit(t, w.Header().Get("Location"), "alice")), http.StatusSeeOther)
+			w = b.open("/")
+			if tc.aud == "" {
+				wantRefused(t, w, refusal.UnknownHost)
+				return
+			}
+			wantStatus(t, w, http.StatusOK)
+			if aud := claimsOf(t, wild.got().header.Get("X-Sso-Assertion"))["aud"]; aud != tc.aud {
+				t.Errorf("aud %v, want %s", aud, tc.aud)
+			}
+		})
+	}
+}
+
+// The session's handle says nothing about other apps, and stays for this one.
+func TestSessionIDPerApp(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	g := l.gateway()
+	one, two := l.siteOf(g, appHost, func(o *gateway.AppOptions) { o.ID = "one" }), l.siteOf(g, appHost, func(o *gateway.AppOptions) { o.ID = "two" })
+	b := one.browser()
+	b.signIn()
+	sid := func(s *site) any {
+		wantStatus(t, b.at(s).open("/"), http.StatusOK)
+		return claimsOf(t, s.got().header.Get("X-Sso-Assertion"))["sid"]
+	}
+	if sid(one) != sid(one) || sid(one) == sid(two) {
+		t.Error("sid must be one per login and app")
+	}
+	if strings.Contains(b.cookie("__Host-sso"), sid(one).(string)) {
+		t.Error("sid is a part of the cookie")
+	}
+}
+
+// TestAssertionAfterSuspend has the machine sleep, or its clock set back: what was
+// signed before is not sent any more.
+func TestAssertionAfterSuspend(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	b := l.site().browser()
+	b.signIn()
+	wantStatus(t, b.open("/"), http.StatusOK)
+	ses, err := l.sessions.Find(t.Context(), b.cookie("__Host-sso"), appHost)
+	mustDo(t, err)
+	begun := time.Now()
+	at := func(now time.Time) (jti string, age, left time.Duration) {
+		t.Helper()
+		token, err := gateway.AssertionAt(ses, now)
+		mustDo(t, err)
+		claims := claimsOf(t, token)
+		since := func(name string) time.Duration {
+			return now.Round(0).Sub(time.Unix(int64(claims[name].(float64)), 0))
+		}
+		return claims["jti"].(string), since("iat"), -since("exp")
+	}
+	first, _, _ := at(begun)
+	if again, _, _ := at(begun.Add(time.Second)); again != first {
+		t.Error("a cached assertion did not repeat its jti")
+	}
+	for name, d := range map[string]time.Duration{"suspended": 10 * time.Minute, "set back": -10 * time.Minute} {
+		before, _, _ := at(begun)
+		now := setClock(begun, d)
+		if now.Sub(begun) != 0 || now.Round(0).Sub(begun.Round(0)) != d {
+			t.Fatalf("%s: the clocks are %v and %v on", name, now.Sub(begun), now.Round(0).Sub(begun.Round(0)))
+		}
+		after, age, left := at(now)
+		if after == before || left < 30*time.Second || age < -time.Second {
+			t.Errorf("%s: an assertion is sent that is %v old, and good for %v", name, age, left)
+		}
+		l.signer.setErr(errors.New("no keys"))
+		if token, err := gateway.AssertionAt(ses, setClock(now, d)); err == nil {
+			t.Errorf("%s, and signing fails: %v is sent", name, claimsOf(t, token))
+		}
+		l.signer.setErr(nil)
+	}
+}
+
+// setClock returns what a clock shows whose wall time was moved on, while its
+// monotonic reading stood still: the bits of its seconds follow those of its
+// nanoseconds.
+func setClock(t time.Time, d time.Duration) time.Time {
+	*(*int64)(unsafe.Pointer(&t)) += int64(d/time.Second) << 30
+	return t
+}

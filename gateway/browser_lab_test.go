@@ -1,0 +1,136 @@
+package gateway_test
+
+import (
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// A browser keeps cookies and asks for pages.
+type browser struct {
+	*site
+	jar   http.CookieJar
+	plain bool // http instead of https
+}
+
+func (s *site) browser() *browser {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &browser{site: s, jar: jar}
+}
+
+// at returns the same browser at another site, or at another node.
+func (b *browser) at(s *site) *browser { return &browser{site: s, jar: b.jar, plain: b.plain} }
+
+func (b *browser) url(host string) *url.URL {
+	scheme := "https"
+	if b.plain {
+		scheme = "http"
+	}
+	return &url.URL{Scheme: scheme, Host: host, Path: "/"}
+}
+
+// request makes a request with the browser's cookies. target is as it goes
+// over the wire.
+func (b *browser) request(method, target string, header ...string) *http.Request {
+	b.t.Helper()
+	if len(header)%2 != 0 {
+		b.t.Fatal("header: names and values come in pairs")
+	}
+	r := httptest.NewRequest(method, target, nil)
+	r.Host = b.host
+	if i := slices.Index(header, "Host"); i >= 0 {
+		r.Host = header[i+1]
+		header = slices.Delete(slices.Clone(header), i, i+2)
+	}
+	for _, c := range b.jar.Cookies(b.url(r.Host)) {
+		r.AddCookie(c)
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	return r
+}
+
+// send sends r and keeps the answer's cookies.
+func (b *browser) send(r *http.Request) *httptest.ResponseRecorder {
+	b.t.Helper()
+	w := b.serve(r, b.plain)
+	b.jar.SetCookies(b.url(r.Host), w.Result().Cookies())
+	return w
+}
+
+var navigating = []string{"Accept", "text/html,*/*;q=0.8", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}
+
+// open opens a page.
+func (b *browser) open(target string, header ...string) *httptest.ResponseRecorder {
+	b.t.Helper()
+	return b.send(b.request(http.MethodGet, target, append(append([]string(nil), navigating...), header...)...))
+}
+
+// fetch asks as a script does, which wants JSON.
+func (b *browser) fetch(target string, header ...string) *httptest.ResponseRecorder {
+	b.t.Helper()
+	return b.send(b.request(http.MethodGet, target, append([]string{"Accept", "application/json", "Sec-Fetch-Mode", "cors"}, header...)...))
+}
+
+// post posts a form of our own pages.
+func (b *browser) post(target string, header ...string) *httptest.ResponseRecorder {
+	b.t.Helper()
+	return b.send(b.request(http.MethodPost, target, append([]string{"Accept", "text/html", "Sec-Fetch-Site", "same-origin"}, header...)...))
+}
+
+// begin opens a page without a session and returns where the provider is to
+// send the browser back to once person has signed in.
+func (b *browser) begin(target string) (callback string) {
+	b.t.Helper()
+	w := b.open(target)
+	wantStatus(b.t, w, http.StatusSeeOther)
+	return b.idp.visit(b.t, w.Header().Get("Location"), "alice")
+}
+
+// signIn signs alice in.
+func (b *browser) signIn() { b.t.Helper(); b.signInAs("alice") }
+
+// signInAs signs a person of the provider in.
+func (b *browser) signInAs(person string) {
+	b.t.Helper()
+	w := b.open("/")
+	wantStatus(b.t, w, http.StatusSeeOther)
+	w = b.open(b.idp.visit(b.t, w.Header().Get("Location"), person))
+	wantRedirect(b.t, w, "https://"+b.host+"/")
+}
+
+// follow follows a Location of the own origin, or of the provider where alice
+// signs in, until a page or the app answers.
+func (b *browser) follow(w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+	b.t.Helper()
+	for range 12 {
+		location := w.Header().Get("Location")
+		if w.Code != http.StatusSeeOther {
+			return w
+		}
+		own, ok := strings.CutPrefix(location, b.url(b.host).Scheme+"://"+b.host)
+		if !ok {
+			own = b.idp.visit(b.t, location, "alice")
+		}
+		w = b.open(own)
+	}
+	b.t.Fatal("the browser was redirected for ever")
+	return nil
+}
+
+// cookie returns the value of a cookie of the browser, or "".
+func (b *browser) cookie(name string) string {
+	for _, c := range b.jar.Cookies(b.url(b.host)) {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,176 @@
+package oidcrp_test
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+)
+
+// TestUserInfo is about where a field comes from: always from one source.
+func TestUserInfo(t *testing.T) {
+	t.Parallel()
+	without := func(names ...string) func(map[string]any) {
+		return func(m map[string]any) {
+			for _, name := range names {
+				delete(m, name)
+			}
+		}
+	}
+	set := func(kv ...any) func(map[string]any) {
+		return func(m map[string]any) {
+			for i := 0; i < len(kv); i += 2 {
+				m[kv[i].(string)] = kv[i+1]
+			}
+		}
+	}
+	both := func(fs ...func(map[string]any)) func(map[string]any) {
+		return func(m map[string]any) {
+			for _, f := range fs {
+				f(m)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name     string
+		claims   func(map[string]any)
+		userinfo func(map[string]any)
+		asked    int
+		want     func(*provider.Identity)
+	}{
+		{name: "not asked when all is there", claims: set(), asked: 0},
+		{name: "groups from userinfo", claims: without("groups"), asked: 1},
+		{name: "user name from userinfo", claims: without("preferred_username"), asked: 1},
+		{
+			name: "e-mail without its verification", claims: without("email"), userinfo: without("email_verified"), asked: 1,
+			want: func(i *provider.Identity) { i.EmailVerified = false },
+		},
+		{
+			name: "verification without its e-mail is ignored", claims: both(without("email"), set("email_verified", true)),
+			userinfo: set("email", "other@example.com", "email_verified", false), asked: 1,
+			want: func(i *provider.Identity) { i.Email, i.EmailVerified = "", false },
+		},
+		{
+			name: "no e-mail at all", claims: without("email"), userinfo: without("email"), asked: 1,
+			want: func(i *provider.Identity) { i.Email, i.EmailVerified = "", false },
+		},
+		{
+			name: "an empty e-mail counts as absent", claims: set("email", ""), userinfo: set("email", ""), asked: 1,
+			want: func(i *provider.Identity) { i.Email, i.EmailVerified = "", false },
+		},
+		{
+			name: "the ID token goes first", claims: without("groups"), asked: 1,
+			userinfo: set("email", "evil@example.com", "preferred_username", "root", "name", "Root"),
+		},
+		{ // as Cognito's userinfo does, whose ID tokens are in order
+			name: "an e-mail that is not needed is not judged", claims: without("groups"), asked: 1,
+			userinfo: set("email", "no address", "email_verified", "true"),
+		},
+		{
+			name: "groups are never added up", claims: set("groups", []any{"staff"}, "email", ""), asked: 1,
+			userinfo: set("groups", []any{"admins"}), want: func(i *provider.Identity) { i.Groups = []string{"staff"} },
+		},
+		{
+			name: "an empty list of groups is an answer", claims: both(set("groups", []any{}), without("email")), asked: 1,
+			want: func(i *provider.Identity) { i.Groups = []string{} },
+		},
+		{
+			name: "no groups", claims: without("groups"), userinfo: without("groups"), asked: 1,
+			want: func(i *provider.Identity) { i.Groups = nil },
+		},
+		{
+			name: "no user name is the gateway's to refuse", claims: without("preferred_username"), userinfo: without("preferred_username"), asked: 1,
+			want: func(i *provider.Identity) { i.Username = "" },
+		},
+		{
+			name: "one string is one group", claims: set("groups", "staff, admins"),
+			want: func(i *provider.Identity) { i.Groups = []string{"staff, admins"} },
+		},
+		{
+			name: "duplicates go, order stays", claims: set("groups", []any{"b", "a", "b", "c", "a"}),
+			want: func(i *provider.Identity) { i.Groups = []string{"b", "a", "c"} },
+		},
+		{
+			name: "names are exact", claims: set("EMAIL", "root@example.com", "Groups", []any{"root"}, "preferred_userName", "root", "Email_Verified", false),
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			p := newProvider(t, op)
+			want := mustLogin(t, op, p).Identity
+			op.SetHooks(gatewaytest.OPHooks{Claims: tt.claims, UserInfo: tt.userinfo})
+			got := mustLogin(t, op, p).Identity
+			if tt.want != nil {
+				tt.want(&want)
+			}
+			want.AuthTime = got.AuthTime
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %+v\nwant %+v", got, want)
+			}
+			if n := op.Requests(gatewaytest.OPUserInfoPath); n != tt.asked {
+				t.Errorf("userinfo was asked %d times, want %d", n, tt.asked)
+			}
+		})
+	}
+}
+
+func TestUserInfoSigned(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	m, err := newMutator(op, "control delete claims/groups\njwt userinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.play(true)
+	got := mustLogin(t, op, newProvider(t, op))
+	if !slices.Equal(got.Identity.Groups, []string{"staff", "admins"}) || op.Requests(gatewaytest.OPUserInfoPath) != 1 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestUserInfoNotOffered(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	op.SetHooks(gatewaytest.OPHooks{
+		Discovery: func(doc map[string]any) { delete(doc, "userinfo_endpoint") },
+		Claims:    func(claims map[string]any) { delete(claims, "groups") },
+	})
+	if got := mustLogin(t, op, newProvider(t, op)); got.Identity.Groups != nil {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestClaimNames(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	op.SetHooks(gatewaytest.OPHooks{Claims: func(claims map[string]any) {
+		claims["realm_access"] = map[string]any{"roles": []any{"r1"}}
+		claims["resource_access"] = map[string]any{"my.app": map[string]any{"roles": []any{"r2"}}, "my": "x"}
+		claims["cognito:groups"] = []any{"r3"}
+		claims["https://example.com/groups"] = []any{"r4"}
+		claims["realm_access.exact"] = []any{"r5"}
+		claims["realm_access"].(map[string]any)["exact"] = []any{"wrong"}
+	}})
+	for claim, want := range map[string][]string{
+		"realm_access.roles":           {"r1"},
+		"resource_access.my.app.roles": {"r2"},
+		"cognito:groups":               {"r3"},
+		"https://example.com/groups":   {"r4"},
+		"realm_access.exact":           {"r5"},
+		"realm_access.missing":         nil,
+		"email.x":                      nil,
+	} {
+		t.Run(claim, func(t *testing.T) {
+			t.Parallel()
+			p := newProvider(t, op, func(c *oidcrp.Config) { c.GroupsClaim, c.UsernameClaim = claim, "email" })
+			got := mustLogin(t, op, p).Identity
+			if !slices.Equal(got.Groups, want) || got.Username != "alice@example.com" {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}

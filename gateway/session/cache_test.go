@@ -1,0 +1,204 @@
+package session_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+)
+
+func TestSessionsServeFromTheCacheForFiveSecondsAtMost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		runNode(t, s)
+		synctest.Wait()
+		cookie := signInAt(t, s, "alice")
+		wantSession(t, s, cookie)
+		var gets int
+		var mu sync.Mutex
+		store.SetHook(gatewaytest.Counting("Get", &gets, &mu))
+		for range 20 {
+			time.Sleep(time.Second)
+			wantSession(t, s, cookie)
+		}
+		if gets != 0 {
+			t.Errorf("%d reads for a cached session that is confirmed", gets)
+		}
+		// The store goes. The last confirmed read began within the last quarter
+		// of a second.
+		synctest.Wait()
+		gone := time.Now()
+		store.SetHook(gatewaytest.Faulty())
+		time.Sleep(session.Stale - 300*time.Millisecond)
+		wantSession(t, s, cookie)
+		time.Sleep(time.Until(gone.Add(session.Stale)))
+		wantFault(t, s, cookie)
+		wantFault(t, s, cookie)
+		// It comes back.
+		store.SetHook(nil)
+		time.Sleep(time.Second)
+		wantSession(t, s, cookie)
+	})
+}
+
+func TestSessionsAskTheStoreUntilFollowed(t *testing.T) {
+	t.Parallel()
+	s := openNode(t, gatewaytest.NewMemStore())
+	other := openNode(t, s.Store())
+	cookie := signInAt(t, s, "alice")
+	f := wantSession(t, s, cookie)
+	if err := other.RevokeLogin(t.Context(), f.ID()); err != nil {
+		t.Fatal(err)
+	}
+	wantNoSession(t, s, cookie) // at once: nothing may come from the cache
+}
+
+// Somebody deletes a login and dies before he announces it.
+func TestSessionsAreReloadedAfterAMinute(t *testing.T) {
+	t.Parallel()
+	for name, live := range map[string]bool{"with requests": false, "with a live request": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := gatewaytest.NewMemStore()
+				s := openNode(t, store)
+				runNode(t, s)
+				synctest.Wait()
+				cookie := signInAt(t, s, "alice")
+				f := wantSession(t, s, cookie)
+				mustDo(t, store.Delete(t.Context(), f.ID()))
+				if live {
+					ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
+					defer leave()
+					time.Sleep(session.ReloadAfter)
+					if ctx.Err() != nil {
+						t.Error("cut before it was looked at")
+					}
+					time.Sleep(2 * time.Second)
+					if context.Cause(ctx) != session.ErrSessionOver {
+						t.Errorf("the live request: %v", context.Cause(ctx))
+					}
+					return
+				}
+				time.Sleep(session.ReloadAfter)
+				wantSession(t, s, cookie)
+				time.Sleep(time.Nanosecond)
+				wantSession(t, s, cookie) // and looked at in the background
+				synctest.Wait()
+				wantNoSession(t, s, cookie)
+			})
+		})
+	}
+}
+
+func TestSessionsResetEmptiesTheCache(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		runNode(t, s)
+		synctest.Wait()
+		cookie := signInAt(t, s, "alice")
+		f := wantSession(t, s, cookie)
+		// The node loses the store, and with it an announcement.
+		store.SetHook(gatewaytest.Faulty("Watch"))
+		time.Sleep(300 * time.Millisecond)
+		if err := openNode(t, store).RevokeLogin(t.Context(), f.ID()); err != nil {
+			t.Fatal(err)
+		}
+		wantSession(t, s, cookie) // within the five seconds
+		store.SetHook(nil)
+		time.Sleep(time.Second)
+		wantNoSession(t, s, cookie)
+	})
+}
+
+// Whatever moment of a load the change comes at, it is not lost.
+func TestSessionsChangeDuringALoad(t *testing.T) {
+	t.Parallel()
+	for at := 1; ; at++ {
+		reached := false
+		synctest.Test(t, func(t *testing.T) {
+			store := gatewaytest.NewMemStore()
+			here, there := openNode(t, store), openNode(t, store)
+			runNode(t, here)
+			synctest.Wait()
+			cookie := signInAt(t, here, "alice")
+			n := 0
+			store.SetHook(func(op gatewaytest.MemOp) error {
+				if op.Method != "Get" || reached {
+					return nil
+				}
+				if n++; n == at {
+					reached = true
+					if err := there.RevokeAll(context.Background()); err != nil {
+						t.Error(err)
+					}
+					synctest.Wait() // until the node has been told
+				}
+				return nil
+			})
+			_, _ = here.Find(t.Context(), cookie, nodeHost)
+			store.SetHook(nil)
+			if reached {
+				wantNoSession(t, here, cookie)
+			}
+		})
+		if !reached {
+			if at < 4 {
+				t.Fatalf("a load has %d moments only", at-1)
+			}
+			return
+		}
+	}
+}
+
+// The same under real concurrency, for the race detector.
+func TestSessionsChangesRaceWithLoads(t *testing.T) {
+	t.Parallel()
+	store := gatewaytest.NewMemStore()
+	s := openNode(t, store)
+	runNode(t, s)
+	for range 20 {
+		cookie := signInAt(t, s, "alice")
+		f := wantSession(t, s, cookie)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 20 {
+					if f, err := s.Find(context.Background(), cookie, nodeHost); err == nil {
+						if _, leave := enter(context.Background(), f, time.Now().Add(time.Hour)); leave != nil {
+							leave()
+						}
+					}
+				}
+			})
+		}
+		if err := s.RevokeLogin(t.Context(), f.ID()); err != nil {
+			t.Fatal(err)
+		}
+		wantNoSession(t, s, cookie)
+		wg.Wait()
+		wantNoSession(t, s, cookie)
+	}
+}
+
+func TestSessionsCacheDoesNotHoldTheRequest(t *testing.T) {
+	t.Parallel()
+	s := openNode(t, gatewaytest.NewMemStore())
+	cookie := signInAt(t, s, "alice")
+	head := strings.Repeat("x", 1<<20) + nodeHost
+	if _, err := s.Find(t.Context(), cookie, head[len(head)-len(nodeHost):]); err != nil {
+		t.Fatal(err)
+	}
+	if s.CacheHolds(head) {
+		t.Error("the cache holds on to the head of a request")
+	}
+}

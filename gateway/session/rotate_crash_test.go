@@ -1,0 +1,204 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
+)
+
+// orders are those of the other node's secrets while one seals under b.
+var orders = [][]string{{"a", "b"}, {"b", "a"}}
+
+// Two nodes with the secrets in different order make the same account and the
+// same epochs at once, in a new store: the second at each moment of the first.
+func TestRotationFirstLoginsAtOnce(t *testing.T) {
+	t.Parallel()
+	for at := 1; ; at++ {
+		store := gatewaytest.NewMemStore()
+		one, two := openNode(t, store, "a", "b"), openNode(t, store, "b", "a")
+		came := atMoment(store, at, func() error { _, err := trySignIn(two, "alice"); return err })
+		cookie := signInAt(t, one, "alice")
+		if !came() {
+			if at < 20 {
+				t.Fatalf("a login has %d moments only", at-1)
+			}
+			return
+		}
+		for _, cookie := range []string{cookie, signInAt(t, one, "alice"), signInAt(t, two, "alice")} {
+			wantSession(t, one, cookie)
+			wantSession(t, two, cookie)
+		}
+		wantAccounts(t, one, "", "alice")
+		mustDo(t, one.BlockAccount(t.Context(), keyOf("alice")))
+		for _, s := range []*session.Node{one, two} {
+			wantNoSession(t, openNode(t, store, "a", "b"), cookie)
+			if _, err := trySignIn(s, "alice"); refusal.CodeOf(err) != refusal.AccountBlocked {
+				t.Fatalf("moment %d: signing in while blocked: %v", at, err)
+			}
+		}
+	}
+}
+
+// atMoment has do done once, at the n-th step of what comes next in the store,
+// and returns whether it came to that. An error of do fails that step.
+func atMoment(store *gatewaytest.MemStore, at int, do func() error) (came func() bool) {
+	n, done := 0, false
+	store.SetHook(func(gatewaytest.MemOp) error {
+		if n++; n != at || done {
+			return nil
+		}
+		done = true
+		return do()
+	})
+	return func() bool { store.SetHook(nil); return done }
+}
+
+// While everything is sealed anew, at any moment somebody is blocked, a login
+// is ended and another one begins, on a node with the secrets in either order.
+// What they did stands.
+func TestRotationResealLosesNoChange(t *testing.T) {
+	t.Parallel()
+	for _, order := range orders {
+		for at := 1; ; at++ {
+			store := gatewaytest.NewMemStore()
+			old := openNode(t, store, "a")
+			alice, bob, carol := signInAt(t, old, "alice"), signInAt(t, old, "bob"), signInAt(t, old, "carol")
+			mover, admin := openNode(t, store, "b", "a"), openNode(t, store, order...)
+			carols := wantSession(t, admin, carol).ID()
+			var dave string
+			came := atMoment(store, at, func() (err error) {
+				dave, err = trySignIn(admin, "dave")
+				return errors.Join(err, admin.BlockAccount(context.Background(), keyOf("alice")), admin.RevokeLogin(context.Background(), carols))
+			})
+			mustDo(t, mover.Tidy(t.Context()))
+			if !came() {
+				if at < 30 {
+					t.Fatalf("sealing anew has %d moments only", at-1)
+				}
+				break
+			}
+			mustDo(t, mover.Tidy(t.Context()))
+			wantSealedBy(t, store, "b")
+			for _, s := range []*session.Node{admin, openNode(t, store, "a", "b"), openNode(t, store, "b")} {
+				wantSession(t, s, bob)
+				wantSession(t, s, dave)
+				wantNoSession(t, s, alice)
+				wantNoSession(t, s, carol)
+				if _, err := trySignIn(s, "alice"); refusal.CodeOf(err) != refusal.AccountBlocked {
+					t.Fatalf("%q, moment %d: alice signs in: %v", order, at, err)
+				}
+			}
+		}
+	}
+}
+
+// The other way round: everything is sealed anew at one moment of a block, a
+// login, or a revocation.
+func TestRotationResealInBetween(t *testing.T) {
+	t.Parallel()
+	for _, order := range orders {
+		for at := 1; ; at++ {
+			store := gatewaytest.NewMemStore()
+			old := openNode(t, store, "a")
+			alice, bob := signInAt(t, old, "alice"), signInAt(t, old, "bob")
+			mover, s := openNode(t, store, "b", "a"), openNode(t, store, order...)
+			came := atMoment(store, at, func() error { return mover.Tidy(context.Background()) })
+			mustDo(t, s.BlockAccount(t.Context(), keyOf("alice")))
+			second := signInAt(t, s, "bob")
+			mustDo(t, s.RevokeAll(t.Context()))
+			third := signInAt(t, s, "bob")
+			if !came() {
+				if at < 30 {
+					t.Fatalf("all of it has %d moments only", at-1)
+				}
+				break
+			}
+			mustDo(t, mover.Tidy(t.Context()))
+			for _, s := range []*session.Node{openNode(t, store, "a", "b"), openNode(t, store, "b", "a"), openNode(t, store, "b")} {
+				for _, cookie := range []string{alice, bob, second} {
+					wantNoSession(t, s, cookie)
+				}
+				wantSession(t, s, third)
+				if _, err := trySignIn(s, "alice"); refusal.CodeOf(err) != refusal.AccountBlocked {
+					t.Errorf("%q, moment %d: alice signs in: %v", order, at, err)
+				}
+			}
+		}
+	}
+}
+
+// The node that seals anew dies before any step. Nothing is lost, and the next
+// one goes on. Should the old secret be dropped there and then, nobody who is
+// blocked gets in, for whom there is nothing but a fault.
+func TestRotationCrash(t *testing.T) {
+	t.Parallel()
+	for at := 1; ; at++ {
+		memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
+		old := openNodeWith(t, store, memory, "a")
+		alice := signInAt(t, old, "alice")
+		signInAt(t, old, "mallory")
+		mustDo(t, old.BlockAccount(t.Context(), keyOf("mallory")))
+		mover := openNodeWith(t, store, memory, "b", "a")
+		crashAt(store, at)
+		err := mover.Tidy(t.Context())
+		store.SetHook(nil)
+		early := openNodeWith(t, store.Clone(), memory, "b")
+		switch _, err := trySignIn(early, "mallory"); {
+		case err == nil:
+			t.Fatalf("moment %d: the old secret was dropped, and who is blocked gets in", at)
+		case refusal.CodeOf(err) != refusal.AccountBlocked && !errors.Is(err, vault.ErrRecord):
+			t.Errorf("moment %d: %v", at, err)
+		}
+		if err == nil {
+			if at < 20 {
+				t.Fatalf("sealing anew has %d moments only", at-1)
+			}
+			return
+		}
+		for _, s := range []*session.Node{openNode(t, store, "a", "b"), openNode(t, store, "b", "a")} {
+			wantSession(t, s, alice)
+			if _, err := trySignIn(s, "mallory"); refusal.CodeOf(err) != refusal.AccountBlocked {
+				t.Fatalf("moment %d: who is blocked signs in: %v", at, err)
+			}
+		}
+		mustDo(t, mover.Tidy(t.Context()))
+		wantSealedBy(t, store, "b")
+		wantSession(t, openNode(t, store, "b"), alice)
+	}
+}
+
+// While a node can't seal everything, it does not say that the second secret
+// may go.
+func TestRotationIsNotDoneWhileTheStoreFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		signInAt(t, openNode(t, store, "a"), "alice")
+		core, logs := observer.New(zap.InfoLevel)
+		s, err := session.Open(session.Options{
+			Store: store, Secrets: [][]byte{gatewaytest.Secret("b"), gatewaytest.Secret("a")}, Marker: &gatewaytest.Marker{}, Logger: zap.New(core),
+		})
+		mustDo(t, err)
+		store.SetHook(gatewaytest.Faulty("CompareAndPut"))
+		runNode(t, s)
+		time.Sleep(3 * session.TidyEvery)
+		if n := logs.FilterMessageSnippet("drop the second").Len(); n != 0 {
+			t.Error("it says that all is sealed anew")
+		}
+		store.SetHook(nil)
+		time.Sleep(2 * time.Minute)
+		if n := logs.FilterMessageSnippet("drop the second").Len(); n != 1 {
+			t.Errorf("said %d times, want once", n)
+		}
+	})
+}
