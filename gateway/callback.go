@@ -250,6 +250,7 @@ func (x *exchange) leave() error {
 		err = ses.End(x.r.Context())
 	}
 	if err == nil {
+		x.forgetPages()
 		x.observe(Event{Type: EventLogout})
 	}
 	return err

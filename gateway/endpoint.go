@@ -86,6 +86,7 @@ func (a *App) newEndpointTable() *endpointTable {
 		Endpoint{Path: prefix + "/refused", Methods: read, serve: (*exchange).refused},
 		Endpoint{Path: prefix + "/logout", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*exchange).logout},
 		Endpoint{Path: prefix + "/logged-out", Methods: read, serve: (*exchange).loggedOut},
+		Endpoint{Path: prefix + "/logged-out/forget", Methods: read, serve: (*exchange).forget},
 		Endpoint{Path: prefix + "/jwks.json", Methods: read, serve: (*exchange).jwks},
 		named(prefix+"/assets/", "{file...}", Endpoint{Methods: read}, (*exchange).asset),
 	)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
@@ -27,6 +29,9 @@ func (x *exchange) logout() error {
 			return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 		}
 		return x.askLogout(ses.Login())
+	}
+	if x.r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+		x.forgetPages() // no page of ours will be seen
 	}
 	if !signedIn {
 		cookie.Set(x.w, cookie.Session, "", x.secure)
@@ -85,3 +90,28 @@ func (x *exchange) loggedOut() error {
 	x.page(http.StatusOK, pages.LoggedOut{Chrome: x.chrome(), SignInURL: "/"})
 	return nil
 }
+
+// forget is an image that the pages after a logout show nothing of. It has the
+// browser forget the app's pages that it keeps for its back button. Were the answer
+// to the logout to say so, the person would wait for all of the site's cache to be
+// cleared, which takes seconds if it has thousands of files, and the page that they
+// came from would not be among those kept yet.
+func (x *exchange) forget() error {
+	if site := x.r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
+		return x.refuse(refusal.New(refusal.CrossSite, errors.New("another site wants this one's cache cleared")))
+	}
+	x.forgetPages()
+	h := x.w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Type", "image/svg+xml")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if x.r.Method != http.MethodHead {
+		_, _ = io.WriteString(x.w, `<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>`)
+	}
+	return nil
+}
+
+// forgetPages has the browser clear what it keeps of the site's pages (Clear Site
+// Data §3.1), those for the back button too.
+func (x *exchange) forgetPages() { x.w.Header().Set("Clear-Site-Data", `"cache"`) }

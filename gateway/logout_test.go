@@ -179,3 +179,53 @@ func TestProviderLogout(t *testing.T) {
 		})
 	}
 }
+
+// TestLogoutForgetsPages: the pages after a logout bring an image that has the browser
+// forget the app's pages. A script that signs out sees no page: its answer says so.
+func TestLogoutForgetsPages(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).site()
+	const image, header, cache = "/.sso/logged-out/forget", "Clear-Site-Data", `"cache"`
+	b := s.browser()
+	b.signIn()
+	w := b.post("/.sso/logout", "Sec-Fetch-Mode", "navigate")
+	if w.Header().Get(header) != "" {
+		t.Error("the person waits until the cache is cleared")
+	}
+	if page := b.open("/.sso/logged-out"); !strings.Contains(page.Body.String(), `src="`+image+`"`) || page.Header().Get(header) != "" {
+		t.Errorf("%s: %s", page.Header().Get(header), page.Body)
+	}
+	for _, from := range [][]string{{"Sec-Fetch-Site", "same-origin"}, nil} {
+		w := b.send(b.request(http.MethodGet, image, from...))
+		wantStatus(t, w, http.StatusOK)
+		if w.Header().Get(header) != cache || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Type") != "image/svg+xml" {
+			t.Errorf("the image has %v", w.Header())
+		}
+	}
+	for _, site := range []string{"cross-site", "same-site", "none"} {
+		w := b.send(b.request(http.MethodGet, image, "Sec-Fetch-Site", site))
+		wantRefused(t, w, refusal.CrossSite)
+		if w.Header().Get(header) != "" {
+			t.Errorf("%s: any page can have this site's cache cleared", site)
+		}
+	}
+	for range 2 { // signed in, and not any more
+		script := s.browser()
+		script.signIn()
+		if got := script.post("/.sso/logout", "Sec-Fetch-Mode", "cors").Header().Get(header); got != cache {
+			t.Errorf("%s is %q", header, got)
+		}
+		if got := script.post("/.sso/logout", "Sec-Fetch-Mode", "cors").Header().Get(header); got != cache {
+			t.Errorf("%s is %q", header, got)
+		}
+	}
+	// Somebody else signs in.
+	c := s.browser()
+	c.signIn()
+	w = c.post("/.sso/login?as=other&provider=corp&return=%2F")
+	w = c.open(c.idp.visit(t, w.Header().Get("Location"), "bob"))
+	wantRedirect(t, w, "https://app.example/")
+	if got := w.Header().Get(header); got != cache {
+		t.Errorf("%s is %q", header, got)
+	}
+}

@@ -268,3 +268,50 @@ func TestBrowserLiveCut(t *testing.T) {
 	other.logOut(w.base)
 	b.await("both connections to end", func() bool { return state() == "closed closed" })
 }
+
+// TestBackAfterLogout goes back to a page of the app that the browser has kept as it
+// was. Without a logout it shows that page, which is the control.
+func TestBackAfterLogout(t *testing.T) {
+	w, _ := newOPWorld(t, opWorldOptions{})
+	b := trusting(newBrowser(t))
+	mark := func() {
+		t.Helper()
+		b.navigate(w.base + "/")
+		b.app()
+		b.do("marking the page", chromedp.Evaluate[chromedp.Void](`window.kept = "yes"`))
+	}
+	back := func(steps int) (kept bool) {
+		t.Helper()
+		b.do("going back", chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`setTimeout(() => history.go(%d), 10)`, -steps)))
+		b.await("the app's page", func() bool { return b.location() == w.base+"/" })
+		b.app()
+		kept, err := run(b, chromedp.Evaluate[bool](`window.kept === "yes"`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kept
+	}
+	mark()
+	b.navigate(w.base + "/.sso/session")
+	if !back(1) {
+		t.Fatal("this browser keeps no pages: the test proves nothing")
+	}
+	for steps, logOut := range map[int]func(){
+		2: func() { b.logOut(w.base) },
+		1: func() { // by a form of the app
+			b.do("signing out", chromedp.Evaluate[chromedp.Void](`const f = document.createElement("form");
+				f.method = "post"; f.action = "/.sso/logout"; document.body.append(f); setTimeout(() => f.submit(), 10)`))
+			b.await("the page after the logout", func() bool { return b.location() == w.base+"/.sso/logged-out" })
+		},
+	} {
+		mark()
+		logOut()
+		b.await("the image", func() bool {
+			there, err := run(b, chromedp.Evaluate[bool](`document.querySelector("main img")?.complete === true`))
+			return err == nil && there
+		})
+		if back(steps) {
+			t.Errorf("%d steps back is the page that the person saw", steps)
+		}
+	}
+}

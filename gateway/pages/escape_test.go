@@ -114,8 +114,8 @@ func TestPageShowsEveryValue(t *testing.T) {
 		&pages.Logout{}:                 3 + 2 + 1,         // user, provider, action
 		&pages.Logout{AtProvider: true}: 3 + 2 + 1,
 		&pages.Other{}:                  3 + 2 + 2, // user, label, two URLs
-		&pages.Leave{}:                  2 + 1,     // provider
-		&pages.LoggedOut{}:              3 + 1,     // a URL
+		&pages.Leave{}:                  2 + 1 + 1, // provider, the prefix once more
+		&pages.LoggedOut{}:              3 + 1 + 1, // a URL, the prefix once more
 	} {
 		html := render(t, rd, filled(reflect.ValueOf(page).Elem().Interface(), value)).Body.String()
 		// The prefix is in three links of assets, and in that of the script.
