@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -173,7 +174,10 @@ func (e objectRedactor) AddArray(key string, v zapcore.ArrayMarshaler) error {
 		e.ObjectEncoder.AddString(key, redacted)
 		return nil
 	}
-	return e.ObjectEncoder.AddArray(key, redactedArray{v, e.names})
+	if _, texts := v.(caddyhttp.LoggableStringArray); !texts { // which are most
+		v = redactedArray{v, e.names}
+	}
+	return e.ObjectEncoder.AddArray(key, v)
 }
 
 // AddObject implements zapcore.ObjectEncoder.
