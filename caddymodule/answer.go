@@ -207,15 +207,31 @@ func loggerNames(logs *caddyhttp.ServerLogConfig, r *http.Request) []string {
 
 // observe writes the audit log.
 func (a *App) observe(ev gateway.Event) {
-	level := zap.InfoLevel
+	if ev.Type == gateway.EventRefused {
+		a.refusals.note(ev)
+		return
+	}
+	a.writeEvent(ev, 0)
+}
+
+// writeEvent writes a line of the audit log. more says how many equal events it stands
+// for; 0 is an event alone.
+func (a *App) writeEvent(ev gateway.Event, more int) {
+	level, message := zap.InfoLevel, ev.Type
 	if ev.Type == gateway.EventRefused {
 		level = zap.WarnLevel
 	}
-	c := a.audit.Check(level, ev.Type)
+	if more > 0 {
+		message += " again"
+	}
+	c := a.audit.Check(level, message)
 	if c == nil {
 		return
 	}
 	fields := []zap.Field{zap.String("app", ev.App)}
+	if more > 0 {
+		fields = append(fields, zap.Int("count", more), zap.Duration("within", refusalsTime))
+	}
 	add := func(key, value string) {
 		if value != "" {
 			fields = append(fields, zap.String(key, value))

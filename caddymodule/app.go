@@ -28,7 +28,9 @@ func init() { caddy.RegisterModule(new(App)) }
 // It needs no configuration: a site may bring its own provider, and without a
 // store sessions are kept in a file on this machine.
 //
-// The app logs what happens to logins to the logger `sso.audit`.
+// The app logs what happens to logins to the logger `sso.audit`. Of equal refusals of
+// one client that is not signed in, the first is a line, and the others of the
+// next minute are one line with their number.
 type App struct {
 	// The providers that sites share, in the order of the chooser. A site can
 	// use one of its own instead.
@@ -72,6 +74,7 @@ type App struct {
 	lastGood  *lateLastGood
 	keys      *lateKeys
 	redacted  *redactedNames
+	refusals  *refusals
 	shared    []string // names of the shared providers
 	providers []builtProvider
 	handlers  []*Handler
@@ -109,6 +112,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.log.Error("logs will show who makes requests", zap.Error(redacting))
 	}
 	a.audit = a.log.Named("audit")
+	a.refusals = newRefusals(a.writeEvent)
 	a.lastGood, a.keys = new(lateLastGood), new(lateKeys)
 	a.started = make(chan struct{})
 	var err error
@@ -326,8 +330,12 @@ func (a *App) await(ctx context.Context) {
 	}
 }
 
-// Stop does nothing: requests may still be under way. See Cleanup.
-func (*App) Stop() error { return nil }
+// Stop logs the refusals that were only counted, as long as there is a log. Requests may
+// still be under way: see Cleanup.
+func (a *App) Stop() error {
+	a.refusals.flush()
+	return nil
+}
 
 // Cleanup lets go of the store and the sessions.
 func (a *App) Cleanup() error {

@@ -72,3 +72,15 @@ func DropCredentials(r *http.Request) *http.Request { return dropCredentials(r) 
 
 // UnredactLogs undoes RedactLogs.
 func UnredactLogs() { redactLogs.Store(false) }
+
+// Refusals are those that shorten the audit log.
+type Refusals = refusals
+
+// NewRefusals returns refusals that are logged by log.
+func NewRefusals(log func(ev gateway.Event, more int)) *Refusals { return newRefusals(log) }
+
+// Note notes a refusal.
+func (r *Refusals) Note(ev gateway.Event) { r.note(ev) }
+
+// Flush ends counting.
+func (r *Refusals) Flush() { r.flush() }

@@ -71,6 +71,7 @@ func errorsPage() []byte {
 
 Every refusal of the gateway has one of these codes. It stands on the page or in the JSON problem (RFC 9457) that the
 client gets, beside a reference. The log line with the same reference has the cause in full; the client never sees it.
+Of several equal refusals of one client within a minute, the log has the first and the last.
 
 <!-- Made from the table in gateway/refusal/table.go: go test ./gateway/refusal -run TestErrorsPage -update -->
 

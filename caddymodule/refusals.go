@@ -1,0 +1,109 @@
+package caddymodule
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+)
+
+const (
+	// refusalsTime is for how long equal refusals of a client become one line.
+	refusalsTime = time.Minute
+	// maxRefusals bounds how many clients are told apart meanwhile. Those beyond
+	// it are counted together.
+	maxRefusals = 1000
+)
+
+// refusals shorten the audit log: anybody can be refused as often as they like. Of
+// equal refusals of one client that nobody knows, the first is a line at once, and all
+// others of the next minute are one line with their number.
+type refusals struct {
+	log func(ev gateway.Event, more int)
+
+	mu     sync.Mutex
+	bursts map[refusalKey]*burst
+	ended  bool
+}
+
+// A refusalKey says which refusals are equal.
+type refusalKey struct {
+	app, provider string
+	code          refusal.Code
+	client        netip.Prefix // an IPv6 client is its /64; not valid: several clients
+}
+
+type burst struct {
+	last  gateway.Event
+	more  int
+	timer *time.Timer
+}
+
+func newRefusals(log func(ev gateway.Event, more int)) *refusals {
+	return &refusals{log: log, bursts: map[refusalKey]*burst{}}
+}
+
+// note logs a refusal, or counts it.
+func (r *refusals) note(ev gateway.Event) {
+	if ev.Username != "" || !r.counted(ev) {
+		r.log(ev, 0)
+	}
+}
+
+// counted counts a refusal that is not the first of its kind.
+func (r *refusals) counted(ev gateway.Event) bool {
+	key := refusalKey{ev.App, ev.Provider, ev.Code, clientNetwork(ev.Addr)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return false
+	}
+	if r.bursts[key] == nil && len(r.bursts) >= maxRefusals {
+		key.client, ev.Addr = netip.Prefix{}, netip.Addr{}
+	}
+	if b := r.bursts[key]; b != nil {
+		b.last = ev
+		b.more++
+		return true
+	}
+	r.bursts[key] = &burst{timer: time.AfterFunc(refusalsTime, func() { r.end(key) })}
+	return false
+}
+
+// end logs how many came after the first.
+func (r *refusals) end(key refusalKey) {
+	r.mu.Lock()
+	b := r.bursts[key]
+	delete(r.bursts, key)
+	r.mu.Unlock()
+	if b != nil && b.more > 0 {
+		r.log(b.last, b.more)
+	}
+}
+
+// flush logs what was counted, at the end of a configuration. Nothing is counted
+// afterwards.
+func (r *refusals) flush() {
+	r.mu.Lock()
+	r.ended = true
+	var keys []refusalKey
+	for key, b := range r.bursts {
+		b.timer.Stop()
+		keys = append(keys, key)
+	}
+	r.mu.Unlock()
+	for _, key := range keys {
+		r.end(key)
+	}
+}
+
+func clientNetwork(client netip.Addr) netip.Prefix {
+	client = client.Unmap().WithZone("")
+	bits := 64
+	if client.Is4() {
+		bits = 32
+	}
+	return netip.PrefixFrom(client, bits).Masked()
+}

@@ -1,0 +1,106 @@
+package caddymodule_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/caddymodule"
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+)
+
+// auditLines collects what goes into the audit log.
+type auditLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (a *auditLines) log(ev gateway.Event, more int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lines = append(a.lines, fmt.Sprint(ev.Username, ev.Code, " ", ev.Addr, " ", ev.Reference, " ", more))
+}
+
+func (a *auditLines) take() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	lines := a.lines
+	a.lines = nil
+	slices.Sort(lines)
+	return lines
+}
+
+func TestEqualRefusals(t *testing.T) {
+	t.Parallel()
+	refused := func(code refusal.Code, addr, reference string) gateway.Event {
+		ev := gateway.Event{Type: gateway.EventRefused, App: "app", Code: code, Reference: reference}
+		if addr != "" {
+			ev.Addr = netip.MustParseAddr(addr)
+		}
+		return ev
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var audit auditLines
+		r := caddymodule.NewRefusals(audit.log)
+		want := func(lines ...string) {
+			t.Helper()
+			if got := audit.take(); !slices.Equal(got, lines) {
+				t.Errorf("got %q, want %q", got, lines)
+			}
+		}
+		// Many of one client: the first at once, the others later.
+		for i := range 500 {
+			r.Note(refused(refusal.FlowUnknown, "192.0.2.1", fmt.Sprint(i)))
+		}
+		want("flow_unknown 192.0.2.1 0 0")
+		// Others are other lines.
+		r.Note(refused(refusal.FlowUnknown, "192.0.2.2", "a"))
+		r.Note(refused(refusal.BadRequest, "192.0.2.1", "b"))
+		r.Note(refused(refusal.BadRequest, "2001:db8::1", "c"))
+		r.Note(refused(refusal.BadRequest, "2001:db8::2", "d")) // the same /64
+		r.Note(refused(refusal.BadRequest, "", "e"))
+		want("bad_request 192.0.2.1 b 0", "bad_request 2001:db8::1 c 0", "bad_request invalid IP e 0", "flow_unknown 192.0.2.2 a 0")
+		time.Sleep(time.Minute + time.Second)
+		want("bad_request 2001:db8::2 d 1", "flow_unknown 192.0.2.1 499 499")
+		// And so on.
+		r.Note(refused(refusal.FlowUnknown, "192.0.2.1", "again"))
+		want("flow_unknown 192.0.2.1 again 0")
+		// People are never counted together.
+		for range 2 {
+			ev := refused(refusal.AccessDenied, "192.0.2.1", "f")
+			ev.Username = "bob "
+			r.Note(ev)
+		}
+		want("bob access_denied 192.0.2.1 f 0", "bob access_denied 192.0.2.1 f 0")
+		// The end of the configuration loses nothing.
+		r.Note(refused(refusal.FlowUnknown, "192.0.2.1", "last"))
+		r.Flush()
+		want("flow_unknown 192.0.2.1 last 1")
+		for range 2 {
+			r.Note(refused(refusal.FlowUnknown, "192.0.2.1", "later"))
+		}
+		want("flow_unknown 192.0.2.1 later 0", "flow_unknown 192.0.2.1 later 0")
+	})
+	t.Run("of a crowd", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			var audit auditLines
+			r := caddymodule.NewRefusals(audit.log)
+			for i := range 50_000 {
+				r.Note(refused(refusal.FlowUnknown, fmt.Sprintf("10.0.%d.%d", i/256%256, i%256), "x"))
+			}
+			if got := len(audit.take()); got != 1001 {
+				t.Errorf("%d lines, want 1001: memory and log must be bounded", got)
+			}
+			time.Sleep(2 * time.Minute)
+			if got := audit.take(); !slices.Equal(got, []string{"flow_unknown invalid IP x 48999"}) {
+				t.Errorf("got %q", got)
+			}
+		})
+	})
+}
