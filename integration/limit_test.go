@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // failing begins a login at a node and brings an answer to it that the provider
@@ -290,6 +292,29 @@ func TestLimitSettings(t *testing.T) {
 			t.Errorf("after a reload: %s", p)
 		}
 	})
+}
+
+// TestLimitAtOnce has an office sign in at once at a provider that takes its time,
+// over two nodes.
+func TestLimitAtOnce(t *testing.T) {
+	t.Parallel()
+	cl := newCluster(t, clusterOptions{nodes: 2})
+	cl.op.SetHooks(gatewaytest.OPHooks{Serve: map[string]http.HandlerFunc{
+		gatewaytest.OPTokenPath: func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			cl.op.ServeAltered(w, r, http.StatusOK, "application/json")
+		},
+	}})
+	var wg sync.WaitGroup
+	for i := range 30 {
+		c := cl.client(i%2, "127.0.40.1")
+		wg.Go(func() {
+			if s := request(c.http, cl.base+"/.sso/login?return=%2F"); s.status != http.StatusOK {
+				t.Errorf("D5 sign-in %d: status %d, code %s, %v", i, s.status, s.code, s.err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestLimitStarts holds that the tabs of a browser may all begin at once.
