@@ -49,7 +49,7 @@ func TestEndpointsOfApps(t *testing.T) {
 	for name, tc := range map[string]struct {
 		saml    bool
 		options func(*gateway.AppOptions)
-		more    []string // than the first seven
+		more    []string // than the first eight
 	}{
 		"one OpenID Provider": {false, func(*gateway.AppOptions) {}, []string{"/.sso/oidc/callback", "/.sso/oidc/callback/{provider}"}},
 		"own callback":        {false, func(o *gateway.AppOptions) { o.CallbackPath = "/auth/sso" }, []string{"/auth/sso", "/auth/sso/corp"}},
@@ -74,7 +74,7 @@ func TestEndpointsOfApps(t *testing.T) {
 			for _, e := range l.siteOf(g, appHost, tc.options).app.Endpoints() {
 				paths = append(paths, e.Path)
 			}
-			if len(paths) < 7 || !slices.Equal(paths[7:], tc.more) {
+			if len(paths) < 8 || !slices.Equal(paths[8:], tc.more) {
 				t.Errorf("endpoints %q, want in the end %q", paths, tc.more)
 			}
 		})
