@@ -24,6 +24,7 @@ const (
 type write struct {
 	ctx    context.Context //nolint:containedctx // the call that waits: the write goes to another goroutine
 	do     func(*bolt.Tx) ([]byte, error)
+	then   func() // once it is on the disk, before anybody is answered; may be nil
 	answer chan outcome
 }
 
@@ -35,10 +36,16 @@ type outcome struct {
 // update has do called within a transaction and returns when that is on the
 // disk. If ctx ends first, the write may still happen.
 func (s *Store) update(ctx context.Context, do func(*bolt.Tx) ([]byte, error)) ([]byte, error) {
+	return s.updateThen(ctx, nil, do)
+}
+
+// updateThen does what update does, and calls then if the write has succeeded,
+// also if the caller has left.
+func (s *Store) updateThen(ctx context.Context, then func(), do func(*bolt.Tx) ([]byte, error)) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	w := write{ctx, do, make(chan outcome, 1)}
+	w := write{ctx, do, then, make(chan outcome, 1)}
 	select {
 	case s.writes <- w:
 	case <-ctx.Done():
@@ -77,7 +84,7 @@ func (s *Store) run() {
 		case w := <-s.writes:
 			s.commit(s.gather(w))
 		case <-tick.C:
-			s.commit([]write{{context.Background(), sweep, make(chan outcome, 1)}})
+			s.commit([]write{{context.Background(), sweep, nil, make(chan outcome, 1)}})
 		case <-s.closing:
 			return
 		}
@@ -123,6 +130,9 @@ func (s *Store) commit(batch []write) {
 	for i, w := range batch {
 		if err != nil {
 			outcomes[i] = outcome{err: err}
+		}
+		if w.then != nil && outcomes[i].err == nil {
+			w.then()
 		}
 		w.answer <- outcomes[i]
 	}

@@ -291,8 +291,21 @@ func (s *MemStore) Range(ctx context.Context, index, prefix, after string, limit
 	return members, nil
 }
 
-// Announce implements store.Store.
-func (s *MemStore) Announce(ctx context.Context, message []byte) error {
+// Announce implements store.Store. It makes the writes first, as methods of their
+// own: a store whose parts are in different places. So a test can put a fault
+// between any two.
+func (s *MemStore) Announce(ctx context.Context, message []byte, writes ...store.Write) error {
+	for _, w := range writes {
+		var err error
+		if len(w.Value) > 0 {
+			err = s.CompareAndPut(ctx, w.Key, w.Old, w.Value, w.TTL)
+		} else {
+			err = s.Delete(ctx, w.Key)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return s.do(ctx, "Announce", string(message), func() error {
 		s.sent = append(s.sent, bytes.Clone(message))
 		for w := range s.watches {

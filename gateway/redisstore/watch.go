@@ -34,17 +34,67 @@ var errGap = fault("the stream of announcements was emptied, replaced or cut: wa
 
 func (s *Store) stream() string { return s.prefix + "stream" }
 
+// announce answers the id of the new entry, or 0 or 1 as compareAndPut does. It
+// gets the stream, a key and the keys of the writes; each write is a value, what
+// it replaces and a ttl, or three empty strings to delete.
+//
+// The first command that writes is a DEL. A Redis without memory takes it, and
+// then the rest of the script too. The stream is bounded.
+var announce = redis.NewScript(`
+for i = 3, #KEYS do
+	local old, value = ARGV[3*i-5], ARGV[3*i-4]
+	if value ~= '' then
+		local found = redis.call('GET', KEYS[i])
+		if not found then return 0 end
+		if found ~= old then return 1 end
+	end
+end
+redis.call('DEL', KEYS[2])
+for i = 3, #KEYS do
+	local value, ttl = ARGV[3*i-4], ARGV[3*i-3]
+	redis.call('DEL', KEYS[i])
+	if value ~= '' then
+		if ttl == '0' then
+			redis.call('SET', KEYS[i], value)
+		else
+			redis.call('SET', KEYS[i], value, 'PX', ttl)
+		end
+	end
+end
+return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', ARGV[2], ARGV[3])`)
+
 // Announce implements store.Store.
-func (s *Store) Announce(ctx context.Context, message []byte) (err error) {
+func (s *Store) Announce(ctx context.Context, message []byte, writes ...store.Write) (err error) {
 	defer s.finish("announcing a change", &err)
-	_, err = s.add(ctx, s.client, "m", message)
+	_, err = s.add(ctx, s.client, "m", message, writes...)
 	return err
 }
 
-func (s *Store) add(ctx context.Context, client redis.Cmdable, field string, value []byte) (id string, err error) {
-	return client.XAdd(ctx, &redis.XAddArgs{
-		Stream: s.stream(), MaxLen: streamLength, Approx: true, Values: []any{field, value},
-	}).Result()
+// add adds an entry to the stream after the writes, all in one step, and returns
+// its id.
+func (s *Store) add(ctx context.Context, client redis.Scripter, field string, value []byte, writes ...store.Write) (id string, err error) {
+	keys, args := []string{s.stream(), s.stream() + ":none"}, []any{streamLength, field, value}
+	for _, w := range writes {
+		ms, err := milliseconds(w.TTL)
+		if err != nil {
+			return "", err
+		}
+		keys, args = append(keys, s.key(w.Key)), append(args, w.Old, w.Value, ms)
+	}
+	answer, err := announce.Run(ctx, client, keys, args...).Result()
+	if err != nil {
+		return "", err
+	}
+	switch answer := answer.(type) {
+	case string:
+		return answer, nil
+	case int64:
+		if answer == 0 {
+			return "", store.ErrNotFound
+		}
+		return "", store.ErrChanged
+	}
+	return "", errAnswer
 }
 
 // Watch implements store.Store. It has a connection of its own, and ends

@@ -55,6 +55,7 @@ type Node struct {
 	// changes counts what was announced. A login that was read while it moved
 	// may be out of date and is not cached.
 	changes atomic.Uint64
+	owed owed
 	// rereads counts what has asked for reloadBusy since it last came to rest.
 	rereads atomic.Uint64
 
@@ -144,6 +145,7 @@ func (s *Node) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.tend(ctx) })
 	wg.Go(func() { s.keepHouse(ctx) })
+	wg.Go(func() { s.repeat(ctx) })
 	for ctx.Err() == nil {
 		if err := s.follow(ctx); err != nil && ctx.Err() == nil {
 			s.reportDown(err)

@@ -56,8 +56,18 @@ type Store interface {
 	// order.
 	Range(ctx context.Context, index, prefix, after string, limit int) (members []string, err error)
 
-	// Announce sends a message to every Watch of every node, in one order.
-	Announce(ctx context.Context, message []byte) error
+	// Announce makes the writes and sends a message to every Watch of every node,
+	// in one order. If a write's condition does not hold, nothing is done:
+	// ErrChanged if the key holds something else, ErrNotFound if it holds nothing.
+	//
+	// A store that can makes both in one step. After a fault the caller does not
+	// know what was done; on a store that keeps records and announcements in
+	// different places, it may be the writes alone. So after a fault the caller
+	// announces again until it succeeds.
+	//
+	// A store that is too full for new records still takes an announcement, if it
+	// can: nobody could be signed out otherwise.
+	Announce(ctx context.Context, message []byte, writes ...Write) error
 	// Watch follows announcements until ctx ends or the connection is lost,
 	// and returns why. It first calls on with Reset set: from that moment on
 	// every announcement will be seen, those before may have been missed.
@@ -68,6 +78,14 @@ type Store interface {
 	// Ping proves that the store answers and is configured as we need it. Its
 	// error says what is wrong and how to mend it.
 	Ping(ctx context.Context) error
+}
+
+// A Write is a part of Announce. It deletes the key; with Value set it replaces
+// Old by Value in one step, as CompareAndPut does.
+type Write struct {
+	Key        string
+	Old, Value []byte
+	TTL        time.Duration
 }
 
 // A Change is one report of Watch.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"strings"
 
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
@@ -147,4 +148,10 @@ func writePart(h hash.Hash, p string) {
 	n := len(p)
 	h.Write([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 	h.Write([]byte(p))
+}
+
+// IsKey says whether text can be the key of a record of a kind.
+func (v *Vault) IsKey(kind Kind, text string) bool {
+	name, ok := strings.CutPrefix(text, string(kind)+":")
+	return ok && DecodeText(name, sha256.Size) != nil
 }
