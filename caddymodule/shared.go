@@ -104,7 +104,9 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 	ps.host.push(h)
 	log := ps.host.logger()
 	ps.Node, err = session.Open(session.Options{
-		Store: opened, Secrets: secrets, Marker: storedMarker{ps.host.storage, store.place()}, Logger: log,
+		Store: opened, Secrets: secrets, Logger: log,
+		Marker:   storedMarker{ps.host.storage, markerFile, store.place()},
+		Position: storedMarker{ps.host.storage, positionFile, store.place()},
 	})
 	if err != nil {
 		_, closeErr := stores.Delete(storeKey)

@@ -87,8 +87,9 @@ func (s *Store) send(message []byte) {
 	}
 }
 
-// Watch implements store.Store. It returns the context's error, or ErrClosed.
-func (s *Store) Watch(ctx context.Context, on func(store.Change)) error {
+// Watch implements store.Store. It returns the context's error, or ErrClosed. The
+// file does not go back in time while it is open.
+func (s *Store) Watch(ctx context.Context, _ string, on func(store.Change)) error {
 	w := &watcher{wake: make(chan struct{}, 1), lost: true}
 	s.join(w)
 	defer s.leave(w)

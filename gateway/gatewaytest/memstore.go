@@ -3,9 +3,11 @@ package gatewaytest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +23,8 @@ type MemStore struct {
 	indexes map[string]map[string]bool
 	watches map[*memWatch]bool
 	sent    [][]byte
+	past    int // goes up when the store goes back in time
+	dealt   int // the past that has been dealt with
 	hook    func(MemOp) error
 
 	counters store.Counters
@@ -120,6 +124,16 @@ func (s *MemStore) Clone() *MemStore {
 		}
 	}
 	return c
+}
+
+// Rewind sets the store back to what a clone of it holds: a restart from a snapshot.
+// Every Watch ends.
+func (s *MemStore) Rewind(to *MemStore) {
+	c := to.Clone()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.values, s.indexes = c.values, c.indexes
+	s.past++
 }
 
 // do runs a method with the hook around it.
@@ -319,8 +333,31 @@ func (s *MemStore) Announce(ctx context.Context, message []byte, writes ...store
 	})
 }
 
+// errRewound ends a Watch.
+var errRewound = errors.New("the test has set the store back")
+
+// lookBack tells of a store that went back in time since a position, and returns
+// the past that it has now.
+func (s *MemStore) lookBack(ctx context.Context, since string, on func(store.Change)) (past int, err error) {
+	dealtWith := false
+	err = s.do(ctx, "Watch", "", func() error {
+		past = s.past
+		dealtWith = since == "" || since == strconv.Itoa(past) || s.dealt == past
+		return nil
+	})
+	if err != nil || dealtWith {
+		return past, err
+	}
+	on(store.Change{Rewound: true})
+	return past, s.do(ctx, "Watch", "", func() error { s.dealt = past; return nil })
+}
+
 // Watch implements store.Store.
-func (s *MemStore) Watch(ctx context.Context, on func(store.Change)) error {
+func (s *MemStore) Watch(ctx context.Context, since string, on func(store.Change)) error {
+	past, err := s.lookBack(ctx, since, on)
+	if err != nil {
+		return err
+	}
 	w := &memWatch{wake: make(chan struct{}, 1)}
 	defer func() {
 		s.mu.Lock()
@@ -330,8 +367,11 @@ func (s *MemStore) Watch(ctx context.Context, on func(store.Change)) error {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for reset := true; ; reset = false {
-		change := store.Change{Reset: reset}
+		change := store.Change{Reset: reset, Position: strconv.Itoa(past)}
 		err := s.do(ctx, "Watch", "", func() error {
+			if s.past != past {
+				return errRewound
+			}
 			s.watches[w] = true
 			change.Began, change.Messages, w.queue = time.Now(), w.queue, nil
 			return nil

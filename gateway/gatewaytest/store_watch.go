@@ -208,7 +208,7 @@ func watchStore(t *testing.T, s store.Store, also ...func(store.Change)) *storeW
 	w := &storeWatch{ended: make(chan error, 1), stop: stop}
 	var running sync.WaitGroup
 	running.Go(func() {
-		w.ended <- s.Watch(ctx, func(change store.Change) {
+		w.ended <- s.Watch(ctx, "", func(change store.Change) {
 			w.mu.Lock()
 			w.changes = append(w.changes, change)
 			w.mu.Unlock()

@@ -33,7 +33,7 @@ func TestRedisFull(t *testing.T) {
 		got = nil
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		err := s.Watch(ctx, func(c store.Change) {
+		err := s.Watch(ctx, "", func(c store.Change) {
 			if c.Reset {
 				mustCommand(t, r, "CONFIG", "SET", "maxmemory", "1")
 				if err := s.Put(ctx, "other", nil, time.Minute); err == nil || !strings.Contains(err.Error(), "raise maxmemory") {

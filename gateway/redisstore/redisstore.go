@@ -7,13 +7,15 @@
 //   - sso:i:INDEX: a sorted set for each index, all scores 0, in bytewise order.
 //   - sso:c:KEY: a number for each counter. It expires by itself.
 //   - sso:stream: the announcements, a stream of about the last 10,000. An entry
-//     has the field m (the message), or hello (a Watch began).
+//     has the field m (the message), hello (a Watch began), or back (one that has
+//     dealt with a stream that went back in time).
 //
 // The gateway seals values before they come here. One writable primary with
 // maxmemory-policy noeviction is required, see [Store.Ping]; Redis Cluster and
 // reading from replicas are not supported. A restricted ACL user needs ~sso:*
 // and +@connection +info +role +mget +set +get +getdel +del +pttl +zadd +zrem
-// +zrange +xadd +xread +xrange +eval +evalsha.
+// +zrange +xadd +xread +xrange +xinfo +eval +evalsha, and +config|get if the
+// gateway is to warn of settings that can lose a logout.
 package redisstore
 
 import (
@@ -53,6 +55,7 @@ type Store struct {
 	client  *redis.Client
 	options redis.Options
 	prefix  string
+	past    past
 }
 
 // Open returns a store, or says what is wrong with the options. It does not
@@ -85,8 +88,11 @@ func Open(o Options) (*Store, error) {
 	opt.PipelinePoolSize = -1
 	opt.DisableIdentity = true
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	options := *opt
-	return &Store{client: redis.NewClient(opt), options: options, prefix: cmp.Or(o.Prefix, "sso:")}, nil
+	s := &Store{prefix: cmp.Or(o.Prefix, "sso:")}
+	opt.OnConnect = s.onConnect
+	s.options = *opt
+	s.client = redis.NewClient(opt)
+	return s, nil
 }
 
 // dialer honours the context in the TLS handshake too, which go-redis's own

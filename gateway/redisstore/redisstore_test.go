@@ -117,7 +117,7 @@ func TestPingRefuses(t *testing.T) {
 				return handshake(nil)(args)
 			})
 			s := openFake(t, f, "")
-			watch := s.Watch(t.Context(), func(store.Change) { t.Error("Watch began") })
+			watch := s.Watch(t.Context(), "", func(store.Change) { t.Error("Watch began") })
 			for verb, err := range map[string]error{"Ping": s.Ping(t.Context()), "Watch": watch} {
 				if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), f.addr) {
 					t.Errorf("%s: %v, want %q and the address", verb, err, test.want)
@@ -152,7 +152,7 @@ func verbs(ctx context.Context, s *redisstore.Store) map[string]func() error {
 		"Remove":        func() error { return s.Remove(ctx, "index", "member") },
 		"Range":         func() error { _, err := s.Range(ctx, "index", "", "", 1); return err },
 		"Announce":      func() error { return s.Announce(ctx, []byte("value-canary")) },
-		"Watch":         func() error { return s.Watch(ctx, func(store.Change) {}) },
+		"Watch":         func() error { return s.Watch(ctx, "", func(store.Change) {}) },
 	}
 }
 
@@ -342,7 +342,7 @@ func TestWatchStaysOnItsConnection(t *testing.T) {
 		return "*-1\r\n"
 	})))
 	var changes []store.Change
-	err := openFake(t, f, "").Watch(t.Context(), func(c store.Change) { changes = append(changes, c) })
+	err := openFake(t, f, "").Watch(t.Context(), "", func(c store.Change) { changes = append(changes, c) })
 	if err == nil || !strings.Contains(err.Error(), "EOF") {
 		t.Errorf("ended with %v", err)
 	}
@@ -377,7 +377,7 @@ func TestWatchNeverConfirmsFalsely(t *testing.T) {
 			f := newFake(t, handshake(watched(test.role, test.kept, test.read)))
 			changes := 0
 			start := time.Now()
-			err := openFake(t, f, "").Watch(t.Context(), func(store.Change) { changes++ })
+			err := openFake(t, f, "").Watch(t.Context(), "", func(store.Change) { changes++ })
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("ended with %v, want %q", err, test.want)
 			}

@@ -11,17 +11,17 @@ import (
 )
 
 // A MarkerMemory is what this machine remembers of the store it works with,
-// kept apart from the store.
+// kept apart from the store: its marker, and how far its changes were followed.
 //
 // A store that was emptied has lost blocked accounts and replay marks. So
 // every store has a marker (vault.Vault.Marker): a node that remembers one and finds
 // none, or another, makes no accounts and no keys until an administrator
 // confirms the new store by deleting the memory.
 type MarkerMemory interface {
-	// Load returns the remembered marker, or "" if there is none.
+	// Load returns what is remembered, or "" if there is nothing.
 	Load(ctx context.Context) (string, error)
-	// Save remembers a marker.
-	Save(ctx context.Context, marker string) error
+	// Save remembers it.
+	Save(ctx context.Context, text string) error
 }
 
 // MayCreate says whether accounts and keys may be made: the store is the one

@@ -69,11 +69,17 @@ type Store interface {
 	// can: nobody could be signed out otherwise.
 	Announce(ctx context.Context, message []byte, writes ...Write) error
 	// Watch follows announcements until ctx ends or the connection is lost,
-	// and returns why. It first calls on with Reset set: from that moment on
+	// and returns why. It calls on with Reset set: from that moment on
 	// every announcement will be seen, those before may have been missed.
 	// Afterwards it calls on at least once a second while the store answers,
 	// with the messages that came, if any. Calls do not overlap.
-	Watch(ctx context.Context, on func(Change)) error
+	//
+	// since is the Position of the last Change that this machine knows of, or "".
+	// If the store no longer holds what it held then, it went back in time. Then
+	// Watch calls on with Rewound set, before Reset and before it writes anything.
+	// If ctx ends in that call, it is reported again to the next Watch; otherwise
+	// it counts as dealt with, for other nodes too.
+	Watch(ctx context.Context, since string, on func(Change)) error
 
 	// Ping proves that the store answers and is configured as we need it. Its
 	// error says what is wrong and how to mend it.
@@ -90,6 +96,9 @@ type Write struct {
 
 // A Change is one report of Watch.
 type Change struct {
+	// Rewound says that the store went back in time: a snapshot or a replica took
+	// its place that lacks the newest writes. Nothing else is set then.
+	Rewound bool
 	// Reset says that announcements may have been missed before Began.
 	Reset bool
 	// Began is when the read that this reports was sent: all that was
@@ -97,6 +106,11 @@ type Change struct {
 	Began time.Time
 	// Messages are what was announced, oldest first.
 	Messages [][]byte
+	// Position is for the next Watch's since, on any node. Empty for a store that
+	// can't go back in time.
+	Position string
+	// Risk, with Reset, is what the store's settings can cost, and the remedy.
+	Risk string
 }
 
 // NoExpiry as a ttl keeps a value until it is deleted.

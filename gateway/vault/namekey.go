@@ -82,7 +82,7 @@ func (v *Vault) Marker(ctx context.Context) (string, error) {
 // Initialize makes a store's name key, and returns its Marker. If several nodes do
 // this at once, one of the keys counts.
 func (v *Vault) Initialize(ctx context.Context) (marker string, err error) {
-	if err := v.fitError(); err != nil {
+	if err := v.fitError(ctx); err != nil {
 		return "", err
 	}
 	fresh := RandomBytes()

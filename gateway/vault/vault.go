@@ -193,7 +193,7 @@ func (v *Vault) GetAt(ctx context.Context, kind Kind, key string) (*Record, erro
 
 // read reads keys in one round trip.
 func (v *Vault) read(ctx context.Context, keys ...string) ([][]byte, error) {
-	if err := v.fitError(); err != nil {
+	if err := v.fitError(ctx); err != nil {
 		return nil, err
 	}
 	values, err := v.store.Get(ctx, keys...)
@@ -215,8 +215,13 @@ func (v *Vault) SetUnfit(err error) {
 	v.unfit.Store(&err)
 }
 
-func (v *Vault) fitError() error {
-	if unfit := v.unfit.Load(); unfit != nil {
+type mending struct{}
+
+// Mending returns a context for the calls that make a store fit again.
+func Mending(ctx context.Context) context.Context { return context.WithValue(ctx, mending{}, true) }
+
+func (v *Vault) fitError(ctx context.Context) error {
+	if unfit := v.unfit.Load(); unfit != nil && ctx.Value(mending{}) == nil {
 		return *unfit
 	}
 	return nil
@@ -234,7 +239,7 @@ func (v *Vault) Put(ctx context.Context, kind Kind, name string, value []byte, t
 
 // PutNew stores value if there is no such record, else store.ErrExists.
 func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
-	if err := v.fitError(); err != nil {
+	if err := v.fitError(ctx); err != nil {
 		return err
 	}
 	key, err := v.Key(ctx, kind, name)
