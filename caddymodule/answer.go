@@ -191,6 +191,9 @@ func (a *App) observe(ev gateway.Event) {
 	level := zap.InfoLevel
 	if ev.Type == gateway.EventRefused {
 		level = zap.WarnLevel
+		if isBurst(ev.Code) && !a.bursts.first(ev.Code, a.audit) {
+			return
+		}
 	}
 	c := a.audit.Check(level, ev.Type)
 	if c == nil {

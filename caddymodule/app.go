@@ -66,6 +66,7 @@ type App struct {
 	ctx       caddy.Context
 	log       *zap.Logger
 	audit     *zap.Logger
+	bursts    bursts
 	pages     gateway.Pages
 	store     storeModule
 	secrets   [][]byte
@@ -314,6 +315,7 @@ func (*App) Stop() error { return nil }
 
 // Cleanup lets go of the store and the sessions.
 func (a *App) Cleanup() error {
+	a.bursts.flush(a.audit)
 	key := a.sessionsKey
 	if key == "" {
 		return nil

@@ -67,6 +67,14 @@ type storedMarker struct {
 
 func (m storedMarker) file() string { return m.prefix + digest(m.store)[:12] }
 
+// Where returns the file, for a person who is to delete it.
+func (m storedMarker) Where() string {
+	if files, ok := m.storage().(interface{ Filename(key string) string }); ok {
+		return files.Filename(m.file())
+	}
+	return m.file() + " in Caddy's storage"
+}
+
 // Load implements session.MarkerMemory.
 func (m storedMarker) Load(ctx context.Context) (string, error) {
 	marker, err := m.storage().Load(ctx, m.file())

@@ -135,7 +135,20 @@ func (x *exchange) pass(next Next, p *passage, v *view) error {
 	}
 	p.answer.ResponseWriter = x.w
 	defer p.answer.End()
-	return next(&p.answer, r, &v.principal)
+	err := next(&p.answer, r, &v.principal)
+	if over := p.Over(); err != nil && over != nil && !p.answer.Begun() {
+		return x.cutOff(over)
+	}
+	return err
+}
+
+// cutOff answers a request whose login ended on its way: the app's error, such as
+// a proxy's 502, is none of the app's.
+func (x *exchange) cutOff(over error) error {
+	if errors.Is(over, session.ErrNone) {
+		return x.unauthenticated()
+	}
+	return x.refuse(session.Fault(over))
 }
 
 // passUnknown passes on a request without an identity.

@@ -49,6 +49,7 @@ var (
 type Store struct {
 	db       *bolt.DB
 	broken   atomic.Bool
+	refuses  atomic.Pointer[error] // why the last write failed, if it did
 	writes   chan write
 	closing  chan struct{}
 	finished chan struct{}

@@ -140,5 +140,8 @@ func (s *Store) collect(w *watcher) store.Change {
 	defer s.mu.Unlock()
 	change := store.Change{Reset: w.lost, Began: time.Now(), Messages: w.queue}
 	w.queue, w.lost = nil, false
+	if refuses := s.refuses.Load(); refuses != nil {
+		change.Refuses = *refuses
+	}
 	return change
 }

@@ -84,12 +84,19 @@ func (s *Store) run() {
 		case w := <-s.writes:
 			s.commit(s.gather(w))
 		case <-tick.C:
-			s.commit([]write{{context.Background(), sweep, nil, make(chan outcome, 1)}})
+			do := sweep
+			if s.refuses.Load() != nil {
+				do = probe
+			}
+			s.commit([]write{{context.Background(), do, nil, make(chan outcome, 1)}})
 		case <-s.closing:
 			return
 		}
 	}
 }
+
+// probe proves that the file can be written again.
+func probe(tx *bolt.Tx) ([]byte, error) { return nil, save(tx, "health", nil, time.Second) }
 
 // gather adds to the first write those that wait at this moment.
 func (s *Store) gather(first write) []write {
@@ -108,6 +115,7 @@ func (s *Store) gather(first write) []write {
 // commit does the writes of a batch in one transaction and answers them.
 func (s *Store) commit(batch []write) {
 	outcomes := make([]outcome, len(batch))
+	var own error // of the only write, and none of the file's
 	err := guard(func() error {
 		if s.broken.Load() {
 			return errBroken
@@ -119,13 +127,21 @@ func (s *Store) commit(batch []write) {
 				}
 			}
 			if len(batch) == 1 {
-				return outcomes[0].err // Nothing to write: no fsync.
+				own = outcomes[0].err
+				return own // Nothing to write: no fsync.
 			}
 			return nil
 		})
 	})
 	if errors.Is(err, errBroken) {
 		s.broken.Store(true)
+	}
+	switch {
+	case err == nil:
+		s.refuses.Store(nil)
+	case own == nil:
+		refuses := fmt.Errorf("writing %s: %w: is its disk full (df -h %[1]s), or failing (dmesg)?", s.db.Path(), err)
+		s.refuses.Store(&refuses)
 	}
 	for i, w := range batch {
 		if err != nil {

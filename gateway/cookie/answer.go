@@ -59,7 +59,11 @@ func (a *Answer) FlushError() error {
 // Hijack implements http.Hijacker. What is written to the connection itself is
 // not looked at.
 func (a *Answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return http.NewResponseController(a.ResponseWriter).Hijack()
+	conn, rw, err := http.NewResponseController(a.ResponseWriter).Hijack()
+	if err == nil {
+		a.begun = true
+	}
+	return conn, rw, err
 }
 
 // Push implements http.Pusher.
@@ -72,6 +76,9 @@ func (a *Answer) Push(target string, opts *http.PushOptions) error {
 
 // Unwrap is for http.ResponseController.
 func (a *Answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// Begun says whether the final header is written, or the connection taken over.
+func (a *Answer) Begun() bool { return a.begun }
 
 // End cleans the trailers, which are in the header once the body is written, and
 // the header of an answer that has no body.

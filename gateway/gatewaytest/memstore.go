@@ -26,6 +26,7 @@ type MemStore struct {
 	past    int // goes up when the store goes back in time
 	dealt   int // the past that has been dealt with
 	hook    func(MemOp) error
+	refuses error
 
 	counters store.Counters
 }
@@ -71,6 +72,13 @@ func (s *MemStore) SetHook(hook func(MemOp) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = hook
+}
+
+// Refuse has every Watch report that the store takes no writes; nil ends that.
+func (s *MemStore) Refuse(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuses = why
 }
 
 // Keys returns the keys that hold something, in order.
@@ -373,6 +381,7 @@ func (s *MemStore) Watch(ctx context.Context, since string, on func(store.Change
 				return errRewound
 			}
 			s.watches[w] = true
+			change.Refuses = s.refuses
 			change.Began, change.Messages, w.queue = time.Now(), w.queue, nil
 			return nil
 		})

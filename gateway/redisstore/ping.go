@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,6 +24,20 @@ func (s *Store) Ping(ctx context.Context) error {
 	client := s.single(s.options.ReadTimeout)
 	defer client.Close()
 	return s.check(ctx, client)
+}
+
+// tryWriting returns why Redis takes no writes, or the fault by which nobody
+// knows.
+func (s *Store) tryWriting(ctx context.Context, client redis.Cmdable) (refuses, err error) {
+	err = client.Set(ctx, s.prefix+"health", "", time.Minute).Err()
+	var refused redis.Error
+	if errors.As(err, &refused) {
+		refuses, err = err, nil
+		s.finish("writing", &refuses)
+		return refuses, nil
+	}
+	s.finish("writing", &err)
+	return nil, err
 }
 
 // single returns a client with one connection, to whatever server is there.

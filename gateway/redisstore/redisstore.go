@@ -6,6 +6,7 @@
 //   - sso:v:KEY: a string for each value. It expires by itself (PX).
 //   - sso:i:INDEX: a sorted set for each index, all scores 0, in bytewise order.
 //   - sso:c:KEY: a number for each counter. It expires by itself.
+//   - sso:health: written every second, to prove that writing works.
 //   - sso:stream: the announcements, a stream of about the last 10,000. An entry
 //     has the field m (the message), hello (a Watch began), or back (one that has
 //     dealt with a stream that went back in time).
@@ -24,6 +25,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -56,6 +59,9 @@ type Store struct {
 	options redis.Options
 	prefix  string
 	past    past
+	login   atomic.Pointer[url.Userinfo]
+	// answered is set once the server has answered anything.
+	answered atomic.Bool
 }
 
 // Open returns a store, or says what is wrong with the options. It does not
@@ -89,10 +95,26 @@ func Open(o Options) (*Store, error) {
 	opt.DisableIdentity = true
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	s := &Store{prefix: cmp.Or(o.Prefix, "sso:")}
+	s.login.Store(url.UserPassword(opt.Username, opt.Password))
+	opt.CredentialsProvider = s.credentials
 	opt.OnConnect = s.onConnect
 	s.options = *opt
 	s.client = redis.NewClient(opt)
 	return s, nil
+}
+
+// LogInAs has new connections log in as a URL says that differs in user and
+// password alone. Those that are open stay.
+func (s *Store) LogInAs(address string) {
+	if opt, err := parseURL(address); err == nil {
+		s.login.Store(url.UserPassword(opt.Username, opt.Password))
+	}
+}
+
+func (s *Store) credentials() (user, password string) {
+	login := s.login.Load()
+	password, _ = login.Password()
+	return login.Username(), password
 }
 
 // dialer honours the context in the TLS handshake too, which go-redis's own

@@ -127,17 +127,20 @@ func (s *Store) Watch(ctx context.Context, since string, on func(store.Change)) 
 		// Taken after the answer: all that was missed was announced before.
 		on(store.Change{Reset: true, Began: time.Now(), Position: last.String(), Risk: risk})
 	}
-	for checked := time.Now(); err == nil; {
+	var refuses error
+	for checked := (time.Time{}); err == nil; {
 		if time.Since(checked) >= recheck {
 			checked = time.Now()
-			err = s.check(ctx, conn)
+			if err = s.check(ctx, conn); err == nil {
+				refuses, err = s.tryWriting(ctx, conn)
+			}
 			continue
 		}
 		var messages [][]byte
 		began := time.Now()
 		if messages, last, err = s.read(ctx, conn, last); err == nil {
 			s.past.reach(last)
-			on(store.Change{Began: began, Messages: messages, Position: last.String()})
+			on(store.Change{Began: began, Messages: messages, Position: last.String(), Refuses: refuses})
 		}
 	}
 	if ctx.Err() != nil {

@@ -27,7 +27,7 @@ func (s *Node) follow(ctx context.Context) error {
 			}
 			return
 		}
-		s.take(change)
+		s.take(ctx, change)
 	})
 	if cause := context.Cause(watch); cause != nil {
 		return cause
@@ -36,17 +36,16 @@ func (s *Node) follow(ctx context.Context) error {
 }
 
 // take takes note of what a Watch reports.
-func (s *Node) take(change store.Change) {
+func (s *Node) take(ctx context.Context, change store.Change) {
 	all := change.Reset
 	if change.Reset {
 		s.vault.Forget()
-		s.log.Info("session store is followed")
-		s.down = ""
 		if change.Risk != "" && change.Risk != s.risk {
 			s.log.Warn("the session store can lose a logout that was acknowledged", zap.String("risk", change.Risk))
 		}
 		s.risk = change.Risk
 	}
+	s.reportHealth(ctx, change)
 	for _, m := range change.Messages {
 		if string(m) == announceAll {
 			all = true // once for however many
@@ -63,15 +62,7 @@ func (s *Node) take(change store.Change) {
 	}
 }
 
-// reportDown logs a fault of the store once for as long as it lasts.
-func (s *Node) reportDown(err error) {
-	if text := err.Error(); text != s.down {
-		s.down = text
-		s.log.Warn("session store is unavailable", zap.Error(err))
-	}
-}
-
-// fitError pings the store. One that answers but is not configured as we need
+// checkFit pings the store. One that answers but is not configured as we need
 // it, such as one that evicts, counts as down until it is.
 func (s *Node) checkFit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)

@@ -59,8 +59,7 @@ type Node struct {
 	// rereads counts what has asked for reloadBusy since it last came to rest.
 	rereads atomic.Uint64
 
-	// down is the fault of the store that was logged last, for Run alone.
-	down string
+	health health
 
 	// resealed is set once the log has said that the second secret may go.
 	resealed atomic.Bool

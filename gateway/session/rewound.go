@@ -68,10 +68,14 @@ func (s *Node) startOver(ctx context.Context) error {
 			return []byte(vault.RandomText()), nil
 		})
 	})
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	empty := errors.Is(err, store.ErrNotFound)
+	if err != nil && !empty {
 		return fmt.Errorf("%w: ending all sessions: %w", errRewound, err)
 	}
 	s.setRewound(nil)
+	if empty {
+		return nil // reportHealth says that it was replaced
+	}
 	s.log.Error("the session store went back in time: everybody is signed out, since it may have lost logouts. Accounts that were blocked since are not blocked: block them again",
 		zap.String("cause", "a restart from a snapshot or after a crash, a restored backup, or a failover to a replica that lagged"))
 	return nil

@@ -109,6 +109,9 @@ type Change struct {
 	// Position is for the next Watch's since, on any node. Empty for a store that
 	// can't go back in time.
 	Position string
+	// Refuses is why the store takes no writes although it answers, and the remedy;
+	// nil if it takes them, which Watch proves every second.
+	Refuses error
 	// Risk, with Reset, is what the store's settings can cost, and the remedy.
 	Risk string
 }
