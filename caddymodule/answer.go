@@ -230,7 +230,7 @@ func (a *App) writeEvent(ev gateway.Event, more int) {
 	}
 	fields := []zap.Field{zap.String("app", ev.App)}
 	if more > 0 {
-		fields = append(fields, zap.Int("count", more), zap.Duration("within", refusalsTime))
+		fields = append(fields, zap.Int("count", more), zap.Duration("within", window(ev.Code)))
 	}
 	add := func(key, value string) {
 		if value != "" {

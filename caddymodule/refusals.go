@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	// refusalsTime is for how long equal refusals of a client become one line.
+	// refusalsTime is for how long equal refusals of a client become one line, and
+	// outageTime for how long those of everybody do while the store is at fault.
 	refusalsTime = time.Minute
+	outageTime   = 10 * time.Second
 	// maxRefusals bounds how many clients are told apart meanwhile. Those beyond
 	// it are counted together.
 	maxRefusals = 1000
@@ -19,7 +21,10 @@ const (
 
 // refusals shorten the audit log: anybody can be refused as often as they like. Of
 // equal refusals of one client that nobody knows, the first is a line at once, and all
-// others of the next minute are one line with their number.
+// others of the next minute are one line with their number. A person whose sign-in was
+// judged may ask about the reference on the page, so theirs has a line. While the store is at
+// fault everybody is refused, and the cause has a line of its own: all of them count
+// as equal, people who are known included.
 type refusals struct {
 	log func(ev gateway.Event, more int)
 
@@ -45,9 +50,22 @@ func newRefusals(log func(ev gateway.Event, more int)) *refusals {
 	return &refusals{log: log, bursts: map[refusalKey]*burst{}}
 }
 
+// isOutage says whether a refusal is the store's fault.
+func isOutage(code refusal.Code) bool {
+	return code == refusal.StoreUnavailable || code == refusal.StoreReplaced || code == refusal.NotReady
+}
+
+// window is for how long refusals by a code are counted.
+func window(code refusal.Code) time.Duration {
+	if isOutage(code) {
+		return outageTime
+	}
+	return refusalsTime
+}
+
 // note logs a refusal, or counts it.
 func (r *refusals) note(ev gateway.Event) {
-	if ev.Username != "" || !r.counted(ev) {
+	if (ev.Username != "" || ev.Judged) && !isOutage(ev.Code) || !r.counted(ev) {
 		r.log(ev, 0)
 	}
 }
@@ -55,6 +73,9 @@ func (r *refusals) note(ev gateway.Event) {
 // counted counts a refusal that is not the first of its kind.
 func (r *refusals) counted(ev gateway.Event) bool {
 	key := refusalKey{ev.App, ev.Provider, ev.Code, clientNetwork(ev.Addr)}
+	if isOutage(ev.Code) {
+		key = refusalKey{code: ev.Code}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended {
@@ -68,7 +89,7 @@ func (r *refusals) counted(ev gateway.Event) bool {
 		b.more++
 		return true
 	}
-	r.bursts[key] = &burst{timer: time.AfterFunc(refusalsTime, func() { r.end(key) })}
+	r.bursts[key] = &burst{timer: time.AfterFunc(window(ev.Code), func() { r.end(key) })}
 	return false
 }
 

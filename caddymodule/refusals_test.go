@@ -77,6 +77,21 @@ func TestEqualRefusals(t *testing.T) {
 			r.Note(ev)
 		}
 		want("bob access_denied 192.0.2.1 f 0", "bob access_denied 192.0.2.1 f 0")
+		for range 2 {
+			ev := refused(refusal.OIDCTime, "192.0.2.1", "g")
+			ev.Judged = true
+			r.Note(ev)
+		}
+		want("oidc_time_invalid 192.0.2.1 g 0", "oidc_time_invalid 192.0.2.1 g 0")
+		// But while the store is at fault all are, for ten seconds.
+		for i := range 500 {
+			ev := refused(refusal.StoreUnavailable, fmt.Sprintf("192.0.2.%d", i%250), fmt.Sprint(i))
+			ev.Username = "bob "
+			r.Note(ev)
+		}
+		want("bob store_unavailable 192.0.2.0 0 0")
+		time.Sleep(11 * time.Second)
+		want("bob store_unavailable 192.0.2.249 499 499")
 		// The end of the configuration loses nothing.
 		r.Note(refused(refusal.FlowUnknown, "192.0.2.1", "last"))
 		r.Flush()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,11 +24,39 @@ var (
 	sessions = caddy.NewUsagePool() // by store and secrets: *pooledSessions
 )
 
-// A pooledStore is an open store.
-type pooledStore struct{ closableStore }
+// A pooledStore is an open store, with the configurations that use it.
+type pooledStore struct {
+	closableStore
+
+	mu    sync.Mutex
+	users []storeUser
+}
+
+type storeUser struct {
+	host   *host
+	module storeModule
+}
 
 // Destruct implements caddy.Destructor.
-func (s pooledStore) Destruct() error { return s.Close() }
+func (s *pooledStore) Destruct() error { return s.Close() }
+
+// use has the store log in as the newest configuration says. One that ends gives
+// way to the one before it.
+func (s *pooledStore) use(h *host, module storeModule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users = append(s.users, storeUser{h, module})
+	module.renew(s.closableStore)
+}
+
+func (s *pooledStore) leave(h *host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users = slices.DeleteFunc(s.users, func(u storeUser) bool { return u.host == h })
+	if n := len(s.users); n > 0 {
+		s.users[n-1].module.renew(s.closableStore)
+	}
+}
 
 // pooledSessions are the sessions in one store under one secret, with what
 // runs beside them.
@@ -36,6 +65,7 @@ type pooledSessions struct {
 	keys   *signing.Keys
 	spKeys *signing.SPKeys // sign SAML requests
 
+	store    *pooledStore
 	storeKey string
 	host     *currentHost
 	stop     context.CancelFunc
@@ -68,6 +98,7 @@ func openSessions(store storeModule, secrets [][]byte, h *host) (_ *pooledSessio
 	if loaded {
 		ps.host.push(h)
 	}
+	ps.store.use(h, store)
 	return ps, key, nil
 }
 
@@ -77,6 +108,7 @@ func closeSessions(key string, h *host) error {
 	sessions.Range(func(k, v any) bool {
 		if ps, ok := v.(*pooledSessions); ok && k == key {
 			ps.host.remove(h)
+			ps.store.leave(h)
 		}
 		return k != key
 	})
@@ -91,20 +123,22 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 		if err != nil {
 			return nil, fmt.Errorf("opening the session store: %w", err)
 		}
-		return pooledStore{s}, nil
+		return &pooledStore{closableStore: s}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	opened, err := as[pooledStore](v)
+	opened, err := as[*pooledStore](v)
 	if err != nil {
 		return nil, err
 	}
-	ps := &pooledSessions{storeKey: storeKey, host: &currentHost{}}
+	ps := &pooledSessions{store: opened, storeKey: storeKey, host: &currentHost{}}
 	ps.host.push(h)
 	log := ps.host.logger()
 	ps.Node, err = session.Open(session.Options{
-		Store: opened, Secrets: secrets, Marker: storedMarker{ps.host.storage, store.place()}, Logger: log,
+		Store: opened, Secrets: secrets, Logger: log,
+		Marker:   storedMarker{ps.host.storage, markerFile, store.place()},
+		Position: storedMarker{ps.host.storage, positionFile, store.place()},
 	})
 	if err != nil {
 		_, closeErr := stores.Delete(storeKey)
@@ -221,7 +255,7 @@ func (c currentCore) Sync() error { return c.core().Sync() }
 
 // Interface guards
 var (
-	_ caddy.Destructor = pooledStore{}
+	_ caddy.Destructor = (*pooledStore)(nil)
 	_ caddy.Destructor = (*pooledSessions)(nil)
 	_ zapcore.Core     = currentCore{}
 )

@@ -15,7 +15,9 @@ import (
 // Files of ours in Caddy's storage.
 const (
 	secretFile = "sso/secret"
-	markerFile = "sso/store-marker-" // and a digest of the store's address
+	// These two are followed by a digest of the store's address.
+	markerFile   = "sso/store-marker-"
+	positionFile = "sso/store-position-"
 )
 
 // storage is what is used of Caddy's storage.
@@ -55,14 +57,23 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// A storedMarker remembers the marker of one store in Caddy's storage. A store
+// A storedMarker remembers something of one store in Caddy's storage. A store
 // at another address is another store: to move there is no loss.
 type storedMarker struct {
 	storage func() storage
+	prefix  string // of the file's name
 	store   string // storeModule.place
 }
 
-func (m storedMarker) file() string { return markerFile + digest(m.store)[:12] }
+func (m storedMarker) file() string { return m.prefix + digest(m.store)[:12] }
+
+// Where returns the file, for a person who is to delete it.
+func (m storedMarker) Where() string {
+	if files, ok := m.storage().(interface{ Filename(key string) string }); ok {
+		return files.Filename(m.file())
+	}
+	return m.file() + " in Caddy's storage"
+}
 
 // Load implements session.MarkerMemory.
 func (m storedMarker) Load(ctx context.Context) (string, error) {

@@ -36,6 +36,8 @@ type storeModule interface {
 	place() string
 	// open opens the store. It succeeds although a remote store is down.
 	open() (closableStore, error)
+	// renew has an open store with the same key use what may differ: credentials.
+	renew(open closableStore)
 	// shared says that other nodes use the same store.
 	shared() bool
 }
@@ -119,6 +121,8 @@ func (b *BoltStore) place() string { return b.key() }
 
 func (b *BoltStore) open() (closableStore, error) { return boltstore.Open(b.Path) }
 
+func (*BoltStore) renew(closableStore) {}
+
 func (*BoltStore) shared() bool { return false }
 
 // RedisStore keeps sessions in Redis, for any number of nodes. The nodes must
@@ -186,22 +190,26 @@ func (s *RedisStore) Provision(caddy.Context) error {
 	return store.Close()
 }
 
+// key leaves user and password out: they can change.
 func (s *RedisStore) key() string {
-	return "redis " + digest(s.url, s.Prefix)
-}
-
-// place leaves user and password out: they can change.
-func (s *RedisStore) place() string {
 	u, err := url.Parse(s.url)
 	if err != nil {
-		return s.key()
+		return "redis " + digest(s.url, s.Prefix) // Provision refuses it
 	}
 	u.User = nil
 	return "redis " + digest(u.String(), s.Prefix)
 }
 
+func (s *RedisStore) place() string { return s.key() }
+
 func (s *RedisStore) open() (closableStore, error) {
 	return redisstore.Open(redisstore.Options{URL: s.url, Prefix: s.Prefix})
+}
+
+func (s *RedisStore) renew(open closableStore) {
+	if redis, ok := open.(*redisstore.Store); ok {
+		redis.LogInAs(s.url)
+	}
 }
 
 func (*RedisStore) shared() bool { return true }

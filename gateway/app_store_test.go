@@ -37,8 +37,8 @@ func newHeapStore() *heapStore {
 }
 
 // Watch implements store.Store.
-func (s *heapStore) Watch(ctx context.Context, on func(store.Change)) error {
-	return s.MemStore.Watch(ctx, func(c store.Change) {
+func (s *heapStore) Watch(ctx context.Context, since string, on func(store.Change)) error {
+	return s.MemStore.Watch(ctx, since, func(c store.Change) {
 		on(c)
 		if c.Reset {
 			s.followed.Add(1)

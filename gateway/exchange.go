@@ -110,7 +110,20 @@ func (x *exchange) pass(next Next, p *passage, v *view) error {
 	}
 	p.writer.ResponseWriter = x.w
 	defer p.writer.End()
-	return next(&p.writer, r, &v.principal)
+	err := next(&p.writer, r, &v.principal)
+	if over := p.Over(); err != nil && over != nil && !p.writer.Begun() {
+		return x.cutOff(over)
+	}
+	return err
+}
+
+// cutOff answers a request whose login ended on its way: the app's error, such as
+// a proxy's 502, is none of the app's.
+func (x *exchange) cutOff(over error) error {
+	if errors.Is(over, session.ErrNone) {
+		return x.unauthenticated()
+	}
+	return x.refuse(session.Fault(over))
 }
 
 // passUnknown passes on a request without an identity.

@@ -340,6 +340,9 @@ type Event struct {
 	// Username, Reference and Addr are for the audit log, never for labels.
 	Username, Reference string
 	Addr                netip.Addr
+	// Judged says that an answer to a login of this browser was judged: somebody may
+	// ask about the reference.
+	Judged bool
 	// Err is the cause of a refusal, for the log.
 	Err error
 }

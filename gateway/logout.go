@@ -34,6 +34,10 @@ func (x *exchange) logout() error {
 		x.forgetPages() // no page of ours will be seen
 	}
 	if !signedIn {
+		// A logout that failed half-way may be what is tried again.
+		if err := x.endCookie(); err != nil {
+			return x.refuse(session.Fault(err))
+		}
 		cookie.Set(x.w, cookie.Session, "", x.secure)
 		return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 	}
@@ -49,6 +53,13 @@ func (x *exchange) logout() error {
 		return nil
 	}
 	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+}
+
+func (x *exchange) endCookie() error {
+	if x.cookies.Session == "" || x.host == "" {
+		return nil
+	}
+	return x.app.gw.sessions.EndCookie(x.r.Context(), x.cookies.Session, x.host)
 }
 
 func (x *exchange) askLogout(l *session.Login) error {

@@ -5,11 +5,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
@@ -228,4 +230,38 @@ func TestLogoutForgetsPages(t *testing.T) {
 	if got := w.Header().Get(header); got != cache {
 		t.Errorf("%s is %q", header, got)
 	}
+}
+
+// A logout that the store did not announce is answered 503, and so is its retry,
+// which finds no login any more: until the other nodes have heard of it.
+func TestLogoutAgain(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	other := newLabOn(t, l.store)
+	b := l.site().browser()
+	b.signIn()
+	stolen := b.cookie("__Host-sso")
+	there := &browser{site: other.site(), jar: b.jar}
+	wantStatus(t, there.fetch("/"), http.StatusOK)
+	var deaf atomic.Bool
+	l.store.SetHook(func(op gatewaytest.MemOp) error {
+		if op.Method == "Announce" && deaf.Load() {
+			return gatewaytest.ErrFault
+		}
+		return nil
+	})
+	deaf.Store(true)
+	for try := range 3 {
+		w := b.post("/.sso/logout")
+		wantRefused(t, w, refusal.StoreUnavailable)
+		if len(w.Header()["Set-Cookie"]) > 0 {
+			t.Errorf("try %d takes the cookie away, so that no other try can name the login", try)
+		}
+	}
+	wantRefused(t, b.fetch("/"), refusal.Unauthenticated)
+	deaf.Store(false)
+	wantRedirect(t, b.post("/.sso/logout"), "https://app.example/.sso/logged-out")
+	eventually(t, "the other node refuses the cookie", func() bool {
+		return there.fetch("/", "Cookie", "__Host-sso="+stolen).Code == http.StatusUnauthorized
+	})
 }

@@ -161,7 +161,7 @@ func (x *exchange) openPage() string {
 
 // observe tells the observer of a fact, with what is known of the person.
 func (x *exchange) observe(ev Event) {
-	ev.App, ev.Provider, ev.Addr = x.app.name(), x.provider, x.peer.Addr
+	ev.App, ev.Provider, ev.Addr, ev.Judged = x.app.name(), x.provider, x.peer.Addr, x.judged
 	if x.who != nil {
 		ev.Provider, ev.Username = x.who.Provider, x.app.gw.nameOf(x.who)
 	}

@@ -58,6 +58,8 @@ type clusterOptions struct {
 	// block are more lines of the site's sso block, global of the global one,
 	// caddy of Caddy's global options; sites are more sites.
 	block, global, caddy, sites string
+	// proxy are more lines of reverse_proxy.
+	proxy string
 	// plain serves http://app.localhost instead of https://app.test.
 	plain bool
 	// stopped leaves the nodes to be started by the test.
@@ -119,10 +121,11 @@ func (cl *cluster) configure(n *node) {
 	}
 	reverse_proxy %s {
 		flush_interval -1
+%s
 	}
 }
 %s
-`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, cl.app.address(), cl.opts.sites))
+`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, cl.app.address(), cl.opts.proxy, cl.opts.sites))
 }
 
 // client is a new person who comes to a node. from, if given, is the address
@@ -201,7 +204,7 @@ func (s sample) String() string {
 // it ended after the logout began, and the logout took no longer than a request
 // may.
 func (s sample) cutBy(begun, answered time.Time) bool {
-	return s.status == http.StatusBadGateway && s.began.Before(answered) && s.began.Add(s.took).After(begun) && answered.Sub(begun) < stale
+	return s.status == http.StatusUnauthorized && s.began.Before(answered) && s.began.Add(s.took).After(begun) && answered.Sub(begun) < stale
 }
 
 // probe requests a URL with c's cookies all the time until stop is called,

@@ -70,6 +70,13 @@ func (w *wire) cut(direction int) {
 	w.gates[direction] = make(chan struct{})
 }
 
+// lead has connections that are made from now on go to another server.
+func (w *wire) lead(target string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.target = target
+}
+
 // mend carries both directions again.
 func (w *wire) mend() {
 	w.mu.Lock()
@@ -84,7 +91,10 @@ func (w *wire) mend() {
 }
 
 func (w *wire) carry(client net.Conn) {
-	server, err := net.Dial("tcp", w.target)
+	w.mu.Lock()
+	target := w.target
+	w.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		_ = client.Close()
 		return

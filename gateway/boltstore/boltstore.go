@@ -49,6 +49,7 @@ var (
 type Store struct {
 	db       *bolt.DB
 	broken   atomic.Bool
+	refuses  atomic.Pointer[error] // why the last write failed, if it did
 	writes   chan write
 	closing  chan struct{}
 	finished chan struct{}
@@ -164,13 +165,7 @@ func (s *Store) PutNew(ctx context.Context, key string, value []byte, ttl time.D
 // CompareAndPut implements store.Store.
 func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
 	old = bytes.Clone(old)
-	return s.put(ctx, key, value, ttl, func(tx *bolt.Tx) error {
-		found, err := load(tx, key)
-		if err == nil && !bytes.Equal(found, old) {
-			return store.ErrChanged
-		}
-		return err
-	})
+	return s.put(ctx, key, value, ttl, func(tx *bolt.Tx) error { return holds(tx, key, old) })
 }
 
 // put stores value if check lets it.
@@ -185,6 +180,15 @@ func (s *Store) put(ctx context.Context, key string, value []byte, ttl time.Dura
 		}
 		return nil, save(tx, key, value, ttl)
 	})
+	return err
+}
+
+// holds returns ErrChanged or ErrNotFound unless the key holds old.
+func holds(tx *bolt.Tx, key string, old []byte) error {
+	found, err := load(tx, key)
+	if err == nil && !bytes.Equal(found, old) {
+		return store.ErrChanged
+	}
 	return err
 }
 

@@ -95,14 +95,14 @@ func TestClosed(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "sso.db"))
 	ended := make(chan error, 1)
 	began := make(chan struct{})
-	go func() { ended <- s.Watch(context.Background(), func(store.Change) { close(began) }) }()
+	go func() { ended <- s.Watch(context.Background(), "", func(store.Change) { close(began) }) }()
 	<-began
 	must(t, s.Close())
 	must(t, s.Close())
 	_, errGet := s.Get(t.Context(), "key")
 	for name, err := range map[string]error{
 		"Watch under way": <-ended,
-		"Watch":           s.Watch(t.Context(), func(store.Change) { t.Error("reported by a closed store") }),
+		"Watch":           s.Watch(t.Context(), "", func(store.Change) { t.Error("reported by a closed store") }),
 		"Get":             errGet,
 		"Put":             s.Put(t.Context(), "key", nil, 0),
 		"Announce":        s.Announce(t.Context(), nil),
@@ -123,7 +123,7 @@ func TestOverflow(t *testing.T) {
 	defer cancel()
 	const bound, extra = 10_000, 5
 	resets, messages := 0, 0
-	err := s.Watch(ctx, func(c store.Change) {
+	err := s.Watch(ctx, "", func(c store.Change) {
 		messages += len(c.Messages)
 		if c.Reset {
 			resets++
@@ -183,7 +183,7 @@ func TestTime(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var last time.Time
-			err := s.Watch(ctx, func(c store.Change) {
+			err := s.Watch(ctx, "", func(c store.Change) {
 				if !last.IsZero() && c.Began.Sub(last) > time.Second {
 					t.Errorf("a change %v after the last", c.Began.Sub(last))
 				}

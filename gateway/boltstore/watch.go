@@ -3,7 +3,11 @@ package boltstore
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"slices"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
@@ -22,31 +26,70 @@ type watcher struct {
 	wake  chan struct{}
 }
 
-// Announce implements store.Store. It never waits for a watcher.
-func (s *Store) Announce(ctx context.Context, message []byte) error {
+// Announce implements store.Store. It never waits for a watcher. If ctx ends
+// while the writes are under way, the message goes out after them all the same.
+func (s *Store) Announce(ctx context.Context, message []byte, writes ...store.Write) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if s.isClosed() {
 		return ErrClosed
 	}
+	message, writes = bytes.Clone(message), slices.Clone(writes)
+	if len(writes) == 0 {
+		s.send(message)
+		return nil
+	}
+	for i, w := range writes {
+		if w.TTL < 0 || len(w.Key) > maxKey {
+			return fmt.Errorf("announcing a change: the ttl is negative (%v) or the key too long (%d bytes)", w.TTL, len(w.Key))
+		}
+		writes[i].Old, writes[i].Value = bytes.Clone(w.Old), bytes.Clone(w.Value) // The write may outlive the call.
+	}
+	_, err := s.updateThen(ctx, func() { s.send(message) }, func(tx *bolt.Tx) ([]byte, error) { return nil, change(tx, writes) })
+	return err
+}
+
+// change makes the writes of an announcement.
+func change(tx *bolt.Tx, writes []store.Write) error {
+	for _, w := range writes {
+		if len(w.Value) > 0 {
+			if err := holds(tx, w.Key, w.Old); err != nil {
+				return err
+			}
+		}
+	}
+	for _, w := range writes {
+		err := remove(tx, w.Key)
+		if err == nil && len(w.Value) > 0 {
+			err = save(tx, w.Key, w.Value, w.TTL)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send queues a message for every watcher.
+func (s *Store) send(message []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for w := range s.watchers {
 		if len(w.queue) == maxQueue {
 			w.queue, w.lost = nil, true
 		}
-		w.queue = append(w.queue, bytes.Clone(message))
+		w.queue = append(w.queue, message)
 		select {
 		case w.wake <- struct{}{}:
 		default:
 		}
 	}
-	return nil
 }
 
-// Watch implements store.Store. It returns the context's error, or ErrClosed.
-func (s *Store) Watch(ctx context.Context, on func(store.Change)) error {
+// Watch implements store.Store. It returns the context's error, or ErrClosed. The
+// file does not go back in time while it is open.
+func (s *Store) Watch(ctx context.Context, _ string, on func(store.Change)) error {
 	w := &watcher{wake: make(chan struct{}, 1), lost: true}
 	s.join(w)
 	defer s.leave(w)
@@ -97,5 +140,8 @@ func (s *Store) collect(w *watcher) store.Change {
 	defer s.mu.Unlock()
 	change := store.Change{Reset: w.lost, Began: time.Now(), Messages: w.queue}
 	w.queue, w.lost = nil, false
+	if refuses := s.refuses.Load(); refuses != nil {
+		change.Refuses = *refuses
+	}
 	return change
 }

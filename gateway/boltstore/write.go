@@ -24,6 +24,7 @@ const (
 type write struct {
 	ctx    context.Context //nolint:containedctx // the call that waits: the write goes to another goroutine
 	do     func(*bolt.Tx) ([]byte, error)
+	then   func() // once it is on the disk, before anybody is answered; may be nil
 	answer chan outcome
 }
 
@@ -35,10 +36,16 @@ type outcome struct {
 // update has do called within a transaction and returns when that is on the
 // disk. If ctx ends first, the write may still happen.
 func (s *Store) update(ctx context.Context, do func(*bolt.Tx) ([]byte, error)) ([]byte, error) {
+	return s.updateThen(ctx, nil, do)
+}
+
+// updateThen does what update does, and calls then if the write has succeeded,
+// also if the caller has left.
+func (s *Store) updateThen(ctx context.Context, then func(), do func(*bolt.Tx) ([]byte, error)) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	w := write{ctx, do, make(chan outcome, 1)}
+	w := write{ctx, do, then, make(chan outcome, 1)}
 	select {
 	case s.writes <- w:
 	case <-ctx.Done():
@@ -77,12 +84,19 @@ func (s *Store) run() {
 		case w := <-s.writes:
 			s.commit(s.gather(w))
 		case <-tick.C:
-			s.commit([]write{{context.Background(), sweep, make(chan outcome, 1)}})
+			do := sweep
+			if s.refuses.Load() != nil {
+				do = probe
+			}
+			s.commit([]write{{context.Background(), do, nil, make(chan outcome, 1)}})
 		case <-s.closing:
 			return
 		}
 	}
 }
+
+// probe proves that the file can be written again.
+func probe(tx *bolt.Tx) ([]byte, error) { return nil, save(tx, "health", nil, time.Second) }
 
 // gather adds to the first write those that wait at this moment.
 func (s *Store) gather(first write) []write {
@@ -101,6 +115,7 @@ func (s *Store) gather(first write) []write {
 // commit does the writes of a batch in one transaction and answers them.
 func (s *Store) commit(batch []write) {
 	outcomes := make([]outcome, len(batch))
+	var own error // of the only write, and none of the file's
 	err := guard(func() error {
 		if s.broken.Load() {
 			return errBroken
@@ -112,7 +127,8 @@ func (s *Store) commit(batch []write) {
 				}
 			}
 			if len(batch) == 1 {
-				return outcomes[0].err // Nothing to write: no fsync.
+				own = outcomes[0].err
+				return own // Nothing to write: no fsync.
 			}
 			return nil
 		})
@@ -120,9 +136,19 @@ func (s *Store) commit(batch []write) {
 	if errors.Is(err, errBroken) {
 		s.broken.Store(true)
 	}
+	switch {
+	case err == nil:
+		s.refuses.Store(nil)
+	case own == nil:
+		refuses := fmt.Errorf("writing %s: %w: is its disk full (df -h %[1]s), or failing (dmesg)?", s.db.Path(), err)
+		s.refuses.Store(&refuses)
+	}
 	for i, w := range batch {
 		if err != nil {
 			outcomes[i] = outcome{err: err}
+		}
+		if w.then != nil && outcomes[i].err == nil {
+			w.then()
 		}
 		w.answer <- outcomes[i]
 	}

@@ -59,7 +59,11 @@ func (w *Writer) FlushError() error {
 // Hijack implements http.Hijacker. What is written to the connection itself is
 // not looked at.
 func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.begun = true
+	}
+	return conn, rw, err
 }
 
 // Push implements http.Pusher.
@@ -72,6 +76,9 @@ func (w *Writer) Push(target string, opts *http.PushOptions) error {
 
 // Unwrap is for http.ResponseController.
 func (w *Writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Begun says whether the final header is written, or the connection taken over.
+func (w *Writer) Begun() bool { return w.begun }
 
 // End cleans the trailers, which are in the header once the body is written, and
 // the header of an answer that has no body.

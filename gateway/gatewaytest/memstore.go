@@ -3,9 +3,11 @@ package gatewaytest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +23,10 @@ type MemStore struct {
 	indexes map[string]map[string]bool
 	watches map[*memWatch]bool
 	sent    [][]byte
+	past    int // goes up when the store goes back in time
+	dealt   int // the past that has been dealt with
 	hook    func(MemOp) error
+	refuses error
 
 	counters store.Counters
 }
@@ -67,6 +72,13 @@ func (s *MemStore) SetHook(hook func(MemOp) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = hook
+}
+
+// Refuse has every Watch report that the store takes no writes; nil ends that.
+func (s *MemStore) Refuse(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuses = why
 }
 
 // Keys returns the keys that hold something, in order.
@@ -120,6 +132,16 @@ func (s *MemStore) Clone() *MemStore {
 		}
 	}
 	return c
+}
+
+// Rewind sets the store back to what a clone of it holds: a restart from a snapshot.
+// Every Watch ends.
+func (s *MemStore) Rewind(to *MemStore) {
+	c := to.Clone()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.values, s.indexes = c.values, c.indexes
+	s.past++
 }
 
 // do runs a method with the hook around it.
@@ -291,8 +313,21 @@ func (s *MemStore) Range(ctx context.Context, index, prefix, after string, limit
 	return members, nil
 }
 
-// Announce implements store.Store.
-func (s *MemStore) Announce(ctx context.Context, message []byte) error {
+// Announce implements store.Store. It makes the writes first, as methods of their
+// own: a store whose parts are in different places. So a test can put a fault
+// between any two.
+func (s *MemStore) Announce(ctx context.Context, message []byte, writes ...store.Write) error {
+	for _, w := range writes {
+		var err error
+		if len(w.Value) > 0 {
+			err = s.CompareAndPut(ctx, w.Key, w.Old, w.Value, w.TTL)
+		} else {
+			err = s.Delete(ctx, w.Key)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return s.do(ctx, "Announce", string(message), func() error {
 		s.sent = append(s.sent, bytes.Clone(message))
 		for w := range s.watches {
@@ -306,8 +341,31 @@ func (s *MemStore) Announce(ctx context.Context, message []byte) error {
 	})
 }
 
+// errRewound ends a Watch.
+var errRewound = errors.New("the test has set the store back")
+
+// lookBack tells of a store that went back in time since a position, and returns
+// the past that it has now.
+func (s *MemStore) lookBack(ctx context.Context, since string, on func(store.Change)) (past int, err error) {
+	dealtWith := false
+	err = s.do(ctx, "Watch", "", func() error {
+		past = s.past
+		dealtWith = since == "" || since == strconv.Itoa(past) || s.dealt == past
+		return nil
+	})
+	if err != nil || dealtWith {
+		return past, err
+	}
+	on(store.Change{Rewound: true})
+	return past, s.do(ctx, "Watch", "", func() error { s.dealt = past; return nil })
+}
+
 // Watch implements store.Store.
-func (s *MemStore) Watch(ctx context.Context, on func(store.Change)) error {
+func (s *MemStore) Watch(ctx context.Context, since string, on func(store.Change)) error {
+	past, err := s.lookBack(ctx, since, on)
+	if err != nil {
+		return err
+	}
 	w := &memWatch{wake: make(chan struct{}, 1)}
 	defer func() {
 		s.mu.Lock()
@@ -317,9 +375,13 @@ func (s *MemStore) Watch(ctx context.Context, on func(store.Change)) error {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for reset := true; ; reset = false {
-		change := store.Change{Reset: reset}
+		change := store.Change{Reset: reset, Position: strconv.Itoa(past)}
 		err := s.do(ctx, "Watch", "", func() error {
+			if s.past != past {
+				return errRewound
+			}
 			s.watches[w] = true
+			change.Refuses = s.refuses
 			change.Began, change.Messages, w.queue = time.Now(), w.queue, nil
 			return nil
 		})

@@ -46,6 +46,9 @@ func (m *Marker) Load(context.Context) (string, error) {
 	return m.Remembered, nil
 }
 
+// Forget forgets it, as a person does who deletes the file.
+func (m *Marker) Forget() { _ = m.Save(context.Background(), "") }
+
 // Save remembers a marker.
 func (m *Marker) Save(_ context.Context, marker string) error {
 	m.mu.Lock()

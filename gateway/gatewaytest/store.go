@@ -235,7 +235,7 @@ func testEnded(t *testing.T, a, b store.Store) {
 			"Remove":        func() error { return a.Remove(ctx, "index", "m") },
 			"Range":         func() error { _, err := a.Range(ctx, "index", "", "", 1); return err },
 			"Announce":      func() error { return a.Announce(ctx, []byte("m")) },
-			"Watch":         func() error { return a.Watch(ctx, func(store.Change) {}) },
+			"Watch":         func() error { return a.Watch(ctx, "", func(store.Change) {}) },
 			"Ping":          func() error { return a.Ping(ctx) },
 		} {
 			start := time.Now()

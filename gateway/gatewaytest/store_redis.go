@@ -29,6 +29,8 @@ func TwoNodes(open func(t *testing.T) (store.Store, store.Store)) StoreOption {
 type Redis struct {
 	// Addr is host:port.
 	Addr string
+	// Password is what Command logs in with, if it is set.
+	Password string
 
 	t    *testing.T
 	args []string
@@ -121,15 +123,18 @@ func (r *Redis) Command(args ...string) (string, error) {
 	if err := conn.SetDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
 		return "", err
 	}
-	var request strings.Builder
-	fmt.Fprintf(&request, "*%d\r\n", len(args))
-	for _, arg := range args {
-		fmt.Fprintf(&request, "$%d\r\n%s\r\n", len(arg), arg)
+	answer := bufio.NewReader(conn)
+	if r.Password != "" {
+		if _, err := io.WriteString(conn, request([]string{"AUTH", r.Password})); err != nil {
+			return "", err
+		}
+		if line, err := answer.ReadString('\n'); err != nil || line != "+OK\r\n" {
+			return "", fmt.Errorf("logging in: %q, %w", line, err)
+		}
 	}
-	if _, err := io.WriteString(conn, request.String()); err != nil {
+	if _, err := io.WriteString(conn, request(args)); err != nil {
 		return "", err
 	}
-	answer := bufio.NewReader(conn)
 	line, err := answer.ReadString('\n')
 	if err != nil {
 		return "", err
@@ -144,4 +149,14 @@ func (r *Redis) Command(args ...string) (string, error) {
 		return string(text), err
 	}
 	return line[1:], nil
+}
+
+// request is a command as it is sent.
+func request(args []string) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "*%d\r\n", len(args))
+	for _, arg := range args {
+		fmt.Fprintf(&text, "$%d\r\n%s\r\n", len(arg), arg)
+	}
+	return text.String()
 }

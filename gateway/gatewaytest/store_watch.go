@@ -53,6 +53,7 @@ var storeWatchTests = []storeTest{
 			t.Errorf("got %.60q", got)
 		}
 	}},
+	{"Announce writes, and tells of it", testAnnounceWrites},
 	{"all watches see one order", testOneOrder},
 	{"Began confirms what was announced before", testConfirmed},
 	{"a watch that does not keep up holds up nobody", testSlowWatch},
@@ -83,6 +84,31 @@ var storeWatchTests = []storeTest{
 			t.Error("has not ended after a second")
 		}
 	}},
+}
+
+func testAnnounceWrites(t *testing.T, a, b store.Store) {
+	ctx := t.Context()
+	for _, key := range []string{"gone", "new", "short", "stays"} {
+		must(t, a.Put(ctx, key, []byte("old"), time.Minute))
+	}
+	w := watchStore(t, b)
+	w.awaitReset(t)
+	wantError(t, a.Announce(ctx, []byte("changed"), store.Write{Key: "stays", Old: []byte("another"), Value: []byte("x")}), store.ErrChanged)
+	wantError(t, a.Announce(ctx, []byte("missing"), store.Write{Key: "none", Old: []byte("old"), Value: []byte("x")}), store.ErrNotFound)
+	if err := a.Announce(ctx, []byte("negative"), store.Write{Key: "stays", Old: []byte("old"), Value: []byte("x"), TTL: -1}); err == nil {
+		t.Error("a negative ttl is taken")
+	}
+	must(t, a.Announce(ctx, []byte("1"), store.Write{Key: "gone"}))
+	must(t, a.Announce(ctx, []byte("2"), store.Write{Key: "gone"})) // deleting what is not there is no error
+	must(t, a.Announce(ctx, []byte("3"), store.Write{Key: "new", Old: []byte("old"), Value: []byte("new"), TTL: time.Minute}))
+	must(t, a.Announce(ctx, []byte("4"),
+		store.Write{Key: "short", Old: []byte("old"), Value: []byte("new"), TTL: 50 * time.Millisecond},
+		store.Write{Key: "new", Old: []byte("new"), Value: []byte("\x00newer"), TTL: store.NoExpiry}))
+	if got := w.awaitMessages(t, 4); !slices.Equal(got, []string{"1", "2", "3", "4"}) {
+		t.Errorf("got %q", got)
+	}
+	time.Sleep(100 * time.Millisecond)
+	wantValues(t, b, []string{"gone", "new", "short", "stays"}, [][]byte{nil, []byte("\x00newer"), nil, []byte("old")})
 }
 
 func testOneOrder(t *testing.T, a, b store.Store) {
@@ -182,7 +208,7 @@ func watchStore(t *testing.T, s store.Store, also ...func(store.Change)) *storeW
 	w := &storeWatch{ended: make(chan error, 1), stop: stop}
 	var running sync.WaitGroup
 	running.Go(func() {
-		w.ended <- s.Watch(ctx, func(change store.Change) {
+		w.ended <- s.Watch(ctx, "", func(change store.Change) {
 			w.mu.Lock()
 			w.changes = append(w.changes, change)
 			w.mu.Unlock()

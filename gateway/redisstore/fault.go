@@ -27,14 +27,21 @@ func (s *Store) finish(doing string, err *error) {
 	}
 	switch {
 	case *err == nil, errors.Is(*err, store.ErrNotFound), errors.Is(*err, store.ErrExists), errors.Is(*err, store.ErrChanged):
+		if !s.answered.Load() {
+			s.answered.Store(true)
+		}
 		return
 	}
-	*err = fmt.Errorf("redis at %s: %s: %w", s.options.Addr, doing, s.suspecting(presentable(*err)))
+	*err = fmt.Errorf("redis at %s: %s: %w", s.options.Addr, doing, s.suspecting(s.presentable(*err)))
 }
 
 // suspecting adds to an error that has no reason in it what may be one: that
-// only one of the two ends speaks TLS.
+// only one of the two ends speaks TLS. A server that has answered before was
+// reached the right way.
 func (s *Store) suspecting(err error) error {
+	if s.answered.Load() {
+		return err
+	}
 	switch tls := s.options.TLSConfig != nil; {
 	case tls && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: is it up, and does it speak TLS, as rediss:// says?", err)
@@ -44,13 +51,27 @@ func (s *Store) suspecting(err error) error {
 	return err
 }
 
+// cli is redis-cli with what leads it to this server, a password apart.
+func (s *Store) cli() string {
+	o := &s.options
+	host, port, err := net.SplitHostPort(o.Addr)
+	if o.Network == "unix" || err != nil {
+		return "redis-cli -s " + o.Addr
+	}
+	cli := "redis-cli -h " + host + " -p " + port
+	if o.TLSConfig != nil {
+		cli += " --tls"
+	}
+	return cli
+}
+
 // DiscardDriverLog ends what go-redis itself writes to the standard error, for
 // the whole program. All of it is in the errors of a Store, too.
 func DiscardDriverLog() { logging.Disable() }
 
 // presentable returns err without anything that the server quoted from a
 // command or put in place of an answer.
-func presentable(err error) error {
+func (s *Store) presentable(err error) error {
 	var refused redis.Error
 	var network net.Error
 	var fault fault
@@ -58,7 +79,7 @@ func presentable(err error) error {
 	case errors.Is(err, redis.Nil):
 		return errAnswer
 	case errors.As(err, &refused):
-		return errors.New(explain(refused.Error()))
+		return errors.New(strings.ReplaceAll(explain(refused.Error()), "redis-cli", s.cli()))
 	case errors.As(err, &fault), errors.As(err, &network), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout):
 		return err
@@ -78,12 +99,12 @@ func (f fault) Error() string { return string(f) }
 var hints = map[string]string{
 	"LOADING":    "it is reading its data set: wait",
 	"MASTERDOWN": "it is a replica: give the address of the primary",
-	"MISCONF":    "it can't save to its disk and takes no writes: look in its log",
+	"MISCONF":    "it can't save to its disk and takes no writes: make room in its directory (redis-cli CONFIG GET dir), or mend what its log names, then redis-cli BGSAVE",
 	"NOAUTH":     "it wants a password: put user and password in the URL",
 	"NOPERM":     "the user's ACL forbids it: allow what the documentation lists",
 	"NOREPLICAS": "too few replicas are connected: see min-replicas-to-write",
 	"NOSCRIPT":   "scripts are needed",
-	"OOM":        "its memory is full: raise maxmemory",
+	"OOM":        "its memory is full: raise maxmemory, at once by redis-cli CONFIG SET maxmemory <bytes> and for good in redis.conf",
 	"READONLY":   "it is a replica: give the address of the primary",
 	"WRONGPASS":  "user or password in the URL are wrong",
 	"WRONGTYPE":  "another program uses our keys: set another prefix",
@@ -92,6 +113,10 @@ var hints = map[string]string{
 // explain adds to an error of Redis what to do about it. What it quotes is cut
 // off: a command's arguments may be the password or a value.
 func explain(text string) string {
+	// Before Redis 7 the error of a script is the whole story, with the cause last.
+	if _, cause, ok := strings.Cut(text, ": -"); ok {
+		text = cause
+	}
 	word, _, _ := strings.Cut(text, " ")
 	if hint, ok := hints[word]; ok {
 		return word + ": " + hint

@@ -69,7 +69,7 @@ func FuzzAnswer(f *testing.F) {
 				_ = do() // Any outcome but a panic.
 			}
 		}
-		err := watchedStore.Watch(ctx, func(c store.Change) {
+		err := watchedStore.Watch(ctx, "", func(c store.Change) {
 			for _, message := range c.Messages {
 				if !strings.Contains(text, string(message)) {
 					t.Errorf("the message %q is not in the answer", message)

@@ -2,9 +2,11 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -15,7 +17,35 @@ import (
 // The policy is required even where maxmemory is 0 and nothing is evicted: a
 // later CONFIG SET maxmemory would start evicting without anyone noticing,
 // and with it lose blocked accounts and replay marks.
-func (s *Store) Ping(ctx context.Context) error { return s.check(ctx, s.client) }
+//
+// It has a connection of its own: also a Redis that went back in time, which is
+// for Watch to report, is asked.
+func (s *Store) Ping(ctx context.Context) error {
+	client := s.single(s.options.ReadTimeout)
+	defer client.Close()
+	return s.check(ctx, client)
+}
+
+// tryWriting returns why Redis takes no writes, or the fault by which nobody
+// knows.
+func (s *Store) tryWriting(ctx context.Context, client redis.Cmdable) (refuses, err error) {
+	err = client.Set(ctx, s.prefix+"health", "", time.Minute).Err()
+	var refused redis.Error
+	if errors.As(err, &refused) {
+		refuses, err = err, nil
+		s.finish("writing", &refuses)
+		return refuses, nil
+	}
+	s.finish("writing", &err)
+	return nil, err
+}
+
+// single returns a client with one connection, to whatever server is there.
+func (s *Store) single(timeout time.Duration) *redis.Client {
+	options := s.options
+	options.PoolSize, options.ReadTimeout, options.OnConnect = 1, timeout, nil
+	return redis.NewClient(&options)
+}
 
 func (s *Store) check(ctx context.Context, client redis.Cmdable) (err error) {
 	defer s.finish("looking at its settings", &err)

@@ -107,7 +107,7 @@ func TestRedisStreamIsExhausted(t *testing.T) {
 	t.Parallel()
 	redis := gatewaytest.StartRedis(t)
 	s := openReal(t, redisstore.Options{URL: "redis://" + redis.Addr})
-	err := s.Watch(t.Context(), func(c store.Change) {
+	err := s.Watch(t.Context(), "", func(c store.Change) {
 		if c.Reset {
 			mustCommand(t, redis, "XADD", "sso:stream", "18446744073709551615-18446744073709551615", "m", "forged")
 		}
@@ -118,7 +118,7 @@ func TestRedisStreamIsExhausted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var got []string
-	err = s.Watch(ctx, func(c store.Change) {
+	err = s.Watch(ctx, "", func(c store.Change) {
 		if c.Reset {
 			if err := s.Announce(ctx, []byte("message")); err != nil {
 				t.Errorf("announcing after it: %v", err)
@@ -145,7 +145,7 @@ func TestRedisPing(t *testing.T) {
 		s := openReal(t, redisstore.Options{URL: "redis://" + user + redis.Addr})
 		for name, err := range map[string]error{
 			"Ping":  s.Ping(t.Context()),
-			"Watch": s.Watch(t.Context(), func(store.Change) { t.Error("Watch began on an unfit Redis") }),
+			"Watch": s.Watch(t.Context(), "", func(store.Change) { t.Error("Watch began on an unfit Redis") }),
 		} {
 			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s: %v, want %q", name, err, want)
@@ -267,7 +267,7 @@ func TestRedisFaults(t *testing.T) {
 			}
 			changes := make(chan store.Change, 1000)
 			ended := make(chan error, 1)
-			go func() { ended <- s.Watch(t.Context(), func(c store.Change) { changes <- c }) }()
+			go func() { ended <- s.Watch(t.Context(), "", func(c store.Change) { changes <- c }) }()
 			for range 2 { // Reset, and one tick: the watch is under way.
 				select {
 				case <-changes:

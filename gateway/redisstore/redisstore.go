@@ -6,14 +6,17 @@
 //   - sso:v:KEY: a string for each value. It expires by itself (PX).
 //   - sso:i:INDEX: a sorted set for each index, all scores 0, in bytewise order.
 //   - sso:c:KEY: a number for each counter. It expires by itself.
+//   - sso:health: written every second, to prove that writing works.
 //   - sso:stream: the announcements, a stream of about the last 10,000. An entry
-//     has the field m (the message), or hello (a Watch began).
+//     has the field m (the message), hello (a Watch began), or back (one that has
+//     dealt with a stream that went back in time).
 //
 // The gateway seals values before they come here. One writable primary with
 // maxmemory-policy noeviction is required, see [Store.Ping]; Redis Cluster and
 // reading from replicas are not supported. A restricted ACL user needs ~sso:*
 // and +@connection +info +role +mget +set +get +getdel +del +pttl +zadd +zrem
-// +zrange +xadd +xread +xrange +eval +evalsha.
+// +zrange +xadd +xread +xrange +xinfo +eval +evalsha, and +config|get if the
+// gateway is to warn of settings that can lose a logout.
 package redisstore
 
 import (
@@ -22,6 +25,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -53,6 +58,10 @@ type Store struct {
 	client  *redis.Client
 	options redis.Options
 	prefix  string
+	past    past
+	login   atomic.Pointer[url.Userinfo]
+	// answered is set once the server has answered anything.
+	answered atomic.Bool
 }
 
 // Open returns a store, or says what is wrong with the options. It does not
@@ -85,8 +94,27 @@ func Open(o Options) (*Store, error) {
 	opt.PipelinePoolSize = -1
 	opt.DisableIdentity = true
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	options := *opt
-	return &Store{client: redis.NewClient(opt), options: options, prefix: cmp.Or(o.Prefix, "sso:")}, nil
+	s := &Store{prefix: cmp.Or(o.Prefix, "sso:")}
+	s.login.Store(url.UserPassword(opt.Username, opt.Password))
+	opt.CredentialsProvider = s.credentials
+	opt.OnConnect = s.onConnect
+	s.options = *opt
+	s.client = redis.NewClient(opt)
+	return s, nil
+}
+
+// LogInAs has new connections log in as a URL says that differs in user and
+// password alone. Those that are open stay.
+func (s *Store) LogInAs(address string) {
+	if opt, err := parseURL(address); err == nil {
+		s.login.Store(url.UserPassword(opt.Username, opt.Password))
+	}
+}
+
+func (s *Store) credentials() (user, password string) {
+	login := s.login.Load()
+	password, _ = login.Password()
+	return login.Username(), password
 }
 
 // dialer honours the context in the TLS handshake too, which go-redis's own

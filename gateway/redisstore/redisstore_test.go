@@ -116,7 +116,7 @@ func TestPingRefuses(t *testing.T) {
 				return handshake(nil)(args)
 			})
 			s := openFake(t, f, "")
-			watch := s.Watch(t.Context(), func(store.Change) { t.Error("Watch began") })
+			watch := s.Watch(t.Context(), "", func(store.Change) { t.Error("Watch began") })
 			for verb, err := range map[string]error{"Ping": s.Ping(t.Context()), "Watch": watch} {
 				if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), f.addr) {
 					t.Errorf("%s: %v, want %q and the address", verb, err, test.want)
@@ -151,7 +151,7 @@ func verbs(ctx context.Context, s *redisstore.Store) map[string]func() error {
 		"Remove":        func() error { return s.Remove(ctx, "index", "member") },
 		"Range":         func() error { _, err := s.Range(ctx, "index", "", "", 1); return err },
 		"Announce":      func() error { return s.Announce(ctx, []byte("value-canary")) },
-		"Watch":         func() error { return s.Watch(ctx, func(store.Change) {}) },
+		"Watch":         func() error { return s.Watch(ctx, "", func(store.Change) {}) },
 	}
 }
 

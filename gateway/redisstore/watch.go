@@ -26,6 +26,13 @@ const (
 	streamLength = 10_000
 )
 
+// The fields of entries that are no messages: a Watch began, and one that has dealt
+// with a stream that went back in time.
+const (
+	fieldHello = "hello"
+	fieldBack  = "back"
+)
+
 // lastID is the id behind which a stream takes no more entries.
 const lastID = "18446744073709551615-18446744073709551615"
 
@@ -34,28 +41,78 @@ var errGap = fault("the stream of announcements was emptied, replaced or cut: wa
 
 func (s *Store) stream() string { return s.prefix + "stream" }
 
+// announce answers the id of the new entry, or 0 or 1 as compareAndPut does. It
+// gets the stream, a key and the keys of the writes; each write is a value, what
+// it replaces and a ttl, or three empty strings to delete.
+//
+// The first command that writes is a DEL. A Redis without memory takes it, and
+// then the rest of the script too. The stream is bounded.
+var announce = redis.NewScript(`
+for i = 3, #KEYS do
+	local old, value = ARGV[3*i-5], ARGV[3*i-4]
+	if value ~= '' then
+		local found = redis.call('GET', KEYS[i])
+		if not found then return 0 end
+		if found ~= old then return 1 end
+	end
+end
+redis.call('DEL', KEYS[2])
+for i = 3, #KEYS do
+	local value, ttl = ARGV[3*i-4], ARGV[3*i-3]
+	redis.call('DEL', KEYS[i])
+	if value ~= '' then
+		if ttl == '0' then
+			redis.call('SET', KEYS[i], value)
+		else
+			redis.call('SET', KEYS[i], value, 'PX', ttl)
+		end
+	end
+end
+return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', ARGV[2], ARGV[3])`)
+
 // Announce implements store.Store.
-func (s *Store) Announce(ctx context.Context, message []byte) (err error) {
+func (s *Store) Announce(ctx context.Context, message []byte, writes ...store.Write) (err error) {
 	defer s.finish("announcing a change", &err)
-	_, err = s.add(ctx, s.client, "m", message)
+	id, err := s.add(ctx, s.client, "m", message, writes...)
+	if err == nil {
+		s.past.wrote(id)
+	}
 	return err
 }
 
-func (s *Store) add(ctx context.Context, client redis.Cmdable, field string, value []byte) (id string, err error) {
-	return client.XAdd(ctx, &redis.XAddArgs{
-		Stream: s.stream(), MaxLen: streamLength, Approx: true, Values: []any{field, value},
-	}).Result()
+// add adds an entry to the stream after the writes, all in one step, and returns
+// its id.
+func (s *Store) add(ctx context.Context, client redis.Scripter, field string, value []byte, writes ...store.Write) (id string, err error) {
+	keys, args := []string{s.stream(), s.stream() + ":none"}, []any{streamLength, field, value}
+	for _, w := range writes {
+		ms, err := milliseconds(w.TTL)
+		if err != nil {
+			return "", err
+		}
+		keys, args = append(keys, s.key(w.Key)), append(args, w.Old, w.Value, ms)
+	}
+	answer, err := announce.Run(ctx, client, keys, args...).Result()
+	if err != nil {
+		return "", err
+	}
+	switch answer := answer.(type) {
+	case string:
+		return answer, nil
+	case int64:
+		if answer == 0 {
+			return "", store.ErrNotFound
+		}
+		return "", store.ErrChanged
+	}
+	return "", errAnswer
 }
 
 // Watch implements store.Store. It has a connection of its own, and ends
 // with the first fault on it: within 4 s when Redis or the network falls
 // silent. It checks what Ping checks, first and every second, and writes an
-// entry of its own into the stream to begin from.
-func (s *Store) Watch(ctx context.Context, on func(store.Change)) error {
-	options := s.options
-	options.PoolSize = 1
-	options.ReadTimeout = silence
-	client := redis.NewClient(&options)
+// entry of its own into the stream to begin from. Run one at a time.
+func (s *Store) Watch(ctx context.Context, since string, on func(store.Change)) error {
+	client := s.single(silence)
 	defer client.Close()
 	// A read does not end with its context, but with its connection.
 	defer context.AfterFunc(ctx, func() { client.Close() })()
@@ -64,21 +121,26 @@ func (s *Store) Watch(ctx context.Context, on func(store.Change)) error {
 	conn := client.Conn()
 	defer conn.Close()
 
-	last, err := s.begin(ctx, conn)
+	s.past.reach(parsePosition(since))
+	last, risk, err := s.begin(ctx, conn, on)
 	if err == nil {
 		// Taken after the answer: all that was missed was announced before.
-		on(store.Change{Reset: true, Began: time.Now()})
+		on(store.Change{Reset: true, Began: time.Now(), Position: last.String(), Risk: risk})
 	}
-	for checked := time.Now(); err == nil; {
+	var refuses error
+	for checked := (time.Time{}); err == nil; {
 		if time.Since(checked) >= recheck {
 			checked = time.Now()
-			err = s.check(ctx, conn)
+			if err = s.check(ctx, conn); err == nil {
+				refuses, err = s.tryWriting(ctx, conn)
+			}
 			continue
 		}
 		var messages [][]byte
 		began := time.Now()
 		if messages, last, err = s.read(ctx, conn, last); err == nil {
-			on(store.Change{Began: began, Messages: messages})
+			s.past.reach(last)
+			on(store.Change{Began: began, Messages: messages, Position: last.String(), Refuses: refuses})
 		}
 	}
 	if ctx.Err() != nil {
@@ -87,67 +149,93 @@ func (s *Store) Watch(ctx context.Context, on func(store.Change)) error {
 	return err
 }
 
-// begin returns the id of an entry that was the newest in the stream.
-func (s *Store) begin(ctx context.Context, conn *redis.Conn) (id string, err error) {
+// begin returns the position of an entry that was the newest in the stream.
+func (s *Store) begin(ctx context.Context, conn *redis.Conn, on func(store.Change)) (at position, risk string, err error) {
 	defer s.finish("beginning to watch", &err)
+	field, err := s.lookBack(ctx, conn, on)
+	if err != nil {
+		return position{}, "", err
+	}
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
-	if err := fit(ctx, conn); err != nil {
-		return "", err
-	}
-	id, err = s.add(ctx, conn, "hello", nil)
+	id, err := s.add(ctx, conn, field, nil)
 	if err != nil && strings.Contains(err.Error(), "exhausted the last possible ID") {
 		// An entry with the last id there is: nobody but who means to silence
-		// us writes one. Other nodes see a gap, and come here too.
+		// us writes one. Other nodes see a gap, and come here too. No record is lost.
 		if err = conn.Del(ctx, s.stream()).Err(); err == nil {
-			id, err = s.add(ctx, conn, "hello", nil)
+			id, err = s.add(ctx, conn, fieldBack, nil)
 		}
 	}
-	return id, err
+	if err != nil {
+		return position{}, "", err
+	}
+	at = position{id: id, added: added(ctx, conn, s.stream())}
+	s.past.begin(at)
+	return at, durability(ctx, conn), nil
+}
+
+// lookBack makes sure that the server is fit and holds what this node has seen. It
+// returns the field of the entry to begin with.
+func (s *Store) lookBack(ctx context.Context, conn *redis.Conn, on func(store.Change)) (field string, err error) {
+	bounded, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	if err := fit(bounded, conn); err != nil {
+		return "", err
+	}
+	if err := s.past.check(bounded, conn, s.stream()); !errors.Is(err, errRewound) {
+		return fieldHello, err
+	}
+	s.past.dealing.Store(true)
+	defer s.past.dealing.Store(false)
+	on(store.Change{Rewound: true})
+	return fieldBack, ctx.Err()
 }
 
 // read waits for entries after last. In the same round trip it makes sure that
 // the answer has no gap: last is still in the stream, so nothing after it was
 // cut off or flushed, and the server is still a primary.
-func (s *Store) read(ctx context.Context, conn *redis.Conn, last string) (messages [][]byte, newest string, err error) {
+func (s *Store) read(ctx context.Context, conn *redis.Conn, last position) (messages [][]byte, newest position, err error) {
 	defer s.finish("waiting for announcements", &err)
 	pipe := conn.Pipeline()
-	entries := pipe.XRead(ctx, &redis.XReadArgs{Streams: []string{s.stream(), last}, Block: block})
-	kept := pipe.XRangeN(ctx, s.stream(), last, last, 1)
+	entries := pipe.XRead(ctx, &redis.XReadArgs{Streams: []string{s.stream(), last.id}, Block: block})
+	kept := pipe.XRangeN(ctx, s.stream(), last.id, last.id, 1)
 	role := pipe.Do(ctx, "role")
 	_, _ = pipe.Exec(ctx) // Each command has its own error.
 
 	streams, err := entries.Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, "", err
+		return nil, position{}, err
 	}
 	found, err := kept.Result()
 	if err != nil {
-		return nil, "", err
+		return nil, position{}, err
 	}
 	roles, err := role.Slice()
 	if err != nil {
-		return nil, "", err
+		return nil, position{}, err
 	}
 	if len(roles) == 0 || roles[0] != "master" {
-		return nil, "", fault("it is no longer a primary")
+		return nil, position{}, fault("it is no longer a primary")
 	}
-	if len(found) != 1 || found[0].ID != last {
-		return nil, "", errGap
+	if len(found) != 1 || found[0].ID != last.id {
+		return nil, position{}, errGap
 	}
 	messages, newest = decode(streams, last)
-	if newest == lastID {
-		return nil, "", errGap
+	if newest.id == lastID {
+		return nil, position{}, errGap
 	}
 	return messages, newest, nil
 }
 
-// decode returns the messages of a read and the id of its last entry.
-func decode(streams []redis.XStream, last string) (messages [][]byte, newest string) {
+// decode returns the messages of a read and the position of its last entry.
+func decode(streams []redis.XStream, last position) (messages [][]byte, newest position) {
 	newest = last
 	for _, stream := range streams {
 		for _, entry := range stream.Messages {
-			newest = entry.ID
+			newest.id = entry.ID
+			if newest.added > 0 {
+				newest.added++
+			}
 			if message, ok := entry.Values["m"].(string); ok {
 				messages = append(messages, []byte(message))
 			}

@@ -18,7 +18,7 @@ func TestWatchStaysOnItsConnection(t *testing.T) {
 		return "*-1\r\n"
 	})))
 	var changes []store.Change
-	err := openFake(t, f, "").Watch(t.Context(), func(c store.Change) { changes = append(changes, c) })
+	err := openFake(t, f, "").Watch(t.Context(), "", func(c store.Change) { changes = append(changes, c) })
 	if err == nil || !strings.Contains(err.Error(), "EOF") {
 		t.Errorf("ended with %v", err)
 	}
@@ -53,7 +53,7 @@ func TestWatchNeverConfirmsFalsely(t *testing.T) {
 			f := newFake(t, handshake(watched(test.role, test.kept, test.read)))
 			changes := 0
 			start := time.Now()
-			err := openFake(t, f, "").Watch(t.Context(), func(store.Change) { changes++ })
+			err := openFake(t, f, "").Watch(t.Context(), "", func(store.Change) { changes++ })
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("ended with %v, want %q", err, test.want)
 			}
@@ -72,7 +72,7 @@ func watched(role, kept string, read func(reads int) string) func([]string) stri
 	var reads atomic.Int32 // Over all connections.
 	return func(args []string) string {
 		switch args[0] {
-		case "xadd":
+		case "evalsha": // an entry is added
 			return bulk("1-1")
 		case "xread":
 

@@ -80,3 +80,10 @@ func (s *Node) CacheHolds(text string) bool {
 	}
 	return false
 }
+
+// Owed returns how many announcements are to be repeated.
+func (s *Node) Owed() int {
+	s.owed.mu.Lock()
+	defer s.owed.mu.Unlock()
+	return len(s.owed.messages)
+}

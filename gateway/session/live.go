@@ -97,6 +97,20 @@ func (lr *Live) end(cause error) {
 	}
 }
 
+// Over says whether the request was ended with its login: ErrNone if that is over,
+// a fault if nobody can tell any more, else nil.
+func (lr *Live) Over() error {
+	lr.mu.Lock()
+	defer lr.mu.Unlock()
+	switch {
+	case !lr.ended || lr.cause == nil:
+		return nil
+	case errors.Is(lr.cause, errSessionOver):
+		return ErrNone
+	}
+	return lr.cause
+}
+
 // enter makes lr a context below parent that ends with the session, at until at
 // the latest. It is false if the session has left the cache meanwhile and has to
 // be found anew.

@@ -11,17 +11,17 @@ import (
 )
 
 // A MarkerMemory is what this machine remembers of the store it works with,
-// kept apart from the store.
+// kept apart from the store: its marker, and how far its changes were followed.
 //
 // A store that was emptied has lost blocked accounts and replay marks. So
 // every store has a marker (vault.Vault.Marker): a node that remembers one and finds
 // none, or another, makes no accounts and no keys until an administrator
 // confirms the new store by deleting the memory.
 type MarkerMemory interface {
-	// Load returns the remembered marker, or "" if there is none.
+	// Load returns what is remembered, or "" if there is nothing.
 	Load(ctx context.Context) (string, error)
-	// Save remembers a marker.
-	Save(ctx context.Context, marker string) error
+	// Save remembers it.
+	Save(ctx context.Context, text string) error
 }
 
 // MayCreate says whether accounts and keys may be made: the store is the one
@@ -51,12 +51,10 @@ func (s *Node) checkMarker(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the store's marker: %w", err)
 	}
-	switch {
-	case remembered != "" && found == "":
-		return refusal.New(refusal.StoreReplaced, errors.New("the store has lost its marker: it was emptied, or is another one"))
-	case remembered != "" && remembered != found:
-		return refusal.New(refusal.StoreReplaced, errors.New("the store has another marker than the one that this machine remembers"))
-	case found == "":
+	if err := s.compareMarker(found, remembered); err != nil {
+		return refusal.New(refusal.StoreReplaced, err)
+	}
+	if found == "" {
 		if found, err = s.initialize(ctx); err != nil {
 			return err
 		}
@@ -69,6 +67,26 @@ func (s *Node) checkMarker(ctx context.Context) error {
 	s.known = found
 	return nil
 }
+
+// compareMarker says what is wrong with a store that has another marker than the
+// one that is remembered, and the remedy.
+func (s *Node) compareMarker(found, remembered string) error {
+	wrong := "has another marker than the one that this machine remembers"
+	switch {
+	case remembered == "" || found == remembered:
+		return nil
+	case found == "":
+		wrong = "has lost its marker: it was emptied, or is another one"
+	}
+	memory := "what this machine remembers (sso/store-marker-… in Caddy's storage)"
+	if named, ok := s.marker.(interface{ Where() string }); ok {
+		memory = named.Where()
+	}
+	return fmt.Errorf("the store %s: restore its data; or, if it is to take the place of the old one, delete %s on every machine", wrong, memory)
+}
+
+// errNameless is a store that lost its name key alone.
+var errNameless = errors.New("the store lists accounts, but has lost the key that names their records: restore a backup, or empty the store")
 
 // initialize makes the marker of an empty store. One that lists accounts is not empty: it
 // has lost the key that names its records, and with it all blocks.
@@ -83,7 +101,7 @@ func (s *Node) initialize(ctx context.Context) (marker string, err error) {
 	if marker, err = s.findMarker(ctx); err != nil || marker != "" {
 		return marker, err // another node has initialized it a moment ago
 	}
-	return "", refusal.New(refusal.StoreReplaced, errors.New("the store lists accounts, but has lost the key that names their records: restore a backup, or empty the store"))
+	return "", refusal.New(refusal.StoreReplaced, errNameless)
 }
 
 // noteMarker remembers the marker of a store that this machine works with,

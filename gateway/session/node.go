@@ -55,17 +55,29 @@ type Node struct {
 	// changes counts what was announced. A login that was read while it moved
 	// may be out of date and is not cached.
 	changes atomic.Uint64
+	owed    owed
 	// rereads counts what has asked for reloadBusy since it last came to rest.
 	rereads atomic.Uint64
 
-	// down is the fault of the store that was logged last, for Run alone.
-	down string
+	health health
 
 	// resealed is set once the log has said that the second secret may go.
 	resealed atomic.Bool
 
 	markerMu sync.Mutex
 	known    string // the marker as this machine remembers it
+
+	// position remembers how far the store was followed; kept is what it
+	// remembers, and unkept that it failed to. For keepHouse, and for Run before it.
+	position MarkerMemory
+	followed atomic.Pointer[string]
+	kept     string
+	unkept   bool
+	// rewound is set while the store went back in time and is not fit for that, for
+	// Run alone.
+	rewound error
+	// risk is what was said last of the store's settings, for Run alone.
+	risk string
 }
 
 // Options are what a Node is made of.
@@ -76,7 +88,10 @@ type Options struct {
 	Secrets [][]byte
 	// Marker remembers which store this machine knows.
 	Marker MarkerMemory
-	Logger *zap.Logger
+	// Position remembers how far the store's changes were followed, so that a store
+	// that goes back in time while the process is down is noticed. Optional.
+	Position MarkerMemory
+	Logger   *zap.Logger
 }
 
 // Fault gives an error of this package its code: StoreReplaced if the store's name
@@ -118,7 +133,7 @@ const (
 // confirmed the announcements, the store is asked at every request.
 func Open(opts Options) (*Node, error) {
 	s := &Node{
-		store: opts.Store, marker: opts.Marker, log: opts.Logger,
+		store: opts.Store, marker: opts.Marker, position: opts.Position, log: opts.Logger,
 		byCookie: map[cookieKey]*cached{}, byKey: map[string]*cached{},
 		maxEntries: maxCached, maxBytes: maxBytes,
 		started: time.Now(),
@@ -144,6 +159,7 @@ func (s *Node) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.tend(ctx) })
 	wg.Go(func() { s.keepHouse(ctx) })
+	wg.Go(func() { s.repeat(ctx) })
 	for ctx.Err() == nil {
 		if err := s.follow(ctx); err != nil && ctx.Err() == nil {
 			s.reportDown(err)
@@ -168,58 +184,6 @@ func (s *Node) end() {
 		c.retire(true)
 		c.cut(errUnconfirmed)
 	}
-}
-
-// follow watches over one connection.
-func (s *Node) follow(ctx context.Context) error {
-	if err := s.checkFit(ctx); err != nil {
-		return err
-	}
-	return s.store.Watch(ctx, func(change store.Change) {
-		all := change.Reset
-		if change.Reset {
-			s.vault.Forget()
-			s.log.Info("session store is followed")
-			s.down = ""
-		}
-		for _, m := range change.Messages {
-			if string(m) == announceAll {
-				all = true // once for however many
-				continue
-			}
-			s.changed(string(m))
-		}
-		if all {
-			s.changed(announceAll)
-		}
-		s.confirmed.Store(int64(change.Began.Sub(s.started)))
-	})
-}
-
-// reportDown logs a fault of the store once for as long as it lasts.
-func (s *Node) reportDown(err error) {
-	if text := err.Error(); text != s.down {
-		s.down = text
-		s.log.Warn("session store is unavailable", zap.Error(err))
-	}
-}
-
-// fitError pings the store. One that answers but is not configured as we need
-// it, such as one that evicts, counts as down until it is.
-func (s *Node) checkFit(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	err := s.store.Ping(ctx)
-	if err != nil {
-		if _, down := s.store.Get(ctx, "ping"); down != nil {
-			return err
-		}
-		// It answers. It may have been down until a moment ago, so what counts
-		// is what it says of itself now.
-		err = s.store.Ping(ctx)
-	}
-	s.vault.SetUnfit(err)
-	return err
 }
 
 // tend ends live requests whose login has expired or can't be confirmed. It
@@ -249,6 +213,7 @@ func (s *Node) keepHouse(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		s.keepPosition(ctx)
 		if now := time.Now(); now.Sub(swept) > forgetAfter {
 			swept = now
 			s.sweep(now)

@@ -16,25 +16,49 @@ import (
 const announceAll = "all"
 
 // endLogin ends one login: gone from the store, announced, cut here.
-//
-// Here and below a fault is announced too: the write may have succeeded although
-// its answer was lost. The caller gets the error, but no node may go on with its
-// cached copy. The client may disconnect (a user who signs out and closes the
-// tab). Finish anyway.
-func (s *Node) endLogin(ctx context.Context, key string, l *Login) error {
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-	defer cancel()
-	err := s.store.Delete(bounded, key)
-	if err = cmp.Or(err, s.announce(ctx, key)); err != nil {
+func (s *Node) endLogin(ctx context.Context, key string) error {
+	return s.revoke(ctx, key, func(ctx context.Context) error {
+		return s.store.Announce(ctx, []byte(key), store.Write{Key: key})
+	})
+}
+
+// endListed ends a login and takes it out of the index. If that fails, a listing
+// or the hourly tidying does it later.
+func (s *Node) endListed(ctx context.Context, key string, l *Login) error {
+	if err := s.endLogin(ctx, key); err != nil {
 		return err
 	}
-	return s.store.Remove(context.WithoutCancel(ctx), indexLogins, loginMember(l, key))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	_ = s.store.Remove(ctx, indexLogins, loginMember(l, key))
+	return nil
+}
+
+// EndCookie ends the login of a cookie that Find no longer finds. An earlier
+// logout may have ended it and failed before the other nodes heard of it: so it is
+// announced again. A cookie that was never made for host is left alone.
+func (s *Node) EndCookie(ctx context.Context, cookie, host string) error {
+	bits, err := s.sessionBits(ctx, cookie, host)
+	if errors.Is(err, ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	key, err := s.vault.Key(ctx, kindLogin, bits)
+	if err != nil {
+		return err
+	}
+	return s.endLogin(ctx, key)
 }
 
 // RevokeLogin ends one login by its LoginInfo.ID. store.ErrNotFound if there is no
-// such login.
+// such login; the nodes are told all the same, as by EndCookie.
 func (s *Node) RevokeLogin(ctx context.Context, id string) error {
 	rec, err := s.vault.GetAt(ctx, kindLogin, id)
+	if errors.Is(err, store.ErrNotFound) && s.vault.IsKey(kindLogin, id) {
+		return cmp.Or(s.endLogin(ctx, id), err)
+	}
 	if err != nil {
 		return err
 	}
@@ -42,7 +66,7 @@ func (s *Node) RevokeLogin(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return s.endLogin(ctx, id, l)
+	return s.endListed(ctx, id, l)
 }
 
 // RevokeAccount ends all logins of an account, on every node. store.ErrNotFound if
@@ -65,22 +89,20 @@ func (s *Node) UnblockAccount(ctx context.Context, key AccountKey) error {
 
 // changeAccount replaces the epoch and what change changes in one step.
 func (s *Node) changeAccount(ctx context.Context, key AccountKey, change func(*account)) error {
-	err := s.vault.Update(ctx, kindAccount, key.name(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
-		if old == nil {
-			return nil, store.ErrNotFound
-		}
-		a, err := decode[account](old)
-		if err != nil {
-			return nil, err
-		}
-		a.Epoch = vault.RandomText()
-		change(a)
-		return json.Marshal(a)
+	return s.revoke(ctx, announceAll, func(ctx context.Context) error {
+		return s.vault.UpdateAndAnnounce(ctx, announceAll, kindAccount, key.name(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
+			if old == nil {
+				return nil, store.ErrNotFound
+			}
+			a, err := decode[account](old)
+			if err != nil {
+				return nil, err
+			}
+			a.Epoch = vault.RandomText()
+			change(a)
+			return json.Marshal(a)
+		})
 	})
-	if errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	return cmp.Or(err, s.announce(ctx, announceAll))
 }
 
 // RevokeProvider ends all logins that came from one provider.
@@ -93,22 +115,31 @@ func (s *Node) RevokeAll(ctx context.Context) error { return s.renewEpoch(ctx, g
 
 // renewEpoch replaces an epoch.
 func (s *Node) renewEpoch(ctx context.Context, name string) error {
-	err := s.vault.Update(ctx, kindEpoch, name, store.NoExpiry, func(old *vault.Record) ([]byte, error) {
-		if old == nil {
-			return s.firstEpoch(ctx, name)
-		}
-		return []byte(vault.RandomText()), nil
+	return s.revoke(ctx, announceAll, func(ctx context.Context) error {
+		return s.vault.UpdateAndAnnounce(ctx, announceAll, kindEpoch, name, store.NoExpiry, func(old *vault.Record) ([]byte, error) {
+			if old == nil {
+				return s.firstEpoch(ctx, name)
+			}
+			return []byte(vault.RandomText()), nil
+		})
 	})
-	return cmp.Or(err, s.announce(ctx, announceAll))
 }
 
-// announce tells every node, this one included, that something has changed. The
-// caller has written the change before, and reports success after. The client may
-// disconnect. Finish anyway.
-func (s *Node) announce(ctx context.Context, message string) error {
+// revoke does what ends logins and announces it. The caller reports success after
+// it, and not before. After a fault the write may have succeeded, and nothing been
+// announced: no node may go on with its cached copy, so the message is repeated
+// until the store takes it. The client may disconnect (a user who signs out and
+// closes the tab). Finish anyway.
+func (s *Node) revoke(ctx context.Context, message string, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	err := s.store.Announce(ctx, []byte(message))
+	err := do(ctx)
+	if errors.Is(err, store.ErrNotFound) {
+		return err // nothing was done
+	}
+	if err != nil {
+		s.owed.add(message)
+	}
 	s.changed(message)
 	return err
 }

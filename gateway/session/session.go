@@ -52,7 +52,7 @@ func (s Session) Touch(ctx context.Context, idle time.Duration) error {
 
 // End ends the login on every node.
 func (s Session) End(ctx context.Context) error {
-	return s.node.endLogin(ctx, s.cached.key, s.reading.Login)
+	return s.node.endListed(ctx, s.cached.key, s.reading.Login)
 }
 
 // A Memo is what a caller keeps beside a login in this node's cache. All memos

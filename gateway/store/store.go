@@ -56,22 +56,49 @@ type Store interface {
 	// order.
 	Range(ctx context.Context, index, prefix, after string, limit int) (members []string, err error)
 
-	// Announce sends a message to every Watch of every node, in one order.
-	Announce(ctx context.Context, message []byte) error
+	// Announce makes the writes and sends a message to every Watch of every node,
+	// in one order. If a write's condition does not hold, nothing is done:
+	// ErrChanged if the key holds something else, ErrNotFound if it holds nothing.
+	//
+	// A store that can makes both in one step. After a fault the caller does not
+	// know what was done; on a store that keeps records and announcements in
+	// different places, it may be the writes alone. So after a fault the caller
+	// announces again until it succeeds.
+	//
+	// A store that is too full for new records still takes an announcement, if it
+	// can: nobody could be signed out otherwise.
+	Announce(ctx context.Context, message []byte, writes ...Write) error
 	// Watch follows announcements until ctx ends or the connection is lost,
-	// and returns why. It first calls on with Reset set: from that moment on
+	// and returns why. It calls on with Reset set: from that moment on
 	// every announcement will be seen, those before may have been missed.
 	// Afterwards it calls on at least once a second while the store answers,
 	// with the messages that came, if any. Calls do not overlap.
-	Watch(ctx context.Context, on func(Change)) error
+	//
+	// since is the Position of the last Change that this machine knows of, or "".
+	// If the store no longer holds what it held then, it went back in time. Then
+	// Watch calls on with Rewound set, before Reset and before it writes anything.
+	// If ctx ends in that call, it is reported again to the next Watch; otherwise
+	// it counts as dealt with, for other nodes too.
+	Watch(ctx context.Context, since string, on func(Change)) error
 
 	// Ping proves that the store answers and is configured as we need it. Its
 	// error says what is wrong and how to mend it.
 	Ping(ctx context.Context) error
 }
 
+// A Write is a part of Announce. It deletes the key; with Value set it replaces
+// Old by Value in one step, as CompareAndPut does.
+type Write struct {
+	Key        string
+	Old, Value []byte
+	TTL        time.Duration
+}
+
 // A Change is one report of Watch.
 type Change struct {
+	// Rewound says that the store went back in time: a snapshot or a replica took
+	// its place that lacks the newest writes. Nothing else is set then.
+	Rewound bool
 	// Reset says that announcements may have been missed before Began.
 	Reset bool
 	// Began is when the read that this reports was sent: all that was
@@ -79,6 +106,14 @@ type Change struct {
 	Began time.Time
 	// Messages are what was announced, oldest first.
 	Messages [][]byte
+	// Position is for the next Watch's since, on any node. Empty for a store that
+	// can't go back in time.
+	Position string
+	// Refuses is why the store takes no writes although it answers, and the remedy;
+	// nil if it takes them, which Watch proves every second.
+	Refuses error
+	// Risk, with Reset, is what the store's settings can cost, and the remedy.
+	Risk string
 }
 
 // NoExpiry as a ttl keeps a value until it is deleted.

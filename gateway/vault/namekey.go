@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"strings"
 
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
@@ -81,7 +82,7 @@ func (v *Vault) Marker(ctx context.Context) (string, error) {
 // Initialize makes a store's name key, and returns its Marker. If several nodes do
 // this at once, one of the keys counts.
 func (v *Vault) Initialize(ctx context.Context) (marker string, err error) {
-	if err := v.fitError(); err != nil {
+	if err := v.fitError(ctx); err != nil {
 		return "", err
 	}
 	fresh := RandomBytes()
@@ -147,4 +148,10 @@ func writePart(h hash.Hash, p string) {
 	n := len(p)
 	h.Write([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 	h.Write([]byte(p))
+}
+
+// IsKey says whether text can be the key of a record of a kind.
+func (v *Vault) IsKey(kind Kind, text string) bool {
+	name, ok := strings.CutPrefix(text, string(kind)+":")
+	return ok && DecodeText(name, sha256.Size) != nil
 }

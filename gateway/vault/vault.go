@@ -193,7 +193,7 @@ func (v *Vault) GetAt(ctx context.Context, kind Kind, key string) (*Record, erro
 
 // read reads keys in one round trip.
 func (v *Vault) read(ctx context.Context, keys ...string) ([][]byte, error) {
-	if err := v.fitError(); err != nil {
+	if err := v.fitError(ctx); err != nil {
 		return nil, err
 	}
 	values, err := v.store.Get(ctx, keys...)
@@ -215,8 +215,13 @@ func (v *Vault) SetUnfit(err error) {
 	v.unfit.Store(&err)
 }
 
-func (v *Vault) fitError() error {
-	if unfit := v.unfit.Load(); unfit != nil {
+type mending struct{}
+
+// Mending returns a context for the calls that make a store fit again.
+func Mending(ctx context.Context) context.Context { return context.WithValue(ctx, mending{}, true) }
+
+func (v *Vault) fitError(ctx context.Context) error {
+	if unfit := v.unfit.Load(); unfit != nil && ctx.Value(mending{}) == nil {
 		return *unfit
 	}
 	return nil
@@ -234,7 +239,7 @@ func (v *Vault) Put(ctx context.Context, kind Kind, name string, value []byte, t
 
 // PutNew stores value if there is no such record, else store.ErrExists.
 func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
-	if err := v.fitError(); err != nil {
+	if err := v.fitError(ctx); err != nil {
 		return err
 	}
 	key, err := v.Key(ctx, kind, name)
@@ -255,6 +260,27 @@ var ErrBusy = errors.New("record is being changed by too many others at once")
 // record is made. If change returns the value as it was, nothing is written.
 // An error of change ends Update, which returns it.
 func (v *Vault) Update(ctx context.Context, kind Kind, name string, ttl time.Duration, change func(old *Record) (value []byte, err error)) error {
+	return v.update(ctx, kind, name, ttl, change, v.store.CompareAndPut)
+}
+
+// UpdateAndAnnounce does what Update does, and announces a message with it: in
+// one step where the store can, see store.Store. A fault may leave the record
+// replaced and nothing announced.
+func (v *Vault) UpdateAndAnnounce(ctx context.Context, message string, kind Kind, name string, ttl time.Duration, change func(old *Record) (value []byte, err error)) error {
+	announced := false
+	err := v.update(ctx, kind, name, ttl, change, func(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+		announced = true
+		return v.store.Announce(ctx, []byte(message), store.Write{Key: key, Old: old, Value: value, TTL: ttl})
+	})
+	if err != nil || announced {
+		return err
+	}
+	return v.store.Announce(ctx, []byte(message)) // the record is new
+}
+
+type replace func(ctx context.Context, key string, old, value []byte, ttl time.Duration) error
+
+func (v *Vault) update(ctx context.Context, kind Kind, name string, ttl time.Duration, change func(old *Record) (value []byte, err error), replace replace) error {
 	for range maxTries {
 		old, err := v.Get(ctx, kind, name)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -269,7 +295,7 @@ func (v *Vault) Update(ctx context.Context, kind Kind, name string, ttl time.Dur
 		case string(value) == string(old.Value):
 			return nil
 		default:
-			err = v.store.CompareAndPut(ctx, old.Key, old.sealed, v.seal(old.Key, value), ttl)
+			err = replace(ctx, old.Key, old.sealed, v.seal(old.Key, value), ttl)
 		}
 		if !lostRace(err) {
 			return err

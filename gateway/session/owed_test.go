@@ -1,0 +1,215 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
+)
+
+// endings are the ways to end alice's login, each as somebody does it who tries
+// again after a failure.
+func endings(cookie, id string) map[string]func(context.Context, *session.Node) error {
+	ways := map[string]func(context.Context, *session.Node) error{
+		"logout": func(ctx context.Context, s *session.Node) error {
+			f, err := s.Find(ctx, cookie, nodeHost)
+			if errors.Is(err, session.ErrNone) {
+				return s.EndCookie(ctx, cookie, nodeHost)
+			}
+			if err != nil {
+				return err
+			}
+			return f.End(ctx)
+		},
+		"login": func(ctx context.Context, s *session.Node) error { return s.RevokeLogin(ctx, id) },
+	}
+	for _, r := range revocations {
+		if !r.alice {
+			ways[r.name] = r.do
+		}
+	}
+	return ways
+}
+
+// A failAt has a hook that lets the store fail at its nth write, before or after it
+// is done: once, or from then on.
+type failAt struct {
+	n       int
+	done    bool
+	lasting bool // until it is mended
+	calls   int
+	failed  bool
+	mended  bool
+}
+
+func (f *failAt) hook(op gatewaytest.MemOp) error {
+	if !op.Writes() || f.mended || op.Done != f.done {
+		return nil
+	}
+	f.calls++
+	if f.calls == f.n || f.lasting && f.calls > f.n {
+		f.failed = true
+		return gatewaytest.ErrFault
+	}
+	return nil
+}
+
+// TestRevokeWithAFaultAnywhere lets the store fail at each command of each
+// revocation in turn: before or after the command, once or until it is mended.
+// Records and announcements are apart in this store, as in a cluster. After an
+// answer of success the other node serves nothing. After a failure the nodes
+// agree as soon as the store is well.
+func TestRevokeWithAFaultAnywhere(t *testing.T) {
+	t.Parallel()
+	for name := range endings("", "") {
+		for _, again := range []bool{false, true} {
+			for _, lasting := range []bool{false, true} {
+				for _, done := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s again=%v lasting=%v done=%v", name, again, lasting, done), func(t *testing.T) {
+						t.Parallel()
+						faults := 0
+						for n := 1; ; n++ {
+							f := &failAt{n: n, done: done, lasting: lasting}
+							synctest.Test(t, func(t *testing.T) { revokeWithFault(t, f, name, again) })
+							if !f.failed {
+								break
+							}
+							faults++
+						}
+						if faults == 0 {
+							t.Error("no fault happened")
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+func revokeWithFault(t *testing.T, f *failAt, name string, again bool) {
+	t.Helper()
+	mem := gatewaytest.NewMemStore()
+	here, there := openNode(t, mem), openNode(t, mem)
+	runNode(t, here)
+	runNode(t, there)
+	synctest.Wait()
+	cookie := signInAt(t, here, "alice")
+	id := wantSession(t, here, cookie).ID()
+	ctx, _ := enterLive(t, wantSession(t, there, cookie), time.Now().Add(nodeLife))
+	end := endings(cookie, id)[name]
+	mem.SetHook(f.hook)
+	err := end(t.Context(), here)
+	if again && err != nil {
+		err = end(t.Context(), here)
+		if errors.Is(err, store.ErrNotFound) {
+			err = nil // it is gone, and the answer says so
+		}
+	}
+	if err == nil {
+		// Whoever answers success has announced.
+		synctest.Wait()
+		wantEnded(t, there, cookie, ctx, f)
+	}
+	f.mended = true
+	time.Sleep(time.Second)
+	synctest.Wait()
+	if err != nil && ctx.Err() == nil {
+		// Nothing was promised, and nothing may have been done. But both nodes
+		// agree, and nobody serves what is over.
+		_, own := openNode(t, mem).Find(t.Context(), cookie, nodeHost)
+		_, other := there.Find(t.Context(), cookie, nodeHost)
+		if errors.Is(own, session.ErrNone) || errors.Is(other, session.ErrNone) {
+			t.Errorf("write %d (done %v): the store says %v, the other node %v and its stream goes on", f.n, f.done, own, other)
+		}
+		return
+	}
+	wantEnded(t, there, cookie, ctx, f)
+}
+
+func wantEnded(t *testing.T, s *session.Node, cookie string, live context.Context, f *failAt) {
+	t.Helper()
+	if _, err := s.Find(t.Context(), cookie, nodeHost); !errors.Is(err, session.ErrNone) {
+		t.Errorf("write %d (done %v): the other node answers %v", f.n, f.done, err)
+	}
+	if live.Err() == nil {
+		t.Errorf("write %d (done %v): the other node's stream goes on", f.n, f.done)
+	}
+}
+
+// However many announcements the store does not take, a node remembers a bounded
+// number, and everything is heard of in the end.
+func TestOwedAnnouncementsAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		here, there := openNode(t, store), openNode(t, store)
+		runNode(t, here)
+		runNode(t, there)
+		synctest.Wait()
+		var cookies []string
+		for i := range 1500 {
+			cookies = append(cookies, signInAt(t, here, fmt.Sprint("user", i)))
+			wantSession(t, there, cookies[i])
+		}
+		store.SetHook(gatewaytest.Faulty("Announce"))
+		for _, cookie := range cookies {
+			if err := wantSession(t, here, cookie).End(t.Context()); err == nil {
+				t.Fatal("a logout that was not announced is answered with success")
+			}
+		}
+		if n := here.Owed(); n > 1000 {
+			t.Errorf("%d announcements are remembered", n)
+		}
+		wantSession(t, there, cookies[0])
+		store.SetHook(nil)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, cookie := range cookies {
+			wantNoSession(t, there, cookie)
+		}
+		if n := here.Owed(); n != 0 {
+			t.Errorf("%d announcements are owed still", n)
+		}
+	})
+}
+
+// A logout whose index entry could not be removed is a logout.
+func TestLogoutWithoutItsIndex(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := gatewaytest.NewMemStore()
+		s := openNode(t, store)
+		runNode(t, s)
+		synctest.Wait()
+		cookie := signInAt(t, s, "alice")
+		store.SetHook(gatewaytest.Faulty("Remove"))
+		mustDo(t, wantSession(t, s, cookie).End(t.Context()))
+		wantNoSession(t, s, cookie)
+	})
+}
+
+// A cookie that was never made is none to announce: nobody may have the nodes work.
+func TestEndCookieOfOthers(t *testing.T) {
+	t.Parallel()
+	store := gatewaytest.NewMemStore()
+	s := openNode(t, store)
+	cookie := signInAt(t, s, "alice")
+	store.SetHook(func(op gatewaytest.MemOp) error {
+		if op.Writes() {
+			t.Errorf("%s is called", op.Method)
+		}
+		return nil
+	})
+	for _, other := range []string{"", "x", cookie + "x", "A" + cookie[1:]} {
+		if other != cookie {
+			mustDo(t, s.EndCookie(t.Context(), other, nodeHost))
+		}
+	}
+	mustDo(t, s.EndCookie(t.Context(), cookie, "another.example"))
+}

@@ -1,0 +1,82 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
+)
+
+// since returns how far the store's changes were followed: by this Node, or by an
+// earlier process of this machine.
+func (s *Node) since(ctx context.Context) (string, error) {
+	if at := s.followed.Load(); at != nil {
+		return *at, nil
+	}
+	if s.position == nil {
+		return "", nil
+	}
+	at, err := s.position.Load(ctx)
+	if err != nil {
+		return "", fmt.Errorf("loading how far the store was followed: %w", err)
+	}
+	s.kept = at
+	return at, nil
+}
+
+// keepPosition remembers how far the store was followed, for the next process. If it
+// fails, it is tried again.
+func (s *Node) keepPosition(ctx context.Context) {
+	at := s.followed.Load()
+	if s.position == nil || at == nil || *at == s.kept {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := s.position.Save(ctx, *at); err != nil {
+		if !s.unkept {
+			s.log.Warn("how far the session store was followed can't be remembered: if it goes back in time while the gateway is down, ended sessions live again", zap.Error(err))
+		}
+		s.unkept = true
+		return
+	}
+	s.kept, s.unkept = *at, false
+}
+
+// errRewound is a fault while sessions that may have been ended are not ended yet.
+var errRewound = errors.New("the store went back in time and may have lost logouts")
+
+func (s *Node) setRewound(err error) {
+	s.rewound = err
+	s.vault.SetUnfit(err)
+}
+
+// startOver ends all logins: a store that went back in time may hold some that
+// were ended since. One without a global epoch holds none that counts.
+func (s *Node) startOver(ctx context.Context) error {
+	s.vault.Forget()
+	s.setRewound(errRewound)
+	err := s.revoke(vault.Mending(ctx), announceAll, func(ctx context.Context) error {
+		return s.vault.UpdateAndAnnounce(ctx, announceAll, kindEpoch, globalEpoch, store.NoExpiry, func(old *vault.Record) ([]byte, error) {
+			if old == nil {
+				return nil, store.ErrNotFound
+			}
+			return []byte(vault.RandomText()), nil
+		})
+	})
+	empty := errors.Is(err, store.ErrNotFound)
+	if err != nil && !empty {
+		return fmt.Errorf("%w: ending all sessions: %w", errRewound, err)
+	}
+	s.setRewound(nil)
+	if empty {
+		return nil // reportHealth says that it was replaced
+	}
+	s.log.Error("the session store went back in time: everybody is signed out, since it may have lost logouts. Accounts that were blocked since are not blocked: block them again",
+		zap.String("cause", "a restart from a snapshot or after a crash, a restored backup, or a failover to a replica that lagged"))
+	return nil
+}

@@ -1,0 +1,117 @@
+package session_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
+)
+
+// startNode runs a node that remembers in position, until stop is called.
+func startNode(t *testing.T, store store.Store, position session.MarkerMemory, log *zap.Logger) (s *session.Node, stop func()) {
+	t.Helper()
+	s, err := session.Open(session.Options{
+		Store: store, Secrets: [][]byte{gatewaytest.Secret("a")}, Marker: &gatewaytest.Marker{}, Position: position, Logger: log,
+	})
+	mustDo(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Run(ctx) }()
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return s, stop
+}
+
+// A store that goes back in time has lost logouts. So nobody is signed in any more
+// at any node, whether it was up meanwhile or not, and the log says so.
+func TestStoreRewound(t *testing.T) {
+	t.Parallel()
+	for _, restarted := range []bool{false, true} {
+		t.Run(map[bool]string{false: "nodes are up", true: "nodes are down"}[restarted], func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				core, logged := observer.New(zap.WarnLevel)
+				st := gatewaytest.NewMemStore()
+				positions := []*gatewaytest.Marker{{}, {}}
+				var nodes [2]*session.Node
+				var stops [2]func()
+				start := func() {
+					for i := range nodes {
+						nodes[i], stops[i] = startNode(t, st, positions[i], zap.New(core))
+					}
+					time.Sleep(2 * time.Second) // they remember how far they have followed
+				}
+				start()
+				stays, leaves := signInAt(t, nodes[0], "alice"), signInAt(t, nodes[0], "bob")
+				live, _ := enterLive(t, wantSession(t, nodes[1], stays), time.Now().Add(nodeLife))
+				snapshot := st.Clone()
+				mustDo(t, wantSession(t, nodes[0], leaves).End(t.Context()))
+				if restarted {
+					stops[0]()
+					stops[1]()
+				}
+				st.Rewind(snapshot)
+				if restarted {
+					start()
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				for _, s := range nodes {
+					wantNoSession(t, s, leaves)
+					wantNoSession(t, s, stays)
+				}
+				if live.Err() == nil {
+					t.Error("a stream goes on")
+				}
+				loud := logged.FilterLevelExact(zap.ErrorLevel).Len()
+				if loud < 1 || loud > len(nodes) { // nodes that look at once deal with it at once
+					t.Errorf("%d lines are loud", loud)
+				}
+				// From then on it is a store as any.
+				fresh := signInAt(t, nodes[1], "bob")
+				time.Sleep(5 * time.Second)
+				for i := range nodes {
+					stops[i]()
+				}
+				start()
+				wantSession(t, nodes[0], fresh)
+				if n := logged.FilterLevelExact(zap.ErrorLevel).Len(); n != loud {
+					t.Errorf("%d lines are loud after a restart", n)
+				}
+			})
+		})
+	}
+}
+
+// Until sessions are ended, a store that went back in time is not followed.
+func TestStoreRewoundAndSick(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := gatewaytest.NewMemStore()
+		s, _ := startNode(t, st, nil, zap.NewNop())
+		synctest.Wait()
+		cookie, leaves := signInAt(t, s, "alice"), signInAt(t, s, "bob")
+		live, _ := enterLive(t, wantSession(t, s, cookie), time.Now().Add(nodeLife))
+		snapshot := st.Clone()
+		mustDo(t, wantSession(t, s, leaves).End(t.Context()))
+		st.Rewind(snapshot)
+		st.SetHook(gatewaytest.Faulty("CompareAndPut", "Announce"))
+		time.Sleep(session.Stale + time.Second)
+		synctest.Wait()
+		if live.Err() == nil {
+			t.Error("a stream goes on")
+		}
+		st.SetHook(nil)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		wantNoSession(t, s, cookie)
+		wantNoSession(t, s, leaves)
+	})
+}

@@ -1,0 +1,231 @@
+//go:build integration
+
+package integration
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// A faulty is a cluster of two nodes whose Redis, or network, is made to fail. Each
+// node has a wire of its own to Redis.
+type faulty struct {
+	*cluster
+	dir     string // where Redis saves
+	wires   [2]*wire
+	replica *gatewaytest.Redis // that another test starts
+}
+
+func newFaulty(t *testing.T, redisArgs ...string) *faulty {
+	t.Helper()
+	f := &faulty{dir: filepath.Join(t.TempDir(), "redis")}
+	if err := os.Mkdir(f.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f.cluster = newCluster(t, clusterOptions{
+		nodes: 2, redisArgs: append([]string{"--dir", f.dir}, redisArgs...),
+		through: func(node int, addr string) string {
+			f.wires[node] = newWire(t, addr)
+			return f.wires[node].addr
+		},
+	})
+	return f
+}
+
+// A storeFault happens and is over by itself. cut is the node that is cut off, or
+// -1.
+type storeFault struct {
+	name  string
+	cut   int
+	lasts time.Duration
+	begin func(t *testing.T, f *faulty)
+	end   func(t *testing.T, f *faulty)
+}
+
+func stall(lasts time.Duration) storeFault {
+	return storeFault{"stalled for " + lasts.String(), -1, lasts,
+		func(_ *testing.T, f *faulty) { f.redis.Stop() },
+		func(_ *testing.T, f *faulty) { f.redis.Continue() }}
+}
+
+func cutOff(node, direction int) storeFault {
+	return storeFault{
+		[]string{"the node of the logout", "the other node"}[node] + []string{" sends in vain", " hears nothing"}[direction], node, 2 * time.Second,
+		func(_ *testing.T, f *faulty) { f.wires[node].cut(direction) },
+		func(_ *testing.T, f *faulty) { f.wires[node].mend() },
+	}
+}
+
+// TestLogoutDuringStoreFaults logs people out before, during and after each fault,
+// as they do it: again and again until they are told that it is done. From then on
+// the other node serves nothing of theirs. The faults of a list happen to one
+// cluster, one after another.
+func TestLogoutDuringStoreFaults(t *testing.T) {
+	t.Parallel()
+	for name, list := range map[string][]storeFault{
+		"full and stalled": {
+			{
+				"memory is full", -1, time.Second,
+				func(t *testing.T, f *faulty) { command(t, f.redis, "CONFIG", "SET", "maxmemory", "1") },
+				func(t *testing.T, f *faulty) { command(t, f.redis, "CONFIG", "SET", "maxmemory", "0") },
+			},
+			{"can't save", -1, 2 * time.Second, cantSave, canSave},
+			stall(2 * time.Second), stall(3 * time.Second), stall(8 * time.Second),
+		},
+		"cut off": {cutOff(0, toServer), cutOff(0, fromServer), cutOff(1, toServer), cutOff(1, fromServer)},
+		"killed": {{
+			"killed, with every write on its disk", -1, time.Second,
+			func(_ *testing.T, f *faulty) { f.redis.Kill() },
+			func(_ *testing.T, f *faulty) { f.redis.Restart() },
+		}},
+		"stalled for long": {stall(30 * time.Second)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var args []string
+			if name == "killed" {
+				args = []string{"--appendonly", "yes", "--appendfsync", "always"}
+			}
+			f := newFaulty(t, args...)
+			for _, fault := range list {
+				t.Run("E4 "+fault.name, func(t *testing.T) { f.logoutsAround(t, fault) })
+			}
+		})
+	}
+}
+
+func (f *faulty) logoutsAround(t *testing.T, fault storeFault) {
+	var people []*leaver
+	for range 3 {
+		people = append(people, f.leaver(t))
+	}
+	stays := f.signIn(0)
+	before, during, after := people[0], people[1], people[2]
+
+	before.leave()
+	fault.begin(t, f)
+	told := make(chan struct{})
+	go func() { defer close(told); during.leave() }()
+	time.Sleep(fault.lasts)
+	fault.end(t, f)
+	<-told
+	for at := range f.nodes {
+		eventually(t, "somebody who has not logged out is served", recovery, func() bool { return f.at(stays, at).fetch(f.base+"/").status == http.StatusOK })
+	}
+	after.leave()
+	for which, l := range map[string]*leaver{"before": before, "during": during, "after": after} {
+		within := atOnce
+		if fault.cut >= 0 || which == "before" {
+			// Nobody can tell the other node, or what it was told is on its way when
+			// the fault begins.
+			within = stale + atOnce
+		}
+		l.left(t, which+" the fault", within)
+	}
+}
+
+// A leaver is a person who logs out at node 0 and holds a stream at node 1.
+type leaver struct {
+	*client
+	cluster *cluster
+	stream  <-chan time.Time
+	samples func() []sample
+	told    time.Time // when the logout was answered with success
+	tries   int
+}
+
+func (f *faulty) leaver(t *testing.T) *leaver {
+	t.Helper()
+	c := f.signIn(0)
+	there := f.at(c, 1)
+	return &leaver{client: c, cluster: f.cluster, stream: holdEvents(t, there, f.base), samples: probe(there, f.base+"/", 250*time.Millisecond)}
+}
+
+// leave logs out until it is answered with success. After a failure the next try
+// goes to the other node, as behind a load balancer, and the one after it comes back.
+func (l *leaver) leave() {
+	at := []*http.Client{l.http, l.cluster.at(l.client, 1).http}
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		client := *at[l.tries%2]
+		client.Timeout = 10 * time.Second
+		l.tries++
+		resp, err := client.PostForm(l.cluster.base+"/.sso/logout", url.Values{})
+		if err != nil {
+			continue
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			l.told = time.Now()
+			return
+		}
+	}
+}
+
+// left holds that the other node let the person go within a time after the
+// logout was answered.
+func (l *leaver) left(t *testing.T, which string, within time.Duration) {
+	t.Helper()
+	if l.told.IsZero() {
+		t.Fatalf("%s: no logout of %d was answered with success", which, l.tries)
+	}
+	t.Logf("%s: told at try %d", which, l.tries)
+	time.Sleep(time.Until(l.told.Add(within + 500*time.Millisecond)))
+	select {
+	case at := <-l.stream:
+		t.Logf("%s: the stream ended %v after the logout", which, at.Sub(l.told))
+		if at.Sub(l.told) > within {
+			t.Errorf("%s: the stream ended %v after the logout", which, at.Sub(l.told))
+		}
+	default:
+		t.Errorf("%s: the stream goes on", which)
+	}
+	served := 0
+	for _, s := range l.samples() {
+		switch late := s.began.Sub(l.told); {
+		case s.status != http.StatusOK:
+		case late > within:
+			t.Errorf("%s: a request %v after the logout was served", which, late)
+		case late < 0:
+			served++
+		}
+	}
+	if served == 0 {
+		t.Errorf("%s: the control: nothing was served before the logout", which)
+	}
+}
+
+// cantSave has Redis fail to save: from then on it takes no write.
+func cantSave(t *testing.T, f *faulty) {
+	t.Helper()
+	if err := os.Mkdir(filepath.Join(f.dir, "dump.rdb"), 0o700); err != nil { // in the snapshot's place
+		t.Fatal(err)
+	}
+	command(t, f.redis, "CONFIG", "SET", "save", "3600 1000000")
+	misconf(t, f.redis, true)
+}
+
+func canSave(t *testing.T, f *faulty) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(f.dir, "dump.rdb")); err != nil {
+		t.Fatal(err)
+	}
+	misconf(t, f.redis, false)
+	command(t, f.redis, "CONFIG", "SET", "save", "")
+}
+
+// misconf saves until Redis takes no writes, or takes them again.
+func misconf(t *testing.T, r *gatewaytest.Redis, want bool) {
+	t.Helper()
+	eventually(t, "saving makes a difference", recovery, func() bool {
+		_, _ = r.Command("BGSAVE")
+		_, err := r.Command("SET", "x", "y")
+		return want == (err != nil && strings.HasPrefix(err.Error(), "MISCONF"))
+	})
+}
