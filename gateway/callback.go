@@ -157,6 +157,7 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 	defer cancel()
 	ans, err := p.Provider.Complete(ctx, provider.CompleteRequest{
 		Params: in.params, Private: f.Private, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin),
+		GroupsUnused: !x.app.gw.readsGroupsOf(p),
 	})
 	if err != nil {
 		return x.declined(in, f, refusal.From(err, refusal.ProviderUnavailable))

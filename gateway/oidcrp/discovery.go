@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -53,14 +52,21 @@ var discoveryKinds = []member{
 	{"authorization_response_iss_parameter_supported", aBool},
 }
 
+var optionalEndpoints = []string{"userinfo_endpoint", "end_session_endpoint"}
+
 // parseMetadata judges a discovery document.
 func (p *Provider) parseMetadata(doc []byte) (*metadata, error) {
 	obj, err := p.checks.object(doc)
 	if err != nil {
 		return nil, unavailable("reading the discovery document: %w", err)
 	}
-	// Some providers write null for what they don't have.
-	maps.DeleteFunc(obj, func(_ string, v any) bool { return v == nil })
+	// Some providers write null for what they don't have, some an empty text.
+	obj = obj.withoutNulls()
+	for _, name := range optionalEndpoints {
+		if obj[name] == "" {
+			delete(obj, name)
+		}
+	}
 	if err := p.checks.discovery.Run(&discoveryDocument{obj, p.config.Issuer, p.config.plain(), p.outbound}); err != nil {
 		return nil, err
 	}
@@ -98,8 +104,7 @@ func discoveryTypes(d *discoveryDocument) error { return d.checkKinds(discoveryK
 
 func discoveryEndpoints(d *discoveryDocument) error {
 	for _, name := range []string{"authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", "end_session_endpoint"} {
-		required := name != "userinfo_endpoint" && name != "end_session_endpoint"
-		if !required && !d.has(name) {
+		if slices.Contains(optionalEndpoints, name) && !d.has(name) {
 			continue
 		}
 		if err := d.checkEndpoint(d.str(name)); err != nil {
@@ -154,9 +159,35 @@ func statusOK(f *fetch.Response) error {
 		if f.Status >= 300 && f.Status < 400 {
 			hint = " (redirects are not followed)"
 		}
-		return fmt.Errorf("checking the answer: the status is %d instead of 200%s", f.Status, hint)
+		err := fmt.Errorf("checking the answer: the status is %d instead of 200%s", f.Status, hint)
+		if passes(f.Status) {
+			return err
+		}
+		return lastingError{err}
 	}
 	return nil
+}
+
+// passes says whether a status is that of a fault that passes (RFC 9110 §15.5.9,
+// §15.6; RFC 8470 §5.2; RFC 6585 §4).
+func passes(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	}
+	return status >= http.StatusInternalServerError
+}
+
+// A lastingError is a fault of a provider that is there. Trying again does not
+// mend it.
+type lastingError struct{ error }
+
+func (e lastingError) Unwrap() error { return e.error }
+
+// lasts says whether trying again later would be in vain.
+func lasts(err error) bool {
+	_, lasting := errors.AsType[lastingError](err)
+	return lasting || errors.Is(err, fetch.ErrTooLarge)
 }
 
 // unavailable returns the error for a provider that can't be reached, or that

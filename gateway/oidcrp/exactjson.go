@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -178,6 +179,13 @@ func (o object) str(name string) string {
 	return s
 }
 
+// withoutNulls returns o without the members that are null: null is absent, and
+// absent fails where a claim is required.
+func (o object) withoutNulls() object {
+	maps.DeleteFunc(o, func(_ string, v any) bool { return v == nil })
+	return o
+}
+
 func (o object) has(name string) bool {
 	_, ok := o[name]
 	return ok
@@ -262,8 +270,8 @@ const (
 	texts    kind = "an array of strings"
 )
 
-// wrong reports whether v is of another type. null always is: OIDC Core §5.3.2
-// has absent claims omitted.
+// wrong reports whether v is of another type. null always is; claims have lost
+// theirs by then (withoutNulls).
 func (k kind) wrong(v any) bool {
 	switch v := v.(type) {
 	case string:

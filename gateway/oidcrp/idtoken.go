@@ -40,6 +40,8 @@ type idToken struct {
 	library  func(raw string) error
 }
 
+// idTokenKinds are the claims that decide. What only describes a person is
+// judged when it is read: see describing.
 var idTokenKinds = []member{
 	{"iss", aString},
 	{"sub", aString},
@@ -48,13 +50,9 @@ var idTokenKinds = []member{
 	{"exp", aDate},
 	{"iat", aDate},
 	{"nbf", aDate},
-	{"auth_time", aDate},
 	{"nonce", aString},
 	{"at_hash", aString},
 	{"c_hash", aString},
-	{"sid", aString},
-	{"acr", aString},
-	{"amr", texts},
 }
 
 // verifyIDToken judges the ID token in full (OIDC Core §3.1.3.7) and returns
@@ -108,7 +106,14 @@ func (p *Provider) secondReading(ctx context.Context, md *metadata, raw string) 
 	return nil
 }
 
-func idTypes(t *idToken) error { return t.claims.checkKinds(idTokenKinds) }
+// idTypes: auth_time decides where somebody asked for it.
+func idTypes(t *idToken) error {
+	kinds := idTokenKinds
+	if t.flow.asked() {
+		kinds = append(slices.Clone(kinds), member{"auth_time", aDate})
+	}
+	return t.claims.checkKinds(kinds)
+}
 
 func idIssuer(t *idToken) error {
 	if got := t.claims.str("iss"); got != t.issuer {
@@ -130,7 +135,7 @@ func idAuthorizedParty(t *idToken) error {
 	switch {
 	case t.claims.has("azp") && t.claims.str("azp") != t.clientID:
 		return fmt.Errorf("checking azp: is %s instead of %q", quoted(t.claims.str("azp")), t.clientID)
-	case !t.claims.has("azp") && len(t.claims.strs("aud")) > 1:
+	case !t.claims.has("azp") && len(unique(t.claims.strs("aud"))) > 1:
 		return errors.New("checking azp: is missing beside several audiences")
 	}
 	return nil
@@ -173,19 +178,6 @@ func idSubject(t *idToken) error {
 	sub := t.claims.str("sub")
 	if strings.TrimSpace(sub) == "" || len(sub) > maxSubject || strings.ContainsFunc(sub, unicode.IsControl) {
 		return fmt.Errorf("checking sub: is missing or blank, longer than %d bytes, or has control characters", maxSubject)
-	}
-	return nil
-}
-
-// idBounds holds for what is stored with the login.
-func idBounds(t *idToken) error {
-	for _, s := range append(t.claims.strs("amr"), t.claims.str("sid"), t.claims.str("acr")) {
-		if len(s) > maxSubject {
-			return fmt.Errorf("checking sid, acr and amr: longer than %d bytes", maxSubject)
-		}
-	}
-	if len(t.claims.strs("amr")) > maxMethods {
-		return fmt.Errorf("checking amr: more than %d methods", maxMethods)
 	}
 	return nil
 }
@@ -237,7 +229,7 @@ func halfHash(alg, s string) string {
 func idAuthTime(t *idToken) error {
 	at, ok := t.claims.date("auth_time")
 	missing := t.flow.Forced && !ok
-	tooOld := (t.flow.Forced || t.flow.Other) && ok && at.Before(t.flow.begun().Add(-skew))
+	tooOld := t.flow.asked() && ok && at.Before(t.flow.begun().Add(-skew))
 	if missing || tooOld || ok && at.After(t.now.Add(skew)) {
 		return fmt.Errorf("checking auth_time: %s, the login began at %s and now it is %s",
 			moment(at, ok), moment(t.flow.begun(), true), moment(t.now, true))

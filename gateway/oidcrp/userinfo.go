@@ -65,7 +65,7 @@ func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *fetch.
 		if err != nil {
 			return nil, malformed(fmt.Errorf("reading userinfo: %w", err))
 		}
-		return claims, nil
+		return claims.withoutNulls(), nil
 	}
 	t, err := p.parseToken(string(got.Body), md.userInfoAlgs)
 	if err != nil {
@@ -86,7 +86,7 @@ func userInfoStatus(f *fetch.Response) error {
 
 func userInfoMediaType(f *fetch.Response) error {
 	if f.MediaType != "application/json" && f.MediaType != jwtMediaType {
-		return fmt.Errorf("asking userinfo: the content type is %s, neither application/json nor %s", quoted(f.MediaType), jwtMediaType)
+		return lastingError{fmt.Errorf("asking userinfo: the content type is %s, neither application/json nor %s", quoted(f.MediaType), jwtMediaType)}
 	}
 	return nil
 }

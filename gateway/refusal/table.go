@@ -44,7 +44,7 @@ var meanings = map[Code]Meaning{
 	},
 	NoUsername: {
 		403, "Your account has no user name", "The identity provider told the gateway no user name for you. Tell your administrator the reference below.",
-		"The provider sent no value for the user name. OpenID Connect: the claim preferred_username (scope profile), or the one that `username_claim` names. SAML: the NameID, unless it is persistent or transient, or the attribute that `username_attribute` names.",
+		"The provider sent no value for the user name: the log says where it was looked for. OpenID Connect: the claim preferred_username (scope profile), or the one that `username_claim` names. SAML: the NameID, unless it is persistent or transient, or the attribute that `username_attribute` names.",
 	},
 	UsernameForeign: {
 		403, "Your user name can't be used here", "Your user name is not one of your organisation's, or is one of another's whose people come here too. Tell your administrator the reference below.",
@@ -166,7 +166,7 @@ var meanings = map[Code]Meaning{
 	},
 	OIDCClaimInvalid: {
 		400, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
-		"A claim has the wrong type, is empty where it must not be, or is no valid e-mail address: the log names the claim.",
+		"A claim that decides has the wrong type, is empty where it must not be, or is no valid e-mail address: the log names the claim. What only describes a person is left out instead.",
 	},
 	OIDCEmailUnverified: {
 		403, "Your e-mail address is not verified", "You are known here by your e-mail address, and your identity provider hasn't verified that it is yours. Verify it there, then sign in again; if you can't, tell your administrator.",
