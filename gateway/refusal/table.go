@@ -226,7 +226,7 @@ var meanings = map[Code]Meaning{
 	},
 	SAMLAttribute: {
 		400, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
-		"An attribute has several values where one is due, is empty where it must not be, is no valid e-mail address, or exceeds the bounds: the log names it.",
+		"The user name or the id attribute has several values, is empty where it must not be, is no text, or exceeds the bounds, or there are more groups than are taken: the log names the attribute. What only describes a person is left out instead.",
 	},
 }
 

@@ -37,7 +37,7 @@ func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (
 	}
 	return p.answer(found, &expectation{
 		issuer: idp.entityID, audience: p.spEntityID(req.MetadataURL), acs: req.CallbackURL,
-		request: f.ID, begun: f.begun(), forced: f.Forced, now: p.now(), skew: p.config.ClockSkew,
+		request: f.ID, begun: f.begun(), forced: f.Forced, now: p.now(), skew: p.config.ClockSkew, groupsUnused: req.GroupsUnused,
 	})
 }
 
@@ -65,7 +65,7 @@ func (p *Provider) answer(f *found, x *expectation) (*provider.Answer, error) {
 		return nil, err
 	}
 	return &provider.Answer{
-		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: a.statement().SessionIndex,
+		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: who.session,
 		ReplayID: a.ID, ReplayUntil: a.usableUntil(confirmed.until),
 	}, nil
 }

@@ -34,6 +34,7 @@ func readResponse(el *etree.Element, signed bool, x *expectation) *response {
 	}
 	r.Destination, r.destination = xmlsec.Attribute(el, "Destination")
 	r.InResponseTo, r.inResponseTo = xmlsec.Attribute(el, "InResponseTo")
+	r.Destination, r.InResponseTo = collapsed(r.Destination), collapsed(r.InResponseTo)
 	if status := found.first("samlp:Status"); status != nil {
 		r.Status = readStatus(r.walker, status)
 	}
@@ -46,7 +47,7 @@ func readIssuer(w walker, check string, el *etree.Element) *saml.Issuer {
 	}
 	return &saml.Issuer{
 		NameQualifier: attr(el, "NameQualifier"), SPNameQualifier: attr(el, "SPNameQualifier"),
-		Format: attr(el, "Format"), SPProvidedID: attr(el, "SPProvidedID"), Value: w.text(check, el),
+		Format: uri(el, "Format"), SPProvidedID: attr(el, "SPProvidedID"), Value: w.text(check, el),
 	}
 }
 
@@ -58,9 +59,9 @@ func readStatus(w walker, el *etree.Element) saml.Status {
 	if code == nil {
 		return saml.Status{}
 	}
-	status := saml.Status{StatusCode: saml.StatusCode{Value: attr(code, "Value")}}
+	status := saml.Status{StatusCode: saml.StatusCode{Value: uri(code, "Value")}}
 	if inner := w.parts(check, code, "samlp:StatusCode?").first("samlp:StatusCode"); inner != nil {
-		status.StatusCode.StatusCode = &saml.StatusCode{Value: attr(inner, "Value")}
+		status.StatusCode.StatusCode = &saml.StatusCode{Value: uri(inner, "Value")}
 	}
 	return status
 }
