@@ -1,6 +1,7 @@
 package oidcrp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -95,6 +96,9 @@ func usableAlgs(announced []string) []string {
 
 func discoveryIssuer(d *discoveryDocument) error {
 	if got := d.str("issuer"); got != d.issuer {
+		if strings.Contains(got, "{") {
+			return fmt.Errorf("reading the discovery document: the issuer %s has a placeholder in it: this is the document for all tenants; configure your own tenant's issuer", quoted(got))
+		}
 		return fmt.Errorf("reading the discovery document: the issuer is %s, configured is %q (OIDC Discovery §4.3)", quoted(got), d.issuer)
 	}
 	return nil
@@ -141,17 +145,24 @@ func (p *Provider) fetchDocument(ctx context.Context, what, url string, limit in
 	if err := p.checks.document.Run(got); err != nil {
 		return nil, unavailable("fetching the %s from %s: %w", what, url, err)
 	}
-	return got.Body, nil
+	return withoutMark(got.Body), nil
 }
 
 func documentStatus(f *fetch.Response) error { return statusOK(f) }
 
 func documentMediaType(f *fetch.Response) error {
-	if f.MediaType != "application/json" && !strings.HasSuffix(f.MediaType, "+json") {
+	switch {
+	case f.MediaType == "application/json", strings.HasSuffix(f.MediaType, "+json"):
+	case f.MediaType == "application/octet-stream", f.MediaType == "text/plain": // as file servers send it
+	default:
 		return fmt.Errorf("checking the answer: the content type is %s, not JSON", quoted(f.MediaType))
 	}
 	return nil
 }
+
+// withoutMark returns JSON without the byte order mark that some servers put in
+// front of it (RFC 8259 §8.1).
+func withoutMark(doc []byte) []byte { return bytes.TrimPrefix(doc, []byte("\xEF\xBB\xBF")) }
 
 func statusOK(f *fetch.Response) error {
 	if f.Status != http.StatusOK {

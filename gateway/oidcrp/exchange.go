@@ -54,7 +54,7 @@ func (p *Provider) exchange(ctx context.Context, md *metadata, code string, f *f
 		return nil, unavailable("exchanging the code: %w", err)
 	}
 	answer := &tokenAnswer{Response: got}
-	answer.body, answer.err = p.checks.object(got.Body)
+	answer.body, answer.err = p.checks.object(withoutMark(got.Body))
 	if err := p.checks.token.Run(answer); err != nil {
 		return nil, err
 	}

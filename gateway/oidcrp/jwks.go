@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	jose "github.com/go-jose/go-jose/v4"
 	"go.uber.org/zap"
@@ -244,6 +245,10 @@ func (p *Provider) parseKey(data []byte) (key, error) {
 	return key{kid: obj.str("kid"), alg: obj.str("alg"), public: public}, nil
 }
 
+// unpadded makes base64url of base64, as some providers write their numbers. No
+// other member has these letters.
+var unpadded = strings.NewReplacer("+", "-", "/", "_")
+
 // publicKey has go-jose read the members that make the key and no others: a
 // broken x5c beside them does no harm, since nothing here believes it.
 func publicKey(obj object) (any, error) {
@@ -254,8 +259,8 @@ func publicKey(obj object) (any, error) {
 	}
 	bare := map[string]any{}
 	for _, name := range []string{"kty", "n", "e", "crv", "x", "y"} {
-		if obj.has(name) {
-			bare[name] = obj[name]
+		if number, ok := obj[name].(string); ok {
+			bare[name] = unpadded.Replace(strings.TrimRight(number, "="))
 		}
 	}
 	data, err := json.Marshal(bare)

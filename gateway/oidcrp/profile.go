@@ -162,8 +162,6 @@ func (f *profile) lacking() string {
 		return ""
 	case entries == nil:
 		why = "is not " + string(someText)
-	case len(entries) > maxGroups:
-		why = fmt.Sprintf("has more than %d groups", maxGroups)
 	case left > 0:
 		why = entriesLeft(left, len(entries))
 	default:
@@ -217,7 +215,7 @@ func profileUsername(f *profile) error {
 }
 
 func profileGroups(f *profile) error {
-	if len(f.entries()) > maxGroups && !f.groupsUnused {
+	if len(f.entries()) > maxGroups {
 		return fmt.Errorf("reading %s: more than %d groups", quoted(f.groups), maxGroups)
 	}
 	return nil

@@ -61,7 +61,7 @@ const jwtMediaType = "application/jwt"
 // (OIDC Core §5.3.2).
 func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *fetch.Response) (object, error) {
 	if got.MediaType != jwtMediaType {
-		claims, err := p.checks.object(got.Body)
+		claims, err := p.checks.object(withoutMark(got.Body))
 		if err != nil {
 			return nil, malformed(fmt.Errorf("reading userinfo: %w", err))
 		}

@@ -101,7 +101,7 @@ type CompleteRequest struct {
 	// CallbackURL and MetadataURL are those that Begin was given.
 	CallbackURL, MetadataURL string
 	// GroupsUnused says that no rule reads the groups of this provider's people:
-	// nothing is asked, and nobody refused, because of them.
+	// nothing more is asked for because of them.
 	GroupsUnused bool
 }
 

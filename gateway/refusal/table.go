@@ -190,7 +190,7 @@ var meanings = map[Code]Meaning{
 	},
 	SAMLAlgorithm: {
 		400, "The sign-in's answer is not genuine", "The identity provider's answer is signed in a way that is not accepted. " + orTell,
-		"The signature uses an algorithm or transform that is not taken: RSA or ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalisation without comments, are. Change the provider's signature algorithm; `insecure_sha1` takes SHA-1 until then.",
+		"The signature uses an algorithm or transform that is not taken: RSA or ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalisation, are. Change the provider's signature algorithm; `insecure_sha1` takes SHA-1 until then.",
 	},
 	SAMLEncrypted: {
 		400, "The sign-in's answer can't be read", "The identity provider encrypts its answers, which this gateway can't read yet. Tell your administrator the reference below.",

@@ -121,7 +121,6 @@ func (v value) only() string {
 type profile struct {
 	id               *value // nil without id_attribute
 	username, groups value
-	groupsUnused     bool // no rule reads them
 
 	email, firstName, lastName, display, acr, session string
 	odd                                               []oddity
@@ -146,7 +145,7 @@ func (f *profile) singles() []value {
 // and no attribute does.
 func (p *Provider) profile(a *assertion) (*profile, error) {
 	c, values := &p.config, a.values()
-	f := &profile{groups: pick(values, c.GroupsAttribute, groupsNames), username: p.username(a, values), groupsUnused: a.groupsUnused}
+	f := &profile{groups: pick(values, c.GroupsAttribute, groupsNames), username: p.username(a, values)}
 	if c.IDAttribute != "" {
 		id := pick(values, c.IDAttribute, nil)
 		f.id = &id
@@ -276,11 +275,7 @@ func profileText(f *profile) error {
 // profileFormats refuses one name with two formats: these are two attributes
 // (SAML Core 2.7.3.1), and who fills them may be two as well.
 func profileFormats(f *profile) error {
-	decide := f.singles()
-	if !f.groupsUnused {
-		decide = append(decide, f.groups)
-	}
-	for _, v := range decide {
+	for _, v := range append(f.singles(), f.groups) {
 		if v.mixed {
 			return fmt.Errorf("reading the attribute %s: it stands there with several NameFormats", quoted(v.name))
 		}
@@ -322,7 +317,7 @@ func profileNames(f *profile) error {
 }
 
 func profileGroups(f *profile) error {
-	if len(f.groups.texts) > maxGroups && !f.groupsUnused {
+	if len(f.groups.texts) > maxGroups {
 		return fmt.Errorf("reading %s: more than %d groups", quoted(f.groups.name), maxGroups)
 	}
 	return nil
@@ -331,9 +326,6 @@ func profileGroups(f *profile) error {
 // usableGroups returns the groups that are not empty, no longer than the bound and
 // without control characters. What is no text is empty.
 func (f *profile) usableGroups() []string {
-	if f.groups.mixed || len(f.groups.texts) > maxGroups {
-		return nil
-	}
 	return slices.DeleteFunc(slices.Clone(f.groups.texts), func(g string) bool {
 		return g == "" || len(g) > maxGroup || provider.Unfit(g)
 	})
@@ -343,12 +335,7 @@ func (f *profile) usableGroups() []string {
 func (f *profile) lacking() string {
 	v := f.groups
 	left := len(v.texts) - len(f.usableGroups())
-	switch {
-	case v.mixed:
-		return "it stands there with several NameFormats"
-	case len(v.texts) > maxGroups:
-		return fmt.Sprintf("more than %d groups", maxGroups)
-	case len(v.texts) == 0 || left+v.nils == 0: // one that is empty or nil is how some say that there is none
+	if len(v.texts) == 0 || left+v.nils == 0 { // one that is empty or nil is how some say that there is none
 		return ""
 	}
 	return fmt.Sprintf("%d of %d values are empty, no text, too long or have control characters", left+v.nils, len(v.texts)+v.nils)

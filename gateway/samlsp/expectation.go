@@ -12,7 +12,6 @@ type expectation struct {
 	begun, now            time.Time
 	skew                  time.Duration
 	forced                bool // a new login was asked for
-	groupsUnused          bool // no rule reads them
 }
 
 // notYet says whether t lies in the future, and over whether it has come, each

@@ -11,13 +11,12 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
 // logged judges the control, changed by the lines of a mutation, and returns what
-// the log says too. No rule reads the groups if unused says so.
-func logged(t *testing.T, unused bool, lines ...string) (*provider.Answer, string, error) {
+// the log says too.
+func logged(t *testing.T, lines ...string) (*provider.Answer, string, error) {
 	t.Helper()
 	plan, err := parsePlan(strings.Join(append(lines, "pad 0"), "\n"))
 	if err != nil {
@@ -28,7 +27,6 @@ func logged(t *testing.T, unused bool, lines ...string) (*provider.Answer, strin
 	p := must(samlsp.New(a.config, samlsp.Deps{Transport: noNetwork{t}, Logger: zap.New(core)}))
 	got, err := p.Complete(t.Context(), provider.CompleteRequest{
 		Params: a.form(t, l, true), Private: samlsp.Flow(l.request, idpEntity, l.begun, a.forced), CallbackURL: acsURL, MetadataURL: spEntity,
-		GroupsUnused: unused,
 	})
 	var text strings.Builder
 	for _, line := range logs.All() {
@@ -96,7 +94,7 @@ func TestWhatDecidesNothing(t *testing.T) {
 			}
 			want := control.Identity
 			tt.want(&want)
-			got, text, err := logged(t, false, tt.lines...)
+			got, text, err := logged(t, tt.lines...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,7 +133,7 @@ func TestOddGroups(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, text, err := logged(t, false, noGroups, put("groups", tt.values...))
+			got, text, err := logged(t, noGroups, put("groups", tt.values...))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,28 +143,6 @@ func TestOddGroups(t *testing.T) {
 			}
 			if strings.HasPrefix(text, "groups: ") != (tt.note != "") {
 				t.Errorf("the log says %q", text)
-			}
-		})
-	}
-}
-
-// TestGroupsUnused: groups that no rule reads refuse nobody.
-func TestGroupsUnused(t *testing.T) {
-	t.Parallel()
-	for name, line := range map[string]string{
-		"of two formats": "insert into " + statements + " `<saml:Attribute Name=\"groups\" NameFormat=\"urn:x\"><saml:AttributeValue>admins</saml:AttributeValue></saml:Attribute>`",
-		"too many":       "insert into " + statements + "/saml:Attribute[3] {<saml:AttributeValue>g#</saml:AttributeValue>*9999}",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			_, _, err := logged(t, false, line)
-			wantCode(t, err, refusal.SAMLAttribute)
-			got, text, err := logged(t, true, line)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if id := got.Identity; len(id.Groups) != 0 || !id.GroupsPartial || id.Username != "alice" || !strings.HasPrefix(text, "groups: ") {
-				t.Errorf("got %+v, %q", id, text)
 			}
 		})
 	}
@@ -200,6 +176,28 @@ func TestBlanks(t *testing.T) {
 			control, err := judged(t)
 			if err != nil || got.Subject != control.Subject || got.Identity.Username != "alice" {
 				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestWithComments takes signatures made with comments (SAML Core 5.4.3).
+func TestWithComments(t *testing.T) {
+	t.Parallel()
+	for name, line := range map[string]string{
+		"exclusive, of the SignedInfo": "sign saml:Assertion c14n=exc-comments",
+		"exclusive, of the assertion":  "sign saml:Assertion transforms=enveloped,exc-comments",
+		"both inclusive":               "sign saml:Assertion c14n=c14n10-comments transforms=enveloped,c14n10-comments",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := judged(t, line)
+			if err != nil || got.Identity.Username != "alice" {
+				t.Fatalf("got %+v, %v", got, err)
+			}
+			got, err = judged(t, line, "replace >alice< >al<!--x-->ice<")
+			if err != nil || got.Identity.Username != "alice" {
+				t.Errorf("with a comment in the NameID: got %+v, %v", got, err)
 			}
 		})
 	}
