@@ -250,6 +250,11 @@ func (x *exchange) leave() error {
 // begin at once, a provider may serve one and refuse the others. Their person is
 // signed in by now and goes on, unless somebody else was to sign in.
 func (x *exchange) declined(in *rawAnswer, f *session.Flow, refused *refusal.Error) error {
+	if refused.Code == refusal.ProviderUnavailable && !f.Other {
+		if signedIn, err := x.signedIn(); err == nil && signedIn {
+			return x.redirectTo(f.Return)
+		}
+	}
 	switch refused.Code {
 	case refusal.ProviderUnavailable:
 		// The provider must not be asked about made-up answers without end.

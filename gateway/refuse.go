@@ -17,6 +17,7 @@ import (
 // refuse answers with the code's page or JSON problem, and tells the observer.
 func (x *exchange) refuse(err error) error {
 	e := refusal.From(err, refusal.Internal)
+	x.retryLater(e)
 	reference := strings.ToLower(rand.Text()[:10])
 	// A client that hung up is no fault of the store's or the provider's.
 	hungUp := x.r.Context().Err() != nil && errors.Is(err, context.Canceled)
@@ -52,7 +53,7 @@ type problem struct {
 func (x *exchange) refusalHeaders(code refusal.Code, status int) {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
-	if status == http.StatusServiceUnavailable {
+	if status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "5")
 	}
 	if code == refusal.Unauthenticated {

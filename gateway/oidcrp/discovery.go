@@ -172,7 +172,7 @@ func statusOK(f *fetch.Response) error {
 		}
 		err := fmt.Errorf("checking the answer: the status is %d instead of 200%s", f.Status, hint)
 		if passes(f.Status) {
-			return err
+			return f.Fault(err)
 		}
 		return lastingError{err}
 	}

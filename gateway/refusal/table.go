@@ -24,7 +24,7 @@ var meanings = map[Code]Meaning{
 	},
 	ProviderUnavailable: {
 		503, "Your company's sign-in is unavailable", "The identity provider doesn't answer at the moment. Try again in a minute; who is signed in already can go on working.",
-		"The gateway could not reach the provider, or got no usable answer from it: the log says which request failed, and how. No connection: check network, DNS, proxy and TLS from this machine to the provider (`ca` for a certificate of an internal authority). Another status than 200, a web page, no JSON or XML: `issuer` or `metadata` is probably another address than the provider's own.",
+		"The gateway could not reach the provider, or got no usable answer from it, or it said itself that it is busy or has a fault of its own: the log says which request failed, and how. No connection: check network, DNS, proxy and TLS from this machine to the provider (`ca` for a certificate of an internal authority). Another status than 200, a web page, no JSON or XML: `issuer` or `metadata` is probably another address than the provider's own.",
 	},
 	ProviderUnknown: {
 		404, "No such sign-in", "This way to sign in doesn't exist here. Open the application's address to see those that do.",

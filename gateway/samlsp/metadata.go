@@ -50,9 +50,9 @@ func checkAnswer(got *fetch.Response) error {
 	case got.Status >= 300 && got.Status < 400:
 		return answeredError{fmt.Errorf("the status is %d: redirects are not followed, give the address that it leads to", got.Status)}
 	case got.Status >= 500:
-		return fmt.Errorf("the status is %d instead of 200", got.Status)
+		return got.Fault(fmt.Errorf("the status is %d instead of 200", got.Status))
 	case got.Status != http.StatusOK:
-		return answeredError{fmt.Errorf("the status is %d instead of 200", got.Status)}
+		return answeredError{got.Fault(fmt.Errorf("the status is %d instead of 200", got.Status))}
 	case got.MediaType == "text/html" && isHTML(got.Body):
 		return answeredError{errHTML}
 	}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
@@ -199,6 +200,34 @@ func TestWithComments(t *testing.T) {
 			if err != nil || got.Identity.Username != "alice" {
 				t.Errorf("with a comment in the NameID: got %+v, %v", got, err)
 			}
+		})
+	}
+}
+
+// TestPassingStatus: a provider that has nobody to ask at the moment refuses
+// nobody; what it says otherwise is a refusal.
+func TestPassingStatus(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		first, second string
+		code          refusal.Code
+	}{
+		"nobody to ask":        {"Responder", "NoAvailableIDP", refusal.ProviderUnavailable},
+		"nothing more is said": {"Responder", "", refusal.ProviderRefused},
+		"a failed sign-in":     {"Responder", "AuthnFailed", refusal.ProviderRefused},
+		"denied":               {"Responder", "RequestDenied", refusal.ProviderRefused},
+		"our own fault":        {"Requester", "NoAvailableIDP", refusal.ProviderRefused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const code, status = "samlp:Status/samlp:StatusCode", "urn:oasis:names:tc:SAML:2.0:status:"
+			lines := []string{"set " + code + "@Value " + status + tt.first}
+			if tt.second != "" {
+				lines = append(lines, "insert into "+code+" `<samlp:StatusCode Value=\""+status+tt.second+"\"/>`")
+			}
+			_, err := judged(t, lines...)
+			wantCode(t, err, tt.code)
+			wantText(t, err, tt.second)
 		})
 	}
 }

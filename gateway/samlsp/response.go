@@ -75,13 +75,20 @@ func unsuccessful(status saml.Status) error {
 	if inner := status.StatusCode.StatusCode; inner != nil {
 		text += ", " + statusCode(inner.Value)
 	}
-	return refusal.New(refusal.ProviderRefused, fmt.Errorf("reading the status: the provider says %s", text))
+	code := refusal.ProviderRefused
+	if inner := status.StatusCode.StatusCode; status.StatusCode.Value == statusPrefix+"Responder" && inner != nil && inner.Value == statusPrefix+"NoAvailableIDP" {
+		code = refusal.ProviderUnavailable // a fault of its own, which passes
+	}
+	return refusal.New(code, fmt.Errorf("reading the status: the provider says %s", text))
 }
+
+// statusPrefix is what the codes of SAML Core 3.2.2.2 begin with.
+const statusPrefix = "urn:oasis:names:tc:SAML:2.0:status:"
 
 // statusCode shows a status code only if it is one: it may be unsigned, and the
 // log is no place for prose from there.
 func statusCode(s string) string {
-	name, ok := strings.CutPrefix(s, "urn:oasis:names:tc:SAML:2.0:status:")
+	name, ok := strings.CutPrefix(s, statusPrefix)
 	letter := func(c rune) bool { return (c|' ') >= 'a' && (c|' ') <= 'z' }
 	if !ok || name == "" || len(name) > 64 || strings.TrimFunc(name, letter) != "" {
 		return "nothing readable"
