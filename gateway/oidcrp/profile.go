@@ -61,7 +61,10 @@ func (f *profile) describe() {
 	f.last = f.short("family_name", maxName)
 	f.display = f.short("name", maxName)
 	f.acr = f.short("acr", maxSubject)
-	f.session = f.short("sid", maxSubject)
+	if f.session = f.short("sid", maxSubject); provider.Unfit(f.session) {
+		f.leaveOut("sid", "has control characters")
+		f.session = ""
+	}
 	f.amr = f.methods()
 	at, ok := f.date("auth_time")
 	if f.authenticated = at; !ok && f.has("auth_time") {

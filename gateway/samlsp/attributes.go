@@ -192,7 +192,10 @@ func (f *profile) describe(a *assertion, values map[string]value, c *Config) {
 	f.lastName = f.short(pick(values, c.LastNameAttribute, unequivocal(values, lastNameNames)))
 	f.display = f.short(pick(values, c.DisplayNameAttribute, unequivocal(values, displayNameNames)))
 	statement := a.statement()
-	f.session = f.short(value{name: "SessionIndex", texts: []string{statement.SessionIndex}})
+	if f.session = f.short(value{name: "SessionIndex", texts: []string{statement.SessionIndex}}); provider.Unfit(f.session) {
+		f.leaveOut("SessionIndex", "has control characters")
+		f.session = ""
+	}
 	if class := statement.AuthnContext.AuthnContextClassRef; class != nil {
 		f.acr = f.short(value{name: "AuthnContextClassRef", texts: []string{class.Value}})
 	}
