@@ -6,8 +6,10 @@ import (
 	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +39,7 @@ type idToken struct {
 	issuer   string
 	clientID string
 	now      time.Time
-	library  func(raw string) error
+	library  func() error
 }
 
 // idTokenKinds are the claims that decide. What only describes a person is
@@ -72,7 +74,7 @@ func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, code string,
 	id := &idToken{
 		claims: claims, token: t, flow: f, code: code, access: got.access,
 		issuer: p.config.Issuer, clientID: p.config.ClientID, now: time.Now(),
-		library: func(raw string) error { return p.secondReading(ctx, md, raw) },
+		library: func() error { return p.secondReading(ctx, md, t) },
 	}
 	if err := p.checks.idToken.Run(id); err != nil {
 		return nil, err
@@ -94,16 +96,38 @@ func signature(verify func() error) error { return verify() }
 // secondReading has go-oidc judge the token as well. It is laxer than the
 // checks before it (no azp, nonce or iat, names without case), but its mistakes
 // are not ours.
-func (p *Provider) secondReading(ctx context.Context, md *metadata, raw string) error {
-	verifier := oidc.NewVerifier(p.config.Issuer, p.keys, &oidc.Config{
+//
+// It gets the token without those header parameters that nothing here believes:
+// it would refuse a jwk that is none. The signature that counts is the token's.
+func (p *Provider) secondReading(ctx context.Context, md *metadata, t *token) error {
+	header := maps.Clone(t.header)
+	for _, name := range []string{"jwk", "x5c", "nonce"} {
+		delete(header, name)
+	}
+	head, err := json.Marshal(header)
+	if err != nil {
+		return errors.New("reading the ID token a second time: its header can't be written")
+	}
+	_, rest, _ := strings.Cut(t.raw, ".")
+	verifier := oidc.NewVerifier(p.config.Issuer, keysFor{p.keys, t.raw}, &oidc.Config{
 		ClientID:             p.config.ClientID,
 		SupportedSigningAlgs: md.algs,
 		Now:                  func() time.Time { return time.Now().Add(-skew) },
 	})
-	if _, err := verifier.Verify(ctx, raw); err != nil {
+	if _, err := verifier.Verify(ctx, base64.RawURLEncoding.EncodeToString(head)+"."+rest); err != nil {
 		return errors.New("reading the ID token a second time: go-oidc does not agree") // its error may quote claims
 	}
 	return nil
+}
+
+// keysFor verify the signature of one token, whichever is asked for.
+type keysFor struct {
+	*keySet
+	raw string
+}
+
+func (k keysFor) VerifySignature(ctx context.Context, _ string) ([]byte, error) {
+	return k.keySet.VerifySignature(ctx, k.raw)
 }
 
 // idTypes: auth_time decides where somebody asked for it.
@@ -237,7 +261,7 @@ func idAuthTime(t *idToken) error {
 	return nil
 }
 
-func idLibrary(t *idToken) error { return t.library(t.token.raw) }
+func idLibrary(t *idToken) error { return t.library() }
 
 func moment(t time.Time, ok bool) string {
 	if !ok {

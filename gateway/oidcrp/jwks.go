@@ -81,9 +81,9 @@ type keySet struct {
 // VerifySignature implements oidc.KeySet. Only the signature is judged, and
 // only compact serialisation is read.
 func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
-	jws, err := jose.ParseSignedCompact(raw, algs)
+	jws, err := readSigned(raw)
 	if err != nil {
-		return nil, refusal.New(refusal.OIDCTokenMalformed, errors.New("reading the signature: is no compact JWS with an algorithm of ours"))
+		return nil, refusal.New(refusal.OIDCTokenMalformed, err)
 	}
 	keys, err := k.keys.Current(ctx)
 	if err != nil {
@@ -101,27 +101,24 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	if payload, tried = k.verify(jws, keys); payload != nil {
 		return payload, nil
 	}
-	head := jws.Signatures[0].Protected
 	return nil, refusal.New(refusal.OIDCSignature, fmt.Errorf(
 		"verifying the signature: %d of the provider's %d signing keys were tried for kid %s and alg %s, none verifies it",
-		tried, len(keys), quoted(head.KeyID), quoted(head.Algorithm)))
+		tried, len(keys), quoted(jws.kid), quoted(string(jws.alg))))
 }
 
 // verify returns the payload if one of keys verifies it, and how many were tried.
 // More than maxTries fit only a token that names none of many keys.
-func (k *keySet) verify(jws *jose.JSONWebSignature, keys []key) (payload []byte, tried int) {
-	head := jws.Signatures[0].Protected
-	alg := jose.SignatureAlgorithm(head.Algorithm)
+func (k *keySet) verify(jws *signed, keys []key) (payload []byte, tried int) {
 	for _, have := range keys {
-		if !have.ofType(alg) || k.checks.fit.Run(&pairing{have, head.KeyID, alg}) != nil {
+		if !have.ofType(jws.alg) || k.checks.fit.Run(&pairing{have, jws.kid, jws.alg}) != nil {
 			continue
 		}
 		if tried == maxTries {
 			break
 		}
 		tried++
-		if payload, err := jws.Verify(have.public); err == nil {
-			return payload, tried
+		if jws.by(have.public) {
+			return jws.payload, tried
 		}
 	}
 	return nil, tried

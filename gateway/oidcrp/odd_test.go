@@ -107,6 +107,11 @@ func TestWhatDecidesNothing(t *testing.T) {
 		"x5u":                   {Header: setIn("x5u", "https://evil.test/cert")},
 		"x5t, no text":          {Header: setIn("x5t", []any{1})},
 		"jwk of another":        {Header: setIn("jwk", gatewaytest.NewOPKey("ES256", "evil").JWK())},
+		"jwk, no key":           {Header: setIn("jwk", map[string]any{})},
+		"jwk, a text":           {Header: setIn("jwk", "x")},
+		"x5c, no certificates":  {Header: setIn("x5c", []string{"AAAA"})},
+		"x5c, a text":           {Header: setIn("x5c", "AAAA")},
+		"nonce in the header":   {Header: setIn("nonce", 5)},
 		"an unknown parameter":  {Header: setIn("cty", nil)},
 		"empty endpoints":       {Discovery: func(d map[string]any) { d["userinfo_endpoint"], d["end_session_endpoint"] = "", "" }},
 	} {
