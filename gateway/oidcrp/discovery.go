@@ -47,9 +47,9 @@ var discoveryKinds = []member{
 	{"jwks_uri", aString},
 	{"userinfo_endpoint", aString},
 	{"end_session_endpoint", aString},
-	{"id_token_signing_alg_values_supported", texts},
-	{"userinfo_signing_alg_values_supported", texts},
-	{"token_endpoint_auth_methods_supported", texts},
+	{"id_token_signing_alg_values_supported", aList},
+	{"userinfo_signing_alg_values_supported", aList},
+	{"token_endpoint_auth_methods_supported", aList},
 	{"authorization_response_iss_parameter_supported", aBool},
 }
 

@@ -268,6 +268,7 @@ const (
 	aDate    kind = "a number of seconds since 1970"
 	someText kind = "a string or an array of strings"
 	texts    kind = "an array of strings"
+	aList    kind = "an array" // of which strs reads the strings
 )
 
 // wrong reports whether v is of another type. null always is; claims have lost
@@ -283,7 +284,7 @@ func (k kind) wrong(v any) bool {
 		return k != aDate || err != nil
 	case []any:
 		if k != texts && k != someText {
-			return true
+			return k != aList
 		}
 		for _, e := range v {
 			if _, ok := e.(string); !ok {

@@ -54,7 +54,9 @@ func (p *Provider) exchange(ctx context.Context, md *metadata, code string, f *f
 		return nil, unavailable("exchanging the code: %w", err)
 	}
 	answer := &tokenAnswer{Response: got}
-	answer.body, answer.err = p.checks.object(withoutMark(got.Body))
+	if answer.body, answer.err = p.checks.object(withoutMark(got.Body)); answer.err == nil {
+		answer.body = answer.body.withoutNulls() // "error": null is none
+	}
 	if err := p.checks.token.Run(answer); err != nil {
 		return nil, err
 	}

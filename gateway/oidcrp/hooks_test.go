@@ -82,3 +82,13 @@ func padKeys(set map[string]any) {
 		}
 	}
 }
+
+// nullKeys says null of what keys need not say.
+func nullKeys(set map[string]any) {
+	for _, k := range set["keys"].([]any) {
+		jwk := k.(map[string]any)
+		for _, name := range []string{"use", "key_ops", "alg", "x5c", "x5t", "d"} {
+			jwk[name] = nil
+		}
+	}
+}

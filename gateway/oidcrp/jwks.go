@@ -227,7 +227,7 @@ func (p *Provider) parseKey(data []byte) (key, error) {
 	if err != nil {
 		return key{}, fmt.Errorf("reading a key: %w", err)
 	}
-	jwk := &candidate{object: obj}
+	jwk := &candidate{object: obj.withoutNulls()}
 	if err := p.checks.jwk.Run(jwk); err != nil {
 		return key{}, err
 	}

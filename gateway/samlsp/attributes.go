@@ -153,6 +153,9 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 	if err := p.checks.profile.Run(f); err != nil {
 		return nil, err
 	}
+	if f.username.only() == "" {
+		p.logger.Info("the assertion names no user", zap.String("name_id_format", a.nameID().Format), zap.String("username_attribute", c.UsernameAttribute))
+	}
 	f.describe(a, values, c)
 	if why := f.lacking(); why != "" {
 		f.leaveOut(f.groups.name, why)

@@ -49,6 +49,7 @@ func TestMetadataEncodings(t *testing.T) {
 		"a stylesheet":                        {declared("UTF-8") + `<?xml-stylesheet type="text/xsl" href="https://evil.test/x.xsl"?>` + plain, entityID},
 		"instructions all over":               {"<?a?><?b c?>" + strings.Replace(plain, "<md:IDPSSODescriptor", "<?x y='>'?>\n<md:IDPSSODescriptor", 1) + "<?z\n?>", entityID},
 		"blanks around the entity ID":         {strings.Replace(ascii, `entityID="`, `entityID=" `, 1), idpEntityID},
+		"blanks around a binding":             {strings.Replace(ascii, `Binding="`, `Binding=" `, 1), idpEntityID},
 		"an instruction within a certificate": {strings.Replace(ascii, "<ds:X509Certificate>M", "<ds:X509Certificate>M<?x?>", 1), idpEntityID},
 	} {
 		t.Run(name, func(t *testing.T) {

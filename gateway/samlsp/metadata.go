@@ -242,7 +242,7 @@ func (p *Provider) readEndpoints(role *etree.Element, known *idp) error {
 	var faults []error
 	for _, service := range xmlsec.Children(role, nsMetadata, "SingleSignOnService") {
 		var to *string
-		switch attr(service, "Binding") {
+		switch uri(service, "Binding") {
 		case uriRedirect:
 			to = &known.ssoRedirect
 		case uriPOST:
