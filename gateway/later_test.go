@@ -19,9 +19,9 @@ func TestRetryAfter(t *testing.T) {
 		err  *refusal.Error
 		want string
 	}{
-		"said":            {refusal.New(refusal.ProviderUnavailable, &refusal.Delayed{Err: busy, After: 29500 * time.Millisecond}), "30"},
+		"said":            {refusal.New(refusal.ProviderUnavailable, &refusal.DelayedError{Err: busy, After: 29500 * time.Millisecond}), "30"},
 		"not said":        {refusal.New(refusal.ProviderUnavailable, busy), "5"},
-		"of another code": {refusal.New(refusal.StoreUnavailable, &refusal.Delayed{Err: busy, After: time.Minute}), "5"},
+		"of another code": {refusal.New(refusal.StoreUnavailable, &refusal.DelayedError{Err: busy, After: time.Minute}), "5"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

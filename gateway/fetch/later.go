@@ -37,7 +37,7 @@ func (r *Response) Fault(err error) error {
 	if r.RetryAfter == 0 || err == nil {
 		return err
 	}
-	return &refusal.Delayed{Err: err, After: r.RetryAfter}
+	return &refusal.DelayedError{Err: err, After: r.RetryAfter}
 }
 
 // holdOff is how much longer than RetryAfter a document is not asked for after err.

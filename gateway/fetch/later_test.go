@@ -62,7 +62,7 @@ func TestDocumentHoldsOff(t *testing.T) {
 				fetches := 0
 				d := &fetch.Document[string]{What: "keys", Logger: zap.NewNop(), Fetch: func(context.Context) ([]byte, error) {
 					fetches++
-					return nil, refusal.New(refusal.ProviderUnavailable, &refusal.Delayed{Err: errRemoteDown, After: tt.says})
+					return nil, refusal.New(refusal.ProviderUnavailable, &refusal.DelayedError{Err: errRemoteDown, After: tt.says})
 				}, Parse: func(doc []byte) (string, error) { return string(doc), nil }}
 				ask := func() {
 					if _, err := d.Current(t.Context()); refusal.CodeOf(err) != refusal.ProviderUnavailable {

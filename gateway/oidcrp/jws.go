@@ -5,7 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	_ "crypto/sha256"
+	_ "crypto/sha256" // for hashes
 	_ "crypto/sha512"
 	"errors"
 	"math/big"

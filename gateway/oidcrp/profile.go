@@ -157,7 +157,7 @@ func (f *profile) lacking() string {
 	v, _ := f.find(f.groups)
 	entries := f.entries()
 	_, left := usable(entries, maxGroup)
-	why := ""
+	var why string
 	switch {
 	case f.overage():
 		return "the provider names them elsewhere, because they are too many (an overage); have it send the groups of this application alone"

@@ -100,14 +100,32 @@ func TestOddTable(t *testing.T) {
 			force  bool
 			change []func(*oidcrp.Config)
 		}{
-			{name: "iss"}, {name: "sub"}, {name: "aud"}, {name: "azp"}, {name: "exp"}, {name: "iat"}, {name: "nbf"}, {name: "nonce"}, {name: "at_hash"},
-			{name: "preferred_username"}, {name: "groups"},
+			{name: "iss"},
+			{name: "sub"},
+			{name: "aud"},
+			{name: "azp"},
+			{name: "exp"},
+			{name: "iat"},
+			{name: "nbf"},
+			{name: "nonce"},
+			{name: "at_hash"},
+			{name: "preferred_username"},
+			{name: "groups"},
 			{name: "one of `groups`", claim: "groups"},
 			{name: "email as `username_claim`", claim: "email", change: byEmail},
 			{name: "email_verified, there", claim: "email_verified", change: byEmail},
 			{name: "auth_time after a forced sign-in", claim: "auth_time", force: true},
-			{name: "email"}, {name: "email_verified"}, {name: "name"}, {name: "given_name"}, {name: "family_name"}, {name: "auth_time"}, {name: "acr"}, {name: "amr"},
-			{name: "one of `amr`", claim: "amr"}, {name: "sid"}, {name: "any other", claim: "locale"},
+			{name: "email"},
+			{name: "email_verified"},
+			{name: "name"},
+			{name: "given_name"},
+			{name: "family_name"},
+			{name: "auth_time"},
+			{name: "acr"},
+			{name: "amr"},
+			{name: "one of `amr`", claim: "amr"},
+			{name: "sid"},
+			{name: "any other", claim: "locale"},
 		} {
 			claim := row.claim
 			if claim == "" {

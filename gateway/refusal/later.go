@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// A Delayed is a fault that passes, of a server that said when to come back
+// A DelayedError is a fault that passes, of a server that said when to come back
 // (RFC 9110 §10.2.3).
-type Delayed struct {
+type DelayedError struct {
 	Err error
 	// After is how long to wait, within the bounds of whoever read it.
 	After time.Duration
 }
 
 // Error returns what Err says.
-func (d *Delayed) Error() string { return d.Err.Error() }
+func (d *DelayedError) Error() string { return d.Err.Error() }
 
 // Unwrap returns Err.
-func (d *Delayed) Unwrap() error { return d.Err }
+func (d *DelayedError) Unwrap() error { return d.Err }
 
 // RetryAfter returns how long the server that err comes from wants to be left
 // alone; zero: it did not say.
 func RetryAfter(err error) time.Duration {
-	if d, ok := errors.AsType[*Delayed](err); ok {
+	if d, ok := errors.AsType[*DelayedError](err); ok {
 		return d.After
 	}
 	return 0
