@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/pem"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -157,12 +159,20 @@ func TestSAMLMetadataForms(t *testing.T) {
 	if err := os.WriteFile(w.path("idp.xml"), []byte(idp.Metadata()), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	wide := []byte{0xFF, 0xFE} // UTF-16, with a stylesheet
+	for _, unit := range utf16.Encode([]rune(strings.Replace(idp.Metadata(), `"UTF-8"?>`, `"utf-16"?><?xml-stylesheet href="x.xsl"?>`, 1))) {
+		wide = binary.LittleEndian.AppendUint16(wide, unit)
+	}
+	if err := os.WriteFile(w.path("wide.xml"), wide, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("SSO_TEST_METADATA", idp.EntityID+gatewaytest.IdPMetadataPath)
 	host := strings.ReplaceAll(strings.TrimPrefix(idp.EntityID, "https://"), ":", "-")
 	for _, tt := range []struct{ name, metadata, provider string }{
 		{"address", idp.EntityID + gatewaytest.IdPMetadataPath, host + "-metadata"},
 		{"address in the environment", "{env.SSO_TEST_METADATA}", host + "-metadata"},
 		{"file", w.path("idp.xml"), host},
+		{"file in UTF-16", w.path("wide.xml"), host},
 		{"document in a file", "{file." + w.path("idp.xml") + "}", host},
 		{"document", "<<IDP_XML\n" + strings.TrimSpace(idp.Metadata()) + "<!-- {braces} -->\nIDP_XML", host},
 	} {

@@ -100,7 +100,7 @@ func TestSAMLBesideOIDC(t *testing.T) {
 	t.Run("A3 metadata to download", func(t *testing.T) {
 		for _, name := range []string{"corp", "partners"} {
 			meta, status := w.metadata("/.sso/saml/metadata/" + name)
-			if status != http.StatusOK || meta.EntityID != w.origin()+"/.sso/saml/metadata" || meta.SP.WantAssertionsSigned != "true" {
+			if status != http.StatusOK || meta.EntityID != w.origin()+"/.sso/saml/metadata" || meta.SP.WantAssertionsSigned != "true" || meta.SP.Certificate == "" {
 				t.Errorf("%s: %d %+v", name, status, meta)
 			}
 			if len(meta.SP.ACS) != 1 || meta.SP.ACS[0].Location != w.origin()+"/.sso/saml/acs" || !strings.HasSuffix(meta.SP.ACS[0].Binding, ":HTTP-POST") {

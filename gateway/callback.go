@@ -61,7 +61,7 @@ func (x *exchange) callback(by binding) error {
 	}
 	x.returnTo = f.Return
 	if misdirected != nil {
-		return x.fail(in, misdirected)
+		return x.fail(misdirected)
 	}
 	if f.Definition != p.Provider.Definition() {
 		return x.redefined(f, p)
@@ -150,15 +150,16 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 	defer cancel()
 	ans, err := p.Provider.Complete(ctx, provider.CompleteRequest{
 		Params: in.params, Private: f.Private, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin),
+		GroupsUnused: !x.app.gw.readsGroupsOf(p),
 	})
 	if err != nil {
-		return x.declined(in, f, refusal.From(err, refusal.ProviderUnavailable))
+		return x.declined(f, refusal.From(err, refusal.ProviderUnavailable))
 	}
 	if ans.Subject == "" || p.Provider.Issuer() == "" {
 		return x.refuse(errors.New("the provider's answer has no subject, or the provider no issuer"))
 	}
 	if err := x.useUp(ctx, in.state, p, ans); err != nil {
-		return x.fail(in, err)
+		return x.fail(err)
 	}
 	switch ses, err := x.replaces(f, p, ans); {
 	case err == nil:
@@ -259,8 +260,8 @@ func (x *exchange) leave() error {
 // declined answers when the provider's answer signs nobody in. If several tabs
 // begin at once, a provider may serve one and refuse the others. Their person is
 // signed in by now and goes on, unless somebody else was to sign in.
-func (x *exchange) declined(in *rawAnswer, f *session.Flow, refused *refusal.Error) error {
-	if refused.Code == refusal.ProviderRefused {
+func (x *exchange) declined(f *session.Flow, refused *refusal.Error) error {
+	if refused.Code == refusal.ProviderRefused || refused.Code == refusal.ProviderUnavailable {
 		signedIn, err := x.signedIn()
 		if err != nil {
 			return x.refuse(session.Fault(err))
@@ -269,7 +270,7 @@ func (x *exchange) declined(in *rawAnswer, f *session.Flow, refused *refusal.Err
 			return x.redirectTo(f.Return)
 		}
 	}
-	return x.fail(in, refused)
+	return x.fail(refused)
 }
 
 // useUp takes the flow and marks the answer as used. If the same answer arrives

@@ -89,6 +89,7 @@ type Gateway struct {
 	headers   [][]string // by name sets of all apps
 	kept      []strip.Names
 	audiences map[string]*App
+	grouped   map[*NamedProvider]bool // whose people's groups the rules of an app read
 }
 
 // DefaultLifetime bounds a login unless set.
@@ -101,7 +102,7 @@ var providerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 func New(opts Options) (*Gateway, error) {
 	g := &Gateway{
 		opts: opts, sessions: opts.Sessions, log: opts.Logger,
-		byName: map[string]*NamedProvider{}, audiences: map[string]*App{},
+		byName: map[string]*NamedProvider{}, audiences: map[string]*App{}, grouped: map[*NamedProvider]bool{},
 		headers: [][]string{DefaultHeaders.all(), {usualProvider}},
 	}
 	if g.opts.Lifetime == 0 {
@@ -175,6 +176,20 @@ func (g *Gateway) claimAudience(id string, a *App) error {
 	}
 	g.audiences[id] = a
 	return nil
+}
+
+// readGroupsOf notes that the rules of an app read the groups of p's people. A
+// login may be used at any app.
+func (g *Gateway) readGroupsOf(p *NamedProvider) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.grouped[p] = true
+}
+
+func (g *Gateway) readsGroupsOf(p *NamedProvider) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.grouped[p]
 }
 
 func (g *Gateway) lifetime(p *NamedProvider) time.Duration {

@@ -49,22 +49,12 @@ func (x *exchange) limited(wait time.Duration, err error) *refusal.Error {
 // fail refuses an answer to a login that this browser began, and has it count as
 // failed, unless the browser could not help it: the store or the provider is out
 // of order, or the provider does not know the gateway.
-func (x *exchange) fail(in *rawAnswer, err error) error {
+func (x *exchange) fail(err error) error {
 	e := refusal.From(err, refusal.Internal)
-	switch {
-	case e.Code.Meaning().Status >= http.StatusInternalServerError, e.Code == refusal.OIDCClientRejected:
-	case e.Code == refusal.ProviderRefused && in.saysUnavailable():
-	default:
+	if e.Code.Meaning().Status < http.StatusInternalServerError && e.Code != refusal.OIDCClientRejected {
 		x.app.gw.limits.Fail(x.r.Context(), x.peer.Addr)
 	}
 	return x.refuse(e)
-}
-
-// saysUnavailable reports whether an answer says that the provider is out of order
-// (RFC 6749 §4.1.2.1).
-func (in *rawAnswer) saysUnavailable() bool {
-	e := in.params.Get("error")
-	return e == "server_error" || e == "temporarily_unavailable"
 }
 
 // embedded refuses what a foreign page has asked for from within itself, as for an

@@ -113,6 +113,9 @@ func (a *App) bindRules(all []*usernames.People) error {
 			told[err.Error()] = true
 			faults.add("", err)
 		}
+		if err == nil && set.ReadsGroups() {
+			a.gw.readGroupsOf(p)
+		}
 		a.people[p] = &people{People: all[i], rules: set, mapsGroups: len(rules.Group) > 0 || all[i].Apart()}
 	}
 	return errors.Join(faults...)

@@ -19,11 +19,12 @@ import (
 // refuse answers with the code's page or JSON problem, and tells the observer.
 func (x *exchange) refuse(err error) error {
 	e := refusal.From(err, refusal.Internal)
+	x.retryLater(e)
 	reference := strings.ToLower(rand.Text()[:10])
 	// A client that hung up is no fault of the store's or the provider's.
 	hungUp := x.r.Context().Err() != nil && errors.Is(err, context.Canceled)
 	if e.Code != refusal.Unauthenticated && !hungUp {
-		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Err: e.Err})
+		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Judged: x.judged, Err: e.Err})
 	}
 	refused := &session.Refused{Code: e.Code, Reference: reference, Return: x.retryURL(), At: time.Now()}
 	if x.who != nil {
@@ -96,7 +97,7 @@ type problem struct {
 func (x *exchange) refusalHeaders(code refusal.Code, status int) {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
-	if status == http.StatusServiceUnavailable {
+	if status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "5")
 	}
 	if code == refusal.Unauthenticated {
@@ -161,7 +162,7 @@ func (x *exchange) openPage() string {
 
 // observe tells the observer of a fact, with what is known of the person.
 func (x *exchange) observe(ev Event) {
-	ev.App, ev.Provider, ev.Addr, ev.Judged = x.app.name(), x.provider, x.peer.Addr, x.judged
+	ev.App, ev.Provider, ev.Addr = x.app.name(), x.provider, x.peer.Addr
 	if x.who != nil {
 		ev.Provider, ev.Username = x.who.Provider, x.app.gw.nameOf(x.who)
 	}

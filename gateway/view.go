@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
+	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 // A view is what one app makes of a login: whether the person may enter, as
@@ -272,12 +273,19 @@ const (
 	maxGroupBytes = 3 << 10
 )
 
-// noMatch returns the cause of AccessDenied for a person with that many groups.
-func noMatch(groups int) error {
-	if groups == 0 {
-		return errors.New("the provider named no groups of this person: it has to be told to, or names them elsewhere")
+// noMatch returns the cause of AccessDenied for a person whom res lets nowhere.
+func noMatch(id *provider.Identity, res mapping.Result) error {
+	note := ""
+	if id.GroupsNote != "" {
+		note = ": " + id.GroupsNote
 	}
-	return fmt.Errorf("groups named by the provider: %d; no line has one of them, byte for byte", groups)
+	switch {
+	case res.TemplateUnknown:
+		return fmt.Errorf("a template line matched, but not all groups could be read, and a line before it might match%s", note)
+	case len(id.Groups) == 0:
+		return fmt.Errorf("the provider named no groups of this person: it has to be told to, or names them elsewhere%s", note)
+	}
+	return fmt.Errorf("groups named by the provider: %d; no line has one of them, byte for byte%s", len(id.Groups), note)
 }
 
 // admit decides whether a person of p may enter the app, as whom, and as what.
@@ -302,9 +310,13 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 	if !people.Speaks(id.Email) {
 		id.Email, id.EmailVerified = "", false
 	}
-	res := people.rules.Apply(id.Groups)
+	apply := people.rules.Apply
+	if id.GroupsPartial {
+		apply = people.rules.ApplyPartial
+	}
+	res := apply(id.Groups)
 	if !res.Matched {
-		return deny(refusal.AccessDenied, noMatch(len(id.Groups)))
+		return deny(refusal.AccessDenied, noMatch(&id, res))
 	}
 	groups := res.Groups
 	if !people.mapsGroups {

@@ -15,15 +15,24 @@ type Result struct {
 	// the person's order, each once. They, and no other groups, concern the
 	// app. Never "*".
 	Named []string `json:"named,omitempty"`
-	// Matched says that at least one line matched. If not, the person must not
-	// be let in.
+	// TemplateUnknown says that a template line matched, but not all groups of the
+	// person are known, and a line before it might match too. It gives nothing.
+	TemplateUnknown bool `json:"template_unknown,omitempty"`
+	// Matched says that at least one line matched and holds. If not, the person
+	// must not be let in.
 	Matched bool `json:"matched"`
 }
 
 // Apply maps the groups of one person, as the provider asserted them. Its cost
 // grows with the number of groups and of lines that match, not with that of
 // the other lines.
-func (s *RuleSet) Apply(groups []string) Result {
+func (s *RuleSet) Apply(groups []string) Result { return s.apply(groups, false) }
+
+// ApplyPartial maps the groups of a person who may be in others as well. What
+// depends on not being in a group does not hold: a template line after the first.
+func (s *RuleSet) ApplyPartial(groups []string) Result { return s.apply(groups, true) }
+
+func (s *RuleSet) apply(groups []string, partial bool) Result {
 	var named nameSet
 	matching := slices.Clone(s.everyone)
 	for _, group := range groups {
@@ -34,13 +43,14 @@ func (s *RuleSet) Apply(groups []string) Result {
 		}
 	}
 	slices.Sort(matching)
-	return s.result(slices.Compact(matching), named.names)
+	return s.result(slices.Compact(matching), named.names, partial)
 }
 
 // result gathers what the lines at the given indices give; the indices ascend.
-func (s *RuleSet) result(matching []int, named []string) Result {
+func (s *RuleSet) result(matching []int, named []string, partial bool) Result {
 	var roles, groups nameSet
 	var template string
+	held, unknown := 0, false
 	for _, i := range matching {
 		switch line := &s.lines[i]; line.kind {
 		case KindRole:
@@ -48,12 +58,18 @@ func (s *RuleSet) result(matching []int, named []string) Result {
 		case KindGroup:
 			groups.add(line.To...)
 		case KindTemplate:
+			if unknown = unknown || template == "" && partial && i != s.firstTemplate; unknown {
+				continue
+			}
 			if template == "" {
 				template = line.To[0]
 			}
 		}
+		held++
 	}
-	return Result{Roles: roles.names, Groups: groups.names, Template: template, Named: named, Matched: len(matching) > 0}
+	return Result{
+		Roles: roles.names, Groups: groups.names, Template: template, Named: named, TemplateUnknown: unknown, Matched: held > 0,
+	}
 }
 
 // A nameSet keeps names in the order of their arrival, each once. Few are

@@ -34,8 +34,9 @@ type RuleSet struct {
 	// lines in ascending order.
 	byGroup map[string][]int
 	// everyone are the indices of the lines that match every person.
-	everyone    []int
-	fingerprint string
+	everyone      []int
+	firstTemplate int // the index of the first template line
+	fingerprint   string
 }
 
 // A compiledLine has its kind and always a position.
@@ -52,6 +53,7 @@ func Compile(rules Rules) (*RuleSet, error) {
 	if err := check(set.lines); err != nil {
 		return nil, err
 	}
+	set.firstTemplate = slices.IndexFunc(set.lines, func(l compiledLine) bool { return l.kind == KindTemplate })
 	for i, line := range set.lines {
 		if line.forEveryone() {
 			set.everyone = append(set.everyone, i)
@@ -64,6 +66,9 @@ func Compile(rules Rules) (*RuleSet, error) {
 	set.fingerprint = fingerprint(set.lines)
 	return set, nil
 }
+
+// ReadsGroups reports whether any line depends on a person's groups.
+func (s *RuleSet) ReadsGroups() bool { return len(s.byGroup) > 0 }
 
 func flatten(rules Rules) []compiledLine {
 	var lines []compiledLine

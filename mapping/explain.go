@@ -10,6 +10,8 @@ import (
 type Trace struct {
 	// Groups are the person's groups as given to Explain.
 	Groups []string `json:"groups"`
+	// Partial says that the person may be in other groups as well.
+	Partial bool `json:"partial,omitempty"`
 	// Lines are all lines, in order: role, template, group.
 	Lines []TraceLine `json:"lines"`
 	// Result is what Apply returns for the same groups.
@@ -29,15 +31,24 @@ type TraceLine struct {
 	// Shadowed marks a template line that matched, but gave nothing since one
 	// before it had matched too.
 	Shadowed bool `json:"shadowed,omitempty"`
+	// Unknown marks a template line that matched, but gave nothing: the person's
+	// groups are not known in full, and a line before it might match too.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // Explain says line by line what Apply does with the same groups. It looks at
 // every line, so it is for people who ask and not for requests.
-func (s *RuleSet) Explain(groups []string) Trace {
+func (s *RuleSet) Explain(groups []string) Trace { return s.explain(groups, false) }
+
+// ExplainPartial says what ApplyPartial does.
+func (s *RuleSet) ExplainPartial(groups []string) Trace { return s.explain(groups, true) }
+
+func (s *RuleSet) explain(groups []string, partial bool) Trace {
 	trace := Trace{
-		Groups: slices.Clone(groups),
-		Lines:  make([]TraceLine, len(s.lines)),
-		Result: s.Apply(groups),
+		Groups:  slices.Clone(groups),
+		Partial: partial,
+		Lines:   make([]TraceLine, len(s.lines)),
+		Result:  s.apply(groups, partial),
 	}
 	has := make(map[string]bool, len(groups))
 	for _, group := range groups {
@@ -55,7 +66,8 @@ func (s *RuleSet) Explain(groups []string) Trace {
 			}
 		}
 		if line.kind == KindTemplate && len(traced.By) > 0 {
-			traced.Shadowed, given = given, true
+			traced.Unknown = trace.Result.TemplateUnknown
+			traced.Shadowed, given = given && !traced.Unknown, true
 		}
 		trace.Lines[i] = traced
 	}
@@ -67,7 +79,11 @@ func (s *RuleSet) Explain(groups []string) Trace {
 // and invisible characters show; long lists are cut short.
 func (t Trace) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "groups of the person: %s\n", some(t.Groups))
+	more := ""
+	if t.Partial {
+		more = ", and perhaps others, which could not be read"
+	}
+	fmt.Fprintf(&b, "groups of the person: %s%s\n", some(t.Groups), more)
 	for _, line := range t.Lines {
 		fmt.Fprintf(&b, "%s: %s %s: %s\n", line.Position, line.Kind, some(line.To), line.outcome())
 	}
@@ -79,6 +95,8 @@ func (l TraceLine) outcome() string {
 	switch {
 	case len(l.By) == 0:
 		return "no match, asks for " + some(l.From)
+	case l.Unknown:
+		return "matched by " + some(l.By) + ", but not all groups could be read, and a template line before it might match: gives nothing"
 	case l.Shadowed:
 		return "matched by " + some(l.By) + ", but a template line before it won"
 	case l.By[0] == Everyone:
@@ -89,10 +107,16 @@ func (l TraceLine) outcome() string {
 
 // String is the result as one row that a person reads.
 func (r Result) String() string {
-	if !r.Matched {
+	switch {
+	case !r.Matched && r.TemplateUnknown:
+		return "denied: the only line that matched does not hold, since not all groups could be read"
+	case !r.Matched:
 		return "denied: no line matched"
 	}
 	template := "none"
+	if r.TemplateUnknown {
+		template = "unknown"
+	}
 	if r.Template != "" {
 		template = fmt.Sprintf("%q", r.Template)
 	}

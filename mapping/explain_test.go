@@ -12,6 +12,74 @@ import (
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
+// TestPartial holds that what depends on not being in a group does not hold if
+// not all groups are known, and that the trace says so.
+func TestPartial(t *testing.T) {
+	t.Parallel()
+	set := compile(t, mapping.Rules{
+		Role:     []mapping.Line{line("f:1", "User", "staff")},
+		Template: []mapping.Line{line("f:2", "Guest", "guests"), line("f:3", "Some", "ops"), line("f:4", "Full", "*")},
+	})
+	for name, tt := range map[string]struct {
+		groups         []string
+		whole, partial mapping.Result
+		explained      string // the last two lines of the trace
+	}{
+		"a template line after one that might match": {
+			[]string{"ops"},
+			mapping.Result{Template: "Some", Named: []string{"ops"}, Matched: true},
+			mapping.Result{Named: []string{"ops"}, TemplateUnknown: true},
+			`f:4: template "Full": matched by "*", but not all groups could be read, and a template line before it might match: gives nothing
+denied: the only line that matched does not hold, since not all groups could be read`,
+		},
+		"the line for everyone": {
+			nil,
+			mapping.Result{Template: "Full", Matched: true},
+			mapping.Result{TemplateUnknown: true},
+			`f:4: template "Full": matched by "*", but not all groups could be read, and a template line before it might match: gives nothing
+denied: the only line that matched does not hold, since not all groups could be read`,
+		},
+		"the first template line": {
+			[]string{"guests", "ops"},
+			mapping.Result{Template: "Guest", Named: []string{"guests", "ops"}, Matched: true},
+			mapping.Result{Template: "Guest", Named: []string{"guests", "ops"}, Matched: true},
+			`f:4: template "Full": matched by "*", but a template line before it won
+let in: roles none; template "Guest"; groups none; the rules name "guests", "ops"`,
+		},
+		"a role beside it": {
+			[]string{"staff"},
+			mapping.Result{Roles: []string{"User"}, Template: "Full", Named: []string{"staff"}, Matched: true},
+			mapping.Result{Roles: []string{"User"}, Named: []string{"staff"}, TemplateUnknown: true, Matched: true},
+			`f:4: template "Full": matched by "*", but not all groups could be read, and a template line before it might match: gives nothing
+let in: roles "User"; template unknown; groups none; the rules name "staff"`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := set.Apply(tt.groups); !reflect.DeepEqual(got, tt.whole) {
+				t.Errorf("known in full: got %+v, want %+v", got, tt.whole)
+			}
+			if got := set.ApplyPartial(tt.groups); !reflect.DeepEqual(got, tt.partial) {
+				t.Errorf("known in part: got %+v, want %+v", got, tt.partial)
+			}
+			trace := set.ExplainPartial(tt.groups)
+			lines := strings.Split(trace.String(), "\n")
+			if got := strings.Join(lines[len(lines)-2:], "\n"); got != tt.explained || !trace.Partial || !reflect.DeepEqual(trace.Result, tt.partial) {
+				t.Errorf("got\n%s\nwant\n%s", got, tt.explained)
+			}
+			if !strings.HasSuffix(lines[0], "and perhaps others, which could not be read") {
+				t.Errorf("the groups are %s", lines[0])
+			}
+			if set.ReadsGroups() != true {
+				t.Error("no groups are read")
+			}
+		})
+	}
+	if compile(t, mapping.Rules{Role: []mapping.Line{line("f:1", "User", "*")}}).ReadsGroups() {
+		t.Error("groups are read where everyone gets in")
+	}
+}
+
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	set := compile(t, mapping.Rules{

@@ -59,6 +59,9 @@ type Response struct {
 	MediaType string
 	// Body is never larger than the limit that Do was given.
 	Body []byte
+	// RetryAfter is when the server wants to be asked again, MaxRetryAfter at
+	// most; zero if it does not say.
+	RetryAfter time.Duration
 }
 
 // New returns a Client. It keeps idle connections for 30 seconds and
@@ -163,7 +166,9 @@ func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 	if err != nil || len(resp.Header.Values("Content-Type")) > 1 {
 		media = ""
 	}
-	return &Response{Status: resp.StatusCode, MediaType: media, Body: body}, nil
+	return &Response{
+		Status: resp.StatusCode, MediaType: media, Body: body, RetryAfter: retryAfter(resp.Header, time.Now()),
+	}, nil
 }
 
 // unquoted leaves out what net/http quotes of an answer that is no HTTP.

@@ -243,6 +243,7 @@ func (d *Document[T]) load(ctx context.Context, done chan<- struct{}) {
 		d.failed, d.renewed = time.Now(), time.Time{}
 	}
 	d.settleFor(last)
+	d.failed = d.failed.Add(holdOff(err)) // it may lie in the future
 	close(done)
 	d.mu.Unlock()
 

@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // maxCode bounds an authorization code, in bytes. Entra's have about 1,500.
@@ -57,7 +58,11 @@ func answerNoTokens(a *answer) error {
 
 func answerError(a *answer) error {
 	if a.params.Has("error") {
-		return fmt.Errorf("reading the answer: the provider says %s", errorCode(a.params.Get("error")))
+		err := fmt.Errorf("reading the answer: the provider says %s", errorCode(a.params.Get("error")))
+		if passingError(a.params.Get("error")) { // it refuses nobody
+			return refusal.New(refusal.ProviderUnavailable, err)
+		}
+		return err
 	}
 	return nil
 }

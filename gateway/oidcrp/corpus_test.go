@@ -51,12 +51,13 @@ func (c client) Complete(ctx context.Context, req provider.CompleteRequest) (*pr
 		got.Subject = "nobody"
 	}
 	if c.mends["gateway characters"] {
-		got.Identity.Email = strings.Map(func(r rune) rune {
+		visible := func(r rune) rune {
 			if unicode.IsControl(r) {
 				return '?'
 			}
 			return r
-		}, got.Identity.Email)
+		}
+		got.Identity.Email, got.Identity.Username = strings.Map(visible, got.Identity.Email), strings.Map(visible, got.Identity.Username)
 	}
 	return got, nil
 }

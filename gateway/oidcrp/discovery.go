@@ -1,10 +1,10 @@
 package oidcrp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -47,11 +47,13 @@ var discoveryKinds = []member{
 	{"jwks_uri", aString},
 	{"userinfo_endpoint", aString},
 	{"end_session_endpoint", aString},
-	{"id_token_signing_alg_values_supported", texts},
-	{"userinfo_signing_alg_values_supported", texts},
-	{"token_endpoint_auth_methods_supported", texts},
+	{"id_token_signing_alg_values_supported", aList},
+	{"userinfo_signing_alg_values_supported", aList},
+	{"token_endpoint_auth_methods_supported", aList},
 	{"authorization_response_iss_parameter_supported", aBool},
 }
+
+var optionalEndpoints = []string{"userinfo_endpoint", "end_session_endpoint"}
 
 // parseMetadata judges a discovery document.
 func (p *Provider) parseMetadata(doc []byte) (*metadata, error) {
@@ -59,8 +61,13 @@ func (p *Provider) parseMetadata(doc []byte) (*metadata, error) {
 	if err != nil {
 		return nil, unavailable("reading the discovery document: %w", err)
 	}
-	// Some providers write null for what they don't have.
-	maps.DeleteFunc(obj, func(_ string, v any) bool { return v == nil })
+	// Some providers write null for what they don't have, some an empty text.
+	obj = obj.withoutNulls()
+	for _, name := range optionalEndpoints {
+		if obj[name] == "" {
+			delete(obj, name)
+		}
+	}
 	if err := p.checks.discovery.Run(&discoveryDocument{obj, p.config.Issuer, p.config.plain(), p.outbound}); err != nil {
 		return nil, err
 	}
@@ -89,6 +96,9 @@ func usableAlgs(announced []string) []string {
 
 func discoveryIssuer(d *discoveryDocument) error {
 	if got := d.str("issuer"); got != d.issuer {
+		if strings.Contains(got, "{") {
+			return fmt.Errorf("reading the discovery document: the issuer %s has a placeholder in it: this is the document for all tenants; configure your own tenant's issuer", quoted(got))
+		}
 		return fmt.Errorf("reading the discovery document: the issuer is %s, configured is %q (OIDC Discovery §4.3)", quoted(got), d.issuer)
 	}
 	return nil
@@ -98,8 +108,7 @@ func discoveryTypes(d *discoveryDocument) error { return d.checkKinds(discoveryK
 
 func discoveryEndpoints(d *discoveryDocument) error {
 	for _, name := range []string{"authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", "end_session_endpoint"} {
-		required := name != "userinfo_endpoint" && name != "end_session_endpoint"
-		if !required && !d.has(name) {
+		if slices.Contains(optionalEndpoints, name) && !d.has(name) {
 			continue
 		}
 		if err := d.checkEndpoint(d.str(name)); err != nil {
@@ -136,17 +145,24 @@ func (p *Provider) fetchDocument(ctx context.Context, what, url string, limit in
 	if err := p.checks.document.Run(got); err != nil {
 		return nil, unavailable("fetching the %s from %s: %w", what, url, err)
 	}
-	return got.Body, nil
+	return withoutMark(got.Body), nil
 }
 
 func documentStatus(f *fetch.Response) error { return statusOK(f) }
 
 func documentMediaType(f *fetch.Response) error {
-	if f.MediaType != "application/json" && !strings.HasSuffix(f.MediaType, "+json") {
+	switch {
+	case f.MediaType == "application/json", strings.HasSuffix(f.MediaType, "+json"):
+	case f.MediaType == "application/octet-stream", f.MediaType == "text/plain": // as file servers send it
+	default:
 		return fmt.Errorf("checking the answer: the content type is %s, not JSON", quoted(f.MediaType))
 	}
 	return nil
 }
+
+// withoutMark returns JSON without the byte order mark that some servers put in
+// front of it (RFC 8259 §8.1).
+func withoutMark(doc []byte) []byte { return bytes.TrimPrefix(doc, []byte("\xEF\xBB\xBF")) }
 
 func statusOK(f *fetch.Response) error {
 	if f.Status != http.StatusOK {
@@ -154,9 +170,35 @@ func statusOK(f *fetch.Response) error {
 		if f.Status >= 300 && f.Status < 400 {
 			hint = " (redirects are not followed)"
 		}
-		return fmt.Errorf("checking the answer: the status is %d instead of 200%s", f.Status, hint)
+		err := fmt.Errorf("checking the answer: the status is %d instead of 200%s", f.Status, hint)
+		if passes(f.Status) {
+			return f.Fault(err)
+		}
+		return lastingError{err}
 	}
 	return nil
+}
+
+// passes says whether a status is that of a fault that passes (RFC 9110 §15.5.9,
+// §15.6; RFC 8470 §5.2; RFC 6585 §4).
+func passes(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	}
+	return status >= http.StatusInternalServerError
+}
+
+// A lastingError is a fault of a provider that is there. Trying again does not
+// mend it.
+type lastingError struct{ error }
+
+func (e lastingError) Unwrap() error { return e.error }
+
+// lasts says whether trying again later would be in vain.
+func lasts(err error) bool {
+	_, lasting := errors.AsType[lastingError](err)
+	return lasting || errors.Is(err, fetch.ErrTooLarge)
 }
 
 // unavailable returns the error for a provider that can't be reached, or that

@@ -32,7 +32,7 @@ func TestEmail(t *testing.T) {
 	for name, tt := range map[string]struct {
 		claims, userinfo func(map[string]any)
 		config           []func(*oidcrp.Config)
-		user, email      string // no user: refused
+		user, email      string // no user: refused; "-": there is no user name
 		verified         bool
 	}{
 		"verified":                              {user: "alice", email: alice, verified: true},
@@ -84,8 +84,12 @@ func TestEmail(t *testing.T) {
 				wantCode(t, err, refusal.OIDCEmailUnverified)
 				return
 			}
-			want := strings.TrimPrefix(tt.user, "-") // none: the gateway's to refuse
-			if got := mustLogin(t, op, p).Identity; got.Username != want || got.Email != tt.email || got.EmailVerified != tt.verified {
+			if tt.user == "-" {
+				_, err := op.Login(t.Context(), p)
+				wantCode(t, err, refusal.NoUsername)
+				return
+			}
+			if got := mustLogin(t, op, p).Identity; got.Username != tt.user || got.Email != tt.email || got.EmailVerified != tt.verified {
 				t.Errorf("got %+v", got)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -178,6 +179,13 @@ func (o object) str(name string) string {
 	return s
 }
 
+// withoutNulls returns o without the members that are null: null is absent, and
+// absent fails where a claim is required.
+func (o object) withoutNulls() object {
+	maps.DeleteFunc(o, func(_ string, v any) bool { return v == nil })
+	return o
+}
+
 func (o object) has(name string) bool {
 	_, ok := o[name]
 	return ok
@@ -260,10 +268,11 @@ const (
 	aDate    kind = "a number of seconds since 1970"
 	someText kind = "a string or an array of strings"
 	texts    kind = "an array of strings"
+	aList    kind = "an array" // of which strs reads the strings
 )
 
-// wrong reports whether v is of another type. null always is: OIDC Core §5.3.2
-// has absent claims omitted.
+// wrong reports whether v is of another type. null always is; claims have lost
+// theirs by then (withoutNulls).
 func (k kind) wrong(v any) bool {
 	switch v := v.(type) {
 	case string:
@@ -275,7 +284,7 @@ func (k kind) wrong(v any) bool {
 		return k != aDate || err != nil
 	case []any:
 		if k != texts && k != someText {
-			return true
+			return k != aList
 		}
 		for _, e := range v {
 			if _, ok := e.(string); !ok {

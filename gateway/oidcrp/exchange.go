@@ -54,7 +54,9 @@ func (p *Provider) exchange(ctx context.Context, md *metadata, code string, f *f
 		return nil, unavailable("exchanging the code: %w", err)
 	}
 	answer := &tokenAnswer{Response: got}
-	answer.body, answer.err = p.checks.object(got.Body)
+	if answer.body, answer.err = p.checks.object(withoutMark(got.Body)); answer.err == nil {
+		answer.body = answer.body.withoutNulls() // "error": null is none
+	}
 	if err := p.checks.token.Run(answer); err != nil {
 		return nil, err
 	}
@@ -101,13 +103,16 @@ func (p *Provider) authMethod(md *metadata) (string, error) {
 }
 
 // tokenError makes of the provider's error answer (RFC 6749 §5.2) its code. It
-// counts with any status below 500: some providers send it with 200.
+// counts unless the status says that the fault passes: some providers send it with
+// 200.
 func tokenError(a *tokenAnswer) error {
-	if a.Status >= http.StatusInternalServerError {
+	if passes(a.Status) {
 		return nil // tokenStatus has it
 	}
 	reason := errorCode(a.body.str("error"))
 	switch {
+	case passingError(a.body.str("error")):
+		return refusal.New(refusal.ProviderUnavailable, a.Fault(fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status)))
 	case a.body.str("error") == "invalid_grant", a.Status == http.StatusBadRequest && !a.body.has("error"): // some answer a made-up code by prose
 		return refusal.New(refusal.OIDCCodeRejected, fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status))
 	case a.body.has("error"), a.Status == http.StatusUnauthorized:
@@ -158,6 +163,12 @@ func tokenID(a *tokenAnswer) error {
 		return errors.New("reading the token endpoint's answer: there is no id_token; is openid among the client's scopes?")
 	}
 	return nil
+}
+
+// passingError says whether an error code is that of a fault that passes (RFC 6749
+// §4.1.2.1; slow_down: RFC 8628 §3.5).
+func passingError(code string) bool {
+	return code == "temporarily_unavailable" || code == "server_error" || code == "slow_down"
 }
 
 // errorCode shows the provider's error code only if it is one: the parameter

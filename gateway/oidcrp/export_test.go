@@ -64,11 +64,11 @@ func Profile(p *Provider, data []byte) (username, email string, groups []string,
 	if err != nil {
 		return "", "", nil, err
 	}
-	f, err := p.profile(claims)
+	f, err := p.profile(claims.withoutNulls(), false)
 	if err != nil {
 		return "", "", nil, err
 	}
-	who := p.join(f, nil)
+	who := p.join(f, search{})
 	return who.Username, who.Email, who.Groups, nil
 }
 

@@ -86,7 +86,7 @@ func (s *scene) load(providers ...gateway.NamedProvider) {
 	s.sites = map[string]*gateway.App{}
 	for _, host := range []string{hereHost, thereHost} {
 		app, err := gw.NewApp(gateway.AppOptions{
-			Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}}}, ErrorsToCaller: true,
+			Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}, {To: []string{"Staff"}, From: []string{"staff"}}}}, ErrorsToCaller: true,
 		})
 		if err != nil {
 			s.t.Fatal(err)

@@ -1,7 +1,9 @@
 package oidcrp_test
 
 import (
+	"encoding/base64"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
@@ -51,4 +53,42 @@ func numbered(n int) []string {
 		groups[i] = "g" + strconv.Itoa(i)
 	}
 	return groups
+}
+
+// marked puts a byte order mark in front of what the OP serves.
+func marked(path string) opHooks {
+	return func(op *gatewaytest.OP) gatewaytest.OPHooks {
+		return gatewaytest.OPHooks{Serve: map[string]http.HandlerFunc{path: func(w http.ResponseWriter, r *http.Request) {
+			rec := httptest.NewRecorder()
+			op.ServeAltered(rec, r, http.StatusOK, "application/json")
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(append([]byte("\xEF\xBB\xBF"), rec.Body.Bytes()...))
+		}}}
+	}
+}
+
+// padKeys writes the numbers of keys in base64 with padding, not in base64url.
+func padKeys(set map[string]any) {
+	for _, k := range set["keys"].([]any) {
+		jwk := k.(map[string]any)
+		for _, name := range []string{"n", "e", "x", "y"} {
+			if s, ok := jwk[name].(string); ok {
+				raw, err := base64.RawURLEncoding.DecodeString(s)
+				if err != nil {
+					panic(err)
+				}
+				jwk[name] = base64.StdEncoding.EncodeToString(raw)
+			}
+		}
+	}
+}
+
+// nullKeys says null of what keys need not say.
+func nullKeys(set map[string]any) {
+	for _, k := range set["keys"].([]any) {
+		jwk := k.(map[string]any)
+		for _, name := range []string{"use", "key_ops", "alg", "x5c", "x5t", "d"} {
+			jwk[name] = nil
+		}
+	}
 }

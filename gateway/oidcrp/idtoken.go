@@ -6,8 +6,10 @@ import (
 	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -37,9 +39,11 @@ type idToken struct {
 	issuer   string
 	clientID string
 	now      time.Time
-	library  func(raw string) error
+	library  func() error
 }
 
+// idTokenKinds are the claims that decide. What only describes a person is
+// judged when it is read: see describing.
 var idTokenKinds = []member{
 	{"iss", aString},
 	{"sub", aString},
@@ -48,13 +52,9 @@ var idTokenKinds = []member{
 	{"exp", aDate},
 	{"iat", aDate},
 	{"nbf", aDate},
-	{"auth_time", aDate},
 	{"nonce", aString},
 	{"at_hash", aString},
 	{"c_hash", aString},
-	{"sid", aString},
-	{"acr", aString},
-	{"amr", texts},
 }
 
 // verifyIDToken judges the ID token in full (OIDC Core §3.1.3.7) and returns
@@ -74,7 +74,7 @@ func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, code string,
 	id := &idToken{
 		claims: claims, token: t, flow: f, code: code, access: got.access,
 		issuer: p.config.Issuer, clientID: p.config.ClientID, now: time.Now(),
-		library: func(raw string) error { return p.secondReading(ctx, md, raw) },
+		library: func() error { return p.secondReading(ctx, md, t) },
 	}
 	if err := p.checks.idToken.Run(id); err != nil {
 		return nil, err
@@ -96,19 +96,48 @@ func signature(verify func() error) error { return verify() }
 // secondReading has go-oidc judge the token as well. It is laxer than the
 // checks before it (no azp, nonce or iat, names without case), but its mistakes
 // are not ours.
-func (p *Provider) secondReading(ctx context.Context, md *metadata, raw string) error {
-	verifier := oidc.NewVerifier(p.config.Issuer, p.keys, &oidc.Config{
+//
+// It gets the token without those header parameters that nothing here believes:
+// it would refuse a jwk that is none. The signature that counts is the token's.
+func (p *Provider) secondReading(ctx context.Context, md *metadata, t *token) error {
+	header := maps.Clone(t.header)
+	for _, name := range []string{"jwk", "x5c", "nonce"} {
+		delete(header, name)
+	}
+	head, err := json.Marshal(header)
+	if err != nil {
+		return errors.New("reading the ID token a second time: its header can't be written")
+	}
+	_, rest, _ := strings.Cut(t.raw, ".")
+	verifier := oidc.NewVerifier(p.config.Issuer, keysFor{p.keys, t.raw}, &oidc.Config{
 		ClientID:             p.config.ClientID,
 		SupportedSigningAlgs: md.algs,
 		Now:                  func() time.Time { return time.Now().Add(-skew) },
 	})
-	if _, err := verifier.Verify(ctx, raw); err != nil {
+	if _, err := verifier.Verify(ctx, base64.RawURLEncoding.EncodeToString(head)+"."+rest); err != nil {
 		return errors.New("reading the ID token a second time: go-oidc does not agree") // its error may quote claims
 	}
 	return nil
 }
 
-func idTypes(t *idToken) error { return t.claims.checkKinds(idTokenKinds) }
+// keysFor verify the signature of one token, whichever is asked for.
+type keysFor struct {
+	*keySet
+	raw string
+}
+
+func (k keysFor) VerifySignature(ctx context.Context, _ string) ([]byte, error) {
+	return k.keySet.VerifySignature(ctx, k.raw)
+}
+
+// idTypes: auth_time decides where somebody asked for it.
+func idTypes(t *idToken) error {
+	kinds := idTokenKinds
+	if t.flow.asked() {
+		kinds = append(slices.Clone(kinds), member{"auth_time", aDate})
+	}
+	return t.claims.checkKinds(kinds)
+}
 
 func idIssuer(t *idToken) error {
 	if got := t.claims.str("iss"); got != t.issuer {
@@ -130,7 +159,7 @@ func idAuthorizedParty(t *idToken) error {
 	switch {
 	case t.claims.has("azp") && t.claims.str("azp") != t.clientID:
 		return fmt.Errorf("checking azp: is %s instead of %q", quoted(t.claims.str("azp")), t.clientID)
-	case !t.claims.has("azp") && len(t.claims.strs("aud")) > 1:
+	case !t.claims.has("azp") && len(unique(t.claims.strs("aud"))) > 1:
 		return errors.New("checking azp: is missing beside several audiences")
 	}
 	return nil
@@ -173,19 +202,6 @@ func idSubject(t *idToken) error {
 	sub := t.claims.str("sub")
 	if strings.TrimSpace(sub) == "" || len(sub) > maxSubject || strings.ContainsFunc(sub, unicode.IsControl) {
 		return fmt.Errorf("checking sub: is missing or blank, longer than %d bytes, or has control characters", maxSubject)
-	}
-	return nil
-}
-
-// idBounds holds for what is stored with the login.
-func idBounds(t *idToken) error {
-	for _, s := range append(t.claims.strs("amr"), t.claims.str("sid"), t.claims.str("acr")) {
-		if len(s) > maxSubject {
-			return fmt.Errorf("checking sid, acr and amr: longer than %d bytes", maxSubject)
-		}
-	}
-	if len(t.claims.strs("amr")) > maxMethods {
-		return fmt.Errorf("checking amr: more than %d methods", maxMethods)
 	}
 	return nil
 }
@@ -237,7 +253,7 @@ func halfHash(alg, s string) string {
 func idAuthTime(t *idToken) error {
 	at, ok := t.claims.date("auth_time")
 	missing := t.flow.Forced && !ok
-	tooOld := (t.flow.Forced || t.flow.Other) && ok && at.Before(t.flow.begun().Add(-skew))
+	tooOld := t.flow.asked() && ok && at.Before(t.flow.begun().Add(-skew))
 	if missing || tooOld || ok && at.After(t.now.Add(skew)) {
 		return fmt.Errorf("checking auth_time: %s, the login began at %s and now it is %s",
 			moment(at, ok), moment(t.flow.begun(), true), moment(t.now, true))
@@ -245,7 +261,7 @@ func idAuthTime(t *idToken) error {
 	return nil
 }
 
-func idLibrary(t *idToken) error { return t.library(t.token.raw) }
+func idLibrary(t *idToken) error { return t.library() }
 
 func moment(t time.Time, ok bool) string {
 	if !ok {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	jose "github.com/go-jose/go-jose/v4"
 	"go.uber.org/zap"
@@ -80,9 +81,9 @@ type keySet struct {
 // VerifySignature implements oidc.KeySet. Only the signature is judged, and
 // only compact serialisation is read.
 func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
-	jws, err := jose.ParseSignedCompact(raw, algs)
+	jws, err := readSigned(raw)
 	if err != nil {
-		return nil, refusal.New(refusal.OIDCTokenMalformed, errors.New("reading the signature: is no compact JWS with an algorithm of ours"))
+		return nil, refusal.New(refusal.OIDCTokenMalformed, err)
 	}
 	keys, err := k.keys.Current(ctx)
 	if err != nil {
@@ -104,27 +105,24 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	if len(keys) == 0 {
 		return nil, unavailable("verifying the signature: %w", errors.New("the provider publishes no usable signing key"))
 	}
-	head := jws.Signatures[0].Protected
 	return nil, refusal.New(refusal.OIDCSignature, fmt.Errorf(
 		"verifying the signature: %d of the provider's %d signing keys were tried for kid %s and alg %s, none verifies it",
-		tried, len(keys), quoted(head.KeyID), quoted(head.Algorithm)))
+		tried, len(keys), quoted(jws.kid), quoted(string(jws.alg))))
 }
 
 // verify returns the payload if one of keys verifies it, and how many were tried.
 // More than maxTries fit only a token that names none of many keys.
-func (k *keySet) verify(jws *jose.JSONWebSignature, keys []key) (payload []byte, tried int) {
-	head := jws.Signatures[0].Protected
-	alg := jose.SignatureAlgorithm(head.Algorithm)
+func (k *keySet) verify(jws *signed, keys []key) (payload []byte, tried int) {
 	for _, have := range keys {
-		if !have.ofType(alg) || k.checks.fit.Run(&pairing{have, head.KeyID, alg}) != nil {
+		if !have.ofType(jws.alg) || k.checks.fit.Run(&pairing{have, jws.kid, jws.alg}) != nil {
 			continue
 		}
 		if tried == maxTries {
 			break
 		}
 		tried++
-		if payload, err := jws.Verify(have.public); err == nil {
-			return payload, tried
+		if jws.by(have.public) {
+			return jws.payload, tried
 		}
 	}
 	return nil, tried
@@ -233,7 +231,7 @@ func (p *Provider) parseKey(data []byte) (key, error) {
 	if err != nil {
 		return key{}, fmt.Errorf("reading a key: %w", err)
 	}
-	jwk := &candidate{object: obj}
+	jwk := &candidate{object: obj.withoutNulls()}
 	if err := p.checks.jwk.Run(jwk); err != nil {
 		return key{}, err
 	}
@@ -248,6 +246,10 @@ func (p *Provider) parseKey(data []byte) (key, error) {
 	return key{kid: obj.str("kid"), alg: obj.str("alg"), public: public}, nil
 }
 
+// unpadded makes base64url of base64, as some providers write their numbers. No
+// other member has these letters.
+var unpadded = strings.NewReplacer("+", "-", "/", "_")
+
 // publicKey has go-jose read the members that make the key and no others: a
 // broken x5c beside them does no harm, since nothing here believes it.
 func publicKey(obj object) (any, error) {
@@ -258,8 +260,8 @@ func publicKey(obj object) (any, error) {
 	}
 	bare := map[string]any{}
 	for _, name := range []string{"kty", "n", "e", "crv", "x", "y"} {
-		if obj.has(name) {
-			bare[name] = obj[name]
+		if number, ok := obj[name].(string); ok {
+			bare[name] = unpadded.Replace(strings.TrimRight(number, "="))
 		}
 	}
 	data, err := json.Marshal(bare)

@@ -1,6 +1,7 @@
 package oidcrp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // A verification is what a provider says of an e-mail address.
@@ -41,50 +43,77 @@ type person struct {
 	trusted bool         // the provider vouches for its addresses, whatever it says
 }
 
-// join puts together what the sources say; info may be nil. Each field comes
-// from one source, the ID token first: e-mail and whether it is verified are one
-// field, all groups are one field.
-func (p *Provider) join(id, info *profile) *person {
+// A search says what userinfo told beside the ID token.
+type search struct {
+	info *profile // nil: it was not asked, or could not be
+	why  string   // in that case, for the operator
+	// failed says that it might have told more.
+	failed bool
+}
+
+// join puts together what the sources say. Each field comes from one source, the
+// ID token first: e-mail and whether it is verified are one field, all groups are
+// one field.
+func (p *Provider) join(id *profile, more search) *person {
+	info := more.info
 	if info == nil {
 		info = &profile{username: id.username, groups: id.groups}
 	}
-	first := func(name string) string {
-		if s := id.text(name); s != "" {
-			return s
-		}
-		return info.text(name)
-	}
-	mail, groups := id, id
-	if id.str("email") == "" {
+	mail := id
+	if id.email == "" {
 		mail = info
 	}
-	if !id.hasGroups() {
-		groups = info
-	}
-	at, _ := id.date("auth_time")
-	email, said := mail.str("email"), mail.verification()
-	return &person{
+	email, said := mail.email, mail.verification()
+	who := &person{
 		Identity: provider.Identity{
-			Username:      first(id.username),
+			Username:      cmp.Or(id.text(id.username), info.text(id.username)),
 			Email:         email,
 			EmailVerified: email != "" && said == verified,
-			FirstName:     first("given_name"),
-			LastName:      first("family_name"),
-			DisplayName:   first("name"),
-			Groups:        groups.list(),
-			ACR:           id.str("acr"),
-			AMR:           id.strs("amr"),
-			AuthTime:      at,
+			FirstName:     cmp.Or(id.first, info.first),
+			LastName:      cmp.Or(id.last, info.last),
+			DisplayName:   cmp.Or(id.display, info.display),
+			ACR:           id.acr,
+			AMR:           id.amr,
+			AuthTime:      id.authenticated,
 		},
 		said: said, claim: id.username, groups: id.groups, trusted: p.config.TrustEmail,
 	}
+	who.joinGroups(id, info, more)
+	return who
 }
 
-// identity judges what the sources say; info may be nil. An address that the
-// provider calls unverified may be anybody's: no app is told of it, under no
+// joinGroups takes the groups of one source. What is not known is noted: it
+// denies.
+func (p *person) joinGroups(id, info *profile, more search) {
+	from := id
+	if !id.hasGroups() {
+		from = info
+	}
+	p.Groups, p.GroupsNote = from.list(), from.partial
+	if p.Groups == nil && p.GroupsNote == "" { // neither names them: does it say why?
+		p.GroupsNote = id.partial
+	}
+	p.GroupsPartial = p.GroupsNote != "" || p.Groups == nil && more.failed
+	if p.GroupsNote == "" && p.Groups == nil {
+		p.GroupsNote = missing(id.groups, more)
+	}
+}
+
+// missing says where a claim was looked for.
+func missing(claim string, more search) string {
+	if more.why == "" {
+		return fmt.Sprintf("the claim %s is neither in the ID token nor in userinfo", quoted(claim))
+	}
+	return fmt.Sprintf("the claim %s is not in the ID token, and %s", quoted(claim), more.why)
+}
+
+// identity judges what the sources say. An address that the provider calls unverified may be anybody's: no app is told of it, under no
 // name. (Some providers fill the full name with it.)
-func (p *Provider) identity(id, info *profile) (provider.Identity, error) {
-	who := p.join(id, info)
+func (p *Provider) identity(id *profile, more search) (provider.Identity, error) {
+	who := p.join(id, more)
+	if who.Username == "" {
+		return provider.Identity{}, refusal.New(refusal.NoUsername, fmt.Errorf("reading the user name: %s", missing(id.username, more)))
+	}
 	if err := p.checks.person.Run(who); err != nil {
 		return provider.Identity{}, err
 	}

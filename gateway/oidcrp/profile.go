@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
@@ -17,96 +20,226 @@ const (
 )
 
 // A profile is what one source, the ID token or userinfo, says about a person.
-// checklist.profile judge it.
+// The user name and the groups decide, and so checklist.profile judge them.
+// The rest describes the person; whatever is odd about it is left out.
 type profile struct {
 	object
 	username, groups string // the names of these claims
+	groupsUnused     bool   // no rule reads them
+
+	email, first, last, display string
+	acr, session                string
+	amr                         []string
+	authenticated               time.Time
+	partial                     string // why the groups are not all; empty: they are
+	odd                         []oddity
 }
 
-var profileKinds = []member{
-	{"email", aString},
-	{"given_name", aString},
-	{"family_name", aString},
-	{"name", aString},
-}
+// An oddity is a claim that was left out, or entries of one.
+type oddity struct{ claim, why string }
 
-func (p *Provider) profile(claims object) (*profile, error) {
-	f := &profile{claims, p.config.UsernameClaim, p.config.GroupsClaim}
+// profile judges what one source says, and logs what is left out of it.
+func (p *Provider) profile(claims object, groupsUnused bool) (*profile, error) {
+	f := &profile{object: claims, username: p.config.UsernameClaim, groups: p.config.GroupsClaim, groupsUnused: groupsUnused}
 	if err := p.checks.profile.Run(f); err != nil {
 		return nil, err
+	}
+	f.describe()
+	for _, odd := range f.odd {
+		p.logger.Info("leaving out what can't be used of a claim", zap.String("claim", odd.claim), zap.String("reason", odd.why))
 	}
 	return f, nil
 }
 
+// describe reads what only describes the person.
+func (f *profile) describe() {
+	if f.email = f.short("email", maxName); f.email != "" && !provider.ValidEmail(f.email) {
+		f.leaveOut("email", "is no e-mail address")
+		f.email = ""
+	}
+	f.first = f.short("given_name", maxName)
+	f.last = f.short("family_name", maxName)
+	f.display = f.short("name", maxName)
+	f.acr = f.short("acr", maxSubject)
+	if f.session = f.short("sid", maxSubject); provider.Unfit(f.session) {
+		f.leaveOut("sid", "has control characters")
+		f.session = ""
+	}
+	f.amr = f.methods()
+	at, ok := f.date("auth_time")
+	if f.authenticated = at; !ok && f.has("auth_time") {
+		f.leaveOut("auth_time", "is not "+string(aDate))
+	}
+	f.partial = f.lacking()
+}
+
+func (f *profile) leaveOut(claim, why string) { f.odd = append(f.odd, oddity{claim, why}) }
+
+// short returns a text of limit bytes at most.
+func (f *profile) short(name string, limit int) string {
+	s, ok := f.object[name].(string)
+	switch {
+	case !ok && f.has(name):
+		f.leaveOut(name, "is not "+string(aString))
+	case len(s) > limit:
+		f.leaveOut(name, fmt.Sprintf("is longer than %d bytes", limit))
+		return ""
+	}
+	return s
+}
+
+// methods returns the entries of amr that can be used.
+func (f *profile) methods() []string {
+	list, ok := f.object["amr"].([]any)
+	switch {
+	case !f.has("amr"):
+		return nil
+	case !ok:
+		f.leaveOut("amr", "is not "+string(texts))
+		return nil
+	case len(list) > maxMethods:
+		f.leaveOut("amr", fmt.Sprintf("has more than %d methods", maxMethods))
+		return nil
+	}
+	methods, left := usable(list, maxSubject)
+	if left > 0 {
+		f.leaveOut("amr", entriesLeft(left, len(list)))
+	}
+	return methods
+}
+
+// usable returns the texts in a list that are not empty, no longer than limit
+// bytes and without control characters, and how many entries it leaves out.
+func usable(list []any, limit int) (entries []string, left int) {
+	entries = make([]string, 0, len(list))
+	for _, e := range list {
+		s, ok := e.(string)
+		if !ok || s == "" || len(s) > limit || provider.Unfit(s) {
+			left++
+			continue
+		}
+		entries = append(entries, s)
+	}
+	return entries, left
+}
+
+func entriesLeft(left, of int) string {
+	return fmt.Sprintf("%d of %d entries are empty, no text, too long or have control characters", left, of)
+}
+
+// text returns the claim of that name or path, empty if it is missing or no text.
 func (f *profile) text(name string) string {
 	v, _ := f.find(name)
 	s, _ := v.(string)
 	return s
 }
 
-func (f *profile) hasGroups() bool {
-	_, ok := f.find(f.groups)
-	return ok
+// entries returns the entries of the groups' claim; one text is one entry, and
+// an empty one is none. It is nil without the claim, or if that is no list.
+func (f *profile) entries() []any {
+	switch v, _ := f.find(f.groups); v := v.(type) {
+	case string:
+		if v == "" {
+			return []any{}
+		}
+		return []any{v}
+	case []any:
+		return v
+	}
+	return nil
 }
 
-// complete reports whether userinfo has nothing to add.
+func (f *profile) hasGroups() bool { return f.entries() != nil }
+
+// lacking says why this source does not tell all groups, and notes what is left
+// out of them.
+func (f *profile) lacking() string {
+	v, _ := f.find(f.groups)
+	entries := f.entries()
+	_, left := usable(entries, maxGroup)
+	var why string
+	switch {
+	case f.overage():
+		return "the provider names them elsewhere, because they are too many (an overage); have it send the groups of this application alone"
+	case v == nil:
+		return ""
+	case entries == nil:
+		why = "is not " + string(someText)
+	case left > 0:
+		why = entriesLeft(left, len(entries))
+	default:
+		return ""
+	}
+	f.leaveOut(f.groups, why)
+	return fmt.Sprintf("the claim %s %s", quoted(f.groups), why)
+}
+
+// overage says whether the provider names the groups elsewhere, as Entra ID does
+// for a person with more than 200 (OIDC Core §5.6.2).
+func (f *profile) overage() bool {
+	elsewhere, _ := f.object["_claim_names"].(object)
+	return elsewhere.has(f.groups) || f.object["hasgroups"] == true && !f.hasGroups()
+}
+
+// complete reports whether userinfo has nothing to add that anybody needs.
 func (f *profile) complete() bool {
-	return f.text(f.username) != "" && f.str("email") != "" && f.hasGroups()
+	return f.text(f.username) != "" && f.email != "" && (f.hasGroups() || f.groupsUnused)
+}
+
+// lacksNeeded reports whether something decides that is not here.
+func (f *profile) lacksNeeded() bool {
+	return f.text(f.username) == "" || !f.hasGroups() && !f.groupsUnused
 }
 
 func profileTypes(f *profile) error {
-	if err := f.checkKinds(profileKinds); err != nil {
-		return err
-	}
-	if v, ok := f.find(f.username); ok && aString.wrong(v) {
+	if v, _ := f.find(f.username); v != nil && aString.wrong(v) {
 		return fmt.Errorf("reading %s: is not %s", quoted(f.username), aString)
 	}
-	if v, ok := f.find(f.groups); ok && someText.wrong(v) {
+	if v, _ := f.find(f.groups); v != nil && !f.groupsUnused && f.entries() == nil {
 		return fmt.Errorf("reading %s: is not %s", quoted(f.groups), someText)
 	}
 	return nil
 }
 
-// profileEmail takes an address only if it can't be read as two, or as another.
-// An empty one counts as absent.
+// profileEmail takes an address as the user name only if it can't be read as
+// two, or as another. An empty one counts as absent.
 func profileEmail(f *profile) error {
-	if email := f.str("email"); email != "" && !provider.ValidEmail(email) {
+	if email := f.text("email"); f.username == "email" && email != "" && !provider.ValidEmail(email) {
 		return errors.New("reading email: is no e-mail address")
 	}
 	return nil
 }
 
-func profileNames(f *profile) error {
-	for _, name := range []string{f.username, "given_name", "family_name", "name"} {
-		if len(f.text(name)) > maxName {
-			return fmt.Errorf("reading %s: longer than %d bytes", quoted(name), maxName)
-		}
+func profileUsername(f *profile) error {
+	if len(f.text(f.username)) > maxName {
+		return fmt.Errorf("reading %s: longer than %d bytes", quoted(f.username), maxName)
 	}
 	return nil
 }
 
 func profileGroups(f *profile) error {
-	v, _ := f.find(f.groups)
-	groups := asStrings(v)
-	if len(groups) > maxGroups {
+	if len(f.entries()) > maxGroups {
 		return fmt.Errorf("reading %s: more than %d groups", quoted(f.groups), maxGroups)
-	}
-	for _, g := range groups {
-		if g == "" || len(g) > maxGroup {
-			return fmt.Errorf("reading %s: a group is empty or longer than %d bytes", quoted(f.groups), maxGroup)
-		}
 	}
 	return nil
 }
 
 // list returns the groups without duplicates, in the provider's order.
 func (f *profile) list() []string {
-	v, _ := f.find(f.groups)
-	groups := asStrings(v)
-	seen := make(map[string]struct{}, len(groups))
-	return slices.DeleteFunc(groups, func(g string) bool {
-		_, twice := seen[g]
-		seen[g] = struct{}{}
+	entries := f.entries()
+	if entries == nil || len(entries) > maxGroups {
+		return nil
+	}
+	groups, _ := usable(entries, maxGroup)
+	return unique(groups)
+}
+
+// unique returns the entries of a list, each once.
+func unique(list []string) []string {
+	seen := make(map[string]struct{}, len(list))
+	return slices.DeleteFunc(list, func(s string) bool {
+		_, twice := seen[s]
+		seen[s] = struct{}{}
 		return twice
 	})
 }

@@ -5,7 +5,8 @@
 // What comes from the browser and from the provider is untrusted until the
 // checklist (checks.go) has been through it; that file is the list of what is
 // refused, and with which code. Claims are read exactly: names byte for byte,
-// no name twice, no type coerced. A provider that can't be reached, or that
+// no name twice, no type coerced. A claim that decides is refused if it is odd;
+// what only describes a person is left out then, with a line in the log. A provider that can't be reached, or that
 // answers nonsense, is ProviderUnavailable within 10 seconds;
 // everything else is a refusal.
 //
@@ -16,7 +17,8 @@
 // that is sent to one that is down sees no page of ours.
 //
 // Clocks may differ by one minute; iat may be set back by five more. An e-mail
-// and its email_verified always come from one source; so do the groups. An e-mail
+// and its email_verified always come from one source; so do the groups. Userinfo is
+// asked only for what somebody needs. An e-mail
 // is a user name only if it is verified (see Config.TrustEmail). Bounds:
 // 10,000 groups of 512 bytes in answers of at most 1 MB, names of 1,024 bytes,
 // sub of 255.
@@ -131,6 +133,9 @@ type flow struct {
 	Other    bool   `json:"o,omitempty"` // the same, but the answer need not say so
 }
 
+// asked says whether a new sign-in was asked for.
+func (f *flow) asked() bool { return f.Forced || f.Other }
+
 func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
 
 // Begin implements provider.Provider. With ForceLogin it sends prompt=login and
@@ -196,41 +201,57 @@ func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (
 		return nil, err
 	}
 	subject := claims.str("sub")
-	who, err := p.person(ctx, md, claims, got.access)
+	who, said, err := p.person(ctx, md, claims, got.access, req.GroupsUnused)
 	if err != nil {
 		return nil, refusal.About(subject, err)
 	}
-	answer := &provider.Answer{Identity: who, Subject: subject, SessionID: claims.str("sid")}
+	answer := &provider.Answer{Identity: who, Subject: subject, SessionID: said.session}
 	if p.config.Logout == LogoutProvider && len(got.id) < maxLogoutURL { // a longer one would be left out
 		answer.LogoutHint = got.id
 	}
 	return answer, nil
 }
 
-// person makes the identity from the ID token's claims and, where they are not
-// enough, userinfo's.
-func (p *Provider) person(ctx context.Context, md *metadata, claims object, access string) (provider.Identity, error) {
-	id, err := p.profile(claims)
+// person makes the identity from the ID token's claims and, where somebody needs
+// more, userinfo's. It returns what the ID token says beside it.
+func (p *Provider) person(ctx context.Context, md *metadata, claims object, access string, groupsUnused bool) (provider.Identity, *profile, error) {
+	id, err := p.profile(claims, groupsUnused)
 	if err != nil {
-		return provider.Identity{}, err
+		return provider.Identity{}, nil, err
 	}
-	if id.complete() || md.userInfo == "" {
-		return p.identity(id, nil)
-	}
-	more, err := p.userInfo(ctx, md, access, claims.str("sub"))
+	more, err := p.search(ctx, md, id, access)
 	if err != nil {
-		return provider.Identity{}, err
+		return provider.Identity{}, nil, err
 	}
-	if id.str("email") != "" {
+	who, err := p.identity(id, more)
+	return who, id, err
+}
+
+// search asks userinfo for what the ID token lacks. An answer that is judged bad
+// is an error, and so is a passing fault if what is missing decides. Otherwise
+// the login goes on without.
+func (p *Provider) search(ctx context.Context, md *metadata, id *profile, access string) (search, error) {
+	switch {
+	case id.complete():
+		return search{why: "userinfo was not asked, since no rule needs it", failed: true}, nil
+	case md.userInfo == "":
+		return search{why: "the provider has no userinfo"}, nil
+	}
+	claims, err := p.userInfo(ctx, md, access, id.str("sub"))
+	if err != nil {
+		if refusal.CodeOf(err) != refusal.ProviderUnavailable || id.lacksNeeded() && !lasts(err) {
+			return search{}, err
+		}
+		p.logger.Info("going on without userinfo", zap.Error(err))
+		return search{why: "userinfo can't be had: " + refusal.From(err, refusal.Internal).Err.Error(), failed: true}, nil
+	}
+	if id.email != "" {
 		// Both are taken from one source. What is wrong with these does no harm.
-		delete(more, "email")
-		delete(more, "email_verified")
+		delete(claims, "email")
+		delete(claims, "email_verified")
 	}
-	info, err := p.profile(more)
-	if err != nil {
-		return provider.Identity{}, err
-	}
-	return p.identity(id, info)
+	info, err := p.profile(claims, id.groupsUnused)
+	return search{info: info}, err
 }
 
 // LogoutURL implements SessionEnder (RP-Initiated Logout 1.0 §2). It

@@ -61,11 +61,11 @@ const jwtMediaType = "application/jwt"
 // (OIDC Core §5.3.2).
 func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *fetch.Response) (object, error) {
 	if got.MediaType != jwtMediaType {
-		claims, err := p.checks.object(got.Body)
+		claims, err := p.checks.object(withoutMark(got.Body))
 		if err != nil {
 			return nil, malformed(fmt.Errorf("reading userinfo: %w", err))
 		}
-		return claims, nil
+		return claims.withoutNulls(), nil
 	}
 	t, err := p.parseToken(string(got.Body), md.userInfoAlgs)
 	if err != nil {
@@ -86,7 +86,7 @@ func userInfoStatus(f *fetch.Response) error {
 
 func userInfoMediaType(f *fetch.Response) error {
 	if f.MediaType != "application/json" && f.MediaType != jwtMediaType {
-		return fmt.Errorf("asking userinfo: the content type is %s, neither application/json nor %s", quoted(f.MediaType), jwtMediaType)
+		return lastingError{fmt.Errorf("asking userinfo: the content type is %s, neither application/json nor %s", quoted(f.MediaType), jwtMediaType)}
 	}
 	return nil
 }

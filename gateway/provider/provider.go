@@ -100,6 +100,9 @@ type CompleteRequest struct {
 	Private []byte
 	// CallbackURL and MetadataURL are those that Begin was given.
 	CallbackURL, MetadataURL string
+	// GroupsUnused says that no rule reads the groups of this provider's people:
+	// nothing more is asked for because of them.
+	GroupsUnused bool
 }
 
 // An Answer is what a provider said about a person, judged good.

@@ -24,7 +24,7 @@ var meanings = map[Code]Meaning{
 	},
 	ProviderUnavailable: {
 		503, "Your company's sign-in is unavailable", "The identity provider doesn't answer at the moment. Try again in a minute; who is signed in already can go on working.",
-		"The gateway could not reach the provider, or got no usable answer from it: the log says which request failed, and how. No connection: check network, DNS, proxy and TLS from this machine to the provider (`ca` for a certificate of an internal authority). Another status than 200, a web page, no JSON or XML: `issuer` or `metadata` is probably another address than the provider's own.",
+		"The gateway could not reach the provider, or got no usable answer from it, or it said itself that it is busy or has a fault of its own: the log says which request failed, and how. No connection: check network, DNS, proxy and TLS from this machine to the provider (`ca` for a certificate of an internal authority). Another status than 200, a web page, no JSON or XML: `issuer` or `metadata` is probably another address than the provider's own.",
 	},
 	ProviderUnknown: {
 		404, "No such sign-in", "This way to sign in doesn't exist here. Open the application's address to see those that do.",
@@ -44,7 +44,7 @@ var meanings = map[Code]Meaning{
 	},
 	NoUsername: {
 		403, "Your account has no user name", "The identity provider told the gateway no user name for you. Tell your administrator the reference below.",
-		"The provider sent no value for the user name. OpenID Connect: the claim preferred_username (scope profile), or the one that `username_claim` names. SAML: the NameID, unless it is persistent or transient, or the attribute that `username_attribute` names.",
+		"The provider sent no value for the user name: the log says where it was looked for. OpenID Connect: the claim preferred_username (scope profile), or the one that `username_claim` names. SAML: the NameID, unless it is persistent or transient, or the attribute that `username_attribute` names.",
 	},
 	UsernameForeign: {
 		403, "Your user name can't be used here", "At this application your user name could be taken for somebody else's, so the sign-in stops here. Tell your administrator the reference below.",
@@ -166,7 +166,7 @@ var meanings = map[Code]Meaning{
 	},
 	OIDCClaimInvalid: {
 		400, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
-		"A claim has the wrong type, is empty where it must not be, or is no valid e-mail address: the log names the claim.",
+		"A claim that decides has the wrong type, is empty where it must not be, or is no valid e-mail address: the log names the claim. What only describes a person is left out instead.",
 	},
 	OIDCEmailUnverified: {
 		403, "Your e-mail address is not verified", "You are known here by your e-mail address, and your identity provider hasn't verified that it is yours. Verify it there, then sign in again; if you can't, tell your administrator.",
@@ -190,7 +190,7 @@ var meanings = map[Code]Meaning{
 	},
 	SAMLAlgorithm: {
 		400, "The sign-in's answer is not genuine", "The identity provider's answer is signed in a way that is not accepted. " + orTell,
-		"The signature uses an algorithm or transform that is not taken: RSA or ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalisation without comments, are. Change the provider's signature algorithm; `insecure_sha1` takes SHA-1 until then.",
+		"The signature uses an algorithm or transform that is not taken: RSA or ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalisation, are. Change the provider's signature algorithm; `insecure_sha1` takes SHA-1 until then.",
 	},
 	SAMLEncrypted: {
 		400, "The sign-in's answer can't be read", "The identity provider encrypts its answers, which this gateway can't read yet. Tell your administrator the reference below.",
@@ -226,7 +226,7 @@ var meanings = map[Code]Meaning{
 	},
 	SAMLAttribute: {
 		400, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
-		"An attribute has several values where one is due, is empty where it must not be, is no valid e-mail address, or exceeds the bounds: the log names it.",
+		"The user name or the id attribute has several values, is empty where it must not be, is no text, or exceeds the bounds, or there are more groups than are taken: the log names the attribute. What only describes a person is left out instead.",
 	},
 }
 

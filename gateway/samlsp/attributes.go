@@ -9,6 +9,7 @@ import (
 
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
+	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
@@ -23,30 +24,42 @@ const (
 // 2.7.3.1).
 const formatNameUnspecified = "urn:oasis:names:tc:SAML:2.0:attrname-format:unspecified"
 
+// mace begins the names of the MACE-Dir profile, which came before the OIDs.
+const mace = "urn:mace:dir:attribute-def:"
+
 // Well-known attribute names. Of each list the first that has a value is taken,
 // and no other: values of two attributes are never mixed. They are plain names,
 // the OIDs of inetOrgPerson and eduPerson (SAML X.500/LDAP profile), and the
 // claims of Entra ID and AD FS.
 var (
 	emailNames = []string{
-		"email", "mail", "urn:oid:0.9.2342.19200300.100.1.3", "urn:oid:1.2.840.113549.1.9.1",
+		"email", "mail", "urn:oid:0.9.2342.19200300.100.1.3", mace + "mail", "urn:oid:1.2.840.113549.1.9.1",
 		"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress", "emailAddress",
 	}
 	firstNameNames = []string{
-		"givenName", "firstName", "given_name", "urn:oid:2.5.4.42",
+		"givenName", "firstName", "given_name", "urn:oid:2.5.4.42", mace + "givenName",
 		"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/givenname",
 	}
 	lastNameNames = []string{
-		"sn", "surname", "lastName", "family_name", "urn:oid:2.5.4.4",
+		"sn", "surname", "lastName", "family_name", "urn:oid:2.5.4.4", mace + "sn",
 		"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/surname",
 	}
 	displayNameNames = []string{
-		"displayName", "urn:oid:2.16.840.1.113730.3.1.241",
-		"http://schemas.microsoft.com/identity/claims/displayname", "cn", "urn:oid:2.5.4.3",
+		"displayName", "urn:oid:2.16.840.1.113730.3.1.241", mace + "displayName",
+		"http://schemas.microsoft.com/identity/claims/displayname", "cn", "urn:oid:2.5.4.3", mace + "cn",
 	}
 	groupsNames = []string{
-		"groups", "memberOf", "isMemberOf", "member", "urn:oid:1.3.6.1.4.1.5923.1.5.1.1",
+		"groups", "memberOf", "isMemberOf", "member", "urn:oid:1.3.6.1.4.1.5923.1.5.1.1", mace + "isMemberOf",
+		"urn:oid:1.2.840.113556.1.2.102", mace + "memberOf",
 		"http://schemas.microsoft.com/ws/2008/06/identity/claims/groups", "http://schemas.xmlsoap.org/claims/Group",
+		"urn:oid:1.3.6.1.4.1.5923.1.1.1.7", mace + "eduPersonEntitlement",
+		"urn:oid:1.3.6.1.4.1.5923.1.1.1.1", mace + "eduPersonAffiliation",
+	}
+	// usernameNames say by a registered name that they are user names: uid, then
+	// eduPersonPrincipalName. A plain name could mean anything.
+	usernameNames = []string{
+		"urn:oid:0.9.2342.19200300.100.1.1", mace + "uid",
+		"urn:oid:1.3.6.1.4.1.5923.1.1.1.6", mace + "eduPersonPrincipalName",
 	}
 )
 
@@ -56,16 +69,18 @@ func (a *assertion) readAttributes(el *etree.Element) {
 	for _, el := range a.parts(elements, el, "saml:Attribute*")["saml:Attribute"] {
 		named := saml.Attribute{
 			FriendlyName: attr(el, "FriendlyName"), Name: attr(el, "Name"),
-			NameFormat: cmp.Or(attr(el, "NameFormat"), formatNameUnspecified),
+			NameFormat: cmp.Or(uri(el, "NameFormat"), formatNameUnspecified),
 		}
 		for _, el := range a.parts(elements, el, "saml:AttributeValue*")["saml:AttributeValue"] {
 			if isNil(el) {
+				a.nils[named.Name]++
 				continue
 			}
+			text := a.text("", el)
 			if len(el.ChildElements()) > 0 {
-				a.structured[named.Name] = true
+				a.structured[named.Name], text = true, ""
 			}
-			named.Values = append(named.Values, saml.AttributeValue{Value: a.text("", el)})
+			named.Values = append(named.Values, saml.AttributeValue{Value: text})
 		}
 		statement.Attributes = append(statement.Attributes, named)
 	}
@@ -83,10 +98,11 @@ func isNil(el *etree.Element) bool {
 }
 
 // A value is what an assertion says under one name, in its order, be it in one
-// Attribute or in several.
+// Attribute or in several. A value that is no text is empty here.
 type value struct {
 	name       string
 	texts      []string
+	nils       int  // values that are none (xsi:nil)
 	mixed      bool // of several NameFormats, which are different attributes
 	structured bool // not all of it is text
 }
@@ -99,16 +115,25 @@ func (v value) only() string {
 	return v.texts[0]
 }
 
-// A profile is what an assertion says about a person.
+// A profile is what an assertion says about a person. The account, the user name
+// and the groups decide, and so the checks judge them. The rest describes the
+// person; whatever is odd about it is left out.
 type profile struct {
-	id                                            *value // nil without id_attribute
-	username, email, firstName, lastName, display value
-	groups                                        value
+	id               *value // nil without id_attribute
+	username, groups value
+
+	email, firstName, lastName, display, acr, session string
+	odd                                               []oddity
 }
+
+// An oddity is an attribute that was left out, or values of one.
+type oddity struct{ attribute, why string }
+
+func (f *profile) leaveOut(attribute, why string) { f.odd = append(f.odd, oddity{attribute, why}) }
 
 // singles are the values of which there can be one only.
 func (f *profile) singles() []value {
-	list := []value{f.username, f.email, f.firstName, f.lastName, f.display}
+	list := []value{f.username}
 	if f.id != nil {
 		list = append(list, *f.id)
 	}
@@ -120,22 +145,7 @@ func (f *profile) singles() []value {
 // and no attribute does.
 func (p *Provider) profile(a *assertion) (*profile, error) {
 	c, values := &p.config, a.values()
-	f := &profile{
-		email:     pick(values, c.EmailAttribute, emailNames),
-		firstName: pick(values, c.FirstNameAttribute, unequivocal(values, firstNameNames)),
-		lastName:  pick(values, c.LastNameAttribute, unequivocal(values, lastNameNames)),
-		display:   pick(values, c.DisplayNameAttribute, unequivocal(values, displayNameNames)),
-		groups:    pick(values, c.GroupsAttribute, groupsNames),
-		username:  pick(values, c.UsernameAttribute, nil),
-	}
-	name := a.nameID()
-	asName := value{name: "NameID", texts: []string{name.Value}}
-	if c.UsernameAttribute == "" && name.Format != formatTransient && name.Format != formatPersistent {
-		f.username = asName
-	}
-	if c.EmailAttribute == "" && f.email.name == "" && name.Format == formatEmail { // no attribute, not even an empty one
-		f.email = asName
-	}
+	f := &profile{groups: pick(values, c.GroupsAttribute, groupsNames), username: p.username(a, values)}
 	if c.IDAttribute != "" {
 		id := pick(values, c.IDAttribute, nil)
 		f.id = &id
@@ -143,7 +153,71 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 	if err := p.checks.profile.Run(f); err != nil {
 		return nil, err
 	}
+	if f.username.only() == "" {
+		p.logger.Info("the assertion names no user", zap.String("name_id_format", a.nameID().Format), zap.String("username_attribute", c.UsernameAttribute))
+	}
+	f.describe(a, values, c)
+	if why := f.lacking(); why != "" {
+		f.leaveOut(f.groups.name, why)
+	}
+	for _, odd := range f.odd {
+		p.logger.Info("leaving out what can't be used of an attribute", zap.String("attribute", odd.attribute), zap.String("reason", odd.why))
+	}
 	return f, nil
+}
+
+// username is the configured attribute, or the NameID. One that is persistent or
+// transient names nobody; an attribute whose name says that it is a user name
+// does.
+func (p *Provider) username(a *assertion, values map[string]value) value {
+	name := a.nameID()
+	switch {
+	case p.config.UsernameAttribute != "":
+		return pick(values, p.config.UsernameAttribute, nil)
+	case name.Format == formatTransient, name.Format == formatPersistent:
+		return pick(values, "", usernameNames)
+	}
+	return value{name: "NameID", texts: []string{name.Value}}
+}
+
+// describe reads what only describes the person.
+func (f *profile) describe(a *assertion, values map[string]value, c *Config) {
+	mail := pick(values, c.EmailAttribute, emailNames)
+	// The NameID stands in if there is no attribute, not even an empty one.
+	if name := a.nameID(); c.EmailAttribute == "" && mail.name == "" && name.Format == formatEmail {
+		mail = value{name: "NameID", texts: []string{name.Value}}
+	}
+	if f.email = f.short(mail); f.email != "" && !provider.ValidEmail(f.email) {
+		f.leaveOut(mail.name, "is no e-mail address")
+		f.email = ""
+	}
+	f.firstName = f.short(pick(values, c.FirstNameAttribute, unequivocal(values, firstNameNames)))
+	f.lastName = f.short(pick(values, c.LastNameAttribute, unequivocal(values, lastNameNames)))
+	f.display = f.short(pick(values, c.DisplayNameAttribute, unequivocal(values, displayNameNames)))
+	statement := a.statement()
+	if f.session = f.short(value{name: "SessionIndex", texts: []string{statement.SessionIndex}}); provider.Unfit(f.session) {
+		f.leaveOut("SessionIndex", "has control characters")
+		f.session = ""
+	}
+	if class := statement.AuthnContext.AuthnContextClassRef; class != nil {
+		f.acr = f.short(value{name: "AuthnContextClassRef", texts: []string{class.Value}})
+	}
+}
+
+// short returns the first value: directories keep several of a mail address, in
+// the order of their rank.
+func (f *profile) short(v value) string {
+	switch {
+	case v.structured:
+		f.leaveOut(v.name, "a value is no text")
+	case v.mixed:
+		f.leaveOut(v.name, "it stands there with several NameFormats")
+	case len(v.only()) > maxValue:
+		f.leaveOut(v.name, fmt.Sprintf("is longer than %d bytes", maxValue))
+	default:
+		return v.only()
+	}
+	return ""
 }
 
 // values collects the attributes by name.
@@ -152,7 +226,7 @@ func (a *assertion) values() map[string]value {
 	for _, statement := range a.AttributeStatements {
 		for _, attribute := range statement.Attributes {
 			v, seen := values[attribute.Name]
-			v.name, v.structured = attribute.Name, a.structured[attribute.Name]
+			v.name, v.structured, v.nils = attribute.Name, a.structured[attribute.Name], a.nils[attribute.Name]
 			if v.mixed = v.mixed || seen && formats[attribute.Name] != attribute.NameFormat; !seen {
 				formats[attribute.Name] = attribute.NameFormat
 			}
@@ -188,14 +262,15 @@ func pick(values map[string]value, configured string, wellKnown []string) value 
 
 // unequivocal leaves out the names that have several values: directories keep many a
 // cn for one person, and none of them is the name to show. Where an attribute
-// was named by hand, or decides anything, several are refused (profileSingle).
+// was named by hand the first counts; where it decides, several are refused
+// (profileSingle).
 func unequivocal(values map[string]value, wellKnown []string) []string {
 	return slices.DeleteFunc(slices.Clone(wellKnown), func(name string) bool { return len(values[name].texts) > 1 })
 }
 
 // profileText refuses XML where text is due.
 func profileText(f *profile) error {
-	for _, v := range append(f.singles(), f.groups) {
+	for _, v := range f.singles() {
 		if v.structured {
 			return fmt.Errorf("reading the attribute %s: a value is no text", quoted(v.name))
 		}
@@ -231,24 +306,6 @@ func profileID(f *profile) error {
 	return nil
 }
 
-// profileEmail takes an address only if it can't be read as two, or as another.
-// An empty one counts as absent.
-func profileEmail(f *profile) error {
-	if email := f.email.only(); email != "" && !provider.ValidEmail(email) {
-		return fmt.Errorf("reading %s: is no e-mail address", quoted(f.email.name))
-	}
-	return nil
-}
-
-func profileNames(f *profile) error {
-	for _, v := range []value{f.username, f.firstName, f.lastName, f.display} {
-		if len(v.only()) > maxValue {
-			return fmt.Errorf("reading %s: longer than %d bytes", quoted(v.name), maxValue)
-		}
-	}
-	return nil
-}
-
 // profileUsername: blanks around a user name would be lost on the way to the
 // app, and leave another one.
 func profileUsername(f *profile) error {
@@ -258,28 +315,52 @@ func profileUsername(f *profile) error {
 	return nil
 }
 
+func profileNames(f *profile) error {
+	if len(f.username.only()) > maxValue {
+		return fmt.Errorf("reading %s: longer than %d bytes", quoted(f.username.name), maxValue)
+	}
+	return nil
+}
+
 func profileGroups(f *profile) error {
 	if len(f.groups.texts) > maxGroups {
 		return fmt.Errorf("reading %s: more than %d groups", quoted(f.groups.name), maxGroups)
 	}
-	for _, g := range f.groups.texts {
-		if g == "" || len(g) > maxGroup {
-			return fmt.Errorf("reading %s: a group is empty or longer than %d bytes", quoted(f.groups.name), maxGroup)
-		}
-	}
 	return nil
+}
+
+// usableGroups returns the groups that are not empty, no longer than the bound and
+// without control characters. What is no text is empty.
+func (f *profile) usableGroups() []string {
+	return slices.DeleteFunc(slices.Clone(f.groups.texts), func(g string) bool {
+		return g == "" || len(g) > maxGroup || provider.Unfit(g)
+	})
+}
+
+// lacking says why the groups are not all; empty: they are.
+func (f *profile) lacking() string {
+	v := f.groups
+	left := len(v.texts) - len(f.usableGroups())
+	if len(v.texts) == 0 || left+v.nils == 0 { // one that is empty or nil is how some say that there is none
+		return ""
+	}
+	return fmt.Sprintf("%d of %d values are empty, no text, too long or have control characters", left+v.nils, len(v.texts)+v.nils)
 }
 
 // identity is what the gateway makes rules, headers and claims from. SAML says
 // nothing about whether an address is verified.
 func (f *profile) identity(a *assertion) provider.Identity {
-	statement := a.statement()
 	id := provider.Identity{
-		Username: f.username.only(), Email: f.email.only(), FirstName: f.firstName.only(), LastName: f.lastName.only(),
-		DisplayName: f.display.only(), Groups: unique(f.groups.texts), AuthTime: statement.AuthnInstant,
+		Username: f.username.only(), Email: f.email, FirstName: f.firstName, LastName: f.lastName,
+		DisplayName: f.display, Groups: unique(f.usableGroups()), AuthTime: a.statement().AuthnInstant, ACR: f.acr,
 	}
-	if class := statement.AuthnContext.AuthnContextClassRef; class != nil {
-		id.ACR = class.Value
+	switch why := f.lacking(); {
+	case why != "":
+		id.GroupsPartial, id.GroupsNote = true, fmt.Sprintf("the attribute %s: %s", quoted(f.groups.name), why)
+	case f.groups.name == "":
+		id.GroupsNote = "none of the well-known attributes for groups is in the assertion; name it by groups_attribute"
+	case len(id.Groups) == 0:
+		id.GroupsNote = fmt.Sprintf("the attribute %s has no value in the assertion", quoted(f.groups.name))
 	}
 	return id
 }

@@ -65,7 +65,7 @@ func (p *Provider) answer(f *found, x *expectation) (*provider.Answer, error) {
 		return nil, refusal.About(a.nameID().Value, err)
 	}
 	return &provider.Answer{
-		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: a.statement().SessionIndex,
+		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: who.session,
 		ReplayID: a.ID, ReplayUntil: a.usableUntil(confirmed.until),
 	}, nil
 }

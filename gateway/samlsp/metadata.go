@@ -50,9 +50,9 @@ func checkAnswer(got *fetch.Response) error {
 	case got.Status >= 300 && got.Status < 400:
 		return answeredError{fmt.Errorf("the status is %d: redirects are not followed, give the address that it leads to", got.Status)}
 	case got.Status >= 500:
-		return fmt.Errorf("the status is %d instead of 200", got.Status)
+		return got.Fault(fmt.Errorf("the status is %d instead of 200", got.Status))
 	case got.Status != http.StatusOK:
-		return answeredError{fmt.Errorf("the status is %d instead of 200", got.Status)}
+		return answeredError{got.Fault(fmt.Errorf("the status is %d instead of 200", got.Status))}
 	case got.MediaType == "text/html" && isHTML(got.Body):
 		return answeredError{errHTML}
 	}
@@ -101,6 +101,13 @@ func (p *Provider) acceptMetadata(fetched *idp) error {
 // readMetadata finds the one identity provider in a document of SAML Metadata
 // 2.0 that the configuration means.
 func (p *Provider) readMetadata(doc []byte) (*idp, error) {
+	if len(doc) > maxMetadata {
+		return nil, fmt.Errorf("the document is larger than %d bytes; give this provider's own metadata instead of a federation's", maxMetadata)
+	}
+	doc, err := inUTF8(doc)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case isHTML(doc):
 		return nil, errHTML
@@ -147,7 +154,7 @@ func choose(roles []*etree.Element, entityID string) (*etree.Element, error) {
 	var names []string
 	var found []*etree.Element
 	for _, role := range roles {
-		name := attr(role.Parent(), "entityID")
+		name := uri(role.Parent(), "entityID")
 		names = append(names, name)
 		if entityID == "" || name == entityID {
 			found = append(found, role)
@@ -181,7 +188,11 @@ func listed(names []string) string {
 
 // readRole reads an IDPSSODescriptor (SAML Metadata 2.4.3).
 func (p *Provider) readRole(role *etree.Element) (*idp, error) {
-	known := &idp{entityID: attr(role.Parent(), "entityID")}
+	known := &idp{entityID: uri(role.Parent(), "entityID")}
+	if strings.Contains(known.entityID, "{") {
+		return nil, fmt.Errorf("the entity ID %s has a placeholder in it: these are the metadata for all tenants, and name no provider; "+
+			"give those of your own tenant (Entra ID: https://login.microsoftonline.com/<tenant ID>/federationmetadata/2007-06/federationmetadata.xml)", quoted(known.entityID))
+	}
 	if !isPlain(known.entityID) {
 		return nil, fmt.Errorf("the entity ID is empty, longer than %d bytes, or has blanks around it or control characters", maxText)
 	}
@@ -231,7 +242,7 @@ func (p *Provider) readEndpoints(role *etree.Element, known *idp) error {
 	var faults []error
 	for _, service := range xmlsec.Children(role, nsMetadata, "SingleSignOnService") {
 		var to *string
-		switch attr(service, "Binding") {
+		switch uri(service, "Binding") {
 		case uriRedirect:
 			to = &known.ssoRedirect
 		case uriPOST:
@@ -313,16 +324,14 @@ func readX509Data(data *etree.Element) (certs, usable []*x509.Certificate, fault
 	return certs, usable, faults
 }
 
-// metadataBounds hold for a metadata document.
-var metadataBounds = xmlsec.Bounds{Size: maxMetadata, Depth: 64, Elements: 400_000, Attributes: 64, Signatures: 20_000}
+// metadataBounds hold for a metadata document. In UTF-8 it may be larger than it
+// was.
+var metadataBounds = xmlsec.Bounds{Size: 2 * maxMetadata, Depth: 64, Elements: 400_000, Attributes: 64, Signatures: 20_000, Instructions: true}
 
 // readXML reads a metadata document as strictly as a message, with room for an
-// aggregate. Its signatures are not looked at: that it came by TLS, or lies in
+// aggregate, and for processing instructions, which are passed over. Its signatures are not looked at: that it came by TLS, or lies in
 // our configuration, is what it is trusted for.
 func (p *Provider) readXML(doc []byte) (*etree.Element, error) {
-	if len(doc) > maxMetadata {
-		return nil, fmt.Errorf("the document is larger than %d bytes; give this provider's own metadata instead of a federation's", maxMetadata)
-	}
 	root, err := p.checks.Read(doc, metadataBounds)
 	if refusal, ok := errors.AsType[*refusal.Error](err); ok {
 		return nil, refusal.Err // its code is that of an answer

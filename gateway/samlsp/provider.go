@@ -45,8 +45,7 @@
 //
 // The AuthnRequest travels by HTTP-Redirect, or HTTP-POST, and is signed with
 // RSA-SHA256 where the option sign_requests or the metadata ask for it. Our
-// metadata name the AssertionConsumerService, and the key if requests are
-// signed; there is no SingleLogoutService, since logout messages are not
+// metadata name the AssertionConsumerService and the key; there is no SingleLogoutService, since logout messages are not
 // spoken, and no key for encryption, since encrypted answers are refused.
 package samlsp
 

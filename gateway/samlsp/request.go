@@ -54,6 +54,14 @@ func (p *Provider) signer(ctx context.Context, to *idp) (*signer, error) {
 	if !p.signs(to) {
 		return nil, nil
 	}
+	return p.ownKey(ctx)
+}
+
+// ownKey returns our key, nil if there is none.
+func (p *Provider) ownKey(ctx context.Context) (*signer, error) {
+	if p.keys == nil {
+		return nil, nil
+	}
 	key, certificate, err := p.keys.KeyPair(ctx)
 	if err != nil {
 		return nil, err

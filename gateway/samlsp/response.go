@@ -34,6 +34,7 @@ func readResponse(el *etree.Element, signed bool, x *expectation) *response {
 	}
 	r.Destination, r.destination = xmlsec.Attribute(el, "Destination")
 	r.InResponseTo, r.inResponseTo = xmlsec.Attribute(el, "InResponseTo")
+	r.Destination, r.InResponseTo = collapsed(r.Destination), collapsed(r.InResponseTo)
 	if status := found.first("samlp:Status"); status != nil {
 		r.Status = readStatus(r.walker, status)
 	}
@@ -46,7 +47,7 @@ func readIssuer(w walker, check string, el *etree.Element) *saml.Issuer {
 	}
 	return &saml.Issuer{
 		NameQualifier: attr(el, "NameQualifier"), SPNameQualifier: attr(el, "SPNameQualifier"),
-		Format: attr(el, "Format"), SPProvidedID: attr(el, "SPProvidedID"), Value: w.text(check, el),
+		Format: uri(el, "Format"), SPProvidedID: attr(el, "SPProvidedID"), Value: w.text(check, el),
 	}
 }
 
@@ -58,9 +59,9 @@ func readStatus(w walker, el *etree.Element) saml.Status {
 	if code == nil {
 		return saml.Status{}
 	}
-	status := saml.Status{StatusCode: saml.StatusCode{Value: attr(code, "Value")}}
+	status := saml.Status{StatusCode: saml.StatusCode{Value: uri(code, "Value")}}
 	if inner := w.parts(check, code, "samlp:StatusCode?").first("samlp:StatusCode"); inner != nil {
-		status.StatusCode.StatusCode = &saml.StatusCode{Value: attr(inner, "Value")}
+		status.StatusCode.StatusCode = &saml.StatusCode{Value: uri(inner, "Value")}
 	}
 	return status
 }
@@ -74,13 +75,20 @@ func unsuccessful(status saml.Status) error {
 	if inner := status.StatusCode.StatusCode; inner != nil {
 		text += ", " + statusCode(inner.Value)
 	}
-	return refusal.New(refusal.ProviderRefused, fmt.Errorf("reading the status: the provider says %s", text))
+	code := refusal.ProviderRefused
+	if inner := status.StatusCode.StatusCode; status.StatusCode.Value == statusPrefix+"Responder" && inner != nil && inner.Value == statusPrefix+"NoAvailableIDP" {
+		code = refusal.ProviderUnavailable // a fault of its own, which passes
+	}
+	return refusal.New(code, fmt.Errorf("reading the status: the provider says %s", text))
 }
+
+// statusPrefix is what the codes of SAML Core 3.2.2.2 begin with.
+const statusPrefix = "urn:oasis:names:tc:SAML:2.0:status:"
 
 // statusCode shows a status code only if it is one: it may be unsigned, and the
 // log is no place for prose from there.
 func statusCode(s string) string {
-	name, ok := strings.CutPrefix(s, "urn:oasis:names:tc:SAML:2.0:status:")
+	name, ok := strings.CutPrefix(s, statusPrefix)
 	letter := func(c rune) bool { return (c|' ') >= 'a' && (c|' ') <= 'z' }
 	if !ok || name == "" || len(name) > 64 || strings.TrimFunc(name, letter) != "" {
 		return "nothing readable"

@@ -17,10 +17,10 @@ import (
 // SPSSODescriptor (SAML Metadata 2.4.4). It has no SingleLogoutService, since
 // logout messages are not spoken.
 //
-// Whether requests are signed may be the provider's to say. As long as its
-// metadata can't be had (some providers make theirs when they were given ours),
-// our key is there without the promise to sign: what was registered without it
-// could not verify our requests later.
+// The key always stands in it: some providers (Lasso, LemonLDAP::NG) refuse a
+// service provider without one, and what was registered without it could not
+// verify our requests later. As long as the provider's metadata can't be had
+// (some make theirs when they were given ours), there is no promise to sign.
 func (p *Provider) Metadata(ctx context.Context, req provider.MetadataRequest) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -41,18 +41,19 @@ func (p *Provider) Metadata(ctx context.Context, req provider.MetadataRequest) (
 	return written, nil
 }
 
-// registered returns what our requests may be signed with, nil for nothing, and
-// whether they will be.
+// registered returns our key, nil if there is none, and whether requests will be
+// signed with it.
 func (p *Provider) registered(ctx context.Context) (by *signer, signed bool, err error) {
+	if by, err = p.ownKey(ctx); err != nil || by == nil {
+		return nil, false, err
+	}
 	to := &idp{}
 	if p.config.SignRequests == Default {
 		if to, err = p.identityProvider(ctx); err != nil {
-			by, err = p.signer(ctx, &idp{wantSigned: true})
-			return by, false, err
+			return by, false, nil //nolint:nilerr // what is not known yet is not promised
 		}
 	}
-	by, err = p.signer(ctx, to)
-	return by, by != nil, err
+	return by, p.signs(to), nil
 }
 
 // describe fills in the role, its children in the schema's order.

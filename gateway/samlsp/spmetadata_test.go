@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -87,7 +88,10 @@ func TestSPMetadata(t *testing.T) {
 				t.Errorf("%s is %q, want %q", name, pair[0], pair[1])
 			}
 		}
-		if len(role.Certificates) != 0 || len(role.Formats) != 0 {
+		if len(role.Certificates) != 1 || role.Certificates[0].Use != "signing" || role.Certificates[0].Certificate != b64(spCert()) {
+			t.Errorf("KeyDescriptor is %+v", role.Certificates)
+		}
+		if len(role.Formats) != 0 {
 			t.Errorf("has more: %+v", role)
 		}
 	})
@@ -115,6 +119,21 @@ func TestSPMetadata(t *testing.T) {
 			t.Errorf("got %+v", role)
 		}
 	})
+	// Lasso and LemonLDAP::NG refuse a service provider without a key.
+	t.Run("the key always stands there", func(t *testing.T) {
+		t.Parallel()
+		for _, sign := range []samlsp.Switch{samlsp.Default, samlsp.On, samlsp.Off} {
+			for _, wants := range []string{"true", "false"} {
+				e := goodEntity()
+				e.roleAttrs = `WantAuthnRequestsSigned="` + wants + `"`
+				role := spMetadata(t, newProvider(t, e, func(c *samlsp.Config) { c.SignRequests = sign })).Roles[0]
+				signed := sign == samlsp.On || sign == samlsp.Default && wants == "true"
+				if len(role.Certificates) != 1 || role.Signed != strconv.FormatBool(signed) {
+					t.Errorf("sign_requests %q, the provider wants it %s: got %+v", sign, wants, role)
+				}
+			}
+		}
+	})
 	t.Run("the key can't be had", func(t *testing.T) {
 		t.Parallel()
 		down := refusal.New(refusal.StoreUnavailable, errors.New("the store is down"))
@@ -137,8 +156,8 @@ func TestSPMetadata(t *testing.T) {
 		}
 		for option, want := range map[samlsp.Switch]string{samlsp.On: "true", samlsp.Off: "false"} {
 			p := byURL(t, from, samlsp.Deps{Keys: spKeys{}}, func(c *samlsp.Config) { c.SignRequests = option })
-			if got := spMetadata(t, p).Roles[0].Signed; got != want {
-				t.Errorf("sign_requests %s: AuthnRequestsSigned is %s", option, got)
+			if got := spMetadata(t, p).Roles[0]; got.Signed != want || len(got.Certificates) != 1 {
+				t.Errorf("sign_requests %s: got %+v", option, got)
 			}
 		}
 	})

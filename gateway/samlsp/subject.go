@@ -53,7 +53,7 @@ func readNameID(w walker, check string, el *etree.Element) *saml.NameID {
 	}
 	return &saml.NameID{
 		NameQualifier: attr(el, "NameQualifier"), SPNameQualifier: attr(el, "SPNameQualifier"),
-		Format: attr(el, "Format"), SPProvidedID: attr(el, "SPProvidedID"), Value: w.text(check, el),
+		Format: uri(el, "Format"), SPProvidedID: attr(el, "SPProvidedID"), Value: w.text(check, el),
 	}
 }
 
@@ -63,14 +63,15 @@ func (a *assertion) readConfirmation(el *etree.Element) {
 	found := c.parts(form, el, "saml:NameID?", "saml:BaseID?", "saml:SubjectConfirmationData?")
 	c.foreign = len(found["saml:NameID"])+len(found["saml:BaseID"]) > 0
 	c.SubjectConfirmation = saml.SubjectConfirmation{
-		Method: attr(el, "Method"), NameID: readNameID(c.walker, form, found.first("saml:NameID")),
+		Method: uri(el, "Method"), NameID: readNameID(c.walker, form, found.first("saml:NameID")),
 	}
 	if data := found.first("saml:SubjectConfirmationData"); data != nil {
 		c.SubjectConfirmationData = &saml.SubjectConfirmationData{
 			NotBefore: c.instant(form, data, "NotBefore"), NotOnOrAfter: c.instant(form, data, "NotOnOrAfter"),
-			Recipient: attr(data, "Recipient"), Address: attr(data, "Address"),
+			Recipient: uri(data, "Recipient"), Address: attr(data, "Address"),
 		}
 		c.SubjectConfirmationData.InResponseTo, c.inResponseTo = xmlsec.Attribute(data, "InResponseTo")
+		c.SubjectConfirmationData.InResponseTo = collapsed(c.SubjectConfirmationData.InResponseTo)
 	}
 	a.Subject.SubjectConfirmations = append(a.Subject.SubjectConfirmations, c.SubjectConfirmation)
 	a.confirmations = append(a.confirmations, c)

@@ -117,12 +117,21 @@ func (w walker) instant(check string, el *etree.Element, name string) time.Time 
 	if !ok {
 		return time.Time{}
 	}
-	t, err := instant(value)
+	t, err := instant(collapsed(value))
 	if err != nil {
 		w.fault(check, "reading %s of %s: %w", name, nameOf(el), err)
 	}
 	return t
 }
+
+// collapsed is the value of a type that has no blanks around it, as XML Schema 2,
+// 4.3.6, has it for xs:anyURI, xs:dateTime and xs:NCName: who indents messages
+// puts them there. What is xs:string (Issuer, NameID, an attribute's name or
+// value) is taken as it is.
+func collapsed(s string) string { return strings.Trim(s, blanks) }
+
+// uri returns the value of an attribute of the type xs:anyURI.
+func uri(el *etree.Element, name string) string { return collapsed(attr(el, name)) }
 
 // attr returns the value of the attribute without a prefix, empty if there is
 // none.

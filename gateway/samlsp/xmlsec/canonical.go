@@ -10,12 +10,24 @@ import (
 	"github.com/beevik/etree"
 )
 
-// The canonicalization algorithms, all without comments.
+// The canonicalization algorithms. Each has a variant with comments, whose name
+// ends so.
 const (
 	C14N10    = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 	C14N11    = "http://www.w3.org/2006/12/xml-c14n11"
 	Exclusive = "http://www.w3.org/2001/10/xml-exc-c14n#"
 )
+
+// withComments takes off what the name of a variant with comments ends with.
+func withComments(uri string) (algorithm string, comments bool) {
+	switch uri {
+	case C14N10 + "#WithComments", C14N11 + "#WithComments":
+		return strings.TrimSuffix(uri, "#WithComments"), true
+	case Exclusive + "WithComments":
+		return Exclusive, true
+	}
+	return uri, false
+}
 
 // Canonicalize returns the canonical form of el as it stands in its document. It
 // refuses an algorithm that is none of the three, and a form of more than limit
@@ -31,6 +43,7 @@ func Canonicalize(el *etree.Element, algorithm string, limit int) ([]byte, error
 type canonicalization struct {
 	algorithm string
 	prefixes  []string // InclusiveNamespaces; "" is the default namespace
+	comments  bool     // those that the reader kept
 }
 
 // isCanonicalization reports whether algorithm is one of ours.
@@ -47,7 +60,7 @@ func isCanonicalization(algorithm string) bool {
 // into seconds; nor do they know xmlns="", #default, or the order of prefixed
 // attributes.
 func (c canonicalization) octets(el, omit *etree.Element, limit int) ([]byte, error) {
-	w := &canonicalWriter{exclusive: c.algorithm == Exclusive, listed: map[string]bool{}, omit: omit, limit: limit, scope: newScope(), shown: newScope()}
+	w := &canonicalWriter{exclusive: c.algorithm == Exclusive, comments: c.comments, listed: map[string]bool{}, omit: omit, limit: limit, scope: newScope(), shown: newScope()}
 	if w.exclusive {
 		for _, p := range c.prefixes {
 			w.listed[p] = true
@@ -63,6 +76,7 @@ func (c canonicalization) octets(el, omit *etree.Element, limit int) ([]byte, er
 // A canonicalWriter writes one canonical form.
 type canonicalWriter struct {
 	exclusive bool
+	comments  bool
 	listed    map[string]bool // prefixes treated as in the inclusive form
 	omit      *etree.Element
 	limit     int
@@ -117,6 +131,10 @@ func (w *canonicalWriter) element(el *etree.Element, inherited []etree.Attr) err
 		switch child := child.(type) {
 		case *etree.CharData:
 			w.out = appendEscaped(w.out, child.Data, &textEscapes)
+		case *etree.Comment:
+			if w.comments {
+				w.out = append(append(append(w.out, "<!--"...), child.Data...), "-->"...)
+			}
 		case *etree.Element:
 			if child == w.omit {
 				continue

@@ -83,7 +83,8 @@ var forgeries = []forgery{
 	{"no digest", func(s string) string {
 		return s[:strings.Index(s, "<ds:DigestMethod")] + s[strings.Index(s, "</ds:Reference>"):]
 	}, nil, nil, badSignature, []string{"reference contents", "digest algorithm", "digest value"}},
-	{"method of canonicalization with comments", replace(xmlsec.Exclusive+`"/><ds:SignatureMethod`, xmlsec.Exclusive+`WithComments"/><ds:SignatureMethod`), nil, nil, badAlgorithm, []string{"signature canonicalization", "signature value"}},
+	{"comment put into a SignedInfo that is signed with its comments", replace(xmlsec.Exclusive+`"/><ds:SignatureMethod`, xmlsec.Exclusive+`WithComments"/><ds:SignatureMethod`), replace(`<ds:DigestValue>`, `<ds:DigestValue><!--x-->`), nil, badSignature, []string{"signature value"}},
+	{"method of canonicalization with comments by another name", replace(xmlsec.Exclusive+`"/><ds:SignatureMethod`, xmlsec.Exclusive+`#WithComments"/><ds:SignatureMethod`), nil, nil, badAlgorithm, []string{"signature canonicalization", "signature value"}},
 	{"method of canonicalization of one's own", replace(xmlsec.Exclusive+`"/><ds:SignatureMethod`, `urn:x"/><ds:SignatureMethod`), nil, nil, badAlgorithm, []string{"signature canonicalization", "signature value"}},
 	{"method of canonicalization with a parameter", replace(xmlsec.Exclusive+`"/><ds:SignatureMethod`, xmlsec.Exclusive+`"><x xmlns="urn:x"/></ds:CanonicalizationMethod><ds:SignatureMethod`), nil, nil, badAlgorithm, []string{"signature canonicalization"}},
 	{"long PrefixList", replace(xmlsec.Exclusive+`"/></ds:Transforms`, xmlsec.Exclusive+`"><e:InclusiveNamespaces xmlns:e="`+xmlsec.Exclusive+`" PrefixList="`+strings.Repeat("p ", 513)+`"/></ds:Transform></ds:Transforms`), nil, nil, badAlgorithm, []string{"reference transforms"}},
@@ -95,7 +96,7 @@ var forgeries = []forgery{
 	{"RSA key with an ECDSA algorithm", nil, nil, func(s *xmlsectest.Signatory) { s.Method = xmlsectest.DSigMore + "ecdsa-sha256" }, badSignature, []string{"signature value"}},
 	{"XPath", replace(`<ds:Transform A`, `<ds:Transform Algorithm="http://www.w3.org/TR/1999/REC-xpath-19991116"><ds:XPath>0</ds:XPath></ds:Transform><ds:Transform A`), nil, nil, badAlgorithm, []string{"reference transforms"}},
 	{"XSLT instead of a canonicalization", replace(xmlsec.Exclusive+`"/></ds:Transforms`, `http://www.w3.org/TR/1999/REC-xslt-19991116"/></ds:Transforms`), nil, nil, badAlgorithm, []string{"reference transforms", "digest value"}},
-	{"canonicalization with comments", replace(xmlsec.Exclusive+`"/></ds:Transforms`, xmlsec.Exclusive+`WithComments"/></ds:Transforms`), nil, nil, badAlgorithm, []string{"reference transforms", "digest value"}},
+	{"canonicalization with comments by another name", replace(xmlsec.Exclusive+`"/></ds:Transforms`, xmlsec.Exclusive+`withcomments"/></ds:Transforms`), nil, nil, badAlgorithm, []string{"reference transforms", "digest value"}},
 	{"three transforms", replace(`</ds:Transforms`, `<ds:Transform Algorithm="`+xmlsec.Exclusive+`"/></ds:Transforms`), nil, nil, badAlgorithm, []string{"reference transforms"}},
 	{"no transform", func(s string) string {
 		return s[:strings.Index(s, "<ds:Transform ")] + s[strings.Index(s, "</ds:Transforms>"):]

@@ -20,6 +20,9 @@ type Bounds struct {
 	Elements   int
 	Attributes int // of one element, namespace declarations among them
 	Signatures int // ds:Signature elements, wherever they stand
+	// Instructions says that processing instructions are passed over, like
+	// comments. Nothing is done for one.
+	Instructions bool
 }
 
 // maxNamespace bounds a namespace's name in bytes. Real ones have some 50.
@@ -29,7 +32,8 @@ const maxNamespace = 256
 // (fifth edition) with namespaces, without DTD and processing instructions.
 // What it can't read in one way only, it refuses. Comments are dropped and the
 // text around them, CDATA and references are put together, so that an element's
-// text is one CharData that nothing can cut short.
+// text is one CharData that nothing can cut short. Only those in a SignedInfo are
+// kept: its signature may cover them.
 type reader struct {
 	checks *checklist
 	bounds Bounds
@@ -41,6 +45,7 @@ type reader struct {
 	open *etree.Element // the innermost open element
 
 	frames     []frame
+	keeping    int // how many frames there are at a SignedInfo, whose comments are kept; 0: none is open
 	scope      scope
 	elements   int
 	signatures int
@@ -145,6 +150,10 @@ func (r *reader) comment(rest string) error {
 	if end < 0 || !strings.HasPrefix(rest[len(begin)+end:], "-->") {
 		return errors.New("a comment has -- inside, or no end") // XML 1.0, 2.5
 	}
+	if r.keeping > 0 {
+		r.flush()
+		r.open.AddChild(etree.NewComment(string(appendLines(nil, rest[len(begin):len(begin)+end]))))
+	}
 	r.at += len(begin) + end + len("-->")
 	return nil
 }
@@ -169,6 +178,9 @@ func (r *reader) cdata(rest string) error {
 // markup refuses a document type declaration and a processing instruction.
 // Where no check does, it passes over them.
 func (r *reader) markup(rest string) error {
+	if r.bounds.Instructions && strings.HasPrefix(rest, "<?") {
+		return r.instruction(rest)
+	}
 	if err := r.checks.xmlMarkup.Run(rest); err != nil {
 		return err
 	}
@@ -181,6 +193,25 @@ func (r *reader) markup(rest string) error {
 		return errors.New("markup has no end")
 	}
 	r.at += end + len(until)
+	return nil
+}
+
+// instruction passes over a processing instruction (XML 1.0, 2.6). No other than
+// the XML declaration at the very start is called xml.
+func (r *reader) instruction(rest string) error {
+	const begin = "<?"
+	end := strings.Index(rest, "?>")
+	target := rest[len(begin):max(end, len(begin))]
+	if blank := strings.IndexAny(target, blanks); blank >= 0 {
+		target = target[:blank]
+	}
+	switch {
+	case target == "xml":
+		return errors.New("the XML declaration is not at the very start")
+	case end < 0, strings.EqualFold(target, "xml"), !isNCName(target):
+		return errors.New("a processing instruction has no name, the name xml, or no end")
+	}
+	r.at += end + len("?>")
 	return nil
 }
 

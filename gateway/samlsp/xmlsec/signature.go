@@ -127,6 +127,9 @@ func (s *signature) transforms() []*etree.Element {
 func (s *signature) canonicalization() canonicalization {
 	for _, t := range s.transforms() {
 		if c := canonicalizationOf(t); isCanonicalization(c.algorithm) {
+			// A reference to an element has no comments in it, whatever the
+			// algorithm (XML Signature 1.1, 4.4.3.3).
+			c.comments = false
 			return c
 		}
 	}
@@ -135,7 +138,8 @@ func (s *signature) canonicalization() canonicalization {
 
 // canonicalizationOf reads a CanonicalizationMethod, or a Transform.
 func canonicalizationOf(method *etree.Element) canonicalization {
-	c := canonicalization{algorithm: algorithmOf(method)}
+	c := canonicalization{}
+	c.algorithm, c.comments = withComments(algorithmOf(method))
 	for _, el := range elements(method) {
 		if el.Tag != "InclusiveNamespaces" || el.NamespaceURI() != excSpace {
 			continue
@@ -163,19 +167,30 @@ func algorithmOf(el *etree.Element) string {
 // child is Child in the namespace of signatures.
 func child(el *etree.Element, tag string) *etree.Element { return Child(el, DSig, tag) }
 
+// text is all text of el, whatever comments stand in it.
+func text(el *etree.Element) string {
+	var b strings.Builder
+	for _, token := range el.Child {
+		if data, ok := token.(*etree.CharData); ok {
+			b.WriteString(data.Data)
+		}
+	}
+	return b.String()
+}
+
 // binary decodes the Base64 in el, which may have blanks (XML Schema 2, 3.2.16)
 // and nothing else beside it.
 func binary(el *etree.Element) ([]byte, error) {
 	if el == nil || len(el.ChildElements()) > 0 {
 		return nil, errors.New("is missing, or has elements in it")
 	}
-	text := strings.Map(func(c rune) rune {
+	encoded := strings.Map(func(c rune) rune {
 		if c < 0x80 && isBlank(byte(c)) {
 			return -1
 		}
 		return c
-	}, el.Text())
-	data, err := base64.StdEncoding.Strict().DecodeString(text)
+	}, text(el))
+	data, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil {
 		return nil, errors.New("is no Base64")
 	}

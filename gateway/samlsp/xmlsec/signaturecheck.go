@@ -112,7 +112,7 @@ const maxPrefixList = 1024
 // knownCanonicalization holds a method or transform to the list, and to
 // InclusiveNamespaces as the only parameter.
 func knownCanonicalization(method *etree.Element) error {
-	algorithm := algorithmOf(method)
+	algorithm, _ := withComments(algorithmOf(method))
 	if !isCanonicalization(algorithm) {
 		return errors.New("a canonicalization is not supported")
 	}

@@ -37,6 +37,9 @@ func (r *reader) startTag() error {
 		r.root = r.tag
 	}
 	r.open = r.tag
+	if r.keeping == 0 && r.tag.Tag == "SignedInfo" && r.scope.spaces[r.tag.Space] == DSig {
+		r.keeping = len(r.frames)
+	}
 	if empty {
 		r.closeElement()
 	}
@@ -134,6 +137,9 @@ func (r *reader) closeElement() {
 	last := len(r.frames) - 1
 	r.scope.restore(r.frames[last].mark)
 	r.frames = r.frames[:last]
+	if last < r.keeping {
+		r.keeping = 0
+	}
 	r.open = r.open.Parent()
 }
 

@@ -20,14 +20,15 @@
 // The reader takes XML 1.0 with namespaces, in UTF-8. It refuses a document type
 // declaration and so all entities but the five predefined ones (XML 1.0, 4.6),
 // processing instructions, undeclared prefixes, an attribute or an ID that is
-// there twice, and whatever is not well-formed. Comments are dropped and text is
-// put together across them, so that no comment cuts a value short.
+// there twice, and whatever is not well-formed. Comments are dropped (but in a
+// SignedInfo) and text is put together across them, so that no comment cuts a value short.
 //
 // A signature is taken if it is enveloped, and a child of the very element that
 // its one Reference names (XML Signature 1.1, 4.4.3; SAML Core 5.4.2). Its only
-// transforms are enveloped-signature and one canonicalization without comments
+// transforms are enveloped-signature and one canonicalization
 // (SAML Core 5.4.4): Canonical XML 1.0 or 1.1, or Exclusive XML Canonicalization
-// 1.0. XPath, XSLT, Object, Manifest and HMAC are refused. Algorithms are those
+// 1.0, each with comments or without. A reference to an element has none in it
+// either way (XML Signature 1.1, 4.4.3.3); a SignedInfo has. XPath, XSLT, Object, Manifest and HMAC are refused. Algorithms are those
 // of a list: RSA PKCS #1 v1.5 and ECDSA with SHA-256, SHA-384 or SHA-512. SHA-1
 // is taken with RSA and as a digest only where Trust.SHA1 says so.
 //

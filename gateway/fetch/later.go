@@ -1,0 +1,46 @@
+package fetch
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+)
+
+const (
+	// MaxRetryAfter bounds what a server's Retry-After counts for: one that asks
+	// for a day must not keep people out for a day.
+	MaxRetryAfter = 5 * time.Minute
+	// maxHoldOff bounds how long a Document is not asked for because of it.
+	maxHoldOff = time.Minute
+)
+
+// retryAfter reads the header Retry-After (RFC 9110 §10.2.3): seconds, or a date.
+// What can't be read, or lies in the past, is zero.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	seconds, err := strconv.ParseUint(value, 10, 31)
+	after := time.Duration(seconds) * time.Second
+	if err != nil {
+		date, err := http.ParseTime(value)
+		if err != nil {
+			return 0
+		}
+		after = date.Sub(now)
+	}
+	return min(max(after, 0), MaxRetryAfter)
+}
+
+// Fault returns err with what the answer says about when to come back.
+func (r *Response) Fault(err error) error {
+	if r.RetryAfter == 0 || err == nil {
+		return err
+	}
+	return &refusal.DelayedError{Err: err, After: r.RetryAfter}
+}
+
+// holdOff is how much longer than RetryAfter a document is not asked for after err.
+func holdOff(err error) time.Duration {
+	return max(min(refusal.RetryAfter(err), maxHoldOff)-RetryAfter, 0)
+}

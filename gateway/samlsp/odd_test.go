@@ -1,0 +1,275 @@
+package samlsp_test
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
+)
+
+// logged judges the control, changed by the lines of a mutation, and returns what
+// the log says too.
+func logged(t *testing.T, lines ...string) (*provider.Answer, string, error) {
+	t.Helper()
+	plan, err := parsePlan(strings.Join(append(lines, "pad 0"), "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, l := &attack{plan: plan}, newLogin()
+	core, logs := observer.New(zapcore.InfoLevel)
+	p := must(samlsp.New(a.config, samlsp.Deps{Transport: noNetwork{t}, Logger: zap.New(core)}))
+	got, err := p.Complete(t.Context(), provider.CompleteRequest{
+		Params: a.form(t, l, true), Private: samlsp.Flow(l.request, idpEntity, l.begun, a.forced), CallbackURL: acsURL, MetadataURL: spEntity,
+	})
+	var text strings.Builder
+	for _, line := range logs.All() {
+		if name, ok := line.ContextMap()["attribute"].(string); ok {
+			text.WriteString(name + ": " + line.ContextMap()["reason"].(string) + "\n")
+		}
+	}
+	return got, text.String(), err
+}
+
+// put adds an attribute in front of the control's.
+func put(name string, values ...string) string {
+	text := ""
+	for _, v := range values {
+		if !strings.HasPrefix(v, "<saml:") {
+			v = "<saml:AttributeValue>" + v + "</saml:AttributeValue>"
+		}
+		text += v
+	}
+	return "insert first " + statements + " `<saml:Attribute Name=\"" + name + "\">" + text + "</saml:Attribute>`"
+}
+
+const (
+	noMail   = "remove " + statements + "/saml:Attribute[2]"
+	noGroups = "remove " + statements + "/saml:Attribute[3]"
+	nilValue = `<saml:AttributeValue xsi:nil="true"/>`
+	element  = `<saml:AttributeValue><saml:NameID>x</saml:NameID></saml:AttributeValue>`
+)
+
+// TestWhatDecidesNothing changes what only describes a person: the sign-in goes
+// on, the rest stays as it was, and the log names what was left out.
+func TestWhatDecidesNothing(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 1025)
+	email := func(s string) func(*provider.Identity) { return func(id *provider.Identity) { id.Email = s } }
+	named := func(s string) func(*provider.Identity) { return func(id *provider.Identity) { id.DisplayName = s } }
+	const class = "saml:Assertion/saml:AuthnStatement/saml:AuthnContext/saml:AuthnContextClassRef"
+	for name, tt := range map[string]struct {
+		lines []string
+		want  func(*provider.Identity)
+		log   string // what is left out; empty: nothing
+	}{
+		"as it is":                       {nil, func(*provider.Identity) {}, ""},
+		"an e-mail that is none":         {[]string{noMail, put("mail", "n/a")}, email(""), "mail"},
+		"an e-mail with two @":           {[]string{noMail, put("mail", "a@b@c")}, email(""), "mail"},
+		"an e-mail of XML":               {[]string{noMail, put("mail", element)}, email(""), "mail"},
+		"a long e-mail":                  {[]string{noMail, put("mail", long)}, email(""), "mail"},
+		"an empty e-mail":                {[]string{noMail, put("mail", "")}, email(""), ""},
+		"a nil e-mail":                   {[]string{noMail, put("mail", nilValue)}, email(""), ""},
+		"two e-mails, the first counts":  {[]string{noMail, put("mail", "al@example.com", "root@example.com")}, email("al@example.com"), ""},
+		"two e-mails, the first is none": {[]string{noMail, put("mail", "n/a", "root@example.com")}, email(""), "mail"},
+		"an e-mail of two formats":       {[]string{"insert into " + statements + " `<saml:Attribute Name=\"email\" NameFormat=\"urn:x\"><saml:AttributeValue>root@example.com</saml:AttributeValue></saml:Attribute>`"}, email(""), "email"},
+		"a NameID that is no address":    {[]string{noMail, "set " + nameID + "@Format urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"}, email(""), "NameID"},
+		"a name of XML":                  {[]string{put("displayName", element)}, named(""), "displayName"},
+		"a long name":                    {[]string{put("displayName", long)}, named(""), "displayName"},
+		"two names, none is the one":     {[]string{put("displayName", "A", "B")}, named(""), ""},
+		"a long class":                   {[]string{"set " + class + " " + long}, func(id *provider.Identity) { id.ACR = "" }, "AuthnContextClassRef"},
+		"a long session":                 {[]string{"set saml:Assertion/saml:AuthnStatement@SessionIndex " + long}, func(*provider.Identity) {}, "SessionIndex"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			control, err := judged(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := control.Identity
+			tt.want(&want)
+			got, text, err := logged(t, tt.lines...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want.AuthTime = got.Identity.AuthTime
+			if !reflect.DeepEqual(got.Identity, want) {
+				t.Errorf("got  %+v\nwant %+v", got.Identity, want)
+			}
+			if (tt.log != "") != strings.HasPrefix(text, tt.log+": ") || tt.log == "" && text != "" || strings.Contains(text, "xxx") {
+				t.Errorf("the log says %q", text)
+			}
+			if (got.SessionID == "") != (tt.log == "SessionIndex") {
+				t.Errorf("the session is %q", got.SessionID)
+			}
+		})
+	}
+}
+
+// TestOddGroups leaves odd values out of the groups, and says that these are not
+// all.
+func TestOddGroups(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		values []string
+		want   []string
+		note   string
+	}{
+		"all in order":    {[]string{"staff", "admins"}, []string{"staff", "admins"}, ""},
+		"an empty one":    {[]string{"staff", "", "admins"}, []string{"staff", "admins"}, "1 of 3 values"},
+		"a nil":           {[]string{nilValue, "staff"}, []string{"staff"}, "1 of 2 values"},
+		"an element":      {[]string{element, "staff"}, []string{"staff"}, "1 of 2 values"},
+		"too long":        {[]string{"staff", strings.Repeat("x", 513)}, []string{"staff"}, "1 of 2 values"},
+		"a line break":    {[]string{"a&#10;b", "staff"}, []string{"staff"}, "1 of 2 values"},
+		"nothing but odd": {[]string{"", element}, []string{}, "2 of 2 values"},
+		"one empty value": {[]string{""}, []string{}, ""},
+		"one nil":         {[]string{nilValue}, []string{}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, text, err := logged(t, noGroups, put("groups", tt.values...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := got.Identity
+			if !slices.Equal(id.Groups, tt.want) || id.GroupsPartial != (tt.note != "") || !strings.Contains(id.GroupsNote, tt.note) {
+				t.Errorf("got %q, partial %t, %q", id.Groups, id.GroupsPartial, id.GroupsNote)
+			}
+			if strings.HasPrefix(text, "groups: ") != (tt.note != "") {
+				t.Errorf("the log says %q", text)
+			}
+		})
+	}
+}
+
+// TestBlanks: what is an xs:anyURI, an xs:NCName or an xs:dateTime has no blanks
+// around it (XML Schema 2, 4.3.6).
+func TestBlanks(t *testing.T) {
+	t.Parallel()
+	const confirmation = "saml:Assertion/saml:Subject/saml:SubjectConfirmation"
+	for name, line := range map[string]string{
+		"Audience":                  "set saml:Assertion/saml:Conditions/saml:AudienceRestriction/saml:Audience \"\\n\\t {sp} \\n\"",
+		"Destination":               "set .@Destination \" {acs} \"",
+		"Recipient":                 "set " + confirmation + "/saml:SubjectConfirmationData@Recipient \"{acs} \"",
+		"Method":                    "set " + confirmation + "@Method \" urn:oasis:names:tc:SAML:2.0:cm:bearer \"",
+		"InResponseTo":              "set .@InResponseTo \" {request}\"",
+		"InResponseTo, confirmed":   "set " + confirmation + "/saml:SubjectConfirmationData@InResponseTo \"{request} \"",
+		"the status":                "set samlp:Status/samlp:StatusCode@Value \" urn:oasis:names:tc:SAML:2.0:status:Success\"",
+		"the issuer's format":       "set saml:Assertion/saml:Issuer@Format \" urn:oasis:names:tc:SAML:2.0:nameid-format:entity \"",
+		"the NameID's format":       "set " + nameID + "@Format \" urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified\"",
+		"a time":                    "set saml:Assertion@IssueInstant \" {now} \"",
+		"a time of the conditions":  "set saml:Assertion/saml:Conditions@NotOnOrAfter \"{now+5m} \"",
+		"an attribute's NameFormat": "set " + statements + "/saml:Attribute[3]@NameFormat \" urn:oasis:names:tc:SAML:2.0:attrname-format:basic \"",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := judged(t, line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			control, err := judged(t)
+			if err != nil || got.Subject != control.Subject || got.Identity.Username != "alice" {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestWithComments takes signatures made with comments (SAML Core 5.4.3).
+func TestWithComments(t *testing.T) {
+	t.Parallel()
+	for name, line := range map[string]string{
+		"exclusive, of the SignedInfo": "sign saml:Assertion c14n=exc-comments",
+		"exclusive, of the assertion":  "sign saml:Assertion transforms=enveloped,exc-comments",
+		"both inclusive":               "sign saml:Assertion c14n=c14n10-comments transforms=enveloped,c14n10-comments",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := judged(t, line)
+			if err != nil || got.Identity.Username != "alice" {
+				t.Fatalf("got %+v, %v", got, err)
+			}
+			got, err = judged(t, line, "replace >alice< >al<!--x-->ice<")
+			if err != nil || got.Identity.Username != "alice" {
+				t.Errorf("with a comment in the NameID: got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestPassingStatus: a provider that has nobody to ask at the moment refuses
+// nobody; what it says otherwise is a refusal.
+func TestPassingStatus(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		first, second string
+		code          refusal.Code
+	}{
+		"nobody to ask":        {"Responder", "NoAvailableIDP", refusal.ProviderUnavailable},
+		"nothing more is said": {"Responder", "", refusal.ProviderRefused},
+		"a failed sign-in":     {"Responder", "AuthnFailed", refusal.ProviderRefused},
+		"denied":               {"Responder", "RequestDenied", refusal.ProviderRefused},
+		"our own fault":        {"Requester", "NoAvailableIDP", refusal.ProviderRefused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const code, status = "samlp:Status/samlp:StatusCode", "urn:oasis:names:tc:SAML:2.0:status:"
+			lines := []string{"set " + code + "@Value " + status + tt.first}
+			if tt.second != "" {
+				lines = append(lines, "insert into "+code+" `<samlp:StatusCode Value=\""+status+tt.second+"\"/>`")
+			}
+			_, err := judged(t, lines...)
+			wantCode(t, err, tt.code)
+			wantText(t, err, tt.second)
+		})
+	}
+}
+
+// TestOffsets takes times with an offset from UTC wherever there is one.
+func TestOffsets(t *testing.T) {
+	t.Parallel()
+	got, err := judged(t, `replace-all "Z\"" "+00:00\""`)
+	if err != nil || got.Identity.Username != "alice" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// TestRegisteredNames takes the attributes by the names that were registered for
+// them, OIDs and those of MACE-Dir before them.
+func TestRegisteredNames(t *testing.T) {
+	t.Parallel()
+	const mace = "urn:mace:dir:attribute-def:"
+	persistent := "set " + nameID + "@Format urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
+	want := provider.Identity{Username: "ally", Email: "al@example.com", FirstName: "Al", LastName: "Ash", DisplayName: "Al Ash", Groups: []string{"g"}}
+	for name, names := range map[string][6]string{
+		"OIDs":                {"urn:oid:0.9.2342.19200300.100.1.1", "urn:oid:0.9.2342.19200300.100.1.3", "urn:oid:2.5.4.42", "urn:oid:2.5.4.4", "urn:oid:2.16.840.1.113730.3.1.241", "urn:oid:1.3.6.1.4.1.5923.1.5.1.1"},
+		"MACE-Dir":            {mace + "uid", mace + "mail", mace + "givenName", mace + "sn", mace + "displayName", mace + "isMemberOf"},
+		"eduPerson, OIDs":     {"urn:oid:1.3.6.1.4.1.5923.1.1.1.6", "urn:oid:0.9.2342.19200300.100.1.3", "urn:oid:2.5.4.42", "urn:oid:2.5.4.4", "urn:oid:2.5.4.3", "urn:oid:1.3.6.1.4.1.5923.1.1.1.7"},
+		"eduPerson, MACE-Dir": {mace + "eduPersonPrincipalName", mace + "mail", mace + "givenName", mace + "sn", mace + "cn", mace + "eduPersonEntitlement"},
+		"affiliation":         {mace + "uid", mace + "mail", mace + "givenName", mace + "sn", mace + "cn", mace + "eduPersonAffiliation"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lines := []string{noGroups, noMail, persistent}
+			for i, value := range []string{"ally", "al@example.com", "Al", "Ash", "Al Ash", "g"} {
+				lines = append(lines, put(names[i], value))
+			}
+			got, err := judged(t, lines...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := got.Identity
+			id.ACR, id.AuthTime = "", want.AuthTime
+			if !reflect.DeepEqual(id, want) {
+				t.Errorf("got  %+v\nwant %+v", id, want)
+			}
+		})
+	}
+}
