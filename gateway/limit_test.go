@@ -186,9 +186,9 @@ func TestLimitInnocent(t *testing.T) {
 			b := s.browser()
 			return b.open(b.begin("/"))
 		}},
-		"a provider that says it is out of order": {refusal.ProviderRefused, func(s *site) *httptest.ResponseRecorder {
+		"a provider that says it is out of order": {refusal.ProviderUnavailable, func(s *site) *httptest.ResponseRecorder {
 			s.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
-				return refusal.New(refusal.ProviderRefused, nil)
+				return refusal.New(refusal.ProviderUnavailable, nil)
 			})
 			defer s.idp.judge(nil)
 			b := s.browser()
