@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
@@ -57,7 +58,9 @@ type App struct {
 	// How long a login may live, whatever happens. Default: 8h.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
-	// How long a login may be unused. Default: no limit.
+	// How long a login may be unused. Requests, and data that the client sends by
+	// one, are use; what an app sends is not. The limit ends requests under way, too.
+	// Default: no limit.
 	Idle caddy.Duration `json:"idle,omitempty"`
 
 	// How many sign-ins of one client address may fail.
@@ -74,6 +77,7 @@ type App struct {
 	shared    []string // names of the shared providers
 	providers []builtProvider
 	handlers  []*Handler
+	servers   []*caddyhttp.Server // that tell the connections of requests
 
 	started     chan struct{}                   // closed once Start is done, well or not
 	gateway     atomic.Pointer[gateway.Gateway] // nil until started
@@ -233,7 +237,7 @@ func (a *App) options(s *session.Node, signer gateway.Signer) gateway.Options {
 	opts := gateway.Options{
 		Sessions: s, Signer: signer, Pages: a.pages, Logger: a.log, Observe: a.observe,
 		Lifetime: time.Duration(a.Lifetime), Idle: time.Duration(a.Idle), Limit: a.Limit.build(),
-		SamePeople: a.SamePeople,
+		SamePeople: a.SamePeople, ResetStream: resetStream,
 	}
 	for _, p := range a.providers {
 		opts.Providers = append(opts.Providers, p.NamedProvider)

@@ -214,6 +214,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.trial, err = h.app.trial(&h.opts); err != nil {
 		return err
 	}
+	h.app.guardRequests(ctx)
 	h.warnOfOpen()
 	h.guard.Store(h.trial)
 	h.app.handlers = append(h.app.handlers, h)
@@ -296,7 +297,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	err := guard.ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {
 		passed = true
 		replacerOf(r).Map(placeholders(p))
-		return next.ServeHTTP(w, r)
+		err := next.ServeHTTP(w, r)
+		if err != nil {
+			caddyhttp.SetVar(r.Context(), passedVar, r.Context())
+		}
+		return err
 	})
 	if passed {
 		return err

@@ -189,7 +189,7 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 		outer := *w
 		own, limited := hostsOf(route.MatcherSets)
 		if limited {
-			w.hosts.Exact, w.hosts.Any, w.names = own.Exact, own.Any, namesOf(route.MatcherSets)
+			w.hosts.Exact, w.hosts.Any, w.hosts.Wild, w.names = own.Exact, own.Any, own.Wild, namesOf(route.MatcherSets)
 			w.part = depth > 0
 		}
 		// A site of the Caddyfile is a route that matches hosts, with a subroute
@@ -341,7 +341,7 @@ func hostsOf(sets caddyhttp.MatcherSets) (hosts gateway.Hosts, ok bool) {
 				case strings.Contains(name, "{") || strings.Trim(name, "*.") == "":
 					return gateway.Hosts{}, false
 				case strings.Contains(name, "*"):
-					hosts.Any = true
+					hosts.Any, hosts.Wild = true, append(hosts.Wild, name)
 				case !slices.Contains(hosts.Exact, strings.ToLower(name)):
 					hosts.Exact = append(hosts.Exact, strings.ToLower(name))
 				}
