@@ -55,9 +55,10 @@ type clusterOptions struct {
 	redisArgs []string
 	// through returns where a node finds Redis, if not at the address given.
 	through func(node int, addr string) string
-	// block are more lines of the site's sso block, global of the global one,
-	// caddy of Caddy's global options; sites are more sites.
-	block, global, caddy, sites string
+	// block are more lines of the site's sso block, site of the site, where
+	// APP stands for the app, global of the
+	// global block, caddy of Caddy's global options; sites are more sites.
+	block, site, global, caddy, sites string
 	// plain serves http://app.localhost instead of https://app.test.
 	plain bool
 	// stopped leaves the nodes to be started by the test.
@@ -117,12 +118,13 @@ func (cl *cluster) configure(n *node) {
 		public /open
 %s
 	}
+%s
 	reverse_proxy %s {
 		flush_interval -1
 	}
 }
 %s
-`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, cl.app.address(), cl.opts.sites))
+`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, strings.ReplaceAll(cl.opts.site, "APP", cl.app.address()), cl.app.address(), cl.opts.sites))
 }
 
 // client is a new person who comes to a node. from, if given, is the address
