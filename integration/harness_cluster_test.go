@@ -55,10 +55,12 @@ type clusterOptions struct {
 	redisArgs []string
 	// through returns where a node finds Redis, if not at the address given.
 	through func(node int, addr string) string
-	// block are more lines of the site's sso block, site of the site, where
-	// APP stands for the app, global of the
-	// global block, caddy of Caddy's global options; sites are more sites.
+	// block are more lines of the site's sso block, site of the site (where APP
+	// stands for the app), global of the global block, caddy of Caddy's global
+	// options; sites are more sites.
 	block, site, global, caddy, sites string
+	// secrets are others behind the store's, each after a blank.
+	secrets string
 	// plain serves http://app.localhost instead of https://app.test.
 	plain bool
 	// stopped leaves the nodes to be started by the test.
@@ -100,7 +102,7 @@ func newCluster(t *testing.T, o clusterOptions) *cluster {
 // configure writes a node's Caddyfile anew from the options.
 func (cl *cluster) configure(n *node) {
 	cl.t.Helper()
-	store := fmt.Sprintf("store redis redis://%s/0\n\t\tsecret {env.STORE_SECRET}", n.redis)
+	store := fmt.Sprintf("store redis redis://%s/0\n\t\tsecret {env.STORE_SECRET}%s", n.redis, cl.opts.secrets)
 	if cl.redis == nil {
 		store = "store bolt " + cl.opts.bolt
 	}
