@@ -3,6 +3,7 @@ package caddymodule_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
@@ -63,6 +66,20 @@ func (w *world) signInAs(name, group string) *browser {
 		w.t.Fatalf("signing %s in: %d %s", name, status, body)
 	}
 	return b
+}
+
+// logOut ends the session of a browser.
+func (w *world) logOut(b *browser) {
+	w.t.Helper()
+	r, err := http.NewRequest(http.MethodPost, w.origin()+"/.sso/logout", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.Header.Set("Origin", w.origin())
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	if status, _ := b.do(r); status != http.StatusOK {
+		w.t.Fatalf("logging out: %d", status)
+	}
 }
 
 // stream begins a request that is answered for ever. The channel says why it ended.
@@ -157,12 +174,7 @@ func TestReloadJudgesStreams(t *testing.T) {
 	second := alice.stream(w.origin() + "/live")
 	time.Sleep(2 * time.Second)
 	wantOn(t, "alice's stream after a change of the secret", alices)
-	logout, _ := http.NewRequest(http.MethodPost, w.origin()+"/.sso/logout", nil)
-	logout.Header.Set("Origin", w.origin())
-	logout.Header.Set("Sec-Fetch-Site", "same-origin")
-	if status, _ := alice.do(logout); status != http.StatusOK {
-		t.Fatalf("logging out: %d", status)
-	}
+	w.logOut(alice)
 	wantEnd(t, "alice's stream after the logout", alices, 2*time.Second)
 	wantEnd(t, "alice's second stream after the logout", second, 2*time.Second)
 
@@ -177,6 +189,58 @@ func TestReloadJudgesStreams(t *testing.T) {
 	alices = alice.stream(w.origin() + "/live")
 	w.mustLoad(w.global(next) + strings.ReplaceAll(site("role User team", ""), "ORIGIN", fmt.Sprintf("http://other.localhost:%d", w.port)))
 	wantEnd(t, "the stream of a site that is gone", alices, 3*time.Second)
+}
+
+// TestCutOfErrorRoutes holds that an error route ends with the login of the request,
+// be it the site's or that of a subroute, which only JSON has. What failed before sso
+// was asked has no login, and goes on.
+func TestCutOfErrorRoutes(t *testing.T) {
+	for name, move := range map[string]func(server map[string]any){
+		"of the site": func(map[string]any) {},
+		"of a subroute": func(server map[string]any) {
+			site := server["routes"].([]any)[0].(map[string]any)["handle"].([]any)[0].(map[string]any)
+			site["errors"] = server["errors"]
+			delete(server, "errors")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			caddyfile := strings.NewReplacer("PROVIDER", w.provider(), "ORIGIN", w.origin(), "APP", streamingApp(t)).Replace(w.global("") + `ORIGIN {
+	PROVIDER
+		role User *
+		public /open
+	}
+	respond /whoami "{http.auth.user.id}"
+	error /live "broken" 503
+	error /open "broken" 503
+	handle_errors {
+		sso_strip
+		reverse_proxy APP {
+			flush_interval -1
+		}
+	}
+}
+`)
+			var config map[string]any
+			if err := json.Unmarshal(mustAdapt(t, caddyfile), &config); err != nil {
+				t.Fatal(err)
+			}
+			move(config["apps"].(map[string]any)["http"].(map[string]any)["servers"].(map[string]any)["srv0"].(map[string]any))
+			changed, err := json.Marshal(config)
+			if err == nil {
+				err = caddy.Load(changed, true)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			alice, bob := w.signInAs("alice", "team"), w.signInAs("bob", "team")
+			alices, bobs, open := alice.stream(w.origin()+"/live"), bob.stream(w.origin()+"/live"), alice.stream(w.origin()+"/open")
+			w.logOut(alice)
+			wantEnd(t, "the stream", alices, 2*time.Second)
+			wantOn(t, "another's", bobs)
+			wantOn(t, "a public one", open)
+		})
+	}
 }
 
 // TestIdleEndsStreams holds that what the app sends is no use of a login, and that
