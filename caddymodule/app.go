@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
@@ -59,7 +60,9 @@ type App struct {
 	// How long a login may live, whatever happens. Default: 8h.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
-	// How long a login may be unused. Default: no limit.
+	// How long a login may be unused. Requests, and data that the client sends by
+	// one, are use; what an app sends is not. The limit ends requests under way, too.
+	// Default: no limit.
 	Idle caddy.Duration `json:"idle,omitempty"`
 
 	// How many sign-ins one client address may begin and fail.
@@ -78,9 +81,10 @@ type App struct {
 	shared    []string // names of the shared providers
 	providers []builtProvider
 	handlers  []*Handler
-	warned    map[string]bool // what start has warned of
-	outline   *outline        // of the http app; nil until the first handler
-	checked   bool            // the sites have been judged before the start
+	warned    map[string]bool     // what start has warned of
+	outline   *outline            // of the http app; nil until the first handler
+	checked   bool                // the sites have been judged before the start
+	servers   []*caddyhttp.Server // that tell the connections of requests
 
 	started     chan struct{}                   // closed once Start is done, well or not
 	gateway     atomic.Pointer[gateway.Gateway] // nil until started
@@ -246,7 +250,7 @@ func (a *App) options(s *session.Node, signer gateway.Signer) gateway.Options {
 	opts := gateway.Options{
 		Sessions: s, Signer: signer, Pages: a.pages, Logger: a.log, Observe: a.observe,
 		Lifetime: time.Duration(a.Lifetime), Idle: time.Duration(a.Idle), Limit: a.Limit.build(),
-		SamePeople: a.SamePeople,
+		SamePeople: a.SamePeople, ResetStream: resetStream,
 	}
 	for _, p := range a.providers {
 		opts.Providers = append(opts.Providers, p.NamedProvider)

@@ -156,6 +156,7 @@ var architecture = []room{
 		"gateway/vault":                  "it checks the length of a secret",
 		"mapping":                        "rules are configured",
 		"github.com/caddyserver/caddy/":  "all that knows Caddy is here",
+		"github.com/quic-go/":            "a stream of HTTP/3 is reset when its login ends",
 		"go.uber.org/zap":                log,
 		"golang.org/x/net/http/httpguts": "which header names are valid",
 		"golang.org/x/sys/unix":          "new connections are steered during a reload",

@@ -316,7 +316,7 @@ func (f *follower) servesFiles(h *fileserver.FileServer, p progress) {
 var harmless = map[string]bool{
 	"authentication": true, "copy_response": true, "copy_response_headers": true, "encode": true, "error": true, "headers": true, "intercept": true,
 	"invoke": true, "log_append": true, "map": true, "push": true, "request_body": true, "rewrite": true, "static_response": true, "subroute": true,
-	"sso": true, "sso_strip": true, "templates": true, "timeouts": true, "tracing": true, "vars": true,
+	"sso": true, "sso_error_guard": true, "sso_strip": true, "templates": true, "timeouts": true, "tracing": true, "vars": true,
 }
 
 // standard are the handlers of Caddy, and the well known one for PHP, that answer

@@ -216,6 +216,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app.redacted.add(h.opts.Headers)
+	h.app.guardRequests(ctx)
 	h.warnOfOpen()
 	h.guard.Store(h.trial)
 	h.app.handlers = append(h.app.handlers, h)
@@ -298,7 +299,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	err := guard.ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {
 		passed = true
 		replacerOf(r).Map(placeholders(p))
-		return next.ServeHTTP(w, r)
+		err := next.ServeHTTP(w, r)
+		if err != nil {
+			caddyhttp.SetVar(r.Context(), passedVar, r.Context())
+		}
+		return err
 	})
 	if passed {
 		return err

@@ -70,11 +70,28 @@ func (r retirement) Handle(context.Context, caddy.Event) error {
 	if current == nil || current == own {
 		return nil // nothing comes after it
 	}
+	r.app.giveWay(caddy.ActiveContext())
 	if r.app.steer(toNewer) {
 		r.app.retiring.Store(true)
 		time.Sleep(settle)
 	}
 	return nil
+}
+
+// giveWay leaves it to the app of the new configuration, if it has one, what
+// becomes of requests that are under way.
+func (a *App) giveWay(ctx caddy.Context) {
+	v, err := ctx.AppIfConfigured("sso")
+	if err != nil {
+		return // whoever closes the sessions cuts them
+	}
+	next, ok := v.(*App)
+	if !ok || next.sessionsKey == "" || a.sessionsKey == "" {
+		return
+	}
+	if gw, old := next.gateway.Load(), a.gateway.Load(); gw != nil && old != nil {
+		gw.Succeed(old)
+	}
 }
 
 // httpAppOf returns the http app of a configuration, or nil if it has none.

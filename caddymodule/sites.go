@@ -178,7 +178,7 @@ func hostsOf(sets caddyhttp.MatcherSets) (hosts gateway.Hosts, ok bool) {
 				case strings.Contains(name, "{") || strings.Trim(name, "*.") == "":
 					return gateway.Hosts{}, false
 				case strings.Contains(name, "*"):
-					hosts.Any = true
+					hosts.Any, hosts.Wild = true, append(hosts.Wild, name)
 				case !slices.Contains(hosts.Exact, strings.ToLower(name)):
 					hosts.Exact = append(hosts.Exact, strings.ToLower(name))
 				}

@@ -34,7 +34,7 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 		outer := *w
 		own, limited := hostsOf(route.MatcherSets)
 		if limited {
-			w.hosts.Exact, w.hosts.Any, w.names = own.Exact, own.Any, namesOf(route.MatcherSets)
+			w.hosts.Exact, w.hosts.Any, w.hosts.Wild, w.names = own.Exact, own.Any, own.Wild, namesOf(route.MatcherSets)
 			w.part = depth > 0
 		}
 		// A site of the Caddyfile is a route that matches hosts, with a subroute

@@ -44,6 +44,7 @@ type App struct {
 // A site is what an App knows of its own address once it was started.
 type site struct {
 	hosts map[string]bool // exact names; nil when any is taken
+	wild  []string        // the names with wildcards, if those are known
 	// issuer is the origin that assertions name; empty when it is each
 	// request's own.
 	issuer string
@@ -57,6 +58,8 @@ type Hosts struct {
 	// Any says that the server matched the Host header by a wildcard before
 	// the request came here, so that it can be trusted as it is.
 	Any bool
+	// Wild are those wildcards, such as "*.example.com".
+	Wild []string
 	// Scheme ("https" or "http") and Port are the listener's, for the origin
 	// that assertions name. The scheme's own port may be left out.
 	Scheme, Port string
@@ -209,7 +212,7 @@ func parseOrigin(s string) (*url.URL, error) {
 
 // Start tells the App its hosts; before, it answers 503. It does no I/O.
 func (a *App) Start(h Hosts) error {
-	s := &site{id: a.opts.ID}
+	s := &site{id: a.opts.ID, wild: h.Wild}
 	switch {
 	case a.base != nil:
 		name := target.Hostname(a.base.Host)
@@ -232,10 +235,8 @@ func (a *App) Start(h Hosts) error {
 	case !h.Any:
 		return errors.New("the site has no host name: set `base_url https://…` to say how browsers reach it")
 	}
-	if s.id != "" {
-		if err := a.gw.claimAudience(s.id, a); err != nil {
-			return err
-		}
+	if err := a.gw.started(a, s.id); err != nil {
+		return err
 	}
 	a.site.Store(s)
 	a.warnEmails()

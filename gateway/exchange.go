@@ -83,10 +83,15 @@ func (x *exchange) guard(next Next) error {
 		if v.denied != nil {
 			return x.refuse(v.denied)
 		}
-		p := new(passage)
-		if ses.Enter(x.r.Context(), &p.Live, v.principal.Expires) {
-			return x.pass(next, p, v)
+		p := &passage{view: v, path: x.path, w: x.w, r: x.r}
+		if !p.enter(x.r.Context(), ses) {
+			continue
 		}
+		if !ses.Admitted(&p.Live, x.app.gw) {
+			p.release()
+			return x.refuse(refusal.New(refusal.AccessDenied, errors.New("a new configuration has taken over, which does not let the person in")))
+		}
+		return x.pass(next, p)
 	}
 	return x.refuse(refusal.New(refusal.StoreUnavailable, errors.New("the session left the cache each time it was found")))
 }
@@ -94,26 +99,20 @@ func (x *exchange) guard(next Next) error {
 // maxFinds bounds how often the session of one request is found anew.
 const maxFinds = 10
 
-// A passage is a request on its way through the app: its context, the values of
-// the headers that it is given, and what it writes its answer to.
-type passage struct {
-	session.Live
-	values [maxHeaders]string
-	writer cookie.Writer
-}
-
-func (x *exchange) pass(next Next, p *passage, v *view) error {
-	defer p.Leave()
-	r := x.r.WithContext(&p.Live)
-	if err := v.set(r.Header, &p.values, time.Now()); err != nil {
+// pass passes a request on, by a passage that has been entered.
+func (x *exchange) pass(next Next, p *passage) error {
+	defer p.release()
+	r := p.request()
+	if err := p.view.set(r.Header, &p.values, time.Now()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	p.writer.ResponseWriter = x.w
-	defer p.writer.End()
-	err := next(&p.writer, r, &v.principal)
-	if over := p.Over(); err != nil && over != nil && !p.writer.Begun() {
+	p.answer.ResponseWriter = writer{p}
+	defer p.answer.End()
+	err := next(&p.answer, r, &p.view.principal)
+	if over := p.Over(); err != nil && over != nil && !p.answer.Begun() && !p.severed.Load() {
 		return x.cutOff(over)
 	}
+	p.finish()
 	return err
 }
 

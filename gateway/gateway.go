@@ -72,6 +72,10 @@ type Options struct {
 	Lifetime time.Duration
 	// Idle ends a login that was not used for so long. Zero: no idle limit.
 	Idle time.Duration
+	// ResetStream ends the one stream of an HTTP/3 answer that has begun. It gets the
+	// server's own ResponseWriter. Optional: without it, an answer whose login has
+	// ended is cut when its handler writes next.
+	ResetStream func(http.ResponseWriter)
 	// Limit bounds the sign-ins of one client address.
 	Limit session.Limit
 }
@@ -90,6 +94,7 @@ type Gateway struct {
 	kept      []strip.Names
 	audiences map[string]*App
 	grouped   map[*NamedProvider]bool // whose people's groups the rules of an app read
+	apps      []*App                  // those that have started
 }
 
 // DefaultLifetime bounds a login unless set.
@@ -156,6 +161,7 @@ const startTimeout = 5 * time.Second
 // when they are done, after five seconds at the latest: who needs more loads it
 // later.
 func (g *Gateway) Start(ctx context.Context) {
+	g.sessions.Start(g)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	var loading sync.WaitGroup
 	for i := range g.opts.Providers {
@@ -167,14 +173,19 @@ func (g *Gateway) Start(ctx context.Context) {
 	<-ctx.Done()
 }
 
-// claimAudience makes sure that no two apps take each other's assertions.
-func (g *Gateway) claimAudience(id string, a *App) error {
+// started notes an app, and makes sure that no two take each other's assertions.
+func (g *Gateway) started(a *App, id string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if other := g.audiences[id]; other != nil && other != a {
-		return fmt.Errorf("two sites have the assertion's audience %q: give one of them another by `app <id>`", id)
+	if id != "" {
+		if other := g.audiences[id]; other != nil && other != a {
+			return fmt.Errorf("two sites have the assertion's audience %q: give one of them another by `app <id>`", id)
+		}
+		g.audiences[id] = a
 	}
-	g.audiences[id] = a
+	if !slices.Contains(g.apps, a) {
+		g.apps = append(g.apps, a)
+	}
 	return nil
 }
 

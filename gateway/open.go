@@ -23,6 +23,16 @@ func (x *exchange) isOpen() bool {
 		!slices.ContainsFunc(x.r.Header["If"], namesResource)
 }
 
+// opensLive says whether a live request of an earlier configuration needs no login
+// any more. It names its own path alone.
+func (a *App) opensLive(p *passage) bool {
+	if a.open == nil || reachesBelow(p.r) || p.r.Header["Destination"] != nil || p.r.Header["If"] != nil {
+		return false
+	}
+	x := exchange{app: a, r: p.r, path: p.path}
+	return x.opens(p.path, false)
+}
+
 // opens decides on an original path, and on the current one if the request was
 // rewritten before it came here.
 func (x *exchange) opens(path string, below bool) bool {

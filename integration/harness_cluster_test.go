@@ -55,9 +55,12 @@ type clusterOptions struct {
 	redisArgs []string
 	// through returns where a node finds Redis, if not at the address given.
 	through func(node int, addr string) string
-	// block are more lines of the site's sso block, global of the global one,
-	// caddy of Caddy's global options; sites are more sites.
-	block, global, caddy, sites string
+	// block are more lines of the site's sso block, site of the site (where APP
+	// stands for the app), global of the global block, caddy of Caddy's global
+	// options; sites are more sites.
+	block, site, global, caddy, sites string
+	// secrets are others behind the store's, each after a blank.
+	secrets string
 	// proxy are more lines of reverse_proxy.
 	proxy string
 	// plain serves http://app.localhost instead of https://app.test.
@@ -101,7 +104,7 @@ func newCluster(t *testing.T, o clusterOptions) *cluster {
 // configure writes a node's Caddyfile anew from the options.
 func (cl *cluster) configure(n *node) {
 	cl.t.Helper()
-	store := fmt.Sprintf("store redis redis://%s/0\n\t\tsecret {env.STORE_SECRET}", n.redis)
+	store := fmt.Sprintf("store redis redis://%s/0\n\t\tsecret {env.STORE_SECRET}%s", n.redis, cl.opts.secrets)
 	if cl.redis == nil {
 		store = "store bolt " + cl.opts.bolt
 	}
@@ -119,13 +122,14 @@ func (cl *cluster) configure(n *node) {
 		public /open
 %s
 	}
+%s
 	reverse_proxy %s {
 		flush_interval -1
 %s
 	}
 }
 %s
-`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, cl.app.address(), cl.opts.proxy, cl.opts.sites))
+`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, strings.ReplaceAll(cl.opts.site, "APP", cl.app.address()), cl.app.address(), cl.opts.proxy, cl.opts.sites))
 }
 
 // client is a new person who comes to a node. from, if given, is the address

@@ -35,7 +35,14 @@ func newPHP(t *testing.T) (address, root string) {
 	if err := os.WriteFile(filepath.Join(root, "index.php"), []byte(phpScript), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address = fmt.Sprintf("127.0.0.1:%d", gatewaytest.FreePort())
+	return startPHP(t, root), root
+}
+
+// startPHP starts PHP behind FastCGI, for one request at a time, and returns its
+// address.
+func startPHP(t *testing.T, root string) string {
+	t.Helper()
+	address := fmt.Sprintf("127.0.0.1:%d", gatewaytest.FreePort())
 	cmd := exec.Command("php-cgi", "-n", "-b", address)
 	cmd.Dir = root
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "PHP_FCGI_MAX_REQUESTS=0"} // without it, PHP ends after 500
@@ -51,7 +58,7 @@ func newPHP(t *testing.T) (address, root string) {
 		}
 		return err == nil
 	})
-	return address, root
+	return address
 }
 
 // aliceToPHP is what PHP is told of alice, and of nobody else.

@@ -31,6 +31,7 @@ type cached struct {
 	retired   bool  // out of the cache for good: nothing would cut its requests
 	live      *Live // the first of a list
 	key       string
+	node      *Node
 
 	checked time.Time // when the last good look at the store began; guarded by mu
 	bits    string
@@ -120,7 +121,7 @@ func (s *Node) keep(key, bits string, ck cookieKey, r *reading, changes uint64) 
 	defer s.mu.Unlock()
 	c := s.byKey[key]
 	if c == nil {
-		c = &cached{key: key, bits: bits}
+		c = &cached{key: key, bits: bits, node: s}
 		s.byKey[key] = c
 	}
 	s.bytes += r.size - c.size

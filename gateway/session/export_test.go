@@ -33,6 +33,7 @@ const (
 var (
 	ErrSessionOver = errSessionOver
 	ErrUnconfirmed = errUnconfirmed
+	ErrNotAdmitted = errNotAdmitted
 
 	ProviderEpoch = providerEpoch
 	IndexMember   = indexMember

@@ -12,25 +12,52 @@ import (
 var (
 	errSessionOver = errors.New("the login this request lives by is over")
 	errUnconfirmed = errors.New("the store has not confirmed the login for too long")
+	errUnused      = errors.New("the login this request lives by was not used for too long")
+	errNotAdmitted = errors.New("the new configuration does not let the person in")
 )
+
+const (
+	// severAfter is how long a request whose context has ended may take to end by
+	// itself, before its connection is cut.
+	severAfter = 300 * time.Millisecond
+	// severAgain is how often it is cut again while its handler goes on: another
+	// may have set a deadline of its own just then.
+	severAgain = 100 * time.Millisecond
+)
+
+// A Connection is what a live request came by.
+type Connection interface {
+	// Sever makes what the request reads and writes fail, whatever its handler
+	// waits for. It is called again until the request is left, and never after.
+	Sever()
+}
 
 // A Live is the context of a request on its way through the app. It ends with
 // the login: that cuts WebSockets, event streams and long polls. The zero value
 // is for Session.Enter.
 //
+// Not every handler watches its context. If the request has not been left a
+// moment later, its connection is severed.
+//
 // Most requests are over before anybody waits for their context. So the
 // context that can be waited for is made when it is first asked for.
 type Live struct {
 	context.Context //nolint:containedctx // it is a context itself, and this is its parent
-	cached          *cached
-	until           time.Time
-	prev, next      *Live // guarded by cached.mu
+	// Connection is severed if the context is not enough. Set it before
+	// Session.Enter. Optional.
+	Connection Connection
+
+	cached     atomic.Pointer[cached] // another one once a node has handed it over
+	reading    *reading               // by which it was let in
+	until      time.Time
+	prev, next *Live // guarded by cached.mu
 
 	mu    sync.Mutex
 	ended bool
-	cause error
+	left  bool
 	// inner and cancel are not changed once made is set.
 	made   atomic.Bool
+	cause  error
 	inner  context.Context //nolint:containedctx // as above
 	cancel context.CancelCauseFunc
 }
@@ -95,6 +122,20 @@ func (lr *Live) end(cause error) {
 	if first && lr.made.Load() {
 		lr.cancel(cause)
 	}
+	if first && cause != nil && lr.Connection != nil {
+		time.AfterFunc(severAfter, lr.sever)
+	}
+}
+
+// sever cuts the connection until the request is left. Leave waits for it.
+func (lr *Live) sever() {
+	lr.mu.Lock()
+	defer lr.mu.Unlock()
+	if lr.left {
+		return
+	}
+	lr.Connection.Sever()
+	time.AfterFunc(severAgain, lr.sever)
 }
 
 // Over says whether the request was ended with its login: ErrNone if that is over,
@@ -114,8 +155,9 @@ func (lr *Live) Over() error {
 // enter makes lr a context below parent that ends with the session, at until at
 // the latest. It is false if the session has left the cache meanwhile and has to
 // be found anew.
-func (c *cached) enter(parent context.Context, lr *Live, until time.Time) bool {
-	lr.Context, lr.cached, lr.until = parent, c, until
+func (c *cached) enter(parent context.Context, lr *Live, r *reading, until time.Time) bool {
+	lr.Context, lr.reading, lr.until = parent, r, until
+	lr.cached.Store(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.retired {
@@ -132,9 +174,9 @@ func (c *cached) enter(parent context.Context, lr *Live, until time.Time) bool {
 // Leave ends the context and takes the request from its session. Call it once,
 // when the request is done.
 func (lr *Live) Leave() {
-	lr.cached.mu.Lock()
+	c := lr.lock()
 	if lr.prev == nil {
-		lr.cached.live = lr.next
+		c.live = lr.next
 	} else {
 		lr.prev.next = lr.next
 	}
@@ -142,9 +184,48 @@ func (lr *Live) Leave() {
 		lr.next.prev = lr.prev
 	}
 	lr.prev, lr.next = nil, nil // its context may be held for long
-	lr.cached.mu.Unlock()
+	c.mu.Unlock()
 	lr.end(nil)
+	lr.mu.Lock()
+	defer lr.mu.Unlock()
+	lr.left = true
 }
+
+// lock locks the cached login that the request is in the list of.
+func (lr *Live) lock() *cached {
+	for {
+		c := lr.cached.Load()
+		c.mu.Lock()
+		if lr.cached.Load() == c {
+			return c
+		}
+		c.mu.Unlock() // handed over meanwhile
+	}
+}
+
+// Again enters next for what comes after lr of the same request. It is false if
+// the login is over.
+func (lr *Live) Again(parent context.Context, next *Live) bool {
+	lr.mu.Lock()
+	cut := lr.cause != nil
+	lr.mu.Unlock()
+	c, r := lr.cached.Load(), lr.reading
+	for range maxEnters {
+		if cut {
+			return false
+		}
+		if (Session{c.node, c, r}).Enter(parent, next, lr.until) {
+			return true
+		}
+		var err error
+		c, r, err = c.node.load(parent, c.bits, cookieKey{})
+		cut = err != nil
+	}
+	return false
+}
+
+// maxEnters bounds how often a login that leaves the cache is found anew.
+const maxEnters = 10
 
 // retire marks a session that leaves the cache. Unless forced it refuses while
 // there are live requests.

@@ -19,7 +19,6 @@ package session
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -60,6 +59,11 @@ type Node struct {
 	rereads atomic.Uint64
 
 	health health
+
+	// policy decides on live requests; nil until there is one. next looks after
+	// those that are left when Run ends.
+	policy atomic.Pointer[Policy]
+	next   atomic.Pointer[Node]
 
 	// resealed is set once the log has said that the second secret may go.
 	resealed atomic.Bool
@@ -153,8 +157,9 @@ func (s *Node) Vault() *vault.Vault { return s.vault }
 // Run follows the store's announcements until ctx ends, and returns why it
 // did. A store that is down is tried again.
 //
-// When Run ends, all live requests are cut and no more are let in, because
-// nothing would end them with their logins.
+// When Run ends, all live requests are cut, unless another node takes them over
+// (see HandTo). No more are let in, because nothing would end them with their
+// logins.
 func (s *Node) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.tend(ctx) })
@@ -174,16 +179,17 @@ func (s *Node) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// end cuts all live requests and retires what is cached, now and later.
+// end retires what is cached, now and later, and hands all live requests over, or
+// cuts them.
 func (s *Node) end() {
 	s.confirmed.Store(-int64(stale))
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.ended = true
 	for _, c := range s.byKey {
 		c.retire(true)
-		c.cut(errUnconfirmed)
 	}
+	s.mu.Unlock()
+	s.reloadAll(s.busy(false), s.handOver)
 }
 
 // tend ends live requests whose login has expired or can't be confirmed. It
@@ -252,9 +258,13 @@ func (s *Node) sweep(now time.Time) {
 func (s *Node) tendLive(now time.Time) (again time.Duration) {
 	again = tendEvery
 	confirmed := s.started.Add(time.Duration(s.confirmed.Load()))
-	var due []*cached
+	var due, unused []*cached
+	idle := s.idle()
 	for _, c := range s.busy(false) {
 		c.cutBefore(now)
+		if idle > 0 && c.unused(now) >= idle {
+			unused = append(unused, c)
+		}
 		switch unsure := now.Sub(c.confirmed(now, confirmed)); {
 		case unsure >= stale:
 			// Nobody can say any more whether the login still holds.
@@ -264,56 +274,7 @@ func (s *Node) tendLive(now time.Time) (again time.Duration) {
 			again = min(again, max(stale-unsure, tendSoon))
 		}
 	}
+	s.endUnused(idle, unused)
 	s.reloadLater(due...)
 	return again
-}
-
-// touch keeps an idle limit: ErrNone if the login was not used for idle,
-// else it notes the use, now and then and off the request path.
-func (s *Node) touch(ctx context.Context, c *cached, r *reading, idle time.Duration) error {
-	unused := time.Since(r.Seen)
-	if unused < idle/10 {
-		return nil
-	}
-	if unused >= idle {
-		// Another node may have seen it since.
-		l, _, err := s.loadLogin(ctx, c.bits)
-		if err != nil {
-			return err
-		}
-		if time.Since(l.Seen) >= idle {
-			return ErrNone
-		}
-	}
-	if c.noting.CompareAndSwap(false, true) {
-		go func() {
-			defer c.noting.Store(false)
-			s.markSeen(c, r.until)
-		}()
-	}
-	return nil
-}
-
-// markSeen writes that a login was used, and reads it back into the cache.
-func (s *Node) markSeen(c *cached, expires time.Time) {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	defer cancel()
-	ttl := time.Until(expires)
-	if ttl <= 0 {
-		return
-	}
-	err := s.vault.Update(ctx, kindLogin, c.bits, ttl, func(old *vault.Record) ([]byte, error) {
-		if old == nil {
-			return nil, ErrNone
-		}
-		l, err := decode[Login](old)
-		if err != nil {
-			return nil, err
-		}
-		l.Seen = time.Now()
-		return json.Marshal(l)
-	})
-	if err == nil {
-		s.reload(c)
-	}
 }

@@ -33,7 +33,7 @@ func (s Session) ID() string { return s.cached.key }
 //
 // It is false if the session has left the cache meanwhile: find it anew.
 func (s Session) Enter(parent context.Context, live *Live, until time.Time) bool {
-	if !s.cached.enter(parent, live, until) {
+	if !s.cached.enter(parent, live, s.reading, until) {
 		return false
 	}
 	if s.cached.last.Load() != s.reading {
@@ -42,6 +42,13 @@ func (s Session) Enter(parent context.Context, live *Live, until time.Time) bool
 		s.node.reloadLater(s.cached)
 	}
 	return true
+}
+
+// Admitted says whether a live request that the policy by has let in may go on:
+// another may have replaced it meanwhile.
+func (s Session) Admitted(live *Live, by Policy) bool {
+	policy := s.node.policy.Load()
+	return policy == nil || *policy == by || (*policy).Admits(live.Connection, s.reading.Login, s.cached.key)
 }
 
 // Touch keeps an idle limit: ErrNone if the login was not used for idle.

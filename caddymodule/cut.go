@@ -1,0 +1,82 @@
+package caddymodule
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+)
+
+// What it takes for a login's end to cut requests at the connection. The server has
+// to tell the connections. And error routes run when `sso` has returned, with the
+// server's own ResponseWriter: so a guard of ours comes first in them.
+
+// passedVar is the variable with the context of a request that the app has answered
+// by an error.
+const passedVar = "sso.passed"
+
+// guardRequests prepares the server that a handler is being provisioned for, before
+// it starts and before Caddy provisions its error routes. The same goes for the
+// subroutes that the handler stands in.
+func (a *App) guardRequests(ctx caddy.Context) {
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		if !slices.Contains(a.servers, server) {
+			a.servers = append(a.servers, server)
+			server.RegisterConnContext(gateway.ConnContext)
+		}
+		guardErrors(server.Errors)
+	}
+	for _, module := range ctx.Modules() {
+		if subroute, ok := module.(*caddyhttp.Subroute); ok {
+			guardErrors(subroute.Errors)
+		}
+	}
+}
+
+// guardErrors puts an errorGuard first in error routes.
+func guardErrors(routes *caddyhttp.HTTPErrorConfig) {
+	if routes == nil || len(routes.Routes) == 0 {
+		return
+	}
+	if first := routes.Routes[0].Handlers; len(first) == 1 && first[0] == caddyhttp.MiddlewareHandler(errorGuard{}) {
+		return
+	}
+	guard := caddyhttp.Route{Handlers: []caddyhttp.MiddlewareHandler{errorGuard{}}}
+	routes.Routes = append(caddyhttp.RouteList{guard}, routes.Routes...)
+}
+
+// resetStream ends an HTTP/3 stream, whatever its handler waits for.
+func resetStream(w http.ResponseWriter) {
+	if s, ok := w.(http3.HTTPStreamer); ok {
+		stream := s.HTTPStream()
+		stream.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestCanceled))
+		stream.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestCanceled))
+	}
+}
+
+// An errorGuard has an error route end with the login of the request.
+type errorGuard struct{}
+
+// CaddyModule returns a name for it. It can't be configured.
+func (errorGuard) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.sso_error_guard", New: func() caddy.Module { return errorGuard{} }}
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (errorGuard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	passed, ok := caddyhttp.GetVar(r.Context(), passedVar).(context.Context)
+	if !ok {
+		return next.ServeHTTP(w, r)
+	}
+	caddyhttp.SetVar(r.Context(), passedVar, nil)
+	return gateway.Resume(passed, w, r, next.ServeHTTP)
+}
+
+// Interface guards
+var _ caddyhttp.MiddlewareHandler = errorGuard{}

@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
+)
+
+// Succeed takes over from the gateway of the configuration before, when that is
+// about to be stopped: what people do there goes on, unless this one would not let
+// them in.
+func (g *Gateway) Succeed(old *Gateway) { old.sessions.HandTo(g.sessions, g) }
+
+// IdleLimit implements session.Policy.
+func (g *Gateway) IdleLimit() time.Duration { return g.opts.Idle }
+
+// Admits implements session.Policy. A live request is judged by the apps that would
+// get it now.
+func (g *Gateway) Admits(c session.Connection, l *session.Login, id string) bool {
+	p, ok := c.(*passage)
+	if !ok {
+		return false
+	}
+	if p.view.app.gw == g {
+		return true // by this very policy
+	}
+	apps := g.successors(p)
+	return len(apps) > 0 && !slices.ContainsFunc(apps, func(a *App) bool { return !a.admitsLive(p, l, id) })
+}
+
+// admitsLive says whether a live request of an earlier configuration may go on.
+func (a *App) admitsLive(p *passage, l *session.Login, id string) bool {
+	if a.opensLive(p) {
+		return true
+	}
+	return a.providerOf(l) != nil && time.Now().Before(a.end(l)) && a.newView(l, id, p.view.issuer).denied == nil
+}
+
+// successors returns the app that has come in the place of a live request's own: the
+// one at its host with the same audience. If there is none, all apps at the host
+// count: which of them would get the request is the host server's business.
+func (g *Gateway) successors(p *passage) []*App {
+	host := target.Hostname(p.r.Host)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if a := g.audiences[p.view.app.audience(p.view.issuer)]; a != nil && a.rank(host) > 0 {
+		return []*App{a}
+	}
+	var best []*App
+	rank := 1
+	for _, a := range g.apps {
+		switch r := a.rank(host); {
+		case r > rank:
+			best, rank = []*App{a}, r
+		case r == rank:
+			best = append(best, a)
+		}
+	}
+	return best
+}
+
+// rank says how precisely the app names a host: 3 exactly, 2 by a wildcard, 1 if it
+// takes any, 0 if it does not take this one.
+func (a *App) rank(host string) int {
+	s := a.site.Load()
+	switch {
+	case s == nil || host == "":
+		return 0
+	case s.hosts[host]:
+		return 3
+	case s.hosts != nil:
+		return 0
+	case len(s.wild) == 0:
+		return 1
+	case slices.ContainsFunc(s.wild, func(w string) bool { return matchesWild(w, host) }):
+		return 2
+	}
+	return 0
+}
+
+// matchesWild says whether a name with wildcards, each of which stands for one
+// label, is that of a host.
+func matchesWild(wild, host string) bool {
+	labels, names := strings.Split(strings.ToLower(wild), "."), strings.Split(host, ".")
+	if len(labels) != len(names) {
+		return false
+	}
+	for i, label := range labels {
+		if label != "*" && label != names[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,110 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// What a reload does to live requests. A node outlives configurations, so they go
+// on; but the new configuration decides whether they may. If it has another node,
+// as with another secret or another password of the store, that one takes them
+// over.
+
+// A Policy is what a configuration says of live requests. It is a pointer.
+type Policy interface {
+	// Admits says whether a live request may go on. id names the login.
+	Admits(c Connection, l *Login, id string) bool
+	// IdleLimit is how long a login may go unused. Zero: for ever.
+	IdleLimit() time.Duration
+}
+
+// Start makes p the policy if there is none.
+func (s *Node) Start(p Policy) { s.policy.CompareAndSwap(nil, &p) }
+
+// HandTo makes p the policy, and cuts the live requests that it does not admit.
+// next, if it is another node, takes over what is left when Run ends.
+func (s *Node) HandTo(next *Node, p Policy) {
+	if next != s {
+		s.next.Store(next)
+	}
+	s.policy.Store(&p) // before the look: what enters later looks for itself
+	for _, c := range s.busy(false) {
+		for _, lr := range c.lives() {
+			if !p.Admits(lr.Connection, lr.reading.Login, c.key) {
+				lr.end(errNotAdmitted)
+			}
+		}
+	}
+}
+
+// lives returns the live requests.
+func (c *cached) lives() (all []*Live) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for lr := c.live; lr != nil; lr = lr.next {
+		all = append(all, lr)
+	}
+	return all
+}
+
+// handOver gives the live requests of a login to the node that comes after this
+// one, if its store has the login too. Otherwise nothing would end them with it.
+func (s *Node) handOver(c *cached) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	next := s.next.Load()
+	for range maxEnters {
+		if next == nil {
+			break
+		}
+		to, r, err := next.load(ctx, c.bits, cookieKey{})
+		if errors.Is(err, ErrNone) {
+			c.cut(errSessionOver)
+			return
+		}
+		if err != nil {
+			break
+		}
+		if c.moveTo(to) {
+			if to.last.Load() != r {
+				next.reloadLater(to) // as in Enter
+			}
+			return
+		}
+		if next.hasEnded() {
+			next = next.next.Load()
+		}
+	}
+	c.cut(errUnconfirmed)
+}
+
+// moveTo moves the live requests to the login of another node. It is false if that
+// has left its cache.
+func (c *cached) moveTo(to *cached) bool {
+	c.mu.Lock() // always that of the older node first
+	defer c.mu.Unlock()
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	if to.retired {
+		return false
+	}
+	for lr := c.live; lr != nil; {
+		next := lr.next
+		lr.cached.Store(to)
+		lr.prev, lr.next = nil, to.live
+		if to.live != nil {
+			to.live.prev = lr
+		}
+		to.live, lr = lr, next
+	}
+	c.live = nil
+	return true
+}
+
+// hasEnded says whether Run has ended.
+func (s *Node) hasEnded() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.ended
+}

@@ -1,0 +1,119 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
+)
+
+// touch keeps an idle limit: ErrNone if the login was not used for idle,
+// else it notes the use, now and then and off the request path.
+func (s *Node) touch(ctx context.Context, c *cached, r *reading, idle time.Duration) error {
+	unused := time.Since(r.Seen)
+	if unused < idle/10 {
+		return nil
+	}
+	if unused >= idle {
+		// Another node may have seen it since.
+		l, _, err := s.loadLogin(ctx, c.bits)
+		if err != nil {
+			return err
+		}
+		if time.Since(l.Seen) >= idle {
+			return ErrNone
+		}
+	}
+	s.noteUse(c, r.until)
+	return nil
+}
+
+// noteUse notes that a login is used, off the request path.
+func (s *Node) noteUse(c *cached, expires time.Time) {
+	if c.noting.CompareAndSwap(false, true) {
+		go func() {
+			defer c.noting.Store(false)
+			s.markSeen(c, expires)
+		}()
+	}
+}
+
+// markSeen writes that a login was used, and reads it back into the cache.
+func (s *Node) markSeen(c *cached, expires time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	ttl := time.Until(expires)
+	if ttl <= 0 {
+		return
+	}
+	err := s.vault.Update(ctx, kindLogin, c.bits, ttl, func(old *vault.Record) ([]byte, error) {
+		if old == nil {
+			return nil, ErrNone
+		}
+		l, err := decode[Login](old)
+		if err != nil {
+			return nil, err
+		}
+		l.Seen = time.Now()
+		return json.Marshal(l)
+	})
+	if err == nil {
+		s.reload(c)
+	}
+}
+
+// Used notes that the client has sent something by a live request, now and then.
+// What the app sends is no use: nobody may be there to read it.
+func (lr *Live) Used() {
+	c := lr.cached.Load()
+	idle := c.node.idle()
+	if idle == 0 {
+		return
+	}
+	r := c.last.Load()
+	if r == nil {
+		r = lr.reading
+	}
+	if time.Since(r.Seen) >= idle/10 {
+		c.node.noteUse(c, r.until)
+	}
+}
+
+// idle returns the idle limit; zero if there is none.
+func (s *Node) idle() time.Duration {
+	if policy := s.policy.Load(); policy != nil {
+		return (*policy).IdleLimit()
+	}
+	return 0
+}
+
+// unused returns how long the login was not used, as far as this node knows.
+func (c *cached) unused(now time.Time) time.Duration {
+	if r := c.last.Load(); r != nil {
+		return now.Sub(r.Seen)
+	}
+	return 0
+}
+
+// endUnused ends the live requests of logins that were not used for idle. Another
+// node may have noted a use, so the store is asked. If it does not answer, it is
+// not for the idle limit to cut them.
+func (s *Node) endUnused(idle time.Duration, unused []*cached) {
+	unused = slices.DeleteFunc(unused, func(c *cached) bool { return !c.reloading.CompareAndSwap(false, true) })
+	if len(unused) == 0 {
+		return
+	}
+	go s.reloadAll(unused, func(c *cached) {
+		defer c.reloading.Store(false)
+		_, r, err := s.load(context.Background(), c.bits, cookieKey{})
+		switch {
+		case errors.Is(err, ErrNone):
+			s.drop(c)
+		case err == nil && time.Since(r.Seen) >= idle:
+			c.cut(errUnused)
+		}
+	})
+}

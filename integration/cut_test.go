@@ -1,0 +1,254 @@
+//go:build integration
+
+package integration
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+)
+
+// streamScript sends a line ten times a second, or every four seconds if it is to be
+// quiet.
+const streamScript = `<?php
+header('Content-Type: text/plain');
+for ($i = 0; $i < 600; $i++) {
+	echo "tick $i\n";
+	flush();
+	usleep(isset($_GET['quiet']) ? 4000000 : 100000);
+}
+`
+
+// downloadSize is more than all buffers on the way hold.
+const downloadSize = 256 << 20
+
+// cutSites are handlers that watch no context, and one that does. Each request
+// takes one of the PHPs for itself.
+func cutSites(t *testing.T, phps int) string {
+	t.Helper()
+	root, err := os.MkdirTemp(scratch, "cut-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "stream.php"), []byte(streamScript), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	download, err := os.Create(filepath.Join(root, "download"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(download.Truncate(downloadSize), download.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var addresses []string
+	for range phps {
+		addresses = append(addresses, startPHP(t, root))
+	}
+	return fmt.Sprintf(`	root %s
+	handle /php {
+		rewrite /stream.php
+		php_fastcgi %s {
+			lb_policy least_conn
+			flush_interval -1
+		}
+	}
+	handle /download {
+		file_server
+	}
+	handle /broken {
+		error "broken" 503
+	}
+	handle /open {
+		rewrite /live/events
+		reverse_proxy APP
+	}
+	handle_errors {
+		sso_strip
+		rewrite /stream.php
+		php_fastcgi %[2]s {
+			lb_policy least_conn
+			flush_interval -1
+		}
+	}`, root, strings.Join(addresses, " "))
+}
+
+// TestCut holds streams of handlers that watch no context, over every protocol, and
+// logs their person out at another node. All of them end within a second; those of
+// another person and of nobody, over the same connection, go on.
+func TestCut(t *testing.T) {
+	t.Parallel()
+	cl := newCluster(t, clusterOptions{nodes: 2, site: cutSites(t, 12)})
+	for proto, connect := range map[string]func(*cluster, int) http.RoundTripper{"HTTP/1.1": http1, "HTTP/2.0": http2Only, "HTTP/3.0": http3Only} {
+		t.Run("E4 "+proto, func(t *testing.T) {
+			t.Parallel()
+			tr := connect(cl, 1)
+			alice, bob := cl.signIn(0), cl.signIn(0)
+			held := map[string]*heldStream{}
+			for _, path := range []string{"/live/events", "/php", "/php?quiet", "/broken", "/download"} {
+				held[path] = holdStream(t, tr, cl, alice, proto, path)
+			}
+			others := map[string]*heldStream{"nobody's": holdStream(t, tr, cl, nil, proto, "/open"), "another's": holdStream(t, tr, cl, bob, proto, "/live/events")}
+			time.Sleep(300 * time.Millisecond)
+			for path, s := range held {
+				s.mustGoOn(t, path)
+			}
+			alice.logOut(cl.base)
+			told := time.Now()
+			for path, s := range held {
+				select {
+				case <-s.ended:
+					took := s.at.Sub(told)
+					t.Logf("%s ended %v after the logout: %v", path, took, s.err)
+					if took > atOnce {
+						t.Errorf("%s ended %v after the logout", path, took)
+					}
+					if s.err == nil {
+						t.Errorf("%s looks like a whole answer", path)
+					}
+				case <-time.After(5 * time.Second):
+					t.Errorf("%s lives on", path)
+				}
+			}
+			time.Sleep(time.Second)
+			for whose, s := range others {
+				s.mustGoOn(t, whose)
+			}
+			holdStream(t, tr, cl, bob, proto, "/php").mustGoOn(t, "a new one of another's")
+		})
+	}
+}
+
+// A heldStream is an answer that is being read.
+type heldStream struct {
+	ended chan struct{}
+	// at and err say when and how it ended, once ended is closed.
+	at  time.Time
+	err error // nil if the answer is whole
+}
+
+// holdStream begins a stream, of nobody if c is nil, and reads it on. A download is
+// read slowly.
+func holdStream(t *testing.T, tr http.RoundTripper, cl *cluster, c *client, proto, path string) *heldStream {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	defer time.AfterFunc(20*time.Second, cancel).Stop()
+	req := liveRequest(t, cl.base+path).WithContext(ctx)
+	if c != nil {
+		for _, cookie := range c.cookies(cl.base) {
+			req.AddCookie(cookie)
+		}
+	}
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	if resp.Proto != proto || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s is answered %s %s", path, resp.Proto, resp.Status)
+	}
+	lines := bufio.NewReader(resp.Body)
+	if path != "/download" {
+		if _, err := lines.ReadString('\n'); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+	}
+	s := &heldStream{ended: make(chan struct{})}
+	go func() {
+		defer close(s.ended)
+		buf := make([]byte, 256<<10)
+		for s.err == nil {
+			_, s.err = lines.Read(buf)
+			if path == "/download" {
+				time.Sleep(20 * time.Millisecond)
+			}
+		}
+		s.at = time.Now()
+		if s.err == io.EOF {
+			s.err = nil
+		}
+	}()
+	return s
+}
+
+func (s *heldStream) mustGoOn(t *testing.T, what string) {
+	t.Helper()
+	select {
+	case <-s.ended:
+		t.Errorf("%s: the stream has ended: %v", what, s.err)
+	default:
+	}
+}
+
+// dialAddress is where a node listens.
+func (cl *cluster) dialAddress(at int) string {
+	return net.JoinHostPort(cl.nodes[at].ip, fmt.Sprint(cl.port))
+}
+
+func http1(cl *cluster, at int) http.RoundTripper {
+	tr := cl.transport(at)
+	tr.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	return tr
+}
+
+// http2Only has one connection for all requests.
+func http2Only(cl *cluster, at int) http.RoundTripper {
+	tr := cl.transport(at)
+	tr.ForceAttemptHTTP2 = true
+	return tr
+}
+
+// http3Only has one connection for all requests.
+func http3Only(cl *cluster, at int) http.RoundTripper {
+	tr := &http3.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: certificates(cl.t).pool},
+		Dial: func(ctx context.Context, _ string, tlsConfig *tls.Config, config *quic.Config) (*quic.Conn, error) {
+			return quic.DialAddrEarly(ctx, cl.dialAddress(at), tlsConfig, config)
+		},
+	}
+	cl.t.Cleanup(func() { _ = tr.Close() })
+	return tr
+}
+
+// TestReloadKeepsStreams gives the store another password, and the gateway another
+// secret: streams go on, and end with their login all the same.
+func TestReloadKeepsStreams(t *testing.T) {
+	t.Parallel()
+	cl := newCluster(t, clusterOptions{through: func(_ int, addr string) string { return "default:one@" + addr }}) // any password will do
+	n := cl.nodes[0]
+	alice, bob := cl.signIn(0), cl.signIn(0)
+	tr := http1(cl, 0)
+	alices, bobs := holdStream(t, tr, cl, alice, "HTTP/1.1", "/live/events"), holdStream(t, tr, cl, bob, "HTTP/1.1", "/live/events")
+	for what, change := range map[string]func(){
+		"another password": func() { n.redis = strings.Replace(n.redis, "one", "two", 1) },
+		"another secret":   func() { cl.opts.secrets = " " + randomHex(32) },
+	} {
+		change()
+		cl.configure(n)
+		if err := n.load(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		alices.mustGoOn(t, what+": alice's")
+		bobs.mustGoOn(t, what+": bob's")
+	}
+	cl.at(alice, 0).logOut(cl.base)
+	select {
+	case <-alices.ended:
+	case <-time.After(2 * time.Second):
+		t.Error("the stream lives on after the logout")
+	}
+	bobs.mustGoOn(t, "after another's logout")
+}
