@@ -83,7 +83,6 @@ type App struct {
 	handlers  []*Handler
 	warned    map[string]bool     // what start has warned of
 	outline   *outline            // of the http app; nil until the first handler
-	checked   bool                // the sites have been judged before the start
 	servers   []*caddyhttp.Server // that tell the connections of requests
 
 	started     chan struct{}                   // closed once Start is done, well or not
@@ -116,7 +115,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.log.Error("logs will show who makes requests", zap.Error(redacting))
 	}
 	a.audit = a.log.Named("audit")
-	a.refusals = newRefusals(a.writeEvent)
+	a.refusals, a.warned = newRefusals(a.writeEvent), map[string]bool{}
 	a.lastGood, a.keys = new(lateLastGood), new(lateKeys)
 	a.started = make(chan struct{})
 	var err error

@@ -1,10 +1,8 @@
 package caddymodule
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"go.uber.org/zap"
 )
@@ -40,8 +38,8 @@ func (a *App) judgePassed(f *follower, places []place) {
 			unknown = names
 		}
 		if len(unknown) > 0 {
-			a.warnOnce("handlers of a host get requests that its sso does not see, the session cookie and forged identity headers among them, if they pass requests on: write the line `sso_strip` before them",
-				site, unknown)
+			a.warn("handlers of a host get requests that its sso does not see, the session cookie and forged identity headers among them, if they pass requests on: write the line `sso_strip` before them",
+				zap.String("site", site), zap.Strings("handlers", unknown))
 		}
 		for _, name := range names {
 			if top != "" && slices.Contains(standard, name) {
@@ -65,22 +63,9 @@ func (a *App) warnOfOtherPort(f *follower, server string, places []place) {
 		}
 		for _, passed := range f.passed {
 			if !slices.Contains(neverPass, passed.name) {
-				a.warnOnce("a site on another port of a guarded host gets its session cookie, for cookies hold for all ports: write the line `sso_strip` before what passes requests on; or use another host",
-					passed.site, []string{passed.name})
+				a.warn("a site on another port of a guarded host gets its session cookie, for cookies hold for all ports: write the line `sso_strip` before what passes requests on; or use another host",
+					zap.String("site", passed.site), zap.Strings("handlers", []string{passed.name}))
 			}
 		}
 	}
-}
-
-// warnOnce warns of handlers of a site.
-func (a *App) warnOnce(msg, site string, handlers []string) {
-	key := fmt.Sprint(msg, site, strings.Join(handlers, " "))
-	if a.warned[key] {
-		return
-	}
-	if a.warned == nil {
-		a.warned = map[string]bool{}
-	}
-	a.warned[key] = true
-	a.log.Warn(msg, zap.String("site", site), zap.Strings("handlers", handlers))
 }

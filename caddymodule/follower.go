@@ -33,8 +33,9 @@ type follower struct {
 	site  string
 	under []string // named routes that are being followed
 
-	met    []*Handler // each sso that requests to the host can reach
-	passed []passing  // the handlers of the main routes that they can reach past it
+	known  func(*Handler) *Handler // see findSites
+	met    []*Handler              // each sso that requests to the host can reach
+	passed []passing               // the handlers of the main routes that they can reach past it
 	faults []error
 	// open are the handlers that get requests which were stripped, whoever sends
 	// them.
@@ -45,11 +46,11 @@ type follower struct {
 type passing struct{ site, name string }
 
 // followUnseen refuses handlers that would get requests as clients send them.
-func (a *App) followUnseen(app *caddyhttp.App, places []place) error {
+func (a *App) followUnseen(app *caddyhttp.App, places []place, known func(*Handler) *Handler) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
-		f := &follower{server: server, names: map[*caddyhttp.Route]hostNames{}}
+		f := &follower{server: server, known: known, names: map[*caddyhttp.Route]hostNames{}}
 		handedOver := false
 		for _, p := range places {
 			handedOver = handedOver || (p.server == name || p.server == "") && p.handler.Errors != ""
@@ -194,7 +195,7 @@ func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) prog
 			f.fault("'sso_strip' comes before 'sso' and takes the session cookie away, so nobody would ever be signed in: move it into `handle_errors`, or into the `handle` that has no 'sso'")
 		}
 		p.stripped, p.guarded = true, true
-		f.met = append(f.met, h)
+		f.met = append(f.met, f.known(h))
 	case *Strip:
 		if p.guarded && f.where == "" {
 			f.fault("'sso_strip' comes after 'sso' and takes the person's identity away from the app: it belongs into `handle_errors`, or another route that `sso` does not guard")

@@ -37,7 +37,7 @@ func redactHostLogs(ctx caddy.Context, names *redactedNames) error {
 	if !cfg.IsValid() || cfg.Type() != reflect.TypeFor[*caddy.Config]() {
 		return errOtherCaddy
 	}
-	config := (*caddy.Config)(cfg.UnsafePointer()) //nolint:gosec // the type is that of the field
+	config := (*caddy.Config)(cfg.UnsafePointer())
 	if config == nil || config.Logging == nil {
 		return nil
 	}

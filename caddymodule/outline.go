@@ -52,13 +52,14 @@ func (a *App) checkSites(ctx caddy.Context) error {
 		return err
 	}
 	_, err = startSites(gw, places)
-	a.checked = err == nil
 	return err
 }
 
 // warn logs what is to be said once, be the sites judged once or twice.
 func (a *App) warn(msg string, fields ...zap.Field) {
-	if !a.checked {
+	key := fmt.Sprint(msg, fields)
+	if !a.warned[key] {
+		a.warned[key] = true
 		a.log.Warn(msg, fields...)
 	}
 }

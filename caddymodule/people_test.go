@@ -148,7 +148,7 @@ func TestPartnerSpeaksForNobodyElse(t *testing.T) {
 			if status, body := theirs.do(mustRequest(t, w.origin()+"/.sso/session")); status != http.StatusOK || !strings.Contains(body, `"username":"partner-alice"`) || strings.Contains(body, "alice@example.com") {
 				t.Errorf("the session is %d %s", status, body)
 			}
-			if line := lineWith(w.logs(), `"provider":"partner"`); !strings.Contains(line, `"user":"partner-alice"`) {
+			if line := lineWith(w.logs(), `"logger":"sso.audit","msg":"login","app":"localhost","provider":"partner"`); !strings.Contains(line, `"user":"partner-alice"`) {
 				t.Errorf("the audit log has %s", line)
 			}
 			if !strings.Contains(w.logs(), `"user_id":"partner-alice"`) {

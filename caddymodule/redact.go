@@ -53,9 +53,7 @@ const maxPlainName = 64
 // plainName writes the form of a header's name that all its spellings share into buf:
 // as it goes over the wire, and as a CGI has it (RFC 3875 §4.1.18).
 func plainName(name string, buf *[maxPlainName]byte) (plain []byte, ok bool) {
-	if strings.HasPrefix(name, "HTTP_") {
-		name = name[len("HTTP_"):]
-	}
+	name = strings.TrimPrefix(name, "HTTP_")
 	if name == "" || len(name) > len(buf) {
 		return nil, false
 	}

@@ -57,7 +57,7 @@ func (a *App) findSites(httpApp *caddyhttp.App, known func(*Handler) *Handler) (
 		places[i].handler = known(places[i].handler)
 	}
 	judged, err := a.judge(places)
-	return judged, errors.Join(err, a.followUnseen(httpApp, judged))
+	return judged, errors.Join(err, a.followUnseen(httpApp, judged, known))
 }
 
 func (a *App) judge(places []place) ([]place, error) {

@@ -36,18 +36,21 @@ func TestUnauthenticatedLink(t *testing.T) {
 		want           string
 	}{
 		"a frame": {
-			"GET", "/inner?b", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Referer", "https://app.example/outer?a=1&c=%2F"},
+			"GET", "/inner?b",
+			[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Referer", "https://app.example/outer?a=1&c=%2F"},
 			"/outer?a=1&c=%2F",
 		},
 		"a frame of a page that says nothing": {
 			"GET", "/inner?b", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, "/inner?b",
 		},
 		"a frame of another site": {
-			"GET", "/inner?b", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Referer", "https://evil.example/outer"},
+			"GET", "/inner?b",
+			[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Referer", "https://evil.example/outer"},
 			"/inner?b",
 		},
 		"a form": {
-			"POST", "/save", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Referer", "https://app.example/edit?id=5"},
+			"POST", "/save",
+			[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Referer", "https://app.example/edit?id=5"},
 			"/edit?id=5",
 		},
 		"a form of a page that says nothing": {

@@ -46,11 +46,15 @@ func TestStoreHealth(t *testing.T) {
 			"memory is full",
 			func(t *testing.T, f *faulty) { command(t, f.redis, "CONFIG", "SET", "maxmemory", "1") },
 			func(t *testing.T, f *faulty) { command(t, f.redis, "CONFIG", "SET", "maxmemory", "0") },
-			"session store takes no writes", []string{"OOM", cli + " CONFIG SET maxmemory"}, "session store takes writes again", true,
+			"session store takes no writes",
+			[]string{"OOM", cli + " CONFIG SET maxmemory"},
+			"session store takes writes again", true,
 		},
 		{
 			"can't save", cantSave, canSave,
-			"session store takes no writes", []string{"MISCONF", cli + " BGSAVE"}, "session store takes writes again", true,
+			"session store takes no writes",
+			[]string{"MISCONF", cli + " BGSAVE"},
+			"session store takes writes again", true,
 		},
 		{
 			"killed", func(_ *testing.T, f *faulty) { f.redis.Kill() }, restart,

@@ -50,9 +50,11 @@ type storeFault struct {
 }
 
 func stall(lasts time.Duration) storeFault {
-	return storeFault{"stalled for " + lasts.String(), -1, lasts,
+	return storeFault{
+		"stalled for " + lasts.String(), -1, lasts,
 		func(_ *testing.T, f *faulty) { f.redis.Stop() },
-		func(_ *testing.T, f *faulty) { f.redis.Continue() }}
+		func(_ *testing.T, f *faulty) { f.redis.Continue() },
+	}
 }
 
 func cutOff(node, direction int) storeFault {

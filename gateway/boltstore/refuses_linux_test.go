@@ -45,7 +45,7 @@ func TestRefusesIsReported(t *testing.T) {
 			}
 		}
 	}
-	await(false)
+	_ = await(false)
 	must(t, syscall.Dup3(int(sick.Fd()), fd, 0)) // read-only
 	if err := s.Put(t.Context(), "key", []byte("value"), time.Minute); err == nil {
 		t.Fatal("the fault did not happen")
@@ -54,7 +54,7 @@ func TestRefusesIsReported(t *testing.T) {
 		t.Errorf("it says %v", err)
 	}
 	must(t, syscall.Dup3(healthy, fd, 0))
-	await(false)
+	_ = await(false)
 	must(t, s.Put(t.Context(), "key", []byte("value"), time.Minute))
 }
 

@@ -32,7 +32,7 @@ func (s *Store) tryWriting(ctx context.Context, client redis.Cmdable) (refuses, 
 	err = client.Set(ctx, s.prefix+"health", "", time.Minute).Err()
 	var refused redis.Error
 	if errors.As(err, &refused) {
-		refuses, err = err, nil
+		refuses = err
 		s.finish("writing", &refuses)
 		return refuses, nil
 	}

@@ -114,7 +114,7 @@ func revokeWithFault(t *testing.T, f *failAt, name string, again bool) {
 	if err == nil {
 		// Whoever answers success has announced.
 		synctest.Wait()
-		wantEnded(t, there, cookie, ctx, f)
+		wantEnded(ctx, t, there, cookie, f)
 	}
 	f.mended = true
 	time.Sleep(time.Second)
@@ -129,10 +129,10 @@ func revokeWithFault(t *testing.T, f *failAt, name string, again bool) {
 		}
 		return
 	}
-	wantEnded(t, there, cookie, ctx, f)
+	wantEnded(ctx, t, there, cookie, f)
 }
 
-func wantEnded(t *testing.T, s *session.Node, cookie string, live context.Context, f *failAt) {
+func wantEnded(live context.Context, t *testing.T, s *session.Node, cookie string, f *failAt) {
 	t.Helper()
 	if _, err := s.Find(t.Context(), cookie, nodeHost); !errors.Is(err, session.ErrNone) {
 		t.Errorf("write %d (done %v): the other node answers %v", f.n, f.done, err)
