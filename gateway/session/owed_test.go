@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,12 +44,16 @@ type failAt struct {
 	n       int
 	done    bool
 	lasting bool // until it is mended
-	calls   int
-	failed  bool
-	mended  bool
+
+	mu     sync.Mutex // for what follows
+	calls  int
+	failed bool
+	mended bool
 }
 
 func (f *failAt) hook(op gatewaytest.MemOp) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if !op.Writes() || f.mended || op.Done != f.done {
 		return nil
 	}
@@ -58,6 +63,12 @@ func (f *failAt) hook(op gatewaytest.MemOp) error {
 		return gatewaytest.ErrFault
 	}
 	return nil
+}
+
+func (f *failAt) mend() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mended = true
 }
 
 // TestRevokeWithAFaultAnywhere lets the store fail at each command of each
@@ -116,7 +127,7 @@ func revokeWithFault(t *testing.T, f *failAt, name string, again bool) {
 		synctest.Wait()
 		wantEnded(ctx, t, there, cookie, f)
 	}
-	f.mended = true
+	f.mend()
 	time.Sleep(time.Second)
 	synctest.Wait()
 	if err != nil && ctx.Err() == nil {
