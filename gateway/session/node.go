@@ -140,7 +140,7 @@ func Open(opts Options) (*Node, error) {
 		store: opts.Store, marker: opts.Marker, position: opts.Position, log: opts.Logger,
 		byCookie: map[cookieKey]*cached{}, byKey: map[string]*cached{},
 		maxEntries: maxCached, maxBytes: maxBytes,
-		started: time.Now(),
+		started: time.Now(), owed: owed{some: make(chan struct{}, 1)},
 	}
 	s.confirmed.Store(-int64(stale))
 	vault, err := vault.New(opts.Store, opts.Secrets, s.MayCreate)

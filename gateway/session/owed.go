@@ -17,6 +17,9 @@ const (
 // Announcements that the store may not have taken. They are repeated until it
 // takes them: a repeated one costs some work and nothing else.
 type owed struct {
+	// some has an element while there may be some; with room for one.
+	some chan struct{}
+
 	mu       sync.Mutex
 	messages map[string]bool
 }
@@ -24,6 +27,10 @@ type owed struct {
 func (o *owed) add(message string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	select {
+	case o.some <- struct{}{}:
+	default:
+	}
 	if message == announceAll || len(o.messages) >= maxOwed {
 		o.messages = map[string]bool{announceAll: true}
 		return
@@ -49,12 +56,14 @@ func (o *owed) next() (message string, ok bool) {
 
 // repeat announces what is owed, until ctx ends. Then it tries once more.
 func (s *Node) repeat(ctx context.Context) {
-	tick := time.NewTicker(repeatEvery)
-	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-tick.C:
+		case <-s.owed.some:
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(repeatEvery):
 		}
 		s.settle(context.WithoutCancel(ctx))
 	}
