@@ -17,6 +17,11 @@ func (x *exchange) countStart() *refusal.Error {
 	if refused := x.embedded(); refused != nil {
 		return refused
 	}
+	return x.countRequest()
+}
+
+// countRequest counts a request, and refuses one too many (TooManyAttempts).
+func (x *exchange) countRequest() *refusal.Error {
 	return x.limited(x.app.gw.limits.Request(x.r.Context(), x.peer.Addr))
 }
 

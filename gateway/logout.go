@@ -59,7 +59,17 @@ func (x *exchange) endCookie() error {
 	if x.cookies.Session == "" || x.host == "" {
 		return nil
 	}
-	return x.app.gw.sessions.EndCookie(x.r.Context(), x.cookies.Session, x.host)
+	return x.app.gw.sessions.EndCookie(x.r.Context(), x.cookies.Session, x.host, x.mayRepeat)
+}
+
+// mayRepeat bounds how often a client has a logout announced that was done before:
+// each time costs every node some work. A store that can't count may have failed to
+// announce, so that is no reason to refuse.
+func (x *exchange) mayRepeat() error {
+	if refused := x.countRequest(); refused != nil && refused.Code == refusal.TooManyAttempts {
+		return refused
+	}
+	return nil
 }
 
 func (x *exchange) askLogout(l *session.Login) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 func TestLogout(t *testing.T) {
@@ -264,4 +265,36 @@ func TestLogoutAgain(t *testing.T) {
 	eventually(t, "the other node refuses the cookie", func() bool {
 		return there.fetch("/", "Cookie", "__Host-sso="+stolen).Code == http.StatusUnauthorized
 	})
+}
+
+// TestLogoutOfOldCookieIsLimited holds that a cookie whose login is over does not have
+// the nodes work without end, and that one which was never made has them do nothing.
+func TestLogoutOfOldCookieIsLimited(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := limitedSite(l, session.Limit{Requests: 5})
+	b := s.browser()
+	b.signIn()
+	old := b.cookie("__Host-sso")
+	wantRedirect(t, b.post("/.sso/logout"), "https://app.example/.sso/logged-out")
+	again := func(cookie string) *httptest.ResponseRecorder {
+		return s.browser().post("/.sso/logout", "Cookie", "__Host-sso="+cookie)
+	}
+	forged := strings.Repeat("A", len(old))
+	for range 20 {
+		written := l.store.written()
+		wantRedirect(t, again(forged), "https://app.example/.sso/logged-out")
+		if n := l.store.written() - written; n > 0 {
+			t.Fatalf("a cookie that nobody made costs %d writes", n)
+		}
+	}
+	refused := 0
+	for range 20 {
+		if codeIn(again(old)) == refusal.TooManyAttempts {
+			refused++
+		}
+	}
+	if refused != 15 {
+		t.Errorf("%d of 20 are refused, want 15", refused)
+	}
 }

@@ -36,13 +36,17 @@ func (s *Node) endListed(ctx context.Context, key string, l *Login) error {
 
 // EndCookie ends the login of a cookie that Find no longer finds. An earlier
 // logout may have ended it and failed before the other nodes heard of it: so it is
-// announced again. A cookie that was never made for host is left alone.
-func (s *Node) EndCookie(ctx context.Context, cookie, host string) error {
+// announced again, if may agrees: an old cookie is well-made for good. One that was
+// never made for host is left alone.
+func (s *Node) EndCookie(ctx context.Context, cookie, host string, may func() error) error {
 	bits, err := s.sessionBits(ctx, cookie, host)
 	if errors.Is(err, ErrNone) {
 		return nil
 	}
 	if err != nil {
+		return err
+	}
+	if err := may(); err != nil {
 		return err
 	}
 	key, err := s.vault.Key(ctx, kindLogin, bits)
