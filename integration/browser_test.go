@@ -97,7 +97,7 @@ func TestBrowserOtherPerson(t *testing.T) {
 		return err == nil && there && strings.HasPrefix(b.location(), w.atIdP())
 	}
 
-	for _, choice := range []string{"form a", "form button"} {
+	for _, choice := range []string{"main .actions > a", "form button"} {
 		follow(other)
 		b.await("Keycloak's form", atKeycloak)
 		follow(other) // from there, another site

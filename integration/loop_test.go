@@ -79,7 +79,7 @@ func TestBrowserLoops(t *testing.T) {
 			t.Errorf("it is answered %s", p)
 		}
 		eventually(t, "the log names the address to register", 5*time.Second, func() bool {
-			return strings.Contains(w.gw.log.String(), w.base+"/.sso/oidc/callback, the address to register")
+			return strings.Contains(w.gw.log.String(), "the address to register at the provider is "+w.base+"/.sso/oidc/callback")
 		})
 	})
 }

@@ -103,9 +103,9 @@ func shownPages() map[string]any {
 // endpoints are all addresses of the gateway's own, and the page that each shows.
 var endpoints = map[string]any{
 	"/.sso/login": pages.Chooser{}, "/.sso/session": pages.Session{}, "/.sso/logout": pages.Logout{}, "/.sso/logged-out": pages.LoggedOut{},
-	"/.sso/oidc/callback": pages.Refusal{}, "/.sso/oidc/callback/{provider}": pages.Refusal{}, "/.sso/saml/acs": pages.Repost{},
+	"/.sso/oidc/callback": pages.Refusal{}, "/.sso/oidc/callback/{provider}": pages.Refusal{}, "/.sso/saml/acs": pages.Repost{}, "/.sso/refused": pages.Refusal{},
 	// no pages
-	"/.sso/assets/{file...}": nil, "/.sso/jwks.json": nil, "/.sso/saml/metadata": nil, "/.sso/saml/metadata/{provider...}": nil,
+	"/.sso/assets/{file...}": nil, "/.sso/jwks.json": nil, "/.sso/logged-out/forget": nil, "/.sso/saml/metadata": nil, "/.sso/saml/metadata/{provider...}": nil,
 }
 
 // A speaker is a provider that nobody signs in at.

@@ -56,13 +56,13 @@ func (p *Provider) answer(f *found, x *expectation) (*provider.Answer, error) {
 	}
 	who, err := p.profile(a)
 	if err != nil {
-		return nil, refusal.About(a.nameID().Value, err)
+		return nil, a.about(err)
 	}
 	account := accountOf(a.nameID(), x)
 	if who.id != nil {
 		account = accountOfAttribute(p.config.IDAttribute, who.id.only())
 	} else if err := p.checks.account.Run(a); err != nil {
-		return nil, refusal.About(a.nameID().Value, err)
+		return nil, a.about(err)
 	}
 	return &provider.Answer{
 		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: who.session,

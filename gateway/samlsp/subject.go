@@ -9,6 +9,7 @@ import (
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
 
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
@@ -201,6 +202,14 @@ func accountOf(id saml.NameID, x *expectation) string {
 // equals one of a NameID.
 func accountOfAttribute(name, value string) string {
 	return "attribute=" + accountEscapes.Replace(name) + ";value=" + accountEscapes.Replace(value)
+}
+
+// about says in a refusal whom it concerns. A transient NameID tells nobody.
+func (a *assertion) about(err error) error {
+	if a.nameID().Format == formatTransient {
+		return err
+	}
+	return refusal.About(a.nameID().Value, err)
 }
 
 // accountLasting: a transient NameID is another one at each login (SAML Core
