@@ -75,7 +75,11 @@ func (errorGuard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	caddyhttp.SetVar(r.Context(), passedVar, nil)
-	return gateway.Resume(passed, w, r, next.ServeHTTP)
+	err := gateway.Resume(passed, w, r, next.ServeHTTP)
+	if err != nil { // from a subroute's error routes to the server's
+		caddyhttp.SetVar(r.Context(), passedVar, passed)
+	}
+	return err
 }
 
 // Interface guards

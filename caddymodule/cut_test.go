@@ -202,6 +202,10 @@ func TestCutOfErrorRoutes(t *testing.T) {
 			site["errors"] = server["errors"]
 			delete(server, "errors")
 		},
+		"of the site, after a subroute's": func(server map[string]any) {
+			site := server["routes"].([]any)[0].(map[string]any)["handle"].([]any)[0].(map[string]any)
+			site["errors"] = map[string]any{"routes": []any{map[string]any{"handle": []any{map[string]any{"handler": "error", "status_code": 503}}}}}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -22,6 +22,7 @@ type outline struct {
 	app *caddyhttp.App
 	// handlers are ours, in the order in which they were found.
 	handlers []*Handler
+	site     string // as siteName has it; "" beside the main routes
 }
 
 // checkSites judges the sites as Start does, as soon as the last handler is there.
@@ -71,7 +72,10 @@ func (a *App) match(outlined []*Handler) map[*Handler]*Handler {
 	known := map[*Handler]*Handler{}
 	for _, h := range outlined {
 		config, err := json.Marshal(h)
-		i := slices.IndexFunc(left, func(p *Handler) bool { return p.config == string(config) })
+		i := slices.IndexFunc(left, func(p *Handler) bool { return p.config == string(config) && p.site == h.site })
+		if i < 0 { // it is not in a site's own routes
+			i = slices.IndexFunc(left, func(p *Handler) bool { return p.config == string(config) })
+		}
 		if err != nil || i < 0 {
 			return nil
 		}
@@ -86,9 +90,15 @@ func (o *outline) draw(web *caddyhttp.App) (err error) {
 	o.app = &caddyhttp.App{HTTPPort: web.HTTPPort, HTTPSPort: web.HTTPSPort, Servers: map[string]*caddyhttp.Server{}}
 	for name, srv := range web.Servers {
 		drawn := &caddyhttp.Server{Listen: srv.Listen, TLSConnPolicies: srv.TLSConnPolicies, NamedRoutes: map[string]*caddyhttp.Route{}}
-		if drawn.Routes, err = o.routes(srv.Routes); err != nil {
-			return err
+		for _, route := range srv.Routes {
+			o.site = siteOf(route, srv)
+			r, err := o.route(route)
+			if err != nil {
+				return err
+			}
+			drawn.Routes = append(drawn.Routes, r)
 		}
+		o.site = ""
 		if drawn.Errors, err = o.errors(srv.Errors); err != nil {
 			return err
 		}
@@ -154,6 +164,7 @@ func (o *outline) route(r caddyhttp.Route) (caddyhttp.Route, error) {
 func (o *outline) handler(handler caddyhttp.MiddlewareHandler) (err error) {
 	switch h := handler.(type) {
 	case *Handler:
+		h.site = o.site
 		o.handlers = append(o.handlers, h)
 	case *caddyhttp.Subroute:
 		if h.Routes, err = o.routes(h.Routes); err != nil {

@@ -99,6 +99,11 @@ func (c *redactingCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 func (r *redactedNames) redact(fields []zapcore.Field) []zapcore.Field {
 	var out []zapcore.Field
 	for i, f := range fields {
+		switch f.Type {
+		case zapcore.ObjectMarshalerType, zapcore.InlineMarshalerType, zapcore.ArrayMarshalerType, zapcore.ReflectType:
+		default: // zap wants an error or a Stringer in the others, whatever else that is
+			continue
+		}
 		switch inside := f.Interface.(type) {
 		case zapcore.ObjectMarshaler:
 			f.Interface = redactedObject{inside, r}

@@ -213,19 +213,16 @@ func siteName(ctx caddy.Context) string {
 	for _, route := range server.Routes {
 		// The first route that has no handlers yet is the one under way.
 		if len(route.Handlers) == 0 && len(route.HandlersRaw) > 0 {
-			var names []string
-			for _, set := range route.MatcherSets {
-				for _, matcher := range set {
-					if m, ok := matcher.(*caddyhttp.MatchHost); ok {
-						names = append(names, *m...)
-					}
-				}
-			}
-			if len(names) > 0 {
-				return strings.Join(names, ", ")
-			}
-			break
+			return siteOf(route, server)
 		}
+	}
+	return strings.Join(server.Listen, ", ")
+}
+
+// siteOf names the site of a server's route.
+func siteOf(route caddyhttp.Route, server *caddyhttp.Server) string {
+	if names := namesOf(route.MatcherSets); len(names) > 0 {
+		return strings.Join(names, ", ")
 	}
 	return strings.Join(server.Listen, ", ")
 }

@@ -38,14 +38,14 @@ func (x *exchange) logout() error {
 		if err := x.endCookie(); err != nil {
 			return x.refuse(session.Fault(err))
 		}
-		cookie.Set(x.w, cookie.Session, "", x.secure)
+		x.clearCookies()
 		return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 	}
 	if err := ses.End(x.r.Context()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
 	x.forgetRounds()
-	cookie.Set(x.w, cookie.Session, "", x.secure)
+	x.clearCookies()
 	x.observe(Event{Type: EventLogout})
 	l := ses.Login()
 	if away := x.providerLogout(l); away != "" {
@@ -53,6 +53,14 @@ func (x *exchange) logout() error {
 		return nil
 	}
 	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+}
+
+// clearCookies takes away what the browser keeps of the person.
+func (x *exchange) clearCookies() {
+	cookie.Set(x.w, cookie.Session, "", x.secure)
+	if x.cookies.Refused != "" {
+		cookie.Set(x.w, cookie.Refused, "", x.secure)
+	}
 }
 
 func (x *exchange) endCookie() error {

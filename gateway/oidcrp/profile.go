@@ -61,10 +61,7 @@ func (f *profile) describe() {
 	f.last = f.short("family_name", maxName)
 	f.display = f.short("name", maxName)
 	f.acr = f.short("acr", maxSubject)
-	if f.session = f.short("sid", maxSubject); provider.Unfit(f.session) {
-		f.leaveOut("sid", "has control characters")
-		f.session = ""
-	}
+	f.session = f.short("sid", maxSubject)
 	f.amr = f.methods()
 	at, ok := f.date("auth_time")
 	if f.authenticated = at; !ok && f.has("auth_time") {
@@ -75,7 +72,7 @@ func (f *profile) describe() {
 
 func (f *profile) leaveOut(claim, why string) { f.odd = append(f.odd, oddity{claim, why}) }
 
-// short returns a text of limit bytes at most.
+// short returns a text of limit bytes at most, without control characters.
 func (f *profile) short(name string, limit int) string {
 	s, ok := f.object[name].(string)
 	switch {
@@ -83,6 +80,9 @@ func (f *profile) short(name string, limit int) string {
 		f.leaveOut(name, "is not "+string(aString))
 	case len(s) > limit:
 		f.leaveOut(name, fmt.Sprintf("is longer than %d bytes", limit))
+		return ""
+	case provider.Unfit(s):
+		f.leaveOut(name, "has control characters")
 		return ""
 	}
 	return s

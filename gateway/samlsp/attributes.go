@@ -195,10 +195,7 @@ func (f *profile) describe(a *assertion, values map[string]value, c *Config) {
 	f.lastName = f.short(pick(values, c.LastNameAttribute, unequivocal(values, lastNameNames)))
 	f.display = f.short(pick(values, c.DisplayNameAttribute, unequivocal(values, displayNameNames)))
 	statement := a.statement()
-	if f.session = f.short(value{name: "SessionIndex", texts: []string{statement.SessionIndex}}); provider.Unfit(f.session) {
-		f.leaveOut("SessionIndex", "has control characters")
-		f.session = ""
-	}
+	f.session = f.short(value{name: "SessionIndex", texts: []string{statement.SessionIndex}})
 	if class := statement.AuthnContext.AuthnContextClassRef; class != nil {
 		f.acr = f.short(value{name: "AuthnContextClassRef", texts: []string{class.Value}})
 	}
@@ -214,6 +211,8 @@ func (f *profile) short(v value) string {
 		f.leaveOut(v.name, "it stands there with several NameFormats")
 	case len(v.only()) > maxValue:
 		f.leaveOut(v.name, fmt.Sprintf("is longer than %d bytes", maxValue))
+	case provider.Unfit(v.only()):
+		f.leaveOut(v.name, "has control characters")
 	default:
 		return v.only()
 	}

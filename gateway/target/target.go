@@ -40,7 +40,7 @@ const maxReturn = 8 << 10
 
 // SafeReturn returns a return URL to which a browser can be sent safely: a path of
 // our own origin, with query and fragment. Bytes that are no ASCII are
-// percent-encoded. Paths of the gateway itself would loop, except its session page.
+// percent-encoded, and so is a backslash behind the path. Paths of the gateway itself would loop, except its session page.
 //
 // If target is no such URL, SafeReturn returns "/" and says why.
 func SafeReturn(target, prefix string) (string, error) {
@@ -52,7 +52,7 @@ func SafeReturn(target, prefix string) (string, error) {
 	case target[0] != '/':
 		return "/", errors.New("it is no path of this site")
 	}
-	target = encodeNonASCII(target)
+	target = encodeOdd(target)
 	if strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '\\' }) {
 		return "/", errors.New("it has a blank, a control character or a backslash")
 	}
@@ -71,14 +71,18 @@ func SafeReturn(target, prefix string) (string, error) {
 	return target, nil
 }
 
-// encodeNonASCII percent-encodes all bytes that are no ASCII.
-func encodeNonASCII(s string) string {
-	if !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) {
+// encodeOdd percent-encodes all bytes that are no ASCII, and a backslash behind
+// the path: browsers send it there as it is (URL Standard §4.4).
+func encodeOdd(s string) string {
+	if !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf || c == '\\' }) {
 		return s
 	}
 	var b strings.Builder
+	path := true
 	for i := range len(s) {
-		if c := s[i]; c >= utf8.RuneSelf {
+		c := s[i]
+		path = path && c != '?' && c != '#'
+		if c >= utf8.RuneSelf || c == '\\' && !path {
 			fmt.Fprintf(&b, "%%%02X", c)
 		} else {
 			b.WriteByte(c)
