@@ -165,7 +165,7 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 	case err == nil:
 		return x.askOther(ses, p, f.Return)
 	case !errors.Is(err, session.ErrNone):
-		return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+		return x.refuse(session.Fault(err))
 	}
 	if f.Other {
 		if err := x.leave(); err != nil {

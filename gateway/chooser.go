@@ -60,7 +60,7 @@ func (x *exchange) start(p *NamedProvider, f session.Flow) error {
 		case err == nil:
 			return x.askOther(ses, p, f.Return)
 		case !errors.Is(err, session.ErrNone):
-			return x.refuse(refusal.From(err, refusal.StoreUnavailable))
+			return x.refuse(session.Fault(err))
 		}
 	}
 	if p != nil {

@@ -89,7 +89,7 @@ func (x *exchange) guard(next Next) error {
 		}
 		if !ses.Admitted(&p.Live, x.app.gw) {
 			p.release()
-			return x.refuse(refusal.New(refusal.AccessDenied, errors.New("a new configuration has taken over, which does not let the person in")))
+			return x.cutOff(p.Over())
 		}
 		return x.pass(next, p)
 	}

@@ -18,25 +18,33 @@ func (g *Gateway) Succeed(old *Gateway) { old.sessions.HandTo(g.sessions, g) }
 func (g *Gateway) IdleLimit() time.Duration { return g.opts.Idle }
 
 // Admits implements session.Policy. A live request is judged by the apps that would
-// get it now.
-func (g *Gateway) Admits(c session.Connection, l *session.Login, id string) bool {
+// get it now: the strictest of them counts.
+func (g *Gateway) Admits(c session.Connection, l *session.Login, id string) (until time.Time) {
 	p, ok := c.(*passage)
 	if !ok {
-		return false
+		return time.Time{}
 	}
 	if p.view.app.gw == g {
-		return true // by this very policy
+		return p.view.principal.Expires // by this very policy
 	}
-	apps := g.successors(p)
-	return len(apps) > 0 && !slices.ContainsFunc(apps, func(a *App) bool { return !a.admitsLive(p, l, id) })
+	for i, a := range g.successors(p) {
+		if end := a.admitsLive(p, l, id); i == 0 || end.Before(until) {
+			until = end
+		}
+	}
+	return until
 }
 
-// admitsLive says whether a live request of an earlier configuration may go on.
-func (a *App) admitsLive(p *passage, l *session.Login, id string) bool {
-	if a.opensLive(p) {
-		return true
+// admitsLive returns when a live request of an earlier configuration ends here. It
+// is zero if the person is not let in.
+func (a *App) admitsLive(p *passage, l *session.Login, id string) time.Time {
+	switch {
+	case a.opensLive(p):
+		return l.Expires
+	case a.newView(l, id, p.view.issuer).denied != nil:
+		return time.Time{}
 	}
-	return a.providerOf(l) != nil && time.Now().Before(a.end(l)) && a.newView(l, id, p.view.issuer).denied == nil
+	return a.end(l)
 }
 
 // successors returns the app that has come in the place of a live request's own: the

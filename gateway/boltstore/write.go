@@ -139,6 +139,8 @@ func (s *Store) commit(batch []write) {
 	switch {
 	case err == nil:
 		s.refuses.Store(nil)
+	case errors.Is(err, errBroken):
+		s.refuses.Store(&err)
 	case own == nil:
 		refuses := fmt.Errorf("writing %s: %w: is its disk full (df -h %[1]s), or failing (dmesg)?", s.db.Path(), err)
 		s.refuses.Store(&refuses)

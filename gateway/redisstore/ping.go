@@ -29,14 +29,13 @@ func (s *Store) Ping(ctx context.Context) error {
 // tryWriting returns why Redis takes no writes, or the fault by which nobody
 // knows.
 func (s *Store) tryWriting(ctx context.Context, client redis.Cmdable) (refuses, err error) {
+	defer s.finish("writing", &refuses)
+	defer s.finish("writing", &err)
 	err = client.Set(ctx, s.prefix+"health", "", time.Minute).Err()
 	var refused redis.Error
 	if errors.As(err, &refused) {
-		refuses = err
-		s.finish("writing", &refuses)
-		return refuses, nil
+		return err, nil
 	}
-	s.finish("writing", &err)
 	return nil, err
 }
 

@@ -67,6 +67,22 @@ func TestWatchNeverConfirmsFalsely(t *testing.T) {
 	}
 }
 
+// An absurd length in the answer to the write of each second ends the Watch, not the
+// process.
+func TestWatchSurvivesAnAbsurdLength(t *testing.T) {
+	t.Parallel()
+	others := watched("master", "1-1", func(int) string { return "*-1\r\n" })
+	f := newFake(t, handshake(func(args []string) string {
+		if args[0] == "set" {
+			return "$9223372036854775800\r\n"
+		}
+		return others(args)
+	}))
+	if err := openFake(t, f, "").Watch(t.Context(), "", func(store.Change) {}); err == nil || !strings.Contains(err.Error(), "can't be read") {
+		t.Errorf("ended with %v", err)
+	}
+}
+
 // watched answers the commands of a Watch.
 func watched(role, kept string, read func(reads int) string) func([]string) string {
 	var reads atomic.Int32 // Over all connections.
@@ -75,7 +91,6 @@ func watched(role, kept string, read func(reads int) string) func([]string) stri
 		case "evalsha": // an entry is added
 			return bulk("1-1")
 		case "xread":
-
 			return read(int(reads.Add(1)))
 		case "xrange":
 			if kept == "" {

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,14 +39,14 @@ type policy struct {
 
 func (p *policy) IdleLimit() time.Duration { return p.idle }
 
-func (p *policy) Admits(_ session.Connection, l *session.Login, _ string) bool {
+func (p *policy) Admits(_ session.Connection, l *session.Login, _ string) (until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.only != "" && l.Identity.Username != p.only {
 		p.denied++
-		return false
+		return time.Time{}
 	}
-	return true
+	return l.Expires
 }
 
 // A handler that watches no context loses its connection, again and again until
@@ -258,4 +259,65 @@ func runUntil(s *session.Node) (stop func()) {
 		cancel()
 		done.Wait()
 	}
+}
+
+// What a store that hangs keeps from being taken over is cut within the time for
+// which nobody need confirm a login, however many there are.
+func TestLiveRequestsAreHandedOverInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &hangingStore{MemStore: gatewaytest.NewMemStore()}
+		first, second := openNode(t, store), openNode(t, store)
+		stop := runUntil(first)
+		runNode(t, second)
+		synctest.Wait()
+		var lives []*session.Live
+		for i := range 200 {
+			live, _ := enterWire(t, wantSession(t, first, signInAt(t, first, fmt.Sprint("user", i))))
+			defer live.Leave()
+			lives = append(lives, live)
+		}
+		first.HandTo(second, new(policy))
+		store.hangs.Store(true)
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > session.Stale {
+			t.Errorf("after %v", took)
+		}
+		for _, live := range lives {
+			if context.Cause(live) != session.ErrUnconfirmed {
+				t.Fatalf("one has ended by %v", context.Cause(live))
+			}
+		}
+	})
+}
+
+// A hangingStore answers no read before its context ends.
+type hangingStore struct {
+	*gatewaytest.MemStore
+	hangs atomic.Bool
+}
+
+func (s *hangingStore) Get(ctx context.Context, keys ...string) ([][]byte, error) {
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return s.MemStore.Get(ctx, keys...)
+}
+
+// A policy that comes between a request and what comes after it decides on that.
+func TestLiveRequestsGoOnByTheNewPolicy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := openNode(t, gatewaytest.NewMemStore())
+		runNode(t, s)
+		first, _ := enterWire(t, wantSession(t, s, signInAt(t, s, "bob")))
+		first.Leave()
+		s.HandTo(s, &policy{only: "alice"})
+		if next := new(session.Live); first.Again(t.Context(), next) {
+			t.Error("it goes on")
+			next.Leave()
+		}
+	})
 }

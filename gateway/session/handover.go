@@ -13,8 +13,9 @@ import (
 
 // A Policy is what a configuration says of live requests. It is a pointer.
 type Policy interface {
-	// Admits says whether a live request may go on. id names the login.
-	Admits(c Connection, l *Login, id string) bool
+	// Admits returns when a live request ends at the latest; a time that has passed
+	// ends it now. id names the login.
+	Admits(c Connection, l *Login, id string) (until time.Time)
 	// IdleLimit is how long a login may go unused. Zero: for ever.
 	IdleLimit() time.Duration
 }
@@ -31,11 +32,22 @@ func (s *Node) HandTo(next *Node, p Policy) {
 	s.policy.Store(&p) // before the look: what enters later looks for itself
 	for _, c := range s.busy(false) {
 		for _, lr := range c.lives() {
-			if !p.Admits(lr.Connection, lr.reading.Login, c.key) {
-				lr.end(errNotAdmitted)
-			}
+			lr.admit(p, c.key)
 		}
 	}
+}
+
+// admit has the request end when p says. It is false if that is now.
+func (lr *Live) admit(p Policy, id string) bool {
+	until := p.Admits(lr.Connection, lr.reading.Login, id)
+	if !time.Now().Before(until) {
+		lr.end(errNotAdmitted)
+		return false
+	}
+	c := lr.lock()
+	defer c.mu.Unlock()
+	lr.until = until
+	return true
 }
 
 // lives returns the live requests.
@@ -50,9 +62,7 @@ func (c *cached) lives() (all []*Live) {
 
 // handOver gives the live requests of a login to the node that comes after this
 // one, if its store has the login too. Otherwise nothing would end them with it.
-func (s *Node) handOver(c *cached) {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	defer cancel()
+func (s *Node) handOver(ctx context.Context, c *cached) {
 	next := s.next.Load()
 	for range maxEnters {
 		if next == nil {

@@ -80,8 +80,6 @@ const (
 	// underWayTime is how long an answer can be under way at the most. If a node
 	// dies, those it was working on count for so long.
 	underWayTime = time.Minute
-	// settleTimeout bounds how long the end of an answer waits for the store.
-	settleTimeout = 3 * time.Second
 )
 
 // Limits returns a counter of sign-ins. The error says what is wrong with limit.
@@ -138,7 +136,7 @@ func (l Limits) GiveBack(ctx context.Context, client netip.Addr) {
 // settle changes a counter even if the client has disconnected. If the store fails,
 // the counter stays as it is until its time is over.
 func (l Limits) settle(ctx context.Context, client netip.Addr, g gauge, delta int) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	_, _, _ = l.count(ctx, client, g, delta)
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // Why a live request was cut: the cause of its context.
@@ -13,7 +15,7 @@ var (
 	errSessionOver = errors.New("the login this request lives by is over")
 	errUnconfirmed = errors.New("the store has not confirmed the login for too long")
 	errUnused      = errors.New("the login this request lives by was not used for too long")
-	errNotAdmitted = errors.New("the new configuration does not let the person in")
+	errNotAdmitted = refusal.New(refusal.AccessDenied, errors.New("the new configuration does not let the person in"))
 )
 
 const (
@@ -47,10 +49,12 @@ type Live struct {
 	// Session.Enter. Optional.
 	Connection Connection
 
-	cached     atomic.Pointer[cached] // another one once a node has handed it over
-	reading    *reading               // by which it was let in
+	cached  atomic.Pointer[cached] // another one once a node has handed it over
+	reading *reading               // by which it was let in
+
+	// Guarded by cached.mu.
 	until      time.Time
-	prev, next *Live // guarded by cached.mu
+	prev, next *Live
 
 	mu    sync.Mutex
 	ended bool
@@ -138,15 +142,16 @@ func (lr *Live) sever() {
 	time.AfterFunc(severAgain, lr.sever)
 }
 
-// Over says whether the request was ended with its login: ErrNone if that is over,
-// a fault if nobody can tell any more, else nil.
+// Over says why the request was ended before it was left: ErrNone if its login is
+// over, AccessDenied if a new configuration does not let the person in, a fault of
+// the store if nobody can tell any more. nil if it was not ended.
 func (lr *Live) Over() error {
 	lr.mu.Lock()
 	defer lr.mu.Unlock()
 	switch {
 	case !lr.ended || lr.cause == nil:
 		return nil
-	case errors.Is(lr.cause, errSessionOver):
+	case errors.Is(lr.cause, errSessionOver), errors.Is(lr.cause, errUnused):
 		return ErrNone
 	}
 	return lr.cause
@@ -209,12 +214,19 @@ func (lr *Live) Again(parent context.Context, next *Live) bool {
 	lr.mu.Lock()
 	cut := lr.cause != nil
 	lr.mu.Unlock()
-	c, r := lr.cached.Load(), lr.reading
+	c, r := lr.lock(), lr.reading
+	until := lr.until
+	c.mu.Unlock()
 	for range maxEnters {
 		if cut {
 			return false
 		}
-		if (Session{c.node, c, r}).Enter(parent, next, lr.until) {
+		if (Session{c.node, c, r}).Enter(parent, next, until) {
+			// A new policy may have come after lr was left.
+			if policy := c.node.policy.Load(); policy != nil && !next.admit(*policy, c.key) {
+				next.Leave()
+				return false
+			}
 			return true
 		}
 		var err error

@@ -174,8 +174,8 @@ func (s *Node) Run(ctx context.Context) error {
 		case <-time.After(retryWatch):
 		}
 	}
-	wg.Wait()
 	s.end()
+	wg.Wait()
 	return context.Cause(ctx)
 }
 
@@ -189,7 +189,11 @@ func (s *Node) end() {
 		c.retire(true)
 	}
 	s.mu.Unlock()
-	s.reloadAll(s.busy(false), s.handOver)
+	// Nobody looks after these requests any more: what is not taken over within
+	// stale is cut.
+	ctx, cancel := context.WithTimeout(context.Background(), stale)
+	defer cancel()
+	s.reloadAll(s.busy(false), func(c *cached) { s.handOver(ctx, c) })
 }
 
 // tend ends live requests whose login has expired or can't be confirmed. It

@@ -48,7 +48,7 @@ func (s Session) Enter(parent context.Context, live *Live, until time.Time) bool
 // another may have replaced it meanwhile.
 func (s Session) Admitted(live *Live, by Policy) bool {
 	policy := s.node.policy.Load()
-	return policy == nil || *policy == by || (*policy).Admits(live.Connection, s.reading.Login, s.cached.key)
+	return policy == nil || *policy == by || live.admit(*policy, s.cached.key)
 }
 
 // Touch keeps an idle limit: ErrNone if the login was not used for idle.
