@@ -293,7 +293,7 @@ func (a *App) Start() error {
 		return err
 	}
 	gw.Start(a.ctx)
-	guards, err := startSites(gw, sites)
+	guards, err := a.startSites(gw, sites)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (a *App) checkSites(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = startSites(gw, places)
+	_, err = a.startSites(gw, places)
 	return err
 }
 

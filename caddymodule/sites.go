@@ -118,7 +118,7 @@ func (a *App) judge(places []place) ([]place, error) {
 // startSites makes the apps of the gateway, one for each place. Copies of one
 // handler in several servers, as http:// and https:// of one site make them, are one
 // app, which calls itself by the https address.
-func startSites(gw *gateway.Gateway, places []place) (map[*Handler]*gateway.App, error) {
+func (a *App) startSites(gw *gateway.Gateway, places []place) (map[*Handler]*gateway.App, error) {
 	slices.SortStableFunc(places, func(a, b place) int { return strings.Compare(b.hosts.Scheme, a.hosts.Scheme) })
 	apps := map[string]*gateway.App{}
 	guards := map[*Handler]*gateway.App{}
@@ -136,6 +136,10 @@ func startSites(gw *gateway.Gateway, places []place) (map[*Handler]*gateway.App,
 				continue
 			}
 			apps[key] = guard
+			for _, name := range guard.WithoutEmails() {
+				a.warn("the app is told no e-mail address of this provider's people: the site has several name spaces, and the provider no email_domains",
+					zap.String("site", p.handler.site), zap.String("provider", name), zap.String("fix", "write `email_domains <domain>…` in the block of provider "+name))
+			}
 		}
 		guards[p.handler] = guard
 	}

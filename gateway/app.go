@@ -239,23 +239,22 @@ func (a *App) Start(h Hosts) error {
 		return err
 	}
 	a.site.Store(s)
-	a.warnEmails()
 	return nil
 }
 
-// warnEmails names the providers whose people have no e-mail here, since nothing
+// WithoutEmails names the providers whose people have no e-mail here, since nothing
 // says which addresses are theirs.
-func (a *App) warnEmails() {
+func (a *App) WithoutEmails() []string {
+	var names []string
 	if a.headers.Email == "" && a.headers.Assertion == "" {
-		return
+		return nil
 	}
 	for _, p := range a.providers {
 		if a.people[p].Apart() && len(p.EmailDomains) == 0 {
-			a.gw.log.Warn("the app is told no e-mail address of this provider's people: the site has several name spaces, and the provider no email_domains",
-				zap.String("app", a.name()), zap.String("provider", p.Name),
-				zap.String("fix", "write `email_domains <domain>…` in the block of provider "+p.Name))
+			names = append(names, p.Name)
 		}
 	}
+	return names
 }
 
 // originOf returns an origin as browsers write it: in lower case, without the

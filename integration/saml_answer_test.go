@@ -242,9 +242,13 @@ func TestSAMLLimit(t *testing.T) {
 	// bad posts an answer that no provider made, to a login that this browser began.
 	bad := func(at int, from string) *page {
 		c := w.client(at, from)
-		f := c.secondPost(c.samlAnswer(c.samlForm(s.base+"/"), "bob"))
-		f.fields.Set("SAMLResponse", "PHg+")
-		return c.send(f)
+		p := c.send(c.samlAnswer(c.samlForm(s.base+"/"), "bob"))
+		second := p.formWith("sso_repost")
+		if second == nil {
+			return p // there is none for those whom the limit refuses
+		}
+		second.fields.Set("SAMLResponse", "PHg+")
+		return c.send(second)
 	}
 	t.Run("D5 ten answers a minute are judged over both nodes together", func(t *testing.T) {
 		const from = "127.0.40.1"
