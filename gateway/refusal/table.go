@@ -32,7 +32,7 @@ var meanings = map[Code]Meaning{
 	},
 	Unauthenticated: {
 		401, "Sign in first", "You are not signed in, or your session has ended. Sign in to go on. If you sent a form, it was not delivered.",
-		"Nothing to mend: the request had no valid session and was no page navigation. API clients need a session cookie. What a page of another site posts comes without it, too (SameSite=Lax): is it a SAML provider's answer, register `https://<host>/.sso/saml/acs` there.",
+		"Nothing to mend: the request had no valid session and was no page navigation. API clients need a session cookie. Posts from other sites carry no cookie (SameSite=Lax). If it was a SAML provider's answer, register `https://<host>/.sso/saml/acs` there.",
 	},
 	AccessDenied: {
 		403, "You have no access to this application", "None of your groups gives you a role here. Ask your administrator for access, or sign in as somebody else.",
@@ -59,7 +59,7 @@ var meanings = map[Code]Meaning{
 		"The path lies below the gateway's own prefix (/.sso/ unless set) and is none of its endpoints.",
 	},
 	MethodNotAllowed: {
-		405, "That does not work this way", "This address takes no such request. Go back, or open the application's front page.",
+		405, "This address takes no such request", "Your browser asked for it in a way that is not offered. Go back, or open the application's front page.",
 		"A client used the wrong HTTP method. The Allow header names the right ones.",
 	},
 	CrossSite: {
@@ -83,7 +83,7 @@ var meanings = map[Code]Meaning{
 		"A request to one of the gateway's endpoints exceeds its limit (64 kB of query, 2 MB of form).",
 	},
 	BadRequest: {
-		400, "That request makes no sense here", "The gateway could not read the request. " + signInAgain,
+		400, "The request could not be read", "It lacks something, or is malformed. " + signInAgain,
 		"A request to one of the gateway's own endpoints lacks a parameter, has one twice, or is malformed.",
 	},
 	TooManyAttempts: {
@@ -96,11 +96,11 @@ var meanings = map[Code]Meaning{
 	},
 	FlowOtherBrowser: {
 		403, "This sign-in belongs to another browser", "The sign-in was started in another browser, or in another of several tabs. " + signInAgain,
-		"The answer came twice in a row with another cookie than the one that was set when the login began. Usually a link to the provider that was passed on; many of them are an attack (login CSRF).",
+		"The answer came twice without this browser's cookie. Usually a link to the provider that was passed on; many of them are an attack (login CSRF).",
 	},
 	CookiesBlocked: {
 		403, "Your browser doesn't keep cookies", "Signing in needs a cookie that your browser didn't keep. Allow cookies for this site, then sign in again.",
-		"The answer came without the cookie that was set when the login began, and so it did when the browser was asked once more. Cookies are blocked, the site is reached by two host names, or http and https are mixed: compare the callback or AssertionConsumerService that is registered at the provider with the address that people open.",
+		"The answer came without the cookie that was set when the login began, also on the second try. Cookies are blocked, the site is reached by two host names, or http and https are mixed: compare the callback or AssertionConsumerService that is registered at the provider with the address that people open.",
 	},
 	// 409 and no 5xx: nothing failed here, and who asked can change what is in
 	// the way (RFC 9110 §15.5.10).
@@ -121,11 +121,11 @@ var meanings = map[Code]Meaning{
 		"The same answer arrived twice. Usually the back button or a double click; many of them are an attack.",
 	},
 	ProviderRefused: {
-		403, "Your company's sign-in said no", "The identity provider did not sign you in. Try again; if it stays, ask your administrator.",
+		403, "Your identity provider refused the sign-in", "The identity provider did not sign you in. Try again; if it stays, ask your administrator.",
 		"The provider answered with an error: the log has its error code. access_denied is the person's or a policy's choice; anything else is a setting of the client at the provider.",
 	},
 	OIDCAnswerInvalid: {
-		400, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + orTell,
+		400, "The sign-in's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
 		"The callback's parameters are malformed: code missing, a parameter twice, or error beside code (RFC 6749 §4.1.2).",
 	},
 	OIDCIssuerMismatch: {
@@ -141,7 +141,7 @@ var meanings = map[Code]Meaning{
 		"The token endpoint refused the gateway itself (invalid_client, unauthorized_client, …). Check client_id, client_secret and the client's settings at the provider.",
 	},
 	OIDCTokenMalformed: {
-		400, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + orTell,
+		400, "The sign-in's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
 		"The ID token is no signed JWT in compact form, has a foreign typ or crit, or its claims are no JSON object with single names.",
 	},
 	OIDCSignature: {
@@ -165,7 +165,7 @@ var meanings = map[Code]Meaning{
 		"The ID token's nonce is not the one that was sent: a replayed token, or a provider that does not return the nonce.",
 	},
 	OIDCClaimInvalid: {
-		400, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
+		400, "The sign-in's answer can't be used", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
 		"A claim that decides has the wrong type, is empty where it must not be, or is no valid e-mail address: the log names the claim. What only describes a person is left out instead.",
 	},
 	OIDCEmailUnverified: {
@@ -177,7 +177,7 @@ var meanings = map[Code]Meaning{
 		"The sub of userinfo differs from the ID token's (OIDC Core §5.3.2), or at_hash does not fit the access token, or c_hash the code. Report it to the provider.",
 	},
 	SAMLMalformed: {
-		400, "The sign-in's answer makes no sense", "The identity provider's answer can't be used. " + orTell,
+		400, "The sign-in's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
 		"The SAML response is no well-formed, plain XML document of the expected shape (one Response, one Assertion, no DOCTYPE, bounded in size and depth): the log says what is wrong and where.",
 	},
 	SAMLUnsigned: {
@@ -217,7 +217,7 @@ var meanings = map[Code]Meaning{
 		"IssueInstant, NotBefore, a NotOnOrAfter or AuthnInstant is out of bounds by more than `clock_skew` (5 minutes unless set). Compare the clocks of this machine and the provider (NTP). If the person wanted to sign in as somebody else: the provider did not ask anew (ForceAuthn) and answered with the sign-in of before.",
 	},
 	SAMLSubject: {
-		400, "The sign-in's answer makes no sense", "The identity provider's answer doesn't say who you are in a way that can be used. " + orTell,
+		400, "The sign-in's answer can't be used", "The identity provider's answer doesn't say who you are in a way that can be used. " + orTell,
 		"The assertion needs one Subject with one NameID and a valid bearer SubjectConfirmation (SAML Profiles 4.1.4.2): the log says what is missing. A transient NameID identifies nobody: set another `name_id_format`, or `id_attribute`.",
 	},
 	SAMLCondition: {
@@ -225,7 +225,7 @@ var meanings = map[Code]Meaning{
 		"The assertion has an unknown condition, or no AuthnStatement: the log names it.",
 	},
 	SAMLAttribute: {
-		400, "The sign-in's answer makes no sense", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
+		400, "The sign-in's answer can't be used", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
 		"The user name or the id attribute has several values, is empty where it must not be, is no text, or exceeds the bounds, or there are more groups than are taken: the log names the attribute. What only describes a person is left out instead.",
 	},
 }
