@@ -295,11 +295,14 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 	deny := func(code refusal.Code, cause error) (provider.Identity, grant, *refusal.Error) {
 		return provider.Identity{}, grant{}, refusal.New(code, cause)
 	}
-	if strings.TrimSpace(id.Username) == "" {
+	if !strings.ContainsFunc(id.Username, visible) {
 		return deny(refusal.NoUsername, nil)
 	}
 	if field := id.Unfit(); field != "" {
 		return deny(refusal.BadCharacters, errors.New("the "+field+" has control characters"))
+	}
+	if strings.TrimSpace(id.Username) != id.Username { // they would be lost on the way to the app
+		return deny(refusal.BadCharacters, errors.New("the user name has blanks around it"))
 	}
 	people := a.people[p]
 	name, err := people.Username(id.Username)

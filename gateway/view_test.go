@@ -66,10 +66,10 @@ func TestIdentityHeaders(t *testing.T) {
 			everyone,
 			map[string]string{"Remote-User": "100%25", "Remote-Name": "%2541"},
 		},
-		"blanks at the ends": {
-			provider.Identity{Username: " erin  x ", DisplayName: "Erin"},
+		"blanks inside": {
+			provider.Identity{Username: "erin  x", DisplayName: " Erin "},
 			everyone,
-			map[string]string{"Remote-User": "%20erin  x%20"},
+			map[string]string{"Remote-User": "erin  x", "Remote-Name": "%20Erin%20"},
 		},
 		"direction marks": {
 			provider.Identity{Username: "a\u202eb\u200b"},
@@ -143,6 +143,15 @@ func TestBadIdentity(t *testing.T) {
 	}{
 		"no user name":          {provider.Identity{Email: "a@b.example"}, refusal.NoUsername},
 		"blank user name":       {provider.Identity{Username: " \u00a0"}, refusal.NoUsername},
+		"zero width":            {provider.Identity{Username: "\u200b"}, refusal.NoUsername},
+		"braille blank":         {provider.Identity{Username: "\u2800"}, refusal.NoUsername},
+		"hangul filler":         {provider.Identity{Username: "\u3164 \u115f"}, refusal.NoUsername},
+		"a selector alone":      {provider.Identity{Username: "\ufe0f\U000e0100"}, refusal.NoUsername},
+		"a direction alone":     {provider.Identity{Username: "\u202e\ufeff"}, refusal.NoUsername},
+		"a blank behind":        {provider.Identity{Username: "alice "}, refusal.BadCharacters},
+		"a blank before":        {provider.Identity{Username: " alice"}, refusal.BadCharacters},
+		"no-break space":        {provider.Identity{Username: "alice\u00a0"}, refusal.BadCharacters},
+		"ideographic space":     {provider.Identity{Username: "\u3000alice"}, refusal.BadCharacters},
 		"line break":            {provider.Identity{Username: "a\nRemote-User: b"}, refusal.BadCharacters},
 		"carriage return":       {provider.Identity{Username: "a", DisplayName: "x\rY"}, refusal.BadCharacters},
 		"NUL":                   {provider.Identity{Username: "admin\x00x"}, refusal.BadCharacters},

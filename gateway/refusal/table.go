@@ -51,8 +51,8 @@ var meanings = map[Code]Meaning{
 		"User names of several providers are kept apart here; the log says what is wrong with this one. If it is no address in the provider's domain: let `username_claim` or `username_attribute` name one, or mend `users domain`. If it falls into the name space of another provider, whatever its case: give the person another user name, or that provider another name space (`users prefix`, `users suffix`, `users domain`). If two providers name one issuer, nobody of either gets in: write `same_people` and the same `users` if they are the same people; if not, mend the `metadata` of one of them.",
 	},
 	BadCharacters: {
-		403, "Your account has characters that can't be passed on", "A name or group of yours has control characters in it. Tell your administrator the reference below.",
-		"A value from the provider contains control characters (line breaks, NUL). Mend it at the provider: the log names the field.",
+		403, "Your account has characters that can't be passed on", "A name or group of yours has control characters in it, or blanks around it. Tell your administrator the reference below.",
+		"A value from the provider contains control characters (line breaks, NUL), or the user name has blanks around it, which would be lost on the way to the app. Mend it at the provider: the log names the field.",
 	},
 	NotFound: {
 		404, "Nothing here", "The gateway has no page at this address. Go back, or open the application's front page.",
