@@ -259,6 +259,21 @@ func (o object) find(path string) (any, bool) {
 	return nil, false
 }
 
+// blocked reports whether something along a path that find goes is no object.
+// null is absent.
+func (o object) blocked(path string) bool {
+	for i := range len(path) {
+		v := o[path[:i]]
+		if path[i] != '.' || v == nil {
+			continue
+		}
+		if inner, ok := v.(object); !ok || inner.blocked(path[i+1:]) {
+			return true
+		}
+	}
+	return false
+}
+
 // A kind is a JSON type that a member must have.
 type kind string
 

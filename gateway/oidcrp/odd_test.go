@@ -182,7 +182,10 @@ func TestOverage(t *testing.T) {
 			c["_claim_names"] = map[string]any{"groups": "src1"}
 			c["_claim_sources"] = map[string]any{"src1": map[string]any{"endpoint": "https://graph.test/groups"}}
 		},
-		"hasgroups": setIn("hasgroups", true),
+		"hasgroups":            setIn("hasgroups", true),
+		"hasgroups, as a text": setIn("hasgroups", "true"),
+		"hasgroups, a number":  setIn("hasgroups", 1),
+		"hasgroups, a list":    setIn("hasgroups", []any{}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -196,6 +199,54 @@ func TestOverage(t *testing.T) {
 			op.SetHooks(hooks)
 			if id := mustLogin(t, op, newProvider(t, op)).Identity; id.GroupsPartial || len(id.Groups) != 2 {
 				t.Errorf("with userinfo: got %+v", id)
+			}
+		})
+	}
+}
+
+// TestGroupsOnAPath: what stands in the way of the path leaves the groups
+// unknown, but a parent that is missing means none.
+func TestGroupsOnAPath(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		claims map[string]any
+		known  bool
+	}{
+		"missing":              {nil, true},
+		"null":                 {map[string]any{"realm_access": nil}, true},
+		"an empty object":      {map[string]any{"realm_access": map[string]any{}}, true},
+		"a null within":        {map[string]any{"realm_access": map[string]any{"app": nil}}, true},
+		"there":                {map[string]any{"realm_access": map[string]any{"app": map[string]any{"roles": []any{"guests"}}}}, true},
+		"there by its name":    {map[string]any{"realm_access": "x", "realm_access.app.roles": []any{"guests"}}, true},
+		"a list":               {map[string]any{"realm_access": []any{map[string]any{"app": 1}}}, false},
+		"a text":               {map[string]any{"realm_access": `{"app":{"roles":["guests"]}}`}, false},
+		"a number":             {map[string]any{"realm_access": 7}, false},
+		"a list within":        {map[string]any{"realm_access": map[string]any{"app": []any{"roles"}}}, false},
+		"a name with a dot":    {map[string]any{"realm_access.app": "x"}, false},
+		"elsewhere":            {map[string]any{"_claim_names": map[string]any{"realm_access.app.roles": "src1"}}, false},
+		"its head elsewhere":   {map[string]any{"_claim_names": map[string]any{"realm_access": "src1"}}, false},
+		"its middle elsewhere": {map[string]any{"_claim_names": map[string]any{"realm_access.app": "src1"}}, false},
+		"another elsewhere":    {map[string]any{"_claim_names": map[string]any{"realm": "src1", "roles": "src1", "address": "src1"}}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, from := range []string{"the ID token", "userinfo"} {
+				add := func(m map[string]any) { maps.Copy(m, tt.claims) }
+				if tt.claims["_claim_names"] != nil {
+					add = func(m map[string]any) {
+						maps.Copy(m, tt.claims)
+						m["_claim_sources"] = map[string]any{"src1": map[string]any{}}
+					}
+				}
+				op := inProcess(t)
+				op.SetHooks(gatewaytest.OPHooks{Claims: add})
+				if from == "userinfo" {
+					op.SetHooks(gatewaytest.OPHooks{UserInfo: add})
+				}
+				id := mustLogin(t, op, newProvider(t, op, func(c *oidcrp.Config) { c.GroupsClaim = "realm_access.app.roles" })).Identity
+				if id.GroupsPartial == tt.known || tt.known == (strings.Contains(id.GroupsNote, "path") || strings.Contains(id.GroupsNote, "elsewhere")) {
+					t.Errorf("%s: got %q, partial %t, %q", from, id.Groups, id.GroupsPartial, id.GroupsNote)
+				}
 			}
 		})
 	}

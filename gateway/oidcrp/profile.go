@@ -161,6 +161,8 @@ func (f *profile) lacking() string {
 	switch {
 	case f.overage():
 		return "the provider names them elsewhere, because they are too many (an overage); have it send the groups of this application alone"
+	case v == nil && f.blocked(f.groups):
+		why = "can't be looked up: a part of the path to it is no object"
 	case v == nil:
 		return ""
 	case entries == nil:
@@ -175,10 +177,18 @@ func (f *profile) lacking() string {
 }
 
 // overage says whether the provider names the groups elsewhere, as Entra ID does
-// for a person with more than 200 (OIDC Core §5.6.2).
+// for a person with more than 200 (OIDC Core §5.6.2). Names them also who names
+// what they lie in. What can't be read may name them, unless they are here.
 func (f *profile) overage() bool {
-	elsewhere, _ := f.object["_claim_names"].(object)
-	return elsewhere.has(f.groups) || f.object["hasgroups"] == true && !f.hasGroups()
+	names, marked := f.object["_claim_names"]
+	elsewhere, readable := names.(object)
+	for i := range len(f.groups) + 1 {
+		if (i == len(f.groups) || f.groups[i] == '.') && elsewhere.has(f.groups[:i]) {
+			return true
+		}
+	}
+	has, said := f.object["hasgroups"]
+	return (marked && !readable || said && has != false) && !f.hasGroups()
 }
 
 // complete reports whether userinfo has nothing to add that anybody needs.
