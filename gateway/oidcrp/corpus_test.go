@@ -57,7 +57,7 @@ func (c client) Complete(ctx context.Context, req provider.CompleteRequest) (*pr
 			}
 			return r
 		}
-		got.Identity.Email, got.Identity.Username = strings.Map(visible, got.Identity.Email), strings.Map(visible, got.Identity.Username)
+		got.Identity.Email, got.Identity.Username = strings.Map(visible, got.Identity.Email), strings.TrimSpace(strings.Map(visible, got.Identity.Username))
 	}
 	return got, nil
 }
