@@ -67,6 +67,19 @@ func TestEmail(t *testing.T) {
 		"a name that is the address, not":       {claims: all(setIn("preferred_username", alice), flag(false))},
 		"a name that is the address, trusted":   {claims: all(setIn("preferred_username", alice), flag(false)), config: []func(*oidcrp.Config){trusted}, user: alice, email: alice},
 		"a name that looks like an address":     {claims: all(setIn("preferred_username", "alice@corp"), flag(false)), user: "alice@corp"},
+		"an address as name, and a list":        {claims: all(setIn("preferred_username", alice), setIn("email", []any{alice}), flag(false)), userinfo: noEmail},
+		"an address as name, a blank behind":    {claims: all(setIn("preferred_username", alice), setIn("email", alice+" "), flag("false")), userinfo: noEmail},
+		"an address as name, there is none":     {claims: all(noEmail, setIn("preferred_username", alice), flag(false)), userinfo: noEmail},
+		"an address as name, an empty one":      {claims: all(setIn("preferred_username", alice), setIn("email", ""), flag(0)), userinfo: noEmail},
+		"an address as name, userinfo's list":   {claims: all(noEmail, setIn("preferred_username", alice)), userinfo: all(setIn("email", []any{alice}), flag(false))},
+		"an address as name, another's is fine": {claims: all(setIn("preferred_username", alice), setIn("email", []any{alice}), flag(false)), userinfo: setIn("email", "al@example.com")},
+		"an address as name, all of userinfo":   {claims: deleteFrom("preferred_username", "email", "email_verified"), userinfo: all(setIn("preferred_username", alice), setIn("email", alice+"\n"), flag(false))},
+		"an address as name, odd, trusted":      {claims: all(setIn("preferred_username", alice), setIn("email", []any{alice}), flag(false)), userinfo: noEmail, config: []func(*oidcrp.Config){trusted}, user: alice},
+		"an address as name, odd, nothing said": {claims: all(noFlag, setIn("preferred_username", alice), setIn("email", []any{alice})), userinfo: noEmail, user: alice},
+		"an address as name, none, unsaid":      {claims: all(noEmail, setIn("preferred_username", alice)), userinfo: noEmail, user: alice},
+		"an address as name, none, null said":   {claims: all(noEmail, setIn("preferred_username", alice), flag(nil)), userinfo: noEmail, user: alice},
+		"an address as name, none, verified":    {claims: all(noEmail, setIn("preferred_username", alice), flag(true)), userinfo: noEmail, user: alice},
+		"a plain name, an odd address":          {claims: all(setIn("email", []any{alice}), flag(false)), userinfo: noEmail, user: "alice"},
 		"another claim with the address":        {claims: setIn("mail", alice), config: []func(*oidcrp.Config){func(c *oidcrp.Config) { c.UsernameClaim = "mail" }}, user: alice, email: alice, verified: true},
 		"another claim with another address":    {claims: setIn("https://x/E-Mail", "root@example.com"), config: []func(*oidcrp.Config){func(c *oidcrp.Config) { c.UsernameClaim = "https://x/E-Mail" }}},
 		"another claim with another, trusted":   {claims: setIn("mail", "al@example.com"), config: []func(*oidcrp.Config){trusted, func(c *oidcrp.Config) { c.UsernameClaim = "mail" }}, user: "al@example.com", email: alice, verified: true},
@@ -107,9 +120,17 @@ func TestEmailAsName(t *testing.T) {
 	if got := mustLogin(t, op, newProvider(t, op)).Identity; got.DisplayName != "Alice@Example.com" || got.FirstName != "alice@example.com" {
 		t.Errorf("verified: got %+v", got)
 	}
-	op.SetHooks(gatewaytest.OPHooks{Claims: func(m map[string]any) { names(m); m["email_verified"] = false }})
-	if got := mustLogin(t, op, newProvider(t, op)).Identity; got.Name() != "Alice" {
-		t.Errorf("unverified: got %+v", got)
+	noEmail := deleteFrom("email", "email_verified")
+	for _, email := range []any{"alice@example.com", "alice@example.com ", []any{"alice@example.com"}, nil} {
+		op.SetHooks(gatewaytest.OPHooks{UserInfo: noEmail, Claims: func(m map[string]any) {
+			names(m)
+			m["email"], m["email_verified"] = email, false
+			m["groups"] = []any{"staff", "Alice@example.com"}
+		}})
+		got := mustLogin(t, op, newProvider(t, op)).Identity
+		if got.Name() != "Alice" || email != nil && (len(got.Groups) != 1 || !got.GroupsPartial) {
+			t.Errorf("unverified, %v: got %+v", email, got)
+		}
 	}
 }
 

@@ -41,6 +41,7 @@ type person struct {
 	claim   string       // the user name's
 	groups  string       // the claim of the groups
 	trusted bool         // the provider vouches for its addresses, whatever it says
+	sources []*profile
 }
 
 // A search says what userinfo told beside the ID token.
@@ -76,7 +77,7 @@ func (p *Provider) join(id *profile, more search) *person {
 			AMR:           id.amr,
 			AuthTime:      id.authenticated,
 		},
-		said: said, claim: id.username, groups: id.groups, trusted: p.config.TrustEmail,
+		said: said, claim: id.username, groups: id.groups, trusted: p.config.TrustEmail, sources: []*profile{id, info},
 	}
 	who.joinGroups(id, info, more)
 	return who
@@ -117,17 +118,29 @@ func (p *Provider) identity(id *profile, more search) (provider.Identity, error)
 	if err := p.checks.person.Run(who); err != nil {
 		return provider.Identity{}, err
 	}
-	if who.Email != "" && who.said == unverified && !who.trusted {
+	if !who.trusted && who.withhold() {
 		p.logger.Info("leaving out an e-mail address: email_verified is not true", zap.String("subject", id.str("sub")))
-		for _, name := range []*string{&who.FirstName, &who.LastName, &who.DisplayName} {
-			if strings.EqualFold(*name, who.Email) {
-				*name = ""
-			}
-		}
-		who.Groups = slices.DeleteFunc(who.Groups, func(group string) bool { return strings.EqualFold(group, who.Email) })
-		who.Email = ""
 	}
 	return who.Identity, nil
+}
+
+// withhold leaves out an address that is called unverified, and says whether
+// there was one as e-mail.
+func (p *person) withhold() bool {
+	for _, name := range []*string{&p.FirstName, &p.LastName, &p.DisplayName} {
+		if p.isUnverified(strings.TrimSpace(*name)) {
+			*name = ""
+		}
+	}
+	before := len(p.Groups)
+	if p.Groups = slices.DeleteFunc(p.Groups, p.namesUnverified); len(p.Groups) < before {
+		p.GroupsPartial, p.GroupsNote = true, "one is the e-mail address, and email_verified is "+string(unverified)
+	}
+	if p.Email == "" || p.said != unverified {
+		return false
+	}
+	p.Email = ""
+	return true
 }
 
 // personEmail: whoever may write any address into their profile could take
@@ -141,10 +154,28 @@ func personEmail(p *person) error {
 		return nil
 	case namesEmail(p.claim) && (p.Username != p.Email || p.said != verified):
 		return fmt.Errorf("reading the user name of %s: it is an e-mail address, and email_verified is %s", quoted(p.claim), p.flag())
-	case strings.EqualFold(p.Username, p.Email) && p.said == unverified:
-		return errors.New("reading the user name of " + quoted(p.claim) + ": it is the e-mail address, and email_verified is " + p.flag())
+	case p.isUnverified(p.Username):
+		return errors.New("reading the user name of " + quoted(p.claim) + ": it is an e-mail address, and email_verified is " + string(unverified))
 	}
 	return nil
+}
+
+// isUnverified reports whether a source calls an address unverified. If it names
+// none, or an odd one, that is said of any.
+func (p *person) isUnverified(address string) bool {
+	return p.namesUnverified(address) || provider.ValidEmail(address) && slices.ContainsFunc(p.sources, func(f *profile) bool {
+		return f.email == "" && f.verification() == unverified
+	})
+}
+
+// namesUnverified reports whether the e-mail of a source that calls it unverified
+// is an address, be it among several or with blanks around it.
+func (p *person) namesUnverified(address string) bool {
+	return slices.ContainsFunc(p.sources, func(f *profile) bool {
+		return f.verification() == unverified && slices.ContainsFunc(f.strs("email"), func(email string) bool {
+			return strings.EqualFold(strings.TrimSpace(email), address)
+		})
+	})
 }
 
 // personGroups: an address in a rule decides as a user name does.
