@@ -150,9 +150,16 @@ func jsonDepth(d *document) error {
 
 func jsonUnique(d *document) error {
 	if d.twice {
-		return fmt.Errorf("the name %s stands twice in one object", quoted(d.duplicate))
+		return twiceError(d.duplicate)
 	}
 	return nil
+}
+
+// A twiceError is a name that stands twice in one object.
+type twiceError string
+
+func (e twiceError) Error() string {
+	return fmt.Sprintf("the name %s stands twice in one object", quoted(string(e)))
 }
 
 func jsonText(d *document) error {

@@ -64,7 +64,7 @@ func Profile(p *Provider, data []byte) (username, email string, groups []string,
 	if err != nil {
 		return "", "", nil, err
 	}
-	f, err := p.profile(claims.withoutNulls(), false)
+	f, err := p.idProfile(claims.withoutNulls(), false)
 	if err != nil {
 		return "", "", nil, err
 	}

@@ -270,6 +270,12 @@ func TestUserInfoFails(t *testing.T) {
 	answers := func(status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
 	}
+	says := func(body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(body))
+		}
+	}
 	html := func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/html") }
 	for _, tt := range []struct {
 		name    string
@@ -290,13 +296,23 @@ func TestUserInfoFails(t *testing.T) {
 		{name: "groups, too many requests", missing: "groups", serve: answers(429), asked: true, code: refusal.ProviderUnavailable, says: "429"},
 		{name: "e-mail, refused", missing: "email", serve: answers(401), asked: true},
 		{name: "e-mail, a passing fault", missing: "email", serve: answers(503), asked: true},
+		{name: "e-mail, an empty answer", missing: "email", serve: says(""), asked: true},
+		{name: "e-mail, half of an answer", missing: "email", serve: says(`{"sub":`), asked: true},
+		{name: "e-mail, a list", missing: "email", serve: says("[]"), asked: true},
+		{name: "e-mail, a name twice", missing: "email", serve: says(`{"sub":"x","a":1,"a":2}`), asked: true},
+		{name: "e-mail, the subject twice", missing: "email", serve: says(`{"sub":"a1ice-0001","sub":"a1ice-0001"}`), asked: true, code: refusal.OIDCTokenMalformed, says: "stands twice"},
+		{name: "e-mail, no subject", missing: "email", serve: says("{}"), asked: true, code: refusal.OIDCSubjectMismatch},
+		{name: "e-mail, an odd subject", missing: "email", serve: says(`{"sub":7}`), asked: true, code: refusal.OIDCClaimInvalid},
+		{name: "groups, an empty answer", missing: "groups", serve: says(""), asked: true, code: refusal.OIDCTokenMalformed, says: "no valid JSON"},
+		{name: "groups, a name twice", missing: "groups", serve: says(`{"a":1,"a":2}`), asked: true, code: refusal.OIDCTokenMalformed, says: "stands twice"},
+		{name: "groups no rule needs, and no e-mail", missing: "groups,email", unused: true, serve: says("x"), asked: true, says: "can't be had"},
 		{name: "user name, refused", missing: "preferred_username", serve: answers(401), asked: true, code: refusal.NoUsername, says: `the claim "preferred_username" is not in the ID token, and userinfo can't be had: asking userinfo: checking the answer: the status is 401`},
 		{name: "user name, a passing fault", missing: "preferred_username", unused: true, serve: answers(500), asked: true, code: refusal.ProviderUnavailable, says: "500"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			op := inProcess(t)
-			hooks := gatewaytest.OPHooks{Claims: deleteFrom(tt.missing)}
+			hooks := gatewaytest.OPHooks{Claims: deleteFrom(strings.Split(tt.missing, ",")...)}
 			op.SetHooks(hooks)
 			p := newProvider(t, op)
 			if id := mustLogin(t, op, p).Identity; id.Username != "alice" || id.Email == "" || len(id.Groups) != 2 {
@@ -320,7 +336,7 @@ func TestUserInfoFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			id := got.Identity
-			if id.Username != "alice" || (tt.missing == "email") != (id.Email == "") || id.GroupsPartial != (tt.missing == "groups") || !strings.Contains(id.GroupsNote, tt.says) {
+			if id.Username != "alice" || strings.Contains(tt.missing, "email") != (id.Email == "") || id.GroupsPartial != strings.Contains(tt.missing, "groups") || !strings.Contains(id.GroupsNote, tt.says) {
 				t.Errorf("got %+v", id)
 			}
 		})

@@ -24,7 +24,7 @@ const (
 // The rest describes the person; whatever is odd about it is left out.
 type profile struct {
 	object
-	username, groups string // the names of these claims
+	username, groups string // the names of these claims; empty: not asked for
 	groupsUnused     bool   // no rule reads them
 
 	email, first, last, display string
@@ -38,9 +38,30 @@ type profile struct {
 // An oddity is a claim that was left out, or entries of one.
 type oddity struct{ claim, why string }
 
-// profile judges what one source says, and logs what is left out of it.
-func (p *Provider) profile(claims object, groupsUnused bool) (*profile, error) {
-	f := &profile{object: claims, username: p.config.UsernameClaim, groups: p.config.GroupsClaim, groupsUnused: groupsUnused}
+// idProfile judges what the ID token says.
+func (p *Provider) idProfile(claims object, groupsUnused bool) (*profile, error) {
+	return p.judge(&profile{object: claims, username: p.config.UsernameClaim, groups: p.config.GroupsClaim, groupsUnused: groupsUnused})
+}
+
+// infoProfile judges what userinfo says of what the ID token lacks. What is wrong
+// with the rest does no harm. E-mail and its verification are taken from one source.
+func (p *Provider) infoProfile(claims object, id *profile) (*profile, error) {
+	f := &profile{object: claims, username: id.username, groups: id.groups, groupsUnused: id.groupsUnused}
+	if id.text(id.username) != "" {
+		f.username = ""
+	}
+	if id.hasGroups() {
+		f.groups = ""
+	}
+	if id.email != "" {
+		delete(claims, "email")
+		delete(claims, "email_verified")
+	}
+	return p.judge(f)
+}
+
+// judge judges what one source says, and logs what is left out of it.
+func (p *Provider) judge(f *profile) (*profile, error) {
 	if err := p.checks.profile.Run(f); err != nil {
 		return nil, err
 	}
@@ -125,6 +146,14 @@ func usable(list []any, limit int) (entries []string, left int) {
 
 func entriesLeft(left, of int) string {
 	return fmt.Sprintf("%d of %d entries are empty, no text, too long or have control characters", left, of)
+}
+
+// find looks a claim up that is asked for.
+func (f *profile) find(path string) (any, bool) {
+	if path == "" {
+		return nil, false
+	}
+	return f.object.find(path)
 }
 
 // text returns the claim of that name or path, empty if it is missing or no text.

@@ -215,7 +215,7 @@ func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (
 // person makes the identity from the ID token's claims and, where somebody needs
 // more, userinfo's. It returns what the ID token says beside it.
 func (p *Provider) person(ctx context.Context, md *metadata, claims object, access string, groupsUnused bool) (provider.Identity, *profile, error) {
-	id, err := p.profile(claims, groupsUnused)
+	id, err := p.idProfile(claims, groupsUnused)
 	if err != nil {
 		return provider.Identity{}, nil, err
 	}
@@ -228,8 +228,8 @@ func (p *Provider) person(ctx context.Context, md *metadata, claims object, acce
 }
 
 // search asks userinfo for what the ID token lacks. An answer that is judged bad
-// is an error, and so is a passing fault if what is missing decides. Otherwise
-// the login goes on without.
+// is an error, and so are a passing fault and one that can't be read if what is
+// missing decides. Otherwise the login goes on without.
 func (p *Provider) search(ctx context.Context, md *metadata, id *profile, access string) (search, error) {
 	switch {
 	case id.complete():
@@ -239,18 +239,15 @@ func (p *Provider) search(ctx context.Context, md *metadata, id *profile, access
 	}
 	claims, err := p.userInfo(ctx, md, access, id.str("sub"))
 	if err != nil {
-		if refusal.CodeOf(err) != refusal.ProviderUnavailable || id.lacksNeeded() && !lasts(err) {
+		_, unreadable := errors.AsType[unreadableError](err)
+		needed := id.lacksNeeded()
+		if refusal.CodeOf(err) != refusal.ProviderUnavailable && (needed || !unreadable) || needed && !lasts(err) {
 			return search{}, err
 		}
 		p.logger.Info("going on without userinfo", zap.Error(err))
 		return search{why: "userinfo can't be had: " + refusal.From(err, refusal.Internal).Err.Error(), failed: true}, nil
 	}
-	if id.email != "" {
-		// Both are taken from one source. What is wrong with these does no harm.
-		delete(claims, "email")
-		delete(claims, "email_verified")
-	}
-	info, err := p.profile(claims, id.groupsUnused)
+	info, err := p.infoProfile(claims, id)
 	return search{info: info}, err
 }
 

@@ -63,6 +63,9 @@ func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *fetch.
 	if got.MediaType != jwtMediaType {
 		claims, err := p.checks.object(withoutMark(got.Body))
 		if err != nil {
+			if name, twice := errors.AsType[twiceError](err); !twice || name != "sub" { // two subjects were read
+				err = unreadableError{err}
+			}
 			return nil, malformed(fmt.Errorf("reading userinfo: %w", err))
 		}
 		return claims.withoutNulls(), nil
@@ -76,6 +79,11 @@ func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *fetch.
 	}
 	return p.claims(t)
 }
+
+// An unreadableError is an answer that says nothing, and so nothing of another person.
+type unreadableError struct{ error }
+
+func (e unreadableError) Unwrap() error { return e.error }
 
 func userInfoStatus(f *fetch.Response) error {
 	if err := statusOK(f); err != nil {

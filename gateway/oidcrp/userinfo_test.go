@@ -3,6 +3,7 @@ package oidcrp_test
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
@@ -68,6 +69,22 @@ func TestUserInfo(t *testing.T) {
 		{ // as Cognito's userinfo does, whose ID tokens are in order
 			name: "an e-mail that is not needed is not judged", claims: without("groups"), asked: 1,
 			userinfo: set("email", "no address", "email_verified", "true"),
+		},
+		{
+			name: "groups that are not needed are not judged", claims: without("email"), asked: 1,
+			userinfo: set("groups", map[string]any{"a": 1}),
+		},
+		{
+			name: "too many groups that are not needed", claims: without("email"), asked: 1,
+			userinfo: set("groups", make([]int, 10001)),
+		},
+		{
+			name: "a user name that is not needed is not judged", claims: without("groups"), asked: 1,
+			userinfo: set("preferred_username", []any{"root"}),
+		},
+		{
+			name: "a long user name that is not needed", claims: without("email"), asked: 1,
+			userinfo: set("preferred_username", strings.Repeat("x", 1025)),
 		},
 		{
 			name: "groups are never added up", claims: set("groups", []any{"staff"}, "email", ""), asked: 1,
