@@ -74,7 +74,7 @@ func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, code string,
 	id := &idToken{
 		claims: claims, token: t, flow: f, code: code, access: got.access,
 		issuer: p.config.Issuer, clientID: p.config.ClientID, now: time.Now(),
-		library: func() error { return p.secondReading(ctx, md, t) },
+		library: func() error { return p.secondReading(ctx, md, t, claims) },
 	}
 	if err := p.checks.idToken.Run(id); err != nil {
 		return nil, err
@@ -97,9 +97,11 @@ func signature(verify func() error) error { return verify() }
 // checks before it (no azp, nonce or iat, names without case), but its mistakes
 // are not ours.
 //
-// It gets the token without those header parameters that nothing here believes:
-// it would refuse a jwk that is none. The signature that counts is the token's.
-func (p *Provider) secondReading(ctx context.Context, md *metadata, t *token) error {
+// It gets the token without those header parameters and claims that nothing here
+// believes, or that are judged elsewhere: it would refuse a jwk that is none, and
+// claims that are elsewhere without saying where. The signature that counts is the
+// token's.
+func (p *Provider) secondReading(ctx context.Context, md *metadata, t *token, claims object) error {
 	header := maps.Clone(t.header)
 	for _, name := range []string{"jwk", "x5c", "nonce"} {
 		delete(header, name)
@@ -108,26 +110,48 @@ func (p *Provider) secondReading(ctx context.Context, md *metadata, t *token) er
 	if err != nil {
 		return errors.New("reading the ID token a second time: its header can't be written")
 	}
-	_, rest, _ := strings.Cut(t.raw, ".")
-	verifier := oidc.NewVerifier(p.config.Issuer, keysFor{p.keys, t.raw}, &oidc.Config{
+	payload := t.payload
+	if rest := withoutSources(claims); len(rest) < len(claims) {
+		if payload, err = json.Marshal(rest); err != nil {
+			return errors.New("reading the ID token a second time: its claims can't be written")
+		}
+	}
+	verifier := oidc.NewVerifier(p.config.Issuer, keysFor{p.keys, t.raw, payload}, &oidc.Config{
 		ClientID:             p.config.ClientID,
 		SupportedSigningAlgs: md.algs,
 		Now:                  func() time.Time { return time.Now().Add(-skew) },
 	})
-	if _, err := verifier.Verify(ctx, base64.RawURLEncoding.EncodeToString(head)+"."+rest); err != nil {
+	encode := base64.RawURLEncoding.EncodeToString
+	_, signature, _ := strings.Cut(t.raw[strings.IndexByte(t.raw, '.')+1:], ".")
+	if _, err := verifier.Verify(ctx, encode(head)+"."+encode(payload)+"."+signature); err != nil {
 		return errors.New("reading the ID token a second time: go-oidc does not agree") // its error may quote claims
 	}
 	return nil
 }
 
-// keysFor verify the signature of one token, whichever is asked for.
+// withoutSources returns claims without those about claims that are elsewhere (OIDC
+// Core §5.6.2), whatever their case, which go-oidc does not mind.
+func withoutSources(claims object) object {
+	rest := maps.Clone(claims)
+	maps.DeleteFunc(rest, func(name string, _ any) bool {
+		return strings.EqualFold(name, "_claim_names") || strings.EqualFold(name, "_claim_sources")
+	})
+	return rest
+}
+
+// keysFor verify the signature of one token, whichever is asked for, and say that
+// the payload was signed which is made of it.
 type keysFor struct {
 	*keySet
-	raw string
+	raw     string
+	payload []byte
 }
 
 func (k keysFor) VerifySignature(ctx context.Context, _ string) ([]byte, error) {
-	return k.keySet.VerifySignature(ctx, k.raw)
+	if _, err := k.keySet.VerifySignature(ctx, k.raw); err != nil {
+		return nil, err
+	}
+	return k.payload, nil
 }
 
 // idTypes: auth_time decides where somebody asked for it.

@@ -41,6 +41,7 @@ func readSigned(raw string) (*signed, error) {
 		return nil, fault
 	}
 	header, ok := doc.root.(object)
+	header = header.withoutNullKID()
 	if !ok || doc.twice || header.checkKinds([]member{{"alg", aString}, {"kid", aString}}) != nil || header.has("crit") || header.has("b64") {
 		return nil, fault
 	}

@@ -102,6 +102,12 @@ func TestWhatDecidesNothing(t *testing.T) {
 		"azp null":              {Claims: setIn("azp", nil)},
 		"a null in an address":  {Claims: setIn("address", map[string]any{"country": nil})},
 		"our name twice in aud": {Claims: func(c map[string]any) { c["aud"] = []any{c["aud"], c["aud"]}; delete(c, "azp") }},
+		"kid null":              {Header: setIn("kid", nil)},
+		"kid, an empty text":    {Header: setIn("kid", "")},
+		"_claim_names alone":    {Claims: setIn("_claim_names", map[string]any{"address": "src1"})},
+		"_claim_names, a text":  {Claims: setIn("_claim_names", "x")},
+		"_claim_sources, odd":   {Claims: setIn("_claim_sources", []any{7})},
+		"_Claim_Names, a list":  {Claims: setIn("_Claim_Names", []any{1})},
 		"jku":                   {Header: setIn("jku", "https://evil.test/jwks")},
 		"jku, no text":          {Header: setIn("jku", 7)},
 		"x5u":                   {Header: setIn("x5u", "https://evil.test/cert")},
@@ -182,10 +188,14 @@ func TestOverage(t *testing.T) {
 			c["_claim_names"] = map[string]any{"groups": "src1"}
 			c["_claim_sources"] = map[string]any{"src1": map[string]any{"endpoint": "https://graph.test/groups"}}
 		},
-		"hasgroups":            setIn("hasgroups", true),
-		"hasgroups, as a text": setIn("hasgroups", "true"),
-		"hasgroups, a number":  setIn("hasgroups", 1),
-		"hasgroups, a list":    setIn("hasgroups", []any{}),
+		"hasgroups":               setIn("hasgroups", true),
+		"hasgroups, as a text":    setIn("hasgroups", "true"),
+		"hasgroups, a number":     setIn("hasgroups", 1),
+		"claim names, no sources": setIn("_claim_names", map[string]any{"groups": "src1"}),
+		"claim names, a text":     setIn("_claim_names", `{"groups":"src1"}`),
+		"claim names, a list":     setIn("_claim_names", []any{"groups"}),
+		"claim names, a number":   setIn("_claim_names", 7),
+		"hasgroups, a list":       setIn("hasgroups", []any{}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

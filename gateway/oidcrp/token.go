@@ -38,10 +38,20 @@ func (p *Provider) parseToken(raw string, algs []string) (*token, error) {
 	if t.header, err = p.checks.object(header); err != nil {
 		return nil, malformed(fmt.Errorf("reading the token's header: %w", err))
 	}
+	t.header = t.header.withoutNullKID()
 	if err := p.checks.header.Run(t); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// withoutNullKID returns a header without a kid that is null, which is none. Of the
+// other parameters that are read, null is no value.
+func (o object) withoutNullKID() object {
+	if o["kid"] == nil {
+		delete(o, "kid")
+	}
+	return o
 }
 
 // claims reads the payload.
