@@ -148,25 +148,25 @@ func entriesLeft(left, of int) string {
 	return fmt.Sprintf("%d of %d entries are empty, no text, too long or have control characters", left, of)
 }
 
-// find looks a claim up that is asked for.
-func (f *profile) find(path string) (any, bool) {
+// find returns a claim that is asked for, nil if it is missing.
+func (f *profile) find(path string) any {
 	if path == "" {
-		return nil, false
+		return nil
 	}
-	return f.object.find(path)
+	v, _ := f.object.find(path)
+	return v
 }
 
 // text returns the claim of that name or path, empty if it is missing or no text.
 func (f *profile) text(name string) string {
-	v, _ := f.find(name)
-	s, _ := v.(string)
+	s, _ := f.find(name).(string)
 	return s
 }
 
 // entries returns the entries of the groups' claim; one text is one entry, and
 // an empty one is none. It is nil without the claim, or if that is no list.
 func (f *profile) entries() []any {
-	switch v, _ := f.find(f.groups); v := v.(type) {
+	switch v := f.find(f.groups).(type) {
 	case string:
 		if v == "" {
 			return []any{}
@@ -183,7 +183,7 @@ func (f *profile) hasGroups() bool { return f.entries() != nil }
 // lacking says why this source does not tell all groups, and notes what is left
 // out of them.
 func (f *profile) lacking() string {
-	v, _ := f.find(f.groups)
+	v := f.find(f.groups)
 	entries := f.entries()
 	_, left := usable(entries, maxGroup)
 	var why string
@@ -231,10 +231,10 @@ func (f *profile) lacksNeeded() bool {
 }
 
 func profileTypes(f *profile) error {
-	if v, _ := f.find(f.username); v != nil && aString.wrong(v) {
+	if v := f.find(f.username); v != nil && aString.wrong(v) {
 		return fmt.Errorf("reading %s: is not %s", quoted(f.username), aString)
 	}
-	if v, _ := f.find(f.groups); v != nil && !f.groupsUnused && f.entries() == nil {
+	if v := f.find(f.groups); v != nil && !f.groupsUnused && f.entries() == nil {
 		return fmt.Errorf("reading %s: is not %s", quoted(f.groups), someText)
 	}
 	return nil
