@@ -187,7 +187,7 @@ func (p *Provider) username(a *assertion, values map[string]value) value {
 	case p.config.UsernameAttribute != "":
 		return pick(values, p.config.UsernameAttribute, nil)
 	case name.Format == formatTransient, name.Format == formatPersistent:
-		return pick(values, "", usernameNames)
+		return pick(values, "", having(values, usernameNames, func(v value) bool { return v.only() != "" || v.structured || len(v.texts) > 1 }))
 	}
 	return value{name: "NameID", texts: []string{name.Value}}
 }
