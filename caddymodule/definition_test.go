@@ -1,8 +1,11 @@
 package caddymodule_test
 
 import (
+	"cmp"
+	"encoding/pem"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -171,5 +174,64 @@ ORIGIN {
 				}
 			})
 		}
+	}
+}
+
+// TestLoginCountsUnderItsKeys has one issuer whose keys come from two places. A
+// login that is judged by the keys of one is none where the other's count.
+func TestLoginCountsUnderItsKeys(t *testing.T) {
+	w := newWorld(t)
+	idp := w.addIdP("corp")
+	other, err := gatewaytest.NewIdPKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, metadata := idp.Key, string(idp.Metadata())
+	idp.Key = other
+	foreign := string(idp.Metadata())
+	idp.Key = key
+	write := func(name, content string) string {
+		if err := os.WriteFile(w.path(name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return w.path(name)
+	}
+	inPEM := func(der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	inline := func(doc string) string { return "metadata <<XML_DOC\n" + doc + "\nXML_DOC" }
+	hand := "entity_id " + idp.EntityID + "\nsso_url " + idp.EntityID + gatewaytest.IdPSSOPath
+	one, two := write("k1.pem", inPEM(key.Certificate)), write("k2.pem", inPEM(other.Certificate))
+	url, ca := "metadata "+idp.EntityID+gatewaytest.IdPMetadataPath, write("ca2.pem", string(idp.Roots))
+	opCA, err := os.ReadFile(w.path("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := "issuer " + w.op.Issuer + "\nclient_id `" + w.op.ClientID + "`\nclient_secret {env.SSO_TEST_CLIENT_SECRET}\nca "
+	for name, tt := range map[string]struct{ kind, good, same, partner string }{
+		"certificate":      {"saml", hand + "\ncertificate " + one, hand + "\ncertificate {file." + one + "}\nrequest_binding post", hand + "\ncertificate " + two},
+		"sso_url":          {"saml", hand + "\ncertificate " + one, "", hand + "?x\ncertificate " + one},
+		"file of metadata": {"saml", "metadata " + write("m1.xml", metadata), "", "metadata " + write("m2.xml", foreign)},
+		"inline metadata":  {"saml", inline(metadata), inline(metadata + "<!-- -->"), inline(foreign)},
+		"ca":               {"saml", url + "\nca " + w.path("corp.pem"), "", url + "\nca " + ca},
+		"ca, OIDC":         {"oidc", client + w.path("ca.pem"), "", client + write("ca3.pem", string(opCA))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := func(b *browser, options string, want int) {
+				t.Helper()
+				w.loadIn(t, w.global("limit off\nprovider corp "+tt.kind+" {\n"+options+"\n}\n")+samlSite)
+				if status, body := b.do(mustRequest(t, w.origin())); status != want {
+					t.Errorf("%d %q, want %d", status, body, want)
+				}
+			}
+			b := newBrowser(t)
+			at(b, tt.good, http.StatusUnauthorized)
+			if status, body := b.samlIn(w, "corp"); status != http.StatusOK {
+				t.Fatalf("signing in: %d %q", status, body)
+			}
+			at(b, cmp.Or(tt.same, tt.good), http.StatusOK)
+			at(b, tt.partner, http.StatusUnauthorized)
+			at(b, tt.good, http.StatusOK)
+		})
 	}
 }

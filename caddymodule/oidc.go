@@ -283,6 +283,7 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 		if cfg.RootCAs, err = readCA(o.CA); err != nil {
 			return gateway.NamedProvider{}, err
 		}
+		cfg.CAFile = o.CA
 	}
 	if o.Name == "" {
 		o.Name = defaultName(withoutScheme(o.Issuer), o.ClientID)

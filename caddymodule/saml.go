@@ -276,6 +276,7 @@ func (s *SAML) read(cfg *samlsp.Config) (err error) {
 		if cfg.RootCAs, err = readCA(s.CA); err != nil {
 			return err
 		}
+		cfg.CAFile = s.CA
 	}
 	switch {
 	case s.Metadata == "":
@@ -284,6 +285,7 @@ func (s *SAML) read(cfg *samlsp.Config) (err error) {
 	case strings.Contains(s.Metadata, "://"):
 		cfg.MetadataURL = s.Metadata
 	default:
+		cfg.MetadataFile = s.Metadata
 		cfg.Metadata, err = readFile("metadata", s.Metadata)
 		if errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(s.Metadata) {
 			err = fmt.Errorf("%w; an address begins with https://", err)

@@ -58,8 +58,9 @@ type Config struct {
 	// secret. It is never found out by trying: a code works once.
 	TokenEndpointAuthMethod string
 	// RootCAs are PEM certificates to verify the provider's TLS certificate by.
-	// Default: the system's.
+	// Default: the system's. CAFile is where they were read from.
 	RootCAs []byte
+	CAFile  string
 	// InsecureNoPKCE leaves PKCE out, for providers that refuse its parameters.
 	// A code that leaks can then be used by whoever has the client's secret.
 	// Not for public clients.

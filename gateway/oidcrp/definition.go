@@ -8,6 +8,7 @@ func (c Config) definition() provider.Definition {
 	return provider.Definition{
 		"protocol":         string(provider.OIDC),
 		"client_id":        c.ClientID,
+		"ca":               c.CAFile,
 		"username_claim":   c.UsernameClaim,
 		"groups_claim":     c.GroupsClaim,
 		"trust_email":      provider.Enabled(c.TrustEmail),

@@ -18,7 +18,7 @@ func TestDefinition(t *testing.T) {
 		"Scopes":                  "what is asked for; what comes of it is judged all the same",
 		"Logout":                  "says what happens at the end of a login",
 		"TokenEndpointAuthMethod": "how we prove ourselves, not how the provider does",
-		"RootCAs":                 "certificates: they are rotated",
+		"RootCAs":                 "certificates: they are rotated; the file they come from is part of the definition",
 	})
 	explicit := config
 	explicit.UsernameClaim, explicit.GroupsClaim = "preferred_username", "groups"

@@ -224,7 +224,15 @@ func TestIdentity(t *testing.T) {
 			[]string{format("1.1:nameid-format:emailAddress"), "set " + nameID + " a@example.com"},
 			provider.Identity{Username: "a@example.com", Email: "alice@example.com", Groups: []string{"staff", "users"}},
 		},
-		"a persistent NameID names nobody":    {[]string{bare, format("2.0:nameid-format:persistent")}, provider.Identity{}},
+		"a persistent NameID names nobody": {[]string{bare, format("2.0:nameid-format:persistent")}, provider.Identity{}},
+		"the next names whom a nil does not": {
+			[]string{bare, format("2.0:nameid-format:persistent"), attribute("urn:oid:1.3.6.1.4.1.5923.1.1.1.6", "al@x"), "insert into " + statements + " `<saml:Attribute Name=\"urn:oid:0.9.2342.19200300.100.1.1\"><saml:AttributeValue xsi:nil=\"true\"/></saml:Attribute>`"},
+			provider.Identity{Username: "al@x"},
+		},
+		"the next names whom an empty one does not": {
+			[]string{bare, format("2.0:nameid-format:persistent"), attribute("urn:oid:1.3.6.1.4.1.5923.1.1.1.6", "al@x"), attribute("urn:oid:0.9.2342.19200300.100.1.1", "")},
+			provider.Identity{Username: "al@x"},
+		},
 		"values are taken exactly":            {[]string{bare, attribute("displayName", " Alice  Ash ")}, provider.Identity{Username: "alice", DisplayName: " Alice  Ash "}},
 		"a group with what looks like a list": {[]string{bare, attribute("groups", "a,b;c d")}, provider.Identity{Username: "alice", Groups: []string{"a,b;c d"}}},
 		"friendly names are no names":         {[]string{bare, "insert into " + statements + " `<saml:Attribute Name=\"x\" FriendlyName=\"email\"><saml:AttributeValue>a@example.com</saml:AttributeValue></saml:Attribute>`"}, provider.Identity{Username: "alice"}},

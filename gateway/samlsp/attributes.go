@@ -24,6 +24,13 @@ const (
 // 2.7.3.1).
 const formatNameUnspecified = "urn:oasis:names:tc:SAML:2.0:attrname-format:unspecified"
 
+// What Entra ID calls the groups, and what stands there instead where they are
+// too many: where to ask for them.
+const (
+	entraGroups = "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups"
+	groupsLink  = "http://schemas.microsoft.com/claims/groups.link"
+)
+
 // mace begins the names of the MACE-Dir profile, which came before the OIDs.
 const mace = "urn:mace:dir:attribute-def:"
 
@@ -51,7 +58,7 @@ var (
 	groupsNames = []string{
 		"groups", "memberOf", "isMemberOf", "member", "urn:oid:1.3.6.1.4.1.5923.1.5.1.1", mace + "isMemberOf",
 		"urn:oid:1.2.840.113556.1.2.102", mace + "memberOf",
-		"http://schemas.microsoft.com/ws/2008/06/identity/claims/groups", "http://schemas.xmlsoap.org/claims/Group",
+		entraGroups, "http://schemas.xmlsoap.org/claims/Group",
 		"urn:oid:1.3.6.1.4.1.5923.1.1.1.7", mace + "eduPersonEntitlement",
 		"urn:oid:1.3.6.1.4.1.5923.1.1.1.1", mace + "eduPersonAffiliation",
 	}
@@ -121,6 +128,7 @@ func (v value) only() string {
 type profile struct {
 	id               *value // nil without id_attribute
 	username, groups value
+	overage          bool // the provider names the groups elsewhere
 
 	email, firstName, lastName, display, acr, session string
 	odd                                               []oddity
@@ -146,6 +154,10 @@ func (f *profile) singles() []value {
 func (p *Provider) profile(a *assertion) (*profile, error) {
 	c, values := &p.config, a.values()
 	f := &profile{groups: pick(values, c.GroupsAttribute, groupsNames), username: p.username(a, values)}
+	_, f.overage = values[groupsLink]
+	if other := c.GroupsAttribute; other != "" && other != entraGroups && len(f.groups.texts) > 0 {
+		f.overage = false // other groups than those
+	}
 	if c.IDAttribute != "" {
 		id := pick(values, c.IDAttribute, nil)
 		f.id = &id
@@ -175,14 +187,14 @@ func (p *Provider) username(a *assertion, values map[string]value) value {
 	case p.config.UsernameAttribute != "":
 		return pick(values, p.config.UsernameAttribute, nil)
 	case name.Format == formatTransient, name.Format == formatPersistent:
-		return pick(values, "", usernameNames)
+		return pick(values, "", having(values, usernameNames, func(v value) bool { return v.only() != "" || v.structured || len(v.texts) > 1 }))
 	}
 	return value{name: "NameID", texts: []string{name.Value}}
 }
 
 // describe reads what only describes the person.
 func (f *profile) describe(a *assertion, values map[string]value, c *Config) {
-	mail := pick(values, c.EmailAttribute, emailNames)
+	mail := pick(values, c.EmailAttribute, having(values, emailNames, func(v value) bool { return len(v.texts) > 0 }))
 	// The NameID stands in if there is no attribute, not even an empty one.
 	if name := a.nameID(); c.EmailAttribute == "" && mail.name == "" && name.Format == formatEmail {
 		mail = value{name: "NameID", texts: []string{name.Value}}
@@ -238,9 +250,9 @@ func (a *assertion) values() map[string]value {
 	return values
 }
 
-// pick returns the configured attribute, or the first well-known one that has a
-// value. One empty value is how some say that there is none; the attribute is
-// there all the same, and no other takes its place.
+// pick returns the configured attribute, or the first well-known one that has
+// values, be they none. One empty value is how some say that there is none; the
+// attribute is there all the same, and no other takes its place.
 func pick(values map[string]value, configured string, wellKnown []string) value {
 	var v value
 	if configured != "" {
@@ -248,12 +260,12 @@ func pick(values map[string]value, configured string, wellKnown []string) value 
 		v.name = configured
 	}
 	for _, name := range wellKnown {
-		if found := values[name]; len(found.texts) > 0 {
+		if found := values[name]; len(found.texts)+found.nils > 0 {
 			v = found
 			break
 		}
 	}
-	if v.only() == "" && len(v.texts) == 1 {
+	if v.only() == "" && len(v.texts) == 1 && v.nils == 0 && !v.structured {
 		v.texts = nil
 	}
 	return v
@@ -264,7 +276,12 @@ func pick(values map[string]value, configured string, wellKnown []string) value 
 // was named by hand the first counts; where it decides, several are refused
 // (profileSingle).
 func unequivocal(values map[string]value, wellKnown []string) []string {
-	return slices.DeleteFunc(slices.Clone(wellKnown), func(name string) bool { return len(values[name].texts) > 1 })
+	return having(values, wellKnown, func(v value) bool { return len(v.texts) == 1 })
+}
+
+// having returns the names whose values fit.
+func having(values map[string]value, names []string, fit func(value) bool) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !fit(values[name]) })
 }
 
 // profileText refuses XML where text is due.
@@ -338,12 +355,12 @@ func (f *profile) usableGroups() []string {
 
 // lacking says why the groups are not all; empty: they are.
 func (f *profile) lacking() string {
-	v := f.groups
-	left := len(v.texts) - len(f.usableGroups())
-	if len(v.texts) == 0 || left+v.nils == 0 { // one that is empty or nil is how some say that there is none
+	all := len(f.groups.texts) + f.groups.nils
+	left := all - len(f.usableGroups())
+	if left == 0 || all == f.groups.nils && all == 1 { // one that is empty or nil is how some say that there is none
 		return ""
 	}
-	return fmt.Sprintf("%d of %d values are empty, no text, too long or have control characters", left+v.nils, len(v.texts)+v.nils)
+	return fmt.Sprintf("%d of %d values are empty, no text, too long or have control characters", left, all)
 }
 
 // identity is what the gateway makes rules, headers and claims from. SAML says
@@ -354,6 +371,9 @@ func (f *profile) identity(a *assertion) provider.Identity {
 		DisplayName: f.display, Groups: unique(f.usableGroups()), AuthTime: a.statement().AuthnInstant, ACR: f.acr,
 	}
 	switch why := f.lacking(); {
+	case f.overage:
+		id.GroupsPartial = true
+		id.GroupsNote = "the provider names them elsewhere, because they are too many (an overage); have it send the groups of this application alone"
 	case why != "":
 		id.GroupsPartial, id.GroupsNote = true, fmt.Sprintf("the attribute %s: %s", quoted(f.groups.name), why)
 	case f.groups.name == "":

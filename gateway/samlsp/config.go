@@ -28,6 +28,8 @@ type Config struct {
 	MetadataURL string
 	// Metadata is the metadata document itself, from a file or inline.
 	Metadata []byte
+	// MetadataFile is where Metadata were read from. Empty: they are inline.
+	MetadataFile string
 
 	// EntityID is the provider's entity ID. With metadata it picks one of
 	// several entities, and must be the one there.
@@ -65,8 +67,9 @@ type Config struct {
 	ClockSkew time.Duration
 
 	// RootCAs are PEM certificates to verify the metadata server's TLS
-	// certificate by. Default: the system's.
+	// certificate by. Default: the system's. CAFile is where they were read from.
 	RootCAs []byte
+	CAFile  string
 	// InsecureSHA1 takes signatures with SHA-1, which can be forged with
 	// effort. For a provider that can't be changed yet.
 	InsecureSHA1 bool

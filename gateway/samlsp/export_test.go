@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/beevik/etree"
+	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/check/checktest"
 )
@@ -44,5 +45,13 @@ func SetClock(p *Provider, now func() time.Time) { p.now = now }
 // Same compares two elements, as an assertion with the one in a signed response.
 var Same = same
 
-// DefinitionOf returns the digest of a configuration's definition.
-func DefinitionOf(c Config) string { return c.withDefaults().definition().Digest() }
+// DefinitionOf returns the digest of a configuration's definition, also of one
+// that New refuses.
+func DefinitionOf(c Config) string {
+	p := &Provider{config: c.withDefaults(), checks: allChecks(), logger: zap.NewNop(), now: time.Now}
+	fixed, err := p.readConfig()
+	if err != nil {
+		fixed = nil
+	}
+	return p.config.definition(fixed).Digest()
+}

@@ -131,10 +131,16 @@ func TestOddGroups(t *testing.T) {
 		"nothing but odd": {[]string{"", element}, []string{}, "2 of 2 values"},
 		"one empty value": {[]string{""}, []string{}, ""},
 		"one nil":         {[]string{nilValue}, []string{}, ""},
+		"two nils":        {[]string{nilValue, nilValue}, []string{}, "2 of 2 values"},
+		"nil and empty":   {[]string{nilValue, ""}, []string{}, "2 of 2 values"},
+		"two empty":       {[]string{"", ""}, []string{}, "2 of 2 values"},
+		"one element":     {[]string{element}, []string{}, "1 of 1 values"},
+		"one too long":    {[]string{strings.Repeat("x", 513)}, []string{}, "1 of 1 values"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, text, err := logged(t, noGroups, put("groups", tt.values...))
+			// No other attribute takes the place of one that is odd.
+			got, text, err := logged(t, noGroups, put("memberOf", "guests"), put("groups", tt.values...))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,6 +150,41 @@ func TestOddGroups(t *testing.T) {
 			}
 			if strings.HasPrefix(text, "groups: ") != (tt.note != "") {
 				t.Errorf("the log says %q", text)
+			}
+		})
+	}
+}
+
+// TestOverage: whoever is in too many groups for Entra ID is in none of the
+// assertion, and they are not known.
+func TestOverage(t *testing.T) {
+	t.Parallel()
+	const (
+		link   = "http://schemas.microsoft.com/claims/groups.link"
+		groups = "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups"
+	)
+	linked := put(link, "https://graph.windows.net/x/users/y/getMemberObjects")
+	for name, tt := range map[string]struct {
+		lines   []string
+		overage bool
+	}{
+		"instead of the groups":        {[]string{noGroups, linked}, true},
+		"nil":                          {[]string{noGroups, put(link, nilValue)}, true},
+		"the groups' attribute named":  {[]string{"option groups_attribute " + groups, noGroups, linked}, true},
+		"that has some":                {[]string{"option groups_attribute " + groups, noGroups, linked, put(groups, "g")}, true},
+		"another that is missing":      {[]string{"option groups_attribute roles", noGroups, linked}, true},
+		"beside another":               {[]string{noGroups, linked, put("urn:mace:dir:attribute-def:eduPersonAffiliation", "member")}, true},
+		"beside another that is named": {[]string{"option groups_attribute groups", linked}, false},
+		"another link":                 {[]string{noGroups, put(link+"s", "x")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := judged(t, tt.lines...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id := got.Identity; id.GroupsPartial != tt.overage || strings.Contains(id.GroupsNote, "overage") != tt.overage {
+				t.Errorf("partial %t, %q", id.GroupsPartial, id.GroupsNote)
 			}
 		})
 	}

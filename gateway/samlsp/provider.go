@@ -93,7 +93,7 @@ type Provider struct {
 func New(config Config, deps Deps) (*Provider, error) {
 	config = config.withDefaults()
 	roots, poolErr := config.pool()
-	p := &Provider{config: config, defined: config.definition().Digest(), checks: allChecks(), keys: deps.Keys, logger: deps.Logger, now: time.Now}
+	p := &Provider{config: config, checks: allChecks(), keys: deps.Keys, logger: deps.Logger, now: time.Now}
 	p.outbound = fetch.New(fetch.Options{
 		RootCAs: roots, InsecureHTTP: config.InsecureHTTP, Transport: deps.Transport,
 	})
@@ -105,6 +105,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 		return nil, err
 	}
 	if config.MetadataURL != "" {
+		p.defined = config.definition(nil).Digest()
 		p.remote = &fetch.Document[*idp]{
 			What: "metadata", Name: config.lastGoodName(), Fetch: p.fetchMetadata, Parse: p.parseMetadata,
 			Accept: p.acceptMetadata, LastGood: deps.LastGood, Logger: p.logger,
@@ -115,6 +116,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 	if p.fixed, err = p.readConfig(); err != nil {
 		return nil, fmt.Errorf("checking %s: %w", config.identityOption(), err)
 	}
+	p.defined = config.definition(p.fixed).Digest()
 	if err := p.fixed.usable(p.now()); err != nil {
 		p.logger.Error("nobody can sign in at the provider", zap.Error(err))
 	}

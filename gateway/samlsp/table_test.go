@@ -41,6 +41,7 @@ func TestOddTable(t *testing.T) {
 		confirmation = "saml:Assertion/saml:Subject/saml:SubjectConfirmation/saml:SubjectConfirmationData"
 		statement    = "saml:Assertion/saml:AuthnStatement"
 		uid          = statements + "/saml:Attribute[1]"
+		groups       = statements + "/saml:Attribute[3]"
 		named        = "insert first " + statements + " `<saml:Attribute Name=\"displayName\"><saml:AttributeValue>Alice</saml:AttributeValue></saml:Attribute>`"
 	)
 	var table gatewaytest.Table
@@ -69,7 +70,9 @@ func TestOddTable(t *testing.T) {
 		{"Format of the NameID", nameID + "@Format", "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified", ""},
 		{"attribute of `username_attribute`", uid, "a1ice-0001", "option username_attribute uid"},
 		{"attribute of `id_attribute`", uid, "a1ice-0001", "option id_attribute uid"},
-		{"attribute for groups", statements + "/saml:Attribute[3]", "staff", ""},
+		{"attribute for groups", groups, "staff", ""},
+		{"the only one of the groups", groups, "staff", "remove " + groups + "/saml:AttributeValue[2]"},
+		{"one of two groups, the other nil", groups, "staff", "set " + groups + "/saml:AttributeValue[2]@xsi:nil true"},
 		{"attribute for the e-mail", statements + "/saml:Attribute[2]", "alice@example.com", ""},
 		{"attribute for the name", statements + "/saml:Attribute[1]", "Alice", named},
 		{"any other attribute", uid, "a1ice-0001", ""},
