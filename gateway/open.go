@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -44,13 +45,17 @@ func (x *exchange) opens(path string, below bool) bool {
 
 // opensDestination decides on the path that a WebDAV request names beside its own
 // (RFC 4918 §10.3). If a prefix was stripped from that one, the app may expect it
-// here, or not.
+// here, or not; after another rewrite nobody knows what it expects.
 func (x *exchange) opensDestination(path string, below bool) bool {
-	prefix, _ := strings.CutSuffix(x.path, currentPath(x.r.URL))
-	if rest, ok := strings.CutPrefix(path, prefix); ok && prefix != "" {
-		return x.app.open.HasRest(path, rest, below)
+	prefix, stripped := strings.CutSuffix(x.path, currentPath(x.r.URL))
+	if !stripped {
+		return false
 	}
-	return x.app.open.Has(path, below)
+	rest := path
+	if n := len(prefix); n > 0 && len(path) >= n && strings.EqualFold(path[:n], prefix) {
+		rest = cmp.Or(path[n:], "/")
+	}
+	return x.app.open.HasDestination(path, rest, below)
 }
 
 // currentPath returns the raw path that the app is asked for.

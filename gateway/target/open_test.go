@@ -99,6 +99,20 @@ func TestOpenRewritten(t *testing.T) {
 	}
 }
 
+// A path beside that of the request, as the app may read it.
+func TestOpenDestination(t *testing.T) {
+	t.Parallel()
+	o := newOpen(t, []string{"/admin/login/*"}, []string{"/admin/*"})
+	for path, want := range map[string]bool{
+		"/x": true, "/wiki/x/": true, "/": false, "/wiki/admin/x": false, "/a/b/ADMIN.php": false, "/wiki/admin/login/x": true, "/wiki/administration": true, "/wiki//admin": false,
+		strings.Repeat("/admin/login", 600) + "/": true, strings.Repeat("/admin/login", 60000) + "/": false,
+	} {
+		if got := o.HasDestination(path, path, true); got != want {
+			t.Errorf("%.50s: open %v, want %v", path, got, want)
+		}
+	}
+}
+
 // Patterns that leave nothing to guard.
 func TestNothingToGuard(t *testing.T) {
 	t.Parallel()
@@ -156,7 +170,7 @@ func readsAsShut(path string) bool {
 // makes a protected one is open, for being public or for not being named.
 func FuzzOpen(f *testing.F) {
 	for _, path := range []string{
-		"/open/a", "/shut", "/SHUT./x", "/shut::$data", "/(s(x))/shut", "/en/shut.json", "/open/x.php/shut", "/de-DE/index.php/(a)/SHU~1", "/open/%2e", "/a/shut", "/shu/(a)t", "/open/shut/x", "/.../shut", "/(0(0)0", "/(())", "/index/shut+", "/shu\"t",
+		"/open/a", "/shut", "/SHUT./x", "/shut::$data", "/(s(x))/shut", "/en/shut.json", "/open/x.php/shut", "/de-DE/index.php/(a)/SHU~1", "/open/%2e", "/a/shut", "/shu/(a)t", "/open/shut/x", "/.../shut", "/(0(0)0", "/(())", "/index/shut+", "/shu\"t", "/WIKI/shut/x", "/x/y/Shut.php", "/blog/",
 	} {
 		f.Add(path, 0)
 		f.Add("/wiki"+path, 5)
@@ -174,6 +188,13 @@ func FuzzOpen(f *testing.F) {
 			}
 			if o.Has(path, true) && !o.Has(path, false) {
 				t.Errorf("%q is open with all below it, but not by itself", path)
+			}
+			if o.HasDestination(path, path, false) {
+				for i, c := range path {
+					if c == '/' && readsAsShut(path[i:]) {
+						t.Errorf("%q is open as a destination", path)
+					}
+				}
 			}
 			if current := path[min(len(path), max(cut, 0)):]; o.HasRest(path, current, false) && (readsAsShut(path) || readsAsShut(current)) {
 				t.Errorf("%q is open as %q", path, current)

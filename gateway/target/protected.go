@@ -56,6 +56,11 @@ func namesOf(path string) []string {
 // has says whether a plain path may be read as a protected one; with below, also
 // whether it is above one. What is public does not count.
 func (s *protected) has(path string, below bool, public patterns) bool {
+	return s.hasFrom(false, path, below, public)
+}
+
+// hasFrom is has, but with anywhere the path may begin behind any of its names.
+func (s *protected) hasFrom(anywhere bool, path string, below bool, public patterns) bool {
 	read := path
 	for _, whole := range s.whole {
 		read = whole(read)
@@ -67,7 +72,7 @@ func (s *protected) has(path string, below bool, public patterns) bool {
 	// The path may begin behind names that are no part of it for the app.
 	begins := true
 	for i := range len(names) + 1 {
-		if begins && s.isProtected(names[i:], below) && !public.has(path, below) {
+		if (begins || anywhere && i < len(names)) && s.isProtected(names[i:], below) && !public.has(path, below) {
 			return true
 		}
 		if i < len(names) {
