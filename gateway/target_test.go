@@ -186,7 +186,7 @@ func TestPublicByHeader(t *testing.T) {
 
 func TestProtect(t *testing.T) {
 	t.Parallel()
-	s := newLab(t).site(protect("/admin/*", "/Settings", "/exact/", "/wiki/Special:Users"), public("/admin/login"))
+	s := newLab(t).site(protect("/admin/*", "/Settings", "/exact/", "/wiki/Special:Users", "/secret.php", "/v1.2"), public("/admin/login"))
 	for name, tc := range map[string]struct {
 		target string
 		open   bool
@@ -238,6 +238,14 @@ func TestProtect(t *testing.T) {
 		"stream elsewhere":         {"/wiki/Special:Admin", true},
 		"another name with dots":   {"/admin.x/y", false}, // a file admin.x, as a server may say
 		"a longer name with dots":  {"/admins.x/y", true},
+		"what a file is asked":     {"/secret.php/x", false},
+		"of another case, deeper":  {"/SECRET.php./x/y", false},
+		"of its stream":            {"/secret.php::$DATA/x", false},
+		"of its short name":        {"/SECRET~1.PHP/x", false},
+		"of a file that names it":  {"/index.php/secret.php/x", false},
+		"slash behind a file":      {"/secret.php/", false},
+		"below a name with a dot":  {"/v1.2/x", false},
+		"another file":             {"/secrets.php/x", true},
 		"a colon of its own":       {"/wiki/special:users", false},
 	} {
 		t.Run(name, func(t *testing.T) {

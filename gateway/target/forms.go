@@ -34,6 +34,8 @@ type form struct {
 	leads func(name string) bool
 	// precedes says the same of a name wherever it stands.
 	precedes func(name string) bool
+	// file says whether a protected name is that of a file, which all below it asks.
+	file func(protected string) bool
 	// behind says whether a name may follow a path that is protected alone.
 	behind func(name string) bool
 }
@@ -47,6 +49,7 @@ var forms = []form{
 		return len(name) > len(protected) && name[len(protected)] == '.' && strings.HasPrefix(name, protected)
 	}},
 	{name: "a missing extension", same: lacksExtension},
+	{name: "a path behind a file", file: func(protected string) bool { return strings.Contains(protected, ".") }},
 	{name: "names in parentheses", skip: inParentheses, anything: joinsNames},
 	{name: "a file name before it", precedes: func(name string) bool { return name == "index" || strings.Contains(name, ".") }},
 	{name: "a language before it", leads: isLanguage},

@@ -23,7 +23,7 @@ func TestSwitchOffForms(t *testing.T) {
 	t.Parallel()
 	of := map[string]string{
 		"case": "/ADMIN", "streams": "/admin::$data", "dots and plus signs at the end of a name": "/settings/...", "short names of Windows": "/ADMINI~1",
-		"an added extension": "/admin.json", "a missing extension": "/login", "names in parentheses": "/adm/(s(x))in", "a file name before it": "/index.php/admin",
+		"an added extension": "/admin.json", "a missing extension": "/login", "a path behind a file": "/login.php/x", "names in parentheses": "/adm/(s(x))in", "a file name before it": "/index.php/admin",
 		"a language before it": "/de-DE/admin", "the index of a directory": "/settings/index.php",
 	}
 	for _, form := range target.PlainForms() {
@@ -166,11 +166,15 @@ func readsAsShut(path string) bool {
 	return false
 }
 
+// readsAsFile says whether some back end may read a path as /den/page.php, or as
+// what is asked of it. It knows the plainest forms alone.
+var readsAsFile = regexp.MustCompile(`(?i)^(/[a-z]{2}|/index\.php)*/den\.*(:[^/]*)?/page(\.php)?[.+]*(:[^/]*)?(/.*)?$`)
+
 // FuzzOpen holds what is open against the oracle: no path that a form of the table
 // makes a protected one is open, for being public or for not being named.
 func FuzzOpen(f *testing.F) {
 	for _, path := range []string{
-		"/open/a", "/shut", "/SHUT./x", "/shut::$data", "/(s(x))/shut", "/en/shut.json", "/open/x.php/shut", "/de-DE/index.php/(a)/SHU~1", "/open/%2e", "/a/shut", "/shu/(a)t", "/open/shut/x", "/.../shut", "/(0(0)0", "/(())", "/index/shut+", "/shu\"t", "/WIKI/shut/x", "/x/y/Shut.php", "/blog/",
+		"/open/a", "/shut", "/SHUT./x", "/shut::$data", "/(s(x))/shut", "/en/shut.json", "/open/x.php/shut", "/de-DE/index.php/(a)/SHU~1", "/open/%2e", "/a/shut", "/shu/(a)t", "/open/shut/x", "/.../shut", "/(0(0)0", "/(())", "/index/shut+", "/shu\"t", "/WIKI/shut/x", "/x/y/Shut.php", "/blog/", "/den/page.php/x", "/DEN/page.php./(a)/y", "/en/den/page.php/",
 	} {
 		f.Add(path, 0)
 		f.Add("/wiki"+path, 5)
@@ -178,9 +182,13 @@ func FuzzOpen(f *testing.F) {
 	public := newOpen(f, []string{"/open/*", "/healthz"}, nil)
 	protect := newOpen(f, nil, []string{"/shut/*"})
 	both := newOpen(f, []string{"/open/*", "/en/*"}, []string{"/shut/*"})
+	file := newOpen(f, nil, []string{"/den/page.php"})
 	f.Fuzz(func(t *testing.T, path string, cut int) {
 		if open := public.Has(path, false); open && (!plainPath.MatchString(path) || !strings.HasPrefix(path, "/open/") && path != "/healthz") {
 			t.Errorf("%q is public", path)
+		}
+		if file.Has(path, false) && readsAsFile.MatchString(path) {
+			t.Errorf("%q is open, though it asks a protected file", path)
 		}
 		for _, o := range []*target.Open{protect, both} {
 			if o.Has(path, false) && (!plainPath.MatchString(path) || readsAsShut(path)) {

@@ -9,9 +9,9 @@ import (
 type protected struct {
 	list []protectedPath
 
-	whole, reads                            []func(string) string
-	same                                    []func(name, protected string) bool
-	anything, skip, leads, precedes, behind predicates
+	whole, reads                                  []func(string) string
+	same                                          []func(name, protected string) bool
+	anything, skip, leads, precedes, file, behind predicates
 }
 
 type predicates []func(name string) bool
@@ -30,6 +30,7 @@ func newProtected(forms []form) *protected {
 		s.skip = appendSet(s.skip, f.skip)
 		s.leads = appendSet(s.leads, f.leads)
 		s.precedes = appendSet(s.precedes, f.precedes)
+		s.file = appendSet(s.file, f.file)
 		s.behind = appendSet(s.behind, f.behind)
 	}
 	return s
@@ -106,7 +107,7 @@ func (s *protected) read(names, left []string, p protectedPath, below bool) bool
 	case len(left) < len(p.names) && s.skip.any(names[0]) && s.read(names[1:], left, p, below):
 		return true // has leaves out those at the beginning
 	case len(left) == 0:
-		return len(names) == 1 && s.behind.any(names[0])
+		return s.behind.any(names[0])
 	}
 	same, file := s.isSame(names[0], left[0])
 	// Behind the name of a file stands what that is asked.
@@ -118,7 +119,7 @@ func (s *protected) read(names, left []string, p protectedPath, below bool) bool
 func (s *protected) isSame(name, protected string) (same, file bool) {
 	for i := 0; ; i++ {
 		if name == protected {
-			return true, false
+			return true, s.file.any(protected)
 		}
 		for _, is := range s.same {
 			file = file || is(name, protected)
