@@ -186,7 +186,7 @@ func TestPublicByHeader(t *testing.T) {
 
 func TestProtect(t *testing.T) {
 	t.Parallel()
-	s := newLab(t).site(protect("/admin/*", "/Settings", "/exact/", "/wiki/Special:Users", "/secret.php", "/v1.2"), public("/admin/login"))
+	s := newLab(t).site(protect("/admin/*", "/Settings", "/exact/", "/wiki/Special:Users", "/secret.php", "/v1.2", "/team/index.php", "/Club/Default.aspx", "/a/home"), public("/admin/login"))
 	for name, tc := range map[string]struct {
 		target string
 		open   bool
@@ -246,6 +246,19 @@ func TestProtect(t *testing.T) {
 		"slash behind a file":      {"/secret.php/", false},
 		"below a name with a dot":  {"/v1.2/x", false},
 		"another file":             {"/secrets.php/x", true},
+		"a directory of its index": {"/team", false},
+		"that, with slash":         {"/Team/", false},
+		"that, another index":      {"/club/index.html", false},
+		"that, in another way":     {"/en/team./", false},
+		"that, by a short name":    {"/CLUB/DEFAUL~1.ASP", false},
+		"that, behind parentheses": {"/club/(S(x))/", false},
+		"below that":               {"/team/x", true},
+		"above that":               {"/", true},
+		"no index by itself":       {"/a/", true},
+		"an index without ending":  {"/settings/index", false},
+		"a short name of an index": {"/settings/INDEX~1.HTM", false},
+		"an index with a stream":   {"/settings/index:x", false},
+		"a name like an index":     {"/settings/indexes", true},
 		"a colon of its own":       {"/wiki/special:users", false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -44,7 +44,7 @@ var forms = []form{
 	{name: "case", whole: strings.ToLower},
 	{name: "streams", reads: withoutStream},
 	{name: "dots and plus signs at the end of a name", reads: func(name string) string { return strings.TrimRight(name, ".+") }, skip: onlyDots},
-	{name: "short names of Windows", same: func(name, _ string) bool { return isShort(name) }},
+	{name: "short names of Windows", same: func(name, _ string) bool { return isShort(name) }, behind: isShort},
 	{name: "an added extension", same: func(name, protected string) bool {
 		return len(name) > len(protected) && name[len(protected)] == '.' && strings.HasPrefix(name, protected)
 	}},
@@ -133,12 +133,13 @@ func isLanguage(name string) bool {
 
 const letters = "abcdefghijklmnopqrstuvwxyz"
 
-// isIndex says whether a name is that of a directory's own page.
+// isIndex says whether a name is that of a directory's own page, with an extension
+// or without.
 func isIndex(name string) bool {
-	for _, index := range []string{"index.", "default.", "home."} {
-		if strings.HasPrefix(name, index) {
-			return true
-		}
+	base, _, _ := strings.Cut(withoutStream(name), ".")
+	switch strings.TrimRight(base, "+") {
+	case "index", "default", "home":
+		return true
 	}
 	return false
 }

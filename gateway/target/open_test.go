@@ -170,11 +170,14 @@ func readsAsShut(path string) bool {
 // what is asked of it. It knows the plainest forms alone.
 var readsAsFile = regexp.MustCompile(`(?i)^(/[a-z]{2}|/index\.php)*/den\.*(:[^/]*)?/page(\.php)?[.+]*(:[^/]*)?(/.*)?$`)
 
+// readsAsIndex says the same of the index of /den.
+var readsAsIndex = regexp.MustCompile(`(?i)^(/[a-z]{2}|/index\.php)*/den\.*(:[^/]*)?(/((index|default|home)\.[a-z]+(/.*)?)?)?$`)
+
 // FuzzOpen holds what is open against the oracle: no path that a form of the table
 // makes a protected one is open, for being public or for not being named.
 func FuzzOpen(f *testing.F) {
 	for _, path := range []string{
-		"/open/a", "/shut", "/SHUT./x", "/shut::$data", "/(s(x))/shut", "/en/shut.json", "/open/x.php/shut", "/de-DE/index.php/(a)/SHU~1", "/open/%2e", "/a/shut", "/shu/(a)t", "/open/shut/x", "/.../shut", "/(0(0)0", "/(())", "/index/shut+", "/shu\"t", "/WIKI/shut/x", "/x/y/Shut.php", "/blog/", "/den/page.php/x", "/DEN/page.php./(a)/y", "/en/den/page.php/",
+		"/open/a", "/shut", "/SHUT./x", "/shut::$data", "/(s(x))/shut", "/en/shut.json", "/open/x.php/shut", "/de-DE/index.php/(a)/SHU~1", "/open/%2e", "/a/shut", "/shu/(a)t", "/open/shut/x", "/.../shut", "/(0(0)0", "/(())", "/index/shut+", "/shu\"t", "/WIKI/shut/x", "/x/y/Shut.php", "/blog/", "/den/page.php/x", "/DEN/page.php./(a)/y", "/en/den/page.php/", "/DEN/", "/den./.", "/den/default.htm/x", "/den.json", "/en/den", "/den/INDEX~1.HTM",
 	} {
 		f.Add(path, 0)
 		f.Add("/wiki"+path, 5)
@@ -182,10 +185,14 @@ func FuzzOpen(f *testing.F) {
 	public := newOpen(f, []string{"/open/*", "/healthz"}, nil)
 	protect := newOpen(f, nil, []string{"/shut/*"})
 	both := newOpen(f, []string{"/open/*", "/en/*"}, []string{"/shut/*"})
+	index := newOpen(f, nil, []string{"/den/index.php"})
 	file := newOpen(f, nil, []string{"/den/page.php"})
 	f.Fuzz(func(t *testing.T, path string, cut int) {
 		if open := public.Has(path, false); open && (!plainPath.MatchString(path) || !strings.HasPrefix(path, "/open/") && path != "/healthz") {
 			t.Errorf("%q is public", path)
+		}
+		if index.Has(path, false) && readsAsIndex.MatchString(path) {
+			t.Errorf("%q is open, though it shows a protected index", path)
 		}
 		if file.Has(path, false) && readsAsFile.MatchString(path) {
 			t.Errorf("%q is open, though it asks a protected file", path)

@@ -43,7 +43,12 @@ type protectedPath struct {
 }
 
 func (s *protected) add(bare string, prefix bool) {
-	s.list = append(s.list, protectedPath{namesOf(strings.ToLower(bare)), prefix})
+	names := namesOf(strings.ToLower(bare))
+	s.list = append(s.list, protectedPath{names, prefix})
+	// Who asks for a directory gets its page.
+	if last := len(names) - 1; last >= 0 && isIndex(names[last]) && (names[last] == "index" || strings.Contains(names[last], ".")) {
+		s.list = append(s.list, protectedPath{names[:last], false})
+	}
 }
 
 // namesOf returns the names that a path consists of.
