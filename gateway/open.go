@@ -16,6 +16,9 @@ import (
 // that name another path than the target are taken away, whoever asks.
 func (x *exchange) isOpen() bool {
 	named := strip.TakePaths(x.r)
+	if !methodsOpen(x.r) {
+		return false
+	}
 	below := reachesBelow(x.r)
 	if !x.opens(x.path, below) || slices.ContainsFunc(named, func(v string) bool { return !x.opens(target.Path(v), below) }) {
 		return false
@@ -64,6 +67,27 @@ func currentPath(u *url.URL) string {
 		return u.Path
 	}
 	return u.EscapedPath()
+}
+
+// methodsOpen says whether a request may need no login by its method, and by those
+// that its headers name: bodies of others, such as REPORT and BIND, name paths.
+func methodsOpen(r *http.Request) bool {
+	if !slices.Contains(openMethods, r.Method) {
+		return false
+	}
+	for header, values := range r.Header {
+		if strip.NamesMethod(header) && slices.ContainsFunc(values, func(v string) bool {
+			return !slices.Contains(openMethods, strings.ToUpper(strings.TrimSpace(v)))
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+var openMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodOptions, http.MethodDelete, http.MethodConnect,
+	http.MethodTrace, "COPY", "MOVE", "PROPFIND", "PROPPATCH", "MKCOL", "LOCK", "UNLOCK",
 }
 
 // reachesBelow says whether a method may reach below its path, as those of WebDAV do

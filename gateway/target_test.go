@@ -184,6 +184,36 @@ func TestPublicByHeader(t *testing.T) {
 	}
 }
 
+// A method whose body may name another path needs a login on each.
+func TestPublicByMethod(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).site(public("/open/*"))
+	ask := func(method, header, value string) bool {
+		r, ok := wire("/open/a", appHost)
+		if !ok {
+			t.Fatal("net/http refuses the target")
+		}
+		r.Method = method
+		if header != "" {
+			r.Header.Set(header, value)
+		}
+		return passed(t, s, r)
+	}
+	for want, methods := range map[bool]string{
+		true:  "GET HEAD POST PUT PATCH OPTIONS DELETE COPY MOVE PROPFIND PROPPATCH MKCOL LOCK UNLOCK TRACE",
+		false: "SEARCH REPORT BIND REBIND UNBIND MERGE UPDATE ACL QUERY MKCALENDAR MKREDIRECTREF LINK X get",
+	} {
+		for method := range strings.FieldsSeq(methods) {
+			if ask(method, "", "") != want {
+				t.Errorf("%s: public %v, want %v", method, !want, want)
+			}
+			if named := want || method == "get"; ask("POST", "X-HTTP-Method-Override", method) != named {
+				t.Errorf("POST that names %s: public %v, want %v", method, !named, named)
+			}
+		}
+	}
+}
+
 func TestProtect(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site(protect("/admin/*", "/Settings", "/exact/", "/wiki/Special:Users", "/secret.php", "/v1.2", "/team/index.php", "/Club/Default.aspx", "/a/home"), public("/admin/login"))

@@ -13,8 +13,8 @@ func Forms() []string {
 }
 
 // headerForms are judged by package gateway: headers by which a request names
-// another path than its target, and methods that reach below the target.
-var headerForms = []string{"`Destination` and `If`", "`X-Original-URL` and its like", "methods that reach below a path"}
+// another path than its target, and methods that reach another one by themselves.
+var headerForms = []string{"`Destination` and `If`", "`X-Original-URL` and its like", "methods that reach below a path", "methods whose body may name a path"}
 
 // A form is one way in which a plain path can be read as a protected one. All
 // names are in lower case, and so are the protected ones.
