@@ -46,7 +46,8 @@ var forms = []form{
 	{name: "dots and plus signs at the end of a name", reads: func(name string) string { return strings.TrimRight(name, ".+") }, skip: onlyDots},
 	{name: "short names of Windows", same: func(name, _ string) bool { return isShort(name) }, behind: isShort},
 	{name: "an added extension", same: func(name, protected string) bool {
-		return len(name) > len(protected) && name[len(protected)] == '.' && strings.HasPrefix(name, protected)
+		rest, ok := strings.CutPrefix(name, protected)
+		return ok && strings.HasPrefix(strings.TrimLeft(rest, "+"), ".")
 	}},
 	{name: "a missing extension", same: lacksExtension},
 	{name: "a path behind a file", file: func(protected string) bool { return strings.Contains(protected, ".") }},
