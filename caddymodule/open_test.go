@@ -19,6 +19,7 @@ func TestOpenPaths(t *testing.T) {
 		"public.localhost":   "\thandle_path /wiki/* {\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tpublic /open/*\n\t}\n\tAPP\n\t}\n",
 		"prefixed.localhost": "\thandle_path /wiki/* {\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tpublic /wiki/open/*\n\t}\n\tAPP\n\t}\n",
 		"uri.localhost":      "\troute {\n\t\turi strip_prefix /wiki\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tprotect /admin/*\n\t}\n\tAPP\n\t}\n",
+		"changed.localhost":  "\troute {\n\t\turi replace /old/ /new/\n\t\turi replace nimda admin\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tprotect /admin/*\n\t}\n\tAPP\n\t}\n",
 		"rewrite.localhost":  "\troute {\n\t\trewrite * /open{uri}\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tpublic /open/*\n\t}\n\tAPP\n\t}\n",
 	}
 	var caddyfile strings.Builder
@@ -55,6 +56,13 @@ func TestOpenPaths(t *testing.T) {
 		{"protect.localhost", "MOVE /wiki/page Destination: /wiki/admin/x", ""},
 		{"protect.localhost", "MOVE /wiki/page Destination: /admin/x", ""},
 		{"protect.localhost", "MOVE /wiki/page Destination: /wiki/x", "app /page "},
+		{"protect.localhost", "COPY /WIKI/page Destination: /wiki/admin/x", ""},
+		{"protect.localhost", "COPY /wiki/page Destination: /WIKI/admin/x", ""},
+		{"protect.localhost", "COPY /wiki/page Destination: /docs/admin/x", ""},
+		{"protect.localhost", "COPY /wiki/page Destination: /wiki/x/Admin.php", ""},
+		{"protect.localhost", "COPY /wiki/page Destination: /WIKI/", ""},
+		{"protect.localhost", "COPY /wiki/page Destination: /WIKI", ""},
+		{"protect.localhost", "COPY /WIKI/page Destination: /wiki/x/", "app /page "},
 
 		{"public.localhost", "GET /wiki/open/x", "app /open/x "},
 		{"public.localhost", "GET /wiki/shut", ""},
@@ -69,6 +77,10 @@ func TestOpenPaths(t *testing.T) {
 		{"uri.localhost", "GET /wiki/page", "app /page "},
 		{"uri.localhost", "GET /wiki/admin/x", ""},
 		{"uri.localhost", "GET /admin/x", ""},
+		{"uri.localhost", "COPY /page Destination: /wiki/admin/x", ""},
+		{"changed.localhost", "COPY /old/page Destination: /old/x/admin/y", ""},
+		{"changed.localhost", "COPY /old/page Destination: /old/nimda/y", ""},
+		{"changed.localhost", "COPY /page Destination: /x", "app /page "},
 		{"rewrite.localhost", "GET /shut", ""},
 		{"rewrite.localhost", "GET /open/x", ""},
 	} {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,6 +16,9 @@ import (
 // that name another path than the target are taken away, whoever asks.
 func (x *exchange) isOpen() bool {
 	named := strip.TakePaths(x.r)
+	if !methodsOpen(x.r) {
+		return false
+	}
 	below := reachesBelow(x.r)
 	if !x.opens(x.path, below) || slices.ContainsFunc(named, func(v string) bool { return !x.opens(target.Path(v), below) }) {
 		return false
@@ -44,13 +48,17 @@ func (x *exchange) opens(path string, below bool) bool {
 
 // opensDestination decides on the path that a WebDAV request names beside its own
 // (RFC 4918 §10.3). If a prefix was stripped from that one, the app may expect it
-// here, or not.
+// here, or not; after another rewrite nobody knows what it expects.
 func (x *exchange) opensDestination(path string, below bool) bool {
-	prefix, _ := strings.CutSuffix(x.path, currentPath(x.r.URL))
-	if rest, ok := strings.CutPrefix(path, prefix); ok && prefix != "" {
-		return x.app.open.HasRest(path, rest, below)
+	prefix, stripped := strings.CutSuffix(x.path, currentPath(x.r.URL))
+	if !stripped {
+		return false
 	}
-	return x.app.open.Has(path, below)
+	rest := path
+	if n := len(prefix); n > 0 && len(path) >= n && strings.EqualFold(path[:n], prefix) {
+		rest = cmp.Or(path[n:], "/")
+	}
+	return x.app.open.HasDestination(path, rest, below)
 }
 
 // currentPath returns the raw path that the app is asked for.
@@ -59,6 +67,27 @@ func currentPath(u *url.URL) string {
 		return u.Path
 	}
 	return u.EscapedPath()
+}
+
+// methodsOpen says whether a request may need no login by its method, and by those
+// that its headers name: bodies of others, such as REPORT and BIND, name paths.
+func methodsOpen(r *http.Request) bool {
+	if !slices.Contains(openMethods, r.Method) {
+		return false
+	}
+	for header, values := range r.Header {
+		if strip.NamesMethod(header) && slices.ContainsFunc(values, func(v string) bool {
+			return !slices.Contains(openMethods, strings.ToUpper(strings.TrimSpace(v)))
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+var openMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodOptions, http.MethodDelete, http.MethodConnect,
+	http.MethodTrace, "COPY", "MOVE", "PROPFIND", "PROPPATCH", "MKCOL", "LOCK", "UNLOCK",
 }
 
 // reachesBelow says whether a method may reach below its path, as those of WebDAV do

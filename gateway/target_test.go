@@ -184,9 +184,39 @@ func TestPublicByHeader(t *testing.T) {
 	}
 }
 
+// A method whose body may name another path needs a login on each.
+func TestPublicByMethod(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).site(public("/open/*"))
+	ask := func(method, header, value string) bool {
+		r, ok := wire("/open/a", appHost)
+		if !ok {
+			t.Fatal("net/http refuses the target")
+		}
+		r.Method = method
+		if header != "" {
+			r.Header.Set(header, value)
+		}
+		return passed(t, s, r)
+	}
+	for want, methods := range map[bool]string{
+		true:  "GET HEAD POST PUT PATCH OPTIONS DELETE COPY MOVE PROPFIND PROPPATCH MKCOL LOCK UNLOCK TRACE",
+		false: "SEARCH REPORT BIND REBIND UNBIND MERGE UPDATE ACL QUERY MKCALENDAR MKREDIRECTREF LINK X get",
+	} {
+		for method := range strings.FieldsSeq(methods) {
+			if ask(method, "", "") != want {
+				t.Errorf("%s: public %v, want %v", method, !want, want)
+			}
+			if named := want || method == "get"; ask("POST", "X-HTTP-Method-Override", method) != named {
+				t.Errorf("POST that names %s: public %v, want %v", method, !named, named)
+			}
+		}
+	}
+}
+
 func TestProtect(t *testing.T) {
 	t.Parallel()
-	s := newLab(t).site(protect("/admin/*", "/Settings", "/exact/", "/wiki/Special:Users"), public("/admin/login"))
+	s := newLab(t).site(protect("/admin/*", "/Settings", "/exact/", "/wiki/Special:Users", "/secret.php", "/v1.2", "/team/index.php", "/Club/Default.aspx", "/a/home"), public("/admin/login"))
 	for name, tc := range map[string]struct {
 		target string
 		open   bool
@@ -238,6 +268,27 @@ func TestProtect(t *testing.T) {
 		"stream elsewhere":         {"/wiki/Special:Admin", true},
 		"another name with dots":   {"/admin.x/y", false}, // a file admin.x, as a server may say
 		"a longer name with dots":  {"/admins.x/y", true},
+		"what a file is asked":     {"/secret.php/x", false},
+		"of another case, deeper":  {"/SECRET.php./x/y", false},
+		"of its stream":            {"/secret.php::$DATA/x", false},
+		"of its short name":        {"/SECRET~1.PHP/x", false},
+		"of a file that names it":  {"/index.php/secret.php/x", false},
+		"slash behind a file":      {"/secret.php/", false},
+		"below a name with a dot":  {"/v1.2/x", false},
+		"another file":             {"/secrets.php/x", true},
+		"a directory of its index": {"/team", false},
+		"that, with slash":         {"/Team/", false},
+		"that, another index":      {"/club/index.html", false},
+		"that, in another way":     {"/en/team./", false},
+		"that, by a short name":    {"/CLUB/DEFAUL~1.ASP", false},
+		"that, behind parentheses": {"/club/(S(x))/", false},
+		"below that":               {"/team/x", true},
+		"above that":               {"/", true},
+		"no index by itself":       {"/a/", true},
+		"an index without ending":  {"/settings/index", false},
+		"a short name of an index": {"/settings/INDEX~1.HTM", false},
+		"an index with a stream":   {"/settings/index:x", false},
+		"a name like an index":     {"/settings/indexes", true},
 		"a colon of its own":       {"/wiki/special:users", false},
 	} {
 		t.Run(name, func(t *testing.T) {

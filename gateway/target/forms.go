@@ -13,8 +13,8 @@ func Forms() []string {
 }
 
 // headerForms are judged by package gateway: headers by which a request names
-// another path than its target, and methods that reach below the target.
-var headerForms = []string{"`Destination` and `If`", "`X-Original-URL` and its like", "methods that reach below a path"}
+// another path than its target, and methods that reach another one by themselves.
+var headerForms = []string{"`Destination` and `If`", "`X-Original-URL` and its like", "methods that reach below a path", "methods whose body may name a path"}
 
 // A form is one way in which a plain path can be read as a protected one. All
 // names are in lower case, and so are the protected ones.
@@ -34,6 +34,8 @@ type form struct {
 	leads func(name string) bool
 	// precedes says the same of a name wherever it stands.
 	precedes func(name string) bool
+	// file says whether a protected name is that of a file, which all below it asks.
+	file func(protected string) bool
 	// behind says whether a name may follow a path that is protected alone.
 	behind func(name string) bool
 }
@@ -42,11 +44,13 @@ var forms = []form{
 	{name: "case", whole: strings.ToLower},
 	{name: "streams", reads: withoutStream},
 	{name: "dots and plus signs at the end of a name", reads: func(name string) string { return strings.TrimRight(name, ".+") }, skip: onlyDots},
-	{name: "short names of Windows", same: func(name, _ string) bool { return isShort(name) }},
+	{name: "short names of Windows", same: func(name, _ string) bool { return isShort(name) }, behind: isShort},
 	{name: "an added extension", same: func(name, protected string) bool {
-		return len(name) > len(protected) && name[len(protected)] == '.' && strings.HasPrefix(name, protected)
+		rest, ok := strings.CutPrefix(name, protected)
+		return ok && strings.HasPrefix(strings.TrimLeft(rest, "+"), ".")
 	}},
 	{name: "a missing extension", same: lacksExtension},
+	{name: "a path behind a file", file: func(protected string) bool { return strings.Contains(protected, ".") }},
 	{name: "names in parentheses", skip: inParentheses, anything: joinsNames},
 	{name: "a file name before it", precedes: func(name string) bool { return name == "index" || strings.Contains(name, ".") }},
 	{name: "a language before it", leads: isLanguage},
@@ -130,12 +134,13 @@ func isLanguage(name string) bool {
 
 const letters = "abcdefghijklmnopqrstuvwxyz"
 
-// isIndex says whether a name is that of a directory's own page.
+// isIndex says whether a name is that of a directory's own page, with an extension
+// or without.
 func isIndex(name string) bool {
-	for _, index := range []string{"index.", "default.", "home."} {
-		if strings.HasPrefix(name, index) {
-			return true
-		}
+	base, _, _ := strings.Cut(withoutStream(name), ".")
+	switch strings.TrimRight(base, "+") {
+	case "index", "default", "home":
+		return true
 	}
 	return false
 }

@@ -96,6 +96,16 @@ func (o *Open) HasRest(original, current string, below bool) bool {
 	return !o.protect.has(original, below, public) && !o.protect.has(current, below, public)
 }
 
+// maxDestination bounds a Destination in bytes.
+const maxDestination = 8 << 10
+
+// HasDestination is HasRest for a path that a request names beside its own. The app
+// may read it without any of its first names, so no end of it may be protected.
+func (o *Open) HasDestination(original, current string, below bool) bool {
+	return len(original) <= maxDestination && o.HasRest(original, current, below) &&
+		(o.protect == nil || !o.protect.hasFrom(true, original, below, o.public))
+}
+
 // strange says whether some servers open another file by a plain path than it
 // names, or show it in another way: the pages of ASP.NET without a cookie, short
 // names, streams, and dots at the end of a name.

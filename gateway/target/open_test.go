@@ -23,7 +23,7 @@ func TestSwitchOffForms(t *testing.T) {
 	t.Parallel()
 	of := map[string]string{
 		"case": "/ADMIN", "streams": "/admin::$data", "dots and plus signs at the end of a name": "/settings/...", "short names of Windows": "/ADMINI~1",
-		"an added extension": "/admin.json", "a missing extension": "/login", "names in parentheses": "/adm/(s(x))in", "a file name before it": "/index.php/admin",
+		"an added extension": "/admin.json", "a missing extension": "/login", "a path behind a file": "/login.php/x", "names in parentheses": "/adm/(s(x))in", "a file name before it": "/index.php/admin",
 		"a language before it": "/de-DE/admin", "the index of a directory": "/settings/index.php",
 	}
 	for _, form := range target.PlainForms() {
@@ -99,6 +99,20 @@ func TestOpenRewritten(t *testing.T) {
 	}
 }
 
+// A path beside that of the request, as the app may read it.
+func TestOpenDestination(t *testing.T) {
+	t.Parallel()
+	o := newOpen(t, []string{"/admin/login/*"}, []string{"/admin/*"})
+	for path, want := range map[string]bool{
+		"/x": true, "/wiki/x/": true, "/": false, "/wiki/admin/x": false, "/a/b/ADMIN.php": false, "/wiki/admin/login/x": true, "/wiki/administration": true, "/wiki//admin": false,
+		strings.Repeat("/admin/login", 600) + "/": true, strings.Repeat("/admin/login", 60000) + "/": false,
+	} {
+		if got := o.HasDestination(path, path, true); got != want {
+			t.Errorf("%.50s: open %v, want %v", path, got, want)
+		}
+	}
+}
+
 // Patterns that leave nothing to guard.
 func TestNothingToGuard(t *testing.T) {
 	t.Parallel()
@@ -152,11 +166,18 @@ func readsAsShut(path string) bool {
 	return false
 }
 
+// readsAsFile says whether some back end may read a path as /den/page.php, or as
+// what is asked of it. It knows the plainest forms alone.
+var readsAsFile = regexp.MustCompile(`(?i)^(/[a-z]{2}|/index\.php)*/den\.*(:[^/]*)?/page(\.php)?[.+]*(:[^/]*)?(/.*)?$`)
+
+// readsAsIndex says the same of the index of /den.
+var readsAsIndex = regexp.MustCompile(`(?i)^(/[a-z]{2}|/index\.php)*/den\.*(:[^/]*)?(/((index|default|home)\.[a-z]+(/.*)?)?)?$`)
+
 // FuzzOpen holds what is open against the oracle: no path that a form of the table
 // makes a protected one is open, for being public or for not being named.
 func FuzzOpen(f *testing.F) {
 	for _, path := range []string{
-		"/open/a", "/shut", "/SHUT./x", "/shut::$data", "/(s(x))/shut", "/en/shut.json", "/open/x.php/shut", "/de-DE/index.php/(a)/SHU~1", "/open/%2e", "/a/shut", "/shu/(a)t", "/open/shut/x", "/.../shut", "/(0(0)0", "/(())", "/index/shut+", "/shu\"t",
+		"/open/a", "/shut", "/SHUT./x", "/shut::$data", "/(s(x))/shut", "/en/shut.json", "/open/x.php/shut", "/de-DE/index.php/(a)/SHU~1", "/open/%2e", "/a/shut", "/shu/(a)t", "/open/shut/x", "/.../shut", "/(0(0)0", "/(())", "/index/shut+", "/shu\"t", "/WIKI/shut/x", "/x/y/Shut.php", "/blog/", "/den/page.php/x", "/DEN/page.php./(a)/y", "/en/den/page.php/", "/DEN/", "/den./.", "/den/default.htm/x", "/den.json", "/en/den", "/den/INDEX~1.HTM", "/shut+.json",
 	} {
 		f.Add(path, 0)
 		f.Add("/wiki"+path, 5)
@@ -164,9 +185,17 @@ func FuzzOpen(f *testing.F) {
 	public := newOpen(f, []string{"/open/*", "/healthz"}, nil)
 	protect := newOpen(f, nil, []string{"/shut/*"})
 	both := newOpen(f, []string{"/open/*", "/en/*"}, []string{"/shut/*"})
+	index := newOpen(f, nil, []string{"/den/index.php"})
+	file := newOpen(f, nil, []string{"/den/page.php"})
 	f.Fuzz(func(t *testing.T, path string, cut int) {
 		if open := public.Has(path, false); open && (!plainPath.MatchString(path) || !strings.HasPrefix(path, "/open/") && path != "/healthz") {
 			t.Errorf("%q is public", path)
+		}
+		if index.Has(path, false) && readsAsIndex.MatchString(path) {
+			t.Errorf("%q is open, though it shows a protected index", path)
+		}
+		if file.Has(path, false) && readsAsFile.MatchString(path) {
+			t.Errorf("%q is open, though it asks a protected file", path)
 		}
 		for _, o := range []*target.Open{protect, both} {
 			if o.Has(path, false) && (!plainPath.MatchString(path) || readsAsShut(path)) {
@@ -174,6 +203,13 @@ func FuzzOpen(f *testing.F) {
 			}
 			if o.Has(path, true) && !o.Has(path, false) {
 				t.Errorf("%q is open with all below it, but not by itself", path)
+			}
+			if o.HasDestination(path, path, false) {
+				for i, c := range path {
+					if c == '/' && readsAsShut(path[i:]) {
+						t.Errorf("%q is open as a destination", path)
+					}
+				}
 			}
 			if current := path[min(len(path), max(cut, 0)):]; o.HasRest(path, current, false) && (readsAsShut(path) || readsAsShut(current)) {
 				t.Errorf("%q is open as %q", path, current)

@@ -9,9 +9,9 @@ import (
 type protected struct {
 	list []protectedPath
 
-	whole, reads                            []func(string) string
-	same                                    []func(name, protected string) bool
-	anything, skip, leads, precedes, behind predicates
+	whole, reads                                  []func(string) string
+	same                                          []func(name, protected string) bool
+	anything, skip, leads, precedes, file, behind predicates
 }
 
 type predicates []func(name string) bool
@@ -30,6 +30,7 @@ func newProtected(forms []form) *protected {
 		s.skip = appendSet(s.skip, f.skip)
 		s.leads = appendSet(s.leads, f.leads)
 		s.precedes = appendSet(s.precedes, f.precedes)
+		s.file = appendSet(s.file, f.file)
 		s.behind = appendSet(s.behind, f.behind)
 	}
 	return s
@@ -42,7 +43,12 @@ type protectedPath struct {
 }
 
 func (s *protected) add(bare string, prefix bool) {
-	s.list = append(s.list, protectedPath{namesOf(strings.ToLower(bare)), prefix})
+	names := namesOf(strings.ToLower(bare))
+	s.list = append(s.list, protectedPath{names, prefix})
+	// Who asks for a directory gets its page.
+	if last := len(names) - 1; last >= 0 && isIndex(names[last]) && (names[last] == "index" || strings.Contains(names[last], ".")) {
+		s.list = append(s.list, protectedPath{names[:last], false})
+	}
 }
 
 // namesOf returns the names that a path consists of.
@@ -56,6 +62,11 @@ func namesOf(path string) []string {
 // has says whether a plain path may be read as a protected one; with below, also
 // whether it is above one. What is public does not count.
 func (s *protected) has(path string, below bool, public patterns) bool {
+	return s.hasFrom(false, path, below, public)
+}
+
+// hasFrom is has, but with anywhere the path may begin behind any of its names.
+func (s *protected) hasFrom(anywhere bool, path string, below bool, public patterns) bool {
 	read := path
 	for _, whole := range s.whole {
 		read = whole(read)
@@ -67,7 +78,7 @@ func (s *protected) has(path string, below bool, public patterns) bool {
 	// The path may begin behind names that are no part of it for the app.
 	begins := true
 	for i := range len(names) + 1 {
-		if begins && s.isProtected(names[i:], below) && !public.has(path, below) {
+		if (begins || anywhere && i < len(names)) && s.isProtected(names[i:], below) && !public.has(path, below) {
 			return true
 		}
 		if i < len(names) {
@@ -101,7 +112,7 @@ func (s *protected) read(names, left []string, p protectedPath, below bool) bool
 	case len(left) < len(p.names) && s.skip.any(names[0]) && s.read(names[1:], left, p, below):
 		return true // has leaves out those at the beginning
 	case len(left) == 0:
-		return len(names) == 1 && s.behind.any(names[0])
+		return s.behind.any(names[0])
 	}
 	same, file := s.isSame(names[0], left[0])
 	// Behind the name of a file stands what that is asked.
@@ -113,7 +124,7 @@ func (s *protected) read(names, left []string, p protectedPath, below bool) bool
 func (s *protected) isSame(name, protected string) (same, file bool) {
 	for i := 0; ; i++ {
 		if name == protected {
-			return true, false
+			return true, s.file.any(protected)
 		}
 		for _, is := range s.same {
 			file = file || is(name, protected)
