@@ -28,13 +28,10 @@ func (x *exchange) isOpen() bool {
 }
 
 // opensLive says whether a live request of an earlier configuration needs no login
-// any more. It names its own path alone.
+// any more. Its handlers may be changing headers and address right now, so only the
+// path counts that it came with, and only for methods that name no other one.
 func (a *App) opensLive(p *passage) bool {
-	if a.open == nil || reachesBelow(p.r) || p.r.Header["Destination"] != nil || p.r.Header["If"] != nil {
-		return false
-	}
-	x := exchange{app: a, r: p.r, path: p.path}
-	return x.opens(p.path, false)
+	return a.open != nil && (p.r.Method == http.MethodGet || p.r.Method == http.MethodHead) && a.open.Has(p.path, false)
 }
 
 // opens decides on an original path, and on the current one if the request was
