@@ -186,9 +186,9 @@ func TestLoginCountsUnderItsKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, metadata := idp.Key, string(idp.Metadata())
+	key, metadata := idp.Key, idp.Metadata()
 	idp.Key = other
-	foreign := string(idp.Metadata())
+	foreign := idp.Metadata()
 	idp.Key = key
 	write := func(name, content string) string {
 		if err := os.WriteFile(w.path(name), []byte(content), 0o600); err != nil {
