@@ -2,6 +2,7 @@ package gatewaytest
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"crypto/rand"
 	"encoding/base64"
@@ -174,6 +175,9 @@ type authnRequest struct {
 	Destination string   `xml:",attr"`
 	ACS         string   `xml:"AssertionConsumerServiceURL,attr"`
 	Issuer      string   `xml:"urn:oasis:names:tc:SAML:2.0:assertion Issuer"`
+	Policy      struct {
+		Format string `xml:",attr"`
+	} `xml:"urn:oasis:names:tc:SAML:2.0:protocol NameIDPolicy"`
 }
 
 // Answer is what the provider does with the parameters that a browser brings by
@@ -200,7 +204,7 @@ func (idp *IdP) Answer(method string, params url.Values) (action string, form ur
 		Issuer: idp.EntityID, Destination: req.ACS, Recipient: req.ACS, Audience: req.Issuer, InResponseTo: req.ID,
 		ID: "_" + rand.Text(), AssertionID: "_" + rand.Text(), SessionIndex: "s-" + rand.Text(),
 		IssueInstant: now, AuthnInstant: now, NotBefore: now.Add(-time.Minute), NotOnOrAfter: now.Add(5 * time.Minute),
-		Status: StatusSuccess, NameID: "alice", NameIDFormat: NameIDUnspecified, Attributes: idp.Person(),
+		Status: StatusSuccess, NameID: "alice", NameIDFormat: cmp.Or(req.Policy.Format, NameIDUnspecified), Attributes: idp.Person(),
 		Key: idp.Key, SignAssertion: true,
 	}
 	hooks := idp.current()

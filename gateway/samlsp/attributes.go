@@ -195,8 +195,10 @@ func (p *Provider) username(a *assertion, values map[string]value) value {
 // describe reads what only describes the person.
 func (f *profile) describe(a *assertion, values map[string]value, c *Config) {
 	mail := pick(values, c.EmailAttribute, having(values, emailNames, func(v value) bool { return len(v.texts) > 0 }))
-	// The NameID stands in if there is no attribute, not even an empty one.
-	if name := a.nameID(); c.EmailAttribute == "" && mail.name == "" && name.Format == formatEmail {
+	// The NameID stands in if there is no attribute, not even an empty one, and if no
+	// other format was asked for.
+	other := c.NameIDFormat != "" && c.NameIDFormat != formatUnspecified && c.NameIDFormat != formatEmail
+	if name := a.nameID(); c.EmailAttribute == "" && mail.name == "" && name.Format == formatEmail && !other {
 		mail = value{name: "NameID", texts: []string{name.Value}}
 	}
 	if f.email = f.short(mail); f.email != "" && !provider.ValidEmail(f.email) {

@@ -91,6 +91,7 @@ func allChecks() *checklist {
 			check.That("session end", refusal.SAMLTime, assertionSession),
 			check.That("subject", refusal.SAMLSubject, assertionSubject),
 			check.That("name id", refusal.SAMLSubject, assertionNameID),
+			check.That("name id format", refusal.SAMLSubject, assertionFormat),
 		),
 		confirmation: check.All(
 			check.That("confirmation method", refusal.SAMLSubject, confirmationMethod),

@@ -38,6 +38,7 @@ func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (
 	return p.answer(found, &expectation{
 		issuer: idp.entityID, audience: p.spEntityID(req.MetadataURL), acs: req.CallbackURL,
 		request: f.ID, begun: f.begun(), forced: f.Forced, now: p.now(), skew: p.config.ClockSkew,
+		format: p.config.heldFormat(),
 	})
 }
 

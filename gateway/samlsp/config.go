@@ -49,7 +49,9 @@ type Config struct {
 	// WantAuthnRequestsSigned switches it on.
 	SignRequests Switch
 	// NameIDFormat is asked for in the request, as a URN of SAML Core 8.3, or
-	// by its last part ("emailAddress", "persistent"). Default: none.
+	// by its last part ("emailAddress", "persistent"). An answer with another
+	// format is refused, unless IDAttribute and UsernameAttribute say whom it is
+	// about, or unspecified was asked for. Default: none, and any is taken.
 	NameIDFormat string
 
 	// IDAttribute is the attribute that identifies the account, instead of the
@@ -238,6 +240,16 @@ var nameIDFormats = map[string]string{
 	"entity":                     formatEntity,
 	"persistent":                 formatPersistent,
 	"transient":                  formatTransient,
+}
+
+// heldFormat is the format that a NameID must have, empty if it may have any:
+// nothing was asked for, or two attributes say whom the answer is about. c has its
+// defaults.
+func (c Config) heldFormat() string {
+	if c.NameIDFormat == formatUnspecified || c.IDAttribute != "" && c.UsernameAttribute != "" {
+		return ""
+	}
+	return c.NameIDFormat
 }
 
 func (c Config) validateNameID() error {

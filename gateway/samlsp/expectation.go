@@ -11,7 +11,8 @@ type expectation struct {
 	request               string // the ID of our AuthnRequest
 	begun, now            time.Time
 	skew                  time.Duration
-	forced                bool // a new login was asked for
+	format                string // the NameID's; empty: any
+	forced                bool   // a new login was asked for
 }
 
 // notYet says whether t lies in the future, and over whether it has come, each

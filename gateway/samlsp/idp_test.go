@@ -1,6 +1,7 @@
 package samlsp_test
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/hmac"
 	_ "crypto/md5"
@@ -23,6 +24,7 @@ import (
 	dsig "github.com/russellhaering/goxmldsig"
 	"github.com/russellhaering/goxmldsig/etreeutils"
 
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
@@ -45,7 +47,7 @@ const control = `<samlp:Response xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protoc
 	`<saml:Assertion ID="_assertion" Version="2.0" IssueInstant="{now}">` +
 	`<saml:Issuer>{idp}</saml:Issuer>` +
 	`<saml:Subject>` +
-	`<saml:NameID Format="urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified">alice</saml:NameID>` +
+	`<saml:NameID Format="` + gatewaytest.NameIDUnspecified + `">alice</saml:NameID>` +
 	`<saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"><saml:SubjectConfirmationData NotOnOrAfter="{now+5m}" Recipient="{acs}" InResponseTo="{request}"/></saml:SubjectConfirmation>` +
 	`</saml:Subject>` +
 	`<saml:Conditions NotBefore="{now-1m}" NotOnOrAfter="{now+5m}"><saml:AudienceRestriction><saml:Audience>{sp}</saml:Audience></saml:AudienceRestriction></saml:Conditions>` +
@@ -56,6 +58,11 @@ const control = `<samlp:Response xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protoc
 	`<saml:Attribute Name="groups"><saml:AttributeValue xsi:type="xs:string">staff</saml:AttributeValue><saml:AttributeValue xsi:type="xs:string">users</saml:AttributeValue></saml:Attribute>` +
 	`</saml:AttributeStatement>` +
 	`</saml:Assertion></samlp:Response>`
+
+// controlFor is the control of a provider that sends the format that is asked for.
+func controlFor(format string) string {
+	return strings.Replace(control, gatewaytest.NameIDUnspecified, cmp.Or(format, gatewaytest.NameIDUnspecified), 1)
+}
 
 // A login is what a message must fit.
 type login struct {

@@ -88,7 +88,7 @@ func (p *plan) set(words []string) (bool, error) {
 		options := map[string]*string{
 			"want_assertions_signed": (*string)(&p.config.WantAssertionsSigned), "id_attribute": &p.config.IDAttribute,
 			"username_attribute": &p.config.UsernameAttribute, "email_attribute": &p.config.EmailAttribute,
-			"groups_attribute": &p.config.GroupsAttribute, "sp_entity_id": &p.config.SPEntityID,
+			"groups_attribute": &p.config.GroupsAttribute, "sp_entity_id": &p.config.SPEntityID, "name_id_format": &p.config.NameIDFormat,
 		}
 		if options[words[1]] == nil {
 			return false, fmt.Errorf("there is no option %s", words[1])
@@ -111,7 +111,7 @@ func (p *plan) control(l login) (url.Values, error) {
 
 // message plays the steps.
 func (p *plan) message(l login) (url.Values, error) {
-	m := &message{plan: p, login: l, text: l.fill(control), kept: map[string][]*etree.Element{}}
+	m := &message{plan: p, login: l, text: l.fill(controlFor(p.config.NameIDFormat)), kept: map[string][]*etree.Element{}}
 	for _, words := range p.steps {
 		if err := m.play(words); err != nil {
 			return nil, fmt.Errorf("playing %q: %w", words, err)

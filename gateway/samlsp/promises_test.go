@@ -53,6 +53,7 @@ var promises = []promise{
 	{text: "An AuthnStatement is required", corpus: []string{"an AuthnStatement"}},
 	{text: "Unknown Conditions are refused; OneTimeUse", corpus: []string{"unknown conditions, OneTimeUse"}},
 	{text: "One Subject, one NameID, text only", corpus: []string{"one Subject, one NameID, text only"}},
+	{text: "The NameID has the format that was asked for", corpus: []string{"the NameID's format"}},
 	{text: "At least one valid bearer SubjectConfirmation", corpus: []string{"a valid bearer confirmation"}},
 	{text: "Each assertion ID works once, on all nodes", corpus: []string{"an assertion works once"}, tests: []string{
 		"TestAttackSAMLFlow/replay/the assertion's ID in a new answer", "TestAttackSAMLSameAnswerAtOnce/D4 the same assertion ID in two logins",

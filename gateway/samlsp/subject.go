@@ -1,6 +1,7 @@
 package samlsp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -164,6 +165,18 @@ func assertionSubject(a *assertion) error { return a.walker["subject"] }
 func assertionNameID(a *assertion) error {
 	if id := a.nameID(); !plain(id.Value) || len(id.NameQualifier)+len(id.SPNameQualifier)+len(id.Format) > 3*maxValue {
 		return fmt.Errorf("checking the NameID: it is empty, longer than %d bytes, not visible, or has blanks around it", maxValue)
+	}
+	return nil
+}
+
+// assertionFormat: the answer's format is the one that was asked for (SAML Core
+// 3.4.1.1). Unless a provider insists on signed requests, the person at the browser
+// can ask for another: the format picks which of the person's names becomes the
+// account and the user name, and some of these they may choose themselves.
+func assertionFormat(a *assertion) error {
+	got := cmp.Or(a.nameID().Format, formatUnspecified) // SAML Core 2.2.2
+	if a.format != "" && got != a.format {
+		return fmt.Errorf("checking the NameID: its format is %s, asked for by name_id_format was %s", quoted(got), quoted(a.format))
 	}
 	return nil
 }
