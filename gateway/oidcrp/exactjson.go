@@ -259,19 +259,23 @@ func (o object) find(path string) (any, bool) {
 	return nil, false
 }
 
-// blocked reports whether something along a path that find goes is no object.
-// null is absent.
-func (o object) blocked(path string) bool {
+// blocked reports whether something along a path that find goes is no object, and
+// where. null is absent.
+func (o object) blocked(path string) (at string, blocked bool) {
 	for i := range len(path) {
 		v := o[path[:i]]
 		if path[i] != '.' || v == nil {
 			continue
 		}
-		if inner, ok := v.(object); !ok || inner.blocked(path[i+1:]) {
-			return true
+		inner, ok := v.(object)
+		if !ok {
+			return path[:i], true
+		}
+		if at, blocked = inner.blocked(path[i+1:]); blocked {
+			return path[:i+1] + at, true
 		}
 	}
-	return false
+	return "", false
 }
 
 // A kind is a JSON type that a member must have.

@@ -22,6 +22,12 @@ import (
 // logged signs in at op, and returns who came in and what the log says.
 func logged(t *testing.T, op *gatewaytest.OP, change ...func(*oidcrp.Config)) (*provider.Answer, string, error) {
 	t.Helper()
+	return loggedUsing(t, op, false, change...)
+}
+
+// loggedUsing is logged, where rules read the groups or do not.
+func loggedUsing(t *testing.T, op *gatewaytest.OP, unused bool, change ...func(*oidcrp.Config)) (*provider.Answer, string, error) {
+	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	config := configFor(op)
 	for _, c := range change {
@@ -31,7 +37,7 @@ func logged(t *testing.T, op *gatewaytest.OP, change ...func(*oidcrp.Config)) (*
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := op.Login(t.Context(), p)
+	answer, err := op.Login(t.Context(), unusing{p, unused})
 	var text strings.Builder
 	for _, line := range logs.All() {
 		text.WriteString(line.Message)

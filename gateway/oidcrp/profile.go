@@ -24,8 +24,9 @@ const (
 // The rest describes the person; whatever is odd about it is left out.
 type profile struct {
 	object
-	username, groups string // the names of these claims; empty: not asked for
-	groupsUnused     bool   // no rule reads them
+	username, groups string   // the names of these claims; empty: not asked for
+	groupsUnused     bool     // no rule reads them
+	noted            []oddity // what was logged of another source
 
 	email, first, last, display string
 	acr, session                string
@@ -46,7 +47,7 @@ func (p *Provider) idProfile(claims object, groupsUnused bool) (*profile, error)
 // infoProfile judges what userinfo says of what the ID token lacks. What is wrong
 // with the rest does no harm. E-mail and its verification are taken from one source.
 func (p *Provider) infoProfile(claims object, id *profile) (*profile, error) {
-	f := &profile{object: claims, username: id.username, groups: id.groups, groupsUnused: id.groupsUnused}
+	f := &profile{object: claims, username: id.username, groups: id.groups, groupsUnused: id.groupsUnused, noted: id.odd}
 	if id.text(id.username) != "" {
 		f.username = ""
 	}
@@ -67,6 +68,9 @@ func (p *Provider) judge(f *profile) (*profile, error) {
 	}
 	f.describe()
 	for _, odd := range f.odd {
+		if slices.Contains(f.noted, odd) {
+			continue
+		}
 		p.logger.Info("leaving out what can't be used of a claim", zap.String("claim", odd.claim), zap.String("reason", odd.why))
 	}
 	return f, nil
@@ -87,6 +91,9 @@ func (f *profile) describe() {
 	at, ok := f.date("auth_time")
 	if f.authenticated = at; !ok && f.has("auth_time") {
 		f.leaveOut("auth_time", "is not "+string(aDate))
+	}
+	if f.find(f.username) == "" {
+		f.leaveOut(f.username, "is empty")
 	}
 	f.partial = f.lacking()
 }
@@ -178,6 +185,8 @@ func (f *profile) entries() []any {
 	return nil
 }
 
+var tooMany = fmt.Sprintf("more than %d groups", maxGroups)
+
 func (f *profile) hasGroups() bool { return f.entries() != nil }
 
 // lacking says why this source does not tell all groups, and notes what is left
@@ -186,16 +195,19 @@ func (f *profile) lacking() string {
 	v := f.find(f.groups)
 	entries := f.entries()
 	_, left := usable(entries, maxGroup)
+	at, isBlocked := f.blocked(f.groups)
 	var why string
 	switch {
 	case f.overage():
 		return "the provider names them elsewhere, because they are too many (an overage); have it send the groups of this application alone"
-	case v == nil && f.blocked(f.groups):
-		why = "can't be looked up: a part of the path to it is no object"
+	case v == nil && isBlocked:
+		why = fmt.Sprintf("can't be looked up: %s on the path to it is no object", quoted(at))
 	case v == nil:
 		return ""
 	case entries == nil:
 		why = "is not " + string(someText)
+	case len(entries) > maxGroups: // where a rule reads them, that refuses
+		why = tooMany
 	case left > 0:
 		why = entriesLeft(left, len(entries))
 	default:
@@ -234,6 +246,9 @@ func profileTypes(f *profile) error {
 	if v := f.find(f.username); v != nil && aString.wrong(v) {
 		return fmt.Errorf("reading %s: is not %s", quoted(f.username), aString)
 	}
+	if at, blocked := f.blocked(f.username); blocked && f.find(f.username) == nil {
+		return fmt.Errorf("reading %s: %s on the path to it is no object", quoted(f.username), quoted(at))
+	}
 	if v := f.find(f.groups); v != nil && !f.groupsUnused && f.entries() == nil {
 		return fmt.Errorf("reading %s: is not %s", quoted(f.groups), someText)
 	}
@@ -257,8 +272,8 @@ func profileUsername(f *profile) error {
 }
 
 func profileGroups(f *profile) error {
-	if len(f.entries()) > maxGroups {
-		return fmt.Errorf("reading %s: more than %d groups", quoted(f.groups), maxGroups)
+	if !f.groupsUnused && len(f.entries()) > maxGroups {
+		return fmt.Errorf("reading %s: %s", quoted(f.groups), tooMany)
 	}
 	return nil
 }

@@ -166,7 +166,7 @@ var meanings = map[Code]Meaning{
 	},
 	OIDCClaimInvalid: {
 		400, "The sign-in's answer can't be used", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
-		"A claim that decides has the wrong type, is empty where it must not be, or is no valid e-mail address: the log names the claim. What only describes a person is left out instead.",
+		"A claim that decides has the wrong type, is empty where it must not be, or is no valid e-mail address, or the path that `username_claim` names leads through something that is no object: the log names the claim. What only describes a person is left out instead.",
 	},
 	OIDCEmailUnverified: {
 		403, "Your e-mail address is not verified", "You are known here by your e-mail address, and your identity provider hasn't verified that it is yours. Verify it there, then sign in again; if you can't, tell your administrator.",

@@ -1,0 +1,104 @@
+package oidcrp_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+)
+
+// Groups that no rule reads refuse nobody, however odd they are; the log says once
+// that they were left out.
+func TestGroupsUnused(t *testing.T) {
+	t.Parallel()
+	for name, odd := range map[string]any{
+		"too many":  numbered(10001),
+		"an object": map[string]any{"a": 1},
+		"a number":  7,
+	} {
+		for from, hooks := range map[string]gatewaytest.OPHooks{
+			"the ID token": {Claims: setIn("groups", odd)},
+			"userinfo":     {Claims: deleteFrom("groups", "email"), UserInfo: setIn("groups", odd)},
+			"both":         {Claims: func(c map[string]any) { delete(c, "email"); c["groups"] = odd }, UserInfo: setIn("groups", odd)},
+		} {
+			t.Run(name+" in "+from, func(t *testing.T) {
+				t.Parallel()
+				op := inProcess(t)
+				op.SetHooks(hooks)
+				_, _, err := logged(t, op)
+				wantCode(t, err, refusal.OIDCClaimInvalid) // a rule reads them
+				got, text, err := loggedUsing(t, op, true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if id := got.Identity; id.Username != "alice" || len(id.Groups) > 0 || !id.GroupsPartial || id.GroupsNote == "" {
+					t.Errorf("got %d groups, partial %t, %q", len(id.Groups), id.GroupsPartial, id.GroupsNote)
+				}
+				if strings.Count(text, "claim: groups;") != 1 {
+					t.Errorf("the log says %q", text)
+				}
+			})
+		}
+	}
+}
+
+// What decides is strict on its way, too: a user name is not taken from userinfo
+// because the ID token has something else where the path to it leads.
+func TestUsernamePath(t *testing.T) {
+	t.Parallel()
+	byPath := func(c *oidcrp.Config) { c.UsernameClaim = "corp.user.name" }
+	in := func(user any) map[string]any { return map[string]any{"user": user} }
+	good := in(map[string]any{"name": "alice"})
+	for name, tt := range map[string]struct {
+		token, userinfo any
+		says            string // in the refusal; empty: alice gets in
+	}{
+		"in the ID token":              {good, "x", ""},
+		"in userinfo":                  {nil, good, ""},
+		"null on the way":              {in(nil), good, ""},
+		"nothing at the end":           {in(map[string]any{}), good, ""},
+		"a text in the ID token":       {"x", good, `reading "corp.user.name": "corp" on the path to it is no object`},
+		"a list further down":          {in([]any{"x"}), good, `reading "corp.user.name": "corp.user" on the path to it is no object`},
+		"a number in userinfo":         {nil, 7, `reading "corp.user.name": "corp" on the path to it is no object`},
+		"a wrong type at the end":      {in(map[string]any{"name": 7}), good, `reading "corp.user.name": is not a string`},
+		"an empty text, and then none": {in(map[string]any{"name": ""}), good, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			op.SetHooks(gatewaytest.OPHooks{Claims: setIn("corp", tt.token), UserInfo: setIn("corp", tt.userinfo)})
+			got, _, err := logged(t, op, byPath)
+			if tt.says == "" {
+				if err != nil || got.Identity.Username != "alice" {
+					t.Errorf("got %+v, %v", got, err)
+				}
+				return
+			}
+			wantCode(t, err, refusal.OIDCClaimInvalid)
+			if !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("got %v, want %q", err, tt.says)
+			}
+		})
+	}
+}
+
+// An empty user name counts as absent, and the log says so, once for each sign-in
+// and without a value.
+func TestEmptyUsername(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	const line = "claim: preferred_username; reason: is empty"
+	op.SetHooks(gatewaytest.OPHooks{Claims: setIn("preferred_username", ""), UserInfo: setIn("preferred_username", "bob")})
+	got, text, err := logged(t, op)
+	if err != nil || got.Identity.Username != "bob" || strings.Count(text, line) != 1 || strings.Contains(text, "bob") {
+		t.Errorf("got %+v, %v; the log says %q", got, err, text)
+	}
+	op.SetHooks(gatewaytest.OPHooks{Claims: setIn("preferred_username", ""), UserInfo: setIn("preferred_username", "")})
+	_, text, err = logged(t, op)
+	wantCode(t, err, refusal.NoUsername)
+	if strings.Count(text, line) != 1 {
+		t.Errorf("the log says %q", text)
+	}
+}
