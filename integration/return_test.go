@@ -33,6 +33,19 @@ func TestBrowserFragment(t *testing.T) {
 		b.enter("alice", "alice")
 		shown(t, b, w.base)
 	})
+	t.Run("by redirects alone", func(t *testing.T) {
+		w := newWorld(t, worldOptions{})
+		b := newBrowser(t)
+		b.navigate(w.base + wanted)
+		b.enter("alice", "alice") // the provider's form: there the fragment goes
+		b.app()
+		if got := b.location(); got != w.base+"/deep/link?a=1&b=%5C" {
+			t.Errorf("docs/options.md does not say that the browser is at %s", got)
+		}
+		b.logOut(w.base)
+		b.navigate(w.base + wanted) // Keycloak still knows alice
+		shown(t, b, w.base)
+	})
 	t.Run("by SAML", func(t *testing.T) {
 		w := newCrossSiteWorld(t, samlSite{name: "post", block: "\t\trequest_binding post"})
 		s := w.sites[0]

@@ -143,6 +143,7 @@ func keycloakVariants() []samlVariant {
 		// out of the message's context, where it is never right.
 		{k("inclusive", map[string]string{"saml_signature_canonicalization_method": inclusive, "saml.assertion.signature": "false"}, messageOnly), "bob", "", ""},
 		{k("email", nameID("email"), ""), "bob@example.test", "", ""},
+		{k("email-asked-for-in-vain", nil, "\t\tname_id_format emailAddress"), "", "saml_subject_invalid", "name_id_format"},
 		{k("persistent", nameID("persistent"), ""), "", "no_username", ""},
 		{k("persistent-uid", nameID("persistent"), "\t\tusername_attribute uid"), "bob", "", ""},
 		{k("transient", nameID("transient"), ""), "", "saml_subject_invalid", "id_attribute"},
