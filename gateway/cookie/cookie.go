@@ -6,6 +6,7 @@ package cookie
 import (
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 )
@@ -78,18 +79,6 @@ func Take(h http.Header, secure bool) Own {
 			kept = append(kept, rest)
 		}
 	}
-	if t.sessions > 1 {
-		t.own.Session = ""
-	}
-	if t.browsers > 1 {
-		t.own.Browser = ""
-	}
-	if t.providers > 1 {
-		t.own.Provider = ""
-	}
-	if t.refusals > 1 {
-		t.own.Refused = ""
-	}
 	switch {
 	case !t.changed:
 	case len(kept) == 0:
@@ -97,16 +86,27 @@ func Take(h http.Header, secure bool) Own {
 	default:
 		h["Cookie"] = kept
 	}
-	return t.own
+	return Own{Session: t.only(Session), Browser: t.only(Browser), Provider: t.only(Provider), Refused: t.only(Refused)}
 }
+
+// ours are the names of our cookies.
+var ours = [...]string{Session, Browser, Provider, Refused}
 
 // A cookieTaker collects our cookies from the Cookie lines of one request.
 type cookieTaker struct {
 	secure  bool
-	own     Own
 	changed bool
+	values  [len(ours)]string
+	times   [len(ours)]int // how often each of ours came
+}
 
-	sessions, browsers, providers, refusals int
+// only returns the value of a cookie of ours that came once.
+func (t *cookieTaker) only(name string) string {
+	i := slices.Index(ours[:], name)
+	if t.times[i] != 1 {
+		return ""
+	}
+	return t.values[i]
 }
 
 // take returns a Cookie line without our pairs. The line comes back as it was
@@ -137,32 +137,12 @@ func (t *cookieTaker) take(line string) string {
 func (t *cookieTaker) takePair(pair string) bool {
 	name, value, _ := strings.Cut(pair, "=")
 	bare, prefixed := strings.CutPrefix(textproto.TrimString(name), hostPrefix)
-	valid := prefixed == t.secure
-	switch bare {
-	case Session:
-		if valid {
-			t.sessions++
-			t.own.Session = textproto.TrimString(value)
-		}
-	case Browser:
-		if valid {
-			t.browsers++
-			t.own.Browser = textproto.TrimString(value)
-		}
-	case Provider:
-		if valid {
-			t.providers++
-			t.own.Provider = textproto.TrimString(value)
-		}
-	case Refused:
-		if valid {
-			t.refusals++
-			t.own.Refused = textproto.TrimString(value)
-		}
-	default:
-		return false
+	i := slices.Index(ours[:], bare)
+	if i >= 0 && prefixed == t.secure {
+		t.times[i]++
+		t.values[i] = textproto.TrimString(value)
 	}
-	return true
+	return i >= 0
 }
 
 // mayBeOwn tells most cookies of others at a glance.

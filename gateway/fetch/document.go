@@ -29,9 +29,9 @@ const (
 	// FailedFor is how long an older one is used without waiting after a fetch that
 	// failed.
 	FailedFor = time.Minute
-	// RetryAfter is how long a failure is remembered, so that a crowd
+	// FailureKept is how long a failure is the answer to everybody, so that a crowd
 	// does not queue for a provider that is down.
-	RetryAfter = 2 * time.Second
+	FailureKept = 2 * time.Second
 	// RenewEvery is how often Renew fetches in vain, however many ask.
 	RenewEvery = 30 * time.Second
 )
@@ -135,7 +135,7 @@ func (d *Document[T]) mayRenew() bool {
 	if time.Since(d.renewed) < RenewEvery {
 		return false
 	}
-	if time.Since(d.failed) >= RetryAfter { // refresh will fetch
+	if time.Since(d.failed) >= FailureKept { // refresh will fetch
 		d.renewed = time.Now()
 	}
 	return true
@@ -170,7 +170,7 @@ func (d *Document[T]) settleFor(last *T) {
 
 // refreshIfOld starts a fetch in the background if that is due. d.mu is held.
 func (d *Document[T]) refreshIfOld(ctx context.Context) {
-	if d.age() >= RefreshAfter && time.Since(d.failed) >= RetryAfter {
+	if d.age() >= RefreshAfter && time.Since(d.failed) >= FailureKept {
 		d.begin(ctx)
 	}
 }
@@ -188,7 +188,7 @@ func (d *Document[T]) tend(ctx context.Context) bool {
 // has just failed.
 func (d *Document[T]) refresh(ctx context.Context) error {
 	d.mu.Lock()
-	if d.flight == nil && time.Since(d.failed) < RetryAfter {
+	if d.flight == nil && time.Since(d.failed) < FailureKept {
 		defer d.mu.Unlock()
 		return d.err
 	}

@@ -153,7 +153,7 @@ func TestDocument(t *testing.T) {
 			time.Sleep(fetch.WaitAfter)
 			current(t, r, "one")
 			fetched(t, src, 2)
-			time.Sleep(2 * fetch.RetryAfter)
+			time.Sleep(2 * fetch.FailureKept)
 			start := time.Now()
 			current(t, r, "one")
 			if took := time.Since(start); took != 0 {
@@ -169,7 +169,7 @@ func TestDocument(t *testing.T) {
 			}
 			fetched(t, src, 1)
 			src.serve("one")
-			time.Sleep(fetch.RetryAfter)
+			time.Sleep(fetch.FailureKept)
 			current(t, r, "one")
 		},
 		"down: the last good copy is current, not recent": func(t *testing.T, _ *source, kept *shelf, r *fetch.Document[string]) {
@@ -295,7 +295,7 @@ func TestDocument(t *testing.T) {
 				if _, err := r.Recent(t.Context(), 0); err == nil {
 					t.Errorf("%s is accepted", doc)
 				}
-				time.Sleep(fetch.RetryAfter)
+				time.Sleep(fetch.FailureKept)
 			}
 			if got, ok := r.Known(); got != "one" || !ok {
 				t.Errorf("known is %q, %t", got, ok)

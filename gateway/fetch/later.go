@@ -40,7 +40,7 @@ func (r *Response) Fault(err error) error {
 	return &refusal.DelayedError{Err: err, After: r.RetryAfter}
 }
 
-// holdOff is how much longer than RetryAfter a document is not asked for after err.
+// holdOff is how much longer than FailureKept a document is not asked for after err.
 func holdOff(err error) time.Duration {
-	return max(min(refusal.RetryAfter(err), maxHoldOff)-RetryAfter, 0)
+	return max(min(refusal.RetryAfter(err), maxHoldOff)-FailureKept, 0)
 }

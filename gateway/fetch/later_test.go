@@ -51,8 +51,8 @@ func TestRetryAfter(t *testing.T) {
 func TestDocumentHoldsOff(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ says, rests time.Duration }{
-		"nothing is said": {0, fetch.RetryAfter},
-		"a moment":        {time.Second, fetch.RetryAfter},
+		"nothing is said": {0, fetch.FailureKept},
+		"a moment":        {time.Second, fetch.FailureKept},
 		"half a minute":   {30 * time.Second, 30 * time.Second},
 		"an hour":         {time.Hour, time.Minute},
 	} {

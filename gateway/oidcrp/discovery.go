@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	jose "github.com/go-jose/go-jose/v4"
+
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
@@ -62,7 +64,7 @@ func (p *Provider) parseMetadata(doc []byte) (*metadata, error) {
 		return nil, unavailable("reading the discovery document: %w", err)
 	}
 	// Some providers write null for what they don't have, some an empty text.
-	obj = obj.withoutNulls()
+	obj = obj.dropNulls()
 	for _, name := range optionalEndpoints {
 		if obj[name] == "" {
 			delete(obj, name)
@@ -91,7 +93,7 @@ func usableAlgs(announced []string) []string {
 	if announced == nil {
 		return []string{"RS256"}
 	}
-	return slices.DeleteFunc(announced, func(alg string) bool { return !ourAlg(alg) })
+	return slices.DeleteFunc(announced, func(alg string) bool { return !slices.Contains(algs, jose.SignatureAlgorithm(alg)) })
 }
 
 func discoveryIssuer(d *discoveryDocument) error {

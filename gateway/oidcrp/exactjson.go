@@ -179,9 +179,9 @@ func (o object) str(name string) string {
 	return s
 }
 
-// withoutNulls returns o without the members that are null: null is absent, and
-// absent fails where a claim is required.
-func (o object) withoutNulls() object {
+// dropNulls takes the members out of o that are null, and returns it: null is
+// absent, and absent fails where a claim is required.
+func (o object) dropNulls() object {
 	maps.DeleteFunc(o, func(_ string, v any) bool { return v == nil })
 	return o
 }
@@ -291,7 +291,7 @@ const (
 )
 
 // wrong reports whether v is of another type. null always is; claims have lost
-// theirs by then (withoutNulls).
+// theirs by then (dropNulls).
 func (k kind) wrong(v any) bool {
 	switch v := v.(type) {
 	case string:

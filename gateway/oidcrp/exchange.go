@@ -55,7 +55,7 @@ func (p *Provider) exchange(ctx context.Context, md *metadata, code string, f *f
 	}
 	answer := &tokenAnswer{Response: got}
 	if answer.body, answer.err = p.checks.object(withoutMark(got.Body)); answer.err == nil {
-		answer.body = answer.body.withoutNulls() // "error": null is none
+		answer.body = answer.body.dropNulls() // "error": null is none
 	}
 	if err := p.checks.token.Run(answer); err != nil {
 		return nil, err

@@ -64,11 +64,11 @@ func Profile(p *Provider, data []byte) (username, email string, groups []string,
 	if err != nil {
 		return "", "", nil, err
 	}
-	f, err := p.idProfile(claims.withoutNulls(), false)
+	f, err := p.idProfile(claims.dropNulls(), false)
 	if err != nil {
 		return "", "", nil, err
 	}
-	who := p.join(f, search{})
+	who := p.join(f, findings{})
 	return who.Username, who.Email, who.Groups, nil
 }
 
@@ -76,7 +76,7 @@ func Profile(p *Provider, data []byte) (username, email string, groups []string,
 func Keys(p *Provider) oidc.KeySet { return p.keys }
 
 const (
-	RetryAfter   = fetch.RetryAfter
+	FailureKept  = fetch.FailureKept
 	RenewEvery   = fetch.RenewEvery
 	RefreshAfter = fetch.RefreshAfter
 	WaitAfter    = fetch.WaitAfter

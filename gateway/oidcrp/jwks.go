@@ -35,15 +35,6 @@ var algs = []jose.SignatureAlgorithm{
 	jose.EdDSA,
 }
 
-func ourAlg(alg string) bool {
-	for _, a := range algs {
-		if string(a) == alg {
-			return true
-		}
-	}
-	return false
-}
-
 // A key is a public signing key of the provider (RFC 7517 §4).
 type key struct {
 	kid, alg string // empty: not said
@@ -231,7 +222,7 @@ func (p *Provider) parseKey(data []byte) (key, error) {
 	if err != nil {
 		return key{}, fmt.Errorf("reading a key: %w", err)
 	}
-	jwk := &candidate{object: obj.withoutNulls()}
+	jwk := &candidate{object: obj.dropNulls()}
 	if err := p.checks.jwk.Run(jwk); err != nil {
 		return key{}, err
 	}

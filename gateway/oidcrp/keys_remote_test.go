@@ -240,9 +240,9 @@ func TestKeysDownDuringRotation(t *testing.T) {
 		wantCode(t, verify("one", evil), refusal.OIDCSignature)
 
 		op.SetHooks(gatewaytest.OPHooks{JWKS: setIn("keys", []any{two.JWK()})})
-		time.Sleep(oidcrp.RetryAfter)
+		time.Sleep(oidcrp.FailureKept)
 		if err := verify("two", two); err != nil {
-			t.Errorf("is not mended after %v: %v", oidcrp.RetryAfter, err)
+			t.Errorf("is not mended after %v: %v", oidcrp.FailureKept, err)
 		}
 	})
 }

@@ -101,7 +101,7 @@ func TestLastGood(t *testing.T) {
 			wantCode(t, verify(t, p, gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": "new"}, []byte("{}"), op.Key.Signer)),
 				refusal.ProviderUnavailable) // whether the key exists, nobody knows now
 			op.SetHooks(gatewaytest.OPHooks{})
-			time.Sleep(oidcrp.RetryAfter)
+			time.Sleep(oidcrp.FailureKept)
 			mustLogin(t, op, p)
 		})
 	})

@@ -44,8 +44,8 @@ type person struct {
 	sources []*profile
 }
 
-// A search says what userinfo told beside the ID token.
-type search struct {
+// findings are what userinfo told beside the ID token.
+type findings struct {
 	info *profile // nil: it was not asked, or could not be
 	why  string   // in that case, for the operator
 	// failed says that it might have told more.
@@ -55,7 +55,7 @@ type search struct {
 // join puts together what the sources say. Each field comes from one source, the
 // ID token first: e-mail and whether it is verified are one field, all groups are
 // one field.
-func (p *Provider) join(id *profile, more search) *person {
+func (p *Provider) join(id *profile, more findings) *person {
 	info := more.info
 	if info == nil {
 		info = &profile{username: id.username, groups: id.groups}
@@ -85,7 +85,7 @@ func (p *Provider) join(id *profile, more search) *person {
 
 // joinGroups takes the groups of one source. What is not known is noted: it
 // denies.
-func (p *person) joinGroups(id, info *profile, more search) {
+func (p *person) joinGroups(id, info *profile, more findings) {
 	from := id
 	if !id.hasGroups() {
 		from = info
@@ -101,7 +101,7 @@ func (p *person) joinGroups(id, info *profile, more search) {
 }
 
 // missing says where a claim was looked for.
-func missing(claim string, more search) string {
+func missing(claim string, more findings) string {
 	if more.why == "" {
 		return fmt.Sprintf("the claim %s is neither in the ID token nor in userinfo", quoted(claim))
 	}
@@ -110,7 +110,7 @@ func missing(claim string, more search) string {
 
 // identity judges what the sources say. An address that the provider calls unverified may be anybody's: no app is told of it, under no
 // name. (Some providers fill the full name with it.)
-func (p *Provider) identity(id *profile, more search) (provider.Identity, error) {
+func (p *Provider) identity(id *profile, more findings) (provider.Identity, error) {
 	who := p.join(id, more)
 	if who.Username == "" {
 		return provider.Identity{}, refusal.New(refusal.NoUsername, fmt.Errorf("reading the user name: %s", missing(id.username, more)))

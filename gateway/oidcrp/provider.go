@@ -230,25 +230,25 @@ func (p *Provider) person(ctx context.Context, md *metadata, claims object, acce
 // search asks userinfo for what the ID token lacks. An answer that is judged bad
 // is an error, and so are a passing fault and one that can't be read if what is
 // missing decides. Otherwise the login goes on without.
-func (p *Provider) search(ctx context.Context, md *metadata, id *profile, access string) (search, error) {
+func (p *Provider) search(ctx context.Context, md *metadata, id *profile, access string) (findings, error) {
 	switch {
 	case id.complete():
-		return search{why: "userinfo was not asked, since no rule needs it", failed: true}, nil
+		return findings{why: "userinfo was not asked, since no rule needs it", failed: true}, nil
 	case md.userInfo == "":
-		return search{why: "the provider has no userinfo"}, nil
+		return findings{why: "the provider has no userinfo"}, nil
 	}
 	claims, err := p.userInfo(ctx, md, access, id.str("sub"))
 	if err != nil {
 		_, unreadable := errors.AsType[unreadableError](err)
 		needed := id.lacksNeeded()
 		if refusal.CodeOf(err) != refusal.ProviderUnavailable && (needed || !unreadable) || needed && !lasts(err) {
-			return search{}, err
+			return findings{}, err
 		}
 		p.logger.Info("going on without userinfo", zap.Error(err))
-		return search{why: "userinfo can't be had: " + refusal.From(err, refusal.Internal).Err.Error(), failed: true}, nil
+		return findings{why: "userinfo can't be had: " + refusal.From(err, refusal.Internal).Err.Error(), failed: true}, nil
 	}
 	info, err := p.infoProfile(claims, id)
-	return search{info: info}, err
+	return findings{info: info}, err
 }
 
 // LogoutURL implements SessionEnder (RP-Initiated Logout 1.0 §2). It

@@ -92,7 +92,7 @@ func TestProviderDown(t *testing.T) {
 
 		// And it mends itself.
 		op.SetHooks(gatewaytest.OPHooks{})
-		time.Sleep(oidcrp.RetryAfter)
+		time.Sleep(oidcrp.FailureKept)
 		mustLogin(t, op, p)
 	})
 }
@@ -110,7 +110,7 @@ func TestProviderGoesDown(t *testing.T) {
 		time.Sleep(oidcrp.AliveFor)
 		wantCode(t, begin(t.Context(), p), refusal.ProviderUnavailable)
 		op.SetHooks(gatewaytest.OPHooks{})
-		time.Sleep(oidcrp.RetryAfter)
+		time.Sleep(oidcrp.FailureKept)
 		mustLogin(t, op, p)
 	})
 }
@@ -229,7 +229,7 @@ func TestRefresh(t *testing.T) {
 			if err := verify(); err != nil {
 				t.Error(err)
 			}
-			time.Sleep(oidcrp.RetryAfter)
+			time.Sleep(oidcrp.FailureKept)
 		}
 		synctest.Wait()
 	})

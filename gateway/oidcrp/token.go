@@ -60,7 +60,7 @@ func (p *Provider) claims(t *token) (object, error) {
 	if err != nil {
 		return nil, malformed(fmt.Errorf("reading the token's claims: %w", err))
 	}
-	return claims.withoutNulls(), nil
+	return claims.dropNulls(), nil
 }
 
 // splitCompact takes a token in compact serialisation apart. What stands behind

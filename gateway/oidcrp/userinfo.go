@@ -68,7 +68,7 @@ func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *fetch.
 			}
 			return nil, malformed(fmt.Errorf("reading userinfo: %w", err))
 		}
-		return claims.withoutNulls(), nil
+		return claims.dropNulls(), nil
 	}
 	t, err := p.parseToken(string(got.Body), md.userInfoAlgs)
 	if err != nil {

@@ -114,8 +114,8 @@ type value struct {
 	structured bool // not all of it is text
 }
 
-// only returns the value of what has one, else an empty string.
-func (v value) only() string {
+// first returns the first value, an empty string if there is none.
+func (v value) first() string {
 	if len(v.texts) == 0 {
 		return ""
 	}
@@ -165,7 +165,7 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 	if err := p.checks.profile.Run(f); err != nil {
 		return nil, err
 	}
-	if f.username.only() == "" {
+	if f.username.first() == "" {
 		p.logger.Info("the assertion names no user", zap.String("name_id_format", a.nameID().Format), zap.String("username_attribute", c.UsernameAttribute))
 	}
 	f.describe(a, values, c)
@@ -187,7 +187,7 @@ func (p *Provider) username(a *assertion, values map[string]value) value {
 	case p.config.UsernameAttribute != "":
 		return pick(values, p.config.UsernameAttribute, nil)
 	case name.Format == formatTransient, name.Format == formatPersistent:
-		return pick(values, "", having(values, usernameNames, func(v value) bool { return v.only() != "" || v.structured || len(v.texts) > 1 }))
+		return pick(values, "", having(values, usernameNames, func(v value) bool { return v.first() != "" || v.structured || len(v.texts) > 1 }))
 	}
 	return value{name: "NameID", texts: []string{name.Value}}
 }
@@ -223,12 +223,12 @@ func (f *profile) short(v value) string {
 		f.leaveOut(v.name, "a value is no text")
 	case v.mixed:
 		f.leaveOut(v.name, "it stands there with several NameFormats")
-	case len(v.only()) > maxValue:
+	case len(v.first()) > maxValue:
 		f.leaveOut(v.name, fmt.Sprintf("is longer than %d bytes", maxValue))
-	case provider.Unfit(v.only()):
+	case provider.Unfit(v.first()):
 		f.leaveOut(v.name, "has control characters")
 	default:
-		return v.only()
+		return v.first()
 	}
 	return ""
 }
@@ -267,7 +267,7 @@ func pick(values map[string]value, configured string, wellKnown []string) value 
 			break
 		}
 	}
-	if v.only() == "" && len(v.texts) == 1 && v.nils == 0 && !v.structured {
+	if v.first() == "" && len(v.texts) == 1 && v.nils == 0 && !v.structured {
 		v.texts = nil
 	}
 	return v
@@ -318,7 +318,7 @@ func profileSingle(f *profile) error {
 
 // profileID: who is told apart by an attribute must have it.
 func profileID(f *profile) error {
-	if f.id != nil && !plain(f.id.only()) {
+	if f.id != nil && !plain(f.id.first()) {
 		return fmt.Errorf("reading the id attribute %s: it is missing, empty, longer than %d bytes, not visible, or has blanks around it", quoted(f.id.name), maxValue)
 	}
 	return nil
@@ -327,14 +327,14 @@ func profileID(f *profile) error {
 // profileUsername: blanks around a user name would be lost on the way to the
 // app, and leave another one.
 func profileUsername(f *profile) error {
-	if name := f.username.only(); strings.TrimSpace(name) != name {
+	if name := f.username.first(); strings.TrimSpace(name) != name {
 		return errors.New("reading the user name: it has blanks around it")
 	}
 	return nil
 }
 
 func profileNames(f *profile) error {
-	if len(f.username.only()) > maxValue {
+	if len(f.username.first()) > maxValue {
 		return fmt.Errorf("reading %s: longer than %d bytes", quoted(f.username.name), maxValue)
 	}
 	return nil
@@ -369,7 +369,7 @@ func (f *profile) lacking() string {
 // nothing about whether an address is verified.
 func (f *profile) identity(a *assertion) provider.Identity {
 	id := provider.Identity{
-		Username: f.username.only(), Email: f.email, FirstName: f.firstName, LastName: f.lastName,
+		Username: f.username.first(), Email: f.email, FirstName: f.firstName, LastName: f.lastName,
 		DisplayName: f.display, Groups: unique(f.usableGroups()), AuthTime: a.statement().AuthnInstant, ACR: f.acr,
 	}
 	switch why := f.lacking(); {

@@ -61,7 +61,7 @@ func (p *Provider) answer(f *found, x *expectation) (*provider.Answer, error) {
 	}
 	account := accountOf(a.nameID(), x)
 	if who.id != nil {
-		account = accountOfAttribute(p.config.IDAttribute, who.id.only())
+		account = accountOfAttribute(p.config.IDAttribute, who.id.first())
 	} else if err := p.checks.account.Run(a); err != nil {
 		return nil, a.about(err)
 	}

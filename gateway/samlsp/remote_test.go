@@ -162,7 +162,7 @@ func TestMetadataByURL(t *testing.T) {
 				t.Errorf("the error shows the query: %v", err)
 			}
 			from.serve(goodEntity())
-			time.Sleep(fetch.RetryAfter)
+			time.Sleep(fetch.FailureKept)
 			begin(t, p) // it mends itself
 		})
 	}
@@ -182,7 +182,7 @@ func TestProviderDown(t *testing.T) {
 			t.Errorf("an answer that is under way can't be judged: %v", err)
 		}
 		from.serve(goodEntity())
-		time.Sleep(fetch.RetryAfter)
+		time.Sleep(fetch.FailureKept)
 		begin(t, p)
 	})
 	for name, status := range map[string]int{"the metadata are gone": 404, "too many ask": 429} {
@@ -240,7 +240,7 @@ func TestLastGood(t *testing.T) {
 		}
 		wantCode(t, beginErr(t, p), refusal.ProviderUnavailable)
 		from.serve(goodEntity())
-		time.Sleep(fetch.RetryAfter)
+		time.Sleep(fetch.FailureKept)
 		begin(t, p)
 	})
 	inBubble(t, "names hide the provider and differ by it", func(t *testing.T) {
@@ -316,7 +316,7 @@ func TestMetadataRunOut(t *testing.T) {
 		from.serve(until(time.Hour))
 		_, err = samlsp.IdentityProvider(t.Context(), p)
 		wantCode(t, err, refusal.ProviderUnavailable)
-		time.Sleep(fetch.RetryAfter)
+		time.Sleep(fetch.FailureKept)
 		begin(t, p)
 	})
 	inBubble(t, "when fetched: replace nothing", func(t *testing.T) {

@@ -38,7 +38,7 @@ func TestEntityIDChanges(t *testing.T) {
 		}
 		p = byURL(t, from, samlsp.Deps{LastGood: kept}) // restarted
 		p.Start(t.Context())
-		time.Sleep(fetch.RetryAfter)
+		time.Sleep(fetch.FailureKept)
 		if wantCode(t, beginErr(t, p), refusal.ProviderUnavailable); p.Issuer() != idpEntityID {
 			t.Errorf("the issuer is %q after a restart", p.Issuer())
 		}
