@@ -105,6 +105,18 @@ func TestLastGood(t *testing.T) {
 			mustLogin(t, op, p)
 		})
 	})
+	t.Run("not taken under other certificates", func(t *testing.T) {
+		t.Parallel()
+		roots := gatewaytest.NewOP(t, gatewaytest.OPOptions{}).Roots
+		synctest.Test(t, func(t *testing.T) {
+			op, s, jws := setUp(t)
+			other := newWithShelf(t, op, s, nil, func(c *oidcrp.Config) { c.RootCAs = roots })
+			wantCode(t, verify(t, other, jws), refusal.ProviderUnavailable)
+			if err := verify(t, newWithShelf(t, op, s, nil), jws); err != nil {
+				t.Errorf("the control: %v", err)
+			}
+		})
+	})
 	t.Run("names differ by issuer and hide it", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {

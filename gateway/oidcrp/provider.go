@@ -99,9 +99,14 @@ func New(config Config, deps Deps) (*Provider, error) {
 	return p, nil
 }
 
-// lastGoodName names a document of this issuer in fetch.LastGood.
+// lastGoodName names a document of this issuer in fetch.LastGood. What came under
+// other certificates is not taken: they may have been replaced because of it.
 func (c Config) lastGoodName(what string) string {
-	sum := sha256.Sum256([]byte(c.Issuer))
+	of := c.Issuer
+	if len(c.RootCAs) > 0 {
+		of += "\x00" + string(c.RootCAs)
+	}
+	sum := sha256.Sum256([]byte(of))
 	return "oidc/" + hex.EncodeToString(sum[:16]) + "/" + what
 }
 

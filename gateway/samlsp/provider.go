@@ -171,9 +171,14 @@ func (c Config) label() zap.Field {
 	return zap.String("metadata", u.Scheme+"://"+u.Host+u.EscapedPath())
 }
 
-// lastGoodName names the metadata in fetch.LastGood.
+// lastGoodName names the metadata in fetch.LastGood. What came under other
+// certificates is not taken: they may have been replaced because of it.
 func (c Config) lastGoodName() string {
-	sum := sha256.Sum256([]byte(c.MetadataURL + "\x00" + c.EntityID))
+	of := c.MetadataURL + "\x00" + c.EntityID
+	if len(c.RootCAs) > 0 {
+		of += "\x00" + string(c.RootCAs)
+	}
+	sum := sha256.Sum256([]byte(of))
 	return "saml/" + hex.EncodeToString(sum[:16]) + "/metadata"
 }
 

@@ -256,6 +256,14 @@ func TestLastGood(t *testing.T) {
 			t.Errorf("another provider has its metadata")
 		}
 	})
+	inBubble(t, "not taken under other certificates", func(t *testing.T) {
+		from, kept := setUp(t)
+		p := byURL(t, from, samlsp.Deps{LastGood: kept}, func(c *samlsp.Config) { c.RootCAs = []byte(pemOf("CERTIFICATE", idpCert())) })
+		p.Start(t.Context())
+		if p.Issuer() != "" {
+			t.Error("what came under the certificates of before is taken")
+		}
+	})
 	inBubble(t, "is judged again", func(t *testing.T) {
 		from, kept := setUp(t)
 		for name := range kept.docs {
