@@ -126,15 +126,15 @@ var meanings = map[Code]Meaning{
 	},
 	OIDCAnswerInvalid: {
 		400, "The sign-in's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
-		"The callback's parameters are malformed: code missing, a parameter twice, or error beside code (RFC 6749 §4.1.2).",
+		"The callback's parameters are malformed: code missing, a parameter twice, error beside code (RFC 6749 §4.1.2), or tokens that nobody asked for: the log names it. Set the client at the provider to the authorization code flow (response type `code`), not to the implicit or hybrid one.",
 	},
 	OIDCIssuerMismatch: {
 		400, "The answer came from someone else", "The sign-in was answered by another identity provider than the one asked. " + orTell,
-		"The issuer in the answer, the ID token or discovery differs from the configured one (RFC 9207; OIDC Discovery §4.3). Configure the issuer byte for byte as the provider announces it.",
+		"The issuer in the answer, the ID token or discovery differs from the configured one (RFC 9207; OIDC Discovery §4.3): the log has both. Configure the issuer byte for byte as the provider announces it: often it is a slash at the end, http for https, or another realm or tenant. If they are equal but for one sign-in, another provider answered in its place.",
 	},
 	OIDCCodeRejected: {
 		400, "The sign-in could not be finished", "The identity provider did not accept its own answer. " + orTell,
-		"The token endpoint answered invalid_grant, or 400 without saying why: the code was used, has expired, or belongs to another client or redirect URI.",
+		"The token endpoint answered invalid_grant, or 400 without saying why: the code was used, has expired, or belongs to another client or redirect URI. A single one is somebody who waited too long or reloaded. If it is everybody: compare the redirect URI and client_id with those at the provider, and check that the client there takes PKCE with S256.",
 	},
 	OIDCClientRejected: {
 		403, "The gateway is not known to your company's sign-in", "The identity provider doesn't accept the gateway. Tell your administrator the reference below.",
@@ -142,7 +142,7 @@ var meanings = map[Code]Meaning{
 	},
 	OIDCTokenMalformed: {
 		400, "The sign-in's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
-		"The ID token is no signed JWT in compact form, has a foreign typ or crit, or its claims are no JSON object with single names.",
+		"The ID token is no signed JWT in compact form, has a foreign typ or crit, or its claims are no JSON object with single names; or the same of what the token endpoint or userinfo answers: the log says which. If the client is set to encrypt ID tokens, switch that off. Anything else is a fault of the provider's software: report it there.",
 	},
 	OIDCSignature: {
 		400, "The sign-in's answer is not genuine", "The signature of the identity provider's answer is not valid. " + orTell,
@@ -162,7 +162,7 @@ var meanings = map[Code]Meaning{
 	},
 	OIDCNonce: {
 		400, "The answer belongs to another sign-in", "The identity provider's answer doesn't belong to this sign-in. " + orTell,
-		"The ID token's nonce is not the one that was sent: a replayed token, or a provider that does not return the nonce.",
+		"The ID token's nonce is not the one that was sent: a replayed token, or a provider that does not return the nonce. If it is everybody, report it to the provider (OIDC Core §3.1.2.1).",
 	},
 	OIDCClaimInvalid: {
 		400, "The sign-in's answer can't be used", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
@@ -178,7 +178,7 @@ var meanings = map[Code]Meaning{
 	},
 	SAMLMalformed: {
 		400, "The sign-in's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
-		"The SAML response is no well-formed, plain XML document of the expected shape (one Response, one Assertion, no DOCTYPE, bounded in size and depth): the log says what is wrong and where.",
+		"The SAML response is no well-formed, plain XML document of the expected shape (one Response, one Assertion, no DOCTYPE, bounded in size and depth): the log says what is wrong and where. If it is everybody, the provider's software sends it so, or a proxy changes it: report it there. If it is one person with very many attributes or groups, have the provider send those of this application alone.",
 	},
 	SAMLUnsigned: {
 		400, "The sign-in's answer is not signed", "The identity provider doesn't sign its answers as it must. Tell your administrator the reference below.",
@@ -222,11 +222,11 @@ var meanings = map[Code]Meaning{
 	},
 	SAMLCondition: {
 		400, "The sign-in's answer can't be used", "The identity provider's answer has conditions that this gateway can't keep. " + orTell,
-		"The assertion has an unknown condition, or no AuthnStatement: the log names it.",
+		"The assertion has an unknown condition, or no AuthnStatement: the log names it. Switch the condition off for this application at the provider, and have it send an AuthnStatement, as every provider does that signs people in (SAML Profiles 4.1.4.2).",
 	},
 	SAMLAttribute: {
 		400, "The sign-in's answer can't be used", "The identity provider said something about you that can't be used. Tell your administrator the reference below.",
-		"The user name or the id attribute has several values, is empty where it must not be, is no text, or exceeds the bounds, or there are more groups than are taken: the log names the attribute. What only describes a person is left out instead.",
+		"The user name or the id attribute has several values, is empty where it must not be, is no text, or exceeds the bounds, or there are more groups than are taken: the log names the attribute. Have the provider send one value, or only the groups of this application; or name another attribute by `username_attribute` or `id_attribute`. What only describes a person is left out instead.",
 	},
 }
 
