@@ -26,8 +26,8 @@ var ErrTooLarge = errors.New("larger than the limit")
 
 // A Client makes the gateway's own requests to providers. It follows no
 // redirect, verifies TLS (1.2 or later), speaks plain http with loopback only,
-// takes no answer beyond a limit, and gives up after Timeout. What it
-// returns is as untrusted as the provider is.
+// takes no answer beyond a limit, and gives up after Timeout. Its
+// answers are as untrusted as the provider is.
 //
 // The proxy of the environment (HTTPS_PROXY, NO_PROXY) is used, except towards
 // loopback. "localhost" and names below ".localhost" are dialled as 127.0.0.1
@@ -43,8 +43,8 @@ type Client struct {
 type Options struct {
 	// RootCAs verify the provider's certificate. Nil: the system's.
 	RootCAs *x509.CertPool
-	// InsecureHTTP permits plain http beyond loopback. Whoever sits on the
-	// network in between can then sign in as anybody.
+	// InsecureHTTP permits plain http beyond loopback. An attacker on the network
+	// in between can then sign in as anybody.
 	InsecureHTTP bool
 	// Transport replaces the network, for tests. Nil: the hardened transport.
 	Transport http.RoundTripper

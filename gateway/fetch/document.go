@@ -1,9 +1,9 @@
 // Package fetch makes the gateway's own requests to providers: one hardened
 // client, and documents that are fetched, kept, and fetched again.
 //
-// What comes back is as untrusted as the provider. The package trusts only what
-// the configuration says: which addresses may be asked, and which authorities
-// sign their certificates.
+// Answers are as untrusted as the provider. The package trusts only the
+// configuration: which addresses may be asked, and which authorities sign their
+// certificates.
 package fetch
 
 import (

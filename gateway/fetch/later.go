@@ -17,7 +17,7 @@ const (
 )
 
 // retryAfter reads the header Retry-After (RFC 9110 §10.2.3): seconds, or a date.
-// What can't be read, or lies in the past, is zero.
+// A value that can't be read, or lies in the past, is zero.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	seconds, err := strconv.ParseUint(value, 10, 31)

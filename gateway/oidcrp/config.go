@@ -62,11 +62,11 @@ type Config struct {
 	RootCAs []byte
 	CAFile  string
 	// InsecureNoPKCE leaves PKCE out, for providers that refuse its parameters.
-	// A code that leaks can then be used by whoever has the client's secret.
+	// A code that leaks can then be used with the client's secret alone.
 	// Not for public clients.
 	InsecureNoPKCE bool
 	// InsecureHTTP permits plain http to and at the provider beyond loopback.
-	// Whoever sits on the network in between can then sign in as anybody.
+	// An attacker on the network in between can then sign in as anybody.
 	InsecureHTTP bool
 }
 

@@ -120,9 +120,9 @@ func discoveryEndpoints(d *discoveryDocument) error {
 	return nil
 }
 
-// checkEndpoint keeps a provider that is reached by TLS to it. Else one that is
-// elsewhere could have us post to whatever listens on our own loopback, where
-// plain http is permitted, and send browsers to theirs.
+// checkEndpoint keeps a provider that is reached by TLS to it. Otherwise a remote
+// provider could have us post to a service on our own loopback, where plain http is
+// permitted, and send browsers to theirs.
 func (d *discoveryDocument) checkEndpoint(address string) error {
 	if err := d.outbound.CheckURL(address); err != nil {
 		return err

@@ -83,8 +83,8 @@ func (p *Provider) join(id *profile, more findings) *person {
 	return who
 }
 
-// joinGroups takes the groups of one source. What is not known is noted: it
-// denies.
+// joinGroups takes the groups of one source, and notes if they are not known: then
+// they deny.
 func (p *person) joinGroups(id, info *profile, more findings) {
 	from := id
 	if !id.hasGroups() {
@@ -108,8 +108,9 @@ func missing(claim string, more findings) string {
 	return fmt.Sprintf("the claim %s is not in the ID token, and %s", quoted(claim), more.why)
 }
 
-// identity judges what the sources say. An address that the provider calls unverified may be anybody's: no app is told of it, under no
-// name. (Some providers fill the full name with it.)
+// identity judges what the sources say. An address that the provider calls
+// unverified may be anybody's: no app is told of it, under no name. (Some providers
+// fill the full name with it.)
 func (p *Provider) identity(id *profile, more findings) (provider.Identity, error) {
 	who := p.join(id, more)
 	if who.Username == "" {
@@ -143,10 +144,10 @@ func (p *person) withhold() bool {
 	return true
 }
 
-// personEmail: whoever may write any address into their profile could take
+// personEmail: a person who may write any address into their profile could take
 // another's user name. So an e-mail address is a user name only if the provider
-// calls it verified; that is so of any claim that holds it, if the provider calls
-// it unverified. A provider that says nothing (AD FS, Entra ID) has other claims
+// calls it verified. If the provider calls it unverified, it is none in any claim. A
+// provider that says nothing (AD FS, Entra ID) has other claims
 // whose values only look like one: preferred_username, upn.
 func personEmail(p *person) error {
 	switch {

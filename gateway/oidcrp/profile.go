@@ -26,7 +26,7 @@ type profile struct {
 	object
 	username, groups string   // the names of these claims; empty: not asked for
 	groupsUnused     bool     // no rule reads them
-	noted            []oddity // what was logged of another source
+	noted            []oddity // logged already, of another source
 
 	email, first, last, display string
 	acr, session                string
@@ -44,8 +44,8 @@ func (p *Provider) idProfile(claims object, groupsUnused bool) (*profile, error)
 	return p.judge(&profile{object: claims, username: p.config.UsernameClaim, groups: p.config.GroupsClaim, groupsUnused: groupsUnused})
 }
 
-// infoProfile judges what userinfo says of what the ID token lacks. What is wrong
-// with the rest does no harm. E-mail and its verification are taken from one source.
+// infoProfile judges the claims of userinfo that the ID token lacks. Faults of the
+// others do no harm. E-mail and its verification are taken from one source.
 func (p *Provider) infoProfile(claims object, id *profile) (*profile, error) {
 	f := &profile{object: claims, username: id.username, groups: id.groups, groupsUnused: id.groupsUnused, noted: id.odd}
 	if id.text(id.username) != "" {
@@ -218,8 +218,8 @@ func (f *profile) lacking() string {
 }
 
 // overage says whether the provider names the groups elsewhere, as Entra ID does
-// for a person with more than 200 (OIDC Core §5.6.2). Names them also who names
-// what they lie in. What can't be read may name them, unless they are here.
+// for a person with more than 200 (OIDC Core §5.6.2): them, or an object on the path
+// to them. Marks that can't be read may mean them, unless they are here.
 func (f *profile) overage() bool {
 	names, marked := f.object["_claim_names"]
 	elsewhere, readable := names.(object)

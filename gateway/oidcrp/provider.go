@@ -2,13 +2,13 @@
 // signs people in by the authorization code flow (OpenID Connect Core 1.0
 // §3.1) with state, nonce and PKCE (RFC 7636, S256).
 //
-// What comes from the browser and from the provider is untrusted until the
-// checklist (checks.go) has been through it; that file is the list of what is
-// refused, and with which code. Claims are read exactly: names byte for byte,
-// no name twice, no type coerced. A claim that decides is refused if it is odd;
-// what only describes a person is left out then, with a line in the log. A provider that can't be reached, or that
-// answers nonsense, is ProviderUnavailable within 10 seconds;
-// everything else is a refusal.
+// Messages of the browser and the provider are untrusted until the checklist
+// (checks.go) has been through them; that file names everything that is refused,
+// and with which code. Claims are read exactly: names byte for byte, no name
+// twice, no type coerced. A claim that decides is refused if it is odd; one that
+// only describes a person is left out then, with a line in the log. A provider that
+// can't be reached, or that answers nonsense, is ProviderUnavailable within 10
+// seconds; everything else is a refusal.
 //
 // The discovery document and the keys are fetched at first use, never when a
 // Provider is made. They are kept, refreshed in the background every hour, and
@@ -18,7 +18,7 @@
 //
 // Clocks may differ by one minute; iat may be set back by five more. An e-mail
 // and its email_verified always come from one source; so do the groups. Userinfo is
-// asked only for what somebody needs. An e-mail
+// asked only for claims that something needs. An e-mail
 // is a user name only if it is verified (see Config.TrustEmail). Bounds:
 // 10,000 groups of 512 bytes in answers of at most 1 MB, names of 1,024 bytes,
 // sub of 255.
@@ -99,8 +99,8 @@ func New(config Config, deps Deps) (*Provider, error) {
 	return p, nil
 }
 
-// lastGoodName names a document of this issuer in fetch.LastGood. What came under
-// other certificates is not taken: they may have been replaced because of it.
+// lastGoodName names a document of this issuer in fetch.LastGood. A document that
+// came under other certificates is not taken: they may have been replaced because of it.
 func (c Config) lastGoodName(what string) string {
 	of := c.Issuer
 	if len(c.RootCAs) > 0 {

@@ -125,8 +125,8 @@ func userInfoAudience(u *userInfo) error {
 	return nil
 }
 
-// userInfoTime holds for a signed answer: whoever takes a JWT keeps to the times
-// that it names (RFC 7519 §4.1.4, §4.1.5). It need not name any.
+// userInfoTime holds a signed answer to the times that it names (RFC 7519 §4.1.4,
+// §4.1.5). It need not name any.
 func userInfoTime(u *userInfo) error {
 	if !u.signed {
 		return nil

@@ -23,8 +23,8 @@ type Identity struct {
 	// Groups as the provider names them, in its order, without duplicates.
 	Groups []string `json:"g,omitempty"`
 	// GroupsPartial says that there may be more groups than these: an entry was
-	// left out, or their source could not be read. What depends on not being in
-	// a group does not hold then.
+	// left out, or their source could not be read. A rule that depends on not
+	// being in a group does not hold then.
 	GroupsPartial bool `json:"gp,omitempty"`
 	// GroupsNote says for the operator why there are none, or not all, and where
 	// they were looked for. Empty: nothing is missing.

@@ -43,8 +43,8 @@ type Provider interface {
 	// is empty while it is not known yet (metadata not loaded).
 	Issuer() string
 
-	// Definition returns the digest of what decides, beside the issuer, whom
-	// an answer is about and whether it is believed (see Definition). A login
+	// Definition returns the digest of the options that decide, beside the issuer,
+	// whom an answer is about and whether it is believed (see Definition). A login
 	// and a flow count only under the definition that made them. It is constant,
 	// and cheap to ask for.
 	Definition() string
@@ -73,9 +73,9 @@ type BeginRequest struct {
 	MetadataURL string
 	// ForceLogin asks the provider to authenticate the person anew.
 	ForceLogin bool
-	// OtherPerson asks the provider to let somebody else sign in than who is
-	// signed in there. Complete refuses an answer that says that the person
-	// proved who they are before the login began; one that does not say is taken.
+	// OtherPerson asks the provider to let another person sign in than the one who
+	// is signed in there. Complete refuses an answer whose time of sign-in lies before
+	// the login began; one without that time is taken.
 	OtherPerson bool
 }
 

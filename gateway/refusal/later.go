@@ -9,7 +9,7 @@ import (
 // (RFC 9110 §10.2.3).
 type DelayedError struct {
 	Err error
-	// After is how long to wait, within the bounds of whoever read it.
+	// After is how long to wait, within the bounds of the reader.
 	After time.Duration
 }
 

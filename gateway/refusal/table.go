@@ -102,8 +102,8 @@ var meanings = map[Code]Meaning{
 		403, "Your browser doesn't keep cookies", "Signing in needs a cookie that your browser didn't keep. Allow cookies for this site, then sign in again.",
 		"The answer came without the cookie that was set when the login began, also on the second try. Cookies are blocked, the site is reached by two host names, or http and https are mixed: compare the callback or AssertionConsumerService that is registered at the provider with the address that people open.",
 	},
-	// 409 and no 5xx: nothing failed here, and who asked can change what is in
-	// the way (RFC 9110 §15.5.10).
+	// 409 and no 5xx: nothing failed here, and the client can remove the conflict
+	// (RFC 9110 §15.5.10).
 	RedirectLoop: {
 		409, "Signing in goes round in circles", "You were signed in several times within a minute, but your browser comes back without the cookie that says so. Allow cookies for this site, open it by its usual address, and try again in a minute.",
 		"The session cookie was set and did not come back. A browser extension deletes it, a proxy drops Set-Cookie or serves a kept answer, or http and https or two names of the site are mixed: compare the two addresses in the log line, and check `base_url` and `trusted_proxies`.",

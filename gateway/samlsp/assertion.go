@@ -53,8 +53,8 @@ func readAssertion(el *etree.Element, x *expectation) *assertion {
 func (a *assertion) readConditions(el *etree.Element) {
 	const times = "assertion times"
 	a.Conditions = &saml.Conditions{NotBefore: a.instant(times, el, "NotBefore"), NotOnOrAfter: a.instant(times, el, "NotOnOrAfter")}
-	// What is none of these is a condition that nobody here can keep (SAML Core
-	// 2.5.1); OneTimeUse and ProxyRestriction stand once at most.
+	// All other conditions are unknown, and refuse (SAML Core 2.5.1); OneTimeUse and
+	// ProxyRestriction stand once at most.
 	found := a.parts("conditions", el, "saml:AudienceRestriction*", "saml:OneTimeUse?", "saml:ProxyRestriction?")
 	for _, restriction := range found["saml:AudienceRestriction"] {
 		var list []string
@@ -142,8 +142,8 @@ func assertionStatement(a *assertion) error {
 	return nil
 }
 
-// assertionAuthnInstant: nobody proved who they are in the future; and where a
-// new login was asked for (ForceAuthn), they did it since.
+// assertionAuthnInstant: the sign-in lies in the past; if a new one was asked for
+// (ForceAuthn), it lies after the request.
 func assertionAuthnInstant(a *assertion) error {
 	for _, s := range a.AuthnStatements {
 		t := s.AuthnInstant
@@ -179,8 +179,7 @@ const longestLogin = 24 * time.Hour
 
 // usableUntil is the latest time at which a login could take the assertion: its
 // conditions and confirmations hold no longer, nor can a login that began before
-// it was issued still be under way, whatever times it names (the year 9999 is
-// one that providers like).
+// it was issued still be under way, also if the times in it lie in the year 9999.
 func (a *assertion) usableUntil(confirmed time.Time) time.Time {
 	until := confirmed
 	if c := a.Conditions; c != nil && !c.NotOnOrAfter.IsZero() && c.NotOnOrAfter.Before(until) {

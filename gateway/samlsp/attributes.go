@@ -297,7 +297,7 @@ func profileText(f *profile) error {
 }
 
 // profileFormats refuses one name with two formats: these are two attributes
-// (SAML Core 2.7.3.1), and who fills them may be two as well.
+// (SAML Core 2.7.3.1), and two people may be able to fill them.
 func profileFormats(f *profile) error {
 	for _, v := range append(f.singles(), f.groups) {
 		if v.mixed {
@@ -316,7 +316,7 @@ func profileSingle(f *profile) error {
 	return nil
 }
 
-// profileID: who is told apart by an attribute must have it.
+// profileID: the attribute that identifies the account must be there.
 func profileID(f *profile) error {
 	if f.id != nil && !plain(f.id.first()) {
 		return fmt.Errorf("reading the id attribute %s: it is missing, empty, longer than %d bytes, not visible, or has blanks around it", quoted(f.id.name), maxValue)
@@ -348,7 +348,7 @@ func profileGroups(f *profile) error {
 }
 
 // usableGroups returns the groups that are not empty, no longer than the bound and
-// without control characters. What is no text is empty.
+// without control characters. A value that is no text is empty here.
 func (f *profile) usableGroups() []string {
 	return slices.DeleteFunc(slices.Clone(f.groups.texts), func(g string) bool {
 		return g == "" || len(g) > maxGroup || provider.Unfit(g)

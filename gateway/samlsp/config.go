@@ -76,8 +76,8 @@ type Config struct {
 	// effort. For a provider that can't be changed yet.
 	InsecureSHA1 bool
 	// InsecureHTTP permits plain http beyond loopback: to the metadata, and for
-	// the SingleSignOnService.
-	// Whoever sits on the network in between can then sign in as anybody.
+	// the SingleSignOnService. An attacker on the network in between can then
+	// sign in as anybody.
 	InsecureHTTP bool
 }
 

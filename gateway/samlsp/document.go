@@ -24,9 +24,9 @@ func documentOneResponse(root *etree.Element) error {
 	return nil
 }
 
-// documentStatus has the provider's "no" shown as such. It has no assertion and
-// often no signature; whoever forges one only stops a login that he could have
-// stopped anyway. A good status counts for nothing here: responseStatus judges
+// documentStatus shows a refusal of the provider's as one. It has no assertion and
+// often no signature; a person who forges one only stops a login that they could
+// have stopped anyway. A good status counts for nothing here: responseStatus judges
 // it again.
 func documentStatus(root *etree.Element) error {
 	status := xmlsec.Child(root, nsProtocol, "Status")

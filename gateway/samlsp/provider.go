@@ -4,14 +4,13 @@
 //
 // # What is believed
 //
-// Whatever the browser brings is hostile until a signature says otherwise: the
-// person in front of it chooses every octet, may hold genuine responses of
+// An answer is hostile until a signature says otherwise: the person at the browser chooses every octet, may hold genuine responses of
 // other days, people and service providers, and may be anonymous. So a response
 // is read strictly first, in one pass and within bounds. Then its signature is
-// verified by the identity provider's keys. From then on only what is read anew
-// from the very octets that were signed is looked at (package xmlsec). What is
-// compared after that (issuer, audience, recipient, times, the request's ID, the
-// subject), and with which code it is refused, is the checklist in checks.go.
+// verified by the identity provider's keys. From then on only the very octets that
+// were signed count: they are read anew (package xmlsec). The checklist in
+// checks.go names all that is compared after that (issuer, audience, recipient,
+// times, the request's ID, the subject), and the code of each refusal.
 // Nothing is ever fetched or opened because a document names it.
 //
 // The identity provider is believed in what it says about its people, and about
@@ -24,8 +23,8 @@
 // names and issuers does not matter (SAML V2.0 Metadata Interoperability
 // Profile 2.6.1), but RSA keys below 2048 bits are left out.
 //
-// What is not defended against: an identity provider that lies, or whose key or
-// metadata's server was taken over, is every one of its people. Where there are
+// Not defended against: an identity provider that lies, or whose key or metadata's
+// server was taken over, is every one of its people. Where there are
 // several, a metadata's server could name the entity ID of another one, and be
 // that one's people too; entity_id on each of them prevents it.
 //
@@ -171,7 +170,7 @@ func (c Config) label() zap.Field {
 	return zap.String("metadata", u.Scheme+"://"+u.Host+u.EscapedPath())
 }
 
-// lastGoodName names the metadata in fetch.LastGood. What came under other
+// lastGoodName names the metadata in fetch.LastGood. A document that came under other
 // certificates is not taken: they may have been replaced because of it.
 func (c Config) lastGoodName() string {
 	of := c.MetadataURL + "\x00" + c.EntityID

@@ -32,12 +32,11 @@ type signer struct {
 // else as its metadata say (SAML Metadata 2.4.3, WantAuthnRequestsSigned).
 //
 // A provider may say so and take unsigned requests all the same, as Keycloak's
-// metadata always do. Signing is right there too: who does not check ignores
-// the signature, and who checks has asked for it. Only where the provider
-// checks although our key was never registered does it fail; its message says
-// so, and the remedies are to register our metadata, which hold the key, or
-// sign_requests off. The other way round, every login would fail at each
-// provider that means what it says.
+// metadata always do. Signing does no harm there: a provider that does not check
+// ignores the signature. A login fails only if the provider checks and our key was
+// never registered; its message says so, and the remedies are to register our
+// metadata, which hold the key, or sign_requests off. Without a signature, every
+// login would fail at each provider that does check.
 func (p *Provider) signs(to *idp) bool {
 	switch p.config.SignRequests {
 	case On:

@@ -16,11 +16,11 @@ import (
 
 const methodBearer = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 
-// A confirmation says how whoever brings the assertion shows that it is about
-// him (SAML Core 2.4.1.1).
+// A confirmation says how the bringer of the assertion shows that it is about them
+// (SAML Core 2.4.1.1).
 type confirmation struct {
 	saml.SubjectConfirmation
-	walker // its own: what is wrong with one is no fault of another
+	walker // its own: a fault of one is none of another
 	*expectation
 	inResponseTo bool // whether there is such an attribute
 	// foreign says that somebody else than the subject is to bring it.
@@ -79,8 +79,8 @@ func (a *assertion) readConfirmation(el *etree.Element) {
 	a.confirmations = append(a.confirmations, c)
 }
 
-// A confirmedSubject is what the confirmations amount to: one valid one is
-// needed, and others beside it do no harm.
+// A confirmedSubject has the outcome of the confirmations: one valid one is needed,
+// and others beside it do no harm.
 type confirmedSubject struct {
 	by    int       // how many are valid
 	until time.Time // the latest end among these

@@ -124,10 +124,10 @@ func (w walker) instant(check string, el *etree.Element, name string) time.Time 
 	return t
 }
 
-// collapsed is the value of a type that has no blanks around it, as XML Schema 2,
-// 4.3.6, has it for xs:anyURI, xs:dateTime and xs:NCName: who indents messages
-// puts them there. What is xs:string (Issuer, NameID, an attribute's name or
-// value) is taken as it is.
+// collapsed takes off the blanks around a value of xs:anyURI, xs:dateTime or
+// xs:NCName, which are no part of it (XML Schema 2, 4.3.6): providers that indent
+// their messages send them. Values of xs:string (Issuer, NameID, an attribute's
+// name or value) are taken as they are.
 func collapsed(s string) string { return strings.Trim(s, blanks) }
 
 // uri returns the value of an attribute of the type xs:anyURI.

@@ -6,8 +6,8 @@
 // be an address in it. The zero Space is the main one, with names as they are.
 //
 // Divide makes of a site's providers the People of each. Providers that are the
-// same people share one space. No name of one space is a name of another: what
-// falls into another provider's space is refused.
+// same people share one space. No name of one space is a name of another: a name
+// that falls into another provider's space is refused.
 //
 // # What is compared
 //

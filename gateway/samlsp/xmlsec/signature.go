@@ -55,11 +55,10 @@ type signature struct {
 
 // Verify verifies the signature that el has for itself, as el stands in its
 // document. It returns el as read anew, within b, from the very octets that were
-// digested, without the signature: whoever consumes anything else consumes what
-// nobody signed. All errors have a code; for an element without a signature it
-// is saml_unsigned.
+// digested, without the signature: nobody signed anything else. All errors have a
+// code; for an element without a signature it is saml_unsigned.
 //
-// What is large (el's canonical form) is touched only when a trusted key has
+// el's canonical form, which may be large, is made only when a trusted key has
 // signed the reference to it.
 func (c Checks) Verify(el *etree.Element, t Trust, b Bounds) (*etree.Element, error) {
 	s := &signature{signed: el, bounds: b, keys: c.checks.fit(t.Keys), sha1: t.SHA1, all: Children(el, DSig, "Signature")}

@@ -16,8 +16,8 @@ import (
 	"github.com/beevik/etree"
 )
 
-// The algorithms (RFC 9231; XML Encryption 1.1, 5.8). SHA-1 has no place beside
-// ECDSA: whoever could switch to ECDSA could switch to SHA-256.
+// The algorithms (RFC 9231; XML Encryption 1.1, 5.8). SHA-1 is not taken with
+// ECDSA: a provider that has ECDSA has SHA-256.
 const (
 	enveloped = DSig + "enveloped-signature"
 	rsaSHA1   = DSig + "rsa-sha1"

@@ -7,7 +7,7 @@
 // New returns the checks. Checks.Read reads a document within Bounds.
 // Checks.Verify verifies the signature of one element by the keys that the
 // caller trusts. It returns the element as read anew from the octets that were
-// digested. Look at nothing else: what is not in it, nobody has signed. Attribute,
+// digested. Look at nothing else: the rest was signed by nobody. Attribute,
 // Child, Children and Count find things by exact names; the Select functions of
 // etree take any prefix.
 //
@@ -15,12 +15,13 @@
 //
 // The sender chooses every octet. He may have documents that are really signed,
 // and put pieces of them anywhere. No key comes out of a document, and nothing
-// is fetched or opened because of one. What can be read in two ways is refused.
+// is fetched or opened because of one. A document that can be read in two ways is
+// refused.
 //
 // The reader takes XML 1.0 with namespaces, in UTF-8. It refuses a document type
 // declaration and so all entities but the five predefined ones (XML 1.0, 4.6),
 // processing instructions, undeclared prefixes, an attribute or an ID that is
-// there twice, and whatever is not well-formed. Comments are dropped (but in a
+// there twice, and all that is not well-formed. Comments are dropped (but in a
 // SignedInfo) and text is put together across them, so that no comment cuts a value short.
 //
 // A signature is taken if it is enveloped, and a child of the very element that
@@ -33,12 +34,12 @@
 // is taken with RSA and as a digest only where Trust.SHA1 says so.
 //
 // Every cost is bounded before it arises: Bounds for reading, one kilobyte for
-// a PrefixList, 64 for the canonical SignedInfo. What is large is digested only
-// when a trusted key has signed the reference to it.
+// a PrefixList, 64 for the canonical SignedInfo. The element itself, which may be
+// large, is digested only when a trusted key has signed the reference to it.
 //
 // # Why not the libraries
 //
-// They let through what is refused here. Go's encoding/xml reads a document
+// They let attacks through that are refused here. Go's encoding/xml reads a document
 // that it would write as another one (CVE-2020-29509 to 29511);
 // xml-roundtrip-validator, which finds such documents, takes a document type
 // declaration, undeclared prefixes, an attribute or an ID twice, and a second
@@ -51,8 +52,8 @@
 //
 // # What is not defended against
 //
-// Whoever has a trusted key signs what he wants. Whether the signed element is
-// the one that counts, and what it says, the caller judges.
+// The owner of a trusted key can sign anything. The caller judges whether the
+// signed element is the one that counts, and what it says.
 package xmlsec
 
 import (
