@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
@@ -27,10 +28,10 @@ type App struct {
 	people    map[*NamedProvider]*people
 	autologin *NamedProvider
 	open      *target.Open // nil: nothing is open
-	headers   HeaderNames
+	headers   forward.HeaderNames
 	keep      strip.Names // aliases that a client may send
 	// headerNames are headers in their canonical form.
-	headerNames [maxHeaders]string
+	headerNames forward.Row
 	base        *url.URL // nil: learnt in Start
 	origins     map[string]bool
 	csrf        http.CrossOriginProtection
@@ -75,8 +76,8 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	if a.opts.CallbackPath == "" {
 		a.opts.CallbackPath = a.opts.Prefix + "/oidc/callback"
 	}
-	if a.headers == (HeaderNames{}) {
-		a.headers = DefaultHeaders
+	if a.headers == (forward.HeaderNames{}) {
+		a.headers = forward.DefaultNames
 	}
 	var faults faults
 	var err error
@@ -103,14 +104,12 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	if opts.Lifetime < 0 {
 		faults.add("lifetime", errors.New("can't be negative"))
 	}
-	faults.add("headers", a.headers.check())
+	faults.add("headers", a.headers.Check())
 	faults.add("keep_headers", strip.CheckKept(opts.KeepHeaders))
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	for i, name := range a.headers.all() {
-		a.headerNames[i] = http.CanonicalHeaderKey(name)
-	}
+	a.headerNames = a.headers.Canonical()
 	a.endpoints = a.newEndpointTable()
 	return a, g.claimNames(a.headers, opts.KeepHeaders)
 }
@@ -173,33 +172,6 @@ func (a *App) pickProviders() error {
 		}
 	}
 	return nil
-}
-
-// check refuses names that are no header, or that would break the request.
-func (n HeaderNames) check() error {
-	var errs []error
-	seen := map[string]bool{}
-	for _, name := range n.all() {
-		if name == "" {
-			continue
-		}
-		normal := string(strip.AppendNormal(nil, name))
-		switch {
-		case strings.ToLower(name) != normal || strings.Trim(normal, "-") != normal:
-			errs = append(errs, fmt.Errorf("header name %q: expected letters, digits and hyphens", name))
-		case seen[normal]:
-			errs = append(errs, fmt.Errorf("header name %q is used twice", name))
-		case slices.Contains(neverOurs, normal):
-			errs = append(errs, fmt.Errorf("header name %q has a meaning of its own in HTTP and can't carry an identity", name))
-		}
-		seen[normal] = true
-	}
-	return errors.Join(errs...)
-}
-
-var neverOurs = []string{
-	"host", "cookie", "set-cookie", "connection", "upgrade", "transfer-encoding", "content-length", "content-type", "te",
-	"trailer", "keep-alive", "proxy-connection", "origin", "accept", "referer", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
 }
 
 func parseOrigin(s string) (*url.URL, error) {
@@ -374,13 +346,6 @@ func (a *App) end(l *session.Login) time.Time {
 		}
 	}
 	return end
-}
-
-func (a *App) warnGroups(have, sent int) {
-	if a.warned.CompareAndSwap(false, true) {
-		a.gw.log.Warn("a person's groups exceed what is passed on; the rest is left out",
-			zap.String("app", a.name()), zap.Int("groups", have), zap.Int("sent", sent))
-	}
 }
 
 // name is what pages and logs call the app.

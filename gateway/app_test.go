@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
@@ -27,7 +28,7 @@ func TestNewRefuses(t *testing.T) {
 
 	_, err = l.gateway().NewApp(gateway.AppOptions{
 		Rules: mapping.Rules{}, Providers: []string{"nobody"}, Public: []string{"a", "/a/../b", "/a*b", "/%61"}, Protect: []string{"/x;y"},
-		Prefix: "/.sso/", BaseURL: "ftp://x", AllowedOrigins: []string{"https://x/path"}, Lifetime: -1, Headers: gateway.HeaderNames{User: "a b"},
+		Prefix: "/.sso/", BaseURL: "ftp://x", AllowedOrigins: []string{"https://x/path"}, Lifetime: -1, Headers: forward.HeaderNames{User: "a b"},
 	})
 	wantFaults(t, err, `"nobody"`, `"a"`, `"/a/../b"`, `"/a*b"`, `"/%61"`, `"/x;y"`, `"/.sso/"`, `"ftp://x"`, `"https://x/path"`, "lifetime", `"a b"`)
 

@@ -103,12 +103,12 @@ const maxFinds = 10
 func (x *exchange) pass(next Next, p *passage) error {
 	defer p.release()
 	r := p.request()
-	if err := p.view.set(r.Header, &p.values, time.Now()); err != nil {
+	if err := p.view.headers.Set(r.Header, &x.app.headerNames, &p.values, time.Now()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
 	p.answer.ResponseWriter = writer{p}
 	defer p.answer.End()
-	err := next(&p.answer, r, &p.view.principal)
+	err := next(&p.answer, r, p.view.headers.Principal())
 	if over := p.Over(); err != nil && over != nil && !p.answer.Begun() && !p.severed.Load() {
 		return x.cutOff(over)
 	}

@@ -39,6 +39,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -108,7 +109,7 @@ func New(opts Options) (*Gateway, error) {
 	g := &Gateway{
 		opts: opts, sessions: opts.Sessions, log: opts.Logger,
 		byName: map[string]*NamedProvider{}, audiences: map[string]*App{}, grouped: map[*NamedProvider]bool{},
-		headers: [][]string{DefaultHeaders.all(), {usualProvider}},
+		headers: [][]string{forward.DefaultNames.All(), {forward.UsualProvider}},
 	}
 	if g.opts.Lifetime == 0 {
 		g.opts.Lifetime = DefaultLifetime
@@ -270,8 +271,8 @@ type AppOptions struct {
 	// Lifetime bounds how long after the login this app accepts it. Zero: as
 	// long as the login lives.
 	Lifetime time.Duration
-	// Headers names the identity headers. Zero value: DefaultHeaders.
-	Headers HeaderNames
+	// Headers names the identity headers. Zero value: forward.DefaultNames.
+	Headers forward.HeaderNames
 	// KeepHeaders are those of Aliases that a client may send, by name or family.
 	KeepHeaders []string
 	// AllowedOrigins are foreign origins ("https://other.example") whose pages
@@ -283,30 +284,6 @@ type AppOptions struct {
 	// ErrorsToCaller makes ServeHTTP return refusals as *refusal.Error instead of
 	// writing the gateway's own page, for hosts with error pages of their own.
 	ErrorsToCaller bool
-}
-
-// HeaderNames says under which names the app receives the identity. An empty
-// name sends no such header.
-type HeaderNames struct {
-	Assertion, User, Groups, Email, Name, Roles, Provider string
-}
-
-// usualProvider is how the header of the provider is called where an app wants
-// one. A client can't send it, whether an app wants it or not.
-const usualProvider = "Remote-Provider"
-
-func (n HeaderNames) all() []string {
-	return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Provider}
-}
-
-// DefaultHeaders are the names unless set.
-var DefaultHeaders = HeaderNames{
-	Assertion: "X-Sso-Assertion",
-	User:      "Remote-User",
-	Groups:    "Remote-Groups",
-	Email:     "Remote-Email",
-	Name:      "Remote-Name",
-	Roles:     "Remote-Roles",
 }
 
 // A Peer is what the host server knows of a request and this package must not
@@ -323,26 +300,11 @@ type Peer struct {
 
 // A Next passes a request on to the app. p is nil on public paths. It is shared
 // by all requests of the login and must not be changed.
-type Next func(w http.ResponseWriter, r *http.Request, p *Principal) error
-
-// A Principal is who makes a request, as the app is told.
-type Principal struct {
-	// Username, Email, Name, Provider and Account describe the person;
-	// Account is opaque and stable.
-	Username, Email, Name, Provider, Account string
-	// Roles, Groups and Template are in the app's own words.
-	Roles, Groups []string
-	Template      string
-	// SessionID names the login towards this app: a hash, no secret.
-	SessionID string
-	// Expires is when the login ends at the latest.
-	Expires time.Time
-}
+type Next func(w http.ResponseWriter, r *http.Request, p *forward.Principal) error
 
 // A Signer signs assertions and publishes its keys.
 type Signer interface {
-	// Sign returns claims (a JSON object) as a signed JWT in compact form.
-	Sign(claims []byte) (string, error)
+	forward.Signer
 	// JWKS returns the public keys as a JWK Set (RFC 7517 §5).
 	JWKS() ([]byte, error)
 }
@@ -381,10 +343,10 @@ const (
 )
 
 // claimNames makes names ours on every app of the gateway. Nobody may keep them.
-func (g *Gateway) claimNames(names HeaderNames, keep []string) error {
+func (g *Gateway) claimNames(names forward.HeaderNames, keep []string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.headers, g.kept = append(g.headers, names.all()), append(g.kept, strip.NewNames(keep))
+	g.headers, g.kept = append(g.headers, names.All()), append(g.kept, strip.NewNames(keep))
 	g.strip.Store(strip.New(g.headers...))
 	for _, kept := range g.kept {
 		for _, names := range g.headers {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/usernames"
@@ -28,7 +29,7 @@ func bound(o *gateway.AppOptions) {
 		}},
 		{Providers: []string{"partner"}, Rules: mapping.Rules{Role: []mapping.Line{line("Guest", "*")}, Template: []mapping.Line{line("guest", "*")}}},
 	}
-	o.Headers = gateway.DefaultHeaders
+	o.Headers = forward.DefaultNames
 	o.Headers.Provider = "Remote-Provider"
 }
 
@@ -270,15 +271,15 @@ func TestWithoutEmails(t *testing.T) {
 	for name, tc := range map[string]struct {
 		corp, partner []string
 		same          bool
-		headers       gateway.HeaderNames
+		headers       forward.HeaderNames
 		want          []string
 	}{
-		"one has none":        {corp: []string{"corp.example"}, headers: gateway.DefaultHeaders, want: []string{"partner"}},
-		"both have none":      {headers: gateway.DefaultHeaders, want: []string{"corp", "partner"}},
-		"both have some":      {corp: []string{"corp.example"}, partner: []string{"partner.example"}, headers: gateway.DefaultHeaders},
-		"the same people":     {same: true, headers: gateway.DefaultHeaders},
-		"no header for it":    {headers: gateway.HeaderNames{User: "Remote-User"}},
-		"the assertion alone": {headers: gateway.HeaderNames{Assertion: "X-Sso-Assertion"}, want: []string{"corp", "partner"}},
+		"one has none":        {corp: []string{"corp.example"}, headers: forward.DefaultNames, want: []string{"partner"}},
+		"both have none":      {headers: forward.DefaultNames, want: []string{"corp", "partner"}},
+		"both have some":      {corp: []string{"corp.example"}, partner: []string{"partner.example"}, headers: forward.DefaultNames},
+		"the same people":     {same: true, headers: forward.DefaultNames},
+		"no header for it":    {headers: forward.HeaderNames{User: "Remote-User"}},
+		"the assertion alone": {headers: forward.HeaderNames{Assertion: "X-Sso-Assertion"}, want: []string{"corp", "partner"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -309,7 +310,7 @@ func TestProviderHeader(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	for want, name := range map[string]string{"corp": "X-Idp", "": ""} {
-		s := l.site(func(o *gateway.AppOptions) { o.Headers = gateway.DefaultHeaders; o.Headers.Provider = name })
+		s := l.site(func(o *gateway.AppOptions) { o.Headers = forward.DefaultNames; o.Headers.Provider = name })
 		b := s.browser()
 		b.signIn()
 		wantStatus(t, b.open("/", "Remote-Provider", "forged", "X-Idp", "forged", "remote_provider", "forged"), http.StatusOK)

@@ -25,7 +25,7 @@ func (g *Gateway) Admits(c session.Connection, l *session.Login, id string) (unt
 		return time.Time{}
 	}
 	if p.view.app.gw == g {
-		return p.view.principal.Expires // by this very policy
+		return p.view.headers.Principal().Expires // by this very policy
 	}
 	for i, a := range g.successors(p) {
 		if end := a.admitsLive(p, l, id); i == 0 || end.Before(until) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
@@ -39,7 +40,7 @@ func twoSites(l *lab) (first, second *site) {
 	g := l.gateway()
 	first = l.siteOf(g, appHost, public("/public/*"))
 	second = l.siteOf(g, "second.example", public("/public/*"), func(o *gateway.AppOptions) {
-		o.Headers = gateway.HeaderNames{Assertion: "Cf-Access-Jwt-Assertion", User: "X-Webauth-User", Groups: "X-Forwarded-Groups"}
+		o.Headers = forward.HeaderNames{Assertion: "Cf-Access-Jwt-Assertion", User: "X-Webauth-User", Groups: "X-Forwarded-Groups"}
 	})
 	return first, second
 }
@@ -222,7 +223,7 @@ func proxyTo(t *testing.T, headers, trailers chan<- http.Header) http.Handler {
 // realServer puts the site before a reverse proxy.
 func realServer(t *testing.T, s *site, proxy http.Handler) (addr string) {
 	t.Helper()
-	behind := &site{lab: s.lab, app: s.app, host: s.host, next: func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+	behind := &site{lab: s.lab, app: s.app, host: s.host, next: func(w http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		proxy.ServeHTTP(w, r)
 		return nil
 	}}
