@@ -85,22 +85,7 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	faults.add("", a.divide())
 	a.open, err = target.NewOpen(opts.Public, opts.Protect)
 	faults.add("", err)
-	faults.add("prefix", checkPath(a.opts.Prefix))
-	faults.add("callback_path", checkPath(a.opts.CallbackPath))
-	if name := strings.TrimPrefix(a.opts.CallbackPath, a.opts.Prefix+"/"); name != "oidc/callback" && target.Under(a.opts.CallbackPath, a.opts.Prefix) {
-		faults.add("callback_path", fmt.Errorf("%q lies among the gateway's own addresses: expected one outside of %s", a.opts.CallbackPath, a.opts.Prefix))
-	}
-	if opts.BaseURL != "" {
-		a.base, err = parseOrigin(opts.BaseURL)
-		faults.add("base_url", err)
-	}
-	for _, o := range opts.AllowedOrigins {
-		u, err := parseOrigin(o)
-		faults.add("allowed_origins", err)
-		if err == nil {
-			a.origins[u.String()] = true
-		}
-	}
+	faults.add("", a.readAddresses())
 	if opts.Lifetime < 0 {
 		faults.add("lifetime", errors.New("can't be negative"))
 	}
@@ -132,6 +117,30 @@ func (f *faults) add(option string, err error) {
 		err = fmt.Errorf("%s: %w", option, err)
 	}
 	*f = append(*f, err)
+}
+
+// readAddresses reads paths and origins of the options. Its error names every fault
+// of theirs.
+func (a *App) readAddresses() error {
+	var faults faults
+	var err error
+	faults.add("prefix", checkPath(a.opts.Prefix))
+	faults.add("callback_path", checkPath(a.opts.CallbackPath))
+	if name := strings.TrimPrefix(a.opts.CallbackPath, a.opts.Prefix+"/"); name != "oidc/callback" && target.Under(a.opts.CallbackPath, a.opts.Prefix) {
+		faults.add("callback_path", fmt.Errorf("%q lies among the gateway's own addresses: expected one outside of %s", a.opts.CallbackPath, a.opts.Prefix))
+	}
+	if a.opts.BaseURL != "" {
+		a.base, err = target.ParseOrigin(a.opts.BaseURL)
+		faults.add("base_url", err)
+	}
+	for _, o := range a.opts.AllowedOrigins {
+		u, err := target.ParseOrigin(o)
+		faults.add("allowed_origins", err)
+		if err == nil {
+			a.origins[u.String()] = true
+		}
+	}
+	return errors.Join(faults...)
 }
 
 func checkPath(p string) error {
@@ -174,14 +183,6 @@ func (a *App) pickProviders() error {
 	return nil
 }
 
-func parseOrigin(s string) (*url.URL, error) {
-	u, err := url.Parse(strings.TrimSuffix(s, "/"))
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || target.Hostname(u.Host) == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return nil, fmt.Errorf("origin %q: expected scheme, host and port at most, such as https://app.example.com", s)
-	}
-	return url.Parse(originOf(u.Scheme, u.Host))
-}
-
 // Start tells the App its hosts; before, it answers 503. It does no I/O.
 func (a *App) Start(h Hosts) error {
 	s := &site{id: a.opts.ID, wild: h.Wild}
@@ -202,7 +203,7 @@ func (a *App) Start(h Hosts) error {
 			s.hosts = nil
 		}
 		first := target.Hostname(h.Exact[0])
-		s.issuer = originOf(cmp.Or(h.Scheme, "https"), strings.TrimSuffix(first+":"+h.Port, ":"))
+		s.issuer = target.Origin(cmp.Or(h.Scheme, "https"), strings.TrimSuffix(first+":"+h.Port, ":"))
 		s.id = cmp.Or(s.id, first)
 	case !h.Any:
 		return errors.New("the site has no host name: set `base_url https://…` to say how browsers reach it")
@@ -227,16 +228,6 @@ func (a *App) WithoutEmails() []string {
 		}
 	}
 	return names
-}
-
-// originOf returns an origin as browsers write it: in lower case, without the
-// scheme's own port.
-func originOf(scheme, host string) string {
-	host = strings.ToLower(host)
-	if scheme == "https" {
-		return "https://" + strings.TrimSuffix(host, ":443")
-	}
-	return scheme + "://" + strings.TrimSuffix(host, ":80")
 }
 
 // audience returns the assertion's audience for an issuer.

@@ -55,6 +55,12 @@ func (x *exchange) callback(by binding) error {
 	if p == nil {
 		return x.refuse(refusal.New(refusal.ProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
 	}
+	return x.match(in, f, p, origin)
+}
+
+// match goes on if an answer is the one that its flow waits for: from this browser,
+// by the way that was agreed, and of a provider that is defined as it was.
+func (x *exchange) match(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
 	misdirected := x.misdirected(in, f, p, origin)
 	if !vault.IsRandomText(x.cookies.Browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.Browser), f.Browser) != 1 {
 		return x.otherBrowser(in, f, p, misdirected)

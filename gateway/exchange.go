@@ -250,7 +250,7 @@ func (x *exchange) origin() (string, *refusal.Error) {
 	if x.secure {
 		scheme = "https"
 	}
-	return originOf(scheme, x.r.Host), nil
+	return target.Origin(scheme, x.r.Host), nil
 }
 
 // signInOrigin returns the site's own origin if a session cookie would be safe

@@ -13,9 +13,10 @@
 // The host server, for what Peer says. The provider, for what its judged answer
 // says about its own people, and no more. The app, not at all with credentials:
 // our cookies never reach it. The store, for keeping records, but not for
-// reading or making them: they are sealed by package vault. Who can delete records, or
-// put older ones back, can end logins and undo revocations. The client, for
-// nothing: not its Host header, not its paths, not its header names.
+// reading or making them: they are sealed by package vault. An attacker in the store
+// can delete records, or put older ones back: that ends logins, and undoes
+// revocations. The client, for nothing: not its Host header, not its paths, not its
+// header names.
 //
 // # What happens when something fails
 //
@@ -26,6 +27,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,41 +119,46 @@ func New(opts Options) (*Gateway, error) {
 	if g.opts.Observe == nil {
 		g.opts.Observe = func(Event) {}
 	}
-	limits, err := opts.Sessions.Limits(opts.Limit)
-	g.limits = limits
-	errs := []error{err}
+	var faults faults
+	var err error
+	g.limits, err = opts.Sessions.Limits(opts.Limit)
+	faults.add("", err)
 	if g.opts.Lifetime < 0 || g.opts.Idle < 0 {
-		errs = append(errs, errors.New("lifetime and idle can't be negative"))
+		faults.add("", errors.New("lifetime and idle can't be negative"))
 	}
-	g.opts.Providers = slices.Clone(opts.Providers)
+	faults.add("", g.nameProviders())
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	g.strip.Store(strip.New(g.headers...))
+	return g, nil
+}
+
+// nameProviders takes over the providers of the options. Its error names every fault
+// of theirs.
+func (g *Gateway) nameProviders() error {
+	var faults faults
+	var names []string
+	g.opts.Providers = slices.Clone(g.opts.Providers)
 	for i := range g.opts.Providers {
 		p := &g.opts.Providers[i]
 		switch {
 		case !providerName.MatchString(p.Name):
-			errs = append(errs, fmt.Errorf("provider name %q: expected letters, digits, dots, hyphens and underscores, 64 at most", p.Name))
+			faults.add("", fmt.Errorf("provider name %q: expected letters, digits, dots, hyphens and underscores, 64 at most", p.Name))
 		case g.byName[p.Name] != nil:
-			errs = append(errs, fmt.Errorf("provider name %q is used twice", p.Name))
+			faults.add("", fmt.Errorf("provider name %q is used twice", p.Name))
 		case p.Lifetime < 0:
-			errs = append(errs, fmt.Errorf("provider %q: lifetime can't be negative", p.Name))
+			faults.add("", fmt.Errorf("provider %q: lifetime can't be negative", p.Name))
 		}
-		errs = append(errs, p.checkNames())
-		if p.DisplayName == "" {
-			p.DisplayName = p.Name
-		}
+		faults.add("", p.checkNames())
+		p.DisplayName = cmp.Or(p.DisplayName, p.Name)
 		g.byName[p.Name] = p
+		names = append(names, p.Name)
 	}
-	var all []string
-	for _, p := range opts.Providers {
-		all = append(all, p.Name)
+	for _, same := range g.opts.SamePeople {
+		faults.add("", usernames.CheckSame(same, names, "; a provider of a site's own is named in the block of that site"))
 	}
-	for _, names := range opts.SamePeople {
-		errs = append(errs, checkSamePeople(names, all, "; a provider of a site's own is named in the block of that site"))
-	}
-	g.strip.Store(strip.New(g.headers...))
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return g, nil
+	return errors.Join(faults...)
 }
 
 // startTimeout bounds how long Start waits for the providers.
@@ -159,8 +166,8 @@ const startTimeout = 5 * time.Second
 
 // Start has the providers load what was kept of them (see provider.Starter), all at
 // once. Call it when the store is open, before requests are served. It returns
-// when they are done, after five seconds at the latest: who needs more loads it
-// later.
+// when they are done, after five seconds at the latest. A provider that is not done
+// by then loads the rest later.
 func (g *Gateway) Start(ctx context.Context) {
 	g.sessions.Start(g)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -45,9 +44,7 @@ func (x *exchange) limited(wait time.Duration, err error) *refusal.Error {
 	if err == nil {
 		return nil
 	}
-	if wait > 0 {
-		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
-	}
+	x.retryAfter(wait)
 	return session.Fault(err)
 }
 

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -32,6 +34,13 @@ func (x *exchange) json(status int, contentType string, v any) error {
 		_, _ = x.w.Write(append(body, '\n'))
 	}
 	return nil
+}
+
+// retryAfter says when to come back, in whole seconds. Zero says nothing.
+func (x *exchange) retryAfter(wait time.Duration) {
+	if wait > 0 {
+		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	}
 }
 
 // redirectTo sends the browser to a path of this origin.
