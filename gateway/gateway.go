@@ -222,7 +222,7 @@ func (g *Gateway) lifetime(p *NamedProvider) time.Duration {
 type NamedProvider struct {
 	// Name is the label in configuration, URLs and logs: [A-Za-z0-9._-]+.
 	Name string
-	// DisplayName is what the chooser shows. Default: Name.
+	// DisplayName is what people see on our pages. Default: Name.
 	DisplayName string
 	// Lifetime bounds logins at this provider. Zero: Options.Lifetime.
 	Lifetime time.Duration

@@ -120,7 +120,7 @@ func (x *exchange) showSession() error {
 	p := v.headers.Principal()
 	if wantsHTML(x.r) {
 		x.page(http.StatusOK, pages.Session{
-			Chrome: x.chrome(), Username: p.Username, Email: p.Email, Name: p.Name, Provider: p.Provider,
+			Chrome: x.chrome(), Username: p.Username, Email: p.Email, Name: p.Name, Provider: x.app.provider(p.Provider).DisplayName,
 			Roles: p.Roles, Groups: p.Groups, Template: p.Template,
 			Since: ses.Login().Created, Expires: p.Expires, LogoutURL: x.app.opts.Prefix + "/logout",
 		})
