@@ -29,8 +29,8 @@ var keptCookies = []string{
 	"session=abc; Path=/", "sso2=x", "ssox", "xsso=x", "sso-c=x", "__Secure-sso=x", "__Host-app=x", "app=sso=x", "app=1; sso=2",
 }
 
-// answers runs app behind the gateway on a real server, for who is signed in and
-// on a public path. HTTP/2 if h2.
+// answers runs app behind the gateway on a real server, once for a signed-in person
+// and once on a public path. HTTP/2 if h2.
 func answers(t *testing.T, h2 bool, app http.HandlerFunc, judge func(t *testing.T, ask func() *http.Response)) {
 	t.Helper()
 	s := newLab(t).site(public("/public/*"))

@@ -215,8 +215,8 @@ func (a *App) Start(h Hosts) error {
 	return nil
 }
 
-// WithoutEmails names the providers whose people have no e-mail here, since nothing
-// says which addresses are theirs.
+// WithoutEmails names the providers whose people have no e-mail here, since the
+// configuration does not say which addresses are theirs.
 func (a *App) WithoutEmails() []string {
 	var names []string
 	if a.headers.Email == "" && a.headers.Assertion == "" {
@@ -281,8 +281,9 @@ func (a *App) callbackPath(p *NamedProvider) string {
 // stays where it is. The provider's name may have changed since. If several are
 // alike in all that decides, the name picks among them.
 //
-// Two providers whose issuer turns out to be one are nobody's, unless they are said
-// to be the same people: SAML metadata can name any.
+// If two providers turn out to have one issuer, neither has judged the login, unless
+// the configuration says that their people are the same: SAML metadata can name any
+// issuer.
 func (a *App) providerOf(l *session.Login) (found *NamedProvider) {
 	var first *NamedProvider // of that issuer
 	for _, p := range a.providers {
@@ -313,7 +314,7 @@ func (a *App) rivalOf(p *NamedProvider) *NamedProvider {
 	return nil
 }
 
-// rivals says what is wrong about two such providers, in the log once.
+// rivals returns the fault of two such providers, and logs it once.
 func (a *App) rivals(one, other *NamedProvider) error {
 	if slices.Index(a.providers, one) > slices.Index(a.providers, other) {
 		one, other = other, one
@@ -339,7 +340,7 @@ func (a *App) end(l *session.Login) time.Time {
 	return end
 }
 
-// name is what pages and logs call the app.
+// name returns the name of the app on pages and in logs.
 func (a *App) name() string {
 	if s := a.site.Load(); s != nil && s.id != "" {
 		return s.id

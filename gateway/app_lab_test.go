@@ -128,7 +128,7 @@ func (l *lab) seen() []gateway.Event {
 	return append([]gateway.Event(nil), l.events...)
 }
 
-// everyone lets in whoever signs in, as User; admins get Admin too.
+// everyone lets in each person as User; admins get Admin too.
 var everyone = mapping.Rules{Role: []mapping.Line{
 	{To: []string{"Admin"}, From: []string{"admins"}},
 	{To: []string{"User"}, From: []string{"*"}},

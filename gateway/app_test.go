@@ -145,8 +145,8 @@ func TestStoreDown(t *testing.T) {
 	})
 }
 
-// With several providers and the store down, who is signed in is not shown the
-// chooser as if he were not.
+// If the store is down, a signed-in person does not get the chooser of several
+// providers, as one without a session would.
 func TestStoreDownIsNotSignedOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -179,8 +179,8 @@ func TestProviderDown(t *testing.T) {
 	out.signIn()
 }
 
-// Without an identity no path is public by accident: public requests of who is
-// signed in carry none either.
+// A request of a signed-in person on a public path carries no identity. Otherwise an
+// app would seem to work on a path that is public by accident.
 func TestPublicCarriesNoIdentity(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site(public("/public"))

@@ -140,7 +140,8 @@ func answerLost(at string, register ...string) *refusal.Error {
 	return refusal.New(refusal.AnswerLost, fmt.Errorf("nothing came by GET to %s; the address to register at the provider is %s", at, strings.Join(register, " or ")))
 }
 
-// isLostPost says whether a request is what a redirect leaves of a form's post.
+// isLostPost says whether a request may be a form's post that a redirect has turned
+// into a GET.
 func isLostPost(r *http.Request) bool {
 	return r.URL.RawQuery == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }

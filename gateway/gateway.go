@@ -1,24 +1,23 @@
 // Package gateway signs people in at external identity providers and guards web
 // apps: the product without the server that it runs in.
-// A Gateway is what one configuration makes of a session.Node, this process's
-// view of the store, and of Providers. It makes an App for each site. App.ServeHTTP stands
-// before everything else of the site and takes each request through the same
-// steps: what only the gateway may say is taken away from what the client sent;
-// the gateway's own endpoints are answered; a public path is passed on without
-// an identity; and any other request needs a session, whose identity it is
-// given, in plain headers and in a signed assertion.
 //
-// # Whom it trusts
+// A Gateway belongs to one configuration. It holds the Providers and a session.Node,
+// this process's view of the store, and makes an App for each site. App.ServeHTTP
+// stands before everything else of the site, and takes each request through the same
+// steps. It removes headers that only the gateway may set. It answers the gateway's
+// own endpoints. It passes a public path on without an identity. Any other request
+// needs a session, and gets its identity in plain headers and in a signed assertion.
 //
-// The host server, for what Peer says. The provider, for what its judged answer
-// says about its own people, and no more. The app, not at all with credentials:
-// our cookies never reach it. The store, for keeping records, but not for
-// reading or making them: they are sealed by package vault. An attacker in the store
-// can delete records, or put older ones back: that ends logins, and undoes
-// revocations. The client, for nothing: not its Host header, not its paths, not its
-// header names.
+// # Trust
 //
-// # What happens when something fails
+// The host server is trusted with Peer. A provider is trusted with its own people,
+// as far as its judged answer says, and no further. The app gets no credentials: our
+// cookies never reach it. The store keeps records, but can't read or make them:
+// package vault seals them. An attacker in the store can delete records, or put older
+// ones back: that ends logins, and undoes revocations. The client is trusted with
+// nothing: not its Host header, not its paths, not its header names.
+//
+// # Failures
 //
 // A fault is never taken for "no session", nor for "let in". While the store
 // does not answer, a login is served from the cache for five seconds, then
@@ -83,7 +82,7 @@ type Options struct {
 	Limit session.Limit
 }
 
-// A Gateway signs people in and guards apps: what one configuration makes of a session.Node.
+// A Gateway signs people in and guards apps, by one configuration.
 type Gateway struct {
 	opts     Options
 	sessions *session.Node
@@ -234,7 +233,7 @@ type NamedProvider struct {
 	Provider     provider.Provider
 }
 
-// judge is what a login remembers of the provider.
+// judge returns the facts of the provider that a login remembers.
 func (p *NamedProvider) judge() session.Judge {
 	return session.Judge{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Definition: p.Provider.Definition()}
 }
@@ -251,8 +250,8 @@ type AppOptions struct {
 	// to straight away. Empty: the only one, if there is only one; "off":
 	// always show the chooser.
 	Autologin string
-	// Rules decide who gets in and as what. Where the app has several name
-	// spaces, all rules are in From; else they hold for all providers, and at
+	// Rules decide which people get in, and their roles. Where the app has several
+	// name spaces, all rules are in From; else they hold for all providers, and at
 	// least one line is required for each.
 	Rules mapping.Rules
 	// From are rules for the people of some providers.
@@ -286,15 +285,15 @@ type AppOptions struct {
 	// may open WebSockets here.
 	AllowedOrigins []string
 	// InsecureHTTP permits session cookies over plain http on names that are
-	// not loopback. Whoever can read the network can then take over sessions.
+	// not loopback. An attacker on the network can then take over sessions.
 	InsecureHTTP bool
 	// ErrorsToCaller makes ServeHTTP return refusals as *refusal.Error instead of
 	// writing the gateway's own page, for hosts with error pages of their own.
 	ErrorsToCaller bool
 }
 
-// A Peer is what the host server knows of a request and this package must not
-// guess: trusted proxies are its business.
+// A Peer holds facts of a request that the host server knows and this package must
+// not guess: trusted proxies are the server's business.
 type Peer struct {
 	// Secure says that the browser used https.
 	Secure bool

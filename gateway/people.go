@@ -125,8 +125,8 @@ func (a *App) providerNames() (names []string) {
 	return names
 }
 
-// nameOf is what a person is called on pages and in the audit log: as an app is
-// told, if the name can be told at all.
+// nameOf returns the name of a person on pages and in the audit log: the one that an
+// app is told, if an app can be told any.
 func (g *Gateway) nameOf(l *session.Login) string {
 	from := func(p NamedProvider) bool {
 		return p.Provider.Protocol() == l.Account.Protocol && p.Provider.Issuer() == l.Account.Issuer

@@ -69,8 +69,8 @@ func (b *browser) told() (headers, claims map[string]string) {
 	return headers, claims
 }
 
-// TestPeopleAreKeptApart has another provider say of its alice, word for word,
-// what corp says of its own.
+// TestPeopleAreKeptApart has two providers say the same of their alice, word for
+// word.
 func TestPeopleAreKeptApart(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
@@ -99,7 +99,7 @@ func TestPeopleAreKeptApart(t *testing.T) {
 		t.Errorf("the partner's alice is %v", theirClaims)
 	}
 
-	// What people see, and the audit log, has the same name.
+	// Our pages and the audit log have the same name.
 	for path, page := range map[string]string{
 		"/.sso/session": theirs.open("/.sso/session").Body.String(), "/.sso/logout": theirs.open("/.sso/logout").Body.String(),
 		"JSON": theirs.fetch("/.sso/session").Body.String(),
@@ -264,8 +264,8 @@ func TestOneIssuerTwice(t *testing.T) {
 	}
 }
 
-// TestWithoutEmails names the providers of whose people an app is told no
-// address, once a site, and what to write.
+// TestWithoutEmails lists the providers whose people come to an app without an e-mail
+// address.
 func TestWithoutEmails(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -105,8 +105,8 @@ func TestRefusalLinks(t *testing.T) {
 	}
 	l.idp.judge(nil)
 
-	// Who is signed in and denied can leave; who was denied at the door, where
-	// there is no session to leave, can try again.
+	// A signed-in person who is denied can sign out. If the sign-in itself was
+	// refused, there is no session to end, and the person can try again.
 	b.signInAs("bob")
 	denied := b.at(l.siteOf(l.gateway(), appHost, func(o *gateway.AppOptions) { o.Rules = mappingFor("admins") }))
 	if body := denied.open("/").Body.String(); !strings.Contains(body, `href="/.sso/logout"`) || !strings.Contains(body, "bob") {
@@ -120,7 +120,7 @@ func TestRefusalLinks(t *testing.T) {
 	}
 }
 
-// Of several tabs that begin at once a provider may turn some away: who is
+// If several tabs begin at once, a provider may refuse some of them. A person who is
 // signed in by then goes on.
 func TestProviderRefusesTab(t *testing.T) {
 	t.Parallel()
@@ -142,8 +142,8 @@ func TestProviderRefusesTab(t *testing.T) {
 
 const asOther = `href="/.sso/login?as=other&amp;return=%2F"`
 
-// Who has no access can sign in as somebody else, although the provider and the
-// gateway remember the person.
+// A person without access can sign in as somebody else, although the provider and
+// the gateway remember them.
 func TestSignInAsOther(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
@@ -226,13 +226,13 @@ func TestErrorsToCaller(t *testing.T) {
 			}
 		})
 	}
-	// What is no refusal is answered as ever.
+	// A control: without a refusal, the answer is the usual one.
 	l.idp.failBegin(nil)
 	b.signIn()
 	wantStatus(t, b.open("/.sso/session"), http.StatusOK)
 }
 
-// No answer of ours shows what only the log may have.
+// No answer of ours shows details that are for the log alone.
 func TestNothingSecretIsShown(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-7f3a"
@@ -253,8 +253,8 @@ func TestNothingSecretIsShown(t *testing.T) {
 	}
 }
 
-// TestRefusalRetryAfter hands on when a provider wants to be asked again. A person who is
-// signed in by now goes on, whatever the provider's fault.
+// TestRefusalRetryAfter hands on a provider's Retry-After. A person who is signed in by
+// now goes on.
 func TestRefusalRetryAfter(t *testing.T) {
 	t.Parallel()
 	busy := errors.New("busy")

@@ -67,7 +67,7 @@ func wantsHTML(r *http.Request) bool {
 	return strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html")
 }
 
-// strictQuery returns the parameters of the query, refusing what is malformed.
+// strictQuery returns the parameters of the query. It refuses a malformed one.
 func strictQuery(r *http.Request) (url.Values, *refusal.Error) {
 	if len(r.URL.RawQuery) > maxQuery {
 		return nil, refusal.New(refusal.TooLarge, nil)

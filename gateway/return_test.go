@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// returnURLs are what a login might be asked to return to, and where it must.
+// returnURLs are return URLs that a client may ask for, and where the login ends.
 var returnURLs = map[string]struct{ target, want string }{
 	"root":                      {"/", "/"},
 	"path":                      {"/a/b", "/a/b"},

@@ -106,8 +106,8 @@ func TestStripWithoutAValueOfOurs(t *testing.T) {
 	}
 }
 
-// What we say can't be taken away on the last mile: the proxy behind us drops
-// what Connection lists (RFC 9110 §7.6.1).
+// The proxy behind us drops headers that Connection lists (RFC 9110 §7.6.1). A client
+// can't have it drop ours.
 func TestStripConnectionThroughProxy(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site()
@@ -169,8 +169,8 @@ func TestStripUpgrade(t *testing.T) {
 	}
 }
 
-// upgradingApp returns a reverse proxy before an app that upgrades to whatever
-// it is asked for.
+// upgradingApp returns a reverse proxy before an app that upgrades to any protocol
+// that a request asks for.
 func upgradingApp(t *testing.T) http.Handler {
 	t.Helper()
 	return proxyBefore(t, func(w http.ResponseWriter, r *http.Request) {

@@ -137,7 +137,7 @@ func TestStripTrailersInProcess(t *testing.T) {
 	}
 }
 
-// Who asks for errors of ours may pass the refused request on to a page of its own.
+// With ErrorsToCaller, the caller may pass the refused request on to a page of its own.
 func TestStripTrailersOfRefused(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site(func(o *gateway.AppOptions) { o.ErrorsToCaller = true })

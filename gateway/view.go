@@ -19,9 +19,9 @@ import (
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
-// A view is what one app makes of a login: whether the person may enter, as
-// whom, and the headers that say so. It is made once per login, app and node,
-// and shared by all requests.
+// A view is one app's decision about a login: why the person may not enter, or the
+// headers that tell the app of them. It is made once per login, app and node, and
+// shared by all requests.
 type view struct {
 	app     *App
 	issuer  string
@@ -34,8 +34,8 @@ type view struct {
 // the Host header, which is the client's to choose.
 const maxViews = 16
 
-// view returns what a makes of a login. The views of a login are a list, which
-// the session's memo holds.
+// view returns a's view of a login. The views of a login are a list, which the
+// session's memo holds.
 func (a *App) view(ses session.Session, issuer string) *view {
 	for {
 		memo, n := ses.Memo(), 1
@@ -104,7 +104,7 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 	return v
 }
 
-// showSession tells people who they are to this app.
+// showSession shows a person what this app is told of them.
 func (x *exchange) showSession() error {
 	ses, err := x.session()
 	if errors.Is(err, session.ErrNone) {
@@ -133,9 +133,9 @@ func (x *exchange) showSession() error {
 	})
 }
 
-// ownAudience refuses an audience that is another app's. A site that takes any
-// host is asked by what a client writes into Host: without this, it would make
-// assertions by its own rules that the app of that host takes for its own.
+// ownAudience refuses an audience that is another app's. At a site that takes any
+// host, a client chooses the audience by its Host header. Without this check, the site
+// would make assertions by its own rules that the app of that host accepts.
 func (a *App) ownAudience(audience string) *refusal.Error {
 	a.gw.mu.Lock()
 	defer a.gw.mu.Unlock()
@@ -145,13 +145,13 @@ func (a *App) ownAudience(audience string) *refusal.Error {
 	return nil
 }
 
-// A grant is what the rules give a person.
+// A grant is the result of the rules for a person.
 type grant struct {
 	Roles, Groups []string
 	Template      string
 }
 
-// noMatch returns the cause of AccessDenied for a person whom res lets nowhere.
+// noMatch returns the cause of AccessDenied for a person whom no rule matches.
 func noMatch(id *provider.Identity, res mapping.Result) error {
 	note := ""
 	if id.GroupsNote != "" {
@@ -166,9 +166,9 @@ func noMatch(id *provider.Identity, res mapping.Result) error {
 	return fmt.Errorf("groups named by the provider: %d; no line has one of them, byte for byte%s", len(id.Groups), note)
 }
 
-// admit decides whether a person of p may enter the app, as whom, and as what.
-// Where the app has several name spaces, it learns of the provider's own words
-// only what the rules make of them.
+// admit decides whether a person of p may enter the app, and returns their identity
+// and grant there. Where the app has several name spaces, it never learns the
+// provider's own group names, only those that the rules make of them.
 func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, grant, *refusal.Error) {
 	deny := func(code refusal.Code, cause error) (provider.Identity, grant, *refusal.Error) {
 		return provider.Identity{}, grant{}, refusal.New(code, cause)

@@ -104,8 +104,8 @@ func decoded(t testing.TB, s string) string {
 	return out
 }
 
-// What can't be said safely is not said: the person is refused, and nothing
-// is kept.
+// If a value can't be sent to an app safely, the person is refused, and nothing is
+// kept.
 func TestBadIdentity(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -297,8 +297,8 @@ func TestHeadersAreNotShared(t *testing.T) {
 	wg.Wait()
 }
 
-// On a wildcard site each port is an origin of its own. Who walks through them
-// all must not fill the memory.
+// On a wildcard site each port is an origin of its own. A client that goes through
+// them all must not fill the memory.
 func TestViewsAreBounded(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

@@ -40,23 +40,23 @@ type Refusal struct {
 	// Username is the person's who is signed in, or was to be, as far as it is known.
 	// Provider is the display name of the provider that was to sign them in, or "".
 	Username, Provider string
-	// Seen is what the gateway saw and the person may not. Zero: of no matter.
+	// Seen helps a person to see why the request failed. Zero: not shown.
 	Seen Seen
-	// What the person is offered, each if not empty and of the same origin: to
-	// sign in (in the whole window, if a page of the same origin shows this one in a
-	// frame), to sign in as somebody else, to start anew, to sign out, to open the
-	// app's front page.
+	// Links for the person, each if not empty and of the same origin: to sign in (in
+	// the whole window, if a page of the same origin shows this one in a frame), to
+	// sign in as somebody else, to start anew, to sign out, to open the app's front
+	// page.
 	SignInURL, OtherURL, RetryURL, LogoutURL, HomeURL string
-	// Address is where the page can be loaded again, if the browser must not send
-	// once more what led here. Same origin, or "".
+	// Address is where the page can be loaded again, if the browser must not repeat
+	// the request that led here. Same origin, or "".
 	Address string
 }
 
 // HasScript says whether the page needs its script.
 func (p Refusal) HasScript() bool { return p.SignInURL != "" || p.Address != "" }
 
-// Seen is what a request looked like to the gateway, where that may be what is
-// wrong: cookies get lost, http stands for https, a site has two names.
+// Seen says how a request looked to the gateway, where that may be the fault: cookies
+// get lost, http stands for https, a site has two names.
 type Seen struct {
 	// Here is the origin that the request came to, Site the site's own.
 	Here, Site string
