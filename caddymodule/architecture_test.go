@@ -106,6 +106,11 @@ var architecture = []room{
 		"github.com/go-jose/go-jose/": "keys and signatures",
 		"go.uber.org/zap":             log,
 	}},
+	{"gateway/public", arrows{
+		"gateway/strip":  "headers that name another path or method are its",
+		"gateway/target": "it judges each path",
+		"net/http":       "it reads a request's method and headers",
+	}},
 	{"gateway/forward", arrows{
 		"gateway/strip": "names of headers are compared in its normal form",
 		"gateway/vault": "the assertion's ID is its random text",
@@ -131,6 +136,7 @@ var architecture = []room{
 		"gateway/forward":   "an app is told by it who makes a request",
 		"gateway/pages":     "it says what a page shows",
 		"gateway/provider":  "providers sign people in",
+		"gateway/public":    "some requests need no login",
 		"gateway/refusal":   "every refusal has a code",
 		"gateway/session":   "sessions are found, begun and ended there",
 		"gateway/store":     "what is not found is told apart from a fault",

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/public"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
@@ -58,7 +59,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if err := x.checkConnect(); err != nil {
 		return x.refuse(err)
 	}
-	if a.open != nil && x.isOpen() {
+	if a.open != nil && public.NeedsNoLogin(a.open, x.path, x.r) {
 		return passUnknown(w, r, next)
 	}
 	return x.guard(next)
