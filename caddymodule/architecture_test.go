@@ -106,6 +106,20 @@ var architecture = []room{
 		"github.com/go-jose/go-jose/": "keys and signatures",
 		"go.uber.org/zap":             log,
 	}},
+	{"gateway/public", arrows{
+		"gateway/strip":  "headers that name another path or method are its",
+		"gateway/target": "it judges each path",
+		"net/http":       "it reads a request's method and headers",
+	}},
+	{"gateway/forward", arrows{
+		"gateway/strip": "names of headers are compared in its normal form",
+		"gateway/vault": "the assertion's ID is its random text",
+		"net/http":      "it sets a request's headers",
+	}},
+	{"gateway/form", arrows{
+		"gateway/refusal": "what it refuses has a code",
+		"net/http":        "it reads a request's body",
+	}},
 	{"gateway/pages", arrows{
 		"gateway/refusal": "a page shows what a code means",
 		"go.uber.org/zap": log,
@@ -118,8 +132,11 @@ var architecture = []room{
 	{"gateway", arrows{
 		"gateway/cookie":    "a request brings our cookies, and an answer sets them",
 		"gateway/fetch":     "it asks which names are loopback",
+		"gateway/form":      "a SAML provider's answer comes in a form",
+		"gateway/forward":   "an app is told by it who makes a request",
 		"gateway/pages":     "it says what a page shows",
 		"gateway/provider":  "providers sign people in",
+		"gateway/public":    "some requests need no login",
 		"gateway/refusal":   "every refusal has a code",
 		"gateway/session":   "sessions are found, begun and ended there",
 		"gateway/store":     "what is not found is told apart from a fault",
@@ -144,6 +161,7 @@ var architecture = []room{
 		"gateway":                        "it puts the face into Caddy",
 		"gateway/boltstore":              "the store that is configured",
 		"gateway/fetch":                  "documents are kept in the vault",
+		"gateway/forward":                "names of headers are configured; placeholders say what the app is told",
 		"gateway/oidcrp":                 "a provider that is configured",
 		"gateway/pages":                  "the pages that are shown",
 		"gateway/redisstore":             "the store that is configured",

@@ -41,5 +41,15 @@ func TestTwoProviders(t *testing.T) {
 		if logs := w.logs(); strings.Contains(logs, callback[len(w.origin()):]) {
 			t.Error("the log has the callback's query")
 		}
+		if status, body = b.get(w.origin() + "/.sso/session"); status != http.StatusOK || !strings.Contains(body, "<bdi>People of "+name+"</bdi>") {
+			t.Errorf("%s: the session page says %d %q", name, status, body)
+		}
+		r, err := http.NewRequest(http.MethodGet, w.origin()+"/.sso/session", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, body = b.do(r); status != http.StatusOK || !strings.Contains(body, `"provider":"`+name+`"`) {
+			t.Errorf("%s: the session's JSON is %d %q", name, status, body)
+		}
 	}
 }

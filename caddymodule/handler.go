@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -296,7 +297,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		guard = h.guard.Load()
 	}
 	passed := false
-	err := guard.ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {
+	err := guard.ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *forward.Principal) error {
 		passed = true
 		replacerOf(r).Map(placeholders(p))
 		err := next.ServeHTTP(w, r)

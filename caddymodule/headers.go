@@ -3,7 +3,7 @@ package caddymodule
 import (
 	"errors"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 )
 
 // HeaderNames says under which names an app receives the identity. "off" sends
@@ -36,7 +36,7 @@ func (hn *HeaderNames) fields() map[string]*string {
 }
 
 // resolve returns the names with the defaults in place.
-func (hn HeaderNames) resolve() (gateway.HeaderNames, error) {
+func (hn HeaderNames) resolve() (forward.HeaderNames, error) {
 	pick := func(name, byDefault string) string {
 		switch name {
 		case "":
@@ -46,13 +46,13 @@ func (hn HeaderNames) resolve() (gateway.HeaderNames, error) {
 		}
 		return name
 	}
-	def := gateway.DefaultHeaders
-	out := gateway.HeaderNames{
+	def := forward.DefaultNames
+	out := forward.HeaderNames{
 		Assertion: pick(hn.Assertion, def.Assertion), User: pick(hn.User, def.User), Groups: pick(hn.Groups, def.Groups),
 		Email: pick(hn.Email, def.Email), Name: pick(hn.Name, def.Name), Roles: pick(hn.Roles, def.Roles),
 		Provider: pick(hn.Provider, def.Provider),
 	}
-	if out == (gateway.HeaderNames{Provider: out.Provider}) {
+	if out == (forward.HeaderNames{Provider: out.Provider}) {
 		return out, errors.New("headers: all that say who somebody is are off, so the app would not learn who it is; leave one, the assertion for instance")
 	}
 	return out, nil

@@ -31,7 +31,7 @@ type OIDC struct {
 	// client_id.
 	Name string `json:"name,omitempty"`
 
-	// What people see in the chooser. Default: the name.
+	// What people see on our pages. Default: the name.
 	DisplayName string `json:"display_name,omitempty"`
 
 	// How long a login at this provider may live. Default: the app's lifetime.

@@ -5,17 +5,17 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 )
 
 const placeholderPrefix = "http.auth.user."
 
-var nobody gateway.Principal
+var nobody forward.Principal
 
 // placeholders looks up what is known of a person, when it is asked for. On
 // public paths, where p is nil, that is empty: a placeholder that is not known
 // would be passed on as it is written.
-func placeholders(p *gateway.Principal) caddy.ReplacerFunc {
+func placeholders(p *forward.Principal) caddy.ReplacerFunc {
 	if p == nil {
 		p = &nobody
 	}

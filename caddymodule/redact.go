@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 )
 
 // redacted stands in a log for what belongs in none. Caddy writes the same for cookies.
@@ -27,12 +27,12 @@ type redactedNames struct {
 func newRedactedNames() *redactedNames {
 	r := new(redactedNames)
 	r.set.Store(&map[string]bool{})
-	r.add(gateway.DefaultHeaders)
+	r.add(forward.DefaultNames)
 	return r
 }
 
 // add adds the names of an app. Those who log may be at it.
-func (r *redactedNames) add(names gateway.HeaderNames) {
+func (r *redactedNames) add(names forward.HeaderNames) {
 	set := maps.Clone(*r.set.Load())
 	for _, name := range []string{names.Assertion, names.User, names.Groups, names.Email, names.Name, names.Roles} {
 		if plain, ok := plainName(name, new([maxPlainName]byte)); ok {

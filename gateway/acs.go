@@ -17,7 +17,7 @@ func (a *App) metadataURL(origin string) string { return origin + a.opts.Prefix 
 
 // consumeAssertion is the AssertionConsumerService (SAML Profiles 4.1.4). It has
 // no cross-origin check: the provider's page posts here, with the Origin "null"
-// if it hides where it is from. What guards this path is the browser cookie.
+// if it hides where it is from. The browser cookie guards this path.
 func (x *exchange) consumeAssertion() error {
 	// Where there are no deadlines, those of the host server hold. This one is
 	// for what the server reads of the body after a refusal, too, and ends with

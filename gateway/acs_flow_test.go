@@ -68,7 +68,7 @@ func TestBothProtocols(t *testing.T) {
 		s, one, two := l.mixed(t)
 		b := s.browser()
 		first, second := one.answer(t, b.choose("one", "/1"), "alice"), two.answer(t, b.choose("two", "/2"), "bob")
-		// The flow says whom to ask, whatever the document is.
+		// The flow decides which provider judges, not the document.
 		second.Set("SAMLResponse", first.Get("SAMLResponse"))
 		wantRedirect(t, b.bring(second), "https://app.example/2")
 		if len(one.asked) != 0 || len(two.asked) != 1 {
@@ -143,7 +143,7 @@ func TestProtocolsAreNotMixed(t *testing.T) {
 	})
 }
 
-// followSAML brings a tab to its page, whatever it takes.
+// followSAML brings a tab to its page, in as many steps as it takes.
 func (b *browser) followSAML(idp *samlIDP, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
 	b.t.Helper()
 	for range 12 {

@@ -57,8 +57,8 @@ func TestACSSignIn(t *testing.T) {
 	}
 }
 
-// A provider on the same site, whose posts bring our cookies, needs no second
-// post.
+// If the provider is on the same site, its posts bring our cookies, and no second
+// post is needed.
 func TestACSOnSameSite(t *testing.T) {
 	t.Parallel()
 	l, idp := newLab(t), newSAMLIDP("https://idp.example")
@@ -67,8 +67,7 @@ func TestACSOnSameSite(t *testing.T) {
 	wantRedirect(t, b.send(b.formRequest(acs, answer.Encode(), "Sec-Fetch-Site", "same-site", "Origin", "https://idp.example")), "https://app.example/wanted")
 }
 
-// The page of the form is the only answer with a provider's form in it: what is
-// no navigation gets none.
+// Only a navigation gets a page with a provider's form in it.
 func TestACSFormIsForNavigations(t *testing.T) {
 	t.Parallel()
 	l, idp := newLab(t), newSAMLIDP("https://idp.example")
@@ -305,7 +304,7 @@ func TestACSWrongBrowserConsumesNothing(t *testing.T) {
 	wantStatus(t, right.open("/wanted"), http.StatusOK)
 }
 
-// Who is signed in by now goes on: with another tab's answer, with an answer
+// A person who is signed in by now goes on: with another tab's answer, with an answer
 // that was used (the back button), and with one from the provider's portal.
 func TestACSSignedInByNow(t *testing.T) {
 	t.Parallel()

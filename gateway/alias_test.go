@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
 
@@ -64,7 +65,7 @@ func TestStripAliases(t *testing.T) {
 // with one character less, it is not.
 func TestAliasesAreExact(t *testing.T) {
 	t.Parallel()
-	filter := gateway.NewNameFilter(gateway.DefaultHeaders)
+	filter := gateway.NewNameFilter(forward.DefaultNames)
 	for _, name := range strip.Aliases {
 		concrete := strings.Replace(name, "*", "Some", 1)
 		for _, spelling := range []string{concrete, strings.ToUpper(concrete), strings.ReplaceAll(concrete, "-", "_"), "\t" + concrete} {
@@ -122,7 +123,7 @@ func TestKeepHeadersFaults(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			g := l.gateway()
-			l.siteOf(g, "second.example", func(o *gateway.AppOptions) { o.Headers = gateway.HeaderNames{User: "X-Webauth-User"} })
+			l.siteOf(g, "second.example", func(o *gateway.AppOptions) { o.Headers = forward.HeaderNames{User: "X-Webauth-User"} })
 			_, err := g.NewApp(gateway.AppOptions{Rules: everyone, KeepHeaders: tt.keep})
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v", err)

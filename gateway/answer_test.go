@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 )
 
 // lostCookies are lines of an app that a browser would send back to us as ours.
@@ -28,14 +29,14 @@ var keptCookies = []string{
 	"session=abc; Path=/", "sso2=x", "ssox", "xsso=x", "sso-c=x", "__Secure-sso=x", "__Host-app=x", "app=sso=x", "app=1; sso=2",
 }
 
-// answers runs app behind the gateway on a real server, for who is signed in and
-// on a public path. HTTP/2 if h2.
+// answers runs app behind the gateway on a real server, once for a signed-in person
+// and once on a public path. HTTP/2 if h2.
 func answers(t *testing.T, h2 bool, app http.HandlerFunc, judge func(t *testing.T, ask func() *http.Response)) {
 	t.Helper()
 	s := newLab(t).site(public("/public/*"))
 	b := s.browser()
 	b.signIn()
-	s.next = func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+	s.next = func(w http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		app(w, r)
 		return nil
 	}
@@ -133,7 +134,7 @@ func TestAppCannotSetOurCookiesInTrailers(t *testing.T) {
 func TestAppCannotSetOurCookiesInHints(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site(public("/"))
-	s.next = func(w http.ResponseWriter, _ *http.Request, _ *gateway.Principal) error {
+	s.next = func(w http.ResponseWriter, _ *http.Request, _ *forward.Principal) error {
 		w.Header()["Set-Cookie"] = []string{"sso=x", "app=1"}
 		w.WriteHeader(http.StatusEarlyHints)
 		w.Header()["Set-Cookie"] = []string{"app=2", "__Host-sso-b=x"}
@@ -163,7 +164,7 @@ func TestAppCannotSetOurCookiesInHints(t *testing.T) {
 func TestAppCannotSetOurCookiesInUpgrade(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site(public("/"))
-	s.next = func(w http.ResponseWriter, _ *http.Request, _ *gateway.Principal) error {
+	s.next = func(w http.ResponseWriter, _ *http.Request, _ *forward.Principal) error {
 		w.Header()["Set-Cookie"] = []string{"sso=x", "app=1"}
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")

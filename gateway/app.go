@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
@@ -27,10 +28,10 @@ type App struct {
 	people    map[*NamedProvider]*people
 	autologin *NamedProvider
 	open      *target.Open // nil: nothing is open
-	headers   HeaderNames
+	headers   forward.HeaderNames
 	keep      strip.Names // aliases that a client may send
 	// headerNames are headers in their canonical form.
-	headerNames [maxHeaders]string
+	headerNames forward.Row
 	base        *url.URL // nil: learnt in Start
 	origins     map[string]bool
 	csrf        http.CrossOriginProtection
@@ -75,8 +76,8 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	if a.opts.CallbackPath == "" {
 		a.opts.CallbackPath = a.opts.Prefix + "/oidc/callback"
 	}
-	if a.headers == (HeaderNames{}) {
-		a.headers = DefaultHeaders
+	if a.headers == (forward.HeaderNames{}) {
+		a.headers = forward.DefaultNames
 	}
 	var faults faults
 	var err error
@@ -84,33 +85,16 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	faults.add("", a.divide())
 	a.open, err = target.NewOpen(opts.Public, opts.Protect)
 	faults.add("", err)
-	faults.add("prefix", checkPath(a.opts.Prefix))
-	faults.add("callback_path", checkPath(a.opts.CallbackPath))
-	if name := strings.TrimPrefix(a.opts.CallbackPath, a.opts.Prefix+"/"); name != "oidc/callback" && target.Under(a.opts.CallbackPath, a.opts.Prefix) {
-		faults.add("callback_path", fmt.Errorf("%q lies among the gateway's own addresses: expected one outside of %s", a.opts.CallbackPath, a.opts.Prefix))
-	}
-	if opts.BaseURL != "" {
-		a.base, err = parseOrigin(opts.BaseURL)
-		faults.add("base_url", err)
-	}
-	for _, o := range opts.AllowedOrigins {
-		u, err := parseOrigin(o)
-		faults.add("allowed_origins", err)
-		if err == nil {
-			a.origins[u.String()] = true
-		}
-	}
+	faults.add("", a.readAddresses())
 	if opts.Lifetime < 0 {
 		faults.add("lifetime", errors.New("can't be negative"))
 	}
-	faults.add("headers", a.headers.check())
+	faults.add("headers", a.headers.Check())
 	faults.add("keep_headers", strip.CheckKept(opts.KeepHeaders))
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	for i, name := range a.headers.all() {
-		a.headerNames[i] = http.CanonicalHeaderKey(name)
-	}
+	a.headerNames = a.headers.Canonical()
 	a.endpoints = a.newEndpointTable()
 	return a, g.claimNames(a.headers, opts.KeepHeaders)
 }
@@ -133,6 +117,30 @@ func (f *faults) add(option string, err error) {
 		err = fmt.Errorf("%s: %w", option, err)
 	}
 	*f = append(*f, err)
+}
+
+// readAddresses reads paths and origins of the options. Its error names every fault
+// of theirs.
+func (a *App) readAddresses() error {
+	var faults faults
+	var err error
+	faults.add("prefix", checkPath(a.opts.Prefix))
+	faults.add("callback_path", checkPath(a.opts.CallbackPath))
+	if name := strings.TrimPrefix(a.opts.CallbackPath, a.opts.Prefix+"/"); name != "oidc/callback" && target.Under(a.opts.CallbackPath, a.opts.Prefix) {
+		faults.add("callback_path", fmt.Errorf("%q lies among the gateway's own addresses: expected one outside of %s", a.opts.CallbackPath, a.opts.Prefix))
+	}
+	if a.opts.BaseURL != "" {
+		a.base, err = target.ParseOrigin(a.opts.BaseURL)
+		faults.add("base_url", err)
+	}
+	for _, o := range a.opts.AllowedOrigins {
+		u, err := target.ParseOrigin(o)
+		faults.add("allowed_origins", err)
+		if err == nil {
+			a.origins[u.String()] = true
+		}
+	}
+	return errors.Join(faults...)
 }
 
 func checkPath(p string) error {
@@ -175,41 +183,6 @@ func (a *App) pickProviders() error {
 	return nil
 }
 
-// check refuses names that are no header, or that would break the request.
-func (n HeaderNames) check() error {
-	var errs []error
-	seen := map[string]bool{}
-	for _, name := range n.all() {
-		if name == "" {
-			continue
-		}
-		normal := string(strip.AppendNormal(nil, name))
-		switch {
-		case strings.ToLower(name) != normal || strings.Trim(normal, "-") != normal:
-			errs = append(errs, fmt.Errorf("header name %q: expected letters, digits and hyphens", name))
-		case seen[normal]:
-			errs = append(errs, fmt.Errorf("header name %q is used twice", name))
-		case slices.Contains(neverOurs, normal):
-			errs = append(errs, fmt.Errorf("header name %q has a meaning of its own in HTTP and can't carry an identity", name))
-		}
-		seen[normal] = true
-	}
-	return errors.Join(errs...)
-}
-
-var neverOurs = []string{
-	"host", "cookie", "set-cookie", "connection", "upgrade", "transfer-encoding", "content-length", "content-type", "te",
-	"trailer", "keep-alive", "proxy-connection", "origin", "accept", "referer", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
-}
-
-func parseOrigin(s string) (*url.URL, error) {
-	u, err := url.Parse(strings.TrimSuffix(s, "/"))
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || target.Hostname(u.Host) == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return nil, fmt.Errorf("origin %q: expected scheme, host and port at most, such as https://app.example.com", s)
-	}
-	return url.Parse(originOf(u.Scheme, u.Host))
-}
-
 // Start tells the App its hosts; before, it answers 503. It does no I/O.
 func (a *App) Start(h Hosts) error {
 	s := &site{id: a.opts.ID, wild: h.Wild}
@@ -230,7 +203,7 @@ func (a *App) Start(h Hosts) error {
 			s.hosts = nil
 		}
 		first := target.Hostname(h.Exact[0])
-		s.issuer = originOf(cmp.Or(h.Scheme, "https"), strings.TrimSuffix(first+":"+h.Port, ":"))
+		s.issuer = target.Origin(cmp.Or(h.Scheme, "https"), strings.TrimSuffix(first+":"+h.Port, ":"))
 		s.id = cmp.Or(s.id, first)
 	case !h.Any:
 		return errors.New("the site has no host name: set `base_url https://…` to say how browsers reach it")
@@ -242,8 +215,8 @@ func (a *App) Start(h Hosts) error {
 	return nil
 }
 
-// WithoutEmails names the providers whose people have no e-mail here, since nothing
-// says which addresses are theirs.
+// WithoutEmails names the providers whose people have no e-mail here, since the
+// configuration does not say which addresses are theirs.
 func (a *App) WithoutEmails() []string {
 	var names []string
 	if a.headers.Email == "" && a.headers.Assertion == "" {
@@ -255,16 +228,6 @@ func (a *App) WithoutEmails() []string {
 		}
 	}
 	return names
-}
-
-// originOf returns an origin as browsers write it: in lower case, without the
-// scheme's own port.
-func originOf(scheme, host string) string {
-	host = strings.ToLower(host)
-	if scheme == "https" {
-		return "https://" + strings.TrimSuffix(host, ":443")
-	}
-	return scheme + "://" + strings.TrimSuffix(host, ":80")
 }
 
 // audience returns the assertion's audience for an issuer.
@@ -318,8 +281,9 @@ func (a *App) callbackPath(p *NamedProvider) string {
 // stays where it is. The provider's name may have changed since. If several are
 // alike in all that decides, the name picks among them.
 //
-// Two providers whose issuer turns out to be one are nobody's, unless they are said
-// to be the same people: SAML metadata can name any.
+// If two providers turn out to have one issuer, neither has judged the login, unless
+// the configuration says that their people are the same: SAML metadata can name any
+// issuer.
 func (a *App) providerOf(l *session.Login) (found *NamedProvider) {
 	var first *NamedProvider // of that issuer
 	for _, p := range a.providers {
@@ -350,7 +314,7 @@ func (a *App) rivalOf(p *NamedProvider) *NamedProvider {
 	return nil
 }
 
-// rivals says what is wrong about two such providers, in the log once.
+// rivals returns the fault of two such providers, and logs it once.
 func (a *App) rivals(one, other *NamedProvider) error {
 	if slices.Index(a.providers, one) > slices.Index(a.providers, other) {
 		one, other = other, one
@@ -376,14 +340,7 @@ func (a *App) end(l *session.Login) time.Time {
 	return end
 }
 
-func (a *App) warnGroups(have, sent int) {
-	if a.warned.CompareAndSwap(false, true) {
-		a.gw.log.Warn("a person's groups exceed what is passed on; the rest is left out",
-			zap.String("app", a.name()), zap.Int("groups", have), zap.Int("sent", sent))
-	}
-}
-
-// name is what pages and logs call the app.
+// name returns the name of the app on pages and in logs.
 func (a *App) name() string {
 	if s := a.site.Load(); s != nil && s.id != "" {
 		return s.id

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -127,7 +128,7 @@ func (l *lab) seen() []gateway.Event {
 	return append([]gateway.Event(nil), l.events...)
 }
 
-// everyone lets in whoever signs in, as User; admins get Admin too.
+// everyone lets in each person as User; admins get Admin too.
 var everyone = mapping.Rules{Role: []mapping.Line{
 	{To: []string{"Admin"}, From: []string{"admins"}},
 	{To: []string{"User"}, From: []string{"*"}},
@@ -152,7 +153,7 @@ type site struct {
 // received is a request as the app got it.
 type received struct {
 	header    http.Header
-	principal *gateway.Principal
+	principal *forward.Principal
 	path      string
 }
 
@@ -186,7 +187,7 @@ func newApp(t testing.TB, g *gateway.Gateway, change ...func(*gateway.AppOptions
 	return app
 }
 
-func (s *site) serveApp(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {
+func (s *site) serveApp(w http.ResponseWriter, r *http.Request, p *forward.Principal) error {
 	s.mu.Lock()
 	s.requests = append(s.requests, received{r.Header.Clone(), p, r.URL.Path})
 	s.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
@@ -27,7 +28,7 @@ func TestNewRefuses(t *testing.T) {
 
 	_, err = l.gateway().NewApp(gateway.AppOptions{
 		Rules: mapping.Rules{}, Providers: []string{"nobody"}, Public: []string{"a", "/a/../b", "/a*b", "/%61"}, Protect: []string{"/x;y"},
-		Prefix: "/.sso/", BaseURL: "ftp://x", AllowedOrigins: []string{"https://x/path"}, Lifetime: -1, Headers: gateway.HeaderNames{User: "a b"},
+		Prefix: "/.sso/", BaseURL: "ftp://x", AllowedOrigins: []string{"https://x/path"}, Lifetime: -1, Headers: forward.HeaderNames{User: "a b"},
 	})
 	wantFaults(t, err, `"nobody"`, `"a"`, `"/a/../b"`, `"/a*b"`, `"/%61"`, `"/x;y"`, `"/.sso/"`, `"ftp://x"`, `"https://x/path"`, "lifetime", `"a b"`)
 
@@ -144,8 +145,8 @@ func TestStoreDown(t *testing.T) {
 	})
 }
 
-// With several providers and the store down, who is signed in is not shown the
-// chooser as if he were not.
+// If the store is down, a signed-in person does not get the chooser of several
+// providers, as one without a session would.
 func TestStoreDownIsNotSignedOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -178,8 +179,8 @@ func TestProviderDown(t *testing.T) {
 	out.signIn()
 }
 
-// Without an identity no path is public by accident: public requests of who is
-// signed in carry none either.
+// A request of a signed-in person on a public path carries no identity. Otherwise an
+// app would seem to work on a path that is public by accident.
 func TestPublicCarriesNoIdentity(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site(public("/public"))

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/caddy-sso/caddy-sso/gateway/form"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -82,18 +83,34 @@ func (codeQuery) misdirected(provider.Provider, string, string) *refusal.Error {
 	return refusal.New(refusal.OIDCIssuerMismatch, errors.New("the answer came to the callback of another provider"))
 }
 
+// The fields of a form that brings a SAML response (SAML Bindings 3.5.4), and
+// ours, which marks the second post.
+const (
+	fieldResponse   = "SAMLResponse"
+	fieldRelayState = "RelayState"
+	fieldRepost     = "sso_repost"
+)
+
 // responsePost is the answer of a SAML provider in a form that the browser posts
-// (SAML Bindings 3.5).
+// (SAML Bindings 3.5). The form is bounded and well-formed: it is safe to send its
+// fields back to the browser.
 type responsePost struct{}
 
 func (responsePost) protocol() provider.Protocol { return provider.SAML }
 
 func (responsePost) read(x *exchange) (*rawAnswer, *refusal.Error) {
-	fields, refused := x.readResponse()
+	fields, refused := form.Read(x.w, x.r, fieldResponse, fieldRelayState, fieldRepost)
 	if refused != nil {
 		return nil, refused
 	}
-	response, state := fields[fieldResponse], fields[fieldRelayState]
+	response, ok := fields[fieldResponse]
+	if !ok {
+		return nil, refusal.New(refusal.BadRequest, errors.New("the form has no SAMLResponse"))
+	}
+	if response == "" || !form.IsBase64(response) {
+		return nil, refusal.New(refusal.SAMLMalformed, errors.New("the SAMLResponse is not Base64"))
+	}
+	state := fields[fieldRelayState]
 	in := &rawAnswer{
 		binding: responsePost{}, state: state, reposted: fields[fieldRepost] == "1",
 		params: url.Values{fieldResponse: {response}, fieldRelayState: {state}},
@@ -123,7 +140,8 @@ func answerLost(at string, register ...string) *refusal.Error {
 	return refusal.New(refusal.AnswerLost, fmt.Errorf("nothing came by GET to %s; the address to register at the provider is %s", at, strings.Join(register, " or ")))
 }
 
-// isLostPost says whether a request is what a redirect leaves of a form's post.
+// isLostPost says whether a request may be a form's post that a redirect has turned
+// into a GET.
 func isLostPost(r *http.Request) bool {
 	return r.URL.RawQuery == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }

@@ -55,6 +55,12 @@ func (x *exchange) callback(by binding) error {
 	if p == nil {
 		return x.refuse(refusal.New(refusal.ProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
 	}
+	return x.match(in, f, p, origin)
+}
+
+// match goes on if an answer is the one that its flow waits for: from this browser,
+// by the way that was agreed, and of a provider that is defined as it was.
+func (x *exchange) match(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
 	misdirected := x.misdirected(in, f, p, origin)
 	if !vault.IsRandomText(x.cookies.Browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.Browser), f.Browser) != 1 {
 		return x.otherBrowser(in, f, p, misdirected)
@@ -123,7 +129,7 @@ func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider
 		return x.refuse(session.Fault(err))
 	case signedIn:
 		return x.redirectTo(f.Return)
-	case keepsNone && misdirected != nil: // cookies are not what is wrong
+	case keepsNone && misdirected != nil: // the fault is not the cookies
 		return x.refuse(misdirected)
 	case keepsNone:
 		return x.refuse(refusal.New(refusal.CookiesBlocked, nil))
@@ -133,9 +139,9 @@ func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider
 	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Restarted: true})
 }
 
-// redefined starts a login anew whose provider was defined otherwise when it
-// began. It does so once: nodes with different configurations may take turns.
-// Another provider that has the name by now is none to start at.
+// redefined starts a login anew if its provider was defined otherwise when it began.
+// It does so once: nodes with different configurations may take turns. If another
+// provider has the name by now, it refuses.
 func (x *exchange) redefined(f *session.Flow, p *NamedProvider) error {
 	if issuer := p.Provider.Issuer(); f.Restarted || issuer != "" && f.Issuer != "" && issuer != f.Issuer {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the login was begun under another definition of the provider: do all nodes have one configuration?")))
@@ -175,10 +181,10 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 	return x.enter(ctx, f, p, ans)
 }
 
-// replaces returns the session of somebody else that the answer would take the
-// place of without a question: no page of ours began the login. ErrNone if there
-// is none. Any session that this browser has counts, also one that this app does
-// not take: another one of the host, or another node, may take it.
+// replaces returns somebody else's session that the answer would take the place of
+// without a question, since no page of ours began the login. ErrNone if there is none.
+// Any session that this browser has counts, also one that this app does not take:
+// another app of the host, or another node, may take it.
 func (x *exchange) replaces(f *session.Flow, p *NamedProvider, ans *provider.Answer) (session.Session, error) {
 	if f.Asked {
 		return session.Session{}, session.ErrNone
@@ -209,7 +215,7 @@ func (p *NamedProvider) account(ans *provider.Answer) session.AccountKey {
 	return session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject}
 }
 
-// enter makes the login of a person who was judged, if this app lets them in.
+// enter makes the login of a person after a good answer, if this app lets them in.
 func (x *exchange) enter(ctx context.Context, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
 	x.who = &session.Login{
 		Account: p.account(ans), Provider: p.Name, Definition: p.Provider.Definition(), Identity: ans.Identity,

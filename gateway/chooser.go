@@ -14,8 +14,8 @@ import (
 // asOther is the value of the query's "as" that asks to sign in as somebody else.
 const asOther = "other"
 
-// login shows the chooser, or starts at the provider that the query names. A
-// form of ours posts here what a link may only ask for (see start).
+// login shows the chooser, or starts at the provider that the query names. A POST
+// comes from a form of ours, and starts what a GET asks about first (see start).
 func (x *exchange) login() error {
 	params, refused := strictQuery(x.r)
 	if refused != nil {
@@ -50,9 +50,9 @@ func (x *exchange) followsOwnLink() bool {
 	return navigation(x.r) && x.r.Header.Get("Sec-Fetch-Site") == "same-origin"
 }
 
-// start begins a login at p, or lets the person choose if p is nil. If it would take
-// the place of somebody's session, and a link of another site may be what asks for
-// it, the person is asked first.
+// start begins a login at p, or lets the person choose if p is nil. If the login would
+// take the place of somebody's session, and the request may come from another site's
+// link, the person is asked first.
 func (x *exchange) start(p *NamedProvider, f session.Flow) error {
 	if f.Other && (p == nil || !f.Asked) {
 		ses, err := x.storedSession()
@@ -84,8 +84,8 @@ func (x *exchange) askOther(ses session.Session, p *NamedProvider, returnTo stri
 	return nil
 }
 
-// choices are providers, first the one that this browser signed in at last. That
-// is what a cookie says: an order and a mark are made of it, no more.
+// choices are providers, first the one that this browser signed in at last, by its
+// cookie. The cookie decides on an order and a mark, no more.
 func (x *exchange) choices(f session.Flow, at ...*NamedProvider) []pages.Choice {
 	choices := make([]pages.Choice, 0, len(at))
 	for _, p := range at {

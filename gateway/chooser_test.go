@@ -124,8 +124,9 @@ func TestChooserRemembers(t *testing.T) {
 	}
 }
 
-// Whoever is signed in and is to choose where to sign in as somebody else is told
-// so, and can stay: the page posts, as it does for one provider.
+// If a signed-in person asks to sign in as somebody else, the page names them, lets
+// them choose among the providers, and lets them stay. It posts, as it does for one
+// provider.
 func TestChooserAsOther(t *testing.T) {
 	t.Parallel()
 	for name, from := range map[string]string{"a link of another site": "cross-site", "a link of its own": "same-origin"} {

@@ -35,13 +35,13 @@ func (b *browser) signInAt(p gateway.NamedProvider) {
 	wantRedirect(b.t, b.answered(p, b.choose(p.Name, "/wanted")), "https://app.example/wanted")
 }
 
-// answered brings what p answers for alice, who was sent there by w.
+// answered brings p's answer for alice. w sent her there.
 func (b *browser) answered(p gateway.NamedProvider, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
 	b.t.Helper()
 	return b.answeredFor(p, w, "alice")
 }
 
-// answeredFor brings what p answers for a person whom w sent there.
+// answeredFor brings p's answer for a person. w sent them there.
 func (b *browser) answeredFor(p gateway.NamedProvider, w *httptest.ResponseRecorder, person string) *httptest.ResponseRecorder {
 	b.t.Helper()
 	if idp, ok := p.Provider.(*samlIDP); ok {
@@ -118,8 +118,8 @@ func TestLoginCountsUnderItsDefinition(t *testing.T) {
 	}
 }
 
-// What was refused at one site does not get in by way of another one that judges
-// by another claim.
+// A person whom one site refuses does not get in there by way of another site, which
+// judges by another claim.
 func TestDefinitionsDoNotLendTheirRoles(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

@@ -104,9 +104,9 @@ func (a *App) newEndpointTable() *endpointTable {
 	return t
 }
 
-// callbackEndpoints are where OpenID Providers send people back to. Below our
-// prefix they are for any name: a login may come back whose provider is no longer
-// configured. Outside of it, everything that is no provider's name is the app's.
+// callbackEndpoints are where OpenID Providers send people back to. Below our prefix
+// they are for any name: a login may come back after its provider has left the
+// configuration. Outside of it, any other name than a provider's is the app's.
 func (a *App) callbackEndpoints() []Endpoint {
 	callback := Endpoint{Path: a.opts.CallbackPath, Methods: []string{http.MethodGet}, Credentials: true, serve: consume(codeQuery{})}
 	rows := []Endpoint{callback}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/public"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
@@ -58,7 +59,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if err := x.checkConnect(); err != nil {
 		return x.refuse(err)
 	}
-	if a.open != nil && x.isOpen() {
+	if a.open != nil && public.NeedsNoLogin(a.open, x.path, x.r) {
 		return passUnknown(w, r, next)
 	}
 	return x.guard(next)
@@ -103,12 +104,12 @@ const maxFinds = 10
 func (x *exchange) pass(next Next, p *passage) error {
 	defer p.release()
 	r := p.request()
-	if err := p.view.set(r.Header, &p.values, time.Now()); err != nil {
+	if err := p.view.headers.Set(r.Header, &x.app.headerNames, &p.values, time.Now()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
 	p.answer.ResponseWriter = writer{p}
 	defer p.answer.End()
-	err := next(&p.answer, r, &p.view.principal)
+	err := next(&p.answer, r, p.view.headers.Principal())
 	if over := p.Over(); err != nil && over != nil && !p.answer.Begun() && !p.severed.Load() {
 		return x.cutOff(over)
 	}
@@ -250,7 +251,7 @@ func (x *exchange) origin() (string, *refusal.Error) {
 	if x.secure {
 		scheme = "https"
 	}
-	return originOf(scheme, x.r.Host), nil
+	return target.Origin(scheme, x.r.Host), nil
 }
 
 // signInOrigin returns the site's own origin if a session cookie would be safe

@@ -1,8 +1,7 @@
 package gateway
 
 import (
-	"time"
-
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
@@ -11,10 +10,10 @@ import (
 type NameFilter = strip.Filter
 
 // NewNameFilter makes a filter as a Gateway does.
-func NewNameFilter(sets ...HeaderNames) *NameFilter {
+func NewNameFilter(sets ...forward.HeaderNames) *NameFilter {
 	var names [][]string
 	for _, set := range sets {
-		names = append(names, set.all())
+		names = append(names, set.All())
 	}
 	return strip.New(names...)
 }
@@ -32,14 +31,4 @@ func Views(f session.Session) (n int) {
 		n++
 	}
 	return n
-}
-
-// AssertionAt returns the assertion of a login that a request is given at a time.
-func AssertionAt(f session.Session, now time.Time) (string, error) {
-	return f.Memo().(*view).assertion(now)
-}
-
-// ParseForm is what FuzzParseForm holds against net/url.
-func ParseForm(body string, names ...string) (map[string]string, error) {
-	return parseForm(body, names...)
 }

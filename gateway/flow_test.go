@@ -50,7 +50,8 @@ func TestWrongBrowserConsumesNothing(t *testing.T) {
 	wantStatus(t, right.open("/wanted"), http.StatusOK)
 }
 
-// Who signed in meanwhile in another tab goes where this tab wanted to go.
+// If the person has signed in in another tab meanwhile, this tab goes where it wanted
+// to go.
 func TestSignedInByNow(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
@@ -181,7 +182,7 @@ func TestUsedFlow(t *testing.T) {
 	callback := b.begin("/wanted")
 	wantRedirect(t, b.open(callback), "https://app.example/wanted")
 	first := b.cookie("__Host-sso")
-	// The back button: no second login, no error for who is signed in.
+	// The back button makes no second login, and no error for a signed-in person.
 	wantRedirect(t, b.open(callback), "https://app.example/")
 	if b.cookie("__Host-sso") != first {
 		t.Error("a used answer made a new session")
@@ -327,10 +328,10 @@ func TestSecondNode(t *testing.T) {
 }
 
 // Each login has new bits, whatever the browser had before.
-// TestUselessCodesAreCounted has a provider answer made-up codes by what is no
-// answer of its own, as the firewall before it does. Nobody may use the gateway to
-// ask it without end: it would shut the gateway out, and with it everybody. Each
-// counts as a request, though none has failed.
+// TestUselessCodesAreCounted sends made-up codes, and a firewall answers in the
+// provider's place. Each code counts as a request, though none counts as failed: a
+// client must not use the gateway to ask without end. The firewall would shut the
+// gateway out, and with it everybody.
 func TestUselessCodesAreCounted(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

@@ -55,8 +55,8 @@ func formTable(t *testing.T) (protected []string, rows []formRow) {
 	return strings.Fields(string(options[1])), rows
 }
 
-// TestFormsOfProtectedPaths holds docs/options.md to what is done: the table has all
-// forms, what it says to need a login does, and the rest is open.
+// TestFormsOfProtectedPaths compares docs/options.md with the gateway: the table has
+// all forms, its closed examples need a login, and its open ones don't.
 func TestFormsOfProtectedPaths(t *testing.T) {
 	t.Parallel()
 	protected, rows := formTable(t)
@@ -112,8 +112,8 @@ func exampleOpen(t *testing.T, s *site, example string) bool {
 	return passed(t, s, r)
 }
 
-// The headers by which some apps take another path for the target reach none at a
-// site that decides by paths, whoever asks.
+// Some apps take another path from a header. At a site that decides by paths, such
+// headers are removed, with and without a session.
 func TestPathHeadersAreTaken(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

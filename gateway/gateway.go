@@ -1,23 +1,23 @@
 // Package gateway signs people in at external identity providers and guards web
 // apps: the product without the server that it runs in.
-// A Gateway is what one configuration makes of a session.Node, this process's
-// view of the store, and of Providers. It makes an App for each site. App.ServeHTTP stands
-// before everything else of the site and takes each request through the same
-// steps: what only the gateway may say is taken away from what the client sent;
-// the gateway's own endpoints are answered; a public path is passed on without
-// an identity; and any other request needs a session, whose identity it is
-// given, in plain headers and in a signed assertion.
 //
-// # Whom it trusts
+// A Gateway belongs to one configuration. It holds the Providers and a session.Node,
+// this process's view of the store, and makes an App for each site. App.ServeHTTP
+// stands before everything else of the site, and takes each request through the same
+// steps. It removes headers that only the gateway may set. It answers the gateway's
+// own endpoints. It passes a public path on without an identity. Any other request
+// needs a session, and gets its identity in plain headers and in a signed assertion.
 //
-// The host server, for what Peer says. The provider, for what its judged answer
-// says about its own people, and no more. The app, not at all with credentials:
-// our cookies never reach it. The store, for keeping records, but not for
-// reading or making them: they are sealed by package vault. Who can delete records, or
-// put older ones back, can end logins and undo revocations. The client, for
+// # Trust
+//
+// The host server is trusted with Peer. A provider is trusted with its own people,
+// as far as its judged answer says, and no further. The app gets no credentials: our
+// cookies never reach it. The store keeps records, but can't read or make them:
+// package vault seals them. An attacker in the store can delete records, or put older
+// ones back: that ends logins, and undoes revocations. The client is trusted with
 // nothing: not its Host header, not its paths, not its header names.
 //
-// # What happens when something fails
+// # Failures
 //
 // A fault is never taken for "no session", nor for "let in". While the store
 // does not answer, a login is served from the cache for five seconds, then
@@ -26,6 +26,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -80,7 +82,7 @@ type Options struct {
 	Limit session.Limit
 }
 
-// A Gateway signs people in and guards apps: what one configuration makes of a session.Node.
+// A Gateway signs people in and guards apps, by one configuration.
 type Gateway struct {
 	opts     Options
 	sessions *session.Node
@@ -108,7 +110,7 @@ func New(opts Options) (*Gateway, error) {
 	g := &Gateway{
 		opts: opts, sessions: opts.Sessions, log: opts.Logger,
 		byName: map[string]*NamedProvider{}, audiences: map[string]*App{}, grouped: map[*NamedProvider]bool{},
-		headers: [][]string{DefaultHeaders.all(), {usualProvider}},
+		headers: [][]string{forward.DefaultNames.All(), {forward.UsualProvider}},
 	}
 	if g.opts.Lifetime == 0 {
 		g.opts.Lifetime = DefaultLifetime
@@ -116,41 +118,46 @@ func New(opts Options) (*Gateway, error) {
 	if g.opts.Observe == nil {
 		g.opts.Observe = func(Event) {}
 	}
-	limits, err := opts.Sessions.Limits(opts.Limit)
-	g.limits = limits
-	errs := []error{err}
+	var faults faults
+	var err error
+	g.limits, err = opts.Sessions.Limits(opts.Limit)
+	faults.add("", err)
 	if g.opts.Lifetime < 0 || g.opts.Idle < 0 {
-		errs = append(errs, errors.New("lifetime and idle can't be negative"))
+		faults.add("", errors.New("lifetime and idle can't be negative"))
 	}
-	g.opts.Providers = slices.Clone(opts.Providers)
+	faults.add("", g.nameProviders())
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	g.strip.Store(strip.New(g.headers...))
+	return g, nil
+}
+
+// nameProviders takes over the providers of the options. Its error names every fault
+// of theirs.
+func (g *Gateway) nameProviders() error {
+	var faults faults
+	var names []string
+	g.opts.Providers = slices.Clone(g.opts.Providers)
 	for i := range g.opts.Providers {
 		p := &g.opts.Providers[i]
 		switch {
 		case !providerName.MatchString(p.Name):
-			errs = append(errs, fmt.Errorf("provider name %q: expected letters, digits, dots, hyphens and underscores, 64 at most", p.Name))
+			faults.add("", fmt.Errorf("provider name %q: expected letters, digits, dots, hyphens and underscores, 64 at most", p.Name))
 		case g.byName[p.Name] != nil:
-			errs = append(errs, fmt.Errorf("provider name %q is used twice", p.Name))
+			faults.add("", fmt.Errorf("provider name %q is used twice", p.Name))
 		case p.Lifetime < 0:
-			errs = append(errs, fmt.Errorf("provider %q: lifetime can't be negative", p.Name))
+			faults.add("", fmt.Errorf("provider %q: lifetime can't be negative", p.Name))
 		}
-		errs = append(errs, p.checkNames())
-		if p.DisplayName == "" {
-			p.DisplayName = p.Name
-		}
+		faults.add("", p.checkNames())
+		p.DisplayName = cmp.Or(p.DisplayName, p.Name)
 		g.byName[p.Name] = p
+		names = append(names, p.Name)
 	}
-	var all []string
-	for _, p := range opts.Providers {
-		all = append(all, p.Name)
+	for _, same := range g.opts.SamePeople {
+		faults.add("", usernames.CheckSame(same, names, "; a provider of a site's own is named in the block of that site"))
 	}
-	for _, names := range opts.SamePeople {
-		errs = append(errs, checkSamePeople(names, all, "; a provider of a site's own is named in the block of that site"))
-	}
-	g.strip.Store(strip.New(g.headers...))
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return g, nil
+	return errors.Join(faults...)
 }
 
 // startTimeout bounds how long Start waits for the providers.
@@ -158,8 +165,8 @@ const startTimeout = 5 * time.Second
 
 // Start has the providers load what was kept of them (see provider.Starter), all at
 // once. Call it when the store is open, before requests are served. It returns
-// when they are done, after five seconds at the latest: who needs more loads it
-// later.
+// when they are done, after five seconds at the latest. A provider that is not done
+// by then loads the rest later.
 func (g *Gateway) Start(ctx context.Context) {
 	g.sessions.Start(g)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
@@ -214,7 +221,7 @@ func (g *Gateway) lifetime(p *NamedProvider) time.Duration {
 type NamedProvider struct {
 	// Name is the label in configuration, URLs and logs: [A-Za-z0-9._-]+.
 	Name string
-	// DisplayName is what the chooser shows. Default: Name.
+	// DisplayName is what people see on our pages. Default: Name.
 	DisplayName string
 	// Lifetime bounds logins at this provider. Zero: Options.Lifetime.
 	Lifetime time.Duration
@@ -226,7 +233,7 @@ type NamedProvider struct {
 	Provider     provider.Provider
 }
 
-// judge is what a login remembers of the provider.
+// judge returns the facts of the provider that a login remembers.
 func (p *NamedProvider) judge() session.Judge {
 	return session.Judge{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Definition: p.Provider.Definition()}
 }
@@ -243,8 +250,8 @@ type AppOptions struct {
 	// to straight away. Empty: the only one, if there is only one; "off":
 	// always show the chooser.
 	Autologin string
-	// Rules decide who gets in and as what. Where the app has several name
-	// spaces, all rules are in From; else they hold for all providers, and at
+	// Rules decide which people get in, and their roles. Where the app has several
+	// name spaces, all rules are in From; else they hold for all providers, and at
 	// least one line is required for each.
 	Rules mapping.Rules
 	// From are rules for the people of some providers.
@@ -270,47 +277,23 @@ type AppOptions struct {
 	// Lifetime bounds how long after the login this app accepts it. Zero: as
 	// long as the login lives.
 	Lifetime time.Duration
-	// Headers names the identity headers. Zero value: DefaultHeaders.
-	Headers HeaderNames
+	// Headers names the identity headers. Zero value: forward.DefaultNames.
+	Headers forward.HeaderNames
 	// KeepHeaders are those of Aliases that a client may send, by name or family.
 	KeepHeaders []string
 	// AllowedOrigins are foreign origins ("https://other.example") whose pages
 	// may open WebSockets here.
 	AllowedOrigins []string
 	// InsecureHTTP permits session cookies over plain http on names that are
-	// not loopback. Whoever can read the network can then take over sessions.
+	// not loopback. An attacker on the network can then take over sessions.
 	InsecureHTTP bool
 	// ErrorsToCaller makes ServeHTTP return refusals as *refusal.Error instead of
 	// writing the gateway's own page, for hosts with error pages of their own.
 	ErrorsToCaller bool
 }
 
-// HeaderNames says under which names the app receives the identity. An empty
-// name sends no such header.
-type HeaderNames struct {
-	Assertion, User, Groups, Email, Name, Roles, Provider string
-}
-
-// usualProvider is how the header of the provider is called where an app wants
-// one. A client can't send it, whether an app wants it or not.
-const usualProvider = "Remote-Provider"
-
-func (n HeaderNames) all() []string {
-	return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Provider}
-}
-
-// DefaultHeaders are the names unless set.
-var DefaultHeaders = HeaderNames{
-	Assertion: "X-Sso-Assertion",
-	User:      "Remote-User",
-	Groups:    "Remote-Groups",
-	Email:     "Remote-Email",
-	Name:      "Remote-Name",
-	Roles:     "Remote-Roles",
-}
-
-// A Peer is what the host server knows of a request and this package must not
-// guess: trusted proxies are its business.
+// A Peer holds facts of a request that the host server knows and this package must
+// not guess: trusted proxies are the server's business.
 type Peer struct {
 	// Secure says that the browser used https.
 	Secure bool
@@ -323,26 +306,11 @@ type Peer struct {
 
 // A Next passes a request on to the app. p is nil on public paths. It is shared
 // by all requests of the login and must not be changed.
-type Next func(w http.ResponseWriter, r *http.Request, p *Principal) error
-
-// A Principal is who makes a request, as the app is told.
-type Principal struct {
-	// Username, Email, Name, Provider and Account describe the person;
-	// Account is opaque and stable.
-	Username, Email, Name, Provider, Account string
-	// Roles, Groups and Template are in the app's own words.
-	Roles, Groups []string
-	Template      string
-	// SessionID names the login towards this app: a hash, no secret.
-	SessionID string
-	// Expires is when the login ends at the latest.
-	Expires time.Time
-}
+type Next func(w http.ResponseWriter, r *http.Request, p *forward.Principal) error
 
 // A Signer signs assertions and publishes its keys.
 type Signer interface {
-	// Sign returns claims (a JSON object) as a signed JWT in compact form.
-	Sign(claims []byte) (string, error)
+	forward.Signer
 	// JWKS returns the public keys as a JWK Set (RFC 7517 §5).
 	JWKS() ([]byte, error)
 }
@@ -381,10 +349,10 @@ const (
 )
 
 // claimNames makes names ours on every app of the gateway. Nobody may keep them.
-func (g *Gateway) claimNames(names HeaderNames, keep []string) error {
+func (g *Gateway) claimNames(names forward.HeaderNames, keep []string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.headers, g.kept = append(g.headers, names.all()), append(g.kept, strip.NewNames(keep))
+	g.headers, g.kept = append(g.headers, names.All()), append(g.kept, strip.NewNames(keep))
 	g.strip.Store(strip.New(g.headers...))
 	for _, kept := range g.kept {
 		for _, names := range g.headers {

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -37,7 +36,7 @@ func (x *exchange) enterAnswer() *refusal.Error {
 // leaveAnswer notes that an answer has ended.
 func (x *exchange) leaveAnswer() { x.app.gw.limits.Leave(x.r.Context(), x.peer.Addr) }
 
-// giveBack takes back what a login has taken that succeeded.
+// giveBack gives back the attempts that a successful login has taken.
 func (x *exchange) giveBack() { x.app.gw.limits.GiveBack(x.r.Context(), x.peer.Addr) }
 
 // limited refuses if the limits do.
@@ -45,9 +44,7 @@ func (x *exchange) limited(wait time.Duration, err error) *refusal.Error {
 	if err == nil {
 		return nil
 	}
-	if wait > 0 {
-		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
-	}
+	x.retryAfter(wait)
 	return session.Fault(err)
 }
 
@@ -62,10 +59,10 @@ func (x *exchange) fail(err error) error {
 	return x.refuse(e)
 }
 
-// embedded refuses what a foreign page has asked for from within itself, as for an
-// image or a frame. Our cookies are Lax and stay out of that, so that no login can
-// come of it. Were it counted, any page that somebody has open could lock out all
-// who share the address.
+// embedded refuses a request that a foreign page makes from within itself, as for an
+// image or a frame. It comes without our cookies, which are Lax, so that no login can
+// come of it. If it counted, any page that a person has open could lock out all
+// people behind the same address.
 func (x *exchange) embedded() *refusal.Error {
 	dest := x.r.Header.Get("Sec-Fetch-Dest")
 	if dest != "" && dest != "document" && x.r.Header.Get("Sec-Fetch-Site") == "cross-site" && !vault.IsRandomText(x.cookies.Browser) {

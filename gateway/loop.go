@@ -8,6 +8,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
@@ -50,9 +51,9 @@ func (x *exchange) looping(code refusal.Code) *refusal.Error {
 // here is the origin that the request came to, as far as the host server knows.
 func (x *exchange) here() string {
 	if x.peer.Secure {
-		return originOf("https", x.r.Host)
+		return target.Origin("https", x.r.Host)
 	}
-	return originOf("http", x.r.Host)
+	return target.Origin("http", x.r.Host)
 }
 
 // seen says what a request looked like where that may be what is wrong.

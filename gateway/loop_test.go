@@ -193,7 +193,7 @@ func TestAnswerLost(t *testing.T) {
 		if fix := refusal.AnswerLost.Meaning().Fix; !strings.Contains(fix, acs) {
 			t.Errorf("the fix does not name the ACS: %q", fix)
 		}
-		// The login is still there, and who has signed in goes on.
+		// The login is still there. After it, the signed-in person goes on.
 		wantRedirect(t, b.bring(answer), "https://app.example/wanted")
 		wantRedirect(t, b.open(acs), "https://app.example/")
 	})

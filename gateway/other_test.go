@@ -142,8 +142,8 @@ func TestOtherPersonWithoutAnybody(t *testing.T) {
 	})
 }
 
-// A link that began a login while nobody was signed in can't have it finished
-// over the session of somebody who has signed in since.
+// A link begins a login while nobody is signed in, and then somebody signs in. The
+// link's login can't take the place of that session.
 func TestOtherPersonSinceTheLoginBegan(t *testing.T) {
 	t.Parallel()
 	for _, p := range []provider.Protocol{provider.OIDC, provider.SAML} {
@@ -190,9 +190,9 @@ func TestOtherPersonSinceTheLoginBegan(t *testing.T) {
 	}
 }
 
-// Any session that the browser has counts, whichever sso of the host may take it.
-// What is over does not, nor does one of the same person whose provider is defined
-// otherwise by now.
+// Any session that the browser has counts, also one that another sso of the host
+// takes. A session that has ended does not count. Nor does one of the same person
+// after their provider was defined anew.
 func TestOtherPersonOverAStoredSession(t *testing.T) {
 	t.Parallel()
 	aliceAgain := func(_ provider.CompleteRequest, ans *provider.Answer) error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
@@ -25,7 +26,7 @@ import (
 // reset. Whatever else may happen, nothing is read or written any more.
 type passage struct {
 	session.Live
-	values [maxHeaders]string
+	values forward.Row
 	answer cookie.Writer
 
 	view *view
@@ -48,7 +49,7 @@ var errSevered = errors.New("the login this request lives by is over, and its co
 // the cache meanwhile.
 func (p *passage) enter(parent context.Context, ses session.Session) bool {
 	p.Connection = p
-	return ses.Enter(parent, &p.Live, p.view.principal.Expires)
+	return ses.Enter(parent, &p.Live, p.view.headers.Principal().Expires)
 }
 
 // request returns the request that goes on.

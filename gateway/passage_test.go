@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -56,7 +57,7 @@ func TestCutAtTheConnection(t *testing.T) {
 		w.(http.Flusher).Flush()
 	}
 	for name, next := range map[string]gateway.Next{
-		"one that writes": func(w http.ResponseWriter, _ *http.Request, _ *gateway.Principal) error {
+		"one that writes": func(w http.ResponseWriter, _ *http.Request, _ *forward.Principal) error {
 			for {
 				if _, err := io.WriteString(w, "more\n"); err != nil {
 					stubborn.Add(1)
@@ -66,18 +67,18 @@ func TestCutAtTheConnection(t *testing.T) {
 				time.Sleep(20 * time.Millisecond)
 			}
 		},
-		"one that copies": func(w http.ResponseWriter, _ *http.Request, _ *gateway.Principal) error {
+		"one that copies": func(w http.ResponseWriter, _ *http.Request, _ *forward.Principal) error {
 			begin(w)
 			_, err := w.(io.ReaderFrom).ReadFrom(endless{})
 			stubborn.Add(1)
 			return err
 		},
-		"one that waits for others": func(w http.ResponseWriter, _ *http.Request, _ *gateway.Principal) error {
+		"one that waits for others": func(w http.ResponseWriter, _ *http.Request, _ *forward.Principal) error {
 			begin(w)
 			time.Sleep(4 * time.Second)
 			return nil
 		},
-		"one that sets deadlines": func(w http.ResponseWriter, _ *http.Request, _ *gateway.Principal) error {
+		"one that sets deadlines": func(w http.ResponseWriter, _ *http.Request, _ *forward.Principal) error {
 			for {
 				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Hour))
 				if _, err := io.WriteString(w, "more\n"); err != nil {
@@ -92,7 +93,7 @@ func TestCutAtTheConnection(t *testing.T) {
 			t.Run(name+" over "+proto, func(t *testing.T) {
 				t.Parallel()
 				s := newLab(t).site()
-				s.next = func(w http.ResponseWriter, r *http.Request, p *gateway.Principal) error {
+				s.next = func(w http.ResponseWriter, r *http.Request, p *forward.Principal) error {
 					if r.URL.Path == "/other" {
 						begin(w)
 						<-r.Context().Done()
@@ -164,14 +165,14 @@ func TestCutOfWhatIsRead(t *testing.T) {
 		next   func(read chan error) gateway.Next
 	}{
 		"a body": {nil, func(read chan error) gateway.Next {
-			return func(_ http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+			return func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 				_, err := io.Copy(io.Discard, r.Body)
 				read <- err
 				return err
 			}
 		}},
 		"a hijacked connection": {[]string{"Connection", "Upgrade", "Upgrade", "websocket"}, func(read chan error) gateway.Next {
-			return func(w http.ResponseWriter, _ *http.Request, _ *gateway.Principal) error {
+			return func(w http.ResponseWriter, _ *http.Request, _ *forward.Principal) error {
 				conn, rw, err := w.(http.Hijacker).Hijack()
 				if err != nil {
 					return err
@@ -231,7 +232,7 @@ func TestCutOfWhatIsRead(t *testing.T) {
 func TestPassageOffersWhatTheServerDoes(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site()
-	s.next = func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+	s.next = func(w http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		_, flushes := w.(http.Flusher)
 		_, hijacks := w.(http.Hijacker)
 		_, copies := w.(io.ReaderFrom)
@@ -324,7 +325,7 @@ func TestSucceed(t *testing.T) {
 			entered := make(chan context.Context)
 			leave := make(chan struct{})
 			defer close(leave)
-			s.next = func(_ http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+			s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 				entered <- r.Context()
 				<-leave
 				return nil

@@ -36,23 +36,6 @@ func (p *NamedProvider) checkNames() error {
 	return errors.Join(faults...)
 }
 
-// checkSamePeople refuses a list that names a provider not in all, names one
-// twice, or has fewer than two. hint ends the message about an unknown one.
-func checkSamePeople(names, all []string, hint string) error {
-	for i, name := range names {
-		switch {
-		case !slices.Contains(all, name):
-			return fmt.Errorf("same_people: there is no provider %q here, only %s%s", name, strings.Join(all, ", "), hint)
-		case slices.Contains(names[:i], name):
-			return fmt.Errorf("same_people: provider %q is named twice", name)
-		}
-	}
-	if len(names) < 2 {
-		return errors.New("same_people: expected the names of two providers or more")
-	}
-	return nil
-}
-
 // divide gives each provider of the app its people, with their rules.
 func (a *App) divide() error {
 	if len(a.providers) == 0 {
@@ -61,7 +44,7 @@ func (a *App) divide() error {
 	}
 	var faults faults
 	for _, names := range a.opts.SamePeople {
-		faults.add("", checkSamePeople(names, a.providerNames(), ""))
+		faults.add("", usernames.CheckSame(names, a.providerNames(), ""))
 	}
 	for _, from := range a.opts.From {
 		for _, name := range from.Providers {
@@ -142,8 +125,8 @@ func (a *App) providerNames() (names []string) {
 	return names
 }
 
-// nameOf is what a person is called on pages and in the audit log: as an app is
-// told, if the name can be told at all.
+// nameOf returns the name of a person on pages and in the audit log: the one that an
+// app is told, if an app can be told any.
 func (g *Gateway) nameOf(l *session.Login) string {
 	from := func(p NamedProvider) bool {
 		return p.Provider.Protocol() == l.Account.Protocol && p.Provider.Issuer() == l.Account.Issuer

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/usernames"
@@ -28,7 +29,7 @@ func bound(o *gateway.AppOptions) {
 		}},
 		{Providers: []string{"partner"}, Rules: mapping.Rules{Role: []mapping.Line{line("Guest", "*")}, Template: []mapping.Line{line("guest", "*")}}},
 	}
-	o.Headers = gateway.DefaultHeaders
+	o.Headers = forward.DefaultNames
 	o.Headers.Provider = "Remote-Provider"
 }
 
@@ -68,8 +69,8 @@ func (b *browser) told() (headers, claims map[string]string) {
 	return headers, claims
 }
 
-// TestPeopleAreKeptApart has another provider say of its alice, word for word,
-// what corp says of its own.
+// TestPeopleAreKeptApart has two providers say the same of their alice, word for
+// word.
 func TestPeopleAreKeptApart(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
@@ -98,7 +99,7 @@ func TestPeopleAreKeptApart(t *testing.T) {
 		t.Errorf("the partner's alice is %v", theirClaims)
 	}
 
-	// What people see, and the audit log, has the same name.
+	// Our pages and the audit log have the same name.
 	for path, page := range map[string]string{
 		"/.sso/session": theirs.open("/.sso/session").Body.String(), "/.sso/logout": theirs.open("/.sso/logout").Body.String(),
 		"JSON": theirs.fetch("/.sso/session").Body.String(),
@@ -263,22 +264,22 @@ func TestOneIssuerTwice(t *testing.T) {
 	}
 }
 
-// TestWithoutEmails names the providers of whose people an app is told no
-// address, once a site, and what to write.
+// TestWithoutEmails lists the providers whose people come to an app without an e-mail
+// address.
 func TestWithoutEmails(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		corp, partner []string
 		same          bool
-		headers       gateway.HeaderNames
+		headers       forward.HeaderNames
 		want          []string
 	}{
-		"one has none":        {corp: []string{"corp.example"}, headers: gateway.DefaultHeaders, want: []string{"partner"}},
-		"both have none":      {headers: gateway.DefaultHeaders, want: []string{"corp", "partner"}},
-		"both have some":      {corp: []string{"corp.example"}, partner: []string{"partner.example"}, headers: gateway.DefaultHeaders},
-		"the same people":     {same: true, headers: gateway.DefaultHeaders},
-		"no header for it":    {headers: gateway.HeaderNames{User: "Remote-User"}},
-		"the assertion alone": {headers: gateway.HeaderNames{Assertion: "X-Sso-Assertion"}, want: []string{"corp", "partner"}},
+		"one has none":        {corp: []string{"corp.example"}, headers: forward.DefaultNames, want: []string{"partner"}},
+		"both have none":      {headers: forward.DefaultNames, want: []string{"corp", "partner"}},
+		"both have some":      {corp: []string{"corp.example"}, partner: []string{"partner.example"}, headers: forward.DefaultNames},
+		"the same people":     {same: true, headers: forward.DefaultNames},
+		"no header for it":    {headers: forward.HeaderNames{User: "Remote-User"}},
+		"the assertion alone": {headers: forward.HeaderNames{Assertion: "X-Sso-Assertion"}, want: []string{"corp", "partner"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -309,7 +310,7 @@ func TestProviderHeader(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	for want, name := range map[string]string{"corp": "X-Idp", "": ""} {
-		s := l.site(func(o *gateway.AppOptions) { o.Headers = gateway.DefaultHeaders; o.Headers.Provider = name })
+		s := l.site(func(o *gateway.AppOptions) { o.Headers = forward.DefaultNames; o.Headers.Provider = name })
 		b := s.browser()
 		b.signIn()
 		wantStatus(t, b.open("/", "Remote-Provider", "forged", "X-Idp", "forged", "remote_provider", "forged"), http.StatusOK)

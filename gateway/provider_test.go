@@ -225,8 +225,8 @@ func (l *lab) site2(t *testing.T) *site {
 	return l.siteOf(l.gateway(), appHost)
 }
 
-// A denial at one app leaves the others alone, and who is denied everywhere
-// leaves no account.
+// A denial at one app leaves the others alone. A person whom all apps deny leaves no
+// account.
 func TestDenied(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

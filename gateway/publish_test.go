@@ -58,7 +58,7 @@ func TestSessionEndpoint(t *testing.T) {
 			}
 		}
 
-		// Who is signed in but denied here is told so.
+		// A signed-in person whom this app denies is told so.
 		denied := b.at(l.siteOf(l.gateway(), appHost, func(o *gateway.AppOptions) { o.Rules = mappingFor("nobody") }))
 		wantRefused(t, denied.fetch("/.sso/session"), refusal.AccessDenied)
 		w = denied.open("/.sso/session")

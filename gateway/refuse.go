@@ -19,7 +19,9 @@ import (
 // refuse answers with the code's page or JSON problem, and tells the observer.
 func (x *exchange) refuse(err error) error {
 	e := refusal.From(err, refusal.Internal)
-	x.retryLater(e)
+	if e.Code == refusal.ProviderUnavailable { // any other fault has a time of its own
+		x.retryAfter(refusal.RetryAfter(e))
+	}
 	reference := strings.ToLower(rand.Text()[:10])
 	// A client that hung up is no fault of the store's or the provider's.
 	hungUp := x.r.Context().Err() != nil && errors.Is(err, context.Canceled)
@@ -152,7 +154,7 @@ func (x *exchange) retryURL() string {
 func (x *exchange) openPage() string {
 	ref, err := url.Parse(x.r.Referer())
 	origin, refused := x.origin()
-	if err == nil && refused == nil && !navigation(x.r) && strings.EqualFold(originOf(ref.Scheme, ref.Host), origin) {
+	if err == nil && refused == nil && !navigation(x.r) && strings.EqualFold(target.Origin(ref.Scheme, ref.Host), origin) {
 		if safe, err := target.SafeReturn(ref.RequestURI(), x.app.opts.Prefix); err == nil {
 			return safe
 		}

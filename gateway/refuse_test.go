@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
@@ -104,8 +105,8 @@ func TestRefusalLinks(t *testing.T) {
 	}
 	l.idp.judge(nil)
 
-	// Who is signed in and denied can leave; who was denied at the door, where
-	// there is no session to leave, can try again.
+	// A signed-in person who is denied can sign out. If the sign-in itself was
+	// refused, there is no session to end, and the person can try again.
 	b.signInAs("bob")
 	denied := b.at(l.siteOf(l.gateway(), appHost, func(o *gateway.AppOptions) { o.Rules = mappingFor("admins") }))
 	if body := denied.open("/").Body.String(); !strings.Contains(body, `href="/.sso/logout"`) || !strings.Contains(body, "bob") {
@@ -119,7 +120,7 @@ func TestRefusalLinks(t *testing.T) {
 	}
 }
 
-// Of several tabs that begin at once a provider may turn some away: who is
+// If several tabs begin at once, a provider may refuse some of them. A person who is
 // signed in by then goes on.
 func TestProviderRefusesTab(t *testing.T) {
 	t.Parallel()
@@ -141,8 +142,8 @@ func TestProviderRefusesTab(t *testing.T) {
 
 const asOther = `href="/.sso/login?as=other&amp;return=%2F"`
 
-// Who has no access can sign in as somebody else, although the provider and the
-// gateway remember the person.
+// A person without access can sign in as somebody else, although the provider and
+// the gateway remember them.
 func TestSignInAsOther(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
@@ -225,13 +226,13 @@ func TestErrorsToCaller(t *testing.T) {
 			}
 		})
 	}
-	// What is no refusal is answered as ever.
+	// A control: without a refusal, the answer is the usual one.
 	l.idp.failBegin(nil)
 	b.signIn()
 	wantStatus(t, b.open("/.sso/session"), http.StatusOK)
 }
 
-// No answer of ours shows what only the log may have.
+// No answer of ours shows details that are for the log alone.
 func TestNothingSecretIsShown(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-7f3a"
@@ -249,5 +250,43 @@ func TestNothingSecretIsShown(t *testing.T) {
 		if strings.Contains(w.Body.String(), state) {
 			t.Error("the state is on the page")
 		}
+	}
+}
+
+// TestRefusalRetryAfter hands on a provider's Retry-After. A person who is signed in by
+// now goes on.
+func TestRefusalRetryAfter(t *testing.T) {
+	t.Parallel()
+	busy := errors.New("busy")
+	for name, tt := range map[string]struct {
+		err  *refusal.Error
+		want string
+	}{
+		"said":            {refusal.New(refusal.ProviderUnavailable, &refusal.DelayedError{Err: busy, After: 29500 * time.Millisecond}), "30"},
+		"not said":        {refusal.New(refusal.ProviderUnavailable, busy), "5"},
+		"of another code": {refusal.New(refusal.StoreUnavailable, &refusal.DelayedError{Err: busy, After: time.Minute}), "5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.idp.person("alice", provider.Identity{Username: "alice"})
+			s := l.site()
+			b := s.browser()
+			callback := b.begin("/")
+			l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error { return tt.err })
+			w := b.open(callback)
+			wantStatus(t, w, http.StatusServiceUnavailable)
+			if got := w.Header().Get("Retry-After"); got != tt.want {
+				t.Errorf("Retry-After is %q, want %s", got, tt.want)
+			}
+			l.idp.judge(nil)
+			second := b.begin("/x")
+			b.signIn()
+			l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error { return tt.err })
+			w = b.open(second)
+			if tt.err.Code == refusal.ProviderUnavailable {
+				wantRedirect(t, w, "https://"+b.host+"/x")
+			}
+		})
 	}
 }

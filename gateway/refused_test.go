@@ -95,8 +95,8 @@ func TestRefusedStays(t *testing.T) {
 	}
 }
 
-// Only what was judged is kept: what another attempt may cure is not, and nor is
-// what this browser did not begin.
+// Only a judged refusal is kept. One that another attempt may cure is not kept, nor
+// is one of a login that this browser did not begin.
 func TestRefusedKeptOnly(t *testing.T) {
 	t.Parallel()
 	judged := func(err error) func(l *lab, b *browser) *httptest.ResponseRecorder {

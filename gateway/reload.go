@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func (g *Gateway) Admits(c session.Connection, l *session.Login, id string) (unt
 		return time.Time{}
 	}
 	if p.view.app.gw == g {
-		return p.view.principal.Expires // by this very policy
+		return p.view.headers.Principal().Expires // by this very policy
 	}
 	for i, a := range g.successors(p) {
 		if end := a.admitsLive(p, l, id); i == 0 || end.Before(until) {
@@ -45,6 +46,13 @@ func (a *App) admitsLive(p *passage, l *session.Login, id string) time.Time {
 		return time.Time{}
 	}
 	return a.end(l)
+}
+
+// opensLive says whether a live request of an earlier configuration needs no login
+// any more. Its handlers may be changing headers and address right now, so only the
+// path counts that it came with, and only for methods that name no other one.
+func (a *App) opensLive(p *passage) bool {
+	return a.open != nil && (p.r.Method == http.MethodGet || p.r.Method == http.MethodHead) && a.open.Has(p.path, false)
 }
 
 // successors returns the app that has come in the place of a live request's own: the

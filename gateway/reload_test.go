@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
@@ -18,7 +19,7 @@ import (
 func (s *site) waiting() (live context.Context, answer <-chan *httptest.ResponseRecorder) {
 	s.t.Helper()
 	entered, answers := make(chan context.Context), make(chan *httptest.ResponseRecorder, 1)
-	s.next = func(_ http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+	s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		entered <- r.Context()
 		<-r.Context().Done()
 		return r.Context().Err()

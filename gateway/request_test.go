@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -152,7 +153,7 @@ func TestRequestEndsWithLogin(t *testing.T) {
 				b := s.browser()
 				b.signIn()
 				entered, ended := make(chan struct{}), make(chan error, 1)
-				s.next = func(_ http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+				s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 					if r.URL.Path != "/events" {
 						return nil
 					}
@@ -200,7 +201,7 @@ func TestErrorsOfTheApp(t *testing.T) {
 	b := s.browser()
 	b.signIn()
 	boom := errors.New("boom")
-	s.next = func(http.ResponseWriter, *http.Request, *gateway.Principal) error { return boom }
+	s.next = func(http.ResponseWriter, *http.Request, *forward.Principal) error { return boom }
 	events := len(l.seen())
 	for _, path := range []string{"/", "/public"} {
 		w, err := s.try(b.request(http.MethodGet, path), false)
@@ -220,7 +221,7 @@ func TestRequestPassesUnchanged(t *testing.T) {
 	b := s.browser()
 	b.signIn()
 	var body string
-	s.next = func(_ http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+	s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		all, err := io.ReadAll(r.Body)
 		body = string(all)
 		if r.RequestURI != "/a%2fb?c;d" || r.URL.RawQuery != "c;d" || r.Host != appHost || r.ContentLength != 4 {

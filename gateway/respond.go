@@ -6,7 +6,9 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -34,6 +36,13 @@ func (x *exchange) json(status int, contentType string, v any) error {
 	return nil
 }
 
+// retryAfter says when to come back, in whole seconds. Zero says nothing.
+func (x *exchange) retryAfter(wait time.Duration) {
+	if wait > 0 {
+		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	}
+}
+
 // redirectTo sends the browser to a path of this origin.
 func (x *exchange) redirectTo(path string) error {
 	origin, refused := x.origin()
@@ -58,7 +67,7 @@ func wantsHTML(r *http.Request) bool {
 	return strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html")
 }
 
-// strictQuery returns the parameters of the query, refusing what is malformed.
+// strictQuery returns the parameters of the query. It refuses a malformed one.
 func strictQuery(r *http.Request) (url.Values, *refusal.Error) {
 	if len(r.URL.RawQuery) > maxQuery {
 		return nil, refusal.New(refusal.TooLarge, nil)

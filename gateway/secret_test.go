@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
-// A node with another secret than the store's says so, whoever asks.
+// A node with another secret than the store's says so, with and without a session.
 func TestWrongSecret(t *testing.T) {
 	t.Parallel()
 	st := newHeapStore()

@@ -20,15 +20,15 @@ import (
 )
 
 const (
-	// providerTimeout bounds what a provider does within one request.
+	// providerTimeout bounds the work of a provider within one request.
 	providerTimeout = 15 * time.Second
 	// maxQuery bounds the query of an endpoint in bytes.
 	maxQuery = 64 << 10
-	// maxLogged bounds what the log says of an address, in bytes.
+	// maxLogged bounds an address in the log, in bytes.
 	maxLogged = 200
 )
 
-// hashBrowser returns what a flow keeps of the browser cookie.
+// hashBrowser returns the hash of the browser cookie, which a flow keeps.
 func hashBrowser(browser string) []byte {
 	sum := sha256.Sum256([]byte(browser))
 	return sum[:]
@@ -118,7 +118,7 @@ func (x *exchange) unauthenticated() error {
 func (x *exchange) safeReturn(to string) string {
 	safe, err := target.SafeReturn(to, x.app.opts.Prefix)
 	if err != nil {
-		to, _, _ = strings.Cut(to, "?") // what a query says may be nobody's business
+		to, _, _ = strings.Cut(to, "?") // the query may hold a secret
 		x.app.gw.log.Info("a return URL is dropped: the person will come to the front page",
 			zap.String("app", x.app.name()), zap.String("path", to[:min(len(to), maxLogged)]), zap.Error(err))
 	}

@@ -142,8 +142,8 @@ func attributesOf(cookie string) string {
 	return attributes
 }
 
-// Whatever is started, the browser keeps two cookies at most, and the app sees
-// neither.
+// However many logins a browser starts, it keeps two cookies at most, and the app
+// sees neither.
 func TestCookiesAreBoundedAndKept(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site(public("/public"))

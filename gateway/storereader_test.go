@@ -134,8 +134,8 @@ func TestAttackReaderOfTheStoreCanNotSignIn(t *testing.T) {
 	}
 }
 
-// A used state that is put back is no way in for who did not begin the login,
-// and the assertion's replay mark is a record of its own.
+// An attacker puts a used state back. It is no way in for another browser than the one
+// that began the login, and the assertion's replay mark is a record of its own.
 func TestAttackWriterOfTheStorePutsBackAFlow(t *testing.T) {
 	t.Parallel()
 	store, _, site := readerLab(t)

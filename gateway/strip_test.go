@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
@@ -39,7 +40,7 @@ func twoSites(l *lab) (first, second *site) {
 	g := l.gateway()
 	first = l.siteOf(g, appHost, public("/public/*"))
 	second = l.siteOf(g, "second.example", public("/public/*"), func(o *gateway.AppOptions) {
-		o.Headers = gateway.HeaderNames{Assertion: "Cf-Access-Jwt-Assertion", User: "X-Webauth-User", Groups: "X-Forwarded-Groups"}
+		o.Headers = forward.HeaderNames{Assertion: "Cf-Access-Jwt-Assertion", User: "X-Webauth-User", Groups: "X-Forwarded-Groups"}
 	})
 	return first, second
 }
@@ -105,8 +106,8 @@ func TestStripWithoutAValueOfOurs(t *testing.T) {
 	}
 }
 
-// What we say can't be taken away on the last mile: the proxy behind us drops
-// what Connection lists (RFC 9110 §7.6.1).
+// The proxy behind us drops headers that Connection lists (RFC 9110 §7.6.1). A client
+// can't have it drop ours.
 func TestStripConnectionThroughProxy(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site()
@@ -168,8 +169,8 @@ func TestStripUpgrade(t *testing.T) {
 	}
 }
 
-// upgradingApp returns a reverse proxy before an app that upgrades to whatever
-// it is asked for.
+// upgradingApp returns a reverse proxy before an app that upgrades to any protocol
+// that a request asks for.
 func upgradingApp(t *testing.T) http.Handler {
 	t.Helper()
 	return proxyBefore(t, func(w http.ResponseWriter, r *http.Request) {
@@ -222,7 +223,7 @@ func proxyTo(t *testing.T, headers, trailers chan<- http.Header) http.Handler {
 // realServer puts the site before a reverse proxy.
 func realServer(t *testing.T, s *site, proxy http.Handler) (addr string) {
 	t.Helper()
-	behind := &site{lab: s.lab, app: s.app, host: s.host, next: func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+	behind := &site{lab: s.lab, app: s.app, host: s.host, next: func(w http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		proxy.ServeHTTP(w, r)
 		return nil
 	}}

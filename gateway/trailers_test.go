@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
@@ -75,7 +76,7 @@ func TestStripTrailersHTTP2(t *testing.T) {
 	s := newLab(t).site(public("/public"))
 	headers, trailers := make(chan http.Header, 1), make(chan http.Header, 1)
 	proxy := proxyTo(t, headers, trailers)
-	front := &site{lab: s.lab, app: s.app, host: s.host, next: func(w http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+	front := &site{lab: s.lab, app: s.app, host: s.host, next: func(w http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		if r.ProtoMajor != 2 {
 			t.Errorf("the control came over %s", r.Proto)
 		}
@@ -117,7 +118,7 @@ func TestStripTrailersInProcess(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site(public("/public"))
 	seen := make(chan http.Header, 2)
-	s.next = func(_ http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+	s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		seen <- r.Trailer.Clone()
 		_, err := io.Copy(io.Discard, r.Body)
 		seen <- r.Trailer.Clone()
@@ -136,7 +137,7 @@ func TestStripTrailersInProcess(t *testing.T) {
 	}
 }
 
-// Who asks for errors of ours may pass the refused request on to a page of its own.
+// With ErrorsToCaller, the caller may pass the refused request on to a page of its own.
 func TestStripTrailersOfRefused(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site(func(o *gateway.AppOptions) { o.ErrorsToCaller = true })
@@ -158,7 +159,7 @@ func TestStripTrailersWithoutBody(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site(public("/public"))
 	var got http.Header
-	s.next = func(_ http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+	s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		got = r.Trailer
 		return nil
 	}

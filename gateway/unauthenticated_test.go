@@ -90,8 +90,8 @@ func TestUnauthenticatedLink(t *testing.T) {
 	}
 }
 
-// TestReturnURLDropped holds that a person who can't be sent back is no riddle to
-// the operator, and that the log does not repeat a query.
+// TestReturnURLDropped holds that the log says why a person was not sent back, and
+// that it does not repeat a query.
 func TestReturnURLDropped(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
-// Each port in the Host header is one more view of the login at a wildcard
-// site. What they take counts, and that of one login can't push out all others.
+// Each port in the Host header is one more view of the login at a wildcard site. The
+// memory of views counts, and the views of one login can't push out all others.
 func TestStormOfViewsIsAccounted(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
@@ -46,8 +46,8 @@ func TestStormOfViewsIsAccounted(t *testing.T) {
 	}
 }
 
-// A configuration that has been replaced must not live on in the cache of those
-// who were signed in then.
+// A configuration that has been replaced must not live on in the cache of the logins
+// of its time.
 func TestUnusedLoginsKeepNoApp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -3,11 +3,9 @@ package gatewaytest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -34,11 +32,6 @@ type MemStore struct {
 type memValue struct {
 	value []byte
 	end   time.Time
-}
-
-type memWatch struct {
-	queue [][]byte
-	wake  chan struct{}
 }
 
 // A MemOp is one call of a method of a MemStore, for its hook.
@@ -311,90 +304,6 @@ func (s *MemStore) Range(ctx context.Context, index, prefix, after string, limit
 		return nil, err
 	}
 	return members, nil
-}
-
-// Announce implements store.Store. It makes the writes first, as methods of their
-// own: a store whose parts are in different places. So a test can put a fault
-// between any two.
-func (s *MemStore) Announce(ctx context.Context, message []byte, writes ...store.Write) error {
-	for _, w := range writes {
-		var err error
-		if len(w.Value) > 0 {
-			err = s.CompareAndPut(ctx, w.Key, w.Old, w.Value, w.TTL)
-		} else {
-			err = s.Delete(ctx, w.Key)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return s.do(ctx, "Announce", string(message), func() error {
-		s.sent = append(s.sent, bytes.Clone(message))
-		for w := range s.watches {
-			w.queue = append(w.queue, bytes.Clone(message))
-			select {
-			case w.wake <- struct{}{}:
-			default:
-			}
-		}
-		return nil
-	})
-}
-
-// errRewound ends a Watch.
-var errRewound = errors.New("the test has set the store back")
-
-// lookBack tells of a store that went back in time since a position, and returns
-// the past that it has now.
-func (s *MemStore) lookBack(ctx context.Context, since string, on func(store.Change)) (past int, err error) {
-	dealtWith := false
-	err = s.do(ctx, "Watch", "", func() error {
-		past = s.past
-		dealtWith = since == "" || since == strconv.Itoa(past) || s.dealt == past
-		return nil
-	})
-	if err != nil || dealtWith {
-		return past, err
-	}
-	on(store.Change{Rewound: true})
-	return past, s.do(ctx, "Watch", "", func() error { s.dealt = past; return nil })
-}
-
-// Watch implements store.Store.
-func (s *MemStore) Watch(ctx context.Context, since string, on func(store.Change)) error {
-	past, err := s.lookBack(ctx, since, on)
-	if err != nil {
-		return err
-	}
-	w := &memWatch{wake: make(chan struct{}, 1)}
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.watches, w)
-	}()
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
-	for reset := true; ; reset = false {
-		change := store.Change{Reset: reset, Position: strconv.Itoa(past)}
-		err := s.do(ctx, "Watch", "", func() error {
-			if s.past != past {
-				return errRewound
-			}
-			s.watches[w] = true
-			change.Refuses = s.refuses
-			change.Began, change.Messages, w.queue = time.Now(), w.queue, nil
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		on(change)
-		select {
-		case <-w.wake:
-		case <-tick.C:
-		case <-ctx.Done():
-		}
-	}
 }
 
 // Ping implements store.Store.

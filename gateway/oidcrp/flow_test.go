@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -156,7 +157,7 @@ func (v *visitor) ask(target string, change ...func(*visit)) outcome {
 	var out outcome
 	w := httptest.NewRecorder()
 	peer := gateway.Peer{Secure: !r.plain, Addr: netip.MustParseAddr("192.0.2.7"), Target: r.RequestURI}
-	err := v.sites[v.host].ServeHTTP(w, r.Request, peer, func(_ http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+	err := v.sites[v.host].ServeHTTP(w, r.Request, peer, func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		out.user = r.Header.Get("Remote-User")
 		return nil
 	})

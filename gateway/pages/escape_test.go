@@ -58,8 +58,8 @@ func blankPages() []any {
 	}
 }
 
-// Whatever the values are, the elements and attributes of a page are the same,
-// and it leads to nothing but its own origin, or to the provider over http(s).
+// No value changes the elements and attributes of a page. The page leads to nothing
+// but its own origin, or to the provider over http(s).
 func TestPageEscapesEveryValue(t *testing.T) {
 	t.Parallel()
 	rd := newRenderer(t)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// funcs are what the templates can call.
+// funcs are those that the templates can call.
 func (rd *Renderer) funcs() template.FuncMap {
 	return template.FuncMap{
 		"asset":  rd.assetURL,
@@ -29,18 +29,19 @@ type list struct {
 	Values []string
 }
 
-// longList is how many values are shown without being asked for: more would
-// push what can be done off the screen.
+// longList is how many values are shown at first. More would push the links and
+// buttons off the screen.
 const longList = 12
 
 // Long reports whether the list is folded.
 func (l list) Long() bool { return len(l.Values) > longList }
 
-// ShowAll is what unfolds a long list.
+// ShowAll is the label that unfolds a long list.
 func (l list) ShowAll() filled { return filled{l.Text.ShowAll, []string{strconv.Itoa(len(l.Values))}} }
 
-// within says when something happens for whom the clock in UTC says little.
-// The number is rounded down, and never one. What has passed is "".
+// within says in how long something happens, since a time in UTC says little to most
+// people. The number is rounded down, and never one. For a time that has passed it
+// returns "".
 func within(d time.Duration) string {
 	say := func(s sentence, n time.Duration) string {
 		return strings.Replace(string(s), "%s", strconv.Itoa(int(n)), 1)

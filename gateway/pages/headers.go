@@ -6,16 +6,15 @@ import (
 	"strings"
 )
 
-// What the policy of a page says of forms and scripts.
+// Parts of a page's policy, for forms and scripts.
 const (
 	noForm  = "form-action 'none'"
 	ownForm = "form-action 'self'"
-	// postingForm leaves form-action out: Chromium holds to it every redirect
-	// that follows the post, whoever answers it, and both the provider and the
-	// app where the person ends up may send the browser on to anywhere. The
-	// form's one target stands in the page.
+	// postingForm leaves form-action out. Chromium applies it to every redirect that
+	// follows the post, on any host, and both the provider and the app may redirect
+	// to anywhere. The form's one target stands in the page.
 	postingForm = "script-src 'self'"
-	// leadingForm does so for a form of ours whose answer leads to the provider.
+	// leadingForm leaves it out for a form of ours that leads to the provider.
 	leadingForm = "script-src 'none'"
 	// scriptedLinks is for a page with a script and without a form.
 	scriptedLinks = noForm + "; script-src 'self'"

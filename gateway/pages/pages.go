@@ -94,13 +94,13 @@ type view struct {
 	Page any
 
 	file string
-	// policy is what the page's CSP says beyond that of all pages.
+	// policy is the part of the page's CSP that not all pages have.
 	policy string
 	// framed says that pages of the same origin may show this one in a frame.
 	framed bool
 }
 
-// viewOf reports false for what is no page.
+// viewOf reports false if page is not one of the page types.
 func viewOf(page any) (view, bool) {
 	v := view{Text: &english, Page: page, policy: noForm}
 	switch p := page.(type) {
@@ -135,9 +135,8 @@ func viewOf(page any) (view, bool) {
 	return v, true
 }
 
-// Page implements gateway.Pages. page is a value, not a pointer. What is no
-// page, or can't be rendered, is logged and answered with 500 and the text of
-// Internal.
+// Page implements gateway.Pages. page is a value, not a pointer. If page is none, or
+// can't be rendered, that is logged, and the answer is 500 with the text of Internal.
 func (rd *Renderer) Page(w http.ResponseWriter, r *http.Request, status int, page any) {
 	body, v, err := rd.render(page)
 	if err != nil {

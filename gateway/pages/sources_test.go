@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 )
 
-// forbidden is what the policy would stop, or what would ask another host.
+// forbidden are constructs that the policy would stop, or that would ask another host.
 var forbidden = map[string]*regexp.Regexp{
 	"a script":           regexp.MustCompile(`(?i)<script`),
 	"an inline style":    regexp.MustCompile(`(?i)\sstyle\s*=|<style`),
@@ -157,7 +157,7 @@ func TestCatalogueIsComplete(t *testing.T) {
 	}
 }
 
-// What people and screen readers find their way by.
+// People and screen readers find their way by the structure of a page.
 func TestPageStructure(t *testing.T) {
 	t.Parallel()
 	rd := newRenderer(t)

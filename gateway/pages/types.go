@@ -37,26 +37,26 @@ type Refusal struct {
 	Chrome
 	Code      refusal.Code
 	Reference string
-	// Username is who is signed in, or was to be, as far as it is known. Provider is
-	// the label of the provider that was to sign them in, or "".
+	// Username is the person's who is signed in, or was to be, as far as it is known.
+	// Provider is the display name of the provider that was to sign them in, or "".
 	Username, Provider string
-	// Seen is what the gateway saw and the person may not. Zero: of no matter.
+	// Seen helps a person to see why the request failed. Zero: not shown.
 	Seen Seen
-	// What the person is offered, each if not empty and of the same origin: to
-	// sign in (in the whole window, if a page of the same origin shows this one in a
-	// frame), to sign in as somebody else, to start anew, to sign out, to open the
-	// app's front page.
+	// Links for the person, each if not empty and of the same origin: to sign in (in
+	// the whole window, if a page of the same origin shows this one in a frame), to
+	// sign in as somebody else, to start anew, to sign out, to open the app's front
+	// page.
 	SignInURL, OtherURL, RetryURL, LogoutURL, HomeURL string
-	// Address is where the page can be loaded again, if the browser must not send
-	// once more what led here. Same origin, or "".
+	// Address is where the page can be loaded again, if the browser must not repeat
+	// the request that led here. Same origin, or "".
 	Address string
 }
 
 // HasScript says whether the page needs its script.
 func (p Refusal) HasScript() bool { return p.SignInURL != "" || p.Address != "" }
 
-// Seen is what a request looked like to the gateway, where that may be what is
-// wrong: cookies get lost, http stands for https, a site has two names.
+// Seen says how a request looked to the gateway, where that may be the fault: cookies
+// get lost, http stands for https, a site has two names.
 type Seen struct {
 	// Here is the origin that the request came to, Site the site's own.
 	Here, Site string
@@ -65,7 +65,9 @@ type Seen struct {
 // A Session shows a person their own session at this app.
 type Session struct {
 	Chrome
-	Username, Email, Name, Provider string
+	Username, Email, Name string
+	// Provider is the provider's display name.
+	Provider string
 	// Roles, Groups and Template are the app's own words.
 	Roles, Groups []string
 	Template      string
@@ -79,7 +81,7 @@ type Session struct {
 type Logout struct {
 	Chrome
 	Username string
-	// Provider is the provider's label, and AtProvider says that its session
+	// Provider is the provider's display name, and AtProvider says that its session
 	// ends too.
 	Provider   string
 	AtProvider bool
@@ -91,7 +93,7 @@ type Logout struct {
 // what led here.
 type Other struct {
 	Chrome
-	// Username is who is signed in.
+	// Username is that of the session.
 	Username string
 	// Choices are where to sign in. A form posts to the URL of one.
 	Choices []Choice
@@ -104,7 +106,7 @@ type Other struct {
 // form, and nobody knows over which hosts the provider sends the browser.
 type Leave struct {
 	Chrome
-	// Provider is the provider's label.
+	// Provider is the provider's display name.
 	Provider string
 	// URL is where the page goes on to: an absolute URL of the provider's.
 	URL string
@@ -114,7 +116,7 @@ type Leave struct {
 // by itself; without scripts there is a button.
 type Form struct {
 	Chrome
-	// Provider is the provider's label.
+	// Provider is the provider's display name.
 	Provider string
 	// Action is where the form posts to: an absolute URL of the provider's.
 	Action string

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -107,7 +108,7 @@ func (v *visitor) send(r *http.Request) outcome {
 	var out outcome
 	w := httptest.NewRecorder()
 	peer := gateway.Peer{Secure: true, Addr: netip.MustParseAddr("192.0.2.7"), Target: r.RequestURI}
-	err := v.app.ServeHTTP(w, r, peer, func(_ http.ResponseWriter, r *http.Request, _ *gateway.Principal) error {
+	err := v.app.ServeHTTP(w, r, peer, func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		out.user = r.Header.Get("Remote-User")
 		return nil
 	})

@@ -8,9 +8,9 @@
 // after: a verifier may keep a JWK Set for days and never misses a key. The
 // first current key alone is used as soon as it is made.
 //
-// The keys lie in the store as one sealed record for all nodes. Whichever node
-// comes first makes them, or rotates them; the others take over what it did
-// within a minute, in the background.
+// The keys lie in the store as one sealed record for all nodes. The first node to
+// find that they are missing, or due, makes or rotates them. The others take the new
+// record over within a minute, in the background.
 package signing
 
 import (
@@ -67,8 +67,8 @@ func New(v *vault.Vault, mayCreate func(context.Context) error, logger *zap.Logg
 }
 
 // NewEphemeral returns Keys that live and end with the process: they are kept
-// nowhere, never rotated, and must not be loaded. For what is gone with the
-// process anyway, such as a demonstration.
+// nowhere, never rotated, and must not be loaded. They are for a demonstration, or
+// for anything else that ends with the process.
 func NewEphemeral() (*Keys, error) {
 	value, err := nextRecord(nil)
 	if err != nil {
@@ -120,7 +120,7 @@ func (k *Keys) Load(ctx context.Context) error { return faultOf(k.shared.Load(ct
 // first success every two seconds.
 func (k *Keys) Run(ctx context.Context) { k.shared.Run(ctx) }
 
-// faultOf returns err as a *refusal.Error: what has no code is the store's.
+// faultOf returns err as a *refusal.Error. An error without a code is the store's.
 func faultOf(err error) error {
 	if err == nil {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// algorithm is what these keys sign with. Keys of another algorithm are
+// algorithm is that of these keys. Keys of another algorithm are
 // another record with another name, and rotate on their own.
 const algorithm = jose.ES256
 
@@ -25,7 +25,7 @@ const recordName = "assertion " + string(algorithm)
 // and the one that it writes.
 const recordVersion = 1
 
-// record is what lies sealed in the store: private keys as JWK (RFC 7517).
+// record is the form in the store, where it is sealed: private keys as JWK (RFC 7517).
 type record struct {
 	Version int `json:"v"`
 	// Rotated is when Current began to sign and Next was made.
@@ -137,8 +137,8 @@ func checkKey(key *jose.JSONWebKey) error {
 	if !ok || private.Curve != elliptic.P256() || key.Algorithm != string(algorithm) || key.Use != "sig" {
 		return fmt.Errorf("record holds a key that is no private key for %s", algorithm)
 	}
-	// A private half that doesn't belong to the public one would sign what
-	// nobody can verify.
+	// If a private half does not belong to the public one, nobody can verify its
+	// signatures.
 	scalar, err := private.Bytes()
 	if err != nil {
 		return errors.New("record holds a private key that is out of range")

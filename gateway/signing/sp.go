@@ -29,7 +29,7 @@ func NewSPKeys(v *vault.Vault, mayCreate func(context.Context) error, logger *za
 	k.shared = vault.NewShared(v, vault.SharedOptions[spPair]{
 		Kind: vault.KindKeys, Name: spRecordName, What: "the key for SAML requests",
 		Read: readSPPair, Next: nextSPRecord, MayCreate: mayCreate, OnDemand: true,
-		Class: func(error) string { return "fault" }, // one is reported, whatever follows
+		Class: func(error) string { return "fault" }, // the first is reported, later ones of any kind are not
 		Report: func(err error) {
 			if err == nil {
 				logger.Info("the key for SAML requests can be loaded again")
@@ -57,9 +57,9 @@ func (k *SPKeys) KeyPair(ctx context.Context) (crypto.Signer, []byte, error) {
 	return pair.key, pair.certificate, nil
 }
 
-// Load reads the pair if the store has one. It makes none, but puts back what
-// the store has lost. Errors are *refusal.Error; what was loaded before stays
-// in use.
+// Load reads the pair if the store has one. It makes none, but puts the pair back if
+// the store has lost it. Errors are *refusal.Error; a pair that was loaded before
+// stays in use.
 func (k *SPKeys) Load(ctx context.Context) error { return faultOf(k.shared.Load(ctx)) }
 
 // Run loads the pair at once and then every minute until ctx ends.

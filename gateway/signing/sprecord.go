@@ -28,7 +28,7 @@ const (
 // §4.1.2.5), which some can't read.
 var spNotAfter = time.Date(2049, time.December, 31, 0, 0, 0, 0, time.UTC)
 
-// spRecord is what lies sealed in the store.
+// spRecord is the form in the store, where it is sealed.
 type spRecord struct {
 	Version     int    `json:"v"`
 	Key         []byte `json:"key"`         // PKCS #8

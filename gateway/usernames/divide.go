@@ -85,6 +85,23 @@ func Divide(members []Member, same [][]string) ([]*People, error) {
 	return all, nil
 }
 
+// CheckSame refuses a list of the same people that names a provider not in all, names
+// one twice, or has fewer than two. hint ends the message about an unknown one.
+func CheckSame(same, all []string, hint string) error {
+	for i, name := range same {
+		switch {
+		case !slices.Contains(all, name):
+			return fmt.Errorf("same_people: there is no provider %q here, only %s%s", name, strings.Join(all, ", "), hint)
+		case slices.Contains(same[:i], name):
+			return fmt.Errorf("same_people: provider %q is named twice", name)
+		}
+	}
+	if len(same) < 2 {
+		return errors.New("same_people: expected the names of two providers or more")
+	}
+	return nil
+}
+
 // group numbers the members: those of one number are the same people.
 func group(members []Member, same [][]string) []int {
 	groups := make([]int, len(members))

@@ -179,6 +179,24 @@ func TestDivideRefuses(t *testing.T) {
 	}
 }
 
+func TestCheckSame(t *testing.T) {
+	t.Parallel()
+	all := []string{"corp", "entra", "partner"}
+	for want, same := range map[string][]string{
+		"":                                {"corp", "entra"},
+		`no provider "x" here, only corp`: {"corp", "x"},
+		`partner; see above`:              {"x"},
+		`"corp" is named twice`:           {"corp", "entra", "corp"},
+		"names of two providers or more":  {"corp"},
+		"same_people: expected the names": nil,
+	} {
+		err := usernames.CheckSame(same, all, "; see above")
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", same, err, want)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	for _, good := range []usernames.Space{main, prefix("p"), prefix(`PARTNER\`), suffix("@partner"), suffix("#ext#"), domain("partner.example"), domain("partner"), domain("xn--mnchen-3ya.example"), domain("münchen.example")} {

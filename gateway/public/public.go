@@ -1,4 +1,7 @@
-package gateway
+// Package public decides which requests to a site with `public` or `protect` need no
+// login: those that name open paths alone, however they name them. Package target
+// judges each path.
+package public
 
 import (
 	"cmp"
@@ -11,43 +14,44 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
-// isOpen says whether a request to a site with `public` or `protect` needs no
-// login. All paths that it names must be open, and all that it may reach. Headers
-// that name another path than the target are taken away, whoever asks.
-func (x *exchange) isOpen() bool {
-	named := strip.TakePaths(x.r)
-	if !methodsOpen(x.r) {
+// NeedsNoLogin says whether all paths that a request names are open, and all that it
+// may reach. original is the raw path of its target as it came in. Headers that name
+// another path than the target are removed in any case.
+func NeedsNoLogin(open *target.Open, original string, r *http.Request) bool {
+	named := strip.TakePaths(r)
+	if !methodsOpen(r) {
 		return false
 	}
-	below := reachesBelow(x.r)
-	if !x.opens(x.path, below) || slices.ContainsFunc(named, func(v string) bool { return !x.opens(target.Path(v), below) }) {
+	d := decision{open, original, currentPath(r.URL), reachesBelow(r)}
+	if !d.opens(original) || slices.ContainsFunc(named, func(v string) bool { return !d.opens(target.Path(v)) }) {
 		return false
 	}
-	return !slices.ContainsFunc(x.r.Header["Destination"], func(v string) bool { return !x.opensDestination(target.Path(v), below) }) &&
-		!slices.ContainsFunc(x.r.Header["If"], namesResource)
+	return !slices.ContainsFunc(r.Header["Destination"], func(v string) bool { return !d.opensDestination(target.Path(v)) }) &&
+		!slices.ContainsFunc(r.Header["If"], namesResource)
 }
 
-// opensLive says whether a live request of an earlier configuration needs no login
-// any more. Its handlers may be changing headers and address right now, so only the
-// path counts that it came with, and only for methods that name no other one.
-func (a *App) opensLive(p *passage) bool {
-	return a.open != nil && (p.r.Method == http.MethodGet || p.r.Method == http.MethodHead) && a.open.Has(p.path, false)
+// A decision is one about a request.
+type decision struct {
+	open *target.Open
+	// original is the path as it came in, current the one that the app is asked for.
+	original, current string
+	below             bool // the request may reach below its paths
 }
 
 // opens decides on an original path, and on the current one if the request was
 // rewritten before it came here.
-func (x *exchange) opens(path string, below bool) bool {
-	if current := currentPath(x.r.URL); path == x.path && path != current {
-		return x.app.open.HasRest(path, current, below)
+func (d *decision) opens(path string) bool {
+	if path == d.original && path != d.current {
+		return d.open.HasRest(path, d.current, d.below)
 	}
-	return x.app.open.Has(path, below)
+	return d.open.Has(path, d.below)
 }
 
 // opensDestination decides on the path that a WebDAV request names beside its own
 // (RFC 4918 §10.3). If a prefix was stripped from that one, the app may expect it
 // here, or not; after another rewrite nobody knows what it expects.
-func (x *exchange) opensDestination(path string, below bool) bool {
-	prefix, stripped := strings.CutSuffix(x.path, currentPath(x.r.URL))
+func (d *decision) opensDestination(path string) bool {
+	prefix, stripped := strings.CutSuffix(d.original, d.current)
 	if !stripped {
 		return false
 	}
@@ -55,7 +59,7 @@ func (x *exchange) opensDestination(path string, below bool) bool {
 	if n := len(prefix); n > 0 && len(path) >= n && strings.EqualFold(path[:n], prefix) {
 		rest = cmp.Or(path[n:], "/")
 	}
-	return x.app.open.HasDestination(path, rest, below)
+	return d.open.HasDestination(path, rest, d.below)
 }
 
 // currentPath returns the raw path that the app is asked for.

@@ -1,0 +1,99 @@
+package forward
+
+import (
+	"encoding/json"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
+)
+
+// Lifetimes of the assertion.
+const (
+	assertionLife  = 60 * time.Second
+	assertionBack  = 30 * time.Second // nbf, for clocks that run behind
+	assertionRenew = 25 * time.Second // a cached one has at least 35 s left
+)
+
+// claims are those of the assertion, a JWT (RFC 7519; names from OIDC Core §2 and
+// §5.1 where those have one).
+type claims struct {
+	Issuer        string   `json:"iss"`
+	Audience      string   `json:"aud"`
+	Subject       string   `json:"sub"`
+	Username      string   `json:"preferred_username"`
+	Email         string   `json:"email,omitempty"`
+	EmailVerified bool     `json:"email_verified"`
+	Name          string   `json:"name,omitempty"`
+	Roles         []string `json:"roles"`
+	Groups        []string `json:"groups"`
+	Template      string   `json:"template,omitempty"`
+	SessionID     string   `json:"sid"`
+	Provider      string   `json:"idp"`
+	ACR           string   `json:"acr,omitempty"`
+	AMR           []string `json:"amr,omitempty"`
+	AuthTime      int64    `json:"auth_time"`
+	IssuedAt      int64    `json:"iat"`
+	NotBefore     int64    `json:"nbf"`
+	Expires       int64    `json:"exp"`
+	ID            string   `json:"jti"`
+}
+
+// An assertion is signed anew as it grows old. It is safe for concurrent use.
+type assertion struct {
+	signer Signer
+	claims claims
+	mu     sync.Mutex // held while it is renewed
+	signed atomic.Pointer[signed]
+}
+
+// A signed assertion is one as it is sent.
+type signed struct {
+	token   string
+	issued  time.Time
+	renewAt time.Time
+	end     time.Time // when it must not be sent any more
+}
+
+// current says whether the assertion can be sent without being renewed. If the
+// clock was set back, it is from the future.
+func (s *signed) current(now time.Time) bool {
+	return s != nil && !now.Before(s.issued) && now.Before(s.renewAt)
+}
+
+// at returns the signed statement, renewed in time: by the wall clock, for apps
+// judge it by theirs. The monotonic clock stands still while the machine is
+// suspended.
+func (a *assertion) at(now time.Time) (string, error) {
+	now = now.Round(0) // without its monotonic reading
+	if s := a.signed.Load(); s.current(now) {
+		return s.token, nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	old := a.signed.Load()
+	if old.current(now) {
+		return old.token, nil
+	}
+	token, err := a.sign(now)
+	if err != nil {
+		if old != nil && !now.Before(old.issued) && now.Before(old.end) {
+			return old.token, nil
+		}
+		return "", err
+	}
+	a.signed.Store(&signed{token, now, now.Add(assertionRenew), now.Add(assertionLife - assertionRenew)})
+	return token, nil
+}
+
+func (a *assertion) sign(now time.Time) (string, error) {
+	c := a.claims
+	c.IssuedAt, c.NotBefore, c.Expires = now.Unix(), now.Add(-assertionBack).Unix(), now.Add(assertionLife).Unix()
+	c.ID = vault.RandomText()
+	text, err := json.Marshal(c)
+	if err != nil {
+		return "", err
+	}
+	return a.signer.Sign(text)
+}

@@ -1,0 +1,136 @@
+package gateway_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+)
+
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	exact := gateway.Hosts{Exact: []string{appHost, "alias.example", "[2001:db8::1]"}, Scheme: "https"}
+	wildcard := gateway.Hosts{Any: true, Scheme: "https"}
+	for name, tc := range map[string]struct {
+		hosts  gateway.Hosts
+		host   string
+		origin string // "": refused
+	}{
+		"exact":                   {exact, "app.example", "https://app.example"},
+		"exact, second":           {exact, "alias.example", "https://alias.example"},
+		"upper case":              {exact, "APP.Example", "https://app.example"},
+		"own port":                {exact, "app.example:8443", "https://app.example:8443"},
+		"the scheme's port":       {exact, "app.example:443", "https://app.example"},
+		"IPv6":                    {exact, "[2001:DB8::1]", "https://[2001:db8::1]"},
+		"IPv6 and port":           {exact, "[2001:db8::1]:8443", "https://[2001:db8::1]:8443"},
+		"another host":            {exact, "evil.example", ""},
+		"a part of ours":          {exact, "example", ""},
+		"ours as a part":          {exact, "app.example.evil.example", ""},
+		"ours in the user":        {exact, "app.example@evil.example", ""},
+		"user":                    {exact, "evil@app.example", ""},
+		"port is a name":          {exact, "app.example:evil", ""},
+		"port and more":           {exact, "app.example:80@evil.example", ""},
+		"empty port":              {exact, "app.example:", ""},
+		"huge port":               {exact, "app.example:999999", ""},
+		"two ports":               {exact, "app.example:1:2", ""},
+		"slash":                   {exact, "app.example/evil", ""},
+		"question mark":           {exact, "app.example?evil", ""},
+		"number sign":             {exact, "app.example#evil", ""},
+		"backslash":               {exact, `app.example\evil`, ""},
+		"blank":                   {exact, "app.example evil", ""},
+		"list":                    {exact, "app.example,evil.example", ""},
+		"percent":                 {exact, "app%2eexample", ""},
+		"dot at the end":          {exact, "app.example.", ""},
+		"other IPv6":              {exact, "[2001:db8::2]", ""},
+		"IPv6 with a zone":        {exact, "[2001:db8::1%25evil]", ""},
+		"IPv6 without brackets":   {exact, "2001:db8::1", ""},
+		"bracket only":            {exact, "[app.example]", ""},
+		"empty":                   {exact, "", ""},
+		"wildcard":                {wildcard, "any.example", "https://any.example"},
+		"wildcard, upper case":    {wildcard, "ANY.example:8443", "https://any.example:8443"},
+		"wildcard, user":          {wildcard, "evil@any.example", ""},
+		"wildcard, slash":         {wildcard, "any.example/evil", ""},
+		"wildcard, empty":         {wildcard, "", ""},
+		"wildcard, line break":    {wildcard, "any.example\r\nX: y", ""},
+		"wildcard, no port after": {wildcard, "any.example:8a", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			s := &site{lab: l, app: newApp(t, l.gateway()), host: tc.host}
+			if err := s.app.Start(tc.hosts); err != nil {
+				t.Fatal(err)
+			}
+			for _, target := range []string{"/", "/.sso/login", "/.sso/login?provider=corp", "/.sso/logout", "/.sso/oidc/callback?state=" + strings.Repeat("A", 43) + "&code=alice"} {
+				r := httptest.NewRequest(http.MethodGet, target, nil)
+				r.Host = tc.host
+				r.Header.Set("Accept", "text/html")
+				w := s.serve(r, false)
+				location := w.Header().Get("Location")
+				if tc.origin == "" {
+					wantRefused(t, w, refusal.UnknownHost)
+					if location != "" || w.Header().Get("Set-Cookie") != "" {
+						t.Errorf("%s: Location %q, Set-Cookie %q", target, location, w.Header().Get("Set-Cookie"))
+					}
+					continue
+				}
+				if strings.HasPrefix(location, "https://id.example") {
+					u, err := url.Parse(location)
+					if err != nil {
+						t.Fatal(err)
+					}
+					location = u.Query().Get("redirect_uri")
+				}
+				if location != "" && !strings.HasPrefix(location, tc.origin+"/") {
+					t.Errorf("%s: Location or redirect_uri %q, want one of %s", target, location, tc.origin)
+				}
+			}
+			begun, completed := l.idp.counts()
+			if tc.origin == "" && begun+completed+l.store.written() > 0 {
+				t.Errorf("begun %d, completed %d, written %d: a foreign host did something", begun, completed, l.store.written())
+			}
+			if tc.origin != "" && begun != 3 {
+				t.Errorf("%d logins were begun, want 3", begun)
+			}
+		})
+	}
+}
+
+func TestBaseURL(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.siteOf(l.gateway(), "inner.example", func(o *gateway.AppOptions) { o.BaseURL = "https://App.Example:443/" })
+	b := s.browser()
+	w := b.open("/")
+	wantRefused(t, w, refusal.UnknownHost)
+	w = b.open("/", "Host", "app.example")
+	wantStatus(t, w, http.StatusSeeOther)
+	if got := l.idp.begun[0].CallbackURL; got != "https://app.example/.sso/oidc/callback" {
+		t.Errorf("callback %q", got)
+	}
+}
+
+func TestStartRefuses(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	g := l.gateway()
+	if err := newApp(t, g).Start(gateway.Hosts{Scheme: "https"}); err == nil || !strings.Contains(err.Error(), "base_url") {
+		t.Errorf("no host: %v, want the fix", err)
+	}
+	if err := newApp(t, g).Start(gateway.Hosts{Exact: []string{"a/b"}}); err == nil || !strings.Contains(err.Error(), "base_url") {
+		t.Errorf("bad host: %v, want the fix", err)
+	}
+	if err := newApp(t, g, func(o *gateway.AppOptions) { o.BaseURL = "https://app.example" }).Start(gateway.Hosts{}); err != nil {
+		t.Errorf("base_url and no host: %v", err)
+	}
+	if err := newApp(t, g).Start(gateway.Hosts{Exact: []string{"app.example"}}); err == nil || !strings.Contains(err.Error(), `"app.example"`) {
+		t.Errorf("an audience that another site has: %v", err)
+	}
+	if err := newApp(t, g, func(o *gateway.AppOptions) { o.ID = "second" }).Start(gateway.Hosts{Exact: []string{"app.example"}}); err != nil {
+		t.Errorf("the same host under another id: %v", err)
+	}
+}

@@ -1,0 +1,26 @@
+package target
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// Origin returns an origin as browsers write it: in lower case, without the
+// scheme's own port.
+func Origin(scheme, host string) string {
+	host = strings.ToLower(host)
+	if scheme == "https" {
+		return "https://" + strings.TrimSuffix(host, ":443")
+	}
+	return scheme + "://" + strings.TrimSuffix(host, ":80")
+}
+
+// ParseOrigin reads an origin as a configuration has it. A slash may follow.
+func ParseOrigin(s string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimSuffix(s, "/"))
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || Hostname(u.Host) == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, fmt.Errorf("origin %q: expected scheme, host and port at most, such as https://app.example.com", s)
+	}
+	return url.Parse(Origin(u.Scheme, u.Host))
+}
