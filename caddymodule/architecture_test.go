@@ -59,6 +59,11 @@ var architecture = []room{
 		"go.uber.org/zap":  log,
 	}},
 
+	{"gateway/passage", arrows{
+		"gateway/session": "a request passes by a session, and ends with it",
+		"net/http":        "it is a request's context, body and ResponseWriter",
+	}},
+
 	{"gateway/fetch", arrows{
 		"gateway/refusal": "a provider that can't be reached has a code",
 		"go.uber.org/zap": log,
@@ -119,6 +124,7 @@ var architecture = []room{
 		"gateway/cookie":    "a request brings our cookies, and an answer sets them",
 		"gateway/fetch":     "it asks which names are loopback",
 		"gateway/pages":     "it says what a page shows",
+		"gateway/passage":   "requests that are let in end with their login",
 		"gateway/provider":  "providers sign people in",
 		"gateway/refusal":   "every refusal has a code",
 		"gateway/session":   "sessions are found, begun and ended there",
@@ -146,6 +152,7 @@ var architecture = []room{
 		"gateway/fetch":                  "documents are kept in the vault",
 		"gateway/oidcrp":                 "a provider that is configured",
 		"gateway/pages":                  "the pages that are shown",
+		"gateway/passage":                "the server has to tell it the connections",
 		"gateway/redisstore":             "the store that is configured",
 		"gateway/refusal":                "refusals become Caddy's errors and audit lines",
 		"gateway/samlsp":                 "a provider that is configured",

@@ -30,8 +30,8 @@ func (x *exchange) isOpen() bool {
 // opensLive says whether a live request of an earlier configuration needs no login
 // any more. Its handlers may be changing headers and address right now, so only the
 // path counts that it came with, and only for methods that name no other one.
-func (a *App) opensLive(p *passage) bool {
-	return a.open != nil && (p.r.Method == http.MethodGet || p.r.Method == http.MethodHead) && a.open.Has(p.path, false)
+func (a *App) opensLive(v *visit) bool {
+	return a.open != nil && (v.Came().Method == http.MethodGet || v.Came().Method == http.MethodHead) && a.open.Has(v.path, false)
 }
 
 // opens decides on an original path, and on the current one if the request was

@@ -20,15 +20,15 @@ func (g *Gateway) IdleLimit() time.Duration { return g.opts.Idle }
 // Admits implements session.Policy. A live request is judged by the apps that would
 // get it now: the strictest of them counts.
 func (g *Gateway) Admits(c session.Connection, l *session.Login, id string) (until time.Time) {
-	p, ok := c.(*passage)
+	v, ok := c.(*visit)
 	if !ok {
 		return time.Time{}
 	}
-	if p.view.app.gw == g {
-		return p.view.principal.Expires // by this very policy
+	if v.view.app.gw == g {
+		return v.view.principal.Expires // by this very policy
 	}
-	for i, a := range g.successors(p) {
-		if end := a.admitsLive(p, l, id); i == 0 || end.Before(until) {
+	for i, a := range g.successors(v) {
+		if end := a.admitsLive(v, l, id); i == 0 || end.Before(until) {
 			until = end
 		}
 	}
@@ -37,11 +37,11 @@ func (g *Gateway) Admits(c session.Connection, l *session.Login, id string) (unt
 
 // admitsLive returns when a live request of an earlier configuration ends here. It
 // is zero if the person is not let in.
-func (a *App) admitsLive(p *passage, l *session.Login, id string) time.Time {
+func (a *App) admitsLive(v *visit, l *session.Login, id string) time.Time {
 	switch {
-	case a.opensLive(p):
+	case a.opensLive(v):
 		return l.Expires
-	case a.newView(l, id, p.view.issuer).denied != nil:
+	case a.newView(l, id, v.view.issuer).denied != nil:
 		return time.Time{}
 	}
 	return a.end(l)
@@ -50,11 +50,11 @@ func (a *App) admitsLive(p *passage, l *session.Login, id string) time.Time {
 // successors returns the app that has come in the place of a live request's own: the
 // one at its host with the same audience. If there is none, all apps at the host
 // count: which of them would get the request is the host server's business.
-func (g *Gateway) successors(p *passage) []*App {
-	host := target.Hostname(p.r.Host)
+func (g *Gateway) successors(v *visit) []*App {
+	host := target.Hostname(v.Came().Host)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if a := g.audiences[p.view.app.audience(p.view.issuer)]; a != nil && a.rank(host) > 0 {
+	if a := g.audiences[v.view.app.audience(v.view.issuer)]; a != nil && a.rank(host) > 0 {
 		return []*App{a}
 	}
 	var best []*App
