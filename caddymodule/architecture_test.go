@@ -59,6 +59,11 @@ var architecture = []room{
 		"go.uber.org/zap":  log,
 	}},
 
+	{"gateway/passage", arrows{
+		"gateway/session": "a request passes by a session, and ends with it",
+		"net/http":        "it is a request's context, body and ResponseWriter",
+	}},
+
 	{"gateway/fetch", arrows{
 		"gateway/refusal": "a provider that can't be reached has a code",
 		"go.uber.org/zap": log,
@@ -135,6 +140,7 @@ var architecture = []room{
 		"gateway/form":      "a SAML provider's answer comes in a form",
 		"gateway/forward":   "an app is told by it who makes a request",
 		"gateway/pages":     "it says what a page shows",
+		"gateway/passage":   "requests that are let in end with their login",
 		"gateway/provider":  "providers sign people in",
 		"gateway/public":    "some requests need no login",
 		"gateway/refusal":   "every refusal has a code",
@@ -164,6 +170,7 @@ var architecture = []room{
 		"gateway/forward":                "names of headers are configured; placeholders say what the app is told",
 		"gateway/oidcrp":                 "a provider that is configured",
 		"gateway/pages":                  "the pages that are shown",
+		"gateway/passage":                "the server has to tell it the connections",
 		"gateway/redisstore":             "the store that is configured",
 		"gateway/refusal":                "refusals become Caddy's errors and audit lines",
 		"gateway/samlsp":                 "a provider that is configured",

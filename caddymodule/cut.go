@@ -11,6 +11,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/passage"
 )
 
 // What it takes for a login's end to cut requests at the connection. The server has
@@ -28,7 +29,7 @@ func (a *App) guardRequests(ctx caddy.Context) {
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		if !slices.Contains(a.servers, server) {
 			a.servers = append(a.servers, server)
-			server.RegisterConnContext(gateway.ConnContext)
+			server.RegisterConnContext(passage.ConnContext)
 		}
 		guardErrors(server.Errors)
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/gateway/passage"
 	"github.com/caddy-sso/caddy-sso/gateway/public"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -84,15 +87,16 @@ func (x *exchange) guard(next Next) error {
 		if v.denied != nil {
 			return x.refuse(v.denied)
 		}
-		p := &passage{view: v, path: x.path, w: x.w, r: x.r}
-		if !p.enter(x.r.Context(), ses) {
+		visiting := &visit{view: v, path: x.path}
+		visiting.Connection = visiting
+		if !visiting.Enter(ses, v.headers.Principal().Expires, x.w, x.r, x.app.gw.opts.ResetStream) {
 			continue
 		}
-		if !ses.Admitted(&p.Live, x.app.gw) {
-			p.release()
-			return x.cutOff(p.Over())
+		if !ses.Admitted(&visiting.Live, x.app.gw) {
+			visiting.Leave()
+			return x.cutOff(visiting.Over())
 		}
-		return x.pass(next, p)
+		return x.pass(next, visiting)
 	}
 	return x.refuse(refusal.New(refusal.StoreUnavailable, errors.New("the session left the cache each time it was found")))
 }
@@ -100,20 +104,52 @@ func (x *exchange) guard(next Next) error {
 // maxFinds bounds how often the session of one request is found anew.
 const maxFinds = 10
 
-// pass passes a request on, by a passage that has been entered.
-func (x *exchange) pass(next Next, p *passage) error {
-	defer p.release()
-	r := p.request()
-	if err := p.view.headers.Set(r.Header, &x.app.headerNames, &p.values, time.Now()); err != nil {
+// A visit is a request that was let in, on its way through the app. All that it
+// needs is made at once.
+type visit struct {
+	passage.Passage
+	view   *view
+	path   string        // of the original target
+	values forward.Row   // of the headers that say who it is
+	out    cookie.Writer // what the app writes to
+}
+
+// pass passes on a request that was let in.
+func (x *exchange) pass(next Next, v *visit) error {
+	defer v.Leave()
+	r := v.Request()
+	if err := v.view.headers.Set(r.Header, &x.app.headerNames, &v.values, time.Now()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	p.answer.ResponseWriter = writer{p}
-	defer p.answer.End()
-	err := next(&p.answer, r, p.view.headers.Principal())
-	if over := p.Over(); err != nil && over != nil && !p.answer.Begun() && !p.severed.Load() {
-		return x.cutOff(over)
+	v.out.ResponseWriter = v.Writer()
+	defer v.out.End()
+	err := next(&v.out, r, v.view.headers.Principal())
+	if err != nil && !v.out.Begun() && !v.Severed() {
+		if over := v.Over(); over != nil {
+			return x.cutOff(over)
+		}
 	}
-	p.finish()
+	v.AbortIfCut()
+	return err
+}
+
+// Resume guards what answers an error that a request ended in, such as an error
+// route, by the login that the request came by. passed is the context that the app
+// was given. If the login is over, the request is aborted.
+func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) error) error {
+	before := passage.Of(passed)
+	if before == nil {
+		return next(w, r)
+	}
+	came := before.Connection.(*visit)
+	v := &visit{view: came.view, path: came.path}
+	v.Connection = v
+	if !v.Continue(before, w, r) {
+		panic(http.ErrAbortHandler)
+	}
+	defer v.Leave()
+	err := next(v.Writer(), v.Request())
+	v.AbortIfCut()
 	return err
 }
 

@@ -76,7 +76,7 @@ type Options struct {
 	Idle time.Duration
 	// ResetStream ends the one stream of an HTTP/3 answer that has begun. It gets the
 	// server's own ResponseWriter. Optional: without it, an answer whose login has
-	// ended is cut when its handler writes next.
+	// ended is cut when its handler writes next. See passage.Passage.
 	ResetStream func(http.ResponseWriter)
 	// Limit bounds the sign-ins of one client address.
 	Limit session.Limit

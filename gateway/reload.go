@@ -21,15 +21,15 @@ func (g *Gateway) IdleLimit() time.Duration { return g.opts.Idle }
 // Admits implements session.Policy. A live request is judged by the apps that would
 // get it now: the strictest of them counts.
 func (g *Gateway) Admits(c session.Connection, l *session.Login, id string) (until time.Time) {
-	p, ok := c.(*passage)
+	v, ok := c.(*visit)
 	if !ok {
 		return time.Time{}
 	}
-	if p.view.app.gw == g {
-		return p.view.headers.Principal().Expires // by this very policy
+	if v.view.app.gw == g {
+		return v.view.headers.Principal().Expires // by this very policy
 	}
-	for i, a := range g.successors(p) {
-		if end := a.admitsLive(p, l, id); i == 0 || end.Before(until) {
+	for i, a := range g.successors(v) {
+		if end := a.admitsLive(v, l, id); i == 0 || end.Before(until) {
 			until = end
 		}
 	}
@@ -38,11 +38,11 @@ func (g *Gateway) Admits(c session.Connection, l *session.Login, id string) (unt
 
 // admitsLive returns when a live request of an earlier configuration ends here. It
 // is zero if the person is not let in.
-func (a *App) admitsLive(p *passage, l *session.Login, id string) time.Time {
+func (a *App) admitsLive(v *visit, l *session.Login, id string) time.Time {
 	switch {
-	case a.opensLive(p):
+	case a.opensLive(v):
 		return l.Expires
-	case a.newView(l, id, p.view.issuer).denied != nil:
+	case a.newView(l, id, v.view.issuer).denied != nil:
 		return time.Time{}
 	}
 	return a.end(l)
@@ -51,18 +51,19 @@ func (a *App) admitsLive(p *passage, l *session.Login, id string) time.Time {
 // opensLive says whether a live request of an earlier configuration needs no login
 // any more. Its handlers may be changing headers and address right now, so only the
 // path counts that it came with, and only for methods that name no other one.
-func (a *App) opensLive(p *passage) bool {
-	return a.open != nil && (p.r.Method == http.MethodGet || p.r.Method == http.MethodHead) && a.open.Has(p.path, false)
+func (a *App) opensLive(v *visit) bool {
+	method := v.Came().Method
+	return a.open != nil && (method == http.MethodGet || method == http.MethodHead) && a.open.Has(v.path, false)
 }
 
 // successors returns the app that has come in the place of a live request's own: the
 // one at its host with the same audience. If there is none, all apps at the host
 // count: which of them would get the request is the host server's business.
-func (g *Gateway) successors(p *passage) []*App {
-	host := target.Hostname(p.r.Host)
+func (g *Gateway) successors(v *visit) []*App {
+	host := target.Hostname(v.Came().Host)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if a := g.audiences[p.view.app.audience(p.view.issuer)]; a != nil && a.rank(host) > 0 {
+	if a := g.audiences[v.view.app.audience(v.view.issuer)]; a != nil && a.rank(host) > 0 {
 		return []*App{a}
 	}
 	var best []*App

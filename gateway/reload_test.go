@@ -83,3 +83,88 @@ func TestSucceedWithAShorterLifetime(t *testing.T) {
 		}
 	})
 }
+
+// A gateway that takes over judges what is under way by the app that would get it.
+func TestSucceed(t *testing.T) {
+	t.Parallel()
+	others := mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"others"}}}}
+	type app struct {
+		hosts gateway.Hosts
+		opts  gateway.AppOptions
+	}
+	at := func(host string) gateway.Hosts { return gateway.Hosts{Exact: []string{host}, Scheme: "https"} }
+	for name, tc := range map[string]struct {
+		apps   []app
+		change func(*gateway.Options)
+		ends   bool
+	}{
+		"nothing changed":           {apps: []app{{at(appHost), gateway.AppOptions{Rules: everyone}}}},
+		"the rules deny":            {apps: []app{{at(appHost), gateway.AppOptions{Rules: others}}}, ends: true},
+		"the path is public now":    {apps: []app{{at(appHost), gateway.AppOptions{Rules: others, Public: []string{"/stream"}}}}},
+		"the host is gone":          {apps: []app{{at("other.example"), gateway.AppOptions{Rules: everyone}}}, ends: true},
+		"a wildcard takes the host": {apps: []app{{gateway.Hosts{Any: true, Wild: []string{"*.example"}, Scheme: "https"}, gateway.AppOptions{Rules: everyone}}, {gateway.Hosts{Any: true, Wild: []string{"*.other"}}, gateway.AppOptions{ID: "o", Rules: others}}}},
+		"a wildcard that denies":    {apps: []app{{gateway.Hosts{Any: true, Wild: []string{"*.example"}, Scheme: "https"}, gateway.AppOptions{Rules: others}}, {gateway.Hosts{Any: true}, gateway.AppOptions{ID: "o", Rules: everyone}}}, ends: true},
+		"another app of the host denies": {apps: []app{
+			{at(appHost), gateway.AppOptions{ID: "other", Rules: others}}, {at(appHost), gateway.AppOptions{Rules: everyone}},
+		}},
+		"its own app of the host denies": {apps: []app{
+			{at(appHost), gateway.AppOptions{ID: "other", Rules: everyone}}, {at(appHost), gateway.AppOptions{Rules: others}},
+		}, ends: true},
+		"all apps of the host have other names, one denies": {apps: []app{
+			{at(appHost), gateway.AppOptions{ID: "a", Rules: everyone}}, {at(appHost), gateway.AppOptions{ID: "b", Rules: others}},
+		}, ends: true},
+		"the app has another name": {apps: []app{{at(appHost), gateway.AppOptions{ID: "new", Rules: everyone}}}},
+		"a shorter lifetime":       {apps: []app{{at(appHost), gateway.AppOptions{Rules: everyone, Lifetime: time.Nanosecond}}}, ends: true},
+		"another provider": {apps: []app{{at(appHost), gateway.AppOptions{Rules: everyone}}}, change: func(o *gateway.Options) {
+			o.Providers[0].Provider = newFakeIDP("https://other.example")
+		}, ends: true},
+		"no site at all": {ends: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			old := l.gateway()
+			s := l.siteOf(old, appHost)
+			entered := make(chan context.Context)
+			leave := make(chan struct{})
+			defer close(leave)
+			s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
+				entered <- r.Context()
+				<-leave
+				return nil
+			}
+			b := s.browser()
+			b.signIn()
+			r := b.request(http.MethodGet, "/stream")
+			go func() {
+				defer func() { _ = recover() }() // it may be aborted
+				_, _ = s.try(r, false)
+			}()
+			live := <-entered
+			now := l.gateway(func(o *gateway.Options) {
+				if tc.change != nil {
+					tc.change(o)
+				}
+			})
+			for _, a := range tc.apps {
+				app, err := now.NewApp(a.opts)
+				if err == nil {
+					err = app.Start(a.hosts)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			now.Succeed(old)
+			if ended := live.Err() != nil; ended != tc.ends {
+				t.Errorf("it has ended: %t, %v", ended, context.Cause(live))
+			}
+			// So is what still enters by the old one.
+			s.next = nil
+			w, err := s.try(b.request(http.MethodGet, "/stream"), false)
+			if passed := w.Code == http.StatusOK; err != nil || passed == tc.ends {
+				t.Errorf("the old one answers %d, %v", w.Code, err)
+			}
+		})
+	}
+}

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"

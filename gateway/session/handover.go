@@ -101,7 +101,7 @@ func (c *cached) moveTo(to *cached) bool {
 	}
 	for lr := c.live; lr != nil; {
 		next := lr.next
-		lr.cached.Store(to)
+		lr.moved.Store(to)
 		lr.prev, lr.next = nil, to.live
 		if to.live != nil {
 			to.live.prev = lr

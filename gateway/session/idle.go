@@ -68,7 +68,7 @@ func (s *Node) markSeen(c *cached, expires time.Time) {
 // Used notes that the client has sent something by a live request, now and then.
 // What the app sends is no use: nobody may be there to read it.
 func (lr *Live) Used() {
-	c := lr.cached.Load()
+	c := lr.cached()
 	idle := c.node.idle()
 	if idle == 0 {
 		return

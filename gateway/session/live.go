@@ -49,10 +49,11 @@ type Live struct {
 	// Session.Enter. Optional.
 	Connection Connection
 
-	cached  atomic.Pointer[cached] // another one once a node has handed it over
+	entered *cached
+	moved   atomic.Pointer[cached] // where a node has handed it over to
 	reading *reading               // by which it was let in
 
-	// Guarded by cached.mu.
+	// Guarded by the mu of the cached login whose list it is in.
 	until      time.Time
 	prev, next *Live
 
@@ -126,7 +127,7 @@ func (lr *Live) end(cause error) {
 	if first && lr.made.Load() {
 		lr.cancel(cause)
 	}
-	if first && cause != nil && lr.Connection != nil {
+	if first && lr.Connection != nil {
 		time.AfterFunc(severAfter, lr.sever)
 	}
 }
@@ -161,19 +162,25 @@ func (lr *Live) Over() error {
 // the latest. It is false if the session has left the cache meanwhile and has to
 // be found anew.
 func (c *cached) enter(parent context.Context, lr *Live, r *reading, until time.Time) bool {
-	lr.Context, lr.reading, lr.until = parent, r, until
-	lr.cached.Store(c)
+	lr.Context, lr.entered, lr.reading, lr.until = parent, c, r, until
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.retired {
-		return false
+	entered := !c.retired
+	if entered {
+		if lr.next = c.live; lr.next != nil {
+			lr.next.prev = lr
+		}
+		c.live = lr
 	}
-	lr.next = c.live
-	if lr.next != nil {
-		lr.next.prev = lr
+	c.mu.Unlock()
+	return entered
+}
+
+// cached returns the cached login whose list the request is in.
+func (lr *Live) cached() *cached {
+	if c := lr.moved.Load(); c != nil {
+		return c
 	}
-	c.live = lr
-	return true
+	return lr.entered
 }
 
 // Leave ends the context and takes the request from its session. Call it once,
@@ -190,18 +197,22 @@ func (lr *Live) Leave() {
 	}
 	lr.prev, lr.next = nil, nil // its context may be held for long
 	c.mu.Unlock()
-	lr.end(nil)
 	lr.mu.Lock()
-	defer lr.mu.Unlock()
 	lr.left = true
+	first := !lr.ended
+	lr.ended = true
+	lr.mu.Unlock()
+	if first && lr.made.Load() {
+		lr.cancel(nil)
+	}
 }
 
 // lock locks the cached login that the request is in the list of.
 func (lr *Live) lock() *cached {
 	for {
-		c := lr.cached.Load()
+		c := lr.cached()
 		c.mu.Lock()
-		if lr.cached.Load() == c {
+		if lr.cached() == c {
 			return c
 		}
 		c.mu.Unlock() // handed over meanwhile

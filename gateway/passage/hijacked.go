@@ -1,0 +1,65 @@
+package passage
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+)
+
+// A hijacked connection belongs to its handler, until it is cut. To read from it
+// is to use the login.
+type hijacked struct {
+	net.Conn
+	p    *Passage
+	done sync.Once
+}
+
+// takeOver has rw read and write by h. What was read ahead stays in it.
+func (h *hijacked) takeOver(rw *bufio.ReadWriter) {
+	rw.Writer.Reset(h) // it is empty
+	ahead, _ := rw.Peek(rw.Reader.Buffered())
+	if len(ahead) == 0 {
+		rw.Reader.Reset(h)
+		return
+	}
+	rw.Reader.Reset(io.MultiReader(bytes.NewReader(bytes.Clone(ahead)), h))
+	_, _ = rw.Peek(len(ahead)) // so that Buffered counts it
+}
+
+// Read implements net.Conn.
+func (h *hijacked) Read(data []byte) (int, error) {
+	n, err := h.Conn.Read(data)
+	if n > 0 {
+		h.p.Used()
+	}
+	return n, err
+}
+
+// ReadFrom implements io.ReaderFrom.
+func (h *hijacked) ReadFrom(r io.Reader) (int64, error) { return io.Copy(h.Conn, r) }
+
+// CloseWrite ends one direction, if the connection can.
+func (h *hijacked) CloseWrite() error {
+	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// Close implements net.Conn.
+func (h *hijacked) Close() error {
+	err := h.Conn.Close()
+	h.done.Do(h.p.release)
+	return err
+}
+
+// sever closes the connection. Who holds it may never close it.
+func (h *hijacked) sever() {
+	if !closeConn(h.p.r) {
+		_ = h.Conn.Close()
+	}
+	go h.done.Do(h.p.release) // it waits for who is severing
+}

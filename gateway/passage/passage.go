@@ -1,0 +1,196 @@
+// Package passage takes requests through the app for as long as their login lasts:
+// the context of a request, what it reads from and what it writes to end with it.
+package passage
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+)
+
+// A Passage is a request on its way through the app, and its context. The zero value
+// is for Enter and Continue.
+//
+// When the login ends, the context ends first. A handler that does not watch it is
+// cut at the connection: over HTTP/1.1 that is closed, over HTTP/2 and HTTP/3 the one
+// stream is reset. Whatever else may happen, nothing is read or written any more.
+type Passage struct {
+	session.Live
+	w     http.ResponseWriter
+	r     *http.Request             // as it came
+	reset func(http.ResponseWriter) // see Enter
+
+	hijacked atomic.Pointer[hijacked]
+	kept     atomic.Int32 // how many still need it, beside the handler
+	severed  atomic.Bool
+	writing  atomic.Int32 // how many calls of w are under way
+	flushed  bool         // the answer has begun; not changed once severed and not writing
+	gone     bool         // the stream is reset; for Sever
+}
+
+// errSevered is what reading and writing ends with.
+var errSevered = errors.New("the login this request lives by is over, and its connection is cut")
+
+// Enter takes a request through the app by a session, until the login ends, or at
+// until. reset ends the one stream of an HTTP/3 answer that has begun. It gets the
+// server's own ResponseWriter. Optional.
+//
+// Connection, if it was set, is what embeds the Passage: a session.Policy sees it.
+//
+// It is false if the session has left the cache meanwhile: find it anew. Leave must be
+// called when the handler is done.
+func (p *Passage) Enter(ses session.Session, until time.Time, w http.ResponseWriter, r *http.Request, reset func(http.ResponseWriter)) bool {
+	p.prepare(w, r, reset)
+	return ses.Enter(r.Context(), &p.Live, until)
+}
+
+// Continue takes what comes after before of the same request, by the same login. It
+// is false if that is over.
+func (p *Passage) Continue(before *Passage, w http.ResponseWriter, r *http.Request) bool {
+	p.prepare(w, r, before.reset)
+	return before.Again(r.Context(), &p.Live)
+}
+
+func (p *Passage) prepare(w http.ResponseWriter, r *http.Request, reset func(http.ResponseWriter)) {
+	p.w, p.r, p.reset = w, r, reset
+	if p.Connection == nil {
+		p.Connection = p
+	}
+}
+
+// Came returns the request as it came. Handlers may be changing its headers and its
+// address right now.
+func (p *Passage) Came() *http.Request { return p.r }
+
+// Request returns the request that goes on.
+func (p *Passage) Request() *http.Request {
+	r := p.r.WithContext(p)
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = body{p}
+	}
+	return r
+}
+
+// Writer returns what the request's answer is written to.
+func (p *Passage) Writer() http.ResponseWriter { return writer{p} }
+
+// key is the key of the Passage among the values of its context.
+type key struct{}
+
+// Value implements context.Context.
+func (p *Passage) Value(k any) any {
+	if k == (key{}) {
+		return p
+	}
+	return p.Live.Value(k)
+}
+
+// Of returns the Passage that a context belongs to, or nil.
+func Of(ctx context.Context) *Passage {
+	p, _ := ctx.Value(key{}).(*Passage)
+	return p
+}
+
+// Leave says that the handler is done. A connection that it has taken over may live on.
+func (p *Passage) Leave() {
+	if p.hijacked.Load() == nil {
+		p.Live.Leave()
+		return
+	}
+	p.release()
+}
+
+// release says that the handler, or the connection that it has taken over, is done.
+func (p *Passage) release() {
+	if p.kept.Add(-1) < 0 {
+		p.Live.Leave()
+	}
+}
+
+// Severed says whether the connection was cut.
+func (p *Passage) Severed() bool { return p.severed.Load() }
+
+// AbortIfCut aborts a request whose answer was cut, so that nobody takes it for a
+// whole one. Nothing is left to be said, nor to be logged as an error.
+func (p *Passage) AbortIfCut() {
+	if p.severed.Load() && p.hijacked.Load() == nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// connKey is the key of a connection among the values of a request's context.
+type connKey struct{}
+
+// ConnContext tells the connection of a request: make it the ConnContext of the
+// http.Server, so that HTTP/1.1 is cut even while a handler sends nothing.
+func ConnContext(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
+}
+
+// Sever implements session.Connection.
+func (p *Passage) Sever() {
+	p.severed.Store(true)
+	if h := p.hijacked.Load(); h != nil {
+		h.sever()
+		return
+	}
+	if p.gone || p.r.ProtoMajor == 1 && closeConn(p.r) {
+		return
+	}
+	// What Caddy wraps keeps deadlines of its own, and is not for two goroutines.
+	w := innermost(p.w)
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(longAgo)
+	_ = rc.SetWriteDeadline(longAgo)
+	switch p.r.ProtoMajor {
+	case 2:
+		p.gone = true // by the deadline, for good
+	case 3:
+		// A deadline tells the client nothing while the handler does not write.
+		if p.reset != nil && p.writing.Load() == 0 && p.flushed {
+			p.reset(w)
+			p.gone = true
+		}
+	}
+}
+
+var longAgo = time.Unix(1, 0)
+
+// innermost returns the server's own writer.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = u.Unwrap()
+	}
+}
+
+// closeConn closes the connection of an HTTP/1.1 request, if it is known, and has
+// the kernel forget what is still to be sent.
+func closeConn(r *http.Request) bool {
+	conn, ok := r.Context().Value(connKey{}).(net.Conn)
+	if !ok {
+		return false
+	}
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = t.NetConn() // TLS would say farewell first, and wait for that
+	}
+	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+	return true
+}
+
+// Interface guards
+var (
+	_ context.Context    = (*Passage)(nil)
+	_ session.Connection = (*Passage)(nil)
+)

@@ -1,0 +1,120 @@
+package passage
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+)
+
+// A body is the request's, until the connection is cut. To read from it is to use
+// the login.
+type body struct{ p *Passage }
+
+// Read implements io.Reader.
+func (b body) Read(data []byte) (int, error) {
+	if b.p.severed.Load() {
+		return 0, errSevered
+	}
+	n, err := b.p.r.Body.Read(data)
+	if n > 0 {
+		b.p.Used()
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b body) Close() error { return b.p.r.Body.Close() }
+
+// A writer is the server's, until the connection is cut. It offers what that may:
+// a server that can't, says so when it is asked.
+type writer struct{ p *Passage }
+
+// Header implements http.ResponseWriter.
+func (w writer) Header() http.Header { return w.p.w.Header() }
+
+// begin says whether anything may be written. If so, end has to follow.
+func (w writer) begin() bool {
+	w.p.writing.Add(1) // before the look: Sever does it the other way round
+	if w.p.severed.Load() {
+		w.end()
+		return false
+	}
+	return true
+}
+
+func (w writer) end() { w.p.writing.Add(-1) }
+
+// WriteHeader implements http.ResponseWriter.
+func (w writer) WriteHeader(status int) {
+	if w.begin() {
+		defer w.end()
+		w.p.w.WriteHeader(status)
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (w writer) Write(data []byte) (int, error) {
+	if !w.begin() {
+		return 0, errSevered
+	}
+	defer w.end()
+	return w.p.w.Write(data)
+}
+
+// ReadFrom implements io.ReaderFrom: files are sent without a copy.
+func (w writer) ReadFrom(r io.Reader) (int64, error) {
+	if !w.begin() {
+		return 0, errSevered
+	}
+	defer w.end()
+	if to, ok := w.p.w.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(w.p.w, r)
+}
+
+// Flush implements http.Flusher.
+func (w writer) Flush() { _ = w.FlushError() }
+
+// FlushError is what http.ResponseController asks for first.
+func (w writer) FlushError() error {
+	if !w.begin() {
+		return errSevered
+	}
+	defer w.end()
+	err := http.NewResponseController(w.p.w).Flush()
+	if err == nil && !w.p.flushed {
+		w.p.flushed = true
+	}
+	return err
+}
+
+// Push implements http.Pusher.
+func (w writer) Push(target string, opts *http.PushOptions) error {
+	if to, ok := w.p.w.(http.Pusher); ok {
+		return to.Push(target, opts)
+	}
+	return http.ErrNotSupported
+}
+
+// Unwrap is for http.ResponseController.
+func (w writer) Unwrap() http.ResponseWriter { return w.p.w }
+
+// Hijack implements http.Hijacker. The request lives as long as the connection,
+// even if its handler returns before.
+func (w writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.p.w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	h := &hijacked{Conn: conn, p: w.p}
+	w.p.kept.Add(1)
+	w.p.hijacked.Store(h)
+	if w.p.severed.Load() { // before Sever could see it
+		_ = h.Close()
+		return nil, nil, errSevered
+	}
+	h.takeOver(rw)
+	return h, rw, nil
+}
