@@ -104,7 +104,7 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 		faults.add("lifetime", errors.New("can't be negative"))
 	}
 	faults.add("headers", a.headers.check())
-	faults.add("keep_headers", strip.CheckKept(opts.KeepHeaders))
+	faults.add("keep_headers", g.strip.Load().CheckKept(opts.KeepHeaders, a.headers.all()))
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
