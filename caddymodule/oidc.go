@@ -18,8 +18,9 @@ func init() { caddy.RegisterModule(OIDC{}) }
 // OIDC is an OpenID Provider that people sign in at, with the authorization
 // code flow and PKCE.
 //
-// The provider is contacted when somebody signs in, not before: one that is
-// down stops neither Caddy nor those who are signed in.
+// Its discovery document is fetched in the background, at the start, and the log
+// says what is wrong with it. A provider that is down stops neither Caddy nor those
+// who are signed in.
 //
 // Register the gateway there as a confidential client with the redirect URI
 // `https://<site>/.sso/oidc/callback`, one for each site.
