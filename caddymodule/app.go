@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -198,9 +199,15 @@ func (a *App) provisionProviders() error {
 			return fmt.Errorf("there are two providers with the name %q", named.Name)
 		}
 		a.shared = append(a.shared, named.Name)
-		a.providers = append(a.providers, builtProvider{named, configs[i]})
+		a.add(named, configs[i])
 	}
 	return nil
+}
+
+func (a *App) add(named gateway.NamedProvider, config string) {
+	a.warnOfIdle(cmp.Or(named.Lifetime, time.Duration(a.Lifetime), gateway.DefaultLifetime), zap.String("provider", named.Name))
+	a.warnOfSpace(named)
+	a.providers = append(a.providers, builtProvider{named, config})
 }
 
 func (a *App) providerContext(ctx caddy.Context) providerContext {
@@ -219,7 +226,7 @@ func (a *App) addInline(named gateway.NamedProvider, config string) error {
 			return fmt.Errorf("provider %s: there is another one with this name and other settings: give one of them a name (`name <name>`), or share one (`provider` in the global option sso)", named.Name)
 		}
 	}
-	a.providers = append(a.providers, builtProvider{named, config})
+	a.add(named, config)
 	return nil
 }
 

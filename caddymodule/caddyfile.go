@@ -196,11 +196,7 @@ func newGuest(d *caddyfile.Dispenser, namespace, word, kind string) (caddy.Modul
 	}
 	info, err := caddy.GetModule(namespace + d.Val())
 	if err != nil {
-		var kinds []string
-		for _, m := range caddy.GetModules(strings.TrimSuffix(namespace, ".")) {
-			kinds = append(kinds, m.ID.Name())
-		}
-		return nil, unknownWord(d, kind, kinds)
+		return nil, unknownWord(d, kind, modulesIn(strings.TrimSuffix(namespace, ".")))
 	}
 	return info.New(), nil
 }
@@ -255,7 +251,30 @@ func unmarshalArgs(d *caddyfile.Dispenser, u usages) ([]string, error) {
 	if len(args) == 0 {
 		return nil, u.wrong(d, word)
 	}
+	if err := joined(d, word, args); err != nil {
+		return nil, err
+	}
 	return listed(d, word, args)
+}
+
+// joined refuses words of a list that a comma joins, where none belongs to a word: in
+// a path one may, but not before the slash of another.
+func joined(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) error {
+	line, found := word, false
+	for _, token := range tokens {
+		words := []string{token.Text}
+		inner := strings.Trim(token.Text, ",")
+		if strings.Contains(inner, ",") && !token.Quoted() && (inner[0] != '/' || strings.Contains(inner, ",/")) {
+			found, words = true, strings.Split(inner, ",")
+		}
+		for _, w := range words {
+			line += " " + withoutUser(w)
+		}
+	}
+	if !found {
+		return nil
+	}
+	return d.Errf("wrong arguments for '%s': blanks alone separate the words of this list: write `%s`, or put the word in quotes if the comma belongs to it", word, line)
 }
 
 // listed returns the words of a list. A comma at the edge of one was meant to

@@ -216,6 +216,8 @@ func appendLine(lines *[]mapping.Line, d *caddyfile.Dispenser) error {
 	return nil
 }
 
+const patternRule = "expected one path, such as /healthz, or all paths below one, such as /static/*; a `*` stands nowhere else, and there are no other patterns"
+
 func appendPaths(paths *[]string, d *caddyfile.Dispenser) error {
 	word := d.Val()
 	args, err := unmarshalArgs(d, siteUsage)
@@ -225,7 +227,11 @@ func appendPaths(paths *[]string, d *caddyfile.Dispenser) error {
 	for _, p := range args {
 		bare := strings.TrimSuffix(p, "/*")
 		if !strings.HasPrefix(p, "/") || strings.Contains(bare, "*") {
-			return d.Errf("'%s' cannot be '%s': expected a path that begins with a slash, such as /healthz, or a prefix such as /static/*", word, p)
+			fix := ""
+			if all, ok := strings.CutSuffix(p, "/**"); ok && !strings.Contains(all, "*") {
+				fix = ": write `" + word + " " + all + "/*`"
+			}
+			return d.Errf("'%s' cannot be '%s': %s%s", word, p, patternRule, fix)
 		}
 	}
 	*paths = append(*paths, args...)
@@ -286,7 +292,7 @@ func checkOrigin(d *caddyfile.Dispenser, word, arg string) error {
 		rest, ok = strings.CutPrefix(arg, "http://")
 	}
 	if !ok || rest == "" || strings.ContainsAny(rest, "/?#@ *") {
-		return d.Errf("'%s' cannot be '%s': expected scheme and host without a path, such as https://app.example.com", word, arg)
+		return d.Errf("'%s' cannot be '%s': expected scheme and host without a path, such as https://app.example.com", word, withoutUser(arg))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/templates"
 	"go.uber.org/zap"
 )
 
@@ -97,19 +98,20 @@ func (f *follower) fault(format string, args ...any) {
 
 // progress is what has been done to a request, whatever matchers said.
 type progress struct {
-	stripped bool // nothing is left in it that only the gateway may say
-	guarded  bool // sso has let it in
-	fixed    bool // the path is the configuration's
-	matched  bool // so are the placeholders of the file matcher
-	rooted   bool // the client chooses the directory of files
-	changed  bool // a rewrite, which may be one of some requests only, has been done
-	ended    bool // a proxy has answered
+	stripped bool   // nothing is left in it that only the gateway may say
+	guarded  bool   // sso has let it in
+	fixed    bool   // the path is the configuration's
+	matched  bool   // so are the placeholders of the file matcher
+	place    chosen // what the client chooses of the place of files
+	template bool   // what is answered is executed as a template
+	changed  bool   // a rewrite, which may be one of some requests only, has been done
+	ended    bool   // a proxy has answered
 }
 
 func (p progress) and(q progress) progress {
 	return progress{
-		p.stripped && q.stripped, p.guarded && q.guarded, p.fixed && q.fixed, p.matched && q.matched, p.rooted || q.rooted,
-		p.changed || q.changed, p.ended && q.ended,
+		p.stripped && q.stripped, p.guarded && q.guarded, p.fixed && q.fixed, p.matched && q.matched,
+		p.place.or(q.place), p.template || q.template, p.changed || q.changed, p.ended && q.ended,
 	}
 }
 
@@ -176,7 +178,7 @@ func (f *follower) route(route *caddyhttp.Route, p progress) progress {
 	if len(route.MatcherSets) > 0 { // any of them may be the one that matched
 		matched := true
 		for _, set := range route.MatcherSets {
-			matched = filesIn(set, p.matched) && matched
+			matched = filesIn(set, p.place, p.matched) && matched
 		}
 		p.matched = matched
 	}
@@ -202,11 +204,20 @@ func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) prog
 		}
 		p.stripped = true
 	case caddyhttp.VarsMiddleware:
-		p.rooted = rootOfClient(h, p.rooted)
+		p.place = p.place.after(h)
 	case *caddyhttp.VarsMiddleware:
-		p.rooted = rootOfClient(*h, p.rooted)
+		p.place = p.place.after(*h)
 	case *rewrite.Rewrite:
 		p.fixed, p.changed = fixesPath(h, p), true
+	case *templates.Templates:
+		p.template = true
+		if byClient(h.FileRoot, p.place) {
+			f.reads("templates", "includes files of a directory that a client chooses", "write a root that does not come from the request", p)
+		}
+	case *caddyhttp.StaticResponse:
+		if p.template && fromClient(ofHost.ReplaceAllString(h.Body, "")) {
+			f.reads("respond", "has text of the client in it, which `templates` executes", "leave out the placeholder, or `templates`", p)
+		}
 	case *caddyhttp.Subroute:
 		return f.subroute(h, p)
 	case *caddyhttp.Invoke:
@@ -293,22 +304,6 @@ func (f *follower) passesOn(name string, p progress) {
 	default:
 		f.fault("'%s' in %s is a handler that sso does not know: it may pass requests on as clients send them, forged identity headers and all: "+
 			"write the line `sso_strip` before it, in %[2]s", name, f.where)
-	}
-}
-
-// servesFiles judges a file server: it is harmless if the client does not choose
-// the file.
-func (f *follower) servesFiles(h *fileserver.FileServer, p progress) {
-	switch {
-	case f.where == "" || p.guarded || p.fixed && !p.rooted && !fromClient(strings.ReplaceAll(h.Root, "{http.vars.root}", "")):
-	case p.stripped:
-		f.opened("file_server")
-	case p.changed:
-		f.fault("'file_server' in %s serves any file that a client asks for, in spite of the `rewrite` or `try_files` before it: "+
-			"let that be `rewrite * /{err.status_code}.html`, and hold for all requests; or write the line `sso_strip` before 'file_server', if everybody may read all of its files", f.where)
-	default:
-		f.fault("'file_server' in %s serves any file that a client asks for, for errors can come before 'sso' is asked: "+
-			"write the line `rewrite * /{err.status_code}.html` before it; or `sso_strip`, if everybody may read all of its files", f.where)
 	}
 }
 

@@ -35,7 +35,7 @@ var jsonWords = strings.NewReplacer(
 // TestRoutesInJSON judges the tree of routes, whatever it was written in.
 func TestRoutesInJSON(t *testing.T) {
 	const beside = "does not see, session cookie, forged identity headers and all"
-	const first, passes, files, unknown = "comes before 'sso'", "gets requests as clients send them", "serves any file", "a handler that sso does not know"
+	const first, passes, files, unknown, chooses = "comes before 'sso'", "gets requests as clients send them", "serves any file", "a handler that sso does not know", "by which a client chooses the file"
 	for _, tt := range []struct {
 		name, routes, errors, named string
 		want                        string // empty: it starts
@@ -71,7 +71,7 @@ func TestRoutesInJSON(t *testing.T) {
 		{name: "a wildcard's files before", routes: `{"match":[{"host":["*.localhost"]}],"handle":[FILES]},SITE`, want: first},
 		{name: "what a file matcher did not find", routes: `SITE`, errors: `{"match":[{"not":[{"file":{"try_files":["/e.html"]}}]}],"handle":[FOUND,FILES]}`, want: files},
 		{name: "a file matcher or another", routes: `SITE`, errors: `{"match":[{"file":{"try_files":["/e.html"]}},{PATH}],"handle":[FOUND,FILES]}`, want: files},
-		{name: "a root of the client's", routes: `SITE`, errors: `{"handle":[{"handler":"vars","root":"/srv/{http.request.header.X}"},PAGE,FILES]}`, want: files},
+		{name: "a root of the client's", routes: `SITE`, errors: `{"handle":[{"handler":"vars","root":"/srv/{http.request.header.X}"},PAGE,FILES]}`, want: chooses},
 		{name: "a root by the host", routes: `SITE`, errors: `{"handle":[{"handler":"vars","root":"/srv/{http.request.host}"},PAGE,FILES]}`},
 		{name: "a matcher's root of the client's", routes: `SITE`, errors: `{"match":[{"file":{"try_files":["/e.html"],"root":"/{http.request.uri.path}"}}],"handle":[{"handler":"rewrite","uri":"{http.matchers.file.absolute}"},FILES]}`, want: files},
 
@@ -108,7 +108,27 @@ func TestRoutesInJSON(t *testing.T) {
 		{name: "a file matcher that must not match", routes: `SITE`, errors: `{"match":[{"file":{"try_files":["/e.html"]}}],"handle":[{"handler":"subroute","routes":[{"match":[{"not":[{"file":{}}]}],"handle":[TEXT]}]},FOUND,FILES]}`, want: files},
 		{name: "a page by a variable", routes: `SITE`, errors: `{"handle":[{"handler":"rewrite","uri":"/{http.vars.page}"},FILES]}`, want: files},
 		{name: "a page with the client's query", routes: `SITE`, errors: `{"handle":[{"handler":"rewrite","uri":"/e.html?{http.request.uri.query}"},FILES]}`},
-		{name: "a root that the client names", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"file_server","root":"/srv/{http.request.uri.path}"}]}`, want: files},
+		{name: "a root that the client names", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"file_server","root":"/srv/{http.request.uri.path}"}]}`, want: chooses},
+		{name: "a root of the client's before a fs", routes: `SITE`, errors: `{"handle":[{"handler":"vars","root":"/srv/{http.request.header.X}"},{"handler":"vars","fs":"x"},PAGE,FILES]}`, want: chooses},
+		{name: "a fs of the client's before a root", routes: `SITE`, errors: `{"handle":[{"handler":"vars","fs":"{http.request.uri.query.x}","root":"/srv"},PAGE,FILES]}`, want: chooses},
+		{name: "a root of the client's and another", routes: `SITE`, errors: `{"handle":[{"handler":"vars","root":"/srv/{http.request.header.X}"},{"handler":"vars","root":"/srv"},PAGE,FILES]}`},
+		{name: "a variable that the client names", routes: `SITE`, errors: `{"handle":[{"handler":"vars","{http.request.uri.query.x}":"/"},PAGE,FILES]}`, want: chooses},
+		{name: "a fs that the client names", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"file_server","fs":"{http.request.uri.query.x}"}]}`, want: chooses},
+		{name: "an index that the client names", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"file_server","index_names":["index.html","{http.request.uri.query.f}"]}]}`, want: chooses},
+		{name: "an index by the status", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"file_server","index_names":["{http.error.status_code}.html"],"status_code":"{http.error.status_code}"}]}`},
+		{name: "what the client hides", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"file_server","hide":["{http.request.uri.query.f}"]}]}`, want: chooses},
+		{name: "a status of the client's", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"file_server","status_code":"{http.request.uri.query.s}"}]}`, want: chooses},
+		{name: "a list by a file of the client's", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"file_server","browse":{"template_file":"{http.request.uri.query.f}"}}]}`, want: chooses},
+		{name: "an index by a variable", routes: `SITE`, errors: `{"handle":[{"handler":"vars","f":"{http.request.uri.query.f}"},PAGE,{"handler":"file_server","index_names":["{http.vars.f}"]}]}`, want: chooses},
+		{name: "an index by a map", routes: `SITE`, errors: `{"handle":[{"handler":"map","source":"{http.request.uri.query.f}","destinations":["{f}"],"mappings":[{"input_regexp":"(.*)","outputs":["$1"]}]},PAGE,{"handler":"file_server","index_names":["{f}"]}]}`, want: chooses},
+		{name: "a part of the page that the client takes out", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"rewrite","uri_substring":[{"find":"{http.request.uri.query.x}","replace":""}]},FILES]}`, want: files},
+		{name: "a matcher's fs of the client's", routes: `SITE`, errors: `{"match":[{"file":{"try_files":["/e.html"],"fs":"{http.request.uri.query.x}"}}],"handle":[FOUND,FILES]}`, want: files},
+		{name: "templates that include what the client names", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"templates","file_root":"/srv/{http.request.uri.query.x}"},FILES]}`, want: "that a client chooses"},
+		{name: "templates with a root of the client's", routes: `SITE`, errors: `{"handle":[{"handler":"vars","root":"{http.request.uri.query.x}"},{"handler":"templates"},TEXT]}`, want: "that a client chooses"},
+		{name: "a template that the client sends", routes: `SITE`, errors: `{"handle":[{"handler":"templates"},{"handler":"static_response","body":"no {http.request.uri.path}"}]}`, want: "has text of the client in it"},
+		{name: "a template that the client sends, stripped", routes: `SITE`, errors: `{"handle":[STRIP,{"handler":"templates"},{"handler":"static_response","body":"no {http.request.uri.path}"}]}`},
+		{name: "a template of the configuration", routes: `SITE`, errors: `{"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.error.status_code} at {http.request.host}"}]}`},
+		{name: "text of the client", routes: `SITE`, errors: `{"handle":[{"handler":"error","error":"no {http.request.uri}"},{"handler":"static_response","body":"no {http.request.uri.path}"}]}`},
 
 		{name: "errors of a subroute around sso", routes: `{"match":[{HOST}],"handle":[{"handler":"subroute","routes":[{"handle":[SSO]}],"errors":{"routes":[{"handle":[PROXY]}]}}]}`, want: passes},
 		{name: "errors of a subroute around sso, stripped", routes: `{"match":[{HOST}],"handle":[{"handler":"subroute","routes":[{"handle":[SSO]}],"errors":{"routes":[{"handle":[STRIP,PROXY]}]}}]}`},

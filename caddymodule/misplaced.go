@@ -13,8 +13,6 @@ import (
 // with the options own: it says where. It is nil for a word that is not known.
 func misplaced(d *caddyfile.Dispenser, own usages) error {
 	word := d.Val()
-	options := providerOptions()
-	of := options[word]
 	switch {
 	case word == "{":
 		return d.Err("unexpected '{': what stands before it on its line has no block")
@@ -22,23 +20,46 @@ func misplaced(d *caddyfile.Dispenser, own usages) error {
 		return d.Errf("'%s' is a directive of the site: is the '}' missing that ends the block above it?", word)
 	case slices.Contains(protocols(), word):
 		return d.Errf("'%s' is a protocol: in a site it stands on the line of `sso`, as `sso %[1]s …`; in the global option sso after a name, as `provider <name> %[1]s { … }`", word)
-	case len(of) > 0:
-		return d.Errf("'%s' is an option of %s: it belongs in the block of `provider <name> %s` in the global option sso, or of `sso %[3]s …` in a site%s",
-			word, strings.Join(of, " and "), of[0], inPlace(word, own))
-	case globalUsage[word] != "" && own["client_"+word] == "": // a `secret` beside a client_id is rather the client's
-		return d.Errf("'%s' holds for all sites: it belongs in the global option sso at the top of the Caddyfile, as `%s`", word, globalUsage[word])
-	case siteUsage[word] != "":
-		return d.Errf("'%s' is said by each site: it belongs in the block of its `sso`, as `%s`", word, siteUsage[word])
+	}
+	if places := placesOf(word); len(places) > 0 {
+		return d.Errf("'%s' %s%s", word, strings.Join(places, "; or it "), inPlace(word, own))
 	}
 	return nil
 }
 
-// inPlace suggests what the block has for another provider's option: the option
-// that begins with the same word, as in groups_claim and groups_attribute.
+// placesOf says where a word belongs, for each block that has it.
+func placesOf(word string) (places []string) {
+	add := func(there bool, format string, args ...any) {
+		if there {
+			places = append(places, fmt.Sprintf(format, args...))
+		}
+	}
+	of := append(providerOptions()[word], "") // none is ""
+	add(len(of) > 1, "is an option of %s: it belongs in the block of `provider <name> %s` in the global option sso, or of `sso %[2]s …` in a site",
+		strings.Join(of[:len(of)-1], " and "), of[0])
+	add(globalUsage[word] != "", "holds for all sites: it belongs in the global option sso at the top of the Caddyfile, as `%s`", globalUsage[word])
+	add(siteUsage[word] != "", "is said by each site: it belongs in the block of its `sso`, as `%s`", siteUsage[word])
+	add(redisUsage[word] != "", "is an option of the store: it belongs in the block of `store redis <url>` in the global option sso, as `%s`", redisUsage[word])
+	add(slices.Contains(modulesIn("sso.stores"), word), "is a kind of store: it belongs in the global option sso, as `%s`", globalUsage["store"])
+	add(len(places) == 0 && slices.Contains(spaceKinds, word), "is a kind of name space: it belongs in a provider's block, as `users %s <text>`", word)
+	return places
+}
+
+// inPlace suggests what the block has for an option of another one: the client's own,
+// a longer name, or the other protocol's word for a claim or an attribute.
 func inPlace(option string, own usages) string {
-	first, _, compound := strings.Cut(option, "_")
+	like := func(word string) bool {
+		rest, longer := strings.CutPrefix(word, option+"_")
+		return word == "client_"+option || longer && !strings.Contains(rest, "_")
+	}
+	kinds := []string{"_claim", "_attribute", "_issuer", "_metadata"}
 	for _, word := range own.words() {
-		if compound && strings.HasPrefix(word, first+"_") {
+		same := slices.ContainsFunc(kinds, func(kind string) bool {
+			first, ok := strings.CutSuffix(option, kind)
+			rest, begins := strings.CutPrefix(word, first)
+			return ok && begins && slices.Contains(kinds, rest)
+		})
+		if same || like(word) {
 			return "; here there is '" + word + "'"
 		}
 	}
@@ -52,9 +73,12 @@ var siteDirectives = []string{
 }
 
 // protocols are the kinds of providers that there are.
-func protocols() []string {
+func protocols() []string { return modulesIn("sso.providers") }
+
+// modulesIn names the modules of a namespace.
+func modulesIn(namespace string) []string {
 	var names []string
-	for _, m := range caddy.GetModules("sso.providers") {
+	for _, m := range caddy.GetModules(namespace) {
 		names = append(names, m.ID.Name())
 	}
 	return names

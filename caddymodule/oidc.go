@@ -3,8 +3,6 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -20,8 +18,9 @@ func init() { caddy.RegisterModule(OIDC{}) }
 // OIDC is an OpenID Provider that people sign in at, with the authorization
 // code flow and PKCE.
 //
-// The provider is contacted when somebody signs in, not before: one that is
-// down stops neither Caddy nor those who are signed in.
+// Its discovery document is fetched in the background, at the start, and the log
+// says what is wrong with it. A provider that is down stops neither Caddy nor those
+// who are signed in.
 //
 // Register the gateway there as a confidential client with the redirect URI
 // `https://<site>/.sso/oidc/callback`, one for each site.
@@ -137,6 +136,9 @@ func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) error {
 		if !mayBeIssuer(args[0]) {
 			return d.Err("the first argument of 'sso oidc' is no issuer: " + issuerRule + "; the order is " + usage)
 		}
+		if fault := microsoftFault(args[0]); fault != "" {
+			return d.Err("the first argument of 'sso oidc': " + fault)
+		}
 		o.Issuer, o.ClientID = args[0], args[1]
 	}
 	if len(args) > 2 {
@@ -184,6 +186,8 @@ func (o *OIDC) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 	case "issuer":
 		if o.Issuer, err = unmarshalArg(d, oidcUsage); err == nil && !mayBeIssuer(o.Issuer) {
 			err = d.Err("this is no issuer: " + issuerRule)
+		} else if fault := microsoftFault(o.Issuer); err == nil && fault != "" {
+			err = d.Err("'issuer': " + fault)
 		}
 	case "client_id":
 		o.ClientID, err = unmarshalArg(d, oidcUsage)
@@ -234,19 +238,6 @@ func (o *OIDC) complete() error {
 	return nil
 }
 
-const issuerRule = "expected a URL such as https://id.example.com/realms/corp, without user, query and fragment"
-
-// mayBeIssuer reports whether s is an issuer. What holds a placeholder is judged
-// when that is resolved. What is none is not repeated in messages: swapped
-// arguments can make it the secret.
-func mayBeIssuer(s string) bool {
-	if strings.Contains(s, "{") {
-		return true
-	}
-	u, err := url.Parse(s)
-	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == "" && u.Fragment == ""
-}
-
 // build implements providerModule.
 func (o *OIDC) build(pc providerContext) (gateway.NamedProvider, error) {
 	named, err := o.configure(pc)
@@ -269,6 +260,9 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 	), literal("scopes", o.Scopes...), secretErr, o.complete())
 	if err != nil {
 		return gateway.NamedProvider{}, err
+	}
+	if fault := microsoftFault(o.Issuer); fault != "" {
+		return gateway.NamedProvider{}, errors.New("issuer: " + fault)
 	}
 	if o.Lifetime < 0 {
 		return gateway.NamedProvider{}, errors.New("lifetime: must not be negative")

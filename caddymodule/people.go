@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -54,6 +55,9 @@ func (p *People) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error)
 	return true, err
 }
 
+// spaceKinds are the kinds of name spaces.
+var spaceKinds = []string{"prefix", "suffix", "domain"}
+
 func (p *People) unmarshalUsers(d *caddyfile.Dispenser) error {
 	var kind, text string
 	if !d.NextArg() {
@@ -62,12 +66,15 @@ func (p *People) unmarshalUsers(d *caddyfile.Dispenser) error {
 	kind = d.Val()
 	to, ok := map[string]*string{"prefix": &p.Users.Prefix, "suffix": &p.Users.Suffix, "domain": &p.Users.Domain}[kind]
 	if !ok {
-		return unknownWord(d, "kind of name space", []string{"prefix", "suffix", "domain"})
+		return unknownWord(d, "kind of name space", slices.Clone(spaceKinds))
 	}
 	if !d.AllArgs(&text) || text == "" {
 		return peopleUsage.wrong(d, "users")
 	}
 	*to = text
+	if strings.HasSuffix(p.Users.Suffix, "@") {
+		return d.Err("'users suffix': there is no domain behind the @: write `users suffix @partner`, by which alice is called alice@partner; or `users domain partner.example`, if the provider's user names are such addresses already")
+	}
 	if err := p.Users.Check(); err != nil {
 		return d.Errf("'users %s': %v", kind, err)
 	}
@@ -138,9 +145,12 @@ func unmarshalSamePeople(lists *[][]string, d *caddyfile.Dispenser, u usages) er
 // unmarshalNames parses the names of so many providers or more, each once.
 func unmarshalNames(d *caddyfile.Dispenser, u usages, least int) ([]string, error) {
 	word := d.Val()
-	names := d.RemainingArgs()
-	if len(names) < least {
-		return nil, u.wrong(d, word)
+	names, err := unmarshalArgs(d, u)
+	if err == nil && len(names) < least {
+		err = u.wrong(d, word)
+	}
+	if err != nil {
+		return nil, err
 	}
 	for i, name := range names {
 		switch {

@@ -176,50 +176,6 @@ func TestAnsweredBefore(t *testing.T) {
 	}
 }
 
-// TestPublicClient warns of a client without a secret, unless that is said to be
-// meant: it may have got lost.
-func TestPublicClient(t *testing.T) {
-	for name, tt := range map[string]struct {
-		arguments string
-		warns     bool
-	}{
-		"with a secret":     {"app secret {", false},
-		"a secret lost":     {"app {", true},
-		"public by purpose": {"app {\n\t\ttoken_auth none", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.mustLoad(w.global("") + "http://a.localhost:PORT {\n\tsso oidc https://id.example.com " + tt.arguments + "\n\t\trole User *\n\t}\n}\n")
-			if warned := strings.Contains(w.logs(), "there is no client_secret"); warned != tt.warns {
-				t.Errorf("warned: %t", warned)
-			}
-		})
-	}
-}
-
-// TestProtectOnePath warns of a path that is protected without what is below it.
-func TestProtectOnePath(t *testing.T) {
-	for name, tt := range map[string]struct {
-		paths string
-		warns bool
-	}{
-		"all below":      {"/admin/*", false},
-		"one path":       {"/admin", true},
-		"with its slash": {"/admin/", true},
-		"the front page": {"/", true},
-		"both":           {"/admin /admin/*", false},
-		"everything":     {"/ /*", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.mustLoad(w.global("") + "http://a.localhost:PORT {\n\tPROVIDER\n\t\trole User *\n\t\tprotect " + tt.paths + "\n\t}\n}\n")
-			if warned := strings.Contains(w.logs(), "what is below it is open"); warned != tt.warns {
-				t.Errorf("warned: %t", warned)
-			}
-		})
-	}
-}
-
 // TestUnnamedModules shows nothing of a guest module in JSON that does not say
 // which one it is.
 func TestUnnamedModules(t *testing.T) {

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 // warnOfOpen warns of protected paths below which all is open.
@@ -20,18 +24,70 @@ func (h *Handler) warnOfOpen() {
 	}
 }
 
+// warnOfIdle warns of a limit of idleness that no login reaches.
+func (a *App) warnOfIdle(lifetime time.Duration, where zap.Field) {
+	if idle := time.Duration(a.Idle); idle > 0 && lifetime > 0 && idle >= lifetime {
+		a.warn("`idle` has no effect, for logins end by `lifetime` before: write a shorter `idle`, or a longer `lifetime`",
+			where, zap.Duration("idle", idle), zap.Duration("lifetime", lifetime))
+	}
+}
+
+// warnOfSpace warns of a suffix or prefix that can't be told from the name itself.
+func (a *App) warnOfSpace(named gateway.NamedProvider) {
+	fix := ""
+	switch s := named.Users; {
+	case s.Suffix != "" && isWord(s.Suffix[0]):
+		fix = "alice is called alice" + s.Suffix + ": write `users suffix @" + s.Suffix + "`, or another sign before it"
+	case s.Prefix != "" && isWord(s.Prefix[len(s.Prefix)-1]):
+		fix = "alice is called " + s.Prefix + "alice: write `users prefix " + s.Prefix + "-`, or another sign behind it"
+	default:
+		return
+	}
+	a.warn("nothing stands between the user names of this provider and their name space", zap.String("provider", named.Name), zap.String("fix", fix))
+}
+
+// isWord says whether a character may be one of a name.
+func isWord(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+// warnOfCommas warns of groups that a comma may have been meant to separate. The
+// name of a directory's group (CN=…,OU=…) has commas of its own, and so may a group
+// with a blank, which only quotes can write.
+func (h *Handler) warnOfCommas() {
+	for kind, lines := range h.lines() {
+		for _, line := range lines {
+			for _, group := range line.From {
+				if strings.Contains(group, ",") && !strings.ContainsAny(group, "= ") {
+					meant := kind + " " + strings.Join(line.To, ",") + " " + strings.ReplaceAll(group, ",", " ")
+					h.app.warn("this is one group with a comma in its name, for blanks separate groups: if several are meant, write `"+meant+"`",
+						zap.String("site", h.site), zap.String("group", group))
+				}
+			}
+		}
+	}
+}
+
+// lines are the rules of the site by their words, those of providers among them.
+func (h *Handler) lines() map[string][]mapping.Line {
+	all := map[string][]mapping.Line{"role": h.Role, "template": h.Template, "group": h.Group}
+	for _, from := range h.From {
+		all["role"] = slices.Concat(all["role"], from.Role)
+		all["template"] = slices.Concat(all["template"], from.Template)
+		all["group"] = slices.Concat(all["group"], from.Group)
+	}
+	return all
+}
+
 // literals refuses placeholders in what is compared as it is written.
 func (h *Handler) literals() error {
 	errs := []error{
 		literal("public", h.Public...), literal("protect", h.Protect...),
 		literal("prefix", h.Prefix), literal("callback_path", h.CallbackPath),
 	}
-	lines := slices.Concat(h.Role, h.Template, h.Group)
-	for _, from := range h.From {
-		lines = slices.Concat(lines, from.Role, from.Template, from.Group)
-	}
-	for _, line := range lines {
-		errs = append(errs, literal("role, template or group", line.To...), literal("role, template or group", line.From...))
+	lines := h.lines()
+	for _, kind := range []string{"role", "template", "group"} {
+		for _, line := range lines[kind] {
+			errs = append(errs, literal("role, template or group", line.To...), literal("role, template or group", line.From...))
+		}
 	}
 	return errors.Join(errs...)
 }

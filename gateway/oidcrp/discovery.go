@@ -101,7 +101,7 @@ func discoveryIssuer(d *discoveryDocument) error {
 		if strings.Contains(got, "{") {
 			return fmt.Errorf("reading the discovery document: the issuer %s has a placeholder in it: this is the document for all tenants; configure your own tenant's issuer", quoted(got))
 		}
-		return fmt.Errorf("reading the discovery document: the issuer is %s, configured is %q (OIDC Discovery §4.3)", quoted(got), d.issuer)
+		return fmt.Errorf("reading the discovery document: the issuer is %s, configured is %q (OIDC Discovery §4.3); if that is the provider you mean, write it in `issuer`, byte for byte", quoted(got), d.issuer)
 	}
 	return nil
 }

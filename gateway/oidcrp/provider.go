@@ -10,8 +10,8 @@
 // can't be reached, or that answers nonsense, is ProviderUnavailable within 10
 // seconds; everything else is a refusal.
 //
-// The discovery document and the keys are fetched at first use, never when a
-// Provider is made. They are kept, refreshed in the background every hour, and
+// The discovery document is fetched in the background by Start, the keys at first
+// use; neither when a Provider is made. They are kept, refreshed in the background every hour, and
 // a copy of the last good ones survives restarts (Deps.LastGood). Begin asks
 // whether the provider is there, at most every 10 seconds, because a browser
 // that is sent to one that is down sees no page of ours.
@@ -111,7 +111,11 @@ func (c Config) lastGoodName(what string) string {
 }
 
 func (p *Provider) fetchDiscovery(ctx context.Context) ([]byte, error) {
-	return p.fetchDocument(ctx, "discovery document", p.config.discoveryURL(), maxDiscovery)
+	doc, err := p.fetchDocument(ctx, "discovery document", p.config.discoveryURL(), maxDiscovery)
+	if err != nil && lasts(err) {
+		err = unavailable("%w; the address is made of `issuer`: check that", err)
+	}
+	return doc, err
 }
 
 func (p *Provider) fetchKeys(ctx context.Context) ([]byte, error) {
@@ -121,6 +125,11 @@ func (p *Provider) fetchKeys(ctx context.Context) ([]byte, error) {
 	}
 	return p.fetchDocument(ctx, "keys", md.jwks, maxJWKS)
 }
+
+// Start implements provider.Starter: it takes the last good discovery document from
+// the store, and has a new one fetched in the background. So a wrong issuer is in the
+// log before somebody signs in.
+func (p *Provider) Start(ctx context.Context) { p.discovery.Start(ctx) }
 
 // Protocol returns provider.OIDC.
 func (p *Provider) Protocol() provider.Protocol { return provider.OIDC }
@@ -293,5 +302,6 @@ func (p *Provider) LogoutURL(ctx context.Context, req provider.LogoutRequest) (s
 // Interface guards.
 var (
 	_ provider.SessionEnder = (*Provider)(nil)
+	_ provider.Starter      = (*Provider)(nil)
 	_ oidc.KeySet           = (*keySet)(nil)
 )

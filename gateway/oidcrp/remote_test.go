@@ -5,12 +5,17 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
@@ -95,6 +100,57 @@ func TestProviderDown(t *testing.T) {
 		time.Sleep(oidcrp.FailureKept)
 		mustLogin(t, op, p)
 	})
+}
+
+// TestStart fetches the discovery document in the background, and logs what is wrong
+// with it before anybody signs in.
+func TestStart(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		serve http.HandlerFunc
+		want  string
+	}{
+		"it is there":    {nil, ""},
+		"it hangs":       {hang, "fetching the discovery document"},
+		"another issuer": {says(`{"issuer":"https://other.example"}`), "write it in `issuer`, byte for byte"},
+		"nothing there":  {http.NotFound, "the address is made of `issuer`: check that"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				op := inProcess(t)
+				if tt.serve != nil {
+					op.SetHooks(at(gatewaytest.OPDiscoveryPath, tt.serve))
+				}
+				core, logs := observer.New(zap.WarnLevel)
+				p, err := oidcrp.New(configFor(op), oidcrp.Deps{Transport: op.Transport(), Logger: zap.New(core)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				took(t, 0, func() { p.Start(t.Context()) })
+				time.Sleep(fetch.Timeout)
+				synctest.Wait()
+				wantRequests(t, op, gatewaytest.OPDiscoveryPath, 1)
+				if tt.want == "" {
+					if logs.Len() > 0 {
+						t.Errorf("it logged %v", logs.All())
+					}
+					return
+				}
+				if logs.Len() != 1 || !strings.Contains(fmt.Sprint(logs.All()[0].ContextMap()), tt.want) {
+					t.Errorf("it logged %v, want %s", logs.All(), tt.want)
+				}
+			})
+		})
+	}
+}
+
+// says answers with a document of its own.
+func says(doc string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, doc)
+	}
 }
 
 func TestProviderGoesDown(t *testing.T) {

@@ -3,6 +3,8 @@ package strip
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -79,15 +81,32 @@ func (s Names) Has(name string) bool { return s.has(AppendNormal(nil, name)) }
 
 var aliasSet = NewNames(Aliases)
 
-// CheckKept refuses names that would not be taken away: a typing error would keep
-// nothing, and nobody would know why.
-func CheckKept(keep []string) error {
+// CheckKept refuses names that can't be kept: those that are not taken away, for a
+// typing error would keep nothing, and nobody would know why; and our own, with the
+// names that a site is about to give them.
+func (f *Filter) CheckKept(keep, own []string) error {
 	var errs []error
+	f = New(own, slices.Collect(maps.Keys(f.names)))
 	for _, name := range keep {
-		bare, _ := strings.CutSuffix(name, "-*")
-		if strings.Contains(bare, "*") || !aliasSet.has(AppendNormal(nil, strings.TrimSuffix(name, "*"))) {
+		bare, family := strings.CutSuffix(name, "-*")
+		normal := AppendNormal(nil, strings.TrimSuffix(name, "*"))
+		switch {
+		case !strings.Contains(bare, "*") && aliasSet.has(normal):
+		case f.Claim(name, Names{}) == Ours || family && len(bare) > 1 && f.ownsSome(string(normal)):
+			errs = append(errs, fmt.Errorf("%q can't be kept: it is a header of this gateway itself, by which apps learn who makes a request, so no client may send it: leave it out; if the app wants it from another sender, let that one use another name", name))
+		default:
 			errs = append(errs, fmt.Errorf("%q is no header that is taken away for its name: expected one of those that docs/options.md lists, such as X-Forwarded-User or X-Auth-Request-*", name))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ownsSome says whether a name of ours begins so.
+func (f *Filter) ownsSome(prefix string) bool {
+	for name := range f.names {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
 }

@@ -28,8 +28,13 @@ func NewOpen(public, protect []string) (*Open, error) {
 			if prefix {
 				whole += "/"
 			}
-			if !Plain(whole) || strings.Contains(bare, "*") {
-				errs = append(errs, fmt.Errorf("%s: path pattern %q: expected a plain path such as /healthz, or a prefix such as /static/*", option, p))
+			if fault := oddity(whole); fault != "" || strings.Contains(bare, "*") {
+				if fault == "" || fault == notAPath {
+					fault = "expected one path, such as /healthz, or all paths below one, such as /static/*"
+				} else {
+					fault = "expected a path that every server reads the same way, without " + fault
+				}
+				errs = append(errs, fmt.Errorf("%s: path pattern %q: %s", option, p, fault))
 				continue
 			}
 			into(bare, prefix)

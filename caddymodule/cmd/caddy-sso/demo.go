@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,6 +37,7 @@ Everything is on this machine's loopback, and gone when the command ends.
 The first app listens on --port, the second on the next one; where that is
 taken, and with 0, on any free one.`,
 		CobraFunc: func(cmd *cobra.Command) {
+			nameAsTyped(cmd)
 			port := cmd.Flags().Int("port", 8080, "port of the first app")
 			cmd.RunE = caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
 				ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -47,6 +49,17 @@ taken, and with 0, on any free one.`,
 			})
 		},
 	})
+}
+
+// nameAsTyped has help and usage call the binary as the user did: to Caddy it is
+// "caddy".
+func nameAsTyped(cmd *cobra.Command) {
+	rename := func(c *cobra.Command) *cobra.Command {
+		c.Root().Use = filepath.Base(os.Args[0])
+		return c.Parent()
+	}
+	cmd.SetHelpFunc(func(c *cobra.Command, args []string) { rename(c).HelpFunc()(c, args) })
+	cmd.SetUsageFunc(func(c *cobra.Command) error { return rename(c).UsageFunc()(c) })
 }
 
 // runDemo runs the demonstration until ctx ends. What it writes to disk lies

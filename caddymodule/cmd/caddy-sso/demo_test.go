@@ -7,11 +7,15 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
@@ -181,4 +185,22 @@ func resolve(t *testing.T, base *url.URL, ref string) string {
 		t.Fatal(err)
 	}
 	return u.String()
+}
+
+// TestDemoHelp calls the binary as it was typed.
+func TestDemoHelp(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"demo", "--help"}, {"demo", "--wrong"}} {
+		var out strings.Builder
+		root, cmd := &cobra.Command{Use: "caddy"}, &cobra.Command{Use: "demo [--port <port>]"}
+		caddycmd.Commands()["demo"].CobraFunc(cmd)
+		root.AddCommand(cmd)
+		root.SetOut(&out)
+		root.SetErr(&out)
+		root.SetArgs(args)
+		_ = root.Execute()
+		if want := "  " + filepath.Base(os.Args[0]) + " demo [--port <port>]"; !strings.Contains(out.String(), want) {
+			t.Errorf("%q: got %s, want %s", args, out.String(), want)
+		}
+	}
 }

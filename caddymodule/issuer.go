@@ -1,0 +1,51 @@
+package caddymodule
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const issuerRule = "expected a URL such as https://id.example.com/realms/corp, without user, query and fragment"
+
+// mayBeIssuer reports whether s is an issuer. What holds a placeholder is judged
+// when that is resolved. What is none is not repeated in messages: swapped
+// arguments can make it the secret.
+func mayBeIssuer(s string) bool {
+	if strings.Contains(s, "{") {
+		return true
+	}
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+// microsoftHosts are those of Entra, in every cloud.
+var microsoftHosts = []string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "login.chinacloudapi.cn", "sts.windows.net"}
+
+var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// microsoftFault says why an issuer of Microsoft's can't be what its discovery
+// document and its ID tokens name: they name the tenant by its ID, whatever was asked
+// for. It returns "" for any other. What holds a placeholder is judged when that is
+// resolved.
+func microsoftFault(issuer string) string {
+	u, err := url.Parse(issuer)
+	if err != nil || !slices.Contains(microsoftHosts, strings.ToLower(u.Hostname())) || strings.Contains(issuer, "{") {
+		return ""
+	}
+	tenant, rest, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
+	line := func(id string) string { return "write `issuer https://" + u.Host + "/" + id + "/v2.0`" }
+	switch {
+	case tenant == "consumers":
+		return "the ID tokens for personal Microsoft accounts name the tenant of these: " + line("9188040d-6c67-4c5b-b112-36a304b66dad")
+	case tenant == "common" || tenant == "organizations":
+		return "'" + tenant + "' is no tenant: people of any organization could sign in, and each ID token names the tenant of its own: " +
+			line("<tenant ID>") + ", with the Directory (tenant) ID of your organization in Entra"
+	case tenant == "" || strings.Contains(tenant, ".") && !strings.Contains(rest, "/"):
+		return "Microsoft's ID tokens name the tenant by its ID: " + line("<tenant ID>") + ", with the Directory (tenant) ID of your organization in Entra"
+	case tenantID.MatchString(tenant) && rest == "" && u.Hostname() != "sts.windows.net":
+		return "the discovery document of version 1 names another issuer: " + line(tenant)
+	}
+	return ""
+}
