@@ -71,6 +71,17 @@ func (p *passage) Value(key any) any {
 	return p.Live.Value(key)
 }
 
+// Told returns the person that a request was let in for, and the values of the headers
+// that the app is given, the assertion first. It is nil for other requests.
+func Told(ctx context.Context) (person *Principal, values []string) {
+	p, ok := ctx.Value(passageKey{}).(*passage)
+	if !ok {
+		return nil, nil
+	}
+	const provider = maxHeaders - 1 // which says nothing about a person
+	return &p.view.principal, append([]string{p.values[0]}, p.view.values[1:provider]...)
+}
+
 // release says that the handler, or a hijacked connection, is done.
 func (p *passage) release() {
 	if p.kept.Add(-1) < 0 {
