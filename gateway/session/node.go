@@ -34,6 +34,7 @@ import (
 // A Node is one process's view of the store. It outlives configurations: a
 // reload makes a new Gateway over the same Node.
 type Node struct {
+	name   string // tells it from other nodes
 	store  store.Store
 	vault  *vault.Vault
 	marker MarkerMemory
@@ -77,8 +78,8 @@ type Node struct {
 	followed atomic.Pointer[string]
 	kept     string
 	unkept   bool
-	// rewound is set while the store went back in time and is not fit for that, for
-	// Run alone.
+	// rewound is set while the store went back in time and sessions are not ended
+	// yet, for Run alone.
 	rewound error
 	// risk is what was said last of the store's settings, for Run alone.
 	risk string
@@ -137,7 +138,7 @@ const (
 // confirmed the announcements, the store is asked at every request.
 func Open(opts Options) (*Node, error) {
 	s := &Node{
-		store: opts.Store, marker: opts.Marker, position: opts.Position, log: opts.Logger,
+		name: vault.RandomText(), store: opts.Store, marker: opts.Marker, position: opts.Position, log: opts.Logger,
 		byCookie: map[cookieKey]*cached{}, byKey: map[string]*cached{},
 		maxEntries: maxCached, maxBytes: maxBytes,
 		started: time.Now(), owed: owed{some: make(chan struct{}, 1)},
