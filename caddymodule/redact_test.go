@@ -163,15 +163,7 @@ func (b *browser) cutByLogout(t *testing.T, w *world) {
 	if line, err := bufio.NewReader(resp.Body).ReadString('\n'); err != nil || line != "an event\n" {
 		t.Fatalf("the stream has %q, %v", line, err)
 	}
-	r, err := http.NewRequest(http.MethodPost, w.origin()+"/.sso/logout", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Origin", w.origin())
-	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	if status, _ := b.do(r); status != http.StatusOK {
-		t.Errorf("logging out: %d", status)
-	}
+	w.logOut(b)
 	if _, err := io.Copy(io.Discard, resp.Body); err == nil {
 		t.Error("the stream ended well")
 	}

@@ -63,6 +63,7 @@ func (s *Node) take(ctx context.Context, change store.Change) {
 	if at := s.followed.Load(); change.Position != "" && (at == nil || *at != change.Position) {
 		s.followed.Store(&change.Position)
 	}
+	s.looked()
 	s.reportHealth(ctx, change) // at the end: it asks the store
 }
 
