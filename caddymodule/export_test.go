@@ -29,7 +29,7 @@ func LoadOrMakeSecret(ctx context.Context, st storage) ([]byte, error) {
 
 // StoredMarker returns the marker memory in a storage.
 func StoredMarker(st storage, store string) session.MarkerMemory {
-	return storedMarker{func() storage { return st }, markerFile, store}
+	return storedNote{func() storage { return st }, markerFile, store}
 }
 
 // BuildSAML returns what the options of a provider come to.

@@ -141,8 +141,8 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 	log := ps.host.logger()
 	ps.Node, err = session.Open(session.Options{
 		Store: opened, Secrets: secrets, Logger: log,
-		Marker:   storedMarker{ps.host.storage, markerFile, store.place()},
-		Position: storedMarker{ps.host.storage, positionFile, store.place()},
+		Marker:   storedNote{ps.host.storage, markerFile, store.key()},
+		Position: storedNote{ps.host.storage, positionFile, store.key()},
 	})
 	if err != nil {
 		_, closeErr := stores.Delete(storeKey)
