@@ -9,6 +9,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"go.uber.org/zap/zapcore"
+
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -27,7 +29,7 @@ func LoadOrMakeSecret(ctx context.Context, st storage) ([]byte, error) {
 
 // StoredMarker returns the marker memory in a storage.
 func StoredMarker(st storage, store string) session.MarkerMemory {
-	return storedMarker{func() storage { return st }, markerFile, store}
+	return storedNote{func() storage { return st }, markerFile, store}
 }
 
 // BuildSAML returns what the options of a provider come to.
@@ -84,3 +86,8 @@ func (r *Refusals) Note(ev gateway.Event) { r.note(ev) }
 
 // Flush ends counting.
 func (r *Refusals) Flush() { r.flush() }
+
+// Redacting returns a core that leaves out what is private, before it writes to another.
+func Redacting(to zapcore.Core) zapcore.Core {
+	return &redactingCore{to, private{names: newRedactedNames()}}
+}

@@ -48,7 +48,7 @@ func redactHostLogs(ctx caddy.Context, names *redactedNames) error {
 		}
 		core := (*zapcore.Core)(unsafe.Pointer(field.UnsafeAddr())) //nolint:gosec // the type is that of the field
 		if *core != nil {
-			*core = &redactingCore{*core, names}
+			*core = &redactingCore{*core, private{names: names}}
 		}
 	}
 	return nil

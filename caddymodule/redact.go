@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 )
 
@@ -34,29 +36,21 @@ func newRedactedNames() *redactedNames {
 // add adds the names of an app. Those who log may be at it.
 func (r *redactedNames) add(names forward.HeaderNames) {
 	set := maps.Clone(*r.set.Load())
-	for _, name := range []string{names.Assertion, names.User, names.Groups, names.Email, names.Name, names.Roles} {
-		if plain, ok := plainName(name, new([maxPlainName]byte)); ok {
-			set[string(plain)] = true
-		}
+	for _, name := range []string{names.Assertion, names.User, names.Groups, names.Email, names.Name, names.Roles, names.Provider} {
+		set[string(plainName(name, nil))] = name != ""
 	}
 	r.set.Store(&set)
 }
 
 func (r *redactedNames) has(name string) bool {
-	var buf [maxPlainName]byte
-	plain, ok := plainName(name, &buf)
-	return ok && (*r.set.Load())[string(plain)]
+	var buf [64]byte
+	return (*r.set.Load())[string(plainName(name, buf[:0]))]
 }
 
-const maxPlainName = 64
-
-// plainName writes the form of a header's name that all its spellings share into buf:
+// plainName appends the form of a header's name that all its spellings share to buf:
 // as it goes over the wire, and as a CGI has it (RFC 3875 §4.1.18).
-func plainName(name string, buf *[maxPlainName]byte) (plain []byte, ok bool) {
+func plainName(name string, buf []byte) []byte {
 	name = strings.TrimPrefix(name, "HTTP_")
-	if name == "" || len(name) > len(buf) {
-		return nil, false
-	}
 	for i := range len(name) {
 		c := name[i]
 		switch {
@@ -65,21 +59,52 @@ func plainName(name string, buf *[maxPlainName]byte) (plain []byte, ok bool) {
 		case c == '_':
 			c = '-'
 		}
-		buf[i] = c
+		buf = append(buf, c)
 	}
-	return buf[:len(name)], true
+	return buf
 }
 
-// A redactingCore takes the values of such headers out of what another core
-// writes, wherever a field of an object has the name of one.
+// A private says what has to be left out of an entry: by the names of headers, and
+// by the values that the app was told. The Caddyfile may copy those into headers of
+// other names (header_up X-Who {http.auth.user.id}).
+type private struct {
+	names  *redactedNames
+	values []string
+}
+
+// shortest is how long a value has to be to be looked for within others. A header is
+// left out all the same if it is just that value.
+const shortest = 4
+
+// value says whether a header's value must not be shown.
+func (p private) value(text string) bool {
+	for _, v := range p.values {
+		if text == v || len(v) >= shortest && strings.Contains(text, v) {
+			return true
+		}
+	}
+	return false
+}
+
+// header returns what may be shown of a header, or of an environment variable.
+func (p private) header(name, text string) string {
+	if p.names.has(name) || p.value(text) {
+		return redacted
+	}
+	return text
+}
+
+// A redactingCore takes what is private out of what another core writes, wherever a
+// field holds headers.
 type redactingCore struct {
 	zapcore.Core
-	names *redactedNames
+	private private
 }
 
 // With implements zapcore.Core.
 func (c *redactingCore) With(fields []zapcore.Field) zapcore.Core {
-	return &redactingCore{c.Core.With(c.names.redact(fields)), c.names}
+	p := c.private.of(fields)
+	return &redactingCore{c.Core.With(p.redact(fields)), p}
 }
 
 // Check implements zapcore.Core. The other core decides, and this one writes.
@@ -92,11 +117,32 @@ func (c *redactingCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcor
 
 // Write implements zapcore.Core.
 func (c *redactingCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	return c.Core.Write(e, c.names.redact(fields))
+	return c.Core.Write(e, c.private.of(fields).redact(fields))
+}
+
+// of adds what the app was told by the requests that are among the fields.
+func (p private) of(fields []zapcore.Field) private {
+	for _, f := range fields {
+		if r, ok := f.Interface.(caddyhttp.LoggableHTTPRequest); ok && r.Request != nil {
+			p.values = append(slices.Clip(p.values), told(r.Context())...)
+		}
+	}
+	return p
+}
+
+// told returns the values that the app was told by a request.
+func told(ctx context.Context) []string {
+	person, values := gateway.Told(ctx)
+	if person == nil {
+		return nil
+	}
+	values = append(values, person.Username, person.Email, person.Name, joinNames(person.Roles), joinNames(person.Groups),
+		person.Template, person.Account, person.SessionID)
+	return slices.DeleteFunc(values, func(v string) bool { return v == "" })
 }
 
 // redact returns fields with those replaced that have an inside.
-func (r *redactedNames) redact(fields []zapcore.Field) []zapcore.Field {
+func (p private) redact(fields []zapcore.Field) []zapcore.Field {
 	var out []zapcore.Field
 	for i, f := range fields {
 		switch f.Type {
@@ -106,13 +152,15 @@ func (r *redactedNames) redact(fields []zapcore.Field) []zapcore.Field {
 		}
 		switch inside := f.Interface.(type) {
 		case zapcore.ObjectMarshaler:
-			f.Interface = redactedObject{inside, r}
+			f.Interface = redactedObject{inside, p}
 		case zapcore.ArrayMarshaler:
-			f.Interface = redactedArray{inside, r}
-		case http.Header:
-			f = zap.Object(f.Key, redactedHeader{inside, r})
+			f.Interface = redactedArray{inside, p}
 		default:
-			continue
+			h, ok := asHeader(inside)
+			if !ok {
+				continue
+			}
+			f = zap.Object(f.Key, redactedHeader{h, p})
 		}
 		if out == nil {
 			out = slices.Clone(fields)
@@ -125,108 +173,139 @@ func (r *redactedNames) redact(fields []zapcore.Field) []zapcore.Field {
 	return out
 }
 
+// asHeader returns a header that somebody logs as it is.
+func asHeader(v any) (http.Header, bool) {
+	switch h := v.(type) {
+	case http.Header:
+		return h, true
+	case map[string][]string:
+		return h, true
+	}
+	return nil, false
+}
+
 type redactedObject struct {
 	zapcore.ObjectMarshaler
-	names *redactedNames
+	private private
 }
 
 // MarshalLogObject implements zapcore.ObjectMarshaler.
 func (o redactedObject) MarshalLogObject(enc zapcore.ObjectEncoder) error {
-	return o.ObjectMarshaler.MarshalLogObject(objectRedactor{enc, o.names})
+	_, request := o.ObjectMarshaler.(caddyhttp.LoggableHTTPRequest)
+	return o.ObjectMarshaler.MarshalLogObject(objectRedactor{enc, o.private, request})
 }
 
 type redactedArray struct {
 	zapcore.ArrayMarshaler
-	names *redactedNames
+	private private
 }
 
 // MarshalLogArray implements zapcore.ArrayMarshaler.
 func (a redactedArray) MarshalLogArray(enc zapcore.ArrayEncoder) error {
-	return a.ArrayMarshaler.MarshalLogArray(arrayRedactor{enc, a.names})
+	return a.ArrayMarshaler.MarshalLogArray(arrayRedactor{enc, a.private})
 }
 
 // A redactedHeader is a header that somebody logs as it is.
 type redactedHeader struct {
 	http.Header
-	names *redactedNames
+	private private
 }
 
 // MarshalLogObject implements zapcore.ObjectMarshaler.
 func (h redactedHeader) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	for _, name := range slices.Sorted(maps.Keys(h.Header)) {
-		values := h.Header[name]
-		if h.names.has(name) {
-			values = []string{redacted}
-		}
-		if err := enc.AddReflected(name, values); err != nil {
+		if err := enc.AddArray(name, h.private.all(name, h.Header[name])); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// all returns what may be shown of a header's values.
+func (p private) all(name string, values []string) caddyhttp.LoggableStringArray {
+	shown := make(caddyhttp.LoggableStringArray, len(values))
+	for i, v := range values {
+		shown[i] = p.header(name, v)
+	}
+	return shown
+}
+
 // An objectRedactor is what an object writes itself to.
 type objectRedactor struct {
 	zapcore.ObjectEncoder
-	names *redactedNames
+	private private
+	request bool // its own texts are no headers
 }
 
 // AddArray implements zapcore.ObjectEncoder.
 func (e objectRedactor) AddArray(key string, v zapcore.ArrayMarshaler) error {
-	if e.names.has(key) {
+	if texts, ok := v.(caddyhttp.LoggableStringArray); ok { // which most are
+		return e.ObjectEncoder.AddArray(key, e.private.all(key, texts))
+	}
+	if e.private.names.has(key) {
 		e.ObjectEncoder.AddString(key, redacted)
 		return nil
 	}
-	if _, texts := v.(caddyhttp.LoggableStringArray); !texts { // which are most
-		v = redactedArray{v, e.names}
-	}
-	return e.ObjectEncoder.AddArray(key, v)
+	return e.ObjectEncoder.AddArray(key, redactedArray{v, e.private})
 }
 
 // AddObject implements zapcore.ObjectEncoder.
 func (e objectRedactor) AddObject(key string, v zapcore.ObjectMarshaler) error {
-	return e.ObjectEncoder.AddObject(key, redactedObject{v, e.names})
+	return e.ObjectEncoder.AddObject(key, redactedObject{v, e.private})
 }
 
 // AddReflected implements zapcore.ObjectEncoder.
 func (e objectRedactor) AddReflected(key string, v any) error {
-	if e.names.has(key) {
+	if e.private.names.has(key) {
 		v = redacted
 	}
-	if h, ok := v.(http.Header); ok {
-		return e.ObjectEncoder.AddObject(key, redactedHeader{h, e.names})
+	if h, ok := asHeader(v); ok {
+		return e.ObjectEncoder.AddObject(key, redactedHeader{h, e.private})
 	}
 	return e.ObjectEncoder.AddReflected(key, v)
 }
 
 // AddString implements zapcore.ObjectEncoder.
 func (e objectRedactor) AddString(key, v string) {
-	if e.names.has(key) {
-		v = redacted
+	if !e.request {
+		v = e.private.header(key, v)
 	}
 	e.ObjectEncoder.AddString(key, v)
 }
 
 // AddByteString implements zapcore.ObjectEncoder.
 func (e objectRedactor) AddByteString(key string, v []byte) {
-	if e.names.has(key) {
-		v = []byte(redacted)
-	}
-	e.ObjectEncoder.AddByteString(key, v)
+	e.ObjectEncoder.AddByteString(key, []byte(e.private.header(key, string(v))))
 }
 
 // An arrayRedactor is what an array writes itself to.
 type arrayRedactor struct {
 	zapcore.ArrayEncoder
-	names *redactedNames
+	private private
 }
 
 // AppendArray implements zapcore.ArrayEncoder.
 func (e arrayRedactor) AppendArray(v zapcore.ArrayMarshaler) error {
-	return e.ArrayEncoder.AppendArray(redactedArray{v, e.names})
+	return e.ArrayEncoder.AppendArray(redactedArray{v, e.private})
 }
 
 // AppendObject implements zapcore.ArrayEncoder.
 func (e arrayRedactor) AppendObject(v zapcore.ObjectMarshaler) error {
-	return e.ArrayEncoder.AppendObject(redactedObject{v, e.names})
+	return e.ArrayEncoder.AppendObject(redactedObject{v, e.private})
+}
+
+// AppendString implements zapcore.ArrayEncoder.
+func (e arrayRedactor) AppendString(v string) {
+	if e.private.value(v) {
+		v = redacted
+	}
+	e.ArrayEncoder.AppendString(v)
+}
+
+// AppendReflected implements zapcore.ArrayEncoder.
+func (e arrayRedactor) AppendReflected(v any) error {
+	if h, ok := asHeader(v); ok {
+		return e.ArrayEncoder.AppendObject(redactedHeader{h, e.private})
+	}
+	return e.ArrayEncoder.AppendReflected(v)
 }

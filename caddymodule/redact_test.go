@@ -19,7 +19,23 @@ import (
 // anAssertion is what an assertion looks like.
 var anAssertion = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`)
 
-// documentedFilter is the block of SECURITY.md.
+// A secret is what a log must not show.
+type secret struct {
+	what string
+	is   *regexp.Regexp
+}
+
+// identities are what a log must not show of a person, under whatever name.
+func identities() []secret {
+	return []secret{
+		{"an assertion", anAssertion},
+		{"an e-mail address", regexp.MustCompile(`alice@example\.com`)},
+		{"a user name", regexp.MustCompile(`"[A-Z][\w-]+": ?\[?"(for )?alice"`)}, // as user_id it may be there
+	}
+}
+
+// documentedFilter is the block of SECURITY.md, with a line for each header that the
+// test's Caddyfile makes.
 func documentedFilter(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../SECURITY.md")
@@ -31,7 +47,10 @@ func documentedFilter(t *testing.T) string {
 	if !found {
 		t.Fatal("SECURITY.md has no filter")
 	}
-	return "format filter {\n" + lines + "\n\t}"
+	for _, name := range []string{"X-Webauth-User", "X-Copy", "X-For"} {
+		lines += "\n\t\t\trequest>headers>" + name + " delete"
+	}
+	return "format filter {\n" + lines + "\n\t\t\tenv>WHO delete\n\t}"
 }
 
 // TestNoIdentityInLogs has what Caddy logs of requests to an app at its default level,
@@ -48,16 +67,19 @@ func TestNoIdentityInLogs(t *testing.T) {
 	php := complaining(t)
 	for _, tt := range []struct {
 		name, options, format, level string
-		ours, shows                  bool
+		ours, shows, credentials     bool
+		cookie                       bool // shows the session cookie
 	}{
-		{name: "any binary", shows: true},
-		{name: "any binary, at debug level", level: "DEBUG", shows: true},
-		{name: "any binary, with the documented filter", format: documentedFilter(t)},
-		{name: "any binary, with the documented filter, at debug level", level: "DEBUG", format: documentedFilter(t)},
+		{name: "any binary", credentials: true, cookie: true, shows: true},
+		{name: "any binary, at debug level", credentials: true, cookie: true, level: "DEBUG", shows: true},
+		{name: "any binary, with the documented filter", credentials: true, format: documentedFilter(t)},
+		{name: "any binary, with the documented filter, at debug level", credentials: true, level: "DEBUG", format: documentedFilter(t)},
 		{name: "our binary", ours: true},
+		{name: "our binary, with log_credentials", ours: true, credentials: true, cookie: true},
+		{name: "our binary, with log_credentials, at debug level", ours: true, level: "DEBUG", credentials: true, cookie: true},
 		{name: "our binary, at debug level", level: "DEBUG", ours: true},
 		{name: "our binary, as console, sampled", format: "format console\n\tsampling {\n\t\tinterval 1s\n\t\tfirst 1000\n\t}", ours: true},
-		{name: "our binary, with headers of other names", ours: true, options: "headers assertion X-Other email X-Mail"},
+		{name: "our binary, with headers of other names", ours: true, options: "headers user X-Who assertion X-Other-" + strings.Repeat("x", 70) + " email X-Mail"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -70,9 +92,13 @@ func TestNoIdentityInLogs(t *testing.T) {
 				level = "INFO"
 			}
 			global := strings.Replace(w.global(""), "\t\tlevel DEBUG\n", "\t\tlevel "+level+"\n\t\t"+tt.format+"\n", 1)
+			if tt.credentials {
+				global = strings.Replace(global, "\tsso {", "\tservers {\n\t\tlog_credentials\n\t}\n\tsso {", 1)
+			}
 			w.mustLoad(global + strings.NewReplacer("OPTIONS", tt.options, "STREAM", stream.Listener.Addr().String(), "PHP", php).Replace(`
 ORIGIN {
 	bind 127.0.0.1
+	log
 	PROVIDER
 		role Admin admins
 		OPTIONS
@@ -81,12 +107,16 @@ ORIGIN {
 		reverse_proxy PHP {
 			transport fastcgi {
 				capture_stderr
+				env WHO {http.auth.user.id}
 			}
 		}
 	}
 	handle {
 		reverse_proxy STREAM {
 			flush_interval -1
+			header_up X-Webauth-User {http.auth.user.id}
+			header_up X-Copy "JWT {http.request.header.X-Sso-Assertion}"
+			header_up X-For "for {http.auth.user.username}"
 		}
 	}
 }
@@ -95,6 +125,7 @@ ORIGIN {
 			if status, body := b.get(w.origin() + "/"); status != http.StatusOK {
 				t.Fatalf("signing in: %d %s", status, body)
 			}
+			cookie := b.cookie(w.origin())
 			if status, body := b.get(w.origin() + "/php/x"); status != http.StatusOK {
 				t.Fatalf("PHP: %d %s", status, body)
 			}
@@ -108,10 +139,13 @@ ORIGIN {
 					time.Sleep(10 * time.Millisecond)
 				}
 			}
-			for _, private := range []*regexp.Regexp{anAssertion, regexp.MustCompile(`alice@example\.com`)} {
-				found := private.FindString(logs)
+			if tt.cookie != strings.Contains(logs, cookie) {
+				t.Errorf("looking for the session cookie: %.900s", lineWith(logs, cookie))
+			}
+			for _, secret := range identities() {
+				found := secret.is.FindString(logs)
 				if tt.shows != (found != "") {
-					t.Errorf("looking for %s: %.900s", private, lineWith(logs, found))
+					t.Errorf("looking for %s: %.900s", secret.what, lineWith(logs, found))
 				}
 			}
 		})
@@ -129,15 +163,7 @@ func (b *browser) cutByLogout(t *testing.T, w *world) {
 	if line, err := bufio.NewReader(resp.Body).ReadString('\n'); err != nil || line != "an event\n" {
 		t.Fatalf("the stream has %q, %v", line, err)
 	}
-	r, err := http.NewRequest(http.MethodPost, w.origin()+"/.sso/logout", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Origin", w.origin())
-	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	if status, _ := b.do(r); status != http.StatusOK {
-		t.Errorf("logging out: %d", status)
-	}
+	w.logOut(b)
 	if _, err := io.Copy(io.Discard, resp.Body); err == nil {
 		t.Error("the stream ended well")
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 const (
@@ -72,7 +73,7 @@ func (r *refusals) note(ev gateway.Event) {
 
 // counted counts a refusal that is not the first of its kind.
 func (r *refusals) counted(ev gateway.Event) bool {
-	key := refusalKey{ev.App, ev.Provider, ev.Code, clientNetwork(ev.Addr)}
+	key := refusalKey{ev.App, ev.Provider, ev.Code, session.ClientNetwork(ev.Addr)}
 	if isOutage(ev.Code) {
 		key = refusalKey{code: ev.Code}
 	}
@@ -118,13 +119,4 @@ func (r *refusals) flush() {
 	for _, key := range keys {
 		r.end(key)
 	}
-}
-
-func clientNetwork(client netip.Addr) netip.Prefix {
-	client = client.Unmap().WithZone("")
-	bits := 64
-	if client.Is4() {
-		bits = 32
-	}
-	return netip.PrefixFrom(client, bits).Masked()
 }

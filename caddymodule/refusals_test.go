@@ -2,12 +2,16 @@ package caddymodule_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-sso/caddy-sso/caddymodule"
 	"github.com/caddy-sso/caddy-sso/gateway"
@@ -118,4 +122,37 @@ func TestEqualRefusals(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestEqualRefusalsInTheLog has one client bring made-up answers: the first is a line
+// with its reference, and the others are one line with their number.
+func TestEqualRefusalsInTheLog(t *testing.T) {
+	w := newWorld(t)
+	w.mustLoad(w.global("") + site)
+	b := newBrowser(t)
+	for range 7 {
+		address := w.origin() + "/.sso/oidc/callback?code=c&state=" + strings.Repeat("A", 43)
+		if status, body := b.get(address); status != http.StatusBadRequest {
+			t.Fatalf("a made-up answer: %d %s", status, body)
+		}
+	}
+	if err := caddy.Stop(); err != nil { // what is counted is said at the end, too
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(w.logs()) {
+		if strings.Contains(line, `"sso.audit"`) {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) != 2 {
+		t.Fatalf("7 refusals are %d lines: %s", len(lines), lines)
+	}
+	for i, want := range [][]string{{`"msg":"refused"`, `"reference":"`}, {`"msg":"refused again"`, `"count":6`}} {
+		for _, text := range append(want, `"code":"flow_unknown"`, `"127.0.0.1"`) {
+			if !strings.Contains(lines[i], text) {
+				t.Errorf("line %d has no %s: %s", i+1, text, lines[i])
+			}
+		}
+	}
 }

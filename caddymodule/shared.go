@@ -75,6 +75,10 @@ type pooledSessions struct {
 // keysTimeout bounds how long a start waits for the signing keys.
 const keysTimeout = 2 * time.Second
 
+// firstLook bounds how long a start waits to learn whether the store went back in time
+// meanwhile: sessions that were ended could be served until then.
+const firstLook = time.Second
+
 // stopTimeout bounds how long letting go waits for what runs in the background.
 const stopTimeout = 5 * time.Second
 
@@ -137,8 +141,8 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 	log := ps.host.logger()
 	ps.Node, err = session.Open(session.Options{
 		Store: opened, Secrets: secrets, Logger: log,
-		Marker:   storedMarker{ps.host.storage, markerFile, store.place()},
-		Position: storedMarker{ps.host.storage, positionFile, store.place()},
+		Marker:   storedNote{ps.host.storage, markerFile, store.key()},
+		Position: storedNote{ps.host.storage, positionFile, store.key()},
 	})
 	if err != nil {
 		_, closeErr := stores.Delete(storeKey)
@@ -156,6 +160,9 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 	})
 	ps.running.Go(func() { ps.keys.Run(ctx) })
 	ps.running.Go(func() { ps.spKeys.Run(ctx) })
+	first, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	ps.AwaitFirst(first)
 	return ps, nil
 }
 

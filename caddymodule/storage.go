@@ -57,18 +57,18 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// A storedMarker remembers something of one store in Caddy's storage. A store
+// A storedNote remembers something of one store in Caddy's storage. A store
 // at another address is another store: to move there is no loss.
-type storedMarker struct {
+type storedNote struct {
 	storage func() storage
 	prefix  string // of the file's name
-	store   string // storeModule.place
+	store   string // storeModule.key
 }
 
-func (m storedMarker) file() string { return m.prefix + digest(m.store)[:12] }
+func (m storedNote) file() string { return m.prefix + digest(m.store)[:12] }
 
 // Where returns the file, for a person who is to delete it.
-func (m storedMarker) Where() string {
+func (m storedNote) Where() string {
 	if files, ok := m.storage().(interface{ Filename(key string) string }); ok {
 		return files.Filename(m.file())
 	}
@@ -76,7 +76,7 @@ func (m storedMarker) Where() string {
 }
 
 // Load implements session.MarkerMemory.
-func (m storedMarker) Load(ctx context.Context) (string, error) {
+func (m storedNote) Load(ctx context.Context) (string, error) {
 	marker, err := m.storage().Load(ctx, m.file())
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -85,9 +85,9 @@ func (m storedMarker) Load(ctx context.Context) (string, error) {
 }
 
 // Save implements session.MarkerMemory.
-func (m storedMarker) Save(ctx context.Context, marker string) error {
+func (m storedNote) Save(ctx context.Context, marker string) error {
 	return m.storage().Store(ctx, m.file(), []byte(marker))
 }
 
 // Interface guard
-var _ session.MarkerMemory = storedMarker{}
+var _ session.MarkerMemory = storedNote{}

@@ -28,12 +28,10 @@ type storeModule interface {
 	caddy.Module
 	caddy.Provisioner
 
-	// key identifies the store: configurations with equal keys share one open
-	// store. It contains no secret.
+	// key says where the data lies. Configurations with equal keys share one open
+	// store, and what a machine remembers of a store goes by its key. It contains no
+	// secret.
 	key() string
-	// place identifies where the data lies, whoever asks for it: the marker of
-	// a store is remembered by it.
-	place() string
 	// open opens the store. It succeeds although a remote store is down.
 	open() (closableStore, error)
 	// renew has an open store with the same key use what may differ: credentials.
@@ -117,8 +115,6 @@ func followLinks(path string, links int) string {
 	return path
 }
 
-func (b *BoltStore) place() string { return b.key() }
-
 func (b *BoltStore) open() (closableStore, error) { return boltstore.Open(b.Path) }
 
 func (*BoltStore) renew(closableStore) {}
@@ -199,8 +195,6 @@ func (s *RedisStore) key() string {
 	u.User = nil
 	return "redis " + digest(u.String(), s.Prefix)
 }
-
-func (s *RedisStore) place() string { return s.key() }
 
 func (s *RedisStore) open() (closableStore, error) {
 	return redisstore.Open(redisstore.Options{URL: s.url, Prefix: s.Prefix})

@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // TestReloadFollowsLinks reloads over a store whose file did not exist at the
@@ -62,4 +65,64 @@ func TestReloadFollowsLinks(t *testing.T) {
 			t.Errorf("got %v, want an error that names the file", err)
 		}
 	})
+}
+
+// TestOlderCopyOfTheFile puts an older copy in place of the embedded store's file: a
+// logout since then must not be undone.
+func TestOlderCopyOfTheFile(t *testing.T) {
+	w := newWorld(t)
+	stop := func() {
+		t.Helper()
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		waitForSockets(t, w.port, 0)
+	}
+	ask := func(cookie string) int {
+		t.Helper()
+		r := mustRequest(t, w.origin())
+		r.AddCookie(&http.Cookie{Name: "sso", Value: cookie})
+		status, _ := newBrowser(t).do(r)
+		return status
+	}
+	w.mustLoad(w.global("") + site)
+	leaves, stays := newBrowser(t), newBrowser(t)
+	for _, b := range []*browser{leaves, stays} {
+		if status, body := b.get(w.origin()); status != http.StatusOK {
+			t.Fatalf("signing in: %d %s", status, body)
+		}
+	}
+	cookie := leaves.cookie(w.origin())
+	stop()
+	backup, err := os.ReadFile(w.path("sessions.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mustLoad(w.global("") + site)
+	if status := ask(cookie); status != http.StatusOK {
+		t.Fatalf("after a restart: %d", status)
+	}
+	w.logOut(leaves)
+	if status := ask(cookie); status != http.StatusUnauthorized {
+		t.Fatalf("after the logout: %d", status)
+	}
+	stop()
+	if err := os.WriteFile(w.path("sessions.db"), backup, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.mustLoad(w.global("") + site)
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(w.logs(), "the session store went back in time"); {
+		if time.Now().After(deadline) {
+			t.Fatal("the log does not say that the file is an older copy")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, cookie := range []string{cookie, stays.cookie(w.origin())} {
+		if status := ask(cookie); status != http.StatusUnauthorized {
+			t.Errorf("with the older copy: %d", status)
+		}
+	}
+	if status, body := stays.get(w.origin()); status != http.StatusOK {
+		t.Errorf("signing in again: %d %s", status, body)
+	}
 }

@@ -89,13 +89,8 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	if opts.Lifetime < 0 {
 		faults.add("lifetime", errors.New("can't be negative"))
 	}
-<<<<<<< HEAD
 	faults.add("headers", a.headers.Check())
-	faults.add("keep_headers", strip.CheckKept(opts.KeepHeaders))
-=======
-	faults.add("headers", a.headers.check())
-	faults.add("keep_headers", g.strip.Load().CheckKept(opts.KeepHeaders, a.headers.all()))
->>>>>>> s25-c
+	faults.add("keep_headers", g.strip.Load().CheckKept(opts.KeepHeaders, a.headers.All()))
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}

@@ -142,7 +142,7 @@ func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next
 		return next(w, r)
 	}
 	came := before.Connection.(*visit)
-	v := &visit{view: came.view, path: came.path}
+	v := &visit{view: came.view, path: came.path, values: came.values}
 	v.Connection = v
 	if !v.Continue(before, w, r) {
 		panic(http.ErrAbortHandler)
@@ -151,6 +151,19 @@ func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next
 	err := next(v.Writer(), v.Request())
 	v.AbortIfCut()
 	return err
+}
+
+// Told returns the person that a request was let in for, and the values of the headers
+// that the app is given, the assertion first. It is nil for other requests.
+func Told(ctx context.Context) (person *forward.Principal, values []string) {
+	p := passage.Of(ctx)
+	if p == nil {
+		return nil, nil
+	}
+	v := p.Connection.(*visit)
+	row := v.view.headers.Values()
+	row[0] = v.values[0]
+	return v.view.headers.Principal(), row[:len(row)-1] // the provider says nothing about a person
 }
 
 // cutOff answers a request whose login ended on its way: the app's error, such as

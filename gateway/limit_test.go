@@ -91,6 +91,15 @@ func TestLimit(t *testing.T) {
 			s.browser().signIn()
 		})
 	})
+	t.Run("D5 people who refuse at the provider", func(t *testing.T) {
+		t.Parallel()
+		s := limitedSite(newLab(t), session.Limit{Failed: 2})
+		cancel := says("access_denied", refusal.ProviderRefused)
+		for range 2 {
+			wantRefused(t, cancel(s), refusal.ProviderRefused)
+		}
+		wantRefused(t, cancel(s), refusal.TooManyAttempts)
+	})
 	t.Run("D5 over two nodes", func(t *testing.T) {
 		t.Parallel()
 		first := newLab(t)
@@ -186,14 +195,12 @@ func TestLimitInnocent(t *testing.T) {
 			b := s.browser()
 			return b.open(b.begin("/"))
 		}},
-		"a provider that says it is out of order": {refusal.ProviderUnavailable, func(s *site) *httptest.ResponseRecorder {
-			s.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
-				return refusal.New(refusal.ProviderUnavailable, nil)
-			})
-			defer s.idp.judge(nil)
-			b := s.browser()
-			return b.open(strings.Replace(b.begin("/"), "code=alice", "code=alice&error=temporarily_unavailable", 1))
-		}},
+		"a provider that says it is out of order": {refusal.ProviderUnavailable, says("temporarily_unavailable", refusal.ProviderUnavailable)},
+		"a scope that it does not know":           {refusal.ProviderRefused, says("invalid_scope", refusal.ProviderRefused)},
+		"a client that may not ask":               {refusal.ProviderRefused, says("unauthorized_client", refusal.ProviderRefused)},
+		"a request that it does not understand":   {refusal.ProviderRefused, says("invalid_request", refusal.ProviderRefused)},
+		"a response type that it does not have":   {refusal.ProviderRefused, says("unsupported_response_type", refusal.ProviderRefused)},
+		"an error that no standard has":           {refusal.ProviderRefused, says("no_mapping", refusal.ProviderRefused)},
 		"people whom no rule lets in": {refusal.AccessDenied, func(s *site) *httptest.ResponseRecorder {
 			b := s.browser()
 			return b.open(strings.Replace(b.begin("/"), "code=alice", "code=bob", 1))
@@ -220,6 +227,16 @@ func TestLimitInnocent(t *testing.T) {
 			}
 			s.browser().signIn()
 		})
+	}
+}
+
+// says has a provider answer a login of a new browser with an error.
+func says(text string, code refusal.Code) func(*site) *httptest.ResponseRecorder {
+	return func(s *site) *httptest.ResponseRecorder {
+		s.idp.judge(func(provider.CompleteRequest, *provider.Answer) error { return refusal.New(code, nil) })
+		defer s.idp.judge(nil)
+		b := s.browser()
+		return b.open(strings.Replace(b.begin("/"), "code=alice", "code=alice&error="+text, 1))
 	}
 }
 

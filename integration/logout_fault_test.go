@@ -72,15 +72,15 @@ func cutOff(node, direction int) storeFault {
 func TestLogoutDuringStoreFaults(t *testing.T) {
 	t.Parallel()
 	for name, list := range map[string][]storeFault{
-		"full and stalled": {
+		"full": {
 			{
 				"memory is full", -1, time.Second,
 				func(t *testing.T, f *faulty) { command(t, f.redis, "CONFIG", "SET", "maxmemory", "1") },
 				func(t *testing.T, f *faulty) { command(t, f.redis, "CONFIG", "SET", "maxmemory", "0") },
 			},
 			{"can't save", -1, 2 * time.Second, cantSave, canSave},
-			stall(2 * time.Second), stall(3 * time.Second), stall(8 * time.Second),
 		},
+		"stalled": {stall(2 * time.Second), stall(3 * time.Second), stall(8 * time.Second)},
 		"cut off": {cutOff(0, toServer), cutOff(0, fromServer), cutOff(1, toServer), cutOff(1, fromServer)},
 		"killed": {{
 			"killed, with every write on its disk", -1, time.Second,

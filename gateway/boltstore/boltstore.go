@@ -55,6 +55,9 @@ type Store struct {
 	finished chan struct{}
 	close    func() error
 	counters store.Counters
+	// reached is the newest transaction that this process knows of. A position beyond
+	// it is of a newer file.
+	reached atomic.Int64
 
 	mu       sync.Mutex
 	watchers map[*watcher]bool
@@ -102,6 +105,7 @@ func (s *Store) open(path string) (err error) {
 		return err
 	}
 	err = s.db.Update(func(tx *bolt.Tx) error {
+		s.reached.Store(int64(tx.ID()) - 1) // what the file held when it was opened
 		for _, name := range [][]byte{valuesBucket, expiryBucket, membersBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -87,9 +88,17 @@ func (s *Store) send(message []byte) {
 	}
 }
 
-// Watch implements store.Store. It returns the context's error, or ErrClosed. The
-// file does not go back in time while it is open.
-func (s *Store) Watch(ctx context.Context, _ string, on func(store.Change)) error {
+// Watch implements store.Store. It returns the context's error, or ErrClosed. While
+// the file is open it does not go back in time, but an older copy may have taken its
+// place before: a Position is the number of the file's last transaction.
+func (s *Store) Watch(ctx context.Context, since string, on func(store.Change)) error {
+	if at, err := strconv.ParseInt(since, 10, 64); err == nil && at > s.reached.Load() {
+		on(store.Change{Rewound: true})
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s.reached.Store(at)
+	}
 	w := &watcher{wake: make(chan struct{}, 1), lost: true}
 	s.join(w)
 	defer s.leave(w)
@@ -102,12 +111,31 @@ func (s *Store) Watch(ctx context.Context, _ string, on func(store.Change)) erro
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		on(s.collect(w))
+		change := s.collect(w)
+		if change.Reset || len(change.Messages) > 0 { // other writes can be lost without harm
+			change.Position = s.position(ctx)
+		}
+		on(change)
 		select {
 		case <-w.wake:
 		case <-ticker.C:
 		case <-ctx.Done():
 		case <-s.closing:
+		}
+	}
+}
+
+// position returns the number of the last transaction, or "" if the file can't be read.
+func (s *Store) position(ctx context.Context) string {
+	var last int64
+	err := s.view(ctx, func(tx *bolt.Tx) error { last = int64(tx.ID()); return nil })
+	if err != nil {
+		return ""
+	}
+	for {
+		known := s.reached.Load()
+		if known >= last || s.reached.CompareAndSwap(known, last) {
+			return strconv.FormatInt(last, 10)
 		}
 	}
 }

@@ -86,6 +86,10 @@ func notNil(s []string) []string {
 // Principal returns the person. All requests share it: it must not be changed.
 func (h *Headers) Principal() *Principal { return &h.principal }
 
+// Values are those of the plain headers, whatever their names. The place of the
+// assertion is empty.
+func (h *Headers) Values() Row { return h.values }
+
 // Size is roughly how many bytes the Headers take, with their assertion.
 func (h *Headers) Size() int {
 	size := 1536 + 32*(len(h.principal.Roles)+len(h.principal.Groups))

@@ -22,6 +22,7 @@ const (
 	KindReplay  = kindReplay
 
 	GlobalEpoch = globalEpoch
+	ClaimKey    = claimKey
 
 	IndexLogins   = indexLogins
 	IndexAccounts = indexAccounts

@@ -35,17 +35,20 @@ func (s *Node) follow(ctx context.Context) error {
 	return err
 }
 
-// take takes note of what a Watch reports.
+// take takes note of what a Watch reports. What is cached is out of date before it
+// counts as confirmed.
 func (s *Node) take(ctx context.Context, change store.Change) {
 	all := change.Reset
 	if change.Reset {
 		s.vault.Forget()
+		if s.rewound != nil {
+			s.setRewound(nil) // another node has ended all sessions
+		}
 		if change.Risk != "" && change.Risk != s.risk {
 			s.log.Warn("the session store can lose a logout that was acknowledged", zap.String("risk", change.Risk))
 		}
 		s.risk = change.Risk
 	}
-	s.reportHealth(ctx, change)
 	for _, m := range change.Messages {
 		if string(m) == announceAll {
 			all = true // once for however many
@@ -60,6 +63,8 @@ func (s *Node) take(ctx context.Context, change store.Change) {
 	if at := s.followed.Load(); change.Position != "" && (at == nil || *at != change.Position) {
 		s.followed.Store(&change.Position)
 	}
+	s.looked()
+	s.reportHealth(ctx, change) // at the end: it asks the store
 }
 
 // checkFit pings the store. One that answers but is not configured as we need

@@ -14,7 +14,7 @@ import (
 // else it notes the use, now and then and off the request path.
 func (s *Node) touch(ctx context.Context, c *cached, r *reading, idle time.Duration) error {
 	unused := time.Since(r.Seen)
-	if unused < idle/10 {
+	if unused < noteEvery(idle) {
 		return nil
 	}
 	if unused >= idle {
@@ -30,6 +30,9 @@ func (s *Node) touch(ctx context.Context, c *cached, r *reading, idle time.Durat
 	s.noteUse(c, r.until)
 	return nil
 }
+
+// noteEvery is how often a use is noted: to write each of them would load the store.
+func noteEvery(idle time.Duration) time.Duration { return idle / 10 }
 
 // noteUse notes that a login is used, off the request path.
 func (s *Node) noteUse(c *cached, expires time.Time) {
@@ -77,7 +80,7 @@ func (lr *Live) Used() {
 	if r == nil {
 		r = lr.reading
 	}
-	if time.Since(r.Seen) >= idle/10 {
+	if time.Since(r.Seen) >= noteEvery(idle) {
 		c.node.noteUse(c, r.until)
 	}
 }

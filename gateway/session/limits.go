@@ -120,22 +120,22 @@ func (l Limits) Enter(ctx context.Context, client netip.Addr) (wait time.Duratio
 
 // Leave notes that an answer has ended.
 func (l Limits) Leave(ctx context.Context, client netip.Addr) {
-	l.settle(ctx, client, l.underWay, -1)
+	l.adjust(ctx, client, l.underWay, -1)
 }
 
 // Fail counts an answer that was judged bad.
 func (l Limits) Fail(ctx context.Context, client netip.Addr) {
-	l.settle(ctx, client, l.failed, 1)
+	l.adjust(ctx, client, l.failed, 1)
 }
 
 // GiveBack takes the requests of a login that succeeded back: its start, and its answer.
 func (l Limits) GiveBack(ctx context.Context, client netip.Addr) {
-	l.settle(ctx, client, l.requests, -2)
+	l.adjust(ctx, client, l.requests, -2)
 }
 
-// settle changes a counter even if the client has disconnected. If the store fails,
+// adjust changes a counter even if the client has disconnected. If the store fails,
 // the counter stays as it is until its time is over.
-func (l Limits) settle(ctx context.Context, client netip.Addr, g gauge, delta int) {
+func (l Limits) adjust(ctx context.Context, client netip.Addr, g gauge, delta int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	_, _, _ = l.count(ctx, client, g, delta)
@@ -161,25 +161,23 @@ func (g gauge) full(err error) error {
 
 // count changes a counter of a client. It does nothing where there is no limit.
 func (l Limits) count(ctx context.Context, client netip.Addr, g gauge, delta int) (n int, left time.Duration, err error) {
-	network := networkOf(client)
-	if g.most < 0 || network == "" {
+	network := ClientNetwork(client)
+	if g.most < 0 || !network.IsValid() {
 		return 0, 0, nil
 	}
-	return l.vault.Count(ctx, g.name+" "+network, delta, g.ttl)
+	return l.vault.Count(ctx, g.name+" "+network.String(), delta, g.ttl)
 }
 
-// networkOf names the client: its IPv4 address, or the /64 of its
-// IPv6 address, which is the least that one subscriber has. It is empty for
-// clients without an address (Unix sockets): they are not limited, for they
-// would all share one counter.
-func networkOf(client netip.Addr) string {
+// ClientNetwork is what counts as one client: its IPv4 address, or the /64 of its IPv6
+// address, which is the least that one subscriber has. It is not valid for clients
+// without an address (Unix sockets): they are not limited, for they would all share one
+// counter.
+func ClientNetwork(client netip.Addr) netip.Prefix {
 	client = client.Unmap().WithZone("")
-	if !client.IsValid() {
-		return ""
-	}
 	bits := 64
 	if client.Is4() {
 		bits = 32
 	}
-	return netip.PrefixFrom(client, bits).Masked().String()
+	network, _ := client.Prefix(bits)
+	return network
 }

@@ -34,6 +34,7 @@ import (
 // A Node is one process's view of the store. It outlives configurations: a
 // reload makes a new Gateway over the same Node.
 type Node struct {
+	name   string // tells it from other nodes
 	store  store.Store
 	vault  *vault.Vault
 	marker MarkerMemory
@@ -77,9 +78,12 @@ type Node struct {
 	followed atomic.Pointer[string]
 	kept     string
 	unkept   bool
-	// rewound is set while the store went back in time and is not fit for that, for
-	// Run alone.
+	// rewound is set while the store went back in time and sessions are not ended
+	// yet, for Run alone.
 	rewound error
+	// looked closes first, once Run has followed the store or failed to.
+	looked func()
+	first  chan struct{}
 	// risk is what was said last of the store's settings, for Run alone.
 	risk string
 }
@@ -137,11 +141,12 @@ const (
 // confirmed the announcements, the store is asked at every request.
 func Open(opts Options) (*Node, error) {
 	s := &Node{
-		store: opts.Store, marker: opts.Marker, position: opts.Position, log: opts.Logger,
+		name: vault.RandomText(), store: opts.Store, marker: opts.Marker, position: opts.Position, log: opts.Logger,
 		byCookie: map[cookieKey]*cached{}, byKey: map[string]*cached{},
 		maxEntries: maxCached, maxBytes: maxBytes,
-		started: time.Now(), owed: owed{some: make(chan struct{}, 1)},
+		started: time.Now(), first: make(chan struct{}), owed: owed{some: make(chan struct{}, 1)},
 	}
+	s.looked = sync.OnceFunc(func() { close(s.first) })
 	s.confirmed.Store(-int64(stale))
 	vault, err := vault.New(opts.Store, opts.Secrets, s.MayCreate)
 	if err != nil {
@@ -169,6 +174,7 @@ func (s *Node) Run(ctx context.Context) error {
 		if err := s.follow(ctx); err != nil && ctx.Err() == nil {
 			s.reportDown(err)
 		}
+		s.looked()
 		select {
 		case <-ctx.Done():
 		case <-time.After(retryWatch):
@@ -177,6 +183,15 @@ func (s *Node) Run(ctx context.Context) error {
 	s.end()
 	wg.Wait()
 	return context.Cause(ctx)
+}
+
+// AwaitFirst waits until Run knows whether the store went back in time while the process
+// was down, or the store has failed, or ctx has ended.
+func (s *Node) AwaitFirst(ctx context.Context) {
+	select {
+	case <-s.first:
+	case <-ctx.Done():
+	}
 }
 
 // end retires what is cached, now and later, and hands all live requests over, or
@@ -220,6 +235,7 @@ func (s *Node) keepHouse(ctx context.Context) {
 		s.noteMarker(ctx)
 		select {
 		case <-ctx.Done():
+			s.keepPosition(context.WithoutCancel(ctx))
 			return
 		case <-tick.C:
 		}

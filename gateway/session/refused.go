@@ -29,8 +29,8 @@ type Refused struct {
 }
 
 const (
-	// RefusedTTL is how long a refusal is kept.
-	RefusedTTL = 15 * time.Minute
+	// refusedTTL is how long a refusal is kept.
+	refusedTTL = 15 * time.Minute
 	// maxRefused bounds the cookie's JSON in bytes: a browser takes 4,096 for the
 	// cookie.
 	maxRefused = 2048
@@ -59,7 +59,7 @@ func (s *Node) RefusedCookie(ctx context.Context, refused Refused, host string) 
 }
 
 // ReadRefused returns the refusal of a cookie that was made for host. ErrNone if
-// there is none, or if it is older than RefusedTTL; any other error is a fault of
+// there is none, or if it is older than refusedTTL; any other error is a fault of
 // the store.
 func (s *Node) ReadRefused(ctx context.Context, value, host string) (*Refused, error) {
 	raw := vault.DecodeText(value, base64.RawURLEncoding.DecodedLen(len(value)))
@@ -77,7 +77,7 @@ func (s *Node) ReadRefused(ctx context.Context, value, host string) (*Refused, e
 		return nil, err
 	}
 	var refused Refused
-	if !hmac.Equal(mac, sum) || json.Unmarshal(text, &refused) != nil || time.Since(refused.At) > RefusedTTL {
+	if !hmac.Equal(mac, sum) || json.Unmarshal(text, &refused) != nil || time.Since(refused.At) > refusedTTL {
 		return nil, ErrNone
 	}
 	return &refused, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -55,11 +56,37 @@ func (s *Node) setRewound(err error) {
 	s.vault.SetUnfit(err)
 }
 
+// The first node that finds a store gone back in time puts its name here, and it alone
+// ends the sessions: another one would end those that people began anew meanwhile.
+// If it dies, the next node may try after claimTime.
+const (
+	claimKey  = "rewound"
+	claimTime = 10 * time.Second
+)
+
+// claim returns an error if another node is about to end all sessions. A store that
+// is too full for a claim still lets them be ended.
+func (s *Node) claim(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if !errors.Is(s.store.PutNew(ctx, claimKey, []byte(s.name), claimTime), store.ErrExists) {
+		return nil
+	}
+	found, err := s.store.Get(ctx, claimKey)
+	if err == nil && len(found[0]) > 0 && string(found[0]) != s.name {
+		return fmt.Errorf("%w: another node is ending all sessions", errRewound)
+	}
+	return nil
+}
+
 // startOver ends all logins: a store that went back in time may hold some that
 // were ended since. One without a global epoch holds none that counts.
 func (s *Node) startOver(ctx context.Context) error {
 	s.vault.Forget()
 	s.setRewound(errRewound)
+	if err := s.claim(ctx); err != nil {
+		return err
+	}
 	err := s.revoke(vault.Mending(ctx), announceAll, func(ctx context.Context) error {
 		return s.vault.UpdateAndAnnounce(ctx, announceAll, kindEpoch, globalEpoch, store.NoExpiry, func(old *vault.Record) ([]byte, error) {
 			if old == nil {
