@@ -327,7 +327,6 @@ func TestSecondNode(t *testing.T) {
 	})
 }
 
-// Each login has new bits, whatever the browser had before.
 // TestUselessCodesAreCounted sends made-up codes, and a firewall answers in the
 // provider's place. Each code counts as a request, though none counts as failed: a
 // client must not use the gateway to ask without end. The firewall would shut the

@@ -66,7 +66,7 @@ func (p *fakeIDP) counts() (begun, completed int) {
 	return len(p.begun), p.completed
 }
 
-// delay lets f run before whatever the provider does.
+// delay lets f run before each call of the provider.
 func (p *fakeIDP) delay(f func(context.Context) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"strconv"
-	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -44,11 +42,11 @@ func (x *exchange) needless(ses session.Session) *refusal.Error {
 }
 
 func (x *exchange) looping(code refusal.Code) *refusal.Error {
-	x.w.Header().Set("Retry-After", strconv.Itoa(int(session.RoundTime/time.Second)))
+	x.retryAfter(session.RoundTime)
 	return refusal.New(code, fmt.Errorf("%d times within %v; this request came to %s, the site is %s", session.MaxRounds, session.RoundTime, x.here(), x.issuer()))
 }
 
-// here is the origin that the request came to, as far as the host server knows.
+// here returns the origin that the request came to, as far as the host server knows.
 func (x *exchange) here() string {
 	if x.peer.Secure {
 		return target.Origin("https", x.r.Host)
@@ -56,7 +54,7 @@ func (x *exchange) here() string {
 	return target.Origin("http", x.r.Host)
 }
 
-// seen says what a request looked like where that may be what is wrong.
+// seen says how a request looked, where that may be the fault.
 func (x *exchange) seen(code refusal.Code) pages.Seen {
 	switch code {
 	case refusal.RedirectLoop, refusal.CookiesBlocked, refusal.AnswerLost, refusal.InsecureHTTP:

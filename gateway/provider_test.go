@@ -94,7 +94,7 @@ func TestSlowProvider(t *testing.T) {
 	})
 }
 
-// An assertion with an id of its own works once, in whatever flow.
+// An assertion with an id of its own works once, also in another flow.
 func TestReplayID(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 )
 
-// TestAssertionAfterSuspend has the machine sleep, or its clock set back: what was
-// signed before is not sent any more.
+// TestAssertionAfterSuspend has the machine sleep, or its clock set back. The assertion
+// of before is not sent any more.
 func TestAssertionAfterSuspend(t *testing.T) {
 	t.Parallel()
 	keys := new(signer)
@@ -55,9 +55,8 @@ func TestAssertionAfterSuspend(t *testing.T) {
 	}
 }
 
-// setClock returns what a clock shows whose wall time was moved on, while its
-// monotonic reading stood still: the bits of its seconds follow those of its
-// nanoseconds.
+// setClock moves the wall time of t on by d, and leaves its monotonic reading: the
+// bits of the seconds follow those of the nanoseconds.
 func setClock(t time.Time, d time.Duration) time.Time {
 	*(*int64)(unsafe.Pointer(&t)) += int64(d/time.Second) << 30
 	return t

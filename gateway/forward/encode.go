@@ -3,7 +3,7 @@ package forward
 import "strings"
 
 // Bounds of the groups that are passed on: an app's server has a limit on the
-// header block (8 KiB is common). What is over is left out, never cut.
+// header block (8 KiB is common). Groups beyond are left out. None is cut.
 const (
 	maxGroups     = 100
 	maxGroupBytes = 3 << 10

@@ -1,5 +1,5 @@
-// Package forward says to an app who makes a request: in plain headers, and in
-// the assertion, a signed statement that the app can verify.
+// Package forward tells an app of the person who makes a request: in plain headers,
+// and in the assertion, a signed statement that the app can verify.
 //
 // Headers are made once for each login, app and node, and shared by all
 // requests. Only their assertion is renewed: it is good for a minute, and signed

@@ -113,7 +113,8 @@ func TestFetchIsLazyAndShared(t *testing.T) {
 	})
 }
 
-// TestFetchSurvivesACaller: who comes first and gives up takes nobody along.
+// TestFetchSurvivesACaller has the first caller give up. The fetch goes on for the
+// others.
 func TestFetchSurvivesACaller(t *testing.T) {
 	t.Parallel()
 	f := newForger(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/signing/verify"
 )
 
-// FuzzVerify: whatever is accepted was signed by the key, octet by octet.
+// FuzzVerify accepts nothing but texts that the key has signed, octet by octet.
 func FuzzVerify(f *testing.F) {
 	forger := newForger(f)
 	v := newVerifier(f, verify.Config{Keys: forger.jwks(f), Algorithms: []string{"ES256", "RS256"}})
@@ -29,8 +29,8 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// FuzzClaims: whatever is signed, claims that are accepted hold what we ask
-// for under exactly these names.
+// FuzzClaims signs any claims. If they are accepted, they have all that we ask for,
+// under exactly these names.
 func FuzzClaims(f *testing.F) {
 	forger := newForger(f)
 	v := newVerifier(f, verify.Config{Keys: forger.jwks(f)})

@@ -21,7 +21,7 @@ const (
 	maxJWKS      = 256 << 10        // bytes of a JWK Set
 	minRSA       = 2048             // bits
 	fetchTimeout = 10 * time.Second // for one fetch
-	refetchAfter = 10 * time.Second // since the last one, whatever it brought
+	refetchAfter = 10 * time.Second // since the last one, also a failed one
 	freshFor     = time.Hour        // then a fetch is tried beside the requests
 	usableFor    = 24 * time.Hour   // then keys that can't be confirmed are dropped
 )

@@ -20,7 +20,7 @@ const maxToken = 64 << 10
 // time.Unix wraps around for some of them.
 const lastSecond = 253402300799
 
-// header is what matters of a JOSE header (RFC 7515 §4.1).
+// header has the members of a JOSE header that matter (RFC 7515 §4.1).
 type header struct {
 	alg, kid string
 }

@@ -27,7 +27,7 @@ const (
 
 func encode(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
 
-// A forger signs whatever it is given, with whatever header.
+// A forger signs any text, with any header.
 type forger struct {
 	ec    *ecdsa.PrivateKey
 	other *ecdsa.PrivateKey // not published
@@ -93,7 +93,7 @@ func (f *forger) rs256(tb testing.TB, header, payload string) string {
 	return input + "." + encode(signature)
 }
 
-// hs256 takes what is public as a secret.
+// hs256 signs with a public text for a secret.
 func hs256(secret []byte, header, payload string) string {
 	input := encode([]byte(header)) + "." + encode([]byte(payload))
 	mac := hmac.New(sha256.New, secret)

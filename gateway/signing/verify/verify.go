@@ -30,9 +30,8 @@
 // every request for up to a minute, jti included. Whether the login has ended
 // since the assertion was made, at most a minute ago: the gateway refuses
 // requests after a logout, but an assertion that leaked stays valid until exp.
-// Whether the person may do what the request asks for: see Roles. And an
-// assertion says nothing about the rest of the request: who holds it can send
-// another body with it.
+// Whether the person may do what the request asks for: see Roles. And an assertion
+// says nothing about the rest of the request: a thief can send it with another body.
 package verify
 
 import (
@@ -83,9 +82,9 @@ type Config struct {
 	Keys []byte
 	// Header is the name of the assertion's header. Default DefaultHeader.
 	Header string
-	// Client fetches JWKSURL, for instance with a private CA. Redirects are
-	// not followed whatever it says, and a fetch ends after 10 seconds.
-	// Default: a client of its own on http.DefaultTransport.
+	// Client fetches JWKSURL, for instance with a private CA. In any case, redirects
+	// are not followed, and a fetch ends after 10 seconds. Default: a client of its
+	// own on http.DefaultTransport.
 	Client *http.Client
 	// Algorithms are those accepted, of "ES256" and "RS256". Default ES256.
 	Algorithms []string
@@ -93,7 +92,7 @@ type Config struct {
 	// Default DefaultSkew.
 	Skew time.Duration
 	// InsecureHTTP permits a JWKSURL with plain http on a name that is not
-	// loopback. Whoever can change that traffic can then forge assertions.
+	// loopback. An attacker who can change that traffic can then forge assertions.
 	InsecureHTTP bool
 	// Refused is told by Middleware of each request that it answers itself,
 	// and why: for a log. Optional. The error holds no part of the assertion
@@ -101,8 +100,8 @@ type Config struct {
 	Refused func(*http.Request, error)
 }
 
-// An Identity is who makes a request, as the gateway says. Fields that it did
-// not say are zero.
+// An Identity describes the person who makes a request, by the gateway's word. Fields
+// that it left out are zero.
 type Identity struct {
 	// Subject identifies the person for good; opaque. Never empty.
 	Subject string
@@ -116,7 +115,7 @@ type Identity struct {
 	Template      string
 	// SessionID names the login towards this app.
 	SessionID string
-	// Provider is the gateway's name for who signed the person in.
+	// Provider is the gateway's name for the provider that signed the person in.
 	Provider string
 	// ACR and AMR say how (OIDC Core §2), AuthTime when.
 	ACR      string
