@@ -50,6 +50,8 @@ type findings struct {
 	why  string   // in that case, for the operator
 	// failed says that it might have told more.
 	failed bool
+	// ungranted is a scope that was asked for in vain, empty for none.
+	ungranted string
 }
 
 // join puts together what the sources say. Each field comes from one source, the
@@ -94,7 +96,7 @@ func (p *person) joinGroups(id, info *profile, more findings) {
 	if p.Groups == nil && p.GroupsNote == "" { // neither names them: does it say why?
 		p.GroupsNote = id.partial
 	}
-	p.GroupsPartial = p.GroupsNote != "" || p.Groups == nil && more.failed
+	p.GroupsPartial = p.GroupsNote != "" || p.Groups == nil && (more.failed || more.ungranted != "")
 	if p.GroupsNote == "" && p.Groups == nil {
 		p.GroupsNote = missing(id.groups, more)
 	}
@@ -102,10 +104,14 @@ func (p *person) joinGroups(id, info *profile, more findings) {
 
 // missing says where a claim was looked for.
 func missing(claim string, more findings) string {
-	if more.why == "" {
-		return fmt.Sprintf("the claim %s is neither in the ID token nor in userinfo", quoted(claim))
+	where := fmt.Sprintf("the claim %s is neither in the ID token nor in userinfo", quoted(claim))
+	if more.why != "" {
+		where = fmt.Sprintf("the claim %s is not in the ID token, and %s", quoted(claim), more.why)
 	}
-	return fmt.Sprintf("the claim %s is not in the ID token, and %s", quoted(claim), more.why)
+	if more.ungranted != "" {
+		where += fmt.Sprintf("; the provider has not granted the scope %s", quoted(more.ungranted))
+	}
+	return where
 }
 
 // identity judges what the sources say. An address that the provider calls
