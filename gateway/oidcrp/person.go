@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.uber.org/zap"
 
@@ -135,7 +136,7 @@ func (p *Provider) identity(id *profile, more findings) (provider.Identity, erro
 // there was one as e-mail.
 func (p *person) withhold() bool {
 	for _, name := range []*string{&p.FirstName, &p.LastName, &p.DisplayName} {
-		if p.isUnverified(strings.TrimSpace(*name)) {
+		if p.mentionsUnverified(*name) {
 			*name = ""
 		}
 	}
@@ -173,6 +174,13 @@ func (p *person) isUnverified(address string) bool {
 	return p.namesUnverified(address) || provider.ValidEmail(address) && slices.ContainsFunc(p.sources, func(f *profile) bool {
 		return f.email == "" && f.verification() == unverified
 	})
+}
+
+// mentionsUnverified reports whether an address that a source calls unverified is
+// among the words of a text: "Alice <alice@example.com>".
+func (p *person) mentionsUnverified(text string) bool {
+	words := strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("<>()[]{}\"'`,;:|/=", r) })
+	return slices.ContainsFunc(words, func(word string) bool { return p.isUnverified(strings.Trim(word, ".")) })
 }
 
 // namesUnverified reports whether the e-mail of a source that calls it unverified
