@@ -134,6 +134,33 @@ func TestEmailAsName(t *testing.T) {
 	}
 }
 
+// Nor is one told among other words.
+func TestEmailWithinName(t *testing.T) {
+	t.Parallel()
+	const alice = "alice@example.com"
+	for name, known := range map[string]bool{ // whether it is told
+		"Alice <Alice@example.com>": false, "Alice (alice@example.com)": false, "mailto:alice@example.com": false, "alice@example.com, Alice": false,
+		"Alice, alice@example.com.": false, "Alice alice@example.com": false, "Alice at example.com": true, "@lice": true, "Alice O'Hara (Corp, Ltd.)": true,
+	} {
+		for from, email := range map[string]any{"the same": alice, "a list": []any{alice}, "none": nil} {
+			t.Run(name+", "+from, func(t *testing.T) {
+				t.Parallel()
+				op := inProcess(t)
+				for _, flag := range []bool{true, false} {
+					op.SetHooks(gatewaytest.OPHooks{UserInfo: deleteFrom("email", "email_verified"), Claims: func(m map[string]any) {
+						m["name"], m["email"], m["email_verified"] = name, email, flag
+						delete(m, "given_name")
+						delete(m, "family_name")
+					}})
+					if got := mustLogin(t, op, newProvider(t, op)).Identity.DisplayName; (got == name) != (flag || known) || got != name && got != "" {
+						t.Errorf("verified %t: the name is %q", flag, got)
+					}
+				}
+			})
+		}
+	}
+}
+
 // The refusal names the claim, what is said, and the option; the log of a login
 // that goes on says that the address was left out. Neither shows the address.
 func TestEmailIsReported(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.uber.org/zap"
 
@@ -50,6 +51,8 @@ type findings struct {
 	why  string   // in that case, for the operator
 	// failed says that it might have told more.
 	failed bool
+	// ungranted is a scope that was asked for in vain, empty for none.
+	ungranted string
 }
 
 // join puts together what the sources say. Each field comes from one source, the
@@ -94,7 +97,7 @@ func (p *person) joinGroups(id, info *profile, more findings) {
 	if p.Groups == nil && p.GroupsNote == "" { // neither names them: does it say why?
 		p.GroupsNote = id.partial
 	}
-	p.GroupsPartial = p.GroupsNote != "" || p.Groups == nil && more.failed
+	p.GroupsPartial = p.GroupsNote != "" || p.Groups == nil && (more.failed || more.ungranted != "")
 	if p.GroupsNote == "" && p.Groups == nil {
 		p.GroupsNote = missing(id.groups, more)
 	}
@@ -102,10 +105,14 @@ func (p *person) joinGroups(id, info *profile, more findings) {
 
 // missing says where a claim was looked for.
 func missing(claim string, more findings) string {
-	if more.why == "" {
-		return fmt.Sprintf("the claim %s is neither in the ID token nor in userinfo", quoted(claim))
+	where := fmt.Sprintf("the claim %s is neither in the ID token nor in userinfo", quoted(claim))
+	if more.why != "" {
+		where = fmt.Sprintf("the claim %s is not in the ID token, and %s", quoted(claim), more.why)
 	}
-	return fmt.Sprintf("the claim %s is not in the ID token, and %s", quoted(claim), more.why)
+	if more.ungranted != "" {
+		where += fmt.Sprintf("; the provider has not granted the scope %s", quoted(more.ungranted))
+	}
+	return where
 }
 
 // identity judges what the sources say. An address that the provider calls
@@ -129,7 +136,7 @@ func (p *Provider) identity(id *profile, more findings) (provider.Identity, erro
 // there was one as e-mail.
 func (p *person) withhold() bool {
 	for _, name := range []*string{&p.FirstName, &p.LastName, &p.DisplayName} {
-		if p.isUnverified(strings.TrimSpace(*name)) {
+		if p.mentionsUnverified(*name) {
 			*name = ""
 		}
 	}
@@ -167,6 +174,13 @@ func (p *person) isUnverified(address string) bool {
 	return p.namesUnverified(address) || provider.ValidEmail(address) && slices.ContainsFunc(p.sources, func(f *profile) bool {
 		return f.email == "" && f.verification() == unverified
 	})
+}
+
+// mentionsUnverified reports whether an address that a source calls unverified is
+// among the words of a text: "Alice <alice@example.com>".
+func (p *person) mentionsUnverified(text string) bool {
+	words := strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("<>()[]{}\"'`,;:|/=", r) })
+	return slices.ContainsFunc(words, func(word string) bool { return p.isUnverified(strings.Trim(word, ".")) })
 }
 
 // namesUnverified reports whether the e-mail of a source that calls it unverified

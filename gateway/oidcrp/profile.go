@@ -1,7 +1,6 @@
 package oidcrp
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -258,8 +257,8 @@ func profileTypes(f *profile) error {
 // profileEmail takes an address as the user name only if it can't be read as
 // two, or as another. An empty one counts as absent.
 func profileEmail(f *profile) error {
-	if email := f.text("email"); f.username == "email" && email != "" && !provider.ValidEmail(email) {
-		return errors.New("reading email: is no e-mail address")
+	if email := f.text(f.username); namesEmail(f.username) && email != "" && !provider.ValidEmail(email) {
+		return fmt.Errorf("reading %s: is no e-mail address", quoted(f.username))
 	}
 	return nil
 }

@@ -102,3 +102,33 @@ func TestEmptyUsername(t *testing.T) {
 		t.Errorf("the log says %q", text)
 	}
 }
+
+// By whatever claim an e-mail address is the user name: it is one that can't be read
+// as two, also where the provider is trusted for its addresses.
+func TestUsernameIsAddress(t *testing.T) {
+	t.Parallel()
+	for _, claim := range []string{"email", "mail", "corp.emailAddress", "https://example.com/email"} {
+		t.Run(claim, func(t *testing.T) {
+			t.Parallel()
+			byMail := func(c *oidcrp.Config) { c.UsernameClaim, c.TrustEmail = claim, true }
+			op := inProcess(t)
+			for address, good := range map[string]bool{
+				"boss@corp.test": true, "boss@corp.test,al@corp.test": false, "boss@corp.test@evil.test": false, "boss": false,
+				"boss <boss@corp.test>": false, "boss@corp.test ": false, "@corp.test": false,
+			} {
+				set := setIn(claim, address)
+				if claim == "corp.emailAddress" {
+					set = setIn("corp", map[string]any{"emailAddress": address})
+				}
+				op.SetHooks(gatewaytest.OPHooks{Claims: set})
+				got, _, err := logged(t, op, byMail)
+				if good != (err == nil) || good && got.Identity.Username != address {
+					t.Errorf("%q: got %+v, %v", address, got, err)
+				}
+				if !good {
+					wantCode(t, err, refusal.OIDCClaimInvalid)
+				}
+			}
+		})
+	}
+}

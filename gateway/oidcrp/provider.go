@@ -215,7 +215,7 @@ func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (
 		return nil, err
 	}
 	subject := claims.str("sub")
-	who, said, err := p.person(ctx, md, claims, got.access, req.GroupsUnused)
+	who, said, err := p.person(ctx, md, claims, got, req.GroupsUnused)
 	if err != nil {
 		return nil, refusal.About(subject, err)
 	}
@@ -228,15 +228,16 @@ func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (
 
 // person makes the identity from the ID token's claims and, where somebody needs
 // more, userinfo's. It returns what the ID token says beside it.
-func (p *Provider) person(ctx context.Context, md *metadata, claims object, access string, groupsUnused bool) (provider.Identity, *profile, error) {
+func (p *Provider) person(ctx context.Context, md *metadata, claims object, got *tokens, groupsUnused bool) (provider.Identity, *profile, error) {
 	id, err := p.idProfile(claims, groupsUnused)
 	if err != nil {
 		return provider.Identity{}, nil, err
 	}
-	more, err := p.search(ctx, md, id, access)
+	more, err := p.search(ctx, md, id, got.access)
 	if err != nil {
 		return provider.Identity{}, nil, err
 	}
+	more.ungranted = p.ungranted(got)
 	who, err := p.identity(id, more)
 	return who, id, err
 }

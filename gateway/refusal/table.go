@@ -218,7 +218,7 @@ var meanings = map[Code]Meaning{
 	},
 	SAMLSubject: {
 		400, "The sign-in's answer can't be used", "The identity provider's answer doesn't say who you are in a way that can be used. " + orTell,
-		"The assertion needs one Subject with one NameID and a valid bearer SubjectConfirmation (SAML Profiles 4.1.4.2): the log says what is missing. A transient NameID identifies nobody: set another `name_id_format`, or `id_attribute`. If the NameID's format is not the one that `name_id_format` asks for: have the provider send that one, or set `name_id_format` to the one that it sends, or leave it out. If only one person is refused so, they may have changed the request in their browser.",
+		"The assertion needs one Subject with one NameID and a valid bearer SubjectConfirmation (SAML Profiles 4.1.4.2): the log says what is missing. A transient NameID identifies nobody: set another `name_id_format`, or `id_attribute`. If the NameID's format is not the one that `name_id_format` asks for: have the provider send that one, or set `name_id_format` to the one that it sends, or leave it out, also if the NameID is one for a group of service providers (SPNameQualifier). If only one person is refused so, they may have changed the request in their browser.",
 	},
 	SAMLCondition: {
 		400, "The sign-in's answer can't be used", "The identity provider's answer has conditions that this gateway can't keep. " + orTell,

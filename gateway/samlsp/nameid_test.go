@@ -30,6 +30,8 @@ func TestNameIDFormat(t *testing.T) {
 		"as asked for":                       {[]string{asked(email), address, noMail}, "boss@example.com", "boss@example.com"},
 		"as asked for, with blanks":          {[]string{asked(persistent), uid, "set " + nameID + "@Format \" " + persistent + " \""}, "a1ice-0001", "alice@example.com"},
 		"a format of the provider's own":     {[]string{asked("urn:corp:number"), "set " + nameID + " 4711"}, "4711", "alice@example.com"},
+		"as asked for, for us":               {[]string{asked(persistent), uid, "set " + nameID + "@SPNameQualifier {sp}"}, "a1ice-0001", "alice@example.com"},
+		"for another, not asked for":         {[]string{"set " + nameID + "@SPNameQualifier urn:affiliation"}, "alice", "alice@example.com"},
 		"attributes say who it is":           {[]string{asked(persistent), uid, id, another, address}, "a1ice-0001", "alice@example.com"},
 		"and no NameID is the address":       {[]string{asked(persistent), uid, id, another, address, noMail}, "a1ice-0001", ""},
 		"transient, and the provider has it": {[]string{asked("transient"), uid, id, "set " + nameID + "@Format urn:oasis:names:tc:SAML:2.0:nameid-format:transient"}, "a1ice-0001", "alice@example.com"},

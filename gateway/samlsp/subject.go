@@ -172,11 +172,17 @@ func assertionNameID(a *assertion) error {
 // assertionFormat: the answer's format is the one that was asked for (SAML Core
 // 3.4.1.1). Unless a provider insists on signed requests, the person at the browser
 // can ask for another: the format picks which of the person's names becomes the
-// account and the user name, and some of these they may choose themselves.
+// account and the user name, and some of these they may choose themselves. The
+// service provider in whose name space it lies is another such choice.
 func assertionFormat(a *assertion) error {
-	got := cmp.Or(a.nameID().Format, formatUnspecified) // SAML Core 2.2.2
-	if a.format != "" && got != a.format {
+	id := a.nameID()
+	got := cmp.Or(id.Format, formatUnspecified) // SAML Core 2.2.2
+	switch {
+	case a.format == "":
+	case got != a.format:
 		return fmt.Errorf("checking the NameID: its format is %s, asked for by name_id_format was %s", quoted(got), quoted(a.format))
+	case id.SPNameQualifier != "" && id.SPNameQualifier != a.audience:
+		return fmt.Errorf("checking the NameID: it is one for %s (SPNameQualifier), asked for by name_id_format was one for us, %s", quoted(id.SPNameQualifier), quoted(a.audience))
 	}
 	return nil
 }
