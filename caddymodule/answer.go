@@ -32,6 +32,7 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) er
 	refused, ok := errors.AsType[*refusal.Error](err)
 	switch {
 	case ok:
+		caddyhttp.SetVar(r.Context(), passedVar, gateway.Refused(err))
 		err = h.refusalForCaddy(r, refused)
 	case err != nil && private:
 		h.log.Error("answering failed", zap.Error(err))

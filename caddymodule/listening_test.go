@@ -19,7 +19,7 @@ func waitForSockets(t *testing.T, port, want int) {
 		if time.Now().After(deadline) {
 			t.Fatalf("more than %d sockets listen on port %d", want, port)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -109,7 +109,7 @@ func (a *App) judge(places []place) ([]place, error) {
 			places = append(places, place{handler: h})
 		default:
 			errs = append(errs, fmt.Errorf("site %s: 'sso' stands in a named route, in handle_errors or in another handler, so its host names can't be known: "+
-				"put it at the top of the site; or write `nested` and `base_url` in its block", h.site))
+				"put it at the top of the site; or write `nested` and `base_url` in its block, and `app <id>` if another 'sso' has that host", h.site))
 		}
 	}
 	return places, errors.Join(errs...)

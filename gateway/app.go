@@ -50,6 +50,8 @@ type site struct {
 	// request's own.
 	issuer string
 	id     string
+	// unplaced says that nobody knows where the app stands, as in an error route.
+	unplaced bool
 }
 
 // Hosts are the names under which the host server routes requests to an App.
@@ -185,7 +187,7 @@ func (a *App) pickProviders() error {
 
 // Start tells the App its hosts; before, it answers 503. It does no I/O.
 func (a *App) Start(h Hosts) error {
-	s := &site{id: a.opts.ID, wild: h.Wild}
+	s := &site{id: a.opts.ID, wild: h.Wild, unplaced: len(h.Exact) == 0 && !h.Any}
 	switch {
 	case a.base != nil:
 		name := target.Hostname(a.base.Host)

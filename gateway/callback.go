@@ -174,11 +174,11 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 		return x.refuse(session.Fault(err))
 	}
 	if f.Other {
-		if err := x.leave(); err != nil {
+		if err := x.endLogin(); err != nil {
 			return x.refuse(session.Fault(err))
 		}
 	}
-	return x.enter(ctx, f, p, ans)
+	return x.makeLogin(ctx, f, p, ans)
 }
 
 // replaces returns somebody else's session that the answer would take the place of
@@ -215,8 +215,8 @@ func (p *NamedProvider) account(ans *provider.Answer) session.AccountKey {
 	return session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject}
 }
 
-// enter makes the login of a person after a good answer, if this app lets them in.
-func (x *exchange) enter(ctx context.Context, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
+// makeLogin makes the login of a person after a good answer, if this app lets them in.
+func (x *exchange) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
 	x.who = &session.Login{
 		Account: p.account(ans), Provider: p.Name, Definition: p.Provider.Definition(), Identity: ans.Identity,
 	}
@@ -247,8 +247,8 @@ func (x *exchange) enter(ctx context.Context, f *session.Flow, p *NamedProvider,
 	return x.redirectTo(f.Return)
 }
 
-// leave ends the login that the browser had: somebody else has signed in.
-func (x *exchange) leave() error {
+// endLogin ends the login that the browser had: somebody else has signed in.
+func (x *exchange) endLogin() error {
 	ses, err := x.anySession()
 	if errors.Is(err, session.ErrNone) {
 		return nil

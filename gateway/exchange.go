@@ -52,6 +52,9 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	x := &exchange{app: a, site: a.site.Load(), w: w, r: r, peer: peer, path: target.Path(peer.Target), host: target.Hostname(r.Host)}
 	x.secure = peer.Secure || a.base != nil && a.base.Scheme == "https"
 	x.cookies = cookie.Take(r.Header, x.secure)
+	if x.cookies.Session == "" {
+		x.cookies = takenBefore(r.Context(), x.cookies)
+	}
 	if x.site == nil {
 		return x.refuse(refusal.New(refusal.NotReady, nil))
 	}
@@ -63,7 +66,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 		return x.refuse(err)
 	}
 	if a.open != nil && public.NeedsNoLogin(a.open, x.path, x.r) {
-		return passUnknown(w, r, next)
+		return passUnknown(w, withTaken(r, x.cookies), next)
 	}
 	return x.guard(next)
 }
@@ -87,7 +90,7 @@ func (x *exchange) guard(next Next) error {
 		if v.denied != nil {
 			return x.refuse(v.denied)
 		}
-		visiting := &visit{view: v, path: x.path}
+		visiting := &visit{view: v, path: x.path, cookie: x.cookies.Session}
 		visiting.Connection = visiting
 		if !visiting.Enter(ses, v.headers.Principal().Expires, x.w, x.r, x.app.gw.opts.ResetStream) {
 			continue
@@ -110,6 +113,7 @@ type visit struct {
 	passage.Passage
 	view   *view
 	path   string        // of the original target
+	cookie string        // of the session, see takenBefore
 	values forward.Row   // of the headers that say who it is
 	out    cookie.Writer // what the app writes to
 }
@@ -129,26 +133,6 @@ func (x *exchange) pass(next Next, v *visit) error {
 			return x.cutOff(over)
 		}
 	}
-	v.AbortIfCut()
-	return err
-}
-
-// Resume guards what answers an error that a request ended in, such as an error
-// route, by the login that the request came by. passed is the context that the app
-// was given. If the login is over, the request is aborted.
-func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) error) error {
-	before := passage.Of(passed)
-	if before == nil {
-		return next(w, r)
-	}
-	came := before.Connection.(*visit)
-	v := &visit{view: came.view, path: came.path, values: came.values}
-	v.Connection = v
-	if !v.Continue(before, w, r) {
-		panic(http.ErrAbortHandler)
-	}
-	defer v.Leave()
-	err := next(v.Writer(), v.Request())
 	v.AbortIfCut()
 	return err
 }

@@ -93,7 +93,7 @@ func (x *exchange) sendTo(p *NamedProvider, begun *provider.Begun, f session.Flo
 // loginURL is where a login begins: at p, or at the provider that the person
 // chooses if p is nil. The return URL stands last.
 func (x *exchange) loginURL(p *NamedProvider, returnTo string) string {
-	address := x.app.opts.Prefix + "/login?"
+	address := x.front().opts.Prefix + "/login?"
 	if p != nil {
 		address += "provider=" + url.QueryEscape(p.Name) + "&"
 	}
@@ -107,7 +107,7 @@ func (x *exchange) unauthenticated() error {
 		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
 	}
 	returnTo := x.safeReturn(x.returnTarget())
-	if p := x.app.autologin; p != nil {
+	if p := x.app.autologin; p != nil && x.front() == x.app {
 		return x.begin(p, session.Flow{Return: returnTo})
 	}
 	return x.redirectTo(x.loginURL(nil, returnTo))

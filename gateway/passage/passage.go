@@ -151,7 +151,11 @@ func (p *Passage) Sever() {
 	case 2:
 		p.gone = true // by the deadline, for good
 	case 3:
-		// A deadline tells the client nothing while the handler does not write.
+		// A deadline tells the client nothing while the handler does not write. But
+		// the one way to the stream, http3.HTTPStreamer, sends the header of the answer
+		// first: it would begin one, and read and change the map of the header while the
+		// handler may be filling it, which ends the process. So a request whose answer has
+		// not begun stays open, without a byte in it, until its handler writes or returns.
 		if p.reset != nil && p.writing.Load() == 0 && p.flushed {
 			p.reset(w)
 			p.gone = true
