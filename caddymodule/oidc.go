@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -196,7 +198,9 @@ func (o *OIDC) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 		secret, err = unmarshalArg(d, oidcUsage)
 		o.ClientSecret = Secret(secret)
 	case "scopes":
-		o.Scopes, err = unmarshalArgs(d, oidcUsage)
+		if o.Scopes, err = unmarshalArgs(d, oidcUsage); err == nil {
+			err = checkScopes(d, o.Scopes)
+		}
 	case "username_claim":
 		o.UsernameClaim, err = unmarshalArg(d, oidcUsage)
 	case "trust_email":
@@ -217,6 +221,17 @@ func (o *OIDC) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 		return o.People.unmarshalOption(d)
 	}
 	return true, err
+}
+
+// checkScopes refuses scopes that can't be asked for (OIDC Core §3.1.2.1).
+func checkScopes(d *caddyfile.Dispenser, scopes []string) error {
+	if err := literal("scopes", scopes...); err != nil {
+		return d.Err(err.Error())
+	}
+	if !slices.Contains(scopes, "openid") {
+		return d.Errf("'scopes': openid must be among them: write `scopes openid %s`", strings.Join(scopes, " "))
+	}
+	return nil
 }
 
 // given are the options that the line before the block may have set too.
