@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -205,7 +204,6 @@ func (a *App) provisionProviders() error {
 }
 
 func (a *App) add(named gateway.NamedProvider, config string) {
-	a.warnOfIdle(cmp.Or(named.Lifetime, time.Duration(a.Lifetime), gateway.DefaultLifetime), zap.String("provider", named.Name))
 	a.warnOfSpace(named)
 	a.providers = append(a.providers, builtProvider{named, config})
 }

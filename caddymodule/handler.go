@@ -219,7 +219,6 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	h.app.guardRequests(ctx)
 	h.warnOfOpen()
 	h.warnOfCommas()
-	h.app.warnOfIdle(time.Duration(h.Lifetime), zap.String("site", h.site))
 	h.guard.Store(h.trial)
 	h.app.handlers = append(h.app.handlers, h)
 	return nil
