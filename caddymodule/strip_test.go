@@ -122,3 +122,19 @@ func TestOtherRequestsAreLogged(t *testing.T) {
 		t.Errorf("the log has %s", logs)
 	}
 }
+
+// A refusal that a proxy shows keeps its status, as docs/options.md writes it.
+func TestStatusOfARefusalKept(t *testing.T) {
+	page, err := os.ReadFile("../docs/options.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "by `replace_status`:\n\n```caddyfile\n")
+	block, _, _ = strings.Cut(block, "```")
+	app := newUpstream(t)
+	w := newWorld(t)
+	w.mustLoad(w.global("") + "ORIGIN {\n" + strings.Replace(block, "errors:8080", app.addr(), 1) + "\tPROVIDER\n\t\trole User *\n\t\terrors caddy\n\t}\n\trespond ok\n}\n")
+	if status, body := newBrowser(t).do(mustPost(t, w.origin()+"/page", nil)); status != http.StatusUnauthorized || body != "from the app" {
+		t.Errorf("%d %s", status, body)
+	}
+}
