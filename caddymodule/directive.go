@@ -315,7 +315,7 @@ func (h *Handler) appendOrigins(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// checkOrigin refuses what is no origin. What holds a placeholder is judged
+// checkOrigin refuses what is no origin. A text with a placeholder is judged
 // when that is resolved.
 func checkOrigin(d *caddyfile.Dispenser, word, arg string) error {
 	if strings.Contains(arg, "{") {

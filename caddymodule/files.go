@@ -36,7 +36,7 @@ var (
 )
 
 // fromClient says whether a text with placeholders may hold what a client sent.
-// What is not known to be the server's own is taken for that.
+// Only placeholders that are known to be the server's own can't.
 func fromClient(s string) bool { return strings.Contains(ownWords.ReplaceAllString(s, ""), "{") }
 
 // A chosen says what the client chooses of the place of files.

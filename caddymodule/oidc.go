@@ -88,7 +88,7 @@ type OIDC struct {
 	// then be used by whoever has the client's secret.
 	InsecureNoPKCE bool `json:"insecure_no_pkce,omitempty"`
 
-	// Permit plain http to a provider that is not on this machine. Whoever sits
+	// Permit plain http to a provider that is not on this machine. An attacker
 	// on the network in between can then sign in as anybody.
 	InsecureHTTPIssuer bool `json:"insecure_http_issuer,omitempty"`
 }
@@ -250,13 +250,16 @@ func (o *OIDC) complete() error {
 			return fmt.Errorf("an OpenID Provider needs `%s`", oidcUsage[need.option])
 		}
 	}
+	if fault := microsoftFault(o.Issuer); fault != "" {
+		return errors.New("issuer: " + fault)
+	}
 	return nil
 }
 
 // build implements providerModule.
 func (o *OIDC) build(pc providerContext) (gateway.NamedProvider, error) {
 	named, err := o.configure(pc)
-	// What was a secret stays in the provider alone: Caddy can log a module as
+	// The secret stays in the provider alone: Caddy can log a module as
 	// it is configured.
 	o.ClientSecret = ""
 	if err != nil && o.Name != "" {
@@ -275,9 +278,6 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 	), literal("scopes", o.Scopes...), secretErr, o.complete())
 	if err != nil {
 		return gateway.NamedProvider{}, err
-	}
-	if fault := microsoftFault(o.Issuer); fault != "" {
-		return gateway.NamedProvider{}, errors.New("issuer: " + fault)
 	}
 	if o.Lifetime < 0 {
 		return gateway.NamedProvider{}, errors.New("lifetime: must not be negative")

@@ -14,8 +14,8 @@ import (
 // infoLog is the log as most people have it: at the default level.
 func infoLog(global string) string { return strings.Replace(global, "level DEBUG", "level INFO", 1) }
 
-// TestNoCredentialsInLogsOfStripped sends a code to addresses of ours at which sso
-// is not asked. Whatever comes behind sso_strip, the log has one line that stands
+// TestNoCredentialsInLogsOfStripped sends a code to our own addresses, at which
+// sso_strip stands in place of sso. With any handler behind it, the log has one line
 // for each request, and no code.
 func TestNoCredentialsInLogsOfStripped(t *testing.T) {
 	const failing = "@many expression `int({http.request.header.X-Number}) > 3`\n\theader @many X-Many yes\n"
