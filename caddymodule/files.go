@@ -65,6 +65,16 @@ func (c chosen) after(vars caddyhttp.VarsMiddleware) chosen {
 	return c
 }
 
+// sets notes which variables a handler sets. Those of the main routes stay for the
+// routes of an error.
+func (f *follower) sets(vars caddyhttp.VarsMiddleware, p progress) progress {
+	p.place = p.place.after(vars)
+	if f.where == "" && !p.guarded {
+		f.place = f.place.or(p.place)
+	}
+	return p
+}
+
 // choosesFiles says whether the client has a say in which file is served of a path
 // that is the configuration's.
 func choosesFiles(h *fileserver.FileServer, place chosen) bool {

@@ -36,6 +36,7 @@ type follower struct {
 
 	known  func(*Handler) *Handler // see findSites
 	met    []*Handler              // each sso that requests to the host can reach
+	place  chosen                  // what the client may have chosen in the main routes before an error
 	passed []passing               // the handlers of the main routes that they can reach past it
 	faults []error
 	// open are the handlers that get stripped requests of everybody.
@@ -72,7 +73,7 @@ func (a *App) followUnseen(app *caddyhttp.App, places []place, known func(*Handl
 // an sso guards some of them.
 func (a *App) followHost(f *follower, server string, places []place) {
 	faults, open := len(f.faults), len(f.open)
-	f.met, f.passed = nil, nil
+	f.met, f.passed, f.place = nil, nil, chosen{}
 	f.routes(f.server.Routes, progress{})
 	guarded := len(f.met) > 0 || slices.ContainsFunc(places, func(p place) bool {
 		return p.server == "" && (hostOf(p.handler.BaseURL) == f.host || strings.Contains(f.host, "{")) // in another handler, of which server nobody knows
@@ -203,9 +204,9 @@ func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) prog
 		}
 		p.stripped = true
 	case caddyhttp.VarsMiddleware:
-		p.place = p.place.after(h)
+		return f.sets(h, p)
 	case *caddyhttp.VarsMiddleware:
-		p.place = p.place.after(*h)
+		return f.sets(*h, p)
 	case *rewrite.Rewrite:
 		p.fixed, p.changed = fixesPath(h, p), true
 	case *templates.Templates:
@@ -276,6 +277,7 @@ func (f *follower) elsewhere(where string, list caddyhttp.RouteList, p progress)
 	above := f.where
 	if above == "" {
 		f.where = where
+		p.place = p.place.or(f.place)
 	}
 	after := f.routes(list, p)
 	f.where = above
