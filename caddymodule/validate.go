@@ -39,7 +39,7 @@ func (a *App) warnOfIdle() {
 
 // warnOfSpace warns of a suffix or prefix that can't be told from the name itself.
 func (a *App) warnOfSpace(named gateway.NamedProvider) {
-	fix := ""
+	var fix string
 	switch s := named.Users; {
 	case s.Suffix != "" && isWord(s.Suffix[0]):
 		fix = "alice is called alice" + s.Suffix + ": write `users suffix @" + s.Suffix + "`, or another sign before it"
