@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -205,7 +204,6 @@ func (a *App) provisionProviders() error {
 }
 
 func (a *App) add(named gateway.NamedProvider, config string) {
-	a.warnOfIdle(cmp.Or(named.Lifetime, time.Duration(a.Lifetime), gateway.DefaultLifetime), zap.String("provider", named.Name))
 	a.warnOfSpace(named)
 	a.providers = append(a.providers, builtProvider{named, config})
 }
@@ -279,28 +277,12 @@ func (a *App) Start() error {
 	if err != nil {
 		return err
 	}
-	a.host = &host{log: a.log, storage: a.ctx.Storage()}
-	secrets := a.secrets
-	if len(secrets) == 0 {
-		secret, err := loadOrMakeSecret(a.ctx, a.host.storage)
-		if err != nil {
-			return err
-		}
-		secrets = [][]byte{secret}
-	}
-	ps, key, err := openSessions(a.store, secrets, a.host)
-	if err != nil {
-		return err
-	}
-	a.sessionsKey = key
-	a.lastGood.vault.Store(ps.Vault())
-	a.keys.keys.Store(ps.spKeys)
-	gw, err := gateway.New(a.options(ps.Node, ps.keys))
+	gw, err := a.open()
 	if err != nil {
 		return err
 	}
 	gw.Start(a.ctx)
-	guards, err := a.startSites(gw, sites)
+	guards, err := a.makeApps(gw, sites)
 	if err != nil {
 		return err
 	}
@@ -309,6 +291,27 @@ func (a *App) Start() error {
 	}
 	a.gateway.Store(gw)
 	return nil
+}
+
+// open opens the sessions, and makes the gateway that keeps them.
+func (a *App) open() (*gateway.Gateway, error) {
+	a.host = &host{log: a.log, storage: a.ctx.Storage()}
+	secrets := a.secrets
+	if len(secrets) == 0 {
+		secret, err := loadOrMakeSecret(a.ctx, a.host.storage)
+		if err != nil {
+			return nil, err
+		}
+		secrets = [][]byte{secret}
+	}
+	ps, key, err := openSessions(a.store, secrets, a.host)
+	if err != nil {
+		return nil, err
+	}
+	a.sessionsKey = key
+	a.lastGood.vault.Store(ps.Vault())
+	a.keys.keys.Store(ps.spKeys)
+	return gateway.New(a.options(ps.Node, ps.keys))
 }
 
 // startStripping starts where no site has an sso: there is nothing to store, but

@@ -177,6 +177,8 @@ var architecture = []room{
 		"gateway/session":                "sessions outlive configurations",
 		"gateway/signing":                "keys outlive configurations",
 		"gateway/store":                  "a store that is not open yet",
+		"gateway/strip":                  "names of kept headers are judged where they are written",
+		"gateway/target":                 "paths are judged where they are written",
 		"gateway/usernames":              "name spaces of providers are configured",
 		"gateway/vault":                  "it checks the length of a secret",
 		"mapping":                        "rules are configured",

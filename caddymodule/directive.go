@@ -1,13 +1,18 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/strip"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -98,7 +103,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		h.InlineRaw = guestJSON(inline, "protocol")
 	}
-	if err := h.checkRules(); err != nil {
+	_, openErr := target.NewOpen(h.Public, h.Protect)
+	if err := errors.Join(openErr, h.checkHeaders(), h.checkRules()); err != nil {
 		return fmt.Errorf("'sso' at %s: %w", start, err)
 	}
 	return nil
@@ -212,6 +218,9 @@ func appendLine(lines *[]mapping.Line, d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
+	if err := literal(word, slices.Concat(to, groups)...); err != nil {
+		return d.Err(err.Error())
+	}
 	*lines = append(*lines, mapping.Line{To: to, From: groups, Position: at})
 	return nil
 }
@@ -224,6 +233,9 @@ func appendPaths(paths *[]string, d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
+	if err := literal(word, args...); err != nil {
+		return d.Err(err.Error())
+	}
 	for _, p := range args {
 		bare := strings.TrimSuffix(p, "/*")
 		if !strings.HasPrefix(p, "/") || strings.Contains(bare, "*") {
@@ -232,6 +244,13 @@ func appendPaths(paths *[]string, d *caddyfile.Dispenser) error {
 				fix = ": write `" + word + " " + all + "/*`"
 			}
 			return d.Errf("'%s' cannot be '%s': %s%s", word, p, patternRule, fix)
+		}
+		public, protect := []string{p}, []string(nil)
+		if word == "protect" {
+			public, protect = protect, public
+		}
+		if _, err := target.NewOpen(public, protect); err != nil {
+			return d.Err(err.Error())
 		}
 	}
 	*paths = append(*paths, args...)
@@ -242,6 +261,21 @@ func appendPaths(paths *[]string, d *caddyfile.Dispenser) error {
 func appendNames(names *[]string, d *caddyfile.Dispenser) error {
 	args, err := unmarshalArgs(d, siteUsage)
 	*names = append(*names, args...)
+	return err
+}
+
+// checkHeaders finds the mistakes of headers and keep_headers that show at one site.
+func (h *Handler) checkHeaders() error {
+	own, err := h.Headers.resolve()
+	if err != nil {
+		return err
+	}
+	names := func(n gateway.HeaderNames) []string {
+		return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Provider}
+	}
+	if err = strip.New(names(gateway.DefaultHeaders), []string{"Remote-Provider"}).CheckKept(h.KeepHeaders, names(own)); err != nil {
+		err = fmt.Errorf("keep_headers: %w", err)
+	}
 	return err
 }
 
@@ -281,7 +315,7 @@ func (h *Handler) appendOrigins(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// checkOrigin refuses what is no origin. What holds a placeholder is judged
+// checkOrigin refuses what is no origin. A text with a placeholder is judged
 // when that is resolved.
 func checkOrigin(d *caddyfile.Dispenser, word, arg string) error {
 	if strings.Contains(arg, "{") {

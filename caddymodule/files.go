@@ -36,7 +36,7 @@ var (
 )
 
 // fromClient says whether a text with placeholders may hold what a client sent.
-// What is not known to be the server's own is taken for that.
+// Only placeholders that are known to be the server's own can't.
 func fromClient(s string) bool { return strings.Contains(ownWords.ReplaceAllString(s, ""), "{") }
 
 // A chosen says what the client chooses of the place of files.
@@ -63,6 +63,16 @@ func (c chosen) after(vars caddyhttp.VarsMiddleware) chosen {
 		}
 	}
 	return c
+}
+
+// sets notes which variables a handler sets. Those of the main routes stay for the
+// routes of an error.
+func (f *follower) sets(vars caddyhttp.VarsMiddleware, p progress) progress {
+	p.place = p.place.after(vars)
+	if f.where == "" && !p.guarded {
+		f.place = f.place.or(p.place)
+	}
+	return p
 }
 
 // choosesFiles says whether the client has a say in which file is served of a path

@@ -19,16 +19,16 @@ import (
 )
 
 // A follower follows the requests to one host that `sso` may never have seen.
-// Another site may take them: one of the same host with a path. And Caddy runs the
-// error routes for errors that come before `sso`, such as a TLS name that is not the
-// host's (421) or a matcher that fails on what a client sent. The same holds for
-// the routes of `intercept`, which run when something before `sso` has answered.
+// Another site of the same host, with a path, may take them. And Caddy runs the error
+// routes for errors that come before `sso`: a TLS name that is not the host's (421), or
+// a matcher that fails on the client's input. The same holds for the routes of
+// `intercept`, which run if a handler before `sso` has answered.
 type follower struct {
 	server *caddyhttp.Server
 	host   string // one that no route names is ""
 	names  map[*caddyhttp.Route]hostNames
-	// where names the routes that are followed, for messages; empty while it is
-	// the main routes, where only those of errors and answers count.
+	// where names the routes that are followed, for messages. In the main routes it is
+	// empty.
 	where string
 	depth int
 	site  string
@@ -36,10 +36,10 @@ type follower struct {
 
 	known  func(*Handler) *Handler // see findSites
 	met    []*Handler              // each sso that requests to the host can reach
+	place  chosen                  // what the client may have chosen in the main routes before an error
 	passed []passing               // the handlers of the main routes that they can reach past it
 	faults []error
-	// open are the handlers that get requests which were stripped, whoever sends
-	// them.
+	// open are the handlers that get stripped requests of everybody.
 	open []string
 }
 
@@ -73,7 +73,7 @@ func (a *App) followUnseen(app *caddyhttp.App, places []place, known func(*Handl
 // an sso guards some of them.
 func (a *App) followHost(f *follower, server string, places []place) {
 	faults, open := len(f.faults), len(f.open)
-	f.met, f.passed = nil, nil
+	f.met, f.passed, f.place = nil, nil, chosen{}
 	f.routes(f.server.Routes, progress{})
 	guarded := len(f.met) > 0 || slices.ContainsFunc(places, func(p place) bool {
 		return p.server == "" && (hostOf(p.handler.BaseURL) == f.host || strings.Contains(f.host, "{")) // in another handler, of which server nobody knows
@@ -115,10 +115,10 @@ func (p progress) and(q progress) progress {
 	}
 }
 
-// routes follows a list of routes and returns what all requests have behind them
-// after it.
+// routes follows a list of routes and returns the progress that all requests have
+// made after it.
 func (f *follower) routes(list caddyhttp.RouteList, p progress) progress {
-	groups := map[string]progress{} // what those have behind them that took a route of the group
+	groups := map[string]progress{} // of the requests that took a route of the group
 	taken := map[string]bool{}      // groups of which all requests to the host have taken a route
 	for i := range list {
 		route := &list[i]
@@ -204,9 +204,9 @@ func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) prog
 		}
 		p.stripped = true
 	case caddyhttp.VarsMiddleware:
-		p.place = p.place.after(h)
+		return f.sets(h, p)
 	case *caddyhttp.VarsMiddleware:
-		p.place = p.place.after(*h)
+		return f.sets(*h, p)
 	case *rewrite.Rewrite:
 		p.fixed, p.changed = fixesPath(h, p), true
 	case *templates.Templates:
@@ -226,7 +226,7 @@ func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) prog
 		f.answers("handle_response of intercept", h.HandleResponse, p)
 	case *reverseproxy.Handler:
 		f.passesOn(proxyName(h), p)
-		if f.where != "" { // elsewhere, what has passed the proxy has passed
+		if f.where != "" { // in the main routes the proxy has got the request already
 			f.answers("handle_response", h.HandleResponse, p)
 		}
 		p.ended = len(h.HandleResponse) == 0
@@ -264,19 +264,20 @@ func (f *follower) named(name string, p progress) progress {
 	return after
 }
 
-// answers follows the routes that an answer may lead to. What is in them can't be
-// counted on by what comes after.
+// answers follows the routes that an answer may lead to. An answer may also lead to
+// none of them, so nothing after them counts on what they do.
 func (f *follower) answers(where string, list []caddyhttp.ResponseHandler, p progress) {
 	for _, h := range list {
 		f.elsewhere(where, h.Routes, p)
 	}
 }
 
-// elsewhere follows routes in which more counts than in the main ones.
+// elsewhere follows routes that are not the main ones, in which more is refused.
 func (f *follower) elsewhere(where string, list caddyhttp.RouteList, p progress) progress {
 	above := f.where
 	if above == "" {
 		f.where = where
+		p.place = p.place.or(f.place)
 	}
 	after := f.routes(list, p)
 	f.where = above

@@ -23,12 +23,12 @@ import (
 
 func init() { caddy.RegisterModule(new(Handler)) }
 
-// Handler lets in who signed in at a provider and whose groups the rules know,
-// and tells the app who it is, in headers that nobody else can set and in a
-// signed assertion.
+// Handler lets people in who signed in at a provider and whose groups the rules
+// know. It tells the app who they are, in headers that nobody else can set and in
+// a signed assertion.
 //
 // It guards a whole site: it stands before everything that rewrites or answers,
-// and has no matcher. What needs no login is said by `public` or `protect`.
+// and has no matcher. `public` or `protect` name the paths that need no login.
 // Handlers that come first even so, in the order of Caddyfile directives `map`,
 // `vars`, `root`, `log_…`, `header`, `request_body` and `redir`, see requests
 // with the headers that the client sent. So may error routes: Strip is for them.
@@ -41,10 +41,10 @@ func init() { caddy.RegisterModule(new(Handler)) }
 // Of what a connection can be upgraded to, only WebSocket is passed on: h2c and
 // others carry requests that nobody would guard.
 //
-// A browser without a session that asks for a page is sent to sign in. Anything
-// else without a session is answered 401 with a JSON problem; who signed in but
-// may not pass, 403; when the store is down or the app has not started, 503
-// with Retry-After.
+// A browser without a session that asks for a page is sent to sign in. Any other
+// request without a session is answered 401 with a JSON problem; that of a person who
+// signed in but may not pass, 403; if the store is down or the app has not started,
+// 503 with Retry-After.
 //
 // These placeholders say who makes the request; on public paths they are empty:
 //
@@ -77,14 +77,14 @@ type Handler struct {
 	// order. Default: the site's own, else all of the app's.
 	Provider []string `json:"provider,omitempty"`
 
-	// Where a visitor without a session is sent without being asked: the name of
-	// a provider, or "off" for the chooser even if there is only one. Default:
+	// The provider to use without showing the chooser: its name, or "off" for the
+	// chooser even if there is only one. Default:
 	// the only provider, if there is only one.
 	Autologin string `json:"autologin,omitempty"`
 
 	// Rules that give roles: all lines that match count. `to` are the app's
 	// names, `from` the provider's groups, byte for byte, or "*" for everybody.
-	// Who matches no role, template or group line is not let in.
+	// A person whom no role, template or group line matches is refused.
 	Role []mapping.Line `json:"role,omitempty"`
 
 	// Rules that give the one template: the first line that matches counts.
@@ -148,8 +148,8 @@ type Handler struct {
 	// Origins of other sites whose pages may open WebSockets here.
 	AllowedOrigins []string `json:"allowed_origins,omitempty"`
 
-	// Permit sessions over plain http on names that are not loopback. Whoever
-	// can read the network can then take them over.
+	// Permit sessions over plain http on names that are not loopback. An attacker
+	// who can read the network can then take them over.
 	InsecureHTTP bool `json:"insecure_http,omitempty"`
 
 	// "caddy" hands refusals to `handle_errors` instead of showing the gateway's
@@ -220,7 +220,6 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	h.app.guardRequests(ctx)
 	h.warnOfOpen()
 	h.warnOfCommas()
-	h.app.warnOfIdle(time.Duration(h.Lifetime), zap.String("site", h.site))
 	h.guard.Store(h.trial)
 	h.app.handlers = append(h.app.handlers, h)
 	return nil
@@ -345,8 +344,8 @@ func peerOf(r *http.Request) gateway.Peer {
 }
 
 // forwardedSecure says whether the nearest of the trusted proxies was asked over
-// TLS, by WebSocket's schemes too: Traefik says those of a handshake. What it does
-// not say, or says twice, is not known.
+// TLS, by WebSocket's schemes too: Traefik says those of a handshake. If it does
+// not say, or says it twice, that is not known.
 func forwardedSecure(h http.Header) (secure, known bool) {
 	values := h["X-Forwarded-Proto"]
 	if len(values) != 1 {

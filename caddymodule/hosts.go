@@ -55,42 +55,38 @@ func (n hostNames) overlap(other hostNames) bool {
 // cover says whether all requests to a name are taken.
 func (n hostNames) cover(name string) bool {
 	return slices.ContainsFunc(n, func(a string) bool {
-		if a == name || !strings.Contains(a, "*") {
-			return a == name
-		}
-		as, bs := strings.Split(a, "."), strings.Split(name, ".")
-		if len(as) != len(bs) {
-			return false
-		}
-		for i := range as {
-			if as[i] != "*" && as[i] != bs[i] {
-				return false
-			}
-		}
-		return true
+		both, ok := inCommon(a, name)
+		return ok && both == name
 	})
 }
 
 // sameHost says whether two names, or wildcards as Caddy reads them, can be one. A
 // name with a placeholder can be any.
 func sameHost(a, b string) bool {
-	if strings.Contains(a+b, "{") {
-		return true
-	}
-	as, bs := strings.Split(a, "."), strings.Split(b, ".")
-	if len(as) != len(bs) {
-		return false
-	}
-	for i := range as {
-		if as[i] != bs[i] && as[i] != "*" && bs[i] != "*" {
-			return false
-		}
-	}
-	return true
+	_, ok := inCommon(a, b)
+	return ok || strings.Contains(a+b, "{")
 }
 
-// take says whether requests to a host may be taken, and whether all of them are.
-// Of a name with a placeholder nobody knows.
+// inCommon returns the name or wildcard for the hosts that two names or wildcards both
+// stand for.
+func inCommon(a, b string) (string, bool) {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	if len(as) != len(bs) {
+		return "", false
+	}
+	for i := range as {
+		switch {
+		case as[i] == "*":
+			as[i] = bs[i]
+		case as[i] != bs[i] && bs[i] != "*":
+			return "", false
+		}
+	}
+	return strings.Join(as, "."), true
+}
+
+// take says whether requests to a host may be taken, and whether all of them are. A
+// name with a placeholder may take any.
 func (n hostNames) take(host string) (some, all bool) {
 	if n == nil || n.cover(host) {
 		return true, true
@@ -99,7 +95,7 @@ func (n hostNames) take(host string) (some, all bool) {
 }
 
 // hostsIn are the hosts whose requests a server may treat in different ways: all
-// that its routes or base URLs name, what two wildcards have in common, and ""
+// that its routes or base URLs name, those that two wildcards have in common, and ""
 // for any other.
 func hostsIn(server *caddyhttp.Server, places []place) []string {
 	hosts := map[string]bool{"": true}
@@ -137,18 +133,4 @@ func gatherHosts(list caddyhttp.RouteList, hosts map[string]bool) {
 			}
 		}
 	}
-}
-
-// inCommon returns the wildcard for what two wildcards both stand for.
-func inCommon(a, b string) (string, bool) {
-	as, bs := strings.Split(a, "."), strings.Split(b, ".")
-	if !sameHost(a, b) || len(as) != len(bs) {
-		return "", false
-	}
-	for i := range as {
-		if as[i] == "*" {
-			as[i] = bs[i]
-		}
-	}
-	return strings.Join(as, "."), true
 }

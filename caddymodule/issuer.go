@@ -9,9 +9,9 @@ import (
 
 const issuerRule = "expected a URL such as https://id.example.com/realms/corp, without user, query and fragment"
 
-// mayBeIssuer reports whether s is an issuer. What holds a placeholder is judged
-// when that is resolved. What is none is not repeated in messages: swapped
-// arguments can make it the secret.
+// mayBeIssuer reports whether s is an issuer. A text with a placeholder is judged
+// when that is resolved. Messages don't repeat a text that is no issuer: if arguments
+// are swapped, it can be the secret.
 func mayBeIssuer(s string) bool {
 	if strings.Contains(s, "{") {
 		return true
@@ -27,7 +27,7 @@ var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-
 
 // microsoftFault says why an issuer of Microsoft's can't be what its discovery
 // document and its ID tokens name: they name the tenant by its ID, whatever was asked
-// for. It returns "" for any other. What holds a placeholder is judged when that is
+// for. It returns "" for any other. A text with a placeholder is judged when that is
 // resolved.
 func microsoftFault(issuer string) string {
 	u, err := url.Parse(issuer)

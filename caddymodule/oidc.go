@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -86,7 +88,7 @@ type OIDC struct {
 	// then be used by whoever has the client's secret.
 	InsecureNoPKCE bool `json:"insecure_no_pkce,omitempty"`
 
-	// Permit plain http to a provider that is not on this machine. Whoever sits
+	// Permit plain http to a provider that is not on this machine. An attacker
 	// on the network in between can then sign in as anybody.
 	InsecureHTTPIssuer bool `json:"insecure_http_issuer,omitempty"`
 }
@@ -196,7 +198,9 @@ func (o *OIDC) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 		secret, err = unmarshalArg(d, oidcUsage)
 		o.ClientSecret = Secret(secret)
 	case "scopes":
-		o.Scopes, err = unmarshalArgs(d, oidcUsage)
+		if o.Scopes, err = unmarshalArgs(d, oidcUsage); err == nil {
+			err = checkScopes(d, o.Scopes)
+		}
 	case "username_claim":
 		o.UsernameClaim, err = unmarshalArg(d, oidcUsage)
 	case "trust_email":
@@ -219,6 +223,17 @@ func (o *OIDC) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 	return true, err
 }
 
+// checkScopes refuses scopes that can't be asked for (OIDC Core §3.1.2.1).
+func checkScopes(d *caddyfile.Dispenser, scopes []string) error {
+	if err := literal("scopes", scopes...); err != nil {
+		return d.Err(err.Error())
+	}
+	if !slices.Contains(scopes, "openid") {
+		return d.Errf("'scopes': openid must be among them: write `scopes openid %s`", strings.Join(scopes, " "))
+	}
+	return nil
+}
+
 // given are the options that the line before the block may have set too.
 func (o *OIDC) given() map[string]bool {
 	return map[string]bool{
@@ -235,13 +250,16 @@ func (o *OIDC) complete() error {
 			return fmt.Errorf("an OpenID Provider needs `%s`", oidcUsage[need.option])
 		}
 	}
+	if fault := microsoftFault(o.Issuer); fault != "" {
+		return errors.New("issuer: " + fault)
+	}
 	return nil
 }
 
 // build implements providerModule.
 func (o *OIDC) build(pc providerContext) (gateway.NamedProvider, error) {
 	named, err := o.configure(pc)
-	// What was a secret stays in the provider alone: Caddy can log a module as
+	// The secret stays in the provider alone: Caddy can log a module as
 	// it is configured.
 	o.ClientSecret = ""
 	if err != nil && o.Name != "" {
@@ -260,9 +278,6 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 	), literal("scopes", o.Scopes...), secretErr, o.complete())
 	if err != nil {
 		return gateway.NamedProvider{}, err
-	}
-	if fault := microsoftFault(o.Issuer); fault != "" {
-		return gateway.NamedProvider{}, errors.New("issuer: " + fault)
 	}
 	if o.Lifetime < 0 {
 		return gateway.NamedProvider{}, errors.New("lifetime: must not be negative")

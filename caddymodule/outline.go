@@ -14,10 +14,10 @@ import (
 )
 
 // An outline is the http app as it will be once it is provisioned: all handlers and
-// matchers with their options, but without what they make of them. Where `sso` stands
-// can only be judged in all of the routes, and Caddy has no step between provisioning
-// and starting, at which nothing has been done yet: `caddy validate` ends before. So it
-// is judged when the last handler of ours is provisioned.
+// matchers have their options, and none is provisioned. The place of an `sso` can only
+// be judged in all of the routes. Caddy has no step between provisioning and starting:
+// `caddy validate` ends before Start. So the places are judged when the last handler of
+// ours is provisioned.
 type outline struct {
 	app *caddyhttp.App
 	// handlers are ours, in the order in which they were found.
@@ -26,8 +26,7 @@ type outline struct {
 }
 
 // checkSites judges the sites as Start does, as soon as the last handler is there.
-// What it can't see, such as a handler in a module that it does not know, is left to
-// Start.
+// Start finds the rest, such as a handler in a module that nobody knows here.
 func (a *App) checkSites(ctx caddy.Context) error {
 	if a.outline == nil {
 		a.outline = new(outline)
@@ -52,11 +51,11 @@ func (a *App) checkSites(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.startSites(gw, places)
+	_, err = a.makeApps(gw, places)
 	return err
 }
 
-// warn logs what is to be said once, be the sites judged once or twice.
+// warn logs a message once, even if the sites are judged twice.
 func (a *App) warn(msg string, fields ...zap.Field) {
 	key := fmt.Sprint(msg, fields)
 	if !a.warned[key] {
@@ -160,7 +159,7 @@ func (o *outline) route(r caddyhttp.Route) (caddyhttp.Route, error) {
 	return drawn, nil
 }
 
-// handler outlines what a handler has within.
+// handler outlines the routes within a handler.
 func (o *outline) handler(handler caddyhttp.MiddlewareHandler) (err error) {
 	switch h := handler.(type) {
 	case *Handler:

@@ -103,7 +103,7 @@ func defaultName(idp, client string) string {
 	return name[:maxName-9] + "-" + digest(idp, client)[:8]
 }
 
-// as returns v as a T. Whoever registers a module of another kind in one of
+// as returns v as a T. A module that is registered with another kind in one of
 // our namespaces gets an error.
 func as[T any](v any) (T, error) {
 	t, ok := v.(T)

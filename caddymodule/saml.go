@@ -21,7 +21,7 @@ func init() { caddy.RegisterModule(SAML{}) }
 // SAML is an identity provider that people sign in at by the SAML 2.0 Web
 // Browser SSO Profile.
 //
-// What it is comes from its metadata, or is given by hand: `entity_id`,
+// Its metadata describe it, or the options do: `entity_id`,
 // `sso_url` and `certificate`. A provider that is down stops neither Caddy nor
 // those who are signed in: its metadata are fetched in the background, at the
 // start and every hour, and the last good copy is kept in the store.
@@ -88,7 +88,7 @@ type SAML struct {
 
 	// The attribute that identifies the account in place of the NameID, by its
 	// exact Name. One value, which never changes and is never given to somebody
-	// else. Whoever can change it at will takes over another's account.
+	// else. A person who can change it at will takes over another's account.
 	IDAttribute string `json:"id_attribute,omitempty"`
 
 	// The attribute with the user name, by its exact Name. Default: the NameID,
@@ -134,7 +134,7 @@ type SAML struct {
 	InsecureSHA1 bool `json:"insecure_sha1,omitempty"`
 
 	// Permit plain http to a provider that is not on this machine, for its
-	// metadata and its single sign-on service. Whoever sits on the network in
+	// metadata and its single sign-on service. An attacker on the network in
 	// between can then sign in as anybody.
 	InsecureHTTPMetadata bool `json:"insecure_http_metadata,omitempty"`
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 )
 
-// What outlives a configuration: open stores, and the sessions over them. On a
+// Open stores, and the sessions over them, outlive a configuration. On a
 // reload the new configuration takes hold of both before the old one lets go.
 var (
 	stores   = caddy.NewUsagePool() // by storeModule.key: *pooledStore

@@ -56,51 +56,26 @@ func (a *App) findSites(httpApp *caddyhttp.App, known func(*Handler) *Handler) (
 	for i := range places {
 		places[i].handler = known(places[i].handler)
 	}
+	a.warnOfIdle()
 	judged, err := a.judge(places)
 	return judged, errors.Join(err, a.followUnseen(httpApp, judged, known))
 }
 
+// judge refuses handlers that stand in the wrong place, and adds those that no route
+// shows but that name their host themselves.
 func (a *App) judge(places []place) ([]place, error) {
 	var errs []error
-	perSite := map[string]int{}
-	anyHost := map[string]string{} // the configuration of who takes them, by site
+	tops := map[string]int{} // handlers that are not nested, by site
 	for _, p := range places {
 		if !p.handler.Nested {
-			perSite[p.site]++
+			tops[p.site]++
 		}
 	}
 	for _, p := range places {
-		if len(p.before) > 0 && (p.top || p.handler.Nested) {
-			errs = append(errs, fmt.Errorf("site %s: '%s' comes before 'sso' and answers without asking it, because of the global option `order` or of a route: "+
-				"put 'sso' first, and say by `public` in its block what needs no login; or write `nested` there, if only what is left is to be guarded", p.handler.site, strings.Join(p.before, "', '")))
-		}
-		if len(p.unknown) > 0 && (p.top || p.handler.Nested) {
-			a.warn("handlers that sso does not know come before it: if one of them answers by itself or passes requests on, it does so without asking sso",
-				zap.String("site", p.handler.site), zap.Strings("handlers", p.unknown))
-		}
-		switch h := p.handler; {
-		case h.Nested && slices.ContainsFunc(places, p.isBelow):
-			errs = append(errs, fmt.Errorf("site %s: there is an 'sso' at the top and one that is `nested` further in: the first takes the session cookie away, so nobody would ever be signed in at the second: "+
-				"leave one of them; or put the parts of the site into `handle` blocks, each with an 'sso' of its own that is `nested`", h.site))
-		case h.Nested:
-		case !p.top:
-			errs = append(errs, fmt.Errorf("site %s: 'sso' stands inside of handle, route or another block, or its site's address has a path, so it does not see every request of the site: "+
-				"put it at the top of the site, and say by `public` or `protect` what is open; or write `nested` in its block, if only this part is to be guarded", h.site))
-		case perSite[p.site] > 1:
-			errs = append(errs, fmt.Errorf("site %s: there is more than one 'sso': put all into one block; or write `nested` in those that guard a part of the site only", h.site))
-			perSite[p.site] = 0
-		}
-		if h := p.handler; p.anyHost && h.Nested && h.App == "" && h.BaseURL == "" {
-			if other, ok := anyHost[p.site]; ok && other != h.config {
-				errs = append(errs, fmt.Errorf("site %s: more than one 'sso' takes all of its hosts, and their apps would take each other's assertions: give all but one of them an audience by `app <id>`", h.site))
-			}
-			anyHost[p.site] = h.config
-		}
-		if h := p.handler; len(p.rewrites) > 0 && (len(h.Public) > 0 || len(h.Protect) > 0) {
-			a.warn("the path is changed after sso has decided by it what is open: check that no rewrite leads from a public path to one that is not",
-				zap.String("site", h.site), zap.Strings("handlers", p.rewrites))
-		}
+		a.warnOfPlace(p)
+		errs = append(errs, p.judgeOrder(), p.judgeDepth(places, tops))
 	}
+	errs = append(errs, judgeAnyHost(places))
 	for _, h := range a.handlers {
 		found := slices.ContainsFunc(places, func(p place) bool { return p.handler == h })
 		switch {
@@ -115,10 +90,67 @@ func (a *App) judge(places []place) ([]place, error) {
 	return places, errors.Join(errs...)
 }
 
-// startSites makes the apps of the gateway, one for each place. Copies of one
+// warnOfPlace warns of handlers around one that may undo what it does.
+func (a *App) warnOfPlace(p place) {
+	h := p.handler
+	if len(p.unknown) > 0 && (p.top || h.Nested) {
+		a.warn("handlers that sso does not know come before it: if one of them answers by itself or passes requests on, it does so without asking sso",
+			zap.String("site", h.site), zap.Strings("handlers", p.unknown))
+	}
+	if len(p.rewrites) > 0 && (len(h.Public) > 0 || len(h.Protect) > 0) {
+		a.warn("the path is changed after sso has decided by it what is open: check that no rewrite leads from a public path to one that is not",
+			zap.String("site", h.site), zap.Strings("handlers", p.rewrites))
+	}
+}
+
+// judgeOrder refuses a handler that others answer before.
+func (p place) judgeOrder() error {
+	if len(p.before) == 0 || !p.top && !p.handler.Nested {
+		return nil
+	}
+	return fmt.Errorf("site %s: '%s' comes before 'sso' and answers without asking it, because of the global option `order` or of a route: "+
+		"put 'sso' first, and say by `public` in its block what needs no login; or write `nested` there, if only what is left is to be guarded", p.handler.site, strings.Join(p.before, "', '"))
+}
+
+// judgeDepth refuses a handler that does not guard all of its site and does not say
+// so, and one below or beside another. tops counts those that are not nested, and is
+// set to 0 for a site whose fault is reported.
+func (p place) judgeDepth(places []place, tops map[string]int) error {
+	switch h := p.handler; {
+	case h.Nested && slices.ContainsFunc(places, p.isBelow):
+		return fmt.Errorf("site %s: there is an 'sso' at the top and one that is `nested` further in: the first takes the session cookie away, so nobody would ever be signed in at the second: "+
+			"leave one of them; or put the parts of the site into `handle` blocks, each with an 'sso' of its own that is `nested`", h.site)
+	case h.Nested:
+	case !p.top:
+		return fmt.Errorf("site %s: 'sso' stands inside of handle, route or another block, or its site's address has a path, so it does not see every request of the site: "+
+			"put it at the top of the site, and say by `public` or `protect` what is open; or write `nested` in its block, if only this part is to be guarded", h.site)
+	case tops[p.site] > 1:
+		tops[p.site] = 0
+		return fmt.Errorf("site %s: there is more than one 'sso': put all into one block; or write `nested` in those that guard a part of the site only", h.site)
+	}
+	return nil
+}
+
+// judgeAnyHost refuses apps that take all hosts of a site with a wildcard and have no
+// audience to tell them apart.
+func judgeAnyHost(places []place) error {
+	var errs []error
+	taken := map[string]string{} // configurations, by site
+	for _, p := range places {
+		if h := p.handler; p.anyHost && h.Nested && h.App == "" && h.BaseURL == "" {
+			if other, ok := taken[p.site]; ok && other != h.config {
+				errs = append(errs, fmt.Errorf("site %s: more than one 'sso' takes all of its hosts, and their apps would take each other's assertions: give all but one of them an audience by `app <id>`", h.site))
+			}
+			taken[p.site] = h.config
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// makeApps makes the apps of the gateway, one for each place. Copies of one
 // handler in several servers, as http:// and https:// of one site make them, are one
 // app, which calls itself by the https address.
-func (a *App) startSites(gw *gateway.Gateway, places []place) (map[*Handler]*gateway.App, error) {
+func (a *App) makeApps(gw *gateway.Gateway, places []place) (map[*Handler]*gateway.App, error) {
 	slices.SortStableFunc(places, func(a, b place) int { return strings.Compare(b.hosts.Scheme, a.hosts.Scheme) })
 	apps := map[string]*gateway.App{}
 	guards := map[*Handler]*gateway.App{}

@@ -196,6 +196,27 @@ func TestUnnamedModules(t *testing.T) {
 	}
 }
 
+// TestFaultsInJSON judges in JSON, too, what the Caddyfile adapter finds by itself.
+func TestFaultsInJSON(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	for option, want := range map[string]string{
+		`"public":["/{env.X}"]`:                           "public: '/{env.X}' has a placeholder in it",
+		`"public":["/*"]`:                                 "public: /* is every path",
+		`"protect":["/a//b"]`:                             "without empty names",
+		`"group":[{"to":["A"],"from":["{env.X}"]}]`:       "'{env.X}' has a placeholder in it",
+		`"keep_headers":["Remote-User"]`:                  "it is a header of this gateway itself",
+		`"headers":{"user":"X-A"},"keep_headers":["X-A"]`: "it is a header of this gateway itself",
+	} {
+		t.Run(option, func(t *testing.T) {
+			sso := strings.Replace(jsonWords.Replace("SSO"), `"inline"`, option+`,"inline"`, 1)
+			err := validate(t, []byte(`{"apps":{"http":{"servers":{"s":{"listen":[":8080"],"routes":[{"match":[{"host":["a.localhost"]}],"handle":[`+sso+`]}]}}}}}`))
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "site a.localhost") {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		})
+	}
+}
+
 // TestSchemesShareApp has one site on http and https: two servers, one app.
 func TestSchemesShareApp(t *testing.T) {
 	w := newWorld(t)

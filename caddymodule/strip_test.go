@@ -14,8 +14,8 @@ import (
 // infoLog is the log as most people have it: at the default level.
 func infoLog(global string) string { return strings.Replace(global, "level DEBUG", "level INFO", 1) }
 
-// TestNoCredentialsInLogsOfStripped sends a code to addresses of ours at which sso
-// is not asked. Whatever comes behind sso_strip, the log has one line that stands
+// TestNoCredentialsInLogsOfStripped sends a code to our own addresses, at which
+// sso_strip stands in place of sso. With any handler behind it, the log has one line
 // for each request, and no code.
 func TestNoCredentialsInLogsOfStripped(t *testing.T) {
 	const failing = "@many expression `int({http.request.header.X-Number}) > 3`\n\theader @many X-Many yes\n"
@@ -120,5 +120,21 @@ func TestOtherRequestsAreLogged(t *testing.T) {
 	}
 	if logs := w.logs(); !strings.Contains(logs, `"uri":"/page?q=1"`) || strings.Contains(logs, "redacted") {
 		t.Errorf("the log has %s", logs)
+	}
+}
+
+// A refusal that a proxy shows keeps its status, as docs/options.md writes it.
+func TestStatusOfARefusalKept(t *testing.T) {
+	page, err := os.ReadFile("../docs/options.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "by `replace_status`:\n\n```caddyfile\n")
+	block, _, _ = strings.Cut(block, "```")
+	app := newUpstream(t)
+	w := newWorld(t)
+	w.mustLoad(w.global("") + "ORIGIN {\n" + strings.Replace(block, "errors:8080", app.addr(), 1) + "\tPROVIDER\n\t\trole User *\n\t\terrors caddy\n\t}\n\trespond ok\n}\n")
+	if status, body := newBrowser(t).do(mustPost(t, w.origin()+"/page", nil)); status != http.StatusUnauthorized || body != "from the app" {
+		t.Errorf("%d %s", status, body)
 	}
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,16 +26,20 @@ func (h *Handler) warnOfOpen() {
 }
 
 // warnOfIdle warns of a limit of idleness that no login reaches.
-func (a *App) warnOfIdle(lifetime time.Duration, where zap.Field) {
-	if idle := time.Duration(a.Idle); idle > 0 && lifetime > 0 && idle >= lifetime {
-		a.warn("`idle` has no effect, for logins end by `lifetime` before: write a shorter `idle`, or a longer `lifetime`",
-			where, zap.Duration("idle", idle), zap.Duration("lifetime", lifetime))
+func (a *App) warnOfIdle() {
+	longest := time.Duration(0)
+	for _, p := range a.providers {
+		longest = max(longest, cmp.Or(p.Lifetime, time.Duration(a.Lifetime), gateway.DefaultLifetime))
+	}
+	if idle := time.Duration(a.Idle); idle > 0 && idle >= longest {
+		a.warn("`idle` has no effect, for every login ends by `lifetime` before: write a shorter `idle`, or a longer `lifetime`",
+			zap.Duration("idle", idle), zap.Duration("lifetime", longest))
 	}
 }
 
 // warnOfSpace warns of a suffix or prefix that can't be told from the name itself.
 func (a *App) warnOfSpace(named gateway.NamedProvider) {
-	fix := ""
+	var fix string
 	switch s := named.Users; {
 	case s.Suffix != "" && isWord(s.Suffix[0]):
 		fix = "alice is called alice" + s.Suffix + ": write `users suffix @" + s.Suffix + "`, or another sign before it"

@@ -32,37 +32,23 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 	before := slices.Clip(above)
 	for i, route := range list {
 		outer := *w
-		own, limited := hostsOf(route.MatcherSets)
-		if limited {
-			w.hosts.Exact, w.hosts.Any, w.hosts.Wild, w.names = own.Exact, own.Any, own.Wild, namesOf(route.MatcherSets)
-			w.part = depth > 0
-		}
-		// A site of the Caddyfile is a route that matches hosts, with a subroute
-		// of routes that match everything.
-		if depth > 1 || depth == 1 && len(route.MatcherSets) > 0 || !onlyHosts(route.MatcherSets) || route.Group != "" {
-			w.nested = true
-		}
+		limited := w.enter(route, depth)
 		var beside []earlier // before others in this route
 		for _, handler := range route.Handlers {
 			for _, k := range mine {
-				w.found[k].rewrites = append(w.found[k].rewrites, w.rewritesIn(handler, nil)...)
+				w.found[k].rewrites = append(w.found[k].rewrites, w.within(handler, nil, rewrites)...)
 			}
 			switch handler := handler.(type) {
 			case *Handler:
 				mine = append(mine, len(w.found))
-				p := place{
-					handler: handler, hosts: w.hosts, names: w.names, server: w.server, site: w.server + w.site, top: !w.nested,
-					anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part,
-				}
-				p.before, p.unknown = w.before(handler, slices.Concat(before, beside))
-				w.found = append(w.found, p)
+				w.found = append(w.found, w.place(handler, slices.Concat(before, beside)))
 			case *caddyhttp.Subroute:
 				if depth == 0 {
 					w.site = "/" + strconv.Itoa(i)
 				}
 				w.routes(handler.Routes, depth+1, slices.Concat(leadingIn(before), beside))
 			}
-			for _, name := range w.answersIn(handler, nil) {
+			for _, name := range w.within(handler, nil, answers) {
 				before = append(before, earlier{name, namesOf(route.MatcherSets), depth == 0, limited, len(route.MatcherSets) > 0, !onlyHosts(route.MatcherSets)})
 				beside = append(beside, earlier{name: name})
 			}
@@ -70,6 +56,32 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 		outer.found = w.found
 		*w = outer
 	}
+}
+
+// enter notes what a route says of the handlers below it. It reports whether the route
+// has hosts of its own.
+func (w *walker) enter(route caddyhttp.Route, depth int) (limited bool) {
+	own, limited := hostsOf(route.MatcherSets)
+	if limited {
+		w.hosts.Exact, w.hosts.Any, w.hosts.Wild, w.names = own.Exact, own.Any, own.Wild, namesOf(route.MatcherSets)
+		w.part = depth > 0
+	}
+	// A site of the Caddyfile is a route that matches hosts, with a subroute
+	// of routes that match everything.
+	if depth > 1 || depth == 1 && len(route.MatcherSets) > 0 || !onlyHosts(route.MatcherSets) || route.Group != "" {
+		w.nested = true
+	}
+	return limited
+}
+
+// place is where a handler stands that was met just now.
+func (w *walker) place(h *Handler, before []earlier) place {
+	p := place{
+		handler: h, hosts: w.hosts, names: w.names, server: w.server, site: w.server + w.site, top: !w.nested,
+		anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part,
+	}
+	p.before, p.unknown = w.before(h, before)
+	return p
 }
 
 // An earlier handler is one that answers, in a list of routes.
@@ -94,9 +106,9 @@ func leadingIn(list []earlier) []earlier {
 	return leading
 }
 
-// before names those of the earlier handlers that answer for h, and those that
-// may. Where h guards a part only, what else stands there is the site's own
-// business, unless it leaves nothing to guard.
+// before names the earlier handlers that answer for h, and those that may. If h
+// guards a part only, the site may answer other parts itself: then only a handler
+// that leaves nothing to h counts.
 func (w *walker) before(h *Handler, list []earlier) (answer, unknown []string) {
 	for _, e := range list {
 		here := !e.limited || e.site && slices.ContainsFunc(w.names, e.names.cover) || !e.site && e.names.overlap(w.names)
@@ -114,17 +126,11 @@ func (w *walker) before(h *Handler, list []earlier) (answer, unknown []string) {
 	return answer, unknown
 }
 
-// answersIn names the handlers that serve an app or a file, or may, in handler and
-// below. Redirects and refusals come before sso by rights. under are the named
-// routes that it stands in.
-func (w *walker) answersIn(handler caddyhttp.MiddlewareHandler, under []string) []string {
+// within names what judge finds in handler and in all handlers below. under are the
+// named routes that handler stands in.
+func (w *walker) within(handler caddyhttp.MiddlewareHandler, under []string, judge func(caddyhttp.MiddlewareHandler) string) (found []string) {
 	var inner caddyhttp.RouteList
 	switch h := handler.(type) {
-	case *caddyhttp.StaticResponse:
-		if h.Abort || h.Headers.Get("Location") != "" || strings.Contains(h.Body, `http-equiv="refresh"`) {
-			return nil
-		}
-		return []string{"respond"}
 	case *caddyhttp.Subroute:
 		inner = h.Routes
 	case *caddyhttp.Invoke:
@@ -132,45 +138,49 @@ func (w *walker) answersIn(handler caddyhttp.MiddlewareHandler, under []string) 
 			inner, under = caddyhttp.RouteList{*route}, append(slices.Clip(under), h.Name)
 		}
 	default:
-		if name := handlerName(handler); !harmless[name] {
-			return []string{name}
+		if name := judge(handler); name != "" {
+			found = []string{name}
 		}
 	}
-	var found []string
 	for _, route := range inner {
 		for _, h := range route.Handlers {
-			found = append(found, w.answersIn(h, under)...)
+			found = append(found, w.within(h, under, judge)...)
 		}
 	}
 	return found
 }
 
-// rewritesIn names the handlers that change the path, in handler and below. under are
-// the named routes that it stands in.
-func (w *walker) rewritesIn(handler caddyhttp.MiddlewareHandler, under []string) (found []string) {
-	var inner caddyhttp.RouteList
+// answers names a handler that serves an app or a file, or may. Redirects and refusals
+// may come before sso.
+func answers(handler caddyhttp.MiddlewareHandler) string {
+	name := handlerName(handler)
+	switch h := handler.(type) {
+	case *caddyhttp.StaticResponse:
+		if h.Abort || h.Headers.Get("Location") != "" || strings.Contains(h.Body, `http-equiv="refresh"`) {
+			return ""
+		}
+		return "respond"
+	default:
+		if harmless[name] {
+			return ""
+		}
+	}
+	return name
+}
+
+// rewrites names a handler that changes the path.
+func rewrites(handler caddyhttp.MiddlewareHandler) string {
 	switch h := handler.(type) {
 	case *rewrite.Rewrite:
 		if changesPath(h) {
-			return []string{"rewrite"}
+			return "rewrite"
 		}
 	case *reverseproxy.Handler:
 		if h.Rewrite != nil && changesPath(h.Rewrite) && len(h.HandleResponse) == 0 { // else it may be forward_auth, which asks and passes on
-			found = append(found, proxyName(h))
-		}
-	case *caddyhttp.Subroute:
-		inner = h.Routes
-	case *caddyhttp.Invoke:
-		if route := w.named[h.Name]; route != nil && !slices.Contains(under, h.Name) {
-			inner, under = caddyhttp.RouteList{*route}, append(slices.Clip(under), h.Name)
+			return proxyName(h)
 		}
 	}
-	for _, route := range inner {
-		for _, h := range route.Handlers {
-			found = append(found, w.rewritesIn(h, under)...)
-		}
-	}
-	return found
+	return ""
 }
 
 // changesPath says whether a rewrite does more than change method or query.

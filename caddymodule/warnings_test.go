@@ -57,21 +57,21 @@ func TestWarnings(t *testing.T) {
 		want         string // in the line of the log; empty: there is none
 		no           string // what is not there
 	}{
-		"idle as long as the lifetime":     {global: "lifetime 1h\n\t\tidle 1h", site: "role User *", want: idle},
-		"idle longer than by default":      {global: "idle 12h", site: "role User *", want: idle},
-		"idle longer than at one site":     {global: "idle 2h", site: "role User *\n\t\tlifetime 1h", want: idle},
-		"idle longer than at a provider":   {global: "idle 2h\n\t\tprovider corp oidc {\n\t\t\tissuer https://id.example.com\n\t\t\tclient_id a\n\t\t\ttoken_auth none\n\t\t\tlifetime 1h\n\t\t}", site: "role User *", want: `"provider":"corp"`},
-		"idle shorter than at a provider":  {global: "idle 12h\n\t\tprovider corp oidc {\n\t\t\tissuer https://id.example.com\n\t\t\tclient_id a\n\t\t\ttoken_auth none\n\t\t\tlifetime 1d\n\t\t}", site: "role User *", no: `"provider":"corp"`},
-		"idle":                             {global: "idle 1h", site: "role User *", no: idle},
-		"a suffix without a sign":          {site: "role User *\n\t\tusers suffix partner", want: "write `users suffix @partner`"},
-		"a prefix without a sign":          {site: "role User *\n\t\tusers prefix partner", want: "write `users prefix partner-`"},
-		"a suffix":                         {site: "role User *\n\t\tusers suffix .partner", no: "name space"},
-		"a prefix":                         {site: "role User *\n\t\tusers prefix partner/", no: "name space"},
-		"groups with a comma":              {site: "role Admin,Root admins,ops", want: "write `role Admin,Root admins ops`"},
-		"a template's groups with a comma": {site: "role User *\n\t\ttemplate Admin admins,ops,dev", want: "write `template Admin admins ops dev`"},
-		"a directory's group":              {site: "role Admin CN=Admins,OU=IT,DC=corp", no: comma},
-		"a group with a blank":             {site: `role Admin "Ops, Night"`, no: comma},
-		"groups":                           {site: "role Admin,Root admins ops", no: comma},
+		"idle as long as the lifetime":          {global: "lifetime 1h\n\t\tidle 1h", site: "role User *", want: idle},
+		"idle longer than by default":           {global: "idle 12h", site: "role User *", want: idle},
+		"idle longer than at one site only":     {global: "idle 2h", site: "role User *\n\t\tlifetime 1h", no: idle},
+		"idle longer than at one provider only": {global: "idle 2h\n\t\tprovider corp oidc {\n\t\t\tissuer https://id.example.com\n\t\t\tclient_id a\n\t\t\ttoken_auth none\n\t\t\tlifetime 1h\n\t\t}", site: "role User *", no: idle},
+		"idle shorter than at a provider":       {global: "idle 12h\n\t\tprovider corp oidc {\n\t\t\tissuer https://id.example.com\n\t\t\tclient_id a\n\t\t\ttoken_auth none\n\t\t\tlifetime 1d\n\t\t}", site: "role User *", no: idle},
+		"idle":                                  {global: "idle 1h", site: "role User *", no: idle},
+		"a suffix without a sign":               {site: "role User *\n\t\tusers suffix partner", want: "write `users suffix @partner`"},
+		"a prefix without a sign":               {site: "role User *\n\t\tusers prefix partner", want: "write `users prefix partner-`"},
+		"a suffix":                              {site: "role User *\n\t\tusers suffix .partner", no: "name space"},
+		"a prefix":                              {site: "role User *\n\t\tusers prefix partner/", no: "name space"},
+		"groups with a comma":                   {site: "role Admin,Root admins,ops", want: "write `role Admin,Root admins ops`"},
+		"a template's groups with a comma":      {site: "role User *\n\t\ttemplate Admin admins,ops,dev", want: "write `template Admin admins ops dev`"},
+		"a directory's group":                   {site: "role Admin CN=Admins,OU=IT,DC=corp", no: comma},
+		"a group with a blank":                  {site: `role Admin "Ops, Night"`, no: comma},
+		"groups":                                {site: "role Admin,Root admins ops", no: comma},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

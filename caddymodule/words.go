@@ -32,7 +32,7 @@ func (u usages) wrong(d *caddyfile.Dispenser, word string) error {
 }
 
 // unknownWord says that the current token is none of words, which one is meant,
-// if one is near, and which there are. What may be a URL, with a password in it,
+// if one is near, and which there are. A word that may be a URL, with a password in it,
 // is not repeated.
 func unknownWord(d *caddyfile.Dispenser, what string, words []string) error {
 	slices.Sort(words)

@@ -11,7 +11,7 @@
 //	}})
 //	result := rules.Apply(person.Groups)
 //
-// Who matches no line is not let in (Result.Matched is false). Names are
+// A person whom no line matches is refused (Result.Matched is false). Names are
 // compared byte for byte: no case folding, no patterns, no normalisation of
 // Unicode. The one exception is "*", which stands alone in its line and matches
 // everybody, also those without a group; a group that a provider calls "*"

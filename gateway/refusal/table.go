@@ -154,7 +154,7 @@ var meanings = map[Code]Meaning{
 	},
 	OIDCAudience: {
 		400, "The answer is not for this gateway", "The identity provider's answer is meant for another application. " + orTell,
-		"The ID token's aud does not contain the client_id, or its azp is another client's. Check client_id.",
+		"The ID token's aud does not contain the client_id, or its azp is another client's, or aud is a list of several and there is no azp that says whose the token is (OIDC Core §3.1.3.7). Check client_id; if it is right, have the provider issue the token for this client alone, or add azp (authorized party).",
 	},
 	OIDCTime: {
 		400, "The sign-in's answer has expired", "The identity provider's answer is too old, or from the future. " + orTell,

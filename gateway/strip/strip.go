@@ -163,8 +163,8 @@ func (f *Filter) stripList(h http.Header, header string) {
 }
 
 // stripUpgrade leaves no protocol to upgrade the connection to but WebSocket.
-// What follows an upgrade goes to the app as it is, and by others than that it
-// is requests: h2c (RFC 7540 §3.2), or HTTP over TLS (RFC 2817 §3). Nobody would
+// The bytes after an upgrade go to the app as they are. By other protocols they are
+// requests: h2c (RFC 7540 §3.2), or HTTP over TLS (RFC 2817 §3). Nobody would
 // strip or guard those. The request itself may be answered as if it had not
 // asked (RFC 9110 §7.8); clients that try h2c first count on that.
 func stripUpgrade(h http.Header) {

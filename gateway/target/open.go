@@ -8,8 +8,8 @@ import (
 )
 
 // Open says which paths of a site need no login, by its options `public` and
-// `protect`. What may be read as another path is never open for being public, and
-// never open at all if that other path is protected. nil: none is open.
+// `protect`. A path that may be read as another one is never open by `public`, and
+// never open at all if that other one is protected. nil: none is open.
 type Open struct {
 	public  patterns
 	protect *protected // nil: everything that is not public
@@ -84,9 +84,9 @@ func (o *Open) Has(path string, below bool) bool {
 }
 
 // HasRest says whether a request is open whose path was rewritten before it came
-// here, from the original to the current one: neither may be protected. What is
-// public counts only if the current one is the rest of the original once its first
-// names were taken away; it may be said with them or without.
+// here, from the original to the current one: neither may be protected. A public
+// pattern counts only if the current path is the rest of the original without its
+// first names; the pattern may have these names or not.
 func (o *Open) HasRest(original, current string, below bool) bool {
 	public := o.public
 	if !strings.HasSuffix(original, current) {

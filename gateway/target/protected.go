@@ -45,7 +45,7 @@ type protectedPath struct {
 func (s *protected) add(bare string, prefix bool) {
 	names := namesOf(strings.ToLower(bare))
 	s.list = append(s.list, protectedPath{names, prefix})
-	// Who asks for a directory gets its page.
+	// A request for a directory gets its page.
 	if last := len(names) - 1; last >= 0 && isIndex(names[last]) && (names[last] == "index" || strings.Contains(names[last], ".")) {
 		s.list = append(s.list, protectedPath{names[:last], false})
 	}
@@ -60,7 +60,7 @@ func namesOf(path string) []string {
 }
 
 // has says whether a plain path may be read as a protected one; with below, also
-// whether it is above one. What is public does not count.
+// whether it is above one. Public paths don't count.
 func (s *protected) has(path string, below bool, public patterns) bool {
 	return s.hasFrom(false, path, below, public)
 }
