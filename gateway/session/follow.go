@@ -35,8 +35,8 @@ func (s *Node) follow(ctx context.Context) error {
 	return err
 }
 
-// take takes note of what a Watch reports. What is cached is out of date before it
-// counts as confirmed.
+// take takes note of what a Watch reports. Logins that have changed are dropped before
+// the others count as confirmed.
 func (s *Node) take(ctx context.Context, change store.Change) {
 	all := change.Reset
 	if change.Reset {
