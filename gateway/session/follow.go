@@ -42,7 +42,7 @@ func (s *Node) take(ctx context.Context, change store.Change) {
 	if change.Reset {
 		s.vault.Forget()
 		if s.rewound != nil {
-			s.setRewound(nil) // another node has ended all sessions
+			s.setRewound(nil) // it did not, or another node has ended all sessions
 		}
 		if change.Risk != "" && change.Risk != s.risk {
 			s.log.Warn("the session store can lose a logout that was acknowledged", zap.String("risk", change.Risk))
