@@ -33,7 +33,7 @@ func newRedactedNames() *redactedNames {
 	return r
 }
 
-// add adds the names of an app. Those who log may be at it.
+// add adds the names of an app. Others may be logging meanwhile.
 func (r *redactedNames) add(names forward.HeaderNames) {
 	set := maps.Clone(*r.set.Load())
 	for _, name := range []string{names.Assertion, names.User, names.Groups, names.Email, names.Name, names.Roles, names.Provider} {
@@ -147,7 +147,7 @@ func (p private) redact(fields []zapcore.Field) []zapcore.Field {
 	for i, f := range fields {
 		switch f.Type {
 		case zapcore.ObjectMarshalerType, zapcore.InlineMarshalerType, zapcore.ArrayMarshalerType, zapcore.ReflectType:
-		default: // zap wants an error or a Stringer in the others, whatever else that is
+		default: // in the others zap wants an error or a Stringer, also if that is an object, too
 			continue
 		}
 		switch inside := f.Interface.(type) {

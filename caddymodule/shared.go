@@ -76,7 +76,7 @@ type pooledSessions struct {
 const keysTimeout = 2 * time.Second
 
 // firstLook bounds how long a start waits to learn whether the store went back in time
-// meanwhile: sessions that were ended could be served until then.
+// meanwhile. Until then nobody is served.
 const firstLook = time.Second
 
 // stopTimeout bounds how long letting go waits for what runs in the background.
@@ -150,7 +150,6 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 	}
 	ps.keys = signing.New(ps.Vault(), ps.MayCreate, log)
 	ps.spKeys = signing.NewSPKeys(ps.Vault(), ps.MayCreate, log)
-	ps.loadKeys()
 	var ctx context.Context
 	ctx, ps.stop = context.WithCancel(context.Background())
 	ps.running.Go(func() {
@@ -158,11 +157,12 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 			log.Error("following the session store ended", zap.Error(err))
 		}
 	})
-	ps.running.Go(func() { ps.keys.Run(ctx) })
-	ps.running.Go(func() { ps.spKeys.Run(ctx) })
 	first, cancel := context.WithTimeout(ctx, firstLook)
 	defer cancel()
 	ps.AwaitFirst(first)
+	ps.loadKeys()
+	ps.running.Go(func() { ps.keys.Run(ctx) })
+	ps.running.Go(func() { ps.spKeys.Run(ctx) })
 	return ps, nil
 }
 

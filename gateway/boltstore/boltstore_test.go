@@ -63,8 +63,8 @@ func TestOpenErrors(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("got %v, want %q", err, test.want)
 			}
-			// Who moves the file away because of a mode or a full disk has lost
-			// his sessions for nothing.
+			// For a wrong mode or a full disk, to move the file away would lose the
+			// sessions for nothing.
 			if damaged := strings.HasSuffix(test.want, "move it away"); strings.Contains(err.Error(), "move it away") != damaged {
 				t.Errorf("got %v, is it damaged: %v", err, damaged)
 			}

@@ -53,7 +53,7 @@ func TestDamagedRecord(t *testing.T) {
 }
 
 // TestDamagedFile spoils one page after the other, by its head or whole, and
-// cuts the file short. Whatever comes of it: no panic, no value that was not
+// cuts the file short. Nothing panics, no value is returned that was not
 // stored, and every call returns, Close too.
 func TestDamagedFile(t *testing.T) {
 	t.Parallel()

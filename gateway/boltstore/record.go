@@ -111,7 +111,7 @@ func expire(tx *bolt.Tx, entry []byte) error {
 		return err
 	}
 	values, key := tx.Bucket(valuesBucket), entry[8:]
-	// A damaged record stays, for whoever asks for it to be told.
+	// A damaged record stays: to read it is a fault, and not "not found".
 	if expires, _, err := decodeRecord(values.Get(key)); err == nil && expires == binary.BigEndian.Uint64(entry) {
 		return values.Delete(key)
 	}

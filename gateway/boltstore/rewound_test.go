@@ -83,8 +83,8 @@ func TestOlderCopy(t *testing.T) {
 	}
 }
 
-// What is announced moves the position, and nothing else does: so that it is
-// remembered as seldom as can be.
+// An announcement moves the position, and other writes do not: each move is written
+// to Caddy's storage.
 func TestPosition(t *testing.T) {
 	t.Parallel()
 	s := open(t, filepath.Join(t.TempDir(), "sso.db"))

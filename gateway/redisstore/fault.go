@@ -110,7 +110,7 @@ var hints = map[string]string{
 	"WRONGTYPE":  "another program uses our keys: set another prefix",
 }
 
-// explain adds to an error of Redis what to do about it. What it quotes is cut
+// explain adds to an error of Redis what to do about it. Text that it quotes is cut
 // off: a command's arguments may be the password or a value.
 func explain(text string) string {
 	// Before Redis 7 the error of a script is the whole story, with the cause last.

@@ -42,8 +42,8 @@ func FuzzOpenURL(f *testing.F) {
 // announces before it comes, so it is not for fuzzing on small machines.
 var absurd = regexp.MustCompile(`[0-9]{8}`)
 
-// FuzzAnswer: whatever a server answers, nothing panics, and Watch reports no
-// message that is not in the answer.
+// FuzzAnswer holds that no answer of a server leads to a panic, or to a message that
+// is not in it.
 func FuzzAnswer(f *testing.F) {
 	var answer atomic.Value
 	answer.Store("")

@@ -44,8 +44,8 @@ func parseID(id string) (ms, seq uint64, ok bool) {
 	return ms, seq, err == nil
 }
 
-// older says whether an entry came before another. What can't be read is older
-// than nothing.
+// older says whether an entry came before another. An id that can't be read is
+// older than no other.
 func older(a, b string) bool {
 	am, as, ok := parseID(a)
 	bm, bs, ok2 := parseID(b)

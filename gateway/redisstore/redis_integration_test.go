@@ -101,8 +101,8 @@ func TestRedisStreamIsCapped(t *testing.T) {
 	}
 }
 
-// Who writes the stream puts in the last entry that it can hold. No change can
-// be announced any more, so a Watch that goes on would confirm what nobody knows.
+// A writer of the stream adds the last entry that it can hold. No change can be
+// announced any more, so a Watch that goes on would confirm logins that may be over.
 func TestRedisStreamIsExhausted(t *testing.T) {
 	t.Parallel()
 	redis := gatewaytest.StartRedis(t)

@@ -244,9 +244,9 @@ func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte
 	return errAnswer
 }
 
-// count answers the sum and the milliseconds that the counter lives on. What is
-// no number, or would live for ever (RESTORE and PERSIST can do that), is none of
-// ours and begins anew: else it would keep an address out for good.
+// count answers the sum and the milliseconds that the counter lives on. A
+// value that is no number, or would live for ever (RESTORE and PERSIST can do that),
+// is none of ours and begins anew: else it would keep an address out for good.
 var count = redis.NewScript(`
 local delta = tonumber(ARGV[1])
 local n = tonumber(redis.call('GET', KEYS[1]) or '')

@@ -155,8 +155,8 @@ func verbs(ctx context.Context, s *redisstore.Store) map[string]func() error {
 	}
 }
 
-// TestMisbehaving: whatever a server sends, every verb has a fault, soon, and
-// the fault quotes no secret.
+// TestMisbehaving has a server send nonsense: every verb has a fault, soon, and the
+// fault quotes no secret.
 func TestMisbehaving(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

@@ -20,7 +20,7 @@ type cookieKey struct {
 // A cached is a login in this node's cache: its last reading, and the
 // requests that live by it.
 type cached struct {
-	// What every request looks at comes first, in one cache line.
+	// The fields that every request reads come first, in one cache line.
 
 	// last is nil when the store has to be asked.
 	last      atomic.Pointer[reading]
@@ -108,8 +108,7 @@ func (s *Node) load(ctx context.Context, bits string, ck cookieKey) (*cached, *r
 	if err != nil {
 		return nil, nil, err
 	}
-	// What all logins of a provider share need not be kept a thousand times, nor
-	// fetched from as many places.
+	// All logins of a provider share these texts: keep one copy of each.
 	l.Account.Protocol, l.Account.Issuer = unique.Make(l.Account.Protocol).Value(), unique.Make(l.Account.Issuer).Value()
 	r := &reading{Login: l, size: 1024 + 2*len(rec.Value), loaded: now, until: l.Expires}
 	return s.keep(rec.Key, bits, ck, r, changes), r, nil

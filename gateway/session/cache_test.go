@@ -120,7 +120,7 @@ func TestSessionsResetEmptiesTheCache(t *testing.T) {
 	})
 }
 
-// Whatever moment of a load the change comes at, it is not lost.
+// A change is not lost, at whichever moment of a load it comes.
 func TestSessionsChangeDuringALoad(t *testing.T) {
 	t.Parallel()
 	for at := 1; ; at++ {

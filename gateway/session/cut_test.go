@@ -82,7 +82,7 @@ func TestLiveRequestsAreSevered(t *testing.T) {
 	})
 }
 
-// What comes after a request, such as an error route, lives by the same login.
+// An error route lives by the login of the request that came before it.
 func TestLiveRequestsGoOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -261,8 +261,8 @@ func runUntil(s *session.Node) (stop func()) {
 	}
 }
 
-// What a store that hangs keeps from being taken over is cut within the time for
-// which nobody need confirm a login, however many there are.
+// If the store hangs, live requests can't be taken over. They are cut within the time
+// for which a login may go unconfirmed, however many there are.
 func TestLiveRequestsAreHandedOverInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -35,14 +35,14 @@ func (s *Node) follow(ctx context.Context) error {
 	return err
 }
 
-// take takes note of what a Watch reports. What is cached is out of date before it
-// counts as confirmed.
+// take takes note of what a Watch reports. Logins that have changed are dropped before
+// the others count as confirmed.
 func (s *Node) take(ctx context.Context, change store.Change) {
 	all := change.Reset
 	if change.Reset {
 		s.vault.Forget()
 		if s.rewound != nil {
-			s.setRewound(nil) // another node has ended all sessions
+			s.setRewound(nil) // it did not, or another node has ended all sessions
 		}
 		if change.Risk != "" && change.Risk != s.risk {
 			s.log.Warn("the session store can lose a logout that was acknowledged", zap.String("risk", change.Risk))

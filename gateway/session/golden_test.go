@@ -64,7 +64,7 @@ func (g goldenStore) open(tb testing.TB, store store.Store, secrets ...[]byte) *
 	return s
 }
 
-// What a release wrote works in the next: a session, an account, its listing,
+// The records of a release work in the next: a session, an account, its listing,
 // also while the secret is being changed, and after.
 func TestGoldenStoreOfTheFirstRelease(t *testing.T) {
 	t.Parallel()

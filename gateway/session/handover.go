@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// What a reload does to live requests. A node outlives configurations, so they go
-// on; but the new configuration decides whether they may. If it has another node,
+// A reload and live requests: a node outlives configurations, so they go
+// on, but the new configuration decides whether they may. If it has another node,
 // as with another secret or another password of the store, that one takes them
 // over.
 

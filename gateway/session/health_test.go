@@ -20,8 +20,8 @@ type placed struct{ *gatewaytest.Marker }
 
 func (placed) Where() string { return "/data/sso/store-marker-0123" }
 
-// What is wrong with a store that answers is said once, with since when and the
-// remedy, and so is its end.
+// A store that answers may be broken. The log says it once, with since when and the
+// remedy, and once more when it is over.
 func TestHealthIsSaid(t *testing.T) {
 	t.Parallel()
 	full := errors.New("OOM: its memory is full: raise maxmemory")

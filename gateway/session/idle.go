@@ -69,7 +69,7 @@ func (s *Node) markSeen(c *cached, expires time.Time) {
 }
 
 // Used notes that the client has sent something by a live request, now and then.
-// What the app sends is no use: nobody may be there to read it.
+// Data that the app sends do not count: maybe nobody reads them.
 func (lr *Live) Used() {
 	c := lr.cached()
 	idle := c.node.idle()

@@ -129,8 +129,8 @@ func (s *Node) Accounts(ctx context.Context, q ListQuery) (page []AccountInfo, n
 }
 
 // list walks one page of an index and hands the records to each, which returns
-// the member that the record should have. What stands there without a record,
-// or under a wrong name, is taken out.
+// the member that the record should have. A
+// member without a record, or with a wrong name, is taken out.
 func (s *Node) list(ctx context.Context, index string, kind vault.Kind, q ListQuery, each func(member string, rec *vault.Record) (string, error)) (next string, err error) {
 	limit := q.Limit
 	if limit < 1 || limit > 1000 {
@@ -186,8 +186,8 @@ func (s *Node) lookUp(ctx context.Context, kind vault.Kind, member string, each 
 	return each(member, rec)
 }
 
-// mend corrects an index. What is right comes first: a record that is being
-// renamed at this moment is never unlisted.
+// mend corrects an index. It adds before it removes: a record that is being renamed
+// at this moment is never unlisted.
 func (s *Node) mend(ctx context.Context, index string, right, wrong []string) error {
 	if len(right) > 0 {
 		if err := s.store.Add(ctx, index, right...); err != nil {

@@ -29,7 +29,7 @@ const (
 
 // A Connection is what a live request came by.
 type Connection interface {
-	// Sever makes what the request reads and writes fail, whatever its handler
+	// Sever makes the request's reads and writes fail, whichever of them its handler
 	// waits for. It is called again until the request is left, and never after.
 	Sever()
 }

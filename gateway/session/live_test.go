@@ -46,7 +46,7 @@ func TestSessionsChangesReachTheOtherNode(t *testing.T) {
 				defer leave()
 				liveHere, leaveHere := enterLive(t, f, time.Now().Add(nodeLife))
 				defer leaveHere()
-				// Who asks for it goes away as soon as it is written.
+				// The caller disconnects as soon as it is written.
 				ctx, cancel := context.WithCancel(t.Context())
 				store.SetHook(func(op gatewaytest.MemOp) error {
 					if op.Done && (op.Method == "Delete" || op.Method == "CompareAndPut") {

@@ -78,8 +78,8 @@ type Node struct {
 	followed atomic.Pointer[string]
 	kept     string
 	unkept   bool
-	// rewound is set while the store went back in time and sessions are not ended
-	// yet, for Run alone.
+	// rewound is set until Run has looked whether the store went back in time, and
+	// while that is so and sessions are not ended yet. For Run alone.
 	rewound error
 	// looked closes first, once Run has followed the store or failed to.
 	looked func()
@@ -97,7 +97,8 @@ type Options struct {
 	// Marker remembers which store this machine knows.
 	Marker MarkerMemory
 	// Position remembers how far the store's changes were followed, so that a store
-	// that goes back in time while the process is down is noticed. Optional.
+	// that goes back in time while the process is down is noticed. Until Run has
+	// looked, the store counts as down. Optional.
 	Position MarkerMemory
 	Logger   *zap.Logger
 }
@@ -153,6 +154,9 @@ func Open(opts Options) (*Node, error) {
 		return nil, err
 	}
 	s.vault = vault
+	if s.position != nil {
+		s.setRewound(errNotLooked)
+	}
 	return s, nil
 }
 

@@ -181,7 +181,7 @@ func TestSessionsNoAnswerOutlivesItsEnd(t *testing.T) {
 	}
 }
 
-// What a provider says of time, however odd, is not taken for a fault of the store.
+// Odd times of a provider are not taken for a fault of the store.
 func TestSessionsOddTimes(t *testing.T) {
 	t.Parallel()
 	s := openNode(t, gatewaytest.NewMemStore())

@@ -123,7 +123,7 @@ func revokeWithFault(t *testing.T, f *failAt, name string, again bool) {
 		}
 	}
 	if err == nil {
-		// Whoever answers success has announced.
+		// A node that answers success has announced.
 		synctest.Wait()
 		wantEnded(ctx, t, there, cookie, f)
 	}

@@ -22,8 +22,8 @@ func logout(cookie string) func(context.Context, *session.Node) error {
 	}
 }
 
-// The store does what it is asked for, and its answer is lost. Who asked is
-// told of a fault; but the login is over, and no node may go on serving it.
+// The store does what it is asked for, and its answer is lost. The
+// caller gets a fault, but the login is over, and no node may go on serving it.
 func TestRevokeWhenTheAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	ways := map[string]func(context.Context, *session.Node) error{"logout": nil}
@@ -72,7 +72,7 @@ func TestRevokeWhenTheAnswerIsLost(t *testing.T) {
 	}
 }
 
-// Who signs out and closes the window at once has signed out.
+// A user who signs out and closes the tab at once has signed out.
 func TestRevokeOutlivesWhoAsked(t *testing.T) {
 	t.Parallel()
 	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {

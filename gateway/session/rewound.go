@@ -48,8 +48,11 @@ func (s *Node) keepPosition(ctx context.Context) {
 	s.kept, s.unkept = *at, false
 }
 
-// errRewound is a fault while sessions that may have been ended are not ended yet.
-var errRewound = errors.New("the store went back in time and may have lost logouts")
+// Faults while sessions that may have been ended could live again.
+var (
+	errRewound   = errors.New("the store went back in time and may have lost logouts")
+	errNotLooked = errors.New("it is not known yet whether the store went back in time")
+)
 
 func (s *Node) setRewound(err error) {
 	s.rewound = err

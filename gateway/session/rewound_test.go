@@ -90,6 +90,30 @@ func TestStoreRewound(t *testing.T) {
 	}
 }
 
+// If the store comes up after the process, and went back in time meanwhile, nobody is
+// served by a session that was ended: not even before the node has looked.
+func TestStoreRewoundBeforeTheFirstLook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st, position := gatewaytest.NewMemStore(), &gatewaytest.Marker{}
+		s, stop := startNode(t, st, position, zap.NewNop())
+		time.Sleep(2 * time.Second)
+		leaves := signInAt(t, s, "alice")
+		snapshot := st.Clone()
+		mustDo(t, wantSession(t, s, leaves).End(t.Context()))
+		stop()
+		st.SetHook(gatewaytest.Faulty())
+		s, _ = startNode(t, st, position, zap.NewNop())
+		synctest.Wait()
+		st.Rewind(snapshot)
+		st.SetHook(nil)
+		wantFault(t, s, leaves)
+		time.Sleep(time.Second)
+		wantNoSession(t, s, leaves)
+		signInAt(t, s, "alice")
+	})
+}
+
 // A lateStore tells late that it went back in time.
 type lateStore struct {
 	store.Store

@@ -176,9 +176,9 @@ func TestAttackWriterOfTheStoreDeletesRecords(t *testing.T) {
 	}
 }
 
-// What a writer of the store can do, as SECURITY.md says: delete, and put back
-// an older record, and so undo a revocation. If this test fails because he no
-// longer can, that is good news for SECURITY.md.
+// A writer of the store can delete, and put back an older record and so undo a
+// revocation, as SECURITY.md says. If this test fails because that is no longer
+// possible, SECURITY.md can say less.
 func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 	t.Parallel()
 	t.Run("puts back the account of before a block", func(t *testing.T) {
@@ -234,7 +234,7 @@ func TestAttackWriterOfTheStoreCanUndoARevocation(t *testing.T) {
 	})
 }
 
-// Messages are no truth: whoever sends them makes work, and no more.
+// Messages prove nothing: a forged one makes work, and no more.
 func TestAttackWriterOfTheStoreForgesMessages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -39,7 +39,7 @@ func TestStormOfLoginsOfOneAccount(t *testing.T) {
 	})
 }
 
-// What a login changes in its account is still written, however soon it comes.
+// If a login changes its account, that is still written, however soon it comes.
 func TestStormLoginsNoteWhatChanged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -133,8 +133,8 @@ func TestStormDormantLoginIsLookedUp(t *testing.T) {
 	})
 }
 
-// What nobody uses leaves the cache: it would hold on to the configuration that
-// last served it. What is in use stays.
+// Logins that nobody uses leave the cache: they would keep the configuration alive
+// that last served them. Those in use stay.
 func TestStormLeavesNothingInTheCache(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -176,7 +176,7 @@ type memo struct{ size int }
 
 func (m *memo) Size() int { return m.size }
 
-// What a caller keeps beside a login counts for the bounds of the cache.
+// A caller's memo beside a login counts for the bounds of the cache.
 func TestStormOfMemosIsAccounted(t *testing.T) {
 	t.Parallel()
 	s := openNode(t, gatewaytest.NewMemStore())

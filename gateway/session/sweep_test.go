@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
-// What nobody asks for leaves the cache; what a live request needs stays, for
-// nothing else would cut the request.
+// Unused logins leave the cache. Those of live requests stay: nothing else would cut
+// the requests.
 func TestUnusedLoginsLeaveTheCache(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -30,8 +30,8 @@ const KindKeys Kind = "keys"
 // signing keys. Whichever node comes first makes it, or replaces it when that
 // is due; the others follow within a minute, in the background.
 //
-// What was loaded once stays in use while the store is down, and is put back if
-// the store has lost it. A record that does not open, or that Read refuses, is a
+// Once loaded, the value stays in use while the store is down, and is put back if the
+// store has lost it. A record that does not open, or that Read refuses, is a
 // fault: it is never overwritten. A Shared is safe for concurrent use.
 type Shared[T any] struct {
 	vault *Vault
@@ -51,7 +51,7 @@ type sharedValue[T any] struct {
 type SharedOptions[T any] struct {
 	Kind Kind
 	Name string
-	// What is its name in errors.
+	// What is the record's name in errors.
 	What string
 	// Read reads a record. Its errors must hold none of it.
 	Read func(record []byte) (*T, error)

@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// Update makes, changes and leaves alone, and starts again whatever others do
-// in between.
+// Update makes, changes and leaves alone, and starts again if others write in
+// between.
 func TestVaultUpdate(t *testing.T) {
 	t.Parallel()
 	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {

@@ -183,7 +183,7 @@ func TestVaultForget(t *testing.T) {
 	}
 }
 
-// What was changed, moved or cut short does not open, and is a fault: never
+// A record that was changed, moved or cut short does not open, and is a fault: never
 // "not found", which would be "no session" or "not blocked".
 func TestVaultAttackRecordsChangedInTheStore(t *testing.T) {
 	t.Parallel()
