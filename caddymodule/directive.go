@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 	"github.com/caddy-sso/caddy-sso/gateway/target"
 	"github.com/caddy-sso/caddy-sso/mapping"
@@ -270,10 +270,10 @@ func (h *Handler) checkHeaders() error {
 	if err != nil {
 		return err
 	}
-	names := func(n gateway.HeaderNames) []string {
+	names := func(n forward.HeaderNames) []string {
 		return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Provider}
 	}
-	if err = strip.New(names(gateway.DefaultHeaders), []string{"Remote-Provider"}).CheckKept(h.KeepHeaders, names(own)); err != nil {
+	if err = strip.New(names(forward.DefaultNames), []string{"Remote-Provider"}).CheckKept(h.KeepHeaders, names(own)); err != nil {
 		err = fmt.Errorf("keep_headers: %w", err)
 	}
 	return err
