@@ -40,8 +40,26 @@ func newWorld(t *testing.T) *world {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}
+		w.awaitCertificates()
 	})
 	return w
+}
+
+// awaitCertificates waits until a certificate of Caddy's own authority, which may be
+// under way when Caddy stops, is not written any longer.
+func (w *world) awaitCertificates() {
+	if _, err := os.Stat(w.path("storage/pki")); err != nil {
+		return
+	}
+	for quiet, tries := 0, 0; quiet < 3 && tries < 100; tries++ {
+		err := os.RemoveAll(w.path("storage"))
+		time.Sleep(20 * time.Millisecond)
+		if _, there := os.Stat(w.path("storage")); err == nil && os.IsNotExist(there) {
+			quiet++
+		} else {
+			quiet = 0
+		}
+	}
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
