@@ -234,6 +234,7 @@ func (s *Node) tend(ctx context.Context) {
 func (s *Node) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	s.AwaitFirst(ctx) // the marker is to be known as soon as it can be read
 	swept, tidy := time.Now(), time.Now().Add(s.tidyWait())
 	for {
 		s.noteMarker(ctx)

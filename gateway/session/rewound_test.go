@@ -198,3 +198,20 @@ func TestStoreRewoundAndSick(t *testing.T) {
 		wantNoSession(t, s, leaves)
 	})
 }
+
+// A node remembers the marker as soon as it has looked: a store that is emptied a moment
+// later is not taken for a new one.
+func TestMarkerIsNotedAtTheFirstLook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := gatewaytest.NewMemStore()
+		signInAt(t, openNode(t, st), "alice")
+		s, _ := startNode(t, st, &gatewaytest.Marker{}, zap.NewNop())
+		synctest.Wait()
+		st.Rewind(gatewaytest.NewMemStore())
+		time.Sleep(5 * time.Second)
+		if err := s.MayCreate(t.Context()); err == nil {
+			t.Error("an emptied store is taken for a new one")
+		}
+	})
+}
