@@ -49,7 +49,7 @@ func (x *exchange) showRefusal(refused *session.Refused, address string, cause e
 	meaning := refused.Code.Meaning()
 	x.refusalHeaders(refused.Code, meaning.Status)
 	if x.app.opts.ErrorsToCaller {
-		return &handedOver{&refusal.Error{Code: refused.Code, Err: cause, Reference: refused.Reference}, withTaken(x.r, x.cookies)}
+		return &handedOverError{&refusal.Error{Code: refused.Code, Err: cause, Reference: refused.Reference}, withTaken(x.r, x.cookies)}
 	}
 	if wantsHTML(x.r) {
 		page := x.refusalPage(refused)

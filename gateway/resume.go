@@ -21,13 +21,23 @@ type takenKey struct{}
 // takenBefore returns the cookies that another App has taken out of the request, or
 // else those that came.
 func takenBefore(ctx context.Context, came cookie.Own) cookie.Own {
-	if p := passage.Of(ctx); p != nil {
-		return cookie.Own{Session: p.Connection.(*visit).cookie, Browser: came.Browser, Provider: came.Provider, Refused: came.Refused}
+	if v := visitOf(ctx); v != nil {
+		return cookie.Own{Session: v.cookie, Browser: came.Browser, Provider: came.Provider, Refused: came.Refused}
 	}
 	if taken, ok := ctx.Value(takenKey{}).(cookie.Own); ok {
 		return taken
 	}
 	return came
+}
+
+// visitOf returns the visit that a context belongs to, or nil.
+func visitOf(ctx context.Context) *visit {
+	p := passage.Of(ctx)
+	if p == nil {
+		return nil
+	}
+	v, _ := p.Connection.(*visit)
+	return v
 }
 
 // withTaken returns a request whose context has the cookies that were taken out of it.
@@ -38,22 +48,22 @@ func withTaken(r *http.Request, own cookie.Own) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), takenKey{}, own))
 }
 
-// A handedOver refusal is one that the caller of ServeHTTP answers.
-type handedOver struct {
+// A handedOverError is a refusal that the caller of ServeHTTP answers.
+type handedOverError struct {
 	refused *refusal.Error
 	r       *http.Request
 }
 
 // Error implements error.
-func (h *handedOver) Error() string { return h.refused.Error() }
+func (h *handedOverError) Error() string { return h.refused.Error() }
 
 // Unwrap returns the refusal.
-func (h *handedOver) Unwrap() error { return h.refused }
+func (h *handedOverError) Unwrap() error { return h.refused }
 
 // Refused returns the context for Resume if err is a refusal that ServeHTTP has left to
 // its caller, else nil.
 func Refused(err error) context.Context {
-	if h, ok := errors.AsType[*handedOver](err); ok {
+	if h, ok := errors.AsType[*handedOverError](err); ok {
 		return h.r.Context()
 	}
 	return nil
@@ -63,15 +73,14 @@ func Refused(err error) context.Context {
 // request came by. passed is the context that the app was given, or that of Refused.
 // If the login is over, the request is aborted.
 func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) error) error {
-	before := passage.Of(passed)
+	before := visitOf(passed)
 	if before == nil {
 		taken, _ := passed.Value(takenKey{}).(cookie.Own)
 		return next(w, withTaken(r, taken))
 	}
-	came := before.Connection.(*visit)
-	v := &visit{view: came.view, path: came.path, cookie: came.cookie, values: came.values}
+	v := &visit{view: before.view, path: before.path, cookie: before.cookie, values: before.values}
 	v.Connection = v
-	if !v.Continue(before, w, r) {
+	if !v.Continue(&before.Passage, w, r) {
 		panic(http.ErrAbortHandler)
 	}
 	defer v.Leave()
