@@ -159,7 +159,7 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 		GroupsUnused: !x.app.gw.readsGroupsOf(p),
 	})
 	if err != nil {
-		return x.declined(in, f, refusal.From(err, refusal.ProviderUnavailable))
+		return x.declined(f, refusal.From(err, refusal.ProviderUnavailable))
 	}
 	if ans.Subject == "" || p.Provider.Issuer() == "" {
 		return x.refuse(errors.New("the provider's answer has no subject, or the provider no issuer"))
@@ -266,7 +266,7 @@ func (x *exchange) endLogin() error {
 // declined answers when the provider's answer signs nobody in. If several tabs
 // begin at once, a provider may serve one and refuse the others. Their person is
 // signed in by now and goes on, unless somebody else was to sign in.
-func (x *exchange) declined(in *rawAnswer, f *session.Flow, refused *refusal.Error) error {
+func (x *exchange) declined(f *session.Flow, refused *refusal.Error) error {
 	if refused.Code == refusal.ProviderRefused || refused.Code == refusal.ProviderUnavailable {
 		signedIn, err := x.signedIn()
 		if err != nil {
@@ -276,8 +276,8 @@ func (x *exchange) declined(in *rawAnswer, f *session.Flow, refused *refusal.Err
 			return x.redirectTo(f.Return)
 		}
 	}
-	if e := in.params.Get("error"); refused.Code == refusal.ProviderRefused && e != "" && e != "access_denied" {
-		return x.refuse(refused) // a setting at the provider is wrong (RFC 6749 §4.1.2.1), and the person can't help it
+	if errors.Is(refused, provider.ErrRequestRefused) {
+		return x.refuse(refused) // the person can't help it, and it is no failure of theirs
 	}
 	return x.fail(refused)
 }

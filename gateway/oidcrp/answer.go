@@ -57,14 +57,18 @@ func answerNoTokens(a *answer) error {
 }
 
 func answerError(a *answer) error {
-	if a.params.Has("error") {
-		err := fmt.Errorf("reading the answer: the provider says %s", errorCode(a.params.Get("error")))
-		if passingError(a.params.Get("error")) { // it refuses nobody
-			return refusal.New(refusal.ProviderUnavailable, err)
-		}
-		return err
+	if !a.params.Has("error") {
+		return nil
 	}
-	return nil
+	said := a.params.Get("error")
+	err := fmt.Errorf("reading the answer: the provider says %s", errorCode(said))
+	switch {
+	case passingError(said): // it refuses nobody
+		return refusal.New(refusal.ProviderUnavailable, err)
+	case said != "" && said != "access_denied":
+		return fmt.Errorf("%w: %w", err, provider.ErrRequestRefused)
+	}
+	return err
 }
 
 func answerIssuerThere(a *answer) error {

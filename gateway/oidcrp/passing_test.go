@@ -1,6 +1,7 @@
 package oidcrp_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
@@ -81,6 +83,27 @@ func TestPassingFaults(t *testing.T) {
 					t.Errorf("got %v, want %s", err, tt.says)
 				}
 			})
+		})
+	}
+}
+
+// TestRequestRefused: every error but access_denied refuses how the provider was
+// asked, which no person can help.
+func TestRequestRefused(t *testing.T) {
+	t.Parallel()
+	for code, request := range map[string]bool{
+		"access_denied": false, "invalid_scope": true, "unauthorized_client": true, "invalid_request": true, "unsupported_response_type": true,
+		"login_required": true, "no_mapping": true,
+	} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			op.SetHooks(gatewaytest.OPHooks{Answer: func(v url.Values) { v.Del("code"); v.Set("error", code) }})
+			_, err := op.Login(t.Context(), newProvider(t, op))
+			wantCode(t, err, refusal.ProviderRefused)
+			if errors.Is(err, provider.ErrRequestRefused) != request {
+				t.Error(err)
+			}
 		})
 	}
 }

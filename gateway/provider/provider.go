@@ -5,6 +5,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"time"
 )
@@ -59,6 +60,11 @@ type Provider interface {
 	// signature checked before the flow is used up.
 	Complete(ctx context.Context, req CompleteRequest) (*Answer, error)
 }
+
+// ErrRequestRefused is in the cause of a refusal.ProviderRefused if the provider refuses
+// the way in which it was asked, and not the person (RFC 6749 §4.1.2.1, SAML Core
+// 3.2.2.2).
+var ErrRequestRefused = errors.New("it refuses the request, not the person: a setting here or at the provider is wrong")
 
 // A BeginRequest is what a provider needs to start one login.
 type BeginRequest struct {

@@ -1,6 +1,7 @@
 package samlsp_test
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -252,12 +253,17 @@ func TestPassingStatus(t *testing.T) {
 	for name, tt := range map[string]struct {
 		first, second string
 		code          refusal.Code
+		request       bool // is what is refused, and not the person
 	}{
-		"nobody to ask":        {"Responder", "NoAvailableIDP", refusal.ProviderUnavailable},
-		"nothing more is said": {"Responder", "", refusal.ProviderRefused},
-		"a failed sign-in":     {"Responder", "AuthnFailed", refusal.ProviderRefused},
-		"denied":               {"Responder", "RequestDenied", refusal.ProviderRefused},
-		"our own fault":        {"Requester", "NoAvailableIDP", refusal.ProviderRefused},
+		"nobody to ask":             {"Responder", "NoAvailableIDP", refusal.ProviderUnavailable, false},
+		"nothing more is said":      {"Responder", "", refusal.ProviderRefused, false},
+		"a failed sign-in":          {"Responder", "AuthnFailed", refusal.ProviderRefused, false},
+		"denied":                    {"Responder", "RequestDenied", refusal.ProviderRefused, false},
+		"our own fault":             {"Requester", "NoAvailableIDP", refusal.ProviderRefused, false},
+		"no such format of NameIDs": {"Responder", "InvalidNameIDPolicy", refusal.ProviderRefused, true},
+		"no such way to sign in":    {"Requester", "NoAuthnContext", refusal.ProviderRefused, true},
+		"our request, no more":      {"Requester", "", refusal.ProviderRefused, true},
+		"another version":           {"VersionMismatch", "", refusal.ProviderRefused, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -269,6 +275,9 @@ func TestPassingStatus(t *testing.T) {
 			_, err := judged(t, lines...)
 			wantCode(t, err, tt.code)
 			wantText(t, err, tt.second)
+			if errors.Is(err, provider.ErrRequestRefused) != tt.request {
+				t.Error(err)
+			}
 		})
 	}
 }

@@ -3,11 +3,13 @@ package samlsp
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
 
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
@@ -75,11 +77,21 @@ func unsuccessful(status saml.Status) error {
 	if inner := status.StatusCode.StatusCode; inner != nil {
 		text += ", " + statusCode(inner.Value)
 	}
-	code := refusal.ProviderRefused
-	if inner := status.StatusCode.StatusCode; status.StatusCode.Value == statusPrefix+"Responder" && inner != nil && inner.Value == statusPrefix+"NoAvailableIDP" {
-		code = refusal.ProviderUnavailable // a fault of its own, which passes
+	err := fmt.Errorf("reading the status: the provider says %s", text)
+	switch {
+	case text == "Responder, NoAvailableIDP":
+		return refusal.New(refusal.ProviderUnavailable, err) // a fault of its own, which passes
+	case slices.Contains(requestRefused, text[strings.LastIndexByte(text, ' ')+1:]):
+		err = fmt.Errorf("%w: %w", err, provider.ErrRequestRefused)
 	}
-	return refusal.New(code, fmt.Errorf("reading the status: the provider says %s", text))
+	return refusal.New(refusal.ProviderRefused, err)
+}
+
+// requestRefused are the codes, the innermost counts, by which a provider refuses the
+// request and not the person (SAML Core 3.2.2.2).
+var requestRefused = []string{
+	"Requester", "VersionMismatch", "InvalidAttrNameOrValue", "InvalidNameIDPolicy", "NoAuthnContext", "NoSupportedIDP", "RequestUnsupported",
+	"RequestVersionDeprecated", "RequestVersionTooHigh", "RequestVersionTooLow", "ResourceNotRecognized", "UnknownAttrProfile", "UnsupportedBinding",
 }
 
 // statusPrefix is what the codes of SAML Core 3.2.2.2 begin with.
