@@ -50,23 +50,23 @@ type assertion struct {
 
 // A signed assertion is one as it is sent.
 type signed struct {
-	token   string
-	issued  time.Time
-	renewAt time.Time
-	end     time.Time // when it must not be sent any more
+	token string
+	// All by the wall clock, in nanoseconds since 1970: every request looks at them,
+	// and so they lie in one cache line. After end it must not be sent any more.
+	issued, renewAt, end int64
 }
 
 // current says whether the assertion can be sent without being renewed. If the
 // clock was set back, it is from the future.
-func (s *signed) current(now time.Time) bool {
-	return s != nil && !now.Before(s.issued) && now.Before(s.renewAt)
+func (s *signed) current(now int64) bool {
+	return s != nil && s.issued <= now && now < s.renewAt
 }
 
 // at returns the signed statement, renewed in time: by the wall clock, for apps
 // judge it by theirs. The monotonic clock stands still while the machine is
 // suspended.
-func (a *assertion) at(now time.Time) (string, error) {
-	now = now.Round(0) // without its monotonic reading
+func (a *assertion) at(t time.Time) (string, error) {
+	now := t.UnixNano()
 	if s := a.signed.Load(); s.current(now) {
 		return s.token, nil
 	}
@@ -76,14 +76,14 @@ func (a *assertion) at(now time.Time) (string, error) {
 	if old.current(now) {
 		return old.token, nil
 	}
-	token, err := a.sign(now)
+	token, err := a.sign(t)
 	if err != nil {
-		if old != nil && !now.Before(old.issued) && now.Before(old.end) {
+		if old != nil && old.issued <= now && now < old.end {
 			return old.token, nil
 		}
 		return "", err
 	}
-	a.signed.Store(&signed{token, now, now.Add(assertionRenew), now.Add(assertionLife - assertionRenew)})
+	a.signed.Store(&signed{token, now, now + int64(assertionRenew), now + int64(assertionLife-assertionRenew)})
 	return token, nil
 }
 
