@@ -140,11 +140,10 @@ func (x *exchange) pass(next Next, v *visit) error {
 // Told returns the person that a request was let in for, and the values of the headers
 // that the app is given, the assertion first. It is nil for other requests.
 func Told(ctx context.Context) (person *forward.Principal, values []string) {
-	p := passage.Of(ctx)
-	if p == nil {
+	v := visitOf(ctx)
+	if v == nil {
 		return nil, nil
 	}
-	v := p.Connection.(*visit)
 	row := v.view.headers.Values()
 	row[0] = v.values[0]
 	return v.view.headers.Principal(), row[:len(row)-1] // the provider says nothing about a person
