@@ -60,12 +60,12 @@ func TestWarnsOfWhatIsBeside(t *testing.T) {
 		{"another port, guarded", "ORIGIN {\n" + top + "}\nhttp://localhost:OTHER {\n" + fmt.Sprintf(sso, "\t\tapp other\n") + "}\n", ""},
 		{"another port of another host", "ORIGIN {\n" + top + "}\nhttp://other.localhost:OTHER {\n\treverse_proxy localhost:2\n}\n", ""},
 		{"another port with files", "ORIGIN {\n" + top + "}\nhttp://:OTHER {\n\tfile_server\n}\n", ""},
-		{"plain http of a site with https", "https://app.localhost:OTHER {\n\ttls internal\n" + top + "}\nhttp://app.localhost:PORT {\n\treverse_proxy localhost:2\n}\n", ""},
+		{"plain http of a site with https", "https://app.localhost:OTHER {\n\tCERTIFICATE\n" + top + "}\nhttp://app.localhost:PORT {\n\treverse_proxy localhost:2\n}\n", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			global := strings.Replace(w.global(""), "\tadmin off\n", "\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n", 1)
-			w.mustLoad(global + strings.ReplaceAll(tt.sites, "OTHER", fmt.Sprint(gatewaytest.FreePort())))
+			w.mustLoad(global + strings.NewReplacer("OTHER", fmt.Sprint(gatewaytest.FreePort()), "CERTIFICATE", w.certificate("app.localhost")).Replace(tt.sites))
 			for _, msg := range []string{ofPart, ofPort} {
 				if line := lineWith(w.logs(), msg); (line != "") != (msg == tt.want) || line != "" && !strings.Contains(line, "sso_strip") {
 					t.Errorf("%s: got %q", msg, line)

@@ -231,7 +231,7 @@ func TestErrorOfStrictSNI(t *testing.T) {
 	config := global + `
 https://app.localhost, https://b.localhost {
 	log
-	tls internal
+	CERTIFICATE
 	handle_errors {
 		reverse_proxy APP
 	}
@@ -241,12 +241,11 @@ https://app.localhost, https://b.localhost {
 	reverse_proxy APP
 }
 `
-	config = strings.ReplaceAll(config, "APP", app.addr())
+	config = strings.NewReplacer("APP", app.addr(), "CERTIFICATE", w.certificate("app.localhost", "b.localhost")).Replace(config)
 	if err := w.load(config); err == nil || !strings.Contains(err.Error(), "write the line `sso_strip` before it") {
 		t.Fatalf("without sso_strip: %v", err)
 	}
 	w.mustLoad(strings.Replace(config, "handle_errors {\n", "handle_errors {\n\t\tsso_strip\n", 1))
-	waitForTLS(t, secure)
 	client := &http.Transport{
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: "app.localhost"},
 		DisableKeepAlives: true,

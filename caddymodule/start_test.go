@@ -2,7 +2,6 @@ package caddymodule_test
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -222,16 +220,17 @@ func TestSchemesShareApp(t *testing.T) {
 	w := newWorld(t)
 	secure := gatewaytest.FreePort()
 	global := strings.Replace(w.global(""), "\tadmin off\n", fmt.Sprintf("\tadmin off\n\tskip_install_trust\n\thttp_port PORT\n\thttps_port %d\n", secure), 1)
-	w.mustLoad(strings.ReplaceAll(global, "PORT", fmt.Sprint(w.port)) + `
+	w.mustLoad(strings.ReplaceAll(global, "PORT", fmt.Sprint(w.port)) + strings.Replace(`
+https://certificate.localhost {
+	CERTIFICATE
+}
 http://app.localhost, https://app.localhost {
-	tls internal
 	PROVIDER
 		role Admin admins
 	}
 	respond {http.auth.user.id}
 }
-`)
-	waitForTLS(t, secure)
+`, "CERTIFICATE", w.certificate("certificate.localhost", "app.localhost"), 1))
 	b := newBrowser(t)
 	b.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		_, port, err := net.SplitHostPort(addr)
@@ -245,21 +244,6 @@ http://app.localhost, https://app.localhost {
 			t.Errorf("%s: %d %s", origin, status, body)
 		}
 	}
-}
-
-// waitForTLS waits until Caddy has made its certificate.
-func waitForTLS(t *testing.T, port int) {
-	t.Helper()
-	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		var conn *tls.Conn
-		conn, err = tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{ServerName: "app.localhost", InsecureSkipVerify: true})
-		if err == nil {
-			_ = conn.Close()
-			return
-		}
-	}
-	t.Fatalf("no certificate: %v", err)
 }
 
 func TestWarnsOfRewrites(t *testing.T) {

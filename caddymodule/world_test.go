@@ -1,15 +1,22 @@
 package caddymodule_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,26 +47,36 @@ func newWorld(t *testing.T) *world {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}
-		w.awaitCertificates()
 	})
 	return w
 }
 
-// awaitCertificates waits until a certificate of Caddy's own authority, which may be
-// under way when Caddy stops, is not written any longer.
-func (w *world) awaitCertificates() {
-	if _, err := os.Stat(w.path("storage/pki")); err != nil {
-		return
+// certificate returns the `tls` line of a site with a certificate for some names. One that
+// Caddy makes itself is made beside what a test does, and beyond its end.
+func (w *world) certificate(names ...string) string {
+	w.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	for quiet, tries := 0, 0; quiet < 3 && tries < 100; tries++ {
-		err := os.RemoveAll(w.path("storage"))
-		time.Sleep(20 * time.Millisecond)
-		if _, there := os.Stat(w.path("storage")); err == nil && os.IsNotExist(there) {
-			quiet++
-		} else {
-			quiet = 0
-		}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		w.t.Fatal(err)
 	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	both := slices.Concat(
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+	)
+	file := w.path("site.pem")
+	if err := os.WriteFile(file, both, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return "tls " + file + " " + file
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }

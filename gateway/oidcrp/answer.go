@@ -60,12 +60,12 @@ func answerError(a *answer) error {
 	if !a.params.Has("error") {
 		return nil
 	}
-	said := a.params.Get("error")
-	err := fmt.Errorf("reading the answer: the provider says %s", errorCode(said))
+	said := errorCode(a.params.Get("error"))
+	err := fmt.Errorf("reading the answer: the provider says %s", said)
 	switch {
 	case passingError(said): // it refuses nobody
 		return refusal.New(refusal.ProviderUnavailable, err)
-	case said != "" && said != "access_denied":
+	case said != unreadable && said != "access_denied":
 		return fmt.Errorf("%w: %w", err, provider.ErrRequestRefused)
 	}
 	return err

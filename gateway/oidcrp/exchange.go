@@ -196,7 +196,9 @@ func errorCode(s string) string {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
 	})
 	if !plain {
-		return "nothing readable"
+		return unreadable
 	}
 	return s
 }
+
+const unreadable = "nothing readable"
