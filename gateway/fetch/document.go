@@ -71,6 +71,7 @@ type Document[T any] struct {
 	err     error         // why
 	renewed time.Time     // when Renew last began a fetch that neither failed nor helped
 	flight  chan struct{} // closed when the fetch under way ends; nil if there is none
+	unasked bool          // the fetch under way is that of Start, and nobody waits for it
 }
 
 // Current returns the document. It is waited for if there is none, or none that was
@@ -157,6 +158,7 @@ func (d *Document[T]) Start(ctx context.Context) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.settleFor(last)
+	d.unasked = d.flight == nil
 	d.refreshIfOld(ctx)
 }
 
@@ -192,6 +194,7 @@ func (d *Document[T]) refresh(ctx context.Context) error {
 		defer d.mu.Unlock()
 		return d.err
 	}
+	d.unasked = false
 	done := d.begin(ctx)
 	d.mu.Unlock()
 	select {
@@ -235,15 +238,18 @@ func (d *Document[T]) load(ctx context.Context, done chan<- struct{}) {
 	}
 
 	d.mu.Lock()
-	d.err, d.flight = err, nil
-	if err == nil {
+	d.settleFor(last)
+	// The provider may be behind this very server, which has not started yet when Start
+	// is called: that it can't be reached then is no answer to who asks next.
+	unasked := d.unasked && d.value.Load() == nil && holdOff(err) == 0
+	d.err, d.flight, d.unasked = err, nil, false
+	switch {
+	case err == nil:
 		d.value.Store(&value)
 		d.fetched, d.failed = wallClock(), time.Time{}
-	} else {
-		d.failed, d.renewed = time.Now(), time.Time{}
+	case !unasked:
+		d.failed, d.renewed = time.Now().Add(holdOff(err)), time.Time{} // it may lie in the future
 	}
-	d.settleFor(last)
-	d.failed = d.failed.Add(holdOff(err)) // it may lie in the future
 	close(done)
 	d.mu.Unlock()
 

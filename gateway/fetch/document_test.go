@@ -265,6 +265,14 @@ func TestDocument(t *testing.T) {
 			current(t, r, "one")
 			fetched(t, src, 1)
 		},
+		"a start before the provider is there": func(t *testing.T, src *source, _ *shelf, r *fetch.Document[string]) {
+			r.Start(t.Context())
+			time.Sleep(fetchTakes)
+			synctest.Wait()
+			src.serve("one")
+			current(t, r, "one") // at once: nobody has asked yet
+			fetched(t, src, 2)
+		},
 		"start while the store is down": func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]) {
 			kept.put("", errors.New("the store is down"))
 			src.serve("one")
