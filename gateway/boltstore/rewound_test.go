@@ -54,7 +54,9 @@ func TestOlderCopy(t *testing.T) {
 	must(t, err)
 	use(func(s *boltstore.Store) {
 		since = firstOf(t, s, since, never)
-		must(t, s.Announce(t.Context(), []byte("login"), store.Write{Key: "login"}))
+		for range 20 { // more than is written to the older copy below
+			must(t, s.Announce(t.Context(), []byte("login"), store.Write{Key: "login"}))
+		}
 		since = firstOf(t, s, since, never)
 	})
 	use(func(s *boltstore.Store) { firstOf(t, s, since, never) })

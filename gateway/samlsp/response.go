@@ -73,15 +73,15 @@ func unsuccessful(status saml.Status) error {
 	if status.StatusCode.Value == saml.StatusSuccess {
 		return nil
 	}
-	text := statusCode(status.StatusCode.Value)
+	said := []string{statusCode(status.StatusCode.Value)}
 	if inner := status.StatusCode.StatusCode; inner != nil {
-		text += ", " + statusCode(inner.Value)
+		said = append(said, statusCode(inner.Value))
 	}
-	err := fmt.Errorf("reading the status: the provider says %s", text)
+	err := fmt.Errorf("reading the status: the provider says %s", strings.Join(said, ", "))
 	switch {
-	case text == "Responder, NoAvailableIDP":
+	case slices.Equal(said, []string{"Responder", "NoAvailableIDP"}):
 		return refusal.New(refusal.ProviderUnavailable, err) // a fault of its own, which passes
-	case slices.Contains(requestRefused, text[strings.LastIndexByte(text, ' ')+1:]):
+	case slices.Contains(requestRefused, said[len(said)-1]):
 		err = fmt.Errorf("%w: %w", err, provider.ErrRequestRefused)
 	}
 	return refusal.New(refusal.ProviderRefused, err)

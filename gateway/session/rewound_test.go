@@ -129,6 +129,17 @@ func (s lateStore) Watch(ctx context.Context, since string, on func(store.Change
 	})
 }
 
+// A lateLook begins to watch late.
+type lateLook struct {
+	store.Store
+	late time.Duration
+}
+
+func (s lateLook) Watch(ctx context.Context, since string, on func(store.Change)) error {
+	time.Sleep(s.late)
+	return s.Store.Watch(ctx, since, on)
+}
+
 // If two nodes find the same rewind, the first ends all sessions. The second leaves
 // those that began since.
 func TestStoreRewoundOnce(t *testing.T) {
@@ -206,7 +217,8 @@ func TestMarkerIsNotedAtTheFirstLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := gatewaytest.NewMemStore()
 		signInAt(t, openNode(t, st), "alice")
-		s, _ := startNode(t, st, &gatewaytest.Marker{}, zap.NewNop())
+		s, _ := startNode(t, lateLook{st, 300 * time.Millisecond}, &gatewaytest.Marker{}, zap.NewNop())
+		time.Sleep(400 * time.Millisecond)
 		synctest.Wait()
 		st.Rewind(gatewaytest.NewMemStore())
 		time.Sleep(5 * time.Second)
