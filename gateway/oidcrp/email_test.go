@@ -161,6 +161,30 @@ func TestEmailWithinName(t *testing.T) {
 	}
 }
 
+// Nor as one with marks in it or around it, be it the address or only look like it.
+func TestEmailWithMarks(t *testing.T) {
+	t.Parallel()
+	const alice = "alice@example.com"
+	for name, email := range map[string]string{ // the name, and the address; none: any is unverified
+		"o'brien@example.com": "o'brien@example.com", "O'Brien@Example.com": "o'brien@example.com", " o'brien@example.com ": "", "d'arcy@example.com": "",
+		"a=b@example.com": "a=b@example.com", "b/x@example.com": "b/x@example.com", "a|b@example.com": "a|b@example.com", "{a}@example.com": "{a}@example.com",
+		"Al <a=b@example.com>": "a=b@example.com", ".alice@example.com": ".alice@example.com", "alice@example.com.": "alice@example.com.",
+		"“alice@example.com”": alice, "„Alice@example.com“": "", "«alice@example.com»": "", "alice@example.com!": alice, "alice@example.com?": "", "~alice@example.com": alice,
+		"#alice@example.com": "", "a&alice@example.com": alice, "Alice–alice@example.com": alice, "ALICE@EXAMPLE.COM…": alice,
+	} {
+		t.Run(name+", "+email, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			op.SetHooks(gatewaytest.OPHooks{UserInfo: deleteFrom("email", "email_verified"), Claims: func(m map[string]any) {
+				m["name"], m["given_name"], m["family_name"], m["email"], m["email_verified"] = name, name, name, email, false
+			}})
+			if got := mustLogin(t, op, newProvider(t, op)).Identity; got.DisplayName+got.FirstName+got.LastName+got.Email != "" {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
 // The refusal names the claim, what is said, and the option; the log of a login
 // that goes on says that the address was left out. Neither shows the address.
 func TestEmailIsReported(t *testing.T) {

@@ -177,19 +177,35 @@ func (p *person) isUnverified(address string) bool {
 }
 
 // mentionsUnverified reports whether an address that a source calls unverified is
-// among the words of a text: "Alice <alice@example.com>".
+// a text, or anywhere in it: "Alice <alice@example.com>". Which one that is may not be
+// known, and then it is any word that is an address.
 func (p *person) mentionsUnverified(text string) bool {
+	if p.isUnverified(strings.TrimSpace(text)) || p.containsUnverified(text) {
+		return true
+	}
 	words := strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("<>()[]{}\"'`,;:|/=", r) })
-	return slices.ContainsFunc(words, func(word string) bool { return p.isUnverified(strings.Trim(word, ".")) })
+	return slices.ContainsFunc(words, func(word string) bool {
+		return p.isUnverified(strings.TrimFunc(word, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) }))
+	})
+}
+
+// containsUnverified reports whether the e-mail of a source that calls it unverified
+// is in a text.
+func (p *person) containsUnverified(text string) bool {
+	fold := func(s string) string { return strings.ToLower(strings.ToUpper(s)) }
+	return p.anyUnverified(func(email string) bool { return email != "" && strings.Contains(fold(text), fold(email)) })
 }
 
 // namesUnverified reports whether the e-mail of a source that calls it unverified
 // is an address, be it among several or with blanks around it.
 func (p *person) namesUnverified(address string) bool {
+	return p.anyUnverified(func(email string) bool { return strings.EqualFold(email, address) })
+}
+
+// anyUnverified reports whether an e-mail of a source that calls it unverified fits.
+func (p *person) anyUnverified(fit func(email string) bool) bool {
 	return slices.ContainsFunc(p.sources, func(f *profile) bool {
-		return f.verification() == unverified && slices.ContainsFunc(f.strs("email"), func(email string) bool {
-			return strings.EqualFold(strings.TrimSpace(email), address)
-		})
+		return f.verification() == unverified && slices.ContainsFunc(f.strs("email"), func(email string) bool { return fit(strings.TrimSpace(email)) })
 	})
 }
 
