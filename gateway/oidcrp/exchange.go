@@ -16,7 +16,7 @@ import (
 // tokens are what the token endpoint gave. They live as long as Complete runs.
 type tokens struct {
 	id, access string
-	scope      string // granted, with blanks between; empty: not said
+	scopes     []string // granted; empty: not said
 }
 
 // tokenAnswer is what checklist.token judge. body is nil if it is no JSON object.
@@ -61,7 +61,7 @@ func (p *Provider) exchange(ctx context.Context, md *metadata, code string, f *f
 	if err := p.checks.token.Run(answer); err != nil {
 		return nil, err
 	}
-	return &tokens{id: answer.body.str("id_token"), access: answer.body.str("access_token"), scope: answer.body.str("scope")}, nil
+	return &tokens{id: answer.body.str("id_token"), access: answer.body.str("access_token"), scopes: grantedScopes(answer.body["scope"])}, nil
 }
 
 func (p *Provider) tokenRequest(ctx context.Context, endpoint, method string, form url.Values) (*http.Request, error) {
@@ -84,23 +84,6 @@ func (p *Provider) tokenRequest(ctx context.Context, endpoint, method string, fo
 		req.SetBasicAuth(url.QueryEscape(p.config.ClientID), url.QueryEscape(string(p.config.ClientSecret)))
 	}
 	return req, nil
-}
-
-// standardScopes are granted under other names by some providers, and bring no groups
-// (OIDC Core §5.4, §11).
-var standardScopes = []string{"openid", "profile", "email", "address", "phone", "offline_access"}
-
-// ungranted returns a scope that was asked for and that the provider says it has not
-// granted (RFC 6749 §5.1), empty for none. The request goes by way of the browser,
-// where the person can take one out.
-func (p *Provider) ungranted(got *tokens) string {
-	granted := strings.Fields(got.scope)
-	for _, asked := range p.config.Scopes {
-		if len(granted) > 0 && !slices.Contains(granted, asked) && !slices.Contains(standardScopes, asked) {
-			return asked
-		}
-	}
-	return ""
 }
 
 // authMethod picks the client's authentication: as configured, else the best

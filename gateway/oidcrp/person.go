@@ -2,7 +2,6 @@ package oidcrp
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,6 +42,8 @@ type person struct {
 	groups  string       // the claim of the groups
 	trusted bool         // the provider vouches for its addresses, whatever it says
 	sources []*profile
+	// hidden says that neither source has an e-mail, because its scope was not granted.
+	hidden bool
 }
 
 // findings are what userinfo told beside the ID token.
@@ -51,8 +52,10 @@ type findings struct {
 	why  string   // in that case, for the operator
 	// failed says that it might have told more.
 	failed bool
-	// ungranted is a scope that was asked for in vain, empty for none.
+	// ungranted is a scope that was asked for in vain, empty for none. It may bring
+	// groups; noEmail is about the scope email.
 	ungranted string
+	noEmail   bool
 }
 
 // join puts together what the sources say. Each field comes from one source, the
@@ -81,6 +84,7 @@ func (p *Provider) join(id *profile, more findings) *person {
 			AuthTime:      id.authenticated,
 		},
 		said: said, claim: id.username, groups: id.groups, trusted: p.config.TrustEmail, sources: []*profile{id, info},
+		hidden: more.noEmail && email == "",
 	}
 	who.joinGroups(id, info, more)
 	return who
@@ -163,17 +167,22 @@ func personEmail(p *person) error {
 	case namesEmail(p.claim) && (p.Username != p.Email || p.said != verified):
 		return fmt.Errorf("reading the user name of %s: it is an e-mail address, and email_verified is %s", quoted(p.claim), p.flag())
 	case p.isUnverified(p.Username):
-		return errors.New("reading the user name of " + quoted(p.claim) + ": it is an e-mail address, and email_verified is " + string(unverified))
+		why := "email_verified is " + string(unverified)
+		if p.hidden {
+			why = "the provider has not granted the scope \"email\", which says whether it is verified"
+		}
+		return fmt.Errorf("reading the user name of %s: it is an e-mail address, and %s", quoted(p.claim), why)
 	}
 	return nil
 }
 
 // isUnverified reports whether a source calls an address unverified. If it names
-// none, or an odd one, that is said of any.
+// none, or an odd one, that is said of any. If the person may have hidden what it
+// says, any counts as such, too.
 func (p *person) isUnverified(address string) bool {
-	return p.namesUnverified(address) || provider.ValidEmail(address) && slices.ContainsFunc(p.sources, func(f *profile) bool {
+	return p.namesUnverified(address) || provider.ValidEmail(address) && (p.hidden || slices.ContainsFunc(p.sources, func(f *profile) bool {
 		return f.email == "" && f.verification() == unverified
-	})
+	}))
 }
 
 // mentionsUnverified reports whether an address that a source calls unverified is

@@ -237,7 +237,7 @@ func (p *Provider) person(ctx context.Context, md *metadata, claims object, got 
 	if err != nil {
 		return provider.Identity{}, nil, err
 	}
-	more.ungranted = p.ungranted(got)
+	more.ungranted, more.noEmail = p.ungranted(got), p.emailUngranted(got)
 	who, err := p.identity(id, more)
 	return who, id, err
 }
