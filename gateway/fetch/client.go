@@ -54,9 +54,11 @@ type Options struct {
 type Response struct {
 	// Status is the HTTP status. Redirects are not followed, so it may be 3xx.
 	Status int
-	// MediaType is the Content-Type in lower case without parameters; empty if
-	// there is none or it is malformed.
+	// MediaType is the Content-Type in lower case without parameters, be these
+	// malformed; empty if there is none or it is malformed itself.
 	MediaType string
+	// ContentType is the header as it came, for messages.
+	ContentType string
 	// Body is never larger than the limit that Do was given.
 	Body []byte
 	// RetryAfter is when the server wants to be asked again, MaxRetryAfter at
@@ -162,13 +164,29 @@ func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 	if int64(len(body)) > limit {
 		return nil, fmt.Errorf("reading the answer to %s: %w of %d bytes", where, ErrTooLarge, limit)
 	}
-	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil || len(resp.Header.Values("Content-Type")) > 1 {
-		media = ""
-	}
+	types := resp.Header.Values("Content-Type")
 	return &Response{
-		Status: resp.StatusCode, MediaType: media, Body: body, RetryAfter: retryAfter(resp.Header, time.Now()),
+		Status: resp.StatusCode, MediaType: mediaType(types), ContentType: strings.Join(types, ", "),
+		Body: body, RetryAfter: retryAfter(resp.Header, time.Now()),
 	}, nil
+}
+
+// mediaType reads what comes before the parameters: some servers send odd ones
+// ("application/json; utf-8"), and none of them means anything here. A comma among odd
+// ones may begin another type.
+func mediaType(types []string) string {
+	if len(types) != 1 {
+		return ""
+	}
+	media, _, err := mime.ParseMediaType(types[0])
+	if err == nil {
+		return media
+	}
+	bare, parameters, _ := strings.Cut(types[0], ";")
+	if media, _, err = mime.ParseMediaType(bare); err != nil || strings.Contains(parameters, ",") {
+		return ""
+	}
+	return media
 }
 
 // unquoted leaves out what net/http quotes of an answer that is no HTTP.

@@ -104,6 +104,8 @@ func TestClientDo(t *testing.T) {
 			followed.Store(true)
 		case "/types":
 			w.Header()["Content-Type"] = []string{"application/json", "text/html"}
+		case "/type":
+			w.Header().Set("Content-Type", r.URL.Query().Get("is"))
 		case "/bytes":
 			_, _ = w.Write(bytes.Repeat([]byte("x"), 100))
 		case "/cut":
@@ -134,8 +136,23 @@ func TestClientDo(t *testing.T) {
 	t.Run("two content types are none", func(t *testing.T) {
 		t.Parallel()
 		got, err := get(t, o, srv.URL+"/types", 100)
-		if err != nil || got.MediaType != "" {
+		if err != nil || got.MediaType != "" || got.ContentType != "application/json, text/html" {
 			t.Fatalf("got %+v, %v", got, err)
+		}
+	})
+	t.Run("odd parameters of a content type", func(t *testing.T) {
+		t.Parallel()
+		for came, want := range map[string]string{
+			"application/json; utf-8": "application/json", "application/json; charset=": "application/json", "Application/JSON ;charset = utf-8": "application/json",
+			"application/json;": "application/json", "application/json;;": "application/json", "application/json; charset=utf-8; charset=utf-8": "application/json",
+			"application/json; charset=utf-8; ; =": "application/json", "application/jwt; \"": "application/jwt", `application/json; a="b, c"`: "application/json",
+			"application/json; charset=utf-8, text/html": "", "application/json, text/html": "", "application/json text/html; utf-8": "", "; application/json": "",
+			"application/; utf-8": "", "json utf-8": "",
+		} {
+			got, err := get(t, o, srv.URL+"/type?is="+url.QueryEscape(came), 100)
+			if err != nil || got.MediaType != want || got.ContentType != came {
+				t.Errorf("%s: got %+v, %v", came, got, err)
+			}
 		}
 	})
 	t.Run("body at the limit", func(t *testing.T) {

@@ -157,7 +157,7 @@ func documentMediaType(f *fetch.Response) error {
 	case f.MediaType == "application/json", strings.HasSuffix(f.MediaType, "+json"):
 	case f.MediaType == "application/octet-stream", f.MediaType == "text/plain": // as file servers send it
 	default:
-		return fmt.Errorf("checking the answer: the content type is %s, not JSON", quoted(f.MediaType))
+		return fmt.Errorf("checking the answer: the content type is %s, not JSON", quoted(f.ContentType))
 	}
 	return nil
 }

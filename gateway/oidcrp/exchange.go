@@ -131,7 +131,7 @@ func tokenStatus(a *tokenAnswer) error {
 
 func tokenMediaType(a *tokenAnswer) error {
 	if a.MediaType != "application/json" {
-		return fmt.Errorf("exchanging the code: checking the answer: the content type is %s, not application/json", quoted(a.MediaType))
+		return fmt.Errorf("exchanging the code: checking the answer: the content type is %s, not application/json", quoted(a.ContentType))
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func userInfoStatus(f *fetch.Response) error {
 
 func userInfoMediaType(f *fetch.Response) error {
 	if f.MediaType != "application/json" && f.MediaType != jwtMediaType {
-		return lastingError{fmt.Errorf("asking userinfo: the content type is %s, neither application/json nor %s", quoted(f.MediaType), jwtMediaType)}
+		return lastingError{fmt.Errorf("asking userinfo: the content type is %s, neither application/json nor %s", quoted(f.ContentType), jwtMediaType)}
 	}
 	return nil
 }
