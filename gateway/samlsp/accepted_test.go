@@ -293,6 +293,7 @@ func TestAccount(t *testing.T) {
 		"no format":                "unset " + nameID + "@Format",
 		"the provider's qualifier": "set " + nameID + "@NameQualifier {idp}",
 		"our qualifier":            "set " + nameID + "@SPNameQualifier {sp}",
+		"our address":              "set " + nameID + "@SPNameQualifier {acs}",
 		"an ID of ours":            "set " + nameID + "@SPProvidedID x",
 	} {
 		got, err := judged(t, line)

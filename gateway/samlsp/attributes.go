@@ -197,7 +197,7 @@ func (f *profile) describe(a *assertion, values map[string]value, c *Config) {
 	mail := pick(values, c.EmailAttribute, having(values, emailNames, func(v value) bool { return len(v.texts) > 0 }))
 	// The NameID stands in if there is no attribute, not even an empty one, and if no
 	// other format was asked for.
-	other := c.NameIDFormat != "" && c.NameIDFormat != formatUnspecified && c.NameIDFormat != formatEmail
+	other := c.NameIDFormat != "" && !isUnspecified(c.NameIDFormat) && c.NameIDFormat != formatEmail
 	if name := a.nameID(); c.EmailAttribute == "" && mail.name == "" && name.Format == formatEmail && !other {
 		mail = value{name: "NameID", texts: []string{name.Value}}
 	}

@@ -246,10 +246,21 @@ var nameIDFormats = map[string]string{
 // nothing was asked for, or two attributes say whom the answer is about. c has its
 // defaults.
 func (c Config) heldFormat() string {
-	if c.NameIDFormat == formatUnspecified || c.IDAttribute != "" && c.UsernameAttribute != "" {
+	if isUnspecified(c.NameIDFormat) || c.namesByAttributes() {
 		return ""
 	}
 	return c.NameIDFormat
+}
+
+// namesByAttributes reports whether two attributes say whom the answer is about.
+func (c Config) namesByAttributes() bool { return c.IDAttribute != "" && c.UsernameAttribute != "" }
+
+// isUnspecified reports whether a format leaves the choice to the provider. It is one
+// of SAML 1.1, which some write with 2.0.
+func isUnspecified(format string) bool {
+	version, saml := strings.CutPrefix(format, "urn:oasis:names:tc:SAML:")
+	version, unspecified := strings.CutSuffix(version, ":nameid-format:unspecified")
+	return saml && unspecified && strings.Trim(version, "0123456789") == "."
 }
 
 func (c Config) validateNameID() error {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,7 +182,7 @@ func assertionFormat(a *assertion) error {
 	case a.format == "":
 	case got != a.format:
 		return fmt.Errorf("checking the NameID: its format is %s, asked for by name_id_format was %s", quoted(got), quoted(a.format))
-	case id.SPNameQualifier != "" && id.SPNameQualifier != a.audience:
+	case id.SPNameQualifier != "" && id.SPNameQualifier != a.audience && id.SPNameQualifier != a.acs:
 		return fmt.Errorf("checking the NameID: it is one for %s (SPNameQualifier), asked for by name_id_format was one for us, %s", quoted(id.SPNameQualifier), quoted(a.audience))
 	}
 	return nil
@@ -202,18 +203,18 @@ var accountEscapes = strings.NewReplacer("%", "%25", ";", "%3B", "=", "%3D")
 // value, format and both qualifiers are (SAML Core 3.3.4). A format that is not
 // given is "unspecified" (2.2.2), and a qualifier that names the provider itself
 // or us says no more than none (8.3.7): so a provider that begins or ceases to
-// send them changes nobody.
+// send them changes nobody. Some name us by the address that the answer goes to.
 func accountOf(id saml.NameID, x *expectation) string {
 	var b strings.Builder
 	b.WriteString("nameid=" + accountEscapes.Replace(id.Value))
-	part := func(name, value, implied string) {
-		if value != "" && value != implied {
+	part := func(name, value string, implied ...string) {
+		if value != "" && !slices.Contains(implied, value) {
 			b.WriteString(";" + name + "=" + accountEscapes.Replace(value))
 		}
 	}
 	part("format", id.Format, formatUnspecified)
 	part("qualifier", id.NameQualifier, x.issuer)
-	part("spqualifier", id.SPNameQualifier, x.audience)
+	part("spqualifier", id.SPNameQualifier, x.audience, x.acs)
 	return b.String()
 }
 
