@@ -196,8 +196,9 @@ func (p *Provider) username(a *assertion, values map[string]value) value {
 func (f *profile) describe(a *assertion, values map[string]value, c *Config) {
 	mail := pick(values, c.EmailAttribute, having(values, emailNames, func(v value) bool { return len(v.texts) > 0 }))
 	// The NameID stands in if there is no attribute, not even an empty one, and if no
-	// other format was asked for.
-	other := c.NameIDFormat != "" && !isUnspecified(c.NameIDFormat) && c.NameIDFormat != formatEmail
+	// other format was asked for. Where attributes say who it is, the NameID is held to
+	// nothing, so the e-mail is one only if that was asked for.
+	other := c.NameIDFormat != formatEmail && (c.namesByAttributes() || c.NameIDFormat != "" && !isUnspecified(c.NameIDFormat))
 	if name := a.nameID(); c.EmailAttribute == "" && mail.name == "" && name.Format == formatEmail && !other {
 		mail = value{name: "NameID", texts: []string{name.Value}}
 	}

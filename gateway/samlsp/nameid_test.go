@@ -37,6 +37,11 @@ func TestNameIDFormat(t *testing.T) {
 		"for another, not asked for":         {[]string{"set " + nameID + "@SPNameQualifier urn:affiliation"}, "alice", "alice@example.com"},
 		"attributes say who it is":           {[]string{asked(persistent), uid, id, another, address}, "a1ice-0001", "alice@example.com"},
 		"and no NameID is the address":       {[]string{asked(persistent), uid, id, another, address, noMail}, "a1ice-0001", ""},
+		"nor if no format was asked for":     {[]string{uid, id, another, address, noMail}, "a1ice-0001", ""},
+		"nor if unspecified was":             {[]string{asked("unspecified"), uid, id, another, address, noMail}, "a1ice-0001", ""},
+		"but it is if it was asked for":      {[]string{asked(email), uid, id, address, noMail}, "a1ice-0001", "boss@example.com"},
+		"an id alone leaves it the address":  {[]string{id, another, address, noMail}, "boss@example.com", "boss@example.com"},
+		"a name alone leaves it the address": {[]string{uid, another, address, noMail}, "a1ice-0001", "boss@example.com"},
 		"transient, and the provider has it": {[]string{asked("transient"), uid, id, "set " + nameID + "@Format urn:oasis:names:tc:SAML:2.0:nameid-format:transient"}, "a1ice-0001", "alice@example.com"},
 		"transient, which is not kept":       {[]string{asked("transient"), uid, id, "set " + nameID + "@Format urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"}, "a1ice-0001", "alice@example.com"},
 	} {
