@@ -109,6 +109,40 @@ func TestEmail(t *testing.T) {
 	}
 }
 
+// With trust_email a claim such as mail may hold plain names. Whatever has an @ must
+// be one address all the same.
+func TestEmailTrustedNoAddress(t *testing.T) {
+	t.Parallel()
+	for _, claim := range []string{"mail", "Email", "https://x/E-Mail"} {
+		for value, plain := range map[string]bool{
+			"alice": true, "CORP\\alice": true, "alice@example.com": true, "alice@example.com,root@example.com": false, "alice@": false, "@example.com": false,
+			"alice@@example.com": false, "alice＠example.com": false, "alice﹫example.com": false, "<alice@example.com>": false, "alice@example.com root": false,
+		} {
+			t.Run(claim+", "+value, func(t *testing.T) {
+				t.Parallel()
+				op := inProcess(t)
+				claims := func(m map[string]any) { m[claim], m["email_verified"] = value, false }
+				op.SetHooks(gatewaytest.OPHooks{Claims: claims, UserInfo: claims})
+				config := func(trusted bool) func(*oidcrp.Config) {
+					return func(c *oidcrp.Config) { c.UsernameClaim, c.TrustEmail = claim, trusted }
+				}
+				if _, err := op.Login(t.Context(), newProvider(t, op, config(false))); err == nil {
+					t.Error("it is let in without trust_email")
+				}
+				p := newProvider(t, op, config(true))
+				if !plain {
+					_, err := op.Login(t.Context(), p)
+					wantCode(t, err, refusal.OIDCClaimInvalid)
+					return
+				}
+				if got := mustLogin(t, op, p).Identity; got.Username != value {
+					t.Errorf("got %+v", got)
+				}
+			})
+		}
+	}
+}
+
 // An unverified address is told under no other name either.
 func TestEmailAsName(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package oidcrp
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,6 +26,7 @@ type profile struct {
 	object
 	username, groups string   // the names of these claims; empty: not asked for
 	groupsUnused     bool     // no rule reads them
+	trusted          bool     // as in person
 	noted            []oddity // logged already, of another source
 
 	email, first, last, display string
@@ -40,13 +42,13 @@ type oddity struct{ claim, why string }
 
 // idProfile judges what the ID token says.
 func (p *Provider) idProfile(claims object, groupsUnused bool) (*profile, error) {
-	return p.judge(&profile{object: claims, username: p.config.UsernameClaim, groups: p.config.GroupsClaim, groupsUnused: groupsUnused})
+	return p.judge(&profile{object: claims, username: p.config.UsernameClaim, groups: p.config.GroupsClaim, groupsUnused: groupsUnused, trusted: p.config.TrustEmail})
 }
 
 // infoProfile judges the claims of userinfo that the ID token lacks. Faults of the
 // others do no harm. E-mail and its verification are taken from one source.
 func (p *Provider) infoProfile(claims object, id *profile) (*profile, error) {
-	f := &profile{object: claims, username: id.username, groups: id.groups, groupsUnused: id.groupsUnused, noted: id.odd}
+	f := &profile{object: claims, username: id.username, groups: id.groups, groupsUnused: id.groupsUnused, trusted: id.trusted, noted: id.odd}
 	if id.text(id.username) != "" {
 		f.username = ""
 	}
@@ -254,10 +256,13 @@ func profileTypes(f *profile) error {
 	return nil
 }
 
-// profileEmail takes an address as the user name only if it can't be read as
-// two, or as another. An empty one counts as absent.
+// profileEmail takes an address as the user name only if it can't be read as two, or as
+// another. An empty one counts as absent. email holds addresses alone (OIDC Core §5.1);
+// in another claim of a provider that is trusted, what has no @ is a plain name.
 func profileEmail(f *profile) error {
-	if email := f.text(f.username); namesEmail(f.username) && email != "" && !provider.ValidEmail(email) {
+	name := f.text(f.username)
+	plain := f.trusted && f.username != "email" && !strings.ContainsAny(name, "@＠﹫")
+	if namesEmail(f.username) && name != "" && !plain && !provider.ValidEmail(name) {
 		return fmt.Errorf("reading %s: is no e-mail address", quoted(f.username))
 	}
 	return nil
