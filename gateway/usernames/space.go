@@ -26,6 +26,7 @@ package usernames
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -99,7 +100,7 @@ func CheckDomain(domain string) error {
 
 // Name returns a user name of the provider as it is called in its space.
 func (s Space) Name(username string) (string, error) {
-	if s.Domain != "" && (!inDomain(username, s.Domain) || strings.Count(alike(username), "@") != 1) {
+	if s.Domain != "" && (!inDomain(username, s.Domain) || strings.Count(alike(username, sharp[0]), "@") != 1) {
 		return "", fmt.Errorf("%w: %s", ErrOutside, s)
 	}
 	return s.Prefix + username + s.Suffix, nil
@@ -138,21 +139,29 @@ func (s Space) inASCII() Space {
 // Holds says whether some app may take a name for one of the space. The main
 // space holds nothing.
 func (s Space) Holds(name string) bool {
-	name = alike(name)
+	return slices.ContainsFunc(sharp, func(eszett string) bool { return s.holds(name, eszett) })
+}
+
+func (s Space) holds(name, eszett string) bool {
+	name = alike(name, eszett)
 	switch {
 	case s.Prefix != "":
-		return strings.HasPrefix(name, alike(s.Prefix))
+		return strings.HasPrefix(name, alike(s.Prefix, eszett))
 	case s.Suffix != "":
-		suffix := alike(s.Suffix)
+		suffix := alike(s.Suffix, eszett)
 		host := strings.TrimRight(name, ".") // as the name of a host
-		return strings.HasSuffix(name, suffix) || strings.HasSuffix(host, suffix) || strings.HasSuffix(inUnicode(host), inUnicode(suffix))
+		return strings.HasSuffix(name, suffix) || strings.HasSuffix(host, suffix) || strings.HasSuffix(inUnicode(host, eszett), inUnicode(suffix, eszett))
 	case s.Domain != "":
-		_, domain, found := cutLast(inUnicode(name), "@")
-		_, mine, _ := cutLast(inUnicode("@"+alike(s.Domain)), "@")
+		_, domain, found := cutLast(inUnicode(name, eszett), "@")
+		_, mine, _ := cutLast(inUnicode("@"+alike(s.Domain, eszett), eszett), "@")
 		return found && strings.TrimRight(domain, ".") == mine
 	}
 	return false
 }
+
+// sharp is what apps take the letter ß for: most for ss, some databases for s
+// (MySQL's utf8mb4_general_ci). One app does one or the other, not both.
+var sharp = []string{"ss", "s"}
 
 // meets says whether all names of one of two spaces lie in the other.
 func (s Space) meets(other Space) bool { return s.Holds(other.sample()) || other.Holds(s.sample()) }
@@ -180,14 +189,14 @@ func (s Space) String() string {
 
 // alike returns a form that is the same for names that an app may take for one.
 // It works rune by rune on the decomposed name, so that the form of a prefix of
-// ASCII begins that of every name with the prefix.
-func alike(name string) string {
+// ASCII begins that of every name with the prefix. eszett is one of sharp.
+func alike(name, eszett string) string {
 	var b strings.Builder
 	for _, r := range norm.NFKD.String(name) {
 		switch {
 		case unicode.In(r, unicode.M, unicode.C, unicode.Z), unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r):
 		case r == 'ß' || r == 'ẞ':
-			b.WriteString("ss")
+			b.WriteString(eszett)
 		case r == '。':
 			b.WriteByte('.') // IDNA (UTS 46) reads it so
 		case unicode.Is(unicode.Pd, r) || r == '−' || r == '⁃': // a minus sign and a bullet look like one
@@ -205,7 +214,7 @@ func alike(name string) string {
 
 // inUnicode reads the domain of a name, which is in the form of alike, as a person
 // does: without xn--.
-func inUnicode(name string) string {
+func inUnicode(name, eszett string) string {
 	local, domain, found := cutLast(name, "@")
 	if !found || !strings.Contains(domain, "xn--") {
 		return name
@@ -213,7 +222,7 @@ func inUnicode(name string) string {
 	labels := strings.Split(domain, ".")
 	for i, label := range labels {
 		if text, err := idna.Punycode.ToUnicode(label); err == nil {
-			labels[i] = alike(text)
+			labels[i] = alike(text, eszett)
 		}
 	}
 	return local + "@" + strings.Join(labels, ".")
