@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"net/url"
 	"regexp"
 	"slices"
@@ -23,6 +24,10 @@ func mayBeIssuer(s string) bool {
 // microsoftHosts are those of Entra, in every cloud.
 var microsoftHosts = []string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "login.chinacloudapi.cn", "sts.windows.net"}
 
+// microsoftIssuers have, for hosts of Entra that no issuer of version 2 names, the one
+// that it does.
+var microsoftIssuers = map[string]string{"sts.windows.net": "login.microsoftonline.com", "login.chinacloudapi.cn": "login.partner.microsoftonline.cn"}
+
 var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // microsoftFault says why an issuer of Microsoft's can't be what its discovery
@@ -35,7 +40,10 @@ func microsoftFault(issuer string) string {
 		return ""
 	}
 	tenant, rest, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
-	line := func(id string) string { return "write `issuer https://" + u.Host + "/" + id + "/v2.0`" }
+	host := strings.ToLower(u.Hostname())
+	line := func(id string) string {
+		return "write `issuer https://" + cmp.Or(microsoftIssuers[host], u.Host) + "/" + id + "/v2.0`"
+	}
 	switch {
 	case tenant == "consumers":
 		return "the ID tokens for personal Microsoft accounts name the tenant of these: " + line("9188040d-6c67-4c5b-b112-36a304b66dad")
@@ -44,8 +52,10 @@ func microsoftFault(issuer string) string {
 			line("<tenant ID>") + ", with the Directory (tenant) ID of your organization in Entra"
 	case tenant == "" || strings.Contains(tenant, ".") && !strings.Contains(rest, "/"):
 		return "Microsoft's ID tokens name the tenant by its ID: " + line("<tenant ID>") + ", with the Directory (tenant) ID of your organization in Entra"
-	case tenantID.MatchString(tenant) && rest == "" && u.Hostname() != "sts.windows.net":
+	case tenantID.MatchString(tenant) && rest == "" && host != "sts.windows.net":
 		return "the discovery document of version 1 names another issuer: " + line(tenant)
+	case tenantID.MatchString(tenant) && rest == "v2.0" && host == "sts.windows.net":
+		return "the discovery document of version 2 names another issuer: " + line(tenant)
 	}
 	return ""
 }
