@@ -70,6 +70,8 @@ func TestAccepted(t *testing.T) {
 		"an attribute without values":     "insert into " + statements + " `<saml:Attribute Name=\"mail\"/>`",
 		"a nil value":                     "insert into " + statements + " `<saml:Attribute Name=\"mail\"><saml:AttributeValue xsi:nil=\"true\"/></saml:Attribute>`",
 		"attributes in two statements":    "insert into saml:Assertion `<saml:AttributeStatement><saml:Attribute Name=\"x\"><saml:AttributeValue>y</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>`",
+		"the subject named once more":     "insert first saml:Assertion/saml:Subject/saml:SubjectConfirmation <saml:NameID>alice</saml:NameID>",
+		"named once more, by all":         "set " + nameID + "@NameQualifier {idp}\nset " + nameID + "@SPNameQualifier {sp}\ninsert first saml:Assertion/saml:Subject/saml:SubjectConfirmation `<saml:NameID NameQualifier=\"{idp}\" SPNameQualifier=\"{sp}\" Format=\"urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified\">alice</saml:NameID>`",
 		"a bad confirmation in front":     "insert after " + nameID + " `<saml:SubjectConfirmation Method=\"urn:oasis:names:tc:SAML:2.0:cm:holder-of-key\"/>`",
 		"a bad bearer behind":             "insert into saml:Assertion/saml:Subject `<saml:SubjectConfirmation Method=\"urn:oasis:names:tc:SAML:2.0:cm:bearer\"><saml:SubjectConfirmationData Recipient=\"https://evil.test\"/></saml:SubjectConfirmation>`",
 		"a bad time behind":               "insert into saml:Assertion/saml:Subject `<saml:SubjectConfirmation Method=\"urn:oasis:names:tc:SAML:2.0:cm:holder-of-key\"><saml:SubjectConfirmationData NotOnOrAfter=\"soon\"/></saml:SubjectConfirmation>`",

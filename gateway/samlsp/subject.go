@@ -64,10 +64,10 @@ func (a *assertion) readConfirmation(el *etree.Element) {
 	const form = "confirmation form"
 	c := confirmation{walker: walker{}, expectation: a.expectation}
 	found := c.parts(form, el, "saml:NameID?", "saml:BaseID?", "saml:SubjectConfirmationData?")
-	c.foreign = len(found["saml:NameID"])+len(found["saml:BaseID"]) > 0
 	c.SubjectConfirmation = saml.SubjectConfirmation{
 		Method: uri(el, "Method"), NameID: readNameID(c.walker, form, found.first("saml:NameID")),
 	}
+	c.foreign = len(found["saml:BaseID"]) > 0 || c.NameID != nil && !sameName(*c.NameID, a.nameID())
 	if data := found.first("saml:SubjectConfirmationData"); data != nil {
 		c.SubjectConfirmationData = &saml.SubjectConfirmationData{
 			NotBefore: c.instant(form, data, "NotBefore"), NotOnOrAfter: c.instant(form, data, "NotOnOrAfter"),
@@ -78,6 +78,13 @@ func (a *assertion) readConfirmation(el *etree.Element) {
 	}
 	a.Subject.SubjectConfirmations = append(a.Subject.SubjectConfirmations, c.SubjectConfirmation)
 	a.confirmations = append(a.confirmations, c)
+}
+
+// sameName reports whether two NameIDs, attribute for attribute, are one (SAML Core
+// 3.3.4). Some providers name the subject once more (Apereo CAS).
+func sameName(one, other saml.NameID) bool {
+	one.Format, other.Format = cmp.Or(one.Format, formatUnspecified), cmp.Or(other.Format, formatUnspecified)
+	return one == other && one.Value != ""
 }
 
 // A confirmedSubject has the outcome of the confirmations: one valid one is needed,
