@@ -23,6 +23,7 @@ ORIGIN {
 const (
 	byRole     = "role User staff"
 	byTemplate = "template Guest guests\n\t\ttemplate Full staff"
+	byAbsence  = "template Guest guests\n\t\ttemplate Full *"
 	everybody  = "role User *"
 )
 
@@ -47,6 +48,10 @@ func TestOddOIDC(t *testing.T) {
 			rw.Header().Set("Content-Type", "text/plain")
 			_, _ = rw.Write(append([]byte("\ufeff"), rec.Body.Bytes()...))
 		}}
+	}
+	typed := func(op *gatewaytest.OP, contentType string) map[string]http.HandlerFunc {
+		serve := func(rw http.ResponseWriter, r *http.Request) { op.ServeAltered(rw, r, http.StatusOK, contentType) }
+		return map[string]http.HandlerFunc{gatewaytest.OPTokenPath: serve, gatewaytest.OPUserInfoPath: serve, gatewaytest.OPJWKSPath: serve, gatewaytest.OPDiscoveryPath: serve}
 	}
 	const alice = "alice|alice@example.com|Alice %C3%85ngstr%C3%B6m"
 	for rules, cases := range map[string][]struct {
@@ -76,7 +81,16 @@ func TestOddOIDC(t *testing.T) {
 			{"as it is, by a template", gatewaytest.OPHooks{}, 200, alice, ""},
 			{"an odd group before a template", gatewaytest.OPHooks{Claims: set("groups", []any{"staff", nil})}, 403, "access_denied", "not all groups could be read"},
 		},
+		byAbsence: { // by a request whose scope the person has changed, as the provider says
+			{"profile taken out, with groups", gatewaytest.OPHooks{Token: set("scope", "openid email")}, 200, alice, ""},
+			{"profile taken out, with the groups", gatewaytest.OPHooks{Token: set("scope", "openid email"), Claims: without("groups"), UserInfo: without("groups")}, 403, "access_denied", `not granted the scope \"profile\"`},
+			{"groups that are none", gatewaytest.OPHooks{Token: set("scope", "openid email profile"), Claims: without("groups"), UserInfo: without("groups")}, 200, alice, ""},
+		},
 		everybody: {
+			{"a name that is an unverified address", gatewaytest.OPHooks{Claims: func(m map[string]any) {
+				m["name"], m["email"], m["email_verified"] = "o'brien@example.com", "o'brien@example.com", false
+			}}, 200, "alice||Alice %C3%85ngstr%C3%B6m", "leaving out an e-mail address"},
+			{"odd parameters of a content type", gatewaytest.OPHooks{Claims: without("groups"), Serve: typed(w.op, "application/json; utf-8")}, 200, alice, ""},
 			{"groups that nobody needs", gatewaytest.OPHooks{Claims: without("groups"), Serve: refuses(401)}, 200, alice, ""},
 			{"no user name", gatewaytest.OPHooks{Claims: without("preferred_username"), Serve: refuses(401)}, 403, "no_username", `the claim \"preferred_username\" is not in the ID token`},
 		},
