@@ -1,12 +1,15 @@
 package caddymodule
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
@@ -17,61 +20,103 @@ func fixesPath(r *rewrite.Rewrite, p progress) bool {
 		if p.matched {
 			path = fileMatch.ReplaceAllString(path, "")
 		}
-		fixed = !fromClient(path)
+		fixed = !p.place.says(path)
 	}
 	for _, s := range r.URISubstring {
-		fixed = fixed && !fromClient(s.Find+s.Replace)
+		fixed = fixed && !p.place.says(s.Find+s.Replace)
 	}
 	for _, s := range r.PathRegexp {
-		fixed = fixed && !fromClient(s.Replace)
+		fixed = fixed && !p.place.says(s.Replace)
 	}
-	return fixed && !fromClient(r.StripPathPrefix+r.StripPathSuffix)
+	return fixed && !p.place.says(r.StripPathPrefix+r.StripPathSuffix)
 }
 
 var (
 	fileMatch    = regexp.MustCompile(`\{http\.matchers\.file\.(relative|type)\}`)
 	ownWords     = regexp.MustCompile(`\{(http\.error\.(status_code|status_text|id|sso\.code)|env\.[^{}]*|system\.[^{}]*)\}`)
 	ofHost       = regexp.MustCompile(`\{http\.request\.host(\.labels\.\d+)?\}`)
+	ofPlace      = regexp.MustCompile(`\{http\.vars\.(root|fs)\}`)
 	ofFileSystem = regexp.MustCompile(`\bfile\b`)
 )
 
-// fromClient says whether a text with placeholders may hold what a client sent.
-// Only placeholders that are known to be the server's own can't.
-func fromClient(s string) bool { return strings.Contains(ownWords.ReplaceAllString(s, ""), "{") }
+// A chosen says what the client chooses.
+type chosen struct {
+	root, fs bool // the place of files
+	host     bool // the name of the host, which no matcher holds to exact names
+	words    bool // by a `map`, what would be the server's own
+}
 
-// A chosen says what the client chooses of the place of files.
-type chosen struct{ root, fs bool }
+func (c chosen) or(d chosen) chosen {
+	return chosen{c.root || d.root, c.fs || d.fs, c.host || d.host, c.words || d.words}
+}
 
-func (c chosen) or(d chosen) chosen { return chosen{c.root || d.root, c.fs || d.fs} }
+// says says whether a text with placeholders may hold what a client sent. Only
+// placeholders that are known to be the server's own can't.
+func (c chosen) says(s string) bool {
+	if !c.words {
+		s = ownWords.ReplaceAllString(s, "")
+	}
+	return strings.Contains(s, "{")
+}
 
-// after is c once variables are set (the directives root, fs and vars). A host that
-// matched is the configuration's. A variable whose name has a placeholder can be either.
+// saysAt is says for a text that may name the host. A host that matched an exact name
+// is the configuration's; any other may be what the client likes, over HTTP/3 also a template.
+func (c chosen) saysAt(s string) bool {
+	if !c.host {
+		s = ofHost.ReplaceAllString(s, "")
+	}
+	return c.says(s)
+}
+
+// finds is says for a text that may name the place of files.
+func (c chosen) finds(s string) bool {
+	return c.root || c.fs || c.says(ofPlace.ReplaceAllString(s, ""))
+}
+
+// after is c once variables are set (the directives root, fs and vars). A variable whose
+// name has a placeholder can be either.
 func (c chosen) after(vars caddyhttp.VarsMiddleware) chosen {
+	d := c
 	for name, value := range vars {
 		text, _ := value.(string)
-		byClient := fromClient(ofHost.ReplaceAllString(text, ""))
-		switch {
-		case name == "root":
-			c.root = byClient
-		case name == "fs":
-			c.fs = byClient
+		switch name {
+		case "root":
+			d.root = c.saysAt(text)
+		case "fs":
+			d.fs = c.saysAt(text)
 		}
 	}
 	for name, value := range vars { // in which order these are set is not known
-		if text, _ := value.(string); strings.Contains(name, "{") && fromClient(name+text) {
-			return chosen{true, true}
+		if text, _ := value.(string); strings.Contains(name, "{") && c.says(name+text) {
+			d.root, d.fs = true, true
 		}
 	}
+	return d
+}
+
+// mapped is c once a map has its destinations: they stand in for what has no value.
+func (c chosen) mapped(m *maphandler.Handler) chosen {
+	c.words = c.words || slices.ContainsFunc(m.Destinations, func(name string) bool { return ownWords.MatchString("{" + name + "}") })
 	return c
 }
 
-// sets notes which variables a handler sets. Those of the main routes stay for the
-// routes of an error.
-func (f *follower) sets(vars caddyhttp.VarsMiddleware, p progress) progress {
-	p.place = p.place.after(vars)
-	if f.where == "" && !p.guarded {
-		f.place = f.place.or(p.place)
+// namesHost says whether a handler of headers gives the host another name.
+func namesHost(h *headers.Handler) bool {
+	if h.Request == nil {
+		return false
 	}
+	names := slices.Concat(slices.Collect(maps.Keys(h.Request.Add)), slices.Collect(maps.Keys(h.Request.Set)), slices.Collect(maps.Keys(h.Request.Replace)))
+	return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, "Host") || strings.ContainsAny(name, "{*") })
+}
+
+// keeps notes what the client chooses from now on. What it chose in the main routes
+// stays for the routes of an error, in which the host is matched anew. Behind sso only
+// people that are let in choose the place of files.
+func (f *follower) keeps(place chosen, p progress) progress {
+	if f.where == "" {
+		f.place = f.place.or(chosen{place.root && !p.guarded, place.fs && !p.guarded, place.host && !p.place.host, place.words})
+	}
+	p.place = place
 	return p
 }
 
@@ -82,13 +127,7 @@ func choosesFiles(h *fileserver.FileServer, place chosen) bool {
 	if h.Browse != nil {
 		texts = append(texts, h.Browse.TemplateFile)
 	}
-	return slices.ContainsFunc(texts, func(s string) bool { return byClient(s, place) })
-}
-
-// byClient is fromClient for a text that may name the place of files.
-func byClient(s string, place chosen) bool {
-	s = strings.NewReplacer("{http.vars.root}", "", "{http.vars.fs}", "").Replace(s)
-	return place != chosen{} || fromClient(s)
+	return slices.ContainsFunc(texts, place.finds)
 }
 
 // servesFiles judges a file server: it is harmless if the client does not choose
@@ -98,12 +137,20 @@ func (f *follower) servesFiles(h *fileserver.FileServer, p progress) {
 	switch {
 	case p.fixed && choosesFiles(h, p.place):
 		f.reads("file_server", "has a placeholder in its settings, or in those of `root` or `fs`, by which a client chooses the file", "write there what does not come from the request", p)
+	case p.fixed && p.template && redirects(h):
+		f.reads("file_server", "behind `templates` may redirect to the address that a client asked for, and `templates` executes that", "write the line `disable_canonical_uris` into its block, without `browse`", p)
 	case p.fixed:
 	case p.changed:
 		f.reads("file_server", "serves any file that a client asks for, in spite of the `rewrite` or `try_files` before it", "let that be "+advice+", and hold for all requests", p)
 	default:
 		f.reads("file_server", "serves any file that a client asks for, for errors can come before 'sso' is asked", "write the line "+advice+" before it", p)
 	}
+}
+
+// redirects says whether a file server may answer with the path that the client asked for:
+// also behind a rewrite it adds and takes away a slash at its end.
+func redirects(h *fileserver.FileServer) bool {
+	return h.Browse != nil || h.CanonicalURIs == nil || *h.CanonicalURIs
 }
 
 // reads judges a handler by which a client may read more than the page of an error.
@@ -123,7 +170,7 @@ func filesIn(set caddyhttp.MatcherSet, place chosen, before bool) bool {
 	for _, matcher := range set {
 		switch m := matcher.(type) {
 		case *fileserver.MatchFile:
-			before = len(m.TryFiles) > 0 && !slices.ContainsFunc(m.TryFiles, fromClient) && !byClient(m.Root+m.FileSystem, place)
+			before = len(m.TryFiles) > 0 && !slices.ContainsFunc(m.TryFiles, place.says) && !place.finds(m.Root+m.FileSystem)
 		case *caddyhttp.MatchNot:
 			for _, inner := range m.MatcherSets {
 				before = filesIn(inner, place, before) && before // what did not match has set nothing

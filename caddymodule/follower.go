@@ -10,7 +10,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
+	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
@@ -74,7 +76,7 @@ func (a *App) followUnseen(app *caddyhttp.App, places []place, known func(*Handl
 func (a *App) followHost(f *follower, server string, places []place) {
 	faults, open := len(f.faults), len(f.open)
 	f.met, f.passed, f.place = nil, nil, chosen{}
-	f.routes(f.server.Routes, progress{})
+	f.routes(f.server.Routes, asSent)
 	guarded := len(f.met) > 0 || slices.ContainsFunc(places, func(p place) bool {
 		return p.server == "" && (hostOf(p.handler.BaseURL) == f.host || strings.Contains(f.host, "{")) // in another handler, of which server nobody knows
 	})
@@ -84,7 +86,7 @@ func (a *App) followHost(f *follower, server string, places []place) {
 		return
 	}
 	if f.server.Errors != nil {
-		f.elsewhere("handle_errors", f.server.Errors.Routes, progress{})
+		f.elsewhere("handle_errors", f.server.Errors.Routes, asSent)
 	}
 	a.judgePassed(f, places)
 }
@@ -102,11 +104,14 @@ type progress struct {
 	guarded  bool   // sso has let it in
 	fixed    bool   // the path is the configuration's
 	matched  bool   // so are the placeholders of the file matcher
-	place    chosen // what the client chooses of the place of files
+	place    chosen // what the client chooses
 	template bool   // what is answered is executed as a template
 	changed  bool   // a rewrite, which may be one of some requests only, has been done
 	ended    bool   // a proxy has answered
 }
+
+// asSent is the progress of a request that nothing was done to.
+var asSent = progress{place: chosen{host: true}}
 
 func (p progress) and(q progress) progress {
 	return progress{
@@ -156,11 +161,7 @@ func (f *follower) routes(list caddyhttp.RouteList, p progress) progress {
 // takes says whether a route may take requests to the host, and whether it takes
 // all of them. Of a route of the server it notes which site it is.
 func (f *follower) takes(route *caddyhttp.Route) (some, all bool) {
-	names, known := f.names[route]
-	if !known {
-		names = namesOf(route.MatcherSets)
-		f.names[route] = names
-	}
+	names := f.namesOf(route)
 	if some, all = names.take(f.host); !some {
 		return false, false
 	}
@@ -173,8 +174,20 @@ func (f *follower) takes(route *caddyhttp.Route) (some, all bool) {
 	return true, all && onlyHosts(route.MatcherSets)
 }
 
+// namesOf returns the names that a route limits requests to.
+func (f *follower) namesOf(route *caddyhttp.Route) hostNames {
+	names, known := f.names[route]
+	if !known {
+		names = namesOf(route.MatcherSets)
+		f.names[route] = names
+	}
+	return names
+}
+
 // route follows one route, for the requests that take it.
 func (f *follower) route(route *caddyhttp.Route, p progress) progress {
+	host := p.place.host
+	p.place.host = host && !f.namesOf(route).exact()
 	if len(route.MatcherSets) > 0 { // any of them may be the one that matched
 		matched := true
 		for _, set := range route.MatcherSets {
@@ -187,6 +200,7 @@ func (f *follower) route(route *caddyhttp.Route, p progress) progress {
 			break
 		}
 	}
+	p.place.host = p.place.host || host
 	return p
 }
 
@@ -204,18 +218,24 @@ func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) prog
 		}
 		p.stripped = true
 	case caddyhttp.VarsMiddleware:
-		return f.sets(h, p)
+		return f.keeps(p.place.after(h), p)
 	case *caddyhttp.VarsMiddleware:
-		return f.sets(*h, p)
+		return f.keeps(p.place.after(*h), p)
+	case *maphandler.Handler:
+		return f.keeps(p.place.mapped(h), p)
+	case *headers.Handler:
+		if namesHost(h) {
+			return f.keeps(p.place.or(chosen{host: true}), p)
+		}
 	case *rewrite.Rewrite:
 		p.fixed, p.changed = fixesPath(h, p), true
 	case *templates.Templates:
 		p.template = true
-		if byClient(h.FileRoot, p.place) {
+		if p.place.finds(h.FileRoot) {
 			f.reads("templates", "includes files of a directory that a client chooses", "write a root that does not come from the request", p)
 		}
 	case *caddyhttp.StaticResponse:
-		if p.template && fromClient(ofHost.ReplaceAllString(h.Body, "")) {
+		if p.template && p.place.saysAt(h.Body) {
 			f.reads("respond", "has text of the client in it, which `templates` executes", "leave out the placeholder, or `templates`", p)
 		}
 	case *caddyhttp.Subroute:

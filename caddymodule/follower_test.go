@@ -26,6 +26,8 @@ var jsonWords = strings.NewReplacer(
 	"PAGE", `{"handler":"rewrite","uri":"/error.html"}`,
 	"FOUND", `{"handler":"rewrite","uri":"{http.matchers.file.relative}"}`,
 	"PLUGIN", `{"handler":"wild_plugin"}`,
+	"WILD", `{"match":[{"host":["*.localhost"]}],"handle":[{"handler":"subroute","routes":[{"handle":[{"handler":"sso","inline":{"protocol":"oidc","issuer":"https://id.example.com","client_id":"app","client_secret":"s"},"role":[{"to":["User"],"from":["*"]}]}]}]}],"terminal":true}`,
+	"MAPPED", `{"handler":"map","source":"{http.request.uri.query.f}","mappings":[{"input_regexp":"(.*)","outputs":["$1"]}],"destinations":`,
 	"TEXT", `{"handler":"static_response","body":"x"}`,
 	"HOST", `"host":["app.localhost"]`,
 	"PATH", `"path":["/api/*"]`,
@@ -35,7 +37,7 @@ var jsonWords = strings.NewReplacer(
 // TestRoutesInJSON judges the tree of routes, whatever it was written in.
 func TestRoutesInJSON(t *testing.T) {
 	const beside = "does not see, session cookie, forged identity headers and all"
-	const first, passes, files, unknown, chooses = "comes before 'sso'", "gets requests as clients send them", "serves any file", "a handler that sso does not know", "by which a client chooses the file"
+	const first, passes, files, unknown, chooses, executed = "comes before 'sso'", "gets requests as clients send them", "serves any file", "a handler that sso does not know", "by which a client chooses the file", "has text of the client in it"
 	for _, tt := range []struct {
 		name, routes, errors, named string
 		want                        string // empty: it starts
@@ -72,7 +74,12 @@ func TestRoutesInJSON(t *testing.T) {
 		{name: "what a file matcher did not find", routes: `SITE`, errors: `{"match":[{"not":[{"file":{"try_files":["/e.html"]}}]}],"handle":[FOUND,FILES]}`, want: files},
 		{name: "a file matcher or another", routes: `SITE`, errors: `{"match":[{"file":{"try_files":["/e.html"]}},{PATH}],"handle":[FOUND,FILES]}`, want: files},
 		{name: "a root of the client's", routes: `SITE`, errors: `{"handle":[{"handler":"vars","root":"/srv/{http.request.header.X}"},PAGE,FILES]}`, want: chooses},
-		{name: "a root by the host", routes: `SITE`, errors: `{"handle":[{"handler":"vars","root":"/srv/{http.request.host}"},PAGE,FILES]}`},
+		{name: "a root by the host", routes: `SITE`, errors: `{"match":[{HOST}],"handle":[{"handler":"vars","root":"/srv/{http.request.host}"},PAGE,FILES]}`},
+		{name: "a root by a host of a wildcard", routes: `WILD`, errors: `{"match":[{"host":["*.localhost"]}],"handle":[{"handler":"vars","root":"/srv/{http.request.host}"},PAGE,FILES]}`, want: chooses},
+		{name: "a root by a label of a wildcard", routes: `WILD`, errors: `{"handle":[{"handler":"vars","root":"/srv/{http.request.host.labels.1}"},PAGE,FILES]}`, want: chooses},
+		{name: "a fs by a host of a wildcard", routes: `WILD`, errors: `{"handle":[{"handler":"vars","fs":"{http.request.host}"},PAGE,FILES]}`, want: chooses},
+		{name: "a root of the site by a host of a wildcard", routes: `{"match":[{"host":["*.localhost"]}],"handle":[{"handler":"vars","root":"/srv/{http.request.host}"},SSO]}`, errors: `{"handle":[PAGE,FILES]}`, want: chooses},
+		{name: "a root by any host", routes: `SITE`, errors: `{"handle":[{"handler":"vars","root":"/srv/{http.request.host}"},PAGE,FILES]}`, want: chooses},
 		{name: "a matcher's root of the client's", routes: `SITE`, errors: `{"match":[{"file":{"try_files":["/e.html"],"root":"/{http.request.uri.path}"}}],"handle":[{"handler":"rewrite","uri":"{http.matchers.file.absolute}"},FILES]}`, want: files},
 
 		{name: "errors to a proxy", routes: `SITE`, errors: `{"handle":[PROXY]}`, want: passes},
@@ -132,7 +139,38 @@ func TestRoutesInJSON(t *testing.T) {
 		{name: "templates with a root of the client's", routes: `SITE`, errors: `{"handle":[{"handler":"vars","root":"{http.request.uri.query.x}"},{"handler":"templates"},TEXT]}`, want: "that a client chooses"},
 		{name: "a template that the client sends", routes: `SITE`, errors: `{"handle":[{"handler":"templates"},{"handler":"static_response","body":"no {http.request.uri.path}"}]}`, want: "has text of the client in it"},
 		{name: "a template that the client sends, stripped", routes: `SITE`, errors: `{"handle":[STRIP,{"handler":"templates"},{"handler":"static_response","body":"no {http.request.uri.path}"}]}`},
-		{name: "a template of the configuration", routes: `SITE`, errors: `{"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.error.status_code} at {http.request.host}"}]}`},
+		{name: "a template of the configuration", routes: `SITE`, errors: `{"match":[{HOST}],"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.error.status_code} at {http.request.host}"}]}`},
+		{name: "a template with any host", routes: `SITE`, errors: `{"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.error.status_code} at {http.request.host}"}]}`, want: executed},
+		{name: "a template with a host or another", routes: `SITE`, errors: `{"match":[{HOST},{PATH}],"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.request.host}"}]}`, want: executed},
+		{name: "a template with a host of a wildcard", routes: `WILD`, errors: `{"match":[{"host":["*.localhost"]}],"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.error.status_code} at {http.request.host}"}]}`, want: executed},
+		{name: "a template with a label of a wildcard", routes: `WILD`, errors: `{"match":[{HOST,"path":["/"]},{"host":["*.localhost"]}],"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.request.host.labels.1}"}]}`, want: executed},
+		{name: "a template with an exact host of a wildcard", routes: `WILD`, errors: `{"match":[{"host":["*.localhost"]}],"handle":[{"handler":"subroute","routes":[{"match":[{HOST}],"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.request.host}"}]}]}]}`},
+		{name: "a template with a host behind that of another", routes: `SITE`, errors: `{"handle":[{"handler":"templates"}]},{"match":[{HOST}],"handle":[{"handler":"vars","x":"y"}]},{"handle":[{"handler":"static_response","body":"{http.request.host}"}]}`, want: executed},
+		{name: "a template with a host in a named route", routes: `WILD`, errors: `{"match":[{HOST}],"handle":[{"handler":"invoke","name":"n"}]}`, named: `"n":{"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.request.host}"}]}`},
+		{name: "a template with a host that a header names", routes: `SITE`, errors: `{"match":[{HOST}],"handle":[{"handler":"headers","request":{"set":{"host":["{http.request.uri.query.x}"]}}},{"handler":"templates"},{"handler":"static_response","body":"{http.request.host}"}]}`, want: executed},
+		{name: "a template with a host that headers change", routes: `SITE`, errors: `{"match":[{HOST}],"handle":[{"handler":"headers","request":{"replace":{"*":[{"search":"a","replace":"{http.request.uri.query.x}"}]}}},{"handler":"templates"},{"handler":"static_response","body":"{http.request.host}"}]}`, want: executed},
+		{name: "a template with a host that the site's header names", routes: `{"match":[{HOST}],"handle":[{"handler":"subroute","routes":[{"handle":[{"handler":"headers","request":{"add":{"Host":["{http.request.uri.query.x}"]}}},SSO]}],"errors":{"routes":[{"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.request.host}"}]}]}}]}`, want: executed},
+		{name: "a template with a host that no header names", routes: `{"match":[{HOST}],"handle":[{"handler":"subroute","routes":[{"handle":[{"handler":"headers","request":{"set":{"X-Host":["{http.request.uri.query.x}"]},"delete":["X-*"]}},SSO]}],"errors":{"routes":[{"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.request.host}"}]}]}}]}`},
+		{name: "a template with the message of an error", routes: `SITE`, errors: `{"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.error.message}"}]}`, want: executed},
+		{name: "a template with the trace of an error", routes: `SITE`, errors: `{"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.error.trace}"}]}`, want: executed},
+		{name: "a template with an error", routes: `SITE`, errors: `{"handle":[{"handler":"templates"},{"handler":"static_response","body":"{http.error}"}]}`, want: executed},
+		{name: "a template with a message of a subroute's", routes: `SITE`, errors: `{"handle":[{"handler":"templates"},{"handler":"subroute","routes":[{"handle":[{"handler":"error","error":"no {http.request.uri}"}]}],"errors":{"routes":[{"handle":[{"handler":"static_response","body":"{http.error.message}"}]}]}}]}`, want: executed},
+		{name: "a header of a template with text of the client", routes: `SITE`, errors: `{"handle":[{"handler":"templates"},{"handler":"static_response","headers":{"X-Path":["{http.request.uri.path}"]},"body":"x"}]}`},
+		{name: "a template with a mapped status", routes: `SITE`, errors: `{"handle":[{"handler":"templates"},MAPPED["{http.error.status_code}"]},{"handler":"static_response","body":"{http.error.status_code}"}]}`, want: executed},
+		{name: "a page by a mapped status", routes: `SITE`, errors: `{"handle":[MAPPED["{http.error.status_code}"]},{"handler":"rewrite","uri":"/{http.error.status_code}"},FILES]}`, want: files},
+		{name: "a page by a mapped status of the site", routes: `{"match":[{HOST}],"handle":[MAPPED["{http.error.status_code}"]},SSO]}`, errors: `{"handle":[{"handler":"rewrite","uri":"/{http.error.status_code}"},FILES]}`, want: files},
+		{name: "a page by a status that is mapped behind sso", routes: `{"match":[{HOST}],"handle":[SSO,MAPPED["{http.error.status_code}"]}]}`, errors: `{"handle":[{"handler":"rewrite","uri":"/{http.error.status_code}"},FILES]}`, want: files},
+		{name: "a page by a mapped id", routes: `SITE`, errors: `{"handle":[MAPPED["{http.error.id}"]},{"handler":"rewrite","uri":"/{http.error.id}"},FILES]}`, want: files},
+		{name: "a page by a mapped code", routes: `SITE`, errors: `{"handle":[MAPPED["{http.error.sso.code}"]},{"handler":"rewrite","uri":"/{http.error.sso.code}"},FILES]}`, want: files},
+		{name: "a page by a mapped text", routes: `SITE`, errors: `{"match":[{PATH}],"handle":[MAPPED["{http.error.status_text}"]}]},{"handle":[{"handler":"rewrite","uri":"/{http.error.status_text}"},FILES]}`, want: files},
+		{name: "a root by a mapped variable of the system", routes: `SITE`, errors: `{"handle":[MAPPED["{system.x}"]},{"handler":"vars","root":"/srv/{system.x}"},PAGE,FILES]}`, want: chooses},
+		{name: "an index by a mapped variable of the environment", routes: `SITE`, errors: `{"handle":[MAPPED["{env.X}"]},PAGE,{"handler":"file_server","index_names":["{env.X}"]}]}`, want: chooses},
+		{name: "a page that is found by a mapped status", routes: `SITE`, errors: `{"handle":[MAPPED["{http.error.status_code}"]}]},{"match":[{"file":{"try_files":["/{http.error.status_code}.html"]}}],"handle":[FOUND,FILES]}`, want: files},
+		{name: "a page beside a map", routes: `SITE`, errors: `{"handle":[MAPPED["{x}"]},{"handler":"rewrite","uri":"/{http.error.status_code}.html"},FILES]}`},
+		{name: "a template that redirects", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"templates"},FILES]}`, want: "may redirect"},
+		{name: "a template that redirects, stripped", routes: `SITE`, errors: `{"handle":[STRIP,PAGE,{"handler":"templates"},FILES]}`},
+		{name: "a template that lists", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"templates"},{"handler":"file_server","canonical_uris":false,"browse":{}}]}`, want: "may redirect"},
+		{name: "a template that does not redirect", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"templates"},{"handler":"file_server","canonical_uris":false}]}`},
 		{name: "text of the client", routes: `SITE`, errors: `{"handle":[{"handler":"error","error":"no {http.request.uri}"},{"handler":"static_response","body":"no {http.request.uri.path}"}]}`},
 
 		{name: "errors of a subroute around sso", routes: `{"match":[{HOST}],"handle":[{"handler":"subroute","routes":[{"handle":[SSO]}],"errors":{"routes":[{"handle":[PROXY]}]}}]}`, want: passes},

@@ -52,6 +52,11 @@ func (n hostNames) overlap(other hostNames) bool {
 	})
 }
 
+// exact says whether each of them is the name of one host.
+func (n hostNames) exact() bool {
+	return n != nil && !slices.ContainsFunc(n, func(name string) bool { return strings.ContainsAny(name, "{*") })
+}
+
 // cover says whether all requests to a name are taken.
 func (n hostNames) cover(name string) bool {
 	return slices.ContainsFunc(n, func(a string) bool {

@@ -117,6 +117,9 @@ func TestOlderCopyOfTheFile(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	if line := lineWith(w.logs(), "the session store went back in time"); !strings.Contains(line, "compaction") {
+		t.Errorf("the log names no compaction: %s", line)
+	}
 	for _, cookie := range []string{cookie, stays.cookie(w.origin())} {
 		if status := ask(cookie); status != http.StatusUnauthorized {
 			t.Errorf("with the older copy: %d", status)

@@ -88,6 +88,9 @@ func TestPageEscapesEveryValue(t *testing.T) {
 						t.Errorf("the page leads to %q", link)
 					}
 				}
+				if strings.Contains(html, "{{") {
+					t.Error("the page is a template")
+				}
 				if strings.Contains(html, "ZgotmplZ") {
 					t.Error("html/template met a context that it does not trust")
 				}

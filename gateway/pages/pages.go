@@ -153,7 +153,8 @@ func (rd *Renderer) Page(w http.ResponseWriter, r *http.Request, status int, pag
 }
 
 // render writes the page into memory first: a fault half way must not become
-// half a page with a good status.
+// half a page with a good status. No page is a template to a handler around the gateway,
+// such as Caddy's templates: names of people and paths of clients would be executed.
 func (rd *Renderer) render(page any) (body []byte, v view, err error) {
 	v, ok := viewOf(page)
 	if !ok {
@@ -163,7 +164,7 @@ func (rd *Renderer) render(page any) (body []byte, v view, err error) {
 	if err := rd.templates[v.file].Execute(&b, v); err != nil {
 		return nil, v, fmt.Errorf("rendering a %T: %w", page, err)
 	}
-	return b.Bytes(), v, nil
+	return bytes.ReplaceAll(b.Bytes(), []byte("{{"), []byte("&#123;&#123;")), v, nil
 }
 
 func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {

@@ -9,8 +9,17 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// follow watches over one connection.
+// follow watches over one connection. If nothing is read meanwhile, the error says why it
+// is not known better.
 func (s *Node) follow(ctx context.Context) error {
+	err := s.followOnce(ctx)
+	if err != nil && s.rewound != nil {
+		s.vault.SetUnfit(because(s.rewound, err))
+	}
+	return err
+}
+
+func (s *Node) followOnce(ctx context.Context) error {
 	if err := s.checkFit(ctx); err != nil {
 		return err
 	}

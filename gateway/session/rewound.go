@@ -54,6 +54,15 @@ var (
 	errNotLooked = errors.New("it is not known yet whether the store went back in time")
 )
 
+// because adds why following the store has failed. It wraps nothing of that: a store that
+// lacks something to follow by has not said that a session does not exist.
+func because(rewound, fault error) error {
+	if errors.Is(fault, rewound) {
+		return fault
+	}
+	return fmt.Errorf("%w: %s", rewound, fault.Error())
+}
+
 func (s *Node) setRewound(err error) {
 	s.rewound = err
 	s.vault.SetUnfit(err)
@@ -107,6 +116,6 @@ func (s *Node) startOver(ctx context.Context) error {
 		return nil // reportHealth says that it was replaced
 	}
 	s.log.Error("the session store went back in time: everybody is signed out, since it may have lost logouts. Accounts that were blocked since are not blocked: block them again",
-		zap.String("cause", "a restart from a snapshot or after a crash, a restored backup, or a failover to a replica that lagged"))
+		zap.String("cause", "a restart from a snapshot or after a crash, a restored backup, a failover to a replica that lagged, or the compaction of an embedded store's file"))
 	return nil
 }

@@ -2,6 +2,9 @@ package session_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,6 +115,42 @@ func TestStoreRewoundBeforeTheFirstLook(t *testing.T) {
 		wantNoSession(t, s, leaves)
 		signInAt(t, s, "alice")
 	})
+}
+
+// While nothing is read, since nobody knows whether the store went back in time, errors
+// say why nobody does. They are no verdict, whatever the store says.
+func TestStoreNotLookedAt(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		method string // empty: all
+		fault  error
+	}{
+		"it is down":           {"", gatewaytest.ErrFault},
+		"it can't be followed": {"Watch", gatewaytest.ErrFault},
+		"it lacks something":   {"Watch", fmt.Errorf("no stream: %w", store.ErrNotFound)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				st := gatewaytest.NewMemStore()
+				st.SetHook(func(op gatewaytest.MemOp) error {
+					if tt.method == "" || op.Method == tt.method {
+						return tt.fault
+					}
+					return nil
+				})
+				s, _ := startNode(t, st, &gatewaytest.Marker{}, zap.NewNop())
+				synctest.Wait()
+				_, err := s.Vault().LoadLastGood(t.Context(), "x")
+				if err == nil || errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "not known yet") || !strings.Contains(err.Error(), tt.fault.Error()) {
+					t.Errorf("got %v, want why it is not known", err)
+				}
+				st.SetHook(nil)
+				time.Sleep(time.Second)
+				signInAt(t, s, "alice")
+			})
+		})
+	}
 }
 
 // A lateStore tells late that it went back in time.
