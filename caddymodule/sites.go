@@ -132,7 +132,8 @@ func (p place) judgeDepth(places []place, tops map[string]int) error {
 			"put it at the top of the site, and say by `public` or `protect` what is open; or, if only this part is to be guarded, %s", h.site, p.asPart())
 	case tops[p.site] > 1:
 		tops[p.site] = 0
-		return fmt.Errorf("site %s: there is more than one 'sso': put all into one block; or write `nested` in those that guard a part of the site only", h.site)
+		return fmt.Errorf("site %s: there is more than one 'sso', but one guards the whole site: if they have different providers, %s; if they have different rules, put all into one block; "+
+			"if each is for a part of the site, %s", h.site, severalProviders, p.asParts())
 	}
 	return nil
 }
