@@ -42,7 +42,7 @@ func TestBesideTheGuardedSite(t *testing.T) {
 func TestWarnsOfWhatIsBeside(t *testing.T) {
 	const sso = "PROVIDER\n\t\trole User *\n%s\t}\n\treverse_proxy localhost:1\n"
 	const ofPart, ofPort = "get requests that its sso does not see", "on another port"
-	top, nested := fmt.Sprintf(sso, ""), fmt.Sprintf(sso, "\t\tnested\n")
+	top, nested := fmt.Sprintf(sso, ""), fmt.Sprintf(sso, "\t\tnested\n\t\tprefix /admin/.sso\n")
 	for _, tt := range []struct {
 		name, sites string
 		want        string

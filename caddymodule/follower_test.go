@@ -19,7 +19,7 @@ var jsonWords = strings.NewReplacer(
 	"SSO", `{"handler":"sso","inline":{"protocol":"oidc","issuer":"https://id.example.com","client_id":"app","client_secret":"s"},"role":[{"to":["User"],"from":["*"]}]}`,
 	"TOP", `{"handler":"sso","base_url":"http://app.localhost","inline":{"protocol":"oidc","issuer":"https://id.example.com","client_id":"app","client_secret":"s"},"role":[{"to":["User"],"from":["*"]}]}`,
 	"INNAMED", `{"handler":"sso","nested":true,"base_url":"http://app.localhost","inline":{"protocol":"oidc","issuer":"https://id.example.com","client_id":"app","client_secret":"s"},"role":[{"to":["User"],"from":["*"]}]}`,
-	"NESTED", `{"handler":"sso","nested":true,"inline":{"protocol":"oidc","issuer":"https://id.example.com","client_id":"app","client_secret":"s"},"role":[{"to":["User"],"from":["*"]}]}`,
+	"NESTED", `{"handler":"sso","nested":true,"prefix":"/api/.sso","inline":{"protocol":"oidc","issuer":"https://id.example.com","client_id":"app","client_secret":"s"},"role":[{"to":["User"],"from":["*"]}]}`,
 	"STRIP", `{"handler":"sso_strip"}`,
 	"PROXY", `{"handler":"reverse_proxy","upstreams":[{"dial":"localhost:8080"}]}`,
 	"FILES", `{"handler":"file_server"}`,

@@ -219,7 +219,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	h.app.redacted.add(h.opts.Headers)
 	h.app.guardRequests(ctx)
 	h.warnOfOpen()
-	h.warnOfCommas()
+	h.warnOfSigns()
 	h.guard.Store(h.trial)
 	h.app.handlers = append(h.app.handlers, h)
 	return nil

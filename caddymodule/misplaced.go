@@ -16,6 +16,8 @@ func misplaced(d *caddyfile.Dispenser, own usages) error {
 	switch {
 	case word == "{":
 		return d.Err("unexpected '{': what stands before it on its line has no block")
+	case word == "sso":
+		return d.Errf("'sso' does not stand in the block of another one: is the '}' missing that ends the block above it? For a site with several providers, %s", severalProviders)
 	case slices.Contains(siteDirectives, word):
 		return d.Errf("'%s' is a directive of the site: is the '}' missing that ends the block above it?", word)
 	case slices.Contains(protocols(), word):
@@ -65,6 +67,10 @@ func inPlace(option string, own usages) string {
 	}
 	return ""
 }
+
+// severalProviders says how one site gets several providers.
+const severalProviders = "define each in the global option at the top of the Caddyfile, as `sso { provider <name> <protocol> { … } }`, and write one `sso` without a protocol in the site, " +
+	"and `same_people` in its block or `users` in a provider's, if you are asked whose people they are"
 
 // siteDirectives are those that follow the block of `sso` in most sites. One
 // that is met inside of it shows that the block has no end.

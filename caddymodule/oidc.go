@@ -139,7 +139,8 @@ func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) error {
 			return d.Err("the first argument of 'sso oidc' is no issuer: " + issuerRule + "; the order is " + usage)
 		}
 		if fault := microsoftFault(args[0]); fault != "" {
-			return d.Err("the first argument of 'sso oidc': " + fault)
+			onLine := strings.NewReplacer("`issuer ", "`sso oidc ", "/v2.0`", "/v2.0 …`")
+			return d.Err("the first argument of 'sso oidc': " + onLine.Replace(fault))
 		}
 		o.Issuer, o.ClientID = args[0], args[1]
 	}

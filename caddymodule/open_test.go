@@ -15,9 +15,9 @@ func TestOpenPaths(t *testing.T) {
 	w := newWorld(t)
 	sites := map[string]string{
 		"top.localhost":      "\tSSO {\n\t\tOPTIONS\n\t\tprotect /admin/*\n\t}\n\tAPP\n",
-		"protect.localhost":  "\thandle_path /wiki/* {\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tprotect /admin/*\n\t}\n\tAPP\n\t}\n",
-		"public.localhost":   "\thandle_path /wiki/* {\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tpublic /open/*\n\t}\n\tAPP\n\t}\n",
-		"prefixed.localhost": "\thandle_path /wiki/* {\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tpublic /wiki/open/*\n\t}\n\tAPP\n\t}\n",
+		"protect.localhost":  "\thandle_path /wiki/* {\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tprefix /wiki/.sso\n\t\tprotect /admin/*\n\t}\n\tAPP\n\t}\n",
+		"public.localhost":   "\thandle_path /wiki/* {\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tprefix /wiki/.sso\n\t\tpublic /open/*\n\t}\n\tAPP\n\t}\n",
+		"prefixed.localhost": "\thandle_path /wiki/* {\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tprefix /wiki/.sso\n\t\tpublic /wiki/open/*\n\t}\n\tAPP\n\t}\n",
 		"uri.localhost":      "\troute {\n\t\turi strip_prefix /wiki\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tprotect /admin/*\n\t}\n\tAPP\n\t}\n",
 		"changed.localhost":  "\troute {\n\t\turi replace /old/ /new/\n\t\turi replace nimda admin\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tprotect /admin/*\n\t}\n\tAPP\n\t}\n",
 		"rewrite.localhost":  "\troute {\n\t\trewrite * /open{uri}\n\t\tSSO {\n\t\tOPTIONS\n\t\tnested\n\t\tpublic /open/*\n\t}\n\tAPP\n\t}\n",

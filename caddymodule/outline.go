@@ -204,6 +204,8 @@ func matchers(raw []caddy.ModuleMap) (sets caddyhttp.MatcherSets, err error) {
 			switch m := matcher.(type) {
 			case *caddyhttp.MatchHost:
 				err = m.Provision(caddy.Context{}) // only writes names as they are compared
+			case *caddyhttp.MatchPath:
+				err = m.Provision(caddy.Context{}) // the same
 			case *caddyhttp.MatchNot:
 				var inner caddyhttp.MatcherSets
 				inner, err = matchers(m.MatcherSetsRaw)

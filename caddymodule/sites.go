@@ -33,6 +33,8 @@ type place struct {
 	unknown []string
 	// rewrites are the handlers after it that change the path.
 	rewrites []string
+	// steps lead to it.
+	steps []step
 }
 
 // isBelow says whether p gets its requests from a handler that guards the whole
@@ -73,7 +75,11 @@ func (a *App) judge(places []place) ([]place, error) {
 	}
 	for _, p := range places {
 		a.warnOfPlace(p)
-		errs = append(errs, p.judgeOrder(), p.judgeDepth(places, tops))
+		depth := p.judgeDepth(places, tops)
+		if depth == nil {
+			depth = a.judgeReach(p, places)
+		}
+		errs = append(errs, p.judgeOrder(), depth)
 	}
 	errs = append(errs, judgeAnyHost(places))
 	for _, h := range a.handlers {
@@ -109,7 +115,7 @@ func (p place) judgeOrder() error {
 		return nil
 	}
 	return fmt.Errorf("site %s: '%s' comes before 'sso' and answers without asking it, because of the global option `order` or of a route: "+
-		"put 'sso' first, and say by `public` in its block what needs no login; or write `nested` there, if only what is left is to be guarded", p.handler.site, strings.Join(p.before, "', '"))
+		"put 'sso' first, and say by `public` in its block what needs no login; or, if only what is left is to be guarded, %s", p.handler.site, strings.Join(p.before, "', '"), p.asPart())
 }
 
 // judgeDepth refuses a handler that does not guard all of its site and does not say
@@ -119,14 +125,15 @@ func (p place) judgeDepth(places []place, tops map[string]int) error {
 	switch h := p.handler; {
 	case h.Nested && slices.ContainsFunc(places, p.isBelow):
 		return fmt.Errorf("site %s: there is an 'sso' at the top and one that is `nested` further in: the first takes the session cookie away, so nobody would ever be signed in at the second: "+
-			"leave one of them; or put the parts of the site into `handle` blocks, each with an 'sso' of its own that is `nested`", h.site)
+			"leave one of them; or %s", h.site, p.asParts())
 	case h.Nested:
 	case !p.top:
 		return fmt.Errorf("site %s: 'sso' stands inside of handle, route or another block, or its site's address has a path, so it does not see every request of the site: "+
-			"put it at the top of the site, and say by `public` or `protect` what is open; or write `nested` in its block, if only this part is to be guarded", h.site)
+			"put it at the top of the site, and say by `public` or `protect` what is open; or, if only this part is to be guarded, %s", h.site, p.asPart())
 	case tops[p.site] > 1:
 		tops[p.site] = 0
-		return fmt.Errorf("site %s: there is more than one 'sso': put all into one block; or write `nested` in those that guard a part of the site only", h.site)
+		return fmt.Errorf("site %s: there is more than one 'sso', but one guards the whole site: if they have different providers, %s; if they have different rules, put all into one block; "+
+			"if each is for a part of the site, %s", h.site, severalProviders, p.asParts())
 	}
 	return nil
 }

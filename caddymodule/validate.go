@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.uber.org/zap"
 
@@ -54,21 +55,85 @@ func (a *App) warnOfSpace(named gateway.NamedProvider) {
 // isWord says whether a character may be one of a name.
 func isWord(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// warnOfCommas warns of groups that a comma may have been meant to separate. The
-// name of a directory's group (CN=…,OU=…) has commas of its own, and so may a group
-// with a blank, which only quotes can write.
-func (h *Handler) warnOfCommas() {
+// warnOfSigns warns of signs in rules that may have been meant to say something: to
+// them, they are parts of names.
+func (h *Handler) warnOfSigns() {
 	for kind, lines := range h.lines() {
 		for _, line := range lines {
-			for _, group := range line.From {
-				if strings.Contains(group, ",") && !strings.ContainsAny(group, "= ") {
-					meant := kind + " " + strings.Join(line.To, ",") + " " + strings.ReplaceAll(group, ",", " ")
-					h.app.warn("this is one group with a comma in its name, for blanks separate groups: if several are meant, write `"+meant+"`",
-						zap.String("site", h.site), zap.String("group", group))
-				}
+			h.warnOfCommas(kind, line)
+			to, from, excludes := withoutSigns(line)
+			if slices.Equal(to, line.To) && slices.Equal(from, line.From) {
+				continue
 			}
+			msg := "signs say nothing in a rule, they are parts of names: if that isn't meant, write `" + ruleLine(kind, to, from) + "`"
+			if excludes {
+				msg = "no rule excludes anybody, and the ! is a part of the group's name: if that isn't meant, name all groups that are let in by this rule, and write `" + ruleLine(kind, to, from) + "`"
+			}
+			h.app.warn(msg, zap.String("site", h.site), zap.String("rule", ruleLine(kind, line.To, line.From)))
 		}
 	}
+}
+
+// warnOfCommas warns of groups that a comma may have been meant to separate. The
+// name of a directory's group (CN=…,OU=…) has commas of its own, and so may a group
+// with a blank or with a comma at its edge, which only quotes can write.
+func (h *Handler) warnOfCommas(kind string, line mapping.Line) {
+	for _, group := range line.From {
+		if strings.Contains(group, ",") && strings.Trim(group, ",") == group && !strings.ContainsAny(group, "= ") {
+			h.app.warn("this is one group with a comma in its name, for blanks separate groups: if several are meant, write `"+ruleLine(kind, line.To, strings.FieldsFunc(group, func(r rune) bool { return r == ',' }))+"`",
+				zap.String("site", h.site), zap.String("group", group))
+		}
+	}
+}
+
+// ruleLine is a rule as a Caddyfile has it.
+func ruleLine(kind string, to, from []string) string {
+	if len(from) == 0 {
+		from = []string{"<group>…"}
+	}
+	line := kind + " " + strings.Join(to, ",")
+	for _, group := range from {
+		if strings.Contains(group, " ") && group[0] != '<' {
+			group = `"` + group + `"`
+		}
+		line += " " + group
+	}
+	return line
+}
+
+// withoutSigns returns what a rule may have been meant to be: a colon behind the role,
+// an arrow, a comment, an exclamation mark for an exception. A word of signs alone is
+// no name, but for *. excludes says that an exception was left out.
+func withoutSigns(line mapping.Line) (to, from []string, excludes bool) {
+	for _, name := range line.To {
+		name = strings.TrimSuffix(strings.TrimSuffix(strings.TrimRight(name, ":=;"), "->"), "=>")
+		if !isSign(name) {
+			to = append(to, name)
+		}
+	}
+	negated := false
+	for _, group := range line.From {
+		before := negated // by a mark of its own
+		var name string
+		name, negated = strings.CutPrefix(strings.TrimRight(group, ";"), "!")
+		switch {
+		case strings.HasPrefix(group, "//"):
+			return to, from, excludes
+		case negated || before:
+			excludes, negated = true, name == ""
+		case isSign(name):
+		case len(to) == 0:
+			to = []string{name}
+		default:
+			from = append(from, name)
+		}
+	}
+	return to, from, excludes
+}
+
+// isSign says whether a word is made of signs, such as =, -> or :. The * is everybody.
+func isSign(word string) bool {
+	return word != "*" && !strings.ContainsFunc(word, func(r rune) bool { return !unicode.In(r, unicode.P, unicode.Sm, unicode.Sk, unicode.Zs) })
 }
 
 // lines are the rules of the site by their words, those of providers among them.

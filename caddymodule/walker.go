@@ -23,6 +23,7 @@ type walker struct {
 	nested bool          // some route above has a matcher other than host, or is one of several
 	part   bool          // some route within the site has hosts of its own
 	site   string        // the outermost route with a subroute
+	steps  []step        // of the routes above
 }
 
 // routes looks for handlers in a list of routes. depth counts the subroutes
@@ -30,9 +31,12 @@ type walker struct {
 func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 	var mine []int // indices in w.found of this list's own handlers
 	before := slices.Clip(above)
+	var moved []step // what routes before may do to the path
 	for i, route := range list {
 		outer := *w
 		limited := w.enter(route, depth)
+		w.steps = append(slices.Clip(w.steps), slices.DeleteFunc(slices.Clone(moved), func(s step) bool { return s.group != "" && s.group == route.Group })...)
+		w.steps = append(w.steps, step{sets: route.MatcherSets})
 		var beside []earlier // before others in this route
 		for _, handler := range route.Handlers {
 			for _, k := range mine {
@@ -47,6 +51,12 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 					w.site = "/" + strconv.Itoa(i)
 				}
 				w.routes(handler.Routes, depth+1, slices.Concat(leadingIn(before), beside))
+			}
+			if s, ok := w.stepAt(handler, nil, ""); ok {
+				w.steps = append(slices.Clip(w.steps), s)
+				if s, _ = w.stepAt(handler, route.MatcherSets, route.Group); !route.Terminal {
+					moved = append(moved, s)
+				}
 			}
 			for _, name := range w.within(handler, nil, answers) {
 				before = append(before, earlier{name, namesOf(route.MatcherSets), depth == 0, limited, len(route.MatcherSets) > 0, !onlyHosts(route.MatcherSets)})
@@ -78,7 +88,7 @@ func (w *walker) enter(route caddyhttp.Route, depth int) (limited bool) {
 func (w *walker) place(h *Handler, before []earlier) place {
 	p := place{
 		handler: h, hosts: w.hosts, names: w.names, server: w.server, site: w.server + w.site, top: !w.nested,
-		anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part,
+		anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part, steps: w.steps,
 	}
 	p.before, p.unknown = w.before(h, before)
 	return p

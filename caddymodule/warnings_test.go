@@ -51,7 +51,7 @@ func TestProtectOnePath(t *testing.T) {
 
 // TestWarnings warns of what is permitted, and hardly meant.
 func TestWarnings(t *testing.T) {
-	const idle, comma = "`idle` has no effect", "this is one group with a comma in its name"
+	const idle, comma, signs = "`idle` has no effect", "this is one group with a comma in its name", "in a rule, they are parts of names"
 	for name, tt := range map[string]struct {
 		global, site string
 		want         string // in the line of the log; empty: there is none
@@ -71,6 +71,32 @@ func TestWarnings(t *testing.T) {
 		"a template's groups with a comma":      {site: "role User *\n\t\ttemplate Admin admins,ops,dev", want: "write `template Admin admins ops dev`"},
 		"a directory's group":                   {site: "role Admin CN=Admins,OU=IT,DC=corp", no: comma},
 		"a group with a blank":                  {site: `role Admin "Ops, Night"`, no: comma},
+		"a comma at the edge, in quotes":        {site: `role Admin "admins,"`, no: comma},
+		"commas at both edges, in quotes":       {site: `role Admin ",admins,"`, no: comma},
+		"a colon behind the role":               {site: "role Admin: admins", want: "write `role Admin admins`"},
+		"a colon behind roles":                  {site: "role Admin,Root: admins", want: "write `role Admin,Root admins`"},
+		"an equals sign":                        {site: "role Admin = admins ops", want: "write `role Admin admins ops`"},
+		"an equals sign at the role":            {site: "role Admin= admins", want: "write `role Admin admins`"},
+		"an arrow":                              {site: "role Admin -> admins", want: "write `role Admin admins`"},
+		"another arrow":                         {site: "role Admin => admins", want: "write `role Admin admins`"},
+		"an arrow at the role":                  {site: "role Admin-> admins", want: "write `role Admin admins`"},
+		"an arrow in one letter":                {site: "role Admin → admins", want: "write `role Admin admins`"},
+		"a group of a picture":                  {site: "role Admin 🦊", no: signs},
+		"a colon of its own":                    {site: "group Admin : admins", want: "write `group Admin admins`"},
+		"a sign first":                          {site: "role = Admin admins", want: "write `role Admin admins`"},
+		"a sign between groups":                 {site: "role Admin admins | ops", want: "write `role Admin admins ops`"},
+		"a semicolon":                           {site: "role Admin admins;", want: "write `role Admin admins`"},
+		"semicolons":                            {site: "template Admin admins; ops;", want: "write `template Admin admins ops`"},
+		"a semicolon of its own":                {site: "role Admin admins ;", want: "write `role Admin admins`"},
+		"a comment":                             {site: "role Admin admins // of the net", want: "write `role Admin admins`"},
+		"a comment without a blank":             {site: "role Admin admins //all of them", want: "write `role Admin admins`"},
+		"an exception":                          {site: "role Admin staff !contractors", want: "write `role Admin staff`"},
+		"an exception alone":                    {site: "role Admin !contractors", want: "write `role Admin <group>…`"},
+		"an exception with a blank":             {site: "role Admin staff ! contractors", want: "write `role Admin staff`"},
+		"a group with a blank, and a sign":      {site: `role Admin = "Net Ops"`, want: "write `role Admin \\\"Net Ops\\\"`"},
+		"signs in names":                        {site: `role net:admin urn:mace:x:admins /corp/admins realm//admins DOMAIN\Net-Ops a=b c++ a!b`, no: signs},
+		"everybody":                             {site: "role Admin *", no: signs},
+		"names in other letters":                {site: "role Прод отдел-продаж 管理者", no: signs},
 		"groups":                                {site: "role Admin,Root admins ops", no: comma},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -47,6 +47,8 @@ func examples() map[string]any {
 	framed := pages.Refusal{Chrome: chrome, Code: refusal.Unauthenticated, Reference: "8f2c1b7e9a40", SignInURL: "/.sso/login?return=%2Fd%3Fa"}
 	kept := denied
 	kept.Provider, kept.Address, kept.LogoutURL, kept.RetryURL = "Müller & Söhne", "/.sso/refused", "", "/d"
+	nameless := kept
+	nameless.Code, nameless.Username, nameless.Address = refusal.NoUsername, "", ""
 	alice := pages.Session{
 		Chrome: chrome, Username: "alice", Email: "alice@example.com", Name: "Alice Liddell", Provider: "corp",
 		Roles: []string{"Admin", "Editor"}, Groups: []string{"staff", `DOMAIN\Net Ops`}, Template: "engineering",
@@ -75,6 +77,7 @@ func examples() map[string]any {
 		"refusal_home":        gone,
 		"refusal_framed":      framed,
 		"refusal_kept":        kept,
+		"refusal_nameless":    nameless,
 		"session":             alice,
 		"session_many_groups": pages.Session{Chrome: chrome, Username: "bob", Groups: groups},
 		"form": pages.Form{

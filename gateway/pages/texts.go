@@ -19,8 +19,8 @@ type catalogue struct {
 	LastUsed string
 
 	// SignedInAs has the user name in it, SignedInAt the provider's label and the
-	// user name.
-	SignedInAs, SignedInAt               sentence
+	// user name, NamelessAt the label alone.
+	SignedInAs, SignedInAt, NamelessAt   sentence
 	SignIn                               string
 	Retry, SignInAsOther, OpenApp        string
 	Reference, Details, SeenHere, SiteAt string
@@ -67,6 +67,7 @@ var english = catalogue{
 
 	SignedInAs:    "Signed in as %s",
 	SignedInAt:    "You signed in at %s as %s.",
+	NamelessAt:    "You signed in at %s.",
 	SignIn:        "Sign in",
 	Retry:         "Try again",
 	SignInAsOther: "Sign in as somebody else",

@@ -145,7 +145,7 @@ func checkApart(members []Member, groups []int, apart bool) error {
 	if !apart {
 		return nil
 	}
-	var errs []error
+	errs, groups := checkIssuers(members, groups)
 	if err := checkMain(members, groups); err != nil {
 		errs = append(errs, err)
 	}
@@ -154,10 +154,7 @@ func checkApart(members []Member, groups []int, apart bool) error {
 			if groups[i] == groups[k] {
 				continue
 			}
-			switch {
-			case m.Issuer != "" && m.Issuer == other.Issuer:
-				errs = append(errs, fmt.Errorf("providers %s and %s are one, by protocol and issuer, so their people are the same: write `same_people %[1]s %[2]s`, and the same `users` for both", other.Name, m.Name))
-			case m.Space.meets(other.Space):
+			if m.Space.meets(other.Space) {
 				errs = append(errs, fmt.Errorf("users: the name spaces of providers %s (%s) and %s (%s) overlap: give one of them another", other.Name, other.Space, m.Name, m.Space))
 			}
 			for _, domain := range m.EmailDomains {
@@ -168,6 +165,32 @@ func checkApart(members []Member, groups []int, apart bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkIssuers holds that providers of one issuer are the same people. It returns the
+// groups with those joined, for nothing else can be asked of them.
+func checkIssuers(members []Member, groups []int) ([]error, []int) {
+	var errs []error
+	joined := slices.Clone(groups)
+	for i, m := range members {
+		for k, other := range members[:i] {
+			if m.Issuer == "" || m.Issuer != other.Issuer || joined[i] == joined[k] {
+				continue
+			}
+			fix := fmt.Sprintf("write `same_people %s %s` in the block of this site's `sso` (or, for all sites, in the global option sso)", other.Name, m.Name)
+			if m.Space != other.Space {
+				fix += ", and the same `users` for both"
+			}
+			errs = append(errs, fmt.Errorf("providers %s and %s are one, by protocol and issuer, so their people are the same: %s", other.Name, m.Name, fix))
+			for n, g := range slices.Clone(joined) {
+				if g == joined[i] && n != i {
+					joined[n] = joined[k]
+				}
+			}
+			joined[i] = joined[k]
+		}
+	}
+	return errs, joined
 }
 
 // checkMain holds that only one group has the main space.

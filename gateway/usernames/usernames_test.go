@@ -184,9 +184,13 @@ func TestDivideRefuses(t *testing.T) {
 		"addresses of both":             {[]usernames.Member{member("a", main, "a.example", "D.example"), member("b", prefix("b-"), "d.Example")}, nil, "email_domains: providers a and b both have d.Example"},
 		"addresses of the same people":  {[]usernames.Member{member("a", main, "d.example"), member("b", main, "d.example"), member("c", prefix("c-"))}, [][]string{{"a", "b"}}, ""},
 		"one issuer, two spaces":        {[]usernames.Member{{Name: "a", Issuer: "oidc https://i"}, {Name: "b", Issuer: "oidc https://i", Space: prefix("b-")}}, nil, "`same_people a b`"},
+		"one issuer, one space":         {[]usernames.Member{{Name: "a", Issuer: "oidc https://i"}, {Name: "b", Issuer: "oidc https://i"}}, nil, "`same_people a b` in the block of this site's `sso` (or, for all sites, in the global option sso)$"},
+		"one issuer, addresses of both": {[]usernames.Member{{Name: "a", Issuer: "oidc https://i", EmailDomains: []string{"d.example"}}, {Name: "b", Issuer: "oidc https://i", Space: prefix("b-"), EmailDomains: []string{"d.example"}}}, nil, "the same `users` for both$"},
+		"one issuer, and another":       {[]usernames.Member{{Name: "a", Issuer: "oidc https://i"}, {Name: "b", Issuer: "oidc https://j"}, {Name: "c", Issuer: "oidc https://i"}}, nil, "if not, write `users prefix b-` in the block of provider b (or"},
+		"one issuer three times":        {[]usernames.Member{{Name: "a", Issuer: "oidc https://i"}, {Name: "b", Issuer: "oidc https://i"}, {Name: "c", Issuer: "oidc https://i"}}, nil, "providers a and c are one"},
 	} {
 		_, err := usernames.Divide(tc.members, tc.same)
-		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error()+"$", tc.want) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		}
 	}

@@ -1,0 +1,218 @@
+package caddymodule
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+)
+
+const defaultPrefix = "/.sso"
+
+// A step is what a request meets on its way to a handler: the matchers of a route, or
+// a handler that changes the path of what they match.
+type step struct {
+	sets  caddyhttp.MatcherSets
+	moves bool
+	strip string // what is cut off the path; "" if nobody knows what becomes of it
+	group string // of the route
+}
+
+// stepAt is the step of a handler that may change the path, behind these matchers.
+func (w *walker) stepAt(handler caddyhttp.MiddlewareHandler, sets caddyhttp.MatcherSets, group string) (step, bool) {
+	s := step{sets: sets, moves: true, group: group}
+	if r, ok := handler.(*rewrite.Rewrite); ok && len(sets) == 0 && !strings.Contains(r.StripPathPrefix, "{") {
+		rest := *r
+		if rest.StripPathPrefix = ""; !changesPath(&rest) {
+			s.strip = r.StripPathPrefix
+		}
+	}
+	return s, len(w.within(handler, nil, movesPath)) > 0
+}
+
+// movesPath names a handler that changes the path for those after it, or may.
+func movesPath(handler caddyhttp.MiddlewareHandler) string {
+	if r, ok := handler.(*rewrite.Rewrite); ok {
+		if changesPath(r) {
+			return "rewrite"
+		}
+		return ""
+	}
+	if name := answers(handler); name != "respond" && !slices.Contains(standard, name) {
+		return name
+	}
+	return ""
+}
+
+// reachedBy says whether a request for a path may come to the place. Matchers of paths
+// decide; all others may match.
+func (p place) reachedBy(path string) bool {
+	for _, s := range p.steps {
+		switch can := mayMatch(s.sets, path); {
+		case !s.moves && !can:
+			return false
+		case !s.moves || !can:
+		case s.strip == "":
+			return true
+		case len(path) >= len(s.strip) && strings.EqualFold(path[:len(s.strip)], s.strip):
+			path = "/" + strings.TrimPrefix(path[len(s.strip):], "/")
+		}
+	}
+	return true
+}
+
+func mayMatch(sets caddyhttp.MatcherSets, path string) bool {
+	return len(sets) == 0 || slices.ContainsFunc(sets, func(set caddyhttp.MatcherSet) bool {
+		return !slices.ContainsFunc(set, func(matcher any) bool { return !mayTake(matcher, path) })
+	})
+}
+
+// mayTake says whether a matcher may match a request for a path.
+func mayTake(matcher any, path string) bool {
+	switch m := matcher.(type) {
+	case *caddyhttp.MatchPath:
+		ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+		r := (&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}}).WithContext(ctx)
+		matches, err := m.MatchWithError(r)
+		return matches || err != nil || slices.ContainsFunc(*m, func(pattern string) bool { return strings.Contains(pattern, "{") })
+	case *caddyhttp.MatchPathRE:
+		re, err := regexp.Compile(m.Pattern)
+		return err != nil || re.MatchString(path)
+	}
+	return true
+}
+
+// ownLines are the lines by which the handler's own addresses lie where it gets them;
+// none if they do already, or if no such lines are known.
+func (p place) ownLines() (lines []string) {
+	prefix := cmp.Or(p.handler.Prefix, defaultPrefix)
+	if !p.takesBelow(prefix) {
+		if prefix = p.partPrefix(); prefix == "" {
+			return nil
+		}
+		lines = append(lines, "`prefix "+prefix+"`")
+	}
+	if callback := p.handler.CallbackPath; callback != "" && !p.reachedBy(callback) {
+		lines = append(lines, "`callback_path "+prefix+"/oidc/callback`")
+	}
+	return lines
+}
+
+// takesBelow says whether the handler gets its own addresses, if they have this prefix.
+func (p place) takesBelow(prefix string) bool {
+	return p.reachedBy(prefix+"/login") && p.reachedBy(prefix+"/oidc/callback") && p.reachedBy(prefix+"/saml/acs")
+}
+
+// partPrefix is a prefix below the path of the part that the handler guards.
+func (p place) partPrefix() string {
+	stripped := ""
+	for _, s := range p.steps {
+		stripped += s.strip
+		for _, set := range s.sets {
+			for _, matcher := range set {
+				m, ok := matcher.(*caddyhttp.MatchPath)
+				if !ok {
+					continue
+				}
+				for _, pattern := range *m {
+					base, all := strings.CutSuffix(pattern, "*")
+					prefix := stripped + strings.TrimSuffix(base, "/") + defaultPrefix
+					if all && !strings.ContainsAny(prefix, "*{%") && p.takesBelow(prefix) {
+						return prefix
+					}
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// asPart says what to write where an sso guards a part of its site only.
+func (p place) asPart() string {
+	lines := append([]string{"`nested`"}, p.ownLines()...)
+	return "write " + strings.Join(lines, " and ") + " in its block, and " + appLine
+}
+
+// asParts says what to write where the whole site is divided into parts.
+func (p place) asParts() string {
+	own := ""
+	if lines := p.ownLines(); lines != nil {
+		own = " (here with " + strings.Join(lines, " and ") + ")"
+	}
+	return "put the parts of the site into `handle` blocks, each with an 'sso' of its own that is `nested`" + own + ", and " + appLine
+}
+
+// appLine is what sites of one host need: their apps have an audience each.
+const appLine = "`app <id>` if another 'sso' has that host"
+
+// An address is one where the gateway itself answers, for a provider or for all.
+type address struct{ path, provider string }
+
+// addresses are those without which nobody can sign in at a handler.
+func (a *App) addresses(h *Handler) []address {
+	prefix := cmp.Or(h.Prefix, defaultPrefix)
+	callback := cmp.Or(h.CallbackPath, prefix+"/oidc/callback")
+	list := []address{{prefix + "/login", ""}}
+	var openID []string
+	for _, p := range a.providers {
+		switch {
+		case !slices.Contains(h.opts.Providers, p.Name):
+		case p.Provider.Protocol() == "saml":
+			list = append(list, address{prefix + "/saml/acs", p.Name})
+		default:
+			openID = append(openID, p.Name)
+		}
+	}
+	for _, name := range openID {
+		path := callback
+		if len(openID) > 1 {
+			path += "/" + name
+		}
+		list = append(list, address{path, name})
+	}
+	return list
+}
+
+// judgeReach refuses a nested handler that does not get its own addresses, if no other
+// one at its host answers there: nobody could sign in, and somebody else would get the
+// providers' answers.
+func (a *App) judgeReach(p place, places []place) error {
+	if !p.handler.Nested || p.server == "" {
+		return nil
+	}
+	var unreached []string
+	for _, own := range a.addresses(p.handler) {
+		answered := p.reachedBy(own.path) || slices.ContainsFunc(places, func(other place) bool {
+			return other.besides(p) && slices.Contains(a.addresses(other.handler), own) && other.reachedBy(own.path)
+		})
+		if !answered && !slices.Contains(unreached, own.path) {
+			unreached = append(unreached, own.path)
+		}
+	}
+	if unreached == nil {
+		return nil
+	}
+	fix := "have the matchers above it take these paths, too"
+	if lines := p.ownLines(); lines != nil {
+		fix = "write " + strings.Join(lines, " and ") + " in its block, and " + appLine + "; at the provider, the address registered there changes with it"
+	}
+	return fmt.Errorf("site %s: the 'sso' that is `nested` never gets requests for %s, because the paths above it don't match them, and no other 'sso' of the host answers there: "+
+		"nobody could sign in, and another handler would get the provider's answers, unspent codes among them: %s", p.handler.site, strings.Join(unreached, ", "), fix)
+}
+
+// besides says whether p may get requests of other's host.
+func (p place) besides(other place) bool {
+	if p.server == "" { // in another handler, of which server nobody knows
+		_, all := other.names.take(hostOf(p.handler.BaseURL))
+		return all
+	}
+	return p.handler != other.handler && p.server == other.server && p.names.overlap(other.names)
+}

@@ -1,0 +1,62 @@
+package caddymodule_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var partLine = regexp.MustCompile("`((?:nested|prefix|callback_path|app)[^`]*)`")
+
+// TestPartsAreMended writes the lines that the messages ask for, where an sso guards a
+// part of a site. Then the configuration starts.
+func TestPartsAreMended(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", dir)
+	const sso = "sso oidc https://id.example.com app secret {\n\t\trole User *\n# %d\n%s}\nreverse_proxy localhost:1\n"
+	block := func(n int, lines string) string { return fmt.Sprintf(sso, n, lines) }
+	for name, sites := range map[string]string{
+		"handle":                     "http://app.localhost {\nhandle /a/* {\n" + block(1, "") + "}\n}\n",
+		"handle_path":                "http://app.localhost {\nhandle_path /a/* {\n" + block(1, "") + "}\n}\n",
+		"nested already":             "http://app.localhost {\nhandle_path /a/* {\n" + block(1, "nested\n") + "}\n}\n",
+		"a callback elsewhere":       "http://app.localhost {\nhandle /a/* {\n" + block(1, "nested\ncallback_path /callback\n") + "}\n}\n",
+		"a callback elsewhere alone": "http://app.localhost {\nhandle /a/* {\n" + block(1, "nested\nprefix /a/auth\ncallback_path /callback\n") + "}\n}\n",
+		"no path":                    "http://app.localhost {\n@get method GET POST\nhandle @get {\n" + block(1, "") + "}\n}\n",
+		"route":                      "http://app.localhost {\nroute {\n" + block(1, "") + "}\n}\n",
+		"two parts":                  "http://app.localhost {\nhandle /a/* {\n" + block(1, "") + "}\nhandle {\n" + block(2, "") + "}\n}\n",
+		"two paths":                  "http://app.localhost {\nhandle /aa/* {\n" + block(1, "") + "}\nhandle /b/* {\n" + block(2, "") + "}\n}\n",
+		"two paths, nested already":  "http://app.localhost {\nhandle /aa/* {\n" + block(1, "nested\n") + "}\nhandle_path /b* {\n" + block(2, "nested\n") + "}\n}\n",
+		"a site with a path":         "http://app.localhost/a/* {\n" + block(1, "") + "}\nhttp://app.localhost {\n" + block(2, "app rest\n") + "}\n",
+		"what is left":               "http://app.localhost {\nroute {\nrespond /open open\nreverse_proxy /b/* localhost:2\n" + block(1, "") + "}\n}\n",
+		"SAML":                       "http://app.localhost {\nhandle /a/* {\n" + strings.Replace(block(1, ""), "oidc https://id.example.com app secret", "saml https://id.example.com/metadata", 1) + "}\n}\n",
+		"a part within a part":       "http://app.localhost {\nhandle_path /a/* {\nhandle /b/* {\n" + block(1, "") + "}\n}\n}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			msg := loadAlone(t, dir, sites)
+			if msg == starts {
+				t.Fatal("it starts without")
+			}
+			mended := sites
+			for i, fault := range strings.Split(msg, "\n") {
+				mended = mend(mended, i+1, fault[strings.LastIndex(fault, "write `"):])
+			}
+			if got := loadAlone(t, dir, mended); got != starts {
+				t.Errorf("it said:\n%s\nso this was written:\n%s\nand it says:\n%s", msg, mended, got)
+			}
+		})
+	}
+}
+
+// mend writes the lines of a fix into the block of a number, instead of older ones of
+// the same words.
+func mend(sites string, number int, fix string) string {
+	before, rest, _ := strings.Cut(sites, fmt.Sprintf("# %d\n", number))
+	own, after, _ := strings.Cut(rest, "}\n")
+	for _, line := range partLine.FindAllStringSubmatch(fix, -1) {
+		word, _, _ := strings.Cut(line[1], " ")
+		own = regexp.MustCompile("(?m)^"+word+"( .*)?\n").ReplaceAllString(own, "")
+		own += strings.Replace(line[1], "<id>", fmt.Sprint("part", number), 1) + "\n"
+	}
+	return before + own + "}\n" + after
+}
