@@ -32,7 +32,7 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) er
 	switch {
 	case gateway.Refused(err) != nil:
 		err = h.handOver(r, err)
-	case err != nil && private:
+	case err != nil && private && failed(r) == nil:
 		h.log.Error("answering failed", zap.Error(err))
 		return nil
 	}

@@ -303,7 +303,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		tell(r, p)
 		err := next.ServeHTTP(w, r)
 		if err != nil {
-			leaveNote(r, r.Context())
+			leaveNote(r, guard.Passed(r.Context()))
 		}
 		return err
 	})
@@ -333,7 +333,7 @@ func replacerOf(r *http.Request) *caddy.Replacer {
 // peerOf tells what Caddy knows of a request and the gateway must not guess.
 func peerOf(r *http.Request) gateway.Peer {
 	ctx := r.Context()
-	peer := gateway.Peer{Secure: r.TLS != nil, Target: r.RequestURI}
+	peer := gateway.Peer{Secure: r.TLS != nil, Target: r.RequestURI, Failed: failed(r)}
 	if orig, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		peer.Target = orig.RequestURI
 		if peer.Target == "" { // the server asks itself, by the template function httpInclude
