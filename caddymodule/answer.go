@@ -27,14 +27,12 @@ import (
 func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) error {
 	private := h.hasCredentials(w, r)
 	if private {
-		defer logRedacted(h.accessLog, w, r, h.loggedTarget(r))
+		defer logRedacted(h.accessLog, w, r, h.loggedTarget(r))()
 	}
-	refused, ok := errors.AsType[*refusal.Error](err)
 	switch {
-	case ok:
-		caddyhttp.SetVar(r.Context(), passedVar, gateway.Refused(err))
-		err = h.refusalForCaddy(r, refused)
-	case err != nil && private:
+	case gateway.Refused(err) != nil:
+		err = h.handOver(r, err)
+	case err != nil && private && failed(r) == nil:
 		h.log.Error("answering failed", zap.Error(err))
 		return nil
 	}
@@ -50,9 +48,10 @@ func noReferrer(w http.ResponseWriter) { w.Header().Set("Referrer-Policy", "no-r
 
 // hasCredentials says whether the request, or the redirect that answers it, has
 // something in it that is nobody's business. A request is judged by its address
-// as it was before any handler changed it.
+// as it was before any handler changed it. In error routes no login begins: a redirect
+// there says no more than the address did that was asked for.
 func (h *Handler) hasCredentials(w http.ResponseWriter, r *http.Request) bool {
-	return strings.Contains(w.Header().Get("Location"), "?") || h.trial.HasCredentials(r.Method, peerOf(r).Target)
+	return failed(r) == nil && strings.Contains(w.Header().Get("Location"), "?") || h.trial.HasCredentials(r.Method, peerOf(r).Target)
 }
 
 // loggedTarget is the address for the access log: one of ours without its query.
@@ -64,14 +63,16 @@ func (h *Handler) loggedTarget(r *http.Request) string {
 	return target
 }
 
-// refusalForCaddy makes an error for handle_errors of a refusal.
-func (h *Handler) refusalForCaddy(r *http.Request, e *refusal.Error) error {
+// handOver makes an error for handle_errors of a refusal.
+func (h *Handler) handOver(r *http.Request, err error) error {
+	e := refusal.From(err, refusal.Internal)
+	leaveNote(r, gateway.Refused(err))
 	meaning := e.Code.Meaning()
 	repl := replacerOf(r)
 	repl.Set("http.error.sso.code", string(e.Code))
 	repl.Set("http.error.sso.title", meaning.Title)
 	repl.Set("http.error.sso.text", meaning.Text)
-	herr := caddyhttp.Error(meaning.Status, e)
+	herr := caddyhttp.Error(meaning.Status, err)
 	if e.Reference != "" {
 		herr.ID = e.Reference
 	}
@@ -82,7 +83,7 @@ func (h *Handler) refusalForCaddy(r *http.Request, e *refusal.Error) error {
 // request came to an address of ours: what it brought there is nobody else's. An
 // error of the error routes themselves ends there.
 func handleErrors(log *zap.Logger, w http.ResponseWriter, r *http.Request, err error) error {
-	if first, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(error); ok {
+	if first := failed(r); first != nil {
 		log.Error("handle_errors failed", zap.Error(err))
 		w.WriteHeader(statusOf(first))
 		return nil
@@ -118,15 +119,23 @@ func accessLog(ctx caddy.Context) *zap.Logger {
 	return ctx.Logger(caddyhttp.App{}).Named("log.access")
 }
 
-// logRedacted takes the request out of the access log, and writes a line with
-// target in its stead if it would have been there.
-func logRedacted(log *zap.Logger, w http.ResponseWriter, r *http.Request, target string) {
+// logRedacted takes the request out of the access log. Call it before anybody else
+// gets the request (see note). What it returns writes a line with target in its stead
+// if it would have been there.
+func logRedacted(log *zap.Logger, w http.ResponseWriter, r *http.Request, target string) func() {
 	ctx := r.Context()
-	skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool)
+	if skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool); skipped {
+		return func() {}
+	}
 	caddyhttp.SetVar(ctx, caddyhttp.LogSkipVar, true)
-	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return func() { writeRedacted(log, w, r, target) }
+}
+
+// writeRedacted writes a line of the access log with target for the address.
+func writeRedacted(log *zap.Logger, w http.ResponseWriter, r *http.Request, target string) {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	rec := recorderOf(w)
-	if skipped || server == nil || server.Logs == nil || rec == nil {
+	if server == nil || server.Logs == nil || rec == nil {
 		return
 	}
 	ip, _, err := net.SplitHostPort(r.RemoteAddr)

@@ -18,9 +18,27 @@ import (
 // to tell the connections. And error routes run when `sso` has returned, with the
 // server's own ResponseWriter: so a guard of ours comes first in them.
 
-// passedVar is the variable with the context of a request that the app has answered
-// by an error.
-const passedVar = "sso.passed"
+// notesKey is the key of a request's notes among its placeholders.
+const notesKey = "sso.notes"
+
+// A note is the context of a request that ended in an error, for Resume.
+//
+// It is left with the placeholders, which have a lock. Caddy's variables have none,
+// and a proxy that was given up may still be dialing and read them: to write them once
+// others have had the request could end the process.
+type note struct{ passed context.Context }
+
+// String keeps the note out of what shows all placeholders.
+func (*note) String() string { return "" }
+
+// leaveNote leaves a note for error routes. There is none if passed is nil.
+func leaveNote(r *http.Request, passed context.Context) {
+	if passed == nil {
+		replacerOf(r).Delete(notesKey)
+		return
+	}
+	replacerOf(r).Set(notesKey, &note{passed})
+}
 
 // guardRequests prepares the server that a handler is being provisioned for, before
 // it starts and before Caddy provisions its error routes. The same goes for the
@@ -71,14 +89,15 @@ func (errorGuard) CaddyModule() caddy.ModuleInfo {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (errorGuard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	passed, ok := caddyhttp.GetVar(r.Context(), passedVar).(context.Context)
+	left, _ := replacerOf(r).Get(notesKey)
+	n, ok := left.(*note)
 	if !ok {
 		return next.ServeHTTP(w, r)
 	}
-	caddyhttp.SetVar(r.Context(), passedVar, nil)
-	err := gateway.Resume(passed, w, r, next.ServeHTTP)
+	leaveNote(r, nil)
+	err := gateway.Resume(n.passed, w, r, next.ServeHTTP)
 	if err != nil { // from a subroute's error routes to the server's
-		caddyhttp.SetVar(r.Context(), passedVar, passed)
+		leaveNote(r, n.passed)
 	}
 	return err
 }

@@ -300,17 +300,26 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	passed := false
 	err := guard.ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *forward.Principal) error {
 		passed = true
-		replacerOf(r).Map(placeholders(p))
+		tell(r, p)
 		err := next.ServeHTTP(w, r)
 		if err != nil {
-			caddyhttp.SetVar(r.Context(), passedVar, r.Context())
+			leaveNote(r, guard.Passed(r.Context()))
 		}
 		return err
 	})
-	if passed {
-		return err
+	switch {
+	case !passed:
+		return h.answered(w, r, err)
+	case gateway.Refused(err) != nil: // the login ended on the way
+		return h.handOver(r, err)
 	}
-	return h.answered(w, r, err)
+	return err
+}
+
+// failed returns the error that a request has ended in before, in an error route.
+func failed(r *http.Request) error {
+	err, _ := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
+	return err
 }
 
 // replacerOf returns the request's placeholders, which Caddy's server sets up.
@@ -324,7 +333,7 @@ func replacerOf(r *http.Request) *caddy.Replacer {
 // peerOf tells what Caddy knows of a request and the gateway must not guess.
 func peerOf(r *http.Request) gateway.Peer {
 	ctx := r.Context()
-	peer := gateway.Peer{Secure: r.TLS != nil, Target: r.RequestURI}
+	peer := gateway.Peer{Secure: r.TLS != nil, Target: r.RequestURI, Failed: failed(r)}
 	if orig, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		peer.Target = orig.RequestURI
 		if peer.Target == "" { // the server asks itself, by the template function httpInclude

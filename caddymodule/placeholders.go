@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"net/http"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -11,6 +12,23 @@ import (
 const placeholderPrefix = "http.auth.user."
 
 var nobody forward.Principal
+
+// personal has the names of the placeholders, without the prefix.
+var personal = [...]string{"id", "username", "email", "name", "roles", "groups", "template", "provider", "account", "session"}
+
+// tell sets the placeholders. In an error route those of the first sso are there, and
+// a proxy that was given up may still look for others: only values can be changed then.
+func tell(r *http.Request, p *forward.Principal) {
+	repl, values := replacerOf(r), placeholders(p)
+	if failed(r) == nil {
+		repl.Map(values)
+		return
+	}
+	for _, name := range personal {
+		value, _ := values(placeholderPrefix + name)
+		repl.Set(placeholderPrefix+name, value)
+	}
+}
 
 // placeholders looks up what is known of a person, when it is asked for. On
 // public paths, where p is nil, that is empty: a placeholder that is not known

@@ -70,7 +70,7 @@ func (s *Strip) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return s.strip(w, r, next)
 	}
 	path, _, _ := strings.Cut(peerOf(r).Target, "?")
-	defer logRedacted(s.accessLog, w, r, path)
+	defer logRedacted(s.accessLog, w, r, path)()
 	noReferrer(w)
 	r = dropCredentials(r)
 	if err := s.strip(w, r, next); err != nil {

@@ -52,11 +52,14 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	x := &exchange{app: a, site: a.site.Load(), w: w, r: r, peer: peer, path: target.Path(peer.Target), host: target.Hostname(r.Host)}
 	x.secure = peer.Secure || a.base != nil && a.base.Scheme == "https"
 	x.cookies = cookie.Take(r.Header, x.secure)
-	if x.cookies.Session == "" {
-		x.cookies = takenBefore(r.Context(), x.cookies)
+	if x.cookies == (cookie.Own{}) {
+		x.cookies = takenBefore(r.Context()).cookies
 	}
 	if x.site == nil {
 		return x.refuse(refusal.New(refusal.NotReady, nil))
+	}
+	if peer.Failed != nil && x.isOurs() {
+		return x.stand()
 	}
 	if e, own := a.endpoints.find(x.path); own {
 		ours := *x // on the heap, where an endpoint wants it; x stays off it
@@ -66,7 +69,10 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 		return x.refuse(err)
 	}
 	if a.open != nil && public.NeedsNoLogin(a.open, x.path, x.r) {
-		return passUnknown(w, withTaken(r, x.cookies), next)
+		if x.cookies != (cookie.Own{}) {
+			r = r.WithContext(a.withTaken(r.Context(), x.cookies))
+		}
+		return passUnknown(w, r, next)
 	}
 	return x.guard(next)
 }

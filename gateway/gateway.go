@@ -302,6 +302,9 @@ type Peer struct {
 	// Target is the request-target as it came in (path and query), before any
 	// rewriting.
 	Target string
+	// Failed is the error that the request has ended in before, if this is an error
+	// route.
+	Failed error
 }
 
 // A Next passes a request on to the app. p is nil on public paths. It is shared

@@ -18,6 +18,9 @@ import (
 
 // refuse answers with the code's page or JSON problem, and tells the observer.
 func (x *exchange) refuse(err error) error {
+	if x.standing() != nil {
+		return x.stand()
+	}
 	e := refusal.From(err, refusal.Internal)
 	if e.Code == refusal.ProviderUnavailable { // any other fault has a time of its own
 		x.retryAfter(refusal.RetryAfter(e))
@@ -49,7 +52,8 @@ func (x *exchange) showRefusal(refused *session.Refused, address string, cause e
 	meaning := refused.Code.Meaning()
 	x.refusalHeaders(refused.Code, meaning.Status)
 	if x.app.opts.ErrorsToCaller {
-		return &handedOverError{&refusal.Error{Code: refused.Code, Err: cause, Reference: refused.Reference}, withTaken(x.r, x.cookies)}
+		e := &refusal.Error{Code: refused.Code, Err: cause, Reference: refused.Reference}
+		return &handedOverError{e, refused, address, x.app.withTaken(x.r.Context(), x.cookies)}
 	}
 	if wantsHTML(x.r) {
 		page := x.refusalPage(refused)
@@ -61,7 +65,7 @@ func (x *exchange) showRefusal(refused *session.Refused, address string, cause e
 		Type: "urn:caddy-sso:" + string(refused.Code), Title: meaning.Title, Status: meaning.Status, Detail: meaning.Text,
 		Code: refused.Code, Reference: refused.Reference,
 	}
-	if refused.Code == refusal.Unauthenticated {
+	if refused.Code == refusal.Unauthenticated && x.canSignIn() {
 		p.Login = x.loginURL(nil, x.openPage())
 	}
 	return x.json(meaning.Status, "application/problem+json", p)
@@ -105,16 +109,19 @@ func (x *exchange) refusalHeaders(code refusal.Code, status int) {
 	if code == refusal.Unauthenticated {
 		// The scheme is that of draft-broyer-http-cookie-auth; RFC 9110
 		// §15.5.2 asks for a challenge.
-		h.Set("WWW-Authenticate", `Cookie realm="`+x.app.opts.Prefix+`", cookie-name="`+cookie.Name(cookie.Session, x.secure)+`"`)
+		h.Set("WWW-Authenticate", `Cookie realm="`+x.front().opts.Prefix+`", cookie-name="`+cookie.Name(cookie.Session, x.secure)+`"`)
 	}
 }
 
 func (x *exchange) refusalPage(refused *session.Refused) pages.Refusal {
 	page := pages.Refusal{Chrome: x.chrome(), Code: refused.Code, Reference: refused.Reference, Seen: x.seen(refused.Code)}
+	prefix := x.front().opts.Prefix
 	switch refused.Code {
 	case refusal.UnknownHost, refusal.InsecureHTTP:
 	case refusal.Unauthenticated:
-		page.SignInURL = x.loginURL(nil, x.openPage())
+		if x.canSignIn() {
+			page.SignInURL = x.loginURL(nil, x.openPage())
+		}
 	case refusal.NotFound, refusal.MethodNotAllowed, refusal.CrossSite, refusal.ForeignOrigin, refusal.TooLarge, refusal.ProviderUnknown:
 		page.HomeURL = "/"
 	case refusal.AppLoop:
@@ -124,9 +131,9 @@ func (x *exchange) refusalPage(refused *session.Refused) pages.Refusal {
 		if p := x.app.provider(refused.Provider); p != nil {
 			page.Provider = p.DisplayName
 		}
-		page.OtherURL = x.app.opts.Prefix + "/login?" + url.Values{"as": {asOther}, "return": {refused.Return}}.Encode()
+		page.OtherURL = prefix + "/login?" + url.Values{"as": {asOther}, "return": {refused.Return}}.Encode()
 		if signedIn, _ := x.signedIn(); signedIn {
-			page.LogoutURL = x.app.opts.Prefix + "/logout"
+			page.LogoutURL = prefix + "/logout"
 		} else {
 			page.RetryURL = refused.Return
 		}

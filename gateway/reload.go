@@ -3,7 +3,6 @@ package gateway
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -66,13 +65,19 @@ func (g *Gateway) successors(v *visit) []*App {
 	if a := g.audiences[v.view.app.audience(v.view.issuer)]; a != nil && a.rank(host) > 0 {
 		return []*App{a}
 	}
-	var best []*App
+	return g.best(host, func(*App) bool { return true })
+}
+
+// best returns the apps that name a host most precisely, of those that take takes. The
+// caller holds the lock.
+func (g *Gateway) best(host string, take func(*App) bool) (best []*App) {
 	rank := 1
 	for _, a := range g.apps {
 		switch r := a.rank(host); {
+		case r < rank || !take(a):
 		case r > rank:
 			best, rank = []*App{a}, r
-		case r == rank:
+		default:
 			best = append(best, a)
 		}
 	}
@@ -92,23 +97,8 @@ func (a *App) rank(host string) int {
 		return 0
 	case len(s.wild) == 0:
 		return 1
-	case slices.ContainsFunc(s.wild, func(w string) bool { return matchesWild(w, host) }):
+	case slices.ContainsFunc(s.wild, func(w string) bool { return target.MatchesWild(w, host) }):
 		return 2
 	}
 	return 0
-}
-
-// matchesWild says whether a name with wildcards, each of which stands for one
-// label, is that of a host.
-func matchesWild(wild, host string) bool {
-	labels, names := strings.Split(strings.ToLower(wild), "."), strings.Split(host, ".")
-	if len(labels) != len(names) {
-		return false
-	}
-	for i, label := range labels {
-		if label != "*" && label != names[i] {
-			return false
-		}
-	}
-	return true
 }

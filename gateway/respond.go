@@ -15,7 +15,7 @@ import (
 )
 
 func (x *exchange) chrome() pages.Chrome {
-	return pages.Chrome{Prefix: x.app.opts.Prefix, App: cmp.Or(x.host, x.app.name())}
+	return pages.Chrome{Prefix: x.front().opts.Prefix, App: cmp.Or(x.host, x.app.name())}
 }
 
 func (x *exchange) page(status int, page any) { x.app.gw.opts.Pages.Page(x.w, x.r, status, page) }

@@ -4,30 +4,37 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/passage"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // What a request that ended in an error takes along to what answers the error, such
-// as an error route: its login, and our cookies, which are in its headers no more. An
-// App that stands there judges by them as if they had come, and nobody else sees them.
+// as an error route: the App that had it first, its login, and our cookies, which are in
+// its headers no more. An App that stands there judges by them as if they had come, and
+// nobody else sees them.
 
-// takenKey is the key of our cookies, which an App has taken out of a request, among
-// the values of its context.
+// takenKey is the key of a *taken among the values of a request's context.
 type takenKey struct{}
 
-// takenBefore returns the cookies that another App has taken out of the request, or
-// else those that came.
-func takenBefore(ctx context.Context, came cookie.Own) cookie.Own {
+// A taken says which App has taken our cookies out of a request.
+type taken struct {
+	app     *App
+	cookies cookie.Own
+}
+
+// takenBefore returns what another App has taken out of the request, if one has.
+func takenBefore(ctx context.Context) taken {
 	if v := visitOf(ctx); v != nil {
-		return cookie.Own{Session: v.cookie, Browser: came.Browser, Provider: came.Provider, Refused: came.Refused}
+		return taken{v.view.app, cookie.Own{Session: v.cookie}}
 	}
-	if taken, ok := ctx.Value(takenKey{}).(cookie.Own); ok {
-		return taken
+	if t, ok := ctx.Value(takenKey{}).(*taken); ok {
+		return *t
 	}
-	return came
+	return taken{}
 }
 
 // visitOf returns the visit that a context belongs to, or nil.
@@ -40,18 +47,23 @@ func visitOf(ctx context.Context) *visit {
 	return v
 }
 
-// withTaken returns a request whose context has the cookies that were taken out of it.
-func withTaken(r *http.Request, own cookie.Own) *http.Request {
-	if own.Session == "" {
-		return r
+// Passed returns the context for Resume of a request that the app was given with ctx.
+func (a *App) Passed(ctx context.Context) context.Context { return a.withTaken(ctx, cookie.Own{}) }
+
+// withTaken returns a context with what was taken out of its request.
+func (a *App) withTaken(ctx context.Context, cookies cookie.Own) context.Context {
+	if takenBefore(ctx).app != nil {
+		return ctx
 	}
-	return r.WithContext(context.WithValue(r.Context(), takenKey{}, own))
+	return context.WithValue(ctx, takenKey{}, &taken{a, cookies})
 }
 
 // A handedOverError is a refusal that the caller of ServeHTTP answers.
 type handedOverError struct {
 	refused *refusal.Error
-	r       *http.Request
+	shown   *session.Refused
+	address string // see showRefusal
+	ctx     context.Context
 }
 
 // Error implements error.
@@ -64,7 +76,7 @@ func (h *handedOverError) Unwrap() error { return h.refused }
 // its caller, else nil.
 func Refused(err error) context.Context {
 	if h, ok := errors.AsType[*handedOverError](err); ok {
-		return h.r.Context()
+		return h.ctx
 	}
 	return nil
 }
@@ -75,8 +87,10 @@ func Refused(err error) context.Context {
 func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) error) error {
 	before := visitOf(passed)
 	if before == nil {
-		taken, _ := passed.Value(takenKey{}).(cookie.Own)
-		return next(w, withTaken(r, taken))
+		if t := takenBefore(passed); t.app != nil {
+			r = r.WithContext(t.app.withTaken(r.Context(), t.cookies))
+		}
+		return next(w, r)
 	}
 	v := &visit{view: before.view, path: before.path, cookie: before.cookie, values: before.values}
 	v.Connection = v
@@ -89,18 +103,58 @@ func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next
 	return err
 }
 
+// An App in an error route answers none of our addresses, and refuses nobody a second
+// time: what the App before it has said stands. So nobody is sent round, and the audit
+// trail has each refusal once.
+
+// standing returns the refusal that was handed over, if it stands: a sign-in would
+// answer those that merely ask for one.
+func (x *exchange) standing() *handedOverError {
+	h, ok := errors.AsType[*handedOverError](x.peer.Failed)
+	if !ok || h.refused.Code == refusal.Unauthenticated && !x.isOurs() {
+		return nil
+	}
+	return h
+}
+
+// stand answers with what the request has ended in.
+func (x *exchange) stand() error {
+	if h := x.standing(); h != nil {
+		return x.showRefusal(h.shown, h.address, h.refused.Err)
+	}
+	return x.peer.Failed
+}
+
+// isOurs says whether the app, or another one at the host of the request, answers its
+// address itself.
+func (x *exchange) isOurs() bool {
+	g := x.app.gw
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return x.app.Owns(x.path) || slices.ContainsFunc(g.apps, func(a *App) bool { return a.rank(x.host) > 0 && a.Owns(x.path) })
+}
+
 // front returns the app that answers our addresses at the host of the request: not an
-// app in an error route, if there is another one.
+// app in an error route, if there is another one. The app that had the request first
+// comes first, then those that name the host most precisely.
 func (x *exchange) front() *App {
-	if !x.site.unplaced {
+	if x.site == nil || !x.site.unplaced {
 		return x.app
+	}
+	placed := func(a *App) bool { s := a.site.Load(); return s != nil && !s.unplaced }
+	if a := takenBefore(x.r.Context()).app; a != nil && placed(a) {
+		return a
 	}
 	x.app.gw.mu.Lock()
 	defer x.app.gw.mu.Unlock()
-	for _, a := range x.app.gw.apps {
-		if s := a.site.Load(); s != nil && !s.unplaced && a.rank(x.host) > 0 {
-			return a
-		}
+	best := x.app.gw.best(x.host, placed)
+	if len(best) == 0 {
+		return x.app
 	}
-	return x.app
+	return best[max(0, slices.IndexFunc(best, func(a *App) bool { return a.site.Load().issuer == x.here() }))]
+}
+
+// canSignIn says whether somebody answers where a login begins.
+func (x *exchange) canSignIn() bool {
+	return x.peer.Failed == nil || x.site != nil && !x.site.unplaced || x.front() != x.app
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,11 +104,11 @@ func (x *exchange) loginURL(p *NamedProvider, returnTo string) string {
 // unauthenticated answers a request without a session: a navigation is sent to
 // sign in, anything else is told so.
 func (x *exchange) unauthenticated() error {
-	if !navigation(x.r) {
+	if !navigation(x.r) || !x.canSignIn() || x.standing() != nil {
 		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
 	}
 	returnTo := x.safeReturn(x.returnTarget())
-	if p := x.app.autologin; p != nil && x.front() == x.app {
+	if p := x.app.autologin; p != nil && x.peer.Failed == nil && x.front() == x.app {
 		return x.begin(p, session.Flow{Return: returnTo})
 	}
 	return x.redirectTo(x.loginURL(nil, returnTo))
@@ -151,17 +152,11 @@ func navigation(r *http.Request) bool {
 	}
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
 		// A page that a service worker fetches has the destination "empty".
-		return mode == "navigate" && !inFrame(r)
+		return mode == "navigate" && !slices.Contains(frames, r.Header.Get("Sec-Fetch-Dest"))
 	}
 	return wantsHTML(r) && !strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest")
 }
 
-// inFrame says whether a page is opened inside of another one. Most providers
-// refuse to be shown there.
-func inFrame(r *http.Request) bool {
-	switch r.Header.Get("Sec-Fetch-Dest") {
-	case "frame", "iframe", "fencedframe", "embed", "object":
-		return true
-	}
-	return false
-}
+// frames are what opens a page inside of another one. Most providers refuse to be
+// shown there.
+var frames = []string{"frame", "iframe", "fencedframe", "embed", "object"}

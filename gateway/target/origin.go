@@ -24,3 +24,18 @@ func ParseOrigin(s string) (*url.URL, error) {
 	}
 	return url.Parse(Origin(u.Scheme, u.Host))
 }
+
+// MatchesWild says whether a name with wildcards, each of which stands for one
+// label, is that of a host.
+func MatchesWild(wild, host string) bool {
+	labels, names := strings.Split(strings.ToLower(wild), "."), strings.Split(host, ".")
+	if len(labels) != len(names) {
+		return false
+	}
+	for i, label := range labels {
+		if label != "*" && label != names[i] {
+			return false
+		}
+	}
+	return true
+}
