@@ -75,8 +75,11 @@ func (a *App) followUnseen(app *caddyhttp.App, places []place, known func(*Handl
 // an sso guards some of them.
 func (a *App) followHost(f *follower, server string, places []place) {
 	faults, open := len(f.faults), len(f.open)
-	f.met, f.passed, f.place = nil, nil, chosen{}
-	f.routes(f.server.Routes, asSent)
+	f.place = chosen{}
+	for range 2 { // the routes of an answer or an error also run after what is chosen further down
+		f.met, f.passed, f.faults, f.open = nil, nil, f.faults[:faults], f.open[:open]
+		f.routes(f.server.Routes, asSent)
+	}
 	guarded := len(f.met) > 0 || slices.ContainsFunc(places, func(p place) bool {
 		return p.server == "" && (hostOf(p.handler.BaseURL) == f.host || strings.Contains(f.host, "{")) // in another handler, of which server nobody knows
 	})
