@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+	"go.uber.org/zap"
 )
 
 const defaultPrefix = "/.sso"
@@ -189,15 +190,24 @@ func (a *App) judgeReach(p place, places []place) error {
 		return nil
 	}
 	var unreached []string
+	strange := false // another app answers
 	for _, own := range a.addresses(p.handler) {
-		answered := p.reachedBy(own.path) || slices.ContainsFunc(places, func(other place) bool {
-			return other.besides(p) && slices.Contains(a.addresses(other.handler), own) && other.reachedBy(own.path)
+		if p.reachedBy(own.path) {
+			continue
+		}
+		others := slices.DeleteFunc(slices.Clone(places), func(other place) bool {
+			return !other.besides(p) || !slices.Contains(a.addresses(other.handler), own) || !other.reachedBy(own.path)
 		})
-		if !answered && !slices.Contains(unreached, own.path) {
+		if len(others) == 0 && !slices.Contains(unreached, own.path) {
 			unreached = append(unreached, own.path)
 		}
+		strange = strange || !slices.ContainsFunc(others, func(other place) bool { return other.handler.config == p.handler.config })
 	}
 	if unreached == nil {
+		if strange && p.handler.skipsChooser() {
+			a.warn("a sign-in that begins at this 'sso' comes back to another one of the host, which has an audience of its own and refuses it (flow_unknown)",
+				zap.String("site", p.handler.site), zap.String("fix", p.asPart()))
+		}
 		return nil
 	}
 	fix := "have the matchers above it take these paths, too"
@@ -206,6 +216,11 @@ func (a *App) judgeReach(p place, places []place) error {
 	}
 	return fmt.Errorf("site %s: the 'sso' that is `nested` never gets requests for %s, because the paths above it don't match them, and no other 'sso' of the host answers there: "+
 		"nobody could sign in, and another handler would get the provider's answers, unspent codes among them: %s", p.handler.site, strings.Join(unreached, ", "), fix)
+}
+
+// skipsChooser says whether the handler itself sends people to a provider.
+func (h *Handler) skipsChooser() bool {
+	return h.Autologin != "off" && (h.Autologin != "" || len(h.opts.Providers) == 1)
 }
 
 // besides says whether p may get requests of other's host.

@@ -60,3 +60,33 @@ func mend(sites string, number int, fix string) string {
 	}
 	return before + own + "}\n" + after
 }
+
+// TestAnotherAppAnswers has two parts with one prefix, whose addresses come to the
+// second. Nobody can sign in at the first if that is another app, unless the sign-in
+// begins at the second, too. Then the log says so.
+func TestAnotherAppAnswers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		part, rest string
+		warns      bool
+	}{
+		"one app":                        {"", "", false},
+		"another app":                    {"", "app rest", true},
+		"another app, and its addresses": {"prefix /a/.sso", "app rest", false},
+		"another app, by the chooser":    {"autologin off", "app rest", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			part := func(route, lines, body string) string {
+				return route + " {\n\t\tPROVIDER\n\t\trole User *\n\t\tnested\n\t\t" + lines + "\n\t\t}\n\t\trespond " + body + "\n\t}\n"
+			}
+			w.mustLoad(w.global("") + "ORIGIN {\n\t" + part("handle /a/*", tt.part, "part") + part("handle", tt.rest, "rest") + "}\n")
+			if warned := strings.Contains(w.logs(), "comes back to another one of the host"); warned != tt.warns {
+				t.Errorf("warned: %t", warned)
+			}
+			status, body := newBrowser(t).get(w.origin() + "/a/x")
+			if signedIn := body == "part"; signedIn == tt.warns && tt.part != "autologin off" {
+				t.Errorf("signed in: %d %q", status, body)
+			}
+		})
+	}
+}

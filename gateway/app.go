@@ -179,7 +179,7 @@ func (a *App) pickProviders() error {
 		}
 	default:
 		if a.autologin = a.provider(name); a.autologin == nil {
-			return fmt.Errorf("autologin: there is no provider %q here, only %s", name, strings.Join(a.providerNames(), ", "))
+			return fmt.Errorf("autologin: there is no provider %q here, only %s; or write `autologin off`, which shows the chooser", name, strings.Join(a.providerNames(), ", "))
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ package refusal
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // A Code names one way in which a request can be refused. It is stable: it
@@ -33,7 +34,11 @@ func (e *Error) Error() string {
 	if e.Err == nil {
 		return string(e.Code)
 	}
-	return string(e.Code) + ": " + e.Err.Error()
+	text, code := e.Err.Error(), string(e.Code)+": "
+	if strings.HasPrefix(text, code) { // the cause is a refusal by the same code
+		return text
+	}
+	return code + text
 }
 
 // Unwrap returns the cause.

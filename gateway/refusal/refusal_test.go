@@ -100,6 +100,8 @@ func TestErrorText(t *testing.T) {
 		"with cause":    {refusal.New(refusal.NotFound, cause), "not_found: the cause", refusal.NotFound},
 		"without":       {refusal.New(refusal.NotFound, nil), "not_found", refusal.NotFound},
 		"wrapped":       {fmt.Errorf("doing: %w", refusal.New(refusal.NotFound, cause)), "doing: not_found: the cause", refusal.NotFound},
+		"twice":         {refusal.New(refusal.NotFound, refusal.New(refusal.NotFound, cause)), "not_found: the cause", refusal.NotFound},
+		"of another":    {refusal.New(refusal.NotFound, refusal.New(refusal.Internal, cause)), "not_found: internal: the cause", refusal.NotFound},
 		"another error": {cause, "the cause", refusal.Internal},
 	} {
 		if tc.err.Error() != tc.text || refusal.CodeOf(tc.err) != tc.code {

@@ -281,11 +281,22 @@ func (c Config) validateNameID() error {
 		}
 	default:
 		if !strings.Contains(c.NameIDFormat, ":") || !isPlain(c.NameIDFormat) {
-			errs = append(errs, fmt.Errorf("checking name_id_format: %.100q is neither a URI nor one of %s",
-				c.NameIDFormat, strings.Join(slices.Sorted(maps.Keys(nameIDFormats)), ", ")))
+			errs = append(errs, fmt.Errorf("checking name_id_format: %.100q is neither a URI nor one of %s%s",
+				c.NameIDFormat, strings.Join(slices.Sorted(maps.Keys(nameIDFormats)), ", "), meantFormat(c.NameIDFormat)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// meantFormat asks for the format that begins like name, if there is one.
+func meantFormat(name string) string {
+	const alike = 4
+	for format := range nameIDFormats {
+		if len(name) >= alike && strings.EqualFold(name[:alike], format[:alike]) {
+			return ": did you mean " + format + "?"
+		}
+	}
+	return ""
 }
 
 func (c Config) validateAttributes() error {

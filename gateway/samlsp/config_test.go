@@ -58,6 +58,8 @@ func TestNewRefuses(t *testing.T) {
 		{"name_id_format by its last part", byURL, func(c *samlsp.Config) { c.NameIDFormat = "emailAddress" }, ""},
 		{"name_id_format by its URN", byURL, func(c *samlsp.Config) { c.NameIDFormat = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress" }, ""},
 		{"name_id_format in another case", byURL, func(c *samlsp.Config) { c.NameIDFormat = "emailaddress" }, "checking name_id_format"},
+		{"name_id_format in short", byURL, func(c *samlsp.Config) { c.NameIDFormat = "email" }, "did you mean emailAddress?"},
+		{"name_id_format cut off", byURL, func(c *samlsp.Config) { c.NameIDFormat = "PERSIST" }, "did you mean persistent?"},
 		{"name_id_format encrypted", byURL, func(c *samlsp.Config) { c.NameIDFormat = "urn:oasis:names:tc:SAML:2.0:nameid-format:encrypted" }, "can't be read here"},
 		{"name_id_format persistent", byURL, func(c *samlsp.Config) { c.NameIDFormat = "persistent" }, "checking username_attribute: is missing"},
 		{"name_id_format persistent with a user name", byURL, func(c *samlsp.Config) { c.NameIDFormat, c.UsernameAttribute = "persistent", "uid" }, ""},
