@@ -120,7 +120,8 @@ type visit struct {
 	view   *view
 	path   string        // of the original target
 	cookie string        // of the session, see takenBefore
-	values forward.Row   // of the headers that say who it is
+	values forward.Row   // of the headers that say who it is, which share its array
+	token  string        // the assertion, as the app was given it
 	out    cookie.Writer // what the app writes to
 }
 
@@ -131,6 +132,7 @@ func (x *exchange) pass(next Next, v *visit) error {
 	if err := v.view.headers.Set(r.Header, &x.app.headerNames, &v.values, time.Now()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
+	v.token = v.values[0]
 	v.out.ResponseWriter = v.Writer()
 	defer v.out.End()
 	err := next(&v.out, r, v.view.headers.Principal())
@@ -151,7 +153,7 @@ func Told(ctx context.Context) (person *forward.Principal, values []string) {
 		return nil, nil
 	}
 	row := v.view.headers.Values()
-	row[0] = v.values[0]
+	row[0] = v.token
 	return v.view.headers.Principal(), row[:len(row)-1] // the provider says nothing about a person
 }
 

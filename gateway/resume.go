@@ -92,7 +92,7 @@ func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next
 		}
 		return next(w, r)
 	}
-	v := &visit{view: before.view, path: before.path, cookie: before.cookie, values: before.values}
+	v := &visit{view: before.view, path: before.path, cookie: before.cookie, token: before.token}
 	v.Connection = v
 	if !v.Continue(&before.Passage, w, r) {
 		panic(http.ErrAbortHandler)
