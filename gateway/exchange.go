@@ -72,7 +72,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 		if x.cookies != (cookie.Own{}) {
 			r = r.WithContext(a.withTaken(r.Context(), x.cookies))
 		}
-		return passUnknown(w, r, next)
+		return passUnknown(w, r, peer, next)
 	}
 	return x.guard(next)
 }
@@ -133,7 +133,7 @@ func (x *exchange) pass(next Next, v *visit) error {
 		return x.refuse(session.Fault(err))
 	}
 	v.token = v.values[0]
-	v.out.ResponseWriter = v.Writer()
+	v.out.ResponseWriter, v.out.Ours = v.Writer(), x.peer.ours(x.w)
 	defer v.out.End()
 	err := next(&v.out, r, v.view.headers.Principal())
 	if err != nil && !v.out.Begun() && !v.Severed() {
@@ -167,18 +167,18 @@ func (x *exchange) cutOff(over error) error {
 }
 
 // passUnknown passes on a request without an identity.
-func passUnknown(w http.ResponseWriter, r *http.Request, next Next) error {
-	own := &cookie.Writer{ResponseWriter: w}
+func passUnknown(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
+	own := &cookie.Writer{ResponseWriter: w, Ours: peer.ours(w)}
 	defer own.End()
 	return next(own, r, nil)
 }
 
 // Strip takes out of a request what only the gateway may say, and our cookies, and
 // passes it on without an identity: for routes where no App stands first.
-func (g *Gateway) Strip(w http.ResponseWriter, r *http.Request, next Next) error {
+func (g *Gateway) Strip(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
 	r = g.strip.Load().Strip(r, strip.Names{})
 	cookie.Take(r.Header, false)
-	return passUnknown(w, r, next)
+	return passUnknown(w, r, peer, next)
 }
 
 // anySession finds the session of the request, also one that this app does not

@@ -134,6 +134,14 @@ func (x *exchange) isOurs() bool {
 	return x.app.Owns(x.path) || slices.ContainsFunc(g.apps, func(a *App) bool { return a.rank(x.host) > 0 && a.Owns(x.path) })
 }
 
+// ours returns the lines of Set-Cookie that came with a refusal that was handed over.
+func (p Peer) ours(w http.ResponseWriter) []string {
+	if Refused(p.Failed) == nil {
+		return nil
+	}
+	return slices.Clone(w.Header()["Set-Cookie"])
+}
+
 // front returns the app that answers our addresses at the host of the request: not an
 // app in an error route, if there is another one. The app that had the request first
 // comes first, then those that name the host most precisely.
