@@ -37,6 +37,8 @@ type exchange struct {
 	provider string
 	// judged says that an answer to a flow of this browser's is being judged.
 	judged bool
+	// passed says that the app has had the request.
+	passed bool
 	// returnTo is where the person wanted to go, once a login of this browser's
 	// says so.
 	returnTo string
@@ -135,6 +137,7 @@ func (x *exchange) pass(next Next, v *visit) error {
 	v.token = v.values[0]
 	v.out.ResponseWriter, v.out.Ours = v.Writer(), x.peer.ours(x.w)
 	defer v.out.End()
+	x.passed = true
 	err := next(&v.out, r, v.view.headers.Principal())
 	if err != nil && !v.out.Begun() && !v.Severed() {
 		if over := v.Over(); over != nil {
