@@ -86,7 +86,7 @@ func (s *Strip) strip(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 		w.Header().Set("Retry-After", "5")
 		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the sso app has not started"))
 	}
-	return gw.Strip(w, r, func(w http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
+	return gw.Strip(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		return next.ServeHTTP(w, r)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,5 +137,36 @@ func TestStatusOfARefusalKept(t *testing.T) {
 	w.mustLoad(w.global("") + "ORIGIN {\n" + strings.Replace(block, "errors:8080", app.addr(), 1) + "\tPROVIDER\n\t\trole User *\n\t\terrors caddy\n\t}\n\trespond ok\n}\n")
 	if status, body := newBrowser(t).do(mustPost(t, w.origin()+"/page", nil)); status != http.StatusUnauthorized || body != "from the app" {
 		t.Errorf("%d %s", status, body)
+	}
+}
+
+// What an error route answers sets none of our cookies, and takes away none that came
+// with the refusal: the person is told of it again at the pages that tell of it.
+func TestCookieOfARefusalKept(t *testing.T) {
+	app := newUpstream(t, "sso-r=x", "sso=x; Path=/", "app=1")
+	for _, route := range []string{
+		"respond \"{http.error.sso.code}\"",
+		"sso_strip\nrespond \"{http.error.sso.code}\"",
+		"sso_strip\nreverse_proxy " + app.addr() + " {\nreplace_status {err.status_code}\n}",
+		"sso_strip\nheader Set-Cookie app=1\nheader +Set-Cookie sso=x\nrespond \"{http.error.sso.code}\"",
+		"route {\n" + strings.Replace(nestedApp, "MORE", "", 1) + "\n}",
+	} {
+		w := newWorld(t)
+		w.op.SetHooks(gatewaytest.OPHooks{Claims: func(claims map[string]any) { claims["groups"] = []any{"others"} }})
+		w.mustLoad(w.global("") + "ORIGIN {\n\tPROVIDER\n\t\trole User team\n\t\terrors caddy\n\t}\n\trespond ok\n\thandle_errors {\n" + route + "\n}\n}\n")
+		b := newBrowser(t)
+		if status, body := b.get(w.origin() + "/page"); status != http.StatusForbidden {
+			t.Errorf("%s: %d %s", route, status, body)
+		}
+		var names []string
+		for _, c := range b.Jar.Cookies(mustRequest(t, w.origin()).URL) {
+			if c.Value != "1" && len(c.Value) < 20 {
+				t.Errorf("%s: the route has set %s", route, c)
+			}
+			names = append(names, c.Name)
+		}
+		if !slices.Contains(names, "sso-r") && !strings.Contains(route, "header Set-Cookie") || slices.Contains(names, "sso") {
+			t.Errorf("%s: the browser has %v", route, names)
+		}
 	}
 }

@@ -37,6 +37,8 @@ type exchange struct {
 	provider string
 	// judged says that an answer to a flow of this browser's is being judged.
 	judged bool
+	// passed says that the app has had the request.
+	passed bool
 	// returnTo is where the person wanted to go, once a login of this browser's
 	// says so.
 	returnTo string
@@ -72,7 +74,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 		if x.cookies != (cookie.Own{}) {
 			r = r.WithContext(a.withTaken(r.Context(), x.cookies))
 		}
-		return passUnknown(w, r, next)
+		return passUnknown(w, r, peer, next)
 	}
 	return x.guard(next)
 }
@@ -120,7 +122,8 @@ type visit struct {
 	view   *view
 	path   string        // of the original target
 	cookie string        // of the session, see takenBefore
-	values forward.Row   // of the headers that say who it is
+	values forward.Row   // of the headers that say who it is, which share its array
+	token  string        // the assertion, as the app was given it
 	out    cookie.Writer // what the app writes to
 }
 
@@ -131,8 +134,10 @@ func (x *exchange) pass(next Next, v *visit) error {
 	if err := v.view.headers.Set(r.Header, &x.app.headerNames, &v.values, time.Now()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	v.out.ResponseWriter = v.Writer()
+	v.token = v.values[0]
+	v.out.ResponseWriter, v.out.Ours = v.Writer(), x.peer.ours(x.w)
 	defer v.out.End()
+	x.passed = true
 	err := next(&v.out, r, v.view.headers.Principal())
 	if err != nil && !v.out.Begun() && !v.Severed() {
 		if over := v.Over(); over != nil {
@@ -151,7 +156,7 @@ func Told(ctx context.Context) (person *forward.Principal, values []string) {
 		return nil, nil
 	}
 	row := v.view.headers.Values()
-	row[0] = v.values[0]
+	row[0] = v.token
 	return v.view.headers.Principal(), row[:len(row)-1] // the provider says nothing about a person
 }
 
@@ -165,18 +170,18 @@ func (x *exchange) cutOff(over error) error {
 }
 
 // passUnknown passes on a request without an identity.
-func passUnknown(w http.ResponseWriter, r *http.Request, next Next) error {
-	own := &cookie.Writer{ResponseWriter: w}
+func passUnknown(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
+	own := &cookie.Writer{ResponseWriter: w, Ours: peer.ours(w)}
 	defer own.End()
 	return next(own, r, nil)
 }
 
 // Strip takes out of a request what only the gateway may say, and our cookies, and
 // passes it on without an identity: for routes where no App stands first.
-func (g *Gateway) Strip(w http.ResponseWriter, r *http.Request, next Next) error {
+func (g *Gateway) Strip(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
 	r = g.strip.Load().Strip(r, strip.Names{})
 	cookie.Take(r.Header, false)
-	return passUnknown(w, r, next)
+	return passUnknown(w, r, peer, next)
 }
 
 // anySession finds the session of the request, also one that this app does not

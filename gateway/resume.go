@@ -92,7 +92,7 @@ func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next
 		}
 		return next(w, r)
 	}
-	v := &visit{view: before.view, path: before.path, cookie: before.cookie, values: before.values}
+	v := &visit{view: before.view, path: before.path, cookie: before.cookie, token: before.token}
 	v.Connection = v
 	if !v.Continue(&before.Passage, w, r) {
 		panic(http.ErrAbortHandler)
@@ -132,6 +132,14 @@ func (x *exchange) isOurs() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return x.app.Owns(x.path) || slices.ContainsFunc(g.apps, func(a *App) bool { return a.rank(x.host) > 0 && a.Owns(x.path) })
+}
+
+// ours returns the lines of Set-Cookie that came with a refusal that was handed over.
+func (p Peer) ours(w http.ResponseWriter) []string {
+	if Refused(p.Failed) == nil {
+		return nil
+	}
+	return slices.Clone(w.Header()["Set-Cookie"])
 }
 
 // front returns the app that answers our addresses at the host of the request: not an

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,8 @@ import (
 // server that can't, says so when it is asked.
 type Writer struct {
 	http.ResponseWriter
+	// Ours are lines of Set-Cookie that stay: the gateway has set them before.
+	Ours  []string
 	begun bool // the final header is written
 }
 
@@ -29,7 +32,7 @@ func (w *Writer) begin(status int) {
 		return
 	}
 	w.begun = status >= http.StatusOK || status == http.StatusSwitchingProtocols
-	keepOwnCookies(w.Header())
+	w.keepOwnCookies()
 }
 
 // Write implements http.ResponseWriter.
@@ -82,11 +85,12 @@ func (w *Writer) Begun() bool { return w.begun }
 
 // End cleans the trailers, which are in the header once the body is written, and
 // the header of an answer that has no body.
-func (w *Writer) End() { keepOwnCookies(w.Header()) }
+func (w *Writer) End() { w.keepOwnCookies() }
 
 // keepOwnCookies takes out of an app's answer what would set or delete our
 // cookies. The app's handler may have spelled the names in any way.
-func keepOwnCookies(h http.Header) {
+func (w *Writer) keepOwnCookies() {
+	h := w.Header()
 	for name, lines := range h {
 		bare := name
 		if len(name) > len(http.TrailerPrefix) && strings.EqualFold(name[:len(http.TrailerPrefix)], http.TrailerPrefix) {
@@ -94,7 +98,7 @@ func keepOwnCookies(h http.Header) {
 		}
 		switch {
 		case len(bare) == len("Set-Cookie") && strings.EqualFold(bare, "Set-Cookie"):
-			rewriteLines(h, name, lines, withoutOwnCookie)
+			rewriteLines(h, name, lines, w.withoutOwnCookie)
 		case len(bare) == len("Clear-Site-Data") && strings.EqualFold(bare, "Clear-Site-Data"):
 			rewriteLines(h, name, lines, withoutCookies)
 		}
@@ -126,7 +130,7 @@ func rewriteLines(h http.Header, name string, lines []string, rewrite func(strin
 // withoutOwnCookie returns the line of a Set-Cookie, or nothing if a browser would
 // send it back under one of our names. A cookie without a name is sent as its value
 // alone, so "=sso=x" comes back as ours (RFC 6265bis §5.8.3).
-func withoutOwnCookie(line string) string {
+func (w *Writer) withoutOwnCookie(line string) string {
 	pair, _, _ := strings.Cut(line, ";")
 	name, _, _ := strings.Cut(strings.TrimLeft(pair, "= \t"), "=")
 	name = strings.Trim(name, " \t")
@@ -135,7 +139,9 @@ func withoutOwnCookie(line string) string {
 	}
 	switch name {
 	case Session, Browser, Provider, Refused:
-		return ""
+		if !slices.Contains(w.Ours, line) {
+			return ""
+		}
 	}
 	return line
 }
