@@ -126,8 +126,8 @@ func (f *faults) add(option string, err error) {
 func (a *App) readAddresses() error {
 	var faults faults
 	var err error
-	faults.add("prefix", checkPath(a.opts.Prefix))
-	faults.add("callback_path", checkPath(a.opts.CallbackPath))
+	faults.add("prefix", target.CheckPrefix(a.opts.Prefix))
+	faults.add("callback_path", target.CheckPrefix(a.opts.CallbackPath))
 	if name := strings.TrimPrefix(a.opts.CallbackPath, a.opts.Prefix+"/"); name != "oidc/callback" && target.Under(a.opts.CallbackPath, a.opts.Prefix) {
 		faults.add("callback_path", fmt.Errorf("%q lies among the gateway's own addresses: expected one outside of %s", a.opts.CallbackPath, a.opts.Prefix))
 	}
@@ -143,13 +143,6 @@ func (a *App) readAddresses() error {
 		}
 	}
 	return errors.Join(faults...)
-}
-
-func checkPath(p string) error {
-	if !target.Plain(p) || strings.HasSuffix(p, "/") || strings.Contains(p, "*") {
-		return fmt.Errorf("path %q: expected a plain path that begins with a slash and ends without one, such as /.sso", p)
-	}
-	return nil
 }
 
 func (a *App) pickProviders() error {

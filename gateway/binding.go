@@ -48,7 +48,7 @@ type codeQuery struct{}
 func (codeQuery) protocol() provider.Protocol { return provider.OIDC }
 
 func (codeQuery) read(x *exchange) (*rawAnswer, *refusal.Error) {
-	params, refused := strictQuery(x.r)
+	params, refused := form.Query(x.r)
 	if refused != nil {
 		return nil, refused
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/caddy-sso/caddy-sso/gateway/form"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -17,7 +18,7 @@ const asOther = "other"
 // login shows the chooser, or starts at the provider that the query names. A POST
 // comes from a form of ours, and starts what a GET asks about first (see start).
 func (x *exchange) login() error {
-	params, refused := strictQuery(x.r)
+	params, refused := form.Query(x.r)
 	if refused != nil {
 		return x.refuse(refused)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/usernames"
@@ -144,11 +143,4 @@ func (g *Gateway) nameOf(l *session.Login) string {
 		return l.Identity.Username
 	}
 	return name
-}
-
-// visible says whether a character can tell one user name from another on a page.
-// U+2800 is the empty one of the Braille patterns.
-func visible(r rune) bool {
-	return unicode.IsGraphic(r) && !unicode.IsSpace(r) && r != '\u2800' &&
-		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }

@@ -3,15 +3,12 @@ package gateway
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 func (x *exchange) chrome() pages.Chrome {
@@ -65,16 +62,4 @@ func (x *exchange) redirect(location string) {
 // wantsHTML says whether an answer is better a page than JSON.
 func wantsHTML(r *http.Request) bool {
 	return strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html")
-}
-
-// strictQuery returns the parameters of the query. It refuses a malformed one.
-func strictQuery(r *http.Request) (url.Values, *refusal.Error) {
-	if len(r.URL.RawQuery) > maxQuery {
-		return nil, refusal.New(refusal.TooLarge, nil)
-	}
-	params, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, refusal.New(refusal.BadRequest, errors.New("the query is malformed"))
-	}
-	return params, nil
 }

@@ -23,8 +23,6 @@ import (
 const (
 	// providerTimeout bounds the work of a provider within one request.
 	providerTimeout = 15 * time.Second
-	// maxQuery bounds the query of an endpoint in bytes.
-	maxQuery = 64 << 10
 	// maxLogged bounds an address in the log, in bytes.
 	maxLogged = 200
 )

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/usernames"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
@@ -173,7 +174,7 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 	deny := func(code refusal.Code, cause error) (provider.Identity, grant, *refusal.Error) {
 		return provider.Identity{}, grant{}, refusal.New(code, cause)
 	}
-	if !strings.ContainsFunc(id.Username, visible) {
+	if !strings.ContainsFunc(id.Username, usernames.Visible) {
 		return deny(refusal.NoUsername, nil)
 	}
 	if field := id.Unfit(); field != "" {

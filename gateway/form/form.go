@@ -1,5 +1,5 @@
-// Package form reads a provider's answer out of the form that a browser posts
-// here, within bounds. It judges nothing: anybody can post.
+// Package form reads what a browser brings here, in a form or in a query, within
+// bounds. It judges nothing: anybody can send it.
 package form
 
 import (
@@ -22,6 +22,8 @@ const (
 	// maxFields bounds the fields of a form. SAML has two; some providers name
 	// their button too.
 	maxFields = 16
+	// maxQuery bounds a query in bytes.
+	maxQuery = 64 << 10
 )
 
 // Read returns the fields of a form that have one of the names. None of them may be
@@ -91,6 +93,19 @@ func parse(body string, names []string) (map[string]string, error) {
 		}
 	}
 	return fields, nil
+}
+
+// Query returns the parameters of a request's query. The error is BadRequest if it is
+// malformed, or TooLarge.
+func Query(r *http.Request) (url.Values, *refusal.Error) {
+	if len(r.URL.RawQuery) > maxQuery {
+		return nil, refusal.New(refusal.TooLarge, nil)
+	}
+	params, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, refusal.New(refusal.BadRequest, errors.New("the query is malformed"))
+	}
+	return params, nil
 }
 
 // IsBase64 says whether a text has nothing in it but the alphabet of Base64

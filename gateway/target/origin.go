@@ -39,3 +39,11 @@ func MatchesWild(wild, host string) bool {
 	}
 	return true
 }
+
+// CheckPrefix refuses what is no plain path, or ends with a slash.
+func CheckPrefix(p string) error {
+	if !Plain(p) || strings.HasSuffix(p, "/") || strings.Contains(p, "*") {
+		return fmt.Errorf("path %q: expected a plain path that begins with a slash and ends without one, such as /.sso", p)
+	}
+	return nil
+}
