@@ -270,10 +270,7 @@ func (h *Handler) checkHeaders() error {
 	if err != nil {
 		return err
 	}
-	names := func(n forward.HeaderNames) []string {
-		return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Provider}
-	}
-	if err = strip.New(names(forward.DefaultNames), []string{"Remote-Provider"}).CheckKept(h.KeepHeaders, names(own)); err != nil {
+	if err = strip.New(forward.DefaultNames.All(), []string{forward.UsualProvider}).CheckKept(h.KeepHeaders, own.All()); err != nil {
 		err = fmt.Errorf("keep_headers: %w", err)
 	}
 	return err

@@ -22,11 +22,11 @@ func mayBeIssuer(s string) bool {
 }
 
 // microsoftHosts are those of Entra, in every cloud.
-var microsoftHosts = []string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "login.chinacloudapi.cn", "sts.windows.net"}
+var microsoftHosts = []string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "login.chinacloudapi.cn", "login.windows.net", "sts.windows.net"}
 
 // microsoftIssuers have, for hosts of Entra that no issuer of version 2 names, the one
 // that it does.
-var microsoftIssuers = map[string]string{"sts.windows.net": "login.microsoftonline.com", "login.chinacloudapi.cn": "login.partner.microsoftonline.cn"}
+var microsoftIssuers = map[string]string{"sts.windows.net": "login.microsoftonline.com", "login.windows.net": "login.microsoftonline.com", "login.chinacloudapi.cn": "login.partner.microsoftonline.cn"}
 
 var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
@@ -45,16 +45,16 @@ func microsoftFault(issuer string) string {
 		return "write `issuer https://" + cmp.Or(microsoftIssuers[host], u.Host) + "/" + id + "/v2.0`"
 	}
 	switch {
-	case tenant == "consumers":
+	case strings.EqualFold(tenant, "consumers"):
 		return "the ID tokens for personal Microsoft accounts name the tenant of these: " + line("9188040d-6c67-4c5b-b112-36a304b66dad")
-	case tenant == "common" || tenant == "organizations":
+	case strings.EqualFold(tenant, "common") || strings.EqualFold(tenant, "organizations"):
 		return "'" + tenant + "' is no tenant: people of any organization could sign in, and each ID token names the tenant of its own: " +
 			line("<tenant ID>") + ", with the Directory (tenant) ID of your organization in Entra"
 	case tenant == "" || strings.Contains(tenant, ".") && !strings.Contains(rest, "/"):
 		return "Microsoft's ID tokens name the tenant by its ID: " + line("<tenant ID>") + ", with the Directory (tenant) ID of your organization in Entra"
 	case tenantID.MatchString(tenant) && rest == "" && host != "sts.windows.net":
 		return "the discovery document of version 1 names another issuer: " + line(tenant)
-	case tenantID.MatchString(tenant) && rest == "v2.0" && host == "sts.windows.net":
+	case tenantID.MatchString(tenant) && rest == "v2.0" && microsoftIssuers[host] != "":
 		return "the discovery document of version 2 names another issuer: " + line(tenant)
 	}
 	return ""

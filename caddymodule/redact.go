@@ -36,7 +36,7 @@ func newRedactedNames() *redactedNames {
 // add adds the names of an app. Others may be logging meanwhile.
 func (r *redactedNames) add(names forward.HeaderNames) {
 	set := maps.Clone(*r.set.Load())
-	for _, name := range []string{names.Assertion, names.User, names.Groups, names.Email, names.Name, names.Roles, names.Provider} {
+	for _, name := range names.All() {
 		set[string(plainName(name, nil))] = name != ""
 	}
 	r.set.Store(&set)

@@ -124,7 +124,7 @@ func (p place) judgeOrder() error {
 func (p place) judgeDepth(places []place, tops map[string]int) error {
 	switch h := p.handler; {
 	case h.Nested && slices.ContainsFunc(places, p.isBelow):
-		return fmt.Errorf("site %s: there is an 'sso' at the top and one that is `nested` further in: the first takes the session cookie away, so nobody would ever be signed in at the second: "+
+		return fmt.Errorf("site %s: there is an 'sso' at the top and one that is `nested` further in: the second would be reached only by people whom the first lets in, and would replace what that tells the app: "+
 			"leave one of them; or %s", h.site, p.asParts())
 	case h.Nested:
 	case !p.top:

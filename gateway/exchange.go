@@ -48,7 +48,7 @@ type exchange struct {
 // answers what is its own, and passes on what may pass.
 //
 // It answers refusals itself and returns nil, unless AppOptions.ErrorsToCaller
-// is set: then it returns a *refusal.Error. Errors of next are returned as they are.
+// is set: then it returns an error that wraps a *refusal.Error. Errors of next are returned as they are.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
 	r = a.gw.strip.Load().Strip(r, a.keep)
 	x := &exchange{app: a, site: a.site.Load(), w: w, r: r, peer: peer, path: target.Path(peer.Target), host: target.Hostname(r.Host)}

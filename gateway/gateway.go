@@ -287,7 +287,7 @@ type AppOptions struct {
 	// InsecureHTTP permits session cookies over plain http on names that are
 	// not loopback. An attacker on the network can then take over sessions.
 	InsecureHTTP bool
-	// ErrorsToCaller makes ServeHTTP return refusals as *refusal.Error instead of
+	// ErrorsToCaller makes ServeHTTP return refusals, see Refused, instead of
 	// writing the gateway's own page, for hosts with error pages of their own.
 	ErrorsToCaller bool
 }
