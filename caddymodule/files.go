@@ -137,20 +137,12 @@ func (f *follower) servesFiles(h *fileserver.FileServer, p progress) {
 	switch {
 	case p.fixed && choosesFiles(h, p.place):
 		f.reads("file_server", "has a placeholder in its settings, or in those of `root` or `fs`, by which a client chooses the file", "write there what does not come from the request", p)
-	case p.fixed && p.template && redirects(h):
-		f.reads("file_server", "behind `templates` may redirect to the address that a client asked for, and `templates` executes that", "write the line `disable_canonical_uris` into its block, without `browse`", p)
 	case p.fixed:
 	case p.changed:
 		f.reads("file_server", "serves any file that a client asks for, in spite of the `rewrite` or `try_files` before it", "let that be "+advice+", and hold for all requests", p)
 	default:
 		f.reads("file_server", "serves any file that a client asks for, for errors can come before 'sso' is asked", "write the line "+advice+" before it", p)
 	}
-}
-
-// redirects says whether a file server may answer with the path that the client asked for:
-// also behind a rewrite it adds and takes away a slash at its end.
-func redirects(h *fileserver.FileServer) bool {
-	return h.Browse != nil || h.CanonicalURIs == nil || *h.CanonicalURIs
 }
 
 // reads judges a handler by which a client may read more than the page of an error.

@@ -170,10 +170,6 @@ func TestRoutesInJSON(t *testing.T) {
 		{name: "an index by a mapped variable of the environment", routes: `SITE`, errors: `{"handle":[MAPPED["{env.X}"]},PAGE,{"handler":"file_server","index_names":["{env.X}"]}]}`, want: chooses},
 		{name: "a page that is found by a mapped status", routes: `SITE`, errors: `{"handle":[MAPPED["{http.error.status_code}"]}]},{"match":[{"file":{"try_files":["/{http.error.status_code}.html"]}}],"handle":[FOUND,FILES]}`, want: files},
 		{name: "a page beside a map", routes: `SITE`, errors: `{"handle":[MAPPED["{x}"]},{"handler":"rewrite","uri":"/{http.error.status_code}.html"},FILES]}`},
-		{name: "a template that redirects", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"templates"},FILES]}`, want: "may redirect"},
-		{name: "a template that redirects, stripped", routes: `SITE`, errors: `{"handle":[STRIP,PAGE,{"handler":"templates"},FILES]}`},
-		{name: "a template that lists", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"templates"},{"handler":"file_server","canonical_uris":false,"browse":{}}]}`, want: "may redirect"},
-		{name: "a template that does not redirect", routes: `SITE`, errors: `{"handle":[PAGE,{"handler":"templates"},{"handler":"file_server","canonical_uris":false}]}`},
 		{name: "text of the client", routes: `SITE`, errors: `{"handle":[{"handler":"error","error":"no {http.request.uri}"},{"handler":"static_response","body":"no {http.request.uri.path}"}]}`},
 
 		{name: "errors of a subroute around sso", routes: `{"match":[{HOST}],"handle":[{"handler":"subroute","routes":[{"handle":[SSO]}],"errors":{"routes":[{"handle":[PROXY]}]}}]}`, want: passes},
