@@ -66,7 +66,7 @@ func (h *Handler) loggedTarget(r *http.Request) string {
 // handOver makes an error for handle_errors of a refusal.
 func (h *Handler) handOver(r *http.Request, err error) error {
 	e := refusal.From(err, refusal.Internal)
-	leaveNote(r, gateway.Refused(err))
+	leaveNote(gateway.Refused(err), r)
 	meaning := e.Code.Meaning()
 	repl := replacerOf(r)
 	repl.Set("http.error.sso.code", string(e.Code))

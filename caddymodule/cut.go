@@ -21,23 +21,19 @@ import (
 // notesKey is the key of a request's notes among its placeholders.
 const notesKey = "sso.notes"
 
-// A note is the context of a request that ended in an error, for Resume.
+// A note has the request that ended in an error, with the context for Resume.
 //
 // It is left with the placeholders, which have a lock. Caddy's variables have none,
 // and a proxy that was given up may still be dialing and read them: to write them once
 // others have had the request could end the process.
-type note struct{ passed context.Context }
+type note struct{ passed *http.Request }
 
 // String keeps the note out of what shows all placeholders.
 func (*note) String() string { return "" }
 
-// leaveNote leaves a note for error routes. There is none if passed is nil.
-func leaveNote(r *http.Request, passed context.Context) {
-	if passed == nil {
-		replacerOf(r).Delete(notesKey)
-		return
-	}
-	replacerOf(r).Set(notesKey, &note{passed})
+// leaveNote leaves a note for error routes.
+func leaveNote(passed context.Context, r *http.Request) {
+	replacerOf(r).Set(notesKey, &note{r.WithContext(passed)})
 }
 
 // guardRequests prepares the server that a handler is being provisioned for, before
@@ -94,10 +90,10 @@ func (errorGuard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !ok {
 		return next.ServeHTTP(w, r)
 	}
-	leaveNote(r, nil)
-	err := gateway.Resume(n.passed, w, r, next.ServeHTTP)
+	replacerOf(r).Delete(notesKey)
+	err := gateway.Resume(n.passed.Context(), w, r, next.ServeHTTP)
 	if err != nil { // from a subroute's error routes to the server's
-		leaveNote(r, n.passed)
+		replacerOf(r).Set(notesKey, n)
 	}
 	return err
 }

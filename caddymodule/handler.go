@@ -303,7 +303,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		tell(r, p)
 		err := next.ServeHTTP(w, r)
 		if err != nil {
-			leaveNote(r, guard.Passed(r.Context()))
+			leaveNote(guard.Passed(r.Context()), r)
 		}
 		return err
 	})

@@ -48,7 +48,7 @@ func (x *exchange) login() error {
 // followsOwnLink says whether a person follows a link on a page of this very
 // site. Only the browser can know that: if it is silent, nobody does.
 func (x *exchange) followsOwnLink() bool {
-	return navigation(x.r) && x.r.Header.Get("Sec-Fetch-Site") == "same-origin"
+	return pages.Opened(x.r) && x.r.Header.Get("Sec-Fetch-Site") == "same-origin"
 }
 
 // start begins a login at p, or lets the person choose if p is nil. If the login would

@@ -53,9 +53,9 @@ func (x *exchange) showRefusal(refused *session.Refused, address string, cause e
 	x.refusalHeaders(refused.Code, meaning.Status)
 	if x.app.opts.ErrorsToCaller {
 		e := &refusal.Error{Code: refused.Code, Err: cause, Reference: refused.Reference}
-		return &handedOverError{e, refused, address, x.app.withTaken(x.r.Context(), x.cookies)}
+		return &handedOverError{e, refused, address, x.r.WithContext(x.app.withTaken(x.r.Context(), x.cookies))}
 	}
-	if wantsHTML(x.r) {
+	if pages.Wanted(x.r) {
 		page := x.refusalPage(refused)
 		page.Address = address
 		x.page(meaning.Status, page)
@@ -161,7 +161,7 @@ func (x *exchange) retryURL() string {
 func (x *exchange) openPage() string {
 	ref, err := url.Parse(x.r.Referer())
 	origin, refused := x.origin()
-	if err == nil && refused == nil && !navigation(x.r) && strings.EqualFold(target.Origin(ref.Scheme, ref.Host), origin) {
+	if err == nil && refused == nil && !pages.Opened(x.r) && strings.EqualFold(target.Origin(ref.Scheme, ref.Host), origin) {
 		if safe, err := target.SafeReturn(ref.RequestURI(), x.app.opts.Prefix); err == nil {
 			return safe
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
@@ -57,9 +56,4 @@ func (x *exchange) redirect(location string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	x.w.WriteHeader(http.StatusSeeOther)
-}
-
-// wantsHTML says whether an answer is better a page than JSON.
-func wantsHTML(r *http.Request) bool {
-	return strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html")
 }

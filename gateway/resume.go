@@ -63,7 +63,7 @@ type handedOverError struct {
 	refused *refusal.Error
 	shown   *session.Refused
 	address string // see showRefusal
-	ctx     context.Context
+	r       *http.Request
 }
 
 // Error implements error.
@@ -76,7 +76,7 @@ func (h *handedOverError) Unwrap() error { return h.refused }
 // its caller, else nil.
 func Refused(err error) context.Context {
 	if h, ok := errors.AsType[*handedOverError](err); ok {
-		return h.ctx
+		return h.r.Context()
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +101,7 @@ func (x *exchange) loginURL(p *NamedProvider, returnTo string) string {
 // unauthenticated answers a request without a session: a navigation is sent to
 // sign in, anything else is told so.
 func (x *exchange) unauthenticated() error {
-	if !navigation(x.r) || !x.canSignIn() || x.standing() != nil {
+	if !pages.Opened(x.r) || !x.canSignIn() || x.standing() != nil {
 		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
 	}
 	returnTo := x.safeReturn(x.returnTarget())
@@ -134,27 +133,3 @@ func (x *exchange) returnTarget() string {
 	}
 	return x.path + "?" + x.r.URL.RawQuery
 }
-
-// navigation says whether a person is opening a page, so that a redirect to
-// sign in is of use. Browsers say so (Fetch Metadata). Any other client counts as
-// a person if it accepts HTML.
-func navigation(r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header.Get("Upgrade") != "" {
-		return false
-	}
-	if r.RequestURI == "" { // the server asks itself, see Peer.Target
-		return false
-	}
-	if strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || r.Header.Get("Purpose") == "prefetch" {
-		return false
-	}
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
-		// A page that a service worker fetches has the destination "empty".
-		return mode == "navigate" && !slices.Contains(frames, r.Header.Get("Sec-Fetch-Dest"))
-	}
-	return wantsHTML(r) && !strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest")
-}
-
-// frames are what opens a page inside of another one. Most providers refuse to be
-// shown there.
-var frames = []string{"frame", "iframe", "fencedframe", "embed", "object"}

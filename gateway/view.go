@@ -119,7 +119,7 @@ func (x *exchange) showSession() error {
 		return x.refuse(v.denied)
 	}
 	p := v.headers.Principal()
-	if wantsHTML(x.r) {
+	if pages.Wanted(x.r) {
 		x.page(http.StatusOK, pages.Session{
 			Chrome: x.chrome(), Username: p.Username, Email: p.Email, Name: p.Name, Provider: x.app.provider(p.Provider).DisplayName,
 			Roles: p.Roles, Groups: p.Groups, Template: p.Template,
