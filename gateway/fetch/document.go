@@ -240,15 +240,17 @@ func (d *Document[T]) load(ctx context.Context, done chan<- struct{}) {
 	d.mu.Lock()
 	d.settleFor(last)
 	// The provider may be behind this very server, which has not started yet when Start
-	// is called: that it can't be reached then is no answer to who asks next.
-	unasked := d.unasked && d.value.Load() == nil && holdOff(err) == 0
+	// is called: that it can't be reached then is no answer to the next caller.
+	since := time.Now()
+	if d.unasked {
+		since = since.Add(-FailureKept)
+	}
 	d.err, d.flight, d.unasked = err, nil, false
-	switch {
-	case err == nil:
+	if err == nil {
 		d.value.Store(&value)
 		d.fetched, d.failed = wallClock(), time.Time{}
-	case !unasked:
-		d.failed, d.renewed = time.Now().Add(holdOff(err)), time.Time{} // it may lie in the future
+	} else {
+		d.failed, d.renewed = since.Add(holdOff(err)), time.Time{} // it may lie in the future
 	}
 	close(done)
 	d.mu.Unlock()

@@ -273,6 +273,17 @@ func TestDocument(t *testing.T) {
 			current(t, r, "one") // at once: nobody has asked yet
 			fetched(t, src, 2)
 		},
+		"a start before the provider is there, with something kept": func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]) {
+			kept.put("kept", nil)
+			r.Start(t.Context())
+			time.Sleep(fetchTakes)
+			synctest.Wait()
+			current(t, r, "kept")
+			src.serve("one")
+			if got, err := r.Recent(t.Context(), time.Second); got != "one" || err != nil {
+				t.Errorf("recent is %q, %v", got, err)
+			}
+		},
 		"start while the store is down": func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]) {
 			kept.put("", errors.New("the store is down"))
 			src.serve("one")
