@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -193,6 +194,8 @@ func (x *exchange) anySession() (session.Session, error) {
 	ses, err := x.app.gw.sessions.Find(x.r.Context(), x.cookies.Session, x.host)
 	if err == nil {
 		x.who = ses.Login()
+	} else if v := visitOf(x.r.Context()); v != nil { // its context ends with the login
+		err = cmp.Or(v.Over(), err)
 	}
 	return ses, err
 }
