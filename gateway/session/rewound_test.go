@@ -64,7 +64,7 @@ func TestStoreRewound(t *testing.T) {
 				if restarted {
 					start()
 				}
-				time.Sleep(time.Second)
+				time.Sleep(5 * time.Second) // one of them may have to look again
 				synctest.Wait()
 				for _, s := range nodes {
 					wantNoSession(t, s, leaves)
