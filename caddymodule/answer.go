@@ -119,9 +119,9 @@ func accessLog(ctx caddy.Context) *zap.Logger {
 	return ctx.Logger(caddyhttp.App{}).Named("log.access")
 }
 
-// logRedacted takes the request out of the access log. Call it before anybody else
-// gets the request (see note). What it returns writes a line with target in its stead
-// if it would have been there.
+// logRedacted takes the request out of the access log. Call it before other
+// handlers get the request (see note). The function that it returns writes a line with
+// target instead, if the request would have been logged.
 func logRedacted(log *zap.Logger, w http.ResponseWriter, r *http.Request, target string) func() {
 	ctx := r.Context()
 	if skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool); skipped {

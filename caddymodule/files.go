@@ -109,9 +109,9 @@ func namesHost(h *headers.Handler) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, "Host") || strings.ContainsAny(name, "{*") })
 }
 
-// keeps notes what the client chooses from now on. What it chose in the main routes
-// stays for the routes of an error, in which the host is matched anew. Behind sso only
-// people that are let in choose the place of files.
+// keeps notes which settings the client chooses from now on. Those that it chose in the
+// main routes stay for the routes of an error, in which the host is matched anew. Behind
+// sso only people who are let in choose the place of files.
 func (f *follower) keeps(place chosen, p progress) progress {
 	if f.where == "" {
 		f.place = f.place.or(chosen{place.root && !p.guarded, place.fs && !p.guarded, place.host && !p.place.host, place.words})

@@ -32,7 +32,7 @@ type OIDC struct {
 	// client_id.
 	Name string `json:"name,omitempty"`
 
-	// What people see on our pages. Default: the name.
+	// The name that our pages show. Default: the provider's name.
 	DisplayName string `json:"display_name,omitempty"`
 
 	// How long a login at this provider may live. Default: the app's lifetime.

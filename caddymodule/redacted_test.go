@@ -25,8 +25,7 @@ type oddError struct {
 
 func (oddError) String() string { return "an odd error" }
 
-// Whatever kind of field holds a header, its value is left out and the line is
-// written.
+// The value of a header is left out in every kind of field, and the line is written.
 func TestRedactedFields(t *testing.T) {
 	t.Parallel()
 	header := http.Header{"Remote-User": {"alice"}, "X-Other": {"other"}}

@@ -36,7 +36,7 @@ type SAML struct {
 	// metadata's address, or else of the entity ID, and of sp_entity_id.
 	Name string `json:"name,omitempty"`
 
-	// What people see on our pages. Default: the name.
+	// The name that our pages show. Default: the provider's name.
 	DisplayName string `json:"display_name,omitempty"`
 
 	// How long a login at this provider may live; SessionNotOnOrAfter in its

@@ -109,8 +109,8 @@ func TestEmail(t *testing.T) {
 	}
 }
 
-// With trust_email a claim such as mail may hold plain names. Whatever has an @ must
-// be one address all the same.
+// With trust_email a claim such as mail may hold plain names. A value with an @ must
+// still be one address.
 func TestEmailTrustedNoAddress(t *testing.T) {
 	t.Parallel()
 	for _, claim := range []string{"mail", "Email", "https://x/E-Mail"} {

@@ -258,7 +258,7 @@ func profileTypes(f *profile) error {
 
 // profileEmail takes an address as the user name only if it can't be read as two, or as
 // another. An empty one counts as absent. email holds addresses alone (OIDC Core §5.1);
-// in another claim of a provider that is trusted, what has no @ is a plain name.
+// in another claim of a trusted provider, a value without an @ is a plain name.
 func profileEmail(f *profile) error {
 	name := f.text(f.username)
 	plain := f.trusted && f.username != "email" && !strings.ContainsAny(name, "@＠﹫")

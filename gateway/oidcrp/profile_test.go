@@ -44,8 +44,8 @@ func TestGroupsUnused(t *testing.T) {
 	}
 }
 
-// What decides is strict on its way, too: a user name is not taken from userinfo
-// because the ID token has something else where the path to it leads.
+// The path to the user name is read strictly, too: if the ID token has another type on
+// the way, the name is not taken from userinfo.
 func TestUsernamePath(t *testing.T) {
 	t.Parallel()
 	byPath := func(c *oidcrp.Config) { c.UsernameClaim = "corp.user.name" }

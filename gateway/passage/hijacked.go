@@ -17,7 +17,7 @@ type hijacked struct {
 	done sync.Once
 }
 
-// takeOver has rw read and write by h. What was read ahead stays in it.
+// takeOver makes rw read from h and write to it. Data that rw has read already stays.
 func (h *hijacked) takeOver(rw *bufio.ReadWriter) {
 	rw.Writer.Reset(h) // it is empty
 	ahead, _ := rw.Peek(rw.Reader.Buffered())
