@@ -76,7 +76,7 @@ type App struct {
 	secrets   [][]byte
 	lastGood  *lateLastGood
 	keys      *lateKeys
-	redacted  *redactedNames
+	private   Private
 	refusals  *refusals
 	shared    []string // names of the shared providers
 	providers []builtProvider
@@ -87,7 +87,7 @@ type App struct {
 
 	started     chan struct{}                   // closed once Start is done, well or not
 	gateway     atomic.Pointer[gateway.Gateway] // nil until started
-	host        *host
+	lender      *lender
 	sessionsKey string // in the pool; empty while nothing is held
 	retiring    atomic.Bool
 }
@@ -108,12 +108,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 
 // Provision builds providers and checks the configuration. It opens nothing.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.redacted = newRedactedNames()
-	redacting := redactHostLogs(ctx, a.redacted)
+	a.provisionHost(ctx) // before there is a logger
 	a.ctx, a.log = ctx, ctx.Logger()
-	if redacting != nil {
-		a.log.Error("logs will show who makes requests", zap.Error(redacting))
-	}
 	a.audit = a.log.Named("audit")
 	a.refusals, a.warned = newRefusals(a.writeEvent), map[string]bool{}
 	a.lastGood, a.keys = new(lateLastGood), new(lateKeys)
@@ -134,7 +130,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if _, err = a.trial(nil); err != nil {
 		return err
 	}
-	return a.provisionReload(ctx)
+	return a.awaitSuccessor(ctx)
 }
 
 func (a *App) provisionStore() error {
@@ -295,16 +291,16 @@ func (a *App) Start() error {
 
 // open opens the sessions, and makes the gateway that keeps them.
 func (a *App) open() (*gateway.Gateway, error) {
-	a.host = &host{log: a.log, storage: a.ctx.Storage()}
+	a.lender = &lender{log: a.log, storage: a.ctx.Storage()}
 	secrets := a.secrets
 	if len(secrets) == 0 {
-		secret, err := loadOrMakeSecret(a.ctx, a.host.storage)
+		secret, err := loadOrMakeSecret(a.ctx, a.lender.storage)
 		if err != nil {
 			return nil, err
 		}
 		secrets = [][]byte{secret}
 	}
-	ps, key, err := openSessions(a.store, secrets, a.host)
+	ps, key, err := openSessions(a.store, secrets, a.lender)
 	if err != nil {
 		return nil, err
 	}
@@ -357,7 +353,7 @@ func (a *App) Cleanup() error {
 		return nil
 	}
 	a.sessionsKey = ""
-	return closeSessions(key, a.host)
+	return closeSessions(key, a.lender)
 }
 
 // An unopened store and signer stand in while a configuration is only checked.

@@ -3,13 +3,10 @@ package caddymodule
 import (
 	"context"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
-
-	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
@@ -52,15 +49,6 @@ func Options() map[string][]string {
 	}
 }
 
-// Which of two sockets gets new connections.
-const (
-	ToOlder = toOlder
-	ToNewer = toNewer
-)
-
-// SteerListener is steerListener.
-func SteerListener(ln net.Listener, to int) error { return steerListener(ln, to) }
-
 // SendAway does to an answer what an app does that is about to be stopped, or
 // is not.
 func SendAway(retiring bool, w http.ResponseWriter, r *http.Request) {
@@ -71,9 +59,6 @@ func SendAway(retiring bool, w http.ResponseWriter, r *http.Request) {
 
 // DropCredentials is what error routes do to a request for an address of ours.
 func DropCredentials(r *http.Request) *http.Request { return dropCredentials(r) }
-
-// UnredactLogs undoes RedactLogs.
-func UnredactLogs() { redactLogs.Store(false) }
 
 // Refusals are those that shorten the audit log.
 type Refusals = refusals
@@ -86,8 +71,3 @@ func (r *Refusals) Note(ev gateway.Event) { r.note(ev) }
 
 // Flush ends counting.
 func (r *Refusals) Flush() { r.flush() }
-
-// Redacting returns a core that leaves out what is private, before it writes to another.
-func Redacting(to zapcore.Core) zapcore.Core {
-	return &redactingCore{to, private{names: newRedactedNames()}}
-}

@@ -216,7 +216,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.trial, err = h.app.trial(&h.opts); err != nil {
 		return err
 	}
-	h.app.redacted.add(h.opts.Headers)
+	h.app.private.add(h.opts.Headers)
 	h.app.guardRequests(ctx)
 	h.warnOfOpen()
 	h.warnOfSigns()

@@ -3,6 +3,7 @@ package caddymodule_test
 import (
 	"bufio"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/caddymodule"
+	"github.com/caddy-sso/caddy-sso/caddymodule/cmd/caddy-sso/host"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // anAssertion is what an assertion looks like.
@@ -23,6 +26,13 @@ var anAssertion = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\
 type secret struct {
 	what string
 	is   *regexp.Regexp
+}
+
+// withHost has Caddy be as it is in our own binary, until the test ends.
+func withHost(t *testing.T) {
+	t.Helper()
+	caddymodule.SetHost(host.Caddy{})
+	t.Cleanup(func() { caddymodule.SetHost(nil) })
 }
 
 // identities are what a log must not show of a person, under whatever name.
@@ -84,8 +94,7 @@ func TestNoIdentityInLogs(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			if tt.ours {
-				caddymodule.RedactLogs()
-				t.Cleanup(caddymodule.UnredactLogs)
+				withHost(t)
 			}
 			level := tt.level
 			if level == "" {
@@ -211,4 +220,39 @@ func complaining(t *testing.T) string {
 		}
 	}()
 	return ln.Addr().String()
+}
+
+// A copy of the assertion is left out also if the site changes the assertion itself,
+// in place, behind sso and in an error route.
+func TestCopiesOfAChangedAssertionAreRedacted(t *testing.T) {
+	withHost(t)
+	w := newWorld(t)
+	w.mustLoad(w.global("") + strings.ReplaceAll(`ORIGIN {
+	PROVIDER
+		role User *
+	}
+	respond /whoami "{http.auth.user.id}"
+	request_header X-Copy {http.request.header.X-Sso-Assertion}
+	request_header X-Sso-Assertion e f
+	request_header Remote-User a b
+	reverse_proxy DOWN
+	handle_errors {
+		sso_strip
+		reverse_proxy DOWN
+	}
+}
+`, "DOWN", fmt.Sprintf("127.0.0.1:%d", gatewaytest.FreePort())))
+	b := w.signInAs("alice", "team")
+	if status, _ := b.do(mustRequest(t, w.origin()+"/page")); status != http.StatusBadGateway {
+		t.Errorf("status %d", status)
+	}
+	logs := w.logs()
+	for _, secret := range identities() {
+		if found := secret.is.FindString(logs); found != "" {
+			t.Errorf("the log has %s: %.900s", secret.what, lineWith(logs, found))
+		}
+	}
+	if got := strings.Count(logs, `"X-Copy":["REDACTED"]`); got != 2 {
+		t.Errorf("%d lines have the copy, redacted", got)
+	}
 }

@@ -33,7 +33,7 @@ type pooledStore struct {
 }
 
 type storeUser struct {
-	host   *host
+	lender *lender
 	module storeModule
 }
 
@@ -42,17 +42,17 @@ func (s *pooledStore) Destruct() error { return s.Close() }
 
 // use has the store log in as the newest configuration says. One that ends gives
 // way to the one before it.
-func (s *pooledStore) use(h *host, module storeModule) {
+func (s *pooledStore) use(h *lender, module storeModule) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.users = append(s.users, storeUser{h, module})
 	module.renew(s.closableStore)
 }
 
-func (s *pooledStore) leave(h *host) {
+func (s *pooledStore) leave(h *lender) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.users = slices.DeleteFunc(s.users, func(u storeUser) bool { return u.host == h })
+	s.users = slices.DeleteFunc(s.users, func(u storeUser) bool { return u.lender == h })
 	if n := len(s.users); n > 0 {
 		s.users[n-1].module.renew(s.closableStore)
 	}
@@ -67,7 +67,7 @@ type pooledSessions struct {
 
 	store    *pooledStore
 	storeKey string
-	host     *currentHost
+	lender   *currentLender
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 }
@@ -84,7 +84,7 @@ const stopTimeout = 5 * time.Second
 
 // openSessions opens the store, unless it is open already, and the sessions in
 // it. The caller gives back the key to closeSessions.
-func openSessions(store storeModule, secrets [][]byte, h *host) (_ *pooledSessions, key string, err error) {
+func openSessions(store storeModule, secrets [][]byte, h *lender) (_ *pooledSessions, key string, err error) {
 	key = store.key()
 	for _, secret := range secrets {
 		key += " " + digest(string(secret))
@@ -100,7 +100,7 @@ func openSessions(store storeModule, secrets [][]byte, h *host) (_ *pooledSessio
 		return nil, "", err
 	}
 	if loaded {
-		ps.host.push(h)
+		ps.lender.push(h)
 	}
 	ps.store.use(h, store)
 	return ps, key, nil
@@ -108,10 +108,10 @@ func openSessions(store storeModule, secrets [][]byte, h *host) (_ *pooledSessio
 
 // closeSessions lets go of what openSessions returned. The last to do so
 // closes the sessions, and the store if nothing else uses it.
-func closeSessions(key string, h *host) error {
+func closeSessions(key string, h *lender) error {
 	sessions.Range(func(k, v any) bool {
 		if ps, ok := v.(*pooledSessions); ok && k == key {
-			ps.host.remove(h)
+			ps.lender.remove(h)
 			ps.store.leave(h)
 		}
 		return k != key
@@ -120,7 +120,7 @@ func closeSessions(key string, h *host) error {
 	return err
 }
 
-func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSessions, error) {
+func newPooledSessions(store storeModule, secrets [][]byte, h *lender) (*pooledSessions, error) {
 	storeKey := store.key()
 	v, _, err := stores.LoadOrNew(storeKey, func() (caddy.Destructor, error) {
 		s, err := store.open()
@@ -136,13 +136,13 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *host) (*pooledSes
 	if err != nil {
 		return nil, err
 	}
-	ps := &pooledSessions{store: opened, storeKey: storeKey, host: &currentHost{}}
-	ps.host.push(h)
-	log := ps.host.logger()
+	ps := &pooledSessions{store: opened, storeKey: storeKey, lender: &currentLender{}}
+	ps.lender.push(h)
+	log := ps.lender.logger()
 	ps.Node, err = session.Open(session.Options{
 		Store: opened, Secrets: secrets, Logger: log,
-		Marker:   storedNote{ps.host.storage, markerFile, store.key()},
-		Position: storedNote{ps.host.storage, positionFile, store.key()},
+		Marker:   storedNote{ps.lender.storage, markerFile, store.key()},
+		Position: storedNote{ps.lender.storage, positionFile, store.key()},
 	})
 	if err != nil {
 		_, closeErr := stores.Delete(storeKey)
@@ -187,29 +187,29 @@ func (ps *pooledSessions) Destruct() error {
 	return err
 }
 
-// A host is what a configuration lends to those that outlive it.
-type host struct {
+// A lender is what a configuration lends to those that outlive it.
+type lender struct {
 	log     *zap.Logger
 	storage storage
 }
 
-// A currentHost is the newest of the configurations that use something. The
+// A currentLender is the newest of the configurations that use something. The
 // logger of an old one may write to a file that is closed.
-type currentHost struct {
-	newest atomic.Pointer[host]
+type currentLender struct {
+	newest atomic.Pointer[lender]
 	mu     sync.Mutex
-	all    []*host
+	all    []*lender
 }
 
-func (c *currentHost) push(h *host) {
+func (c *currentLender) push(h *lender) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all = append(c.all, h)
 	c.newest.Store(h)
 }
 
-// remove takes a host away; the last one stays in use.
-func (c *currentHost) remove(h *host) {
+// remove takes a lender away; the last one stays in use.
+func (c *currentLender) remove(h *lender) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, other := range c.all {
@@ -221,28 +221,28 @@ func (c *currentHost) remove(h *host) {
 	}
 }
 
-func (c *currentHost) storage() storage { return c.newest.Load().storage }
+func (c *currentLender) storage() storage { return c.newest.Load().storage }
 
-// logger returns a logger that writes wherever the newest host logs.
-func (c *currentHost) logger() *zap.Logger { return zap.New(currentCore{host: c}).Named("sso") }
+// logger returns a logger that writes wherever the newest configuration logs.
+func (c *currentLender) logger() *zap.Logger { return zap.New(currentCore{lender: c}).Named("sso") }
 
-// A currentCore is the core of the newest host's logger.
+// A currentCore is the core of the newest configuration's logger.
 type currentCore struct {
-	host   *currentHost
+	lender *currentLender
 	fields []zapcore.Field
 }
 
-func (c currentCore) core() zapcore.Core { return c.host.newest.Load().log.Core() }
+func (c currentCore) core() zapcore.Core { return c.lender.newest.Load().log.Core() }
 
 // Enabled implements zapcore.Core.
 func (c currentCore) Enabled(l zapcore.Level) bool { return c.core().Enabled(l) }
 
 // With implements zapcore.Core.
 func (c currentCore) With(fields []zapcore.Field) zapcore.Core {
-	return currentCore{host: c.host, fields: append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+	return currentCore{lender: c.lender, fields: append(c.fields[:len(c.fields):len(c.fields)], fields...)}
 }
 
-// Check implements zapcore.Core. The entry goes to the newest host's core
+// Check implements zapcore.Core. The entry goes to the newest configuration's core
 // itself, which may filter it by name.
 func (c currentCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	core := c.core()

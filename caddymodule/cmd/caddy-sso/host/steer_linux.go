@@ -1,4 +1,4 @@
-package caddymodule
+package host
 
 import "golang.org/x/sys/unix"
 

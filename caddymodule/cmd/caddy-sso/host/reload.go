@@ -1,16 +1,13 @@
-package caddymodule
+package host
 
 import (
-	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"reflect"
 	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 )
@@ -42,56 +39,13 @@ const (
 	toNewer = 1
 )
 
-// provisionReload prepares for what comes before and after this configuration.
-func (a *App) provisionReload(ctx caddy.Context) error {
-	if running, err := caddy.ActiveContext().AppIfConfigured("sso"); err == nil {
-		if app, ok := running.(*App); ok {
-			app.steer(toOlder)
-		}
+// running returns the http app of the running configuration, if that has an `sso`.
+func running() *caddyhttp.App {
+	ctx := caddy.ActiveContext()
+	if app, err := ctx.AppIfConfigured("sso"); err != nil || app == nil {
+		return nil
 	}
-	v, err := ctx.App("events")
-	if err != nil {
-		return err
-	}
-	events, err := as[*caddyevents.App](v)
-	if err != nil {
-		return err
-	}
-	return events.On("stopping", retirement{a})
-}
-
-// A retirement is told when the app's configuration is about to be stopped:
-// after a new one has started, before any server shuts down.
-type retirement struct{ app *App }
-
-// Handle implements caddyevents.Handler.
-func (r retirement) Handle(context.Context, caddy.Event) error {
-	own, current := httpAppOf(r.app.ctx), httpAppOf(caddy.ActiveContext())
-	if current == nil || current == own {
-		return nil // nothing comes after it
-	}
-	r.app.giveWay(caddy.ActiveContext())
-	if r.app.steer(toNewer) {
-		r.app.retiring.Store(true)
-		time.Sleep(settle)
-	}
-	return nil
-}
-
-// giveWay leaves it to the app of the new configuration, if it has one, what
-// becomes of requests that are under way.
-func (a *App) giveWay(ctx caddy.Context) {
-	v, err := ctx.AppIfConfigured("sso")
-	if err != nil {
-		return // whoever closes the sessions cuts them
-	}
-	next, ok := v.(*App)
-	if !ok || next.sessionsKey == "" || a.sessionsKey == "" {
-		return
-	}
-	if gw, old := next.gateway.Load(), a.gateway.Load(); gw != nil && old != nil {
-		gw.Succeed(old)
-	}
+	return httpAppOf(ctx)
 }
 
 // httpAppOf returns the http app of a configuration, or nil if it has none.
@@ -104,26 +58,16 @@ func httpAppOf(ctx caddy.Context) *caddyhttp.App {
 	return app
 }
 
-// sendAway has a client that keeps its connection make a new one for its next
-// request, if this configuration is about to be stopped. HTTP/2 and HTTP/3 have
-// a message of their own for that, which their servers send.
-func (a *App) sendAway(w http.ResponseWriter, r *http.Request) {
-	if a.retiring.Load() && r.ProtoMajor == 1 && r.Header["Upgrade"] == nil {
-		w.Header().Set("Connection", "close")
-	}
-}
-
-// steer has new connections to the app's servers go to one of two sockets. It
+// steer has new connections to an app's servers go to one of two sockets. It
 // returns false if that can be done for none of them.
-func (a *App) steer(to int) (done bool) {
-	web := httpAppOf(a.ctx)
-	if web == nil {
+func steer(app *caddyhttp.App, to int, log *zap.Logger) (done bool) {
+	if app == nil {
 		return false
 	}
-	for _, srv := range web.Servers {
+	for _, srv := range app.Servers {
 		for _, ln := range srv.Listeners() {
 			if err := steerListener(ln, to); err != nil {
-				a.log.Debug("new connections can't be steered, so that a reload may lose some; it takes Linux, TCP, and GODEBUG=multipathtcp=0",
+				log.Debug("new connections can't be steered, so that a reload may lose some; it takes Linux, TCP, and GODEBUG=multipathtcp=0",
 					zap.Stringer("address", ln.Addr()), zap.Error(err))
 				continue
 			}
@@ -172,6 +116,3 @@ func socketOf(ln net.Listener) (syscall.Conn, bool) {
 		ln = inner
 	}
 }
-
-// Interface guards
-var _ caddyevents.Handler = retirement{}

@@ -1,21 +1,19 @@
 //go:debug multipathtcp=0
 
-package caddymodule_test
+package host_test
 
 import (
 	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/proxyprotocol"
 
-	"github.com/caddy-sso/caddy-sso/caddymodule"
+	"github.com/caddy-sso/caddy-sso/caddymodule/cmd/caddy-sso/host"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
@@ -97,7 +95,7 @@ func TestSteer(t *testing.T) {
 			first := h.listen(wrap)
 			steer := func(ln net.Listener, to int) {
 				t.Helper()
-				if err := caddymodule.SteerListener(ln, to); err != nil {
+				if err := host.SteerListener(ln, to); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -107,21 +105,21 @@ func TestSteer(t *testing.T) {
 					t.Errorf("%s: connections have reached %v, not %d alone", when, got, index)
 				}
 			}
-			steer(first, caddymodule.ToOlder)
+			steer(first, host.ToOlder)
 			second := h.listen(wrap)
 			only("the second has just come", 0)
-			steer(first, caddymodule.ToNewer)
+			steer(first, host.ToNewer)
 			only("the first is about to go", 1)
 			_ = first.Close()
 			only("the first is gone", 1)
-			steer(second, caddymodule.ToOlder)
+			steer(second, host.ToOlder)
 			third := h.listen(wrap)
 			only("the third has just come", 1)
 			_ = third.Close()
 			only("the third has failed", 1)
 			h.listen(wrap)
 			only("the fourth has just come", 1)
-			steer(second, caddymodule.ToNewer)
+			steer(second, host.ToNewer)
 			only("the second is about to go", 3)
 		})
 	}
@@ -147,43 +145,15 @@ func TestSteerNot(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = ln.Close() })
-		if err := caddymodule.SteerListener(ln, caddymodule.ToNewer); err == nil {
+		if err := host.SteerListener(ln, host.ToNewer); err == nil {
 			t.Error("no error: if it can be steered, GODEBUG need not be set")
 		}
 	})
 	t.Run("no socket", func(t *testing.T) {
 		for _, ln := range []net.Listener{nil, struct{ net.Listener }{}, struct{ net.Listener }{struct{ net.Listener }{}}} {
-			if err := caddymodule.SteerListener(ln, caddymodule.ToNewer); err == nil {
+			if err := host.SteerListener(ln, host.ToNewer); err == nil {
 				t.Errorf("%T has been steered", ln)
 			}
 		}
 	})
-}
-
-func TestSendAway(t *testing.T) {
-	for _, tt := range []struct {
-		name     string
-		retiring bool
-		major    int
-		upgrade  string
-		want     string
-	}{
-		{"about to be stopped", true, 1, "", "close"},
-		{"not about to", false, 1, "", ""},
-		{"HTTP/2", true, 2, "", ""},
-		{"HTTP/3", true, 3, "", ""},
-		{"WebSocket", true, 1, "websocket", ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody)
-			r.ProtoMajor = tt.major
-			if tt.upgrade != "" {
-				r.Header.Set("Upgrade", tt.upgrade)
-			}
-			caddymodule.SendAway(tt.retiring, w, r)
-			if got := w.Header().Get("Connection"); got != tt.want {
-				t.Errorf("Connection: %q, want %q", got, tt.want)
-			}
-		})
-	}
 }

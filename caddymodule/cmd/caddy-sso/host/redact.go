@@ -1,74 +1,26 @@
-package caddymodule
+package host
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
-	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/caddymodule"
 )
 
 // redacted stands in a log for what belongs in none. Caddy writes the same for cookies.
 const redacted = "REDACTED"
 
-// redactedNames are the names of headers whose values a log must not show: those that
-// tell an app who makes a request, the assertion first.
-type redactedNames struct {
-	set atomic.Pointer[map[string]bool] // in the form of plainName
-}
-
-// newRedactedNames returns the names that apps have unless set.
-func newRedactedNames() *redactedNames {
-	r := new(redactedNames)
-	r.set.Store(&map[string]bool{})
-	r.add(forward.DefaultNames)
-	return r
-}
-
-// add adds the names of an app. Others may be logging meanwhile.
-func (r *redactedNames) add(names forward.HeaderNames) {
-	set := maps.Clone(*r.set.Load())
-	for _, name := range names.All() {
-		set[string(plainName(name, nil))] = name != ""
-	}
-	r.set.Store(&set)
-}
-
-func (r *redactedNames) has(name string) bool {
-	var buf [64]byte
-	return (*r.set.Load())[string(plainName(name, buf[:0]))]
-}
-
-// plainName appends the form of a header's name that all its spellings share to buf:
-// as it goes over the wire, and as a CGI has it (RFC 3875 §4.1.18).
-func plainName(name string, buf []byte) []byte {
-	name = strings.TrimPrefix(name, "HTTP_")
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'A' <= c && c <= 'Z':
-			c += 'a' - 'A'
-		case c == '_':
-			c = '-'
-		}
-		buf = append(buf, c)
-	}
-	return buf
-}
-
 // A private says what has to be left out of an entry: by the names of headers, and
 // by the values that the app was told. The Caddyfile may copy those into headers of
 // other names (header_up X-Who {http.auth.user.id}).
 type private struct {
-	names  *redactedNames
+	caddymodule.Private
 	values []string
 }
 
@@ -88,7 +40,7 @@ func (p private) value(text string) bool {
 
 // header returns what may be shown of a header, or of an environment variable.
 func (p private) header(name, text string) string {
-	if p.names.has(name) || p.value(text) {
+	if p.Header(name) || p.value(text) {
 		return redacted
 	}
 	return text
@@ -124,21 +76,10 @@ func (c *redactingCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 func (p private) of(fields []zapcore.Field) private {
 	for _, f := range fields {
 		if r, ok := f.Interface.(caddyhttp.LoggableHTTPRequest); ok && r.Request != nil {
-			p.values = append(slices.Clip(p.values), told(r.Context())...)
+			p.values = append(slices.Clip(p.values), p.Values(r.Context())...)
 		}
 	}
 	return p
-}
-
-// told returns the values that the app was told by a request.
-func told(ctx context.Context) []string {
-	person, values := gateway.Told(ctx)
-	if person == nil {
-		return nil
-	}
-	values = append(values, person.Username, person.Email, person.Name, joinNames(person.Roles), joinNames(person.Groups),
-		person.Template, person.Account, person.SessionID)
-	return slices.DeleteFunc(values, func(v string) bool { return v == "" })
 }
 
 // redact returns fields with those replaced that have an inside.
@@ -242,7 +183,7 @@ func (e objectRedactor) AddArray(key string, v zapcore.ArrayMarshaler) error {
 	if texts, ok := v.(caddyhttp.LoggableStringArray); ok { // which most are
 		return e.ObjectEncoder.AddArray(key, e.private.all(key, texts))
 	}
-	if e.private.names.has(key) {
+	if e.private.Header(key) {
 		e.ObjectEncoder.AddString(key, redacted)
 		return nil
 	}
@@ -256,7 +197,7 @@ func (e objectRedactor) AddObject(key string, v zapcore.ObjectMarshaler) error {
 
 // AddReflected implements zapcore.ObjectEncoder.
 func (e objectRedactor) AddReflected(key string, v any) error {
-	if e.private.names.has(key) {
+	if e.private.Header(key) {
 		v = redacted
 	}
 	if h, ok := asHeader(v); ok {
