@@ -7,8 +7,10 @@ import "strings"
 type catalogue struct {
 	// Lang is the language's BCP 47 tag.
 	Lang string
-	// Gateway says who is speaking, below the app's host.
+	// Gateway says who is speaking, below the app's name.
 	Gateway string
+	// NeedHelp stands before where to get help.
+	NeedHelp string
 	// TimeLayout is for time.Time.Format, in UTC.
 	TimeLayout string
 
@@ -57,6 +59,7 @@ type catalogue struct {
 var english = catalogue{
 	Lang:       "en",
 	Gateway:    "Single sign-on",
+	NeedHelp:   "Need help?",
 	TimeLayout: "2 Jan 2006, 15:04 UTC",
 
 	ChooserTitle: "Sign in",
