@@ -201,6 +201,7 @@ var architecture = []room{
 		"caddymodule/cmd/caddy-sso/host": "what the binary changes of Caddy",
 		"caddymodule":                    "it registers our modules",
 		"gateway/demo":                   "the demonstration belongs to the command: whoever embeds the module does not carry it",
+		"gateway/pages":                  "the demonstration looks like the gateway's pages",
 		"gateway/redisstore":             "go-redis's own log is silenced for the whole process",
 		"github.com/caddyserver/caddy/":  "it is Caddy with our modules",
 		"github.com/spf13/cobra":         "Caddy's commands are cobra's",

@@ -36,6 +36,9 @@ var siteUsage = usages{
 	"allowed_origins": "allowed_origins <origin>…",
 	"insecure_http":   "insecure_http",
 	"errors":          "errors caddy",
+	"title":           "title <text>",
+	"logo":            "logo <file>",
+	"help":            "help <text>|<url>|<e-mail>",
 	"nested":          "nested",
 }
 
@@ -65,6 +68,9 @@ var siteUsage = usages{
 //		allowed_origins <origin>…
 //		insecure_http
 //		errors caddy
+//		title <text>
+//		logo  <file>
+//		help  <text>|<url>|<e-mail>
 //		nested
 //	}
 //
@@ -195,6 +201,12 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		h.InsecureHTTP, err = unmarshalFlag(d, siteUsage)
 	case "errors":
 		h.Errors, err = unmarshalChoice(d, siteUsage, "caddy")
+	case "title":
+		h.Title, err = unmarshalArg(d, siteUsage)
+	case "logo":
+		h.Logo, err = unmarshalArg(d, siteUsage)
+	case "help":
+		h.Help, err = unmarshalArg(d, siteUsage)
 	case "nested":
 		h.Nested, err = unmarshalFlag(d, siteUsage)
 	default:

@@ -156,6 +156,17 @@ type Handler struct {
 	// own pages.
 	Errors string `json:"errors,omitempty"`
 
+	// What our pages call the app. Default: its host. May be a placeholder.
+	Title string `json:"title,omitempty"`
+
+	// A PNG or SVG file of at most 64 KiB, which our pages show instead of their own
+	// icon. It is read when the configuration is loaded. May be a placeholder.
+	Logo string `json:"logo,omitempty"`
+
+	// Where people get help: a text, an http(s) URL or an e-mail address. All of our
+	// pages show it. May be a placeholder.
+	Help string `json:"help,omitempty"`
+
 	// Says that this handler guards only a part of a site on purpose: it may
 	// stand inside of other routes, and there may be several. Outside of those
 	// routes identity headers are not taken away, and the gateway's own addresses
@@ -203,7 +214,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.app, err = as[*App](app); err != nil {
 		return err
 	}
-	if err := errors.Join(resolve(option{"base_url", &h.BaseURL}, option{"app", &h.App}), h.literals()); err != nil {
+	if err := errors.Join(resolve(option{"base_url", &h.BaseURL}, option{"app", &h.App}, option{"title", &h.Title}, option{"logo", &h.Logo}, option{"help", &h.Help}), h.literals()); err != nil {
 		return err
 	}
 	providers, err := h.pickProviders(ctx)
@@ -211,6 +222,9 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		return err
 	}
 	if h.opts, err = h.options(providers); err != nil {
+		return err
+	}
+	if h.opts.Brand, err = h.brand(); err != nil {
 		return err
 	}
 	if h.trial, err = h.app.trial(&h.opts); err != nil {

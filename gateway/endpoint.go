@@ -174,6 +174,6 @@ func (x *exchange) route(e *Endpoint) error {
 
 // asset serves one of the files that our pages load.
 func (x *exchange) asset(name string) error {
-	x.app.gw.opts.Pages.Asset(x.w, x.r, name)
+	x.app.gw.opts.Pages.Asset(x.w, x.r, x.app.opts.Brand, name)
 	return nil
 }

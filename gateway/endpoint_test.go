@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
@@ -99,6 +100,29 @@ func TestAssets(t *testing.T) {
 	wantStatus(t, w, http.StatusOK)
 	if !strings.HasPrefix(w.Header().Get("Content-Type"), "text/css") || w.Body.Len() == 0 {
 		t.Errorf("headers %v, %d bytes", w.Header(), w.Body.Len())
+	}
+}
+
+// TestBrand: each site has its own name and logo on our pages.
+func TestBrand(t *testing.T) {
+	t.Parallel()
+	logo, err := pages.NewLogo([]byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t)
+	branded := l.site(func(o *gateway.AppOptions) {
+		o.Brand, o.Autologin = pages.Brand{Title: "Team wiki", Logo: logo, Help: "it@example.com"}, "off"
+	}).browser()
+	plain := l.siteOf(l.gateway(), "other.example.com", func(o *gateway.AppOptions) { o.Autologin = "off" }).browser()
+	for b, want := range map[*browser]int{branded: http.StatusOK, plain: http.StatusNotFound} {
+		page := b.open("/.sso/login").Body.String()
+		for _, part := range []string{"Team wiki", "/.sso/assets/logo?v=", "mailto:it@example.com"} {
+			if strings.Contains(page, part) != (want == http.StatusOK) {
+				t.Errorf("%s: %t in %s", part, want != http.StatusOK, page)
+			}
+		}
+		wantStatus(t, b.open("/.sso/assets/logo"), want)
 	}
 }
 

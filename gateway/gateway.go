@@ -41,6 +41,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -290,6 +291,8 @@ type AppOptions struct {
 	// ErrorsToCaller makes ServeHTTP return refusals, see Refused, instead of
 	// writing the gateway's own page, for hosts with error pages of their own.
 	ErrorsToCaller bool
+	// Brand is how the app looks on our pages.
+	Brand pages.Brand
 }
 
 // A Peer holds facts of a request that the host server knows and this package must
@@ -323,8 +326,9 @@ type Signer interface {
 type Pages interface {
 	// Page writes page, one of the types of package pages, as HTML.
 	Page(w http.ResponseWriter, r *http.Request, status int, page any)
-	// Asset serves one static file (CSS, script) by its name below Prefix/assets/.
-	Asset(w http.ResponseWriter, r *http.Request, name string)
+	// Asset serves one static file (CSS, script, the app's logo) by its name below
+	// Prefix/assets/.
+	Asset(w http.ResponseWriter, r *http.Request, b pages.Brand, name string)
 }
 
 // An Event is one fact for the audit trail, metrics and the host's events.

@@ -11,7 +11,8 @@ import (
 )
 
 func (x *exchange) chrome() pages.Chrome {
-	return pages.Chrome{Prefix: x.front().opts.Prefix, App: cmp.Or(x.host, x.app.name())}
+	front := x.front().opts
+	return pages.Chrome{Prefix: front.Prefix, App: cmp.Or(front.Brand.Title, x.host, x.app.name()), Brand: front.Brand}
 }
 
 func (x *exchange) page(status int, page any) { x.app.gw.opts.Pages.Page(x.w, x.r, status, page) }

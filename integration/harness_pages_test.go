@@ -44,7 +44,7 @@ func newGallery(t testing.TB, shown map[string]any) *gallery {
 		case isAsset && asset == "post.js" && g.held:
 			w.Header().Set("Content-Type", "text/javascript")
 		case isAsset:
-			rd.Asset(w, r, asset)
+			rd.Asset(w, r, branded.Brand, asset)
 		case ok:
 			rd.Page(w, r, http.StatusOK, page)
 		case r.URL.Path == "/leave" && g.held:

@@ -31,10 +31,14 @@ import (
 var (
 	chrome     = pages.Chrome{Prefix: "/.sso", App: "grafana.example.com"}
 	longChrome = pages.Chrome{Prefix: "/.sso", App: "a-rather-long-name-of-an-application.department.subsidiary.holding.example.com"}
+	branded    = pages.Chrome{Prefix: "/.sso", App: "Team wiki", Brand: pages.Brand{Logo: wideLogo, Help: "https://help.example.com/a-rather-long/address-of-the-help-desk?topic=sign-in"}}
 	longName   = "Dr. Maximiliane-Alexandra Freifrau von Hohenlohe-Waldenburg-Schillingsfürst"
 	longWord   = strings.Repeat("unbreakable", 12)
 	rtlName    = "محمد بن عبد الله (الإدارة)"
 )
+
+// wideLogo is a company's, wider than it is high.
+var wideLogo, _ = pages.NewLogo([]byte(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 60"><rect width="300" height="60" rx="8" fill="#17663a"/><circle cx="30" cy="30" r="16" fill="#fff"/></svg>`))
 
 // shownPages are all kinds of pages in all forms, by name.
 func shownPages() map[string]any {
@@ -66,6 +70,7 @@ func shownPages() map[string]any {
 		"chooser-long":       pages.Chooser{Chrome: longChrome, Choices: []pages.Choice{longLast, choice("rtl", rtlName), choice("word", longWord), choice("cjk", "株式会社東京シングルサインオン")}},
 		"chooser-one":        pages.Chooser{Chrome: chrome, Choices: []pages.Choice{choice("corp", "Corporate account")}},
 		"chooser-none":       pages.Chooser{Chrome: chrome},
+		"chooser-branded":    pages.Chooser{Chrome: branded, Choices: []pages.Choice{last, choice("corp", "Corporate account")}},
 		"session":            person,
 		"session-long":       odd,
 		"session-bare":       pages.Session{Chrome: chrome, Username: "bob"},
@@ -94,6 +99,10 @@ func shownPages() map[string]any {
 	loop := shown["refusal-redirect_loop"].(pages.Refusal)
 	loop.Seen = pages.Seen{Here: "http://grafana.example.com:8080", Site: "https://grafana.example.com"}
 	shown["refusal-redirect_loop"] = loop
+	help := shown["refusal-provider_refused"].(pages.Refusal)
+	help.Chrome = branded
+	help.Help = "Call the service desk: extension 4711"
+	shown["refusal-branded"] = help
 	gone := shown["refusal-not_found"].(pages.Refusal)
 	gone.RetryURL, gone.HomeURL = "", "/"
 	shown["refusal-not_found"] = gone

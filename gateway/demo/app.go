@@ -1,6 +1,9 @@
 package demo
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -29,6 +32,7 @@ func newApp(s *Site) (http.Handler, error) {
 			*Site
 			Identity *verify.Identity
 			Why      string
+			Claims   string
 			Headers  []header
 			Other    []string
 		}{Site: s}
@@ -38,7 +42,7 @@ func newApp(s *Site) (http.Handler, error) {
 			render(w, http.StatusUnauthorized, "app.html", page)
 			return
 		}
-		page.Identity = id
+		page.Identity, page.Claims = id, claimsOf(r.Header.Get(verify.DefaultHeader))
 		for _, name := range shown {
 			page.Headers = append(page.Headers, header{name, strings.Join(r.Header.Values(name), ", ")})
 		}
@@ -50,4 +54,16 @@ func newApp(s *Site) (http.Handler, error) {
 		slices.Sort(page.Other)
 		render(w, http.StatusOK, "app.html", page)
 	}), nil
+}
+
+// claimsOf returns the claims of a JWT (RFC 7519 §3), a member a line.
+func claimsOf(jwt string) string {
+	_, rest, _ := strings.Cut(jwt, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	claims, err := base64.RawURLEncoding.DecodeString(payload)
+	var b bytes.Buffer
+	if err != nil || json.Indent(&b, claims, "", "  ") != nil {
+		return "" // the verifier takes no such JWT
+	}
+	return b.String()
 }

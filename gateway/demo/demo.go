@@ -50,13 +50,16 @@ type Site struct {
 	Origin string
 	// ID is the app's id at the gateway, the audience of its assertions.
 	ID string
-	// Title is what the app calls itself.
+	// Title is the app's name. There is a logo for each ID.
 	Title string
 	// Upstream is where the app itself listens: host and port. Start sets it.
 	Upstream string
 	// Others are the other sites, for links. Start sets it.
 	Others []*Site
 }
+
+// Logo returns the app's picture, an SVG document.
+func (s *Site) Logo() ([]byte, error) { return files.ReadFile(s.ID + ".svg") }
 
 // A Demo is the surroundings of a gateway. Close ends it.
 type Demo struct {
@@ -66,16 +69,21 @@ type Demo struct {
 	// Metadata is the URL of the SAML provider's metadata.
 	Metadata string
 
+	style   string
 	servers []*http.Server
 }
 
 // Start starts the providers and the apps of sites, on ports of their own. The
 // gateway is expected to serve sites, and is asked for its keys and metadata
-// when they are needed. ctx bounds the start alone.
-func Start(ctx context.Context, sites []*Site) (*Demo, error) {
-	d := &Demo{ClientID: "demo", ClientSecret: rand.Text()}
-	err := d.start(ctx, sites)
+// when they are needed. style is the CSS of the gateway's pages, so that all pages look
+// the same. ctx bounds the start alone.
+func Start(ctx context.Context, sites []*Site, style string) (*Demo, error) {
+	own, err := files.ReadFile("demo.css")
 	if err != nil {
+		return nil, err
+	}
+	d := &Demo{ClientID: "demo", ClientSecret: rand.Text(), style: style + string(own)}
+	if err := d.start(ctx, sites); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -136,8 +144,18 @@ func listen(ctx context.Context) (net.Listener, string, error) {
 	return ln, net.JoinHostPort("localhost", port), err
 }
 
+// serve serves handler, and what its pages load.
 func (d *Demo) serve(ln net.Listener, handler http.Handler) {
-	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	mux := http.NewServeMux()
+	mux.Handle("/", handler)
+	mux.HandleFunc("GET /demo/style.css", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/css; charset=utf-8")
+		_, _ = io.WriteString(w, d.style)
+	})
+	mux.HandleFunc("GET /demo/provider.svg", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, files, "provider.svg")
+	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	d.servers = append(d.servers, srv)
 	go func() { _ = srv.Serve(ln) }() // ends with Close
 }

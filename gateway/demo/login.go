@@ -4,13 +4,12 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
-	"strings"
 
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 )
 
-//go:embed *.html
+//go:embed *.html *.css *.svg
 var files embed.FS
 
 var templates = template.Must(template.ParseFS(files, "*.html"))
@@ -39,35 +38,31 @@ func (d *Demo) openID(sites []*Site) (*oidcop.Provider, error) {
 	})
 }
 
-// maxForm bounds what is posted to the login form in bytes.
+// maxForm bounds what a button posts, in bytes.
 const maxForm = 4 << 10
 
-// who returns the person that the login form names, or answers with the form,
-// which posts to the request's own address.
+// who returns the person whose button was pressed, or answers with the buttons. They
+// post to the request's own address.
 func who(w http.ResponseWriter, r *http.Request, protocol string) *Person {
-	form := struct {
-		Protocol, Username, Action string
-		Unknown                    bool
-		People                     []Person
-	}{Protocol: protocol, Action: r.URL.RequestURI(), People: People}
 	if r.Method == http.MethodPost {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		form.Username = strings.TrimSpace(r.PostFormValue("username"))
-		if p := find(strings.ToLower(form.Username)); p != nil {
+		if p := find(r.PostFormValue("username")); p != nil {
 			return p
 		}
-		form.Unknown = true
 	}
-	render(w, http.StatusOK, "login.html", form)
+	render(w, http.StatusOK, "login.html", struct {
+		Protocol, Action string
+		People           []Person
+	}{protocol, r.URL.RequestURI(), People})
 	return nil
 }
 
-// render answers with a page that needs nothing but itself.
+// render answers with a page that needs nothing of another origin.
 func render(w http.ResponseWriter, status int, name string, data any) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_ = templates.ExecuteTemplate(w, name, data) // a browser that went away is nobody's fault

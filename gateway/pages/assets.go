@@ -14,6 +14,11 @@ import (
 //go:embed assets
 var assetFiles embed.FS
 
+// Style is the style sheet of the pages.
+//
+//go:embed assets/style.css
+var Style string
+
 // An asset is one static file.
 type asset struct {
 	contentType string
@@ -45,30 +50,40 @@ func loadAssets() (map[string]asset, error) {
 		if !ok {
 			return nil, fmt.Errorf("reading the asset %s: its type is not known", e.Name())
 		}
-		sum := sha256.Sum256(body)
-		assets[e.Name()] = asset{contentType, body, hex.EncodeToString(sum[:8])}
+		assets[e.Name()] = newAsset(contentType, body)
 	}
 	return assets, nil
 }
 
-// assetURL returns the address of an asset for the pages. The version stands
-// in the query and not in the name: while nodes of two releases serve one
-// site, the other's page still gets a style, which it then doesn't keep.
+func newAsset(contentType string, body []byte) asset {
+	sum := sha256.Sum256(body)
+	return asset{contentType, body, hex.EncodeToString(sum[:8])}
+}
+
+// assetURL returns the address of one of our own assets.
 func (rd *Renderer) assetURL(prefix, name string) (string, error) {
 	a, ok := rd.assets[name]
 	if !ok {
 		return "", fmt.Errorf("linking the asset %s: there is none", name)
 	}
-	return local(prefix + "/assets/" + name + "?v=" + a.version), nil
+	return a.url(prefix, name), nil
 }
 
-// Asset implements gateway.Pages. Under its current version an asset may be
-// kept for a year, else it is revalidated each time. An unknown name is 404,
-// and a method other than GET and HEAD is 405.
-func (rd *Renderer) Asset(w http.ResponseWriter, r *http.Request, name string) {
+// url returns the address of an asset for the pages. The version stands in the query
+// and not in the name: while nodes of two releases serve one site, a page of the
+// other release still gets a style sheet, which it then doesn't keep.
+func (a asset) url(prefix, name string) string {
+	return local(prefix + "/assets/" + name + "?v=" + a.version)
+}
+
+// Asset implements gateway.Pages. Under its current version an asset may be kept for
+// a year; otherwise it is revalidated each time. An unknown name is 404, and a method
+// other than GET and HEAD is 405.
+func (rd *Renderer) Asset(w http.ResponseWriter, r *http.Request, b Brand, name string) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	// If a person opens a logo by its address, no script in it runs.
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
@@ -76,6 +91,9 @@ func (rd *Renderer) Asset(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	a, ok := rd.assets[name]
+	if b.Logo != nil && name == logoName {
+		a, ok = b.Logo.asset, true
+	}
 	if !ok {
 		refuseAsset(w, r, http.StatusNotFound)
 		return

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
 )
 
 // linked returns the assets that pages link, by name, with their addresses.
@@ -39,7 +41,7 @@ func TestAssetIsServedAsLinked(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := httptest.NewRecorder()
-			rd.Asset(w, httptest.NewRequest(http.MethodGet, address, nil), name)
+			rd.Asset(w, httptest.NewRequest(http.MethodGet, address, nil), pages.Brand{}, name)
 			if w.Code != http.StatusOK || w.Body.String() != string(file) {
 				t.Errorf("status %d with %d bytes, want 200 with %d", w.Code, w.Body.Len(), len(file))
 			}
@@ -48,7 +50,7 @@ func TestAssetIsServedAsLinked(t *testing.T) {
 				"Content-Length":               strconv.Itoa(len(file)),
 				"Cache-Control":                "public, max-age=31536000, immutable",
 				"X-Content-Type-Options":       "nosniff",
-				"Content-Security-Policy":      "default-src 'none'; frame-ancestors 'none'",
+				"Content-Security-Policy":      "default-src 'none'; frame-ancestors 'none'; sandbox",
 				"Cross-Origin-Resource-Policy": "same-origin",
 			} {
 				if got := w.Header().Get(header); got != want {
@@ -57,7 +59,7 @@ func TestAssetIsServedAsLinked(t *testing.T) {
 			}
 
 			head := httptest.NewRecorder()
-			rd.Asset(head, httptest.NewRequest(http.MethodHead, address, nil), name)
+			rd.Asset(head, httptest.NewRequest(http.MethodHead, address, nil), pages.Brand{}, name)
 			if head.Code != http.StatusOK || head.Body.Len() != 0 || head.Header().Get("Content-Length") != strconv.Itoa(len(file)) {
 				t.Errorf("HEAD: status %d, %d bytes, Content-Length %s", head.Code, head.Body.Len(), head.Header().Get("Content-Length"))
 			}
@@ -65,7 +67,7 @@ func TestAssetIsServedAsLinked(t *testing.T) {
 			again := httptest.NewRequest(http.MethodGet, address, nil)
 			again.Header.Set("If-None-Match", w.Header().Get("ETag"))
 			fresh := httptest.NewRecorder()
-			rd.Asset(fresh, again, name)
+			rd.Asset(fresh, again, pages.Brand{}, name)
 			if fresh.Code != http.StatusNotModified || fresh.Body.Len() != 0 {
 				t.Errorf("revalidated: status %d with %d bytes, want 304 with none", fresh.Code, fresh.Body.Len())
 			}
@@ -79,7 +81,7 @@ func TestAssetOfAnotherVersionIsNotKept(t *testing.T) {
 	t.Parallel()
 	for _, query := range []string{"", "?v=", "?v=0123456789abcdef", "?x=1"} {
 		w := httptest.NewRecorder()
-		newRenderer(t).Asset(w, httptest.NewRequest(http.MethodGet, "/.sso/assets/style.css"+query, nil), "style.css")
+		newRenderer(t).Asset(w, httptest.NewRequest(http.MethodGet, "/.sso/assets/style.css"+query, nil), pages.Brand{}, "style.css")
 		if w.Code != http.StatusOK || w.Header().Get("Cache-Control") != "no-cache" {
 			t.Errorf("%q: status %d, Cache-Control %q, want 200, no-cache", query, w.Code, w.Header().Get("Cache-Control"))
 		}
@@ -108,7 +110,7 @@ func TestAssetRefuses(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %q", test.method, test.name), func(t *testing.T) {
 			t.Parallel()
 			w := httptest.NewRecorder()
-			rd.Asset(w, httptest.NewRequest(test.method, "/.sso/assets/x", nil), test.name)
+			rd.Asset(w, httptest.NewRequest(test.method, "/.sso/assets/x", nil), pages.Brand{}, test.name)
 			if w.Code != test.want {
 				t.Errorf("status %d, want %d", w.Code, test.want)
 			}

@@ -141,6 +141,7 @@ func fill(v reflect.Value, value string) {
 	switch {
 	case v.Type() == reflect.TypeFor[time.Time]():
 		v.Set(reflect.ValueOf(time.Now().Add(time.Hour)))
+	case v.Type() == reflect.TypeFor[pages.Brand](): // of the configuration: see TestHelp
 	case v.Kind() == reflect.String:
 		v.SetString(value)
 	case v.Kind() == reflect.Slice:

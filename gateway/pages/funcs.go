@@ -10,7 +10,9 @@ import (
 // funcs are those that the templates can call.
 func (rd *Renderer) funcs() template.FuncMap {
 	return template.FuncMap{
-		"asset":  rd.assetURL,
+		"asset":   rd.assetURL,
+		"icon":    rd.icon,
+		"helpURL": helpURL, "helpText": helpText,
 		"local":  local,
 		"away":   away,
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },

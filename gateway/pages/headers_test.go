@@ -18,7 +18,7 @@ func TestPageHeaders(t *testing.T) {
 		switch name {
 		case "logout", "logout_nobody", "logout_at_provider":
 			own = "form-action 'self'"
-		case "chooser", "chooser_last", "chooser_one", "refusal_framed", "refusal_kept": // keep the fragment
+		case "chooser", "chooser_last", "chooser_one", "chooser_branded", "refusal_framed", "refusal_kept": // keep the fragment
 			own = "form-action 'none'; script-src 'self'"
 		case "form", "repost": // may be redirected anywhere
 			own = "script-src 'self'"

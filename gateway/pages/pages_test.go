@@ -31,6 +31,13 @@ var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var chrome = pages.Chrome{Prefix: "/.sso", App: "grafana.example.com"}
 
+// branded is the chrome of a site with a title, a logo and help.
+var branded = pages.Chrome{Prefix: "/.sso", App: "Team wiki", Brand: pages.Brand{Title: "Team wiki", Logo: logo, Help: "it@example.com"}}
+
+var logo, _ = pages.NewLogo([]byte(logoSVG))
+
+const logoSVG = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><script>alert(1)</script><rect width="1" height="1"/></svg>`
+
 // examples has each type of page, in each form that looks different.
 func examples() map[string]any {
 	denied := pages.Refusal{
@@ -71,6 +78,7 @@ func examples() map[string]any {
 			{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp"},
 		}},
 		"chooser_none":        pages.Chooser{Chrome: chrome},
+		"chooser_branded":     pages.Chooser{Chrome: branded, Choices: []pages.Choice{{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp"}}},
 		"refusal":             denied,
 		"refusal_bare":        bare,
 		"refusal_loop":        loop,
@@ -308,7 +316,7 @@ func TestPageIsSmall(t *testing.T) {
 			if !counted[l[1]] {
 				counted[l[1]] = true
 				w := httptest.NewRecorder()
-				rd.Asset(w, httptest.NewRequest(http.MethodGet, "/", nil), l[1])
+				rd.Asset(w, httptest.NewRequest(http.MethodGet, "/", nil), branded.Brand, l[1])
 				size += w.Body.Len()
 			}
 		}

@@ -176,7 +176,7 @@ func TestPageStructure(t *testing.T) {
 				t.Errorf("%s: an image without alt: %s", name, img)
 			}
 		}
-		if strings.Count(html, chrome.App) == 0 {
+		if strings.Count(html, chrome.App)+strings.Count(html, branded.App) == 0 {
 			t.Errorf("%s: does not say which app it is of", name)
 		}
 	}

@@ -7,8 +7,10 @@ import "strings"
 type catalogue struct {
 	// Lang is the language's BCP 47 tag.
 	Lang string
-	// Gateway says who is speaking, below the app's host.
+	// Gateway says who is speaking, below the app's name.
 	Gateway string
+	// NeedHelp stands before where to get help.
+	NeedHelp string
 	// TimeLayout is for time.Time.Format, in UTC.
 	TimeLayout string
 
@@ -57,11 +59,12 @@ type catalogue struct {
 var english = catalogue{
 	Lang:       "en",
 	Gateway:    "Single sign-on",
+	NeedHelp:   "Need help?",
 	TimeLayout: "2 Jan 2006, 15:04 UTC",
 
 	ChooserTitle: "Sign in",
 	ChooserText:  "Choose the account that you want to use.",
-	ChooserEmpty: "There is no way to sign in here yet. Tell your administrator.",
+	ChooserEmpty: "This site has no way to sign in yet. Tell your administrator.",
 	SignInWith:   "Sign in with %s",
 	LastUsed:     "Last used",
 
@@ -95,27 +98,27 @@ var english = catalogue{
 	InMinutes:      "in about %s minutes",
 	LessThanMinute: "in less than two minutes",
 
-	FormTitle:   "One moment",
-	FormText:    "You are being sent to %s to sign in. If nothing happens, continue by the button.",
+	FormTitle:   "Continue to sign in",
+	FormText:    "You are being sent to %s to sign in. If nothing happens, press Continue.",
 	RepostTitle: "Signing you in",
-	RepostText:  "Your sign-in is being completed here. If nothing happens, continue by the button.",
+	RepostText:  "Your sign-in is almost complete. If nothing happens, press Continue.",
 	Continue:    "Continue",
 
 	LogoutTitle:  "Sign out?",
 	StaySignedIn: "Stay signed in",
 	LogoutHere:   "This ends your session at %s.",
-	LogoutAt:     "Your session at %s ends, too.",
-	LogoutNotAt:  "Your session at %s goes on: signing in again may not ask for your password.",
+	LogoutAt:     "It also ends your session at %s.",
+	LogoutNotAt:  "Your session at %s stays open, so the next sign-in may not ask for your password.",
 
 	OtherTitle: "Sign in as somebody else?",
 	OtherHint:  "If you did not ask for this, stay signed in.",
-	OtherAt:    "You are sent to %s to sign in.",
+	OtherAt:    "Then you sign in at %s.",
 
 	LeaveTitle: "Signing you out",
-	LeaveText:  "Your session here has ended. You are being sent to %s to end the one there, too. If nothing happens, continue by the button.",
+	LeaveText:  "Your session here has ended, and you are being sent to %s to end your session there. If nothing happens, press Continue.",
 
 	LoggedOutTitle: "You are signed out",
-	LoggedOutHint:  "On a computer that others use, close the browser as well.",
+	LoggedOutHint:  "On a shared computer, close the browser as well.",
 	SignInAgain:    "Sign in again",
 	LoggedOutText:  "Your session at %s has ended.",
 }

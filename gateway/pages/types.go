@@ -13,8 +13,9 @@ import (
 type Chrome struct {
 	// Prefix is the gateway's own path on this site, "/.sso" unless set.
 	Prefix string
-	// App is what the page calls the app: its host.
+	// App is what the page calls the app: its title, else its host.
 	App string
+	Brand
 }
 
 // A Chooser lets a person pick where to sign in.

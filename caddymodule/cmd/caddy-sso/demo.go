@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-sso/caddy-sso/gateway/demo"
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
 )
 
 func init() {
@@ -80,12 +81,16 @@ func runDemo(ctx context.Context, out io.Writer, port int) (err error) {
 	if err != nil {
 		return err
 	}
-	d, err := demo.Start(ctx, sites)
+	d, err := demo.Start(ctx, sites, pages.Style)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	if err := loadCaddyfile(demoCaddyfile(dir, d, sites)); err != nil {
+	text, err := demoCaddyfile(dir, d, sites)
+	if err != nil {
+		return err
+	}
+	if err := loadCaddyfile(text); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, caddy.Stop()) }()
@@ -94,9 +99,9 @@ func runDemo(ctx context.Context, out io.Writer, port int) (err error) {
 	}
 	fmt.Fprintf(out, `
   Open    %s
-  then    %s, the same person with other roles
+  then    %s, where the same person has other roles
 
-  Sign in as alice (admins), bob (viewers) or carol (no group: not let in).
+  Sign in as alice (in admins), bob (in viewers) or carol (in no group, so refused).
   Nobody needs a password. Ctrl-C ends the demo and leaves nothing behind.
 
 `, sites[0].Origin, sites[1].Origin)
@@ -105,7 +110,7 @@ func runDemo(ctx context.Context, out io.Writer, port int) (err error) {
 }
 
 func demoSites(ctx context.Context, port int) ([]*demo.Site, error) {
-	sites := []*demo.Site{{ID: "wiki", Title: "Wiki"}, {ID: "console", Title: "Console"}}
+	sites := []*demo.Site{{ID: "wiki", Title: "Team wiki"}, {ID: "console", Title: "Server console"}}
 	taken := map[int]bool{}
 	for i, s := range sites {
 		wanted := 0
@@ -148,8 +153,8 @@ var demoRules = map[string]string{
 }
 
 // demoCaddyfile is a configuration as anybody could write it, but for what
-// keeps it in one directory.
-func demoCaddyfile(dir string, d *demo.Demo, sites []*demo.Site) string {
+// keeps it in one directory. It writes the logos there.
+func demoCaddyfile(dir string, d *demo.Demo, sites []*demo.Site) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, `{
 	admin off
@@ -177,17 +182,28 @@ func demoCaddyfile(dir string, d *demo.Demo, sites []*demo.Site) string {
 }
 `, dir, d.Issuer, d.ClientID, d.ClientSecret, d.Metadata)
 	for _, s := range sites {
+		logo, err := s.Logo()
+		if err != nil {
+			return "", err
+		}
+		file := filepath.Join(dir, s.ID+".svg")
+		if err := os.WriteFile(file, logo, 0o600); err != nil {
+			return "", err
+		}
 		fmt.Fprintf(&b, `%s {
 	bind 127.0.0.1
 	sso {
-		app %s
+		app   %s
+		title %q
+		logo  %q
+		help  "This is a demo: sign in as alice or bob."
 		%s
 	}
 	reverse_proxy %s
 }
-`, s.Origin, s.ID, demoRules[s.ID], s.Upstream)
+`, s.Origin, s.ID, s.Title, file, demoRules[s.ID], s.Upstream)
 	}
-	return b.String()
+	return b.String(), nil
 }
 
 func loadCaddyfile(text string) error {

@@ -62,7 +62,7 @@ func TestDemo(t *testing.T) {
 					}
 					continue
 				}
-				for _, want := range []string{">verified<", "Hello, " + story.user, ">" + role + "<"} {
+				for _, want := range []string{">verified<", "Hello, " + story.user, ">" + role + "<", "&#34;preferred_username&#34;: &#34;" + story.user + "&#34;", "Remote-User"} {
 					if status != http.StatusOK || !strings.Contains(page, want) {
 						t.Errorf("%s: %d, want %q in %s", site, status, want, page)
 					}
@@ -70,9 +70,22 @@ func TestDemo(t *testing.T) {
 			}
 		})
 	}
+	t.Run("E10 the apps have names and logos", func(t *testing.T) {
+		for i, name := range []string{"Team wiki", "Server console"} {
+			b := newBrowser(t)
+			_, _, page := b.do(http.MethodGet, origins[i], nil)
+			logo := regexp.MustCompile(`<img src="(/\.sso/assets/logo[^"]*)"`).FindStringSubmatch(page)
+			if logo == nil || !strings.Contains(page, "<bdi>"+name+"</bdi>") || !strings.Contains(page, "Need help? <bdi>This is a demo") {
+				t.Fatalf("the chooser is %s", page)
+			}
+			if status, _, picture := b.do(http.MethodGet, origins[i]+logo[1], nil); status != http.StatusOK || !strings.HasPrefix(picture, "<svg ") {
+				t.Errorf("the logo of %s is %d %s", name, status, picture)
+			}
+		}
+	})
 	t.Run("E10 somebody unknown", func(t *testing.T) {
 		b := newBrowser(t)
-		if status, page := b.signIn(origins[0], "openid", "<mallory>"); status != http.StatusOK || !strings.Contains(page, "“&lt;mallory&gt;” is not known here") {
+		if status, page := b.signIn(origins[0], "openid", "<mallory>"); status != http.StatusOK || !strings.Contains(page, "Who are you?") || strings.Contains(page, "mallory") {
 			t.Errorf("%d %s", status, page)
 		}
 	})

@@ -1,0 +1,30 @@
+package caddymodule
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+)
+
+// brand reads how the site looks on our pages.
+func (h *Handler) brand() (pages.Brand, error) {
+	b := pages.Brand{Title: h.Title, Help: h.Help}
+	if h.Logo == "" {
+		return b, nil
+	}
+	file, err := os.Open(h.Logo)
+	if err != nil {
+		return b, fmt.Errorf("logo: %w", err)
+	}
+	defer file.Close()
+	body, err := io.ReadAll(io.LimitReader(file, pages.MaxLogo+1))
+	if err == nil {
+		b.Logo, err = pages.NewLogo(body)
+	}
+	if err != nil {
+		err = fmt.Errorf("logo: reading %s: %w", h.Logo, err)
+	}
+	return b, err
+}
