@@ -251,6 +251,9 @@ func (a *App) writeEvent(ev gateway.Event, more int) {
 	add("user", ev.Username)
 	add("code", string(ev.Code))
 	add("reference", ev.Reference)
+	if ev.Type == gateway.EventLogin {
+		fields = append(fields, zap.String("host", ev.Host), zap.Strings("roles", ev.Roles), zap.Int("groups", ev.Groups))
+	}
 	if ev.Code != "" {
 		add("fix", ev.Code.Meaning().Fix)
 	}

@@ -307,7 +307,7 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 	if !validName(o.Name) {
 		return gateway.NamedProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", o.Name, nameRule)
 	}
-	provider, err := oidcrp.New(cfg, oidcrp.Deps{LastGood: pc.lastGood, Logger: pc.Logger()})
+	provider, err := oidcrp.New(cfg, oidcrp.Deps{LastGood: pc.lastGood, Logger: pc.Logger().With(zap.String("provider", o.Name))})
 	if err != nil {
 		return gateway.NamedProvider{}, err
 	}

@@ -46,8 +46,11 @@ func TestSignInAndOut(t *testing.T) {
 	if status, _ := b.do(mustRequest(t, w.origin()+"/reports")); status != http.StatusUnauthorized {
 		t.Errorf("after logging out: %d", status)
 	}
-	if !strings.Contains(w.logs(), `"logger":"sso.audit","msg":"login"`) || !strings.Contains(w.logs(), `"logger":"sso.audit","msg":"logout"`) {
-		t.Error("the audit log lacks the login or the logout")
+	if line := lineWith(w.logs(), `"logger":"sso.audit","msg":"login"`); !strings.Contains(line, `"user":"alice","host":"localhost","roles":["Admin"],"groups":2`) {
+		t.Errorf("the line of the login is %s", line)
+	}
+	if !strings.Contains(w.logs(), `"logger":"sso.audit","msg":"logout"`) {
+		t.Error("the audit log lacks the logout")
 	}
 }
 

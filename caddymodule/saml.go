@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
@@ -216,17 +218,12 @@ func (s *SAML) configure(pc providerContext) (gateway.NamedProvider, error) {
 	if err != nil {
 		return gateway.NamedProvider{}, err
 	}
-	provider, err := samlsp.New(cfg, samlsp.Deps{LastGood: pc.lastGood, Keys: pc.keys, Logger: pc.Logger()})
+	s.nameAfter(cmp.Or(cfg.MetadataURL, cfg.EntityID))
+	provider, err := samlsp.New(cfg, samlsp.Deps{LastGood: pc.lastGood, Keys: pc.keys, Logger: pc.Logger().With(zap.String("provider", s.Name))})
 	if err != nil {
 		return gateway.NamedProvider{}, err
 	}
-	if s.Name == "" {
-		idp := cfg.MetadataURL
-		if idp == "" {
-			idp = provider.Issuer()
-		}
-		s.Name = defaultName(withoutScheme(idp), withoutScheme(s.SPEntityID))
-	}
+	s.nameAfter(provider.Issuer())
 	if !validName(s.Name) {
 		return gateway.NamedProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", s.Name, nameRule)
 	}
@@ -234,6 +231,14 @@ func (s *SAML) configure(pc providerContext) (gateway.NamedProvider, error) {
 		Name: s.Name, DisplayName: s.DisplayName, Lifetime: time.Duration(s.Lifetime), Provider: provider,
 		Users: s.Users, EmailDomains: s.EmailDomains,
 	}, nil
+}
+
+// nameAfter gives a provider without a name one that is made of what identifies it,
+// once that is known.
+func (s *SAML) nameAfter(idp string) {
+	if s.Name == "" && idp != "" {
+		s.Name = defaultName(withoutScheme(idp), withoutScheme(s.SPEntityID))
+	}
 }
 
 // config makes of the options, with placeholders replaced and files read, what

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -132,9 +133,9 @@ func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider
 	case keepsNone && misdirected != nil: // the fault is not the cookies
 		return x.refuse(misdirected)
 	case keepsNone:
-		return x.refuse(refusal.New(refusal.CookiesBlocked, nil))
+		return x.refuse(refusal.New(refusal.CookiesBlocked, fmt.Errorf("the login began at the callback %s, the answer came to %s, and the browser brought no cookie, twice", refusal.Quoted(f.Callback), refusal.Quoted(x.here()+x.path))))
 	case f.Restarted:
-		return x.refuse(refusal.New(refusal.FlowOtherBrowser, nil))
+		return x.refuse(refusal.New(refusal.FlowOtherBrowser, errors.New("the browser brought another login's cookie, twice; the login was begun in another browser")))
 	}
 	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Restarted: true})
 }
@@ -223,7 +224,8 @@ func (x *exchange) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvi
 	if other := x.app.rivalOf(p); other != nil {
 		return x.refuse(refusal.New(refusal.UsernameForeign, x.app.rivals(p, other)))
 	}
-	if _, _, refused := x.app.admit(p, ans.Identity); refused != nil {
+	_, granted, refused := x.app.admit(p, ans.Identity)
+	if refused != nil {
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions
@@ -243,7 +245,7 @@ func (x *exchange) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvi
 	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
 		cookie.Set(x.w, cookie.Provider, p.Name, x.secure)
 	}
-	x.observe(Event{Type: EventLogin})
+	x.observe(Event{Type: EventLogin, Host: x.host, Roles: granted.Roles, Groups: len(ans.Identity.Groups)})
 	return x.redirectTo(f.Return)
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/form"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
@@ -39,7 +38,7 @@ func (x *exchange) login() error {
 	at := x.app.autologin
 	if name := params.Get("provider"); name != "" {
 		if at = x.app.provider(name); at == nil {
-			return x.refuse(refusal.New(refusal.ProviderUnknown, nil))
+			return x.refuse(x.app.noProvider(name))
 		}
 	}
 	return x.start(at, flow)

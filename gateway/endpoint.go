@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -155,18 +156,18 @@ func (a *App) HasCredentials(method, to string) bool {
 func (x *exchange) route(e *Endpoint) error {
 	switch {
 	case e == nil:
-		return x.refuse(refusal.New(refusal.NotFound, nil))
+		return x.refuse(refusal.New(refusal.NotFound, fmt.Errorf("there is no endpoint at %s", refusal.Quoted(x.path))))
 	case slices.Contains(e.Methods, x.r.Method):
 	case e.lostPost != nil && isLostPost(x.r):
 		return e.lostPost(x)
 	default:
 		x.w.Header().Set("Allow", strings.Join(e.Methods, ", "))
-		return x.refuse(refusal.New(refusal.MethodNotAllowed, nil))
+		return x.refuse(refusal.New(refusal.MethodNotAllowed, fmt.Errorf("the method is %s; %s takes %s", refusal.Quoted(x.r.Method), refusal.Quoted(x.path), strings.Join(e.Methods, ", "))))
 	}
 	if !e.CrossSite {
 		// A method that changes nothing always passes.
 		if err := x.app.csrf.Check(x.r); err != nil {
-			return x.refuse(refusal.New(refusal.CrossSite, err))
+			return x.refuse(refusal.New(refusal.CrossSite, fmt.Errorf("%w; the Origin is %s", err, refusal.Quoted(x.r.Header.Get("Origin")))))
 		}
 	}
 	return e.serve(x)

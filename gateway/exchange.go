@@ -250,7 +250,7 @@ func (x *exchange) checkConnect() *refusal.Error {
 		return nil
 	}
 	x.w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110 §15.5.6
-	return refusal.New(refusal.MethodNotAllowed, nil)
+	return refusal.New(refusal.MethodNotAllowed, errors.New("the method is CONNECT, and it opens no WebSocket"))
 }
 
 // checkUpgrade refuses WebSockets from the pages of foreign origins: browsers let
@@ -268,7 +268,7 @@ func (x *exchange) checkUpgrade() *refusal.Error {
 	if len(origins) == 1 && err == nil && (strings.EqualFold(origins[0], own) || x.app.origins[strings.ToLower(origins[0])]) {
 		return nil
 	}
-	return refusal.New(refusal.ForeignOrigin, nil)
+	return refusal.New(refusal.ForeignOrigin, fmt.Errorf("the Origin of the WebSocket is %s, the site's own is %s", refusal.Quoted(strings.Join(origins, ", ")), refusal.Quoted(own)))
 }
 
 // issuer returns the origin that assertions name.
@@ -305,7 +305,7 @@ func (x *exchange) origin() (string, *refusal.Error) {
 func (x *exchange) signInOrigin() (string, *refusal.Error) {
 	origin, refused := x.origin()
 	if refused == nil && !x.secure && !x.app.opts.InsecureHTTP && !fetch.IsLoopback(strings.Trim(x.host, "[]")) {
-		refused = refusal.New(refusal.InsecureHTTP, nil)
+		refused = refusal.New(refusal.InsecureHTTP, fmt.Errorf("the request came over http to %s", refusal.Quoted(x.r.Host)))
 	}
 	return origin, refused
 }

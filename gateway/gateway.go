@@ -341,6 +341,11 @@ type Event struct {
 	// Username, Reference and Addr are for the audit log, never for labels.
 	Username, Reference string
 	Addr                netip.Addr
+	// Host, Roles and Groups are of a login: where it was made, the roles that the app
+	// gives, and how many groups the provider named.
+	Host   string
+	Roles  []string
+	Groups int
 	// Judged says that an answer to a login of this browser was judged: somebody may
 	// ask about the reference.
 	Judged bool

@@ -44,7 +44,7 @@ func (x *exchange) metadata(name string) error {
 	}
 	p := x.app.provider(name)
 	if p == nil {
-		return x.refuse(refusal.New(refusal.ProviderUnknown, nil))
+		return x.refuse(x.app.noProvider(name))
 	}
 	describing, ok := p.Provider.(provider.Publisher)
 	if !ok {

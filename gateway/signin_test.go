@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -42,7 +43,8 @@ func TestSignIn(t *testing.T) {
 	}
 	wantKept(t, l, 1, 1, 0)
 	events := l.seen()
-	if len(events) != 1 || events[0] != (gateway.Event{Type: gateway.EventLogin, App: appHost, Provider: "corp", Username: "alice", Addr: clientAddr}) {
+	want := gateway.Event{Type: gateway.EventLogin, App: appHost, Provider: "corp", Username: "alice", Addr: clientAddr, Host: appHost, Roles: []string{"Admin", "User"}, Groups: 2}
+	if len(events) != 1 || !reflect.DeepEqual(events[0], want) {
 		t.Errorf("events %+v", events)
 	}
 }

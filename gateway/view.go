@@ -78,7 +78,7 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 	}
 	p := a.providerOf(l)
 	if p == nil {
-		v.denied = refusal.New(refusal.ProviderUnknown, nil)
+		v.denied = a.noProvider(l.Provider)
 		return v
 	}
 	person, grant, refused := a.admit(p, l.Identity)
@@ -167,6 +167,30 @@ func noMatch(id *provider.Identity, res mapping.Result) error {
 	return fmt.Errorf("groups named by the provider: %d; no line has one of them, byte for byte%s", len(id.Groups), note)
 }
 
+// noProvider refuses a name that is none of the site's providers.
+func (a *App) noProvider(name string) *refusal.Error {
+	return refusal.New(refusal.ProviderUnknown, fmt.Errorf("there is no provider %s at this site, only %s", refusal.Quoted(name), refusal.List(a.providerNames())))
+}
+
+// maxExplained is how many groups of a person a line of the log names.
+const maxExplained = 50
+
+// explain says at DEBUG why nobody let a person in: with their groups.
+func (a *App) explain(p *NamedProvider, id *provider.Identity, rules *mapping.RuleSet) {
+	c := a.gw.log.Check(zap.DebugLevel, "no line of the rules has a group of this person")
+	if c == nil {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("app", a.name()), zap.String("provider", p.Name), zap.String("user", id.Username),
+		zap.Int("count", len(id.Groups)), zap.Strings("groups", id.Groups[:min(len(id.Groups), maxExplained)]),
+	}
+	if near, ok := rules.Nearest(id.Groups); ok {
+		fields = append(fields, zap.String("nearest", fmt.Sprintf("the group %s is not %s, which %s asks for", refusal.Quoted(near.Group), refusal.Quoted(near.From), near.Position)))
+	}
+	c.Write(fields...)
+}
+
 // admit decides whether a person of p may enter the app, and returns their identity
 // and grant there. Where the app has several name spaces, it never learns the
 // provider's own group names, only those that the rules make of them.
@@ -175,7 +199,7 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 		return provider.Identity{}, grant{}, refusal.New(code, cause)
 	}
 	if !strings.ContainsFunc(id.Username, usernames.Visible) {
-		return deny(refusal.NoUsername, nil)
+		return deny(refusal.NoUsername, fmt.Errorf("the user name is %s, and has no visible character", refusal.Quoted(id.Username)))
 	}
 	if field := id.Unfit(); field != "" {
 		return deny(refusal.BadCharacters, errors.New("the "+field+" has control characters"))
@@ -198,6 +222,7 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 	}
 	res := apply(id.Groups)
 	if !res.Matched {
+		a.explain(p, &id, people.rules)
 		return deny(refusal.AccessDenied, noMatch(&id, res))
 	}
 	groups := res.Groups

@@ -14,6 +14,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // Timeout bounds one request of a Client: connecting, TLS, and the
@@ -59,6 +61,9 @@ type Response struct {
 	MediaType string
 	// ContentType is the header as it came, for messages.
 	ContentType string
+	// Challenge is the header WWW-Authenticate, which may say why the server refuses
+	// (RFC 6750 §3).
+	Challenge string
 	// Body is never larger than the limit that Do was given.
 	Body []byte
 	// RetryAfter is when the server wants to be asked again, MaxRetryAfter at
@@ -90,6 +95,7 @@ func hardenedTransport(roots *x509.CertPool) *http.Transport {
 			}
 			return http.ProxyFromEnvironment(r)
 		},
+		OnProxyConnectResponse: proxyRefusal,
 		DialContext:            dialLocalhost,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		ForceAttemptHTTP2:      true,
@@ -100,6 +106,14 @@ func hardenedTransport(roots *x509.CertPool) *http.Transport {
 		ResponseHeaderTimeout:  Timeout,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
+}
+
+// proxyRefusal says that it was the proxy that refused.
+func proxyRefusal(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	return fmt.Errorf("the proxy %s, which HTTPS_PROXY names, does not connect to it: the status is %d; permit it there, or name the host in NO_PROXY", proxy.Host, resp.StatusCode)
 }
 
 // CheckURL says whether raw is a URL that Do would fetch: absolute, https (or
@@ -151,15 +165,12 @@ func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err
 		}
-		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, fmt.Errorf("sending %s: no answer in time: %w", where, err)
-		}
-		return nil, fmt.Errorf("sending %s: %w", where, unquoted(err))
+		return nil, fmt.Errorf("sending %s: %w", where, refusal.Network(unquoted(err)))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the answer to %s: %w", where, err)
+		return nil, fmt.Errorf("reading the answer to %s: %w", where, refusal.Network(err))
 	}
 	if int64(len(body)) > limit {
 		return nil, fmt.Errorf("reading the answer to %s: %w of %d bytes", where, ErrTooLarge, limit)
@@ -167,7 +178,7 @@ func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 	types := resp.Header.Values("Content-Type")
 	return &Response{
 		Status: resp.StatusCode, MediaType: mediaType(types), ContentType: strings.Join(types, ", "),
-		Body: body, RetryAfter: retryAfter(resp.Header, time.Now()),
+		Challenge: resp.Header.Get("WWW-Authenticate"), Body: body, RetryAfter: retryAfter(resp.Header, time.Now()),
 	}, nil
 }
 

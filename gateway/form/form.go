@@ -99,7 +99,7 @@ func parse(body string, names []string) (map[string]string, error) {
 // malformed, or TooLarge.
 func Query(r *http.Request) (url.Values, *refusal.Error) {
 	if len(r.URL.RawQuery) > maxQuery {
-		return nil, refusal.New(refusal.TooLarge, nil)
+		return nil, refusal.New(refusal.TooLarge, fmt.Errorf("the query has more than %d bytes", maxQuery))
 	}
 	params, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {

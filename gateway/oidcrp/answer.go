@@ -60,12 +60,12 @@ func answerError(a *answer) error {
 	if !a.params.Has("error") {
 		return nil
 	}
-	said := errorCode(a.params.Get("error"))
-	err := fmt.Errorf("reading the answer: the provider says %s", said)
+	code := a.params.Get("error")
+	err := fmt.Errorf("reading the answer: the provider says %s", said(code, a.params.Get("error_description"), a.params.Get("state")))
 	switch {
-	case passingError(said): // it refuses nobody
+	case passingError(code): // it refuses nobody
 		return refusal.New(refusal.ProviderUnavailable, err)
-	case said != unreadable && said != "access_denied":
+	case isErrorCode(code) && code != "access_denied":
 		return fmt.Errorf("%w: %w", err, provider.ErrRequestRefused)
 	}
 	return err

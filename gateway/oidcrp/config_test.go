@@ -170,22 +170,24 @@ func TestCheckNamesAreUnique(t *testing.T) {
 	}
 }
 
-func TestErrorCodeOfProvider(t *testing.T) {
+// What a provider says of a refusal is in the error in its own words, quoted and on one
+// line: it comes by way of the browser.
+func TestWordsOfTheProvider(t *testing.T) {
 	t.Parallel()
 	op := inProcess(t)
 	p := newProvider(t, op)
 	for said, want := range map[string]string{
-		"access_denied":             "access_denied",
-		"call 555 now":              "nothing readable",
-		"<script>":                  "nothing readable",
-		"":                          "nothing readable",
-		strings.Repeat("x", 65):     "nothing readable",
-		"invalid_scope\nlevel=info": "nothing readable",
+		"access_denied":             `access_denied: "pr […] ose"`,
+		"call 555 now":              `"call 555 now": "pr […] ose"`,
+		"<script>":                  `"<script>": "pr […] ose"`,
+		"":                          `"pr […] ose"`,
+		strings.Repeat("x", 65):     `"[…]": "pr […] ose"`,
+		"invalid_scope\nlevel=info": `"invalid_scope level=info": "pr […] ose"`,
 	} {
 		op.SetHooks(gatewaytest.OPHooks{Answer: func(v url.Values) {
 			v.Del("code")
 			v.Set("error", said)
-			v.Set("error_description", "prose")
+			v.Set("error_description", "pr "+v.Get("state")+"\nose")
 		}})
 		_, err := op.Login(t.Context(), p)
 		wantCode(t, err, refusal.ProviderRefused)

@@ -61,7 +61,7 @@ var optionalEndpoints = []string{"userinfo_endpoint", "end_session_endpoint"}
 func (p *Provider) parseMetadata(doc []byte) (*metadata, error) {
 	obj, err := p.checks.object(doc)
 	if err != nil {
-		return nil, unavailable("reading the discovery document: %w", err)
+		return nil, unavailable("reading the discovery document: %w; the address is made of `issuer`: check that", err)
 	}
 	// Some providers write null for what they don't have, some an empty text.
 	obj = obj.dropNulls()
@@ -113,8 +113,11 @@ func discoveryEndpoints(d *discoveryDocument) error {
 		if slices.Contains(optionalEndpoints, name) && !d.has(name) {
 			continue
 		}
+		if d.str(name) == "" {
+			return fmt.Errorf("reading the discovery document: %s is missing; it is that of no OpenID Provider (OIDC Discovery §3)", name)
+		}
 		if err := d.checkEndpoint(d.str(name)); err != nil {
-			return fmt.Errorf("reading the discovery document: %s %w", name, err)
+			return fmt.Errorf("reading the discovery document: %s %w; have the provider publish the address by which it is reached", name, err)
 		}
 	}
 	return nil
@@ -157,7 +160,7 @@ func documentMediaType(f *fetch.Response) error {
 	case f.MediaType == "application/json", strings.HasSuffix(f.MediaType, "+json"):
 	case f.MediaType == "application/octet-stream", f.MediaType == "text/plain": // as file servers send it
 	default:
-		return fmt.Errorf("checking the answer: the content type is %s, not JSON", quoted(f.ContentType))
+		return lastingError{fmt.Errorf("checking the answer: the content type is %s, not JSON", quoted(f.ContentType))}
 	}
 	return nil
 }
@@ -211,4 +214,4 @@ func unavailable(format string, args ...any) error {
 
 // quoted shows a value of the provider in an error: short, and without
 // anything that a log could stumble over.
-func quoted(s string) string { return fmt.Sprintf("%+.100q", s) }
+func quoted(s string) string { return refusal.Quoted(s) }

@@ -24,6 +24,10 @@ type tokenAnswer struct {
 	*fetch.Response
 	body object
 	err  error // why body is nil
+	// secrets are what the provider was sent, which its messages may repeat. hint is
+	// what helps if it does not take the client's secret.
+	secrets []string
+	hint    string
 }
 
 var tokenKinds = []member{
@@ -54,7 +58,10 @@ func (p *Provider) exchange(ctx context.Context, md *metadata, code string, f *f
 	if err != nil {
 		return nil, unavailable("exchanging the code: %w", err)
 	}
-	answer := &tokenAnswer{Response: got}
+	answer := &tokenAnswer{
+		Response: got, hint: p.secretHint(method),
+		secrets: []string{code, f.Verifier, string(p.config.ClientSecret), strings.TrimPrefix(req.Header.Get("Authorization"), "Basic ")},
+	}
 	if answer.body, answer.err = p.checks.object(withoutMark(got.Body)); answer.err == nil {
 		answer.body = answer.body.dropNulls() // "error": null is none
 	}
@@ -100,7 +107,20 @@ func (p *Provider) authMethod(md *metadata) (string, error) {
 		return methodPost, nil
 	}
 	return "", refusal.New(refusal.OIDCClientRejected,
-		errors.New("exchanging the code: the provider announces neither client_secret_basic nor client_secret_post"))
+		fmt.Errorf("exchanging the code: the provider announces neither client_secret_basic nor client_secret_post for its token endpoint, but %s; if it takes one of them all the same, name it by `token_auth`", refusal.List(md.authMethods)))
+}
+
+// secretHint says what may help if a provider does not take a secret. Not all decode
+// client_secret_basic as RFC 6749 §2.3.1 has it.
+func (p *Provider) secretHint(method string) string {
+	id, secret := p.config.ClientID, string(p.config.ClientSecret)
+	switch {
+	case method != methodBasic || url.QueryEscape(id) == id && url.QueryEscape(secret) == secret:
+		return ""
+	case url.QueryEscape(secret) == secret:
+		return "; the client_id has special characters, which some providers decode otherwise in a header: `token_auth client_secret_post` helps then"
+	}
+	return "; the client_secret has special characters, which some providers decode otherwise in a header: `token_auth client_secret_post` helps then"
 }
 
 // tokenError makes of the provider's error answer (RFC 6749 §5.2) its code. It
@@ -110,14 +130,17 @@ func tokenError(a *tokenAnswer) error {
 	if passes(a.Status) {
 		return nil // tokenStatus has it
 	}
-	reason := errorCode(a.body.str("error"))
+	code := a.body.str("error")
+	err := fmt.Errorf("exchanging the code: the token endpoint answers with status %d, the provider says %s", a.Status, said(code, a.body.str("error_description"), a.secrets...))
 	switch {
-	case passingError(a.body.str("error")):
-		return refusal.New(refusal.ProviderUnavailable, a.Fault(fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status)))
-	case a.body.str("error") == "invalid_grant", a.Status == http.StatusBadRequest && !a.body.has("error"): // some answer a made-up code by prose
-		return refusal.New(refusal.OIDCCodeRejected, fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status))
-	case a.body.has("error"), a.Status == http.StatusUnauthorized:
-		return refusal.New(refusal.OIDCClientRejected, fmt.Errorf("exchanging the code: the provider says %s, status %d", reason, a.Status))
+	case passingError(code):
+		return refusal.New(refusal.ProviderUnavailable, a.Fault(err))
+	case code == "invalid_grant", a.Status == http.StatusBadRequest && !a.body.has("error"): // some answer a made-up code by prose
+		return refusal.New(refusal.OIDCCodeRejected, err)
+	case code == "invalid_client", a.Status == http.StatusUnauthorized:
+		return refusal.New(refusal.OIDCClientRejected, fmt.Errorf("%w%s", err, a.hint))
+	case a.body.has("error"):
+		return refusal.New(refusal.OIDCClientRejected, err)
 	}
 	return nil
 }
@@ -172,16 +195,26 @@ func passingError(code string) bool {
 	return code == "temporarily_unavailable" || code == "server_error" || code == "slow_down"
 }
 
-// errorCode shows the provider's error code only if it is one: the parameter
-// comes by way of the browser, and the log is no place for prose from there.
-func errorCode(s string) string {
-	plain := s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool {
+// isErrorCode reports whether an error is a code and no prose.
+func isErrorCode(s string) bool {
+	return s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
 	})
-	if !plain {
-		return unreadable
-	}
-	return s
 }
 
-const unreadable = "nothing readable"
+// said shows the error and the error_description of a provider, in quotes if they are
+// its own words.
+func said(code, description string, secrets ...string) string {
+	switch {
+	case code == "" && description == "":
+		return "nothing about why"
+	case code == "":
+		return refusal.Theirs(description, secrets...)
+	case !isErrorCode(code):
+		code = refusal.Theirs(code, secrets...)
+	}
+	if description == "" {
+		return code
+	}
+	return code + ": " + refusal.Theirs(description, secrets...)
+}

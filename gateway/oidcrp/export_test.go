@@ -50,9 +50,9 @@ func ParseDiscovery(p *Provider, doc []byte) (string, error) {
 
 // ParseKeys returns the kids of the usable keys.
 func ParseKeys(p *Provider, doc []byte) ([]string, error) {
-	keys, err := p.parseKeys(doc)
+	ring, err := p.parseKeys(doc)
 	var kids []string
-	for _, k := range keys {
+	for _, k := range ring.usable {
 		kids = append(kids, k.kid)
 	}
 	return kids, err

@@ -16,6 +16,8 @@ import (
 	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // skew is how far the provider's clock may differ from ours.
@@ -124,7 +126,7 @@ func (p *Provider) secondReading(ctx context.Context, md *metadata, t *token, cl
 	encode := base64.RawURLEncoding.EncodeToString
 	_, signature, _ := strings.Cut(t.raw[strings.IndexByte(t.raw, '.')+1:], ".")
 	if _, err := verifier.Verify(ctx, encode(head)+"."+encode(payload)+"."+signature); err != nil {
-		return errors.New("reading the ID token a second time: go-oidc does not agree") // its error may quote claims
+		return errors.New("reading the ID token a second time: the library go-oidc refuses it, though no check here did; please report that") // its error may quote claims
 	}
 	return nil
 }
@@ -172,7 +174,7 @@ func idIssuer(t *idToken) error {
 
 func idAudience(t *idToken) error {
 	if !slices.Contains(t.claims.strs("aud"), t.clientID) {
-		return fmt.Errorf("checking aud: %q is not in it", t.clientID)
+		return fmt.Errorf("checking aud: it is %s, and the client_id is %q", refusal.List(t.claims.strs("aud")), t.clientID)
 	}
 	return nil
 }
@@ -184,7 +186,7 @@ func idAuthorizedParty(t *idToken) error {
 	case t.claims.has("azp") && t.claims.str("azp") != t.clientID:
 		return fmt.Errorf("checking azp: is %s instead of %q", quoted(t.claims.str("azp")), t.clientID)
 	case !t.claims.has("azp") && len(unique(t.claims.strs("aud"))) > 1:
-		return errors.New("checking azp: is missing beside several audiences")
+		return fmt.Errorf("checking azp: is missing, and aud names several: %s", refusal.List(t.claims.strs("aud")))
 	}
 	return nil
 }
@@ -217,7 +219,7 @@ func idNotBefore(t *idToken) error {
 
 func idNonce(t *idToken) error {
 	if subtle.ConstantTimeCompare([]byte(t.claims.str("nonce")), []byte(t.flow.Nonce)) != 1 {
-		return errors.New("checking nonce: is not the one that was sent")
+		return errors.New("checking nonce: is missing, or not the one that was sent")
 	}
 	return nil
 }
@@ -237,7 +239,7 @@ func idAccessHash(t *idToken) error {
 		return nil
 	}
 	if t.claims.str("at_hash") != halfHash(t.token.header.str("alg"), t.access) {
-		return errors.New("checking at_hash: the access token is another")
+		return errors.New("checking at_hash: it is that of another access token than the one that came")
 	}
 	return nil
 }
@@ -247,7 +249,7 @@ func idAccessHash(t *idToken) error {
 // §3.3.2.10).
 func idCodeHash(t *idToken) error {
 	if t.claims.has("c_hash") && t.claims.str("c_hash") != halfHash(t.token.header.str("alg"), t.code) {
-		return errors.New("checking c_hash: the code is another")
+		return errors.New("checking c_hash: it is that of another code than the one that came")
 	}
 	return nil
 }

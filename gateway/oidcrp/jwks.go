@@ -1,6 +1,7 @@
 package oidcrp
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -41,6 +42,33 @@ type key struct {
 	public   any    // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
 
+// A keyRing is a JWK Set as it was read.
+type keyRing struct {
+	usable []key
+	left   []string // those that can't be used, and why
+}
+
+// names shows the keys that can be used.
+func (r keyRing) names() string {
+	var names []string
+	for _, k := range r.usable {
+		names = append(names, cmp.Or(k.kid, "no kid"))
+	}
+	return refusal.List(names)
+}
+
+// fault says what keys there are if none can be used.
+func (r keyRing) fault() error {
+	const remedy = "have it sign with RSA of 2048 bits or more, or with an elliptic curve, and publish that key (kty RSA, EC or OKP, use sig)"
+	if len(r.left) == 0 {
+		return errors.New("the provider publishes no key at its jwks_uri; " + remedy)
+	}
+	return fmt.Errorf("the provider publishes no usable signing key, but %d others: %s; %s", len(r.left), strings.Join(r.left[:min(len(r.left), maxShown)], "; "), remedy)
+}
+
+// maxShown is how many unusable keys a message names.
+const maxShown = 5
+
 // candidate is a JWK that checklist.key judge. public is nil for the checks that
 // run before it is read.
 type candidate struct {
@@ -65,7 +93,7 @@ var keyKinds = []member{
 // oidc.KeySet of go-oidc, whose RemoteKeySet asks the provider again for every
 // token with an unknown kid.
 type keySet struct {
-	keys   *fetch.Document[[]key]
+	keys   *fetch.Document[keyRing]
 	checks *checklist
 }
 
@@ -76,29 +104,29 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	if err != nil {
 		return nil, refusal.New(refusal.OIDCTokenMalformed, err)
 	}
-	keys, err := k.keys.Current(ctx)
+	ring, err := k.keys.Current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	payload, tried := k.verify(jws, keys)
+	payload, tried := k.verify(jws, ring.usable)
 	if payload != nil {
 		return payload, nil
 	}
 	// The provider may have new keys, also under the old kid.
-	keys, err = k.keys.Renew(ctx)
+	ring, err = k.keys.Renew(ctx)
 	if err != nil && tried == 0 {
 		return nil, err
 	}
-	if payload, tried = k.verify(jws, keys); payload != nil {
+	if payload, tried = k.verify(jws, ring.usable); payload != nil {
 		k.keys.RenewHelped()
 		return payload, nil
 	}
-	if len(keys) == 0 {
-		return nil, unavailable("verifying the signature: %w", errors.New("the provider publishes no usable signing key"))
+	if len(ring.usable) == 0 {
+		return nil, unavailable("verifying the signature: %w", ring.fault())
 	}
 	return nil, refusal.New(refusal.OIDCSignature, fmt.Errorf(
-		"verifying the signature: %d of the provider's %d signing keys were tried for kid %s and alg %s, none verifies it",
-		tried, len(keys), quoted(jws.kid), quoted(string(jws.alg))))
+		"verifying the signature: %d of the provider's %d signing keys were tried for kid %s and alg %s, none verifies it; it publishes %s",
+		tried, len(ring.usable), quoted(jws.kid), quoted(string(jws.alg)), ring.names()))
 }
 
 // verify returns the payload if one of keys verifies it, and how many were tried.
@@ -160,24 +188,25 @@ func (k key) ofType(alg jose.SignatureAlgorithm) bool {
 // parseKeys reads a JWK Set (RFC 7517 §5). A key that is broken, of an unknown
 // type or no signing key is left out; the others stand. A set without any usable
 // key replaces one that has some: the provider has withdrawn them.
-func (p *Provider) parseKeys(doc []byte) ([]key, error) {
+func (p *Provider) parseKeys(doc []byte) (keyRing, error) {
 	list, err := p.splitKeys(doc)
 	if err != nil {
-		return nil, unavailable("reading the keys: %w", err)
+		return keyRing{}, unavailable("reading the keys: %w; what the provider's jwks_uri names is no JWK Set: have it corrected there", err)
 	}
-	var keys []key
+	var ring keyRing
 	for i, jwk := range list {
 		k, err := p.parseKey(jwk)
 		if err != nil {
 			p.logger.Debug("leaving out a key of the provider", zap.Int("position", i), zap.Error(err))
+			ring.left = append(ring.left, err.Error())
 			continue
 		}
-		keys = append(keys, k)
+		ring.usable = append(ring.usable, k)
 	}
-	if len(keys) == 0 {
-		p.logger.Warn("the provider publishes no usable signing key: nobody can sign in there", zap.Int("keys", len(list)))
+	if len(ring.usable) == 0 {
+		p.logger.Warn("nobody can sign in at the provider", zap.Error(ring.fault()))
 	}
-	return keys, nil
+	return ring, nil
 }
 
 // A keyDocument is a JWK Set that the checks judge before any key of it.
@@ -188,14 +217,14 @@ type keyDocument struct {
 
 func keySetUnique(d *keyDocument) error {
 	if d.outer {
-		return fmt.Errorf("the name %s stands twice", quoted(d.duplicate))
+		return fmt.Errorf("has the name %s twice", quoted(d.duplicate))
 	}
 	return nil
 }
 
 func keyCount(d *keyDocument) error {
 	if len(d.keys) > maxKeys {
-		return fmt.Errorf("more than %d", maxKeys)
+		return fmt.Errorf("has more than %d keys", maxKeys)
 	}
 	return nil
 }
@@ -212,7 +241,7 @@ func (p *Provider) splitKeys(doc []byte) ([]json.RawMessage, error) {
 	}
 	var list []json.RawMessage
 	if err := json.Unmarshal(set["keys"], &list); err != nil {
-		return nil, errors.New("there is no array named keys")
+		return nil, errors.New("has no array named keys")
 	}
 	return list, p.checks.keySet.Run(&keyDocument{whole, list})
 }
@@ -220,21 +249,20 @@ func (p *Provider) splitKeys(doc []byte) ([]json.RawMessage, error) {
 func (p *Provider) parseKey(data []byte) (key, error) {
 	obj, err := p.checks.object(data)
 	if err != nil {
-		return key{}, fmt.Errorf("reading a key: %w", err)
+		return key{}, fmt.Errorf("one that %w", err)
 	}
 	jwk := &candidate{object: obj.dropNulls()}
-	if err := p.checks.jwk.Run(jwk); err != nil {
-		return key{}, err
+	err = p.checks.jwk.Run(jwk)
+	if err == nil {
+		jwk.public, err = publicKey(obj)
 	}
-	public, err := publicKey(obj)
+	if err == nil {
+		err = p.checks.publicKey.Run(jwk)
+	}
 	if err != nil {
-		return key{}, err
+		return key{}, fmt.Errorf("kid %s (kty %s, alg %s): %w", quoted(obj.str("kid")), quoted(obj.str("kty")), quoted(obj.str("alg")), err)
 	}
-	jwk.public = public
-	if err := p.checks.publicKey.Run(jwk); err != nil {
-		return key{}, err
-	}
-	return key{kid: obj.str("kid"), alg: obj.str("alg"), public: public}, nil
+	return key{kid: obj.str("kid"), alg: obj.str("alg"), public: jwk.public}, nil
 }
 
 // unpadded makes base64url of base64, as some providers write their numbers. No
@@ -247,7 +275,7 @@ func publicKey(obj object) (any, error) {
 	switch obj.str("kty") {
 	case "RSA", "EC", "OKP":
 	default:
-		return nil, fmt.Errorf("reading a key: the type %s is not ours", quoted(obj.str("kty")))
+		return nil, errors.New("the kty is none of RSA, EC and OKP")
 	}
 	bare := map[string]any{}
 	for _, name := range []string{"kty", "n", "e", "crv", "x", "y"} {
@@ -257,11 +285,11 @@ func publicKey(obj object) (any, error) {
 	}
 	data, err := json.Marshal(bare)
 	if err != nil {
-		return nil, errors.New("reading a key: is malformed")
+		return nil, errors.New("it is malformed")
 	}
 	var jwk jose.JSONWebKey
 	if err := jwk.UnmarshalJSON(data); err != nil || !jwk.Valid() {
-		return nil, errors.New("reading a key: its numbers make no key")
+		return nil, errors.New("its numbers make no key")
 	}
 	return jwk.Key, nil
 }
@@ -270,7 +298,7 @@ func keyTypes(k *candidate) error { return k.checkKinds(keyKinds) }
 
 func keyUse(k *candidate) error {
 	if k.has("use") && k.str("use") != "sig" {
-		return fmt.Errorf("reading a key: use is %s", quoted(k.str("use")))
+		return fmt.Errorf("its use is %s, not sig", quoted(k.str("use")))
 	}
 	return nil
 }
@@ -284,13 +312,13 @@ func keyOps(k *candidate) error {
 			return nil
 		}
 	}
-	return errors.New("reading a key: key_ops lacks verify")
+	return errors.New("its key_ops lack verify")
 }
 
 func keyPrivate(k *candidate) error {
 	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} {
 		if k.has(name) {
-			return fmt.Errorf("reading a key: it is published with its private part %s", name)
+			return fmt.Errorf("it is published with its private part %s, so that anybody can sign; replace it", name)
 		}
 	}
 	return nil
@@ -302,7 +330,7 @@ func keySize(k *candidate) error {
 		return nil
 	}
 	if bits := public.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-		return fmt.Errorf("reading a key: RSA with %d bits", bits)
+		return fmt.Errorf("it has %d bits; %d to %d are taken", bits, minRSABits, maxRSABits)
 	}
 	return nil
 }

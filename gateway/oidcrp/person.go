@@ -3,6 +3,7 @@ package oidcrp
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -125,7 +126,7 @@ func missing(claim string, more findings) string {
 func (p *Provider) identity(id *profile, more findings) (provider.Identity, error) {
 	who := p.join(id, more)
 	if who.Username == "" {
-		return provider.Identity{}, refusal.New(refusal.NoUsername, fmt.Errorf("reading the user name: %s", missing(id.username, more)))
+		return provider.Identity{}, refusal.New(refusal.NoUsername, fmt.Errorf("reading the user name: %s; the claims that came: %s", missing(id.username, more), refusal.List(who.claims())))
 	}
 	if err := p.checks.person.Run(who); err != nil {
 		return provider.Identity{}, err
@@ -134,6 +135,18 @@ func (p *Provider) identity(id *profile, more findings) (provider.Identity, erro
 		p.logger.Info("leaving out an e-mail address: email_verified is not true", zap.String("subject", id.str("sub")))
 	}
 	return who.Identity, nil
+}
+
+// protocolClaims say nothing about a person.
+var protocolClaims = []string{"iss", "aud", "azp", "exp", "iat", "nbf", "nonce", "jti", "at_hash", "c_hash", "auth_time", "acr", "amr", "sid", "typ", "session_state"}
+
+// claims returns the names of the claims about the person, in order.
+func (p *person) claims() (names []string) {
+	for _, source := range p.sources {
+		names = slices.AppendSeq(names, maps.Keys(source.object))
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return slices.Contains(protocolClaims, name) })
 }
 
 // withhold leaves out an address that is called unverified, and says whether

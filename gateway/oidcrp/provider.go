@@ -92,7 +92,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 		What: "discovery document", Name: config.lastGoodName("discovery"),
 		Fetch: p.fetchDiscovery, Parse: p.parseMetadata, LastGood: deps.LastGood, Logger: p.logger,
 	}
-	p.keys = &keySet{checks: p.checks, keys: &fetch.Document[[]key]{
+	p.keys = &keySet{checks: p.checks, keys: &fetch.Document[keyRing]{
 		What: "keys", Name: config.lastGoodName("keys"),
 		Fetch: p.fetchKeys, Parse: p.parseKeys, LastGood: deps.LastGood, Logger: p.logger,
 	}}

@@ -79,7 +79,11 @@ func malformed(err error) error { return refusal.New(refusal.OIDCTokenMalformed,
 // compactForm refuses JWE (five parts), JSON serialisation, blanks and line
 // breaks, which decoders of base64 like to skip.
 func compactForm(raw string) error {
-	if strings.Count(raw, ".") != 2 {
+	switch strings.Count(raw, ".") {
+	case 2:
+	case 4: // RFC 7516 §7.1
+		return errors.New("reading the token: is encrypted (a JWE), and there is no key for that here; switch encryption off for this client at the provider")
+	default:
 		return errors.New("reading the token: is no JWS in compact serialisation (three parts)")
 	}
 	for i := range len(raw) {
@@ -106,7 +110,7 @@ func headerTypes(t *token) error { return t.header.checkKinds(headerKinds) }
 
 func headerAlg(t *token) error {
 	if alg := t.header.str("alg"); !slices.Contains(t.algs, alg) {
-		return fmt.Errorf("reading the token's header: the alg %s is not among %q", quoted(alg), t.algs)
+		return fmt.Errorf("reading the token's header: the alg is %s; of those that the provider announces, these are taken: %s", quoted(alg), refusal.List(t.algs))
 	}
 	return nil
 }
@@ -126,7 +130,7 @@ func headerTyp(t *token) error {
 func headerCrit(t *token) error {
 	for _, name := range []string{"crit", "b64", "enc", "zip"} {
 		if t.header.has(name) {
-			return fmt.Errorf("reading the token's header: %s is not supported", name)
+			return fmt.Errorf("reading the token's header: the parameter %s is not supported; have the provider issue plain signed tokens", name)
 		}
 	}
 	return nil

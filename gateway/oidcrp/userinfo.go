@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // A userInfo is an answer of the userinfo endpoint that checklist.userInfo judge.
@@ -42,7 +43,7 @@ func (p *Provider) userInfo(ctx context.Context, md *metadata, access, subject s
 		return nil, unavailable("asking userinfo: %w", err)
 	}
 	if err := p.checks.userInfoAnswer.Run(got); err != nil {
-		return nil, err
+		return nil, p.userInfoSaid(got, access, err)
 	}
 	claims, err := p.userInfoClaims(ctx, md, got)
 	if err != nil {
@@ -53,6 +54,21 @@ func (p *Provider) userInfo(ctx context.Context, md *metadata, access, subject s
 		return nil, err
 	}
 	return claims, nil
+}
+
+// userInfoSaid adds to a refusal what the provider says about it: in JSON, or in the
+// challenge of a bearer token (RFC 6750 §3).
+func (p *Provider) userInfoSaid(got *fetch.Response, access string, err error) error {
+	words := ""
+	if body, notJSON := p.checks.object(got.Body); notJSON == nil && body.str("error") != "" {
+		words = said(body.str("error"), body.str("error_description"), access)
+	} else if got.Challenge != "" {
+		words = refusal.Theirs(got.Challenge, access)
+	}
+	if words == "" {
+		return err
+	}
+	return refusal.New(refusal.CodeOf(err), fmt.Errorf("%w; the provider says %s", refusal.From(err, refusal.Internal).Err, words))
 }
 
 const jwtMediaType = "application/jwt"

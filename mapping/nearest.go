@@ -1,0 +1,74 @@
+package mapping
+
+import "strings"
+
+// A Near is a pair of names that are alike and not equal.
+type Near struct {
+	// Group is the person's.
+	Group string
+	// From is the group in the line at Position.
+	From, Position string
+}
+
+// Bounds on what Nearest compares.
+const (
+	nearGroups = 200
+	nearLength = 64 // bytes
+	nearEdits  = 2
+)
+
+// Nearest returns the group of a person that is most like one in a line, for somebody
+// who asks why no line matched: providers send paths, distinguished names and other
+// cases. ok is false if no two are alike. It decides nothing.
+func (s *RuleSet) Nearest(groups []string) (near Near, ok bool) {
+	best := nearEdits + 1
+	for _, group := range groups[:min(len(groups), nearGroups)] {
+		for _, line := range s.lines {
+			for _, from := range line.From {
+				if d := distance(bare(group), bare(from)); d < best && from != Everyone {
+					best, near, ok = d, Near{group, from, line.Position}, true
+				}
+			}
+		}
+	}
+	return near, ok
+}
+
+// bare is a group's own name in lower case: "staff" of "/corp/Staff", `CORP\staff` and
+// "CN=Staff,OU=Groups".
+func bare(group string) string {
+	group = strings.ToLower(strings.TrimSpace(group))
+	if name, isDN := strings.CutPrefix(group, "cn="); isDN {
+		group, _, _ = strings.Cut(name, ",")
+	}
+	return group[strings.LastIndexAny(group, `/\:`)+1:]
+}
+
+// distance is how many letters have to be changed to make b of a (Levenshtein). Texts
+// that are short, or very long, are alike only if they are equal.
+func distance(a, b string) int {
+	const far = nearEdits + 1
+	if a == b {
+		return 0
+	}
+	if min(len(a), len(b)) <= 2*nearEdits || max(len(a), len(b)) > nearLength || len(a)-len(b) > nearEdits || len(b)-len(a) > nearEdits {
+		return far
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			changed := diagonal
+			if a[i] != b[j] {
+				changed++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(changed, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
