@@ -93,9 +93,9 @@ func (f *Filter) CheckKept(keep, own []string) error {
 		switch {
 		case !strings.Contains(bare, "*") && aliasSet.has(normal):
 		case f.Claim(name, Names{}) == Ours || family && len(bare) > 1 && f.ownsSome(string(normal)):
-			errs = append(errs, fmt.Errorf("%q can't be kept: it is a header of this gateway itself, by which apps learn who makes a request, so no client may send it: leave it out; if the app wants it from another sender, let that one use another name", name))
+			errs = append(errs, fmt.Errorf("%q can't be kept: it is a header of this gateway, which tells apps who is signed in, so no client may send it: leave it out; if the app needs it from another sender, that sender must use another name", name))
 		default:
-			errs = append(errs, fmt.Errorf("%q is no header that is taken away for its name: expected one of those that docs/options.md lists, such as X-Forwarded-User or X-Auth-Request-*", name))
+			errs = append(errs, fmt.Errorf("%q is not among the headers that are removed from requests: expected one that docs/options.md lists, such as X-Forwarded-User or X-Auth-Request-*", name))
 		}
 	}
 	return errors.Join(errs...)
