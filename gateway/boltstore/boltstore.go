@@ -1,5 +1,5 @@
-// Package boltstore keeps the gateway's records in one file of this machine:
-// the store for a single node, with no server to run.
+// Package boltstore keeps the gateway's records in a file: the store for a single
+// node, without a server.
 //
 // The file has three buckets:
 //
@@ -11,9 +11,9 @@
 //   - members: length of the index's name (four bytes, big-endian), name and
 //     member → nothing.
 //
-// The gateway seals values before they come here. The file is made with mode
-// 0600 in a directory with mode 0700, and one process at a time has it open.
-// Announcements stay in the process. A write that was answered is on the disk.
+// The gateway seals values before they come here. The file has mode 0600 in a
+// directory with mode 0700, and only one process at a time can open it. Announcements
+// stay in the process. A write that succeeded is on the disk.
 package boltstore
 
 import (
@@ -36,7 +36,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// ErrClosed is what methods return after Close.
+// ErrClosed is the error of all methods after Close.
 var ErrClosed = bolterrors.ErrDatabaseNotOpen
 
 var (
@@ -45,27 +45,27 @@ var (
 	membersBucket = []byte("members")
 )
 
-// A Store is a store.Store in a file.
+// A Store implements store.Store in a file.
 type Store struct {
 	db       *bolt.DB
 	broken   atomic.Bool
-	refuses  atomic.Pointer[error] // why the last write failed, if it did
+	refuses  atomic.Pointer[error] // why the last write failed; nil if it succeeded
 	writes   chan write
 	closing  chan struct{}
 	finished chan struct{}
 	close    func() error
 	counters store.Counters
 	// reached is the newest transaction that this process knows of. A position beyond
-	// it is of a newer file.
+	// it comes from a newer file.
 	reached atomic.Int64
 
 	mu       sync.Mutex
 	watchers map[*watcher]bool
 }
 
-// Open opens the file, and makes it and its directory if they are missing. It
-// waits at most a second for another process, or an earlier Store of this one,
-// that has it open.
+// Open opens the file. It makes the file and its directory if they are missing. If
+// another process, or an earlier Store of this one, has the file open, Open waits at
+// most a second.
 func Open(path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the store's directory: %w", err)
@@ -81,7 +81,7 @@ func Open(path string) (*Store, error) {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("opening the store %s: another process has the file open: stop it (does a second server run?), or give each its own file: %w", path, err)
 	case errors.As(err, new(*fs.PathError)):
-		return nil, fmt.Errorf("opening the store: %w", err) // it is not the file's contents
+		return nil, fmt.Errorf("opening the store: %w", err) // permissions, not the file's contents
 	case err != nil:
 		return nil, fmt.Errorf("opening the store %s: if the file is no store or is damaged, restore a backup, or move it away to begin with an empty one: %w", path, err)
 	}
@@ -89,8 +89,8 @@ func Open(path string) (*Store, error) {
 		close(s.closing)
 		<-s.finished
 		if s.broken.Load() {
-			// bbolt may hold its own lock for ever, and its Close would
-			// wait for it: the file stays open until the process ends.
+			// bbolt may hold its own lock for ever, and its Close would wait for it:
+			// the file stays open until the process ends.
 			return errBroken
 		}
 		return guard(s.db.Close)
@@ -105,7 +105,7 @@ func (s *Store) open(path string) (err error) {
 		return err
 	}
 	err = s.db.Update(func(tx *bolt.Tx) error {
-		s.reached.Store(int64(tx.ID()) - 1) // what the file held when it was opened
+		s.reached.Store(int64(tx.ID()) - 1) // the last transaction of an earlier process
 		for _, name := range [][]byte{valuesBucket, expiryBucket, membersBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -119,11 +119,11 @@ func (s *Store) open(path string) (err error) {
 	return nil
 }
 
-// Close ends every Watch, waits for the write under way and lets go of the
-// file, unless its structure turned out to be damaged. It can be called again.
+// Close ends every Watch, waits for the write under way and closes the file, unless
+// its structure is damaged. It can be called again.
 func (s *Store) Close() error { return s.close() }
 
-// Ping proves that the file can be read.
+// Ping reads the file.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.Get(ctx, "ping")
 	return err
@@ -132,7 +132,7 @@ func (s *Store) Ping(ctx context.Context) error {
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, keys ...string) ([][]byte, error) {
 	values := make([][]byte, len(keys))
-	err := s.view(ctx, func(tx *bolt.Tx) (err error) {
+	err := s.read(ctx, func(tx *bolt.Tx) (err error) {
 		for i, key := range keys {
 			values[i], err = load(tx, key)
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -172,12 +172,12 @@ func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte
 	return s.put(ctx, key, value, ttl, func(tx *bolt.Tx) error { return holds(tx, key, old) })
 }
 
-// put stores value if check lets it.
+// put stores value unless check fails.
 func (s *Store) put(ctx context.Context, key string, value []byte, ttl time.Duration, check func(*bolt.Tx) error) error {
 	if ttl < 0 || len(key) > maxKey {
 		return fmt.Errorf("storing a value: the ttl is negative (%v) or the key too long (%d bytes)", ttl, len(key))
 	}
-	value = bytes.Clone(value) // The write may outlive the call.
+	value = bytes.Clone(value) // the write may outlive the call
 	_, err := s.update(ctx, func(tx *bolt.Tx) ([]byte, error) {
 		if err := check(tx); err != nil {
 			return nil, err
@@ -212,7 +212,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	return s.each(ctx, keys, remove)
 }
 
-// Count implements store.Store. Counters are not in the file.
+// Count implements store.Store. Counters are in memory only.
 func (s *Store) Count(ctx context.Context, key string, delta int, ttl time.Duration) (n int, left time.Duration, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, 0, err
@@ -255,7 +255,7 @@ func (s *Store) each(ctx context.Context, names []string, do func(*bolt.Tx, stri
 
 // Range implements store.Store.
 func (s *Store) Range(ctx context.Context, index, prefix, after string, limit int) (members []string, err error) {
-	err = s.view(ctx, func(tx *bolt.Tx) error {
+	err = s.read(ctx, func(tx *bolt.Tx) error {
 		head, within, last := len(memberKey(index, "")), memberKey(index, prefix), memberKey(index, after)
 		cursor := tx.Bucket(membersBucket).Cursor()
 		key, _ := cursor.Seek(memberKey(index, max(prefix, after)))
@@ -269,7 +269,7 @@ func (s *Store) Range(ctx context.Context, index, prefix, after string, limit in
 	return members, err
 }
 
-// memberKey begins with a length, which keeps the indexes "a" and "ab" apart.
+// memberKey begins with a length, so that the indexes "a" and "ab" stay apart.
 func memberKey(index, member string) []byte {
 	key := binary.BigEndian.AppendUint32(nil, uint32(len(index)))
 	return append(append(key, index...), member...)

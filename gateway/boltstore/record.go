@@ -15,14 +15,14 @@ import (
 const (
 	recordFormat = 1
 	recordHead   = 1 + 8
-	// maxKey leaves room for what comes before a key in the buckets.
+	// maxKey leaves room for the prefix of a key in the buckets.
 	maxKey = bolt.MaxKeySize - 8
 )
 
-// errDamaged is a fault: what can't be read is not "not found".
+// errDamaged is a fault: an unreadable record is not "not found".
 var errDamaged = errors.New("the store's file is damaged")
 
-// decodeRecord reads a record. The value is a part of raw.
+// decodeRecord reads a record. value is a slice of raw.
 func decodeRecord(raw []byte) (expires uint64, value []byte, err error) {
 	if len(raw) < recordHead || raw[0] != recordFormat {
 		return 0, nil, fmt.Errorf("%w: a record of %d bytes has no known format", errDamaged, len(raw))
@@ -30,7 +30,7 @@ func decodeRecord(raw []byte) (expires uint64, value []byte, err error) {
 	return binary.BigEndian.Uint64(raw[1:]), raw[recordHead:], nil
 }
 
-// load returns a copy of the living value under key, else ErrNotFound.
+// load returns a copy of the unexpired value under key, or ErrNotFound.
 func load(tx *bolt.Tx, key string) ([]byte, error) {
 	raw := tx.Bucket(valuesBucket).Get([]byte(key))
 	if raw == nil {
@@ -46,7 +46,7 @@ func load(tx *bolt.Tx, key string) ([]byte, error) {
 	return append([]byte{}, value...), nil
 }
 
-// save replaces what is under key.
+// save replaces the value under key.
 func save(tx *bolt.Tx, key string, value []byte, ttl time.Duration) error {
 	if err := remove(tx, key); err != nil {
 		return err
@@ -62,8 +62,8 @@ func save(tx *bolt.Tx, key string, value []byte, ttl time.Duration) error {
 	return tx.Bucket(valuesBucket).Put([]byte(key), append(raw, value...))
 }
 
-// remove deletes the value under key and its expiry. A damaged record goes
-// too; its expiry is no longer known and is left to a sweep.
+// remove deletes the value under key and its expiry. It deletes a damaged record too;
+// a sweep removes the expiry, which is unknown here.
 func remove(tx *bolt.Tx, key string) error {
 	values := tx.Bucket(valuesBucket)
 	expires, _, err := decodeRecord(values.Get([]byte(key)))
@@ -82,7 +82,7 @@ func expiryKey(expires uint64, key string) []byte {
 // errNothingDue rolls an empty sweep back, which saves the fsync.
 var errNothingDue = errors.New("nothing has expired")
 
-// sweep removes at most sweepBatch values that have expired.
+// sweep removes at most sweepBatch expired values.
 func sweep(tx *bolt.Tx) ([]byte, error) {
 	now := uint64(time.Now().UnixMilli())
 	var due [][]byte
@@ -104,14 +104,14 @@ func sweep(tx *bolt.Tx) ([]byte, error) {
 	return nil, nil
 }
 
-// expire removes an entry of the expiry bucket, and the value if it is still
-// the one that the entry was written for.
+// expire removes an entry of the expiry bucket, and the value unless a later write
+// replaced it.
 func expire(tx *bolt.Tx, entry []byte) error {
 	if err := tx.Bucket(expiryBucket).Delete(entry); err != nil || len(entry) < 8 {
 		return err
 	}
 	values, key := tx.Bucket(valuesBucket), entry[8:]
-	// A damaged record stays: to read it is a fault, and not "not found".
+	// A damaged record stays: reading it must fail, not return "not found".
 	if expires, _, err := decodeRecord(values.Get(key)); err == nil && expires == binary.BigEndian.Uint64(entry) {
 		return values.Delete(key)
 	}

@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// tick is within the second that store.Store promises.
+	// tick is less than the second that store.Store promises.
 	tick = 900 * time.Millisecond
-	// maxQueue bounds what waits for a watcher that does not keep up. It
-	// loses what waits, and is told so by a Reset.
+	// maxQueue bounds the messages that wait for a slow watcher. Beyond it they are
+	// dropped, and a Reset tells the watcher.
 	maxQueue = 10_000
 )
 
@@ -27,8 +27,8 @@ type watcher struct {
 	wake  chan struct{}
 }
 
-// Announce implements store.Store. It never waits for a watcher. If ctx ends
-// while the writes are under way, the message goes out after them all the same.
+// Announce implements store.Store. It never waits for a watcher. If ctx ends during
+// the writes, the message is still sent after them.
 func (s *Store) Announce(ctx context.Context, message []byte, writes ...store.Write) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -51,7 +51,6 @@ func (s *Store) Announce(ctx context.Context, message []byte, writes ...store.Wr
 	return err
 }
 
-// change makes the writes of an announcement.
 func change(tx *bolt.Tx, writes []store.Write) error {
 	for _, w := range writes {
 		if len(w.Value) > 0 {
@@ -72,7 +71,6 @@ func change(tx *bolt.Tx, writes []store.Write) error {
 	return nil
 }
 
-// send queues a message for every watcher.
 func (s *Store) send(message []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,9 +86,9 @@ func (s *Store) send(message []byte) {
 	}
 }
 
-// Watch implements store.Store. It returns the context's error, or ErrClosed. While
-// the file is open it does not go back in time, but an older copy may have taken its
-// place before: a Position is the number of the file's last transaction.
+// Watch implements store.Store. It returns the context's error, or ErrClosed. An open
+// file can't go back in time, but an older copy may have replaced it before: a
+// Position is the number of the file's last transaction.
 func (s *Store) Watch(ctx context.Context, since string, on func(store.Change)) error {
 	if at, err := strconv.ParseInt(since, 10, 64); err == nil && at > s.reached.Load() {
 		on(store.Change{Rewound: true})
@@ -112,7 +110,7 @@ func (s *Store) Watch(ctx context.Context, since string, on func(store.Change)) 
 			return err
 		}
 		change := s.collect(w)
-		if change.Reset || len(change.Messages) > 0 { // other writes can be lost without harm
+		if change.Reset || len(change.Messages) > 0 { // losing other writes does no harm
 			change.Position = s.position(ctx)
 		}
 		on(change)
@@ -128,7 +126,7 @@ func (s *Store) Watch(ctx context.Context, since string, on func(store.Change)) 
 // position returns the number of the last transaction, or "" if the file can't be read.
 func (s *Store) position(ctx context.Context) string {
 	var last int64
-	err := s.view(ctx, func(tx *bolt.Tx) error { last = int64(tx.ID()); return nil })
+	err := s.read(ctx, func(tx *bolt.Tx) error { last = int64(tx.ID()); return nil })
 	if err != nil {
 		return ""
 	}
@@ -161,8 +159,8 @@ func (s *Store) leave(w *watcher) {
 	delete(s.watchers, w)
 }
 
-// collect takes what waits for a watcher. Began is taken under the lock: all
-// that was announced before is among the messages, or lost.
+// collect returns the waiting messages of a watcher. Began is set under the lock:
+// everything announced before it is among the messages, or lost.
 func (s *Store) collect(w *watcher) store.Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()

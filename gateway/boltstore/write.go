@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// maxBatch bounds how many writes share a transaction.
+	// maxBatch is the number of writes that may share a transaction.
 	maxBatch = 256
-	// sweepEvery and sweepBatch bound how long a sweep keeps writes waiting.
-	// Expired values are invisible before it; it only frees their space.
+	// sweepEvery and sweepBatch bound how long a sweep delays writes. Expired values
+	// are invisible before it; it only frees their space.
 	sweepEvery = time.Second
 	sweepBatch = 1000
 )
 
-// A write waits for the writing goroutine. If do returns an error, it must not
-// have changed anything.
+// A write waits for the writing goroutine. If do returns an error, it must not have
+// changed anything.
 type write struct {
-	ctx    context.Context //nolint:containedctx // the call that waits: the write goes to another goroutine
+	ctx    context.Context //nolint:containedctx // of the waiting call: the write goes to another goroutine
 	do     func(*bolt.Tx) ([]byte, error)
-	then   func() // once it is on the disk, before anybody is answered; may be nil
+	then   func() // called once the write is on the disk, before update returns; may be nil
 	answer chan outcome
 }
 
@@ -33,14 +33,14 @@ type outcome struct {
 	err   error
 }
 
-// update has do called within a transaction and returns when that is on the
-// disk. If ctx ends first, the write may still happen.
+// update calls do within a transaction and returns when that is on the disk. If ctx
+// ends first, the write may still happen.
 func (s *Store) update(ctx context.Context, do func(*bolt.Tx) ([]byte, error)) ([]byte, error) {
 	return s.updateThen(ctx, nil, do)
 }
 
-// updateThen does what update does, and calls then if the write has succeeded,
-// also if the caller has left.
+// updateThen does what update does, and calls then if the write succeeds, even if ctx
+// has ended.
 func (s *Store) updateThen(ctx context.Context, then func(), do func(*bolt.Tx) ([]byte, error)) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -61,8 +61,8 @@ func (s *Store) updateThen(ctx context.Context, then func(), do func(*bolt.Tx) (
 	}
 }
 
-// view has do called within a read-only transaction.
-func (s *Store) view(ctx context.Context, do func(*bolt.Tx) error) error {
+// read calls do within a read-only transaction.
+func (s *Store) read(ctx context.Context, do func(*bolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -72,9 +72,9 @@ func (s *Store) view(ctx context.Context, do func(*bolt.Tx) error) error {
 	return guard(func() error { return s.db.View(do) })
 }
 
-// run is the writing goroutine. It takes all that waits into one transaction:
-// logins that begin at the same time share an fsync, and a single one is not
-// kept waiting for others, as it would be by bbolt's own Batch.
+// run is the writing goroutine. It puts all waiting writes into one transaction, so
+// that logins that begin at the same time share an fsync. A single write does not
+// wait for others, as it would in bbolt's own Batch.
 func (s *Store) run() {
 	defer close(s.finished)
 	tick := time.NewTicker(sweepEvery)
@@ -95,10 +95,10 @@ func (s *Store) run() {
 	}
 }
 
-// probe proves that the file can be written again.
+// probe tests whether the file can be written again.
 func probe(tx *bolt.Tx) ([]byte, error) { return nil, save(tx, "health", nil, time.Second) }
 
-// gather adds to the first write those that wait at this moment.
+// gather returns the first write and all that wait now.
 func (s *Store) gather(first write) []write {
 	batch := []write{first}
 	for len(batch) < maxBatch {
@@ -112,10 +112,10 @@ func (s *Store) gather(first write) []write {
 	return batch
 }
 
-// commit does the writes of a batch in one transaction and answers them.
+// commit does the writes of a batch in one transaction and reports their results.
 func (s *Store) commit(batch []write) {
 	outcomes := make([]outcome, len(batch))
-	var own error // of the only write, and none of the file's
+	var own error // error of the only write's do, not of the file
 	err := guard(func() error {
 		if s.broken.Load() {
 			return errBroken
@@ -128,7 +128,7 @@ func (s *Store) commit(batch []write) {
 			}
 			if len(batch) == 1 {
 				own = outcomes[0].err
-				return own // Nothing to write: no fsync.
+				return own // nothing to write: no fsync
 			}
 			return nil
 		})
@@ -156,12 +156,12 @@ func (s *Store) commit(batch []write) {
 	}
 }
 
-// errBroken is what is left of a panic of bbolt. After one in a write bbolt may
-// never let go of its locks: the store is not used again until it is reopened.
+// errBroken replaces a panic of bbolt. After a panic during a write, bbolt may hold
+// its locks for ever: the store is unusable until it is reopened.
 var errBroken = errors.New("the structure of the store's file is damaged: restore a backup, or move it away to begin with an empty one")
 
-// guard turns a panic into an error. bbolt panics where the file's structure is
-// broken, and a file cut short is a memory fault, because it is mapped.
+// guard turns a panic into an error. bbolt panics if the file's structure is broken.
+// A truncated file causes a memory fault, because the file is mapped.
 func guard(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -1,6 +1,5 @@
-// Package cookie has the gateway's own cookies: it sets them, takes them out of
-// what a client sends, and keeps the app's answers from changing them. An app never
-// sees them.
+// Package cookie has the gateway's own cookies. It sets them, removes them from
+// requests, and keeps the app's responses from changing them. An app never sees them.
 package cookie
 
 import (
@@ -11,22 +10,22 @@ import (
 	"time"
 )
 
-// The names of our cookies. Over https they carry the __Host- prefix, so that no
+// The names of our cookies. Over https they have the __Host- prefix, so that no
 // sibling domain can plant one (RFC 6265bis §4.1.3.2).
 const (
 	// Session opens a login.
 	Session = "sso"
 	// Browser ties a login to the browser that started it.
 	Browser = "sso-b"
-	// Provider has the name of the provider that was last signed in at:
-	// the chooser puts it first, and nothing else follows from it.
+	// Provider has the name of the provider that was used last. The chooser puts it
+	// first; it has no other effect.
 	Provider = "sso-p"
-	// Refused has the last refusal of a sign-in, for pages that tell of it.
+	// Refused has the last refused sign-in, for the page that shows it.
 	Refused    = "sso-r"
 	hostPrefix = "__Host-"
 )
 
-// How long a browser keeps a cookie that does not end with it.
+// The ages of cookies that outlive the browser's session.
 const (
 	providerAge = 365 * 24 * time.Hour
 	refusedAge  = 15 * time.Minute
@@ -40,8 +39,8 @@ func Name(name string, secure bool) string {
 	return name
 }
 
-// Set adds a Set-Cookie for as long as the browser runs; Provider and Refused have
-// an age. An empty value deletes the cookie.
+// Set adds a Set-Cookie that lasts until the browser is closed; Provider and Refused
+// have an age. An empty value deletes the cookie.
 func Set(w http.ResponseWriter, name, value string, secure bool) {
 	c := http.Cookie{
 		Name: Name(name, secure), Value: value, Path: "/",
@@ -58,18 +57,18 @@ func Set(w http.ResponseWriter, name, value string, secure bool) {
 	w.Header().Add("Set-Cookie", c.String())
 }
 
-// Own are our cookies as a request brought them.
+// Own has our cookies of a request.
 type Own struct {
 	Session, Browser, Provider, Refused string
 }
 
-// Take takes our cookies out of the request, under each of their names,
-// and returns those that are valid for the scheme. A cookie that comes twice
-// is taken for none: one of the two was planted.
+// Take removes our cookies from the request, under each of their names, and returns
+// those that are valid for the scheme. A cookie that comes twice is ignored: one of
+// the two was planted.
 func Take(h http.Header, secure bool) Own {
 	t := cookieTaker{secure: secure}
 	lines := h["Cookie"]
-	var kept []string // once there is something to take; others may share the array of lines
+	var kept []string // made when there is something to remove; the array of lines may be shared
 	for i, line := range lines {
 		rest := t.take(line)
 		if t.changed && kept == nil {
@@ -89,18 +88,17 @@ func Take(h http.Header, secure bool) Own {
 	return Own{Session: t.only(Session), Browser: t.only(Browser), Provider: t.only(Provider), Refused: t.only(Refused)}
 }
 
-// ours are the names of our cookies.
 var ours = [...]string{Session, Browser, Provider, Refused}
 
-// A cookieTaker collects our cookies from the Cookie lines of one request.
+// A cookieTaker removes our cookies from the Cookie lines of one request.
 type cookieTaker struct {
 	secure  bool
 	changed bool
 	values  [len(ours)]string
-	times   [len(ours)]int // how often each of ours came
+	times   [len(ours)]int // counts each of our cookies
 }
 
-// only returns the value of a cookie of ours that came once.
+// only returns the value of a cookie that came once, else "".
 func (t *cookieTaker) only(name string) string {
 	i := slices.Index(ours[:], name)
 	if t.times[i] != 1 {
@@ -109,10 +107,10 @@ func (t *cookieTaker) only(name string) string {
 	return t.values[i]
 }
 
-// take returns a Cookie line without our pairs. The line comes back as it was
-// if there is none.
+// take returns a Cookie line without our pairs. If it has none, the line itself is
+// returned.
 func (t *cookieTaker) take(line string) string {
-	kept := make([]string, 0, 4) // runs of pairs of others that lie side by side
+	kept := make([]string, 0, 4) // runs of adjacent pairs that are not ours
 	start, found := 0, false     // start is where the present run begins
 	for at := 0; at < len(line); {
 		end := strings.IndexByte(line[at:], ';')
@@ -133,7 +131,7 @@ func (t *cookieTaker) take(line string) string {
 	return joinPairs(appendPairs(kept, line[start:]))
 }
 
-// takePair takes a cookie if it is one of ours.
+// takePair takes a cookie if it is one of ours, and reports whether it is.
 func (t *cookieTaker) takePair(pair string) bool {
 	name, value, _ := strings.Cut(pair, "=")
 	bare, prefixed := strings.CutPrefix(textproto.TrimString(name), hostPrefix)
@@ -145,12 +143,12 @@ func (t *cookieTaker) takePair(pair string) bool {
 	return i >= 0
 }
 
-// mayBeOwn tells most cookies of others at a glance.
+// mayBeOwn excludes most other cookies cheaply.
 func mayBeOwn(pair string) bool {
 	return strings.HasPrefix(pair, Session) || strings.HasPrefix(pair, hostPrefix)
 }
 
-// appendPairs appends a run of pairs that is not blank.
+// appendPairs appends a run of pairs unless it is blank.
 func appendPairs(runs []string, run string) []string {
 	if trimPairsLeft(run) == "" {
 		return runs
@@ -158,8 +156,8 @@ func appendPairs(runs []string, run string) []string {
 	return append(runs, run)
 }
 
-// joinPairs joins runs of pairs and trims the whole. It copies each byte once
-// at most, for a client may send very many runs.
+// joinPairs joins runs of pairs and trims the whole. It copies each byte at most
+// once, because a client may send very many runs.
 func joinPairs(runs []string) string {
 	if len(runs) == 0 {
 		return ""
@@ -184,5 +182,5 @@ func trimPairsRight(s string) string {
 	return s
 }
 
-// pairBlank says whether c stands between pairs.
+// pairBlank reports whether c separates pairs.
 func pairBlank(c byte) bool { return c == ';' || c == ' ' || c == '\t' }

@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// A Writer is what the app writes its answer to. It takes out what would set or
-// delete our cookies. It offers what the server's own ResponseWriter may: a
-// server that can't, says so when it is asked.
+// A Writer is the ResponseWriter of the app. It removes lines that would set or
+// delete our cookies. It has the optional methods of the server's own ResponseWriter;
+// if the server lacks one, the method returns an error.
 type Writer struct {
 	http.ResponseWriter
-	// Ours are lines of Set-Cookie that stay: the gateway has set them before.
+	// Ours are Set-Cookie lines to keep: the gateway has set them before.
 	Ours  []string
-	begun bool // the final header is written
+	begun bool // whether the final header is written
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -25,8 +25,8 @@ func (w *Writer) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// begin cleans the header before it is written: that of each informational answer
-// too (RFC 9110 §15.2), which may bring fields of its own.
+// begin cleans the header before it is written, also that of each informational
+// response (RFC 9110 §15.2), which may bring fields of its own.
 func (w *Writer) begin(status int) {
 	if w.begun {
 		return
@@ -53,14 +53,14 @@ func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 // Flush implements http.Flusher.
 func (w *Writer) Flush() { _ = w.FlushError() }
 
-// FlushError is what http.ResponseController asks for first.
+// FlushError is what http.ResponseController calls first.
 func (w *Writer) FlushError() error {
 	w.begin(http.StatusOK)
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// Hijack implements http.Hijacker. What is written to the connection itself is
-// not looked at.
+// Hijack implements http.Hijacker. Bytes written to the connection itself are not
+// checked.
 func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
@@ -80,15 +80,15 @@ func (w *Writer) Push(target string, opts *http.PushOptions) error {
 // Unwrap is for http.ResponseController.
 func (w *Writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Begun says whether the final header is written, or the connection taken over.
+// Begun reports whether the final header is written, or the connection hijacked.
 func (w *Writer) Begun() bool { return w.begun }
 
-// End cleans the trailers, which are in the header once the body is written, and
-// the header of an answer that has no body.
+// End cleans the trailers, which are in the header once the body is written, and the
+// header of a response without a body.
 func (w *Writer) End() { w.keepOwnCookies() }
 
-// keepOwnCookies takes out of an app's answer what would set or delete our
-// cookies. The app's handler may have spelled the names in any way.
+// keepOwnCookies removes from an app's response all lines that would set or delete
+// our cookies, however the app spells the header names.
 func (w *Writer) keepOwnCookies() {
 	h := w.Header()
 	for name, lines := range h {
@@ -105,7 +105,7 @@ func (w *Writer) keepOwnCookies() {
 	}
 }
 
-// rewriteLines replaces the lines of a header. Others may share their array.
+// rewriteLines replaces the lines of a header. Their array may be shared.
 func rewriteLines(h http.Header, name string, lines []string, rewrite func(string) string) {
 	var kept []string
 	changed := false
@@ -127,9 +127,9 @@ func rewriteLines(h http.Header, name string, lines []string, rewrite func(strin
 	}
 }
 
-// withoutOwnCookie returns the line of a Set-Cookie, or nothing if a browser would
-// send it back under one of our names. A cookie without a name is sent as its value
-// alone, so "=sso=x" comes back as ours (RFC 6265bis §5.8.3).
+// withoutOwnCookie returns the line of a Set-Cookie, or "" if a browser would send it
+// back under one of our names. A cookie without a name is sent as its value alone, so
+// "=sso=x" comes back as ours (RFC 6265bis §5.8.3).
 func (w *Writer) withoutOwnCookie(line string) string {
 	pair, _, _ := strings.Cut(line, ";")
 	name, _, _ := strings.Cut(strings.TrimLeft(pair, "= \t"), "=")
@@ -146,9 +146,8 @@ func (w *Writer) withoutOwnCookie(line string) string {
 	return line
 }
 
-// withoutCookies takes "cookies" out of a Clear-Site-Data, and says what else "*"
-// stands for: the app can end its own session, and the gateway's page for signing
-// out ends ours.
+// withoutCookies removes "cookies" from a Clear-Site-Data and expands "*" to the
+// other types. The app can end its own session; only the gateway's logout ends ours.
 func withoutCookies(line string) string {
 	parts := strings.Split(line, ",")
 	var kept []string

@@ -18,61 +18,58 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-// Timeout bounds one request of a Client: connecting, TLS, and the
-// answer to its last byte.
+// Timeout bounds one request of a Client, from connecting to the last byte of the
+// response.
 const Timeout = 5 * time.Second
 
-// ErrTooLarge is in the error of Client.Do for an answer beyond the
-// limit.
+// ErrTooLarge is in the error of Client.Do if the response is larger than the limit.
 var ErrTooLarge = errors.New("larger than the limit")
 
-// A Client makes the gateway's own requests to providers. It follows no
-// redirect, verifies TLS (1.2 or later), speaks plain http with loopback only,
-// takes no answer beyond a limit, and gives up after Timeout. Its
-// answers are as untrusted as the provider is.
+// A Client makes the gateway's own requests to providers. It follows no redirect,
+// verifies TLS (1.2 or later), uses plain http with loopback only, limits the size of
+// a response, and gives up after Timeout. A response is as untrusted as the provider.
 //
-// The proxy of the environment (HTTPS_PROXY, NO_PROXY) is used, except towards
-// loopback. "localhost" and names below ".localhost" are dialled as 127.0.0.1
-// or ::1 without asking a resolver (RFC 6761 §6.3), so that plain http, where
-// it is permitted by name, really stays on this machine.
+// The proxy of the environment (HTTPS_PROXY, NO_PROXY) is used, except for loopback.
+// "localhost" and names below ".localhost" are dialled as 127.0.0.1 or ::1 without a
+// resolver (RFC 6761 §6.3). So plain http that is permitted by name really stays on
+// this machine.
 type Client struct {
 	client       *http.Client
 	insecureHTTP bool
 }
 
-// Options are what a Client is made of. The zero value is the
-// strictest.
+// Options configure a Client. The zero value is the strictest.
 type Options struct {
 	// RootCAs verify the provider's certificate. Nil: the system's.
 	RootCAs *x509.CertPool
-	// InsecureHTTP permits plain http beyond loopback. An attacker on the network
-	// in between can then sign in as anybody.
+	// InsecureHTTP permits plain http beyond loopback. An attacker on the network in
+	// between can then sign in as anybody.
 	InsecureHTTP bool
 	// Transport replaces the network, for tests. Nil: the hardened transport.
 	Transport http.RoundTripper
 }
 
-// A Response is an answer read to its end.
+// A Response is a response with its whole body.
 type Response struct {
 	// Status is the HTTP status. Redirects are not followed, so it may be 3xx.
 	Status int
-	// MediaType is the Content-Type in lower case without parameters, be these
-	// malformed; empty if there is none or it is malformed itself.
+	// MediaType is the Content-Type in lower case without parameters, even malformed
+	// ones; empty if the header is missing or the type itself is malformed.
 	MediaType string
 	// ContentType is the header as it came, for messages.
 	ContentType string
 	// Challenge is the header WWW-Authenticate, which may say why the server refuses
 	// (RFC 6750 §3).
 	Challenge string
-	// Body is never larger than the limit that Do was given.
+	// Body is never larger than the limit of Do.
 	Body []byte
-	// RetryAfter is when the server wants to be asked again, MaxRetryAfter at
-	// most; zero if it does not say.
+	// RetryAfter is the server's Retry-After, at most MaxRetryAfter; zero if there is
+	// none.
 	RetryAfter time.Duration
 }
 
-// New returns a Client. It keeps idle connections for 30 seconds and
-// needs no closing.
+// New returns a Client. It keeps idle connections for 30 seconds and needs no
+// closing.
 func New(opts Options) *Client {
 	transport := opts.Transport
 	if transport == nil {
@@ -116,15 +113,14 @@ func proxyRefusal(_ context.Context, proxy *url.URL, _ *http.Request, resp *http
 	return fmt.Errorf("the proxy %s, which HTTPS_PROXY names, does not connect to it: the status is %d; permit it there, or name the host in NO_PROXY", proxy.Host, resp.StatusCode)
 }
 
-// CheckURL says whether raw is a URL that Do would fetch: absolute, https (or
-// http as far as it is permitted), with a host, without user information and
-// without fragment.
+// CheckURL refuses a URL that Do would not fetch. It must be absolute and https (or
+// permitted http), with a host, without user information and without fragment.
 func (c *Client) CheckURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return errors.New("is no URL") // url.Error would quote it, with a password
 	}
-	if strings.Contains(raw, "#") { // url.URL does not tell an empty fragment from none
+	if strings.Contains(raw, "#") { // url.URL does not distinguish an empty fragment from none
 		return errors.New("carries a fragment")
 	}
 	return c.check(u)
@@ -146,13 +142,12 @@ func (c *Client) check(u *url.URL) error {
 	return nil
 }
 
-// Do sends one request and reads its answer. It is an error if the URL is not
-// permitted, no answer comes in time, or the body is larger than limit bytes;
-// any status is an answer. The error names method, host and path, never a
-// query, a header or a body.
+// Do sends one request and reads its response. It fails if the URL is not permitted,
+// no response comes in time, or the body is larger than limit bytes. No status is an
+// error. The error names method, host and path, never a query, a header or a body.
 //
-// A request that reached the server is never sent twice, unless it is a GET
-// whose connection was lost.
+// A request that reached the server is never sent twice, unless it is a GET whose
+// connection was lost.
 func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 	where := req.Method + " " + req.URL.Scheme + "://" + req.URL.Host + req.URL.EscapedPath()
 	if err := c.check(req.URL); err != nil {
@@ -160,7 +155,7 @@ func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), Timeout)
 	defer cancel()
-	resp, err := c.client.Do(req.WithContext(ctx)) //nolint:gosec // G704: to fetch what configuration and providers name is its purpose, within check
+	resp, err := c.client.Do(req.WithContext(ctx)) //nolint:gosec // G704: fetching URLs of configuration and providers is its purpose; check bounds them
 	if err != nil {
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err
@@ -170,10 +165,10 @@ func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the answer to %s: %w", where, refusal.Network(err))
+		return nil, fmt.Errorf("reading the response to %s: %w", where, refusal.Network(err))
 	}
 	if int64(len(body)) > limit {
-		return nil, fmt.Errorf("reading the answer to %s: %w of %d bytes", where, ErrTooLarge, limit)
+		return nil, fmt.Errorf("reading the response to %s: %w of %d bytes", where, ErrTooLarge, limit)
 	}
 	types := resp.Header.Values("Content-Type")
 	return &Response{
@@ -182,9 +177,9 @@ func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 	}, nil
 }
 
-// mediaType reads what comes before the parameters: some servers send odd ones
-// ("application/json; utf-8"), and none of them means anything here. A comma among odd
-// ones may begin another type.
+// mediaType reads the text before the parameters. Some servers send odd parameters
+// ("application/json; utf-8"), and none of them matters here. A comma among odd
+// parameters may begin another type.
 func mediaType(types []string) string {
 	if len(types) != 1 {
 		return ""
@@ -200,7 +195,7 @@ func mediaType(types []string) string {
 	return media
 }
 
-// unquoted leaves out what net/http quotes of an answer that is no HTTP.
+// unquoted removes net/http's quotation of a response that is not HTTP.
 func unquoted(err error) error {
 	if what, _, quotes := strings.Cut(err.Error(), ` "`); quotes && strings.Contains(what, "malformed ") {
 		return errors.New(what)
@@ -214,9 +209,9 @@ func isLocalhost(name string) bool {
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
-// IsLoopback reports whether host, without a port, never leaves this
-// machine, so that plain http is as good as https: localhost, *.localhost
-// (RFC 6761 §6.3), 127.0.0.0/8 or ::1.
+// IsLoopback reports whether host, without a port, never leaves this machine, so that
+// plain http is as good as https: localhost, *.localhost (RFC 6761 §6.3), 127.0.0.0/8
+// or ::1.
 func IsLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return isLocalhost(host) || err == nil && addr.Unmap().IsLoopback()

@@ -1,8 +1,8 @@
-// Package fetch makes the gateway's own requests to providers: one hardened
+// Package fetch makes the gateway's own requests to providers. It has one hardened
 // client, and documents that are fetched, kept, and fetched again.
 //
-// Answers are as untrusted as the provider. The package trusts only the
-// configuration: which addresses may be asked, and which authorities sign their
+// Responses are as untrusted as the provider. The package trusts only the
+// configuration: the permitted addresses, and the authorities that sign their
 // certificates.
 package fetch
 
@@ -20,63 +20,62 @@ import (
 )
 
 const (
-	// RefreshAfter is the age at which a Document is fetched anew in the
-	// background, while it goes on being used.
+	// RefreshAfter is the age at which a Document is fetched again in the background,
+	// while it stays in use.
 	RefreshAfter = 45 * time.Minute
-	// WaitAfter is the age from which a fetch is waited for: a key that the
-	// provider has withdrawn must not count any longer.
+	// WaitAfter is the age at which callers wait for a fetch: a key that the provider
+	// has withdrawn must not count any longer.
 	WaitAfter = time.Hour
-	// FailedFor is how long an older one is used without waiting after a fetch that
-	// failed.
+	// FailedFor is how long callers use an old document without waiting after a
+	// failed fetch.
 	FailedFor = time.Minute
-	// FailureKept is how long a failure is the answer to everybody, so that a crowd
-	// does not queue for a provider that is down.
+	// FailureKept is how long all callers get the error of a failed fetch, so that a
+	// crowd does not queue for a provider that is down.
 	FailureKept = 2 * time.Second
-	// RenewEvery is how often Renew fetches in vain, however many ask.
+	// RenewEvery is the least time between fetches of Renew that did not help.
 	RenewEvery = 30 * time.Second
 )
 
 // A Document is something that a provider publishes. It is fetched at first use,
 // kept, and fetched again in the background when it is old. At most one fetch is
-// under way. It is bounded by Timeout, not by the request that began it: that
-// client may disconnect.
+// under way. Timeout bounds it, not the request that began it: that client may
+// disconnect.
 //
-// The fields are set before first use and not changed afterwards. A Document is
-// safe for concurrent use, and must not be copied. Its errors are those of
-// Fetch, Parse and Accept, which should be *refusal.Error with
-// refusal.ProviderUnavailable.
+// The fields are set before first use and not changed afterwards. A Document is safe
+// for concurrent use and must not be copied. Its errors are those of Fetch, Parse and
+// Accept, which should be *refusal.Error with refusal.ProviderUnavailable.
 type Document[T any] struct {
 	// What names the document in the log: "discovery document", "keys".
 	What string
-	// Name is its name in LastGood.
+	// Name identifies the document in LastGood.
 	Name string
-	// Fetch gets the document. Its context ends after Timeout.
+	// Fetch returns the document. Its context ends after Timeout.
 	Fetch func(ctx context.Context) ([]byte, error)
-	// Parse judges and reads the document, whether fetched or kept: what was
-	// kept is untrusted too, and the configuration may have become stricter.
+	// Parse checks and parses the document, fetched or kept. A kept one is untrusted
+	// too, and the configuration may have become stricter.
 	Parse func(doc []byte) (T, error)
-	// Accept, if not nil, judges what was fetched before it replaces what there
-	// is. It is not asked about a last good copy.
+	// Accept, if not nil, checks a fetched document before it replaces the present
+	// one. It is not called for a last good copy.
 	Accept func(fetched T) error
-	// LastGood keeps the document across restarts. Nil: it is lost.
+	// LastGood keeps the document across restarts. Nil: it is not kept.
 	LastGood LastGood
-	// Logger receives what goes wrong. Required.
+	// Logger gets the failures. Required.
 	Logger *zap.Logger
 
-	value atomic.Pointer[T] // nil: none yet; set with mu held
+	value atomic.Pointer[T] // nil: none yet; set while mu is held
 
 	mu      sync.Mutex
-	fetched time.Time     // when value was fetched, by the wall clock; zero if it is the last good copy
-	failed  time.Time     // when the newest fetch failed; zero if it did not
-	err     error         // why
-	renewed time.Time     // when Renew last began a fetch that neither failed nor helped
+	fetched time.Time     // when value was fetched, by the wall clock; zero for a last good copy
+	failed  time.Time     // when the last fetch failed; zero if it succeeded
+	err     error         // of the last fetch
+	renewed time.Time     // start of the last fetch by Renew that neither failed nor helped
 	flight  chan struct{} // closed when the fetch under way ends; nil if there is none
-	unasked bool          // the fetch under way is that of Start, and nobody waits for it
+	unasked bool          // Start began the fetch under way, and nobody waits for it
 }
 
-// Current returns the document. It is waited for if there is none, or none that was
-// fetched within WaitAfter; an older one, or a last good copy, is taken if it can't
-// be had.
+// Current returns the document. It waits for a fetch if there is no document, or none
+// fetched within WaitAfter. If the fetch fails, it returns an older document or a
+// last good copy.
 func (d *Document[T]) Current(ctx context.Context) (T, error) {
 	if value, ok := d.Known(); ok && d.tend(ctx) {
 		return value, nil
@@ -89,8 +88,8 @@ func (d *Document[T]) Current(ctx context.Context) (T, error) {
 	return value, err
 }
 
-// Known returns the document if there is one, however old, without waiting for
-// anything, not even a lock, and without a fetch.
+// Known returns the document if there is one, however old. It never waits, not even
+// for a lock, and does not fetch.
 func (d *Document[T]) Known() (value T, ok bool) {
 	if there := d.value.Load(); there != nil {
 		return *there, true
@@ -98,8 +97,8 @@ func (d *Document[T]) Known() (value T, ok bool) {
 	return value, false
 }
 
-// Recent returns the document if it was fetched less than maxAge ago, else
-// fetches it. A last good copy is not good enough.
+// Recent returns the document if it was fetched less than maxAge ago, else fetches
+// it. A last good copy does not count.
 func (d *Document[T]) Recent(ctx context.Context, maxAge time.Duration) (T, error) {
 	d.mu.Lock()
 	fresh := d.age() < maxAge
@@ -114,9 +113,9 @@ func (d *Document[T]) Recent(ctx context.Context, maxAge time.Duration) (T, erro
 	return value, nil
 }
 
-// Renew fetches the document because something is not in it, but not more often
-// than every RenewEvery, unless RenewHelped was called since. Whether it did or
-// not, the document is returned; the error is that of a fetch.
+// Renew fetches the document because something is missing in it, at most once per
+// RenewEvery unless RenewHelped was called since. It returns the document in any
+// case; the error is that of a fetch.
 func (d *Document[T]) Renew(ctx context.Context) (value T, err error) {
 	if d.mayRenew() {
 		err = d.refresh(ctx)
@@ -125,8 +124,7 @@ func (d *Document[T]) Renew(ctx context.Context) (value T, err error) {
 	return value, err
 }
 
-// mayRenew reports whether Renew is to wait for a fetch, and notes that it
-// begins one.
+// mayRenew reports whether Renew shall wait for a fetch, and notes its start.
 func (d *Document[T]) mayRenew() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -142,17 +140,17 @@ func (d *Document[T]) mayRenew() bool {
 	return true
 }
 
-// RenewHelped says that Renew has brought what was missing. So the provider has
-// published something new, and the next Renew may fetch at once: it may do so
-// again. A flood of what the provider never publishes does not come here.
+// RenewHelped notes that Renew has brought the missing part. The provider has
+// published something new and may do so again, so the next Renew may fetch at once. A
+// flood of requests for something that the provider never publishes does not call it.
 func (d *Document[T]) RenewHelped() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.renewed = time.Time{}
 }
 
-// Start takes the last good copy if there is nothing yet, which asks the store
-// alone, and then begins a fetch in the background, which it does not wait for.
+// Start loads the last good copy from the store if there is no document yet. Then it
+// begins a fetch in the background and returns.
 func (d *Document[T]) Start(ctx context.Context) {
 	last := d.restore(ctx)
 	d.mu.Lock()
@@ -162,8 +160,8 @@ func (d *Document[T]) Start(ctx context.Context) {
 	d.refreshIfOld(ctx)
 }
 
-// settleFor takes a last good copy, which may be nil, if there is nothing
-// better. d.mu is held.
+// settleFor uses a last good copy, which may be nil, if there is nothing better. d.mu
+// is held.
 func (d *Document[T]) settleFor(last *T) {
 	if last != nil && d.value.Load() == nil {
 		d.value.Store(last)
@@ -177,8 +175,8 @@ func (d *Document[T]) refreshIfOld(ctx context.Context) {
 	}
 }
 
-// tend starts a fetch in the background if that is due, and says whether what is
-// known can be used meanwhile.
+// tend starts a fetch in the background if that is due. It reports whether the known
+// document can be used meanwhile.
 func (d *Document[T]) tend(ctx context.Context) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -186,8 +184,8 @@ func (d *Document[T]) tend(ctx context.Context) bool {
 	return d.age() < WaitAfter || time.Since(d.failed) < FailedFor
 }
 
-// refresh waits for a fetch: the one under way, or a new one unless the last
-// has just failed.
+// refresh waits for a fetch: the one under way, or a new one unless the last has just
+// failed.
 func (d *Document[T]) refresh(ctx context.Context) error {
 	d.mu.Lock()
 	if d.flight == nil && time.Since(d.failed) < FailureKept {
@@ -207,9 +205,9 @@ func (d *Document[T]) refresh(ctx context.Context) error {
 	return d.err
 }
 
-// age is how long ago the document was fetched, by the wall clock: a provider does
-// not wait while this machine is suspended. If the clock was set back, nobody knows.
-// d.mu is held.
+// age is the time since the fetch by the wall clock, because a provider goes on while
+// this machine is suspended. If the clock was set back, the age is unknown. d.mu is
+// held.
 func (d *Document[T]) age() time.Duration {
 	if age := wallClock().Sub(d.fetched); age >= 0 {
 		return age
@@ -239,8 +237,8 @@ func (d *Document[T]) load(ctx context.Context, done chan<- struct{}) {
 
 	d.mu.Lock()
 	d.settleFor(last)
-	// The provider may be behind this very server, which has not started yet when Start
-	// is called: that it can't be reached then is no answer to the next caller.
+	// The provider may run in this very server, which has not started yet when Start
+	// is called. So that failure is not kept for the next caller.
 	since := time.Now()
 	if d.unasked {
 		since = since.Add(-FailureKept)
@@ -250,7 +248,7 @@ func (d *Document[T]) load(ctx context.Context, done chan<- struct{}) {
 		d.value.Store(&value)
 		d.fetched, d.failed = wallClock(), time.Time{}
 	} else {
-		d.failed, d.renewed = since.Add(holdOff(err)), time.Time{} // it may lie in the future
+		d.failed, d.renewed = since.Add(holdOff(err)), time.Time{} // may lie in the future
 	}
 	close(done)
 	d.mu.Unlock()
@@ -273,16 +271,16 @@ func (d *Document[T]) get(ctx context.Context) (doc []byte, value T, err error) 
 	return doc, value, err
 }
 
-// recovered makes an error of a panic over what a provider sent. No server
-// stands above the goroutine of a fetch: the whole process would end.
+// recovered turns a panic over the provider's data into an error. No server recovers
+// panics of a fetch's goroutine: the whole process would end.
 func (d *Document[T]) recovered(err *error) {
 	if v := recover(); v != nil {
 		*err = refusal.New(refusal.Internal, fmt.Errorf("reading the %s: panic: %T", d.What, v))
 	}
 }
 
-// restore reads the last good copy if there is nothing else. It is judged like
-// one that was fetched: the configuration may have become stricter.
+// restore reads the last good copy if there is nothing else. Parse checks it: the
+// configuration may have become stricter.
 func (d *Document[T]) restore(ctx context.Context) *T {
 	if d.value.Load() != nil || d.LastGood == nil {
 		return nil
@@ -321,8 +319,8 @@ func (d *Document[T]) save(ctx context.Context, doc []byte) {
 // A LastGood keeps the last good copy of a document across restarts and between
 // nodes.
 type LastGood interface {
-	// LoadLastGood returns the document kept under name, or nil without error
-	// when there is none.
+	// LoadLastGood returns the document under name, or nil without error if there is
+	// none.
 	LoadLastGood(ctx context.Context, name string) ([]byte, error)
 	// SaveLastGood keeps the document under name for 30 days.
 	SaveLastGood(ctx context.Context, name string, doc []byte) error

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// MaxRetryAfter bounds what a server's Retry-After counts for: one that asks
-	// for a day must not keep people out for a day.
+	// MaxRetryAfter bounds a server's Retry-After: a server that says a day must not
+	// keep people out for a day.
 	MaxRetryAfter = 5 * time.Minute
-	// maxHoldOff bounds how long a Document is not asked for because of it.
+	// maxHoldOff bounds how long Retry-After delays the next fetch of a Document.
 	maxHoldOff = time.Minute
 )
 
-// retryAfter reads the header Retry-After (RFC 9110 §10.2.3): seconds, or a date.
-// A value that can't be read, or lies in the past, is zero.
+// retryAfter reads the header Retry-After (RFC 9110 §10.2.3): seconds, or a date. It
+// returns zero if the value can't be read or lies in the past.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	seconds, err := strconv.ParseUint(value, 10, 31)
@@ -32,7 +32,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return min(max(after, 0), MaxRetryAfter)
 }
 
-// Fault returns err with what the answer says about when to come back.
+// Fault returns err with the response's RetryAfter.
 func (r *Response) Fault(err error) error {
 	if r.RetryAfter == 0 || err == nil {
 		return err
@@ -40,7 +40,7 @@ func (r *Response) Fault(err error) error {
 	return &refusal.DelayedError{Err: err, After: r.RetryAfter}
 }
 
-// holdOff is how much longer than FailureKept a document is not asked for after err.
+// holdOff returns how much longer than FailureKept no fetch is tried after err.
 func holdOff(err error) time.Duration {
 	return max(min(refusal.RetryAfter(err), maxHoldOff)-FailureKept, 0)
 }

@@ -1,5 +1,5 @@
-// Package form reads what a browser brings here, in a form or in a query, within
-// bounds. It judges nothing: anybody can send it.
+// Package form reads forms and queries of browsers within bounds. It verifies
+// nothing: anybody can send them.
 package form
 
 import (
@@ -26,15 +26,15 @@ const (
 	maxQuery = 64 << 10
 )
 
-// Read returns the fields of a form that have one of the names. None of them may be
-// there twice; fields of other names are left out. The error is BadRequest if
-// the request brings no such form, or TooLarge.
+// Read returns the fields of a form that have one of the names. None of them may
+// occur twice; other fields are left out. The error is BadRequest if the request has
+// no such form, or TooLarge.
 func Read(w http.ResponseWriter, r *http.Request, names ...string) (map[string]string, *refusal.Error) {
 	if r.URL.RawQuery != "" {
 		return nil, refusal.New(refusal.BadRequest, errors.New("the form came with a query"))
 	}
 	if types := r.Header["Content-Type"]; len(types) != 1 || !isForm(types[0]) {
-		return nil, refusal.New(refusal.BadRequest, errors.New("what was posted is no form of the type application/x-www-form-urlencoded"))
+		return nil, refusal.New(refusal.BadRequest, errors.New("the request has no form of the type application/x-www-form-urlencoded"))
 	}
 	body, refused := readBody(w, r)
 	if refused != nil {
@@ -52,8 +52,7 @@ func isForm(contentType string) bool {
 	return err == nil && mediaType == "application/x-www-form-urlencoded"
 }
 
-// readBody reads the body within its bounds. Content-Length is what the client
-// says; that it is short is not believed.
+// readBody does not trust Content-Length: the client may send more.
 func readBody(w http.ResponseWriter, r *http.Request) (string, *refusal.Error) {
 	tooLarge := refusal.New(refusal.TooLarge, fmt.Errorf("the form has more than %d bytes", maxBody))
 	if r.ContentLength > maxBody {
@@ -69,8 +68,7 @@ func readBody(w http.ResponseWriter, r *http.Request) (string, *refusal.Error) {
 	return string(body), nil
 }
 
-// parse is bounded, unlike url.ParseQuery, and decodes only the fields of those
-// names.
+// parse is bounded, unlike url.ParseQuery, and decodes only the named fields.
 func parse(body string, names []string) (map[string]string, error) {
 	if strings.Count(body, "&") >= maxFields {
 		return nil, fmt.Errorf("the form has more than %d fields", maxFields)
@@ -108,8 +106,8 @@ func Query(r *http.Request) (url.Values, *refusal.Error) {
 	return params, nil
 }
 
-// IsBase64 says whether a text has nothing in it but the alphabet of Base64
-// (RFC 4648 §4) and line breaks or blanks.
+// IsBase64 reports whether text consists of the alphabet of Base64 (RFC 4648 §4),
+// line breaks and blanks.
 func IsBase64(text string) bool {
 	for i := range len(text) {
 		switch c := text[i]; {

@@ -14,12 +14,12 @@ const (
 	maxNonce   = 1 << 10  // bytes
 )
 
-// challengeForm is a S256 code challenge: 32 bytes in base64url (RFC 7636
-// §4.2).
+// challengeForm is the form of an S256 code challenge: 32 bytes in base64url (RFC
+// 7636 §4.2).
 var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
-// authorize is the authorization endpoint (OIDC Core §3.1.2). The request is
-// in the query, also when the login form is posted to it.
+// authorize is the authorization endpoint (OIDC Core §3.1.2). The request is in the
+// query, also if the login form is posted to it.
 func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	params, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(r.URL.RawQuery) > maxRequest || repeated(params) {
@@ -29,8 +29,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	client, known := p.clients[params.Get("client_id")]
 	redirectURI := params.Get("redirect_uri")
 	if !known || !client.mayReturnTo(redirectURI) {
-		// Whoever made this request is not to be redirected to (RFC 6749
-		// §4.1.2.1).
+		// Without a known client there is nobody to redirect to (RFC 6749 §4.1.2.1).
 		http.Error(w, "The client is not known here, or the redirect URI is none of its own.", http.StatusBadRequest)
 		return
 	}
@@ -60,8 +59,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	redirect(w, redirectURI, answer)
 }
 
-// refuse returns the error code of a request that a known client made, and
-// why; or "".
+// refuse returns an error code and a reason for the request of a known client, or "".
 func refuse(params url.Values) (code, why string) {
 	switch {
 	case params.Get("response_type") != "code":
@@ -84,7 +82,7 @@ func refuse(params url.Values) (code, why string) {
 	return "", ""
 }
 
-// repeated says whether a parameter stands there twice (RFC 6749 §3.1).
+// repeated reports whether a parameter occurs twice (RFC 6749 §3.1).
 func repeated(params url.Values) bool {
 	for _, values := range params {
 		if len(values) > 1 {
@@ -95,7 +93,7 @@ func repeated(params url.Values) bool {
 }
 
 // redirect sends the browser back to the client. The redirect URI is one of the
-// client's own, and may have a query (RFC 6749 §3.1.2).
+// client's, and may have a query (RFC 6749 §3.1.2).
 func redirect(w http.ResponseWriter, uri string, answer url.Values) {
 	sep := "?"
 	if strings.Contains(uri, "?") {

@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	// grantTTL is how long a code, and then an access token, works (RFC 6749
-	// §4.1.2 recommends ten minutes at most; a browser needs seconds).
+	// grantTTL is the lifetime of a code, and then of an access token. RFC 6749
+	// §4.1.2 recommends ten minutes at most; a browser needs seconds.
 	grantTTL = time.Minute
-	// maxGrants bounds what is kept at one time.
+	// maxGrants bounds the stored grants.
 	maxGrants = 10000
 )
 
-// A grant is what a person's login entitles a client to.
+// A grant entitles a client to tokens about a person.
 type grant struct {
 	client, redirectURI, challenge, nonce string
 	person                                Person
@@ -22,14 +22,14 @@ type grant struct {
 	until                                 time.Time
 }
 
-// grants are under way by their codes and access tokens, which are never
-// alike.
+// grants holds the valid grants by their codes and access tokens, which never
+// collide.
 type grants struct {
 	mu     sync.Mutex
 	byName map[string]grant
 }
 
-// add keeps g under a new name for grantTTL. It fails when too many are kept.
+// add stores g under a new name for grantTTL. It fails if too many are stored.
 func (s *grants) add(g grant) (name string, ok bool) {
 	now := time.Now()
 	s.mu.Lock()
@@ -50,7 +50,7 @@ func (s *grants) add(g grant) (name string, ok bool) {
 	return name, true
 }
 
-// take returns what name stands for, once.
+// take returns the grant and removes it.
 func (s *grants) take(name string) (grant, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,6 @@ func (s *grants) take(name string) (grant, bool) {
 	return g, ok && time.Now().Before(g.until)
 }
 
-// find returns what name stands for.
 func (s *grants) find(name string) (grant, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,13 +2,13 @@
 // (OpenID Connect Core 1.0 §3.1) with PKCE, S256 alone (RFC 7636), for clients
 // that are registered beforehand.
 //
-// It decides who may have a code and what the tokens say. Who is at the
-// browser, it asks its host (Login). What it refuses before the redirect URI is
-// known to be the client's, it answers itself; everything after that goes to
-// the client as RFC 6749 §4.1.2.1 says, with iss (RFC 9207).
+// Login tells which person is at the browser. The package decides whether the client
+// may have a code, and makes the tokens. Errors before the client and its redirect
+// URI are verified get a response here. Later errors go to the client as RFC 6749
+// §4.1.2.1 says, with iss (RFC 9207).
 //
-// Codes and access tokens are kept in memory, work once or for a minute, and
-// are lost with the process: one process has to answer one login.
+// Codes and access tokens are kept in memory and are lost with the process, so one
+// process has to serve a whole login. A code works once, a token for a minute.
 package oidcop
 
 import (
@@ -22,7 +22,7 @@ import (
 	"strings"
 )
 
-// The endpoints, below the issuer.
+// The endpoints lie below the issuer.
 const (
 	discoveryPath = "/.well-known/openid-configuration"
 	authorizePath = "/authorize"
@@ -39,47 +39,47 @@ type Signer interface {
 	JWKS() ([]byte, error)
 }
 
-// Options are what a Provider is made of.
+// Options configure a Provider.
 type Options struct {
 	// Issuer is the issuer identifier: an absolute URL without query, without a
 	// slash at its end. The endpoints lie below it.
 	Issuer string
-	// Clients may ask for codes. Their ids are unique.
+	// Clients may request codes. Their ids are unique.
 	Clients []Client
-	// Signer signs ID tokens with ES256, and publishes its keys.
+	// Signer signs ID tokens with ES256 and publishes its keys.
 	Signer Signer
-	// Login says who is at the browser. Required.
+	// Login returns the person at the browser. Required.
 	Login Login
 }
 
 // A Client is an app that signs its people in here.
 type Client struct {
-	// ID and Secret are what the client calls itself, and proves it by. A
-	// client without Secret is a public one, which has PKCE alone.
+	// ID and Secret authenticate the client. A client without Secret is public: it
+	// has PKCE alone.
 	ID, Secret string
 	// RedirectURIs are compared byte for byte (RFC 9700 §2.1).
 	RedirectURIs []string
 }
 
-// A Person is whom tokens are about.
+// A Person is the subject of tokens.
 type Person struct {
-	// Subject identifies the person for good. Not empty.
+	// Subject identifies the person permanently. Not empty.
 	Subject string
 	// Username, Name and Email describe the person; empty ones are left out.
 	Username, Name, Email string
-	// EmailVerified says that Email is known to be the person's own.
+	// EmailVerified states that Email is known to be the person's own.
 	EmailVerified bool
 	// Groups become the claim groups, left out if there are none.
 	Groups []string
 }
 
-// A Login returns who is at the browser. If that is not known yet it answers
-// the request itself, for instance with a form that posts to the request's own
+// A Login returns the person at the browser. If the person is not known yet, it
+// writes the response itself, for instance a form that posts to the request's own
 // URI, and returns nil.
 type Login func(w http.ResponseWriter, r *http.Request) *Person
 
-// A Provider is the OpenID Provider, an http.Handler for everything below its
-// issuer. It is safe for concurrent use.
+// A Provider is the OpenID Provider: an http.Handler for everything below its issuer.
+// It is safe for concurrent use.
 type Provider struct {
 	issuer  string
 	path    string // of the issuer, without a slash at its end
@@ -90,7 +90,7 @@ type Provider struct {
 	mux     *http.ServeMux
 }
 
-// New returns a Provider. Its errors are mistakes in opts.
+// New returns a Provider. Its errors are faults in opts.
 func New(opts Options) (*Provider, error) {
 	issuer, err := url.Parse(opts.Issuer)
 	if err != nil || issuer.Scheme != "https" && issuer.Scheme != "http" || issuer.Host == "" || issuer.RawQuery != "" ||
@@ -109,7 +109,7 @@ func New(opts Options) (*Provider, error) {
 			return nil, fmt.Errorf("checking client %q: %w", c.ID, err)
 		}
 		if _, twice := p.clients[c.ID]; twice {
-			return nil, fmt.Errorf("checking client %q: is there twice", c.ID)
+			return nil, fmt.Errorf("checking client %q: the id is used twice", c.ID)
 		}
 		p.clients[c.ID] = c
 	}
@@ -135,7 +135,7 @@ func (c Client) check() error {
 	return nil
 }
 
-// proves says whether secret is the client's, in constant time.
+// proves reports whether secret is the client's, in constant time.
 func (c Client) proves(secret string) bool {
 	return subtle.ConstantTimeCompare([]byte(c.Secret), []byte(secret)) == 1
 }
@@ -145,7 +145,7 @@ func (c Client) mayReturnTo(uri string) bool { return slices.Contains(c.Redirect
 // ServeHTTP implements http.Handler.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.mux.ServeHTTP(w, r) }
 
-// discovery answers as OpenID Connect Discovery 1.0 §3 says.
+// discovery serves the metadata of OpenID Connect Discovery 1.0 §3.
 func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"issuer":                                         p.issuer,
@@ -176,7 +176,7 @@ func (p *Provider) jwks(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(doc)
 }
 
-// writeJSON answers with what must not be kept by any cache (RFC 6749 §5.1).
+// writeJSON writes a response that no cache may keep (RFC 6749 §5.1).
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {

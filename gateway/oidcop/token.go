@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// idTokenTTL is how long an ID token may be presented. The client reads it at
-// once.
+// idTokenTTL is the lifetime of an ID token, which the client reads at once.
 const idTokenTTL = 5 * time.Minute
 
 // token is the token endpoint (OIDC Core §3.1.3).
@@ -34,7 +33,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "unsupported_grant_type")
 		return
 	}
-	// A code is used up by whoever presents it: it was seen by others then
+	// Even a client that may not use the code uses it up: the code has leaked then
 	// (RFC 6749 §4.1.2).
 	code := r.PostForm.Get("code")
 	g, ok := p.grants.take(code)
@@ -43,7 +42,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "invalid_grant")
 		return
 	}
-	g.challenge = "" // an access token is no code
+	g.challenge = "" // so that an access token can't be used as a code
 	access, ok := p.grants.add(g)
 	if !ok {
 		fail(w, http.StatusServiceUnavailable, "temporarily_unavailable")
@@ -59,7 +58,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// client returns who calls the token endpoint, proved in one way only (RFC 6749
+// client authenticates the caller of the token endpoint, in one way only (RFC 6749
 // §2.3).
 func (p *Provider) client(r *http.Request) (Client, bool) {
 	id, secret := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
@@ -78,7 +77,7 @@ func (p *Provider) client(r *http.Request) (Client, bool) {
 	return c, known && c.proves(secret)
 }
 
-// verifies says whether a code verifier belongs to a challenge (RFC 7636 §4.6).
+// verifies reports whether a code verifier belongs to a challenge (RFC 7636 §4.6).
 func verifies(verifier, challenge string) bool {
 	sum := sha256.Sum256([]byte(verifier))
 	return len(verifier) >= 43 && len(verifier) <= 128 &&
@@ -103,8 +102,8 @@ func (p *Provider) idToken(g grant, access string) (string, error) {
 	return p.signer.Sign(payload)
 }
 
-// claims are what is said about a person, in the ID token and by userinfo
-// (OIDC Core §5.1).
+// claims are the claims about a person, in the ID token and at userinfo (OIDC Core
+// §5.1).
 func (p Person) claims() map[string]any {
 	claims := map[string]any{"sub": p.Subject}
 	for name, value := range map[string]string{"preferred_username": p.Username, "name": p.Name, "email": p.Email} {

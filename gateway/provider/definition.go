@@ -8,15 +8,15 @@ import (
 	"slices"
 )
 
-// A Definition has the options of a provider that decide whom an answer is about
-// and whether it is believed: our name at the provider, the claims for subject,
-// user name, e-mail and groups, and all that an answer is verified by. The
-// protocol is one of them. Scopes, lifetimes, secrets, keys and texts are not:
-// they change while the same people stay who they are.
+// A Definition holds the options of a provider that decide which person an answer is
+// about and whether the answer is valid: the protocol, our name at the provider, the
+// claims for subject, user name, e-mail and groups, and all that an answer is
+// verified by. Scopes, lifetimes, secrets, keys and texts do not belong: they may
+// change while people stay the same.
 type Definition map[string]string
 
-// Digest names the definition. Options that are empty do not count: an option
-// that is new and at its default leaves all digests as they were.
+// Digest identifies the definition. Empty options do not count, so a new option at
+// its default changes no digest.
 func (d Definition) Digest() string {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(d)) {
@@ -27,7 +27,7 @@ func (d Definition) Digest() string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
 }
 
-// Enabled returns "on" for an option that is switched on, else nothing.
+// Enabled returns "on" or "", as values of a Definition.
 func Enabled(on bool) string {
 	if on {
 		return "on"

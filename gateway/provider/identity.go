@@ -8,13 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// An Identity is what a provider asserted about a person at one login,
-// normalised. It is what rules, headers and claims are made from.
+// An Identity is what a provider asserted about a person at one login, normalised.
+// Rules, headers and claims are made from it.
 type Identity struct {
 	Username string `json:"u,omitempty"`
-	// Email is an address of which ValidEmail says yes, or empty: also if the
-	// provider calls it unverified, and is not trusted for it. EmailVerified is
-	// what the provider says of it; false if it says nothing.
+	// Email satisfies ValidEmail or is empty. It is empty, too, if the provider calls
+	// it unverified and is not trusted for it. EmailVerified is the provider's
+	// statement, false without one.
 	Email         string `json:"e,omitempty"`
 	EmailVerified bool   `json:"ev,omitempty"`
 	FirstName     string `json:"fn,omitempty"`
@@ -22,28 +22,28 @@ type Identity struct {
 	DisplayName   string `json:"dn,omitempty"`
 	// Groups as the provider names them, in its order, without duplicates.
 	Groups []string `json:"g,omitempty"`
-	// GroupsPartial says that there may be more groups than these: an entry was
-	// left out, or their source could not be read. A rule that depends on not
-	// being in a group does not hold then.
+	// GroupsPartial is set if there may be more groups: an entry was left out, or
+	// their source could not be read. A rule that depends on not being in a group
+	// does not hold then.
 	GroupsPartial bool `json:"gp,omitempty"`
-	// GroupsNote says for the operator why there are none, or not all, and where
-	// they were looked for. Empty: nothing is missing.
+	// GroupsNote tells the operator why groups are missing, and where they were
+	// looked for. Empty: none is missing.
 	GroupsNote string `json:"gn,omitempty"`
 	// ACR is the authentication context class, AMR the methods (OIDC Core §2).
 	ACR string   `json:"acr,omitempty"`
 	AMR []string `json:"amr,omitempty"`
-	// AuthTime is when the person proved who they are; zero if not said.
+	// AuthTime is when the person authenticated; zero if unknown.
 	AuthTime time.Time `json:"at,omitzero"`
 }
 
 // maxEmail is in bytes: 64 before the @, 255 behind (RFC 5321 §4.5.3.1).
 const maxEmail = 320
 
-// ValidEmail says whether an e-mail address can't be read as two, or as another:
-// exactly one @ with something on both sides, no blanks, no commas, nothing
-// invisible, nothing that becomes an @ or a comma where text is normalised
-// (Unicode NFKC), and nothing that stands around addresses (the specials of
-// RFC 5322 §3.2.3: in "x<root@example.com>" there is another).
+// ValidEmail reports whether an e-mail address can be read in one way only: exactly
+// one @ with text on both sides, no blanks, no commas, nothing invisible, nothing
+// that becomes an @ or a comma when normalised (Unicode NFKC), and none of the
+// specials of RFC 5322 §3.2.3, which can enclose another address
+// ("x<root@example.com>").
 func ValidEmail(s string) bool {
 	local, domain, _ := strings.Cut(s, "@")
 	odd := func(r rune) bool {
@@ -52,8 +52,7 @@ func ValidEmail(s string) bool {
 	return len(s) <= maxEmail && local != "" && domain != "" && !strings.ContainsFunc(local+domain, odd)
 }
 
-// Name returns what the person is called: the display name, or else first and
-// last name. It may be empty.
+// Name returns the display name, or else first and last name. It may be empty.
 func (id *Identity) Name() string {
 	if id.DisplayName != "" {
 		return id.DisplayName
@@ -61,8 +60,8 @@ func (id *Identity) Name() string {
 	return strings.TrimSpace(id.FirstName + " " + id.LastName)
 }
 
-// Unfit returns the name of a field whose value is Unfit, or "". Groups do not
-// count: an app is told only those that its rules name.
+// Unfit returns the name of a field whose value is Unfit, or "". Groups do not count:
+// an app gets only those that its rules name.
 func (id *Identity) Unfit() string {
 	for _, field := range []struct {
 		name   string
@@ -81,8 +80,8 @@ func (id *Identity) Unfit() string {
 	return ""
 }
 
-// Unfit says whether a value can't be a header or a JSON string that reads the
-// same everywhere: it is no UTF-8, or has control characters or line separators.
+// Unfit reports whether a value can't be sent in a header or a JSON string that every
+// app reads alike: it is not UTF-8, or has control characters or line separators.
 func Unfit(s string) bool {
 	if !utf8.ValidString(s) {
 		return true

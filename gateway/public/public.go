@@ -1,6 +1,6 @@
 // Package public decides which requests to a site with `public` or `protect` need no
-// login: those that name open paths alone, however they name them. Package target
-// judges each path.
+// login. All paths that such a request names, in whatever place, must be open.
+// Package target decides on each path.
 package public
 
 import (
@@ -14,9 +14,9 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
-// NeedsNoLogin says whether all paths that a request names are open, and all that it
-// may reach. original is the raw path of its target as it came in. Headers that name
-// another path than the target are removed in any case.
+// NeedsNoLogin reports whether all paths are open that a request names or may reach.
+// original is the raw path of its target as it came in. Headers that name another
+// path than the target are removed in any case.
 func NeedsNoLogin(open *target.Open, original string, r *http.Request) bool {
 	named := strip.TakePaths(r)
 	if !methodsOpen(r) {
@@ -30,16 +30,16 @@ func NeedsNoLogin(open *target.Open, original string, r *http.Request) bool {
 		!slices.ContainsFunc(r.Header["If"], namesResource)
 }
 
-// A decision is one about a request.
+// A decision holds what opens needs to know of a request.
 type decision struct {
 	open *target.Open
-	// original is the path as it came in, current the one that the app is asked for.
+	// original is the path as it came in; current is the path that the app gets.
 	original, current string
 	below             bool // the request may reach below its paths
 }
 
-// opens decides on an original path, and on the current one if the request was
-// rewritten before it came here.
+// opens decides on an original path, and also on the current one if the request was
+// rewritten before.
 func (d *decision) opens(path string) bool {
 	if path == d.original && path != d.current {
 		return d.open.HasRest(path, d.current, d.below)
@@ -47,9 +47,9 @@ func (d *decision) opens(path string) bool {
 	return d.open.Has(path, d.below)
 }
 
-// opensDestination decides on the path that a WebDAV request names beside its own
-// (RFC 4918 §10.3). If a prefix was stripped from that one, the app may expect it
-// here, or not; after another rewrite nobody knows what it expects.
+// opensDestination decides on the path of a Destination header (RFC 4918 §10.3). If a
+// prefix was stripped from the request's own path, the app may or may not expect it
+// in this one. After any other rewrite nobody knows what the app expects.
 func (d *decision) opensDestination(path string) bool {
 	prefix, stripped := strings.CutSuffix(d.original, d.current)
 	if !stripped {
@@ -62,7 +62,7 @@ func (d *decision) opensDestination(path string) bool {
 	return d.open.HasDestination(path, rest, d.below)
 }
 
-// currentPath returns the raw path that the app is asked for.
+// currentPath returns the raw path that the app gets.
 func currentPath(u *url.URL) string {
 	if u.RawPath == "" || u.RawPath == u.Path {
 		return u.Path
@@ -70,8 +70,9 @@ func currentPath(u *url.URL) string {
 	return u.EscapedPath()
 }
 
-// methodsOpen says whether a request may need no login by its method, and by those
-// that its headers name: bodies of others, such as REPORT and BIND, name paths.
+// methodsOpen reports whether the method, and every method that a header names,
+// allows a request without a login. Bodies of other methods, such as REPORT and BIND,
+// may name paths.
 func methodsOpen(r *http.Request) bool {
 	if !slices.Contains(openMethods, r.Method) {
 		return false
@@ -91,8 +92,8 @@ var openMethods = []string{
 	http.MethodTrace, "COPY", "MOVE", "PROPFIND", "PROPPATCH", "MKCOL", "LOCK", "UNLOCK",
 }
 
-// reachesBelow says whether a method may reach below its path, as those of WebDAV do
-// (RFC 4918 §9).
+// reachesBelow reports whether a method may reach below its path, as those of WebDAV
+// do (RFC 4918 §9).
 func reachesBelow(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodOptions, http.MethodConnect:
@@ -107,8 +108,8 @@ func reachesBelow(r *http.Request) bool {
 	return false
 }
 
-// namesResource says whether an If header tells of resources by their address
-// (RFC 4918 §10.4.2), of which the answer would then say something.
+// namesResource reports whether an If header names resources by address (RFC 4918
+// §10.4.2). The response would reveal something about them.
 func namesResource(value string) bool {
 	depth := 0
 	for _, c := range value {

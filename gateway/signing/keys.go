@@ -1,16 +1,15 @@
-// Package signing holds the keys that sign the assertion, and publishes their
-// public halves.
+// Package signing holds the keys that sign the assertion, and publishes their public
+// halves.
 //
-// Three keys exist at any time after the first rotation: next, current and
-// previous. All of them stand in the JWK Set; only current signs. A rotation,
-// every 30 days, makes next current and current previous, so a key has been
-// published for 30 days before it signs, and stays published for 30 days
-// after: a verifier may keep a JWK Set for days and never misses a key. The
-// first current key alone is used as soon as it is made.
+// There are three keys after the first rotation: next, current and previous. All are
+// in the JWK Set; only current signs. A rotation, every 30 days, makes next current
+// and current previous. So a key is published for 30 days before and after it signs:
+// a verifier may keep a JWK Set for days and never misses a key. Only the first
+// current key is used at once.
 //
-// The keys lie in the store as one sealed record for all nodes. The first node to
-// find that they are missing, or due, makes or rotates them. The others take the new
-// record over within a minute, in the background.
+// The store has the keys as one sealed record for all nodes. The first node that
+// finds them missing, or due, makes or rotates them. The others load the new record
+// within a minute, in the background.
 package signing
 
 import (
@@ -29,17 +28,17 @@ const rotateEvery = 30 * 24 * time.Hour
 
 // Keys signs with the current key. It is safe for concurrent use.
 //
-// Sign and JWKS work from memory and never ask the store: Load or Run brings
-// the keys in. Keys that were loaded once stay in use while the store is down,
-// and are put back if the store lost them, as far as mayCreate permits.
+// Sign and JWKS work from memory and never read the store: Load and Run do. Loaded
+// keys stay in use while the store is down, and are put back if the store has lost
+// them, if mayCreate permits it.
 type Keys struct {
 	shared *vault.Shared[keySet]
 	loaded func() (*keySet, error)
 }
 
-// New returns Keys without any: it does no I/O. mayCreate is asked before
-// anything is created in the store, and refuses where the store is not the one
-// that this node knows; it must not be nil.
+// New returns Keys without any key. It does no I/O. mayCreate is called before
+// anything is created in the store. It refuses if the store is not the one that this
+// node knows, and must not be nil.
 func New(v *vault.Vault, mayCreate func(context.Context) error, logger *zap.Logger) *Keys {
 	k := &Keys{}
 	k.shared = vault.NewShared(v, vault.SharedOptions[keySet]{
@@ -66,9 +65,9 @@ func New(v *vault.Vault, mayCreate func(context.Context) error, logger *zap.Logg
 	return k
 }
 
-// NewEphemeral returns Keys that live and end with the process: they are kept
-// nowhere, never rotated, and must not be loaded. They are for a demonstration, or
-// for anything else that ends with the process.
+// NewEphemeral returns Keys in memory: they are not stored, never rotated, and must
+// not be loaded. They are for a demonstration, or for anything else that ends with
+// the process.
 func NewEphemeral() (*Keys, error) {
 	value, err := nextRecord(nil)
 	if err != nil {
@@ -78,10 +77,10 @@ func NewEphemeral() (*Keys, error) {
 	return &Keys{loaded: func() (*keySet, error) { return set, nil }}, err
 }
 
-// Sign returns claims, a JSON object, as a JWT (RFC 7519) in compact form,
-// signed with ES256. Its header has alg, kid (the key's RFC 7638 thumbprint)
-// and typ "JWT". Before the first successful Load the error is a
-// *refusal.Error: the last Load's, or StoreUnavailable.
+// Sign returns claims, a JSON object, as a JWT (RFC 7519) in compact form, signed
+// with ES256. Its header has alg, kid (the key's RFC 7638 thumbprint) and typ "JWT".
+// Before the first successful Load the error is that of the last Load, or
+// StoreUnavailable, as a *refusal.Error.
 func (k *Keys) Sign(claims []byte) (string, error) {
 	set, err := k.loaded()
 	if err != nil {
@@ -108,19 +107,20 @@ func (k *Keys) JWKS() ([]byte, error) {
 	return bytes.Clone(set.jwks), nil
 }
 
-// Load reads the keys from the store, makes them where there are none, and
-// rotates them when that is due. Its error is a *refusal.Error; the keys that
-// were loaded before, or that could be read but not rotated, stay in use.
+// Load reads the keys from the store, makes them if there are none, and rotates them
+// if that is due. Its error is a *refusal.Error. Keys that are already loaded, or
+// were read but not rotated, stay in use.
 //
-// A record that does not open, or that a newer release wrote, is a fault: it
-// is never overwritten.
+// A record that does not open, or that a newer release wrote, is a fault: it is never
+// overwritten.
 func (k *Keys) Load(ctx context.Context) error { return faultOf(k.shared.Load(ctx)) }
 
-// Run loads the keys at once and then every minute until ctx ends; until the
-// first success every two seconds.
+// Run loads the keys at once and then every minute until ctx ends, and every two
+// seconds before the first success.
 func (k *Keys) Run(ctx context.Context) { k.shared.Run(ctx) }
 
-// faultOf returns err as a *refusal.Error. An error without a code is the store's.
+// faultOf returns err as a *refusal.Error. An error without a code comes from the
+// store.
 func faultOf(err error) error {
 	if err == nil {
 		return nil

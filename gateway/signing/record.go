@@ -14,18 +14,18 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// algorithm is that of these keys. Keys of another algorithm are
-// another record with another name, and rotate on their own.
+// algorithm of these keys. Keys of another algorithm need another record, which
+// rotates separately.
 const algorithm = jose.ES256
 
 // recordName is the name of the record under vault.KindKeys.
 const recordName = "assertion " + string(algorithm)
 
-// recordVersion is the newest version of the record that this release reads,
-// and the one that it writes.
+// recordVersion is the version that this release writes, and the newest that it
+// reads.
 const recordVersion = 1
 
-// record is the form in the store, where it is sealed: private keys as JWK (RFC 7517).
+// record is the stored form, which is sealed: private keys as JWK (RFC 7517).
 type record struct {
 	Version int `json:"v"`
 	// Rotated is when Current began to sign and Next was made.
@@ -35,15 +35,15 @@ type record struct {
 	Next     *jose.JSONWebKey `json:"next"`
 }
 
-// keySet is a record in use. It is never changed.
+// keySet is a parsed record. It is immutable.
 type keySet struct {
 	record record
 	signer jose.Signer
 	jwks   []byte
 }
 
-// nextRecord returns the record after a rotation if one is due, else nil; the
-// first record if there is no set yet.
+// nextRecord returns the record after a rotation, or nil if none is due. Without a
+// set it returns the first record.
 func nextRecord(set *keySet) ([]byte, error) {
 	now := time.Now()
 	if set == nil {
@@ -84,7 +84,6 @@ func newKey() (*jose.JSONWebKey, error) {
 	return key, err
 }
 
-// thumbprint is the RFC 7638 thumbprint with SHA-256.
 func thumbprint(key *jose.JSONWebKey) (string, error) {
 	sum, err := key.Thumbprint(crypto.SHA256)
 	if err != nil {
@@ -93,7 +92,7 @@ func thumbprint(key *jose.JSONWebKey) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(sum), nil
 }
 
-// readKeySet reads a record as stored. Its errors never hold any of it.
+// readKeySet parses a stored record. Its errors never contain any of it.
 func readKeySet(value []byte) (*keySet, error) {
 	var format struct {
 		Version int `json:"v"`
@@ -111,7 +110,7 @@ func readKeySet(value []byte) (*keySet, error) {
 	public := jose.JSONWebKeySet{}
 	for _, key := range []*jose.JSONWebKey{set.record.Current, set.record.Next, set.record.Previous} {
 		if key == nil && set.record.Current != nil && set.record.Next != nil {
-			continue // no previous yet
+			continue // no previous before the first rotation
 		}
 		if err := checkKey(key); err != nil {
 			return nil, err
@@ -137,7 +136,7 @@ func checkKey(key *jose.JSONWebKey) error {
 	if !ok || private.Curve != elliptic.P256() || key.Algorithm != string(algorithm) || key.Use != "sig" {
 		return fmt.Errorf("record holds a key that is no private key for %s", algorithm)
 	}
-	// If a private half does not belong to the public one, nobody can verify its
+	// If the private half does not belong to the public one, nobody can verify its
 	// signatures.
 	scalar, err := private.Bytes()
 	if err != nil {

@@ -15,35 +15,34 @@ import (
 const (
 	// spRecordName is the name of the record under vault.KindKeys.
 	spRecordName = "saml sp"
-	// spRecordVersion is the newest version of the record that this release
-	// reads, and the one that it writes.
+	// spRecordVersion is the version that this release writes, and the newest that it
+	// reads.
 	spRecordVersion = 1
-	// spBits is good beyond 2030 (NIST SP 800-57), since the key stays.
+	// spBits is sufficient beyond 2030 (NIST SP 800-57), since the key stays.
 	spBits    = 3072
 	minSPBits = 2048
 )
 
-// spNotAfter is how long the certificate is valid. Nothing of SAML looks at it,
-// but some identity providers do. Later dates would need another form (RFC 5280
-// §4.1.2.5), which some can't read.
+// spNotAfter is the end of the certificate. SAML does not check it, but some identity
+// providers do. Later dates have another encoding (RFC 5280 §4.1.2.5), which some
+// can't read.
 var spNotAfter = time.Date(2049, time.December, 31, 0, 0, 0, 0, time.UTC)
 
-// spRecord is the form in the store, where it is sealed.
+// spRecord is the stored form, which is sealed.
 type spRecord struct {
 	Version     int    `json:"v"`
 	Key         []byte `json:"key"`         // PKCS #8
 	Certificate []byte `json:"certificate"` // X.509, DER
 }
 
-// spPair is a record in use. It is never changed.
+// spPair is a parsed record. It is immutable.
 type spPair struct {
 	key         *rsa.PrivateKey
 	certificate []byte
 }
 
-// nextSPRecord makes a key and a certificate if there is no pair yet; a pair
-// stays for good. The subject says nothing about the sites: it is the same for
-// all of them.
+// nextSPRecord makes a key and a certificate if there is no pair yet. The subject is
+// the same for all sites and reveals none.
 func nextSPRecord(pair *spPair) ([]byte, error) {
 	if pair != nil {
 		return nil, nil
@@ -78,7 +77,7 @@ func nextSPRecord(pair *spPair) ([]byte, error) {
 	return value, nil
 }
 
-// readSPPair reads a record as stored. Its errors never hold any of it.
+// readSPPair parses a stored record. Its errors never contain any of it.
 func readSPPair(value []byte) (*spPair, error) {
 	var r spRecord
 	if err := json.Unmarshal(value, &r); err != nil {

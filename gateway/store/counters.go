@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Counters are counters in memory, for stores that one process uses alone. The
-// zero value is ready to use.
+// Counters counts in memory, for stores of a single process. The zero value is ready
+// to use.
 type Counters struct {
 	mu     sync.Mutex
 	counts map[string]counter
@@ -20,13 +20,13 @@ type counter struct {
 
 const (
 	sweepCounters = 10 * time.Second
-	// maxCounters bounds what a crowd can make us remember. Beyond it, some
-	// are forgotten: that lets a few more attempts through, and locks nobody
+	// maxCounters bounds the memory that many clients can fill. Beyond it, half of
+	// the counters are forgotten: that allows a few more attempts, and locks nobody
 	// out.
 	maxCounters = 500_000
 )
 
-// Count does what Store.Count asks for.
+// Count implements Store.Count.
 func (c *Counters) Count(key string, delta int, ttl time.Duration) (n int, left time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Aliases are the names under which other gateways, proxies and server modules
-// tell an app who makes a request. An app may believe any of them, so a client
-// can't send them, unless its site keeps one (AppOptions.KeepHeaders). A name
-// that ends in "-*" is a family. docs/options.md has the same list.
+// Aliases are the headers by which other gateways, proxies and server modules tell an
+// app who makes a request. An app may believe any of them, so a client can't send
+// them, unless its site keeps one (AppOptions.KeepHeaders). A name that ends in "-*"
+// is a family. docs/options.md has the same list.
 var Aliases = []string{
 	// oauth2-proxy, and what follows its example
 	"X-Forwarded-User", "X-Forwarded-Username", "X-Forwarded-User-Id", "X-Forwarded-Userid", "X-Forwarded-Uid", "X-Forwarded-Login",
@@ -44,13 +44,13 @@ var Aliases = []string{
 	"Osso-*",
 }
 
-// Names are a set of header names and families, both normalised.
+// Names is a set of header names and families, both normalised.
 type Names struct {
 	names    map[string]struct{}
-	families []string // each up to its last hyphen
+	families []string // each with its last hyphen
 }
 
-// NewNames returns a set. A name that ends in a star stands for a family.
+// NewNames returns a set. A name that ends in "*" is a family.
 func NewNames(names []string) Names {
 	s := Names{names: map[string]struct{}{}}
 	for _, name := range names {
@@ -63,7 +63,7 @@ func NewNames(names []string) Names {
 	return s
 }
 
-// has says whether a normalised name is in the set.
+// has reports whether a normalised name is in the set.
 func (s Names) has(normal []byte) bool {
 	if _, ok := s.names[string(normal)]; ok {
 		return true
@@ -76,14 +76,14 @@ func (s Names) has(normal []byte) bool {
 	return false
 }
 
-// Has says whether a name is in the set.
+// Has reports whether a name is in the set.
 func (s Names) Has(name string) bool { return s.has(AppendNormal(nil, name)) }
 
 var aliasSet = NewNames(Aliases)
 
-// CheckKept refuses names that can't be kept: those that are not taken away, for a
-// typing error would keep nothing, and nobody would know why; and our own, with the
-// names that a site is about to give them.
+// CheckKept refuses names in keep that can't be kept: those that are never removed,
+// because a typing error would silently keep nothing; and our own, including own, the
+// names of this site.
 func (f *Filter) CheckKept(keep, own []string) error {
 	var errs []error
 	f = New(own, slices.Collect(maps.Keys(f.names)))
@@ -93,15 +93,15 @@ func (f *Filter) CheckKept(keep, own []string) error {
 		switch {
 		case !strings.Contains(bare, "*") && aliasSet.has(normal):
 		case f.Claim(name, Names{}) == Ours || family && len(bare) > 1 && f.ownsSome(string(normal)):
-			errs = append(errs, fmt.Errorf("%q can't be kept: it is a header of this gateway itself, by which apps learn who makes a request, so no client may send it: leave it out; if the app wants it from another sender, let that one use another name", name))
+			errs = append(errs, fmt.Errorf("%q can't be kept: it is a header of this gateway, which tells apps who is signed in, so no client may send it: leave it out; if the app needs it from another sender, that sender must use another name", name))
 		default:
-			errs = append(errs, fmt.Errorf("%q is no header that is taken away for its name: expected one of those that docs/options.md lists, such as X-Forwarded-User or X-Auth-Request-*", name))
+			errs = append(errs, fmt.Errorf("%q is not among the headers that are removed from requests: expected one that docs/options.md lists, such as X-Forwarded-User or X-Auth-Request-*", name))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// ownsSome says whether a name of ours begins so.
+// ownsSome reports whether one of our names begins with prefix.
 func (f *Filter) ownsSome(prefix string) bool {
 	for name := range f.names {
 		if strings.HasPrefix(name, prefix) {

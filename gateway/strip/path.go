@@ -2,8 +2,8 @@ package strip
 
 import "net/http"
 
-// TakePaths removes the headers by which a client tells some apps another path
-// than its target, also from trailers, and returns what they say.
+// TakePaths removes the headers by which a client names another path than its target
+// to some apps, also from trailers, and returns their values.
 func TakePaths(r *http.Request) (paths []string) {
 	for name, values := range r.Header {
 		if namesPath(name) {
@@ -19,11 +19,11 @@ func TakePaths(r *http.Request) (paths []string) {
 	return paths
 }
 
-// namesPath says whether a header of that name tells the app another path than
-// the target. Symfony and Laminas took X-Original-URL and X-Rewrite-URL for what
-// IIS says (CVE-2018-14773), and so does what runs behind IIS. Gunicorn takes
-// SCRIPT_NAME and PATH_INFO of a proxy on the same machine for those of WSGI, and
-// apps of Flask are often made to do so with X-Script-Name.
+// namesPath reports whether some apps read another path than the target from this
+// header. Symfony and Laminas took X-Original-URL and X-Rewrite-URL for headers of
+// IIS (CVE-2018-14773), and so do apps behind IIS. Gunicorn takes SCRIPT_NAME and
+// PATH_INFO of a proxy on the same machine for those of WSGI, and apps of Flask often
+// read X-Script-Name in the same way.
 func namesPath(header string) bool {
 	if len(header) > len("X-Original-URL") || len(header) < len("Path-Info") {
 		return false
@@ -36,7 +36,7 @@ func namesPath(header string) bool {
 	return false
 }
 
-// NamesMethod says whether some frameworks take a header of that name for the method.
+// NamesMethod reports whether some frameworks read the method from this header.
 func NamesMethod(header string) bool {
 	if len(header) > len("X-HTTP-Method-Override") || len(header) < len("X-HTTP-Method") {
 		return false

@@ -1,5 +1,5 @@
-// Package strip takes out of a request what only the gateway may say: identity
-// headers in every spelling, those of other gateways, and what would add or remove
+// Package strip removes from a request all that only the gateway may send: identity
+// headers in every spelling, those of other gateways, and the means to add or remove
 // one on the way (Connection, Trailer, Upgrade).
 package strip
 
@@ -11,22 +11,21 @@ import (
 	"strings"
 )
 
-// A Filter knows the headers that only the gateway may set, however a
-// client spells them: servers of the CGI family take any character that is no
-// letter or digit for an underscore, so Remote-User, remote_user and
-// Remote.User are one name to us.
+// A Filter knows the headers that only the gateway may set, in every spelling.
+// Servers of the CGI family read any character but letters and digits as an
+// underscore, so Remote-User, remote_user and Remote.User are one name.
 type Filter struct {
 	names map[string]struct{} // normalised; aliases are not among them
-	// lengths and thirds tell most names of others at a glance, by the first
-	// character: how long ours are, and the third characters of families.
+	// lengths and thirds exclude most other names cheaply, by the first character:
+	// lengths of our names, and third characters of families.
 	lengths [256]uint64
 	thirds  [256]string
 }
 
-// reservedPrefix begins every header of ours that is not renamed.
+// reservedPrefix begins all our headers that are not renamed.
 const reservedPrefix = "x-sso-"
 
-// New returns a Filter for sets of header names; empty names do not count.
+// New returns a Filter for sets of header names; empty names are ignored.
 func New(sets ...[]string) *Filter {
 	f := &Filter{names: map[string]struct{}{}}
 	for name := range aliasSet.names {
@@ -47,11 +46,11 @@ func New(sets ...[]string) *Filter {
 	return f
 }
 
-// lengthBit is the bit of a name's length; long ones share the last.
+// lengthBit returns the bit of a name's length; long names share the last.
 func lengthBit(name string) uint64 { return 1 << min(len(name), 63) }
 
-// AppendNormal appends name in lower case with a hyphen for whatever is no
-// letter or digit.
+// AppendNormal appends name in lower case, with a hyphen for each character that is
+// no letter or digit.
 func AppendNormal(b []byte, name string) []byte {
 	for i := range len(name) {
 		b = append(b, normalByte[name[i]])
@@ -73,18 +72,18 @@ var normalByte = func() (table [256]byte) {
 	return table
 }()
 
-// An Owner says whose a header's name is.
+// An Owner is the owner of a header's name.
 type Owner int
 
-// The owners of names: others, another gateway (see Aliases), or this one.
+// Owners: Others, another gateway (see Aliases), or this gateway.
 const (
 	Others Owner = iota
 	Alias
 	Ours
 )
 
-// Claim says whose a name is, and that keep's aliases are others'. It allocates for
-// very long names only.
+// Claim returns the owner of a name; aliases in keep belong to Others. It allocates
+// for very long names only.
 func (f *Filter) Claim(name string, keep Names) Owner {
 	if name = trimBlanks(name); name == "" {
 		return Others
@@ -105,12 +104,10 @@ func (f *Filter) Claim(name string, keep Names) Owner {
 	return Others
 }
 
-// has says whether no client may send a header of that name to a site that
-// keeps none.
+// has reports whether no client may send the header to a site that keeps none.
 func (f *Filter) has(name string) bool { return f.Claim(name, Names{}) != Others }
 
-// trimBlanks is strings.Trim(s, " \t"), without making a set of two characters
-// for each name.
+// trimBlanks is strings.Trim(s, " \t") without building a cutset for each name.
 func trimBlanks(s string) string {
 	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
 		s = s[1:]
@@ -121,10 +118,10 @@ func trimBlanks(s string) string {
 	return s
 }
 
-// Strip removes every header of ours from what a client sent, and from the
-// lists by which it could have ours removed later (Connection, RFC 9110
-// §7.6.1) or smuggle them in behind the body (Trailer, §6.5). It returns r, or
-// a copy of r whose trailers are filtered. keep are the aliases that pass.
+// Strip removes our headers from a client's request. It also removes their names from
+// Connection, which could remove ours later (RFC 9110 §7.6.1), and from Trailer,
+// which could add them behind the body (§6.5). It returns r, or a copy of r with
+// filtered trailers. keep has the aliases to keep.
 func (f *Filter) Strip(r *http.Request, keep Names) *http.Request {
 	for name := range r.Header {
 		if f.Claim(name, keep) != Others {
@@ -136,13 +133,13 @@ func (f *Filter) Strip(r *http.Request, keep Names) *http.Request {
 	f.stripList(r.Header, "Trailer")
 	stripUpgrade(r.Header)
 	if r.Body == nil || r.Body == http.NoBody {
-		r.Trailer = nil // announced at most (HTTP/2): there is no end to come at
+		r.Trailer = nil // HTTP/2 may announce trailers without a body; none can come
 		return r
 	}
 	return f.stripTrailers(r)
 }
 
-// stripList takes our names out of a comma-separated header.
+// stripList removes our names from a comma-separated header.
 func (f *Filter) stripList(h http.Header, header string) {
 	lines := h[header]
 	if !slices.ContainsFunc(lines, f.inList) {
@@ -162,11 +159,11 @@ func (f *Filter) stripList(h http.Header, header string) {
 	h[header] = kept
 }
 
-// stripUpgrade leaves no protocol to upgrade the connection to but WebSocket.
-// The bytes after an upgrade go to the app as they are. By other protocols they are
-// requests: h2c (RFC 7540 §3.2), or HTTP over TLS (RFC 2817 §3). Nobody would
-// strip or guard those. The request itself may be answered as if it had not
-// asked (RFC 9110 §7.8); clients that try h2c first count on that.
+// stripUpgrade allows no protocol to upgrade the connection to but WebSocket. The
+// bytes after an upgrade go to the app as they are. In other protocols they are
+// requests, which nobody would strip or guard: h2c (RFC 7540 §3.2), or HTTP over TLS
+// (RFC 2817 §3). The request itself may be served without the upgrade (RFC 9110
+// §7.8); clients that try h2c first rely on that.
 func stripUpgrade(h http.Header) {
 	protocols := h["Upgrade"]
 	if len(protocols) == 0 || len(protocols) == 1 && strings.EqualFold(trimBlanks(protocols[0]), "websocket") {
@@ -185,11 +182,10 @@ func (f *Filter) inList(line string) bool {
 	return false
 }
 
-// stripTrailers returns a copy of r that announces the client's trailers but
-// for ours. net/http fills the map of the request it made when the body ends,
-// with whatever names come; so the copy has a map of its own, filled from the
-// names that were announced. r itself is left without any: the caller may go on
-// with it when it is refused.
+// stripTrailers returns a copy of r that announces the client's trailers without
+// ours. net/http fills the map of its own request when the body ends, with any names.
+// So the copy has its own map, filled only with the announced names. r itself is left
+// without trailers: the caller may go on with it if it is refused.
 func (f *Filter) stripTrailers(r *http.Request) *http.Request {
 	out := *r
 	out.Trailer = maps.Clone(r.Trailer)
@@ -203,8 +199,8 @@ func (f *Filter) stripTrailers(r *http.Request) *http.Request {
 	return &out
 }
 
-// A trailerBody hands on the announced trailers when the body has ended. They are
-// in the map that announced them, or in that of the request if that is net/http's.
+// A trailerBody copies the announced trailers when the body has ended. They are in
+// the map that announced them, or in that of the request if net/http made one.
 type trailerBody struct {
 	io.ReadCloser
 	from          *http.Request

@@ -2,8 +2,8 @@ package target
 
 import "strings"
 
-// Forms names the ways to write a protected path so that some back end or other
-// reads it all the same. docs/options.md has a row for each.
+// Forms names the ways to write a protected path so that some back end still reads it
+// as that path. docs/options.md has a row for each.
 func Forms() []string {
 	names := []string{notAPath, encoded, parameters, backslash, emptyName, dotSegment, foreign}
 	for _, f := range forms {
@@ -12,31 +12,33 @@ func Forms() []string {
 	return append(names, headerForms...)
 }
 
-// headerForms are judged by package gateway: headers by which a request names
-// another path than its target, and methods that reach another one by themselves.
+// headerForms are recognized by package public: headers by which a request names
+// another path than its target, and methods that reach another path by themselves.
 var headerForms = []string{"`Destination` and `If`", "`X-Original-URL` and its like", "methods that reach below a path", "methods whose body may name a path"}
 
-// A form is one way in which a plain path can be read as a protected one. All
-// names are in lower case, and so are the protected ones.
+// A form is one way to read a plain path as a protected one. All names are in lower
+// case.
 type form struct {
 	name string
 	// whole returns a path as a back end may read it.
 	whole func(path string) string
-	// reads returns a name as a back end may open it.
+	// reads returns a name as a back end may read it.
 	reads func(name string) string
-	// same says whether a name may be taken for a protected one.
+	// same reports whether a back end may read a name as a protected one.
 	same func(name, protected string) bool
-	// anything says whether a path with such a name may be read as any path.
+	// anything reports whether a path with this name may be read as any path.
 	anything func(name string) bool
-	// skip says whether a name may be left out.
+	// skip reports whether a back end may leave out a name.
 	skip func(name string) bool
-	// leads says whether the path may begin behind a name that it begins with.
+	// leads reports whether the path may begin behind a first name.
 	leads func(name string) bool
-	// precedes says the same of a name wherever it stands.
+	// precedes reports the same of a name anywhere in the path.
 	precedes func(name string) bool
-	// file says whether a protected name is that of a file, which all below it asks.
+	// file reports whether a protected name is a file, which also serves all paths
+	// below it.
 	file func(protected string) bool
-	// behind says whether a name may follow a path that is protected alone.
+	// behind reports whether a name may follow a path that is protected without those
+	// below it.
 	behind func(name string) bool
 }
 
@@ -57,19 +59,19 @@ var forms = []form{
 	{name: "the index of a directory", behind: isIndex},
 }
 
-// withoutStream cuts off the stream of an NTFS file: "admin::$DATA".
+// withoutStream removes the stream of an NTFS file: "admin::$DATA".
 func withoutStream(name string) string {
 	name, _, _ = strings.Cut(name, ":")
 	return name
 }
 
-// onlyDots says whether nothing is left of a name without what Windows leaves out at
-// its end: dots, and blanks, which some write as plus signs.
+// onlyDots reports whether a name is empty after Windows has removed dots and blanks
+// at its end. Some clients write blanks as plus signs.
 func onlyDots(name string) bool { return strings.Trim(withoutStream(name), ".+") == "" }
 
-// isShort says whether a name may be the short one (8.3) of another: "ADMINI~1",
-// or "AD12AB~1.PHP" where there are several. The rest of the name says too little
-// of the other.
+// isShort reports whether a name may be the short one (8.3) of another: "ADMINI~1",
+// or "AD12AB~1.PHP" if there are several. The rest of it says too little about the
+// long name.
 func isShort(name string) bool {
 	for i := 1; i < len(name)-1; i++ {
 		if name[i] == '~' && name[i+1] >= '0' && name[i+1] <= '9' {
@@ -79,24 +81,25 @@ func isShort(name string) bool {
 	return false
 }
 
-// lacksExtension says whether a name is a protected one without its extension, as
-// a server may find by itself ("login" for "login.php").
+// lacksExtension reports whether a name is a protected one without its extension,
+// which a server may add by itself ("login" for "login.php").
 func lacksExtension(name, protected string) bool {
 	return len(protected) > len(name) && protected[len(name)] == '.' && strings.HasPrefix(protected, name) &&
 		!strings.Contains(protected[len(name)+1:], ".")
 }
 
-// inParentheses says whether a name is what ASP.NET takes out of a path before it
-// reads it: "(S(lit3py55t21z5v55vlm25s55))".
+// inParentheses reports whether ASP.NET removes the name from a path before it reads
+// the path: "(S(lit3py55t21z5v55vlm25s55))".
 func inParentheses(name string) bool { return closing(name) == len(name)-1 }
 
-// joinsNames says whether a name begins like that, but is not that alone: what is
-// left joins what stands before, as in "/adm/(S(x))in" (CVE-2023-36899).
+// joinsNames reports whether a name only begins like that. ASP.NET joins the rest to
+// the name before, as in "/adm/(S(x))in" (CVE-2023-36899).
 func joinsNames(name string) bool {
 	return name[0] == '(' && strings.Contains(name, ")") && !inParentheses(name)
 }
 
-// closing returns where the parenthesis ends that a name begins with, or -1.
+// closing returns the index at which the parenthesis at the start of name closes, or
+// -1.
 func closing(name string) int {
 	if name[0] != '(' {
 		return -1
@@ -115,8 +118,8 @@ func closing(name string) int {
 	return -1
 }
 
-// isLanguage says whether a name may be a language tag (RFC 5646), with either
-// sign between its parts: "en", "de-DE", "zh_Hans_CN", "es-419".
+// isLanguage reports whether a name may be a language tag (RFC 5646), with either
+// separator: "en", "de-DE", "zh_Hans_CN", "es-419".
 func isLanguage(name string) bool {
 	first, rest, more := strings.Cut(strings.ReplaceAll(name, "_", "-"), "-")
 	if len(first) < 2 || len(first) > 3 || strings.Trim(first, letters) != "" {
@@ -134,8 +137,8 @@ func isLanguage(name string) bool {
 
 const letters = "abcdefghijklmnopqrstuvwxyz"
 
-// isIndex says whether a name is that of a directory's own page, with an extension
-// or without.
+// isIndex reports whether a name is a directory's index page, with or without an
+// extension.
 func isIndex(name string) bool {
 	base, _, _ := strings.Cut(withoutStream(name), ".")
 	switch strings.TrimRight(base, "+") {

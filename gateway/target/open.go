@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// Open says which paths of a site need no login, by its options `public` and
+// Open holds the paths of a site that need no login, by its options `public` and
 // `protect`. A path that may be read as another one is never open by `public`, and
-// never open at all if that other one is protected. nil: none is open.
+// never open at all if that other one is protected. nil: no path is open.
 type Open struct {
 	public  patterns
-	protect *protected // nil: everything that is not public
+	protect *protected // nil: every path that is not public
 }
 
-// NewOpen returns what the patterns of `public` and `protect` open: exact paths,
-// and prefixes that end in "/*". It returns nil if there are none. Its error names
+// NewOpen returns the Open of the patterns of `public` and `protect`: exact paths,
+// and prefixes that end in "/*". It returns nil without patterns. Its error names
 // every fault.
 func NewOpen(public, protect []string) (*Open, error) {
 	o := new(Open)
@@ -71,8 +71,8 @@ func (o *Open) checkUse(public, protect []string) error {
 	return nil
 }
 
-// Has says whether a raw path is open. With below, all paths below it must be, too:
-// for methods that reach there.
+// Has reports whether a raw path is open. With below, all paths below it must be
+// open, too, for methods that reach there.
 func (o *Open) Has(path string, below bool) bool {
 	switch {
 	case !Plain(path):
@@ -83,10 +83,10 @@ func (o *Open) Has(path string, below bool) bool {
 	return !o.protect.has(path, below, o.public)
 }
 
-// HasRest says whether a request is open whose path was rewritten before it came
-// here, from the original to the current one: neither may be protected. A public
-// pattern counts only if the current path is the rest of the original without its
-// first names; the pattern may have these names or not.
+// HasRest reports whether a request is open whose path was rewritten before, from
+// original to current: neither may be protected. A public pattern counts only if
+// current is the rest of original without its first names. The pattern may include
+// these names or not.
 func (o *Open) HasRest(original, current string, below bool) bool {
 	public := o.public
 	if !strings.HasSuffix(original, current) {
@@ -104,16 +104,16 @@ func (o *Open) HasRest(original, current string, below bool) bool {
 // maxDestination bounds a Destination in bytes.
 const maxDestination = 8 << 10
 
-// HasDestination is HasRest for a path that a request names beside its own. The app
-// may read it without any of its first names, so no end of it may be protected.
+// HasDestination is HasRest for a path in a Destination header. The app may read it
+// without any of its first names, so no suffix of it may be protected.
 func (o *Open) HasDestination(original, current string, below bool) bool {
 	return len(original) <= maxDestination && o.HasRest(original, current, below) &&
 		(o.protect == nil || !o.protect.hasFrom(true, original, below, o.public))
 }
 
-// strange says whether some servers open another file by a plain path than it
-// names, or show it in another way: the pages of ASP.NET without a cookie, short
-// names, streams, and dots at the end of a name.
+// strange reports whether some servers open another file by a plain path than it
+// names, or show it in another way: ASP.NET without cookies, short names, streams,
+// and dots at the end of a name.
 func strange(path string) bool {
 	for name := range strings.SplitSeq(path[1:], "/") {
 		if name != "" && (isShort(name) || strings.Contains(name, ":$") || strings.Contains(name, "::") || name[len(name)-1] == '.' ||
@@ -124,7 +124,7 @@ func strange(path string) bool {
 	return false
 }
 
-// patterns match paths as they are written.
+// patterns match paths as written.
 type patterns struct {
 	exact    []string
 	prefixes []string // with the slash at the end, without the star
@@ -138,7 +138,7 @@ func (s *patterns) add(bare string, prefix bool) {
 	}
 }
 
-// has says whether a path is in the set, or with below also all paths below it.
+// has reports whether a path, and with below all paths below it, is in the set.
 func (s *patterns) has(path string, below bool) bool {
 	if below {
 		path = strings.TrimSuffix(path, "/") + "/"

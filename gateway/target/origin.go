@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Origin returns an origin as browsers write it: in lower case, without the
-// scheme's own port.
+// Origin returns an origin as browsers write it: in lower case, without the scheme's
+// default port.
 func Origin(scheme, host string) string {
 	host = strings.ToLower(host)
 	if scheme == "https" {
@@ -16,7 +16,7 @@ func Origin(scheme, host string) string {
 	return scheme + "://" + strings.TrimSuffix(host, ":80")
 }
 
-// ParseOrigin reads an origin as a configuration has it. A slash may follow.
+// ParseOrigin reads an origin of a configuration, with or without a slash at its end.
 func ParseOrigin(s string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimSuffix(s, "/"))
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || Hostname(u.Host) == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
@@ -25,8 +25,8 @@ func ParseOrigin(s string) (*url.URL, error) {
 	return url.Parse(Origin(u.Scheme, u.Host))
 }
 
-// MatchesWild says whether a name with wildcards, each of which stands for one
-// label, is that of a host.
+// MatchesWild reports whether host matches a name with wildcards, each of which
+// stands for one label.
 func MatchesWild(wild, host string) bool {
 	labels, names := strings.Split(strings.ToLower(wild), "."), strings.Split(host, ".")
 	if len(labels) != len(names) {
@@ -40,7 +40,7 @@ func MatchesWild(wild, host string) bool {
 	return true
 }
 
-// CheckPrefix refuses what is no plain path, or ends with a slash.
+// CheckPrefix refuses a path that is not plain, or ends with a slash.
 func CheckPrefix(p string) error {
 	if !Plain(p) || strings.HasSuffix(p, "/") || strings.Contains(p, "*") {
 		return fmt.Errorf("path %q: expected a plain path that begins with a slash and ends without one, such as /.sso", p)

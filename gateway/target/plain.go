@@ -2,7 +2,7 @@ package target
 
 import "path"
 
-// Forms that no path has that reads the same to everybody.
+// Forms that different servers read differently.
 const (
 	notAPath   = "no path"
 	encoded    = "percent-encoding"
@@ -13,13 +13,13 @@ const (
 	foreign    = "blanks, controls, all that is not ASCII, and what no path holds"
 )
 
-// Plain says whether a raw path reads the same to everybody: the same
-// raw, decoded and cleaned, and without characters that some server or other
-// treats in its own way. Only such a path can be open.
+// Plain reports whether all servers read a raw path the same: it is equal raw,
+// decoded and cleaned, and has no characters that some server treats specially. Only
+// such a path can be open.
 func Plain(raw string) bool { return oddity(raw) == "" }
 
-// oddity names the form that makes a raw path read differently to different
-// servers, or returns "".
+// oddity names the form that makes servers read a raw path differently, or returns
+// "".
 func oddity(raw string) string {
 	if raw == "" || raw[0] != '/' {
 		return notAPath

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// protected match paths as any back end may read them: as forms say.
+// protected matches paths as any back end may read them (see form).
 type protected struct {
 	list []protectedPath
 
@@ -39,19 +39,18 @@ func newProtected(forms []form) *protected {
 // A protectedPath is one pattern.
 type protectedPath struct {
 	names []string // in lower case
-	all   bool     // and all below
+	all   bool     // all paths below, too
 }
 
 func (s *protected) add(bare string, prefix bool) {
 	names := namesOf(strings.ToLower(bare))
 	s.list = append(s.list, protectedPath{names, prefix})
-	// A request for a directory gets its page.
+	// A request for a directory gets its index page.
 	if last := len(names) - 1; last >= 0 && isIndex(names[last]) && (names[last] == "index" || strings.Contains(names[last], ".")) {
 		s.list = append(s.list, protectedPath{names[:last], false})
 	}
 }
 
-// namesOf returns the names that a path consists of.
 func namesOf(path string) []string {
 	if path = strings.Trim(path, "/"); path == "" {
 		return nil
@@ -59,13 +58,13 @@ func namesOf(path string) []string {
 	return strings.Split(path, "/")
 }
 
-// has says whether a plain path may be read as a protected one; with below, also
-// whether it is above one. Public paths don't count.
+// has reports whether a plain path may be read as a protected one; with below, also
+// whether a protected path lies below it. Public paths don't count.
 func (s *protected) has(path string, below bool, public patterns) bool {
 	return s.hasFrom(false, path, below, public)
 }
 
-// hasFrom is has, but with anywhere the path may begin behind any of its names.
+// hasFrom is has. With anywhere, the path may begin behind any of its names.
 func (s *protected) hasFrom(anywhere bool, path string, below bool, public patterns) bool {
 	read := path
 	for _, whole := range s.whole {
@@ -75,7 +74,7 @@ func (s *protected) hasFrom(anywhere bool, path string, below bool, public patte
 	if slices.ContainsFunc(names, s.anything.any) && !public.has(path, below) {
 		return true
 	}
-	// The path may begin behind names that are no part of it for the app.
+	// For the app, the path may begin behind some of its first names.
 	begins := true
 	for i := range len(names) + 1 {
 		if (begins || anywhere && i < len(names)) && s.isProtected(names[i:], below) && !public.has(path, below) {
@@ -89,7 +88,6 @@ func (s *protected) hasFrom(anywhere bool, path string, below bool, public patte
 	return false
 }
 
-// withoutFirst returns a path without its first name.
 func withoutFirst(path string) string {
 	if i := strings.IndexByte(path[1:], '/'); i >= 0 {
 		return path[1+i:]
@@ -101,8 +99,8 @@ func (s *protected) isProtected(names []string, below bool) bool {
 	return slices.ContainsFunc(s.list, func(p protectedPath) bool { return s.read(names, p.names, p, below) })
 }
 
-// read says whether names may be read as those that are left of a protected path,
-// with all below it, or as those of a path above it.
+// read reports whether names may be read as the rest (left) of a protected path or as
+// a path below it; with below, also as a path above it.
 func (s *protected) read(names, left []string, p protectedPath, below bool) bool {
 	switch {
 	case len(left) == 0 && (p.all || len(names) == 0):
@@ -110,17 +108,17 @@ func (s *protected) read(names, left []string, p protectedPath, below bool) bool
 	case len(names) == 0:
 		return below
 	case len(left) < len(p.names) && s.skip.any(names[0]) && s.read(names[1:], left, p, below):
-		return true // has leaves out those at the beginning
+		return true // hasFrom skips the first names
 	case len(left) == 0:
 		return s.behind.any(names[0])
 	}
 	same, file := s.isSame(names[0], left[0])
-	// Behind the name of a file stands what that is asked.
+	// A file also serves the paths below it.
 	return same && (file && len(left) == 1 || s.read(names[1:], left[1:], p, below))
 }
 
-// isSame says whether a name may be taken for a protected one, and whether for one
-// of a file.
+// isSame reports whether a name may be read as a protected one, and whether that one
+// is a file.
 func (s *protected) isSame(name, protected string) (same, file bool) {
 	for i := 0; ; i++ {
 		if name == protected {

@@ -1,7 +1,6 @@
-// Package target reads what a client writes into a request: its target, its Host
-// header, and the address that it wants to return to. It trusts none of them.
-// What reads differently to different servers is never public, and no address to
-// send a browser to.
+// Package target reads the parts of a request that a client controls: its target, its
+// Host header, and the return URL. It trusts none of them. If servers may read a
+// target differently, it is never public and never a return URL.
 package target
 
 import (
@@ -14,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// Path returns the path of a request-target, raw: as the client wrote
-// it, without query. An absolute-form target loses scheme and authority.
+// Path returns the raw path of a request-target: as the client wrote it, without
+// query. An absolute-form target loses scheme and authority.
 func Path(target string) string {
 	if i := strings.IndexByte(target, '?'); i >= 0 {
 		target = target[:i]
@@ -23,11 +22,11 @@ func Path(target string) string {
 	if strings.HasPrefix(target, "/") {
 		return target
 	}
-	// Not by url.Parse: it would end the path at a number sign, which net/http
-	// takes for a part of it.
+	// url.Parse would end the path at a number sign, which net/http keeps as a part
+	// of it.
 	scheme, rest, _ := strings.Cut(target, "://")
 	if !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
-		return "" // what another scheme names is no path to us
+		return "" // another scheme has no path for us
 	}
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
 		return rest[i:]
@@ -39,10 +38,11 @@ func Path(target string) string {
 const maxReturn = 8 << 10
 
 // SafeReturn returns a return URL to which a browser can be sent safely: a path of
-// our own origin, with query and fragment. Bytes that are no ASCII are
-// percent-encoded, and so is a backslash behind the path. Paths of the gateway itself would loop, except its session page.
+// our own origin, with query and fragment. Bytes that are not ASCII are
+// percent-encoded, and so is a backslash behind the path. Addresses of the gateway
+// itself are refused because they would loop, except its session page.
 //
-// If target is no such URL, SafeReturn returns "/" and says why.
+// If target is no such URL, SafeReturn returns "/" and the reason.
 func SafeReturn(target, prefix string) (string, error) {
 	switch {
 	case target == "":
@@ -71,8 +71,8 @@ func SafeReturn(target, prefix string) (string, error) {
 	return target, nil
 }
 
-// encodeOdd percent-encodes all bytes that are no ASCII, and a backslash behind
-// the path: browsers send it there as it is (URL Standard §4.4).
+// encodeOdd percent-encodes all bytes that are not ASCII, and a backslash behind the
+// path: browsers send it there as it is (URL Standard §4.4).
 func encodeOdd(s string) string {
 	if !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf || c == '\\' }) {
 		return s
@@ -91,14 +91,14 @@ func encodeOdd(s string) string {
 	return b.String()
 }
 
-// Under says whether p is prefix or lies below it.
+// Under reports whether p is prefix or lies below it.
 func Under(p, prefix string) bool {
 	rest, ok := strings.CutPrefix(p, prefix)
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// Hostname returns the name in a Host header in lower case without its port,
-// or "" if the header is malformed.
+// Hostname returns the name in a Host header in lower case without its port, or "" if
+// the header is malformed.
 func Hostname(host string) string {
 	name := host
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {

@@ -9,19 +9,17 @@ import (
 
 // A Member is one of a site's providers.
 type Member struct {
-	// Name is the provider's label.
+	// Name is the provider's name in the configuration.
 	Name string
-	// Issuer tells providers apart: protocol and identifier. Empty if it is not
-	// known yet.
+	// Issuer identifies the provider: protocol and issuer. Empty while unknown.
 	Issuer string
-	// Space is where its user names lie.
-	Space Space
-	// EmailDomains are those whose addresses the provider may name where the site
-	// has several name spaces.
+	Space  Space
+	// EmailDomains are the domains whose addresses are accepted from the provider, if
+	// the site has several name spaces.
 	EmailDomains []string
 }
 
-// People are those of one provider, as one site sees them.
+// People are the people of one provider at one site.
 type People struct {
 	space   Space
 	others  []Space // of the site's other people
@@ -30,11 +28,11 @@ type People struct {
 	apart   bool
 }
 
-// ErrTaken is a user name that falls into the space of another provider.
+// ErrTaken means that a user name falls into the space of another provider.
 var ErrTaken = errors.New("the user name falls into the name space of another provider of this site")
 
-// Username returns a user name of the provider as the app is told, or ErrOutside
-// or ErrTaken.
+// Username returns the provider's user name as the app gets it, or ErrOutside or
+// ErrTaken.
 func (p *People) Username(username string) (string, error) {
 	name, err := p.space.Name(username)
 	if err != nil {
@@ -48,20 +46,20 @@ func (p *People) Username(username string) (string, error) {
 	return name, nil
 }
 
-// Speaks says whether the provider may name an e-mail address at the site.
+// Speaks reports whether the provider may name an e-mail address at the site.
 func (p *People) Speaks(address string) bool {
 	return !p.apart || slices.ContainsFunc(p.domains, func(domain string) bool { return inDomain(address, domain) })
 }
 
-// Apart says whether the site has several name spaces.
+// Apart reports whether the site has several name spaces.
 func (p *People) Apart() bool { return p.apart }
 
-// Same says whether two providers of one site are the same people.
+// Same reports whether two providers of one site have the same people.
 func (p *People) Same(other *People) bool { return p.group == other.group }
 
-// Divide returns the People of each of a site's providers. same names providers
-// that are the same people; names that are none of the site's are passed over.
-// The error says what to write.
+// Divide returns the People of each of a site's providers. same lists providers with
+// the same people; it may name providers of other sites. The error says which lines
+// to write.
 func Divide(members []Member, same [][]string) ([]*People, error) {
 	members = slices.Clone(members)
 	for i := range members {
@@ -85,8 +83,8 @@ func Divide(members []Member, same [][]string) ([]*People, error) {
 	return all, nil
 }
 
-// CheckSame refuses a list of the same people that names a provider not in all, names
-// one twice, or has fewer than two. hint ends the message about an unknown one.
+// CheckSame refuses a list of same that names a provider not in all, names one twice,
+// or has fewer than two. hint ends the message about an unknown one.
 func CheckSame(same, all []string, hint string) error {
 	for i, name := range same {
 		switch {
@@ -102,7 +100,7 @@ func CheckSame(same, all []string, hint string) error {
 	return nil
 }
 
-// group numbers the members: those of one number are the same people.
+// group numbers the members: equal numbers mean the same people.
 func group(members []Member, same [][]string) []int {
 	groups := make([]int, len(members))
 	for i := range groups {
@@ -116,7 +114,7 @@ func group(members []Member, same [][]string) []int {
 			case first < 0:
 				first = groups[i]
 			default:
-				for k, g := range slices.Clone(groups) { // what was joined before comes along
+				for k, g := range slices.Clone(groups) { // joins earlier groups, too
 					if g == groups[i] && k != i {
 						groups[k] = first
 					}
@@ -128,7 +126,7 @@ func group(members []Member, same [][]string) []int {
 	return groups
 }
 
-// checkSame holds that the same people have the same names.
+// checkSame requires one space of providers with the same people.
 func checkSame(members []Member, groups []int) error {
 	var errs []error
 	for i, m := range members {
@@ -140,7 +138,7 @@ func checkSame(members []Member, groups []int) error {
 	return errors.Join(errs...)
 }
 
-// checkApart holds that other people have other names and other addresses.
+// checkApart requires disjoint spaces and e-mail domains of different people.
 func checkApart(members []Member, groups []int, apart bool) error {
 	if !apart {
 		return nil
@@ -167,8 +165,9 @@ func checkApart(members []Member, groups []int, apart bool) error {
 	return errors.Join(errs...)
 }
 
-// checkIssuers holds that providers of one issuer are the same people. It returns the
-// groups with those joined, for nothing else can be asked of them.
+// checkIssuers requires that providers of one issuer have the same people. It returns
+// the groups with those joined, so that later checks report no faults that follow
+// from this one.
 func checkIssuers(members []Member, groups []int) ([]error, []int) {
 	var errs []error
 	joined := slices.Clone(groups)
@@ -193,7 +192,7 @@ func checkIssuers(members []Member, groups []int) ([]error, []int) {
 	return errs, joined
 }
 
-// checkMain holds that only one group has the main space.
+// checkMain requires that only one group has the main space.
 func checkMain(members []Member, groups []int) error {
 	var main []int // the groups of the main space
 	for i, m := range members {

@@ -1,26 +1,25 @@
-// Package usernames keeps the people of several providers apart where one app
-// sees them all.
+// Package usernames keeps the people of several providers apart if one app sees them
+// all.
 //
-// A Space says where the user names of one provider lie. A prefix or a suffix is
-// added to the name that the provider says. A domain adds nothing: the name must
-// be an address in it. The zero Space is the main one, with names as they are.
+// A Space is where the user names of one provider lie. A prefix or a suffix is added
+// to the provider's name of a person. A domain adds nothing: the name must be an
+// address in it. The zero Space is the main one, with names as they are.
 //
-// Divide makes of a site's providers the People of each. Providers that are the
-// same people share one space. No name of one space is a name of another: a name
-// that falls into another provider's space is refused.
+// Divide returns the People of each of a site's providers. Providers of the same
+// people share one space. A name that falls into another provider's space is refused.
 //
-// # What is compared
+// # Comparison
 //
-// Whether a name falls into another provider's space is judged generously, for
-// an app may take names for equal that differ in octets. Case, compatibility
-// forms (Unicode NFKC: "ｐ" is "p"), accents, blanks, invisible characters and
-// the kind of a dash make no difference, nor do dots at the end of a domain.
-// Letters of other scripts that only look alike are different letters.
+// Whether a name falls into another provider's space is decided generously, because
+// an app may treat different octets as the same name. Case, compatibility forms
+// (Unicode NFKC: "ｐ" is "p"), accents, blanks, invisible characters, the kind of a
+// dash, and dots at the end of a domain make no difference. Letters of other scripts
+// that only look alike are different letters.
 //
-// Whether a name is one of the provider's own domain, and whether an e-mail is,
-// is judged strictly: the domain is the configured one, but for the case of
-// ASCII letters, and that a name in Unicode is its ASCII form (IDNA 2008:
-// "bücher.example" is "xn--bcher-kva.example"). A subdomain is another domain.
+// Whether a name or an e-mail lies in the provider's own domain is decided strictly.
+// Only the case of ASCII letters is ignored, and a domain in Unicode is its ASCII
+// form (IDNA 2008: "bücher.example" is "xn--bcher-kva.example"). A subdomain is
+// another domain.
 package usernames
 
 import (
@@ -34,30 +33,30 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// A Space says where the user names of a provider lie: at most one of its fields
-// is set.
+// A Space is where the user names of a provider lie. At most one of its fields is
+// set.
 type Space struct {
-	// What is put before the provider's user names: with "partner-" its alice is
+	// Prefix is put before the provider's user names: with "partner-", alice becomes
 	// partner-alice.
 	Prefix string `json:"prefix,omitempty"`
 
-	// What is put behind the provider's user names: with "@partner" its alice is
+	// Suffix is put behind the provider's user names: with "@partner", alice becomes
 	// alice@partner.
 	Suffix string `json:"suffix,omitempty"`
 
-	// The domain that the provider's user names are addresses in, without the @.
-	// Nothing is added; somebody with another user name is refused.
+	// Domain is the domain, without the @, in which the provider's user names are
+	// addresses. Nothing is added; a person with another user name is refused.
 	Domain string `json:"domain,omitempty"`
 }
 
-// ErrOutside is a user name that is no address in the space's domain.
+// ErrOutside means that a user name is no address in the space's domain.
 var ErrOutside = errors.New("the user name is no address in the provider's domain")
 
 // maxText bounds the text of a space, in bytes.
 const maxText = 100
 
-// Check refuses a space that could not keep names apart. Only printable ASCII
-// is taken: it reads the same to every app.
+// Check refuses a space that could not keep names apart. Only printable ASCII is
+// allowed: every app reads it the same.
 func (s Space) Check() error {
 	given := 0
 	for _, text := range []string{s.Prefix, s.Suffix, s.Domain} {
@@ -82,7 +81,7 @@ func checkText(text string) error {
 	return nil
 }
 
-// CheckDomain refuses what is no domain name.
+// CheckDomain refuses text that is no domain name.
 func CheckDomain(domain string) error {
 	fault := fmt.Errorf("%q is no domain: expected a name such as partner.example, without @ and *, in its ASCII form (xn--…) or in small letters", domain)
 	ascii, ok := asciiDomain(domain)
@@ -98,7 +97,7 @@ func CheckDomain(domain string) error {
 	return nil
 }
 
-// Name returns a user name of the provider as it is called in its space.
+// Name returns a user name of the provider in its space.
 func (s Space) Name(username string) (string, error) {
 	if s.Domain != "" && (!inDomain(username, s.Domain) || strings.Count(alike(username, sharp[0]), "@") != 1) {
 		return "", fmt.Errorf("%w: %s", ErrOutside, s)
@@ -106,7 +105,7 @@ func (s Space) Name(username string) (string, error) {
 	return s.Prefix + username + s.Suffix, nil
 }
 
-// inDomain says whether an address is one of a domain, strictly.
+// inDomain reports whether address lies in domain, strictly.
 func inDomain(address, domain string) bool {
 	local, of, found := strings.Cut(address, "@")
 	if !found || strings.TrimSpace(local) == "" {
@@ -117,8 +116,9 @@ func inDomain(address, domain string) bool {
 	return ok && valid && of == want
 }
 
-// asciiDomain returns the one form of a domain that is compared. Only what is
-// valid in Unicode has one: nothing is mapped, such as full width or capital letters.
+// asciiDomain returns the form of a domain that is compared. A domain that is not
+// valid in Unicode has none: nothing is mapped, such as full width or capital
+// letters.
 func asciiDomain(domain string) (ascii string, ok bool) {
 	domain = lowerASCII(domain)
 	if strings.IndexFunc(domain, func(r rune) bool { return r >= 0x80 }) < 0 {
@@ -128,7 +128,7 @@ func asciiDomain(domain string) (ascii string, ok bool) {
 	return ascii, err == nil
 }
 
-// inASCII is the space with its domain in the form that is compared.
+// inASCII returns the space with its domain in the form that is compared.
 func (s Space) inASCII() Space {
 	if ascii, ok := asciiDomain(s.Domain); ok {
 		s.Domain = ascii
@@ -136,8 +136,8 @@ func (s Space) inASCII() Space {
 	return s
 }
 
-// Holds says whether some app may take a name for one of the space. The main
-// space holds nothing.
+// Holds reports whether some app may see a name as one of the space. The main space
+// holds nothing.
 func (s Space) Holds(name string) bool {
 	return slices.ContainsFunc(sharp, func(eszett string) bool { return s.holds(name, eszett) })
 }
@@ -159,14 +159,14 @@ func (s Space) holds(name, eszett string) bool {
 	return false
 }
 
-// sharp is what apps take the letter ß for: most for ss, some databases for s
-// (MySQL's utf8mb4_general_ci). One app does one or the other, not both.
+// sharp has the letters that apps read ß as: most as ss, some databases as s (MySQL's
+// utf8mb4_general_ci). One app does one or the other, not both.
 var sharp = []string{"ss", "s"}
 
-// meets says whether all names of one of two spaces lie in the other.
+// meets reports whether one of two spaces lies within the other.
 func (s Space) meets(other Space) bool { return s.Holds(other.sample()) || other.Holds(s.sample()) }
 
-// sample is a name of the space whose own part is in no other space's text.
+// sample returns a name of the space whose own part occurs in no other space.
 func (s Space) sample() string {
 	if s.Domain != "" {
 		return "\ufffd@" + s.Domain
@@ -174,7 +174,7 @@ func (s Space) sample() string {
 	return s.Prefix + "\ufffd" + s.Suffix
 }
 
-// String is the option that sets the space, as messages have it.
+// String returns the option that sets the space, for messages.
 func (s Space) String() string {
 	switch {
 	case s.Prefix != "":
@@ -187,9 +187,9 @@ func (s Space) String() string {
 	return "no `users`"
 }
 
-// alike returns a form that is the same for names that an app may take for one.
-// It works rune by rune on the decomposed name, so that the form of a prefix of
-// ASCII begins that of every name with the prefix. eszett is one of sharp.
+// alike returns one form for all names that an app may see as the same. It works rune
+// by rune on the decomposed name. So if a name begins with an ASCII prefix, its form
+// begins with the prefix's form. eszett is one of sharp.
 func alike(name, eszett string) string {
 	var b strings.Builder
 	for _, r := range norm.NFKD.String(name) {
@@ -198,10 +198,10 @@ func alike(name, eszett string) string {
 		case r == 'ß' || r == 'ẞ':
 			b.WriteString(eszett)
 		case r == '。':
-			b.WriteByte('.') // IDNA (UTS 46) reads it so
-		case unicode.Is(unicode.Pd, r) || r == '−' || r == '⁃': // a minus sign and a bullet look like one
+			b.WriteByte('.') // as in IDNA (UTS 46)
+		case unicode.Is(unicode.Pd, r) || r == '−' || r == '⁃': // the last two, a minus sign and a bullet, look like dashes
 			b.WriteByte('-')
-		case r == '\u2800' || r == '\ufffc': // look like nothing
+		case r == '\u2800' || r == '\ufffc': // invisible
 		case strokes[unicode.ToLower(r)] != "":
 			b.WriteString(strokes[unicode.ToLower(r)])
 		default:
@@ -212,8 +212,8 @@ func alike(name, eszett string) string {
 	return b.String()
 }
 
-// inUnicode reads the domain of a name, which is in the form of alike, as a person
-// does: without xn--.
+// inUnicode decodes the domain of a name (in the form of alike) to what a person
+// reads: without xn--.
 func inUnicode(name, eszett string) string {
 	local, domain, found := cutLast(name, "@")
 	if !found || !strings.Contains(domain, "xn--") {
@@ -228,8 +228,8 @@ func inUnicode(name, eszett string) string {
 	return local + "@" + strings.Join(labels, ".")
 }
 
-// strokes are Latin letters that Unicode does not decompose, though collations of
-// databases take them for others (DUCET).
+// strokes are Latin letters that Unicode does not decompose, but that collations of
+// databases equate with others (DUCET).
 var strokes = map[rune]string{
 	'ø': "o", 'ł': "l", 'đ': "d", 'ð': "d", 'ħ': "h", 'ŧ': "t", 'ƀ': "b", 'ɨ': "i", 'ƶ': "z", 'ǥ': "g", 'æ': "ae", 'œ': "oe", 'þ': "th",
 }
@@ -250,8 +250,8 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// Visible says whether a character can tell one user name from another on a page.
-// U+2800 is the empty one of the Braille patterns.
+// Visible reports whether a character can distinguish user names on a page. U+2800 is
+// the empty Braille pattern.
 func Visible(r rune) bool {
 	return unicode.IsGraphic(r) && !unicode.IsSpace(r) && r != '\u2800' &&
 		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)

@@ -8,7 +8,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// kindLastGood are a provider's last good documents.
 const kindLastGood Kind = "lastgood"
 
 // lastGoodTTL is how long a provider's last good documents are kept.
@@ -23,9 +22,8 @@ func (v *Vault) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// No index lists these records. So they are resealed here: a provider may be
-	// down for as long as the secret is being changed. If it fails, the next start
-	// tries again.
+	// No index lists these records, so they are resealed here: a provider may be down
+	// during the whole change of the secret. If it fails, the next start tries again.
 	_, _ = v.Reseal(ctx, rec, lastGoodTTL)
 	return rec.Value, nil
 }

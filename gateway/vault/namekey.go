@@ -12,24 +12,24 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// The name key names all other records of a store. It is 256 random bits in a
-// sealed record of its own, under a fixed key, and lasts as
-// long as the store. The secret only seals that record. So a new secret changes
-// no name and no cookie.
+// The name key derives the keys of all other records of a store. It is 256 random
+// bits in a sealed record of its own, under a fixed key, and lasts as long as the
+// store. The secret only seals that record. So a new secret changes no key and no
+// cookie.
 //
-// A store whose name key is lost has lost all its records, and with them all
-// blocks. So a name key is never made in silence (see New), and is what
-// tells one store from another: Marker derives from it.
+// If the name key is lost, all records are lost, and all blocks with them. So a name
+// key is never made silently (see New). It also identifies the store: Marker derives
+// from it.
 const (
 	kindNames   Kind = "names"
 	nameKeyAt        = string(kindNames) + ":key"
 	nameKeySize      = randomSize
 )
 
-// ErrNameKey is a name key that does not open. It comes together with ErrRecord.
+// ErrNameKey means that the name key does not open. It wraps together with ErrRecord.
 var ErrNameKey = errors.New("opening the key that names this store's records: do all nodes have the same secret? Gateways that have nothing to do with each other each need a prefix of their own")
 
-// nameKey returns the name key, or store.ErrNotFound. It asks the store once, and
+// nameKey returns the name key, or store.ErrNotFound. It reads the store once, and
 // again after Forget.
 func (v *Vault) nameKey(ctx context.Context) ([]byte, error) {
 	if names := v.names.Load(); names != nil {
@@ -59,8 +59,8 @@ func (v *Vault) readNameKey(ctx context.Context) ([]byte, error) {
 	return rec.Value, nil
 }
 
-// Forget has the name key read again before it is used next: the store may be
-// another one by now.
+// Forget makes the next use read the name key again: the store may have been
+// replaced.
 func (v *Vault) Forget() {
 	v.namesMu.Lock()
 	defer v.namesMu.Unlock()
@@ -68,9 +68,8 @@ func (v *Vault) Forget() {
 	v.names.Store(nil)
 }
 
-// Marker returns what tells this store from any other: public, and the same for
-// as long as the store has its name key. store.ErrNotFound if it has none. It always
-// asks the store.
+// Marker identifies the store. It is public, and lasts as long as the name key. The
+// error is store.ErrNotFound if the store has no name key. It always reads the store.
 func (v *Vault) Marker(ctx context.Context) (string, error) {
 	names, err := v.readNameKey(ctx)
 	if err != nil {
@@ -79,7 +78,7 @@ func (v *Vault) Marker(ctx context.Context) (string, error) {
 	return EncodeText(mac(names, "marker")), nil
 }
 
-// Initialize makes a store's name key, and returns its Marker. If several nodes do
+// Initialize makes a store's name key and returns its Marker. If several nodes do
 // this at once, one of the keys counts.
 func (v *Vault) Initialize(ctx context.Context) (marker string, err error) {
 	if err := v.fitError(ctx); err != nil {
@@ -92,13 +91,12 @@ func (v *Vault) Initialize(ctx context.Context) (marker string, err error) {
 	}
 	marker, err = v.Marker(ctx)
 	if errors.Is(err, store.ErrNotFound) {
-		err = ErrBusy // initialized, and emptied at once
+		err = ErrBusy // emptied again at once
 	}
 	return marker, err
 }
 
-// Key returns where a record lies, or is going to lie. Use it for what is
-// written: it has a new store initialized first.
+// Key returns the key of a record to write. It initializes a new store first.
 func (v *Vault) Key(ctx context.Context, kind Kind, name string) (string, error) {
 	names, err := v.nameKey(ctx)
 	if errors.Is(err, store.ErrNotFound) {
@@ -116,8 +114,9 @@ func (v *Vault) Key(ctx context.Context, kind Kind, name string) (string, error)
 	return recordKey(names, kind, name), nil
 }
 
-// MAC authenticates parts for a purpose, on every node and under every secret.
-// store.ErrNotFound if the store has no name key: then nothing was authenticated yet.
+// MAC authenticates parts for a purpose. It is the same on every node and under every
+// secret. The error is store.ErrNotFound if the store has no name key: then nothing
+// was authenticated yet.
 func (v *Vault) MAC(ctx context.Context, purpose string, parts ...string) ([]byte, error) {
 	names, err := v.nameKey(ctx)
 	if err != nil {
@@ -134,8 +133,8 @@ func mac(names []byte, purpose string, parts ...string) []byte {
 	return keyedHash(names, append([]string{"mac", purpose}, parts...)...)
 }
 
-// keyedHash is HMAC-SHA-256 over parts, each preceded by its length, so that
-// no two lists of parts have the same input.
+// keyedHash is HMAC-SHA-256 over parts. The length before each part makes the input
+// unique to the list.
 func keyedHash(key []byte, parts ...string) []byte {
 	mac := hmac.New(sha256.New, key)
 	for _, p := range parts {
@@ -150,7 +149,7 @@ func writePart(h hash.Hash, p string) {
 	h.Write([]byte(p))
 }
 
-// IsKey says whether text can be the key of a record of a kind.
+// IsKey reports whether text can be the key of a record of a kind.
 func (v *Vault) IsKey(kind Kind, text string) bool {
 	name, ok := strings.CutPrefix(text, string(kind)+":")
 	return ok && DecodeText(name, sha256.Size) != nil

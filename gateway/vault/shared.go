@@ -12,27 +12,26 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// How often a Shared record is read.
 const (
 	sharedEvery   = time.Minute
-	sharedRetry   = 2 * time.Second // until it was loaded once
+	sharedRetry   = 2 * time.Second // before the first success
 	sharedTimeout = 10 * time.Second
 
-	// sharedTries bounds how often one load reads what it wrote: a record that
-	// was put back may be due to be replaced at once.
+	// sharedTries bounds how often one load reads back what it wrote: a record that
+	// was put back may be due for replacement at once.
 	sharedTries = 3
 )
 
 // KindKeys holds keys, each of them a Shared.
 const KindKeys Kind = "keys"
 
-// A Shared is one sealed record without an end that all nodes use, such as
-// signing keys. Whichever node comes first makes it, or replaces it when that
-// is due; the others follow within a minute, in the background.
+// A Shared is one sealed record that all nodes use and that never expires, such as
+// signing keys. The first node makes it, and any node replaces it when that is due.
+// The others follow within a minute, in the background.
 //
 // Once loaded, the value stays in use while the store is down, and is put back if the
-// store has lost it. A record that does not open, or that Read refuses, is a
-// fault: it is never overwritten. A Shared is safe for concurrent use.
+// store has lost it. If a record does not open, or Read refuses it, that is a fault,
+// and the record is never overwritten. A Shared is safe for concurrent use.
 type Shared[T any] struct {
 	vault *Vault
 	opts  SharedOptions[T]
@@ -47,36 +46,35 @@ type sharedValue[T any] struct {
 	value *T
 }
 
-// SharedOptions say what a Shared holds. Kind to Class are required.
+// SharedOptions define a Shared. Kind to Class are required.
 type SharedOptions[T any] struct {
 	Kind Kind
 	Name string
-	// What is the record's name in errors.
+	// What names the record in errors.
 	What string
-	// Read reads a record. Its errors must hold none of it.
+	// Read parses a record. Its errors must not contain any of it.
 	Read func(record []byte) (*T, error)
-	// Next returns the record that follows current, or nil while none is due.
-	// If current is nil, it returns the first.
+	// Next returns the record that replaces current, or nil if none is due. If
+	// current is nil, it returns the first.
 	Next func(current *T) (record []byte, err error)
-	// MayCreate is asked before anything is written, and refuses where the
-	// store is not the one that this node knows.
+	// MayCreate is called before anything is written. It refuses if the store is not
+	// the one that this node knows.
 	MayCreate func(context.Context) error
 	// Class groups errors. Run calls Report once when the class changes, and once
 	// with nil when loading works again.
 	Report func(err error)
 	Class  func(err error) string
 
-	// OnDemand has the first record made by Need alone.
+	// OnDemand leaves it to Need to make the first record.
 	OnDemand bool
-	// Wrote, if set, is called after this node has made the record (then
-	// current is nil), or has replaced current.
+	// Wrote, if set, is called after this node has replaced current, or has made the
+	// record (current is nil).
 	Wrote func(current *T)
-	// Swapped, if set, is called when another record takes the place of the one
-	// that was in use.
+	// Swapped, if set, is called when another record replaces the one in use.
 	Swapped func()
 }
 
-// NewShared returns a Shared that has loaded nothing: it does no I/O.
+// NewShared returns a Shared without a value. It does no I/O.
 func NewShared[T any](vault *Vault, opts SharedOptions[T]) *Shared[T] {
 	vault.sharedMu.Lock()
 	defer vault.sharedMu.Unlock()
@@ -86,7 +84,7 @@ func NewShared[T any](vault *Vault, opts SharedOptions[T]) *Shared[T] {
 	return s
 }
 
-// Loaded returns what is loaded, from memory, or why nothing is.
+// Loaded returns the value from memory, or why there is none.
 func (s *Shared[T]) Loaded() (*T, error) {
 	if v := s.loaded.Load(); v != nil {
 		return v.value, nil
@@ -94,8 +92,8 @@ func (s *Shared[T]) Loaded() (*T, error) {
 	return nil, *s.fault.Load()
 }
 
-// Need returns what is loaded. As long as nothing is, it loads the record, and
-// makes it if there is none.
+// Need returns the value. If none is loaded, it loads the record, and makes it if
+// there is none.
 func (s *Shared[T]) Need(ctx context.Context) (*T, error) {
 	if v := s.loaded.Load(); v != nil {
 		return v.value, nil
@@ -106,12 +104,12 @@ func (s *Shared[T]) Need(ctx context.Context) (*T, error) {
 	return s.Loaded()
 }
 
-// Load reads the record, and writes it if it is missing or due. If it fails,
-// what is loaded stays in use, also if that could be read but not replaced.
+// Load reads the record, and writes it if it is missing or due. If that fails, even
+// between reading and replacing, the value stays in use.
 func (s *Shared[T]) Load(ctx context.Context) error { return s.load(ctx, !s.opts.OnDemand) }
 
-// Run loads the record at once and then every minute until ctx ends; until the
-// first success every two seconds, unless it is made on demand.
+// Run loads the record at once and then every minute until ctx ends. Before the first
+// success it tries every two seconds, unless OnDemand is set.
 func (s *Shared[T]) Run(ctx context.Context) {
 	failing := ""
 	for {
@@ -138,7 +136,7 @@ func (s *Shared[T]) loadWithin(ctx context.Context, d time.Duration) error {
 	return s.Load(ctx)
 }
 
-// report reports a fault once, and its end. It returns the class that goes on.
+// report reports a fault once, and its end. It returns the class of err.
 func (s *Shared[T]) report(err error, failing string) string {
 	class := ""
 	if err != nil {
@@ -174,10 +172,10 @@ func (s *Shared[T]) load(ctx context.Context, needed bool) error {
 	return s.failed(ErrBusy)
 }
 
-// errNotNeeded is a record that is missing, and that nobody has asked for.
+// errNotNeeded means that the record is missing and that nobody has asked for it.
 var errNotNeeded = errors.New("record is not needed yet")
 
-// step adopts the record as it lies in the store, or writes the next one.
+// step loads the record, and writes the next one if it is missing or due.
 func (s *Shared[T]) step(ctx context.Context, needed bool) (wrote bool, err error) {
 	var current *T
 	err = s.vault.Update(ctx, s.opts.Kind, s.opts.Name, store.NoExpiry, func(old *Record) (value []byte, err error) {
@@ -202,8 +200,8 @@ func (s *Shared[T]) step(ctx context.Context, needed bool) (wrote bool, err erro
 	return true, nil
 }
 
-// missing returns what to write where there is no record: what is in use, for
-// the store has lost it, or the first one.
+// missing returns the record to write if the store has none: the one in use, which
+// the store has lost, or the first.
 func (s *Shared[T]) missing(ctx context.Context, needed bool) ([]byte, error) {
 	used := s.loaded.Load()
 	if used == nil && !needed {
@@ -218,7 +216,7 @@ func (s *Shared[T]) missing(ctx context.Context, needed bool) ([]byte, error) {
 	return s.opts.Next(nil)
 }
 
-// due returns what to write in the place of current, or nil.
+// due returns the record to replace current with, or nil.
 func (s *Shared[T]) due(ctx context.Context, current *T) ([]byte, error) {
 	value, err := s.opts.Next(current)
 	if err != nil || value == nil {
@@ -227,7 +225,6 @@ func (s *Shared[T]) due(ctx context.Context, current *T) ([]byte, error) {
 	return value, s.opts.MayCreate(ctx)
 }
 
-// adopt puts a record into use.
 func (s *Shared[T]) adopt(raw []byte) (*T, error) {
 	used := s.loaded.Load()
 	if used != nil && bytes.Equal(used.raw, raw) {

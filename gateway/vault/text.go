@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// randomSize is how many bytes random values have: 256 bits.
+// randomSize is in bytes.
 const randomSize = 32
 
 var b64 = base64.RawURLEncoding.Strict()
@@ -22,14 +22,14 @@ func RandomBytes() []byte {
 // RandomText returns 256 fresh random bits as 43 characters of base64url.
 func RandomText() string { return EncodeText(RandomBytes()) }
 
-// IsRandomText says whether text can come from RandomText.
+// IsRandomText reports whether text can come from RandomText.
 func IsRandomText(text string) bool { return DecodeText(text, randomSize) != nil }
 
 // EncodeText returns raw in base64url without padding (RFC 4648 §5).
 func EncodeText(raw []byte) string { return b64.EncodeToString(raw) }
 
-// DecodeText returns the n bytes that EncodeText made text of, or nil if it made
-// no such text. The package base64 skips line breaks whatever it is told.
+// DecodeText returns n bytes, or nil unless text is what EncodeText makes of them.
+// The comparison is needed because package base64 always skips line breaks.
 func DecodeText(text string, n int) []byte {
 	if len(text) != b64.EncodedLen(n) || strings.ContainsAny(text, "\r\n") {
 		return nil
@@ -41,8 +41,8 @@ func DecodeText(text string, n int) []byte {
 	return raw
 }
 
-// Digest is SHA-256 over a label and parts, each preceded by its length, so that
-// no two lists of parts have the same input.
+// Digest is SHA-256 over a label and parts. The length before each part makes the
+// input unique to the list.
 func Digest(label string, parts ...string) []byte {
 	h := sha256.New()
 	writePart(h, label)
@@ -52,9 +52,8 @@ func Digest(label string, parts ...string) []byte {
 	return h.Sum(nil)
 }
 
-// Handle is a public, stable name for something that parts name: 22 characters,
-// the same on every node. One of the parts must be unguessable. A record's key
-// is.
+// Handle is a public, stable name of 22 characters for something that parts identify,
+// the same on every node. One of the parts must be unguessable, as a record's key is.
 func Handle(parts ...string) string {
 	return EncodeText(Digest("caddy-sso handle 1", parts...)[:16])
 }

@@ -1,13 +1,13 @@
-// Package vault keeps sealed records in a store. It is the only way in which the
-// gateway writes one.
+// Package vault keeps sealed records in a store. All records of the gateway are
+// written by it.
 //
-// A reader of the store learns no value and no name: keys that are not in the
-// store in the clear protect both. A writer can delete records and put older ones
-// back, nothing else. A record that was changed, or moved to another key, does not
-// open. That is a fault, never "no such record".
+// A reader of the store learns no value and no name: keys that the store has only in
+// sealed form protect both. A writer can delete records and put back older ones,
+// nothing else. A record that was changed, or moved to another key, does not open.
+// That is a fault, never "no such record".
 //
-// A secret of the configuration seals the records. A key of the store's own names
-// them (see namekey.go). So changing the secret moves no record.
+// The secret of the configuration seals the records. The store's own name key derives
+// their keys (see namekey.go). So a change of the secret moves no record.
 package vault
 
 import (
@@ -29,15 +29,13 @@ import (
 
 // A Vault seals records before they reach a store.
 //
-// A record's key is "kind:" and an HMAC-SHA-256 of kind and name under the
-// store's name key (see namekey.go), so that a reader of the store can't tell
-// whose it is. Its value is AES-256-GCM with format and key as associated data:
-// a record that was changed, or moved to another key, does not open. The
-// sealing key is derived from the secret by HKDF (RFC 5869).
+// A record's key is "kind:" and an HMAC-SHA-256 of kind and name under the store's
+// name key (see namekey.go). Its value is a format byte, then AES-256-GCM with format
+// and key as associated data. The sealing key is derived from the secret by HKDF (RFC
+// 5869).
 //
-// With two secrets, the first seals what is written, and both open. The name
-// key outlives the secret, so no record ever moves: it is sealed anew in its
-// place.
+// With two secrets, the first seals new records, and both open existing ones. The
+// name key outlives the secret, so a record is resealed in its place.
 type Vault struct {
 	store      store.Store
 	seals      []cipher.AEAD // one for each secret
@@ -48,29 +46,29 @@ type Vault struct {
 	forgets int // how often Forget was called; guarded by namesMu
 
 	sharedMu sync.Mutex
-	shared   []Ref // what ResealShared looks after; guarded by sharedMu
+	shared   []Ref // the records of ResealShared; guarded by sharedMu
 
 	// unfit, if set, is why the store counts as down although it answers.
 	unfit atomic.Pointer[error]
 }
 
-// Kind says what a record is. It is part of the record's key.
+// Kind is the kind of a record, and part of its key.
 type Kind string
 
-// recordFormat is the first byte of every record. A format is read one release
-// before it is written; one that this release does not know is a fault.
+// recordFormat is the first byte of every record. A release must read a format before
+// the next one writes it; an unknown format is a fault.
 const recordFormat = 1
 
-// MinSecret is the least length of a secret in bytes. A secret is machine
-// made: it is stretched by nothing but HKDF.
+// MinSecret is the minimum length of a secret in bytes. HKDF does not stretch a
+// secret, so it must be random, not a password.
 const MinSecret = 32
 
-// New returns a Vault over store. secrets holds one or two secrets of at
-// least MinSecret bytes, the one to seal with first.
+// New returns a Vault over store. secrets holds one or two secrets of at least
+// MinSecret bytes; the first one seals.
 //
-// initialize is called before the first write into a store that has no name key.
-// It calls Vault.Initialize, or says why this must not be done. If initialize
-// is nil, any store will do.
+// initialize is called before the first write into a store that has no name key. It
+// calls Vault.Initialize, or returns why it must not. If initialize is nil, every new
+// store is initialized.
 func New(store store.Store, secrets [][]byte, initialize func(context.Context) error) (*Vault, error) {
 	if len(secrets) < 1 || len(secrets) > 2 {
 		return nil, fmt.Errorf("opening the vault: %d secrets given, need one, or two while the secret is being changed", len(secrets))
@@ -107,20 +105,19 @@ func deriveSeal(secret []byte) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-// A Record is an opened record, as it stood when it was read.
+// A Record is an opened record, as it was when it was read.
 type Record struct {
-	// Value is what was put in.
 	Value []byte
-	// Key is where it lay.
+	// Key is the record's key.
 	Key string
 
-	sealed   []byte // as it lay there
-	sealedBy int    // which secret opened it
+	sealed   []byte // as stored
+	sealedBy int    // index of the secret that opened it
 }
 
-// ErrRecord is a record that does not open: tampered with, moved, of an
-// unknown format, or sealed with a secret that this node does not have. It is
-// a fault, never "no such record".
+// ErrRecord means that a record does not open: it was changed or moved, has an
+// unknown format, or was sealed with a secret that this node does not have. It is a
+// fault, never "no such record".
 var ErrRecord = errors.New("record does not open")
 
 // A Ref names a record.
@@ -141,8 +138,8 @@ func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error
 	return recs[0], nil
 }
 
-// GetAll reads several records in one round trip. An entry is nil where there
-// is no record.
+// GetAll reads several records in one round trip. An entry is nil if there is no
+// record.
 func (v *Vault) GetAll(ctx context.Context, refs ...Ref) ([]*Record, error) {
 	recs := make([]*Record, len(refs))
 	names, err := v.nameKey(ctx)
@@ -171,7 +168,7 @@ func (v *Vault) GetAll(ctx context.Context, refs ...Ref) ([]*Record, error) {
 	return recs, nil
 }
 
-// GetAt reads a record by the key under which it lies, as an index names it.
+// GetAt reads a record by its key, as an index lists it. The error is
 // store.ErrNotFound also if the key is of another kind.
 func (v *Vault) GetAt(ctx context.Context, kind Kind, key string) (*Record, error) {
 	if !strings.HasPrefix(key, string(kind)+":") {
@@ -191,7 +188,6 @@ func (v *Vault) GetAt(ctx context.Context, kind Kind, key string) (*Record, erro
 	return rec, nil
 }
 
-// read reads keys in one round trip.
 func (v *Vault) read(ctx context.Context, keys ...string) ([][]byte, error) {
 	if err := v.fitError(ctx); err != nil {
 		return nil, err
@@ -206,7 +202,7 @@ func (v *Vault) read(ctx context.Context, keys ...string) ([][]byte, error) {
 	return values, nil
 }
 
-// SetUnfit makes a store count as down although it answers; nil ends that.
+// SetUnfit makes the store count as down although it answers; nil ends that.
 func (v *Vault) SetUnfit(err error) {
 	if err == nil {
 		v.unfit.Store(nil)
@@ -227,8 +223,8 @@ func (v *Vault) fitError(ctx context.Context) error {
 	return nil
 }
 
-// Put stores value, replacing what was there. It is not for records that
-// several nodes change: for those there is Update.
+// Put stores value and replaces any other. If several nodes change a record, use
+// Update.
 func (v *Vault) Put(ctx context.Context, kind Kind, name string, value []byte, ttl time.Duration) error {
 	key, err := v.Key(ctx, kind, name)
 	if err != nil {
@@ -249,23 +245,24 @@ func (v *Vault) PutNew(ctx context.Context, kind Kind, name string, value []byte
 	return v.store.PutNew(ctx, key, v.seal(key, value), ttl)
 }
 
-// maxTries bounds how often a compare-and-put starts again.
+// maxTries bounds the retries of a compare-and-put.
 const maxTries = 10
 
-// ErrBusy is a record that others change again and again. It is a fault.
+// ErrBusy means that other callers changed a record during every retry. It is a
+// fault.
 var ErrBusy = errors.New("record is being changed by too many others at once")
 
-// Update replaces a record by what change makes of it, and starts again if
-// another caller was faster. old is nil if there is no such record; then the
-// record is made. If change returns the value as it was, nothing is written.
-// An error of change ends Update, which returns it.
+// Update replaces a record by the result of change, and starts again if another
+// caller was faster. If there is no such record, old is nil and Update creates it. If
+// change returns the old value, nothing is written. If change fails, Update returns
+// its error.
 func (v *Vault) Update(ctx context.Context, kind Kind, name string, ttl time.Duration, change func(old *Record) (value []byte, err error)) error {
 	return v.update(ctx, kind, name, ttl, change, v.store.CompareAndPut)
 }
 
-// UpdateAndAnnounce does what Update does, and announces a message with it: in
-// one step where the store can, see store.Store. A fault may leave the record
-// replaced and nothing announced.
+// UpdateAndAnnounce does what Update does and announces a message, in one step if the
+// store can (see store.Store). A fault may leave the record replaced and nothing
+// announced.
 func (v *Vault) UpdateAndAnnounce(ctx context.Context, message string, kind Kind, name string, ttl time.Duration, change func(old *Record) (value []byte, err error)) error {
 	announced := false
 	err := v.update(ctx, kind, name, ttl, change, func(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
@@ -275,7 +272,7 @@ func (v *Vault) UpdateAndAnnounce(ctx context.Context, message string, kind Kind
 	if err != nil || announced {
 		return err
 	}
-	return v.store.Announce(ctx, []byte(message)) // the record is new
+	return v.store.Announce(ctx, []byte(message)) // Update has created the record
 }
 
 type replace func(ctx context.Context, key string, old, value []byte, ttl time.Duration) error
@@ -304,12 +301,12 @@ func (v *Vault) update(ctx context.Context, kind Kind, name string, ttl time.Dur
 	return ErrBusy
 }
 
-// lostRace says whether another caller has changed a record meanwhile.
+// lostRace reports whether another caller has changed a record meanwhile.
 func lostRace(err error) bool {
 	return errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrChanged) || errors.Is(err, store.ErrNotFound)
 }
 
-// Take returns the record and deletes it in one step; store.ErrNotFound if another
+// Take returns the record and deletes it in one step, or store.ErrNotFound if another
 // caller was first.
 func (v *Vault) Take(ctx context.Context, kind Kind, name string) ([]byte, error) {
 	names, err := v.nameKey(ctx)
@@ -328,11 +325,11 @@ func (v *Vault) Take(ctx context.Context, kind Kind, name string) ([]byte, error
 	return rec.Value, nil
 }
 
-// seal closes value for a key under the first secret.
+// seal encrypts value for a key under the first secret.
 func (v *Vault) seal(key string, value []byte) []byte {
 	out := make([]byte, 1, 1+len(value)+v.seals[0].Overhead())
 	out[0] = recordFormat
-	// No nonce is given: the AEAD makes a random one and puts it in front.
+	// The nonce is nil: this AEAD makes a random one and puts it in front.
 	return v.seals[0].Seal(out, nil, value, associated(key)) //nolint:gosec // G407: see above
 }
 
@@ -353,9 +350,9 @@ func (v *Vault) open(key string, sealed []byte) (*Record, error) {
 
 func associated(key string) []byte { return append([]byte{recordFormat}, key...) }
 
-// Reseal seals a record under the first secret, in its place. It returns 1 if
-// it lay under the second, also if another caller has changed it meanwhile:
-// that change stands.
+// Reseal seals a record under the first secret, in its place. It returns 1 if the
+// second secret had sealed it, also if another caller has changed it meanwhile: that
+// change is kept.
 func (v *Vault) Reseal(ctx context.Context, rec *Record, ttl time.Duration) (resealed int, err error) {
 	if rec == nil || rec.sealedBy == 0 {
 		return 0, nil
@@ -367,9 +364,9 @@ func (v *Vault) Reseal(ctx context.Context, rec *Record, ttl time.Duration) (res
 	return 1, err
 }
 
-// ResealShared reseals every Shared record, then the name key. The name key
-// comes last: if a secret is dropped too early, the whole store is at fault, and
-// everybody notices.
+// ResealShared reseals every Shared record, then the name key. The name key comes
+// last: if the old secret is dropped too early, the whole store fails, which nobody
+// overlooks.
 func (v *Vault) ResealShared(ctx context.Context) (resealed int, err error) {
 	if !v.Changing() {
 		return 0, nil
@@ -395,5 +392,5 @@ func (v *Vault) ResealShared(ctx context.Context) (resealed int, err error) {
 	return resealed, nil
 }
 
-// Changing says whether the secret is being changed.
+// Changing reports whether the secret is being changed.
 func (v *Vault) Changing() bool { return len(v.seals) > 1 }

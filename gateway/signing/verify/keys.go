@@ -22,8 +22,8 @@ const (
 	minRSA       = 2048             // bits
 	fetchTimeout = 10 * time.Second // for one fetch
 	refetchAfter = 10 * time.Second // since the last one, also a failed one
-	freshFor     = time.Hour        // then a fetch is tried beside the requests
-	usableFor    = 24 * time.Hour   // then keys that can't be confirmed are dropped
+	freshFor     = time.Hour        // then a background fetch is tried
+	usableFor    = 24 * time.Hour   // then unconfirmed keys are dropped
 )
 
 // A key verifies under one algorithm only.
@@ -34,21 +34,21 @@ type key struct {
 
 var errUnknownKey = errors.New("signed by no key of the gateway's JWK Set")
 
-// keySource knows the gateway's keys by kid.
+// keySource holds the gateway's keys by kid.
 type keySource struct {
-	url    string // empty: the keys are given and stay
+	url    string // empty: the keys are configured and stay
 	client *http.Client
 
 	mu      sync.Mutex
 	keys    map[string]key
-	fetched time.Time     // start of the fetch that brought keys
+	fetched time.Time     // start of the last successful fetch
 	tried   time.Time     // start of the last fetch
 	err     error         // of the last fetch
-	done    chan struct{} // closed when the fetch under way ends; nil: none is
+	done    chan struct{} // closed when the fetch under way ends; nil without one
 }
 
-// find returns the key with kid. Unknown ones, and keys grown old, cause a
-// fetch: at most one at a time, and one per refetchAfter.
+// find returns the key with kid. If it is unknown or old, find causes a fetch: at
+// most one at a time, and one per refetchAfter.
 func (s *keySource) find(ctx context.Context, kid string) (key, error) {
 	s.mu.Lock()
 	k, known := s.lookup(kid)
@@ -58,7 +58,7 @@ func (s *keySource) find(ctx context.Context, kid string) (key, error) {
 	}
 	if s.done == nil && (s.tried.IsZero() || time.Since(s.tried) >= refetchAfter) {
 		s.tried, s.done = time.Now(), make(chan struct{})
-		// The fetch serves all who wait: it must not end with one of them.
+		// All waiting callers share the fetch: it must not end with one of them.
 		go s.refresh(context.WithoutCancel(ctx), s.tried)
 	}
 	done := s.done
@@ -82,7 +82,7 @@ func (s *keySource) find(ctx context.Context, kid string) (key, error) {
 	return found(k, known)
 }
 
-// lookup finds a key that may be used now. s.mu is held.
+// lookup returns a key that may still be used. s.mu is held.
 func (s *keySource) lookup(kid string) (key, bool) {
 	if s.url != "" && time.Since(s.fetched) >= usableFor {
 		return key{}, false
@@ -133,8 +133,8 @@ func (s *keySource) fetch(ctx context.Context) (map[string]key, error) {
 	return readKeys(body)
 }
 
-// readKeys reads a JWK Set (RFC 7517 §5). A key that can't be used spoils only
-// itself; a set without any that can is an error.
+// readKeys parses a JWK Set (RFC 7517 §5). It leaves unusable keys out; a set without
+// a usable key is an error.
 func readKeys(data []byte) (map[string]key, error) {
 	if len(data) > maxJWKS {
 		return nil, fmt.Errorf("reading the JWK Set: more than %d bytes", maxJWKS)
@@ -156,13 +156,13 @@ func readKeys(data []byte) (map[string]key, error) {
 	return keys, nil
 }
 
-// readKey takes public signing keys of sufficient strength that have a kid.
+// readKey accepts a public signing key of sufficient strength with a kid.
 func readKey(raw json.RawMessage) (kid string, k key, ok bool) {
 	var j jose.JSONWebKey
 	if err := json.Unmarshal(raw, &j); err != nil || !j.Valid() || j.KeyID == "" {
 		return "", key{}, false
 	}
-	switch public := j.Key.(type) { // private and symmetric ones are none of these
+	switch public := j.Key.(type) { // refuses private and symmetric keys
 	case *ecdsa.PublicKey:
 		k, ok = key{jose.ES256, public}, public.Curve == elliptic.P256()
 	case *rsa.PublicKey:

@@ -12,20 +12,20 @@ import (
 	"unicode/utf8"
 )
 
-// maxToken bounds an assertion in bytes. Go's server takes 1 MB of headers;
-// the gateway stays far below this.
+// maxToken bounds an assertion in bytes. Go's server accepts 1 MB of headers; the
+// gateway sends far less.
 const maxToken = 64 << 10
 
 // lastSecond is the last second of the year 9999. Greater dates are refused:
 // time.Unix wraps around for some of them.
 const lastSecond = 253402300799
 
-// header has the members of a JOSE header that matter (RFC 7515 §4.1).
+// header has the relevant members of a JOSE header (RFC 7515 §4.1).
 type header struct {
 	alg, kid string
 }
 
-// readHeader reads the header of a compact JWS without verifying anything.
+// readHeader parses the header of a compact JWS without verifying anything.
 func readHeader(token string) (header, error) {
 	if len(token) > maxToken {
 		return header{}, fmt.Errorf("more than %d bytes", maxToken)
@@ -46,8 +46,7 @@ func readHeader(token string) (header, error) {
 	if err != nil {
 		return header{}, fmt.Errorf("header is %w", err)
 	}
-	// None of these has a place in an assertion: they change what is signed,
-	// or bring keys along.
+	// An assertion has none of these: they change what is signed, or bring keys.
 	for _, name := range []string{"crit", "b64", "enc", "zip", "jwk", "jku", "x5c", "x5u"} {
 		if o.has(name) {
 			return header{}, fmt.Errorf("header parameter %s is not allowed", name)
@@ -70,7 +69,7 @@ func notCompact(r rune) bool {
 	return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
 }
 
-// readClaims reads a verified payload and checks the claims against the
+// readClaims parses a verified payload and checks the claims against the
 // configuration.
 func (v *Verifier) readClaims(payload []byte, now time.Time) (*Identity, error) {
 	o, err := readObject(payload)
@@ -108,9 +107,9 @@ func (v *Verifier) readClaims(payload []byte, now time.Time) (*Identity, error) 
 	return id, nil
 }
 
-// An object is a JSON object whose members are found by their exact names:
-// encoding/json would take EMAIL for email, and the last of two of one name.
-// err is the first member that was not of the type it was read as.
+// An object is a JSON object with exact member names. encoding/json would accept
+// EMAIL for email, and the last of two members of one name. err is the first error of
+// reading a member as its type.
 type object struct {
 	members map[string]json.RawMessage
 	err     error
@@ -155,7 +154,7 @@ func (o *object) has(name string) bool {
 	return ok
 }
 
-// value reads a member, the zero value if there is none. null is of no type.
+// value reads a member; the zero value if there is none. null is an error.
 func value[T any](o *object, name string) T {
 	var v T
 	if raw, ok := o.members[name]; ok && !decode(raw, &v) {

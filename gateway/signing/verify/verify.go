@@ -1,5 +1,5 @@
-// Package verify is for Go apps that stand behind the gateway: it verifies the
-// assertion, the signed statement of who makes a request.
+// Package verify is for Go apps behind the gateway. It verifies the assertion, the
+// signed statement that tells who makes a request.
 //
 //	v, err := verify.New(verify.Config{
 //		Issuer:   "https://app.example.com",
@@ -9,29 +9,29 @@
 //	…
 //	http.ListenAndServe(addr, v.Middleware(mux))
 //
-// An app that trusts the plain Remote-User header must be reachable through
-// the gateway only. One that verifies the assertion need not rely on that:
-// nobody but the gateway can make one.
+// If an app trusts the plain Remote-User header, it must be reachable through the
+// gateway only. If it verifies the assertion, it need not be: nobody but the gateway
+// can make one.
 //
 // # What is checked
 //
-// Exactly one header of the assertion's name; a JWS in compact form with typ
-// "JWT" and no crit, no embedded or linked key; the algorithm, ES256 unless
-// configured otherwise, which must be the key's own; the signature by the key
-// that kid names in the configured JWK Set; iss byte for byte; aud, which must
-// be ours and nothing else, since an assertion for several apps could be
-// replayed by one of them to another; sub not empty; exp, nbf and iat with the
-// configured skew. Claim names are matched exactly, two of one name and claims
-// of the wrong type are refused.
+// The request has exactly one header of the assertion's name. It is a JWS in compact
+// form with typ "JWT", no crit, and no embedded or linked key. The algorithm is ES256
+// unless configured otherwise, and is the key's own. The signature verifies with the
+// key that kid names in the configured JWK Set. iss is equal byte for byte. aud is
+// ours and nothing else: one app could replay an assertion for several apps to
+// another. sub is not empty. exp, nbf and iat hold within the configured skew. Claim
+// names are matched exactly; duplicate claims and claims of the wrong type are
+// refused.
 //
 // # What is not checked
 //
-// Whether the assertion was used before: the gateway sends the same one with
-// every request for up to a minute, jti included. Whether the login has ended
-// since the assertion was made, at most a minute ago: the gateway refuses
-// requests after a logout, but an assertion that leaked stays valid until exp.
-// Whether the person may do what the request asks for: see Roles. And an assertion
-// says nothing about the rest of the request: a thief can send it with another body.
+// Whether the assertion was used before: the gateway sends the same one, with the
+// same jti, with every request for up to a minute. Whether the login has ended since
+// the assertion was made, at most a minute ago: the gateway refuses requests after a
+// logout, but a leaked assertion stays valid until exp. Whether the person may do
+// what the request asks for: see Roles. Nor does an assertion cover the rest of the
+// request: a thief can send it with another body.
 package verify
 
 import (
@@ -47,84 +47,83 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Errors that Verify and VerifyRequest tell apart. Any other is an assertion
-// that is not valid.
+// Errors of Verify and VerifyRequest with a meaning of their own. Any other error
+// means that the assertion is not valid.
 var (
-	// ErrNoAssertion: the request has no header of the assertion's name.
+	// ErrNoAssertion means that the request has no header of the assertion's name.
 	ErrNoAssertion = errors.New("no assertion")
-	// ErrKeysUnavailable: the key is not known, and the gateway's JWK Set
-	// could not be fetched, so that nothing is known about the assertion.
+	// ErrKeysUnavailable means that the key is not known and that the gateway's JWK
+	// Set could not be fetched. The assertion may be valid.
 	ErrKeysUnavailable = errors.New("the gateway's keys are not available")
 )
 
-// DefaultHeader is the assertion's header unless configured.
+// DefaultHeader is the default of Config.Header.
 const DefaultHeader = "X-Sso-Assertion"
 
-// DefaultSkew is how far clocks may differ unless configured.
+// DefaultSkew is the default of Config.Skew.
 const DefaultSkew = 30 * time.Second
 
-// Config says what to accept.
+// Config is the configuration of a Verifier.
 type Config struct {
-	// Issuer is the gateway's issuer, byte for byte: the site's base URL
-	// unless the gateway is configured otherwise. Required.
+	// Issuer is the gateway's issuer, byte for byte: the site's base URL unless
+	// configured otherwise. Required.
 	Issuer string
 	// Audience is the app's id at the gateway: the site's first host unless
 	// configured otherwise. Required.
 	Audience string
-	// JWKSURL is where the gateway publishes its keys: /.sso/jwks.json on any
-	// of its sites. They are fetched when first needed, again every hour, and
-	// when an unknown key appears, then at most once in 10 seconds. If they
-	// can't be fetched any more they are used for 24 hours at most. Either
-	// this or Keys is required.
+	// JWKSURL is the address of the gateway's keys: /.sso/jwks.json on any of its
+	// sites. They are fetched at first use, then every hour, and when an unknown key
+	// appears, at most every 10 seconds. If fetches fail, the keys are used for at
+	// most 24 hours. Either JWKSURL or Keys is required.
 	JWKSURL string
-	// Keys is a JWK Set that stays as it is. The gateway rotates its keys
-	// every 30 days, and publishes each 30 days before it signs.
+	// Keys is a fixed JWK Set. The gateway rotates its keys every 30 days, and
+	// publishes each 30 days before it signs.
 	Keys []byte
-	// Header is the name of the assertion's header. Default DefaultHeader.
+	// Header is the name of the assertion's header. Default: DefaultHeader.
 	Header string
-	// Client fetches JWKSURL, for instance with a private CA. In any case, redirects
-	// are not followed, and a fetch ends after 10 seconds. Default: a client of its
-	// own on http.DefaultTransport.
+	// Client fetches JWKSURL, for instance with a private CA. Redirects are never
+	// followed, and a fetch ends after 10 seconds. Default: an own client on
+	// http.DefaultTransport.
 	Client *http.Client
-	// Algorithms are those accepted, of "ES256" and "RS256". Default ES256.
+	// Algorithms are the accepted ones of "ES256" and "RS256". Default: ES256.
 	Algorithms []string
-	// Skew is how far this machine's clock may differ from the gateway's.
-	// Default DefaultSkew.
+	// Skew is how far this machine's clock may differ from the gateway's. Default:
+	// DefaultSkew.
 	Skew time.Duration
-	// InsecureHTTP permits a JWKSURL with plain http on a name that is not
-	// loopback. An attacker who can change that traffic can then forge assertions.
+	// InsecureHTTP permits a JWKSURL with plain http on a name that is not loopback.
+	// An attacker who can change that traffic can then forge assertions.
 	InsecureHTTP bool
-	// Refused is told by Middleware of each request that it answers itself,
-	// and why: for a log. Optional. The error holds no part of the assertion
-	// but iss or aud, and those only if it was genuine.
+	// Refused, if set, is called by Middleware for each request that it refuses, with
+	// the reason, for a log. The error contains no part of the assertion except iss
+	// or aud, and those only if it was genuine.
 	Refused func(*http.Request, error)
 }
 
-// An Identity describes the person who makes a request, by the gateway's word. Fields
+// An Identity is the gateway's statement about the person who makes a request. Fields
 // that it left out are zero.
 type Identity struct {
-	// Subject identifies the person for good; opaque. Never empty.
+	// Subject identifies the person permanently. It is opaque and never empty.
 	Subject string
 	// Username, Email and Name describe the person. They can change.
 	Username, Email, Name string
-	// EmailVerified is the provider's word that Email is the person's own.
+	// EmailVerified is the provider's statement that Email is the person's own.
 	EmailVerified bool
-	// Roles, Groups and Template are in the app's own words, by its rules at
-	// the gateway.
+	// Roles, Groups and Template are the app's own names, by its rules at the
+	// gateway.
 	Roles, Groups []string
 	Template      string
-	// SessionID names the login towards this app.
+	// SessionID identifies the login to this app.
 	SessionID string
 	// Provider is the gateway's name for the provider that signed the person in.
 	Provider string
-	// ACR and AMR say how (OIDC Core §2), AuthTime when.
+	// ACR and AMR are the way of authentication (OIDC Core §2), AuthTime its time.
 	ACR      string
 	AMR      []string
 	AuthTime time.Time
 	// ID is the assertion's jti. Requests of the same minute share it.
 	ID string
-	// Expires is when the assertion ends, about a minute after it was made.
-	// It is not the end of the login.
+	// Expires is the end of the assertion, about a minute after it was made. It is
+	// not the end of the login.
 	Expires time.Time
 }
 
@@ -201,8 +200,8 @@ func loopback(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// Verify returns whom the assertion is about, or why it is not valid. ctx
-// bounds the wait for the gateway's keys, should they have to be fetched.
+// Verify returns the person of a valid assertion. ctx bounds the wait for the
+// gateway's keys if they have to be fetched.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Identity, error) {
 	id, err := v.verify(ctx, token)
 	if err != nil {
@@ -218,7 +217,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Identity, error) 
 	}
 	jws, err := jose.ParseSignedCompact(token, v.algs)
 	if err != nil {
-		// Its own text can quote the header, which nobody vouches for.
+		// The error's text can quote the header, which is unverified.
 		return nil, errors.New("no compact JWS with an accepted algorithm")
 	}
 	k, err := v.keys.find(ctx, h.kid)
@@ -235,8 +234,8 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Identity, error) 
 	return v.readClaims(payload, time.Now())
 }
 
-// VerifyRequest verifies the assertion in a request's header. Without one the
-// error is ErrNoAssertion; two are refused.
+// VerifyRequest verifies the assertion in a request's header. Without a header the
+// error is ErrNoAssertion; two headers are refused.
 func (v *Verifier) VerifyRequest(r *http.Request) (*Identity, error) {
 	tokens := r.Header.Values(v.header)
 	switch len(tokens) {
@@ -251,9 +250,9 @@ func (v *Verifier) VerifyRequest(r *http.Request) (*Identity, error) {
 
 type identityKey struct{}
 
-// Middleware passes on requests that carry a valid assertion, with the
-// identity in their context: see FromContext. Others get 401, or 503 with
-// Retry-After while the gateway's keys are not available.
+// Middleware passes on requests with a valid assertion. Their context has the
+// identity: see FromContext. Others get 401, or 503 with Retry-After while the
+// gateway's keys are not available.
 func (v *Verifier) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, err := v.VerifyRequest(r)
@@ -272,8 +271,7 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 	})
 }
 
-// FromContext returns the identity that Middleware put into a request's
-// context, or nil if the request did not pass through it.
+// FromContext returns the identity that Middleware put into a context, or nil.
 func FromContext(ctx context.Context) *Identity {
 	id, _ := ctx.Value(identityKey{}).(*Identity)
 	return id
