@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -66,8 +67,14 @@ func guardErrors(routes *caddyhttp.HTTPErrorConfig) {
 	routes.Routes = append(caddyhttp.RouteList{guard}, routes.Routes...)
 }
 
+// resetting is held while a stream is reset: if sites are nested, a request is in two
+// passages, which end at once.
+var resetting sync.Mutex
+
 // resetStream ends an HTTP/3 stream, whatever its handler waits for.
 func resetStream(w http.ResponseWriter) {
+	resetting.Lock()
+	defer resetting.Unlock()
 	if s, ok := w.(http3.HTTPStreamer); ok {
 		stream := s.HTTPStream()
 		stream.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestCanceled))

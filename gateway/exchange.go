@@ -130,16 +130,14 @@ type visit struct {
 
 // pass passes on a request that was let in.
 func (x *exchange) pass(next Next, v *visit) error {
-	defer v.Leave()
 	r := v.Request()
 	if err := v.view.headers.Set(r.Header, &x.app.headerNames, &v.values, time.Now()); err != nil {
+		v.Leave()
 		return x.refuse(session.Fault(err))
 	}
 	v.token = v.values[0]
-	v.out.ResponseWriter, v.out.Ours = v.Writer(), x.peer.ours(x.w)
-	defer v.out.End()
 	x.passed = true
-	err := next(&v.out, r, v.view.headers.Principal())
+	err := x.passOn(next, r, v)
 	if err != nil && !v.out.Begun() && !v.Severed() {
 		if over := v.Over(); over != nil {
 			return x.cutOff(over)
@@ -147,6 +145,15 @@ func (x *exchange) pass(next Next, v *visit) error {
 	}
 	v.AbortIfCut()
 	return err
+}
+
+// passOn has the app answer. Afterwards x.w is the caller's alone: the request can't be
+// cut any more.
+func (x *exchange) passOn(next Next, r *http.Request, v *visit) error {
+	defer v.Leave()
+	v.out.ResponseWriter, v.out.Ours = v.Writer(), x.peer.ours(x.w)
+	defer v.out.End()
+	return next(&v.out, r, v.view.headers.Principal())
 }
 
 // Told returns the person that a request was let in for, and the values of the headers

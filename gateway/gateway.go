@@ -75,9 +75,9 @@ type Options struct {
 	Lifetime time.Duration
 	// Idle ends a login that was not used for so long. Zero: no idle limit.
 	Idle time.Duration
-	// ResetStream ends the one stream of an HTTP/3 answer that has begun. It gets the
-	// server's own ResponseWriter. Optional: without it, an answer whose login has
-	// ended is cut when its handler writes next. See passage.Passage.
+	// ResetStream resets the stream of an HTTP/3 request. It gets the server's own
+	// ResponseWriter. Optional: without it, a request whose login has ended is cut
+	// when its handler writes next. See passage.Passage.
 	ResetStream func(http.ResponseWriter)
 	// Limit bounds the sign-ins of one client address.
 	Limit session.Limit

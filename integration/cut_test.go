@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,19 +34,35 @@ for ($i = 0; $i < 600; $i++) {
 }
 `
 
+// silentScript is a request that waits, before it has written anything or after a line that
+// nobody flushes on the way. It makes a file when it has begun, and ends when that is gone.
+const silentScript = `<?php
+if (isset($_GET['line'])) {
+	echo "a line\n";
+	flush();
+}
+touch($_GET['begun']);
+for ($i = 0; $i < 600 && file_exists($_GET['begun']); $i++) {
+	usleep(100000);
+	clearstatcache();
+}
+`
+
 // downloadSize is more than all buffers on the way hold.
 const downloadSize = 256 << 20
 
 // cutSites are handlers that watch no context, and one that does. Each request
-// takes one of the PHPs for itself.
-func cutSites(t *testing.T, phps int) string {
+// takes one of the PHPs for itself. What PHP leaves lies in root.
+func cutSites(t *testing.T, phps int) (site, root string) {
 	t.Helper()
 	root, err := os.MkdirTemp(scratch, "cut-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "stream.php"), []byte(streamScript), 0o600); err != nil {
-		t.Fatal(err)
+	for name, script := range map[string]string{"stream.php": streamScript, "silent.php": silentScript} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(script), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	download, err := os.Create(filepath.Join(root, "download"))
 	if err != nil {
@@ -66,6 +83,12 @@ func cutSites(t *testing.T, phps int) string {
 			flush_interval -1
 		}
 	}
+	handle /silent {
+		rewrite /silent.php
+		php_fastcgi %[2]s {
+			lb_policy least_conn
+		}
+	}
 	handle /download {
 		file_server
 	}
@@ -83,16 +106,18 @@ func cutSites(t *testing.T, phps int) string {
 			lb_policy least_conn
 			flush_interval -1
 		}
-	}`, root, strings.Join(addresses, " "))
+	}`, root, strings.Join(addresses, " ")), root
 }
 
 // TestCut holds streams of handlers that watch no context, over every protocol, and
-// logs their person out at another node. All of them end within a second, and what the
+// requests whose answer has not begun. It logs their person out at another node. All of
+// them end within a second, and what the
 // machine is late by meanwhile: another person's stream over the same connection shows
 // it. That goes on, and so does nobody's.
 func TestCut(t *testing.T) {
 	t.Parallel()
-	cl := newCluster(t, clusterOptions{nodes: 2, site: cutSites(t, 12)})
+	site, root := cutSites(t, 21)
+	cl := newCluster(t, clusterOptions{nodes: 2, site: site})
 	for proto, connect := range map[string]func(*cluster, int) http.RoundTripper{"HTTP/1.1": http1, "HTTP/2.0": http2Only, "HTTP/3.0": http3Only} {
 		t.Run("E4 "+proto, func(t *testing.T) {
 			t.Parallel()
@@ -103,6 +128,20 @@ func TestCut(t *testing.T) {
 				held[path] = holdStream(t, tr, cl, alice, proto, path)
 			}
 			others := map[string]*heldStream{"nobody's": holdStream(t, tr, cl, nil, proto, "/open"), "another's": holdStream(t, tr, cl, bob, proto, "/live/events")}
+			begun := filepath.Join(root, strings.ReplaceAll("begun-"+proto, "/", "-"))
+			for _, path := range []string{"/silent?begun=" + begun + "-1", "/silent?line&begun=" + begun + "-2", "/live/poll?" + proto} {
+				held[path] = holdSilent(t, tr, cl, alice, path)
+			}
+			others["another's, which is silent"] = holdSilent(t, tr, cl, bob, "/silent?begun="+begun+"-3")
+			t.Cleanup(func() {
+				for i := range 3 {
+					_ = os.Remove(fmt.Sprintf("%s-%d", begun, i+1))
+				}
+			})
+			eventually(t, "the silent requests have begun", 10*time.Second, func() bool {
+				files, _ := filepath.Glob(begun + "-*")
+				return len(files) == 3 && slices.ContainsFunc(cl.app.seen("/live/poll"), func(r *received) bool { return r.Target == "/live/poll?"+proto })
+			})
 			time.Sleep(300 * time.Millisecond)
 			for path, s := range held {
 				s.mustGoOn(t, path)
@@ -120,8 +159,8 @@ func TestCut(t *testing.T) {
 					if took > atOnce+lateMost {
 						t.Errorf("%s ended %v after the logout, the machine was late by %v", path, took, lateMost)
 					}
-					if s.err == nil {
-						t.Errorf("%s looks like a whole answer", path)
+					if s.err == nil && s.status != http.StatusUnauthorized { // whose handler gave up by itself
+						t.Errorf("%s looks like a whole answer: %d", path, s.status)
 					}
 				case <-time.After(5 * time.Second):
 					t.Errorf("%s lives on", path)
@@ -139,9 +178,10 @@ func TestCut(t *testing.T) {
 // A heldStream is an answer that is being read.
 type heldStream struct {
 	ended chan struct{}
-	// at and err say when and how it ended, once ended is closed.
-	at  time.Time
-	err error // nil if the answer is whole
+	// at, status and err say when and how it ended, once ended is closed.
+	at     time.Time
+	status int
+	err    error // nil if the answer is whole
 
 	mu    sync.Mutex
 	read  time.Time     // when something was read last
@@ -176,12 +216,7 @@ func holdStream(t *testing.T, tr http.RoundTripper, cl *cluster, c *client, prot
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	defer time.AfterFunc(20*time.Second, cancel).Stop()
-	req := liveRequest(t, cl.base+path).WithContext(ctx)
-	if c != nil {
-		for _, cookie := range c.cookies(cl.base) {
-			req.AddCookie(cookie)
-		}
-	}
+	req := heldRequest(t, cl, c, path).WithContext(ctx)
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
@@ -212,6 +247,34 @@ func holdStream(t *testing.T, tr http.RoundTripper, cl *cluster, c *client, prot
 		}
 	}()
 	return s
+}
+
+// holdSilent makes a request whose answer is still to begin.
+func holdSilent(t *testing.T, tr http.RoundTripper, cl *cluster, c *client, path string) *heldStream {
+	t.Helper()
+	req := heldRequest(t, cl, c, path)
+	s := &heldStream{ended: make(chan struct{})}
+	go func() {
+		defer close(s.ended)
+		resp, err := tr.RoundTrip(req)
+		if s.err = err; err == nil {
+			s.status = resp.StatusCode
+			_, s.err = io.Copy(io.Discard, resp.Body)
+		}
+		s.at = time.Now()
+	}()
+	return s
+}
+
+func heldRequest(t *testing.T, cl *cluster, c *client, path string) *http.Request {
+	t.Helper()
+	req := liveRequest(t, cl.base+path)
+	if c != nil {
+		for _, cookie := range c.cookies(cl.base) {
+			req.AddCookie(cookie)
+		}
+	}
+	return req
 }
 
 func (s *heldStream) mustGoOn(t *testing.T, what string) {

@@ -29,16 +29,17 @@ type Passage struct {
 	kept     atomic.Int32 // how many still need it, beside the handler
 	severed  atomic.Bool
 	writing  atomic.Int32 // how many calls of w are under way
-	flushed  bool         // the answer has begun; not changed once severed and not writing
 	gone     bool         // the stream is reset; for Sever
+	header   http.Header  // see header.go
+	headed   bool         // the final header is written
 }
 
 // errSevered is what reading and writing ends with.
 var errSevered = errors.New("the login this request lives by is over, and its connection is cut")
 
 // Enter takes a request through the app by a session, until the login ends, or at
-// until. reset ends the one stream of an HTTP/3 answer that has begun. It gets the
-// server's own ResponseWriter. Optional.
+// until. reset resets the stream of an HTTP/3 request. It gets the server's own
+// ResponseWriter, and may read its header. Optional.
 //
 // Connection, if it was set, is what embeds the Passage: a session.Policy sees it.
 //
@@ -60,6 +61,9 @@ func (p *Passage) prepare(w http.ResponseWriter, r *http.Request, reset func(htt
 	p.w, p.r, p.reset = w, r, reset
 	if p.Connection == nil {
 		p.Connection = p
+	}
+	if r.ProtoMajor == 3 && reset != nil {
+		p.keepHeader()
 	}
 }
 
@@ -98,6 +102,7 @@ func Of(ctx context.Context) *Passage {
 
 // Leave says that the handler is done. A connection that it has taken over may live on.
 func (p *Passage) Leave() {
+	p.finishHeader()
 	if p.hijacked.Load() == nil {
 		p.Live.Leave()
 		return
@@ -151,12 +156,10 @@ func (p *Passage) Sever() {
 	case 2:
 		p.gone = true // by the deadline, for good
 	case 3:
-		// A deadline tells the client nothing while the handler does not write. But
-		// the one way to the stream, http3.HTTPStreamer, sends the header of the answer
-		// first: it would begin one, and read and change the map of the header while the
-		// handler may be filling it, which ends the process. So a request whose answer has
-		// not begun stays open, without a byte in it, until its handler writes or returns.
-		if p.reset != nil && p.writing.Load() == 0 && p.flushed {
+		// A deadline tells the client nothing while the handler does not write. But it
+		// keeps reset from sending anything. If a call of w is under way, it fails now, and
+		// reset is for the next Sever.
+		if p.reset != nil && p.writing.Load() == 0 {
 			p.reset(w)
 			p.gone = true
 		}

@@ -28,6 +28,7 @@ type site struct {
 	t       *testing.T
 	node    *session.Node
 	next    func(http.ResponseWriter, *http.Request)
+	reset   func(http.ResponseWriter)
 	reached atomic.Int32
 }
 
@@ -73,7 +74,7 @@ func (s *site) signOut(cookie string) {
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ses, err := s.node.Find(r.Context(), r.Header.Get("Session"), host)
 	p := new(passage.Passage)
-	if err != nil || !p.Enter(ses, ses.Login().Expires, w, r, nil) {
+	if err != nil || !p.Enter(ses, ses.Login().Expires, w, r, s.reset) {
 		http.Error(w, fmt.Sprint("no session: ", err), http.StatusUnauthorized)
 		return
 	}
@@ -338,35 +339,5 @@ func TestPassageOffersWhatTheServerDoes(t *testing.T) {
 	line, _ := lines.ReadString('\n')
 	if got[0] != "HTTP/1.1 101 Switching Protocols" || got[2] != "ahead" || line != "later\n" {
 		t.Errorf("got %q, then %q", got, line)
-	}
-}
-
-// An HTTP/3 stream is reset once, and only if its answer has begun: before, a handler
-// may still be filling the headers that the reset would send.
-func TestHTTP3IsResetOnceBegun(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, nil)
-	ses, err := s.node.Find(t.Context(), s.signIn("alice"), host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, begun := range map[string]bool{"not begun": false, "begun": true} {
-		t.Run(name, func(t *testing.T) {
-			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-			r.ProtoMajor = 3
-			resets, p := 0, new(passage.Passage)
-			if !p.Enter(ses, ses.Login().Expires, httptest.NewRecorder(), r, func(http.ResponseWriter) { resets++ }) {
-				t.Fatal("the session has left the cache")
-			}
-			defer p.Leave()
-			if begun {
-				p.Writer().(http.Flusher).Flush()
-			}
-			p.Sever()
-			p.Sever()
-			if want := map[bool]int{true: 1}[begun]; resets != want {
-				t.Errorf("reset %d times, want %d", resets, want)
-			}
-		})
 	}
 }

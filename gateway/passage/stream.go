@@ -31,7 +31,16 @@ func (b body) Close() error { return b.p.r.Body.Close() }
 type writer struct{ p *Passage }
 
 // Header implements http.ResponseWriter.
-func (w writer) Header() http.Header { return w.p.w.Header() }
+func (w writer) Header() http.Header {
+	if w.p.header == nil {
+		return w.p.w.Header()
+	}
+	if w.begin() {
+		defer w.end()
+		w.p.copyHeader(false)
+	}
+	return w.p.header
+}
 
 // begin says whether anything may be written. If so, end has to follow.
 func (w writer) begin() bool {
@@ -49,6 +58,7 @@ func (w writer) end() { w.p.writing.Add(-1) }
 func (w writer) WriteHeader(status int) {
 	if w.begin() {
 		defer w.end()
+		w.p.copyHeader(status >= http.StatusOK)
 		w.p.w.WriteHeader(status)
 	}
 }
@@ -59,6 +69,7 @@ func (w writer) Write(data []byte) (int, error) {
 		return 0, errSevered
 	}
 	defer w.end()
+	w.p.copyHeader(true)
 	return w.p.w.Write(data)
 }
 
@@ -68,6 +79,7 @@ func (w writer) ReadFrom(r io.Reader) (int64, error) {
 		return 0, errSevered
 	}
 	defer w.end()
+	w.p.copyHeader(true)
 	if to, ok := w.p.w.(io.ReaderFrom); ok {
 		return to.ReadFrom(r)
 	}
@@ -83,11 +95,8 @@ func (w writer) FlushError() error {
 		return errSevered
 	}
 	defer w.end()
-	err := http.NewResponseController(w.p.w).Flush()
-	if err == nil && !w.p.flushed {
-		w.p.flushed = true
-	}
-	return err
+	w.p.copyHeader(true)
+	return http.NewResponseController(w.p.w).Flush()
 }
 
 // Push implements http.Pusher.

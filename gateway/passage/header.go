@@ -1,0 +1,64 @@
+package passage
+
+import (
+	"maps"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+// The only way to the stream of an HTTP/3 request, http3.HTTPStreamer, tries to send
+// the answer's header. So it reads a map that a handler would be filling meanwhile, which
+// ends the process. Over HTTP/3, the handler fills a map of its own. Only calls of
+// w, which Sever waits for, copy it to the one that is sent.
+
+// keepHeader gives the handler a header of its own.
+func (p *Passage) keepHeader() {
+	p.header, p.headed = p.w.Header().Clone(), false
+	p.copyHeader(false)
+}
+
+// copyHeader makes the header that is sent equal to the handler's. After the final one
+// it does nothing: handlers before sso may have changed it.
+func (p *Passage) copyHeader(final bool) {
+	if p.header == nil || p.headed {
+		return
+	}
+	p.headed = final
+	h := p.w.Header()
+	clear(h)
+	maps.Copy(h, p.header.Clone()) // the handler may change values in place
+	if _, ok := h["Date"]; !ok && !final {
+		// Or reset would set one, while a placeholder may be reading the header.
+		h["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
+	}
+}
+
+// finishHeader copies what the handler has left in its header: the trailers, or all of it
+// if there is no answer yet.
+func (p *Passage) finishHeader() {
+	w := writer{p}
+	if p.header == nil || !w.begin() {
+		return
+	}
+	defer w.end()
+	p.copyHeader(false)
+	if !p.headed {
+		return
+	}
+	h := p.w.Header()
+	for _, names := range h["Trailer"] {
+		for name := range strings.SplitSeq(names, ",") {
+			name = textproto.CanonicalMIMEHeaderKey(textproto.TrimString(name))
+			if values, ok := p.header[name]; ok {
+				h[name] = values
+			}
+		}
+	}
+	for name, values := range p.header {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			h[name] = values
+		}
+	}
+}
