@@ -51,13 +51,13 @@ func noReferrer(w http.ResponseWriter) { w.Header().Set("Referrer-Policy", "no-r
 // as it was before any handler changed it. In error routes no login begins: a redirect
 // there says no more than the address did that was asked for.
 func (h *Handler) hasCredentials(w http.ResponseWriter, r *http.Request) bool {
-	return failed(r) == nil && strings.Contains(w.Header().Get("Location"), "?") || h.trial.HasCredentials(r.Method, peerOf(r).Target)
+	return failed(r) == nil && strings.Contains(w.Header().Get("Location"), "?") || h.own.HasCredentials(r.Method, peerOf(r).Target)
 }
 
 // loggedTarget is the address for the access log: one of ours without its query.
 func (h *Handler) loggedTarget(r *http.Request) string {
 	target := peerOf(r).Target
-	if h.trial.Owns(target) {
+	if h.own.Owns(target) {
 		target, _, _ = strings.Cut(target, "?")
 	}
 	return target

@@ -16,8 +16,6 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
-	"github.com/caddy-sso/caddy-sso/gateway/session"
-	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
@@ -74,28 +72,20 @@ type App struct {
 	pages     gateway.Pages
 	store     storeModule
 	secrets   [][]byte
-	lastGood  *lateLastGood
-	keys      *lateKeys
 	private   Private
 	refusals  *refusals
 	shared    []string // names of the shared providers
 	providers []builtProvider
+	gateway   *gateway.Gateway
 	handlers  []*Handler
 	warned    map[string]bool     // what start has warned of
 	outline   *outline            // of the http app; nil until the first handler
 	servers   []*caddyhttp.Server // that tell the connections of requests
 
-	started     chan struct{}                   // closed once Start is done, well or not
-	gateway     atomic.Pointer[gateway.Gateway] // nil until started
+	started     chan struct{} // closed once Start is done, well or not
 	lender      *lender
 	sessionsKey string // in the pool; empty while nothing is held
 	retiring    atomic.Bool
-}
-
-// A builtProvider is a provider with what it was configured as.
-type builtProvider struct {
-	gateway.NamedProvider
-	config string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -112,7 +102,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.log = ctx, ctx.Logger()
 	a.audit = a.log.Named("audit")
 	a.refusals, a.warned = newRefusals(a.writeEvent), map[string]bool{}
-	a.lastGood, a.keys = new(lateLastGood), new(lateKeys)
 	a.started = make(chan struct{})
 	var err error
 	if a.pages, err = pages.New(pages.Options{Logger: a.log}); err != nil {
@@ -127,7 +116,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionProviders(); err != nil {
 		return err
 	}
-	if _, err = a.trial(nil); err != nil {
+	if err := a.provisionGateway(); err != nil {
 		return err
 	}
 	return a.awaitSuccessor(ctx)
@@ -162,6 +151,12 @@ func (a *App) provisionSecrets() error {
 		a.secrets = append(a.secrets, []byte(secret))
 	}
 	a.Secret = nil // Caddy can log a module as it is configured
+	if len(a.secrets) == 0 {
+		return nil // Start makes one
+	}
+	if err := vault.CheckSecrets(a.secrets); err != nil {
+		return fmt.Errorf("secret: %w", err)
+	}
 	return nil
 }
 
@@ -186,84 +181,61 @@ func (a *App) provisionProviders() error {
 		if err != nil {
 			return err
 		}
-		named, err := module.build(a.providerContext(a.ctx))
+		built, err := module.build(a.ctx)
 		if err != nil {
 			return err
 		}
-		if slices.Contains(a.shared, named.Name) {
-			return fmt.Errorf("there are two providers with the name %q", named.Name)
+		if slices.Contains(a.shared, built.Name) {
+			return fmt.Errorf("there are two providers with the name %q", built.Name)
 		}
-		a.shared = append(a.shared, named.Name)
-		a.add(named, configs[i])
+		a.shared = append(a.shared, built.Name)
+		built.config = configs[i]
+		a.add(built)
 	}
 	return nil
 }
 
-func (a *App) add(named gateway.NamedProvider, config string) {
-	a.warnOfSpace(named)
-	a.providers = append(a.providers, builtProvider{named, config})
-}
-
-func (a *App) providerContext(ctx caddy.Context) providerContext {
-	return providerContext{Context: ctx, lastGood: a.lastGood, keys: a.keys}
+func (a *App) add(built builtProvider) {
+	a.warnOfSpace(built.NamedProvider)
+	a.providers = append(a.providers, built)
 }
 
 // addInline adds a site's own provider. Sites with the same provider, word for
 // word, share it.
-func (a *App) addInline(named gateway.NamedProvider, config string) error {
+func (a *App) addInline(built builtProvider) error {
 	for _, other := range a.providers {
 		switch {
-		case other.Name != named.Name:
-		case other.config == config:
+		case other.Name != built.Name:
+		case other.config == built.config:
 			return nil
 		default:
-			return fmt.Errorf("provider %s: there is another one with this name and other settings: give one of them a name (`name <name>`), or share one (`provider` in the global option sso)", named.Name)
+			return fmt.Errorf("provider %s: there is another one with this name and other settings: give one of them a name (`name <name>`), or share one (`provider` in the global option sso)", built.Name)
 		}
 	}
-	a.add(named, config)
-	return nil
+	a.add(built)
+	return a.gateway.AddProvider(built.NamedProvider)
 }
 
-// trial makes a gateway that nothing is stored by: its errors are those of the
-// configuration. Until Start, it answers that it is not ready.
-func (a *App) trial(opts *gateway.AppOptions) (*gateway.App, error) {
-	gw, err := a.trialGateway()
-	if err != nil || opts == nil {
-		return nil, err
-	}
-	return gw.NewApp(*opts)
-}
-
-func (a *App) trialGateway() (*gateway.Gateway, error) {
-	secrets := a.secrets
-	if len(secrets) == 0 {
-		secrets = [][]byte{randomBytes(vault.MinSecret)}
-	}
-	sessions, err := session.Open(session.Options{Store: unopened{}, Secrets: secrets, Logger: a.log})
-	if err != nil {
-		return nil, fmt.Errorf("secret: %w", err)
-	}
-	return gateway.New(a.options(sessions, unopened{}))
-}
-
-func (a *App) options(s *session.Node, signer gateway.Signer) gateway.Options {
+// provisionGateway makes the gateway, which Start binds to the store.
+func (a *App) provisionGateway() (err error) {
 	opts := gateway.Options{
-		Sessions: s, Signer: signer, Pages: a.pages, Logger: a.log, Observe: a.observe,
+		Pages: a.pages, Logger: a.log, Observe: a.observe,
 		Lifetime: time.Duration(a.Lifetime), Idle: time.Duration(a.Idle), Limit: a.Limit.build(),
 		SamePeople: a.SamePeople, ResetStream: resetStream,
 	}
 	for _, p := range a.providers {
 		opts.Providers = append(opts.Providers, p.NamedProvider)
 	}
-	return opts
+	a.gateway, err = gateway.New(opts)
+	return err
 }
 
 // Start opens the store, has the providers load what it kept of them, and lets
-// the sites in.
+// the sites in. Without a site there is nothing to store: sso_strip may stand somewhere.
 func (a *App) Start() error {
 	defer close(a.started)
 	if len(a.handlers) == 0 {
-		return a.startStripping()
+		return nil
 	}
 	web := httpAppOf(a.ctx)
 	if web == nil {
@@ -273,24 +245,24 @@ func (a *App) Start() error {
 	if err != nil {
 		return err
 	}
-	gw, err := a.open()
+	if err := a.place(sites); err != nil {
+		return err
+	}
+	ps, err := a.open()
 	if err != nil {
 		return err
 	}
-	gw.Start(a.ctx)
-	guards, err := a.makeApps(gw, sites)
-	if err != nil {
-		return err
+	for _, p := range a.providers {
+		p.bind(ps)
 	}
-	for h, guard := range guards {
-		h.guard.Store(guard)
-	}
-	a.gateway.Store(gw)
+	a.gateway.Start(a.ctx)
+	ps.Start(a.gateway)
+	a.gateway.Bind(ps.Node, ps.keys)
 	return nil
 }
 
-// open opens the sessions, and makes the gateway that keeps them.
-func (a *App) open() (*gateway.Gateway, error) {
+// open opens the sessions.
+func (a *App) open() (ps *pooledSessions, err error) {
 	a.lender = &lender{log: a.log, storage: a.ctx.Storage()}
 	secrets := a.secrets
 	if len(secrets) == 0 {
@@ -300,22 +272,8 @@ func (a *App) open() (*gateway.Gateway, error) {
 		}
 		secrets = [][]byte{secret}
 	}
-	ps, key, err := openSessions(a.store, secrets, a.lender)
-	if err != nil {
-		return nil, err
-	}
-	a.sessionsKey = key
-	a.lastGood.vault.Store(ps.Vault())
-	a.keys.keys.Store(ps.spKeys)
-	return gateway.New(a.options(ps.Node, ps.keys))
-}
-
-// startStripping starts where no site has an sso: there is nothing to store, but
-// sso_strip may stand somewhere.
-func (a *App) startStripping() error {
-	gw, err := a.trialGateway()
-	a.gateway.Store(gw)
-	return err
+	ps, a.sessionsKey, err = openSessions(a.store, secrets, a.lender)
+	return ps, err
 }
 
 // startTimeout bounds how long a request waits for the app to start.
@@ -355,15 +313,6 @@ func (a *App) Cleanup() error {
 	a.sessionsKey = ""
 	return closeSessions(key, a.lender)
 }
-
-// An unopened store and signer stand in while a configuration is only checked.
-type unopened struct{ store.Store }
-
-// Sign implements gateway.Signer.
-func (unopened) Sign([]byte) (string, error) { return "", errNotStarted }
-
-// JWKS implements gateway.Signer.
-func (unopened) JWKS() ([]byte, error) { return nil, errNotStarted }
 
 // Interface guards
 var (

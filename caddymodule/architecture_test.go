@@ -166,7 +166,6 @@ var architecture = []room{
 	{"caddymodule", arrows{
 		"gateway":                        "it puts the face into Caddy",
 		"gateway/boltstore":              "the store that is configured",
-		"gateway/fetch":                  "documents are kept in the vault",
 		"gateway/forward":                "names of headers are configured; placeholders say what the app is told",
 		"gateway/oidcrp":                 "a provider that is configured",
 		"gateway/pages":                  "the pages that are shown",

@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
-	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -28,7 +27,7 @@ func (s speaker) Issuer() string { return "" }
 // endpoints returns the table of a site with a provider of each protocol.
 func endpoints(t *testing.T) []gateway.Endpoint {
 	t.Helper()
-	g, err := gateway.New(gateway.Options{Sessions: new(session.Node), Providers: []gateway.NamedProvider{
+	g, err := gateway.New(gateway.Options{Providers: []gateway.NamedProvider{
 		{Name: "corp", Provider: speaker{protocol: provider.OIDC}}, {Name: "partners", Provider: speaker{protocol: provider.SAML}},
 	}})
 	if err != nil {

@@ -31,12 +31,12 @@ func StoredMarker(st storage, store string) session.MarkerMemory {
 
 // BuildSAML returns what the options of a provider come to.
 func BuildSAML(ctx caddy.Context, s *SAML) (samlsp.Config, gateway.NamedProvider, error) {
-	named, err := s.build(providerContext{Context: ctx, lastGood: new(lateLastGood), keys: new(lateKeys)})
+	built, err := s.build(ctx)
 	if err != nil {
-		return samlsp.Config{}, named, err
+		return samlsp.Config{}, built.NamedProvider, err
 	}
 	cfg, err := s.config()
-	return cfg, named, err
+	return cfg, built.NamedProvider, err
 }
 
 // SAMLOptions are the words of a SAML provider's block.

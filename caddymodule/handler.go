@@ -179,8 +179,8 @@ type Handler struct {
 	config    string // as it was configured, to tell copies from others
 	site      string // for messages
 	opts      gateway.AppOptions
-	guard     atomic.Pointer[gateway.App]
-	trial     *gateway.App // the guard until the app has started
+	own       *gateway.App                // made of its options
+	guard     atomic.Pointer[gateway.App] // its own, or that of a copy in another server
 }
 
 // CaddyModule returns the Caddy module information.
@@ -227,14 +227,14 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.opts.Brand, err = h.brand(); err != nil {
 		return err
 	}
-	if h.trial, err = h.app.trial(&h.opts); err != nil {
+	if h.own, err = h.app.gateway.NewApp(h.opts); err != nil {
 		return err
 	}
 	h.app.private.add(h.opts.Headers)
 	h.app.guardRequests(ctx)
 	h.warnOfOpen()
 	h.warnOfSigns()
-	h.guard.Store(h.trial)
+	h.guard.Store(h.own)
 	h.app.handlers = append(h.app.handlers, h)
 	return nil
 }
@@ -255,14 +255,15 @@ func (h *Handler) pickProviders(ctx caddy.Context) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		named, err := module.build(h.app.providerContext(ctx))
+		built, err := module.build(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if err := h.app.addInline(named, config); err != nil {
+		built.config = config
+		if err := h.app.addInline(built); err != nil {
 			return nil, err
 		}
-		names = append(names, named.Name)
+		names = append(names, built.Name)
 	}
 	for _, name := range h.Provider {
 		if !slices.Contains(h.app.shared, name) {
@@ -306,12 +307,8 @@ func (h *Handler) rules() mapping.Rules {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.app.sendAway(w, r)
-	guard := h.guard.Load()
-	if guard == h.trial {
-		h.app.await(r.Context())
-		guard = h.guard.Load()
-	}
-	passed := false
+	h.app.await(r.Context())
+	guard, passed := h.guard.Load(), false
 	err := guard.ServeHTTP(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, p *forward.Principal) error {
 		passed = true
 		tell(r, p)

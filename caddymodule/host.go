@@ -127,9 +127,7 @@ func (a *App) giveWay(ctx caddy.Context) {
 	if !ok || next.sessionsKey == "" || a.sessionsKey == "" {
 		return
 	}
-	if gw, old := next.gateway.Load(), a.gateway.Load(); gw != nil && old != nil {
-		gw.Succeed(old)
-	}
+	next.gateway.Succeed(a.gateway)
 }
 
 // sendAway has a client that keeps its connection open make a new one for its next

@@ -258,8 +258,8 @@ func (o *OIDC) complete() error {
 }
 
 // build implements providerModule.
-func (o *OIDC) build(pc providerContext) (gateway.NamedProvider, error) {
-	named, err := o.configure(pc)
+func (o *OIDC) build(ctx caddy.Context) (builtProvider, error) {
+	named, err := o.configure(ctx)
 	// The secret stays in the provider alone: Caddy can log a module as
 	// it is configured.
 	o.ClientSecret = ""
@@ -271,17 +271,17 @@ func (o *OIDC) build(pc providerContext) (gateway.NamedProvider, error) {
 	return named, err
 }
 
-func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
+func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 	secret, secretErr := o.ClientSecret.reveal("client_secret")
 	err := errors.Join(resolve(
 		option{"issuer", &o.Issuer}, option{"client_id", &o.ClientID}, option{"display_name", &o.DisplayName}, option{"ca", &o.CA},
 		option{"username_claim", &o.UsernameClaim}, option{"groups_claim", &o.GroupsClaim},
 	), literal("scopes", o.Scopes...), secretErr, o.complete())
 	if err != nil {
-		return gateway.NamedProvider{}, err
+		return builtProvider{}, err
 	}
 	if o.Lifetime < 0 {
-		return gateway.NamedProvider{}, errors.New("lifetime: must not be negative")
+		return builtProvider{}, errors.New("lifetime: must not be negative")
 	}
 	cfg := oidcrp.Config{
 		Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: oidcrp.Secret(secret), Scopes: o.Scopes,
@@ -291,7 +291,7 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 	}
 	if o.CA != "" {
 		if cfg.RootCAs, err = readCA(o.CA); err != nil {
-			return gateway.NamedProvider{}, err
+			return builtProvider{}, err
 		}
 		cfg.CAFile = o.CA
 	}
@@ -302,18 +302,21 @@ func (o *OIDC) configure(pc providerContext) (gateway.NamedProvider, error) {
 		// `{$NAME}` of a variable that is not set leaves no trace of itself, and what
 		// follows it on the line moves up: the secret may be the client_id now, and in
 		// the name.
-		pc.Logger().Warn("there is no client_secret, so the client is a public one: if that is meant, write `token_auth none`", zap.String("issuer", withoutUser(o.Issuer)))
+		ctx.Logger().Warn("there is no client_secret, so the client is a public one: if that is meant, write `token_auth none`", zap.String("issuer", withoutUser(o.Issuer)))
 	}
 	if !validName(o.Name) {
-		return gateway.NamedProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", o.Name, nameRule)
+		return builtProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", o.Name, nameRule)
 	}
-	provider, err := oidcrp.New(cfg, oidcrp.Deps{LastGood: pc.lastGood, Logger: pc.Logger().With(zap.String("provider", o.Name))})
+	provider, err := oidcrp.New(cfg, oidcrp.Deps{Logger: ctx.Logger().With(zap.String("provider", o.Name))})
 	if err != nil {
-		return gateway.NamedProvider{}, err
+		return builtProvider{}, err
 	}
-	return gateway.NamedProvider{
-		Name: o.Name, DisplayName: o.DisplayName, Lifetime: time.Duration(o.Lifetime), Provider: provider,
-		Users: o.Users, EmailDomains: o.EmailDomains,
+	return builtProvider{
+		NamedProvider: gateway.NamedProvider{
+			Name: o.Name, DisplayName: o.DisplayName, Lifetime: time.Duration(o.Lifetime), Provider: provider,
+			Users: o.Users, EmailDomains: o.EmailDomains,
+		},
+		bind: func(ps *pooledSessions) { provider.KeepIn(ps.Vault()) },
 	}, nil
 }
 

@@ -47,12 +47,7 @@ func (a *App) checkSites(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	gw, err := a.trialGateway()
-	if err != nil {
-		return err
-	}
-	_, err = a.makeApps(gw, places)
-	return err
+	return a.place(places)
 }
 
 // warn logs a message once, even if the sites are judged twice.

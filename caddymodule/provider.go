@@ -1,23 +1,15 @@
 package caddymodule
 
 import (
-	"context"
-	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
-	"github.com/caddy-sso/caddy-sso/gateway/fetch"
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
-	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
-	"github.com/caddy-sso/caddy-sso/gateway/signing"
-	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A providerModule is a guest module in the namespace sso.providers. Its
@@ -42,16 +34,15 @@ type providerModule interface {
 	// build makes the provider of the configuration with its placeholders
 	// replaced. It does no network I/O. A provider without a name gets one that
 	// stays the same as long as it is the same client at the same provider.
-	build(pc providerContext) (gateway.NamedProvider, error)
+	build(ctx caddy.Context) (builtProvider, error)
 }
 
-// A providerContext is what a provider gets from its host.
-type providerContext struct {
-	caddy.Context
-	// lastGood keeps documents in the store, once that is open.
-	lastGood fetch.LastGood
-	// keys sign SAML requests, once the store is open.
-	keys samlsp.Keys
+// A builtProvider is a provider that is not yet bound to the store.
+type builtProvider struct {
+	gateway.NamedProvider
+	config string // as it was configured
+	// bind says where it keeps its documents and finds its keys.
+	bind func(*pooledSessions)
 }
 
 // namesModule refuses the JSON of a guest module that does not say by key which
@@ -112,47 +103,3 @@ func as[T any](v any) (T, error) {
 	}
 	return t, nil
 }
-
-// A lateLastGood keeps nothing until a configuration has started, and then
-// what the store keeps. It lets providers be built before the store is open.
-type lateLastGood struct {
-	vault atomic.Pointer[vault.Vault]
-}
-
-var errNotStarted = errors.New("the configuration has not started yet")
-
-// LoadLastGood implements fetch.LastGood.
-func (l *lateLastGood) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
-	if v := l.vault.Load(); v != nil {
-		return v.LoadLastGood(ctx, name)
-	}
-	return nil, errNotStarted
-}
-
-// SaveLastGood implements fetch.LastGood.
-func (l *lateLastGood) SaveLastGood(ctx context.Context, name string, doc []byte) error {
-	if v := l.vault.Load(); v != nil {
-		return v.SaveLastGood(ctx, name, doc)
-	}
-	return errNotStarted
-}
-
-// lateKeys are no keys until a configuration has started, and then those in the
-// store. They let providers be built before the store is open.
-type lateKeys struct {
-	keys atomic.Pointer[signing.SPKeys]
-}
-
-// KeyPair implements samlsp.Keys.
-func (l *lateKeys) KeyPair(ctx context.Context) (crypto.Signer, []byte, error) {
-	if k := l.keys.Load(); k != nil {
-		return k.KeyPair(ctx)
-	}
-	return nil, nil, refusal.New(refusal.NotReady, errNotStarted)
-}
-
-// Interface guards
-var (
-	_ fetch.LastGood = (*lateLastGood)(nil)
-	_ samlsp.Keys    = (*lateKeys)(nil)
-)

@@ -189,12 +189,12 @@ func (s *SAML) complete() error {
 }
 
 // build implements providerModule.
-func (s *SAML) build(pc providerContext) (gateway.NamedProvider, error) {
+func (s *SAML) build(ctx caddy.Context) (builtProvider, error) {
 	label := s.Name
 	if label == "" {
 		label = s.label()
 	}
-	named, err := s.configure(pc)
+	named, err := s.configure(ctx)
 	if err != nil {
 		err = fmt.Errorf("provider %s: %w", label, err)
 	}
@@ -213,23 +213,26 @@ func (s *SAML) label() string {
 	return "saml"
 }
 
-func (s *SAML) configure(pc providerContext) (gateway.NamedProvider, error) {
+func (s *SAML) configure(ctx caddy.Context) (builtProvider, error) {
 	cfg, err := s.config()
 	if err != nil {
-		return gateway.NamedProvider{}, err
+		return builtProvider{}, err
 	}
 	s.nameAfter(cmp.Or(cfg.MetadataURL, cfg.EntityID))
-	provider, err := samlsp.New(cfg, samlsp.Deps{LastGood: pc.lastGood, Keys: pc.keys, Logger: pc.Logger().With(zap.String("provider", s.Name))})
+	provider, err := samlsp.New(cfg, samlsp.Deps{Logger: ctx.Logger().With(zap.String("provider", s.Name))})
 	if err != nil {
-		return gateway.NamedProvider{}, err
+		return builtProvider{}, err
 	}
 	s.nameAfter(provider.Issuer())
 	if !validName(s.Name) {
-		return gateway.NamedProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", s.Name, nameRule)
+		return builtProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", s.Name, nameRule)
 	}
-	return gateway.NamedProvider{
-		Name: s.Name, DisplayName: s.DisplayName, Lifetime: time.Duration(s.Lifetime), Provider: provider,
-		Users: s.Users, EmailDomains: s.EmailDomains,
+	return builtProvider{
+		NamedProvider: gateway.NamedProvider{
+			Name: s.Name, DisplayName: s.DisplayName, Lifetime: time.Duration(s.Lifetime), Provider: provider,
+			Users: s.Users, EmailDomains: s.EmailDomains,
+		},
+		bind: func(ps *pooledSessions) { provider.KeepIn(ps.Vault(), ps.spKeys) },
 	}, nil
 }
 

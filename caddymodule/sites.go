@@ -154,35 +154,32 @@ func judgeAnyHost(places []place) error {
 	return errors.Join(errs...)
 }
 
-// makeApps makes the apps of the gateway, one for each place. Copies of one
-// handler in several servers, as http:// and https:// of one site make them, are one
-// app, which calls itself by the https address.
-func (a *App) makeApps(gw *gateway.Gateway, places []place) (map[*Handler]*gateway.App, error) {
+// place tells each app of the gateway its place. Copies of one handler in several
+// servers, as http:// and https:// of one site make them, are one app, which calls
+// itself by the https address.
+func (a *App) place(places []place) error {
 	slices.SortStableFunc(places, func(a, b place) int { return strings.Compare(b.hosts.Scheme, a.hosts.Scheme) })
-	apps := map[string]*gateway.App{}
-	guards := map[*Handler]*gateway.App{}
+	a.gateway.Unplace() // this is done twice: see outline
+	placed := map[string]*gateway.App{}
 	var errs []error
 	for _, p := range places {
 		key := p.handler.config + "\n" + strings.Join(p.hosts.Exact, " ")
-		guard, ok := apps[key]
+		guard, ok := placed[key]
 		if !ok {
-			var err error
-			if guard, err = gw.NewApp(p.handler.opts); err == nil {
-				err = guard.Start(p.hosts)
-			}
-			if err != nil {
+			guard = p.handler.own
+			if err := guard.Start(p.hosts); err != nil {
 				errs = append(errs, fmt.Errorf("site %s: %w", p.handler.site, err))
 				continue
 			}
-			apps[key] = guard
+			placed[key] = guard
 			for _, name := range guard.WithoutEmails() {
 				a.warn("the app is told no e-mail address of this provider's people: the site has several name spaces, and the provider no email_domains",
 					zap.String("site", p.handler.site), zap.String("provider", name), zap.String("fix", "write `email_domains <domain>…` in the block of provider "+name))
 			}
 		}
-		guards[p.handler] = guard
+		p.handler.guard.Store(guard)
 	}
-	return guards, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // listener returns the scheme and port that a server is reached by.

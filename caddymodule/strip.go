@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 
@@ -80,13 +79,7 @@ func (s *Strip) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 }
 
 func (s *Strip) strip(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	s.app.await(r.Context())
-	gw := s.app.gateway.Load()
-	if gw == nil {
-		w.Header().Set("Retry-After", "5")
-		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the sso app has not started"))
-	}
-	return gw.Strip(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
+	return s.app.gateway.Strip(w, r, peerOf(r), func(w http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
 		return next.ServeHTTP(w, r)
 	})
 }
@@ -96,7 +89,7 @@ func (s *Strip) strip(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 func (a *App) hasCredentials(r *http.Request) bool {
 	target := peerOf(r).Target
 	for _, h := range a.handlers {
-		if h.trial.HasCredentials(r.Method, target) {
+		if h.own.HasCredentials(r.Method, target) {
 			return true
 		}
 	}

@@ -147,9 +147,7 @@ func (a *App) readAddresses() error {
 
 func (a *App) pickProviders() error {
 	if len(a.opts.Providers) == 0 {
-		for i := range a.gw.opts.Providers {
-			a.providers = append(a.providers, &a.gw.opts.Providers[i])
-		}
+		a.providers = slices.Clone(a.gw.providers)
 	}
 	for _, name := range a.opts.Providers {
 		p := a.gw.byName[name]

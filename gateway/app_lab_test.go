@@ -86,7 +86,7 @@ func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
 		l.t.Fatal(err)
 	}
 	opts := gateway.Options{
-		Sessions: l.sessions, Signer: l.signer, Pages: rendered, Logger: zap.NewNop(), Observe: l.observe,
+		Pages: rendered, Logger: zap.NewNop(), Observe: l.observe,
 		Providers: []gateway.NamedProvider{{Name: "corp", DisplayName: "Corp", Provider: l.idp}},
 		Limit:     session.Limit{Failed: -1}, // limit_test.go has one
 	}
@@ -100,6 +100,7 @@ func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	g.Bind(l.sessions, l.signer)
 	return g
 }
 

@@ -20,7 +20,7 @@ func TestNewRefuses(t *testing.T) {
 	l := newLab(t)
 	idp := newFakeIDP("https://id.example")
 	providers := []gateway.NamedProvider{{Name: "a b", Provider: idp}, {Name: "", Provider: idp}, {Name: "x", Provider: idp}, {Name: "x", Provider: idp}, {Name: "y", Lifetime: -1, Provider: idp}}
-	g, err := gateway.New(gateway.Options{Sessions: l.sessions, Signer: l.signer, Lifetime: -1, Providers: providers})
+	g, err := gateway.New(gateway.Options{Lifetime: -1, Providers: providers})
 	if g != nil || providers[0].DisplayName != "" {
 		t.Errorf("a gateway %v, the caller's provider %+v", g, providers[0])
 	}

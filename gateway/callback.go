@@ -207,7 +207,7 @@ func (g *Gateway) samePerson(l *session.Login, p *NamedProvider, ans *provider.A
 	case l.Account.Protocol != p.Provider.Protocol() || l.Account.Issuer != p.Provider.Issuer():
 		return false
 	}
-	gone := !slices.ContainsFunc(g.opts.Providers, func(p NamedProvider) bool { return p.Provider.Definition() == l.Definition })
+	gone := !slices.ContainsFunc(g.providers, func(p *NamedProvider) bool { return p.Provider.Definition() == l.Definition })
 	return gone && l.Identity.Username != "" && l.Identity.Username == ans.Identity.Username
 }
 

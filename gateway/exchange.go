@@ -58,7 +58,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if x.cookies == (cookie.Own{}) {
 		x.cookies = takenBefore(r.Context()).cookies
 	}
-	if x.site == nil {
+	if x.site == nil || !a.gw.bound.Load() {
 		return x.refuse(refusal.New(refusal.NotReady, nil))
 	}
 	if peer.Failed != nil && x.isOurs() {

@@ -53,16 +53,11 @@ import (
 // Options are what a Gateway is made of. All are required unless they say
 // otherwise.
 type Options struct {
-	// Sessions is this node's view of the store. It outlives the Gateway, so
-	// that a reload loses nothing.
-	Sessions *session.Node
 	// Providers in the order of the configuration; the chooser shows them so.
 	Providers []NamedProvider
 	// SamePeople are lists of providers, each of which is a way in for the same
 	// people. See usernames.
 	SamePeople [][]string
-	// Signer signs the assertion.
-	Signer Signer
 	// Pages renders what people see.
 	Pages Pages
 	// Logger receives operational messages; the audit trail goes to Observe.
@@ -85,12 +80,17 @@ type Options struct {
 
 // A Gateway signs people in and guards apps, by one configuration.
 type Gateway struct {
-	opts     Options
+	opts      Options
+	log       *zap.Logger
+	providers []*NamedProvider
+	byName    map[string]*NamedProvider
+	strip     atomic.Pointer[strip.Filter]
+
+	// What Bind sets, once bound.
 	sessions *session.Node
-	log      *zap.Logger
+	signer   Signer
 	limits   session.Limits
-	byName   map[string]*NamedProvider
-	strip    atomic.Pointer[strip.Filter]
+	bound    atomic.Bool
 
 	mu        sync.Mutex
 	headers   [][]string // by name sets of all apps
@@ -105,11 +105,11 @@ const DefaultLifetime = 8 * time.Hour
 
 var providerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// New returns a Gateway. It does no I/O; its error names every fault of the
-// options.
+// New returns a Gateway, which answers 503 until Bind. It does no I/O; its error names
+// every fault of the options.
 func New(opts Options) (*Gateway, error) {
 	g := &Gateway{
-		opts: opts, sessions: opts.Sessions, log: opts.Logger,
+		opts: opts, log: opts.Logger,
 		byName: map[string]*NamedProvider{}, audiences: map[string]*App{}, grouped: map[*NamedProvider]bool{},
 		headers: [][]string{forward.DefaultNames.All(), {forward.UsualProvider}},
 	}
@@ -120,13 +120,18 @@ func New(opts Options) (*Gateway, error) {
 		g.opts.Observe = func(Event) {}
 	}
 	var faults faults
-	var err error
-	g.limits, err = opts.Sessions.Limits(opts.Limit)
-	faults.add("", err)
+	faults.add("", opts.Limit.Check())
 	if g.opts.Lifetime < 0 || g.opts.Idle < 0 {
 		faults.add("", errors.New("lifetime and idle can't be negative"))
 	}
-	faults.add("", g.nameProviders())
+	var names []string
+	for _, p := range opts.Providers {
+		faults.add("", g.AddProvider(p))
+		names = append(names, p.Name)
+	}
+	for _, same := range g.opts.SamePeople {
+		faults.add("", usernames.CheckSame(same, names, "; a provider of a site's own is named in the block of that site"))
+	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
@@ -134,51 +139,56 @@ func New(opts Options) (*Gateway, error) {
 	return g, nil
 }
 
-// nameProviders takes over the providers of the options. Its error names every fault
-// of theirs.
-func (g *Gateway) nameProviders() error {
+// AddProvider adds a provider, before NewApp is called for an app that uses it. Its
+// error names every fault of the provider.
+func (g *Gateway) AddProvider(p NamedProvider) error {
 	var faults faults
-	var names []string
-	g.opts.Providers = slices.Clone(g.opts.Providers)
-	for i := range g.opts.Providers {
-		p := &g.opts.Providers[i]
-		switch {
-		case !providerName.MatchString(p.Name):
-			faults.add("", fmt.Errorf("provider name %q: expected letters, digits, dots, hyphens and underscores, 64 at most", p.Name))
-		case g.byName[p.Name] != nil:
-			faults.add("", fmt.Errorf("provider name %q is used twice", p.Name))
-		case p.Lifetime < 0:
-			faults.add("", fmt.Errorf("provider %q: lifetime can't be negative", p.Name))
-		}
-		faults.add("", p.checkNames())
-		p.DisplayName = cmp.Or(p.DisplayName, p.Name)
-		g.byName[p.Name] = p
-		names = append(names, p.Name)
+	switch {
+	case !providerName.MatchString(p.Name):
+		faults.add("", fmt.Errorf("provider name %q: expected letters, digits, dots, hyphens and underscores, 64 at most", p.Name))
+	case g.byName[p.Name] != nil:
+		faults.add("", fmt.Errorf("provider name %q is used twice", p.Name))
+	case p.Lifetime < 0:
+		faults.add("", fmt.Errorf("provider %q: lifetime can't be negative", p.Name))
 	}
-	for _, same := range g.opts.SamePeople {
-		faults.add("", usernames.CheckSame(same, names, "; a provider of a site's own is named in the block of that site"))
-	}
+	faults.add("", p.checkNames())
+	p.DisplayName = cmp.Or(p.DisplayName, p.Name)
+	g.providers, g.byName[p.Name] = append(g.providers, &p), &p
 	return errors.Join(faults...)
+}
+
+// Bind gives the gateway the store's sessions and what signs assertions. Both outlive
+// it, so that a reload loses nothing. From here on it serves.
+func (g *Gateway) Bind(sessions *session.Node, signer Signer) {
+	g.sessions, g.signer, g.limits = sessions, signer, sessions.Limits(g.opts.Limit)
+	g.bound.Store(true)
 }
 
 // startTimeout bounds how long Start waits for the providers.
 const startTimeout = 5 * time.Second
 
 // Start has the providers load what was kept of them (see provider.Starter), all at
-// once. Call it when the store is open, before requests are served. It returns
+// once. Call it when the store is open, before Bind. It returns
 // when they are done, after five seconds at the latest. A provider that is not done
 // by then loads the rest later.
 func (g *Gateway) Start(ctx context.Context) {
-	g.sessions.Start(g)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	var loading sync.WaitGroup
-	for i := range g.opts.Providers {
-		if p, ok := g.opts.Providers[i].Provider.(provider.Starter); ok {
+	for _, p := range g.providers {
+		if p, ok := p.Provider.(provider.Starter); ok {
 			loading.Go(func() { p.Start(ctx) })
 		}
 	}
 	go func() { defer cancel(); loading.Wait() }()
 	<-ctx.Done()
+}
+
+// Unplace forgets the hosts of all apps, before they are started anew.
+func (g *Gateway) Unplace() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.audiences)
+	g.apps = nil
 }
 
 // started notes an app, and makes sure that no two take each other's assertions.

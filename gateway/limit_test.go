@@ -377,9 +377,8 @@ func (s *site) setClient(addr string) {
 
 func TestLimitIsChecked(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
 	for _, limit := range []session.Limit{{Failed: -2}, {Requests: -2}, {UnderWay: -2}, {Window: -1}} {
-		_, err := gateway.New(gateway.Options{Sessions: l.sessions, Limit: limit})
+		_, err := gateway.New(gateway.Options{Limit: limit})
 		if err == nil {
 			t.Errorf("%+v was taken", limit)
 		}

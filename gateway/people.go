@@ -127,16 +127,16 @@ func (a *App) providerNames() (names []string) {
 // nameOf returns the name of a person on pages and in the audit log: the one that an
 // app is told, if an app can be told any.
 func (g *Gateway) nameOf(l *session.Login) string {
-	from := func(p NamedProvider) bool {
+	from := func(p *NamedProvider) bool {
 		return p.Provider.Protocol() == l.Account.Protocol && p.Provider.Issuer() == l.Account.Issuer
 	}
 	p := g.byName[l.Provider] // unless it was renamed since
-	if p == nil || !from(*p) {
-		i := slices.IndexFunc(g.opts.Providers, from)
+	if p == nil || !from(p) {
+		i := slices.IndexFunc(g.providers, from)
 		if i < 0 {
 			return l.Identity.Username
 		}
-		p = &g.opts.Providers[i]
+		p = g.providers[i]
 	}
 	name, err := p.Users.Name(l.Identity.Username)
 	if err != nil || l.Identity.Username == "" {

@@ -352,8 +352,8 @@ func TestPeopleFaults(t *testing.T) {
 		}
 	}
 	_, err := gateway.New(gateway.Options{
-		Sessions: l.sessions, Signer: l.signer, SamePeople: [][]string{{"corp", "x"}, {"corp"}},
-		Providers: []gateway.NamedProvider{{Name: "corp", Provider: l.idp, Users: usernames.Space{Prefix: "a b"}, EmailDomains: []string{"@x"}}},
+		SamePeople: [][]string{{"corp", "x"}, {"corp"}},
+		Providers:  []gateway.NamedProvider{{Name: "corp", Provider: l.idp, Users: usernames.Space{Prefix: "a b"}, EmailDomains: []string{"@x"}}},
 	})
 	wantFaults(t, err, `"x"`, "two providers or more", `provider "corp": users: "a b"`, `provider "corp": email_domains: "@x"`)
 }

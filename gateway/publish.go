@@ -13,7 +13,7 @@ import (
 
 // jwks publishes the keys that verify assertions.
 func (x *exchange) jwks() error {
-	doc, err := x.app.gw.opts.Signer.JWKS()
+	doc, err := x.app.gw.signer.JWKS()
 	if err != nil {
 		return x.refuse(session.Fault(err))
 	}

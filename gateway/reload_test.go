@@ -54,7 +54,7 @@ func TestCutRequestsAreToldWhy(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t)
 				old := l.gateway(func(o *gateway.Options) { o.Idle = tc.idle })
-				old.Start(t.Context())
+				l.sessions.Start(old)
 				_, answer := l.siteOf(old, appHost).waiting()
 				tc.end(l, old)
 				wantRefused(t, <-answer, want)

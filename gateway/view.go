@@ -91,7 +91,7 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 		authTime = l.Created
 	}
 	audience := a.audience(issuer)
-	v.headers = forward.New(a.gw.opts.Signer, forward.Statement{
+	v.headers = forward.New(a.gw.signer, forward.Statement{
 		Principal: forward.Principal{
 			Username: person.Username, Email: person.Email, Name: person.Name(),
 			Provider: p.Name, Account: l.Account.ID(),

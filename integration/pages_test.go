@@ -22,7 +22,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
-	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -130,7 +129,7 @@ func (s speaker) Issuer() string { return "" }
 // routed returns the paths of all endpoints.
 func routed(t *testing.T) (paths []string) {
 	t.Helper()
-	g, err := sso.New(sso.Options{Sessions: new(session.Node), Providers: []sso.NamedProvider{
+	g, err := sso.New(sso.Options{Providers: []sso.NamedProvider{
 		{Name: "oidc", Provider: speaker{protocol: provider.OIDC}}, {Name: "saml", Provider: speaker{protocol: provider.SAML}},
 	}})
 	if err != nil {

@@ -41,8 +41,8 @@ const (
 // under way. Timeout bounds it, not the request that began it: that client may
 // disconnect.
 //
-// The fields are set before first use and not changed afterwards. A Document is safe
-// for concurrent use and must not be copied. Its errors are those of Fetch, Parse and
+// The fields are set before first use and not changed afterwards, but for KeepIn. A Document
+// is safe for concurrent use and must not be copied. Its errors are those of Fetch, Parse and
 // Accept, which should be *refusal.Error with refusal.ProviderUnavailable.
 type Document[T any] struct {
 	// What names the document in the log: "discovery document", "keys".
@@ -148,6 +148,9 @@ func (d *Document[T]) RenewHelped() {
 	defer d.mu.Unlock()
 	d.renewed = time.Time{}
 }
+
+// KeepIn sets LastGood. Call it before Start.
+func (d *Document[T]) KeepIn(kept LastGood) { d.LastGood = kept }
 
 // Start loads the last good copy from the store if there is no document yet. Then it
 // begins a fetch in the background and returns.

@@ -78,12 +78,12 @@ func (s *scene) load(providers ...gateway.NamedProvider) {
 		}
 	}
 	gw, err := gateway.New(gateway.Options{
-		SamePeople: same,
-		Sessions:   s.sessions, Signer: noSigner{}, Pages: rendered, Logger: zap.NewNop(), Providers: providers,
+		SamePeople: same, Pages: rendered, Logger: zap.NewNop(), Providers: providers,
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	gw.Bind(s.sessions, noSigner{})
 	s.sites = map[string]*gateway.App{}
 	for _, host := range []string{hereHost, thereHost} {
 		app, err := gw.NewApp(gateway.AppOptions{

@@ -126,6 +126,13 @@ func (p *Provider) fetchKeys(ctx context.Context) ([]byte, error) {
 	return p.fetchDocument(ctx, "keys", md.jwks, maxJWKS)
 }
 
+// KeepIn says where the last good documents are kept, in place of Deps.LastGood. Call
+// it before Start.
+func (p *Provider) KeepIn(kept fetch.LastGood) {
+	p.discovery.KeepIn(kept)
+	p.keys.keys.KeepIn(kept)
+}
+
 // Start implements provider.Starter: it takes the last good discovery document from
 // the store, and has a new one fetched in the background. So a wrong issuer is in the
 // log before somebody signs in.

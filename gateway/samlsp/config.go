@@ -105,8 +105,8 @@ type Deps struct {
 	// LastGood keeps the metadata for the time when they can't be fetched. Nil:
 	// they are lost on restart.
 	LastGood fetch.LastGood
-	// Keys sign requests and stand in our metadata. Nil: nothing is signed, and
-	// a configuration that asks for it is refused.
+	// Keys sign requests and stand in our metadata. Nil: a request is not signed, and
+	// not made if the configuration wants it signed.
 	Keys Keys
 	// Logger receives operational messages. Nil: none.
 	Logger *zap.Logger
@@ -144,8 +144,8 @@ func (c Config) withDefaults() Config {
 }
 
 // validate reports every fault of c, which has its defaults, at once.
-func (c Config) validate(outbound *fetch.Client, keys Keys) error {
-	return errors.Join(c.validateProvider(outbound), c.validateRequest(keys), c.validateNameID(), c.validateAttributes(), c.validateJudging())
+func (c Config) validate(outbound *fetch.Client) error {
+	return errors.Join(c.validateProvider(outbound), c.validateRequest(), c.validateNameID(), c.validateAttributes(), c.validateJudging())
 }
 
 // byHand reports whether the provider is given without metadata.
@@ -212,7 +212,7 @@ func notPlain(option string) error {
 	return fmt.Errorf("checking %s: must be 1 to %d bytes without blanks around it or control characters", option, maxText)
 }
 
-func (c Config) validateRequest(keys Keys) error {
+func (c Config) validateRequest() error {
 	var errs []error
 	if c.SPEntityID != "" && !isPlain(c.SPEntityID) {
 		errs = append(errs, notPlain("sp_entity_id"))
@@ -223,9 +223,6 @@ func (c Config) validateRequest(keys Keys) error {
 		errs = append(errs, fmt.Errorf("checking request_binding: %.40q is none of %s, %s", c.RequestBinding, BindingRedirect, BindingPOST))
 	}
 	errs = append(errs, c.SignRequests.validate("sign_requests"))
-	if c.SignRequests == On && keys == nil {
-		errs = append(errs, errors.New("checking sign_requests: there is no key to sign with here; leave it out"))
-	}
 	return errors.Join(errs...)
 }
 

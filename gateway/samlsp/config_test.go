@@ -93,13 +93,6 @@ func TestNewRefuses(t *testing.T) {
 			}
 		})
 	}
-	t.Run("signing without keys", func(t *testing.T) {
-		t.Parallel()
-		config := byURL()
-		config.SignRequests = samlsp.On
-		_, err := samlsp.New(config, samlsp.Deps{})
-		wantText(t, err, "checking sign_requests: there is no key")
-	})
 	t.Run("every fault at once", func(t *testing.T) {
 		t.Parallel()
 		_, err := samlsp.New(samlsp.Config{

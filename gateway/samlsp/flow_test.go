@@ -50,9 +50,9 @@ func newScene(t *testing.T, store *gatewaytest.MemStore, configs map[string]saml
 		same = [][]string{slices.Collect(maps.Keys(configs))}
 	}
 	gw := must(gateway.New(gateway.Options{
-		SamePeople: same,
-		Sessions:   sessions, Signer: noSigner{}, Pages: allPages(), Logger: zap.NewNop(), Providers: named,
+		SamePeople: same, Pages: allPages(), Logger: zap.NewNop(), Providers: named,
 	}))
+	gw.Bind(sessions, noSigner{})
 	app := must(gw.NewApp(gateway.AppOptions{
 		Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}}}, ErrorsToCaller: true,
 	}))

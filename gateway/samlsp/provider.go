@@ -100,7 +100,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 		p.logger = zap.NewNop()
 	}
 	p.logger = p.logger.With(config.label())
-	if err := errors.Join(config.validate(p.outbound, deps.Keys), poolErr); err != nil {
+	if err := errors.Join(config.validate(p.outbound), poolErr); err != nil {
 		return nil, err
 	}
 	if config.MetadataURL != "" {
@@ -203,6 +203,15 @@ func (p *Provider) known() *idp {
 	}
 	known, _ := p.remote.Known()
 	return known
+}
+
+// KeepIn says where the last good metadata and our keys are kept, in place of those
+// of Deps. Call it before Start.
+func (p *Provider) KeepIn(kept fetch.LastGood, keys Keys) {
+	p.keys = keys
+	if p.remote != nil {
+		p.remote.KeepIn(kept)
+	}
 }
 
 // Start implements provider.Starter: it takes the last good metadata from the

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net/url"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	dsig "github.com/russellhaering/goxmldsig"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // algRSASHA256 is what requests are signed with (RFC 6931 §2.3.2): every
@@ -52,6 +54,9 @@ func (p *Provider) signs(to *idp) bool {
 func (p *Provider) signer(ctx context.Context, to *idp) (*signer, error) {
 	if !p.signs(to) {
 		return nil, nil
+	}
+	if p.keys == nil {
+		return nil, refusal.New(refusal.NotReady, errors.New("sign_requests is on, and there is no key to sign with"))
 	}
 	return p.ownKey(ctx)
 }

@@ -325,4 +325,14 @@ func TestWhoSigns(t *testing.T) {
 		_, err = p.Begin(t.Context(), beginRequest)
 		wantCode(t, err, refusal.StoreUnavailable)
 	})
+	t.Run("there is no key", func(t *testing.T) {
+		t.Parallel()
+		p := must(samlsp.New(samlsp.Config{Metadata: []byte(goodEntity().xml()), SignRequests: samlsp.On}, samlsp.Deps{}))
+		_, err := p.Begin(t.Context(), beginRequest)
+		wantCode(t, err, refusal.NotReady)
+		p.KeepIn(nil, spKeys{})
+		if _, params, _ := fromRedirect(t, begin(t, p).Location); !params.Has("Signature") {
+			t.Error("with a key the request is not signed")
+		}
+	})
 }

@@ -56,7 +56,8 @@ func (l Limit) orDefault() Limit {
 	return l
 }
 
-func (l Limit) check() error {
+// Check returns what is wrong with the limit.
+func (l Limit) Check() error {
 	if l.Failed < -1 || l.Requests < -1 || l.UnderWay < -1 || l.Window < 0 {
 		return fmt.Errorf("limit: %d failed, %d requests and %d under way in %v: expected -1 (no limit) or more, and no negative window", l.Failed, l.Requests, l.UnderWay, l.Window)
 	}
@@ -82,16 +83,15 @@ const (
 	underWayTime = time.Minute
 )
 
-// Limits returns a counter of sign-ins. The error says what is wrong with limit.
-func (s *Node) Limits(limit Limit) (Limits, error) {
-	err := limit.check()
+// Limits returns a counter of sign-ins, by a limit that Check finds good.
+func (s *Node) Limits(limit Limit) Limits {
 	limit = limit.orDefault()
 	return Limits{
 		vault:    s.vault,
 		failed:   gauge{"failed", limit.Failed, limit.Window},
 		requests: gauge{"requests", limit.Requests, limit.Window},
 		underWay: gauge{"under way", limit.UnderWay, max(limit.Window, underWayTime)},
-	}, err
+	}
 }
 
 // Request counts the start of a login. If it is one too many, the error is a

@@ -70,27 +70,37 @@ const MinSecret = 32
 // calls Vault.Initialize, or returns why it must not. If initialize is nil, every new
 // store is initialized.
 func New(store store.Store, secrets [][]byte, initialize func(context.Context) error) (*Vault, error) {
-	if len(secrets) < 1 || len(secrets) > 2 {
-		return nil, fmt.Errorf("opening the vault: %d secrets given, need one, or two while the secret is being changed", len(secrets))
+	if err := CheckSecrets(secrets); err != nil {
+		return nil, err
 	}
 	v := &Vault{store: store, initialize: initialize}
 	if initialize == nil {
 		v.initialize = func(ctx context.Context) error { _, err := v.Initialize(ctx); return err }
 	}
-	for i, secret := range secrets {
-		if len(secret) < MinSecret {
-			return nil, fmt.Errorf("opening the vault: secret %d has %d bytes, need at least %d of random text (make one: openssl rand -base64 32)", i+1, len(secret), MinSecret)
-		}
+	for _, secret := range secrets {
 		seal, err := deriveSeal(secret)
 		if err != nil {
 			return nil, fmt.Errorf("deriving keys: %w", err)
 		}
 		v.seals = append(v.seals, seal)
 	}
-	if len(secrets) == 2 && hmac.Equal(secrets[0], secrets[1]) {
-		return nil, errors.New("opening the vault: both secrets are the same, drop one")
-	}
 	return v, nil
+}
+
+// CheckSecrets returns what is wrong with secrets for New.
+func CheckSecrets(secrets [][]byte) error {
+	if len(secrets) < 1 || len(secrets) > 2 {
+		return fmt.Errorf("opening the vault: %d secrets given, need one, or two while the secret is being changed", len(secrets))
+	}
+	for i, secret := range secrets {
+		if len(secret) < MinSecret {
+			return fmt.Errorf("opening the vault: secret %d has %d bytes, need at least %d of random text (make one: openssl rand -base64 32)", i+1, len(secret), MinSecret)
+		}
+	}
+	if len(secrets) == 2 && hmac.Equal(secrets[0], secrets[1]) {
+		return errors.New("opening the vault: both secrets are the same, drop one")
+	}
+	return nil
 }
 
 func deriveSeal(secret []byte) (cipher.AEAD, error) {
