@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -199,7 +200,8 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 		return provider.Identity{}, grant{}, refusal.New(code, cause)
 	}
 	if !strings.ContainsFunc(id.Username, usernames.Visible) {
-		return deny(refusal.NoUsername, fmt.Errorf("the user name is %s, and has no visible character", refusal.Quoted(id.Username)))
+		why := cmp.Or(id.UsernameNote, fmt.Sprintf("the user name is %s, and has no visible character", refusal.Quoted(id.Username)))
+		return deny(refusal.NoUsername, errors.New(why))
 	}
 	if field := id.Unfit(); field != "" {
 		return deny(refusal.BadCharacters, errors.New("the "+field+" has control characters"))
