@@ -173,23 +173,13 @@ func (a *App) noProvider(name string) *refusal.Error {
 	return refusal.New(refusal.ProviderUnknown, fmt.Errorf("there is no provider %s at this site, only %s", refusal.Quoted(name), refusal.List(a.providerNames())))
 }
 
-// maxExplained is how many groups of a person a line of the log names.
-const maxExplained = 50
-
-// explain says at DEBUG why nobody let a person in: with their groups.
+// explain says at DEBUG why no rule let a person in: with the first of their groups.
 func (a *App) explain(p *NamedProvider, id *provider.Identity, rules *mapping.RuleSet) {
-	c := a.gw.log.Check(zap.DebugLevel, "no line of the rules has a group of this person")
-	if c == nil {
-		return
+	const most = 50
+	if c := a.gw.log.Check(zap.DebugLevel, "no line of the rules has a group of this person"); c != nil {
+		c.Write(zap.String("app", a.name()), zap.String("provider", p.Name), zap.String("user", id.Username), zap.Int("count", len(id.Groups)),
+			zap.Strings("groups", id.Groups[:min(len(id.Groups), most)]), zap.Stringer("nearest", rules.Nearest(id.Groups)))
 	}
-	fields := []zap.Field{
-		zap.String("app", a.name()), zap.String("provider", p.Name), zap.String("user", id.Username),
-		zap.Int("count", len(id.Groups)), zap.Strings("groups", id.Groups[:min(len(id.Groups), maxExplained)]),
-	}
-	if near, ok := rules.Nearest(id.Groups); ok {
-		fields = append(fields, zap.String("nearest", fmt.Sprintf("the group %s is not %s, which %s asks for", refusal.Quoted(near.Group), refusal.Quoted(near.From), near.Position)))
-	}
-	c.Write(fields...)
 }
 
 // admit decides whether a person of p may enter the app, and returns their identity
