@@ -45,6 +45,7 @@ var architecture = []room{
 		"go.etcd.io/bbolt/errors": "its errors",
 	}},
 	{"gateway/redisstore", arrows{
+		"gateway/refusal":   "a network error is said in its words",
 		"gateway/store":     "it implements the contract",
 		"github.com/redis/": "the one package that knows Redis",
 	}},

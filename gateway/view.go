@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -172,23 +173,13 @@ func (a *App) noProvider(name string) *refusal.Error {
 	return refusal.New(refusal.ProviderUnknown, fmt.Errorf("there is no provider %s at this site, only %s", refusal.Quoted(name), refusal.List(a.providerNames())))
 }
 
-// maxExplained is how many groups of a person a line of the log names.
-const maxExplained = 50
-
-// explain says at DEBUG why nobody let a person in: with their groups.
+// explain says at DEBUG why no rule let a person in: with the first of their groups.
 func (a *App) explain(p *NamedProvider, id *provider.Identity, rules *mapping.RuleSet) {
-	c := a.gw.log.Check(zap.DebugLevel, "no line of the rules has a group of this person")
-	if c == nil {
-		return
+	const most = 50
+	if c := a.gw.log.Check(zap.DebugLevel, "no line of the rules has a group of this person"); c != nil {
+		c.Write(zap.String("app", a.name()), zap.String("provider", p.Name), zap.String("user", id.Username), zap.Int("count", len(id.Groups)),
+			zap.Strings("groups", id.Groups[:min(len(id.Groups), most)]), zap.Stringer("nearest", rules.Nearest(id.Groups)))
 	}
-	fields := []zap.Field{
-		zap.String("app", a.name()), zap.String("provider", p.Name), zap.String("user", id.Username),
-		zap.Int("count", len(id.Groups)), zap.Strings("groups", id.Groups[:min(len(id.Groups), maxExplained)]),
-	}
-	if near, ok := rules.Nearest(id.Groups); ok {
-		fields = append(fields, zap.String("nearest", fmt.Sprintf("the group %s is not %s, which %s asks for", refusal.Quoted(near.Group), refusal.Quoted(near.From), near.Position)))
-	}
-	c.Write(fields...)
 }
 
 // admit decides whether a person of p may enter the app, and returns their identity
@@ -199,7 +190,8 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 		return provider.Identity{}, grant{}, refusal.New(code, cause)
 	}
 	if !strings.ContainsFunc(id.Username, usernames.Visible) {
-		return deny(refusal.NoUsername, fmt.Errorf("the user name is %s, and has no visible character", refusal.Quoted(id.Username)))
+		why := cmp.Or(id.UsernameNote, fmt.Sprintf("the user name is %s, and has no visible character", refusal.Quoted(id.Username)))
+		return deny(refusal.NoUsername, errors.New(why))
 	}
 	if field := id.Unfit(); field != "" {
 		return deny(refusal.BadCharacters, errors.New("the "+field+" has control characters"))

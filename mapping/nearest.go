@@ -1,13 +1,24 @@
 package mapping
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
-// A Near is a pair of names that are alike and not equal.
+// A Near is a pair of names that are alike and not equal. The zero value is none.
 type Near struct {
 	// Group is the person's.
 	Group string
 	// From is the group in the line at Position.
 	From, Position string
+}
+
+// String says it to a person.
+func (n Near) String() string {
+	if n == (Near{}) {
+		return "none"
+	}
+	return fmt.Sprintf("%+.100q is not %+.100q, which the line at %s asks for", n.Group, n.From, n.Position)
 }
 
 // Bounds on what Nearest compares.
@@ -19,19 +30,19 @@ const (
 
 // Nearest returns the group of a person that is most like one in a line, for somebody
 // who asks why no line matched: providers send paths, distinguished names and other
-// cases. ok is false if no two are alike. It decides nothing.
-func (s *RuleSet) Nearest(groups []string) (near Near, ok bool) {
+// cases. It decides nothing.
+func (s *RuleSet) Nearest(groups []string) (near Near) {
 	best := nearEdits + 1
 	for _, group := range groups[:min(len(groups), nearGroups)] {
 		for _, line := range s.lines {
 			for _, from := range line.From {
 				if d := distance(bare(group), bare(from)); d < best && from != Everyone {
-					best, near, ok = d, Near{group, from, line.Position}, true
+					best, near = d, Near{group, from, line.Position}
 				}
 			}
 		}
 	}
-	return near, ok
+	return near
 }
 
 // bare is a group's own name in lower case: "staff" of "/corp/Staff", `CORP\staff` and

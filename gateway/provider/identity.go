@@ -12,6 +12,9 @@ import (
 // Rules, headers and claims are made from it.
 type Identity struct {
 	Username string `json:"u,omitempty"`
+	// UsernameNote says for the operator why there is no Username, and where it was
+	// looked for. No login is made then.
+	UsernameNote string `json:"-"`
 	// Email satisfies ValidEmail or is empty. It is empty, too, if the provider calls
 	// it unverified and is not trusted for it. EmailVerified is the provider's
 	// statement, false without one.

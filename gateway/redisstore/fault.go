@@ -2,16 +2,19 @@ package redisstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
@@ -32,23 +35,48 @@ func (s *Store) finish(doing string, err *error) {
 		}
 		return
 	}
-	*err = fmt.Errorf("redis at %s: %s: %w", s.options.Addr, doing, s.suspecting(s.presentable(*err)))
+	*err = fmt.Errorf("redis at %s: %s: %w", s.options.Addr, doing, s.presentable(*err))
 }
 
-// suspecting adds to an error that has no reason in it what may be one: that
-// only one of the two ends speaks TLS. A server that has answered before was
-// reached the right way.
-func (s *Store) suspecting(err error) error {
-	if s.answered.Load() {
-		return err
-	}
-	switch tls := s.options.TLSConfig != nil; {
-	case tls && errors.Is(err, context.DeadlineExceeded):
+// explained adds to an error what it means and what to do about it. Until a server has
+// answered, one of the two ends may speak TLS and the other not.
+func (s *Store) explained(err error) error {
+	withTLS, first := s.options.TLSConfig != nil, !s.answered.Load()
+	switch {
+	case errors.Is(err, redis.ErrPoolTimeout):
+		return fmt.Errorf("%w: all connections to it are in use; it answers too slowly, see its SLOWLOG", err)
+	case errors.Is(err, redis.ErrClosed):
+		return fmt.Errorf("%w: the configuration that used it has ended", err)
+	case first && withTLS && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: is it up, and does it speak TLS, as rediss:// says?", err)
-	case !tls && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
-		return fmt.Errorf("%w: if it wants TLS, write rediss://", err)
+	case isType[tls.RecordHeaderError](err):
+		return fmt.Errorf("%w: it speaks no TLS at this port; write redis://, or give its tls-port", err)
+	case first && !withTLS && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && s.speaksTLS():
+		return fmt.Errorf("%w: it speaks TLS at this port; write rediss://", err)
 	}
-	return err
+	return refusal.Network(err)
+}
+
+func isType[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// probeTimeout bounds speaksTLS.
+const probeTimeout = 500 * time.Millisecond
+
+// speaksTLS reports whether the server answers to TLS. Nothing is sent to it but the
+// handshake.
+func (s *Store) speaksTLS() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // G402: it only asks whether there is TLS
+	conn, err := dialer.DialContext(ctx, s.options.Network, s.options.Addr)
+	if err != nil {
+		return isType[tls.AlertError](err)
+	}
+	_ = conn.Close()
+	return true
 }
 
 // cli is redis-cli with what leads it to this server, a password apart.
@@ -69,20 +97,22 @@ func (s *Store) cli() string {
 // the whole program. All of it is in the errors of a Store, too.
 func DiscardDriverLog() { logging.Disable() }
 
-// presentable returns err without anything that the server quoted from a
-// command or put in place of an answer.
+// presentable returns err in words that say what to do, without anything that the server
+// quoted from a command or put in place of an answer.
 func (s *Store) presentable(err error) error {
 	var refused redis.Error
 	var network net.Error
-	var fault fault
+	var ours fault
 	switch {
 	case errors.Is(err, redis.Nil):
 		return errAnswer
 	case errors.As(err, &refused):
-		return errors.New(strings.ReplaceAll(explain(refused.Error()), "redis-cli", s.cli()))
-	case errors.As(err, &fault), errors.As(err, &network), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
-		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout):
+		return fault(strings.ReplaceAll(explain(refused.Error()), "redis-cli", s.cli()))
+	case errors.Is(err, context.Canceled), errors.As(err, &ours):
 		return err
+	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout):
+		return s.explained(err)
 	}
 	return errAnswer
 }
@@ -97,17 +127,30 @@ func (f fault) Error() string { return string(f) }
 
 // hints say what to do about the errors of Redis that a setting can mend.
 var hints = map[string]string{
+	"BUSY":       "a script of another program runs for too long: end it by redis-cli SCRIPT KILL",
+	"DENIED":     "it is in protected mode, and takes connections from its own machine alone: give it a password, or see protected-mode in redis.conf",
 	"LOADING":    "it is reading its data set: wait",
 	"MASTERDOWN": "it is a replica: give the address of the primary",
 	"MISCONF":    "it can't save to its disk and takes no writes: make room in its directory (redis-cli CONFIG GET dir), or mend what its log names, then redis-cli BGSAVE",
 	"NOAUTH":     "it wants a password: put user and password in the URL",
 	"NOPERM":     "the user's ACL forbids it: allow what the documentation lists",
 	"NOREPLICAS": "too few replicas are connected: see min-replicas-to-write",
-	"NOSCRIPT":   "scripts are needed",
+	"MOVED":      "it is part of a Redis Cluster: give the address of a primary that is in none",
+	"NOSCRIPT":   "scripts are needed: allow EVAL and EVALSHA",
 	"OOM":        "its memory is full: raise maxmemory, at once by redis-cli CONFIG SET maxmemory <bytes> and for good in redis.conf",
 	"READONLY":   "it is a replica: give the address of the primary",
 	"WRONGPASS":  "user or password in the URL are wrong",
 	"WRONGTYPE":  "another program uses our keys: set another prefix",
+}
+
+// refusals are errors that have no word of their own.
+var refusals = []struct{ begins, hint string }{
+	{"ERR unknown command", "Redis 6.2 or later is needed, with no command renamed"},
+	{"ERR max number of clients reached", "raise maxclients in redis.conf, or end clients that hang"},
+	{"ERR DB index is out of range", "the URL names a database that there is not: see databases in redis.conf"},
+	{"ERR invalid DB index", "the URL names a database that there is not: see databases in redis.conf"},
+	{"ERR AUTH <password> called without any password configured", "it has no password: take user and password out of the URL"},
+	{"ERR Client sent AUTH, but no password is set", "it has no password: take user and password out of the URL"},
 }
 
 // explain adds to an error of Redis what to do about it. Text that it quotes is cut
@@ -121,8 +164,10 @@ func explain(text string) string {
 	if hint, ok := hints[word]; ok {
 		return word + ": " + hint
 	}
-	if strings.HasPrefix(text, "ERR unknown command") {
-		return "ERR unknown command: Redis 6.2 or later is needed, with no command renamed"
+	for _, known := range refusals {
+		if strings.HasPrefix(text, known.begins) {
+			return known.begins + ": " + known.hint
+		}
 	}
 	if i := strings.IndexAny(text, "'`\"\r\n"); i >= 0 {
 		text = text[:i] + "…"

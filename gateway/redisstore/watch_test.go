@@ -19,7 +19,7 @@ func TestWatchStaysOnItsConnection(t *testing.T) {
 	})))
 	var changes []store.Change
 	err := openFake(t, f, "").Watch(t.Context(), "", func(c store.Change) { changes = append(changes, c) })
-	if err == nil || !strings.Contains(err.Error(), "EOF") {
+	if err == nil || !strings.Contains(err.Error(), "closed the connection") {
 		t.Errorf("ended with %v", err)
 	}
 	if len(changes) != 3 || !changes[0].Reset || changes[1].Reset || changes[2].Reset {

@@ -26,6 +26,9 @@ func Network(err error) error {
 	if certificate := certificateFault(err); certificate != "" {
 		return &networkError{certificate, err}
 	}
+	if text == io.EOF.Error() || text == io.ErrUnexpectedEOF.Error() { // which says less
+		return &networkError{meaning, err}
+	}
 	return &networkError{text + ": " + meaning, err}
 }
 

@@ -254,7 +254,10 @@ func TestIdentity(t *testing.T) {
 				t.Fatal(err)
 			}
 			id := got.Identity
-			id.ACR, id.AuthTime, id.GroupsNote = "", time.Time{}, ""
+			if (id.Username == "") != strings.Contains(id.UsernameNote, "the attributes that came") {
+				t.Errorf("the user name is %q: %s", id.Username, id.UsernameNote)
+			}
+			id.ACR, id.AuthTime, id.GroupsNote, id.UsernameNote = "", time.Time{}, "", ""
 			if len(id.Groups) == 0 {
 				id.Groups = nil
 			}

@@ -125,7 +125,7 @@ func assertionValidity(a *assertion) error {
 // 4.1.4.2), and each must name us (SAML Core 2.5.1.4).
 func assertionAudience(a *assertion) error {
 	if len(a.audiences) == 0 {
-		return errors.New("checking the audience: there is no AudienceRestriction")
+		return fmt.Errorf("checking the audience: there is no AudienceRestriction; have the provider name us, %s", quoted(a.audience))
 	}
 	for _, list := range a.audiences {
 		if !slices.Contains(list, a.audience) {

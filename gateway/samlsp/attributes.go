@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // Bounds on what a provider may say about a person.
@@ -128,7 +130,8 @@ func (v value) first() string {
 type profile struct {
 	id               *value // nil without id_attribute
 	username, groups value
-	overage          bool // the provider names the groups elsewhere
+	overage          bool   // the provider names the groups elsewhere
+	nameless         string // why there is no user name
 
 	email, firstName, lastName, display, acr, session string
 	odd                                               []oddity
@@ -166,7 +169,7 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 		return nil, err
 	}
 	if f.username.first() == "" {
-		p.logger.Info("the assertion names no user", zap.String("name_id_format", a.nameID().Format), zap.String("username_attribute", c.UsernameAttribute))
+		f.nameless = fmt.Sprintf("%s; the attributes that came: %s", c.noUsername(a), refusal.List(slices.Sorted(maps.Keys(values))))
 	}
 	f.describe(a, values, c)
 	if why := f.lacking(); why != "" {
@@ -190,6 +193,18 @@ func (p *Provider) username(a *assertion, values map[string]value) value {
 		return pick(values, "", having(values, usernameNames, func(v value) bool { return v.first() != "" || v.structured || len(v.texts) > 1 }))
 	}
 	return value{name: "NameID", texts: []string{name.Value}}
+}
+
+// noUsername says of whom the user name is missing, and where the user name was looked for.
+func (c *Config) noUsername(a *assertion) string {
+	subject := ""
+	if name := a.nameID(); name.Format != formatTransient { // which tells nobody
+		subject = fmt.Sprintf("signing in the subject %s: ", quoted(name.Value))
+	}
+	if c.UsernameAttribute != "" {
+		return fmt.Sprintf("%sreading the user name: the attribute %s (username_attribute) is missing or empty", subject, quoted(c.UsernameAttribute))
+	}
+	return fmt.Sprintf("%sreading the user name: a NameID of the format %s is none, and no attribute is called uid or eduPersonPrincipalName by its registered name; name the right one by username_attribute", subject, quoted(a.nameID().Format))
 }
 
 // describe reads what only describes the person.
@@ -370,7 +385,7 @@ func (f *profile) lacking() string {
 // nothing about whether an address is verified.
 func (f *profile) identity(a *assertion) provider.Identity {
 	id := provider.Identity{
-		Username: f.username.first(), Email: f.email, FirstName: f.firstName, LastName: f.lastName,
+		Username: f.username.first(), UsernameNote: f.nameless, Email: f.email, FirstName: f.firstName, LastName: f.lastName,
 		DisplayName: f.display, Groups: unique(f.usableGroups()), AuthTime: a.statement().AuthnInstant, ACR: f.acr,
 	}
 	switch why := f.lacking(); {

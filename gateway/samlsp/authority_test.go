@@ -262,9 +262,9 @@ func TestAuthorityInMetadata(t *testing.T) {
 		"the signer's key is of another kind":         {descriptors: []string{signing(ca, odd)}, err: "P-224"},
 		"the signer can't be read":                    {descriptors: []string{garbled}, err: "neither PEM nor Base64"},
 		"the signer can't be read, another can":       {descriptors: []string{garbled, signing(link{key: "next", subject: "idp", issuer: "idp"})}, want: []string{"next"}},
-		"a key without a certificate":                 {descriptors: []string{inside(keyValue)}, err: "no usable signing certificate"},
+		"a key without a certificate":                 {descriptors: []string{inside(keyValue)}, err: "no signing certificate"},
 		"a key without a certificate, beside one":     {descriptors: []string{inside(keyValue), signing(issued, ca)}, want: []string{"idp"}},
-		"the number of a certificate":                 {descriptors: []string{inside(issuerSerial)}, err: "no usable signing certificate"},
+		"the number of a certificate":                 {descriptors: []string{inside(issuerSerial)}, err: "no signing certificate"},
 		"the number of a certificate, beside one":     {descriptors: []string{inside(issuerSerial), signing(ca, issued)}, want: []string{"idp"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,7 +45,7 @@ func parseCertificates(text string) ([]*x509.Certificate, error) {
 func checkCertificate(cert *x509.Certificate) error {
 	if cert.PublicKey == nil {
 		_, err := x509.ParsePKIXPublicKey(cert.RawSubjectPublicKeyInfo)
-		return fmt.Errorf("has a key that can't be read: %w", err)
+		return fmt.Errorf("has a key that can't be read (%w); give one with an RSA or ECDSA key", err)
 	}
 	return xmlsec.CheckKey(cert.PublicKey)
 }
@@ -160,6 +160,7 @@ func checkLabel(label string) error {
 
 // What is often given instead.
 var (
+	errTwice      = errors.New("is encoded twice: its Base64 holds PEM, or Base64 once more; decode it once (base64 -d)")
 	errPrivateKey = errors.New("is a private key, which belongs to the provider alone; give the certificate, and if the key was the provider's, have it replaced")
 	errRequest    = errors.New("is a certificate signing request, not a certificate; give what the provider signs with")
 	errPublicKey  = errors.New("is a public key without its certificate; export the certificate, or make a self-signed one of the same key")
@@ -209,7 +210,10 @@ func explainDER(der []byte, cause error) error {
 	if _, err := x509.ParsePKCS1PublicKey(der); err == nil {
 		return errPublicKey
 	}
-	return fmt.Errorf("is no certificate: %w", cause)
+	if inner := strings.TrimSpace(string(der)); strings.Contains(inner, pemBegin) || strings.HasPrefix(inner, "MII") {
+		return errTwice
+	}
+	return fmt.Errorf("is no certificate (%w); export it from the provider anew, as PEM or DER", cause)
 }
 
 // oddCertificates reads the keys, dates and names of certificates of which

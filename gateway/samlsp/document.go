@@ -11,7 +11,7 @@ import (
 
 func documentRoot(root *etree.Element) error {
 	if name := nameOf(root); name != "samlp:Response" {
-		return fmt.Errorf("reading the message: it is %s, not a Response of SAML 2.0", quoted(name))
+		return fmt.Errorf("reading the message: the root element is %s; expected is a Response in the namespace %s", describe(root), nsProtocol)
 	}
 	return nil
 }
@@ -38,8 +38,10 @@ func documentStatus(root *etree.Element) error {
 
 // documentEncrypted refuses what can't be read yet.
 func documentEncrypted(root *etree.Element) error {
-	if xmlsec.Count(root, "EncryptedAssertion", "EncryptedID", "EncryptedAttribute") > 0 {
-		return errors.New("reading the message: there is something encrypted in it")
+	for _, name := range []string{"EncryptedAssertion", "EncryptedID", "EncryptedAttribute"} {
+		if xmlsec.Count(root, name) > 0 {
+			return fmt.Errorf("reading the message: there is an %s in it, and no key to decrypt it here; switch encryption off for this application at the provider", name)
+		}
 	}
 	return nil
 }
@@ -47,7 +49,13 @@ func documentEncrypted(root *etree.Element) error {
 // documentOneAssertion holds that there is one Assertion in the whole document,
 // and that it lies where it belongs.
 func documentOneAssertion(root *etree.Element) error {
-	if n := xmlsec.Count(root, "Assertion"); n != 1 || xmlsec.Child(root, nsAssertion, "Assertion") == nil {
+	n := xmlsec.Count(root, "Assertion")
+	for _, el := range root.ChildElements() {
+		if n == 1 && el.Tag == "Assertion" && el.NamespaceURI() != nsAssertion {
+			return fmt.Errorf("reading the message: its assertion is %s; expected is the namespace %s", describe(el), nsAssertion)
+		}
+	}
+	if n != 1 || xmlsec.Child(root, nsAssertion, "Assertion") == nil {
 		return fmt.Errorf("reading the message: there are %d assertions, want one, directly in the Response", n)
 	}
 	return nil

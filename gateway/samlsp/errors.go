@@ -20,4 +20,4 @@ func unavailable(format string, args ...any) error {
 
 // quoted shows a value of the provider in an error: short, and without
 // anything that a log could stumble over.
-func quoted(s string) string { return fmt.Sprintf("%+.100q", s) }
+func quoted(s string) string { return refusal.Quoted(s) }

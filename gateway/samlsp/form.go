@@ -51,7 +51,7 @@ func (p *Provider) decode(text string) ([]byte, error) {
 	}
 	doc, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		return nil, malformed("reading the form: SAMLResponse is no Base64")
+		return nil, malformed("reading the form: SAMLResponse is no Base64; a proxy may have changed it")
 	}
 	return doc, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -68,6 +69,15 @@ var errHTML = errors.New("it is a web page, not metadata; give the address of th
 
 var errJSON = errors.New("it is JSON, as OpenID Providers publish it, not SAML metadata; give the address of the XML document, or sign people in by OpenID Connect")
 
+var errBase64 = errors.New("it is XML in Base64; decode it once (base64 -d), and give the XML")
+
+// isBase64XML reports whether a document in Base64 begins as XML does.
+func isBase64XML(doc []byte) bool {
+	start := bytes.TrimLeft(doc, "\ufeff \t\r\n")
+	decoded, err := base64.StdEncoding.DecodeString(string(start[:min(len(start), 8)]))
+	return err == nil && bytes.HasPrefix(bytes.TrimPrefix(decoded, []byte(markUTF8)), []byte("<"))
+}
+
 func isHTML(doc []byte) bool {
 	start := bytes.ToLower(bytes.TrimLeft(doc[:min(len(doc), 512)], "\ufeff \t\r\n"))
 	return bytes.HasPrefix(start, []byte("<!doctype html")) || bytes.HasPrefix(start, []byte("<html"))
@@ -113,13 +123,15 @@ func (p *Provider) readMetadata(doc []byte) (*idp, error) {
 		return nil, errHTML
 	case bytes.HasPrefix(bytes.TrimLeft(doc, "\ufeff \t\r\n"), []byte("{")):
 		return nil, errJSON
+	case isBase64XML(doc):
+		return nil, errBase64
 	}
 	root, err := p.readXML(doc)
 	if err != nil {
 		return nil, err
 	}
 	if !is(root, "EntityDescriptor") && !is(root, "EntitiesDescriptor") {
-		return nil, fmt.Errorf("the document is %s, not the EntityDescriptor of SAML metadata", quoted(root.Tag))
+		return nil, fmt.Errorf("the root element is %s; expected is an EntityDescriptor in the namespace %s", describe(root), nsMetadata)
 	}
 	found, err := choose(candidates(root), p.config.EntityID)
 	if err != nil {
@@ -164,7 +176,7 @@ func choose(roles []*etree.Element, entityID string) (*etree.Element, error) {
 	case len(found) == 1:
 		return found[0], nil
 	case len(roles) == 0:
-		return nil, errors.New("there is no identity provider for SAML 2.0 in it (IDPSSODescriptor); metadata of a service provider are not meant")
+		return nil, fmt.Errorf("there is no identity provider for SAML 2.0 in it: no IDPSSODescriptor in the namespace %s with %s in its protocolSupportEnumeration; metadata of a service provider are not meant", nsMetadata, nsProtocol)
 	case len(found) == 0:
 		return nil, fmt.Errorf("the entity ID %s is not in it, byte for byte; correct entity_id: there is %s", quoted(entityID), listed(names))
 	case entityID != "":
@@ -205,7 +217,7 @@ func (p *Provider) readRole(role *etree.Element) (*idp, error) {
 		known.wantSigned = true
 	case "false", "0", "":
 	default:
-		return nil, fmt.Errorf("WantAuthnRequestsSigned is %s", quoted(want))
+		return nil, fmt.Errorf("WantAuthnRequestsSigned is %s, neither true nor false", quoted(want))
 	}
 	if err := p.readEndpoints(role, known); err != nil {
 		return nil, err
@@ -289,7 +301,7 @@ func (p *Provider) readKeys(role *etree.Element) ([]crypto.PublicKey, error) {
 	keys, err := p.signingKeys(signing, all)
 	if len(keys) == 0 {
 		if err == nil {
-			err = errors.New("there is no usable signing certificate (KeyDescriptor with X509Certificate)")
+			err = fmt.Errorf("there is no signing certificate in it (KeyDescriptor and X509Certificate in the namespaces %s and %s)", nsMetadata, xmlsec.DSig)
 		}
 		return nil, errors.Join(append(faults, err)...)
 	}

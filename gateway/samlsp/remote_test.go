@@ -147,7 +147,7 @@ func TestMetadataByURL(t *testing.T) {
 		"broken":           {500, "application/xml", goodEntity().xml(), "the status is 500"},
 		"a web page":       {200, "text/html", "<!doctype html>", "it is a web page"},
 		"another type":     {200, "application/xml", "<html/>", "it is a web page"},
-		"no metadata":      {200, "application/xml", "<x/>", "not the EntityDescriptor"},
+		"no metadata":      {200, "application/xml", "<x/>", "expected is an EntityDescriptor"},
 		"a federation":     {200, "application/xml", strings.Repeat(" ", samlsp.MaxMetadata+1), "this provider's own metadata"},
 		"without services": {200, "application/xml", (&entity{entityID: "urn:x"}).xml(), "no usable SingleSignOnService"},
 	} {

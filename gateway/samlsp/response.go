@@ -53,15 +53,19 @@ func readIssuer(w walker, check string, el *etree.Element) *saml.Issuer {
 	}
 }
 
-// readStatus reads the first two codes (SAML Core 3.2.2.2); what lies deeper
-// says nothing to us. StatusMessage is prose from outside, and not read.
+// readStatus reads the message and the first two codes (SAML Core 3.2.2.2); what lies
+// deeper says nothing to us.
 func readStatus(w walker, el *etree.Element) saml.Status {
 	const check = "response elements"
-	code := w.parts(check, el, "samlp:StatusCode", "samlp:StatusMessage?", "samlp:StatusDetail?").first("samlp:StatusCode")
+	found := w.parts(check, el, "samlp:StatusCode", "samlp:StatusMessage?", "samlp:StatusDetail?")
+	code := found.first("samlp:StatusCode")
 	if code == nil {
 		return saml.Status{}
 	}
 	status := saml.Status{StatusCode: saml.StatusCode{Value: uri(code, "Value")}}
+	if message := found.first("samlp:StatusMessage"); message != nil {
+		status.StatusMessage = &saml.StatusMessage{Value: w.text(check, message)}
+	}
 	if inner := w.parts(check, code, "samlp:StatusCode?").first("samlp:StatusCode"); inner != nil {
 		status.StatusCode.StatusCode = &saml.StatusCode{Value: uri(inner, "Value")}
 	}
@@ -77,7 +81,11 @@ func unsuccessful(status saml.Status) error {
 	if inner := status.StatusCode.StatusCode; inner != nil {
 		said = append(said, statusCode(inner.Value))
 	}
-	err := fmt.Errorf("reading the status: the provider says %s", strings.Join(said, ", "))
+	words := strings.Join(said, ", ")
+	if message := status.StatusMessage; message != nil && message.Value != "" {
+		words += ": " + refusal.Theirs(message.Value)
+	}
+	err := fmt.Errorf("reading the status: the provider says %s", words)
 	switch {
 	case slices.Equal(said, []string{"Responder", "NoAvailableIDP"}):
 		return refusal.New(refusal.ProviderUnavailable, err) // a fault of its own, which passes
@@ -97,13 +105,12 @@ var requestRefused = []string{
 // statusPrefix is what the codes of SAML Core 3.2.2.2 begin with.
 const statusPrefix = "urn:oasis:names:tc:SAML:2.0:status:"
 
-// statusCode shows a status code only if it is one: it may be unsigned, and the
-// log is no place for prose from there.
+// statusCode shows a status code by its last part if it is one of SAML's, else in quotes.
 func statusCode(s string) string {
 	name, ok := strings.CutPrefix(s, statusPrefix)
 	letter := func(c rune) bool { return (c|' ') >= 'a' && (c|' ') <= 'z' }
 	if !ok || name == "" || len(name) > 64 || strings.TrimFunc(name, letter) != "" {
-		return "nothing readable"
+		return refusal.Theirs(s)
 	}
 	return name
 }
@@ -135,7 +142,7 @@ func responseIssuer(r *response) error {
 func issuer(got *saml.Issuer, want string) error {
 	switch {
 	case got == nil:
-		return errors.New("checking the issuer: there is none")
+		return fmt.Errorf("checking the issuer: there is none, expected is %s", quoted(want))
 	case got.Format != "" && got.Format != formatEntity:
 		return fmt.Errorf("checking the issuer: its format is %s", quoted(got.Format))
 	case got.NameQualifier != "" || got.SPNameQualifier != "" || got.SPProvidedID != "":
@@ -169,9 +176,9 @@ func responseRequest(r *response) error {
 func inResponseTo(got string, there bool, want string) error {
 	switch {
 	case !there:
-		return errors.New("checking InResponseTo: there is none; the response was not asked for")
+		return errors.New("checking InResponseTo: there is none, so the response was not asked for; sign-ins begin at the application, not at the provider's portal")
 	case got != want:
-		return errors.New("checking InResponseTo: it is not the ID of this login's request")
+		return errors.New("checking InResponseTo: it is not the ID of this login's request, but of another one")
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ type confirmedSubject struct {
 }
 
 func (p *Provider) confirm(a *assertion) *confirmedSubject {
-	s := &confirmedSubject{refused: errors.New("checking the subject: it has no confirmation")}
+	s := &confirmedSubject{refused: errors.New("checking the subject: it has no SubjectConfirmation; have the provider send one of the method bearer")}
 	bearer := false
 	for i := range a.confirmations {
 		c := &a.confirmations[i]
@@ -124,7 +124,7 @@ func subjectConfirmed(s *confirmedSubject) error {
 
 func confirmationMethod(c *confirmation) error {
 	if c.Method != methodBearer {
-		return errors.New("checking the confirmation: its method is not bearer")
+		return fmt.Errorf("checking the confirmation: its method is %s, not bearer", quoted(c.Method))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package samlsp
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,15 @@ func nameOf(el *etree.Element) string {
 		return prefix + el.Tag
 	}
 	return "{" + space + "}" + el.Tag
+}
+
+// describe shows an element's name and namespace in an error.
+func describe(el *etree.Element) string {
+	space := el.NamespaceURI()
+	if space == "" {
+		return quoted(el.Tag) + " without a namespace (xmlns is missing)"
+	}
+	return quoted(el.Tag) + " in the namespace " + quoted(space)
 }
 
 // spaceOf returns the namespace that prefix is bound to at el.
@@ -88,9 +98,19 @@ func (w walker) parts(check string, el *etree.Element, schema ...string) parts {
 		}
 	}
 	if known < len(found) {
-		w.fault(check, "reading %s: there is an element in it that does not belong there", nameOf(el))
+		w.fault(check, "reading %s: there is an element in it that is not known here: %s", nameOf(el), describe(unknown(el, schema)))
 	}
 	return found
+}
+
+// unknown returns the first child element that schema does not list.
+func unknown(el *etree.Element, schema []string) *etree.Element {
+	for _, child := range el.ChildElements() {
+		if !slices.ContainsFunc(schema, func(entry string) bool { return strings.TrimRight(entry, "?*") == nameOf(child) }) {
+			return child
+		}
+	}
+	return el
 }
 
 // text returns all of el's text. An element in it is a fault, and does not cut

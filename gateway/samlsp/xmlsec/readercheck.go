@@ -185,16 +185,22 @@ func xmlNamespaces(r *reader) error {
 }
 
 func xmlPrefixes(r *reader) error {
-	known := r.scope.knows(r.tag.Space)
-	for i := range r.tag.Attr {
-		space := r.tag.Attr[i].Space
-		known = known && (space == "xmlns" || r.scope.knows(space))
+	undeclared := func(prefix string) error {
+		return fmt.Errorf("the prefix %s is not declared (xmlns:%[1]s=… is missing)", prefix)
 	}
-	if !known {
-		return errors.New("a prefix is not declared")
+	if !r.scope.knows(r.tag.Space) {
+		return undeclared(bounded(r.tag.Space))
+	}
+	for i := range r.tag.Attr {
+		if space := r.tag.Attr[i].Space; space != "xmlns" && !r.scope.knows(space) {
+			return undeclared(bounded(space))
+		}
 	}
 	return nil
 }
+
+// bounded shows a prefix, which is an NCName, in an error.
+func bounded(prefix string) string { return prefix[:min(len(prefix), 40)] }
 
 // xmlNamespaceLength keeps cheap what compares namespaces: one can be used many
 // thousand times by a prefix of one letter.

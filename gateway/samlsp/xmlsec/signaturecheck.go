@@ -14,6 +14,8 @@ import (
 	"slices"
 
 	"github.com/beevik/etree"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // The algorithms (RFC 9231; XML Encryption 1.1, 5.8). SHA-1 is not taken with
@@ -114,12 +116,12 @@ const maxPrefixList = 1024
 func knownCanonicalization(method *etree.Element) error {
 	algorithm, _ := withComments(algorithmOf(method))
 	if !isCanonicalization(algorithm) {
-		return errors.New("a canonicalization is not supported")
+		return fmt.Errorf("the canonicalization %s is not supported; have the provider use exclusive canonicalization, %s", refusal.Quoted(algorithmOf(method)), Exclusive)
 	}
 	parameters := elements(method)
 	known := len(parameters) == len(Children(method, excSpace, "InclusiveNamespaces"))
 	if !known || len(parameters) > 1 || len(parameters) == 1 && algorithm != Exclusive {
-		return errors.New("a canonicalization has unknown parameters")
+		return errors.New("a canonicalization has parameters that are not known; expected is at most one InclusiveNamespaces")
 	}
 	if len(parameters) == 1 {
 		if list, _ := Attribute(parameters[0], "PrefixList"); len(list) > maxPrefixList {
@@ -133,10 +135,10 @@ func signatureAlgorithm(s *signature) error {
 	el := child(s.info, "SignatureMethod")
 	uri := algorithmOf(el)
 	if _, known := signatureMethods[uri]; !known || len(elements(el)) > 0 {
-		return errors.New("a signature's algorithm is not supported")
+		return fmt.Errorf("the signature algorithm %s is not supported; have the provider sign by RSA or ECDSA with SHA-256", refusal.Quoted(uri))
 	}
 	if uri == rsaSHA1 && !s.sha1 {
-		return errors.New("the signature is made with SHA-1")
+		return errors.New("the signature is made with SHA-1; have the provider sign with SHA-256, or take it by `insecure_sha1`")
 	}
 	return nil
 }
@@ -148,7 +150,7 @@ func referenceURI(s *signature) error {
 	id, _ := Attribute(s.signed, "ID")
 	toRoot := there && uri == "" && s.signed.Parent() == nil
 	if !toRoot && (id == "" || uri != "#"+id) {
-		return errors.New("the signature refers to something else")
+		return errors.New("the signature refers to something else than the element that it stands in")
 	}
 	return nil
 }
@@ -176,11 +178,11 @@ func referenceTransforms(s *signature) error {
 	}
 	for _, t := range list {
 		if t.Tag != "Transform" || t.NamespaceURI() != DSig {
-			return errors.New("a transform is not supported")
+			return fmt.Errorf("the transform %s is not supported; have the provider use enveloped-signature and exclusive canonicalization", refusal.Quoted(algorithmOf(t)))
 		}
 	}
 	if algorithmOf(list[0]) != enveloped || len(elements(list[0])) > 0 {
-		return errors.New("the first transform is not enveloped-signature")
+		return fmt.Errorf("the first transform is %s; expected is enveloped-signature, without parameters", refusal.Quoted(algorithmOf(list[0])))
 	}
 	if len(list) == 2 {
 		return knownCanonicalization(list[1])
@@ -192,10 +194,10 @@ func digestAlgorithm(s *signature) error {
 	el := child(s.reference, "DigestMethod")
 	uri := algorithmOf(el)
 	if _, known := digestMethods[uri]; !known || len(elements(el)) > 0 {
-		return errors.New("a digest's algorithm is not supported")
+		return fmt.Errorf("the digest algorithm %s is not supported; have the provider use SHA-256", refusal.Quoted(uri))
 	}
 	if uri == sha1URI && !s.sha1 {
-		return errors.New("the digest is made with SHA-1")
+		return errors.New("the digest is made with SHA-1; have the provider use SHA-256, or take it by `insecure_sha1`")
 	}
 	return nil
 }
@@ -212,7 +214,7 @@ func signatureValue(s *signature) error {
 	digest := sum(m.hash, s.octets)
 	made := func(key crypto.PublicKey) bool { return m.verify(key, digest, value) }
 	if !slices.ContainsFunc(s.keys, made) {
-		return errors.New("no trusted key has made the signature")
+		return fmt.Errorf("none of the provider's %d keys has made the signature; give its new certificate, or new metadata, if it has another key by now", len(s.keys))
 	}
 	return nil
 }
@@ -224,7 +226,7 @@ func digestValue(s *signature) error {
 	}
 	hash, known := digestMethods[algorithmOf(child(s.reference, "DigestMethod"))]
 	if !known || !bytes.Equal(value, sum(hash, s.octets)) {
-		return errors.New("the signed element was changed")
+		return errors.New("the signed element was changed after it was signed; a proxy or the provider's software may do that")
 	}
 	return nil
 }
