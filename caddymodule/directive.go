@@ -8,10 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-sso/caddy-sso/gateway/forward"
-	"github.com/caddy-sso/caddy-sso/gateway/strip"
 	"github.com/caddy-sso/caddy-sso/gateway/target"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
@@ -30,6 +27,8 @@ var siteUsage = usages{
 	"lifetime":        "lifetime <duration>",
 	"app":             "app <id>",
 	"headers":         "headers <kind> <name>|off …",
+	"header_encoding": "header_encoding percent|utf8|latin1 [<kind>…]",
+	"list_separator":  "list_separator <character>",
 	"keep_headers":    "keep_headers <name>…",
 	"prefix":          "prefix <path>",
 	"callback_path":   "callback_path <path>",
@@ -61,7 +60,9 @@ var siteUsage = usages{
 //		base_url  <url>
 //		lifetime  <duration>
 //		app       <id>
-//		headers   assertion|user|groups|email|name|roles|provider <name>|off …
+//		headers   assertion|user|groups|email|name|roles|template|first_name|last_name|provider <name>|off …
+//		header_encoding percent|utf8|latin1 [<kind>…]
+//		list_separator  <character>
 //		keep_headers    <name>…
 //		prefix          <path>
 //		callback_path   <path>
@@ -76,7 +77,7 @@ var siteUsage = usages{
 //
 // With a provider on the first line, the block may hold that provider's options
 // too: see OIDC and SAML. role, template, group, from, same_people, public,
-// protect, headers, keep_headers and allowed_origins may be repeated, everything
+// protect, headers, header_encoding, keep_headers and allowed_origins may be repeated, everything
 // else stands once.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
@@ -118,7 +119,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func repeatable(word string) bool {
 	switch word {
-	case "role", "template", "group", "from", "same_people", "public", "protect", "headers", "keep_headers", "allowed_origins":
+	case "role", "template", "group", "from", "same_people", "public", "protect", "headers", "header_encoding", "keep_headers", "allowed_origins":
 		return true
 	}
 	return false
@@ -189,6 +190,10 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		h.App, err = unmarshalArg(d, siteUsage)
 	case "headers":
 		err = h.Headers.unmarshal(d)
+	case "header_encoding":
+		err = h.HeaderEncoding.unmarshal(d)
+	case "list_separator":
+		h.ListSeparator, err = unmarshalArg(d, siteUsage)
 	case "keep_headers":
 		err = appendNames(&h.KeepHeaders, d)
 	case "prefix":
@@ -276,18 +281,6 @@ func appendNames(names *[]string, d *caddyfile.Dispenser) error {
 	return err
 }
 
-// checkHeaders finds the mistakes of headers and keep_headers that show at one site.
-func (h *Handler) checkHeaders() error {
-	own, err := h.Headers.resolve()
-	if err != nil {
-		return err
-	}
-	if err = strip.New(forward.DefaultNames.All(), []string{forward.UsualProvider}).CheckKept(h.KeepHeaders, own.All()); err != nil {
-		err = fmt.Errorf("keep_headers: %w", err)
-	}
-	return err
-}
-
 func unmarshalPath(d *caddyfile.Dispenser) (string, error) {
 	word := d.Val()
 	p, err := unmarshalArg(d, siteUsage)
@@ -336,35 +329,6 @@ func checkOrigin(d *caddyfile.Dispenser, word, arg string) error {
 	}
 	if !ok || rest == "" || strings.ContainsAny(rest, "/?#@ *") {
 		return d.Errf("'%s' cannot be '%s': expected scheme and host without a path, such as https://app.example.com", word, withoutUser(arg))
-	}
-	return nil
-}
-
-// unmarshal parses pairs of kind and name.
-func (hn *HeaderNames) unmarshal(d *caddyfile.Dispenser) error {
-	fields := hn.fields()
-	if !d.NextArg() {
-		return siteUsage.wrong(d, "headers")
-	}
-	for more := true; more; more = d.NextArg() {
-		kind := d.Val()
-		to, ok := fields[kind]
-		if !ok {
-			var kinds []string
-			for k := range fields {
-				kinds = append(kinds, k)
-			}
-			return unknownWord(d, "kind of header", kinds)
-		}
-		if *to != "" {
-			return d.Errf("'headers %s' is given twice", kind)
-		}
-		if !d.NextArg() {
-			return siteUsage.wrong(d, "headers")
-		}
-		if *to = d.Val(); !httpguts.ValidHeaderFieldName(*to) {
-			return d.Errf("'headers %s' cannot be '%s': expected the name of a header, or off", kind, *to)
-		}
 	}
 	return nil
 }

@@ -54,6 +54,8 @@ func init() { caddy.RegisterModule(new(Handler)) }
 // `{http.auth.user.username}` | The same
 // `{http.auth.user.email}` | The e-mail address
 // `{http.auth.user.name}` | The person's name
+// `{http.auth.user.first_name}` | The first name
+// `{http.auth.user.last_name}` | The last name
 // `{http.auth.user.roles}` | The app's roles, separated by commas; within a name a comma is %2C, a percent sign %25
 // `{http.auth.user.groups}` | The app's groups, the same way
 // `{http.auth.user.template}` | The one template that matched
@@ -130,6 +132,16 @@ type Handler struct {
 	// How the headers are called by which the app learns who it is. A client
 	// can't send them, whatever they are called.
 	Headers HeaderNames `json:"headers,omitzero"`
+
+	// How the values of those headers are written, by their kinds ("user", "name" and
+	// so on; "*" for those that are not named): "percent", percent-encoded UTF-8
+	// that has printable ASCII alone; "utf8" as it is, for apps that decode nothing;
+	// "latin1", ISO 8859-1, for apps that read header values so. Default: percent.
+	HeaderEncoding HeaderEncoding `json:"header_encoding,omitempty"`
+
+	// The character between roles, and between groups: ",", ";", "|" or ":".
+	// Within a name it is percent-encoded. Default: ",".
+	ListSeparator string `json:"list_separator,omitempty"`
 
 	// Headers of other gateways, such as X-Forwarded-User or X-Auth-Request-*, that
 	// a client may send all the same. An app that believes them believes the client.
@@ -289,13 +301,15 @@ func unknownProvider(name string, names []string) error {
 
 func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 	headers, err := h.Headers.resolve()
+	format, wrong := h.headerFormat()
+	err = errors.Join(err, wrong)
 	if h.Errors != "" && h.Errors != "caddy" {
 		err = errors.Join(err, fmt.Errorf("errors: can't be %q, only \"caddy\"", h.Errors))
 	}
 	return gateway.AppOptions{
 		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.rules(), From: h.bound(), SamePeople: h.SamePeople,
 		Public: h.Public, Protect: h.Protect, Prefix: h.Prefix, CallbackPath: h.CallbackPath,
-		BaseURL: h.BaseURL, Lifetime: time.Duration(h.Lifetime), Headers: headers, KeepHeaders: h.KeepHeaders,
+		BaseURL: h.BaseURL, Lifetime: time.Duration(h.Lifetime), Headers: headers, HeaderFormat: format, KeepHeaders: h.KeepHeaders,
 		AllowedOrigins: h.AllowedOrigins, InsecureHTTP: h.InsecureHTTP, ErrorsToCaller: h.Errors == "caddy",
 	}, err
 }

@@ -2,8 +2,16 @@ package caddymodule
 
 import (
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
 
 // HeaderNames says under which names an app receives the identity. "off" sends
@@ -21,6 +29,13 @@ type HeaderNames struct {
 	Name string `json:"name,omitempty"`
 	// The app's roles. Default: Remote-Roles.
 	Roles string `json:"roles,omitempty"`
+	// The app's template, the one of the first `template` line that matches.
+	// Default: off. A client can't send Remote-Template even so.
+	Template string `json:"template,omitempty"`
+	// The first name. Default: off. A client can't send Remote-First-Name even so.
+	FirstName string `json:"first_name,omitempty"`
+	// The last name. Default: off. A client can't send Remote-Last-Name even so.
+	LastName string `json:"last_name,omitempty"`
 	// The name of the provider that the person signed in at. Default: off. A
 	// client can't send Remote-Provider even so.
 	Provider string `json:"provider,omitempty"`
@@ -28,11 +43,13 @@ type HeaderNames struct {
 
 // fields are the names by their kinds.
 func (hn *HeaderNames) fields() map[string]*string {
-	return map[string]*string{
-		"assertion": &hn.Assertion, "user": &hn.User, "groups": &hn.Groups,
-		"email": &hn.Email, "name": &hn.Name, "roles": &hn.Roles,
-		"provider": &hn.Provider,
+	fields := map[string]*string{}
+	for i, name := range []*string{
+		&hn.Assertion, &hn.User, &hn.Groups, &hn.Email, &hn.Name, &hn.Roles, &hn.Template, &hn.FirstName, &hn.LastName, &hn.Provider,
+	} {
+		fields[forward.Kinds[i]] = name
 	}
+	return fields
 }
 
 // resolve returns the names with the defaults in place.
@@ -50,10 +67,118 @@ func (hn HeaderNames) resolve() (forward.HeaderNames, error) {
 	out := forward.HeaderNames{
 		Assertion: pick(hn.Assertion, def.Assertion), User: pick(hn.User, def.User), Groups: pick(hn.Groups, def.Groups),
 		Email: pick(hn.Email, def.Email), Name: pick(hn.Name, def.Name), Roles: pick(hn.Roles, def.Roles),
-		Provider: pick(hn.Provider, def.Provider),
+		Template: pick(hn.Template, ""), FirstName: pick(hn.FirstName, ""), LastName: pick(hn.LastName, ""), Provider: pick(hn.Provider, ""),
 	}
-	if out == (forward.HeaderNames{Provider: out.Provider}) {
+	if out == (forward.HeaderNames{Template: out.Template, FirstName: out.FirstName, LastName: out.LastName, Provider: out.Provider}) {
 		return out, errors.New("headers: all that say who somebody is are off, so the app would not learn who it is; leave one, the assertion for instance")
 	}
 	return out, nil
+}
+
+// unmarshal parses pairs of kind and name.
+func (hn *HeaderNames) unmarshal(d *caddyfile.Dispenser) error {
+	fields := hn.fields()
+	if !d.NextArg() {
+		return siteUsage.wrong(d, "headers")
+	}
+	for more := true; more; more = d.NextArg() {
+		kind := d.Val()
+		to, ok := fields[kind]
+		if !ok {
+			return unknownWord(d, "kind of header", slices.Clone(forward.Kinds[:]))
+		}
+		if *to != "" {
+			return d.Errf("'headers %s' is given twice", kind)
+		}
+		if !d.NextArg() {
+			return siteUsage.wrong(d, "headers")
+		}
+		if *to = d.Val(); !httpguts.ValidHeaderFieldName(*to) {
+			return d.Errf("'headers %s' cannot be '%s': expected the name of a header, or off", kind, *to)
+		}
+	}
+	return nil
+}
+
+// A HeaderEncoding says by its kind how a header is written: "percent", "utf8" or
+// "latin1". "*" stands for all kinds that it does not name.
+type HeaderEncoding map[string]string
+
+var encodings = map[string]forward.Encoding{"percent": forward.Percent, "utf8": forward.UTF8, "latin1": forward.Latin1}
+
+// encodedKinds are the kinds that have an encoding: all but the assertion, and all at
+// once.
+func encodedKinds() []string { return append([]string{"*"}, forward.Kinds[1:]...) }
+
+// unmarshal parses `<encoding> [<kind>…]`.
+func (e *HeaderEncoding) unmarshal(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return siteUsage.wrong(d, "header_encoding")
+	}
+	encoding := d.Val()
+	if _, ok := encodings[encoding]; !ok {
+		return unknownWord(d, "encoding", slices.Collect(maps.Keys(encodings)))
+	}
+	if *e == nil {
+		*e = HeaderEncoding{}
+	}
+	kinds := d.RemainingArgs()
+	if len(kinds) == 0 {
+		kinds = []string{"*"}
+	}
+	for _, kind := range kinds {
+		if !slices.Contains(encodedKinds(), kind) {
+			return d.Errf("'header_encoding': there is no kind of header '%s' that has an encoding: it can be %s", kind, strings.Join(forward.Kinds[1:], ", "))
+		}
+		if (*e)[kind] != "" {
+			return d.Errf("'header_encoding' is given twice for %s", strings.Replace(kind, "*", "all kinds", 1))
+		}
+		(*e)[kind] = encoding
+	}
+	return nil
+}
+
+// separators are what may stand between roles, and between groups.
+const separators = ",;|:"
+
+// headerFormat says how the values of headers are written.
+func (h *Handler) headerFormat() (forward.Format, error) {
+	var format forward.Format
+	switch s := h.ListSeparator; {
+	case len(s) == 1 && strings.Contains(separators, s):
+		format.Separator = s[0]
+	case s != "":
+		return format, fmt.Errorf("list_separator: can't be %q: expected one of %s", s, strings.Join(strings.Split(separators, ""), " "))
+	}
+	for _, kind := range slices.Sorted(maps.Keys(h.HeaderEncoding)) { // * comes first
+		encoding, known := encodings[h.HeaderEncoding[kind]]
+		switch {
+		case !known:
+			return format, fmt.Errorf("header_encoding: %s can't be %q: expected percent, utf8 or latin1", kind, h.HeaderEncoding[kind])
+		case !slices.Contains(encodedKinds(), kind):
+			return format, fmt.Errorf("header_encoding: there is no kind of header %q that has an encoding: it can be %s", kind, strings.Join(forward.Kinds[1:], ", "))
+		}
+		for i := range format.Encodings {
+			if kind == "*" || kind == forward.Kinds[i] {
+				format.Encodings[i] = encoding
+			}
+		}
+	}
+	return format, nil
+}
+
+// checkHeaders finds the mistakes of headers, of how they are written and of
+// keep_headers that show at one site.
+func (h *Handler) checkHeaders() error {
+	own, err := h.Headers.resolve()
+	if err != nil {
+		return err
+	}
+	if _, err = h.headerFormat(); err != nil {
+		return err
+	}
+	if err = strip.New(forward.DefaultNames.All(), forward.OptionalNames.All()).CheckKept(h.KeepHeaders, own.All()); err != nil {
+		err = fmt.Errorf("keep_headers: %w", err)
+	}
+	return err
 }

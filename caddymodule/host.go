@@ -70,7 +70,7 @@ func (Private) Values(ctx context.Context) []string {
 	if person == nil {
 		return nil
 	}
-	values = append(values, person.Username, person.Email, person.Name, joinNames(person.Roles), joinNames(person.Groups),
+	values = append(values, person.Username, person.Email, person.Name, person.FirstName, person.LastName, joinNames(person.Roles), joinNames(person.Groups),
 		person.Template, person.Account, person.SessionID)
 	return slices.DeleteFunc(values, func(v string) bool { return v == "" })
 }

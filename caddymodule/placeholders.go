@@ -14,7 +14,7 @@ const placeholderPrefix = "http.auth.user."
 var nobody forward.Principal
 
 // personal has the names of the placeholders, without the prefix.
-var personal = [...]string{"id", "username", "email", "name", "roles", "groups", "template", "provider", "account", "session"}
+var personal = [...]string{"id", "username", "email", "name", "first_name", "last_name", "roles", "groups", "template", "provider", "account", "session"}
 
 // tell sets the placeholders. In an error route those of the first sso are there, and
 // a proxy that was given up may still look for others: only values can be changed then.
@@ -49,6 +49,10 @@ func placeholders(p *forward.Principal) caddy.ReplacerFunc {
 			return p.Email, true
 		case "name":
 			return p.Name, true
+		case "first_name":
+			return p.FirstName, true
+		case "last_name":
+			return p.LastName, true
 		case "roles":
 			return joinNames(p.Roles), true
 		case "groups":

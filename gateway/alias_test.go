@@ -21,6 +21,7 @@ var aliasNames = []string{
 	"X-Webauth-" + strings.Repeat("a", 90), "X-Jwt-Assertion", "x_id_token", "X-Access-Token", "X-Credential-Identifier", "X-Anonymous-Consumer",
 	"X-Endpoint-API-UserInfo", "X-Apigateway-Api-Userinfo", "Teleport-Jwt-Assertion", "X-Forwarded-Client-Cert", "X-Forwarded-Tls-Client-Cert",
 	"X-Forwarded-Tls-Client-Cert-Info", "X-SSL-Client-S-Dn", "ssl_client_verify", "X-Remote-Fullname", "X-Remote-Full-Name", "X-Remote-Username",
+	"Remote-User-Group", "remote_user_groups", "Remote.User.Email", "REMOTE_USER_NAME", "remote-user_first-name", "Remote-User-Last-Name",
 	"Remote-Username", "Remote-Displayname", "X-Forwarded-User-Id", "X-User", "X-Username", "X-Email", "Client-Cert", "X-Amzn-Mtls-Clientcert-Leaf",
 	"X-Appengine-User-Is-Admin", "SM_UNIVERSALID", "Cas_user", "Eppn", "iv-user-l", "Impersonate-Extra-Scopes", "X-Organizr-Group", "X-Forwarded-Login",
 }

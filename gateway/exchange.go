@@ -165,7 +165,7 @@ func Told(ctx context.Context) (person *forward.Principal, values []string) {
 	}
 	row := v.view.headers.Values()
 	row[0] = v.token
-	return v.view.headers.Principal(), row[:len(row)-1] // the provider says nothing about a person
+	return v.view.headers.Principal(), row[:len(row)-1] // but for the provider, which says nothing about a person
 }
 
 // cutOff answers a request whose login ended on its way: the app's error, such as

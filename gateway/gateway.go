@@ -111,7 +111,7 @@ func New(opts Options) (*Gateway, error) {
 	g := &Gateway{
 		opts: opts, log: opts.Logger,
 		byName: map[string]*NamedProvider{}, audiences: map[string]*App{}, grouped: map[*NamedProvider]bool{},
-		headers: [][]string{forward.DefaultNames.All(), {forward.UsualProvider}},
+		headers: [][]string{forward.DefaultNames.All(), forward.OptionalNames.All()},
 	}
 	if g.opts.Lifetime == 0 {
 		g.opts.Lifetime = DefaultLifetime
@@ -290,6 +290,8 @@ type AppOptions struct {
 	Lifetime time.Duration
 	// Headers names the identity headers. Zero value: forward.DefaultNames.
 	Headers forward.HeaderNames
+	// HeaderFormat says how their values are written.
+	HeaderFormat forward.Format
 	// KeepHeaders are those of Aliases that a client may send, by name or family.
 	KeepHeaders []string
 	// AllowedOrigins are foreign origins ("https://other.example") whose pages

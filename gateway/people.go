@@ -100,6 +100,11 @@ func (a *App) bindRules(all []*usernames.People) error {
 			a.gw.readGroupsOf(p)
 		}
 		a.people[p] = &people{People: all[i], rules: set, mapsGroups: len(rules.Group) > 0 || all[i].Apart()}
+		roles, groups := rules.Names(a.people[p].mapsGroups)
+		if err := a.opts.HeaderFormat.Check(a.headers, roles, groups); err != nil && !told[err.Error()] {
+			told[err.Error()] = true
+			faults.add("header_encoding", err)
+		}
 	}
 	return errors.Join(faults...)
 }

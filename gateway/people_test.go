@@ -305,21 +305,52 @@ func TestWithoutEmails(t *testing.T) {
 	}
 }
 
-// TestProviderHeader is sent if it has a name, and never passes from a client.
-func TestProviderHeader(t *testing.T) {
+// TestOptionalHeaders are sent if they have a name. No client can send them, whether
+// they have one or not.
+func TestOptionalHeaders(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	for want, name := range map[string]string{"corp": "X-Idp", "": ""} {
-		s := l.site(func(o *gateway.AppOptions) { o.Headers = forward.DefaultNames; o.Headers.Provider = name })
+	l.idp.person("zoe", provider.Identity{Username: "zoe", DisplayName: "Z", FirstName: "Zoë", LastName: "Ash", Groups: []string{"admins"}})
+	l.idp.person("dora", provider.Identity{Username: "dora"})
+	named := forward.DefaultNames
+	named.Template, named.FirstName, named.LastName, named.Provider = "X-Role", "X-Given", "X-Family", "X-Idp"
+	plain := strings.NewReplacer("_", "-", ".", "-")
+	for name, tc := range map[string]struct {
+		who   string
+		names forward.HeaderNames
+		want  []string
+	}{
+		"all":           {"zoe", named, []string{"full", "Zo%C3%AB", "Ash", "corp"}},
+		"who has none":  {"dora", named, []string{"", "", "", "corp"}},
+		"none is named": {"zoe", forward.DefaultNames, nil},
+	} {
+		s := l.site(func(o *gateway.AppOptions) {
+			o.Headers, o.Rules = tc.names, mapping.Rules{Role: everyone.Role, Template: []mapping.Line{line("full", "admins")}}
+		})
 		b := s.browser()
-		b.signIn()
-		wantStatus(t, b.open("/", "Remote-Provider", "forged", "X-Idp", "forged", "remote_provider", "forged"), http.StatusOK)
-		h := s.got().header
-		if got := h.Get("X-Idp"); name != "" && got != want {
-			t.Errorf("X-Idp: %q, want %q", got, want)
+		b.signInAs(tc.who)
+		ours, forged := forward.OptionalNames.All()[6:], []string(nil)
+		if tc.want != nil {
+			ours = append([]string{"X-Role", "X-Given", "X-Family", "X-Idp"}, ours...)
 		}
-		if slices.ContainsFunc(slices.Collect(maps.Keys(h)), func(n string) bool { return strings.EqualFold(strings.ReplaceAll(n, "_", "-"), "Remote-Provider") }) {
-			t.Errorf("a client's header has passed: %v", h)
+		for _, n := range ours {
+			forged = append(forged, n, "forged", strings.ReplaceAll(n, "-", "_"), "forged", strings.ToUpper(strings.ReplaceAll(n, "-", ".")), "forged")
+		}
+		wantStatus(t, b.open("/", forged...), http.StatusOK)
+		h := s.got().header
+		for i, n := range ours {
+			want := ""
+			if i < len(tc.want) {
+				want = tc.want[i]
+			}
+			if got := h.Get(n); got != want {
+				t.Errorf("%s: %s is %q, want %q", name, n, got, want)
+			}
+		}
+		for n, v := range h {
+			if slices.Contains(v, "forged") || plain.Replace(n) != n && slices.Contains(ours, http.CanonicalHeaderKey(plain.Replace(n))) {
+				t.Errorf("%s: a client's header has passed: %s: %v", name, n, v)
+			}
 		}
 	}
 }
@@ -330,11 +361,19 @@ func TestPeopleFaults(t *testing.T) {
 	l := newLab(t)
 	partner := gateway.NamedProvider{Name: "partner", Provider: newFakeIDP("https://partner.example"), Users: usernames.Space{Prefix: "p-"}}
 	g := l.gateway(func(o *gateway.Options) { o.Providers = append(o.Providers, partner) })
+	var raw forward.Format
+	for i := range raw.Encodings {
+		raw.Encodings[i] = forward.UTF8
+	}
 	role := mapping.Rules{Role: []mapping.Line{line("User", "*")}}
 	for name, tc := range map[string]struct {
 		opts gateway.AppOptions
 		want []string
 	}{
+		"a role that would be two": {
+			gateway.AppOptions{HeaderFormat: raw, From: []gateway.ProviderRules{{[]string{"corp"}, mappingFor("a")}, {[]string{"partner"}, mapping.Rules{Role: []mapping.Line{line("a,b", "*")}}}}},
+			[]string{`header_encoding: the app could not read "a,b" in the list of roles`, "`headers roles off`"},
+		},
 		"rules for everybody":     {gateway.AppOptions{Rules: role}, []string{"`from corp { … }`, `from partner { … }`"}},
 		"no rules for one":        {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp"}, role}}}, []string{"provider partner has no rule", "`from partner { … }`"}},
 		"no rules at all":         {gateway.AppOptions{}, []string{"no role, template or group line"}},

@@ -22,8 +22,10 @@ var spoofs = []string{
 	"Remote_User", "remote_user", "REMOTE_USER", "Remote.User", "Remote User", "Remote\tUser", "Remote~User", "Remote!User", "Remote|User",
 	" Remote-User", "Remote-User ", "\tRemote_User",
 	"Remote-Groups", "Remote_Groups", "Remote-Email", "remote.email", "Remote-Name", "REMOTE_NAME", "Remote-Roles", "remote_roles",
+	"Remote-Provider", "remote.provider", "Remote-Template", "remote_template", "Remote-First-Name", "REMOTE_FIRST_NAME", "Remote-Last-Name", "remote.last_name",
 	"X-Sso-Assertion", "x_sso_assertion", "X.Sso.Assertion", "X-SSO-ASSERTION", "X-Sso-Anything", "x_sso_", "X-Sso-" + strings.Repeat("a", 100),
 	// Of the second app on the same gateway:
+	"X-Grafana-Role", "x_grafana_role", "X.Grafana.Role", "X-Given", "x_given", "X-Family", "X~Family", "X-Realm", "x_realm",
 	"X-Webauth-User", "x_webauth_user", "X-Forwarded-Groups", "Cf-Access-Jwt-Assertion", "cf.access_jwt assertion",
 }
 
@@ -40,7 +42,7 @@ func twoSites(l *lab) (first, second *site) {
 	g := l.gateway()
 	first = l.siteOf(g, appHost, public("/public/*"))
 	second = l.siteOf(g, "second.example", public("/public/*"), func(o *gateway.AppOptions) {
-		o.Headers = forward.HeaderNames{Assertion: "Cf-Access-Jwt-Assertion", User: "X-Webauth-User", Groups: "X-Forwarded-Groups"}
+		o.Headers = forward.HeaderNames{Assertion: "Cf-Access-Jwt-Assertion", User: "X-Webauth-User", Groups: "X-Forwarded-Groups", Template: "X-Grafana-Role", FirstName: "X-Given", LastName: "X-Family", Provider: "X-Realm"}
 	})
 	return first, second
 }

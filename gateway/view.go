@@ -94,7 +94,7 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 	audience := a.audience(issuer)
 	v.headers = forward.New(a.gw.signer, forward.Statement{
 		Principal: forward.Principal{
-			Username: person.Username, Email: person.Email, Name: person.Name(),
+			Username: person.Username, Email: person.Email, Name: person.Name(), FirstName: person.FirstName, LastName: person.LastName,
 			Provider: p.Name, Account: l.Account.ID(),
 			Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
 			SessionID: vault.Handle("session id", id, audience),
@@ -102,7 +102,7 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 		},
 		Issuer: issuer, Audience: audience, EmailVerified: person.EmailVerified,
 		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: authTime,
-	})
+	}, a.opts.HeaderFormat)
 	return v
 }
 
@@ -228,7 +228,7 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 }
 
 func (a *App) boundGroups(groups []string) []string {
-	sent := forward.BoundGroups(groups)
+	sent := a.opts.HeaderFormat.BoundGroups(groups)
 	if len(sent) < len(groups) && a.warned.CompareAndSwap(false, true) {
 		a.gw.log.Warn("a person's groups exceed what is passed on; the rest is left out",
 			zap.String("app", a.name()), zap.Int("groups", len(groups)), zap.Int("sent", len(sent)))

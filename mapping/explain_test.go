@@ -206,10 +206,37 @@ func TestApplyExplainAgree(t *testing.T) {
 		if set, err := mapping.Compile(rules); err == nil {
 			sound++
 			agree(t, set, rules, append(names(6), "*"))
+			namesAll(t, set, rules, append(names(6), "*"))
 		}
 	}
 	if sound < rounds/50 {
 		t.Errorf("only %d of %d random rule sets were sound: the test tests nothing", sound, rounds)
+	}
+}
+
+// namesAll holds that an app is told of nothing that Names does not name.
+func namesAll(t *testing.T, set *mapping.RuleSet, rules mapping.Rules, person []string) {
+	t.Helper()
+	res := set.Apply(person)
+	for _, mapsGroups := range []bool{true, false} {
+		roles, groups := rules.Names(mapsGroups)
+		told := res.Groups
+		if !mapsGroups {
+			told = append(slices.Clone(told), res.Named...)
+			for _, line := range rules.Group {
+				groups = append(groups, line.From...) // of no app without mapsGroups
+			}
+		}
+		for _, name := range res.Roles {
+			if !slices.Contains(roles, name) {
+				t.Errorf("role %q of %v is not named", name, rules)
+			}
+		}
+		for _, name := range told {
+			if !slices.Contains(groups, name) {
+				t.Errorf("group %q of %v is not named, mapsGroups %v", name, rules, mapsGroups)
+			}
+		}
 	}
 }
 

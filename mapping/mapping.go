@@ -20,6 +20,8 @@
 // The package is pure: it does no I/O, knows no clock and keeps no state.
 package mapping
 
+import "slices"
+
 // Everyone is the group that, alone in a line, matches every person.
 const Everyone = "*"
 
@@ -44,6 +46,24 @@ type Rules struct {
 	Template []Line `json:"template,omitempty"`
 	// Group lines: every line that matches gives its app groups.
 	Group []Line `json:"group,omitempty"`
+}
+
+// Names returns all roles and groups that the rules can tell an app of. Unless
+// mapsGroups, those of the provider that they name count, too (Result.Named).
+func (r Rules) Names(mapsGroups bool) (roles, groups []string) {
+	for _, line := range r.Role {
+		roles = append(roles, line.To...)
+	}
+	for _, line := range r.Group {
+		groups = append(groups, line.To...)
+	}
+	if mapsGroups {
+		return roles, groups
+	}
+	for _, line := range slices.Concat(r.Role, r.Template) {
+		groups = append(groups, line.From...)
+	}
+	return roles, groups
 }
 
 // A Line gives names of the app to whoever is in one of the provider's groups.

@@ -26,6 +26,8 @@ type claims struct {
 	Email         string   `json:"email,omitempty"`
 	EmailVerified bool     `json:"email_verified"`
 	Name          string   `json:"name,omitempty"`
+	FirstName     string   `json:"given_name,omitempty"`
+	LastName      string   `json:"family_name,omitempty"`
 	Roles         []string `json:"roles"`
 	Groups        []string `json:"groups"`
 	Template      string   `json:"template,omitempty"`

@@ -15,7 +15,7 @@ import (
 func TestAssertionAfterSuspend(t *testing.T) {
 	t.Parallel()
 	keys := new(signer)
-	headers, row := forward.New(keys, forward.Statement{}), names.Canonical()
+	headers, row := forward.New(keys, forward.Statement{}, forward.Format{}), headerNames.Canonical()
 	begun := time.Now()
 	set := func(now time.Time) (http.Header, error) {
 		h := http.Header{}

@@ -1,6 +1,41 @@
 package forward
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// An Encoding says how a header's value is written. Control characters are
+// percent-encoded by all of them.
+type Encoding uint8
+
+const (
+	// Percent encodes (RFC 3986 §2.1, over UTF-8) everything but printable ASCII, and
+	// the percent sign.
+	Percent Encoding = iota
+	// UTF8 writes the text as it is: for apps that decode nothing, and take UTF-8.
+	UTF8
+	// Latin1 writes ISO 8859-1, and percent-encodes what that lacks: for apps that read
+	// header values so (WSGI, Node.js, Servlet).
+	Latin1
+)
+
+// A Format says how values are written, apart from the names of their headers.
+type Format struct {
+	// Separator stands between roles, and between groups. Zero: a comma.
+	Separator byte
+	// Encodings are those of the headers, in the order of HeaderNames.
+	Encodings [len(Row{})]Encoding
+}
+
+func (f Format) separator() string {
+	if f.Separator == 0 {
+		return ","
+	}
+	return string(rune(f.Separator))
+}
 
 // Bounds of the groups that are passed on: an app's server has a limit on the
 // header block (8 KiB is common). Groups beyond are left out. None is cut.
@@ -10,10 +45,10 @@ const (
 )
 
 // BoundGroups returns as many of the groups, from the first on, as are passed on.
-func BoundGroups(groups []string) []string {
+func (f Format) BoundGroups(groups []string) []string {
 	size := 0
 	for i, g := range groups {
-		size += len(encodeName(g)) + 1
+		size += len(f.entry(kindGroups, g)) + 1
 		if i == maxGroups || size > maxGroupBytes {
 			return groups[:i:i]
 		}
@@ -21,41 +56,76 @@ func BoundGroups(groups []string) []string {
 	return groups
 }
 
-const upperHex = "0123456789ABCDEF"
-
-// encodeValue percent-encodes (RFC 3986 §2.1, over UTF-8) everything but
-// printable ASCII, and the percent sign itself.
-func encodeValue(s string) string { return percent(s, "") }
-
-// encodeList joins names by commas, as the headers of roles and groups have them.
-// A comma within a name is encoded, so that a name is never split.
-func encodeList(names []string) string {
-	encoded := make([]string, len(names))
-	for i, n := range names {
-		encoded[i] = encodeName(n)
-	}
-	return strings.Join(encoded, ",")
-}
-
-// encodeName makes an entry of a list.
-func encodeName(s string) string { return percent(s, ",") }
-
-func percent(s, also string) string {
-	var b []byte
-	for i := range len(s) {
-		c := s[i]
-		edge := c == ' ' && (i == 0 || i == len(s)-1)
-		if c < ' ' || c >= 0x7f || c == '%' || edge || strings.IndexByte(also, c) >= 0 {
-			if b == nil {
-				b = append(make([]byte, 0, len(s)+16), s[:i]...)
+// Check refuses roles and groups that an app would read as others, or as two: in UTF8
+// a separator can't be written, and blanks at the edges get lost. Headers without a
+// name do not count.
+func (f Format) Check(headers HeaderNames, roles, groups []string) error {
+	for kind, names := range [...][]string{kindRoles: roles, kindGroups: groups} {
+		for _, name := range names {
+			if headers.All()[kind] != "" && f.Encodings[kind] == UTF8 && (f.entry(kind, name) != name || strings.TrimSpace(name) != name) {
+				return fmt.Errorf("the app could not read %q in the list of %s: choose another list_separator or another name, "+
+					"or write `header_encoding percent %[2]s`, or `headers %[2]s off`", name, Kinds[kind])
 			}
-			b = append(b, '%', upperHex[c>>4], upperHex[c&15])
-		} else if b != nil {
-			b = append(b, c)
 		}
 	}
-	if b == nil {
+	return nil
+}
+
+// value writes the value of one header.
+func (f Format) value(kind int, s string) string { return f.Encodings[kind].encode(s, "") }
+
+// list writes a list. A separator within a name is encoded, so that no name is ever
+// read as two.
+func (f Format) list(kind int, names []string) string {
+	encoded := make([]string, len(names))
+	for i, n := range names {
+		encoded[i] = f.entry(kind, n)
+	}
+	return strings.Join(encoded, f.separator())
+}
+
+// entry writes an entry of a list.
+func (f Format) entry(kind int, name string) string {
+	return f.Encodings[kind].encode(name, f.separator())
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// encode writes a text, without the character besides.
+func (e Encoding) encode(s, besides string) string {
+	b := make([]byte, 0, len(s)+16)
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		char := s[i : i+size]
+		switch {
+		case e.plain(r, size) && char != besides && (e == UTF8 || !unicode.IsSpace(r) || 0 < i && i+size < len(s)):
+			if e == Latin1 {
+				b = append(b, byte(r))
+			} else {
+				b = append(b, char...)
+			}
+		default:
+			for _, c := range []byte(char) {
+				b = append(b, '%', upperHex[c>>4], upperHex[c&15])
+			}
+		}
+		i += size
+	}
+	if string(b) == s {
 		return s
 	}
 	return string(b)
+}
+
+// plain says whether a character is written as it is.
+func (e Encoding) plain(r rune, size int) bool {
+	switch {
+	case r < ' ', r == 0x7f, r == utf8.RuneError && size == 1:
+		return false
+	case e == UTF8:
+		return true
+	case e == Latin1 && 0xa0 <= r && r <= 0xff:
+		return true
+	}
+	return r < 0x7f && r != '%'
 }

@@ -5,8 +5,8 @@
 // requests. Only their assertion is renewed: it is good for a minute, and signed
 // anew every 25 seconds.
 //
-// Values are percent-encoded where they are not printable ASCII. Which names of
-// headers a client can't send is the business of package strip.
+// A Format says how values are written. Which names of headers a client can't send is
+// the business of package strip.
 package forward
 
 import (
@@ -22,9 +22,9 @@ type Signer interface {
 
 // A Principal is the person who makes a request, as the app is told.
 type Principal struct {
-	// Username, Email, Name, Provider and Account describe the person;
+	// Username, Email, the names, Provider and Account describe the person;
 	// Account is opaque and stable.
-	Username, Email, Name, Provider, Account string
+	Username, Email, Name, FirstName, LastName, Provider, Account string
 	// Roles, Groups and Template are in the app's own words.
 	Roles, Groups []string
 	Template      string
@@ -57,18 +57,21 @@ type Headers struct {
 
 // New returns the Headers that state s. Roles and Groups of their Principal are
 // never nil.
-func New(signer Signer, s Statement) *Headers {
+func New(signer Signer, s Statement, f Format) *Headers {
 	p := s.Principal
 	p.Roles, p.Groups = notNil(p.Roles), notNil(p.Groups)
 	return &Headers{
 		principal: p,
 		values: Row{
-			"", encodeValue(p.Username), encodeList(p.Groups), encodeValue(p.Email),
-			encodeValue(p.Name), encodeList(p.Roles), encodeValue(p.Provider),
+			kindUser: f.value(kindUser, p.Username), kindGroups: f.list(kindGroups, p.Groups), kindEmail: f.value(kindEmail, p.Email),
+			kindName: f.value(kindName, p.Name), kindRoles: f.list(kindRoles, p.Roles), kindTemplate: f.value(kindTemplate, p.Template),
+			kindFirstName: f.value(kindFirstName, p.FirstName), kindLastName: f.value(kindLastName, p.LastName),
+			kindProvider: f.value(kindProvider, p.Provider),
 		},
 		assertion: assertion{signer: signer, claims: claims{
 			Issuer: s.Issuer, Audience: s.Audience, Subject: p.Account,
-			Username: p.Username, Email: p.Email, EmailVerified: s.EmailVerified, Name: p.Name,
+			Username: p.Username, Email: p.Email, EmailVerified: s.EmailVerified,
+			Name: p.Name, FirstName: p.FirstName, LastName: p.LastName,
 			Roles: p.Roles, Groups: p.Groups, Template: p.Template,
 			SessionID: p.SessionID, Provider: p.Provider,
 			ACR: s.ACR, AMR: s.AMR, AuthTime: s.AuthTime.Unix(),

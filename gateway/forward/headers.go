@@ -13,7 +13,7 @@ import (
 // HeaderNames says under which names the app receives the identity. An empty
 // name sends no such header.
 type HeaderNames struct {
-	Assertion, User, Groups, Email, Name, Roles, Provider string
+	Assertion, User, Groups, Email, Name, Roles, Template, FirstName, LastName, Provider string
 }
 
 // DefaultNames are the names unless set.
@@ -26,17 +26,42 @@ var DefaultNames = HeaderNames{
 	Roles:     "Remote-Roles",
 }
 
-// UsualProvider is how the header of the provider is called where an app wants
-// one. A client can't send it, whether an app wants it or not.
-const UsualProvider = "Remote-Provider"
+// OptionalNames are usual names of the headers that are sent only to apps that name
+// them. A client can't send them, whether an app names them or not.
+var OptionalNames = HeaderNames{
+	Template:  "Remote-Template",
+	FirstName: "Remote-First-Name",
+	LastName:  "Remote-Last-Name",
+	Provider:  "Remote-Provider",
+}
 
 // A Row has a text for each of HeaderNames, in their order. The first is that of
 // the assertion.
-type Row [7]string
+type Row [10]string
+
+// The places in a Row.
+const (
+	kindAssertion = iota
+	kindUser
+	kindGroups
+	kindEmail
+	kindName
+	kindRoles
+	kindTemplate
+	kindFirstName
+	kindLastName
+	kindProvider
+)
+
+// Kinds are the words for the headers, in the order of HeaderNames.
+var Kinds = Row{
+	kindAssertion: "assertion", kindUser: "user", kindGroups: "groups", kindEmail: "email", kindName: "name", kindRoles: "roles",
+	kindTemplate: "template", kindFirstName: "first_name", kindLastName: "last_name", kindProvider: "provider",
+}
 
 // All returns the names.
 func (n HeaderNames) All() []string {
-	return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Provider}
+	return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Template, n.FirstName, n.LastName, n.Provider}
 }
 
 // Canonical returns the names as http.Header has them.

@@ -21,7 +21,8 @@ var Aliases = []string{
 	// web servers that sign in themselves, and the apps that are made for them
 	"X-Remote-User", "X-Remote-User-*", "X-Remote-Username", "X-Remote-Uid", "X-Remote-Group", "X-Remote-Groups", "X-Remote-Role",
 	"X-Remote-Roles", "X-Remote-Email", "X-Remote-Mail", "X-Remote-Name", "X-Remote-Fullname", "X-Remote-Full-Name",
-	"X-Remote-Displayname", "X-Remote-Display-Name", "X-Remote-Extra-*", "Http-Remote-User", "Remote-Username", "Remote-Userid",
+	"X-Remote-Displayname", "X-Remote-Display-Name", "X-Remote-Extra-*", "Http-Remote-User", "Remote-User-Group", "Remote-User-Groups", "Remote-User-Email",
+	"Remote-User-Name", "Remote-User-First-Name", "Remote-User-Last-Name", "Remote-Username", "Remote-Userid",
 	"Remote-Fullname", "Remote-Full-Name", "Remote-Displayname", "Remote-Display-Name", "Remote-Mail", "Remote-Group", "Remote-Role",
 	"Auth-User", "Auth-Mail", "Auth-Groups", "X-Webauth-*", "X-Proxy-User", "X-Proxy-Roles", "X-Proxy-Ext-*", "X-Proxy-Remote-User",
 	"Proxy-Remote-User", "X-Auth-User", "X-Auth-Username", "X-Auth-Userid", "X-Auth-User-Id", "X-Auth-Subject", "X-Auth-Email",

@@ -52,7 +52,7 @@ func FuzzClaims(f *testing.F) {
 		if text("iss") != issuer || text("aud") != audience && !slices.Equal(one, []any{audience}) || text("sub") == "" {
 			t.Errorf("accepted %s", payload)
 		}
-		if id.Subject != text("sub") || id.Email != text("email") || id.Username != text("preferred_username") {
+		if id.Subject != text("sub") || id.FirstName != text("given_name") || id.LastName != text("family_name") || id.Email != text("email") || id.Username != text("preferred_username") {
 			t.Errorf("identity %+v is not that of %s", id, payload)
 		}
 	})

@@ -84,6 +84,7 @@ func (v *Verifier) readClaims(payload []byte, now time.Time) (*Identity, error) 
 	issuer, audience, issued, notBefore := o.text("iss"), o.audience(), o.date("iat"), o.date("nbf")
 	id := &Identity{
 		Subject: o.text("sub"), Username: o.text("preferred_username"), Name: o.text("name"),
+		FirstName: o.text("given_name"), LastName: o.text("family_name"),
 		Email: o.text("email"), EmailVerified: value[bool](o, "email_verified"),
 		Roles: o.list("roles"), Groups: o.list("groups"), Template: o.text("template"),
 		SessionID: o.text("sid"), Provider: o.text("idp"),

@@ -117,7 +117,7 @@ const goodHeader = `{"alg":"ES256","kid":"ec","typ":"JWT"}`
 func goodClaims(changes map[string]any) map[string]any {
 	claims := map[string]any{
 		"iss": issuer, "aud": audience, "sub": "subject", "preferred_username": "alice",
-		"email": "alice@example.com", "email_verified": true, "name": "Alice", "roles": []string{"Viewer"},
+		"email": "alice@example.com", "email_verified": true, "name": "Alice", "given_name": "Al", "family_name": "Ice", "roles": []string{"Viewer"},
 		"iat": now, "nbf": now - 30, "exp": now + 60, "jti": "one",
 	}
 	maps.Copy(claims, changes)

@@ -1,0 +1,236 @@
+package caddymodule_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+)
+
+// blocks returns the fenced blocks of a text, by their languages.
+func blocks(t *testing.T, text string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for i, part := range strings.Split(text, "```") {
+		if language, block, ok := strings.Cut(part, "\n"); i%2 == 1 && ok {
+			if found[language] != "" {
+				t.Fatalf("two blocks of %s", language)
+			}
+			found[language] = block
+		}
+	}
+	return found
+}
+
+// page returns a page, or a chapter of it.
+func page(t *testing.T, file, chapter string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, part, found := strings.Cut(string(text), "\n## "+chapter+"\n")
+	if !found {
+		t.Fatalf("%s has no chapter %q", file, chapter)
+	}
+	part, _, _ = strings.Cut(part, "\n## ")
+	return part
+}
+
+// loadRecipe runs a Caddyfile of the docs, with the world's addresses and provider, before an app.
+func (w *world) loadRecipe(caddyfile string, app http.Handler) {
+	w.t.Helper()
+	upstream := httptest.NewServer(app)
+	w.t.Cleanup(upstream.Close)
+	var out []string
+	replaced := 0
+	for line := range strings.Lines(caddyfile) {
+		trimmed := strings.TrimSpace(line)
+		switch {
+		case strings.HasSuffix(trimmed, ".example.com {"):
+			line = "ORIGIN {\n"
+		case strings.HasPrefix(trimmed, "sso oidc https://id.example.com/realms/corp "):
+			line = "\tPROVIDER\n"
+		case strings.HasPrefix(trimmed, "reverse_proxy "):
+			line = "\treverse_proxy " + strings.TrimPrefix(upstream.URL, "http://") + "\n"
+		default:
+			replaced--
+		}
+		replaced++
+		out = append(out, line)
+	}
+	if replaced != 3 {
+		w.t.Fatalf("%d lines of the recipe were recognised, want 3:\n%s", replaced, caddyfile)
+	}
+	w.mustLoad(w.global("") + strings.Join(out, ""))
+}
+
+// A someone is a person at the provider.
+type someone struct{ username, first, last, email, groups string }
+
+// isAt has the person sign in at the provider from now on.
+func (s someone) isAt(op *gatewaytest.OP) {
+	claims := func(m map[string]any) {
+		groups := []any{}
+		for _, group := range strings.Fields(s.groups) {
+			groups = append(groups, group)
+		}
+		m["sub"], m["preferred_username"], m["email"], m["groups"] = "sub-"+s.username, s.username, s.email, groups
+		m["name"], m["given_name"], m["family_name"] = strings.TrimSpace(s.first+" "+s.last), s.first, s.last
+	}
+	op.SetHooks(gatewaytest.OPHooks{Claims: claims, UserInfo: claims})
+}
+
+// opens returns what the app shows of the person who opens it, and tries to be others by
+// headers.
+func (w *world) opens(b *browser, who someone, forged ...string) (shown shownUser) {
+	w.t.Helper()
+	who.isAt(w.op)
+	if status, _ := b.get(w.origin() + "/"); status != http.StatusOK { // signs in
+		return shownUser{Status: status}
+	}
+	r := mustRequest(w.t, w.origin()+"/")
+	for _, name := range forged {
+		r.Header.Set(name, "Admin")
+		r.Header[strings.ReplaceAll(name, "-", "_")] = []string{"Admin"}
+	}
+	status, body := b.do(r)
+	if status == http.StatusOK {
+		if err := json.Unmarshal([]byte(body), &shown); err != nil {
+			w.t.Fatalf("the app shows %q", body)
+		}
+	}
+	shown.Status = status
+	return shown
+}
+
+// A shownUser is what a stand-in shows of who is signed in.
+type shownUser struct {
+	Status                              int
+	Login, Name, First, Last, Email, Is string // Is: Grafana's role, NetBox's groups
+	Super                               bool
+}
+
+// TestRecipeGrafana runs the recipe of docs/apps.md, and README's example.
+func TestRecipeGrafana(t *testing.T) {
+	w := newWorld(t)
+	docs := blocks(t, page(t, "../docs/apps.md", "Grafana"))
+	app := newGrafana(t, docs["ini"])
+	_, readme, found := strings.Cut(page(t, "../README.md", "Use it"), "```caddyfile\ngrafana.example.com {\n")
+	if !found {
+		t.Fatal("README has no example of Grafana")
+	}
+	readme, _, _ = strings.Cut(readme, "```")
+	forged := []string{"X-Webauth-User", "X-Webauth-Role", "X-Webauth-Email", "X-Webauth-Name", "X-Webauth-Groups"}
+	alice := someone{"alice", "Alice", "Ångström", "alice@example.com", "grafana-admins staff"}
+	zoe := someone{"zoë", "Zoë", "Łukasz 100%", "zoe@example.com", "staff"}
+
+	for name, caddyfile := range map[string]string{"docs/apps.md": docs["caddyfile"], "README": "grafana.example.com {\n" + readme} {
+		app.forget()
+		w.loadRecipe(caddyfile, app)
+		if got, want := w.opens(newBrowser(t), alice, forged...), (shownUser{Status: 200, Login: "alice", Name: "Alice Ångström", Email: "alice@example.com", Is: "Admin"}); got != want {
+			t.Errorf("%s: alice is %+v, want %+v", name, got, want)
+		}
+		if got, want := w.opens(newBrowser(t), zoe, forged...), (shownUser{Status: 200, Login: "zoë", Name: "Zoë Łukasz 100%", Email: "zoe@example.com", Is: "Viewer"}); got != want {
+			t.Errorf("%s: zoë is %+v, want %+v", name, got, want)
+		}
+		demoted := alice
+		demoted.groups = "staff"
+		if got := w.opens(newBrowser(t), demoted); got.Is != "Viewer" {
+			t.Errorf("%s: alice is %+v when she is no administrator any more", name, got)
+		}
+	}
+	if got := w.opens(newBrowser(t), someone{"eve", "Eve", "Ex", "eve@example.com", "grafana-editors"}); got.Is != "Viewer" { // README has no editors
+		t.Errorf("eve is %+v", got)
+	}
+
+	// A person who has chosen their name so that all headers in a row read as bob's.
+	w.loadRecipe(docs["caddyfile"], app)
+	bob := someone{"bob", "Bob", "Smith", "bob@example.com", ""}
+	mallory := someone{"bo", "bBob", "Smithbo", "b@example.com", ""}
+	for ttl, want := range map[string]string{app.proxy["sync_ttl"]: "bo", "15": "bob"} {
+		app.forget()
+		app.proxy["sync_ttl"] = ttl
+		if got := w.opens(newBrowser(t), bob); got.Login != "bob" {
+			t.Errorf("bob is %+v", got)
+		}
+		if got := w.opens(newBrowser(t), mallory); got.Login != want {
+			t.Errorf("with sync_ttl = %s bo is %+v, want %s", ttl, got, want)
+		}
+	}
+
+	// The stand-in tells a list of roles from a role, as Grafana does.
+	app.forget()
+	w.loadRecipe(strings.NewReplacer("template X-", "roles X-", "template ", "role ").Replace(docs["caddyfile"]), app)
+	if got := w.opens(newBrowser(t), alice); got.Is != "Viewer" {
+		t.Errorf("by a list of roles alice is %+v", got)
+	}
+	app.proxy["whitelist"] = "192.0.2.1"
+	if got := w.opens(newBrowser(t), alice); got.Status != http.StatusUnauthorized {
+		t.Errorf("from an address that is not listed alice is %+v", got)
+	}
+}
+
+// TestRecipeNetBox runs the recipe of docs/apps.md.
+func TestRecipeNetBox(t *testing.T) {
+	w := newWorld(t)
+	docs := blocks(t, page(t, "../docs/apps.md", "NetBox"))
+	app := newNetBox(t, docs["python"])
+	forged := []string{"Remote-User", "Remote-User-Group", "Remote-User-Email", "Remote-User-First-Name", "Remote-User-Last-Name"}
+	alice := someone{"alice", "Alice", "Ångström", "alice@example.com", "netbox-admins netops staff"}
+	zoe := someone{"zoë", "Zoë", "Łukasz", "zoe@example.com", "netops"}
+
+	w.loadRecipe(docs["caddyfile"], app)
+	b := newBrowser(t)
+	if got, want := w.opens(b, alice, forged...), (shownUser{Status: 200, Login: "alice", First: "Alice", Last: "Ångström", Email: "alice@example.com", Is: "ipam-admins operators", Super: true}); got != want {
+		t.Errorf("alice is %+v, want %+v", got, want)
+	}
+	if got, want := w.opens(newBrowser(t), zoe, forged...), (shownUser{Status: 200, Login: "zoë", First: "Zoë", Last: "%C5%81ukasz", Email: "zoe@example.com", Is: "operators"}); got != want {
+		t.Errorf("zoë is %+v, want %+v", got, want)
+	}
+	if got := w.opens(newBrowser(t), someone{"carol", "Carol", "C", "carol@example.com", "staff"}); got.Status != http.StatusForbidden {
+		t.Errorf("carol is %+v", got)
+	}
+	// NetBox reads groups when it makes a session of its own, and the browser still has one.
+	demoted := alice
+	demoted.groups = "netops"
+	r := mustRequest(t, w.origin()+"/.sso/logout")
+	r.Method = http.MethodPost
+	r.Header.Set("Origin", w.origin())
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	if status, _ := b.do(r); status != http.StatusOK {
+		t.Errorf("logging out: %d", status)
+	}
+	if status, _ := b.do(mustRequest(t, w.origin()+"/")); status != http.StatusUnauthorized {
+		t.Errorf("after the logout: %d", status)
+	}
+	if got := w.opens(b, demoted); !got.Super {
+		t.Errorf("alice is %+v in NetBox's old session", got)
+	}
+	if got := w.opens(newBrowser(t), demoted); got.Is != "operators" || got.Super {
+		t.Errorf("alice is %+v when she is no administrator any more", got)
+	}
+
+	// A group that has the separator in its name is one.
+	w.loadRecipe(strings.Replace(docs["caddyfile"], "group operators ", "group \"x|ipam-admins\" ", 1), app)
+	if got := w.opens(newBrowser(t), zoe); got.Is != "x%7Cipam-admins" || got.Super {
+		t.Errorf("zoë is %+v", got)
+	}
+
+	// UTF-8 is not what NetBox reads.
+	w.loadRecipe(strings.Replace(docs["caddyfile"], "latin1", "utf8", 1), app)
+	if got := w.opens(newBrowser(t), alice); got.Last != "Ã\u0085ngstrÃ¶m" {
+		t.Errorf("by utf8 alice is %+v", got)
+	}
+
+	// Without the recipe's names NetBox still reads them, and no client can send them.
+	w.loadRecipe(strings.NewReplacer("\t\theaders groups Remote-User-Group email Remote-User-Email\n", "",
+		"\t\theaders first_name Remote-User-First-Name last_name Remote-User-Last-Name\n", "").Replace(docs["caddyfile"]), app)
+	if got := w.opens(newBrowser(t), someone{"dora", "Dora", "D", "dora@example.com", "netops"}, forged...); got != (shownUser{Status: 200, Login: "dora"}) {
+		t.Errorf("dora is %+v", got)
+	}
+}
