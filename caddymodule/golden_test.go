@@ -191,3 +191,21 @@ func TestExample(t *testing.T) {
 		t.Errorf("validating: %v", err)
 	}
 }
+
+// TestReadme adapts the README's Caddyfiles.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)\n```caddyfile\n(.*?)```").FindAllSubmatch(readme, -1)
+	if len(blocks) < 2 {
+		t.Fatalf("it has %d Caddyfiles, want two at least", len(blocks))
+	}
+	for _, block := range blocks {
+		if _, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(block[1], nil); err != nil || len(warnings) > 0 {
+			t.Errorf("%v %v in\n%s", warnings, err, block[1])
+		}
+	}
+}

@@ -113,7 +113,7 @@ var meanings = map[Code]Meaning{
 		"The app redirects to the gateway's login although the person is signed in. It does not take the identity from the request: check that it trusts the headers or the assertion. An app that only wants to know who somebody is needs no redirect.",
 	},
 	AnswerLost: {
-		400, "The answer is empty", "The identity provider's answer arrived here without content. Sign in again; if it happens again, tell your administrator.",
+		400, "The provider's answer is empty", "The identity provider's answer arrived here without content. Sign in again; if it happens again, tell your administrator.",
 		"The callback was asked for by GET without parameters: a bookmark, or the provider's POST met a redirect, which made it a GET. Register the very address that the log names, with https, the right host and without a slash at the end. By default it is `https://<host>/.sso/saml/acs` (SAML, binding HTTP-POST) or `https://<host>/.sso/oidc/callback` (OpenID Connect; where a site has several of those providers, with a slash and the provider's name behind it); `prefix` and `callback_path` change it.",
 	},
 	AnswerReplayed: {
@@ -125,11 +125,11 @@ var meanings = map[Code]Meaning{
 		"The provider answered with an error: the log has its error code. access_denied is the person's or a policy's choice; anything else is a setting of the client at the provider.",
 	},
 	OIDCAnswerInvalid: {
-		400, "The answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
+		400, "The provider's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
 		"The callback's parameters are malformed: code missing, a parameter twice, error beside code (RFC 6749 §4.1.2), or tokens that nobody asked for: the log names it. Set the client at the provider to the authorization code flow (response type `code`), not to the implicit or hybrid one.",
 	},
 	OIDCIssuerMismatch: {
-		400, "Another identity provider answered", "The answer came from another identity provider than the one that was asked. " + orTell,
+		400, "Another identity provider answered", "The provider's answer came from another identity provider than the one that was asked. " + orTell,
 		"The issuer in the answer, the ID token or discovery differs from the configured one (RFC 9207; OIDC Discovery §4.3): the log has both. Configure the issuer byte for byte as the provider announces it: often it is a slash at the end, http for https, or another realm or tenant. If they are equal but for one sign-in, another provider answered in its place.",
 	},
 	OIDCCodeRejected: {
@@ -141,27 +141,27 @@ var meanings = map[Code]Meaning{
 		"The token endpoint refused the gateway itself (invalid_client, unauthorized_client, …). Check client_id, client_secret and the client's settings at the provider.",
 	},
 	OIDCTokenMalformed: {
-		400, "The answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
+		400, "The provider's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
 		"The ID token is no signed JWT in compact form, has a foreign typ or crit, or its claims are no JSON object with single names; or the same of what the token endpoint or userinfo answers: the log says which. If the client is set to encrypt ID tokens, switch that off. Anything else is a fault of the provider's software: report it there.",
 	},
 	OIDCSignature: {
-		400, "The answer can't be trusted", "The signature of the identity provider's answer is not valid. " + orTell,
+		400, "The provider's answer can't be trusted", "The signature of the identity provider's answer is not valid. " + orTell,
 		"The ID token's signature matches none of the provider's signing keys. After a key change at the provider it mends itself within a minute; if it stays, the token does not come from this issuer.",
 	},
 	OIDCAlgorithm: {
-		400, "The answer can't be trusted", "The identity provider signs its answers in a way that this site does not accept. " + orTell,
+		400, "The provider's answer can't be trusted", "The identity provider signs its answers in a way that this site does not accept. " + orTell,
 		"The ID token's alg is not among those that the provider announces and the gateway takes (RS, PS, ES with 256, 384 or 512, and EdDSA; never none, never HS). Change the client's ID token algorithm at the provider.",
 	},
 	OIDCAudience: {
-		400, "The answer is for another application", "The identity provider's answer names another application than this one. " + orTell,
+		400, "The provider's answer is for another application", "The identity provider's answer names another application than this one. " + orTell,
 		"The ID token's aud does not contain the client_id, or its azp is another client's, or aud is a list of several and there is no azp that says whose the token is (OIDC Core §3.1.3.7). Check client_id; if it is right, have the provider issue the token for this client alone, or add azp (authorized party).",
 	},
 	OIDCTime: {
-		400, "The answer has expired", "The identity provider's answer is too old, or its time lies in the future. " + orTell,
+		400, "The provider's answer has expired", "The identity provider's answer is too old, or its time lies in the future. " + orTell,
 		"exp, iat, nbf or auth_time of the ID token are out of bounds. Compare the clocks of this machine and the provider (NTP). If the person wanted to sign in as somebody else: the provider did not ask anew (prompt=login) and answered with the sign-in of before.",
 	},
 	OIDCNonce: {
-		400, "The answer belongs to another sign-in", "The identity provider's answer does not belong to this sign-in. " + orTell,
+		400, "The provider's answer belongs to another sign-in", "The identity provider's answer does not belong to this sign-in. " + orTell,
 		"The ID token's nonce is not the one that was sent: a replayed token, or a provider that does not return the nonce. If it is everybody, report it to the provider (OIDC Core §3.1.2.1).",
 	},
 	OIDCClaimInvalid: {
@@ -173,55 +173,55 @@ var meanings = map[Code]Meaning{
 		"The user name, or the group that a rule is about, is an e-mail address, and the provider doesn't say `email_verified: true` of it in the same document: the log names the claim and what is said. Verify the address at the provider, or name another claim by `username_claim`. If nobody but the provider's administrators can change an address there, as in AD FS, which never sends the claim, say `trust_email` in the provider's block.",
 	},
 	OIDCSubjectMismatch: {
-		400, "The answers are about different people", "The identity provider sent two answers, and they are about different people. " + orTell,
+		400, "The provider's answers are about different people", "The identity provider sent two answers, and they are about different people. " + orTell,
 		"The sub of userinfo differs from the ID token's (OIDC Core §5.3.2), or at_hash does not fit the access token, or c_hash the code. Report it to the provider.",
 	},
 	SAMLMalformed: {
-		400, "The answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
+		400, "The provider's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
 		"The SAML response is no well-formed, plain XML document of the expected shape (one Response, one Assertion, no DOCTYPE, bounded in size and depth): the log says what is wrong and where. If it is everybody, the provider's software sends it so, or a proxy changes it: report it there. If it is one person with very many attributes or groups, have the provider send those of this application alone.",
 	},
 	SAMLUnsigned: {
-		400, "The answer is not signed", "The identity provider does not sign its answers as this site requires. Give your administrator the reference below.",
+		400, "The provider's answer is not signed", "The identity provider does not sign its answers as this site requires. Give your administrator the reference below.",
 		"The assertion has no signature of its own. Switch on the signing of assertions at the provider (Keycloak: “Sign assertions”; Entra ID: “Sign SAML assertion”). If only the message can be signed there, `want_assertions_signed off` takes that instead. An answer without any signature is never taken.",
 	},
 	SAMLSignature: {
-		400, "The answer can't be trusted", "The signature of the identity provider's answer is not valid. " + orTell,
+		400, "The provider's answer can't be trusted", "The signature of the identity provider's answer is not valid. " + orTell,
 		"The XML signature doesn't hold with any signing certificate of the provider, or doesn't cover what it must. After a change of certificate at the provider, give the new one or let the metadata be refreshed. The key of an authority, whose certificate is the issuer of another one given, doesn't count. If it stays, the answer was altered on its way.",
 	},
 	SAMLAlgorithm: {
-		400, "The answer can't be trusted", "The identity provider signs its answers in a way that this site does not accept. " + orTell,
+		400, "The provider's answer can't be trusted", "The identity provider signs its answers in a way that this site does not accept. " + orTell,
 		"The signature uses an algorithm or transform that is not taken: RSA or ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalisation, are. Change the provider's signature algorithm; `insecure_sha1` takes SHA-1 until then.",
 	},
 	SAMLEncrypted: {
-		400, "The answer can't be read", "The identity provider encrypts its answers, and this site can't decrypt them yet. Give your administrator the reference below.",
+		400, "The provider's answer can't be read", "The identity provider encrypts its answers, and this site can't decrypt them yet. Give your administrator the reference below.",
 		"The assertion, the NameID or an attribute is encrypted. Switch encryption off at the provider; TLS and the signature protect them.",
 	},
 	SAMLIssuerMismatch: {
-		400, "Another identity provider answered", "The answer came from another identity provider than the one that was asked. " + orTell,
+		400, "Another identity provider answered", "The provider's answer came from another identity provider than the one that was asked. " + orTell,
 		"The Issuer of the response or of the assertion is not the provider's entity ID, byte for byte. Compare `entity_id`, or the metadata, with what the log names.",
 	},
 	SAMLDestination: {
-		400, "The answer is for another address", "The identity provider's answer names another address than this one. " + orTell,
+		400, "The provider's answer is for another address", "The identity provider's answer names another address than this one. " + orTell,
 		"Destination or Recipient is not our AssertionConsumerService. Register the address that the log names at the provider; behind a proxy, check `base_url` and `trusted_proxies` (http instead of https, another host or port).",
 	},
 	SAMLRequestMismatch: {
-		400, "The answer belongs to another sign-in", "The identity provider's answer does not belong to this sign-in. " + orTell,
+		400, "The provider's answer belongs to another sign-in", "The identity provider's answer does not belong to this sign-in. " + orTell,
 		"InResponseTo is not the ID of the request that this browser was sent with, or is missing. Sign-ins that begin at the provider's portal are not taken; begin at the application.",
 	},
 	SAMLAudience: {
-		400, "The answer is for another application", "The identity provider's answer names another application than this one. " + orTell,
+		400, "The provider's answer is for another application", "The identity provider's answer names another application than this one. " + orTell,
 		"The assertion's AudienceRestriction is missing, or doesn't name our entity ID. Make the entity ID (“Audience”, “Identifier”, “Client ID”) at the provider equal to the one in our metadata, byte for byte, or set `sp_entity_id`.",
 	},
 	SAMLTime: {
-		400, "The answer has expired", "The identity provider's answer is too old, or its time lies in the future. " + orTell,
+		400, "The provider's answer has expired", "The identity provider's answer is too old, or its time lies in the future. " + orTell,
 		"IssueInstant, NotBefore, a NotOnOrAfter or AuthnInstant is out of bounds by more than `clock_skew` (5 minutes unless set). Compare the clocks of this machine and the provider (NTP). If the person wanted to sign in as somebody else: the provider did not ask anew (ForceAuthn) and answered with the sign-in of before.",
 	},
 	SAMLSubject: {
-		400, "The answer does not say who you are", "The identity provider's answer does not say who you are in a form that this site can use. " + orTell,
+		400, "The provider's answer does not say who you are", "The identity provider's answer does not say who you are in a form that this site can use. " + orTell,
 		"The assertion needs one Subject with one NameID and a valid bearer SubjectConfirmation (SAML Profiles 4.1.4.2): the log says what is missing. A transient NameID identifies nobody: set another `name_id_format`, or `id_attribute`. If the NameID's format is not the one that `name_id_format` asks for: have the provider send that one, or set `name_id_format` to the one that it sends, or leave it out, also if the NameID is one for a group of service providers (SPNameQualifier). If only one person is refused so, they may have changed the request in their browser.",
 	},
 	SAMLCondition: {
-		400, "The answer has a condition that can't be met", "The identity provider's answer has a condition that this site does not know. " + orTell,
+		400, "The provider's answer has a condition that can't be met", "The identity provider's answer has a condition that this site does not know. " + orTell,
 		"The assertion has an unknown condition, or no AuthnStatement: the log names it. Switch the condition off for this application at the provider, and have it send an AuthnStatement, as every provider does that signs people in (SAML Profiles 4.1.4.2).",
 	},
 	SAMLAttribute: {
