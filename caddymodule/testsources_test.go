@@ -95,16 +95,14 @@ const gatewaytestPath = module + "gateway/gatewaytest"
 
 // readsTestdata are the files that may name testdata without gatewaytest.Captured.
 var readsTestdata = map[string]string{
-	"caddymodule/golden_test.go":          "Caddyfiles of our own with what becomes of them; nothing in them has a date",
-	"caddymodule/start_test.go":           "Caddyfiles of our own with what becomes of them; nothing in them has a date",
-	"caddymodule/testsources_test.go":     "this rule",
-	"caddymodule/wild_test.go":            "Caddyfiles of our own with what becomes of them; nothing in them has a date",
-	"gateway/codes_test.go":               "attacks, which are made anew each time",
-	"gateway/gatewaytest/captured.go":     "this is Captured",
-	"gateway/pages/pages_test.go":         "pages, which are rendered in a bubble",
-	"integration/runner/declared_test.go": "names of files that it makes",
-	"integration/runner/tally_test.go":    "text of the go command",
-	"integration/runner/fuzz_test.go":     "names of files that it makes",
+	"caddymodule/golden_test.go":        "Caddyfiles of our own with what becomes of them; nothing in them has a date",
+	"caddymodule/start_test.go":         "Caddyfiles of our own with what becomes of them; nothing in them has a date",
+	"caddymodule/testsources_test.go":   "this rule",
+	"caddymodule/wild_test.go":          "Caddyfiles of our own with what becomes of them; nothing in them has a date",
+	"gateway/codes_test.go":             "attacks, which are made anew each time",
+	"gateway/gatewaytest/captured.go":   "this is Captured",
+	"integration/runner/runner_test.go": "names of files that it makes",
+	"gateway/pages/pages_test.go":       "pages, which are rendered in a bubble",
 }
 
 // captured is what nobody writes by hand: certificates and signed tokens.

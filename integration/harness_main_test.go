@@ -79,7 +79,7 @@ func binary(t *testing.T) string {
 
 var buildBinary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "caddy-sso")
-	out, err := exec.Command("go", "build", "-race", "-buildvcs=false", "-o", path, "../caddymodule/cmd/caddy-sso").CombinedOutput()
+	out, err := exec.Command("go", "build", "-race", "-buildvcs=false", "-ldflags=-s -w", "-o", path, "../caddymodule/cmd/caddy-sso").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building the binary: %w\n%s", err, out)
 	}

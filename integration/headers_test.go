@@ -20,22 +20,14 @@ import (
 // identityNames are the headers that tell the app who somebody is.
 var identityNames = []string{"Remote-User", "Remote-Groups", "Remote-Email", "Remote-Name", "Remote-Roles", "X-Sso-Assertion"}
 
-// spellings are other ways to write a header's name that some server or
-// language takes for the same: CGI and WSGI make HTTP_REMOTE_USER of several.
-func spellings(name string) []string {
-	mixed := []byte(name)
-	for i := range mixed {
-		if i%2 == 1 {
-			mixed[i] = strings.ToUpper(string(mixed[i]))[0]
-		}
-	}
-	all := []string{
-		name, strings.ToLower(name), strings.ToUpper(name), string(mixed),
-		strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(strings.ToLower(name), "-", "_"),
-		strings.ReplaceAll(name, "-", "."), strings.Replace(name, "-", "_", 1), strings.Replace(strings.ToUpper(name), "-", ".", 1),
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
+// spellings are names of ours as some server or language takes them: CGI and
+// WSGI make HTTP_REMOTE_USER of several. They are one of each class that the
+// tests of package strip know.
+var spellings = []string{
+	"Remote-User", "remote-user", "REMOTE-USER", "rEmOtE-uSeR",
+	"Remote_User", "remote_user", "REMOTE_USER", "Remote.User", "REMOTE.USER", "Remote~User", "Remote!User", "Remote|User",
+	"Remote-Groups", "remote_groups", "Remote-Email", "remote.email", "Remote-Name", "REMOTE_NAME", "Remote-Roles", "remote_roles",
+	"X-Sso-Assertion", "x_sso_assertion", "X.Sso.Assertion", "X_Sso-Assertion", "X-Sso-Anything",
 }
 
 // normal is a name as the careless read it.
@@ -56,42 +48,45 @@ type attack struct {
 	refusable bool
 }
 
-// headerAttacks is the corpus for HTTP/1.1. Every value that would be a forgery
-// contains "evil".
+// headerAttacks is the corpus for HTTP/1.1: each spelling, and each mutation of
+// one name, as package strip treats the names alike. Every value that would be a
+// forgery contains "evil".
 func headerAttacks() []attack {
-	var corpus []attack
-	add := func(a attack) { corpus = append(corpus, a) }
-	for _, name := range identityNames {
-		for _, s := range spellings(name) {
-			add(attack{name: "spelling " + s, head: []string{s + ": evil"}})
-		}
-		add(attack{name: "twice " + name, head: []string{name + ": evil", name + ": evil2"}})
-		add(attack{name: "twice in two spellings " + name, head: []string{name + ": evil", strings.ReplaceAll(name, "-", "_") + ": evil2"}})
-		add(attack{name: "empty " + name, head: []string{name + ":"}})
-		add(attack{name: "tab before the value of " + name, head: []string{name + ":\tevil"}})
-		add(attack{name: "blank before the colon of " + name, head: []string{name + " : evil"}, refusable: true})
-		add(attack{name: "blank within " + name, head: []string{strings.Replace(name, "-", " ", 1) + ": evil"}, refusable: true})
-		add(attack{name: "folded line with " + name, head: []string{"X-Harmless: a", " " + name + ": evil"}, refusable: true})
-		add(attack{name: "leading blank of " + name, head: []string{" " + name + ": evil"}, refusable: true})
-		add(attack{name: "bare LF before " + name, head: []string{"X-Harmless: a\n" + name + ": evil"}, refusable: true})
-		add(attack{name: "bare CR before " + name, head: []string{"X-Harmless: a\r" + name + ": evil"}, refusable: true})
-		add(attack{name: "NUL in " + name, head: []string{name[:3] + "\x00" + name[3:] + ": evil"}, refusable: true})
-		add(attack{name: "non-ASCII hyphen in " + name, head: []string{strings.Replace(name, "-", "\u2010", 1) + ": evil"}, refusable: true})
-		add(attack{name: "Connection lists " + name, head: []string{"Connection: close, " + name}})
-		add(attack{name: "Connection lists lower-case " + name, head: []string{"Connection: " + strings.ToLower(name) + ",close"}})
-		add(attack{name: "Connection lists underscored " + name, head: []string{"Connection: close," + strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(name, "-", "_") + ": evil"}})
-		add(attack{name: "Connection on a second line lists " + name, head: []string{"Connection: close", "Connection: " + name}})
-		add(attack{name: "Connection lists and sends " + name, head: []string{"Connection: close, " + name, name + ": evil"}})
-		add(attack{name: "Keep-Alive and Proxy-Connection list " + name, head: []string{"Proxy-Connection: " + name, "Keep-Alive: " + name, name + ": evil"}})
-		add(attack{name: "trailer " + name, head: []string{"Transfer-Encoding: chunked", "Trailer: " + name}, body: "1\r\nx\r\n0\r\n" + name + ": evil\r\n\r\n"})
-		add(attack{name: "undeclared trailer " + name, head: []string{"Transfer-Encoding: chunked"}, body: "1\r\nx\r\n0\r\n" + name + ": evil\r\n\r\n"})
-		under := strings.ReplaceAll(name, "-", "_")
-		add(attack{name: "underscored trailer " + name, head: []string{"Transfer-Encoding: chunked", "Trailer: " + under}, body: "1\r\nx\r\n0\r\n" + under + ": evil\r\n\r\n"})
-		add(attack{name: "lower-case trailer declared otherwise " + name, head: []string{"Transfer-Encoding: chunked", "Trailer: X-Harmless"}, body: "1\r\nx\r\n0\r\n" + strings.ToLower(name) + ": evil\r\nX-Harmless: a\r\n\r\n"})
+	const chunked = "Transfer-Encoding: chunked"
+	corpus := []attack{
+		{name: "twice", head: []string{"Remote-User: evil", "Remote-User: evil2"}},
+		{name: "twice in two spellings", head: []string{"Remote-User: evil", "Remote_User: evil2"}},
+		{name: "empty", head: []string{"Remote-User:"}},
+		{name: "tab before the value", head: []string{"Remote-User:\tevil"}},
+		{name: "blank before the colon", head: []string{"Remote-User : evil"}, refusable: true},
+		{name: "blank within the name", head: []string{"Remote User: evil"}, refusable: true},
+		{name: "folded line", head: []string{"X-Harmless: a", " Remote-User: evil"}, refusable: true},
+		{name: "leading blank", head: []string{" Remote-User: evil"}, refusable: true},
+		{name: "bare LF", head: []string{"X-Harmless: a\nRemote-User: evil"}, refusable: true},
+		{name: "bare CR", head: []string{"X-Harmless: a\rRemote-User: evil"}, refusable: true},
+		{name: "NUL", head: []string{"Rem\x00ote-User: evil"}, refusable: true},
+		{name: "non-ASCII hyphen", head: []string{"Remote\u2010User: evil"}, refusable: true},
+		{name: "Connection lists it", head: []string{"Connection: close, Remote-User"}},
+		{name: "Connection lists it in lower case", head: []string{"Connection: remote-user,close"}},
+		{name: "Connection lists it underscored", head: []string{"Connection: close,Remote_User", "Remote_User: evil"}},
+		{name: "Connection lists it on a second line", head: []string{"Connection: close", "Connection: Remote-User"}},
+		{name: "Connection lists it, and it is sent", head: []string{"Connection: close, Remote-User", "Remote-User: evil"}},
+		{name: "Connection lists the assertion", head: []string{"Connection: close, X-Sso-Assertion"}},
+		{name: "Keep-Alive and Proxy-Connection list it", head: []string{"Proxy-Connection: Remote-User", "Keep-Alive: Remote-User", "Remote-User: evil"}},
+		{name: "trailer", head: []string{chunked, "Trailer: Remote-User"}, body: "1\r\nx\r\n0\r\nRemote-User: evil\r\n\r\n"},
+		{name: "undeclared trailer", head: []string{chunked}, body: "1\r\nx\r\n0\r\nRemote-User: evil\r\n\r\n"},
+		{name: "underscored trailer", head: []string{chunked, "Trailer: Remote_User"}, body: "1\r\nx\r\n0\r\nRemote_User: evil\r\n\r\n"},
+		{
+			name: "lower-case trailer declared otherwise", head: []string{chunked, "Trailer: X-Harmless"},
+			body: "1\r\nx\r\n0\r\nremote-user: evil\r\nX-Harmless: a\r\n\r\n",
+		},
+		{name: "all at once", head: []string{
+			"Remote-User: evil", "remote_user: evil", "REMOTE.USER: evil", "Remote-Roles: evil", "X-Sso-Assertion: evil", "Connection: Remote-User, X-Sso-Assertion",
+		}},
 	}
-	add(attack{name: "all at once", head: []string{
-		"Remote-User: evil", "remote_user: evil", "REMOTE.USER: evil", "Remote-Roles: evil", "X-Sso-Assertion: evil", "Connection: Remote-User, X-Sso-Assertion",
-	}})
+	for _, s := range spellings {
+		corpus = append(corpus, attack{name: "spelling " + s, head: []string{s + ": evil"}})
+	}
 	return corpus
 }
 

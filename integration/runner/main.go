@@ -1,9 +1,6 @@
-// Command runner runs the suites that integration/suites lists, prints the
-// time of each, and ends with a line "N passed, N failed, N skipped". Its exit
-// status is not 0 if anything failed, or was left out without being listed.
-//
-// With the word fuzz and perhaps a duration it runs no suite: it looks for new
-// inputs that make a fuzz target fail.
+// Command runner runs the suites below, prints the time of each, and ends with a
+// line "N passed, N failed, N skipped". Its exit status is 0 only if nothing
+// failed and nothing was left out.
 //
 // It is started by integration/run, in the module's root.
 package main
@@ -12,97 +9,139 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
+	"time"
 )
+
+// A suite is a list of commands, separated by &&. `go test` is run with -json,
+// and its tests are counted; any other command must succeed.
+type suite struct {
+	name     string
+	minimum  int // fewer tests (subtests counted) are a failure
+	timeout  time.Duration
+	commands string
+}
+
+// suites run in this order. Every test of the module belongs to one.
+var suites = []suite{
+	// The integration tests wait a lot: the others run beside them.
+	{"tests", 8900, 25 * time.Minute, "go test -race -count=1 -p=3 -parallel=4 -tags=integration ./integration ./..."},
+	// What counts allocations or time runs alone, on the normal build.
+	{"serial", 170, 8 * time.Minute, "go test -p=1 -count=1 -run=^Test(Alloc|Time) -bench=. -benchtime=20x " +
+		"./caddymodule ./gateway/boltstore ./gateway/cookie ./gateway/pages ./gateway/samlsp/... ./gateway/signing/... ./mapping"},
+	{"modules", 0, 5 * time.Minute, "go mod verify && go mod tidy -diff"},
+	{"lint", 0, 15 * time.Minute, "go vet ./... && go vet -tags=integration ./... && " +
+		"go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./..."},
+}
 
 func main() {
 	work := flag.String("work", "", "directory for temporary files; removed at the end")
 	flag.Parse()
-	status, err := run(*work, flag.Args())
-	if err != nil {
+	if err := prepare(*work, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "integration/runner:", err)
-		status = 1
+		os.Exit(1)
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	status := run(ctx, os.Stdout, suites, flag.Args())
+	stop()
 	if *work != "" {
 		_ = os.RemoveAll(*work)
 	}
 	os.Exit(status)
 }
 
-func run(work string, args []string) (int, error) {
-	if err := adoptOrphans(); err != nil {
-		return 1, err
+func prepare(work string, only []string) error {
+	for _, name := range only {
+		if !slices.ContainsFunc(suites, func(s suite) bool { return s.name == name }) {
+			return fmt.Errorf("there is no suite %q", name)
+		}
 	}
 	if work != "" {
-		// What a suite puts into the temporary directory goes with it, however
-		// the suite ends.
+		// Temporary files of a suite go with this directory, however it ends.
 		if err := os.Setenv("TMPDIR", work); err != nil {
-			return 1, err
+			return err
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if len(args) > 0 && args[0] == "fuzz" {
-		return fuzz(ctx, args[1:])
-	}
-	return suites(ctx, args)
+	return adoptOrphans()
 }
 
-// fuzz looks for new inputs that make a fuzz target fail.
-func fuzz(ctx context.Context, args []string) (int, error) {
-	each, err := fuzzArgs(args)
-	if err != nil {
-		return 1, err
-	}
-	rep := &report{list: &list{}, out: os.Stdout}
-	rep.begin(suite{name: "fuzz"})
-	rep.end(runFuzz(ctx, each))
-	return rep.finish(), nil
-}
-
-// suites runs all suites of the list, or only those that are named.
-func suites(ctx context.Context, only []string) (int, error) {
-	f, err := os.Open("integration/suites")
-	if err != nil {
-		return 1, fmt.Errorf("opening the list of suites: %w", err)
-	}
-	defer f.Close()
-	l, err := parseList(f)
-	if err != nil {
-		return 1, err
-	}
-	for _, name := range only {
-		if l.suite(name) == nil {
-			return 1, fmt.Errorf("there is no suite %q in integration/suites", name)
+// run runs the suites, or only those that are named, and returns the exit
+// status. A suite that was not asked for counts as skipped, and so does a
+// declared test that no suite ran.
+func run(ctx context.Context, out io.Writer, all []suite, only []string) int {
+	passed, failed, skipped := 0, 0, 0
+	table := ""
+	seen := map[testID]bool{}
+	for _, s := range all {
+		if len(only) > 0 && !slices.Contains(only, s.name) {
+			skipped++
+			table += fmt.Sprintf("  %-8s not run: not asked for\n", s.name)
+			continue
 		}
-	}
-	tests, err := declared(".", module)
-	if err != nil {
-		return 1, err
-	}
-	rep := &report{list: l, out: os.Stdout}
-	for _, s := range l.suites {
-		rep.begin(s)
-		rep.end(oneSuite(ctx, l, s, only))
+		fmt.Fprintf(out, "=== %s\n", s.name)
+		began := time.Now()
+		r := s.run(ctx)
+		r.print(out)
+		line := fmt.Sprintf("%8s  %d passed, %d failed, %d skipped", time.Since(began).Round(100*time.Millisecond), len(r.with("pass")), r.failed(), len(r.with("skip")))
+		fmt.Fprintf(out, "    %s\n", line)
+		table += fmt.Sprintf("  %-8s %s\n", s.name, line)
+		passed, failed, skipped = passed+len(r.with("pass")), failed+r.failed(), skipped+len(r.with("skip"))
+		for _, id := range r.order {
+			seen[id] = true
+		}
 	}
 	if len(only) == 0 {
-		rep.undeclared(tests)
+		tests, err := declared(".")
+		if err != nil || len(tests) == 0 {
+			failed++
+			fmt.Fprintf(out, "--- FAIL: looking for the declared tests: found %d, %v\n", len(tests), err)
+		}
+		for _, id := range tests {
+			if !seen[id] {
+				skipped++
+				fmt.Fprintf(out, "--- NOT RUN: %s: no suite runs it\n", id)
+			}
+		}
 	}
-	return rep.finish(), nil
+	fmt.Fprintf(out, "\nsuites:\n%s%d passed, %d failed, %d skipped\n", table, passed, failed, skipped)
+	if failed+skipped > 0 || passed == 0 {
+		return 1
+	}
+	return 0
 }
 
-// oneSuite runs a suite unless it is left out, or the run is being stopped.
-func oneSuite(ctx context.Context, l *list, s suite, only []string) *result {
-	switch {
-	case ctx.Err() != nil:
-		return &result{suite: s, tally: newTally(), faults: []string{"not run: stopped by a signal"}}
-	case l.notRun[s.name] != "":
-		return &result{suite: s, tally: newTally(), notRun: l.notRun[s.name]}
-	case len(only) > 0 && !slices.Contains(only, s.name):
-		return &result{suite: s, tally: newTally(), notRun: "not asked for"}
+// run runs one suite within its time.
+func (s suite) run(ctx context.Context) *result {
+	r := newResult()
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("the suite's %v are over", s.timeout))
+	defer cancel()
+	for command := range strings.SplitSeq(s.commands, "&&") {
+		words := strings.Fields(command)
+		counted := len(words) > 1 && words[0] == "go" && words[1] == "test"
+		if counted {
+			// The test binary's own time ends first, which prints the stacks of tests that hang.
+			words = slices.Insert(words, 2, "-json", "-timeout="+(s.timeout*9/10).String())
+		}
+		r.stray.Reset()
+		err := execute(ctx, r.line, words[0], words[1:]...)
+		switch {
+		case ctx.Err() != nil:
+			r.fault("stopped: %v; still running: %v", err, r.abort())
+		case err != nil && (!counted || len(r.with("fail")) == 0):
+			r.fault("%s: %v\n%s", strings.TrimSpace(command), err, r.stray.String())
+		}
 	}
-	return runSuite(ctx, s)
+	if left := endLeftovers(5 * time.Second); len(left) > 0 {
+		r.fault("left processes behind: %s", strings.Join(left, ", "))
+	}
+	r.seeds()
+	if n := len(r.with("pass")) + len(r.with("fail")); n < s.minimum {
+		r.fault("ran %d tests; its minimum is %d", n, s.minimum)
+	}
+	return r
 }

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// A testID names a test by its package's import path and its full name.
+type testID struct{ pkg, name string }
+
+func (id testID) String() string { return id.pkg + "." + id.name }
+
+// A result is what became of a suite: the tests that `go test -json` told of,
+// and faults of the suite itself, such as a hang. A fault counts as one failure.
+type result struct {
+	state  map[testID]string // run, pass, fail or skip
+	order  []testID
+	output map[testID]string // of a test that did not pass
+	builds map[string]string // what the compiler said, by import path
+	stray  strings.Builder   // lines that are no event
+	faults []string
+}
+
+func newResult() *result {
+	return &result{state: map[testID]string{}, output: map[testID]string{}, builds: map[string]string{}}
+}
+
+func (r *result) fault(format string, args ...any) {
+	r.faults = append(r.faults, fmt.Sprintf(format, args...))
+}
+
+// with returns the tests in a state, in the order in which they began.
+func (r *result) with(state string) []testID {
+	return slices.DeleteFunc(slices.Clone(r.order), func(id testID) bool { return r.state[id] != state })
+}
+
+func (r *result) failed() int { return len(r.with("fail")) + len(r.faults) }
+
+// line takes one line of output: an event of `go test -json` (go doc test2json)
+// or of the build before it, or anything else.
+func (r *result) line(line []byte) {
+	var e struct{ Action, Package, Test, Output, ImportPath, FailedBuild string }
+	if json.Unmarshal(line, &e) != nil || e.Action == "" {
+		r.stray.Write(append(line, '\n'))
+		return
+	}
+	id := testID{e.Package, e.Test}
+	switch e.Action {
+	case "run":
+		r.set(id, "run")
+	case "output":
+		r.say(id, e.Output)
+	case "build-output":
+		r.builds[e.ImportPath] += e.Output
+	case "pass", "fail", "skip":
+		if e.Test == "" {
+			r.packageEnd(e.Package, e.Action, r.builds[e.FailedBuild])
+			return
+		}
+		r.set(id, e.Action)
+	}
+}
+
+func (r *result) say(id testID, output string) {
+	if len(r.output[id]) < 1<<16 {
+		r.output[id] += output
+	}
+}
+
+func (r *result) set(id testID, state string) {
+	if _, seen := r.state[id]; !seen {
+		r.order = append(r.order, id)
+	}
+	r.state[id] = state
+	if state == "pass" {
+		delete(r.output, id)
+	}
+}
+
+// packageEnd settles what a package left open when it ended: a benchmark that
+// passes has no end event of its own, and a test that is still running did not
+// pass. A package that failed without a failing test (build, TestMain, a panic)
+// counts as one failure under its own name.
+func (r *result) packageEnd(pkg, action, build string) {
+	failed := false
+	for _, id := range r.order {
+		if id.pkg != pkg {
+			continue
+		}
+		if r.state[id] == "run" {
+			if strings.HasPrefix(id.name, "Benchmark") && (action == "pass" || strings.Contains(r.output[id], " ns/op")) {
+				r.set(id, "pass")
+			} else {
+				r.set(id, "fail")
+				r.say(id, "did not finish\n")
+			}
+		}
+		failed = failed || r.state[id] == "fail"
+	}
+	if action == "fail" && !failed {
+		r.set(testID{pkg, ""}, "fail")
+		r.say(testID{pkg, ""}, build)
+	}
+}
+
+// abort counts every test that is still running as failed and returns them: the
+// suite was stopped.
+func (r *result) abort() []testID {
+	running := r.with("run")
+	for _, id := range running {
+		r.set(id, "fail")
+		r.say(id, "still running when the suite was stopped\n")
+	}
+	return running
+}
+
+// seeds holds that each fuzz target ran a seed, which is a subtest of it.
+func (r *result) seeds() {
+	ran := map[testID]bool{}
+	for _, id := range r.order {
+		if target, _, isSeed := strings.Cut(id.name, "/"); isSeed && r.state[id] != "skip" {
+			ran[testID{id.pkg, target}] = true
+		}
+	}
+	for _, id := range r.order {
+		if strings.HasPrefix(id.name, "Fuzz") && !strings.Contains(id.name, "/") && !ran[id] {
+			r.fault("%s ran no seed: give it some by f.Add, or in testdata/fuzz", id)
+		}
+	}
+}
+
+// print prints what did not pass.
+func (r *result) print(out io.Writer) {
+	for _, state := range []string{"fail", "skip"} {
+		for _, id := range r.with(state) {
+			fmt.Fprintf(out, "--- %s: %s\n%s\n", strings.ToUpper(state), id, tail(r.output[id]))
+		}
+	}
+	for _, fault := range r.faults {
+		fmt.Fprintf(out, "--- FAIL: %s\n", tail(fault))
+	}
+}
+
+// tail returns the last 200 lines of s, indented.
+func tail(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-200):], "\n    ")
+}
