@@ -194,7 +194,7 @@ func TestUnnamedModules(t *testing.T) {
 	}
 }
 
-// TestFaultsInJSON judges in JSON, too, what the Caddyfile adapter finds by itself.
+// TestFaultsInJSON requires for JSON the refusals that a Caddyfile gets from its adapter.
 func TestFaultsInJSON(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	for option, want := range map[string]string{
@@ -202,8 +202,8 @@ func TestFaultsInJSON(t *testing.T) {
 		`"public":["/*"]`:                                 "public: /* is every path",
 		`"protect":["/a//b"]`:                             "without empty names",
 		`"group":[{"to":["A"],"from":["{env.X}"]}]`:       "'{env.X}' has a placeholder in it",
-		`"keep_headers":["Remote-User"]`:                  "it is a header of this gateway itself",
-		`"headers":{"user":"X-A"},"keep_headers":["X-A"]`: "it is a header of this gateway itself",
+		`"keep_headers":["Remote-User"]`:                  "it is a header of this gateway",
+		`"headers":{"user":"X-A"},"keep_headers":["X-A"]`: "it is a header of this gateway",
 	} {
 		t.Run(option, func(t *testing.T) {
 			sso := strings.Replace(jsonWords.Replace("SSO"), `"inline"`, option+`,"inline"`, 1)

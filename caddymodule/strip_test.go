@@ -140,8 +140,8 @@ func TestStatusOfARefusalKept(t *testing.T) {
 	}
 }
 
-// What an error route answers sets none of our cookies, and takes away none that came
-// with the refusal: the person is told of it again at the pages that tell of it.
+// A response of an error route sets none of our cookies, and keeps the one that came with
+// the refusal: after a reload the page still shows the refusal.
 func TestCookieOfARefusalKept(t *testing.T) {
 	app := newUpstream(t, "sso-r=x", "sso=x; Path=/", "app=1")
 	for _, route := range []string{

@@ -112,11 +112,11 @@ func TestKeepHeadersFaults(t *testing.T) {
 		keep []string
 		want string
 	}{
-		"a typing error":              {[]string{"X-Forwared-User"}, `keep_headers: "X-Forwared-User" is no header that is taken away`},
-		"a wider family":              {[]string{"X-*"}, `"X-*" is no header`},
-		"everything":                  {[]string{"*"}, `"*" is no header`},
-		"a family that is none":       {[]string{"X-Forwarded-*"}, `"X-Forwarded-*" is no header`},
-		"one of ours":                 {[]string{"X-Sso-Assertion"}, `"X-Sso-Assertion" can't be kept: it is a header of this gateway itself`},
+		"a typing error":              {[]string{"X-Forwared-User"}, `keep_headers: "X-Forwared-User" is not among the headers that are removed from requests`},
+		"a wider family":              {[]string{"X-*"}, `"X-*" is not among`},
+		"everything":                  {[]string{"*"}, `"*" is not among`},
+		"a family that is none":       {[]string{"X-Forwarded-*"}, `"X-Forwarded-*" is not among`},
+		"one of ours":                 {[]string{"X-Sso-Assertion"}, `"X-Sso-Assertion" can't be kept: it is a header of this gateway`},
 		"one of ours, spelled oddly":  {[]string{"remote_user"}, `"remote_user" can't be kept`},
 		"a family with one of ours":   {[]string{"Remote-*"}, `"Remote-*" can't be kept`},
 		"one of another site":         {[]string{"X-Webauth-User"}, "X-Webauth-User can't be kept"},

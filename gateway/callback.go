@@ -229,7 +229,7 @@ func (x *exchange) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvi
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions
-	value, err := sessions.SignIn(ctx, p.judge(), ans, x.app.gw.lifetime(p), x.host)
+	value, err := sessions.SignIn(ctx, p.source(), ans, x.app.gw.lifetime(p), x.host)
 	if errors.Is(err, session.ErrNone) {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the answer's session was over when it came")))
 	}

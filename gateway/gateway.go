@@ -244,9 +244,9 @@ type NamedProvider struct {
 	Provider     provider.Provider
 }
 
-// judge returns the facts of the provider that a login remembers.
-func (p *NamedProvider) judge() session.Judge {
-	return session.Judge{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Definition: p.Provider.Definition()}
+// source returns what a login remembers of the provider.
+func (p *NamedProvider) source() session.Source {
+	return session.Source{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Definition: p.Provider.Definition()}
 }
 
 // AppOptions describe one protected app: one `sso` directive.

@@ -2,42 +2,39 @@ package mapping
 
 import "slices"
 
-// A Result is what an app's rules give to one person. Its slices belong to the
+// A Result is what one person gets by an app's rules. Its slices belong to the
 // caller.
 type Result struct {
-	// Roles and Groups of the app, in the order of the rules, each once.
+	// Roles and Groups of the app, in the order of the rules, without duplicates.
 	Roles  []string `json:"roles,omitempty"`
 	Groups []string `json:"groups,omitempty"`
-	// Template is that of the first template line that matched; empty if none
-	// did.
+	// Template is that of the first matching template line; empty if none matched.
 	Template string `json:"template,omitempty"`
-	// Named are those of the person's groups that a line of any kind names, in
-	// the person's order, each once. They, and no other groups, concern the
-	// app. Never "*".
+	// Named are the person's groups that a line of any kind names, in the person's
+	// order, without duplicates. Only these concern the app. Never "*".
 	Named []string `json:"named,omitempty"`
-	// TemplateUnknown says that a template line matched, but not all groups of the
-	// person are known, and a line before it might match too. It gives nothing.
+	// TemplateUnknown is set if a template line matched, but not all groups of the
+	// person are known and an earlier line might match too. The line gives nothing.
 	TemplateUnknown bool `json:"template_unknown,omitempty"`
-	// Matched says that at least one line matched and holds. If not, the person
-	// must not be let in.
+	// Matched is set if at least one line matched and gave something. Otherwise the
+	// person must be refused.
 	Matched bool `json:"matched"`
 }
 
-// Apply maps the groups of one person, as the provider asserted them. Its cost
-// grows with the number of groups and of lines that match, not with that of
-// the other lines.
+// Apply maps the groups of one person, as the provider asserted them. Its cost grows
+// with the number of groups and of matching lines, not with that of other lines.
 func (s *RuleSet) Apply(groups []string) Result { return s.apply(groups, false) }
 
-// ApplyPartial maps the groups of a person who may be in others as well. What
-// depends on not being in a group does not hold: a template line after the first.
+// ApplyPartial maps the groups of a person who may be in others as well. If a
+// template line after the first matches, it gives nothing: an earlier one might match
+// too.
 func (s *RuleSet) ApplyPartial(groups []string) Result { return s.apply(groups, true) }
 
 func (s *RuleSet) apply(groups []string, partial bool) Result {
 	var named nameSet
 	matching := slices.Clone(s.everyone)
 	for _, group := range groups {
-		// A group called "*" is never found: lines for everyone are not in the
-		// map.
+		// A group called "*" is never found: lines for everyone are not in the map.
 		if lines, found := s.byGroup[group]; found && named.add(group) {
 			matching = append(matching, lines...)
 		}
@@ -46,7 +43,7 @@ func (s *RuleSet) apply(groups []string, partial bool) Result {
 	return s.result(slices.Compact(matching), named.names, partial)
 }
 
-// result gathers what the lines at the given indices give; the indices ascend.
+// result collects what the lines at the given ascending indices give.
 func (s *RuleSet) result(matching []int, named []string, partial bool) Result {
 	var roles, groups nameSet
 	var template string
@@ -72,9 +69,9 @@ func (s *RuleSet) result(matching []int, named []string, partial bool) Result {
 	}
 }
 
-// A nameSet keeps names in the order of their arrival, each once. Few are
-// searched one by one, since that is faster and needs no map; many are not, so
-// that the cost stays linear.
+// A nameSet keeps names in the order of arrival, without duplicates. It searches few
+// names one by one, which is faster and needs no map, and many in a map, so that the
+// cost stays linear.
 type nameSet struct {
 	names []string
 	index map[string]struct{}

@@ -7,18 +7,17 @@ import (
 	"strings"
 )
 
-// A RuleError is one fault of a rule set.
+// A RuleError is one fault in a rule set.
 type RuleError struct {
-	// Position is where the line was written: Line.Position, or its place in
-	// the JSON ("role[0]"). Empty if the fault is that there is no line.
+	// Position is Line.Position, or the line's place in the JSON ("role[0]"). Empty
+	// if the fault is that there is no line.
 	Position string
 	// Kind is that of the faulty line. Empty if there is no line.
 	Kind Kind
-	// Msg says what is wrong and how to put it right.
+	// Msg names the fault and the fix.
 	Msg string
 }
 
-// Error names position, kind of line, fault and fix, in this order.
 func (e *RuleError) Error() string {
 	if e.Kind == "" {
 		return e.Msg
@@ -26,12 +25,11 @@ func (e *RuleError) Error() string {
 	return fmt.Sprintf("%s: %s line: %s", e.Position, e.Kind, e.Msg)
 }
 
-// A RuleSet is a set of rules that Compile found to be sound. It never changes
-// and is safe for concurrent use. The zero value lets nobody in.
+// A RuleSet is the result of Compile. It is immutable and safe for concurrent use.
+// The zero value lets nobody in.
 type RuleSet struct {
 	lines []compiledLine
-	// byGroup holds, for each group that a line names, the indices of its
-	// lines in ascending order.
+	// byGroup has, for each named group, the indices of its lines in ascending order.
 	byGroup map[string][]int
 	// everyone are the indices of the lines that match every person.
 	everyone      []int
@@ -39,15 +37,15 @@ type RuleSet struct {
 	fingerprint   string
 }
 
-// A compiledLine has its kind and always a position.
+// A compiledLine always has a position.
 type compiledLine struct {
 	Line
 	kind Kind
 }
 
-// Compile checks rules and prepares them for Apply. The error joins one
-// *RuleError for every fault of every line. Rules without a line are a fault,
-// since they could let nobody in. The rules are copied.
+// Compile checks rules and prepares them for Apply. The error joins one *RuleError
+// for every fault of every line. Rules without a line are a fault, because they would
+// let nobody in. The rules are copied.
 func Compile(rules Rules) (*RuleSet, error) {
 	set := &RuleSet{lines: flatten(rules), byGroup: map[string][]int{}}
 	if err := check(set.lines); err != nil {
@@ -103,7 +101,7 @@ func check(lines []compiledLine) error {
 		if first, last, found := quotedNames(slices.Concat(line.To, line.From)); found {
 			faults = append(faults, quoteFault(first, last))
 		}
-		// Both remember the lines before this one, so both must see each line.
+		// Both remember earlier lines, so both must see every line.
 		again, never := repeated(line), unreachable(line)
 		switch {
 		case never != "":
@@ -118,7 +116,7 @@ func check(lines []compiledLine) error {
 	return errors.Join(errs...)
 }
 
-// toFaults checks the names that a line gives.
+// toFaults returns the faults of the names that a line gives.
 func toFaults(line compiledLine) []string {
 	var faults []string
 	switch {
@@ -141,7 +139,7 @@ func toFaults(line compiledLine) []string {
 	return faults
 }
 
-// fromFaults checks the groups that a line names.
+// fromFaults returns the faults of the groups that a line names.
 func fromFaults(line compiledLine) []string {
 	if len(line.From) == 0 {
 		return []string{"names no group of the provider; add one, or * for everyone who signs in"}
@@ -173,8 +171,8 @@ func quoteFault(first, last string) string {
 	return which + ` in quotes that became part of the name; use plain double quotes ("…")`
 }
 
-// repeats returns a check for lines that say the same as one before them, in
-// whatever order of names.
+// repeats returns a check for lines that repeat an earlier one, with the names in any
+// order.
 func repeats() func(compiledLine) string {
 	seen := map[string]string{}
 	return func(line compiledLine) string {
@@ -188,8 +186,8 @@ func repeats() func(compiledLine) string {
 	}
 }
 
-// shadows returns a check for template lines that can never give their
-// template, since whoever matches them matches one before them.
+// shadows returns a check for template lines that can never apply, because everybody
+// who matches one also matches an earlier one.
 func shadows() func(compiledLine) string {
 	taken := map[string]string{} // group to the first line that names it
 	return func(line compiledLine) string {
@@ -216,7 +214,7 @@ func shadows() func(compiledLine) string {
 	}
 }
 
-// duplicates returns each name that occurs more than once, once.
+// duplicates returns the names that occur more than once, without duplicates.
 func duplicates(names []string) []string {
 	var seen, again nameSet
 	for _, name := range names {

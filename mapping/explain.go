@@ -6,41 +6,39 @@ import (
 	"strings"
 )
 
-// A Trace says of one person which lines matched and why.
+// A Trace tells which lines matched for one person, and why.
 type Trace struct {
-	// Groups are the person's groups as given to Explain.
 	Groups []string `json:"groups"`
-	// Partial says that the person may be in other groups as well.
+	// Partial is set if the person may be in other groups as well.
 	Partial bool `json:"partial,omitempty"`
-	// Lines are all lines, in order: role, template, group.
+	// Lines are all lines in order: role, template, group.
 	Lines []TraceLine `json:"lines"`
 	// Result is what Apply returns for the same groups.
 	Result Result `json:"result"`
 }
 
-// A TraceLine is one line of the rules and what became of it.
+// A TraceLine is one line of the rules and its outcome.
 type TraceLine struct {
 	Kind     Kind     `json:"kind"`
 	Position string   `json:"position"`
 	To       []string `json:"to"`
 	From     []string `json:"from"`
-	// By are those groups of the line that the person is in, in the line's
-	// order, or "*" alone in a line for everyone. Empty: the line did not
-	// match.
+	// By has the line's groups that the person is in, in the line's order, or only
+	// "*" in a line for everyone. Empty: the line did not match.
 	By []string `json:"by,omitempty"`
-	// Shadowed marks a template line that matched, but gave nothing since one
-	// before it had matched too.
+	// Shadowed marks a template line that matched, but gave nothing because an
+	// earlier one matched.
 	Shadowed bool `json:"shadowed,omitempty"`
-	// Unknown marks a template line that matched, but gave nothing: the person's
-	// groups are not known in full, and a line before it might match too.
+	// Unknown marks a template line that matched, but gave nothing: not all groups of
+	// the person are known, and an earlier line might match too.
 	Unknown bool `json:"unknown,omitempty"`
 }
 
-// Explain says line by line what Apply does with the same groups. It looks at
-// every line, so it is for people who ask and not for requests.
+// Explain traces Apply for the same groups. It visits every line, so it is for
+// people, not for requests.
 func (s *RuleSet) Explain(groups []string) Trace { return s.explain(groups, false) }
 
-// ExplainPartial says what ApplyPartial does.
+// ExplainPartial traces ApplyPartial.
 func (s *RuleSet) ExplainPartial(groups []string) Trace { return s.explain(groups, true) }
 
 func (s *RuleSet) explain(groups []string, partial bool) Trace {
@@ -74,9 +72,9 @@ func (s *RuleSet) explain(groups []string, partial bool) Trace {
 	return trace
 }
 
-// String is the trace as a person reads it: the groups, one row for each line,
-// the result, without a line break at the end. Names are quoted, so that blanks
-// and invisible characters show; long lists are cut short.
+// String formats the trace for people: the groups, one row for each line, the result,
+// without a line break at the end. Names are quoted to show blanks and invisible
+// characters; long lists are shortened.
 func (t Trace) String() string {
 	var b strings.Builder
 	more := ""
@@ -105,7 +103,7 @@ func (l TraceLine) outcome() string {
 	return "matched by " + some(l.By)
 }
 
-// String is the result as one row that a person reads.
+// String formats the result as one row.
 func (r Result) String() string {
 	switch {
 	case !r.Matched && r.TemplateUnknown:
@@ -124,7 +122,7 @@ func (r Result) String() string {
 		some(r.Roles), template, some(r.Groups), some(r.Named))
 }
 
-// some writes out so many names as one can read, and counts the rest.
+// some lists the first names and counts the rest.
 func some(names []string) string {
 	const most = 20
 	switch {

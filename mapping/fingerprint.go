@@ -6,14 +6,13 @@ import (
 	"encoding/hex"
 )
 
-// fingerprintVersion begins what is hashed. It changes when the encoding or
-// the meaning of a line does, so that nothing derived under the old one is
-// taken for the new.
+// fingerprintVersion begins the hashed text. Change it when the encoding or the
+// meaning of a line changes, so that old fingerprints do not count as new ones.
 const fingerprintVersion = "caddy-sso mapping 1"
 
-// Fingerprint names the rule set: 64 hexadecimal digits that are equal for
-// rules written alike, wherever they stand, and differ when a name, a kind of
-// line or an order does. It is no secret and proves nothing.
+// Fingerprint identifies the rule set by 64 hexadecimal digits. They are equal for
+// equal rules, whatever the lines' positions, and differ if a name, a kind of line or
+// an order differs. It is not secret and proves nothing.
 func (s *RuleSet) Fingerprint() string { return s.fingerprint }
 
 func fingerprint(lines []compiledLine) string {
@@ -25,8 +24,8 @@ func fingerprint(lines []compiledLine) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// appendLine encodes a line so that no two lines, and no two sequences of
-// lines, look alike: every list begins with its length, every string too.
+// appendLine encodes a line. A length before every list and string makes the encoding
+// of a sequence of lines unique.
 func appendLine(b []byte, line compiledLine) []byte {
 	b = appendName(b, string(line.kind))
 	for _, names := range [][]string{line.To, line.From} {

@@ -1,9 +1,8 @@
 // Package mapping turns the groups that an identity provider asserts into the
 // roles, template and groups of one app.
 //
-// Rules are what was configured. Compile checks them as a whole, naming every
-// fault at once, and makes a RuleSet, which never changes and may be used by
-// any number of goroutines:
+// Rules are the configuration. Compile checks them as a whole, reports every fault at
+// once, and returns a RuleSet, which is immutable and safe for concurrent use:
 //
 //	rules, err := mapping.Compile(mapping.Rules{Role: []mapping.Line{
 //		{To: []string{"Admin"}, From: []string{"grafana-admins"}},
@@ -11,13 +10,12 @@
 //	}})
 //	result := rules.Apply(person.Groups)
 //
-// A person whom no line matches is refused (Result.Matched is false). Names are
-// compared byte for byte: no case folding, no patterns, no normalisation of
-// Unicode. The one exception is "*", which stands alone in its line and matches
-// everybody, also those without a group; a group that a provider calls "*"
-// means nothing.
+// A person whom no line matches must be refused (Result.Matched is false). Names are
+// compared byte for byte: no case folding, no patterns, no normalisation of Unicode.
+// The one exception is "*". Alone in a line it matches everybody, also people without
+// a group; a provider's group called "*" means nothing.
 //
-// The package is pure: it does no I/O, knows no clock and keeps no state.
+// The package is pure: it does no I/O, and uses no clock and no global variables.
 package mapping
 
 import "slices"
@@ -25,20 +23,19 @@ import "slices"
 // Everyone is the group that, alone in a line, matches every person.
 const Everyone = "*"
 
-// Kind is what a line gives. It is the word that begins the line in a
-// Caddyfile.
+// Kind is what a line gives, and the first word of the line in a Caddyfile.
 type Kind string
 
-// The kinds of lines, in the order in which they are checked and explained.
+// The kinds of lines, in the order of checks and explanations.
 const (
 	KindRole     Kind = "role"
 	KindTemplate Kind = "template"
 	KindGroup    Kind = "group"
 )
 
-// Rules are one app's rules as configured. The order of role and group lines
-// decides the order of the result alone; that of template lines decides which
-// template is given.
+// Rules are the configured rules of one app. The order of role and group lines only
+// decides the order of the result; that of template lines decides which template is
+// given.
 type Rules struct {
 	// Role lines: every line that matches gives its roles.
 	Role []Line `json:"role,omitempty"`
@@ -66,15 +63,14 @@ func (r Rules) Names(mapsGroups bool) (roles, groups []string) {
 	return roles, groups
 }
 
-// A Line gives names of the app to whoever is in one of the provider's groups.
+// A Line gives names of the app to the members of the provider's groups.
 type Line struct {
-	// To are the app's names that the line gives; exactly one in a template
-	// line.
+	// To has the app's names that the line gives; exactly one in a template line.
 	To []string `json:"to"`
-	// From are the provider's groups, compared byte for byte; "*" is everybody
-	// who signed in.
+	// From has the provider's groups, compared byte for byte; "*" is everybody who
+	// signed in.
 	From []string `json:"from"`
-	// Position says where the line was written ("Caddyfile:12"), for errors
-	// and for Explain. Empty: the line's place in the JSON ("role[0]").
+	// Position is the line's place in the source ("Caddyfile:12"), for errors and for
+	// Explain. Empty: its place in the JSON ("role[0]").
 	Position string `json:"-"`
 }

@@ -8,11 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// SplitNames reads the app names of one line, separated by commas
-// ("Editor,Viewer"). Blanks and tabs around a name are dropped, those inside
-// are kept. An empty part and a name with characters that Compile refuses are
-// errors; all of them are reported, joined. A name that itself contains a comma can only be
-// given in JSON.
+// SplitNames splits the app names of one line at commas ("Editor,Viewer"). Blanks and
+// tabs around a name are removed, those inside are kept. The error joins all faults:
+// an empty part, and names with characters that Compile refuses. A name that contains
+// a comma can only be given in JSON.
 func SplitNames(s string) ([]string, error) {
 	var names []string
 	var errs []error
@@ -29,7 +28,7 @@ func SplitNames(s string) ([]string, error) {
 	return names, nil
 }
 
-// nameFaults says what is wrong with a name of either side, each with its fix.
+// nameFaults returns the faults of a name of either side, each with its fix.
 func nameFaults(name string) []string {
 	switch {
 	case name == "":
@@ -39,8 +38,8 @@ func nameFaults(name string) []string {
 	}
 	var faults []string
 	if strings.ContainsRune(name, utf8.RuneError) {
-		// Readers of JSON and Caddyfiles put it in place of what they can't
-		// decode, so a file in Latin-1 shows here and not above.
+		// JSON and Caddyfile readers replace undecodable bytes by it, so a file in
+		// Latin-1 shows up here and not above.
 		faults = append(faults, fmt.Sprintf("name %q contains U+FFFD, which stands for lost bytes; save the configuration as UTF-8", name))
 	}
 	if strings.ContainsFunc(name, isControl) {
@@ -54,15 +53,14 @@ func nameFaults(name string) []string {
 	return faults
 }
 
-// isControl also holds for U+2028 and U+2029, which end a line for some
-// readers of logs and headers.
+// isControl also covers U+2028 and U+2029, which some readers of logs and headers
+// treat as line ends.
 func isControl(r rune) bool {
 	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
 }
 
-// isPadding holds for what can't be seen at the edge of a name. The joiners
-// and marks among them are proper inside a name (Persian, Hebrew), so only the
-// edges are checked.
+// isPadding reports whether r is invisible at the start or end of a name. Joiners and
+// marks are legitimate inside a name (Persian, Hebrew), so only the ends are checked.
 func isPadding(r rune) bool {
 	if isControl(r) {
 		return false // has a fault of its own
@@ -70,9 +68,9 @@ func isPadding(r rune) bool {
 	return unicode.IsSpace(r) || strings.ContainsRune("\u200b\u200c\u200d\u200e\u200f\u2060\ufeff", r)
 }
 
-// quotedNames returns the first and the last of the names that someone put in
-// quotes that a Caddyfile does not know, so that they became part of the names:
-// 'Net Ops' reads as the two names «'Net» and «Ops'».
+// quotedNames returns the first and the last name within quotes that a Caddyfile does
+// not know, and which have become part of the names: 'Net Ops' is read as the two
+// names «'Net» and «Ops'».
 func quotedNames(names []string) (first, last string, found bool) {
 	for i, name := range names {
 		opening, size := utf8.DecodeRuneInString(name)

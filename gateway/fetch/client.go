@@ -58,7 +58,7 @@ type Response struct {
 	MediaType string
 	// ContentType is the header as it came, for messages.
 	ContentType string
-	// Challenge is the header WWW-Authenticate, which may say why the server refuses
+	// Challenge is the header WWW-Authenticate, which may tell why the server refuses
 	// (RFC 6750 §3).
 	Challenge string
 	// Body is never larger than the limit of Do.
@@ -105,7 +105,7 @@ func hardenedTransport(roots *x509.CertPool) *http.Transport {
 	}
 }
 
-// proxyRefusal says that it was the proxy that refused.
+// proxyRefusal names the proxy if it, not the provider, refuses.
 func proxyRefusal(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil

@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// Captured returns a captured document below a testdata directory, and the
-// clock that it was captured at. A document is captured if somebody else wrote
-// it (a provider, another XML library), or an earlier release of ours. The file
-// captured.json in the testdata directory names the time of each, by the file's
-// name or by its directory's name with a slash.
+// Captured returns a captured document below a testdata directory, and the clock of
+// its capture. A document is captured if somebody else wrote it (a provider, another
+// XML library), or an earlier release of ours. The file captured.json in the testdata
+// directory has the time of each, by the file's name or by its directory's name with
+// a slash.
 //
-// A test must call it in a bubble of synctest. There the time passes until the
-// clock shows the time of capture, so no code can judge the document by the
-// real clock. Outside of a bubble the test fails, unless the document is of today. Benchmarks can't run
-// in a bubble: they hand the returned clock to the code that judges. A fuzz
-// target may only seed with what it reads.
+// A test must call it in a synctest bubble. Captured waits there until the bubble's
+// clock shows the time of capture, so no code can check the document against the real
+// clock. Outside of a bubble the test fails, unless the document is of today.
+// Benchmarks can't run in a bubble: they pass the returned clock to the code. A fuzz
+// target may only use the document as a seed.
 func Captured(tb testing.TB, file string) (doc []byte, now func() time.Time) {
 	tb.Helper()
 	doc, err := os.ReadFile(file)
@@ -33,8 +33,8 @@ func Captured(tb testing.TB, file string) (doc []byte, now func() time.Time) {
 		tb.Fatalf("reading the time of the captured document %s: %v", file, err)
 	}
 	if _, ok := tb.(*testing.T); ok {
-		// A bubble begins in the year 2000. Documents of one day may be read one
-		// after the other.
+		// A bubble begins in the year 2000. Documents of one day may be read in
+		// sequence.
 		wait := time.Until(at)
 		if now := time.Now(); now.Year() != 2000 && (wait > 24*time.Hour || wait < -time.Hour) {
 			tb.Fatalf("%s was captured at %v and would be judged at %v: read it in a bubble of synctest", file, at, now)
@@ -44,8 +44,8 @@ func Captured(tb testing.TB, file string) (doc []byte, now func() time.Time) {
 	return doc, func() time.Time { return at }
 }
 
-// CapturedNames returns the captured documents that fit a pattern, for Captured.
-// It fails the test if there are fewer than atLeast.
+// CapturedNames returns the captured documents that match a pattern, for Captured.
+// The test fails if there are fewer than atLeast.
 func CapturedNames(tb testing.TB, pattern string, atLeast int) []string {
 	tb.Helper()
 	files, err := filepath.Glob(pattern)

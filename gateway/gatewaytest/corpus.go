@@ -13,9 +13,9 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-// An Attack is one file of an attack corpus: a mutation of something that is
-// accepted without it. Each corpus has a language of its own for the mutation;
-// what stands above it is the same in all of them:
+// An Attack is one file of an attack corpus: a mutation of something that is accepted
+// without it. Each corpus has its own language for the mutation; the part above it is
+// the same in all of them:
 //
 //	What the attack is and where it is known from (CVE, clause of a standard).
 //
@@ -25,31 +25,28 @@ import (
 //
 //	The mutation, down to the end of the file.
 type Attack struct {
-	// Name is the file's name without ".txt": a CVE or the technique, of
-	// letters, digits and hyphens. Subtests are called by it.
+	// Name is the file's name without ".txt", and the subtest's name: a CVE or the
+	// technique, of letters, digits and hyphens.
 	Name string
 	// About is the first paragraph, in one line.
 	About string
-	// Code is what the attack must be refused with ("code:").
+	// Code is the expected refusal ("code:").
 	Code refusal.Code
-	// Checks are the checks that stop it ("checks:", separated by commas).
-	// Without them it gets in; as long as one of them is there it does not.
+	// Checks are the checks that stop the attack ("checks:", separated by commas). It
+	// must get in without all of them, and be refused with any one.
 	Checks []string
-	// Fixed says, in place of Checks, why dropping a check would show nothing
-	// ("fixed:").
+	// Fixed is the reason why no check can be dropped, instead of Checks ("fixed:").
 	Fixed string
-	// Promises are the lines of the promises that it belongs to ("promise:",
-	// once for each).
+	// Promises are the promises that it belongs to ("promise:", one line each).
 	Promises []string
-	// VariantOf is the attack of whose mutation this is a variant
-	// ("variant of:"): for a promise both count once. Empty: of none.
+	// VariantOf is the attack whose mutation it varies ("variant of:"): for a promise
+	// both count once. Optional.
 	VariantOf string
-	// Body is the mutation.
-	Body string
+	Body      string
 }
 
-// Corpus reads the attacks in a directory, as ReadCorpus does. It fails the
-// test on any error.
+// Corpus reads the attacks in a directory with ReadCorpus. The test fails on any
+// error.
 func Corpus(tb testing.TB, dir string) []Attack {
 	tb.Helper()
 	attacks, err := ReadCorpus(os.DirFS(dir))
@@ -59,9 +56,9 @@ func Corpus(tb testing.TB, dir string) []Attack {
 	return attacks
 }
 
-// ReadCorpus reads the attacks in dir, by name. Besides them there may be a
-// README.md alone. No attack at all is an error, and so are any other file, a
-// fault in one, and a variant of what is not there.
+// ReadCorpus reads the attacks in dir, by name. The only other file may be README.md.
+// It is an error if there is no attack, another file, a fault in a file, or a variant
+// of an unknown attack.
 func ReadCorpus(dir fs.FS) ([]Attack, error) {
 	entries, err := fs.ReadDir(dir, ".")
 	if err != nil {
@@ -97,9 +94,9 @@ func ReadCorpus(dir fs.FS) ([]Attack, error) {
 
 var attackFile = regexp.MustCompile(`^([A-Za-z0-9]+(?:-[A-Za-z0-9]+)*)\.txt$`)
 
-// ParseAttack reads one file of a corpus. Anything that is not as described at
-// Attack is an error: an unknown or repeated word, none or both of checks and
-// fixed, no paragraph about the attack, no mutation.
+// ParseAttack parses one file of a corpus. Any deviation from the form in Attack is
+// an error: an unknown or repeated word, none or both of checks and fixed, no
+// paragraph about the attack, no mutation.
 func ParseAttack(file, text string) (Attack, error) {
 	name := attackFile.FindStringSubmatch(file)
 	if name == nil {

@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// Defines holds that every field of a provider's configuration either is part
-// of its definition (see provider.Definition), or is an exception that has a
-// reason: a new option can't be forgotten. digest returns the definition's digest
-// of a configuration. Fields of types that it does not know are tried with the
-// values of odd.
+// Defines requires that every field of a provider's configuration either is part of
+// its definition (see provider.Definition), or is an exception with a reason. So a
+// new option can't be forgotten. digest returns the definition's digest of a
+// configuration. odd has the values to try for fields of unknown types.
 func Defines[C any](tb testing.TB, config C, digest func(C) string, exceptions map[string]string, odd ...any) {
 	tb.Helper()
 	before, kind := digest(config), reflect.TypeFor[C]()
@@ -35,7 +34,7 @@ func Defines[C any](tb testing.TB, config C, digest func(C) string, exceptions m
 	}
 }
 
-// another returns a value that the field does not have.
+// another returns a value that differs from the field's.
 func another(tb testing.TB, field reflect.StructField, odd []any) reflect.Value {
 	tb.Helper()
 	for _, v := range odd {

@@ -6,11 +6,11 @@ import (
 	"sync"
 )
 
-// ErrFault is the fault of a store that Faulty makes.
+// ErrFault is the error of Faulty.
 var ErrFault = errors.New("the test lets the store fail")
 
-// Faulty returns a hook for MemStore that lets the named methods fail, all if
-// none is named.
+// Faulty returns a hook for MemStore that makes the named methods fail, or all
+// without names.
 func Faulty(methods ...string) func(MemOp) error {
 	return func(op MemOp) error {
 		if len(methods) == 0 || slices.Contains(methods, op.Method) {
@@ -20,8 +20,8 @@ func Faulty(methods ...string) func(MemOp) error {
 	}
 }
 
-// Counting returns a hook for MemStore that counts calls of a method in n, which
-// mu guards.
+// Counting returns a hook for MemStore that counts calls of a method in n, guarded by
+// mu.
 func Counting(method string, n *int, mu *sync.Mutex) func(MemOp) error {
 	return func(op MemOp) error {
 		if op.Method == method && !op.Done {

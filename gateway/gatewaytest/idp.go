@@ -22,17 +22,16 @@ import (
 	"time"
 )
 
-// An IdP is a SAML identity provider for tests, with one person who is always
-// signed in there. As it comes it behaves; IdPHooks make it misbehave. It writes
-// and signs its documents as text, by code of its own, so that it shares no
-// mistake with what it tests.
+// An IdP is a SAML identity provider for tests, with one person who is always signed
+// in there. It behaves unless IdPHooks change that. It writes and signs its documents
+// as text, by its own code, so that it shares no mistake with the code under test.
 type IdP struct {
-	// EntityID is the provider's entity ID, and the base of its addresses.
+	// EntityID is the provider's entity ID and the base of its URLs.
 	EntityID string
 	// Roots verifies the server, in PEM.
 	Roots []byte
-	// Key signs. Metadata has its certificate, or Chain in its stead: several in
-	// one X509Data, in DER.
+	// Key signs. The metadata contain its certificate, or instead Chain: several
+	// certificates in one X509Data, in DER.
 	Key   IdPKey
 	Chain [][]byte
 
@@ -42,13 +41,13 @@ type IdP struct {
 	requests []url.Values
 }
 
-// IdPHooks change what an IdP does. A nil hook changes nothing.
+// IdPHooks change the behaviour of an IdP. A nil hook changes nothing.
 type IdPHooks struct {
-	// Answer changes what the answer says, before it is written and signed.
+	// Answer changes the answer before it is written and signed.
 	Answer func(a *IdPAnswer)
-	// Document changes the document after it was signed.
+	// Document changes the signed document.
 	Document func(doc string) string
-	// Serve replaces whole endpoints by their path.
+	// Serve replaces endpoints by path.
 	Serve map[string]http.HandlerFunc
 }
 
@@ -82,14 +81,13 @@ func (idp *IdP) SetHooks(hooks IdPHooks) {
 	idp.hooks = hooks
 }
 
-// Requests returns how many requests an endpoint has had.
 func (idp *IdP) Requests(path string) int {
 	idp.mu.Lock()
 	defer idp.mu.Unlock()
 	return idp.counts[path]
 }
 
-// LastRequest returns the parameters that a browser brought last.
+// LastRequest returns the parameters of the last AuthnRequest.
 func (idp *IdP) LastRequest() url.Values {
 	idp.mu.Lock()
 	defer idp.mu.Unlock()
@@ -167,7 +165,8 @@ func (idp *IdP) serveSSO(w http.ResponseWriter, r *http.Request) {
 	_ = answerPage.Execute(w, map[string]any{"Action": action, "Form": map[string][]string(form)})
 }
 
-// An authnRequest is what the IdP reads of an AuthnRequest (SAML Core 3.4.1).
+// An authnRequest has the parts of an AuthnRequest that the IdP reads (SAML Core
+// 3.4.1).
 type authnRequest struct {
 	XMLName     xml.Name `xml:"urn:oasis:names:tc:SAML:2.0:protocol AuthnRequest"`
 	ID          string   `xml:",attr"`
@@ -180,9 +179,8 @@ type authnRequest struct {
 	} `xml:"urn:oasis:names:tc:SAML:2.0:protocol NameIDPolicy"`
 }
 
-// Answer is what the provider does with the parameters that a browser brings by
-// GET (SAML Bindings 3.4) or POST (3.5): it returns where the browser posts
-// which form.
+// Answer processes the parameters of a GET (SAML Bindings 3.4) or POST (3.5). It
+// returns the form and the address to which the browser posts it.
 func (idp *IdP) Answer(method string, params url.Values) (action string, form url.Values, err error) {
 	for name, values := range params {
 		if len(values) != 1 {
@@ -243,7 +241,6 @@ func readRequest(method, value string) (*authnRequest, error) {
 	return req, nil
 }
 
-// Person returns the attributes of the one person.
 func (*IdP) Person() []IdPAttribute {
 	return []IdPAttribute{
 		{"mail", []string{"alice@example.com"}},

@@ -22,7 +22,7 @@ type IdPKey struct {
 	key *ecdsa.PrivateKey
 }
 
-// NewIdPKey makes a key with a certificate of its own.
+// NewIdPKey makes a key with a self-signed certificate.
 func NewIdPKey() (IdPKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -37,8 +37,8 @@ func NewIdPKey() (IdPKey, error) {
 	return IdPKey{der, key}, err
 }
 
-// NewIdPChain makes a key whose certificate an authority issued, and that
-// authority's key.
+// NewIdPChain makes a key with a certificate by an authority, and that authority's
+// key.
 func NewIdPChain() (signer, authority IdPKey, err error) {
 	if authority, err = NewIdPKey(); err != nil {
 		return IdPKey{}, IdPKey{}, err
@@ -71,7 +71,7 @@ type IdPAttribute struct {
 	Values []string
 }
 
-// An IdPAnswer is what a Response and its one Assertion say.
+// An IdPAnswer has the content of a Response and its one Assertion.
 type IdPAnswer struct {
 	ID, AssertionID, SessionIndex                              string
 	Issuer, Destination, Recipient, Audience, InResponseTo     string
@@ -80,14 +80,14 @@ type IdPAnswer struct {
 	Status                                                     string
 	NameID, NameIDFormat                                       string
 	Attributes                                                 []IdPAttribute
-	// Key signs what of both is to be signed.
+	// Key signs the parts that are to be signed.
 	Key                        IdPKey
 	SignAssertion, SignMessage bool
 }
 
-// Document writes the answer. It is written in the very form that Exclusive XML
-// Canonicalization makes of it: namespaces where they are first used, attributes
-// by name, no empty-element tags. So a digest is one of the text itself.
+// Document returns the answer. It is written in its own exclusive canonical form:
+// namespaces at first use, attributes by name, no empty-element tags. So a digest is
+// one of the text itself.
 func (a *IdPAnswer) Document() (string, error) {
 	head := fmt.Sprintf(`<saml:Assertion xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion" ID="%s" IssueInstant="%s" Version="2.0"><saml:Issuer>%s</saml:Issuer>`,
 		attr(a.AssertionID), stamp(a.IssueInstant), text(a.Issuer))
@@ -104,7 +104,7 @@ func (a *IdPAnswer) Document() (string, error) {
 	return a.Key.sign(head, status+assertion+"</samlp:Response>", a.ID, a.SignMessage)
 }
 
-// statements are what follows the assertion's Issuer and Signature.
+// statements returns the text after the assertion's Issuer and Signature.
 func (a *IdPAnswer) statements() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<saml:Subject><saml:NameID Format="%s">%s</saml:NameID><saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"><saml:SubjectConfirmationData InResponseTo="%s" NotOnOrAfter="%s" Recipient="%s"></saml:SubjectConfirmationData></saml:SubjectConfirmation></saml:Subject>`,
@@ -132,8 +132,8 @@ func (a *IdPAnswer) statements() string {
 	return b.String()
 }
 
-// sign puts a signature of the whole element between its head and its tail (XML
-// Signature 1.1, enveloped).
+// sign puts a signature of the whole element between head and tail (XML Signature
+// 1.1, enveloped).
 func (k IdPKey) sign(head, tail, id string, wanted bool) (string, error) {
 	if !wanted {
 		return head + tail, nil
@@ -142,7 +142,7 @@ func (k IdPKey) sign(head, tail, id string, wanted bool) (string, error) {
 	digest := sha256.Sum256([]byte(head + tail))
 	info := fmt.Sprintf(`><ds:CanonicalizationMethod Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></ds:CanonicalizationMethod><ds:SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256"></ds:SignatureMethod><ds:Reference URI="#%s"><ds:Transforms><ds:Transform Algorithm="http://www.w3.org/2000/09/xmldsig#enveloped-signature"></ds:Transform><ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></ds:Transform></ds:Transforms><ds:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"></ds:DigestMethod><ds:DigestValue>%s</ds:DigestValue></ds:Reference></ds:SignedInfo>`,
 		attr(id), base64.StdEncoding.EncodeToString(digest[:]))
-	// Alone, it declares the prefix that it uses.
+	// Alone, SignedInfo declares the prefix that it uses.
 	digest = sha256.Sum256([]byte(open + namespace + info))
 	r, s, err := ecdsa.Sign(rand.Reader, k.key, digest[:])
 	if err != nil {
@@ -158,7 +158,7 @@ func (k IdPKey) sign(head, tail, id string, wanted bool) (string, error) {
 // stamp writes an xs:dateTime (SAML Core 1.3.3).
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// text and attr write values as canonical XML does (Canonical XML 1.0, 2.3).
+// text and attr escape values as canonical XML does (Canonical XML 1.0, 2.3).
 var (
 	text = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r", "&#xD;").Replace
 	attr = strings.NewReplacer("&", "&amp;", "<", "&lt;", `"`, "&quot;", "\t", "&#x9;", "\n", "&#xA;", "\r", "&#xD;").Replace

@@ -13,16 +13,16 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// A MemStore is a store.Store in memory, for tests that look into a store or
-// have it fail. It runs in a testing/synctest bubble.
+// A MemStore is a store.Store in memory, for tests that inspect a store or make it
+// fail. It runs in a synctest bubble.
 type MemStore struct {
 	mu      sync.Mutex
 	values  map[string]memValue
 	indexes map[string]map[string]bool
 	watches map[*memWatch]bool
 	sent    [][]byte
-	past    int // goes up when the store goes back in time
-	dealt   int // the past that has been dealt with
+	past    int // incremented when the store goes back in time
+	dealt   int // the last past that was handled
 	hook    func(MemOp) error
 	refuses error
 
@@ -38,11 +38,11 @@ type memValue struct {
 type MemOp struct {
 	// Method is the method's name, Key its first key, or its index.
 	Method, Key string
-	// Done says that the method has done its work and is about to return.
+	// Done is set if the method has done its work and is about to return.
 	Done bool
 }
 
-// Writes says whether the method changes the store, or tells of a change.
+// Writes reports whether the method changes the store or announces a change.
 func (op MemOp) Writes() bool {
 	switch op.Method {
 	case "Get", "Range", "Watch", "Ping":
@@ -56,25 +56,24 @@ func NewMemStore() *MemStore {
 	return &MemStore{values: map[string]memValue{}, indexes: map[string]map[string]bool{}, watches: map[*memWatch]bool{}}
 }
 
-// SetHook has hook called at the beginning and at the end of every method,
-// outside of the store's lock: it may use the store. The error that it returns
-// is the method's; at the beginning it keeps the method from doing anything.
-// A Watch ends as soon as hook refuses it; it is asked at least four times a
-// second.
+// SetHook makes every method call hook at its beginning and end, outside of the
+// store's lock: hook may use the store. Its error becomes the method's. At the
+// beginning it also prevents the work. A Watch calls hook at least four times a
+// second and ends at its first error.
 func (s *MemStore) SetHook(hook func(MemOp) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = hook
 }
 
-// Refuse has every Watch report that the store takes no writes; nil ends that.
+// Refuse makes every Watch report that the store accepts no writes; nil ends that.
 func (s *MemStore) Refuse(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuses = why
 }
 
-// Keys returns the keys that hold something, in order.
+// Keys returns the keys with a value, in order.
 func (s *MemStore) Keys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,7 +88,7 @@ func (s *MemStore) Keys() []string {
 }
 
 // Dump returns all that a reader of the store can see: keys, values, indexes,
-// their members, and every message so far.
+// members, and every message so far.
 func (s *MemStore) Dump() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,8 +108,8 @@ func (s *MemStore) Dump() []byte {
 	return b.Bytes()
 }
 
-// Clone returns a store with the same values and indexes: a backup, or the
-// store as a crash left it.
+// Clone returns a store with the same values and indexes: a backup, or the store
+// after a crash.
 func (s *MemStore) Clone() *MemStore {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,8 +126,8 @@ func (s *MemStore) Clone() *MemStore {
 	return c
 }
 
-// Rewind sets the store back to what a clone of it holds: a restart from a snapshot.
-// Every Watch ends.
+// Rewind sets the store back to a clone of it: a restart from a snapshot. Every Watch
+// ends.
 func (s *MemStore) Rewind(to *MemStore) {
 	c := to.Clone()
 	s.mu.Lock()
@@ -137,7 +136,7 @@ func (s *MemStore) Rewind(to *MemStore) {
 	s.past++
 }
 
-// do runs a method with the hook around it.
+// do calls work, with the hook before and after.
 func (s *MemStore) do(ctx context.Context, method, key string, work func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -161,7 +160,7 @@ func (s *MemStore) do(ctx context.Context, method, key string, work func() error
 	return err
 }
 
-// load returns the living value under key. The store is locked.
+// load returns the unexpired value under key. The store is locked.
 func (s *MemStore) load(key string) ([]byte, bool) {
 	v, ok := s.values[key]
 	if ok && !v.end.IsZero() && !time.Now().Before(v.end) {
@@ -171,7 +170,7 @@ func (s *MemStore) load(key string) ([]byte, bool) {
 	return v.value, ok
 }
 
-// save puts a value under key. The store is locked.
+// save stores a value under key. The store is locked.
 func (s *MemStore) save(key string, value []byte, ttl time.Duration) error {
 	if ttl < 0 {
 		return fmt.Errorf("storing a value: the ttl is negative (%v)", ttl)

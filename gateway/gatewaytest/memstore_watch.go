@@ -15,9 +15,9 @@ type memWatch struct {
 	wake  chan struct{}
 }
 
-// Announce implements store.Store. It makes the writes first, as methods of their
-// own: a store whose parts are in different places. So a test can put a fault
-// between any two.
+// Announce implements store.Store. It makes the writes first, as separate methods,
+// like a store with parts in different places. So a test can put a fault between any
+// two.
 func (s *MemStore) Announce(ctx context.Context, message []byte, writes ...store.Write) error {
 	for _, w := range writes {
 		var err error
@@ -46,8 +46,8 @@ func (s *MemStore) Announce(ctx context.Context, message []byte, writes ...store
 // errRewound ends a Watch.
 var errRewound = errors.New("the test has set the store back")
 
-// lookBack tells of a store that went back in time since a position, and returns
-// the past that it has now.
+// lookBack reports that the store went back in time after since, and returns the
+// present past.
 func (s *MemStore) lookBack(ctx context.Context, since string, on func(store.Change)) (past int, err error) {
 	dealtWith := false
 	err = s.do(ctx, "Watch", "", func() error {

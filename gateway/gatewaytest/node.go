@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// EachStore runs a test on the store in memory and on bolt.
+// EachStore runs a test on the store in memory and on boltstore.
 func EachStore(t *testing.T, run func(t *testing.T, store store.Store)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) {
@@ -29,27 +29,25 @@ func EachStore(t *testing.T, run func(t *testing.T, store store.Store)) {
 	})
 }
 
-// Secret returns a secret that is named by a letter.
+// Secret returns a secret made of one letter.
 func Secret(letter string) []byte { return []byte(strings.Repeat(letter, 32)) }
 
-// A Marker remembers which store a machine works with, in memory.
+// A Marker is a session.MarkerMemory in memory.
 type Marker struct {
 	mu sync.Mutex
 	// Remembered is set before first use.
 	Remembered string
 }
 
-// Load returns what is remembered.
 func (m *Marker) Load(context.Context) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.Remembered, nil
 }
 
-// Forget forgets it, as a person does who deletes the file.
+// Forget clears the memory, as deleting the file does.
 func (m *Marker) Forget() { _ = m.Save(context.Background(), "") }
 
-// Save remembers a marker.
 func (m *Marker) Save(_ context.Context, marker string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

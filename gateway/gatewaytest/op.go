@@ -19,14 +19,13 @@ import (
 	"time"
 )
 
-// An OP is an OpenID Provider for tests, with one person who is always signed
-// in there. As it comes it behaves, and is strict towards its client; OPHooks
-// make it misbehave in any way. It signs by code of its own, so that it shares
-// no mistake with what it tests.
+// An OP is an OpenID Provider for tests, with one person who is always signed in
+// there. It behaves unless OPHooks change that, and is strict with its client. It
+// signs by its own code, so that it shares no mistake with the code under test.
 type OP struct {
 	// Issuer is the issuer identifier and the base of all endpoints.
 	Issuer string
-	// ClientID and ClientSecret are the one client's. They contain characters
+	// ClientID and ClientSecret are those of the one client. They contain characters
 	// that must be encoded.
 	ClientID, ClientSecret string
 	// Roots verifies the server, in PEM. Nil without a server.
@@ -38,16 +37,16 @@ type OP struct {
 	mu     sync.Mutex
 	hooks  OPHooks
 	counts map[string]int
-	grants map[string]opGrant // by code, then by access token
+	grants map[string]opGrant // by code or access token
 	method string
 }
 
-// OPHooks change what an OP does. A nil hook changes nothing. Maps are the
-// hook's to keep; values must be ready for encoding/json.
+// OPHooks change the behaviour of an OP. A nil hook changes nothing. A hook owns its
+// map; the values must be ready for encoding/json.
 type OPHooks struct {
 	// Discovery and JWKS change the documents.
 	Discovery, JWKS func(doc map[string]any)
-	// Code replaces the authorization code that is issued.
+	// Code replaces the authorization code.
 	Code func(code string) string
 	// Answer changes the parameters that the browser carries back.
 	Answer func(params url.Values)
@@ -55,27 +54,27 @@ type OPHooks struct {
 	Header, Claims func(m map[string]any)
 	// Payload changes the encoded claims before they are signed.
 	Payload func(claims []byte) []byte
-	// IDToken changes the ID token after it was signed.
+	// IDToken changes the signed ID token.
 	IDToken func(jws string) string
-	// Key replaces the key that signs, not the published one.
+	// Key replaces the signing key, but not the published one.
 	Key *OPKey
-	// Token changes the token endpoint's answer.
-	Token func(answer map[string]any)
-	// UserInfo changes what the userinfo endpoint says.
+	// Token changes the token endpoint's response.
+	Token func(response map[string]any)
+	// UserInfo changes the userinfo endpoint's response.
 	UserInfo func(claims map[string]any)
-	// Serve replaces whole endpoints by their path ("/token").
+	// Serve replaces endpoints by path ("/token").
 	Serve map[string]http.HandlerFunc
 }
 
-// OPOptions are what an OP is made with.
+// OPOptions configure an OP.
 type OPOptions struct {
 	// Alg is the algorithm of Key. Default: ES256.
 	Alg string
-	// InProcess starts no server: the OP is reached through Transport alone, as
-	// https://op.test. For testing/synctest, whose clock stands still while a
-	// socket is waited for.
+	// InProcess starts no server: the OP can be reached through Transport alone, as
+	// https://op.test. For testing/synctest, whose clock stops while code waits for a
+	// socket.
 	InProcess bool
-	// Public makes the client one without a secret.
+	// Public makes the client a public one, without a secret.
 	Public bool
 }
 
@@ -131,15 +130,14 @@ func (op *OP) SetHooks(hooks OPHooks) {
 	op.hooks = hooks
 }
 
-// Requests returns how many requests an endpoint has had.
 func (op *OP) Requests(path string) int {
 	op.mu.Lock()
 	defer op.mu.Unlock()
 	return op.counts[path]
 }
 
-// LastAuthMethod returns how the client proved itself when it last asked for
-// tokens: basic, post or none.
+// LastAuthMethod returns how the client last authenticated at the token endpoint:
+// basic, post or none.
 func (op *OP) LastAuthMethod() string {
 	op.mu.Lock()
 	defer op.mu.Unlock()
@@ -199,8 +197,8 @@ func (op *OP) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, r.URL.Query().Get("redirect_uri")+"?"+answer.Encode(), http.StatusFound)
 }
 
-// Visit is what a browser does with Begun.Location: it returns the parameters
-// that the OP sends it back with.
+// Visit does what a browser does with Begun.Location. It returns the parameters with
+// which the OP redirects back.
 func (op *OP) Visit(location string) (url.Values, error) {
 	u, err := url.Parse(location)
 	if err != nil {
@@ -291,7 +289,7 @@ func (op *OP) authenticated(r *http.Request) bool {
 	return idErr == nil && secretErr == nil && id == op.ClientID && secret == op.ClientSecret && !r.PostForm.Has("client_secret")
 }
 
-// Person returns the claims of the one person, without those of a token.
+// Person returns the claims about the one person.
 func (op *OP) Person() map[string]any {
 	return map[string]any{
 		"sub": "a1ice-0001", "preferred_username": "alice", "email": "alice@example.com", "email_verified": true,
@@ -359,8 +357,8 @@ func mustJSON(v any) []byte {
 	return data
 }
 
-// ServeAltered answers as the OP does, but with another status and content
-// type. For use in OPHooks.Serve.
+// ServeAltered serves the OP's response with another status and content type, for
+// OPHooks.Serve.
 func (op *OP) ServeAltered(w http.ResponseWriter, r *http.Request, status int, contentType string) {
 	rec := httptest.NewRecorder()
 	op.mux.ServeHTTP(rec, r)

@@ -13,9 +13,8 @@ import (
 // OPCallback is the callback URL of OP.Login.
 const OPCallback = "https://app.test/.sso/oidc/callback"
 
-// Login drives one whole login through p, as gateway and browser do: Begin, the
-// visit at the OP, Complete. An error of Begin or Complete is returned as it
-// is.
+// Login performs a whole login through p, as gateway and browser do: Begin, the visit
+// at the OP, Complete. Errors of Begin and Complete are returned unchanged.
 func (op *OP) Login(ctx context.Context, p provider.Provider) (*provider.Answer, error) {
 	return op.login(ctx, p, false)
 }
@@ -37,7 +36,7 @@ func (op *OP) login(ctx context.Context, p provider.Provider, force bool) (*prov
 	return p.Complete(ctx, provider.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: OPCallback})
 }
 
-// Transport reaches the OP without a network, whatever the host.
+// Transport reaches the OP without a network, whatever the URL's host.
 func (op *OP) Transport() http.RoundTripper { return opTransport{op} }
 
 type opTransport struct{ op *OP }

@@ -18,7 +18,7 @@ import (
 	"sync"
 )
 
-// OPAlgs are the algorithms that an OP can sign by.
+// OPAlgs are the signature algorithms of an OP.
 var OPAlgs = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
 // An OPKey is a signing key of an OP.
@@ -32,8 +32,8 @@ var (
 	opKeys   = map[string]crypto.Signer{}
 )
 
-// NewOPKey returns a key for alg. The same kid and type of key give the same
-// key within one test binary, because making RSA keys is slow.
+// NewOPKey returns a key for alg. The same alg and kid give the same key within one
+// test binary, because making RSA keys is slow.
 func NewOPKey(alg, kid string) OPKey {
 	family := alg
 	if alg[0] == 'R' || alg[0] == 'P' {
@@ -91,9 +91,9 @@ func (k OPKey) JWK() map[string]any {
 	return jwk
 }
 
-// SignJWS makes a JWS in compact serialisation by the header's alg, whatever
-// the header says besides. key is a crypto.Signer, or a []byte for HS256. Any
-// alg that is not known, none for one, gets an empty signature.
+// SignJWS makes a JWS in compact serialisation by the header's alg, whatever else the
+// header contains. key is a crypto.Signer, or a []byte for HS256. For an unknown alg,
+// such as none, the signature is empty.
 func SignJWS(header map[string]any, payload []byte, key any) string {
 	head, err := json.Marshal(header)
 	if err != nil {
@@ -102,13 +102,12 @@ func SignJWS(header map[string]any, payload []byte, key any) string {
 	return SignRawJWS(head, payload, fmt.Sprint(header["alg"]), key)
 }
 
-// SignRawJWS is SignJWS for a header that is given as it shall stand there.
+// SignRawJWS is SignJWS for an encoded header.
 func SignRawJWS(header, payload []byte, alg string, key any) string {
 	return SignJWSInput(b64(header)+"."+b64(payload), alg, key)
 }
 
-// SignJWSInput is SignRawJWS for a signing input that is given as it shall
-// stand there, in whatever form.
+// SignJWSInput is SignRawJWS for a signing input of any form.
 func SignJWSInput(input, alg string, key any) string {
 	return input + "." + b64(signature(alg, []byte(input), key))
 }

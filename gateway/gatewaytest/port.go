@@ -12,9 +12,9 @@ var ports struct {
 	next int
 }
 
-// FreePort returns a port on loopback that nobody listens on. It lies below the
-// range from which the system takes its own, so that no client takes it
-// meanwhile, and no other test of this process gets it.
+// FreePort returns an unused port on loopback. It lies below the range of the
+// system's ephemeral ports, so that no client takes it meanwhile, and no other test
+// of this process gets it.
 func FreePort() int {
 	const low, high = 20000, 32000
 	ports.Lock()

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Section holds the section of a page that is headed by "## heading" equal to
-// want, which a test has made, or writes it there. The heading must be there.
+// Section requires that a page's section under "## heading" equals want, or with
+// update replaces it. The heading must exist.
 func Section(tb testing.TB, file, heading, want string, update bool) {
 	tb.Helper()
 	page, err := os.ReadFile(file)
@@ -35,10 +35,10 @@ func Section(tb testing.TB, file, heading, want string, update bool) {
 	}
 }
 
-// A Table writes a table of Markdown.
+// A Table builds a table of Markdown.
 type Table struct{ b strings.Builder }
 
-// Row adds a row. The first one is the head.
+// Row adds a row. The first one is the header.
 func (t *Table) Row(cells ...string) {
 	first := t.b.Len() == 0
 	t.b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
@@ -47,5 +47,4 @@ func (t *Table) Row(cells ...string) {
 	}
 }
 
-// String is the table.
 func (t *Table) String() string { return t.b.String() }

@@ -1,5 +1,5 @@
-// Package gatewaytest holds what tests of the gateway share: the conformance
-// suites of its interfaces, and servers that misbehave on request.
+// Package gatewaytest has the shared parts of the gateway's tests: conformance suites
+// of its interfaces, and servers that misbehave on request.
 package gatewaytest
 
 import (
@@ -212,7 +212,7 @@ func testExpired(t *testing.T, a, b store.Store) {
 	wantError(t, b.CompareAndPut(ctx, "swap", []byte("old"), []byte("new"), time.Minute), store.ErrNotFound)
 	must(t, b.Delete(ctx, "delete"))
 	must(t, b.Put(ctx, "put", []byte("new"), time.Minute))
-	// Nothing that is left of the old values may take the new ones along.
+	// Nothing left of the old values may delete the new ones.
 	time.Sleep(1500 * time.Millisecond)
 	wantValues(t, a, []string{"new", "put"}, [][]byte{[]byte("new"), []byte("new")})
 }
@@ -309,7 +309,7 @@ var storeRaceTests = []storeTest{
 	}},
 }
 
-// storeRace calls do at once in many goroutines, in turn on a and on b.
+// storeRace calls do in many goroutines at once, alternately on a and b.
 func storeRace(a, b store.Store, do func(s store.Store, i int) error) []error {
 	errs := make([]error, storeRacers)
 	start := make(chan struct{})
@@ -340,7 +340,7 @@ func oneWinner(t *testing.T, errs []error, lost error) (winner int) {
 	return winner
 }
 
-// isFault reports whether err is an error that a caller answers with 503.
+// isFault reports whether err is a fault, for which clients get 503.
 func isFault(err error) bool {
 	return err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrChanged)
 }

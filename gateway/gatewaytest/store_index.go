@@ -70,7 +70,7 @@ var storeIndexTests = []storeTest{
 	}},
 }
 
-// testRange compares Range with a plain list, for all short members of bytes
+// testRange compares Range with a plain list, for all short members made of bytes
 // that are bounds somewhere.
 func testRange(t *testing.T, a, b store.Store) {
 	var all []string

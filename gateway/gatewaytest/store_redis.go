@@ -18,18 +18,18 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// TwoNodes has the suite run on two handles of the same data, as two nodes
-// have it. open must return handles of a fresh, empty store at each call.
+// TwoNodes runs the suite on two handles of the same data, as two nodes have. open
+// must return handles of a fresh, empty store at each call.
 func TwoNodes(open func(t *testing.T) (store.Store, store.Store)) StoreOption {
 	return func(s *storeSuite) { s.open = open }
 }
 
-// A Redis is a redis-server process of a test, on a loopback port of its own.
-// It keeps nothing on the disk: Restart gives an empty one.
+// A Redis is a redis-server process of a test, on its own loopback port. It writes
+// nothing to the disk: Restart gives an empty one.
 type Redis struct {
 	// Addr is host:port.
 	Addr string
-	// Password is what Command logs in with, if it is set.
+	// Password, if set, is used by Command.
 	Password string
 
 	t    *testing.T
@@ -37,8 +37,8 @@ type Redis struct {
 	cmd  *exec.Cmd
 }
 
-// StartRedis starts redis-server, with additional arguments if given, and
-// stops it at the end of the test. The test fails where it is not installed.
+// StartRedis starts redis-server with additional arguments, and stops it at the end
+// of the test. The test fails if it is not installed.
 func StartRedis(t *testing.T, args ...string) *Redis {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
@@ -69,8 +69,8 @@ func (r *Redis) start() bool {
 	r.cmd = exec.Command(r.args[0], args...)
 	must(r.t, r.cmd.Start())
 	for range 200 {
-		// Any answer will do: NOAUTH is one.
-		if answer, err := r.Command("PING"); err == nil || answer != "" {
+		// Any reply will do: NOAUTH is one.
+		if reply, err := r.Command("PING"); err == nil || reply != "" {
 			return true
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -79,7 +79,7 @@ func (r *Redis) start() bool {
 	return false
 }
 
-// Kill ends the server at once, as a crash does.
+// Kill ends the server at once, like a crash.
 func (r *Redis) Kill() {
 	if r.cmd == nil {
 		return
@@ -98,22 +98,22 @@ func (r *Redis) Restart() {
 	}
 }
 
-// Stop suspends the process: connections stay, and nothing answers.
+// Stop suspends the process: connections stay open, and nothing replies.
 func (r *Redis) Stop() {
 	r.t.Helper()
 	must(r.t, r.cmd.Process.Signal(syscall.SIGSTOP))
 }
 
-// Continue ends what Stop began.
+// Continue resumes the process after Stop.
 func (r *Redis) Continue() {
 	r.t.Helper()
 	must(r.t, r.cmd.Process.Signal(syscall.SIGCONT))
 }
 
-// Command sends a command on a connection of its own and returns the answer's
-// text, for an array its first line. It gives up after half a second, so it
-// serves as the control request of a fault test. An answer of Redis that is
-// an error is returned as text and as error.
+// Command sends a command on a connection of its own and returns the reply's text,
+// for an array its first line. It gives up after half a second, so it can be the
+// control request of a fault test. If the reply is an error, it is returned both as
+// text and as error.
 func (r *Redis) Command(args ...string) (string, error) {
 	conn, err := net.DialTimeout("tcp", r.Addr, 500*time.Millisecond)
 	if err != nil {
@@ -123,19 +123,19 @@ func (r *Redis) Command(args ...string) (string, error) {
 	if err := conn.SetDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
 		return "", err
 	}
-	answer := bufio.NewReader(conn)
+	reply := bufio.NewReader(conn)
 	if r.Password != "" {
 		if _, err := io.WriteString(conn, request([]string{"AUTH", r.Password})); err != nil {
 			return "", err
 		}
-		if line, err := answer.ReadString('\n'); err != nil || line != "+OK\r\n" {
+		if line, err := reply.ReadString('\n'); err != nil || line != "+OK\r\n" {
 			return "", fmt.Errorf("logging in: %q, %w", line, err)
 		}
 	}
 	if _, err := io.WriteString(conn, request(args)); err != nil {
 		return "", err
 	}
-	line, err := answer.ReadString('\n')
+	line, err := reply.ReadString('\n')
 	if err != nil {
 		return "", err
 	}
@@ -145,13 +145,13 @@ func (r *Redis) Command(args ...string) (string, error) {
 		return line[1:], errors.New(line[1:])
 	case line[0] == '$' && size > 0:
 		text := make([]byte, size)
-		_, err := io.ReadFull(answer, text)
+		_, err := io.ReadFull(reply, text)
 		return string(text), err
 	}
 	return line[1:], nil
 }
 
-// request is a command as it is sent.
+// request encodes a command.
 func request(args []string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "*%d\r\n", len(args))

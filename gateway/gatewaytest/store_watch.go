@@ -136,7 +136,7 @@ func testOneOrder(t *testing.T, a, b store.Store) {
 	}
 }
 
-// testConfirmed: no change may have a Began after the return of an Announce
+// testConfirmed requires that no change has a Began after the return of an Announce
 // whose message was not reported by then.
 func testConfirmed(t *testing.T, a, b store.Store) {
 	const count = 300
@@ -162,9 +162,9 @@ func testConfirmed(t *testing.T, a, b store.Store) {
 	}
 }
 
-// testSlowWatch: Announce goes on while a watch is stuck in its callback.
-// Afterwards each watch has all messages, or the loss was reported: by a
-// Reset, or by the end of the Watch.
+// testSlowWatch requires that Announce goes on while a watch is stuck in its
+// callback. Afterwards each watch must have all messages, or a report of the loss: a
+// Reset, or the end of the Watch.
 func testSlowWatch(t *testing.T, a, b store.Store) {
 	const count = 12_000 // More than any store keeps.
 	stuck := make(chan struct{})
@@ -263,7 +263,7 @@ func (w *storeWatch) awaitMessages(t *testing.T, count int) (messages []string) 
 	return messages
 }
 
-// awaitAccount waits until count messages came, or their loss was reported.
+// awaitAccount waits until count messages have come, or their loss was reported.
 func (w *storeWatch) awaitAccount(t *testing.T, count int) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); len(w.ended) == 0; time.Sleep(10 * time.Millisecond) {

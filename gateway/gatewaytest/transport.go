@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// Transport returns a transport of the test's own. http.DefaultTransport is
-// shared: each httptest.Server that closes also closes its idle connections,
-// in the middle of another test's request.
+// Transport returns a transport for one test. http.DefaultTransport is shared: an
+// httptest.Server that closes also closes its idle connections, in the middle of
+// another test's request.
 func Transport(tb testing.TB) *http.Transport {
 	tb.Helper()
 	tr := &http.Transport{}

@@ -33,14 +33,14 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The client is not known here, or the redirect URI is none of its own.", http.StatusBadRequest)
 		return
 	}
-	answer := url.Values{"iss": {p.issuer}}
+	response := url.Values{"iss": {p.issuer}}
 	if state := params.Get("state"); state != "" {
-		answer.Set("state", state)
+		response.Set("state", state)
 	}
 	if code, why := refuse(params); code != "" {
-		answer.Set("error", code)
-		answer.Set("error_description", why)
-		redirect(w, redirectURI, answer)
+		response.Set("error", code)
+		response.Set("error_description", why)
+		redirect(w, redirectURI, response)
 		return
 	}
 	person := p.login(w, r)
@@ -52,11 +52,11 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		person: *person, authTime: time.Now(),
 	})
 	if ok {
-		answer.Set("code", code)
+		response.Set("code", code)
 	} else {
-		answer.Set("error", "temporarily_unavailable")
+		response.Set("error", "temporarily_unavailable")
 	}
-	redirect(w, redirectURI, answer)
+	redirect(w, redirectURI, response)
 }
 
 // refuse returns an error code and a reason for the request of a known client, or "".
@@ -94,13 +94,13 @@ func repeated(params url.Values) bool {
 
 // redirect sends the browser back to the client. The redirect URI is one of the
 // client's, and may have a query (RFC 6749 §3.1.2).
-func redirect(w http.ResponseWriter, uri string, answer url.Values) {
+func redirect(w http.ResponseWriter, uri string, response url.Values) {
 	sep := "?"
 	if strings.Contains(uri, "?") {
 		sep = "&"
 	}
 	h := w.Header()
-	h.Set("Location", uri+sep+answer.Encode())
+	h.Set("Location", uri+sep+response.Encode())
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(http.StatusSeeOther)

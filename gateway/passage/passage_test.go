@@ -50,7 +50,7 @@ func newSite(t *testing.T, next func(http.ResponseWriter, *http.Request)) *site 
 // signIn returns the cookie of a person.
 func (s *site) signIn(user string) string {
 	s.t.Helper()
-	value, err := s.node.SignIn(s.t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: "https://id.example"},
+	value, err := s.node.SignIn(s.t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: "https://id.example"},
 		&provider.Answer{Subject: user, Identity: provider.Identity{Username: user}}, time.Hour, host)
 	if err != nil {
 		s.t.Fatal(err)

@@ -12,24 +12,24 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// An AccountKey identifies a person at one provider for good. A provider's
-// configured name is a label and no part of it.
+// An AccountKey identifies a person at one provider permanently. The provider's
+// configured name is no part of it.
 type AccountKey struct {
 	Protocol provider.Protocol `json:"p"`
 	Issuer   string            `json:"i"`
 	Subject  string            `json:"s"`
 }
 
-// name returns the name of the account's record.
+// name returns the name of the account's record in the vault.
 func (k AccountKey) name() string { return fmt.Sprintf("%s %q %q", k.Protocol, k.Issuer, k.Subject) }
 
-// ID returns the account's public name: opaque, the same on every node and
-// under every secret, different for every provider.
+// ID returns the account's public name: opaque, the same on every node and under
+// every secret, different for every provider.
 func (k AccountKey) ID() string {
 	return vault.EncodeText(vault.Digest("caddy-sso account 1", string(k.Protocol), k.Issuer, k.Subject))
 }
 
-// An account is our record of a person. It has no end of its own.
+// An account is our record of a person. It does not expire.
 type account struct {
 	Key       AccountKey `json:"k"`
 	Provider  string     `json:"pn"`
@@ -43,7 +43,7 @@ type account struct {
 	Epoch string `json:"ep"`
 }
 
-// touchAccount returns the person's account, making it at the first login.
+// touchAccount returns the person's account, and creates it at the first login.
 func (s *Node) touchAccount(ctx context.Context, key AccountKey, provider string, id *provider.Identity, now time.Time) (a *account, err error) {
 	err = s.vault.Update(ctx, kindAccount, key.name(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
 		if old == nil {
@@ -66,13 +66,13 @@ func (s *Node) touchAccount(ctx context.Context, key AccountKey, provider string
 	return a, err
 }
 
-// lastLoginEvery is the precision of an account's last login. If many logins of
-// one account come at once, one writes and the others have nothing to add.
-// Otherwise they would queue, and the last would run out of tries.
+// lastLoginEvery is the precision of an account's last login. If many logins of one
+// account come at once, one writes and the others find nothing to change. Otherwise
+// they would queue, and the last would run out of tries.
 const lastLoginEvery = 10 * time.Second
 
-// listedAccount returns the record of an account after listing it under its
-// name: the index is written first, so that no account is ever unlisted.
+// listedAccount lists an account under its user name, then returns its record. The
+// index is written first, so that no account is ever unlisted.
 func (s *Node) listedAccount(ctx context.Context, a *account) ([]byte, error) {
 	key, err := s.vault.Key(ctx, kindAccount, a.Key.name())
 	if err != nil {

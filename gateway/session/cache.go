@@ -10,42 +10,39 @@ import (
 	"unique"
 )
 
-// A cookieKey is a session cookie of some host. The value is an array, not a
-// string: it lies in the map itself, and no request's header is kept alive.
+// A cookieKey is a session cookie of some host. The value is an array, not a string:
+// so the map holds it, and no request's header is kept alive.
 type cookieKey struct {
 	value [sessionSize]byte
 	host  string
 }
 
-// A cached is a login in this node's cache: its last reading, and the
-// requests that live by it.
+// A cached is a login in this node's cache: its last reading, and its live requests.
 type cached struct {
-	// The fields that every request reads come first, in one cache line.
 
-	// last is nil when the store has to be asked.
+	// last is nil if the store has to be read.
 	last      atomic.Pointer[reading]
 	used      atomic.Bool // since the last eviction
 	reloading atomic.Bool
-	noting    atomic.Bool // that it is used, in the store
+	noting    atomic.Bool // whether a use is being written to the store
 	mu        sync.Mutex
-	retired   bool  // out of the cache for good: nothing would cut its requests
-	live      *Live // the first of a list
+	retired   bool  // removed from the cache: nothing would cut its requests
+	live      *Live // head of a linked list
 	key       string
 	node      *Node
 
-	checked time.Time // when the last good look at the store began; guarded by mu
+	checked time.Time // when the last read that confirmed the login began; guarded by mu
 	bits    string
 
 	// Guarded by Node.mu.
 	cookies []cookieKey
 	size    int
 
-	// missing is since when last is nil, if it is; guarded by mu.
+	// missing is since when last is nil; guarded by mu.
 	missing time.Time
 }
 
-// A reading is a login as it was read at one moment. But for its memo it is never
-// changed.
+// A reading is a login as it was at one moment. Only its memo ever changes.
 type reading struct {
 	*Login
 	memo   atomic.Value // see Session.Memo
@@ -54,8 +51,8 @@ type reading struct {
 	size   int
 }
 
-// find returns the cached login of a cookie and its reading, checked. ErrNone
-// if there is none; any other error is a fault of the store.
+// find returns the cached login of a cookie and its reading, or ErrNone. Any other
+// error is a fault of the store.
 func (s *Node) find(ctx context.Context, value, host string) (*cached, *reading, error) {
 	if len(value) != sessionSize {
 		return nil, nil, ErrNone
@@ -88,14 +85,14 @@ func (s *Node) find(ctx context.Context, value, host string) (*cached, *reading,
 	return s.load(ctx, bits, ck)
 }
 
-// fresh says whether the cache may be served from at all.
+// fresh reports whether the cache may be used at all.
 func (s *Node) fresh(now time.Time) bool {
 	return now.Sub(s.started)-time.Duration(s.confirmed.Load()) < stale
 }
 
-// load reads a login from the store and caches it. If something changed
-// meanwhile, it is served this once and not cached. Enter looks again, and cuts
-// the request if the login is over.
+// load reads a login from the store and caches it. If something changed meanwhile,
+// the login is served this once and not cached. Enter reads it again, and cuts the
+// request if the login is over.
 func (s *Node) load(ctx context.Context, bits string, ck cookieKey) (*cached, *reading, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -108,13 +105,13 @@ func (s *Node) load(ctx context.Context, bits string, ck cookieKey) (*cached, *r
 	if err != nil {
 		return nil, nil, err
 	}
-	// All logins of a provider share these texts: keep one copy of each.
+	// The logins of a provider share one copy of these texts.
 	l.Account.Protocol, l.Account.Issuer = unique.Make(l.Account.Protocol).Value(), unique.Make(l.Account.Issuer).Value()
 	r := &reading{Login: l, size: 1024 + 2*len(rec.Value), loaded: now, until: l.Expires}
 	return s.keep(rec.Key, bits, ck, r, changes), r, nil
 }
 
-// keep puts a reading into the cache and returns its login there.
+// keep puts a reading into the cache and returns its cached login.
 func (s *Node) keep(key, bits string, ck cookieKey, r *reading, changes uint64) *cached {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,14 +123,14 @@ func (s *Node) keep(key, bits string, ck cookieKey, r *reading, changes uint64) 
 	s.bytes += r.size - c.size
 	c.size = r.size
 	if ck != (cookieKey{}) && s.byCookie[ck] != c {
-		ck.host = unique.Make(ck.host).Value() // a copy that all share
+		ck.host = unique.Make(ck.host).Value() // one copy for all
 		s.byCookie[ck] = c
 		c.cookies = append(c.cookies, ck)
 	}
 	c.used.Store(true)
 	c.sawGood(r.loaded)
-	// changed() counts before it clears, so a reading made before a
-	// change is either not stored here, or cleared after.
+	// changed() counts before it clears. So a reading from before a change is either
+	// not stored here, or cleared afterwards.
 	if s.changes.Load() == changes {
 		c.last.Store(r)
 	}
@@ -144,7 +141,7 @@ func (s *Node) keep(key, bits string, ck cookieKey, r *reading, changes uint64) 
 	return c
 }
 
-// resize notes how large a cached login is with its memo.
+// resize records the size of a cached login with its memo.
 func (s *Node) resize(key string, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,9 +154,8 @@ func (s *Node) resize(key string, size int) {
 	s.evict(c)
 }
 
-// evict keeps the cache within its bounds. Logins with live requests stay,
-// and so does the one that has just come: a revocation must find them. mu is
-// held.
+// evict keeps the cache within its bounds. Logins with live requests stay, because a
+// revocation must find them, and so does spare, the newest. mu is held.
 func (s *Node) evict(spare *cached) {
 	for _, secondChance := range []bool{true, false} {
 		for _, c := range s.byKey { // in random order
@@ -174,7 +170,7 @@ func (s *Node) evict(spare *cached) {
 	}
 }
 
-// remove takes a retired session out of the cache. mu is held.
+// remove deletes a retired session from the cache. mu is held.
 func (s *Node) remove(c *cached) {
 	if s.byKey[c.key] != c {
 		return
@@ -187,7 +183,7 @@ func (s *Node) remove(c *cached) {
 	c.last.Store(nil)
 }
 
-// drop takes a session that is over out of the cache and cuts its requests.
+// drop deletes a session that is over from the cache and cuts its requests.
 func (s *Node) drop(c *cached) {
 	c.retire(true)
 	s.mu.Lock()
@@ -205,7 +201,7 @@ func (s *Node) forget(ck cookieKey) {
 	}
 }
 
-// reloadLater reads logins anew, off the request path.
+// reloadLater reads logins again, off the request path.
 func (s *Node) reloadLater(sessions ...*cached) {
 	due := slices.DeleteFunc(sessions, func(c *cached) bool { return !c.reloading.CompareAndSwap(false, true) })
 	if len(due) == 0 {
@@ -217,7 +213,7 @@ func (s *Node) reloadLater(sessions ...*cached) {
 	})
 }
 
-// reload reads a login anew and cuts its requests if it is over.
+// reload reads a login again and cuts its requests if it is over.
 func (s *Node) reload(c *cached) {
 	_, _, err := s.load(context.Background(), c.bits, cookieKey{})
 	if errors.Is(err, ErrNone) {
@@ -225,7 +221,7 @@ func (s *Node) reload(c *cached) {
 	}
 }
 
-// changed takes note of an announcement: the key of a login, or announceAll.
+// changed handles an announcement: the key of a login, or announceAll.
 func (s *Node) changed(message string) {
 	s.changes.Add(1)
 	if message == announceAll {
@@ -246,8 +242,7 @@ func (s *Node) changed(message string) {
 	}
 }
 
-// busy returns the sessions with live requests, and forgets all readings if
-// forget is set.
+// busy returns the sessions with live requests. With forget, it clears all readings.
 func (s *Node) busy(forget bool) []*cached {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -264,10 +259,9 @@ func (s *Node) busy(forget bool) []*cached {
 	return busy
 }
 
-// reloadBusy reads all logins with live requests anew, in the background. What
-// comes meanwhile makes it begin once more when it is through, however often it
-// comes: else a list of people that is blocked one by one would have every
-// login read as many times.
+// reloadBusy reads all logins with live requests again, in the background. If
+// requests for it come meanwhile, it runs once more when it is done. So blocking a
+// list of people one by one does not read every login as many times.
 func (s *Node) reloadBusy() {
 	if s.rereads.Add(1) > 1 {
 		return
@@ -276,7 +270,7 @@ func (s *Node) reloadBusy() {
 		for {
 			asked := s.rereads.Load()
 			s.reloadAll(s.busy(false), func(c *cached) {
-				if c.busy() { // still: while the store hangs they are cut
+				if c.busy() { // still busy: while the store hangs, requests are cut
 					s.reload(c)
 				}
 			})
@@ -287,7 +281,7 @@ func (s *Node) reloadBusy() {
 	}()
 }
 
-// reloaders is how many logins are read at once after a change to all.
+// reloaders is the number of logins that are read concurrently after a change to all.
 const reloaders = 16
 
 func (s *Node) reloadAll(busy []*cached, reload func(*cached)) {

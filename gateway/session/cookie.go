@@ -9,15 +9,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A session cookie is base64url of bits and MAC.
+// A session cookie is base64url of bits and a MAC.
 const (
 	bitsSize    = 32
 	macSize     = 32
 	sessionSize = 86 // characters
 )
 
-// newSession returns fresh bits and the cookie value that opens them at host,
-// and nowhere else.
+// newSession returns random bits and the cookie value that opens them, at host only.
 func (s *Node) newSession(ctx context.Context, host string) (bits, value string, err error) {
 	raw := vault.RandomBytes()
 	bits = string(raw)
@@ -28,9 +27,8 @@ func (s *Node) newSession(ctx context.Context, host string) (bits, value string,
 	return bits, vault.EncodeText(append(raw, mac...)), nil
 }
 
-// sessionBits returns the bits of a session cookie that was made for host. It
-// returns ErrNone if the value is malformed, was made for another host, or if the
-// store has no name key.
+// sessionBits returns the bits of a session cookie of host. It returns ErrNone if the
+// value is malformed, was made for another host, or if the store has no name key.
 func (s *Node) sessionBits(ctx context.Context, value, host string) (string, error) {
 	raw := vault.DecodeText(value, bitsSize+macSize)
 	if raw == nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// follow watches over one connection. If nothing is read meanwhile, the error says why it
-// is not known better.
+// follow runs one Watch. If nothing is read meanwhile, the error is the best known
+// reason.
 func (s *Node) follow(ctx context.Context) error {
 	err := s.followOnce(ctx)
 	if err != nil && s.rewound != nil {
@@ -44,14 +44,14 @@ func (s *Node) followOnce(ctx context.Context) error {
 	return err
 }
 
-// take takes note of what a Watch reports. Logins that have changed are dropped before
-// the others count as confirmed.
+// take handles a report of Watch. It drops the changed logins before it counts the
+// others as confirmed.
 func (s *Node) take(ctx context.Context, change store.Change) {
 	all := change.Reset
 	if change.Reset {
 		s.vault.Forget()
 		if s.rewound != nil {
-			s.setRewound(nil) // it did not, or another node has ended all sessions
+			s.setRewound(nil) // not rewound, or another node has ended all sessions
 		}
 		if change.Risk != "" && change.Risk != s.risk {
 			s.log.Warn("the session store can lose a logout that was acknowledged", zap.String("risk", change.Risk))
@@ -60,7 +60,7 @@ func (s *Node) take(ctx context.Context, change store.Change) {
 	}
 	for _, m := range change.Messages {
 		if string(m) == announceAll {
-			all = true // once for however many
+			all = true // one reload for all messages
 			continue
 		}
 		s.changed(string(m))
@@ -73,11 +73,11 @@ func (s *Node) take(ctx context.Context, change store.Change) {
 		s.followed.Store(&change.Position)
 	}
 	s.looked()
-	s.reportHealth(ctx, change) // at the end: it asks the store
+	s.reportHealth(ctx, change) // last, because it reads the store
 }
 
-// checkFit pings the store. One that answers but is not configured as we need
-// it, such as one that evicts, counts as down until it is.
+// checkFit pings the store. If it answers but is not configured as we need, such as a
+// Redis that evicts, it counts as down.
 func (s *Node) checkFit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -86,8 +86,8 @@ func (s *Node) checkFit(ctx context.Context) error {
 		if _, down := s.store.Get(ctx, "ping"); down != nil {
 			return err
 		}
-		// It answers. It may have been down until a moment ago, so what counts
-		// is what it says of itself now.
+		// The store answers. It may have been down until a moment ago, so ask for its
+		// present condition.
 		err = s.store.Ping(ctx)
 	}
 	s.vault.SetUnfit(cmp.Or(err, s.rewound))

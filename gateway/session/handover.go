@@ -6,30 +6,30 @@ import (
 	"time"
 )
 
-// A reload and live requests: a node outlives configurations, so they go
-// on, but the new configuration decides whether they may. If it has another node,
-// as with another secret or another password of the store, that one takes them
-// over.
+// A node outlives configurations, so its live requests survive a reload. The new
+// configuration decides whether they may go on. If it has another node, because the
+// secret or the store's password changed, that node takes them over.
 
-// A Policy is what a configuration says of live requests. It is a pointer.
+// A Policy is the part of a configuration that decides on live requests. It is a
+// pointer.
 type Policy interface {
-	// Admits returns when a live request ends at the latest; a time that has passed
-	// ends it now. id names the login.
+	// Admits returns the latest end of a live request; a time in the past ends it
+	// now. id identifies the login.
 	Admits(c Connection, l *Login, id string) (until time.Time)
-	// IdleLimit is how long a login may go unused. Zero: for ever.
+	// IdleLimit is how long a login may go unused. Zero: no limit.
 	IdleLimit() time.Duration
 }
 
 // Start makes p the policy if there is none.
 func (s *Node) Start(p Policy) { s.policy.CompareAndSwap(nil, &p) }
 
-// HandTo makes p the policy, and cuts the live requests that it does not admit.
-// next, if it is another node, takes over what is left when Run ends.
+// HandTo makes p the policy and cuts the live requests that it does not admit. If
+// next is another node, it takes the others over when Run ends.
 func (s *Node) HandTo(next *Node, p Policy) {
 	if next != s {
 		s.next.Store(next)
 	}
-	s.policy.Store(&p) // before the look: what enters later looks for itself
+	s.policy.Store(&p) // before the check: later requests check it themselves
 	for _, c := range s.busy(false) {
 		for _, lr := range c.lives() {
 			lr.admit(p, c.key)
@@ -37,7 +37,7 @@ func (s *Node) HandTo(next *Node, p Policy) {
 	}
 }
 
-// admit has the request end when p says. It is false if that is now.
+// admit sets the request's end by p. It returns false if that is now.
 func (lr *Live) admit(p Policy, id string) bool {
 	until := p.Admits(lr.Connection, lr.reading.Login, id)
 	if !time.Now().Before(until) {
@@ -50,7 +50,6 @@ func (lr *Live) admit(p Policy, id string) bool {
 	return true
 }
 
-// lives returns the live requests.
 func (c *cached) lives() (all []*Live) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,8 +59,8 @@ func (c *cached) lives() (all []*Live) {
 	return all
 }
 
-// handOver gives the live requests of a login to the node that comes after this
-// one, if its store has the login too. Otherwise nothing would end them with it.
+// handOver moves the live requests of a login to the next node, if its store has the
+// login too. Otherwise nothing would end them with the login.
 func (s *Node) handOver(ctx context.Context, c *cached) {
 	next := s.next.Load()
 	for range maxEnters {
@@ -78,7 +77,7 @@ func (s *Node) handOver(ctx context.Context, c *cached) {
 		}
 		if c.moveTo(to) {
 			if to.last.Load() != r {
-				next.reloadLater(to) // as in Enter
+				next.reloadLater(to) // for the reason in Enter
 			}
 			return
 		}
@@ -89,10 +88,10 @@ func (s *Node) handOver(ctx context.Context, c *cached) {
 	c.cut(errUnconfirmed)
 }
 
-// moveTo moves the live requests to the login of another node. It is false if that
-// has left its cache.
+// moveTo moves the live requests to the login of another node. It returns false if
+// that login has left its cache.
 func (c *cached) moveTo(to *cached) bool {
-	c.mu.Lock() // always that of the older node first
+	c.mu.Lock() // lock order: always the older node first
 	defer c.mu.Unlock()
 	to.mu.Lock()
 	defer to.mu.Unlock()
@@ -112,7 +111,7 @@ func (c *cached) moveTo(to *cached) bool {
 	return true
 }
 
-// hasEnded says whether Run has ended.
+// hasEnded reports whether Run has ended.
 func (s *Node) hasEnded() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

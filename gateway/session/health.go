@@ -12,15 +12,15 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A trouble is something that is wrong with the store. It is logged when it begins,
-// once for each error that it shows, and when it is over.
+// A trouble is a condition of the store that is logged when it begins, once for each
+// different error, and when it is over.
 type trouble struct {
-	said  map[string]bool // nil if there is none
+	said  map[string]bool // errors already logged; nil without trouble
 	since time.Time
 }
 
-// begins notes an error and says whether it has to be logged. Errors that differ in
-// numbers alone (ports) are one.
+// begins notes an error and reports whether to log it. Errors that differ only in
+// numbers (ports) are the same.
 func (t *trouble) begins(err error) bool {
 	text := strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' {
@@ -36,7 +36,7 @@ func (t *trouble) begins(err error) bool {
 	return first
 }
 
-// ends says whether there was a trouble, and how long.
+// ends reports whether there was a trouble, and how long it lasted.
 func (t *trouble) ends() (lasted time.Duration, was bool) {
 	if t.said == nil {
 		return 0, false
@@ -45,11 +45,11 @@ func (t *trouble) ends() (lasted time.Duration, was bool) {
 	return time.Since(t.since), true
 }
 
-// health is what is wrong with the store, for Run alone.
+// health is the known troubles of the store, for Run alone.
 type health struct {
 	down, replaced, refuses trouble
 
-	looked time.Time // when the marker was looked at
+	looked time.Time // when the marker was last checked
 }
 
 // reportDown logs a fault of the store.
@@ -59,7 +59,7 @@ func (s *Node) reportDown(err error) {
 	}
 }
 
-// reportHealth logs what a store that answers can't do, and when it can again.
+// reportHealth logs what an answering store refuses, and when it works again.
 func (s *Node) reportHealth(ctx context.Context, change store.Change) {
 	h := &s.health
 	if change.Reset || h.replaced.said != nil && time.Since(h.looked) >= time.Second {
@@ -97,8 +97,8 @@ func (s *Node) reportReplaced(err error, followed bool) {
 	s.log.Info("session store is followed", fields...)
 }
 
-// replacedError says why MayCreate would refuse: the store is not the one that this
-// machine knows. It changes nothing, and is nil if nobody knows.
+// replacedError returns why MayCreate would refuse: the store is not the one that
+// this machine knows. It changes nothing, and returns nil if that is unknown.
 func (s *Node) replacedError(ctx context.Context) error {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()

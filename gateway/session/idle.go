@@ -10,15 +10,15 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// touch keeps an idle limit: ErrNone if the login was not used for idle,
-// else it notes the use, now and then and off the request path.
+// touch enforces an idle limit. It returns ErrNone if the login was not used for
+// idle. Otherwise it notes the use, at intervals and off the request path.
 func (s *Node) touch(ctx context.Context, c *cached, r *reading, idle time.Duration) error {
 	unused := time.Since(r.Seen)
 	if unused < noteEvery(idle) {
 		return nil
 	}
 	if unused >= idle {
-		// Another node may have seen it since.
+		// Another node may have noted a use since.
 		l, _, err := s.loadLogin(ctx, c.bits)
 		if err != nil {
 			return err
@@ -31,10 +31,9 @@ func (s *Node) touch(ctx context.Context, c *cached, r *reading, idle time.Durat
 	return nil
 }
 
-// noteEvery is how often a use is noted: to write each of them would load the store.
+// noteEvery is the interval of noting uses: writing each one would load the store.
 func noteEvery(idle time.Duration) time.Duration { return idle / 10 }
 
-// noteUse notes that a login is used, off the request path.
 func (s *Node) noteUse(c *cached, expires time.Time) {
 	if c.noting.CompareAndSwap(false, true) {
 		go func() {
@@ -68,8 +67,8 @@ func (s *Node) markSeen(c *cached, expires time.Time) {
 	}
 }
 
-// Used notes that the client has sent something by a live request, now and then.
-// Data that the app sends do not count: maybe nobody reads them.
+// Used notes, at intervals, that the client has sent data by a live request. Data
+// from the app do not count: perhaps nobody reads them.
 func (lr *Live) Used() {
 	c := lr.cached()
 	idle := c.node.idle()
@@ -85,7 +84,7 @@ func (lr *Live) Used() {
 	}
 }
 
-// idle returns the idle limit; zero if there is none.
+// idle returns the idle limit; zero means none.
 func (s *Node) idle() time.Duration {
 	if policy := s.policy.Load(); policy != nil {
 		return (*policy).IdleLimit()
@@ -102,8 +101,8 @@ func (c *cached) unused(now time.Time) time.Duration {
 }
 
 // endUnused ends the live requests of logins that were not used for idle. Another
-// node may have noted a use, so the store is asked. If it does not answer, it is
-// not for the idle limit to cut them.
+// node may have noted a use, so it reads the store. If the store does not answer, the
+// idle limit cuts nothing.
 func (s *Node) endUnused(idle time.Duration, unused []*cached) {
 	unused = slices.DeleteFunc(unused, func(c *cached) bool { return !c.reloading.CompareAndSwap(false, true) })
 	if len(unused) == 0 {

@@ -12,25 +12,23 @@ import (
 
 // A Limit bounds the sign-ins of one client address, over all nodes together.
 type Limit struct {
-	// Failed is how many answers of providers may fail per Window: the answer
-	// belonged to a login that this browser had begun, and was judged bad. If
-	// the store or the provider is at fault, nothing is counted. Default 10; -1:
-	// no limit, for the others neither.
+	// Failed is the number of failed answers per Window: invalid answers to a login
+	// that this browser had begun. A fault of the store or the provider does not
+	// count. Default 10; -1: no limit, for the others neither.
 	Failed int
-	// Requests is how many logins may begin, and answers come, per Window. A
-	// login that succeeds gives its own back, so that an office behind one
-	// address can sign in. Default 300, or 30 times Failed if that is more;
-	// -1: no limit.
+	// Requests is the number of starts and answers per Window. A login that succeeds
+	// gives both back, so that an office behind one address can sign in. Default 300,
+	// or 30 times Failed if that is more; -1: no limit.
 	Requests int
-	// UnderWay is how many answers are worked on at once. They may all fail,
-	// so it is also by how many Failed can be exceeded. Default 100, or 10 times
-	// Failed if that is more; -1: no limit.
+	// UnderWay is the number of answers that are processed at once. All of them may
+	// fail, so it also bounds by how many Failed can be exceeded. Default 100, or 10
+	// times Failed if that is more; -1: no limit.
 	UnderWay int
 	// Window is how long a failure and a request count. Default one minute.
 	Window time.Duration
 }
 
-// The least that the numbers default to.
+// The minimum defaults.
 const (
 	defaultFailed   = 10
 	defaultRequests = 300
@@ -64,26 +62,26 @@ func (l Limit) Check() error {
 	return nil
 }
 
-// Limits count what clients do to sign in, over all nodes.
+// Limits counts sign-ins of clients, over all nodes.
 type Limits struct {
 	vault                      *vault.Vault
 	failed, requests, underWay gauge
 }
 
-// A gauge is one of the counters that each client has.
+// A gauge is a counter that each client has.
 type gauge struct {
 	name string
-	most int // -1: any number
+	most int // -1: no limit
 	ttl  time.Duration
 }
 
 const (
-	// underWayTime is how long an answer can be under way at the most. If a node
-	// dies, those it was working on count for so long.
+	// underWayTime is the maximum time that an answer is under way. If a node dies,
+	// its answers count for so long.
 	underWayTime = time.Minute
 )
 
-// Limits returns a counter of sign-ins, by a limit that Check finds good.
+// Limits returns the counters of a limit, which Check must have accepted.
 func (s *Node) Limits(limit Limit) Limits {
 	limit = limit.orDefault()
 	return Limits{
@@ -94,16 +92,16 @@ func (s *Node) Limits(limit Limit) Limits {
 	}
 }
 
-// Request counts the start of a login. If it is one too many, the error is a
-// *refusal.Error with TooManyAttempts, and wait says when the next is accepted.
-// Such a request is not counted: it would use up what successes give back. Any
+// Request counts the start of a login. Beyond the limit the error is a *refusal.Error
+// with TooManyAttempts, and wait is the time until the next is accepted. Such a
+// request is not counted: it would use up the requests that successes give back. Any
 // other error is a fault of the store.
 func (l Limits) Request(ctx context.Context, client netip.Addr) (wait time.Duration, err error) {
 	return l.take(ctx, client, l.requests)
 }
 
-// Enter counts an answer, which is under way until Leave is called. Its results
-// are those of Request; after an error, Leave must not be called.
+// Enter counts an answer, which is under way until Leave. Its results are those of
+// Request; after an error, do not call Leave.
 func (l Limits) Enter(ctx context.Context, client netip.Addr) (wait time.Duration, err error) {
 	if n, left, err := l.count(ctx, client, l.failed, 0); err != nil || l.failed.most >= 0 && n >= l.failed.most {
 		return left, l.failed.full(err)
@@ -123,18 +121,18 @@ func (l Limits) Leave(ctx context.Context, client netip.Addr) {
 	l.adjust(ctx, client, l.underWay, -1)
 }
 
-// Fail counts an answer that was judged bad.
+// Fail counts an invalid answer.
 func (l Limits) Fail(ctx context.Context, client netip.Addr) {
 	l.adjust(ctx, client, l.failed, 1)
 }
 
-// GiveBack takes the requests of a login that succeeded back: its start, and its answer.
+// GiveBack gives back the start and the answer of a login that succeeded.
 func (l Limits) GiveBack(ctx context.Context, client netip.Addr) {
 	l.adjust(ctx, client, l.requests, -2)
 }
 
 // adjust changes a counter even if the client has disconnected. If the store fails,
-// the counter stays as it is until its time is over.
+// the counter stays until it expires.
 func (l Limits) adjust(ctx context.Context, client netip.Addr, g gauge, delta int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
@@ -151,7 +149,7 @@ func (l Limits) take(ctx context.Context, client netip.Addr, g gauge) (wait time
 	return left, g.full(err)
 }
 
-// full refuses, unless there was a fault.
+// full refuses, unless err is a fault.
 func (g gauge) full(err error) error {
 	if err != nil {
 		return err
@@ -159,7 +157,7 @@ func (g gauge) full(err error) error {
 	return refusal.New(refusal.TooManyAttempts, fmt.Errorf("%d %s within %v", g.most, g.name, g.ttl))
 }
 
-// count changes a counter of a client. It does nothing where there is no limit.
+// count changes a counter of a client. It does nothing if the gauge has no limit.
 func (l Limits) count(ctx context.Context, client netip.Addr, g gauge, delta int) (n int, left time.Duration, err error) {
 	network := ClientNetwork(client)
 	if g.most < 0 || !network.IsValid() {
@@ -168,10 +166,10 @@ func (l Limits) count(ctx context.Context, client netip.Addr, g gauge, delta int
 	return l.vault.Count(ctx, g.name+" "+network.String(), delta, g.ttl)
 }
 
-// ClientNetwork is what counts as one client: its IPv4 address, or the /64 of its IPv6
-// address, which is the least that one subscriber has. It is not valid for clients
-// without an address (Unix sockets): they are not limited, for they would all share one
-// counter.
+// ClientNetwork is the network that counts as one client: the IPv4 address, or the
+// /64 of the IPv6 address, the smallest network of a subscriber. It is invalid for
+// clients without an address (Unix sockets). They are not limited, because all would
+// share one counter.
 func ClientNetwork(client netip.Addr) netip.Prefix {
 	client = client.Unmap().WithZone("")
 	bits := 64

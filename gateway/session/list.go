@@ -13,11 +13,10 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// The indexes. They are for listing alone: nothing is decided by them. A
-// member is the user name in lower case, NUL, the time of its making (unix
-// seconds in hex), NUL, and the key of the record. So a reader of the store
-// sees the user names; SECURITY.md says so. A member of indexEpochs is just the
-// key of the record.
+// The indexes serve listings alone: nothing is decided by them. A member is the user
+// name in lower case, NUL, the time of creation (unix seconds in hex), NUL, and the
+// key of the record. So a reader of the store sees the user names; SECURITY.md says
+// so. A member of indexEpochs is only the record's key.
 const (
 	indexLogins   = "index:logins"
 	indexAccounts = "index:accounts"
@@ -38,43 +37,41 @@ func indexName(username string) string {
 	return strings.ToLower(strings.ReplaceAll(username, "\x00", ""))
 }
 
-// pruneAfter is how old a member must be to be taken out when its record is
-// missing: it is written before the record.
+// pruneAfter is the age at which a member without a record is removed. A younger one
+// may belong to a record that is about to be written.
 const pruneAfter = time.Minute
 
-// A LoginInfo describes a login to an administrator.
+// A LoginInfo describes a login for administrators.
 type LoginInfo struct {
-	// ID names the login for RevokeLogin. It opens nothing.
+	// ID identifies the login for RevokeLogin. It opens nothing.
 	ID      string
 	Account AccountKey
 	// Provider is the provider's name at the time of the login.
 	Provider string
-	// Username and Email are what the provider said then.
+	// Username and Email are as of the login.
 	Username string
 	Email    string
-	// Created is when the person signed in, Expires when the login ends by
-	// itself; an idle limit may end it before.
+	// Created is when the person signed in, Expires when the login ends; an idle
+	// limit may end it earlier.
 	Created time.Time
 	Expires time.Time
 }
 
-// A ListQuery picks a page of a listing.
+// A ListQuery selects a page of a listing.
 type ListQuery struct {
-	// Username picks names that begin with it, regardless of case; with Exact,
-	// the one name. Empty: all.
+	// Username selects user names with this prefix, ignoring case. Empty: all.
 	Username string
-	// Exact picks the one name, regardless of case.
+	// Exact selects the one user name, ignoring case.
 	Exact bool
-	// After continues behind a page: its Next.
+	// After is the next of the page before.
 	After string
-	// Limit bounds the page, 1 to 1000. Default 100.
+	// Limit is the size of the page, 1 to 1000. Default 100.
 	Limit int
 }
 
-// Logins lists the logins that are not over, by user name. next continues the
-// listing; it is empty at the end. A page can be empty before the end. What
-// can't be read is left out and logged: one damaged record must not hide the
-// others.
+// Logins lists the valid logins by user name. next continues the listing and is empty
+// at the end; a page before it can be empty. Unreadable records are left out and
+// logged: one damaged record must not hide the others.
 func (s *Node) Logins(ctx context.Context, q ListQuery) (page []LoginInfo, next string, err error) {
 	next, err = s.list(ctx, indexLogins, kindLogin, q, func(member string, rec *vault.Record) (string, error) {
 		l, err := decode[Login](rec)
@@ -82,7 +79,7 @@ func (s *Node) Logins(ctx context.Context, q ListQuery) (page []LoginInfo, next 
 			return "", err
 		}
 		switch err := s.checkLogin(ctx, l); {
-		case errors.Is(err, ErrNone): // over, but its record still has a while
+		case errors.Is(err, ErrNone): // over, though its record has not expired
 			return loginMember(l, rec.Key), nil
 		case err != nil:
 			return "", err
@@ -96,19 +93,18 @@ func (s *Node) Logins(ctx context.Context, q ListQuery) (page []LoginInfo, next 
 	return page, next, err
 }
 
-// An AccountInfo describes an account to an administrator.
+// An AccountInfo describes an account for administrators.
 type AccountInfo struct {
 	Key AccountKey
-	// Provider is the provider's name at the last login, Username and Email
-	// what it said then.
+	// Provider, Username and Email are as of the last login.
 	Provider string
 	Username string
 	Email    string
-	// Created is when the person came first, LastLogin when they signed in
-	// last, exact to ten seconds.
+	// Created is the time of the first login, LastLogin that of the last, with a
+	// precision of ten seconds.
 	Created   time.Time
 	LastLogin time.Time
-	// Blocked says that the account can't sign in.
+	// Blocked is set if the account can't sign in.
 	Blocked bool
 }
 
@@ -120,7 +116,7 @@ func (s *Node) Accounts(ctx context.Context, q ListQuery) (page []AccountInfo, n
 			return "", err
 		}
 		right := accountMember(a, rec.Key)
-		if right == member { // else it is listed under its other name
+		if right == member { // otherwise it is also listed under its other name
 			page = append(page, AccountInfo{a.Key, a.Provider, a.Username, a.Email, a.Created, a.LastLogin, a.Blocked})
 		}
 		return right, nil
@@ -128,9 +124,9 @@ func (s *Node) Accounts(ctx context.Context, q ListQuery) (page []AccountInfo, n
 	return page, next, err
 }
 
-// list walks one page of an index and hands the records to each, which returns
-// the member that the record should have. A
-// member without a record, or with a wrong name, is taken out.
+// list walks one page of an index and hands the records to each, which returns the
+// right member of the record. A member without a record, or with a wrong name, is
+// removed.
 func (s *Node) list(ctx context.Context, index string, kind vault.Kind, q ListQuery, each func(member string, rec *vault.Record) (string, error)) (next string, err error) {
 	limit := q.Limit
 	if limit < 1 || limit > 1000 {
@@ -167,8 +163,8 @@ func (s *Node) list(ctx context.Context, index string, kind vault.Kind, q ListQu
 	return next, nil
 }
 
-// lookUp finds the record of a member and returns the member that it should
-// have: "" if there is none.
+// lookUp finds the record of a member and returns its right member, or "" if there is
+// no record.
 func (s *Node) lookUp(ctx context.Context, kind vault.Kind, member string, each func(member string, rec *vault.Record) (string, error)) (string, error) {
 	created, key, ok := splitMember(member)
 	if !ok {
@@ -186,8 +182,8 @@ func (s *Node) lookUp(ctx context.Context, kind vault.Kind, member string, each 
 	return each(member, rec)
 }
 
-// mend corrects an index. It adds before it removes: a record that is being renamed
-// at this moment is never unlisted.
+// mend corrects an index. It adds before it removes, so that a record that is being
+// renamed is never unlisted.
 func (s *Node) mend(ctx context.Context, index string, right, wrong []string) error {
 	if len(right) > 0 {
 		if err := s.store.Add(ctx, index, right...); err != nil {

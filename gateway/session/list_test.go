@@ -199,7 +199,7 @@ func TestListFollowsRenames(t *testing.T) {
 	rename := func(s *session.Node, name string) error {
 		ans := answerFor("alice")
 		ans.Identity.Username = name
-		_, err := s.SignIn(context.Background(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+		_, err := s.SignIn(context.Background(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
 		return err
 	}
 	mustDo(t, rename(s, "alice"))
@@ -244,7 +244,7 @@ func TestListDuringARename(t *testing.T) {
 			})
 			ans := answerFor("alice")
 			ans.Identity.Username = "renamed"
-			_, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+			_, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
 			store.SetHook(nil)
 			if !came {
 				if at < 10 {

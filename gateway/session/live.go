@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-// Why a live request was cut: the cause of its context.
+// Why a live request was cut: causes of its context.
 var (
 	errSessionOver = errors.New("the login this request lives by is over")
 	errUnconfirmed = errors.New("the store has not confirmed the login for too long")
@@ -19,51 +19,51 @@ var (
 )
 
 const (
-	// severAfter is how long a request whose context has ended may take to end by
-	// itself, before its connection is cut.
+	// severAfter is the time that a request has to end after its context has ended,
+	// before its connection is cut.
 	severAfter = 300 * time.Millisecond
-	// severAgain is how often it is cut again while its handler goes on: another
-	// may have set a deadline of its own just then.
+	// severAgain is the interval of cutting again while the handler runs: other code
+	// may have reset the deadline.
 	severAgain = 100 * time.Millisecond
 )
 
-// A Connection is what a live request came by.
+// A Connection is the connection or stream of a live request.
 type Connection interface {
-	// Sever makes the request's reads and writes fail, whichever of them its handler
-	// waits for. It is called again until the request is left, and never after.
+	// Sever makes the request's reads and writes fail, also those under way. It is
+	// called repeatedly until the request is left, and never after.
 	Sever()
 }
 
-// A Live is the context of a request on its way through the app. It ends with
-// the login: that cuts WebSockets, event streams and long polls. The zero value
-// is for Session.Enter.
+// A Live is the context of a request on its way through the app. It ends with the
+// login: that cuts WebSockets, event streams and long polls. The zero value is for
+// Session.Enter.
 //
-// Not every handler watches its context. If the request has not been left a
-// moment later, its connection is severed.
+// Not every handler watches its context. If the request has not been left a moment
+// later, its connection is severed.
 //
-// Most requests are over before anybody waits for their context. So the
-// context that can be waited for is made when it is first asked for.
+// Most requests end before anything waits for their context, so a real context is
+// made only when Done is first called.
 type Live struct {
 	context.Context //nolint:containedctx // it is a context itself, and this is its parent
-	// Connection is severed if the context is not enough. Set it before
+	// Connection is severed if ending the context is not enough. Set it before
 	// Session.Enter. Optional.
 	Connection Connection
 
 	entered *cached
-	moved   atomic.Pointer[cached] // where a node has handed it over to
-	reading *reading               // by which it was let in
+	moved   atomic.Pointer[cached] // the login of another node that took the request over
+	reading *reading               // which let the request in
 
-	// Guarded by the mu of the cached login whose list it is in.
+	// Guarded by the mu of the cached login that lists the request.
 	until      time.Time
 	prev, next *Live
 
 	mu    sync.Mutex
 	ended bool
 	left  bool
-	// inner and cancel are not changed once made is set.
+	// inner and cancel do not change once made is set.
 	made   atomic.Bool
 	cause  error
-	inner  context.Context //nolint:containedctx // as above
+	inner  context.Context //nolint:containedctx // made on demand
 	cancel context.CancelCauseFunc
 }
 
@@ -78,8 +78,8 @@ func (lr *Live) Err() error {
 	return lr.waited().Err()
 }
 
-// Value implements context.Context. The package context finds by it whose
-// channel Done returns, and why it was closed.
+// Value implements context.Context. The package context uses it to find the real
+// context behind Done, and its cause.
 func (lr *Live) Value(key any) any {
 	if lr.made.Load() {
 		return lr.inner.Value(key)
@@ -87,15 +87,14 @@ func (lr *Live) Value(key any) any {
 	return lr.Context.Value(key)
 }
 
-// untouched says whether the request goes on as far as we are concerned, and
-// nobody waits for its end.
+// untouched reports whether the request is not ended and nobody waits for its end.
 func (lr *Live) untouched() bool {
 	lr.mu.Lock()
 	defer lr.mu.Unlock()
 	return !lr.ended && !lr.made.Load()
 }
 
-// waited returns the context that can be waited for.
+// waited returns the real context.
 func (lr *Live) waited() context.Context {
 	if lr.made.Load() {
 		return lr.inner
@@ -116,7 +115,6 @@ func (lr *Live) waited() context.Context {
 	return lr.inner
 }
 
-// end ends the request's context. Only the first cause counts.
 func (lr *Live) end(cause error) {
 	lr.mu.Lock()
 	first := !lr.ended
@@ -143,9 +141,10 @@ func (lr *Live) sever() {
 	time.AfterFunc(severAgain, lr.sever)
 }
 
-// Over says why the request was ended before it was left: ErrNone if its login is
+// Over returns why the request was ended before it was left: ErrNone if its login is
 // over, AccessDenied if a new configuration does not let the person in, a fault of
-// the store if nobody can tell any more. nil if it was not ended.
+// the store if the login can't be confirmed. It returns nil if the request was not
+// ended.
 func (lr *Live) Over() error {
 	lr.mu.Lock()
 	defer lr.mu.Unlock()
@@ -158,9 +157,9 @@ func (lr *Live) Over() error {
 	return lr.cause
 }
 
-// enter makes lr a context below parent that ends with the session, at until at
-// the latest. It is false if the session has left the cache meanwhile and has to
-// be found anew.
+// enter makes lr a context below parent that ends with the session, and at until at
+// the latest. It returns false if the session has left the cache meanwhile; then find
+// it again.
 func (c *cached) enter(parent context.Context, lr *Live, r *reading, until time.Time) bool {
 	lr.Context, lr.entered, lr.reading, lr.until = parent, c, r, until
 	c.mu.Lock()
@@ -175,7 +174,7 @@ func (c *cached) enter(parent context.Context, lr *Live, r *reading, until time.
 	return entered
 }
 
-// cached returns the cached login whose list the request is in.
+// cached returns the cached login that lists the request.
 func (lr *Live) cached() *cached {
 	if c := lr.moved.Load(); c != nil {
 		return c
@@ -183,8 +182,8 @@ func (lr *Live) cached() *cached {
 	return lr.entered
 }
 
-// Leave ends the context and takes the request from its session. Call it once,
-// when the request is done.
+// Leave ends the context and removes the request from its session. Call it once, when
+// the request is done.
 func (lr *Live) Leave() {
 	c := lr.lock()
 	if lr.prev == nil {
@@ -195,7 +194,7 @@ func (lr *Live) Leave() {
 	if lr.next != nil {
 		lr.next.prev = lr.prev
 	}
-	lr.prev, lr.next = nil, nil // its context may be held for long
+	lr.prev, lr.next = nil, nil // others may keep the context for long
 	c.mu.Unlock()
 	lr.mu.Lock()
 	lr.left = true
@@ -207,7 +206,7 @@ func (lr *Live) Leave() {
 	}
 }
 
-// lock locks the cached login that the request is in the list of.
+// lock locks the cached login that lists the request, and returns it.
 func (lr *Live) lock() *cached {
 	for {
 		c := lr.cached()
@@ -219,8 +218,8 @@ func (lr *Live) lock() *cached {
 	}
 }
 
-// Again enters next for what comes after lr of the same request. It is false if
-// the login is over.
+// Again enters next, for a later part of the same request. It returns false if the
+// login is over.
 func (lr *Live) Again(parent context.Context, next *Live) bool {
 	lr.mu.Lock()
 	cut := lr.cause != nil
@@ -233,7 +232,7 @@ func (lr *Live) Again(parent context.Context, next *Live) bool {
 			return false
 		}
 		if (Session{c.node, c, r}).Enter(parent, next, until) {
-			// A new policy may have come after lr was left.
+			// A new policy may have replaced the old one after lr was left.
 			if policy := c.node.policy.Load(); policy != nil && !next.admit(*policy, c.key) {
 				next.Leave()
 				return false
@@ -247,11 +246,11 @@ func (lr *Live) Again(parent context.Context, next *Live) bool {
 	return false
 }
 
-// maxEnters bounds how often a login that leaves the cache is found anew.
+// maxEnters bounds the retries if a login keeps leaving the cache.
 const maxEnters = 10
 
-// retire marks a session that leaves the cache. Unless forced it refuses while
-// there are live requests.
+// retire marks a session that leaves the cache. Unless forced, it refuses while there
+// are live requests.
 func (c *cached) retire(force bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -268,7 +267,6 @@ func (c *cached) busy() bool {
 	return c.live != nil
 }
 
-// cut ends all live requests.
 func (c *cached) cut(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -277,7 +275,7 @@ func (c *cached) cut(cause error) {
 	}
 }
 
-// cutBefore ends the live requests whose time is up.
+// cutBefore ends the live requests that had to end by now.
 func (c *cached) cutBefore(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -288,7 +286,7 @@ func (c *cached) cutBefore(now time.Time) {
 	}
 }
 
-// sawGood notes a look at the store, begun at t, by which the login held.
+// sawGood notes that a read of the store, begun at t, confirmed the login.
 func (c *cached) sawGood(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -297,7 +295,7 @@ func (c *cached) sawGood(t time.Time) {
 	}
 }
 
-// unset forgets the last reading: something was announced.
+// unset clears the last reading after an announcement.
 func (c *cached) unset(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -307,9 +305,8 @@ func (c *cached) unset(now time.Time) {
 	c.last.Store(nil)
 }
 
-// confirmed returns until when the login is known to have held. follows is
-// when the last confirmed read of the announcements began. It is for tendLive
-// alone.
+// confirmed returns until when the login is known to have been valid. follows is when
+// the last confirmed read of the announcements began. For tendLive alone.
 func (c *cached) confirmed(now, follows time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -320,7 +317,7 @@ func (c *cached) confirmed(now, follows time.Time) time.Time {
 		}
 		return follows
 	}
-	// Something was announced, and there was no quiet moment to look since.
+	// There was an announcement, and no successful read since.
 	if c.missing.IsZero() {
 		c.missing = now
 	}
@@ -330,8 +327,8 @@ func (c *cached) confirmed(now, follows time.Time) time.Time {
 	return c.missing
 }
 
-// outdated says whether the login has to be read anew although nothing more
-// was announced.
+// outdated reports whether the login has to be read again even without an
+// announcement.
 func (c *cached) outdated(now time.Time) bool {
 	r := c.last.Load()
 	return r == nil || now.Sub(r.loaded) > reloadAfter

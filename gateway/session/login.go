@@ -12,27 +12,26 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A Login is one good answer of a provider, as it is stored under the hash of
-// its cookie's bits. Roles are not in it: each node derives them by its own
-// rules.
+// A Login is one good answer of a provider, stored under the hash of its cookie's
+// bits. It contains no roles: each node derives them by its own rules.
 type Login struct {
 	Account  AccountKey `json:"a"`
-	Provider string     `json:"pn"` // the label at the time, for people
-	// Definition is the one that the answer was judged under (see
-	// provider.Provider). A login from before there were any has none.
+	Provider string     `json:"pn"` // its name at the login, for people
+	// Definition is the provider's definition at the login (see provider.Provider).
+	// Logins of older releases have none.
 	Definition string            `json:"d,omitempty"`
 	Identity   provider.Identity `json:"id"`
 	Created    time.Time         `json:"c"`
 	Expires    time.Time         `json:"x"`
-	// Seen is roughly when the login was last used. It is kept up only if an idle
+	// Seen is roughly when the login was last used. It is updated only if an idle
 	// limit is set.
 	Seen time.Time `json:"s,omitzero"`
-	// The epochs that held when the login was made. One that differs now, or
-	// is gone, ends it.
+	// The epochs when the login was made. The login is over if one of them differs or
+	// is missing now.
 	AccountEpoch  string `json:"ea"`
 	ProviderEpoch string `json:"ep"`
 	GlobalEpoch   string `json:"eg"`
-	// SessionID and LogoutHint are the provider's, for logging out there.
+	// SessionID and LogoutHint are for a logout at the provider.
 	SessionID  string `json:"sid,omitempty"`
 	LogoutHint string `json:"lh,omitempty"`
 }
@@ -44,12 +43,12 @@ func providerEpoch(p provider.Protocol, issuer string) string {
 	return fmt.Sprintf("provider %s %q", p, issuer)
 }
 
-// ErrNone is every way in which a cookie is no session: never made,
-// ended, expired, revoked.
+// ErrNone means that a cookie opens no session, for any reason: unknown, ended,
+// expired, revoked.
 var ErrNone = errors.New("no session")
 
-// loadLogin reads a login and all that can end it. ErrNone if it is over;
-// any other error is a fault.
+// loadLogin reads a login and all that can end it. It returns ErrNone if the login is
+// over; any other error is a fault.
 func (s *Node) loadLogin(ctx context.Context, bits string) (*Login, *vault.Record, error) {
 	rec, err := s.vault.Get(ctx, kindLogin, bits)
 	if errors.Is(err, store.ErrNotFound) {
@@ -68,7 +67,6 @@ func (s *Node) loadLogin(ctx context.Context, bits string) (*Login, *vault.Recor
 	return l, rec, nil
 }
 
-// decode reads what lies in a record.
 func decode[T any](rec *vault.Record) (*T, error) {
 	var v T
 	if err := json.Unmarshal(rec.Value, &v); err != nil {
@@ -77,7 +75,7 @@ func decode[T any](rec *vault.Record) (*T, error) {
 	return &v, nil
 }
 
-// checkLogin holds a login against all that can end it.
+// checkLogin returns ErrNone if something has ended the login.
 func (s *Node) checkLogin(ctx context.Context, l *Login) error {
 	guards, err := s.vault.GetAll(ctx,
 		vault.Ref{Kind: kindAccount, Name: l.Account.name()},
@@ -104,47 +102,26 @@ func (s *Node) checkLogin(ctx context.Context, l *Login) error {
 	return nil
 }
 
-// A Judge is the provider that judged an answer.
-type Judge struct {
-	Provider string // its label
-	Protocol provider.Protocol
-	Issuer   string
-	// Definition is provider.Provider's.
+// A Source is the provider that signed a person in.
+type Source struct {
+	Provider   string // its label
+	Protocol   provider.Protocol
+	Issuer     string
 	Definition string
 }
 
-// SignIn makes a login of a good answer, for lifetime at most, and returns the
-// value of its cookie at host. ErrNone if the answer's session is over.
+// SignIn makes a login of a good answer, for at most lifetime, and returns the value
+// of its cookie at host. It returns ErrNone if the answer's session is already over.
 //
-// The order matters: epochs are read before the login is written, so that a
-// block that comes between them ends the login; indexes are written before the
-// record, so that no login is ever unlisted.
-func (s *Node) SignIn(ctx context.Context, by Judge, ans *provider.Answer, lifetime time.Duration, host string) (cookie string, err error) {
-	now := time.Now()
-	person := AccountKey{by.Protocol, by.Issuer, ans.Subject}
-	global, err := s.ensureEpoch(ctx, globalEpoch)
+// The order matters. Epochs are read before the login is written, so that a block in
+// between ends the login. Indexes are written before the record, so that no login is
+// ever unlisted.
+func (s *Node) SignIn(ctx context.Context, from Source, ans *provider.Answer, lifetime time.Duration, host string) (cookie string, err error) {
+	l, err := s.newLogin(ctx, from, ans, lifetime)
 	if err != nil {
 		return "", err
 	}
-	prov, err := s.ensureEpoch(ctx, providerEpoch(by.Protocol, by.Issuer))
-	if err != nil {
-		return "", err
-	}
-	acct, err := s.touchAccount(ctx, person, by.Provider, &ans.Identity, now)
-	if err != nil {
-		return "", err
-	}
-	l := &Login{
-		Account: person, Provider: by.Provider, Definition: by.Definition, Identity: ans.Identity, Created: now, Expires: now.Add(lifetime), Seen: now,
-		AccountEpoch: acct.Epoch, ProviderEpoch: prov, GlobalEpoch: global,
-		SessionID: ans.SessionID, LogoutHint: ans.LogoutHint,
-	}
-	// Of the year 9999 east of Greenwich JSON would have no form.
-	l.Identity.AuthTime = l.Identity.AuthTime.UTC()
-	if !ans.NotAfter.IsZero() && ans.NotAfter.Before(l.Expires) {
-		l.Expires = ans.NotAfter
-	}
-	ttl := l.Expires.Sub(now)
+	ttl := l.Expires.Sub(l.Created)
 	if ttl <= 0 {
 		return "", ErrNone
 	}
@@ -169,7 +146,36 @@ func (s *Node) SignIn(ctx context.Context, by Judge, ans *provider.Answer, lifet
 	return cookie, nil
 }
 
-// ensureEpoch returns an epoch, making it when it is first needed.
+// newLogin returns a login with the present epochs. It creates the account if needed.
+func (s *Node) newLogin(ctx context.Context, from Source, ans *provider.Answer, lifetime time.Duration) (*Login, error) {
+	now := time.Now()
+	person := AccountKey{from.Protocol, from.Issuer, ans.Subject}
+	global, err := s.ensureEpoch(ctx, globalEpoch)
+	if err != nil {
+		return nil, err
+	}
+	prov, err := s.ensureEpoch(ctx, providerEpoch(from.Protocol, from.Issuer))
+	if err != nil {
+		return nil, err
+	}
+	acct, err := s.touchAccount(ctx, person, from.Provider, &ans.Identity, now)
+	if err != nil {
+		return nil, err
+	}
+	l := &Login{
+		Account: person, Provider: from.Provider, Definition: from.Definition, Identity: ans.Identity, Created: now, Expires: now.Add(lifetime), Seen: now,
+		AccountEpoch: acct.Epoch, ProviderEpoch: prov, GlobalEpoch: global,
+		SessionID: ans.SessionID, LogoutHint: ans.LogoutHint,
+	}
+	// A local time can lie in the year 10000, which JSON can't encode.
+	l.Identity.AuthTime = l.Identity.AuthTime.UTC()
+	if !ans.NotAfter.IsZero() && ans.NotAfter.Before(l.Expires) {
+		l.Expires = ans.NotAfter
+	}
+	return l, nil
+}
+
+// ensureEpoch returns an epoch, and makes it when it is first needed.
 func (s *Node) ensureEpoch(ctx context.Context, name string) (string, error) {
 	var epoch []byte
 	err := s.vault.Update(ctx, kindEpoch, name, store.NoExpiry, func(old *vault.Record) (_ []byte, err error) {
@@ -183,7 +189,7 @@ func (s *Node) ensureEpoch(ctx context.Context, name string) (string, error) {
 	return string(epoch), err
 }
 
-// firstEpoch returns an epoch that is to be made, after listing it.
+// firstEpoch lists a new epoch and returns it.
 func (s *Node) firstEpoch(ctx context.Context, name string) ([]byte, error) {
 	if err := s.MayCreate(ctx); err != nil {
 		return nil, err

@@ -10,25 +10,23 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A MarkerMemory is what this machine remembers of the store it works with,
-// kept apart from the store: its marker, and how far its changes were followed.
+// A MarkerMemory remembers on this machine, apart from the store, which store it
+// knows: its marker, and how far its changes were followed.
 //
-// A store that was emptied has lost blocked accounts and replay marks. So
-// every store has a marker (vault.Vault.Marker): a node that remembers one and finds
-// none, or another, makes no accounts and no keys until an administrator
-// confirms the new store by deleting the memory.
+// A store that was emptied has lost blocked accounts and replay marks. So every store
+// has a marker (vault.Vault.Marker). If a node remembers a marker and finds none, or
+// another, it makes no accounts and no keys until an administrator confirms the new
+// store by deleting the memory.
 type MarkerMemory interface {
-	// Load returns what is remembered, or "" if there is nothing.
+	// Load returns the remembered text, or "".
 	Load(ctx context.Context) (string, error)
-	// Save remembers it.
+	// Save remembers text.
 	Save(ctx context.Context, text string) error
 }
 
-// MayCreate says whether accounts and keys may be made: the store is the one
-// that this machine knows. A node without a memory takes the store as it is,
-// and initializes it if it is empty.
-//
-// The error is a *refusal.Error with StoreReplaced, or a fault.
+// MayCreate returns nil if accounts and keys may be made: the store is the one that
+// this machine knows. A machine without a memory accepts any store, and initializes
+// an empty one. The error is a *refusal.Error with StoreReplaced, or a fault.
 func (s *Node) MayCreate(ctx context.Context) error {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()
@@ -68,8 +66,8 @@ func (s *Node) checkMarker(ctx context.Context) error {
 	return nil
 }
 
-// compareMarker says what is wrong with a store that has another marker than the
-// one that is remembered, and the remedy.
+// compareMarker returns an error with the remedy if the store has another marker than
+// the remembered one.
 func (s *Node) compareMarker(found, remembered string) error {
 	wrong := "has another marker than the one that this machine remembers"
 	switch {
@@ -85,11 +83,11 @@ func (s *Node) compareMarker(found, remembered string) error {
 	return fmt.Errorf("the store %s: restore its data; or, if it is to take the place of the old one, delete %s on every machine", wrong, memory)
 }
 
-// errNameless is a store that lost its name key alone.
+// errNameless means that a store has lost only its name key.
 var errNameless = errors.New("the store lists accounts, but has lost the key that names their records: restore a backup, or empty the store")
 
-// initialize makes the marker of an empty store. One that lists accounts is not empty: it
-// has lost the key that names its records, and with it all blocks.
+// initialize makes the marker of an empty store. If the store lists accounts it is
+// not empty: it has lost the key that names its records, and with it all blocks.
 func (s *Node) initialize(ctx context.Context) (marker string, err error) {
 	accounts, err := s.store.Range(ctx, indexAccounts, "", "", 1)
 	if err != nil {
@@ -104,9 +102,9 @@ func (s *Node) initialize(ctx context.Context) (marker string, err error) {
 	return "", refusal.New(refusal.StoreReplaced, errNameless)
 }
 
-// noteMarker remembers the marker of a store that this machine works with,
-// although it may never make anything in it. If it fails, it is tried again,
-// and MayCreate reports the cause.
+// noteMarker remembers the marker of the store in use, even if this machine never
+// creates anything in it. If that fails, it is tried again, and MayCreate reports the
+// cause.
 func (s *Node) noteMarker(ctx context.Context) {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()
@@ -128,7 +126,7 @@ func (s *Node) noteMarker(ctx context.Context) {
 	}
 }
 
-// findMarker returns the store's marker, or "" if it has none.
+// findMarker returns the store's marker, or "".
 func (s *Node) findMarker(ctx context.Context) (string, error) {
 	found, err := s.vault.Marker(ctx)
 	if errors.Is(err, store.ErrNotFound) {

@@ -1,20 +1,19 @@
-// Package session is the engine of sessions: who is signed in, on every node.
+// Package session keeps who is signed in, on every node.
 //
-// Accounts, logins and epochs are sealed records in one store that all nodes
-// share. A Node is one process's view of it. It caches logins, follows the
-// store's announcements, and ends the requests that live by a login when the
-// login ends.
+// Accounts, logins and epochs are sealed records in one store that all nodes share. A
+// Node connects one process to the store. It caches logins, follows the store's
+// announcements, and ends requests with their login.
 //
-// # What the package promises
+// # Guarantees
 //
-// A fault of the store is never taken for "no session", nor for "let in". A
-// cached login is served for five seconds at most after the store last confirmed
-// it. A login that is ended on one node ends on all. To end many logins at once,
-// an epoch is replaced: a random value of which each login holds a copy. So no
-// list has to be walked, and a login that is being made meanwhile is void.
+// A fault of the store is never taken for "no session", nor for "let in". A cached
+// login is used for at most five seconds after the store last confirmed it. A login
+// that is ended on one node ends on all. An epoch is a random value of which each
+// login holds a copy; replacing it ends many logins at once. So no list has to be
+// walked, and a login that is made meanwhile is void.
 //
-// The package knows no HTTP. Flows, replay marks, limits and rounds are here too,
-// because all nodes share them.
+// The package does not import net/http. It also has flows, replay marks, limits and
+// rounds, because all nodes share them.
 package session
 
 import (
@@ -31,10 +30,10 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A Node is one process's view of the store. It outlives configurations: a
-// reload makes a new Gateway over the same Node.
+// A Node connects one process to the store. It outlives configurations: after a
+// reload, a new Gateway uses the same Node.
 type Node struct {
-	name   string // tells it from other nodes
+	name   string // unique among nodes
 	store  store.Store
 	vault  *vault.Vault
 	marker MarkerMemory
@@ -43,26 +42,26 @@ type Node struct {
 	mu       sync.RWMutex
 	byCookie map[cookieKey]*cached
 	byKey    map[string]*cached // by the key of the login's record
-	bytes    int                // what the cache holds, roughly
-	ended    bool               // Run has ended: nobody looks after live requests
+	bytes    int                // approximate size of the cache
+	ended    bool               // Run has ended: nothing would end live requests
 	// maxEntries and maxBytes bound the cache.
 	maxEntries, maxBytes int
 
-	// confirmed is when the last confirmed read of the announcements began, on
-	// the clock of started. Before it, every change has been seen.
+	// confirmed is when the last confirmed read of the announcements began, as time
+	// since started. All changes before it have been seen.
 	confirmed atomic.Int64
 	started   time.Time
-	// changes counts what was announced. A login that was read while it moved
-	// may be out of date and is not cached.
+	// changes counts announcements. If it moves while a login is read, the login may
+	// be outdated and is not cached.
 	changes atomic.Uint64
 	owed    owed
-	// rereads counts what has asked for reloadBusy since it last came to rest.
+	// rereads counts calls of reloadBusy since it was last idle.
 	rereads atomic.Uint64
 
 	health health
 
-	// policy decides on live requests; nil until there is one. next looks after
-	// those that are left when Run ends.
+	// policy decides on live requests; nil until there is one. next takes over those
+	// that are left when Run ends.
 	policy atomic.Pointer[Policy]
 	next   atomic.Pointer[Node]
 
@@ -70,41 +69,42 @@ type Node struct {
 	resealed atomic.Bool
 
 	markerMu sync.Mutex
-	known    string // the marker as this machine remembers it
+	known    string // the marker that this machine remembers
 
-	// position remembers how far the store was followed; kept is what it
-	// remembers, and unkept that it failed to. For keepHouse, and for Run before it.
+	// position remembers how far the store was followed; kept is the remembered
+	// value, and unkept the error of remembering. For keepHouse, and for Run before
+	// it.
 	position MarkerMemory
 	followed atomic.Pointer[string]
 	kept     string
 	unkept   bool
-	// rewound is set until Run has looked whether the store went back in time, and
-	// while that is so and sessions are not ended yet. For Run alone.
+	// rewound is set until Run knows that the store did not go back in time, or that
+	// all sessions were ended because it did. For Run alone.
 	rewound error
-	// looked closes first, once Run has followed the store or failed to.
+	// looked is called once Run has followed the store or failed to.
 	looked func()
 	first  chan struct{}
-	// risk is what was said last of the store's settings, for Run alone.
+	// risk is the last logged risk of the store's settings, for Run alone.
 	risk string
 }
 
-// Options are what a Node is made of.
+// Options configure a Node.
 type Options struct {
-	// Store keeps what is sealed. Its owner closes it, after Run has ended.
+	// Store keeps sealed records. Its owner closes it after Run has ended.
 	Store store.Store
 	// Secrets holds one or two secrets, see vault.New.
 	Secrets [][]byte
-	// Marker remembers which store this machine knows.
+	// Marker remembers the store that this machine knows.
 	Marker MarkerMemory
-	// Position remembers how far the store's changes were followed, so that a store
-	// that goes back in time while the process is down is noticed. Until Run has
-	// looked, the store counts as down. Optional.
+	// Position remembers how far the store's changes were followed. So a store that
+	// goes back in time while the process is down is noticed. Until Run has checked
+	// that, the store counts as down. Optional.
 	Position MarkerMemory
 	Logger   *zap.Logger
 }
 
 // Fault gives an error of this package its code: StoreReplaced if the store's name
-// key does not open, StoreUnavailable if the error has no code of its own.
+// key does not open, StoreUnavailable if the error has no code.
 func Fault(err error) *refusal.Error {
 	if errors.Is(err, vault.ErrNameKey) {
 		return refusal.From(err, refusal.StoreReplaced)
@@ -112,34 +112,33 @@ func Fault(err error) *refusal.Error {
 	return refusal.From(err, refusal.StoreUnavailable)
 }
 
-// Bounds of the cache and of what may be served from it.
+// Bounds of the cache.
 const (
-	// stale is how long a cached login may be served since the last confirmed
-	// read of the announcements began.
+	// stale is how long a cached login may be used after the last confirmed read of
+	// the announcements began.
 	stale = 5 * time.Second
-	// reloadAfter is when a cached login is read anew although nothing was
-	// announced, for a writer that died between writing and announcing.
+	// reloadAfter is the age at which a cached login is read again without an
+	// announcement, for a writer that died between writing and announcing.
 	reloadAfter = time.Minute
-	// forgetAfter is the age from which it is read anew before it is served:
-	// nobody has asked for it for a while, and the first request must not be the
-	// one that finds out.
+	// forgetAfter is the age at which a cached login is read before it is used.
+	// Nobody has used it for a while, and the first request must not get an outdated
+	// one.
 	forgetAfter = 2 * reloadAfter
 	// maxCached and maxBytes bound the cache.
 	maxCached = 100_000
 	maxBytes  = 256 << 20
 
-	// tendEvery is how often live requests are looked after, tendSoon how often
-	// at most.
+	// tendEvery is the interval of tending live requests, tendSoon its minimum.
 	tendEvery = time.Second
 	tendSoon  = 10 * time.Millisecond
 
 	retryWatch = 500 * time.Millisecond
-	// storeTimeout bounds one look at the store.
+	// storeTimeout bounds one read of the store.
 	storeTimeout = 3 * time.Second
 )
 
-// Open returns a Node. It does no I/O: until Run has
-// confirmed the announcements, the store is asked at every request.
+// Open returns a Node. It does no I/O. Until Run has confirmed the announcements,
+// every request reads the store.
 func Open(opts Options) (*Node, error) {
 	s := &Node{
 		name: vault.RandomText(), store: opts.Store, marker: opts.Marker, position: opts.Position, log: opts.Logger,
@@ -160,15 +159,13 @@ func Open(opts Options) (*Node, error) {
 	return s, nil
 }
 
-// Vault returns the sealed records of the same store.
 func (s *Node) Vault() *vault.Vault { return s.vault }
 
-// Run follows the store's announcements until ctx ends, and returns why it
-// did. A store that is down is tried again.
+// Run follows the store's announcements until ctx ends, and returns why it ended. It
+// reconnects to a store that is down.
 //
-// When Run ends, all live requests are cut, unless another node takes them over
-// (see HandTo). No more are let in, because nothing would end them with their
-// logins.
+// When Run ends, all live requests are cut, unless another node takes them over (see
+// HandTo). No more are let in, because nothing would end them with their logins.
 func (s *Node) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.tend(ctx) })
@@ -189,8 +186,8 @@ func (s *Node) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// AwaitFirst waits until Run knows whether the store went back in time while the process
-// was down, or the store has failed, or ctx has ended.
+// AwaitFirst waits until Run knows whether the store went back in time while the
+// process was down, or the store has failed, or ctx has ended.
 func (s *Node) AwaitFirst(ctx context.Context) {
 	select {
 	case <-s.first:
@@ -198,8 +195,8 @@ func (s *Node) AwaitFirst(ctx context.Context) {
 	}
 }
 
-// end retires what is cached, now and later, and hands all live requests over, or
-// cuts them.
+// end retires all cached logins, present and later, and hands over or cuts their live
+// requests.
 func (s *Node) end() {
 	s.confirmed.Store(-int64(stale))
 	s.mu.Lock()
@@ -208,15 +205,15 @@ func (s *Node) end() {
 		c.retire(true)
 	}
 	s.mu.Unlock()
-	// Nobody looks after these requests any more: what is not taken over within
-	// stale is cut.
+	// Nothing tends these requests any more: those that are not taken over within
+	// stale are cut.
 	ctx, cancel := context.WithTimeout(context.Background(), stale)
 	defer cancel()
 	s.reloadAll(s.busy(false), func(c *cached) { s.handOver(ctx, c) })
 }
 
-// tend ends live requests whose login has expired or can't be confirmed. It
-// never waits for the store.
+// tend ends live requests whose login has expired or can't be confirmed. It never
+// waits for the store.
 func (s *Node) tend(ctx context.Context) {
 	look := time.NewTimer(tendEvery)
 	defer look.Stop()
@@ -230,11 +227,11 @@ func (s *Node) tend(ctx context.Context) {
 	}
 }
 
-// keepHouse does what has to be done in the store from time to time.
+// keepHouse does the periodic work in the store.
 func (s *Node) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	s.AwaitFirst(ctx) // the marker is to be known as soon as it can be read
+	s.AwaitFirst(ctx) // note the marker as soon as it can be read
 	swept, tidy := time.Now(), time.Now().Add(s.tidyWait())
 	for {
 		s.noteMarker(ctx)
@@ -258,8 +255,8 @@ func (s *Node) keepHouse(ctx context.Context) {
 	}
 }
 
-// sweep removes from the cache what find would reload anyway. This frees memory,
-// also that of memos: a view keeps its app, and with it an old configuration.
+// sweep removes entries that find would reload anyway. This frees memory, also of
+// memos: a memo refers to its app, and so to an old configuration.
 func (s *Node) sweep(now time.Time) {
 	var old []*cached
 	s.mu.RLock()
@@ -270,7 +267,7 @@ func (s *Node) sweep(now time.Time) {
 	}
 	s.mu.RUnlock()
 	for _, c := range old {
-		s.mu.Lock() // for both steps: a caller that finds a retired session looks again at once
+		s.mu.Lock() // for both steps: a caller that finds a retired session retries at once
 		if c.retire(false) {
 			s.remove(c)
 		}
@@ -278,8 +275,8 @@ func (s *Node) sweep(now time.Time) {
 	}
 }
 
-// tendLive looks after the logins with live requests, and returns when it has
-// to look again: sooner than usual if one is about to be unconfirmed for stale.
+// tendLive tends the logins with live requests. It returns when to run again: earlier
+// than usual if one will soon be unconfirmed for stale.
 func (s *Node) tendLive(now time.Time) (again time.Duration) {
 	again = tendEvery
 	confirmed := s.started.Add(time.Duration(s.confirmed.Load()))
@@ -292,7 +289,7 @@ func (s *Node) tendLive(now time.Time) (again time.Duration) {
 		}
 		switch unsure := now.Sub(c.confirmed(now, confirmed)); {
 		case unsure >= stale:
-			// Nobody can say any more whether the login still holds.
+			// Nobody knows any more whether the login is valid.
 			c.cut(errUnconfirmed)
 		case unsure >= stale/2 || c.outdated(now):
 			due = append(due, c)

@@ -64,7 +64,7 @@ func answerFor(user string) *provider.Answer {
 }
 
 func trySignIn(s *session.Node, user string) (cookie string, err error) {
-	return s.SignIn(context.Background(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, answerFor(user), nodeLife, nodeHost)
+	return s.SignIn(context.Background(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, answerFor(user), nodeLife, nodeHost)
 }
 
 func signInAt(t *testing.T, s *session.Node, user string) (cookie string) {
@@ -175,7 +175,7 @@ func TestSessionsNoAnswerOutlivesItsEnd(t *testing.T) {
 	for name, notAfter := range map[string]time.Time{"long over": time.Now().Add(-time.Hour), "just over": time.Now()} {
 		ans := answerFor("alice")
 		ans.NotAfter = notAfter
-		if cookie, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost); !errors.Is(err, session.ErrNone) {
+		if cookie, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost); !errors.Is(err, session.ErrNone) {
 			t.Errorf("%s: got %q, %v", name, cookie, err)
 		}
 	}
@@ -196,7 +196,7 @@ func TestSessionsOddTimes(t *testing.T) {
 		if at.Before(time.Now()) {
 			ans.NotAfter = time.Time{}
 		}
-		cookie, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+		cookie, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -213,7 +213,7 @@ func TestSessionsExpire(t *testing.T) {
 		runNode(t, s)
 		ans := answerFor("alice")
 		ans.NotAfter = time.Now().Add(time.Hour)
-		bounded, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+		bounded, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
 		if err != nil {
 			t.Fatal(err)
 		}

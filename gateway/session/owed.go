@@ -7,17 +7,17 @@ import (
 )
 
 const (
-	// repeatEvery is how often announcements are repeated that the store has not
-	// taken.
+	// repeatEvery is the interval of repeating announcements that the store has not
+	// accepted.
 	repeatEvery = 500 * time.Millisecond
-	// maxOwed bounds them. Beyond it, one to all takes their place.
+	// maxOwed bounds them. Beyond it, one announcement to all replaces them.
 	maxOwed = 1000
 )
 
-// Announcements that the store may not have taken. They are repeated until it
-// takes them: a repeated one costs some work and nothing else.
+// owed has announcements that the store may not have accepted. They are repeated
+// until it does; a duplicate only costs some work.
 type owed struct {
-	// some has an element while there may be some; with room for one.
+	// some signals that there may be some; its capacity is one.
 	some chan struct{}
 
 	mu       sync.Mutex
@@ -43,7 +43,7 @@ func (o *owed) add(message string) {
 	}
 }
 
-// next returns one of them and takes it out.
+// next removes one of them and returns it.
 func (o *owed) next() (message string, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -54,7 +54,7 @@ func (o *owed) next() (message string, ok bool) {
 	return "", false
 }
 
-// repeat announces what is owed, until ctx ends. Then it tries once more.
+// repeat sends the owed announcements until ctx ends, and then once more.
 func (s *Node) repeat(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -69,7 +69,7 @@ func (s *Node) repeat(ctx context.Context) {
 	}
 }
 
-// settle announces what is owed, as far as the store takes it.
+// settle sends the owed announcements until one fails.
 func (s *Node) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()

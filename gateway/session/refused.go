@@ -13,30 +13,27 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A Refused is a sign-in that was refused, as the person was told. Their browser
-// keeps it in a cookie, so that a page load after it says the same. Nothing is
-// decided by it.
+// A Refused is a refused sign-in, as it was shown to the person. Their browser keeps
+// it in a cookie, so that a reload shows the same. Nothing is decided by it.
 type Refused struct {
 	Code      refusal.Code `json:"c"`
 	Reference string       `json:"r"`
-	// Username is who was to be signed in, as far as it is known, and Provider the
-	// name of the provider.
+	// Username and Provider are empty if unknown.
 	Username string `json:"u,omitempty"`
 	Provider string `json:"p,omitempty"`
-	// Return is where the person wanted to go.
+	// Return is the return URL.
 	Return string    `json:"t"`
 	At     time.Time `json:"a"`
 }
 
 const (
-	// refusedTTL is how long a refusal is kept.
 	refusedTTL = 15 * time.Minute
-	// maxRefused bounds the cookie's JSON in bytes: a browser takes 4,096 for the
-	// cookie.
+	// maxRefused bounds the cookie's JSON in bytes: browsers accept 4,096 for the
+	// whole cookie.
 	maxRefused = 2048
 )
 
-// RefusedCookie returns the cookie of a refusal at a host: base64url of JSON and
+// RefusedCookie returns the cookie of a refusal at a host: base64url of JSON and a
 // MAC. A return URL that is too long becomes "/".
 func (s *Node) RefusedCookie(ctx context.Context, refused Refused, host string) (string, error) {
 	text, err := json.Marshal(refused)
@@ -58,9 +55,8 @@ func (s *Node) RefusedCookie(ctx context.Context, refused Refused, host string) 
 	return vault.EncodeText(append(text, mac...)), nil
 }
 
-// ReadRefused returns the refusal of a cookie that was made for host. ErrNone if
-// there is none, or if it is older than refusedTTL; any other error is a fault of
-// the store.
+// ReadRefused returns the refusal in a cookie of host. It returns ErrNone if there is
+// none, or if it is older than refusedTTL; any other error is a fault of the store.
 func (s *Node) ReadRefused(ctx context.Context, value, host string) (*Refused, error) {
 	raw := vault.DecodeText(value, base64.RawURLEncoding.DecodedLen(len(value)))
 	if len(raw) <= macSize || len(raw) > maxRefused+macSize {

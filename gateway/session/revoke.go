@@ -11,19 +11,19 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A message is the key of a changed login, or announceAll. It only makes each
-// node read the records again, so a forged one costs work and nothing else.
+// A message is the key of a changed login, or announceAll. It only makes nodes read
+// records again, so a forged one costs work and nothing else.
 const announceAll = "all"
 
-// endLogin ends one login: gone from the store, announced, cut here.
+// endLogin ends one login: it deletes it, announces that, and cuts its requests here.
 func (s *Node) endLogin(ctx context.Context, key string) error {
 	return s.revoke(ctx, key, func(ctx context.Context) error {
 		return s.store.Announce(ctx, []byte(key), store.Write{Key: key})
 	})
 }
 
-// endListed ends a login and takes it out of the index. If that fails, a listing
-// or the hourly tidying does it later.
+// endListed ends a login and removes it from the index. If the latter fails, a
+// listing or the hourly cleanup does it later.
 func (s *Node) endListed(ctx context.Context, key string, l *Login) error {
 	if err := s.endLogin(ctx, key); err != nil {
 		return err
@@ -34,10 +34,10 @@ func (s *Node) endListed(ctx context.Context, key string, l *Login) error {
 	return nil
 }
 
-// EndCookie ends the login of a cookie that Find no longer finds. An earlier
-// logout may have ended it and failed before the other nodes heard of it: so it is
-// announced again, if may agrees: an old cookie is well-made for good. One that was
-// never made for host is left alone.
+// EndCookie ends the login of a cookie that Find no longer finds. An earlier logout
+// may have ended it and failed before the other nodes heard of it. So it is announced
+// again if may agrees, because an old cookie stays well-formed for ever. A cookie
+// that was not made for host is ignored.
 func (s *Node) EndCookie(ctx context.Context, cookie, host string, may func() error) error {
 	bits, err := s.sessionBits(ctx, cookie, host)
 	if errors.Is(err, ErrNone) {
@@ -56,8 +56,8 @@ func (s *Node) EndCookie(ctx context.Context, cookie, host string, may func() er
 	return s.endLogin(ctx, key)
 }
 
-// RevokeLogin ends one login by its LoginInfo.ID. store.ErrNotFound if there is no
-// such login; the nodes are told all the same, as by EndCookie.
+// RevokeLogin ends one login by its LoginInfo.ID. If there is no such login it
+// returns store.ErrNotFound, but announces the end, as EndCookie does.
 func (s *Node) RevokeLogin(ctx context.Context, id string) error {
 	rec, err := s.vault.GetAt(ctx, kindLogin, id)
 	if errors.Is(err, store.ErrNotFound) && s.vault.IsKey(kindLogin, id) {
@@ -73,25 +73,24 @@ func (s *Node) RevokeLogin(ctx context.Context, id string) error {
 	return s.endListed(ctx, id, l)
 }
 
-// RevokeAccount ends all logins of an account, on every node. store.ErrNotFound if
-// there is no such account.
+// RevokeAccount ends all logins of an account, on every node. It returns
+// store.ErrNotFound if there is no such account.
 func (s *Node) RevokeAccount(ctx context.Context, key AccountKey) error {
 	return s.changeAccount(ctx, key, func(*account) {})
 }
 
-// BlockAccount ends all logins of an account and lets it start no more until
+// BlockAccount ends all logins of an account and refuses new ones until
 // UnblockAccount.
 func (s *Node) BlockAccount(ctx context.Context, key AccountKey) error {
 	return s.changeAccount(ctx, key, func(a *account) { a.Blocked = true })
 }
 
-// UnblockAccount lets a blocked account sign in again. Logins that the block
-// ended stay ended.
+// UnblockAccount lets a blocked account sign in again. It restores no login.
 func (s *Node) UnblockAccount(ctx context.Context, key AccountKey) error {
 	return s.changeAccount(ctx, key, func(a *account) { a.Blocked = false })
 }
 
-// changeAccount replaces the epoch and what change changes in one step.
+// changeAccount replaces the account's epoch and calls change, in one step.
 func (s *Node) changeAccount(ctx context.Context, key AccountKey, change func(*account)) error {
 	return s.revoke(ctx, announceAll, func(ctx context.Context) error {
 		return s.vault.UpdateAndAnnounce(ctx, announceAll, kindAccount, key.name(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
@@ -109,15 +108,13 @@ func (s *Node) changeAccount(ctx context.Context, key AccountKey, change func(*a
 	})
 }
 
-// RevokeProvider ends all logins that came from one provider.
+// RevokeProvider ends all logins of one provider.
 func (s *Node) RevokeProvider(ctx context.Context, p provider.Protocol, issuer string) error {
 	return s.renewEpoch(ctx, providerEpoch(p, issuer))
 }
 
-// RevokeAll ends all logins.
 func (s *Node) RevokeAll(ctx context.Context) error { return s.renewEpoch(ctx, globalEpoch) }
 
-// renewEpoch replaces an epoch.
 func (s *Node) renewEpoch(ctx context.Context, name string) error {
 	return s.revoke(ctx, announceAll, func(ctx context.Context) error {
 		return s.vault.UpdateAndAnnounce(ctx, announceAll, kindEpoch, name, store.NoExpiry, func(old *vault.Record) ([]byte, error) {
@@ -129,11 +126,11 @@ func (s *Node) renewEpoch(ctx context.Context, name string) error {
 	})
 }
 
-// revoke does what ends logins and announces it. The caller reports success after
-// it, and not before. After a fault the write may have succeeded, and nothing been
-// announced: no node may go on with its cached copy, so the message is repeated
-// until the store takes it. The client may disconnect (a user who signs out and
-// closes the tab). Finish anyway.
+// revoke calls do, which ends logins, and announces that. Only its success may be
+// reported as success. If it fails, do may have succeeded without an announcement. No
+// node may then keep using its cached copy, so the message is repeated until the
+// store accepts it. The caller may disconnect (a user who signs out and closes the
+// tab). Finish anyway.
 func (s *Node) revoke(ctx context.Context, message string, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()

@@ -47,7 +47,7 @@ func TestRevoke(t *testing.T) {
 				s := openNode(t, store)
 				runNode(t, s)
 				alice, again, bob := signInAt(t, s, "alice"), signInAt(t, s, "alice"), signInAt(t, s, "bob")
-				other, err := s.SignIn(t.Context(), session.Judge{Provider: "other", Protocol: provider.OIDC, Issuer: "https://other.example"}, answerFor("alice"), nodeLife, nodeHost)
+				other, err := s.SignIn(t.Context(), session.Source{Provider: "other", Protocol: provider.OIDC, Issuer: "https://other.example"}, answerFor("alice"), nodeLife, nodeHost)
 				mustDo(t, err)
 				want := map[string]bool{alice: tt.alice, again: tt.alice, bob: tt.bob, other: tt.other}
 				for cookie := range want {

@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// since returns how far the store's changes were followed: by this Node, or by an
-// earlier process of this machine.
+// since returns how far the store's changes were followed, by this Node or an earlier
+// process of this machine.
 func (s *Node) since(ctx context.Context) (string, error) {
 	if at := s.followed.Load(); at != nil {
 		return *at, nil
@@ -29,8 +29,8 @@ func (s *Node) since(ctx context.Context) (string, error) {
 	return at, nil
 }
 
-// keepPosition remembers how far the store was followed, for the next process. If it
-// fails, it is tried again.
+// keepPosition remembers how far the store was followed, for the next process. If
+// that fails, it is tried again.
 func (s *Node) keepPosition(ctx context.Context) {
 	at := s.followed.Load()
 	if s.position == nil || at == nil || *at == s.kept {
@@ -48,14 +48,14 @@ func (s *Node) keepPosition(ctx context.Context) {
 	s.kept, s.unkept = *at, false
 }
 
-// Faults while sessions that may have been ended could live again.
+// Faults while ended sessions could be valid again.
 var (
 	errRewound   = errors.New("the store went back in time and may have lost logouts")
 	errNotLooked = errors.New("it is not known yet whether the store went back in time")
 )
 
-// because adds why following the store has failed. It wraps nothing of that: a store that
-// lacks something to follow by has not said that a session does not exist.
+// because adds why following the store has failed. It does not wrap fault: a
+// store.ErrNotFound in it would mean "no session".
 func because(rewound, fault error) error {
 	if errors.Is(fault, rewound) {
 		return fault
@@ -68,16 +68,16 @@ func (s *Node) setRewound(err error) {
 	s.vault.SetUnfit(err)
 }
 
-// The first node that finds a store gone back in time puts its name here, and it alone
-// ends the sessions: another one would end those that people began anew meanwhile.
-// If it dies, the next node may try after claimTime.
+// The first node that finds that a store went back in time puts its name here, and
+// only it ends the sessions. A second node would also end the new sessions that
+// people began meanwhile. If the first node dies, the next may try after claimTime.
 const (
 	claimKey  = "rewound"
 	claimTime = 10 * time.Second
 )
 
-// claim returns an error if another node is about to end all sessions. A store that
-// is too full for a claim still lets them be ended.
+// claim returns an error if another node is about to end all sessions. If the store
+// is too full for a claim, this node ends them without one.
 func (s *Node) claim(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -91,8 +91,8 @@ func (s *Node) claim(ctx context.Context) error {
 	return nil
 }
 
-// startOver ends all logins: a store that went back in time may hold some that
-// were ended since. One without a global epoch holds none that counts.
+// startOver ends all logins: the store may contain logins that were ended since.
+// Without a global epoch it contains no valid login.
 func (s *Node) startOver(ctx context.Context) error {
 	s.vault.Forget()
 	s.setRewound(errRewound)

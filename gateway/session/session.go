@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// A Session is a login as a request found it.
+// A Session is a login that a request has found.
 type Session struct {
 	node    *Node
 	cached  *cached
 	reading *reading
 }
 
-// Find returns the session that a cookie opens at host. ErrNone if there is
-// none; any other error is a fault of the store, never "no session".
+// Find returns the session that a cookie opens at host, or ErrNone. Any other error
+// is a fault of the store, never "no session".
 func (s *Node) Find(ctx context.Context, cookie, host string) (Session, error) {
 	c, r, err := s.find(ctx, cookie, host)
 	if err != nil {
@@ -22,37 +22,37 @@ func (s *Node) Find(ctx context.Context, cookie, host string) (Session, error) {
 	return Session{s, c, r}, nil
 }
 
-// Login returns the login, which must not be changed.
+// Login returns the login, which must not be modified.
 func (s Session) Login() *Login { return s.reading.Login }
 
-// ID names the login. It is a LoginInfo's ID, and opens nothing.
+// ID identifies the login. It is a LoginInfo's ID, and opens nothing.
 func (s Session) ID() string { return s.cached.key }
 
-// Enter makes live a context below parent that ends with the login, and at until
-// at the latest. live.Leave must be called when the request is done.
+// Enter makes live a context below parent that ends with the login, and at until at
+// the latest. live.Leave must be called when the request is done.
 //
-// It is false if the session has left the cache meanwhile: find it anew.
+// It returns false if the session has left the cache meanwhile: find it again.
 func (s Session) Enter(parent context.Context, live *Live, until time.Time) bool {
 	if !s.cached.enter(parent, live, s.reading, until) {
 		return false
 	}
 	if s.cached.last.Load() != s.reading {
-		// Something was announced after the session was found. If it was the end
-		// of this login, it missed this request: look again.
+		// There was an announcement after the session was found. If it ended this
+		// login, it missed this request: read the login again.
 		s.node.reloadLater(s.cached)
 	}
 	return true
 }
 
-// Admitted says whether a live request that the policy by has let in may go on:
-// another may have replaced it meanwhile.
+// Admitted reports whether a live request that the policy by has let in may go on:
+// another policy may have replaced it meanwhile.
 func (s Session) Admitted(live *Live, by Policy) bool {
 	policy := s.node.policy.Load()
 	return policy == nil || *policy == by || live.admit(*policy, s.cached.key)
 }
 
-// Touch keeps an idle limit: ErrNone if the login was not used for idle.
-// Otherwise it notes the use, now and then, and off the request's way.
+// Touch enforces an idle limit. It returns ErrNone if the login was not used for
+// idle. Otherwise it notes the use, at intervals and off the request path.
 func (s Session) Touch(ctx context.Context, idle time.Duration) error {
 	return s.node.touch(ctx, s.cached, s.reading, idle)
 }
@@ -62,11 +62,10 @@ func (s Session) End(ctx context.Context) error {
 	return s.node.endListed(ctx, s.cached.key, s.reading.Login)
 }
 
-// A Memo is what a caller keeps beside a login in this node's cache. All memos
-// are pointers of one type.
+// A Memo is data of the caller beside a login in this node's cache. All memos are
+// pointers of one type.
 type Memo interface {
-	// Size is roughly how many bytes the memo takes. They count for the bounds of
-	// the cache.
+	// Size is the memo's approximate size in bytes, for the bounds of the cache.
 	Size() int
 }
 
@@ -76,9 +75,9 @@ func (s Session) Memo() Memo {
 	return memo
 }
 
-// Remember replaces the memo if it is still old, else it returns false.
+// Remember replaces the memo and returns true, unless it is no longer old.
 func (s Session) Remember(old, memo Memo) bool {
-	var before any // nil, not a nil Memo
+	var before any // an untyped nil
 	if old != nil {
 		before = old
 	}

@@ -34,7 +34,7 @@ func newScene(t *testing.T) scene {
 	for _, user := range []string{"alice", "mallory", "blocked"} {
 		sc.cookies[user] = signInAt(t, s, user)
 	}
-	other, err := s.SignIn(t.Context(), session.Judge{Provider: "other", Protocol: provider.SAML, Issuer: "https://other.example"}, answerFor("other"), nodeLife, nodeHost)
+	other, err := s.SignIn(t.Context(), session.Source{Provider: "other", Protocol: provider.SAML, Issuer: "https://other.example"}, answerFor("other"), nodeLife, nodeHost)
 	mustDo(t, err)
 	sc.cookies["other"] = other
 	mustDo(t, s.BlockAccount(t.Context(), keyOf("blocked")))

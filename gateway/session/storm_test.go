@@ -47,12 +47,12 @@ func TestStormLoginsNoteWhatChanged(t *testing.T) {
 		signInAt(t, s, "alice")
 		renamed := answerFor("alice")
 		renamed.Identity.Email = "alice@new.example"
-		if _, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, renamed, nodeLife, nodeHost); err != nil {
+		if _, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, renamed, nodeLife, nodeHost); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		now := time.Now()
-		if _, err := s.SignIn(t.Context(), session.Judge{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, renamed, nodeLife, nodeHost); err != nil {
+		if _, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, renamed, nodeLife, nodeHost); err != nil {
 			t.Fatal(err)
 		}
 		page, _, err := s.Accounts(t.Context(), session.ListQuery{})

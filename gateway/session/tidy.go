@@ -13,16 +13,15 @@ import (
 
 const (
 	tidyEvery = time.Hour
-	// While the secret is being changed, records are resealed soon after the
-	// start. Records that no index lists (flows among them) may lie under the
-	// other secret until unlistedTTL has passed.
+	// While the secret is being changed, records are resealed soon after the start.
+	// Records in no index, such as flows, may be sealed with the other secret until
+	// unlistedTTL has passed.
 	tidySoon    = time.Minute
 	unlistedTTL = 20 * time.Minute
-	// tidyPasses bounds how often one tidy looks whether all is resealed.
+	// tidyPasses bounds how often one tidy looks for records to reseal.
 	tidyPasses = 3
 )
 
-// tidyWait returns how long to wait for the next tidy.
 func (s *Node) tidyWait() time.Duration {
 	switch up := time.Since(s.started); {
 	case !s.vault.Changing() || s.resealed.Load():
@@ -34,8 +33,8 @@ func (s *Node) tidyWait() time.Duration {
 	}
 }
 
-// tidy clears the indexes. While the secret is being changed, it also seals
-// under the first one what lies under the second, and says when that may go.
+// tidy cleans up the indexes. While the secret is being changed, it also reseals all
+// records under the first secret, and logs when the second may be dropped.
 func (s *Node) tidy(ctx context.Context) error {
 	for range tidyPasses {
 		resealed, err := s.tidyOnce(ctx)
@@ -43,7 +42,7 @@ func (s *Node) tidy(ctx context.Context) error {
 			return err
 		}
 		if resealed > 0 {
-			continue // other nodes may have written meanwhile: look again
+			continue // other nodes may have written meanwhile: try again
 		}
 		if s.vault.Changing() && time.Since(s.started) >= unlistedTTL && s.resealed.CompareAndSwap(false, true) {
 			s.log.Info("all records are sealed with the first secret: once every node that has it first has logged this, drop the second")
@@ -53,7 +52,7 @@ func (s *Node) tidy(ctx context.Context) error {
 	return nil
 }
 
-// tidyOnce returns how many records it found under the second secret.
+// tidyOnce returns how many records the second secret had sealed.
 func (s *Node) tidyOnce(ctx context.Context) (resealed int, err error) {
 	reseal := func(rec *vault.Record, ttl time.Duration) error {
 		one, err := s.vault.Reseal(ctx, rec, ttl)
@@ -90,7 +89,6 @@ func (s *Node) tidyOnce(ctx context.Context) (resealed int, err error) {
 	return resealed + shared, err
 }
 
-// eachEpoch hands every epoch to do.
 func (s *Node) eachEpoch(ctx context.Context, do func(*vault.Record) error) error {
 	const page = 200
 	for after := ""; ; {

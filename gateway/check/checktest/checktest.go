@@ -1,5 +1,5 @@
-// Package checktest switches checks off, to show which of them stops an attack.
-// Only tests import it; the architecture test holds that.
+// Package checktest drops checks, to show which of them stops an attack. Only tests
+// import it; the architecture test enforces that.
 package checktest
 
 import (
@@ -13,9 +13,9 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/check"
 )
 
-// Names returns the names of all checks in checklist, which points to a struct
-// with fields of type check.List. Structs within it, and what it points to,
-// count as well. It panics if two checks have one name, or a list has no check.
+// Names returns the names of all checks in checklist, a pointer to a struct with
+// fields of type check.List, also in nested structs and pointers. It panics if two
+// checks have one name, or a list is empty.
 func Names(checklist any) []string {
 	var names []string
 	for _, list := range lists(reflect.ValueOf(checklist)) {
@@ -33,9 +33,9 @@ func Names(checklist any) []string {
 	return names
 }
 
-// Drop takes the named checks out of checklist (see Names), which nothing else
-// may use at the time. It panics over a name that no check has: a renamed check
-// must not make a test say nothing.
+// Drop removes the named checks from checklist (see Names), which must not be in use.
+// It panics if a check does not exist: a test must not pass silently after a check
+// was renamed.
 func Drop(checklist any, names ...string) {
 	left := map[string]bool{}
 	for _, name := range names {
@@ -57,8 +57,8 @@ func Drop(checklist any, names ...string) {
 	}
 }
 
-// StoppedBy checks that the named checks, and each of them alone, stop
-// something. try runs it without some checks.
+// StoppedBy requires that something is stopped by the named checks together, and by
+// each of them alone. try runs it without some checks.
 func StoppedBy(tb testing.TB, names []string, try func(without ...string) error) {
 	tb.Helper()
 	if err := try(names...); err != nil {
@@ -71,7 +71,7 @@ func StoppedBy(tb testing.TB, names []string, try func(without ...string) error)
 	}
 }
 
-// lists returns the slices of checks in v and below. They can be set.
+// lists returns the settable slices of checks in v and below.
 func lists(v reflect.Value) (found []reflect.Value) {
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
@@ -88,8 +88,7 @@ func lists(v reflect.Value) (found []reflect.Value) {
 	return found
 }
 
-// accessible returns a field that is not exported as reflect gives it to nobody,
-// so that it can be read and set.
+// accessible makes an unexported field readable and settable, which reflect does not.
 func accessible(field reflect.Value) reflect.Value {
 	return reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem()
 }

@@ -13,19 +13,18 @@ import (
 	"testing"
 )
 
-// Private holds that only the tests of a package can drop its checks: no option,
-// variable, build tag or exported name of the product can. The package has a
-// type checklist, which allChecks makes and New alone asks for.
+// Private requires that only the tests of a package can drop its checks: no option,
+// variable, build tag or exported name of the product can. The package has a type
+// checklist, which allChecks makes and only New uses.
 type Private struct {
-	// Types make up the checks. Nothing that is exported may have a part in
-	// them.
+	// Types are the types of the checks. No exported declaration may use them.
 	Types []string
-	// Fields hold the checks. New alone sets them.
+	// Fields hold the checks. Only New sets them.
 	Fields []string
 }
 
-// Check looks at the package in whose directory the test runs. It fails the test
-// on every leak, and unless a checklist is made exactly once.
+// Check inspects the package in whose directory the test runs. It fails the test on
+// every leak, and unless exactly one checklist is made.
 func (p Private) Check(tb testing.TB) {
 	tb.Helper()
 	files, err := filepath.Glob("*.go")
@@ -57,8 +56,8 @@ func (p Private) Check(tb testing.TB) {
 	}
 }
 
-// Leaks returns the ways in which a file of the product could have a check
-// dropped, and how often a checklist is made there.
+// Leaks returns the ways to drop a check in a product file, and the number of
+// checklists made there.
 func (p Private) Leaks(tb testing.TB, text string) (found []string, made int) {
 	tb.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "x.go", text, parser.ParseComments|parser.SkipObjectResolution)
@@ -95,7 +94,7 @@ func (p Private) Leaks(tb testing.TB, text string) (found []string, made int) {
 	return found, made
 }
 
-// leaksOf looks at what is declared beside functions.
+// leaksOf inspects declarations outside of functions.
 func (p Private) leaksOf(decl *ast.GenDecl, add func(string, ...any)) {
 	for _, spec := range decl.Specs {
 		switch spec := spec.(type) {
@@ -122,8 +121,7 @@ func (p Private) leaksOf(decl *ast.GenDecl, add func(string, ...any)) {
 	}
 }
 
-// leaksIn looks at a function's body. It returns how often a checklist is made
-// there.
+// leaksIn inspects a function's body. It returns the number of checklists made there.
 func (p Private) leaksIn(fn *ast.FuncDecl, add func(string, ...any)) (made int) {
 	ast.Inspect(fn.Body, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -158,7 +156,7 @@ func (p Private) leaksIn(fn *ast.FuncDecl, add func(string, ...any)) (made int) 
 	return made
 }
 
-// selects says whether an expression leads to or through a field with checks.
+// selects reports whether an expression leads to or through a field with checks.
 func (p Private) selects(e ast.Expr) (found bool) {
 	ast.Inspect(e, func(n ast.Node) bool {
 		if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains(p.Fields, sel.Sel.Name) {
@@ -169,7 +167,7 @@ func (p Private) selects(e ast.Expr) (found bool) {
 	return found
 }
 
-// mentions says whether one of the names stands in a piece of source.
+// mentions reports whether one of the names occurs in a piece of source.
 func mentions(n ast.Node, names []string) (found bool) {
 	ast.Inspect(n, func(n ast.Node) bool {
 		if id, ok := n.(*ast.Ident); ok && slices.Contains(names, id.Name) {

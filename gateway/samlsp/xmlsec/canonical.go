@@ -10,15 +10,15 @@ import (
 	"github.com/beevik/etree"
 )
 
-// The canonicalization algorithms. Each has a variant with comments, whose name
-// ends so.
+// The canonicalization algorithms. Each has a variant with comments, whose name has a
+// suffix.
 const (
 	C14N10    = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 	C14N11    = "http://www.w3.org/2006/12/xml-c14n11"
 	Exclusive = "http://www.w3.org/2001/10/xml-exc-c14n#"
 )
 
-// withComments takes off what the name of a variant with comments ends with.
+// withComments removes the suffix of a variant with comments.
 func withComments(uri string) (algorithm string, comments bool) {
 	switch uri {
 	case C14N10 + "#WithComments", C14N11 + "#WithComments":
@@ -30,8 +30,7 @@ func withComments(uri string) (algorithm string, comments bool) {
 }
 
 // Canonicalize returns the canonical form of el as it stands in its document. It
-// refuses an algorithm that is none of the three, and a form of more than limit
-// bytes.
+// refuses an unknown algorithm, and a form of more than limit bytes.
 func Canonicalize(el *etree.Element, algorithm string, limit int) ([]byte, error) {
 	if !isCanonicalization(algorithm) {
 		return nil, errors.New("a canonicalization is not supported")
@@ -46,19 +45,17 @@ type canonicalization struct {
 	comments  bool     // those that the reader kept
 }
 
-// isCanonicalization reports whether algorithm is one of ours.
 func isCanonicalization(algorithm string) bool {
 	return algorithm == C14N10 || algorithm == C14N11 || algorithm == Exclusive
 }
 
-// octets writes el in canonical form, as it stands in its document: in one
-// pass, so that its cost is that of its output, which is at most limit bytes
-// (and the last token) long. omit and what is in it is left out.
+// octets writes el in canonical form, as it stands in its document, without omit and
+// its descendants. It works in one pass, so its cost is that of its output: at most
+// limit bytes and the last token.
 //
-// The canonicalizers of goxmldsig copy every prefix in scope for every element
-// and the whole tree for every level, which a document within our bounds turns
-// into seconds; nor do they know xmlns="", #default, or the order of prefixed
-// attributes.
+// The canonicalizers of goxmldsig copy every prefix in scope for every element and
+// the whole tree for every level, which takes seconds for a document within our
+// bounds. Nor do they know xmlns="", #default, or the order of prefixed attributes.
 func (c canonicalization) octets(el, omit *etree.Element, limit int) ([]byte, error) {
 	w := &canonicalWriter{exclusive: c.algorithm == Exclusive, comments: c.comments, listed: map[string]bool{}, omit: omit, limit: limit, scope: newScope(), shown: newScope()}
 	if w.exclusive {
@@ -82,18 +79,18 @@ type canonicalWriter struct {
 	limit     int
 	out       []byte
 
-	scope scope // what prefixes mean in the document
-	shown scope // what they mean in the output so far
+	scope scope // namespaces by prefix in the document
+	shown scope // the same in the output so far
 
-	// Used again for each element.
+	// Reused for each element.
 	fresh []string
 	attrs []expandedAttr
 }
 
-// apex takes in what the ancestors of el declare. It returns the attributes
-// that el inherits in the inclusive forms: all in the namespace xml
-// (Canonical XML 1.0, 2.4), but for xml:id since 1.1. How 1.1 joins xml:base
-// isn't known here; it has no place in SAML.
+// apex reads the declarations of el's ancestors. It returns the attributes that el
+// inherits in the inclusive forms: all in the namespace xml (Canonical XML 1.0, 2.4),
+// except xml:id since 1.1. The rule of 1.1 for joining xml:base is not implemented;
+// SAML has no xml:base.
 func (w *canonicalWriter) apex(el *etree.Element, algorithm string) ([]etree.Attr, error) {
 	var ancestors []*etree.Element
 	for p := el.Parent(); p != nil; p = p.Parent() {
@@ -154,7 +151,7 @@ func (w *canonicalWriter) element(el *etree.Element, inherited []etree.Attr) err
 	return nil
 }
 
-// write appends a name behind what begins it.
+// write appends begin and a qualified name.
 func (w *canonicalWriter) write(begin, prefix, local string) {
 	w.out = append(w.out, begin...)
 	if prefix != "" {
@@ -164,8 +161,8 @@ func (w *canonicalWriter) write(begin, prefix, local string) {
 	w.out = append(w.out, local...)
 }
 
-// namespaces writes the declarations that el needs: in the exclusive form
-// those of prefixes that it uses itself (Exclusive XML Canonicalization 1.0, 3).
+// namespaces writes the declarations that el needs: in the exclusive form, of the
+// prefixes that el itself uses (Exclusive XML Canonicalization 1.0, 3).
 func (w *canonicalWriter) namespaces(el *etree.Element, atApex bool) {
 	fresh := w.fresh[:0]
 	show := func(prefix string) {
@@ -246,9 +243,9 @@ func (w *canonicalWriter) value(v string) {
 	w.out = append(w.out, '"')
 }
 
-// appendEscaped appends s with some characters as references.
+// appendEscaped appends s and replaces some characters by references.
 func appendEscaped(to []byte, s string, escapes *[256]string) []byte {
-	run := 0 // where what is copied as it is began
+	run := 0 // start of the run to copy unchanged
 	for i := range len(s) {
 		if escape := escapes[s[i]]; escape != "" {
 			to = append(append(to, s[run:i]...), escape...)
@@ -258,8 +255,7 @@ func appendEscaped(to []byte, s string, escapes *[256]string) []byte {
 	return append(to, s[run:]...)
 }
 
-// The characters that are escaped in text and in values (Canonical XML 1.0,
-// 2.3).
+// The characters to escape in text and in values (Canonical XML 1.0, 2.3).
 var (
 	textEscapes  = [256]string{'&': "&amp;", '<': "&lt;", '>': "&gt;", '\r': "&#xD;"}
 	valueEscapes = [256]string{'&': "&amp;", '<': "&lt;", '"': "&quot;", '\t': "&#x9;", '\n': "&#xA;", '\r': "&#xD;"}

@@ -13,57 +13,57 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-// Bounds are what a document may cost at most. The zero value lets nothing in.
+// Bounds limit the cost of a document. The zero value refuses every document.
 type Bounds struct {
 	Size       int // bytes
 	Depth      int // of nested elements
 	Elements   int
 	Attributes int // of one element, namespace declarations among them
-	Signatures int // ds:Signature elements, wherever they stand
-	// Instructions says that processing instructions are passed over, like
-	// comments. Nothing is done for one.
+	Signatures int // ds:Signature elements anywhere
+	// Instructions skips processing instructions like comments, instead of refusing
+	// them.
 	Instructions bool
 }
 
-// maxNamespace bounds a namespace's name in bytes. Real ones have some 50.
+// maxNamespace bounds a namespace's name in bytes. Real ones have about 50.
 const maxNamespace = 256
 
-// A reader reads one XML document in a single pass over its octets: XML 1.0
-// (fifth edition) with namespaces, without DTD and processing instructions.
-// What it can't read in one way only, it refuses. Comments are dropped and the
-// text around them, CDATA and references are put together, so that an element's
-// text is one CharData that nothing can cut short. Only those in a SignedInfo are
-// kept: its signature may cover them.
+// A reader reads one XML document in a single pass over its octets: XML 1.0 (fifth
+// edition) with namespaces, without DTD and processing instructions. It refuses
+// whatever can be read in two ways. It drops comments and joins the text around them,
+// CDATA and references, so that an element's text is one CharData that nothing can
+// cut short. It keeps only the comments in a SignedInfo, because its signature may
+// cover them.
 type reader struct {
 	checks *checklist
 	bounds Bounds
 	text   string
-	at     int // the offset in text
+	at     int // offset in text
 
 	root *etree.Element
-	tag  *etree.Element // the start tag being judged
-	open *etree.Element // the innermost open element
+	tag  *etree.Element // the start tag being read
+	open *etree.Element // innermost open element
 
 	frames     []frame
-	keeping    int // how many frames there are at a SignedInfo, whose comments are kept; 0: none is open
+	keeping    int // number of frames at the open SignedInfo, whose comments are kept; 0 if none is open
 	scope      scope
 	elements   int
 	signatures int
 	ids        map[string]bool
 	attrs      []etree.Attr          // of tag, while it is read
 	expanded   map[expandedName]bool // its attributes, if there are many
-	pending    []byte                // text of open, not yet a node
+	pending    []byte                // text of open that is not yet a node
 }
 
-// A frame is an element that is open.
+// A frame is an open element.
 type frame struct {
 	name string // as written
 	mark int    // of the scope, before the element's declarations
 }
 
-// Read reads doc strictly and returns its root, which has no parent. Refusals
-// have the code saml_malformed, or too_large, and say where, never what was
-// written there. The tree's Attr.NamespaceURI must not be called.
+// Read reads doc strictly and returns its root, which has no parent. Its errors have
+// the code saml_malformed or too_large, and give the place, never the content. The
+// tree's Attr.NamespaceURI must not be called.
 func (c Checks) Read(doc []byte, b Bounds) (*etree.Element, error) {
 	return c.checks.read(doc, b)
 }
@@ -71,7 +71,7 @@ func (c Checks) Read(doc []byte, b Bounds) (*etree.Element, error) {
 func (c *checklist) read(doc []byte, b Bounds) (*etree.Element, error) {
 	r := &reader{
 		checks: c, bounds: b, text: string(doc), scope: newScope(), expanded: map[expandedName]bool{},
-		ids: make(map[string]bool, min(bytes.Count(doc, []byte("ID=")), b.Elements)), // so that it needn't grow
+		ids: make(map[string]bool, min(bytes.Count(doc, []byte("ID=")), b.Elements)), // avoids growing
 	}
 	err := r.document()
 	if err == nil {
@@ -175,8 +175,8 @@ func (r *reader) cdata(rest string) error {
 	return nil
 }
 
-// markup refuses a document type declaration and a processing instruction.
-// Where no check does, it passes over them.
+// markup refuses a document type declaration and a processing instruction. If a test
+// has dropped the check, it skips them.
 func (r *reader) markup(rest string) error {
 	if r.bounds.Instructions && strings.HasPrefix(rest, "<?") {
 		return r.instruction(rest)
@@ -196,8 +196,8 @@ func (r *reader) markup(rest string) error {
 	return nil
 }
 
-// instruction passes over a processing instruction (XML 1.0, 2.6). No other than
-// the XML declaration at the very start is called xml.
+// instruction skips a processing instruction (XML 1.0, 2.6). None may be called xml
+// except the XML declaration at the very start.
 func (r *reader) instruction(rest string) error {
 	const begin = "<?"
 	end := strings.Index(rest, "?>")
@@ -215,11 +215,11 @@ func (r *reader) instruction(rest string) error {
 	return nil
 }
 
-// decode appends text to what is pending: references are replaced, line ends
-// become a line feed (XML 1.0, 2.11), and each literal blank in an attribute's
-// value becomes a space (3.3.3).
+// decode appends text to the pending text. It replaces references, line ends by a
+// line feed (XML 1.0, 2.11), and each literal blank in an attribute's value by a
+// space (3.3.3).
 func (r *reader) decode(text string, inAttribute bool) error {
-	run := 0 // where what is copied as it is began
+	run := 0 // start of the run to copy unchanged
 	for i := 0; i < len(text); {
 		c := text[i]
 		if c >= ' ' && c != '&' || c != '&' && c != '\r' && !inAttribute {
@@ -236,7 +236,7 @@ func (r *reader) decode(text string, inAttribute bool) error {
 			}
 			length = n
 		case c == '\r' && strings.HasPrefix(text[i:], "\r\n"):
-			// The line feed that follows stands for both.
+			// The following line feed stands for both.
 		case inAttribute:
 			r.pending = append(r.pending, ' ')
 		default:
@@ -249,8 +249,8 @@ func (r *reader) decode(text string, inAttribute bool) error {
 	return nil
 }
 
-// reference appends the character that text begins with a reference to, and
-// returns the reference's length.
+// reference appends the character of the reference at the start of text, and returns
+// the reference's length.
 func (r *reader) reference(text string) (int, error) {
 	char, length := decodeReference(text)
 	if err := r.checks.xmlReference.Run(char); err != nil {
@@ -264,8 +264,9 @@ func (r *reader) reference(text string) (int, error) {
 	return length, nil
 }
 
-// decodeReference reads one of the five predefined entities or a character
-// reference (XML 1.0, 4.1 and 4.6). Anything else, or more than 16 bytes, is -1.
+// decodeReference decodes one of the five predefined entities or a character
+// reference (XML 1.0, 4.1 and 4.6). Its length is -1 for anything else, or more than
+// 16 bytes.
 func decodeReference(text string) (char rune, length int) {
 	end := strings.IndexByte(text[:min(len(text), 16)], ';')
 	if end < 0 {
@@ -299,7 +300,7 @@ func decodeReference(text string) (char rune, length int) {
 	return rune(n), end + 1
 }
 
-// appendLines appends text with its line ends made line feeds.
+// appendLines appends text with line feeds as line ends.
 func appendLines(to []byte, text string) []byte {
 	for {
 		line, rest, more := strings.Cut(text, "\r")
@@ -314,7 +315,7 @@ func appendLines(to []byte, text string) []byte {
 	}
 }
 
-// An xmlDeclaration is what stands in <?xml …?>.
+// An xmlDeclaration is the content of <?xml …?>.
 type xmlDeclaration struct {
 	version, encoding string
 }
@@ -340,8 +341,8 @@ func (r *reader) declaration() error {
 	return r.checks.xmlDeclaration.Run(xmlDeclaration{version, encoding})
 }
 
-// pseudoAttribute reads one part of the XML declaration and returns its value
-// and what follows; with another part there, or none, nothing and all of it.
+// pseudoAttribute reads one part of the XML declaration and returns its value and the
+// rest. If that part is not next, it returns no value and the whole text.
 func pseudoAttribute(text, name string) (value, rest string) {
 	trimmed := strings.TrimLeft(text, blanks)
 	after, ok := strings.CutPrefix(trimmed, name)

@@ -16,7 +16,8 @@ func xmlSize(r *reader) error {
 	return nil
 }
 
-// xmlCharacters refuses what is no UTF-8 and no Char of XML 1.0, 2.2.
+// xmlCharacters refuses invalid UTF-8, and characters that are no Char of XML 1.0,
+// 2.2.
 func xmlCharacters(r *reader) error {
 	if !utf8.ValidString(r.text) {
 		return errors.New("the document is no UTF-8")
@@ -79,7 +80,7 @@ func xmlBlank(text string) error {
 	return nil
 }
 
-// xmlQualifiedName holds names to QName of Namespaces in XML 1.0, 4.
+// xmlQualifiedName requires a QName of Namespaces in XML 1.0, 4.
 func xmlQualifiedName(name string) error {
 	prefix, local, prefixed := strings.Cut(name, ":")
 	if !prefixed {
@@ -108,7 +109,7 @@ func isNameStart(c rune) bool {
 	return inRanges(c, nameStart)
 }
 
-// isNameRest is what NameChar has beyond NameStartChar.
+// isNameRest is NameChar without NameStartChar.
 func isNameRest(c rune) bool {
 	return c >= '0' && c <= '9' || c == '-' || c == '.' || c == 0xB7 || c >= 0x300 && c <= 0x36F || c >= 0x203F && c <= 0x2040
 }
@@ -165,9 +166,8 @@ func xmlAttributes(r *reader) error {
 	return nil
 }
 
-// xmlNamespaces holds declarations to Namespaces in XML 1.0, 2.2 and 3: the
-// prefixes xml and xmlns and their namespaces belong to each other, and a
-// prefix can't be undeclared.
+// xmlNamespaces enforces Namespaces in XML 1.0, 2.2 and 3: the prefixes xml and xmlns
+// and their namespaces belong to each other, and a prefix can't be undeclared.
 func xmlNamespaces(r *reader) error {
 	for i := range r.tag.Attr {
 		a := &r.tag.Attr[i]
@@ -202,8 +202,8 @@ func xmlPrefixes(r *reader) error {
 // bounded shows a prefix, which is an NCName, in an error.
 func bounded(prefix string) string { return prefix[:min(len(prefix), 40)] }
 
-// xmlNamespaceLength keeps cheap what compares namespaces: one can be used many
-// thousand times by a prefix of one letter.
+// xmlNamespaceLength keeps comparing namespaces cheap: one can be used many thousand
+// times by a prefix of one letter.
 func xmlNamespaceLength(r *reader) error {
 	for i := range r.tag.Attr {
 		if _, ok := declared(&r.tag.Attr[i]); ok && len(r.tag.Attr[i].Value) > maxNamespace {
@@ -213,8 +213,8 @@ func xmlNamespaceLength(r *reader) error {
 	return nil
 }
 
-// xmlUniqueAttributes compares expanded names (Namespaces in XML 1.0, 6.3): the
-// same attribute under two prefixes is there twice.
+// xmlUniqueAttributes compares expanded names (Namespaces in XML 1.0, 6.3), so that
+// one attribute under two prefixes is found.
 func xmlUniqueAttributes(r *reader) error {
 	unique := r.uniqueAmongFew
 	if len(r.tag.Attr) > 8 {
@@ -226,8 +226,8 @@ func xmlUniqueAttributes(r *reader) error {
 	return nil
 }
 
-// uniqueAmongFew is what nearly every element needs: names that are looked at
-// once, and namespaces only where names agree.
+// uniqueAmongFew is the fast path: it compares names, and namespaces only if names
+// are equal.
 func (r *reader) uniqueAmongFew(attrs []etree.Attr) bool {
 	for i := range attrs {
 		for j := range i {
@@ -247,7 +247,7 @@ func (r *reader) uniqueAmongMany(attrs []etree.Attr) bool {
 	return len(r.expanded) == len(attrs)
 }
 
-// An expandedName is a name by its namespace, not by a prefix.
+// An expandedName is a name with its namespace instead of a prefix.
 type expandedName struct{ space, key string }
 
 func (r *reader) expandedName(a *etree.Attr) expandedName {
@@ -260,8 +260,8 @@ func (r *reader) expandedName(a *etree.Attr) expandedName {
 	return expandedName{r.scope.spaces[a.Space], a.Key}
 }
 
-// xmlUniqueIDs takes the values of ID, Id and id as one set: which of them is
-// an ID, a schema would say, and nobody may read a reference in two ways.
+// xmlUniqueIDs treats the values of ID, Id and id as one set. Only a schema would
+// tell which of them is an ID, and a reference must have one reading.
 func xmlUniqueIDs(r *reader) error {
 	for i := range r.tag.Attr {
 		a := &r.tag.Attr[i]

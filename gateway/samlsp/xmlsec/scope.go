@@ -2,20 +2,20 @@ package xmlsec
 
 import "github.com/beevik/etree"
 
-// The namespaces that XML itself has (Namespaces in XML 1.0, 3).
+// The namespaces of XML itself (Namespaces in XML 1.0, 3).
 const (
 	xmlSpace   = "http://www.w3.org/XML/1998/namespace"
 	xmlnsSpace = "http://www.w3.org/2000/xmlns/"
 )
 
-// A scope is the namespaces in scope by prefix; the default namespace's is "".
-// Changes are undone by mark and restore, so that it costs nothing per depth.
+// A scope maps prefixes to namespaces; the default namespace's is "". mark and
+// restore undo changes, so that depth costs nothing.
 type scope struct {
 	spaces  map[string]string
 	changes []binding
 }
 
-// A binding is what a prefix meant before it was changed.
+// A binding is the former namespace of a prefix.
 type binding struct {
 	prefix, space string
 	bound         bool
@@ -42,7 +42,7 @@ func (s *scope) restore(mark int) {
 	s.changes = s.changes[:mark]
 }
 
-// declare binds what the attributes of el declare.
+// declare adds the declarations among the attributes of el.
 func (s *scope) declare(el *etree.Element) {
 	for i := range el.Attr {
 		if prefix, ok := declared(&el.Attr[i]); ok {
@@ -51,8 +51,8 @@ func (s *scope) declare(el *etree.Element) {
 	}
 }
 
-// knows reports whether a prefix is declared. xmlns never is: it prefixes
-// declarations alone.
+// knows reports whether a prefix is declared. xmlns never is: it only prefixes
+// declarations.
 func (s *scope) knows(prefix string) bool {
 	if prefix == "" {
 		return true
@@ -61,7 +61,7 @@ func (s *scope) knows(prefix string) bool {
 	return ok
 }
 
-// declared returns the prefix that a declares, if it is a declaration.
+// declared returns the prefix that the attribute declares, if it is a declaration.
 func declared(a *etree.Attr) (prefix string, ok bool) {
 	switch {
 	case a.Space == "xmlns":

@@ -19,29 +19,29 @@ const (
 	excSpace = Exclusive
 )
 
-// A Trust is what signatures are verified by.
+// A Trust configures the verification of signatures.
 type Trust struct {
 	// Keys come from configuration or metadata. Those that CheckKey refuses are
-	// passed over. Of more than 16, the first are tried.
+	// skipped. Only the first 16 are tried.
 	Keys []crypto.PublicKey
-	// SHA1 takes SHA-1, too, with RSA and as a digest.
+	// SHA1 also accepts SHA-1, with RSA and as a digest.
 	SHA1 bool
 }
 
 const (
 	maxKeys = 16
-	// maxSignedInfo bounds the canonical form of a SignedInfo. Real ones take
-	// one kilobyte; in the inclusive form each namespace in scope comes along.
+	// maxSignedInfo bounds the canonical form of a SignedInfo. Real ones have about
+	// one kilobyte; the inclusive form contains each namespace in scope.
 	maxSignedInfo = 64 << 10
 )
 
-// A signature is a ds:Signature below the element that it must sign (XML
-// Signature 1.1). Its parts are read leniently, for the checks to judge: a part
-// that is missing is nil, and of several the first is taken.
+// A signature is a ds:Signature below the element that it must sign (XML Signature
+// 1.1). Its parts are read leniently, and the checks refuse faults: a missing part is
+// nil, and of several the first is used.
 type signature struct {
 	signed *etree.Element
 	bounds Bounds
-	keys   []crypto.PublicKey // that may have made it
+	keys   []crypto.PublicKey // that may have made the signature
 	sha1   bool
 
 	all       []*etree.Element // every ds:Signature that is a child of signed
@@ -50,15 +50,15 @@ type signature struct {
 	value     *etree.Element   // SignatureValue
 	reference *etree.Element
 
-	octets []byte // what the signature, then what the digest is made over
+	octets []byte // the canonical SignedInfo, then the canonical element
 }
 
-// Verify verifies the signature that el has for itself, as el stands in its
-// document. It returns el as read anew, within b, from the very octets that were
-// digested, without the signature: nobody signed anything else. All errors have a
-// code; for an element without a signature it is saml_unsigned.
+// Verify verifies the signature that el has for itself, as el stands in its document.
+// It returns el parsed anew, within b, from the digested octets without the
+// signature: nothing else was signed. All errors have a code; for an element without
+// a signature it is saml_unsigned.
 //
-// el's canonical form, which may be large, is made only when a trusted key has
+// el's canonical form, which may be large, is made only after a trusted key has
 // signed the reference to it.
 func (c Checks) Verify(el *etree.Element, t Trust, b Bounds) (*etree.Element, error) {
 	s := &signature{signed: el, bounds: b, keys: c.checks.fit(t.Keys), sha1: t.SHA1, all: Children(el, DSig, "Signature")}
@@ -72,7 +72,7 @@ func (c Checks) Verify(el *etree.Element, t Trust, b Bounds) (*etree.Element, er
 	return tree, err
 }
 
-// fit returns those of the first keys that may have signed anything.
+// fit returns the acceptable keys among the first ones.
 func (c *checklist) fit(keys []crypto.PublicKey) []crypto.PublicKey {
 	var fit []crypto.PublicKey
 	for _, key := range keys[:min(len(keys), maxKeys)] {
@@ -112,7 +112,6 @@ func (c *checklist) verified(s *signature) (*etree.Element, error) {
 	return c.read(s.octets, s.bounds)
 }
 
-// transforms returns the reference's Transform elements.
 func (s *signature) transforms() []*etree.Element {
 	list := child(s.reference, "Transforms")
 	if list == nil {
@@ -121,12 +120,12 @@ func (s *signature) transforms() []*etree.Element {
 	return list.ChildElements()
 }
 
-// canonicalization returns how the signed element becomes octets: by the
-// transform that says so, else as Canonical XML 1.0 (XML Signature 1.1, 4.4.3.2).
+// canonicalization returns the canonicalization of the signed element: that of its
+// transform, or else Canonical XML 1.0 (XML Signature 1.1, 4.4.3.2).
 func (s *signature) canonicalization() canonicalization {
 	for _, t := range s.transforms() {
 		if c := canonicalizationOf(t); isCanonicalization(c.algorithm) {
-			// A reference to an element has no comments in it, whatever the
+			// A reference to an element never includes comments, whatever the
 			// algorithm (XML Signature 1.1, 4.4.3.3).
 			c.comments = false
 			return c
@@ -163,10 +162,10 @@ func algorithmOf(el *etree.Element) string {
 	return uri
 }
 
-// child is Child in the namespace of signatures.
+// child is Child in the namespace DSig.
 func child(el *etree.Element, tag string) *etree.Element { return Child(el, DSig, tag) }
 
-// text is all text of el, whatever comments stand in it.
+// text is all text of el, also around comments.
 func text(el *etree.Element) string {
 	var b strings.Builder
 	for _, token := range el.Child {
@@ -177,8 +176,8 @@ func text(el *etree.Element) string {
 	return b.String()
 }
 
-// binary decodes the Base64 in el, which may have blanks (XML Schema 2, 3.2.16)
-// and nothing else beside it.
+// binary decodes the Base64 in el, which may contain blanks (XML Schema 2, 3.2.16)
+// and nothing else.
 func binary(el *etree.Element) ([]byte, error) {
 	if el == nil || len(el.ChildElements()) > 0 {
 		return nil, errors.New("is missing, or has elements in it")

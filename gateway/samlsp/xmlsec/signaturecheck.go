@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-// The algorithms (RFC 9231; XML Encryption 1.1, 5.8). SHA-1 is not taken with
+// The algorithms (RFC 9231; XML Encryption 1.1, 5.8). SHA-1 is never accepted with
 // ECDSA: a provider that has ECDSA has SHA-256.
 const (
 	enveloped = DSig + "enveloped-signature"
@@ -55,8 +55,8 @@ func signatureSingle(s *signature) error {
 	return nil
 }
 
-// signatureContents refuses Object, with all that it could bring along, and
-// what isn't of the namespace.
+// signatureContents refuses Object, which could contain anything, and elements of
+// other namespaces.
 func signatureContents(s *signature) error {
 	for _, c := range s.el.ChildElements() {
 		known := c.Tag == "SignedInfo" || c.Tag == "SignatureValue" || c.Tag == "KeyInfo"
@@ -70,8 +70,8 @@ func signatureContents(s *signature) error {
 	return nil
 }
 
-// signatureNotNested goes by the local name: KeyInfo is the one place where
-// anything could stand, and nothing called Signature belongs there.
+// signatureNotNested compares local names: KeyInfo may contain anything, but nothing
+// called Signature belongs there.
 func signatureNotNested(s *signature) error {
 	if Count(s.el, "Signature") > 0 {
 		return errors.New("a signature stands within a signature")
@@ -86,7 +86,7 @@ func signedInfoSingle(s *signature) error {
 	return nil
 }
 
-// signedInfoContents leaves how many References there are to referenceSingle.
+// signedInfoContents leaves the number of References to referenceSingle.
 func signedInfoContents(s *signature) error {
 	want := []string{"CanonicalizationMethod", "SignatureMethod", "Reference"}
 	for i, c := range elements(s.info) {
@@ -111,7 +111,7 @@ func signatureCanonicalization(s *signature) error {
 // maxPrefixList bounds a PrefixList in bytes. Real ones name a few prefixes.
 const maxPrefixList = 1024
 
-// knownCanonicalization holds a method or transform to the list, and to
+// knownCanonicalization requires a known method or transform, with
 // InclusiveNamespaces as the only parameter.
 func knownCanonicalization(method *etree.Element) error {
 	algorithm, _ := withComments(algorithmOf(method))
@@ -143,8 +143,8 @@ func signatureAlgorithm(s *signature) error {
 	return nil
 }
 
-// referenceURI requires that the reference is to the very element that the
-// signature stands in (SAML Core 5.4.2). An empty one is to the whole document.
+// referenceURI requires a reference to the very element that contains the signature
+// (SAML Core 5.4.2). An empty one refers to the whole document.
 func referenceURI(s *signature) error {
 	uri, there := Attribute(s.reference, "URI")
 	id, _ := Attribute(s.signed, "ID")
@@ -169,8 +169,8 @@ func referenceContents(s *signature) error {
 	return nil
 }
 
-// referenceTransforms permits enveloped-signature, and one canonicalization
-// behind it (SAML Core 5.4.4).
+// referenceTransforms permits enveloped-signature, followed by at most one
+// canonicalization (SAML Core 5.4.4).
 func referenceTransforms(s *signature) error {
 	list := s.transforms()
 	if len(list) < 1 || len(list) > 2 {
@@ -237,7 +237,8 @@ func sum(hash crypto.Hash, data []byte) []byte {
 	return h.Sum(nil)
 }
 
-// verify reports whether key has signed digest. A key of another kind has not.
+// verify reports whether key has signed digest. It is false for a key of another
+// kind.
 func (m method) verify(key crypto.PublicKey, digest, value []byte) bool {
 	switch key := key.(type) {
 	case *rsa.PublicKey:

@@ -8,7 +8,7 @@ import (
 	"github.com/beevik/etree"
 )
 
-// startTag reads a start tag, or an empty element's.
+// startTag reads a start tag or an empty-element tag.
 func (r *reader) startTag() error {
 	r.flush()
 	r.at++
@@ -46,8 +46,8 @@ func (r *reader) startTag() error {
 	return nil
 }
 
-// attributes reads up to the end of a start tag and reports whether the
-// element ends there as well.
+// attributes reads up to the end of a start tag. It reports whether the element is
+// empty.
 func (r *reader) attributes() (empty bool, err error) {
 	for {
 		blank := r.skipBlanks()
@@ -108,7 +108,7 @@ func (r *reader) value() (string, error) {
 	return value, err
 }
 
-// decodesToItself reports whether decode would leave a value as it is.
+// decodesToItself reports whether decode would not change value.
 func decodesToItself(value string) bool {
 	for i := range len(value) {
 		if value[i] < ' ' || value[i] == '&' {
@@ -143,7 +143,7 @@ func (r *reader) closeElement() {
 	r.open = r.open.Parent()
 }
 
-// flush makes a node of the pending text.
+// flush appends the pending text as a node.
 func (r *reader) flush() {
 	if len(r.pending) > 0 {
 		r.open.AddChild(etree.NewText(string(r.pending)))
@@ -153,7 +153,7 @@ func (r *reader) flush() {
 
 var endsName = [256]bool{' ': true, '\t': true, '\r': true, '\n': true, '=': true, '/': true, '>': true, '<': true, '"': true, '\'': true, '&': true}
 
-// name reads up to what can't be part of a name.
+// name reads up to the first character that can't be part of a name.
 func (r *reader) name() (string, error) {
 	start := r.at
 	for r.at < len(r.text) && !endsName[r.text[r.at]] {
@@ -171,7 +171,7 @@ func (r *reader) skip(what string) bool {
 	return ok
 }
 
-// skipBlanks reports whether there were any.
+// skipBlanks reports whether it skipped any.
 func (r *reader) skipBlanks() bool {
 	start := r.at
 	for r.at < len(r.text) && isBlank(r.text[r.at]) {

@@ -6,8 +6,8 @@ import (
 	"github.com/beevik/etree"
 )
 
-// Attribute returns the value of el's attribute without a prefix, and whether
-// there is one. el may be nil.
+// Attribute returns the value of el's attribute without a prefix, and whether it
+// exists. el may be nil.
 func Attribute(el *etree.Element, name string) (string, bool) {
 	if el == nil {
 		return "", false
@@ -20,7 +20,7 @@ func Attribute(el *etree.Element, name string) (string, bool) {
 	return "", false
 }
 
-// Child returns el's first child of that name, or nil. el may be nil.
+// Child returns el's first child with that name, or nil. el may be nil.
 func Child(el *etree.Element, space, tag string) *etree.Element {
 	if el == nil {
 		return nil
@@ -33,7 +33,7 @@ func Child(el *etree.Element, space, tag string) *etree.Element {
 	return nil
 }
 
-// Children returns el's children of that name. el may be nil.
+// Children returns el's children with that name. el may be nil.
 func Children(el *etree.Element, space, tag string) []*etree.Element {
 	var found []*etree.Element
 	for _, c := range elements(el) {
@@ -52,10 +52,9 @@ func elements(el *etree.Element) []*etree.Element {
 	return el.ChildElements()
 }
 
-// Count counts the elements below el that have one of these local names, however
-// deep and in whatever namespace. No message needs such a name twice, so nothing
-// depends on how a namespace is read. And a large document would make it dear to
-// look each namespace up.
+// Count counts the descendants of el with one of these local names, in any namespace.
+// No message needs such a name twice, so the namespace does not matter, and looking
+// it up would be expensive in a large document.
 func Count(el *etree.Element, names ...string) (n int) {
 	for _, token := range el.Child {
 		if c, ok := token.(*etree.Element); ok {

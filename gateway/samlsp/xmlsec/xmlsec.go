@@ -1,59 +1,57 @@
-// Package xmlsec reads XML that somebody hostile sent, and verifies the XML
-// signatures in it: one strict reader, the canonical forms, and XML Signature
-// 1.1 in the profile that SAML Core 5.4 allows.
+// Package xmlsec reads hostile XML and verifies its signatures: one strict reader,
+// the canonical forms, and XML Signature 1.1 in the profile that SAML Core 5.4
+// allows.
 //
-// # How to use it
+// # Usage
 //
-// New returns the checks. Checks.Read reads a document within Bounds.
-// Checks.Verify verifies the signature of one element by the keys that the
-// caller trusts. It returns the element as read anew from the octets that were
-// digested. Look at nothing else: the rest was signed by nobody. Attribute,
-// Child, Children and Count find things by exact names; the Select functions of
-// etree take any prefix.
+// New returns the checks. Checks.Read reads a document within Bounds. Checks.Verify
+// verifies the signature of one element with the keys that the caller trusts. It
+// returns the element parsed anew from the digested octets. Use nothing else of the
+// document: nobody signed the rest. Attribute, Child, Children and Count find things
+// by exact names; the Select functions of etree accept any prefix.
 //
 // # What is defended against
 //
-// The sender chooses every octet. He may have documents that are really signed,
-// and put pieces of them anywhere. No key comes out of a document, and nothing
-// is fetched or opened because of one. A document that can be read in two ways is
+// The attacker chooses every octet. They may have documents that are really signed,
+// and put pieces of them anywhere. No key is read from a document, and nothing is
+// fetched or opened because of one. A document that can be read in two ways is
 // refused.
 //
-// The reader takes XML 1.0 with namespaces, in UTF-8. It refuses a document type
-// declaration and so all entities but the five predefined ones (XML 1.0, 4.6),
-// processing instructions, undeclared prefixes, an attribute or an ID that is
-// there twice, and all that is not well-formed. Comments are dropped (but in a
-// SignedInfo) and text is put together across them, so that no comment cuts a value short.
+// The reader accepts XML 1.0 with namespaces, in UTF-8. It refuses a document type
+// declaration, and so all entities except the five predefined ones (XML 1.0, 4.6). It
+// refuses processing instructions, undeclared prefixes, duplicate attributes and IDs,
+// and all that is not well-formed. It drops comments (except in a SignedInfo) and
+// joins the text around them, so that no comment cuts a value short.
 //
-// A signature is taken if it is enveloped, and a child of the very element that
-// its one Reference names (XML Signature 1.1, 4.4.3; SAML Core 5.4.2). Its only
-// transforms are enveloped-signature and one canonicalization
-// (SAML Core 5.4.4): Canonical XML 1.0 or 1.1, or Exclusive XML Canonicalization
-// 1.0, each with comments or without. A reference to an element has none in it
-// either way (XML Signature 1.1, 4.4.3.3); a SignedInfo has. XPath, XSLT, Object, Manifest and HMAC are refused. Algorithms are those
-// of a list: RSA PKCS #1 v1.5 and ECDSA with SHA-256, SHA-384 or SHA-512. SHA-1
-// is taken with RSA and as a digest only where Trust.SHA1 says so.
+// A signature must be enveloped, and a child of the very element that its one
+// Reference names (XML Signature 1.1, 4.4.3; SAML Core 5.4.2). Its only transforms
+// are enveloped-signature and one canonicalization (SAML Core 5.4.4): Canonical XML
+// 1.0 or 1.1, or Exclusive XML Canonicalization 1.0, each with or without comments. A
+// SignedInfo can include comments; a reference to an element never does (XML
+// Signature 1.1, 4.4.3.3). XPath, XSLT, Object, Manifest and HMAC are refused. The
+// algorithms are RSA PKCS #1 v1.5 and ECDSA with SHA-256, SHA-384 or SHA-512. SHA-1
+// is accepted only with Trust.SHA1, with RSA and as a digest.
 //
-// Every cost is bounded before it arises: Bounds for reading, one kilobyte for
-// a PrefixList, 64 for the canonical SignedInfo. The element itself, which may be
-// large, is digested only when a trusted key has signed the reference to it.
+// Every cost is bounded before it arises: Bounds for reading, one kilobyte for a
+// PrefixList, 64 for the canonical SignedInfo. The element itself, which may be
+// large, is digested only after a trusted key has signed the reference to it.
 //
 // # Why not the libraries
 //
-// They let attacks through that are refused here. Go's encoding/xml reads a document
-// that it would write as another one (CVE-2020-29509 to 29511);
-// xml-roundtrip-validator, which finds such documents, takes a document type
-// declaration, undeclared prefixes, an attribute or an ID twice, and a second
-// root. goxmldsig verified signatures that are not there
-// (GO-2026-4753, before 1.6.0), and refuses users with many groups since (more
-// than 1,000 elements); its canonical forms take seconds for a document within
-// our bounds, and get xmlns="", #default and the order of prefixed attributes
-// wrong. crewjam/saml verifies one of the two signatures of an answer that has
-// both.
+// They allow attacks that are refused here. Go's encoding/xml changes the meaning of
+// some documents when it writes them again (CVE-2020-29509 to 29511).
+// xml-roundtrip-validator, which finds such documents, accepts a document type
+// declaration, undeclared prefixes, a duplicate attribute or ID, and a second root.
+// goxmldsig verified missing signatures before 1.6.0 (GO-2026-4753), and refuses
+// users with many groups since (more than 1,000 elements). Its canonical forms take
+// seconds for a document within our bounds, and get xmlns="", #default and the order
+// of prefixed attributes wrong. crewjam/saml verifies only one of the two signatures
+// of an answer that has both.
 //
 // # What is not defended against
 //
-// The owner of a trusted key can sign anything. The caller judges whether the
-// signed element is the one that counts, and what it says.
+// The owner of a trusted key can sign anything. The caller decides whether the signed
+// element is the one that counts, and whether its content is valid.
 package xmlsec
 
 import (
@@ -63,8 +61,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-// Checks are all checks of documents and signatures. Get them from New: the zero
-// value panics.
+// Checks are all checks of documents and signatures. Use New: the zero value panics.
 type Checks struct {
 	checks *checklist
 }
@@ -72,9 +69,8 @@ type Checks struct {
 // New returns all checks.
 func New() Checks { return Checks{allChecks()} }
 
-// A checklist is everything that is checked. Each caller has the whole of it; a
-// test takes single checks out of its own copy to see that they are what stops
-// an attack.
+// A checklist has all checks. Each caller gets all of them. A test removes single
+// checks from its own copy to prove that they stop an attack.
 type checklist struct {
 	xmlDocument    check.List[*reader]
 	xmlDeclaration check.List[xmlDeclaration]
@@ -92,8 +88,8 @@ type checklist struct {
 	digestValue     check.List[*signature]
 }
 
-// allChecks returns the checklist. Within a list the order matters: what bounds
-// the cost comes first, and what follows may rely on what came before.
+// allChecks returns the checklist. Within a list the order matters: checks that bound
+// the cost come first, and later ones may rely on earlier ones.
 func allChecks() *checklist {
 	return &checklist{
 		xmlDocument: check.All(

@@ -1,5 +1,4 @@
-// Package xmlsectest signs XML for tests: as an identity provider would, and as
-// none would.
+// Package xmlsectest signs XML for tests, correctly or with faults.
 package xmlsectest
 
 import (
@@ -16,14 +15,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 )
 
-// The names that algorithms begin with (XML Signature 1.1, RFC 9231, XML
-// Encryption 1.1).
+// Prefixes of the names of algorithms (XML Signature 1.1, RFC 9231, XML Encryption
+// 1.1).
 const (
 	DSigMore = "http://www.w3.org/2001/04/xmldsig-more#"
 	XMLEnc   = "http://www.w3.org/2001/04/xmlenc#"
 )
 
-// Bounds are those of a SAML message.
+// Bounds are those for a SAML message.
 var Bounds = xmlsec.Bounds{Size: 1 << 20, Depth: 64, Elements: 20000, Attributes: 64, Signatures: 8}
 
 // A Signatory signs elements.
@@ -35,7 +34,7 @@ type Signatory struct {
 	Edit func(info string) string
 }
 
-// NewSignatory returns one who signs with an RSA key as is usual.
+// NewSignatory returns a Signatory with an RSA key and the usual algorithms.
 func NewSignatory(key crypto.Signer) *Signatory {
 	return &Signatory{
 		Key: key, Hash: crypto.SHA256, Method: DSigMore + "rsa-sha256", Digest: crypto.SHA256, DigestURI: XMLEnc + "sha256",
@@ -43,8 +42,8 @@ func NewSignatory(key crypto.Signer) *Signatory {
 	}
 }
 
-// Sign puts a signature over the element with that ID in doc, in the place of
-// the first <sig/> behind its ID.
+// Sign signs the element with that ID in doc. The signature replaces the first <sig/>
+// behind the ID.
 func (s *Signatory) Sign(t testing.TB, doc, id string) string {
 	t.Helper()
 	at := strings.Index(doc, `ID="`+id+`"`)
@@ -96,7 +95,7 @@ func (s *Signatory) value(digest []byte) ([]byte, error) {
 	return append(r.FillBytes(make([]byte, half)), v.FillBytes(make([]byte, half))...), nil
 }
 
-// ByID returns the element with that ID, or nil.
+// ByID returns the element with an ID, or nil.
 func ByID(el *etree.Element, id string) *etree.Element {
 	if el.SelectAttrValue("ID", "") == id {
 		return el
