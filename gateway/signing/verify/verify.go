@@ -104,15 +104,9 @@ type Config struct {
 type Identity struct {
 	// Subject identifies the person permanently. It is opaque and never empty.
 	Subject string
-<<<<<<< HEAD
-	// Username, Email and Name describe the person. They can change.
-	Username, Email, Name string
-	// EmailVerified is the provider's statement that Email is the person's own.
-=======
 	// Username, Email and the names describe the person. They can change.
 	Username, Email, Name, FirstName, LastName string
-	// EmailVerified is the provider's word that Email is the person's own.
->>>>>>> 43f1875 (Give headers a template, first and last name, a separator and an encoding, and strip those that NetBox reads)
+	// EmailVerified is the provider's statement that Email is the person's own.
 	EmailVerified bool
 	// Roles, Groups and Template are the app's own names, by its rules at the
 	// gateway.
