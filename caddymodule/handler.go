@@ -301,7 +301,7 @@ func unknownProvider(name string, names []string) error {
 
 func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 	headers, err := h.Headers.resolve()
-	format, wrong := h.headerFormat()
+	format, wrong := h.headerFormat(headers)
 	err = errors.Join(err, wrong)
 	if h.Errors != "" && h.Errors != "caddy" {
 		err = errors.Join(err, fmt.Errorf("errors: can't be %q, only \"caddy\"", h.Errors))

@@ -141,8 +141,8 @@ func (e *HeaderEncoding) unmarshal(d *caddyfile.Dispenser) error {
 // separators are what may stand between roles, and between groups.
 const separators = ",;|:"
 
-// headerFormat says how the values of headers are written.
-func (h *Handler) headerFormat() (forward.Format, error) {
+// headerFormat says how the values of headers of these names are written.
+func (h *Handler) headerFormat(names forward.HeaderNames) (forward.Format, error) {
 	var format forward.Format
 	switch s := h.ListSeparator; {
 	case len(s) == 1 && strings.Contains(separators, s):
@@ -159,7 +159,7 @@ func (h *Handler) headerFormat() (forward.Format, error) {
 			return format, fmt.Errorf("header_encoding: there is no kind of header %q that has an encoding: it can be %s", kind, strings.Join(forward.Kinds[1:], ", "))
 		}
 		for i := range format.Encodings {
-			if kind == "*" || kind == forward.Kinds[i] {
+			if (kind == "*" || kind == forward.Kinds[i]) && names.All()[i] != "" {
 				format.Encodings[i] = encoding
 			}
 		}
@@ -174,7 +174,7 @@ func (h *Handler) checkHeaders() error {
 	if err != nil {
 		return err
 	}
-	if _, err = h.headerFormat(); err != nil {
+	if _, err = h.headerFormat(own); err != nil {
 		return err
 	}
 	if err = strip.New(forward.DefaultNames.All(), forward.OptionalNames.All()).CheckKept(h.KeepHeaders, own.All()); err != nil {

@@ -289,8 +289,7 @@ type AppOptions struct {
 	// long as the login lives.
 	Lifetime time.Duration
 	// Headers names the identity headers. Zero value: forward.DefaultNames.
-	Headers forward.HeaderNames
-	// HeaderFormat says how their values are written.
+	Headers      forward.HeaderNames
 	HeaderFormat forward.Format
 	// KeepHeaders are those of Aliases that a client may send, by name or family.
 	KeepHeaders []string

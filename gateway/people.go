@@ -87,7 +87,11 @@ func (a *App) bindRules(all []*usernames.People) error {
 				rules.Group = slices.Concat(rules.Group, placed(from.Rules.Group, k, mapping.KindGroup))
 			}
 		}
+		mapsGroups := len(rules.Group) > 0 || all[i].Apart()
 		set, err := mapping.Compile(rules)
+		if err == nil {
+			err = a.opts.HeaderFormat.Check(rules.Names(mapsGroups))
+		}
 		switch {
 		case err == nil:
 		case len(a.opts.From) > 0 && count(rules) == 0:
@@ -99,12 +103,7 @@ func (a *App) bindRules(all []*usernames.People) error {
 		if err == nil && set.ReadsGroups() {
 			a.gw.readGroupsOf(p)
 		}
-		a.people[p] = &people{People: all[i], rules: set, mapsGroups: len(rules.Group) > 0 || all[i].Apart()}
-		roles, groups := rules.Names(a.people[p].mapsGroups)
-		if err := a.opts.HeaderFormat.Check(a.headers, roles, groups); err != nil && !told[err.Error()] {
-			told[err.Error()] = true
-			faults.add("header_encoding", err)
-		}
+		a.people[p] = &people{People: all[i], rules: set, mapsGroups: mapsGroups}
 	}
 	return errors.Join(faults...)
 }

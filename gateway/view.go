@@ -87,21 +87,15 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 		v.denied = refused
 		return v
 	}
-	authTime := l.Identity.AuthTime
-	if authTime.IsZero() {
-		authTime = l.Created
-	}
 	audience := a.audience(issuer)
 	v.headers = forward.New(a.gw.signer, forward.Statement{
 		Principal: forward.Principal{
 			Username: person.Username, Email: person.Email, Name: person.Name(), FirstName: person.FirstName, LastName: person.LastName,
-			Provider: p.Name, Account: l.Account.ID(),
-			Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
-			SessionID: vault.Handle("session id", id, audience),
-			Expires:   a.end(l),
+			Provider: p.Name, Account: l.Account.ID(), Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
+			SessionID: vault.Handle("session id", id, audience), Expires: a.end(l),
 		},
 		Issuer: issuer, Audience: audience, EmailVerified: person.EmailVerified,
-		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: authTime,
+		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: cmp.Or(l.Identity.AuthTime, l.Created),
 	}, a.opts.HeaderFormat)
 	return v
 }

@@ -57,13 +57,12 @@ func (f Format) BoundGroups(groups []string) []string {
 }
 
 // Check refuses roles and groups that an app would read as others, or as two: in UTF8
-// a separator can't be written, and blanks at the edges get lost. Headers without a
-// name do not count.
-func (f Format) Check(headers HeaderNames, roles, groups []string) error {
+// a separator can't be written, and blanks at the edges get lost.
+func (f Format) Check(roles, groups []string) error {
 	for kind, names := range [...][]string{kindRoles: roles, kindGroups: groups} {
 		for _, name := range names {
-			if headers.All()[kind] != "" && f.Encodings[kind] == UTF8 && (f.entry(kind, name) != name || strings.TrimSpace(name) != name) {
-				return fmt.Errorf("the app could not read %q in the list of %s: choose another list_separator or another name, "+
+			if f.Encodings[kind] == UTF8 && (f.entry(kind, name) != name || strings.TrimSpace(name) != name) {
+				return fmt.Errorf("header_encoding: the app could not read %q in the list of %s: choose another list_separator or another name, "+
 					"or write `header_encoding percent %[2]s`, or `headers %[2]s off`", name, Kinds[kind])
 			}
 		}
