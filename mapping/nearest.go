@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// A Near is a pair of names that are alike and not equal. The zero value is none.
+// A Near is a pair of similar but different names. The zero value means none.
 type Near struct {
-	// Group is the person's.
+	// Group is one of the person's groups.
 	Group string
 	// From is the group in the line at Position.
 	From, Position string
 }
 
-// String says it to a person.
+// String describes the pair to a person.
 func (n Near) String() string {
 	if n == (Near{}) {
 		return "none"
@@ -21,16 +21,16 @@ func (n Near) String() string {
 	return fmt.Sprintf("%+.100q is not %+.100q, which the line at %s asks for", n.Group, n.From, n.Position)
 }
 
-// Bounds on what Nearest compares.
+// Bounds of the comparison.
 const (
 	nearGroups = 200
 	nearLength = 64 // bytes
 	nearEdits  = 2
 )
 
-// Nearest returns the group of a person that is most like one in a line, for somebody
-// who asks why no line matched: providers send paths, distinguished names and other
-// cases. It decides nothing.
+// Nearest returns the person's group that is most similar to one in a line. It helps
+// to find out why no line matched: providers send paths, distinguished names and
+// other cases. It decides nothing.
 func (s *RuleSet) Nearest(groups []string) (near Near) {
 	best := nearEdits + 1
 	for _, group := range groups[:min(len(groups), nearGroups)] {
@@ -45,8 +45,8 @@ func (s *RuleSet) Nearest(groups []string) (near Near) {
 	return near
 }
 
-// bare is a group's own name in lower case: "staff" of "/corp/Staff", `CORP\staff` and
-// "CN=Staff,OU=Groups".
+// bare returns a group's last name in lower case: "staff" of "/corp/Staff",
+// `CORP\staff` and "CN=Staff,OU=Groups".
 func bare(group string) string {
 	group = strings.ToLower(strings.TrimSpace(group))
 	if name, isDN := strings.CutPrefix(group, "cn="); isDN {
@@ -55,8 +55,8 @@ func bare(group string) string {
 	return group[strings.LastIndexAny(group, `/\:`)+1:]
 }
 
-// distance is how many letters have to be changed to make b of a (Levenshtein). Texts
-// that are short, or very long, are alike only if they are equal.
+// distance is the number of letters to change to turn a into b (Levenshtein). Very
+// short and very long texts are similar only if they are equal.
 func distance(a, b string) int {
 	const far = nearEdits + 1
 	if a == b {

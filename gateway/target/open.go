@@ -56,7 +56,7 @@ func NewOpen(public, protect []string) (*Open, error) {
 
 // checkUse refuses patterns that leave nothing to guard.
 func (o *Open) checkUse(public, protect []string) error {
-	const advice = "so `sso` guards nothing here, and tells the app of nobody: leave `sso` out at this site"
+	const advice = "so `sso` has nothing to guard here and identifies nobody: leave it out at this site"
 	if slices.Contains(public, "/*") {
 		return errors.New("public: /* is every path, " + advice + "; or name the paths that need no login")
 	}
@@ -66,7 +66,7 @@ func (o *Open) checkUse(public, protect []string) error {
 		}
 	}
 	if len(protect) > 0 {
-		return errors.New("public: it has every path that `protect` names, " + advice + "; or take away what is too much")
+		return errors.New("public: it has every path that `protect` names, " + advice + "; or remove some of the public paths")
 	}
 	return nil
 }

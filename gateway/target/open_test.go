@@ -130,7 +130,7 @@ func TestNothingToGuard(t *testing.T) {
 		{[]string{"/a/b/*"}, []string{"/a/*"}, false},
 		{nil, []string{"/*"}, false},
 	} {
-		if _, err := target.NewOpen(tc.public, tc.protect); (err != nil) != tc.refused || err != nil && !strings.Contains(err.Error(), "leave `sso` out") {
+		if _, err := target.NewOpen(tc.public, tc.protect); (err != nil) != tc.refused || err != nil && !strings.Contains(err.Error(), "leave it out at this site") {
 			t.Errorf("public %q, protect %q: %v", tc.public, tc.protect, err)
 		}
 	}

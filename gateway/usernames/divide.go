@@ -219,7 +219,7 @@ func checkMain(members []Member, groups []int) error {
 			}
 		}
 	}
-	return fmt.Errorf("nothing keeps the user names of the providers %s apart, so that to the app alice of one would be alice of another: "+
+	return fmt.Errorf("an app can't tell the people of the providers %s apart by their user names: "+
 		"if they are the same people, write `same_people %s` in the block of this site's `sso` (or, for all sites, in the global option sso); "+
 		"if not, write %s (or `users suffix …`, or `users domain …`), and the rules in %s; e-mails are then sent only for the domains that `email_domains` lists in a provider's block",
 		strings.Join(names, ", "), strings.Join(names, " "), strings.Join(lines, ", "), strings.Join(blocks, " and "))
