@@ -45,8 +45,8 @@ type Rules struct {
 	Group []Line `json:"group,omitempty"`
 }
 
-// Names returns all roles and groups that the rules can tell an app of. Unless
-// mapsGroups, those of the provider that they name count, too (Result.Named).
+// Names returns all roles and groups that the app can get by the rules. Without
+// mapsGroups these include the provider's groups that the rules name (Result.Named).
 func (r Rules) Names(mapsGroups bool) (roles, groups []string) {
 	for _, line := range r.Role {
 		roles = append(roles, line.To...)

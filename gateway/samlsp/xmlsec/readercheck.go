@@ -199,7 +199,7 @@ func xmlPrefixes(r *reader) error {
 	return nil
 }
 
-// bounded shows a prefix, which is an NCName, in an error.
+// bounded shortens a prefix, which is an NCName, for an error.
 func bounded(prefix string) string { return prefix[:min(len(prefix), 40)] }
 
 // xmlNamespaceLength keeps comparing namespaces cheap: one can be used many thousand
