@@ -81,6 +81,7 @@ func (idp *IdP) SetHooks(hooks IdPHooks) {
 	idp.hooks = hooks
 }
 
+// Requests counts the requests to an endpoint.
 func (idp *IdP) Requests(path string) int {
 	idp.mu.Lock()
 	defer idp.mu.Unlock()
@@ -241,6 +242,7 @@ func readRequest(method, value string) (*authnRequest, error) {
 	return req, nil
 }
 
+// Person returns the attributes of the one person.
 func (*IdP) Person() []IdPAttribute {
 	return []IdPAttribute{
 		{"mail", []string{"alice@example.com"}},

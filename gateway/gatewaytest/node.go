@@ -39,6 +39,7 @@ type Marker struct {
 	Remembered string
 }
 
+// Load implements session.MarkerMemory.
 func (m *Marker) Load(context.Context) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -48,6 +49,7 @@ func (m *Marker) Load(context.Context) (string, error) {
 // Forget clears the memory, as deleting the file does.
 func (m *Marker) Forget() { _ = m.Save(context.Background(), "") }
 
+// Save implements session.MarkerMemory.
 func (m *Marker) Save(_ context.Context, marker string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

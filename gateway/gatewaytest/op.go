@@ -130,6 +130,7 @@ func (op *OP) SetHooks(hooks OPHooks) {
 	op.hooks = hooks
 }
 
+// Requests counts the requests to an endpoint.
 func (op *OP) Requests(path string) int {
 	op.mu.Lock()
 	defer op.mu.Unlock()

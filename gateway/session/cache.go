@@ -19,6 +19,7 @@ type cookieKey struct {
 
 // A cached is a login in this node's cache: its last reading, and its live requests.
 type cached struct {
+	// The fields that every request reads come first, in one cache line.
 
 	// last is nil if the store has to be read.
 	last      atomic.Pointer[reading]

@@ -44,6 +44,7 @@ type Flow struct {
 // or RelayState, sealed, for flowTTL.
 type Flows struct{ vault *vault.Vault }
 
+// Flows returns the logins under way.
 func (s *Node) Flows() Flows { return Flows{s.vault} }
 
 // Start stores a flow under state, 256 random bits.
@@ -74,6 +75,7 @@ func (f Flows) Take(ctx context.Context, state string) error {
 // Replays marks answers as used, on all nodes.
 type Replays struct{ vault *vault.Vault }
 
+// Replays returns the marks of used answers.
 func (s *Node) Replays() Replays { return Replays{s.vault} }
 
 // ErrReplayed means that an answer was used before.

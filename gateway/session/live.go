@@ -115,6 +115,7 @@ func (lr *Live) waited() context.Context {
 	return lr.inner
 }
 
+// end ends the request's context; only the first cause counts.
 func (lr *Live) end(cause error) {
 	lr.mu.Lock()
 	first := !lr.ended

@@ -159,6 +159,7 @@ func Open(opts Options) (*Node, error) {
 	return s, nil
 }
 
+// Vault returns the vault over the same store.
 func (s *Node) Vault() *vault.Vault { return s.vault }
 
 // Run follows the store's announcements until ctx ends, and returns why it ended. It

@@ -113,6 +113,7 @@ func (s *Node) RevokeProvider(ctx context.Context, p provider.Protocol, issuer s
 	return s.renewEpoch(ctx, providerEpoch(p, issuer))
 }
 
+// RevokeAll ends all logins.
 func (s *Node) RevokeAll(ctx context.Context) error { return s.renewEpoch(ctx, globalEpoch) }
 
 func (s *Node) renewEpoch(ctx context.Context, name string) error {

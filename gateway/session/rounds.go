@@ -24,6 +24,7 @@ const (
 // no login and is not counted.
 type Rounds struct{ vault *vault.Vault }
 
+// Rounds returns the counter of finished logins.
 func (s *Node) Rounds() Rounds { return Rounds{s.vault} }
 
 // Finished returns how many logins a browser has finished within RoundTime, one after
