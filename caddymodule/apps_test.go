@@ -53,7 +53,7 @@ func (w *world) loadRecipe(caddyfile string, app http.Handler) {
 		switch {
 		case strings.HasSuffix(trimmed, ".example.com {"):
 			line = "ORIGIN {\n"
-		case strings.HasPrefix(trimmed, "sso oidc https://id.example.com/realms/corp "):
+		case strings.HasPrefix(trimmed, "sso oidc https://id.example.com/realms/corp "), strings.HasPrefix(trimmed, "sso saml https://login.example.com/"):
 			line = "\tPROVIDER\n"
 		case strings.HasPrefix(trimmed, "reverse_proxy "):
 			line = "\treverse_proxy " + strings.TrimPrefix(upstream.URL, "http://") + "\n"
@@ -115,41 +115,29 @@ type shownUser struct {
 	Super                               bool
 }
 
-// TestRecipeGrafana runs the recipe of docs/apps.md, and README's example.
+// TestRecipeGrafana runs the recipe of docs/apps.md.
 func TestRecipeGrafana(t *testing.T) {
 	w := newWorld(t)
 	docs := blocks(t, page(t, "../docs/apps.md", "Grafana"))
 	app := newGrafana(t, docs["ini"])
-	_, readme, found := strings.Cut(page(t, "../README.md", "Use it"), "```caddyfile\ngrafana.example.com {\n")
-	if !found {
-		t.Fatal("README has no example of Grafana")
-	}
-	readme, _, _ = strings.Cut(readme, "```")
 	forged := []string{"X-Webauth-User", "X-Webauth-Role", "X-Webauth-Email", "X-Webauth-Name", "X-Webauth-Groups"}
 	alice := someone{"alice", "Alice", "Ångström", "alice@example.com", "grafana-admins staff"}
 	zoe := someone{"zoë", "Zoë", "Łukasz 100%", "zoe@example.com", "staff"}
 
-	for name, caddyfile := range map[string]string{"docs/apps.md": docs["caddyfile"], "README": "grafana.example.com {\n" + readme} {
-		app.forget()
-		w.loadRecipe(caddyfile, app)
-		if got, want := w.opens(newBrowser(t), alice, forged...), (shownUser{Status: 200, Login: "alice", Name: "Alice Ångström", Email: "alice@example.com", Is: "Admin"}); got != want {
-			t.Errorf("%s: alice is %+v, want %+v", name, got, want)
-		}
-		if got, want := w.opens(newBrowser(t), zoe, forged...), (shownUser{Status: 200, Login: "zoë", Name: "Zoë Łukasz 100%", Email: "zoe@example.com", Is: "Viewer"}); got != want {
-			t.Errorf("%s: zoë is %+v, want %+v", name, got, want)
-		}
-		demoted := alice
-		demoted.groups = "staff"
-		if got := w.opens(newBrowser(t), demoted); got.Is != "Viewer" {
-			t.Errorf("%s: alice is %+v when she is no administrator any more", name, got)
-		}
+	w.loadRecipe(docs["caddyfile"], app)
+	if got, want := w.opens(newBrowser(t), alice, forged...), (shownUser{Status: 200, Login: "alice", Name: "Alice Ångström", Email: "alice@example.com", Is: "Admin"}); got != want {
+		t.Errorf("alice is %+v, want %+v", got, want)
 	}
-	if got := w.opens(newBrowser(t), someone{"eve", "Eve", "Ex", "eve@example.com", "grafana-editors"}); got.Is != "Viewer" { // README has no editors
-		t.Errorf("eve is %+v", got)
+	if got, want := w.opens(newBrowser(t), zoe, forged...), (shownUser{Status: 200, Login: "zoë", Name: "Zoë Łukasz 100%", Email: "zoe@example.com", Is: "Viewer"}); got != want {
+		t.Errorf("zoë is %+v, want %+v", got, want)
+	}
+	demoted := alice
+	demoted.groups = "grafana-editors"
+	if got := w.opens(newBrowser(t), demoted); got.Is != "Editor" {
+		t.Errorf("alice is %+v when she is no administrator any more", got)
 	}
 
 	// A person who has chosen their name so that all headers in a row read as bob's.
-	w.loadRecipe(docs["caddyfile"], app)
 	bob := someone{"bob", "Bob", "Smith", "bob@example.com", ""}
 	mallory := someone{"bo", "bBob", "Smithbo", "b@example.com", ""}
 	for ttl, want := range map[string]string{app.proxy["sync_ttl"]: "bo", "15": "bob"} {
@@ -175,7 +163,7 @@ func TestRecipeGrafana(t *testing.T) {
 	}
 }
 
-// TestRecipeNetBox runs the recipe of docs/apps.md.
+// TestRecipeNetBox runs the recipe of docs/apps.md, and README's example.
 func TestRecipeNetBox(t *testing.T) {
 	w := newWorld(t)
 	docs := blocks(t, page(t, "../docs/apps.md", "NetBox"))
@@ -213,6 +201,18 @@ func TestRecipeNetBox(t *testing.T) {
 	}
 	if got := w.opens(newBrowser(t), demoted); got.Is != "operators" || got.Super {
 		t.Errorf("alice is %+v when she is no administrator any more", got)
+	}
+
+	_, readme, found := strings.Cut(page(t, "../README.md", "Set it up"), "```caddyfile\nnetbox.example.com {\n")
+	if !found {
+		t.Fatal("README has no example of NetBox")
+	}
+	readme, _, _ = strings.Cut(readme, "```")
+	w.loadRecipe("netbox.example.com {\n"+readme, app)
+	if got := w.opens(newBrowser(t), someone{"erin", "Erin", "E", "erin@example.com", "ipam-admins netops"}, forged...); got != (shownUser{
+		Status: 200, Login: "erin", Email: "erin@example.com", Is: "netbox-admins operators",
+	}) {
+		t.Errorf("README: erin is %+v", got)
 	}
 
 	// A group that has the separator in its name is one.
