@@ -172,7 +172,7 @@ func (d *Demo) Close() error {
 // loopbackClient reaches the gateway by the name that browsers use, without
 // asking a resolver for it: not every one knows localhost.
 var loopbackClient = &http.Client{
-	Timeout: 5 * time.Second,
+	Timeout: 30 * time.Second, // the gateway may be making its SAML key
 	Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
