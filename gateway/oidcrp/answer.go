@@ -66,7 +66,7 @@ func answerError(a *answer) error {
 	case passingError(code): // it refuses nobody
 		return refusal.New(refusal.ProviderUnavailable, err)
 	case isErrorCode(code) && code != "access_denied":
-		return fmt.Errorf("%w: %w", err, provider.ErrRequestRefused)
+		return fmt.Errorf("%w; %w", err, provider.ErrRequestRefused)
 	}
 	return err
 }

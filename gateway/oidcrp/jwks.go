@@ -63,7 +63,7 @@ func (r keyRing) fault() error {
 	if len(r.left) == 0 {
 		return errors.New("the provider publishes no key at its jwks_uri; " + remedy)
 	}
-	return fmt.Errorf("the provider publishes no usable signing key, but %d others: %s; %s", len(r.left), strings.Join(r.left[:min(len(r.left), maxShown)], "; "), remedy)
+	return fmt.Errorf("the provider publishes no usable signing key; of %d keys that came: %s; %s", len(r.left), strings.Join(r.left[:min(len(r.left), maxShown)], "; "), remedy)
 }
 
 // maxShown is how many unusable keys a message names.
@@ -125,8 +125,8 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 		return nil, unavailable("verifying the signature: %w", ring.fault())
 	}
 	return nil, refusal.New(refusal.OIDCSignature, fmt.Errorf(
-		"verifying the signature: %d of the provider's %d signing keys were tried for kid %s and alg %s, none verifies it; it publishes %s",
-		tried, len(ring.usable), quoted(jws.kid), quoted(string(jws.alg)), ring.names()))
+		"verifying the signature: the token has kid %s and alg %s, the provider publishes the keys %s; none verifies it (%d fit)",
+		quoted(jws.kid), quoted(string(jws.alg)), ring.names(), tried))
 }
 
 // verify returns the payload if one of keys verifies it, and how many were tried.

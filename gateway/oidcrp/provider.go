@@ -113,7 +113,7 @@ func (c Config) lastGoodName(what string) string {
 func (p *Provider) fetchDiscovery(ctx context.Context) ([]byte, error) {
 	doc, err := p.fetchDocument(ctx, "discovery document", p.config.discoveryURL(), maxDiscovery)
 	if err != nil && lasts(err) {
-		err = unavailable("%w; the address is made of `issuer`: check that", err)
+		err = unavailable("%w; the address is made of `issuer`: check that", refusal.From(err, refusal.Internal).Err)
 	}
 	return doc, err
 }

@@ -272,7 +272,7 @@ func (p *Provider) readEndpoints(role *etree.Element, known *idp) error {
 		}
 	}
 	if known.ssoRedirect == "" && known.ssoPost == "" {
-		return errors.Join(append(faults, errors.New("there is no usable SingleSignOnService for HTTP-Redirect or HTTP-POST"))...)
+		return oneLine(append(faults, errors.New("there is no usable SingleSignOnService for HTTP-Redirect or HTTP-POST"))...)
 	}
 	_, _, err := known.location(p.config.RequestBinding)
 	return err
@@ -303,7 +303,7 @@ func (p *Provider) readKeys(role *etree.Element) ([]crypto.PublicKey, error) {
 		if err == nil {
 			err = fmt.Errorf("there is no signing certificate in it (KeyDescriptor and X509Certificate in the namespaces %s and %s)", nsMetadata, xmlsec.DSig)
 		}
-		return nil, errors.Join(append(faults, err)...)
+		return nil, oneLine(append(faults, err)...)
 	}
 	for _, fault := range faults {
 		p.logger.Warn("leaving out a key of the provider's metadata", zap.Error(fault))
