@@ -34,6 +34,8 @@ type world struct {
 	dir  string
 	port int
 	op   *gatewaytest.OP
+	// loaded is the Caddyfile that a table of tests has loaded.
+	loaded string
 }
 
 func newWorld(t *testing.T) *world {

@@ -47,6 +47,8 @@ type IdPHooks struct {
 	Answer func(a *IdPAnswer)
 	// Document changes the signed document.
 	Document func(doc string) string
+	// Metadata changes the metadata.
+	Metadata func(doc string) string
 	// Serve replaces endpoints by path.
 	Serve map[string]http.HandlerFunc
 }
@@ -115,7 +117,11 @@ func (idp *IdP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		serve(w, r)
 	case r.URL.Path == IdPMetadataPath:
 		w.Header().Set("Content-Type", "application/samlmetadata+xml")
-		_, _ = io.WriteString(w, idp.Metadata())
+		doc := idp.Metadata()
+		if change := idp.current().Metadata; change != nil {
+			doc = change(doc)
+		}
+		_, _ = io.WriteString(w, doc)
 	case r.URL.Path == IdPSSOPath:
 		idp.serveSSO(w, r)
 	default:

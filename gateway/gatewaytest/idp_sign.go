@@ -62,6 +62,7 @@ func NewIdPChain() (signer, authority IdPKey, err error) {
 const (
 	StatusSuccess     = "urn:oasis:names:tc:SAML:2.0:status:Success"
 	NameIDUnspecified = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
+	NameIDPersistent  = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
 	NameIDTransient   = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
 )
 
@@ -80,6 +81,8 @@ type IdPAnswer struct {
 	Status                                                     string
 	NameID, NameIDFormat                                       string
 	Attributes                                                 []IdPAttribute
+	// Conditions, as XML, follow the usual ones.
+	Conditions string
 	// Key signs the parts that are to be signed.
 	Key                        IdPKey
 	SignAssertion, SignMessage bool
@@ -109,8 +112,8 @@ func (a *IdPAnswer) statements() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<saml:Subject><saml:NameID Format="%s">%s</saml:NameID><saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"><saml:SubjectConfirmationData InResponseTo="%s" NotOnOrAfter="%s" Recipient="%s"></saml:SubjectConfirmationData></saml:SubjectConfirmation></saml:Subject>`,
 		attr(a.NameIDFormat), text(a.NameID), attr(a.InResponseTo), stamp(a.NotOnOrAfter), attr(a.Recipient))
-	fmt.Fprintf(&b, `<saml:Conditions NotBefore="%s" NotOnOrAfter="%s"><saml:AudienceRestriction><saml:Audience>%s</saml:Audience></saml:AudienceRestriction></saml:Conditions>`,
-		stamp(a.NotBefore), stamp(a.NotOnOrAfter), text(a.Audience))
+	fmt.Fprintf(&b, `<saml:Conditions NotBefore="%s" NotOnOrAfter="%s"><saml:AudienceRestriction><saml:Audience>%s</saml:Audience></saml:AudienceRestriction>%s</saml:Conditions>`,
+		stamp(a.NotBefore), stamp(a.NotOnOrAfter), text(a.Audience), a.Conditions)
 	session := ""
 	if !a.SessionNotOnOrAfter.IsZero() {
 		session = fmt.Sprintf(` SessionNotOnOrAfter="%s"`, stamp(a.SessionNotOnOrAfter))

@@ -12,8 +12,8 @@ import (
 // maxCode bounds an authorization code, in bytes. Entra's have about 1,500.
 const maxCode = 8 << 10
 
-// An answer is the authorization response (RFC 6749 §4.1.2) that checklist.answer
-// judge. Its state was judged by the gateway.
+// An answer is an authorization response (RFC 6749 §4.1.2), for checklist.answer. The
+// gateway has checked its state.
 type answer struct {
 	params      url.Values
 	issuer      string
@@ -45,8 +45,8 @@ func answerErrorAlone(a *answer) error {
 	return nil
 }
 
-// answerNoTokens refuses what belongs to flows that were not asked for
-// (implicit, hybrid, JARM): it would come by way of the browser, unjudged.
+// answerNoTokens refuses the parameters of flows that we never ask for (implicit,
+// hybrid, JARM).
 func answerNoTokens(a *answer) error {
 	for _, name := range []string{"id_token", "access_token", "response"} {
 		if a.params.Has(name) {
@@ -66,7 +66,7 @@ func answerError(a *answer) error {
 	case passingError(code): // it refuses nobody
 		return refusal.New(refusal.ProviderUnavailable, err)
 	case isErrorCode(code) && code != "access_denied":
-		return fmt.Errorf("%w: %w", err, provider.ErrRequestRefused)
+		return fmt.Errorf("%w; %w", err, provider.ErrRequestRefused)
 	}
 	return err
 }

@@ -78,7 +78,7 @@ const (
 	// LogoutLocal ends the session here. At the provider it goes on, so that
 	// the next login needs no password.
 	LogoutLocal Logout = "local"
-	// SessionEnder also sends the browser to the provider's
+	// LogoutProvider also sends the browser to the provider's
 	// end_session_endpoint (OpenID Connect RP-Initiated Logout 1.0). The ID
 	// token is kept with the login for it.
 	LogoutProvider Logout = "provider"

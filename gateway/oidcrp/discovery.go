@@ -114,7 +114,7 @@ func discoveryEndpoints(d *discoveryDocument) error {
 			continue
 		}
 		if d.str(name) == "" {
-			return fmt.Errorf("reading the discovery document: %s is missing; it is that of no OpenID Provider (OIDC Discovery §3)", name)
+			return fmt.Errorf("reading the discovery document: %s is missing, without which this is no OpenID Provider (OIDC Discovery §3); check `issuer`", name)
 		}
 		if err := d.checkEndpoint(d.str(name)); err != nil {
 			return fmt.Errorf("reading the discovery document: %s %w; have the provider publish the address by which it is reached", name, err)

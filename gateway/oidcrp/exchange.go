@@ -37,10 +37,9 @@ var tokenKinds = []member{
 	{"error", aString},
 }
 
-// exchange turns the code into tokens (RFC 6749 §4.1.3), in one request: a code
-// works once, so nothing is tried twice. oauth2.Config.Exchange is not used: it
-// takes any status below 300 and any content type, matches names without case,
-// and quotes the body in its errors.
+// exchange turns the code into tokens (RFC 6749 §4.1.3). It never retries: a code works
+// once. oauth2.Config.Exchange is not used: it accepts any status below 300 and any
+// content type, matches names without case, and quotes the body in its errors.
 func (p *Provider) exchange(ctx context.Context, md *metadata, code string, f *flow, callback string) (*tokens, error) {
 	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}}
 	if f.Verifier != "" {
@@ -82,8 +81,8 @@ func (p *Provider) tokenRequest(ctx context.Context, endpoint, method string, fo
 	if err != nil {
 		return nil, unavailable("exchanging the code: %w", errors.New("the token endpoint's address is malformed"))
 	}
-	// By a connection of its own: of a kept one net/http would log what comes
-	// behind the answer, and one that the provider is just closing loses the code.
+	// Use a new connection. On a kept one, net/http logs bytes that follow the answer,
+	// and the code is lost if the provider is closing it.
 	req.Close = true
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
@@ -123,12 +122,11 @@ func (p *Provider) secretHint(method string) string {
 	return "; the client_secret has special characters, which some providers decode otherwise in a header: `token_auth client_secret_post` helps then"
 }
 
-// tokenError makes of the provider's error answer (RFC 6749 §5.2) its code. It
-// counts unless the status says that the fault passes: some providers send it with
-// 200.
+// tokenError refuses an error answer (RFC 6749 §5.2), whatever its status: some providers
+// send it with 200. If the status says that the fault passes, tokenStatus refuses it.
 func tokenError(a *tokenAnswer) error {
 	if passes(a.Status) {
-		return nil // tokenStatus has it
+		return nil
 	}
 	code := a.body.str("error")
 	err := fmt.Errorf("exchanging the code: the token endpoint answers with status %d, the provider says %s", a.Status, said(code, a.body.str("error_description"), a.secrets...))
@@ -189,8 +187,8 @@ func tokenID(a *tokenAnswer) error {
 	return nil
 }
 
-// passingError says whether an error code is that of a fault that passes (RFC 6749
-// §4.1.2.1; slow_down: RFC 8628 §3.5).
+// passingError reports whether an error code is of a temporary fault (RFC 6749 §4.1.2.1;
+// slow_down: RFC 8628 §3.5).
 func passingError(code string) bool {
 	return code == "temporarily_unavailable" || code == "server_error" || code == "slow_down"
 }

@@ -23,8 +23,8 @@ import (
 // skew is how far the provider's clock may differ from ours.
 const skew = time.Minute
 
-// backdated is how far a provider may set iat back, lest a client's clock be
-// behind: Entra ID does so by five minutes.
+// backdated is how far a provider may set iat back. Entra ID does so by five minutes, for
+// clients whose clocks are slow.
 const backdated = 5 * time.Minute
 
 // maxSubject bounds sub and sid, in bytes (OIDC Core §2).
@@ -44,8 +44,8 @@ type idToken struct {
 	library  func() error
 }
 
-// idTokenKinds are the claims that decide. What only describes a person is
-// judged when it is read: see describing.
+// idTokenKinds are the claims that decide. Those that only describe a person are checked
+// by profile.describe.
 var idTokenKinds = []member{
 	{"iss", aString},
 	{"sub", aString},
@@ -84,8 +84,8 @@ func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, code string,
 	return claims, nil
 }
 
-// verifySignature judges t's signature. The check gets it as a function, so
-// that dropping the check leaves the rest of the token's judgement as it is.
+// verifySignature checks t's signature. The check is given a function, so that a test can
+// drop it without changing the other checks.
 func (p *Provider) verifySignature(ctx context.Context, t *token) error {
 	return p.checks.signature.Run(func() error {
 		_, err := p.keys.VerifySignature(ctx, t.raw)
@@ -99,10 +99,9 @@ func signature(verify func() error) error { return verify() }
 // checks before it (no azp, nonce or iat, names without case), but its mistakes
 // are not ours.
 //
-// It gets the token without those header parameters and claims that nothing here
-// believes, or that are judged elsewhere: it would refuse a jwk that is none, and
-// claims that are elsewhere without saying where. The signature that counts is the
-// token's.
+// go-oidc is given the token without header parameters and claims that are unused here:
+// it would refuse a malformed jwk, or incomplete references to claims elsewhere. The
+// signature that it verifies is that of the whole token.
 func (p *Provider) secondReading(ctx context.Context, md *metadata, t *token, claims object) error {
 	header := maps.Clone(t.header)
 	for _, name := range []string{"jwk", "x5c", "nonce"} {
@@ -131,8 +130,8 @@ func (p *Provider) secondReading(ctx context.Context, md *metadata, t *token, cl
 	return nil
 }
 
-// withoutSources returns claims without those about claims that are elsewhere (OIDC
-// Core §5.6.2), whatever their case, which go-oidc does not mind.
+// withoutSources returns claims without the references to claims elsewhere (OIDC Core
+// §5.6.2), in any case of their names, as go-oidc reads them.
 func withoutSources(claims object) object {
 	rest := maps.Clone(claims)
 	maps.DeleteFunc(rest, func(name string, _ any) bool {
@@ -141,8 +140,7 @@ func withoutSources(claims object) object {
 	return rest
 }
 
-// keysFor verify the signature of one token, whichever is asked for, and say that
-// the payload was signed which is made of it.
+// keysFor verifies the signature of raw, whatever token it is given, and returns payload.
 type keysFor struct {
 	*keySet
 	raw     string
@@ -179,8 +177,8 @@ func idAudience(t *idToken) error {
 	return nil
 }
 
-// idAuthorizedParty wants azp to be ours when it is there, and there when the
-// token has several audiences (OIDC Core §3.1.3.7 numbers 4 and 5).
+// idAuthorizedParty: azp must be ours if it is there, and it must be there if the token
+// has several audiences (OIDC Core §3.1.3.7 numbers 4 and 5).
 func idAuthorizedParty(t *idToken) error {
 	switch {
 	case t.claims.has("azp") && t.claims.str("azp") != t.clientID:
@@ -199,8 +197,8 @@ func idExpiry(t *idToken) error {
 	return nil
 }
 
-// idIssuedAt bounds iat on both sides: the token answers a request of ours, so
-// it can't be older than the login, but for what providers set it back.
+// idIssuedAt bounds iat on both sides: the token answers a request of ours, so it can't be
+// older than the login (see backdated).
 func idIssuedAt(t *idToken) error {
 	iat, ok := t.claims.date("iat")
 	if !ok || iat.After(t.now.Add(skew)) || iat.Before(t.flow.begun().Add(-skew-backdated)) {
@@ -232,8 +230,8 @@ func idSubject(t *idToken) error {
 	return nil
 }
 
-// idAccessHash binds the access token to the ID token where the provider does
-// (OIDC Core §3.1.3.8).
+// idAccessHash binds the access token to the ID token if the provider sends at_hash (OIDC
+// Core §3.1.3.8).
 func idAccessHash(t *idToken) error {
 	if !t.claims.has("at_hash") {
 		return nil
@@ -244,9 +242,8 @@ func idAccessHash(t *idToken) error {
 	return nil
 }
 
-// idCodeHash binds the code to the ID token where the provider does. In this flow
-// few do; one that says of which code the token is made means ours (OIDC Core
-// §3.3.2.10).
+// idCodeHash binds the code to the ID token if the provider sends c_hash (OIDC Core
+// §3.3.2.10). In this flow few do.
 func idCodeHash(t *idToken) error {
 	if t.claims.has("c_hash") && t.claims.str("c_hash") != halfHash(t.token.header.str("alg"), t.code) {
 		return errors.New("checking c_hash: it is that of another code than the one that came")
@@ -272,10 +269,9 @@ func halfHash(alg, s string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 
-// idAuthTime holds when the person was to prove themselves anew: auth_time is
-// required then (OIDC Core §3.1.2.1, max_age) and can't lie before the request.
-// If somebody else was to sign in, it can't either, but need not be there. It
-// never lies in the future.
+// idAuthTime checks auth_time. After ForceLogin it is required (OIDC Core §3.1.2.1,
+// max_age) and can't lie before the request. After OtherPerson it can't either, but may be
+// missing. It never lies in the future.
 func idAuthTime(t *idToken) error {
 	at, ok := t.claims.date("auth_time")
 	missing := t.flow.Forced && !ok

@@ -63,7 +63,7 @@ func (r keyRing) fault() error {
 	if len(r.left) == 0 {
 		return errors.New("the provider publishes no key at its jwks_uri; " + remedy)
 	}
-	return fmt.Errorf("the provider publishes no usable signing key, but %d others: %s; %s", len(r.left), strings.Join(r.left[:min(len(r.left), maxShown)], "; "), remedy)
+	return fmt.Errorf("the provider publishes no usable signing key; of %d keys that came: %s; %s", len(r.left), strings.Join(r.left[:min(len(r.left), maxShown)], "; "), remedy)
 }
 
 // maxShown is how many unusable keys a message names.
@@ -125,12 +125,12 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 		return nil, unavailable("verifying the signature: %w", ring.fault())
 	}
 	return nil, refusal.New(refusal.OIDCSignature, fmt.Errorf(
-		"verifying the signature: %d of the provider's %d signing keys were tried for kid %s and alg %s, none verifies it; it publishes %s",
-		tried, len(ring.usable), quoted(jws.kid), quoted(string(jws.alg)), ring.names()))
+		"verifying the signature: the token has kid %s and alg %s, the provider publishes the keys %s; none verifies it (%d fit)",
+		quoted(jws.kid), quoted(string(jws.alg)), ring.names(), tried))
 }
 
-// verify returns the payload if one of keys verifies it, and how many were tried.
-// More than maxTries fit only a token that names none of many keys.
+// verify returns the payload if one of keys verifies it, and how many were tried. If the
+// token names no key, it tries the first maxTries that fit.
 func (k *keySet) verify(jws *signed, keys []key) (payload []byte, tried int) {
 	for _, have := range keys {
 		if !have.ofType(jws.alg) || k.checks.fit.Run(&pairing{have, jws.kid, jws.alg}) != nil {
@@ -154,8 +154,8 @@ type pairing struct {
 	alg jose.SignatureAlgorithm
 }
 
-// keyKID lets a kid pick. Without one, every key of the algorithm's type may
-// verify the token.
+// keyKID: a kid picks the key. Without one, every key of the algorithm's type may verify
+// the token.
 func keyKID(p *pairing) error {
 	if p.kid != "" && p.kid != p.key.kid {
 		return errors.New("choosing a key: the kid is another's")
@@ -265,12 +265,11 @@ func (p *Provider) parseKey(data []byte) (key, error) {
 	return key{kid: obj.str("kid"), alg: obj.str("alg"), public: jwk.public}, nil
 }
 
-// unpadded makes base64url of base64, as some providers write their numbers. No
-// other member has these letters.
+// unpadded turns base64, in which some providers write their numbers, into base64url.
 var unpadded = strings.NewReplacer("+", "-", "/", "_")
 
-// publicKey has go-jose read the members that make the key and no others: a
-// broken x5c beside them does no harm, since nothing here believes it.
+// publicKey has go-jose read the members that make the key and no others: a broken x5c
+// beside them is ignored.
 func publicKey(obj object) (any, error) {
 	switch obj.str("kty") {
 	case "RSA", "EC", "OKP":

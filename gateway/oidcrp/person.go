@@ -47,7 +47,7 @@ type person struct {
 	hidden bool
 }
 
-// findings are what userinfo told beside the ID token.
+// findings are the result of asking userinfo.
 type findings struct {
 	info *profile // nil: it was not asked, or could not be
 	why  string   // in that case, for the operator
@@ -91,8 +91,7 @@ func (p *Provider) join(id *profile, more findings) *person {
 	return who
 }
 
-// joinGroups takes the groups of one source, and notes if they are not known: then
-// they deny.
+// joinGroups takes the groups of one source, and notes if they are not known in full.
 func (p *person) joinGroups(id, info *profile, more findings) {
 	from := id
 	if !id.hasGroups() {
@@ -120,9 +119,9 @@ func missing(claim string, more findings) string {
 	return where
 }
 
-// identity judges what the sources say. An address that the provider calls
-// unverified may be anybody's: no app is told of it, under no name. (Some providers
-// fill the full name with it.)
+// identity checks what the sources say. An address that the provider calls unverified may
+// be anybody's, so no app is told of it, even if it stands in another claim: some providers
+// fill the full name with it.
 func (p *Provider) identity(id *profile, more findings) (provider.Identity, error) {
 	who := p.join(id, more)
 	if who.Username == "" {
@@ -149,8 +148,8 @@ func (p *person) claims() (names []string) {
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return slices.Contains(protocolClaims, name) })
 }
 
-// withhold leaves out an address that is called unverified, and says whether
-// there was one as e-mail.
+// withhold takes out an address that is called unverified, and reports whether it was the
+// e-mail.
 func (p *person) withhold() bool {
 	for _, name := range []*string{&p.FirstName, &p.LastName, &p.DisplayName} {
 		if p.mentionsUnverified(*name) {
@@ -168,11 +167,11 @@ func (p *person) withhold() bool {
 	return true
 }
 
-// personEmail: a person who may write any address into their profile could take
-// another's user name. So an e-mail address is a user name only if the provider
-// calls it verified. If the provider calls it unverified, it is none in any claim. A
-// provider that says nothing (AD FS, Entra ID) has other claims
-// whose values only look like one: preferred_username, upn.
+// personEmail: if people may write any address into their profiles, they could take
+// another's user name. So an e-mail address is a user name only if the provider calls it
+// verified. If the provider calls it unverified, no claim may have it. If the provider says
+// nothing (AD FS, Entra ID), a claim that is no e-mail by its name (preferred_username, upn)
+// may look like one.
 func personEmail(p *person) error {
 	switch {
 	case p.trusted || p.Username == "":
@@ -189,18 +188,18 @@ func personEmail(p *person) error {
 	return nil
 }
 
-// isUnverified reports whether a source calls an address unverified. If it names
-// none, or an odd one, that is said of any. If the person may have hidden what it
-// says, any counts as such, too.
+// isUnverified reports whether a source calls an address unverified. If the source says
+// false and names no usable address, that is about every address. If the person may have
+// hidden what the provider says (hidden), every address counts as unverified.
 func (p *person) isUnverified(address string) bool {
 	return p.namesUnverified(address) || provider.ValidEmail(address) && (p.hidden || slices.ContainsFunc(p.sources, func(f *profile) bool {
 		return f.email == "" && f.verification() == unverified
 	}))
 }
 
-// mentionsUnverified reports whether an address that a source calls unverified is
-// a text, or anywhere in it: "Alice <alice@example.com>". Which one that is may not be
-// known, and then it is any word that is an address.
+// mentionsUnverified reports whether a text is or contains an unverified address: "Alice
+// <alice@example.com>". If it is not known which one is unverified, any word that is an
+// address counts.
 func (p *person) mentionsUnverified(text string) bool {
 	if p.isUnverified(strings.TrimSpace(text)) || p.containsUnverified(text) {
 		return true

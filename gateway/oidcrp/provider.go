@@ -2,26 +2,24 @@
 // signs people in by the authorization code flow (OpenID Connect Core 1.0
 // §3.1) with state, nonce and PKCE (RFC 7636, S256).
 //
-// Messages of the browser and the provider are untrusted until the checklist
-// (checks.go) has been through them; that file names everything that is refused,
-// and with which code. Claims are read exactly: names byte for byte, no name
-// twice, no type coerced. A claim that decides is refused if it is odd; one that
-// only describes a person is left out then, with a line in the log. A provider that
-// can't be reached, or that answers nonsense, is ProviderUnavailable within 10
-// seconds; everything else is a refusal.
+// Messages of the browser and the provider are untrusted until they pass the checklist.
+// checks.go lists everything that is refused, with its code. Claims are read exactly:
+// names byte for byte, no name twice, no type coerced. If a claim that decides is odd, the
+// sign-in is refused; if one that only describes a person is odd, it is left out, with a
+// line in the log. If a provider can't be reached, or answers nonsense, the error is
+// ProviderUnavailable, within 10 seconds. Every other error is a refusal.
 //
 // The discovery document is fetched in the background by Start, the keys at first
-// use; neither when a Provider is made. They are kept, refreshed in the background every hour, and
-// a copy of the last good ones survives restarts (Deps.LastGood). Begin asks
-// whether the provider is there, at most every 10 seconds, because a browser
-// that is sent to one that is down sees no page of ours.
+// use; neither when a Provider is made. Both are refreshed in the background every hour,
+// and a copy of the last good ones survives restarts (Deps.LastGood). Begin asks whether
+// the provider is up, at most every 10 seconds: if it is down, the browser would see no
+// page of ours.
 //
 // Clocks may differ by one minute; iat may be set back by five more. An e-mail
 // and its email_verified always come from one source; so do the groups. Userinfo is
-// asked only for claims that something needs. An e-mail
-// is a user name only if it is verified (see Config.TrustEmail). Bounds:
-// 10,000 groups of 512 bytes in answers of at most 1 MB, names of 1,024 bytes,
-// sub of 255.
+// asked only for claims that something needs. An e-mail is a user name only if it is
+// verified (see Config.TrustEmail). Bounds: 10,000 groups of 512 bytes in answers of at
+// most 1 MB, names of 1,024 bytes, sub of 255.
 package oidcrp
 
 import (
@@ -99,8 +97,8 @@ func New(config Config, deps Deps) (*Provider, error) {
 	return p, nil
 }
 
-// lastGoodName names a document of this issuer in fetch.LastGood. A document that
-// came under other certificates is not taken: they may have been replaced because of it.
+// lastGoodName names a document of this issuer in fetch.LastGood. A document that was fetched
+// with other CA certificates is not used: it may be the reason why they were replaced.
 func (c Config) lastGoodName(what string) string {
 	of := c.Issuer
 	if len(c.RootCAs) > 0 {
@@ -113,7 +111,7 @@ func (c Config) lastGoodName(what string) string {
 func (p *Provider) fetchDiscovery(ctx context.Context) ([]byte, error) {
 	doc, err := p.fetchDocument(ctx, "discovery document", p.config.discoveryURL(), maxDiscovery)
 	if err != nil && lasts(err) {
-		err = unavailable("%w; the address is made of `issuer`: check that", err)
+		err = unavailable("%w; the address is made of `issuer`: check that", refusal.From(err, refusal.Internal).Err)
 	}
 	return doc, err
 }
@@ -160,9 +158,8 @@ func (f *flow) asked() bool { return f.Forced || f.Other }
 func (f *flow) begun() time.Time { return time.Unix(f.Begun, 0) }
 
 // Begin implements provider.Provider. With ForceLogin it sends prompt=login and
-// max_age=0, and Complete then requires auth_time; a provider that leaves it
-// out can't be made to ask anew. With OtherPerson it sends prompt=login alone,
-// and an auth_time holds if there is one: max_age would require it.
+// max_age=0, and Complete then requires auth_time. With OtherPerson it sends
+// prompt=login alone, and Complete checks auth_time if there is one.
 func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

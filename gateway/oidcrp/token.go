@@ -45,8 +45,7 @@ func (p *Provider) parseToken(raw string, algs []string) (*token, error) {
 	return t, nil
 }
 
-// withoutNullKID returns a header without a kid that is null, which is none. Of the
-// other parameters that are read, null is no value.
+// withoutNullKID takes a kid that is null out of a header.
 func (o object) withoutNullKID() object {
 	if o["kid"] == nil {
 		delete(o, "kid")
@@ -63,8 +62,8 @@ func (p *Provider) claims(t *token) (object, error) {
 	return claims.dropNulls(), nil
 }
 
-// splitCompact takes a token in compact serialisation apart. What stands behind
-// a third dot is left out; compactForm has refused it by then.
+// splitCompact splits a token in compact serialisation. It ignores what follows a third
+// dot, which compactForm refuses.
 func splitCompact(raw string) (header, payload, signature string) {
 	header, rest, _ := strings.Cut(raw, ".")
 	payload, rest, _ = strings.Cut(rest, ".")
@@ -76,8 +75,8 @@ func decodePart(s string) ([]byte, error) { return base64.RawURLEncoding.Strict(
 
 func malformed(err error) error { return refusal.New(refusal.OIDCTokenMalformed, err) }
 
-// compactForm refuses JWE (five parts), JSON serialisation, blanks and line
-// breaks, which decoders of base64 like to skip.
+// compactForm refuses JWE (five parts), JSON serialisation, and blanks and line breaks,
+// which base64 decoders skip.
 func compactForm(raw string) error {
 	switch strings.Count(raw, ".") {
 	case 2:
@@ -124,9 +123,8 @@ func headerTyp(t *token) error {
 	return nil
 }
 
-// headerCrit refuses every critical extension: we have none (RFC 7515
-// §4.1.11). An unencoded payload (RFC 7797) and encryption are refused also
-// where crit does not name them.
+// headerCrit refuses every critical extension: we support none (RFC 7515 §4.1.11). It
+// refuses an unencoded payload (RFC 7797) and encryption even if crit does not name them.
 func headerCrit(t *token) error {
 	for _, name := range []string{"crit", "b64", "enc", "zip"} {
 		if t.header.has(name) {

@@ -96,7 +96,7 @@ func (p *Provider) userInfoClaims(ctx context.Context, md *metadata, got *fetch.
 	return p.claims(t)
 }
 
-// An unreadableError is an answer that says nothing, and so nothing of another person.
+// An unreadableError is of an answer that can't be read, and so is about nobody else.
 type unreadableError struct{ error }
 
 func (e unreadableError) Unwrap() error { return e.error }
@@ -117,7 +117,7 @@ func userInfoMediaType(f *fetch.Response) error {
 
 func userInfoTypes(u *userInfo) error { return u.claims.checkKinds(userInfoKinds) }
 
-// userInfoSubject keeps the claims of another person out (OIDC Core §5.3.2).
+// userInfoSubject refuses the claims of another person (OIDC Core §5.3.2).
 func userInfoSubject(u *userInfo) error {
 	if u.claims.str("sub") != u.subject {
 		return errors.New("checking userinfo: its sub is not the ID token's")
@@ -125,8 +125,8 @@ func userInfoSubject(u *userInfo) error {
 	return nil
 }
 
-// userInfoIssuer and userInfoAudience hold for a signed answer, which must have
-// both; a plain one comes straight from the endpoint.
+// userInfoIssuer: a signed answer must have iss and aud. A plain one comes straight from
+// the endpoint.
 func userInfoIssuer(u *userInfo) error {
 	if u.signed && u.claims.str("iss") != u.issuer {
 		return fmt.Errorf("checking userinfo: its iss is %s instead of %q", quoted(u.claims.str("iss")), u.issuer)
@@ -141,8 +141,8 @@ func userInfoAudience(u *userInfo) error {
 	return nil
 }
 
-// userInfoTime holds a signed answer to the times that it names (RFC 7519 §4.1.4,
-// §4.1.5). It need not name any.
+// userInfoTime checks exp and nbf of a signed answer (RFC 7519 §4.1.4, §4.1.5). Both are
+// optional.
 func userInfoTime(u *userInfo) error {
 	if !u.signed {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// errRewound is a fault until Watch has had it dealt with.
+// errRewound is returned until Watch has reported it.
 var errRewound = fault("it went back in time: it lacks changes that it had taken, as after a restart from a snapshot or a failover to a replica that lagged")
 
 // A position is an entry of the stream, and how many were added up to it (Redis
@@ -23,8 +23,7 @@ type position struct {
 // String is what parsePosition reads.
 func (p position) String() string { return p.id + " " + strconv.FormatInt(p.added, 10) }
 
-// parsePosition returns no position for what String does not write: what
-// remembers it is no witness then.
+// parsePosition returns the zero position for a text that String does not write.
 func parsePosition(text string) position {
 	id, rest, _ := strings.Cut(text, " ")
 	added, err := strconv.ParseInt(rest, 10, 64)
@@ -44,23 +43,23 @@ func parseID(id string) (ms, seq uint64, ok bool) {
 	return ms, seq, err == nil
 }
 
-// older says whether an entry came before another. An id that can't be read is
-// older than no other.
+// older reports whether an entry came before another. An id that can't be read came before
+// none.
 func older(a, b string) bool {
 	am, as, ok := parseID(a)
 	bm, bs, ok2 := parseID(b)
 	return ok && ok2 && (am < bm || am == bm && as < bs)
 }
 
-// A past is what this node knows of the stream: it must still be there on every
-// new connection. Otherwise a snapshot, or a replica that lagged, has taken the
-// server's place, and logins that were ended since live again.
+// A past is what this node knows of the stream. On every new connection it must still be
+// there. Else a snapshot, or a replica that lagged, has replaced the server's data, and
+// logins that have ended since would live again.
 type past struct {
 	mu   sync.Mutex
 	seen position // the newest that was read
 	own  string   // the newest that this node wrote, maybe not read yet
 
-	// dealing lets connections be made while a Watch reports it.
+	// dealing permits connections while Watch reports it.
 	dealing atomic.Bool
 }
 
@@ -100,8 +99,8 @@ func (p *past) known() (known []position) {
 	return known
 }
 
-// onConnect refuses new connections to a server that went back in time, until that
-// has been dealt with: nobody may be served by a login that has ended.
+// onConnect refuses new connections to a server that went back in time, until Watch has
+// reported it: no login that has ended may be served.
 func (s *Store) onConnect(ctx context.Context, conn *redis.Conn) error {
 	if s.past.dealing.Load() {
 		return nil
@@ -109,8 +108,8 @@ func (s *Store) onConnect(ctx context.Context, conn *redis.Conn) error {
 	return s.past.check(ctx, conn, s.stream())
 }
 
-// check returns errRewound if what this node knows is not in the stream, and was
-// not pushed out by newer entries either.
+// check returns errRewound if what this node knows is not in the stream and was not
+// trimmed.
 func (p *past) check(ctx context.Context, conn *redis.Conn, stream string) error {
 	for _, at := range p.known() {
 		found, err := conn.XRangeN(ctx, stream, at.id, at.id, 1).Result()
@@ -130,8 +129,8 @@ func (p *past) check(ctx context.Context, conn *redis.Conn, stream string) error
 	return nil
 }
 
-// excused says whether a position is gone for a good reason: it was trimmed, or
-// another node has dealt with it.
+// excused reports whether a position may be missing: it was trimmed, or another node has
+// reported that the stream went back.
 func excused(ctx context.Context, conn *redis.Conn, stream string, at position) (bool, error) {
 	entries, err := conn.XRangeN(ctx, stream, "-", "+", streamLength).Result()
 	if err != nil {
@@ -166,8 +165,8 @@ func added(ctx context.Context, conn *redis.Conn, stream string) int64 {
 	return info.EntriesAdded
 }
 
-// durability returns what the server's settings can lose, or "". A server that
-// hides them is trusted.
+// durability says what the server may lose by its settings, or "". If the server does not
+// tell them, they count as safe.
 func durability(ctx context.Context, conn *redis.Conn) string {
 	text, err := conn.Info(ctx, "persistence").Result()
 	if err != nil {

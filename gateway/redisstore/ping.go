@@ -14,20 +14,18 @@ import (
 // Ping asks Redis, in one round trip, whether it is what we need: 6.2 or later
 // with its data loaded, no cluster, a primary, and maxmemory-policy noeviction.
 //
-// The policy is required even where maxmemory is 0 and nothing is evicted: a
-// later CONFIG SET maxmemory would start evicting without anyone noticing,
-// and with it lose blocked accounts and replay marks.
+// The policy is required even if maxmemory is 0 and nothing is evicted: a later CONFIG SET
+// maxmemory would evict blocked accounts and replay marks unnoticed.
 //
-// It has a connection of its own: also a Redis that went back in time, which is
-// for Watch to report, is asked.
+// Ping has a connection of its own, which onConnect does not check: a Redis that went back
+// in time is for Watch to report.
 func (s *Store) Ping(ctx context.Context) error {
 	client := s.single(s.options.ReadTimeout)
 	defer client.Close()
 	return s.check(ctx, client)
 }
 
-// tryWriting returns why Redis takes no writes, or the fault by which nobody
-// knows.
+// tryWriting returns why Redis refuses writes, or err if that is not known.
 func (s *Store) tryWriting(ctx context.Context, client redis.Cmdable) (refuses, err error) {
 	defer s.finish("writing", &refuses)
 	defer s.finish("writing", &err)

@@ -86,9 +86,8 @@ func Open(o Options) (*Store, error) {
 	opt.Dialer = dialer(opt.DialTimeout, opt.TLSConfig)
 	opt.DialerRetries = 1
 	opt.ContextTimeoutEnabled = true
-	// Never retry. An answer can be lost after the command was done: SET NX
-	// done again says "exists" to the one who won, GETDEL says "not found" and
-	// has lost the value for good. The caller gets a fault, and knows more.
+	// Never retry: the answer of a command that was done can be lost. Done again, SET NX
+	// says "exists" to the winner, and GETDEL says "not found" and has lost the value.
 	opt.MaxRetries = -1
 	opt.Protocol = 2 // No pushes are wanted.
 	opt.PipelinePoolSize = -1
@@ -244,9 +243,9 @@ func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte
 	return errAnswer
 }
 
-// count answers the sum and the milliseconds that the counter lives on. A
-// value that is no number, or would live for ever (RESTORE and PERSIST can do that),
-// is none of ours and begins anew: else it would keep an address out for good.
+// count answers the sum and the milliseconds that are left of the counter. A value that is
+// no number, or that never expires (by RESTORE or PERSIST), is replaced: else it could lock
+// an address out for good.
 var count = redis.NewScript(`
 local delta = tonumber(ARGV[1])
 local n = tonumber(redis.call('GET', KEYS[1]) or '')

@@ -26,8 +26,8 @@ const (
 	streamLength = 10_000
 )
 
-// The fields of entries that are no messages: a Watch began, and one that has dealt
-// with a stream that went back in time.
+// The fields of entries that are no messages: a Watch began, also after it has reported a
+// stream that went back in time.
 const (
 	fieldHello = "hello"
 	fieldBack  = "back"
@@ -41,12 +41,13 @@ var errGap = fault("the stream of announcements was emptied, replaced or cut: wa
 
 func (s *Store) stream() string { return s.prefix + "stream" }
 
-// announce answers the id of the new entry, or 0 or 1 as compareAndPut does. It
-// gets the stream, a key and the keys of the writes; each write is a value, what
-// it replaces and a ttl, or three empty strings to delete.
+// announce answers the id of the new entry, or 0 or 1 as compareAndPut does. Its keys are
+// the stream, a key that never exists, and the keys of the writes. Its arguments are the
+// length of the stream, the field and the message, and for each write the old value, the new
+// one and the ttl; without a new value, the key is deleted.
 //
-// The first command that writes is a DEL. A Redis without memory takes it, and
-// then the rest of the script too. The stream is bounded.
+// The first command that writes is a DEL: a Redis whose memory is full runs it, and then
+// the rest of the script, too.
 var announce = redis.NewScript(`
 for i = 3, #KEYS do
 	local old, value = ARGV[3*i-5], ARGV[3*i-4]
@@ -114,17 +115,16 @@ func (s *Store) add(ctx context.Context, client redis.Scripter, field string, va
 func (s *Store) Watch(ctx context.Context, since string, on func(store.Change)) error {
 	client := s.single(silence)
 	defer client.Close()
-	// A read does not end with its context, but with its connection.
+	// Only the end of its connection ends a read, not that of its context.
 	defer context.AfterFunc(ctx, func() { client.Close() })()
-	// A Conn stays with its connection: after an error it is of no use, and
-	// no other server can take over unnoticed.
+	// A Conn never reconnects, so no other server can take over unnoticed.
 	conn := client.Conn()
 	defer conn.Close()
 
 	s.past.reach(parsePosition(since))
 	last, risk, err := s.begin(ctx, conn, on)
 	if err == nil {
-		// Taken after the answer: all that was missed was announced before.
+		// Began is taken after the answer: everything that was missed came before.
 		on(store.Change{Reset: true, Began: time.Now(), Position: last.String(), Risk: risk})
 	}
 	var refuses error
@@ -160,8 +160,8 @@ func (s *Store) begin(ctx context.Context, conn *redis.Conn, on func(store.Chang
 	defer cancel()
 	id, err := s.add(ctx, conn, field, nil)
 	if err != nil && strings.Contains(err.Error(), "exhausted the last possible ID") {
-		// An entry with the last id there is: nobody but who means to silence
-		// us writes one. Other nodes see a gap, and come here too. No record is lost.
+		// Somebody wrote an entry with the last possible id, to silence us. Begin a
+		// new stream: other nodes see a gap, and come here, too. No record is lost.
 		if err = conn.Del(ctx, s.stream()).Err(); err == nil {
 			id, err = s.add(ctx, conn, fieldBack, nil)
 		}
@@ -174,8 +174,8 @@ func (s *Store) begin(ctx context.Context, conn *redis.Conn, on func(store.Chang
 	return at, durability(ctx, conn), nil
 }
 
-// lookBack makes sure that the server is fit and holds what this node has seen. It
-// returns the field of the entry to begin with.
+// lookBack checks that the server is fit and has what this node has seen. It returns the
+// field of the entry to begin with.
 func (s *Store) lookBack(ctx context.Context, conn *redis.Conn, on func(store.Change)) (field string, err error) {
 	bounded, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()

@@ -12,7 +12,7 @@ var meanings = map[Code]Meaning{
 	},
 	NotReady: {
 		503, "Sign-in is starting", "The sign-in of this site is still starting. Try again in a few seconds.",
-		"The server answers already while the sso app is still starting. If it stays, look in the log for why the sso app did not start.",
+		"The server answers before the sso app has started. If it stays, the log says why the sso app did not start.",
 	},
 	StoreUnavailable: {
 		503, "Sign-in is unavailable", "The session store of this site can't be reached at the moment. Try again in a minute.",
@@ -24,11 +24,11 @@ var meanings = map[Code]Meaning{
 	},
 	ProviderUnavailable: {
 		503, "Your identity provider is unavailable", "The identity provider does not answer at the moment. Try again in a minute; people who are signed in already can go on working.",
-		"The gateway could not reach the provider, or got no usable answer from it, or it said itself that it is busy or has a fault of its own: the log says which request failed, and how. No connection: check network, DNS, proxy and TLS from this machine to the provider (`ca` for a certificate of an internal authority). Another status than 200, a web page, no JSON or XML: `issuer` or `metadata` is probably another address than the provider's own.",
+		"The gateway could not reach the provider or could not use its answer, or the provider said that it is busy or has a fault. The log says which request failed, and how. If there is no connection: check network, DNS, proxy and TLS from this machine to the provider (`ca` for a certificate of an internal authority). If the status is not 200, or a web page came instead of JSON or XML: `issuer` or `metadata` is probably not the provider's address.",
 	},
 	ProviderUnknown: {
 		404, "This way to sign in does not exist", "The link names a way to sign in that this site does not have. Open the application and sign in from there.",
-		"The link names a provider that this site does not offer. Look for a stale bookmark, or a provider that was renamed or removed.",
+		"The link names a provider that this site does not offer; the log has both. Look for an old bookmark, or a provider that was renamed or removed.",
 	},
 	Unauthenticated: {
 		401, "Sign in first", "You are not signed in, or your session has ended. Sign in to go on; if you have just sent a form, send it again afterwards.",
@@ -36,7 +36,7 @@ var meanings = map[Code]Meaning{
 	},
 	AccessDenied: {
 		403, "You have no access to this application", "None of your groups has access here. Ask your administrator for access, or sign in as somebody else.",
-		"No role, template or group line of this site matches the person's groups: the log says who it is, and how many groups the provider named. None: have it name them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Some: compare them with the lines byte for byte; they may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
+		"No role, template or group line of this site matches the person's groups. The log says who it is, and how many groups the provider named; at the level DEBUG, the line before it has the groups, and the rule that is nearest. If the provider named none: have it name them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Else compare them with the lines byte for byte: groups may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
 	},
 	AccountBlocked: {
 		403, "Your account is blocked", "An administrator has blocked your account at this site. Ask your administrator for the reason.",
@@ -44,7 +44,7 @@ var meanings = map[Code]Meaning{
 	},
 	NoUsername: {
 		403, "Your account has no user name", "The identity provider sent no user name for you. Give your administrator the reference below.",
-		"The provider sent no value for the user name: the log says where it was looked for. OpenID Connect: the claim preferred_username (scope profile), or the one that `username_claim` names. SAML: the NameID, unless it is persistent or transient, or the attribute that `username_attribute` names.",
+		"The provider sent no value for the user name. The log says where it was looked for, and which claims or attributes came. OpenID Connect: it is the claim preferred_username (scope profile), or the one that `username_claim` names. SAML: it is the NameID, unless that is persistent or transient, or the attribute that `username_attribute` names.",
 	},
 	UsernameForeign: {
 		403, "Your user name can't be used here", "At this application your user name could be taken for another person's. Give your administrator the reference below.",
@@ -64,15 +64,15 @@ var meanings = map[Code]Meaning{
 	},
 	CrossSite: {
 		403, "A request from another site was blocked", "A page of another site tried to act here in your name. If you wanted that, open the application and do it there.",
-		"A form or script of another origin posted to the gateway, or a page of another site embeds the sign-in. If it is your own page, link to the gateway instead.",
+		"A form or script of another origin posted to the gateway, or a page of another site embeds the sign-in: the log names the origin. If it is your own page, link to the gateway instead.",
 	},
 	ForeignOrigin: {
 		403, "A connection from another site was blocked", "A page of another site tried to open a connection here in your name. If you need it, tell your administrator.",
-		"A WebSocket came with the Origin of another site. If that site may connect, add it to `allowed_origins`.",
+		"A page of another site opened a WebSocket: the log names its origin. If that site may connect, add it to `allowed_origins`.",
 	},
 	UnknownHost: {
 		421, "Unknown host name", "This site does not have the host name that your browser asked for. Check the address; if it is right, tell your administrator.",
-		"The Host header is none of the site's hosts: set `base_url`, or name the host in the site's address. Or, if the log says that it is another site's, give this site an assertion's audience of its own by `app`.",
+		"The Host header is none of the site's hosts: set `base_url`, or name the host in the site's address. If the log says that it is another site's, give this site an audience of its own by `app`.",
 	},
 	InsecureHTTP: {
 		403, "Signing in needs https", "Your browser asked for this page without encryption. Open the address with https://; if you did, tell your administrator.",
@@ -106,11 +106,11 @@ var meanings = map[Code]Meaning{
 	// (RFC 9110 §15.5.10).
 	RedirectLoop: {
 		409, "The sign-in keeps repeating", "You were signed in several times within a minute, but your browser does not send the cookie that says so. Allow cookies for this site, open it by its usual address, and try again in a minute.",
-		"The session cookie was set and did not come back. A browser extension deletes it, a proxy drops Set-Cookie or serves a kept answer, or http and https or two names of the site are mixed: compare the two addresses in the log line, and check `base_url` and `trusted_proxies`.",
+		"The session cookie was set and did not come back. A browser extension deletes it, a proxy drops Set-Cookie or serves a cached answer, or the site is opened by two names, or by http and https. Compare the two addresses in the log line, and check `base_url` and `trusted_proxies`.",
 	},
 	AppLoop: {
 		409, "The application keeps asking you to sign in", "You are signed in, but the application sends you to sign in again and again. Try again in a minute; if it happens again, tell the application's administrator.",
-		"The app redirects to the gateway's login although the person is signed in. It does not take the identity from the request: check that it trusts the headers or the assertion. An app that only wants to know who somebody is needs no redirect.",
+		"The app redirects to the gateway's login although the person is signed in. It does not read the identity from the request: check that it trusts the headers or the assertion.",
 	},
 	AnswerLost: {
 		400, "The provider's answer is empty", "The identity provider's answer arrived here without content. Sign in again; if it happens again, tell your administrator.",
@@ -122,7 +122,7 @@ var meanings = map[Code]Meaning{
 	},
 	ProviderRefused: {
 		403, "Your identity provider refused the sign-in", "The identity provider did not sign you in. Try again; if it happens again, ask your administrator.",
-		"The provider answered with an error: the log has its error code. access_denied is the person's or a policy's choice; anything else is a setting of the client at the provider.",
+		"The provider answered with an error. The log has its code and, in quotes, its own words; the provider's log may say more. OpenID Connect: access_denied is the choice of the person or of a policy; for invalid_scope, take the scope out of `scopes` or permit it to the client; anything else is a setting of the client at the provider. SAML: AuthnFailed and RequestDenied are about the person; InvalidNameIDPolicy is about `name_id_format`; anything else is a setting of this application at the provider.",
 	},
 	OIDCAnswerInvalid: {
 		400, "The provider's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
@@ -138,15 +138,15 @@ var meanings = map[Code]Meaning{
 	},
 	OIDCClientRejected: {
 		403, "Your identity provider does not accept this site", "The identity provider refused this site, not you. Give your administrator the reference below.",
-		"The token endpoint refused the gateway itself (invalid_client, unauthorized_client, …). Check client_id, client_secret and the client's settings at the provider.",
+		"The token endpoint refused the gateway itself (invalid_client, unauthorized_client, …); the log has its words. Check client_id, client_secret and the client's settings at the provider. If the secret is right and has special characters, try `token_auth client_secret_post`: some providers decode a secret in a header otherwise.",
 	},
 	OIDCTokenMalformed: {
 		400, "The provider's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
-		"The ID token is no signed JWT in compact form, has a foreign typ or crit, or its claims are no JSON object with single names; or the same of what the token endpoint or userinfo answers: the log says which. If the client is set to encrypt ID tokens, switch that off. Anything else is a fault of the provider's software: report it there.",
+		"The log says which document is malformed: the ID token (it must be a signed JWT in compact form, without crit, of the typ JWT), or an answer of the token endpoint or of userinfo (it must be a JSON object in which no name stands twice). If the client is set to encrypt ID tokens, switch that off: the gateway has no key for them. Anything else is a fault of the provider's software: report it there.",
 	},
 	OIDCSignature: {
 		400, "The provider's answer can't be trusted", "The signature of the identity provider's answer is not valid. " + orTell,
-		"The ID token's signature matches none of the provider's signing keys. After a key change at the provider it mends itself within a minute; if it stays, the token does not come from this issuer.",
+		"The ID token's signature matches none of the provider's signing keys; the log names both. After a change of keys at the provider, this ends within a minute. If it stays, the token does not come from this issuer.",
 	},
 	OIDCAlgorithm: {
 		400, "The provider's answer can't be trusted", "The identity provider signs its answers in a way that this site does not accept. " + orTell,
@@ -166,11 +166,11 @@ var meanings = map[Code]Meaning{
 	},
 	OIDCClaimInvalid: {
 		400, "Your account has a value that can't be used", "The identity provider sent a value about you that this site can't use. Give your administrator the reference below.",
-		"A claim that decides has the wrong type, is empty where it must not be, or is no valid e-mail address, or the path that `username_claim` names leads through something that is no object: the log names the claim. What only describes a person is left out instead.",
+		"A claim that decides has the wrong type, is empty where it must not be, or is no valid e-mail address; or the path that `username_claim` names leads through something that is no object. The log names the claim. A claim that only describes a person is left out instead.",
 	},
 	OIDCEmailUnverified: {
 		403, "Your e-mail address is not verified", "You are known here by your e-mail address, and your identity provider has not verified that it is yours. Verify it there, then sign in again; if you can't, tell your administrator.",
-		"The user name, or the group that a rule is about, is an e-mail address, and the provider doesn't say `email_verified: true` of it in the same document: the log names the claim and what is said. Verify the address at the provider, or name another claim by `username_claim`. If nobody but the provider's administrators can change an address there, as in AD FS, which never sends the claim, say `trust_email` in the provider's block.",
+		"The user name, or the group that a rule is about, is an e-mail address, and the provider doesn't say `email_verified: true` of it in the same document. The log names the claim, and what the provider says. If email_verified is missing, ask for the scope `email`, with which providers send it (`scopes openid profile email`). If it is not true, verify the address at the provider, or name another claim by `username_claim`. If only the provider's administrators can change an address there, as in AD FS, which never sends the claim, write `trust_email` in the provider's block.",
 	},
 	OIDCSubjectMismatch: {
 		400, "The provider's answers are about different people", "The identity provider sent two answers, and they are about different people. " + orTell,
@@ -186,15 +186,15 @@ var meanings = map[Code]Meaning{
 	},
 	SAMLSignature: {
 		400, "The provider's answer can't be trusted", "The signature of the identity provider's answer is not valid. " + orTell,
-		"The XML signature doesn't hold with any signing certificate of the provider, or doesn't cover what it must. After a change of certificate at the provider, give the new one or let the metadata be refreshed. The key of an authority, whose certificate is the issuer of another one given, doesn't count. If it stays, the answer was altered on its way.",
+		"The XML signature is by none of the provider's signing certificates, or doesn't cover what it must. After a change of certificate at the provider, give the new one, or wait until the metadata are refreshed. The key of an authority (a certificate that issued another of those given) doesn't count. If it stays, the answer was altered on its way.",
 	},
 	SAMLAlgorithm: {
 		400, "The provider's answer can't be trusted", "The identity provider signs its answers in a way that this site does not accept. " + orTell,
-		"The signature uses an algorithm or transform that is not taken: RSA or ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalisation, are. Change the provider's signature algorithm; `insecure_sha1` takes SHA-1 until then.",
+		"The signature uses an algorithm or a transform that is not accepted; the log names it. Accepted are RSA and ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalization. Change the algorithm at the provider; `insecure_sha1` accepts SHA-1 until then.",
 	},
 	SAMLEncrypted: {
 		400, "The provider's answer can't be read", "The identity provider encrypts its answers, and this site can't decrypt them yet. Give your administrator the reference below.",
-		"The assertion, the NameID or an attribute is encrypted. Switch encryption off at the provider; TLS and the signature protect them.",
+		"The assertion, the NameID or an attribute is encrypted, and the gateway has no key to decrypt it. Switch encryption off for this application at the provider; TLS and the signature protect the assertion.",
 	},
 	SAMLIssuerMismatch: {
 		400, "Another identity provider answered", "The provider's answer came from another identity provider than the one that was asked. " + orTell,
@@ -222,11 +222,11 @@ var meanings = map[Code]Meaning{
 	},
 	SAMLCondition: {
 		400, "The provider's answer has a condition that can't be met", "The identity provider's answer has a condition that this site does not know. " + orTell,
-		"The assertion has an unknown condition, or no AuthnStatement: the log names it. Switch the condition off for this application at the provider, and have it send an AuthnStatement, as every provider does that signs people in (SAML Profiles 4.1.4.2).",
+		"The assertion has an unknown condition, which the log names, or no AuthnStatement. Switch the condition off for this application at the provider, or have it send an AuthnStatement (SAML Profiles 4.1.4.2).",
 	},
 	SAMLAttribute: {
 		400, "Your account has a value that can't be used", "The identity provider sent a value about you that this site can't use. Give your administrator the reference below.",
-		"The user name or the id attribute has several values, is empty where it must not be, is no text, or exceeds the bounds, or there are more groups than are taken: the log names the attribute. Have the provider send one value, or only the groups of this application; or name another attribute by `username_attribute` or `id_attribute`. What only describes a person is left out instead.",
+		"The user name or the id attribute has several values, is empty where it must not be, is no text, or exceeds the bounds, or there are too many groups. The log names the attribute. Have the provider send one value, or only the groups of this application; or name another attribute by `username_attribute` or `id_attribute`. An attribute that only describes a person is left out instead.",
 	},
 }
 

@@ -33,45 +33,6 @@ const (
 	groupsLink  = "http://schemas.microsoft.com/claims/groups.link"
 )
 
-// mace begins the names of the MACE-Dir profile, which came before the OIDs.
-const mace = "urn:mace:dir:attribute-def:"
-
-// Well-known attribute names. Of each list the first that has a value is taken,
-// and no other: values of two attributes are never mixed. They are plain names,
-// the OIDs of inetOrgPerson and eduPerson (SAML X.500/LDAP profile), and the
-// claims of Entra ID and AD FS.
-var (
-	emailNames = []string{
-		"email", "mail", "urn:oid:0.9.2342.19200300.100.1.3", mace + "mail", "urn:oid:1.2.840.113549.1.9.1",
-		"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress", "emailAddress",
-	}
-	firstNameNames = []string{
-		"givenName", "firstName", "given_name", "urn:oid:2.5.4.42", mace + "givenName",
-		"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/givenname",
-	}
-	lastNameNames = []string{
-		"sn", "surname", "lastName", "family_name", "urn:oid:2.5.4.4", mace + "sn",
-		"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/surname",
-	}
-	displayNameNames = []string{
-		"displayName", "urn:oid:2.16.840.1.113730.3.1.241", mace + "displayName",
-		"http://schemas.microsoft.com/identity/claims/displayname", "cn", "urn:oid:2.5.4.3", mace + "cn",
-	}
-	groupsNames = []string{
-		"groups", "memberOf", "isMemberOf", "member", "urn:oid:1.3.6.1.4.1.5923.1.5.1.1", mace + "isMemberOf",
-		"urn:oid:1.2.840.113556.1.2.102", mace + "memberOf",
-		entraGroups, "http://schemas.xmlsoap.org/claims/Group",
-		"urn:oid:1.3.6.1.4.1.5923.1.1.1.7", mace + "eduPersonEntitlement",
-		"urn:oid:1.3.6.1.4.1.5923.1.1.1.1", mace + "eduPersonAffiliation",
-	}
-	// usernameNames say by a registered name that they are user names: uid, then
-	// eduPersonPrincipalName. A plain name could mean anything.
-	usernameNames = []string{
-		"urn:oid:0.9.2342.19200300.100.1.1", mace + "uid",
-		"urn:oid:1.3.6.1.4.1.5923.1.1.1.6", mace + "eduPersonPrincipalName",
-	}
-)
-
 func (a *assertion) readAttributes(el *etree.Element) {
 	const elements = "assertion elements"
 	var statement saml.AttributeStatement
@@ -124,9 +85,9 @@ func (v value) first() string {
 	return v.texts[0]
 }
 
-// A profile is what an assertion says about a person. The account, the user name
-// and the groups decide, and so the checks judge them. The rest describes the
-// person; whatever is odd about it is left out.
+// A profile is what an assertion says about a person. The account, the user name and the
+// groups decide, so checks refuse odd ones. The rest only describes the person: odd values
+// are left out.
 type profile struct {
 	id               *value // nil without id_attribute
 	username, groups value
@@ -181,9 +142,8 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 	return f, nil
 }
 
-// username is the configured attribute, or the NameID. One that is persistent or
-// transient names nobody; an attribute whose name says that it is a user name
-// does.
+// username is the configured attribute, or the NameID. If the NameID is persistent or
+// transient, it is an attribute whose registered name says that it is a user name.
 func (p *Provider) username(a *assertion, values map[string]value) value {
 	name := a.nameID()
 	switch {
@@ -231,8 +191,7 @@ func (f *profile) describe(a *assertion, values map[string]value, c *Config) {
 	}
 }
 
-// short returns the first value: directories keep several of a mail address, in
-// the order of their rank.
+// short returns the first value: directories keep several mail addresses by rank.
 func (f *profile) short(v value) string {
 	switch {
 	case v.structured:
@@ -268,9 +227,9 @@ func (a *assertion) values() map[string]value {
 	return values
 }
 
-// pick returns the configured attribute, or the first well-known one that has
-// values, be they none. One empty value is how some say that there is none; the
-// attribute is there all the same, and no other takes its place.
+// pick returns the configured attribute, or the first well-known one that is there. Some
+// providers send one empty value for none: then the attribute has no values, and no other
+// takes its place.
 func pick(values map[string]value, configured string, wellKnown []string) value {
 	var v value
 	if configured != "" {
@@ -289,10 +248,8 @@ func pick(values map[string]value, configured string, wellKnown []string) value 
 	return v
 }
 
-// unequivocal leaves out the names that have several values: directories keep many a
-// cn for one person, and none of them is the name to show. Where an attribute
-// was named by hand the first counts; where it decides, several are refused
-// (profileSingle).
+// unequivocal returns the names that have exactly one value. Directories keep several cn
+// for one person, and none of them is the name to show.
 func unequivocal(values map[string]value, wellKnown []string) []string {
 	return having(values, wellKnown, func(v value) bool { return len(v.texts) == 1 })
 }
@@ -312,8 +269,8 @@ func profileText(f *profile) error {
 	return nil
 }
 
-// profileFormats refuses one name with two formats: these are two attributes
-// (SAML Core 2.7.3.1), and two people may be able to fill them.
+// profileFormats refuses one name with two formats: these are two attributes (SAML Core
+// 2.7.3.1), and different people may control them.
 func profileFormats(f *profile) error {
 	for _, v := range append(f.singles(), f.groups) {
 		if v.mixed {

@@ -82,7 +82,7 @@ func (p *Provider) signingKeys(certs, all []*x509.Certificate) ([]crypto.PublicK
 		keys = appendKey(keys, cert.PublicKey)
 	}
 	if len(keys) == 0 && len(left) > 0 {
-		return nil, errors.Join(append(left, errors.New("no certificate is left; give the one that the provider signs with"))...)
+		return nil, oneLine(append(left, errors.New("no certificate is left; give the one that the provider signs with"))...)
 	}
 	return keys, nil
 }

@@ -3,6 +3,7 @@ package samlsp
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
@@ -16,6 +17,17 @@ func malformed(what string) *refusal.Error {
 // metadata can't be used.
 func unavailable(format string, args ...any) error {
 	return refusal.New(refusal.ProviderUnavailable, fmt.Errorf(format, args...))
+}
+
+// oneLine joins faults in one line, as the log has it.
+func oneLine(faults ...error) error {
+	var texts []string
+	for _, fault := range faults {
+		if fault != nil {
+			texts = append(texts, fault.Error())
+		}
+	}
+	return errors.New(strings.Join(texts, "; "))
 }
 
 // quoted shows a value of the provider in an error: short, and without

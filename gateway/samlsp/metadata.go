@@ -92,10 +92,9 @@ func (p *Provider) parseMetadata(doc []byte) (*idp, error) {
 	return known, nil
 }
 
-// acceptMetadata judges what was fetched against what there is. The entity ID
-// is part of every account's key: one that changes by itself would orphan all
-// accounts of this provider, or hand it those of another. It takes a person to
-// say that it is meant, by entity_id.
+// acceptMetadata compares what was fetched with what is known. The entity ID is part of
+// every account's key: if it changed by itself, all accounts of this provider would be
+// lost, or it would get those of another. So only the option entity_id can change it.
 func (p *Provider) acceptMetadata(fetched *idp) error {
 	if err := fetched.usable(p.now()); err != nil {
 		return unavailable("fetching the metadata: %w", answeredError{err})
@@ -140,9 +139,9 @@ func (p *Provider) readMetadata(doc []byte) (*idp, error) {
 	return p.readRole(found)
 }
 
-// candidates returns the identity providers for SAML 2.0 below el, which may be
-// nested in groups (SAML Metadata 2.3.1). An entity holds no other entities: in
-// an aggregate, each entity's part may be its own writing.
+// candidates returns the identity providers for SAML 2.0 below el, which may be nested in
+// groups (SAML Metadata 2.3.1). It does not look for entities in an entity: in an aggregate,
+// each entity may have written its own part.
 func candidates(el *etree.Element) []*etree.Element {
 	entity := is(el, "EntityDescriptor")
 	var roles []*etree.Element
@@ -272,17 +271,16 @@ func (p *Provider) readEndpoints(role *etree.Element, known *idp) error {
 		}
 	}
 	if known.ssoRedirect == "" && known.ssoPost == "" {
-		return errors.Join(append(faults, errors.New("there is no usable SingleSignOnService for HTTP-Redirect or HTTP-POST"))...)
+		return oneLine(append(faults, errors.New("there is no usable SingleSignOnService for HTTP-Redirect or HTTP-POST"))...)
 	}
 	_, _, err := known.location(p.config.RequestBinding)
 	return err
 }
 
-// readKeys takes the keys that may sign: those of every certificate that is no
-// authority's, wherever in the descriptors either of them stands. A certificate
-// that can't be used spoils only itself; one that can't be read spoils its
-// X509Data, where it may be the signer and the others its chain (XML Signature
-// 4.5.4).
+// readKeys returns the keys that may sign: those of all certificates that are no
+// authority's, wherever in the descriptors they stand. A certificate that can't be used is
+// left out. If one can't be read, its whole X509Data is left out: it may be the signer, and
+// the others its chain (XML Signature 4.5.4).
 func (p *Provider) readKeys(role *etree.Element) ([]crypto.PublicKey, error) {
 	var signing, all []*x509.Certificate
 	var faults []error
@@ -303,7 +301,7 @@ func (p *Provider) readKeys(role *etree.Element) ([]crypto.PublicKey, error) {
 		if err == nil {
 			err = fmt.Errorf("there is no signing certificate in it (KeyDescriptor and X509Certificate in the namespaces %s and %s)", nsMetadata, xmlsec.DSig)
 		}
-		return nil, errors.Join(append(faults, err)...)
+		return nil, oneLine(append(faults, err)...)
 	}
 	for _, fault := range faults {
 		p.logger.Warn("leaving out a key of the provider's metadata", zap.Error(fault))
@@ -340,9 +338,9 @@ func readX509Data(data *etree.Element) (certs, usable []*x509.Certificate, fault
 // was.
 var metadataBounds = xmlsec.Bounds{Size: 2 * maxMetadata, Depth: 64, Elements: 400_000, Attributes: 64, Signatures: 20_000, Instructions: true}
 
-// readXML reads a metadata document as strictly as a message, with room for an
-// aggregate, and for processing instructions, which are passed over. Its signatures are not looked at: that it came by TLS, or lies in
-// our configuration, is what it is trusted for.
+// readXML reads a metadata document as strictly as a message, with room for an aggregate.
+// Processing instructions are skipped. Signatures are not verified: metadata are trusted
+// because they came by TLS, or lie in our configuration.
 func (p *Provider) readXML(doc []byte) (*etree.Element, error) {
 	root, err := p.checks.Read(doc, metadataBounds)
 	if refusal, ok := errors.AsType[*refusal.Error](err); ok {

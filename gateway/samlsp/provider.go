@@ -4,12 +4,12 @@
 //
 // # What is believed
 //
-// An answer is hostile until a signature says otherwise: the person at the browser chooses every octet, may hold genuine responses of
-// other days, people and service providers, and may be anonymous. So a response
-// is read strictly first, in one pass and within bounds. Then its signature is
-// verified by the identity provider's keys. From then on only the very octets that
-// were signed count: they are read anew (package xmlsec). The checklist in
-// checks.go names all that is compared after that (issuer, audience, recipient,
+// An answer is hostile until a signature says otherwise: the person at the browser
+// chooses every octet, may hold genuine responses of other days, people and service
+// providers, and may be anonymous. So a response is read strictly first, in one pass and
+// within bounds. Then its signature is verified by the identity provider's keys. From then
+// on only the very octets that were signed count: they are read anew (package xmlsec). The
+// checklist in checks.go has all that is compared after that (issuer, audience, recipient,
 // times, the request's ID, the subject), and the code of each refusal.
 // Nothing is ever fetched or opened because a document names it.
 //
@@ -23,29 +23,27 @@
 // names and issuers does not matter (SAML V2.0 Metadata Interoperability
 // Profile 2.6.1), but RSA keys below 2048 bits are left out.
 //
-// Not defended against: an identity provider that lies, or whose key or metadata's
-// server was taken over, is every one of its people. Where there are
-// several, a metadata's server could name the entity ID of another one, and be
-// that one's people too; entity_id on each of them prevents it.
+// Not defended against: whoever controls an identity provider, its key or the server of its
+// metadata can sign in as any of its people. If there are several providers, that server
+// could also name the entity ID of another one; the option entity_id prevents it.
 //
 // # Time and failure
 //
-// Metadata are fetched in the background once the gateway starts, never when a
-// Provider is made, and then every hour; cacheDuration plays no part. A copy of the last
-// good ones survives restarts (Deps.LastGood). Metadata whose validUntil is over
-// sign nobody in, but end no session. A signature by an unknown key has them
-// fetched at once, every 30 seconds at most. Where the identity provider itself
-// serves its metadata, Begin asks whether it is there, at most every 10
-// seconds, because a browser that is sent to one that is down sees no page of
-// ours. All that is ProviderUnavailable, within 10 seconds;
-// everything else is a refusal.
+// Metadata are fetched in the background when the gateway starts, not when a Provider is
+// made, and then every hour; cacheDuration is ignored. A copy of the last good ones survives
+// restarts (Deps.LastGood). If validUntil is over, nobody can sign in, but no session ends.
+// If a signature is by an unknown key, they are fetched at once, every 30 seconds at most.
+// If the identity provider itself serves its metadata, Begin asks whether it is up, at most
+// every 10 seconds: if it is down, the browser would see no page of ours. The errors of all
+// that are ProviderUnavailable, within 10 seconds. Every other error is a refusal.
 //
 // # What is sent
 //
 // The AuthnRequest travels by HTTP-Redirect, or HTTP-POST, and is signed with
 // RSA-SHA256 where the option sign_requests or the metadata ask for it. Our
-// metadata name the AssertionConsumerService and the key; there is no SingleLogoutService, since logout messages are not
-// spoken, and no key for encryption, since encrypted answers are refused.
+// metadata name the AssertionConsumerService and the key. There is no SingleLogoutService,
+// since logout messages are not supported, and no key for encryption, since encrypted
+// answers are refused.
 package samlsp
 
 import (
@@ -170,8 +168,8 @@ func (c Config) label() zap.Field {
 	return zap.String("metadata", u.Scheme+"://"+u.Host+u.EscapedPath())
 }
 
-// lastGoodName names the metadata in fetch.LastGood. A document that came under other
-// certificates is not taken: they may have been replaced because of it.
+// lastGoodName names the metadata in fetch.LastGood. A document that was fetched with other CA
+// certificates is not used: it may be the reason why they were replaced.
 func (c Config) lastGoodName() string {
 	of := c.MetadataURL + "\x00" + c.EntityID
 	if len(c.RootCAs) > 0 {
@@ -243,10 +241,9 @@ func (p *Provider) identityProvider(ctx context.Context) (*idp, error) {
 	return known, nil
 }
 
-// reachable returns what identityProvider does if the provider seems to be there: a
-// browser that is sent to one that is down sees no page of ours. Only where
-// the provider itself serves its metadata that can be told. A server that
-// answers with something else than metadata is there too.
+// reachable is identityProvider with an error if the provider is down: the browser would see
+// no page of ours. That is known only if the provider itself serves its metadata. A server
+// that answers with something else than metadata is up, too.
 func (p *Provider) reachable(ctx context.Context) (*idp, error) {
 	known, err := p.identityProvider(ctx)
 	if err != nil || p.remote == nil || !known.serves(p.config.MetadataURL) {
@@ -259,9 +256,8 @@ func (p *Provider) reachable(ctx context.Context) (*idp, error) {
 	return p.identityProvider(ctx)
 }
 
-// renewKeys has the metadata fetched anew, because a signature holds with none
-// of the keys, and returns what is known then. However many ask, that is done
-// every 30 seconds at most.
+// renewKeys fetches the metadata anew, every 30 seconds at most, and returns what is known
+// then. It is called if a signature is by no known key.
 func (p *Provider) renewKeys(ctx context.Context) (*idp, error) {
 	if p.remote != nil {
 		if _, err := p.remote.Renew(ctx); err != nil {

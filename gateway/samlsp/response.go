@@ -90,7 +90,7 @@ func unsuccessful(status saml.Status) error {
 	case slices.Equal(said, []string{"Responder", "NoAvailableIDP"}):
 		return refusal.New(refusal.ProviderUnavailable, err) // a fault of its own, which passes
 	case slices.Contains(requestRefused, said[len(said)-1]):
-		err = fmt.Errorf("%w: %w", err, provider.ErrRequestRefused)
+		err = fmt.Errorf("%w; %w", err, provider.ErrRequestRefused)
 	}
 	return refusal.New(refusal.ProviderRefused, err)
 }

@@ -17,14 +17,14 @@ import (
 
 const methodBearer = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 
-// A confirmation says how the bringer of the assertion shows that it is about them
-// (SAML Core 2.4.1.1).
+// A confirmation says how whoever brings the assertion proves to be its subject (SAML Core
+// 2.4.1.1).
 type confirmation struct {
 	saml.SubjectConfirmation
 	walker // its own: a fault of one is none of another
 	*expectation
 	inResponseTo bool // whether there is such an attribute
-	// foreign says that somebody else than the subject is to bring it.
+	// foreign says that it is for somebody else than the subject.
 	foreign bool
 }
 
@@ -87,12 +87,11 @@ func sameName(one, other saml.NameID) bool {
 	return one == other && one.Value != ""
 }
 
-// A confirmedSubject has the outcome of the confirmations: one valid one is needed,
-// and others beside it do no harm.
+// A confirmedSubject is the outcome of all confirmations. One of them must be valid.
 type confirmedSubject struct {
 	by    int       // how many are valid
 	until time.Time // the latest end among these
-	// refused is why the first bearer's is not valid, or another one's.
+	// refused is the fault of the first that has the method bearer, else of the last.
 	refused error
 }
 
@@ -168,8 +167,8 @@ func confirmationRequest(c *confirmation) error {
 
 func assertionSubject(a *assertion) error { return a.walker["subject"] }
 
-// assertionNameID holds that it is something: exact, visible and bounded. Blanks
-// around it would be lost on the way to some apps, and two people with them.
+// assertionNameID: the NameID must be visible and bounded. Blanks around it would be lost
+// on the way to some apps, and two people would become one.
 func assertionNameID(a *assertion) error {
 	if id := a.nameID(); !plain(id.Value) || len(id.NameQualifier)+len(id.SPNameQualifier)+len(id.Format) > 3*maxValue {
 		return fmt.Errorf("checking the NameID: it is empty, longer than %d bytes, not visible, or has blanks around it", maxValue)
@@ -177,11 +176,11 @@ func assertionNameID(a *assertion) error {
 	return nil
 }
 
-// assertionFormat: the answer's format is the one that was asked for (SAML Core
-// 3.4.1.1). Unless a provider insists on signed requests, the person at the browser
-// can ask for another: the format picks which of the person's names becomes the
-// account and the user name, and some of these they may choose themselves. The
-// service provider in whose name space it lies is another such choice.
+// assertionFormat: the answer must have the format that was asked for (SAML Core 3.4.1.1).
+// The format picks which of the person's names becomes the account and the user name, and
+// people may choose some of these names themselves. If the provider does not insist on
+// signed requests, the person at the browser can change the format in the request. The same
+// holds for SPNameQualifier.
 func assertionFormat(a *assertion) error {
 	id := a.nameID()
 	got := cmp.Or(id.Format, formatUnspecified) // SAML Core 2.2.2
@@ -206,11 +205,11 @@ func (a *assertion) nameID() saml.NameID {
 // accountEscapes keeps the parts of an account's subject apart.
 var accountEscapes = strings.NewReplacer("%", "%25", ";", "%3B", "=", "%3D")
 
-// accountOf makes the account's subject of a NameID. Names are the same if
-// value, format and both qualifiers are (SAML Core 3.3.4). A format that is not
-// given is "unspecified" (2.2.2), and a qualifier that names the provider itself
-// or us says no more than none (8.3.7): so a provider that begins or ceases to
-// send them changes nobody. Some name us by the address that the answer goes to.
+// accountOf makes the account's subject of a NameID. Two NameIDs are the same if value,
+// format and both qualifiers are (SAML Core 3.3.4). A missing format is "unspecified"
+// (2.2.2). A qualifier that names the provider itself or us means the same as none (8.3.7),
+// so a provider may begin or cease to send it. Some name us by the address of our
+// AssertionConsumerService.
 func accountOf(id saml.NameID, x *expectation) string {
 	var b strings.Builder
 	b.WriteString("nameid=" + accountEscapes.Replace(id.Value))
@@ -231,7 +230,7 @@ func accountOfAttribute(name, value string) string {
 	return "attribute=" + accountEscapes.Replace(name) + ";value=" + accountEscapes.Replace(value)
 }
 
-// about says in a refusal whom it concerns. A transient NameID tells nobody.
+// about adds the subject to a refusal. A transient NameID means nothing to anybody.
 func (a *assertion) about(err error) error {
 	if a.nameID().Format == formatTransient {
 		return err

@@ -63,13 +63,14 @@ type signature struct {
 func (c Checks) Verify(el *etree.Element, t Trust, b Bounds) (*etree.Element, error) {
 	s := &signature{signed: el, bounds: b, keys: c.checks.fit(t.Keys), sha1: t.SHA1, all: Children(el, DSig, "Signature")}
 	if len(s.all) == 0 {
-		return nil, refusal.New(refusal.SAMLUnsigned, errors.New("verifying a signature: the element has none of its own"))
+		return nil, refusal.New(refusal.SAMLUnsigned, fmt.Errorf("verifying the signature of the %.20s: it has none of its own", el.Tag))
 	}
 	tree, err := c.checks.verified(s)
-	if _, coded := errors.AsType[*refusal.Error](err); err != nil && !coded {
-		err = refusal.New(refusal.SAMLSignature, fmt.Errorf("verifying a signature: %w", err))
+	if err != nil {
+		e := refusal.From(err, refusal.SAMLSignature)
+		return nil, refusal.New(e.Code, fmt.Errorf("verifying the signature of the %.20s: %w", el.Tag, e.Err))
 	}
-	return tree, err
+	return tree, nil
 }
 
 // fit returns the acceptable keys among the first ones.

@@ -214,7 +214,7 @@ func signatureValue(s *signature) error {
 	digest := sum(m.hash, s.octets)
 	made := func(key crypto.PublicKey) bool { return m.verify(key, digest, value) }
 	if !slices.ContainsFunc(s.keys, made) {
-		return fmt.Errorf("none of the provider's %d keys has made the signature; give its new certificate, or new metadata, if it has another key by now", len(s.keys))
+		return fmt.Errorf("no key of the provider's has made it (%d known); if it has another key by now, give its new certificate or metadata", len(s.keys))
 	}
 	return nil
 }
@@ -226,7 +226,7 @@ func digestValue(s *signature) error {
 	}
 	hash, known := digestMethods[algorithmOf(child(s.reference, "DigestMethod"))]
 	if !known || !bytes.Equal(value, sum(hash, s.octets)) {
-		return errors.New("the signed element was changed after it was signed; a proxy or the provider's software may do that")
+		return errors.New("the element was changed after it was signed; a proxy or the provider's software may do that")
 	}
 	return nil
 }
