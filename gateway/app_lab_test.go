@@ -77,11 +77,14 @@ func newLabOn(t testing.TB, store *heapStore, remember ...string) *lab {
 	return l
 }
 
+// allPages are the pages of all tests: to parse their templates takes longer than a login.
+var allPages = sync.OnceValues(func() (*pages.Renderer, error) { return pages.New(pages.Options{}) })
+
 // gateway makes a Gateway over the lab's Sessions, with the lab's one provider
 // "corp" unless change says otherwise.
 func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
 	l.t.Helper()
-	rendered, err := pages.New(pages.Options{})
+	rendered, err := allPages()
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -170,4 +172,31 @@ func (a *Attack) complete() error {
 		return errors.New("there is no mutation")
 	}
 	return nil
+}
+
+// Named says whether a package's tests, in dir, have a test of that name:
+// Test… alone, or with a subtest that they name.
+func Named(tb testing.TB, dir, name string) bool {
+	tb.Helper()
+	test, subtest, _ := strings.Cut(name, "/")
+	text := TestText(tb, dir)
+	return strings.Contains(text, "func "+test+"(") && (subtest == "" || strings.Contains(text, strconv.Quote(subtest)))
+}
+
+// TestText returns the text of a directory's tests.
+func TestText(tb testing.TB, dir string) string {
+	tb.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil || len(files) == 0 {
+		tb.Fatalf("there are no tests in %s: %v", dir, err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		all.Write(b)
+	}
+	return all.String()
 }

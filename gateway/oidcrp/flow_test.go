@@ -63,10 +63,13 @@ func (s *scene) named(name string, op *gatewaytest.OP) gateway.NamedProvider {
 	return gateway.NamedProvider{Name: name, Provider: newProvider(s.t, op)}
 }
 
+// allPages are the pages of all tests: to parse their templates takes longer than a login.
+var allPages = sync.OnceValues(func() (*pages.Renderer, error) { return pages.New(pages.Options{}) })
+
 // load loads a configuration, as a start or a reload does.
 func (s *scene) load(providers ...gateway.NamedProvider) {
 	s.t.Helper()
-	rendered, err := pages.New(pages.Options{})
+	rendered, err := allPages()
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -2,14 +2,11 @@ package oidcrp_test
 
 import (
 	"cmp"
-	"go/ast"
-	"go/parser"
-	gotoken "go/token"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // A promise is one thing that must be refused in a login by OpenID Connect.
@@ -134,7 +131,6 @@ func TestAttackPromises(t *testing.T) {
 	for _, a := range flowAttacks() {
 		known[a.name] = true
 	}
-	sources := map[string]testSource{"": readTests(t, "."), "gateway": readTests(t, ".."), "fetch": readTests(t, "../fetch")}
 	for _, p := range promises {
 		t.Run(p.key, func(t *testing.T) {
 			distinct := len(files[p.key]) + len(p.tests)
@@ -148,7 +144,7 @@ func TestAttackPromises(t *testing.T) {
 						t.Errorf("%s stands twice", name)
 					}
 					seen[name] = true
-					if !known[name] && !exists(sources, name) {
+					if !known[name] && !exists(t, name) {
 						t.Errorf("there is no %s", name)
 					}
 				}
@@ -158,52 +154,12 @@ func TestAttackPromises(t *testing.T) {
 }
 
 // exists says whether there is a test of that name.
-func exists(sources map[string]testSource, name string) bool {
-	test, subtest, hasSubtest := strings.Cut(name, "/")
-	pkg, bare, ok := strings.Cut(test, ".")
-	if !ok {
-		pkg, bare = "", test
-	}
-	texts, there := sources[pkg][bare]
-	return there && (!hasSubtest || texts[subtest])
-}
-
-// A testSource has the texts in each test function of a package, the names of
-// subtests among them.
-type testSource map[string]map[string]bool
-
-func readTests(t *testing.T, dir string) testSource {
+func exists(t *testing.T, name string) bool {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no tests in %s: %v", dir, err)
-	}
-	source := testSource{}
-	for _, file := range files {
-		parsed, err := parser.ParseFile(gotoken.NewFileSet(), file, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range parsed.Decls {
-			fn, ok := d.(*ast.FuncDecl)
-			if !ok || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "Test") {
-				continue
-			}
-			source[fn.Name.Name] = textsIn(fn)
+	for pkg, dir := range map[string]string{"gateway.": "..", "fetch.": "../fetch"} {
+		if rest, ok := strings.CutPrefix(name, pkg); ok {
+			return gatewaytest.Named(t, dir, rest)
 		}
 	}
-	return source
-}
-
-func textsIn(fn *ast.FuncDecl) map[string]bool {
-	texts := map[string]bool{}
-	ast.Inspect(fn, func(n ast.Node) bool {
-		if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == gotoken.STRING {
-			if s, err := strconv.Unquote(lit.Value); err == nil {
-				texts[s] = true
-			}
-		}
-		return true
-	})
-	return texts
+	return gatewaytest.Named(t, ".", name)
 }

@@ -1,15 +1,12 @@
 package samlsp_test
 
 import (
-	"go/ast"
-	"go/parser"
-	gotoken "go/token"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // A promise is one thing that must be refused in a login by SAML.
@@ -106,7 +103,6 @@ func TestAttackPromises(t *testing.T) {
 			}
 		}
 	}
-	sources := map[string]testSource{"": readTests(t, "."), "gateway": readTests(t, "..")}
 	for _, p := range promises {
 		t.Run(p.text, func(t *testing.T) {
 			if p.later != "" {
@@ -124,7 +120,7 @@ func TestAttackPromises(t *testing.T) {
 			}
 			for _, line := range p.tests {
 				for name := range strings.SplitSeq(line, " | ") {
-					if !exists(sources, name) {
+					if !exists(t, name) {
 						t.Errorf("there is no %s", name)
 					}
 				}
@@ -139,65 +135,10 @@ func TestAttackPromises(t *testing.T) {
 }
 
 // exists says whether there is a test of that name.
-func exists(sources map[string]testSource, name string) bool {
-	test, subtest, hasSubtest := strings.Cut(name, "/")
-	pkg, bare, ok := strings.Cut(test, ".")
-	if !ok {
-		pkg, bare = "", test
-	}
-	texts, there := sources[pkg][bare]
-	return there && (!hasSubtest || texts[subtest])
-}
-
-// A testSource has the texts in each test function of a package, the names of
-// subtests among them. Those of a table that a test has from a function of its
-// file count as well.
-type testSource map[string]map[string]bool
-
-func readTests(t *testing.T, dir string) testSource {
+func exists(t *testing.T, name string) bool {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no tests in %s: %v", dir, err)
+	if rest, ok := strings.CutPrefix(name, "gateway."); ok {
+		return gatewaytest.Named(t, "..", rest)
 	}
-	source := testSource{}
-	for _, file := range files {
-		parsed, err := parser.ParseFile(gotoken.NewFileSet(), file, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		functions := map[string]*ast.FuncDecl{}
-		for _, d := range parsed.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
-				functions[fn.Name.Name] = fn
-			}
-		}
-		for name, fn := range functions {
-			if strings.HasPrefix(name, "Test") {
-				source[name] = textsIn(fn, functions)
-			}
-		}
-	}
-	return source
-}
-
-// textsIn returns the texts in fn, and in the functions that it calls itself.
-func textsIn(fn *ast.FuncDecl, functions map[string]*ast.FuncDecl) map[string]bool {
-	texts := map[string]bool{}
-	ast.Inspect(fn, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.BasicLit:
-			if s, err := strconv.Unquote(n.Value); n.Kind == gotoken.STRING && err == nil {
-				texts[s] = true
-			}
-		case *ast.Ident:
-			if called := functions[n.Name]; called != nil && called != fn {
-				for text := range textsIn(called, map[string]*ast.FuncDecl{}) {
-					texts[text] = true
-				}
-			}
-		}
-		return true
-	})
-	return texts
+	return gatewaytest.Named(t, ".", name)
 }
