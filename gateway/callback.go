@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
@@ -63,7 +62,7 @@ func (x *exchange) callback(by binding) error {
 // by the way that was agreed, and of a provider that is defined as it was.
 func (x *exchange) match(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
 	misdirected := x.misdirected(in, f, p, origin)
-	if !vault.IsRandomText(x.cookies.Browser) || subtle.ConstantTimeCompare(hashBrowser(x.cookies.Browser), f.Browser) != 1 {
+	if !x.began(f) {
 		return x.otherBrowser(in, f, p, misdirected)
 	}
 	x.returnTo = f.Return
@@ -236,7 +235,7 @@ func (x *exchange) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvi
 	if err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	x.giveBack()
+	x.giveBack(2) // its start, and its answer
 	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
 	cookie.Set(x.w, cookie.Session, value, x.secure)
 	if x.cookies.Refused != "" {

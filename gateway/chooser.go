@@ -41,6 +41,9 @@ func (x *exchange) login() error {
 			return x.refuse(x.app.noProvider(name))
 		}
 	}
+	if begun := params.Get("instead"); begun != "" {
+		x.drop(begun)
+	}
 	return x.start(at, flow)
 }
 

@@ -36,8 +36,9 @@ func (x *exchange) enterAnswer() *refusal.Error {
 // leaveAnswer notes that an answer has ended.
 func (x *exchange) leaveAnswer() { x.app.gw.limits.Leave(x.r.Context(), x.peer.Addr) }
 
-// giveBack gives back the attempts that a successful login has taken.
-func (x *exchange) giveBack() { x.app.gw.limits.GiveBack(x.r.Context(), x.peer.Addr) }
+// giveBack gives back n requests: those that a successful login has taken, or the start of
+// one that begins anew.
+func (x *exchange) giveBack(n int) { x.app.gw.limits.GiveBack(x.r.Context(), x.peer.Addr, n) }
 
 // limited refuses if the limits do.
 func (x *exchange) limited(wait time.Duration, err error) *refusal.Error {

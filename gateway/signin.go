@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"net/http"
 	"net/url"
 	"strings"
@@ -68,24 +69,39 @@ func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
 	if browser != x.cookies.Browser {
 		cookie.Set(x.w, cookie.Browser, browser, x.secure)
 	}
-	x.sendTo(p, begun, f)
+	x.sendTo(p, begun, f, state)
 	return nil
 }
 
 // sendTo sends the browser to the provider with the request of a login.
 //
-// A fragment of the address survives redirects, but no form. So the script of the
-// form's page begins the login anew if there is a fragment to keep.
-func (x *exchange) sendTo(p *NamedProvider, begun *provider.Begun, f session.Flow) {
-	if begun.Form == nil {
+// No server sees the fragment of an address, and it is lost at the first form on the
+// way. So a browser gets a page instead of a redirect: if there is a fragment, the
+// page's script begins the login anew with it.
+func (x *exchange) sendTo(p *NamedProvider, begun *provider.Begun, f session.Flow, state string) {
+	page := pages.Form{Chrome: x.chrome(), Provider: p.DisplayName, Action: begun.Location, Fields: pages.FieldsOf(begun.Form)}
+	if !f.Other && !f.Restarted && !strings.Contains(f.Return, "#") && (begun.Form != nil || pages.InTab(x.r)) {
+		page.AgainURL = strings.Replace(x.loginURL(p, f.Return), "?", "?instead="+state+"&", 1)
+	}
+	if begun.Form == nil && page.AgainURL == "" {
 		x.redirect(begun.Location)
 		return
 	}
-	page := pages.Form{Chrome: x.chrome(), Provider: p.DisplayName, Action: begun.Location, Fields: pages.FieldsOf(begun.Form)}
-	if !f.Other && !f.Restarted && !strings.Contains(f.Return, "#") {
-		page.AgainURL = x.loginURL(p, f.Return)
-	}
 	x.page(http.StatusOK, page)
+}
+
+// drop ends the login of a state, which this browser now begins anew with its fragment.
+// Only one of the two counts.
+func (x *exchange) drop(state string) {
+	f, err := x.flow(state)
+	if err == nil && x.began(f) && x.app.gw.sessions.Flows().Take(x.r.Context(), state) == nil {
+		x.giveBack(1)
+	}
+}
+
+// began says whether this browser has begun a login.
+func (x *exchange) began(f *session.Flow) bool {
+	return vault.IsRandomText(x.cookies.Browser) && subtle.ConstantTimeCompare(hashBrowser(x.cookies.Browser), f.Browser) == 1
 }
 
 // loginURL is where a login begins: at p, or at the provider that the person
@@ -111,15 +127,22 @@ func (x *exchange) unauthenticated() error {
 	return x.redirectTo(x.loginURL(nil, returnTo))
 }
 
-// safeReturn returns the return URL that a client asks for, or "/" with a line in
-// the log if it can't be used.
+// safeReturn returns the return URL that a client asks for. If it can't be used, there
+// is a line in the log: it may do without its fragment, or else it is "/".
 func (x *exchange) safeReturn(to string) string {
 	safe, err := target.SafeReturn(to, x.app.opts.Prefix)
-	if err != nil {
-		to, _, _ = strings.Cut(to, "?") // the query may hold a secret
-		x.app.gw.log.Info("a return URL is dropped: the person will come to the front page",
-			zap.String("app", x.app.name()), zap.String("path", to[:min(len(to), maxLogged)]), zap.Error(err))
+	if err == nil {
+		return safe
 	}
+	dropped := "a return URL is dropped: the person will come to the front page"
+	if page, _, found := strings.Cut(to, "#"); found {
+		if without, fault := target.SafeReturn(page, x.app.opts.Prefix); fault == nil {
+			safe, dropped = without, "the fragment of a return URL is dropped"
+		}
+	}
+	to, _, _ = strings.Cut(to, "?") // the query may hold a secret
+	to, _, _ = strings.Cut(to, "#")
+	x.app.gw.log.Info(dropped, zap.String("app", x.app.name()), zap.String("path", to[:min(len(to), maxLogged)]), zap.Error(err))
 	return safe
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,10 +14,11 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // linkOf returns the address of the link on a page that has a text.
-func linkOf(t *testing.T, w *httptest.ResponseRecorder, text string) string {
+func linkOf(t testing.TB, w *httptest.ResponseRecorder, text string) string {
 	t.Helper()
 	m := regexp.MustCompile(`<a class="button[^"]*" href="([^"]*)"[^>]*>` + regexp.QuoteMeta(text) + `</a>`).FindStringSubmatch(w.Body.String())
 	if m == nil {
@@ -107,6 +109,7 @@ func TestReturnURLDropped(t *testing.T) {
 		"our own":          {"/.sso/logout?canary", "the gateway itself"},
 		"malformed":        {"/%zz?canary", "malformed"},
 		"control":          {"/%0a?canary", "control character"},
+		"a long fragment":  {"/a#" + strings.Repeat("canary", 2000), "are the limit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -135,26 +138,98 @@ func TestReturnURLDropped(t *testing.T) {
 	}
 }
 
-// The page of a form begins the login anew if the address has a fragment: where
-// it leads to must sign in at the same provider, with the fragment.
-func TestFormKeepsFragment(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	idp := newSAMLIDP("https://idp.example")
-	idp.byForm = true
-	s := l.samlSite(idp)
-	b := s.browser()
-	w := b.open("/deep?a=1")
-	wantStatus(t, w, http.StatusOK)
+// inTab is what a browser sends when it opens a page in a tab, besides what it navigates with.
+var inTab = []string{"Upgrade-Insecure-Requests", "1", "Sec-Fetch-Site", "none"}
+
+// againOf returns where a page's script begins the login anew, without the fragment, or "".
+func againOf(w *httptest.ResponseRecorder) string {
 	m := regexp.MustCompile(`data-again="([^"]*)"`).FindStringSubmatch(w.Body.String())
 	if m == nil {
-		t.Fatalf("the page does not say where the login begins:\n%s", w.Body)
+		return ""
 	}
-	again := html.UnescapeString(m[1]) + "%23part%2F%C3%A9"
-	w = b.open(again)
-	wantStatus(t, w, http.StatusOK)
-	if strings.Contains(w.Body.String(), "data-again") {
-		t.Error("the login would begin anew for ever")
+	return html.UnescapeString(m[1])
+}
+
+// The page that a browser gets begins the login anew if the address has a fragment: where
+// it leads to must sign in at the same provider, with the fragment. It leads on
+// there without one, too. What begins anew counts once.
+func TestPageKeepsFragment(t *testing.T) {
+	t.Parallel()
+	saml := newSAMLIDP("https://idp.example")
+	byForm := newSAMLIDP("https://idp.example")
+	byForm.byForm = true
+	openID := func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+		location := w.Header().Get("Location")
+		if location == "" {
+			location = linkOf(t, w, "Continue")
+		}
+		return b.open(b.idp.visit(t, location, "alice"))
 	}
-	wantRedirect(t, b.bring(idp.answer(t, w, "alice")), "https://app.example/deep?a=1#part/%C3%A9")
+	for name, tc := range map[string]struct {
+		site   func(l *lab) *site
+		begun  int // the status of what begins with a fragment
+		finish func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder
+	}{
+		"OpenID Connect": {func(l *lab) *site { return limitedSite(l, session.Limit{Requests: 4}) }, http.StatusSeeOther, openID},
+		"SAML by redirect": {
+			func(l *lab) *site { return l.samlSite(saml) }, http.StatusSeeOther,
+			func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+				return b.bring(saml.answer(t, w, "alice"))
+			},
+		},
+		"SAML by form": {
+			func(l *lab) *site { return l.samlSite(byForm) }, http.StatusOK,
+			func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+				return b.bring(byForm.answer(t, w, "alice"))
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := tc.site(newLab(t))
+			for range 3 {
+				b := s.browser()
+				w := b.open("/deep?a=1", inTab...)
+				wantStatus(t, w, http.StatusOK)
+				again := againOf(w)
+				if again == "" {
+					t.Fatalf("the page does not say where the login begins:\n%s", w.Body)
+				}
+				w = b.open(again+"%23part%2F%C3%A9", inTab...)
+				wantStatus(t, w, tc.begun)
+				if againOf(w) != "" {
+					t.Error("the login would begin anew for ever")
+				}
+				wantRedirect(t, tc.finish(t, b, w), "https://app.example/deep?a=1#part/%C3%A9")
+			}
+			for range 3 {
+				b := s.browser()
+				wantRedirect(t, tc.finish(t, b, b.open("/deep?a=1", inTab...)), "https://app.example/deep?a=1")
+			}
+		})
+	}
+}
+
+// Only a browser that opens a page in a tab gets one. Another client gets the redirect,
+// and so does a login that begins anew for another reason.
+func TestPageIsForTabs(t *testing.T) {
+	t.Parallel()
+	b := newLab(t).site().browser()
+	wantStatus(t, b.open("/", inTab...), http.StatusOK)
+	wantStatus(t, b.open("/.sso/login?return=/a", inTab...), http.StatusOK)
+	wantStatus(t, b.open("/.sso/login?return=/a%23b", inTab...), http.StatusSeeOther)
+	wantStatus(t, b.open("/.sso/login?return=/a&as=other", inTab...), http.StatusSeeOther)
+	for name, header := range map[string][]string{
+		"no header at all":                 {},
+		"the page of a service worker":     {"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "empty", "Upgrade-Insecure-Requests", "1"},
+		"a page loaded ahead for a worker": append(slices.Clone(navigating), "Upgrade-Insecure-Requests", "1", "Service-Worker-Navigation-Preload", "true"),
+		"no Upgrade-Insecure-Requests":     navigating,
+		"no Sec-Fetch-Dest":                {"Sec-Fetch-Mode", "navigate", "Upgrade-Insecure-Requests", "1"},
+		"no Sec-Fetch-Mode":                {"Sec-Fetch-Dest", "document", "Upgrade-Insecure-Requests", "1"},
+	} {
+		w := b.send(b.request(http.MethodGet, "/", append([]string{"Accept", "text/html"}, header...)...))
+		if w.Code != http.StatusSeeOther || w.Body.Len() > 0 || len(w.Header()) != 3 {
+			t.Errorf("%s: answered %d with the header %v: %s", name, w.Code, w.Header(), w.Body)
+		}
+	}
 }

@@ -10,20 +10,67 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestBrowserFragment keeps the fragment of an address over the pages that a
-// sign-in has here: the chooser, and the form by which SAML asks.
+// TestBrowserFragment keeps the fragment of an address, whatever is on the way: the
+// chooser, the provider's own form, and the forms by which SAML asks and answers.
 func TestBrowserFragment(t *testing.T) {
 	const wanted = "/deep/link?a=1&b=%5C#v1:0:18:4:::/é ü?x#y"
-	shown := func(t *testing.T, b *tab, base string) {
+	shown := func(t *testing.T, b *tab, at string) {
 		t.Helper()
 		r := b.app()
-		if r.Target != "/deep/link?a=1&b=%5C" || r.Identity == nil || r.Identity.Username != "alice" {
+		if target, _, _ := strings.Cut(at, "#"); r.Target != target || r.Identity == nil || r.Identity.Username != "alice" {
 			t.Errorf("the app was asked for %s by %+v", r.Target, r.Identity)
 		}
+		_, want, _ := strings.Cut(at, "#")
 		fragment, err := run(b, chromedp.Evaluate[string]("decodeURIComponent(location.hash)"))
-		if err != nil || fragment != "#v1:0:18:4:::/é ü?x#y" {
+		if err != nil || strings.TrimPrefix(fragment, "#") != want {
 			t.Errorf("the fragment is %q, %v; the browser is at %s", fragment, err, b.location())
 		}
+		history, err := run(b, chromedp.NavigationEntries())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range history.Entries {
+			if strings.Contains(entry.URL, "/.sso/login?provider") {
+				t.Errorf("the button back leads to %s", entry.URL)
+			}
+		}
+	}
+	for name, site := range map[string]func(t *testing.T) (base string){
+		"by OpenID Connect": func(t *testing.T) string { return newWorld(t, worldOptions{}).base },
+		"by SAML":           func(t *testing.T) string { return newCrossSiteWorld(t, samlSite{name: "redirect"}).sites[0].base },
+		"by SAML, asked by form": func(t *testing.T) string {
+			return newCrossSiteWorld(t, samlSite{name: "post", block: "\t\trequest_binding post"}).sites[0].base
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			base := site(t)
+			first := newBrowser(t)
+			second := first.open()
+			first.navigate(base + wanted)
+			second.navigate(base + "/second#tab")
+			first.await("the first form", first.atForm)
+			second.enter("alice", "alice")
+			shown(t, second, "/second#tab")
+			first.navigate(base + wanted) // this tab is signed in by now
+			shown(t, first, wanted)
+			first.logOut(base)
+			first.navigate(base + wanted) // and the provider may still know alice
+			first.finish("alice")
+			shown(t, first, wanted)
+			first.logOut(base)
+			first.navigate(base + "/without?a")
+			first.finish("alice")
+			shown(t, first, "/without?a")
+			long := "/long#" + strings.Repeat("a", 7000)
+			first.logOut(base)
+			first.navigate(base + long)
+			first.finish("alice")
+			shown(t, first, long)
+			first.logOut(base)
+			first.navigate(base + "/longer#" + strings.Repeat("a", 10000))
+			first.finish("alice")
+			shown(t, first, "/longer")
+		})
 	}
 	t.Run("by the chooser", func(t *testing.T) {
 		w := newWorld(t, worldOptions{block: "\t\tautologin off"})
@@ -31,28 +78,18 @@ func TestBrowserFragment(t *testing.T) {
 		b.navigate(w.base + wanted)
 		b.click("main a.button")
 		b.enter("alice", "alice")
-		shown(t, b, w.base)
+		shown(t, b, wanted)
 	})
-	t.Run("by redirects alone", func(t *testing.T) {
+	t.Run("lost without scripts", func(t *testing.T) {
 		w := newWorld(t, worldOptions{})
-		b := newBrowser(t)
+		b := newBrowser(t, noScript)
 		b.navigate(w.base + wanted)
-		b.enter("alice", "alice") // the provider's form: there the fragment goes
-		b.app()
-		if got := b.location(); got != w.base+"/deep/link?a=1&b=%5C" {
-			t.Errorf("docs/options.md does not say that the browser is at %s", got)
-		}
-		b.logOut(w.base)
-		b.navigate(w.base + wanted) // Keycloak still knows alice
-		shown(t, b, w.base)
-	})
-	t.Run("by SAML", func(t *testing.T) {
-		w := newCrossSiteWorld(t, samlSite{name: "post", block: "\t\trequest_binding post"})
-		s := w.sites[0]
-		b := newBrowser(t)
-		b.navigate(s.base + wanted)
-		b.enter("alice", "alice")
-		shown(t, b, s.base)
+		b.do("filling in Keycloak's form",
+			chromedp.WaitVisible(chromedp.CSS("#username")),
+			chromedp.SendKeys(chromedp.CSS("#username"), "alice"),
+			chromedp.SendKeys(chromedp.CSS("#password"), "alice"),
+			chromedp.Click(chromedp.CSS("#kc-login")))
+		shown(t, b, "/deep/link?a=1&b=%5C")
 	})
 }
 

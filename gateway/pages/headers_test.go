@@ -18,7 +18,7 @@ func TestPageHeaders(t *testing.T) {
 		switch name {
 		case "logout", "logout_nobody", "logout_at_provider":
 			own = "form-action 'self'"
-		case "chooser", "chooser_last", "chooser_one", "chooser_branded", "refusal_framed", "refusal_kept": // keep the fragment
+		case "chooser", "chooser_last", "chooser_one", "chooser_branded", "refusal_framed", "refusal_kept", "form_link": // keep the fragment
 			own = "form-action 'none'; script-src 'self'"
 		case "form", "repost": // may be redirected anywhere
 			own = "script-src 'self'"
@@ -80,8 +80,12 @@ func TestPageLeadsToTheProvider(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			leave := render(t, rd, pages.Leave{Chrome: chrome, URL: test.url}).Body.String()
-			form := render(t, rd, pages.Form{Chrome: chrome, Action: test.url}).Body.String()
-			for html, part := range map[string]string{leave: `<meta http-equiv="refresh" content="0; url=%">`, leave + " ": `href="%">`, form: ` action="%">`} {
+			form := render(t, rd, pages.Form{Chrome: chrome, Action: test.url, Fields: []pages.Field{{Name: "a", Value: "b"}}}).Body.String()
+			link := render(t, rd, pages.Form{Chrome: chrome, Action: test.url}).Body.String()
+			const refresh = `<meta http-equiv="refresh" content="0; url=%">`
+			for html, part := range map[string]string{
+				leave: refresh, leave + " ": `href="%">`, form: ` action="%">`, link: "<noscript>" + refresh + "</noscript>", link + " ": `href="%">`,
+			} {
 				if part = strings.Replace(part, "%", test.want, 1); !strings.Contains(html, part) {
 					t.Errorf("the page has no %s:\n%s", part, html)
 				}

@@ -2,7 +2,7 @@
 // the session, the forms that go on by themselves, and signing out.
 //
 // The pages have no inline script or style and nothing from another host, and
-// their Content-Security-Policy holds them to that. The forms that go on by
+// their Content-Security-Policy holds them to that. The pages that go on by
 // themselves have a script for it, and a button. The chooser and the refusals have
 // one that keeps the fragment of the address; the others have none. Values are
 // escaped by html/template; an address that does not stay on the own origin is
@@ -118,6 +118,9 @@ func viewOf(page any) (view, bool) {
 		v.Chrome, v.Heading, v.file = p.Chrome, english.SessionTitle, sessionFile
 	case Form:
 		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.FormTitle, formFile, postingForm
+		if len(p.Fields) == 0 {
+			v.policy = scriptedLinks
+		}
 	case Repost:
 		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.RepostTitle, repostFile, postingForm
 	case Logout:

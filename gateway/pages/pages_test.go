@@ -93,6 +93,10 @@ func examples() map[string]any {
 			Fields:   []pages.Field{{Name: "RelayState", Value: "state"}, {Name: "SAMLRequest", Value: "PHNhbWw+/w=="}},
 			AgainURL: "/.sso/login?provider=corp&return=%2Fd%3Fa",
 		},
+		"form_link": pages.Form{
+			Chrome: chrome, Provider: "Corporate account", Action: "https://id.example.com/authorize?client_id=a&state=b",
+			AgainURL: "/.sso/login?provider=corp&instead=b&return=%2Fd%3Fa",
+		},
 		"repost": pages.Repost{
 			Chrome: chrome, Action: "/.sso/saml/acs",
 			Fields: []pages.Field{{Name: "SAMLResponse", Value: "PHNhbWw+/w=="}, {Name: "RelayState", Value: "state"}, {Name: "sso_repost", Value: "1"}},

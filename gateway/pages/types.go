@@ -113,13 +113,14 @@ type Leave struct {
 	URL string
 }
 
-// A Form posts a request to the provider (SAML Bindings 3.5.4). It does so
-// by itself; without scripts there is a button.
+// A Form goes on to the provider with the request of a login: it posts it (SAML Bindings
+// 3.5.4), or follows a link if there are no Fields. It does so by itself; without scripts
+// there is a button.
 type Form struct {
 	Chrome
 	// Provider is the provider's display name.
 	Provider string
-	// Action is where the form posts to: an absolute URL of the provider's.
+	// Action is where the page goes on to: an absolute URL of the provider's.
 	Action string
 	Fields []Field
 	// AgainURL is where the login begins anew, for a browser with a fragment in its

@@ -31,6 +31,15 @@ func Opened(r *http.Request) bool {
 	return Wanted(r) && !strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest")
 }
 
+// InTab says whether a browser opens a page in a tab, so that the page's script runs.
+// Other clients send some of these headers, but not all. A service worker may keep the page
+// that it has a browser load ahead.
+func InTab(r *http.Request) bool {
+	h := r.Header
+	return h.Get("Sec-Fetch-Mode") == "navigate" && h.Get("Sec-Fetch-Dest") == "document" &&
+		h.Get("Upgrade-Insecure-Requests") == "1" && h.Get("Service-Worker-Navigation-Preload") == ""
+}
+
 // frames are what opens a page inside of another one. Most providers refuse to be
 // shown there.
 var frames = []string{"frame", "iframe", "fencedframe", "embed", "object"}

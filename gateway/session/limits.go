@@ -126,9 +126,9 @@ func (l Limits) Fail(ctx context.Context, client netip.Addr) {
 	l.adjust(ctx, client, l.failed, 1)
 }
 
-// GiveBack gives back the start and the answer of a login that succeeded.
-func (l Limits) GiveBack(ctx context.Context, client netip.Addr) {
-	l.adjust(ctx, client, l.requests, -2)
+// GiveBack gives n requests back.
+func (l Limits) GiveBack(ctx context.Context, client netip.Addr, n int) {
+	l.adjust(ctx, client, l.requests, -n)
 }
 
 // adjust changes a counter even if the client has disconnected. If the store fails,
