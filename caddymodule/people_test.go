@@ -133,7 +133,7 @@ func TestPartnerSpeaksForNobodyElse(t *testing.T) {
 				}
 			}
 			our, their := claimsIn(t, ourBody), claimsIn(t, theirBody)
-			for _, same := range []string{"iss", "aud", "name", "email_verified", "acr", "amr", "auth_time", "iat", "nbf", "exp"} { // nothing that an app knows people by
+			for _, same := range []string{"iss", "aud", "name", "given_name", "family_name", "email_verified", "acr", "amr", "auth_time", "iat", "nbf", "exp"} { // nothing that an app knows people by
 				delete(our, same)
 				delete(their, same)
 			}
