@@ -337,8 +337,7 @@ type Signer interface {
 type Pages interface {
 	// Page writes page, one of the types of package pages, as HTML.
 	Page(w http.ResponseWriter, r *http.Request, status int, page any)
-	// Asset serves one static file (CSS, script, the app's logo) by its name below
-	// Prefix/assets/.
+	// Asset serves one static file (CSS, script, logo) by its name below Prefix/assets/.
 	Asset(w http.ResponseWriter, r *http.Request, b pages.Brand, name string)
 }
 
