@@ -185,14 +185,13 @@ type Handler struct {
 	// are not answered.
 	Nested bool `json:"nested,omitempty"`
 
-	app       *App
-	log       *zap.Logger
-	accessLog *zap.Logger
-	config    string // as it was configured, to tell copies from others
-	site      string // for messages
-	opts      gateway.AppOptions
-	own       *gateway.App                // made of its options
-	guard     atomic.Pointer[gateway.App] // its own, or that of a copy in another server
+	app    *App
+	log    *zap.Logger
+	config string // as it was configured, to tell copies from others
+	site   string // for messages
+	opts   gateway.AppOptions
+	own    *gateway.App                // made of its options
+	guard  atomic.Pointer[gateway.App] // its own, or that of a copy in another server
 }
 
 // CaddyModule returns the Caddy module information.
@@ -206,7 +205,6 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision builds what the site needs and checks all of it.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log, h.site = ctx.Logger(), siteName(ctx)
-	h.accessLog = accessLog(ctx)
 	if err := h.provision(ctx); err != nil {
 		return fmt.Errorf("site %s: %w", h.site, err)
 	}
