@@ -179,10 +179,12 @@ type Handler struct {
 	// pages show it. May be a placeholder.
 	Help string `json:"help,omitempty"`
 
-	// Says that this handler guards only a part of a site on purpose: it may
+	// Says that this handler guards only a part of a site on purpose. It may
 	// stand inside of other routes, and there may be several. Outside of those
-	// routes identity headers are not taken away, and the gateway's own addresses
-	// are not answered.
+	// routes identity headers are not removed, and the gateway's own addresses
+	// are not answered. So the routes around it must let those addresses through:
+	// in `handle /admin/*`, set `prefix` to "/admin/.sso", and with an OpenID
+	// Provider leave `callback_path` below it.
 	Nested bool `json:"nested,omitempty"`
 
 	app    *App

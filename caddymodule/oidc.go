@@ -219,33 +219,14 @@ func (o *OIDC) build(ctx caddy.Context) (builtProvider, error) {
 }
 
 func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
-	secret, secretErr := o.ClientSecret.reveal("client_secret")
-	err := errors.Join(resolve(
-		option{"issuer", &o.Issuer}, option{"client_id", &o.ClientID}, option{"display_name", &o.DisplayName}, option{"ca", &o.CA},
-		option{"username_claim", &o.UsernameClaim}, option{"groups_claim", &o.GroupsClaim},
-	), literal("scopes", o.Scopes...), secretErr, o.complete())
+	cfg, err := o.config()
 	if err != nil {
 		return builtProvider{}, err
-	}
-	if o.Lifetime < 0 {
-		return builtProvider{}, errors.New("lifetime: must not be negative")
-	}
-	cfg := oidcrp.Config{
-		Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: oidcrp.Secret(secret), Scopes: o.Scopes,
-		UsernameClaim: o.UsernameClaim, TrustEmail: o.TrustEmail, GroupsClaim: o.GroupsClaim, Logout: oidcrp.Logout(o.Logout),
-		TokenEndpointAuthMethod: o.TokenAuth,
-		InsecureNoPKCE:          o.InsecureNoPKCE, InsecureHTTP: o.InsecureHTTPIssuer,
-	}
-	if o.CA != "" {
-		if cfg.RootCAs, err = readCA(o.CA); err != nil {
-			return builtProvider{}, err
-		}
-		cfg.CAFile = o.CA
 	}
 	if o.Name == "" {
 		o.Name = defaultName(withoutScheme(o.Issuer), o.ClientID)
 	}
-	if secret == "" && o.TokenAuth != "none" {
+	if cfg.ClientSecret == "" && o.TokenAuth != "none" {
 		// `{$NAME}` of a variable that is not set leaves no trace of itself, and what
 		// follows it on the line moves up: the secret may be the client_id now, and in
 		// the name.
@@ -265,6 +246,33 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 		},
 		bind: func(ps *pooledSessions) { provider.KeepIn(ps.Vault()) },
 	}, nil
+}
+
+// config makes of the options, with placeholders replaced and files read, what
+// the provider is made of.
+func (o *OIDC) config() (cfg oidcrp.Config, err error) {
+	secret, secretErr := o.ClientSecret.reveal("client_secret")
+	err = errors.Join(resolve(
+		option{"issuer", &o.Issuer}, option{"client_id", &o.ClientID}, option{"display_name", &o.DisplayName}, option{"ca", &o.CA},
+		option{"username_claim", &o.UsernameClaim}, option{"groups_claim", &o.GroupsClaim},
+	), literal("scopes", o.Scopes...), secretErr, o.complete())
+	if err != nil {
+		return cfg, err
+	}
+	if o.Lifetime < 0 {
+		return cfg, errors.New("lifetime: must not be negative")
+	}
+	cfg = oidcrp.Config{
+		Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: oidcrp.Secret(secret), Scopes: o.Scopes,
+		UsernameClaim: o.UsernameClaim, TrustEmail: o.TrustEmail, GroupsClaim: o.GroupsClaim, Logout: oidcrp.Logout(o.Logout),
+		TokenEndpointAuthMethod: o.TokenAuth,
+		InsecureNoPKCE:          o.InsecureNoPKCE, InsecureHTTP: o.InsecureHTTPIssuer,
+	}
+	if o.CA != "" {
+		cfg.RootCAs, err = readCA(o.CA)
+		cfg.CAFile = o.CA
+	}
+	return cfg, err
 }
 
 // Interface guard
