@@ -5,9 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -18,16 +16,16 @@ import (
 // answered ends a request that did not go to the app. err is what the gateway
 // returned.
 //
-// A provider's answer must be in no log: an address with a code and a state, or
-// a redirect to one, or what a SAML provider has the browser post. But Caddy logs
-// a request as it came, and logs it once more with every error. So such a
-// request is taken out of the access log, where a line of its own without the
-// query stands for it, and no error of it goes up the chain: `handle_errors` is
-// run from here.
+// No log may show the response of a provider: an address with a code and a state, a
+// redirect to one, or what a SAML provider has the browser post. But Caddy logs each
+// request as it came in, and once more with each error that reaches its server, and
+// nothing can change that copy. So such a request is taken out of the access log: a
+// line of `sso.access` without the query stands for it. And its errors don't reach the
+// server: handleErrors runs `handle_errors` from here.
 func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) error {
 	private := h.hasCredentials(w, r)
 	if private {
-		defer logRedacted(h.accessLog, w, r, h.loggedTarget(r))()
+		defer h.app.logRedacted(w, r, h.loggedTarget(r))()
 	}
 	switch {
 	case gateway.Refused(err) != nil:
@@ -79,9 +77,10 @@ func (h *Handler) handOver(r *http.Request, err error) error {
 	return herr
 }
 
-// handleErrors does what Caddy's server does with an error, but for the log. The
-// request came to an address of ours: what it brought there is nobody else's. An
-// error of the error routes themselves ends there.
+// handleErrors does what Caddy's server does with an error, but for the log (see
+// answered). The request came to an address of ours: handlers of error routes don't get
+// what it brought, the guard of error routes included (see cut.go). An error of the
+// error routes themselves ends here.
 func handleErrors(log *zap.Logger, w http.ResponseWriter, r *http.Request, err error) error {
 	if first := failed(r); first != nil {
 		log.Error("handle_errors failed", zap.Error(err))
@@ -114,48 +113,27 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// accessLog is what Caddy writes its access log to.
-func accessLog(ctx caddy.Context) *zap.Logger {
-	return ctx.Logger(caddyhttp.App{}).Named("log.access")
-}
-
-// logRedacted takes the request out of the access log. Call it before other
-// handlers get the request (see note). The function that it returns writes a line with
-// target instead, if the request would have been logged.
-func logRedacted(log *zap.Logger, w http.ResponseWriter, r *http.Request, target string) func() {
+// logRedacted takes a request out of the access log. Call it before other handlers get
+// the request (see note). The function that it returns writes a line of `sso.access`
+// with target for the address, if Caddy would have logged the request.
+func (a *App) logRedacted(w http.ResponseWriter, r *http.Request, target string) func() {
 	ctx := r.Context()
-	if skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool); skipped {
+	rec := recorderOf(w)
+	if skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool); skipped || rec == nil {
 		return func() {}
 	}
 	caddyhttp.SetVar(ctx, caddyhttp.LogSkipVar, true)
-	return func() { writeRedacted(log, w, r, target) }
-}
-
-// writeRedacted writes a line of the access log with target for the address.
-func writeRedacted(log *zap.Logger, w http.ResponseWriter, r *http.Request, target string) {
-	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	rec := recorderOf(w)
-	if server == nil || server.Logs == nil || rec == nil {
-		return
-	}
-	ip, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		ip = r.RemoteAddr
-	}
-	var duration time.Duration
-	if v, ok := replacerOf(r).Get("http.request.duration"); ok {
-		duration, _ = v.(time.Duration)
-	}
-	level := zap.InfoLevel
-	if rec.Status() >= http.StatusInternalServerError {
-		level = zap.ErrorLevel
-	}
-	for _, log := range accessLoggers(log, server.Logs, r) {
-		log.Log(level, "handled request",
+	return func() {
+		ip, _, err := net.SplitHostPort(r.RemoteAddr)
+		if err != nil {
+			ip = r.RemoteAddr
+		}
+		duration, _ := replacerOf(r).Get("http.request.duration")
+		a.access.Info("handled request",
 			zap.Dict("request",
 				zap.String("remote_ip", ip), zap.Stringer("client_ip", peerOf(r).Addr), zap.String("proto", r.Proto),
 				zap.String("method", r.Method), zap.String("host", r.Host), zap.String("uri", target), zap.Bool("redacted", true)),
-			zap.Duration("duration", duration), zap.Int("size", rec.Size()), zap.Int("status", rec.Status()))
+			zap.Any("duration", duration), zap.Int("size", rec.Size()), zap.Int("status", rec.Status()))
 	}
 }
 
@@ -172,47 +150,6 @@ func recorderOf(w http.ResponseWriter) caddyhttp.ResponseRecorder {
 		}
 		w = u.Unwrap()
 	}
-}
-
-// accessLoggers returns the loggers that Caddy would write the request to.
-func accessLoggers(base *zap.Logger, logs *caddyhttp.ServerLogConfig, r *http.Request) []*zap.Logger {
-	names := loggerNames(logs, r)
-	loggers := make([]*zap.Logger, len(names))
-	for i, name := range names {
-		loggers[i] = base
-		if name != "" {
-			loggers[i] = base.Named(name)
-		}
-	}
-	return loggers
-}
-
-func loggerNames(logs *caddyhttp.ServerLogConfig, r *http.Request) []string {
-	if names, ok := caddyhttp.GetVar(r.Context(), caddyhttp.AccessLoggerNameVarKey).([]any); ok {
-		var out []string
-		for _, name := range names {
-			if s, ok := name.(string); ok {
-				out = append(out, s)
-			}
-		}
-		return out
-	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	host = strings.ToLower(host)
-	if names, ok := logs.LoggerNames[host]; ok {
-		return names
-	}
-	labels := strings.Split(host, ".")
-	for i := range labels {
-		labels[i] = "*"
-		if names, ok := logs.LoggerNames[strings.Join(labels, ".")]; ok {
-			return names
-		}
-	}
-	return []string{logs.DefaultLoggerName}
 }
 
 // observe writes the audit log.

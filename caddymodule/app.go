@@ -27,9 +27,12 @@ func init() { caddy.RegisterModule(new(App)) }
 // It needs no configuration: a site may bring its own provider, and without a
 // store sessions are kept in a file on this machine.
 //
-// The app logs what happens to logins to the logger `sso.audit`. Of equal refusals of
-// one client that is not signed in, the first is a line, and the others of the
-// next minute are one line with their number.
+// The logger `sso.audit` has what happens to logins. Of equal refusals of one client
+// that is not signed in, the first is a line. The others of the next minute are one line
+// with their number.
+//
+// A request that brings credentials is not in the access log. If its site has one, the
+// logger `sso.access` has a line without them instead.
 type App struct {
 	// The providers that sites share, in the order of the chooser. A site can
 	// use one of its own instead.
@@ -69,6 +72,7 @@ type App struct {
 	ctx       caddy.Context
 	log       *zap.Logger
 	audit     *zap.Logger
+	access    *zap.Logger // in place of Caddy's, for requests with credentials
 	pages     gateway.Pages
 	store     storeModule
 	secrets   [][]byte
@@ -100,7 +104,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.provisionHost(ctx) // before there is a logger
 	a.ctx, a.log = ctx, ctx.Logger()
-	a.audit = a.log.Named("audit")
+	a.audit, a.access = a.log.Named("audit"), a.log.Named("access")
 	a.refusals, a.warned = newRefusals(a.writeEvent), map[string]bool{}
 	a.started = make(chan struct{})
 	var err error

@@ -13,65 +13,35 @@ import (
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
-var siteUsage = usages{
-	"role":            siteRules["role"],
-	"template":        siteRules["template"],
-	"group":           siteRules["group"],
-	"from":            "from <provider>… { role|template|group … }",
-	"same_people":     "same_people <provider> <provider>…",
-	"public":          "public <path>…",
-	"protect":         "protect <path>…",
-	"provider":        "provider <name>…",
-	"autologin":       "autologin <name>|off",
-	"base_url":        "base_url <url>",
-	"lifetime":        "lifetime <duration>",
-	"app":             "app <id>",
-	"headers":         "headers <kind> <name>|off …",
-	"header_encoding": "header_encoding percent|utf8|latin1 [<kind>…]",
-	"list_separator":  "list_separator <character>",
-	"keep_headers":    "keep_headers <name>…",
-	"prefix":          "prefix <path>",
-	"callback_path":   "callback_path <path>",
-	"allowed_origins": "allowed_origins <origin>…",
-	"insecure_http":   "insecure_http",
-	"errors":          "errors caddy",
-	"title":           "title <text>",
-	"logo":            "logo <file>",
-	"help":            "help <text>|<url>|<e-mail>",
-	"nested":          "nested",
-}
-
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	sso [oidc <issuer> <client_id> [<client_secret>] | saml [<metadata>]] {
-//		role     <app_role>[,<app_role>…]   <group>…
-//		template <app_template>             <group>…
-//		group    <app_group>[,<app_group>…] <group>…
+//		role <app_role>[,<app_role>…] <group>…
+//		template <app_template> <group>…
+//		group <app_group>[,<app_group>…] <group>…
 //		from <provider>… {
-//			role     <app_role>[,<app_role>…]   <group>…
-//			template <app_template>             <group>…
-//			group    <app_group>[,<app_group>…] <group>…
+//			role|template|group …
 //		}
-//		public   <path>…
-//		protect  <path>…
-//		provider  <name>…
 //		same_people <provider> <provider>…
+//		public <path>…
+//		protect <path>…
+//		provider <name>…
 //		autologin <name>|off
-//		base_url  <url>
-//		lifetime  <duration>
-//		app       <id>
-//		headers   assertion|user|groups|email|name|roles|template|first_name|last_name|provider <name>|off …
+//		base_url <url>
+//		lifetime <duration>
+//		app <id>
+//		headers <kind> <name>|off …
 //		header_encoding percent|utf8|latin1 [<kind>…]
-//		list_separator  <character>
-//		keep_headers    <name>…
-//		prefix          <path>
-//		callback_path   <path>
+//		list_separator <character>
+//		keep_headers <name>…
+//		prefix <path>
+//		callback_path <path>
 //		allowed_origins <origin>…
 //		insecure_http
 //		errors caddy
 //		title <text>
-//		logo  <file>
-//		help  <text>|<url>|<e-mail>
+//		logo <file>
+//		help <text>|<url>|<e-mail>
 //		nested
 //	}
 //
@@ -82,27 +52,16 @@ var siteUsage = usages{
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	start := position(d)
-	inline, err := unmarshalInline(d)
+	inline, given, err := unmarshalInline(d)
 	if err != nil {
 		return err
 	}
-	seen := once{}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if !repeatable(d.Val()) && (inline == nil || !inline.repeatable(d.Val())) {
-			if err := seen.check(d); err != nil {
-				return err
-			}
-		}
-		known, err := h.unmarshalOption(d)
-		if !known && inline != nil {
-			known, err = inline.unmarshalOption(d)
-		}
-		if err != nil {
-			return err
-		}
-		if !known {
-			return unknownOption(d, inline)
-		}
+	options := h.block()
+	if inline != nil {
+		options = append(options, inline.block()...)
+	}
+	if err := options.parse(d, given...); err != nil {
+		return err
 	}
 	if inline != nil {
 		if err := inline.complete(); err != nil {
@@ -117,139 +76,93 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func repeatable(word string) bool {
-	switch word {
-	case "role", "template", "group", "from", "same_people", "public", "protect", "headers", "header_encoding", "keep_headers", "allowed_origins":
-		return true
-	}
-	return false
+// block are the options of a site.
+func (h *Handler) block() block {
+	return append(ruleBlock(&h.Role, &h.Template, &h.Group), block{
+		many("from <provider>… { role|template|group … }", h.setFrom),
+		many("same_people <provider> <provider>…", setSamePeople(&h.SamePeople)),
+		many("public <path>…", paths(&h.Public)),
+		many("protect <path>…", paths(&h.Protect)),
+		once("provider <name>…", sharedNames(&h.Provider)),
+		once("autologin <name>|off", text(&h.Autologin)),
+		once("base_url <url>", origin(&h.BaseURL)),
+		once("lifetime <duration>", duration(&h.Lifetime)),
+		once("app <id>", text(&h.App)),
+		many("headers <kind> <name>|off …", h.Headers.set),
+		many("header_encoding percent|utf8|latin1 [<kind>…]", h.HeaderEncoding.set),
+		once("list_separator <character>", text(&h.ListSeparator)),
+		many("keep_headers <name>…", list(&h.KeepHeaders)),
+		once("prefix <path>", path(&h.Prefix)),
+		once("callback_path <path>", path(&h.CallbackPath)),
+		many("allowed_origins <origin>…", origins(&h.AllowedOrigins)),
+		once("insecure_http", flag(&h.InsecureHTTP)),
+		once("errors caddy", choice(&h.Errors)),
+		once("title <text>", text(&h.Title)),
+		once("logo <file>", text(&h.Logo)),
+		once("help <text>|<url>|<e-mail>", text(&h.Help)),
+		once("nested", flag(&h.Nested)),
+	}...)
 }
 
 // unmarshalInline parses what follows `sso` on its line.
-func unmarshalInline(d *caddyfile.Dispenser) (providerModule, error) {
+func unmarshalInline(d *caddyfile.Dispenser) (_ providerModule, given []string, err error) {
 	if !d.NextArg() {
-		return nil, nil
+		return nil, nil, nil
 	}
 	info, err := caddy.GetModule("sso.providers." + d.Val())
 	if err != nil {
 		if all := protocols(); validName(d.Val()) && nearest(d.Val(), all) == "" {
-			return nil, d.Errf("unrecognized protocol '%s': it can be %s; a provider of the global option sso is named in the block, as `provider %[1]s`", d.Val(), strings.Join(all, ", "))
+			return nil, nil, d.Errf("unrecognized protocol '%s': it can be %s; a provider of the global option sso is named in the block, as `provider %[1]s`", d.Val(), strings.Join(all, ", "))
 		}
-		return nil, unknownWord(d, "protocol", protocols())
+		return nil, nil, unknownWord(d, "protocol", protocols())
 	}
 	provider, err := as[providerModule](info.New())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return provider, provider.unmarshalArguments(d)
+	given, err = provider.unmarshalArguments(d)
+	return provider, given, err
 }
 
-// unknownOption suggests among the site's and the inline provider's words.
-func unknownOption(d *caddyfile.Dispenser, inline providerModule) error {
-	all := usages{}
-	for word, usage := range siteUsage {
-		all[word] = usage
-	}
-	if inline != nil {
-		for word, usage := range inline.usages() {
-			all[word] = usage
+// lines adds a line of `<to>[,<to>…] <group>…`.
+func lines(list *[]mapping.Line) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		at := position(d)
+		args := d.RemainingArgsAsTokens()
+		if len(args) < 2 {
+			return e.wrong(d)
 		}
+		to, err := mapping.SplitNames(args[0].Text)
+		if err != nil {
+			return d.Errf("'%s': %v", e.word(), err)
+		}
+		groups, err := listed(d, e.word(), args[1:])
+		if err != nil {
+			return err
+		}
+		if err := literal(e.word(), slices.Concat(to, groups)...); err != nil {
+			return d.Err(err.Error())
+		}
+		*list = append(*list, mapping.Line{To: to, From: groups, Position: at})
+		return nil
 	}
-	return all.unknown(d)
-}
-
-// unmarshalOption parses one option of the site. It reports whether there is
-// one of that name.
-func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
-	switch d.Val() {
-	case "role":
-		err = appendLine(&h.Role, d)
-	case "template":
-		err = appendLine(&h.Template, d)
-	case "group":
-		err = appendLine(&h.Group, d)
-	case "from":
-		var from From
-		err = from.unmarshal(d)
-		h.From = append(h.From, from)
-	case "same_people":
-		err = unmarshalSamePeople(&h.SamePeople, d, siteUsage)
-	case "public":
-		err = appendPaths(&h.Public, d)
-	case "protect":
-		err = appendPaths(&h.Protect, d)
-	case "provider":
-		h.Provider, err = unmarshalProviderNames(d)
-	case "autologin":
-		h.Autologin, err = unmarshalArg(d, siteUsage)
-	case "base_url":
-		h.BaseURL, err = unmarshalOrigin(d)
-	case "lifetime":
-		h.Lifetime, err = unmarshalDuration(d, siteUsage)
-	case "app":
-		h.App, err = unmarshalArg(d, siteUsage)
-	case "headers":
-		err = h.Headers.unmarshal(d)
-	case "header_encoding":
-		err = h.HeaderEncoding.unmarshal(d)
-	case "list_separator":
-		h.ListSeparator, err = unmarshalArg(d, siteUsage)
-	case "keep_headers":
-		err = appendNames(&h.KeepHeaders, d)
-	case "prefix":
-		h.Prefix, err = unmarshalPath(d)
-	case "callback_path":
-		h.CallbackPath, err = unmarshalPath(d)
-	case "allowed_origins":
-		err = h.appendOrigins(d)
-	case "insecure_http":
-		h.InsecureHTTP, err = unmarshalFlag(d, siteUsage)
-	case "errors":
-		h.Errors, err = unmarshalChoice(d, siteUsage, "caddy")
-	case "title":
-		h.Title, err = unmarshalArg(d, siteUsage)
-	case "logo":
-		h.Logo, err = unmarshalArg(d, siteUsage)
-	case "help":
-		h.Help, err = unmarshalArg(d, siteUsage)
-	case "nested":
-		h.Nested, err = unmarshalFlag(d, siteUsage)
-	default:
-		return false, nil
-	}
-	return true, err
-}
-
-// appendLine parses `<to>[,<to>…] <group>…`.
-func appendLine(lines *[]mapping.Line, d *caddyfile.Dispenser) error {
-	word, at := d.Val(), position(d)
-	args := d.RemainingArgsAsTokens()
-	if len(args) < 2 {
-		return siteUsage.wrong(d, word)
-	}
-	to, err := mapping.SplitNames(args[0].Text)
-	if err != nil {
-		return d.Errf("'%s': %v", word, err)
-	}
-	groups, err := listed(d, word, args[1:])
-	if err != nil {
-		return err
-	}
-	if err := literal(word, slices.Concat(to, groups)...); err != nil {
-		return d.Err(err.Error())
-	}
-	*lines = append(*lines, mapping.Line{To: to, From: groups, Position: at})
-	return nil
 }
 
 const patternRule = "expected one path, such as /healthz, or all paths below one, such as /static/*; a `*` stands nowhere else, and there are no other patterns"
 
-func appendPaths(paths *[]string, d *caddyfile.Dispenser) error {
-	word := d.Val()
-	args, err := unmarshalArgs(d, siteUsage)
-	if err != nil {
-		return err
+// paths adds patterns of paths.
+func paths(to *[]string) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		var args []string
+		if err := list(&args)(d, e); err != nil {
+			return err
+		}
+		*to = append(*to, args...)
+		return checkPaths(d, e.word(), args)
 	}
+}
+
+func checkPaths(d *caddyfile.Dispenser, word string, args []string) error {
 	if err := literal(word, args...); err != nil {
 		return d.Err(err.Error())
 	}
@@ -270,51 +183,39 @@ func appendPaths(paths *[]string, d *caddyfile.Dispenser) error {
 			return d.Err(err.Error())
 		}
 	}
-	*paths = append(*paths, args...)
 	return nil
 }
 
-// appendNames parses names of headers, and families of them.
-func appendNames(names *[]string, d *caddyfile.Dispenser) error {
-	args, err := unmarshalArgs(d, siteUsage)
-	*names = append(*names, args...)
-	return err
+// path takes the path of an address of ours.
+func path(to *string) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		return text(to).then(func(d *caddyfile.Dispenser) error {
+			if p := *to; len(p) < 2 || p[0] != '/' || strings.HasSuffix(p, "/") || strings.ContainsAny(p, "*?#") {
+				return d.Errf("'%s' cannot be '%s': expected a path such as /auth, without a slash at the end", e.word(), p)
+			}
+			return nil
+		})(d, e)
+	}
 }
 
-func unmarshalPath(d *caddyfile.Dispenser) (string, error) {
-	word := d.Val()
-	p, err := unmarshalArg(d, siteUsage)
-	if err != nil {
-		return "", err
+func origin(to *string) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		return text(to).then(func(d *caddyfile.Dispenser) error { return checkOrigin(d, e.word(), *to) })(d, e)
 	}
-	if len(p) < 2 || p[0] != '/' || strings.HasSuffix(p, "/") || strings.ContainsAny(p, "*?#") {
-		return "", d.Errf("'%s' cannot be '%s': expected a path such as /auth, without a slash at the end", word, p)
-	}
-	return p, nil
 }
 
-func unmarshalOrigin(d *caddyfile.Dispenser) (string, error) {
-	word := d.Val()
-	arg, err := unmarshalArg(d, siteUsage)
-	if err != nil {
-		return "", err
-	}
-	return arg, checkOrigin(d, word, arg)
-}
-
-func (h *Handler) appendOrigins(d *caddyfile.Dispenser) error {
-	word := d.Val()
-	args, err := unmarshalArgs(d, siteUsage)
-	if err != nil {
-		return err
-	}
-	for _, arg := range args {
-		if err := checkOrigin(d, word, arg); err != nil {
+func origins(to *[]string) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		if err := list(to)(d, e); err != nil {
 			return err
 		}
+		for _, arg := range *to {
+			if err := checkOrigin(d, e.word(), arg); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	h.AllowedOrigins = append(h.AllowedOrigins, args...)
-	return nil
 }
 
 // checkOrigin refuses what is no origin. A text with a placeholder is judged

@@ -2,9 +2,8 @@ package caddymodule
 
 import (
 	"context"
-	"maps"
 	"net/http"
-	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -39,13 +38,27 @@ func BuildSAML(ctx caddy.Context, s *SAML) (samlsp.Config, gateway.NamedProvider
 	return cfg, built.NamedProvider, err
 }
 
-// SAMLOptions are the words of a SAML provider's block.
-func SAMLOptions() []string { return slices.Sorted(maps.Keys(samlUsage)) }
+// A Block is the options of a block in the Caddyfile.
+type Block struct {
+	File    string // whose comment has the syntax
+	Page    string // below docs/
+	Chapter string // of the page, with the table
+	Usages  []string
+}
 
-// Options are the words of each block, by the chapter of docs/options.md.
-func Options() map[string][]string {
-	return map[string][]string{
-		"In a site": siteUsage.words(), "In the global option": globalUsage.words(), "Of an OpenID Provider": oidcUsage.words(),
+// Blocks are those that docs/ has a table for.
+func Blocks() []Block {
+	usages := func(b block) (usages []string) {
+		for _, e := range b {
+			usages = append(usages, strings.Split(e.usage, " | ")...)
+		}
+		return usages
+	}
+	return []Block{
+		{"directive.go", "options.md", "In a site", usages(new(Handler).block())},
+		{"caddyfile.go", "options.md", "In the global option", usages(new(App).block())},
+		{"oidc.go", "options.md", "Of an OpenID Provider", usages(new(OIDC).block())},
+		{"saml_caddyfile.go", "saml.md", "Options", usages(new(SAML).block())},
 	}
 }
 

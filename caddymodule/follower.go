@@ -232,6 +232,19 @@ func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) prog
 		}
 	case *rewrite.Rewrite:
 		p.fixed, p.changed = fixesPath(h, p), true
+	case *caddyhttp.Subroute:
+		return f.subroute(h, p)
+	case *caddyhttp.Invoke:
+		return f.named(h.Name, p)
+	default:
+		return f.responder(handler, p)
+	}
+	return p
+}
+
+// responder follows a handler that may answer, or execute what others answer.
+func (f *follower) responder(handler caddyhttp.MiddlewareHandler, p progress) progress {
+	switch h := handler.(type) {
 	case *templates.Templates:
 		p.template = true
 		if p.place.finds(h.FileRoot) {
@@ -241,10 +254,6 @@ func (f *follower) handler(handler caddyhttp.MiddlewareHandler, p progress) prog
 		if p.template && p.place.saysAt(h.Body) {
 			f.reads("respond", "has text of the client in it, which `templates` executes", "leave out the placeholder, or `templates`", p)
 		}
-	case *caddyhttp.Subroute:
-		return f.subroute(h, p)
-	case *caddyhttp.Invoke:
-		return f.named(h.Name, p)
 	case *intercept.Intercept:
 		f.answers("handle_response of intercept", h.HandleResponse, p)
 	case *reverseproxy.Handler:

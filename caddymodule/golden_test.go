@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -142,28 +141,46 @@ func TestProvisionFaults(t *testing.T) {
 	}
 }
 
-// TestOptionsAreDescribed holds docs/options.md against the options that there
-// are.
+// TestOptionsAreDescribed holds the usages that errors show against the first column
+// of the tables in docs/, and against the syntax in comments.
 func TestOptionsAreDescribed(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../docs/options.md")
-	if err != nil {
-		t.Fatal(err)
+	read := func(name string) string {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
 	}
-	row := regexp.MustCompile("(?m)^\\| `([a-z_]+)")
-	for chapter, options := range caddymodule.Options() {
-		_, text, found := strings.Cut(string(page), "\n## "+chapter+"\n")
+	row := regexp.MustCompile("(?m)^\\|((?:[^|\n]|\\\\\\|)*[^\\\\])\\|")
+	code := regexp.MustCompile("`([a-z][^`]*)`")
+	for _, block := range caddymodule.Blocks() {
+		_, table, found := strings.Cut(read("../docs/"+block.Page), "\n## "+block.Chapter+"\n")
 		if !found {
-			t.Fatalf("there is no chapter %q", chapter)
+			t.Fatalf("%s has no chapter %q", block.Page, block.Chapter)
 		}
-		text, _, _ = strings.Cut(text, "\n## ")
-		described := map[string]bool{}
-		for _, word := range row.FindAllStringSubmatch(text, -1) {
-			described[word[1]] = true
+		table, _, _ = strings.Cut(table, "\n## ")
+		var described []string
+		for _, cells := range row.FindAllStringSubmatch(table, -1) {
+			for _, usage := range code.FindAllStringSubmatch(cells[1], -1) {
+				if usage := strings.ReplaceAll(usage[1], `\|`, "|"); usage != "sso" && !strings.HasPrefix(usage, "sso ") {
+					described = append(described, usage)
+				}
+			}
 		}
-		delete(described, "sso")
-		if got := slices.Sorted(maps.Keys(described)); !slices.Equal(got, options) {
-			t.Errorf("%s: described are %v, there are %v", chapter, got, options)
+		for _, usage := range block.Usages {
+			if !slices.Contains(described, usage) {
+				t.Errorf("%s, %s: there is no row for `%s`", block.Page, block.Chapter, usage)
+			}
+			line, _, _ := strings.Cut(usage, " { ")
+			if !regexp.MustCompile(`(?m)^//\t+` + regexp.QuoteMeta(line) + `( \{)?$`).MatchString(read(block.File)) {
+				t.Errorf("%s: no comment has the line `%s`", block.File, line)
+			}
+		}
+		for _, usage := range described {
+			if !slices.Contains(block.Usages, usage) {
+				t.Errorf("%s, %s: there is no option `%s`", block.Page, block.Chapter, usage)
+			}
 		}
 	}
 }

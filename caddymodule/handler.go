@@ -179,20 +179,21 @@ type Handler struct {
 	// pages show it. May be a placeholder.
 	Help string `json:"help,omitempty"`
 
-	// Says that this handler guards only a part of a site on purpose: it may
+	// Says that this handler guards only a part of a site on purpose. It may
 	// stand inside of other routes, and there may be several. Outside of those
-	// routes identity headers are not taken away, and the gateway's own addresses
-	// are not answered.
+	// routes identity headers are not removed, and the gateway's own addresses
+	// are not answered. So the routes around it must let those addresses through:
+	// in `handle /admin/*`, set `prefix` to "/admin/.sso", and with an OpenID
+	// Provider leave `callback_path` below it.
 	Nested bool `json:"nested,omitempty"`
 
-	app       *App
-	log       *zap.Logger
-	accessLog *zap.Logger
-	config    string // as it was configured, to tell copies from others
-	site      string // for messages
-	opts      gateway.AppOptions
-	own       *gateway.App                // made of its options
-	guard     atomic.Pointer[gateway.App] // its own, or that of a copy in another server
+	app    *App
+	log    *zap.Logger
+	config string // as it was configured, to tell copies from others
+	site   string // for messages
+	opts   gateway.AppOptions
+	own    *gateway.App                // made of its options
+	guard  atomic.Pointer[gateway.App] // its own, or that of a copy in another server
 }
 
 // CaddyModule returns the Caddy module information.
@@ -206,7 +207,6 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision builds what the site needs and checks all of it.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log, h.site = ctx.Logger(), siteName(ctx)
-	h.accessLog = accessLog(ctx)
 	if err := h.provision(ctx); err != nil {
 		return fmt.Errorf("site %s: %w", h.site, err)
 	}

@@ -75,11 +75,11 @@ func (hn HeaderNames) resolve() (forward.HeaderNames, error) {
 	return out, nil
 }
 
-// unmarshal parses pairs of kind and name.
-func (hn *HeaderNames) unmarshal(d *caddyfile.Dispenser) error {
+// set parses pairs of kind and name.
+func (hn *HeaderNames) set(d *caddyfile.Dispenser, e entry) error {
 	fields := hn.fields()
 	if !d.NextArg() {
-		return siteUsage.wrong(d, "headers")
+		return e.wrong(d)
 	}
 	for more := true; more; more = d.NextArg() {
 		kind := d.Val()
@@ -91,7 +91,7 @@ func (hn *HeaderNames) unmarshal(d *caddyfile.Dispenser) error {
 			return d.Errf("'headers %s' is given twice", kind)
 		}
 		if !d.NextArg() {
-			return siteUsage.wrong(d, "headers")
+			return e.wrong(d)
 		}
 		if *to = d.Val(); !httpguts.ValidHeaderFieldName(*to) {
 			return d.Errf("'headers %s' cannot be '%s': expected the name of a header, or off", kind, *to)
@@ -110,17 +110,17 @@ var encodings = map[string]forward.Encoding{"percent": forward.Percent, "utf8": 
 // once.
 func encodedKinds() []string { return append([]string{"*"}, forward.Kinds[1:]...) }
 
-// unmarshal parses `<encoding> [<kind>…]`.
-func (e *HeaderEncoding) unmarshal(d *caddyfile.Dispenser) error {
+// set parses `<encoding> [<kind>…]`.
+func (he *HeaderEncoding) set(d *caddyfile.Dispenser, e entry) error {
 	if !d.NextArg() {
-		return siteUsage.wrong(d, "header_encoding")
+		return e.wrong(d)
 	}
 	encoding := d.Val()
 	if _, ok := encodings[encoding]; !ok {
 		return unknownWord(d, "encoding", slices.Collect(maps.Keys(encodings)))
 	}
-	if *e == nil {
-		*e = HeaderEncoding{}
+	if *he == nil {
+		*he = HeaderEncoding{}
 	}
 	kinds := d.RemainingArgs()
 	if len(kinds) == 0 {
@@ -130,10 +130,10 @@ func (e *HeaderEncoding) unmarshal(d *caddyfile.Dispenser) error {
 		if !slices.Contains(encodedKinds(), kind) {
 			return d.Errf("'header_encoding': there is no kind of header '%s' that has an encoding: it can be %s", kind, strings.Join(forward.Kinds[1:], ", "))
 		}
-		if (*e)[kind] != "" {
+		if (*he)[kind] != "" {
 			return d.Errf("'header_encoding' is given twice for %s", strings.Replace(kind, "*", "all kinds", 1))
 		}
-		(*e)[kind] = encoding
+		(*he)[kind] = encoding
 	}
 	return nil
 }

@@ -31,12 +31,11 @@ type Limit struct {
 	Window caddy.Duration `json:"window,omitempty"`
 }
 
-// unmarshal parses `limit off` or
-// `limit <failed> [<window> [<requests> [<under way>]]]`.
-func (l *Limit) unmarshal(d *caddyfile.Dispenser) error {
+// set parses the option.
+func (l *Limit) set(d *caddyfile.Dispenser, e entry) error {
 	args := d.RemainingArgs()
 	if len(args) < 1 || len(args) > 4 {
-		return globalUsage.wrong(d, "limit")
+		return e.wrong(d)
 	}
 	if args[0] == "off" && len(args) == 1 {
 		l.Failed = -1

@@ -11,7 +11,7 @@ import (
 
 // misplaced is the error for a word that belongs elsewhere than in the block
 // with the options own: it says where. It is nil for a word that is not known.
-func misplaced(d *caddyfile.Dispenser, own usages) error {
+func misplaced(d *caddyfile.Dispenser, own block) error {
 	word := d.Val()
 	switch {
 	case word == "{":
@@ -37,19 +37,20 @@ func placesOf(word string) (places []string) {
 		}
 	}
 	of := append(providerOptions()[word], "") // none is ""
+	global, site, redis := new(App).block(), new(Handler).block(), new(RedisStore).block()
 	add(len(of) > 1, "is an option of %s: it belongs in the block of `provider <name> %s` in the global option sso, or of `sso %[2]s …` in a site",
 		strings.Join(of[:len(of)-1], " and "), of[0])
-	add(globalUsage[word] != "", "holds for all sites: it belongs in the global option sso at the top of the Caddyfile, as `%s`", globalUsage[word])
-	add(siteUsage[word] != "", "is said by each site: it belongs in the block of its `sso`, as `%s`", siteUsage[word])
-	add(redisUsage[word] != "", "is an option of the store: it belongs in the block of `store redis <url>` in the global option sso, as `%s`", redisUsage[word])
-	add(slices.Contains(modulesIn("sso.stores"), word), "is a kind of store: it belongs in the global option sso, as `%s`", globalUsage["store"])
+	add(global.index(word) >= 0, "holds for all sites: it belongs in the global option sso at the top of the Caddyfile, as `%s`", global.usage(word))
+	add(site.index(word) >= 0, "is said by each site: it belongs in the block of its `sso`, as `%s`", site.usage(word))
+	add(redis.index(word) >= 0, "is an option of the store: it belongs in the block of `store redis <url>` in the global option sso, as `%s`", redis.usage(word))
+	add(slices.Contains(modulesIn("sso.stores"), word), "is a kind of store: it belongs in the global option sso, as `%s`", global.usage("store"))
 	add(len(places) == 0 && slices.Contains(spaceKinds, word), "is a kind of name space: it belongs in a provider's block, as `users %s <text>`", word)
 	return places
 }
 
 // inPlace suggests what the block has for an option of another one: the client's own,
 // a longer name, or the other protocol's word for a claim or an attribute.
-func inPlace(option string, own usages) string {
+func inPlace(option string, own block) string {
 	like := func(word string) bool {
 		rest, longer := strings.CutPrefix(word, option+"_")
 		return word == "client_"+option || longer && !strings.Contains(rest, "_")
@@ -98,25 +99,23 @@ func providerOptions() map[string][]string {
 		if err != nil {
 			continue
 		}
-		for word := range provider.usages() {
+		for _, word := range provider.block().words() {
 			of[word] = append(of[word], m.ID.Name())
 		}
 	}
 	return of
 }
 
-// unmarshalProviderNames parses the names of shared providers, and says where
-// one is set up to who does it here.
-func unmarshalProviderNames(d *caddyfile.Dispenser) ([]string, error) {
-	names, err := unmarshalArgs(d, siteUsage)
-	if err != nil {
-		return nil, err
-	}
-	at := position(d)
-	strange := slices.ContainsFunc(names, func(name string) bool { return !validName(name) })
-	if strange || d.NextBlock(d.Nesting()) {
-		return nil, fmt.Errorf("'provider' only names providers here, in a site: they are set up in the global option sso at the top of the Caddyfile, "+
-			"as `provider <name> <protocol> { … }`, or for this site alone on the line of its `sso`, as `sso <protocol> …`, at %s", at)
-	}
-	return names, nil
+// sharedNames takes the names of shared providers, and says where one is set up to
+// a person who does it here.
+func sharedNames(to *[]string) setter {
+	return list(to).then(func(d *caddyfile.Dispenser) error {
+		at := position(d)
+		strange := slices.ContainsFunc(*to, func(name string) bool { return !validName(name) })
+		if strange || d.NextBlock(d.Nesting()) {
+			return fmt.Errorf("'provider' only names providers here, in a site: they are set up in the global option sso at the top of the Caddyfile, "+
+				"as `provider <name> <protocol> { … }`, or for this site alone on the line of its `sso`, as `sso <protocol> …`, at %s", at)
+		}
+		return nil
+	})
 }

@@ -101,154 +101,101 @@ func (OIDC) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-var oidcUsage = usages{
-	"name":                 "name <name>",
-	"display_name":         "display_name <text>",
-	"lifetime":             "lifetime <duration>",
-	"users":                peopleUsage["users"],
-	"email_domains":        peopleUsage["email_domains"],
-	"issuer":               "issuer <url>",
-	"client_id":            "client_id <id>",
-	"client_secret":        "client_secret <secret>",
-	"scopes":               "scopes <scope>…",
-	"username_claim":       "username_claim <claim>",
-	"trust_email":          "trust_email",
-	"groups_claim":         "groups_claim <claim>",
-	"logout":               "logout local|provider",
-	"token_auth":           "token_auth client_secret_basic|client_secret_post|none",
-	"ca":                   "ca <file>",
-	"insecure_no_pkce":     "insecure_no_pkce",
-	"insecure_http_issuer": "insecure_http_issuer",
-}
-
-func (*OIDC) usages() usages { return oidcUsage }
-
 func (o *OIDC) setName(name string) { o.Name = name }
 
 // unmarshalArguments parses what follows `sso oidc` on its line. Syntax:
 //
 //	<issuer> <client_id> [<client_secret>]
-func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) error {
+func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) (given []string, err error) {
 	args := d.RemainingArgs()
 	const usage = "`sso oidc <issuer> <client_id> [<client_secret>]`"
-	if len(args) == 1 || len(args) > 3 {
-		return d.Err("wrong arguments for 'sso oidc': expected " + usage)
+	switch len(args) {
+	case 0:
+		return nil, nil
+	case 2:
+	case 3:
+		o.ClientSecret, given = Secret(args[2]), []string{"client_secret"}
+	default:
+		return nil, d.Err("wrong arguments for 'sso oidc': expected " + usage)
 	}
-	if len(args) > 1 {
-		if !mayBeIssuer(args[0]) {
-			return d.Err("the first argument of 'sso oidc' is no issuer: " + issuerRule + "; the order is " + usage)
-		}
-		if fault := microsoftFault(args[0]); fault != "" {
-			onLine := strings.NewReplacer("`issuer ", "`sso oidc ", "/v2.0`", "/v2.0 …`")
-			return d.Err("the first argument of 'sso oidc': " + onLine.Replace(fault))
-		}
-		o.Issuer, o.ClientID = args[0], args[1]
+	if !mayBeIssuer(args[0]) {
+		return nil, d.Err("the first argument of 'sso oidc' is no issuer: " + issuerRule + "; the order is " + usage)
 	}
-	if len(args) > 2 {
-		o.ClientSecret = Secret(args[2])
+	if fault := microsoftFault(args[0]); fault != "" {
+		onLine := strings.NewReplacer("`issuer ", "`sso oidc ", "/v2.0`", "/v2.0 …`")
+		return nil, d.Err("the first argument of 'sso oidc': " + onLine.Replace(fault))
 	}
-	return nil
+	o.Issuer, o.ClientID = args[0], args[1]
+	return append(given, "issuer", "client_id"), nil
 }
 
-// unmarshalOption parses one option of the provider's block. Syntax:
+// block implements providerModule. Syntax:
 //
-//	name           <name>
-//	display_name   <text>
-//	lifetime       <duration>
+//	name <name>
+//	display_name <text>
+//	lifetime <duration>
 //	users prefix|suffix|domain <text>
-//	email_domains  <domain>…
-//	issuer         <url>
-//	client_id      <id>
-//	client_secret  <secret>
-//	scopes         <scope>…
+//	email_domains <domain>…
+//	issuer <url>
+//	client_id <id>
+//	client_secret <secret>
+//	scopes <scope>…
 //	username_claim <claim>
 //	trust_email
-//	groups_claim   <claim>
-//	logout         local|provider
-//	token_auth     client_secret_basic|client_secret_post|none
-//	ca             <file>
+//	groups_claim <claim>
+//	logout local|provider
+//	token_auth client_secret_basic|client_secret_post|none
+//	ca <file>
 //	insecure_no_pkce
 //	insecure_http_issuer
 //
 // In a site's own block `lifetime` is the site's. In the app's block the name
 // stands before the block.
-func (o *OIDC) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
-	word := d.Val()
-	if set, ok := o.given()[word]; ok && set {
-		return true, d.Errf("'%s' is given twice", word)
-	}
-	switch word {
-	case "name":
-		if o.Name, err = unmarshalArg(d, oidcUsage); err == nil && !validName(o.Name) {
-			err = d.Errf("'%s' cannot be a provider's name: %s", o.Name, nameRule)
-		}
-	case "display_name":
-		o.DisplayName, err = unmarshalArg(d, oidcUsage)
-	case "lifetime":
-		o.Lifetime, err = unmarshalDuration(d, oidcUsage)
-	case "issuer":
-		if o.Issuer, err = unmarshalArg(d, oidcUsage); err == nil && !mayBeIssuer(o.Issuer) {
-			err = d.Err("this is no issuer: " + issuerRule)
-		} else if fault := microsoftFault(o.Issuer); err == nil && fault != "" {
-			err = d.Err("'issuer': " + fault)
-		}
-	case "client_id":
-		o.ClientID, err = unmarshalArg(d, oidcUsage)
-	case "client_secret":
-		var secret string
-		secret, err = unmarshalArg(d, oidcUsage)
-		o.ClientSecret = Secret(secret)
-	case "scopes":
-		if o.Scopes, err = unmarshalArgs(d, oidcUsage); err == nil {
-			err = checkScopes(d, o.Scopes)
-		}
-	case "username_claim":
-		o.UsernameClaim, err = unmarshalArg(d, oidcUsage)
-	case "trust_email":
-		o.TrustEmail, err = unmarshalFlag(d, oidcUsage)
-	case "groups_claim":
-		o.GroupsClaim, err = unmarshalArg(d, oidcUsage)
-	case "logout":
-		o.Logout, err = unmarshalChoice(d, oidcUsage, "local", "provider")
-	case "token_auth":
-		o.TokenAuth, err = unmarshalChoice(d, oidcUsage, "client_secret_basic", "client_secret_post", "none")
-	case "ca":
-		o.CA, err = unmarshalArg(d, oidcUsage)
-	case "insecure_no_pkce":
-		o.InsecureNoPKCE, err = unmarshalFlag(d, oidcUsage)
-	case "insecure_http_issuer":
-		o.InsecureHTTPIssuer, err = unmarshalFlag(d, oidcUsage)
-	default:
-		return o.People.unmarshalOption(d)
-	}
-	return true, err
+func (o *OIDC) block() block {
+	return append(block{
+		once("name <name>", providerName(&o.Name)),
+		once("display_name <text>", text(&o.DisplayName)),
+		once("lifetime <duration>", duration(&o.Lifetime)),
+		once("issuer <url>", text(&o.Issuer).then(o.checkIssuer)),
+		once("client_id <id>", text(&o.ClientID)),
+		once("client_secret <secret>", text(&o.ClientSecret)),
+		once("scopes <scope>…", list(&o.Scopes).then(o.checkScopes)),
+		once("username_claim <claim>", text(&o.UsernameClaim)),
+		once("trust_email", flag(&o.TrustEmail)),
+		once("groups_claim <claim>", text(&o.GroupsClaim)),
+		once("logout local|provider", choice(&o.Logout)),
+		once("token_auth client_secret_basic|client_secret_post|none", choice(&o.TokenAuth)),
+		once("ca <file>", text(&o.CA)),
+		once("insecure_no_pkce", flag(&o.InsecureNoPKCE)),
+		once("insecure_http_issuer", flag(&o.InsecureHTTPIssuer)),
+	}, o.People.block()...)
 }
 
-// checkScopes refuses scopes that can't be asked for (OIDC Core §3.1.2.1).
-func checkScopes(d *caddyfile.Dispenser, scopes []string) error {
-	if err := literal("scopes", scopes...); err != nil {
-		return d.Err(err.Error())
+func (o *OIDC) checkIssuer(d *caddyfile.Dispenser) error {
+	if !mayBeIssuer(o.Issuer) {
+		return d.Err("this is no issuer: " + issuerRule)
 	}
-	if !slices.Contains(scopes, "openid") {
-		return d.Errf("'scopes': openid must be among them: write `scopes openid %s`", strings.Join(scopes, " "))
+	if fault := microsoftFault(o.Issuer); fault != "" {
+		return d.Err("'issuer': " + fault)
 	}
 	return nil
 }
 
-// given are the options that the line before the block may have set too.
-func (o *OIDC) given() map[string]bool {
-	return map[string]bool{
-		"name": o.Name != "", "issuer": o.Issuer != "",
-		"client_id": o.ClientID != "", "client_secret": o.ClientSecret != "",
+// checkScopes refuses scopes that can't be asked for (OIDC Core §3.1.2.1).
+func (o *OIDC) checkScopes(d *caddyfile.Dispenser) error {
+	if err := literal("scopes", o.Scopes...); err != nil {
+		return d.Err(err.Error())
 	}
+	if !slices.Contains(o.Scopes, "openid") {
+		return d.Errf("'scopes': openid must be among them: write `scopes openid %s`", strings.Join(o.Scopes, " "))
+	}
+	return nil
 }
-
-func (*OIDC) repeatable(string) bool { return false }
 
 func (o *OIDC) complete() error {
 	for _, need := range []struct{ option, value string }{{"issuer", o.Issuer}, {"client_id", o.ClientID}} {
 		if need.value == "" {
-			return fmt.Errorf("an OpenID Provider needs `%s`", oidcUsage[need.option])
+			return fmt.Errorf("an OpenID Provider needs `%s`", o.block().usage(need.option))
 		}
 	}
 	if fault := microsoftFault(o.Issuer); fault != "" {
@@ -272,33 +219,14 @@ func (o *OIDC) build(ctx caddy.Context) (builtProvider, error) {
 }
 
 func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
-	secret, secretErr := o.ClientSecret.reveal("client_secret")
-	err := errors.Join(resolve(
-		option{"issuer", &o.Issuer}, option{"client_id", &o.ClientID}, option{"display_name", &o.DisplayName}, option{"ca", &o.CA},
-		option{"username_claim", &o.UsernameClaim}, option{"groups_claim", &o.GroupsClaim},
-	), literal("scopes", o.Scopes...), secretErr, o.complete())
+	cfg, err := o.config()
 	if err != nil {
 		return builtProvider{}, err
-	}
-	if o.Lifetime < 0 {
-		return builtProvider{}, errors.New("lifetime: must not be negative")
-	}
-	cfg := oidcrp.Config{
-		Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: oidcrp.Secret(secret), Scopes: o.Scopes,
-		UsernameClaim: o.UsernameClaim, TrustEmail: o.TrustEmail, GroupsClaim: o.GroupsClaim, Logout: oidcrp.Logout(o.Logout),
-		TokenEndpointAuthMethod: o.TokenAuth,
-		InsecureNoPKCE:          o.InsecureNoPKCE, InsecureHTTP: o.InsecureHTTPIssuer,
-	}
-	if o.CA != "" {
-		if cfg.RootCAs, err = readCA(o.CA); err != nil {
-			return builtProvider{}, err
-		}
-		cfg.CAFile = o.CA
 	}
 	if o.Name == "" {
 		o.Name = defaultName(withoutScheme(o.Issuer), o.ClientID)
 	}
-	if secret == "" && o.TokenAuth != "none" {
+	if cfg.ClientSecret == "" && o.TokenAuth != "none" {
 		// `{$NAME}` of a variable that is not set leaves no trace of itself, and what
 		// follows it on the line moves up: the secret may be the client_id now, and in
 		// the name.
@@ -318,6 +246,33 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 		},
 		bind: func(ps *pooledSessions) { provider.KeepIn(ps.Vault()) },
 	}, nil
+}
+
+// config makes of the options, with placeholders replaced and files read, what
+// the provider is made of.
+func (o *OIDC) config() (cfg oidcrp.Config, err error) {
+	secret, secretErr := o.ClientSecret.reveal("client_secret")
+	err = errors.Join(resolve(
+		option{"issuer", &o.Issuer}, option{"client_id", &o.ClientID}, option{"display_name", &o.DisplayName}, option{"ca", &o.CA},
+		option{"username_claim", &o.UsernameClaim}, option{"groups_claim", &o.GroupsClaim},
+	), literal("scopes", o.Scopes...), secretErr, o.complete())
+	if err != nil {
+		return cfg, err
+	}
+	if o.Lifetime < 0 {
+		return cfg, errors.New("lifetime: must not be negative")
+	}
+	cfg = oidcrp.Config{
+		Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: oidcrp.Secret(secret), Scopes: o.Scopes,
+		UsernameClaim: o.UsernameClaim, TrustEmail: o.TrustEmail, GroupsClaim: o.GroupsClaim, Logout: oidcrp.Logout(o.Logout),
+		TokenEndpointAuthMethod: o.TokenAuth,
+		InsecureNoPKCE:          o.InsecureNoPKCE, InsecureHTTP: o.InsecureHTTPIssuer,
+	}
+	if o.CA != "" {
+		cfg.RootCAs, err = readCA(o.CA)
+		cfg.CAFile = o.CA
+	}
+	return cfg, err
 }
 
 // Interface guard

@@ -28,48 +28,36 @@ type People struct {
 	EmailDomains []string `json:"email_domains,omitempty"`
 }
 
-// peopleUsage are the options of People, which providers of every protocol have.
-var peopleUsage = usages{
-	"users":         "users prefix <text> | users suffix <text> | users domain <domain>",
-	"email_domains": "email_domains <domain>…",
-}
-
-// unmarshalOption parses one option of a provider's block. Syntax:
-//
-//	users prefix|suffix|domain <text>
-//	email_domains <domain>…
-func (p *People) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
-	switch d.Val() {
-	case "users":
-		err = p.unmarshalUsers(d)
-	case "email_domains":
-		p.EmailDomains, err = unmarshalArgs(d, peopleUsage)
-		for _, domain := range p.EmailDomains {
-			if err := usernames.CheckDomain(domain); err != nil {
-				return true, d.Errf("'email_domains': %v", err)
+// block are the options of People, which providers of every protocol have.
+func (p *People) block() block {
+	return block{
+		once("users prefix|suffix|domain <text>", p.setUsers),
+		once("email_domains <domain>…", list(&p.EmailDomains).then(func(d *caddyfile.Dispenser) error {
+			for _, domain := range p.EmailDomains {
+				if err := usernames.CheckDomain(domain); err != nil {
+					return d.Errf("'email_domains': %v", err)
+				}
 			}
-		}
-	default:
-		return false, nil
+			return nil
+		})),
 	}
-	return true, err
 }
 
 // spaceKinds are the kinds of name spaces.
 var spaceKinds = []string{"prefix", "suffix", "domain"}
 
-func (p *People) unmarshalUsers(d *caddyfile.Dispenser) error {
-	var kind, text string
+func (p *People) setUsers(d *caddyfile.Dispenser, e entry) error {
+	var text string
 	if !d.NextArg() {
-		return peopleUsage.wrong(d, "users")
+		return e.wrong(d)
 	}
-	kind = d.Val()
+	kind := d.Val()
 	to, ok := map[string]*string{"prefix": &p.Users.Prefix, "suffix": &p.Users.Suffix, "domain": &p.Users.Domain}[kind]
 	if !ok {
 		return unknownWord(d, "kind of name space", slices.Clone(spaceKinds))
 	}
 	if !d.AllArgs(&text) || text == "" {
-		return peopleUsage.wrong(d, "users")
+		return e.wrong(d)
 	}
 	*to = text
 	if strings.HasSuffix(p.Users.Suffix, "@") {
@@ -101,66 +89,61 @@ func (f *From) rules() mapping.Rules {
 	return mapping.Rules{Role: f.Role, Template: f.Template, Group: f.Group}
 }
 
-// siteRules are the words of rules, in a site and in a `from` block.
-var siteRules = usages{
-	"role":     "role <app_role>[,<app_role>…] <group>…",
-	"template": "template <app_template> <group>…",
-	"group":    "group <app_group>[,<app_group>…] <group>…",
+// ruleBlock are the options of rules, in a site and in a `from` block.
+func ruleBlock(roles, templates, groups *[]mapping.Line) block {
+	return block{
+		many("role <app_role>[,<app_role>…] <group>…", lines(roles)),
+		many("template <app_template> <group>…", lines(templates)),
+		many("group <app_group>[,<app_group>…] <group>…", lines(groups)),
+	}
 }
 
-// unmarshal parses `from <provider>… { … }`.
-func (f *From) unmarshal(d *caddyfile.Dispenser) (err error) {
+// setFrom parses `from <provider>… { … }`.
+func (h *Handler) setFrom(d *caddyfile.Dispenser, e entry) error {
 	at := position(d)
-	if f.Provider, err = unmarshalNames(d, siteUsage, 1); err != nil {
+	var f From
+	if err := names(&f.Provider, 1)(d, e); err != nil {
 		return err
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch d.Val() {
-		case "role":
-			err = appendLine(&f.Role, d)
-		case "template":
-			err = appendLine(&f.Template, d)
-		case "group":
-			err = appendLine(&f.Group, d)
-		default:
-			return siteRules.unknown(d)
-		}
-		if err != nil {
-			return err
-		}
+	if err := ruleBlock(&f.Role, &f.Template, &f.Group).parse(d); err != nil {
+		return err
 	}
 	if len(f.Role)+len(f.Template)+len(f.Group) == 0 {
-		return d.Errf("the block of 'from' at %s has no rule: expected `%s`", at, siteUsage["from"])
+		return d.Errf("the block of 'from' at %s has no rule: expected `%s`", at, e.usage)
 	}
+	h.From = append(h.From, f)
 	return nil
 }
 
-// unmarshalSamePeople parses `same_people <provider> <provider>…`.
-func unmarshalSamePeople(lists *[][]string, d *caddyfile.Dispenser, u usages) error {
-	names, err := unmarshalNames(d, u, 2)
-	*lists = append(*lists, names)
-	return err
+// setSamePeople adds a list of two providers or more.
+func setSamePeople(lists *[][]string) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		var same []string
+		err := names(&same, 2)(d, e)
+		*lists = append(*lists, same)
+		return err
+	}
 }
 
-// unmarshalNames parses the names of so many providers or more, each once.
-func unmarshalNames(d *caddyfile.Dispenser, u usages, least int) ([]string, error) {
-	word := d.Val()
-	names, err := unmarshalArgs(d, u)
-	if err == nil && len(names) < least {
-		err = u.wrong(d, word)
-	}
-	if err != nil {
-		return nil, err
-	}
-	for i, name := range names {
-		switch {
-		case !validName(name):
-			return nil, d.Errf("'%s': '%s' cannot be a provider's name: %s", word, name, nameRule)
-		case slices.Contains(names[:i], name):
-			return nil, d.Errf("'%s' names '%s' twice", word, name)
+// names takes the names of so many providers or more, each once.
+func names(to *[]string, least int) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		if err := list(to)(d, e); err != nil {
+			return err
 		}
+		if len(*to) < least {
+			return e.wrong(d)
+		}
+		for i, name := range *to {
+			switch {
+			case !validName(name):
+				return d.Errf("'%s': '%s' cannot be a provider's name: %s", e.word(), name, nameRule)
+			case slices.Contains((*to)[:i], name):
+				return d.Errf("'%s' names '%s' twice", e.word(), name)
+			}
+		}
+		return nil
 	}
-	return names, nil
 }
 
 // bound are the rules of the blocks, as the gateway takes them.

@@ -17,15 +17,11 @@ import (
 type providerModule interface {
 	caddy.Module
 
-	// usages are the options of its block in the Caddyfile.
-	usages() usages
-	// unmarshalArguments parses what follows `sso <protocol>` on the line.
-	unmarshalArguments(d *caddyfile.Dispenser) error
-	// unmarshalOption parses one option of its block, and reports whether it
-	// has one of that name.
-	unmarshalOption(d *caddyfile.Dispenser) (known bool, err error)
-	// repeatable says whether an option may stand more than once.
-	repeatable(word string) bool
+	// block are the options of its block in the Caddyfile.
+	block() block
+	// unmarshalArguments parses what follows `sso <protocol>` on the line, and
+	// returns the options that it stands for.
+	unmarshalArguments(d *caddyfile.Dispenser) (given []string, err error)
 	// complete says which option is missing, after parsing.
 	complete() error
 	// setName gives it the name from the Caddyfile.

@@ -240,24 +240,26 @@ ORIGIN {
 	}
 }
 
-// TestRedactedLineFollowsTheSite looks for the line where the site's own log
-// goes, and for none where it has no log.
-func TestRedactedLineFollowsTheSite(t *testing.T) {
+// TestRedactedLine looks for the line in the logs that have the logger sso.access, and
+// for none where the site has no log.
+func TestRedactedLine(t *testing.T) {
+	const siteLog = "log {\n\t\toutput file DIR/site.log\n\t}"
 	for _, tt := range []struct {
-		name, address, log string
-		want               string // file with the line
+		name, address, log, global string
+		want                       []string // files with the line
 	}{
-		{"log of the site", "ORIGIN", "log {\n\t\toutput file DIR/site.log\n\t}", "site.log"},
-		{"log of a wildcard site", "http://*.localhost:PORT", "log {\n\t\toutput file DIR/site.log\n\t}", "site.log"},
-		{"default log", "ORIGIN", "log", "caddy.log"},
-		{"no log", "ORIGIN", "", ""},
-		{"log_skip", "ORIGIN", "log\n\tlog_skip", ""},
-		{"log_name", "ORIGIN", "log {\n\t\toutput file DIR/site.log\n\t\tno_hostname\n\t}\n\tlog other {\n\t\toutput file DIR/other.log\n\t\tno_hostname\n\t}\n\tlog_name other", "other.log"},
+		{"default log", "ORIGIN", "log", "", []string{"caddy.log"}},
+		{"log of the site", "ORIGIN", siteLog, "", []string{"caddy.log"}},
+		{"log of a wildcard site", "http://*.localhost:PORT", siteLog, "", []string{"caddy.log"}},
+		{"another log with it", "ORIGIN", siteLog, "log other {\n\t\toutput file DIR/other.log\n\t\tinclude sso.access\n\t}", []string{"other.log"}}, // Caddy takes it out of the default log
+		{"no log", "ORIGIN", "", "", nil},
+		{"log_skip", "ORIGIN", "log\n\tlog_skip", "", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			caddyfile := strings.NewReplacer("ORIGIN", tt.address, "\tlog\n", "\t"+strings.ReplaceAll(tt.log, "DIR", w.dir)+"\n").Replace(site)
-			w.mustLoad(w.global("") + caddyfile)
+			caddyfile := strings.NewReplacer("ORIGIN", tt.address, "\tlog\n", "\t"+tt.log+"\n").Replace(site)
+			global := strings.Replace(w.global(""), "\tadmin off\n", "\tadmin off\n\t"+tt.global+"\n", 1)
+			w.mustLoad(strings.ReplaceAll(global+caddyfile, "DIR", w.dir))
 			r := mustRequest(t, w.origin()+"/.sso/oidc/callback?code=canarycode&state=canarystate")
 			if strings.Contains(tt.address, "*") {
 				r.Host = fmt.Sprintf("some.localhost:%d", w.port)
@@ -270,7 +272,7 @@ func TestRedactedLineFollowsTheSite(t *testing.T) {
 				if err != nil && !errors.Is(err, os.ErrNotExist) {
 					t.Fatal(err)
 				}
-				if got := strings.Contains(string(b), `"redacted":true`); got != (name == tt.want) {
+				if got := strings.Contains(lineWith(string(b), `"redacted":true`), `"logger":"sso.access"`); got != slices.Contains(tt.want, name) {
 					t.Errorf("the line is in %s: %t", name, got)
 				}
 				if strings.Contains(string(b), "canary") {

@@ -182,7 +182,7 @@ func (s *SAML) complete() error {
 		missing bool
 	}{{"entity_id", s.EntityID == ""}, {"sso_url", s.SSOURL == ""}, {"certificate", len(s.Certificate) == 0}} {
 		if need.missing {
-			return fmt.Errorf("%s: there is no `%s`", either, samlUsage[need.option])
+			return fmt.Errorf("%s: there is no `%s`", either, s.block().usage(need.option))
 		}
 	}
 	return nil

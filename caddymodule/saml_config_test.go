@@ -236,34 +236,13 @@ func TestSAMLOptionsArrive(t *testing.T) {
 	}
 }
 
-// TestSAMLOptionsAreDescribed holds docs/saml.md against the options and codes
-// that there are.
-func TestSAMLOptionsAreDescribed(t *testing.T) {
+// TestSAMLCodesAreDescribed holds the links of docs/saml.md against the codes that
+// there are.
+func TestSAMLCodesAreDescribed(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../docs/saml.md")
 	if err != nil {
 		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(page), "\n## Options\n")
-	table, _, _ = strings.Cut(table, "\n## ")
-	described := map[string]bool{}
-	for line := range strings.Lines(table) {
-		cells := strings.SplitN(line, "|", 3)
-		if len(cells) < 3 {
-			continue
-		}
-		for _, word := range regexp.MustCompile("`([a-z0-9_]+)").FindAllStringSubmatch(cells[1], -1) {
-			described[word[1]] = true
-		}
-	}
-	for _, word := range caddymodule.SAMLOptions() {
-		if !described[word] {
-			t.Errorf("%s is not described", word)
-		}
-		delete(described, word)
-	}
-	for word := range described {
-		t.Errorf("%s is described, and is no option", word)
 	}
 	links := regexp.MustCompile(`errors\.md#([a-z_]+)`).FindAllStringSubmatch(string(page), -1)
 	if len(links) < 10 {

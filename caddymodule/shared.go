@@ -120,9 +120,9 @@ func closeSessions(key string, h *lender) error {
 	return err
 }
 
-func newPooledSessions(store storeModule, secrets [][]byte, h *lender) (*pooledSessions, error) {
-	storeKey := store.key()
-	v, _, err := stores.LoadOrNew(storeKey, func() (caddy.Destructor, error) {
+// openStore opens a store, unless it is open already.
+func openStore(store storeModule) (*pooledStore, error) {
+	v, _, err := stores.LoadOrNew(store.key(), func() (caddy.Destructor, error) {
 		s, err := store.open()
 		if err != nil {
 			return nil, fmt.Errorf("opening the session store: %w", err)
@@ -132,17 +132,22 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *lender) (*pooledS
 	if err != nil {
 		return nil, err
 	}
-	opened, err := as[*pooledStore](v)
+	return as[*pooledStore](v)
+}
+
+func newPooledSessions(store storeModule, secrets [][]byte, h *lender) (*pooledSessions, error) {
+	opened, err := openStore(store)
 	if err != nil {
 		return nil, err
 	}
+	storeKey := store.key()
 	ps := &pooledSessions{store: opened, storeKey: storeKey, lender: &currentLender{}}
 	ps.lender.push(h)
 	log := ps.lender.logger()
 	ps.Node, err = session.Open(session.Options{
 		Store: opened, Secrets: secrets, Logger: log,
-		Marker:   storedNote{ps.lender.storage, markerFile, store.key()},
-		Position: storedNote{ps.lender.storage, positionFile, store.key()},
+		Marker:   storedNote{ps.lender.storage, markerFile, storeKey},
+		Position: storedNote{ps.lender.storage, positionFile, storeKey},
 	})
 	if err != nil {
 		_, closeErr := stores.Delete(storeKey)

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 // A place is where a handler stands in the routes of the http app.
@@ -89,11 +90,25 @@ func (a *App) judge(places []place) ([]place, error) {
 		case h.Nested && h.BaseURL != "":
 			places = append(places, place{handler: h})
 		default:
-			errs = append(errs, fmt.Errorf("site %s: 'sso' stands in a named route, in handle_errors or in another handler, so its host names can't be known: "+
-				"put it at the top of the site; or write `nested` and `base_url` in its block, and `app <id>` if another 'sso' has that host", h.site))
+			errs = append(errs, fmt.Errorf("site %s: the 'sso'%s stands in a named route, in handle_errors or in another handler, so its host names can't be known: "+
+				"put it at the top of the site; or write `nested` and `base_url` in its block, and `app <id>` if another 'sso' has that host", h.site, h.firstRule()))
 		}
 	}
 	return places, errors.Join(errs...)
+}
+
+// firstRule tells the handler from others where its site is not known. Caddy's JSON
+// has no line numbers.
+func (h *Handler) firstRule() string {
+	for _, rules := range []struct {
+		word  string
+		lines []mapping.Line
+	}{{"role", h.Role}, {"template", h.Template}, {"group", h.Group}} {
+		if len(rules.lines) > 0 {
+			return fmt.Sprintf(" with `%s %s %s`", rules.word, strings.Join(rules.lines[0].To, ","), strings.Join(rules.lines[0].From, " "))
+		}
+	}
+	return ""
 }
 
 // warnOfPlace warns of handlers around one that may undo what it does.

@@ -144,8 +144,6 @@ func (RedisStore) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-var redisUsage = usages{"prefix": "prefix <prefix>"}
-
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
 //
 //	redis <url> {
@@ -157,20 +155,10 @@ func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Err("wrong arguments for 'store redis': expected `store redis <url>`, such as redis://127.0.0.1:6379")
 	}
 	s.URL = Secret(address)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch d.Val() {
-		case "prefix":
-			prefix, err := unmarshalArg(d, redisUsage)
-			if err != nil {
-				return err
-			}
-			s.Prefix = prefix
-		default:
-			return redisUsage.unknown(d)
-		}
-	}
-	return nil
+	return s.block().parse(d)
 }
+
+func (s *RedisStore) block() block { return block{once("prefix <prefix>", text(&s.Prefix))} }
 
 // Provision replaces the placeholders and checks the URL.
 func (s *RedisStore) Provision(caddy.Context) error {

@@ -30,9 +30,8 @@ func init() {
 // cookies, as `sso` does. A request that brought a code is in the access log
 // without it.
 type Strip struct {
-	app       *App
-	log       *zap.Logger
-	accessLog *zap.Logger
+	app *App
+	log *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -54,7 +53,7 @@ func parseStrip(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 
 // Provision finds the app, which knows the names.
 func (s *Strip) Provision(ctx caddy.Context) error {
-	s.log, s.accessLog = ctx.Logger(), accessLog(ctx)
+	s.log = ctx.Logger()
 	app, err := ctx.App("sso")
 	if err != nil {
 		return err
@@ -69,7 +68,7 @@ func (s *Strip) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return s.strip(w, r, next)
 	}
 	path, _, _ := strings.Cut(peerOf(r).Target, "?")
-	defer logRedacted(s.accessLog, w, r, path)()
+	defer s.app.logRedacted(w, r, path)()
 	noReferrer(w)
 	r = dropCredentials(r)
 	if err := s.strip(w, r, next); err != nil {

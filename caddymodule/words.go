@@ -1,35 +1,11 @@
 package caddymodule
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
-
-// usages maps each word of a block to its grammar, for errors and for
-// suggestions.
-type usages map[string]string
-
-// unknown is the error for a word that the block does not have: it says where
-// it belongs, or which is meant, or which there are.
-func (u usages) unknown(d *caddyfile.Dispenser) error {
-	if err := misplaced(d, u); err != nil {
-		return err
-	}
-	return unknownWord(d, "subdirective", u.words())
-}
-
-// words are the words of the block, sorted.
-func (u usages) words() []string {
-	return slices.Sorted(maps.Keys(u))
-}
-
-// wrong is the error for a known word with the wrong arguments.
-func (u usages) wrong(d *caddyfile.Dispenser, word string) error {
-	return d.Errf("wrong arguments for '%s': expected `%s`", word, u[word])
-}
 
 // unknownWord says that the current token is none of words, which one is meant,
 // if one is near, and which there are. A word that may be a URL, with a password in it,

@@ -1,0 +1,216 @@
+package caddymodule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// An entry is one option of a block in the Caddyfile. The parser, its errors and
+// suggestions, the syntax in comments and the tables of docs/ are held to it.
+type entry struct {
+	usage string // begins with the option's word; " | " separates alternatives
+	set   setter
+	more  bool // it may stand more than once
+}
+
+// A setter parses the arguments of the current option.
+type setter func(d *caddyfile.Dispenser, e entry) error
+
+// then adds a check of what s has parsed.
+func (s setter) then(check func(d *caddyfile.Dispenser) error) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		if err := s(d, e); err != nil {
+			return err
+		}
+		return check(d)
+	}
+}
+
+func once(usage string, set setter) entry { return entry{usage, set, false} }
+
+func many(usage string, set setter) entry { return entry{usage, set, true} }
+
+func (e entry) word() string {
+	word, _, _ := strings.Cut(e.usage, " ")
+	return word
+}
+
+// wrong is the error for wrong arguments.
+func (e entry) wrong(d *caddyfile.Dispenser) error {
+	return d.Errf("wrong arguments for '%s': expected `%s`", e.word(), e.usage)
+}
+
+// A block is the options of a block in the Caddyfile. Of two with the same word the
+// first one counts.
+type block []entry
+
+// usage returns the usage of an option, or "" if the block has none of that name.
+func (b block) usage(word string) string {
+	if i := b.index(word); i >= 0 {
+		return b[i].usage
+	}
+	return ""
+}
+
+func (b block) index(word string) int {
+	return slices.IndexFunc(b, func(e entry) bool { return e.word() == word })
+}
+
+// words are the words of the block, sorted.
+func (b block) words() []string {
+	var words []string
+	for _, e := range b {
+		words = append(words, e.word())
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
+// parse parses a block. The given options stood on the line before it.
+func (b block) parse(d *caddyfile.Dispenser, given ...string) error {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word := d.Val()
+		i := b.index(word)
+		switch {
+		case i < 0:
+			return b.unknown(d)
+		case slices.Contains(given, word) && !b[i].more:
+			return d.Errf("'%s' is given twice", word)
+		}
+		given = append(given, word)
+		if err := b[i].set(d, b[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unknown is the error for a word that the block does not have: it says where
+// it belongs, or which is meant, or which there are.
+func (b block) unknown(d *caddyfile.Dispenser) error {
+	if err := misplaced(d, b); err != nil {
+		return err
+	}
+	return unknownWord(d, "subdirective", b.words())
+}
+
+// text takes one argument that is not empty.
+func text[T ~string](to *T) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		var arg string
+		if !d.AllArgs(&arg) || arg == "" {
+			return e.wrong(d)
+		}
+		*to = T(arg)
+		return nil
+	}
+}
+
+// list takes one or more arguments.
+func list(to *[]string) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		args := d.RemainingArgsAsTokens()
+		if len(args) == 0 {
+			return e.wrong(d)
+		}
+		if err := joined(d, e.word(), args); err != nil {
+			return err
+		}
+		words, err := listed(d, e.word(), args)
+		*to = append(*to, words...)
+		return err
+	}
+}
+
+// flag takes no arguments.
+func flag(to *bool) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		if d.NextArg() {
+			return e.wrong(d)
+		}
+		*to = true
+		return nil
+	}
+}
+
+// choice takes one of the words that the usage names.
+func choice(to *string) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		_, usage, _ := strings.Cut(e.usage, " ")
+		words := strings.Split(usage, "|")
+		return text(to).then(func(d *caddyfile.Dispenser) error {
+			if !slices.Contains(words, *to) {
+				return unknownWord(d, "value for '"+e.word()+"':", words)
+			}
+			return nil
+		})(d, e)
+	}
+}
+
+// duration takes a duration of a second or more.
+func duration(to *caddy.Duration) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		var arg string
+		return text(&arg).then(func(d *caddyfile.Dispenser) error {
+			dur, err := caddy.ParseDuration(arg)
+			if err != nil || dur < time.Second {
+				return d.Errf("'%s' cannot be '%s': expected a duration of a second or more, such as 30m, 8h or 7d", e.word(), arg)
+			}
+			*to = caddy.Duration(dur)
+			return nil
+		})(d, e)
+	}
+}
+
+// providerName takes the name of a provider.
+func providerName(to *string) setter {
+	return text(to).then(func(d *caddyfile.Dispenser) error {
+		if !validName(*to) {
+			return d.Errf("'%s' cannot be a provider's name: %s", *to, nameRule)
+		}
+		return nil
+	})
+}
+
+// joined refuses words of a list that a comma joins, where none belongs to a word: in
+// a path one may, but not before the slash of another.
+func joined(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) error {
+	line, found := word, false
+	for _, token := range tokens {
+		words := []string{token.Text}
+		inner := strings.Trim(token.Text, ",")
+		if strings.Contains(inner, ",") && !token.Quoted() && (inner[0] != '/' || strings.Contains(inner, ",/")) {
+			found, words = true, strings.Split(inner, ",")
+		}
+		for _, w := range words {
+			line += " " + withoutUser(w)
+		}
+	}
+	if !found {
+		return nil
+	}
+	return d.Errf("wrong arguments for '%s': blanks alone separate the words of this list: write `%s`, or put the word in quotes if the comma belongs to it", word, line)
+}
+
+// listed returns the words of a list. A comma at the edge of one was meant to
+// separate it from the next, which blanks do.
+func listed(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) ([]string, error) {
+	words := make([]string, len(tokens))
+	for i, token := range tokens {
+		words[i] = token.Text
+		if strings.Trim(token.Text, ",") != token.Text && !token.Quoted() {
+			return nil, d.Errf("wrong arguments for '%s': there is a comma at the edge of '%s', but blanks alone separate the words of this list: remove the comma, or put the word in quotes if the comma belongs to it", word, withoutUser(token.Text))
+		}
+	}
+	return words, nil
+}
+
+// position is where the current token stands.
+func position(d *caddyfile.Dispenser) string {
+	return fmt.Sprintf("%s:%d", d.File(), d.Line())
+}
