@@ -203,7 +203,7 @@ func TestTwoProvidersTurnOutToBeOne(t *testing.T) {
 			t.Errorf("%s: %d %s", name, status, body)
 		}
 	}
-	line := lineWith(w.logs(), "two providers turn out to be one")
+	line := lineWith(w.logs(), "two providers have the same issuer")
 	for _, want := range []string{`"level":"error"`, "providers corp and partner name one issuer", "write `same_people corp partner`"} {
 		if !strings.Contains(line, want) {
 			t.Errorf("the log has no %q: %s", want, line)

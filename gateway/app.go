@@ -27,7 +27,7 @@ type App struct {
 	providers []*NamedProvider
 	people    map[*NamedProvider]*people
 	autologin *NamedProvider
-	open      *target.Open // nil: nothing is open
+	open      *target.Open // nil: every path needs a login
 	headers   forward.HeaderNames
 	keep      strip.Names // aliases that a client may send
 	// headerNames are headers in their canonical form.
@@ -42,26 +42,25 @@ type App struct {
 	warnedRivals atomic.Bool
 }
 
-// A site is what an App knows of its own address once it was started.
+// A site is what a started App knows about its own address.
 type site struct {
-	hosts map[string]bool // exact names; nil when any is taken
-	wild  []string        // the names with wildcards, if those are known
-	// issuer is the origin that assertions name; empty when it is each
-	// request's own.
+	hosts map[string]bool // exact names; nil: any name
+	wild  []string        // names with wildcards, if known
+	// issuer is the origin that assertions name. Empty: that of each request.
 	issuer string
 	id     string
 	// unplaced says that nobody knows where the app stands, as in an error route.
 	unplaced bool
 }
 
-// Hosts are the names under which the host server routes requests to an App.
+// Hosts are the host names whose requests the server routes to an App.
 type Hosts struct {
 	// Exact names, in the order of the configuration.
 	Exact []string
 	// Any says that the server matched the Host header by a wildcard before
 	// the request came here, so that it can be trusted as it is.
 	Any bool
-	// Wild are those wildcards, such as "*.example.com".
+	// Wild are the wildcards, such as "*.example.com".
 	Wild []string
 	// Scheme ("https" or "http") and Port are the listener's, for the origin
 	// that assertions name. The scheme's own port may be left out.
@@ -121,8 +120,8 @@ func (f *faults) add(option string, err error) {
 	*f = append(*f, err)
 }
 
-// readAddresses reads paths and origins of the options. Its error names every fault
-// of theirs.
+// readAddresses reads paths and origins of the options. Its error names all of their
+// faults.
 func (a *App) readAddresses() error {
 	var faults faults
 	var err error
@@ -208,8 +207,8 @@ func (a *App) Start(h Hosts) error {
 	return nil
 }
 
-// WithoutEmails names the providers whose people have no e-mail here, since the
-// configuration does not say which addresses are theirs.
+// WithoutEmails names the providers whose people have no e-mail address here, because
+// the provider has no EmailDomains.
 func (a *App) WithoutEmails() []string {
 	var names []string
 	if a.headers.Email == "" && a.headers.Assertion == "" {
@@ -254,11 +253,10 @@ func (a *App) speaking(protocol provider.Protocol) []*NamedProvider {
 	return found
 }
 
-// callbackPath returns where p answers. OpenID Providers of one app have
-// callbacks of their own: else one of them could pass off another's answer as
-// its own and get the code (mix-up, RFC 9700 §4.4.2.2), for not all of them
-// name themselves in the answer (RFC 9207). SAML providers share one: they
-// sign who they are.
+// callbackPath returns the path to which p sends its answers. OpenID Providers of one app
+// have a path each: an answer need not name its provider (RFC 9207), so one of them could
+// get the code of another (mix-up, RFC 9700 §4.4.2.2). SAML providers share a path: a
+// signed answer names its issuer.
 func (a *App) callbackPath(p *NamedProvider) string {
 	switch {
 	case p.Provider.Protocol() == provider.SAML:
@@ -269,16 +267,15 @@ func (a *App) callbackPath(p *NamedProvider) string {
 	return a.opts.CallbackPath + "/" + p.Name
 }
 
-// providerOf returns the provider that judged a login, or nil if there is none
-// here of the same issuer and definition: then the login does not count, and
-// stays where it is. The provider's name may have changed since. If several are
-// alike in all that decides, the name picks among them.
+// providerOf returns the provider that judged a login. It is nil if no provider here has
+// the login's issuer and definition: then the login is not accepted here, but stays
+// stored. The provider's name may have changed. If several providers have both, the
+// name picks one.
 //
-// If two providers turn out to have one issuer, neither has judged the login, unless
-// the configuration says that their people are the same: SAML metadata can name any
-// issuer.
+// If two providers turn out to have one issuer, it is nil as well, unless the
+// configuration says that their people are the same: SAML metadata can name any issuer.
 func (a *App) providerOf(l *session.Login) (found *NamedProvider) {
-	var first *NamedProvider // of that issuer
+	var first *NamedProvider // with that issuer
 	for _, p := range a.providers {
 		switch {
 		case p.Provider.Protocol() != l.Account.Protocol || p.Provider.Issuer() != l.Account.Issuer:
@@ -296,7 +293,7 @@ func (a *App) providerOf(l *session.Login) (found *NamedProvider) {
 	return found
 }
 
-// rivalOf returns another provider that turns out to have p's issuer, and other
+// rivalOf returns another provider that turns out to have p's issuer but not the same
 // people, or nil.
 func (a *App) rivalOf(p *NamedProvider) *NamedProvider {
 	for _, other := range a.providers {
@@ -307,7 +304,7 @@ func (a *App) rivalOf(p *NamedProvider) *NamedProvider {
 	return nil
 }
 
-// rivals returns the fault of two such providers, and logs it once.
+// rivals returns the error about two such providers, and logs it once.
 func (a *App) rivals(one, other *NamedProvider) error {
 	if slices.Index(a.providers, one) > slices.Index(a.providers, other) {
 		one, other = other, one
@@ -320,7 +317,7 @@ func (a *App) rivals(one, other *NamedProvider) error {
 		"if they are the same people, write `same_people %[1]s %[2]s`%[4]s; if not, one of them has the other's metadata",
 		one.Name, other.Name, one.Provider.Issuer(), users)
 	if a.warnedRivals.CompareAndSwap(false, true) {
-		a.gw.log.Error("two providers turn out to be one: their people are locked out", zap.String("app", a.name()),
+		a.gw.log.Error("two providers have the same issuer: nobody can sign in with either", zap.String("app", a.name()),
 			zap.Strings("providers", []string{one.Name, other.Name}), zap.Error(err))
 	}
 	return err

@@ -13,31 +13,30 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-// A binding is a way in which a provider's answer comes here through the browser.
+// A binding is a way in which the browser brings a provider's answer.
 type binding interface {
-	// protocol is the one whose answers come this way.
+	// protocol is that of the answer.
 	protocol() provider.Protocol
-	// read takes the answer out of the request, within bounds. It judges nothing.
-	read(x *exchange) (*rawAnswer, *refusal.Error)
+	// read reads the answer from the request, within bounds. It validates nothing.
+	read(x *request) (*rawAnswer, *refusal.Error)
 	// noState refuses a request that has no state of ours in it. origin is the
 	// site's.
-	noState(x *exchange, origin string) *refusal.Error
-	// misdirected refuses an answer that came to the address at, which is not
-	// where p was told to send it, or not by the protocol of p.
+	noState(x *request, origin string) *refusal.Error
+	// misdirected refuses an answer that came to the address at instead of want, or
+	// not by the protocol of p.
 	misdirected(p provider.Provider, at, want string) *refusal.Error
 }
 
-// A rawAnswer is a provider's answer as the browser brought it. It is not judged
-// yet.
+// A rawAnswer is a provider's answer as the browser brought it, before it is validated.
 type rawAnswer struct {
 	binding
 	state  string
 	params url.Values
-	// reposted says that our own page sent it, after it had come without
-	// cookies (see exchange.repost).
+	// reposted says that our own page posted it again, because it had come without
+	// our cookies (see request.repost).
 	reposted bool
-	// repostFields are the fields for that page. It is empty if the browser sends our
-	// cookies with such an answer, or has sent it a second time.
+	// repostFields are the fields for that page. Empty if the answer needs no repost:
+	// our cookies come with such an answer, or it was reposted.
 	repostFields []pages.Field
 }
 
@@ -47,7 +46,7 @@ type codeQuery struct{}
 
 func (codeQuery) protocol() provider.Protocol { return provider.OIDC }
 
-func (codeQuery) read(x *exchange) (*rawAnswer, *refusal.Error) {
+func (codeQuery) read(x *request) (*rawAnswer, *refusal.Error) {
 	params, refused := form.Query(x.r)
 	if refused != nil {
 		return nil, refused
@@ -59,7 +58,7 @@ func (codeQuery) read(x *exchange) (*rawAnswer, *refusal.Error) {
 	return in, nil
 }
 
-func (codeQuery) noState(x *exchange, origin string) *refusal.Error {
+func (codeQuery) noState(x *request, origin string) *refusal.Error {
 	if !isLostPost(x.r) {
 		return flowUnknown()
 	}
@@ -83,8 +82,8 @@ func (codeQuery) misdirected(provider.Provider, string, string) *refusal.Error {
 	return refusal.New(refusal.OIDCIssuerMismatch, errors.New("the answer came to the callback of another provider"))
 }
 
-// The fields of a form that brings a SAML response (SAML Bindings 3.5.4), and
-// ours, which marks the second post.
+// The fields of a form that brings a SAML response (SAML Bindings 3.5.4), and our own,
+// which marks a repost.
 const (
 	fieldResponse   = "SAMLResponse"
 	fieldRelayState = "RelayState"
@@ -92,13 +91,13 @@ const (
 )
 
 // responsePost is the answer of a SAML provider in a form that the browser posts
-// (SAML Bindings 3.5). The form is bounded and well-formed: it is safe to send its
-// fields back to the browser.
+// (SAML Bindings 3.5). Its fields are bounded and checked, so it is safe to send them
+// back to the browser.
 type responsePost struct{}
 
 func (responsePost) protocol() provider.Protocol { return provider.SAML }
 
-func (responsePost) read(x *exchange) (*rawAnswer, *refusal.Error) {
+func (responsePost) read(x *request) (*rawAnswer, *refusal.Error) {
 	fields, refused := form.Read(x.w, x.r, fieldResponse, fieldRelayState, fieldRepost)
 	if refused != nil {
 		return nil, refused
@@ -121,7 +120,7 @@ func (responsePost) read(x *exchange) (*rawAnswer, *refusal.Error) {
 	return in, nil
 }
 
-func (responsePost) noState(*exchange, string) *refusal.Error { return flowUnknown() }
+func (responsePost) noState(*request, string) *refusal.Error { return flowUnknown() }
 
 func (responsePost) misdirected(p provider.Provider, at, want string) *refusal.Error {
 	if p.Protocol() != provider.SAML {
@@ -134,14 +133,13 @@ func flowUnknown() *refusal.Error {
 	return refusal.New(refusal.FlowUnknown, errors.New("the answer has no state, or one that was never ours"))
 }
 
-// answerLost refuses a request to the address at in which nothing came. register are
-// the addresses that a provider may have to know.
+// answerLost refuses a request to the address at that brings no answer. register are the
+// addresses that may have to be registered at the provider.
 func answerLost(at string, register ...string) *refusal.Error {
 	return refusal.New(refusal.AnswerLost, fmt.Errorf("nothing came by GET to %s; the address to register at the provider is %s", at, strings.Join(register, " or ")))
 }
 
-// isLostPost says whether a request may be a form's post that a redirect has turned
-// into a GET.
+// isLostPost says whether the request may be a POST that a redirect has turned into a GET.
 func isLostPost(r *http.Request) bool {
 	return r.URL.RawQuery == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }

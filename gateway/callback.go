@@ -16,16 +16,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// consume takes a provider's answer that comes by one binding.
-func consume(by binding) func(*exchange) error {
-	return func(x *exchange) error { return x.callback(by) }
+func consume(by binding) func(*request) error {
+	return func(x *request) error { return x.callback(by) }
 }
 
-// callback takes a provider's answer. The order is that of every protocol:
-// limits, browser cookie, flow, answer judged, flow taken, replay mark, account,
-// login. Before the flow is known to be this browser's nothing is judged, and
-// nothing is used up.
-func (x *exchange) callback(by binding) error {
+// callback takes a provider's answer. The order is the same for every protocol: limits,
+// browser cookie, flow, validation, taking the flow, replay mark, account, login. Nothing
+// is validated or used up before it is known that this browser began the flow.
+func (x *request) callback(by binding) error {
 	origin, refused := x.signInOrigin()
 	if refused == nil {
 		refused = x.enterAnswer()
@@ -58,9 +56,9 @@ func (x *exchange) callback(by binding) error {
 	return x.match(in, f, p, origin)
 }
 
-// match goes on if an answer is the one that its flow waits for: from this browser,
-// by the way that was agreed, and of a provider that is defined as it was.
-func (x *exchange) match(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
+// match goes on if this browser began the flow, the answer came to the right address, and
+// the provider's definition has not changed.
+func (x *request) match(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
 	misdirected := x.misdirected(in, f, p, origin)
 	if !x.began(f) {
 		return x.otherBrowser(in, f, p, misdirected)
@@ -75,18 +73,17 @@ func (x *exchange) match(in *rawAnswer, f *session.Flow, p *NamedProvider, origi
 	return x.complete(in, f, p, origin)
 }
 
-// repost answers with a page of ours that posts the same answer again, since it
-// came without our cookies. Nothing is looked up yet: the browser may never have
-// started a login. Only fields that can be an answer are sent back.
-func (x *exchange) repost(in *rawAnswer) error {
+// repost shows a page of ours that posts the answer again, because it came without our
+// cookies. Nothing is looked up yet: this browser may never have begun a login. Only
+// fields of an answer are sent back.
+func (x *request) repost(in *rawAnswer) error {
 	x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: in.repostFields})
 	return nil
 }
 
-// misdirected refuses an answer that came by another protocol than the one of the
-// flow's provider, or to another address than the provider was told: to another
-// provider's callback, or to another name of this site.
-func (x *exchange) misdirected(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) *refusal.Error {
+// misdirected refuses an answer that came by another protocol than that of the flow's
+// provider, or to another address than the flow's callback.
+func (x *request) misdirected(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) *refusal.Error {
 	if p.Provider.Protocol() == in.protocol() && f.Callback == origin+x.path {
 		return nil
 	}
@@ -94,7 +91,7 @@ func (x *exchange) misdirected(in *rawAnswer, f *session.Flow, p *NamedProvider,
 }
 
 // flow reads a flow of this app without taking it.
-func (x *exchange) flow(state string) (*session.Flow, error) {
+func (x *request) flow(state string) (*session.Flow, error) {
 	f, err := x.app.gw.sessions.Flows().Peek(x.r.Context(), state)
 	if err != nil {
 		return nil, err
@@ -105,9 +102,9 @@ func (x *exchange) flow(state string) (*session.Flow, error) {
 	return f, nil
 }
 
-// noFlow answers for a flow that does not exist. If the person is signed in by now
-// (a double click, the back button), they go on to the site.
-func (x *exchange) noFlow(refused *refusal.Error) error {
+// noFlow answers if the flow does not exist. If the person is signed in (a double click,
+// the back button), they are sent to the site.
+func (x *request) noFlow(refused *refusal.Error) error {
 	signedIn, err := x.signedIn()
 	switch {
 	case err != nil:
@@ -118,10 +115,10 @@ func (x *exchange) noFlow(refused *refusal.Error) error {
 	return x.refuse(refused)
 }
 
-// otherBrowser answers if the browser cookie is not the flow's: another browser
-// started the flow, or another tab replaced the cookie. If a cookie was set a
-// moment ago and none came back, the browser blocks cookies.
-func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider, misdirected *refusal.Error) error {
+// otherBrowser answers if the browser cookie is not the flow's: another browser began the
+// flow, or another tab replaced the cookie. If a cookie was just set and none came back,
+// the browser blocks cookies.
+func (x *request) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider, misdirected *refusal.Error) error {
 	signedIn, err := x.signedIn()
 	keepsNone := !vault.IsRandomText(x.cookies.Browser) && (in.reposted || f.Restarted)
 	switch {
@@ -139,10 +136,10 @@ func (x *exchange) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider
 	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Restarted: true})
 }
 
-// redefined starts a login anew if its provider was defined otherwise when it began.
-// It does so once: nodes with different configurations may take turns. If another
-// provider has the name by now, it refuses.
-func (x *exchange) redefined(f *session.Flow, p *NamedProvider) error {
+// redefined begins a login anew if its provider's definition has changed since it began.
+// It does so once, because nodes with different configurations may take turns. If another
+// provider has the name now, it refuses.
+func (x *request) redefined(f *session.Flow, p *NamedProvider) error {
 	if issuer := p.Provider.Issuer(); f.Restarted || issuer != "" && f.Issuer != "" && issuer != f.Issuer {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the login was begun under another definition of the provider: do all nodes have one configuration?")))
 	}
@@ -150,7 +147,7 @@ func (x *exchange) redefined(f *session.Flow, p *NamedProvider) error {
 }
 
 // complete has the answer judged, uses it up, and signs the person in.
-func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
+func (x *request) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
 	x.provider, x.judged = p.Name, true
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
@@ -181,11 +178,11 @@ func (x *exchange) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, or
 	return x.makeLogin(ctx, f, p, ans)
 }
 
-// replaces returns somebody else's session that the answer would take the place of
-// without a question, since no page of ours began the login. ErrNone if there is none.
-// Any session that this browser has counts, also one that this app does not take:
-// another app of the host, or another node, may take it.
-func (x *exchange) replaces(f *session.Flow, p *NamedProvider, ans *provider.Answer) (session.Session, error) {
+// replaces returns the session of somebody else that this login would replace, unless a
+// page of ours has asked about it. ErrNone if there is none. Every session of this
+// browser counts, even one that this app does not accept: another app of the host, or
+// another node, may accept it.
+func (x *request) replaces(f *session.Flow, p *NamedProvider, ans *provider.Answer) (session.Session, error) {
 	if f.Asked {
 		return session.Session{}, session.ErrNone
 	}
@@ -196,9 +193,9 @@ func (x *exchange) replaces(f *session.Flow, p *NamedProvider, ans *provider.Ans
 	return ses, err
 }
 
-// samePerson says whether p's answer is for the person of a login: it has the same
-// account. If the definition that judged the login is gone, as after a reload, the
-// provider may name them by another subject; then their user name tells.
+// samePerson says whether p's answer is for the person of a login: the account is the
+// same. If the definition that judged the login is gone, as after a reload, the provider
+// may use another subject for them. Then the user names are compared.
 func (g *Gateway) samePerson(l *session.Login, p *NamedProvider, ans *provider.Answer) bool {
 	switch {
 	case l.Account == p.account(ans):
@@ -210,13 +207,12 @@ func (g *Gateway) samePerson(l *session.Login, p *NamedProvider, ans *provider.A
 	return gone && l.Identity.Username != "" && l.Identity.Username == ans.Identity.Username
 }
 
-// account is that of an answer's person.
 func (p *NamedProvider) account(ans *provider.Answer) session.AccountKey {
 	return session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject}
 }
 
 // makeLogin makes the login of a person after a good answer, if this app lets them in.
-func (x *exchange) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
+func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
 	x.who = &session.Login{
 		Account: p.account(ans), Provider: p.Name, Definition: p.Provider.Definition(), Identity: ans.Identity,
 	}
@@ -248,8 +244,8 @@ func (x *exchange) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvi
 	return x.redirectTo(f.Return)
 }
 
-// endLogin ends the login that the browser had: somebody else has signed in.
-func (x *exchange) endLogin() error {
+// endLogin ends the login that the browser had, because somebody else has signed in.
+func (x *request) endLogin() error {
 	ses, err := x.anySession()
 	if errors.Is(err, session.ErrNone) {
 		return nil
@@ -264,10 +260,10 @@ func (x *exchange) endLogin() error {
 	return err
 }
 
-// declined answers when the provider's answer signs nobody in. If several tabs
-// begin at once, a provider may serve one and refuse the others. Their person is
-// signed in by now and goes on, unless somebody else was to sign in.
-func (x *exchange) declined(f *session.Flow, refused *refusal.Error) error {
+// declined handles an answer that signs nobody in. If several tabs begin at once, a
+// provider may serve one and refuse the others. The person is signed in by then and goes
+// on, unless the login was for somebody else.
+func (x *request) declined(f *session.Flow, refused *refusal.Error) error {
 	if refused.Code == refusal.ProviderRefused || refused.Code == refusal.ProviderUnavailable {
 		signedIn, err := x.signedIn()
 		if err != nil {
@@ -278,14 +274,14 @@ func (x *exchange) declined(f *session.Flow, refused *refusal.Error) error {
 		}
 	}
 	if errors.Is(refused, provider.ErrRequestRefused) {
-		return x.refuse(refused) // the person can't help it, and it is no failure of theirs
+		return x.refuse(refused) // the person is not at fault: it does not count as failed
 	}
 	return x.fail(refused)
 }
 
 // useUp takes the flow and marks the answer as used. If the same answer arrives
 // several times at once, on any node, exactly one succeeds.
-func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, ans *provider.Answer) error {
+func (x *request) useUp(ctx context.Context, state string, p *NamedProvider, ans *provider.Answer) error {
 	sessions := x.app.gw.sessions
 	if err := sessions.Flows().Take(ctx, state); errors.Is(err, store.ErrNotFound) {
 		return refusal.New(refusal.AnswerReplayed, errors.New("the flow was used up meanwhile"))
@@ -308,7 +304,7 @@ func (x *exchange) useUp(ctx context.Context, state string, p *NamedProvider, an
 // refuseLostPost answers a GET without query where a form is expected. A redirect on
 // the way has turned the provider's POST into a GET, and the answer is gone (RFC
 // 9110 §15.4.2 and §15.4.3 permit that).
-func (x *exchange) refuseLostPost() error {
+func (x *request) refuseLostPost() error {
 	origin, refused := x.signInOrigin()
 	if refused != nil {
 		return x.refuse(refused)

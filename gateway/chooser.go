@@ -14,9 +14,9 @@ import (
 // asOther is the value of the query's "as" that asks to sign in as somebody else.
 const asOther = "other"
 
-// login shows the chooser, or starts at the provider that the query names. A POST
-// comes from a form of ours, and starts what a GET asks about first (see start).
-func (x *exchange) login() error {
+// login shows the chooser, or begins a login at the provider that the query names. A POST
+// comes from a form of ours: it begins at once what a GET asks about first (see start).
+func (x *request) login() error {
 	params, refused := form.Query(x.r)
 	if refused != nil {
 		return x.refuse(refused)
@@ -47,16 +47,16 @@ func (x *exchange) login() error {
 	return x.start(at, flow)
 }
 
-// followsOwnLink says whether a person follows a link on a page of this very
-// site. Only the browser can know that: if it is silent, nobody does.
-func (x *exchange) followsOwnLink() bool {
+// followsOwnLink says whether a person follows a link on a page of this very site. Only
+// the browser knows: if it does not say so, the answer is no.
+func (x *request) followsOwnLink() bool {
 	return pages.Opened(x.r) && x.r.Header.Get("Sec-Fetch-Site") == "same-origin"
 }
 
-// start begins a login at p, or lets the person choose if p is nil. If the login would
-// take the place of somebody's session, and the request may come from another site's
-// link, the person is asked first.
-func (x *exchange) start(p *NamedProvider, f session.Flow) error {
+// start begins a login at p, or shows the chooser if p is nil. If the login would replace
+// somebody's session, and a link of another site may have led here, the person is asked
+// first.
+func (x *request) start(p *NamedProvider, f session.Flow) error {
 	if f.Other && (p == nil || !f.Asked) {
 		ses, err := x.storedSession()
 		switch {
@@ -75,7 +75,7 @@ func (x *exchange) start(p *NamedProvider, f session.Flow) error {
 
 // askOther asks a signed-in person whether they want to sign in as somebody else, at
 // p, or at one of the app's providers if p is nil.
-func (x *exchange) askOther(ses session.Session, p *NamedProvider, returnTo string) error {
+func (x *request) askOther(ses session.Session, p *NamedProvider, returnTo string) error {
 	at := x.app.providers
 	if p != nil {
 		at = []*NamedProvider{p}
@@ -87,9 +87,9 @@ func (x *exchange) askOther(ses session.Session, p *NamedProvider, returnTo stri
 	return nil
 }
 
-// choices are providers, first the one that this browser signed in at last, by its
-// cookie. The cookie decides on an order and a mark, no more.
-func (x *exchange) choices(f session.Flow, at ...*NamedProvider) []pages.Choice {
+// choices returns providers to choose from. The one where this browser signed in last
+// comes first and is marked. A cookie says which; it decides nothing else.
+func (x *request) choices(f session.Flow, at ...*NamedProvider) []pages.Choice {
 	choices := make([]pages.Choice, 0, len(at))
 	for _, p := range at {
 		q := url.Values{"provider": {p.Name}, "return": {f.Return}}

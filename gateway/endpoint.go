@@ -11,14 +11,12 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
-// An Endpoint is one of the addresses at which an App answers itself. One table
-// has them all: the router reads it, and so do the redaction of logs and the
-// test of docs/endpoints.md.
+// An Endpoint is an address that an App itself serves. One table has them all. The
+// router, the redaction of logs, and the test of docs/endpoints.md read it.
 type Endpoint struct {
-	// Path is absolute and raw. If it ends in a word in braces, it stands for all
-	// names in place of that word.
+	// Path is absolute and raw. A word in braces at its end stands for any name.
 	Path string
-	// Methods are taken; all others are answered with 405.
+	// Methods are allowed. Others get 405.
 	Methods []string
 	// Credentials says that a provider's answer comes here, in the URL or in a form.
 	Credentials bool
@@ -26,15 +24,15 @@ type Endpoint struct {
 	// refuse such a post.
 	CrossSite bool
 
-	serve func(*exchange) error
-	// lostPost answers a GET without query: what a redirect leaves of a form's post.
-	lostPost func(*exchange) error
+	serve func(*request) error
+	// lostPost serves a GET without a query, which may be a POST that was redirected.
+	lostPost func(*request) error
 	// dir is Path up to the word in braces. If deep, names may have slashes.
 	dir  string
 	deep bool
 }
 
-// at says whether the endpoint's path is path.
+// at says whether the endpoint serves path.
 func (e *Endpoint) at(path string) bool {
 	if e.dir == "" {
 		return path == e.Path
@@ -49,10 +47,9 @@ type endpointTable struct {
 	below, outside []Endpoint // of prefix
 }
 
-// find returns the endpoint at a path, and whether the path is ours. Everything
-// below the prefix is, also where there is no endpoint. Most requests are the
-// app's: they cost one comparison with the prefix, and one with each endpoint
-// outside of it.
+// find returns the endpoint at a path, and whether the path is ours. Every path below the
+// prefix is ours, even without an endpoint. Most requests are for the app: for those it
+// compares the path with the prefix and with each endpoint outside of it.
 func (t *endpointTable) find(path string) (e *Endpoint, own bool) {
 	rows := t.outside
 	if own = target.Under(path, t.prefix); own {
@@ -76,38 +73,37 @@ func (t *endpointTable) add(rows ...Endpoint) {
 	}
 }
 
-// newEndpointTable makes the table of the App, whose options are known to be
-// good.
+// newEndpointTable makes the table of an App with valid options.
 func (a *App) newEndpointTable() *endpointTable {
 	prefix, read := a.opts.Prefix, []string{http.MethodGet, http.MethodHead}
 	t := &endpointTable{prefix: prefix}
 	t.add(
-		Endpoint{Path: prefix + "/login", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*exchange).login},
-		Endpoint{Path: prefix + "/session", Methods: read, serve: (*exchange).showSession},
-		Endpoint{Path: prefix + "/refused", Methods: read, serve: (*exchange).refused},
-		Endpoint{Path: prefix + "/logout", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*exchange).logout},
-		Endpoint{Path: prefix + "/logged-out", Methods: read, serve: (*exchange).loggedOut},
-		Endpoint{Path: prefix + "/logged-out/forget", Methods: read, serve: (*exchange).forget},
-		Endpoint{Path: prefix + "/jwks.json", Methods: read, serve: (*exchange).jwks},
-		named(prefix+"/assets/", "{file...}", Endpoint{Methods: read}, (*exchange).asset),
+		Endpoint{Path: prefix + "/login", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*request).login},
+		Endpoint{Path: prefix + "/session", Methods: read, serve: (*request).showSession},
+		Endpoint{Path: prefix + "/refused", Methods: read, serve: (*request).refused},
+		Endpoint{Path: prefix + "/logout", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*request).logout},
+		Endpoint{Path: prefix + "/logged-out", Methods: read, serve: (*request).loggedOut},
+		Endpoint{Path: prefix + "/logged-out/forget", Methods: read, serve: (*request).forget},
+		Endpoint{Path: prefix + "/jwks.json", Methods: read, serve: (*request).jwks},
+		named(prefix+"/assets/", "{file...}", Endpoint{Methods: read}, (*request).asset),
 	)
 	t.add(a.callbackEndpoints()...)
 	if len(a.speaking(provider.SAML)) > 0 {
 		t.add(
 			Endpoint{
 				Path: a.acsPath(), Methods: []string{http.MethodPost}, Credentials: true, CrossSite: true,
-				serve: (*exchange).consumeAssertion, lostPost: (*exchange).refuseLostPost,
+				serve: (*request).consumeAssertion, lostPost: (*request).refuseLostPost,
 			},
-			Endpoint{Path: prefix + "/saml/metadata", Methods: read, serve: (*exchange).onlyMetadata},
-			named(prefix+"/saml/metadata/", "{provider...}", Endpoint{Methods: read}, (*exchange).metadata),
+			Endpoint{Path: prefix + "/saml/metadata", Methods: read, serve: (*request).onlyMetadata},
+			named(prefix+"/saml/metadata/", "{provider...}", Endpoint{Methods: read}, (*request).metadata),
 		)
 	}
 	return t
 }
 
-// callbackEndpoints are where OpenID Providers send people back to. Below our prefix
-// they are for any name: a login may come back after its provider has left the
-// configuration. Outside of it, any other name than a provider's is the app's.
+// callbackEndpoints returns where OpenID Providers send people back to. Below our prefix
+// there is one for any name: a provider may be gone when its answer comes. Outside of it
+// there is one for each provider, and other names belong to the app.
 func (a *App) callbackEndpoints() []Endpoint {
 	callback := Endpoint{Path: a.opts.CallbackPath, Methods: []string{http.MethodGet}, Credentials: true, serve: consume(codeQuery{})}
 	rows := []Endpoint{callback}
@@ -124,11 +120,11 @@ func (a *App) callbackEndpoints() []Endpoint {
 	return rows
 }
 
-// named makes an endpoint for all names below dir, slashes included. what stands
-// for the name in the endpoint's path.
-func named(dir, what string, e Endpoint, serve func(x *exchange, name string) error) Endpoint {
+// named makes an endpoint for all names below dir, with slashes or without. what stands
+// for the name in Path.
+func named(dir, what string, e Endpoint, serve func(x *request, name string) error) Endpoint {
 	e.Path, e.dir, e.deep = dir+what, dir, true
-	e.serve = func(x *exchange) error { return serve(x, strings.TrimPrefix(x.path, dir)) }
+	e.serve = func(x *request) error { return serve(x, strings.TrimPrefix(x.path, dir)) }
 	return e
 }
 
@@ -137,23 +133,23 @@ func (a *App) Endpoints() []Endpoint {
 	return slices.Concat(a.endpoints.below, a.endpoints.outside)
 }
 
-// Owns says whether the gateway itself answers at a request target (RFC 9112,
-// 3.2), whatever the app's rules say.
+// Owns says whether a request target (RFC 9112, 3.2) is one of the gateway's own
+// addresses.
 func (a *App) Owns(to string) bool {
 	_, own := a.endpoints.find(target.Path(to))
 	return own
 }
 
-// HasCredentials says whether a request may bring what belongs in no log: at
-// an endpoint that takes them, and in any query or form that comes to an address
-// of ours, even where there is no endpoint.
+// HasCredentials says whether a request may bring credentials, which belong in no log. It
+// may if the endpoint takes them, or if it has a query or a form and is for any address
+// of ours.
 func (a *App) HasCredentials(method, to string) bool {
 	e, own := a.endpoints.find(target.Path(to))
 	return own && (e != nil && e.Credentials || strings.Contains(to, "?") || method == http.MethodPost)
 }
 
-// route answers at an address of ours. e is nil if there is no endpoint.
-func (x *exchange) route(e *Endpoint) error {
+// route serves an address of ours. e is nil if there is no endpoint.
+func (x *request) route(e *Endpoint) error {
 	switch {
 	case e == nil:
 		return x.refuse(refusal.New(refusal.NotFound, fmt.Errorf("there is no endpoint at %s", refusal.Quoted(x.path))))
@@ -173,8 +169,7 @@ func (x *exchange) route(e *Endpoint) error {
 	return e.serve(x)
 }
 
-// asset serves one of the files that our pages load.
-func (x *exchange) asset(name string) error {
+func (x *request) asset(name string) error {
 	x.app.gw.opts.Pages.Asset(x.w, x.r, x.app.opts.Brand, name)
 	return nil
 }

@@ -26,7 +26,7 @@ func IsAlias(f *NameFilter, name string) bool { return f.Claim(name, strip.Names
 
 // Views returns how many views a login has.
 func Views(f session.Session) (n int) {
-	first, _ := f.Memo().(*view)
+	first, _ := f.Memo().(*decision)
 	for v := first; v != nil; v = v.next {
 		n++
 	}

@@ -10,18 +10,18 @@
 //
 // # Trust
 //
-// The host server is trusted with Peer. A provider is trusted with its own people,
-// as far as its judged answer says, and no further. The app gets no credentials: our
-// cookies never reach it. The store keeps records, but can't read or make them:
+// The server around the gateway is trusted with Peer. A provider is trusted to speak for
+// its own people, in answers that were validated, and for nobody else. The app gets no
+// credentials: our cookies never reach it. The store keeps records, but can't read or make them:
 // package vault seals them. An attacker in the store can delete records, or put older
 // ones back: that ends logins, and undoes revocations. The client is trusted with
 // nothing: not its Host header, not its paths, not its header names.
 //
 // # Failures
 //
-// A fault is never taken for "no session", nor for "let in". While the store
-// does not answer, a login is served from the cache for five seconds, then
-// refused with 503. While a provider does not answer, signed-in people are not affected.
+// A fault never means "no session", nor "let in". While the store does not answer, a
+// login is served from the cache for five seconds, then refused with 503. While a
+// provider does not answer, signed-in people are not affected.
 // Every refusal has a refusal.Code.
 package gateway
 
@@ -55,8 +55,8 @@ import (
 type Options struct {
 	// Providers in the order of the configuration; the chooser shows them so.
 	Providers []NamedProvider
-	// SamePeople are lists of providers, each of which is a way in for the same
-	// people. See usernames.
+	// SamePeople are lists of providers. Those of one list sign in the same people. See
+	// usernames.
 	SamePeople [][]string
 	// Pages renders what people see.
 	Pages Pages
@@ -66,9 +66,9 @@ type Options struct {
 	// merely not signed in. Optional. It runs on the request's goroutine and
 	// must not block.
 	Observe func(Event)
-	// Lifetime bounds a login whose provider sets none. Default 8 hours.
+	// Lifetime bounds a login if its provider sets no bound. Default 8 hours.
 	Lifetime time.Duration
-	// Idle ends a login that was not used for so long. Zero: no idle limit.
+	// Idle is the idle timeout of a login. Zero: none.
 	Idle time.Duration
 	// ResetStream resets the stream of an HTTP/3 request. It gets the server's own
 	// ResponseWriter. Optional: without it, a request whose login has ended is cut
@@ -96,7 +96,7 @@ type Gateway struct {
 	headers   [][]string // by name sets of all apps
 	kept      []strip.Names
 	audiences map[string]*App
-	grouped   map[*NamedProvider]bool // whose people's groups the rules of an app read
+	grouped   map[*NamedProvider]bool // the rules of an app read the groups of its people
 	apps      []*App                  // those that have started
 }
 
@@ -191,7 +191,7 @@ func (g *Gateway) Unplace() {
 	g.apps = nil
 }
 
-// started notes an app, and makes sure that no two take each other's assertions.
+// started notes an app, and refuses it if another app has the same audience.
 func (g *Gateway) started(a *App, id string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -207,8 +207,8 @@ func (g *Gateway) started(a *App, id string) error {
 	return nil
 }
 
-// readGroupsOf notes that the rules of an app read the groups of p's people. A
-// login may be used at any app.
+// readGroupsOf notes that the rules of an app read the groups of p's people. That counts
+// for every sign-in at p: a login may be used at any app.
 func (g *Gateway) readGroupsOf(p *NamedProvider) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -236,10 +236,10 @@ type NamedProvider struct {
 	DisplayName string
 	// Lifetime bounds logins at this provider. Zero: Options.Lifetime.
 	Lifetime time.Duration
-	// Users says where its user names lie. Zero: they are as the provider says.
+	// Users is the name space of its people. Zero: user names stay as they are.
 	Users usernames.Space
-	// EmailDomains are those whose addresses an app with several name spaces is
-	// told by this provider.
+	// EmailDomains are the domains whose e-mail addresses this provider may name, at an
+	// app with several name spaces.
 	EmailDomains []string
 	Provider     provider.Provider
 }
@@ -257,13 +257,12 @@ type AppOptions struct {
 	// Providers names those of Options.Providers that may sign people in
 	// here, in the chooser's order. Empty: all.
 	Providers []string
-	// Autologin names the provider that a visitor without a session is sent
-	// to straight away. Empty: the only one, if there is only one; "off":
-	// always show the chooser.
+	// Autologin names the provider to use without showing the chooser. Empty: the only
+	// one, if there is only one. "off": always show the chooser.
 	Autologin string
-	// Rules decide which people get in, and their roles. Where the app has several
-	// name spaces, all rules are in From; else they hold for all providers, and at
-	// least one line is required for each.
+	// Rules decide which people get in, and their roles. If the app has several name
+	// spaces, all rules must be in From. Otherwise these hold for all providers. Each
+	// provider needs at least one line.
 	Rules mapping.Rules
 	// From are rules for the people of some providers.
 	From []ProviderRules
@@ -272,18 +271,18 @@ type AppOptions struct {
 	// Public are path patterns that need no login and get no identity: exact
 	// ("/healthz") or a prefix that ends in "/*" ("/static/*"). See target.Open.
 	Public []string
-	// Protect, if not empty, turns it round: only these patterns need a login, in
-	// all forms in which an app may read them (target.Forms).
+	// Protect is the opposite: if it is not empty, only paths of these patterns need a
+	// login, in every form that an app may read as such a path (target.Forms).
 	Protect []string
 	// Prefix is the path below which the gateway answers itself. Default
 	// "/.sso". Begins with a slash, does not end with one.
 	Prefix string
-	// CallbackPath replaces Prefix + "/oidc/callback" where the registration
-	// at the provider can't be changed. Where an app has several OpenID
-	// Providers, each has a callback below it: a slash and its name. Optional.
+	// CallbackPath replaces Prefix + "/oidc/callback" if the registration at the
+	// provider can't be changed. If an app has several OpenID Providers, each has a
+	// callback below this path: a slash and its name. Optional.
 	CallbackPath string
 	// BaseURL is the site's own origin as browsers see it, without a path. If
-	// empty, it is learnt from the hosts given to Start.
+	// empty, it is made of the Hosts given to Start.
 	BaseURL string
 	// Lifetime bounds how long after the login this app accepts it. Zero: as
 	// long as the login lives.
@@ -291,7 +290,7 @@ type AppOptions struct {
 	// Headers names the identity headers. Zero value: forward.DefaultNames.
 	Headers      forward.HeaderNames
 	HeaderFormat forward.Format
-	// KeepHeaders are those of Aliases that a client may send, by name or family.
+	// KeepHeaders are the Aliases that a client may send, by name or family.
 	KeepHeaders []string
 	// AllowedOrigins are foreign origins ("https://other.example") whose pages
 	// may open WebSockets here.
@@ -300,14 +299,14 @@ type AppOptions struct {
 	// not loopback. An attacker on the network can then take over sessions.
 	InsecureHTTP bool
 	// ErrorsToCaller makes ServeHTTP return refusals, see Refused, instead of
-	// writing the gateway's own page, for hosts with error pages of their own.
+	// writing the gateway's own page, for servers with error pages of their own.
 	ErrorsToCaller bool
 	// Brand is how the app looks on our pages.
 	Brand pages.Brand
 }
 
-// A Peer holds facts of a request that the host server knows and this package must
-// not guess: trusted proxies are the server's business.
+// A Peer holds facts of a request that only the server around the gateway knows, since
+// it knows the trusted proxies.
 type Peer struct {
 	// Secure says that the browser used https.
 	Secure bool
@@ -316,8 +315,7 @@ type Peer struct {
 	// Target is the request-target as it came in (path and query), before any
 	// rewriting.
 	Target string
-	// Failed is the error that the request has ended in before, if this is an error
-	// route.
+	// Failed is the error that the request ended in, if this is an error route.
 	Failed error
 }
 
@@ -341,7 +339,7 @@ type Pages interface {
 	Asset(w http.ResponseWriter, r *http.Request, b pages.Brand, name string)
 }
 
-// An Event is one fact for the audit trail, metrics and the host's events.
+// An Event is one fact for the audit trail, metrics and the server's own events.
 type Event struct {
 	// Type is one of the Event… constants.
 	Type string
@@ -370,7 +368,8 @@ const (
 	EventRefused = "refused" // a request was refused; Code says why
 )
 
-// claimNames makes names ours on every app of the gateway. Nobody may keep them.
+// claimNames makes names ours at every app of the gateway. It refuses if an app keeps one
+// of them.
 func (g *Gateway) claimNames(names forward.HeaderNames, keep []string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

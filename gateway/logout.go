@@ -16,9 +16,9 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
-// logout asks on GET, and ends the login on POST: here at once, then at the
-// provider if it can. It ends a login too that this app takes no more.
-func (x *exchange) logout() error {
+// logout asks on GET. On POST it ends the login: here at once, then at the provider if
+// that is possible. It also ends a login that this app does not accept any more.
+func (x *request) logout() error {
 	ses, err := x.anySession()
 	if err != nil && !errors.Is(err, session.ErrNone) {
 		return x.refuse(session.Fault(err))
@@ -31,10 +31,10 @@ func (x *exchange) logout() error {
 		return x.askLogout(ses.Login())
 	}
 	if x.r.Header.Get("Sec-Fetch-Mode") != "navigate" {
-		x.forgetPages() // no page of ours will be seen
+		x.forgetPages() // a script asks: it will not load the image of forget
 	}
 	if !signedIn {
-		// A logout that failed half-way may be what is tried again.
+		// An earlier attempt may have ended the login and then failed.
 		if err := x.endCookie(); err != nil {
 			return x.refuse(session.Fault(err))
 		}
@@ -55,32 +55,31 @@ func (x *exchange) logout() error {
 	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 }
 
-// clearCookies takes away what the browser keeps of the person.
-func (x *exchange) clearCookies() {
+func (x *request) clearCookies() {
 	cookie.Set(x.w, cookie.Session, "", x.secure)
 	if x.cookies.Refused != "" {
 		cookie.Set(x.w, cookie.Refused, "", x.secure)
 	}
 }
 
-func (x *exchange) endCookie() error {
+func (x *request) endCookie() error {
 	if x.cookies.Session == "" || x.host == "" {
 		return nil
 	}
 	return x.app.gw.sessions.EndCookie(x.r.Context(), x.cookies.Session, x.host, x.mayRepeat)
 }
 
-// mayRepeat bounds how often a client has a logout announced that was done before:
-// each time costs every node some work. A store that can't count may have failed to
-// announce, so that is no reason to refuse.
-func (x *exchange) mayRepeat() error {
+// mayRepeat bounds how often a client can have the same logout announced: each time costs
+// every node some work. If the store can't count, it may have failed to announce, too:
+// then it is announced again.
+func (x *request) mayRepeat() error {
 	if refused := x.countRequest(); refused != nil && refused.Code == refusal.TooManyAttempts {
 		return refused
 	}
 	return nil
 }
 
-func (x *exchange) askLogout(l *session.Login) error {
+func (x *request) askLogout(l *session.Login) error {
 	page := pages.Logout{Chrome: x.chrome(), Username: x.app.gw.nameOf(l), Action: x.app.opts.Prefix + "/logout"}
 	if p := x.app.providerOf(l); p != nil {
 		page.Provider = p.DisplayName
@@ -90,12 +89,12 @@ func (x *exchange) askLogout(l *session.Login) error {
 	return nil
 }
 
-// logoutTimeout is how long a logout waits to learn where the provider's own
-// session ends. Ours has ended already.
+// logoutTimeout bounds how long a logout waits for the provider's logout address. Our own
+// session has already ended.
 const logoutTimeout = 3 * time.Second
 
-// providerLogout returns where the provider's own session ends, or "".
-func (x *exchange) providerLogout(l *session.Login) string {
+// providerLogout returns the address that ends the provider's own session, or "".
+func (x *request) providerLogout(l *session.Login) string {
 	p := x.app.providerOf(l)
 	if p == nil {
 		return ""
@@ -115,17 +114,17 @@ func (x *exchange) providerLogout(l *session.Login) string {
 	return away
 }
 
-func (x *exchange) loggedOut() error {
+func (x *request) loggedOut() error {
 	x.page(http.StatusOK, pages.LoggedOut{Chrome: x.chrome(), SignInURL: "/"})
 	return nil
 }
 
-// forget is an image that the pages after a logout show nothing of. It has the
-// browser forget the app's pages that it keeps for its back button. Were the answer
-// to the logout to say so, the person would wait for all of the site's cache to be
-// cleared, which takes seconds if it has thousands of files, and the page that they
-// came from would not be among those kept yet.
-func (x *exchange) forget() error {
+// forget serves an empty image to the pages after a logout. With it, the browser forgets
+// the app's pages that it keeps for its back button. The response to the logout itself
+// can't do that: the person would wait until the site's whole cache is cleared, which
+// takes seconds for thousands of files, and the browser would not have kept the page yet
+// that they come from.
+func (x *request) forget() error {
 	if site := x.r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
 		return x.refuse(refusal.New(refusal.CrossSite, errors.New("another site wants this one's cache cleared")))
 	}
@@ -141,6 +140,5 @@ func (x *exchange) forget() error {
 	return nil
 }
 
-// forgetPages has the browser clear what it keeps of the site's pages (Clear Site
-// Data §3.1), those for the back button too.
-func (x *exchange) forgetPages() { x.w.Header().Set("Clear-Site-Data", `"cache"`) }
+// forgetPages clears the cache of the site, and pages for the back button in it.
+func (x *request) forgetPages() { x.w.Header().Set("Clear-Site-Data", `"cache"`) }

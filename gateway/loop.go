@@ -10,10 +10,10 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// round returns how many logins this browser has finished just before. It
-// refuses to begin one more if those are too many: each of them gave the browser
-// a session cookie, and here it is without.
-func (x *exchange) round(browser []byte) (int, *refusal.Error) {
+// round returns how many logins this browser has finished recently. If there are too
+// many, it refuses to begin another: each of them set a session cookie, and the browser
+// came back without one.
+func (x *request) round(browser []byte) (int, *refusal.Error) {
 	n, err := x.app.gw.sessions.Rounds().Finished(x.r.Context(), browser)
 	switch {
 	case err != nil:
@@ -24,38 +24,38 @@ func (x *exchange) round(browser []byte) (int, *refusal.Error) {
 	return n, nil
 }
 
-// forgetRounds forgets the rounds of a browser that ends its session: it has kept
-// its cookie.
-func (x *exchange) forgetRounds() {
+// forgetRounds forgets the rounds of a browser that ends its session: that proves that it
+// keeps the cookie.
+func (x *request) forgetRounds() {
 	if vault.IsRandomText(x.cookies.Browser) {
 		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBrowser(x.cookies.Browser))
 	}
 }
 
-// needless refuses to send a signed-in person on when the app sends them to
-// sign in again and again: the app can't see that the person is signed in.
-func (x *exchange) needless(ses session.Session) *refusal.Error {
+// needless refuses to send a signed-in person back to the app if the app sends them to
+// sign in again and again: it does not see that the person is signed in.
+func (x *request) needless(ses session.Session) *refusal.Error {
 	if x.app.gw.sessions.Rounds().Repeated(x.r.Context(), ses.ID(), x.r.URL.RawQuery) {
 		return x.looping(refusal.AppLoop)
 	}
 	return nil
 }
 
-func (x *exchange) looping(code refusal.Code) *refusal.Error {
+func (x *request) looping(code refusal.Code) *refusal.Error {
 	x.retryAfter(session.RoundTime)
 	return refusal.New(code, fmt.Errorf("%d times within %v; this request came to %s, the site is %s", session.MaxRounds, session.RoundTime, x.here(), x.issuer()))
 }
 
-// here returns the origin that the request came to, as far as the host server knows.
-func (x *exchange) here() string {
+// here returns the origin that the request came to, as far as the server knows.
+func (x *request) here() string {
 	if x.peer.Secure {
 		return target.Origin("https", x.r.Host)
 	}
 	return target.Origin("http", x.r.Host)
 }
 
-// seen says how a request looked, where that may be the fault.
-func (x *exchange) seen(code refusal.Code) pages.Seen {
+// seen returns how the request looked, for codes where that may be the cause.
+func (x *request) seen(code refusal.Code) pages.Seen {
 	switch code {
 	case refusal.RedirectLoop, refusal.CookiesBlocked, refusal.AnswerLost, refusal.InsecureHTTP:
 		return pages.Seen{Here: x.here(), Site: x.issuer()}

@@ -17,15 +17,13 @@ type ProviderRules struct {
 	Rules     mapping.Rules
 }
 
-// people are those of one provider at one app: their names, and the rules for
-// them.
+// people are the people of one provider at one app: their names, and the rules for them.
 type people struct {
 	*usernames.People
 	rules      *mapping.RuleSet
 	mapsGroups bool // the rules have group lines
 }
 
-// checkNames refuses what could not keep the provider's names apart.
 func (p *NamedProvider) checkNames() error {
 	var faults faults
 	faults.add(fmt.Sprintf("provider %q: users", p.Name), p.Users.Check())
@@ -68,7 +66,6 @@ func (a *App) divide() error {
 	return errors.Join(faults...)
 }
 
-// bindRules compiles the rules for each provider.
 func (a *App) bindRules(all []*usernames.People) error {
 	common := a.opts.Rules
 	if all[0].Apart() && count(common) > 0 {
@@ -110,7 +107,7 @@ func (a *App) bindRules(all []*usernames.People) error {
 
 func count(r mapping.Rules) int { return len(r.Role) + len(r.Template) + len(r.Group) }
 
-// placed gives lines of a block that have no position one in the JSON.
+// placed sets the position of a block's lines to that in the JSON, if they have none.
 func placed(lines []mapping.Line, block int, kind mapping.Kind) []mapping.Line {
 	lines = slices.Clone(lines)
 	for i := range lines {
@@ -128,8 +125,8 @@ func (a *App) providerNames() (names []string) {
 	return names
 }
 
-// nameOf returns the name of a person on pages and in the audit log: the one that an
-// app is told, if an app can be told any.
+// nameOf returns the name of a person on pages and in the audit log. It is the one that
+// apps are told, if there is one.
 func (g *Gateway) nameOf(l *session.Login) string {
 	from := func(p *NamedProvider) bool {
 		return p.Provider.Protocol() == l.Account.Protocol && p.Provider.Issuer() == l.Account.Issuer

@@ -12,7 +12,7 @@ import (
 )
 
 // jwks publishes the keys that verify assertions.
-func (x *exchange) jwks() error {
+func (x *request) jwks() error {
 	doc, err := x.app.gw.signer.JWKS()
 	if err != nil {
 		return x.refuse(session.Fault(err))
@@ -27,8 +27,7 @@ func (x *exchange) jwks() error {
 	return nil
 }
 
-// onlyMetadata says how we are to be registered at the only SAML provider.
-func (x *exchange) onlyMetadata() error {
+func (x *request) onlyMetadata() error {
 	all := x.app.speaking(provider.SAML)
 	if len(all) > 1 {
 		return x.refuse(refusal.New(refusal.NotFound, errors.New("this site has several SAML providers: ask for saml/metadata/<provider>")))
@@ -36,8 +35,8 @@ func (x *exchange) onlyMetadata() error {
 	return x.metadata(all[0].Name)
 }
 
-// metadata says how we are to be registered at a provider.
-func (x *exchange) metadata(name string) error {
+// metadata serves our metadata for a provider.
+func (x *request) metadata(name string) error {
 	origin, refused := x.signInOrigin()
 	if refused != nil {
 		return x.refuse(refused)
@@ -59,8 +58,8 @@ func (x *exchange) metadata(name string) error {
 	h := x.w.Header()
 	h.Set("Content-Type", "application/samlmetadata+xml") // SAML Metadata, Appendix A
 	h.Set("Content-Disposition", `attachment; filename="`+p.Name+`.xml"`)
-	// The document names the address that was asked for, port included. Shared
-	// caches may ignore the port.
+	// The document contains the request's address with its port. Shared caches may ignore
+	// the port.
 	h.Set("Cache-Control", "private, max-age=300")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(doc)))

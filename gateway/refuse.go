@@ -17,16 +17,16 @@ import (
 )
 
 // refuse answers with the code's page or JSON problem, and tells the observer.
-func (x *exchange) refuse(err error) error {
+func (x *request) refuse(err error) error {
 	if x.standing() != nil {
 		return x.stand()
 	}
 	e := refusal.From(err, refusal.Internal)
-	if e.Code == refusal.ProviderUnavailable { // any other fault has a time of its own
+	if e.Code == refusal.ProviderUnavailable { // the others have set it where they arose
 		x.retryAfter(refusal.RetryAfter(e))
 	}
 	reference := strings.ToLower(rand.Text()[:10])
-	// A client that hung up is no fault of the store's or the provider's.
+	// If the client disconnects, neither the store nor the provider is at fault.
 	hungUp := x.r.Context().Err() != nil && errors.Is(err, context.Canceled)
 	if e.Code != refusal.Unauthenticated && !hungUp {
 		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Judged: x.judged, Err: e.Err})
@@ -46,9 +46,9 @@ func (x *exchange) refuse(err error) error {
 	return x.showRefusal(refused, address, e.Err)
 }
 
-// showRefusal answers with a refusal. If address is not "", it is where the page
-// can be loaded again. cause is for the caller of ServeHTTP.
-func (x *exchange) showRefusal(refused *session.Refused, address string, cause error) error {
+// showRefusal answers with a refusal. At address, if it is not "", the page can be loaded
+// again. cause is for the caller of ServeHTTP.
+func (x *request) showRefusal(refused *session.Refused, address string, cause error) error {
 	meaning := refused.Code.Meaning()
 	x.refusalHeaders(refused.Code, meaning.Status)
 	if x.app.opts.ErrorsToCaller {
@@ -71,9 +71,9 @@ func (x *exchange) showRefusal(refused *session.Refused, address string, cause e
 	return x.json(meaning.Status, "application/problem+json", p)
 }
 
-// showLastRefusal says again why this browser's last sign-in was refused. At
-// /session it does so instead of sending the person to sign in once more.
-func (x *exchange) showLastRefusal(otherwise func() error) error {
+// showLastRefusal shows again why this browser's last sign-in was refused. If it was not,
+// otherwise answers.
+func (x *request) showLastRefusal(otherwise func() error) error {
 	refused, err := x.app.gw.sessions.ReadRefused(x.r.Context(), x.cookies.Refused, x.host)
 	if errors.Is(err, session.ErrNone) {
 		return otherwise()
@@ -84,8 +84,8 @@ func (x *exchange) showLastRefusal(otherwise func() error) error {
 	return x.showRefusal(refused, "", errors.New("the sign-in was refused before"))
 }
 
-// refused is the page at which a browser stands after its sign-in was refused.
-func (x *exchange) refused() error {
+// refused serves the address that a browser shows after its sign-in was refused.
+func (x *request) refused() error {
 	return x.showLastRefusal(func() error { return x.redirectTo("/") })
 }
 
@@ -100,7 +100,7 @@ type problem struct {
 	Login     string       `json:"login,omitempty"`
 }
 
-func (x *exchange) refusalHeaders(code refusal.Code, status int) {
+func (x *request) refusalHeaders(code refusal.Code, status int) {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
 	if status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
@@ -113,7 +113,7 @@ func (x *exchange) refusalHeaders(code refusal.Code, status int) {
 	}
 }
 
-func (x *exchange) refusalPage(refused *session.Refused) pages.Refusal {
+func (x *request) refusalPage(refused *session.Refused) pages.Refusal {
 	page := pages.Refusal{Chrome: x.chrome(), Code: refused.Code, Reference: refused.Reference, Seen: x.seen(refused.Code)}
 	prefix := x.front().opts.Prefix
 	switch refused.Code {
@@ -143,8 +143,7 @@ func (x *exchange) refusalPage(refused *session.Refused) pages.Refusal {
 	return page
 }
 
-// retryURL is where the person wanted to go.
-func (x *exchange) retryURL() string {
+func (x *request) retryURL() string {
 	switch {
 	case x.returnTo != "":
 		return x.returnTo
@@ -155,10 +154,10 @@ func (x *exchange) retryURL() string {
 	return safe
 }
 
-// openPage is the page of this origin from which the request came, as the browser
-// says: a script, a form or a frame stands there. If the request opens a page itself,
-// it is that one.
-func (x *exchange) openPage() string {
+// openPage returns the page that the browser shows: that of the request, if it is a page
+// load. Otherwise the Referer names it, if that is of this origin: a script, a form or a
+// frame on it made the request.
+func (x *request) openPage() string {
 	ref, err := url.Parse(x.r.Referer())
 	origin, refused := x.origin()
 	if err == nil && refused == nil && !pages.Opened(x.r) && strings.EqualFold(target.Origin(ref.Scheme, ref.Host), origin) {
@@ -169,8 +168,8 @@ func (x *exchange) openPage() string {
 	return x.retryURL()
 }
 
-// observe tells the observer of a fact, with what is known of the person.
-func (x *exchange) observe(ev Event) {
+// observe tells the observer about an event, with what is known about the person.
+func (x *request) observe(ev Event) {
 	ev.App, ev.Provider, ev.Addr = x.app.name(), x.provider, x.peer.Addr
 	if x.who != nil {
 		ev.Provider, ev.Username = x.who.Provider, x.app.gw.nameOf(x.who)

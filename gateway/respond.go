@@ -10,14 +10,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 )
 
-func (x *exchange) chrome() pages.Chrome {
+func (x *request) chrome() pages.Chrome {
 	front := x.front().opts
 	return pages.Chrome{Prefix: front.Prefix, App: cmp.Or(front.Brand.Title, x.host, x.app.name()), Brand: front.Brand}
 }
 
-func (x *exchange) page(status int, page any) { x.app.gw.opts.Pages.Page(x.w, x.r, status, page) }
+func (x *request) page(status int, page any) { x.app.gw.opts.Pages.Page(x.w, x.r, status, page) }
 
-func (x *exchange) json(status int, contentType string, v any) error {
+func (x *request) json(status int, contentType string, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -33,15 +33,15 @@ func (x *exchange) json(status int, contentType string, v any) error {
 	return nil
 }
 
-// retryAfter says when to come back, in whole seconds. Zero says nothing.
-func (x *exchange) retryAfter(wait time.Duration) {
+// retryAfter sets when to come back, in whole seconds. Zero sets nothing.
+func (x *request) retryAfter(wait time.Duration) {
 	if wait > 0 {
 		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
 }
 
 // redirectTo sends the browser to a path of this origin.
-func (x *exchange) redirectTo(path string) error {
+func (x *request) redirectTo(path string) error {
 	origin, refused := x.origin()
 	if refused != nil {
 		return x.refuse(refused)
@@ -51,7 +51,7 @@ func (x *exchange) redirectTo(path string) error {
 }
 
 // redirect answers 303, so that the browser always follows by GET.
-func (x *exchange) redirect(location string) {
+func (x *request) redirect(location string) {
 	h := x.w.Header()
 	h.Set("Location", location)
 	h.Set("Cache-Control", "no-store")

@@ -12,15 +12,15 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
-// What a request that ended in an error takes along to what answers the error, such
-// as an error route: the App that had it first, its login, and our cookies, which are in
-// its headers no more. An App that stands there judges by them as if they had come, and
-// nobody else sees them.
+// If a request ends in an error, an error route or the like answers it. It gets what this
+// file keeps: the App that had the request first, its login, and our cookies, which are
+// no longer in the headers. An App in the error route uses them as if they had come with
+// the request. Nobody else sees them.
 
-// takenKey is the key of a *taken among the values of a request's context.
+// takenKey is the key of a *taken in a request's context.
 type takenKey struct{}
 
-// A taken says which App has taken our cookies out of a request.
+// A taken says which App has taken our cookies out of a request, and keeps them.
 type taken struct {
 	app     *App
 	cookies cookie.Own
@@ -29,7 +29,7 @@ type taken struct {
 // takenBefore returns what another App has taken out of the request, if one has.
 func takenBefore(ctx context.Context) taken {
 	if v := visitOf(ctx); v != nil {
-		return taken{v.view.app, cookie.Own{Session: v.cookie}}
+		return taken{v.decision.app, cookie.Own{Session: v.cookie}}
 	}
 	if t, ok := ctx.Value(takenKey{}).(*taken); ok {
 		return *t
@@ -58,7 +58,7 @@ func (a *App) withTaken(ctx context.Context, cookies cookie.Own) context.Context
 	return context.WithValue(ctx, takenKey{}, &taken{a, cookies})
 }
 
-// A handedOverError is a refusal that the caller of ServeHTTP answers.
+// A handedOverError is a refusal that the caller of ServeHTTP has to answer.
 type handedOverError struct {
 	refused *refusal.Error
 	shown   *session.Refused
@@ -73,7 +73,7 @@ func (h *handedOverError) Error() string { return h.refused.Error() }
 func (h *handedOverError) Unwrap() error { return h.refused }
 
 // Refused returns the context for Resume if err is a refusal that ServeHTTP has left to
-// its caller, else nil.
+// its caller. Otherwise it returns nil.
 func Refused(err error) context.Context {
 	if h, ok := errors.AsType[*handedOverError](err); ok {
 		return h.r.Context()
@@ -81,9 +81,9 @@ func Refused(err error) context.Context {
 	return nil
 }
 
-// Resume guards what answers an error that a request ended in by the login that the
-// request came by. passed is the context that the app was given, or that of Refused.
-// If the login is over, the request is aborted.
+// Resume passes a request on to next, which answers the error that the request ended in.
+// The login of the request still holds for it: if that is over, the request is aborted.
+// passed is the context that the app was given, or that of Refused.
 func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) error) error {
 	before := visitOf(passed)
 	if before == nil {
@@ -92,7 +92,7 @@ func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next
 		}
 		return next(w, r)
 	}
-	v := &visit{view: before.view, path: before.path, cookie: before.cookie, token: before.token}
+	v := &visit{decision: before.decision, path: before.path, cookie: before.cookie, token: before.token}
 	v.Connection = v
 	if !v.Continue(&before.Passage, w, r) {
 		panic(http.ErrAbortHandler)
@@ -103,13 +103,13 @@ func Resume(passed context.Context, w http.ResponseWriter, r *http.Request, next
 	return err
 }
 
-// An App in an error route answers none of our addresses, and refuses nobody a second
-// time: what the App before it has said stands. So nobody is sent round, and the audit
-// trail has each refusal once.
+// An App in an error route serves none of our addresses. If the App before it has refused
+// the request, that refusal stands. So there is no redirect loop, and the audit trail has
+// each refusal once.
 
-// standing returns the refusal that was handed over, if it stands: a sign-in would
-// answer those that merely ask for one.
-func (x *exchange) standing() *handedOverError {
+// standing returns the refusal that stands, if there is one. Unauthenticated does not stand
+// for a path of the app's: a sign-in mends it.
+func (x *request) standing() *handedOverError {
 	h, ok := errors.AsType[*handedOverError](x.peer.Failed)
 	if !ok || h.refused.Code == refusal.Unauthenticated && !x.isOurs() {
 		return nil
@@ -117,24 +117,24 @@ func (x *exchange) standing() *handedOverError {
 	return h
 }
 
-// stand answers with what the request has ended in.
-func (x *exchange) stand() error {
+// stand answers with the refusal that stands, or returns the error.
+func (x *request) stand() error {
 	if h := x.standing(); h != nil {
 		return x.showRefusal(h.shown, h.address, h.refused.Err)
 	}
 	return x.peer.Failed
 }
 
-// isOurs says whether the app, or another one at the host of the request, answers its
-// address itself.
-func (x *exchange) isOurs() bool {
+// isOurs says whether the address of the request is one of the gateway's own, of this app
+// or of another one at its host.
+func (x *request) isOurs() bool {
 	g := x.app.gw
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return x.app.Owns(x.path) || slices.ContainsFunc(g.apps, func(a *App) bool { return a.rank(x.host) > 0 && a.Owns(x.path) })
 }
 
-// ours returns the lines of Set-Cookie that came with a refusal that was handed over.
+// ours returns the Set-Cookie lines of a refusal that was handed over.
 func (p Peer) ours(w http.ResponseWriter) []string {
 	if Refused(p.Failed) == nil {
 		return nil
@@ -142,10 +142,10 @@ func (p Peer) ours(w http.ResponseWriter) []string {
 	return slices.Clone(w.Header()["Set-Cookie"])
 }
 
-// front returns the app that answers our addresses at the host of the request: not an
-// app in an error route, if there is another one. The app that had the request first
-// comes first, then those that name the host most precisely.
-func (x *exchange) front() *App {
+// front returns the app that serves our addresses at the host of the request. An app in an
+// error route does so only if there is no other. The app that had the request first is
+// preferred, then one that names the host most precisely.
+func (x *request) front() *App {
 	if x.site == nil || !x.site.unplaced {
 		return x.app
 	}
@@ -162,7 +162,7 @@ func (x *exchange) front() *App {
 	return best[max(0, slices.IndexFunc(best, func(a *App) bool { return a.site.Load().issuer == x.here() }))]
 }
 
-// canSignIn says whether somebody answers where a login begins.
-func (x *exchange) canSignIn() bool {
+// canSignIn says whether an app serves the address where a login begins.
+func (x *request) canSignIn() bool {
 	return x.peer.Failed == nil || x.site != nil && !x.site.unplaced || x.front() != x.app
 }

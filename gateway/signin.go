@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// providerTimeout bounds the work of a provider within one request.
+	// providerTimeout bounds how long one request works with a provider.
 	providerTimeout = 15 * time.Second
 	// maxLogged bounds an address in the log, in bytes.
 	maxLogged = 200
@@ -33,9 +33,9 @@ func hashBrowser(browser string) []byte {
 	return sum[:]
 }
 
-// begin starts a login at p and sends the browser there. f carries the options
-// of the login; f.Return is safe.
-func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
+// begin begins a login at p and sends the browser there. f carries the options of the
+// login. f.Return must be safe.
+func (x *request) begin(p *NamedProvider, f session.Flow) error {
 	x.provider = p.Name
 	origin, refused := x.signInOrigin()
 	if refused == nil {
@@ -78,7 +78,7 @@ func (x *exchange) begin(p *NamedProvider, f session.Flow) error {
 // No server sees the fragment of an address, and it is lost at the first form on the
 // way. So a browser gets a page instead of a redirect: if there is a fragment, the
 // page's script begins the login anew with it.
-func (x *exchange) sendTo(p *NamedProvider, begun *provider.Begun, f session.Flow, state string) {
+func (x *request) sendTo(p *NamedProvider, begun *provider.Begun, f session.Flow, state string) {
 	page := pages.Form{Chrome: x.chrome(), Provider: p.DisplayName, Action: begun.Location, Fields: pages.FieldsOf(begun.Form)}
 	if !f.Other && !f.Restarted && !strings.Contains(f.Return, "#") && (begun.Form != nil || pages.InTab(x.r)) {
 		page.AgainURL = strings.Replace(x.loginURL(p, f.Return), "?", "?instead="+state+"&", 1)
@@ -92,7 +92,7 @@ func (x *exchange) sendTo(p *NamedProvider, begun *provider.Begun, f session.Flo
 
 // drop ends the login of a state, which this browser now begins anew with its fragment.
 // Only one of the two counts.
-func (x *exchange) drop(state string) {
+func (x *request) drop(state string) {
 	f, err := x.flow(state)
 	if err == nil && x.began(f) && x.app.gw.sessions.Flows().Take(x.r.Context(), state) == nil {
 		x.giveBack(1)
@@ -100,13 +100,13 @@ func (x *exchange) drop(state string) {
 }
 
 // began says whether this browser has begun a login.
-func (x *exchange) began(f *session.Flow) bool {
+func (x *request) began(f *session.Flow) bool {
 	return vault.IsRandomText(x.cookies.Browser) && subtle.ConstantTimeCompare(hashBrowser(x.cookies.Browser), f.Browser) == 1
 }
 
-// loginURL is where a login begins: at p, or at the provider that the person
-// chooses if p is nil. The return URL stands last.
-func (x *exchange) loginURL(p *NamedProvider, returnTo string) string {
+// loginURL returns the path that begins a login at p, or that shows the chooser if p is
+// nil. The return URL comes last: scripts append to it.
+func (x *request) loginURL(p *NamedProvider, returnTo string) string {
 	address := x.front().opts.Prefix + "/login?"
 	if p != nil {
 		address += "provider=" + url.QueryEscape(p.Name) + "&"
@@ -114,9 +114,9 @@ func (x *exchange) loginURL(p *NamedProvider, returnTo string) string {
 	return address + "return=" + url.QueryEscape(returnTo)
 }
 
-// unauthenticated answers a request without a session: a navigation is sent to
-// sign in, anything else is told so.
-func (x *exchange) unauthenticated() error {
+// unauthenticated answers a request without a session. A page load is sent to sign in, any
+// other request gets 401.
+func (x *request) unauthenticated() error {
 	if !pages.Opened(x.r) || !x.canSignIn() || x.standing() != nil {
 		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
 	}
@@ -129,7 +129,7 @@ func (x *exchange) unauthenticated() error {
 
 // safeReturn returns the return URL that a client asks for. If it can't be used, there
 // is a line in the log: it may do without its fragment, or else it is "/".
-func (x *exchange) safeReturn(to string) string {
+func (x *request) safeReturn(to string) string {
 	safe, err := target.SafeReturn(to, x.app.opts.Prefix)
 	if err == nil {
 		return safe
@@ -146,8 +146,8 @@ func (x *exchange) safeReturn(to string) string {
 	return safe
 }
 
-// returnTarget is the original target in origin form.
-func (x *exchange) returnTarget() string {
+// returnTarget returns the original target in origin form.
+func (x *request) returnTarget() string {
 	if strings.HasPrefix(x.peer.Target, "/") {
 		return x.peer.Target
 	}

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// The only way to the stream of an HTTP/3 request, http3.HTTPStreamer, tries to send
-// the answer's header. So it reads a map that a handler would be filling meanwhile, which
-// ends the process. Over HTTP/3, the handler fills a map of its own. Only calls of
-// w, which Sever waits for, copy it to the one that is sent.
+// The only way to the stream of an HTTP/3 request, http3.HTTPStreamer, tries to send the
+// header of the response. If the handler changed that map meanwhile, the process would
+// crash. So over HTTP/3, the handler changes a map of its own. Only calls of w copy it to
+// the real one, and Sever waits for those.
 
 // keepHeader gives the handler a header of its own.
 func (p *Passage) keepHeader() {
@@ -19,8 +19,8 @@ func (p *Passage) keepHeader() {
 	p.copyHeader(false)
 }
 
-// copyHeader makes the header that is sent equal to the handler's. After the final one
-// it does nothing: handlers before sso may have changed it.
+// copyHeader makes the real header equal to the handler's. After the final header it does
+// nothing, because handlers before sso may have changed the real one.
 func (p *Passage) copyHeader(final bool) {
 	if p.header == nil || p.headed {
 		return
@@ -30,13 +30,13 @@ func (p *Passage) copyHeader(final bool) {
 	clear(h)
 	maps.Copy(h, p.header.Clone()) // the handler may change values in place
 	if _, ok := h["Date"]; !ok && !final {
-		// Or reset would set one, while a placeholder may be reading the header.
+		// Otherwise reset would set one, while a placeholder may be reading the map.
 		h["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
 	}
 }
 
-// finishHeader copies what the handler has left in its header: the trailers, or all of it
-// if there is no answer yet.
+// finishHeader copies what is left in the handler's header: the trailers, or all of it if
+// no response has begun.
 func (p *Passage) finishHeader() {
 	w := writer{p}
 	if p.header == nil || !w.begin() {

@@ -9,15 +9,15 @@ import (
 	"sync"
 )
 
-// A hijacked connection belongs to its handler, until it is cut. To read from it
-// is to use the login.
+// A hijacked connection belongs to its handler until it is cut. Data that arrives counts
+// as use of the login.
 type hijacked struct {
 	net.Conn
 	p    *Passage
 	done sync.Once
 }
 
-// takeOver makes rw read from h and write to it. Data that rw has read already stays.
+// takeOver makes rw read from h and write to it. It keeps data that rw has already read.
 func (h *hijacked) takeOver(rw *bufio.ReadWriter) {
 	rw.Writer.Reset(h) // it is empty
 	ahead, _ := rw.Peek(rw.Reader.Buffered())
@@ -41,7 +41,7 @@ func (h *hijacked) Read(data []byte) (int, error) {
 // ReadFrom implements io.ReaderFrom.
 func (h *hijacked) ReadFrom(r io.Reader) (int64, error) { return io.Copy(h.Conn, r) }
 
-// CloseWrite ends one direction, if the connection can.
+// CloseWrite closes the connection for writing, if that is possible.
 func (h *hijacked) CloseWrite() error {
 	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -56,10 +56,10 @@ func (h *hijacked) Close() error {
 	return err
 }
 
-// sever closes the connection. Who holds it may never close it.
+// sever closes the connection, because the handler may never do so.
 func (h *hijacked) sever() {
 	if !closeConn(h.p.r) {
 		_ = h.Conn.Close()
 	}
-	go h.done.Do(h.p.release) // it waits for who is severing
+	go h.done.Do(h.p.release) // release waits until Sever returns
 }

@@ -1,5 +1,5 @@
-// Package passage takes requests through the app for as long as their login lasts:
-// the context of a request, what it reads from and what it writes to end with it.
+// Package passage takes requests through the app for as long as their login lasts. When
+// the login ends, so do the context of the request, its body and its ResponseWriter.
 package passage
 
 import (
@@ -13,12 +13,12 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
-// A Passage is a request on its way through the app, and its context. The zero value
-// is for Enter and Continue.
+// A Passage is a request on its way through the app, and its context. Enter and Continue
+// begin with the zero value.
 //
-// When the login ends, the context ends first. A handler that does not watch it is
-// cut at the connection: over HTTP/1.1 that is closed, over HTTP/2 and HTTP/3 the one
-// stream is reset. Whatever else may happen, nothing is read or written any more.
+// When the login ends, the context ends first. If the handler does not watch it, the
+// request is cut at the connection: HTTP/1.1 closes the connection, HTTP/2 and HTTP/3
+// reset the one stream. After that, nothing more is read or written.
 type Passage struct {
 	session.Live
 	w     http.ResponseWriter
@@ -26,7 +26,7 @@ type Passage struct {
 	reset func(http.ResponseWriter) // see Enter
 
 	hijacked atomic.Pointer[hijacked]
-	kept     atomic.Int32 // how many still need it, beside the handler
+	kept     atomic.Int32 // 1 if a hijacked connection needs it besides the handler
 	severed  atomic.Bool
 	writing  atomic.Int32 // how many calls of w are under way
 	gone     bool         // the stream is reset; for Sever
@@ -67,8 +67,8 @@ func (p *Passage) prepare(w http.ResponseWriter, r *http.Request, reset func(htt
 	}
 }
 
-// Came returns the request as it came. Handlers may be changing its headers and its
-// address right now.
+// Came returns the original request. Handlers may be changing its headers and its address
+// at the same time.
 func (p *Passage) Came() *http.Request { return p.r }
 
 // Request returns the request that goes on.
@@ -80,10 +80,10 @@ func (p *Passage) Request() *http.Request {
 	return r
 }
 
-// Writer returns what the request's answer is written to.
+// Writer returns the ResponseWriter for the handler.
 func (p *Passage) Writer() http.ResponseWriter { return writer{p} }
 
-// key is the key of the Passage among the values of its context.
+// key is the key of the Passage in its context.
 type key struct{}
 
 // Value implements context.Context.
@@ -100,7 +100,7 @@ func Of(ctx context.Context) *Passage {
 	return p
 }
 
-// Leave says that the handler is done. A connection that it has taken over may live on.
+// Leave says that the handler is done. A connection that it has hijacked may go on.
 func (p *Passage) Leave() {
 	p.finishHeader()
 	if p.hijacked.Load() == nil {
@@ -110,7 +110,7 @@ func (p *Passage) Leave() {
 	p.release()
 }
 
-// release says that the handler, or the connection that it has taken over, is done.
+// release says that the handler, or the connection that it has hijacked, is done.
 func (p *Passage) release() {
 	if p.kept.Add(-1) < 0 {
 		p.Live.Leave()
@@ -120,19 +120,20 @@ func (p *Passage) release() {
 // Severed says whether the connection was cut.
 func (p *Passage) Severed() bool { return p.severed.Load() }
 
-// AbortIfCut aborts a request whose answer was cut, so that nobody takes it for a
-// whole one. Nothing is left to be said, nor to be logged as an error.
+// AbortIfCut aborts a request that was cut, so that its response does not look complete.
+// That is not logged as an error.
 func (p *Passage) AbortIfCut() {
 	if p.severed.Load() && p.hijacked.Load() == nil {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// connKey is the key of a connection among the values of a request's context.
+// connKey is the key of the connection in a request's context.
 type connKey struct{}
 
-// ConnContext tells the connection of a request: make it the ConnContext of the
-// http.Server, so that HTTP/1.1 is cut even while a handler sends nothing.
+// ConnContext adds the connection to the context of its requests. Make it the ConnContext
+// of the http.Server: without it, an HTTP/1.1 request can't be cut while its handler sends
+// nothing.
 func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, conn)
 }
@@ -147,18 +148,18 @@ func (p *Passage) Sever() {
 	if p.gone || p.r.ProtoMajor == 1 && closeConn(p.r) {
 		return
 	}
-	// What Caddy wraps keeps deadlines of its own, and is not for two goroutines.
+	// Caddy's wrappers keep deadlines of their own, and only one goroutine may use them.
 	w := innermost(p.w)
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(longAgo)
 	_ = rc.SetWriteDeadline(longAgo)
 	switch p.r.ProtoMajor {
 	case 2:
-		p.gone = true // by the deadline, for good
+		p.gone = true // the deadline has reset the stream
 	case 3:
-		// A deadline tells the client nothing while the handler does not write. But it
-		// keeps reset from sending anything. If a call of w is under way, it fails now, and
-		// reset is for the next Sever.
+		// While the handler does not write, the client does not notice the deadline. So
+		// reset is needed, and the deadline keeps it from sending anything. If a call of
+		// w is under way, it fails now, and the next Sever resets the stream.
 		if p.reset != nil && p.writing.Load() == 0 {
 			p.reset(w)
 			p.gone = true
@@ -179,15 +180,15 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 	}
 }
 
-// closeConn closes the connection of an HTTP/1.1 request, if it is known, and has
-// the kernel forget what is still to be sent.
+// closeConn closes the connection of an HTTP/1.1 request, if it is known. The kernel
+// drops what it has not sent yet.
 func closeConn(r *http.Request) bool {
 	conn, ok := r.Context().Value(connKey{}).(net.Conn)
 	if !ok {
 		return false
 	}
 	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = t.NetConn() // TLS would say farewell first, and wait for that
+		conn = t.NetConn() // closing TLS would wait until its last message is sent
 	}
 	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0)

@@ -7,8 +7,8 @@ import (
 	"net/http"
 )
 
-// A body is the request's, until the connection is cut. To read from it is to use
-// the login.
+// A body is the request's body until the connection is cut. Data that arrives counts as
+// use of the login.
 type body struct{ p *Passage }
 
 // Read implements io.Reader.
@@ -26,8 +26,8 @@ func (b body) Read(data []byte) (int, error) {
 // Close implements io.Closer.
 func (b body) Close() error { return b.p.r.Body.Close() }
 
-// A writer is the server's, until the connection is cut. It offers what that may:
-// a server that can't, says so when it is asked.
+// A writer is the server's ResponseWriter until the connection is cut. It has all optional
+// methods. If the server lacks one, that returns an error.
 type writer struct{ p *Passage }
 
 // Header implements http.ResponseWriter.
@@ -44,7 +44,7 @@ func (w writer) Header() http.Header {
 
 // begin says whether anything may be written. If so, end has to follow.
 func (w writer) begin() bool {
-	w.p.writing.Add(1) // before the look: Sever does it the other way round
+	w.p.writing.Add(1) // first: Sever sets severed before it reads writing
 	if w.p.severed.Load() {
 		w.end()
 		return false
@@ -110,8 +110,8 @@ func (w writer) Push(target string, opts *http.PushOptions) error {
 // Unwrap is for http.ResponseController.
 func (w writer) Unwrap() http.ResponseWriter { return w.p.w }
 
-// Hijack implements http.Hijacker. The request lives as long as the connection,
-// even if its handler returns before.
+// Hijack implements http.Hijacker. The passage lasts as long as the connection, even if the
+// handler returns before.
 func (w writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.p.w).Hijack()
 	if err != nil {
@@ -120,7 +120,7 @@ func (w writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	h := &hijacked{Conn: conn, p: w.p}
 	w.p.kept.Add(1)
 	w.p.hijacked.Store(h)
-	if w.p.severed.Load() { // before Sever could see it
+	if w.p.severed.Load() { // Sever came too early to see h
 		_ = h.Close()
 		return nil, nil, errSevered
 	}

@@ -21,36 +21,36 @@ import (
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
-// A view is one app's decision about a login: why the person may not enter, or the
-// headers that tell the app of them. It is made once per login, app and node, and
-// shared by all requests.
-type view struct {
+// A decision is what one app decides about a login: why the person may not enter, or
+// the headers that tell the app who they are. It is made once per login, app and
+// node, and shared by all requests.
+type decision struct {
 	app     *App
 	issuer  string
 	denied  *refusal.Error
 	headers *forward.Headers // nil if denied
-	next    *view            // of the same login; set before others see this one
+	next    *decision        // of the same login; set before others see this one
 }
 
-// maxViews bounds the views of one login: a wildcard site has one per port in
-// the Host header, which is the client's to choose.
-const maxViews = 16
+// maxDecisions bounds the decisions about one login. A wildcard site makes one for each
+// port in the Host header, and the client chooses that.
+const maxDecisions = 16
 
-// view returns a's view of a login. The views of a login are a list, which the
-// session's memo holds.
-func (a *App) view(ses session.Session, issuer string) *view {
+// decision returns what a decides about a login. The decisions about a login are a list
+// in the session's memo.
+func (a *App) decision(ses session.Session, issuer string) *decision {
 	for {
 		memo, n := ses.Memo(), 1
-		first, _ := memo.(*view)
+		first, _ := memo.(*decision)
 		for v := first; v != nil; v = v.next {
 			if v.app == a && v.issuer == issuer {
 				return v
 			}
 			n++
 		}
-		v := a.newView(ses.Login(), ses.ID(), issuer)
-		if n <= maxViews {
-			v.next = first // else the others are made again when they are needed
+		v := a.decide(ses.Login(), ses.ID(), issuer)
+		if n <= maxDecisions {
+			v.next = first // otherwise the list begins anew
 		}
 		if ses.Remember(memo, v) {
 			return v
@@ -58,9 +58,8 @@ func (a *App) view(ses session.Session, issuer string) *view {
 	}
 }
 
-// Size is roughly how many bytes a view and those after it take, with their
-// assertions.
-func (v *view) Size() int {
+// Size returns roughly how many bytes the list takes from here on, with its assertions.
+func (v *decision) Size() int {
 	if v == nil {
 		return 0
 	}
@@ -71,9 +70,9 @@ func (v *view) Size() int {
 	return size
 }
 
-// newView derives a view. id names the login.
-func (a *App) newView(l *session.Login, id, issuer string) *view {
-	v := &view{app: a, issuer: issuer}
+// decide makes a decision. id names the login.
+func (a *App) decide(l *session.Login, id, issuer string) *decision {
+	v := &decision{app: a, issuer: issuer}
 	if v.denied = a.ownAudience(a.audience(issuer)); v.denied != nil {
 		return v
 	}
@@ -100,8 +99,7 @@ func (a *App) newView(l *session.Login, id, issuer string) *view {
 	return v
 }
 
-// showSession shows a person what this app is told of them.
-func (x *exchange) showSession() error {
+func (x *request) showSession() error {
 	ses, err := x.session()
 	if errors.Is(err, session.ErrNone) {
 		return x.showLastRefusal(x.unauthenticated)
@@ -109,7 +107,7 @@ func (x *exchange) showSession() error {
 	if err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	v := x.app.view(ses, x.issuer())
+	v := x.app.decision(ses, x.issuer())
 	if v.denied != nil {
 		return x.refuse(v.denied)
 	}
@@ -129,9 +127,9 @@ func (x *exchange) showSession() error {
 	})
 }
 
-// ownAudience refuses an audience that is another app's. At a site that takes any
-// host, a client chooses the audience by its Host header. Without this check, the site
-// would make assertions by its own rules that the app of that host accepts.
+// ownAudience refuses another app's audience. At a site that takes any host name, the
+// client chooses the audience by its Host header. Without this check, the site would
+// make assertions by its own rules, and the other app would accept them.
 func (a *App) ownAudience(audience string) *refusal.Error {
 	a.gw.mu.Lock()
 	defer a.gw.mu.Unlock()
@@ -177,8 +175,8 @@ func (a *App) explain(p *NamedProvider, id *provider.Identity, rules *mapping.Ru
 }
 
 // admit decides whether a person of p may enter the app, and returns their identity
-// and grant there. Where the app has several name spaces, it never learns the
-// provider's own group names, only those that the rules make of them.
+// and grant there. If the app has several name spaces, it is told only the group names
+// that the rules make, never the provider's own.
 func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, grant, *refusal.Error) {
 	deny := func(code refusal.Code, cause error) (provider.Identity, grant, *refusal.Error) {
 		return provider.Identity{}, grant{}, refusal.New(code, cause)
@@ -190,7 +188,7 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 	if field := id.Unfit(); field != "" {
 		return deny(refusal.BadCharacters, errors.New("the "+field+" has control characters"))
 	}
-	if strings.TrimSpace(id.Username) != id.Username { // they would be lost on the way to the app
+	if strings.TrimSpace(id.Username) != id.Username { // HTTP drops blanks around a header's value
 		return deny(refusal.BadCharacters, errors.New("the user name has blanks around it"))
 	}
 	people := a.people[p]

@@ -20,8 +20,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
-// An exchange is one request to an App, with what was found out about it.
-type exchange struct {
+// A request is an HTTP request to an App, with what is known about it so far.
+type request struct {
 	app  *App
 	site *site
 	w    http.ResponseWriter
@@ -32,27 +32,26 @@ type exchange struct {
 	host    string // name in the Host header; "" if malformed
 	secure  bool
 	cookies cookie.Own
-	who     *session.Login // as soon as it is known, for the audit trail
-	// provider is the name of the one that a sign-in is under way at, for the
-	// audit trail.
+	who     *session.Login // for the audit trail; nil while unknown
+	// provider is the name of the provider of the sign-in, for the audit trail.
 	provider string
-	// judged says that an answer to a flow of this browser's is being judged.
+	// judged says that an answer is being judged, and that it belongs to a flow of this
+	// browser.
 	judged bool
-	// passed says that the app has had the request.
+	// passed says that the request was passed on to the app.
 	passed bool
-	// returnTo is where the person wanted to go, once a login of this browser's
-	// says so.
+	// returnTo is where the person wanted to go, once a flow of this browser says it.
 	returnTo string
 }
 
-// ServeHTTP guards one request: it takes out what only the gateway may say,
-// answers what is its own, and passes on what may pass.
+// ServeHTTP guards one request. It removes headers that only the gateway may set,
+// answers requests to the gateway's own addresses, and passes on what may pass.
 //
 // It answers refusals itself and returns nil, unless AppOptions.ErrorsToCaller
 // is set: then it returns an error that wraps a *refusal.Error. Errors of next are returned as they are.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
 	r = a.gw.strip.Load().Strip(r, a.keep)
-	x := &exchange{app: a, site: a.site.Load(), w: w, r: r, peer: peer, path: target.Path(peer.Target), host: target.Hostname(r.Host)}
+	x := &request{app: a, site: a.site.Load(), w: w, r: r, peer: peer, path: target.Path(peer.Target), host: target.Hostname(r.Host)}
 	x.secure = peer.Secure || a.base != nil && a.base.Scheme == "https"
 	x.cookies = cookie.Take(r.Header, x.secure)
 	if x.cookies == (cookie.Own{}) {
@@ -65,7 +64,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 		return x.stand()
 	}
 	if e, own := a.endpoints.find(x.path); own {
-		ours := *x // on the heap, where an endpoint wants it; x stays off it
+		ours := *x // endpoints need it on the heap; x itself stays on the stack
 		return ours.route(e)
 	}
 	if err := x.checkConnect(); err != nil {
@@ -81,12 +80,11 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 }
 
 // guard passes a request on with the identity of its session.
-func (x *exchange) guard(next Next) error {
+func (x *request) guard(next Next) error {
 	if err := x.checkUpgrade(); err != nil {
 		return x.refuse(err)
 	}
-	// A session that leaves the cache between being found and being entered
-	// is found anew.
+	// If the session leaves the cache before Enter, it is found anew.
 	for range maxFinds {
 		ses, err := x.session()
 		if errors.Is(err, session.ErrNone) {
@@ -95,11 +93,11 @@ func (x *exchange) guard(next Next) error {
 		if err != nil {
 			return x.refuse(session.Fault(err))
 		}
-		v := x.app.view(ses, x.issuer())
+		v := x.app.decision(ses, x.issuer())
 		if v.denied != nil {
 			return x.refuse(v.denied)
 		}
-		visiting := &visit{view: v, path: x.path, cookie: x.cookies.Session}
+		visiting := &visit{decision: v, path: x.path, cookie: x.cookies.Session}
 		visiting.Connection = visiting
 		if !visiting.Enter(ses, v.headers.Principal().Expires, x.w, x.r, x.app.gw.opts.ResetStream) {
 			continue
@@ -116,22 +114,22 @@ func (x *exchange) guard(next Next) error {
 // maxFinds bounds how often the session of one request is found anew.
 const maxFinds = 10
 
-// A visit is a request that was let in, on its way through the app. All that it
-// needs is made at once.
+// A visit is a request that was let in, on its way through the app. It is one
+// allocation.
 type visit struct {
 	passage.Passage
-	view   *view
-	path   string        // of the original target
-	cookie string        // of the session, see takenBefore
-	values forward.Row   // of the headers that say who it is, which share its array
-	token  string        // the assertion, as the app was given it
-	out    cookie.Writer // what the app writes to
+	decision *decision
+	path     string        // of the original target
+	cookie   string        // of the session, see takenBefore
+	values   forward.Row   // of the headers that say who it is, which share its array
+	token    string        // the assertion, as the app was given it
+	out      cookie.Writer // what the app writes to
 }
 
 // pass passes on a request that was let in.
-func (x *exchange) pass(next Next, v *visit) error {
+func (x *request) pass(next Next, v *visit) error {
 	r := v.Request()
-	if err := v.view.headers.Set(r.Header, &x.app.headerNames, &v.values, time.Now()); err != nil {
+	if err := v.decision.headers.Set(r.Header, &x.app.headerNames, &v.values, time.Now()); err != nil {
 		v.Leave()
 		return x.refuse(session.Fault(err))
 	}
@@ -147,13 +145,13 @@ func (x *exchange) pass(next Next, v *visit) error {
 	return err
 }
 
-// passOn has the app answer. Afterwards x.w is the caller's alone: the request can't be
-// cut any more.
-func (x *exchange) passOn(next Next, r *http.Request, v *visit) error {
+// passOn passes the request on to the app. When it returns, the request can't be cut any
+// more: only the caller uses x.w.
+func (x *request) passOn(next Next, r *http.Request, v *visit) error {
 	defer v.Leave()
 	v.out.ResponseWriter, v.out.Ours = v.Writer(), x.peer.ours(x.w)
 	defer v.out.End()
-	return next(&v.out, r, v.view.headers.Principal())
+	return next(&v.out, r, v.decision.headers.Principal())
 }
 
 // Told returns the person that a request was let in for, and the values of the headers
@@ -163,14 +161,14 @@ func Told(ctx context.Context) (person *forward.Principal, values []string) {
 	if v == nil {
 		return nil, nil
 	}
-	row := v.view.headers.Values()
+	row := v.decision.headers.Values()
 	row[0] = v.token
-	return v.view.headers.Principal(), row[:len(row)-1] // but for the provider, which says nothing about a person
+	return v.decision.headers.Principal(), row[:len(row)-1] // but for the provider, which says nothing about a person
 }
 
-// cutOff answers a request whose login ended on its way: the app's error, such as
-// a proxy's 502, is none of the app's.
-func (x *exchange) cutOff(over error) error {
+// cutOff answers a request whose login ended while the app worked on it. The error that
+// came of it, such as a proxy's 502, is not the app's fault.
+func (x *request) cutOff(over error) error {
 	if errors.Is(over, session.ErrNone) {
 		return x.unauthenticated()
 	}
@@ -184,17 +182,16 @@ func passUnknown(w http.ResponseWriter, r *http.Request, peer Peer, next Next) e
 	return next(own, r, nil)
 }
 
-// Strip takes out of a request what only the gateway may say, and our cookies, and
-// passes it on without an identity: for routes where no App stands first.
+// Strip removes from a request our cookies and the headers that only the gateway may set,
+// and passes it on without an identity. It is for routes without an App.
 func (g *Gateway) Strip(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
 	r = g.strip.Load().Strip(r, strip.Names{})
 	cookie.Take(r.Header, false)
 	return passUnknown(w, r, peer, next)
 }
 
-// anySession finds the session of the request, also one that this app does not
-// take.
-func (x *exchange) anySession() (session.Session, error) {
+// anySession finds the session of the request, even one that this app does not accept.
+func (x *request) anySession() (session.Session, error) {
 	if x.cookies.Session == "" || x.host == "" {
 		return session.Session{}, session.ErrNone
 	}
@@ -207,10 +204,10 @@ func (x *exchange) anySession() (session.Session, error) {
 	return ses, err
 }
 
-// session finds the session of the request for this app. ErrNone also if
-// the login is none that this app takes: it stays stored, for another node, or
-// an earlier configuration, may take it.
-func (x *exchange) session() (session.Session, error) {
+// session finds the session of the request for this app. If this app does not accept
+// the login, that is ErrNone, too. The login stays stored: another node, or an earlier
+// configuration, may accept it.
+func (x *request) session() (session.Session, error) {
 	ses, err := x.anySession()
 	if err != nil {
 		return session.Session{}, err
@@ -222,9 +219,9 @@ func (x *exchange) session() (session.Session, error) {
 	return ses, x.touch(ses)
 }
 
-// storedSession finds the session of the request, also one that this app does not
-// take, unless it was idle for too long.
-func (x *exchange) storedSession() (session.Session, error) {
+// storedSession finds the session of the request, even one that this app does not
+// accept, unless it was idle for too long.
+func (x *request) storedSession() (session.Session, error) {
 	ses, err := x.anySession()
 	if err == nil {
 		err = x.touch(ses)
@@ -232,17 +229,16 @@ func (x *exchange) storedSession() (session.Session, error) {
 	return ses, err
 }
 
-// touch keeps the idle limit: ErrNone if the session is over by it.
-func (x *exchange) touch(ses session.Session) error {
+// touch notes that the session is used. ErrNone: it was idle for too long.
+func (x *request) touch(ses session.Session) error {
 	if idle := x.app.gw.opts.Idle; idle > 0 {
 		return ses.Touch(x.r.Context(), idle)
 	}
 	return nil
 }
 
-// signedIn says whether there is a session that this app takes. An error is a
-// fault: nobody knows.
-func (x *exchange) signedIn() (bool, error) {
+// signedIn says whether there is a session that this app accepts. An error is a fault.
+func (x *request) signedIn() (bool, error) {
 	_, err := x.session()
 	if errors.Is(err, session.ErrNone) {
 		return false, nil
@@ -250,9 +246,9 @@ func (x *exchange) signedIn() (bool, error) {
 	return err == nil, err
 }
 
-// checkConnect refuses CONNECT, but for WebSockets over HTTP/2 and HTTP/3
+// checkConnect refuses CONNECT, except for WebSockets over HTTP/2 and HTTP/3
 // (RFC 8441, RFC 9220).
-func (x *exchange) checkConnect() *refusal.Error {
+func (x *request) checkConnect() *refusal.Error {
 	if x.r.Method != http.MethodConnect || x.r.Header.Get(":protocol") == "websocket" || x.r.Proto == "websocket" {
 		return nil
 	}
@@ -260,10 +256,9 @@ func (x *exchange) checkConnect() *refusal.Error {
 	return refusal.New(refusal.MethodNotAllowed, errors.New("the method is CONNECT, and it opens no WebSocket"))
 }
 
-// checkUpgrade refuses WebSockets from the pages of foreign origins: browsers let
-// those open one with our cookie (RFC 6455 §10.2). There is nothing else left to
-// upgrade to.
-func (x *exchange) checkUpgrade() *refusal.Error {
+// checkUpgrade refuses WebSockets that pages of foreign origins open: browsers send our
+// cookie with them (RFC 6455 §10.2). It does not matter what the upgrade is to.
+func (x *request) checkUpgrade() *refusal.Error {
 	if x.r.Method != http.MethodConnect && len(x.r.Header["Upgrade"]) == 0 {
 		return nil
 	}
@@ -279,7 +274,7 @@ func (x *exchange) checkUpgrade() *refusal.Error {
 }
 
 // issuer returns the origin that assertions name.
-func (x *exchange) issuer() string {
+func (x *request) issuer() string {
 	if x.site.issuer != "" {
 		return x.site.issuer
 	}
@@ -290,10 +285,9 @@ func (x *exchange) issuer() string {
 	return origin
 }
 
-// origin returns the site's own origin for this request, from which redirects
-// and callback URLs are made. A Host header that is none of the site's never
-// gets into one.
-func (x *exchange) origin() (string, *refusal.Error) {
+// origin returns the site's own origin for this request. Redirects and callback URLs
+// are made of it, so a Host header that is not the site's is refused.
+func (x *request) origin() (string, *refusal.Error) {
 	if x.host == "" || x.site.hosts != nil && !x.site.hosts[x.host] {
 		return "", refusal.New(refusal.UnknownHost, fmt.Errorf("host %q is none of the site's", x.r.Host))
 	}
@@ -307,9 +301,9 @@ func (x *exchange) origin() (string, *refusal.Error) {
 	return target.Origin(scheme, x.r.Host), nil
 }
 
-// signInOrigin returns the site's own origin if a session cookie would be safe
-// there.
-func (x *exchange) signInOrigin() (string, *refusal.Error) {
+// signInOrigin returns the site's own origin, or refuses if a session cookie would not be
+// safe there.
+func (x *request) signInOrigin() (string, *refusal.Error) {
 	origin, refused := x.origin()
 	if refused == nil && !x.secure && !x.app.opts.InsecureHTTP && !fetch.IsLoopback(strings.Trim(x.host, "[]")) {
 		refused = refusal.New(refusal.InsecureHTTP, fmt.Errorf("the request came over http to %s", refusal.Quoted(x.r.Host)))
