@@ -113,7 +113,7 @@ func (w *world) awaitLine(t *testing.T, from int, what string) string {
 	if what == "" {
 		what = `"msg":"refused"`
 	}
-	for range 100 {
+	for range 1500 { // half a minute: machines may be slow
 		found := ""
 		for line := range strings.Lines(w.logs()[from:]) {
 			if strings.Contains(line, what) {
