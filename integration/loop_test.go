@@ -43,7 +43,7 @@ func TestBrowserLoops(t *testing.T) {
 		b := trusting(newBrowser(t))
 		b.navigate(front + "/wanted")
 		b.awaitText("redirect_loop")
-		b.wantSays("comes back without the cookie", front)
+		b.wantSays("your browser does not send the cookie", front)
 		if n := len(w.app.seen("/wanted")); n > 0 {
 			t.Errorf("the app was reached %d times", n)
 		}
