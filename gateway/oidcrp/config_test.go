@@ -132,7 +132,7 @@ func TestCanaries(t *testing.T) {
 			}
 			config := configFor(op)
 			stage.options(&config)
-			p, err := oidcrp.New(config, oidcrp.Deps{Logger: zap.New(core), LastGood: &shelf{}, Transport: roundTrip(tap)})
+			p, err := oidcrp.New(config, oidcrp.Deps{Logger: zap.New(core), LastGood: &gatewaytest.Shelf{}, Transport: roundTrip(tap)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,12 +1,9 @@
 package oidcrp_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,36 +19,7 @@ import (
 
 type rawJSON = json.RawMessage
 
-// A shelf is a fetch.LastGood in memory.
-type shelf struct {
-	mu   sync.Mutex
-	docs map[string][]byte
-	err  error
-}
-
-func (s *shelf) LoadLastGood(_ context.Context, name string) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.docs[name], s.err
-}
-
-func (s *shelf) SaveLastGood(_ context.Context, name string, doc []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.docs == nil {
-		s.docs = map[string][]byte{}
-	}
-	s.docs[name] = doc
-	return s.err
-}
-
-func (s *shelf) copied() map[string][]byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.docs)
-}
-
-func newWithShelf(t *testing.T, op *gatewaytest.OP, s *shelf, logger *zap.Logger, change ...func(*oidcrp.Config)) *oidcrp.Provider {
+func newWithShelf(t *testing.T, op *gatewaytest.OP, s *gatewaytest.Shelf, logger *zap.Logger, change ...func(*oidcrp.Config)) *oidcrp.Provider {
 	t.Helper()
 	config := configFor(op)
 	for _, c := range change {
@@ -72,13 +40,13 @@ func down(op *gatewaytest.OP) {
 
 func TestLastGood(t *testing.T) {
 	t.Parallel()
-	setUp := func(t *testing.T) (*gatewaytest.OP, *shelf, string) {
+	setUp := func(t *testing.T) (*gatewaytest.OP, *gatewaytest.Shelf, string) {
 		t.Helper()
-		op, s := inProcess(t), &shelf{}
+		op, s := inProcess(t), &gatewaytest.Shelf{}
 		mustLogin(t, op, newWithShelf(t, op, s, nil))
 		synctest.Wait()
-		if len(s.copied()) != 2 {
-			t.Fatalf("saved %d documents", len(s.copied()))
+		if len(s.Names()) != 2 {
+			t.Fatalf("saved %d documents", len(s.Names()))
 		}
 		down(op)
 		return op, s, gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": "one"}, []byte("{}"), op.Key.Signer)
@@ -121,7 +89,7 @@ func TestLastGood(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			op, s, jws := setUp(t)
-			for name := range s.copied() {
+			for _, name := range s.Names() {
 				if strings.Contains(name, "op.test") {
 					t.Errorf("the name %q shows the issuer", name)
 				}
@@ -142,9 +110,7 @@ func TestLastGood(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				op, s, jws := setUp(t)
-				for key := range s.docs {
-					s.docs[key] = []byte(doc)
-				}
+				s.Spoil(doc)
 				wantCode(t, verify(t, newWithShelf(t, op, s, nil), jws), refusal.ProviderUnavailable)
 			})
 		})
@@ -154,7 +120,7 @@ func TestLastGood(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			core, logs := observer.New(zapcore.WarnLevel)
 			op := inProcess(t)
-			mustLogin(t, op, newWithShelf(t, op, &shelf{err: errors.New("store is down")}, zap.New(core)))
+			mustLogin(t, op, newWithShelf(t, op, &gatewaytest.Shelf{Err: errors.New("store is down")}, zap.New(core)))
 			synctest.Wait()
 			if logs.Len() != 2 {
 				t.Errorf("got %d warnings, want one for each document", logs.Len())

@@ -1,7 +1,6 @@
 package samlsp_test
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
@@ -59,29 +59,6 @@ func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: p.status, Header: http.Header{"Content-Type": {p.mediaType}}, Body: io.NopCloser(strings.NewReader(p.body)), Request: r,
 	}, nil
-}
-
-// A shelf keeps documents. It implements fetch.LastGood.
-type shelf struct {
-	mu   sync.Mutex
-	docs map[string][]byte
-	err  error
-}
-
-func (s *shelf) LoadLastGood(_ context.Context, name string) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.docs[name], s.err
-}
-
-func (s *shelf) SaveLastGood(_ context.Context, name string, doc []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.docs == nil {
-		s.docs = map[string][]byte{}
-	}
-	s.docs[name] = doc
-	return s.err
 }
 
 func byURL(t *testing.T, from *publisher, deps samlsp.Deps, change ...func(*samlsp.Config)) *samlsp.Provider {
@@ -217,13 +194,13 @@ func TestProviderDown(t *testing.T) {
 
 func TestLastGood(t *testing.T) {
 	t.Parallel()
-	setUp := func(t *testing.T, change ...func(*samlsp.Config)) (*publisher, *shelf) {
+	setUp := func(t *testing.T, change ...func(*samlsp.Config)) (*publisher, *gatewaytest.Shelf) {
 		t.Helper()
-		from, kept := publish(goodEntity()), &shelf{}
+		from, kept := publish(goodEntity()), &gatewaytest.Shelf{}
 		begin(t, byURL(t, from, samlsp.Deps{LastGood: kept}, change...))
 		synctest.Wait()
-		if len(kept.docs) != 1 {
-			t.Fatalf("kept %d documents", len(kept.docs))
+		if len(kept.Names()) != 1 {
+			t.Fatalf("kept %d documents", len(kept.Names()))
 		}
 		from.down()
 		return from, kept
@@ -245,7 +222,7 @@ func TestLastGood(t *testing.T) {
 	})
 	inBubble(t, "names hide the provider and differ by it", func(t *testing.T) {
 		from, kept := setUp(t)
-		for name := range kept.docs {
+		for _, name := range kept.Names() {
 			if strings.Contains(name, "example") {
 				t.Errorf("the name %s shows the provider", name)
 			}
@@ -266,9 +243,7 @@ func TestLastGood(t *testing.T) {
 	})
 	inBubble(t, "is judged again", func(t *testing.T) {
 		from, kept := setUp(t)
-		for name := range kept.docs {
-			kept.docs[name] = []byte(strings.Replace(goodEntity().xml(), "https://idp.example.com/sso/", "http://idp.example.com/sso/", 2))
-		}
+		kept.Spoil(strings.Replace(goodEntity().xml(), "https://idp.example.com/sso/", "http://idp.example.com/sso/", 2))
 		p := byURL(t, from, samlsp.Deps{LastGood: kept})
 		p.Start(t.Context())
 		if p.Issuer() != "" {
@@ -279,9 +254,7 @@ func TestLastGood(t *testing.T) {
 		from, kept := setUp(t)
 		e := goodEntity()
 		e.attrs = `validUntil="1999-01-01T00:00:00Z"` // the bubble's clock begins in 2000
-		for name := range kept.docs {
-			kept.docs[name] = []byte(e.xml())
-		}
+		kept.Spoil(e.xml())
 		p := byURL(t, from, samlsp.Deps{LastGood: kept})
 		p.Start(t.Context())
 		if p.Issuer() != idpEntityID {
@@ -297,7 +270,7 @@ func TestLastGood(t *testing.T) {
 		}
 	})
 	inBubble(t, "a store that is down harms no login", func(t *testing.T) {
-		p := byURL(t, publish(goodEntity()), samlsp.Deps{LastGood: &shelf{err: errors.New("the store is down")}})
+		p := byURL(t, publish(goodEntity()), samlsp.Deps{LastGood: &gatewaytest.Shelf{Err: errors.New("the store is down")}})
 		p.Start(t.Context())
 		begin(t, p)
 	})

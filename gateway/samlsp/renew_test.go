@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
@@ -27,7 +28,7 @@ func TestEntityIDChanges(t *testing.T) {
 		}
 	})
 	inBubble(t, "refused where it is not, and said", func(t *testing.T) {
-		from, kept := publish(goodEntity()), &shelf{}
+		from, kept := publish(goodEntity()), &gatewaytest.Shelf{}
 		p := byURL(t, from, samlsp.Deps{LastGood: kept})
 		begin(t, p)
 		from.serve(changed)
@@ -44,7 +45,7 @@ func TestEntityIDChanges(t *testing.T) {
 		}
 	})
 	inBubble(t, "taken where the new one is configured", func(t *testing.T) {
-		from, kept := publish(goodEntity()), &shelf{}
+		from, kept := publish(goodEntity()), &gatewaytest.Shelf{}
 		begin(t, byURL(t, from, samlsp.Deps{LastGood: kept}))
 		from.serve(changed)
 		p := byURL(t, from, samlsp.Deps{LastGood: kept}, func(c *samlsp.Config) { c.EntityID = "urn:changed" })
