@@ -347,14 +347,6 @@ func failed(r *http.Request) error {
 	return err
 }
 
-// replacerOf returns the request's placeholders, which Caddy's server sets up.
-func replacerOf(r *http.Request) *caddy.Replacer {
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		return repl
-	}
-	return caddy.NewReplacer()
-}
-
 // peerOf tells what Caddy knows of a request and the gateway must not guess.
 func peerOf(r *http.Request) gateway.Peer {
 	ctx := r.Context()

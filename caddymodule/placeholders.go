@@ -9,6 +9,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 )
 
+// replacerOf returns the request's placeholders, which Caddy's server sets up.
+func replacerOf(r *http.Request) *caddy.Replacer {
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		return repl
+	}
+	return caddy.NewReplacer()
+}
+
 const placeholderPrefix = "http.auth.user."
 
 var nobody forward.Principal

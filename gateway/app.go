@@ -309,13 +309,9 @@ func (a *App) rivals(one, other *NamedProvider) error {
 	if slices.Index(a.providers, one) > slices.Index(a.providers, other) {
 		one, other = other, one
 	}
-	users := ""
-	if one.Users != other.Users {
-		users = ", and the same `users` for both"
-	}
 	err := fmt.Errorf("the metadata of providers %s and %s name one issuer, %q, and nothing says that their people are the same, so nobody of either gets in: "+
-		"if they are the same people, write `same_people %[1]s %[2]s`%[4]s; if not, one of them has the other's metadata",
-		one.Name, other.Name, one.Provider.Issuer(), users)
+		"if they are the same people, write `same_people %[1]s %[2]s`, and the same `users` for both, for they have different ones; if not, one of them has the other's metadata",
+		one.Name, other.Name, one.Provider.Issuer())
 	if a.warnedRivals.CompareAndSwap(false, true) {
 		a.gw.log.Error("two providers have the same issuer: nobody can sign in with either", zap.String("app", a.name()),
 			zap.Strings("providers", []string{one.Name, other.Name}), zap.Error(err))

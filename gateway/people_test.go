@@ -257,7 +257,7 @@ func TestOneIssuerTwice(t *testing.T) {
 	if len(lines) != 1 {
 		t.Fatalf("logged: %v", lines)
 	}
-	for _, want := range []string{cause, "write `same_people corp partner`, and the same `users` for both;", "one of them has the other's metadata", "app.example"} {
+	for _, want := range []string{cause, "write `same_people corp partner`, and the same `users` for both, for they have different ones;", "one of them has the other's metadata", "app.example"} {
 		if text := fmt.Sprint(lines[0].ContextMap()); !strings.Contains(text, want) {
 			t.Errorf("the line has no %q: %s", want, text)
 		}
