@@ -190,7 +190,7 @@ func (a *App) provisionProviders() error {
 			return err
 		}
 		if slices.Contains(a.shared, built.Name) {
-			return fmt.Errorf("there are two providers with the name %q", built.Name)
+			return fmt.Errorf("there are two providers with the name %q: give each a name of its own", built.Name)
 		}
 		a.shared = append(a.shared, built.Name)
 		built.config = configs[i]
@@ -262,6 +262,7 @@ func (a *App) Start() error {
 	a.gateway.Start(a.ctx)
 	ps.Start(a.gateway)
 	a.gateway.Bind(ps.Node, ps.keys)
+	a.announce(sites)
 	return nil
 }
 

@@ -167,6 +167,7 @@ var architecture = []room{
 	{"caddymodule", arrows{
 		"gateway":                        "it puts the face into Caddy",
 		"gateway/boltstore":              "the store that is configured",
+		"gateway/fetch":                  "it asks which names are loopback",
 		"gateway/forward":                "names of headers are configured; placeholders say what the app is told",
 		"gateway/oidcrp":                 "a provider that is configured",
 		"gateway/pages":                  "the pages that are shown",

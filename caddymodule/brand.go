@@ -16,7 +16,7 @@ func (h *Handler) brand() (pages.Brand, error) {
 	}
 	file, err := os.Open(h.Logo)
 	if err != nil {
-		return b, fmt.Errorf("logo: %w", err)
+		return b, fmt.Errorf("logo: %w: write the name of a file that Caddy's user can read", err)
 	}
 	defer file.Close()
 	body, err := io.ReadAll(io.LimitReader(file, pages.MaxLogo+1))

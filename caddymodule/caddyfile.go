@@ -37,7 +37,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next()
 	if h.IsNamedRoute() {
-		return nil, h.Err("'sso' stands at the top of a site, not in a named route")
+		return nil, h.Err("'sso' stands in a named route, which no site calls before everything else: put it at the top of a site")
 	}
 	if h.NextArg() && strings.ContainsAny(h.Val()[:min(1, len(h.Val()))], "/@*") {
 		return nil, h.Errf("'sso' takes no matcher, because it guards the whole site: instead of '%s', "+
@@ -131,13 +131,13 @@ func (a *App) setProvider(d *caddyfile.Dispenser, e entry, names map[string]bool
 		return d.Errf("'%s' cannot be a provider's name: %s", name, nameRule)
 	}
 	if names[name] {
-		return d.Errf("there are two providers with the name '%s'", name)
+		return d.Errf("there are two providers with the name '%s': give each a name of its own", name)
 	}
 	names[name] = true
 	mod, err := newGuest(d, e, "sso.providers", "protocol")
 	if err != nil {
 		if slices.Contains(protocols(), name) {
-			err = d.Errf("the name stands before the protocol: `provider <name> %s { … }`", name)
+			err = d.Errf("a provider's name is missing: write it before the protocol, as `provider <name> %s { … }`", name)
 		}
 		return err
 	}
@@ -149,7 +149,7 @@ func (a *App) setProvider(d *caddyfile.Dispenser, e entry, names map[string]bool
 		return e.wrong(d)
 	}
 	named := once("name <name>", func(d *caddyfile.Dispenser, _ entry) error {
-		return d.Errf("this provider has the name '%s' already, which stands behind 'provider'", name)
+		return d.Errf("this provider has the name '%s' already, which stands after 'provider': remove this line", name)
 	})
 	if err := append(block{named}, provider.block()...).parse(d); err != nil {
 		return err

@@ -143,6 +143,9 @@ func lines(list *[]mapping.Line) setter {
 		if err := literal(e.word(), slices.Concat(to, groups)...); err != nil {
 			return d.Err(err.Error())
 		}
+		if err := misread(d, e.word(), to, args); err != nil {
+			return err
+		}
 		*list = append(*list, mapping.Line{To: to, From: groups, Position: at})
 		return nil
 	}

@@ -121,6 +121,7 @@ func TestProvisionFaults(t *testing.T) {
 	t.Setenv("SSO_TEST_FTP", "ftp://login.example.com/metadata.xml")
 	t.Setenv("SSO_TEST_URL_WITH_PASSWORD", "https://user:"+canary+"@id.example.com/realms/corp")
 	t.Setenv("SSO_TEST_TENANT", "organizations")
+	t.Setenv("SSO_TEST_WELL_KNOWN", "/.well-known/openid-configuration")
 	t.Setenv("SSO_TEST_SET", "0123456789012345678901234567890123456789")
 	golden(t, "testdata/provision", 12, func(t *testing.T, caddyfile string) string {
 		t.Helper()

@@ -292,13 +292,6 @@ func (h *Handler) pickProviders(ctx caddy.Context) ([]string, error) {
 	return names, nil
 }
 
-func unknownProvider(name string, names []string) error {
-	if len(names) == 0 {
-		return fmt.Errorf("provider: there is no %q: the global option sso has no provider", name)
-	}
-	return fmt.Errorf("provider: there is no %q: the global option sso has %s", name, strings.Join(names, ", "))
-}
-
 func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 	headers, err := h.Headers.resolve()
 	format, wrong := h.headerFormat(headers)

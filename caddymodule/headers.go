@@ -88,7 +88,7 @@ func (hn *HeaderNames) set(d *caddyfile.Dispenser, e entry) error {
 			return unknownWord(d, "kind of header", slices.Clone(forward.Kinds[:]))
 		}
 		if *to != "" {
-			return d.Errf("'headers %s' is given twice", kind)
+			return d.Errf("'headers %s' is given twice: write it once", kind)
 		}
 		if !d.NextArg() {
 			return e.wrong(d)
@@ -131,7 +131,7 @@ func (he *HeaderEncoding) set(d *caddyfile.Dispenser, e entry) error {
 			return d.Errf("'header_encoding': there is no kind of header '%s' that has an encoding: it can be %s", kind, strings.Join(forward.Kinds[1:], ", "))
 		}
 		if (*he)[kind] != "" {
-			return d.Errf("'header_encoding' is given twice for %s", strings.Replace(kind, "*", "all kinds", 1))
+			return d.Errf("'header_encoding' is given twice for %s: write it once", strings.Replace(kind, "*", "all kinds", 1))
 		}
 		(*he)[kind] = encoding
 	}
@@ -176,6 +176,9 @@ func (h *Handler) checkHeaders() error {
 	}
 	if _, err = h.headerFormat(own); err != nil {
 		return err
+	}
+	if err = own.Check(); err != nil {
+		return fmt.Errorf("headers: %w", err)
 	}
 	if err = strip.New(forward.DefaultNames.All(), forward.OptionalNames.All()).CheckKept(h.KeepHeaders, own.All()); err != nil {
 		err = fmt.Errorf("keep_headers: %w", err)

@@ -35,6 +35,9 @@ var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-
 // for. It returns "" for any other. A text with a placeholder is judged when that is
 // resolved.
 func microsoftFault(issuer string) string {
+	if start, _, found := strings.Cut(issuer, "/.well-known/"); found {
+		return "this is the address of the discovery document, which is made of the issuer: write `issuer " + start + "`, with a slash at the end if the document's issuer has one"
+	}
 	u, err := url.Parse(issuer)
 	if err != nil || !slices.Contains(microsoftHosts, strings.ToLower(u.Hostname())) || strings.Contains(issuer, "{") {
 		return ""

@@ -15,13 +15,13 @@ func misplaced(d *caddyfile.Dispenser, own block) error {
 	word := d.Val()
 	switch {
 	case word == "{":
-		return d.Err("unexpected '{': what stands before it on its line has no block")
+		return d.Err("unexpected '{': what stands before it on its line takes no block: remove the braces")
 	case word == "sso":
 		return d.Errf("'sso' does not stand in the block of another one: is the '}' missing that ends the block above it? For a site with several providers, %s", severalProviders)
 	case slices.Contains(siteDirectives, word):
 		return d.Errf("'%s' is a directive of the site: is the '}' missing that ends the block above it?", word)
 	case slices.Contains(protocols(), word):
-		return d.Errf("'%s' is a protocol: in a site it stands on the line of `sso`, as `sso %[1]s …`; in the global option sso after a name, as `provider <name> %[1]s { … }`", word)
+		return d.Errf("'%s' is a protocol: write it in a site on the line of `sso`, as `sso %[1]s …`, or in the global option sso after a name, as `provider <name> %[1]s { … }`", word)
 	}
 	if places := placesOf(word); len(places) > 0 {
 		return d.Errf("'%s' %s%s", word, strings.Join(places, "; or it "), inPlace(word, own))
@@ -113,9 +113,20 @@ func sharedNames(to *[]string) setter {
 		at := position(d)
 		strange := slices.ContainsFunc(*to, func(name string) bool { return !validName(name) })
 		if strange || d.NextBlock(d.Nesting()) {
-			return fmt.Errorf("'provider' only names providers here, in a site: they are set up in the global option sso at the top of the Caddyfile, "+
+			return fmt.Errorf("'provider' only names providers here, in a site: set them up in the global option sso at the top of the Caddyfile, "+
 				"as `provider <name> <protocol> { … }`, or for this site alone on the line of its `sso`, as `sso <protocol> …`, at %s", at)
 		}
 		return nil
 	})
+}
+
+// unknownProvider is the error for a name that no shared provider has.
+func unknownProvider(name string, names []string) error {
+	if len(names) == 0 {
+		return fmt.Errorf("provider: there is no %q, since the global option sso has no provider: write it there, as `provider %[1]s <protocol> { … }`", name)
+	}
+	if near := nearest(name, names); near != "" {
+		return fmt.Errorf("provider: there is no %q: did you mean %q? The global option sso has %s", name, near, strings.Join(names, ", "))
+	}
+	return fmt.Errorf("provider: there is no %q: write one that the global option sso has: %s", name, strings.Join(names, ", "))
 }

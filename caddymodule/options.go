@@ -80,7 +80,7 @@ func (b block) parse(d *caddyfile.Dispenser, given ...string) error {
 		case i < 0:
 			return b.unknown(d)
 		case slices.Contains(given, word) && !b[i].more:
-			return d.Errf("'%s' is given twice", word)
+			return d.Errf("'%s' is given twice: write it once", word)
 		}
 		given = append(given, word)
 		if err := b[i].set(d, b[i]); err != nil {

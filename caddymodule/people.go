@@ -139,7 +139,7 @@ func names(to *[]string, least int) setter {
 			case !validName(name):
 				return d.Errf("'%s': '%s' cannot be a provider's name: %s", e.word(), name, nameRule)
 			case slices.Contains((*to)[:i], name):
-				return d.Errf("'%s' names '%s' twice", e.word(), name)
+				return d.Errf("'%s' names '%s' twice: write each name once", e.word(), name)
 			}
 		}
 		return nil

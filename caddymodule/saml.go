@@ -173,7 +173,7 @@ func (s *SAML) complete() error {
 	const either = "a SAML provider needs `metadata`, or `entity_id`, `sso_url` and `certificate`"
 	if s.Metadata != "" {
 		if s.SSOURL != "" || len(s.Certificate) > 0 {
-			return errors.New("`sso_url` and `certificate` stand in place of `metadata`, not beside it")
+			return errors.New("`sso_url` and `certificate` stand in place of `metadata`, not beside it: remove the one or the others")
 		}
 		return nil
 	}
@@ -327,7 +327,7 @@ func readCertificate(value string) (string, error) {
 		return value, nil
 	}
 	if len(text) > 255 {
-		return "", errors.New("certificate: is neither PEM, which begins with -----BEGIN CERTIFICATE, nor Base64, which begins with M, nor the name of a file")
+		return "", errors.New("certificate: expected PEM, which begins with -----BEGIN CERTIFICATE, Base64, which begins with M, or the name of a file")
 	}
 	content, err := readFile("certificate", value)
 	return string(content), err
@@ -338,10 +338,10 @@ func readCertificate(value string) (string, error) {
 func readFile(option, name string) ([]byte, error) {
 	content, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", option, err)
+		return nil, fmt.Errorf("%s: %w: write the name of a file that Caddy's user can read", option, err)
 	}
 	if len(content) == 0 {
-		return nil, fmt.Errorf("%s: %s is empty", option, name)
+		return nil, fmt.Errorf("%s: %s is empty: write the name of a file that has something in it", option, name)
 	}
 	return content, nil
 }
@@ -350,7 +350,7 @@ func readFile(option, name string) ([]byte, error) {
 func readCA(name string) ([]byte, error) {
 	certificates, err := readFile("ca", name)
 	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(certificates) {
-		err = fmt.Errorf("ca: %s has no certificate in PEM form (-----BEGIN CERTIFICATE-----)", name)
+		err = fmt.Errorf("ca: %s has no certificate in PEM form: expected one that begins with -----BEGIN CERTIFICATE-----", name)
 	}
 	return certificates, err
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"regexp"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -30,14 +32,21 @@ type option struct {
 	value *string
 }
 
-// resolve replaces the placeholders in the options, and reports all that are
-// empty or unknown: a value that is missing must not become an empty one.
+// resolve replaces the placeholders in the options, and reports every value that is
+// missing: it must not become an empty one.
 func resolve(options ...option) error {
 	var errs []error
 	for _, o := range options {
 		out, err := caddy.NewReplacer().ReplaceOrErr(*o.value, true, true)
+		if err == nil {
+			err = checkValue(*o.value, out)
+		} else if cause := missingValue(*o.value); cause != nil {
+			err = cause
+		} else {
+			err = fmt.Errorf("%w: write {env.NAME} or {file./path}", err)
+		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w; is the variable set, is the file there and readable?", o.name, err))
+			errs = append(errs, fmt.Errorf("%s: %w", o.name, err))
 			continue
 		}
 		*o.value = out
@@ -50,10 +59,49 @@ func resolve(options ...option) error {
 func (s Secret) reveal(name string) (string, error) {
 	out, err := caddy.NewReplacer().ReplaceOrErr(string(s), true, true)
 	if err == nil {
-		return out, nil
+		err = checkValue(string(s), out)
+	} else if err = missingValue(string(s)); err == nil {
+		err = errors.New("holds a placeholder that is empty or not known: write {env.NAME} or {file./path}; a brace that means itself is written \\{")
 	}
-	if !strings.HasPrefix(string(s), "{env.") && !strings.HasPrefix(string(s), "{file.") {
-		return "", fmt.Errorf("%s: holds a placeholder that is empty or not known: write {env.NAME} or {file./path}; a brace that means itself is written \\{", name)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
 	}
-	return "", fmt.Errorf("%s: %w; is the variable set, is the file there and readable?", name, err)
+	return out, nil
+}
+
+var (
+	placeholder   = regexp.MustCompile(`\{(env|file)\.([^{}]+)\}`)
+	shellVariable = regexp.MustCompile(`(?:^|[:/@])\$([A-Z][A-Z0-9_]+)(?:$|[:/@])`)
+)
+
+// missingValue says which of a text's placeholders has no value, and why.
+func missingValue(text string) error {
+	for _, found := range placeholder.FindAllStringSubmatch(text, -1) {
+		name := found[2]
+		switch content, err := os.ReadFile(name); { //nolint:gosec // the file that the administrator names
+		case found[1] == "env" && os.Getenv(name) == "":
+			return fmt.Errorf("%s is empty: set the variable %s for the process that Caddy runs in", found[0], name)
+		case found[1] == "env":
+		case err != nil:
+			return fmt.Errorf("%s has no value: %w: write the file's path, and let Caddy's user read it", found[0], err)
+		case len(content) == 0 || string(content) == "\n":
+			return fmt.Errorf("%s is empty: write the value into the file %s", found[0], name)
+		}
+	}
+	return nil
+}
+
+// checkValue refuses a value that is blank, or that still names the variable in which
+// it was to be found.
+func checkValue(written, value string) error {
+	if written != "" && strings.TrimSpace(value) == "" {
+		return errors.New("is blank: write the value where the placeholder finds it")
+	}
+	if found := shellVariable.FindStringSubmatch(value); found != nil {
+		return fmt.Errorf("holds $%s, which is not replaced: write {env.%[1]s}", found[1])
+	}
+	if name, ok := strings.CutPrefix(written, "env."); ok && value == written {
+		return fmt.Errorf("holds env.%s without braces, which is not replaced: write {env.%[1]s}", name)
+	}
+	return nil
 }

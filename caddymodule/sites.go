@@ -59,8 +59,8 @@ func (a *App) findSites(httpApp *caddyhttp.App, known func(*Handler) *Handler) (
 	for i := range places {
 		places[i].handler = known(places[i].handler)
 	}
-	a.warnOfIdle()
 	judged, err := a.judge(places)
+	a.warnOfDoubts(judged)
 	return judged, errors.Join(err, a.followUnseen(httpApp, judged, known))
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -83,8 +84,12 @@ func (b *BoltStore) Provision(caddy.Context) error {
 		b.Path = filepath.Join(caddy.AppDataDir(), "sso", "sessions.db")
 	}
 	var err error
-	if b.Path, err = filepath.Abs(b.Path); err != nil {
+	given := b.Path
+	if b.Path, err = filepath.Abs(given); err != nil {
 		return fmt.Errorf("store bolt: path: %w", err)
+	}
+	if info, err := os.Stat(b.Path); err == nil && info.IsDir() || strings.HasSuffix(given, "/") {
+		return fmt.Errorf("store bolt: %s is a directory: write the name of a file, such as `store bolt %s`", given, filepath.Join(given, "sessions.db"))
 	}
 	return nil
 }

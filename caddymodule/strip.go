@@ -46,7 +46,7 @@ func (*Strip) CaddyModule() caddy.ModuleInfo {
 func parseStrip(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next()
 	if h.NextArg() || h.NextBlock(0) {
-		return nil, h.Errf("'sso_strip' stands alone on its line: it takes no matcher, no arguments and no block, not '%s'", h.Val())
+		return nil, h.Errf("unexpected '%s': 'sso_strip' takes no matcher, no arguments and no block: write it alone on its line", h.Val())
 	}
 	return h.NewRoute(nil, new(Strip)), nil
 }

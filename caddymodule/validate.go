@@ -1,40 +1,34 @@
 package caddymodule
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
-// warnOfOpen warns of protected paths below which all is open.
+// warnOfOpen warns of a path that stands alone where a path and all below it are
+// probably meant.
 func (h *Handler) warnOfOpen() {
+	for _, p := range h.Public {
+		if p != "/" && strings.HasSuffix(p, "/") && !slices.Contains(h.Public, p+"*") {
+			h.app.warn("this path alone is public, and what is below it needs a login: write `public "+p+"*` if all below it is meant",
+				zap.String("site", h.site), zap.String("public", p))
+		}
+	}
 	for _, p := range h.Protect {
 		below := strings.TrimSuffix(p, "/") + "/*"
 		if !strings.HasSuffix(p, "/*") && !slices.Contains(h.Protect, below) {
-			h.log.Warn("this path alone is protected, and what is below it is open: write `protect "+below+"` if both are meant",
+			h.app.warn("this path alone is protected, and what is below it is open: write `protect "+below+"` if both are meant",
 				zap.String("site", h.site), zap.String("protect", p))
 		}
-	}
-}
-
-// warnOfIdle warns of a limit of idleness that no login reaches.
-func (a *App) warnOfIdle() {
-	longest := time.Duration(0)
-	for _, p := range a.providers {
-		longest = max(longest, cmp.Or(p.Lifetime, time.Duration(a.Lifetime), gateway.DefaultLifetime))
-	}
-	if idle := time.Duration(a.Idle); idle > 0 && idle >= longest {
-		a.warn("`idle` has no effect, for every login ends by `lifetime` before: write a shorter `idle`, or a longer `lifetime`",
-			zap.Duration("idle", idle), zap.Duration("lifetime", longest))
 	}
 }
 
@@ -55,80 +49,124 @@ func (a *App) warnOfSpace(named gateway.NamedProvider) {
 // isWord says whether a character may be one of a name.
 func isWord(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// warnOfSigns warns of signs in rules that may have been meant to say something: to
-// them, they are parts of names.
+// warnOfSigns warns of groups that are signs alone, such as the = of `role Admin =
+// admins`. Nobody is in such a group, so the rule does what is meant without it.
 func (h *Handler) warnOfSigns() {
 	for kind, lines := range h.lines() {
 		for _, line := range lines {
-			h.warnOfCommas(kind, line)
-			to, from, excludes := withoutSigns(line)
-			if slices.Equal(to, line.To) && slices.Equal(from, line.From) {
-				continue
+			if meant, r := meantBy(words(line.To), words(line.From)); r == hasSigns {
+				h.app.warn("signs say nothing in a rule, they are names of groups: if that isn't meant, write `"+ruleLine(kind, meant)+"`",
+					zap.String("site", h.site), zap.String("rule", ruleLine(kind, line)))
 			}
-			msg := "signs say nothing in a rule, they are parts of names: if that isn't meant, write `" + ruleLine(kind, to, from) + "`"
-			if excludes {
-				msg = "no rule excludes anybody, and the ! is a part of the group's name: if that isn't meant, name all groups that are let in by this rule, and write `" + ruleLine(kind, to, from) + "`"
-			}
-			h.app.warn(msg, zap.String("site", h.site), zap.String("rule", ruleLine(kind, line.To, line.From)))
 		}
 	}
 }
 
-// warnOfCommas warns of groups that a comma may have been meant to separate. The
-// name of a directory's group (CN=…,OU=…) has commas of its own, and so may a group
-// with a blank or with a comma at its edge, which only quotes can write.
-func (h *Handler) warnOfCommas(kind string, line mapping.Line) {
-	for _, group := range line.From {
-		if strings.Contains(group, ",") && strings.Trim(group, ",") == group && !strings.ContainsAny(group, "= ") {
-			h.app.warn("this is one group with a comma in its name, for blanks separate groups: if several are meant, write `"+ruleLine(kind, line.To, strings.FieldsFunc(group, func(r rune) bool { return r == ',' }))+"`",
-				zap.String("site", h.site), zap.String("group", group))
-		}
+// misread refuses a rule that says something else than is probably meant.
+func misread(d *caddyfile.Dispenser, kind string, to []string, tokens []caddyfile.Token) error {
+	names, groups := words(to), []word(nil)
+	if tokens[0].Quoted() {
+		names = []word{{tokens[0].Text, true}}
 	}
+	for _, token := range tokens[1:] {
+		groups = append(groups, word{token.Text, token.Quoted()})
+	}
+	meant, r := meantBy(names, groups)
+	line := "write `" + ruleLine(kind, meant) + "`"
+	switch r {
+	case changesNames:
+		return d.Errf("wrong arguments for '%s': blanks alone separate the words of a rule, and every other sign is part of a name: %s, or put the word in quotes if the sign belongs to it", kind, line)
+	case excludes:
+		return d.Errf("wrong arguments for '%s': no rule excludes anybody: name all groups that this rule lets in, and %s, or put the word in quotes if the ! belongs to it", kind, line)
+	}
+	return nil
+}
+
+// A word is a name or a group in a rule. In quotes it is taken as it is written.
+type word struct {
+	text   string
+	quoted bool
+}
+
+func words(texts []string) []word {
+	list := make([]word, len(texts))
+	for i, text := range texts {
+		list[i] = word{text, strings.Contains(text, " ")}
+	}
+	return list
+}
+
+func (w word) String() string {
+	if w.quoted {
+		return `"` + w.text + `"`
+	}
+	return w.text
 }
 
 // ruleLine is a rule as a Caddyfile has it.
-func ruleLine(kind string, to, from []string) string {
-	if len(from) == 0 {
-		from = []string{"<group>…"}
+func ruleLine(kind string, line mapping.Line) string {
+	if len(line.From) == 0 {
+		line.From = []string{"<group>…"}
 	}
-	line := kind + " " + strings.Join(to, ",")
-	for _, group := range from {
-		if strings.Contains(group, " ") && group[0] != '<' {
-			group = `"` + group + `"`
-		}
-		line += " " + group
-	}
-	return line
+	return kind + " " + strings.Join(line.To, ",") + " " + strings.Join(line.From, " ")
 }
 
-// withoutSigns returns what a rule may have been meant to be: a colon behind the role,
-// an arrow, a comment, an exclamation mark for an exception. A word of signs alone is
-// no name, but for *. excludes says that an exception was left out.
-func withoutSigns(line mapping.Line) (to, from []string, excludes bool) {
-	for _, name := range line.To {
-		name = strings.TrimSuffix(strings.TrimSuffix(strings.TrimRight(name, ":=;"), "->"), "=>")
-		if !isSign(name) {
-			to = append(to, name)
+// A reading says how what is written differs from what is probably meant.
+type reading int
+
+const (
+	asMeant reading = iota
+	hasSigns
+	changesNames
+	excludes
+)
+
+// meantBy returns the rule that is probably meant: a colon after the role, an arrow, a
+// comment, a comma between groups, an exclamation mark for an exception. A word of
+// signs alone is no name, but for *. The name of a directory's group (CN=…,OU=…) has
+// commas of its own.
+func meantBy(to, from []word) (meant mapping.Line, r reading) {
+	for _, name := range to {
+		text := name.text
+		if !name.quoted {
+			text = strings.TrimSuffix(strings.TrimSuffix(strings.TrimRight(text, ":=;"), "->"), "=>")
+		}
+		if name.quoted || !isSign(text) {
+			meant.To = append(meant.To, word{text, name.quoted}.String())
+		}
+		if text != name.text || !name.quoted && isSign(text) {
+			r = changesNames
 		}
 	}
 	negated := false
-	for _, group := range line.From {
+	for _, group := range from {
 		before := negated // by a mark of its own
-		var name string
-		name, negated = strings.CutPrefix(strings.TrimRight(group, ";"), "!")
+		var text string
+		text, negated = strings.CutPrefix(strings.TrimRight(group.text, ";"), "!")
 		switch {
-		case strings.HasPrefix(group, "//"):
-			return to, from, excludes
+		case group.quoted:
+			meant.From, negated = append(meant.From, group.String()), false
+		case strings.HasPrefix(group.text, "//"):
+			return meant, max(r, changesNames)
 		case negated || before:
-			excludes, negated = true, name == ""
-		case isSign(name):
-		case len(to) == 0:
-			to = []string{name}
+			r, negated = excludes, text == ""
+		case isSign(text):
+			r = max(r, hasSigns)
+		case len(meant.To) == 0:
+			meant.To = []string{text}
 		default:
-			from = append(from, name)
+			if text != group.text {
+				r = max(r, changesNames)
+			}
+			if inner := strings.Trim(text, ","); strings.Contains(inner, ",") && !strings.Contains(inner, "=") {
+				meant.From = append(meant.From, strings.FieldsFunc(inner, func(c rune) bool { return c == ',' })...)
+				r = max(r, changesNames)
+				continue
+			}
+			meant.From = append(meant.From, text)
 		}
 	}
-	return to, from, excludes
+	return meant, r
 }
 
 // isSign says whether a word is made of signs, such as =, -> or :. The * is everybody.

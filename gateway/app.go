@@ -154,7 +154,7 @@ func (a *App) pickProviders() error {
 		case p == nil:
 			return fmt.Errorf("there is no provider %q", name)
 		case slices.Contains(a.providers, p):
-			return fmt.Errorf("provider %q is named twice", name)
+			return fmt.Errorf("provider %q is named twice: write each name once", name)
 		}
 		a.providers = append(a.providers, p)
 	}
@@ -169,7 +169,7 @@ func (a *App) pickProviders() error {
 		}
 	default:
 		if a.autologin = a.provider(name); a.autologin == nil {
-			return fmt.Errorf("autologin: there is no provider %q here, only %s; or write `autologin off`, which shows the chooser", name, strings.Join(a.providerNames(), ", "))
+			return fmt.Errorf("autologin: there is no provider %q here: write one of %s; or write `autologin off`, which shows the chooser", name, strings.Join(a.providerNames(), ", "))
 		}
 	}
 	return nil

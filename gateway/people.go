@@ -46,7 +46,7 @@ func (a *App) divide() error {
 	for _, from := range a.opts.From {
 		for _, name := range from.Providers {
 			if a.provider(name) == nil {
-				faults.add("from", fmt.Errorf("there is no provider %q at this site, only %s", name, strings.Join(a.providerNames(), ", ")))
+				faults.add("from", fmt.Errorf("there is no provider %q at this site: write one of %s", name, strings.Join(a.providerNames(), ", ")))
 			}
 		}
 	}

@@ -377,7 +377,7 @@ func TestPeopleFaults(t *testing.T) {
 		"rules for everybody":     {gateway.AppOptions{Rules: role}, []string{"`from corp { … }`, `from partner { … }`"}},
 		"no rules for one":        {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp"}, role}}}, []string{"provider partner has no rule", "`from partner { … }`"}},
 		"no rules at all":         {gateway.AppOptions{}, []string{"no role, template or group line"}},
-		"rules for nobody here":   {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp", "partner", "x"}, role}}}, []string{`from: there is no provider "x" at this site, only corp, partner`}},
+		"rules for nobody here":   {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp", "partner", "x"}, role}}}, []string{`from: there is no provider "x" at this site: write one of corp, partner`}},
 		"the same line twice":     {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp", "partner"}, role}, {[]string{"corp"}, role}}}, []string{"from[1].role[0]", "says the same as the line at from[0].role[0]"}},
 		"same people, nobody":     {gateway.AppOptions{SamePeople: [][]string{{"corp", "x"}}}, []string{`same_people: there is no provider "x" here`}},
 		"same people, twice":      {gateway.AppOptions{SamePeople: [][]string{{"corp", "corp"}}}, []string{`"corp" is named twice`}},

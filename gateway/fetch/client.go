@@ -131,7 +131,7 @@ func (c *Client) check(u *url.URL) error {
 	case !u.IsAbs() || u.Hostname() == "" || u.Opaque != "":
 		return errors.New("is no absolute URL with a host")
 	case u.User != nil:
-		return errors.New("carries a user name or password")
+		return errors.New("carries a user name or password: leave them out")
 	case u.Scheme == "https":
 		return nil
 	case u.Scheme != "http":

@@ -234,7 +234,8 @@ func (d *Document[T]) load(ctx context.Context, done chan<- struct{}) {
 	doc, value, err := d.get(ctx)
 	var last *T
 	if err != nil {
-		d.Logger.Warn("fetching from the provider failed", zap.String("document", d.What), zap.Error(err))
+		d.Logger.Warn("fetching from the provider failed", zap.String("document", d.What), zap.Error(err),
+			zap.String("fix", refusal.From(err, refusal.ProviderUnavailable).Code.Meaning().Fix))
 		last = d.restore(ctx)
 	}
 

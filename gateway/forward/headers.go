@@ -76,8 +76,8 @@ func (n HeaderNames) Canonical() (row Row) {
 // error names every fault.
 func (n HeaderNames) Check() error {
 	var errs []error
-	seen := map[string]bool{}
-	for _, name := range n.All() {
+	seen := map[string]string{} // kinds
+	for i, name := range n.All() {
 		if name == "" {
 			continue
 		}
@@ -85,12 +85,12 @@ func (n HeaderNames) Check() error {
 		switch {
 		case strings.ToLower(name) != normal || strings.Trim(normal, "-") != normal:
 			errs = append(errs, fmt.Errorf("header name %q: expected letters, digits and hyphens", name))
-		case seen[normal]:
-			errs = append(errs, fmt.Errorf("header name %q is used twice", name))
+		case seen[normal] != "":
+			errs = append(errs, fmt.Errorf("header name %q is used twice, for %s and for %s: give each kind a name of its own, or off", name, seen[normal], Kinds[i]))
 		case slices.Contains(neverOurs, normal):
-			errs = append(errs, fmt.Errorf("header name %q has a meaning of its own in HTTP and can't carry an identity", name))
+			errs = append(errs, fmt.Errorf("header name %q has a meaning of its own in HTTP and can't carry an identity: choose another", name))
 		}
-		seen[normal] = true
+		seen[normal] = Kinds[i]
 	}
 	return errors.Join(errs...)
 }

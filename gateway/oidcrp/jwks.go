@@ -329,7 +329,7 @@ func keySize(k *candidate) error {
 		return nil
 	}
 	if bits := public.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-		return fmt.Errorf("it has %d bits; %d to %d are taken", bits, minRSABits, maxRSABits)
+		return fmt.Errorf("it has %d bits: expected %d to %d", bits, minRSABits, maxRSABits)
 	}
 	return nil
 }

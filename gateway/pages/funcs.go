@@ -45,19 +45,19 @@ func (l list) ShowAll() filled { return filled{l.Text.ShowAll, []string{strconv.
 // people. The number is rounded down, and never one. For a time that has passed it
 // returns "".
 func within(d time.Duration) string {
-	say := func(s sentence, n time.Duration) string {
-		return strings.Replace(string(s), "%s", strconv.Itoa(int(n)), 1)
+	say := func(s sentence, unit time.Duration) string {
+		return strings.Replace(string(s), "%s", strconv.Itoa(int(d.Round(unit)/unit)), 1)
 	}
 	const day = 24 * time.Hour
 	switch {
 	case d <= 0:
 		return ""
 	case d >= 2*day:
-		return say(english.InDays, d/day)
+		return say(english.InDays, day)
 	case d >= 2*time.Hour:
-		return say(english.InHours, d/time.Hour)
+		return say(english.InHours, time.Hour)
 	case d >= 2*time.Minute:
-		return say(english.InMinutes, d/time.Minute)
+		return say(english.InMinutes, time.Minute)
 	default:
 		return english.LessThanMinute
 	}

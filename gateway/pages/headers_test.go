@@ -18,7 +18,8 @@ func TestPageHeaders(t *testing.T) {
 		switch name {
 		case "logout", "logout_nobody", "logout_at_provider":
 			own = "form-action 'self'"
-		case "chooser", "chooser_last", "chooser_one", "chooser_branded", "refusal_framed", "refusal_kept", "form_link": // keep the fragment
+		case "chooser", "chooser_last", "chooser_one", "chooser_branded", "refusal_framed", "refusal_kept", "form_link", // keep the fragment
+			"session", "session_many_groups": // shows local times
 			own = "form-action 'none'; script-src 'self'"
 		case "form", "repost": // may be redirected anywhere
 			own = "script-src 'self'"

@@ -4,7 +4,8 @@
 // The pages have no inline script or style and nothing from another host, and
 // their Content-Security-Policy holds them to that. The pages that go on by
 // themselves have a script for it, and a button. The chooser and the refusals have
-// one that keeps the fragment of the address; the others have none. Values are
+// one that keeps the fragment of the address, and the session has one that shows times
+// in the reader's zone; the others have none. Values are
 // escaped by html/template; an address that does not stay on the own origin is
 // replaced by "#", but for the provider's that a person is sent to. No page may be
 // stored, framed, or indexed. Only "sign in first" may be framed, by pages of the same
@@ -116,6 +117,7 @@ func viewOf(page any) (view, bool) {
 		}
 	case Session:
 		v.Chrome, v.Heading, v.file = p.Chrome, english.SessionTitle, sessionFile
+		v.policy = scriptedLinks
 	case Form:
 		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.FormTitle, formFile, postingForm
 		if len(p.Fields) == 0 {

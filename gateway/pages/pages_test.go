@@ -340,10 +340,10 @@ func TestWithin(t *testing.T) {
 		2 * time.Minute:                "in about 2 minutes",
 		119*time.Minute + time.Second:  "in about 119 minutes",
 		2 * time.Hour:                  "in about 2 hours",
-		7*time.Hour + 59*time.Minute:   "in about 7 hours",
-		47*time.Hour + 59*time.Minute:  "in about 47 hours",
+		7*time.Hour + 59*time.Minute:   "in about 8 hours",
+		47*time.Hour + 59*time.Minute:  "in about 48 hours",
 		48 * time.Hour:                 "in about 2 days",
-		30*24*time.Hour + 23*time.Hour: "in about 30 days",
+		30*24*time.Hour + 23*time.Hour: "in about 31 days",
 	} {
 		if got := pages.Within(d); got != want {
 			t.Errorf("%s: %q, want %q", d, got, want)

@@ -63,6 +63,7 @@ func withoutScript(t *testing.T, file, text string) string {
 	t.Helper()
 	tag, ok := map[string]string{
 		"chooser.html": `<script src="{{asset .Prefix "address.js"}}" defer></script>`,
+		"session.html": `<script src="{{asset .Prefix "time.js"}}" defer></script>`,
 		"refusal.html": `<script src="{{asset .Prefix "address.js"}}"{{with .Page.Address}} data-address="{{local .}}"{{end}} defer></script>`,
 		"form.html":    `<script src="{{asset .Prefix "post.js"}}"{{with .Page.AgainURL}} data-again="{{local .}}"{{end}} defer></script>`,
 		"repost.html":  `<script src="{{asset .Prefix "post.js"}}" defer></script>`,
@@ -76,13 +77,13 @@ func withoutScript(t *testing.T, file, text string) string {
 	return strings.Replace(text, tag, "", 1)
 }
 
-// The scripts post a form, follow a link of the page, and care for the address.
+// The scripts post a form, follow a link of the page, care for the address, and show times.
 // They fetch nothing, keep nothing, and make no markup of a value.
 func TestScriptsDoNoMore(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("assets/*.js")
-	if err != nil || len(files) != 2 {
-		t.Fatalf("%d scripts, %v, want two", len(files), err)
+	if err != nil || len(files) != 3 {
+		t.Fatalf("%d scripts, %v, want three", len(files), err)
 	}
 	more := regexp.MustCompile(`fetch|XMLHttp|beacon|import|eval|Function|innerHTML|outerHTML|document\.write|insertAdjacent|cookie|[sS]torage|postMessage|opener|window\.`)
 	for _, file := range files {

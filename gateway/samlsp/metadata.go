@@ -175,7 +175,7 @@ func choose(roles []*etree.Element, entityID string) (*etree.Element, error) {
 	case len(found) == 1:
 		return found[0], nil
 	case len(roles) == 0:
-		return nil, fmt.Errorf("there is no identity provider for SAML 2.0 in it: no IDPSSODescriptor in the namespace %s with %s in its protocolSupportEnumeration; metadata of a service provider are not meant", nsMetadata, nsProtocol)
+		return nil, fmt.Errorf("there is no identity provider for SAML 2.0 in it: no IDPSSODescriptor in the namespace %s with %s in its protocolSupportEnumeration: give those of the identity provider, not of a service provider", nsMetadata, nsProtocol)
 	case len(found) == 0:
 		return nil, fmt.Errorf("the entity ID %s is not in it, byte for byte; correct entity_id: there is %s", quoted(entityID), listed(names))
 	case entityID != "":
@@ -344,7 +344,7 @@ var metadataBounds = xmlsec.Bounds{Size: 2 * maxMetadata, Depth: 64, Elements: 4
 func (p *Provider) readXML(doc []byte) (*etree.Element, error) {
 	root, err := p.checks.Read(doc, metadataBounds)
 	if refusal, ok := errors.AsType[*refusal.Error](err); ok {
-		return nil, refusal.Err // its code is that of an answer
+		return nil, fmt.Errorf("%w: give the document whole, as the provider offers it", refusal.Err) // its code is that of an answer
 	}
 	return root, err
 }

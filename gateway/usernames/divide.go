@@ -89,9 +89,9 @@ func CheckSame(same, all []string, hint string) error {
 	for i, name := range same {
 		switch {
 		case !slices.Contains(all, name):
-			return fmt.Errorf("same_people: there is no provider %q here, only %s%s", name, strings.Join(all, ", "), hint)
+			return fmt.Errorf("same_people: there is no provider %q here: write one of %s%s", name, strings.Join(all, ", "), hint)
 		case slices.Contains(same[:i], name):
-			return fmt.Errorf("same_people: provider %q is named twice", name)
+			return fmt.Errorf("same_people: provider %q is named twice: write each name once", name)
 		}
 	}
 	if len(same) < 2 {

@@ -200,12 +200,12 @@ func TestCheckSame(t *testing.T) {
 	t.Parallel()
 	all := []string{"corp", "entra", "partner"}
 	for want, same := range map[string][]string{
-		"":                                {"corp", "entra"},
-		`no provider "x" here, only corp`: {"corp", "x"},
-		`partner; see above`:              {"x"},
-		`"corp" is named twice`:           {"corp", "entra", "corp"},
-		"names of two providers or more":  {"corp"},
-		"same_people: expected the names": nil,
+		"": {"corp", "entra"},
+		`no provider "x" here: write one of corp`: {"corp", "x"},
+		`partner; see above`:                      {"x"},
+		`"corp" is named twice`:                   {"corp", "entra", "corp"},
+		"names of two providers or more":          {"corp"},
+		"same_people: expected the names":         nil,
 	} {
 		err := usernames.CheckSame(same, all, "; see above")
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

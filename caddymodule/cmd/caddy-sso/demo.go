@@ -38,9 +38,12 @@ Everything is on this machine's loopback, and gone when the command ends.
 The first app listens on --port, the second on the next one; where that is
 taken, and with 0, on any free one.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			nameAsTyped(cmd)
+			cmd.Args = cobra.NoArgs
 			port := cmd.Flags().Int("port", 8080, "port of the first app")
 			cmd.RunE = caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
+				if *port < 0 || *port > maxPort {
+					return caddy.ExitCodeFailedStartup, fmt.Errorf("--port %d: expected a port from 1 to %d, or 0 for any free one", *port, maxPort)
+				}
 				ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 				defer stop()
 				if err := runDemo(ctx, os.Stdout, *port); err != nil {
@@ -52,16 +55,8 @@ taken, and with 0, on any free one.`,
 	})
 }
 
-// nameAsTyped has help and usage call the binary as the user did: to Caddy it is
-// "caddy".
-func nameAsTyped(cmd *cobra.Command) {
-	rename := func(c *cobra.Command) *cobra.Command {
-		c.Root().Use = filepath.Base(os.Args[0])
-		return c.Parent()
-	}
-	cmd.SetHelpFunc(func(c *cobra.Command, args []string) { rename(c).HelpFunc()(c, args) })
-	cmd.SetUsageFunc(func(c *cobra.Command) error { return rename(c).UsageFunc()(c) })
-}
+// maxPort leaves a port for the second app.
+const maxPort = 65534
 
 // runDemo runs the demonstration until ctx ends. What it writes to disk lies
 // in a directory that it removes.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
@@ -200,20 +201,32 @@ func resolve(t *testing.T, base *url.URL, ref string) string {
 	return u.String()
 }
 
-// TestDemoHelp calls the binary as it was typed.
-func TestDemoHelp(t *testing.T) {
+// TestNamesItself has Caddy's commands name this binary and both versions.
+func TestNamesItself(t *testing.T) {
+	nameAsTyped()
+	if _, full := caddy.Version(); !strings.HasPrefix(full, "caddy-sso ") || !strings.Contains(full, ", with Caddy v2.") {
+		t.Errorf("version: %s", full)
+	}
+	if got := filepath.Base(os.Args[0]); caddy.CustomBinaryName != got || !strings.Contains(caddy.CustomLongDescription, got+" demo") {
+		t.Errorf("%s: %s", caddy.CustomBinaryName, caddy.CustomLongDescription)
+	}
+}
+
+// TestDemoArguments refuses arguments that the demo does not have.
+func TestDemoArguments(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"demo", "--help"}, {"demo", "--wrong"}} {
-		var out strings.Builder
-		root, cmd := &cobra.Command{Use: "caddy"}, &cobra.Command{Use: "demo [--port <port>]"}
+	for want, args := range map[string][]string{
+		`unknown command "foo"`:              {"demo", "foo"},
+		"--port 80000: expected a port from": {"demo", "--port", "80000"},
+		"--port -1: expected a port from":    {"demo", "--port", "-1"},
+		"unknown flag: --wrong":              {"demo", "--wrong"},
+	} {
+		root, cmd := &cobra.Command{Use: "caddy-sso", SilenceUsage: true, SilenceErrors: true}, &cobra.Command{Use: "demo [--port <port>]"}
 		caddycmd.Commands()["demo"].CobraFunc(cmd)
 		root.AddCommand(cmd)
-		root.SetOut(&out)
-		root.SetErr(&out)
 		root.SetArgs(args)
-		_ = root.Execute()
-		if want := "  " + filepath.Base(os.Args[0]) + " demo [--port <port>]"; !strings.Contains(out.String(), want) {
-			t.Errorf("%q: got %s, want %s", args, out.String(), want)
+		if err := root.Execute(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", args, err, want)
 		}
 	}
 }

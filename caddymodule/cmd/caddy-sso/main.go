@@ -27,5 +27,6 @@ func main() {
 	}
 	redisstore.DiscardDriverLog() // lines that are no JSON, among those that are
 	caddymodule.SetHost(host.Caddy{})
+	nameAsTyped()
 	caddycmd.Main()
 }

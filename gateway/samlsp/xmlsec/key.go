@@ -21,7 +21,7 @@ func CheckKey(key crypto.PublicKey) error {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
 		if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-			return fmt.Errorf("has an RSA key of %d bits; %d to %d are accepted", bits, minRSABits, maxRSABits)
+			return fmt.Errorf("has an RSA key of %d bits: expected %d to %d", bits, minRSABits, maxRSABits)
 		}
 		return nil
 	case *ecdsa.PublicKey:

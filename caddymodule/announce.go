@@ -1,0 +1,128 @@
+package caddymodule
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
+)
+
+// announce logs one line for each site: what is protected, and the addresses that are
+// registered at each provider.
+func (a *App) announce(places []place) {
+	said := map[*gateway.App]bool{} // copies of a handler are one app
+	for _, p := range places {
+		guard := p.handler.guard.Load()
+		if said[guard] {
+			continue
+		}
+		said[guard] = true
+		fields := []zap.Field{zap.String("site", p.handler.site), zap.String("protected", p.handler.scope())}
+		if paths := p.handler.Public; len(paths) > 0 {
+			fields = append(fields, zap.Strings("public", paths))
+		}
+		if paths := p.handler.Protect; len(paths) > 0 {
+			fields = append(fields, zap.Strings("protect", paths))
+		}
+		a.log.Info("this site is protected; register these addresses at its providers",
+			append(fields, zap.Objects("providers", a.registrations(p)))...)
+	}
+}
+
+// scope says which paths of the site need a login.
+func (h *Handler) scope() string {
+	switch {
+	case len(h.Protect) > 0 && len(h.Public) > 0:
+		return "the paths of `protect`, except those of `public`"
+	case len(h.Protect) > 0:
+		return "only the paths of `protect`"
+	case len(h.Public) > 0:
+		return "all paths except those of `public`"
+	}
+	return "all paths"
+}
+
+// A registration is what a provider needs to know of a site.
+type registration struct {
+	provider, protocol string
+	// redirects are the redirect URIs of OpenID Connect, or the addresses of SAML's
+	// AssertionConsumerService: one for each address of the site.
+	redirects []string
+	metadata  []string
+}
+
+// MarshalLogObject implements zapcore.ObjectMarshaler.
+func (r registration) MarshalLogObject(e zapcore.ObjectEncoder) error {
+	e.AddString("name", r.provider)
+	e.AddString("protocol", r.protocol)
+	redirects := "redirect_uri"
+	if r.metadata != nil {
+		redirects = "acs"
+		zap.Strings("metadata", r.metadata).AddTo(e)
+	}
+	zap.Strings(redirects, r.redirects).AddTo(e)
+	return nil
+}
+
+// registrations are those of a site's providers, in the chooser's order.
+func (a *App) registrations(p place) []registration {
+	paths, saml := map[string]string{}, 0
+	for _, own := range a.addresses(p.handler) {
+		paths[own.provider] = own.path
+		if own.isACS() {
+			saml++
+		}
+	}
+	list := make([]registration, len(p.handler.opts.Providers))
+	for i, name := range p.handler.opts.Providers {
+		r := registration{provider: name, protocol: "oidc"}
+		own := address{paths[name], name}
+		metadata := ""
+		if own.isACS() {
+			r.protocol = "saml"
+			metadata = strings.TrimSuffix(own.path, "/acs") + "/metadata"
+			if saml > 1 {
+				metadata += "/" + name
+			}
+		}
+		for _, origin := range p.origins() {
+			r.redirects = append(r.redirects, origin+own.path)
+			if metadata != "" {
+				r.metadata = append(r.metadata, origin+metadata)
+			}
+		}
+		list[i] = r
+	}
+	return list
+}
+
+// isACS says whether a SAML provider sends its answers there.
+func (a address) isACS() bool { return a.provider != "" && strings.HasSuffix(a.path, "/saml/acs") }
+
+// origins are the addresses of the site as browsers write them. A wildcard stands for
+// the names that are not known.
+func (p place) origins() []string {
+	if u, err := target.ParseOrigin(p.handler.BaseURL); err == nil {
+		return []string{u.String()}
+	}
+	var origins []string
+	for _, name := range slices.Concat(p.hosts.Exact, p.hosts.Wild) {
+		scheme, port := cmp.Or(p.hosts.Scheme, "https"), p.hosts.Port
+		if scheme == "http" && !p.handler.InsecureHTTP && !isLoopback(name) {
+			scheme, port = "https", "" // a proxy before us ends TLS: nobody can sign in over plain http
+		}
+		origins = append(origins, target.Origin(scheme, strings.TrimSuffix(name+":"+port, ":")))
+	}
+	return origins
+}
+
+// isLoopback says whether a host name, or all names of a wildcard, are this machine's.
+func isLoopback(name string) bool {
+	return fetch.IsLoopback(strings.Trim(strings.ReplaceAll(name, "*", "x"), "[]"))
+}

@@ -1,0 +1,126 @@
+package caddymodule
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
+)
+
+// warnOfDoubts warns of configurations that can start but are risky, or do less than
+// they say.
+func (a *App) warnOfDoubts(places []place) {
+	a.warnOfIdle(places)
+	for _, p := range a.providers {
+		a.warnOfInsecure(zap.String("provider", p.Name), p.config)
+	}
+	web := httpAppOf(a.ctx)
+	for _, p := range places {
+		a.warnOfInsecure(zap.String("site", p.handler.site), p.handler.config)
+		a.warnOfBaseURL(p)
+		if web != nil {
+			a.warnOfPlainHTTP(p, web.Servers[p.server])
+		}
+	}
+}
+
+// insecure says what each option permits that gives up a protection.
+var insecure = map[string]string{
+	"insecure_http":          "who can read the network can take over sessions",
+	"insecure_http_issuer":   "who can change what the network carries can sign in as anybody",
+	"insecure_http_metadata": "who can change what the network carries can sign in as anybody",
+	"insecure_no_pkce":       "who has the client's secret can use an authorization code that leaks",
+	"insecure_sha1":          "signatures that use SHA-1 are accepted, and such signatures can be forged",
+}
+
+// warnOfInsecure warns of each insecure_* option in the JSON of a provider or a site.
+func (a *App) warnOfInsecure(whose zap.Field, config string) {
+	var options map[string]any
+	if json.Unmarshal([]byte(config), &options) != nil {
+		return
+	}
+	for _, word := range slices.Sorted(maps.Keys(options)) {
+		if strings.HasPrefix(word, "insecure_") && options[word] == true {
+			a.warn("an insecure option is on: remove it as soon as you can", whose, zap.String("option", word), zap.String("risk", insecure[word]))
+		}
+	}
+}
+
+// warnOfIdle warns of an idle timeout that a lifetime always precedes.
+func (a *App) warnOfIdle(places []place) {
+	idle, longest := time.Duration(a.Idle), time.Duration(0)
+	for _, p := range a.providers {
+		longest = max(longest, cmp.Or(p.Lifetime, time.Duration(a.Lifetime), gateway.DefaultLifetime))
+	}
+	const noEffect = "`idle` has no effect, for every login ends by `lifetime` before: write a shorter `idle`, or a longer `lifetime`"
+	switch {
+	case idle <= 0:
+		return
+	case idle >= longest:
+		a.warn(noEffect, zap.Duration("idle", idle), zap.Duration("lifetime", longest))
+		return
+	}
+	for _, p := range places {
+		if own := time.Duration(p.handler.Lifetime); own > 0 && idle >= own {
+			a.warn(noEffect, zap.String("site", p.handler.site), zap.Duration("idle", idle), zap.Duration("lifetime", own))
+		}
+	}
+}
+
+// warnOfBaseURL warns of a base URL whose host is none of the site's: the gateway refuses
+// requests to any other host than that of base_url.
+func (a *App) warnOfBaseURL(p place) {
+	host := hostOf(p.handler.BaseURL)
+	if host == "" || p.names == nil {
+		return
+	}
+	if some, _ := p.names.take(host); !some {
+		a.warn("`base_url` names a host that is not the site's, so every request to the site is refused (unknown_host): write one of the site's hosts, or leave `base_url` out",
+			zap.String("site", p.handler.site), zap.String("base_url", p.handler.BaseURL))
+	}
+}
+
+// warnOfPlainHTTP warns of hosts at which nobody can sign in, because browsers reach
+// them over plain http.
+func (a *App) warnOfPlainHTTP(p place, server *caddyhttp.Server) {
+	switch u, err := target.ParseOrigin(p.handler.BaseURL); {
+	case p.handler.InsecureHTTP, server == nil, trustsProxies(server):
+		return
+	case err == nil && (u.Scheme == "https" || isLoopback(u.Hostname())):
+		return
+	case err != nil && (p.hosts.Scheme != "http" || !slices.ContainsFunc(slices.Concat(p.hosts.Exact, p.hosts.Wild), func(name string) bool { return !isLoopback(name) })):
+		return
+	}
+	a.warn("nobody can sign in over plain http beyond this machine (insecure_http): leave http:// out of the site's address; "+
+		"or, if a proxy before Caddy ends TLS, write `trusted_proxies` in the global option `servers`, or an https `base_url` in this site's `sso`",
+		zap.String("site", p.handler.site), zap.Strings("addresses", p.plainAddresses()))
+}
+
+// plainAddresses are those of the site that begin with http://.
+func (p place) plainAddresses() []string {
+	if p.handler.BaseURL != "" {
+		return []string{p.handler.BaseURL}
+	}
+	var addresses []string
+	for _, name := range slices.Concat(p.hosts.Exact, p.hosts.Wild) {
+		addresses = append(addresses, target.Origin("http", strings.TrimSuffix(fmt.Sprintf("%s:%s", name, p.hosts.Port), ":")))
+	}
+	return addresses
+}
+
+// trustsProxies says whether the server believes proxies that say X-Forwarded-Proto.
+// Caddy shows them only until it has loaded them: after that the field is private.
+func trustsProxies(server *caddyhttp.Server) bool {
+	loaded := reflect.ValueOf(server).Elem().FieldByName("trustedProxies")
+	return len(server.TrustedProxiesRaw) > 0 || server.TrustedProxiesUnix || !loaded.IsValid() || !loaded.IsNil()
+}

@@ -1,0 +1,53 @@
+package caddymodule_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// What a message about a configuration must have, and must not.
+var (
+	// place is a line of the file, a site, a provider, or an option of the global block.
+	place = regexp.MustCompile(`at Caddyfile:\d+|Caddyfile:\d+: |^(site|provider|store|secret|providers|same_people|limit)\b.*: `)
+	// fix is what to write, or what is expected instead.
+	fix = regexp.MustCompile("(?i)so name the|add lines|set entity_id|set them|have the matchers|set the|set `|\\b(write|expected|did you mean|it can be|belongs?|give|put|leave|remove|move|use|choose|save|needs|keep|make|check|copy|mend|correct|choose|drop|copy|instead)\\b|is the '}' missing")
+	// bare is the text of an error of Go's libraries that says nothing to an administrator.
+	bare = regexp.MustCompile(`strconv\.|json:|unmarshal|invalid character|net/url:|parse "|asn1:|illegal base64|unexpected EOF|dial tcp|time: |module not registered`)
+)
+
+// TestMistakes holds every message about a wrong configuration to having a place, a cause
+// and a fix. The messages are those of the golden files.
+func TestMistakes(t *testing.T) {
+	t.Parallel()
+	const least = 40
+	count := 0
+	for _, dir := range []string{"adapt/mistakes", "provision", "start"} {
+		files, err := filepath.Glob(filepath.Join("testdata", dir, "*.caddyfiletest"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, message, _ := strings.Cut(string(content), divider)
+			message = strings.TrimPrefix(strings.TrimSpace(message), "parsing caddyfile tokens for 'sso': ")
+			count++
+			for name, good := range map[string]bool{
+				"place": place.MatchString(message), "fix": fix.MatchString(message),
+				"cause": len(strings.Fields(message)) > 5, "words of its own": !bare.MatchString(message),
+			} {
+				if !good {
+					t.Errorf("%s lacks a %s: %s", file, name, message)
+				}
+			}
+		}
+	}
+	if count < least {
+		t.Errorf("%d mistakes, want at least %d", count, least)
+	}
+}
