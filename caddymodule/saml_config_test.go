@@ -91,7 +91,7 @@ func TestSAMLByHand(t *testing.T) {
 		{"a private key", w.path("key.pem"), "private key"},
 		{"a private key in Base64", secret, "private key"},
 		{"cut off", bare[:200], "cut off"},
-		{"no certificate", strings.Repeat("no certificate/", 20), "is neither PEM"},
+		{"no certificate", strings.Repeat("no certificate/", 20), "expected PEM, which begins with -----BEGIN"},
 	} {
 		t.Run("C7 bad certificate: "+tt.name, func(t *testing.T) {
 			err := w.load(byHand("certificate `" + tt.certificate + "`"))

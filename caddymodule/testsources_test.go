@@ -46,6 +46,7 @@ func testSources(t *testing.T) map[string]string {
 var readsTestdata = map[string]string{
 	"caddymodule/faults_test.go":        "lines of the log, with everything in them that has a date replaced",
 	"caddymodule/golden_test.go":        "Caddyfiles of our own with what becomes of them; nothing in them has a date",
+	"caddymodule/mistakes_test.go":      "Caddyfiles of our own with what becomes of them; nothing in them has a date",
 	"caddymodule/start_test.go":         "Caddyfiles of our own with what becomes of them; nothing in them has a date",
 	"caddymodule/testsources_test.go":   "this rule",
 	"caddymodule/wild_test.go":          "Caddyfiles of our own with what becomes of them; nothing in them has a date",

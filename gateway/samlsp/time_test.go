@@ -226,7 +226,7 @@ func TestTimeHostile(t *testing.T) {
 	digested := 0
 	for name, doc := range docs {
 		t.Run(name, func(t *testing.T) {
-			if err := bounded(t, p, doc); err != nil && strings.Contains(err.Error(), "the signed element was changed") {
+			if err := bounded(t, p, doc); err != nil && strings.Contains(err.Error(), "the element was changed after it was signed") {
 				digested++
 			}
 		})
