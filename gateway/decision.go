@@ -174,6 +174,14 @@ func (a *App) explain(p *NamedProvider, id *provider.Identity, rules *mapping.Ru
 	}
 }
 
+// warnOfNoGroups warns of a provider whose answer names no groups, if the rules need them.
+func (x *request) warnOfNoGroups(p *NamedProvider, why string) {
+	if why != "" && x.app.people[p].rules.ReadsGroups() && x.app.gw.once("no groups", p) {
+		x.app.gw.log.Warn("a provider's answer names no groups of a person, and rules of this site need them",
+			zap.String("provider", p.Name), zap.String("site", x.host), zap.String("reason", why))
+	}
+}
+
 // admit decides whether a person of p may enter the app, and returns their identity
 // and grant there. If the app has several name spaces, it is told only the group names
 // that the rules make, never the provider's own.
@@ -221,7 +229,7 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 
 func (a *App) boundGroups(groups []string) []string {
 	sent := a.opts.HeaderFormat.BoundGroups(groups)
-	if len(sent) < len(groups) && a.warned.CompareAndSwap(false, true) {
+	if len(sent) < len(groups) && a.gw.once("too many groups", a) {
 		a.gw.log.Warn("a person's groups exceed what is passed on; the rest is left out",
 			zap.String("app", a.name()), zap.Int("groups", len(groups)), zap.Int("sent", len(sent)))
 	}
