@@ -44,6 +44,7 @@ type App struct {
 type site struct {
 	hosts map[string]bool // exact names; nil: any name
 	wild  []string        // names with wildcards, if known
+	names []string        // all of them, for messages
 	// issuer is the origin that assertions name. Empty: that of each request.
 	issuer string
 	id     string
@@ -174,11 +175,11 @@ func (a *App) pickProviders() error {
 
 // Start tells the App its hosts; before, it answers 503. It does no I/O.
 func (a *App) Start(h Hosts) error {
-	s := &site{id: a.opts.ID, wild: h.Wild, unplaced: len(h.Exact) == 0 && !h.Any}
+	s := &site{id: a.opts.ID, wild: h.Wild, names: slices.Concat(h.Exact, h.Wild), unplaced: len(h.Exact) == 0 && !h.Any}
 	switch {
 	case a.base != nil:
 		name := target.Hostname(a.base.Host)
-		s.hosts, s.issuer = map[string]bool{name: true}, a.base.String()
+		s.hosts, s.names, s.issuer = map[string]bool{name: true}, []string{name}, a.base.String()
 		s.id = cmp.Or(s.id, name)
 	case len(h.Exact) > 0:
 		s.hosts = map[string]bool{}

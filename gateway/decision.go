@@ -160,7 +160,6 @@ func noMatch(id *provider.Identity, res mapping.Result) error {
 	return fmt.Errorf("groups named by the provider: %d; no line has one of them, byte for byte%s", len(id.Groups), note)
 }
 
-// noProvider refuses a name that is none of the site's providers.
 func (a *App) noProvider(name string) *refusal.Error {
 	return refusal.New(refusal.ProviderUnknown, fmt.Errorf("there is no provider %s at this site, only %s", refusal.Quoted(name), refusal.List(a.providerNames())))
 }
