@@ -10,9 +10,9 @@ import (
 // neverPass are the handlers that answer by themselves, whatever is in a request.
 var neverPass = []string{"acme_server", "file_server", "metrics"}
 
-// judgePassed judges the handlers that requests to a guarded host reach past its
+// checkPassed judges the handlers that requests to a guarded host reach past its
 // sso. Where that is `nested`, somebody has said that a part is not guarded.
-func (a *App) judgePassed(f *follower, places []place) {
+func (a *App) checkPassed(f *follower, places []place) {
 	sites := map[string][]string{}
 	for _, p := range f.passed {
 		if !slices.Contains(neverPass, p.name) && !slices.Contains(sites[p.site], p.name) {

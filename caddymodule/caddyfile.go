@@ -74,7 +74,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if d.NextArg() {
-		return d.Errf("the global option 'sso' takes no arguments, only a block; '%s' belongs in a site", d.Val())
+		return d.Errf("the global option 'sso' takes no arguments, only a block; write '%s' in a site", d.Val())
 	}
 	return a.block().parse(d)
 }

@@ -146,7 +146,8 @@ func lines(list *[]mapping.Line) setter {
 		if err := misread(d, e.word(), to, args); err != nil {
 			return err
 		}
-		*list = append(*list, mapping.Line{To: to, From: groups, Position: at})
+		_, r := meantBy(rule{words(to), words(groups)}) // as JSON has it, without the quotes
+		*list = append(*list, mapping.Line{To: to, From: groups, Quoted: r > hasSigns, Position: at})
 		return nil
 	}
 }

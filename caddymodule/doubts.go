@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
@@ -24,13 +22,10 @@ func (a *App) warnOfDoubts(places []place) {
 	for _, p := range a.providers {
 		a.warnOfInsecure(zap.String("provider", p.Name), p.config)
 	}
-	web := httpAppOf(a.ctx)
 	for _, p := range places {
 		a.warnOfInsecure(zap.String("site", p.handler.site), p.handler.config)
 		a.warnOfBaseURL(p)
-		if web != nil {
-			a.warnOfPlainHTTP(p, web.Servers[p.server])
-		}
+		a.warnOfPlainHTTP(p)
 	}
 }
 
@@ -90,19 +85,20 @@ func (a *App) warnOfBaseURL(p place) {
 	}
 }
 
-// warnOfPlainHTTP warns of hosts at which nobody can sign in, because browsers reach
-// them over plain http.
-func (a *App) warnOfPlainHTTP(p place, server *caddyhttp.Server) {
+// warnOfPlainHTTP warns of hosts over plain http, at which people can sign in only if a
+// proxy before Caddy ends TLS. An https base URL says that there is one. Caddy does not tell
+// modules whether it trusts proxies.
+func (a *App) warnOfPlainHTTP(p place) {
 	switch u, err := target.ParseOrigin(p.handler.BaseURL); {
-	case p.handler.InsecureHTTP, server == nil, trustsProxies(server):
+	case p.handler.InsecureHTTP, p.server == "":
 		return
 	case err == nil && (u.Scheme == "https" || isLoopback(u.Hostname())):
 		return
 	case err != nil && (p.hosts.Scheme != "http" || !slices.ContainsFunc(slices.Concat(p.hosts.Exact, p.hosts.Wild), func(name string) bool { return !isLoopback(name) })):
 		return
 	}
-	a.warn("nobody can sign in over plain http beyond this machine (insecure_http): leave http:// out of the site's address; "+
-		"or, if a proxy before Caddy ends TLS, write `trusted_proxies` in the global option `servers`, or an https `base_url` in this site's `sso`",
+	a.warn("nobody can sign in over plain http beyond this machine (insecure_http), unless a proxy before Caddy ends TLS: leave http:// out of the site's address; "+
+		"or, behind such a proxy, write an https `base_url` in this site's `sso`",
 		zap.String("site", p.handler.site), zap.Strings("addresses", p.plainAddresses()))
 }
 
@@ -116,11 +112,4 @@ func (p place) plainAddresses() []string {
 		addresses = append(addresses, target.Origin("http", strings.TrimSuffix(fmt.Sprintf("%s:%s", name, p.hosts.Port), ":")))
 	}
 	return addresses
-}
-
-// trustsProxies says whether the server believes proxies that say X-Forwarded-Proto.
-// Caddy shows them only until it has loaded them: after that the field is private.
-func trustsProxies(server *caddyhttp.Server) bool {
-	loaded := reflect.ValueOf(server).Elem().FieldByName("trustedProxies")
-	return len(server.TrustedProxiesRaw) > 0 || server.TrustedProxiesUnix || !loaded.IsValid() || !loaded.IsNil()
 }

@@ -92,6 +92,9 @@ func (w *world) faultsOfOIDC() []signInFault {
 		{name: "No rule has a group of this person", rules: "role Admin Staff\n\t\trole User ops"},
 		{name: "The same at DEBUG", rules: "role Admin Staff\n\t\trole User ops", line: "no line of the rules"},
 		{name: "The provider names no groups", rules: "role Admin Staff", op: gatewaytest.OPHooks{Claims: without("groups"), UserInfo: without("groups")}},
+		{name: "The same, for the administrator", rules: "role Admin Staff", op: gatewaytest.OPHooks{Claims: without("groups"), UserInfo: without("groups")}, line: "names no groups", afresh: true},
+		{name: "The same, and another rule lets the person in", rules: "role User *\n\t\trole Admin Staff", op: gatewaytest.OPHooks{Claims: without("groups"), UserInfo: without("groups")}, line: "names no groups"},
+		{name: "The same with groups_claim", options: "groups_claim realm_access.roles", rules: "role Admin Staff", line: "names no groups"},
 		{name: "A page of another site opens a WebSocket", line: "WebSocket"},
 	}
 }

@@ -2,6 +2,7 @@ package caddymodule_test
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,9 @@ func faultsOfSAML(t *testing.T) []signInFault {
 		h.Answer = func(a *gatewaytest.IdPAnswer) { a.Status = prefix + code }
 		return h
 	}
+	noGroups := answer(func(a *gatewaytest.IdPAnswer) {
+		a.Attributes = slices.DeleteFunc(a.Attributes, func(a gatewaytest.IdPAttribute) bool { return a.Name == "groups" })
+	})
 	return []signInFault{
 		{name: "The metadata are a web page", idp: metadata(func(string) string { return "<!DOCTYPE html><title>Sign in</title>" }), afresh: true},
 		{name: "The metadata are in Base64", idp: metadata(func(doc string) string { return base64.StdEncoding.EncodeToString([]byte(doc)) }), afresh: true},
@@ -79,6 +83,10 @@ func faultsOfSAML(t *testing.T) []signInFault {
 		{name: "The NameID is transient", idp: answer(func(a *gatewaytest.IdPAnswer) { a.NameIDFormat = gatewaytest.NameIDTransient })},
 		{name: "The user name's attribute is missing", options: "username_attribute uid"},
 		{name: "The user name's attribute has two values", options: "username_attribute groups"},
+		{name: "The provider names no groups", rules: "role Admin staff", idp: noGroups},
+		{name: "The same, for the administrator", rules: "role Admin staff", idp: noGroups, line: "names no groups", afresh: true},
+		{name: "The same, and another rule lets the person in", rules: "role User *\n\t\trole Admin staff", idp: noGroups, line: "names no groups"},
+		{name: "The same with groups_attribute", options: "groups_attribute teams", rules: "role User *\n\t\trole Admin staff", line: "names no groups"},
 		{name: "No rule has a group of this person", rules: "role Admin \"CN=Staff,OU=Groups\""},
 		{name: "The same at DEBUG", rules: "role Admin \"CN=Staff,OU=Groups\"", line: "no line of the rules"},
 	}

@@ -91,7 +91,7 @@ func (a *App) followHost(f *follower, server string, places []place) {
 	if f.server.Errors != nil {
 		f.elsewhere("handle_errors", f.server.Errors.Routes, asSent)
 	}
-	a.judgePassed(f, places)
+	a.checkPassed(f, places)
 }
 
 func (f *follower) fault(format string, args ...any) {

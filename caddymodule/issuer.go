@@ -30,11 +30,11 @@ var microsoftIssuers = map[string]string{"sts.windows.net": "login.microsoftonli
 
 var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-// microsoftFault says why an issuer of Microsoft's can't be what its discovery
+// issuerFault says why an issuer of Microsoft's can't be what its discovery
 // document and its ID tokens name: they name the tenant by its ID, whatever was asked
 // for. It returns "" for any other. A text with a placeholder is judged when that is
 // resolved.
-func microsoftFault(issuer string) string {
+func issuerFault(issuer string) string {
 	if start, _, found := strings.Cut(issuer, "/.well-known/"); found {
 		return "this is the address of the discovery document, which is made of the issuer: write `issuer " + start + "`, with a slash at the end if the document's issuer has one"
 	}

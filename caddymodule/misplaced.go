@@ -17,9 +17,9 @@ func misplaced(d *caddyfile.Dispenser, own block) error {
 	case word == "{":
 		return d.Err("unexpected '{': what stands before it on its line takes no block: remove the braces")
 	case word == "sso":
-		return d.Errf("'sso' does not stand in the block of another one: is the '}' missing that ends the block above it? For a site with several providers, %s", severalProviders)
+		return d.Errf("'sso' does not stand in the block of another one: write the '}' that ends the block above it, if it is missing. For a site with several providers, %s", severalProviders)
 	case slices.Contains(siteDirectives, word):
-		return d.Errf("'%s' is a directive of the site: is the '}' missing that ends the block above it?", word)
+		return d.Errf("'%s' is a directive of the site: write the '}' that ends the block above it, before this line", word)
 	case slices.Contains(protocols(), word):
 		return d.Errf("'%s' is a protocol: write it in a site on the line of `sso`, as `sso %[1]s …`, or in the global option sso after a name, as `provider <name> %[1]s { … }`", word)
 	}

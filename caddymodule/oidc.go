@@ -121,7 +121,7 @@ func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) (given []string, err e
 	if !mayBeIssuer(args[0]) {
 		return nil, d.Err("the first argument of 'sso oidc' is no issuer: " + issuerRule + "; the order is " + usage)
 	}
-	if fault := microsoftFault(args[0]); fault != "" {
+	if fault := issuerFault(args[0]); fault != "" {
 		onLine := strings.NewReplacer("`issuer ", "`sso oidc ", "/v2.0`", "/v2.0 …`")
 		return nil, d.Err("the first argument of 'sso oidc': " + onLine.Replace(fault))
 	}
@@ -175,7 +175,7 @@ func (o *OIDC) checkIssuer(d *caddyfile.Dispenser) error {
 	if !mayBeIssuer(o.Issuer) {
 		return d.Err("this is no issuer: " + issuerRule)
 	}
-	if fault := microsoftFault(o.Issuer); fault != "" {
+	if fault := issuerFault(o.Issuer); fault != "" {
 		return d.Err("'issuer': " + fault)
 	}
 	return nil
@@ -198,7 +198,7 @@ func (o *OIDC) complete() error {
 			return fmt.Errorf("an OpenID Provider needs `%s`", o.block().usage(need.option))
 		}
 	}
-	if fault := microsoftFault(o.Issuer); fault != "" {
+	if fault := issuerFault(o.Issuer); fault != "" {
 		return errors.New("issuer: " + fault)
 	}
 	return nil

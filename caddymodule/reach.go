@@ -182,10 +182,10 @@ func (a *App) addresses(h *Handler) []address {
 	return list
 }
 
-// judgeReach refuses a nested handler that does not get its own addresses, if no other
+// checkReach refuses a nested handler that does not get its own addresses, if no other
 // one at its host answers there: nobody could sign in, and somebody else would get the
 // providers' answers.
-func (a *App) judgeReach(p place, places []place) error {
+func (a *App) checkReach(p place, places []place) error {
 	if !p.handler.Nested || p.server == "" {
 		return nil
 	}

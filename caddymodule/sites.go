@@ -59,14 +59,14 @@ func (a *App) findSites(httpApp *caddyhttp.App, known func(*Handler) *Handler) (
 	for i := range places {
 		places[i].handler = known(places[i].handler)
 	}
-	judged, err := a.judge(places)
-	a.warnOfDoubts(judged)
-	return judged, errors.Join(err, a.followUnseen(httpApp, judged, known))
+	checked, err := a.checkPlaces(places)
+	a.warnOfDoubts(checked)
+	return checked, errors.Join(err, a.followUnseen(httpApp, checked, known))
 }
 
-// judge refuses handlers that stand in the wrong place, and adds those that no route
+// checkPlaces refuses handlers that stand in the wrong place, and adds those that no route
 // shows but that name their host themselves.
-func (a *App) judge(places []place) ([]place, error) {
+func (a *App) checkPlaces(places []place) ([]place, error) {
 	var errs []error
 	tops := map[string]int{} // handlers that are not nested, by site
 	for _, p := range places {
@@ -76,13 +76,13 @@ func (a *App) judge(places []place) ([]place, error) {
 	}
 	for _, p := range places {
 		a.warnOfPlace(p)
-		depth := p.judgeDepth(places, tops)
+		depth := p.checkDepth(places, tops)
 		if depth == nil {
-			depth = a.judgeReach(p, places)
+			depth = a.checkReach(p, places)
 		}
-		errs = append(errs, p.judgeOrder(), depth)
+		errs = append(errs, p.checkOrder(), depth)
 	}
-	errs = append(errs, judgeAnyHost(places))
+	errs = append(errs, checkAnyHost(places))
 	for _, h := range a.handlers {
 		found := slices.ContainsFunc(places, func(p place) bool { return p.handler == h })
 		switch {
@@ -124,8 +124,8 @@ func (a *App) warnOfPlace(p place) {
 	}
 }
 
-// judgeOrder refuses a handler that others answer before.
-func (p place) judgeOrder() error {
+// checkOrder refuses a handler that others answer before.
+func (p place) checkOrder() error {
 	if len(p.before) == 0 || !p.top && !p.handler.Nested {
 		return nil
 	}
@@ -133,10 +133,10 @@ func (p place) judgeOrder() error {
 		"put 'sso' first, and say by `public` in its block what needs no login; or, if only what is left is to be guarded, %s", p.handler.site, strings.Join(p.before, "', '"), p.asPart())
 }
 
-// judgeDepth refuses a handler that does not guard all of its site and does not say
+// checkDepth refuses a handler that does not guard all of its site and does not say
 // so, and one below or beside another. tops counts those that are not nested, and is
 // set to 0 for a site whose fault is reported.
-func (p place) judgeDepth(places []place, tops map[string]int) error {
+func (p place) checkDepth(places []place, tops map[string]int) error {
 	switch h := p.handler; {
 	case h.Nested && slices.ContainsFunc(places, p.isBelow):
 		return fmt.Errorf("site %s: there is an 'sso' at the top and one that is `nested` further in: the second would be reached only by people whom the first lets in, and would replace what that tells the app: "+
@@ -153,9 +153,9 @@ func (p place) judgeDepth(places []place, tops map[string]int) error {
 	return nil
 }
 
-// judgeAnyHost refuses apps that take all hosts of a site with a wildcard and have no
+// checkAnyHost refuses apps that take all hosts of a site with a wildcard and have no
 // audience to tell them apart.
-func judgeAnyHost(places []place) error {
+func checkAnyHost(places []place) error {
 	var errs []error
 	taken := map[string]string{} // configurations, by site
 	for _, p := range places {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -49,33 +50,45 @@ func (a *App) warnOfSpace(named gateway.NamedProvider) {
 // isWord says whether a character may be one of a name.
 func isWord(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// warnOfSigns warns of groups that are signs alone, such as the = of `role Admin =
-// admins`. Nobody is in such a group, so the rule does what is meant without it.
+// warnOfSigns warns of signs in rules that may not be meant as parts of names. The
+// Caddyfile's parser has refused those that change a name (misread), so only JSON can still
+// have them.
 func (h *Handler) warnOfSigns() {
 	for kind, lines := range h.lines() {
 		for _, line := range lines {
-			if meant, r := meantBy(words(line.To), words(line.From)); r == hasSigns {
-				h.app.warn("signs say nothing in a rule, they are names of groups: if that isn't meant, write `"+ruleLine(kind, meant)+"`",
-					zap.String("site", h.site), zap.String("rule", ruleLine(kind, line)))
+			written := rule{words(line.To), words(line.From)}
+			meant, r := meantBy(written)
+			var msg string
+			switch {
+			case r == hasSigns:
+				msg = "signs say nothing in a rule, they are names of groups: if that isn't meant, write `" + meant.line(kind) + "`"
+			case line.Quoted || r == asMeant:
+				continue
+			case r == excludes:
+				msg = "no rule excludes anybody, and the ! is a part of the group's name: name all groups that this rule lets in, and write `" + meant.object() + "`; or add `\"quoted\": true` if the ! belongs to the name"
+			default:
+				msg = "every sign is a part of a name in a rule, and a comma separates no groups: if that isn't meant, write `" + meant.object() + "`; or add `\"quoted\": true` if the sign belongs to the name"
 			}
+			h.app.warn(msg, zap.String("site", h.site), zap.String("rule", written.line(kind)))
 		}
 	}
 }
 
-// misread refuses a rule that says something else than is probably meant.
+// misread refuses a rule if signs in it make other names than are probably meant. Words in
+// quotes are as they are meant.
 func misread(d *caddyfile.Dispenser, kind string, to []string, tokens []caddyfile.Token) error {
-	names, groups := words(to), []word(nil)
+	written := rule{to: words(to)}
 	if tokens[0].Quoted() {
-		names = []word{{tokens[0].Text, true}}
+		written.to = []word{{tokens[0].Text, true}}
 	}
 	for _, token := range tokens[1:] {
-		groups = append(groups, word{token.Text, token.Quoted()})
+		written.from = append(written.from, word{token.Text, token.Quoted()})
 	}
-	meant, r := meantBy(names, groups)
-	line := "write `" + ruleLine(kind, meant) + "`"
+	meant, r := meantBy(written)
+	line := "write `" + meant.line(kind) + "`"
 	switch r {
 	case changesNames:
-		return d.Errf("wrong arguments for '%s': blanks alone separate the words of a rule, and every other sign is part of a name: %s, or put the word in quotes if the sign belongs to it", kind, line)
+		return d.Errf("wrong arguments for '%s': only blanks separate the words of a rule, and every other sign is a part of a name: %s, or put the word in quotes if the sign belongs to it", kind, line)
 	case excludes:
 		return d.Errf("wrong arguments for '%s': no rule excludes anybody: name all groups that this rule lets in, and %s, or put the word in quotes if the ! belongs to it", kind, line)
 	}
@@ -88,6 +101,8 @@ type word struct {
 	quoted bool
 }
 
+// words are texts from JSON. Nobody knows whether they were in quotes, except those that
+// can't be written without.
 func words(texts []string) []word {
 	list := make([]word, len(texts))
 	for i, text := range texts {
@@ -96,22 +111,36 @@ func words(texts []string) []word {
 	return list
 }
 
-func (w word) String() string {
-	if w.quoted {
-		return `"` + w.text + `"`
+// join joins words as write has each.
+func join(words []word, separator string, write func(word) string) string {
+	list := make([]string, len(words))
+	for i, w := range words {
+		list[i] = write(w)
 	}
-	return w.text
+	return strings.Join(list, separator)
 }
 
-// ruleLine is a rule as a Caddyfile has it.
-func ruleLine(kind string, line mapping.Line) string {
-	if len(line.From) == 0 {
-		line.From = []string{"<group>…"}
+// A rule is a line of rules, word by word.
+type rule struct{ to, from []word }
+
+// line is the rule as a Caddyfile has it.
+func (r rule) line(kind string) string {
+	write := func(w word) string {
+		if w.quoted {
+			return `"` + w.text + `"`
+		}
+		return w.text
 	}
-	return kind + " " + strings.Join(line.To, ",") + " " + strings.Join(line.From, " ")
+	return kind + " " + join(r.to, ",", write) + " " + join(r.from, " ", write)
 }
 
-// A reading says how what is written differs from what is probably meant.
+// object is the rule as JSON has it.
+func (r rule) object() string {
+	write := func(w word) string { return strconv.Quote(w.text) }
+	return `{"to": [` + join(r.to, ", ", write) + `], "from": [` + join(r.from, ", ", write) + `]}`
+}
+
+// A reading says how the written rule differs from the rule that is probably meant.
 type reading int
 
 const (
@@ -121,49 +150,54 @@ const (
 	excludes
 )
 
-// meantBy returns the rule that is probably meant: a colon after the role, an arrow, a
-// comment, a comma between groups, an exclamation mark for an exception. A word of
-// signs alone is no name, but for *. The name of a directory's group (CN=…,OU=…) has
+// meantBy returns the rule that is probably meant. People write a colon after the role, an
+// arrow, a comment, a comma between groups, or an exclamation mark for an exception. A word
+// of signs alone is no name, except *. The name of a directory's group (CN=…,OU=…) has
 // commas of its own.
-func meantBy(to, from []word) (meant mapping.Line, r reading) {
-	for _, name := range to {
+func meantBy(written rule) (meant rule, r reading) {
+	defer func() {
+		if len(meant.from) == 0 {
+			meant.from = []word{{"<group>…", false}}
+		}
+	}()
+	for _, name := range written.to {
 		text := name.text
 		if !name.quoted {
 			text = strings.TrimSuffix(strings.TrimSuffix(strings.TrimRight(text, ":=;"), "->"), "=>")
 		}
 		if name.quoted || !isSign(text) {
-			meant.To = append(meant.To, word{text, name.quoted}.String())
+			meant.to = append(meant.to, word{text, name.quoted})
 		}
 		if text != name.text || !name.quoted && isSign(text) {
 			r = changesNames
 		}
 	}
 	negated := false
-	for _, group := range from {
+	for _, group := range written.from {
 		before := negated // by a mark of its own
 		var text string
 		text, negated = strings.CutPrefix(strings.TrimRight(group.text, ";"), "!")
 		switch {
 		case group.quoted:
-			meant.From, negated = append(meant.From, group.String()), false
+			meant.from, negated = append(meant.from, group), false
 		case strings.HasPrefix(group.text, "//"):
 			return meant, max(r, changesNames)
 		case negated || before:
 			r, negated = excludes, text == ""
 		case isSign(text):
 			r = max(r, hasSigns)
-		case len(meant.To) == 0:
-			meant.To = []string{text}
+		case len(meant.to) == 0:
+			meant.to = words([]string{text})
 		default:
 			if text != group.text {
 				r = max(r, changesNames)
 			}
 			if inner := strings.Trim(text, ","); strings.Contains(inner, ",") && !strings.Contains(inner, "=") {
-				meant.From = append(meant.From, strings.FieldsFunc(inner, func(c rune) bool { return c == ',' })...)
+				meant.from = append(meant.from, words(strings.FieldsFunc(inner, func(c rune) bool { return c == ',' }))...)
 				r = max(r, changesNames)
 				continue
 			}
-			meant.From = append(meant.From, text)
+			meant.from = append(meant.from, word{text, false})
 		}
 	}
 	return meant, r

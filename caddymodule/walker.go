@@ -136,9 +136,9 @@ func (w *walker) before(h *Handler, list []earlier) (answer, unknown []string) {
 	return answer, unknown
 }
 
-// within names what judge finds in handler and in all handlers below. under are the
+// within names what name finds in handler and in all handlers below. under are the
 // named routes that handler stands in.
-func (w *walker) within(handler caddyhttp.MiddlewareHandler, under []string, judge func(caddyhttp.MiddlewareHandler) string) (found []string) {
+func (w *walker) within(handler caddyhttp.MiddlewareHandler, under []string, name func(caddyhttp.MiddlewareHandler) string) (found []string) {
 	var inner caddyhttp.RouteList
 	switch h := handler.(type) {
 	case *caddyhttp.Subroute:
@@ -148,13 +148,13 @@ func (w *walker) within(handler caddyhttp.MiddlewareHandler, under []string, jud
 			inner, under = caddyhttp.RouteList{*route}, append(slices.Clip(under), h.Name)
 		}
 	default:
-		if name := judge(handler); name != "" {
-			found = []string{name}
+		if n := name(handler); n != "" {
+			found = []string{n}
 		}
 	}
 	for _, route := range inner {
 		for _, h := range route.Handlers {
-			found = append(found, w.within(h, under, judge)...)
+			found = append(found, w.within(h, under, name)...)
 		}
 	}
 	return found

@@ -37,15 +37,14 @@ type App struct {
 	csrf        http.CrossOriginProtection
 	endpoints   *endpointTable
 
-	site         atomic.Pointer[site] // nil until Start
-	warned       atomic.Bool
-	warnedRivals atomic.Bool
+	site atomic.Pointer[site] // nil until Start
 }
 
 // A site is what a started App knows about its own address.
 type site struct {
 	hosts map[string]bool // exact names; nil: any name
 	wild  []string        // names with wildcards, if known
+	names []string        // all of them, for messages
 	// issuer is the origin that assertions name. Empty: that of each request.
 	issuer string
 	id     string
@@ -120,8 +119,7 @@ func (f *faults) add(option string, err error) {
 	*f = append(*f, err)
 }
 
-// readAddresses reads paths and origins of the options. Its error names all of their
-// faults.
+// readAddresses reads paths and origins of the options.
 func (a *App) readAddresses() error {
 	var faults faults
 	var err error
@@ -177,11 +175,11 @@ func (a *App) pickProviders() error {
 
 // Start tells the App its hosts; before, it answers 503. It does no I/O.
 func (a *App) Start(h Hosts) error {
-	s := &site{id: a.opts.ID, wild: h.Wild, unplaced: len(h.Exact) == 0 && !h.Any}
+	s := &site{id: a.opts.ID, wild: h.Wild, names: slices.Concat(h.Exact, h.Wild), unplaced: len(h.Exact) == 0 && !h.Any}
 	switch {
 	case a.base != nil:
 		name := target.Hostname(a.base.Host)
-		s.hosts, s.issuer = map[string]bool{name: true}, a.base.String()
+		s.hosts, s.names, s.issuer = map[string]bool{name: true}, []string{name}, a.base.String()
 		s.id = cmp.Or(s.id, name)
 	case len(h.Exact) > 0:
 		s.hosts = map[string]bool{}
@@ -242,7 +240,6 @@ func (a *App) provider(name string) *NamedProvider {
 	return nil
 }
 
-// speaking returns the app's providers that speak a protocol.
 func (a *App) speaking(protocol provider.Protocol) []*NamedProvider {
 	var found []*NamedProvider
 	for _, p := range a.providers {
@@ -312,14 +309,13 @@ func (a *App) rivals(one, other *NamedProvider) error {
 	err := fmt.Errorf("the metadata of providers %s and %s name one issuer, %q, and nothing says that their people are the same, so nobody of either gets in: "+
 		"if they are the same people, write `same_people %[1]s %[2]s`, and the same `users` for both, for they have different ones; if not, one of them has the other's metadata",
 		one.Name, other.Name, one.Provider.Issuer())
-	if a.warnedRivals.CompareAndSwap(false, true) {
+	if a.gw.once("rivals", a) {
 		a.gw.log.Error("two providers have the same issuer: nobody can sign in with either", zap.String("app", a.name()),
 			zap.Strings("providers", []string{one.Name, other.Name}), zap.Error(err))
 	}
 	return err
 }
 
-// end returns when a login ends for this app.
 func (a *App) end(l *session.Login) time.Time {
 	end := l.Expires
 	if a.opts.Lifetime > 0 {

@@ -151,9 +151,10 @@ func (x *request) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, ori
 	x.provider, x.judged = p.Name, true
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
+	_, reads := x.app.gw.grouped.Load(p)
 	ans, err := p.Provider.Complete(ctx, provider.CompleteRequest{
 		Params: in.params, Private: f.Private, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin),
-		GroupsUnused: !x.app.gw.readsGroupsOf(p),
+		GroupsUnused: !reads,
 	})
 	if err != nil {
 		return x.declined(f, refusal.From(err, refusal.ProviderUnavailable))
@@ -219,6 +220,7 @@ func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvid
 	if other := x.app.rivalOf(p); other != nil {
 		return x.refuse(refusal.New(refusal.UsernameForeign, x.app.rivals(p, other)))
 	}
+	x.warnOfNoGroups(p, ans.Identity.NoGroups)
 	_, granted, refused := x.app.admit(p, ans.Identity)
 	if refused != nil {
 		return x.refuse(refused)

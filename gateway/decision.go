@@ -160,7 +160,6 @@ func noMatch(id *provider.Identity, res mapping.Result) error {
 	return fmt.Errorf("groups named by the provider: %d; no line has one of them, byte for byte%s", len(id.Groups), note)
 }
 
-// noProvider refuses a name that is none of the site's providers.
 func (a *App) noProvider(name string) *refusal.Error {
 	return refusal.New(refusal.ProviderUnknown, fmt.Errorf("there is no provider %s at this site, only %s", refusal.Quoted(name), refusal.List(a.providerNames())))
 }
@@ -171,6 +170,14 @@ func (a *App) explain(p *NamedProvider, id *provider.Identity, rules *mapping.Ru
 	if c := a.gw.log.Check(zap.DebugLevel, "no line of the rules has a group of this person"); c != nil {
 		c.Write(zap.String("app", a.name()), zap.String("provider", p.Name), zap.String("user", id.Username), zap.Int("count", len(id.Groups)),
 			zap.Strings("groups", id.Groups[:min(len(id.Groups), most)]), zap.Stringer("nearest", rules.Nearest(id.Groups)))
+	}
+}
+
+// warnOfNoGroups warns of a provider whose answer names no groups, if the rules need them.
+func (x *request) warnOfNoGroups(p *NamedProvider, why string) {
+	if why != "" && x.app.people[p].rules.ReadsGroups() && x.app.gw.once("no groups", p) {
+		x.app.gw.log.Warn("a provider's answer names no groups of a person, and rules of this site need them",
+			zap.String("provider", p.Name), zap.String("site", x.host), zap.String("reason", why))
 	}
 }
 
@@ -221,7 +228,7 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 
 func (a *App) boundGroups(groups []string) []string {
 	sent := a.opts.HeaderFormat.BoundGroups(groups)
-	if len(sent) < len(groups) && a.warned.CompareAndSwap(false, true) {
+	if len(sent) < len(groups) && a.gw.once("too many groups", a) {
 		a.gw.log.Warn("a person's groups exceed what is passed on; the rest is left out",
 			zap.String("app", a.name()), zap.Int("groups", len(groups)), zap.Int("sent", len(sent)))
 	}

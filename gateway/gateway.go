@@ -96,8 +96,12 @@ type Gateway struct {
 	headers   [][]string // by name sets of all apps
 	kept      []strip.Names
 	audiences map[string]*App
-	grouped   map[*NamedProvider]bool // the rules of an app read the groups of its people
-	apps      []*App                  // those that have started
+	apps      []*App // those that have started
+
+	// grouped has the providers if the rules of some app read the groups of their people. It
+	// counts for every sign-in there: a login may be used at any app.
+	grouped sync.Map
+	warned  sync.Map // what once was asked
 }
 
 // DefaultLifetime bounds a login unless set.
@@ -110,7 +114,7 @@ var providerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 func New(opts Options) (*Gateway, error) {
 	g := &Gateway{
 		opts: opts, log: opts.Logger,
-		byName: map[string]*NamedProvider{}, audiences: map[string]*App{}, grouped: map[*NamedProvider]bool{},
+		byName: map[string]*NamedProvider{}, audiences: map[string]*App{},
 		headers: [][]string{forward.DefaultNames.All(), forward.OptionalNames.All()},
 	}
 	if g.opts.Lifetime == 0 {
@@ -207,18 +211,11 @@ func (g *Gateway) started(a *App, id string) error {
 	return nil
 }
 
-// readGroupsOf notes that the rules of an app read the groups of p's people. That counts
-// for every sign-in at p: a login may be used at any app.
-func (g *Gateway) readGroupsOf(p *NamedProvider) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.grouped[p] = true
-}
-
-func (g *Gateway) readsGroupsOf(p *NamedProvider) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.grouped[p]
+// once reports whether it is asked for the first time about this fault of an app or a
+// provider. Each is warned of once in a configuration.
+func (g *Gateway) once(fault string, of any) bool {
+	_, asked := g.warned.LoadOrStore([2]any{fault, of}, true)
+	return !asked
 }
 
 func (g *Gateway) lifetime(p *NamedProvider) time.Duration {

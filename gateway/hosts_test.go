@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -132,5 +133,41 @@ func TestStartRefuses(t *testing.T) {
 	}
 	if err := newApp(t, g, func(o *gateway.AppOptions) { o.ID = "second" }).Start(gateway.Hosts{Exact: []string{"app.example"}}); err != nil {
 		t.Errorf("the same host under another id: %v", err)
+	}
+}
+
+// TestUnknownHostNames has the log say which hosts the site has, but not without end.
+func TestUnknownHostNames(t *testing.T) {
+	t.Parallel()
+	var many []string
+	for i := range 30 {
+		many = append(many, fmt.Sprintf("h%d.example", i))
+	}
+	for name, tc := range map[string]struct {
+		hosts      gateway.Hosts
+		base, host string
+		want       string
+	}{
+		"two hosts":        {gateway.Hosts{Exact: []string{"a.example", "b.example"}}, "", "c.example", `host "c.example" is none of the site's hosts: "a.example", "b.example"`},
+		"a base URL":       {gateway.Hosts{Exact: []string{"a.example"}}, "https://sso.example", "a.example", `host "a.example" is none of the site's hosts: "sso.example"`},
+		"a malformed host": {gateway.Hosts{Any: true, Wild: []string{"*.example"}}, "", "a b", `host "a b" is none of the site's hosts: "*.example"`},
+		"many":             {gateway.Hosts{Exact: many}, "", "c.example", `"h9.example", and 20 more`},
+		"a long host":      {gateway.Hosts{Exact: many[:1]}, "", strings.Repeat("x", 5000), `: "h0.example"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			s := &site{lab: l, app: newApp(t, l.gateway(), func(o *gateway.AppOptions) { o.BaseURL = tc.base }), host: tc.host}
+			if err := s.app.Start(tc.hosts); err != nil {
+				t.Fatal(err)
+			}
+			r := httptest.NewRequest(http.MethodGet, "/.sso/login", nil)
+			r.Host = tc.host
+			wantRefused(t, s.serve(r, false), refusal.UnknownHost)
+			events := l.seen()
+			if got := events[len(events)-1].Err.Error(); !strings.HasSuffix(got, tc.want) || len(got) > 500 {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
 	}
 }

@@ -1,9 +1,13 @@
 package gateway_test
 
 import (
+	"crypto/rand"
 	"net/http"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
@@ -76,6 +80,47 @@ func TestGroupsUnused(t *testing.T) {
 			l.siteOf(g, "here.example", rules(tt.here)).browser().signIn()
 			if len(seen) != 1 || seen[0] != tt.unused {
 				t.Errorf("got %v, want %t", seen, tt.unused)
+			}
+		})
+	}
+}
+
+// TestNoGroups warns once of a provider whose answers have no groups at all, if the rules of
+// the site need them, whether or not another rule lets the person in.
+func TestNoGroups(t *testing.T) {
+	t.Parallel()
+	both := mappingFor("*")
+	both.Group = []mapping.Line{line("ops", "staff")}
+	for name, tt := range map[string]struct {
+		rules mapping.Rules
+		why   string
+		want  int
+	}{
+		"refused":                 {mappingFor("staff"), "no claim came", 1},
+		"let in":                  {both, "no claim came", 1},
+		"no rule needs them":      {mappingFor("*"), "no claim came", 0},
+		"the person has no group": {mappingFor("staff"), "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.idp.person("alice", provider.Identity{Username: "alice", NoGroups: tt.why})
+			core, logs := observer.New(zap.WarnLevel)
+			g := l.gateway(func(o *gateway.Options) { o.Logger = zap.New(core) })
+			l.siteOf(g, "other.example", rules(mappingFor("*")), func(o *gateway.AppOptions) { o.ID = "other" }).browser().signIn() // its rules need none
+			for _, host := range []string{"a.example", "b.example", "a.example"} {
+				s := l.siteOf(g, host, rules(tt.rules), func(o *gateway.AppOptions) { o.ID = rand.Text() })
+				b := s.browser()
+				b.open(b.begin("/"))
+			}
+			lines := logs.FilterMessageSnippet("names no groups of a person").All()
+			if len(lines) != tt.want {
+				t.Fatalf("%d warnings, want %d", len(lines), tt.want)
+			}
+			for _, line := range lines {
+				if fields := line.ContextMap(); fields["provider"] != "corp" || fields["site"] != "a.example" || fields["reason"] != tt.why {
+					t.Errorf("got %v", fields)
+				}
 			}
 		})
 	}

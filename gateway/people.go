@@ -98,7 +98,7 @@ func (a *App) bindRules(all []*usernames.People) error {
 			faults.add("", err)
 		}
 		if err == nil && set.ReadsGroups() {
-			a.gw.readGroupsOf(p)
+			a.gw.grouped.Store(p, true)
 		}
 		a.people[p] = &people{People: all[i], rules: set, mapsGroups: mapsGroups}
 	}

@@ -289,7 +289,7 @@ func (x *request) issuer() string {
 // are made of it, so a Host header that is not the site's is refused.
 func (x *request) origin() (string, *refusal.Error) {
 	if x.host == "" || x.site.hosts != nil && !x.site.hosts[x.host] {
-		return "", refusal.New(refusal.UnknownHost, fmt.Errorf("host %q is none of the site's", x.r.Host))
+		return "", refusal.New(refusal.UnknownHost, fmt.Errorf("host %s is none of the site's hosts: %s", refusal.Quoted(x.r.Host), refusal.List(x.site.names)))
 	}
 	if b := x.app.base; b != nil {
 		return b.String(), nil

@@ -70,6 +70,9 @@ type Line struct {
 	// From has the provider's groups, compared byte for byte; "*" is everybody who
 	// signed in.
 	From []string `json:"from"`
+	// Quoted says that the signs in the names belong to them, as in "admins,ops". Nothing
+	// warns of them then. A Caddyfile says it by quotes. Rules mean the same with and without.
+	Quoted bool `json:"quoted,omitempty"`
 	// Position is the line's place in the source ("Caddyfile:12"), for errors and for
 	// Explain. Empty: its place in the JSON ("role[0]").
 	Position string `json:"-"`

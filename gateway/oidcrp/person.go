@@ -104,6 +104,10 @@ func (p *person) joinGroups(id, info *profile, more findings) {
 	p.GroupsPartial = p.GroupsNote != "" || p.Groups == nil && (more.failed || more.ungranted != "")
 	if p.GroupsNote == "" && p.Groups == nil {
 		p.GroupsNote = missing(id.groups, more)
+		if !more.failed {
+			p.NoGroups = fmt.Sprintf("%s; the claims that came: %s; name the right claim by `groups_claim`, or have the provider send it: by a scope (`scopes`), or by a mapper there",
+				p.GroupsNote, refusal.List(p.claims()))
+		}
 	}
 }
 

@@ -132,3 +132,33 @@ func TestUsernameIsAddress(t *testing.T) {
 		})
 	}
 }
+
+// Only an answer without any claim of groups says so. A person who is in none has an empty
+// list, and an overage is known.
+func TestNoGroups(t *testing.T) {
+	t.Parallel()
+	none := deleteFrom("groups")
+	for name, tt := range map[string]struct {
+		token, userinfo func(map[string]any)
+		want            bool
+	}{
+		"none":                   {none, none, true},
+		"null":                   {setIn("groups", nil), none, true},
+		"an empty list":          {setIn("groups", []any{}), none, false},
+		"an empty list, later":   {none, setIn("groups", []any{}), false},
+		"an empty text":          {setIn("groups", ""), none, false},
+		"in userinfo":            {none, nil, false},
+		"an overage":             {func(c map[string]any) { none(c); c["hasgroups"] = true }, none, false},
+		"nothing that is usable": {setIn("groups", []any{""}), none, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			op := inProcess(t)
+			op.SetHooks(gatewaytest.OPHooks{Claims: tt.token, UserInfo: tt.userinfo})
+			got := mustLogin(t, op, newProvider(t, op)).Identity.NoGroups
+			if tt.want != (got != "") || tt.want && !strings.Contains(got, "`groups_claim`") {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}

@@ -32,6 +32,9 @@ type Identity struct {
 	// GroupsNote tells the operator why groups are missing, and where they were
 	// looked for. Empty: none is missing.
 	GroupsNote string `json:"gn,omitempty"`
+	// NoGroups tells the operator, if the answer has no claim or attribute of groups at
+	// all, which one was looked for, which came, and what to do.
+	NoGroups string `json:"-"`
 	// ACR is the authentication context class, AMR the methods (OIDC Core §2).
 	ACR string   `json:"acr,omitempty"`
 	AMR []string `json:"amr,omitempty"`

@@ -40,7 +40,7 @@ func parseURL(raw string) (*redis.Options, error) {
 			err = urlError("expected an absolute path, as in unix:///run/redis.sock")
 		}
 	default:
-		err = urlError("expected redis://, rediss:// or unix://")
+		err = urlError("expected redis://, rediss:// or unix://, such as `redis://redis.example.com:6379`")
 	}
 	if err == nil && db != "" {
 		var n uint64

@@ -257,7 +257,7 @@ func TestIdentity(t *testing.T) {
 			if (id.Username == "") != strings.Contains(id.UsernameNote, "the attributes that came") {
 				t.Errorf("the user name is %q: %s", id.Username, id.UsernameNote)
 			}
-			id.ACR, id.AuthTime, id.GroupsNote, id.UsernameNote = "", time.Time{}, "", ""
+			id.ACR, id.AuthTime, id.GroupsNote, id.NoGroups, id.UsernameNote = "", time.Time{}, "", "", ""
 			if len(id.Groups) == 0 {
 				id.Groups = nil
 			}

@@ -93,6 +93,7 @@ type profile struct {
 	username, groups value
 	overage          bool   // the provider names the groups elsewhere
 	nameless         string // why there is no user name
+	groupless        string // why there is no attribute of groups; empty if there is one
 
 	email, firstName, lastName, display, acr, session string
 	odd                                               []oddity
@@ -132,6 +133,7 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 	if f.username.first() == "" {
 		f.nameless = fmt.Sprintf("%s; the attributes that came: %s", c.noUsername(a), refusal.List(slices.Sorted(maps.Keys(values))))
 	}
+	f.groupless = c.noGroups(values)
 	f.describe(a, values, c)
 	if why := f.lacking(); why != "" {
 		f.leaveOut(f.groups.name, why)
@@ -165,6 +167,19 @@ func (c *Config) noUsername(a *assertion) string {
 		return fmt.Sprintf("%sreading the user name: the attribute %s (username_attribute) is missing or empty", subject, quoted(c.UsernameAttribute))
 	}
 	return fmt.Sprintf("%sreading the user name: a NameID of the format %s is none, and no attribute is called uid or eduPersonPrincipalName by its registered name; name the right one by username_attribute", subject, quoted(a.nameID().Format))
+}
+
+// noGroups says which attribute of groups was looked for and which came, if there is none.
+func (c *Config) noGroups(values map[string]value) string {
+	names, which := groupsNames, "none of the well-known attributes for groups is in the assertion"
+	if c.GroupsAttribute != "" {
+		names, which = []string{c.GroupsAttribute}, fmt.Sprintf("the attribute %s (groups_attribute) is not in the assertion", quoted(c.GroupsAttribute))
+	}
+	if slices.ContainsFunc(slices.Concat(names, []string{groupsLink}), func(name string) bool { _, came := values[name]; return came }) {
+		return ""
+	}
+	return fmt.Sprintf("%s; the attributes that came: %s; name the right one by `groups_attribute`, or have the provider send it: add an attribute statement for groups there",
+		which, refusal.List(slices.Sorted(maps.Keys(values))))
 }
 
 // describe reads what only describes the person.
@@ -342,7 +357,7 @@ func (f *profile) lacking() string {
 // nothing about whether an address is verified.
 func (f *profile) identity(a *assertion) provider.Identity {
 	id := provider.Identity{
-		Username: f.username.first(), UsernameNote: f.nameless, Email: f.email, FirstName: f.firstName, LastName: f.lastName,
+		Username: f.username.first(), UsernameNote: f.nameless, NoGroups: f.groupless, Email: f.email, FirstName: f.firstName, LastName: f.lastName,
 		DisplayName: f.display, Groups: unique(f.usableGroups()), AuthTime: a.statement().AuthnInstant, ACR: f.acr,
 	}
 	switch why := f.lacking(); {

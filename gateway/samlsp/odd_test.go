@@ -323,3 +323,34 @@ func TestRegisteredNames(t *testing.T) {
 		})
 	}
 }
+
+// TestNoGroups: only an assertion without any attribute of groups says so.
+func TestNoGroups(t *testing.T) {
+	t.Parallel()
+	const teams = "option groups_attribute teams"
+	for name, tt := range map[string]struct {
+		lines []string
+		want  bool
+	}{
+		"none":                         {[]string{noGroups}, true},
+		"another than the named":       {[]string{teams}, true},
+		"well known":                   {nil, false},
+		"named":                        {[]string{teams, noGroups, put("teams", "g")}, false},
+		"without a value":              {[]string{noGroups, put("groups", "")}, false},
+		"nil":                          {[]string{noGroups, put("memberOf", nilValue)}, false},
+		"an overage":                   {[]string{noGroups, put("http://schemas.microsoft.com/claims/groups.link", "x")}, false},
+		"a value that is of no use":    {[]string{noGroups, put("groups", strings.Repeat("x", 2000))}, false},
+		"an attribute without a value": {[]string{noGroups, "insert into //saml:AttributeStatement `<saml:Attribute Name=\"groups\"/>`"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := judged(t, tt.lines...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if why := got.Identity.NoGroups; tt.want != (why != "") || tt.want && !strings.Contains(why, "`groups_attribute`") {
+				t.Errorf("got %q", why)
+			}
+		})
+	}
+}
