@@ -372,7 +372,7 @@ func TestPeopleFaults(t *testing.T) {
 	}{
 		"a role that would be two": {
 			gateway.AppOptions{HeaderFormat: raw, From: []gateway.ProviderRules{{[]string{"corp"}, mappingFor("a")}, {[]string{"partner"}, mapping.Rules{Role: []mapping.Line{line("a,b", "*")}}}}},
-			[]string{`header_encoding: the app could not read "a,b" in the list of roles`, "`headers roles off`"},
+			[]string{`header_encoding: with utf8 the app would misread "a,b" in the list of roles`, "`headers roles off`"},
 		},
 		"rules for everybody":     {gateway.AppOptions{Rules: role}, []string{"`from corp { … }`, `from partner { … }`"}},
 		"no rules for one":        {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp"}, role}}}, []string{"provider partner has no rule", "`from partner { … }`"}},

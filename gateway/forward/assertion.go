@@ -16,8 +16,8 @@ const (
 	assertionRenew = 25 * time.Second // a cached one has at least 35 s left
 )
 
-// claims are those of the assertion, a JWT (RFC 7519; names from OIDC Core §2 and
-// §5.1 where those have one).
+// claims are the claims of the assertion, a JWT (RFC 7519). Their names are those of OIDC
+// Core §2 and §5.1, as far as these have one.
 type claims struct {
 	Issuer        string   `json:"iss"`
 	Audience      string   `json:"aud"`
@@ -42,31 +42,30 @@ type claims struct {
 	ID            string   `json:"jti"`
 }
 
-// An assertion is signed anew as it grows old. It is safe for concurrent use.
+// An assertion is renewed before it expires. It is safe for concurrent use.
 type assertion struct {
 	signer Signer
 	claims claims
-	mu     sync.Mutex // held while it is renewed
+	mu     sync.Mutex // held during a renewal
 	signed atomic.Pointer[signed]
 }
 
-// A signed assertion is one as it is sent.
+// A signed is an assertion with its signature.
 type signed struct {
 	token string
-	// All by the wall clock, in nanoseconds since 1970: every request looks at them,
-	// and so they lie in one cache line. After end it must not be sent any more.
+	// Wall clock times, in nanoseconds since 1970: every request reads them, so they are
+	// small enough for one cache line. The token must not be sent after end.
 	issued, renewAt, end int64
 }
 
-// current says whether the assertion can be sent without being renewed. If the
-// clock was set back, it is from the future.
+// current says whether the assertion can be sent without a renewal. If issued is in the
+// future, the clock was set back.
 func (s *signed) current(now int64) bool {
 	return s != nil && s.issued <= now && now < s.renewAt
 }
 
-// at returns the signed statement, renewed in time: by the wall clock, for apps
-// judge it by theirs. The monotonic clock stands still while the machine is
-// suspended.
+// at returns the signed assertion, renewed if necessary. It uses the wall clock, because
+// apps do, and because the monotonic clock stops while the machine is suspended.
 func (a *assertion) at(t time.Time) (string, error) {
 	now := t.UnixNano()
 	if s := a.signed.Load(); s.current(now) {

@@ -7,26 +7,26 @@ import (
 	"unicode/utf8"
 )
 
-// An Encoding says how a header's value is written. Control characters are
-// percent-encoded by all of them.
+// An Encoding is how a header's value is written. Each one percent-encodes control
+// characters.
 type Encoding uint8
 
 const (
-	// Percent encodes (RFC 3986 §2.1, over UTF-8) everything but printable ASCII, and
-	// the percent sign.
+	// Percent percent-encodes everything but printable ASCII, and `%` itself (RFC 3986
+	// §2.1, over UTF-8).
 	Percent Encoding = iota
-	// UTF8 writes the text as it is: for apps that decode nothing, and take UTF-8.
+	// UTF8 writes the text as it is, for apps that decode nothing.
 	UTF8
-	// Latin1 writes ISO 8859-1, and percent-encodes what that lacks: for apps that read
-	// header values so (WSGI, Node.js, Servlet).
+	// Latin1 writes ISO 8859-1, for apps that read header values as such (WSGI, Node.js,
+	// Servlet). It percent-encodes all other characters.
 	Latin1
 )
 
-// A Format says how values are written, apart from the names of their headers.
+// A Format is how header values are written.
 type Format struct {
-	// Separator stands between roles, and between groups. Zero: a comma.
+	// Separator separates roles, and groups. Zero: a comma.
 	Separator byte
-	// Encodings are those of the headers, in the order of HeaderNames.
+	// Encodings has the encoding of each header, in the order of HeaderNames.
 	Encodings [len(Row{})]Encoding
 }
 
@@ -37,14 +37,14 @@ func (f Format) separator() string {
 	return string(rune(f.Separator))
 }
 
-// Bounds of the groups that are passed on: an app's server has a limit on the
-// header block (8 KiB is common). Groups beyond are left out. None is cut.
+// Bounds of the groups that an app gets, because its server limits the size of all headers
+// (8 KiB is common). Further groups are left out.
 const (
 	maxGroups     = 100
 	maxGroupBytes = 3 << 10
 )
 
-// BoundGroups returns as many of the groups, from the first on, as are passed on.
+// BoundGroups returns the first groups, as many as the bounds allow.
 func (f Format) BoundGroups(groups []string) []string {
 	size := 0
 	for i, g := range groups {
@@ -56,13 +56,13 @@ func (f Format) BoundGroups(groups []string) []string {
 	return groups
 }
 
-// Check refuses roles and groups that an app would read as others, or as two: in UTF8
-// a separator can't be written, and blanks at the edges get lost.
+// Check refuses roles and groups that UTF8 can't write: with a separator in the name an
+// app would read two names, and blanks at the edges of a header are lost.
 func (f Format) Check(roles, groups []string) error {
 	for kind, names := range [...][]string{kindRoles: roles, kindGroups: groups} {
 		for _, name := range names {
 			if f.Encodings[kind] == UTF8 && (f.entry(kind, name) != name || strings.TrimSpace(name) != name) {
-				return fmt.Errorf("header_encoding: the app could not read %q in the list of %s: choose another list_separator or another name, "+
+				return fmt.Errorf("header_encoding: with utf8 the app would misread %q in the list of %s: choose another list_separator or another name, "+
 					"or write `header_encoding percent %[2]s`, or `headers %[2]s off`", name, Kinds[kind])
 			}
 		}
@@ -73,8 +73,8 @@ func (f Format) Check(roles, groups []string) error {
 // value writes the value of one header.
 func (f Format) value(kind int, s string) string { return f.Encodings[kind].encode(s, "") }
 
-// list writes a list. A separator within a name is encoded, so that no name is ever
-// read as two.
+// list writes a list. It encodes a separator in a name, so that an app never reads one
+// name as two.
 func (f Format) list(kind int, names []string) string {
 	encoded := make([]string, len(names))
 	for i, n := range names {
@@ -90,7 +90,7 @@ func (f Format) entry(kind int, name string) string {
 
 const upperHex = "0123456789ABCDEF"
 
-// encode writes a text, without the character besides.
+// encode writes a text. It percent-encodes the character besides, too.
 func (e Encoding) encode(s, besides string) string {
 	b := make([]byte, 0, len(s)+16)
 	for i := 0; i < len(s); {

@@ -1,12 +1,11 @@
-// Package forward tells an app of the person who makes a request: in plain headers,
-// and in the assertion, a signed statement that the app can verify.
+// Package forward tells an app about the person who makes a request: in plain headers, and
+// in the assertion, a signed statement that the app can verify.
 //
-// Headers are made once for each login, app and node, and shared by all
-// requests. Only their assertion is renewed: it is good for a minute, and signed
-// anew every 25 seconds.
+// Headers are made once for each login, app and node, and shared by all requests. Only
+// the assertion is renewed: it is valid for a minute, and signed again after 25 seconds.
 //
-// A Format says how values are written. Which names of headers a client can't send is
-// the business of package strip.
+// A Format is how values are written. Package strip removes these headers from what
+// clients send.
 package forward
 
 import (
@@ -20,43 +19,42 @@ type Signer interface {
 	Sign(claims []byte) (string, error)
 }
 
-// A Principal is the person who makes a request, as the app is told.
+// A Principal is the person who makes a request. The app gets all of it.
 type Principal struct {
 	// Username, Email, the names, Provider and Account describe the person;
 	// Account is opaque and stable.
 	Username, Email, Name, FirstName, LastName, Provider, Account string
-	// Roles, Groups and Template are in the app's own words.
+	// Roles, Groups and Template are the app's own names.
 	Roles, Groups []string
 	Template      string
-	// SessionID names the login towards this app: a hash, no secret.
+	// SessionID identifies the login to this app: a hash, no secret.
 	SessionID string
-	// Expires is when the login ends at the latest.
+	// Expires is the latest end of the login.
 	Expires time.Time
 }
 
-// A Statement is all that an app is told: the Principal in plain headers and in
-// the assertion, the rest in the assertion alone.
+// A Statement is all that an app gets. The Principal is in plain headers and in the
+// assertion, the rest in the assertion alone.
 type Statement struct {
 	Principal
-	// Issuer is the origin that the assertion names, Audience the app.
+	// Issuer is the site's origin, Audience the app.
 	Issuer, Audience string
 	EmailVerified    bool
-	// ACR, AMR and AuthTime say how and when the provider made sure of the person
-	// (OIDC Core §2).
+	// ACR, AMR and AuthTime say how and when the provider authenticated the person (OIDC
+	// Core §2).
 	ACR      string
 	AMR      []string
 	AuthTime time.Time
 }
 
-// Headers are a Statement as it is sent. They are safe for concurrent use.
+// Headers are the headers for a Statement. They are safe for concurrent use.
 type Headers struct {
 	principal Principal
-	values    Row // an empty one is not sent; that of the assertion is signed later
+	values    Row // empty ones are not sent; Set adds the assertion
 	assertion assertion
 }
 
-// New returns the Headers that state s. Roles and Groups of their Principal are
-// never nil.
+// New returns the Headers for s. Roles and Groups of their Principal are never nil.
 func New(signer Signer, s Statement, f Format) *Headers {
 	p := s.Principal
 	p.Roles, p.Groups = notNil(p.Roles), notNil(p.Groups)
@@ -86,14 +84,13 @@ func notNil(s []string) []string {
 	return s
 }
 
-// Principal returns the person. All requests share it: it must not be changed.
+// Principal returns the person. All requests share it, so callers must not change it.
 func (h *Headers) Principal() *Principal { return &h.principal }
 
-// Values are those of the plain headers, whatever their names. The place of the
-// assertion is empty.
+// Values returns the values of the plain headers. That of the assertion is empty.
 func (h *Headers) Values() Row { return h.values }
 
-// Size is roughly how many bytes the Headers take, with their assertion.
+// Size returns about how many bytes of memory the Headers take, with their assertion.
 func (h *Headers) Size() int {
 	size := 1536 + 32*(len(h.principal.Roles)+len(h.principal.Groups))
 	for _, value := range h.values {
@@ -102,9 +99,9 @@ func (h *Headers) Size() int {
 	return size
 }
 
-// Set puts the Headers into a request's, under names, which are canonical. Each
-// request brings an array of its own, and each header is a slice of it with no room
-// to grow: handlers after us replace values in place. The error is the Signer's.
+// Set adds the Headers to those of a request. names must be canonical. Each request brings
+// its own array of values, and each header is a slice of it without spare capacity,
+// because later handlers replace values in place. The error is the Signer's.
 func (h *Headers) Set(request http.Header, names, values *Row, now time.Time) error {
 	*values = h.values
 	if names[0] != "" {

@@ -10,13 +10,13 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
 
-// HeaderNames says under which names the app receives the identity. An empty
+// HeaderNames has the names of the headers that tell the app about the person. An empty
 // name sends no such header.
 type HeaderNames struct {
 	Assertion, User, Groups, Email, Name, Roles, Template, FirstName, LastName, Provider string
 }
 
-// DefaultNames are the names unless set.
+// DefaultNames are the default names.
 var DefaultNames = HeaderNames{
 	Assertion: "X-Sso-Assertion",
 	User:      "Remote-User",
@@ -26,8 +26,8 @@ var DefaultNames = HeaderNames{
 	Roles:     "Remote-Roles",
 }
 
-// OptionalNames are usual names of the headers that are sent only to apps that name
-// them. A client can't send them, whether an app names them or not.
+// OptionalNames are the usual names of headers that are off by default. A client can't
+// send these headers even if they are off.
 var OptionalNames = HeaderNames{
 	Template:  "Remote-Template",
 	FirstName: "Remote-First-Name",
@@ -35,11 +35,10 @@ var OptionalNames = HeaderNames{
 	Provider:  "Remote-Provider",
 }
 
-// A Row has a text for each of HeaderNames, in their order. The first is that of
-// the assertion.
+// A Row has a text for each of HeaderNames, in their order. The assertion is the first.
 type Row [10]string
 
-// The places in a Row.
+// Indexes of a Row.
 const (
 	kindAssertion = iota
 	kindUser
@@ -53,7 +52,7 @@ const (
 	kindProvider
 )
 
-// Kinds are the words for the headers, in the order of HeaderNames.
+// Kinds are the words for the headers in options and errors.
 var Kinds = Row{
 	kindAssertion: "assertion", kindUser: "user", kindGroups: "groups", kindEmail: "email", kindName: "name", kindRoles: "roles",
 	kindTemplate: "template", kindFirstName: "first_name", kindLastName: "last_name", kindProvider: "provider",
@@ -64,7 +63,7 @@ func (n HeaderNames) All() []string {
 	return []string{n.Assertion, n.User, n.Groups, n.Email, n.Name, n.Roles, n.Template, n.FirstName, n.LastName, n.Provider}
 }
 
-// Canonical returns the names as http.Header has them.
+// Canonical returns the names as keys of http.Header.
 func (n HeaderNames) Canonical() (row Row) {
 	for i, name := range n.All() {
 		row[i] = http.CanonicalHeaderKey(name)
@@ -72,8 +71,8 @@ func (n HeaderNames) Canonical() (row Row) {
 	return row
 }
 
-// Check refuses names that are no header, or that would break the request. Its
-// error names every fault.
+// Check refuses names that are no header name, and headers of HTTP itself. Its error
+// lists every fault.
 func (n HeaderNames) Check() error {
 	var errs []error
 	seen := map[string]string{} // kinds
@@ -88,7 +87,7 @@ func (n HeaderNames) Check() error {
 		case seen[normal] != "":
 			errs = append(errs, fmt.Errorf("header name %q is used twice, for %s and for %s: give each kind a name of its own, or off", name, seen[normal], Kinds[i]))
 		case slices.Contains(neverOurs, normal):
-			errs = append(errs, fmt.Errorf("header name %q has a meaning of its own in HTTP and can't carry an identity: choose another", name))
+			errs = append(errs, fmt.Errorf("header name %q has a meaning in HTTP, so it can't carry an identity: choose another name", name))
 		}
 		seen[normal] = Kinds[i]
 	}
