@@ -12,14 +12,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/signing/verify"
 )
 
-// shown are the headers that the gateway sets, in the order of the page.
+// shown are the gateway's headers, in the order of the page.
 var shown = []string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Roles", "Remote-Groups", verify.DefaultHeader}
 
 // A header is one line of the page.
 type header struct{ Name, Value string }
 
-// newApp returns the app of a site. It believes nothing but the assertion,
-// which it verifies with the gateway's published keys.
+// newApp returns the app of a site. It trusts only the assertion, which it verifies with
+// the gateway's published keys.
 func newApp(s *Site) (http.Handler, error) {
 	v, err := verify.New(verify.Config{
 		Issuer: s.Origin, Audience: s.ID, JWKSURL: s.Origin + "/.sso/jwks.json", Client: loopbackClient,
@@ -56,14 +56,14 @@ func newApp(s *Site) (http.Handler, error) {
 	}), nil
 }
 
-// claimsOf returns the claims of a JWT (RFC 7519 §3), a member a line.
+// claimsOf returns the claims of a JWT (RFC 7519 §3), each on a line.
 func claimsOf(jwt string) string {
 	_, rest, _ := strings.Cut(jwt, ".")
 	payload, _, _ := strings.Cut(rest, ".")
 	claims, err := base64.RawURLEncoding.DecodeString(payload)
 	var b bytes.Buffer
 	if err != nil || json.Indent(&b, claims, "", "  ") != nil {
-		return "" // the verifier takes no such JWT
+		return "" // the verifier refuses such a JWT
 	}
 	return b.String()
 }

@@ -1,9 +1,9 @@
-// Package demo is what a demonstration of the gateway needs around it: two
-// identity providers, OpenID and SAML, where nobody needs a password, and two
-// apps that show what they were told and verify it themselves.
+// Package demo has the providers and apps for a demo of the gateway: an OpenID and a SAML
+// identity provider without passwords, and two apps that verify the assertion and show all
+// that they get.
 //
-// Everything listens on loopback only and lives in memory. It is no base for
-// anything that matters: whoever can reach the providers can sign in as anybody.
+// Everything listens on loopback and stays in memory. Never use it for real accounts:
+// anybody who can reach the providers can sign in as anybody.
 package demo
 
 import (
@@ -24,11 +24,11 @@ type Person struct {
 	Username string
 	// Name and Email describe the person.
 	Name, Email string
-	// Groups are those that the providers tell.
+	// Groups are the person's groups at both providers.
 	Groups []string
 }
 
-// People are all who can sign in.
+// People can sign in.
 var People = []Person{
 	{"alice", "Alice Ångström", "alice@example.com", []string{"admins", "staff"}},
 	{"bob", "Bob Builder", "bob@example.com", []string{"viewers"}},
@@ -44,24 +44,24 @@ func find(username string) *Person {
 	return nil
 }
 
-// A Site is one protected app as browsers see it.
+// A Site is one protected app.
 type Site struct {
-	// Origin is scheme, host and port, such as http://localhost:8080.
+	// Origin is what browsers open: scheme, host and port, such as http://localhost:8080.
 	Origin string
-	// ID is the app's id at the gateway, the audience of its assertions.
+	// ID is the app's name at the gateway, the audience of its assertions.
 	ID string
 	// Title is the app's name. There is a logo for each ID.
 	Title string
 	// Upstream is where the app itself listens: host and port. Start sets it.
 	Upstream string
-	// Others are the other sites, for links. Start sets it.
+	// Others are the other sites, for links. Start sets them.
 	Others []*Site
 }
 
 // Logo returns the app's picture, an SVG document.
 func (s *Site) Logo() ([]byte, error) { return files.ReadFile(s.ID + ".svg") }
 
-// A Demo is the surroundings of a gateway. Close ends it.
+// A Demo is the running providers and apps. Close ends it.
 type Demo struct {
 	// Issuer, ClientID and ClientSecret are what the gateway needs for the
 	// OpenID Provider.
@@ -73,10 +73,10 @@ type Demo struct {
 	servers []*http.Server
 }
 
-// Start starts the providers and the apps of sites, on ports of their own. The
-// gateway is expected to serve sites, and is asked for its keys and metadata
-// when they are needed. style is the CSS of the gateway's pages, so that all pages look
-// the same. ctx bounds the start alone.
+// Start starts the providers and the apps of sites, each on its own port. The caller runs
+// the gateway at the origins of sites; apps and providers fetch its keys and metadata when
+// they need them. style is the CSS of the gateway's pages, so that all pages look the
+// same. ctx bounds only the start.
 func Start(ctx context.Context, sites []*Site, style string) (*Demo, error) {
 	own, err := files.ReadFile("demo.css")
 	if err != nil {
@@ -132,8 +132,7 @@ func (d *Demo) start(ctx context.Context, sites []*Site) error {
 	return nil
 }
 
-// listen returns a listener on loopback and its address by the name that
-// browsers use.
+// listen returns a listener on loopback and its address, with the name localhost.
 func listen(ctx context.Context) (net.Listener, string, error) {
 	var config net.ListenConfig
 	ln, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -144,7 +143,7 @@ func listen(ctx context.Context) (net.Listener, string, error) {
 	return ln, net.JoinHostPort("localhost", port), err
 }
 
-// serve serves handler, and what its pages load.
+// serve serves handler, and the style and icon of its pages.
 func (d *Demo) serve(ln net.Listener, handler http.Handler) {
 	mux := http.NewServeMux()
 	mux.Handle("/", handler)
@@ -169,8 +168,8 @@ func (d *Demo) Close() error {
 	return errors.Join(errs...)
 }
 
-// loopbackClient reaches the gateway by the name that browsers use, without
-// asking a resolver for it: not every one knows localhost.
+// loopbackClient connects to loopback for every name, because some resolvers don't know
+// localhost.
 var loopbackClient = &http.Client{
 	Timeout: 30 * time.Second, // the gateway may be making its SAML key
 	Transport: &http.Transport{

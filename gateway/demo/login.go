@@ -14,7 +14,7 @@ var files embed.FS
 
 var templates = template.Must(template.ParseFS(files, "*.html"))
 
-// openID returns the OpenID Provider, with the gateway's sites as its client.
+// openID returns the OpenID Provider. Its one client is the gateway, for all sites.
 func (d *Demo) openID(sites []*Site) (*oidcop.Provider, error) {
 	keys, err := signing.NewEphemeral()
 	if err != nil {
@@ -38,11 +38,11 @@ func (d *Demo) openID(sites []*Site) (*oidcop.Provider, error) {
 	})
 }
 
-// maxForm bounds what a button posts, in bytes.
+// maxForm bounds the form of a button, in bytes.
 const maxForm = 4 << 10
 
-// who returns the person whose button was pressed, or answers with the buttons. They
-// post to the request's own address.
+// who returns the person whose button was pressed. If none was, it shows the page with the
+// buttons, which post to the request's own address, and returns nil.
 func who(w http.ResponseWriter, r *http.Request, protocol string) *Person {
 	if r.Method == http.MethodPost {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -57,7 +57,7 @@ func who(w http.ResponseWriter, r *http.Request, protocol string) *Person {
 	return nil
 }
 
-// render answers with a page that needs nothing of another origin.
+// render writes a page, with a policy that permits no other origin.
 func render(w http.ResponseWriter, status int, name string, data any) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -65,5 +65,5 @@ func render(w http.ResponseWriter, status int, name string, data any) {
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_ = templates.ExecuteTemplate(w, name, data) // a browser that went away is nobody's fault
+	_ = templates.ExecuteTemplate(w, name, data) // it fails only if the browser is gone
 }

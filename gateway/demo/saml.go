@@ -24,14 +24,14 @@ const (
 	ssoPath      = "/sso"
 	// maxMetadata bounds the gateway's metadata in bytes.
 	maxMetadata = 1 << 20
-	// rsaSHA256 is how the provider signs (RFC 9231 2.3.2).
+	// rsaSHA256 is the provider's signature method (RFC 9231 2.3.2).
 	rsaSHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 	// unspecified leaves the meaning of a NameID to both sides (SAML Core 8.3.1).
 	unspecified = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
 )
 
-// newSAML returns the SAML identity provider at origin, which answers to sites.
-// It signs the assertion and the response with RSA-SHA256.
+// newSAML returns the SAML identity provider at origin, for sites. It signs the assertion
+// and the message with RSA-SHA256.
 func newSAML(origin string, sites []*Site) (http.Handler, error) {
 	key, cert, err := newCertificate()
 	if err != nil {
@@ -54,8 +54,7 @@ func newSAML(origin string, sites []*Site) (http.Handler, error) {
 	return mux, nil
 }
 
-// newCertificate returns a key, and a certificate for it as metadata carry
-// them.
+// newCertificate returns a key and its certificate for metadata.
 func newCertificate() (*rsa.PrivateKey, *x509.Certificate, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -73,16 +72,16 @@ func newCertificate() (*rsa.PrivateKey, *x509.Certificate, error) {
 	return key, cert, err
 }
 
-// A samlProvider is what crewjam's identity provider asks about the world.
+// A samlProvider supplies people and service providers to crewjam's identity provider.
 type samlProvider struct{ sites []*Site }
 
 type personKey struct{}
 
-// ask asks who is there, and lets the identity provider answer then. The
-// request for authentication stays in the query throughout (SAML Bindings 3.4).
+// ask shows the buttons first, and passes the request on after a button was pressed. The
+// authentication request stays in the query all the time (SAML Bindings 3.4).
 func (s *samlProvider) ask(w http.ResponseWriter, r *http.Request, idp *saml.IdentityProvider) {
 	if r.URL.Query().Get("SAMLRequest") == "" {
-		http.Error(w, "This address takes sign-ins from an application by the redirect binding.", http.StatusBadRequest)
+		http.Error(w, "Sign-ins begin at an application, which sends the browser here by the redirect binding.", http.StatusBadRequest)
 		return
 	}
 	p := who(w, r, "SAML 2.0")
