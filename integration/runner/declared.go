@@ -14,9 +14,9 @@ var (
 	testFunc   = regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)(?:[^a-z(]\w*)?)\(\w+ \*testing\.[TBF]\) {`)
 )
 
-// declared returns every test, benchmark and fuzz target that the test files of
-// the module at root declare, whatever their build tags: a test that no suite
-// runs must not go unnoticed. It leaves out what the go command does in ./...
+// declared returns every test, benchmark and fuzz target in the test files of the module
+// at root, with any build tags. So a test that no suite runs is noticed. It skips the
+// directories that ./... skips.
 func declared(root string) (found []testID, err error) {
 	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {

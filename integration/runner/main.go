@@ -1,8 +1,7 @@
-// Command runner runs the suites below, prints the time of each, and ends with a
-// line "N passed, N failed, N skipped". Its exit status is 0 only if nothing
-// failed and nothing was left out.
+// Command runner runs the suites below and prints the time of each. Its last line is "N
+// passed, N failed, N skipped". Its exit status is 0 only if no test failed or was skipped.
 //
-// It is started by integration/run, in the module's root.
+// integration/run starts it, in the module's root.
 package main
 
 import (
@@ -18,11 +17,11 @@ import (
 	"time"
 )
 
-// A suite is a list of commands, separated by &&. `go test` is run with -json,
-// and its tests are counted; any other command must succeed.
+// A suite is a list of commands, separated by &&. The tests of `go test` are counted. Any
+// other command must succeed.
 type suite struct {
 	name     string
-	minimum  int // fewer tests (subtests counted) are a failure
+	minimum  int // if fewer tests and subtests run, the suite fails
 	timeout  time.Duration
 	commands string
 }
@@ -31,7 +30,7 @@ type suite struct {
 var suites = []suite{
 	// The integration tests wait a lot: the others run beside them.
 	{"tests", 8900, 25 * time.Minute, "go test -race -count=1 -p=3 -parallel=4 -tags=integration ./integration ./..."},
-	// What counts allocations or time runs alone, on the normal build.
+	// Tests that measure allocations or time run alone, without -race.
 	{"serial", 170, 8 * time.Minute, "go test -p=1 -count=1 -run=^Test(Alloc|Time) -bench=. -benchtime=20x " +
 		"./caddymodule ./gateway/boltstore ./gateway/cookie ./gateway/pages ./gateway/samlsp/... ./gateway/signing/... ./mapping"},
 	{"modules", 0, 5 * time.Minute, "go mod verify && go mod tidy -diff"},
@@ -62,7 +61,7 @@ func prepare(work string, only []string) error {
 		}
 	}
 	if work != "" {
-		// Temporary files of a suite go with this directory, however it ends.
+		// The temporary files of a suite are removed with this directory, however it ends.
 		if err := os.Setenv("TMPDIR", work); err != nil {
 			return err
 		}
@@ -70,9 +69,8 @@ func prepare(work string, only []string) error {
 	return adoptOrphans()
 }
 
-// run runs the suites, or only those that are named, and returns the exit
-// status. A suite that was not asked for counts as skipped, and so does a
-// declared test that no suite ran.
+// run runs all suites, or those in only, and returns the exit status. Each suite that does
+// not run counts as skipped, and so does each declared test that no suite ran.
 func run(ctx context.Context, out io.Writer, all []suite, only []string) int {
 	passed, failed, skipped := 0, 0, 0
 	table := ""
@@ -115,7 +113,7 @@ func run(ctx context.Context, out io.Writer, all []suite, only []string) int {
 	return 0
 }
 
-// run runs one suite within its time.
+// run runs one suite, with its timeout.
 func (s suite) run(ctx context.Context) *result {
 	r := newResult()
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("the suite's %v are over", s.timeout))
@@ -124,7 +122,7 @@ func (s suite) run(ctx context.Context) *result {
 		words := strings.Fields(command)
 		counted := len(words) > 1 && words[0] == "go" && words[1] == "test"
 		if counted {
-			// The test binary's own time ends first, which prints the stacks of tests that hang.
+			// The timeout of the test binary is shorter: it prints the stacks of tests that hang.
 			words = slices.Insert(words, 2, "-json", "-timeout="+(s.timeout*9/10).String())
 		}
 		r.stray.Reset()

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// adoptOrphans makes this process the parent of every process below it whose
-// own parent is gone, so that none can be left behind unseen.
+// adoptOrphans makes this process the parent of every descendant whose own parent has
+// ended. So endLeftovers finds all of them.
 func adoptOrphans() error {
 	const prSetChildSubreaper = 36 // prctl(2)
 	if _, _, errno := syscall.Syscall6(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0, 0, 0, 0); errno != 0 {
@@ -25,16 +25,15 @@ func adoptOrphans() error {
 	return nil
 }
 
-// execute runs a command until it ends or ctx does, gives each line of its
-// output to line, and returns how it ended. It leaves processes that the
-// command left behind to endLeftovers.
+// execute runs a command until it or ctx ends, and passes each line of its output to line.
+// Processes that the command leaves behind are for endLeftovers.
 func execute(ctx context.Context, line func([]byte), name string, args ...string) error {
 	r, w := io.Pipe()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdout, cmd.Stderr = w, w
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second // somebody left behind may hold the pipe
+	cmd.WaitDelay = 5 * time.Second // a process that was left behind may hold the pipe
 
 	done := make(chan struct{})
 	go func() {
@@ -44,7 +43,7 @@ func execute(ctx context.Context, line func([]byte), name string, args ...string
 		for sc.Scan() {
 			line(sc.Bytes())
 		}
-		_, _ = io.Copy(io.Discard, r) // a line beyond the buffer must not block the command
+		_, _ = io.Copy(io.Discard, r) // a line longer than the buffer must not block the command
 	}()
 	err := cmd.Run()
 	_ = w.Close()
@@ -61,8 +60,8 @@ func execute(ctx context.Context, line func([]byte), name string, args ...string
 	return nil
 }
 
-// endLeftovers gives processes below this one a moment to end, kills the rest
-// and returns what it had to kill. No command may be running.
+// endLeftovers waits for all descendants to end, kills the rest after grace, and returns
+// their names. Call it only when no command is running.
 func endLeftovers(grace time.Duration) []string {
 	deadline := time.Now().Add(grace)
 	for {
@@ -90,7 +89,7 @@ func kill(procs map[int]string) []string {
 	return names
 }
 
-// reap collects orphans that have ended.
+// reap waits for orphans that have ended, so that no zombie remains.
 func reap() {
 	for {
 		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
@@ -100,7 +99,7 @@ func reap() {
 	}
 }
 
-// descendants returns the living processes below root by id, with their names.
+// descendants returns the names of the running processes below root, by id.
 func descendants(root int) map[int]string {
 	type proc struct {
 		parent int
@@ -111,9 +110,9 @@ func descendants(root int) map[int]string {
 	for _, stat := range stats {
 		b, err := os.ReadFile(stat)
 		if err != nil {
-			continue // gone meanwhile
+			continue // it has ended
 		}
-		// pid (comm) state ppid …: comm may hold blanks and parentheses.
+		// pid (comm) state ppid …; comm may have blanks and parentheses in it.
 		head, tail, ok := cutLast(string(b), ") ")
 		pid, comm, _ := strings.Cut(head, " (")
 		fields := strings.Fields(tail)

@@ -13,14 +13,14 @@ type testID struct{ pkg, name string }
 
 func (id testID) String() string { return id.pkg + "." + id.name }
 
-// A result is what became of a suite: the tests that `go test -json` told of,
-// and faults of the suite itself, such as a hang. A fault counts as one failure.
+// A result has the tests of a suite, from `go test -json`, and the faults of the suite
+// itself, such as a hang. A fault counts as one failure.
 type result struct {
 	state  map[testID]string // run, pass, fail or skip
 	order  []testID
 	output map[testID]string // of a test that did not pass
-	builds map[string]string // what the compiler said, by import path
-	stray  strings.Builder   // lines that are no event
+	builds map[string]string // output of the compiler, by import path
+	stray  strings.Builder   // lines that are no events
 	faults []string
 }
 
@@ -32,15 +32,15 @@ func (r *result) fault(format string, args ...any) {
 	r.faults = append(r.faults, fmt.Sprintf(format, args...))
 }
 
-// with returns the tests in a state, in the order in which they began.
+// with returns the tests in a state, in the order of their start.
 func (r *result) with(state string) []testID {
 	return slices.DeleteFunc(slices.Clone(r.order), func(id testID) bool { return r.state[id] != state })
 }
 
 func (r *result) failed() int { return len(r.with("fail")) + len(r.faults) }
 
-// line takes one line of output: an event of `go test -json` (go doc test2json)
-// or of the build before it, or anything else.
+// line reads one line of output: an event of `go test -json` (go doc test2json) or of its
+// build, or any other text.
 func (r *result) line(line []byte) {
 	var e struct{ Action, Package, Test, Output, ImportPath, FailedBuild string }
 	if json.Unmarshal(line, &e) != nil || e.Action == "" {
@@ -80,10 +80,10 @@ func (r *result) set(id testID, state string) {
 	}
 }
 
-// packageEnd settles what a package left open when it ended: a benchmark that
-// passes has no end event of its own, and a test that is still running did not
-// pass. A package that failed without a failing test (build, TestMain, a panic)
-// counts as one failure under its own name.
+// packageEnd ends the tests of a package that have no end event. Benchmarks never have
+// one: one with a result has passed. Any other test has failed, because it did not finish.
+// If the package failed without a failing test (build, TestMain, a panic), that counts as
+// one failure, under the package's name.
 func (r *result) packageEnd(pkg, action, build string) {
 	failed := false
 	for _, id := range r.order {
@@ -106,8 +106,8 @@ func (r *result) packageEnd(pkg, action, build string) {
 	}
 }
 
-// abort counts every test that is still running as failed and returns them: the
-// suite was stopped.
+// abort counts all running tests as failed, because the suite was stopped, and returns
+// them.
 func (r *result) abort() []testID {
 	running := r.with("run")
 	for _, id := range running {
@@ -117,7 +117,7 @@ func (r *result) abort() []testID {
 	return running
 }
 
-// seeds holds that each fuzz target ran a seed, which is a subtest of it.
+// seeds checks that each fuzz target ran a seed. A seed is a subtest of its target.
 func (r *result) seeds() {
 	ran := map[testID]bool{}
 	for _, id := range r.order {
@@ -132,7 +132,7 @@ func (r *result) seeds() {
 	}
 }
 
-// print prints what did not pass.
+// print prints the tests that did not pass, and the faults.
 func (r *result) print(out io.Writer) {
 	for _, state := range []string{"fail", "skip"} {
 		for _, id := range r.with(state) {
