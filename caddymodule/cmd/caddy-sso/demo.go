@@ -31,12 +31,12 @@ func init() {
 		Usage: "[--port <port>]",
 		Short: "Shows single sign-on with built-in identity providers and apps",
 		Long: `
-Starts two protected demo apps, an OpenID and a SAML identity provider where
-nobody needs a password, and the gateway in between; prints the address to open.
-Everything is on this machine's loopback, and gone when the command ends.
+Starts two demo apps, an OpenID and a SAML identity provider without passwords,
+and the gateway between them, and prints the address to open. Everything listens
+on loopback. Nothing is left behind when the command ends.
 
-The first app listens on --port, the second on the next one; where that is
-taken, and with 0, on any free one.`,
+The first app listens on --port, the second on the next port. If a port is taken,
+or if --port is 0, the command uses a free port.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Args = cobra.NoArgs
 			port := cmd.Flags().Int("port", 8080, "port of the first app")
@@ -55,18 +55,18 @@ taken, and with 0, on any free one.`,
 	})
 }
 
-// maxPort leaves a port for the second app.
+// maxPort leaves one port for the second app.
 const maxPort = 65534
 
-// runDemo runs the demonstration until ctx ends. What it writes to disk lies
-// in a directory that it removes.
+// runDemo runs the demo until ctx ends. It writes only to a directory that it removes at
+// the end.
 func runDemo(ctx context.Context, out io.Writer, port int) (err error) {
 	dir, err := os.MkdirTemp("", "caddy-sso-demo-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	// Caddy keeps things of its own there, whatever its configuration says.
+	// Caddy writes some files there, whatever its configuration says.
 	for _, name := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
 		if err := os.Setenv(name, dir); err != nil {
 			return err
@@ -122,7 +122,7 @@ func demoSites(ctx context.Context, port int) ([]*demo.Site, error) {
 	return sites, nil
 }
 
-// freePort returns port, or one that is free if something listens there.
+// freePort returns port, or another free port if it is in use.
 func freePort(ctx context.Context, port int, taken map[int]bool) (int, error) {
 	var config net.ListenConfig
 	for _, p := range []int{port, 0, 0} {
@@ -141,14 +141,14 @@ func freePort(ctx context.Context, port int, taken map[int]bool) (int, error) {
 	return 0, errors.New("finding a free port on loopback: there is none")
 }
 
-// demoRules are the role lines of each site: the same groups, other roles.
+// demoRules are the role lines of each site: the same groups give other roles.
 var demoRules = map[string]string{
 	"wiki":    "role Editor admins\n\t\trole Reader viewers",
 	"console": "role Administrator admins\n\t\trole Auditor       viewers",
 }
 
-// demoCaddyfile is a configuration as anybody could write it, but for what
-// keeps it in one directory. It writes the logos there.
+// demoCaddyfile returns the configuration, and writes the logos to dir. It is an ordinary
+// Caddyfile, except for the options that keep all files in dir.
 func demoCaddyfile(dir string, d *demo.Demo, sites []*demo.Site) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, `{
@@ -209,15 +209,15 @@ func loadCaddyfile(text string) error {
 	return caddy.Load(config, false)
 }
 
-// waitFor waits until the gateway answers for every site, so that the address
-// works as soon as it is printed.
+// waitFor waits until every site responds, so that the address works as soon as it is
+// printed.
 func waitFor(ctx context.Context, sites []*demo.Site) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for _, s := range sites {
-		for !answers(ctx, s) {
+		for !responds(ctx, s) {
 			if ctx.Err() != nil {
-				return fmt.Errorf("waiting for %s: it does not answer", s.Origin)
+				return fmt.Errorf("waiting for %s: it does not respond", s.Origin)
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
@@ -225,7 +225,7 @@ func waitFor(ctx context.Context, sites []*demo.Site) error {
 	return nil
 }
 
-func answers(ctx context.Context, s *demo.Site) bool {
+func responds(ctx context.Context, s *demo.Site) bool {
 	address := strings.Replace(s.Origin, "localhost", "127.0.0.1", 1)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/.sso/jwks.json", nil)
 	if err != nil {

@@ -7,31 +7,30 @@ import (
 	"runtime/metrics"
 )
 
-// spareHeap is how much may be allocated between two garbage collections, at
-// least. Go's default lets the heap double, which for the few megabytes of a
-// proxy means a collection every few hundred requests: a sixth of its time.
-// With this, it costs that much memory at most, and a heap of that size or
-// more is collected as Go's default has it.
+// spareHeap is how many bytes may be allocated between two garbage collections. By
+// default Go lets the heap double. A proxy has a heap of a few megabytes, so it would
+// collect every few hundred requests, which takes a sixth of its time. spareHeap is also
+// the most memory that this costs. A heap of that size or more is collected as by
+// default.
 const spareHeap = 64 << 20
 
-// maxPercent is for a heap so small that it is hardly worth a look.
+// maxPercent bounds GOGC for a very small heap.
 const maxPercent = 1600
 
-// tuneGC makes garbage collection rarer while the heap is small. It leaves
-// alone what the user has set: it is only called when chosenByUser says no. A
-// memory limit, such as Caddy takes from the container's, still holds: the
-// runtime then collects as often as that needs.
+// tuneGC makes garbage collection rarer while the heap is small. Call it only if the user
+// has set nothing (chosenByUser). A memory limit still holds, such as that of a container,
+// which Caddy sets: the runtime then collects as often as the limit needs.
 func tuneGC() {
-	debug.SetGCPercent(maxPercent / 4) // until the first collection has told how much lives
+	debug.SetGCPercent(maxPercent / 4) // until the first collection has measured the heap
 	afterEachGC(new(tuner).adjust)
 }
 
-// chosenByUser says whether the environment sets garbage collection.
+// chosenByUser says whether the environment configures garbage collection.
 func chosenByUser() bool {
 	return os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != ""
 }
 
-// A tuner sets the runtime's percentage by what lives on the heap.
+// A tuner sets GOGC by the size of the live heap.
 type tuner struct{ percent int }
 
 func (t *tuner) adjust() {
@@ -41,14 +40,14 @@ func (t *tuner) adjust() {
 		return
 	}
 	percent := percentFor(live[0].Value.Uint64())
-	// Setting it stops the world for a moment: only if it changes much.
+	// SetGCPercent stops the world for a moment. So call it only for a large change.
 	if d := percent - t.percent; d > t.percent/8 || -d > t.percent/8 {
 		t.percent = percent
 		debug.SetGCPercent(percent)
 	}
 }
 
-// percentFor returns the value of GOGC that leaves spareHeap beside what lives.
+// percentFor returns the value of GOGC that allows spareHeap beside the live heap.
 func percentFor(live uint64) int {
 	return int(min(max(spareHeap*100/max(live, 1), 100), maxPercent))
 }
@@ -56,7 +55,7 @@ func percentFor(live uint64) int {
 // afterEachGC calls f after each garbage collection, on the runtime's goroutine
 // for finalizers.
 func afterEachGC(f func()) {
-	type sentinel struct{ _ *byte } // a pointer in it, so that it lies by itself
+	type sentinel struct{ _ *byte } // with a pointer, so that it shares no block with others
 	var renew func(*sentinel)
 	renew = func(s *sentinel) {
 		f()

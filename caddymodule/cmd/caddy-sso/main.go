@@ -2,11 +2,11 @@
 
 // Command caddy-sso is Caddy with its standard modules and the sso module.
 //
-// It changes Caddy in three ways, which a build by xcaddy does not:
+// It changes Caddy in three ways. A build by xcaddy does not:
 //
-//   - Unless the environment sets GOGC or GOMEMLIMIT, it collects garbage more rarely
-//     than Go does by itself while its heap is small. That takes up to 64 MiB more.
-//   - Its logs don't show what apps are told about people.
+//   - While its heap is small, it collects garbage more rarely than Go does by default,
+//     unless the environment sets GOGC or GOMEMLIMIT. That takes up to 64 MiB more memory.
+//   - Its logs don't show identity headers.
 //   - Reloads lose no connections. For that it listens without Multipath TCP, unless
 //     GODEBUG says otherwise.
 package main
@@ -25,7 +25,7 @@ func main() {
 	if !chosenByUser() {
 		tuneGC()
 	}
-	redisstore.DiscardDriverLog() // lines that are no JSON, among those that are
+	redisstore.DiscardDriverLog() // the driver's lines are not JSON, as all others are
 	caddymodule.SetHost(host.Caddy{})
 	nameAsTyped()
 	caddycmd.Main()

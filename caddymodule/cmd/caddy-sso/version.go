@@ -9,11 +9,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// version is that of a release: go build -ldflags '-X main.version=v1.2.3'. Default:
-// what Go notes of the module, or of the commit that was built.
+// version is set for a release: go build -ldflags '-X main.version=v1.2.3'. Default: the
+// version that Go records for the module or the commit.
 var version string
 
-// nameAsTyped has Caddy's own commands name this binary and its version, beside Caddy's.
+// nameAsTyped makes Caddy's commands show the name of this binary, and its version beside
+// Caddy's.
 func nameAsTyped() {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version = cmp.Or(version, info.Main.Version)
@@ -21,8 +22,8 @@ func nameAsTyped() {
 	caddy.CustomVersion = "caddy-sso " + cmp.Or(version, "(unknown version)") + ", with Caddy"
 	caddy.CustomBinaryName = filepath.Base(os.Args[0])
 	caddy.CustomLongDescription = `
-Caddy with single sign-on: the directive sso lets people in who signed in at an
-OpenID Connect or SAML provider, and tells the app behind it who they are.
+Caddy with single sign-on: with the directive sso, people sign in at an OpenID
+Connect or SAML provider, and the app gets the person's name, roles and groups.
 
 ` + "`" + caddy.CustomBinaryName + " demo` shows it without any configuration. `" + caddy.CustomBinaryName + ` validate --config Caddyfile` + "`" + ` finds
 mistakes in a configuration, and ` + "`" + caddy.CustomBinaryName + " run`" + ` starts with the Caddyfile of the

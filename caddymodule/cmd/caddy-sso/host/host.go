@@ -1,6 +1,5 @@
-// Package host is what our own binary changes of Caddy for the module, which must not
-// change its host: logs leave out what apps are told about people, and reloads lose no
-// connections.
+// Package host has the changes of our own binary to Caddy: logs redact identity headers,
+// and reloads lose no connections. A module must not make such changes.
 package host
 
 import (
@@ -21,8 +20,8 @@ type Caddy struct{}
 // Provision implements caddymodule.Host.
 func (Caddy) Provision(ctx caddy.Context, private caddymodule.Private) error {
 	err := redactLogs(ctx, private)
-	// From here on, because a new configuration that fails to start must have got no
-	// connection that it could lose.
+	// If the new configuration fails to start, it must not have got connections: they
+	// would be lost.
 	steer(running(), toOlder, ctx.Logger())
 	return err
 }
@@ -34,17 +33,17 @@ func (Caddy) Replaced(ctx caddy.Context) {
 	}
 }
 
-// errOtherCaddy says that Caddy is built differently than when this was written.
-var errOtherCaddy = errors.New("redacting the logs: this version of Caddy keeps them otherwise; see SECURITY.md for the filter to write")
+// errOtherCaddy is returned if the fields of this version of Caddy are others.
+var errOtherCaddy = errors.New("redacting the logs: this version of Caddy stores its logs differently: write the log filter of SECURITY.md")
 
-// redactLogs has every log of the configuration that ctx belongs to leave out what
-// apps are told about people: reverse_proxy and php_fastcgi log the headers that they
-// send, the assertion among them, at the default level. Modules that have their logger
-// already are not affected: Caddy provisions those routes later that an `sso` stands before.
+// redactLogs redacts identity headers in every log of the configuration of ctx.
+// reverse_proxy and php_fastcgi log the headers that they send, including the assertion,
+// at the default level. Modules that already have a logger are not affected, but the
+// handlers after an `sso` are provisioned later.
 //
-// Caddy has no way to wrap what writes a log, unless each log of each configuration
-// says so. So this reaches into Caddy's configuration while it is built; a test holds
-// that it finds what it looks for.
+// Caddy can wrap a log's core only if the configuration of that log says so. So this
+// changes private fields of Caddy's configuration during Provision. A test holds that it
+// finds them.
 func redactLogs(ctx caddy.Context, names caddymodule.Private) error {
 	cfg := reflect.ValueOf(ctx).FieldByName("cfg")
 	if !cfg.IsValid() || cfg.Type() != reflect.TypeFor[*caddy.Config]() {

@@ -13,19 +13,19 @@ import (
 	"github.com/caddy-sso/caddy-sso/caddymodule"
 )
 
-// redacted stands in a log for what belongs in none. Caddy writes the same for cookies.
+// redacted replaces private values. Caddy writes the same for cookies.
 const redacted = "REDACTED"
 
-// A private says what has to be left out of an entry: by the names of headers, and
-// by the values that the app was told. The Caddyfile may copy those into headers of
-// other names (header_up X-Who {http.auth.user.id}).
+// A private finds the private parts of a log entry, by the names of headers and by the
+// values that the app got. The Caddyfile may copy such a value into a header with another
+// name (header_up X-Who {http.auth.user.id}).
 type private struct {
 	caddymodule.Private
 	values []string
 }
 
-// shortest is how long a value has to be to be looked for within others. A header is
-// left out all the same if it is just that value.
+// shortest is the least length of a value that is searched for within others. A shorter
+// one is redacted only if it is the whole value of a header.
 const shortest = 4
 
 // value says whether a header's value must not be shown.
@@ -46,8 +46,8 @@ func (p private) header(name, text string) string {
 	return text
 }
 
-// A redactingCore takes what is private out of what another core writes, wherever a
-// field holds headers.
+// A redactingCore redacts the headers in the fields of entries, and passes the entries to
+// another core.
 type redactingCore struct {
 	zapcore.Core
 	private private
@@ -72,7 +72,7 @@ func (c *redactingCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	return c.Core.Write(e, c.private.of(fields).redact(fields))
 }
 
-// of adds what the app was told by the requests that are among the fields.
+// of adds the values that the app got by the requests among the fields.
 func (p private) of(fields []zapcore.Field) private {
 	for _, f := range fields {
 		if r, ok := f.Interface.(caddyhttp.LoggableHTTPRequest); ok && r.Request != nil {
@@ -82,13 +82,13 @@ func (p private) of(fields []zapcore.Field) private {
 	return p
 }
 
-// redact returns fields with those replaced that have an inside.
+// redact returns fields, with objects and arrays wrapped.
 func (p private) redact(fields []zapcore.Field) []zapcore.Field {
 	var out []zapcore.Field
 	for i, f := range fields {
 		switch f.Type {
 		case zapcore.ObjectMarshalerType, zapcore.InlineMarshalerType, zapcore.ArrayMarshalerType, zapcore.ReflectType:
-		default: // in the others zap wants an error or a Stringer, also if that is an object, too
+		default: // zap needs an error or a Stringer in the others
 			continue
 		}
 		switch inside := f.Interface.(type) {
@@ -114,7 +114,7 @@ func (p private) redact(fields []zapcore.Field) []zapcore.Field {
 	return out
 }
 
-// asHeader returns a header that somebody logs as it is.
+// asHeader returns v as a header if a module logs one as a plain value.
 func asHeader(v any) (http.Header, bool) {
 	switch h := v.(type) {
 	case http.Header:
@@ -146,7 +146,7 @@ func (a redactedArray) MarshalLogArray(enc zapcore.ArrayEncoder) error {
 	return a.ArrayMarshaler.MarshalLogArray(arrayRedactor{enc, a.private})
 }
 
-// A redactedHeader is a header that somebody logs as it is.
+// A redactedHeader is a header that a module logs as a plain value.
 type redactedHeader struct {
 	http.Header
 	private private
@@ -171,16 +171,16 @@ func (p private) all(name string, values []string) caddyhttp.LoggableStringArray
 	return shown
 }
 
-// An objectRedactor is what an object writes itself to.
+// An objectRedactor is the encoder for a redacted object.
 type objectRedactor struct {
 	zapcore.ObjectEncoder
 	private private
-	request bool // its own texts are no headers
+	request bool // the strings of a request are no headers
 }
 
 // AddArray implements zapcore.ObjectEncoder.
 func (e objectRedactor) AddArray(key string, v zapcore.ArrayMarshaler) error {
-	if texts, ok := v.(caddyhttp.LoggableStringArray); ok { // which most are
+	if texts, ok := v.(caddyhttp.LoggableStringArray); ok { // most arrays
 		return e.ObjectEncoder.AddArray(key, e.private.all(key, texts))
 	}
 	if e.private.Header(key) {
@@ -219,7 +219,7 @@ func (e objectRedactor) AddByteString(key string, v []byte) {
 	e.ObjectEncoder.AddByteString(key, []byte(e.private.header(key, string(v))))
 }
 
-// An arrayRedactor is what an array writes itself to.
+// An arrayRedactor is the encoder for a redacted array.
 type arrayRedactor struct {
 	zapcore.ArrayEncoder
 	private private

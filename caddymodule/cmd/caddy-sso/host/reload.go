@@ -12,25 +12,24 @@ import (
 	"go.uber.org/zap"
 )
 
-// On a reload Caddy starts the new configuration beside the old one, each with
-// a socket of its own on the same address (SO_REUSEPORT), and then stops the
-// old one. Three kinds of requests would get no answer then:
+// On a reload Caddy starts the new configuration beside the old one, and then stops the
+// old one. Each has its own socket on the same address (SO_REUSEPORT). Three kinds of
+// requests would get no response:
 //
-//   - those whose connections wait in the old socket's queue: the kernel resets
-//     them when the socket is closed;
-//   - those on new connections that the old server has accepted: one of net/http
-//     that shuts down closes what has not sent a whole request (conn.serve);
-//   - those that are sent just when a kept connection is closed. Clients send
-//     them again, but not if that could do twice what they ask for.
+//   - The connection waits in the queue of the old socket. The kernel resets it when the
+//     socket is closed.
+//   - The old server has accepted a new connection. When a server of net/http shuts down,
+//     it closes connections that have not sent a whole request (conn.serve).
+//   - A client sends a request just when its idle connection is closed. Clients repeat it
+//     only if that is safe, which a POST is not.
 //
-// So the old configuration first has new connections steered to the new one,
-// goes on serving those that it has for settle, and asks who keeps one to come
-// anew. Until then it is the other way round: a new configuration that fails to
-// start never got a connection that it could lose.
+// So the old configuration steers new connections to the new one, goes on serving its own
+// connections for settle, and tells clients to close them. Before that, while the new
+// configuration starts, all new connections go to the old one. So if the start fails, no
+// connection is lost.
 
-// settle is how long a configuration that has been replaced goes on serving:
-// enough for a new connection to get its request through, with TLS over a slow
-// network.
+// settle is how long a replaced configuration goes on serving: long enough for the first
+// request of a new connection, with TLS over a slow network.
 const settle = 500 * time.Millisecond
 
 // Which of two sockets on one address gets new connections, by their age.
@@ -39,7 +38,7 @@ const (
 	toNewer = 1
 )
 
-// running returns the http app of the running configuration, if that has an `sso`.
+// running returns the http app of the running configuration, or nil if that has no `sso`.
 func running() *caddyhttp.App {
 	ctx := caddy.ActiveContext()
 	if app, err := ctx.AppIfConfigured("sso"); err != nil || app == nil {
@@ -58,8 +57,8 @@ func httpAppOf(ctx caddy.Context) *caddyhttp.App {
 	return app
 }
 
-// steer has new connections to an app's servers go to one of two sockets. It
-// returns false if that can be done for none of them.
+// steer sends new connections to an app's servers to one of two sockets. It returns false
+// if that is possible for none of the servers.
 func steer(app *caddyhttp.App, to int, log *zap.Logger) (done bool) {
 	if app == nil {
 		return false
@@ -67,7 +66,7 @@ func steer(app *caddyhttp.App, to int, log *zap.Logger) (done bool) {
 	for _, srv := range app.Servers {
 		for _, ln := range srv.Listeners() {
 			if err := steerListener(ln, to); err != nil {
-				log.Debug("new connections can't be steered, so that a reload may lose some; it takes Linux, TCP, and GODEBUG=multipathtcp=0",
+				log.Debug("new connections can't be steered, so a reload may lose some: this needs Linux, TCP and GODEBUG=multipathtcp=0",
 					zap.Stringer("address", ln.Addr()), zap.Error(err))
 				continue
 			}
@@ -93,9 +92,9 @@ func steerListener(ln net.Listener, to int) error {
 	return steered
 }
 
-// socketOf returns the socket below a listener. Listeners that wrap another one
-// embed it, or have it in a field of the same name: Caddy's own, crypto/tls's,
-// that of the PROXY protocol. None of them gives it away by a method.
+// socketOf returns the socket below a listener. Caddy's listeners, that of crypto/tls and
+// that of the PROXY protocol wrap another listener, in a field Listener. None has a method
+// that returns it.
 func socketOf(ln net.Listener) (syscall.Conn, bool) {
 	for {
 		if socket, ok := ln.(syscall.Conn); ok {
