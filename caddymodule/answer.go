@@ -13,15 +13,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-// answered ends a request that did not go to the app. err is what the gateway
-// returned.
+// answered ends a request that did not go to the app. err is the gateway's error.
 //
-// No log may show the response of a provider: an address with a code and a state, a
-// redirect to one, or what a SAML provider has the browser post. But Caddy logs each
-// request as it came in, and once more with each error that reaches its server, and
-// nothing can change that copy. So such a request is taken out of the access log: a
-// line of `sso.access` without the query stands for it. And its errors don't reach the
-// server: handleErrors runs `handle_errors` from here.
+// No log may show a provider's answer: an address with a code and a state, a redirect to
+// one, or the form of a SAML provider. But Caddy logs each request as it came in, and
+// again with each error that reaches its server, and a handler can't change that copy. So
+// such a request is kept out of the access log, and `sso.access` writes a line without
+// the query instead. Its errors don't reach the server: handleErrors runs `handle_errors`
+// from here.
 func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) error {
 	private := h.hasCredentials(w, r)
 	if private {
@@ -41,18 +40,17 @@ func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) er
 	return handleErrors(h.log, w, r, err)
 }
 
-// noReferrer keeps the address of a page from what the page loads.
+// noReferrer keeps a page's address out of the requests for its images and scripts.
 func noReferrer(w http.ResponseWriter) { w.Header().Set("Referrer-Policy", "no-referrer") }
 
-// hasCredentials says whether the request, or the redirect that answers it, has
-// something in it that is nobody's business. A request is judged by its address
-// as it was before any handler changed it. In error routes no login begins: a redirect
-// there says no more than the address did that was asked for.
+// hasCredentials says whether the request or the redirect that answers it may have a code
+// or a state in it. It checks the address from before any handler changed it. In error
+// routes no login begins, so a redirect has none.
 func (h *Handler) hasCredentials(w http.ResponseWriter, r *http.Request) bool {
 	return failed(r) == nil && strings.Contains(w.Header().Get("Location"), "?") || h.own.HasCredentials(r.Method, peerOf(r).Target)
 }
 
-// loggedTarget is the address for the access log: one of ours without its query.
+// loggedTarget returns the address for the access log. One of ours loses its query.
 func (h *Handler) loggedTarget(r *http.Request) string {
 	target := peerOf(r).Target
 	if h.own.Owns(target) {
@@ -61,7 +59,7 @@ func (h *Handler) loggedTarget(r *http.Request) string {
 	return target
 }
 
-// handOver makes an error for handle_errors of a refusal.
+// handOver turns a refusal into an error for handle_errors.
 func (h *Handler) handOver(r *http.Request, err error) error {
 	e := refusal.From(err, refusal.Internal)
 	leaveNote(gateway.Refused(err), r)
@@ -77,10 +75,9 @@ func (h *Handler) handOver(r *http.Request, err error) error {
 	return herr
 }
 
-// handleErrors does what Caddy's server does with an error, but for the log (see
-// answered). The request came to an address of ours: handlers of error routes don't get
-// what it brought, the guard of error routes included (see cut.go). An error of the
-// error routes themselves ends here.
+// handleErrors runs the error routes as Caddy's server does, but does not log the request
+// (see answered). The request may have credentials, so it loses them first: no handler of
+// the error routes gets them (see cut.go). An error in the error routes ends here.
 func handleErrors(log *zap.Logger, w http.ResponseWriter, r *http.Request, err error) error {
 	if first := failed(r); first != nil {
 		log.Error("handle_errors failed", zap.Error(err))
@@ -105,7 +102,7 @@ func handleErrors(log *zap.Logger, w http.ResponseWriter, r *http.Request, err e
 	return nil
 }
 
-// statusOf returns what an error of the handler chain is answered with.
+// statusOf returns the status for an error of the handler chain.
 func statusOf(err error) int {
 	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode != 0 {
 		return he.StatusCode
@@ -113,9 +110,9 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// logRedacted takes a request out of the access log. Call it before other handlers get
-// the request (see note). The function that it returns writes a line of `sso.access`
-// with target for the address, if Caddy would have logged the request.
+// logRedacted keeps a request out of the access log. Call it before other handlers get
+// the request (see note). Call the returned function at the end: if Caddy would have
+// logged the request, it writes a line of `sso.access` with target as the address.
 func (a *App) logRedacted(w http.ResponseWriter, r *http.Request, target string) func() {
 	ctx := r.Context()
 	rec := recorderOf(w)
@@ -161,8 +158,8 @@ func (a *App) observe(ev gateway.Event) {
 	a.writeEvent(ev, 0)
 }
 
-// writeEvent writes a line of the audit log. more says how many equal events it stands
-// for; 0 is an event alone.
+// writeEvent writes a line of the audit log, for one event, or for so many equal ones if
+// more is not 0.
 func (a *App) writeEvent(ev gateway.Event, more int) {
 	level, message := zap.InfoLevel, ev.Type
 	if ev.Type == gateway.EventRefused {

@@ -21,52 +21,51 @@ import (
 
 func init() { caddy.RegisterModule(new(App)) }
 
-// App is what all sites with single sign-on share: providers, the session
-// store, and the secret that everything in the store is sealed with.
+// App has what all sites with single sign-on share: providers, the session store, and
+// the secret that encrypts the stored records.
 //
-// It needs no configuration: a site may bring its own provider, and without a
-// store sessions are kept in a file on this machine.
+// It needs no configuration: a site may have its own provider, and the default store is
+// a file on this machine.
 //
-// The logger `sso.audit` has what happens to logins. Of equal refusals of one client
-// that is not signed in, the first is a line. The others of the next minute are one line
-// with their number.
+// The logger `sso.audit` writes a line for each login, logout and refusal. If a client
+// that is not signed in is refused several times for the same reason, only the first
+// refusal has a line. Those of the next minute share one line, with their number.
 //
 // A request that brings credentials is not in the access log. If its site has one, the
-// logger `sso.access` has a line without them instead.
+// logger `sso.access` writes a line without them instead.
 type App struct {
-	// The providers that sites share, in the order of the chooser. A site can
-	// use one of its own instead.
+	// The providers that sites share, in the order of the chooser. A site can have its
+	// own provider instead.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=sso.providers inline_key=protocol"`
 
-	// Lists of providers, each of which is a way in for the same people, such as
-	// one company's OpenID and SAML: whoever has a user name at one of them has it
-	// at all of them. A site with several providers is refused unless they are in
-	// one list, here or in the site, or have name spaces (`users`). Two providers
-	// are not the same people merely because you trust both: each can sign in as
-	// anybody of the other.
+	// Lists of providers that sign in the same people, such as one company's OpenID and
+	// SAML: a user name belongs to the same person at all of them. A site with several
+	// providers is refused unless they are in one list, here or in the site, or have
+	// name spaces (`users`). Trusting two providers is not enough for a list: each of
+	// them can sign in as anybody of the other.
 	SamePeople [][]string `json:"same_people,omitempty"`
 
 	// Where sessions are kept. Default: bolt, a file in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=sso.stores inline_key=type"`
 
-	// The secret that seals what is stored: 32 random characters or more, the
-	// same on all nodes (`openssl rand -base64 32`). Better a placeholder than
-	// the secret itself. Required with Redis; without Redis one is made and kept
-	// in Caddy's storage.
+	// The secret that encrypts the stored records: 32 random characters or more, the
+	// same on all nodes (`openssl rand -base64 32`). Use a placeholder rather than the
+	// secret itself. Required with Redis. Without Redis, the default is a random secret
+	// that is kept in Caddy's storage.
 	//
-	// To change it, add the new one second on all nodes, then put it first on all
-	// nodes, then take the old one away.
+	// To change it, add the new one as the second on all nodes, then put it first on all
+	// nodes, then remove the old one.
 	Secret []Secret `json:"secret,omitempty"`
 
-	// How long a login may live, whatever happens. Default: 8h.
+	// How long a login lives at most, however much it is used. Default: 8h.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
-	// How long a login may be unused. Requests, and data that the client sends by
-	// one, are use; what an app sends is not. The limit ends requests under way, too.
-	// Default: no limit.
+	// The idle timeout of a login. Requests count as use, and so do data that the client
+	// sends in one; data that an app sends do not count. The timeout also ends requests
+	// under way. Default: none.
 	Idle caddy.Duration `json:"idle,omitempty"`
 
-	// How many sign-ins one client address may begin and fail.
+	// How many sign-ins one client address may start, and how many may fail.
 	Limit Limit `json:"limit,omitzero"`
 
 	ctx       caddy.Context
@@ -82,13 +81,13 @@ type App struct {
 	providers []builtProvider
 	gateway   *gateway.Gateway
 	handlers  []*Handler
-	warned    map[string]bool     // what start has warned of
-	outline   *outline            // of the http app; nil until the first handler
+	warned    map[string]bool     // warnings that were logged
+	outline   *outline            // of the http app; nil before the first handler
 	servers   []*caddyhttp.Server // that tell the connections of requests
 
-	started     chan struct{} // closed once Start is done, well or not
+	started     chan struct{} // closed when Start returns, with or without an error
 	lender      *lender
-	sessionsKey string // in the pool; empty while nothing is held
+	sessionsKey string // in the pool; empty while the app holds none
 	retiring    atomic.Bool
 }
 
@@ -100,7 +99,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision builds providers and checks the configuration. It opens nothing.
+// Provision builds the providers and checks the configuration. It opens no store.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.provisionHost(ctx) // before there is a logger
 	a.ctx, a.log = ctx, ctx.Logger()
@@ -145,7 +144,7 @@ func (a *App) provisionStore() error {
 
 func (a *App) provisionSecrets() error {
 	if len(a.Secret) == 0 && a.store.shared() {
-		return errors.New("secret: required with a store that several nodes use; make one with `openssl rand -base64 32`, and give it as {env.…} or {file.…}")
+		return errors.New("secret: required with a store that several nodes use; make one with `openssl rand -base64 32`, and write it as {env.…} or {file.…}")
 	}
 	for _, s := range a.Secret {
 		secret, err := s.reveal("secret")
@@ -154,7 +153,7 @@ func (a *App) provisionSecrets() error {
 		}
 		a.secrets = append(a.secrets, []byte(secret))
 	}
-	a.Secret = nil // Caddy can log a module as it is configured
+	a.Secret = nil // Caddy may log a module with its configuration
 	if len(a.secrets) == 0 {
 		return nil // Start makes one
 	}
@@ -204,8 +203,8 @@ func (a *App) add(built builtProvider) {
 	a.providers = append(a.providers, built)
 }
 
-// addInline adds a site's own provider. Sites with the same provider, word for
-// word, share it.
+// addInline adds a site's own provider. Sites share a provider if its configuration is
+// the same, byte for byte.
 func (a *App) addInline(built builtProvider) error {
 	for _, other := range a.providers {
 		switch {
@@ -213,14 +212,14 @@ func (a *App) addInline(built builtProvider) error {
 		case other.config == built.config:
 			return nil
 		default:
-			return fmt.Errorf("provider %s: there is another one with this name and other settings: give one of them a name (`name <name>`), or share one (`provider` in the global option sso)", built.Name)
+			return fmt.Errorf("provider %s: another provider has this name and other settings: give one of them a name (`name <name>`), or share one (`provider` in the global option sso)", built.Name)
 		}
 	}
 	a.add(built)
 	return a.gateway.AddProvider(built.NamedProvider)
 }
 
-// provisionGateway makes the gateway, which Start binds to the store.
+// provisionGateway makes the gateway. Start binds it to the store.
 func (a *App) provisionGateway() (err error) {
 	opts := gateway.Options{
 		Pages: a.pages, Logger: a.log, Observe: a.observe,
@@ -234,8 +233,8 @@ func (a *App) provisionGateway() (err error) {
 	return err
 }
 
-// Start opens the store, has the providers load what it kept of them, and lets
-// the sites in. Without a site there is nothing to store: sso_strip may stand somewhere.
+// Start opens the store, binds providers and gateway to it, and logs a line for each
+// site. If no site has `sso`, it opens none: the app also runs for sso_strip alone.
 func (a *App) Start() error {
 	defer close(a.started)
 	if len(a.handlers) == 0 {
@@ -243,7 +242,7 @@ func (a *App) Start() error {
 	}
 	web := httpAppOf(a.ctx)
 	if web == nil {
-		return errors.New("there is no http app that the sites could be found in")
+		return errors.New("there is no http app, so the sites can't be found")
 	}
 	sites, err := a.findSites(web, func(h *Handler) *Handler { return h })
 	if err != nil {
@@ -266,7 +265,7 @@ func (a *App) Start() error {
 	return nil
 }
 
-// open opens the sessions.
+// open opens the store and its sessions.
 func (a *App) open() (ps *pooledSessions, err error) {
 	a.lender = &lender{log: a.log, storage: a.ctx.Storage()}
 	secrets := a.secrets
@@ -284,9 +283,8 @@ func (a *App) open() (ps *pooledSessions, err error) {
 // startTimeout bounds how long a request waits for the app to start.
 const startTimeout = 5 * time.Second
 
-// await waits until the app has started, well or not. Caddy starts apps in any
-// order: the servers of a new configuration may be asked before, and a reload must
-// not refuse anybody.
+// await waits until Start has returned. Caddy starts apps in any order, so servers may
+// get requests before, and a reload must not refuse them.
 func (a *App) await(ctx context.Context) {
 	select {
 	case <-a.started:
@@ -302,14 +300,14 @@ func (a *App) await(ctx context.Context) {
 	}
 }
 
-// Stop logs the refusals that were only counted, as long as there is a log. Requests may
-// still be under way: see Cleanup.
+// Stop logs the refusals that were only counted, while there still is a log. Requests may
+// be under way, so the store stays open until Cleanup.
 func (a *App) Stop() error {
 	a.refusals.flush()
 	return nil
 }
 
-// Cleanup lets go of the store and the sessions.
+// Cleanup releases the store and the sessions.
 func (a *App) Cleanup() error {
 	key := a.sessionsKey
 	if key == "" {

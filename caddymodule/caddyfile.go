@@ -13,9 +13,9 @@ import (
 func init() {
 	httpcaddyfile.RegisterGlobalOption("sso", parseGlobalOption)
 	httpcaddyfile.RegisterDirective("sso", parseDirective)
-	// Before every handler that rewrites or answers: nothing may see a request
-	// whose identity headers have not been taken away, and no try_files may
-	// swallow the gateway's own addresses.
+	// Before every handler that rewrites or responds: none of them may see identity
+	// headers that a client sent, and no try_files may swallow the gateway's own
+	// addresses.
 	httpcaddyfile.RegisterDirectiveOrder("sso", httpcaddyfile.Before, "method")
 }
 
@@ -33,11 +33,11 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	return httpcaddyfile.App{Name: "sso", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
-// parseDirective parses the directive into a route without matcher.
+// parseDirective parses the directive into a route without a matcher.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next()
 	if h.IsNamedRoute() {
-		return nil, h.Err("'sso' stands in a named route, which no site calls before everything else: put it at the top of a site")
+		return nil, h.Err("'sso' stands in a named route, so other handlers of the site would run before it: put it at the top of a site")
 	}
 	if h.NextArg() && strings.ContainsAny(h.Val()[:min(1, len(h.Val()))], "/@*") {
 		return nil, h.Errf("'sso' takes no matcher, because it guards the whole site: instead of '%s', "+
@@ -69,8 +69,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		limit off
 //	}
 //
-// A provider's options are described at OIDC and SAML. The order of providers is the
-// order of the chooser.
+// For a provider's options see OIDC and SAML. The chooser shows the providers in this
+// order.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if d.NextArg() {
@@ -79,7 +79,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return a.block().parse(d)
 }
 
-// block are the options of the global block.
+// block returns the options of the global block.
 func (a *App) block() block {
 	names := map[string]bool{}
 	return block{
@@ -149,7 +149,7 @@ func (a *App) setProvider(d *caddyfile.Dispenser, e entry, names map[string]bool
 		return e.wrong(d)
 	}
 	named := once("name <name>", func(d *caddyfile.Dispenser, _ entry) error {
-		return d.Errf("this provider has the name '%s' already, which stands after 'provider': remove this line", name)
+		return d.Errf("this provider already has the name '%s', from the line of 'provider': remove this line", name)
 	})
 	if err := append(block{named}, provider.block()...).parse(d); err != nil {
 		return err
@@ -162,8 +162,8 @@ func (a *App) setProvider(d *caddyfile.Dispenser, e entry, names map[string]bool
 	return nil
 }
 
-// newGuest makes the module that the next argument of an option names within a
-// namespace. kind is what to call the argument.
+// newGuest makes a module of a namespace. The next argument of the option names it; kind
+// is the word for that argument in errors.
 func newGuest(d *caddyfile.Dispenser, e entry, namespace, kind string) (caddy.Module, error) {
 	if !d.NextArg() {
 		return nil, e.wrong(d)

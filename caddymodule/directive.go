@@ -45,10 +45,10 @@ import (
 //		nested
 //	}
 //
-// With a provider on the first line, the block may hold that provider's options
-// too: see OIDC and SAML. role, template, group, from, same_people, public,
-// protect, headers, header_encoding, keep_headers and allowed_origins may be repeated, everything
-// else stands once.
+// If the first line names a provider, the block may have that provider's options too:
+// see OIDC and SAML. role, template, group, from, same_people, public, protect, headers,
+// header_encoding, keep_headers and allowed_origins may be repeated. All other options
+// may be given once.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	start := position(d)
@@ -76,7 +76,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// block are the options of a site.
+// block returns the options of a site.
 func (h *Handler) block() block {
 	return append(ruleBlock(&h.Role, &h.Template, &h.Group), block{
 		many("from <provider>… { role|template|group … }", h.setFrom),
@@ -104,7 +104,7 @@ func (h *Handler) block() block {
 	}...)
 }
 
-// unmarshalInline parses what follows `sso` on its line.
+// unmarshalInline parses the rest of the line that begins with `sso`.
 func unmarshalInline(d *caddyfile.Dispenser) (_ providerModule, given []string, err error) {
 	if !d.NextArg() {
 		return nil, nil, nil
@@ -112,7 +112,7 @@ func unmarshalInline(d *caddyfile.Dispenser) (_ providerModule, given []string, 
 	info, err := caddy.GetModule("sso.providers." + d.Val())
 	if err != nil {
 		if all := protocols(); validName(d.Val()) && nearest(d.Val(), all) == "" {
-			return nil, nil, d.Errf("unrecognized protocol '%s': it can be %s; a provider of the global option sso is named in the block, as `provider %[1]s`", d.Val(), strings.Join(all, ", "))
+			return nil, nil, d.Errf("unrecognized protocol '%s': it can be %s; if you mean a provider of the global option sso, write `provider %[1]s` in the block", d.Val(), strings.Join(all, ", "))
 		}
 		return nil, nil, unknownWord(d, "protocol", protocols())
 	}
@@ -152,9 +152,9 @@ func lines(list *[]mapping.Line) setter {
 	}
 }
 
-const patternRule = "expected one path, such as /healthz, or all paths below one, such as /static/*; a `*` stands nowhere else, and there are no other patterns"
+const patternRule = "expected one path, such as /healthz, or all paths below one, such as /static/*; there are no other patterns"
 
-// paths adds patterns of paths.
+// paths adds patterns of paths to a list.
 func paths(to *[]string) setter {
 	return func(d *caddyfile.Dispenser, e entry) error {
 		var args []string
@@ -190,7 +190,7 @@ func checkPaths(d *caddyfile.Dispenser, word string, args []string) error {
 	return nil
 }
 
-// path takes the path of an address of ours.
+// path takes the path of one of the gateway's own addresses.
 func path(to *string) setter {
 	return func(d *caddyfile.Dispenser, e entry) error {
 		return text(to).then(func(d *caddyfile.Dispenser) error {
@@ -222,8 +222,8 @@ func origins(to *[]string) setter {
 	}
 }
 
-// checkOrigin refuses what is no origin. A text with a placeholder is judged
-// when that is resolved.
+// checkOrigin refuses a text that is no origin. If it has a placeholder, it is checked
+// after that is resolved.
 func checkOrigin(d *caddyfile.Dispenser, word, arg string) error {
 	if strings.Contains(arg, "{") {
 		return nil

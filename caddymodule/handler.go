@@ -23,47 +23,47 @@ import (
 
 func init() { caddy.RegisterModule(new(Handler)) }
 
-// Handler lets people in who signed in at a provider and whose groups the rules
-// know. It tells the app who they are, in headers that nobody else can set and in
-// a signed assertion.
+// Handler requires a sign-in at a provider, and lets a person in if a rule matches their
+// groups. It names the person to the app in headers, which a client can't set, and in a
+// signed assertion.
 //
-// It guards a whole site: it stands before everything that rewrites or answers,
-// and has no matcher. `public` or `protect` name the paths that need no login.
-// Handlers that come first even so, in the order of Caddyfile directives `map`,
-// `vars`, `root`, `log_…`, `header`, `request_body` and `redir`, see requests
-// with the headers that the client sent. So may error routes: Strip is for them.
+// It guards a whole site: it comes before all handlers that rewrite or respond, and has
+// no matcher. `public` or `protect` name the paths that need no login. A few Caddyfile
+// directives come even before it (`map`, `vars`, `root`, `log_…`, `header`,
+// `request_body` and `redir`). They see the headers that the client sent. So may error
+// routes: Strip is for them.
 //
-// Below `/.sso/` the gateway answers itself: `/.sso/session` says who is signed
-// in, `/.sso/logout` ends the session, `/.sso/jwks.json` has the public keys of
-// the assertion, and with a SAML provider `/.sso/saml/metadata` has what it needs
-// to know of the site (`/.sso/saml/metadata/<provider>`, if there are several).
+// Below `/.sso/` the gateway itself responds: `/.sso/session` names the person who is
+// signed in, `/.sso/logout` ends the session, `/.sso/jwks.json` has the public keys of
+// the assertion, and `/.sso/saml/metadata` has our metadata for a SAML provider
+// (`/.sso/saml/metadata/<provider>`, if there are several).
 //
-// Of what a connection can be upgraded to, only WebSocket is passed on: h2c and
-// others carry requests that nobody would guard.
+// A connection can be upgraded to WebSocket only: h2c and other protocols carry requests
+// that sso would not see.
 //
-// A browser without a session that asks for a page is sent to sign in. Any other
-// request without a session is answered 401 with a JSON problem; that of a person who
-// signed in but may not pass, 403; if the store is down or the app has not started,
-// 503 with Retry-After.
+// If a browser without a session opens a page, it is redirected to sign in. Any other
+// request without a session gets a 401 with a JSON problem. A person who signed in but
+// is not allowed in gets a 403. If the store is down or the app has not started, the
+// response is a 503 with Retry-After.
 //
-// These placeholders say who makes the request; on public paths they are empty:
+// These placeholders name the person who makes the request. They are empty on public paths:
 //
 // Placeholder | Description
 // ------------|------------
-// `{http.auth.user.id}` | The user name, in its provider's name space (`users`), also written to the access log
+// `{http.auth.user.id}` | The user name, in its provider's name space (`users`). The access log has it, too
 // `{http.auth.user.username}` | The same
 // `{http.auth.user.email}` | The e-mail address
 // `{http.auth.user.name}` | The person's name
 // `{http.auth.user.first_name}` | The first name
 // `{http.auth.user.last_name}` | The last name
-// `{http.auth.user.roles}` | The app's roles, separated by commas; within a name a comma is %2C, a percent sign %25
+// `{http.auth.user.roles}` | The app's roles, separated by commas. In a name, a comma becomes %2C and a percent sign %25
 // `{http.auth.user.groups}` | The app's groups, the same way
-// `{http.auth.user.template}` | The one template that matched
+// `{http.auth.user.template}` | The app's template
 // `{http.auth.user.provider}` | The name of the provider
-// `{http.auth.user.account}` | An opaque, stable name of the account
-// `{http.auth.user.session}` | An opaque name of the session; no secret
+// `{http.auth.user.account}` | The account's identifier, opaque and stable
+// `{http.auth.user.session}` | The session's identifier, opaque; no secret
 //
-// With `errors` set to `caddy`, these are set in `handle_errors`:
+// With `errors caddy`, `handle_errors` has these:
 //
 // Placeholder | Description
 // ------------|------------
@@ -71,129 +71,125 @@ func init() { caddy.RegisterModule(new(Handler)) }
 // `{http.error.sso.title}` | What happened, for people
 // `{http.error.sso.text}` | What they can do about it
 type Handler struct {
-	// The site's own provider, which no other site uses. With `provider` too, it
-	// comes first in the chooser.
+	// The site's own provider. If `provider` is set too, this one comes first in the
+	// chooser.
 	InlineRaw json.RawMessage `json:"inline,omitempty" caddy:"namespace=sso.providers inline_key=protocol"`
 
-	// Which of the app's providers may sign people in here, in the chooser's
-	// order. Default: the site's own, else all of the app's.
+	// The shared providers of this site, in the order of the chooser. Default: none if
+	// the site has its own provider, else all.
 	Provider []string `json:"provider,omitempty"`
 
-	// The provider to use without showing the chooser: its name, or "off" for the
-	// chooser even if there is only one. Default:
-	// the only provider, if there is only one.
+	// The provider to use without showing the chooser. "off" shows the chooser even for a
+	// single provider. Default: the provider, if there is only one.
 	Autologin string `json:"autologin,omitempty"`
 
-	// Rules that give roles: all lines that match count. `to` are the app's
-	// names, `from` the provider's groups, byte for byte, or "*" for everybody.
-	// A person whom no role, template or group line matches is refused.
+	// Rules that give roles: all lines that match count. `to` are the app's names.
+	// `from` are the provider's groups, compared byte for byte, or "*" for everybody.
+	// A person whom no role, template or group rule matches is refused.
 	Role []mapping.Line `json:"role,omitempty"`
 
-	// Rules that give the one template: the first line that matches counts.
+	// Rules that give one template: the first line that matches counts.
 	Template []mapping.Line `json:"template,omitempty"`
 
 	// Rules that give the app's groups: all lines that match count.
 	Group []mapping.Line `json:"group,omitempty"`
 
-	// Rules that hold for the people of some providers only. At a site whose
-	// providers have several name spaces all rules stand here: what a group means
-	// depends on whose it is. There the app is told no groups but those that a
-	// `group` rule gives.
+	// Rules for the people of some providers only. If a site's providers have several
+	// name spaces, all its rules stand here, because two providers may use one group
+	// name for different people. There the app gets only groups from `group` rules.
 	From []From `json:"from,omitempty"`
 
-	// Lists of this site's providers that are ways in for the same people, in
-	// addition to those of the app.
+	// Lists of this site's providers that sign in the same people, in addition to the
+	// app's lists.
 	SamePeople [][]string `json:"same_people,omitempty"`
 
-	// Paths that need no login: exact, or a prefix that ends in "/*". They get
-	// no identity either. A path that reads differently raw, decoded and cleaned
-	// is never public, nor is a request that names another path that is not, such
-	// as by Destination. "/*" alone is refused: such a site needs no sso.
+	// Paths that need no login: exact, or a prefix that ends in "/*". They get no
+	// identity either. A path that differs between its raw, decoded and cleaned forms is
+	// never public. If a request names a second path, as in Destination, that must be
+	// public, too. "/*" alone is refused: such a site needs no sso.
 	Public []string `json:"public,omitempty"`
 
-	// The other way round: with this, only these paths need a login, in every form
-	// in which docs/options.md says that an app may read them. An app may have
-	// others: public is the better choice.
+	// Only these paths need a login, in all forms that docs/options.md lists. An app may
+	// understand further forms, so public is the better choice.
 	Protect []string `json:"protect,omitempty"`
 
 	// The site's own origin as browsers see it, such as
-	// "https://app.example.com". Default: learnt from the site's host names.
-	// Required for a site without. May be a placeholder.
+	// "https://app.example.com". Default: made of the site's host names. Required for a
+	// site without host names. May be a placeholder.
 	BaseURL string `json:"base_url,omitempty"`
 
-	// How long after the login this site accepts it. Default: as long as it
-	// lives.
+	// How long after a sign-in this site accepts the login. Default: until the login
+	// ends.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
-	// What the assertion calls the app (its audience). Default: the host of
+	// The audience of the assertion, which names the app. Default: the host of
 	// `base_url`, else the site's first host name.
 	App string `json:"app,omitempty"`
 
-	// How the headers are called by which the app learns who it is. A client
-	// can't send them, whatever they are called.
+	// The names of the headers that tell the app about the person. A client can't send
+	// headers with these names.
 	Headers HeaderNames `json:"headers,omitzero"`
 
-	// How the values of those headers are written, by their kinds ("user", "name" and
-	// so on; "*" for those that are not named): "percent", percent-encoded UTF-8
-	// that has printable ASCII alone; "utf8" as it is, for apps that decode nothing;
-	// "latin1", ISO 8859-1, for apps that read header values so. Default: percent.
+	// The encoding of those headers, by kind ("user", "name" and so on; "*" is every
+	// other kind). "percent" encodes everything but printable ASCII as %XX of its UTF-8.
+	// "utf8" encodes nothing, for apps that decode nothing. "latin1" is ISO 8859-1, for
+	// apps that read header values as such. Default: percent.
 	HeaderEncoding HeaderEncoding `json:"header_encoding,omitempty"`
 
 	// The character between roles, and between groups: ",", ";", "|" or ":".
-	// Within a name it is percent-encoded. Default: ",".
+	// In a name it is percent-encoded. Default: ",".
 	ListSeparator string `json:"list_separator,omitempty"`
 
-	// Headers of other gateways, such as X-Forwarded-User or X-Auth-Request-*, that
-	// a client may send all the same. An app that believes them believes the client.
-	// Default: none; docs/options.md lists those that are taken away.
+	// Headers of other gateways, such as X-Forwarded-User or X-Auth-Request-*, that a
+	// client may send. If an app trusts such a header, it trusts the client. Default:
+	// none. docs/options.md lists the headers that are removed.
 	KeepHeaders []string `json:"keep_headers,omitempty"`
 
-	// The path below which the gateway answers itself. Default: "/.sso".
+	// The path of the gateway's own addresses. Default: "/.sso".
 	Prefix string `json:"prefix,omitempty"`
 
-	// Where an OpenID Provider sends the browser back to, if its registration
-	// can't be changed. Default: "/.sso/oidc/callback". If a site has several
-	// OpenID Providers, each has a callback of its own below it, named like it:
-	// "/.sso/oidc/callback/corp".
+	// The path of the redirect URI, for a provider whose registration can't be changed.
+	// Default: "/.sso/oidc/callback". If a site has several OpenID Providers, each has a
+	// callback below that path, with its name: "/.sso/oidc/callback/corp".
 	CallbackPath string `json:"callback_path,omitempty"`
 
 	// Origins of other sites whose pages may open WebSockets here.
 	AllowedOrigins []string `json:"allowed_origins,omitempty"`
 
-	// Permit sessions over plain http on names that are not loopback. An attacker
-	// who can read the network can then take them over.
+	// Allow sessions over plain http beyond loopback. An attacker who can read the
+	// network can then take them over.
 	InsecureHTTP bool `json:"insecure_http,omitempty"`
 
-	// "caddy" hands refusals to `handle_errors` instead of showing the gateway's
-	// own pages.
+	// "caddy" hands refusals to `handle_errors`. Default: the gateway shows its own
+	// pages.
 	Errors string `json:"errors,omitempty"`
 
-	// What our pages call the app. Default: its host. May be a placeholder.
+	// The app's name on our pages. Default: its host. May be a placeholder.
 	Title string `json:"title,omitempty"`
 
-	// A PNG or SVG file of at most 64 KiB, which our pages show instead of their own
-	// icon. It is read when the configuration is loaded. May be a placeholder.
+	// A PNG or SVG file of at most 64 KiB for our pages. It is read when the
+	// configuration is loaded. Default: our icon. May be a placeholder.
 	Logo string `json:"logo,omitempty"`
 
 	// Where people get help: a text, an http(s) URL or an e-mail address. All of our
 	// pages show it. May be a placeholder.
 	Help string `json:"help,omitempty"`
 
-	// Says that this handler guards only a part of a site on purpose. It may
-	// stand inside of other routes, and there may be several. Outside of those
-	// routes identity headers are not removed, and the gateway's own addresses
-	// are not answered. So the routes around it must let those addresses through:
-	// in `handle /admin/*`, set `prefix` to "/admin/.sso", and with an OpenID
-	// Provider leave `callback_path` below it.
+	// Says that this handler guards only a part of its site, on purpose. It may stand
+	// inside of other routes, and a site may have several. Outside of those routes the
+	// client's identity headers are not removed, and the gateway's own addresses do not
+	// exist. So the routes must lead requests for these addresses to the handler: in
+	// `handle /admin/*`, set `prefix` to "/admin/.sso", and with an OpenID Provider leave
+	// `callback_path` below it.
 	Nested bool `json:"nested,omitempty"`
 
 	app    *App
 	log    *zap.Logger
-	config string // as it was configured, to tell copies from others
+	config string // its JSON: copies of one handler have the same
 	site   string // for messages
 	opts   gateway.AppOptions
-	own    *gateway.App                // made of its options
-	guard  atomic.Pointer[gateway.App] // its own, or that of a copy in another server
+	own    *gateway.App                // made from the options
+	guard  atomic.Pointer[gateway.App] // own, or that of a copy in another server
 }
 
 // CaddyModule returns the Caddy module information.
@@ -287,7 +283,7 @@ func (h *Handler) pickProviders(ctx caddy.Context) ([]string, error) {
 		names = h.app.shared
 	}
 	if len(names) == 0 {
-		return nil, errors.New("nobody could sign in, for there is no provider: write `sso oidc <issuer> <client_id> <client_secret>`, `sso saml <metadata>`, or `provider` in the global option sso")
+		return nil, errors.New("there is no provider, so nobody could sign in: write `sso oidc <issuer> <client_id> <client_secret>`, `sso saml <metadata>`, or `provider` in the global option sso")
 	}
 	return names, nil
 }
@@ -328,25 +324,26 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	switch {
 	case !passed:
 		return h.answered(w, r, err)
-	case gateway.Refused(err) != nil: // the login ended on the way
+	case gateway.Refused(err) != nil: // the login ended during the request
 		return h.handOver(r, err)
 	}
 	return err
 }
 
-// failed returns the error that a request has ended in before, in an error route.
+// failed returns the error that led the request to an error route, or nil.
 func failed(r *http.Request) error {
 	err, _ := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
 	return err
 }
 
-// peerOf tells what Caddy knows of a request and the gateway must not guess.
+// peerOf returns what Caddy knows about the client. The gateway must not guess it: Caddy
+// knows the trusted proxies.
 func peerOf(r *http.Request) gateway.Peer {
 	ctx := r.Context()
 	peer := gateway.Peer{Secure: r.TLS != nil, Target: r.RequestURI, Failed: failed(r)}
 	if orig, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		peer.Target = orig.RequestURI
-		if peer.Target == "" { // the server asks itself, by the template function httpInclude
+		if peer.Target == "" { // a request of the template function httpInclude
 			peer.Target = orig.URL.RequestURI()
 		}
 	}
@@ -362,9 +359,9 @@ func peerOf(r *http.Request) gateway.Peer {
 	return peer
 }
 
-// forwardedSecure says whether the nearest of the trusted proxies was asked over
-// TLS, by WebSocket's schemes too: Traefik says those of a handshake. If it does
-// not say, or says it twice, that is not known.
+// forwardedSecure says whether the nearest trusted proxy got the request over TLS. For a
+// WebSocket handshake Traefik sends wss or ws. If the header is missing or there are two,
+// known is false.
 func forwardedSecure(h http.Header) (secure, known bool) {
 	values := h["X-Forwarded-Proto"]
 	if len(values) != 1 {

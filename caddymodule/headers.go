@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
 
-// HeaderNames says under which names an app receives the identity. "off" sends
-// no such header.
+// HeaderNames has the names of the headers that tell the app about the person. "off"
+// sends no such header.
 type HeaderNames struct {
 	// The signed assertion, a JWT. Default: X-Sso-Assertion.
 	Assertion string `json:"assertion,omitempty"`
@@ -29,19 +29,18 @@ type HeaderNames struct {
 	Name string `json:"name,omitempty"`
 	// The app's roles. Default: Remote-Roles.
 	Roles string `json:"roles,omitempty"`
-	// The app's template, the one of the first `template` line that matches.
-	// Default: off. A client can't send Remote-Template even so.
+	// The app's template. Default: off. Even then a client can't send Remote-Template.
 	Template string `json:"template,omitempty"`
-	// The first name. Default: off. A client can't send Remote-First-Name even so.
+	// The first name. Default: off. Even then a client can't send Remote-First-Name.
 	FirstName string `json:"first_name,omitempty"`
-	// The last name. Default: off. A client can't send Remote-Last-Name even so.
+	// The last name. Default: off. Even then a client can't send Remote-Last-Name.
 	LastName string `json:"last_name,omitempty"`
-	// The name of the provider that the person signed in at. Default: off. A
-	// client can't send Remote-Provider even so.
+	// The name of the provider. Default: off. Even then a client can't send
+	// Remote-Provider.
 	Provider string `json:"provider,omitempty"`
 }
 
-// fields are the names by their kinds.
+// fields returns the names by their kinds.
 func (hn *HeaderNames) fields() map[string]*string {
 	fields := map[string]*string{}
 	for i, name := range []*string{
@@ -70,7 +69,7 @@ func (hn HeaderNames) resolve() (forward.HeaderNames, error) {
 		Template: pick(hn.Template, ""), FirstName: pick(hn.FirstName, ""), LastName: pick(hn.LastName, ""), Provider: pick(hn.Provider, ""),
 	}
 	if out == (forward.HeaderNames{Template: out.Template, FirstName: out.FirstName, LastName: out.LastName, Provider: out.Provider}) {
-		return out, errors.New("headers: all that say who somebody is are off, so the app would not learn who it is; leave one, the assertion for instance")
+		return out, errors.New("headers: all headers that identify the person are off, so the app would learn of nobody: keep one, such as the assertion")
 	}
 	return out, nil
 }
@@ -100,14 +99,14 @@ func (hn *HeaderNames) set(d *caddyfile.Dispenser, e entry) error {
 	return nil
 }
 
-// A HeaderEncoding says by its kind how a header is written: "percent", "utf8" or
-// "latin1". "*" stands for all kinds that it does not name.
+// A HeaderEncoding has the encodings of headers by their kinds: "percent", "utf8" or
+// "latin1". "*" is every other kind.
 type HeaderEncoding map[string]string
 
 var encodings = map[string]forward.Encoding{"percent": forward.Percent, "utf8": forward.UTF8, "latin1": forward.Latin1}
 
-// encodedKinds are the kinds that have an encoding: all but the assertion, and all at
-// once.
+// encodedKinds returns the kinds that can have an encoding: "*", and all but the
+// assertion.
 func encodedKinds() []string { return append([]string{"*"}, forward.Kinds[1:]...) }
 
 // set parses `<encoding> [<kind>…]`.
@@ -138,10 +137,10 @@ func (he *HeaderEncoding) set(d *caddyfile.Dispenser, e entry) error {
 	return nil
 }
 
-// separators are what may stand between roles, and between groups.
+// separators are the values of list_separator.
 const separators = ",;|:"
 
-// headerFormat says how the values of headers of these names are written.
+// headerFormat returns the format of the header values.
 func (h *Handler) headerFormat(names forward.HeaderNames) (forward.Format, error) {
 	var format forward.Format
 	switch s := h.ListSeparator; {
@@ -167,8 +166,8 @@ func (h *Handler) headerFormat(names forward.HeaderNames) (forward.Format, error
 	return format, nil
 }
 
-// checkHeaders finds the mistakes of headers, of how they are written and of
-// keep_headers that show at one site.
+// checkHeaders finds mistakes in headers, header_encoding, list_separator and
+// keep_headers that can be found at one site.
 func (h *Handler) checkHeaders() error {
 	own, err := h.Headers.resolve()
 	if err != nil {

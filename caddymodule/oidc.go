@@ -17,19 +17,18 @@ import (
 
 func init() { caddy.RegisterModule(OIDC{}) }
 
-// OIDC is an OpenID Provider that people sign in at, with the authorization
-// code flow and PKCE.
+// OIDC is an OpenID Provider. People sign in at it by the authorization code flow, with
+// PKCE.
 //
-// Its discovery document is fetched in the background, at the start, and the log
-// says what is wrong with it. A provider that is down stops neither Caddy nor those
-// who are signed in.
+// Its discovery document is fetched in the background at start, and the log says what is
+// wrong with it. If the provider is down, Caddy starts all the same, and people who are
+// signed in stay so.
 //
-// Register the gateway there as a confidential client with the redirect URI
-// `https://<site>/.sso/oidc/callback`, one for each site.
+// Register the gateway there as a confidential client. Each site has a redirect URI of
+// its own, `https://<site>/.sso/oidc/callback`.
 type OIDC struct {
 	// The provider's name in the configuration, in addresses and in logs:
-	// letters, digits, dots, dashes and underscores. Default: made of issuer and
-	// client_id.
+	// letters, digits, dots, dashes and underscores. Default: made of issuer and client_id.
 	Name string `json:"name,omitempty"`
 
 	// The name that our pages show. Default: the provider's name.
@@ -40,56 +39,54 @@ type OIDC struct {
 
 	People
 
-	// The issuer identifier, byte for byte as the provider's discovery document
-	// names it. Required. May be a placeholder.
+	// The issuer identifier, byte for byte as in the provider's discovery document.
+	// Required. May be a placeholder.
 	Issuer string `json:"issuer,omitempty"`
 
 	// The client's identifier at the provider. Required. May be a placeholder.
 	ClientID string `json:"client_id,omitempty"`
 
-	// The client's secret. Better a placeholder than the secret itself. Without
-	// one the client is a public one, secured by PKCE alone.
+	// The client's secret. Use a placeholder rather than the secret itself. A client
+	// without a secret is a public client: only PKCE protects it.
 	ClientSecret Secret `json:"client_secret,omitempty"`
 
 	// The scopes to ask for; openid must be among them. Default: openid, profile, email.
 	Scopes []string `json:"scopes,omitempty"`
 
-	// The claim with the user name. Default: preferred_username. Nothing takes
-	// its place when it is missing: the login is refused. A claim that its owner
-	// can change at will lets him take another's name. An e-mail address must be
-	// verified: see trust_email.
+	// The claim with the user name. Default: preferred_username. If it is missing, the
+	// sign-in is refused. If people can change the claim at will, they can take each
+	// other's names. An e-mail address must be verified: see trust_email.
 	UsernameClaim string `json:"username_claim,omitempty"`
 
-	// Trust the e-mail addresses of this provider, whatever its claim
-	// email_verified says. For a provider that never sends the claim (AD FS) or
-	// doesn't keep it, and where nobody but its administrators can change an
-	// address: anybody else could take another's user name. Default: an address is
-	// a user name only if it is verified, and one that the provider calls
-	// unverified is in no header.
+	// Trust the e-mail addresses of this provider, whatever its claim email_verified
+	// says. Use it for a provider that never sends the claim (AD FS) or does not
+	// maintain it, and only if administrators alone can change an address. Otherwise a
+	// person could take another's user name. Default: an address is accepted as user
+	// name only if it is verified, and an unverified address is sent to no app.
 	TrustEmail bool `json:"trust_email,omitempty"`
 
 	// The claim with the groups, by its exact name or as a path
 	// ("realm_access.roles"). Default: groups.
 	GroupsClaim string `json:"groups_claim,omitempty"`
 
-	// How far a logout goes: "local" ends the session here, "provider" the one
-	// at the provider as well. Default: local.
+	// Which sessions a logout ends: "local" only ours, "provider" also the one at the
+	// provider. Default: local.
 	Logout string `json:"logout,omitempty"`
 
-	// How the client proves itself at the token endpoint: client_secret_basic,
-	// client_secret_post or none. Default: what the provider announces.
+	// How the client authenticates at the token endpoint: client_secret_basic,
+	// client_secret_post or none. Default: the method that the provider announces.
 	TokenAuth string `json:"token_auth,omitempty"`
 
-	// A file of PEM certificates to verify the provider's TLS certificate by.
-	// Default: the system's.
+	// A file of PEM certificates that verify the provider's TLS certificate. Default: the
+	// system's.
 	CA string `json:"ca,omitempty"`
 
-	// Leave PKCE out, for a provider that refuses it. A code that leaks can
-	// then be used by whoever has the client's secret.
+	// Send no PKCE, for a provider that refuses it. If a code leaks, anybody who has the
+	// client's secret can use it.
 	InsecureNoPKCE bool `json:"insecure_no_pkce,omitempty"`
 
-	// Permit plain http to a provider that is not on this machine. An attacker
-	// on the network in between can then sign in as anybody.
+	// Allow plain http to a provider beyond loopback. An attacker in between can then
+	// sign in as anybody.
 	InsecureHTTPIssuer bool `json:"insecure_http_issuer,omitempty"`
 }
 
@@ -103,7 +100,7 @@ func (OIDC) CaddyModule() caddy.ModuleInfo {
 
 func (o *OIDC) setName(name string) { o.Name = name }
 
-// unmarshalArguments parses what follows `sso oidc` on its line. Syntax:
+// unmarshalArguments parses the rest of the line that begins with `sso oidc`. Syntax:
 //
 //	<issuer> <client_id> [<client_secret>]
 func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) (given []string, err error) {
@@ -149,8 +146,8 @@ func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) (given []string, err e
 //	insecure_no_pkce
 //	insecure_http_issuer
 //
-// In a site's own block `lifetime` is the site's. In the app's block the name
-// stands before the block.
+// In a site's block, `lifetime` is the site's. In the global option, the name stands
+// before the block.
 func (o *OIDC) block() block {
 	return append(block{
 		once("name <name>", providerName(&o.Name)),
@@ -181,7 +178,7 @@ func (o *OIDC) checkIssuer(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// checkScopes refuses scopes that can't be asked for (OIDC Core §3.1.2.1).
+// checkScopes refuses scopes without openid (OIDC Core §3.1.2.1).
 func (o *OIDC) checkScopes(d *caddyfile.Dispenser) error {
 	if err := literal("scopes", o.Scopes...); err != nil {
 		return d.Err(err.Error())
@@ -207,9 +204,7 @@ func (o *OIDC) complete() error {
 // build implements providerModule.
 func (o *OIDC) build(ctx caddy.Context) (builtProvider, error) {
 	named, err := o.configure(ctx)
-	// The secret stays in the provider alone: Caddy can log a module as
-	// it is configured.
-	o.ClientSecret = ""
+	o.ClientSecret = "" // Caddy may log a module with its configuration
 	if err != nil && o.Name != "" {
 		err = fmt.Errorf("provider %s: %w", o.Name, err)
 	} else if err != nil {
@@ -227,10 +222,10 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 		o.Name = defaultName(withoutScheme(o.Issuer), o.ClientID)
 	}
 	if cfg.ClientSecret == "" && o.TokenAuth != "none" {
-		// `{$NAME}` of a variable that is not set leaves no trace of itself, and what
-		// follows it on the line moves up: the secret may be the client_id now, and in
-		// the name.
-		ctx.Logger().Warn("there is no client_secret, so the client is a public one: if that is meant, write `token_auth none`", zap.String("issuer", withoutUser(o.Issuer)))
+		// If a variable is not set, Caddy replaces `{$NAME}` by nothing, and the next
+		// argument takes its place. The secret may be the client_id now, and part of the
+		// name. So this logs neither.
+		ctx.Logger().Warn("there is no client_secret, so the client is public: if you mean that, write `token_auth none`", zap.String("issuer", withoutUser(o.Issuer)))
 	}
 	if !validName(o.Name) {
 		return builtProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", o.Name, nameRule)
@@ -248,8 +243,7 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 	}, nil
 }
 
-// config makes of the options, with placeholders replaced and files read, what
-// the provider is made of.
+// config resolves placeholders, reads files and returns the provider's configuration.
 func (o *OIDC) config() (cfg oidcrp.Config, err error) {
 	secret, secretErr := o.ClientSecret.reveal("client_secret")
 	err = errors.Join(resolve(

@@ -10,18 +10,19 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// An entry is one option of a block in the Caddyfile. The parser, its errors and
-// suggestions, the syntax in comments and the tables of docs/ are held to it.
+// An entry is one option of a block in the Caddyfile. The parser uses it,
+// also for its errors. Tests compare it with the syntax in comments and the tables of
+// docs/.
 type entry struct {
 	usage string // begins with the option's word; " | " separates alternatives
 	set   setter
-	more  bool // it may stand more than once
+	more  bool // it may be repeated
 }
 
 // A setter parses the arguments of the current option.
 type setter func(d *caddyfile.Dispenser, e entry) error
 
-// then adds a check of what s has parsed.
+// then adds a check that runs after s.
 func (s setter) then(check func(d *caddyfile.Dispenser) error) setter {
 	return func(d *caddyfile.Dispenser, e entry) error {
 		if err := s(d, e); err != nil {
@@ -40,13 +41,13 @@ func (e entry) word() string {
 	return word
 }
 
-// wrong is the error for wrong arguments.
+// wrong returns the error for wrong arguments.
 func (e entry) wrong(d *caddyfile.Dispenser) error {
 	return d.Errf("wrong arguments for '%s': expected `%s`", e.word(), e.usage)
 }
 
-// A block is the options of a block in the Caddyfile. Of two with the same word the
-// first one counts.
+// A block has the options of a block in the Caddyfile. If two have the same word, the
+// first counts.
 type block []entry
 
 // usage returns the usage of an option, or "" if the block has none of that name.
@@ -61,7 +62,7 @@ func (b block) index(word string) int {
 	return slices.IndexFunc(b, func(e entry) bool { return e.word() == word })
 }
 
-// words are the words of the block, sorted.
+// words returns the words of the block, sorted.
 func (b block) words() []string {
 	var words []string
 	for _, e := range b {
@@ -71,7 +72,7 @@ func (b block) words() []string {
 	return slices.Compact(words)
 }
 
-// parse parses a block. The given options stood on the line before it.
+// parse parses a block. The line before it has set the given options.
 func (b block) parse(d *caddyfile.Dispenser, given ...string) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
@@ -90,8 +91,8 @@ func (b block) parse(d *caddyfile.Dispenser, given ...string) error {
 	return nil
 }
 
-// unknown is the error for a word that the block does not have: it says where
-// it belongs, or which is meant, or which there are.
+// unknown returns the error for a word that the block does not have. It says where the
+// word belongs, or names a similar word and all words of the block.
 func (b block) unknown(d *caddyfile.Dispenser) error {
 	if err := misplaced(d, b); err != nil {
 		return err
@@ -99,7 +100,7 @@ func (b block) unknown(d *caddyfile.Dispenser) error {
 	return unknownWord(d, "subdirective", b.words())
 }
 
-// text takes one argument that is not empty.
+// text takes one argument, which must not be empty.
 func text[T ~string](to *T) setter {
 	return func(d *caddyfile.Dispenser, e entry) error {
 		var arg string
@@ -177,8 +178,8 @@ func providerName(to *string) setter {
 	})
 }
 
-// joined refuses words of a list that a comma joins, where none belongs to a word: in
-// a path one may, but not before the slash of another.
+// joined refuses words that a comma joins (`a,b`), because blanks separate words. In a
+// path a comma is allowed, but not before a slash (`/a,/b`).
 func joined(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) error {
 	line, found := word, false
 	for _, token := range tokens {
@@ -194,23 +195,23 @@ func joined(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) error
 	if !found {
 		return nil
 	}
-	return d.Errf("wrong arguments for '%s': blanks alone separate the words of this list: write `%s`, or put the word in quotes if the comma belongs to it", word, line)
+	return d.Errf("wrong arguments for '%s': only blanks separate the words of this list: write `%s`, or put the word in quotes if the comma belongs to it", word, line)
 }
 
-// listed returns the words of a list. A comma at the edge of one was meant to
-// separate it from the next, which blanks do.
+// listed returns the words of a list. It refuses a comma at the edge of a word: that was
+// meant to separate two words, but blanks do.
 func listed(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) ([]string, error) {
 	words := make([]string, len(tokens))
 	for i, token := range tokens {
 		words[i] = token.Text
 		if strings.Trim(token.Text, ",") != token.Text && !token.Quoted() {
-			return nil, d.Errf("wrong arguments for '%s': there is a comma at the edge of '%s', but blanks alone separate the words of this list: remove the comma, or put the word in quotes if the comma belongs to it", word, withoutUser(token.Text))
+			return nil, d.Errf("wrong arguments for '%s': there is a comma at the edge of '%s', but only blanks separate the words of this list: remove the comma, or put the word in quotes if the comma belongs to it", word, withoutUser(token.Text))
 		}
 	}
 	return words, nil
 }
 
-// position is where the current token stands.
+// position returns the file and line of the current token.
 func position(d *caddyfile.Dispenser) string {
 	return fmt.Sprintf("%s:%d", d.File(), d.Line())
 }

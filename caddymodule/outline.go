@@ -13,26 +13,25 @@ import (
 	"go.uber.org/zap"
 )
 
-// An outline is the http app as it will be once it is provisioned: all handlers and
-// matchers have their options, and none is provisioned. The place of an `sso` can only
-// be judged in all of the routes. Caddy has no step between provisioning and starting:
-// `caddy validate` ends before Start. So the places are judged when the last handler of
-// ours is provisioned.
+// An outline is a copy of the http app in which all handlers and matchers have their
+// options, but none is provisioned. The place of an `sso` can be checked only when all
+// routes are known. `caddy validate` never calls Start, and Caddy has no step between
+// Provision and Start. So the places are checked when the last `sso` is provisioned.
 type outline struct {
 	app *caddyhttp.App
-	// handlers are ours, in the order in which they were found.
+	// handlers are ours, in the order of the routes.
 	handlers []*Handler
-	site     string // as siteName has it; "" beside the main routes
+	site     string // see siteName; "" outside of the main routes
 }
 
-// checkSites judges the sites as Start does, as soon as the last handler is there.
-// Start finds the rest, such as a handler in a module that nobody knows here.
+// checkSites checks the sites as Start does, when the last `sso` is provisioned. Start
+// finds more, such as an `sso` inside of a third-party module.
 func (a *App) checkSites(ctx caddy.Context) error {
 	if a.outline == nil {
 		a.outline = new(outline)
 		if web := httpAppOf(ctx); web != nil {
 			if err := a.outline.draw(web); err != nil {
-				a.outline = new(outline) // Caddy says what is wrong, when it comes there
+				a.outline = new(outline) // Caddy itself reports the fault later
 			}
 		}
 	}
@@ -50,7 +49,7 @@ func (a *App) checkSites(ctx caddy.Context) error {
 	return a.place(places)
 }
 
-// warn logs a message once, even if the sites are judged twice.
+// warn logs a message once: the sites are checked twice.
 func (a *App) warn(msg string, fields ...zap.Field) {
 	key := fmt.Sprint(msg, fields)
 	if !a.warned[key] {
@@ -59,15 +58,15 @@ func (a *App) warn(msg string, fields ...zap.Field) {
 	}
 }
 
-// match returns the provisioned handler for each one of an outline, or nil if one is
-// missing. Those with the same options stand for each other.
+// match returns the provisioned handler for each handler of the outline, or nil if one is
+// missing. Among handlers with the same options any will do.
 func (a *App) match(outlined []*Handler) map[*Handler]*Handler {
 	left := slices.Clone(a.handlers)
 	known := map[*Handler]*Handler{}
 	for _, h := range outlined {
 		config, err := json.Marshal(h)
 		i := slices.IndexFunc(left, func(p *Handler) bool { return p.config == string(config) && p.site == h.site })
-		if i < 0 { // it is not in a site's own routes
+		if i < 0 { // it is in a named route or an error route
 			i = slices.IndexFunc(left, func(p *Handler) bool { return p.config == string(config) })
 		}
 		if err != nil || i < 0 {
@@ -79,7 +78,7 @@ func (a *App) match(outlined []*Handler) map[*Handler]*Handler {
 	return known
 }
 
-// draw outlines the http app, while it is being provisioned.
+// draw copies the http app, which Caddy is provisioning.
 func (o *outline) draw(web *caddyhttp.App) (err error) {
 	o.app = &caddyhttp.App{HTTPPort: web.HTTPPort, HTTPSPort: web.HTTPSPort, Servers: map[string]*caddyhttp.Server{}}
 	for name, srv := range web.Servers {
@@ -127,7 +126,7 @@ func (o *outline) errors(config *caddyhttp.HTTPErrorConfig) (*caddyhttp.HTTPErro
 	return &caddyhttp.HTTPErrorConfig{Routes: routes}, err
 }
 
-// route outlines a route, of which matchers and handlers may have been provisioned.
+// route copies a route. Caddy may have provisioned its matchers or handlers.
 func (o *outline) route(r caddyhttp.Route) (caddyhttp.Route, error) {
 	drawn := caddyhttp.Route{Group: r.Group, Terminal: r.Terminal, MatcherSets: r.MatcherSets, Handlers: r.Handlers}
 	if r.MatcherSetsRaw != nil {
@@ -154,7 +153,7 @@ func (o *outline) route(r caddyhttp.Route) (caddyhttp.Route, error) {
 	return drawn, nil
 }
 
-// handler outlines the routes within a handler.
+// handler copies the routes within a handler.
 func (o *outline) handler(handler caddyhttp.MiddlewareHandler) (err error) {
 	switch h := handler.(type) {
 	case *Handler:
@@ -166,19 +165,19 @@ func (o *outline) handler(handler caddyhttp.MiddlewareHandler) (err error) {
 		}
 		h.Errors, err = o.errors(h.Errors)
 	case *intercept.Intercept:
-		err = o.answers(h.HandleResponse)
+		err = o.responses(h.HandleResponse)
 	case *reverseproxy.Handler:
 		if h.TransportRaw != nil {
 			if h.Transport, err = guest[http.RoundTripper](h.TransportRaw, "protocol", "http.reverse_proxy.transport."); err != nil {
 				return err
 			}
 		}
-		err = o.answers(h.HandleResponse)
+		err = o.responses(h.HandleResponse)
 	}
 	return err
 }
 
-func (o *outline) answers(list []caddyhttp.ResponseHandler) (err error) {
+func (o *outline) responses(list []caddyhttp.ResponseHandler) (err error) {
 	for i := range list {
 		if list[i].Routes, err = o.routes(list[i].Routes); err != nil {
 			return err
@@ -198,9 +197,9 @@ func matchers(raw []caddy.ModuleMap) (sets caddyhttp.MatcherSets, err error) {
 			}
 			switch m := matcher.(type) {
 			case *caddyhttp.MatchHost:
-				err = m.Provision(caddy.Context{}) // only writes names as they are compared
+				err = m.Provision(caddy.Context{}) // only normalizes names
 			case *caddyhttp.MatchPath:
-				err = m.Provision(caddy.Context{}) // the same
+				err = m.Provision(caddy.Context{}) // only normalizes paths
 			case *caddyhttp.MatchNot:
 				var inner caddyhttp.MatcherSets
 				inner, err = matchers(m.MatcherSetsRaw)
@@ -216,8 +215,8 @@ func matchers(raw []caddy.ModuleMap) (sets caddyhttp.MatcherSets, err error) {
 	return sets, nil
 }
 
-// guest returns a module that its own options name, with them as Caddy hands them to
-// it: without the name, and in alphabetical order.
+// guest returns a module with its options. The member key of the options names it. As in
+// Caddy, the module gets its options without that member, in alphabetical order.
 func guest[T any](raw json.RawMessage, key, namespace string) (T, error) {
 	var none T
 	var options map[string]any

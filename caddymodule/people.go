@@ -12,23 +12,23 @@ import (
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
-// People says whose people a provider's are, where a site has several providers.
+// People tells a provider's people from those of a site's other providers.
 type People struct {
-	// Where the provider's user names lie, so that they can't be those of another
-	// provider: `prefix` or `suffix` is added to each, or each must be an address
-	// in `domain`. It holds at every site, and for everything that an app is told.
-	// Of a site's providers all but one need it, unless they are the same people
-	// (`same_people`). A name that falls into the name space of another provider
-	// of the site is refused, whatever its case. Default: names as they are.
+	// The name space of the provider's user names: `prefix` or `suffix` is added to each
+	// name, or each must be an address in `domain`. So they can't be names of another
+	// provider. It holds at every site, in headers, placeholders, assertion and logs. All
+	// but one of a site's providers need it, unless they sign in the same people
+	// (`same_people`). A name in the name space of another provider of the site is
+	// refused, whatever its case. Default: names as they are.
 	Users usernames.Space `json:"users,omitzero"`
 
-	// The domains whose e-mail addresses the provider may name at a site with
-	// several name spaces. There, an app is told no other address of its people,
-	// and without this option none. A subdomain is another domain.
+	// The domains of the provider's e-mail addresses. At a site with several name spaces
+	// an app gets only addresses in these domains, and none without this option. A
+	// subdomain is another domain.
 	EmailDomains []string `json:"email_domains,omitempty"`
 }
 
-// block are the options of People, which providers of every protocol have.
+// block returns the options of People. Providers of both protocols have them.
 func (p *People) block() block {
 	return block{
 		once("users prefix|suffix|domain <text>", p.setUsers),
@@ -61,7 +61,7 @@ func (p *People) setUsers(d *caddyfile.Dispenser, e entry) error {
 	}
 	*to = text
 	if strings.HasSuffix(p.Users.Suffix, "@") {
-		return d.Err("'users suffix': there is no domain behind the @: write `users suffix @partner`, by which alice is called alice@partner; or `users domain partner.example`, if the provider's user names are such addresses already")
+		return d.Err("'users suffix': there is no domain after the @: write `users suffix @partner`, so that alice becomes alice@partner; or `users domain partner.example`, if the provider's user names are such addresses already")
 	}
 	if err := p.Users.Check(); err != nil {
 		return d.Errf("'users %s': %v", kind, err)
@@ -69,8 +69,7 @@ func (p *People) setUsers(d *caddyfile.Dispenser, e entry) error {
 	return nil
 }
 
-// From are rules for the people of some of a site's providers, and for nobody
-// else.
+// From has rules for the people of some of a site's providers.
 type From struct {
 	// The providers, by their names.
 	Provider []string `json:"provider,omitempty"`
@@ -89,7 +88,7 @@ func (f *From) rules() mapping.Rules {
 	return mapping.Rules{Role: f.Role, Template: f.Template, Group: f.Group}
 }
 
-// ruleBlock are the options of rules, in a site and in a `from` block.
+// ruleBlock returns the options for rules, in a site and in a `from` block.
 func ruleBlock(roles, templates, groups *[]mapping.Line) block {
 	return block{
 		many("role <app_role>[,<app_role>…] <group>…", lines(roles)),
@@ -125,7 +124,7 @@ func setSamePeople(lists *[][]string) setter {
 	}
 }
 
-// names takes the names of so many providers or more, each once.
+// names takes at least so many names of providers, each once.
 func names(to *[]string, least int) setter {
 	return func(d *caddyfile.Dispenser, e entry) error {
 		if err := list(to)(d, e); err != nil {
@@ -146,7 +145,7 @@ func names(to *[]string, least int) setter {
 	}
 }
 
-// bound are the rules of the blocks, as the gateway takes them.
+// bound returns the rules of the `from` blocks.
 func (h *Handler) bound() []gateway.ProviderRules {
 	var rules []gateway.ProviderRules
 	for i := range h.From {
@@ -155,7 +154,7 @@ func (h *Handler) bound() []gateway.ProviderRules {
 	return rules
 }
 
-// checkRules finds the mistakes of rules that show without the providers.
+// checkRules finds mistakes in rules that can be found without the providers.
 func (h *Handler) checkRules() error {
 	var errs []error
 	if own := h.rules(); len(h.From) == 0 || len(own.Role)+len(own.Template)+len(own.Group) > 0 {

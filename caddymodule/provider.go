@@ -12,37 +12,36 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
-// A providerModule is a guest module in the namespace sso.providers. Its
-// configuration stands in the app's `providers`, or as a handler's `inline`.
+// A providerModule is a guest module in the namespace sso.providers. Its configuration is
+// in the app's `providers` or in a handler's `inline`.
 type providerModule interface {
 	caddy.Module
 
-	// block are the options of its block in the Caddyfile.
+	// block returns the options of its block in the Caddyfile.
 	block() block
-	// unmarshalArguments parses what follows `sso <protocol>` on the line, and
-	// returns the options that it stands for.
+	// unmarshalArguments parses the rest of the line that begins with `sso <protocol>`,
+	// and returns the options that it sets.
 	unmarshalArguments(d *caddyfile.Dispenser) (given []string, err error)
-	// complete says which option is missing, after parsing.
+	// complete is called after parsing. Its error names an option that is missing.
 	complete() error
 	// setName gives it the name from the Caddyfile.
 	setName(name string)
 
-	// build makes the provider of the configuration with its placeholders
-	// replaced. It does no network I/O. A provider without a name gets one that
-	// stays the same as long as it is the same client at the same provider.
+	// build resolves placeholders and makes the provider. It does no network I/O. A
+	// provider without a name gets one that depends on the client and the provider alone.
 	build(ctx caddy.Context) (builtProvider, error)
 }
 
 // A builtProvider is a provider that is not yet bound to the store.
 type builtProvider struct {
 	gateway.NamedProvider
-	config string // as it was configured
-	// bind says where it keeps its documents and finds its keys.
+	config string // its JSON
+	// bind gives it the store for its documents, and its keys.
 	bind func(*pooledSessions)
 }
 
-// namesModule refuses the JSON of a guest module that does not say by key which
-// one it is. Caddy's own error would show all of it, with passwords.
+// namesModule refuses the JSON of a guest module if key, which names the module, is
+// missing. Caddy's own error would show the whole JSON, with passwords.
 func namesModule(raw json.RawMessage, key string) error {
 	var fields map[string]any
 	if err := json.Unmarshal(raw, &fields); err != nil {
@@ -54,18 +53,18 @@ func namesModule(raw json.RawMessage, key string) error {
 	return nil
 }
 
-// maxName is how long a provider's name may be, in bytes.
+// maxName limits a provider's name, in bytes.
 const maxName = 64
 
 const nameRule = "expected letters, digits, dots, dashes and underscores, beginning with a letter or digit, 64 at most, and not off"
 
-// validName says whether s can name a provider: it becomes part of URLs and
-// log lines.
+// validName says whether s can be a provider's name, which becomes part of URLs and log
+// lines.
 func validName(s string) bool {
 	return s != "" && s != "off" && len(s) <= maxName && slug(s) == s && !strings.ContainsAny(s[:1], "._-")
 }
 
-// slug makes a name of s: what can't be in a name becomes a dash.
+// slug makes a name of s: each character that a name can't have becomes a dash.
 func slug(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -76,8 +75,8 @@ func slug(s string) string {
 	}, s)
 }
 
-// defaultName names a client at an identity provider, readably as far as there
-// is room. There may be no client, if one is like any other.
+// defaultName makes a provider's name of the identity provider and the client, which may
+// be empty. If the name is too long, a digest replaces its end.
 func defaultName(idp, client string) string {
 	name := idp
 	if client != "" {
@@ -90,8 +89,8 @@ func defaultName(idp, client string) string {
 	return name[:maxName-9] + "-" + digest(idp, client)[:8]
 }
 
-// as returns v as a T. A module that is registered with another kind in one of
-// our namespaces gets an error.
+// as returns v as a T. It fails if another plugin has registered a module of another
+// kind in one of our namespaces.
 func as[T any](v any) (T, error) {
 	t, ok := v.(T)
 	if !ok {

@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	// refusalsTime is for how long equal refusals of a client become one line, and
-	// outageTime for how long those of everybody do while the store is at fault.
+	// refusalsTime is how long equal refusals of one client share a line. outageTime is
+	// how long those of all clients do while the store is at fault.
 	refusalsTime = time.Minute
 	outageTime   = 10 * time.Second
-	// maxRefusals bounds how many clients are told apart meanwhile. Those beyond
-	// it are counted together.
+	// maxRefusals bounds how many clients are counted separately. All others are counted
+	// together.
 	maxRefusals = 1000
 )
 
-// refusals shorten the audit log: anybody can be refused as often as they like. Of
-// equal refusals of one client that nobody knows, the first is a line at once, and all
-// others of the next minute are one line with their number. A person whose sign-in was
-// judged may ask about the reference on the page, so theirs has a line. While the store is at
-// fault everybody is refused, and the cause has a line of its own: all of them count
-// as equal, people who are known included.
+// refusals shorten the audit log, because any client can cause refusals without limit. If
+// a client that is not signed in is refused several times for the same reason, the first
+// refusal has a line at once, and those of the next minute share one line with their
+// number. A refusal of a person's sign-in always has its own line: they may ask about the
+// reference on the page. While the store is at fault, everybody is refused, and the cause
+// has its own line: all refusals count as equal, even of people who are signed in.
 type refusals struct {
 	log func(ev gateway.Event, more int)
 
@@ -38,7 +38,7 @@ type refusals struct {
 type refusalKey struct {
 	app, provider string
 	code          refusal.Code
-	client        netip.Prefix // an IPv6 client is its /64; not valid: several clients
+	client        netip.Prefix // of an IPv6 client the /64; not valid: all other clients
 }
 
 type burst struct {
@@ -56,7 +56,7 @@ func isOutage(code refusal.Code) bool {
 	return code == refusal.StoreUnavailable || code == refusal.StoreReplaced || code == refusal.NotReady
 }
 
-// window is for how long refusals by a code are counted.
+// window returns how long refusals with a code are counted.
 func window(code refusal.Code) time.Duration {
 	if isOutage(code) {
 		return outageTime
@@ -71,7 +71,8 @@ func (r *refusals) note(ev gateway.Event) {
 	}
 }
 
-// counted counts a refusal that is not the first of its kind.
+// counted counts a refusal. It returns false for the first of its kind, which the caller
+// logs.
 func (r *refusals) counted(ev gateway.Event) bool {
 	key := refusalKey{ev.App, ev.Provider, ev.Code, session.ClientNetwork(ev.Addr)}
 	if isOutage(ev.Code) {
@@ -94,7 +95,7 @@ func (r *refusals) counted(ev gateway.Event) bool {
 	return false
 }
 
-// end logs how many came after the first.
+// end logs how many refusals came after the first.
 func (r *refusals) end(key refusalKey) {
 	r.mu.Lock()
 	b := r.bursts[key]
@@ -105,8 +106,8 @@ func (r *refusals) end(key refusalKey) {
 	}
 }
 
-// flush logs what was counted, at the end of a configuration. Nothing is counted
-// afterwards.
+// flush logs the counted refusals at the end of a configuration. Later refusals are
+// logged at once.
 func (r *refusals) flush() {
 	r.mu.Lock()
 	r.ended = true

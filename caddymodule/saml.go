@@ -20,55 +20,52 @@ import (
 
 func init() { caddy.RegisterModule(SAML{}) }
 
-// SAML is an identity provider that people sign in at by the SAML 2.0 Web
-// Browser SSO Profile.
+// SAML is an identity provider. People sign in at it by the SAML 2.0 Web Browser SSO
+// Profile.
 //
-// Its metadata describe it, or the options do: `entity_id`,
-// `sso_url` and `certificate`. A provider that is down stops neither Caddy nor
-// those who are signed in: its metadata are fetched in the background, at the
-// start and every hour, and the last good copy is kept in the store.
+// Its metadata describe it, or the options `entity_id`, `sso_url` and `certificate`. The
+// metadata are fetched in the background, at start and every hour, and the last good copy
+// is kept in the store. If the provider is down, Caddy starts all the same, and people who
+// are signed in stay so.
 //
-// Register the gateway there with its own metadata,
-// `https://<site>/.sso/saml/metadata`, one for each site; or by hand, with that
-// address as entity ID and `https://<site>/.sso/saml/acs` as
+// Register each site there: import its metadata from `https://<site>/.sso/saml/metadata`,
+// or write that address as entity ID and `https://<site>/.sso/saml/acs` as
 // AssertionConsumerService.
 type SAML struct {
 	// The provider's name in the configuration, in addresses and in logs:
-	// letters, digits, dots, dashes and underscores. Default: made of the
-	// metadata's address, or else of the entity ID, and of sp_entity_id.
+	// letters, digits, dots, dashes and underscores. Default: made of the metadata's
+	// address or the entity ID, and of sp_entity_id.
 	Name string `json:"name,omitempty"`
 
 	// The name that our pages show. Default: the provider's name.
 	DisplayName string `json:"display_name,omitempty"`
 
-	// How long a login at this provider may live; SessionNotOnOrAfter in its
-	// answer can shorten it. Default: the app's lifetime.
+	// How long a login at this provider may live. SessionNotOnOrAfter in its answer can
+	// shorten that. Default: the app's lifetime.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
 	People
 
-	// The provider's metadata: their http(s) address, a file, or the document
-	// itself, which begins with "<". Required, unless entity_id, sso_url and
-	// certificate are given. May be a placeholder, but for one inside of a
-	// document. From an address they are refreshed while Caddy runs, and so a
-	// change of certificate at the provider needs no change here; a file is read
-	// when the configuration is loaded.
+	// The provider's metadata: their http(s) address, a file, or the document itself,
+	// which begins with "<". Required without entity_id, sso_url and certificate. May be a
+	// placeholder; placeholders inside of a document are not replaced. Metadata at an
+	// address are refreshed while Caddy runs, so a new certificate at the provider needs
+	// no change here. A file is read when the configuration is loaded.
 	Metadata string `json:"metadata,omitempty"`
 
-	// The provider's entity ID, byte for byte. Beside metadata it says which of
-	// several providers in them is meant, and refuses others: without it, whoever
-	// serves the metadata can name the entity ID of another of your providers,
-	// and sign in as its people. May be a placeholder.
+	// The provider's entity ID, byte for byte. Beside metadata it accepts only this
+	// provider, and selects it among several. Without it, the server of the metadata can
+	// use the entity ID of another of your providers and sign in as its people. May be a
+	// placeholder.
 	EntityID string `json:"entity_id,omitempty"`
 
-	// Where browsers are sent to sign in (SingleSignOnService), in place of
-	// metadata. May be a placeholder.
+	// The URL at which people sign in (SingleSignOnService), in place of metadata. May be
+	// a placeholder.
 	SSOURL string `json:"sso_url,omitempty"`
 
-	// The provider's signing certificates, in place of metadata. Each is PEM,
-	// bare Base64, with or without line breaks, or the name of a file with
-	// either, or with DER. Give the next one beside the present one before the
-	// provider changes. May be placeholders.
+	// The provider's signing certificates, in place of metadata. Each is PEM, bare Base64
+	// with or without line breaks, or the name of a file with PEM, Base64 or DER. Before
+	// the provider changes its certificate, add the new one. May be placeholders.
 	Certificate []string `json:"certificate,omitempty"`
 
 	// Our entity ID, if the provider knows us by another than the default. May be
@@ -76,32 +73,30 @@ type SAML struct {
 	// each site.
 	SPEntityID string `json:"sp_entity_id,omitempty"`
 
-	// How the request for a sign-in travels: "redirect" or "post". Default: as
-	// the metadata say, redirect before post; without metadata redirect.
+	// The binding of the request: "redirect" or "post". Default: a binding of the
+	// metadata, preferably redirect; without metadata redirect.
 	RequestBinding string `json:"request_binding,omitempty"`
 
-	// "on" signs the requests with the key that our metadata name, "off" never
-	// does. Default: as the provider's metadata want it; without metadata off.
+	// "on" signs the requests, with the key in our metadata; "off" does not. Default: as
+	// the provider's metadata demand; without metadata off.
 	SignRequests string `json:"sign_requests,omitempty"`
 
-	// Which kind of NameID to ask for: unspecified, emailAddress, persistent,
+	// The format of the NameID to ask for: unspecified, emailAddress, persistent,
 	// transient or another of SAML Core 8.3, or a URN. Default: none.
 	NameIDFormat string `json:"name_id_format,omitempty"`
 
-	// The attribute that identifies the account in place of the NameID, by its
-	// exact Name. One value, which never changes and is never given to somebody
-	// else. A person who can change it at will takes over another's account.
+	// The attribute that identifies the account in place of the NameID, by its exact
+	// Name. It must have one value that never changes and is never given to somebody
+	// else. A person who can change it at will can take over another account.
 	IDAttribute string `json:"id_attribute,omitempty"`
 
 	// The attribute with the user name, by its exact Name. Default: the NameID,
-	// unless that is transient or persistent. Nothing takes its place when it is
-	// missing: the login is refused. An attribute that its owner can change at
-	// will lets him take another's name.
+	// unless that is transient or persistent. If it is missing, the sign-in is refused.
+	// If people can change the attribute at will, they can take each other's names.
 	UsernameAttribute string `json:"username_attribute,omitempty"`
 
-	// The attribute with the e-mail address, by its exact Name. Default: the
-	// first that is there of the well-known ones, or else a NameID of the format
-	// emailAddress.
+	// The attribute with the e-mail address, by its exact Name. Default: the first
+	// well-known one in the answer, or else a NameID of the format emailAddress.
 	EmailAttribute string `json:"email_attribute,omitempty"`
 
 	// The attribute with the first name. Default: as for email_attribute.
@@ -116,28 +111,27 @@ type SAML struct {
 	// The attribute with the groups. Default: as for email_attribute.
 	GroupsAttribute string `json:"groups_attribute,omitempty"`
 
-	// "off" requires the message's signature in place of the assertion's, for a
-	// provider that can't sign that. The message holds the assertion, so no less
-	// is signed; but what signs and keeps assertions is no longer told apart from
-	// what sends them. An answer without any signature is never taken. Default: on.
+	// "off" requires a signature on the message instead of the assertion, for a provider
+	// that can't sign assertions. The message contains the assertion, so the signature
+	// covers it. But a system that only sends messages can then make assertions, too. An
+	// answer without any signature is always refused. Default: on.
 	WantAssertionsSigned string `json:"want_assertions_signed,omitempty"`
 
-	// By how much the provider's clock may differ from ours. So much longer can
-	// an answer be used, once. Default: 5m.
+	// How much the provider's clock may differ from ours. An answer can be used, once,
+	// for that much longer. Default: 5m.
 	ClockSkew caddy.Duration `json:"clock_skew,omitempty"`
 
-	// A file of PEM certificates to verify the TLS certificate of the metadata's
-	// server by. Default: the system's.
+	// A file of PEM certificates that verify the TLS certificate of the metadata's
+	// server. Default: the system's.
 	CA string `json:"ca,omitempty"`
 
-	// Take signatures with SHA-1, for a provider that makes no others.
-	// Collisions of SHA-1 can be bought: who can make the provider sign what he
-	// chooses may then sign in as somebody else.
+	// Accept signatures with SHA-1, for a provider that makes no others. Collisions of
+	// SHA-1 can be computed: an attacker who can have the provider sign a text of theirs
+	// may then sign in as somebody else.
 	InsecureSHA1 bool `json:"insecure_sha1,omitempty"`
 
-	// Permit plain http to a provider that is not on this machine, for its
-	// metadata and its single sign-on service. An attacker on the network in
-	// between can then sign in as anybody.
+	// Allow plain http to a provider beyond loopback, for its metadata and its single
+	// sign-on service. An attacker in between can then sign in as anybody.
 	InsecureHTTPMetadata bool `json:"insecure_http_metadata,omitempty"`
 }
 
@@ -151,7 +145,7 @@ func (SAML) CaddyModule() caddy.ModuleInfo {
 
 func (s *SAML) setName(name string) { s.Name = name }
 
-// texts are the options that are any text.
+// texts returns the options that may be any text.
 func (s *SAML) texts() []option {
 	return []option{
 		{"display_name", &s.DisplayName},
@@ -173,7 +167,7 @@ func (s *SAML) complete() error {
 	const either = "a SAML provider needs `metadata`, or `entity_id`, `sso_url` and `certificate`"
 	if s.Metadata != "" {
 		if s.SSOURL != "" || len(s.Certificate) > 0 {
-			return errors.New("`sso_url` and `certificate` stand in place of `metadata`, not beside it: remove the one or the others")
+			return errors.New("`sso_url` and `certificate` replace `metadata`: remove these two, or remove `metadata`")
 		}
 		return nil
 	}
@@ -201,7 +195,7 @@ func (s *SAML) build(ctx caddy.Context) (builtProvider, error) {
 	return named, err
 }
 
-// label tells a provider without a name from others, in messages.
+// label identifies a provider without a name in messages.
 func (s *SAML) label() string {
 	switch {
 	case s.EntityID != "":
@@ -236,16 +230,15 @@ func (s *SAML) configure(ctx caddy.Context) (builtProvider, error) {
 	}, nil
 }
 
-// nameAfter gives a provider without a name one that is made of what identifies it,
-// once that is known.
+// nameAfter gives a provider without a name one that is made of idp, the address of its
+// metadata or its entity ID.
 func (s *SAML) nameAfter(idp string) {
 	if s.Name == "" && idp != "" {
 		s.Name = defaultName(withoutScheme(idp), withoutScheme(s.SPEntityID))
 	}
 }
 
-// config makes of the options, with placeholders replaced and files read, what
-// the provider is made of.
+// config resolves placeholders, reads files and returns the provider's configuration.
 func (s *SAML) config() (samlsp.Config, error) {
 	if err := errors.Join(s.resolve(), s.complete()); err != nil {
 		return samlsp.Config{}, err
@@ -265,8 +258,8 @@ func (s *SAML) config() (samlsp.Config, error) {
 	return cfg, s.read(&cfg)
 }
 
-// resolve replaces the placeholders. A document is taken as it is written: a
-// brace in it means itself.
+// resolve replaces the placeholders, but none in a document: a brace there is part of its
+// text.
 func (s *SAML) resolve() error {
 	options := append(s.texts(), option{"sso_url", &s.SSOURL})
 	if !isXML(s.Metadata) {
@@ -312,14 +305,15 @@ func (s *SAML) read(cfg *samlsp.Config) (err error) {
 	return nil
 }
 
-// isXML says whether a value is a document rather than where to find one.
+// isXML says whether a value is a document, not an address or a file.
 func isXML(value string) bool {
 	return strings.HasPrefix(strings.TrimLeft(value, "\ufeff \t\r\n"), "<")
 }
 
-// readCertificate returns what a certificate's option holds or names: PEM, Base64
-// or DER. Every DER certificate, and every private key, begins with M in Base64.
-// So what can be the name of a file, and gets into a message as such, is neither.
+// readCertificate returns a certificate from its option, or from the file that the option
+// names: PEM, Base64 or DER. Errors quote the name of a file, and must never quote a
+// private key. In Base64, every DER certificate and every private key begins with M, so a
+// text that does is not the name of a file.
 func readCertificate(value string) (string, error) {
 	const shortest = 60 // characters of the shortest key
 	text := strings.TrimSpace(strings.TrimPrefix(value, "\ufeff"))
@@ -333,15 +327,15 @@ func readCertificate(value string) (string, error) {
 	return string(content), err
 }
 
-// readFile returns what a file holds, which is not nothing: that would stand
-// for an option that is not given.
+// readFile returns the content of a file. It refuses an empty file, because that would
+// count as an option that is not set.
 func readFile(option, name string) ([]byte, error) {
 	content, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: write the name of a file that Caddy's user can read", option, err)
 	}
 	if len(content) == 0 {
-		return nil, fmt.Errorf("%s: %s is empty: write the name of a file that has something in it", option, name)
+		return nil, fmt.Errorf("%s: %s is empty: write the name of a file that is not empty", option, name)
 	}
 	return content, nil
 }
@@ -355,7 +349,7 @@ func readCA(name string) ([]byte, error) {
 	return certificates, err
 }
 
-// withoutScheme returns what is readable of a URL or URN.
+// withoutScheme shortens a URL or URN for a provider's name.
 func withoutScheme(id string) string {
 	if _, after, ok := strings.Cut(withoutUser(id), "://"); ok {
 		id = after
@@ -363,8 +357,7 @@ func withoutScheme(id string) string {
 	return strings.Trim(strings.TrimPrefix(id, "urn:"), "/")
 }
 
-// withoutUser returns an address without the user and password that may stand in
-// it: it becomes part of names and messages.
+// withoutUser removes user and password from an address, for names and messages.
 func withoutUser(address string) string {
 	scheme, rest, ok := strings.Cut(address, "://")
 	if at := strings.LastIndex(rest, "@"); ok && at >= 0 {

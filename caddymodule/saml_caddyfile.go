@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// unmarshalArguments parses what follows `sso saml` on its line. Syntax:
+// unmarshalArguments parses the rest of the line that begins with `sso saml`. Syntax:
 //
 //	[<metadata url|file|xml>]
 func (s *SAML) unmarshalArguments(d *caddyfile.Dispenser) (given []string, err error) {
@@ -51,8 +51,8 @@ func (s *SAML) unmarshalArguments(d *caddyfile.Dispenser) (given []string, err e
 //	insecure_sha1
 //	insecure_http_metadata
 //
-// A provider has two certificates while it changes them. In a site's own block
-// `lifetime` is the site's. In the app's block the name stands before the block.
+// certificate may be repeated: a provider has two while it changes them. In a site's
+// block, `lifetime` is the site's. In the global option, the name stands before the block.
 func (s *SAML) block() block {
 	return append(block{
 		once("name <name>", providerName(&s.Name)),
@@ -84,7 +84,7 @@ func (s *SAML) block() block {
 func (s *SAML) setCertificate(d *caddyfile.Dispenser, e entry) error {
 	var certificate string
 	if err := text(&certificate)(d, e); err != nil {
-		return fmt.Errorf("%w; a heredoc ends where its marker first occurs: take one that no certificate has in it, such as IDP_PEM", err)
+		return fmt.Errorf("%w; a heredoc ends where its marker first occurs: choose a marker that is in no certificate, such as IDP_PEM", err)
 	}
 	s.Certificate = append(s.Certificate, certificate)
 	return nil
@@ -97,9 +97,8 @@ func (s *SAML) checkSSOURL(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// checkMetadata refuses an address that metadata can't be fetched from. What
-// holds a placeholder is judged when that is resolved, and files are not looked
-// for here.
+// checkMetadata refuses an address whose scheme is not http or https. A value with a
+// placeholder is checked after that is resolved, and a file when it is read.
 func (s *SAML) checkMetadata(d *caddyfile.Dispenser) error {
 	value := s.Metadata
 	if isXML(value) || strings.Contains(value, "{") || !strings.Contains(value, "://") || isWebURL(value) {

@@ -11,13 +11,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// A Secret is a value that must not be shown: a password, a key, a URL with a
-// password in it. Printed in whatever way it reads "[redacted]"; only as JSON
-// it is itself, because that is how a configuration is stored.
+// A Secret is a value that must not be shown: a password, a key, a URL with a password in
+// it. All verbs of fmt print "[redacted]". JSON has the value, because Caddy stores the
+// configuration as JSON.
 //
-// Better than the secret itself, write a placeholder: `{env.NAME}` or
-// `{file./path}`. Then neither the configuration nor Caddy's autosaved copy
-// contains it.
+// Write a placeholder rather than the secret itself: `{env.NAME}` or `{file./path}`. Then
+// neither the configuration nor Caddy's autosaved copy contains it.
 type Secret string
 
 // Format implements fmt.Formatter for all verbs.
@@ -26,14 +25,14 @@ func (Secret) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "[redacted]
 // String implements fmt.Stringer.
 func (Secret) String() string { return "[redacted]" }
 
-// An option is a named value that may hold placeholders.
+// An option is a named value that may have placeholders in it.
 type option struct {
 	name  string
 	value *string
 }
 
-// resolve replaces the placeholders in the options, and reports every value that is
-// missing: it must not become an empty one.
+// resolve replaces the placeholders in the options. It reports every placeholder without
+// a value: an option must not become empty unnoticed.
 func resolve(options ...option) error {
 	var errs []error
 	for _, o := range options {
@@ -54,14 +53,14 @@ func resolve(options ...option) error {
 	return errors.Join(errs...)
 }
 
-// reveal returns a Secret with its placeholders replaced. Its error quotes
-// nothing but the names of environment variables and files.
+// reveal returns a Secret with its placeholders replaced. Its error quotes only names of
+// environment variables and files.
 func (s Secret) reveal(name string) (string, error) {
 	out, err := caddy.NewReplacer().ReplaceOrErr(string(s), true, true)
 	if err == nil {
 		err = checkValue(string(s), out)
 	} else if err = missingValue(string(s)); err == nil {
-		err = errors.New("holds a placeholder that is empty or not known: write {env.NAME} or {file./path}; a brace that means itself is written \\{")
+		err = errors.New("has a placeholder that is empty or not known: write {env.NAME} or {file./path}; for a brace in the value itself write \\{")
 	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
@@ -74,7 +73,7 @@ var (
 	shellVariable = regexp.MustCompile(`(?:^|[:/@])\$([A-Z][A-Z0-9_]+)(?:$|[:/@])`)
 )
 
-// missingValue says which of a text's placeholders has no value, and why.
+// missingValue returns an error for the first placeholder of a text without a value.
 func missingValue(text string) error {
 	for _, found := range placeholder.FindAllStringSubmatch(text, -1) {
 		name := found[2]
@@ -83,7 +82,7 @@ func missingValue(text string) error {
 			return fmt.Errorf("%s is empty: set the variable %s for the process that Caddy runs in", found[0], name)
 		case found[1] == "env":
 		case err != nil:
-			return fmt.Errorf("%s has no value: %w: write the file's path, and let Caddy's user read it", found[0], err)
+			return fmt.Errorf("%s has no value: %w: write the file's path, and allow Caddy's user to read it", found[0], err)
 		case len(content) == 0 || string(content) == "\n":
 			return fmt.Errorf("%s is empty: write the value into the file %s", found[0], name)
 		}
@@ -91,17 +90,16 @@ func missingValue(text string) error {
 	return nil
 }
 
-// checkValue refuses a value that is blank, or that still names the variable in which
-// it was to be found.
+// checkValue refuses a value that is blank or that is still the name of a variable.
 func checkValue(written, value string) error {
 	if written != "" && strings.TrimSpace(value) == "" {
-		return errors.New("is blank: write the value where the placeholder finds it")
+		return errors.New("is blank: write a value into the variable or file that the placeholder names")
 	}
 	if found := shellVariable.FindStringSubmatch(value); found != nil {
-		return fmt.Errorf("holds $%s, which is not replaced: write {env.%[1]s}", found[1])
+		return fmt.Errorf("has $%s in it, which is not replaced: write {env.%[1]s}", found[1])
 	}
 	if name, ok := strings.CutPrefix(written, "env."); ok && value == written {
-		return fmt.Errorf("holds env.%s without braces, which is not replaced: write {env.%[1]s}", name)
+		return fmt.Errorf("is env.%s without braces, which is not replaced: write {env.%[1]s}", name)
 	}
 	return nil
 }

@@ -17,14 +17,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 )
 
-// Open stores, and the sessions over them, outlive a configuration. On a
-// reload the new configuration takes hold of both before the old one lets go.
+// Open stores and their sessions survive a reload: the new configuration takes hold of
+// them before the old one releases them.
 var (
-	stores   = caddy.NewUsagePool() // by storeModule.key: *pooledStore
-	sessions = caddy.NewUsagePool() // by store and secrets: *pooledSessions
+	stores   = caddy.NewUsagePool() // *pooledStore by storeModule.key
+	sessions = caddy.NewUsagePool() // *pooledSessions by store and secrets
 )
 
-// A pooledStore is an open store, with the configurations that use it.
+// A pooledStore is an open store and the configurations that use it.
 type pooledStore struct {
 	closableStore
 
@@ -40,8 +40,7 @@ type storeUser struct {
 // Destruct implements caddy.Destructor.
 func (s *pooledStore) Destruct() error { return s.Close() }
 
-// use has the store log in as the newest configuration says. One that ends gives
-// way to the one before it.
+// use gives the store the credentials of the newest configuration.
 func (s *pooledStore) use(h *lender, module storeModule) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,6 +48,8 @@ func (s *pooledStore) use(h *lender, module storeModule) {
 	module.renew(s.closableStore)
 }
 
+// leave removes a configuration. If it was the newest, the store gets the credentials of
+// the one before it: a reload may fail.
 func (s *pooledStore) leave(h *lender) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,12 +59,12 @@ func (s *pooledStore) leave(h *lender) {
 	}
 }
 
-// pooledSessions are the sessions in one store under one secret, with what
-// runs beside them.
+// pooledSessions are the sessions in one store under one list of secrets, with their
+// background work.
 type pooledSessions struct {
 	*session.Node
 	keys   *signing.Keys
-	spKeys *signing.SPKeys // sign SAML requests
+	spKeys *signing.SPKeys // for SAML requests
 
 	store    *pooledStore
 	storeKey string
@@ -75,15 +76,15 @@ type pooledSessions struct {
 // keysTimeout bounds how long a start waits for the signing keys.
 const keysTimeout = 2 * time.Second
 
-// firstLook bounds how long a start waits to learn whether the store went back in time
-// meanwhile. Until then nobody is served.
+// firstLook bounds how long a start waits for the first check whether the store went back
+// in time. Until then nobody is served.
 const firstLook = time.Second
 
-// stopTimeout bounds how long letting go waits for what runs in the background.
+// stopTimeout bounds how long Destruct waits for the background work.
 const stopTimeout = 5 * time.Second
 
-// openSessions opens the store, unless it is open already, and the sessions in
-// it. The caller gives back the key to closeSessions.
+// openSessions opens the store and its sessions, or returns them if they are open. The
+// caller passes the key to closeSessions at the end.
 func openSessions(store storeModule, secrets [][]byte, h *lender) (_ *pooledSessions, key string, err error) {
 	key = store.key()
 	for _, secret := range secrets {
@@ -106,8 +107,8 @@ func openSessions(store storeModule, secrets [][]byte, h *lender) (_ *pooledSess
 	return ps, key, nil
 }
 
-// closeSessions lets go of what openSessions returned. The last to do so
-// closes the sessions, and the store if nothing else uses it.
+// closeSessions releases what openSessions returned. The last caller closes the sessions,
+// and the store if nothing else uses it.
 func closeSessions(key string, h *lender) error {
 	sessions.Range(func(k, v any) bool {
 		if ps, ok := v.(*pooledSessions); ok && k == key {
@@ -120,7 +121,7 @@ func closeSessions(key string, h *lender) error {
 	return err
 }
 
-// openStore opens a store, unless it is open already.
+// openStore opens a store, or returns it if it is open.
 func openStore(store storeModule) (*pooledStore, error) {
 	v, _, err := stores.LoadOrNew(store.key(), func() (caddy.Destructor, error) {
 		s, err := store.open()
@@ -171,8 +172,8 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *lender) (*pooledS
 	return ps, nil
 }
 
-// loadKeys waits for the signing keys, so that the first requests find them.
-// If the store does not answer, Run says so, and goes on trying.
+// loadKeys waits for the signing keys, so that the first requests find them. If the store
+// is down, Run logs that and tries again.
 func (ps *pooledSessions) loadKeys() {
 	ctx, cancel := context.WithTimeout(context.Background(), keysTimeout)
 	defer cancel()
@@ -192,14 +193,14 @@ func (ps *pooledSessions) Destruct() error {
 	return err
 }
 
-// A lender is what a configuration lends to those that outlive it.
+// A lender has what a configuration lends to stores and sessions, which outlive it.
 type lender struct {
 	log     *zap.Logger
 	storage storage
 }
 
-// A currentLender is the newest of the configurations that use something. The
-// logger of an old one may write to a file that is closed.
+// A currentLender is the newest of the configurations that use the same sessions. An
+// older one must not be used: its logger may write to a closed file.
 type currentLender struct {
 	newest atomic.Pointer[lender]
 	mu     sync.Mutex
@@ -213,7 +214,7 @@ func (c *currentLender) push(h *lender) {
 	c.newest.Store(h)
 }
 
-// remove takes a lender away; the last one stays in use.
+// remove removes a lender, except the last one.
 func (c *currentLender) remove(h *lender) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -247,8 +248,8 @@ func (c currentCore) With(fields []zapcore.Field) zapcore.Core {
 	return currentCore{lender: c.lender, fields: append(c.fields[:len(c.fields):len(c.fields)], fields...)}
 }
 
-// Check implements zapcore.Core. The entry goes to the newest configuration's core
-// itself, which may filter it by name.
+// Check implements zapcore.Core. It passes the entry to the core of the newest
+// configuration, because that may filter entries by name.
 func (c currentCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	core := c.core()
 	if len(c.fields) > 0 {

@@ -20,34 +20,33 @@ import (
 type place struct {
 	handler *Handler
 	hosts   gateway.Hosts
-	// names are the same as they were written; nil takes all.
+	// names are the hosts as the configuration writes them; nil stands for all.
 	names hostNames
-	// server and site tell the sites of the http app apart.
+	// server and site identify the site in the http app.
 	server, site string
 	// top says that the handler sees every request of its site.
 	top bool
 	// anyHost says that it takes all hosts of a site with a wildcard.
 	anyHost bool
-	// before are the handlers that answer in its stead, because they come first.
+	// before are the handlers that come first and respond without it.
 	before []string
-	// unknown are the handlers before it of which nobody knows whether they do.
+	// unknown are the handlers before it that may respond without it.
 	unknown []string
 	// rewrites are the handlers after it that change the path.
 	rewrites []string
-	// steps lead to it.
+	// steps lead from the server to it.
 	steps []step
 }
 
-// isBelow says whether p gets its requests from a handler that guards the whole
-// site.
+// isBelow says whether p gets its requests from top, which guards the whole site.
 func (p place) isBelow(top place) bool {
 	sameSite := top.site == p.site || top.site == top.server && top.names.overlap(p.names)
 	return !top.handler.Nested && top.top && top.server == p.server && sameSite
 }
 
-// findSites finds every handler in the routes of the http app, and refuses
-// those that stand where they would not guard their site. It reports all
-// faults. known returns the handler that is meant by one that was found.
+// findSites finds every handler in the routes of the http app, and refuses those that
+// would not guard their site. It reports all faults. known returns the provisioned
+// handler for one in the routes.
 func (a *App) findSites(httpApp *caddyhttp.App, known func(*Handler) *Handler) ([]place, error) {
 	var places []place
 	for _, name := range slices.Sorted(maps.Keys(httpApp.Servers)) {
@@ -64,8 +63,8 @@ func (a *App) findSites(httpApp *caddyhttp.App, known func(*Handler) *Handler) (
 	return checked, errors.Join(err, a.followUnseen(httpApp, checked, known))
 }
 
-// checkPlaces refuses handlers that stand in the wrong place, and adds those that no route
-// shows but that name their host themselves.
+// checkPlaces refuses handlers that stand in the wrong place. It adds handlers that are
+// in no known route, if their base_url has the host.
 func (a *App) checkPlaces(places []place) ([]place, error) {
 	var errs []error
 	tops := map[string]int{} // handlers that are not nested, by site
@@ -97,8 +96,8 @@ func (a *App) checkPlaces(places []place) ([]place, error) {
 	return places, errors.Join(errs...)
 }
 
-// firstRule tells the handler from others where its site is not known. Caddy's JSON
-// has no line numbers.
+// firstRule identifies the handler in an error if its site is not known, because Caddy's
+// JSON has no line numbers.
 func (h *Handler) firstRule() string {
 	for _, rules := range []struct {
 		word  string
@@ -111,57 +110,57 @@ func (h *Handler) firstRule() string {
 	return ""
 }
 
-// warnOfPlace warns of handlers around one that may undo what it does.
+// warnOfPlace warns of other handlers that may bypass the guard.
 func (a *App) warnOfPlace(p place) {
 	h := p.handler
 	if len(p.unknown) > 0 && (p.top || h.Nested) {
-		a.warn("handlers that sso does not know come before it: if one of them answers by itself or passes requests on, it does so without asking sso",
+		a.warn("handlers that sso does not know come before it: if one of them responds or passes requests on, sso does not check these requests",
 			zap.String("site", h.site), zap.Strings("handlers", p.unknown))
 	}
 	if len(p.rewrites) > 0 && (len(h.Public) > 0 || len(h.Protect) > 0) {
-		a.warn("the path is changed after sso has decided by it what is open: check that no rewrite leads from a public path to one that is not",
+		a.warn("a handler after sso changes the path: check that no rewrite leads from a public path to one that is not public",
 			zap.String("site", h.site), zap.Strings("handlers", p.rewrites))
 	}
 }
 
-// checkOrder refuses a handler that others answer before.
+// checkOrder refuses a handler if another one responds before it.
 func (p place) checkOrder() error {
 	if len(p.before) == 0 || !p.top && !p.handler.Nested {
 		return nil
 	}
-	return fmt.Errorf("site %s: '%s' comes before 'sso' and answers without asking it, because of the global option `order` or of a route: "+
-		"put 'sso' first, and say by `public` in its block what needs no login; or, if only what is left is to be guarded, %s", p.handler.site, strings.Join(p.before, "', '"), p.asPart())
+	return fmt.Errorf("site %s: '%s' comes before 'sso' and responds without it, because of the global option `order` or a route: "+
+		"put 'sso' first, and write `public` in its block for paths that need no login; or, if sso is to guard only the rest, %s", p.handler.site, strings.Join(p.before, "', '"), p.asPart())
 }
 
-// checkDepth refuses a handler that does not guard all of its site and does not say
-// so, and one below or beside another. tops counts those that are not nested, and is
-// set to 0 for a site whose fault is reported.
+// checkDepth refuses a handler that guards only a part of its site without `nested`, and
+// one below or beside another. tops counts the handlers that are not nested; 0 means that
+// the fault of that site has been reported.
 func (p place) checkDepth(places []place, tops map[string]int) error {
 	switch h := p.handler; {
 	case h.Nested && slices.ContainsFunc(places, p.isBelow):
-		return fmt.Errorf("site %s: there is an 'sso' at the top and one that is `nested` further in: the second would be reached only by people whom the first lets in, and would replace what that tells the app: "+
-			"leave one of them; or %s", h.site, p.asParts())
+		return fmt.Errorf("site %s: there is an 'sso' at the top and a `nested` one below it: only people whom the first lets in would reach the second, and that would replace the identity headers of the first: "+
+			"remove one of them; or %s", h.site, p.asParts())
 	case h.Nested:
 	case !p.top:
 		return fmt.Errorf("site %s: 'sso' stands inside of handle, route or another block, or its site's address has a path, so it does not see every request of the site: "+
-			"put it at the top of the site, and say by `public` or `protect` what is open; or, if only this part is to be guarded, %s", h.site, p.asPart())
+			"put it at the top of the site, and write `public` or `protect` for paths that need no login; or, if sso is to guard only this part, %s", h.site, p.asPart())
 	case tops[p.site] > 1:
 		tops[p.site] = 0
-		return fmt.Errorf("site %s: there is more than one 'sso', but one guards the whole site: if they have different providers, %s; if they have different rules, put all into one block; "+
+		return fmt.Errorf("site %s: there is more than one 'sso', but one guards the whole site: if they have different providers, %s; if they have different rules, put all rules into one block; "+
 			"if each is for a part of the site, %s", h.site, severalProviders, p.asParts())
 	}
 	return nil
 }
 
-// checkAnyHost refuses apps that take all hosts of a site with a wildcard and have no
-// audience to tell them apart.
+// checkAnyHost refuses several apps that take all hosts of a site with a wildcard, if they
+// have no audience that distinguishes them.
 func checkAnyHost(places []place) error {
 	var errs []error
 	taken := map[string]string{} // configurations, by site
 	for _, p := range places {
 		if h := p.handler; p.anyHost && h.Nested && h.App == "" && h.BaseURL == "" {
 			if other, ok := taken[p.site]; ok && other != h.config {
-				errs = append(errs, fmt.Errorf("site %s: more than one 'sso' takes all of its hosts, and their apps would take each other's assertions: give all but one of them an audience by `app <id>`", h.site))
+				errs = append(errs, fmt.Errorf("site %s: more than one 'sso' takes all hosts of the site, so their apps would accept each other's assertions: write `app <id>` in all but one of them", h.site))
 			}
 			taken[p.site] = h.config
 		}
@@ -169,12 +168,12 @@ func checkAnyHost(places []place) error {
 	return errors.Join(errs...)
 }
 
-// place tells each app of the gateway its place. Copies of one handler in several
-// servers, as http:// and https:// of one site make them, are one app, which calls
-// itself by the https address.
+// place starts each app of the gateway with its hosts. Copies of one handler in several
+// servers, such as those of http:// and https:// of one site, are one app, which has the
+// https address.
 func (a *App) place(places []place) error {
 	slices.SortStableFunc(places, func(a, b place) int { return strings.Compare(b.hosts.Scheme, a.hosts.Scheme) })
-	a.gateway.Unplace() // this is done twice: see outline
+	a.gateway.Unplace() // the sites are placed twice: see outline
 	placed := map[string]*gateway.App{}
 	var errs []error
 	for _, p := range places {
@@ -188,7 +187,7 @@ func (a *App) place(places []place) error {
 			}
 			placed[key] = guard
 			for _, name := range guard.WithoutEmails() {
-				a.warn("the app is told no e-mail address of this provider's people: the site has several name spaces, and the provider no email_domains",
+				a.warn("the app gets no e-mail address of this provider's people: the site has several name spaces, and the provider has no email_domains",
 					zap.String("site", p.handler.site), zap.String("provider", name), zap.String("fix", "write `email_domains <domain>…` in the block of provider "+name))
 			}
 		}
@@ -197,7 +196,7 @@ func (a *App) place(places []place) error {
 	return errors.Join(errs...)
 }
 
-// listener returns the scheme and port that a server is reached by.
+// listener returns the scheme and port at which browsers reach a server.
 func listener(app *caddyhttp.App, server *caddyhttp.Server) (scheme, port string) {
 	httpPort := app.HTTPPort
 	if httpPort == 0 {
@@ -217,8 +216,8 @@ func listener(app *caddyhttp.App, server *caddyhttp.Server) (scheme, port string
 	return scheme, port
 }
 
-// hostsOf returns the names that matcher sets limit requests to. ok is false
-// if they limit them to none, or to what can't be known beforehand.
+// hostsOf returns the host names that matcher sets let through. ok is false if they let
+// all through, or if a name has a placeholder that is not known yet.
 func hostsOf(sets caddyhttp.MatcherSets) (hosts gateway.Hosts, ok bool) {
 	for _, set := range sets {
 		limited := false
@@ -258,7 +257,7 @@ func onlyHosts(sets caddyhttp.MatcherSets) bool {
 	return true
 }
 
-// siteName names the site that is being provisioned, for messages: the host
+// siteName returns a name for messages of the site that Caddy is provisioning: the host
 // names of the outermost route, or the server's addresses.
 func siteName(ctx caddy.Context) string {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
@@ -266,7 +265,7 @@ func siteName(ctx caddy.Context) string {
 		return "?"
 	}
 	for _, route := range server.Routes {
-		// The first route that has no handlers yet is the one under way.
+		// Caddy is provisioning the first route that has no handlers yet.
 		if len(route.Handlers) == 0 && len(route.HandlersRaw) > 0 {
 			return siteOf(route, server)
 		}
@@ -274,7 +273,7 @@ func siteName(ctx caddy.Context) string {
 	return strings.Join(server.Listen, ", ")
 }
 
-// siteOf names the site of a server's route.
+// siteOf returns the name of the site of a server's route.
 func siteOf(route caddyhttp.Route, server *caddyhttp.Server) string {
 	if names := namesOf(route.MatcherSets); len(names) > 0 {
 		return strings.Join(names, ", ")

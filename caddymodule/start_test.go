@@ -266,7 +266,7 @@ func TestWarnsOfRewrites(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.mustLoad(w.global("") + "&(changed) {\n\trewrite /old /new\n}\nORIGIN {\n\tPROVIDER\n\t\trole User *\n\t\t" + tt.option + "\n\t}\n\t" + tt.after + "\n\trespond ok\n}\n")
-			if got := strings.Count(w.logs(), "the path is changed after sso has decided"); got > 1 || (got == 1) != tt.want {
+			if got := strings.Count(w.logs(), "a handler after sso changes the path"); got > 1 || (got == 1) != tt.want {
 				t.Errorf("warned %d times", got)
 			}
 		})

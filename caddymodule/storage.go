@@ -15,12 +15,12 @@ import (
 // Files of ours in Caddy's storage.
 const (
 	secretFile = "sso/secret"
-	// These two are followed by a digest of the store's address.
+	// A digest of the store's address follows these two.
 	markerFile   = "sso/store-marker-"
 	positionFile = "sso/store-position-"
 )
 
-// storage is what is used of Caddy's storage.
+// storage has the methods of Caddy's storage that we use.
 type storage interface {
 	Lock(ctx context.Context, name string) error
 	Unlock(ctx context.Context, name string) error
@@ -28,7 +28,7 @@ type storage interface {
 	Load(ctx context.Context, key string) ([]byte, error)
 }
 
-// loadOrMakeSecret returns the secret that this machine made for itself.
+// loadOrMakeSecret returns the secret in Caddy's storage, and makes it if there is none.
 // Caddy's file storage keeps it with mode 0600.
 func loadOrMakeSecret(ctx context.Context, st storage) (_ []byte, err error) {
 	if err := st.Lock(ctx, secretFile); err != nil {
@@ -57,8 +57,8 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// A storedNote remembers something of one store in Caddy's storage. A store
-// at another address is another store: to move there is no loss.
+// A storedNote keeps a note about one store in Caddy's storage. A store at another
+// address has a note of its own: moving there is not reported as a loss.
 type storedNote struct {
 	storage func() storage
 	prefix  string // of the file's name
@@ -67,7 +67,7 @@ type storedNote struct {
 
 func (m storedNote) file() string { return m.prefix + digest(m.store)[:12] }
 
-// Where returns the file, for a person who is to delete it.
+// Where returns the file's path, for log lines that tell a person to delete it.
 func (m storedNote) Where() string {
 	if files, ok := m.storage().(interface{ Filename(key string) string }); ok {
 		return files.Filename(m.file())

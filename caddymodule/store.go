@@ -29,15 +29,14 @@ type storeModule interface {
 	caddy.Module
 	caddy.Provisioner
 
-	// key says where the data lies. Configurations with equal keys share one open
-	// store, and what a machine remembers of a store goes by its key. It contains no
-	// secret.
+	// key identifies the place of the data. Configurations with equal keys share one
+	// open store, and storedNote files have the key in their names. It contains no secret.
 	key() string
-	// open opens the store. It succeeds although a remote store is down.
+	// open opens the store. It succeeds even if a remote store is down.
 	open() (closableStore, error)
-	// renew has an open store with the same key use what may differ: credentials.
+	// renew gives this module's credentials to an open store with the same key.
 	renew(open closableStore)
-	// shared says that other nodes use the same store.
+	// shared says whether other nodes use the same store.
 	shared() bool
 }
 
@@ -46,10 +45,10 @@ type closableStore interface {
 	io.Closer
 }
 
-// BoltStore keeps sessions in one file on this machine. One process at a time
-// can have it open.
+// BoltStore keeps sessions in one file on this machine. Only one process at a time can
+// open it.
 type BoltStore struct {
-	// The file. It is made, readable by its owner alone, where there is none.
+	// The file. If it does not exist, it is created, readable by its owner alone.
 	// Default: sso/sessions.db in Caddy's data directory.
 	Path string `json:"path,omitempty"`
 }
@@ -94,16 +93,16 @@ func (b *BoltStore) Provision(caddy.Context) error {
 	return nil
 }
 
-// key is the path with links followed: two names of one file must not wait for
-// each other's lock.
+// key has the path with links followed. If one file had two keys, the second store would
+// wait for the lock of the first.
 func (b *BoltStore) key() string { return "bolt " + followLinks(b.Path, maxLinks) }
 
-// maxLinks bounds how many links followLinks follows to what does not exist.
+// maxLinks bounds how many links to missing files followLinks follows.
 const maxLinks = 10
 
-// followLinks follows the links in a path as the system will when it opens the
-// file, which may be yet to be made, with its directory: the key must be the same
-// before and after.
+// followLinks follows the links in a path as the system does when it opens the file. The
+// file and its directory may not exist yet: the key must be the same before and after
+// they are created.
 func followLinks(path string, links int) string {
 	if found, err := filepath.EvalSymlinks(path); err == nil {
 		return found
@@ -130,12 +129,11 @@ func (*BoltStore) shared() bool { return false }
 // have the same secret.
 type RedisStore struct {
 	// Where Redis is: `redis://[user:password@]host[:port][/db]`, `rediss://…`
-	// for TLS, or `unix:///path/to/socket`. Required. Better a placeholder, if it
-	// holds a password.
+	// for TLS, or `unix:///path/to/socket`. Required. Use a placeholder if it has a
+	// password in it.
 	URL Secret `json:"url,omitempty"`
 
-	// What every key begins with, for a Redis that others use too. Default:
-	// "sso:".
+	// The beginning of every key, for a Redis that others use too. Default: "sso:".
 	Prefix string `json:"prefix,omitempty"`
 
 	url string // with placeholders replaced
@@ -183,7 +181,7 @@ func (s *RedisStore) Provision(caddy.Context) error {
 func (s *RedisStore) key() string {
 	u, err := url.Parse(s.url)
 	if err != nil {
-		return "redis " + digest(s.url, s.Prefix) // Provision refuses it
+		return "redis " + digest(s.url, s.Prefix) // Provision refuses this URL
 	}
 	u.User = nil
 	return "redis " + digest(u.String(), s.Prefix)
@@ -201,7 +199,7 @@ func (s *RedisStore) renew(open closableStore) {
 
 func (*RedisStore) shared() bool { return true }
 
-// digest names a list of values without showing them.
+// digest identifies a list of values without showing them.
 func digest(values ...string) string {
 	h := sha256.New()
 	for _, v := range values {

@@ -7,9 +7,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// unknownWord says that the current token is none of words, which one is meant,
-// if one is near, and which there are. A word that may be a URL, with a password in it,
-// is not repeated.
+// unknownWord returns the error for a token that is none of words. The error names a
+// similar word, if there is one, and all words. If the token is a URL, the error does not
+// quote it: a URL may have a password in it.
 func unknownWord(d *caddyfile.Dispenser, what string, words []string) error {
 	slices.Sort(words)
 	word := d.Val()
@@ -22,9 +22,9 @@ func unknownWord(d *caddyfile.Dispenser, what string, words []string) error {
 	return d.Errf("unrecognized %s '%s': it can be %s", what, word, strings.Join(words, ", "))
 }
 
-// nearest returns the one of words that is one edit away from word, or else
-// contains it, or else takes the fewest edits to reach; of several, the first.
-// None, and it returns "", if that is more than a third of word.
+// nearest returns the most similar of words: one that is one edit away, or else one that
+// contains word, or else the one with the fewest edits. If several are equal, it returns
+// the first. It returns "" if the edits are more than a third of word.
 func nearest(word string, words []string) string {
 	word = strings.ToLower(word)
 	best, least := "", (len(word)+2)/3+1
