@@ -29,7 +29,7 @@ type suite struct {
 // suites run in this order. Every test of the module belongs to one.
 var suites = []suite{
 	// The integration tests wait a lot: the others run beside them.
-	{"tests", 8900, 25 * time.Minute, "go test -race -count=1 -p=3 -parallel=4 -tags=integration ./integration ./..."},
+	{"tests", 8900, 45 * time.Minute, "go test -race -count=1 -p=3 -parallel=4 -tags=integration ./integration ./..."},
 	// Tests that measure allocations or time run alone, without -race.
 	{"serial", 170, 8 * time.Minute, "go test -p=1 -count=1 -run=^Test(Alloc|Time) -bench=. -benchtime=20x " +
 		"./caddymodule ./gateway/boltstore ./gateway/cookie ./gateway/pages ./gateway/samlsp/... ./gateway/signing/... ./mapping"},
