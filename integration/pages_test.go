@@ -313,7 +313,7 @@ func TestPagesByKeyboardWithoutScripts(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"chooser-last": "GET /.sso/login", "repost": "POST /.sso/saml/acs", "form": "POST /sso", "logout": "POST /.sso/logout", "other": "POST /.sso/login", "other-several": "POST /.sso/login",
-		"session": "GET /.sso/logout", "loggedout": "GET /", "refusal-access_denied": "GET /.sso/login", "refusal-redirect_loop": "GET /",
+		"session": "GET /", "loggedout": "GET /", "refusal-access_denied": "GET /.sso/login", "refusal-redirect_loop": "GET /",
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := &tab{t, b.ctx}

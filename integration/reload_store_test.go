@@ -105,7 +105,7 @@ func TestFailedReload(t *testing.T) {
 		"a word that is none":              {func(o *clusterOptions) { o.global = "\t\tlivetime 8h" }, "livetime"},
 		"a missing file":                   {func(o *clusterOptions) { o.global = "\t\tsecret {file./nowhere/secret}" }, "secret"},
 		"a store that another process has": {func(o *clusterOptions) { o.bolt = taken }, "another process has the file open"},
-		"a store that is a directory":      {func(o *clusterOptions) { o.bolt = filepath.Join(dir, "directory") }, "opening the session store"},
+		"a store that is a directory":      {func(o *clusterOptions) { o.bolt = filepath.Join(dir, "directory") }, "is a directory"},
 		"a port that is taken":             {func(o *clusterOptions) { o.sites = "http://" + busy.Addr().String() + " {\n\trespond ok\n}" }, "address already in use"},
 	} {
 		t.Run("F2 "+name, func(t *testing.T) {
