@@ -61,7 +61,7 @@ func TestRoutesInJSON(t *testing.T) {
 		{name: "a named route in a named route before sso", routes: `{"match":[{HOST}],"handle":[{"handler":"invoke","name":"n"},SSO]}`, named: `"n":{"handle":[{"handler":"invoke","name":"m"}]},"m":{"handle":[{"handler":"invoke","name":"n"},FILES]}`, want: first},
 		{name: "a named route that redirects before sso", routes: `{"match":[{HOST}],"handle":[{"handler":"invoke","name":"n"},SSO]}`, named: `"n":{"handle":[{"handler":"invoke","name":"n"}]}`},
 
-		{name: "one above another without a host", routes: `{"handle":[TOP]},{"match":[{PATH}],"handle":[{"handler":"subroute","routes":[{"handle":[NESTED]}]}]}`, want: "the second would be reached only by people whom the first lets in"},
+		{name: "one above another without a host", routes: `{"handle":[TOP]},{"match":[{PATH}],"handle":[{"handler":"subroute","routes":[{"handle":[NESTED]}]}]}`, want: "only people whom the first lets in would reach the second"},
 		{name: "one beside another host's", routes: `{"match":[{HOST}],"handle":[SSO]},{"match":[{"host":["b.localhost"]}],"handle":[{"handler":"subroute","routes":[{"match":[{PATH}],"handle":[NESTED]}]}]}`},
 		{name: "stripped before sso", routes: `{"match":[{HOST}],"handle":[STRIP,SSO]}`, want: "'sso_strip' comes before 'sso'"},
 		{name: "stripped before a nested one", routes: `{"match":[{HOST}],"handle":[STRIP]},{"match":[{HOST}],"handle":[STRIP,{"handler":"subroute","routes":[{"match":[{PATH}],"handle":[NESTED]}]}]}`, want: "'sso_strip' comes before 'sso'"},
