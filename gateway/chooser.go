@@ -41,9 +41,6 @@ func (x *request) login() error {
 			return x.refuse(x.app.noProvider(name))
 		}
 	}
-	if begun := params.Get("instead"); begun != "" {
-		x.drop(begun)
-	}
 	return x.start(at, flow)
 }
 

@@ -36,7 +36,7 @@ func (x *request) enterAnswer() *refusal.Error {
 
 func (x *request) leaveAnswer() { x.app.gw.limits.Leave(x.r.Context(), x.peer.Addr) }
 
-// giveBack gives back n requests of a login that has succeeded or begins anew.
+// giveBack gives back n requests of a login that has succeeded.
 func (x *request) giveBack(n int) { x.app.gw.limits.GiveBack(x.r.Context(), x.peer.Addr, n) }
 
 func (x *request) limited(wait time.Duration, err error) *refusal.Error {

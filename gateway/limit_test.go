@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,6 +143,21 @@ func TestLimit(t *testing.T) {
 		}
 		wantRefused(t, s.browser().open(badAnswer), refusal.TooManyAttempts)
 		wantRefused(t, s.browser().open("/"), refusal.TooManyAttempts)
+	})
+	t.Run("D5 what begins anew counts, too", func(t *testing.T) {
+		t.Parallel()
+		s := limitedSite(newLab(t), session.Limit{})
+		b := s.browser()
+		w := b.open("/", inTab...)
+		for range 299 {
+			link, err := url.Parse(linkOf(t, w, "Continue"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w = b.open("/.sso/login?instead="+link.Query().Get("state")+"&provider=corp&return=/", inTab...)
+		}
+		wantRefused(t, b.open(againOf(w), inTab...), refusal.TooManyAttempts)
+		wantRefused(t, b.open(againOf(w)+"%23part", inTab...), refusal.TooManyAttempts)
 	})
 	t.Run("D5 settable", func(t *testing.T) {
 		t.Parallel()

@@ -69,7 +69,7 @@ func (x *request) begin(p *NamedProvider, f session.Flow) error {
 	if browser != x.cookies.Browser {
 		cookie.Set(x.w, cookie.Browser, browser, x.secure)
 	}
-	x.sendTo(p, begun, f, state)
+	x.sendTo(p, begun, f)
 	return nil
 }
 
@@ -78,25 +78,16 @@ func (x *request) begin(p *NamedProvider, f session.Flow) error {
 // No server sees the fragment of an address, and it is lost at the first form on the
 // way. So a browser gets a page instead of a redirect: if there is a fragment, the
 // page's script begins the login anew with it.
-func (x *request) sendTo(p *NamedProvider, begun *provider.Begun, f session.Flow, state string) {
+func (x *request) sendTo(p *NamedProvider, begun *provider.Begun, f session.Flow) {
 	page := pages.Form{Chrome: x.chrome(), Provider: p.DisplayName, Action: begun.Location, Fields: pages.FieldsOf(begun.Form)}
 	if !f.Other && !f.Restarted && !strings.Contains(f.Return, "#") && (begun.Form != nil || pages.InTab(x.r)) {
-		page.AgainURL = strings.Replace(x.loginURL(p, f.Return), "?", "?instead="+state+"&", 1)
+		page.AgainURL = x.loginURL(p, f.Return)
 	}
 	if begun.Form == nil && page.AgainURL == "" {
 		x.redirect(begun.Location)
 		return
 	}
 	x.page(http.StatusOK, page)
-}
-
-// drop ends the login of a state, which this browser now begins anew with its fragment.
-// Only one of the two counts.
-func (x *request) drop(state string) {
-	f, err := x.flow(state)
-	if err == nil && x.began(f) && x.app.gw.sessions.Flows().Take(x.r.Context(), state) == nil {
-		x.giveBack(1)
-	}
 }
 
 // began says whether this browser has begun a login.

@@ -95,7 +95,7 @@ func examples() map[string]any {
 		},
 		"form_link": pages.Form{
 			Chrome: chrome, Provider: "Corporate account", Action: "https://id.example.com/authorize?client_id=a&state=b",
-			AgainURL: "/.sso/login?provider=corp&instead=b&return=%2Fd%3Fa",
+			AgainURL: "/.sso/login?provider=corp&return=%2Fd%3Fa",
 		},
 		"repost": pages.Repost{
 			Chrome: chrome, Action: "/.sso/saml/acs",
