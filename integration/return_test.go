@@ -80,6 +80,13 @@ func TestBrowserFragment(t *testing.T) {
 		b.enter("alice", "alice")
 		shown(t, b, wanted)
 	})
+	t.Run("lost if the site lets no script run", func(t *testing.T) {
+		w := newWorld(t, worldOptions{site: `	header >Content-Security-Policy "script-src 'none'"`})
+		b := newBrowser(t)
+		b.navigate(w.base + wanted)
+		b.enter("alice", "alice")
+		b.app()
+	})
 	t.Run("lost without scripts", func(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		b := newBrowser(t, noScript)

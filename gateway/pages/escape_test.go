@@ -170,7 +170,7 @@ func shapeOf(t *testing.T, html string) (shape, links []string) {
 				if slices.Contains([]string{"href", "src", "action", "data-again", "data-address"}, a.Name.Local) {
 					links = append(links, a.Value)
 				}
-				if link, ok := strings.CutPrefix(a.Value, "0; url="); ok && a.Name.Local == "content" {
+				if _, link, ok := strings.Cut(a.Value, "; url="); ok && a.Name.Local == "content" {
 					links = append(links, link)
 				}
 			}

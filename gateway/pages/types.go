@@ -114,8 +114,8 @@ type Leave struct {
 }
 
 // A Form goes on to the provider with the request of a login: it posts it (SAML Bindings
-// 3.5.4), or follows a link if there are no Fields. It does so by itself; without scripts
-// there is a button.
+// 3.5.4), or follows a link if there are no Fields. It does so by itself. If its
+// script does not run, the link is followed all the same, and the form has a button.
 type Form struct {
 	Chrome
 	// Provider is the provider's display name.
