@@ -204,6 +204,7 @@ func (a *App) checkReach(p place, places []place) error {
 		strange = strange || !slices.ContainsFunc(others, func(other place) bool { return other.handler.config == p.handler.config })
 	}
 	if unreached == nil {
+		a.warnOfAssets(p, places)
 		if strange && p.handler.skipsChooser() {
 			a.warn("a sign-in that begins at this 'sso' comes back to another one of the host, which has an audience of its own and refuses it (flow_unknown)",
 				zap.String("site", p.handler.site), zap.String("fix", p.asPart()))
@@ -216,6 +217,20 @@ func (a *App) checkReach(p place, places []place) error {
 	}
 	return fmt.Errorf("site %s: the 'sso' that is `nested` never gets requests for %s, because the paths above it don't match them, and no other 'sso' of the host answers there: "+
 		"nobody could sign in, and another handler would get the provider's answers, unspent codes among them: %s", p.handler.site, strings.Join(unreached, ", "), fix)
+}
+
+// warnOfAssets warns if style and scripts of a handler's pages are somebody else's to
+// answer: the pages work without, but less well.
+func (a *App) warnOfAssets(p place, places []place) {
+	assets := cmp.Or(p.handler.Prefix, defaultPrefix) + "/assets/"
+	answered := func(other place) bool {
+		same := cmp.Or(other.handler.Prefix, defaultPrefix) == cmp.Or(p.handler.Prefix, defaultPrefix)
+		return same && other.besides(p) && other.reachedBy(assets+"post.js")
+	}
+	if !p.reachedBy(assets+"post.js") && !slices.ContainsFunc(places, answered) {
+		a.warn("the 'sso' that is `nested` never gets requests for the style and the scripts of its own pages: they look bare, a browser goes on to the provider later, and fragments of addresses get lost",
+			zap.String("site", p.handler.site), zap.String("fix", "have the matchers above it take "+assets+"*, too"))
+	}
 }
 
 // skipsChooser says whether the handler itself sends people to a provider.

@@ -90,3 +90,27 @@ func TestAnotherAppAnswers(t *testing.T) {
 		})
 	}
 }
+
+// TestAssetsReach has a part whose matchers take some of its own addresses. The pages
+// need style and scripts, too. If nobody answers there, the log says so.
+func TestAssetsReach(t *testing.T) {
+	const sso = "PROVIDER\n\t\trole User *\n\t\tnested\n\t}\n\trespond ok\n}\n"
+	for name, tt := range map[string]struct {
+		paths, rest string
+		warns       bool
+	}{
+		"by name":                     {"/.sso/login /.sso/oidc/callback", "", true},
+		"by name, with the assets":    {"/.sso/login /.sso/oidc/callback /.sso/assets/*", "", false},
+		"all":                         {"/.sso/*", "", false},
+		"another answers":             {"/.sso/login /.sso/oidc/callback", "handle {\n" + sso, false},
+		"another, by another address": {"/.sso/login /.sso/oidc/callback", "handle {\n" + strings.Replace(sso, "nested", "nested\n\t\tapp rest\n\t\tprefix /rest", 1), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.mustLoad(w.global("") + "ORIGIN {\n@a path /admin/* " + tt.paths + "\nhandle @a {\n" + sso + tt.rest + "}\n")
+			if warned := strings.Contains(w.logs(), "the style and the scripts of its own pages"); warned != tt.warns {
+				t.Errorf("warned: %t", warned)
+			}
+		})
+	}
+}
