@@ -16,7 +16,7 @@ import (
 // keepHeader gives the handler a header of its own.
 func (p *Passage) keepHeader() {
 	p.header, p.headed = p.w.Header().Clone(), false
-	p.copyHeader(false)
+	p.setDate()
 }
 
 // copyHeader makes the real header equal to the handler's. After the final header it does
@@ -29,8 +29,16 @@ func (p *Passage) copyHeader(final bool) {
 	h := p.w.Header()
 	clear(h)
 	maps.Copy(h, p.header.Clone()) // the handler may change values in place
-	if _, ok := h["Date"]; !ok && !final {
-		// Otherwise reset would set one, while a placeholder may be reading the map.
+}
+
+// setDate sets a Date for as long as the handler may send a header. Otherwise reset would
+// set it, while a placeholder may be reading the map. copyHeader removes it.
+func (p *Passage) setDate() {
+	if p.header == nil || p.headed {
+		return
+	}
+	h := p.w.Header()
+	if _, ok := h["Date"]; !ok {
 		h["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,9 +51,9 @@ func (b *before) FlushError() error {
 
 func (b *before) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 
-// startHTTP3 has a real server answer for the site. It returns a client, and the
-// server's address.
-func (s *site) startHTTP3() (*http3.Transport, string) {
+// startHTTP3 has a real server answer for the site, behind other handlers. It returns a
+// client, and the server's address.
+func (s *site) startHTTP3(behind func(http.ResponseWriter, *http.Request)) (*http3.Transport, string) {
 	s.t.Helper()
 	s.reset = resetStream
 	certificates := httptest.NewTLSServer(nil)
@@ -60,13 +63,7 @@ func (s *site) startHTTP3() (*http3.Transport, string) {
 		s.t.Fatal(err)
 	}
 	server := &http3.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("First", "1")
-			w.Header().Set("Gone", "1")
-			b := &before{ResponseWriter: w}
-			s.ServeHTTP(b, r)
-			b.WriteHeader(http.StatusOK)
-		}),
+		Handler:   http.HandlerFunc(behind),
 		TLSConfig: http3.ConfigureTLSConfig(&tls.Config{Certificates: certificates.TLS.Certificates}),
 	}
 	go func() { _ = server.Serve(conn) }()
@@ -123,7 +120,13 @@ func TestCutHTTP3(t *testing.T) {
 					}
 				}
 			})
-			client, address := s.startHTTP3()
+			client, address := s.startHTTP3(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("First", "1")
+				w.Header().Set("Gone", "1")
+				b := &before{ResponseWriter: w}
+				s.ServeHTTP(b, r)
+				b.WriteHeader(http.StatusOK)
+			})
 			ask := func(user, cookie string) <-chan *http.Response {
 				answered := make(chan *http.Response, 1)
 				r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, address, nil)
@@ -176,6 +179,76 @@ func TestCutHTTP3(t *testing.T) {
 			}
 			if resp.StatusCode != http.StatusOK || tr.Get("Sum") != "sum" || tr.Get("Other") != "other" {
 				t.Errorf("another's answer is %s with the trailer %v", resp.Status, tr)
+			}
+		})
+	}
+}
+
+// Over HTTP/3 the handlers around the site, such as an error route that adds a header of
+// its own, and the client see the same header as without sso.
+func TestHeaderHTTP3(t *testing.T) {
+	t.Parallel()
+	for name, next := range map[string]func(http.ResponseWriter){
+		"nothing":                  func(http.ResponseWriter) {},
+		"reads":                    func(w http.ResponseWriter) { w.Header().Get("First") },
+		"sets":                     func(w http.ResponseWriter) { w.Header().Set("Own", "1") },
+		"sets and takes back":      func(w http.ResponseWriter) { w.Header().Set("Own", "1"); w.Header().Del("Own") },
+		"takes back another's":     func(w http.ResponseWriter) { w.Header().Del("First") },
+		"sets a Date":              func(w http.ResponseWriter) { w.Header().Set("Date", "own") },
+		"sets a Date and takes it": func(w http.ResponseWriter) { w.Header().Set("Date", "own"); w.Header().Del("Date") },
+		"wants no Date":            func(w http.ResponseWriter) { w.Header()["Date"] = nil },
+		"an informational answer":  func(w http.ResponseWriter) { w.Header().Set("Link", "a"); w.WriteHeader(http.StatusEarlyHints) },
+		"two informational answers": func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusEarlyHints)
+			w.Header().Set("Link", "a")
+			w.WriteHeader(http.StatusEarlyHints)
+		},
+		"informational, with a Date":  func(w http.ResponseWriter) { w.Header().Set("Date", "own"); w.WriteHeader(http.StatusEarlyHints) },
+		"informational, and then one": func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints); w.WriteHeader(http.StatusTeapot) },
+		"a status":                    func(w http.ResponseWriter) { w.Header().Set("Own", "1"); w.WriteHeader(http.StatusTeapot) },
+		"something":                   func(w http.ResponseWriter) { _, _ = io.WriteString(w, "small") },
+		"something flushed":           func(w http.ResponseWriter) { w.(http.Flusher).Flush() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, func(w http.ResponseWriter, _ *http.Request) { next(w) })
+			client, address := s.startHTTP3(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("First", "1")
+				if r.Header.Get("Session") == "" {
+					next(w)
+				} else {
+					s.ServeHTTP(w, r)
+				}
+				w.Header().Set("After", fmt.Sprint(w.Header()["Date"] == nil))
+				w.Header().Add("Date", "another")
+				w.WriteHeader(http.StatusNotFound)
+			})
+			ask := func(cookie string) string {
+				var all []string
+				see := func(status int, h textproto.MIMEHeader) error {
+					for i, date := range h["Date"] {
+						if date != "own" && date != "another" {
+							h["Date"][i] = "now"
+						}
+					}
+					all = append(all, fmt.Sprint(status, h))
+					return nil
+				}
+				r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: see}), http.MethodGet, address, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header["Session"] = []string{cookie}
+				resp, err := client.RoundTrip(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+				_ = see(resp.StatusCode, textproto.MIMEHeader(resp.Header))
+				return strings.Join(all, "\n")
+			}
+			if want, got := ask(""), ask(s.signIn("alice")); got != want {
+				t.Errorf("the client sees\n%s\nand without sso\n%s", got, want)
 			}
 		})
 	}

@@ -38,6 +38,7 @@ func (w writer) Header() http.Header {
 	if w.begin() {
 		defer w.end()
 		w.p.copyHeader(false)
+		w.p.setDate()
 	}
 	return w.p.header
 }
@@ -60,6 +61,7 @@ func (w writer) WriteHeader(status int) {
 		defer w.end()
 		w.p.copyHeader(status >= http.StatusOK)
 		w.p.w.WriteHeader(status)
+		w.p.setDate()
 	}
 }
 
