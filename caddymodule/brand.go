@@ -14,7 +14,11 @@ func (h *Handler) brand() (pages.Brand, error) {
 	if h.Logo == "" {
 		return b, nil
 	}
-	file, err := os.Open(h.Logo)
+	err := regular(h.Logo)
+	var file *os.File
+	if err == nil {
+		file, err = os.Open(h.Logo)
+	}
 	if err != nil {
 		return b, fmt.Errorf("logo: %w: write the name of a file that Caddy's user can read", err)
 	}

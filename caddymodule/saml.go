@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -330,7 +329,7 @@ func readCertificate(value string) (string, error) {
 // readFile returns the content of a file. It refuses an empty file, because that would
 // count as an option that is not set.
 func readFile(option, name string) ([]byte, error) {
-	content, err := os.ReadFile(name)
+	content, err := readRegular(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: write the name of a file that Caddy's user can read", option, err)
 	}

@@ -36,7 +36,7 @@ type option struct {
 func resolve(options ...option) error {
 	var errs []error
 	for _, o := range options {
-		out, err := caddy.NewReplacer().ReplaceOrErr(*o.value, true, true)
+		out, err := replace(*o.value)
 		if err == nil {
 			err = checkValue(*o.value, out)
 		} else if cause := missingValue(*o.value); cause != nil {
@@ -56,7 +56,7 @@ func resolve(options ...option) error {
 // reveal returns a Secret with its placeholders replaced. Its error quotes only names of
 // environment variables and files.
 func (s Secret) reveal(name string) (string, error) {
-	out, err := caddy.NewReplacer().ReplaceOrErr(string(s), true, true)
+	out, err := replace(string(s))
 	if err == nil {
 		err = checkValue(string(s), out)
 	} else if err = missingValue(string(s)); err == nil {
@@ -68,6 +68,34 @@ func (s Secret) reveal(name string) (string, error) {
 	return out, nil
 }
 
+// replace replaces the placeholders in a text.
+func replace(text string) (string, error) {
+	for _, found := range placeholder.FindAllStringSubmatch(text, -1) {
+		if err := regular(found[2]); err != nil && found[1] == "file" {
+			return "", err
+		}
+	}
+	return caddy.NewReplacer().ReplaceOrErr(text, true, true)
+}
+
+// regular refuses what is there and is no regular file: reading a pipe or a device may
+// never end.
+func regular(name string) error {
+	info, err := os.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no regular file", name)
+	}
+	return nil
+}
+
+// readRegular reads a regular file.
+func readRegular(name string) ([]byte, error) {
+	if err := regular(name); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(name) //nolint:gosec // the file that the administrator names
+}
+
 var (
 	placeholder   = regexp.MustCompile(`\{(env|file)\.([^{}]+)\}`)
 	shellVariable = regexp.MustCompile(`(?:^|[:/@])\$([A-Z][A-Z0-9_]+)(?:$|[:/@])`)
@@ -77,10 +105,13 @@ var (
 func missingValue(text string) error {
 	for _, found := range placeholder.FindAllStringSubmatch(text, -1) {
 		name := found[2]
-		switch content, err := os.ReadFile(name); { //nolint:gosec // the file that the administrator names
-		case found[1] == "env" && os.Getenv(name) == "":
-			return fmt.Errorf("%s is empty: set the variable %s for the process that Caddy runs in", found[0], name)
-		case found[1] == "env":
+		if found[1] == "env" {
+			if os.Getenv(name) == "" {
+				return fmt.Errorf("%s is empty: set the variable %s for the process that Caddy runs in", found[0], name)
+			}
+			continue
+		}
+		switch content, err := readRegular(name); {
 		case err != nil:
 			return fmt.Errorf("%s has no value: %w: write the file's path, and allow Caddy's user to read it", found[0], err)
 		case len(content) == 0 || string(content) == "\n":

@@ -90,6 +90,9 @@ func (b *BoltStore) Provision(caddy.Context) error {
 	if info, err := os.Stat(b.Path); err == nil && info.IsDir() || strings.HasSuffix(given, "/") {
 		return fmt.Errorf("store bolt: %s is a directory: write the name of a file, such as `store bolt %s`", given, filepath.Join(given, "sessions.db"))
 	}
+	if err := regular(b.Path); err != nil {
+		return fmt.Errorf("store bolt: %w: write the name of a file", err)
+	}
 	return nil
 }
 
