@@ -274,6 +274,26 @@ func TestCheckNames(t *testing.T) {
 	}
 }
 
+// An identity must not stand where a proxy or an app finds something else.
+func TestNamesOfHTTP(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{
+		"Expect", "Range", "TE", "Trailer", "Upgrade", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Transfer-Encoding", "Content-Length",
+		"Content-Type", "Content-Encoding", "Content-Range", "Destination", "Depth", "If", "If-Match", "If-None-Match", "If-Range", "If-Modified-Since",
+		"Accept", "Accept-Encoding", "Access-Control-Request-Method", "Sec-Fetch-Site", "Sec-WebSocket-Key", "Via", "Forwarded", "X-Forwarded-For",
+		"X-Forwarded-Port", "X-Real-IP", "X-HTTP-Method-Override", "X-Original-URL", "Date", "User-Agent", "x-requested-with", "HTTP2-Settings",
+	} {
+		if err := (forward.HeaderNames{FirstName: name}).Check(); err == nil || !strings.Contains(err.Error(), "has a meaning in HTTP") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"Authorization", "From", "X-Forwarded-User", "X-Forwarded-Email", "Section", "Sec-Istio-Auth-Userinfo", "Ifs", "Proxy-User", "Secure-User", "X-Content-User"} {
+		if err := (forward.HeaderNames{User: name}).Check(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestBoundGroups(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -86,7 +86,7 @@ func (n HeaderNames) Check() error {
 			errs = append(errs, fmt.Errorf("header name %q: expected letters, digits and hyphens", name))
 		case seen[normal] != "":
 			errs = append(errs, fmt.Errorf("header name %q is used twice, for %s and for %s: give each kind a name of its own, or off", name, seen[normal], Kinds[i]))
-		case slices.Contains(neverOurs, normal):
+		case ofHTTP(normal):
 			errs = append(errs, fmt.Errorf("header name %q has a meaning in HTTP, so it can't carry an identity: choose another name", name))
 		}
 		seen[normal] = Kinds[i]
@@ -94,7 +94,26 @@ func (n HeaderNames) Check() error {
 	return errors.Join(errs...)
 }
 
-var neverOurs = []string{
-	"host", "cookie", "set-cookie", "connection", "upgrade", "transfer-encoding", "content-length", "content-type", "te",
-	"trailer", "keep-alive", "proxy-connection", "origin", "accept", "referer", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+// ofHTTP says whether proxies and apps do something else than read an identity by a header.
+func ofHTTP(normal string) bool {
+	return slices.Contains(neverOurs, normal) || slices.ContainsFunc(neverOursPrefixes, func(p string) bool { return strings.HasPrefix(normal, p) })
 }
+
+var (
+	neverOurs = []string{
+		"host", "cookie", "set-cookie", "origin", "accept", "referer", "user-agent", "date", "range", "cache-control", "pragma", "prefer", "priority",
+		// the connection, and framing
+		"connection", "upgrade", "transfer-encoding", "te", "trailer", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate",
+		"expect", "max-forwards", "via", "http2-settings", "alt-used", "early-data",
+		// the client's address and the request's, as proxies tell them
+		"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-scheme",
+		"x-forwarded-ssl", "x-forwarded-uri", "x-forwarded-method", "x-forwarded-path", "x-real-ip", "x-original-url", "x-rewrite-url",
+		// another method
+		"x-http-method-override", "x-http-method", "x-method-override",
+		// WebDAV (RFC 4918 §10)
+		"if", "dav", "depth", "destination", "lock-token", "overwrite", "timeout",
+		// browsers
+		"upgrade-insecure-requests", "last-event-id", "sec-gpc", "sec-purpose", "service-worker", "service-worker-navigation-preload", "x-requested-with",
+	}
+	neverOursPrefixes = []string{"accept-", "access-control-", "content-", "if-", "sec-ch-", "sec-fetch-", "sec-websocket-"}
+)
