@@ -14,7 +14,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
@@ -42,6 +41,7 @@ func (s *Store) finish(doing string, err *error) {
 // answered, one of the two ends may speak TLS and the other not.
 func (s *Store) explained(err error) error {
 	withTLS, first := s.options.TLSConfig != nil, !s.answered.Load()
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case errors.Is(err, redis.ErrPoolTimeout):
 		return fmt.Errorf("%w: all connections to it are in use; it answers too slowly, see its SLOWLOG", err)
@@ -49,17 +49,12 @@ func (s *Store) explained(err error) error {
 		return fmt.Errorf("%w: the configuration that used it has ended", err)
 	case first && withTLS && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: is it up, and does it speak TLS, as rediss:// says?", err)
-	case isType[tls.RecordHeaderError](err):
+	case noTLS:
 		return fmt.Errorf("%w: it speaks no TLS at this port; write redis://, or give its tls-port", err)
 	case first && !withTLS && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && s.speaksTLS():
 		return fmt.Errorf("%w: it speaks TLS at this port; write rediss://", err)
 	}
-	return refusal.Network(err)
-}
-
-func isType[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
+	return s.explain(err)
 }
 
 // probeTimeout bounds speaksTLS.
@@ -73,7 +68,8 @@ func (s *Store) speaksTLS() bool {
 	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // G402: it only asks whether there is TLS
 	conn, err := dialer.DialContext(ctx, s.options.Network, s.options.Addr)
 	if err != nil {
-		return isType[tls.AlertError](err)
+		_, refused := errors.AsType[tls.AlertError](err)
+		return refused
 	}
 	_ = conn.Close()
 	return true
@@ -107,7 +103,7 @@ func (s *Store) presentable(err error) error {
 	case errors.Is(err, redis.Nil):
 		return errAnswer
 	case errors.As(err, &refused):
-		return fault(strings.ReplaceAll(explain(refused.Error()), "redis-cli", s.cli()))
+		return fault(strings.ReplaceAll(explainAnswer(refused.Error()), "redis-cli", s.cli()))
 	case errors.Is(err, context.Canceled), errors.As(err, &ours):
 		return err
 	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
@@ -153,9 +149,9 @@ var refusals = []struct{ begins, hint string }{
 	{"ERR Client sent AUTH, but no password is set", "it has no password: take user and password out of the URL"},
 }
 
-// explain adds to an error of Redis what to do about it. Text that it quotes is cut
+// explainAnswer adds to an error of Redis what to do about it. Text that it quotes is cut
 // off: a command's arguments may be the password or a value.
-func explain(text string) string {
+func explainAnswer(text string) string {
 	// Before Redis 7 the error of a script is the whole story, with the cause last.
 	if _, cause, ok := strings.Cut(text, ": -"); ok {
 		text = cause

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 var update = flag.Bool("update", false, "write testdata/faults.txt anew")
@@ -74,7 +75,7 @@ func TestFaults(t *testing.T) {
 		{"it is no Redis", answers("HTTP/1.1 400 Bad Request\r\n\r\n")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := redisstore.Open(redisstore.Options{URL: tt.url(t), Timeout: 200 * time.Millisecond, DialTimeout: 400 * time.Millisecond})
+			s, err := redisstore.Open(redisstore.Options{URL: tt.url(t), Timeout: 200 * time.Millisecond, DialTimeout: 400 * time.Millisecond, Explain: wording.Network})
 			if err != nil {
 				t.Fatal(err)
 			}

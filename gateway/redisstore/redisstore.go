@@ -51,6 +51,9 @@ type Options struct {
 	DialTimeout time.Duration
 	// Timeout bounds each read and each write. Default 1 s.
 	Timeout time.Duration
+	// Explain adds to a network error what it means and what to do about it, and keeps
+	// the error in the chain. Default: it is shown as it is.
+	Explain func(error) error
 }
 
 // A Store is a store.Store in Redis.
@@ -62,6 +65,7 @@ type Store struct {
 	login   atomic.Pointer[url.Userinfo]
 	// answered is set once the server has answered anything.
 	answered atomic.Bool
+	explain  func(error) error
 }
 
 // Open returns a store, or says what is wrong with the options. It does not
@@ -93,7 +97,10 @@ func Open(o Options) (*Store, error) {
 	opt.PipelinePoolSize = -1
 	opt.DisableIdentity = true
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	s := &Store{prefix: cmp.Or(o.Prefix, "sso:")}
+	s := &Store{prefix: cmp.Or(o.Prefix, "sso:"), explain: o.Explain}
+	if s.explain == nil {
+		s.explain = func(err error) error { return err }
+	}
 	s.login.Store(url.UserPassword(opt.Username, opt.Password))
 	opt.CredentialsProvider = s.credentials
 	opt.OnConnect = s.onConnect
