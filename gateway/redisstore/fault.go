@@ -23,7 +23,7 @@ var errAnswer = errors.New("the server's answer can't be read: is it Redis 6.2 o
 // finish makes a fault of what a method returns: the address, what was being
 // done, and how to mend it. It also stops go-redis's panics over absurd
 // lengths in an answer.
-func (s *Store) finish(doing string, err *error) {
+func (s *Store) finish(ctx context.Context, doing string, err *error) {
 	if recover() != nil {
 		*err = errAnswer
 	}
@@ -34,12 +34,12 @@ func (s *Store) finish(doing string, err *error) {
 		}
 		return
 	}
-	*err = fmt.Errorf("redis at %s: %s: %w", s.options.Addr, doing, s.presentable(*err))
+	*err = fmt.Errorf("redis at %s: %s: %w", s.options.Addr, doing, s.presentable(ctx, *err))
 }
 
 // explained adds to an error what it means and what to do about it. Until a server has
 // answered, one of the two ends may speak TLS and the other not.
-func (s *Store) explained(err error) error {
+func (s *Store) explained(ctx context.Context, err error) error {
 	withTLS, first := s.options.TLSConfig != nil, !s.answered.Load()
 	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	switch {
@@ -51,7 +51,7 @@ func (s *Store) explained(err error) error {
 		return fmt.Errorf("%w: is it up, and does it speak TLS, as rediss:// says?", err)
 	case noTLS:
 		return fmt.Errorf("%w: it speaks no TLS at this port; write redis://, or give its tls-port", err)
-	case first && !withTLS && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && s.speaksTLS():
+	case first && !withTLS && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && s.speaksTLS(ctx):
 		return fmt.Errorf("%w: it speaks TLS at this port; write rediss://", err)
 	}
 	return s.explain(err)
@@ -61,18 +61,24 @@ func (s *Store) explained(err error) error {
 const probeTimeout = 500 * time.Millisecond
 
 // speaksTLS reports whether the server answers to TLS. Nothing is sent to it but the
-// handshake.
-func (s *Store) speaksTLS() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+// handshake, and that once: each failing call would wait for it.
+func (s *Store) speaksTLS(ctx context.Context) bool {
+	if s.asked.Swap(true) {
+		return s.overTLS.Load()
+	}
+	ask, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // G402: it only asks whether there is TLS
-	conn, err := dialer.DialContext(ctx, s.options.Network, s.options.Addr)
-	if err != nil {
-		_, refused := errors.AsType[tls.AlertError](err)
-		return refused
+	conn, err := dialer.DialContext(ask, s.options.Network, s.options.Addr)
+	if err == nil {
+		_ = conn.Close()
 	}
-	_ = conn.Close()
-	return true
+	_, refused := errors.AsType[tls.AlertError](err)
+	s.overTLS.Store(err == nil || refused)
+	if ctx.Err() != nil { // the caller was gone before the server could say anything
+		s.asked.Store(false)
+	}
+	return s.overTLS.Load()
 }
 
 // cli is redis-cli with what leads it to this server, a password apart.
@@ -95,7 +101,7 @@ func DiscardDriverLog() { logging.Disable() }
 
 // presentable returns err in words that say what to do, without anything that the server
 // quoted from a command or put in place of an answer.
-func (s *Store) presentable(err error) error {
+func (s *Store) presentable(ctx context.Context, err error) error {
 	var refused redis.Error
 	var network net.Error
 	var ours fault
@@ -108,7 +114,7 @@ func (s *Store) presentable(err error) error {
 		return err
 	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout):
-		return s.explained(err)
+		return s.explained(ctx, err)
 	}
 	return errAnswer
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,6 +108,36 @@ func TestFaults(t *testing.T) {
 	}
 	if !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("got\n%s\nwant\n%s", got.Bytes(), want)
+	}
+}
+
+// A server that hangs up is asked once whether it speaks TLS, not by each call, and anew
+// only if the call's context ended meanwhile.
+func TestAsksForTLSOnce(t *testing.T) {
+	t.Parallel()
+	var connections, handshakes atomic.Int32
+	ctx, cancel := context.WithCancel(t.Context())
+	addr := listening(t, func(c net.Conn) {
+		connections.Add(1)
+		first := make([]byte, 4096)
+		if _, _ = c.Read(first); first[0] == 22 && handshakes.Add(1) == 1 {
+			cancel()
+			_, _ = io.Copy(io.Discard, c) // until the caller hangs up
+		}
+	})
+	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 5 {
+		if _, err := s.Get(ctx, "key"); err == nil {
+			t.Error("there is no error")
+		}
+		ctx = t.Context()
+	}
+	if all, tls := connections.Load(), handshakes.Load(); all != 7 || tls != 2 {
+		t.Errorf("%d connections, %d of them for TLS, want 7 and 2", all, tls)
 	}
 }
 
