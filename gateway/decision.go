@@ -148,10 +148,7 @@ type grant struct {
 
 // noMatch returns the cause of AccessDenied for a person whom no rule matches.
 func noMatch(id *provider.Identity, res mapping.Result) error {
-	note := ""
-	if id.GroupsNote != "" {
-		note = ": " + id.GroupsNote
-	}
+	note := strings.TrimSuffix(": "+id.GroupsNote, ": ")
 	switch {
 	case res.TemplateUnknown:
 		return fmt.Errorf("a template line matched, but not all groups could be read, and a line before it might match%s", note)
