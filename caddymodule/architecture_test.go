@@ -23,6 +23,7 @@ const module = "github.com/caddy-sso/caddy-sso/"
 // not listed is refused, and so is an arrow that no import needs.
 var architecture = []room{
 	{"gateway/refusal", nil},
+	{"gateway/wording", nil},
 	{"gateway/provider", nil},
 	{"gateway/store", nil},
 	{"mapping", nil},
@@ -45,7 +46,6 @@ var architecture = []room{
 		"go.etcd.io/bbolt/errors": "its errors",
 	}},
 	{"gateway/redisstore", arrows{
-		"gateway/refusal":   "a network error is said in its words",
 		"gateway/store":     "it implements the contract",
 		"github.com/redis/": "the one package that knows Redis",
 	}},
@@ -67,6 +67,7 @@ var architecture = []room{
 
 	{"gateway/fetch", arrows{
 		"gateway/refusal": "a provider that can't be reached has a code",
+		"gateway/wording": "it says what an error of the network means",
 		"go.uber.org/zap": log,
 		"net/http":        "it is the gateway's own client",
 	}},
@@ -76,6 +77,7 @@ var architecture = []room{
 	{"gateway/samlsp/xmlsec", arrows{
 		"gateway/check":           "what it judges is a list of checks",
 		"gateway/refusal":         "what it refuses has a code",
+		"gateway/wording":         "values of a provider are quoted in errors",
 		"github.com/beevik/etree": "the tree that is read, canonicalized and verified",
 	}},
 	{"gateway/samlsp", arrows{
@@ -84,6 +86,7 @@ var architecture = []room{
 		"gateway/provider":                    "it implements the contract",
 		"gateway/refusal":                     "what it refuses has a code",
 		"gateway/samlsp/xmlsec":               "its part that reads and verifies XML",
+		"gateway/wording":                     "values of a provider are quoted in errors",
 		"github.com/beevik/etree":             "it reads what xmlsec verified",
 		"github.com/crewjam/saml":             "the one package that judges SAML takes the schema's types from it",
 		"github.com/russellhaering/goxmldsig": "it signs our requests",
@@ -95,6 +98,7 @@ var architecture = []room{
 		"gateway/fetch":               "it fetches discovery, keys and tokens",
 		"gateway/provider":            "it implements the contract",
 		"gateway/refusal":             "what it refuses has a code",
+		"gateway/wording":             "values of a provider are quoted in errors",
 		"github.com/coreos/go-oidc/":  "the one package that judges OpenID Connect",
 		"github.com/go-jose/go-jose/": "keys and signatures",
 		"go.uber.org/zap":             log,
@@ -151,6 +155,7 @@ var architecture = []room{
 		"gateway/target":    "what a target, a Host header and a return address mean",
 		"gateway/usernames": "people of several providers are kept apart",
 		"gateway/vault":     "states and browser cookies are its random texts",
+		"gateway/wording":   "values of a client are quoted in errors",
 		"mapping":           "groups become roles",
 		"go.uber.org/zap":   log,
 		"net/http":          "it is the HTTP face",
@@ -182,6 +187,7 @@ var architecture = []room{
 		"gateway/target":                 "paths are judged where they are written",
 		"gateway/usernames":              "name spaces of providers are configured",
 		"gateway/vault":                  "it checks the length of a secret",
+		"gateway/wording":                "the store explains network errors by it",
 		"mapping":                        "rules are configured",
 		"github.com/caddyserver/caddy/":  "all that knows Caddy is here",
 		"github.com/quic-go/":            "a stream of HTTP/3 is reset when its login ends",

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -82,7 +81,7 @@ http://%[2]s:%[3]d {
 %[7]s
 	}
 }
-`, dir, benchHost, freeLoopbackPort(tb), op.Issuer, op.ClientID, ca, groupLines(10)))
+`, dir, benchHost, gatewaytest.FreePort(), op.Issuer, op.ClientID, ca, groupLines(10)))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -121,16 +120,6 @@ func groupLines(n int) string {
 		fmt.Fprintf(&b, "\t\tgroup app-%02d team-%02d\n", i, i)
 	}
 	return b.String()
-}
-
-func freeLoopbackPort(tb testing.TB) int {
-	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 // runningHandler finds the one handler of ours in the running configuration.

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
 	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 func init() {
@@ -191,7 +192,7 @@ func (s *RedisStore) key() string {
 }
 
 func (s *RedisStore) open() (closableStore, error) {
-	return redisstore.Open(redisstore.Options{URL: s.url, Prefix: s.Prefix})
+	return redisstore.Open(redisstore.Options{URL: s.url, Prefix: s.Prefix, Explain: wording.Network})
 }
 
 func (s *RedisStore) renew(open closableStore) {

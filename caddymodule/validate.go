@@ -160,18 +160,7 @@ func meantBy(written rule) (meant rule, r reading) {
 			meant.from = []word{{"<group>…", false}}
 		}
 	}()
-	for _, name := range written.to {
-		text := name.text
-		if !name.quoted {
-			text = strings.TrimSuffix(strings.TrimSuffix(strings.TrimRight(text, ":=;"), "->"), "=>")
-		}
-		if name.quoted || !isSign(text) {
-			meant.to = append(meant.to, word{text, name.quoted})
-		}
-		if text != name.text || !name.quoted && isSign(text) {
-			r = changesNames
-		}
-	}
+	meant.to, r = rolesMeantBy(written.to)
 	negated := false
 	for _, group := range written.from {
 		before := negated // by a mark of its own
@@ -198,6 +187,22 @@ func meantBy(written rule) (meant rule, r reading) {
 				continue
 			}
 			meant.from = append(meant.from, word{text, false})
+		}
+	}
+	return meant, r
+}
+
+func rolesMeantBy(written []word) (meant []word, r reading) {
+	for _, name := range written {
+		text := name.text
+		if !name.quoted {
+			text = strings.TrimSuffix(strings.TrimSuffix(strings.TrimRight(text, ":=;"), "->"), "=>")
+		}
+		if name.quoted || !isSign(text) {
+			meant = append(meant, word{text, name.quoted})
+		}
+		if text != name.text || !name.quoted && isSign(text) {
+			r = changesNames
 		}
 	}
 	return meant, r

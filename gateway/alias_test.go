@@ -2,14 +2,12 @@ package gateway_test
 
 import (
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
-	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
 
 // aliasNames are headers that no client may send, in spellings that an app may
@@ -59,50 +57,6 @@ func TestStripAliases(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// A name of the list, with other characters in the place of hyphens, is an alias;
-// with one character less, it is not.
-func TestAliasesAreExact(t *testing.T) {
-	t.Parallel()
-	filter := gateway.NewNameFilter(forward.DefaultNames)
-	for _, name := range strip.Aliases {
-		concrete := strings.Replace(name, "*", "Some", 1)
-		for _, spelling := range []string{concrete, strings.ToUpper(concrete), strings.ReplaceAll(concrete, "-", "_"), "\t" + concrete} {
-			if !gateway.IsAlias(filter, spelling) || gateway.IsOurs(filter, spelling) {
-				t.Errorf("%q is no alias", spelling)
-			}
-		}
-		if !slices.Contains(strip.Aliases, name[:len(name)-1]) && !strings.Contains(name, "*") && gateway.IsAlias(filter, name[:len(name)-1]) {
-			t.Errorf("%q is an alias", name[:len(name)-1])
-		}
-	}
-	for _, name := range ownWords {
-		if gateway.IsAlias(filter, name) {
-			t.Errorf("%q is an alias", name)
-		}
-	}
-}
-
-// docs/options.md lists the aliases, all of them and no others.
-func TestAliasesAreDescribed(t *testing.T) {
-	t.Parallel()
-	page, err := os.ReadFile("../docs/options.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, _ := strings.Cut(string(page), "\n## Headers that a client can't send\n")
-	_, table, _ := strings.Cut(text, "|---|---|\n")
-	table, _, _ = strings.Cut(table, "\n\n")
-	var described []string
-	for i, part := range strings.Split(table, "`") {
-		if i%2 == 1 {
-			described = append(described, part)
-		}
-	}
-	if !slices.Equal(described, strip.Aliases) {
-		t.Errorf("described: %q\nwant: %q", described, strip.Aliases)
 	}
 }
 

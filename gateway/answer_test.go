@@ -221,13 +221,3 @@ func TestAppCannotClearOurCookies(t *testing.T) {
 		})
 	}
 }
-
-// Our own answers set our cookies all the same.
-func TestGatewaySetsItsCookies(t *testing.T) {
-	t.Parallel()
-	b := newLab(t).site().browser()
-	b.signIn()
-	if b.cookie("__Host-sso") == "" {
-		t.Error("no session cookie was set")
-	}
-}

@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 func consume(by binding) func(*request) error {
@@ -129,7 +130,7 @@ func (x *request) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider,
 	case keepsNone && misdirected != nil: // the fault is not the cookies
 		return x.refuse(misdirected)
 	case keepsNone:
-		return x.refuse(refusal.New(refusal.CookiesBlocked, fmt.Errorf("the login began at the callback %s, the answer came to %s, and the browser brought no cookie, twice", refusal.Quoted(f.Callback), refusal.Quoted(x.here()+x.path))))
+		return x.refuse(refusal.New(refusal.CookiesBlocked, fmt.Errorf("the login began at the callback %s, the answer came to %s, and the browser brought no cookie, twice", wording.Quoted(f.Callback), wording.Quoted(x.here()+x.path))))
 	case f.Restarted:
 		return x.refuse(refusal.New(refusal.FlowOtherBrowser, errors.New("the browser brought another login's cookie, twice; the login was begun in another browser")))
 	}

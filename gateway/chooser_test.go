@@ -46,18 +46,6 @@ func TestChooser(t *testing.T) {
 	for _, name := range []string{"nobody", "CORP", "corp ", "../corp"} {
 		wantRefused(t, stranger.open("/.sso/login?"+url.Values{"provider": {name}}.Encode()), refusal.ProviderUnknown)
 	}
-
-	// The same with a provider to go to straight away, or none although one
-	// is all there is.
-	auto := l.siteOf(l.gateway(func(o *gateway.Options) {
-		o.Providers = append(o.Providers, gateway.NamedProvider{Name: "second", Provider: second})
-	}), appHost, func(o *gateway.AppOptions) { o.Autologin = "second" })
-	if w := auto.browser().open("/"); !strings.HasPrefix(w.Header().Get("Location"), "https://second.example/authorize?") {
-		t.Errorf("autologin led to %q", w.Header().Get("Location"))
-	}
-	off := l.siteOf(l.gateway(), appHost, func(o *gateway.AppOptions) { o.Autologin = "off" })
-	wantRedirect(t, off.browser().open("/"), "https://app.example/.sso/login?return=%2F")
-	wantStatus(t, off.browser().open("/.sso/login"), http.StatusOK)
 }
 
 // The chooser remembers where a login last succeeded.

@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/usernames"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -147,10 +148,7 @@ type grant struct {
 
 // noMatch returns the cause of AccessDenied for a person whom no rule matches.
 func noMatch(id *provider.Identity, res mapping.Result) error {
-	note := ""
-	if id.GroupsNote != "" {
-		note = ": " + id.GroupsNote
-	}
+	note := strings.TrimSuffix(": "+id.GroupsNote, ": ")
 	switch {
 	case res.TemplateUnknown:
 		return fmt.Errorf("a template line matched, but not all groups could be read, and a line before it might match%s", note)
@@ -161,7 +159,7 @@ func noMatch(id *provider.Identity, res mapping.Result) error {
 }
 
 func (a *App) noProvider(name string) *refusal.Error {
-	return refusal.New(refusal.ProviderUnknown, fmt.Errorf("there is no provider %s at this site, only %s", refusal.Quoted(name), refusal.List(a.providerNames())))
+	return refusal.New(refusal.ProviderUnknown, fmt.Errorf("there is no provider %s at this site, only %s", wording.Quoted(name), wording.List(a.providerNames())))
 }
 
 // explain says at DEBUG why no rule let a person in: with the first of their groups.
@@ -189,7 +187,7 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 		return provider.Identity{}, grant{}, refusal.New(code, cause)
 	}
 	if !strings.ContainsFunc(id.Username, usernames.Visible) {
-		why := cmp.Or(id.UsernameNote, fmt.Sprintf("the user name is %s, and has no visible character", refusal.Quoted(id.Username)))
+		why := cmp.Or(id.UsernameNote, fmt.Sprintf("the user name is %s, and has no visible character", wording.Quoted(id.Username)))
 		return deny(refusal.NoUsername, errors.New(why))
 	}
 	if field := id.Unfit(); field != "" {

@@ -296,32 +296,3 @@ func TestHeadersAreNotShared(t *testing.T) {
 	}
 	wg.Wait()
 }
-
-// On a wildcard site each port is an origin of its own. A client that goes through
-// them all must not fill the memory.
-func TestViewsAreBounded(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	app := newApp(t, l.gateway())
-	if err := app.Start(gateway.Hosts{Any: true, Scheme: "https"}); err != nil {
-		t.Fatal(err)
-	}
-	s := &site{lab: l, app: app, host: appHost}
-	b := s.browser()
-	b.signIn()
-	cookies := cookieLine(b)
-	for port := range 100 {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		r.Host = fmt.Sprintf("%s:%d", appHost, 1000+port)
-		r.Header.Set("Cookie", cookies)
-		wantStatus(t, s.serve(r, false), http.StatusOK)
-		if iss := claimsOf(t, s.got().header.Get("X-Sso-Assertion"))["iss"]; iss != "https://"+r.Host {
-			t.Fatalf("iss %v at %s", iss, r.Host)
-		}
-	}
-	f, err := l.sessions.Find(t.Context(), b.cookie("__Host-sso"), appHost)
-	mustDo(t, err)
-	if n := gateway.Views(f); n < 1 || n > 16 {
-		t.Errorf("one login has %d views, want 16 at most", n)
-	}
-}

@@ -34,6 +34,9 @@ func TestStormOfViewsIsAccounted(t *testing.T) {
 			r.Host = fmt.Sprintf("%s:%d", appHost, 1000+i)
 			r.Header.Set("Cookie", "__Host-sso="+cookie)
 			wantStatus(t, s.serve(r, false), http.StatusOK)
+			if iss := claimsOf(t, s.got().header.Get("X-Sso-Assertion"))["iss"]; iss != "https://"+r.Host {
+				t.Fatalf("iss %v at %s", iss, r.Host)
+			}
 		}
 		return f.Memo().Size()
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/target"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // An Endpoint is an address that an App itself serves. One table has them all. The
@@ -152,18 +153,18 @@ func (a *App) HasCredentials(method, to string) bool {
 func (x *request) route(e *Endpoint) error {
 	switch {
 	case e == nil:
-		return x.refuse(refusal.New(refusal.NotFound, fmt.Errorf("there is no endpoint at %s", refusal.Quoted(x.path))))
+		return x.refuse(refusal.New(refusal.NotFound, fmt.Errorf("there is no endpoint at %s", wording.Quoted(x.path))))
 	case slices.Contains(e.Methods, x.r.Method):
 	case e.lostPost != nil && isLostPost(x.r):
 		return e.lostPost(x)
 	default:
 		x.w.Header().Set("Allow", strings.Join(e.Methods, ", "))
-		return x.refuse(refusal.New(refusal.MethodNotAllowed, fmt.Errorf("the method is %s; %s takes %s", refusal.Quoted(x.r.Method), refusal.Quoted(x.path), strings.Join(e.Methods, ", "))))
+		return x.refuse(refusal.New(refusal.MethodNotAllowed, fmt.Errorf("the method is %s; %s takes %s", wording.Quoted(x.r.Method), wording.Quoted(x.path), strings.Join(e.Methods, ", "))))
 	}
 	if !e.CrossSite {
 		// A method that changes nothing always passes.
 		if err := x.app.csrf.Check(x.r); err != nil {
-			return x.refuse(refusal.New(refusal.CrossSite, fmt.Errorf("%w; the Origin is %s", err, refusal.Quoted(x.r.Header.Get("Origin")))))
+			return x.refuse(refusal.New(refusal.CrossSite, fmt.Errorf("%w; the Origin is %s", err, wording.Quoted(x.r.Header.Get("Origin")))))
 		}
 	}
 	return e.serve(x)

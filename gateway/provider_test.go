@@ -187,7 +187,7 @@ func TestProviderRemovedAndRenamed(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	b := l.site().browser()
-	stranger := l.site2(t).browser()
+	stranger := l.site().browser()
 	late := stranger.begin("/")
 	b.signIn()
 
@@ -217,12 +217,6 @@ func TestProviderRemovedAndRenamed(t *testing.T) {
 	})
 	narrow := b.at(l.siteOf(both, appHost, func(o *gateway.AppOptions) { o.Providers = []string{"other"} }))
 	wantRefused(t, narrow.fetch("/"), refusal.Unauthenticated)
-}
-
-// site2 is a second App for the lab's host, on a gateway of its own.
-func (l *lab) site2(t *testing.T) *site {
-	t.Helper()
-	return l.siteOf(l.gateway(), appHost)
 }
 
 // A denial at one app leaves the others alone. A person whom all apps deny leaves no

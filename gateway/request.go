@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 	"github.com/caddy-sso/caddy-sso/gateway/target"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // A request is an HTTP request to an App, with what is known about it so far.
@@ -270,7 +271,7 @@ func (x *request) checkUpgrade() *refusal.Error {
 	if len(origins) == 1 && err == nil && (strings.EqualFold(origins[0], own) || x.app.origins[strings.ToLower(origins[0])]) {
 		return nil
 	}
-	return refusal.New(refusal.ForeignOrigin, fmt.Errorf("the Origin of the WebSocket is %s, the site's own is %s", refusal.Quoted(strings.Join(origins, ", ")), refusal.Quoted(own)))
+	return refusal.New(refusal.ForeignOrigin, fmt.Errorf("the Origin of the WebSocket is %s, the site's own is %s", wording.Quoted(strings.Join(origins, ", ")), wording.Quoted(own)))
 }
 
 // issuer returns the origin that assertions name.
@@ -289,7 +290,7 @@ func (x *request) issuer() string {
 // are made of it, so a Host header that is not the site's is refused.
 func (x *request) origin() (string, *refusal.Error) {
 	if x.host == "" || x.site.hosts != nil && !x.site.hosts[x.host] {
-		return "", refusal.New(refusal.UnknownHost, fmt.Errorf("host %s is none of the site's hosts: %s", refusal.Quoted(x.r.Host), refusal.List(x.site.names)))
+		return "", refusal.New(refusal.UnknownHost, fmt.Errorf("host %s is none of the site's hosts: %s", wording.Quoted(x.r.Host), wording.List(x.site.names)))
 	}
 	if b := x.app.base; b != nil {
 		return b.String(), nil
@@ -306,7 +307,7 @@ func (x *request) origin() (string, *refusal.Error) {
 func (x *request) signInOrigin() (string, *refusal.Error) {
 	origin, refused := x.origin()
 	if refused == nil && !x.secure && !x.app.opts.InsecureHTTP && !fetch.IsLoopback(strings.Trim(x.host, "[]")) {
-		refused = refusal.New(refusal.InsecureHTTP, fmt.Errorf("the request came over http to %s", refusal.Quoted(x.r.Host)))
+		refused = refusal.New(refusal.InsecureHTTP, fmt.Errorf("the request came over http to %s", wording.Quoted(x.r.Host)))
 	}
 	return origin, refused
 }

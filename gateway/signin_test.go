@@ -325,7 +325,7 @@ func TestClientGoesAway(t *testing.T) {
 	} {
 		ctx, cancel := context.WithCancel(r.Context())
 		cancel()
-		node := fresh.site2(t)
+		node := fresh.site()
 		if w := node.serve(r.WithContext(ctx), false); w.Code < 400 {
 			t.Errorf("%s: status %d", name, w.Code)
 		}

@@ -133,17 +133,8 @@ func (s *Store) commit(batch []write) {
 			return nil
 		})
 	})
-	if errors.Is(err, errBroken) {
-		s.broken.Store(true)
-	}
-	switch {
-	case err == nil:
-		s.refuses.Store(nil)
-	case errors.Is(err, errBroken):
-		s.refuses.Store(&err)
-	case own == nil:
-		refuses := fmt.Errorf("writing %s: %w: is its disk full (df -h %[1]s), or failing (dmesg)?", s.db.Path(), err)
-		s.refuses.Store(&refuses)
+	if err == nil || own == nil {
+		s.remember(err)
 	}
 	for i, w := range batch {
 		if err != nil {
@@ -153,6 +144,20 @@ func (s *Store) commit(batch []write) {
 			w.then()
 		}
 		w.answer <- outcomes[i]
+	}
+}
+
+// remember keeps what the file did with a transaction: why it refuses writes, if it does.
+func (s *Store) remember(err error) {
+	switch {
+	case err == nil:
+		s.refuses.Store(nil)
+	case errors.Is(err, errBroken):
+		s.broken.Store(true)
+		s.refuses.Store(&err)
+	default:
+		refuses := fmt.Errorf("writing %s: %w: is its disk full (df -h %[1]s), or failing (dmesg)?", s.db.Path(), err)
+		s.refuses.Store(&refuses)
 	}
 }
 

@@ -112,23 +112,30 @@ func (d *Demo) start(ctx context.Context, sites []*Site) error {
 	}
 	d.serve(idp, handler)
 
-	for i, s := range sites {
-		for j, other := range sites {
-			if i != j {
+	for _, s := range sites {
+		for _, other := range sites {
+			if other != s {
 				s.Others = append(s.Others, other)
 			}
 		}
-		app, err := newApp(s)
-		if err != nil {
+		if err := d.startApp(ctx, s); err != nil {
 			return err
 		}
-		ln, addr, err := listen(ctx)
-		if err != nil {
-			return err
-		}
-		s.Upstream = addr
-		d.serve(ln, app)
 	}
+	return nil
+}
+
+func (d *Demo) startApp(ctx context.Context, s *Site) error {
+	app, err := newApp(s)
+	if err != nil {
+		return err
+	}
+	ln, addr, err := listen(ctx)
+	if err != nil {
+		return err
+	}
+	s.Upstream = addr
+	d.serve(ln, app)
 	return nil
 }
 

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // Timeout bounds one request of a Client, from connecting to the last byte of the
@@ -160,12 +160,12 @@ func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err
 		}
-		return nil, fmt.Errorf("sending %s: %w", where, refusal.Network(unquoted(err)))
+		return nil, fmt.Errorf("sending %s: %w", where, wording.Network(unquoted(err)))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the response to %s: %w", where, refusal.Network(err))
+		return nil, fmt.Errorf("reading the response to %s: %w", where, wording.Network(err))
 	}
 	if int64(len(body)) > limit {
 		return nil, fmt.Errorf("reading the response to %s: %w of %d bytes", where, ErrTooLarge, limit)

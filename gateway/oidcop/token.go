@@ -33,16 +33,11 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "unsupported_grant_type")
 		return
 	}
-	// Even a client that may not use the code uses it up: the code has leaked then
-	// (RFC 6749 §4.1.2).
-	code := r.PostForm.Get("code")
-	g, ok := p.grants.take(code)
-	if !ok || g.challenge == "" || g.client != client.ID || g.redirectURI != r.PostForm.Get("redirect_uri") ||
-		!verifies(r.PostForm.Get("code_verifier"), g.challenge) {
+	g, ok := p.redeem(client, r.PostForm)
+	if !ok {
 		fail(w, http.StatusBadRequest, "invalid_grant")
 		return
 	}
-	g.challenge = "" // so that an access token can't be used as a code
 	access, ok := p.grants.add(g)
 	if !ok {
 		fail(w, http.StatusServiceUnavailable, "temporarily_unavailable")
@@ -56,6 +51,16 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"token_type": "Bearer", "access_token": access, "expires_in": int(grantTTL / time.Second), "id_token": id,
 	})
+}
+
+// redeem takes the code of a request, and reports whether the client may use it. It uses
+// it up in either case: else the code has leaked (RFC 6749 §4.1.2).
+func (p *Provider) redeem(client Client, form url.Values) (g grant, ok bool) {
+	g, ok = p.grants.take(form.Get("code"))
+	ok = ok && g.challenge != "" && g.client == client.ID && g.redirectURI == form.Get("redirect_uri") &&
+		verifies(form.Get("code_verifier"), g.challenge)
+	g.challenge = "" // so that an access token can't be used as a code
+	return g, ok
 }
 
 // client authenticates the caller of the token endpoint, in one way only (RFC 6749

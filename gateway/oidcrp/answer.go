@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // maxCode bounds an authorization code, in bytes. Entra's have about 1,500.
@@ -23,7 +24,7 @@ type answer struct {
 func answerSingle(a *answer) error {
 	for name, values := range a.params {
 		if len(values) != 1 {
-			return fmt.Errorf("reading the answer: the parameter %s stands %d times", quoted(name), len(values))
+			return fmt.Errorf("reading the answer: the parameter %s stands %d times", wording.Quoted(name), len(values))
 		}
 	}
 	return nil
@@ -33,7 +34,7 @@ func answerSingle(a *answer) error {
 // as well.
 func answerIssuer(a *answer) error {
 	if a.params.Has("iss") && a.params.Get("iss") != a.issuer {
-		return fmt.Errorf("reading the answer: its iss is %s, asked was %q", quoted(a.params.Get("iss")), a.issuer)
+		return fmt.Errorf("reading the answer: its iss is %s, asked was %q", wording.Quoted(a.params.Get("iss")), a.issuer)
 	}
 	return nil
 }

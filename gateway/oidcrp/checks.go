@@ -7,6 +7,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/check"
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // A checklist is everything that is checked, and how strictly it is read before
@@ -159,7 +160,7 @@ func jsonUnique(d *document) error {
 type twiceError string
 
 func (e twiceError) Error() string {
-	return fmt.Sprintf("the name %s stands twice in one object", quoted(string(e)))
+	return fmt.Sprintf("the name %s stands twice in one object", wording.Quoted(string(e)))
 }
 
 func jsonText(d *document) error {

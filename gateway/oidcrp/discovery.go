@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // The largest answers that are read, in bytes. A token answer holds 10,000
@@ -99,9 +100,9 @@ func usableAlgs(announced []string) []string {
 func discoveryIssuer(d *discoveryDocument) error {
 	if got := d.str("issuer"); got != d.issuer {
 		if strings.Contains(got, "{") {
-			return fmt.Errorf("reading the discovery document: the issuer %s has a placeholder in it: this is the document for all tenants; configure your own tenant's issuer", quoted(got))
+			return fmt.Errorf("reading the discovery document: the issuer %s has a placeholder in it: this is the document for all tenants; configure your own tenant's issuer", wording.Quoted(got))
 		}
-		return fmt.Errorf("reading the discovery document: the issuer is %s, configured is %q (OIDC Discovery §4.3); if that is the provider you mean, write it in `issuer`, byte for byte", quoted(got), d.issuer)
+		return fmt.Errorf("reading the discovery document: the issuer is %s, configured is %q (OIDC Discovery §4.3); if that is the provider you mean, write it in `issuer`, byte for byte", wording.Quoted(got), d.issuer)
 	}
 	return nil
 }
@@ -160,7 +161,7 @@ func documentMediaType(f *fetch.Response) error {
 	case f.MediaType == "application/json", strings.HasSuffix(f.MediaType, "+json"):
 	case f.MediaType == "application/octet-stream", f.MediaType == "text/plain": // as file servers send it
 	default:
-		return lastingError{fmt.Errorf("checking the answer: the content type is %s, not JSON", quoted(f.ContentType))}
+		return lastingError{fmt.Errorf("checking the answer: the content type is %s, not JSON", wording.Quoted(f.ContentType))}
 	}
 	return nil
 }
@@ -211,7 +212,3 @@ func lasts(err error) bool {
 func unavailable(format string, args ...any) error {
 	return refusal.New(refusal.ProviderUnavailable, fmt.Errorf(format, args...))
 }
-
-// quoted shows a value of the provider in an error: short, and without
-// anything that a log could stumble over.
-func quoted(s string) string { return refusal.Quoted(s) }

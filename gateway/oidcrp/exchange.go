@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // tokens are what the token endpoint gave. They live as long as Complete runs.
@@ -106,7 +107,7 @@ func (p *Provider) authMethod(md *metadata) (string, error) {
 		return methodPost, nil
 	}
 	return "", refusal.New(refusal.OIDCClientRejected,
-		fmt.Errorf("exchanging the code: the provider announces neither client_secret_basic nor client_secret_post for its token endpoint, but %s; if it takes one of them all the same, name it by `token_auth`", refusal.List(md.authMethods)))
+		fmt.Errorf("exchanging the code: the provider announces neither client_secret_basic nor client_secret_post for its token endpoint, but %s; if it takes one of them all the same, name it by `token_auth`", wording.List(md.authMethods)))
 }
 
 // secretHint says what may help if a provider does not take a secret. Not all decode
@@ -152,7 +153,7 @@ func tokenStatus(a *tokenAnswer) error {
 
 func tokenMediaType(a *tokenAnswer) error {
 	if a.MediaType != "application/json" {
-		return fmt.Errorf("exchanging the code: checking the answer: the content type is %s, not application/json", quoted(a.ContentType))
+		return fmt.Errorf("exchanging the code: checking the answer: the content type is %s, not application/json", wording.Quoted(a.ContentType))
 	}
 	return nil
 }
@@ -168,7 +169,7 @@ func tokenTypes(a *tokenAnswer) error { return a.body.checkKinds(tokenKinds) }
 
 func tokenBearer(a *tokenAnswer) error {
 	if !strings.EqualFold(a.body.str("token_type"), "Bearer") { // RFC 6749 §7.1
-		return fmt.Errorf("reading the token endpoint's answer: the token_type is %s, not Bearer", quoted(a.body.str("token_type")))
+		return fmt.Errorf("reading the token endpoint's answer: the token_type is %s, not Bearer", wording.Quoted(a.body.str("token_type")))
 	}
 	return nil
 }
@@ -207,12 +208,12 @@ func said(code, description string, secrets ...string) string {
 	case code == "" && description == "":
 		return "nothing about why"
 	case code == "":
-		return refusal.Theirs(description, secrets...)
+		return wording.Theirs(description, secrets...)
 	case !isErrorCode(code):
-		code = refusal.Theirs(code, secrets...)
+		code = wording.Theirs(code, secrets...)
 	}
 	if description == "" {
 		return code
 	}
-	return code + ": " + refusal.Theirs(description, secrets...)
+	return code + ": " + wording.Theirs(description, secrets...)
 }

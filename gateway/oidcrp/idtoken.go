@@ -17,7 +17,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // skew is how far the provider's clock may differ from ours.
@@ -165,14 +165,14 @@ func idTypes(t *idToken) error {
 
 func idIssuer(t *idToken) error {
 	if got := t.claims.str("iss"); got != t.issuer {
-		return fmt.Errorf("checking iss: is %s instead of %q", quoted(got), t.issuer)
+		return fmt.Errorf("checking iss: is %s instead of %q", wording.Quoted(got), t.issuer)
 	}
 	return nil
 }
 
 func idAudience(t *idToken) error {
 	if !slices.Contains(t.claims.strs("aud"), t.clientID) {
-		return fmt.Errorf("checking aud: it is %s, and the client_id is %q", refusal.List(t.claims.strs("aud")), t.clientID)
+		return fmt.Errorf("checking aud: it is %s, and the client_id is %q", wording.List(t.claims.strs("aud")), t.clientID)
 	}
 	return nil
 }
@@ -182,9 +182,9 @@ func idAudience(t *idToken) error {
 func idAuthorizedParty(t *idToken) error {
 	switch {
 	case t.claims.has("azp") && t.claims.str("azp") != t.clientID:
-		return fmt.Errorf("checking azp: is %s instead of %q", quoted(t.claims.str("azp")), t.clientID)
+		return fmt.Errorf("checking azp: is %s instead of %q", wording.Quoted(t.claims.str("azp")), t.clientID)
 	case !t.claims.has("azp") && len(unique(t.claims.strs("aud"))) > 1:
-		return fmt.Errorf("checking azp: is missing, and aud names several: %s", refusal.List(t.claims.strs("aud")))
+		return fmt.Errorf("checking azp: is missing, and aud names several: %s", wording.List(t.claims.strs("aud")))
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // Bounds on the provider's keys.
@@ -54,7 +55,7 @@ func (r keyRing) names() string {
 	for _, k := range r.usable {
 		names = append(names, cmp.Or(k.kid, "no kid"))
 	}
-	return refusal.List(names)
+	return wording.List(names)
 }
 
 // fault says what keys there are if none can be used.
@@ -126,7 +127,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	}
 	return nil, refusal.New(refusal.OIDCSignature, fmt.Errorf(
 		"verifying the signature: the token has kid %s and alg %s, the provider publishes the keys %s; none verifies it (%d fit)",
-		quoted(jws.kid), quoted(string(jws.alg)), ring.names(), tried))
+		wording.Quoted(jws.kid), wording.Quoted(string(jws.alg)), ring.names(), tried))
 }
 
 // verify returns the payload if one of keys verifies it, and how many were tried. If the
@@ -217,7 +218,7 @@ type keyDocument struct {
 
 func keySetUnique(d *keyDocument) error {
 	if d.outer {
-		return fmt.Errorf("has the name %s twice", quoted(d.duplicate))
+		return fmt.Errorf("has the name %s twice", wording.Quoted(d.duplicate))
 	}
 	return nil
 }
@@ -260,7 +261,7 @@ func (p *Provider) parseKey(data []byte) (key, error) {
 		err = p.checks.publicKey.Run(jwk)
 	}
 	if err != nil {
-		return key{}, fmt.Errorf("kid %s (kty %s, alg %s): %w", quoted(obj.str("kid")), quoted(obj.str("kty")), quoted(obj.str("alg")), err)
+		return key{}, fmt.Errorf("kid %s (kty %s, alg %s): %w", wording.Quoted(obj.str("kid")), wording.Quoted(obj.str("kty")), wording.Quoted(obj.str("alg")), err)
 	}
 	return key{kid: obj.str("kid"), alg: obj.str("alg"), public: jwk.public}, nil
 }
@@ -297,7 +298,7 @@ func keyTypes(k *candidate) error { return k.checkKinds(keyKinds) }
 
 func keyUse(k *candidate) error {
 	if k.has("use") && k.str("use") != "sig" {
-		return fmt.Errorf("its use is %s, not sig", quoted(k.str("use")))
+		return fmt.Errorf("its use is %s, not sig", wording.Quoted(k.str("use")))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // A verification is what a provider says of an e-mail address.
@@ -106,19 +107,19 @@ func (p *person) joinGroups(id, info *profile, more findings) {
 		p.GroupsNote = missing(id.groups, more)
 		if !more.failed {
 			p.NoGroups = fmt.Sprintf("%s; the claims that came: %s; name the right claim by `groups_claim`, or have the provider send it: by a scope (`scopes`), or by a mapper there",
-				p.GroupsNote, refusal.List(p.claims()))
+				p.GroupsNote, wording.List(p.claims()))
 		}
 	}
 }
 
 // missing says where a claim was looked for.
 func missing(claim string, more findings) string {
-	where := fmt.Sprintf("the claim %s is neither in the ID token nor in userinfo", quoted(claim))
+	where := fmt.Sprintf("the claim %s is neither in the ID token nor in userinfo", wording.Quoted(claim))
 	if more.why != "" {
-		where = fmt.Sprintf("the claim %s is not in the ID token, and %s", quoted(claim), more.why)
+		where = fmt.Sprintf("the claim %s is not in the ID token, and %s", wording.Quoted(claim), more.why)
 	}
 	if more.ungranted != "" {
-		where += fmt.Sprintf("; the provider has not granted the scope %s", quoted(more.ungranted))
+		where += fmt.Sprintf("; the provider has not granted the scope %s", wording.Quoted(more.ungranted))
 	}
 	return where
 }
@@ -129,7 +130,7 @@ func missing(claim string, more findings) string {
 func (p *Provider) identity(id *profile, more findings) (provider.Identity, error) {
 	who := p.join(id, more)
 	if who.Username == "" {
-		return provider.Identity{}, refusal.New(refusal.NoUsername, fmt.Errorf("reading the user name: %s; the claims that came: %s", missing(id.username, more), refusal.List(who.claims())))
+		return provider.Identity{}, refusal.New(refusal.NoUsername, fmt.Errorf("reading the user name: %s; the claims that came: %s", missing(id.username, more), wording.List(who.claims())))
 	}
 	if err := p.checks.person.Run(who); err != nil {
 		return provider.Identity{}, err
@@ -181,13 +182,13 @@ func personEmail(p *person) error {
 	case p.trusted || p.Username == "":
 		return nil
 	case namesEmail(p.claim) && (p.Username != p.Email || p.said != verified):
-		return fmt.Errorf("reading the user name of %s: it is an e-mail address, and email_verified is %s", quoted(p.claim), p.flag())
+		return fmt.Errorf("reading the user name of %s: it is an e-mail address, and email_verified is %s", wording.Quoted(p.claim), p.flag())
 	case p.isUnverified(p.Username):
 		why := "email_verified is " + string(unverified)
 		if p.hidden {
 			why = "the provider has not granted the scope \"email\", which says whether it is verified"
 		}
-		return fmt.Errorf("reading the user name of %s: it is an e-mail address, and %s", quoted(p.claim), why)
+		return fmt.Errorf("reading the user name of %s: it is an e-mail address, and %s", wording.Quoted(p.claim), why)
 	}
 	return nil
 }
@@ -240,7 +241,7 @@ func personGroups(p *person) error {
 	case p.trusted || !namesEmail(p.groups) || len(p.Groups) == 0:
 		return nil
 	case p.said != verified || len(p.Groups) != 1 || p.Groups[0] != p.Email:
-		return fmt.Errorf("reading the groups of %s: they are e-mail addresses, and email_verified is %s", quoted(p.groups), p.said)
+		return fmt.Errorf("reading the groups of %s: they are e-mail addresses, and email_verified is %s", wording.Quoted(p.groups), p.said)
 	}
 	return nil
 }

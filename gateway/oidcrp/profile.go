@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // Bounds on what a provider may say about a person.
@@ -202,7 +203,7 @@ func (f *profile) lacking() string {
 	case f.overage():
 		return "the provider names them elsewhere, because they are too many (an overage); have it send the groups of this application alone"
 	case v == nil && isBlocked:
-		why = fmt.Sprintf("can't be looked up: %s on the path to it is no object", quoted(at))
+		why = fmt.Sprintf("can't be looked up: %s on the path to it is no object", wording.Quoted(at))
 	case v == nil:
 		return ""
 	case entries == nil:
@@ -215,7 +216,7 @@ func (f *profile) lacking() string {
 		return ""
 	}
 	f.leaveOut(f.groups, why)
-	return fmt.Sprintf("the claim %s %s", quoted(f.groups), why)
+	return fmt.Sprintf("the claim %s %s", wording.Quoted(f.groups), why)
 }
 
 // overage says whether the provider names the groups elsewhere, as Entra ID does
@@ -245,13 +246,13 @@ func (f *profile) lacksNeeded() bool {
 
 func profileTypes(f *profile) error {
 	if v := f.find(f.username); v != nil && aString.wrong(v) {
-		return fmt.Errorf("reading %s: is not %s", quoted(f.username), aString)
+		return fmt.Errorf("reading %s: is not %s", wording.Quoted(f.username), aString)
 	}
 	if at, blocked := f.blocked(f.username); blocked && f.find(f.username) == nil {
-		return fmt.Errorf("reading %s: %s on the path to it is no object", quoted(f.username), quoted(at))
+		return fmt.Errorf("reading %s: %s on the path to it is no object", wording.Quoted(f.username), wording.Quoted(at))
 	}
 	if v := f.find(f.groups); v != nil && !f.groupsUnused && f.entries() == nil {
-		return fmt.Errorf("reading %s: is not %s", quoted(f.groups), someText)
+		return fmt.Errorf("reading %s: is not %s", wording.Quoted(f.groups), someText)
 	}
 	return nil
 }
@@ -263,21 +264,21 @@ func profileEmail(f *profile) error {
 	name := f.text(f.username)
 	plain := f.trusted && f.username != "email" && !strings.ContainsAny(name, "@＠﹫")
 	if namesEmail(f.username) && name != "" && !plain && !provider.ValidEmail(name) {
-		return fmt.Errorf("reading %s: is no e-mail address", quoted(f.username))
+		return fmt.Errorf("reading %s: is no e-mail address", wording.Quoted(f.username))
 	}
 	return nil
 }
 
 func profileUsername(f *profile) error {
 	if len(f.text(f.username)) > maxName {
-		return fmt.Errorf("reading %s: longer than %d bytes", quoted(f.username), maxName)
+		return fmt.Errorf("reading %s: longer than %d bytes", wording.Quoted(f.username), maxName)
 	}
 	return nil
 }
 
 func profileGroups(f *profile) error {
 	if !f.groupsUnused && len(f.entries()) > maxGroups {
-		return fmt.Errorf("reading %s: %s", quoted(f.groups), tooMany)
+		return fmt.Errorf("reading %s: %s", wording.Quoted(f.groups), tooMany)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // A token is a JWS in compact serialisation (RFC 7515 §7.1), read but not
@@ -109,7 +110,7 @@ func headerTypes(t *token) error { return t.header.checkKinds(headerKinds) }
 
 func headerAlg(t *token) error {
 	if alg := t.header.str("alg"); !slices.Contains(t.algs, alg) {
-		return fmt.Errorf("reading the token's header: the alg is %s; of those that the provider announces, these are taken: %s", quoted(alg), refusal.List(t.algs))
+		return fmt.Errorf("reading the token's header: the alg is %s; of those that the provider announces, these are taken: %s", wording.Quoted(alg), wording.List(t.algs))
 	}
 	return nil
 }
@@ -118,7 +119,7 @@ func headerAlg(t *token) error {
 // (RFC 8725 §3.11). Media types have no case (RFC 7519 §5.1).
 func headerTyp(t *token) error {
 	if t.header.has("typ") && !strings.EqualFold(t.header.str("typ"), "JWT") {
-		return fmt.Errorf("reading the token's header: the typ %s is not JWT", quoted(t.header.str("typ")))
+		return fmt.Errorf("reading the token's header: the typ %s is not JWT", wording.Quoted(t.header.str("typ")))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // A userInfo is an answer of the userinfo endpoint that checklist.userInfo judge.
@@ -63,7 +64,7 @@ func (p *Provider) userInfoSaid(got *fetch.Response, access string, err error) e
 	if body, notJSON := p.checks.object(got.Body); notJSON == nil && body.str("error") != "" {
 		words = said(body.str("error"), body.str("error_description"), access)
 	} else if got.Challenge != "" {
-		words = refusal.Theirs(got.Challenge, access)
+		words = wording.Theirs(got.Challenge, access)
 	}
 	if words == "" {
 		return err
@@ -110,7 +111,7 @@ func userInfoStatus(f *fetch.Response) error {
 
 func userInfoMediaType(f *fetch.Response) error {
 	if f.MediaType != "application/json" && f.MediaType != jwtMediaType {
-		return lastingError{fmt.Errorf("asking userinfo: the content type is %s, neither application/json nor %s", quoted(f.ContentType), jwtMediaType)}
+		return lastingError{fmt.Errorf("asking userinfo: the content type is %s, neither application/json nor %s", wording.Quoted(f.ContentType), jwtMediaType)}
 	}
 	return nil
 }
@@ -129,7 +130,7 @@ func userInfoSubject(u *userInfo) error {
 // the endpoint.
 func userInfoIssuer(u *userInfo) error {
 	if u.signed && u.claims.str("iss") != u.issuer {
-		return fmt.Errorf("checking userinfo: its iss is %s instead of %q", quoted(u.claims.str("iss")), u.issuer)
+		return fmt.Errorf("checking userinfo: its iss is %s instead of %q", wording.Quoted(u.claims.str("iss")), u.issuer)
 	}
 	return nil
 }

@@ -98,6 +98,8 @@ func TestUserInfo(t *testing.T) {
 			name: "no groups", claims: without("groups"), userinfo: without("groups"), asked: 1,
 			want: func(i *provider.Identity) {
 				i.Groups, i.GroupsNote = nil, `the claim "groups" is neither in the ID token nor in userinfo`
+				i.NoGroups = i.GroupsNote + `; the claims that came: "email", "email_verified", "family_name", "given_name", "name", "preferred_username", "sub"; ` +
+					"name the right claim by `groups_claim`, or have the provider send it: by a scope (`scopes`), or by a mapper there"
 			},
 		},
 		{

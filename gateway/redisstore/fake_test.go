@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // hang is the answer of a fake that never answers.
@@ -145,7 +146,7 @@ func bulk(text string) string { return "$" + strconv.Itoa(len(text)) + "\r\n" + 
 
 func openFake(t testing.TB, f *fake, user string) *redisstore.Store {
 	t.Helper()
-	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + user + f.addr, Timeout: 300 * time.Millisecond})
+	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + user + f.addr, Timeout: 300 * time.Millisecond, Explain: wording.Network})
 	if err != nil {
 		t.Fatal(err)
 	}

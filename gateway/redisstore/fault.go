@@ -14,7 +14,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
@@ -24,7 +23,7 @@ var errAnswer = errors.New("the server's answer can't be read: is it Redis 6.2 o
 // finish makes a fault of what a method returns: the address, what was being
 // done, and how to mend it. It also stops go-redis's panics over absurd
 // lengths in an answer.
-func (s *Store) finish(doing string, err *error) {
+func (s *Store) finish(ctx context.Context, doing string, err *error) {
 	if recover() != nil {
 		*err = errAnswer
 	}
@@ -35,13 +34,14 @@ func (s *Store) finish(doing string, err *error) {
 		}
 		return
 	}
-	*err = fmt.Errorf("redis at %s: %s: %w", s.options.Addr, doing, s.presentable(*err))
+	*err = fmt.Errorf("redis at %s: %s: %w", s.options.Addr, doing, s.presentable(ctx, *err))
 }
 
 // explained adds to an error what it means and what to do about it. Until a server has
 // answered, one of the two ends may speak TLS and the other not.
-func (s *Store) explained(err error) error {
+func (s *Store) explained(ctx context.Context, err error) error {
 	withTLS, first := s.options.TLSConfig != nil, !s.answered.Load()
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case errors.Is(err, redis.ErrPoolTimeout):
 		return fmt.Errorf("%w: all connections to it are in use; it answers too slowly, see its SLOWLOG", err)
@@ -49,34 +49,36 @@ func (s *Store) explained(err error) error {
 		return fmt.Errorf("%w: the configuration that used it has ended", err)
 	case first && withTLS && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: is it up, and does it speak TLS, as rediss:// says?", err)
-	case isType[tls.RecordHeaderError](err):
+	case noTLS:
 		return fmt.Errorf("%w: it speaks no TLS at this port; write redis://, or give its tls-port", err)
-	case first && !withTLS && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && s.speaksTLS():
+	case first && !withTLS && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && s.speaksTLS(ctx):
 		return fmt.Errorf("%w: it speaks TLS at this port; write rediss://", err)
 	}
-	return refusal.Network(err)
-}
-
-func isType[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
+	return s.explain(err)
 }
 
 // probeTimeout bounds speaksTLS.
 const probeTimeout = 500 * time.Millisecond
 
 // speaksTLS reports whether the server answers to TLS. Nothing is sent to it but the
-// handshake.
-func (s *Store) speaksTLS() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+// handshake, and that once: each failing call would wait for it.
+func (s *Store) speaksTLS(ctx context.Context) bool {
+	if s.asked.Swap(true) {
+		return s.overTLS.Load()
+	}
+	ask, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // G402: it only asks whether there is TLS
-	conn, err := dialer.DialContext(ctx, s.options.Network, s.options.Addr)
-	if err != nil {
-		return isType[tls.AlertError](err)
+	conn, err := dialer.DialContext(ask, s.options.Network, s.options.Addr)
+	if err == nil {
+		_ = conn.Close()
 	}
-	_ = conn.Close()
-	return true
+	_, refused := errors.AsType[tls.AlertError](err)
+	s.overTLS.Store(err == nil || refused)
+	if ctx.Err() != nil { // the caller was gone before the server could say anything
+		s.asked.Store(false)
+	}
+	return s.overTLS.Load()
 }
 
 // cli is redis-cli with what leads it to this server, a password apart.
@@ -99,7 +101,7 @@ func DiscardDriverLog() { logging.Disable() }
 
 // presentable returns err in words that say what to do, without anything that the server
 // quoted from a command or put in place of an answer.
-func (s *Store) presentable(err error) error {
+func (s *Store) presentable(ctx context.Context, err error) error {
 	var refused redis.Error
 	var network net.Error
 	var ours fault
@@ -107,12 +109,12 @@ func (s *Store) presentable(err error) error {
 	case errors.Is(err, redis.Nil):
 		return errAnswer
 	case errors.As(err, &refused):
-		return fault(strings.ReplaceAll(explain(refused.Error()), "redis-cli", s.cli()))
+		return fault(strings.ReplaceAll(explainAnswer(refused.Error()), "redis-cli", s.cli()))
 	case errors.Is(err, context.Canceled), errors.As(err, &ours):
 		return err
 	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, redis.ErrClosed), errors.Is(err, redis.ErrPoolTimeout):
-		return s.explained(err)
+		return s.explained(ctx, err)
 	}
 	return errAnswer
 }
@@ -153,9 +155,9 @@ var refusals = []struct{ begins, hint string }{
 	{"ERR Client sent AUTH, but no password is set", "it has no password: take user and password out of the URL"},
 }
 
-// explain adds to an error of Redis what to do about it. Text that it quotes is cut
+// explainAnswer adds to an error of Redis what to do about it. Text that it quotes is cut
 // off: a command's arguments may be the password or a value.
-func explain(text string) string {
+func explainAnswer(text string) string {
 	// Before Redis 7 the error of a script is the whole story, with the cause last.
 	if _, cause, ok := strings.Cut(text, ": -"); ok {
 		text = cause

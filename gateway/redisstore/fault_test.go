@@ -13,10 +13,12 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 var update = flag.Bool("update", false, "write testdata/faults.txt anew")
@@ -74,7 +76,7 @@ func TestFaults(t *testing.T) {
 		{"it is no Redis", answers("HTTP/1.1 400 Bad Request\r\n\r\n")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := redisstore.Open(redisstore.Options{URL: tt.url(t), Timeout: 200 * time.Millisecond, DialTimeout: 400 * time.Millisecond})
+			s, err := redisstore.Open(redisstore.Options{URL: tt.url(t), Timeout: 200 * time.Millisecond, DialTimeout: 400 * time.Millisecond, Explain: wording.Network})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -106,6 +108,36 @@ func TestFaults(t *testing.T) {
 	}
 	if !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("got\n%s\nwant\n%s", got.Bytes(), want)
+	}
+}
+
+// A server that hangs up is asked once whether it speaks TLS, not by each call, and anew
+// only if the call's context ended meanwhile.
+func TestAsksForTLSOnce(t *testing.T) {
+	t.Parallel()
+	var connections, handshakes atomic.Int32
+	ctx, cancel := context.WithCancel(t.Context())
+	addr := listening(t, func(c net.Conn) {
+		connections.Add(1)
+		first := make([]byte, 4096)
+		if _, _ = c.Read(first); first[0] == 22 && handshakes.Add(1) == 1 {
+			cancel()
+			_, _ = io.Copy(io.Discard, c) // until the caller hangs up
+		}
+	})
+	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 5 {
+		if _, err := s.Get(ctx, "key"); err == nil {
+			t.Error("there is no error")
+		}
+		ctx = t.Context()
+	}
+	if all, tls := connections.Load(), handshakes.Load(); all != 7 || tls != 2 {
+		t.Errorf("%d connections, %d of them for TLS, want 7 and 2", all, tls)
 	}
 }
 

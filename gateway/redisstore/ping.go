@@ -27,8 +27,8 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // tryWriting returns why Redis refuses writes, or err if that is not known.
 func (s *Store) tryWriting(ctx context.Context, client redis.Cmdable) (refuses, err error) {
-	defer s.finish("writing", &refuses)
-	defer s.finish("writing", &err)
+	defer s.finish(ctx, "writing", &refuses)
+	defer s.finish(ctx, "writing", &err)
 	err = client.Set(ctx, s.prefix+"health", "", time.Minute).Err()
 	var refused redis.Error
 	if errors.As(err, &refused) {
@@ -45,7 +45,7 @@ func (s *Store) single(timeout time.Duration) *redis.Client {
 }
 
 func (s *Store) check(ctx context.Context, client redis.Cmdable) (err error) {
-	defer s.finish("looking at its settings", &err)
+	defer s.finish(ctx, "looking at its settings", &err)
 	return fit(ctx, client)
 }
 

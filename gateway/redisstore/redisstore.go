@@ -51,6 +51,9 @@ type Options struct {
 	DialTimeout time.Duration
 	// Timeout bounds each read and each write. Default 1 s.
 	Timeout time.Duration
+	// Explain adds to a network error what it means and what to do about it, and keeps
+	// the error in the chain. Default: it is shown as it is.
+	Explain func(error) error
 }
 
 // A Store is a store.Store in Redis.
@@ -62,6 +65,9 @@ type Store struct {
 	login   atomic.Pointer[url.Userinfo]
 	// answered is set once the server has answered anything.
 	answered atomic.Bool
+	// asked and overTLS are what speaksTLS remembers.
+	asked, overTLS atomic.Bool
+	explain        func(error) error
 }
 
 // Open returns a store, or says what is wrong with the options. It does not
@@ -93,7 +99,10 @@ func Open(o Options) (*Store, error) {
 	opt.PipelinePoolSize = -1
 	opt.DisableIdentity = true
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	s := &Store{prefix: cmp.Or(o.Prefix, "sso:")}
+	s := &Store{prefix: cmp.Or(o.Prefix, "sso:"), explain: o.Explain}
+	if s.explain == nil {
+		s.explain = func(err error) error { return err }
+	}
 	s.login.Store(url.UserPassword(opt.Username, opt.Password))
 	opt.CredentialsProvider = s.credentials
 	opt.OnConnect = s.onConnect
@@ -140,7 +149,7 @@ func (s *Store) index(index string) string { return s.prefix + "i:" + index }
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, keys ...string) (values [][]byte, err error) {
-	defer s.finish("reading values", &err)
+	defer s.finish(ctx, "reading values", &err)
 	if len(keys) == 0 {
 		return nil, ctx.Err()
 	}
@@ -170,13 +179,13 @@ func (s *Store) Get(ctx context.Context, keys ...string) (values [][]byte, err e
 
 // Put implements store.Store.
 func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (err error) {
-	defer s.finish("storing a value", &err)
+	defer s.finish(ctx, "storing a value", &err)
 	return s.set(ctx, key, value, ttl)
 }
 
 // PutNew implements store.Store.
 func (s *Store) PutNew(ctx context.Context, key string, value []byte, ttl time.Duration) (err error) {
-	defer s.finish("storing a new value", &err)
+	defer s.finish(ctx, "storing a new value", &err)
 	err = s.set(ctx, key, value, ttl, "nx")
 	if errors.Is(err, redis.Nil) {
 		return store.ErrExists
@@ -202,7 +211,7 @@ func (s *Store) set(ctx context.Context, key string, value []byte, ttl time.Dura
 
 // Take implements store.Store.
 func (s *Store) Take(ctx context.Context, key string) (value []byte, err error) {
-	defer s.finish("taking a value", &err)
+	defer s.finish(ctx, "taking a value", &err)
 	value, err = s.client.GetDel(ctx, s.key(key)).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, store.ErrNotFound
@@ -224,7 +233,7 @@ return 2`)
 
 // CompareAndPut implements store.Store.
 func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte, ttl time.Duration) (err error) {
-	defer s.finish("replacing a value", &err)
+	defer s.finish(ctx, "replacing a value", &err)
 	ms, err := milliseconds(ttl)
 	if err != nil {
 		return err
@@ -261,7 +270,7 @@ return {n, left}`)
 
 // Count implements store.Store.
 func (s *Store) Count(ctx context.Context, key string, delta int, ttl time.Duration) (n int, left time.Duration, err error) {
-	defer s.finish("counting", &err)
+	defer s.finish(ctx, "counting", &err)
 	ms, err := milliseconds(ttl)
 	if err != nil {
 		return 0, 0, err
@@ -290,7 +299,7 @@ func milliseconds(ttl time.Duration) (int64, error) {
 
 // Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, keys ...string) (err error) {
-	defer s.finish("deleting values", &err)
+	defer s.finish(ctx, "deleting values", &err)
 	if len(keys) == 0 {
 		return ctx.Err()
 	}
@@ -303,7 +312,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) (err error) {
 
 // Add implements store.Store.
 func (s *Store) Add(ctx context.Context, index string, members ...string) (err error) {
-	defer s.finish("adding to an index", &err)
+	defer s.finish(ctx, "adding to an index", &err)
 	if len(members) == 0 {
 		return ctx.Err()
 	}
@@ -316,7 +325,7 @@ func (s *Store) Add(ctx context.Context, index string, members ...string) (err e
 
 // Remove implements store.Store.
 func (s *Store) Remove(ctx context.Context, index string, members ...string) (err error) {
-	defer s.finish("removing from an index", &err)
+	defer s.finish(ctx, "removing from an index", &err)
 	if len(members) == 0 {
 		return ctx.Err()
 	}
@@ -329,7 +338,7 @@ func (s *Store) Remove(ctx context.Context, index string, members ...string) (er
 
 // Range implements store.Store.
 func (s *Store) Range(ctx context.Context, index, prefix, after string, limit int) (members []string, err error) {
-	defer s.finish("listing an index", &err)
+	defer s.finish(ctx, "listing an index", &err)
 	if limit <= 0 {
 		return nil, ctx.Err() // To Redis a limit of 0 with offset 0 is none.
 	}

@@ -288,6 +288,3 @@ func TestNobodyListens(t *testing.T) {
 		}
 	}
 }
-
-// TestWatchStaysOnItsConnection: a lost connection ends the Watch, although
-// another could be made.

@@ -73,7 +73,7 @@ return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', ARGV[2], ARGV[3]
 
 // Announce implements store.Store.
 func (s *Store) Announce(ctx context.Context, message []byte, writes ...store.Write) (err error) {
-	defer s.finish("announcing a change", &err)
+	defer s.finish(ctx, "announcing a change", &err)
 	id, err := s.add(ctx, s.client, "m", message, writes...)
 	if err == nil {
 		s.past.wrote(id)
@@ -151,7 +151,7 @@ func (s *Store) Watch(ctx context.Context, since string, on func(store.Change)) 
 
 // begin returns the position of an entry that was the newest in the stream.
 func (s *Store) begin(ctx context.Context, conn *redis.Conn, on func(store.Change)) (at position, risk string, err error) {
-	defer s.finish("beginning to watch", &err)
+	defer s.finish(ctx, "beginning to watch", &err)
 	field, err := s.lookBack(ctx, conn, on)
 	if err != nil {
 		return position{}, "", err
@@ -195,7 +195,7 @@ func (s *Store) lookBack(ctx context.Context, conn *redis.Conn, on func(store.Ch
 // the answer has no gap: last is still in the stream, so nothing after it was
 // cut off or flushed, and the server is still a primary.
 func (s *Store) read(ctx context.Context, conn *redis.Conn, last position) (messages [][]byte, newest position, err error) {
-	defer s.finish("waiting for announcements", &err)
+	defer s.finish(ctx, "waiting for announcements", &err)
 	pipe := conn.Pipeline()
 	entries := pipe.XRead(ctx, &redis.XReadArgs{Streams: []string{s.stream(), last.id}, Block: block})
 	kept := pipe.XRangeN(ctx, s.stream(), last.id, last.id, 1)

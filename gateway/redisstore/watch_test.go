@@ -9,6 +9,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
+// TestWatchStaysOnItsConnection: a lost connection ends the Watch, although
+// another could be made.
 func TestWatchStaysOnItsConnection(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, handshake(watched("master", "1-1", func(reads int) string {

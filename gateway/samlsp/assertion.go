@@ -9,6 +9,8 @@ import (
 
 	"github.com/beevik/etree"
 	"github.com/crewjam/saml"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // An assertion is what a signature of the provider covers.
@@ -125,11 +127,11 @@ func assertionValidity(a *assertion) error {
 // 4.1.4.2), and each must name us (SAML Core 2.5.1.4).
 func assertionAudience(a *assertion) error {
 	if len(a.audiences) == 0 {
-		return fmt.Errorf("checking the audience: there is no AudienceRestriction; have the provider name us, %s", quoted(a.audience))
+		return fmt.Errorf("checking the audience: there is no AudienceRestriction; have the provider name us, %s", wording.Quoted(a.audience))
 	}
 	for _, list := range a.audiences {
 		if !slices.Contains(list, a.audience) {
-			return fmt.Errorf("checking the audience: it is %s, we are %s", quoted(strings.Join(list, ", ")), quoted(a.audience))
+			return fmt.Errorf("checking the audience: it is %s, we are %s", wording.Quoted(strings.Join(list, ", ")), wording.Quoted(a.audience))
 		}
 	}
 	return nil

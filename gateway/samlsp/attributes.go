@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // Bounds on what a provider may say about a person.
@@ -131,7 +131,7 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 		return nil, err
 	}
 	if f.username.first() == "" {
-		f.nameless = fmt.Sprintf("%s; the attributes that came: %s", c.noUsername(a), refusal.List(slices.Sorted(maps.Keys(values))))
+		f.nameless = fmt.Sprintf("%s; the attributes that came: %s", c.noUsername(a), wording.List(slices.Sorted(maps.Keys(values))))
 	}
 	f.groupless = c.noGroups(values)
 	f.describe(a, values, c)
@@ -161,25 +161,25 @@ func (p *Provider) username(a *assertion, values map[string]value) value {
 func (c *Config) noUsername(a *assertion) string {
 	subject := ""
 	if name := a.nameID(); name.Format != formatTransient { // which tells nobody
-		subject = fmt.Sprintf("signing in the subject %s: ", quoted(name.Value))
+		subject = fmt.Sprintf("signing in the subject %s: ", wording.Quoted(name.Value))
 	}
 	if c.UsernameAttribute != "" {
-		return fmt.Sprintf("%sreading the user name: the attribute %s (username_attribute) is missing or empty", subject, quoted(c.UsernameAttribute))
+		return fmt.Sprintf("%sreading the user name: the attribute %s (username_attribute) is missing or empty", subject, wording.Quoted(c.UsernameAttribute))
 	}
-	return fmt.Sprintf("%sreading the user name: a NameID of the format %s is none, and no attribute is called uid or eduPersonPrincipalName by its registered name; name the right one by username_attribute", subject, quoted(a.nameID().Format))
+	return fmt.Sprintf("%sreading the user name: a NameID of the format %s is none, and no attribute is called uid or eduPersonPrincipalName by its registered name; name the right one by username_attribute", subject, wording.Quoted(a.nameID().Format))
 }
 
 // noGroups says which attribute of groups was looked for and which came, if there is none.
 func (c *Config) noGroups(values map[string]value) string {
 	names, which := groupsNames, "none of the well-known attributes for groups is in the assertion"
 	if c.GroupsAttribute != "" {
-		names, which = []string{c.GroupsAttribute}, fmt.Sprintf("the attribute %s (groups_attribute) is not in the assertion", quoted(c.GroupsAttribute))
+		names, which = []string{c.GroupsAttribute}, fmt.Sprintf("the attribute %s (groups_attribute) is not in the assertion", wording.Quoted(c.GroupsAttribute))
 	}
 	if slices.ContainsFunc(slices.Concat(names, []string{groupsLink}), func(name string) bool { _, came := values[name]; return came }) {
 		return ""
 	}
 	return fmt.Sprintf("%s; the attributes that came: %s; name the right one by `groups_attribute`, or have the provider send it: add an attribute statement for groups there",
-		which, refusal.List(slices.Sorted(maps.Keys(values))))
+		which, wording.List(slices.Sorted(maps.Keys(values))))
 }
 
 // describe reads what only describes the person.
@@ -278,7 +278,7 @@ func having(values map[string]value, names []string, fit func(value) bool) []str
 func profileText(f *profile) error {
 	for _, v := range f.singles() {
 		if v.structured {
-			return fmt.Errorf("reading the attribute %s: a value is no text", quoted(v.name))
+			return fmt.Errorf("reading the attribute %s: a value is no text", wording.Quoted(v.name))
 		}
 	}
 	return nil
@@ -289,7 +289,7 @@ func profileText(f *profile) error {
 func profileFormats(f *profile) error {
 	for _, v := range append(f.singles(), f.groups) {
 		if v.mixed {
-			return fmt.Errorf("reading the attribute %s: it stands there with several NameFormats", quoted(v.name))
+			return fmt.Errorf("reading the attribute %s: it stands there with several NameFormats", wording.Quoted(v.name))
 		}
 	}
 	return nil
@@ -298,7 +298,7 @@ func profileFormats(f *profile) error {
 func profileSingle(f *profile) error {
 	for _, v := range f.singles() {
 		if len(v.texts) > 1 {
-			return fmt.Errorf("reading the attribute %s: it has %d values, and must have one", quoted(v.name), len(v.texts))
+			return fmt.Errorf("reading the attribute %s: it has %d values, and must have one", wording.Quoted(v.name), len(v.texts))
 		}
 	}
 	return nil
@@ -307,7 +307,7 @@ func profileSingle(f *profile) error {
 // profileID: the attribute that identifies the account must be there.
 func profileID(f *profile) error {
 	if f.id != nil && !plain(f.id.first()) {
-		return fmt.Errorf("reading the id attribute %s: it is missing, empty, longer than %d bytes, not visible, or has blanks around it", quoted(f.id.name), maxValue)
+		return fmt.Errorf("reading the id attribute %s: it is missing, empty, longer than %d bytes, not visible, or has blanks around it", wording.Quoted(f.id.name), maxValue)
 	}
 	return nil
 }
@@ -323,14 +323,14 @@ func profileUsername(f *profile) error {
 
 func profileNames(f *profile) error {
 	if len(f.username.first()) > maxValue {
-		return fmt.Errorf("reading %s: longer than %d bytes", quoted(f.username.name), maxValue)
+		return fmt.Errorf("reading %s: longer than %d bytes", wording.Quoted(f.username.name), maxValue)
 	}
 	return nil
 }
 
 func profileGroups(f *profile) error {
 	if len(f.groups.texts) > maxGroups {
-		return fmt.Errorf("reading %s: more than %d groups", quoted(f.groups.name), maxGroups)
+		return fmt.Errorf("reading %s: more than %d groups", wording.Quoted(f.groups.name), maxGroups)
 	}
 	return nil
 }
@@ -365,11 +365,11 @@ func (f *profile) identity(a *assertion) provider.Identity {
 		id.GroupsPartial = true
 		id.GroupsNote = "the provider names them elsewhere, because they are too many (an overage); have it send the groups of this application alone"
 	case why != "":
-		id.GroupsPartial, id.GroupsNote = true, fmt.Sprintf("the attribute %s: %s", quoted(f.groups.name), why)
+		id.GroupsPartial, id.GroupsNote = true, fmt.Sprintf("the attribute %s: %s", wording.Quoted(f.groups.name), why)
 	case f.groups.name == "":
 		id.GroupsNote = "none of the well-known attributes for groups is in the assertion; name it by groups_attribute"
 	case len(id.Groups) == 0:
-		id.GroupsNote = fmt.Sprintf("the attribute %s has no value in the assertion", quoted(f.groups.name))
+		id.GroupsNote = fmt.Sprintf("the attribute %s has no value in the assertion", wording.Quoted(f.groups.name))
 	}
 	return id
 }

@@ -15,6 +15,8 @@ import (
 	"unicode/utf16"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // A candidate is a certificate that may be one that the provider signs with,
@@ -177,5 +179,5 @@ func readableName(raw []byte) string {
 	if _, err := asn1.Unmarshal(raw, &name); err != nil {
 		return "an unreadable name"
 	}
-	return quoted(name.String())
+	return wording.Quoted(name.String())
 }

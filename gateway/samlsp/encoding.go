@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 const (
@@ -33,13 +35,13 @@ func inUTF8(doc []byte) ([]byte, error) {
 		}
 	case "ISO-8859-1", "LATIN1", "ISO_8859-1":
 		if bytes.HasPrefix(doc, []byte(markUTF8)) {
-			return nil, fmt.Errorf("the document begins with the mark of UTF-8, and is declared as %s", quoted(name))
+			return nil, fmt.Errorf("the document begins with the mark of UTF-8, and is declared as %s", wording.Quoted(name))
 		}
 		return renamed(fromLatin1(doc[:at]), fromLatin1(doc[end:])), nil
 	case "UTF-16", "UTF-16LE", "UTF-16BE":
-		return nil, fmt.Errorf("the document is declared as %s, and is something else; save it anew, or take the declaration out", quoted(name))
+		return nil, fmt.Errorf("the document is declared as %s, and is something else; save it anew, or take the declaration out", wording.Quoted(name))
 	default:
-		return nil, fmt.Errorf("the document's encoding %s is none of UTF-8, UTF-16, ISO-8859-1 and US-ASCII; save it as UTF-8", quoted(name))
+		return nil, fmt.Errorf("the document's encoding %s is none of UTF-8, UTF-16, ISO-8859-1 and US-ASCII; save it as UTF-8", wording.Quoted(name))
 	}
 	return renamed(doc[:at], doc[end:]), nil
 }
@@ -81,7 +83,7 @@ func fromUTF16(doc []byte, order binary.ByteOrder) ([]byte, error) {
 	case "UTF-16", "UTF-16LE", "UTF-16BE":
 		return renamed(decoded[:at], decoded[end:]), nil
 	}
-	return nil, fmt.Errorf("the document is UTF-16, and is declared as %s", quoted(name))
+	return nil, fmt.Errorf("the document is UTF-16, and is declared as %s", wording.Quoted(name))
 }
 
 // fromLatin1 decodes ISO-8859-1, whose octets are the first 256 characters.

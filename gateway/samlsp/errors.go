@@ -29,7 +29,3 @@ func oneLine(faults ...error) error {
 	}
 	return errors.New(strings.Join(texts, "; "))
 }
-
-// quoted shows a value of the provider in an error: short, and without
-// anything that a log could stumble over.
-func quoted(s string) string { return refusal.Quoted(s) }

@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // maxMetadata is the largest metadata document that is read, in bytes: room for
@@ -102,7 +103,7 @@ func (p *Provider) acceptMetadata(fetched *idp) error {
 	if known, ok := p.remote.Known(); ok && known.entityID != fetched.entityID {
 		return unavailable("fetching the metadata: %w", fmt.Errorf(
 			"the entity ID was %s and is %s now; if that is meant, set entity_id to the new one: its accounts are others",
-			quoted(known.entityID), quoted(fetched.entityID)))
+			wording.Quoted(known.entityID), wording.Quoted(fetched.entityID)))
 	}
 	return nil
 }
@@ -177,24 +178,11 @@ func choose(roles []*etree.Element, entityID string) (*etree.Element, error) {
 	case len(roles) == 0:
 		return nil, fmt.Errorf("there is no identity provider for SAML 2.0 in it: no IDPSSODescriptor in the namespace %s with %s in its protocolSupportEnumeration: give those of the identity provider, not of a service provider", nsMetadata, nsProtocol)
 	case len(found) == 0:
-		return nil, fmt.Errorf("the entity ID %s is not in it, byte for byte; correct entity_id: there is %s", quoted(entityID), listed(names))
+		return nil, fmt.Errorf("the entity ID %s is not in it, byte for byte; correct entity_id: there is %s", wording.Quoted(entityID), wording.List(names))
 	case entityID != "":
-		return nil, fmt.Errorf("the entity ID %s is in it %d times", quoted(entityID), len(found))
+		return nil, fmt.Errorf("the entity ID %s is in it %d times", wording.Quoted(entityID), len(found))
 	}
-	return nil, fmt.Errorf("there are %d identity providers in it; set entity_id to one of %s", len(found), listed(names))
-}
-
-// listed shows the first of names.
-func listed(names []string) string {
-	const most = 5
-	var shown []string
-	for _, name := range names[:min(len(names), most)] {
-		shown = append(shown, quoted(name))
-	}
-	if len(names) > most {
-		shown = append(shown, fmt.Sprintf("%d more", len(names)-most))
-	}
-	return strings.Join(shown, ", ")
+	return nil, fmt.Errorf("there are %d identity providers in it; set entity_id to one of %s", len(found), wording.List(names))
 }
 
 // readRole reads an IDPSSODescriptor (SAML Metadata 2.4.3).
@@ -202,7 +190,7 @@ func (p *Provider) readRole(role *etree.Element) (*idp, error) {
 	known := &idp{entityID: uri(role.Parent(), "entityID")}
 	if strings.Contains(known.entityID, "{") {
 		return nil, fmt.Errorf("the entity ID %s has a placeholder in it: these are the metadata for all tenants, and name no provider; "+
-			"give those of your own tenant (Entra ID: https://login.microsoftonline.com/<tenant ID>/federationmetadata/2007-06/federationmetadata.xml)", quoted(known.entityID))
+			"give those of your own tenant (Entra ID: https://login.microsoftonline.com/<tenant ID>/federationmetadata/2007-06/federationmetadata.xml)", wording.Quoted(known.entityID))
 	}
 	if !isPlain(known.entityID) {
 		return nil, fmt.Errorf("the entity ID is empty, longer than %d bytes, or has blanks around it or control characters", maxText)
@@ -216,7 +204,7 @@ func (p *Provider) readRole(role *etree.Element) (*idp, error) {
 		known.wantSigned = true
 	case "false", "0", "":
 	default:
-		return nil, fmt.Errorf("WantAuthnRequestsSigned is %s, neither true nor false", quoted(want))
+		return nil, fmt.Errorf("WantAuthnRequestsSigned is %s, neither true nor false", wording.Quoted(want))
 	}
 	if err := p.readEndpoints(role, known); err != nil {
 		return nil, err
@@ -237,7 +225,7 @@ func validUntil(role *etree.Element) (time.Time, error) {
 		t, err := time.Parse(time.RFC3339, text)
 		if err != nil { // without a zone it is UTC (SAML Core 1.3.3)
 			if t, err = time.Parse("2006-01-02T15:04:05", text); err != nil {
-				return end, fmt.Errorf("validUntil is %s, no time", quoted(text))
+				return end, fmt.Errorf("validUntil is %s, no time", wording.Quoted(text))
 			}
 		}
 		if end.IsZero() || t.Before(end) {
@@ -263,7 +251,7 @@ func (p *Provider) readEndpoints(role *etree.Element, known *idp) error {
 		}
 		location := strings.TrimSpace(attr(service, "Location"))
 		if err := p.outbound.CheckURL(location); err != nil {
-			faults = append(faults, fmt.Errorf("the SingleSignOnService at %s %w", quoted(location), err))
+			faults = append(faults, fmt.Errorf("the SingleSignOnService at %s %w", wording.Quoted(location), err))
 			continue
 		}
 		if *to == "" {

@@ -153,7 +153,7 @@ func TestMetadataFaults(t *testing.T) {
 		{"in Base64", b64([]byte(good)), "", "is XML in Base64; decode it once"},
 		{"in Base64 with a mark", b64([]byte("\xEF\xBB\xBF" + good)), "", "is XML in Base64; decode it once"},
 		{"no namespace", strings.Replace(good, `xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata"`, `xmlns:md2="urn:x"`, 1), "", "the prefix md is not declared (xmlns:md=… is missing)"},
-		{"many and no choice", group("", strings.Repeat(other, 9)), "", "4 more"},
+		{"many and no choice", group("", strings.Repeat(other, 14)), "", "4 more"},
 		{"the wrong choice", group("", good, other), "urn:Other", "correct entity_id"},
 		{"the same twice", group("", good, good), idpEntityID, "2 times"},
 		{"two roles", strings.Replace(good, "<md:IDPSSODescriptor", "<md:IDPSSODescriptor "+saml2+"/><md:IDPSSODescriptor", 1), "", "2 identity providers"},

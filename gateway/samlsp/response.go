@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // A response is the message around the assertion. If it is signed, it was read
@@ -83,7 +84,7 @@ func unsuccessful(status saml.Status) error {
 	}
 	words := strings.Join(said, ", ")
 	if message := status.StatusMessage; message != nil && message.Value != "" {
-		words += ": " + refusal.Theirs(message.Value)
+		words += ": " + wording.Theirs(message.Value)
 	}
 	err := fmt.Errorf("reading the status: the provider says %s", words)
 	switch {
@@ -110,7 +111,7 @@ func statusCode(s string) string {
 	name, ok := strings.CutPrefix(s, statusPrefix)
 	letter := func(c rune) bool { return (c|' ') >= 'a' && (c|' ') <= 'z' }
 	if !ok || name == "" || len(name) > 64 || strings.TrimFunc(name, letter) != "" {
-		return refusal.Theirs(s)
+		return wording.Theirs(s)
 	}
 	return name
 }
@@ -124,7 +125,7 @@ func responseVersion(r *response) error { return version(r.Version) }
 
 func version(v string) error {
 	if v != "2.0" {
-		return fmt.Errorf("checking the version: it is %s, not 2.0", quoted(v))
+		return fmt.Errorf("checking the version: it is %s, not 2.0", wording.Quoted(v))
 	}
 	return nil
 }
@@ -142,13 +143,13 @@ func responseIssuer(r *response) error {
 func issuer(got *saml.Issuer, want string) error {
 	switch {
 	case got == nil:
-		return fmt.Errorf("checking the issuer: there is none, expected is %s", quoted(want))
+		return fmt.Errorf("checking the issuer: there is none, expected is %s", wording.Quoted(want))
 	case got.Format != "" && got.Format != formatEntity:
-		return fmt.Errorf("checking the issuer: its format is %s", quoted(got.Format))
+		return fmt.Errorf("checking the issuer: its format is %s", wording.Quoted(got.Format))
 	case got.NameQualifier != "" || got.SPNameQualifier != "" || got.SPProvidedID != "":
 		return errors.New("checking the issuer: it has qualifiers, which an entity ID does not")
 	case got.Value != want:
-		return fmt.Errorf("checking the issuer: it is %s, expected is %s", quoted(got.Value), quoted(want))
+		return fmt.Errorf("checking the issuer: it is %s, expected is %s", wording.Quoted(got.Value), wording.Quoted(want))
 	}
 	return nil
 }
@@ -162,7 +163,7 @@ func responseDestination(r *response) error {
 	case !r.destination:
 		return errors.New("checking the destination: a signed response must have one, and has none")
 	case r.Destination != r.acs:
-		return fmt.Errorf("checking the destination: it is %s, ours is %s", quoted(r.Destination), quoted(r.acs))
+		return fmt.Errorf("checking the destination: it is %s, ours is %s", wording.Quoted(r.Destination), wording.Quoted(r.acs))
 	}
 	return nil
 }

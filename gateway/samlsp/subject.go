@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 const methodBearer = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
@@ -123,7 +124,7 @@ func subjectConfirmed(s *confirmedSubject) error {
 
 func confirmationMethod(c *confirmation) error {
 	if c.Method != methodBearer {
-		return fmt.Errorf("checking the confirmation: its method is %s, not bearer", quoted(c.Method))
+		return fmt.Errorf("checking the confirmation: its method is %s, not bearer", wording.Quoted(c.Method))
 	}
 	return nil
 }
@@ -156,7 +157,7 @@ func confirmationStart(c *confirmation) error {
 
 func confirmationRecipient(c *confirmation) error {
 	if got := c.data().Recipient; got != c.acs {
-		return fmt.Errorf("checking the recipient: it is %s, ours is %s", quoted(got), quoted(c.acs))
+		return fmt.Errorf("checking the recipient: it is %s, ours is %s", wording.Quoted(got), wording.Quoted(c.acs))
 	}
 	return nil
 }
@@ -187,9 +188,9 @@ func assertionFormat(a *assertion) error {
 	switch {
 	case a.format == "":
 	case got != a.format:
-		return fmt.Errorf("checking the NameID: its format is %s, asked for by name_id_format was %s", quoted(got), quoted(a.format))
+		return fmt.Errorf("checking the NameID: its format is %s, asked for by name_id_format was %s", wording.Quoted(got), wording.Quoted(a.format))
 	case id.SPNameQualifier != "" && id.SPNameQualifier != a.audience && id.SPNameQualifier != a.acs:
-		return fmt.Errorf("checking the NameID: it is one for %s (SPNameQualifier), asked for by name_id_format was one for us, %s", quoted(id.SPNameQualifier), quoted(a.audience))
+		return fmt.Errorf("checking the NameID: it is one for %s (SPNameQualifier), asked for by name_id_format was one for us, %s", wording.Quoted(id.SPNameQualifier), wording.Quoted(a.audience))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/beevik/etree"
 
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // blanks are S of XML 1.0, 2.3.
@@ -32,9 +33,9 @@ func nameOf(el *etree.Element) string {
 func describe(el *etree.Element) string {
 	space := el.NamespaceURI()
 	if space == "" {
-		return quoted(el.Tag) + " without a namespace (xmlns is missing)"
+		return wording.Quoted(el.Tag) + " without a namespace (xmlns is missing)"
 	}
-	return quoted(el.Tag) + " in the namespace " + quoted(space)
+	return wording.Quoted(el.Tag) + " in the namespace " + wording.Quoted(space)
 }
 
 // spaceOf returns the namespace that prefix is bound to at el.

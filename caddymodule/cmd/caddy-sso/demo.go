@@ -58,6 +58,15 @@ or if --port is 0, the command uses a free port.`,
 // maxPort leaves one port for the second app.
 const maxPort = 65534
 
+const demoWelcome = `
+  Open    %s
+  then    %s, where the same person has other roles
+
+  Sign in as alice (in admins), bob (in viewers) or carol (in no group, so refused).
+  Nobody needs a password. Ctrl-C ends the demo and leaves nothing behind.
+
+`
+
 // runDemo runs the demo until ctx ends. It writes only to a directory that it removes at
 // the end.
 func runDemo(ctx context.Context, out io.Writer, port int) (err error) {
@@ -92,14 +101,7 @@ func runDemo(ctx context.Context, out io.Writer, port int) (err error) {
 	if err := waitFor(ctx, sites); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, `
-  Open    %s
-  then    %s, where the same person has other roles
-
-  Sign in as alice (in admins), bob (in viewers) or carol (in no group, so refused).
-  Nobody needs a password. Ctrl-C ends the demo and leaves nothing behind.
-
-`, sites[0].Origin, sites[1].Origin)
+	fmt.Fprintf(out, demoWelcome, sites[0].Origin, sites[1].Origin)
 	<-ctx.Done()
 	return nil
 }
@@ -147,11 +149,10 @@ var demoRules = map[string]string{
 	"console": "role Administrator admins\n\t\trole Auditor       viewers",
 }
 
-// demoCaddyfile returns the configuration, and writes the logos to dir. It is an ordinary
-// Caddyfile, except for the options that keep all files in dir.
-func demoCaddyfile(dir string, d *demo.Demo, sites []*demo.Site) (string, error) {
-	var b strings.Builder
-	fmt.Fprintf(&b, `{
+// The demo's configuration is an ordinary Caddyfile, except for the options that keep all
+// files in one directory.
+const (
+	demoOptions = `{
 	admin off
 	persist_config off
 	auto_https off
@@ -175,17 +176,8 @@ func demoCaddyfile(dir string, d *demo.Demo, sites []*demo.Site) (string, error)
 		same_people openid saml
 	}
 }
-`, dir, d.Issuer, d.ClientID, d.ClientSecret, d.Metadata)
-	for _, s := range sites {
-		logo, err := s.Logo()
-		if err != nil {
-			return "", err
-		}
-		file := filepath.Join(dir, s.ID+".svg")
-		if err := os.WriteFile(file, logo, 0o600); err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&b, `%s {
+`
+	demoSite = `%s {
 	bind 127.0.0.1
 	sso {
 		app   %s
@@ -196,7 +188,23 @@ func demoCaddyfile(dir string, d *demo.Demo, sites []*demo.Site) (string, error)
 	}
 	reverse_proxy %s
 }
-`, s.Origin, s.ID, s.Title, file, demoRules[s.ID], s.Upstream)
+`
+)
+
+// demoCaddyfile returns the configuration, and writes the logos to dir.
+func demoCaddyfile(dir string, d *demo.Demo, sites []*demo.Site) (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, demoOptions, dir, d.Issuer, d.ClientID, d.ClientSecret, d.Metadata)
+	for _, s := range sites {
+		logo, err := s.Logo()
+		if err != nil {
+			return "", err
+		}
+		file := filepath.Join(dir, s.ID+".svg")
+		if err := os.WriteFile(file, logo, 0o600); err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, demoSite, s.Origin, s.ID, s.Title, file, demoRules[s.ID], s.Upstream)
 	}
 	return b.String(), nil
 }

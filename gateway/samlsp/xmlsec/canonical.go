@@ -193,9 +193,14 @@ func (w *canonicalWriter) namespaces(el *etree.Element, atApex bool) {
 			}
 		}
 	}
-	slices.Sort(fresh)
 	w.fresh = fresh
-	for _, prefix := range fresh {
+	w.declare(fresh)
+}
+
+// declare writes the declarations of prefixes, in order.
+func (w *canonicalWriter) declare(prefixes []string) {
+	slices.Sort(prefixes)
+	for _, prefix := range prefixes {
 		if prefix == "" {
 			w.write(" ", "", "xmlns")
 		} else {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/beevik/etree"
 
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // The algorithms (RFC 9231; XML Encryption 1.1, 5.8). SHA-1 is never accepted with
@@ -116,7 +116,7 @@ const maxPrefixList = 1024
 func knownCanonicalization(method *etree.Element) error {
 	algorithm, _ := withComments(algorithmOf(method))
 	if !isCanonicalization(algorithm) {
-		return fmt.Errorf("the canonicalization %s is not supported; have the provider use exclusive canonicalization, %s", refusal.Quoted(algorithmOf(method)), Exclusive)
+		return fmt.Errorf("the canonicalization %s is not supported; have the provider use exclusive canonicalization, %s", wording.Quoted(algorithmOf(method)), Exclusive)
 	}
 	parameters := elements(method)
 	known := len(parameters) == len(Children(method, excSpace, "InclusiveNamespaces"))
@@ -135,7 +135,7 @@ func signatureAlgorithm(s *signature) error {
 	el := child(s.info, "SignatureMethod")
 	uri := algorithmOf(el)
 	if _, known := signatureMethods[uri]; !known || len(elements(el)) > 0 {
-		return fmt.Errorf("the signature algorithm %s is not supported; have the provider sign by RSA or ECDSA with SHA-256", refusal.Quoted(uri))
+		return fmt.Errorf("the signature algorithm %s is not supported; have the provider sign by RSA or ECDSA with SHA-256", wording.Quoted(uri))
 	}
 	if uri == rsaSHA1 && !s.sha1 {
 		return errors.New("the signature is made with SHA-1; have the provider sign with SHA-256, or take it by `insecure_sha1`")
@@ -178,11 +178,11 @@ func referenceTransforms(s *signature) error {
 	}
 	for _, t := range list {
 		if t.Tag != "Transform" || t.NamespaceURI() != DSig {
-			return fmt.Errorf("the transform %s is not supported; have the provider use enveloped-signature and exclusive canonicalization", refusal.Quoted(algorithmOf(t)))
+			return fmt.Errorf("the transform %s is not supported; have the provider use enveloped-signature and exclusive canonicalization", wording.Quoted(algorithmOf(t)))
 		}
 	}
 	if algorithmOf(list[0]) != enveloped || len(elements(list[0])) > 0 {
-		return fmt.Errorf("the first transform is %s; expected is enveloped-signature, without parameters", refusal.Quoted(algorithmOf(list[0])))
+		return fmt.Errorf("the first transform is %s; expected is enveloped-signature, without parameters", wording.Quoted(algorithmOf(list[0])))
 	}
 	if len(list) == 2 {
 		return knownCanonicalization(list[1])
@@ -194,7 +194,7 @@ func digestAlgorithm(s *signature) error {
 	el := child(s.reference, "DigestMethod")
 	uri := algorithmOf(el)
 	if _, known := digestMethods[uri]; !known || len(elements(el)) > 0 {
-		return fmt.Errorf("the digest algorithm %s is not supported; have the provider use SHA-256", refusal.Quoted(uri))
+		return fmt.Errorf("the digest algorithm %s is not supported; have the provider use SHA-256", wording.Quoted(uri))
 	}
 	if uri == sha1URI && !s.sha1 {
 		return errors.New("the digest is made with SHA-1; have the provider use SHA-256, or take it by `insecure_sha1`")

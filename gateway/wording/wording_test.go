@@ -1,4 +1,4 @@
-package refusal_test
+package wording_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // No network error reaches the log without its meaning and a remedy.
@@ -38,15 +38,15 @@ func TestNetwork(t *testing.T) {
 		"authority that this machine does not trus": &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
 		"check the address, and network":            errors.New("something else"),
 	} {
-		got := refusal.Network(err)
+		got := wording.Network(err)
 		if !errors.Is(got, err) || !strings.Contains(got.Error(), want) {
 			t.Errorf("of %v it makes %v, want %s", err, got, want)
 		}
-		if again := refusal.Network(fmt.Errorf("doing: %w", got)); strings.Count(again.Error(), want) != 1 {
+		if again := wording.Network(fmt.Errorf("doing: %w", got)); strings.Count(again.Error(), want) != 1 {
 			t.Errorf("explained twice: %v", again)
 		}
 	}
-	if err := refusal.Network(nil); err != nil {
+	if err := wording.Network(nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -67,17 +67,17 @@ func TestTheirs(t *testing.T) {
 		"AADSTS50011, Trace ID: 8f8b0a5e-1d1c-4f2b-9e57-0123456789ab, or so": `"AADSTS50011, Trace ID: 8f8b0a5e-1d1c-4f2b-9e57-0123456789ab, or so"`,
 		"eyJhbGciOiJub25lIn0." + strings.Repeat("A", 50) + ".":               `"eyJhbGciOiJub25lIn0.[…]."`,
 	} {
-		if got := refusal.Theirs(words, "c0de+/", ""); got != want {
+		if got := wording.Theirs(words, "c0de+/", ""); got != want {
 			t.Errorf("%q: got %s, want %s", words, got, want)
 		}
 	}
-	if got := refusal.List([]string{"a", "b\n"}); got != `"a", "b\n"` {
+	if got := wording.List([]string{"a", "b\n"}); got != `"a", "b\n"` {
 		t.Error(got)
 	}
-	if got := refusal.List(strings.Split(strings.Repeat("a ", 13), " ")[:12]); !strings.HasSuffix(got, `"a", and 2 more`) {
+	if got := wording.List(strings.Split(strings.Repeat("a ", 13), " ")[:12]); !strings.HasSuffix(got, `"a", and 2 more`) {
 		t.Error(got)
 	}
-	if got := refusal.List(nil); got != "none" {
+	if got := wording.List(nil); got != "none" {
 		t.Error(got)
 	}
 }

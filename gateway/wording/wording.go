@@ -1,4 +1,7 @@
-package refusal
+// Package wording puts into an error what came from outside: values and words of a
+// provider or a client are quoted and bounded, and the errors of network and TLS get
+// their meaning and a remedy.
+package wording
 
 import (
 	"fmt"
