@@ -113,37 +113,50 @@ func statusOf(err error) int {
 // logRedacted keeps a request out of the access log. Call it before other handlers get
 // the request (see note). Call the returned function at the end: if Caddy would have
 // logged the request, it writes a line of `sso.access` with target as the address.
+// If another handler hides the recorder of the access log, the line has no size and no
+// status.
 func (a *App) logRedacted(w http.ResponseWriter, r *http.Request, target string) func() {
 	ctx := r.Context()
-	rec := recorderOf(w)
-	if skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool); skipped || rec == nil {
+	skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool)
+	caddyhttp.SetVar(ctx, caddyhttp.LogSkipVar, true)
+	rec, hidden := recorderOf(w)
+	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if skipped || rec == nil && !(hidden && server != nil && server.Logs != nil) {
 		return func() {}
 	}
-	caddyhttp.SetVar(ctx, caddyhttp.LogSkipVar, true)
 	return func() {
 		ip, _, err := net.SplitHostPort(r.RemoteAddr)
 		if err != nil {
 			ip = r.RemoteAddr
 		}
 		duration, _ := replacerOf(r).Get("http.request.duration")
-		a.access.Info("handled request",
+		fields := []zap.Field{
 			zap.Dict("request",
 				zap.String("remote_ip", ip), zap.Stringer("client_ip", peerOf(r).Addr), zap.String("proto", r.Proto),
 				zap.String("method", r.Method), zap.String("host", r.Host), zap.String("uri", target), zap.Bool("redacted", true)),
-			zap.Any("duration", duration), zap.Int("size", rec.Size()), zap.Int("status", rec.Status()))
+			zap.Any("duration", duration),
+		}
+		level := zap.InfoLevel // as Caddy's own lines
+		if rec != nil {
+			fields = append(fields, zap.Int("size", rec.Size()), zap.Int("status", rec.Status()))
+			if rec.Status() >= http.StatusInternalServerError {
+				level = zap.ErrorLevel
+			}
+		}
+		a.access.Log(level, "handled request", fields...)
 	}
 }
 
-// recorderOf returns the recorder of the access log, or nil if the request is
-// not logged.
-func recorderOf(w http.ResponseWriter) caddyhttp.ResponseRecorder {
+// recorderOf returns the recorder of the access log, or nil if there is none. It is
+// hidden if another handler's writer, which can't be unwrapped, may hold it.
+func recorderOf(w http.ResponseWriter) (rec caddyhttp.ResponseRecorder, hidden bool) {
 	for {
 		if rec, ok := w.(caddyhttp.ResponseRecorder); ok {
-			return rec
+			return rec, false
 		}
 		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {
-			return nil
+			return nil, true
 		}
 		w = u.Unwrap()
 	}
