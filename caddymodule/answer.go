@@ -2,8 +2,10 @@ package caddymodule
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -119,9 +121,8 @@ func (a *App) logRedacted(w http.ResponseWriter, r *http.Request, target string)
 	ctx := r.Context()
 	skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool)
 	caddyhttp.SetVar(ctx, caddyhttp.LogSkipVar, true)
-	rec, hidden := recorderOf(w)
-	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if skipped || rec == nil && !(hidden && server != nil && server.Logs != nil) {
+	rec := recorderOf(w)
+	if skipped || rec == nil && !isLogged(r) {
 		return func() {}
 	}
 	return func() {
@@ -147,16 +148,31 @@ func (a *App) logRedacted(w http.ResponseWriter, r *http.Request, target string)
 	}
 }
 
-// recorderOf returns the recorder of the access log, or nil if there is none. It is
-// hidden if another handler's writer, which can't be unwrapped, may hold it.
-func recorderOf(w http.ResponseWriter) (rec caddyhttp.ResponseRecorder, hidden bool) {
+// isLogged says whether Caddy's server logs a request, as its shouldLogRequest does.
+func isLogged(r *http.Request) bool {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if server == nil || server.Logs == nil {
+		return false
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	host = strings.ToLower(host)
+	mapped := hostNames(slices.Collect(maps.Keys(server.Logs.LoggerNames)))
+	return mapped.cover(host) || !server.Logs.SkipUnmappedHosts && !hostNames(server.Logs.SkipHosts).cover(host)
+}
+
+// recorderOf returns the recorder of the access log, or nil if there is none or another
+// handler's writer hides it.
+func recorderOf(w http.ResponseWriter) caddyhttp.ResponseRecorder {
 	for {
 		if rec, ok := w.(caddyhttp.ResponseRecorder); ok {
-			return rec, false
+			return rec
 		}
 		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {
-			return nil, true
+			return nil
 		}
 		w = u.Unwrap()
 	}
