@@ -72,38 +72,21 @@ func (r registration) MarshalLogObject(e zapcore.ObjectEncoder) error {
 
 // registrations are those of a site's providers, in the chooser's order.
 func (a *App) registrations(p place) []registration {
-	paths, saml := map[string]string{}, 0
-	for _, own := range a.addresses(p.handler) {
-		paths[own.provider] = own.path
-		if own.isACS() {
-			saml++
-		}
-	}
+	own := a.addresses(p.handler)
 	list := make([]registration, len(p.handler.opts.Providers))
 	for i, name := range p.handler.opts.Providers {
-		r := registration{provider: name, protocol: "oidc"}
-		own := address{paths[name], name}
-		metadata := ""
-		if own.isACS() {
-			r.protocol = "saml"
-			metadata = strings.TrimSuffix(own.path, "/acs") + "/metadata"
-			if saml > 1 {
-				metadata += "/" + name
-			}
-		}
+		at := own[slices.IndexFunc(own, func(a address) bool { return a.provider == name })]
+		r := registration{provider: name, protocol: at.protocol}
 		for _, origin := range p.origins() {
-			r.redirects = append(r.redirects, origin+own.path)
-			if metadata != "" {
-				r.metadata = append(r.metadata, origin+metadata)
+			r.redirects = append(r.redirects, origin+at.path)
+			if at.metadata != "" {
+				r.metadata = append(r.metadata, origin+at.metadata)
 			}
 		}
 		list[i] = r
 	}
 	return list
 }
-
-// isACS says whether a SAML provider sends its answers there.
-func (a address) isACS() bool { return a.provider != "" && strings.HasSuffix(a.path, "/saml/acs") }
 
 // origins are the addresses of the site as browsers write them. A wildcard stands for
 // the names that are not known.

@@ -77,6 +77,9 @@ func TestAnnouncedAddresses(t *testing.T) {
 			site:      "http://a.localhost:PORT {\n\thandle /x/* {\n\tPROVIDER\n\t\tnested\n\t\tprefix /x/.sso\n\t\trole User *\n\t}\n\t}\n}\n",
 			protected: "all paths", redirect: []string{"http://a.localhost:PORT/x/.sso/oidc/callback"},
 		},
+		"a callback that ends like an ACS": {
+			site: "http://a.localhost:PORT {\n\tPROVIDER\n\t\tcallback_path /legacy/saml/acs" + rule, protected: "all paths", redirect: []string{"http://a.localhost:PORT/legacy/saml/acs"},
+		},
 		"SAML alone": {
 			site: "http://a.localhost:PORT {\n\tsso saml https://id.localhost/metadata {" + rule, protected: "all paths",
 			acs: []string{"http://a.localhost:PORT/.sso/saml/acs"}, metadata: []string{"http://a.localhost:PORT/.sso/saml/metadata"},

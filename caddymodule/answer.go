@@ -2,8 +2,10 @@ package caddymodule
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -113,29 +115,56 @@ func statusOf(err error) int {
 // logRedacted keeps a request out of the access log. Call it before other handlers get
 // the request (see note). Call the returned function at the end: if Caddy would have
 // logged the request, it writes a line of `sso.access` with target as the address.
+// If another handler hides the recorder of the access log, the line has no size and no
+// status.
 func (a *App) logRedacted(w http.ResponseWriter, r *http.Request, target string) func() {
 	ctx := r.Context()
+	skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool)
+	caddyhttp.SetVar(ctx, caddyhttp.LogSkipVar, true)
 	rec := recorderOf(w)
-	if skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool); skipped || rec == nil {
+	if skipped || rec == nil && !isLogged(r) {
 		return func() {}
 	}
-	caddyhttp.SetVar(ctx, caddyhttp.LogSkipVar, true)
 	return func() {
 		ip, _, err := net.SplitHostPort(r.RemoteAddr)
 		if err != nil {
 			ip = r.RemoteAddr
 		}
 		duration, _ := replacerOf(r).Get("http.request.duration")
-		a.access.Info("handled request",
+		fields := []zap.Field{
 			zap.Dict("request",
 				zap.String("remote_ip", ip), zap.Stringer("client_ip", peerOf(r).Addr), zap.String("proto", r.Proto),
 				zap.String("method", r.Method), zap.String("host", r.Host), zap.String("uri", target), zap.Bool("redacted", true)),
-			zap.Any("duration", duration), zap.Int("size", rec.Size()), zap.Int("status", rec.Status()))
+			zap.Any("duration", duration),
+		}
+		level := zap.InfoLevel // as Caddy's own lines
+		if rec != nil {
+			fields = append(fields, zap.Int("size", rec.Size()), zap.Int("status", rec.Status()))
+			if rec.Status() >= http.StatusInternalServerError {
+				level = zap.ErrorLevel
+			}
+		}
+		a.access.Log(level, "handled request", fields...)
 	}
 }
 
-// recorderOf returns the recorder of the access log, or nil if the request is
-// not logged.
+// isLogged says whether Caddy's server logs a request, as its shouldLogRequest does.
+func isLogged(r *http.Request) bool {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if server == nil || server.Logs == nil {
+		return false
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	host = strings.ToLower(host)
+	mapped := hostNames(slices.Collect(maps.Keys(server.Logs.LoggerNames)))
+	return mapped.cover(host) || !server.Logs.SkipUnmappedHosts && !hostNames(server.Logs.SkipHosts).cover(host)
+}
+
+// recorderOf returns the recorder of the access log, or nil if there is none or another
+// handler's writer hides it.
 func recorderOf(w http.ResponseWriter) caddyhttp.ResponseRecorder {
 	for {
 		if rec, ok := w.(caddyhttp.ResponseRecorder); ok {

@@ -240,7 +240,7 @@ func (a *App) Start() error {
 	if len(a.handlers) == 0 {
 		return nil
 	}
-	web := httpAppOf(a.ctx)
+	web := HTTPAppOf(a.ctx)
 	if web == nil {
 		return errors.New("there is no http app, so the sites can't be found")
 	}
@@ -280,9 +280,6 @@ func (a *App) open() (ps *pooledSessions, err error) {
 	return ps, err
 }
 
-// startTimeout bounds how long a request waits for the app to start.
-const startTimeout = 5 * time.Second
-
 // await waits until Start has returned. Caddy starts apps in any order, so servers may
 // get requests before, and a reload must not refuse them.
 func (a *App) await(ctx context.Context) {
@@ -291,7 +288,7 @@ func (a *App) await(ctx context.Context) {
 		return
 	default:
 	}
-	timeout := time.NewTimer(startTimeout)
+	timeout := time.NewTimer(gateway.StartTimeout)
 	defer timeout.Stop()
 	select {
 	case <-a.started:

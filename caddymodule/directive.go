@@ -46,9 +46,7 @@ import (
 //	}
 //
 // If the first line names a provider, the block may have that provider's options too:
-// see OIDC and SAML. role, template, group, from, same_people, public, protect, headers,
-// header_encoding, keep_headers and allowed_origins may be repeated. All other options
-// may be given once.
+// see OIDC and SAML.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	start := position(d)

@@ -31,10 +31,10 @@ func (a *App) warnOfDoubts(places []place) {
 
 // insecure says what each option permits that gives up a protection.
 var insecure = map[string]string{
-	"insecure_http":          "who can read the network can take over sessions",
-	"insecure_http_issuer":   "who can change what the network carries can sign in as anybody",
-	"insecure_http_metadata": "who can change what the network carries can sign in as anybody",
-	"insecure_no_pkce":       "who has the client's secret can use an authorization code that leaks",
+	"insecure_http":          "an attacker who can read the network can take over sessions",
+	"insecure_http_issuer":   "an attacker who can change what the network carries can sign in as anybody",
+	"insecure_http_metadata": "an attacker who can change what the network carries can sign in as anybody",
+	"insecure_no_pkce":       "an attacker who has the client's secret can use an authorization code that leaks",
 	"insecure_sha1":          "signatures that use SHA-1 are accepted, and such signatures can be forged",
 }
 

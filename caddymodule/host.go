@@ -105,7 +105,7 @@ type succession struct{ app *App }
 
 // Handle implements caddyevents.Handler.
 func (s succession) Handle(context.Context, caddy.Event) error {
-	own, current := httpAppOf(s.app.ctx), httpAppOf(caddy.ActiveContext())
+	own, current := HTTPAppOf(s.app.ctx), HTTPAppOf(caddy.ActiveContext())
 	if current == nil || current == own {
 		return nil // nothing comes after it
 	}
@@ -139,8 +139,8 @@ func (a *App) sendAway(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// httpAppOf returns the http app of a configuration, or nil if it has none.
-func httpAppOf(ctx caddy.Context) *caddyhttp.App {
+// HTTPAppOf returns the http app of a configuration, or nil if it has none.
+func HTTPAppOf(ctx caddy.Context) *caddyhttp.App {
 	v, err := ctx.AppIfConfigured("http")
 	if err != nil {
 		return nil

@@ -14,8 +14,8 @@ var (
 	place = regexp.MustCompile(`at Caddyfile:\d+|Caddyfile:\d+: |^(site|provider|store|secret|providers|same_people|limit)\b.*: `)
 	// caddys is what Caddy writes before the message of a module: it names no place.
 	caddys = regexp.MustCompile(`^parsing caddyfile tokens for 'sso': |^(\w+: )?loading module '[^']*': provision [^:]*: `)
-	// fix is an imperative, what is expected, or an example in quotes.
-	fix = regexp.MustCompile("(?i)\\b(write|give|put|leave|remove|move|use|choose|save|keep|make|check|copy|mend|correct|drop|name|add|set|have) |\\b(expected|did you mean|it can be) |`[^`]+`")
+	// fix is an imperative, what is expected, where it belongs, or what is needed, in quotes.
+	fix = regexp.MustCompile("(?i)\\b(write|give|put|leave|remove|move|use|choose|save|keep|make|check|copy|mend|correct|drop|name|add|set|have) |\\b(expected|did you mean|it can be|it belongs in|it belongs into) |\\b(needs|there is no) `[^`]+`")
 	// bare is the text of an error of Go's libraries that says nothing to an administrator.
 	bare = regexp.MustCompile(`strconv\.|json:|unmarshal|invalid character|net/url:|parse "|asn1:|illegal base64|unexpected EOF|dial tcp|time: |module not registered`)
 )

@@ -29,7 +29,7 @@ type outline struct {
 func (a *App) checkSites(ctx caddy.Context) error {
 	if a.outline == nil {
 		a.outline = new(outline)
-		if web := httpAppOf(ctx); web != nil {
+		if web := HTTPAppOf(ctx); web != nil {
 			if err := a.outline.draw(web); err != nil {
 				a.outline = new(outline) // Caddy itself reports the fault later
 			}

@@ -155,29 +155,34 @@ func (p place) asParts() string {
 const appLine = "`app <id>` if another 'sso' has that host"
 
 // An address is one where the gateway itself answers, for a provider or for all.
-type address struct{ path, provider string }
+type address struct {
+	path               string
+	provider, protocol string
+	metadata           string // the path of the metadata for a SAML provider
+}
 
 // addresses are those without which nobody can sign in at a handler.
 func (a *App) addresses(h *Handler) []address {
 	prefix := cmp.Or(h.Prefix, defaultPrefix)
-	callback := cmp.Or(h.CallbackPath, prefix+"/oidc/callback")
-	list := []address{{prefix + "/login", ""}}
-	var openID []string
+	list := []address{{path: prefix + "/login"}}
+	of := map[string]int{} // how many providers a protocol has
 	for _, p := range a.providers {
-		switch {
-		case !slices.Contains(h.opts.Providers, p.Name):
-		case p.Provider.Protocol() == "saml":
-			list = append(list, address{prefix + "/saml/acs", p.Name})
-		default:
-			openID = append(openID, p.Name)
+		if slices.Contains(h.opts.Providers, p.Name) {
+			list = append(list, address{provider: p.Name, protocol: string(p.Provider.Protocol())})
+			of[string(p.Provider.Protocol())]++
 		}
 	}
-	for _, name := range openID {
-		path := callback
-		if len(openID) > 1 {
-			path += "/" + name
+	for i := range list[1:] {
+		own := &list[1+i]
+		below := ""
+		if of[own.protocol] > 1 {
+			below = "/" + own.provider
 		}
-		list = append(list, address{path, name})
+		if own.protocol == "saml" {
+			own.path, own.metadata = prefix+"/saml/acs", prefix+"/saml/metadata"+below
+		} else {
+			own.path = cmp.Or(h.CallbackPath, prefix+"/oidc/callback") + below
+		}
 	}
 	return list
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -121,16 +122,28 @@ func missingValue(text string) error {
 	return nil
 }
 
-// checkValue refuses a value that is blank or that is still the name of a variable.
+// checkValue refuses a value that is blank, or that was written as the name of the
+// variable in which it was to be found. What a placeholder stands for may look like such a
+// name, and no message shows it.
 func checkValue(written, value string) error {
 	if written != "" && strings.TrimSpace(value) == "" {
 		return errors.New("is blank: write a value into the variable or file that the placeholder names")
 	}
-	if found := shellVariable.FindStringSubmatch(value); found != nil {
+	literal := placeholder.ReplaceAllLiteralString(written, "x")
+	if found := shellVariable.FindStringSubmatch(literal); found != nil && !fromEnvironment("$"+found[1]) {
 		return fmt.Errorf("has $%s in it, which is not replaced: write {env.%[1]s}", found[1])
 	}
-	if name, ok := strings.CutPrefix(written, "env."); ok && value == written {
+	if name, ok := strings.CutPrefix(written, "env."); ok && value == written && !fromEnvironment(written) {
 		return fmt.Errorf("is env.%s without braces, which is not replaced: write {env.%[1]s}", name)
 	}
 	return nil
+}
+
+// fromEnvironment says whether a text is the value of a variable: in a Caddyfile, {$NAME}
+// is replaced before anybody can tell.
+func fromEnvironment(text string) bool {
+	return slices.ContainsFunc(os.Environ(), func(variable string) bool {
+		_, value, _ := strings.Cut(variable, "=")
+		return value == text
+	})
 }

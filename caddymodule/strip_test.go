@@ -65,6 +65,10 @@ func TestNoCredentialsInLogsOfStripped(t *testing.T) {
 				if got := strings.Count(logs, fmt.Sprintf(`"uri":%q,"redacted":true`, r.URL.Path)); got != 1 {
 					t.Errorf("%d lines stand for %s", got, r.URL.Path)
 				}
+				line := lineWith(logs, fmt.Sprintf(`"uri":%q,"redacted":true`, r.URL.Path))
+				if failed := tt.status >= 500; failed != strings.Contains(line, `"level":"error"`) {
+					t.Errorf("the level is not Caddy's for status %d: %s", tt.status, line)
+				}
 			}
 		})
 	}

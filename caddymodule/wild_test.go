@@ -21,6 +21,12 @@ func init() {
 		return wildPlugin{}, nil
 	})
 	httpcaddyfile.RegisterDirectiveOrder("wild_plugin", httpcaddyfile.Before, "respond")
+	caddy.RegisterModule(opaquePlugin{})
+	httpcaddyfile.RegisterHandlerDirective("opaque_plugin", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		h.Next()
+		return opaquePlugin{}, nil
+	})
+	httpcaddyfile.RegisterDirectiveOrder("opaque_plugin", httpcaddyfile.Before, "map")
 }
 
 // A wildPlugin is a handler that sso does not know.
@@ -32,6 +38,17 @@ func (wildPlugin) CaddyModule() caddy.ModuleInfo {
 
 func (wildPlugin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	return next.ServeHTTP(w, r)
+}
+
+// An opaquePlugin gives the handlers after it a writer that can't be unwrapped.
+type opaquePlugin struct{}
+
+func (opaquePlugin) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.opaque_plugin", New: func() caddy.Module { return new(opaquePlugin) }}
+}
+
+func (opaquePlugin) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return next.ServeHTTP(struct{ http.ResponseWriter }{w}, r)
 }
 
 const starts = "it starts"

@@ -168,15 +168,15 @@ func (g *Gateway) Bind(sessions *session.Node, signer Signer) {
 	g.bound.Store(true)
 }
 
-// startTimeout bounds how long Start waits for the providers.
-const startTimeout = 5 * time.Second
+// StartTimeout bounds how long Start waits for the providers, and a request for Start.
+const StartTimeout = 5 * time.Second
 
 // Start has the providers load what was kept of them (see provider.Starter), all at
 // once. Call it when the store is open, before Bind. It returns
 // when they are done, after five seconds at the latest. A provider that is not done
 // by then loads the rest later.
 func (g *Gateway) Start(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
 	var loading sync.WaitGroup
 	for _, p := range g.providers {
 		if p, ok := p.Provider.(provider.Starter); ok {

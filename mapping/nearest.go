@@ -9,8 +9,8 @@ import (
 type Near struct {
 	// Group is one of the person's groups.
 	Group string
-	// From is the group in the line at Position.
-	From, Position string
+	// From is the group in the line at Position, which reads Rule.
+	From, Position, Rule string
 }
 
 // String describes the pair to a person.
@@ -18,7 +18,7 @@ func (n Near) String() string {
 	if n == (Near{}) {
 		return "none"
 	}
-	return fmt.Sprintf("%+.100q is not %+.100q, which the line at %s asks for", n.Group, n.From, n.Position)
+	return fmt.Sprintf("%+.100q is not %+.100q, which the line at %s asks for (`%.200s`)", n.Group, n.From, n.Position, n.Rule)
 }
 
 // Bounds of the comparison.
@@ -37,12 +37,29 @@ func (s *RuleSet) Nearest(groups []string) (near Near) {
 		for _, line := range s.lines {
 			for _, from := range line.From {
 				if d := distance(bare(group), bare(from)); d < best && from != Everyone {
-					best, near = d, Near{group, from, line.Position}
+					best, near = d, Near{group, from, line.Position, line.written()}
 				}
 			}
 		}
 	}
 	return near
+}
+
+// written returns the line as a Caddyfile has it.
+func (l compiledLine) written() string {
+	words := []string{string(l.kind), word(strings.Join(l.To, ","))}
+	for _, from := range l.From {
+		words = append(words, word(from))
+	}
+	return strings.Join(words, " ")
+}
+
+// word puts a name in quotes where it needs them.
+func word(name string) string {
+	if quoted := fmt.Sprintf("%+q", name); strings.Contains(name, " ") || len(quoted) != len(name)+2 {
+		return quoted
+	}
+	return name
 }
 
 // bare returns a group's last name in lower case: "staff" of "/corp/Staff",

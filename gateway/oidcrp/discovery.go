@@ -161,7 +161,7 @@ func documentMediaType(f *fetch.Response) error {
 	case f.MediaType == "application/json", strings.HasSuffix(f.MediaType, "+json"):
 	case f.MediaType == "application/octet-stream", f.MediaType == "text/plain": // as file servers send it
 	default:
-		return lastingError{fmt.Errorf("checking the answer: the content type is %s, not JSON", wording.Quoted(f.ContentType))}
+		return lastingError{fmt.Errorf("checking the response: the content type is %s, not JSON", wording.Quoted(f.ContentType))}
 	}
 	return nil
 }
@@ -176,7 +176,7 @@ func statusOK(f *fetch.Response) error {
 		if f.Status >= 300 && f.Status < 400 {
 			hint = " (redirects are not followed)"
 		}
-		err := fmt.Errorf("checking the answer: the status is %d instead of 200%s", f.Status, hint)
+		err := fmt.Errorf("checking the response: the status is %d instead of 200%s", f.Status, hint)
 		if passes(f.Status) {
 			return f.Fault(err)
 		}

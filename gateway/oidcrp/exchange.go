@@ -153,14 +153,14 @@ func tokenStatus(a *tokenAnswer) error {
 
 func tokenMediaType(a *tokenAnswer) error {
 	if a.MediaType != "application/json" {
-		return fmt.Errorf("exchanging the code: checking the answer: the content type is %s, not application/json", wording.Quoted(a.ContentType))
+		return fmt.Errorf("exchanging the code: checking the response: the content type is %s, not application/json", wording.Quoted(a.ContentType))
 	}
 	return nil
 }
 
 func tokenObject(a *tokenAnswer) error {
 	if a.err != nil {
-		return fmt.Errorf("reading the token endpoint's answer: %w", a.err)
+		return fmt.Errorf("reading the token endpoint's response: %w", a.err)
 	}
 	return nil
 }
@@ -169,21 +169,21 @@ func tokenTypes(a *tokenAnswer) error { return a.body.checkKinds(tokenKinds) }
 
 func tokenBearer(a *tokenAnswer) error {
 	if !strings.EqualFold(a.body.str("token_type"), "Bearer") { // RFC 6749 §7.1
-		return fmt.Errorf("reading the token endpoint's answer: the token_type is %s, not Bearer", wording.Quoted(a.body.str("token_type")))
+		return fmt.Errorf("reading the token endpoint's response: the token_type is %s, not Bearer", wording.Quoted(a.body.str("token_type")))
 	}
 	return nil
 }
 
 func tokenAccess(a *tokenAnswer) error {
 	if !printable(a.body.str("access_token"), maxToken) {
-		return errors.New("reading the token endpoint's answer: there is no access_token")
+		return errors.New("reading the token endpoint's response: there is no access_token")
 	}
 	return nil
 }
 
 func tokenID(a *tokenAnswer) error {
 	if a.body.str("id_token") == "" {
-		return errors.New("reading the token endpoint's answer: there is no id_token; is openid among the client's scopes?")
+		return errors.New("reading the token endpoint's response: there is no id_token; is openid among the client's scopes?")
 	}
 	return nil
 }

@@ -125,9 +125,13 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	if len(ring.usable) == 0 {
 		return nil, unavailable("verifying the signature: %w", ring.fault())
 	}
+	why := "no key fits both"
+	if tried > 0 {
+		why = fmt.Sprintf("the signature is by none of the keys that fit both (%d)", tried)
+	}
 	return nil, refusal.New(refusal.OIDCSignature, fmt.Errorf(
-		"verifying the signature: the token has kid %s and alg %s, the provider publishes the keys %s; none verifies it (%d fit)",
-		wording.Quoted(jws.kid), wording.Quoted(string(jws.alg)), ring.names(), tried))
+		"verifying the signature: the token has kid %s and alg %s, the provider publishes the keys %s: %s",
+		wording.Quoted(jws.kid), wording.Quoted(string(jws.alg)), ring.names(), why))
 }
 
 // verify returns the payload if one of keys verifies it, and how many were tried. If the

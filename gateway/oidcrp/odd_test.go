@@ -304,7 +304,7 @@ func TestUserInfoFails(t *testing.T) {
 	}{
 		{name: "all is there", serve: answers(401)},
 		{name: "groups, which no rule needs", missing: "groups", unused: true, serve: answers(401), says: "no rule needs it"},
-		{name: "groups, refused", missing: "groups", serve: answers(401), asked: true, says: `the claim "groups" is not in the ID token, and userinfo can't be had: asking userinfo: checking the answer: the status is 401`},
+		{name: "groups, refused", missing: "groups", serve: answers(401), asked: true, says: `the claim "groups" is not in the ID token, and userinfo can't be had: asking userinfo: checking the response: the status is 401`},
 		{name: "groups, forbidden", missing: "groups", serve: answers(403), asked: true, says: "the status is 403"},
 		{name: "groups, not there", missing: "groups", serve: answers(404), asked: true, says: "the status is 404"},
 		{name: "groups, a web page", missing: "groups", serve: html, asked: true, says: `the content type is "text/html"`},
@@ -322,7 +322,7 @@ func TestUserInfoFails(t *testing.T) {
 		{name: "groups, an empty answer", missing: "groups", serve: says(""), asked: true, code: refusal.OIDCTokenMalformed, says: "no valid JSON"},
 		{name: "groups, a name twice", missing: "groups", serve: says(`{"a":1,"a":2}`), asked: true, code: refusal.OIDCTokenMalformed, says: "stands twice"},
 		{name: "groups no rule needs, and no e-mail", missing: "groups,email", unused: true, serve: says("x"), asked: true, says: "can't be had"},
-		{name: "user name, refused", missing: "preferred_username", serve: answers(401), asked: true, code: refusal.NoUsername, says: `the claim "preferred_username" is not in the ID token, and userinfo can't be had: asking userinfo: checking the answer: the status is 401`},
+		{name: "user name, refused", missing: "preferred_username", serve: answers(401), asked: true, code: refusal.NoUsername, says: `the claim "preferred_username" is not in the ID token, and userinfo can't be had: asking userinfo: checking the response: the status is 401`},
 		{name: "user name, a passing fault", missing: "preferred_username", unused: true, serve: answers(500), asked: true, code: refusal.ProviderUnavailable, says: "500"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

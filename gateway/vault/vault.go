@@ -64,7 +64,7 @@ const MinSecret = 32
 // store is initialized.
 func New(store store.Store, secrets [][]byte, initialize func(context.Context) error) (*Vault, error) {
 	if err := CheckSecrets(secrets); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("opening the vault: checking the secrets: %w", err)
 	}
 	v := &Vault{store: store, initialize: initialize}
 	if initialize == nil {
@@ -83,15 +83,15 @@ func New(store store.Store, secrets [][]byte, initialize func(context.Context) e
 // CheckSecrets returns what is wrong with secrets for New.
 func CheckSecrets(secrets [][]byte) error {
 	if len(secrets) < 1 || len(secrets) > 2 {
-		return fmt.Errorf("opening the vault: %d secrets given, need one, or two while the secret is being changed", len(secrets))
+		return fmt.Errorf("%d secrets given, need one, or two while the secret is being changed", len(secrets))
 	}
 	for i, secret := range secrets {
 		if len(secret) < MinSecret {
-			return fmt.Errorf("opening the vault: secret %d has %d bytes, need at least %d of random text (make one: openssl rand -base64 32)", i+1, len(secret), MinSecret)
+			return fmt.Errorf("secret %d has %d bytes, need at least %d of random text (make one: openssl rand -base64 32)", i+1, len(secret), MinSecret)
 		}
 	}
 	if len(secrets) == 2 && hmac.Equal(secrets[0], secrets[1]) {
-		return errors.New("opening the vault: both secrets are the same, drop one")
+		return errors.New("both secrets are the same, drop one")
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (Caddy) Provision(ctx caddy.Context, private caddymodule.Private) error {
 
 // Replaced implements caddymodule.Host.
 func (Caddy) Replaced(ctx caddy.Context) {
-	if steer(httpAppOf(ctx), toNewer, ctx.Logger()) {
+	if steer(caddymodule.HTTPAppOf(ctx), toNewer, ctx.Logger()) {
 		time.Sleep(settle)
 	}
 }

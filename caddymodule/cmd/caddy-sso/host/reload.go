@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/caddymodule"
 )
 
 // On a reload Caddy starts the new configuration beside the old one, and then stops the
@@ -44,17 +46,7 @@ func running() *caddyhttp.App {
 	if app, err := ctx.AppIfConfigured("sso"); err != nil || app == nil {
 		return nil
 	}
-	return httpAppOf(ctx)
-}
-
-// httpAppOf returns the http app of a configuration, or nil if it has none.
-func httpAppOf(ctx caddy.Context) *caddyhttp.App {
-	v, err := ctx.AppIfConfigured("http")
-	if err != nil {
-		return nil
-	}
-	app, _ := v.(*caddyhttp.App)
-	return app
+	return caddymodule.HTTPAppOf(ctx)
 }
 
 // steer sends new connections to an app's servers to one of two sockets. It returns false
