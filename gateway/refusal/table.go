@@ -20,7 +20,7 @@ var meanings = map[Code]Meaning{
 	},
 	StoreReplaced: {
 		503, "Sign-in is unavailable", "The session store of this site was replaced, and your administrator has to confirm the new one. Give your administrator the reference below.",
-		"The store was emptied or swapped: blocked accounts and replay marks may be lost. Restore it, or confirm the new one by deleting the file that begins with sso/store-marker in Caddy's storage. If the log asks whether all nodes have the same secret, give them the same.",
+		"The store was emptied or swapped: blocked accounts and replay marks may be lost. Restore it, or confirm the new one by deleting the file that begins with sso/store-marker in Caddy's storage. If the log asks whether all nodes have the same secret, give them the same; after a change of Caddy's `storage`, copy sso/secret from the one used before.",
 	},
 	ProviderUnavailable: {
 		503, "Your identity provider is unavailable", "The identity provider does not answer at the moment. Try again in a minute; people who are signed in already can go on working.",
