@@ -126,7 +126,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 		return nil, unavailable("verifying the signature: %w", ring.fault())
 	}
 	return nil, refusal.New(refusal.OIDCSignature, fmt.Errorf(
-		"verifying the signature: the token has kid %s and alg %s, the provider publishes the keys %s; none verifies it (%d fit)",
+		"verifying the signature: the token has kid %s and alg %s, the provider publishes the keys %s; none of them made the signature (with this kid and alg: %d)",
 		wording.Quoted(jws.kid), wording.Quoted(string(jws.alg)), ring.names(), tried))
 }
 
