@@ -216,6 +216,10 @@ func (a *App) writeEvent(ev gateway.Event, more int) {
 	add("reference", ev.Reference)
 	if ev.Type == gateway.EventLogin {
 		fields = append(fields, zap.String("host", ev.Host), zap.Strings("roles", ev.Roles), zap.Int("groups", ev.Groups))
+		add("template", ev.Template)
+		if len(ev.AppGroups) > 0 {
+			fields = append(fields, zap.Strings("app_groups", ev.AppGroups))
+		}
 	}
 	if ev.Code != "" {
 		add("fix", ev.Code.Meaning().Fix)

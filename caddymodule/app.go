@@ -270,7 +270,7 @@ func (a *App) open() (ps *pooledSessions, err error) {
 	a.lender = &lender{log: a.log, storage: a.ctx.Storage()}
 	secrets := a.secrets
 	if len(secrets) == 0 {
-		secret, err := loadOrMakeSecret(a.ctx, a.lender.storage)
+		secret, err := loadOrMakeSecret(a.ctx, a.lender.storage, func() error { return refuseSealed(a.ctx, a.store) })
 		if err != nil {
 			return nil, err
 		}

@@ -172,8 +172,8 @@ func checkPaths(d *caddyfile.Dispenser, word string, args []string) error {
 		bare := strings.TrimSuffix(p, "/*")
 		if !strings.HasPrefix(p, "/") || strings.Contains(bare, "*") {
 			fix := ""
-			if all, ok := strings.CutSuffix(p, "/**"); ok && !strings.Contains(all, "*") {
-				fix = ": write `" + word + " " + all + "/*`"
+			if all := strings.TrimRight(p, "*"); all != p && p[0] == '/' && !strings.Contains(all, "*") {
+				fix = ": write `" + word + " " + strings.TrimSuffix(all, "/") + "/*`"
 			}
 			return d.Errf("'%s' cannot be '%s': %s%s", word, p, patternRule, fix)
 		}

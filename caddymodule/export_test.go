@@ -20,7 +20,7 @@ var (
 
 // LoadOrMakeSecret is loadOrMakeSecret.
 func LoadOrMakeSecret(ctx context.Context, st storage) ([]byte, error) {
-	return loadOrMakeSecret(ctx, st)
+	return loadOrMakeSecret(ctx, st, func() error { return nil })
 }
 
 // StoredMarker returns the marker memory in a storage.

@@ -242,6 +242,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	h.app.guardRequests(ctx)
 	h.warnOfOpen()
 	h.warnOfSigns()
+	h.noteTemplate()
 	h.guard.Store(h.own)
 	h.app.handlers = append(h.app.handlers, h)
 	return nil

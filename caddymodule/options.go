@@ -103,6 +103,9 @@ func (b block) unknown(d *caddyfile.Dispenser) error {
 // text takes one argument, which must not be empty.
 func text[T ~string](to *T) setter {
 	return func(d *caddyfile.Dispenser, e entry) error {
+		if d.CountRemainingArgs() > 1 && strings.Contains(e.usage, "<text>") {
+			return d.Errf("wrong arguments for '%s': a text with blanks stands in quotes: `%[1]s %q`", e.word(), strings.Join(d.RemainingArgs(), " "))
+		}
 		var arg string
 		if !d.AllArgs(&arg) || arg == "" {
 			return e.wrong(d)

@@ -46,11 +46,49 @@ func TestSignInAndOut(t *testing.T) {
 	if status, _ := b.do(mustRequest(t, w.origin()+"/reports")); status != http.StatusUnauthorized {
 		t.Errorf("after logging out: %d", status)
 	}
-	if line := lineWith(w.logs(), `"logger":"sso.audit","msg":"login"`); !strings.Contains(line, `"user":"alice","host":"localhost","roles":["Admin"],"groups":2`) {
+	if line := lineWith(w.logs(), `"logger":"sso.audit","msg":"login"`); !strings.Contains(line, `"user":"alice","host":"localhost","roles":["Admin"],"groups":2,"app_groups":["team"]`) {
 		t.Errorf("the line of the login is %s", line)
 	}
 	if !strings.Contains(w.logs(), `"logger":"sso.audit","msg":"logout"`) {
 		t.Error("the audit log lacks the logout")
+	}
+}
+
+// The line of a login says what was granted, at a site of template lines, too. Of many
+// groups it has the first.
+func TestLineOfTheLogin(t *testing.T) {
+	w := newWorld(t)
+	var named []any
+	for i := range 30 {
+		named = append(named, fmt.Sprintf("g%02d", i))
+	}
+	w.op.SetHooks(gatewaytest.OPHooks{Claims: func(claims map[string]any) { claims["groups"] = named }})
+	w.mustLoad(w.global("") + `ORIGIN {
+	PROVIDER
+		template Editor g00
+		role User *
+		group all g29
+		group few g01
+	}
+	respond ok
+}
+`)
+	if status, body := newBrowser(t).get(w.origin()); status != http.StatusOK {
+		t.Fatalf("signing in: %d %s", status, body)
+	}
+	if line := lineWith(w.logs(), `"logger":"sso.audit","msg":"login"`); !strings.Contains(line, `"roles":["User"],"groups":30,"template":"Editor","app_groups":["all","few"]`) {
+		t.Errorf("the line is %s", line)
+	}
+	var lines string
+	for i := range 30 {
+		lines += fmt.Sprintf("\t\tgroup app%02d g%02d\n", i, i)
+	}
+	w.mustLoad(w.global("") + "ORIGIN {\n\tPROVIDER\n" + lines + "\t}\n\trespond ok\n}\n")
+	if status, body := newBrowser(t).get(w.origin()); status != http.StatusOK {
+		t.Fatalf("signing in: %d %s", status, body)
+	}
+	if !strings.Contains(w.logs(), `"app18","app19"],"client_ip"`) {
+		t.Error("the line has not the first 20 of the app's groups")
 	}
 }
 

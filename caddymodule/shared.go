@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // Open stores and their sessions survive a reload: the new configuration takes hold of
@@ -134,6 +135,25 @@ func openStore(store storeModule) (*pooledStore, error) {
 		return nil, err
 	}
 	return as[*pooledStore](v)
+}
+
+// refuseSealed returns an error if the store was sealed with a secret: a new secret opens
+// none of its records, and nobody could sign in.
+func refuseSealed(ctx context.Context, store storeModule) (err error) {
+	opened, err := openStore(store)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_, closeErr := stores.Delete(store.key())
+		err = errors.Join(err, closeErr)
+	}()
+	sealed, err := vault.Sealed(ctx, opened)
+	if err == nil && sealed {
+		err = fmt.Errorf("store %s was sealed with a secret that Caddy's storage does not have: did `storage` change? Copy %s from the storage used before, or name it by `secret`; or move the store's file away to start with an empty one, which ends all sessions and blocks",
+			store.key(), secretFile)
+	}
+	return err
 }
 
 func newPooledSessions(store storeModule, secrets [][]byte, h *lender) (*pooledSessions, error) {

@@ -28,9 +28,9 @@ type storage interface {
 	Load(ctx context.Context, key string) ([]byte, error)
 }
 
-// loadOrMakeSecret returns the secret in Caddy's storage, and makes it if there is none.
-// Caddy's file storage keeps it with mode 0600.
-func loadOrMakeSecret(ctx context.Context, st storage) (_ []byte, err error) {
+// loadOrMakeSecret returns the secret in Caddy's storage. If there is none and mayMake
+// returns nil, it makes one. Caddy's file storage keeps it with mode 0600.
+func loadOrMakeSecret(ctx context.Context, st storage, mayMake func() error) (_ []byte, err error) {
 	if err := st.Lock(ctx, secretFile); err != nil {
 		return nil, fmt.Errorf("locking %s in Caddy's storage: %w", secretFile, err)
 	}
@@ -40,9 +40,12 @@ func loadOrMakeSecret(ctx context.Context, st storage) (_ []byte, err error) {
 	case err == nil && len(secret) >= vault.MinSecret:
 		return secret, nil
 	case err == nil:
-		return nil, fmt.Errorf("%s in Caddy's storage is damaged: it has %d bytes; delete it to start with a new one, which ends all sessions", secretFile, len(secret))
+		return nil, fmt.Errorf("%s in Caddy's storage is damaged: it has %d bytes; restore it; or delete it and the store's file to start with new ones, which ends all sessions", secretFile, len(secret))
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("reading %s in Caddy's storage: %w", secretFile, err)
+	}
+	if err := mayMake(); err != nil {
+		return nil, err
 	}
 	secret = base64.RawStdEncoding.AppendEncode(nil, randomBytes(vault.MinSecret))
 	if err := st.Store(ctx, secretFile, secret); err != nil {

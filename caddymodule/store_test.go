@@ -129,3 +129,42 @@ func TestOlderCopyOfTheFile(t *testing.T) {
 		t.Errorf("signing in again: %d %s", status, body)
 	}
 }
+
+// TestChangedStorage reloads with another storage for Caddy, in which there is no secret:
+// the reload changes nothing, and people stay signed in.
+func TestChangedStorage(t *testing.T) {
+	w := newWorld(t)
+	w.mustLoad(w.global("") + site)
+	b := newBrowser(t)
+	if status, body := b.get(w.origin()); status != http.StatusOK {
+		t.Fatalf("signing in: %d %s", status, body)
+	}
+	moved := strings.Replace(w.global(""), w.path("storage"), w.path("elsewhere"), 1)
+	for range 2 { // the first try leaves no secret for the second
+		err := w.load(moved + site)
+		if err == nil || !strings.Contains(err.Error(), "sessions.db was sealed with a secret that Caddy's storage does not have") ||
+			!strings.Contains(err.Error(), "Copy sso/secret from the storage used before") {
+			t.Fatalf("reload: %v", err)
+		}
+		if status, body := b.do(mustRequest(t, w.origin())); status != http.StatusOK {
+			t.Fatalf("after the failed reload: %d %s", status, body)
+		}
+		if status, body := newBrowser(t).get(w.origin()); status != http.StatusOK {
+			t.Fatalf("signing in after the failed reload: %d %s", status, body)
+		}
+	}
+	secret, err := os.ReadFile(w.path("storage/sso/secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(w.path("elsewhere/sso"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(w.path("elsewhere/sso/secret"), secret, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.mustLoad(moved + site)
+	if status, body := b.do(mustRequest(t, w.origin())); status != http.StatusOK {
+		t.Errorf("with the secret copied: %d %s", status, body)
+	}
+}

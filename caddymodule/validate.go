@@ -57,6 +57,11 @@ func (h *Handler) warnOfSigns() {
 	for kind, lines := range h.lines() {
 		for _, line := range lines {
 			written := rule{words(line.To), words(line.From)}
+			if i := slices.IndexFunc(line.From, isExpression); i >= 0 && !line.Quoted {
+				h.app.warn("groups are compared exactly, never as regular expressions: if this is no group's name, name each group",
+					zap.String("site", h.site), zap.String("rule", written.line(kind)), zap.String("group", line.From[i]))
+				continue
+			}
 			meant, r := meantBy(written)
 			var msg string
 			switch {
@@ -71,6 +76,23 @@ func (h *Handler) warnOfSigns() {
 			}
 			h.app.warn(msg, zap.String("site", h.site), zap.String("rule", written.line(kind)))
 		}
+	}
+}
+
+// isExpression says whether a group looks like a regular expression.
+func isExpression(group string) bool {
+	if slices.ContainsFunc([]string{".*", ".+", "(?"}, func(part string) bool { return strings.Contains(group, part) }) {
+		return true
+	}
+	first, last := group[0], group[len(group)-1]
+	return len(group) > 2 && (first == '^' || last == '$' || first == '/' && last == '/' || strings.Contains(group[1:len(group)-1], "|"))
+}
+
+// noteTemplate says that the app may not learn of the template.
+func (h *Handler) noteTemplate() {
+	if len(h.lines()["template"]) > 0 && h.opts.Headers.Template == "" {
+		h.app.log.Info("no header has the template; it is in the assertion and in {http.auth.user.template} only: if the app reads a header, write `headers template <name>`",
+			zap.String("site", h.site))
 	}
 }
 

@@ -243,7 +243,10 @@ func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvid
 	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
 		cookie.Set(x.w, cookie.Provider, p.Name, x.secure)
 	}
-	x.observe(Event{Type: EventLogin, Host: x.host, Roles: granted.Roles, Groups: len(ans.Identity.Groups)})
+	x.observe(Event{
+		Type: EventLogin, Host: x.host, Roles: granted.Roles, Template: granted.Template,
+		AppGroups: granted.Groups[:min(len(granted.Groups), 20)], Groups: len(ans.Identity.Groups),
+	})
 	return x.redirectTo(f.Return)
 }
 

@@ -346,11 +346,11 @@ type Event struct {
 	// Username, Reference and Addr are for the audit log, never for labels.
 	Username, Reference string
 	Addr                netip.Addr
-	// Host, Roles and Groups are of a login: where it was made, the roles that the app
-	// gives, and how many groups the provider named.
-	Host   string
-	Roles  []string
-	Groups int
+	// These are of a login: where it was made, what the app gives (of its groups, the
+	// first 20), and how many groups the provider named.
+	Host, Template   string
+	Roles, AppGroups []string
+	Groups           int
 	// Judged says that an answer to a login of this browser was judged: somebody may
 	// ask about the reference.
 	Judged bool

@@ -12,7 +12,7 @@ import (
 
 func (x *request) chrome() pages.Chrome {
 	front := x.front().opts
-	return pages.Chrome{Prefix: front.Prefix, App: cmp.Or(front.Brand.Title, x.host, x.app.name()), Brand: front.Brand}
+	return pages.Chrome{Prefix: front.Prefix, App: cmp.Or(front.Brand.Title, x.host, x.app.name()), Host: x.host, Brand: front.Brand}
 }
 
 func (x *request) page(status int, page any) { x.app.gw.opts.Pages.Page(x.w, x.r, status, page) }

@@ -42,7 +42,7 @@ func TestSignIn(t *testing.T) {
 	}
 	wantKept(t, l, 1, 1, 0)
 	events := l.seen()
-	want := gateway.Event{Type: gateway.EventLogin, App: appHost, Provider: "corp", Username: "alice", Addr: clientAddr, Host: appHost, Roles: []string{"Admin", "User"}, Groups: 2}
+	want := gateway.Event{Type: gateway.EventLogin, App: appHost, Provider: "corp", Username: "alice", Addr: clientAddr, Host: appHost, Roles: []string{"Admin", "User"}, AppGroups: []string{"admins"}, Groups: 2}
 	if len(events) != 1 || fmt.Sprintf("%+v", events[0]) != fmt.Sprintf("%+v", want) {
 		t.Errorf("events %+v", events)
 	}

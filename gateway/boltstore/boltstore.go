@@ -79,7 +79,7 @@ func Open(path string) (*Store, error) {
 	err := guard(func() error { return s.open(path) })
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("opening the store %s: another process has the file open: stop it (does a second server run?), or give each its own file: %w", path, err)
+		return nil, fmt.Errorf("opening the store %s: another process has the file open: stop it (does a second server run?), or give each its own file", path)
 	case errors.As(err, new(*fs.PathError)):
 		return nil, fmt.Errorf("opening the store: %w", err) // permissions, not the file's contents
 	case err != nil:

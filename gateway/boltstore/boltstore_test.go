@@ -63,6 +63,9 @@ func TestOpenErrors(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("got %v, want %q", err, test.want)
 			}
+			if strings.HasSuffix(err.Error(), ": timeout") {
+				t.Errorf("got %v, want no bare timeout at the end", err)
+			}
 			// For a wrong mode or a full disk, to move the file away would lose the
 			// sessions for nothing.
 			if damaged := strings.HasSuffix(test.want, "move it away"); strings.Contains(err.Error(), "move it away") != damaged {

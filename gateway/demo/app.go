@@ -15,6 +15,9 @@ import (
 // shown are the gateway's headers, in the order of the page.
 var shown = []string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Roles", "Remote-Groups", verify.DefaultHeader}
 
+// displayNames are those of the providers in the gateway's configuration.
+var displayNames = map[string]string{"openid": "OpenID Connect", "saml": "SAML 2.0"}
+
 // A header is one line of the page.
 type header struct{ Name, Value string }
 
@@ -32,6 +35,7 @@ func newApp(s *Site) (http.Handler, error) {
 			*Site
 			Identity *verify.Identity
 			Why      string
+			Provider string
 			Claims   string
 			Headers  []header
 			Other    []string
@@ -43,6 +47,7 @@ func newApp(s *Site) (http.Handler, error) {
 			return
 		}
 		page.Identity, page.Claims = id, claimsOf(r.Header.Get(verify.DefaultHeader))
+		page.Provider = displayNames[id.Provider]
 		for _, name := range shown {
 			page.Headers = append(page.Headers, header{name, strings.Join(r.Header.Values(name), ", ")})
 		}

@@ -154,7 +154,7 @@ func usable(list []any, limit int) (entries []string, left int) {
 }
 
 func entriesLeft(left, of int) string {
-	return fmt.Sprintf("%d of %d entries are empty, no text, too long or have control characters", left, of)
+	return fmt.Sprintf("is read in part: %d of %d entries can't be used (empty, no text, too long or with control characters)", left, of)
 }
 
 // find returns a claim that is asked for, nil if it is missing.

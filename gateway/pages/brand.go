@@ -3,6 +3,7 @@ package pages
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"image/png"
 	"strings"
@@ -36,6 +37,9 @@ func NewLogo(body []byte) (*Logo, error) {
 	}
 	if _, err := png.DecodeConfig(bytes.NewReader(body)); err == nil {
 		return &Logo{newAsset("image/png", body)}, nil
+	}
+	if bytes.HasPrefix(body, []byte("\xef\xbb\xbf")) || bytes.HasPrefix(body, []byte("\xff\xfe")) || bytes.HasPrefix(body, []byte("\xfe\xff")) {
+		return nil, errors.New("the file begins with a byte order mark: save it as UTF-8 without one")
 	}
 	if root := rootOf(body); root != (xml.Name{Space: svg, Local: "svg"}) {
 		return nil, fmt.Errorf("the file is no picture: expected PNG, or SVG that begins with <svg xmlns=%q>", svg)

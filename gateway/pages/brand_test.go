@@ -30,6 +30,8 @@ func TestNewLogo(t *testing.T) {
 		"JPEG":                {"\xff\xd8\xff\xe0", "no picture"},
 		"PNG cut off":         {picture.String()[:12], "no picture"},
 		"text with a tag":     {"This is " + logoSVG, "no picture"},
+		"a byte order mark":   {"\xef\xbb\xbf" + logoSVG, "byte order mark"},
+		"UTF-16":              {"\xff\xfe<\x00s\x00", "byte order mark"},
 		"empty":               {"", "no picture"},
 		"text":                {"/etc/caddy/logo.svg", "no picture"},
 	} {

@@ -16,7 +16,7 @@ func TestPageHeaders(t *testing.T) {
 	for name, page := range examples() {
 		own := "form-action 'none'"
 		switch name {
-		case "logout", "logout_nobody", "logout_at_provider":
+		case "logout", "logout_branded", "logout_nobody", "logout_at_provider":
 			own = "form-action 'self'"
 		case "chooser", "chooser_last", "chooser_one", "chooser_branded", "refusal_framed", "refusal_kept", "form_link", // keep the fragment
 			"session", "session_many_groups": // shows local times

@@ -32,7 +32,7 @@ var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 var chrome = pages.Chrome{Prefix: "/.sso", App: "grafana.example.com"}
 
 // branded is the chrome of a site with a title, a logo and help.
-var branded = pages.Chrome{Prefix: "/.sso", App: "Team wiki", Brand: pages.Brand{Title: "Team wiki", Logo: logo, Help: "it@example.com"}}
+var branded = pages.Chrome{Prefix: "/.sso", App: "Team wiki", Host: "wiki.example.com", Brand: pages.Brand{Title: "Team wiki", Logo: logo, Help: "it@example.com"}}
 
 var logo, _ = pages.NewLogo([]byte(logoSVG))
 
@@ -119,6 +119,8 @@ func examples() map[string]any {
 		},
 		"logout_nobody":     pages.Logout{Chrome: chrome, Action: "/.sso/logout"},
 		"loggedout":         pages.LoggedOut{Chrome: chrome, SignInURL: "/"},
+		"logout_branded":    pages.Logout{Chrome: branded, Username: "alice", Action: "/.sso/logout"},
+		"loggedout_branded": pages.LoggedOut{Chrome: branded, SignInURL: "/"},
 		"loggedout_no_link": pages.LoggedOut{Chrome: chrome},
 	}
 }

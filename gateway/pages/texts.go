@@ -40,7 +40,7 @@ type catalogue struct {
 	FormText sentence
 
 	LogoutTitle, StaySignedIn string
-	// LogoutHere has the app in it; LogoutAt and LogoutNotAt the provider.
+	// LogoutHere has the site in it; LogoutAt and LogoutNotAt the provider.
 	LogoutHere, LogoutAt, LogoutNotAt sentence
 
 	OtherTitle, OtherHint string
@@ -52,7 +52,7 @@ type catalogue struct {
 	LeaveText sentence
 
 	LoggedOutTitle, LoggedOutHint, SignInAgain string
-	// LoggedOutText has the app in it.
+	// LoggedOutText has the site in it.
 	LoggedOutText sentence
 }
 

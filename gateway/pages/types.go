@@ -15,7 +15,17 @@ type Chrome struct {
 	Prefix string
 	// App is what the page calls the app: its title, else its host.
 	App string
+	// Host is the site's. A session is of one host, not of all that share a title.
+	Host string
 	Brand
+}
+
+// Site names the app and, if its title hides it, its host.
+func (c Chrome) Site() string {
+	if c.Title == "" || c.Host == "" || c.Title == c.Host {
+		return c.App
+	}
+	return c.Title + " (" + c.Host + ")"
 }
 
 // A Chooser lets a person pick where to sign in.

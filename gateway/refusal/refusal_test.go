@@ -73,6 +73,9 @@ Every refusal of the gateway has one of these codes. It stands on the page or in
 client gets, beside a reference. The log line with the same reference has the cause in full; the client never sees it.
 Of several equal refusals of one client within a minute, the log has the first and the last.
 
+If the provider shows an error page of its own, the redirect URI or ACS is not registered there, or the client is disabled.
+The line "register these addresses" in the log of the start has the addresses.
+
 <!-- Made from the table in gateway/refusal/table.go: go test ./gateway/refusal -run TestErrorsPage -update -->
 
 | code | status | what the person sees |

@@ -20,7 +20,7 @@ var meanings = map[Code]Meaning{
 	},
 	StoreReplaced: {
 		503, "Sign-in is unavailable", "The session store of this site was replaced, and your administrator has to confirm the new one. Give your administrator the reference below.",
-		"The store was emptied or swapped: blocked accounts and replay marks may be lost. Restore it, or confirm the new one by deleting the file that begins with sso/store-marker in Caddy's storage. If the log asks whether all nodes have the same secret, give them the same.",
+		"The store was emptied or swapped: blocked accounts and replay marks may be lost. Restore it, or confirm the new one by deleting the file that begins with sso/store-marker in Caddy's storage. If the log asks whether all nodes have the same secret, give them the same; after a change of Caddy's `storage`, copy sso/secret from the one used before.",
 	},
 	ProviderUnavailable: {
 		503, "Your identity provider is unavailable", "The identity provider does not answer at the moment. Try again in a minute; people who are signed in already can go on working.",
@@ -35,7 +35,7 @@ var meanings = map[Code]Meaning{
 		"Nothing to mend: the request had no valid session and was no page navigation. API clients need a session cookie. Posts from other sites carry no cookie (SameSite=Lax). If it was a SAML provider's answer, register `https://<host>/.sso/saml/acs` there.",
 	},
 	AccessDenied: {
-		403, "You have no access to this application", "None of your groups has access here. Ask your administrator for access, or sign in as somebody else.",
+		403, "You have no access to this application", "You are in no group that has access here. Ask your administrator for access, or sign in as somebody else.",
 		"No role, template or group line of this site matches the person's groups. The log says who it is, and how many groups the provider named; at the level DEBUG, the line before it has the groups, and the rule that is nearest. If the provider named none: have it name them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Else compare them with the lines byte for byte: groups may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
 	},
 	AccountBlocked: {
@@ -121,7 +121,7 @@ var meanings = map[Code]Meaning{
 		"The same answer arrived twice. Usually the back button or a double click; many of them are an attack.",
 	},
 	ProviderRefused: {
-		403, "Your identity provider refused the sign-in", "The identity provider did not sign you in. Try again; if it happens again, ask your administrator.",
+		403, "Your identity provider refused the sign-in", "The identity provider did not sign you in. Try again; if it happens again, give your administrator the reference below.",
 		"The provider answered with an error. The log has its code and, in quotes, its own words; the provider's log may say more. OpenID Connect: access_denied is the choice of the person or of a policy; for invalid_scope, take the scope out of `scopes` or permit it to the client; anything else is a setting of the client at the provider. SAML: AuthnFailed and RequestDenied are about the person; InvalidNameIDPolicy is about `name_id_format`; anything else is a setting of this application at the provider.",
 	},
 	OIDCAnswerInvalid: {

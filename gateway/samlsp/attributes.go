@@ -166,7 +166,7 @@ func (c *Config) noUsername(a *assertion) string {
 	if c.UsernameAttribute != "" {
 		return fmt.Sprintf("%sreading the user name: the attribute %s (username_attribute) is missing or empty", subject, wording.Quoted(c.UsernameAttribute))
 	}
-	return fmt.Sprintf("%sreading the user name: a NameID of the format %s is none, and no attribute is called uid or eduPersonPrincipalName by its registered name; name the right one by username_attribute", subject, wording.Quoted(a.nameID().Format))
+	return fmt.Sprintf("%sreading the user name: a NameID of the format %s is no user name, and no attribute is called uid or eduPersonPrincipalName by its registered name; name the right one by username_attribute", subject, wording.Quoted(a.nameID().Format))
 }
 
 // noGroups says which attribute of groups was looked for and which came, if there is none.

@@ -27,7 +27,14 @@ const (
 )
 
 // ErrNameKey means that the name key does not open. It wraps together with ErrRecord.
-var ErrNameKey = errors.New("opening the key that names this store's records: do all nodes have the same secret? Gateways that have nothing to do with each other each need a prefix of their own")
+var ErrNameKey = errors.New("opening the key that names this store's records: do all nodes have the same secret? If the `storage` of Caddy changed, copy sso/secret from the one used before. Gateways that have nothing to do with each other each need a prefix of their own")
+
+// Sealed reports whether a store has a name key, which only the secret that sealed it
+// opens.
+func Sealed(ctx context.Context, s store.Store) (bool, error) {
+	values, err := s.Get(ctx, nameKeyAt)
+	return err == nil && values[0] != nil, err
+}
 
 // nameKey returns the name key, or store.ErrNotFound. It reads the store once, and
 // again after Forget.

@@ -44,7 +44,7 @@ or if --port is 0, the command uses a free port.`,
 				if *port < 0 || *port > maxPort {
 					return caddy.ExitCodeFailedStartup, fmt.Errorf("--port %d: expected a port from 1 to %d, or 0 for any free one", *port, maxPort)
 				}
-				ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+				ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 				defer stop()
 				if err := runDemo(ctx, os.Stdout, *port); err != nil {
 					return caddy.ExitCodeFailedStartup, err
@@ -53,6 +53,16 @@ or if --port is 0, the command uses a free port.`,
 			})
 		},
 	})
+}
+
+// endings are the signals that end the demo: a terminal that closes, too, unless nohup
+// says otherwise.
+func endings() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
 }
 
 // maxPort leaves one port for the second app.
@@ -183,7 +193,7 @@ const (
 		app   %s
 		title %q
 		logo  %q
-		help  "This is a demo: sign in as alice or bob."
+		help  "This is a demo: sign in as alice, bob or carol; carol has no access."
 		%s
 	}
 	reverse_proxy %s

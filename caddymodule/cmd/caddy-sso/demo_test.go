@@ -1,13 +1,13 @@
 package main
 
 import (
-	"context"
 	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -27,7 +27,8 @@ func TestDemo(t *testing.T) {
 	for _, name := range []string{"TMPDIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
 		t.Setenv(name, temp)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, stop := signal.NotifyContext(t.Context(), endings()...)
+	defer stop()
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
@@ -63,7 +64,8 @@ func TestDemo(t *testing.T) {
 					}
 					continue
 				}
-				for _, want := range []string{">verified<", "Hello, " + story.user, ">" + role + "<", "&#34;preferred_username&#34;: &#34;" + story.user + "&#34;", "Remote-User"} {
+				display := map[string]string{"openid": "OpenID Connect", "saml": "SAML 2.0"}[story.provider]
+				for _, want := range []string{">verified<", "<dd>" + display + "</dd>", "Hello, " + story.user, ">" + role + "<", "&#34;preferred_username&#34;: &#34;" + story.user + "&#34;", "Remote-User"} {
 					if status != http.StatusOK || !strings.Contains(page, want) {
 						t.Errorf("%s: %d, want %q in %s", site, status, want, page)
 					}
@@ -91,7 +93,10 @@ func TestDemo(t *testing.T) {
 		}
 	})
 
-	cancel()
+	last := endings()[len(endings())-1] // SIGHUP: the terminal was closed
+	if self, err := os.FindProcess(os.Getpid()); err != nil || self.Signal(last) != nil {
+		t.Fatal("the signal can't be sent")
+	}
 	select {
 	case err := <-ended:
 		if err != nil {
