@@ -94,7 +94,7 @@ func readRegular(name string) ([]byte, error) {
 	if err := regular(name); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(name) //nolint:gosec // the file that the administrator names
+	return os.ReadFile(name)
 }
 
 var (
