@@ -209,8 +209,8 @@ func TestRecipeNetBox(t *testing.T) {
 	}
 	readme, _, _ = strings.Cut(readme, "```")
 	w.loadRecipe("netbox.example.com {\n"+readme, app)
-	if got := w.opens(newBrowser(t), someone{"erin", "Erin", "E", "erin@example.com", "ipam-admins netops"}, forged...); got != (shownUser{
-		Status: 200, Login: "erin", Email: "erin@example.com", Is: "netbox-admins operators",
+	if got := w.opens(newBrowser(t), someone{"erin", "Erin", "E", "erin@example.com", "netbox-admins netops"}, forged...); got != (shownUser{
+		Status: 200, Login: "erin", Email: "erin@example.com", Is: "ipam-admins operators", Super: true,
 	}) {
 		t.Errorf("README: erin is %+v", got)
 	}

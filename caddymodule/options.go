@@ -104,7 +104,7 @@ func (b block) unknown(d *caddyfile.Dispenser) error {
 func text[T ~string](to *T) setter {
 	return func(d *caddyfile.Dispenser, e entry) error {
 		if d.CountRemainingArgs() > 1 && strings.Contains(e.usage, "<text>") {
-			return d.Errf("wrong arguments for '%s': a text with blanks stands in quotes: `%[1]s %q`", e.word(), strings.Join(d.RemainingArgs(), " "))
+			return d.Errf("wrong arguments for '%s': put a text with blanks in quotes: `%[1]s %q`", e.word(), strings.Join(d.RemainingArgs(), " "))
 		}
 		var arg string
 		if !d.AllArgs(&arg) || arg == "" {
