@@ -377,8 +377,7 @@ func TestLimitEmbedded(t *testing.T) {
 		b := s.browser()
 		wantRedirect(t, b.bring(idp.answer(t, b.open("/"), "alice")), "https://app.example/")
 	}
-	// With our cookie it is a frame of the same site.
-	b := s.browser()
+	b := s.browser() // with our cookie it is a frame of the same site
 	answer := idp.answer(t, b.open("/"), "alice").Encode()
 	wantRedirect(t, b.send(b.formRequest(acs, answer, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "iframe")), "https://app.example/")
 }
@@ -394,8 +393,7 @@ func (s *site) setClient(addr string) {
 func TestLimitIsChecked(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []session.Limit{{Failed: -2}, {Requests: -2}, {UnderWay: -2}, {Window: -1}} {
-		_, err := gateway.New(gateway.Options{Limit: limit})
-		if err == nil {
+		if _, err := gateway.New(gateway.Options{Limit: limit}); err == nil {
 			t.Errorf("%+v was taken", limit)
 		}
 	}
