@@ -270,10 +270,10 @@ func TestFailedReloadUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(filepath.Join(g.dir, "directory"), 0o700); err != nil {
+	if err := os.WriteFile(filepath.Join(g.dir, "broken.db"), bytes.Repeat([]byte("no database\n"), 1000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	bad := strings.Replace(string(good), "store bolt sessions.db", "store bolt directory", 1)
+	bad := strings.Replace(string(good), "store bolt sessions.db", "store bolt broken.db", 1) // found at start, not before
 	const times = 30
 	listening := 0
 	w := during(t, times, cl.base+"/", `for "alice"`, loadKinds, func() *client { return cl.at(c, 0) }, func(i int) {
