@@ -2,10 +2,8 @@ package caddymodule
 
 import (
 	"errors"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -115,14 +113,14 @@ func statusOf(err error) int {
 // logRedacted keeps a request out of the access log. Call it before other handlers get
 // the request (see note). Call the returned function at the end: if Caddy would have
 // logged the request, it writes a line of `sso.access` with target as the address.
-// If another handler hides the recorder of the access log, the line has no size and no
-// status.
+// Only the recorder of the access log tells that. If the writer of another handler hides
+// it, there is no line.
 func (a *App) logRedacted(w http.ResponseWriter, r *http.Request, target string) func() {
 	ctx := r.Context()
 	skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool)
 	caddyhttp.SetVar(ctx, caddyhttp.LogSkipVar, true)
 	rec := recorderOf(w)
-	if skipped || rec == nil && !isLogged(r) {
+	if skipped || rec == nil {
 		return func() {}
 	}
 	return func() {
@@ -135,32 +133,14 @@ func (a *App) logRedacted(w http.ResponseWriter, r *http.Request, target string)
 			zap.Dict("request",
 				zap.String("remote_ip", ip), zap.Stringer("client_ip", peerOf(r).Addr), zap.String("proto", r.Proto),
 				zap.String("method", r.Method), zap.String("host", r.Host), zap.String("uri", target), zap.Bool("redacted", true)),
-			zap.Any("duration", duration),
+			zap.Any("duration", duration), zap.Int("size", rec.Size()), zap.Int("status", rec.Status()),
 		}
 		level := zap.InfoLevel // as Caddy's own lines
-		if rec != nil {
-			fields = append(fields, zap.Int("size", rec.Size()), zap.Int("status", rec.Status()))
-			if rec.Status() >= http.StatusInternalServerError {
-				level = zap.ErrorLevel
-			}
+		if rec.Status() >= http.StatusInternalServerError {
+			level = zap.ErrorLevel
 		}
 		a.access.Log(level, "handled request", fields...)
 	}
-}
-
-// isLogged says whether Caddy's server logs a request, as its shouldLogRequest does.
-func isLogged(r *http.Request) bool {
-	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if server == nil || server.Logs == nil {
-		return false
-	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	host = strings.ToLower(host)
-	mapped := hostNames(slices.Collect(maps.Keys(server.Logs.LoggerNames)))
-	return mapped.cover(host) || !server.Logs.SkipUnmappedHosts && !hostNames(server.Logs.SkipHosts).cover(host)
 }
 
 // recorderOf returns the recorder of the access log, or nil if there is none or another
