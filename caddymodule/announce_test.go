@@ -35,8 +35,8 @@ func announcements(t *testing.T, logs string) (all []announced) {
 	return all
 }
 
-// TestAnnouncedAddresses has a start say, for each site, what is protected and what to
-// register.
+// TestAnnouncedAddresses reads the line of each site at start: the protected paths, and
+// the addresses to register.
 func TestAnnouncedAddresses(t *testing.T) {
 	const rule = "\n\t\trole User *\n\t}\n}\n"
 	for name, tt := range map[string]struct {

@@ -30,8 +30,8 @@ type signInFault struct {
 	afresh bool
 }
 
-// TestSignInFaults compares what the log says of each fault with testdata/faults.md: where
-// it is, what went wrong, and what to do about it.
+// TestSignInFaults compares the log line of each fault with testdata/faults.md. A line
+// names the place, the cause and the fix.
 func TestSignInFaults(t *testing.T) {
 	w := newWorld(t)
 	idp := w.addIdP("corp")

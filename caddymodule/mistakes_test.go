@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// What a message about a configuration must have, and must not.
+// A message about a configuration must have a place and a fix. It must not be bare.
 var (
 	// place is a line of the file, a site, a provider, or an option of the global block.
 	place = regexp.MustCompile(`at Caddyfile:\d+|Caddyfile:\d+: |^(site|provider|store|secret|providers|same_people|limit)\b.*: `)
 	// caddys is what Caddy writes before the message of a module: it names no place.
 	caddys = regexp.MustCompile(`^parsing caddyfile tokens for 'sso': |^(\w+: )?loading module '[^']*': provision [^:]*: `)
-	// fix is an imperative, what is expected, where it belongs, or what is needed, in quotes.
+	// fix matches an imperative ("write …"), an expected form, or a quoted option that is needed.
 	fix = regexp.MustCompile("(?i)\\b(write|give|put|leave|remove|move|use|choose|save|keep|make|check|copy|mend|correct|drop|name|add|set|have) |\\b(expected|did you mean|it can be|it belongs in|it belongs into) |\\b(needs|there is no) `[^`]+`")
 	// bare is the text of an error of Go's libraries that says nothing to an administrator.
 	bare = regexp.MustCompile(`strconv\.|json:|unmarshal|invalid character|net/url:|parse "|asn1:|illegal base64|unexpected EOF|dial tcp|time: |module not registered`)

@@ -122,9 +122,9 @@ func missingValue(text string) error {
 	return nil
 }
 
-// checkValue refuses a value that is blank, or that was written as the name of the
-// variable in which it was to be found. What a placeholder stands for may look like such a
-// name, and no message shows it.
+// checkValue refuses a blank value, and a name of a variable without its placeholder
+// ("$NAME"). The value of a placeholder may look like such a name: it is accepted, and no
+// message shows it.
 func checkValue(written, value string) error {
 	if written != "" && strings.TrimSpace(value) == "" {
 		return errors.New("is blank: write a value into the variable or file that the placeholder names")

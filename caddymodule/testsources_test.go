@@ -115,9 +115,9 @@ var sharesGlobals = map[string]string{
 	"gateway/samlsp/bench_test.go": "crewjam/saml has no clock but TimeNow; benchmarks run alone, and it is put back",
 }
 
-// TestTestsShareNoGlobals: a test that shares a global with another one fails
-// when the machine is busy, far from the cause. What a package's own tests
-// share, the race detector finds.
+// TestTestsShareNoGlobals finds tests that change a variable of another package. Such tests
+// fail when the machine is busy, far from the cause. Within a package, the race detector
+// finds them.
 func TestTestsShareNoGlobals(t *testing.T) {
 	t.Parallel()
 	for name, text := range testSources(t) {

@@ -346,8 +346,8 @@ type Event struct {
 	// Username, Reference and Addr are for the audit log, never for labels.
 	Username, Reference string
 	Addr                netip.Addr
-	// These are of a login: where it was made, what the app gives (of its groups, the
-	// first 20), and how many groups the provider named.
+	// A login has these: its host, the template, roles and first 20 groups of the app, and
+	// the number of the provider's groups.
 	Host, Template   string
 	Roles, AppGroups []string
 	Groups           int

@@ -170,8 +170,8 @@ func TestCheckNamesAreUnique(t *testing.T) {
 	}
 }
 
-// What a provider says of a refusal is in the error in its own words, quoted and on one
-// line: it comes by way of the browser.
+// TestWordsOfTheProvider holds that an error quotes the provider's own words, on one line.
+// They come by way of the browser, so anybody may have written them.
 func TestWordsOfTheProvider(t *testing.T) {
 	t.Parallel()
 	op := inProcess(t)

@@ -23,8 +23,8 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/faults.txt anew")
 
-// TestFaults compares what is said of each fault of a Redis with testdata/faults.txt: what
-// was being done, where, what went wrong, and what to do about it.
+// TestFaults compares the error of each Redis fault with testdata/faults.txt. An error
+// names the operation, the place, the cause and the fix.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	answers := func(text string) func(*testing.T) string {
