@@ -144,9 +144,15 @@ func info(changed string) string {
 
 func bulk(text string) string { return "$" + strconv.Itoa(len(text)) + "\r\n" + text + "\r\n" }
 
-func openFake(t testing.TB, f *fake, user string) *redisstore.Store {
+// openFake opens the store of a fake. Only for a fake that hangs may the timeout be short: a
+// slow machine must not make another fault of what a fake does.
+func openFake(t testing.TB, f *fake, user string, hangs bool) *redisstore.Store {
 	t.Helper()
-	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + user + f.addr, Timeout: 300 * time.Millisecond, Explain: wording.Network})
+	timeout := time.Minute
+	if hangs {
+		timeout = 300 * time.Millisecond
+	}
+	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + user + f.addr, Timeout: timeout, Explain: wording.Network})
 	if err != nil {
 		t.Fatal(err)
 	}

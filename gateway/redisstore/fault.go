@@ -9,7 +9,6 @@ import (
 	"net"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
@@ -57,16 +56,13 @@ func (s *Store) explained(ctx context.Context, err error) error {
 	return s.explain(err)
 }
 
-// probeTimeout bounds speaksTLS.
-const probeTimeout = 500 * time.Millisecond
-
 // speaksTLS reports whether the server answers to TLS. Nothing is sent to it but the
 // handshake, and that once: each failing call would wait for it.
 func (s *Store) speaksTLS(ctx context.Context) bool {
 	if s.asked.Swap(true) {
 		return s.overTLS.Load()
 	}
-	ask, cancel := context.WithTimeout(ctx, probeTimeout)
+	ask, cancel := context.WithTimeout(ctx, s.options.DialTimeout)
 	defer cancel()
 	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // G402: it only asks whether there is TLS
 	conn, err := dialer.DialContext(ask, s.options.Network, s.options.Addr)

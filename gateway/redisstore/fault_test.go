@@ -76,7 +76,14 @@ func TestFaults(t *testing.T) {
 		{"it is no Redis", answers("HTTP/1.1 400 Bad Request\r\n\r\n")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := redisstore.Open(redisstore.Options{URL: tt.url(t), Timeout: 200 * time.Millisecond, DialTimeout: 400 * time.Millisecond, Explain: wording.Network})
+			o := redisstore.Options{URL: tt.url(t), Timeout: time.Minute, DialTimeout: time.Minute, Explain: wording.Network}
+			switch tt.name { // only these wait for an end of the time
+			case "it hangs":
+				o.Timeout = 200 * time.Millisecond
+			case "it hangs, with TLS":
+				o.DialTimeout = 200 * time.Millisecond
+			}
+			s, err := redisstore.Open(o)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -49,7 +49,7 @@ func FuzzAnswer(f *testing.F) {
 	answer.Store("")
 	server := newFake(f, handshake(watched("master", "1-1", func(int) string { return answer.Load().(string) })))
 	plain := newFake(f, handshake(func([]string) string { return answer.Load().(string) }))
-	watchedStore, st := openFake(f, server, ""), openFake(f, plain, "")
+	watchedStore, st := openFake(f, server, "", true), openFake(f, plain, "", true)
 	for _, seed := range []string{
 		"", "+OK\r\n", "$-1\r\n", "*-1\r\n", "*1\r\n$1\r\nx\r\n", "$999\r\n", "*999\r\n",
 		"*1\r\n*2\r\n$10\r\nsso:stream\r\n*1\r\n*2\r\n$3\r\n1-2\r\n*2\r\n$1\r\nm\r\n$7\r\nmessage\r\n",

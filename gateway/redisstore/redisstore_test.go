@@ -115,7 +115,7 @@ func TestPingRefuses(t *testing.T) {
 				}
 				return handshake(nil)(args)
 			})
-			s := openFake(t, f, "")
+			s := openFake(t, f, "", test.info == hang)
 			watch := s.Watch(t.Context(), "", func(store.Change) { t.Error("Watch began") })
 			for verb, err := range map[string]error{"Ping": s.Ping(t.Context()), "Watch": watch} {
 				if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), f.addr) {
@@ -132,7 +132,7 @@ func TestPingRefuses(t *testing.T) {
 			}
 			return handshake(nil)(args)
 		})
-		if err := openFake(t, f, "").Ping(t.Context()); err != nil {
+		if err := openFake(t, f, "", false).Ping(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -179,7 +179,7 @@ func TestMisbehaving(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFake(t, handshake(func([]string) string { return test.answer }))
-			for verb, do := range verbs(t.Context(), openFake(t, f, "user:password-canary@")) {
+			for verb, do := range verbs(t.Context(), openFake(t, f, "user:password-canary@", test.answer == hang)) {
 				start := time.Now()
 				err := do()
 				if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrChanged) {
@@ -219,7 +219,7 @@ func TestWrongAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFake(t, handshake(func([]string) string { return test.answer }))
-			err := verbs(t.Context(), openFake(t, f, ""))[test.verb]()
+			err := verbs(t.Context(), openFake(t, f, "", false))[test.verb]()
 			if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrChanged) {
 				t.Errorf("%v is no fault", err)
 			}
@@ -238,7 +238,7 @@ func TestNoRetry(t *testing.T) {
 				commands <- args[0]
 				return ""
 			}))
-			if err := verbs(t.Context(), openFake(t, f, ""))[name](); err == nil {
+			if err := verbs(t.Context(), openFake(t, f, "", false))[name](); err == nil {
 				t.Error("no error")
 			}
 			if len(commands) != 1 {

@@ -20,7 +20,7 @@ func TestWatchStaysOnItsConnection(t *testing.T) {
 		return "*-1\r\n"
 	})))
 	var changes []store.Change
-	err := openFake(t, f, "").Watch(t.Context(), "", func(c store.Change) { changes = append(changes, c) })
+	err := openFake(t, f, "", false).Watch(t.Context(), "", func(c store.Change) { changes = append(changes, c) })
 	if err == nil || !strings.Contains(err.Error(), "closed the connection") {
 		t.Errorf("ended with %v", err)
 	}
@@ -55,7 +55,7 @@ func TestWatchNeverConfirmsFalsely(t *testing.T) {
 			f := newFake(t, handshake(watched(test.role, test.kept, test.read)))
 			changes := 0
 			start := time.Now()
-			err := openFake(t, f, "").Watch(t.Context(), "", func(store.Change) { changes++ })
+			err := openFake(t, f, "", false).Watch(t.Context(), "", func(store.Change) { changes++ })
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("ended with %v, want %q", err, test.want)
 			}
@@ -80,7 +80,7 @@ func TestWatchSurvivesAnAbsurdLength(t *testing.T) {
 		}
 		return others(args)
 	}))
-	if err := openFake(t, f, "").Watch(t.Context(), "", func(store.Change) {}); err == nil || !strings.Contains(err.Error(), "can't be read") {
+	if err := openFake(t, f, "", false).Watch(t.Context(), "", func(store.Change) {}); err == nil || !strings.Contains(err.Error(), "can't be read") {
 		t.Errorf("ended with %v", err)
 	}
 }
