@@ -67,24 +67,7 @@ type Own struct {
 // the two was planted.
 func Take(h http.Header, secure bool) Own {
 	t := cookieTaker{secure: secure}
-	lines := h["Cookie"]
-	var kept []string // made when there is something to remove; the array of lines may be shared
-	for i, line := range lines {
-		rest := t.take(line)
-		if t.changed && kept == nil {
-			kept = append(make([]string, 0, len(lines)), lines[:i]...)
-		}
-		if t.changed && rest != "" {
-			kept = append(kept, rest)
-		}
-	}
-	switch {
-	case !t.changed:
-	case len(kept) == 0:
-		delete(h, "Cookie")
-	default:
-		h["Cookie"] = kept
-	}
+	rewriteLines(h, "Cookie", h["Cookie"], t.take)
 	return Own{Session: t.only(Session), Browser: t.only(Browser), Provider: t.only(Provider), Refused: t.only(Refused)}
 }
 
@@ -92,10 +75,9 @@ var ours = [...]string{Session, Browser, Provider, Refused}
 
 // A cookieTaker removes our cookies from the Cookie lines of one request.
 type cookieTaker struct {
-	secure  bool
-	changed bool
-	values  [len(ours)]string
-	times   [len(ours)]int // counts each of our cookies
+	secure bool
+	values [len(ours)]string
+	times  [len(ours)]int // counts each of our cookies
 }
 
 // only returns the value of a cookie that came once, else "".
@@ -127,7 +109,6 @@ func (t *cookieTaker) take(line string) string {
 	if !found {
 		return line
 	}
-	t.changed = true
 	return joinPairs(appendPairs(kept, line[start:]))
 }
 
@@ -148,9 +129,12 @@ func mayBeOwn(pair string) bool {
 	return strings.HasPrefix(pair, Session) || strings.HasPrefix(pair, hostPrefix)
 }
 
+// pairBlanks separate pairs.
+const pairBlanks = "; \t"
+
 // appendPairs appends a run of pairs unless it is blank.
 func appendPairs(runs []string, run string) []string {
-	if trimPairsLeft(run) == "" {
+	if strings.TrimLeft(run, pairBlanks) == "" {
 		return runs
 	}
 	return append(runs, run)
@@ -163,24 +147,7 @@ func joinPairs(runs []string) string {
 		return ""
 	}
 	last := len(runs) - 1
-	runs[0] = trimPairsLeft(runs[0])
-	runs[last] = trimPairsRight(runs[last])
+	runs[0] = strings.TrimLeft(runs[0], pairBlanks)
+	runs[last] = strings.TrimRight(runs[last], pairBlanks)
 	return strings.Join(runs, "")
 }
-
-func trimPairsLeft(s string) string {
-	for s != "" && pairBlank(s[0]) {
-		s = s[1:]
-	}
-	return s
-}
-
-func trimPairsRight(s string) string {
-	for s != "" && pairBlank(s[len(s)-1]) {
-		s = s[:len(s)-1]
-	}
-	return s
-}
-
-// pairBlank reports whether c separates pairs.
-func pairBlank(c byte) bool { return c == ';' || c == ' ' || c == '\t' }

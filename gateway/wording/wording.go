@@ -6,17 +6,19 @@ package wording
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
 const (
 	// maxTheirs bounds what Theirs shows, in characters.
 	maxTheirs = 200
-	// tokenLength is how long an unbroken run of letters and digits must be to count as
-	// a token. An identifier such as a UUID is shorter.
-	tokenLength = 40
-	masked      = "[…]"
+	masked    = "[…]"
 )
+
+// token finds unbroken runs of letters and digits that are as long as a token's. An
+// identifier such as a UUID is shorter.
+var token = regexp.MustCompile(`[-\w+=~%]{40,}`)
 
 // Quoted shows a value that came from outside in an error: at most 100 characters,
 // in quotes, on one line, in ASCII.
@@ -31,45 +33,13 @@ func Theirs(words string, secrets ...string) string {
 			words = strings.NewReplacer(secret, masked, url.QueryEscape(secret), masked).Replace(words)
 		}
 	}
-	words = strings.Join(strings.Fields(withoutTokens(words)), " ")
+	words = strings.Join(strings.Fields(token.ReplaceAllString(words, masked)), " ")
 	shown := []rune(words)
 	if len(shown) > maxTheirs {
 		words = string(shown[:maxTheirs]) + "…"
 	}
 	return fmt.Sprintf("%q", words)
 }
-
-// withoutTokens masks runs of characters that are as long as a token's.
-func withoutTokens(words string) string {
-	var b strings.Builder
-	for words != "" {
-		end := strings.IndexFunc(words, notOfToken)
-		switch {
-		case end < 0:
-			end = len(words)
-		case end == 0: // what stands between two runs
-			if end = strings.IndexFunc(words, ofToken); end < 0 {
-				end = len(words)
-			}
-			b.WriteString(words[:end])
-			words = words[end:]
-			continue
-		}
-		if end < tokenLength {
-			b.WriteString(words[:end])
-		} else {
-			b.WriteString(masked)
-		}
-		words = words[end:]
-	}
-	return b.String()
-}
-
-func ofToken(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_+=~%", r)
-}
-
-func notOfToken(r rune) bool { return !ofToken(r) }
 
 // List shows names that came from outside in an error: so many as one can read, and how
 // many more there are.
