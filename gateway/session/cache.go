@@ -52,11 +52,11 @@ type reading struct {
 	size   int
 }
 
-// find returns the cached login of a cookie and its reading, or ErrNone. Any other
-// error is a fault of the store.
-func (s *Node) find(ctx context.Context, value, host string) (*cached, *reading, error) {
+// Find returns the session that a cookie opens at host, or ErrNone. Any other error
+// is a fault of the store, never "no session".
+func (s *Node) Find(ctx context.Context, value, host string) (Session, error) {
 	if len(value) != sessionSize {
-		return nil, nil, ErrNone
+		return Session{}, ErrNone
 	}
 	ck := cookieKey{host: host}
 	copy(ck.value[:], value)
@@ -68,7 +68,7 @@ func (s *Node) find(ctx context.Context, value, host string) (*cached, *reading,
 		if r := c.last.Load(); r != nil && s.fresh(now) && now.Sub(r.loaded) < forgetAfter {
 			if !now.Before(r.until) {
 				s.drop(c)
-				return nil, nil, ErrNone
+				return Session{}, ErrNone
 			}
 			if !c.used.Load() {
 				c.used.Store(true)
@@ -76,12 +76,12 @@ func (s *Node) find(ctx context.Context, value, host string) (*cached, *reading,
 			if now.Sub(r.loaded) > reloadAfter {
 				s.reloadLater(c)
 			}
-			return c, r, nil
+			return Session{s, c, r}, nil
 		}
 	}
 	bits, err := s.sessionBits(ctx, value, host)
 	if err != nil {
-		return nil, nil, err
+		return Session{}, err
 	}
 	return s.load(ctx, bits, ck)
 }
@@ -94,7 +94,7 @@ func (s *Node) fresh(now time.Time) bool {
 // load reads a login from the store and caches it. If something changed meanwhile,
 // the login is served this once and not cached. Enter reads it again, and cuts the
 // request if the login is over.
-func (s *Node) load(ctx context.Context, bits string, ck cookieKey) (*cached, *reading, error) {
+func (s *Node) load(ctx context.Context, bits string, ck cookieKey) (Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	changes := s.changes.Load()
@@ -104,12 +104,12 @@ func (s *Node) load(ctx context.Context, bits string, ck cookieKey) (*cached, *r
 		s.forget(ck)
 	}
 	if err != nil {
-		return nil, nil, err
+		return Session{}, err
 	}
 	// The logins of a provider share one copy of these texts.
 	l.Account.Protocol, l.Account.Issuer = unique.Make(l.Account.Protocol).Value(), unique.Make(l.Account.Issuer).Value()
 	r := &reading{Login: l, size: 1024 + 2*len(rec.Value), loaded: now, until: l.Expires}
-	return s.keep(rec.Key, bits, ck, r, changes), r, nil
+	return Session{s, s.keep(rec.Key, bits, ck, r, changes), r}, nil
 }
 
 // keep puts a reading into the cache and returns its cached login.
@@ -204,19 +204,24 @@ func (s *Node) forget(ck cookieKey) {
 
 // reloadLater reads logins again, off the request path.
 func (s *Node) reloadLater(sessions ...*cached) {
+	s.inBackground(sessions, s.reload)
+}
+
+// inBackground calls do for the sessions for which it does not run already.
+func (s *Node) inBackground(sessions []*cached, do func(*cached)) {
 	due := slices.DeleteFunc(sessions, func(c *cached) bool { return !c.reloading.CompareAndSwap(false, true) })
 	if len(due) == 0 {
 		return
 	}
 	go s.reloadAll(due, func(c *cached) {
 		defer c.reloading.Store(false)
-		s.reload(c)
+		do(c)
 	})
 }
 
 // reload reads a login again and cuts its requests if it is over.
 func (s *Node) reload(c *cached) {
-	_, _, err := s.load(context.Background(), c.bits, cookieKey{})
+	_, err := s.load(context.Background(), c.bits, cookieKey{})
 	if errors.Is(err, ErrNone) {
 		s.drop(c)
 	}

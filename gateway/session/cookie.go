@@ -34,17 +34,23 @@ func (s *Node) sessionBits(ctx context.Context, value, host string) (string, err
 	if raw == nil {
 		return "", ErrNone
 	}
+	return s.checkMAC(ctx, "session cookie", raw, host)
+}
+
+// checkMAC returns the text of a cookie of host, which its MAC follows. It returns
+// ErrNone if the MAC is another, or if the store has no name key.
+func (s *Node) checkMAC(ctx context.Context, purpose string, raw []byte, host string) (text string, err error) {
+	text, sum := string(raw[:len(raw)-macSize]), raw[len(raw)-macSize:]
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	bits := string(raw[:bitsSize])
-	mac, err := s.vault.MAC(ctx, "session cookie", bits, host)
+	mac, err := s.vault.MAC(ctx, purpose, text, host)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return "", ErrNone
 	case err != nil:
 		return "", err
-	case !hmac.Equal(mac, raw[bitsSize:]):
+	case !hmac.Equal(mac, sum):
 		return "", ErrNone
 	}
-	return bits, nil
+	return text, nil
 }

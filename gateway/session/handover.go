@@ -67,7 +67,7 @@ func (s *Node) handOver(ctx context.Context, c *cached) {
 		if next == nil {
 			break
 		}
-		to, r, err := next.load(ctx, c.bits, cookieKey{})
+		found, err := next.load(ctx, c.bits, cookieKey{})
 		if errors.Is(err, ErrNone) {
 			c.cut(errSessionOver)
 			return
@@ -75,10 +75,8 @@ func (s *Node) handOver(ctx context.Context, c *cached) {
 		if err != nil {
 			break
 		}
-		if c.moveTo(to) {
-			if to.last.Load() != r {
-				next.reloadLater(to) // for the reason in Enter
-			}
+		if c.moveTo(found.cached) {
+			found.catchUp()
 			return
 		}
 		if next.hasEnded() {

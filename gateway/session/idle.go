@@ -4,22 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// touch enforces an idle limit. It returns ErrNone if the login was not used for
+// Touch enforces an idle limit. It returns ErrNone if the login was not used for
 // idle. Otherwise it notes the use, at intervals and off the request path.
-func (s *Node) touch(ctx context.Context, c *cached, r *reading, idle time.Duration) error {
-	unused := time.Since(r.Seen)
+func (s Session) Touch(ctx context.Context, idle time.Duration) error {
+	unused := time.Since(s.reading.Seen)
 	if unused < noteEvery(idle) {
 		return nil
 	}
 	if unused >= idle {
 		// Another node may have noted a use since.
-		l, _, err := s.loadLogin(ctx, c.bits)
+		l, _, err := s.node.loadLogin(ctx, s.cached.bits)
 		if err != nil {
 			return err
 		}
@@ -27,7 +26,7 @@ func (s *Node) touch(ctx context.Context, c *cached, r *reading, idle time.Durat
 			return ErrNone
 		}
 	}
-	s.noteUse(c, r.until)
+	s.node.noteUse(s.cached, s.reading.until)
 	return nil
 }
 
@@ -104,17 +103,12 @@ func (c *cached) unused(now time.Time) time.Duration {
 // node may have noted a use, so it reads the store. If the store does not answer, the
 // idle limit cuts nothing.
 func (s *Node) endUnused(idle time.Duration, unused []*cached) {
-	unused = slices.DeleteFunc(unused, func(c *cached) bool { return !c.reloading.CompareAndSwap(false, true) })
-	if len(unused) == 0 {
-		return
-	}
-	go s.reloadAll(unused, func(c *cached) {
-		defer c.reloading.Store(false)
-		_, r, err := s.load(context.Background(), c.bits, cookieKey{})
+	s.inBackground(unused, func(c *cached) {
+		found, err := s.load(context.Background(), c.bits, cookieKey{})
 		switch {
 		case errors.Is(err, ErrNone):
 			s.drop(c)
-		case err == nil && time.Since(r.Seen) >= idle:
+		case err == nil && time.Since(found.reading.Seen) >= idle:
 			c.cut(errUnused)
 		}
 	})

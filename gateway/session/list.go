@@ -164,9 +164,12 @@ func (s *Node) list(ctx context.Context, index string, kind vault.Kind, q ListQu
 }
 
 // lookUp finds the record of a member and returns its right member, or "" if there is
-// no record.
+// no record. An epoch stays listed: one that is not resealed locks its people out.
 func (s *Node) lookUp(ctx context.Context, kind vault.Kind, member string, each func(member string, rec *vault.Record) (string, error)) (string, error) {
 	created, key, ok := splitMember(member)
+	if kind == kindEpoch {
+		created, key, ok = time.Now(), member, true
+	}
 	if !ok {
 		return "", nil
 	}

@@ -225,14 +225,14 @@ func (lr *Live) Again(parent context.Context, next *Live) bool {
 	lr.mu.Lock()
 	cut := lr.cause != nil
 	lr.mu.Unlock()
-	c, r := lr.lock(), lr.reading
-	until := lr.until
+	c := lr.lock()
+	found, until := Session{c.node, c, lr.reading}, lr.until
 	c.mu.Unlock()
 	for range maxEnters {
 		if cut {
 			return false
 		}
-		if (Session{c.node, c, r}).Enter(parent, next, until) {
+		if found.Enter(parent, next, until) {
 			// A new policy may have replaced the old one after lr was left.
 			if policy := c.node.policy.Load(); policy != nil && !next.admit(*policy, c.key) {
 				next.Leave()
@@ -241,7 +241,7 @@ func (lr *Live) Again(parent context.Context, next *Live) bool {
 			return true
 		}
 		var err error
-		c, r, err = c.node.load(parent, c.bits, cookieKey{})
+		found, err = c.node.load(parent, c.bits, cookieKey{})
 		cut = err != nil
 	}
 	return false

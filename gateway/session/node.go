@@ -144,7 +144,7 @@ func Open(opts Options) (*Node, error) {
 		name: vault.RandomText(), store: opts.Store, marker: opts.Marker, position: opts.Position, log: opts.Logger,
 		byCookie: map[cookieKey]*cached{}, byKey: map[string]*cached{},
 		maxEntries: maxCached, maxBytes: maxBytes,
-		started: time.Now(), first: make(chan struct{}), owed: owed{some: make(chan struct{}, 1)},
+		started: time.Now(), first: make(chan struct{}),
 	}
 	s.looked = sync.OnceFunc(func() { close(s.first) })
 	s.confirmed.Store(-int64(stale))

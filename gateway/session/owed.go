@@ -17,9 +17,6 @@ const (
 // owed has announcements that the store may not have accepted. They are repeated
 // until it does; a duplicate only costs some work.
 type owed struct {
-	// some signals that there may be some; its capacity is one.
-	some chan struct{}
-
 	mu       sync.Mutex
 	messages map[string]bool
 }
@@ -27,10 +24,6 @@ type owed struct {
 func (o *owed) add(message string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	select {
-	case o.some <- struct{}{}:
-	default:
-	}
 	if message == announceAll || len(o.messages) >= maxOwed {
 		o.messages = map[string]bool{announceAll: true}
 		return
@@ -57,10 +50,6 @@ func (o *owed) next() (message string, ok bool) {
 // repeat sends the owed announcements until ctx ends, and then once more.
 func (s *Node) repeat(ctx context.Context) {
 	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-s.owed.some:
-		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(repeatEvery):

@@ -2,14 +2,11 @@ package session
 
 import (
 	"context"
-	"crypto/hmac"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
-	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
@@ -62,18 +59,12 @@ func (s *Node) ReadRefused(ctx context.Context, value, host string) (*Refused, e
 	if len(raw) <= macSize || len(raw) > maxRefused+macSize {
 		return nil, ErrNone
 	}
-	text, sum := raw[:len(raw)-macSize], raw[len(raw)-macSize:]
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	mac, err := s.vault.MAC(ctx, "refusal cookie", string(text), host)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return nil, ErrNone
-	case err != nil:
+	text, err := s.checkMAC(ctx, "refusal cookie", raw, host)
+	if err != nil {
 		return nil, err
 	}
 	var refused Refused
-	if !hmac.Equal(mac, sum) || json.Unmarshal(text, &refused) != nil || time.Since(refused.At) > refusedTTL {
+	if json.Unmarshal([]byte(text), &refused) != nil || time.Since(refused.At) > refusedTTL {
 		return nil, ErrNone
 	}
 	return &refused, nil

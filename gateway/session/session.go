@@ -12,16 +12,6 @@ type Session struct {
 	reading *reading
 }
 
-// Find returns the session that a cookie opens at host, or ErrNone. Any other error
-// is a fault of the store, never "no session".
-func (s *Node) Find(ctx context.Context, cookie, host string) (Session, error) {
-	c, r, err := s.find(ctx, cookie, host)
-	if err != nil {
-		return Session{}, err
-	}
-	return Session{s, c, r}, nil
-}
-
 // Login returns the login, which must not be modified.
 func (s Session) Login() *Login { return s.reading.Login }
 
@@ -36,12 +26,16 @@ func (s Session) Enter(parent context.Context, live *Live, until time.Time) bool
 	if !s.cached.enter(parent, live, s.reading, until) {
 		return false
 	}
+	s.catchUp()
+	return true
+}
+
+// catchUp reads the login again if there was an announcement after the session was
+// found. If that ended the login, it missed the requests that have come since.
+func (s Session) catchUp() {
 	if s.cached.last.Load() != s.reading {
-		// There was an announcement after the session was found. If it ended this
-		// login, it missed this request: read the login again.
 		s.node.reloadLater(s.cached)
 	}
-	return true
 }
 
 // Admitted reports whether a live request that the policy by has let in may go on:
@@ -49,12 +43,6 @@ func (s Session) Enter(parent context.Context, live *Live, until time.Time) bool
 func (s Session) Admitted(live *Live, by Policy) bool {
 	policy := s.node.policy.Load()
 	return policy == nil || *policy == by || live.admit(*policy, s.cached.key)
-}
-
-// Touch enforces an idle limit. It returns ErrNone if the login was not used for
-// idle. Otherwise it notes the use, at intervals and off the request path.
-func (s Session) Touch(ctx context.Context, idle time.Duration) error {
-	return s.node.touch(ctx, s.cached, s.reading, idle)
 }
 
 // End ends the login on every node.

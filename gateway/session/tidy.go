@@ -2,10 +2,7 @@ package session
 
 import (
 	"context"
-	"errors"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
@@ -82,38 +79,12 @@ func (s *Node) tidyOnce(ctx context.Context) (resealed int, err error) {
 	if err != nil || !s.vault.Changing() {
 		return resealed, err
 	}
-	if err := s.eachEpoch(ctx, func(rec *vault.Record) error { return reseal(rec, store.NoExpiry) }); err != nil {
+	err = s.walk(ctx, indexEpochs, kindEpoch, func(member string, rec *vault.Record) (string, error) {
+		return member, reseal(rec, store.NoExpiry)
+	})
+	if err != nil {
 		return resealed, err
 	}
 	shared, err := s.vault.ResealShared(ctx)
 	return resealed + shared, err
-}
-
-func (s *Node) eachEpoch(ctx context.Context, do func(*vault.Record) error) error {
-	const page = 200
-	for after := ""; ; {
-		keys, err := s.store.Range(ctx, indexEpochs, "", after, page)
-		if err != nil {
-			return err
-		}
-		for _, key := range keys {
-			after = key
-			rec, err := s.vault.GetAt(ctx, kindEpoch, key)
-			switch {
-			case errors.Is(err, store.ErrNotFound):
-				continue
-			case errors.Is(err, vault.ErrRecord):
-				s.log.Warn("an epoch can't be read and is left as it is", zap.Error(err))
-				continue
-			case err != nil:
-				return err
-			}
-			if err := do(rec); err != nil {
-				return err
-			}
-		}
-		if len(keys) < page {
-			return nil
-		}
-	}
 }
