@@ -2,14 +2,12 @@ package session
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/store"
-	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A trouble is a condition of the store that is logged when it begins, once for each
@@ -104,22 +102,12 @@ func (s *Node) replacedError(ctx context.Context) error {
 	defer s.markerMu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	found, err := s.findMarker(ctx)
-	if errors.Is(err, vault.ErrRecord) {
-		return err
+	found, _, err := s.compareMarker(ctx)
+	if err == nil && found == "" {
+		err = s.checkEmpty(ctx)
 	}
-	if err != nil || found != "" && found == s.known {
+	if !isReplaced(err) {
 		return nil
 	}
-	remembered, err := s.marker.Load(ctx)
-	if err != nil {
-		return nil
-	}
-	if err := s.compareMarker(found, remembered); err != nil || found != "" {
-		return err
-	}
-	if accounts, err := s.store.Range(ctx, indexAccounts, "", "", 1); err != nil || len(accounts) == 0 {
-		return nil
-	}
-	return errNameless
+	return err
 }

@@ -24,39 +24,65 @@ type MarkerMemory interface {
 	Save(ctx context.Context, text string) error
 }
 
+// A replacedError says that the store is not the one that this machine knows.
+type replacedError string
+
+func (e replacedError) Error() string { return string(e) }
+
+// isReplaced reports whether err says so.
+func isReplaced(err error) bool {
+	_, replaced := errors.AsType[replacedError](err)
+	return replaced || errors.Is(err, vault.ErrRecord)
+}
+
+// errNameless means that a store has lost only its name key, and with it all blocks.
+const errNameless = replacedError("the store lists accounts, but has lost the key that names their records: restore a backup, or empty the store")
+
 // MayCreate returns nil if accounts and keys may be made: the store is the one that
 // this machine knows. A machine without a memory accepts any store, and initializes
 // an empty one. The error is a *refusal.Error with StoreReplaced, or a fault.
 func (s *Node) MayCreate(ctx context.Context) error {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()
-	err := s.checkMarker(ctx)
-	if errors.Is(err, vault.ErrRecord) {
-		return refusal.New(refusal.StoreReplaced, err)
+	found, remembered, err := s.compareMarker(ctx)
+	if err == nil && found == "" {
+		found, err = s.initialize(ctx)
 	}
-	return err
-}
-
-func (s *Node) checkMarker(ctx context.Context) error {
-	found, err := s.findMarker(ctx)
-	if err != nil {
+	switch {
+	case isReplaced(err):
+		return refusal.New(refusal.StoreReplaced, err)
+	case err != nil:
 		return err
 	}
-	if found != "" && found == s.known {
-		return nil
+	return s.remember(ctx, found, remembered)
+}
+
+// compareMarker returns the store's marker, or "", and the remembered one. The error
+// is a replacedError with the remedy if they differ.
+func (s *Node) compareMarker(ctx context.Context) (found, remembered string, err error) {
+	found, err = s.findMarker(ctx)
+	if err != nil || found != "" && found == s.known {
+		return found, found, err
 	}
-	remembered, err := s.marker.Load(ctx)
+	remembered, err = s.marker.Load(ctx)
 	if err != nil {
-		return fmt.Errorf("loading the store's marker: %w", err)
+		return "", "", fmt.Errorf("loading the store's marker: %w", err)
 	}
-	if err := s.compareMarker(found, remembered); err != nil {
-		return refusal.New(refusal.StoreReplaced, err)
+	wrong := "has another marker than the one that this machine remembers"
+	switch {
+	case remembered == "" || found == remembered:
+		return found, remembered, nil
+	case found == "":
+		wrong = "has lost its marker: it was emptied, or is another one"
 	}
-	if found == "" {
-		if found, err = s.initialize(ctx); err != nil {
-			return err
-		}
+	memory := "what this machine remembers (sso/store-marker-… in Caddy's storage)"
+	if named, ok := s.marker.(interface{ Where() string }); ok {
+		memory = named.Where()
 	}
+	return "", "", replacedError(fmt.Sprintf("the store %s: restore its data; or, if it is to take the place of the old one, delete %s on every machine", wrong, memory))
+}
+
+func (s *Node) remember(ctx context.Context, found, remembered string) error {
 	if remembered == "" {
 		if err := s.marker.Save(ctx, found); err != nil {
 			return fmt.Errorf("remembering the store's marker: %w", err)
@@ -66,40 +92,25 @@ func (s *Node) checkMarker(ctx context.Context) error {
 	return nil
 }
 
-// compareMarker returns an error with the remedy if the store has another marker than
-// the remembered one.
-func (s *Node) compareMarker(found, remembered string) error {
-	wrong := "has another marker than the one that this machine remembers"
-	switch {
-	case remembered == "" || found == remembered:
-		return nil
-	case found == "":
-		wrong = "has lost its marker: it was emptied, or is another one"
-	}
-	memory := "what this machine remembers (sso/store-marker-… in Caddy's storage)"
-	if named, ok := s.marker.(interface{ Where() string }); ok {
-		memory = named.Where()
-	}
-	return fmt.Errorf("the store %s: restore its data; or, if it is to take the place of the old one, delete %s on every machine", wrong, memory)
-}
-
-// errNameless means that a store has lost only its name key.
-var errNameless = errors.New("the store lists accounts, but has lost the key that names their records: restore a backup, or empty the store")
-
-// initialize makes the marker of an empty store. If the store lists accounts it is
-// not empty: it has lost the key that names its records, and with it all blocks.
+// initialize makes the marker of an empty store.
 func (s *Node) initialize(ctx context.Context) (marker string, err error) {
-	accounts, err := s.store.Range(ctx, indexAccounts, "", "", 1)
-	if err != nil {
-		return "", err
-	}
-	if len(accounts) == 0 {
+	err = s.checkEmpty(ctx)
+	if err == nil {
 		return s.vault.Initialize(ctx)
 	}
-	if marker, err = s.findMarker(ctx); err != nil || marker != "" {
-		return marker, err // another node has initialized it a moment ago
+	if marker, fault := s.findMarker(ctx); fault != nil || marker != "" {
+		return marker, fault // another node has initialized it a moment ago
 	}
-	return "", refusal.New(refusal.StoreReplaced, errNameless)
+	return "", err
+}
+
+// checkEmpty returns errNameless if a store without a marker lists accounts.
+func (s *Node) checkEmpty(ctx context.Context) error {
+	accounts, err := s.store.Range(ctx, indexAccounts, "", "", 1)
+	if err == nil && len(accounts) > 0 {
+		return errNameless
+	}
+	return err
 }
 
 // noteMarker remembers the marker of the store in use, even if this machine never
@@ -113,16 +124,8 @@ func (s *Node) noteMarker(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	found, err := s.findMarker(ctx)
-	if err != nil || found == "" {
-		return
-	}
-	remembered, err := s.marker.Load(ctx)
-	if err == nil && remembered == "" {
-		remembered, err = found, s.marker.Save(ctx, found)
-	}
-	if err == nil && remembered == found {
-		s.known = found
+	if found, remembered, err := s.compareMarker(ctx); err == nil && found != "" {
+		_ = s.remember(ctx, found, remembered)
 	}
 }
 

@@ -92,37 +92,45 @@ func (s *Node) UnblockAccount(ctx context.Context, key AccountKey) error {
 
 // changeAccount replaces the account's epoch and calls change, in one step.
 func (s *Node) changeAccount(ctx context.Context, key AccountKey, change func(*account)) error {
-	return s.revoke(ctx, announceAll, func(ctx context.Context) error {
-		return s.vault.UpdateAndAnnounce(ctx, announceAll, kindAccount, key.name(), store.NoExpiry, func(old *vault.Record) ([]byte, error) {
-			if old == nil {
-				return nil, store.ErrNotFound
-			}
-			a, err := decode[account](old)
-			if err != nil {
-				return nil, err
-			}
-			a.Epoch = vault.RandomText()
-			change(a)
-			return json.Marshal(a)
-		})
+	return s.replace(ctx, kindAccount, key.name(), func(_ context.Context, old *vault.Record) ([]byte, error) {
+		if old == nil {
+			return nil, store.ErrNotFound
+		}
+		a, err := decode[account](old)
+		if err != nil {
+			return nil, err
+		}
+		a.Epoch = vault.RandomText()
+		change(a)
+		return json.Marshal(a)
 	})
 }
 
 // RevokeProvider ends all logins of one provider.
 func (s *Node) RevokeProvider(ctx context.Context, p provider.Protocol, issuer string) error {
-	return s.renewEpoch(ctx, providerEpoch(p, issuer))
+	return s.renewEpoch(ctx, providerEpoch(p, issuer), s.firstEpoch)
 }
 
 // RevokeAll ends all logins.
-func (s *Node) RevokeAll(ctx context.Context) error { return s.renewEpoch(ctx, globalEpoch) }
+func (s *Node) RevokeAll(ctx context.Context) error {
+	return s.renewEpoch(ctx, globalEpoch, s.firstEpoch)
+}
 
-func (s *Node) renewEpoch(ctx context.Context, name string) error {
+// renewEpoch replaces an epoch, or makes it by first.
+func (s *Node) renewEpoch(ctx context.Context, name string, first func(ctx context.Context, name string) ([]byte, error)) error {
+	return s.replace(ctx, kindEpoch, name, func(ctx context.Context, old *vault.Record) ([]byte, error) {
+		if old == nil {
+			return first(ctx, name)
+		}
+		return []byte(vault.RandomText()), nil
+	})
+}
+
+// replace changes a record that guards logins, and announces that in one step.
+func (s *Node) replace(ctx context.Context, kind vault.Kind, name string, change func(ctx context.Context, old *vault.Record) ([]byte, error)) error {
 	return s.revoke(ctx, announceAll, func(ctx context.Context) error {
-		return s.vault.UpdateAndAnnounce(ctx, announceAll, kindEpoch, name, store.NoExpiry, func(old *vault.Record) ([]byte, error) {
-			if old == nil {
-				return s.firstEpoch(ctx, name)
-			}
-			return []byte(vault.RandomText()), nil
+		return s.vault.UpdateAndAnnounce(ctx, announceAll, kind, name, store.NoExpiry, func(old *vault.Record) ([]byte, error) {
+			return change(ctx, old)
 		})
 	})
 }

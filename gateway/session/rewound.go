@@ -99,13 +99,8 @@ func (s *Node) startOver(ctx context.Context) error {
 	if err := s.claim(ctx); err != nil {
 		return err
 	}
-	err := s.revoke(vault.Mending(ctx), announceAll, func(ctx context.Context) error {
-		return s.vault.UpdateAndAnnounce(ctx, announceAll, kindEpoch, globalEpoch, store.NoExpiry, func(old *vault.Record) ([]byte, error) {
-			if old == nil {
-				return nil, store.ErrNotFound
-			}
-			return []byte(vault.RandomText()), nil
-		})
+	err := s.renewEpoch(vault.Mending(ctx), globalEpoch, func(context.Context, string) ([]byte, error) {
+		return nil, store.ErrNotFound
 	})
 	empty := errors.Is(err, store.ErrNotFound)
 	if err != nil && !empty {
