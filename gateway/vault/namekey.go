@@ -21,9 +21,8 @@ import (
 // key is never made silently (see New). It also identifies the store: Marker derives
 // from it.
 const (
-	kindNames   Kind = "names"
-	nameKeyAt        = string(kindNames) + ":key"
-	nameKeySize      = randomSize
+	kindNames Kind = "names"
+	nameKeyAt      = string(kindNames) + ":key"
 )
 
 // ErrNameKey means that the name key does not open. It wraps together with ErrRecord.
@@ -55,7 +54,7 @@ func (v *Vault) readNameKey(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNameKey, err)
 	case err != nil:
 		return nil, err
-	case len(rec.Value) != nameKeySize:
+	case len(rec.Value) != randomSize:
 		return nil, fmt.Errorf("%w: %w: it has %d bytes", ErrNameKey, ErrRecord, len(rec.Value))
 	}
 	v.namesMu.Lock()

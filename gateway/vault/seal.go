@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/store"
@@ -38,18 +39,20 @@ func (v *Vault) seal(key string, value []byte) []byte {
 }
 
 func (v *Vault) open(key string, sealed []byte) (*Record, error) {
+	kind, _, _ := strings.Cut(key, ":")
+	fault := func(why string) error { return fmt.Errorf("a record of kind %s: %w: %s", kind, ErrRecord, why) }
 	if len(sealed) == 0 {
-		return nil, fmt.Errorf("%w: it is empty", ErrRecord)
+		return nil, fault("it is empty")
 	}
 	if sealed[0] != recordFormat {
-		return nil, fmt.Errorf("%w: it has format %d, which this release does not know: a newer release wrote it", ErrRecord, sealed[0])
+		return nil, fault(fmt.Sprintf("it has format %d, which this release does not know: a newer release wrote it", sealed[0]))
 	}
 	for i, seal := range v.seals {
 		if plain, err := seal.Open([]byte{}, nil, sealed[1:], associated(key)); err == nil {
 			return &Record{Value: plain, Key: key, sealed: sealed, sealedBy: i}, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: it was changed in the store, or the secret is not the one that sealed it", ErrRecord)
+	return nil, fault("it was changed in the store, or the secret is not the one that sealed it")
 }
 
 func associated(key string) []byte { return append([]byte{recordFormat}, key...) }

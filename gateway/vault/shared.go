@@ -117,7 +117,14 @@ func (s *Shared[T]) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		failing = s.report(err, failing)
+		class := ""
+		if err != nil {
+			class = s.opts.Class(err)
+		}
+		if class != failing {
+			s.opts.Report(err)
+		}
+		failing = class
 		wait := sharedEvery
 		if s.loaded.Load() == nil && !s.opts.OnDemand {
 			wait = sharedRetry
@@ -136,18 +143,6 @@ func (s *Shared[T]) loadWithin(ctx context.Context, d time.Duration) error {
 	return s.Load(ctx)
 }
 
-// report reports a fault once, and its end. It returns the class of err.
-func (s *Shared[T]) report(err error, failing string) string {
-	class := ""
-	if err != nil {
-		class = s.opts.Class(err)
-	}
-	if class != failing {
-		s.opts.Report(err)
-	}
-	return class
-}
-
 func (s *Shared[T]) failed(err error) error {
 	err = fmt.Errorf("loading %s: %w", s.opts.What, err)
 	s.fault.Store(&err)
@@ -159,13 +154,12 @@ func (s *Shared[T]) load(ctx context.Context, needed bool) error {
 	defer s.loading.Unlock()
 	for range sharedTries {
 		wrote, err := s.step(ctx, needed)
-		if errors.Is(err, errNotNeeded) {
+		switch {
+		case errors.Is(err, errNotNeeded):
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return s.failed(err)
-		}
-		if !wrote {
+		case !wrote:
 			return nil
 		}
 	}

@@ -4,10 +4,6 @@
 // A reader of the store learns no value and no name: keys that the store has only in
 // sealed form protect both. A writer can delete records and put back older ones,
 // nothing else. A record that was changed, or moved to another key, does not open.
-// That is a fault, never "no such record".
-//
-// The secret of the configuration seals the records. The store's own name key derives
-// their keys (see namekey.go). So a change of the secret moves no record.
 package vault
 
 import (
@@ -24,15 +20,12 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// A Vault seals records before they reach a store.
+// A Vault seals records before they reach a store. A record's key is "kind:" and an
+// HMAC-SHA-256 of kind and name under the store's name key (see namekey.go). Its value
+// is a format byte, then AES-256-GCM with format and key as associated data. The
+// sealing key is derived from the secret by HKDF (RFC 5869).
 //
-// A record's key is "kind:" and an HMAC-SHA-256 of kind and name under the store's
-// name key (see namekey.go). Its value is a format byte, then AES-256-GCM with format
-// and key as associated data. The sealing key is derived from the secret by HKDF (RFC
-// 5869).
-//
-// With two secrets, the first seals new records, and both open existing ones. The
-// name key outlives the secret, so a record is resealed in its place.
+// With two secrets, the first seals new records, and both open existing ones.
 type Vault struct {
 	store      store.Store
 	seals      []cipher.AEAD // one for each secret
@@ -119,7 +112,36 @@ type Ref struct {
 
 // Get returns the record, or store.ErrNotFound.
 func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error) {
-	recs, err := v.GetAll(ctx, Ref{kind, name})
+	return only(v.GetAll(ctx, Ref{kind, name}))
+}
+
+// GetAll reads several records in one round trip. An entry is nil if there is no
+// record.
+func (v *Vault) GetAll(ctx context.Context, refs ...Ref) ([]*Record, error) {
+	names, err := v.nameKey(ctx)
+	if errors.Is(err, store.ErrNotFound) {
+		return make([]*Record, len(refs)), nil // a store without a name key has no records either
+	}
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]string, len(refs))
+	for i, r := range refs {
+		keys[i] = recordKey(names, r.Kind, r.Name)
+	}
+	return v.read(ctx, keys...)
+}
+
+// GetAt reads a record by its key, as an index lists it. The error is
+// store.ErrNotFound also if the key is of another kind.
+func (v *Vault) GetAt(ctx context.Context, kind Kind, key string) (*Record, error) {
+	if !strings.HasPrefix(key, string(kind)+":") {
+		return nil, store.ErrNotFound
+	}
+	return only(v.read(ctx, key))
+}
+
+func only(recs []*Record, err error) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -129,57 +151,8 @@ func (v *Vault) Get(ctx context.Context, kind Kind, name string) (*Record, error
 	return recs[0], nil
 }
 
-// GetAll reads several records in one round trip. An entry is nil if there is no
-// record.
-func (v *Vault) GetAll(ctx context.Context, refs ...Ref) ([]*Record, error) {
-	recs := make([]*Record, len(refs))
-	names, err := v.nameKey(ctx)
-	if errors.Is(err, store.ErrNotFound) {
-		return recs, nil // a store without a name key has no records either
-	}
-	if err != nil {
-		return nil, err
-	}
-	keys := make([]string, len(refs))
-	for i, r := range refs {
-		keys[i] = recordKey(names, r.Kind, r.Name)
-	}
-	values, err := v.read(ctx, keys...)
-	if err != nil {
-		return nil, err
-	}
-	for i, r := range refs {
-		if values[i] == nil {
-			continue
-		}
-		if recs[i], err = v.open(keys[i], values[i]); err != nil {
-			return nil, fmt.Errorf("reading a record of kind %s: %w", r.Kind, err)
-		}
-	}
-	return recs, nil
-}
-
-// GetAt reads a record by its key, as an index lists it. The error is
-// store.ErrNotFound also if the key is of another kind.
-func (v *Vault) GetAt(ctx context.Context, kind Kind, key string) (*Record, error) {
-	if !strings.HasPrefix(key, string(kind)+":") {
-		return nil, store.ErrNotFound
-	}
-	values, err := v.read(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	if values[0] == nil {
-		return nil, store.ErrNotFound
-	}
-	rec, err := v.open(key, values[0])
-	if err != nil {
-		return nil, fmt.Errorf("reading a record of kind %s: %w", kind, err)
-	}
-	return rec, nil
-}
-
-func (v *Vault) read(ctx context.Context, keys ...string) ([][]byte, error) {
+// read returns the records under keys; nil for none.
+func (v *Vault) read(ctx context.Context, keys ...string) ([]*Record, error) {
 	if err := v.fitError(ctx); err != nil {
 		return nil, err
 	}
@@ -190,7 +163,16 @@ func (v *Vault) read(ctx context.Context, keys ...string) ([][]byte, error) {
 	if len(values) != len(keys) {
 		return nil, fmt.Errorf("reading records: the store returned %d values for %d keys", len(values), len(keys))
 	}
-	return values, nil
+	recs := make([]*Record, len(keys))
+	for i, key := range keys {
+		if values[i] == nil {
+			continue
+		}
+		if recs[i], err = v.open(key, values[i]); err != nil {
+			return nil, fmt.Errorf("reading %w", err)
+		}
+	}
+	return recs, nil
 }
 
 // SetUnfit makes the store count as down although it answers; nil ends that.
@@ -311,7 +293,7 @@ func (v *Vault) Take(ctx context.Context, kind Kind, name string) ([]byte, error
 	}
 	rec, err := v.open(key, sealed)
 	if err != nil {
-		return nil, fmt.Errorf("taking a record of kind %s: %w", kind, err)
+		return nil, fmt.Errorf("taking %w", err)
 	}
 	return rec.Value, nil
 }
