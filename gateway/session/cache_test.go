@@ -14,11 +14,7 @@ import (
 
 func TestSessionsServeFromTheCacheForFiveSecondsAtMost(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		s := openNode(t, store)
-		runNode(t, s)
-		synctest.Wait()
+	inBubble(t, func(t *testing.T, store *gatewaytest.MemStore, s *session.Node) {
 		cookie := signInAt(t, s, "alice")
 		wantSession(t, s, cookie)
 		var gets int
@@ -54,9 +50,7 @@ func TestSessionsAskTheStoreUntilFollowed(t *testing.T) {
 	other := openNode(t, s.Store())
 	cookie := signInAt(t, s, "alice")
 	f := wantSession(t, s, cookie)
-	if err := other.RevokeLogin(t.Context(), f.ID()); err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, other.RevokeLogin(t.Context(), f.ID()))
 	wantNoSession(t, s, cookie) // at once: nothing may come from the cache
 }
 
@@ -66,17 +60,12 @@ func TestSessionsAreReloadedAfterAMinute(t *testing.T) {
 	for name, live := range map[string]bool{"with requests": false, "with a live request": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				store := gatewaytest.NewMemStore()
-				s := openNode(t, store)
-				runNode(t, s)
-				synctest.Wait()
+			inBubble(t, func(t *testing.T, store *gatewaytest.MemStore, s *session.Node) {
 				cookie := signInAt(t, s, "alice")
 				f := wantSession(t, s, cookie)
 				mustDo(t, store.Delete(t.Context(), f.ID()))
 				if live {
-					ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
-					defer leave()
+					ctx := enterLive(t, f)
 					time.Sleep(session.ReloadAfter)
 					if ctx.Err() != nil {
 						t.Error("cut before it was looked at")
@@ -100,19 +89,13 @@ func TestSessionsAreReloadedAfterAMinute(t *testing.T) {
 
 func TestSessionsResetEmptiesTheCache(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		s := openNode(t, store)
-		runNode(t, s)
-		synctest.Wait()
+	inBubble(t, func(t *testing.T, store *gatewaytest.MemStore, s *session.Node) {
 		cookie := signInAt(t, s, "alice")
 		f := wantSession(t, s, cookie)
 		// The node loses the store, and with it an announcement.
 		store.SetHook(gatewaytest.Faulty("Watch"))
 		time.Sleep(300 * time.Millisecond)
-		if err := openNode(t, store).RevokeLogin(t.Context(), f.ID()); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, openNode(t, store).RevokeLogin(t.Context(), f.ID()))
 		wantSession(t, s, cookie) // within the five seconds
 		store.SetHook(nil)
 		time.Sleep(time.Second)
@@ -181,9 +164,7 @@ func TestSessionsChangesRaceWithLoads(t *testing.T) {
 				}
 			})
 		}
-		if err := s.RevokeLogin(t.Context(), f.ID()); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, s.RevokeLogin(t.Context(), f.ID()))
 		wantNoSession(t, s, cookie)
 		wg.Wait()
 		wantNoSession(t, s, cookie)

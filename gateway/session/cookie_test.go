@@ -163,7 +163,7 @@ func TestCookieWithoutNameKey(t *testing.T) {
 
 func FuzzSessionCookie(f *testing.F) {
 	g := readGolden(f)
-	s := g.open(f, g.store(f), []byte(g.Secret))
+	s := open(f, session.Options{Store: g.store(f), Secrets: [][]byte{[]byte(g.Secret)}})
 	bits, err := s.SessionBits(f.Context(), g.Cookie, nodeHost)
 	if err != nil || len(bits) != 32 {
 		f.Fatal("the good cookie opens nothing")

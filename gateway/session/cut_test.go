@@ -53,17 +53,13 @@ func (p *policy) Admits(_ session.Connection, l *session.Login, _ string) (until
 // the request is left, and never after. One that ends by itself does not.
 func TestLiveRequestsAreSevered(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := openNode(t, gatewaytest.NewMemStore())
-		runNode(t, s)
+	inBubble(t, func(t *testing.T, _ *gatewaytest.MemStore, s *session.Node) {
 		cookie := signInAt(t, s, "alice")
 		stubborn, cut := enterWire(t, wantSession(t, s, cookie))
 		obedient, uncut := enterWire(t, wantSession(t, s, cookie))
 		other, others := enterWire(t, wantSession(t, s, signInAt(t, s, "bob")))
 		defer other.Leave()
-		if err := wantSession(t, s, cookie).End(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, wantSession(t, s, cookie).End(t.Context()))
 		<-obedient.Done()
 		obedient.Leave()
 		if cut.cut.Load() != 0 {
@@ -85,9 +81,7 @@ func TestLiveRequestsAreSevered(t *testing.T) {
 // An error route lives by the login of the request that came before it.
 func TestLiveRequestsGoOn(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := openNode(t, gatewaytest.NewMemStore())
-		runNode(t, s)
+	inBubble(t, func(t *testing.T, _ *gatewaytest.MemStore, s *session.Node) {
 		cookie := signInAt(t, s, "alice")
 		first, _ := enterWire(t, wantSession(t, s, cookie))
 		first.Leave()
@@ -99,9 +93,7 @@ func TestLiveRequestsGoOn(t *testing.T) {
 		if !first.Again(t.Context(), next) {
 			t.Fatal("the login is over")
 		}
-		if err := wantSession(t, s, cookie).End(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, wantSession(t, s, cookie).End(t.Context()))
 		<-next.Done()
 		time.Sleep(time.Second)
 		if cut.cut.Load() == 0 {
@@ -205,7 +197,7 @@ func TestLiveRequestsAreHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := gatewaytest.NewMemStore()
 		first, second, third := openNode(t, store), openNode(t, store), openNode(t, store)
-		stopFirst, stopSecond := runUntil(first), runUntil(second)
+		stopFirst, stopSecond := runNode(t, first), runNode(t, second)
 		runNode(t, third)
 		synctest.Wait()
 		alices, bobs, carols := signInAt(t, first, "alice"), signInAt(t, first, "bob"), signInAt(t, first, "carol")
@@ -237,9 +229,7 @@ func TestLiveRequestsAreHandedOver(t *testing.T) {
 		if live.Err() != nil || cut.cut.Load() != 0 {
 			t.Errorf("later: %v", context.Cause(live))
 		}
-		if err := wantSession(t, third, alices).End(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, wantSession(t, third, alices).End(t.Context()))
 		synctest.Wait()
 		for _, l := range []*session.Live{live, begun} {
 			if context.Cause(l) != session.ErrSessionOver {
@@ -250,17 +240,6 @@ func TestLiveRequestsAreHandedOver(t *testing.T) {
 	})
 }
 
-// runUntil runs a node until it is stopped, and waits for its end.
-func runUntil(s *session.Node) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() { _ = s.Run(ctx) })
-	return func() {
-		cancel()
-		done.Wait()
-	}
-}
-
 // If the store hangs, live requests can't be taken over. They are cut within the time
 // for which a login may go unconfirmed, however many there are.
 func TestLiveRequestsAreHandedOverInTime(t *testing.T) {
@@ -268,7 +247,7 @@ func TestLiveRequestsAreHandedOverInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &hangingStore{MemStore: gatewaytest.NewMemStore()}
 		first, second := openNode(t, store), openNode(t, store)
-		stop := runUntil(first)
+		stop := runNode(t, first)
 		runNode(t, second)
 		synctest.Wait()
 		var lives []*session.Live
@@ -309,9 +288,7 @@ func (s *hangingStore) Get(ctx context.Context, keys ...string) ([][]byte, error
 // A policy that comes between a request and what comes after it decides on that.
 func TestLiveRequestsGoOnByTheNewPolicy(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := openNode(t, gatewaytest.NewMemStore())
-		runNode(t, s)
+	inBubble(t, func(t *testing.T, _ *gatewaytest.MemStore, s *session.Node) {
 		first, _ := enterWire(t, wantSession(t, s, signInAt(t, s, "bob")))
 		first.Leave()
 		s.HandTo(s, &policy{only: "alice"})

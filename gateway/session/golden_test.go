@@ -7,10 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
@@ -29,9 +26,7 @@ type goldenStore struct {
 func readGolden(tb testing.TB) (g goldenStore) {
 	tb.Helper()
 	raw, _ := gatewaytest.Captured(tb, "testdata/vault-store/format1.json")
-	if err := json.Unmarshal(raw, &g); err != nil {
-		tb.Fatal(err)
-	}
+	mustDo(tb, json.Unmarshal(raw, &g))
 	return g
 }
 
@@ -40,28 +35,13 @@ func (g goldenStore) store(tb testing.TB) *gatewaytest.MemStore {
 	st := gatewaytest.NewMemStore()
 	for key, value := range g.Values {
 		sealed, err := hex.DecodeString(value)
-		if err == nil {
-			err = st.Put(context.Background(), key, sealed, store.NoExpiry)
-		}
-		if err != nil {
-			tb.Fatal(err)
-		}
+		mustDo(tb, err)
+		mustDo(tb, st.Put(context.Background(), key, sealed, store.NoExpiry))
 	}
 	for index, members := range g.Members {
-		if err := st.Add(context.Background(), index, members...); err != nil {
-			tb.Fatal(err)
-		}
+		mustDo(tb, st.Add(context.Background(), index, members...))
 	}
 	return st
-}
-
-func (g goldenStore) open(tb testing.TB, store store.Store, secrets ...[]byte) *session.Node {
-	tb.Helper()
-	s, err := session.Open(session.Options{Store: store, Secrets: secrets, Marker: &gatewaytest.Marker{}, Logger: zap.NewNop()})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return s
 }
 
 // The records of a release work in the next: a session, an account, its listing,
@@ -84,14 +64,13 @@ func TestGoldenStoreOfTheFirstRelease(t *testing.T) {
 			if err != nil || len(logins) != 1 || logins[0].ID != f.ID() {
 				t.Errorf("listed %v, %v", logins, err)
 			}
-			if _, err := trySignIn(s, "bob"); refusal.CodeOf(err) != refusal.AccountBlocked {
-				t.Errorf("bob was blocked then: %v", err)
-			}
+			wantBlocked(t, s, "bob")
 		}
-		check(g.open(t, store, old))
-		both := g.open(t, store, fresh, old)
+		openBy := func(secrets ...[]byte) *session.Node { return open(t, session.Options{Store: store, Secrets: secrets}) }
+		check(openBy(old))
+		both := openBy(fresh, old)
 		check(both)
 		mustDo(t, both.Tidy(t.Context()))
-		check(g.open(t, store, fresh))
+		check(openBy(fresh))
 	})
 }

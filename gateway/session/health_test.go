@@ -52,8 +52,7 @@ func TestHealthIsSaid(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				core, logged := observer.New(zap.InfoLevel)
 				st, marker := gatewaytest.NewMemStore(), &gatewaytest.Marker{}
-				s, err := session.Open(session.Options{Store: st, Secrets: [][]byte{gatewaytest.Secret("a")}, Marker: placed{marker}, Logger: zap.New(core)})
-				mustDo(t, err)
+				s := open(t, session.Options{Store: st, Marker: placed{marker}, Logger: zap.New(core)})
 				runNode(t, s)
 				synctest.Wait()
 				signInAt(t, s, "alice")

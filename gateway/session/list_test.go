@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
-	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
@@ -20,9 +19,7 @@ func usersOf(t *testing.T, s *session.Node, q session.ListQuery) (users []string
 	t.Helper()
 	for range 1000 {
 		page, next, err := s.Logins(context.Background(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, err)
 		if limit := q.Limit; limit > 0 && len(page) > limit {
 			t.Errorf("a page of %d for a limit of %d", len(page), limit)
 		}
@@ -169,10 +166,7 @@ func TestListPrunesLazily(t *testing.T) {
 
 func TestListIsTidiedByRun(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		s := openNode(t, store)
-		runNode(t, s)
+	inBubble(t, func(t *testing.T, store *gatewaytest.MemStore, s *session.Node) {
 		const logins = 450 // more than a page
 		for i := range logins {
 			signInAt(t, s, fmt.Sprint("user", i))
@@ -199,7 +193,7 @@ func TestListFollowsRenames(t *testing.T) {
 	rename := func(s *session.Node, name string) error {
 		ans := answerFor("alice")
 		ans.Identity.Username = name
-		_, err := s.SignIn(context.Background(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+		_, err := signInBy(s, ans)
 		return err
 	}
 	mustDo(t, rename(s, "alice"))
@@ -244,7 +238,7 @@ func TestListDuringARename(t *testing.T) {
 			})
 			ans := answerFor("alice")
 			ans.Identity.Username = "renamed"
-			_, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+			_, err := signInBy(s, ans)
 			store.SetHook(nil)
 			if !came {
 				if at < 10 {

@@ -50,10 +50,7 @@ func TestLiveContext(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := openNode(t, gatewaytest.NewMemStore())
-				runNode(t, s)
-				synctest.Wait()
+			inBubble(t, func(t *testing.T, _ *gatewaytest.MemStore, s *session.Node) {
 				f := wantSession(t, s, signInAt(t, s, "alice"))
 				type keyType struct{}
 				parent, cancel := context.WithCancelCause(context.WithValue(t.Context(), keyType{}, "kept"))

@@ -34,18 +34,11 @@ func TestSessionsChangesReachTheOtherNode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				store := gatewaytest.NewMemStore()
-				here, there := openNode(t, store), openNode(t, store)
-				runNode(t, here)
-				runNode(t, there)
-				synctest.Wait()
+			inBubbleOfTwo(t, func(t *testing.T, store *gatewaytest.MemStore, here, there *session.Node) {
 				cookie := signInAt(t, here, "alice")
 				f := wantSession(t, here, cookie)
-				live, leave := enterLive(t, wantSession(t, there, cookie), time.Now().Add(nodeLife))
-				defer leave()
-				liveHere, leaveHere := enterLive(t, f, time.Now().Add(nodeLife))
-				defer leaveHere()
+				live := enterLive(t, wantSession(t, there, cookie))
+				liveHere := enterLive(t, f)
 				// The caller disconnects as soon as it is written.
 				ctx, cancel := context.WithCancel(t.Context())
 				store.SetHook(func(op gatewaytest.MemOp) error {
@@ -54,9 +47,7 @@ func TestSessionsChangesReachTheOtherNode(t *testing.T) {
 					}
 					return nil
 				})
-				if err := revoke(ctx, here, f); err != nil {
-					t.Fatal(err)
-				}
+				mustDo(t, revoke(ctx, here, f))
 				synctest.Wait() // no time passes: it is told at once
 				for _, ctx := range []context.Context{live, liveHere} {
 					if context.Cause(ctx) != session.ErrSessionOver {
@@ -98,9 +89,7 @@ func TestSessionsCacheIsBounded(t *testing.T) {
 		for i := range n {
 			f := wantSession(t, s, signInAt(t, s, fmt.Sprint("user", i)))
 			if i%10 == 0 {
-				ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
-				t.Cleanup(leave)
-				busy[f.ID()] = ctx
+				busy[f.ID()] = enterLive(t, f)
 			}
 		}
 	}
@@ -117,9 +106,7 @@ func TestSessionsCacheIsBounded(t *testing.T) {
 	}
 	// Those with live requests were never lost: they are still cut.
 	for key := range busy {
-		if err := s.RevokeLogin(t.Context(), key); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, s.RevokeLogin(t.Context(), key))
 	}
 	go func() {
 		defer close(ended)
@@ -140,7 +127,7 @@ func TestSessionsLiveRequestsBeyondTheBounds(t *testing.T) {
 	s.Bound(3, 1<<30)
 	var leaves []func()
 	for i := range 10 {
-		_, leave := enterLive(t, wantSession(t, s, signInAt(t, s, fmt.Sprint("user", i))), time.Now().Add(nodeLife))
+		_, leave := enter(t.Context(), wantSession(t, s, signInAt(t, s, fmt.Sprint("user", i))), time.Now().Add(nodeLife))
 		leaves = append(leaves, leave)
 	}
 	if n, _, _ := s.Cached(); n != 10 {
@@ -157,14 +144,11 @@ func TestSessionsLiveRequestsBeyondTheBounds(t *testing.T) {
 
 func TestSessionsLiveRequestEndsWithTheLogin(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := openNode(t, gatewaytest.NewMemStore())
-		runNode(t, s)
+	inBubble(t, func(t *testing.T, _ *gatewaytest.MemStore, s *session.Node) {
 		f := wantSession(t, s, signInAt(t, s, "alice"))
-		short, leave := enterLive(t, f, time.Now().Add(time.Minute))
+		short, leave := enter(t.Context(), f, time.Now().Add(time.Minute))
 		defer leave()
-		long, leaveLong := enterLive(t, f, time.Now().Add(time.Hour))
-		defer leaveLong()
+		long := enterLive(t, f)
 		time.Sleep(time.Minute - time.Millisecond)
 		if short.Err() != nil {
 			t.Error("cut before its time")
@@ -188,19 +172,12 @@ func TestSessionsLiveRequestsAreCutWhenNobodyConfirms(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				store := gatewaytest.NewMemStore()
-				s := openNode(t, store)
-				runNode(t, s)
-				synctest.Wait()
+			inBubble(t, func(t *testing.T, store *gatewaytest.MemStore, s *session.Node) {
 				f := wantSession(t, s, signInAt(t, s, "alice"))
-				ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
-				defer leave()
+				ctx := enterLive(t, f)
 				time.Sleep(30 * time.Second)
 				store.SetHook(gatewaytest.Faulty(fails...))
-				if err := store.Announce(t.Context(), []byte("all")); err != nil {
-					t.Fatal(err)
-				}
+				mustDo(t, store.Announce(t.Context(), []byte("all")))
 				time.Sleep(session.Stale - 300*time.Millisecond)
 				if ctx.Err() != nil {
 					t.Fatalf("cut before five seconds: %v", context.Cause(ctx))
@@ -222,13 +199,8 @@ func TestSessionsLiveRequestsAreCutInTime(t *testing.T) {
 		for name, fails := range map[string][]string{"nothing answers": {"Get", "Watch", "Ping"}, "announced, and reads fail": {"Get"}} {
 			t.Run(name+" after "+after.String(), func(t *testing.T) {
 				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					store := gatewaytest.NewMemStore()
-					s := openNode(t, store)
-					runNode(t, s)
-					synctest.Wait()
-					ctx, leave := enterLive(t, wantSession(t, s, signInAt(t, s, "alice")), time.Now().Add(nodeLife))
-					defer leave()
+				inBubble(t, func(t *testing.T, store *gatewaytest.MemStore, s *session.Node) {
+					ctx := enterLive(t, wantSession(t, s, signInAt(t, s, "alice")))
 					time.Sleep(after)
 					store.SetHook(gatewaytest.Faulty(fails...))
 					mustDo(t, store.Announce(t.Context(), []byte("all")))
@@ -248,16 +220,12 @@ func TestSessionsLiveRequestsEndWithRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := openNode(t, gatewaytest.NewMemStore())
-		run, stop := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); _ = s.Run(run) }()
+		stop := runNode(t, s)
 		synctest.Wait()
 		cookie := signInAt(t, s, "alice")
 		found := wantSession(t, s, cookie)
-		live, leave := enterLive(t, found, time.Now().Add(nodeLife))
-		defer leave()
+		live := enterLive(t, found)
 		stop()
-		<-done
 		if context.Cause(live) != session.ErrUnconfirmed {
 			t.Errorf("after the end: %v", context.Cause(live))
 		}
@@ -281,15 +249,12 @@ func TestSessionsLiveRequestsLiveWhileTheStoreAnswers(t *testing.T) {
 		runNode(t, s)
 		cookie := signInAt(t, s, "alice")
 		f := wantSession(t, s, cookie)
-		ctx, leave := enterLive(t, f, time.Now().Add(nodeLife))
-		defer leave()
+		ctx := enterLive(t, f)
 		time.Sleep(time.Minute)
 		if ctx.Err() != nil {
 			t.Fatalf("cut although the store was asked: %v", context.Cause(ctx))
 		}
-		if err := openNode(t, store).BlockAccount(t.Context(), keyOf("alice")); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, openNode(t, store).BlockAccount(t.Context(), keyOf("alice")))
 		time.Sleep(session.Stale)
 		if context.Cause(ctx) != session.ErrSessionOver {
 			t.Errorf("after a block: %v", context.Cause(ctx))
@@ -300,12 +265,7 @@ func TestSessionsLiveRequestsLiveWhileTheStoreAnswers(t *testing.T) {
 func TestSessionsIdleLimit(t *testing.T) {
 	t.Parallel()
 	const idle = 30 * time.Minute
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		here, there := openNode(t, store), openNode(t, store)
-		runNode(t, here)
-		runNode(t, there)
-		synctest.Wait()
+	inBubbleOfTwo(t, func(t *testing.T, store *gatewaytest.MemStore, here, there *session.Node) {
 		cookie := signInAt(t, here, "alice")
 		use := func(s *session.Node) error {
 			t.Helper()
@@ -318,21 +278,15 @@ func TestSessionsIdleLimit(t *testing.T) {
 		store.SetHook(gatewaytest.Counting("CompareAndPut", &puts, &mu))
 		for range 60 { // used all the time, it goes on
 			time.Sleep(time.Minute)
-			if err := use(here); err != nil {
-				t.Fatal(err)
-			}
+			mustDo(t, use(here))
 		}
 		if puts < 10 || puts > 21 {
 			t.Errorf("%d writes for 60 requests in an hour: noted every three minutes", puts)
 		}
 		// The other node has an old state in its cache, and asks.
-		if err := use(there); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, use(there))
 		time.Sleep(idle - 4*time.Minute)
-		if err := use(here); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, use(here))
 		time.Sleep(5 * time.Minute)
 		if err := use(there); err != nil {
 			t.Fatalf("used on another node five minutes ago: %v", err)
@@ -349,11 +303,7 @@ func TestSessionsIdleLimit(t *testing.T) {
 // Noting a use must not undo an end that comes at the same time.
 func TestSessionsNotingAUseDoesNotRevive(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		s := openNode(t, store)
-		runNode(t, s)
-		synctest.Wait()
+	inBubble(t, func(t *testing.T, store *gatewaytest.MemStore, s *session.Node) {
 		cookie := signInAt(t, s, "alice")
 		f := wantSession(t, s, cookie)
 		time.Sleep(10 * time.Minute)
@@ -365,9 +315,7 @@ func TestSessionsNotingAUseDoesNotRevive(t *testing.T) {
 			}
 			return nil
 		})
-		if err := f.Touch(t.Context(), 30*time.Minute); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, f.Touch(t.Context(), 30*time.Minute))
 		synctest.Wait()
 		if !ended {
 			t.Fatal("the use was not noted")

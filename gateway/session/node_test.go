@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
@@ -27,32 +28,43 @@ const (
 // openNode returns a node's view of a store. Each secret is named by a letter.
 func openNode(t *testing.T, store store.Store, secrets ...string) *session.Node {
 	t.Helper()
-	return openNodeWith(t, store, &gatewaytest.Marker{}, secrets...)
+	return open(t, session.Options{Store: store}, secrets...)
 }
 
 func openNodeWith(t *testing.T, store store.Store, marker session.MarkerMemory, secrets ...string) *session.Node {
 	t.Helper()
-	if len(secrets) == 0 {
+	return open(t, session.Options{Store: store, Marker: marker}, secrets...)
+}
+
+// open opens a node whose options have defaults.
+func open(t testing.TB, opts session.Options, secrets ...string) *session.Node {
+	t.Helper()
+	if len(secrets) == 0 && opts.Secrets == nil {
 		secrets = []string{"a"}
 	}
-	opts := session.Options{Store: store, Marker: marker, Logger: zap.NewNop()}
 	for _, s := range secrets {
 		opts.Secrets = append(opts.Secrets, gatewaytest.Secret(s))
 	}
-	s, err := session.Open(opts)
-	if err != nil {
-		t.Fatal(err)
+	if opts.Marker == nil {
+		opts.Marker = &gatewaytest.Marker{}
 	}
+	if opts.Logger == nil {
+		opts.Logger = zap.NewNop()
+	}
+	s, err := session.Open(opts)
+	mustDo(t, err)
 	return s
 }
 
-// runNode runs a node until the test ends.
-func runNode(t *testing.T, s *session.Node) {
+// runNode runs a node until it is stopped or the test ends. To stop it waits for its end.
+func runNode(t *testing.T, s *session.Node) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return stop
 }
 
 func keyOf(user string) session.AccountKey {
@@ -63,8 +75,12 @@ func answerFor(user string) *provider.Answer {
 	return &provider.Answer{Subject: keyOf(user).Subject, Identity: provider.Identity{Username: user, Email: user + "@corp.example"}}
 }
 
+func signInBy(s *session.Node, ans *provider.Answer) (cookie string, err error) {
+	return s.SignIn(context.Background(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+}
+
 func trySignIn(s *session.Node, user string) (cookie string, err error) {
-	return s.SignIn(context.Background(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, answerFor(user), nodeLife, nodeHost)
+	return signInBy(s, answerFor(user))
 }
 
 func signInAt(t *testing.T, s *session.Node, user string) (cookie string) {
@@ -109,6 +125,13 @@ func wantNoSession(t *testing.T, s *session.Node, cookie string) {
 	}
 }
 
+func wantBlocked(t *testing.T, s *session.Node, user string) {
+	t.Helper()
+	if _, err := trySignIn(s, user); refusal.CodeOf(err) != refusal.AccountBlocked {
+		t.Fatalf("%s signs in while blocked: %v", user, err)
+	}
+}
+
 // wantFault wants an error that is no verdict.
 func wantFault(t *testing.T, s *session.Node, cookie string) {
 	t.Helper()
@@ -118,14 +141,15 @@ func wantFault(t *testing.T, s *session.Node, cookie string) {
 	}
 }
 
-// enterLive begins a live request of a session.
-func enterLive(t *testing.T, f session.Session, until time.Time) (ctx context.Context, leave func()) {
+// enterLive begins a live request of a session, which is left when the test ends.
+func enterLive(t *testing.T, f session.Session) context.Context {
 	t.Helper()
-	ctx, leave = enter(context.Background(), f, until)
+	ctx, leave := enter(context.Background(), f, time.Now().Add(nodeLife))
 	if leave == nil {
 		t.Fatal("the session has left the cache")
 	}
-	return ctx, leave
+	t.Cleanup(leave)
+	return ctx
 }
 
 // enter begins a live request of a session below parent. leave is nil if the
@@ -151,9 +175,7 @@ func TestSessionsSignInAndEnd(t *testing.T) {
 		if f.Login().Identity.Username != "alice" || f.Login().Account != keyOf("alice") {
 			t.Errorf("found %q of %v", f.Login().Identity.Username, f.Login().Account)
 		}
-		if err := f.End(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, f.End(t.Context()))
 		wantNoSession(t, s, first)
 		wantSession(t, s, second)
 		if n, cookies, _ := s.Cached(); n != 1 || cookies != 1 {
@@ -175,7 +197,7 @@ func TestSessionsNoAnswerOutlivesItsEnd(t *testing.T) {
 	for name, notAfter := range map[string]time.Time{"long over": time.Now().Add(-time.Hour), "just over": time.Now()} {
 		ans := answerFor("alice")
 		ans.NotAfter = notAfter
-		if cookie, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost); !errors.Is(err, session.ErrNone) {
+		if cookie, err := signInBy(s, ans); !errors.Is(err, session.ErrNone) {
 			t.Errorf("%s: got %q, %v", name, cookie, err)
 		}
 	}
@@ -196,7 +218,7 @@ func TestSessionsOddTimes(t *testing.T) {
 		if at.Before(time.Now()) {
 			ans.NotAfter = time.Time{}
 		}
-		cookie, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
+		cookie, err := signInBy(s, ans)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -207,16 +229,11 @@ func TestSessionsOddTimes(t *testing.T) {
 
 func TestSessionsExpire(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		s := openNode(t, store)
-		runNode(t, s)
+	inBubble(t, func(t *testing.T, store *gatewaytest.MemStore, s *session.Node) {
 		ans := answerFor("alice")
 		ans.NotAfter = time.Now().Add(time.Hour)
-		bounded, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, ans, nodeLife, nodeHost)
-		if err != nil {
-			t.Fatal(err)
-		}
+		bounded, err := signInBy(s, ans)
+		mustDo(t, err)
 		full := signInAt(t, s, "alice")
 		time.Sleep(time.Hour - time.Nanosecond)
 		wantSession(t, s, bounded)
@@ -285,21 +302,15 @@ func TestSessionsHungStoreIsAFault(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		_, cookie := newCookie(t, openNode(t, gatewaytest.NewMemStore()))
-		s := openNode(t, hungStore{gatewaytest.NewMemStore()})
+		store := &hangingStore{MemStore: gatewaytest.NewMemStore()}
+		store.hangs.Store(true)
+		s := openNode(t, store)
 		began := time.Now()
 		wantFault(t, s, cookie)
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("took %v", took)
 		}
 	})
-}
-
-// A hungStore answers no read before the context's deadline.
-type hungStore struct{ store.Store }
-
-func (s hungStore) Get(ctx context.Context, _ ...string) ([][]byte, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
 }
 
 func TestSessionsRunLeavesNothingBehind(t *testing.T) {
@@ -311,11 +322,9 @@ func TestSessionsRunLeavesNothingBehind(t *testing.T) {
 	ran := make(chan error, 1)
 	go func() { ran <- s.Run(ctx) }()
 	cookie := signInAt(t, s, "alice")
-	_, leave := enterLive(t, wantSession(t, s, cookie), time.Now().Add(time.Hour))
+	_, leave := enter(t.Context(), wantSession(t, s, cookie), time.Now().Add(time.Hour))
 	for range 3 {
-		if err := s.RevokeAll(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, s.RevokeAll(t.Context()))
 	}
 	leave()
 	cancel(gatewaytest.ErrFault)

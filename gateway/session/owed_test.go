@@ -112,7 +112,7 @@ func revokeWithFault(t *testing.T, f *failAt, name string, again bool) {
 	synctest.Wait()
 	cookie := signInAt(t, here, "alice")
 	id := wantSession(t, here, cookie).ID()
-	ctx, _ := enterLive(t, wantSession(t, there, cookie), time.Now().Add(nodeLife))
+	ctx := enterLive(t, wantSession(t, there, cookie))
 	end := endings(cookie, id)[name]
 	mem.SetHook(f.hook)
 	err := end(t.Context(), here)
@@ -157,12 +157,7 @@ func wantEnded(live context.Context, t *testing.T, s *session.Node, cookie strin
 // number, and everything is heard of in the end.
 func TestOwedAnnouncementsAreBounded(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		here, there := openNode(t, store), openNode(t, store)
-		runNode(t, here)
-		runNode(t, there)
-		synctest.Wait()
+	inBubbleOfTwo(t, func(t *testing.T, store *gatewaytest.MemStore, here, there *session.Node) {
 		var cookies []string
 		for i := range 1500 {
 			cookies = append(cookies, signInAt(t, here, fmt.Sprint("user", i)))
@@ -193,11 +188,7 @@ func TestOwedAnnouncementsAreBounded(t *testing.T) {
 // A logout whose index entry could not be removed is a logout.
 func TestLogoutWithoutItsIndex(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		s := openNode(t, store)
-		runNode(t, s)
-		synctest.Wait()
+	inBubble(t, func(t *testing.T, store *gatewaytest.MemStore, s *session.Node) {
 		cookie := signInAt(t, s, "alice")
 		store.SetHook(gatewaytest.Faulty("Remove"))
 		mustDo(t, wantSession(t, s, cookie).End(t.Context()))

@@ -35,15 +35,10 @@ func TestRevokeWhenTheAnswerIsLost(t *testing.T) {
 	for name, do := range ways {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				store := gatewaytest.NewMemStore()
-				here, there := openNode(t, store), openNode(t, store)
-				runNode(t, here)
-				runNode(t, there)
-				synctest.Wait()
+			inBubbleOfTwo(t, func(t *testing.T, store *gatewaytest.MemStore, here, there *session.Node) {
 				cookie := signInAt(t, here, "alice")
 				wantSession(t, here, cookie)
-				ctx, _ := enterLive(t, wantSession(t, there, cookie), time.Now().Add(nodeLife))
+				ctx := enterLive(t, wantSession(t, there, cookie))
 				if do == nil {
 					do = logout(cookie)
 				}

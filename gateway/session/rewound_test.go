@@ -20,16 +20,8 @@ import (
 // startNode runs a node that remembers in position, until stop is called.
 func startNode(t *testing.T, store store.Store, position session.MarkerMemory, log *zap.Logger) (s *session.Node, stop func()) {
 	t.Helper()
-	s, err := session.Open(session.Options{
-		Store: store, Secrets: [][]byte{gatewaytest.Secret("a")}, Marker: &gatewaytest.Marker{}, Position: position, Logger: log,
-	})
-	mustDo(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = s.Run(ctx) }()
-	stop = func() { cancel(); <-done }
-	t.Cleanup(stop)
-	return s, stop
+	s = open(t, session.Options{Store: store, Position: position, Logger: log})
+	return s, runNode(t, s)
 }
 
 // A store that goes back in time has lost logouts. So nobody is signed in any more
@@ -53,7 +45,7 @@ func TestStoreRewound(t *testing.T) {
 				}
 				start()
 				stays, leaves := signInAt(t, nodes[0], "alice"), signInAt(t, nodes[0], "bob")
-				live, _ := enterLive(t, wantSession(t, nodes[1], stays), time.Now().Add(nodeLife))
+				live := enterLive(t, wantSession(t, nodes[1], stays))
 				snapshot := st.Clone()
 				mustDo(t, wantSession(t, nodes[0], leaves).End(t.Context()))
 				if restarted {
@@ -99,14 +91,14 @@ func TestStoreRewoundBeforeTheFirstLook(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		st, position := gatewaytest.NewMemStore(), &gatewaytest.Marker{}
-		s, stop := startNode(t, st, position, zap.NewNop())
+		s, stop := startNode(t, st, position, nil)
 		time.Sleep(2 * time.Second)
 		leaves := signInAt(t, s, "alice")
 		snapshot := st.Clone()
 		mustDo(t, wantSession(t, s, leaves).End(t.Context()))
 		stop()
 		st.SetHook(gatewaytest.Faulty())
-		s, _ = startNode(t, st, position, zap.NewNop())
+		s, _ = startNode(t, st, position, nil)
 		synctest.Wait()
 		st.Rewind(snapshot)
 		st.SetHook(nil)
@@ -139,7 +131,7 @@ func TestStoreNotLookedAt(t *testing.T) {
 					}
 					return nil
 				})
-				s, _ := startNode(t, st, &gatewaytest.Marker{}, zap.NewNop())
+				s, _ := startNode(t, st, &gatewaytest.Marker{}, nil)
 				synctest.Wait()
 				_, err := s.Vault().LoadLastGood(t.Context(), "x")
 				if err == nil || errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "not known yet") || !strings.Contains(err.Error(), tt.fault.Error()) {
@@ -153,30 +145,20 @@ func TestStoreNotLookedAt(t *testing.T) {
 	}
 }
 
-// A lateStore tells late that it went back in time.
+// A lateStore begins to watch late, and tells late that it went back in time.
 type lateStore struct {
 	store.Store
-	late time.Duration
+	begins, tells time.Duration
 }
 
 func (s lateStore) Watch(ctx context.Context, since string, on func(store.Change)) error {
+	time.Sleep(s.begins)
 	return s.Store.Watch(ctx, since, func(change store.Change) {
 		if change.Rewound {
-			time.Sleep(s.late)
+			time.Sleep(s.tells)
 		}
 		on(change)
 	})
-}
-
-// A lateLook begins to watch late.
-type lateLook struct {
-	store.Store
-	late time.Duration
-}
-
-func (s lateLook) Watch(ctx context.Context, since string, on func(store.Change)) error {
-	time.Sleep(s.late)
-	return s.Store.Watch(ctx, since, on)
 }
 
 // If two nodes find the same rewind, the first ends all sessions. The second leaves
@@ -185,8 +167,8 @@ func TestStoreRewoundOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		st := gatewaytest.NewMemStore()
-		first, _ := startNode(t, lateStore{st, 100 * time.Millisecond}, nil, zap.NewNop())
-		second, _ := startNode(t, lateStore{st, 2 * time.Second}, nil, zap.NewNop())
+		first, _ := startNode(t, lateStore{st, 0, 100 * time.Millisecond}, nil, nil)
+		second, _ := startNode(t, lateStore{st, 0, 2 * time.Second}, nil, nil)
 		synctest.Wait()
 		before := signInAt(t, first, "alice")
 		st.Rewind(st.Clone())
@@ -208,7 +190,7 @@ func TestStoreRewoundTakenOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		st := gatewaytest.NewMemStore()
-		s, _ := startNode(t, st, nil, zap.NewNop())
+		s, _ := startNode(t, st, nil, nil)
 		synctest.Wait()
 		before := signInAt(t, s, "alice")
 		st.Rewind(st.Clone())
@@ -228,10 +210,10 @@ func TestStoreRewoundAndSick(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		st := gatewaytest.NewMemStore()
-		s, _ := startNode(t, st, nil, zap.NewNop())
+		s, _ := startNode(t, st, nil, nil)
 		synctest.Wait()
 		cookie, leaves := signInAt(t, s, "alice"), signInAt(t, s, "bob")
-		live, _ := enterLive(t, wantSession(t, s, cookie), time.Now().Add(nodeLife))
+		live := enterLive(t, wantSession(t, s, cookie))
 		snapshot := st.Clone()
 		mustDo(t, wantSession(t, s, leaves).End(t.Context()))
 		st.Rewind(snapshot)
@@ -256,7 +238,7 @@ func TestMarkerIsNotedAtTheFirstLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := gatewaytest.NewMemStore()
 		signInAt(t, openNode(t, st), "alice")
-		s, _ := startNode(t, lateLook{st, 300 * time.Millisecond}, &gatewaytest.Marker{}, zap.NewNop())
+		s, _ := startNode(t, lateStore{st, 300 * time.Millisecond, 0}, &gatewaytest.Marker{}, nil)
 		time.Sleep(400 * time.Millisecond)
 		synctest.Wait()
 		st.Rewind(gatewaytest.NewMemStore())

@@ -242,8 +242,7 @@ func TestAttackWriterOfTheStoreForgesMessages(t *testing.T) {
 		s := openNode(t, sc.store)
 		runNode(t, s)
 		synctest.Wait()
-		live, leave := enterLive(t, wantSession(t, s, sc.cookies["alice"]), time.Now().Add(nodeLife))
-		defer leave()
+		live := enterLive(t, wantSession(t, s, sc.cookies["alice"]))
 		messages := [][]byte{nil, {}, []byte("all"), []byte("ALL"), bytes.Repeat([]byte("x"), 1<<20), []byte("login:"), {0xff, 0}, []byte(sc.cookies["alice"])}
 		for _, key := range sc.store.Keys() {
 			messages = append(messages, []byte(key))

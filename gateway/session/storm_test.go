@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
-	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
@@ -47,12 +46,12 @@ func TestStormLoginsNoteWhatChanged(t *testing.T) {
 		signInAt(t, s, "alice")
 		renamed := answerFor("alice")
 		renamed.Identity.Email = "alice@new.example"
-		if _, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, renamed, nodeLife, nodeHost); err != nil {
+		if _, err := signInBy(s, renamed); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		now := time.Now()
-		if _, err := s.SignIn(t.Context(), session.Source{Provider: "corp", Protocol: provider.OIDC, Issuer: nodeIssuer}, renamed, nodeLife, nodeHost); err != nil {
+		if _, err := signInBy(s, renamed); err != nil {
 			t.Fatal(err)
 		}
 		page, _, err := s.Accounts(t.Context(), session.ListQuery{})
@@ -70,15 +69,11 @@ func TestStormLoginsNoteWhatChanged(t *testing.T) {
 func TestStormOfBlocksIsReadOnce(t *testing.T) {
 	t.Parallel()
 	const live, blocked = 200, 50
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		s := openNode(t, store)
-		runNode(t, s)
-		synctest.Wait()
+	inBubble(t, func(t *testing.T, store *gatewaytest.MemStore, s *session.Node) {
 		requests := map[string]context.Context{}
 		for i := range live {
 			user := fmt.Sprint("user", i)
-			requests[user], _ = enterLive(t, wantSession(t, s, signInAt(t, s, user)), time.Now().Add(nodeLife))
+			requests[user] = enterLive(t, wantSession(t, s, signInAt(t, s, user)))
 		}
 		var reads int
 		var mu sync.Mutex
@@ -90,9 +85,7 @@ func TestStormOfBlocksIsReadOnce(t *testing.T) {
 			return count(op)
 		})
 		for i := range blocked {
-			if err := s.BlockAccount(t.Context(), keyOf(fmt.Sprint("user", i))); err != nil {
-				t.Fatal(err)
-			}
+			mustDo(t, s.BlockAccount(t.Context(), keyOf(fmt.Sprint("user", i))))
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -114,12 +107,7 @@ func TestStormOfBlocksIsReadOnce(t *testing.T) {
 // nobody used for a while: its next request must not be served either.
 func TestStormDormantLoginIsLookedUp(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := gatewaytest.NewMemStore()
-		here, there := openNode(t, store), openNode(t, store)
-		runNode(t, here)
-		runNode(t, there)
-		synctest.Wait()
+	inBubbleOfTwo(t, func(t *testing.T, store *gatewaytest.MemStore, here, there *session.Node) {
 		cookie := signInAt(t, here, "alice")
 		wantSession(t, there, cookie)
 		store.SetHook(gatewaytest.Faulty("Announce"))
@@ -137,16 +125,12 @@ func TestStormDormantLoginIsLookedUp(t *testing.T) {
 // that last served them. Those in use stay.
 func TestStormLeavesNothingInTheCache(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := openNode(t, gatewaytest.NewMemStore())
-		runNode(t, s)
-		synctest.Wait()
+	inBubble(t, func(t *testing.T, _ *gatewaytest.MemStore, s *session.Node) {
 		for i := range 100 {
 			wantSession(t, s, signInAt(t, s, fmt.Sprint("user", i)))
 		}
 		live, used := signInAt(t, s, "live"), signInAt(t, s, "used")
-		ctx, leave := enterLive(t, wantSession(t, s, live), time.Now().Add(nodeLife))
-		defer leave()
+		ctx, leave := enter(t.Context(), wantSession(t, s, live), time.Now().Add(nodeLife))
 		for range 10 {
 			wantSession(t, s, used)
 			time.Sleep(30 * time.Second)
