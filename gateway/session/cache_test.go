@@ -44,16 +44,6 @@ func TestSessionsServeFromTheCacheForFiveSecondsAtMost(t *testing.T) {
 	})
 }
 
-func TestSessionsAskTheStoreUntilFollowed(t *testing.T) {
-	t.Parallel()
-	s := openNode(t, gatewaytest.NewMemStore())
-	other := openNode(t, s.Store())
-	cookie := signInAt(t, s, "alice")
-	f := wantSession(t, s, cookie)
-	mustDo(t, other.RevokeLogin(t.Context(), f.ID()))
-	wantNoSession(t, s, cookie) // at once: nothing may come from the cache
-}
-
 // Somebody deletes a login and dies before he announces it.
 func TestSessionsAreReloadedAfterAMinute(t *testing.T) {
 	t.Parallel()

@@ -60,38 +60,6 @@ func TestRevokeCrashDuringALogin(t *testing.T) {
 	}
 }
 
-// A revocation dies at any moment. It did not return, so either state is
-// right; but it must be one, the same on every node, and the next attempt must
-// work.
-func TestRevokeCrash(t *testing.T) {
-	t.Parallel()
-	for _, tt := range revocations {
-		if tt.alice {
-			continue
-		}
-		for at := 1; ; at++ {
-			store := gatewaytest.NewMemStore()
-			s := openNode(t, store)
-			cookie := signInAt(t, s, "alice")
-			crashAt(store, at)
-			err := tt.do(t.Context(), s)
-			store.SetHook(nil)
-			if err == nil {
-				break
-			}
-			_, one := openNode(t, store).Find(t.Context(), cookie, nodeHost)
-			_, two := s.Find(t.Context(), cookie, nodeHost)
-			if (one == nil) != (two == nil) {
-				t.Errorf("%s at moment %d: %v on one node, %v on another", tt.name, at, one, two)
-			}
-			mustDo(t, tt.do(t.Context(), s))
-			wantNoSession(t, s, cookie)
-			wantNoSession(t, openNode(t, store), cookie)
-			wantAccounts(t, s, "", "alice")
-		}
-	}
-}
-
 // crashAt has a store fail from its n-th moment on: before or after what a
 // method does.
 func crashAt(store *gatewaytest.MemStore, at int) {
