@@ -73,19 +73,23 @@ func TestMarkerFirstStartOfMany(t *testing.T) {
 	t.Parallel()
 	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
 		var memories [8]gatewaytest.Marker
+		var nodes [8]*session.Node
 		var wg sync.WaitGroup
 		for i := range memories {
-			s := openNodeWith(t, store, &memories[i])
+			nodes[i] = openNodeWith(t, store, &memories[i])
 			wg.Go(func() {
-				if err := s.MayCreate(context.Background()); err != nil {
+				if err := nodes[i].MayCreate(context.Background()); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		wg.Wait()
+		marker := markerIn(t, nodes[0])
+		signInAt(t, nodes[0], "alice")
 		for i := range memories {
-			if m := memories[i].Remembered; m == "" || m != memories[0].Remembered {
-				t.Errorf("node %d remembers %q, node 0 %q", i, m, memories[0].Remembered)
+			mustDo(t, nodes[i].MayCreate(t.Context()))
+			if m := memories[i].Remembered; len(m) != 43 || m != marker || markerIn(t, nodes[i]) != marker {
+				t.Errorf("node %d remembers %q, the store has %q", i, m, markerIn(t, nodes[i]))
 			}
 		}
 	})

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -66,35 +67,6 @@ func markerIn(t *testing.T, s *session.Node) string {
 	return marker
 }
 
-func TestMarkerFirstStart(t *testing.T) {
-	t.Parallel()
-	memory := &gatewaytest.Marker{}
-	s := openNodeWith(t, gatewaytest.NewMemStore(), memory)
-	mustDo(t, s.MayCreate(t.Context()))
-	if len(memory.Remembered) != 43 || markerIn(t, s) != memory.Remembered {
-		t.Errorf("the machine remembers %q, the store has %q", memory.Remembered, markerIn(t, s))
-	}
-	was := memory.Remembered
-	mustDo(t, s.MayCreate(t.Context()))
-	signInAt(t, s, "alice")
-	if memory.Remembered != was || markerIn(t, s) != was {
-		t.Error("the marker was changed")
-	}
-}
-
-func TestMarkerNodeWithoutMemoryTakesTheStoreAsItIs(t *testing.T) {
-	t.Parallel()
-	store := gatewaytest.NewMemStore()
-	first := openNode(t, store)
-	signInAt(t, first, "alice")
-	memory := &gatewaytest.Marker{}
-	second := openNodeWith(t, store, memory)
-	signInAt(t, second, "bob")
-	if memory.Remembered == "" || memory.Remembered != markerIn(t, first) {
-		t.Errorf("it remembers %q", memory.Remembered)
-	}
-}
-
 // A node that only follows a store, and never makes anything in it, knows it
 // too: it must not take an emptied one for a first start.
 func TestMarkerIsRememberedByFollowing(t *testing.T) {
@@ -139,8 +111,8 @@ func TestMarkerNodeWithAnotherSecretSaysSo(t *testing.T) {
 		cookie := signInAt(t, openNode(t, store), "alice")
 		s := openNode(t, store, "b")
 		wantFault(t, s, cookie)
-		for what, err := range map[string]error{"making": s.MayCreate(t.Context()), "signing in": second(trySignIn(s, "bob"))} {
-			if !errors.Is(err, vault.ErrRecord) || !strings.Contains(err.Error(), "do all nodes have the same secret?") || !strings.Contains(err.Error(), "prefix") {
+		for what, err := range map[string]error{"making": s.MayCreate(t.Context()), "signing in": session.Fault(second(trySignIn(s, "bob")))} {
+			if !errors.Is(err, vault.ErrRecord) || refusal.CodeOf(err) != refusal.StoreReplaced || !strings.Contains(err.Error(), "do all nodes have the same secret?") || !strings.Contains(err.Error(), "prefix") {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
@@ -228,17 +200,25 @@ func TestMarkerSwappedStore(t *testing.T) {
 			s := openNodeWith(t, store, memory)
 			cookie := signInAt(t, s, "alice")
 			empty(t, store)
-			other := openNode(t, store)
+			other := openNode(t, store) // has no memory
 			theirs := signInAt(t, other, "bob")
+			before := store.Dump()
 			if reset {
 				s.Vault().Forget()
 			}
 			wantNoSession(t, s, cookie)
 			wantReplaced(t, s)
+			wantReplaced(t, openNodeWith(t, store, memory)) // after a restart too
+			if !bytes.Equal(store.Dump(), before) {
+				t.Error("something was made in a store that is not ours")
+			}
 			wantSession(t, other, theirs)
 			mustDo(t, memory.Save(t.Context(), ""))
 			wantSession(t, s, signInAt(t, s, "alice"))
 			wantSession(t, s, theirs)
+			if memory.Remembered != markerIn(t, s) {
+				t.Errorf("it remembers %q", memory.Remembered)
+			}
 			wantAccounts(t, other, "", "alice", "bob")
 		})
 	}
@@ -270,53 +250,4 @@ func TestMarkerFlushedStore(t *testing.T) {
 		t.Errorf("it remembers %q, the store has %q", memory.Remembered, markerIn(t, s))
 	}
 	wantNoSession(t, s, cookie)
-}
-
-func TestMarkerAnotherStore(t *testing.T) {
-	t.Parallel()
-	memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
-	s := openNodeWith(t, store, memory)
-	signInAt(t, s, "alice")
-	// It is emptied, and a node without a memory comes first.
-	empty(t, store)
-	mustDo(t, openNode(t, store).MayCreate(t.Context()))
-	wantReplaced(t, s)
-	wantReplaced(t, openNodeWith(t, store, memory))
-	if n := len(store.Keys()); n != 1 {
-		t.Errorf("%q were made in a store that is not ours", store.Keys())
-	}
-	mustDo(t, memory.Save(t.Context(), ""))
-	signInAt(t, s, "alice")
-	if memory.Remembered != markerIn(t, s) {
-		t.Errorf("it remembers %q", memory.Remembered)
-	}
-	// And the old one comes back.
-	backup := gatewaytest.NewMemStore()
-	signInAt(t, openNode(t, backup), "bob")
-	wantReplaced(t, openNodeWith(t, backup, memory))
-}
-
-// A backup of our own store is our store.
-func TestMarkerRestoredBackup(t *testing.T) {
-	t.Parallel()
-	memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
-	cookie := signInAt(t, openNodeWith(t, store, memory), "alice")
-	backup := store.Clone()
-	s := openNodeWith(t, backup, memory)
-	wantSession(t, s, cookie)
-	signInAt(t, s, "bob")
-}
-
-func TestMarkerWrongSecret(t *testing.T) {
-	t.Parallel()
-	memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
-	cookie := signInAt(t, openNodeWith(t, store, memory, "a"), "alice")
-	s := openNodeWith(t, store, memory, "b")
-	wantFault(t, s, cookie)
-	if err := s.MayCreate(t.Context()); refusal.CodeOf(err) != refusal.StoreReplaced {
-		t.Errorf("got %v, want %s", err, refusal.StoreReplaced)
-	}
-	if memory.Remembered == "" {
-		t.Error("the memory was changed")
-	}
 }

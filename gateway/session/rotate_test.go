@@ -2,8 +2,6 @@ package session_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -131,36 +129,6 @@ func wantSealedBy(t *testing.T, store store.Store, secret string) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-}
-
-// Two nodes have the secrets in different order and use the same assertion: one
-// wins.
-func TestRotationReplayMarkWorksOnce(t *testing.T) {
-	t.Parallel()
-	gatewaytest.EachStore(t, func(t *testing.T, st store.Store) {
-		nodes := []*vault.Vault{openVault(t, st, "a", "b"), openVault(t, st, "b", "a")}
-		for i := range 20 {
-			var mu sync.Mutex
-			var wg sync.WaitGroup
-			won := 0
-			for j := range 4 {
-				wg.Go(func() {
-					err := nodes[j%2].PutNew(context.Background(), session.KindReplay, fmt.Sprint(i), nil, time.Minute)
-					mu.Lock()
-					defer mu.Unlock()
-					if err == nil {
-						won++
-					} else if !errors.Is(err, store.ErrExists) {
-						t.Error(err)
-					}
-				})
-			}
-			wg.Wait()
-			if won != 1 {
-				t.Fatalf("%d callers used one assertion", won)
-			}
-		}
-	})
 }
 
 // A login keeps its end when it is sealed anew, and one that is gone is not
