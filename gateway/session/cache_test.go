@@ -96,8 +96,7 @@ func TestSessionsResetEmptiesTheCache(t *testing.T) {
 // A change is not lost, at whichever moment of a load it comes.
 func TestSessionsChangeDuringALoad(t *testing.T) {
 	t.Parallel()
-	for at := 1; ; at++ {
-		reached := false
+	eachMoment(t, 4, func(at int) (reached bool) {
 		synctest.Test(t, func(t *testing.T) {
 			store := gatewaytest.NewMemStore()
 			here, there := openNode(t, store), openNode(t, store)
@@ -124,13 +123,8 @@ func TestSessionsChangeDuringALoad(t *testing.T) {
 				wantNoSession(t, here, cookie)
 			}
 		})
-		if !reached {
-			if at < 4 {
-				t.Fatalf("a load has %d moments only", at-1)
-			}
-			return
-		}
-	}
+		return reached
+	})
 }
 
 // The same under real concurrency, for the race detector.

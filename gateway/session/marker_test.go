@@ -126,25 +126,14 @@ func second[T any](_ T, err error) error { return err }
 // moment of the one the whole of the other happens. One of them wins.
 func TestMarkerTwoSecretsAtOnce(t *testing.T) {
 	t.Parallel()
-	for at := 1; ; at++ {
+	eachMoment(t, 10, func(at int) bool {
 		store := gatewaytest.NewMemStore()
 		nodes := []*session.Node{openNode(t, store, "a"), openNode(t, store, "b")}
-		n, came := 0, false
 		errs := make([]error, 2)
-		store.SetHook(func(gatewaytest.MemOp) error {
-			if n++; n == at && !came {
-				came = true
-				_, errs[1] = trySignIn(nodes[1], "alice")
-			}
-			return nil
-		})
+		came := atMoment(store, at, func() error { _, errs[1] = trySignIn(nodes[1], "alice"); return nil })
 		_, errs[0] = trySignIn(nodes[0], "alice")
-		store.SetHook(nil)
-		if !came {
-			if at < 10 {
-				t.Fatalf("a first login has %d moments only", at-1)
-			}
-			return
+		if !came() {
+			return false
 		}
 		if (errs[0] == nil) == (errs[1] == nil) {
 			t.Fatalf("moment %d: %v, %v", at, errs[0], errs[1])
@@ -154,7 +143,8 @@ func TestMarkerTwoSecretsAtOnce(t *testing.T) {
 				t.Errorf("moment %d: %v", at, err)
 			}
 		}
-	}
+		return true
+	})
 }
 
 // The store has lost nothing but the key that names its records. No node makes

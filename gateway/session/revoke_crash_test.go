@@ -14,7 +14,7 @@ import (
 func TestRevokeCrashDuringALogin(t *testing.T) {
 	t.Parallel()
 	for _, known := range []bool{true, false} {
-		for at := 1; ; at++ {
+		eachMoment(t, 10, func(at int) bool {
 			store := gatewaytest.NewMemStore()
 			s := openNode(t, store)
 			if known {
@@ -25,10 +25,7 @@ func TestRevokeCrashDuringALogin(t *testing.T) {
 			_, err := trySignIn(s, "alice")
 			store.SetHook(nil)
 			if err == nil {
-				if at < 10 {
-					t.Fatalf("a login has %d moments only", at-1)
-				}
-				break
+				return false
 			}
 			if !errors.Is(err, gatewaytest.ErrFault) {
 				t.Fatalf("at moment %d: %v", at, err)
@@ -56,18 +53,7 @@ func TestRevokeCrashDuringALogin(t *testing.T) {
 			if got := loginsOf(t, after, "alice"); len(got) != 0 {
 				t.Fatalf("at moment %d: %q are still listed after a block", at, got)
 			}
-		}
+			return true
+		})
 	}
-}
-
-// crashAt has a store fail from its n-th moment on: before or after what a
-// method does.
-func crashAt(store *gatewaytest.MemStore, at int) {
-	n := 0
-	store.SetHook(func(gatewaytest.MemOp) error {
-		if n++; n >= at {
-			return gatewaytest.ErrFault
-		}
-		return nil
-	})
 }

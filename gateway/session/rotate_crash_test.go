@@ -23,16 +23,13 @@ var orders = [][]string{{"a", "b"}, {"b", "a"}}
 // same epochs at once, in a new store: the second at each moment of the first.
 func TestRotationFirstLoginsAtOnce(t *testing.T) {
 	t.Parallel()
-	for at := 1; ; at++ {
+	eachMoment(t, 20, func(at int) bool {
 		store := gatewaytest.NewMemStore()
 		one, two := openNode(t, store, "a", "b"), openNode(t, store, "b", "a")
 		came := atMoment(store, at, func() error { _, err := trySignIn(two, "alice"); return err })
 		cookie := signInAt(t, one, "alice")
 		if !came() {
-			if at < 20 {
-				t.Fatalf("a login has %d moments only", at-1)
-			}
-			return
+			return false
 		}
 		for _, cookie := range []string{cookie, signInAt(t, one, "alice"), signInAt(t, two, "alice")} {
 			wantSession(t, one, cookie)
@@ -44,21 +41,8 @@ func TestRotationFirstLoginsAtOnce(t *testing.T) {
 			wantNoSession(t, openNode(t, store, "a", "b"), cookie)
 			wantBlocked(t, s, "alice")
 		}
-	}
-}
-
-// atMoment has do done once, at the n-th step of what comes next in the store,
-// and returns whether it came to that. An error of do fails that step.
-func atMoment(store *gatewaytest.MemStore, at int, do func() error) (came func() bool) {
-	n, done := 0, false
-	store.SetHook(func(gatewaytest.MemOp) error {
-		if n++; n != at || done {
-			return nil
-		}
-		done = true
-		return do()
+		return true
 	})
-	return func() bool { store.SetHook(nil); return done }
 }
 
 // While everything is sealed anew, at any moment somebody is blocked, a login
@@ -67,7 +51,7 @@ func atMoment(store *gatewaytest.MemStore, at int, do func() error) (came func()
 func TestRotationResealLosesNoChange(t *testing.T) {
 	t.Parallel()
 	for _, order := range orders {
-		for at := 1; ; at++ {
+		eachMoment(t, 30, func(at int) bool {
 			store := gatewaytest.NewMemStore()
 			old := openNode(t, store, "a")
 			alice, bob, carol := signInAt(t, old, "alice"), signInAt(t, old, "bob"), signInAt(t, old, "carol")
@@ -80,10 +64,7 @@ func TestRotationResealLosesNoChange(t *testing.T) {
 			})
 			mustDo(t, mover.Tidy(t.Context()))
 			if !came() {
-				if at < 30 {
-					t.Fatalf("sealing anew has %d moments only", at-1)
-				}
-				break
+				return false
 			}
 			mustDo(t, mover.Tidy(t.Context()))
 			wantSealedBy(t, store, "b")
@@ -94,7 +75,8 @@ func TestRotationResealLosesNoChange(t *testing.T) {
 				wantNoSession(t, s, carol)
 				wantBlocked(t, s, "alice")
 			}
-		}
+			return true
+		})
 	}
 }
 
@@ -103,7 +85,7 @@ func TestRotationResealLosesNoChange(t *testing.T) {
 func TestRotationResealInBetween(t *testing.T) {
 	t.Parallel()
 	for _, order := range orders {
-		for at := 1; ; at++ {
+		eachMoment(t, 30, func(at int) bool {
 			store := gatewaytest.NewMemStore()
 			old := openNode(t, store, "a")
 			alice, bob := signInAt(t, old, "alice"), signInAt(t, old, "bob")
@@ -114,10 +96,7 @@ func TestRotationResealInBetween(t *testing.T) {
 			mustDo(t, s.RevokeAll(t.Context()))
 			third := signInAt(t, s, "bob")
 			if !came() {
-				if at < 30 {
-					t.Fatalf("all of it has %d moments only", at-1)
-				}
-				break
+				return false
 			}
 			mustDo(t, mover.Tidy(t.Context()))
 			for _, s := range []*session.Node{openNode(t, store, "a", "b"), openNode(t, store, "b", "a"), openNode(t, store, "b")} {
@@ -127,7 +106,8 @@ func TestRotationResealInBetween(t *testing.T) {
 				wantSession(t, s, third)
 				wantBlocked(t, s, "alice")
 			}
-		}
+			return true
+		})
 	}
 }
 
@@ -136,7 +116,7 @@ func TestRotationResealInBetween(t *testing.T) {
 // blocked gets in, for whom there is nothing but a fault.
 func TestRotationCrash(t *testing.T) {
 	t.Parallel()
-	for at := 1; ; at++ {
+	eachMoment(t, 20, func(at int) bool {
 		memory, store := &gatewaytest.Marker{}, gatewaytest.NewMemStore()
 		old := openNodeWith(t, store, memory, "a")
 		alice := signInAt(t, old, "alice")
@@ -154,10 +134,7 @@ func TestRotationCrash(t *testing.T) {
 			t.Errorf("moment %d: %v", at, err)
 		}
 		if err == nil {
-			if at < 20 {
-				t.Fatalf("sealing anew has %d moments only", at-1)
-			}
-			return
+			return false
 		}
 		for _, s := range []*session.Node{openNode(t, store, "a", "b"), openNode(t, store, "b", "a")} {
 			wantSession(t, s, alice)
@@ -166,7 +143,8 @@ func TestRotationCrash(t *testing.T) {
 		mustDo(t, mover.Tidy(t.Context()))
 		wantSealedBy(t, store, "b")
 		wantSession(t, openNode(t, store, "b"), alice)
-	}
+		return true
+	})
 }
 
 // While a node can't seal everything, it does not say that the second secret
