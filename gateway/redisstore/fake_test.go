@@ -6,7 +6,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,60 +27,61 @@ type fake struct {
 // case, and returns what is sent back as it is.
 func newFake(t testing.TB, answer func(args []string) string) *fake {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fake{addr: listener.Addr().String()}
-	ended := make(chan struct{})
-	var group sync.WaitGroup
-	group.Go(func() {
-		for {
-			conn, err := listener.Accept()
+	f := new(fake)
+	f.addr = listening(t, func(conn net.Conn) {
+		f.connections.Add(1)
+		for commands := bufio.NewReader(conn); ; {
+			args, err := readCommand(commands)
 			if err != nil {
 				return
 			}
-			f.connections.Add(1)
-			group.Go(func() { serveFake(conn, answer, ended) })
+			args[0] = strings.ToLower(args[0])
+			switch text := answer(args); text {
+			case "":
+				return // Hangs up.
+			case hang:
+				silent(conn)
+				return
+			default:
+				_, _ = io.WriteString(conn, text)
+			}
 		}
-	})
-	t.Cleanup(func() {
-		close(ended)
-		listener.Close()
-		group.Wait()
 	})
 	return f
 }
 
-func serveFake(conn net.Conn, answer func([]string) string, ended <-chan struct{}) {
-	defer conn.Close()
-	stop := make(chan struct{})
-	defer close(stop)
+// listening returns the address of a server that does with each connection what serve
+// says. Nil: it has ended.
+func listening(t testing.TB, serve func(net.Conn)) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { listener.Close() })
+	if serve == nil {
+		listener.Close()
+	}
 	go func() {
-		select {
-		case <-ended:
-			conn.Close()
-		case <-stop:
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				serve(c)
+			}()
 		}
 	}()
-	commands := bufio.NewReader(conn)
-	for {
-		args, err := readCommand(commands)
-		if err != nil {
-			return
-		}
-		args[0] = strings.ToLower(args[0])
-		text := answer(args)
-		switch {
-		case text == "":
-			return // Hangs up.
-		case text == hang:
-			<-ended
-			return
-		}
-		if _, err := io.WriteString(conn, text); err != nil {
-			return
-		}
+	return listener.Addr().String()
+}
+
+// silent reads what comes, and answers nothing.
+func silent(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -153,9 +153,7 @@ func openFake(t testing.TB, f *fake, user string, hangs bool) *redisstore.Store 
 		timeout = 300 * time.Millisecond
 	}
 	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + user + f.addr, Timeout: timeout, Explain: wording.Network})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Errorf("closing: %v", err)

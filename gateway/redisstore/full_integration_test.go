@@ -23,9 +23,7 @@ func TestRedisFull(t *testing.T) {
 	r := gatewaytest.StartRedis(t)
 	s := openReal(t, redisstore.Options{URL: "redis://" + r.Addr})
 	for _, key := range []string{"login", "epoch"} {
-		if err := s.Put(t.Context(), key, []byte("old"), time.Minute); err != nil {
-			t.Fatal(err)
-		}
+		must(t, s.Put(t.Context(), key, []byte("old"), time.Minute))
 	}
 	var got []string
 	follow := func(want ...string) {
@@ -75,9 +73,7 @@ func TestRedisMisconf(t *testing.T) {
 	dir := t.TempDir()
 	r := gatewaytest.StartRedis(t, "--dir", dir, "--save", "3600 1000000")
 	s := openReal(t, redisstore.Options{URL: "redis://" + r.Addr})
-	if err := s.Put(t.Context(), "login", []byte("old"), time.Minute); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.Put(t.Context(), "login", []byte("old"), time.Minute))
 	misconfigure(t, r, dir)
 	err := s.Announce(t.Context(), []byte("1"), store.Write{Key: "login"})
 	if err == nil || !strings.Contains(err.Error(), "MISCONF") {
@@ -95,9 +91,7 @@ func TestRedisMisconf(t *testing.T) {
 // misconfigure has Redis fail to save: a directory is in the snapshot's place.
 func misconfigure(t *testing.T, r *gatewaytest.Redis, dir string) {
 	t.Helper()
-	if err := os.Mkdir(filepath.Join(dir, "dump.rdb"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(filepath.Join(dir, "dump.rdb"), 0o700))
 	for range 200 {
 		_, _ = r.Command("BGSAVE") // fails in the background
 		if _, err := r.Command("SET", "x", "y"); err != nil && strings.HasPrefix(err.Error(), "MISCONF") {

@@ -121,9 +121,7 @@ func TestRedisFailover(t *testing.T) {
 	for _, lags := range []bool{true, false} {
 		primary, replica := gatewaytest.StartRedis(t), gatewaytest.StartRedis(t)
 		host, port, err := net.SplitHostPort(primary.Addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		mustCommand(t, replica, "REPLICAOF", host, port)
 		s := openReal(t, redisstore.Options{URL: "redis://" + primary.Addr})
 		_, _, _ = followed(t, s, "", false)

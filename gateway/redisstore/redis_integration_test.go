@@ -18,9 +18,7 @@ import (
 func openReal(t *testing.T, o redisstore.Options) *redisstore.Store {
 	t.Helper()
 	s, err := redisstore.Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Errorf("closing: %v", err)
@@ -52,17 +50,13 @@ func TestRedisKeys(t *testing.T) {
 		s.Add(ctx, "index", "member"),
 		s.Announce(ctx, []byte("message")),
 	} {
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 	}
 	const all = `redis.call('SELECT', 3); local t = {}
 		for _, k in ipairs(redis.call('KEYS', '*')) do t[#t+1] = k .. ' ' .. redis.call('TYPE', k).ok .. ' ' .. (redis.call('PTTL', k) > 3590000 and 'ttl' or 'no ttl') end
 		table.sort(t); return table.concat(t, '\n')`
 	got, err := redis.Command("EVAL", all, "0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	want := "sso:i:index zset no ttl\nsso:stream stream no ttl\nsso:v:for ever string no ttl\nsso:v:key string ttl"
 	if got != want {
 		t.Errorf("Redis holds\n%s\nwant\n%s", got, want)
@@ -92,9 +86,7 @@ func TestRedisStreamIsCapped(t *testing.T) {
 	redis := gatewaytest.StartRedis(t)
 	s := openReal(t, redisstore.Options{URL: "redis://" + redis.Addr})
 	for range 10_500 {
-		if err := s.Announce(t.Context(), []byte("message")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, s.Announce(t.Context(), []byte("message")))
 	}
 	if length, err := redis.Command("XLEN", "sso:stream"); err != nil || length < "10000" || length > "10200" || len(length) != 5 {
 		t.Errorf("the stream has %s entries (%v), want about 10000", length, err)
@@ -262,9 +254,7 @@ func TestRedisFaults(t *testing.T) {
 			t.Parallel()
 			r := gatewaytest.StartRedis(t)
 			s := openReal(t, redisstore.Options{URL: "redis://" + r.Addr})
-			if err := s.Put(t.Context(), "key", []byte("value"), time.Minute); err != nil {
-				t.Fatal(err)
-			}
+			must(t, s.Put(t.Context(), "key", []byte("value"), time.Minute))
 			changes := make(chan store.Change, 1000)
 			ended := make(chan error, 1)
 			go func() { ended <- s.Watch(t.Context(), "", func(c store.Change) { changes <- c }) }()
