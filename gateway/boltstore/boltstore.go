@@ -178,13 +178,12 @@ func (s *Store) put(ctx context.Context, key string, value []byte, ttl time.Dura
 		return fmt.Errorf("storing a value: the ttl is negative (%v) or the key too long (%d bytes)", ttl, len(key))
 	}
 	value = bytes.Clone(value) // the write may outlive the call
-	_, err := s.update(ctx, func(tx *bolt.Tx) ([]byte, error) {
+	return s.update(ctx, func(tx *bolt.Tx) error {
 		if err := check(tx); err != nil {
-			return nil, err
+			return err
 		}
-		return nil, save(tx, key, value, ttl)
+		return save(tx, key, value, ttl)
 	})
-	return err
 }
 
 // holds returns ErrChanged or ErrNotFound unless the key holds old.
@@ -198,13 +197,17 @@ func holds(tx *bolt.Tx, key string, old []byte) error {
 
 // Take implements store.Store.
 func (s *Store) Take(ctx context.Context, key string) ([]byte, error) {
-	return s.update(ctx, func(tx *bolt.Tx) ([]byte, error) {
-		value, err := load(tx, key)
-		if err != nil {
-			return nil, err
+	var taken []byte
+	err := s.update(ctx, func(tx *bolt.Tx) (err error) {
+		if taken, err = load(tx, key); err != nil {
+			return err
 		}
-		return value, remove(tx, key)
+		return remove(tx, key)
 	})
+	if err != nil {
+		return nil, err // taken may be written still
+	}
+	return taken, nil
 }
 
 // Delete implements store.Store.
@@ -242,15 +245,14 @@ func (s *Store) Remove(ctx context.Context, index string, members ...string) err
 
 func (s *Store) each(ctx context.Context, names []string, do func(*bolt.Tx, string) error) error {
 	names = slices.Clone(names)
-	_, err := s.update(ctx, func(tx *bolt.Tx) ([]byte, error) {
+	return s.update(ctx, func(tx *bolt.Tx) error {
 		for _, name := range names {
 			if err := do(tx, name); err != nil {
-				return nil, err
+				return err
 			}
 		}
-		return nil, nil
+		return nil
 	})
-	return err
 }
 
 // Range implements store.Store.

@@ -83,7 +83,7 @@ func expiryKey(expires uint64, key string) []byte {
 var errNothingDue = errors.New("nothing has expired")
 
 // sweep removes at most sweepBatch expired values.
-func sweep(tx *bolt.Tx) ([]byte, error) {
+func sweep(tx *bolt.Tx) error {
 	now := uint64(time.Now().UnixMilli())
 	var due [][]byte
 	cursor := tx.Bucket(expiryBucket).Cursor()
@@ -94,14 +94,14 @@ func sweep(tx *bolt.Tx) ([]byte, error) {
 		due = append(due, append([]byte{}, entry...))
 	}
 	if len(due) == 0 {
-		return nil, errNothingDue
+		return errNothingDue
 	}
 	for _, entry := range due {
 		if err := expire(tx, entry); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // expire removes an entry of the expiry bucket, and the value unless a later write

@@ -47,8 +47,7 @@ func (s *Store) Announce(ctx context.Context, message []byte, writes ...store.Wr
 		}
 		writes[i].Old, writes[i].Value = bytes.Clone(w.Old), bytes.Clone(w.Value) // The write may outlive the call.
 	}
-	_, err := s.updateThen(ctx, func() { s.send(message) }, func(tx *bolt.Tx) ([]byte, error) { return nil, change(tx, writes) })
-	return err
+	return s.updateThen(ctx, func() { s.send(message) }, func(tx *bolt.Tx) error { return change(tx, writes) })
 }
 
 func change(tx *bolt.Tx, writes []store.Write) error {
@@ -98,8 +97,7 @@ func (s *Store) Watch(ctx context.Context, since string, on func(store.Change)) 
 		s.reached.Store(at)
 	}
 	w := &watcher{wake: make(chan struct{}, 1), lost: true}
-	s.join(w)
-	defer s.leave(w)
+	defer s.join(w)()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
@@ -147,16 +145,15 @@ func (s *Store) isClosed() bool {
 	}
 }
 
-func (s *Store) join(w *watcher) {
+func (s *Store) join(w *watcher) (leave func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watchers[w] = true
-}
-
-func (s *Store) leave(w *watcher) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.watchers, w)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.watchers, w)
+	}
 }
 
 // collect returns the waiting messages of a watcher. Began is set under the lock:

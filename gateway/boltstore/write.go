@@ -23,41 +23,36 @@ const (
 // changed anything.
 type write struct {
 	ctx    context.Context //nolint:containedctx // of the waiting call: the write goes to another goroutine
-	do     func(*bolt.Tx) ([]byte, error)
-	then   func() // called once the write is on the disk, before update returns; may be nil
-	answer chan outcome
-}
-
-type outcome struct {
-	value []byte
-	err   error
+	do     func(*bolt.Tx) error
+	then   func() // called once the write is on the disk, before update returns
+	answer chan error
 }
 
 // update calls do within a transaction and returns when that is on the disk. If ctx
 // ends first, the write may still happen.
-func (s *Store) update(ctx context.Context, do func(*bolt.Tx) ([]byte, error)) ([]byte, error) {
-	return s.updateThen(ctx, nil, do)
+func (s *Store) update(ctx context.Context, do func(*bolt.Tx) error) error {
+	return s.updateThen(ctx, func() {}, do)
 }
 
 // updateThen does what update does, and calls then if the write succeeds, even if ctx
 // has ended.
-func (s *Store) updateThen(ctx context.Context, then func(), do func(*bolt.Tx) ([]byte, error)) ([]byte, error) {
+func (s *Store) updateThen(ctx context.Context, then func(), do func(*bolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	w := write{ctx, do, then, make(chan outcome, 1)}
+	w := write{ctx, do, then, make(chan error, 1)}
 	select {
 	case s.writes <- w:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	case <-s.closing:
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	select {
-	case o := <-w.answer:
-		return o.value, o.err
+	case err := <-w.answer:
+		return err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 
@@ -88,7 +83,7 @@ func (s *Store) run() {
 			if s.refuses.Load() != nil {
 				do = probe
 			}
-			s.commit([]write{{context.Background(), do, nil, make(chan outcome, 1)}})
+			s.commit([]write{{context.Background(), do, func() {}, make(chan error, 1)}})
 		case <-s.closing:
 			return
 		}
@@ -96,7 +91,7 @@ func (s *Store) run() {
 }
 
 // probe tests whether the file can be written again.
-func probe(tx *bolt.Tx) ([]byte, error) { return nil, save(tx, "health", nil, time.Second) }
+func probe(tx *bolt.Tx) error { return save(tx, "health", nil, time.Second) }
 
 // gather returns the first write and all that wait now.
 func (s *Store) gather(first write) []write {
@@ -114,7 +109,7 @@ func (s *Store) gather(first write) []write {
 
 // commit does the writes of a batch in one transaction and reports their results.
 func (s *Store) commit(batch []write) {
-	outcomes := make([]outcome, len(batch))
+	errs := make([]error, len(batch))
 	var own error // error of the only write's do, not of the file
 	err := guard(func() error {
 		if s.broken.Load() {
@@ -122,12 +117,12 @@ func (s *Store) commit(batch []write) {
 		}
 		return s.db.Update(func(tx *bolt.Tx) error {
 			for i, w := range batch {
-				if outcomes[i].err = w.ctx.Err(); outcomes[i].err == nil {
-					outcomes[i].value, outcomes[i].err = w.do(tx)
+				if errs[i] = w.ctx.Err(); errs[i] == nil {
+					errs[i] = w.do(tx)
 				}
 			}
 			if len(batch) == 1 {
-				own = outcomes[0].err
+				own = errs[0]
 				return own // nothing to write: no fsync
 			}
 			return nil
@@ -138,12 +133,12 @@ func (s *Store) commit(batch []write) {
 	}
 	for i, w := range batch {
 		if err != nil {
-			outcomes[i] = outcome{err: err}
+			errs[i] = err
 		}
-		if w.then != nil && outcomes[i].err == nil {
+		if errs[i] == nil {
 			w.then()
 		}
-		w.answer <- outcomes[i]
+		w.answer <- errs[i]
 	}
 }
 

@@ -147,17 +147,21 @@ func (s *Store) Close() error { return s.client.Close() }
 func (s *Store) key(key string) string     { return s.prefix + "v:" + key }
 func (s *Store) index(index string) string { return s.prefix + "i:" + index }
 
+func (s *Store) keys(keys []string) []string {
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = s.key(key)
+	}
+	return names
+}
+
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, keys ...string) (values [][]byte, err error) {
 	defer s.finish(ctx, "reading values", &err)
 	if len(keys) == 0 {
 		return nil, ctx.Err()
 	}
-	names := make([]string, len(keys))
-	for i, key := range keys {
-		names[i] = s.key(key)
-	}
-	found, err := s.client.MGet(ctx, names...).Result()
+	found, err := s.client.MGet(ctx, s.keys(keys)...).Result()
 	if err != nil {
 		return nil, err
 	}
@@ -303,11 +307,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) (err error) {
 	if len(keys) == 0 {
 		return ctx.Err()
 	}
-	names := make([]string, len(keys))
-	for i, key := range keys {
-		names[i] = s.key(key)
-	}
-	return s.client.Del(ctx, names...).Err()
+	return s.client.Del(ctx, s.keys(keys)...).Err()
 }
 
 // Add implements store.Store.

@@ -61,7 +61,15 @@ func (s *Node) touchAccount(ctx context.Context, key AccountKey, provider string
 			return old.Value, nil
 		}
 		a.Provider, a.Username, a.Email, a.LastLogin = provider, id.Username, id.Email, now
-		return s.listedAccount(ctx, a)
+		record, err := s.vault.Key(ctx, kindAccount, key.name())
+		if err != nil {
+			return nil, err
+		}
+		// The index is written first, so that no account is ever unlisted.
+		if err := s.store.Add(ctx, indexAccounts, accountMember(a, record)); err != nil {
+			return nil, err
+		}
+		return json.Marshal(a)
 	})
 	return a, err
 }
@@ -70,16 +78,3 @@ func (s *Node) touchAccount(ctx context.Context, key AccountKey, provider string
 // account come at once, one writes and the others find nothing to change. Otherwise
 // they would queue, and the last would run out of tries.
 const lastLoginEvery = 10 * time.Second
-
-// listedAccount lists an account under its user name, then returns its record. The
-// index is written first, so that no account is ever unlisted.
-func (s *Node) listedAccount(ctx context.Context, a *account) ([]byte, error) {
-	key, err := s.vault.Key(ctx, kindAccount, a.Key.name())
-	if err != nil {
-		return nil, err
-	}
-	if err := s.store.Add(ctx, indexAccounts, accountMember(a, key)); err != nil {
-		return nil, err
-	}
-	return json.Marshal(a)
-}

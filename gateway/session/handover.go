@@ -99,11 +99,8 @@ func (c *cached) moveTo(to *cached) bool {
 	for lr := c.live; lr != nil; {
 		next := lr.next
 		lr.moved.Store(to)
-		lr.prev, lr.next = nil, to.live
-		if to.live != nil {
-			to.live.prev = lr
-		}
-		to.live, lr = lr, next
+		to.link(lr)
+		lr = next
 	}
 	c.live = nil
 	return true

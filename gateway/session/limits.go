@@ -28,11 +28,14 @@ type Limit struct {
 	Window time.Duration
 }
 
-// The minimum defaults.
 const (
+	// The minimum defaults.
 	defaultFailed   = 10
 	defaultRequests = 300
 	defaultUnderWay = 100
+	// underWayTime is the maximum time that an answer is under way. If a node dies,
+	// its answers count for so long.
+	underWayTime = time.Minute
 )
 
 func (l Limit) orDefault() Limit {
@@ -74,12 +77,6 @@ type gauge struct {
 	most int // -1: no limit
 	ttl  time.Duration
 }
-
-const (
-	// underWayTime is the maximum time that an answer is under way. If a node dies,
-	// its answers count for so long.
-	underWayTime = time.Minute
-)
 
 // Limits returns the counters of a limit, which Check must have accepted.
 func (s *Node) Limits(limit Limit) Limits {

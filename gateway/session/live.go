@@ -158,21 +158,23 @@ func (lr *Live) Over() error {
 	return lr.cause
 }
 
-// enter makes lr a context below parent that ends with the session, and at until at
-// the latest. It returns false if the session has left the cache meanwhile; then find
-// it again.
-func (c *cached) enter(parent context.Context, lr *Live, r *reading, until time.Time) bool {
-	lr.Context, lr.entered, lr.reading, lr.until = parent, c, r, until
+// enter lists a live request, unless the session has left the cache.
+func (c *cached) enter(lr *Live) bool {
 	c.mu.Lock()
-	entered := !c.retired
-	if entered {
-		if lr.next = c.live; lr.next != nil {
-			lr.next.prev = lr
-		}
-		c.live = lr
+	defer c.mu.Unlock()
+	if !c.retired {
+		c.link(lr)
 	}
-	c.mu.Unlock()
-	return entered
+	return !c.retired
+}
+
+// link puts a live request at the head of the list. mu is held.
+func (c *cached) link(lr *Live) {
+	lr.prev, lr.next = nil, c.live
+	if c.live != nil {
+		c.live.prev = lr
+	}
+	c.live = lr
 }
 
 // cached returns the cached login that lists the request.

@@ -23,7 +23,8 @@ func (s Session) ID() string { return s.cached.key }
 //
 // It returns false if the session has left the cache meanwhile: find it again.
 func (s Session) Enter(parent context.Context, live *Live, until time.Time) bool {
-	if !s.cached.enter(parent, live, s.reading, until) {
+	live.Context, live.entered, live.reading, live.until = parent, s.cached, s.reading, until
+	if !s.cached.enter(live) {
 		return false
 	}
 	s.catchUp()

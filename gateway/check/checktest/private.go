@@ -127,12 +127,12 @@ func (p Private) leaksIn(fn *ast.FuncDecl, add func(string, ...any)) (made int) 
 		switch n := n.(type) {
 		case *ast.AssignStmt:
 			for _, left := range n.Lhs {
-				if fn.Name.Name != "New" && p.selects(left) {
+				if fn.Name.Name != "New" && mentions(left, p.Fields) {
 					add("%s exchanges a part of the checks", fn.Name.Name)
 				}
 			}
 		case *ast.UnaryExpr:
-			if _, literal := n.X.(*ast.CompositeLit); n.Op == token.AND && !literal && p.selects(n.X) {
+			if _, literal := n.X.(*ast.CompositeLit); n.Op == token.AND && !literal && mentions(n.X, p.Fields) {
 				add("%s takes the address of a part of the checks", fn.Name.Name)
 			}
 		case *ast.CompositeLit:
@@ -154,17 +154,6 @@ func (p Private) leaksIn(fn *ast.FuncDecl, add func(string, ...any)) (made int) 
 		return true
 	})
 	return made
-}
-
-// selects reports whether an expression leads to or through a field with checks.
-func (p Private) selects(e ast.Expr) (found bool) {
-	ast.Inspect(e, func(n ast.Node) bool {
-		if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains(p.Fields, sel.Sel.Name) {
-			found = true
-		}
-		return !found
-	})
-	return found
 }
 
 // mentions reports whether one of the names occurs in a piece of source.
