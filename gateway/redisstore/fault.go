@@ -124,25 +124,21 @@ type fault string
 func (f fault) Error() string { return string(f) }
 
 // hints say what to do about the errors of Redis that a setting can mend.
-var hints = map[string]string{
-	"BUSY":       "a script of another program runs for too long: end it by redis-cli SCRIPT KILL",
-	"DENIED":     "it is in protected mode, and takes connections from its own machine alone: give it a password, or see protected-mode in redis.conf",
-	"LOADING":    "it is reading its data set: wait",
-	"MASTERDOWN": "it is a replica: give the address of the primary",
-	"MISCONF":    "it can't save to its disk and takes no writes: make room in its directory (redis-cli CONFIG GET dir), or mend what its log names, then redis-cli BGSAVE",
-	"NOAUTH":     "it wants a password: put user and password in the URL",
-	"NOPERM":     "the user's ACL forbids it: allow what the documentation lists",
-	"NOREPLICAS": "too few replicas are connected: see min-replicas-to-write",
-	"MOVED":      "it is part of a Redis Cluster: give the address of a primary that is in none",
-	"NOSCRIPT":   "scripts are needed: allow EVAL and EVALSHA",
-	"OOM":        "its memory is full: raise maxmemory, at once by redis-cli CONFIG SET maxmemory <bytes> and for good in redis.conf",
-	"READONLY":   "it is a replica: give the address of the primary",
-	"WRONGPASS":  "user or password in the URL are wrong",
-	"WRONGTYPE":  "another program uses our keys: set another prefix",
-}
-
-// refusals are errors that have no word of their own.
-var refusals = []struct{ begins, hint string }{
+var hints = []struct{ begins, hint string }{
+	{"BUSY", "a script of another program runs for too long: end it by redis-cli SCRIPT KILL"},
+	{"DENIED", "it is in protected mode, and takes connections from its own machine alone: give it a password, or see protected-mode in redis.conf"},
+	{"LOADING", "it is reading its data set: wait"},
+	{"MASTERDOWN", "it is a replica: give the address of the primary"},
+	{"MISCONF", "it can't save to its disk and takes no writes: make room in its directory (redis-cli CONFIG GET dir), or mend what its log names, then redis-cli BGSAVE"},
+	{"NOAUTH", "it wants a password: put user and password in the URL"},
+	{"NOPERM", "the user's ACL forbids it: allow what the documentation lists"},
+	{"NOREPLICAS", "too few replicas are connected: see min-replicas-to-write"},
+	{"MOVED", "it is part of a Redis Cluster: give the address of a primary that is in none"},
+	{"NOSCRIPT", "scripts are needed: allow EVAL and EVALSHA"},
+	{"OOM", "its memory is full: raise maxmemory, at once by redis-cli CONFIG SET maxmemory <bytes> and for good in redis.conf"},
+	{"READONLY", "it is a replica: give the address of the primary"},
+	{"WRONGPASS", "user or password in the URL are wrong"},
+	{"WRONGTYPE", "another program uses our keys: set another prefix"},
 	{"ERR unknown command", "Redis 6.2 or later is needed, with no command renamed"},
 	{"ERR max number of clients reached", "raise maxclients in redis.conf, or end clients that hang"},
 	{"ERR DB index is out of range", "the URL names a database that there is not: see databases in redis.conf"},
@@ -158,12 +154,8 @@ func explainAnswer(text string) string {
 	if _, cause, ok := strings.Cut(text, ": -"); ok {
 		text = cause
 	}
-	word, _, _ := strings.Cut(text, " ")
-	if hint, ok := hints[word]; ok {
-		return word + ": " + hint
-	}
-	for _, known := range refusals {
-		if strings.HasPrefix(text, known.begins) {
+	for _, known := range hints {
+		if strings.HasPrefix(text+" ", known.begins+" ") {
 			return known.begins + ": " + known.hint
 		}
 	}

@@ -248,9 +248,9 @@ func (v *Vault) UpdateAndAnnounce(ctx context.Context, message string, kind Kind
 	return v.store.Announce(ctx, []byte(message)) // Update has created the record
 }
 
-type replace func(ctx context.Context, key string, old, value []byte, ttl time.Duration) error
-
-func (v *Vault) update(ctx context.Context, kind Kind, name string, ttl time.Duration, change func(old *Record) (value []byte, err error), replace replace) error {
+func (v *Vault) update(ctx context.Context, kind Kind, name string, ttl time.Duration, change func(old *Record) (value []byte, err error),
+	replace func(ctx context.Context, key string, old, value []byte, ttl time.Duration) error,
+) error {
 	for range maxTries {
 		old, err := v.Get(ctx, kind, name)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
