@@ -212,17 +212,26 @@ func TestSweep(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		must(t, s.Close())
 	})
+	view(t, path, func(tx *bolt.Tx) {
+		wantKeys(t, tx, "values", 2)
+		wantKeys(t, tx, "expiry", 1)
+	})
+}
+
+// view reads the file of a closed store.
+func view(t *testing.T, path string, do func(*bolt.Tx)) {
+	t.Helper()
 	db, err := bolt.Open(path, 0o600, nil)
 	must(t, err)
 	defer db.Close()
-	must(t, db.View(func(tx *bolt.Tx) error {
-		for bucket, want := range map[string]int{"values": 2, "expiry": 1} {
-			if got := tx.Bucket([]byte(bucket)).Stats().KeyN; got != want {
-				t.Errorf("%s holds %d, want %d", bucket, got, want)
-			}
-		}
-		return nil
-	}))
+	must(t, db.View(func(tx *bolt.Tx) error { do(tx); return nil }))
+}
+
+func wantKeys(t *testing.T, tx *bolt.Tx, bucket string, want int) {
+	t.Helper()
+	if got := tx.Bucket([]byte(bucket)).Stats().KeyN; got != want {
+		t.Errorf("%s holds %d, want %d", bucket, got, want)
+	}
 }
 
 func TestWritesShareTransactions(t *testing.T) {
@@ -238,18 +247,12 @@ func TestWritesShareTransactions(t *testing.T) {
 		return err
 	})
 	must(t, s.Close())
-	db, err := bolt.Open(path, 0o600, nil)
-	must(t, err)
-	defer db.Close()
-	must(t, db.View(func(tx *bolt.Tx) error {
+	view(t, path, func(tx *bolt.Tx) {
 		if tx.ID() > count/2 {
 			t.Errorf("%d transactions for %d writes", tx.ID(), count)
 		}
-		if got := tx.Bucket([]byte("values")).Stats().KeyN; got != count/2 {
-			t.Errorf("%d values are stored, want %d", got, count/2)
-		}
-		return nil
-	}))
+		wantKeys(t, tx, "values", count/2)
+	})
 }
 
 func TestTooLong(t *testing.T) {

@@ -179,6 +179,9 @@ func TestRedisPing(t *testing.T) {
 func TestRedisFaults(t *testing.T) {
 	t.Parallel()
 	primary := gatewaytest.StartRedis(t)
+	does := func(args ...string) func(*testing.T, *gatewaytest.Redis) {
+		return func(t *testing.T, r *gatewaytest.Redis) { mustCommand(t, r, args...) }
+	}
 	tests := map[string]struct {
 		fault func(t *testing.T, r *gatewaytest.Redis)
 		// control proves that the fault is there.
@@ -212,30 +215,14 @@ func TestRedisFaults(t *testing.T) {
 				}
 			},
 		},
-		"flushed": {
-			fault: func(t *testing.T, r *gatewaytest.Redis) { mustCommand(t, r, "FLUSHALL") },
-		},
-		"flushed and written to": {
-			fault: func(t *testing.T, r *gatewaytest.Redis) {
-				mustCommand(t, r, "EVAL", "redis.call('FLUSHALL') redis.call('XADD', 'sso:stream', '*', 'm', 'after') return 1", "0")
-			},
-		},
-		"stream set back": {
-			fault: func(t *testing.T, r *gatewaytest.Redis) {
-				mustCommand(t, r, "EVAL", "redis.call('DEL', 'sso:stream') redis.call('XADD', 'sso:stream', '1-1', 'm', 'old') return 1", "0")
-			},
-		},
-		"stream trimmed": {
-			fault: func(t *testing.T, r *gatewaytest.Redis) {
-				mustCommand(t, r, "EVAL", "for i = 1, 9 do redis.call('XADD', 'sso:stream', 'MAXLEN', '2', '*', 'm', i) end return 1", "0")
-			},
-		},
+		"flushed":                {fault: does("FLUSHALL")},
+		"flushed and written to": {fault: does("EVAL", "redis.call('FLUSHALL') redis.call('XADD', 'sso:stream', '*', 'm', 'after') return 1", "0")},
+		"stream set back":        {fault: does("EVAL", "redis.call('DEL', 'sso:stream') redis.call('XADD', 'sso:stream', '1-1', 'm', 'old') return 1", "0")},
+		"stream trimmed":         {fault: does("EVAL", "for i = 1, 9 do redis.call('XADD', 'sso:stream', 'MAXLEN', '2', '*', 'm', i) end return 1", "0")},
 		"made to evict": {
-			fault: func(t *testing.T, r *gatewaytest.Redis) {
-				mustCommand(t, r, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-			},
-			late: 2 * time.Second,
-			mend: func(r *gatewaytest.Redis) { _, _ = r.Command("CONFIG", "SET", "maxmemory-policy", "noeviction") },
+			fault: does("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"),
+			late:  2 * time.Second,
+			mend:  func(r *gatewaytest.Redis) { _, _ = r.Command("CONFIG", "SET", "maxmemory-policy", "noeviction") },
 		},
 		"made a replica": {
 			fault: func(t *testing.T, r *gatewaytest.Redis) {

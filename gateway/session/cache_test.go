@@ -127,34 +127,6 @@ func TestSessionsChangeDuringALoad(t *testing.T) {
 	})
 }
 
-// The same under real concurrency, for the race detector.
-func TestSessionsChangesRaceWithLoads(t *testing.T) {
-	t.Parallel()
-	store := gatewaytest.NewMemStore()
-	s := openNode(t, store)
-	runNode(t, s)
-	for range 20 {
-		cookie := signInAt(t, s, "alice")
-		f := wantSession(t, s, cookie)
-		var wg sync.WaitGroup
-		for range 4 {
-			wg.Go(func() {
-				for range 20 {
-					if f, err := s.Find(context.Background(), cookie, nodeHost); err == nil {
-						if _, leave := enter(context.Background(), f, time.Now().Add(time.Hour)); leave != nil {
-							leave()
-						}
-					}
-				}
-			})
-		}
-		mustDo(t, s.RevokeLogin(t.Context(), f.ID()))
-		wantNoSession(t, s, cookie)
-		wg.Wait()
-		wantNoSession(t, s, cookie)
-	}
-}
-
 func TestSessionsCacheDoesNotHoldTheRequest(t *testing.T) {
 	t.Parallel()
 	s := openNode(t, gatewaytest.NewMemStore())

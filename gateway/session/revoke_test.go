@@ -258,7 +258,11 @@ func TestRevokeUnderLoad(t *testing.T) {
 					cookie, err := trySignIn(nodes[i], "alice")
 					if err == nil {
 						cookies <- cookie
-						_, _ = nodes[1-i].Find(context.Background(), cookie, nodeHost)
+						if f, err := nodes[1-i].Find(context.Background(), cookie, nodeHost); err == nil {
+							if _, leave := enter(context.Background(), f, time.Now().Add(time.Hour)); leave != nil {
+								leave()
+							}
+						}
 					} else if refusal.CodeOf(err) != refusal.AccountBlocked {
 						t.Errorf("signing in: %v", err)
 					}

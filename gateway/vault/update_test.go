@@ -2,12 +2,8 @@ package vault_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,32 +77,5 @@ func TestVaultUpdate(t *testing.T) {
 		if !errors.Is(err, vault.ErrRecord) {
 			t.Errorf("a damaged record: %v", err)
 		}
-	})
-}
-
-// Many change one record at once, and nothing is lost.
-func TestVaultUpdateRace(t *testing.T) {
-	t.Parallel()
-	gatewaytest.EachStore(t, func(t *testing.T, store store.Store) {
-		nodes := []*vault.Vault{openVault(t, store, "a", "b"), openVault(t, store, "b", "a")}
-		var wg sync.WaitGroup
-		var done atomic.Int64
-		for i := range 4 {
-			wg.Go(func() {
-				for range 10 {
-					err := nodes[i%2].Update(context.Background(), vault.KindKeys, "n", time.Minute, func(old *vault.Record) ([]byte, error) {
-						if old == nil {
-							return []byte("x"), nil
-						}
-						return append(old.Value, 'x'), nil
-					})
-					if err == nil { // else it was outrun too often
-						done.Add(1)
-					}
-				}
-			})
-		}
-		wg.Wait()
-		wantValue(t, nodes[0], vault.KindKeys, "n", strings.Repeat("x", int(done.Load())))
 	})
 }
