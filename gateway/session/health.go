@@ -50,10 +50,16 @@ type health struct {
 	looked time.Time // when the marker was last checked
 }
 
-// reportDown logs a fault of the store.
-func (s *Node) reportDown(err error) {
-	if s.health.down.begins(err) {
-		s.log.Warn("session store is unavailable", zap.Time("since", s.health.down.since), zap.Error(err))
+// report logs a trouble that begins, or that is over because there is no error.
+func (s *Node) report(t *trouble, err error, begun, over string) {
+	if err != nil {
+		if t.begins(err) {
+			s.log.Warn(begun, zap.Time("since", t.since), zap.Error(err))
+		}
+		return
+	}
+	if lasted, was := t.ends(); was {
+		s.log.Info(over, zap.Duration("after", lasted))
 	}
 }
 
@@ -62,34 +68,20 @@ func (s *Node) reportHealth(ctx context.Context, change store.Change) {
 	h := &s.health
 	if change.Reset || h.replaced.said != nil && time.Since(h.looked) >= time.Second {
 		h.looked = time.Now()
-		s.reportReplaced(s.replacedError(ctx), change.Reset)
-	}
-	if change.Refuses != nil && h.refuses.begins(change.Refuses) {
-		s.log.Warn("session store takes no writes: nobody can sign in", zap.Time("since", h.refuses.since), zap.Error(change.Refuses))
-	}
-	if change.Refuses == nil && !change.Reset {
-		if lasted, was := h.refuses.ends(); was {
-			s.log.Info("session store takes writes again", zap.Duration("after", lasted))
+		err := s.replacedError(ctx)
+		s.report(&h.replaced, err, "session store was replaced: nobody can sign in", "session store is the known one again")
+		if err == nil && change.Reset {
+			s.reportFollowed()
 		}
+	}
+	if change.Refuses != nil || !change.Reset { // a Reset does not know it yet
+		s.report(&h.refuses, change.Refuses, "session store takes no writes: nobody can sign in", "session store takes writes again")
 	}
 }
 
-func (s *Node) reportReplaced(err error, followed bool) {
-	h := &s.health
-	if err != nil {
-		if h.replaced.begins(err) {
-			s.log.Warn("session store was replaced: nobody can sign in", zap.Time("since", h.replaced.since), zap.Error(err))
-		}
-		return
-	}
-	if lasted, was := h.replaced.ends(); was {
-		s.log.Info("session store is the known one again", zap.Duration("after", lasted))
-	}
-	if !followed {
-		return
-	}
+func (s *Node) reportFollowed() {
 	var fields []zap.Field
-	if lasted, was := h.down.ends(); was {
+	if lasted, was := s.health.down.ends(); was {
 		fields = append(fields, zap.Duration("after", lasted))
 	}
 	s.log.Info("session store is followed", fields...)

@@ -174,7 +174,7 @@ func (s *Node) Run(ctx context.Context) error {
 	wg.Go(func() { s.repeat(ctx) })
 	for ctx.Err() == nil {
 		if err := s.follow(ctx); err != nil && ctx.Err() == nil {
-			s.reportDown(err)
+			s.report(&s.health.down, err, "session store is unavailable", "")
 		}
 		s.looked()
 		select {
