@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -39,21 +40,13 @@ const (
 )
 
 func (l Limit) orDefault() Limit {
-	if l.Failed == 0 {
-		l.Failed = defaultFailed
-	}
 	if l.Failed < 0 {
 		return Limit{Failed: -1, Requests: -1, UnderWay: -1}
 	}
-	if l.Requests == 0 {
-		l.Requests = max(defaultRequests, 30*l.Failed)
-	}
-	if l.UnderWay == 0 {
-		l.UnderWay = max(defaultUnderWay, 10*l.Failed)
-	}
-	if l.Window == 0 {
-		l.Window = time.Minute
-	}
+	l.Failed = cmp.Or(l.Failed, defaultFailed)
+	l.Requests = cmp.Or(l.Requests, max(defaultRequests, 30*l.Failed))
+	l.UnderWay = cmp.Or(l.UnderWay, max(defaultUnderWay, 10*l.Failed))
+	l.Window = cmp.Or(l.Window, time.Minute)
 	return l
 }
 

@@ -230,10 +230,10 @@ func (lr *Live) Again(parent context.Context, next *Live) bool {
 	c := lr.lock()
 	found, until := Session{c.node, c, lr.reading}, lr.until
 	c.mu.Unlock()
+	if cut {
+		return false
+	}
 	for range maxEnters {
-		if cut {
-			return false
-		}
 		if found.Enter(parent, next, until) {
 			// A new policy may have replaced the old one after lr was left.
 			if policy := c.node.policy.Load(); policy != nil && !next.admit(*policy, c.key) {
@@ -243,8 +243,9 @@ func (lr *Live) Again(parent context.Context, next *Live) bool {
 			return true
 		}
 		var err error
-		found, err = c.node.load(parent, c.bits, cookieKey{})
-		cut = err != nil
+		if found, err = c.node.load(parent, c.bits, cookieKey{}); err != nil {
+			return false
+		}
 	}
 	return false
 }

@@ -1,6 +1,7 @@
 package wording
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,10 +20,7 @@ func Network(err error) error {
 	if _, explained := errors.AsType[*networkError](err); err == nil || explained || errors.Is(err, context.Canceled) {
 		return err
 	}
-	text, meaning := err.Error(), meaningOf(err)
-	if meaning == "" {
-		meaning = "check the address, and network, proxy and firewall from here to it"
-	}
+	text, meaning := err.Error(), cmp.Or(meaningOf(err), "check the address, and network, proxy and firewall from here to it")
 	if certificate := certificateFault(err); certificate != "" {
 		return &networkError{certificate, err}
 	}
