@@ -186,16 +186,17 @@ func TestListIsTidiedByRun(t *testing.T) {
 	})
 }
 
+// rename signs alice in under another user name.
+func rename(s *session.Node, name string) error {
+	ans := answerFor("alice")
+	ans.Identity.Username = name
+	return second(signInBy(s, ans))
+}
+
 func TestListFollowsRenames(t *testing.T) {
 	t.Parallel()
 	store := gatewaytest.NewMemStore()
 	s := openNode(t, store)
-	rename := func(s *session.Node, name string) error {
-		ans := answerFor("alice")
-		ans.Identity.Username = name
-		_, err := signInBy(s, ans)
-		return err
-	}
 	mustDo(t, rename(s, "alice"))
 	mustDo(t, rename(s, "Alicia"))
 	wantAccounts(t, s, "alice")
@@ -236,9 +237,7 @@ func TestListDuringARename(t *testing.T) {
 				}
 				return nil
 			})
-			ans := answerFor("alice")
-			ans.Identity.Username = "renamed"
-			_, err := signInBy(s, ans)
+			err := rename(s, "renamed")
 			store.SetHook(nil)
 			if !came {
 				return false
