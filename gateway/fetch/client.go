@@ -68,6 +68,19 @@ type Response struct {
 	RetryAfter time.Duration
 }
 
+// Pool returns the certificates in PEM for Options; nil, which stands for the system's, if
+// there are none.
+func Pool(pem []byte) (*x509.CertPool, error) {
+	if len(pem) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("checking ca: no certificate in PEM form")
+	}
+	return pool, nil
+}
+
 // New returns a Client. It keeps idle connections for 30 seconds and needs no
 // closing.
 func New(opts Options) *Client {

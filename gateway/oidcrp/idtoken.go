@@ -17,6 +17,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
@@ -183,7 +184,7 @@ func idAuthorizedParty(t *idToken) error {
 	switch {
 	case t.claims.has("azp") && t.claims.str("azp") != t.clientID:
 		return fmt.Errorf("checking azp: is %s instead of %q", wording.Quoted(t.claims.str("azp")), t.clientID)
-	case !t.claims.has("azp") && len(unique(t.claims.strs("aud"))) > 1:
+	case !t.claims.has("azp") && len(provider.Unique(t.claims.strs("aud"))) > 1:
 		return fmt.Errorf("checking azp: is missing, and aud names several: %s", wording.List(t.claims.strs("aud")))
 	}
 	return nil
@@ -192,7 +193,7 @@ func idAuthorizedParty(t *idToken) error {
 func idExpiry(t *idToken) error {
 	exp, ok := t.claims.date("exp")
 	if !ok || !t.now.Before(exp.Add(skew)) {
-		return fmt.Errorf("checking exp: %s, now it is %s", moment(exp, ok), moment(t.now, true))
+		return fmt.Errorf("checking exp: %s, now it is %s", provider.Moment(exp), provider.Moment(t.now))
 	}
 	return nil
 }
@@ -203,14 +204,14 @@ func idIssuedAt(t *idToken) error {
 	iat, ok := t.claims.date("iat")
 	if !ok || iat.After(t.now.Add(skew)) || iat.Before(t.flow.begun().Add(-skew-backdated)) {
 		return fmt.Errorf("checking iat: %s, the login began at %s and now it is %s",
-			moment(iat, ok), moment(t.flow.begun(), true), moment(t.now, true))
+			provider.Moment(iat), provider.Moment(t.flow.begun()), provider.Moment(t.now))
 	}
 	return nil
 }
 
 func idNotBefore(t *idToken) error {
 	if nbf, ok := t.claims.date("nbf"); ok && nbf.After(t.now.Add(skew)) {
-		return fmt.Errorf("checking nbf: %s, now it is %s", moment(nbf, ok), moment(t.now, true))
+		return fmt.Errorf("checking nbf: %s, now it is %s", provider.Moment(nbf), provider.Moment(t.now))
 	}
 	return nil
 }
@@ -278,16 +279,9 @@ func idAuthTime(t *idToken) error {
 	tooOld := t.flow.asked() && ok && at.Before(t.flow.begun().Add(-skew))
 	if missing || tooOld || ok && at.After(t.now.Add(skew)) {
 		return fmt.Errorf("checking auth_time: %s, the login began at %s and now it is %s",
-			moment(at, ok), moment(t.flow.begun(), true), moment(t.now, true))
+			provider.Moment(at), provider.Moment(t.flow.begun()), provider.Moment(t.now))
 	}
 	return nil
 }
 
 func idLibrary(t *idToken) error { return t.library() }
-
-func moment(t time.Time, ok bool) string {
-	if !ok {
-		return "missing"
-	}
-	return t.UTC().Format(time.RFC3339)
-}

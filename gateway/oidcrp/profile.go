@@ -12,13 +12,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
-// Bounds on what a provider may say about a person.
-const (
-	maxGroups  = 10000
-	maxGroup   = 512  // bytes of one group
-	maxName    = 1024 // bytes of a user name or another name
-	maxMethods = 32   // entries of amr
-)
+// maxMethods bounds the entries of amr.
+const maxMethods = 32
 
 // A profile is what one source, the ID token or userinfo, says about a person.
 // The user name and the groups decide, and so checklist.profile judge them.
@@ -80,13 +75,13 @@ func (p *Provider) judge(f *profile) (*profile, error) {
 
 // describe reads what only describes the person.
 func (f *profile) describe() {
-	if f.email = f.short("email", maxName); f.email != "" && !provider.ValidEmail(f.email) {
+	if f.email = f.short("email", provider.MaxName); f.email != "" && !provider.ValidEmail(f.email) {
 		f.leaveOut("email", "is no e-mail address")
 		f.email = ""
 	}
-	f.first = f.short("given_name", maxName)
-	f.last = f.short("family_name", maxName)
-	f.display = f.short("name", maxName)
+	f.first = f.short("given_name", provider.MaxName)
+	f.last = f.short("family_name", provider.MaxName)
+	f.display = f.short("name", provider.MaxName)
 	f.acr = f.short("acr", maxSubject)
 	f.session = f.short("sid", maxSubject)
 	f.amr = f.methods()
@@ -105,14 +100,12 @@ func (f *profile) leaveOut(claim, why string) { f.odd = append(f.odd, oddity{cla
 // short returns a text of limit bytes at most, without control characters.
 func (f *profile) short(name string, limit int) string {
 	s, ok := f.object[name].(string)
-	switch {
-	case !ok && f.has(name):
-		f.leaveOut(name, "is not "+string(aString))
-	case len(s) > limit:
-		f.leaveOut(name, fmt.Sprintf("is longer than %d bytes", limit))
-		return ""
-	case provider.Unfit(s):
-		f.leaveOut(name, "has control characters")
+	why := provider.Odd(s, limit)
+	if !ok && f.has(name) {
+		why = "is not " + string(aString)
+	}
+	if why != "" {
+		f.leaveOut(name, why)
 		return ""
 	}
 	return s
@@ -187,7 +180,7 @@ func (f *profile) entries() []any {
 	return nil
 }
 
-var tooMany = fmt.Sprintf("more than %d groups", maxGroups)
+var tooMany = fmt.Sprintf("more than %d groups", provider.MaxGroups)
 
 func (f *profile) hasGroups() bool { return f.entries() != nil }
 
@@ -196,19 +189,19 @@ func (f *profile) hasGroups() bool { return f.entries() != nil }
 func (f *profile) lacking() string {
 	v := f.find(f.groups)
 	entries := f.entries()
-	_, left := usable(entries, maxGroup)
+	_, left := usable(entries, provider.MaxGroup)
 	at, isBlocked := f.blocked(f.groups)
 	var why string
 	switch {
 	case f.overage():
-		return "the provider names them elsewhere, because they are too many (an overage); have it send the groups of this application alone"
+		return provider.Overage
 	case v == nil && isBlocked:
 		why = fmt.Sprintf("can't be looked up: %s on the path to it is no object", wording.Quoted(at))
 	case v == nil:
 		return ""
 	case entries == nil:
 		why = "is not " + string(someText)
-	case len(entries) > maxGroups: // where a rule reads them, that refuses
+	case len(entries) > provider.MaxGroups: // where a rule reads them, that refuses
 		why = tooMany
 	case left > 0:
 		why = entriesLeft(left, len(entries))
@@ -270,14 +263,14 @@ func profileEmail(f *profile) error {
 }
 
 func profileUsername(f *profile) error {
-	if len(f.text(f.username)) > maxName {
-		return fmt.Errorf("reading %s: longer than %d bytes", wording.Quoted(f.username), maxName)
+	if len(f.text(f.username)) > provider.MaxName {
+		return fmt.Errorf("reading %s: longer than %d bytes", wording.Quoted(f.username), provider.MaxName)
 	}
 	return nil
 }
 
 func profileGroups(f *profile) error {
-	if !f.groupsUnused && len(f.entries()) > maxGroups {
+	if !f.groupsUnused && len(f.entries()) > provider.MaxGroups {
 		return fmt.Errorf("reading %s: %s", wording.Quoted(f.groups), tooMany)
 	}
 	return nil
@@ -286,19 +279,9 @@ func profileGroups(f *profile) error {
 // list returns the groups without duplicates, in the provider's order.
 func (f *profile) list() []string {
 	entries := f.entries()
-	if entries == nil || len(entries) > maxGroups {
+	if entries == nil || len(entries) > provider.MaxGroups {
 		return nil
 	}
-	groups, _ := usable(entries, maxGroup)
-	return unique(groups)
-}
-
-// unique returns the entries of a list, each once.
-func unique(list []string) []string {
-	seen := make(map[string]struct{}, len(list))
-	return slices.DeleteFunc(list, func(s string) bool {
-		_, twice := seen[s]
-		seen[s] = struct{}{}
-		return twice
-	})
+	groups, _ := usable(entries, provider.MaxGroup)
+	return provider.Unique(groups)
 }

@@ -25,8 +25,6 @@ package oidcrp
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -74,7 +72,7 @@ type outbound interface {
 // network I/O.
 func New(config Config, deps Deps) (*Provider, error) {
 	config = config.withDefaults()
-	roots, poolErr := config.pool()
+	roots, poolErr := fetch.Pool(config.RootCAs)
 	out := fetch.New(fetch.Options{
 		RootCAs: roots, InsecureHTTP: config.InsecureHTTP, Transport: deps.Transport,
 	})
@@ -87,25 +85,14 @@ func New(config Config, deps Deps) (*Provider, error) {
 	}
 	p.logger = p.logger.With(zap.String("issuer", config.Issuer))
 	p.discovery = &fetch.Document[*metadata]{
-		What: "discovery document", Name: config.lastGoodName("discovery"),
+		What: "discovery document", Name: fetch.Name("oidc", "discovery", config.RootCAs, config.Issuer),
 		Fetch: p.fetchDiscovery, Parse: p.parseMetadata, LastGood: deps.LastGood, Logger: p.logger,
 	}
 	p.keys = &keySet{checks: p.checks, keys: &fetch.Document[keyRing]{
-		What: "keys", Name: config.lastGoodName("keys"),
+		What: "keys", Name: fetch.Name("oidc", "keys", config.RootCAs, config.Issuer),
 		Fetch: p.fetchKeys, Parse: p.parseKeys, LastGood: deps.LastGood, Logger: p.logger,
 	}}
 	return p, nil
-}
-
-// lastGoodName names a document of this issuer in fetch.LastGood. A document that was fetched
-// with other CA certificates is not used: it may be the reason why they were replaced.
-func (c Config) lastGoodName(what string) string {
-	of := c.Issuer
-	if len(c.RootCAs) > 0 {
-		of += "\x00" + string(c.RootCAs)
-	}
-	sum := sha256.Sum256([]byte(of))
-	return "oidc/" + hex.EncodeToString(sum[:16]) + "/" + what
 }
 
 func (p *Provider) fetchDiscovery(ctx context.Context) ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
@@ -150,11 +151,11 @@ func userInfoTime(u *userInfo) error {
 	}
 	exp, ok := u.claims.date("exp")
 	if u.claims.has("exp") && (!ok || !u.now.Before(exp.Add(skew))) {
-		return fmt.Errorf("checking userinfo: exp is %s, now it is %s", moment(exp, ok), moment(u.now, true))
+		return fmt.Errorf("checking userinfo: exp is %s, now it is %s", provider.Moment(exp), provider.Moment(u.now))
 	}
 	nbf, ok := u.claims.date("nbf")
 	if u.claims.has("nbf") && (!ok || nbf.After(u.now.Add(skew))) {
-		return fmt.Errorf("checking userinfo: nbf is %s, now it is %s", moment(nbf, ok), moment(u.now, true))
+		return fmt.Errorf("checking userinfo: nbf is %s, now it is %s", provider.Moment(nbf), provider.Moment(u.now))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/beevik/etree"
 
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
@@ -115,7 +116,7 @@ func assertionValidity(a *assertion) error {
 	tooEarly := !from.IsZero() && a.notYet(from)
 	tooLate := !to.IsZero() && a.over(to)
 	if tooEarly || tooLate || !from.IsZero() && !to.IsZero() && !from.Before(to) {
-		return fmt.Errorf("checking Conditions: valid from %s until %s, and now it is %s", moment(from), moment(to), moment(a.now))
+		return fmt.Errorf("checking Conditions: valid from %s until %s, and now it is %s", provider.Moment(from), provider.Moment(to), provider.Moment(a.now))
 	}
 	return nil
 }
@@ -147,7 +148,7 @@ func assertionAuthnInstant(a *assertion) error {
 	for _, s := range a.statements {
 		t := s.instant
 		if t.IsZero() || a.notYet(t) || a.forced && a.stale(t) {
-			return fmt.Errorf("checking AuthnInstant: it is %s; the login began at %s, and now it is %s", moment(t), moment(a.begun), moment(a.now))
+			return fmt.Errorf("checking AuthnInstant: it is %s; the login began at %s, and now it is %s", provider.Moment(t), provider.Moment(a.begun), provider.Moment(a.now))
 		}
 	}
 	return nil
@@ -157,7 +158,7 @@ func assertionAuthnInstant(a *assertion) error {
 // clocks' difference is not added: the login would end at once.
 func assertionSession(a *assertion) error {
 	if end := a.sessionEnd(); !end.IsZero() && !a.now.Before(end) {
-		return fmt.Errorf("checking SessionNotOnOrAfter: it was %s, and now it is %s", moment(end), moment(a.now))
+		return fmt.Errorf("checking SessionNotOnOrAfter: it was %s, and now it is %s", provider.Moment(end), provider.Moment(a.now))
 	}
 	return nil
 }

@@ -15,12 +15,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
-// Bounds on what a provider may say about a person.
-const (
-	maxGroups = 10000
-	maxGroup  = 512 // bytes of one group
-)
-
 // formatNameUnspecified is in effect where there is no NameFormat (SAML Core
 // 2.7.3.1).
 const formatNameUnspecified = "urn:oasis:names:tc:SAML:2.0:attrname-format:unspecified"
@@ -204,19 +198,18 @@ func (f *profile) describe(a *assertion, values map[string]value, c *Config) {
 
 // short returns the first value: directories keep several mail addresses by rank.
 func (f *profile) short(v value) string {
+	why := provider.Odd(v.first(), maxValue)
 	switch {
 	case v.structured:
-		f.leaveOut(v.name, "a value is no text")
+		why = "a value is no text"
 	case v.mixed:
-		f.leaveOut(v.name, "it stands there with several NameFormats")
-	case len(v.first()) > maxValue:
-		f.leaveOut(v.name, fmt.Sprintf("is longer than %d bytes", maxValue))
-	case provider.Unfit(v.first()):
-		f.leaveOut(v.name, "has control characters")
-	default:
-		return v.first()
+		why = "it stands there with several NameFormats"
 	}
-	return ""
+	if why != "" {
+		f.leaveOut(v.name, why)
+		return ""
+	}
+	return v.first()
 }
 
 // pick returns the configured attribute, or the first well-known one that is there. Some
@@ -306,8 +299,8 @@ func profileNames(f *profile) error {
 }
 
 func profileGroups(f *profile) error {
-	if len(f.groups.texts) > maxGroups {
-		return fmt.Errorf("reading %s: more than %d groups", wording.Quoted(f.groups.name), maxGroups)
+	if len(f.groups.texts) > provider.MaxGroups {
+		return fmt.Errorf("reading %s: more than %d groups", wording.Quoted(f.groups.name), provider.MaxGroups)
 	}
 	return nil
 }
@@ -316,7 +309,7 @@ func profileGroups(f *profile) error {
 // without control characters. A value that is no text is empty here.
 func (f *profile) usableGroups() []string {
 	return slices.DeleteFunc(slices.Clone(f.groups.texts), func(g string) bool {
-		return g == "" || len(g) > maxGroup || provider.Unfit(g)
+		return g == "" || len(g) > provider.MaxGroup || provider.Unfit(g)
 	})
 }
 
@@ -335,12 +328,11 @@ func (f *profile) lacking() string {
 func (f *profile) identity(a *assertion) provider.Identity {
 	id := provider.Identity{
 		Username: f.username.first(), UsernameNote: f.nameless, NoGroups: f.groupless, Email: f.email, FirstName: f.firstName, LastName: f.lastName,
-		DisplayName: f.display, Groups: unique(f.usableGroups()), AuthTime: a.statement().instant, ACR: f.acr,
+		DisplayName: f.display, Groups: provider.Unique(f.usableGroups()), AuthTime: a.statement().instant, ACR: f.acr,
 	}
 	switch why := f.lacking(); {
 	case f.overage:
-		id.GroupsPartial = true
-		id.GroupsNote = "the provider names them elsewhere, because they are too many (an overage); have it send the groups of this application alone"
+		id.GroupsPartial, id.GroupsNote = true, provider.Overage
 	case why != "":
 		id.GroupsPartial, id.GroupsNote = true, fmt.Sprintf("the attribute %s: %s", wording.Quoted(f.groups.name), why)
 	case f.groups.name == "":
@@ -349,14 +341,4 @@ func (f *profile) identity(a *assertion) provider.Identity {
 		id.GroupsNote = fmt.Sprintf("the attribute %s has no value in the assertion", wording.Quoted(f.groups.name))
 	}
 	return id
-}
-
-// unique returns the groups without duplicates, in the provider's order.
-func unique(groups []string) []string {
-	seen := make(map[string]struct{}, len(groups))
-	return slices.DeleteFunc(slices.Clone(groups), func(g string) bool {
-		_, twice := seen[g]
-		seen[g] = struct{}{}
-		return twice
-	})
 }

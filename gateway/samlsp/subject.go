@@ -10,6 +10,7 @@ import (
 
 	"github.com/beevik/etree"
 
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
@@ -118,7 +119,7 @@ func confirmationOwn(c *confirmation) error {
 func confirmationTime(c *confirmation) error {
 	end := c.notOnOrAfter
 	if end.IsZero() || c.over(end) {
-		return fmt.Errorf("checking the confirmation: NotOnOrAfter is %s, and now it is %s", moment(end), moment(c.now))
+		return fmt.Errorf("checking the confirmation: NotOnOrAfter is %s, and now it is %s", provider.Moment(end), provider.Moment(c.now))
 	}
 	return nil
 }
