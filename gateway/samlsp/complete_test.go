@@ -126,11 +126,7 @@ func TestComplete(t *testing.T) {
 	for _, signed := range []string{"assertion", "both"} {
 		t.Run(signed, func(t *testing.T) {
 			t.Parallel()
-			p, err := parsePlan("signed " + signed + "\nsign")
-			if err != nil {
-				t.Fatal(err)
-			}
-			a := &attack{plan: p}
+			a := planned(t, "signed "+signed)
 			got, err := a.try(t, l, a.form(t, l, false))
 			if err != nil {
 				t.Fatal(err)
@@ -173,7 +169,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(string(code), func(t *testing.T) {
 			t.Parallel()
-			_, err := judged(t, tc.lines)
+			_, err := completed(t, tc.lines)
 			wantCode(t, err, code)
 			wantText(t, err, tc.log)
 		})
@@ -188,15 +184,7 @@ func TestKeyChange(t *testing.T) {
 	e.entityID = idpEntity
 	e.keys = []string{keyDescriptor("signing", b64(certificates()["idp-ec"]))}
 	from := publish(e)
-	p := byURL(t, from, samlsp.Deps{})
-	l := newLogin()
-	complete := func(lines string) error {
-		_, err := p.Complete(t.Context(), provider.CompleteRequest{
-			Params:  must(must(parsePlan(lines)).message(l)),
-			Private: samlsp.Flow(l.request, idpEntity, l.begun, false), CallbackURL: acsURL, MetadataURL: spEntity,
-		})
-		return err
-	}
+	complete := completing(t, byURL(t, from, samlsp.Deps{}))
 	if err := complete("sign saml:Assertion alg=ecdsa-sha256 key=idp-ec"); err != nil {
 		t.Fatal(err)
 	}
@@ -229,15 +217,7 @@ func TestKeyChangeWhileDown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			from := publish(e)
-			p := byURL(t, from, samlsp.Deps{})
-			l := newLogin()
-			complete := func(lines string) error {
-				_, err := p.Complete(t.Context(), provider.CompleteRequest{
-					Params:  must(must(parsePlan(lines)).message(l)),
-					Private: samlsp.Flow(l.request, idpEntity, l.begun, false), CallbackURL: acsURL, MetadataURL: spEntity,
-				})
-				return err
-			}
+			complete := completing(t, byURL(t, from, samlsp.Deps{}))
 			if err := complete("sign"); err != nil {
 				t.Fatal(err)
 			}
