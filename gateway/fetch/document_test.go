@@ -290,7 +290,7 @@ func TestDocument(t *testing.T) {
 			r.Start(t.Context())
 			current(t, r, "one")
 		},
-		"what was kept is judged again": func(t *testing.T, _ *source, kept *shelf, r *fetch.Document[string]) {
+		"what was kept is checked again": func(t *testing.T, _ *source, kept *shelf, r *fetch.Document[string]) {
 			for _, doc := range []string{"bad", "panic"} {
 				kept.put(doc, nil)
 				r.Start(t.Context())

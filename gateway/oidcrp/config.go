@@ -1,6 +1,7 @@
 package oidcrp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -124,15 +125,8 @@ func (c Config) withDefaults() Config {
 	if len(c.Scopes) == 0 {
 		c.Scopes = []string{"openid", "profile", "email"}
 	}
-	if c.UsernameClaim == "" {
-		c.UsernameClaim = "preferred_username"
-	}
-	if c.GroupsClaim == "" {
-		c.GroupsClaim = "groups"
-	}
-	if c.Logout == "" {
-		c.Logout = LogoutLocal
-	}
+	c.UsernameClaim, c.GroupsClaim = cmp.Or(c.UsernameClaim, "preferred_username"), cmp.Or(c.GroupsClaim, "groups")
+	c.Logout = cmp.Or(c.Logout, LogoutLocal)
 	return c
 }
 

@@ -26,7 +26,7 @@ const (
 )
 
 // metadata is what we use of a discovery document (OpenID Connect Discovery
-// 1.0 §3), judged.
+// 1.0 §3), checked.
 type metadata struct {
 	authorization, token, jwks string
 	userInfo, endSession       string   // empty: not offered
@@ -35,7 +35,7 @@ type metadata struct {
 	issRequired                bool     // RFC 9207 §3
 }
 
-// discoveryDocument is what checklist.discovery judge.
+// discoveryDocument is what checklist.discovery checks.
 type discoveryDocument struct {
 	object
 	issuer   string
@@ -58,7 +58,7 @@ var discoveryKinds = []member{
 
 var optionalEndpoints = []string{"userinfo_endpoint", "end_session_endpoint"}
 
-// parseMetadata judges a discovery document.
+// parseMetadata checks a discovery document.
 func (p *Provider) parseMetadata(doc []byte) (*metadata, error) {
 	obj, err := p.checks.object(doc)
 	if err != nil {
@@ -154,8 +154,6 @@ func (p *Provider) fetchDocument(ctx context.Context, what, url string, limit in
 	return withoutMark(got.Body), nil
 }
 
-func documentStatus(f *fetch.Response) error { return statusOK(f) }
-
 func documentMediaType(f *fetch.Response) error {
 	switch {
 	case f.MediaType == "application/json", strings.HasSuffix(f.MediaType, "+json"):
@@ -208,7 +206,7 @@ func lasts(err error) bool {
 }
 
 // unavailable returns the error for a provider that can't be reached, or that
-// talks nonsense outside of the answer that is being judged.
+// talks nonsense outside of the answer that is being verified.
 func unavailable(format string, args ...any) error {
 	return refusal.New(refusal.ProviderUnavailable, fmt.Errorf(format, args...))
 }

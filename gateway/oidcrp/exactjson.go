@@ -27,7 +27,7 @@ const maxValues = 50000
 // values are string, bool, json.Number, nil, []any or object.
 type object map[string]any
 
-// A document is JSON as it was read, with what the checks judge it by.
+// A document is JSON as it was read, with what the checks need.
 type document struct {
 	root      any
 	twice     bool   // a name stands twice in one object

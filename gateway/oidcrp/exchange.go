@@ -20,7 +20,7 @@ type tokens struct {
 	scopes     []string // granted; empty: not said
 }
 
-// tokenAnswer is what checklist.token judge. body is nil if it is no JSON object.
+// tokenAnswer is what checklist.token checks. body is nil if it is no JSON object.
 type tokenAnswer struct {
 	*fetch.Response
 	body object

@@ -2,8 +2,7 @@ package oidcrp
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/sha512"
+	"crypto"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
@@ -11,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -31,8 +31,8 @@ const backdated = 5 * time.Minute
 // maxSubject bounds sub and sid, in bytes (OIDC Core §2).
 const maxSubject = 255
 
-// An idToken is an ID token that checklist.idToken judge, with what it is held
-// against. Its signature is verified.
+// An idToken is an ID token for checklist.idToken, with what it is compared
+// with. Its signature is verified.
 type idToken struct {
 	claims   object
 	token    *token
@@ -60,7 +60,7 @@ var idTokenKinds = []member{
 	{"c_hash", aString},
 }
 
-// verifyIDToken judges the ID token in full (OIDC Core §3.1.3.7) and returns
+// verifyIDToken verifies the ID token in full (OIDC Core §3.1.3.7) and returns
 // its claims.
 func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, code string, got *tokens, f *flow) (object, error) {
 	t, err := p.parseToken(got.id, md.algs)
@@ -96,7 +96,7 @@ func (p *Provider) verifySignature(ctx context.Context, t *token) error {
 
 func signature(verify func() error) error { return verify() }
 
-// secondReading has go-oidc judge the token as well. It is laxer than the
+// secondReading has go-oidc verify the token as well. It is laxer than the
 // checks before it (no azp, nonce or iat, names without case), but its mistakes
 // are not ours.
 //
@@ -252,21 +252,16 @@ func idCodeHash(t *idToken) error {
 	return nil
 }
 
-// halfHash is the left half of the hash that belongs to alg, in base64url.
+// halfHash is the left half of the hash that belongs to alg by its number, in base64url.
 // EdDSA with Ed25519 has SHA-512.
 func halfHash(alg, s string) string {
-	var sum []byte
-	switch {
-	case strings.HasSuffix(alg, "256"):
-		h := sha256.Sum256([]byte(s))
-		sum = h[:]
-	case strings.HasSuffix(alg, "384"):
-		h := sha512.Sum384([]byte(s))
-		sum = h[:]
-	default:
-		h := sha512.Sum512([]byte(s))
-		sum = h[:]
+	hash := crypto.SHA512
+	for _, h := range []crypto.Hash{crypto.SHA256, crypto.SHA384} {
+		if strings.HasSuffix(alg, strconv.Itoa(8*h.Size())) {
+			hash = h
+		}
 	}
+	sum := digest(hash, []byte(s))
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 

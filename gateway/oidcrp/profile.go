@@ -16,7 +16,7 @@ import (
 const maxMethods = 32
 
 // A profile is what one source, the ID token or userinfo, says about a person.
-// The user name and the groups decide, and so checklist.profile judge them.
+// The user name and the groups decide, and so checklist.profile checks them.
 // The rest describes the person; whatever is odd about it is left out.
 type profile struct {
 	object
@@ -36,12 +36,12 @@ type profile struct {
 // An oddity is a claim that was left out, or entries of one.
 type oddity struct{ claim, why string }
 
-// idProfile judges what the ID token says.
+// idProfile checks what the ID token says.
 func (p *Provider) idProfile(claims object, groupsUnused bool) (*profile, error) {
-	return p.judge(&profile{object: claims, username: p.config.UsernameClaim, groups: p.config.GroupsClaim, groupsUnused: groupsUnused, trusted: p.config.TrustEmail})
+	return p.checked(&profile{object: claims, username: p.config.UsernameClaim, groups: p.config.GroupsClaim, groupsUnused: groupsUnused, trusted: p.config.TrustEmail})
 }
 
-// infoProfile judges the claims of userinfo that the ID token lacks. Faults of the
+// infoProfile checks the claims of userinfo that the ID token lacks. Faults of the
 // others do no harm. E-mail and its verification are taken from one source.
 func (p *Provider) infoProfile(claims object, id *profile) (*profile, error) {
 	f := &profile{object: claims, username: id.username, groups: id.groups, groupsUnused: id.groupsUnused, trusted: id.trusted, noted: id.odd}
@@ -55,11 +55,11 @@ func (p *Provider) infoProfile(claims object, id *profile) (*profile, error) {
 		delete(claims, "email")
 		delete(claims, "email_verified")
 	}
-	return p.judge(f)
+	return p.checked(f)
 }
 
-// judge judges what one source says, and logs what is left out of it.
-func (p *Provider) judge(f *profile) (*profile, error) {
+// checked checks what one source says, and logs what is left out of it.
+func (p *Provider) checked(f *profile) (*profile, error) {
 	if err := p.checks.profile.Run(f); err != nil {
 		return nil, err
 	}

@@ -233,7 +233,7 @@ func (p *Provider) person(ctx context.Context, md *metadata, claims object, got 
 	return who, id, err
 }
 
-// search asks userinfo for what the ID token lacks. An answer that is judged bad
+// search asks userinfo for what the ID token lacks. An answer that is refused
 // is an error, and so are a passing fault and one that can't be read if what is
 // missing decides. Otherwise the login goes on without.
 func (p *Provider) search(ctx context.Context, md *metadata, id *profile, access string) (findings, error) {

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
-// A userInfo is an answer of the userinfo endpoint that checklist.userInfo judge.
+// A userInfo is an answer of the userinfo endpoint for checklist.userInfo.
 type userInfo struct {
 	claims   object
 	signed   bool

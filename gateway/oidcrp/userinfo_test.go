@@ -46,11 +46,11 @@ func TestUserInfo(t *testing.T) {
 			userinfo: setIn("email", "evil@example.com", "preferred_username", "root", "name", "Root"),
 		},
 		{ // as Cognito's userinfo does, whose ID tokens are in order
-			name: "an e-mail that is not needed is not judged", claims: deleteFrom("groups"), asked: 1,
+			name: "an e-mail that is not needed is not checked", claims: deleteFrom("groups"), asked: 1,
 			userinfo: setIn("email", "no address", "email_verified", "true"),
 		},
 		{
-			name: "groups that are not needed are not judged", claims: deleteFrom("email"), asked: 1,
+			name: "groups that are not needed are not checked", claims: deleteFrom("email"), asked: 1,
 			userinfo: setIn("groups", map[string]any{"a": 1}),
 		},
 		{
@@ -58,7 +58,7 @@ func TestUserInfo(t *testing.T) {
 			userinfo: setIn("groups", make([]int, 10001)),
 		},
 		{
-			name: "a user name that is not needed is not judged", claims: deleteFrom("groups"), asked: 1,
+			name: "a user name that is not needed is not checked", claims: deleteFrom("groups"), asked: 1,
 			userinfo: setIn("preferred_username", []any{"root"}),
 		},
 		{

@@ -1,6 +1,7 @@
 package samlsp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -60,10 +61,7 @@ func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provi
 
 // spEntityID returns our entity ID at a site.
 func (p *Provider) spEntityID(metadataURL string) string {
-	if p.config.SPEntityID != "" {
-		return p.config.SPEntityID
-	}
-	return metadataURL
+	return cmp.Or(p.config.SPEntityID, metadataURL)
 }
 
 // newID returns a fresh xs:ID of 160 random bits (SAML Core 1.3.4).

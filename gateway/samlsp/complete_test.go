@@ -38,7 +38,7 @@ func keycloak(t testing.TB) (f fixture) {
 	return f
 }
 
-// provider returns the service provider that judges by the fixture's clock.
+// provider returns the service provider with the fixture's clock.
 func (f *fixture) provider(want samlsp.Switch) *samlsp.Provider {
 	p := must(samlsp.New(samlsp.Config{
 		EntityID: f.IdP, SSOURL: f.IdP, Certificates: []string{string(f.cert)}, WantAssertionsSigned: want,
@@ -55,7 +55,7 @@ func (f *fixture) request(doc []byte) provider.CompleteRequest {
 	}
 }
 
-// TestCapturedAnswerOnAnyDate judges the real answer while the real clock shows
+// TestCapturedAnswerOnAnyDate verifies the real answer while the real clock shows
 // another century. It fails if anything but the fixture's clock is asked.
 func TestCapturedAnswerOnAnyDate(t *testing.T) {
 	t.Parallel()
@@ -94,7 +94,7 @@ func TestCompleteKeycloak(t *testing.T) {
 	}
 }
 
-// FuzzComplete judges a changed answer: none may panic, and none gets in but
+// FuzzComplete verifies a changed answer: none may panic, and none gets in but
 // what says the same.
 func FuzzComplete(f *testing.F) {
 	about := keycloak(f)

@@ -1,6 +1,7 @@
 package samlsp
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -133,9 +134,7 @@ const (
 // withDefaults returns c with every default filled in that does not depend on
 // the provider.
 func (c Config) withDefaults() Config {
-	if c.ClockSkew == 0 {
-		c.ClockSkew = defaultSkew
-	}
+	c.ClockSkew = cmp.Or(c.ClockSkew, defaultSkew)
 	if format, ok := nameIDFormats[c.NameIDFormat]; ok {
 		c.NameIDFormat = format
 	}

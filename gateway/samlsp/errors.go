@@ -21,11 +21,5 @@ func unavailable(format string, args ...any) error {
 
 // oneLine joins faults in one line, as the log has it.
 func oneLine(faults ...error) error {
-	var texts []string
-	for _, fault := range faults {
-		if fault != nil {
-			texts = append(texts, fault.Error())
-		}
-	}
-	return errors.New(strings.Join(texts, "; "))
+	return errors.New(strings.ReplaceAll(errors.Join(faults...).Error(), "\n", "; "))
 }
