@@ -48,16 +48,18 @@ func group(attrs string, entities ...string) string {
 
 const spRole = `<md:EntityDescriptor ` + mdNamespace + ` entityID="urn:some:sp"><md:SPSSODescriptor ` + saml2 + `/></md:EntityDescriptor>`
 
+// with returns the metadata of the good entity, changed.
+func with(change func(*entity)) string {
+	e := goodEntity()
+	change(e)
+	return e.xml()
+}
+
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	rsaPublic, ecPublic := rsaKey().Public(), ecKey().Public()
 	signing := keyDescriptor("signing", b64(idpCert()))
 	ec := b64(certify(ecKey()))
-	with := func(change func(*entity)) string {
-		e := goodEntity()
-		change(e)
-		return e.xml()
-	}
 	other := with(func(e *entity) { e.entityID = "urn:other" })
 	for _, tt := range []struct {
 		name, doc, entityID string
@@ -118,11 +120,6 @@ func TestMetadataFaults(t *testing.T) {
 	t.Parallel()
 	within := func(doc string) string {
 		return strings.Replace(spRole, "<md:SPSSODescriptor", doc+"<md:SPSSODescriptor", 1)
-	}
-	with := func(change func(*entity)) string {
-		e := goodEntity()
-		change(e)
-		return e.xml()
 	}
 	good := goodEntity().xml()
 	other := with(func(e *entity) { e.entityID = "urn:other" })

@@ -246,10 +246,15 @@ func TestPassingStatus(t *testing.T) {
 // them, OIDs and those of MACE-Dir before them.
 func TestRegisteredNames(t *testing.T) {
 	t.Parallel()
-	const mace = "urn:mace:dir:attribute-def:"
+	const mace, claims = "urn:mace:dir:attribute-def:", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/"
 	persistent := "set " + nameID + "@Format urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
 	want := provider.Identity{Username: "ally", Email: "al@example.com", FirstName: "Al", LastName: "Ash", DisplayName: "Al Ash", Groups: []string{"g"}}
 	for name, names := range map[string][6]string{
+		"plain": {"urn:oid:0.9.2342.19200300.100.1.1", "mail", "givenName", "sn", "displayName", "memberOf"},
+		"claims of Entra ID": {
+			mace + "uid", claims + "emailaddress", claims + "givenname", claims + "surname",
+			"http://schemas.microsoft.com/identity/claims/displayname", "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups",
+		},
 		"OIDs":                {"urn:oid:0.9.2342.19200300.100.1.1", "urn:oid:0.9.2342.19200300.100.1.3", "urn:oid:2.5.4.42", "urn:oid:2.5.4.4", "urn:oid:2.16.840.1.113730.3.1.241", "urn:oid:1.3.6.1.4.1.5923.1.5.1.1"},
 		"MACE-Dir":            {mace + "uid", mace + "mail", mace + "givenName", mace + "sn", mace + "displayName", mace + "isMemberOf"},
 		"eduPerson, OIDs":     {"urn:oid:1.3.6.1.4.1.5923.1.1.1.6", "urn:oid:0.9.2342.19200300.100.1.3", "urn:oid:2.5.4.42", "urn:oid:2.5.4.4", "urn:oid:2.5.4.3", "urn:oid:1.3.6.1.4.1.5923.1.1.1.7"},
