@@ -89,7 +89,10 @@ func PanicOnDiscovery(p *Provider) {
 }
 
 // Find looks a claim up by name or path in what ReadObject returned.
-func Find(claims map[string]any, path string) (any, bool) { return object(claims).find(path) }
+func Find(claims map[string]any, path string) any {
+	claim, _ := object(claims).find(path)
+	return claim
+}
 
 // DefinitionOf returns the digest of a configuration's definition.
 func DefinitionOf(c Config) string { return c.withDefaults().definition().Digest() }

@@ -89,7 +89,7 @@ func (f *profile) describe() {
 	if f.authenticated = at; !ok && f.has("auth_time") {
 		f.leaveOut("auth_time", "is not "+string(aDate))
 	}
-	if f.find(f.username) == "" {
+	if name, _ := f.find(f.username); name == "" {
 		f.leaveOut(f.username, "is empty")
 	}
 	f.partial = f.lacking()
@@ -150,25 +150,26 @@ func entriesLeft(left, of int) string {
 	return fmt.Sprintf("is read in part: %d of %d entries can't be used (empty, no text, too long or with control characters)", left, of)
 }
 
-// find returns a claim that is asked for, nil if it is missing.
-func (f *profile) find(path string) any {
+// find is object.find for a claim that is asked for.
+func (f *profile) find(path string) (claim any, blocked string) {
 	if path == "" {
-		return nil
+		return nil, ""
 	}
-	v, _ := f.object.find(path)
-	return v
+	return f.object.find(path)
 }
 
 // text returns the claim of that name or path, empty if it is missing or no text.
 func (f *profile) text(name string) string {
-	s, _ := f.find(name).(string)
+	claim, _ := f.find(name)
+	s, _ := claim.(string)
 	return s
 }
 
 // entries returns the entries of the groups' claim; one text is one entry, and
 // an empty one is none. It is nil without the claim, or if that is no list.
 func (f *profile) entries() []any {
-	switch v := f.find(f.groups).(type) {
+	claim, _ := f.find(f.groups)
+	switch v := claim.(type) {
 	case string:
 		if v == "" {
 			return []any{}
@@ -187,16 +188,15 @@ func (f *profile) hasGroups() bool { return f.entries() != nil }
 // lacking says why this source does not tell all groups, and notes what is left
 // out of them.
 func (f *profile) lacking() string {
-	v := f.find(f.groups)
+	v, blocked := f.find(f.groups)
 	entries := f.entries()
 	_, left := usable(entries, provider.MaxGroup)
-	at, isBlocked := f.blocked(f.groups)
 	var why string
 	switch {
 	case f.overage():
 		return provider.Overage
-	case v == nil && isBlocked:
-		why = fmt.Sprintf("can't be looked up: %s on the path to it is no object", wording.Quoted(at))
+	case blocked != "":
+		why = fmt.Sprintf("can't be looked up: %s on the path to it is no object", wording.Quoted(blocked))
 	case v == nil:
 		return ""
 	case entries == nil:
@@ -238,13 +238,14 @@ func (f *profile) lacksNeeded() bool {
 }
 
 func profileTypes(f *profile) error {
-	if v := f.find(f.username); v != nil && aString.wrong(v) {
+	name, blocked := f.find(f.username)
+	if name != nil && aString.wrong(name) {
 		return fmt.Errorf("reading %s: is not %s", wording.Quoted(f.username), aString)
 	}
-	if at, blocked := f.blocked(f.username); blocked && f.find(f.username) == nil {
-		return fmt.Errorf("reading %s: %s on the path to it is no object", wording.Quoted(f.username), wording.Quoted(at))
+	if blocked != "" {
+		return fmt.Errorf("reading %s: %s on the path to it is no object", wording.Quoted(f.username), wording.Quoted(blocked))
 	}
-	if v := f.find(f.groups); v != nil && !f.groupsUnused && f.entries() == nil {
+	if v, _ := f.find(f.groups); v != nil && !f.groupsUnused && f.entries() == nil {
 		return fmt.Errorf("reading %s: is not %s", wording.Quoted(f.groups), someText)
 	}
 	return nil
