@@ -12,7 +12,6 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
@@ -62,7 +61,7 @@ var optionalEndpoints = []string{"userinfo_endpoint", "end_session_endpoint"}
 func (p *Provider) parseMetadata(doc []byte) (*metadata, error) {
 	obj, err := p.checks.object(doc)
 	if err != nil {
-		return nil, unavailable("reading the discovery document: %w; the address is made of `issuer`: check that", err)
+		return nil, fetch.Unavailable("reading the discovery document: %w; the address is made of `issuer`: check that", err)
 	}
 	// Some providers write null for what they don't have, some an empty text.
 	obj = obj.dropNulls()
@@ -141,15 +140,15 @@ func (d *discoveryDocument) checkEndpoint(address string) error {
 func (p *Provider) fetchDocument(ctx context.Context, what, url string, limit int64) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, unavailable("fetching the %s: %w", what, errors.New("the address is malformed"))
+		return nil, fetch.Unavailable("fetching the %s: %w", what, errors.New("the address is malformed"))
 	}
 	req.Header.Set("Accept", "application/json")
 	got, err := p.outbound.Do(req, limit)
 	if err != nil {
-		return nil, unavailable("fetching the %s: %w", what, err)
+		return nil, fetch.Unavailable("fetching the %s: %w", what, err)
 	}
 	if err := p.checks.document.Run(got); err != nil {
-		return nil, unavailable("fetching the %s from %s: %w", what, url, err)
+		return nil, fetch.Unavailable("fetching the %s from %s: %w", what, url, err)
 	}
 	return withoutMark(got.Body), nil
 }
@@ -203,10 +202,4 @@ func (e lastingError) Unwrap() error { return e.error }
 func lasts(err error) bool {
 	_, lasting := errors.AsType[lastingError](err)
 	return lasting || errors.Is(err, fetch.ErrTooLarge)
-}
-
-// unavailable returns the error for a provider that can't be reached, or that
-// talks nonsense outside of the answer that is being verified.
-func unavailable(format string, args ...any) error {
-	return refusal.New(refusal.ProviderUnavailable, fmt.Errorf(format, args...))
 }

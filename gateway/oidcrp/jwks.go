@@ -124,7 +124,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 		return payload, nil
 	}
 	if len(ring.usable) == 0 {
-		return nil, unavailable("verifying the signature: %w", ring.fault())
+		return nil, fetch.Unavailable("verifying the signature: %w", ring.fault())
 	}
 	why := "no key fits both"
 	if tried > 0 {
@@ -197,7 +197,7 @@ func (k key) ofType(alg jose.SignatureAlgorithm) bool {
 func (p *Provider) parseKeys(doc []byte) (keyRing, error) {
 	list, err := p.splitKeys(doc)
 	if err != nil {
-		return keyRing{}, unavailable("reading the keys: %w; what the provider's jwks_uri names is no JWK Set: have it corrected there", err)
+		return keyRing{}, fetch.Unavailable("reading the keys: %w; what the provider's jwks_uri names is no JWK Set: have it corrected there", err)
 	}
 	var ring keyRing
 	for i, jwk := range list {

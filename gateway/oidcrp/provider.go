@@ -98,7 +98,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 func (p *Provider) fetchDiscovery(ctx context.Context) ([]byte, error) {
 	doc, err := p.fetchDocument(ctx, "discovery document", p.config.discoveryURL(), maxDiscovery)
 	if err != nil && lasts(err) {
-		err = unavailable("%w; the address is made of `issuer`: check that", refusal.From(err, refusal.Internal).Err)
+		err = fetch.Unavailable("%w; the address is made of `issuer`: check that", refusal.From(err, refusal.Internal).Err)
 	}
 	return doc, err
 }
@@ -273,7 +273,7 @@ func (p *Provider) LogoutURL(ctx context.Context, req provider.LogoutRequest) (s
 	}
 	u, err := url.Parse(md.endSession)
 	if err != nil {
-		return "", unavailable("making the logout URL: %w", errors.New("the end_session_endpoint is malformed"))
+		return "", fetch.Unavailable("making the logout URL: %w", errors.New("the end_session_endpoint is malformed"))
 	}
 	query := u.Query()
 	query.Set("client_id", p.config.ClientID)

@@ -35,14 +35,14 @@ var userInfoKinds = []member{
 func (p *Provider) userInfo(ctx context.Context, md *metadata, access, subject string) (object, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, md.userInfo, nil)
 	if err != nil {
-		return nil, unavailable("asking userinfo: %w", errors.New("the address is malformed"))
+		return nil, fetch.Unavailable("asking userinfo: %w", errors.New("the address is malformed"))
 	}
 	req.Close = true // see tokenRequest
 	req.Header.Set("Authorization", "Bearer "+access)
 	req.Header.Set("Accept", "application/json, application/jwt")
 	got, err := p.outbound.Do(req, maxUserInfo)
 	if err != nil {
-		return nil, unavailable("asking userinfo: %w", err)
+		return nil, fetch.Unavailable("asking userinfo: %w", err)
 	}
 	if err := p.checks.userInfoAnswer.Run(got); err != nil {
 		return nil, p.userInfoSaid(got, access, err)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
@@ -33,7 +34,7 @@ func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provi
 	}
 	location, binding, err := to.location(p.config.RequestBinding)
 	if err != nil {
-		return nil, unavailable("%w", err)
+		return nil, fetch.Unavailable("%w", err)
 	}
 	signer, err := p.signer(ctx, to)
 	if err != nil {

@@ -2,7 +2,6 @@ package samlsp
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -11,12 +10,6 @@ import (
 // malformed returns the error for a message that is not what the profile has.
 func malformed(what string) *refusal.Error {
 	return refusal.New(refusal.SAMLMalformed, errors.New(what))
-}
-
-// unavailable returns the error for a provider that can't be reached, or whose
-// metadata can't be used.
-func unavailable(format string, args ...any) error {
-	return refusal.New(refusal.ProviderUnavailable, fmt.Errorf(format, args...))
 }
 
 // oneLine joins faults in one line, as the log has it.

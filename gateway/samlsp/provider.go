@@ -220,12 +220,12 @@ func (p *Provider) identityProvider(ctx context.Context) (*idp, error) {
 		}
 		if known.usable(p.now()) != nil { // new ones may have been published
 			if known, err = p.remote.Recent(ctx, aliveFor); err != nil {
-				return nil, unavailable("replacing metadata that have run out: %w", err)
+				return nil, fetch.Unavailable("replacing metadata that have run out: %w", err)
 			}
 		}
 	}
 	if err := known.usable(p.now()); err != nil {
-		return nil, unavailable("%w", err)
+		return nil, fetch.Unavailable("%w", err)
 	}
 	return known, nil
 }
