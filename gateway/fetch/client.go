@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
@@ -66,6 +67,25 @@ type Response struct {
 	// RetryAfter is the server's Retry-After, at most MaxRetryAfter; zero if there is
 	// none.
 	RetryAfter time.Duration
+}
+
+// Unavailable returns the error for a provider that can't be reached, or that talks nonsense
+// outside of the answer that is being verified.
+func Unavailable(format string, args ...any) error {
+	return refusal.New(refusal.ProviderUnavailable, fmt.Errorf(format, args...))
+}
+
+// Pool returns the certificates in PEM for Options; nil, which stands for the system's, if
+// there are none.
+func Pool(pem []byte) (*x509.CertPool, error) {
+	if len(pem) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("checking ca: no certificate in PEM form")
+	}
+	return pool, nil
 }
 
 // New returns a Client. It keeps idle connections for 30 seconds and needs no

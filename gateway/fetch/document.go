@@ -8,8 +8,11 @@ package fetch
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -318,6 +321,18 @@ func (d *Document[T]) save(ctx context.Context, doc []byte) {
 	if err := d.LastGood.SaveLastGood(ctx, d.Name, doc); err != nil {
 		d.Logger.Warn("saving the last good copy failed", zap.String("document", d.What), zap.Error(err))
 	}
+}
+
+// Name returns the name in LastGood of a document of the provider that parts identify. A
+// document that was fetched with other CA certificates is not used: it may be the reason why
+// they were replaced.
+func Name(protocol, what string, roots []byte, parts ...string) string {
+	of := strings.Join(parts, "\x00")
+	if len(roots) > 0 {
+		of += "\x00" + string(roots)
+	}
+	sum := sha256.Sum256([]byte(of))
+	return protocol + "/" + hex.EncodeToString(sum[:16]) + "/" + what
 }
 
 // A LastGood keeps the last good copy of a document across restarts and between

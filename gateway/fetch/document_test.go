@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
@@ -20,41 +21,31 @@ var errRemoteDown = refusal.New(refusal.ProviderUnavailable, errors.New("the pro
 
 // A shelf keeps one document, for fetch.LastGood.
 type shelf struct {
-	mu    sync.Mutex
-	doc   []byte
-	err   error
+	gatewaytest.Shelf
 	loads int
 	slow  time.Duration // that a load takes
 }
 
-func (s *shelf) LoadLastGood(context.Context, string) ([]byte, error) {
-	s.mu.Lock()
-	doc, err := s.doc, s.err
+func (s *shelf) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
+	doc, err := s.Shelf.LoadLastGood(ctx, name)
 	s.loads++
-	s.mu.Unlock()
 	time.Sleep(s.slow)
 	return doc, err
 }
 
-func (s *shelf) SaveLastGood(_ context.Context, _ string, doc []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		s.doc = doc
-	}
-	return s.err
-}
-
+// put keeps a document, for which the store fails with err from now on.
 func (s *shelf) put(doc string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.doc, s.err = []byte(doc), err
+	_ = s.SaveLastGood(context.Background(), documentName, []byte(doc))
+	s.Err = err
 }
 
-func (s *shelf) kept() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return string(s.doc)
+func (s *shelf) kept(t *testing.T) string {
+	t.Helper()
+	doc, err := s.Shelf.LoadLastGood(t.Context(), documentName)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(doc)
 }
 
 // A source serves one document to a Document, slowly.
@@ -63,7 +54,10 @@ type source struct {
 	fetches atomic.Int64
 }
 
-const fetchTakes = time.Second
+const (
+	fetchTakes   = time.Second
+	documentName = "test/document"
+)
 
 func (s *source) serve(doc string) { s.doc.Store(&doc) }
 
@@ -92,7 +86,7 @@ func parseRemote(doc []byte) (string, error) {
 
 func newRemote(src *source, kept fetch.LastGood) *fetch.Document[string] {
 	return &fetch.Document[string]{
-		What: "document", Name: "test/document",
+		What: "document", Name: documentName,
 		Fetch: src.fetch, Parse: parseRemote, LastGood: kept, Logger: zap.NewNop(),
 	}
 }
@@ -124,7 +118,7 @@ func TestDocument(t *testing.T) {
 			crowd.Wait()
 			synctest.Wait()
 			fetched(t, src, 1)
-			if got := kept.kept(); got != "one" {
+			if got := kept.kept(t); got != "one" {
 				t.Errorf("kept %q", got)
 			}
 		},
@@ -290,7 +284,7 @@ func TestDocument(t *testing.T) {
 			r.Start(t.Context())
 			current(t, r, "one")
 		},
-		"what was kept is judged again": func(t *testing.T, _ *source, kept *shelf, r *fetch.Document[string]) {
+		"what was kept is checked again": func(t *testing.T, _ *source, kept *shelf, r *fetch.Document[string]) {
 			for _, doc := range []string{"bad", "panic"} {
 				kept.put(doc, nil)
 				r.Start(t.Context())
@@ -319,7 +313,7 @@ func TestDocument(t *testing.T) {
 			if got, ok := r.Known(); got != "one" || !ok {
 				t.Errorf("known is %q, %t", got, ok)
 			}
-			if got := kept.kept(); got != "one" {
+			if got := kept.kept(t); got != "one" {
 				t.Errorf("kept %q", got)
 			}
 		},

@@ -86,7 +86,7 @@ func answerCode(a *answer) error {
 	return nil
 }
 
-// code judges the answer and returns its authorization code.
+// code checks the answer and returns its authorization code.
 func (p *Provider) code(md *metadata, req provider.CompleteRequest) (string, error) {
 	a := &answer{params: req.Params, issuer: p.config.Issuer, issRequired: md.issRequired}
 	if err := p.checks.answer.Run(a); err != nil {

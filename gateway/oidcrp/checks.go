@@ -47,7 +47,7 @@ func allChecks() *checklist {
 			check.That("json well-formed text", "", jsonText),
 		),
 		document: check.All(
-			check.That("document status", "", documentStatus),
+			check.That("document status", "", statusOK),
 			check.That("document content type", "", documentMediaType),
 		),
 		discovery: check.All(

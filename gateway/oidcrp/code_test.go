@@ -3,7 +3,6 @@ package oidcrp_test
 import (
 	"context"
 	"net/url"
-	"strings"
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
@@ -11,6 +10,20 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
+
+// answered is the answer to a login that p begins.
+func answered(t *testing.T, op *gatewaytest.OP, p *oidcrp.Provider) provider.CompleteRequest {
+	t.Helper()
+	begun, err := p.Begin(t.Context(), beginRequest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params, err := op.Visit(begun.Location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return provider.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: gatewaytest.OPCallback}
+}
 
 func TestCodeInjection(t *testing.T) {
 	t.Parallel()
@@ -27,20 +40,9 @@ func TestCodeInjection(t *testing.T) {
 			op := inProcess(t)
 			p := newProvider(t, op, func(c *oidcrp.Config) { c.InsecureNoPKCE = tt.noPKCE })
 			mustLogin(t, op, p)
-			begin := func() (*provider.Begun, url.Values) {
-				begun, err := p.Begin(t.Context(), provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
-				if err != nil {
-					t.Fatal(err)
-				}
-				params, err := op.Visit(begun.Location)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return begun, params
-			}
-			_, stolen := begin()
-			mine, _ := begin()
-			_, err := p.Complete(t.Context(), provider.CompleteRequest{Params: stolen, Private: mine.Private, CallbackURL: gatewaytest.OPCallback})
+			stolen, mine := answered(t, op, p), answered(t, op, p)
+			mine.Params = stolen.Params
+			_, err := p.Complete(t.Context(), mine)
 			wantCode(t, err, tt.code)
 		})
 	}
@@ -50,19 +52,11 @@ func TestCodeUsedTwice(t *testing.T) {
 	t.Parallel()
 	op := inProcess(t)
 	p := newProvider(t, op)
-	begun, err := p.Begin(t.Context(), provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
-	if err != nil {
-		t.Fatal(err)
-	}
-	params, err := op.Visit(begun.Location)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req := provider.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: gatewaytest.OPCallback}
+	req := answered(t, op, p)
 	if _, err := p.Complete(t.Context(), req); err != nil {
 		t.Fatal(err)
 	}
-	_, err = p.Complete(t.Context(), req)
+	_, err := p.Complete(t.Context(), req)
 	wantCode(t, err, refusal.OIDCCodeRejected)
 
 	req.CallbackURL += "/other"

@@ -1,7 +1,7 @@
 package oidcrp
 
 import (
-	"crypto/x509"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
 // Config describes one OpenID Provider and our registration there. Issuer and
@@ -124,15 +125,8 @@ func (c Config) withDefaults() Config {
 	if len(c.Scopes) == 0 {
 		c.Scopes = []string{"openid", "profile", "email"}
 	}
-	if c.UsernameClaim == "" {
-		c.UsernameClaim = "preferred_username"
-	}
-	if c.GroupsClaim == "" {
-		c.GroupsClaim = "groups"
-	}
-	if c.Logout == "" {
-		c.Logout = LogoutLocal
-	}
+	c.UsernameClaim, c.GroupsClaim = cmp.Or(c.UsernameClaim, "preferred_username"), cmp.Or(c.GroupsClaim, "groups")
+	c.Logout = cmp.Or(c.Logout, LogoutLocal)
 	return c
 }
 
@@ -158,35 +152,17 @@ func (c Config) validateIssuer(outbound *fetch.Client) error {
 }
 
 func (c Config) validateClient() error {
-	var errs []error
-	if !printable(c.ClientID, 255) {
-		errs = append(errs, errors.New("checking client_id: must be 1 to 255 visible ASCII characters"))
-	}
-	if strings.ContainsFunc(string(c.ClientSecret), func(r rune) bool { return r < ' ' || r == 0x7F }) {
-		errs = append(errs, errors.New("checking client_secret: contains a line break or another control character"))
-	}
-	if c.ClientSecret == "" && c.InsecureNoPKCE {
-		errs = append(errs, errors.New("checking insecure_no_pkce: a client without client_secret has nothing but PKCE"))
-	}
-	switch c.TokenEndpointAuthMethod {
-	case "":
-	case methodBasic, methodPost:
-		if c.ClientSecret == "" {
-			errs = append(errs, fmt.Errorf("checking token_auth: %s needs a client_secret", c.TokenEndpointAuthMethod))
-		}
-	case methodNone:
-		if c.ClientSecret != "" {
-			errs = append(errs, errors.New("checking token_auth: none does not use the client_secret that is set"))
-		}
-	default:
-		errs = append(errs, fmt.Errorf("checking token_auth: %q is none of %s, %s, %s", c.TokenEndpointAuthMethod, methodBasic, methodPost, methodNone))
-	}
-	switch c.Logout {
-	case LogoutLocal, LogoutProvider:
-	default:
-		errs = append(errs, fmt.Errorf("checking logout: %q is none of %s, %s", c.Logout, LogoutLocal, LogoutProvider))
-	}
-	return errors.Join(errs...)
+	public, method := c.ClientSecret == "", c.TokenEndpointAuthMethod
+	control := func(r rune) bool { return r < ' ' || r == 0x7F }
+	return errors.Join(
+		provider.Fault(!printable(c.ClientID, 255), "checking client_id: must be 1 to 255 visible ASCII characters"),
+		provider.Fault(strings.ContainsFunc(string(c.ClientSecret), control), "checking client_secret: contains a line break or another control character"),
+		provider.Fault(public && c.InsecureNoPKCE, "checking insecure_no_pkce: a client without client_secret has nothing but PKCE"),
+		provider.Fault(public && (method == methodBasic || method == methodPost), "checking token_auth: %s needs a client_secret", method),
+		provider.Fault(!public && method == methodNone, "checking token_auth: none does not use the client_secret that is set"),
+		provider.OneOf("token_auth", method, methodBasic, methodPost, methodNone),
+		provider.OneOf("logout", c.Logout, LogoutLocal, LogoutProvider),
+	)
 }
 
 func (c Config) validateScopes() error {
@@ -205,22 +181,7 @@ func (c Config) validateScopes() error {
 }
 
 func (c Config) validateClaims() error {
-	if len(c.UsernameClaim) > 255 || len(c.GroupsClaim) > 255 {
-		return errors.New("checking claim names: longer than 255 bytes")
-	}
-	return nil
-}
-
-// pool returns the certificates of RootCAs; nil stands for the system's.
-func (c Config) pool() (*x509.CertPool, error) {
-	if len(c.RootCAs) == 0 {
-		return nil, nil
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(c.RootCAs) {
-		return nil, errors.New("checking ca: no certificate in PEM form")
-	}
-	return pool, nil
+	return provider.Fault(len(c.UsernameClaim) > 255 || len(c.GroupsClaim) > 255, "checking claim names: longer than 255 bytes")
 }
 
 // plain reports whether the provider may be spoken to by plain http.

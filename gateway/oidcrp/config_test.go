@@ -130,12 +130,7 @@ func TestCanaries(t *testing.T) {
 				}
 				return op.Transport().RoundTrip(r)
 			}
-			config := configFor(op)
-			stage.options(&config)
-			p, err := oidcrp.New(config, oidcrp.Deps{Logger: zap.New(core), LastGood: &gatewaytest.Shelf{}, Transport: roundTrip(tap)})
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := newWith(t, op, oidcrp.Deps{Logger: zap.New(core), LastGood: &gatewaytest.Shelf{}, Transport: roundTrip(tap)}, stage.options)
 			text := stage.signIn(p).err.Error()
 			for _, line := range logs.All() {
 				text += line.Message + fmt.Sprint(line.ContextMap())
@@ -155,20 +150,6 @@ func TestCanaries(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-func TestCheckNamesAreUnique(t *testing.T) {
-	t.Parallel()
-	seen := map[string]bool{}
-	for _, name := range oidcrp.CheckNames() {
-		if seen[name] || name == "" {
-			t.Errorf("two checks are called %q", name)
-		}
-		seen[name] = true
-	}
-	if len(seen) < 40 {
-		t.Errorf("there are %d checks", len(seen))
-	}
-}
 
 // TestWordsOfTheProvider holds that an error quotes the provider's own words, on one line.
 // They come by way of the browser, so anybody may have written them.

@@ -7,7 +7,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
 )
 
-// A login counts only under the definition that judged it: every option either
+// A login counts only under the definition that verified it: every option either
 // is part of that, or decides nothing about whom an answer is about.
 func TestDefinition(t *testing.T) {
 	t.Parallel()
@@ -15,7 +15,7 @@ func TestDefinition(t *testing.T) {
 	gatewaytest.Defines(t, config, oidcrp.DefinitionOf, map[string]string{
 		"Issuer":                  "it is compared beside the definition, as part of the account's key",
 		"ClientSecret":            "a secret: it is rotated",
-		"Scopes":                  "what is asked for; what comes of it is judged all the same",
+		"Scopes":                  "what is asked for; what comes of it is checked all the same",
 		"Logout":                  "says what happens at the end of a login",
 		"TokenEndpointAuthMethod": "how we prove ourselves, not how the provider does",
 		"RootCAs":                 "certificates: they are rotated; the file they come from is part of the definition",

@@ -12,7 +12,6 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
-	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
@@ -26,7 +25,7 @@ const (
 )
 
 // metadata is what we use of a discovery document (OpenID Connect Discovery
-// 1.0 §3), judged.
+// 1.0 §3), checked.
 type metadata struct {
 	authorization, token, jwks string
 	userInfo, endSession       string   // empty: not offered
@@ -35,7 +34,7 @@ type metadata struct {
 	issRequired                bool     // RFC 9207 §3
 }
 
-// discoveryDocument is what checklist.discovery judge.
+// discoveryDocument is what checklist.discovery checks.
 type discoveryDocument struct {
 	object
 	issuer   string
@@ -58,11 +57,11 @@ var discoveryKinds = []member{
 
 var optionalEndpoints = []string{"userinfo_endpoint", "end_session_endpoint"}
 
-// parseMetadata judges a discovery document.
+// parseMetadata checks a discovery document.
 func (p *Provider) parseMetadata(doc []byte) (*metadata, error) {
 	obj, err := p.checks.object(doc)
 	if err != nil {
-		return nil, unavailable("reading the discovery document: %w; the address is made of `issuer`: check that", err)
+		return nil, fetch.Unavailable("reading the discovery document: %w; the address is made of `issuer`: check that", err)
 	}
 	// Some providers write null for what they don't have, some an empty text.
 	obj = obj.dropNulls()
@@ -141,20 +140,18 @@ func (d *discoveryDocument) checkEndpoint(address string) error {
 func (p *Provider) fetchDocument(ctx context.Context, what, url string, limit int64) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, unavailable("fetching the %s: %w", what, errors.New("the address is malformed"))
+		return nil, fetch.Unavailable("fetching the %s: %w", what, errors.New("the address is malformed"))
 	}
 	req.Header.Set("Accept", "application/json")
 	got, err := p.outbound.Do(req, limit)
 	if err != nil {
-		return nil, unavailable("fetching the %s: %w", what, err)
+		return nil, fetch.Unavailable("fetching the %s: %w", what, err)
 	}
 	if err := p.checks.document.Run(got); err != nil {
-		return nil, unavailable("fetching the %s from %s: %w", what, url, err)
+		return nil, fetch.Unavailable("fetching the %s from %s: %w", what, url, err)
 	}
 	return withoutMark(got.Body), nil
 }
-
-func documentStatus(f *fetch.Response) error { return statusOK(f) }
 
 func documentMediaType(f *fetch.Response) error {
 	switch {
@@ -205,10 +202,4 @@ func (e lastingError) Unwrap() error { return e.error }
 func lasts(err error) bool {
 	_, lasting := errors.AsType[lastingError](err)
 	return lasting || errors.Is(err, fetch.ErrTooLarge)
-}
-
-// unavailable returns the error for a provider that can't be reached, or that
-// talks nonsense outside of the answer that is being judged.
-func unavailable(format string, args ...any) error {
-	return refusal.New(refusal.ProviderUnavailable, fmt.Errorf(format, args...))
 }

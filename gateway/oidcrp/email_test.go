@@ -20,13 +20,6 @@ func TestEmail(t *testing.T) {
 	const alice = "alice@example.com"
 	byEmail := func(c *oidcrp.Config) { c.UsernameClaim = "email" }
 	trusted := func(c *oidcrp.Config) { c.TrustEmail = true }
-	all := func(changes ...func(map[string]any)) func(map[string]any) {
-		return func(m map[string]any) {
-			for _, change := range changes {
-				change(m)
-			}
-		}
-	}
 	flag := func(v any) func(map[string]any) { return setIn("email_verified", v) }
 	noFlag, noEmail, noGroups := deleteFrom("email_verified"), deleteFrom("email", "email_verified"), deleteFrom("groups")
 	for name, tt := range map[string]struct {
@@ -235,12 +228,7 @@ func TestEmailIsReported(t *testing.T) {
 		t.Errorf("the fix is %s", fix)
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
-	config := configFor(op)
-	p, newErr := oidcrp.New(config, oidcrp.Deps{Logger: zap.New(core), Transport: op.Transport()})
-	if newErr != nil {
-		t.Fatal(newErr)
-	}
-	mustLogin(t, op, p)
+	mustLogin(t, op, newWith(t, op, oidcrp.Deps{Logger: zap.New(core)}))
 	if logs.FilterMessageSnippet("leaving out an e-mail address").FilterField(zap.String("subject", "a1ice-0001")).FilterField(zap.String("issuer", op.Issuer)).Len() != 1 {
 		t.Errorf("the log says %v", logs.All())
 	}

@@ -2,6 +2,7 @@ package oidcrp
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ const maxValues = 50000
 // values are string, bool, json.Number, nil, []any or object.
 type object map[string]any
 
-// A document is JSON as it was read, with what the checks judge it by.
+// A document is JSON as it was read, with what the checks need.
 type document struct {
 	root      any
 	twice     bool   // a name stands twice in one object
@@ -241,41 +242,28 @@ func numericDate(n json.Number) (time.Time, error) {
 
 // find looks a claim up by its exact name, else by the names along a path with
 // dots ("realm_access.roles"). Names may contain dots themselves: of several
-// readings the one whose first name is shortest wins.
-func (o object) find(path string) (any, bool) {
-	if v, ok := o[path]; ok {
-		return v, true
+// readings the one whose first name is shortest wins. null is absent. If there is no such
+// claim, blocked says where on the path something is no object.
+func (o object) find(path string) (claim any, blocked string) {
+	if claim = o[path]; claim != nil {
+		return claim, ""
 	}
 	for i := range len(path) {
-		if path[i] != '.' {
+		if path[i] != '.' || o[path[:i]] == nil {
 			continue
 		}
-		if inner, ok := o[path[:i]].(object); ok {
-			if v, ok := inner.find(path[i+1:]); ok {
-				return v, true
+		at := path[:i]
+		if inner, ok := o[at].(object); ok {
+			if claim, at = inner.find(path[i+1:]); claim != nil {
+				return claim, ""
+			}
+			if at != "" {
+				at = path[:i+1] + at
 			}
 		}
+		blocked = cmp.Or(blocked, at)
 	}
-	return nil, false
-}
-
-// blocked reports whether something along a path that find goes is no object, and
-// where. null is absent.
-func (o object) blocked(path string) (at string, blocked bool) {
-	for i := range len(path) {
-		v := o[path[:i]]
-		if path[i] != '.' || v == nil {
-			continue
-		}
-		inner, ok := v.(object)
-		if !ok {
-			return path[:i], true
-		}
-		if at, blocked = inner.blocked(path[i+1:]); blocked {
-			return path[:i+1] + at, true
-		}
-	}
-	return "", false
+	return nil, blocked
 }
 
 // A kind is a JSON type that a member must have.

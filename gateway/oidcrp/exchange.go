@@ -20,7 +20,7 @@ type tokens struct {
 	scopes     []string // granted; empty: not said
 }
 
-// tokenAnswer is what checklist.token judge. body is nil if it is no JSON object.
+// tokenAnswer is what checklist.token checks. body is nil if it is no JSON object.
 type tokenAnswer struct {
 	*fetch.Response
 	body object
@@ -56,7 +56,7 @@ func (p *Provider) exchange(ctx context.Context, md *metadata, code string, f *f
 	}
 	got, err := p.outbound.Do(req, maxToken)
 	if err != nil {
-		return nil, unavailable("exchanging the code: %w", err)
+		return nil, fetch.Unavailable("exchanging the code: %w", err)
 	}
 	answer := &tokenAnswer{
 		Response: got, hint: p.secretHint(method),
@@ -80,7 +80,7 @@ func (p *Provider) tokenRequest(ctx context.Context, endpoint, method string, fo
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, unavailable("exchanging the code: %w", errors.New("the token endpoint's address is malformed"))
+		return nil, fetch.Unavailable("exchanging the code: %w", errors.New("the token endpoint's address is malformed"))
 	}
 	// Use a new connection. On a kept one, net/http logs bytes that follow the answer,
 	// and the code is lost if the provider is closing it.

@@ -33,7 +33,7 @@ func CheckNames() []string { return checktest.Names(allChecks()) }
 // ReadObject reads JSON exactly.
 func ReadObject(data []byte) (map[string]any, error) { return allChecks().object(data) }
 
-// ParseToken reads a token and judges its header.
+// ParseToken reads a token and checks its header.
 func ParseToken(p *Provider, raw string) error {
 	_, err := p.parseToken(raw, []string{"ES256"})
 	return err
@@ -58,7 +58,7 @@ func ParseKeys(p *Provider, doc []byte) ([]string, error) {
 	return kids, err
 }
 
-// Profile judges claims as one source about a person.
+// Profile checks claims as one source about a person.
 func Profile(p *Provider, data []byte) (username, email string, groups []string, err error) {
 	claims, err := p.checks.object(data)
 	if err != nil {
@@ -89,7 +89,10 @@ func PanicOnDiscovery(p *Provider) {
 }
 
 // Find looks a claim up by name or path in what ReadObject returned.
-func Find(claims map[string]any, path string) (any, bool) { return object(claims).find(path) }
+func Find(claims map[string]any, path string) any {
+	claim, _ := object(claims).find(path)
+	return claim
+}
 
 // DefinitionOf returns the digest of a configuration's definition.
 func DefinitionOf(c Config) string { return c.withDefaults().definition().Digest() }

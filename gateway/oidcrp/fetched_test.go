@@ -50,38 +50,11 @@ func TestConnectionsWithSecrets(t *testing.T) {
 		kept[r.URL.Path] = !r.Close
 		return op.Transport().RoundTrip(r)
 	})
-	p, err := oidcrp.New(configFor(op), oidcrp.Deps{Transport: tap})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustLogin(t, op, p)
+	mustLogin(t, op, newWith(t, op, oidcrp.Deps{Transport: tap}))
 	want := map[string]bool{
 		gatewaytest.OPDiscoveryPath: true, gatewaytest.OPJWKSPath: true, gatewaytest.OPTokenPath: false, gatewaytest.OPUserInfoPath: false,
 	}
 	if !maps.Equal(kept, want) {
 		t.Errorf("connections are kept: %v, want %v", kept, want)
 	}
-}
-
-// TestDistributedClaims has an ID token and userinfo say that the groups are
-// elsewhere (OIDC Core §5.6.2; Entra does, of those with too many). Nothing is
-// fetched from where they point, and the person has no groups then.
-func TestDistributedClaims(t *testing.T) {
-	t.Parallel()
-	op := inProcess(t)
-	elsewhere := func(claims map[string]any) {
-		delete(claims, "groups")
-		claims["_claim_names"] = map[string]any{"groups": "src1", "email": "src2"}
-		claims["_claim_sources"] = map[string]any{
-			"src1": map[string]any{"endpoint": op.Issuer + "/groups", "access_token": "x"},
-			"src2": map[string]any{"JWT": "e30.e30."},
-		}
-	}
-	op.SetHooks(gatewaytest.OPHooks{Claims: elsewhere, UserInfo: elsewhere})
-	got := mustLogin(t, op, newProvider(t, op)).Identity
-	if got.Groups != nil || got.Email != "alice@example.com" || got.Username != "alice" {
-		t.Errorf("got %+v", got)
-	}
-	wantRequests(t, op, "/groups", 0)
-	wantRequests(t, op, gatewaytest.OPUserInfoPath, 1)
 }

@@ -26,8 +26,23 @@ func fixedHooks(h gatewaytest.OPHooks) opHooks {
 	return func(*gatewaytest.OP) gatewaytest.OPHooks { return h }
 }
 
-func setIn(name string, value any) func(map[string]any) {
-	return func(m map[string]any) { m[name] = value }
+// setIn sets a member, and more of them: names and values in turn.
+func setIn(name string, value any, more ...any) func(map[string]any) {
+	return func(m map[string]any) {
+		m[name] = value
+		for i := 0; i < len(more); i += 2 {
+			m[more[i].(string)] = more[i+1]
+		}
+	}
+}
+
+// all makes several changes.
+func all(changes ...func(map[string]any)) func(map[string]any) {
+	return func(m map[string]any) {
+		for _, change := range changes {
+			change(m)
+		}
+	}
 }
 
 func deleteFrom(names ...string) func(map[string]any) {

@@ -2,8 +2,7 @@ package oidcrp
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/sha512"
+	"crypto"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
@@ -11,12 +10,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
@@ -30,8 +31,8 @@ const backdated = 5 * time.Minute
 // maxSubject bounds sub and sid, in bytes (OIDC Core §2).
 const maxSubject = 255
 
-// An idToken is an ID token that checklist.idToken judge, with what it is held
-// against. Its signature is verified.
+// An idToken is an ID token for checklist.idToken, with what it is compared
+// with. Its signature is verified.
 type idToken struct {
 	claims   object
 	token    *token
@@ -59,7 +60,7 @@ var idTokenKinds = []member{
 	{"c_hash", aString},
 }
 
-// verifyIDToken judges the ID token in full (OIDC Core §3.1.3.7) and returns
+// verifyIDToken verifies the ID token in full (OIDC Core §3.1.3.7) and returns
 // its claims.
 func (p *Provider) verifyIDToken(ctx context.Context, md *metadata, code string, got *tokens, f *flow) (object, error) {
 	t, err := p.parseToken(got.id, md.algs)
@@ -95,7 +96,7 @@ func (p *Provider) verifySignature(ctx context.Context, t *token) error {
 
 func signature(verify func() error) error { return verify() }
 
-// secondReading has go-oidc judge the token as well. It is laxer than the
+// secondReading has go-oidc verify the token as well. It is laxer than the
 // checks before it (no azp, nonce or iat, names without case), but its mistakes
 // are not ours.
 //
@@ -183,7 +184,7 @@ func idAuthorizedParty(t *idToken) error {
 	switch {
 	case t.claims.has("azp") && t.claims.str("azp") != t.clientID:
 		return fmt.Errorf("checking azp: is %s instead of %q", wording.Quoted(t.claims.str("azp")), t.clientID)
-	case !t.claims.has("azp") && len(unique(t.claims.strs("aud"))) > 1:
+	case !t.claims.has("azp") && len(provider.Unique(t.claims.strs("aud"))) > 1:
 		return fmt.Errorf("checking azp: is missing, and aud names several: %s", wording.List(t.claims.strs("aud")))
 	}
 	return nil
@@ -192,7 +193,7 @@ func idAuthorizedParty(t *idToken) error {
 func idExpiry(t *idToken) error {
 	exp, ok := t.claims.date("exp")
 	if !ok || !t.now.Before(exp.Add(skew)) {
-		return fmt.Errorf("checking exp: %s, now it is %s", moment(exp, ok), moment(t.now, true))
+		return fmt.Errorf("checking exp: %s, now it is %s", provider.Moment(exp), provider.Moment(t.now))
 	}
 	return nil
 }
@@ -203,14 +204,14 @@ func idIssuedAt(t *idToken) error {
 	iat, ok := t.claims.date("iat")
 	if !ok || iat.After(t.now.Add(skew)) || iat.Before(t.flow.begun().Add(-skew-backdated)) {
 		return fmt.Errorf("checking iat: %s, the login began at %s and now it is %s",
-			moment(iat, ok), moment(t.flow.begun(), true), moment(t.now, true))
+			provider.Moment(iat), provider.Moment(t.flow.begun()), provider.Moment(t.now))
 	}
 	return nil
 }
 
 func idNotBefore(t *idToken) error {
 	if nbf, ok := t.claims.date("nbf"); ok && nbf.After(t.now.Add(skew)) {
-		return fmt.Errorf("checking nbf: %s, now it is %s", moment(nbf, ok), moment(t.now, true))
+		return fmt.Errorf("checking nbf: %s, now it is %s", provider.Moment(nbf), provider.Moment(t.now))
 	}
 	return nil
 }
@@ -251,21 +252,16 @@ func idCodeHash(t *idToken) error {
 	return nil
 }
 
-// halfHash is the left half of the hash that belongs to alg, in base64url.
+// halfHash is the left half of the hash that belongs to alg by its number, in base64url.
 // EdDSA with Ed25519 has SHA-512.
 func halfHash(alg, s string) string {
-	var sum []byte
-	switch {
-	case strings.HasSuffix(alg, "256"):
-		h := sha256.Sum256([]byte(s))
-		sum = h[:]
-	case strings.HasSuffix(alg, "384"):
-		h := sha512.Sum384([]byte(s))
-		sum = h[:]
-	default:
-		h := sha512.Sum512([]byte(s))
-		sum = h[:]
+	hash := crypto.SHA512
+	for _, h := range []crypto.Hash{crypto.SHA256, crypto.SHA384} {
+		if strings.HasSuffix(alg, strconv.Itoa(8*h.Size())) {
+			hash = h
+		}
 	}
+	sum := digest(hash, []byte(s))
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 
@@ -278,16 +274,9 @@ func idAuthTime(t *idToken) error {
 	tooOld := t.flow.asked() && ok && at.Before(t.flow.begun().Add(-skew))
 	if missing || tooOld || ok && at.After(t.now.Add(skew)) {
 		return fmt.Errorf("checking auth_time: %s, the login began at %s and now it is %s",
-			moment(at, ok), moment(t.flow.begun(), true), moment(t.now, true))
+			provider.Moment(at), provider.Moment(t.flow.begun()), provider.Moment(t.now))
 	}
 	return nil
 }
 
 func idLibrary(t *idToken) error { return t.library() }
-
-func moment(t time.Time, ok bool) string {
-	if !ok {
-		return "missing"
-	}
-	return t.UTC().Format(time.RFC3339)
-}

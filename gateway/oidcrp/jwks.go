@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	jose "github.com/go-jose/go-jose/v4"
@@ -70,7 +71,7 @@ func (r keyRing) fault() error {
 // maxShown is how many unusable keys a message names.
 const maxShown = 5
 
-// candidate is a JWK that checklist.key judge. public is nil for the checks that
+// candidate is a JWK, for checklist.jwk and checklist.publicKey. public is nil for the checks that
 // run before it is read.
 type candidate struct {
 	object
@@ -98,7 +99,7 @@ type keySet struct {
 	checks *checklist
 }
 
-// VerifySignature implements oidc.KeySet. Only the signature is judged, and
+// VerifySignature implements oidc.KeySet. Only the signature is verified, and
 // only compact serialisation is read.
 func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
 	jws, err := readSigned(raw)
@@ -123,7 +124,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 		return payload, nil
 	}
 	if len(ring.usable) == 0 {
-		return nil, unavailable("verifying the signature: %w", ring.fault())
+		return nil, fetch.Unavailable("verifying the signature: %w", ring.fault())
 	}
 	why := "no key fits both"
 	if tried > 0 {
@@ -196,7 +197,7 @@ func (k key) ofType(alg jose.SignatureAlgorithm) bool {
 func (p *Provider) parseKeys(doc []byte) (keyRing, error) {
 	list, err := p.splitKeys(doc)
 	if err != nil {
-		return keyRing{}, unavailable("reading the keys: %w; what the provider's jwks_uri names is no JWK Set: have it corrected there", err)
+		return keyRing{}, fetch.Unavailable("reading the keys: %w; what the provider's jwks_uri names is no JWK Set: have it corrected there", err)
 	}
 	var ring keyRing
 	for i, jwk := range list {
@@ -214,7 +215,7 @@ func (p *Provider) parseKeys(doc []byte) (keyRing, error) {
 	return ring, nil
 }
 
-// A keyDocument is a JWK Set that the checks judge before any key of it.
+// A keyDocument is a JWK Set which is checked before any key of it.
 type keyDocument struct {
 	*document
 	keys []json.RawMessage
@@ -234,7 +235,7 @@ func keyCount(d *keyDocument) error {
 	return nil
 }
 
-// splitKeys takes a JWK Set apart without judging what is in a key.
+// splitKeys takes a JWK Set apart without checking what is in a key.
 func (p *Provider) splitKeys(doc []byte) ([]json.RawMessage, error) {
 	whole, err := p.checks.read(doc)
 	if err != nil {
@@ -308,15 +309,10 @@ func keyUse(k *candidate) error {
 }
 
 func keyOps(k *candidate) error {
-	if !k.has("key_ops") {
-		return nil
+	if k.has("key_ops") && !slices.Contains(k.strs("key_ops"), "verify") {
+		return errors.New("its key_ops lack verify")
 	}
-	for _, op := range k.strs("key_ops") {
-		if op == "verify" {
-			return nil
-		}
-	}
-	return errors.New("its key_ops lack verify")
+	return nil
 }
 
 func keyPrivate(k *candidate) error {

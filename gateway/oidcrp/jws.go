@@ -62,6 +62,12 @@ var hashes = map[jose.SignatureAlgorithm]crypto.Hash{
 	jose.ES256: crypto.SHA256, jose.ES384: crypto.SHA384, jose.ES512: crypto.SHA512,
 }
 
+func digest(hash crypto.Hash, data []byte) []byte {
+	h := hash.New()
+	h.Write(data)
+	return h.Sum(nil)
+}
+
 // by reports whether a key, which is of the algorithm's type, has signed it.
 func (s *signed) by(public any) bool {
 	if key, ok := public.(ed25519.PublicKey); ok {
@@ -71,22 +77,20 @@ func (s *signed) by(public any) bool {
 	if !known {
 		return false
 	}
-	h := hash.New()
-	h.Write(s.input)
-	digest := h.Sum(nil)
+	sum := digest(hash, s.input)
 	switch key := public.(type) {
 	case *rsa.PublicKey:
 		if s.alg[0] == 'P' { // RFC 7518 §3.5
-			return rsa.VerifyPSS(key, hash, digest, s.signature, nil) == nil
+			return rsa.VerifyPSS(key, hash, sum, s.signature, nil) == nil
 		}
-		return s.alg[0] == 'R' && rsa.VerifyPKCS1v15(key, hash, digest, s.signature) == nil
+		return s.alg[0] == 'R' && rsa.VerifyPKCS1v15(key, hash, sum, s.signature) == nil
 	case *ecdsa.PublicKey: // r and s, each as long as the curve's order (RFC 7518 §3.4)
 		half := (key.Curve.Params().N.BitLen() + 7) / 8
 		if s.alg[0] != 'E' || len(s.signature) != 2*half {
 			return false
 		}
 		r, v := new(big.Int).SetBytes(s.signature[:half]), new(big.Int).SetBytes(s.signature[half:])
-		return ecdsa.Verify(key, digest, r, v)
+		return ecdsa.Verify(key, sum, r, v)
 	}
 	return false
 }

@@ -11,32 +11,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-func TestUnknownKidFlood(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		op := inProcess(t)
-		p := newProvider(t, op)
-		mustLogin(t, op, p)
-		keys := oidcrp.Keys(p)
-		flood := func() {
-			t.Helper()
-			for _, err := range crowd(1000, func(i int) error {
-				time.Sleep(time.Duration(i) * time.Millisecond)
-				jws := gatewaytest.SignJWS(map[string]any{"alg": "ES256", "kid": string(rune('a' + i))}, []byte("{}"), op.Key.Signer)
-				_, err := keys.VerifySignature(t.Context(), jws)
-				return err
-			}) {
-				wantCode(t, err, refusal.OIDCSignature)
-			}
-		}
-		flood()
-		wantRequests(t, op, gatewaytest.OPJWKSPath, 2) // the first one ever, and one for the flood
-		time.Sleep(oidcrp.RenewEvery)
-		flood()
-		wantRequests(t, op, gatewaytest.OPJWKSPath, 3)
-	})
-}
-
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

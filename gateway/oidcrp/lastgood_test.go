@@ -19,19 +19,6 @@ import (
 
 type rawJSON = json.RawMessage
 
-func newWithShelf(t *testing.T, op *gatewaytest.OP, s *gatewaytest.Shelf, logger *zap.Logger, change ...func(*oidcrp.Config)) *oidcrp.Provider {
-	t.Helper()
-	config := configFor(op)
-	for _, c := range change {
-		c(&config)
-	}
-	p, err := oidcrp.New(config, oidcrp.Deps{LastGood: s, Logger: logger, Transport: op.Transport()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 func down(op *gatewaytest.OP) {
 	h := at(gatewaytest.OPDiscoveryPath, broken)
 	h.Serve[gatewaytest.OPJWKSPath] = broken
@@ -43,7 +30,7 @@ func TestLastGood(t *testing.T) {
 	setUp := func(t *testing.T) (*gatewaytest.OP, *gatewaytest.Shelf, string) {
 		t.Helper()
 		op, s := inProcess(t), &gatewaytest.Shelf{}
-		mustLogin(t, op, newWithShelf(t, op, s, nil))
+		mustLogin(t, op, newWith(t, op, oidcrp.Deps{LastGood: s}))
 		synctest.Wait()
 		if len(s.Names()) != 2 {
 			t.Fatalf("saved %d documents", len(s.Names()))
@@ -61,7 +48,7 @@ func TestLastGood(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			op, s, jws := setUp(t)
-			p := newWithShelf(t, op, s, nil)
+			p := newWith(t, op, oidcrp.Deps{LastGood: s})
 			if err := verify(t, p, jws); err != nil {
 				t.Errorf("the last good keys are not used: %v", err)
 			}
@@ -78,9 +65,9 @@ func TestLastGood(t *testing.T) {
 		roots := gatewaytest.NewOP(t, gatewaytest.OPOptions{}).Roots
 		synctest.Test(t, func(t *testing.T) {
 			op, s, jws := setUp(t)
-			other := newWithShelf(t, op, s, nil, func(c *oidcrp.Config) { c.RootCAs = roots })
+			other := newWith(t, op, oidcrp.Deps{LastGood: s}, func(c *oidcrp.Config) { c.RootCAs = roots })
 			wantCode(t, verify(t, other, jws), refusal.ProviderUnavailable)
-			if err := verify(t, newWithShelf(t, op, s, nil), jws); err != nil {
+			if err := verify(t, newWith(t, op, oidcrp.Deps{LastGood: s}), jws); err != nil {
 				t.Errorf("the control: %v", err)
 			}
 		})
@@ -94,7 +81,7 @@ func TestLastGood(t *testing.T) {
 					t.Errorf("the name %q shows the issuer", name)
 				}
 			}
-			other := newWithShelf(t, op, s, nil, func(c *oidcrp.Config) { c.Issuer = "https://op.test/other" })
+			other := newWith(t, op, oidcrp.Deps{LastGood: s}, func(c *oidcrp.Config) { c.Issuer = "https://op.test/other" })
 			wantCode(t, verify(t, other, jws), refusal.ProviderUnavailable)
 		})
 	})
@@ -111,7 +98,7 @@ func TestLastGood(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				op, s, jws := setUp(t)
 				s.Spoil(doc)
-				wantCode(t, verify(t, newWithShelf(t, op, s, nil), jws), refusal.ProviderUnavailable)
+				wantCode(t, verify(t, newWith(t, op, oidcrp.Deps{LastGood: s}), jws), refusal.ProviderUnavailable)
 			})
 		})
 	}
@@ -120,7 +107,7 @@ func TestLastGood(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			core, logs := observer.New(zapcore.WarnLevel)
 			op := inProcess(t)
-			mustLogin(t, op, newWithShelf(t, op, &gatewaytest.Shelf{Err: errors.New("store is down")}, zap.New(core)))
+			mustLogin(t, op, newWith(t, op, oidcrp.Deps{LastGood: &gatewaytest.Shelf{Err: errors.New("store is down")}, Logger: zap.New(core)}))
 			synctest.Wait()
 			if logs.Len() != 2 {
 				t.Errorf("got %d warnings, want one for each document", logs.Len())

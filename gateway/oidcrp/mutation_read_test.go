@@ -1,25 +1,9 @@
 package oidcrp_test
 
-import (
-	"reflect"
-	"testing"
-)
+import "testing"
 
 // known stands for what a mutator knows.
 func known(name string) (string, bool) { return "<" + name + ">", name == "issuer" }
-
-func TestReadMutation(t *testing.T) {
-	t.Parallel()
-	got, err := readMutation("control set claims/a/b \"${issuer} ${3*x}\"\n\nforge claims \"\\xff\" `y z`\nforce", known)
-	want := []statement{
-		{line: `control set claims/a/b "${issuer} ${3*x}"`, control: true, verb: "set", doc: "claims", path: []string{"a", "b"}, args: []string{`"<issuer> xxx"`}},
-		{line: "forge claims \"\\xff\" `y z`", verb: "forge", doc: "claims", path: []string{}, args: []string{"\xff", "y z"}},
-		{line: "force", verb: "force"},
-	}
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %#v, %v\nwant %#v", got, err, want)
-	}
-}
 
 func TestReadMutationRefuses(t *testing.T) {
 	t.Parallel()

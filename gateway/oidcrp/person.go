@@ -36,7 +36,7 @@ func (f *profile) verification() verification {
 	return unverified
 }
 
-// A person is what the sources together say of somebody. personChecks judge it.
+// A person is what the sources together say of somebody. checklist.person checks it.
 type person struct {
 	provider.Identity
 	said    verification // of Identity.Email

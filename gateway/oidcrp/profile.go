@@ -12,16 +12,11 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
-// Bounds on what a provider may say about a person.
-const (
-	maxGroups  = 10000
-	maxGroup   = 512  // bytes of one group
-	maxName    = 1024 // bytes of a user name or another name
-	maxMethods = 32   // entries of amr
-)
+// maxMethods bounds the entries of amr.
+const maxMethods = 32
 
 // A profile is what one source, the ID token or userinfo, says about a person.
-// The user name and the groups decide, and so checklist.profile judge them.
+// The user name and the groups decide, and so checklist.profile checks them.
 // The rest describes the person; whatever is odd about it is left out.
 type profile struct {
 	object
@@ -41,12 +36,12 @@ type profile struct {
 // An oddity is a claim that was left out, or entries of one.
 type oddity struct{ claim, why string }
 
-// idProfile judges what the ID token says.
+// idProfile checks what the ID token says.
 func (p *Provider) idProfile(claims object, groupsUnused bool) (*profile, error) {
-	return p.judge(&profile{object: claims, username: p.config.UsernameClaim, groups: p.config.GroupsClaim, groupsUnused: groupsUnused, trusted: p.config.TrustEmail})
+	return p.checked(&profile{object: claims, username: p.config.UsernameClaim, groups: p.config.GroupsClaim, groupsUnused: groupsUnused, trusted: p.config.TrustEmail})
 }
 
-// infoProfile judges the claims of userinfo that the ID token lacks. Faults of the
+// infoProfile checks the claims of userinfo that the ID token lacks. Faults of the
 // others do no harm. E-mail and its verification are taken from one source.
 func (p *Provider) infoProfile(claims object, id *profile) (*profile, error) {
 	f := &profile{object: claims, username: id.username, groups: id.groups, groupsUnused: id.groupsUnused, trusted: id.trusted, noted: id.odd}
@@ -60,11 +55,11 @@ func (p *Provider) infoProfile(claims object, id *profile) (*profile, error) {
 		delete(claims, "email")
 		delete(claims, "email_verified")
 	}
-	return p.judge(f)
+	return p.checked(f)
 }
 
-// judge judges what one source says, and logs what is left out of it.
-func (p *Provider) judge(f *profile) (*profile, error) {
+// checked checks what one source says, and logs what is left out of it.
+func (p *Provider) checked(f *profile) (*profile, error) {
 	if err := p.checks.profile.Run(f); err != nil {
 		return nil, err
 	}
@@ -80,13 +75,13 @@ func (p *Provider) judge(f *profile) (*profile, error) {
 
 // describe reads what only describes the person.
 func (f *profile) describe() {
-	if f.email = f.short("email", maxName); f.email != "" && !provider.ValidEmail(f.email) {
+	if f.email = f.short("email", provider.MaxName); f.email != "" && !provider.ValidEmail(f.email) {
 		f.leaveOut("email", "is no e-mail address")
 		f.email = ""
 	}
-	f.first = f.short("given_name", maxName)
-	f.last = f.short("family_name", maxName)
-	f.display = f.short("name", maxName)
+	f.first = f.short("given_name", provider.MaxName)
+	f.last = f.short("family_name", provider.MaxName)
+	f.display = f.short("name", provider.MaxName)
 	f.acr = f.short("acr", maxSubject)
 	f.session = f.short("sid", maxSubject)
 	f.amr = f.methods()
@@ -94,7 +89,7 @@ func (f *profile) describe() {
 	if f.authenticated = at; !ok && f.has("auth_time") {
 		f.leaveOut("auth_time", "is not "+string(aDate))
 	}
-	if f.find(f.username) == "" {
+	if name, _ := f.find(f.username); name == "" {
 		f.leaveOut(f.username, "is empty")
 	}
 	f.partial = f.lacking()
@@ -105,14 +100,12 @@ func (f *profile) leaveOut(claim, why string) { f.odd = append(f.odd, oddity{cla
 // short returns a text of limit bytes at most, without control characters.
 func (f *profile) short(name string, limit int) string {
 	s, ok := f.object[name].(string)
-	switch {
-	case !ok && f.has(name):
-		f.leaveOut(name, "is not "+string(aString))
-	case len(s) > limit:
-		f.leaveOut(name, fmt.Sprintf("is longer than %d bytes", limit))
-		return ""
-	case provider.Unfit(s):
-		f.leaveOut(name, "has control characters")
+	why := provider.Odd(s, limit)
+	if !ok && f.has(name) {
+		why = "is not " + string(aString)
+	}
+	if why != "" {
+		f.leaveOut(name, why)
 		return ""
 	}
 	return s
@@ -157,25 +150,26 @@ func entriesLeft(left, of int) string {
 	return fmt.Sprintf("is read in part: %d of %d entries can't be used (empty, no text, too long or with control characters)", left, of)
 }
 
-// find returns a claim that is asked for, nil if it is missing.
-func (f *profile) find(path string) any {
+// find is object.find for a claim that is asked for.
+func (f *profile) find(path string) (claim any, blocked string) {
 	if path == "" {
-		return nil
+		return nil, ""
 	}
-	v, _ := f.object.find(path)
-	return v
+	return f.object.find(path)
 }
 
 // text returns the claim of that name or path, empty if it is missing or no text.
 func (f *profile) text(name string) string {
-	s, _ := f.find(name).(string)
+	claim, _ := f.find(name)
+	s, _ := claim.(string)
 	return s
 }
 
 // entries returns the entries of the groups' claim; one text is one entry, and
 // an empty one is none. It is nil without the claim, or if that is no list.
 func (f *profile) entries() []any {
-	switch v := f.find(f.groups).(type) {
+	claim, _ := f.find(f.groups)
+	switch v := claim.(type) {
 	case string:
 		if v == "" {
 			return []any{}
@@ -187,28 +181,27 @@ func (f *profile) entries() []any {
 	return nil
 }
 
-var tooMany = fmt.Sprintf("more than %d groups", maxGroups)
+var tooMany = fmt.Sprintf("more than %d groups", provider.MaxGroups)
 
 func (f *profile) hasGroups() bool { return f.entries() != nil }
 
 // lacking says why this source does not tell all groups, and notes what is left
 // out of them.
 func (f *profile) lacking() string {
-	v := f.find(f.groups)
+	v, blocked := f.find(f.groups)
 	entries := f.entries()
-	_, left := usable(entries, maxGroup)
-	at, isBlocked := f.blocked(f.groups)
+	_, left := usable(entries, provider.MaxGroup)
 	var why string
 	switch {
 	case f.overage():
-		return "the provider names them elsewhere, because they are too many (an overage); have it send the groups of this application alone"
-	case v == nil && isBlocked:
-		why = fmt.Sprintf("can't be looked up: %s on the path to it is no object", wording.Quoted(at))
+		return provider.Overage
+	case blocked != "":
+		why = fmt.Sprintf("can't be looked up: %s on the path to it is no object", wording.Quoted(blocked))
 	case v == nil:
 		return ""
 	case entries == nil:
 		why = "is not " + string(someText)
-	case len(entries) > maxGroups: // where a rule reads them, that refuses
+	case len(entries) > provider.MaxGroups: // where a rule reads them, that refuses
 		why = tooMany
 	case left > 0:
 		why = entriesLeft(left, len(entries))
@@ -245,13 +238,14 @@ func (f *profile) lacksNeeded() bool {
 }
 
 func profileTypes(f *profile) error {
-	if v := f.find(f.username); v != nil && aString.wrong(v) {
+	name, blocked := f.find(f.username)
+	if name != nil && aString.wrong(name) {
 		return fmt.Errorf("reading %s: is not %s", wording.Quoted(f.username), aString)
 	}
-	if at, blocked := f.blocked(f.username); blocked && f.find(f.username) == nil {
-		return fmt.Errorf("reading %s: %s on the path to it is no object", wording.Quoted(f.username), wording.Quoted(at))
+	if blocked != "" {
+		return fmt.Errorf("reading %s: %s on the path to it is no object", wording.Quoted(f.username), wording.Quoted(blocked))
 	}
-	if v := f.find(f.groups); v != nil && !f.groupsUnused && f.entries() == nil {
+	if v, _ := f.find(f.groups); v != nil && !f.groupsUnused && f.entries() == nil {
 		return fmt.Errorf("reading %s: is not %s", wording.Quoted(f.groups), someText)
 	}
 	return nil
@@ -270,14 +264,14 @@ func profileEmail(f *profile) error {
 }
 
 func profileUsername(f *profile) error {
-	if len(f.text(f.username)) > maxName {
-		return fmt.Errorf("reading %s: longer than %d bytes", wording.Quoted(f.username), maxName)
+	if len(f.text(f.username)) > provider.MaxName {
+		return fmt.Errorf("reading %s: longer than %d bytes", wording.Quoted(f.username), provider.MaxName)
 	}
 	return nil
 }
 
 func profileGroups(f *profile) error {
-	if !f.groupsUnused && len(f.entries()) > maxGroups {
+	if !f.groupsUnused && len(f.entries()) > provider.MaxGroups {
 		return fmt.Errorf("reading %s: %s", wording.Quoted(f.groups), tooMany)
 	}
 	return nil
@@ -286,19 +280,9 @@ func profileGroups(f *profile) error {
 // list returns the groups without duplicates, in the provider's order.
 func (f *profile) list() []string {
 	entries := f.entries()
-	if entries == nil || len(entries) > maxGroups {
+	if entries == nil || len(entries) > provider.MaxGroups {
 		return nil
 	}
-	groups, _ := usable(entries, maxGroup)
-	return unique(groups)
-}
-
-// unique returns the entries of a list, each once.
-func unique(list []string) []string {
-	seen := make(map[string]struct{}, len(list))
-	return slices.DeleteFunc(list, func(s string) bool {
-		_, twice := seen[s]
-		seen[s] = struct{}{}
-		return twice
-	})
+	groups, _ := usable(entries, provider.MaxGroup)
+	return provider.Unique(groups)
 }

@@ -25,8 +25,6 @@ package oidcrp
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -74,7 +72,7 @@ type outbound interface {
 // network I/O.
 func New(config Config, deps Deps) (*Provider, error) {
 	config = config.withDefaults()
-	roots, poolErr := config.pool()
+	roots, poolErr := fetch.Pool(config.RootCAs)
 	out := fetch.New(fetch.Options{
 		RootCAs: roots, InsecureHTTP: config.InsecureHTTP, Transport: deps.Transport,
 	})
@@ -87,31 +85,20 @@ func New(config Config, deps Deps) (*Provider, error) {
 	}
 	p.logger = p.logger.With(zap.String("issuer", config.Issuer))
 	p.discovery = &fetch.Document[*metadata]{
-		What: "discovery document", Name: config.lastGoodName("discovery"),
+		What: "discovery document", Name: fetch.Name("oidc", "discovery", config.RootCAs, config.Issuer),
 		Fetch: p.fetchDiscovery, Parse: p.parseMetadata, LastGood: deps.LastGood, Logger: p.logger,
 	}
 	p.keys = &keySet{checks: p.checks, keys: &fetch.Document[keyRing]{
-		What: "keys", Name: config.lastGoodName("keys"),
+		What: "keys", Name: fetch.Name("oidc", "keys", config.RootCAs, config.Issuer),
 		Fetch: p.fetchKeys, Parse: p.parseKeys, LastGood: deps.LastGood, Logger: p.logger,
 	}}
 	return p, nil
 }
 
-// lastGoodName names a document of this issuer in fetch.LastGood. A document that was fetched
-// with other CA certificates is not used: it may be the reason why they were replaced.
-func (c Config) lastGoodName(what string) string {
-	of := c.Issuer
-	if len(c.RootCAs) > 0 {
-		of += "\x00" + string(c.RootCAs)
-	}
-	sum := sha256.Sum256([]byte(of))
-	return "oidc/" + hex.EncodeToString(sum[:16]) + "/" + what
-}
-
 func (p *Provider) fetchDiscovery(ctx context.Context) ([]byte, error) {
 	doc, err := p.fetchDocument(ctx, "discovery document", p.config.discoveryURL(), maxDiscovery)
 	if err != nil && lasts(err) {
-		err = unavailable("%w; the address is made of `issuer`: check that", refusal.From(err, refusal.Internal).Err)
+		err = fetch.Unavailable("%w; the address is made of `issuer`: check that", refusal.From(err, refusal.Internal).Err)
 	}
 	return doc, err
 }
@@ -246,7 +233,7 @@ func (p *Provider) person(ctx context.Context, md *metadata, claims object, got 
 	return who, id, err
 }
 
-// search asks userinfo for what the ID token lacks. An answer that is judged bad
+// search asks userinfo for what the ID token lacks. An answer that is refused
 // is an error, and so are a passing fault and one that can't be read if what is
 // missing decides. Otherwise the login goes on without.
 func (p *Provider) search(ctx context.Context, md *metadata, id *profile, access string) (findings, error) {
@@ -286,7 +273,7 @@ func (p *Provider) LogoutURL(ctx context.Context, req provider.LogoutRequest) (s
 	}
 	u, err := url.Parse(md.endSession)
 	if err != nil {
-		return "", unavailable("making the logout URL: %w", errors.New("the end_session_endpoint is malformed"))
+		return "", fetch.Unavailable("making the logout URL: %w", errors.New("the end_session_endpoint is malformed"))
 	}
 	query := u.Query()
 	query.Set("client_id", p.config.ClientID)

@@ -28,8 +28,13 @@ func configFor(op *gatewaytest.OP) oidcrp.Config {
 // newProvider returns a Provider at op, by way of sockets if it has a server.
 func newProvider(t *testing.T, op *gatewaytest.OP, change ...func(*oidcrp.Config)) *oidcrp.Provider {
 	t.Helper()
-	config, deps := configFor(op), oidcrp.Deps{}
-	if op.Roots == nil {
+	return newWith(t, op, oidcrp.Deps{}, change...)
+}
+
+func newWith(t *testing.T, op *gatewaytest.OP, deps oidcrp.Deps, change ...func(*oidcrp.Config)) *oidcrp.Provider {
+	t.Helper()
+	config := configFor(op)
+	if op.Roots == nil && deps.Transport == nil {
 		deps.Transport = op.Transport()
 	}
 	for _, c := range change {
@@ -107,11 +112,11 @@ func TestNewDoesNoNetwork(t *testing.T) {
 func TestBegin(t *testing.T) {
 	t.Parallel()
 	op := inProcess(t)
-	begin := func(t *testing.T, force bool, change ...func(*oidcrp.Config)) (url.Values, *provider.Begun) {
+	begin := func(t *testing.T, force, other bool, change ...func(*oidcrp.Config)) (url.Values, *provider.Begun) {
 		t.Helper()
-		begun, err := newProvider(t, op, change...).Begin(t.Context(), provider.BeginRequest{
-			State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback, ForceLogin: force,
-		})
+		req := beginRequest
+		req.ForceLogin, req.OtherPerson = force, other
+		begun, err := newProvider(t, op, change...).Begin(t.Context(), req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +129,7 @@ func TestBegin(t *testing.T) {
 
 	t.Run("parameters", func(t *testing.T) {
 		t.Parallel()
-		q, begun := begin(t, false)
+		q, begun := begin(t, false, false)
 		for name, want := range map[string]string{
 			"response_type": "code", "client_id": op.ClientID, "redirect_uri": gatewaytest.OPCallback,
 			"scope": "openid profile email", "state": strings.Repeat("s", 43), "code_challenge_method": "S256",
@@ -139,55 +144,39 @@ func TestBegin(t *testing.T) {
 		if len(begun.Private) > 4096 {
 			t.Errorf("the private record has %d bytes", len(begun.Private))
 		}
-		again, _ := begin(t, false)
+		again, _ := begin(t, false, false)
 		if again.Get("nonce") == q.Get("nonce") || again.Get("code_challenge") == q.Get("code_challenge") {
 			t.Error("nonce or challenge stand in two logins")
 		}
 	})
 	t.Run("forced login", func(t *testing.T) {
 		t.Parallel()
-		q, _ := begin(t, true)
+		q, _ := begin(t, true, false)
 		if q.Get("prompt") != "login" || q.Get("max_age") != "0" {
 			t.Errorf("got %v", q)
 		}
 	})
 	t.Run("another person, if the provider lets", func(t *testing.T) {
 		t.Parallel()
-		begun, err := newProvider(t, op).Begin(t.Context(), provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback, OtherPerson: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		u, err := url.Parse(begun.Location)
-		if err != nil {
-			t.Fatal(err)
-		}
 		// max_age would make the answer depend on auth_time.
-		if q := u.Query(); q.Get("prompt") != "login" || q.Has("max_age") {
+		if q, _ := begin(t, false, true); q.Get("prompt") != "login" || q.Has("max_age") {
 			t.Errorf("got %v", q)
 		}
 	})
 	t.Run("without PKCE", func(t *testing.T) {
 		t.Parallel()
-		q, _ := begin(t, false, func(c *oidcrp.Config) { c.InsecureNoPKCE = true })
+		q, _ := begin(t, false, false, func(c *oidcrp.Config) { c.InsecureNoPKCE = true })
 		if q.Has("code_challenge") || q.Has("code_challenge_method") {
 			t.Errorf("got %v", q)
 		}
 	})
 	t.Run("own scopes", func(t *testing.T) {
 		t.Parallel()
-		q, _ := begin(t, false, func(c *oidcrp.Config) { c.Scopes = []string{"openid", "groups"} })
+		q, _ := begin(t, false, false, func(c *oidcrp.Config) { c.Scopes = []string{"openid", "groups"} })
 		if q.Get("scope") != "openid groups" {
 			t.Errorf("got %v", q)
 		}
 	})
-}
-
-func TestForceLogin(t *testing.T) {
-	t.Parallel()
-	op := inProcess(t)
-	if _, err := op.ForceLogin(t.Context(), newProvider(t, op)); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // Who wants to be somebody else is not signed in by what was before; a provider

@@ -44,8 +44,10 @@ func at(path string, h http.HandlerFunc) gatewaytest.OPHooks {
 	return gatewaytest.OPHooks{Serve: map[string]http.HandlerFunc{path: h}}
 }
 
+var beginRequest = provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback}
+
 func begin(ctx context.Context, p provider.Provider) error {
-	_, err := p.Begin(ctx, provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
+	_, err := p.Begin(ctx, beginRequest)
 	return err
 }
 
@@ -123,10 +125,7 @@ func TestStart(t *testing.T) {
 					op.SetHooks(at(gatewaytest.OPDiscoveryPath, tt.serve))
 				}
 				core, logs := observer.New(zap.WarnLevel)
-				p, err := oidcrp.New(configFor(op), oidcrp.Deps{Transport: op.Transport(), Logger: zap.New(core)})
-				if err != nil {
-					t.Fatal(err)
-				}
+				p := newWith(t, op, oidcrp.Deps{Logger: zap.New(core)})
 				took(t, 0, func() { p.Start(t.Context()) })
 				time.Sleep(fetch.Timeout)
 				synctest.Wait()
@@ -173,35 +172,28 @@ func TestProviderGoesDown(t *testing.T) {
 
 func TestSlowEndpoints(t *testing.T) {
 	t.Parallel()
+	const token, keys, userInfo, never = gatewaytest.OPTokenPath, gatewaytest.OPJWKSPath, gatewaytest.OPUserInfoPath, time.Hour
 	for _, tt := range []struct {
-		name  string
-		serve func(op *gatewaytest.OP) map[string]http.HandlerFunc
-		took  time.Duration
-		code  refusal.Code
+		name string
+		slow map[string]time.Duration // by path
+		took time.Duration
+		code refusal.Code
 	}{
-		{"slow but there", func(op *gatewaytest.OP) map[string]http.HandlerFunc {
-			return map[string]http.HandlerFunc{gatewaytest.OPTokenPath: slow(op, 3*time.Second), gatewaytest.OPUserInfoPath: slow(op, 3*time.Second)}
-		}, 6 * time.Second, ""},
-		{"token endpoint hangs", func(*gatewaytest.OP) map[string]http.HandlerFunc {
-			return map[string]http.HandlerFunc{gatewaytest.OPTokenPath: hang}
-		}, 5 * time.Second, refusal.ProviderUnavailable},
-		{"keys hang", func(*gatewaytest.OP) map[string]http.HandlerFunc {
-			return map[string]http.HandlerFunc{gatewaytest.OPJWKSPath: hang}
-		}, 5 * time.Second, refusal.ProviderUnavailable},
-		{"userinfo hangs", func(*gatewaytest.OP) map[string]http.HandlerFunc {
-			return map[string]http.HandlerFunc{gatewaytest.OPUserInfoPath: hang}
-		}, 5 * time.Second, refusal.ProviderUnavailable},
-		{"all of them slow", func(op *gatewaytest.OP) map[string]http.HandlerFunc {
-			return map[string]http.HandlerFunc{
-				gatewaytest.OPTokenPath: slow(op, 4*time.Second), gatewaytest.OPJWKSPath: slow(op, 4*time.Second), gatewaytest.OPUserInfoPath: slow(op, 4*time.Second),
-			}
-		}, 10 * time.Second, refusal.ProviderUnavailable},
+		{"slow but there", map[string]time.Duration{token: 3 * time.Second, userInfo: 3 * time.Second}, 6 * time.Second, ""},
+		{"token endpoint hangs", map[string]time.Duration{token: never}, 5 * time.Second, refusal.ProviderUnavailable},
+		{"keys hang", map[string]time.Duration{keys: never}, 5 * time.Second, refusal.ProviderUnavailable},
+		{"userinfo hangs", map[string]time.Duration{userInfo: never}, 5 * time.Second, refusal.ProviderUnavailable},
+		{"all of them slow", map[string]time.Duration{token: 4 * time.Second, keys: 4 * time.Second, userInfo: 4 * time.Second}, 10 * time.Second, refusal.ProviderUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				op := inProcess(t)
-				op.SetHooks(gatewaytest.OPHooks{Claims: deleteFrom("groups"), Serve: tt.serve(op)})
+				hooks := gatewaytest.OPHooks{Claims: deleteFrom("groups"), Serve: map[string]http.HandlerFunc{}}
+				for path, d := range tt.slow {
+					hooks.Serve[path] = slow(op, d)
+				}
+				op.SetHooks(hooks)
 				took(t, tt.took, func() {
 					if _, err := op.Login(t.Context(), newProvider(t, op)); tt.code != "" {
 						wantCode(t, err, tt.code)
@@ -319,7 +311,7 @@ func TestOverSockets(t *testing.T) {
 	t.Parallel()
 	op := gatewaytest.NewOP(t, gatewaytest.OPOptions{Alg: "RS256"})
 	p := newProvider(t, op)
-	begun, err := p.Begin(t.Context(), provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: gatewaytest.OPCallback})
+	begun, err := p.Begin(t.Context(), beginRequest)
 	if err != nil {
 		t.Fatal(err)
 	}

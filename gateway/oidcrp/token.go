@@ -21,7 +21,7 @@ type token struct {
 	algs []string
 }
 
-// parseToken reads raw and judges its form and header.
+// parseToken reads raw and checks its form and header.
 func (p *Provider) parseToken(raw string, algs []string) (*token, error) {
 	if err := p.checks.compact.Run(raw); err != nil {
 		return nil, err

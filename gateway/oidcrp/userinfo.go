@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
-// A userInfo is an answer of the userinfo endpoint that checklist.userInfo judge.
+// A userInfo is an answer of the userinfo endpoint for checklist.userInfo.
 type userInfo struct {
 	claims   object
 	signed   bool
@@ -34,14 +35,14 @@ var userInfoKinds = []member{
 func (p *Provider) userInfo(ctx context.Context, md *metadata, access, subject string) (object, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, md.userInfo, nil)
 	if err != nil {
-		return nil, unavailable("asking userinfo: %w", errors.New("the address is malformed"))
+		return nil, fetch.Unavailable("asking userinfo: %w", errors.New("the address is malformed"))
 	}
 	req.Close = true // see tokenRequest
 	req.Header.Set("Authorization", "Bearer "+access)
 	req.Header.Set("Accept", "application/json, application/jwt")
 	got, err := p.outbound.Do(req, maxUserInfo)
 	if err != nil {
-		return nil, unavailable("asking userinfo: %w", err)
+		return nil, fetch.Unavailable("asking userinfo: %w", err)
 	}
 	if err := p.checks.userInfoAnswer.Run(got); err != nil {
 		return nil, p.userInfoSaid(got, access, err)
@@ -150,11 +151,11 @@ func userInfoTime(u *userInfo) error {
 	}
 	exp, ok := u.claims.date("exp")
 	if u.claims.has("exp") && (!ok || !u.now.Before(exp.Add(skew))) {
-		return fmt.Errorf("checking userinfo: exp is %s, now it is %s", moment(exp, ok), moment(u.now, true))
+		return fmt.Errorf("checking userinfo: exp is %s, now it is %s", provider.Moment(exp), provider.Moment(u.now))
 	}
 	nbf, ok := u.claims.date("nbf")
 	if u.claims.has("nbf") && (!ok || nbf.After(u.now.Add(skew))) {
-		return fmt.Errorf("checking userinfo: nbf is %s, now it is %s", moment(nbf, ok), moment(u.now, true))
+		return fmt.Errorf("checking userinfo: nbf is %s, now it is %s", provider.Moment(nbf), provider.Moment(u.now))
 	}
 	return nil
 }

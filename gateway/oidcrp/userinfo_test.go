@@ -14,27 +14,6 @@ import (
 // TestUserInfo is about where a field comes from: always from one source.
 func TestUserInfo(t *testing.T) {
 	t.Parallel()
-	without := func(names ...string) func(map[string]any) {
-		return func(m map[string]any) {
-			for _, name := range names {
-				delete(m, name)
-			}
-		}
-	}
-	set := func(kv ...any) func(map[string]any) {
-		return func(m map[string]any) {
-			for i := 0; i < len(kv); i += 2 {
-				m[kv[i].(string)] = kv[i+1]
-			}
-		}
-	}
-	both := func(fs ...func(map[string]any)) func(map[string]any) {
-		return func(m map[string]any) {
-			for _, f := range fs {
-				f(m)
-			}
-		}
-	}
 	for _, tt := range []struct {
 		name     string
 		claims   func(map[string]any)
@@ -42,60 +21,60 @@ func TestUserInfo(t *testing.T) {
 		asked    int
 		want     func(*provider.Identity)
 	}{
-		{name: "not asked when all is there", claims: set(), asked: 0},
-		{name: "groups from userinfo", claims: without("groups"), asked: 1},
-		{name: "user name from userinfo", claims: without("preferred_username"), asked: 1},
+		{name: "not asked when all is there", claims: nil, asked: 0},
+		{name: "groups from userinfo", claims: deleteFrom("groups"), asked: 1},
+		{name: "user name from userinfo", claims: deleteFrom("preferred_username"), asked: 1},
 		{
-			name: "e-mail without its verification", claims: without("email"), userinfo: without("email_verified"), asked: 1,
+			name: "e-mail without its verification", claims: deleteFrom("email"), userinfo: deleteFrom("email_verified"), asked: 1,
 			want: func(i *provider.Identity) { i.EmailVerified = false },
 		},
 		{
-			name: "verification without its e-mail is ignored", claims: both(without("email"), set("email_verified", true)),
-			userinfo: set("email", "other@example.com", "email_verified", false), asked: 1,
+			name: "verification without its e-mail is ignored", claims: all(deleteFrom("email"), setIn("email_verified", true)),
+			userinfo: setIn("email", "other@example.com", "email_verified", false), asked: 1,
 			want: func(i *provider.Identity) { i.Email, i.EmailVerified = "", false },
 		},
 		{
-			name: "no e-mail at all", claims: without("email"), userinfo: without("email"), asked: 1,
+			name: "no e-mail at all", claims: deleteFrom("email"), userinfo: deleteFrom("email"), asked: 1,
 			want: func(i *provider.Identity) { i.Email, i.EmailVerified = "", false },
 		},
 		{
-			name: "an empty e-mail counts as absent", claims: set("email", ""), userinfo: set("email", ""), asked: 1,
+			name: "an empty e-mail counts as absent", claims: setIn("email", ""), userinfo: setIn("email", ""), asked: 1,
 			want: func(i *provider.Identity) { i.Email, i.EmailVerified = "", false },
 		},
 		{
-			name: "the ID token goes first", claims: without("groups"), asked: 1,
-			userinfo: set("email", "evil@example.com", "preferred_username", "root", "name", "Root"),
+			name: "the ID token goes first", claims: deleteFrom("groups"), asked: 1,
+			userinfo: setIn("email", "evil@example.com", "preferred_username", "root", "name", "Root"),
 		},
 		{ // as Cognito's userinfo does, whose ID tokens are in order
-			name: "an e-mail that is not needed is not judged", claims: without("groups"), asked: 1,
-			userinfo: set("email", "no address", "email_verified", "true"),
+			name: "an e-mail that is not needed is not checked", claims: deleteFrom("groups"), asked: 1,
+			userinfo: setIn("email", "no address", "email_verified", "true"),
 		},
 		{
-			name: "groups that are not needed are not judged", claims: without("email"), asked: 1,
-			userinfo: set("groups", map[string]any{"a": 1}),
+			name: "groups that are not needed are not checked", claims: deleteFrom("email"), asked: 1,
+			userinfo: setIn("groups", map[string]any{"a": 1}),
 		},
 		{
-			name: "too many groups that are not needed", claims: without("email"), asked: 1,
-			userinfo: set("groups", make([]int, 10001)),
+			name: "too many groups that are not needed", claims: deleteFrom("email"), asked: 1,
+			userinfo: setIn("groups", make([]int, 10001)),
 		},
 		{
-			name: "a user name that is not needed is not judged", claims: without("groups"), asked: 1,
-			userinfo: set("preferred_username", []any{"root"}),
+			name: "a user name that is not needed is not checked", claims: deleteFrom("groups"), asked: 1,
+			userinfo: setIn("preferred_username", []any{"root"}),
 		},
 		{
-			name: "a long user name that is not needed", claims: without("email"), asked: 1,
-			userinfo: set("preferred_username", strings.Repeat("x", 1025)),
+			name: "a long user name that is not needed", claims: deleteFrom("email"), asked: 1,
+			userinfo: setIn("preferred_username", strings.Repeat("x", 1025)),
 		},
 		{
-			name: "groups are never added up", claims: set("groups", []any{"staff"}, "email", ""), asked: 1,
-			userinfo: set("groups", []any{"admins"}), want: func(i *provider.Identity) { i.Groups = []string{"staff"} },
+			name: "groups are never added up", claims: setIn("groups", []any{"staff"}, "email", ""), asked: 1,
+			userinfo: setIn("groups", []any{"admins"}), want: func(i *provider.Identity) { i.Groups = []string{"staff"} },
 		},
 		{
-			name: "an empty list of groups is an answer", claims: both(set("groups", []any{}), without("email")), asked: 1,
+			name: "an empty list of groups is an answer", claims: all(setIn("groups", []any{}), deleteFrom("email")), asked: 1,
 			want: func(i *provider.Identity) { i.Groups = []string{} },
 		},
 		{
-			name: "no groups", claims: without("groups"), userinfo: without("groups"), asked: 1,
+			name: "no groups", claims: deleteFrom("groups"), userinfo: deleteFrom("groups"), asked: 1,
 			want: func(i *provider.Identity) {
 				i.Groups, i.GroupsNote = nil, `the claim "groups" is neither in the ID token nor in userinfo`
 				i.NoGroups = i.GroupsNote + `; the claims that came: "email", "email_verified", "family_name", "given_name", "name", "preferred_username", "sub"; ` +
@@ -103,15 +82,15 @@ func TestUserInfo(t *testing.T) {
 			},
 		},
 		{
-			name: "one string is one group", claims: set("groups", "staff, admins"),
+			name: "one string is one group", claims: setIn("groups", "staff, admins"),
 			want: func(i *provider.Identity) { i.Groups = []string{"staff, admins"} },
 		},
 		{
-			name: "duplicates go, order stays", claims: set("groups", []any{"b", "a", "b", "c", "a"}),
+			name: "duplicates go, order stays", claims: setIn("groups", []any{"b", "a", "b", "c", "a"}),
 			want: func(i *provider.Identity) { i.Groups = []string{"b", "a", "c"} },
 		},
 		{
-			name: "names are exact", claims: set("EMAIL", "root@example.com", "Groups", []any{"root"}, "preferred_userName", "root", "Email_Verified", false),
+			name: "names are exact", claims: setIn("EMAIL", "root@example.com", "Groups", []any{"root"}, "preferred_userName", "root", "Email_Verified", false),
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,16 @@ type Identity struct {
 	// AuthTime is when the person authenticated; zero if unknown.
 	AuthTime time.Time `json:"at,omitzero"`
 }
+
+// Bounds on what a provider may say about a person.
+const (
+	MaxGroups = 10000
+	MaxGroup  = 512  // bytes of one group
+	MaxName   = 1024 // bytes of a user name, or of another name
+)
+
+// Overage is the GroupsNote of groups that the provider names elsewhere.
+const Overage = "the provider names them elsewhere, because they are too many (an overage); have it send the groups of this application alone"
 
 // maxEmail is in bytes: 64 before the @, 255 behind (RFC 5321 §4.5.3.1).
 const maxEmail = 320
@@ -98,4 +109,33 @@ func Unfit(s string) bool {
 		}
 	}
 	return false
+}
+
+// Odd says why a text that only describes a person is left out, "" if it can be used.
+func Odd(s string, limit int) string {
+	switch {
+	case len(s) > limit:
+		return fmt.Sprintf("is longer than %d bytes", limit)
+	case Unfit(s):
+		return "has control characters"
+	}
+	return ""
+}
+
+// Unique returns the entries of a list, each once, in their order. It changes list.
+func Unique(list []string) []string {
+	seen := make(map[string]struct{}, len(list))
+	return slices.DeleteFunc(list, func(s string) bool {
+		_, twice := seen[s]
+		seen[s] = struct{}{}
+		return twice
+	})
+}
+
+// Moment shows a time in errors; the zero time is missing.
+func Moment(t time.Time) string {
+	if t.IsZero() {
+		return "missing"
+	}
+	return t.UTC().Format(time.RFC3339)
 }

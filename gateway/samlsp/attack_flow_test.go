@@ -26,7 +26,7 @@ func twoProviders() map[string]samlsp.Config {
 // reply is the control's message for a login, changed by steps.
 func reply(t *testing.T, l login, steps ...string) url.Values {
 	t.Helper()
-	return must(must(parsePlan(strings.Join(append(steps, "pad 0"), "\n"))).message(l))
+	return planned(t, steps...).form(t, l, true)
 }
 
 // A flowAttack is an attack on a login as a whole, with genuine messages.

@@ -34,6 +34,16 @@ func corpus(tb testing.TB) []attack {
 	return list
 }
 
+// planned reads a mutation. Without a line it is the control.
+func planned(t *testing.T, lines ...string) *attack {
+	t.Helper()
+	p, err := parsePlan(strings.Join(append(lines, "pad 0"), "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &attack{plan: p}
+}
+
 // form is the message, or the control without the mutation.
 func (a *attack) form(t *testing.T, l login, evil bool) url.Values {
 	t.Helper()
@@ -48,14 +58,29 @@ func (a *attack) form(t *testing.T, l login, evil bool) url.Values {
 	return form
 }
 
-// try judges a message at a new provider, without the named checks.
+// try completes a login at a new provider, without the named checks.
 func (a *attack) try(t *testing.T, l login, form url.Values, drop ...string) (*provider.Answer, error) {
 	t.Helper()
 	p := must(samlsp.New(a.config, samlsp.Deps{Transport: noNetwork{t}}))
 	samlsp.Drop(p, drop...)
-	return p.Complete(t.Context(), provider.CompleteRequest{
-		Params: form, Private: samlsp.Flow(l.request, idpEntity, l.begun, a.forced), CallbackURL: acsURL, MetadataURL: spEntity,
-	})
+	return p.Complete(t.Context(), l.answer(form, a.forced))
+}
+
+// answer is an answer to the login.
+func (l login) answer(form url.Values, forced bool) provider.CompleteRequest {
+	return provider.CompleteRequest{
+		Params: form, Private: samlsp.Flow(l.request, idpEntity, l.begun, forced), CallbackURL: acsURL, MetadataURL: spEntity,
+	}
+}
+
+// completing completes logins at one provider.
+func completing(t *testing.T, p *samlsp.Provider) func(lines ...string) error {
+	l := newLogin()
+	return func(lines ...string) error {
+		t.Helper()
+		_, err := p.Complete(t.Context(), l.answer(planned(t, lines...).form(t, l, true), false))
+		return err
+	}
 }
 
 func newLogin() login { return login{request: requestID, begun: time.Now()} }

@@ -110,6 +110,8 @@ var chains = map[string]struct {
 	"self-issued, with the flag":              {[]link{{key: "idp", subject: "idp", issuer: "idp", change: isCA}, {key: "next", subject: "idp", issuer: "idp", change: isCA}}, []string{"idp", "next"}},
 	"renewed with its key":                    {[]link{own, {key: "idp", subject: "idp", issuer: "idp", change: func(c *x509.Certificate) { c.SerialNumber = big.NewInt(2) }}}, []string{"idp"}},
 	"an authority alone":                      {[]link{ca}, []string{"ca"}},
+	"another beside an authority":             {[]link{own, anotherCA}, []string{"idp", "root"}},
+	"an authority renewed with its key":       {[]link{ca, {key: "ca", subject: "ca", issuer: "ca", change: func(c *x509.Certificate) { isCA(c); c.SerialNumber = big.NewInt(2) }}}, []string{"ca"}},
 	"names without anything":                  {[]link{{key: "idp", subject: "#0\x00", issuer: "#0\x00"}, {key: "next", subject: "#0\x00", issuer: "#0\x00", change: isCA}}, []string{"idp", "next"}},
 	"the same key, issued and self-issued":    {[]link{own, {key: "idp", subject: "signer", issuer: "ca", by: "ca"}, ca}, []string{"idp"}},
 	"the issuer in UTF-8":                     {[]link{{key: "idp", subject: "idp", issuer: typed(asn1.TagUTF8String, "ca"), by: "ca"}, ca}, []string{"idp"}},

@@ -1,6 +1,7 @@
 package samlsp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
@@ -32,7 +34,7 @@ func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provi
 	}
 	location, binding, err := to.location(p.config.RequestBinding)
 	if err != nil {
-		return nil, unavailable("%w", err)
+		return nil, fetch.Unavailable("%w", err)
 	}
 	signer, err := p.signer(ctx, to)
 	if err != nil {
@@ -60,10 +62,7 @@ func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provi
 
 // spEntityID returns our entity ID at a site.
 func (p *Provider) spEntityID(metadataURL string) string {
-	if p.config.SPEntityID != "" {
-		return p.config.SPEntityID
-	}
-	return metadataURL
+	return cmp.Or(p.config.SPEntityID, metadataURL)
 }
 
 // newID returns a fresh xs:ID of 160 random bits (SAML Core 1.3.4).

@@ -192,22 +192,13 @@ func explainDER(der []byte, cause error) error {
 	if has, want := derLength(der); want > has {
 		return fmt.Errorf("is cut off: it has %d bytes of %d; copy the whole of it", has, want)
 	}
-	if _, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+	is := func(_ any, err error) bool { return err == nil }
+	switch {
+	case is(x509.ParsePKCS8PrivateKey(der)), is(x509.ParsePKCS1PrivateKey(der)), is(x509.ParseECPrivateKey(der)):
 		return errPrivateKey
-	}
-	if _, err := x509.ParsePKCS1PrivateKey(der); err == nil {
-		return errPrivateKey
-	}
-	if _, err := x509.ParseECPrivateKey(der); err == nil {
-		return errPrivateKey
-	}
-	if _, err := x509.ParseCertificateRequest(der); err == nil {
+	case is(x509.ParseCertificateRequest(der)):
 		return errRequest
-	}
-	if _, err := x509.ParsePKIXPublicKey(der); err == nil {
-		return errPublicKey
-	}
-	if _, err := x509.ParsePKCS1PublicKey(der); err == nil {
+	case is(x509.ParsePKIXPublicKey(der)), is(x509.ParsePKCS1PublicKey(der)):
 		return errPublicKey
 	}
 	if inner := strings.TrimSpace(string(der)); strings.Contains(inner, pemBegin) || strings.HasPrefix(inner, "MII") {

@@ -11,7 +11,7 @@ import (
 )
 
 // A checklist is everything that is checked: how a document is read and its
-// signatures verified (xmlsec), and what is judged after that. Each provider has
+// signatures verified (xmlsec), and what is checked after that. Each provider has
 // the whole of it; a test takes single checks out of its own copy to see that
 // they are what stops an attack.
 type checklist struct {

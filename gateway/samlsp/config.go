@@ -1,11 +1,10 @@
 package samlsp
 
 import (
+	"cmp"
 	"context"
 	"crypto"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
 // Config describes one SAML identity provider and how we meet it. Either
@@ -134,9 +134,7 @@ const (
 // withDefaults returns c with every default filled in that does not depend on
 // the provider.
 func (c Config) withDefaults() Config {
-	if c.ClockSkew == 0 {
-		c.ClockSkew = defaultSkew
-	}
+	c.ClockSkew = cmp.Or(c.ClockSkew, defaultSkew)
 	if format, ok := nameIDFormats[c.NameIDFormat]; ok {
 		c.NameIDFormat = format
 	}
@@ -145,7 +143,7 @@ func (c Config) withDefaults() Config {
 
 // validate reports every fault of c, which has its defaults, at once.
 func (c Config) validate(outbound *fetch.Client) error {
-	return errors.Join(c.validateProvider(outbound), c.validateRequest(), c.validateNameID(), c.validateAttributes(), c.validateJudging())
+	return errors.Join(c.validateProvider(outbound), c.validateRequest(), c.validateNameID(), c.validateAttributes(), c.validateChecking())
 }
 
 // byHand reports whether the provider is given without metadata.
@@ -160,70 +158,52 @@ func (c Config) identityOption() string {
 }
 
 func (c Config) validateProvider(outbound *fetch.Client) error {
-	var errs []error
-	if c.EntityID != "" && !isPlain(c.EntityID) {
-		errs = append(errs, notPlain("entity_id"))
-	}
 	if c.byHand() {
-		return errors.Join(append(errs, c.validateByHand(outbound))...)
+		return errors.Join(plainOption("entity_id", c.EntityID), c.validateByHand(outbound))
 	}
-	if c.MetadataURL != "" && len(c.Metadata) > 0 {
-		errs = append(errs, errors.New("checking metadata: a document stands beside a URL; keep one of them"))
-	}
-	if c.MetadataURL != "" {
-		if err := outbound.CheckURL(c.MetadataURL); err != nil {
-			errs = append(errs, fmt.Errorf("checking metadata: the URL %w", err))
-		}
-	}
-	if c.SSOURL != "" {
-		errs = append(errs, errors.New("checking sso_url: the metadata say it; leave sso_url or metadata out"))
-	}
-	if len(c.Certificates) > 0 {
-		errs = append(errs, errors.New("checking certificate: the metadata hold it; leave certificate or metadata out"))
-	}
-	return errors.Join(errs...)
+	return errors.Join(
+		plainOption("entity_id", c.EntityID),
+		provider.Fault(c.MetadataURL != "" && len(c.Metadata) > 0, "checking metadata: a document stands beside a URL; keep one of them"),
+		checkURL(outbound, c.MetadataURL, "checking metadata: the URL"),
+		provider.Fault(c.SSOURL != "", "checking sso_url: the metadata say it; leave sso_url or metadata out"),
+		provider.Fault(len(c.Certificates) > 0, "checking certificate: the metadata hold it; leave certificate or metadata out"),
+	)
 }
 
 func (c Config) validateByHand(outbound *fetch.Client) error {
 	if c.EntityID == "" && c.SSOURL == "" && len(c.Certificates) == 0 {
 		return errors.New("checking metadata: is missing; give the URL or the file of the provider's metadata, or else entity_id, sso_url and certificate")
 	}
-	var errs []error
-	if c.EntityID == "" {
-		errs = append(errs, errors.New("checking entity_id: is missing; without metadata give the provider's entity ID, which it may call Issuer or Identifier"))
-	}
-	if c.SSOURL == "" {
-		errs = append(errs, errors.New("checking sso_url: is missing; without metadata give the address of the provider's single sign-on service"))
-	} else if err := outbound.CheckURL(c.SSOURL); err != nil {
-		errs = append(errs, fmt.Errorf("checking sso_url: %w", err))
-	}
-	if len(c.Certificates) == 0 {
-		errs = append(errs, errors.New("checking certificate: is missing; without metadata give the certificate that the provider signs with"))
+	errs := []error{
+		provider.Fault(c.EntityID == "", "checking entity_id: is missing; without metadata give the provider's entity ID, which it may call Issuer or Identifier"),
+		provider.Fault(c.SSOURL == "", "checking sso_url: is missing; without metadata give the address of the provider's single sign-on service"),
+		checkURL(outbound, c.SSOURL, "checking sso_url:"),
+		provider.Fault(len(c.Certificates) == 0, "checking certificate: is missing; without metadata give the certificate that the provider signs with"),
 	}
 	for _, text := range c.Certificates {
-		if _, err := parseCertificates(text); err != nil {
-			errs = append(errs, fmt.Errorf("checking certificate: %w", err))
-		}
+		_, err := parseCertificates(text)
+		errs = append(errs, provider.Fault(err != nil, "checking certificate: %w", err))
 	}
 	return errors.Join(errs...)
 }
 
-func notPlain(option string) error {
-	return fmt.Errorf("checking %s: must be 1 to %d bytes without blanks around it or control characters", option, maxText)
+// checkURL checks an address that is not empty.
+func checkURL(outbound *fetch.Client, address, what string) error {
+	err := outbound.CheckURL(address)
+	return provider.Fault(address != "" && err != nil, "%s %w", what, err)
+}
+
+// plainOption checks a text that is not empty.
+func plainOption(option, text string) error {
+	return provider.Fault(text != "" && !isPlain(text), "checking %s: must be 1 to %d bytes without blanks around it or control characters", option, maxText)
 }
 
 func (c Config) validateRequest() error {
-	var errs []error
-	if c.SPEntityID != "" && !isPlain(c.SPEntityID) {
-		errs = append(errs, notPlain("sp_entity_id"))
-	}
-	switch c.RequestBinding {
-	case "", BindingRedirect, BindingPOST:
-	default:
-		errs = append(errs, fmt.Errorf("checking request_binding: %.40q is none of %s, %s", c.RequestBinding, BindingRedirect, BindingPOST))
-	}
-	errs = append(errs, c.SignRequests.validate("sign_requests"))
-	return errors.Join(errs...)
+	return errors.Join(
+		plainOption("sp_entity_id", c.SPEntityID),
+		provider.OneOf("request_binding", c.RequestBinding, BindingRedirect, BindingPOST),
+		provider.OneOf("sign_requests", c.SignRequests, On, Off),
+	)
 }
 
 // nameIDFormats are the formats of SAML Core 8.3 by their last part. That of
@@ -261,28 +241,17 @@ func isUnspecified(format string) bool {
 }
 
 func (c Config) validateNameID() error {
-	var errs []error
-	switch c.NameIDFormat {
-	case "":
-		return nil
-	case formatEncrypted:
-		return errors.New("checking name_id_format: an encrypted NameID can't be read here; choose another format")
-	case formatTransient:
-		if c.IDAttribute == "" {
-			errs = append(errs, errors.New("checking id_attribute: is missing; a transient NameID is another one each time, so name the attribute that identifies an account"))
-		}
-		fallthrough
-	case formatPersistent:
-		if c.UsernameAttribute == "" {
-			errs = append(errs, errors.New("checking username_attribute: is missing; a persistent or transient NameID is no user name, so name the attribute that is"))
-		}
-	default:
-		if !strings.Contains(c.NameIDFormat, ":") || !isPlain(c.NameIDFormat) {
-			errs = append(errs, fmt.Errorf("checking name_id_format: %.100q is neither a URI nor one of %s%s",
-				c.NameIDFormat, strings.Join(slices.Sorted(maps.Keys(nameIDFormats)), ", "), meantFormat(c.NameIDFormat)))
-		}
-	}
-	return errors.Join(errs...)
+	format := c.NameIDFormat
+	uri := strings.Contains(format, ":") && isPlain(format)
+	return errors.Join(
+		provider.Fault(format == formatEncrypted, "checking name_id_format: an encrypted NameID can't be read here; choose another format"),
+		provider.Fault(format == formatTransient && c.IDAttribute == "",
+			"checking id_attribute: is missing; a transient NameID is another one each time, so name the attribute that identifies an account"),
+		provider.Fault((format == formatTransient || format == formatPersistent) && c.UsernameAttribute == "",
+			"checking username_attribute: is missing; a persistent or transient NameID is no user name, so name the attribute that is"),
+		provider.Fault(format != "" && !uri, "checking name_id_format: %.100q is neither a URI nor one of %s%s",
+			format, strings.Join(slices.Sorted(maps.Keys(nameIDFormats)), ", "), meantFormat(format)),
+	)
 }
 
 // meantFormat asks for the format that begins like name, if there is one.
@@ -297,49 +266,22 @@ func meantFormat(name string) string {
 }
 
 func (c Config) validateAttributes() error {
-	var errs []error
-	for _, a := range []struct{ option, name string }{
-		{"id_attribute", c.IDAttribute},
-		{"username_attribute", c.UsernameAttribute},
-		{"email_attribute", c.EmailAttribute},
-		{"first_name_attribute", c.FirstNameAttribute},
-		{"last_name_attribute", c.LastNameAttribute},
-		{"display_name_attribute", c.DisplayNameAttribute},
-		{"groups_attribute", c.GroupsAttribute},
-	} {
-		if a.name != "" && !isPlain(a.name) {
-			errs = append(errs, notPlain(a.option))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(
+		plainOption("id_attribute", c.IDAttribute),
+		plainOption("username_attribute", c.UsernameAttribute),
+		plainOption("email_attribute", c.EmailAttribute),
+		plainOption("first_name_attribute", c.FirstNameAttribute),
+		plainOption("last_name_attribute", c.LastNameAttribute),
+		plainOption("display_name_attribute", c.DisplayNameAttribute),
+		plainOption("groups_attribute", c.GroupsAttribute),
+	)
 }
 
-func (c Config) validateJudging() error {
-	errs := []error{c.WantAssertionsSigned.validate("want_assertions_signed")}
-	if c.ClockSkew < 0 || c.ClockSkew > maxClockSkew {
-		errs = append(errs, fmt.Errorf("checking clock_skew: must lie between 0 and %v; mend the clocks (NTP) if they differ by more", maxClockSkew))
-	}
-	return errors.Join(errs...)
-}
-
-func (s Switch) validate(option string) error {
-	switch s {
-	case Default, On, Off:
-		return nil
-	}
-	return fmt.Errorf("checking %s: %.40q is neither %s nor %s", option, s, On, Off)
-}
-
-// pool returns the certificates of RootCAs; nil stands for the system's.
-func (c Config) pool() (*x509.CertPool, error) {
-	if len(c.RootCAs) == 0 {
-		return nil, nil
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(c.RootCAs) {
-		return nil, errors.New("checking ca: no certificate in PEM form")
-	}
-	return pool, nil
+func (c Config) validateChecking() error {
+	return errors.Join(
+		provider.OneOf("want_assertions_signed", c.WantAssertionsSigned, On, Off),
+		provider.Fault(c.ClockSkew < 0 || c.ClockSkew > maxClockSkew, "checking clock_skew: must lie between 0 and %v; mend the clocks (NTP) if they differ by more", maxClockSkew),
+	)
 }
 
 // isPlain reports whether s can stand in XML and in a log as it is.

@@ -7,7 +7,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 )
 
-// A login counts only under the definition that judged it: every option either
+// A login counts only under the definition that verified it: every option either
 // is part of that, or decides nothing about whom an answer is about.
 func TestDefinition(t *testing.T) {
 	t.Parallel()

@@ -26,7 +26,7 @@ func documentOneResponse(root *etree.Element) error {
 
 // documentStatus shows a refusal of the provider's as one. It has no assertion and
 // often no signature; a person who forges one only stops a login that they could
-// have stopped anyway. A good status counts for nothing here: responseStatus judges
+// have stopped anyway. A good status counts for nothing here: responseStatus checks
 // it again.
 func documentStatus(root *etree.Element) error {
 	status := xmlsec.Child(root, nsProtocol, "Status")

@@ -96,7 +96,7 @@ func fromLatin1(doc []byte) []byte {
 }
 
 // declaredEncoding returns the encoding in the XML declaration, and where its name
-// stands. The reader judges the declaration.
+// stands. The reader checks the declaration.
 func declaredEncoding(doc []byte) (name string, at, end int) {
 	start := bytes.TrimPrefix(doc, []byte(markUTF8))
 	declaration, _, ended := bytes.Cut(start[:min(len(start), 256)], []byte("?>"))

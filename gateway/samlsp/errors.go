@@ -2,7 +2,6 @@ package samlsp
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -13,19 +12,7 @@ func malformed(what string) *refusal.Error {
 	return refusal.New(refusal.SAMLMalformed, errors.New(what))
 }
 
-// unavailable returns the error for a provider that can't be reached, or whose
-// metadata can't be used.
-func unavailable(format string, args ...any) error {
-	return refusal.New(refusal.ProviderUnavailable, fmt.Errorf(format, args...))
-}
-
 // oneLine joins faults in one line, as the log has it.
 func oneLine(faults ...error) error {
-	var texts []string
-	for _, fault := range faults {
-		if fault != nil {
-			texts = append(texts, fault.Error())
-		}
-	}
-	return errors.New(strings.Join(texts, "; "))
+	return errors.New(strings.ReplaceAll(errors.Join(faults...).Error(), "\n", "; "))
 }

@@ -3,6 +3,8 @@ package samlsp
 import (
 	"fmt"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
 // An expectation is what the checks compare a message with.
@@ -30,14 +32,7 @@ func (x *expectation) stale(t time.Time) bool {
 // have made it before, nor in the future.
 func issueInstant(t time.Time, x *expectation) error {
 	if t.IsZero() || x.stale(t) {
-		return fmt.Errorf("checking IssueInstant: it is %s; the login began at %s, and now it is %s", moment(t), moment(x.begun), moment(x.now))
+		return fmt.Errorf("checking IssueInstant: it is %s; the login began at %s, and now it is %s", provider.Moment(t), provider.Moment(x.begun), provider.Moment(x.now))
 	}
 	return nil
-}
-
-func moment(t time.Time) string {
-	if t.IsZero() {
-		return "missing"
-	}
-	return t.UTC().Format(time.RFC3339)
 }

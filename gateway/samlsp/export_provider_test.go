@@ -27,7 +27,7 @@ func known(i *idp, err error) (*Known, error) {
 	return &Known{i.entityID, i.ssoRedirect, i.ssoPost, i.keys, i.wantSigned, i.validUntil}, nil
 }
 
-// IdentityProvider is what Complete would judge by.
+// IdentityProvider is what Complete would verify by.
 func IdentityProvider(ctx context.Context, p *Provider) (*Known, error) {
 	return known(p.identityProvider(ctx))
 }

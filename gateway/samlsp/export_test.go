@@ -39,11 +39,11 @@ func Flow(request, entityID string, begun time.Time, forced bool) []byte {
 // Instant reads a time.
 func Instant(s string) (time.Time, error) { return instant(s) }
 
-// SetClock has p judge by another clock, as a captured document needs.
+// SetClock gives p another clock, as a captured document needs.
 func SetClock(p *Provider, now func() time.Time) { p.now = now }
 
 // Same compares two elements, as an assertion with the one in a signed response.
-var Same = same
+func Same(own, inside *etree.Element) bool { return sameAssertion(&pair{own, inside}) == nil }
 
 // DefinitionOf returns the digest of a configuration's definition, also of one
 // that New refuses.

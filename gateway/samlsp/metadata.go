@@ -31,7 +31,7 @@ const maxMetadata = 10 << 20
 func (p *Provider) fetchMetadata(ctx context.Context) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.config.MetadataURL, nil)
 	if err != nil {
-		return nil, unavailable("fetching the metadata: %w", errors.New("the address is malformed"))
+		return nil, fetch.Unavailable("fetching the metadata: %w", errors.New("the address is malformed"))
 	}
 	req.Header.Set("Accept", "application/samlmetadata+xml, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.1")
 	got, err := p.outbound.Do(req, maxMetadata)
@@ -39,10 +39,10 @@ func (p *Provider) fetchMetadata(ctx context.Context) ([]byte, error) {
 		if errors.Is(err, fetch.ErrTooLarge) {
 			err = fmt.Errorf("%w; give the address of this provider's own metadata instead of a federation's", err)
 		}
-		return nil, unavailable("fetching the metadata: %w", err)
+		return nil, fetch.Unavailable("fetching the metadata: %w", err)
 	}
 	if err := checkAnswer(got); err != nil {
-		return nil, unavailable("fetching the metadata: %w", err)
+		return nil, fetch.Unavailable("fetching the metadata: %w", err)
 	}
 	return got.Body, nil
 }
@@ -88,7 +88,7 @@ func isHTML(doc []byte) bool {
 func (p *Provider) parseMetadata(doc []byte) (*idp, error) {
 	known, err := p.readMetadata(doc)
 	if err != nil {
-		return nil, unavailable("reading the metadata: %w", answeredError{err})
+		return nil, fetch.Unavailable("reading the metadata: %w", answeredError{err})
 	}
 	return known, nil
 }
@@ -98,10 +98,10 @@ func (p *Provider) parseMetadata(doc []byte) (*idp, error) {
 // lost, or it would get those of another. So only the option entity_id can change it.
 func (p *Provider) acceptMetadata(fetched *idp) error {
 	if err := fetched.usable(p.now()); err != nil {
-		return unavailable("fetching the metadata: %w", answeredError{err})
+		return fetch.Unavailable("fetching the metadata: %w", answeredError{err})
 	}
 	if known, ok := p.remote.Known(); ok && known.entityID != fetched.entityID {
-		return unavailable("fetching the metadata: %w", fmt.Errorf(
+		return fetch.Unavailable("fetching the metadata: %w", fmt.Errorf(
 			"the entity ID was %s and is %s now; if that is meant, set entity_id to the new one: its accounts are others",
 			wording.Quoted(known.entityID), wording.Quoted(fetched.entityID)))
 	}

@@ -2,11 +2,7 @@ package samlsp_test
 
 import (
 	"crypto"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -52,16 +48,18 @@ func group(attrs string, entities ...string) string {
 
 const spRole = `<md:EntityDescriptor ` + mdNamespace + ` entityID="urn:some:sp"><md:SPSSODescriptor ` + saml2 + `/></md:EntityDescriptor>`
 
+// with returns the metadata of the good entity, changed.
+func with(change func(*entity)) string {
+	e := goodEntity()
+	change(e)
+	return e.xml()
+}
+
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	rsaPublic, ecPublic := rsaKey().Public(), ecKey().Public()
 	signing := keyDescriptor("signing", b64(idpCert()))
 	ec := b64(certify(ecKey()))
-	with := func(change func(*entity)) string {
-		e := goodEntity()
-		change(e)
-		return e.xml()
-	}
 	other := with(func(e *entity) { e.entityID = "urn:other" })
 	for _, tt := range []struct {
 		name, doc, entityID string
@@ -122,11 +120,6 @@ func TestMetadataFaults(t *testing.T) {
 	t.Parallel()
 	within := func(doc string) string {
 		return strings.Replace(spRole, "<md:SPSSODescriptor", doc+"<md:SPSSODescriptor", 1)
-	}
-	with := func(change func(*entity)) string {
-		e := goodEntity()
-		change(e)
-		return e.xml()
 	}
 	good := goodEntity().xml()
 	other := with(func(e *entity) { e.entityID = "urn:other" })
@@ -248,45 +241,6 @@ func TestByHand(t *testing.T) {
 		if p.Issuer() != idpEntityID {
 			t.Errorf("the issuer is %q", p.Issuer())
 		}
-	}
-}
-
-// A certificate's file often has its chain behind it, or in front of it. What
-// the chain's keys sign is no assertion.
-func TestByHandWithChain(t *testing.T) {
-	t.Parallel()
-	authority := func(c *x509.Certificate) {
-		c.Subject.CommonName, c.IsCA, c.BasicConstraintsValid = "authority", true, true
-	}
-	ca := must(x509.ParseCertificate(certify(ecKey(), authority)))
-	leaf := must(x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "idp"}, NotBefore: year(1999), NotAfter: year(2099),
-	}, ca, rsaKey().Public(), ecKey()))
-	issuer, issued, lone := pemOf("CERTIFICATE", ca.Raw), pemOf("CERTIFICATE", leaf), pemOf("CERTIFICATE", idpCert())
-	own := func(n int64) string {
-		return pemOf("CERTIFICATE", certify(rsaKey(), authority, func(c *x509.Certificate) { c.SerialNumber = big.NewInt(n) }))
-	}
-	for name, tc := range map[string]struct {
-		lines []string
-		want  []crypto.PublicKey
-	}{
-		"chain behind":                      {[]string{issued + issuer}, []crypto.PublicKey{rsaKey().Public()}},
-		"chain in front":                    {[]string{issuer + issued}, []crypto.PublicKey{rsaKey().Public()}},
-		"an authority alone":                {[]string{issuer}, []crypto.PublicKey{ecKey().Public()}},
-		"an authority on a line of its own": {[]string{issued, issuer}, []crypto.PublicKey{rsaKey().Public()}},
-		"another beside an authority":       {[]string{lone + issuer}, []crypto.PublicKey{rsaKey().Public(), ecKey().Public()}},
-		"renewed with its key":              {[]string{own(1) + own(2)}, []crypto.PublicKey{rsaKey().Public()}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p, err := samlsp.New(samlsp.Config{EntityID: idpEntityID, SSOURL: "https://idp.example.com/sso", Certificates: tc.lines}, samlsp.Deps{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if k, err := samlsp.IdentityProvider(t.Context(), p); err != nil || !holds(k, tc.want...) {
-				t.Errorf("got %+v, %v", k, err)
-			}
-		})
 	}
 }
 

@@ -47,7 +47,7 @@ func TestNameIDFormat(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := judged(t, tc.lines...)
+			got, err := completed(t, tc.lines...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +58,7 @@ func TestNameIDFormat(t *testing.T) {
 	}
 	t.Run("the refusal says what came and what was asked for", func(t *testing.T) {
 		t.Parallel()
-		_, err := judged(t, asked(persistent), uid, another)
+		_, err := completed(t, asked(persistent), uid, another)
 		wantCode(t, err, refusal.SAMLSubject)
 		wantText(t, err, "its format is \""+email+"\", asked for by name_id_format was \""+persistent+"\"")
 	})

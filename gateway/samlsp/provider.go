@@ -89,7 +89,7 @@ type Provider struct {
 // network I/O.
 func New(config Config, deps Deps) (*Provider, error) {
 	config = config.withDefaults()
-	roots, poolErr := config.pool()
+	roots, poolErr := fetch.Pool(config.RootCAs)
 	p := &Provider{config: config, checks: allChecks(), keys: deps.Keys, logger: deps.Logger, now: time.Now}
 	p.outbound = fetch.New(fetch.Options{
 		RootCAs: roots, InsecureHTTP: config.InsecureHTTP, Transport: deps.Transport,
@@ -104,8 +104,8 @@ func New(config Config, deps Deps) (*Provider, error) {
 	if config.MetadataURL != "" {
 		p.defined = config.definition(nil).Digest()
 		p.remote = &fetch.Document[*idp]{
-			What: "metadata", Name: config.lastGoodName(), Fetch: p.fetchMetadata, Parse: p.parseMetadata,
-			Accept: p.acceptMetadata, LastGood: deps.LastGood, Logger: p.logger,
+			What: "metadata", Name: fetch.Name("saml", "metadata", config.RootCAs, config.MetadataURL, config.EntityID),
+			Fetch: p.fetchMetadata, Parse: p.parseMetadata, Accept: p.acceptMetadata, LastGood: deps.LastGood, Logger: p.logger,
 		}
 		return p, nil
 	}
@@ -168,17 +168,6 @@ func (c Config) label() zap.Field {
 	return zap.String("metadata", u.Scheme+"://"+u.Host+u.EscapedPath())
 }
 
-// lastGoodName names the metadata in fetch.LastGood. A document that was fetched with other CA
-// certificates is not used: it may be the reason why they were replaced.
-func (c Config) lastGoodName() string {
-	of := c.MetadataURL + "\x00" + c.EntityID
-	if len(c.RootCAs) > 0 {
-		of += "\x00" + string(c.RootCAs)
-	}
-	sum := sha256.Sum256([]byte(of))
-	return "saml/" + hex.EncodeToString(sum[:16]) + "/metadata"
-}
-
 // Protocol returns provider.SAML.
 func (p *Provider) Protocol() provider.Protocol { return provider.SAML }
 
@@ -231,12 +220,12 @@ func (p *Provider) identityProvider(ctx context.Context) (*idp, error) {
 		}
 		if known.usable(p.now()) != nil { // new ones may have been published
 			if known, err = p.remote.Recent(ctx, aliveFor); err != nil {
-				return nil, unavailable("replacing metadata that have run out: %w", err)
+				return nil, fetch.Unavailable("replacing metadata that have run out: %w", err)
 			}
 		}
 	}
 	if err := known.usable(p.now()); err != nil {
-		return nil, unavailable("%w", err)
+		return nil, fetch.Unavailable("%w", err)
 	}
 	return known, nil
 }

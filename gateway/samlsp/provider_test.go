@@ -128,16 +128,23 @@ func (k spKeys) KeyPair(context.Context) (crypto.Signer, []byte, error) {
 // newProvider returns a provider with metadata inline.
 func newProvider(t *testing.T, e *entity, change ...func(*samlsp.Config)) *samlsp.Provider {
 	t.Helper()
+	return newWith(t, e, samlsp.Deps{Keys: spKeys{}}, change...)
+}
+
+func newWith(t *testing.T, e *entity, deps samlsp.Deps, change ...func(*samlsp.Config)) *samlsp.Provider {
+	t.Helper()
 	config := samlsp.Config{Metadata: []byte(e.xml())}
 	for _, c := range change {
 		c(&config)
 	}
-	p, err := samlsp.New(config, samlsp.Deps{Keys: spKeys{}})
+	p, err := samlsp.New(config, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
+
+func signs(c *samlsp.Config) { c.SignRequests = samlsp.On }
 
 var beginRequest = provider.BeginRequest{State: strings.Repeat("s", 43), CallbackURL: siteACS, MetadataURL: siteMD}
 

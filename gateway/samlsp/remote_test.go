@@ -156,7 +156,7 @@ func TestProviderDown(t *testing.T) {
 		time.Sleep(samlsp.AliveFor)
 		wantCode(t, beginErr(t, p), refusal.ProviderUnavailable)
 		if _, err := samlsp.IdentityProvider(t.Context(), p); err != nil {
-			t.Errorf("an answer that is under way can't be judged: %v", err)
+			t.Errorf("an answer that is under way can't be verified: %v", err)
 		}
 		from.serve(goodEntity())
 		time.Sleep(fetch.FailureKept)
@@ -241,7 +241,7 @@ func TestLastGood(t *testing.T) {
 			t.Error("what came under the certificates of before is taken")
 		}
 	})
-	inBubble(t, "is judged again", func(t *testing.T) {
+	inBubble(t, "is checked again", func(t *testing.T) {
 		from, kept := setUp(t)
 		kept.Spoil(strings.Replace(goodEntity().xml(), "https://idp.example.com/sso/", "http://idp.example.com/sso/", 2))
 		p := byURL(t, from, samlsp.Deps{LastGood: kept})

@@ -115,44 +115,37 @@ func TestAuthnRequest(t *testing.T) {
 
 func TestAuthnRequestOptions(t *testing.T) {
 	t.Parallel()
-	request := func(t *testing.T, e *entity, force bool, change ...func(*samlsp.Config)) *receivedRequest {
+	request := func(t *testing.T, change func(*provider.BeginRequest), config ...func(*samlsp.Config)) (*receivedRequest, []byte) {
 		t.Helper()
 		req := beginRequest
-		req.ForceLogin = force
-		begun, err := newProvider(t, e, change...).Begin(t.Context(), req)
+		change(&req)
+		begun, err := newProvider(t, goodEntity(), config...).Begin(t.Context(), req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		doc, _, _ := fromRedirect(t, begun.Location)
-		return readRequest(t, doc)
+		return readRequest(t, doc), begun.Private
 	}
-	t.Run("a new login", func(t *testing.T) {
-		t.Parallel()
-		if got := request(t, goodEntity(), true).ForceAuthn; got != "true" {
-			t.Errorf("ForceAuthn is %q", got)
-		}
-	})
-	t.Run("another person", func(t *testing.T) {
-		t.Parallel()
-		req := beginRequest
-		req.OtherPerson = true
-		begun, err := newProvider(t, goodEntity()).Begin(t.Context(), req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		doc, _, _ := fromRedirect(t, begun.Location)
-		if got := readRequest(t, doc).ForceAuthn; got != "true" {
-			t.Errorf("ForceAuthn is %q", got)
-		}
-		if !bytes.Contains(begun.Private, []byte(`"f":true`)) {
-			t.Errorf("the answer will not be held to it: %s", begun.Private)
-		}
-	})
+	as := func(*provider.BeginRequest) {}
+	for name, change := range map[string]func(*provider.BeginRequest){
+		"a new login": func(r *provider.BeginRequest) { r.ForceLogin = true }, "another person": func(r *provider.BeginRequest) { r.OtherPerson = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, private := request(t, change)
+			if got.ForceAuthn != "true" {
+				t.Errorf("ForceAuthn is %q", got.ForceAuthn)
+			}
+			if !bytes.Contains(private, []byte(`"f":true`)) {
+				t.Errorf("the answer will not be held to it: %s", private)
+			}
+		})
+	}
 	t.Run("an entity ID of our own", func(t *testing.T) {
 		t.Parallel()
 		const id = `urn:sp:"a"&<b>'c'`
-		if got := request(t, goodEntity(), false, func(c *samlsp.Config) { c.SPEntityID = id }).Issuer; got != id {
-			t.Errorf("Issuer is %q", got)
+		if got, _ := request(t, as, func(c *samlsp.Config) { c.SPEntityID = id }); got.Issuer != id {
+			t.Errorf("Issuer is %q", got.Issuer)
 		}
 	})
 	for format, want := range map[string][2]string{
@@ -163,7 +156,7 @@ func TestAuthnRequestOptions(t *testing.T) {
 	} {
 		t.Run("name id format "+format, func(t *testing.T) {
 			t.Parallel()
-			r := request(t, goodEntity(), false, func(c *samlsp.Config) {
+			r, _ := request(t, as, func(c *samlsp.Config) {
 				c.NameIDFormat, c.UsernameAttribute, c.IDAttribute = format, "uid", "uid"
 			})
 			if r.Policy == nil || r.Policy.Format != want[0] || r.Policy.AllowCreate != want[1] {
@@ -186,7 +179,7 @@ func TestRedirectKeepsQuery(t *testing.T) {
 		if strings.HasSuffix(location, "&") {
 			e.redirect = "https://idp.example.com/sso?a=1&amp;b=2&amp;"
 		}
-		if got := begin(t, newProvider(t, e, func(c *samlsp.Config) { c.SignRequests = samlsp.On })).Location; !strings.HasPrefix(got, want) {
+		if got := begin(t, newProvider(t, e, signs)).Location; !strings.HasPrefix(got, want) {
 			t.Errorf("%s becomes %s", location, got)
 		}
 	}
@@ -209,7 +202,7 @@ func verifyDetached(t *testing.T, begun *provider.Begun) error {
 
 func TestSignedRedirect(t *testing.T) {
 	t.Parallel()
-	p := newProvider(t, goodEntity(), func(c *samlsp.Config) { c.SignRequests = samlsp.On })
+	p := newProvider(t, goodEntity(), signs)
 	begun := begin(t, p)
 	if err := verifyDetached(t, begun); err != nil {
 		t.Error(err)
@@ -305,10 +298,7 @@ func TestWhoSigns(t *testing.T) {
 			if tt.noKeys {
 				deps.Keys = nil
 			}
-			p, err := samlsp.New(samlsp.Config{Metadata: []byte(e.xml()), SignRequests: tt.option}, deps)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := newWith(t, e, deps, func(c *samlsp.Config) { c.SignRequests = tt.option })
 			_, params, _ := fromRedirect(t, begin(t, p).Location)
 			if params.Has("Signature") != tt.signed {
 				t.Errorf("signed is %t", params.Has("Signature"))
@@ -318,18 +308,12 @@ func TestWhoSigns(t *testing.T) {
 	t.Run("the key can't be had", func(t *testing.T) {
 		t.Parallel()
 		down := refusal.New(refusal.StoreUnavailable, errors.New("the store is down"))
-		p, err := samlsp.New(samlsp.Config{Metadata: []byte(goodEntity().xml()), SignRequests: samlsp.On}, samlsp.Deps{Keys: spKeys{err: down}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = p.Begin(t.Context(), beginRequest)
-		wantCode(t, err, refusal.StoreUnavailable)
+		wantCode(t, beginErr(t, newWith(t, goodEntity(), samlsp.Deps{Keys: spKeys{err: down}}, signs)), refusal.StoreUnavailable)
 	})
 	t.Run("there is no key", func(t *testing.T) {
 		t.Parallel()
-		p := must(samlsp.New(samlsp.Config{Metadata: []byte(goodEntity().xml()), SignRequests: samlsp.On}, samlsp.Deps{}))
-		_, err := p.Begin(t.Context(), beginRequest)
-		wantCode(t, err, refusal.NotReady)
+		p := newWith(t, goodEntity(), samlsp.Deps{}, signs)
+		wantCode(t, beginErr(t, p), refusal.NotReady)
 		p.KeepIn(nil, spKeys{})
 		if _, params, _ := fromRedirect(t, begin(t, p).Location); !params.Has("Signature") {
 			t.Error("with a key the request is not signed")

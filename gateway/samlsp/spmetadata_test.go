@@ -137,11 +137,7 @@ func TestSPMetadata(t *testing.T) {
 	t.Run("the key can't be had", func(t *testing.T) {
 		t.Parallel()
 		down := refusal.New(refusal.StoreUnavailable, errors.New("the store is down"))
-		p, err := samlsp.New(samlsp.Config{Metadata: []byte(goodEntity().xml()), SignRequests: samlsp.On}, samlsp.Deps{Keys: spKeys{err: down}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = p.Metadata(t.Context(), metadataRequest)
+		_, err := newWith(t, goodEntity(), samlsp.Deps{Keys: spKeys{err: down}}, signs).Metadata(t.Context(), metadataRequest)
 		wantCode(t, err, refusal.StoreUnavailable)
 	})
 	inBubble(t, "whether to sign is not known yet", func(t *testing.T) {

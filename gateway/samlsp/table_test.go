@@ -131,12 +131,8 @@ type oddOutcome struct {
 
 func oddLogin(t *testing.T, lines ...string) oddOutcome {
 	t.Helper()
-	plan, err := parsePlan(strings.Join(append(lines, "pad 0"), "\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &attack{plan: plan}
-	s := oneProvider(t, plan.config)
+	a := planned(t, lines...)
+	s := oneProvider(t, a.config)
 	v := s.visitor()
 	begun := v.begin("corp")
 	form := a.form(t, begun.login, true)

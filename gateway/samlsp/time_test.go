@@ -190,7 +190,7 @@ var elsewhere = map[string]func(room int) (old, with string){
 	},
 }
 
-// TestTimeHostile has the provider judge documents of the size that is taken:
+// TestTimeHostile has the provider verify documents of the size that is taken:
 // such as anybody could send, whose signature fails early; such as somebody
 // could who has an answer of another login, whose signature holds over its
 // SignedInfo, so that the digest fails; and such as only the identity provider

@@ -351,7 +351,7 @@ func TestMayCreate(t *testing.T) {
 
 		time.Sleep(rotation)
 		refused("rotation")
-		store.clear()
+		store.clear(t)
 		refused("putting back")
 		if got := kids(t, keys); !slices.Equal(got, first) {
 			t.Errorf("kids are %v, want those in memory, %v", got, first)

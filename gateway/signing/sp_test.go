@@ -23,7 +23,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
-	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 func newSPKeys(tb testing.TB, store store.Store) *signing.SPKeys {
@@ -48,9 +47,7 @@ func goldenSPRecord(tb testing.TB) []byte {
 
 func putSPRecord(tb testing.TB, st store.Store, value []byte) {
 	tb.Helper()
-	if err := newVault(tb, st).Put(tb.Context(), vault.KindKeys, "saml sp", value, store.NoExpiry); err != nil {
-		tb.Fatal(err)
-	}
+	put(tb, st, "saml sp", value)
 }
 
 func TestSPKeysMade(t *testing.T) {
@@ -95,10 +92,8 @@ func TestSPKeysMade(t *testing.T) {
 	if !bytes.Equal(other, der) {
 		t.Error("another node has another certificate")
 	}
-	for name, value := range store.values {
-		if bytes.Contains(value, []byte("certificate")) || strings.Contains(name, "saml") {
-			t.Errorf("the record under %s is readable in the store", name)
-		}
+	if all := store.Dump(); bytes.Contains(all, []byte("certificate")) || bytes.Contains(all, []byte("saml")) {
+		t.Error("the record is readable in the store")
 	}
 }
 
@@ -182,7 +177,7 @@ func TestSPKeysFaults(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store, keys := golden(t)
 			_, before := keyPair(t, keys)
-			store.clear()
+			store.clear(t)
 			if err := keys.Load(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -261,34 +256,6 @@ func TestSPKeysBadRecords(t *testing.T) {
 				t.Error("a bad record was overwritten")
 			}
 		})
-	}
-}
-
-// The key outlives a change of the gateway's secret, whether anybody asks for
-// it or not.
-func TestSPKeysSurviveARotationOfTheSecret(t *testing.T) {
-	t.Parallel()
-	store := gatewaytest.NewMemStore()
-	a, b := []byte(strings.Repeat("a", vault.MinSecret)), []byte(strings.Repeat("b", vault.MinSecret))
-	open := func(secrets ...[]byte) (*vault.Vault, *signing.SPKeys) {
-		vault, err := vault.New(store, secrets, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return vault, signing.NewSPKeys(vault, allow, zap.NewNop())
-	}
-	_, keys := open(a)
-	_, first := keyPair(t, keys)
-	for i, secrets := range [][][]byte{{a, b}, {b, a}} {
-		vault, _ := open(secrets...)
-		moved, err := vault.ResealShared(t.Context())
-		if want := 2 * i; err != nil || moved != want { // the name key and this one
-			t.Errorf("step %d: %d records were sealed anew, want %d: %v", i, moved, want, err)
-		}
-	}
-	_, keys = open(b)
-	if _, last := keyPair(t, keys); !bytes.Equal(last, first) {
-		t.Error("the certificate is another one")
 	}
 }
 

@@ -1,46 +1,43 @@
 package signing_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// memStore is as much of a store as signing keys need. Any other method
-// panics: keys have no use for it. The key that names the records is neither
-// counted nor lost: it is the vault's.
+// A memStore counts what keys do in it. The key that names the records does not count: it
+// is the vault's.
 type memStore struct {
-	store.Store
+	*gatewaytest.MemStore
+	before func() // called before each write
 
-	mu      sync.Mutex
-	values  map[string][]byte
-	down    error  // returned by every method while set
-	asked   int    // calls so far
-	written int    // successful writes so far
-	before  func() // called before each write, without the lock
+	mu             sync.Mutex
+	asked, written int // calls, and successful writes
 }
 
 var errDown = errors.New("store is down")
 
-func newMemStore() *memStore { return &memStore{values: map[string][]byte{}} }
+func newMemStore() *memStore { return &memStore{MemStore: gatewaytest.NewMemStore()} }
 
 func (s *memStore) setDown(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.down = err
+	s.SetHook(func(gatewaytest.MemOp) error { return err })
 }
 
-func (s *memStore) clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for key := range s.values {
+// clear loses the records of the keys.
+func (s *memStore) clear(tb testing.TB) {
+	tb.Helper()
+	for _, key := range s.Keys() {
 		if !isNameKey(key) {
-			delete(s.values, key)
+			if err := s.Delete(tb.Context(), key); err != nil {
+				tb.Fatal(err)
+			}
 		}
 	}
 }
@@ -53,69 +50,42 @@ func (s *memStore) calls() (asked, written int) {
 	return s.asked, s.written
 }
 
-func (s *memStore) Get(_ context.Context, keys ...string) ([][]byte, error) {
+func (s *memStore) count(key string, written bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !isNameKey(keys[0]) {
+	if !isNameKey(key) {
 		s.asked++
-	}
-	if s.down != nil {
-		return nil, s.down
-	}
-	values := make([][]byte, len(keys))
-	for i, key := range keys {
-		values[i] = s.values[key]
-	}
-	return values, nil
-}
-
-func (s *memStore) Put(_ context.Context, key string, value []byte, ttl time.Duration) error {
-	return s.write(key, value, ttl, func([]byte) error { return nil })
-}
-
-func (s *memStore) PutNew(_ context.Context, key string, value []byte, ttl time.Duration) error {
-	return s.write(key, value, ttl, func(there []byte) error {
-		if there != nil {
-			return store.ErrExists
+		if written {
+			s.written++
 		}
-		return nil
-	})
+	}
 }
 
-func (s *memStore) CompareAndPut(_ context.Context, key string, old, value []byte, ttl time.Duration) error {
-	return s.write(key, value, ttl, func(there []byte) error {
-		switch {
-		case there == nil:
-			return store.ErrNotFound
-		case !bytes.Equal(there, old):
-			return store.ErrChanged
-		}
-		return nil
-	})
+func (s *memStore) Get(ctx context.Context, keys ...string) ([][]byte, error) {
+	s.count(keys[0], false)
+	return s.MemStore.Get(ctx, keys...)
 }
 
-func (s *memStore) write(key string, value []byte, ttl time.Duration, permit func(there []byte) error) error {
-	counted := !isNameKey(key)
-	if counted && s.before != nil {
+func (s *memStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return s.write(key, ttl, func() error { return s.MemStore.Put(ctx, key, value, ttl) })
+}
+
+func (s *memStore) PutNew(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return s.write(key, ttl, func() error { return s.MemStore.PutNew(ctx, key, value, ttl) })
+}
+
+func (s *memStore) CompareAndPut(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
+	return s.write(key, ttl, func() error { return s.MemStore.CompareAndPut(ctx, key, old, value, ttl) })
+}
+
+func (s *memStore) write(key string, ttl time.Duration, put func() error) error {
+	if s.before != nil && !isNameKey(key) {
 		s.before()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if counted {
-		s.asked++
-	}
-	if s.down != nil {
-		return s.down
 	}
 	if ttl != store.NoExpiry {
 		return errors.New("signing keys must not expire")
 	}
-	if err := permit(s.values[key]); err != nil {
-		return err
-	}
-	s.values[key] = value
-	if counted {
-		s.written++
-	}
-	return nil
+	err := put()
+	s.count(key, err == nil)
+	return err
 }

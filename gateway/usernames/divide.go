@@ -114,16 +114,20 @@ func group(members []Member, same [][]string) []int {
 			case first < 0:
 				first = groups[i]
 			default:
-				for k, g := range slices.Clone(groups) { // joins earlier groups, too
-					if g == groups[i] && k != i {
-						groups[k] = first
-					}
-				}
-				groups[i] = first
+				join(groups, groups[i], first)
 			}
 		}
 	}
 	return groups
+}
+
+// join makes one group of two.
+func join(groups []int, one, into int) {
+	for i, g := range groups {
+		if g == one {
+			groups[i] = into
+		}
+	}
 }
 
 // checkSame requires one space of providers with the same people.
@@ -181,12 +185,7 @@ func checkIssuers(members []Member, groups []int) ([]error, []int) {
 				fix += ", and the same `users` for both"
 			}
 			errs = append(errs, fmt.Errorf("providers %s and %s are one, by protocol and issuer, so their people are the same: %s", other.Name, m.Name, fix))
-			for n, g := range slices.Clone(joined) {
-				if g == joined[i] && n != i {
-					joined[n] = joined[k]
-				}
-			}
-			joined[i] = joined[k]
+			join(joined, joined[i], joined[k])
 		}
 	}
 	return errs, joined

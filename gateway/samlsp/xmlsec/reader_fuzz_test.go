@@ -86,7 +86,7 @@ func sameAsEncodingXML(t *testing.T, doc []byte, root *etree.Element) {
 
 // unwritable says whether an element has several attributes with prefixes.
 // encoding/xml reads them as we do, which is compared; but it writes them wrong,
-// by which the validator judges.
+// which the validator checks.
 func unwritable(el *etree.Element) bool {
 	prefixed := 0
 	for _, a := range el.Attr {

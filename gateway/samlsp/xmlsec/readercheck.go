@@ -3,6 +3,7 @@ package xmlsec
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -106,7 +107,7 @@ func isNameStart(c rune) bool {
 	if c < 0x80 {
 		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
 	}
-	return inRanges(c, nameStart)
+	return slices.ContainsFunc(nameStart, func(r [2]rune) bool { return c >= r[0] && c <= r[1] })
 }
 
 // isNameRest is NameChar without NameStartChar.
@@ -127,15 +128,6 @@ var nameStart = [][2]rune{
 	{0xF900, 0xFDCF},
 	{0xFDF0, 0xFFFD},
 	{0x10000, 0xEFFFF},
-}
-
-func inRanges(c rune, ranges [][2]rune) bool {
-	for _, r := range ranges {
-		if c >= r[0] && c <= r[1] {
-			return true
-		}
-	}
-	return false
 }
 
 func xmlOneRoot(r *reader) error {

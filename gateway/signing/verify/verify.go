@@ -35,6 +35,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,12 +145,8 @@ func New(c Config) (*Verifier, error) {
 	if c.Skew < 0 {
 		return nil, errors.New("making a verifier: Skew is negative")
 	}
-	v := &Verifier{issuer: c.Issuer, audience: c.Audience, header: c.Header, skew: c.Skew, refused: c.Refused}
-	if v.header == "" {
-		v.header = DefaultHeader
-	}
-	if v.skew == 0 {
-		v.skew = DefaultSkew
+	v := &Verifier{
+		issuer: c.Issuer, audience: c.Audience, header: cmp.Or(c.Header, DefaultHeader), skew: cmp.Or(c.Skew, DefaultSkew), refused: c.Refused,
 	}
 	if v.refused == nil {
 		v.refused = func(*http.Request, error) {}
