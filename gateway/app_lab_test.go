@@ -65,9 +65,7 @@ func newLabOn(t testing.TB, store *heapStore, remember ...string) *lab {
 	l.sessions, err = session.Open(session.Options{
 		Store: store, Secrets: [][]byte{[]byte(labSecret)}, Marker: marker, Logger: zap.NewNop(),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	before := store.followed.Load()
@@ -90,7 +88,7 @@ func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
 	}
 	opts := gateway.Options{
 		Pages: rendered, Logger: zap.NewNop(), Observe: l.observe,
-		Providers: []gateway.NamedProvider{{Name: "corp", DisplayName: "Corp", Provider: l.idp}},
+		Providers: []gateway.NamedProvider{named("corp", l.idp)},
 		Limit:     session.Limit{Failed: -1}, // limit_test.go has one
 	}
 	for _, c := range change {
@@ -105,6 +103,11 @@ func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
 	}
 	g.Bind(l.sessions, l.signer)
 	return g
+}
+
+// beside adds providers to the lab's own.
+func beside(more ...gateway.NamedProvider) func(*gateway.Options) {
+	return func(o *gateway.Options) { o.Providers = append(o.Providers, more...) }
 }
 
 func (l *lab) observe(ev gateway.Event) {
@@ -171,10 +174,14 @@ func (l *lab) site(change ...func(*gateway.AppOptions)) *site {
 
 func (l *lab) siteOf(g *gateway.Gateway, host string, change ...func(*gateway.AppOptions)) *site {
 	l.t.Helper()
+	return l.siteAt(g, host, gateway.Hosts{Exact: []string{host}, Scheme: "https"}, change...)
+}
+
+// siteAt is a site with those hosts, which requests ask for as host.
+func (l *lab) siteAt(g *gateway.Gateway, host string, hosts gateway.Hosts, change ...func(*gateway.AppOptions)) *site {
+	l.t.Helper()
 	s := &site{lab: l, app: newApp(l.t, g, change...), host: host}
-	if err := s.app.Start(gateway.Hosts{Exact: []string{host}, Scheme: "https"}); err != nil {
-		l.t.Fatal(err)
-	}
+	mustDo(l.t, s.app.Start(hosts))
 	return s
 }
 
@@ -185,9 +192,7 @@ func newApp(t testing.TB, g *gateway.Gateway, change ...func(*gateway.AppOptions
 		c(&opts)
 	}
 	app, err := g.NewApp(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	return app
 }
 
@@ -282,13 +287,9 @@ func claimsOf(t testing.TB, token string) map[string]any {
 		t.Fatalf("assertion %q is no token of the signer", token)
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	var claims map[string]any
-	if err := json.Unmarshal(raw, &claims); err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, json.Unmarshal(raw, &claims))
 	return claims
 }
 

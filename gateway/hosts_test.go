@@ -3,7 +3,6 @@ package gateway_test
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -62,15 +61,9 @@ func TestHosts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			s := &site{lab: l, app: newApp(t, l.gateway()), host: tc.host}
-			if err := s.app.Start(tc.hosts); err != nil {
-				t.Fatal(err)
-			}
+			s := l.siteAt(l.gateway(), tc.host, tc.hosts)
 			for _, target := range []string{"/", "/.sso/login", "/.sso/login?provider=corp", "/.sso/logout", "/.sso/oidc/callback?state=" + strings.Repeat("A", 43) + "&code=alice"} {
-				r := httptest.NewRequest(http.MethodGet, target, nil)
-				r.Host = tc.host
-				r.Header.Set("Accept", "text/html")
-				w := s.serve(r, false)
+				w := s.browser().send(s.browser().request(http.MethodGet, target, "Accept", "text/html"))
 				location := w.Header().Get("Location")
 				if tc.origin == "" {
 					wantRefused(t, w, refusal.UnknownHost)
@@ -81,9 +74,7 @@ func TestHosts(t *testing.T) {
 				}
 				if strings.HasPrefix(location, "https://id.example") {
 					u, err := url.Parse(location)
-					if err != nil {
-						t.Fatal(err)
-					}
+					mustDo(t, err)
 					location = u.Query().Get("redirect_uri")
 				}
 				if location != "" && !strings.HasPrefix(location, tc.origin+"/") {
@@ -157,13 +148,8 @@ func TestUnknownHostNames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			s := &site{lab: l, app: newApp(t, l.gateway(), func(o *gateway.AppOptions) { o.BaseURL = tc.base }), host: tc.host}
-			if err := s.app.Start(tc.hosts); err != nil {
-				t.Fatal(err)
-			}
-			r := httptest.NewRequest(http.MethodGet, "/.sso/login", nil)
-			r.Host = tc.host
-			wantRefused(t, s.serve(r, false), refusal.UnknownHost)
+			s := l.siteAt(l.gateway(), tc.host, tc.hosts, func(o *gateway.AppOptions) { o.BaseURL = tc.base })
+			wantRefused(t, s.serve(s.browser().request(http.MethodGet, "/.sso/login"), false), refusal.UnknownHost)
 			events := l.seen()
 			if got := events[len(events)-1].Err.Error(); !strings.HasSuffix(got, tc.want) || len(got) > 500 {
 				t.Errorf("got %q, want %q", got, tc.want)

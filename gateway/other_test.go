@@ -66,6 +66,13 @@ func TestOtherPersonIsAskedFor(t *testing.T) {
 				w := b.send(r)
 				if !tc.asks {
 					wantOther(t, b, corp, w)
+					var types []string
+					for _, ev := range l.seen() {
+						types = append(types, ev.Type+" "+ev.Username)
+					}
+					if got := strings.Join(types, ", "); got != "login alice, logout alice, login bob" {
+						t.Errorf("events: %s", got)
+					}
 					return
 				}
 				action := wantAsked(t, w, "alice")
@@ -83,16 +90,9 @@ func TestOtherPersonIsAskedFor(t *testing.T) {
 // wantOther holds that w begins a login as somebody else, and has bob signed in.
 func wantOther(t testing.TB, b *browser, p gateway.NamedProvider, w *httptest.ResponseRecorder) {
 	t.Helper()
-	wantStatus(t, w, http.StatusSeeOther)
-	idp, ok := p.Provider.(*fakeIDP)
-	if ok {
-		w = b.open(idp.visit(t, w.Header().Get("Location"), "bob"))
-	} else {
-		saml := p.Provider.(*samlIDP)
-		idp, w = saml.fakeIDP, b.bring(saml.answer(t, w, "bob"))
-	}
-	if last := idp.begun[len(idp.begun)-1]; !last.OtherPerson {
-		t.Errorf("the provider was asked %+v", last)
+	w = b.answered(p, w, "bob")
+	if begun := fakeOf(p).begun; !begun[len(begun)-1].OtherPerson {
+		t.Errorf("the provider was asked %+v", begun)
 	}
 	wantRedirect(t, w, "https://app.example/wanted")
 	wantStatus(t, b.open("/"), http.StatusOK)
@@ -166,7 +166,7 @@ func TestOtherPersonSinceTheLoginBegan(t *testing.T) {
 				b.signInAt(corp)
 				before := b.cookie("__Host-sso")
 				finish := func(w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
-					return b.answeredFor(corp, w, tc.person)
+					return b.answered(corp, w, tc.person)
 				}
 				w := finish(begun)
 				if !tc.asks {
@@ -256,7 +256,7 @@ func TestOtherPersonOverAStoredSession(t *testing.T) {
 					}
 					before := b.cookie("__Host-sso")
 					b = b.at(second)
-					w := b.answeredFor(two, b.open("/.sso/login?provider=two&return=%2Flater", "Sec-Fetch-Site", "cross-site"), tc.person)
+					w := b.answered(two, b.open("/.sso/login?provider=two&return=%2Flater", "Sec-Fetch-Site", "cross-site"), tc.person)
 					if !tc.asks {
 						wantRedirect(t, w, "https://app.example/later")
 						b.wantTold("two")
@@ -267,7 +267,7 @@ func TestOtherPersonOverAStoredSession(t *testing.T) {
 						t.Error("the session was replaced")
 					}
 					b.at(first).wantTold("one")
-					wantRedirect(t, b.answeredFor(two, b.post(action), tc.person), "https://app.example/later")
+					wantRedirect(t, b.answered(two, b.post(action), tc.person), "https://app.example/later")
 					b.wantTold("two")
 				})
 			})
@@ -278,12 +278,4 @@ func TestOtherPersonOverAStoredSession(t *testing.T) {
 // alice is the account of alice at the lab's provider.
 func (l *lab) alice() session.AccountKey {
 	return session.AccountKey{Protocol: l.idp.protocol, Issuer: l.idp.issuer, Subject: "sub-alice"}
-}
-
-// fakeOf is the fake below a provider of either protocol.
-func fakeOf(p gateway.NamedProvider) *fakeIDP {
-	if saml, ok := p.Provider.(*samlIDP); ok {
-		return saml.fakeIDP
-	}
-	return p.Provider.(*fakeIDP)
 }

@@ -32,9 +32,7 @@ func TestSessionEndpoint(t *testing.T) {
 			t.Errorf("headers %v", h)
 		}
 		var got map[string]any
-		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, json.Unmarshal(w.Body.Bytes(), &got))
 		want := map[string]any{
 			"username": "alice", "email": "alice@corp.example", "name": "Alice Example", "roles": "[Admin User]", "groups": "[admins staff]",
 			"template": "Editor", "provider": "corp", "account": p.Account, "session": p.SessionID,

@@ -14,9 +14,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
-	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
-	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 func TestForeignOrigin(t *testing.T) {
@@ -137,9 +135,7 @@ func TestRequestEndsWithLogin(t *testing.T) {
 	}{
 		"logout in another tab": {func(t *testing.T, _ *lab, tab *browser) { wantStatus(t, tab.post("/.sso/logout"), http.StatusSeeOther) }, time.Second},
 		"block": {func(t *testing.T, l *lab, _ *browser) {
-			if err := l.sessions.BlockAccount(t.Context(), session.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}); err != nil {
-				t.Error(err)
-			}
+			mustDo(t, l.sessions.BlockAccount(t.Context(), l.alice()))
 		}, time.Second},
 		"its own end":             {func(*testing.T, *lab, *browser) { time.Sleep(8*time.Hour - time.Minute) }, 2 * time.Minute},
 		"store down":              {func(_ *testing.T, l *lab, _ *browser) { l.store.down.Store(true) }, 7 * time.Second},

@@ -32,9 +32,7 @@ func TestNestedAppOfAnError(t *testing.T) {
 			if err == nil {
 				err = nested.Start(gateway.Hosts{})
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			mustDo(t, err)
 			b := s.browser()
 			b.signIn()
 			signOut := func() { wantStatus(t, b.post("/.sso/logout"), http.StatusSeeOther) }

@@ -79,7 +79,7 @@ func TestUnauthenticatedLink(t *testing.T) {
 			if want := "/.sso/login?return=" + url.QueryEscape(tc.want); link != want {
 				t.Errorf("the link leads to %s, want %s", link, want)
 			}
-			wantRedirect(t, b.open(b.begin(link)), "https://app.example"+tc.want)
+			wantRedirect(t, b.bring(b.begin(link)), "https://app.example"+tc.want)
 			if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "frame-ancestors 'self'") {
 				t.Errorf("the policy is %q", csp)
 			}
@@ -154,59 +154,27 @@ func againOf(w *httptest.ResponseRecorder) string {
 // there without one, too.
 func TestPageKeepsFragment(t *testing.T) {
 	t.Parallel()
-	saml := newSAMLIDP("https://idp.example")
-	byForm := newSAMLIDP("https://idp.example")
-	byForm.byForm = true
-	openID := func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
-		location := w.Header().Get("Location")
-		if location == "" {
-			location = linkOf(t, w, "Continue")
+	eachProtocol(t, func(t *testing.T, l *lab) {
+		s := l.site()
+		for range 3 {
+			b := s.browser()
+			w := b.open("/deep?a=1", inTab...)
+			wantStatus(t, w, http.StatusOK)
+			again := againOf(w)
+			if again == "" {
+				t.Fatalf("the page does not say where the login begins:\n%s", w.Body)
+			}
+			w = b.open(again+"%23part%2F%C3%A9", inTab...)
+			if againOf(w) != "" {
+				t.Error("the login would begin anew for ever")
+			}
+			wantRedirect(t, b.bring(l.idp.answer(t, w, "alice")), "https://app.example/deep?a=1#part/%C3%A9")
 		}
-		return b.open(b.idp.visit(t, location, "alice"))
-	}
-	for name, tc := range map[string]struct {
-		site   func(l *lab) *site
-		begun  int // the status of what begins with a fragment
-		finish func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder
-	}{
-		"OpenID Connect": {func(l *lab) *site { return l.site() }, http.StatusSeeOther, openID},
-		"SAML by redirect": {
-			func(l *lab) *site { return l.samlSite(saml) }, http.StatusSeeOther,
-			func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
-				return b.bring(saml.answer(t, w, "alice"))
-			},
-		},
-		"SAML by form": {
-			func(l *lab) *site { return l.samlSite(byForm) }, http.StatusOK,
-			func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
-				return b.bring(byForm.answer(t, w, "alice"))
-			},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := tc.site(newLab(t))
-			for range 3 {
-				b := s.browser()
-				w := b.open("/deep?a=1", inTab...)
-				wantStatus(t, w, http.StatusOK)
-				again := againOf(w)
-				if again == "" {
-					t.Fatalf("the page does not say where the login begins:\n%s", w.Body)
-				}
-				w = b.open(again+"%23part%2F%C3%A9", inTab...)
-				wantStatus(t, w, tc.begun)
-				if againOf(w) != "" {
-					t.Error("the login would begin anew for ever")
-				}
-				wantRedirect(t, tc.finish(t, b, w), "https://app.example/deep?a=1#part/%C3%A9")
-			}
-			for range 3 {
-				b := s.browser()
-				wantRedirect(t, tc.finish(t, b, b.open("/deep?a=1", inTab...)), "https://app.example/deep?a=1")
-			}
-		})
-	}
+		for range 3 {
+			b := s.browser()
+			wantRedirect(t, b.bring(l.idp.answer(t, b.open("/deep?a=1", inTab...), "alice")), "https://app.example/deep?a=1")
+		}
+	})
 }
 
 // Only a browser that opens a page in a tab gets one. Another client gets the redirect,
