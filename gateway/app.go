@@ -232,10 +232,8 @@ func (a *App) audience(issuer string) string {
 }
 
 func (a *App) provider(name string) *NamedProvider {
-	for _, p := range a.providers {
-		if p.Name == name {
-			return p
-		}
+	if p := a.gw.byName[name]; slices.Contains(a.providers, p) {
+		return p
 	}
 	return nil
 }
@@ -264,7 +262,7 @@ func (a *App) callbackPath(p *NamedProvider) string {
 	return a.opts.CallbackPath + "/" + p.Name
 }
 
-// providerOf returns the provider that judged a login. It is nil if no provider here has
+// providerOf returns the provider that a login came from. It is nil if no provider here has
 // the login's issuer and definition: then the login is not accepted here, but stays
 // stored. The provider's name may have changed. If several providers have both, the
 // name picks one.

@@ -17,10 +17,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
-func consume(by binding) func(*request) error {
-	return func(x *request) error { return x.callback(by) }
-}
-
 // callback takes a provider's answer. The order is the same for every protocol: limits,
 // browser cookie, flow, validation, taking the flow, replay mark, account, login. Nothing
 // is validated or used up before it is known that this browser began the flow.
@@ -32,7 +28,7 @@ func (x *request) callback(by binding) error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	defer x.leaveAnswer()
+	defer x.app.gw.limits.Leave(x.r.Context(), x.peer.Addr)
 	in, refused := by.read(x)
 	if refused != nil {
 		return x.refuse(refused)
@@ -41,7 +37,10 @@ func (x *request) callback(by binding) error {
 		return x.noFlow(in.noState(x, origin))
 	}
 	if in.repostFields != nil && !vault.IsRandomText(x.cookies.Browser) {
-		return x.repost(in)
+		// This browser may never have begun a login, so nothing is looked up yet. A page of
+		// ours posts the answer again. Only fields of an answer are sent back.
+		x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: in.repostFields})
+		return nil
 	}
 	f, err := x.flow(in.state)
 	if errors.Is(err, store.ErrNotFound) {
@@ -72,14 +71,6 @@ func (x *request) match(in *rawAnswer, f *session.Flow, p *NamedProvider, origin
 		return x.redefined(f, p)
 	}
 	return x.complete(in, f, p, origin)
-}
-
-// repost shows a page of ours that posts the answer again, because it came without our
-// cookies. Nothing is looked up yet: this browser may never have begun a login. Only
-// fields of an answer are sent back.
-func (x *request) repost(in *rawAnswer) error {
-	x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: in.repostFields})
-	return nil
 }
 
 // misdirected refuses an answer that came by another protocol than that of the flow's
@@ -147,9 +138,9 @@ func (x *request) redefined(f *session.Flow, p *NamedProvider) error {
 	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Asked: f.Asked, Restarted: true})
 }
 
-// complete has the answer judged, uses it up, and signs the person in.
+// complete has the answer verified, uses it up, and signs the person in.
 func (x *request) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
-	x.provider, x.judged = p.Name, true
+	x.provider, x.answered = p.Name, true
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
 	_, reads := x.app.gw.grouped.Load(p)
@@ -196,8 +187,8 @@ func (x *request) replaces(f *session.Flow, p *NamedProvider, ans *provider.Answ
 }
 
 // samePerson says whether p's answer is for the person of a login: the account is the
-// same. If the definition that judged the login is gone, as after a reload, the provider
-// may use another subject for them. Then the user names are compared.
+// same. If the definition that the login was made under is gone, as after a reload, the
+// provider may use another subject for them. Then the user names are compared.
 func (g *Gateway) samePerson(l *session.Login, p *NamedProvider, ans *provider.Answer) bool {
 	switch {
 	case l.Account == p.account(ans):
@@ -234,7 +225,7 @@ func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvid
 	if err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	x.giveBack(2) // its start, and its answer
+	x.app.gw.limits.GiveBack(ctx, x.peer.Addr, 2) // its start, and its answer
 	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
 	cookie.Set(x.w, cookie.Session, value, x.secure)
 	if x.cookies.Refused != "" {

@@ -351,9 +351,9 @@ type Event struct {
 	Host, Template   string
 	Roles, AppGroups []string
 	Groups           int
-	// Judged says that an answer to a login of this browser was judged: somebody may
-	// ask about the reference.
-	Judged bool
+	// Answered says that this browser brought an answer to its own login: somebody may ask
+	// about the reference.
+	Answered bool
 	// Err is the cause of a refusal, for the log.
 	Err error
 }

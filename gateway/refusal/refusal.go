@@ -133,6 +133,7 @@ const (
 
 // A Meaning says what a code means to the three who meet it.
 type Meaning struct {
+	Code Code
 	// Status is the HTTP status of the answer.
 	Status int
 	// Title and Text are for the person at the browser: what happened, and
@@ -145,11 +146,18 @@ type Meaning struct {
 // Meaning returns the table's row of a code. An unknown code has the row of
 // Internal.
 func (c Code) Meaning() Meaning {
-	if m, ok := meanings[c]; ok {
-		return m
+	for _, m := range table {
+		if m.Code == c {
+			return m
+		}
 	}
-	return meanings[Internal]
+	return table[0]
 }
 
 // Codes returns every code in the order of the documentation.
-func Codes() []Code { return append([]Code(nil), order...) }
+func Codes() (codes []Code) {
+	for _, m := range table {
+		codes = append(codes, m.Code)
+	}
+	return codes
+}
