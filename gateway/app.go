@@ -248,6 +248,10 @@ func (a *App) speaking(protocol provider.Protocol) []*NamedProvider {
 	return found
 }
 
+// metadataURL is the address of the site's SAML metadata. It is our default entity ID for
+// all providers: no provider's name is in it, so a rename does not change it.
+func (a *App) metadataURL(origin string) string { return origin + a.opts.Prefix + "/saml/metadata" }
+
 // callbackPath returns the path to which p sends its answers. OpenID Providers of one app
 // have a path each: an answer need not name its provider (RFC 9207), so one of them could
 // get the code of another (mix-up, RFC 9700 §4.4.2.2). SAML providers share a path: a
@@ -255,7 +259,7 @@ func (a *App) speaking(protocol provider.Protocol) []*NamedProvider {
 func (a *App) callbackPath(p *NamedProvider) string {
 	switch {
 	case p.Provider.Protocol() == provider.SAML:
-		return a.acsPath()
+		return a.opts.Prefix + "/saml/acs"
 	case len(a.speaking(provider.OIDC)) == 1:
 		return a.opts.CallbackPath
 	}

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
@@ -16,6 +18,19 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
+
+// formTimeout bounds how long a form may take to come in.
+const formTimeout = 15 * time.Second
+
+// consumeAssertion is the AssertionConsumerService (SAML Profiles 4.1.4). It has no
+// cross-origin check: the provider's page posts here, perhaps with the Origin "null".
+// The browser cookie protects it instead.
+func (x *request) consumeAssertion() error {
+	// The server may have no deadline. This one also bounds what it reads of the body
+	// after a refusal, and ends with the body. If it can't be set, the server's holds.
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout))
+	return x.callback(responsePost{})
+}
 
 // callback takes a provider's answer. The order is the same for every protocol: limits,
 // browser cookie, flow, validation, taking the flow, replay mark, account, login. Nothing
@@ -218,7 +233,8 @@ func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvid
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions
-	value, err := sessions.SignIn(ctx, p.source(), ans, x.app.gw.lifetime(p), x.host)
+	source := session.Source{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Definition: p.Provider.Definition()}
+	value, err := sessions.SignIn(ctx, source, ans, cmp.Or(p.Lifetime, x.app.gw.opts.Lifetime), x.host)
 	if errors.Is(err, session.ErrNone) {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the answer's session was over when it came")))
 	}

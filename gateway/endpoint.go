@@ -96,7 +96,7 @@ func (a *App) newEndpointTable() *endpointTable {
 	if len(a.speaking(provider.SAML)) > 0 {
 		t.add(
 			Endpoint{
-				Path: a.acsPath(), Methods: []string{http.MethodPost}, Credentials: true, CrossSite: true,
+				Path: prefix + "/saml/acs", Methods: []string{http.MethodPost}, Credentials: true, CrossSite: true,
 				serve: (*request).consumeAssertion, lostPost: (*request).refuseLostPost,
 			},
 			Endpoint{Path: prefix + "/saml/metadata", Methods: read, serve: (*request).onlyMetadata},

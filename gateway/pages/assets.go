@@ -74,9 +74,9 @@ func (a asset) url(prefix, name string) string {
 	return local(prefix + "/assets/" + name + "?v=" + a.version)
 }
 
-// Asset implements gateway.Pages. Under its current version an asset may be kept for
-// a year; otherwise it is revalidated each time. An unknown name is 404, and a method
-// other than GET and HEAD is 405.
+// Asset serves an asset by its name below Prefix/assets/. Under its current version it may
+// be kept for a year; otherwise it is revalidated each time. An unknown name is 404, and a
+// method other than GET and HEAD is 405.
 func (rd *Renderer) Asset(w http.ResponseWriter, r *http.Request, b Brand, name string) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")

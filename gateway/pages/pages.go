@@ -40,7 +40,7 @@ type Options struct {
 	Logger *zap.Logger
 }
 
-// A Renderer implements gateway.Pages. It is safe for concurrent use.
+// A Renderer renders the pages. It is safe for concurrent use.
 type Renderer struct {
 	log       *zap.Logger
 	templates map[string]*template.Template
@@ -114,8 +114,9 @@ func policyOf(page any) string {
 	return noForm
 }
 
-// Page implements gateway.Pages. page is a value, not a pointer. If page is none, or
-// can't be rendered, that is logged, and the answer is 500 with the text of Internal.
+// Page writes page, one of the types of types.go, as HTML, with all headers. If it is none
+// of them, such as a pointer to one, or can't be rendered, that is logged, and the response
+// is 500 with the title of Internal.
 func (rd *Renderer) Page(w http.ResponseWriter, r *http.Request, status int, page any) {
 	body, err := rd.render(page)
 	if err != nil {
