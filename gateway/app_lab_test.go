@@ -60,12 +60,7 @@ func newLab(t testing.TB) *lab {
 func newLabOn(t testing.TB, store *heapStore, remember ...string) *lab {
 	t.Helper()
 	marker := &gatewaytest.Marker{Remembered: strings.Join(remember, "")}
-	l := &lab{t: t, store: store, idp: newFakeIDP("https://id.example"), signer: &stubSigner{}}
-	var err error
-	l.sessions, err = session.Open(session.Options{
-		Store: store, Secrets: [][]byte{[]byte(labSecret)}, Marker: marker, Logger: zap.NewNop(),
-	})
-	mustDo(t, err)
+	l := labOf(t, store, []byte(labSecret), marker)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	before := store.followed.Load()
@@ -73,6 +68,13 @@ func newLabOn(t testing.TB, store *heapStore, remember ...string) *lab {
 	t.Cleanup(func() { cancel(); <-done })
 	eventually(t, "the node follows the store", func() bool { return store.followed.Load() > before })
 	return l
+}
+
+func labOf(t testing.TB, store *heapStore, secret []byte, marker *gatewaytest.Marker) *lab {
+	t.Helper()
+	node, err := session.Open(session.Options{Store: store, Secrets: [][]byte{secret}, Marker: marker, Logger: zap.NewNop()})
+	mustDo(t, err)
+	return &lab{t: t, store: store, sessions: node, idp: newFakeIDP("https://id.example"), signer: &stubSigner{}}
 }
 
 // allPages are the pages of all tests: to parse their templates takes longer than a login.

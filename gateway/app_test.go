@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
@@ -205,4 +206,15 @@ func TestStoreReplaced(t *testing.T) {
 	if b.cookie("__Host-sso") != "" || w.Header().Get("Retry-After") == "" {
 		t.Errorf("headers %v", w.Header())
 	}
+}
+
+// A node with another secret than the store's says so, with and without a session.
+func TestWrongSecret(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	b := l.site().browser()
+	b.signIn()
+	other := labOf(t, l.store, gatewaytest.Secret("z"), &gatewaytest.Marker{}).site()
+	wantRefused(t, b.at(other).open("/"), refusal.StoreReplaced)
+	wantRefused(t, other.browser().open("/"), refusal.StoreReplaced)
 }

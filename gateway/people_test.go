@@ -301,35 +301,6 @@ func TestWithoutEmails(t *testing.T) {
 	}
 }
 
-// TestOptionalHeaders are sent if they have a name.
-func TestOptionalHeaders(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	l.idp.person("zoe", provider.Identity{Username: "zoe", DisplayName: "Z", FirstName: "Zoë", LastName: "Ash", Groups: []string{"admins"}})
-	l.idp.person("dora", provider.Identity{Username: "dora"})
-	named := forward.DefaultNames
-	named.Template, named.FirstName, named.LastName, named.Provider = "x-role", "X-Given", "X-Family", "X-Idp"
-	for name, tc := range map[string]struct {
-		who   string
-		names forward.HeaderNames
-		want  []string
-	}{
-		"all":           {"zoe", named, []string{"full", "Zo%C3%AB", "Ash", "corp"}},
-		"who has none":  {"dora", named, []string{"", "", "", "corp"}},
-		"none is named": {"zoe", forward.DefaultNames, make([]string, 4)},
-	} {
-		b := l.site(func(o *gateway.AppOptions) {
-			o.Headers, o.Rules = tc.names, mapping.Rules{Role: everyone.Role, Template: []mapping.Line{line("full", "admins")}}
-		}).browser()
-		b.signInAs(tc.who)
-		wantStatus(t, b.open("/"), http.StatusOK)
-		h := b.got().header
-		if got := []string{h.Get("X-Role"), h.Get("X-Given"), h.Get("X-Family"), h.Get("X-Idp")}; !slices.Equal(got, tc.want) {
-			t.Errorf("%s: %q, want %q", name, got, tc.want)
-		}
-	}
-}
-
 // TestPeopleFaults has configurations that don't say whose people they mean.
 func TestPeopleFaults(t *testing.T) {
 	t.Parallel()

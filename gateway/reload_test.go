@@ -16,7 +16,7 @@ import (
 
 // waiting has the site's app wait for the end of each request, and sends one of a
 // person who is signed in.
-func (s *site) waiting() (b *browser, live context.Context, answer <-chan *httptest.ResponseRecorder) {
+func (s *site) waiting(ctx context.Context) (b *browser, live context.Context, answer <-chan *httptest.ResponseRecorder) {
 	s.t.Helper()
 	entered, answers := make(chan context.Context), make(chan *httptest.ResponseRecorder, 1)
 	s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
@@ -26,7 +26,7 @@ func (s *site) waiting() (b *browser, live context.Context, answer <-chan *httpt
 	}
 	b = s.browser()
 	b.signIn()
-	r := b.request(http.MethodGet, "/stream").WithContext(s.t.Context())
+	r := b.request(http.MethodGet, "/stream").WithContext(ctx)
 	go func() {
 		defer func() { _ = recover() }() // it may be aborted
 		w, _ := s.try(r, false)
@@ -56,7 +56,7 @@ func TestCutRequestsAreToldWhy(t *testing.T) {
 				l := newLab(t)
 				old := l.gateway(func(o *gateway.Options) { o.Idle = tc.idle })
 				l.sessions.Start(old)
-				_, _, answer := l.siteOf(old, appHost).waiting()
+				_, _, answer := l.siteOf(old, appHost).waiting(t.Context())
 				tc.end(l, old)
 				wantRefused(t, <-answer, want)
 			})
@@ -70,7 +70,7 @@ func TestSucceedWithAShorterLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		old := l.gateway()
-		_, live, _ := l.siteOf(old, appHost).waiting()
+		_, live, _ := l.siteOf(old, appHost).waiting(t.Context())
 		now := l.gateway()
 		l.siteOf(now, appHost, func(o *gateway.AppOptions) { o.Lifetime = time.Hour })
 		now.Succeed(old)
@@ -126,7 +126,7 @@ func TestSucceed(t *testing.T) {
 			l := newLab(t)
 			old := l.gateway()
 			s := l.siteOf(old, appHost)
-			b, live, _ := s.waiting()
+			b, live, _ := s.waiting(t.Context())
 			now := l.gateway(func(o *gateway.Options) {
 				if tc.change != nil {
 					tc.change(o)

@@ -145,31 +145,13 @@ func TestRequestEndsWithLogin(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t)
-				s := l.site()
-				b := s.browser()
-				b.signIn()
-				entered, ended := make(chan struct{}), make(chan error, 1)
-				s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
-					if r.URL.Path != "/events" {
-						return nil
-					}
-					close(entered)
-					<-r.Context().Done()
-					ended <- context.Cause(r.Context())
-					return r.Context().Err()
-				}
 				ctx, hangUp := context.WithCancel(t.Context())
 				defer hangUp()
-				r := b.request(http.MethodGet, "/events").WithContext(ctx)
-				tab := b.at(s)
-				go func() { _, _ = s.try(r, false) }()
-				<-entered
+				tab, live, _ := l.site().waiting(ctx)
 				time.Sleep(30 * time.Second)
 				synctest.Wait()
-				select {
-				case err := <-ended:
-					t.Fatalf("cut before its time: %v", err)
-				default:
+				if live.Err() != nil {
+					t.Fatalf("cut before its time: %v", context.Cause(live))
 				}
 				if tc.end == nil {
 					hangUp()
@@ -177,7 +159,7 @@ func TestRequestEndsWithLogin(t *testing.T) {
 					tc.end(t, l, tab)
 				}
 				began := time.Now()
-				if err := <-ended; err == nil {
+				if <-live.Done(); context.Cause(live) == nil {
 					t.Error("the context has no cause")
 				}
 				if took := time.Since(began); took > tc.within {

@@ -30,50 +30,25 @@ func linkOf(t testing.TB, w *httptest.ResponseRecorder, text string) string {
 // link that does so, and that leads back to where the person is.
 func TestUnauthenticatedLink(t *testing.T) {
 	t.Parallel()
-	const page = "text/html,*/*;q=0.8"
-	for name, tc := range map[string]struct {
-		method, target string
-		header         []string
-		want           string
-	}{
-		"a frame": {
-			"GET", "/inner?b",
-			[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Referer", "https://app.example/outer?a=1&c=%2F"},
-			"/outer?a=1&c=%2F",
-		},
-		"a frame of a page that says nothing": {
-			"GET", "/inner?b", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, "/inner?b",
-		},
-		"a frame of another site": {
-			"GET", "/inner?b",
-			[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Referer", "https://evil.example/outer"},
-			"/inner?b",
-		},
-		"a form": {
-			"POST", "/save",
-			[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Referer", "https://app.example/edit?id=5"},
-			"/edit?id=5",
-		},
-		"a form of a page that says nothing": {
-			"POST", "/save", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, "/",
-		},
-		"a form, the Referer is ours": {
-			"POST", "/save", []string{"Sec-Fetch-Mode", "navigate", "Referer", "https://app.example/.sso/logout"}, "/",
-		},
-		"a form, the Referer is odd": {
-			"POST", "/save", []string{"Sec-Fetch-Mode", "navigate", "Referer", "https://app.example//evil.example/"}, "/",
-		},
-		"a prefetch": {
-			"GET", "/next", []string{"Sec-Fetch-Mode", "navigate", "Sec-Purpose", "prefetch", "Referer", "https://app.example/here"}, "/here",
-		},
-		"a script that takes HTML": {
-			"GET", "/part", []string{"Sec-Fetch-Mode", "cors", "Referer", "https://app.example/here#part"}, "/here",
-		},
+	for name, tc := range map[string]struct{ method, target, mode, dest, referer, want string }{
+		"a frame":                             {"GET", "/inner?b", "navigate", "iframe", "https://app.example/outer?a=1&c=%2F", "/outer?a=1&c=%2F"},
+		"a frame of a page that says nothing": {"GET", "/inner?b", "navigate", "iframe", "", "/inner?b"},
+		"a frame of another site":             {"GET", "/inner?b", "navigate", "iframe", "https://evil.example/outer", "/inner?b"},
+		"a form":                              {"POST", "/save", "navigate", "document", "https://app.example/edit?id=5", "/edit?id=5"},
+		"a form of a page that says nothing":  {"POST", "/save", "navigate", "document", "", "/"},
+		"a form, the Referer is ours":         {"POST", "/save", "navigate", "document", "https://app.example/.sso/logout", "/"},
+		"a form, the Referer is odd":          {"POST", "/save", "navigate", "document", "https://app.example//evil.example/", "/"},
+		"a prefetch":                          {"GET", "/next", "prefetch", "document", "https://app.example/here", "/here"},
+		"a script that takes HTML":            {"GET", "/part", "cors", "empty", "https://app.example/here#part", "/here"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newLab(t).site().browser()
-			w := b.send(b.request(tc.method, tc.target, append([]string{"Accept", page}, tc.header...)...))
+			header := []string{"Accept", "text/html,*/*;q=0.8", "Sec-Fetch-Mode", tc.mode, "Sec-Fetch-Dest", tc.dest, "Referer", tc.referer}
+			if tc.mode == "prefetch" {
+				header = append(slices.Replace(header, 3, 4, "navigate"), "Sec-Purpose", "prefetch")
+			}
+			w := b.send(b.request(tc.method, tc.target, header...))
 			wantStatus(t, w, http.StatusUnauthorized)
 			link := linkOf(t, w, "Sign in")
 			if want := "/.sso/login?return=" + url.QueryEscape(tc.want); link != want {
@@ -84,7 +59,7 @@ func TestUnauthenticatedLink(t *testing.T) {
 				t.Errorf("the policy is %q", csp)
 			}
 			// A script can send its page there, too.
-			if problem := b.at(newLab(t).site()).fetch("/api", tc.header...); tc.method == "GET" && !strings.Contains(problem.Body.String(), `"login":"/.sso/login?return=`) {
+			if problem := b.at(newLab(t).site()).fetch("/api", header[2:]...); tc.method == "GET" && !strings.Contains(problem.Body.String(), `"login":"/.sso/login?return=`) {
 				t.Errorf("the problem has no address to sign in: %s", problem.Body)
 			}
 		})
