@@ -62,7 +62,7 @@ func TestBothProtocols(t *testing.T) {
 		s, one, two := l.mixed(t)
 		b := s.browser()
 		first, second := one.answer(t, b.choose("one", "/1"), "alice"), two.answer(t, b.choose("two", "/2"), "bob")
-		// The flow decides which provider judges, not the document.
+		// The flow decides which provider verifies the answer, not the document.
 		second.form.Set("SAMLResponse", first.form.Get("SAMLResponse"))
 		wantRedirect(t, b.bring(second), "https://app.example/2")
 		if len(one.asked) != 0 || len(two.asked) != 1 {

@@ -47,7 +47,7 @@ func (b *browser) wantTold(name string) {
 	}
 }
 
-// A login counts where the definition of its provider is the one that judged it,
+// A login counts where the definition of its provider is the one that it was made under,
 // and nowhere else: on another site, at another provider of the site, and after
 // a reload. It is left stored.
 func TestLoginCountsUnderItsDefinition(t *testing.T) {
@@ -67,7 +67,7 @@ func TestLoginCountsUnderItsDefinition(t *testing.T) {
 			}
 			wantRefused(t, other.fetch("/.sso/session"), refusal.Unauthenticated)
 			if body := other.open("/.sso/logout").Body.String(); strings.Contains(body, "Corp") {
-				t.Errorf("the logout names a provider that did not judge the login:\n%s", body)
+				t.Errorf("the logout names a provider that the login did not come from:\n%s", body)
 			}
 			b.wantTold("corp") // back under the old one, it counts again
 			wantKept(t, l, 1, 1, len(l.store.keys("flow")))
@@ -106,7 +106,7 @@ func TestLoginCountsUnderItsDefinition(t *testing.T) {
 }
 
 // A person whom one site refuses does not get in there by way of another site, which
-// judges by another claim.
+// decides by another claim.
 func TestDefinitionsDoNotLendTheirRoles(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

@@ -105,7 +105,7 @@ func TestLostFlows(t *testing.T) {
 			signedIn.signIn()
 			wantRedirect(t, signedIn.open("/.sso/oidc/callback?"+query), "https://app.example/")
 			if _, completed := l.idp.counts(); completed != 1 {
-				t.Errorf("%d answers were judged, want the one of the sign-in", completed)
+				t.Errorf("%d answers were verified, want the one of the sign-in", completed)
 			}
 		})
 	}
@@ -124,7 +124,7 @@ func TestFlowOfAnotherApp(t *testing.T) {
 	w := two.serve(r, false)
 	wantRefused(t, w, refusal.FlowUnknown)
 	if _, completed := l.idp.counts(); completed > 0 || w.Header()["Set-Cookie"] != nil {
-		t.Error("the answer was judged, or a cookie set")
+		t.Error("the answer was verified, or a cookie set")
 	}
 	wantRedirect(t, b.bring(callback), "https://app.example/")
 }
@@ -137,7 +137,7 @@ func TestStateTwice(t *testing.T) {
 	_, query, _ := strings.Cut(callback, "?")
 	wantRefused(t, b.open(callback+"&"+query), refusal.FlowUnknown)
 	if _, completed := l.idp.counts(); completed > 0 {
-		t.Error("the answer was judged")
+		t.Error("the answer was verified")
 	}
 	wantRedirect(t, b.open(callback), "https://app.example/")
 }

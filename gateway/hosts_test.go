@@ -108,22 +108,23 @@ func TestBaseURL(t *testing.T) {
 
 func TestStartRefuses(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	g := l.gateway()
-	if err := newApp(t, g).Start(gateway.Hosts{Scheme: "https"}); err == nil || !strings.Contains(err.Error(), "base_url") {
-		t.Errorf("no host: %v, want the fix", err)
-	}
-	if err := newApp(t, g).Start(gateway.Hosts{Exact: []string{"a/b"}}); err == nil || !strings.Contains(err.Error(), "base_url") {
-		t.Errorf("bad host: %v, want the fix", err)
-	}
-	if err := newApp(t, g, func(o *gateway.AppOptions) { o.BaseURL = "https://app.example" }).Start(gateway.Hosts{}); err != nil {
-		t.Errorf("base_url and no host: %v", err)
-	}
-	if err := newApp(t, g).Start(gateway.Hosts{Exact: []string{"app.example"}}); err == nil || !strings.Contains(err.Error(), `"app.example"`) {
-		t.Errorf("an audience that another site has: %v", err)
-	}
-	if err := newApp(t, g, func(o *gateway.AppOptions) { o.ID = "second" }).Start(gateway.Hosts{Exact: []string{"app.example"}}); err != nil {
-		t.Errorf("the same host under another id: %v", err)
+	g := newLab(t).gateway()
+	for _, tc := range []struct {
+		base, id string
+		hosts    []string
+		fault    string
+	}{
+		{"", "", nil, "base_url"},
+		{"", "", []string{"a/b"}, "base_url"},
+		{"https://app.example", "", nil, ""},
+		{"", "", []string{"app.example"}, `"app.example"`}, // the audience of the one before
+		{"", "second", []string{"app.example"}, ""},
+	} {
+		app := newApp(t, g, func(o *gateway.AppOptions) { o.BaseURL, o.ID = tc.base, tc.id })
+		err := app.Start(gateway.Hosts{Exact: tc.hosts, Scheme: "https"})
+		if (err == nil) != (tc.fault == "") || err != nil && !strings.Contains(err.Error(), tc.fault) {
+			t.Errorf("%+v: %v", tc, err)
+		}
 	}
 }
 

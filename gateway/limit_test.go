@@ -264,14 +264,14 @@ func TestLimitUnderWay(t *testing.T) {
 			requests := s.underWay(20)
 			l.takes(time.Second)
 			l.idp.refuse(refusal.New(refusal.OIDCNonce, nil))
-			judged := 0
+			verified := 0
 			for _, w := range s.atOnce(requests) {
 				if codeIn(w) == refusal.OIDCNonce {
-					judged++
+					verified++
 				}
 			}
-			if judged != 5 {
-				t.Errorf("%d were judged, want 5", judged)
+			if verified != 5 {
+				t.Errorf("%d were verified, want 5", verified)
 			}
 			l.takes(0)
 			wantRefused(t, s.browser().failing(), refusal.TooManyAttempts)

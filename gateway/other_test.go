@@ -210,21 +210,21 @@ func TestOtherPersonOverAStoredSession(t *testing.T) {
 		definition string
 		gone       bool // the provider of alice's session is no longer configured
 		person     string
-		judge      func(provider.CompleteRequest, *provider.Answer) error
+		verify     func(provider.CompleteRequest, *provider.Answer) error
 		meanwhile  func(*testing.T, *lab)
 		asks       bool
 	}{
 		"another definition, somebody else":                  {issuer: same, definition: "two", person: "bob", asks: true},
 		"another definition, the same account":               {issuer: same, definition: "two", person: "alice"},
-		"another definition, a subject of its own":           {issuer: same, definition: "two", person: "alice", judge: aliceAgain, asks: true},
-		"another definition, somebody of that name":          {issuer: same, definition: "two", person: "bob", judge: calledAlice, asks: true},
+		"another definition, a subject of its own":           {issuer: same, definition: "two", person: "alice", verify: aliceAgain, asks: true},
+		"another definition, somebody of that name":          {issuer: same, definition: "two", person: "bob", verify: calledAlice, asks: true},
 		"another issuer, somebody else":                      {issuer: foreign, definition: "one", person: "bob", asks: true},
 		"another issuer, somebody of that name":              {issuer: foreign, definition: "one", person: "alice", asks: true},
 		"a disabled provider, somebody else":                 {issuer: foreign, definition: "two", gone: true, person: "bob", asks: true},
 		"a disabled provider, somebody of that name":         {issuer: foreign, definition: "two", gone: true, person: "alice", asks: true},
 		"an earlier definition, somebody else":               {issuer: same, definition: "two", gone: true, person: "bob", asks: true},
 		"an earlier definition, the same account":            {issuer: same, definition: "two", gone: true, person: "alice"},
-		"an earlier definition, the same person":             {issuer: same, definition: "two", gone: true, person: "alice", judge: aliceAgain},
+		"an earlier definition, the same person":             {issuer: same, definition: "two", gone: true, person: "alice", verify: aliceAgain},
 		"one that has expired":                               {issuer: same, definition: "two", person: "bob", meanwhile: func(*testing.T, *lab) { time.Sleep(9 * time.Hour) }},
 		"one that was idle for too long":                     {issuer: same, definition: "two", person: "bob", meanwhile: func(*testing.T, *lab) { time.Sleep(3 * time.Hour) }},
 		"one of an account that was blocked":                 {issuer: same, definition: "two", person: "bob", meanwhile: func(t *testing.T, l *lab) { mustDo(t, l.sessions.BlockAccount(t.Context(), l.alice())) }},
@@ -238,7 +238,7 @@ func TestOtherPersonOverAStoredSession(t *testing.T) {
 					l := newLab(t)
 					one, two := defined(protocol, "one", "one"), defined(protocol, "two", tc.definition)
 					idp := fakeOf(two)
-					idp.issuer, idp.complete = tc.issuer(one), tc.judge
+					idp.issuer, idp.complete = tc.issuer(one), tc.verify
 					l.idp = fakeOf(one)
 					here := func(providers ...gateway.NamedProvider) func(*gateway.Options) {
 						return func(o *gateway.Options) { o.Providers, o.Idle = providers, 2*time.Hour }

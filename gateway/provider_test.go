@@ -25,7 +25,7 @@ func TestProviderErrors(t *testing.T) {
 	cases := map[string]tc{
 		"untyped": {errors.New("boom"), refusal.ProviderUnavailable},
 		"timeout": {fmt.Errorf("fetching: %w", context.DeadlineExceeded), refusal.ProviderUnavailable},
-		"wrapped": {fmt.Errorf("judging: %w", refusal.New(refusal.OIDCNonce, nil)), refusal.OIDCNonce},
+		"wrapped": {fmt.Errorf("verifying: %w", refusal.New(refusal.OIDCNonce, nil)), refusal.OIDCNonce},
 	}
 	for _, code := range refusal.Codes() {
 		if strings.HasPrefix(string(code), "oidc_") || strings.HasPrefix(string(code), "provider_") {

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 )
 
-// An app in an error route judges the login of the request anew: if it has ended
+// An app in an error route checks the login of the request anew: if it has ended
 // since, nobody is signed in.
 func TestNestedAppOfAnError(t *testing.T) {
 	t.Parallel()

@@ -130,7 +130,7 @@ func TestAttackReaderOfTheStoreCanNotSignIn(t *testing.T) {
 		wantRefused(t, thief.open(target, "Cookie", "__Host-sso-b="+one), refusal.FlowUnknown)
 	}
 	if _, now := site.idp.counts(); now != completed {
-		t.Errorf("%d answers were judged", now-completed)
+		t.Errorf("%d answers were verified", now-completed)
 	}
 }
 
