@@ -33,16 +33,6 @@ func TestRepost(t *testing.T) {
 	wantRedirect(t, b.postForm(acs, response("bob", "portal")), "https://app.example/") // signed in by now
 }
 
-// If the provider is on the same site, its posts bring our cookies, and no second
-// post is needed.
-func TestACSOnSameSite(t *testing.T) {
-	t.Parallel()
-	l := newSAMLLab(t)
-	b := l.site().browser()
-	answer := b.begin("/wanted")
-	wantRedirect(t, b.send(b.formRequest(acs, answer.form.Encode(), "Sec-Fetch-Site", "same-site", "Origin", "https://idp.example")), "https://app.example/wanted")
-}
-
 // Only a navigation gets a page with a provider's form in it.
 func TestACSFormIsForNavigations(t *testing.T) {
 	t.Parallel()
@@ -54,10 +44,6 @@ func TestACSFormIsForNavigations(t *testing.T) {
 	wantStatus(t, w, http.StatusOK)
 	if w.Body.Len() > 0 {
 		t.Error("HEAD has a body")
-	}
-	csp := s.browser().open("/").Header().Get("Content-Security-Policy")
-	if !strings.Contains(csp, "script-src 'self';") || strings.Contains(csp, "form-action") || !strings.Contains(csp, "default-src 'none'") {
-		t.Errorf("policy %q", csp)
 	}
 }
 

@@ -151,9 +151,7 @@ type site struct {
 	// next is the app; it answers 200 unless a test replaces it.
 	next gateway.Next
 
-	// client is the address that requests come from; clientAddr if not set.
-	client   netip.Addr
-	noClient bool
+	client netip.Addr // where requests come from
 
 	mu       sync.Mutex
 	requests []received
@@ -182,7 +180,7 @@ func (l *lab) siteOf(g *gateway.Gateway, host string, change ...func(*gateway.Ap
 // siteAt is a site with those hosts, which requests ask for as host.
 func (l *lab) siteAt(g *gateway.Gateway, host string, hosts gateway.Hosts, change ...func(*gateway.AppOptions)) *site {
 	l.t.Helper()
-	s := &site{lab: l, app: newApp(l.t, g, change...), host: host}
+	s := &site{lab: l, app: newApp(l.t, g, change...), host: host, client: clientAddr}
 	mustDo(l.t, s.app.Start(hosts))
 	return s
 }
@@ -242,13 +240,7 @@ func (s *site) serve(r *http.Request, plain bool) *httptest.ResponseRecorder {
 
 func (s *site) try(r *http.Request, plain bool) (*httptest.ResponseRecorder, error) {
 	w := httptest.NewRecorder()
-	peer := gateway.Peer{Secure: !plain, Addr: clientAddr, Target: r.RequestURI}
-	switch {
-	case s.noClient:
-		peer.Addr = netip.Addr{}
-	case s.client.IsValid():
-		peer.Addr = s.client
-	}
+	peer := gateway.Peer{Secure: !plain, Addr: s.client, Target: r.RequestURI}
 	return w, s.app.ServeHTTP(w, r, peer, s.serveApp)
 }
 

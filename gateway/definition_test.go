@@ -96,8 +96,7 @@ func TestLoginCountsUnderItsDefinition(t *testing.T) {
 			renamed := one
 			renamed.Name = "renamed"
 			b.at(l.definedSite(renamed)).wantTold("renamed")
-			taken := two // by another provider
-			b.at(l.definedSite(taken, renamed)).wantTold("renamed")
+			b.at(l.definedSite(two, renamed)).wantTold("renamed")
 			alike := one
 			alike.Name = "alike"
 			b.at(l.definedSite(alike, one)).wantTold("corp")

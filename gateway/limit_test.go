@@ -315,8 +315,8 @@ func TestLimitIsPerAddress(t *testing.T) {
 			l := newLab(t)
 			s := limitedSite(l, session.Limit{Failed: 2})
 			other := limitedSite(l, session.Limit{Failed: 2})
-			s.setClient(c.crowd)
-			other.setClient(c.other)
+			s.client, _ = netip.ParseAddr(c.crowd) // "": no address
+			other.client, _ = netip.ParseAddr(c.other)
 			for range 3 {
 				s.browser().failing()
 			}
@@ -355,14 +355,6 @@ func TestLimitEmbedded(t *testing.T) {
 	b := s.browser() // with our cookie it is a frame of the same site
 	answer := b.begin("/").form.Encode()
 	wantRedirect(t, b.send(b.formRequest(acs, answer, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "iframe")), "https://app.example/")
-}
-
-func (s *site) setClient(addr string) {
-	s.client = netip.IPv4Unspecified()
-	s.noClient = addr == ""
-	if addr != "" {
-		s.client = netip.MustParseAddr(addr)
-	}
 }
 
 func TestLimitIsChecked(t *testing.T) {
