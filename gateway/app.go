@@ -48,7 +48,7 @@ type site struct {
 	// issuer is the origin that assertions name. Empty: that of each request.
 	issuer string
 	id     string
-	// unplaced says that nobody knows where the app stands, as in an error route.
+	// unplaced says that the app has no host of its own, as in an error route.
 	unplaced bool
 }
 

@@ -114,8 +114,12 @@ func (x *request) refusalHeaders(code refusal.Code, status int) {
 }
 
 func (x *request) refusalPage(refused *session.Refused) pages.Refusal {
-	page := pages.Refusal{Chrome: x.chrome(), Code: refused.Code, Reference: refused.Reference, Seen: x.seen(refused.Code)}
+	page := pages.Refusal{Chrome: x.chrome(), Code: refused.Code, Reference: refused.Reference}
 	prefix := x.front().opts.Prefix
+	switch refused.Code {
+	case refusal.RedirectLoop, refusal.CookiesBlocked, refusal.AnswerLost, refusal.InsecureHTTP:
+		page.Seen = pages.Seen{Here: x.here(), Site: x.issuer()}
+	}
 	switch refused.Code {
 	case refusal.UnknownHost, refusal.InsecureHTTP:
 	case refusal.Unauthenticated:

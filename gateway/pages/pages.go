@@ -5,11 +5,11 @@
 // their Content-Security-Policy holds them to that. The pages that go on by
 // themselves have a script for it, and a button. The chooser and the refusals have
 // one that keeps the fragment of the address, and the session has one that shows times
-// in the reader's zone; the others have none. Values are
-// escaped by html/template; an address that does not stay on the own origin is
-// replaced by "#", but for the provider's that a person is sent to. No page may be
-// stored, framed, or indexed. Only "sign in first" may be framed, by pages of the same
-// origin: a frame of the app shows it when the session is over.
+// in the reader's zone; the others have none. Values are escaped by html/template. An
+// address of another origin is replaced by "#", unless it is the provider's that the
+// person is sent to. No page may be stored, framed, or indexed. Only "sign in first" may
+// be framed, by pages of the same origin: a frame of the app shows it when the session is
+// over.
 //
 // The policy is set on the pages alone and not on the answers of the app.
 package pages
@@ -134,8 +134,8 @@ func (rd *Renderer) Page(w http.ResponseWriter, r *http.Request, status int, pag
 }
 
 // render writes the page into memory first: a fault half way must not become
-// half a page with a good status. No page is a template to a handler around the gateway,
-// such as Caddy's templates: names of people and paths of clients would be executed.
+// half a page with a good status. A handler around the gateway, such as Caddy's templates,
+// must find no template in a page: it would execute names of people and paths of clients.
 func (rd *Renderer) render(page any) ([]byte, error) {
 	p, ok := page.(interface{ chrome() Chrome })
 	name := fmt.Sprintf("%T", page)

@@ -53,8 +53,8 @@ type Refusal struct {
 	Chrome
 	Code      refusal.Code
 	Reference string
-	// Username is the person's who is signed in, or was to be, as far as it is known.
-	// Provider was to sign them in, or is "".
+	// Username is that of the person who is signed in or tried to sign in, if it is known.
+	// Provider is where they tried, or "".
 	Username, Provider string
 	// Seen helps a person to see why the request failed. Zero: not shown.
 	Seen Seen
@@ -70,8 +70,7 @@ type Refusal struct {
 // HasScript says whether the page needs its script.
 func (p Refusal) HasScript() bool { return p.SignInURL != "" || p.Address != "" }
 
-// Seen says how a request looked to the gateway, where that may be the fault: cookies
-// get lost, http stands for https, a site has two names.
+// Seen says how a request looked to the gateway, if that may be the cause: cookies get lost, http stands for https, a site has two names.
 type Seen struct {
 	// Here is the origin that the request came to, Site the site's own.
 	Here, Site string
@@ -100,8 +99,8 @@ type Logout struct {
 	Action string
 }
 
-// An Other asks before somebody else may sign in: a link of another site may be
-// what led here.
+// An Other asks before somebody else may sign in: a link of another site may have led
+// here.
 type Other struct {
 	Chrome
 	Username string // that of the session
@@ -111,9 +110,9 @@ type Other struct {
 	StayURL string
 }
 
-// A Leave goes on to the provider by itself, to end its session too. It is
-// no redirect: Chromium holds to form-action every redirect that follows a
-// form, and nobody knows over which hosts the provider sends the browser.
+// A Leave goes on to the provider by itself, to end its session too. It is no redirect:
+// Chromium applies form-action to every redirect that follows a form, and the provider may
+// redirect to any host.
 type Leave struct {
 	Chrome
 	Provider string

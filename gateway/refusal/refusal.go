@@ -1,6 +1,5 @@
-// Package refusal has the codes by which the gateway refuses, and one table that
-// says what each of them means to the three who meet it: the client, the person
-// at the browser, and the operator.
+// Package refusal has the codes of refusals, and one table that says what each means to
+// the client, to the person at the browser, and to the operator.
 package refusal
 
 import (
@@ -48,9 +47,8 @@ func (e *Error) Unwrap() error { return e.Err }
 // Internal.
 func CodeOf(err error) Code { return From(err, Internal).Code }
 
-// From returns err itself if it is or wraps an *Error, else an Error with the
-// code otherwise. It suits an error whose source can't tell what was wrong: the
-// store then counts as unavailable, and so does the provider.
+// From returns err itself if it is or wraps an *Error, else an Error with the code
+// otherwise. A store, for example, has no codes: its errors mean that it is unavailable.
 func From(err error, otherwise Code) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
@@ -58,8 +56,8 @@ func From(err error, otherwise Code) *Error {
 	return New(otherwise, err)
 }
 
-// About returns err, if it is a refusal, with the subject of the person whom it
-// concerns in its cause: the log has to say whose account is to be mended.
+// About adds the subject of the person to the cause of a refusal, so that the log says
+// whose account has to be mended. It returns other errors as they are.
 func About(subject string, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Err == nil {
@@ -131,7 +129,7 @@ const (
 	SAMLAttribute       Code = "saml_attribute_invalid"
 )
 
-// A Meaning says what a code means to the three who meet it.
+// A Meaning is a row of the table.
 type Meaning struct {
 	Code Code
 	// Status is the HTTP status of the answer.
