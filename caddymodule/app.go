@@ -72,7 +72,7 @@ type App struct {
 	log       *zap.Logger
 	audit     *zap.Logger
 	access    *zap.Logger // in place of Caddy's, for requests with credentials
-	pages     gateway.Pages
+	pages     *pages.Renderer
 	store     storeModule
 	secrets   [][]byte
 	private   Private

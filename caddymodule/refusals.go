@@ -66,7 +66,7 @@ func window(code refusal.Code) time.Duration {
 
 // note logs a refusal, or counts it.
 func (r *refusals) note(ev gateway.Event) {
-	if (ev.Username != "" || ev.Judged) && !isOutage(ev.Code) || !r.counted(ev) {
+	if (ev.Username != "" || ev.Answered) && !isOutage(ev.Code) || !r.counted(ev) {
 		r.log(ev, 0)
 	}
 }

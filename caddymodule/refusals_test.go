@@ -83,7 +83,7 @@ func TestEqualRefusals(t *testing.T) {
 		want("bob access_denied 192.0.2.1 f 0", "bob access_denied 192.0.2.1 f 0")
 		for range 2 {
 			ev := refused(refusal.OIDCTime, "192.0.2.1", "g")
-			ev.Judged = true
+			ev.Answered = true
 			r.Note(ev)
 		}
 		want("oidc_time_invalid 192.0.2.1 g 0", "oidc_time_invalid 192.0.2.1 g 0")

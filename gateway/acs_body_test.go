@@ -2,7 +2,6 @@ package gateway_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
@@ -44,11 +42,7 @@ func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 func (s *site) dial(t *testing.T) net.Conn {
 	t.Helper()
 	l := &pipeListener{make(chan net.Conn), make(chan struct{})}
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := s.app.ServeHTTP(w, r, gateway.Peer{Secure: true, Addr: clientAddr, Target: r.RequestURI}, s.serveApp); err != nil {
-			t.Errorf("ServeHTTP: %v", err)
-		}
-	})}
+	srv := &http.Server{Handler: s.handler()}
 	served := make(chan struct{})
 	go func() { defer close(served); _ = srv.Serve(l) }()
 	client, server := net.Pipe()
@@ -90,7 +84,7 @@ func TestACSBodies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				conn := newLab(t).samlSite(newSAMLIDP("https://idp.example")).dial(t)
+				conn := newSAMLLab(t).site().dial(t)
 				began := time.Now()
 				go func() {
 					_, _ = io.WriteString(conn, "POST "+acs+" HTTP/1.1\r\nHost: app.example\r\nAccept: text/html\r\nContent-Type: "+formType+"\r\n"+tc.header+tc.length+"\r\n\r\n")
@@ -130,21 +124,14 @@ func TestACSBodies(t *testing.T) {
 }
 
 // A form that came in slowly leaves the provider its own time.
-func TestACSSlowFormAndSlowJudge(t *testing.T) {
+func TestACSSlowFormAndSlowProvider(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l, idp := newLab(t), newSAMLIDP("https://idp.example")
-		s := l.samlSite(idp)
+		l := newSAMLLab(t)
+		s := l.site()
 		b := s.browser()
-		form := idp.answer(t, b.open("/wanted"), "alice").Encode()
-		idp.slow = func(ctx context.Context) error {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(10 * time.Second):
-				return nil
-			}
-		}
+		form := b.begin("/wanted").form.Encode()
+		l.takes(10 * time.Second)
 		conn := s.dial(t)
 		go func() {
 			_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: app.example\r\nCookie: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", acs, cookieLine(b), formType, len(form))

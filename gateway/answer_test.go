@@ -3,9 +3,7 @@ package gateway_test
 import (
 	"bufio"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
 	"slices"
@@ -13,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 )
 
@@ -31,7 +28,7 @@ var keptCookies = []string{
 
 // answers runs app behind the gateway on a real server, once for a signed-in person
 // and once on a public path. HTTP/2 if h2.
-func answers(t *testing.T, h2 bool, app http.HandlerFunc, judge func(t *testing.T, ask func() *http.Response)) {
+func answers(t *testing.T, h2 bool, app http.HandlerFunc, check func(t *testing.T, ask func() *http.Response)) {
 	t.Helper()
 	s := newLab(t).site(public("/public/*"))
 	b := s.browser()
@@ -40,18 +37,10 @@ func answers(t *testing.T, h2 bool, app http.HandlerFunc, judge func(t *testing.
 		app(w, r)
 		return nil
 	}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Host = s.host
-		if err := s.app.ServeHTTP(w, r, gateway.Peer{Secure: true, Target: r.RequestURI}, s.next); err != nil {
-			t.Error(err)
-		}
-	}))
-	server.EnableHTTP2 = h2
-	server.StartTLS()
-	t.Cleanup(server.Close)
+	server := s.start(t, h2)
 	for name, path := range map[string]string{"signed in": "/", "public": "/public/a"} {
 		t.Run(name, func(t *testing.T) {
-			judge(t, func() *http.Response {
+			check(t, func() *http.Response {
 				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, nil)
 				mustDo(t, err)
 				r.Header = b.request(http.MethodGet, path).Header.Clone()
@@ -95,12 +84,8 @@ func TestAppCannotSetOurCookies(t *testing.T) {
 						write(w)
 					}, func(t *testing.T, ask func() *http.Response) {
 						t.Helper()
-						var kept []string
-						for _, line := range keptCookies {
-							kept = append(kept, strings.TrimSpace(line))
-						}
-						if got := ask().Header["Set-Cookie"]; !slices.Equal(got, kept) {
-							t.Errorf("got %q, want %q", got, kept)
+						if got := ask().Header["Set-Cookie"]; !slices.Equal(got, keptCookies) {
+							t.Errorf("got %q, want %q", got, keptCookies)
 						}
 					})
 				})
@@ -140,11 +125,7 @@ func TestAppCannotSetOurCookiesInHints(t *testing.T) {
 		w.Header()["Set-Cookie"] = []string{"app=2", "__Host-sso-b=x"}
 		return nil
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Host = s.host
-		_ = s.app.ServeHTTP(w, r, gateway.Peer{Secure: true, Target: r.RequestURI}, s.next)
-	}))
-	t.Cleanup(server.Close)
+	server := s.start(t, false)
 	var hint []string
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
 		hint = h["Set-Cookie"]
@@ -176,19 +157,8 @@ func TestAppCannotSetOurCookiesInUpgrade(t *testing.T) {
 		_, _ = io.WriteString(conn, "hello")
 		return conn.Close()
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Host = s.host
-		if err := s.app.ServeHTTP(w, r, gateway.Peer{Secure: true, Target: r.RequestURI}, s.next); err != nil {
-			t.Error(err)
-		}
-	}))
-	t.Cleanup(server.Close)
-	conn, err := net.Dial("tcp", server.Listener.Addr().String())
-	mustDo(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	mustDo(t, err)
-	in := bufio.NewReader(conn)
+	server := s.start(t, false)
+	in := bufio.NewReader(strings.NewReader(rawRequest(t, server.Listener.Addr().String(), "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")))
 	resp, err := http.ReadResponse(in, nil)
 	mustDo(t, err)
 	rest, err := io.ReadAll(in)

@@ -48,7 +48,7 @@ type site struct {
 	// issuer is the origin that assertions name. Empty: that of each request.
 	issuer string
 	id     string
-	// unplaced says that nobody knows where the app stands, as in an error route.
+	// unplaced says that the app has no host of its own, as in an error route.
 	unplaced bool
 }
 
@@ -232,10 +232,8 @@ func (a *App) audience(issuer string) string {
 }
 
 func (a *App) provider(name string) *NamedProvider {
-	for _, p := range a.providers {
-		if p.Name == name {
-			return p
-		}
+	if p := a.gw.byName[name]; slices.Contains(a.providers, p) {
+		return p
 	}
 	return nil
 }
@@ -250,6 +248,10 @@ func (a *App) speaking(protocol provider.Protocol) []*NamedProvider {
 	return found
 }
 
+// metadataURL is the address of the site's SAML metadata. It is our default entity ID for
+// all providers: no provider's name is in it, so a rename does not change it.
+func (a *App) metadataURL(origin string) string { return origin + a.opts.Prefix + "/saml/metadata" }
+
 // callbackPath returns the path to which p sends its answers. OpenID Providers of one app
 // have a path each: an answer need not name its provider (RFC 9207), so one of them could
 // get the code of another (mix-up, RFC 9700 §4.4.2.2). SAML providers share a path: a
@@ -257,14 +259,14 @@ func (a *App) speaking(protocol provider.Protocol) []*NamedProvider {
 func (a *App) callbackPath(p *NamedProvider) string {
 	switch {
 	case p.Provider.Protocol() == provider.SAML:
-		return a.acsPath()
+		return a.opts.Prefix + "/saml/acs"
 	case len(a.speaking(provider.OIDC)) == 1:
 		return a.opts.CallbackPath
 	}
 	return a.opts.CallbackPath + "/" + p.Name
 }
 
-// providerOf returns the provider that judged a login. It is nil if no provider here has
+// providerOf returns the provider that a login came from. It is nil if no provider here has
 // the login's issuer and definition: then the login is not accepted here, but stays
 // stored. The provider's name may have changed. If several providers have both, the
 // name picks one.

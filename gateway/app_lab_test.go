@@ -60,14 +60,7 @@ func newLab(t testing.TB) *lab {
 func newLabOn(t testing.TB, store *heapStore, remember ...string) *lab {
 	t.Helper()
 	marker := &gatewaytest.Marker{Remembered: strings.Join(remember, "")}
-	l := &lab{t: t, store: store, idp: newFakeIDP("https://id.example"), signer: &stubSigner{}}
-	var err error
-	l.sessions, err = session.Open(session.Options{
-		Store: store, Secrets: [][]byte{[]byte(labSecret)}, Marker: marker, Logger: zap.NewNop(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := labOf(t, store, []byte(labSecret), marker)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	before := store.followed.Load()
@@ -75,6 +68,13 @@ func newLabOn(t testing.TB, store *heapStore, remember ...string) *lab {
 	t.Cleanup(func() { cancel(); <-done })
 	eventually(t, "the node follows the store", func() bool { return store.followed.Load() > before })
 	return l
+}
+
+func labOf(t testing.TB, store *heapStore, secret []byte, marker *gatewaytest.Marker) *lab {
+	t.Helper()
+	node, err := session.Open(session.Options{Store: store, Secrets: [][]byte{secret}, Marker: marker, Logger: zap.NewNop()})
+	mustDo(t, err)
+	return &lab{t: t, store: store, sessions: node, idp: newFakeIDP("https://id.example"), signer: &stubSigner{}}
 }
 
 // allPages are the pages of all tests: to parse their templates takes longer than a login.
@@ -90,7 +90,7 @@ func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
 	}
 	opts := gateway.Options{
 		Pages: rendered, Logger: zap.NewNop(), Observe: l.observe,
-		Providers: []gateway.NamedProvider{{Name: "corp", DisplayName: "Corp", Provider: l.idp}},
+		Providers: []gateway.NamedProvider{named("corp", l.idp)},
 		Limit:     session.Limit{Failed: -1}, // limit_test.go has one
 	}
 	for _, c := range change {
@@ -105,6 +105,11 @@ func (l *lab) gateway(change ...func(*gateway.Options)) *gateway.Gateway {
 	}
 	g.Bind(l.sessions, l.signer)
 	return g
+}
+
+// beside adds providers to the lab's own.
+func beside(more ...gateway.NamedProvider) func(*gateway.Options) {
+	return func(o *gateway.Options) { o.Providers = append(o.Providers, more...) }
 }
 
 func (l *lab) observe(ev gateway.Event) {
@@ -146,9 +151,7 @@ type site struct {
 	// next is the app; it answers 200 unless a test replaces it.
 	next gateway.Next
 
-	// client is the address that requests come from; clientAddr if not set.
-	client   netip.Addr
-	noClient bool
+	client netip.Addr // where requests come from
 
 	mu       sync.Mutex
 	requests []received
@@ -171,10 +174,14 @@ func (l *lab) site(change ...func(*gateway.AppOptions)) *site {
 
 func (l *lab) siteOf(g *gateway.Gateway, host string, change ...func(*gateway.AppOptions)) *site {
 	l.t.Helper()
-	s := &site{lab: l, app: newApp(l.t, g, change...), host: host}
-	if err := s.app.Start(gateway.Hosts{Exact: []string{host}, Scheme: "https"}); err != nil {
-		l.t.Fatal(err)
-	}
+	return l.siteAt(g, host, gateway.Hosts{Exact: []string{host}, Scheme: "https"}, change...)
+}
+
+// siteAt is a site with those hosts, which requests ask for as host.
+func (l *lab) siteAt(g *gateway.Gateway, host string, hosts gateway.Hosts, change ...func(*gateway.AppOptions)) *site {
+	l.t.Helper()
+	s := &site{lab: l, app: newApp(l.t, g, change...), host: host, client: clientAddr}
+	mustDo(l.t, s.app.Start(hosts))
 	return s
 }
 
@@ -185,9 +192,7 @@ func newApp(t testing.TB, g *gateway.Gateway, change ...func(*gateway.AppOptions
 		c(&opts)
 	}
 	app, err := g.NewApp(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	return app
 }
 
@@ -235,13 +240,7 @@ func (s *site) serve(r *http.Request, plain bool) *httptest.ResponseRecorder {
 
 func (s *site) try(r *http.Request, plain bool) (*httptest.ResponseRecorder, error) {
 	w := httptest.NewRecorder()
-	peer := gateway.Peer{Secure: !plain, Addr: clientAddr, Target: r.RequestURI}
-	switch {
-	case s.noClient:
-		peer.Addr = netip.Addr{}
-	case s.client.IsValid():
-		peer.Addr = s.client
-	}
+	peer := gateway.Peer{Secure: !plain, Addr: s.client, Target: r.RequestURI}
 	return w, s.app.ServeHTTP(w, r, peer, s.serveApp)
 }
 
@@ -282,13 +281,9 @@ func claimsOf(t testing.TB, token string) map[string]any {
 		t.Fatalf("assertion %q is no token of the signer", token)
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	var claims map[string]any
-	if err := json.Unmarshal(raw, &claims); err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, json.Unmarshal(raw, &claims))
 	return claims
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
@@ -36,11 +37,6 @@ func TestNewRefuses(t *testing.T) {
 		"a provider twice":     func(o *gateway.AppOptions) { o.Providers = []string{"corp", "corp"} },
 		"no rules":             func(o *gateway.AppOptions) { o.Rules = mapping.Rules{} },
 		"autologin of nobody":  func(o *gateway.AppOptions) { o.Autologin = "nobody" },
-		"base URL with path":   func(o *gateway.AppOptions) { o.BaseURL = "https://a.example/b" },
-		"base URL with query":  func(o *gateway.AppOptions) { o.BaseURL = "https://a.example?b" },
-		"base URL with user":   func(o *gateway.AppOptions) { o.BaseURL = "https://u@a.example" },
-		"base URL, no host":    func(o *gateway.AppOptions) { o.BaseURL = "https://" },
-		"base URL, odd port":   func(o *gateway.AppOptions) { o.BaseURL = "https://a.example:x" },
 		"origin that is null":  func(o *gateway.AppOptions) { o.AllowedOrigins = []string{"null"} },
 		"origin that is a *":   func(o *gateway.AppOptions) { o.AllowedOrigins = []string{"*"} },
 		"origin with wildcard": func(o *gateway.AppOptions) { o.AllowedOrigins = []string{"https://*.example"} },
@@ -112,7 +108,7 @@ func TestStoreDown(t *testing.T) {
 		// Not signed in: 503, page or problem. Public paths are served.
 		unavailable(out.open("/"))
 		wantRefused(t, out.fetch("/"), refusal.Unauthenticated)
-		unavailable(waiting.open(callback))
+		unavailable(waiting.bring(callback))
 		wantStatus(t, out.open("/public"), http.StatusOK)
 
 		// Signed in: served for five seconds since the last confirmed check.
@@ -128,7 +124,7 @@ func TestStoreDown(t *testing.T) {
 		before := s.reached()
 		for _, w := range []*httptest.ResponseRecorder{
 			in.open("/"), in.fetch("/"), in.open("/.sso/session"), in.open("/.sso/login"), in.open("/.sso/login?provider=corp"), in.open("/.sso/logout"), in.post("/.sso/logout"),
-			in.open(callback), in.open("/.sso/oidc/callback"), in.send(in.request(http.MethodGet, "/", "Upgrade", "websocket", "Connection", "Upgrade")),
+			in.bring(callback), in.open("/.sso/oidc/callback"), in.send(in.request(http.MethodGet, "/", "Upgrade", "websocket", "Connection", "Upgrade")),
 		} {
 			unavailable(w)
 		}
@@ -141,7 +137,7 @@ func TestStoreDown(t *testing.T) {
 		// Back up, everything goes on.
 		l.store.down.Store(false)
 		wantStatus(t, in.open("/"), http.StatusOK)
-		wantRedirect(t, waiting.open(callback), "https://app.example/wanted")
+		wantRedirect(t, waiting.bring(callback), "https://app.example/wanted")
 	})
 }
 
@@ -153,7 +149,7 @@ func TestStoreDownIsNotSignedOut(t *testing.T) {
 		l := newLab(t)
 		s := l.site(func(o *gateway.AppOptions) { o.Autologin = "off" })
 		b := s.browser()
-		wantRedirect(t, b.open(b.begin("/.sso/login?provider=corp")), "https://app.example/")
+		wantRedirect(t, b.bring(b.begin("/.sso/login?provider=corp")), "https://app.example/")
 		l.store.down.Store(true)
 		time.Sleep(6 * time.Second)
 		wantRefused(t, b.open("/.sso/login"), refusal.StoreUnavailable)
@@ -210,4 +206,15 @@ func TestStoreReplaced(t *testing.T) {
 	if b.cookie("__Host-sso") != "" || w.Header().Get("Retry-After") == "" {
 		t.Errorf("headers %v", w.Header())
 	}
+}
+
+// A node with another secret than the store's says so, with and without a session.
+func TestWrongSecret(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	b := l.site().browser()
+	b.signIn()
+	other := labOf(t, l.store, gatewaytest.Secret("z"), &gatewaytest.Marker{}).site()
+	wantRefused(t, b.at(other).open("/"), refusal.StoreReplaced)
+	wantRefused(t, other.browser().open("/"), refusal.StoreReplaced)
 }

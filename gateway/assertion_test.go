@@ -160,18 +160,11 @@ func TestIssuerAndAudience(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			tc.opts.Rules = everyone
-			app, err := l.gateway().NewApp(tc.opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := app.Start(tc.hosts); err != nil {
-				t.Fatal(err)
-			}
-			s := &site{lab: l, app: app, host: tc.host}
+			s := l.siteAt(l.gateway(), tc.host, tc.hosts, func(o *gateway.AppOptions) { *o = tc.opts })
 			b := s.browser()
 			w := b.open("/")
 			wantStatus(t, w, http.StatusSeeOther)
-			wantStatus(t, b.open(l.idp.visit(t, w.Header().Get("Location"), "alice")), http.StatusSeeOther)
+			wantStatus(t, b.bring(l.idp.answer(t, w, "alice")), http.StatusSeeOther)
 			wantStatus(t, b.open("/"), http.StatusOK)
 			claims := claimsOf(t, s.got().header.Get("X-Sso-Assertion"))
 			if claims["iss"] != tc.iss || claims["aud"] != tc.aud {
@@ -199,14 +192,11 @@ func TestWildcardTakesNoAudience(t *testing.T) {
 			l := newLab(t)
 			g := l.gateway()
 			l.siteOf(g, appHost)
-			wild := &site{lab: l, app: newApp(t, g, func(o *gateway.AppOptions) { o.ID = tc.id }), host: tc.host}
-			if err := wild.app.Start(gateway.Hosts{Any: true, Scheme: "https"}); err != nil {
-				t.Fatal(err)
-			}
+			wild := l.siteAt(g, tc.host, gateway.Hosts{Any: true, Scheme: "https"}, func(o *gateway.AppOptions) { o.ID = tc.id })
 			b := wild.browser()
 			w := b.open("/")
 			wantStatus(t, w, http.StatusSeeOther)
-			wantStatus(t, b.open(l.idp.visit(t, w.Header().Get("Location"), "alice")), http.StatusSeeOther)
+			wantStatus(t, b.bring(l.idp.answer(t, w, "alice")), http.StatusSeeOther)
 			w = b.open("/")
 			if tc.aud == "" {
 				wantRefused(t, w, refusal.UnknownHost)

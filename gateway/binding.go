@@ -33,7 +33,7 @@ type rawAnswer struct {
 	state  string
 	params url.Values
 	// reposted says that our own page posted it again, because it had come without
-	// our cookies (see request.repost).
+	// our cookies (see request.callback).
 	reposted bool
 	// repostFields are the fields for that page. Empty if the answer needs no repost:
 	// our cookies come with such an answer, or it was reposted.

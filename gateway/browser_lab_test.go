@@ -85,13 +85,15 @@ func (b *browser) post(target string, header ...string) *httptest.ResponseRecord
 	return b.send(b.request(http.MethodPost, target, append([]string{"Accept", "text/html", "Sec-Fetch-Site", "same-origin"}, header...)...))
 }
 
-// begin opens a page without a session and returns where the provider is to
-// send the browser back to once person has signed in.
-func (b *browser) begin(target string) (callback string) {
+// begin opens a page without a session, and has alice sign in at the provider.
+func (b *browser) begin(target string) answer {
 	b.t.Helper()
-	w := b.open(target)
-	wantStatus(b.t, w, http.StatusSeeOther)
-	return b.idp.visit(b.t, w.Header().Get("Location"), "alice")
+	return b.beginAs(target, "alice")
+}
+
+func (b *browser) beginAs(target, person string) answer {
+	b.t.Helper()
+	return b.idp.answer(b.t, b.open(target), person)
 }
 
 // signIn signs alice in.
@@ -100,26 +102,23 @@ func (b *browser) signIn() { b.t.Helper(); b.signInAs("alice") }
 // signInAs signs a person of the provider in.
 func (b *browser) signInAs(person string) {
 	b.t.Helper()
-	w := b.open("/")
-	wantStatus(b.t, w, http.StatusSeeOther)
-	w = b.open(b.idp.visit(b.t, w.Header().Get("Location"), person))
-	wantRedirect(b.t, w, "https://"+b.host+"/")
+	wantRedirect(b.t, b.bring(b.beginAs("/", person)), "https://"+b.host+"/")
 }
 
-// follow follows a Location of the own origin, or of the provider where alice
-// signs in, until a page or the app answers.
+// follow follows redirects and signs alice in at the provider, until a page or the app
+// answers.
 func (b *browser) follow(w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
 	b.t.Helper()
 	for range 12 {
-		location := w.Header().Get("Location")
-		if w.Code != http.StatusSeeOther {
+		own, isOwn := strings.CutPrefix(w.Header().Get("Location"), "https://"+b.host)
+		switch {
+		case isOwn:
+			w = b.open(own)
+		case w.Code == http.StatusSeeOther, strings.Contains(w.Body.String(), "SAMLRequest"):
+			w = b.bring(b.idp.answer(b.t, w, "alice"))
+		default:
 			return w
 		}
-		own, ok := strings.CutPrefix(location, b.url(b.host).Scheme+"://"+b.host)
-		if !ok {
-			own = b.idp.visit(b.t, location, "alice")
-		}
-		w = b.open(own)
 	}
 	b.t.Fatal("the browser was redirected for ever")
 	return nil

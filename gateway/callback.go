@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
@@ -17,8 +19,17 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
-func consume(by binding) func(*request) error {
-	return func(x *request) error { return x.callback(by) }
+// formTimeout bounds how long a form may take to come in.
+const formTimeout = 15 * time.Second
+
+// consumeAssertion is the AssertionConsumerService (SAML Profiles 4.1.4). It has no
+// cross-origin check: the provider's page posts here, perhaps with the Origin "null".
+// The browser cookie protects it instead.
+func (x *request) consumeAssertion() error {
+	// The server may have no deadline. This one also bounds what it reads of the body
+	// after a refusal, and ends with the body. If it can't be set, the server's holds.
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout))
+	return x.callback(responsePost{})
 }
 
 // callback takes a provider's answer. The order is the same for every protocol: limits,
@@ -32,7 +43,7 @@ func (x *request) callback(by binding) error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	defer x.leaveAnswer()
+	defer x.app.gw.limits.Leave(x.r.Context(), x.peer.Addr)
 	in, refused := by.read(x)
 	if refused != nil {
 		return x.refuse(refused)
@@ -41,7 +52,10 @@ func (x *request) callback(by binding) error {
 		return x.noFlow(in.noState(x, origin))
 	}
 	if in.repostFields != nil && !vault.IsRandomText(x.cookies.Browser) {
-		return x.repost(in)
+		// This browser may never have begun a login, so nothing is looked up yet. A page of
+		// ours posts the answer again. Only fields of an answer are sent back.
+		x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: in.repostFields})
+		return nil
 	}
 	f, err := x.flow(in.state)
 	if errors.Is(err, store.ErrNotFound) {
@@ -72,14 +86,6 @@ func (x *request) match(in *rawAnswer, f *session.Flow, p *NamedProvider, origin
 		return x.redefined(f, p)
 	}
 	return x.complete(in, f, p, origin)
-}
-
-// repost shows a page of ours that posts the answer again, because it came without our
-// cookies. Nothing is looked up yet: this browser may never have begun a login. Only
-// fields of an answer are sent back.
-func (x *request) repost(in *rawAnswer) error {
-	x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: in.repostFields})
-	return nil
 }
 
 // misdirected refuses an answer that came by another protocol than that of the flow's
@@ -147,9 +153,9 @@ func (x *request) redefined(f *session.Flow, p *NamedProvider) error {
 	return x.begin(p, session.Flow{Return: f.Return, Other: f.Other, Asked: f.Asked, Restarted: true})
 }
 
-// complete has the answer judged, uses it up, and signs the person in.
+// complete has the answer verified, uses it up, and signs the person in.
 func (x *request) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
-	x.provider, x.judged = p.Name, true
+	x.provider, x.answered = p.Name, true
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
 	_, reads := x.app.gw.grouped.Load(p)
@@ -196,8 +202,8 @@ func (x *request) replaces(f *session.Flow, p *NamedProvider, ans *provider.Answ
 }
 
 // samePerson says whether p's answer is for the person of a login: the account is the
-// same. If the definition that judged the login is gone, as after a reload, the provider
-// may use another subject for them. Then the user names are compared.
+// same. If the definition that the login was made under is gone, as after a reload, the
+// provider may use another subject for them. Then the user names are compared.
 func (g *Gateway) samePerson(l *session.Login, p *NamedProvider, ans *provider.Answer) bool {
 	switch {
 	case l.Account == p.account(ans):
@@ -227,14 +233,15 @@ func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvid
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions
-	value, err := sessions.SignIn(ctx, p.source(), ans, x.app.gw.lifetime(p), x.host)
+	source := session.Source{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Definition: p.Provider.Definition()}
+	value, err := sessions.SignIn(ctx, source, ans, cmp.Or(p.Lifetime, x.app.gw.opts.Lifetime), x.host)
 	if errors.Is(err, session.ErrNone) {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the answer's session was over when it came")))
 	}
 	if err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	x.giveBack(2) // its start, and its answer
+	x.app.gw.limits.GiveBack(ctx, x.peer.Addr, 2) // its start, and its answer
 	sessions.Rounds().Finish(ctx, f.Browser, f.Round)
 	cookie.Set(x.w, cookie.Session, value, x.secure)
 	if x.cookies.Refused != "" {

@@ -15,10 +15,7 @@ func TestChooser(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	second := newFakeIDP("https://second.example")
-	g := l.gateway(func(o *gateway.Options) {
-		o.Providers = append(o.Providers, gateway.NamedProvider{Name: "second", DisplayName: "Second <b>", Provider: second})
-	})
-	s := l.siteOf(g, appHost)
+	s := l.siteOf(l.gateway(beside(gateway.NamedProvider{Name: "second", DisplayName: "Second <b>", Provider: second})), appHost)
 	b := s.browser()
 	w := b.open("/deep?a=b&c")
 	wantRedirect(t, w, "https://app.example/.sso/login?return="+url.QueryEscape("/deep?a=b&c"))
@@ -35,13 +32,7 @@ func TestChooser(t *testing.T) {
 	if !strings.Contains(body, strings.ReplaceAll(target, "&", "&amp;")) {
 		t.Errorf("chooser has no link %s\n%s", target, body)
 	}
-	w = b.open(target)
-	wantStatus(t, w, http.StatusSeeOther)
-	wantRedirect(t, b.open(second.visit(t, w.Header().Get("Location"), "alice")), "https://app.example/deep?a=b&c")
-	wantStatus(t, b.open("/"), http.StatusOK)
-	if got := s.got().principal.Provider; got != "second" {
-		t.Errorf("signed in by %q", got)
-	}
+	wantRedirect(t, b.bring(second.answer(t, b.open(target), "alice")), "https://app.example/deep?a=b&c")
 	stranger := s.browser()
 	for _, name := range []string{"nobody", "CORP", "corp ", "../corp"} {
 		wantRefused(t, stranger.open("/.sso/login?"+url.Values{"provider": {name}}.Encode()), refusal.ProviderUnknown)
@@ -53,9 +44,7 @@ func TestChooserRemembers(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	second := newFakeIDP("https://second.example")
-	s := l.siteOf(l.gateway(func(o *gateway.Options) {
-		o.Providers = append(o.Providers, gateway.NamedProvider{Name: "second", DisplayName: "Second", Provider: second})
-	}), appHost)
+	s := l.siteOf(l.gateway(beside(named("second", second))), appHost)
 	chooser := func(b *browser) string {
 		t.Helper()
 		w := b.open("/.sso/login")
@@ -83,7 +72,7 @@ func TestChooserRemembers(t *testing.T) {
 	w := b.open("/.sso/login?provider=second")
 	wantStatus(t, w, http.StatusSeeOther)
 	wantOrder(chooser(b), false, "Corp", "Second") // begun is not signed in
-	w = b.open(second.visit(t, w.Header().Get("Location"), "alice"))
+	w = b.bring(second.answer(t, w, "alice"))
 	wantStatus(t, w, http.StatusSeeOther)
 	cookies := w.Header()["Set-Cookie"]
 	if i := slices.IndexFunc(cookies, func(c string) bool { return strings.HasPrefix(c, "__Host-sso-p=") }); i < 0 ||
@@ -122,9 +111,7 @@ func TestChooserAsOther(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			second := newFakeIDP("https://second.example")
-			s := l.siteOf(l.gateway(func(o *gateway.Options) {
-				o.Providers = append(o.Providers, gateway.NamedProvider{Name: "second", DisplayName: "Second", Provider: second})
-			}), appHost)
+			s := l.siteOf(l.gateway(beside(named("second", second))), appHost)
 			const target = "/.sso/login?as=other&return=%2Fwanted"
 			stranger := s.browser()
 			if body := stranger.open(target).Body.String(); strings.Contains(body, "Signed in as") || !strings.Contains(body, `href="/.sso/login?as=other&amp;provider=second`) {
@@ -145,7 +132,7 @@ func TestChooserAsOther(t *testing.T) {
 			}
 			w = b.post(strings.Replace(action, "second", "corp", 1))
 			wantStatus(t, w, http.StatusSeeOther)
-			wantRedirect(t, b.open(l.idp.visit(t, w.Header().Get("Location"), "bob")), "https://app.example/wanted")
+			wantRedirect(t, b.bring(l.idp.answer(t, w, "bob")), "https://app.example/wanted")
 			wantStatus(t, b.open("/"), http.StatusOK)
 			if got := b.got().principal; got.Username != "bob" || got.Provider != "corp" {
 				t.Errorf("signed in is %+v", got)

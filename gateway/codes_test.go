@@ -18,9 +18,7 @@ import (
 func TestEveryCode(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("refusal/refusal.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	text := ""
 	attacked := map[refusal.Code]bool{}
 	for _, dir := range []string{".", "oidcrp", "samlsp"} {

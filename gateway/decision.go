@@ -82,7 +82,7 @@ func (a *App) decide(l *session.Login, id, issuer string) *decision {
 		v.denied = a.noProvider(l.Provider)
 		return v
 	}
-	person, grant, refused := a.admit(p, l.Identity)
+	person, granted, refused := a.admit(p, l.Identity)
 	if refused != nil {
 		v.denied = refused
 		return v
@@ -91,7 +91,7 @@ func (a *App) decide(l *session.Login, id, issuer string) *decision {
 	v.headers = forward.New(a.gw.signer, forward.Statement{
 		Principal: forward.Principal{
 			Username: person.Username, Email: person.Email, Name: person.Name(), FirstName: person.FirstName, LastName: person.LastName,
-			Provider: p.Name, Account: l.Account.ID(), Roles: grant.Roles, Groups: grant.Groups, Template: grant.Template,
+			Provider: p.Name, Account: l.Account.ID(), Roles: granted.Roles, Groups: granted.Groups, Template: granted.Template,
 			SessionID: vault.Handle("session id", id, audience), Expires: a.end(l),
 		},
 		Issuer: issuer, Audience: audience, EmailVerified: person.EmailVerified,
@@ -140,12 +140,6 @@ func (a *App) ownAudience(audience string) *refusal.Error {
 	return nil
 }
 
-// A grant is the result of the rules for a person.
-type grant struct {
-	Roles, Groups []string
-	Template      string
-}
-
 // noMatch returns the cause of AccessDenied for a person whom no rule matches.
 func noMatch(id *provider.Identity, res mapping.Result) error {
 	note := strings.TrimSuffix(": "+id.GroupsNote, ": ")
@@ -180,11 +174,11 @@ func (x *request) warnOfNoGroups(p *NamedProvider, why string) {
 }
 
 // admit decides whether a person of p may enter the app, and returns their identity
-// and grant there. If the app has several name spaces, it is told only the group names
+// there and what the rules give them. If the app has several name spaces, it is told only the group names
 // that the rules make, never the provider's own.
-func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, grant, *refusal.Error) {
-	deny := func(code refusal.Code, cause error) (provider.Identity, grant, *refusal.Error) {
-		return provider.Identity{}, grant{}, refusal.New(code, cause)
+func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, mapping.Result, *refusal.Error) {
+	deny := func(code refusal.Code, cause error) (provider.Identity, mapping.Result, *refusal.Error) {
+		return provider.Identity{}, mapping.Result{}, refusal.New(code, cause)
 	}
 	if !strings.ContainsFunc(id.Username, usernames.Visible) {
 		why := cmp.Or(id.UsernameNote, fmt.Sprintf("the user name is %s, and has no visible character", wording.Quoted(id.Username)))
@@ -214,14 +208,14 @@ func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, 
 		a.explain(p, &id, people.rules)
 		return deny(refusal.AccessDenied, noMatch(&id, res))
 	}
-	groups := res.Groups
 	if !people.mapsGroups {
-		groups = res.Named
+		res.Groups = res.Named
 	}
-	if slices.ContainsFunc(groups, provider.Unfit) {
+	if slices.ContainsFunc(res.Groups, provider.Unfit) {
 		return deny(refusal.BadCharacters, errors.New("a group has control characters"))
 	}
-	return id, grant{Roles: res.Roles, Groups: a.boundGroups(groups), Template: res.Template}, nil
+	res.Groups = a.boundGroups(res.Groups)
+	return id, res, nil
 }
 
 func (a *App) boundGroups(groups []string) []string {

@@ -3,7 +3,6 @@ package gateway_test
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -18,11 +17,7 @@ import (
 func TestStormOfViewsIsAccounted(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	app := newApp(t, l.gateway())
-	if err := app.Start(gateway.Hosts{Any: true, Scheme: "https"}); err != nil {
-		t.Fatal(err)
-	}
-	s := &site{lab: l, app: app, host: appHost}
+	s := l.siteAt(l.gateway(), appHost, gateway.Hosts{Any: true, Scheme: "https"})
 	b := s.browser()
 	b.signIn()
 	cookie := b.cookie("__Host-sso")
@@ -30,12 +25,10 @@ func TestStormOfViewsIsAccounted(t *testing.T) {
 	mustDo(t, err)
 	held := func(requests int) (most int) {
 		for i := range requests {
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			r.Host = fmt.Sprintf("%s:%d", appHost, 1000+i)
-			r.Header.Set("Cookie", "__Host-sso="+cookie)
-			wantStatus(t, s.serve(r, false), http.StatusOK)
-			if iss := claimsOf(t, s.got().header.Get("X-Sso-Assertion"))["iss"]; iss != "https://"+r.Host {
-				t.Fatalf("iss %v at %s", iss, r.Host)
+			host := fmt.Sprintf("%s:%d", appHost, 1000+i)
+			wantStatus(t, s.browser().fetch("/", "Host", host, "Cookie", "__Host-sso="+cookie), http.StatusOK)
+			if iss := claimsOf(t, s.got().header.Get("X-Sso-Assertion"))["iss"]; iss != "https://"+host {
+				t.Fatalf("iss %v at %s", iss, host)
 			}
 			most = max(most, f.Memo().Size())
 		}

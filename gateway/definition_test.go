@@ -15,12 +15,8 @@ import (
 // defined is a provider of one issuer under a name and a definition.
 func defined(p provider.Protocol, name, definition string) gateway.NamedProvider {
 	idp := newFakeIDP("https://id.example")
-	idp.definition = definition
-	if p == provider.SAML {
-		idp.protocol = provider.SAML
-		return gateway.NamedProvider{Name: name, Provider: &samlIDP{fakeIDP: idp}}
-	}
-	return gateway.NamedProvider{Name: name, Provider: idp}
+	idp.definition, idp.protocol = definition, p
+	return named(name, idp)
 }
 
 // definedSite is the lab's site with those providers, on a gateway of its own.
@@ -32,22 +28,13 @@ func (l *lab) definedSite(providers ...gateway.NamedProvider) *site {
 // signInAt signs alice in at a provider of the site.
 func (b *browser) signInAt(p gateway.NamedProvider) {
 	b.t.Helper()
-	wantRedirect(b.t, b.answered(p, b.choose(p.Name, "/wanted")), "https://app.example/wanted")
+	wantRedirect(b.t, b.answered(p, b.choose(p.Name, "/wanted"), "alice"), "https://app.example/wanted")
 }
 
-// answered brings p's answer for alice. w sent her there.
-func (b *browser) answered(p gateway.NamedProvider, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+// answered brings p's answer for a person. w sent them there.
+func (b *browser) answered(p gateway.NamedProvider, w *httptest.ResponseRecorder, person string) *httptest.ResponseRecorder {
 	b.t.Helper()
-	return b.answeredFor(p, w, "alice")
-}
-
-// answeredFor brings p's answer for a person. w sent them there.
-func (b *browser) answeredFor(p gateway.NamedProvider, w *httptest.ResponseRecorder, person string) *httptest.ResponseRecorder {
-	b.t.Helper()
-	if idp, ok := p.Provider.(*samlIDP); ok {
-		return b.bring(idp.answer(b.t, w, person))
-	}
-	return b.open(p.Provider.(*fakeIDP).visit(b.t, w.Header().Get("Location"), person))
+	return b.bring(fakeOf(p).answer(b.t, w, person))
 }
 
 // wantTold holds that the app takes the browser's login for one of a provider.
@@ -60,7 +47,7 @@ func (b *browser) wantTold(name string) {
 	}
 }
 
-// A login counts where the definition of its provider is the one that judged it,
+// A login counts where the definition of its provider is the one that it was made under,
 // and nowhere else: on another site, at another provider of the site, and after
 // a reload. It is left stored.
 func TestLoginCountsUnderItsDefinition(t *testing.T) {
@@ -80,7 +67,7 @@ func TestLoginCountsUnderItsDefinition(t *testing.T) {
 			}
 			wantRefused(t, other.fetch("/.sso/session"), refusal.Unauthenticated)
 			if body := other.open("/.sso/logout").Body.String(); strings.Contains(body, "Corp") {
-				t.Errorf("the logout names a provider that did not judge the login:\n%s", body)
+				t.Errorf("the logout names a provider that the login did not come from:\n%s", body)
 			}
 			b.wantTold("corp") // back under the old one, it counts again
 			wantKept(t, l, 1, 1, len(l.store.keys("flow")))
@@ -109,8 +96,7 @@ func TestLoginCountsUnderItsDefinition(t *testing.T) {
 			renamed := one
 			renamed.Name = "renamed"
 			b.at(l.definedSite(renamed)).wantTold("renamed")
-			taken := two // by another provider
-			b.at(l.definedSite(taken, renamed)).wantTold("renamed")
+			b.at(l.definedSite(two, renamed)).wantTold("renamed")
 			alike := one
 			alike.Name = "alike"
 			b.at(l.definedSite(alike, one)).wantTold("corp")
@@ -119,20 +105,19 @@ func TestLoginCountsUnderItsDefinition(t *testing.T) {
 }
 
 // A person whom one site refuses does not get in there by way of another site, which
-// judges by another claim.
+// decides by another claim.
 func TestDefinitionsDoNotLendTheirRoles(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	strict, lax := defined(provider.OIDC, "strict", "groups"), defined(provider.OIDC, "lax", "self-service groups")
-	strict.Provider.(*fakeIDP).person("alice", provider.Identity{Username: "alice", Groups: []string{"staff"}})
+	fakeOf(strict).person("alice", provider.Identity{Username: "alice", Groups: []string{"staff"}})
 	g := l.gateway(func(o *gateway.Options) { o.Providers = []gateway.NamedProvider{strict, lax} })
 	only := func(name string) func(*gateway.AppOptions) {
 		return func(o *gateway.AppOptions) { o.Providers, o.ID = []string{name}, name }
 	}
 	admins := l.siteOf(g, appHost, only("strict"), rules(mapping.Rules{Role: []mapping.Line{line("Admin", "admins")}}))
 	b := admins.browser()
-	w := b.open("/")
-	wantRefused(t, b.open(strict.Provider.(*fakeIDP).visit(t, w.Header().Get("Location"), "alice")), refusal.AccessDenied)
+	wantRefused(t, b.answered(strict, b.open("/"), "alice"), refusal.AccessDenied)
 	b.at(l.siteOf(g, appHost, only("lax"))).signInAt(lax)
 	wantRefused(t, b.fetch("/"), refusal.Unauthenticated)
 	if admins.reached() > 0 {
@@ -150,15 +135,15 @@ func TestFlowOfAnotherDefinition(t *testing.T) {
 			old, mended := defined(p, "corp", "one"), defined(p, "corp", "two")
 			before, after := l.definedSite(old).browser(), l.definedSite(mended).browser()
 			before.jar = after.jar
-			w := after.answered(mended, after.answered(old, before.open("/wanted")))
+			w := after.answered(mended, after.answered(old, before.open("/wanted"), "alice"), "alice")
 			wantRedirect(t, w, "https://app.example/wanted")
 			after.wantTold("corp")
 			wantKept(t, l, 1, 1, 1)
-			if f, ok := old.Provider.(*fakeIDP); ok && f.completed > 0 {
-				t.Errorf("the old definition judged %d answers", f.completed)
+			if n := len(fakeOf(old).asked); n > 0 {
+				t.Errorf("the old definition verified %d answers", n)
 			}
 			// Nodes with different configurations take turns.
-			w = before.answered(mended, after.answered(old, before.open("/wanted")))
+			w = before.answered(mended, after.answered(old, before.open("/wanted"), "alice"), "alice")
 			wantRefused(t, w, refusal.FlowUnknown)
 		})
 	}

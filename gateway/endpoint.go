@@ -15,7 +15,8 @@ import (
 // An Endpoint is an address that an App itself serves. One table has them all. The
 // router, the redaction of logs, and the test of docs/endpoints.md read it.
 type Endpoint struct {
-	// Path is absolute and raw. A word in braces at its end stands for any name.
+	// Path is absolute and raw. A word in braces at its end stands for any name, with dots
+	// also for one with slashes.
 	Path string
 	// Methods are allowed. Others get 405.
 	Methods []string
@@ -26,11 +27,11 @@ type Endpoint struct {
 	CrossSite bool
 
 	serve func(*request) error
+	// serveNamed is instead of serve if names have a meaning.
+	serveNamed func(x *request, name string) error
 	// lostPost serves a GET without a query, which may be a POST that was redirected.
 	lostPost func(*request) error
-	// dir is Path up to the word in braces. If deep, names may have slashes.
-	dir  string
-	deep bool
+	dir      string // Path up to the word in braces; "": there is none
 }
 
 // at says whether the endpoint serves path.
@@ -39,7 +40,7 @@ func (e *Endpoint) at(path string) bool {
 		return path == e.Path
 	}
 	name, ok := strings.CutPrefix(path, e.dir)
-	return ok && name != "" && (e.deep || !strings.Contains(name, "/"))
+	return ok && name != "" && (e.serveNamed != nil || !strings.Contains(name, "/"))
 }
 
 // An endpointTable has the endpoints of one App.
@@ -66,6 +67,9 @@ func (t *endpointTable) find(path string) (e *Endpoint, own bool) {
 
 func (t *endpointTable) add(rows ...Endpoint) {
 	for _, e := range rows {
+		if dir, _, named := strings.Cut(e.Path, "{"); named {
+			e.dir = dir
+		}
 		if target.Under(e.Path, t.prefix) {
 			t.below = append(t.below, e)
 		} else {
@@ -86,17 +90,17 @@ func (a *App) newEndpointTable() *endpointTable {
 		Endpoint{Path: prefix + "/logged-out", Methods: read, serve: (*request).loggedOut},
 		Endpoint{Path: prefix + "/logged-out/forget", Methods: read, serve: (*request).forget},
 		Endpoint{Path: prefix + "/jwks.json", Methods: read, serve: (*request).jwks},
-		named(prefix+"/assets/", "{file...}", Endpoint{Methods: read}, (*request).asset),
+		Endpoint{Path: prefix + "/assets/{file...}", Methods: read, serveNamed: (*request).asset},
 	)
 	t.add(a.callbackEndpoints()...)
 	if len(a.speaking(provider.SAML)) > 0 {
 		t.add(
 			Endpoint{
-				Path: a.acsPath(), Methods: []string{http.MethodPost}, Credentials: true, CrossSite: true,
+				Path: prefix + "/saml/acs", Methods: []string{http.MethodPost}, Credentials: true, CrossSite: true,
 				serve: (*request).consumeAssertion, lostPost: (*request).refuseLostPost,
 			},
 			Endpoint{Path: prefix + "/saml/metadata", Methods: read, serve: (*request).onlyMetadata},
-			named(prefix+"/saml/metadata/", "{provider...}", Endpoint{Methods: read}, (*request).metadata),
+			Endpoint{Path: prefix + "/saml/metadata/{provider...}", Methods: read, serveNamed: (*request).metadata},
 		)
 	}
 	return t
@@ -106,27 +110,20 @@ func (a *App) newEndpointTable() *endpointTable {
 // there is one for any name: a provider may be gone when its answer comes. Outside of it
 // there is one for each provider, and other names belong to the app.
 func (a *App) callbackEndpoints() []Endpoint {
-	callback := Endpoint{Path: a.opts.CallbackPath, Methods: []string{http.MethodGet}, Credentials: true, serve: consume(codeQuery{})}
+	callback := Endpoint{
+		Path: a.opts.CallbackPath, Methods: []string{http.MethodGet}, Credentials: true,
+		serve: func(x *request) error { return x.callback(codeQuery{}) },
+	}
 	rows := []Endpoint{callback}
 	if target.Under(callback.Path, a.opts.Prefix) {
-		rows = append(rows, callback)
-		rows[1].dir = callback.Path + "/"
-		rows[1].Path = rows[1].dir + "{provider}"
-		return rows
+		callback.Path += "/{provider}"
+		return append(rows, callback)
 	}
 	for _, p := range a.providers {
 		callback.Path = a.opts.CallbackPath + "/" + p.Name
 		rows = append(rows, callback)
 	}
 	return rows
-}
-
-// named makes an endpoint for all names below dir, with slashes or without. what stands
-// for the name in Path.
-func named(dir, what string, e Endpoint, serve func(x *request, name string) error) Endpoint {
-	e.Path, e.dir, e.deep = dir+what, dir, true
-	e.serve = func(x *request) error { return serve(x, strings.TrimPrefix(x.path, dir)) }
-	return e
 }
 
 // Endpoints returns the table of the App's endpoints.
@@ -166,6 +163,9 @@ func (x *request) route(e *Endpoint) error {
 		if err := x.app.csrf.Check(x.r); err != nil {
 			return x.refuse(refusal.New(refusal.CrossSite, fmt.Errorf("%w; the Origin is %s", err, wording.Quoted(x.r.Header.Get("Origin")))))
 		}
+	}
+	if e.serveNamed != nil {
+		return e.serveNamed(x, strings.TrimPrefix(x.path, e.dir))
 	}
 	return e.serve(x)
 }

@@ -25,9 +25,7 @@ func TestEndpointsAreDescribed(t *testing.T) {
 	l := newLab(t)
 	s, _, _ := l.mixed(t)
 	page, err := os.ReadFile("../docs/endpoints.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	var described []string
 	for line := range strings.Lines(string(page)) {
 		if cells := strings.Split(line, "|"); strings.HasPrefix(line, "| `/") && len(cells) == 7 {
@@ -55,7 +53,7 @@ func TestEndpointsOfApps(t *testing.T) {
 		"own callback":        {false, func(o *gateway.AppOptions) { o.CallbackPath = "/auth/sso" }, []string{"/auth/sso", "/auth/sso/corp"}},
 		"own callback, SAML": {
 			true, func(o *gateway.AppOptions) { o.CallbackPath = "/auth/sso" },
-			[]string{"/.sso/saml/acs", "/.sso/saml/metadata", "/.sso/saml/metadata/{provider...}", "/auth/sso", "/auth/sso/saml"},
+			[]string{"/.sso/saml/acs", "/.sso/saml/metadata", "/.sso/saml/metadata/{provider...}", "/auth/sso", "/auth/sso/corp"},
 		},
 		"own prefix": {false, func(o *gateway.AppOptions) { o.Prefix = "/a/b" }, []string{"/a/b/oidc/callback", "/a/b/oidc/callback/{provider}"}},
 		"callback above the prefix": {
@@ -66,12 +64,11 @@ func TestEndpointsOfApps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			g := l.gateway()
 			if tc.saml {
-				g = l.samlGateway(newSAMLIDP("https://idp.example"))
+				l = newSAMLLab(t)
 			}
 			var paths []string
-			for _, e := range l.siteOf(g, appHost, tc.options).app.Endpoints() {
+			for _, e := range l.site(tc.options).app.Endpoints() {
 				paths = append(paths, e.Path)
 			}
 			if len(paths) < 8 || !slices.Equal(paths[8:], tc.more) {

@@ -24,9 +24,7 @@ type formRow struct {
 func formTable(t *testing.T) (protected []string, rows []formRow) {
 	t.Helper()
 	page, err := os.ReadFile("../docs/options.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	quoted := regexp.MustCompile("`([^`]+)`")
 	texts := func(cell string) (list []string) {
 		for _, m := range quoted.FindAllStringSubmatch(cell, -1) {

@@ -59,7 +59,7 @@ type Options struct {
 	// usernames.
 	SamePeople [][]string
 	// Pages renders what people see.
-	Pages Pages
+	Pages *pages.Renderer
 	// Logger receives operational messages; the audit trail goes to Observe.
 	Logger *zap.Logger
 	// Observe is told of every login, logout and refusal, except requests that are
@@ -218,13 +218,6 @@ func (g *Gateway) once(fault string, of any) bool {
 	return !asked
 }
 
-func (g *Gateway) lifetime(p *NamedProvider) time.Duration {
-	if p.Lifetime > 0 {
-		return p.Lifetime
-	}
-	return g.opts.Lifetime
-}
-
 // A NamedProvider is a Provider as configured.
 type NamedProvider struct {
 	// Name is the label in configuration, URLs and logs: [A-Za-z0-9._-]+.
@@ -239,11 +232,6 @@ type NamedProvider struct {
 	// app with several name spaces.
 	EmailDomains []string
 	Provider     provider.Provider
-}
-
-// source returns what a login remembers of the provider.
-func (p *NamedProvider) source() session.Source {
-	return session.Source{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Definition: p.Provider.Definition()}
 }
 
 // AppOptions describe one protected app: one `sso` directive.
@@ -327,15 +315,6 @@ type Signer interface {
 	JWKS() ([]byte, error)
 }
 
-// Pages renders what people see. It sets every header of its answers: content
-// type, CSP, no-store.
-type Pages interface {
-	// Page writes page, one of the types of package pages, as HTML.
-	Page(w http.ResponseWriter, r *http.Request, status int, page any)
-	// Asset serves one static file (CSS, script, logo) by its name below Prefix/assets/.
-	Asset(w http.ResponseWriter, r *http.Request, b pages.Brand, name string)
-}
-
 // An Event is one fact for the audit trail, metrics and the server's own events.
 type Event struct {
 	// Type is one of the Event… constants.
@@ -351,9 +330,9 @@ type Event struct {
 	Host, Template   string
 	Roles, AppGroups []string
 	Groups           int
-	// Judged says that an answer to a login of this browser was judged: somebody may
-	// ask about the reference.
-	Judged bool
+	// Answered says that this browser brought an answer to its own login: somebody may ask
+	// about the reference.
+	Answered bool
 	// Err is the cause of a refusal, for the log.
 	Err error
 }

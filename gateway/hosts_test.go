@@ -3,7 +3,6 @@ package gateway_test
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -62,15 +61,9 @@ func TestHosts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			s := &site{lab: l, app: newApp(t, l.gateway()), host: tc.host}
-			if err := s.app.Start(tc.hosts); err != nil {
-				t.Fatal(err)
-			}
+			s := l.siteAt(l.gateway(), tc.host, tc.hosts)
 			for _, target := range []string{"/", "/.sso/login", "/.sso/login?provider=corp", "/.sso/logout", "/.sso/oidc/callback?state=" + strings.Repeat("A", 43) + "&code=alice"} {
-				r := httptest.NewRequest(http.MethodGet, target, nil)
-				r.Host = tc.host
-				r.Header.Set("Accept", "text/html")
-				w := s.serve(r, false)
+				w := s.browser().send(s.browser().request(http.MethodGet, target, "Accept", "text/html"))
 				location := w.Header().Get("Location")
 				if tc.origin == "" {
 					wantRefused(t, w, refusal.UnknownHost)
@@ -81,9 +74,7 @@ func TestHosts(t *testing.T) {
 				}
 				if strings.HasPrefix(location, "https://id.example") {
 					u, err := url.Parse(location)
-					if err != nil {
-						t.Fatal(err)
-					}
+					mustDo(t, err)
 					location = u.Query().Get("redirect_uri")
 				}
 				if location != "" && !strings.HasPrefix(location, tc.origin+"/") {
@@ -117,22 +108,23 @@ func TestBaseURL(t *testing.T) {
 
 func TestStartRefuses(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	g := l.gateway()
-	if err := newApp(t, g).Start(gateway.Hosts{Scheme: "https"}); err == nil || !strings.Contains(err.Error(), "base_url") {
-		t.Errorf("no host: %v, want the fix", err)
-	}
-	if err := newApp(t, g).Start(gateway.Hosts{Exact: []string{"a/b"}}); err == nil || !strings.Contains(err.Error(), "base_url") {
-		t.Errorf("bad host: %v, want the fix", err)
-	}
-	if err := newApp(t, g, func(o *gateway.AppOptions) { o.BaseURL = "https://app.example" }).Start(gateway.Hosts{}); err != nil {
-		t.Errorf("base_url and no host: %v", err)
-	}
-	if err := newApp(t, g).Start(gateway.Hosts{Exact: []string{"app.example"}}); err == nil || !strings.Contains(err.Error(), `"app.example"`) {
-		t.Errorf("an audience that another site has: %v", err)
-	}
-	if err := newApp(t, g, func(o *gateway.AppOptions) { o.ID = "second" }).Start(gateway.Hosts{Exact: []string{"app.example"}}); err != nil {
-		t.Errorf("the same host under another id: %v", err)
+	g := newLab(t).gateway()
+	for _, tc := range []struct {
+		base, id string
+		hosts    []string
+		fault    string
+	}{
+		{"", "", nil, "base_url"},
+		{"", "", []string{"a/b"}, "base_url"},
+		{"https://app.example", "", nil, ""},
+		{"", "", []string{"app.example"}, `"app.example"`}, // the audience of the one before
+		{"", "second", []string{"app.example"}, ""},
+	} {
+		app := newApp(t, g, func(o *gateway.AppOptions) { o.BaseURL, o.ID = tc.base, tc.id })
+		err := app.Start(gateway.Hosts{Exact: tc.hosts, Scheme: "https"})
+		if (err == nil) != (tc.fault == "") || err != nil && !strings.Contains(err.Error(), tc.fault) {
+			t.Errorf("%+v: %v", tc, err)
+		}
 	}
 }
 
@@ -157,13 +149,8 @@ func TestUnknownHostNames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			s := &site{lab: l, app: newApp(t, l.gateway(), func(o *gateway.AppOptions) { o.BaseURL = tc.base }), host: tc.host}
-			if err := s.app.Start(tc.hosts); err != nil {
-				t.Fatal(err)
-			}
-			r := httptest.NewRequest(http.MethodGet, "/.sso/login", nil)
-			r.Host = tc.host
-			wantRefused(t, s.serve(r, false), refusal.UnknownHost)
+			s := l.siteAt(l.gateway(), tc.host, tc.hosts, func(o *gateway.AppOptions) { o.BaseURL = tc.base })
+			wantRefused(t, s.serve(s.browser().request(http.MethodGet, "/.sso/login"), false), refusal.UnknownHost)
 			events := l.seen()
 			if got := events[len(events)-1].Err.Error(); !strings.HasSuffix(got, tc.want) || len(got) > 500 {
 				t.Errorf("got %q, want %q", got, tc.want)

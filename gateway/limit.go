@@ -26,18 +26,13 @@ func (x *request) countRequest() *refusal.Error {
 }
 
 // enterAnswer counts an answer, and refuses like countStart. The answer counts as under
-// way until leaveAnswer.
+// way until Limits.Leave.
 func (x *request) enterAnswer() *refusal.Error {
 	if refused := x.embedded(); refused != nil {
 		return refused
 	}
 	return x.limited(x.app.gw.limits.Enter(x.r.Context(), x.peer.Addr))
 }
-
-func (x *request) leaveAnswer() { x.app.gw.limits.Leave(x.r.Context(), x.peer.Addr) }
-
-// giveBack gives back n requests of a login that has succeeded.
-func (x *request) giveBack(n int) { x.app.gw.limits.GiveBack(x.r.Context(), x.peer.Addr, n) }
 
 func (x *request) limited(wait time.Duration, err error) *refusal.Error {
 	if err == nil {

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -129,14 +128,8 @@ func (x *request) forget() error {
 		return x.refuse(refusal.New(refusal.CrossSite, errors.New("another site wants this one's cache cleared")))
 	}
 	x.forgetPages()
-	h := x.w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Type", "image/svg+xml")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	if x.r.Method != http.MethodHead {
-		_, _ = io.WriteString(x.w, `<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>`)
-	}
+	x.w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+	x.send(http.StatusOK, "image/svg+xml", "no-store", []byte(`<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>`))
 	return nil
 }
 

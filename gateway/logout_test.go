@@ -48,10 +48,7 @@ func TestLogout(t *testing.T) {
 	if c := onlyCookie(t, w); c != "__Host-sso=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax" {
 		t.Errorf("cookie %q", c)
 	}
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r.Host = appHost
-	r.Header.Set("Cookie", "__Host-sso="+stolen)
-	wantRefused(t, s.serve(r, false), refusal.Unauthenticated)
+	wantRefused(t, s.browser().fetch("/", "Cookie", "__Host-sso="+stolen), refusal.Unauthenticated)
 	wantKept(t, l, 1, 0, 0)
 	ev := l.seen()
 	if last := ev[len(ev)-1]; last.Type != gateway.EventLogout || last.Username != "alice" || last.Provider != "corp" {
@@ -147,9 +144,6 @@ func TestProviderLogout(t *testing.T) {
 				began := time.Now()
 				page := b.open("/.sso/logout")
 				wantStatus(t, page, http.StatusOK)
-				if policy := page.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self';") {
-					t.Errorf("policy %q", policy)
-				}
 				w := b.post("/.sso/logout")
 				if tc.want == tc.url {
 					// No redirect, which form-action would stop in Chromium.
@@ -226,7 +220,7 @@ func TestLogoutForgetsPages(t *testing.T) {
 	c := s.browser()
 	c.signIn()
 	w = c.post("/.sso/login?as=other&provider=corp&return=%2F")
-	w = c.open(c.idp.visit(t, w.Header().Get("Location"), "bob"))
+	w = c.bring(c.idp.answer(t, w, "bob"))
 	wantRedirect(t, w, "https://app.example/")
 	if got := w.Header().Get(header); got != cache {
 		t.Errorf("%s is %q", header, got)

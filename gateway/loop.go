@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 
-	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/target"
@@ -52,13 +51,4 @@ func (x *request) here() string {
 		return target.Origin("https", x.r.Host)
 	}
 	return target.Origin("http", x.r.Host)
-}
-
-// seen returns how the request looked, for codes where that may be the cause.
-func (x *request) seen(code refusal.Code) pages.Seen {
-	switch code {
-	case refusal.RedirectLoop, refusal.CookiesBlocked, refusal.AnswerLost, refusal.InsecureHTTP:
-		return pages.Seen{Here: x.here(), Site: x.issuer()}
-	}
-	return pages.Seen{}
 }

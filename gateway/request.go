@@ -36,9 +36,8 @@ type request struct {
 	who     *session.Login // for the audit trail; nil while unknown
 	// provider is the name of the provider of the sign-in, for the audit trail.
 	provider string
-	// judged says that an answer is being judged, and that it belongs to a flow of this
-	// browser.
-	judged bool
+	// answered says that the request brings an answer to a flow of this browser.
+	answered bool
 	// passed says that the request was passed on to the app.
 	passed bool
 	// returnTo is where the person wanted to go, once a flow of this browser says it.

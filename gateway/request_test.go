@@ -14,9 +14,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
-	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
-	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 func TestForeignOrigin(t *testing.T) {
@@ -137,9 +135,7 @@ func TestRequestEndsWithLogin(t *testing.T) {
 	}{
 		"logout in another tab": {func(t *testing.T, _ *lab, tab *browser) { wantStatus(t, tab.post("/.sso/logout"), http.StatusSeeOther) }, time.Second},
 		"block": {func(t *testing.T, l *lab, _ *browser) {
-			if err := l.sessions.BlockAccount(t.Context(), session.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}); err != nil {
-				t.Error(err)
-			}
+			mustDo(t, l.sessions.BlockAccount(t.Context(), l.alice()))
 		}, time.Second},
 		"its own end":             {func(*testing.T, *lab, *browser) { time.Sleep(8*time.Hour - time.Minute) }, 2 * time.Minute},
 		"store down":              {func(_ *testing.T, l *lab, _ *browser) { l.store.down.Store(true) }, 7 * time.Second},
@@ -149,31 +145,13 @@ func TestRequestEndsWithLogin(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t)
-				s := l.site()
-				b := s.browser()
-				b.signIn()
-				entered, ended := make(chan struct{}), make(chan error, 1)
-				s.next = func(_ http.ResponseWriter, r *http.Request, _ *forward.Principal) error {
-					if r.URL.Path != "/events" {
-						return nil
-					}
-					close(entered)
-					<-r.Context().Done()
-					ended <- context.Cause(r.Context())
-					return r.Context().Err()
-				}
 				ctx, hangUp := context.WithCancel(t.Context())
 				defer hangUp()
-				r := b.request(http.MethodGet, "/events").WithContext(ctx)
-				tab := b.at(s)
-				go func() { _, _ = s.try(r, false) }()
-				<-entered
+				tab, live, _ := l.site().waiting(ctx)
 				time.Sleep(30 * time.Second)
 				synctest.Wait()
-				select {
-				case err := <-ended:
-					t.Fatalf("cut before its time: %v", err)
-				default:
+				if live.Err() != nil {
+					t.Fatalf("cut before its time: %v", context.Cause(live))
 				}
 				if tc.end == nil {
 					hangUp()
@@ -181,7 +159,7 @@ func TestRequestEndsWithLogin(t *testing.T) {
 					tc.end(t, l, tab)
 				}
 				began := time.Now()
-				if err := <-ended; err == nil {
+				if <-live.Done(); context.Cause(live) == nil {
 					t.Error("the context has no cause")
 				}
 				if took := time.Since(began); took > tc.within {

@@ -22,15 +22,21 @@ func (x *request) json(status int, contentType string, v any) error {
 	if err != nil {
 		return err
 	}
+	x.send(status, contentType, "no-store", append(body, '\n'))
+	return nil
+}
+
+// send answers with a document.
+func (x *request) send(status int, contentType, cacheControl string, body []byte) {
 	h := x.w.Header()
 	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", cacheControl)
 	h.Set("X-Content-Type-Options", "nosniff")
 	x.w.WriteHeader(status)
 	if x.r.Method != http.MethodHead {
-		_, _ = x.w.Write(append(body, '\n'))
+		_, _ = x.w.Write(body) // a client that went away is nobody's fault
 	}
-	return nil
 }
 
 // retryAfter sets when to come back, in whole seconds. Zero sets nothing.

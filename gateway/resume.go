@@ -66,10 +66,8 @@ type handedOverError struct {
 	r       *http.Request
 }
 
-// Error implements error.
 func (h *handedOverError) Error() string { return h.refused.Error() }
 
-// Unwrap returns the refusal.
 func (h *handedOverError) Unwrap() error { return h.refused }
 
 // Refused returns the context for Resume if err is a refusal that ServeHTTP has left to

@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 )
 
-// An app in an error route judges the login of the request anew: if it has ended
+// An app in an error route checks the login of the request anew: if it has ended
 // since, nobody is signed in.
 func TestNestedAppOfAnError(t *testing.T) {
 	t.Parallel()
@@ -32,9 +32,7 @@ func TestNestedAppOfAnError(t *testing.T) {
 			if err == nil {
 				err = nested.Start(gateway.Hosts{})
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			mustDo(t, err)
 			b := s.browser()
 			b.signIn()
 			signOut := func() { wantStatus(t, b.post("/.sso/logout"), http.StatusSeeOther) }

@@ -78,7 +78,7 @@ func TestReturnURL(t *testing.T) {
 			wantRedirect(t, signedIn.open(login), "https://app.example"+tc.want)
 			fresh := s.browser()
 			callback := fresh.begin(login)
-			wantRedirect(t, fresh.open(callback), "https://app.example"+tc.want)
+			wantRedirect(t, fresh.bring(callback), "https://app.example"+tc.want)
 		})
 	}
 }
@@ -103,7 +103,7 @@ func TestReturnToTarget(t *testing.T) {
 			r.Header.Set("Accept", "text/html")
 			w := b.send(r)
 			wantStatus(t, w, http.StatusSeeOther)
-			wantRedirect(t, b.open(s.idp.visit(t, w.Header().Get("Location"), "alice")), "https://app.example"+tc.want)
+			wantRedirect(t, b.bring(s.idp.answer(t, w, "alice")), "https://app.example"+tc.want)
 		})
 	}
 }

@@ -9,43 +9,48 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 func TestSignIn(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.site()
-	b := s.browser()
-
-	w := b.open("/deep/page?x=1")
-	wantStatus(t, w, http.StatusSeeOther)
-	if s.reached() > 0 {
-		t.Fatal("the app was reached without a session")
-	}
-	if w.Header().Get("Cache-Control") != "no-store" {
-		t.Errorf("the redirect may be kept: %v", w.Header())
-	}
-	w = b.open(l.idp.visit(t, w.Header().Get("Location"), "alice"))
-	wantRedirect(t, w, "https://app.example/deep/page?x=1")
-	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Referrer-Policy") != "no-referrer" {
-		t.Errorf("the answer of the callback: %v", w.Header())
-	}
-	wantStatus(t, b.open("/deep/page?x=1"), http.StatusOK)
-
-	got := s.got()
-	if got.principal == nil || got.principal.Username != "alice" || got.header.Get("Remote-User") != "alice" {
-		t.Errorf("the app was told %+v", got)
-	}
-	if begun := l.idp.begun; len(begun) != 1 || begun[0].CallbackURL != "https://app.example/.sso/oidc/callback" || len(begun[0].State) != 43 || begun[0].ForceLogin {
-		t.Errorf("begun %+v", begun)
-	}
-	wantKept(t, l, 1, 1, 0)
-	events := l.seen()
-	want := gateway.Event{Type: gateway.EventLogin, App: appHost, Provider: "corp", Username: "alice", Addr: clientAddr, Host: appHost, Roles: []string{"Admin", "User"}, AppGroups: []string{"admins"}, Groups: 2}
-	if len(events) != 1 || fmt.Sprintf("%+v", events[0]) != fmt.Sprintf("%+v", want) {
-		t.Errorf("events %+v", events)
-	}
+	eachProtocol(t, func(t *testing.T, l *lab) {
+		s := l.site()
+		b := s.browser()
+		w := b.open("/deep/page?x=1")
+		if s.reached() > 0 || w.Header().Get("Cache-Control") != "no-store" {
+			t.Fatalf("without a session the app was reached, or the answer may be kept: %v", w.Header())
+		}
+		brought := l.idp.answer(t, w, "alice")
+		w = b.bring(brought)
+		wantRedirect(t, w, "https://app.example/deep/page?x=1")
+		if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("the response to the answer: %v", w.Header())
+		}
+		wantStatus(t, b.open("/deep/page?x=1"), http.StatusOK)
+		if got := s.got(); got.principal == nil || got.principal.Username != "alice" || got.header.Get("Remote-User") != "alice" {
+			t.Errorf("the app was told %+v", got)
+		}
+		begun, asked := l.idp.begun, l.idp.asked
+		at, params := "https://app.example/.sso/oidc/callback", brought.form
+		if params != nil {
+			at = "https://app.example/.sso/saml/acs"
+		}
+		want := provider.BeginRequest{State: begun[0].State, CallbackURL: at, MetadataURL: "https://app.example/.sso/saml/metadata"}
+		if len(begun) != 1 || begun[0] != want || len(want.State) != 43 {
+			t.Errorf("begun %+v", begun)
+		}
+		if len(asked) != 1 || asked[0].CallbackURL != at || asked[0].MetadataURL != want.MetadataURL || params != nil && asked[0].Params.Encode() != params.Encode() {
+			t.Errorf("asked to verify %+v", asked)
+		}
+		wantKept(t, l, 1, 1, 0)
+		events := l.seen()
+		event := gateway.Event{Type: gateway.EventLogin, App: appHost, Provider: "corp", Username: "alice", Addr: clientAddr, Host: appHost, Roles: []string{"Admin", "User"}, AppGroups: []string{"admins"}, Groups: 2}
+		if len(events) != 1 || fmt.Sprintf("%+v", events[0]) != fmt.Sprintf("%+v", event) {
+			t.Errorf("events %+v", events)
+		}
+	})
 }
 
 // wantKept checks how many accounts, logins and flows the store has.
@@ -88,14 +93,7 @@ func TestCookieAttributes(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			tc.opts.Rules = everyone
-			app, err := l.gateway().NewApp(tc.opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := app.Start(gateway.Hosts{Any: true, Scheme: "https"}); err != nil {
-				t.Fatal(err)
-			}
-			s := &site{lab: l, app: app, host: tc.host}
+			s := l.siteAt(l.gateway(), tc.host, gateway.Hosts{Any: true, Scheme: "https"}, func(o *gateway.AppOptions) { *o = tc.opts })
 			b := s.browser()
 			b.plain = tc.plain
 			w := b.open("/")
@@ -114,7 +112,7 @@ func TestCookieAttributes(t *testing.T) {
 			if attributes := attributesOf(cookie); attributes != tc.want || !strings.HasPrefix(cookie, tc.name+"-b=") {
 				t.Errorf("browser cookie %q, want %s with %q", cookie, tc.name+"-b", tc.want)
 			}
-			r := b.request(http.MethodGet, l.idp.visit(t, w.Header().Get("Location"), "alice"), navigating...)
+			r := b.request(http.MethodGet, l.idp.answer(t, w, "alice").target, navigating...)
 			r.Header.Set("Cookie", strings.SplitN(cookie, ";", 2)[0]) // a jar knows nothing of localhost
 			w = s.serve(r, tc.plain)
 			wantStatus(t, w, http.StatusSeeOther)
@@ -149,7 +147,7 @@ func TestCookiesAreBoundedAndKept(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).site(public("/public"))
 	b := s.browser()
-	var callbacks []string
+	var callbacks []answer
 	for i := range 20 {
 		callbacks = append(callbacks, b.begin(fmt.Sprintf("/%d", i)))
 	}
@@ -157,7 +155,7 @@ func TestCookiesAreBoundedAndKept(t *testing.T) {
 		t.Errorf("after twenty logins begun the browser has the cookies %v", got)
 	}
 	for i, callback := range callbacks {
-		wantRedirect(t, b.open(callback), fmt.Sprintf("https://app.example/%d", i))
+		wantRedirect(t, b.bring(callback), fmt.Sprintf("https://app.example/%d", i))
 	}
 	if got := b.jar.Cookies(b.url(appHost)); len(got) != 2 {
 		t.Errorf("after twenty logins the browser has the cookies %v", got)
@@ -192,18 +190,14 @@ func TestBadCookieIsNoSession(t *testing.T) {
 		"twice":          "__Host-sso=" + good + "; __Host-sso=" + good,
 		"twice, differs": "__Host-sso=" + good + "; __Host-sso=x",
 	} {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		r.Host = appHost
-		r.Header.Set("Cookie", cookie)
-		w := s.serve(r, false)
-		wantRefused(t, w, refusal.Unauthenticated)
+		wantRefused(t, s.browser().fetch("/", "Cookie", cookie), refusal.Unauthenticated)
 		if s.reached() > 0 {
 			t.Fatalf("%s: let in", name)
 		}
 	}
 	for _, host := range []string{"other.example", "app.example.evil.example"} {
 		r := b.request(http.MethodGet, "/")
-		r.Host = host
+		r.Host = host // with the cookie of this one
 		wantRefused(t, s.serve(r, false), refusal.Unauthenticated)
 	}
 	wantStatus(t, b.open("/"), http.StatusOK)
@@ -217,7 +211,7 @@ func TestNewSessionAtEachLogin(t *testing.T) {
 	b := s.browser()
 	for range 3 {
 		callback := b.begin("/")
-		r := b.request(http.MethodGet, callback, navigating...)
+		r := b.bringing(callback)
 		r.AddCookie(&http.Cookie{Name: "__Host-sso", Value: strings.Repeat("A", 86)}) // fixation
 		w := b.send(r)
 		wantStatus(t, w, http.StatusSeeOther)
@@ -229,10 +223,7 @@ func TestNewSessionAtEachLogin(t *testing.T) {
 		wantStatus(t, b.post("/.sso/logout"), http.StatusSeeOther)
 	}
 	for old := range seen {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		r.Host = appHost
-		r.AddCookie(&http.Cookie{Name: "__Host-sso", Value: old})
-		wantRefused(t, s.serve(r, false), refusal.Unauthenticated)
+		wantRefused(t, s.browser().fetch("/", "Cookie", "__Host-sso="+old), refusal.Unauthenticated)
 	}
 }
 
@@ -321,7 +312,7 @@ func TestClientGoesAway(t *testing.T) {
 	fresh := newLabOn(t, l.store) // has nothing cached
 	for name, r := range map[string]*http.Request{
 		"asking for a page": other.request(http.MethodGet, "/"),
-		"answering":         b.request(http.MethodGet, callback),
+		"answering":         b.bringing(callback),
 	} {
 		ctx, cancel := context.WithCancel(r.Context())
 		cancel()

@@ -33,7 +33,7 @@ func readerLab(t *testing.T) (*gatewaytest.MemStore, *session.Node, *site) {
 		Username: "alice", Email: "canary-mail@corp.example", FirstName: "canary-first", LastName: "canary-last", DisplayName: "canary-name",
 		Groups: []string{"canary-group", "admins"}, ACR: "canary-acr", AMR: []string{"canary-amr"},
 	})
-	l.idp.judge(func(_ provider.CompleteRequest, ans *provider.Answer) error {
+	l.idp.verify(func(_ provider.CompleteRequest, ans *provider.Answer) error {
 		ans.Subject, ans.SessionID, ans.LogoutHint = "canary-subject", "canary-sid", "canary-hint"
 		ans.ReplayID, ans.ReplayUntil = "canary-replay", time.Now().Add(time.Hour)
 		return nil
@@ -52,7 +52,7 @@ func TestAttackReaderOfTheStoreSeesNothing(t *testing.T) {
 	mustDo(t, err)
 	state := away.Query().Get("state")
 	during := store.Dump()
-	b.open(site.idp.visit(t, w.Header().Get("Location"), "alice"))
+	b.bring(site.idp.answer(t, w, "alice"))
 	cookie, browser := b.cookie("__Host-sso"), b.cookie("__Host-sso-b")
 	f, err := s.Find(t.Context(), cookie, appHost)
 	mustDo(t, err)
@@ -104,7 +104,7 @@ func TestAttackReaderOfTheStoreCanNotSignIn(t *testing.T) {
 	w := b.open("/")
 	waiting := site.browser()
 	waiting.open("/") // a login under way
-	b.open(site.idp.visit(t, w.Header().Get("Location"), "alice"))
+	b.bring(site.idp.answer(t, w, "alice"))
 	_, err := s.Find(t.Context(), b.cookie("__Host-sso"), appHost)
 	mustDo(t, err)
 	var texts []string
@@ -130,7 +130,7 @@ func TestAttackReaderOfTheStoreCanNotSignIn(t *testing.T) {
 		wantRefused(t, thief.open(target, "Cookie", "__Host-sso-b="+one), refusal.FlowUnknown)
 	}
 	if _, now := site.idp.counts(); now != completed {
-		t.Errorf("%d answers were judged", now-completed)
+		t.Errorf("%d answers were verified", now-completed)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestAttackWriterOfTheStorePutsBackAFlow(t *testing.T) {
 	t.Parallel()
 	store, _, site := readerLab(t)
 	b := site.browser()
-	w := b.open("/")
+	callback := b.begin("/")
 	flows := map[string][]byte{}
 	for _, key := range store.Keys() {
 		if strings.HasPrefix(key, "flow:") {
@@ -152,16 +152,15 @@ func TestAttackWriterOfTheStorePutsBackAFlow(t *testing.T) {
 	if len(flows) != 1 {
 		t.Fatalf("%d flows", len(flows))
 	}
-	callback := site.idp.visit(t, w.Header().Get("Location"), "alice")
-	b.open(callback)
+	b.bring(callback)
 	for key, value := range flows {
 		mustDo(t, store.Put(t.Context(), key, value, time.Hour))
 	}
 	thief := site.browser()
-	if thief.open(callback); thief.cookie("__Host-sso") != "" {
+	if thief.bring(callback); thief.cookie("__Host-sso") != "" {
 		t.Error("another browser is signed in")
 	}
 	again := site.browser()
-	w = again.open(callback, "Cookie", "__Host-sso-b="+b.cookie("__Host-sso-b"))
+	w := again.open(callback.target, "Cookie", "__Host-sso-b="+b.cookie("__Host-sso-b"))
 	wantRefused(t, w, refusal.AnswerReplayed)
 }

@@ -12,21 +12,15 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
-	"github.com/caddy-sso/caddy-sso/gateway/provider"
 )
 
-// spoofs are names under which an app behind CGI, WSGI, PHP or a careless
-// framework would read one of our headers.
+// spoofs are names under which an app behind CGI, WSGI, PHP or a careless framework would
+// read one of our headers. Package strip has all spellings.
 var spoofs = []string{
-	"Remote-User", "remote-user", "REMOTE-USER", "rEmOtE-uSeR",
-	"Remote_User", "remote_user", "REMOTE_USER", "Remote.User", "Remote User", "Remote\tUser", "Remote~User", "Remote!User", "Remote|User",
-	" Remote-User", "Remote-User ", "\tRemote_User",
-	"Remote-Groups", "Remote_Groups", "Remote-Email", "remote.email", "Remote-Name", "REMOTE_NAME", "Remote-Roles", "remote_roles",
-	"Remote-Provider", "remote.provider", "Remote-Template", "remote_template", "Remote-First-Name", "REMOTE_FIRST_NAME", "Remote-Last-Name", "remote.last_name",
-	"X-Sso-Assertion", "x_sso_assertion", "X.Sso.Assertion", "X-SSO-ASSERTION", "X-Sso-Anything", "x_sso_", "X-Sso-" + strings.Repeat("a", 100),
+	"Remote-User", "remote_user", "REMOTE.USER", "Remote\tUser", " Remote-User ", "Remote-Groups", "Remote_Email", "remote.name", "Remote-Roles",
+	"remote.provider", "Remote-Template", "REMOTE_FIRST_NAME", "Remote-Last-Name", "X-Sso-Assertion", "x_sso_", "X-Sso-" + strings.Repeat("a", 100),
 	// Of the second app on the same gateway:
-	"X-Grafana-Role", "x_grafana_role", "X.Grafana.Role", "X-Given", "x_given", "X-Family", "X~Family", "X-Realm", "x_realm",
-	"X-Webauth-User", "x_webauth_user", "X-Forwarded-Groups", "Cf-Access-Jwt-Assertion", "cf.access_jwt assertion",
+	"X.Grafana.Role", "x_given", "X~Family", "X-Realm", "X-Webauth-User", "X-Forwarded-Groups", "cf.access_jwt assertion",
 }
 
 // ownWords must pass: they look like ours and are not.
@@ -88,22 +82,6 @@ func TestStripHeaders(t *testing.T) {
 					}
 				})
 			}
-		}
-	}
-}
-
-// A person without a value for a header does not keep the one that was sent.
-func TestStripWithoutAValueOfOurs(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	l.idp.person("dora", provider.Identity{Username: "dora"})
-	s := l.site()
-	b := s.browser()
-	b.signInAs("dora")
-	wantStatus(t, b.open("/", "Remote-Email", "ceo@corp.example", "Remote-Groups", "admins", "Remote_Name", "Mallory"), http.StatusOK)
-	for _, n := range []string{"Remote-Email", "Remote-Groups", "Remote-Name", "Remote_Name"} {
-		if v := s.got().header[n]; v != nil {
-			t.Errorf("%s arrived: %q", n, v)
 		}
 	}
 }
@@ -196,11 +174,25 @@ func upgradingApp(t *testing.T) http.Handler {
 // handler serves a site to a real net/http server, as over https.
 func (s *site) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Host = s.host
 		peer := gateway.Peer{Secure: true, Addr: clientAddr, Target: r.RequestURI}
 		if err := s.app.ServeHTTP(w, r, peer, s.serveApp); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
+			s.t.Errorf("ServeHTTP: %v", err)
 		}
 	})
+}
+
+// start puts a real server before the site: of HTTP/2 over TLS, or of plain HTTP/1.1.
+func (s *site) start(t *testing.T, h2 bool) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(s.handler())
+	if server.EnableHTTP2 = h2; h2 {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+	t.Cleanup(server.Close)
+	return server
 }
 
 // proxyTo returns a reverse proxy before an app which reports the headers, and
@@ -229,9 +221,7 @@ func realServer(t *testing.T, s *site, proxy http.Handler) (addr string) {
 		proxy.ServeHTTP(w, r)
 		return nil
 	}}
-	srv := httptest.NewServer(behind.handler())
-	t.Cleanup(srv.Close)
-	return srv.Listener.Addr().String()
+	return behind.start(t, false).Listener.Addr().String()
 }
 
 // cookieLine is what the browser would send as Cookie.

@@ -88,20 +88,13 @@ func TestStripTrailersHTTP2(t *testing.T) {
 		proxy.ServeHTTP(w, r)
 		return nil
 	}}
-	srv := httptest.NewUnstartedServer(front.handler())
-	srv.EnableHTTP2 = true
-	srv.StartTLS()
-	t.Cleanup(srv.Close)
+	srv := front.start(t, true)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL+"/public", io.MultiReader(strings.NewReader("body")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	r.Host = appHost
 	r.Trailer = http.Header{"X-Checksum": {"1"}, "Remote-User": {"mallory"}, "X_sso_assertion": {"mallory"}}
 	answer, err := srv.Client().Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	_ = answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		t.Fatalf("status %d", answer.StatusCode)
@@ -124,9 +117,7 @@ func TestStripTrailersInProcess(t *testing.T) {
 		seen <- r.Trailer.Clone()
 		return err
 	}
-	srv := httptest.NewServer(s.handler())
-	t.Cleanup(srv.Close)
-	got := rawRequest(t, srv.Listener.Addr().String(), "POST /public HTTP/1.1\r\nHost: app.example\r\nTrailer: Remote-User, X-Checksum\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\nRemote-User: mallory\r\nX-Checksum: 1\r\nX-Sso-Foo: mallory\r\n\r\n")
+	got := rawRequest(t, s.start(t, false).Listener.Addr().String(), "POST /public HTTP/1.1\r\nHost: app.example\r\nTrailer: Remote-User, X-Checksum\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\nRemote-User: mallory\r\nX-Checksum: 1\r\nX-Sso-Foo: mallory\r\n\r\n")
 	if !strings.HasPrefix(got, "HTTP/1.1 200") {
 		t.Fatalf("answer %.200q", got)
 	}
@@ -177,9 +168,7 @@ func proxyBefore(t *testing.T, handler http.HandlerFunc) http.Handler {
 	app := httptest.NewServer(handler)
 	t.Cleanup(app.Close)
 	to, err := url.Parse(app.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	return &httputil.ReverseProxy{Transport: gatewaytest.Transport(t), Rewrite: func(pr *httputil.ProxyRequest) {
 		pr.SetURL(to)
 		pr.Out.Trailer = pr.In.Trailer // or the transport sends none
@@ -190,16 +179,12 @@ func proxyBefore(t *testing.T, handler http.HandlerFunc) http.Handler {
 func rawRequest(t *testing.T, addr, request string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	defer conn.Close()
 	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := io.ReadAll(bufio.NewReader(conn))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	return string(answer)
 }

@@ -30,61 +30,36 @@ func linkOf(t testing.TB, w *httptest.ResponseRecorder, text string) string {
 // link that does so, and that leads back to where the person is.
 func TestUnauthenticatedLink(t *testing.T) {
 	t.Parallel()
-	const page = "text/html,*/*;q=0.8"
-	for name, tc := range map[string]struct {
-		method, target string
-		header         []string
-		want           string
-	}{
-		"a frame": {
-			"GET", "/inner?b",
-			[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Referer", "https://app.example/outer?a=1&c=%2F"},
-			"/outer?a=1&c=%2F",
-		},
-		"a frame of a page that says nothing": {
-			"GET", "/inner?b", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, "/inner?b",
-		},
-		"a frame of another site": {
-			"GET", "/inner?b",
-			[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Referer", "https://evil.example/outer"},
-			"/inner?b",
-		},
-		"a form": {
-			"POST", "/save",
-			[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Referer", "https://app.example/edit?id=5"},
-			"/edit?id=5",
-		},
-		"a form of a page that says nothing": {
-			"POST", "/save", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, "/",
-		},
-		"a form, the Referer is ours": {
-			"POST", "/save", []string{"Sec-Fetch-Mode", "navigate", "Referer", "https://app.example/.sso/logout"}, "/",
-		},
-		"a form, the Referer is odd": {
-			"POST", "/save", []string{"Sec-Fetch-Mode", "navigate", "Referer", "https://app.example//evil.example/"}, "/",
-		},
-		"a prefetch": {
-			"GET", "/next", []string{"Sec-Fetch-Mode", "navigate", "Sec-Purpose", "prefetch", "Referer", "https://app.example/here"}, "/here",
-		},
-		"a script that takes HTML": {
-			"GET", "/part", []string{"Sec-Fetch-Mode", "cors", "Referer", "https://app.example/here#part"}, "/here",
-		},
+	for name, tc := range map[string]struct{ method, target, mode, dest, referer, want string }{
+		"a frame":                             {"GET", "/inner?b", "navigate", "iframe", "https://app.example/outer?a=1&c=%2F", "/outer?a=1&c=%2F"},
+		"a frame of a page that says nothing": {"GET", "/inner?b", "navigate", "iframe", "", "/inner?b"},
+		"a frame of another site":             {"GET", "/inner?b", "navigate", "iframe", "https://evil.example/outer", "/inner?b"},
+		"a form":                              {"POST", "/save", "navigate", "document", "https://app.example/edit?id=5", "/edit?id=5"},
+		"a form of a page that says nothing":  {"POST", "/save", "navigate", "document", "", "/"},
+		"a form, the Referer is ours":         {"POST", "/save", "navigate", "document", "https://app.example/.sso/logout", "/"},
+		"a form, the Referer is odd":          {"POST", "/save", "navigate", "document", "https://app.example//evil.example/", "/"},
+		"a prefetch":                          {"GET", "/next", "prefetch", "document", "https://app.example/here", "/here"},
+		"a script that takes HTML":            {"GET", "/part", "cors", "empty", "https://app.example/here#part", "/here"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newLab(t).site().browser()
-			w := b.send(b.request(tc.method, tc.target, append([]string{"Accept", page}, tc.header...)...))
+			header := []string{"Accept", "text/html,*/*;q=0.8", "Sec-Fetch-Mode", tc.mode, "Sec-Fetch-Dest", tc.dest, "Referer", tc.referer}
+			if tc.mode == "prefetch" {
+				header = append(slices.Replace(header, 3, 4, "navigate"), "Sec-Purpose", "prefetch")
+			}
+			w := b.send(b.request(tc.method, tc.target, header...))
 			wantStatus(t, w, http.StatusUnauthorized)
 			link := linkOf(t, w, "Sign in")
 			if want := "/.sso/login?return=" + url.QueryEscape(tc.want); link != want {
 				t.Errorf("the link leads to %s, want %s", link, want)
 			}
-			wantRedirect(t, b.open(b.begin(link)), "https://app.example"+tc.want)
+			wantRedirect(t, b.bring(b.begin(link)), "https://app.example"+tc.want)
 			if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "frame-ancestors 'self'") {
 				t.Errorf("the policy is %q", csp)
 			}
 			// A script can send its page there, too.
-			if problem := b.at(newLab(t).site()).fetch("/api", tc.header...); tc.method == "GET" && !strings.Contains(problem.Body.String(), `"login":"/.sso/login?return=`) {
+			if problem := b.at(newLab(t).site()).fetch("/api", header[2:]...); tc.method == "GET" && !strings.Contains(problem.Body.String(), `"login":"/.sso/login?return=`) {
 				t.Errorf("the problem has no address to sign in: %s", problem.Body)
 			}
 		})
@@ -154,59 +129,27 @@ func againOf(w *httptest.ResponseRecorder) string {
 // there without one, too.
 func TestPageKeepsFragment(t *testing.T) {
 	t.Parallel()
-	saml := newSAMLIDP("https://idp.example")
-	byForm := newSAMLIDP("https://idp.example")
-	byForm.byForm = true
-	openID := func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
-		location := w.Header().Get("Location")
-		if location == "" {
-			location = linkOf(t, w, "Continue")
+	eachProtocol(t, func(t *testing.T, l *lab) {
+		s := l.site()
+		for range 3 {
+			b := s.browser()
+			w := b.open("/deep?a=1", inTab...)
+			wantStatus(t, w, http.StatusOK)
+			again := againOf(w)
+			if again == "" {
+				t.Fatalf("the page does not say where the login begins:\n%s", w.Body)
+			}
+			w = b.open(again+"%23part%2F%C3%A9", inTab...)
+			if againOf(w) != "" {
+				t.Error("the login would begin anew for ever")
+			}
+			wantRedirect(t, b.bring(l.idp.answer(t, w, "alice")), "https://app.example/deep?a=1#part/%C3%A9")
 		}
-		return b.open(b.idp.visit(t, location, "alice"))
-	}
-	for name, tc := range map[string]struct {
-		site   func(l *lab) *site
-		begun  int // the status of what begins with a fragment
-		finish func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder
-	}{
-		"OpenID Connect": {func(l *lab) *site { return l.site() }, http.StatusSeeOther, openID},
-		"SAML by redirect": {
-			func(l *lab) *site { return l.samlSite(saml) }, http.StatusSeeOther,
-			func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
-				return b.bring(saml.answer(t, w, "alice"))
-			},
-		},
-		"SAML by form": {
-			func(l *lab) *site { return l.samlSite(byForm) }, http.StatusOK,
-			func(t *testing.T, b *browser, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
-				return b.bring(byForm.answer(t, w, "alice"))
-			},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := tc.site(newLab(t))
-			for range 3 {
-				b := s.browser()
-				w := b.open("/deep?a=1", inTab...)
-				wantStatus(t, w, http.StatusOK)
-				again := againOf(w)
-				if again == "" {
-					t.Fatalf("the page does not say where the login begins:\n%s", w.Body)
-				}
-				w = b.open(again+"%23part%2F%C3%A9", inTab...)
-				wantStatus(t, w, tc.begun)
-				if againOf(w) != "" {
-					t.Error("the login would begin anew for ever")
-				}
-				wantRedirect(t, tc.finish(t, b, w), "https://app.example/deep?a=1#part/%C3%A9")
-			}
-			for range 3 {
-				b := s.browser()
-				wantRedirect(t, tc.finish(t, b, b.open("/deep?a=1", inTab...)), "https://app.example/deep?a=1")
-			}
-		})
-	}
+		for range 3 {
+			b := s.browser()
+			wantRedirect(t, b.bring(l.idp.answer(t, b.open("/deep?a=1", inTab...), "alice")), "https://app.example/deep?a=1")
+		}
+	})
 }
 
 // Only a browser that opens a page in a tab gets one. Another client gets the redirect,

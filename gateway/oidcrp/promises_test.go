@@ -40,7 +40,7 @@ var promises = []promise{
 		"parameters/state twice | parameters/state in front",
 	}},
 	{key: "once", text: "A code is there, and it and a state work once", tests: []string{
-		"code/used before, under a new state | TestCodeUsedTwice", "reload/state used before, with a new code | gateway.TestUsedFlow", "gateway.TestEqualAnswersAtOnce",
+		"code/used before, under a new state | TestCodeUsedTwice", "reload/state used before, with a new code | gateway.TestSignedInByNow", "gateway.TestEqualAnswersAtOnce",
 	}},
 	{key: "algorithms", text: "Algorithms: what the provider announces, never none, never HMAC"},
 	{key: "typ", text: "typ is absent or JWT: logout and access tokens are no ID tokens"},

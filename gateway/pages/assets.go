@@ -6,6 +6,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"path"
 	"time"
@@ -36,23 +37,20 @@ var assetTypes = map[string]string{
 }
 
 func loadAssets() (map[string]asset, error) {
-	entries, err := assetFiles.ReadDir("assets")
-	if err != nil {
-		return nil, fmt.Errorf("listing the assets: %w", err)
-	}
-	assets := make(map[string]asset, len(entries))
-	for _, e := range entries {
-		body, err := assetFiles.ReadFile("assets/" + e.Name())
-		if err != nil {
-			return nil, fmt.Errorf("reading the asset %s: %w", e.Name(), err)
-		}
-		contentType, ok := assetTypes[path.Ext(e.Name())]
+	assets := map[string]asset{}
+	files, err := fs.Glob(assetFiles, "assets/*")
+	for _, file := range files {
+		contentType, ok := assetTypes[path.Ext(file)]
 		if !ok {
-			return nil, fmt.Errorf("reading the asset %s: its type is not known", e.Name())
+			return nil, fmt.Errorf("reading the asset %s: its type is not known", file)
 		}
-		assets[e.Name()] = newAsset(contentType, body)
+		var body []byte
+		if body, err = assetFiles.ReadFile(file); err != nil {
+			return nil, fmt.Errorf("reading the asset %s: %w", file, err)
+		}
+		assets[path.Base(file)] = newAsset(contentType, body)
 	}
-	return assets, nil
+	return assets, err
 }
 
 func newAsset(contentType string, body []byte) asset {
@@ -76,9 +74,9 @@ func (a asset) url(prefix, name string) string {
 	return local(prefix + "/assets/" + name + "?v=" + a.version)
 }
 
-// Asset implements gateway.Pages. Under its current version an asset may be kept for
-// a year; otherwise it is revalidated each time. An unknown name is 404, and a method
-// other than GET and HEAD is 405.
+// Asset serves an asset by its name below Prefix/assets/. Under its current version it may
+// be kept for a year; otherwise it is revalidated each time. An unknown name is 404, and a
+// method other than GET and HEAD is 405.
 func (rd *Renderer) Asset(w http.ResponseWriter, r *http.Request, b Brand, name string) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")

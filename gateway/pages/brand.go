@@ -50,7 +50,7 @@ func NewLogo(body []byte) (*Logo, error) {
 // svg is the namespace of SVG. Browsers show no picture without it.
 const svg = "http://www.w3.org/2000/svg"
 
-// rootOf returns the name of the root of an XML document, or of nothing.
+// rootOf returns the name of the root of an XML document, or no name.
 func rootOf(body []byte) (name xml.Name) {
 	for d := xml.NewDecoder(bytes.NewReader(body)); ; {
 		token, err := d.Token()

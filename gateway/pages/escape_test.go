@@ -43,18 +43,20 @@ var hostile = map[string]string{
 	"bad UTF-8":     "\xff<script>\xc0\xaf",
 }
 
-func blankPages() []any {
-	return []any{
-		pages.Chooser{},
-		pages.Refusal{},
-		pages.Session{},
-		pages.Form{},
-		pages.Repost{},
-		pages.Logout{},
-		pages.Logout{AtProvider: true},
-		pages.Other{},
-		pages.Leave{},
-		pages.LoggedOut{},
+// blanks are pages of all types, without values, and how many values each can show: the
+// app twice (title and header), then what the page has.
+func blanks() map[any]int {
+	return map[any]int{
+		&pages.Chooser{}:                2 + 1 + 1,         // label, URL
+		&pages.Refusal{}:                2 + 2 + 2 + 6 + 1, // code, reference, provider and user, six URLs, here
+		&pages.Session{}:                2 + 5 + 2 + 1,     // five fields, a role, a group, a URL
+		&pages.Form{}:                   2 + 1 + 2 + 1,     // provider, a field's name and value, a URL
+		&pages.Repost{}:                 2 + 1 + 2,         // action, a field's name and value
+		&pages.Logout{}:                 3 + 2 + 1,         // user, provider, action
+		&pages.Logout{AtProvider: true}: 3 + 2 + 1,
+		&pages.Other{}:                  3 + 2 + 2, // user, label, two URLs
+		&pages.Leave{}:                  2 + 1 + 1, // provider, the prefix once more
+		&pages.LoggedOut{}:              3 + 1 + 1, // a URL, the prefix once more
 	}
 }
 
@@ -63,7 +65,7 @@ func blankPages() []any {
 func TestPageEscapesEveryValue(t *testing.T) {
 	t.Parallel()
 	rd := newRenderer(t)
-	for _, blank := range blankPages() {
+	for blank := range blanks() {
 		shape, _ := shapeOf(t, render(t, rd, filled(blank, "harmless")).Body.String())
 		if len(shape) < 15 {
 			t.Fatalf("%T: the control has only %d elements", blank, len(shape))
@@ -78,8 +80,8 @@ func TestPageEscapesEveryValue(t *testing.T) {
 				if !slices.Equal(withoutBreaks(got), withoutBreaks(shape)) {
 					t.Errorf("the value changes the page:\n%v\nwant\n%v", got, shape)
 				}
-				_, isForm := blank.(pages.Form)
-				_, isLeave := blank.(pages.Leave)
+				_, isForm := blank.(*pages.Form)
+				_, isLeave := blank.(*pages.Leave)
 				for _, link := range links {
 					if (isForm || isLeave) && strings.HasPrefix(link, "https://evil.example/") {
 						continue
@@ -107,20 +109,8 @@ func TestPageShowsEveryValue(t *testing.T) {
 	t.Parallel()
 	rd := newRenderer(t)
 	const value = `/<"shown'&>`
-	for page, want := range map[any]int{
-		// App twice (title, header), then what each page has.
-		&pages.Chooser{}:                2 + 1 + 1,         // label, URL
-		&pages.Refusal{}:                2 + 2 + 2 + 6 + 1, // code, reference, provider and user, six URLs, here
-		&pages.Session{}:                2 + 5 + 2 + 1,     // five fields, a role, a group, a URL
-		&pages.Form{}:                   2 + 1 + 2 + 1,     // provider, a field's name and value, a URL
-		&pages.Repost{}:                 2 + 1 + 2,         // action, a field's name and value
-		&pages.Logout{}:                 3 + 2 + 1,         // user, provider, action
-		&pages.Logout{AtProvider: true}: 3 + 2 + 1,
-		&pages.Other{}:                  3 + 2 + 2, // user, label, two URLs
-		&pages.Leave{}:                  2 + 1 + 1, // provider, the prefix once more
-		&pages.LoggedOut{}:              3 + 1 + 1, // a URL, the prefix once more
-	} {
-		html := render(t, rd, filled(reflect.ValueOf(page).Elem().Interface(), value)).Body.String()
+	for page, want := range blanks() {
+		html := render(t, rd, filled(page, value)).Body.String()
 		// The prefix is in three links of assets, and in that of the script.
 		if got := strings.Count(html, "shown") - 3 - strings.Count(html, "<script"); got != want {
 			t.Errorf("%T shows %d values, want %d:\n%s", page, got, want, html)
@@ -128,11 +118,11 @@ func TestPageShowsEveryValue(t *testing.T) {
 	}
 }
 
-// filled returns the page with every string set to value, every list to one
+// filled returns a copy of the page with every string set to value, every list to one
 // value, and every time to one of now.
 func filled(page any, value string) any {
-	v := reflect.New(reflect.TypeOf(page)).Elem()
-	v.Set(reflect.ValueOf(page))
+	v := reflect.New(reflect.TypeOf(page).Elem()).Elem()
+	v.Set(reflect.ValueOf(page).Elem())
 	fill(v, value)
 	return v.Interface()
 }

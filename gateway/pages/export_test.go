@@ -2,8 +2,8 @@ package pages
 
 // For the tests of this package.
 var (
-	English = english
-	Away    = away
-	Local   = local
-	Within  = within
+	Texts  = texts
+	Away   = away
+	Local  = local
+	Within = within
 )

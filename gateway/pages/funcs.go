@@ -16,18 +16,18 @@ func (rd *Renderer) funcs() template.FuncMap {
 		"local":  local,
 		"away":   away,
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"clock":  func(t time.Time) string { return t.UTC().Format(english.TimeLayout) },
+		"clock":  func(t time.Time) string { return t.UTC().Format(string(texts["TimeLayout"])) },
 		"within": func(t time.Time) string { return within(time.Until(t)) },
 		"labels": func(host string) []string { return strings.SplitAfter(host, ".") },
-		"fill":   func(s sentence, values ...string) filled { return filled{s, values} },
-		"list":   func(label string, values []string) list { return list{&english, label, values} },
+		"fill":   fill,
+		"list":   func(label sentence, values []string) list { return list{texts, label, values} },
 	}
 }
 
 // A list is a row of several values.
 type list struct {
-	Text   *catalogue
-	Label  string
+	Text   map[string]sentence
+	Label  sentence
 	Values []string
 }
 
@@ -39,7 +39,7 @@ const longList = 12
 func (l list) Long() bool { return len(l.Values) > longList }
 
 // ShowAll is the label that unfolds a long list.
-func (l list) ShowAll() filled { return filled{l.Text.ShowAll, []string{strconv.Itoa(len(l.Values))}} }
+func (l list) ShowAll() []part { return fill(texts["ShowAll"], strconv.Itoa(len(l.Values))) }
 
 // within says in how long something happens, since a time in UTC says little to most
 // people. The number is rounded down, and never one. For a time that has passed it
@@ -53,12 +53,12 @@ func within(d time.Duration) string {
 	case d <= 0:
 		return ""
 	case d >= 2*day:
-		return say(english.InDays, day)
+		return say(texts["InDays"], day)
 	case d >= 2*time.Hour:
-		return say(english.InHours, time.Hour)
+		return say(texts["InHours"], time.Hour)
 	case d >= 2*time.Minute:
-		return say(english.InMinutes, time.Minute)
+		return say(texts["InMinutes"], time.Minute)
 	default:
-		return english.LessThanMinute
+		return string(texts["LessThanMinute"])
 	}
 }

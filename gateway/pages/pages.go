@@ -5,11 +5,11 @@
 // their Content-Security-Policy holds them to that. The pages that go on by
 // themselves have a script for it, and a button. The chooser and the refusals have
 // one that keeps the fragment of the address, and the session has one that shows times
-// in the reader's zone; the others have none. Values are
-// escaped by html/template; an address that does not stay on the own origin is
-// replaced by "#", but for the provider's that a person is sent to. No page may be
-// stored, framed, or indexed. Only "sign in first" may be framed, by pages of the same
-// origin: a frame of the app shows it when the session is over.
+// in the reader's zone; the others have none. Values are escaped by html/template. An
+// address of another origin is replaced by "#", unless it is the provider's that the
+// person is sent to. No page may be stored, framed, or indexed. Only "sign in first" may
+// be framed, by pages of the same origin: a frame of the app shows it when the session is
+// over.
 //
 // The policy is set on the pages alone and not on the answers of the app.
 package pages
@@ -19,8 +19,11 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"net/http"
+	"path"
 	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -37,7 +40,7 @@ type Options struct {
 	Logger *zap.Logger
 }
 
-// A Renderer implements gateway.Pages. It is safe for concurrent use.
+// A Renderer renders the pages. It is safe for concurrent use.
 type Renderer struct {
 	log       *zap.Logger
 	templates map[string]*template.Template
@@ -59,91 +62,63 @@ func New(opts Options) (*Renderer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing the layout: %w", err)
 	}
-	for _, name := range []string{chooserFile, refusalFile, sessionFile, formFile, repostFile, logoutFile, otherFile, leaveFile, loggedOutFile} {
-		t, err := layout.Clone()
-		if err == nil {
-			t, err = t.ParseFS(templateFiles, "templates/"+name)
+	names, err := fs.Glob(templateFiles, "templates/*.html")
+	for _, name := range names {
+		var t *template.Template
+		if t, err = layout.Clone(); err == nil {
+			t, err = t.Option("missingkey=error").ParseFS(templateFiles, name)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("parsing the template %s: %w", name, err)
 		}
-		rd.templates[name] = t
+		rd.templates[path.Base(name)] = t
 	}
-	return rd, nil
+	return rd, err
 }
-
-// The templates, by file.
-const (
-	chooserFile   = "chooser.html"
-	refusalFile   = "refusal.html"
-	sessionFile   = "session.html"
-	formFile      = "form.html"
-	repostFile    = "repost.html"
-	logoutFile    = "logout.html"
-	otherFile     = "other.html"
-	leaveFile     = "leave.html"
-	loggedOutFile = "loggedout.html"
-)
 
 // A view is what a template is executed on.
 type view struct {
 	Chrome
-	Text *catalogue
+	Text map[string]sentence
 	// Heading is the page's one h1, and its title.
 	Heading string
-	// Page is one of the page types of types.go.
+	// Page is one of the page types of types.go. Its template bears the name of its type.
 	Page any
-
-	file string
-	// policy is the part of the page's CSP that not all pages have.
-	policy string
-	// framed says that pages of the same origin may show this one in a frame.
-	framed bool
 }
 
-// viewOf reports false if page is not one of the page types.
-func viewOf(page any) (view, bool) {
-	v := view{Text: &english, Page: page, policy: noForm}
+// policyOf returns the part of the CSP that not all pages have.
+func policyOf(page any) string {
 	switch p := page.(type) {
 	case Chooser:
-		v.Chrome, v.Heading, v.file = p.Chrome, english.ChooserTitle, chooserFile
 		if len(p.Choices) > 0 {
-			v.policy = scriptedLinks
+			return scriptedLinks
 		}
 	case Refusal:
-		v.Chrome, v.Heading, v.file, v.framed = p.Chrome, p.Code.Meaning().Title, refusalFile, p.SignInURL != ""
 		if p.HasScript() {
-			v.policy = scriptedLinks
+			return scriptedLinks
 		}
 	case Session:
-		v.Chrome, v.Heading, v.file = p.Chrome, english.SessionTitle, sessionFile
-		v.policy = scriptedLinks
+		return scriptedLinks
 	case Form:
-		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.FormTitle, formFile, postingForm
 		if len(p.Fields) == 0 {
-			v.policy = scriptedLinks
+			return scriptedLinks
 		}
+		return postingForm
 	case Repost:
-		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.RepostTitle, repostFile, postingForm
+		return postingForm
 	case Logout:
-		v.Chrome, v.Heading, v.file = p.Chrome, english.LogoutTitle, logoutFile
-		v.policy = ownForm
+		return ownForm
 	case Other:
-		v.Chrome, v.Heading, v.file, v.policy = p.Chrome, english.OtherTitle, otherFile, leadingForm
-	case Leave:
-		v.Chrome, v.Heading, v.file = p.Chrome, english.LeaveTitle, leaveFile
-	case LoggedOut:
-		v.Chrome, v.Heading, v.file = p.Chrome, english.LoggedOutTitle, loggedOutFile
-	default:
-		return view{}, false
+		return leadingForm
 	}
-	return v, true
+	return noForm
 }
 
-// Page implements gateway.Pages. page is a value, not a pointer. If page is none, or
-// can't be rendered, that is logged, and the answer is 500 with the text of Internal.
+// Page writes page, one of the types of types.go, as HTML, with all headers. If it is none
+// of them, such as a pointer to one, or can't be rendered, that is logged, and the response
+// is 500 with the title of Internal.
 func (rd *Renderer) Page(w http.ResponseWriter, r *http.Request, status int, page any) {
-	body, v, err := rd.render(page)
+	body, err := rd.render(page)
 	if err != nil {
 		rd.log.Error("rendering a page failed", zap.Error(err))
 		internal := refusal.Internal.Meaning()
@@ -152,24 +127,32 @@ func (rd *Renderer) Page(w http.ResponseWriter, r *http.Request, status int, pag
 		write(w, r, internal.Status, []byte(internal.Title+"\n"))
 		return
 	}
-	setPageHeaders(w.Header(), v.policy, v.framed)
+	refused, _ := page.(Refusal)
+	setPageHeaders(w.Header(), policyOf(page), refused.SignInURL != "")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	write(w, r, status, body)
 }
 
 // render writes the page into memory first: a fault half way must not become
-// half a page with a good status. No page is a template to a handler around the gateway,
-// such as Caddy's templates: names of people and paths of clients would be executed.
-func (rd *Renderer) render(page any) (body []byte, v view, err error) {
-	v, ok := viewOf(page)
-	if !ok {
-		return nil, v, fmt.Errorf("rendering a %T: no such page", page)
+// half a page with a good status. A handler around the gateway, such as Caddy's templates,
+// must find no template in a page: it would execute names of people and paths of clients.
+func (rd *Renderer) render(page any) ([]byte, error) {
+	p, ok := page.(interface{ chrome() Chrome })
+	name := fmt.Sprintf("%T", page)
+	kind := strings.TrimPrefix(name, "pages.")
+	t := rd.templates[strings.ToLower(kind)+".html"]
+	if !ok || t == nil {
+		return nil, fmt.Errorf("rendering a %s: no such page", name)
+	}
+	v := view{Chrome: p.chrome(), Text: texts, Heading: string(texts[kind+"Title"]), Page: page}
+	if refused, ok := page.(Refusal); ok {
+		v.Heading = refused.Code.Meaning().Title
 	}
 	var b bytes.Buffer
-	if err := rd.templates[v.file].Execute(&b, v); err != nil {
-		return nil, v, fmt.Errorf("rendering a %T: %w", page, err)
+	if err := t.Execute(&b, v); err != nil {
+		return nil, fmt.Errorf("rendering a %s: %w", name, err)
 	}
-	return bytes.ReplaceAll(b.Bytes(), []byte("{{"), []byte("&#123;&#123;")), v, nil
+	return bytes.ReplaceAll(b.Bytes(), []byte("{{"), []byte("&#123;&#123;")), nil
 }
 
 func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {

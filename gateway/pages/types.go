@@ -9,6 +9,9 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
+// Of all pages, Provider is a display name, and an address is a path of the same origin,
+// with or without a query, unless its comment says otherwise.
+
 // Chrome is what every page needs.
 type Chrome struct {
 	// Prefix is the gateway's own path on this site, "/.sso" unless set.
@@ -19,6 +22,8 @@ type Chrome struct {
 	Host string
 	Brand
 }
+
+func (c Chrome) chrome() Chrome { return c }
 
 // Site names the app and, if its title hides it, its host.
 func (c Chrome) Site() string {
@@ -39,7 +44,7 @@ type Choice struct {
 	Name, Label string
 	// Last marks where this browser signed in last.
 	Last bool
-	// URL starts the login there. Same origin, path and query only.
+	// URL starts the login there.
 	URL string
 }
 
@@ -48,26 +53,24 @@ type Refusal struct {
 	Chrome
 	Code      refusal.Code
 	Reference string
-	// Username is the person's who is signed in, or was to be, as far as it is known.
-	// Provider is the display name of the provider that was to sign them in, or "".
+	// Username is that of the person who is signed in or tried to sign in, if it is known.
+	// Provider is where they tried, or "".
 	Username, Provider string
 	// Seen helps a person to see why the request failed. Zero: not shown.
 	Seen Seen
-	// Links for the person, each if not empty and of the same origin: to sign in (in
-	// the whole window, if a page of the same origin shows this one in a frame), to
-	// sign in as somebody else, to start anew, to sign out, to open the app's front
-	// page.
+	// Links, each if not empty: to sign in (in the whole window, if a page of the same
+	// origin shows this one in a frame), to sign in as somebody else, to start anew, to
+	// sign out, to open the app's front page.
 	SignInURL, OtherURL, RetryURL, LogoutURL, HomeURL string
-	// Address is where the page can be loaded again, if the browser must not repeat
-	// the request that led here. Same origin, or "".
+	// Address is where the page can be loaded again, if the browser must not repeat the
+	// request that led here, or "".
 	Address string
 }
 
 // HasScript says whether the page needs its script.
 func (p Refusal) HasScript() bool { return p.SignInURL != "" || p.Address != "" }
 
-// Seen says how a request looked to the gateway, where that may be the fault: cookies
-// get lost, http stands for https, a site has two names.
+// Seen says how a request looked to the gateway, if that may be the cause: cookies get lost, http stands for https, a site has two names.
 type Seen struct {
 	// Here is the origin that the request came to, Site the site's own.
 	Here, Site string
@@ -76,9 +79,7 @@ type Seen struct {
 // A Session shows a person their own session at this app.
 type Session struct {
 	Chrome
-	Username, Email, Name string
-	// Provider is the provider's display name.
-	Provider string
+	Username, Email, Name, Provider string
 	// Roles, Groups and Template are the app's own words.
 	Roles, Groups []string
 	Template      string
@@ -91,33 +92,29 @@ type Session struct {
 // A Logout asks before it ends the session: a GET changes nothing.
 type Logout struct {
 	Chrome
-	Username string
-	// Provider is the provider's display name, and AtProvider says that its session
-	// ends too.
-	Provider   string
+	Username, Provider string
+	// AtProvider says that the provider's session ends too.
 	AtProvider bool
-	// Action is where the form posts to. Same origin.
+	// Action is where the form posts to.
 	Action string
 }
 
-// An Other asks before somebody else may sign in: a link of another site may be
-// what led here.
+// An Other asks before somebody else may sign in: a link of another site may have led
+// here.
 type Other struct {
 	Chrome
-	// Username is that of the session.
-	Username string
+	Username string // that of the session
 	// Choices are where to sign in. A form posts to the URL of one.
 	Choices []Choice
-	// StayURL is where the person goes on instead. Same origin.
+	// StayURL is where the person goes on instead.
 	StayURL string
 }
 
-// A Leave goes on to the provider by itself, to end its session too. It is
-// no redirect: Chromium holds to form-action every redirect that follows a
-// form, and nobody knows over which hosts the provider sends the browser.
+// A Leave goes on to the provider by itself, to end its session too. It is no redirect:
+// Chromium applies form-action to every redirect that follows a form, and the provider may
+// redirect to any host.
 type Leave struct {
 	Chrome
-	// Provider is the provider's display name.
 	Provider string
 	// URL is where the page goes on to: an absolute URL of the provider's.
 	URL string
@@ -128,31 +125,26 @@ type Leave struct {
 // script does not run, the link is followed all the same, and the form has a button.
 type Form struct {
 	Chrome
-	// Provider is the provider's display name.
 	Provider string
 	// Action is where the page goes on to: an absolute URL of the provider's.
 	Action string
 	Fields []Field
 	// AgainURL is where the login begins anew, for a browser with a fragment in its
-	// address: the page appends it, percent-encoded. Same origin, or "".
+	// address: the page appends it, percent-encoded. It may be "".
 	AgainURL string
 }
 
-// A Repost posts the fields that came with a request once more to the same
-// path. Browsers leave our cookies out of what a foreign page posts
-// (SameSite=Lax); what this page posts they come with. It posts by itself;
-// without scripts there is a button.
+// A Repost posts the fields that came with a request once more to the same path. Browsers
+// send our cookies with what this page posts, and not with what a foreign page does
+// (SameSite=Lax). It posts by itself; without scripts there is a button.
 type Repost struct {
 	Chrome
-	// Action is where the form posts to. Same origin.
 	Action string
 	Fields []Field
 }
 
 // A Field is a hidden field of a form.
-type Field struct {
-	Name, Value string
-}
+type Field struct{ Name, Value string }
 
 // FieldsOf returns the fields of a form in the order of their names.
 func FieldsOf(form url.Values) []Field {

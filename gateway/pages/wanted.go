@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Wanted says whether an answer is better a page than JSON.
+// Wanted says whether the client prefers a page to JSON.
 func Wanted(r *http.Request) bool {
 	return strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html")
 }
@@ -32,8 +32,8 @@ func Opened(r *http.Request) bool {
 }
 
 // InTab says whether a browser opens a page in a tab, so that the page's script runs.
-// Other clients send some of these headers, but not all. A service worker may keep the page
-// that it has a browser load ahead.
+// Other clients send some of these headers, but not all. A service worker may keep a page
+// that the browser loads ahead for it.
 func InTab(r *http.Request) bool {
 	h := r.Header
 	return h.Get("Sec-Fetch-Mode") == "navigate" && h.Get("Sec-Fetch-Dest") == "document" &&

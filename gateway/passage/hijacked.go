@@ -29,7 +29,6 @@ func (h *hijacked) takeOver(rw *bufio.ReadWriter) {
 	_, _ = rw.Peek(len(ahead)) // so that Buffered counts it
 }
 
-// Read implements net.Conn.
 func (h *hijacked) Read(data []byte) (int, error) {
 	n, err := h.Conn.Read(data)
 	if n > 0 {
@@ -38,7 +37,6 @@ func (h *hijacked) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom implements io.ReaderFrom.
 func (h *hijacked) ReadFrom(r io.Reader) (int64, error) { return io.Copy(h.Conn, r) }
 
 // CloseWrite closes the connection for writing, if that is possible.
@@ -49,7 +47,6 @@ func (h *hijacked) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// Close implements net.Conn.
 func (h *hijacked) Close() error {
 	err := h.Conn.Close()
 	h.done.Do(h.p.release)

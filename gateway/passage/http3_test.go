@@ -148,11 +148,7 @@ func TestCutHTTP3(t *testing.T) {
 			}
 			alice, bob := s.signIn("alice"), s.signIn("bob")
 			alices, bobs := ask("alice", alice), ask("bob", bob)
-			for begun := time.Now(); s.reached.Load() < 2; time.Sleep(time.Millisecond) {
-				if time.Since(begun) > within {
-					t.Fatal("the handler is not reached")
-				}
-			}
+			s.wantReached(2)
 			s.signOut(alice)
 			select {
 			case resp := <-alices:

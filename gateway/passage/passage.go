@@ -34,7 +34,7 @@ type Passage struct {
 	headed   bool         // the final header is written
 }
 
-// errSevered is what reading and writing ends with.
+// errSevered is what reads and writes return after the cut.
 var errSevered = errors.New("the login this request lives by is over, and its connection is cut")
 
 // Enter takes a request through the app by a session, until the login ends, or at
@@ -43,15 +43,15 @@ var errSevered = errors.New("the login this request lives by is over, and its co
 //
 // Connection, if it was set, is what embeds the Passage: a session.Policy sees it.
 //
-// It is false if the session has left the cache meanwhile: find it anew. Leave must be
-// called when the handler is done.
+// It returns false if the session has left the cache meanwhile: then the caller has to find
+// it anew. Leave must be called when the handler is done.
 func (p *Passage) Enter(ses session.Session, until time.Time, w http.ResponseWriter, r *http.Request, reset func(http.ResponseWriter)) bool {
 	p.prepare(w, r, reset)
 	return ses.Enter(r.Context(), &p.Live, until)
 }
 
-// Continue takes what comes after before of the same request, by the same login. It
-// is false if that is over.
+// Continue takes on the request of before, which is done, by the same login. It returns
+// false if the login is over.
 func (p *Passage) Continue(before *Passage, w http.ResponseWriter, r *http.Request) bool {
 	p.prepare(w, r, before.reset)
 	return before.Again(r.Context(), &p.Live)

@@ -112,6 +112,39 @@ func (s *site) ask(server *httptest.Server, cookie, method, path string, body io
 // within is how long something may take on a busy machine.
 const within = 20 * time.Second
 
+// wantReached waits until n requests have reached the handler.
+func (s *site) wantReached(n int32) {
+	s.t.Helper()
+	for begun := time.Now(); s.reached.Load() < n; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > within {
+			s.t.Fatal("the handler is not reached")
+		}
+	}
+}
+
+// wantCut waits until something is cut. It does not look whole then.
+func wantCut(t *testing.T, cut <-chan error) {
+	t.Helper()
+	select {
+	case err := <-cut:
+		if err == nil {
+			t.Error("what was cut looks whole")
+		}
+	case <-time.After(within):
+		t.Error("it lives on")
+	}
+}
+
+// wantGoing holds that something goes on for a while.
+func wantGoing(t *testing.T, ended <-chan error, while time.Duration) {
+	t.Helper()
+	select {
+	case err := <-ended:
+		t.Fatalf("it has ended before its time: %v", err)
+	case <-time.After(while):
+	}
+}
+
 // Handlers that watch no context are cut at the connection, and only those of the
 // login that has ended.
 func TestCutAtTheConnection(t *testing.T) {
@@ -121,37 +154,32 @@ func TestCutAtTheConnection(t *testing.T) {
 		_, _ = io.WriteString(w, "begun\n")
 		w.(http.Flusher).Flush()
 	}
-	for name, next := range map[string]func(w http.ResponseWriter, seen <-chan struct{}) error{
-		"one that writes": func(w http.ResponseWriter, _ <-chan struct{}) error {
-			for {
-				if _, err := io.WriteString(w, "more\n"); err != nil {
-					stubborn.Add(1)
-					return err
-				}
-				w.(http.Flusher).Flush()
-				time.Sleep(20 * time.Millisecond)
+	// more writes again and again, after each what the handler does besides.
+	more := func(w http.ResponseWriter, besides func()) {
+		for {
+			if _, err := io.WriteString(w, "more\n"); err != nil {
+				stubborn.Add(1)
+				return
 			}
+			w.(http.Flusher).Flush()
+			besides()
+		}
+	}
+	for name, next := range map[string]func(w http.ResponseWriter, seen <-chan struct{}){
+		"one that writes": func(w http.ResponseWriter, _ <-chan struct{}) {
+			more(w, func() { time.Sleep(20 * time.Millisecond) })
 		},
-		"one that copies": func(w http.ResponseWriter, _ <-chan struct{}) error {
+		"one that copies": func(w http.ResponseWriter, _ <-chan struct{}) {
 			begin(w)
-			_, err := w.(io.ReaderFrom).ReadFrom(endless{})
+			_, _ = w.(io.ReaderFrom).ReadFrom(endless{})
 			stubborn.Add(1)
-			return err
 		},
-		"one that waits for others": func(w http.ResponseWriter, seen <-chan struct{}) error {
+		"one that waits for others": func(w http.ResponseWriter, seen <-chan struct{}) {
 			begin(w)
 			<-seen
-			return nil
 		},
-		"one that sets deadlines": func(w http.ResponseWriter, _ <-chan struct{}) error {
-			for {
-				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Hour))
-				if _, err := io.WriteString(w, "more\n"); err != nil {
-					stubborn.Add(1)
-					return err
-				}
-				w.(http.Flusher).Flush()
-			}
+		"one that sets deadlines": func(w http.ResponseWriter, _ <-chan struct{}) {
+			more(w, func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Hour)) })
 		},
 	} {
 		for proto, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true} {
@@ -164,7 +192,7 @@ func TestCutAtTheConnection(t *testing.T) {
 						<-r.Context().Done()
 						return
 					}
-					_ = next(w, seen)
+					next(w, seen)
 				})
 				alice, bob := s.signIn("alice"), s.signIn("bob")
 				server := s.start(http2)
@@ -185,26 +213,10 @@ func TestCutAtTheConnection(t *testing.T) {
 				}
 				alices, bobs := hold(alice, "/stream"), hold(bob, "/other")
 				s.signOut(alice)
-				select {
-				case err := <-alices:
-					if err == nil {
-						t.Error("the answer looks whole")
-					}
-				case <-time.After(within):
-					t.Error("the stream lives on")
-				}
+				wantCut(t, alices)
 				close(seen)
-				select {
-				case err := <-bobs:
-					t.Errorf("another's stream has ended: %v", err)
-				default:
-				}
-				again := hold(bob, "/other")
-				select {
-				case err := <-again:
-					t.Errorf("another's next stream has ended: %v", err)
-				case <-time.After(500 * time.Millisecond):
-				}
+				wantGoing(t, bobs, 0)
+				wantGoing(t, hold(bob, "/other"), 500*time.Millisecond)
 				server.CloseClientConnections()
 			})
 		}
@@ -226,33 +238,29 @@ func TestCutOfWhatIsRead(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		header []string
-		next   func(read chan error) func(http.ResponseWriter, *http.Request)
+		next   func(w http.ResponseWriter, r *http.Request, read chan<- error)
 	}{
-		"a body": {nil, func(read chan error) func(http.ResponseWriter, *http.Request) {
-			return func(_ http.ResponseWriter, r *http.Request) {
-				_, err := io.Copy(io.Discard, r.Body)
-				read <- err
-			}
+		"a body": {nil, func(_ http.ResponseWriter, r *http.Request, read chan<- error) {
+			_, err := io.Copy(io.Discard, r.Body)
+			read <- err
 		}},
-		"a hijacked connection": {[]string{"Connection", "Upgrade", "Upgrade", "websocket"}, func(read chan error) func(http.ResponseWriter, *http.Request) {
-			return func(w http.ResponseWriter, _ *http.Request) {
-				conn, rw, err := w.(http.Hijacker).Hijack()
-				if err != nil {
-					read <- err
-					return
-				}
-				go func() { // and nobody waits for it
-					_, err := io.Copy(io.Discard, rw)
-					read <- err
-					_ = conn.Close()
-				}()
+		"a hijacked connection": {[]string{"Connection", "Upgrade", "Upgrade", "websocket"}, func(w http.ResponseWriter, _ *http.Request, read chan<- error) {
+			conn, rw, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				read <- err
+				return
 			}
+			go func() { // and nobody waits for it
+				_, err := io.Copy(io.Discard, rw)
+				read <- err
+				_ = conn.Close()
+			}()
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			read := make(chan error, 1)
-			s := newSite(t, tc.next(read))
+			s := newSite(t, func(w http.ResponseWriter, r *http.Request) { tc.next(w, r, read) })
 			alice := s.signIn("alice")
 			server := s.start(false)
 			body, more := io.Pipe()
@@ -270,25 +278,10 @@ func TestCutOfWhatIsRead(t *testing.T) {
 					_ = resp.Body.Close()
 				}
 			}()
-			for begun := time.Now(); s.reached.Load() == 0; time.Sleep(time.Millisecond) {
-				if time.Since(begun) > within {
-					t.Fatal("the handler is not reached")
-				}
-			}
-			select {
-			case err := <-read:
-				t.Fatalf("it ended before its time: %v", err)
-			case <-time.After(300 * time.Millisecond):
-			}
+			s.wantReached(1)
+			wantGoing(t, read, 300*time.Millisecond)
 			s.signOut(alice)
-			select {
-			case err := <-read:
-				if err == nil {
-					t.Error("what was read looks whole")
-				}
-			case <-time.After(within):
-				t.Error("it is still being read")
-			}
+			wantCut(t, read)
 		})
 	}
 }

@@ -11,7 +11,6 @@ import (
 // use of the login.
 type body struct{ p *Passage }
 
-// Read implements io.Reader.
 func (b body) Read(data []byte) (int, error) {
 	if b.p.severed.Load() {
 		return 0, errSevered
@@ -23,14 +22,12 @@ func (b body) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// Close implements io.Closer.
 func (b body) Close() error { return b.p.r.Body.Close() }
 
 // A writer is the server's ResponseWriter until the connection is cut. It has all optional
 // methods. If the server lacks one, that returns an error.
 type writer struct{ p *Passage }
 
-// Header implements http.ResponseWriter.
 func (w writer) Header() http.Header {
 	if w.p.header == nil {
 		return w.p.w.Header()
@@ -55,7 +52,6 @@ func (w writer) begin() bool {
 
 func (w writer) end() { w.p.writing.Add(-1) }
 
-// WriteHeader implements http.ResponseWriter.
 func (w writer) WriteHeader(status int) {
 	if w.begin() {
 		defer w.end()
@@ -65,7 +61,6 @@ func (w writer) WriteHeader(status int) {
 	}
 }
 
-// Write implements http.ResponseWriter.
 func (w writer) Write(data []byte) (int, error) {
 	if !w.begin() {
 		return 0, errSevered
@@ -75,7 +70,7 @@ func (w writer) Write(data []byte) (int, error) {
 	return w.p.w.Write(data)
 }
 
-// ReadFrom implements io.ReaderFrom: files are sent without a copy.
+// ReadFrom lets files be sent without a copy.
 func (w writer) ReadFrom(r io.Reader) (int64, error) {
 	if !w.begin() {
 		return 0, errSevered
@@ -88,7 +83,6 @@ func (w writer) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(w.p.w, r)
 }
 
-// Flush implements http.Flusher.
 func (w writer) Flush() { _ = w.FlushError() }
 
 // FlushError is what http.ResponseController asks for first.
@@ -101,7 +95,6 @@ func (w writer) FlushError() error {
 	return http.NewResponseController(w.p.w).Flush()
 }
 
-// Push implements http.Pusher.
 func (w writer) Push(target string, opts *http.PushOptions) error {
 	if to, ok := w.p.w.(http.Pusher); ok {
 		return to.Push(target, opts)
@@ -112,8 +105,8 @@ func (w writer) Push(target string, opts *http.PushOptions) error {
 // Unwrap is for http.ResponseController.
 func (w writer) Unwrap() http.ResponseWriter { return w.p.w }
 
-// Hijack implements http.Hijacker. The passage lasts as long as the connection, even if the
-// handler returns before.
+// Hijack lets the passage last as long as the connection, even if the handler returns
+// before.
 func (w writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.p.w).Hijack()
 	if err != nil {

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// A DelayedError is a fault that passes, of a server that said when to come back
-// (RFC 9110 §10.2.3).
+// A DelayedError is a fault of a server that said when to come back (RFC 9110 §10.2.3).
 type DelayedError struct {
 	Err error
 	// After is how long to wait, within the bounds of the reader.
@@ -19,8 +18,8 @@ func (d *DelayedError) Error() string { return d.Err.Error() }
 // Unwrap returns Err.
 func (d *DelayedError) Unwrap() error { return d.Err }
 
-// RetryAfter returns how long the server that err comes from wants to be left
-// alone; zero: it did not say.
+// RetryAfter returns how long to wait before asking the server again. Zero: it did not
+// say.
 func RetryAfter(err error) time.Duration {
 	if d, ok := errors.AsType[*DelayedError](err); ok {
 		return d.After

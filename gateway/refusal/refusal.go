@@ -1,6 +1,5 @@
-// Package refusal has the codes by which the gateway refuses, and one table that
-// says what each of them means to the three who meet it: the client, the person
-// at the browser, and the operator.
+// Package refusal has the codes of refusals, and one table that says what each means to
+// the client, to the person at the browser, and to the operator.
 package refusal
 
 import (
@@ -48,9 +47,8 @@ func (e *Error) Unwrap() error { return e.Err }
 // Internal.
 func CodeOf(err error) Code { return From(err, Internal).Code }
 
-// From returns err itself if it is or wraps an *Error, else an Error with the
-// code otherwise. It suits an error whose source can't tell what was wrong: the
-// store then counts as unavailable, and so does the provider.
+// From returns err itself if it is or wraps an *Error, else an Error with the code
+// otherwise. A store, for example, has no codes: its errors mean that it is unavailable.
 func From(err error, otherwise Code) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
@@ -58,8 +56,8 @@ func From(err error, otherwise Code) *Error {
 	return New(otherwise, err)
 }
 
-// About returns err, if it is a refusal, with the subject of the person whom it
-// concerns in its cause: the log has to say whose account is to be mended.
+// About adds the subject of the person to the cause of a refusal, so that the log says
+// whose account has to be mended. It returns other errors as they are.
 func About(subject string, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Err == nil {
@@ -131,8 +129,9 @@ const (
 	SAMLAttribute       Code = "saml_attribute_invalid"
 )
 
-// A Meaning says what a code means to the three who meet it.
+// A Meaning is a row of the table.
 type Meaning struct {
+	Code Code
 	// Status is the HTTP status of the answer.
 	Status int
 	// Title and Text are for the person at the browser: what happened, and
@@ -145,11 +144,18 @@ type Meaning struct {
 // Meaning returns the table's row of a code. An unknown code has the row of
 // Internal.
 func (c Code) Meaning() Meaning {
-	if m, ok := meanings[c]; ok {
-		return m
+	for _, m := range table {
+		if m.Code == c {
+			return m
+		}
 	}
-	return meanings[Internal]
+	return table[0]
 }
 
 // Codes returns every code in the order of the documentation.
-func Codes() []Code { return append([]Code(nil), order...) }
+func Codes() (codes []Code) {
+	for _, m := range table {
+		codes = append(codes, m.Code)
+	}
+	return codes
+}
