@@ -6,67 +6,12 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"maps"
 	"net/http"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 )
-
-// TestLiveCut holds connections open over HTTP/1.1 and ends the login in
-// another tab: all of them end, at the client and at the app. Connections of
-// another login go on.
-func TestLiveCut(t *testing.T) {
-	bothStores(t, worldOptions{}, func(t *testing.T, w *world) {
-		c, other := newClient(t), newClient(t)
-		c.echoed(c.signIn(w.base+"/", "alice"))
-		other.echoed(other.signIn(w.base+"/", "bob"))
-
-		ends := map[string]<-chan time.Time{
-			"/live/ws":     holdWebSocket(t, c, w.base),
-			"/live/events": holdEvents(t, c, w.base),
-			"/live/poll":   holdPoll(t, c, w.base),
-		}
-		others := holdEvents(t, other, w.base)
-		eventually(t, "the long poll reaches the app", 5*time.Second, func() bool { return len(w.app.seen("/live/poll")) == 1 })
-		time.Sleep(500 * time.Millisecond)
-		for path, end := range ends {
-			select {
-			case <-end:
-				t.Fatalf("%s ended before the logout", path)
-			default:
-			}
-		}
-
-		logout := time.Now()
-		c.logOut(w.base)
-		for path, end := range ends {
-			select {
-			case at := <-end:
-				if took := at.Sub(logout); took > 2*time.Second {
-					t.Errorf("%s ended %v after the logout", path, took)
-				}
-			case <-time.After(10 * time.Second):
-				t.Errorf("%s lives on at the client", path)
-			}
-		}
-		for len(ends) > 0 {
-			select {
-			case path := <-w.app.ended:
-				delete(ends, path)
-			case <-time.After(10 * time.Second):
-				t.Fatalf("these live on at the app: %v", slices.Collect(maps.Keys(ends)))
-			}
-		}
-		select {
-		case <-others:
-			t.Error("a connection of another login was cut")
-		case <-time.After(500 * time.Millisecond):
-		}
-	})
-}
 
 // holdWebSocket opens a WebSocket, proves that it works, and tells when it
 // ends.
@@ -155,34 +100,4 @@ func untilEnd(f func()) <-chan time.Time {
 		end <- time.Now()
 	}()
 	return end
-}
-
-// TestLiveCutAtTheEnd holds that a connection does not outlive the login's own
-// end either.
-func TestLiveCutAtTheEnd(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, worldOptions{block: "\t\tlifetime 4s"})
-	c := newClient(t)
-	c.echoed(c.signIn(w.base+"/", "alice"))
-	expires := c.session(w.base).Expires
-	select {
-	case at := <-holdEvents(t, c, w.base):
-		if late := at.Sub(expires); late < -2*time.Second || late > 3*time.Second {
-			t.Errorf("the stream ended %v after the login", late)
-		}
-	case <-time.After(15 * time.Second):
-		t.Error("the stream lives on")
-	}
-}
-
-// TestReloadKeepsLogins holds that reloading ends no login.
-func TestReloadKeepsLogins(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, worldOptions{})
-	c := newClient(t)
-	c.echoed(c.signIn(w.base+"/", "alice"))
-	for range 5 {
-		w.gw.reload()
-		c.echoed(c.fetch(w.base + "/"))
-	}
 }
