@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -323,45 +322,6 @@ func TestHeaderAttackWebSocket(t *testing.T) {
 			}
 			if seen() != before {
 				t.Error("the app saw it")
-			}
-		})
-	}
-}
-
-// TestUpgradeAttack has an app that upgrades a connection to whatever it is asked
-// for. By any protocol but WebSocket, requests could come that nobody guards.
-func TestUpgradeAttack(t *testing.T) {
-	t.Parallel()
-	eager := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header["Upgrade"] == nil {
-			return
-		}
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		_, _ = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", r.Header.Get("Upgrade"))
-		_ = conn.Close()
-	}))
-	t.Cleanup(eager.Close)
-	w, _ := newOPWorld(t, opWorldOptions{block: "\t\tpublic /public/*", site: "\treverse_proxy " + strings.TrimPrefix(eager.URL, "http://")})
-	for name, tt := range map[string]struct {
-		lines []string
-		want  int
-	}{
-		"the control":         {[]string{"Upgrade: websocket"}, http.StatusSwitchingProtocols},
-		"h2c":                 {[]string{"Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"}, http.StatusOK},
-		"TLS":                 {[]string{"Upgrade: TLS/1.0"}, http.StatusOK},
-		"h2c after WebSocket": {[]string{"Upgrade: websocket, h2c"}, http.StatusOK},
-		"h2c before it":       {[]string{"Upgrade: h2c", "Upgrade: websocket"}, http.StatusOK},
-	} {
-		t.Run("F3 "+name, func(t *testing.T) {
-			head := append([]string{"GET /public/x HTTP/1.1", "Host: " + strings.TrimPrefix(w.base, "https://"), "Connection: Upgrade, HTTP2-Settings"}, tt.lines...)
-			resp, conn := rawRequest(t, w, strings.Join(head, "\r\n")+"\r\n\r\n")
-			_ = conn.Close()
-			if resp.StatusCode != tt.want {
-				t.Errorf("answered %d, want %d", resp.StatusCode, tt.want)
 			}
 		})
 	}

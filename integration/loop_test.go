@@ -11,12 +11,9 @@ import (
 	"net/http/httputil"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
-
-	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // TestBrowserLoops has Chromium meet what makes sign-ins go round in circles,
@@ -58,29 +55,6 @@ func TestBrowserLoops(t *testing.T) {
 		b.navigate(w.base + "/wanted")
 		b.awaitText("app_loop")
 		b.wantSays("Signed in as alice", "tell the application's administrator")
-	})
-	t.Run("C13 http where https is due", func(t *testing.T) {
-		port := gatewaytest.FreePort()
-		g := newGateway(t)
-		g.write("", fmt.Sprintf("http://app.test:%d {\n\tbind 127.0.0.1\n\tsso oidc https://id.example.com app {\n\t\trole User *\n\t}\n\trespond ok\n}\n", port))
-		g.start()
-		here := fmt.Sprintf("http://app.test:%d", port)
-		for _, path := range []string{"/", "/.sso/oidc/callback?state=x&code=y"} {
-			p := newClient(t).navigate(here + path)
-			if p.status != http.StatusForbidden || codeOf(p) != "insecure_http" || !strings.Contains(p.body, here) || !strings.Contains(p.body, "https://") {
-				t.Errorf("%s is answered %s", path, p)
-			}
-		}
-	})
-	t.Run("C13 a callback without an answer", func(t *testing.T) {
-		w, c := newOPWorld(t, opWorldOptions{})
-		p := c.navigate(w.base + "/.sso/oidc/callback")
-		if p.status != http.StatusBadRequest || codeOf(p) != "answer_lost" {
-			t.Errorf("it is answered %s", p)
-		}
-		eventually(t, "the log names the address to register", 5*time.Second, func() bool {
-			return strings.Contains(w.gw.log.String(), "the address to register at the provider is "+w.base+"/.sso/oidc/callback")
-		})
 	})
 }
 

@@ -153,19 +153,6 @@ func TestBesideARunningServer(t *testing.T) {
 	if free(t, path) {
 		t.Fatal("the control: the store in use can be opened")
 	}
-	t.Run("F2 validate", func(t *testing.T) {
-		out, err := n.command("validate", "--config", n.caddyfile(), "--adapter", "caddyfile").CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "Valid configuration") {
-			t.Errorf("%v: %s", err, lastLines(string(out), 5))
-		}
-		cl.served(c, 0)
-	})
-	t.Run("F2 adapt", func(t *testing.T) {
-		out, err := n.command("adapt", "--config", n.caddyfile(), "--adapter", "caddyfile").CombinedOutput()
-		if err != nil || !strings.Contains(string(out), `"sso"`) {
-			t.Errorf("%v: %s", err, lastLines(string(out), 5))
-		}
-	})
 	t.Run("F2 a second server on the same file says so and ends", func(t *testing.T) {
 		second := newGateway(t)
 		second.env = n.env
