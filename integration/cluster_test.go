@@ -37,8 +37,7 @@ func TestCluster(t *testing.T) {
 		binding := c.cookies(cl.base)
 		other := cl.at(c, 1)
 		other.echoed(other.navigate(answer))
-		again := cl.client(0)
-		again.http.Jar.SetCookies(again.url(cl.base), binding)
+		again := cl.client(0).with(cl.base, binding)
 		if p := again.fetch(answer); p.status != http.StatusBadRequest || codeIn(p.body) != "flow_unknown" || sessionCookieOf(again, cl.base) != nil {
 			t.Errorf("the second time: %s", p)
 		}
@@ -98,8 +97,7 @@ func TestCluster(t *testing.T) {
 		c.logOut(cl.base)
 		time.Sleep(atOnce)
 		for at := range cl.nodes {
-			thief := cl.client(at)
-			thief.http.Jar.SetCookies(thief.url(cl.base), copied)
+			thief := cl.client(at).with(cl.base, copied)
 			if p := thief.fetch(cl.base + "/"); p.status != http.StatusUnauthorized {
 				t.Errorf("node %d: %s", at, p)
 			}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -284,11 +283,6 @@ func (s *heldStream) mustGoOn(t *testing.T, what string) {
 		t.Errorf("%s: the stream has ended: %v", what, s.err)
 	default:
 	}
-}
-
-// dialAddress is where a node listens.
-func (cl *cluster) dialAddress(at int) string {
-	return net.JoinHostPort(cl.nodes[at].ip, fmt.Sprint(cl.port))
 }
 
 func http1(cl *cluster, at int) http.RoundTripper {

@@ -48,20 +48,6 @@ func holdEvents(t *testing.T, c *client, base string) <-chan time.Time {
 	return untilEnd(func() { _, _ = io.Copy(io.Discard, lines) })
 }
 
-// holdPoll sends a request that is not answered for a minute, and tells when it
-// ends.
-func holdPoll(t *testing.T, c *client, base string) <-chan time.Time {
-	t.Helper()
-	req := liveRequest(t, base+"/live/poll")
-	return untilEnd(func() {
-		resp, err := liveClient(c).Do(req)
-		if err == nil {
-			_, _ = io.Copy(io.Discard, resp.Body)
-			_ = resp.Body.Close()
-		}
-	})
-}
-
 func hold(t *testing.T, c *client, target string) *http.Response {
 	t.Helper()
 	resp, err := liveClient(c).Do(liveRequest(t, target))

@@ -22,37 +22,37 @@ import (
 func TestBrowserLoops(t *testing.T) {
 	t.Parallel()
 	t.Run("C13 cookies blocked by a setting", func(t *testing.T) {
-		w, _ := newOPWorld(t, opWorldOptions{})
+		cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
 		b := trusting(newBrowser(t, `{"profile": {"default_content_setting_values": {"cookies": 2}}}`))
-		b.navigate(w.base + "/wanted")
+		b.navigate(cl.base + "/wanted")
 		b.awaitText("cookies_blocked")
-		b.wantSays("Allow cookies for this site", w.base)
+		b.wantSays("Allow cookies for this site", cl.base)
 	})
 	t.Run("C13 a proxy that drops all cookies", func(t *testing.T) {
-		w, _ := newOPWorld(t, opWorldOptions{})
+		cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
 		b := trusting(newBrowser(t))
-		b.navigate(dropping(t, w, "") + "/wanted")
+		b.navigate(dropping(t, cl, "") + "/wanted")
 		b.awaitText("cookies_blocked")
 	})
 	t.Run("C13 a proxy that drops the session", func(t *testing.T) {
-		w, _ := newOPWorld(t, opWorldOptions{})
-		front := dropping(t, w, "__Host-sso=")
+		cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
+		front := dropping(t, cl, "__Host-sso=")
 		b := trusting(newBrowser(t))
 		b.navigate(front + "/wanted")
 		b.awaitText("redirect_loop")
 		b.wantSays("your browser does not send the cookie", front)
-		if n := len(w.app.seen("/wanted")); n > 0 {
+		if n := len(cl.app.seen("/wanted")); n > 0 {
 			t.Errorf("the app was reached %d times", n)
 		}
 		b.click("main .button") // try again: not yet
 		b.awaitText("redirect_loop")
 	})
 	t.Run("C13 an app that sends to the login who is signed in", func(t *testing.T) {
-		w, _ := newOPWorld(t, opWorldOptions{
-			site: "\troute {\n\t\theader Location /.sso/login?return=%2Fwanted\n\t\trespond 302\n\t}",
+		cl := newCluster(t, clusterOptions{
+			bolt: "sessions.db", site: "\troute {\n\t\theader Location /.sso/login?return=%2Fwanted\n\t\trespond 302\n\t}",
 		})
 		b := trusting(newBrowser(t))
-		b.navigate(w.base + "/wanted")
+		b.navigate(cl.base + "/wanted")
 		b.awaitText("app_loop")
 		b.wantSays("Signed in as alice", "tell the application's administrator")
 	})
@@ -79,14 +79,14 @@ func (b *tab) wantSays(parts ...string) {
 
 // dropping starts a proxy before the gateway that takes away the cookies that
 // begin with prefix, and returns its origin.
-func dropping(t *testing.T, w *world, prefix string) string {
+func dropping(t *testing.T, cl *cluster, prefix string) string {
 	t.Helper()
 	p := certificates(t)
 	tr := transport(p)
 	proxy := &httputil.ReverseProxy{
 		Transport: tr,
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.URL.Scheme, r.Out.URL.Host = "https", strings.TrimPrefix(w.base, "https://")
+			r.Out.URL.Scheme, r.Out.URL.Host = "https", strings.TrimPrefix(cl.base, "https://")
 			r.Out.Host = r.In.Host
 		},
 		ModifyResponse: func(resp *http.Response) error {
@@ -108,5 +108,5 @@ func dropping(t *testing.T, w *world, prefix string) string {
 	server := &http.Server{Handler: proxy, ErrorLog: proxy.ErrorLog}
 	go func() { _ = server.ServeTLS(l, p.certFile, p.keyFile) }()
 	t.Cleanup(func() { _ = server.Close(); tr.CloseIdleConnections() })
-	return fmt.Sprintf("%s:%d", w.opts.origin, l.Addr().(*net.TCPAddr).Port)
+	return fmt.Sprintf("https://%s:%d", cl.host, l.Addr().(*net.TCPAddr).Port)
 }

@@ -74,8 +74,7 @@ func TestSAMLAnswerOnce(t *testing.T) {
 			c, f := login(t)
 			binding := c.cookies(s.base)
 			c.echoed(c.send(f))
-			again := w.client(0)
-			again.http.Jar.SetCookies(again.url(s.base), binding)
+			again := w.client(0).with(s.base, binding)
 			if p := postsAnswer(t, again, s.acs(), f.fields); p.status != http.StatusBadRequest || codeOf(p) != "flow_unknown" || sessionCookieOf(again, s.base) != nil {
 				t.Errorf("got %s", p)
 			}
@@ -107,7 +106,7 @@ func TestSAMLTwoNodes(t *testing.T) {
 		for here, there := range []int{1, 0} {
 			c := w.client(here)
 			answer := c.samlAnswer(c.samlForm(s.base+"/wanted"), "alice")
-			other := w.as(c, s, there)
+			other := w.as(c, s.base, there)
 			if r := other.echoed(other.carry(other.send(answer))); r.Target != "/wanted" || r.Identity == nil || r.Identity.Username != "alice" {
 				t.Errorf("from node %d to %d: the app was asked for %s by %+v", here, there, r.Target, r.Identity)
 			}
@@ -123,7 +122,7 @@ func TestSAMLTwoNodes(t *testing.T) {
 		for range 10 {
 			c := w.client(0)
 			f := c.secondPost(c.samlAnswer(c.samlForm(s.base+"/wanted"), "bob"))
-			people := []*client{w.as(c, s, 0), w.as(c, s, 1), w.as(c, s, 0), w.as(c, s, 1)}
+			people := []*client{w.as(c, s.base, 0), w.as(c, s.base, 1), w.as(c, s.base, 0), w.as(c, s.base, 1)}
 			before := len(s.app.seen("/wanted"))
 			answers := race(t, s, people, []*form{f, f, f, f})
 			won := 0

@@ -20,12 +20,14 @@ import (
 
 // idpMetadata is what the tests read of a provider's metadata.
 type idpMetadata struct {
-	EntityID     string   `xml:"entityID,attr"`
-	Certificates []string `xml:"IDPSSODescriptor>KeyDescriptor>KeyInfo>X509Data>X509Certificate"`
-	SSO          []struct {
-		Binding  string `xml:",attr"`
-		Location string `xml:",attr"`
-	} `xml:"IDPSSODescriptor>SingleSignOnService"`
+	EntityID     string        `xml:"entityID,attr"`
+	Certificates []string      `xml:"IDPSSODescriptor>KeyDescriptor>KeyInfo>X509Data>X509Certificate"`
+	SSO          []idpEndpoint `xml:"IDPSSODescriptor>SingleSignOnService"`
+}
+
+type idpEndpoint struct {
+	Binding  string `xml:",attr"`
+	Location string `xml:",attr"`
 }
 
 func (w *samlWorld) readMetadata(s *samlSite) *idpMetadata {
@@ -42,13 +44,7 @@ func (w *samlWorld) readMetadata(s *samlSite) *idpMetadata {
 func byHand(shape func(w *samlWorld, s *samlSite, base64 string) string) func(w *samlWorld, s *samlSite) string {
 	return func(w *samlWorld, s *samlSite) string {
 		m := w.readMetadata(s)
-		at := slices.IndexFunc(m.SSO, func(b struct {
-			Binding  string `xml:",attr"`
-			Location string `xml:",attr"`
-		},
-		) bool {
-			return strings.HasSuffix(b.Binding, "HTTP-Redirect")
-		})
+		at := slices.IndexFunc(m.SSO, func(b idpEndpoint) bool { return strings.HasSuffix(b.Binding, "HTTP-Redirect") })
 		return fmt.Sprintf("saml {\n\t\tentity_id %s\n\t\tsso_url %s\n%s", m.EntityID, m.SSO[at].Location, shape(w, s, m.Certificates[0]))
 	}
 }

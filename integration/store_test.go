@@ -164,8 +164,7 @@ func TestStoreAttackByWriter(t *testing.T) {
 		}
 	})
 	t.Run("F2 what is put back after a logout is at most that person's own session", func(t *testing.T) {
-		stolen := newClient(t)
-		stolen.http.Jar.SetCookies(stolen.url(w.base), clients["alice"].cookies(w.base))
+		stolen := newClient(t).with(w.base, clients["alice"].cookies(w.base))
 		clients["alice"].logOut(w.base)
 		if got := who(stolen); got != "401" {
 			t.Fatalf("after the logout: %s", got)
