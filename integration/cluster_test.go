@@ -173,39 +173,3 @@ func honoured(t *testing.T, samples []sample, begun, logout time.Time) (last tim
 	}
 	return last
 }
-
-// liveConnections are connections that are held open, by path.
-type liveConnections map[string]<-chan time.Time
-
-// holdAll opens a WebSocket and an event stream and proves that they work.
-func holdAll(t *testing.T, c *client, base string) liveConnections {
-	t.Helper()
-	return liveConnections{"/live/ws": holdWebSocket(t, c, base), "/live/events": holdEvents(t, c, base)}
-}
-
-func (l liveConnections) stillOpen(t *testing.T, which string) {
-	t.Helper()
-	for path, end := range l {
-		select {
-		case <-end:
-			t.Fatalf("%s %s: it has ended", path, which)
-		default:
-		}
-	}
-}
-
-// ends returns how long after a moment each connection ended.
-func (l liveConnections) ends(t *testing.T, since time.Time, atMost time.Duration) map[string]time.Duration {
-	t.Helper()
-	took := map[string]time.Duration{}
-	deadline := time.After(atMost)
-	for path, end := range l {
-		select {
-		case at := <-end:
-			took[path] = at.Sub(since)
-		case <-deadline:
-			t.Fatalf("%s lives on after %v", path, atMost)
-		}
-	}
-	return took
-}
