@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -125,8 +126,8 @@ type clusterOptions struct {
 	block, site, global, caddy, sites string
 	// secrets are others behind the store's, each after a blank.
 	secrets string
-	// proxy are more lines of reverse_proxy.
-	proxy string
+	// proxy are more lines of reverse_proxy, upstream is another app behind it.
+	proxy, upstream string
 	// plain serves http://app.localhost instead of https://app.test.
 	plain bool
 	// stopped leaves the nodes to be started by the test.
@@ -189,7 +190,7 @@ func (cl *cluster) configure(n *node) {
 	}
 }
 %s
-`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, strings.ReplaceAll(cl.opts.site, "APP", cl.app.address()), cl.app.address(), cl.opts.proxy, cl.opts.sites))
+`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, strings.ReplaceAll(cl.opts.site, "APP", cl.app.address()), cmp.Or(cl.opts.upstream, cl.app.address()), cl.opts.proxy, cl.opts.sites))
 }
 
 // at is the same person at another node.

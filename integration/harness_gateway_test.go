@@ -140,6 +140,20 @@ func (g *gateway) restart() {
 	g.start()
 }
 
+// changes are what may happen to the gateway while somebody is at the provider. configure
+// writes another Caddyfile.
+func (g *gateway) changes(configure func()) map[string]func() {
+	return map[string]func(){
+		"a restart": g.restart,
+		"a reload":  g.reload,
+		"a kill":    func() { g.proc.kill(); g.start() },
+		"a reload with another configuration": func() {
+			configure()
+			g.reload()
+		},
+	}
+}
+
 // finish ends the binary with the test. A data race or a panic in it fails the
 // test, whatever else the test looked at.
 func (g *gateway) finish() {

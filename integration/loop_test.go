@@ -4,16 +4,15 @@ package integration
 
 import (
 	"fmt"
-	"io"
-	"log"
-	"net"
 	"net/http"
-	"net/http/httputil"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // TestBrowserLoops has Chromium meet what makes sign-ins go round in circles,
@@ -81,32 +80,13 @@ func (b *tab) wantSays(parts ...string) {
 // begin with prefix, and returns its origin.
 func dropping(t *testing.T, cl *cluster, prefix string) string {
 	t.Helper()
-	p := certificates(t)
-	tr := transport(p)
-	proxy := &httputil.ReverseProxy{
-		Transport: tr,
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.URL.Scheme, r.Out.URL.Host = "https", strings.TrimPrefix(cl.base, "https://")
-			r.Out.Host = r.In.Host
-		},
-		ModifyResponse: func(resp *http.Response) error {
-			cookies := resp.Header["Set-Cookie"]
-			resp.Header.Del("Set-Cookie")
-			for _, c := range cookies {
-				if !strings.HasPrefix(c, prefix) {
-					resp.Header.Add("Set-Cookie", c)
-				}
-			}
-			return nil
-		},
-		ErrorLog: log.New(io.Discard, "", 0),
+	proxy := proxyTo(t, cl.dialAddress(0))
+	proxy.ModifyResponse = func(resp *http.Response) error {
+		resp.Header["Set-Cookie"] = slices.DeleteFunc(resp.Header["Set-Cookie"], func(c string) bool { return strings.HasPrefix(c, prefix) })
+		return nil
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: proxy, ErrorLog: proxy.ErrorLog}
-	go func() { _ = server.ServeTLS(l, p.certFile, p.keyFile) }()
-	t.Cleanup(func() { _ = server.Close(); tr.CloseIdleConnections() })
-	return fmt.Sprintf("https://%s:%d", cl.host, l.Addr().(*net.TCPAddr).Port)
+	port := gatewaytest.FreePort()
+	server := serveTLS(t, port, proxy)
+	t.Cleanup(func() { _ = server.Close() })
+	return fmt.Sprintf("https://%s:%d", cl.host, port)
 }

@@ -84,23 +84,14 @@ func TestKeycloakRestarts(t *testing.T) {
 // provider, with both stores.
 func TestBetweenRedirectAndAnswer(t *testing.T) {
 	bothStores(t, worldOptions{}, func(t *testing.T, w *world) {
-		for name, change := range map[string]func(t *testing.T){
-			"E9 a restart": func(*testing.T) { w.gw.restart() },
-			"E9 a reload":  func(*testing.T) { w.gw.reload() },
-			"E9 a kill": func(*testing.T) {
-				w.gw.proc.kill()
-				w.gw.start()
-			},
-			"E9 a reload with another configuration": func(*testing.T) {
-				w.opts.block = "\t\tlifetime 1h"
-				w.configure()
-				w.gw.reload()
-			},
-		} {
-			t.Run(name+" between redirect and answer", func(t *testing.T) {
+		for name, change := range w.gw.changes(func() {
+			w.opts.block = "\t\tlifetime 1h"
+			w.configure()
+		}) {
+			t.Run("E9 "+name+" between redirect and answer", func(t *testing.T) {
 				c := newClient(t)
 				form := c.navigate(w.base + "/wanted?x=1")
-				change(t)
+				change()
 				if r := c.echoed(c.enter(form, "alice", "alice")); r.Target != "/wanted?x=1" {
 					t.Errorf("the app was asked for %s", r.Target)
 				}

@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -79,34 +78,22 @@ func TestSAMLBetween(t *testing.T) {
 	t.Parallel()
 	bothSAMLStores(t, samlOptions{}, []samlSite{{name: "between", php: true}}, func(t *testing.T, w *samlWorld) {
 		s := w.site("between")
-		for _, change := range []struct {
-			name string
-			do   func()
-		}{
-			{"a restart", w.gw().restart},
-			{"a reload", w.gw().reload},
-			{"a kill", func() {
-				w.gw().proc.kill()
-				w.gw().start()
-			}},
-			{"a reload with another configuration", func() {
-				s.block = "\t\tlifetime 1h"
-				w.configure(w.nodes[0])
-				w.gw().reload()
-			}},
-		} {
-			t.Run(fmt.Sprintf("E9 %s between request and answer", change.name), func(t *testing.T) {
+		for name, change := range w.gw().changes(func() {
+			s.block = "\t\tlifetime 1h"
+			w.configure(w.nodes[0])
+		}) {
+			t.Run("E9 "+name+" between request and answer", func(t *testing.T) {
 				c := w.client(0)
 				login := c.samlForm(s.base + "/wanted?x=1")
-				change.do()
+				change()
 				if r := c.echoed(c.carry(c.enterAnywhere(login, "alice", "alice"))); r.Target != "/wanted?x=1" {
 					t.Errorf("the app was asked for %s", r.Target)
 				}
 			})
-			t.Run(fmt.Sprintf("E9 %s between the first post and the second", change.name), func(t *testing.T) {
+			t.Run("E9 "+name+" between the first post and the second", func(t *testing.T) {
 				c := w.client(0)
 				f := c.secondPost(c.samlAnswer(c.samlForm(s.base+"/wanted?x=1"), "alice"))
-				change.do()
+				change()
 				if r := c.echoed(c.send(f)); r.Target != "/wanted?x=1" {
 					t.Errorf("the app was asked for %s", r.Target)
 				}
