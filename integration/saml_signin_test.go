@@ -14,12 +14,11 @@ import (
 // bothSAMLStores runs a test against a world with each store.
 func bothSAMLStores(t *testing.T, o samlOptions, sites []samlSite, f func(t *testing.T, w *samlWorld)) {
 	t.Helper()
-	for _, store := range []string{"bolt", "redis"} {
-		t.Run(store, func(t *testing.T) {
-			o.store = store
-			f(t, newSAMLWorld(t, o, sites...))
-		})
-	}
+	eachStore(t, func(t *testing.T, store string) {
+		own := o
+		own.store = store
+		f(t, newSAMLWorld(t, own, sites...))
+	})
 }
 
 // TestSAMLPeople signs everybody of the lab in at Keycloak and at
