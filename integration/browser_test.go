@@ -60,18 +60,6 @@ func TestBrowserProviderLogout(t *testing.T) {
 	}
 }
 
-func TestBrowserDenied(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, worldOptions{})
-	b := newBrowser(t)
-	b.navigate(w.base + "/")
-	b.enter("carol", "carol")
-	b.awaitText("no access")
-	if text := b.text(); !strings.Contains(text, "access_denied") {
-		t.Errorf("the page has no code: %s", text)
-	}
-}
-
 // TestBrowserOtherPerson links a signed-in person to a sign-in as somebody else:
 // from another site, and from the app.
 func TestBrowserOtherPerson(t *testing.T) {
@@ -111,7 +99,8 @@ func TestBrowserOtherPerson(t *testing.T) {
 	}
 }
 
-// TestBrowserPages holds that our pages obey the policy they are sent with.
+// TestBrowserPages holds that our pages obey the policy they are sent with, those that post
+// a SAML message too.
 func TestBrowserPages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
@@ -120,28 +109,35 @@ func TestBrowserPages(t *testing.T) {
 	b.enter("alice", "alice")
 	b.app()
 	for _, path := range []string{"/.sso/session", "/.sso/logout", "/.sso/nothing-here"} {
-		complaints := 0
-		ctx, stop := chromedp.NewContext(b.ctx)
-		page := &tab{t, ctx}
-		if err := chromedp.Do(ctx); err != nil {
-			t.Fatal(err)
-		}
-		messages := chromedp.Console(ctx)
-		page.navigate(w.base + path)
-		if n, err := run(page, chromedp.Evaluate[int](`document.styleSheets.length`)); err != nil || n == 0 {
-			t.Errorf("%s has %d style sheets, %v", path, n, err)
-		}
-		page.do("marking the end of the console", chromedp.Evaluate[chromedp.Void](`console.log("the end")`))
-		for m, err := range messages {
-			if err != nil || strings.Contains(m.Text, "the end") {
-				break
+		page := b.open()
+		page.obeysPolicies(func() {
+			page.navigate(w.base + path)
+			if n, err := run(page, chromedp.Evaluate[int](`document.styleSheets.length`)); err != nil || n == 0 {
+				t.Errorf("%s has %d style sheets, %v", path, n, err)
 			}
-			if strings.Contains(m.Text, "Content Security Policy") || strings.Contains(m.Text, "Refused") {
-				complaints++
-				t.Errorf("%s: %s", path, m.Text)
-			}
+		})
+	}
+	saml := newBrowser(t)
+	saml.obeysPolicies(func() {
+		saml.navigate(newCrossSiteWorld(t, bindings()...).site("post").base + "/wanted")
+		saml.enter("alice", "alice")
+		saml.app()
+	})
+}
+
+// obeysPolicies holds that the console complains of no policy during visit.
+func (b *tab) obeysPolicies(visit func()) {
+	b.t.Helper()
+	messages := chromedp.Console(b.ctx)
+	visit()
+	b.do("marking the end of the console", chromedp.Evaluate[chromedp.Void](`console.log("the end")`))
+	for m, err := range messages {
+		if err != nil || strings.Contains(m.Text, "the end") {
+			break
 		}
-		stop()
+		if strings.Contains(m.Text, "Content Security Policy") || strings.Contains(m.Text, "Refused") {
+			b.t.Errorf("%s: %s", b.location(), m.Text)
+		}
 	}
 }
 
@@ -272,18 +268,18 @@ func TestBrowserLiveCut(t *testing.T) {
 // TestBackAfterLogout goes back to a page of the app that the browser has kept as it
 // was. Without a logout it shows that page, which is the control.
 func TestBackAfterLogout(t *testing.T) {
-	w, _ := newOPWorld(t, opWorldOptions{})
+	cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
 	b := trusting(newBrowser(t))
 	mark := func() {
 		t.Helper()
-		b.navigate(w.base + "/")
+		b.navigate(cl.base + "/")
 		b.app()
 		b.do("marking the page", chromedp.Evaluate[chromedp.Void](`window.kept = "yes"`))
 	}
 	back := func(steps int) (kept bool) {
 		t.Helper()
 		b.do("going back", chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`setTimeout(() => history.go(%d), 10)`, -steps)))
-		b.await("the app's page", func() bool { return b.location() == w.base+"/" })
+		b.await("the app's page", func() bool { return b.location() == cl.base+"/" })
 		b.app()
 		kept, err := run(b, chromedp.Evaluate[bool](`window.kept === "yes"`))
 		if err != nil {
@@ -292,16 +288,16 @@ func TestBackAfterLogout(t *testing.T) {
 		return kept
 	}
 	mark()
-	b.navigate(w.base + "/.sso/session")
+	b.navigate(cl.base + "/.sso/session")
 	if !back(1) {
 		t.Fatal("this browser keeps no pages: the test proves nothing")
 	}
 	for steps, logOut := range map[int]func(){
-		2: func() { b.logOut(w.base) },
+		2: func() { b.logOut(cl.base) },
 		1: func() { // by a form of the app
 			b.do("signing out", chromedp.Evaluate[chromedp.Void](`const f = document.createElement("form");
 				f.method = "post"; f.action = "/.sso/logout"; document.body.append(f); setTimeout(() => f.submit(), 10)`))
-			b.await("the page after the logout", func() bool { return b.location() == w.base+"/.sso/logged-out" })
+			b.await("the page after the logout", func() bool { return b.location() == cl.base+"/.sso/logged-out" })
 		},
 	} {
 		mark()

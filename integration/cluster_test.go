@@ -37,8 +37,7 @@ func TestCluster(t *testing.T) {
 		binding := c.cookies(cl.base)
 		other := cl.at(c, 1)
 		other.echoed(other.navigate(answer))
-		again := cl.client(0)
-		again.http.Jar.SetCookies(again.url(cl.base), binding)
+		again := cl.client(0).with(cl.base, binding)
 		if p := again.fetch(answer); p.status != http.StatusBadRequest || codeIn(p.body) != "flow_unknown" || sessionCookieOf(again, cl.base) != nil {
 			t.Errorf("the second time: %s", p)
 		}
@@ -98,8 +97,7 @@ func TestCluster(t *testing.T) {
 		c.logOut(cl.base)
 		time.Sleep(atOnce)
 		for at := range cl.nodes {
-			thief := cl.client(at)
-			thief.http.Jar.SetCookies(thief.url(cl.base), copied)
+			thief := cl.client(at).with(cl.base, copied)
 			if p := thief.fetch(cl.base + "/"); p.status != http.StatusUnauthorized {
 				t.Errorf("node %d: %s", at, p)
 			}
@@ -174,40 +172,4 @@ func honoured(t *testing.T, samples []sample, begun, logout time.Time) (last tim
 		t.Errorf("a request %v after the logout was served", last)
 	}
 	return last
-}
-
-// liveConnections are connections that are held open, by path.
-type liveConnections map[string]<-chan time.Time
-
-// holdAll opens a WebSocket and an event stream and proves that they work.
-func holdAll(t *testing.T, c *client, base string) liveConnections {
-	t.Helper()
-	return liveConnections{"/live/ws": holdWebSocket(t, c, base), "/live/events": holdEvents(t, c, base)}
-}
-
-func (l liveConnections) stillOpen(t *testing.T, which string) {
-	t.Helper()
-	for path, end := range l {
-		select {
-		case <-end:
-			t.Fatalf("%s %s: it has ended", path, which)
-		default:
-		}
-	}
-}
-
-// ends returns how long after a moment each connection ended.
-func (l liveConnections) ends(t *testing.T, since time.Time, atMost time.Duration) map[string]time.Duration {
-	t.Helper()
-	took := map[string]time.Duration{}
-	deadline := time.After(atMost)
-	for path, end := range l {
-		select {
-		case at := <-end:
-			took[path] = at.Sub(since)
-		case <-deadline:
-			t.Fatalf("%s lives on after %v", path, atMost)
-		}
-	}
-	return took
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -286,11 +285,6 @@ func (s *heldStream) mustGoOn(t *testing.T, what string) {
 	}
 }
 
-// dialAddress is where a node listens.
-func (cl *cluster) dialAddress(at int) string {
-	return net.JoinHostPort(cl.nodes[at].ip, fmt.Sprint(cl.port))
-}
-
 func http1(cl *cluster, at int) http.RoundTripper {
 	tr := cl.transport(at)
 	tr.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
@@ -314,35 +308,4 @@ func http3Only(cl *cluster, at int) http.RoundTripper {
 	}
 	cl.t.Cleanup(func() { _ = tr.Close() })
 	return tr
-}
-
-// TestReloadKeepsStreams gives the store another password, and the gateway another
-// secret: streams go on, and end with their login all the same.
-func TestReloadKeepsStreams(t *testing.T) {
-	t.Parallel()
-	cl := newCluster(t, clusterOptions{through: func(_ int, addr string) string { return "default:one@" + addr }}) // any password will do
-	n := cl.nodes[0]
-	alice, bob := cl.signIn(0), cl.signIn(0)
-	tr := http1(cl, 0)
-	alices, bobs := holdStream(t, tr, cl, alice, "HTTP/1.1", "/live/events"), holdStream(t, tr, cl, bob, "HTTP/1.1", "/live/events")
-	for what, change := range map[string]func(){
-		"another password": func() { n.redis = strings.Replace(n.redis, "one", "two", 1) },
-		"another secret":   func() { cl.opts.secrets = " " + randomHex(32) },
-	} {
-		change()
-		cl.configure(n)
-		if err := n.load(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second)
-		alices.mustGoOn(t, what+": alice's")
-		bobs.mustGoOn(t, what+": bob's")
-	}
-	cl.at(alice, 0).logOut(cl.base)
-	select {
-	case <-alices.ended:
-	case <-time.After(2 * time.Second):
-		t.Error("the stream lives on after the logout")
-	}
-	bobs.mustGoOn(t, "after another's logout")
 }

@@ -183,6 +183,13 @@ func (c *client) cookies(target string) []*http.Cookie {
 	return c.http.Jar.Cookies(c.url(target))
 }
 
+// with gives the client cookies of a site.
+func (c *client) with(base string, cookies []*http.Cookie) *client {
+	c.t.Helper()
+	c.http.Jar.SetCookies(c.url(base), cookies)
+	return c
+}
+
 // url parses a URL.
 func (c *client) url(target string) *url.URL {
 	c.t.Helper()

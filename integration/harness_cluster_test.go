@@ -3,8 +3,10 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -22,28 +24,91 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
-// A cluster is several gateways on one store with one app behind them. They
-// have the same origin, as behind a load balancer, and an address of their own
-// each: the client picks the node. The provider is a fake one that answers at
-// once, so that only the gateways and the store are put to the test.
-type cluster struct {
+// A fleet is one gateway or several on one store. They listen at one port, at an address of
+// their own each: the client picks the node.
+type fleet struct {
 	t      *testing.T
-	opts   clusterOptions
-	op     *gatewaytest.OP
-	app    *app
-	redis  *gatewaytest.Redis // nil with bolt
 	nodes  []*node
-	host   string
 	port   int
-	base   string // the site's origin
-	secret string
+	redis  *gatewaytest.Redis // nil with bolt
+	secret string             // of the store's records
+	roots  *x509.CertPool     // that its people trust
 }
 
-// A node is one gateway of a cluster.
+// A node is one gateway of a fleet.
 type node struct {
 	*gateway
 	ip    string
 	redis string // where it finds Redis
+}
+
+// newFleet makes the nodes, which run nothing yet, and starts Redis with more arguments, if
+// it is the store.
+func newFleet(t *testing.T, nodes int, redis bool, redisArgs ...string) fleet {
+	t.Helper()
+	f := fleet{t: t, port: gatewaytest.FreePort(), secret: "canary-store-secret-" + randomHex(32), roots: certificates(t).pool.Clone()}
+	if redis {
+		f.redis = gatewaytest.StartRedis(t, redisArgs...)
+	}
+	for i := range max(1, nodes) {
+		n := &node{gateway: newGateway(t), ip: fmt.Sprintf("127.0.0.%d", i+1)}
+		if redis {
+			n.redis = f.redis.Addr
+		}
+		f.nodes = append(f.nodes, n)
+	}
+	return f
+}
+
+// client is a new person who comes to a node. from, if given, is the address
+// that the node sees.
+func (f *fleet) client(at int, from ...string) *client {
+	f.t.Helper()
+	c := newClient(f.t)
+	c.http.Transport = f.transport(at, from...)
+	return c
+}
+
+// as is the same person at another node: other connections, and the cookies of a site as
+// they are now. What one of the two loses by a logout the other keeps.
+func (f *fleet) as(c *client, base string, at int) *client {
+	f.t.Helper()
+	return f.client(at).with(base, c.cookies(base))
+}
+
+// dialAddress is where a node listens.
+func (f *fleet) dialAddress(at int) string {
+	return net.JoinHostPort(f.nodes[at].ip, fmt.Sprint(f.port))
+}
+
+func (f *fleet) transport(at int, from ...string) *http.Transport {
+	tr := &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: f.roots},
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if !strings.HasSuffix(addr, fmt.Sprint(":", f.port)) {
+				return dialLoopback(ctx, network, addr)
+			}
+			var d net.Dialer
+			if len(from) > 0 {
+				d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from[0]), 0))
+			}
+			return d.DialContext(ctx, network, f.dialAddress(at))
+		},
+	}
+	f.t.Cleanup(tr.CloseIdleConnections)
+	return tr
+}
+
+// A cluster is a fleet with one app behind it, whose nodes have the same origin, as behind
+// a load balancer. The provider is a fake one that answers at once, so that only the
+// gateways and the store are put to the test.
+type cluster struct {
+	fleet
+	opts clusterOptions
+	op   *gatewaytest.OP
+	app  *app
+	host string
+	base string // the site's origin
 }
 
 type clusterOptions struct {
@@ -61,37 +126,32 @@ type clusterOptions struct {
 	block, site, global, caddy, sites string
 	// secrets are others behind the store's, each after a blank.
 	secrets string
-	// proxy are more lines of reverse_proxy.
-	proxy string
+	// proxy are more lines of reverse_proxy, upstream is another app behind it.
+	proxy, upstream string
 	// plain serves http://app.localhost instead of https://app.test.
 	plain bool
 	// stopped leaves the nodes to be started by the test.
 	stopped bool
+	// env is added to the nodes' environment.
+	env []string
 }
 
 func newCluster(t *testing.T, o clusterOptions) *cluster {
 	t.Helper()
-	cl := &cluster{t: t, opts: o, op: gatewaytest.NewOP(t, gatewaytest.OPOptions{}), app: newApp(t), port: gatewaytest.FreePort(), secret: randomHex(32)}
+	cl := &cluster{fleet: newFleet(t, o.nodes, o.bolt == "", o.redisArgs...), opts: o, op: gatewaytest.NewOP(t, gatewaytest.OPOptions{}), app: newApp(t)}
+	cl.roots.AppendCertsFromPEM(cl.op.Roots)
 	cl.host, cl.base = "app.test", fmt.Sprintf("https://app.test:%d", cl.port)
 	if o.plain {
 		cl.host, cl.base = "app.localhost", fmt.Sprintf("http://app.localhost:%d", cl.port)
 	}
-	if o.bolt == "" {
-		cl.redis = gatewaytest.StartRedis(t, o.redisArgs...)
-	}
-	for i := range max(1, o.nodes) {
-		n := &node{gateway: newGateway(t), ip: fmt.Sprintf("127.0.0.%d", i+1)}
-		if cl.redis != nil {
-			n.redis = cl.redis.Addr
-			if o.through != nil {
-				n.redis = o.through(i, n.redis)
-			}
+	for i, n := range cl.nodes {
+		if o.through != nil {
+			n.redis = o.through(i, n.redis)
 		}
-		n.env = []string{"OP_SECRET=" + cl.op.ClientSecret, "STORE_SECRET=" + cl.secret}
+		n.env = slices.Concat(o.env, []string{"OP_SECRET=" + cl.op.ClientSecret, "STORE_SECRET=" + cl.secret})
 		if err := os.WriteFile(filepath.Join(n.dir, "op.pem"), cl.op.Roots, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cl.nodes = append(cl.nodes, n)
 		cl.configure(n)
 		if !o.stopped {
 			n.start()
@@ -118,7 +178,8 @@ func (cl *cluster) configure(n *node) {
 	%s
 	sso oidc %s %s {env.OP_SECRET} {
 		ca op.pem
-		role Admin admins
+		role  Admin admins
+		group team  staff
 		public /open
 %s
 	}
@@ -129,48 +190,11 @@ func (cl *cluster) configure(n *node) {
 	}
 }
 %s
-`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, strings.ReplaceAll(cl.opts.site, "APP", cl.app.address()), cl.app.address(), cl.opts.proxy, cl.opts.sites))
+`, cl.base, n.ip, tls, cl.op.Issuer, cl.op.ClientID, cl.opts.block, strings.ReplaceAll(cl.opts.site, "APP", cl.app.address()), cmp.Or(cl.opts.upstream, cl.app.address()), cl.opts.proxy, cl.opts.sites))
 }
 
-// client is a new person who comes to a node. from, if given, is the address
-// that the node sees.
-func (cl *cluster) client(at int, from ...string) *client {
-	cl.t.Helper()
-	c := newClient(cl.t)
-	c.http.Transport = cl.transport(at, from...)
-	return c
-}
-
-// at is the same person at another node: other connections, and the cookies as
-// they are now. What one of the two loses by a logout the other keeps.
-func (cl *cluster) at(c *client, at int) *client {
-	cl.t.Helper()
-	other := cl.client(at)
-	other.http.Jar.SetCookies(other.url(cl.base), c.cookies(cl.base))
-	return other
-}
-
-func (cl *cluster) transport(at int, from ...string) *http.Transport {
-	p := certificates(cl.t)
-	roots := p.pool.Clone()
-	roots.AppendCertsFromPEM(cl.op.Roots)
-	own := net.JoinHostPort(cl.host, fmt.Sprint(cl.port))
-	tr := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots},
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if addr != own {
-				return dialLoopback(ctx, network, addr)
-			}
-			var d net.Dialer
-			if len(from) > 0 {
-				d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from[0]), 0))
-			}
-			return d.DialContext(ctx, network, net.JoinHostPort(cl.nodes[at].ip, fmt.Sprint(cl.port)))
-		},
-	}
-	cl.t.Cleanup(tr.CloseIdleConnections)
-	return tr
-}
+// at is the same person at another node.
+func (cl *cluster) at(c *client, at int) *client { return cl.as(c, cl.base, at) }
 
 // signIn signs a new person in at a node.
 func (cl *cluster) signIn(at int) *client {

@@ -5,7 +5,6 @@ package integration
 import (
 	"encoding/json"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +35,7 @@ type stream interface {
 }
 
 // A dialler opens a framed connection to a site.
-type dialler func(t *testing.T, w *world) framed
+type dialler func(t *testing.T, cl *cluster) framed
 
 // A message is an attack as it goes over a framed connection.
 type message struct {
@@ -141,8 +140,8 @@ func connectionSpecific(fields []field) bool {
 // head is the head of a request for a path: pseudo-header fields, the cookie in
 // one field, and what is given. An empty name as the first field puts the
 // others first.
-func head(w *world, method, path, cookie string, more ...field) []field {
-	pseudo := []field{{":method", method}, {":scheme", "https"}, {":authority", strings.TrimPrefix(w.base, "https://")}, {":path", path}}
+func head(cl *cluster, method, path, cookie string, more ...field) []field {
+	pseudo := []field{{":method", method}, {":scheme", "https"}, {":authority", strings.TrimPrefix(cl.base, "https://")}, {":path", path}}
 	fields := []field{{"accept", "application/json"}}
 	if cookie != "" {
 		fields = append(fields, field{"cookie", strings.TrimPrefix(cookie, "Cookie: ")})
@@ -167,16 +166,16 @@ type framedClient struct {
 
 // echo sends a message and returns what the app saw of it. An empty status
 // means that it was refused without an answer.
-func (c *framedClient) echo(t *testing.T, w *world, cookie, path string, m message) rawAnswer {
+func (c *framedClient) echo(t *testing.T, cl *cluster, cookie, path string, m message) rawAnswer {
 	t.Helper()
 	if c.conn == nil {
-		c.conn = c.dial(t, w)
+		c.conn = c.dial(t, cl)
 	}
 	method := "GET"
 	if m.body != "" || m.trailers != nil {
 		method = "POST"
 	}
-	s, err := c.conn.open(head(w, method, path, cookie, m.fields...), method == "GET")
+	s, err := c.conn.open(head(cl, method, path, cookie, m.fields...), method == "GET")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,12 +194,7 @@ func (c *framedClient) echo(t *testing.T, w *world, cookie, path string, m messa
 	if err != nil {
 		t.Fatalf("reading the answer with status %s: %v", status, err)
 	}
-	got := rawAnswer{status: status}
-	var r received
-	if status == "200" && json.Unmarshal(body, &r) == nil && r.Method != "" {
-		got.answer = &r
-	}
-	return got
+	return echoOf(status, body)
 }
 
 func (c *framedClient) drop() {
@@ -222,11 +216,4 @@ func readAll(s stream) ([]byte, error) {
 			return nil, err
 		}
 	}
-}
-
-// loopback is where the site listens.
-func (w *world) loopback() string {
-	_, address, _ := strings.Cut(w.base, "://")
-	_, port, _ := net.SplitHostPort(address)
-	return net.JoinHostPort("127.0.0.1", port)
 }

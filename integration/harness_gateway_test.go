@@ -76,24 +76,34 @@ func (g *gateway) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// start starts the binary and waits until it runs with its Caddyfile.
-func (g *gateway) start() {
+// run starts the binary.
+func (g *gateway) run() {
 	g.t.Helper()
 	cmd := g.command("run", "--config", g.caddyfile(), "--adapter", "caddyfile")
 	cmd.Stdout, cmd.Stderr = g.log, g.log
-	proc, err := start(cmd)
-	if err != nil {
+	var err error
+	if g.proc, err = start(cmd); err != nil {
 		g.t.Fatal(err)
 	}
-	g.proc = proc
-	client := &http.Client{Transport: &http.Transport{
+}
+
+// adminClient reaches the admin endpoint, whatever the host.
+func (g *gateway) adminClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", g.admin)
 		},
 	}}
-	for deadline := time.Now().Add(30 * time.Second); !proc.ended() && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+}
+
+// start starts the binary and waits until it runs with its Caddyfile.
+func (g *gateway) start() {
+	g.t.Helper()
+	g.run()
+	client := g.adminClient()
+	for deadline := time.Now().Add(30 * time.Second); !g.proc.ended() && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		// The configuration is there once all apps have started.
 		if resp, err := client.Get("http://localhost/config/"); err == nil {
 			defer resp.Body.Close()
@@ -128,6 +138,20 @@ func (g *gateway) restart() {
 	g.t.Helper()
 	g.stop()
 	g.start()
+}
+
+// changes are what may happen to the gateway while somebody is at the provider. configure
+// writes another Caddyfile.
+func (g *gateway) changes(configure func()) map[string]func() {
+	return map[string]func(){
+		"a restart": g.restart,
+		"a reload":  g.reload,
+		"a kill":    func() { g.proc.kill(); g.start() },
+		"a reload with another configuration": func() {
+			configure()
+			g.reload()
+		},
+	}
 }
 
 // finish ends the binary with the test. A data race or a panic in it fails the

@@ -126,16 +126,7 @@ func (k *keycloak) start() error {
 	if k.proc, err = start(cmd); err != nil {
 		return err
 	}
-	ready := fmt.Sprintf("http://127.0.0.1:%d/health/ready", k.mgmt)
-	for deadline := time.Now().Add(8 * time.Minute); time.Now().Before(deadline); time.Sleep(250 * time.Millisecond) {
-		if k.proc.ended() {
-			break
-		}
-		if isReady(ready) {
-			return nil
-		}
-	}
-	return fmt.Errorf("waiting for Keycloak: it is not ready\n%s", lastLines(k.log.String(), 30))
+	return awaitReady(k.proc, k.log, fmt.Sprintf("http://127.0.0.1:%d/health/ready", k.mgmt), 8*time.Minute)
 }
 
 // stop ends Keycloak in an orderly way.

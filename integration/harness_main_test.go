@@ -96,7 +96,16 @@ func eventually(t *testing.T, what string, atMost time.Duration, ok func() bool)
 	}
 }
 
-// isReady says whether a program that was just started answers.
+// awaitReady waits until a program that was just started answers at an address.
+func awaitReady(proc *process, log *syncBuffer, address string, atMost time.Duration) error {
+	for deadline := time.Now().Add(atMost); time.Now().Before(deadline) && !proc.ended(); time.Sleep(100 * time.Millisecond) {
+		if isReady(address) {
+			return nil
+		}
+	}
+	return fmt.Errorf("waiting for %s: it is not ready\n%s", filepath.Base(proc.cmd.Path), lastLines(log.String(), 30))
+}
+
 func isReady(address string) bool {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(address)

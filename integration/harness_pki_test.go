@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -45,28 +47,19 @@ func certificates(t *testing.T) *pki {
 }
 
 var makePKI = sync.OnceValues(func() (*pki, error) {
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("making the test authority: %w", err)
+	caKey, caErr := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, keyErr := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err := errors.Join(caErr, keyErr); err != nil {
+		return nil, fmt.Errorf("making the test certificates: %w", err)
 	}
 	ca := template("caddy-sso test authority")
 	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
-	if err != nil {
-		return nil, fmt.Errorf("making the test authority: %w", err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("making the test certificate: %w", err)
-	}
+	caDER := issue(ca, ca, caKey, caKey)
 	leaf := template("caddy-sso test")
 	leaf.DNSNames = testNames
 	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	leaf.KeyUsage, leaf.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey)
-	if err != nil {
-		return nil, fmt.Errorf("making the test certificate: %w", err)
-	}
+	leafDER := issue(leaf, ca, key, caKey)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("making the test certificate: %w", err)
@@ -102,4 +95,13 @@ func template(name string) *x509.Certificate {
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}
+}
+
+// issue makes a certificate for a key, in DER, by another one's key.
+func issue(cert, by *x509.Certificate, key, byKey crypto.Signer) []byte {
+	der, err := x509.CreateCertificate(rand.Reader, cert, by, key.Public(), byKey)
+	if err != nil {
+		panic(err) // nothing in it comes from outside
+	}
+	return der
 }

@@ -39,46 +39,49 @@ type relay struct {
 // newRelay makes a relay to Keycloak at a port. It is down until up is called.
 func newRelay(t *testing.T, target int) *relay {
 	t.Helper()
-	r := &relay{t: t, port: gatewaytest.FreePort()}
+	r := &relay{t: t, port: gatewaytest.FreePort(), proxy: proxyTo(t, fmt.Sprintf("127.0.0.1:%d", target))}
+	r.proxy.ModifyResponse = r.hear
+	t.Cleanup(r.down)
+	return r
+}
+
+// proxyTo passes requests on to a server of the tests. The Host stays: Keycloak makes its
+// issuer of it.
+func proxyTo(t *testing.T, address string) *httputil.ReverseProxy {
+	t.Helper()
 	tr := transport(certificates(t))
-	r.proxy = &httputil.ReverseProxy{
+	t.Cleanup(tr.CloseIdleConnections)
+	return &httputil.ReverseProxy{
 		Transport: tr,
 		Rewrite: func(p *httputil.ProxyRequest) {
-			// The Host stays: Keycloak makes its issuer of it.
-			p.Out.URL.Scheme, p.Out.URL.Host = "https", fmt.Sprintf("127.0.0.1:%d", target)
+			p.Out.URL.Scheme, p.Out.URL.Host = "https", address
 			p.Out.Host = p.In.Host
-			p.Out.Header.Del("Accept-Encoding") // we read along
+			p.Out.Header.Del("Accept-Encoding") // a relay reads along
 		},
-		ModifyResponse: r.hear,
-		ErrorLog:       log.New(io.Discard, "", 0), // connections are cut on purpose
+		ErrorLog: log.New(io.Discard, "", 0), // connections are cut on purpose
 	}
-	t.Cleanup(func() {
-		r.down()
-		tr.CloseIdleConnections()
-	})
-	return r
+}
+
+// serveTLS serves with the tests' certificate, until the server is closed.
+func serveTLS(t *testing.T, port int, handler http.Handler) *http.Server {
+	t.Helper()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{NextProtos: []string{"http/1.1"}}}
+	p := certificates(t)
+	go func() { _ = s.ServeTLS(l, p.certFile, p.keyFile) }()
+	return s
 }
 
 // up makes the relay listen.
 func (r *relay) up() {
 	r.t.Helper()
-	p := certificates(r.t)
-	cert, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	s := &http.Server{
-		Handler: r, ErrorLog: r.proxy.ErrorLog,
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}},
-	}
+	s := serveTLS(r.t, r.port, r)
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.server = s
-	r.mu.Unlock()
-	go func() { _ = s.ServeTLS(l, "", "") }()
 }
 
 // down stops listening and cuts every connection.

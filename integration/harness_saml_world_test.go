@@ -3,35 +3,24 @@
 package integration
 
 import (
-	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
-// A samlWorld is one gateway, or several on one Redis, with any number of
-// sites. Each site is a service provider of its own with an app of its own; its
-// identity provider is Keycloak, reached through a relay so that it can fail,
-// or SimpleSAMLphp.
+// A samlWorld is a fleet with any number of sites. Each site is a service provider of its
+// own with an app of its own; its identity provider is Keycloak, reached through a relay so
+// that it can fail, or SimpleSAMLphp.
 type samlWorld struct {
-	t      *testing.T
-	opts   samlOptions
-	kc     *keycloak
-	idp    *relay
-	redis  *gatewaytest.Redis // nil with bolt
-	secret string
-	nodes  []*node
-	port   int
-	sites  []*samlSite
+	fleet
+	opts  samlOptions
+	kc    *keycloak
+	idp   *relay
+	sites []*samlSite
 }
 
 // samlOptions say what differs from: bolt, one node, the provider up.
@@ -79,13 +68,10 @@ type samlSite struct {
 
 func newSAMLWorld(t *testing.T, o samlOptions, sites ...samlSite) *samlWorld {
 	t.Helper()
-	w := &samlWorld{t: t, opts: o, secret: "canary-store-secret-" + randomHex(32), port: gatewaytest.FreePort(), kc: theKeycloak(t)}
+	w := &samlWorld{fleet: newFleet(t, o.nodes, o.store == "redis"), opts: o, kc: theKeycloak(t)}
 	w.idp = newRelay(t, w.kc.port)
 	if !o.idpDown {
 		w.idp.up()
-	}
-	if o.store == "redis" {
-		w.redis = gatewaytest.StartRedis(t)
 	}
 	for _, s := range sites {
 		s.app = newApp(t)
@@ -96,9 +82,6 @@ func newSAMLWorld(t *testing.T, o samlOptions, sites ...samlSite) *samlWorld {
 		if !s.unregistered {
 			w.register(&s)
 		}
-	}
-	for i := range max(1, o.nodes) {
-		w.nodes = append(w.nodes, &node{gateway: newGateway(t), ip: fmt.Sprintf("127.0.0.%d", i+1)})
 	}
 	for _, n := range w.nodes {
 		w.configure(n)
@@ -216,39 +199,6 @@ func (w *samlWorld) metadataFile(s *samlSite) string {
 		w.t.Fatal(err)
 	}
 	return file
-}
-
-// client is a new person at a node. from, if given, is the address that the
-// node sees.
-func (w *samlWorld) client(at int, from ...string) *client {
-	w.t.Helper()
-	c := newClient(w.t)
-	own := ":" + fmt.Sprint(w.port)
-	tr := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: certificates(w.t).pool},
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if !strings.HasSuffix(addr, own) {
-				return dialLoopback(ctx, network, addr)
-			}
-			var d net.Dialer
-			if len(from) > 0 {
-				d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from[0]), 0))
-			}
-			return d.DialContext(ctx, network, w.nodes[at].ip+own)
-		},
-	}
-	w.t.Cleanup(tr.CloseIdleConnections)
-	c.http.Transport = tr
-	return c
-}
-
-// as is the same person at another node: other connections, and the cookies of
-// a site as they are now.
-func (w *samlWorld) as(c *client, s *samlSite, at int) *client {
-	w.t.Helper()
-	other := w.client(at)
-	other.http.Jar.SetCookies(other.url(s.base), c.cookies(s.base))
-	return other
 }
 
 // codeOf returns the code of a problem or of our page, or "".

@@ -147,12 +147,7 @@ func (s *simpleSAMLphp) start() error {
 	if s.proc, err = start(cmd); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(4 * time.Minute); time.Now().Before(deadline) && !s.proc.ended(); time.Sleep(50 * time.Millisecond) {
-		if isReady(s.metadataURL()) {
-			return nil
-		}
-	}
-	return fmt.Errorf("waiting for SimpleSAMLphp: it is not ready\n%s", lastLines(s.log.String(), 30))
+	return awaitReady(s.proc, s.log, s.metadataURL(), 4*time.Minute)
 }
 
 func (s *simpleSAMLphp) base() string { return fmt.Sprintf("http://127.0.0.1:%d", s.port) }
@@ -184,11 +179,7 @@ func selfSigned(name string) ([]byte, *rsa.PrivateKey) {
 		panic(err) // Go's source of randomness never fails
 	}
 	cert := template(name)
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	return der, key
+	return issue(cert, cert, key, key), key
 }
 
 // spMetadata is the least that a service provider's metadata say. Tests that

@@ -126,17 +126,25 @@ func (w *world) host() string {
 // atIdP is what URLs at the provider begin with.
 func (w *world) atIdP() string { return fmt.Sprintf("https://127.0.0.1:%d/", w.idp.port) }
 
-// bothStores runs a test against a world with each store, in parallel: each
-// world has all of its own but Keycloak.
-func bothStores(t *testing.T, o worldOptions, f func(t *testing.T, w *world)) {
+// eachStore runs a test with each store, in parallel.
+func eachStore(t *testing.T, f func(t *testing.T, store string)) {
 	t.Helper()
-	t.Parallel()
 	for _, store := range []string{"bolt", "redis"} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
-			own := o
-			own.store = store
-			f(t, newWorld(t, own))
+			f(t, store)
 		})
 	}
+}
+
+// bothStores runs a test against a world with each store: each has all of its own but
+// Keycloak.
+func bothStores(t *testing.T, o worldOptions, f func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store string) {
+		own := o
+		own.store = store
+		f(t, newWorld(t, own))
+	})
 }

@@ -73,106 +73,69 @@ var aliceToPHP = map[string]string{
 func TestHeaderAttackFastCGI(t *testing.T) {
 	t.Parallel()
 	address, root := newPHP(t)
-	options := opWorldOptions{
-		block: "\t\tpublic /public/*", site: fmt.Sprintf("\troot %s\n\trewrite /index.php\n\tphp_fastcgi %s", root, address),
+	options := headersSite()
+	options.site = fmt.Sprintf("\troot %s\n\thandle {\n\t\trewrite /index.php\n\t\tphp_fastcgi %s\n\t}", root, address)
+	site := func(t *testing.T) (cookie string, send func(t *testing.T, cookie string, a attack) rawAnswer) {
+		cl := newCluster(t, options)
+		c := cl.client(0)
+		c.navigate(cl.base + "/")
+		return cookieLine(c, cl.base), func(t *testing.T, cookie string, a attack) rawAnswer { return askPHP(t, cl, cookie, a) }
 	}
+	harmless := func(got rawAnswer) bool { return got.server["HTTP_X_HARMLESS"] == "a" }
 	t.Run("F3 Caddy as it comes", func(t *testing.T) {
-		w, c := newOPWorld(t, options)
-		c.navigate(w.base + "/")
-		cookie := cookieLine(c, w.base)
-		testPHP(t, w, cookie, headerAttacks(), "X-Harmless: a")
-		testPHPCredentials(t, w, cookie)
+		cookie, send := site(t)
+		playAttacks(t, cookie, exchanges([]attack{{head: []string{"X-Harmless: a"}}}, send), sideBySide(exchanges(headerAttacks(), send)), harmless)
+		testPHPCredentials(t, cookie, send)
 	})
 	t.Run("F3 Caddy lets ambiguous names through", func(t *testing.T) {
 		options.caddy = ambiguousNames
-		w, c := newOPWorld(t, options)
-		c.navigate(w.base + "/")
+		cookie, send := site(t)
 		corpus := slices.DeleteFunc(headerAttacks(), func(a attack) bool {
 			return !strings.ContainsAny(strings.Join(a.head, "")+a.body, "_.")
 		})
-		testPHP(t, w, cookieLine(c, w.base), corpus, "X_Harmless: a", "X.Harmless: a")
+		controls := []attack{{head: []string{"X_Harmless: a"}}, {head: []string{"X.Harmless: a"}}}
+		playAttacks(t, cookie, exchanges(controls, send), sideBySide(exchanges(corpus, send)), harmless)
 	})
 }
 
-// testPHP plays attacks on every kind of path. The harmless lines must reach PHP.
-func testPHP(t *testing.T, w *world, cookie string, corpus []attack, harmless ...string) {
-	t.Helper()
-	for name, control := range map[string]struct {
-		cookie, path string
-		identity     bool
-	}{
-		"signed in":            {cookie, "/attack", true},
-		"public":               {"", "/public/attack", false},
-		"public and signed in": {cookie, "/public/attack", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			for _, line := range harmless {
-				good, status := askPHP(t, w, control.cookie, attack{path: control.path, head: []string{line}})
-				if good == nil {
-					t.Fatalf("the control was refused: %s", status)
-				}
-				checkPHP(t, good, control.identity)
-				if good["HTTP_X_HARMLESS"] != "a" {
-					t.Fatalf("the control's harmless header did not reach PHP: %v", good)
-				}
-			}
-			for _, a := range corpus {
-				t.Run(a.name, func(t *testing.T) {
-					t.Parallel()
-					a.path = control.path
-					got, status := askPHP(t, w, control.cookie, a)
-					if got == nil {
-						if !a.refusable || !strings.HasPrefix(status, "4") {
-							t.Fatalf("answered %s", status)
-						}
-						return
-					}
-					checkPHP(t, got, control.identity)
-				})
-			}
-		})
-	}
-}
-
-func testPHPCredentials(t *testing.T, w *world, cookie string) {
+func testPHPCredentials(t *testing.T, cookie string, send func(t *testing.T, cookie string, a attack) rawAnswer) {
 	t.Helper()
 	t.Run("Basic credentials of the client are no identity of ours", func(t *testing.T) {
-		basic := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("mallory:x"))
-		if _, status := askPHP(t, w, "", attack{head: []string{basic}}); status != "401" {
-			t.Errorf("without a session: answered %s", status)
+		basic := []string{"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("mallory:x"))}
+		if got := send(t, "", attack{head: basic}); got.status != "401" {
+			t.Errorf("without a session: answered %s", got.status)
 		}
 		// They go through, as the app may have a use for them; PHP takes them
 		// apart, and an app must not take PHP_AUTH_USER for the person.
-		got, _ := askPHP(t, w, cookie, attack{head: []string{basic}})
-		checkPHP(t, got, true)
-		if got["PHP_AUTH_USER"] != "mallory" {
-			t.Errorf("PHP_AUTH_USER is %q", got["PHP_AUTH_USER"])
+		got := send(t, cookie, attack{head: basic})
+		checkPHP(t, got.server, true)
+		if got.server["PHP_AUTH_USER"] != "mallory" {
+			t.Errorf("PHP_AUTH_USER is %q", got.server["PHP_AUTH_USER"])
 		}
-		got, _ = askPHP(t, w, "", attack{path: "/public/x", head: []string{basic}})
-		checkPHP(t, got, false)
+		checkPHP(t, send(t, "", attack{path: "/public/x", head: basic}).server, false)
 	})
 	t.Run("a stranger", func(t *testing.T) {
 		for _, line := range []string{"Remote-User: alice", "REMOTE_USER: alice", "Remote.User: alice", "Redirect-Remote-User: alice"} {
-			if _, status := askPHP(t, w, "", attack{head: []string{line}}); status != "401" {
-				t.Errorf("%s: answered %s", line, status)
+			if got := send(t, "", attack{head: []string{line}}); got.status != "401" {
+				t.Errorf("%s: answered %s", line, got.status)
 			}
 		}
 	})
 }
 
-// askPHP sends an attack and returns PHP's $_SERVER, or nil and the status.
-func askPHP(t *testing.T, w *world, cookie string, a attack) (server map[string]string, status string) {
+// askPHP sends an attack, which PHP answers with its $_SERVER.
+func askPHP(t *testing.T, cl *cluster, cookie string, a attack) rawAnswer {
 	t.Helper()
-	status, body := rawAsk(t, w, cookie, a)
+	status, body := rawAsk(t, cl, cookie, a)
+	got := rawAnswer{status: status}
 	var raw map[string]any
-	if status != "200" || json.Unmarshal(body, &raw) != nil || raw["SCRIPT_NAME"] != "/index.php" {
-		return nil, status
+	if status == "200" && json.Unmarshal(body, &raw) == nil && raw["SCRIPT_NAME"] == "/index.php" {
+		got.server = map[string]string{}
+		for name, v := range raw {
+			got.server[name] = fmt.Sprint(v)
+		}
 	}
-	server = map[string]string{}
-	for name, v := range raw {
-		server[name] = fmt.Sprint(v)
-	}
-	return server, status
+	return got
 }
 
 // checkPHP holds $_SERVER against what may be in it.

@@ -43,9 +43,9 @@ type h2Conn struct {
 	next   uint32
 }
 
-func dialHTTP2(t *testing.T, w *world) framed {
+func dialHTTP2(t *testing.T, cl *cluster) framed {
 	t.Helper()
-	conn, err := tls.Dial("tcp", w.loopback(), &tls.Config{RootCAs: certificates(t).pool, ServerName: w.host(), NextProtos: []string{"h2"}})
+	conn, err := tls.Dial("tcp", cl.dialAddress(0), &tls.Config{RootCAs: certificates(t).pool, ServerName: cl.host, NextProtos: []string{"h2"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,11 +39,11 @@ const (
 // name out.
 type h3Conn struct{ *quic.Conn }
 
-func dialHTTP3(t *testing.T, w *world) framed {
+func dialHTTP3(t *testing.T, cl *cluster) framed {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, w.loopback(), &tls.Config{RootCAs: certificates(t).pool, ServerName: w.host(), NextProtos: []string{"h3"}}, nil)
+	conn, err := quic.DialAddr(ctx, cl.dialAddress(0), &tls.Config{RootCAs: certificates(t).pool, ServerName: cl.host, NextProtos: []string{"h3"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

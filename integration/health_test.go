@@ -107,28 +107,9 @@ func TestStoreHealth(t *testing.T) {
 	})
 }
 
-// TestLoginEndsOnTheWay ends a login while the app works on a request of it: that is
-// no fault of the app's.
-func TestLoginEndsOnTheWay(t *testing.T) {
-	t.Parallel()
-	cl := newCluster(t, clusterOptions{})
-	c := cl.signIn(0)
-	answer := make(chan sample, 1)
-	go func() {
-		answer <- request(&http.Client{Jar: c.http.Jar, Transport: c.http.Transport}, cl.base+"/live/poll")
-	}()
-	time.Sleep(500 * time.Millisecond)
-	cl.at(c, 0).logOut(cl.base)
-	if s := <-answer; s.status != http.StatusUnauthorized || s.code != "unauthenticated" {
-		t.Errorf("it is answered %v", s)
-	}
-	if got := cl.nodes[0].linesWith(`"level":"error"`); len(got) > 0 {
-		t.Errorf("at error level: %s", got)
-	}
-}
-
-// TestRedisPasswordByReload changes the password of Redis, and then that of the
-// gateway by a reload: streams go on, and new connections log in with the new one.
+// TestRedisPasswordByReload changes the password of Redis, and then that of the gateway
+// by a reload: streams go on, and new connections log in with the new one. A reload with
+// another secret of the store, and the end of every connection, make no difference either.
 func TestRedisPasswordByReload(t *testing.T) {
 	t.Parallel()
 	password := "before"
@@ -143,18 +124,25 @@ func TestRedisPasswordByReload(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := cl.signIn(0)
-	live := liveConnections{"/live/ws": holdWebSocket(t, c, cl.base)}
+	c, other := cl.signIn(0), cl.signIn(0)
+	live, others := holdAll(t, c, cl.base), holdAll(t, other, cl.base)
+	stop := probe(other, cl.base+"/", 50*time.Millisecond)
+	reload := func() {
+		t.Helper()
+		n := cl.nodes[0]
+		cl.configure(n)
+		if err := n.load(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		live.stillOpen(t, "after the reload")
+	}
 	admin("CONFIG", "SET", "requirepass", "after")
 	password = "after"
-	n := cl.nodes[0]
-	n.redis = ":" + password + "@" + cl.redis.Addr
-	cl.configure(n)
-	if err := n.load(); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(2 * time.Second)
-	live.stillOpen(t, "after the reload")
+	cl.nodes[0].redis = ":" + password + "@" + cl.redis.Addr
+	reload()
+	cl.opts.secrets = " " + randomHex(32)
+	reload()
 	admin("CLIENT", "KILL", "TYPE", "normal")
 	time.Sleep(stale + time.Second)
 	live.stillOpen(t, "after all connections were made anew")
@@ -162,5 +150,11 @@ func TestRedisPasswordByReload(t *testing.T) {
 	c.logOut(cl.base)
 	for path, took := range live.ends(t, time.Now(), 5*time.Second) {
 		t.Logf("%s ended %v after the logout", path, took)
+	}
+	others.stillOpen(t, "of another login")
+	for _, s := range stop() {
+		if s.status != http.StatusOK {
+			t.Errorf("somebody who stays signed in: %v", s)
+		}
 	}
 }

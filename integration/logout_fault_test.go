@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -59,9 +60,24 @@ func stall(lasts time.Duration) storeFault {
 
 func cutOff(node, direction int) storeFault {
 	return storeFault{
-		[]string{"the node of the logout", "the other node"}[node] + []string{" sends in vain", " hears nothing"}[direction], node, 2 * time.Second,
-		func(_ *testing.T, f *faulty) { f.wires[node].cut(direction) },
+		[]string{"the node of the logout", "the other node"}[node] + []string{" sends in vain", " hears nothing"}[direction], node,
+		[]time.Duration{2 * time.Second, stale + 2*time.Second}[node], // the other node has nothing to go by at last
+		func(t *testing.T, f *faulty) {
+			f.wires[node].cut(direction)
+			if answer, err := (&gatewaytest.Redis{Addr: f.wires[node].addr}).Command("PING"); err == nil {
+				t.Fatalf("the fault did not happen: PING is answered %q", answer)
+			}
+		},
 		func(_ *testing.T, f *faulty) { f.wires[node].mend() },
+	}
+}
+
+// killConnections ends every connection to Redis.
+func killConnections(t *testing.T, f *faulty) {
+	t.Helper()
+	killed := command(t, f.redis, "CLIENT", "KILL", "TYPE", "normal")
+	if n, err := strconv.Atoi(killed); err != nil || n < 2 {
+		t.Fatalf("the fault did not happen: %q connections were killed", killed)
 	}
 }
 
@@ -88,6 +104,7 @@ func TestLogoutDuringStoreFaults(t *testing.T) {
 			func(_ *testing.T, f *faulty) { f.redis.Restart() },
 		}},
 		"stalled for long": {stall(30 * time.Second)},
+		"connections":      {{"connections killed again and again", 1, time.Second, killConnections, killConnections}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -124,10 +141,11 @@ func (f *faulty) logoutsAround(t *testing.T, fault storeFault) {
 	after.leave()
 	for which, l := range map[string]*leaver{"before": before, "during": during, "after": after} {
 		within := atOnce
-		if fault.cut >= 0 || which == "before" {
-			// Nobody can tell the other node, or what it was told is on its way when
-			// the fault begins.
+		switch {
+		case which == "before", which == "during" && fault.cut == 0: // what the other node is told may be on its way
 			within = stale + atOnce
+		case which == "during" && fault.cut == 1: // nobody can tell it
+			within = stale + travel
 		}
 		l.left(t, which+" the fault", within)
 	}

@@ -4,14 +4,10 @@ package integration
 
 import (
 	"fmt"
-	"io"
-	"log"
-	"net"
 	"net/http"
-	"net/http/httputil"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
@@ -25,62 +21,39 @@ import (
 func TestBrowserLoops(t *testing.T) {
 	t.Parallel()
 	t.Run("C13 cookies blocked by a setting", func(t *testing.T) {
-		w, _ := newOPWorld(t, opWorldOptions{})
+		cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
 		b := trusting(newBrowser(t, `{"profile": {"default_content_setting_values": {"cookies": 2}}}`))
-		b.navigate(w.base + "/wanted")
+		b.navigate(cl.base + "/wanted")
 		b.awaitText("cookies_blocked")
-		b.wantSays("Allow cookies for this site", w.base)
+		b.wantSays("Allow cookies for this site", cl.base)
 	})
 	t.Run("C13 a proxy that drops all cookies", func(t *testing.T) {
-		w, _ := newOPWorld(t, opWorldOptions{})
+		cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
 		b := trusting(newBrowser(t))
-		b.navigate(dropping(t, w, "") + "/wanted")
+		b.navigate(dropping(t, cl, "") + "/wanted")
 		b.awaitText("cookies_blocked")
 	})
 	t.Run("C13 a proxy that drops the session", func(t *testing.T) {
-		w, _ := newOPWorld(t, opWorldOptions{})
-		front := dropping(t, w, "__Host-sso=")
+		cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
+		front := dropping(t, cl, "__Host-sso=")
 		b := trusting(newBrowser(t))
 		b.navigate(front + "/wanted")
 		b.awaitText("redirect_loop")
 		b.wantSays("your browser does not send the cookie", front)
-		if n := len(w.app.seen("/wanted")); n > 0 {
+		if n := len(cl.app.seen("/wanted")); n > 0 {
 			t.Errorf("the app was reached %d times", n)
 		}
 		b.click("main .button") // try again: not yet
 		b.awaitText("redirect_loop")
 	})
 	t.Run("C13 an app that sends to the login who is signed in", func(t *testing.T) {
-		w, _ := newOPWorld(t, opWorldOptions{
-			site: "\troute {\n\t\theader Location /.sso/login?return=%2Fwanted\n\t\trespond 302\n\t}",
+		cl := newCluster(t, clusterOptions{
+			bolt: "sessions.db", site: "\troute {\n\t\theader Location /.sso/login?return=%2Fwanted\n\t\trespond 302\n\t}",
 		})
 		b := trusting(newBrowser(t))
-		b.navigate(w.base + "/wanted")
+		b.navigate(cl.base + "/wanted")
 		b.awaitText("app_loop")
 		b.wantSays("Signed in as alice", "tell the application's administrator")
-	})
-	t.Run("C13 http where https is due", func(t *testing.T) {
-		port := gatewaytest.FreePort()
-		g := newGateway(t)
-		g.write("", fmt.Sprintf("http://app.test:%d {\n\tbind 127.0.0.1\n\tsso oidc https://id.example.com app {\n\t\trole User *\n\t}\n\trespond ok\n}\n", port))
-		g.start()
-		here := fmt.Sprintf("http://app.test:%d", port)
-		for _, path := range []string{"/", "/.sso/oidc/callback?state=x&code=y"} {
-			p := newClient(t).navigate(here + path)
-			if p.status != http.StatusForbidden || codeOf(p) != "insecure_http" || !strings.Contains(p.body, here) || !strings.Contains(p.body, "https://") {
-				t.Errorf("%s is answered %s", path, p)
-			}
-		}
-	})
-	t.Run("C13 a callback without an answer", func(t *testing.T) {
-		w, c := newOPWorld(t, opWorldOptions{})
-		p := c.navigate(w.base + "/.sso/oidc/callback")
-		if p.status != http.StatusBadRequest || codeOf(p) != "answer_lost" {
-			t.Errorf("it is answered %s", p)
-		}
-		eventually(t, "the log names the address to register", 5*time.Second, func() bool {
-			return strings.Contains(w.gw.log.String(), "the address to register at the provider is "+w.base+"/.sso/oidc/callback")
-		})
 	})
 }
 
@@ -105,34 +78,15 @@ func (b *tab) wantSays(parts ...string) {
 
 // dropping starts a proxy before the gateway that takes away the cookies that
 // begin with prefix, and returns its origin.
-func dropping(t *testing.T, w *world, prefix string) string {
+func dropping(t *testing.T, cl *cluster, prefix string) string {
 	t.Helper()
-	p := certificates(t)
-	tr := transport(p)
-	proxy := &httputil.ReverseProxy{
-		Transport: tr,
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.URL.Scheme, r.Out.URL.Host = "https", strings.TrimPrefix(w.base, "https://")
-			r.Out.Host = r.In.Host
-		},
-		ModifyResponse: func(resp *http.Response) error {
-			cookies := resp.Header["Set-Cookie"]
-			resp.Header.Del("Set-Cookie")
-			for _, c := range cookies {
-				if !strings.HasPrefix(c, prefix) {
-					resp.Header.Add("Set-Cookie", c)
-				}
-			}
-			return nil
-		},
-		ErrorLog: log.New(io.Discard, "", 0),
+	proxy := proxyTo(t, cl.dialAddress(0))
+	proxy.ModifyResponse = func(resp *http.Response) error {
+		resp.Header["Set-Cookie"] = slices.DeleteFunc(resp.Header["Set-Cookie"], func(c string) bool { return strings.HasPrefix(c, prefix) })
+		return nil
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: proxy, ErrorLog: proxy.ErrorLog}
-	go func() { _ = server.ServeTLS(l, p.certFile, p.keyFile) }()
-	t.Cleanup(func() { _ = server.Close(); tr.CloseIdleConnections() })
-	return fmt.Sprintf("%s:%d", w.opts.origin, l.Addr().(*net.TCPAddr).Port)
+	port := gatewaytest.FreePort()
+	server := serveTLS(t, port, proxy)
+	t.Cleanup(func() { _ = server.Close() })
+	return fmt.Sprintf("https://%s:%d", cl.host, port)
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -34,14 +33,7 @@ func (g *gateway) load() error {
 	}
 	req.Header.Set("Content-Type", "text/caddyfile")
 	req.Header.Set("Cache-Control", "must-revalidate") // also if nothing has changed
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", g.admin)
-		},
-	}}
-	resp, err := client.Do(req)
+	resp, err := g.adminClient().Do(req)
 	if err != nil {
 		return err
 	}
@@ -176,19 +168,8 @@ func during(t *testing.T, times int, target, want string, kinds []loadKind, c fu
 // who asks.
 func loadedCluster(t *testing.T, o clusterOptions) (*cluster, *client) {
 	t.Helper()
-	o.stopped = true
+	o.upstream = loadBackend(t) // the app of the cluster remembers every request
 	cl := newCluster(t, o)
-	g := cl.nodes[0].gateway
-	text, err := os.ReadFile(g.caddyfile())
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The app of the cluster remembers every request: not this one.
-	proxied := strings.ReplaceAll(string(text), cl.app.address(), loadBackend(t))
-	if err := os.WriteFile(g.caddyfile(), []byte(proxied), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	g.start()
 	c := cl.client(0)
 	if p := c.navigate(cl.base + "/"); p.body != `for "alice"` {
 		t.Fatalf("signing in: %s", p)
@@ -265,25 +246,16 @@ func TestReloadUnderLoad(t *testing.T) {
 func TestFailedReloadUnderLoad(t *testing.T) {
 	t.Parallel()
 	cl, c := loadedCluster(t, clusterOptions{plain: true, bolt: "sessions.db"})
-	g := cl.nodes[0].gateway
-	good, err := os.ReadFile(g.caddyfile())
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := cl.nodes[0]
 	if err := os.WriteFile(filepath.Join(g.dir, "broken.db"), bytes.Repeat([]byte("no database\n"), 1000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	bad := strings.Replace(string(good), "store bolt sessions.db", "store bolt broken.db", 1) // found at start, not before
 	const times = 30
 	listening := 0
 	w := during(t, times, cl.base+"/", `for "alice"`, loadKinds, func() *client { return cl.at(c, 0) }, func(i int) {
-		text, fails := bad, true
-		if i%3 == 2 { // and whatever came before, a good one still loses nothing
-			text, fails = string(good), false
-		}
-		if err := os.WriteFile(g.caddyfile(), []byte(text), 0o600); err != nil {
-			t.Error(err)
-		}
+		fails := i%3 != 2                                                              // whatever came before, a good one still loses nothing
+		cl.opts.bolt = map[bool]string{true: "broken.db", false: "sessions.db"}[fails] // found at start, not before
+		cl.configure(g)
 		before := strings.Count(g.log.String(), `"server running"`)
 		if err := g.load(); (err != nil) != fails {
 			t.Errorf("reload %d: %v", i, err)

@@ -91,11 +91,7 @@ func TestBrowserFragment(t *testing.T) {
 		w := newWorld(t, worldOptions{})
 		b := newBrowser(t, noScript)
 		b.navigate(w.base + wanted)
-		b.do("filling in Keycloak's form",
-			chromedp.WaitVisible(chromedp.CSS("#username")),
-			chromedp.SendKeys(chromedp.CSS("#username"), "alice"),
-			chromedp.SendKeys(chromedp.CSS("#password"), "alice"),
-			chromedp.Click(chromedp.CSS("#kc-login")))
+		b.enter("alice", "alice")
 		shown(t, b, "/deep/link?a=1&b=%5C")
 	})
 }

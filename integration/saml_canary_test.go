@@ -5,7 +5,6 @@ package integration
 import (
 	"html"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -36,41 +35,36 @@ func TestSAMLCanarySecrets(t *testing.T) {
 		{name: "php", php: true, options: map[string]any{"NameIDFormat": "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"}, block: byUID},
 	}
 	bothSAMLStores(t, unlimited(), sites, func(t *testing.T, w *samlWorld) {
-		canaries := map[string]string{"store secret": w.secret}
-		keep := func(name, value string) {
-			if len(value) >= 16 { // shorter ones are no secrets and may occur by chance
-				canaries[name] = value
-			}
-		}
+		all := canaries{"store secret": w.secret}
 		for _, s := range w.sites {
 			c := w.client(0)
 			login := c.samlForm(s.base + "/start")
 			for _, hop := range c.hops {
-				keep(s.name+": state", query(t, hop).Get("RelayState"))
-				keep(s.name+": request", query(t, hop).Get("SAMLRequest"))
+				all.keep(s.name+": state", query(t, hop).Get("RelayState"))
+				all.keep(s.name+": request", query(t, hop).Get("SAMLRequest"))
 			}
 			for _, cookie := range c.cookies(s.base) {
-				keep(s.name+": cookie before the login", cookie.Value)
+				all.keep(s.name+": cookie before the login", cookie.Value)
 			}
 			answer := c.samlAnswer(login, "alice")
 			message := answer.fields.Get("SAMLResponse")
-			keep(s.name+": state of the answer", answer.fields.Get("RelayState"))
-			keep(s.name+": answer's begin", message[:64])
-			keep(s.name+": answer's middle", message[len(message)/2:][:64])
-			keep(s.name+": answer, escaped", url.QueryEscape(message[len(message)/3:][:400]))
+			all.keep(s.name+": state of the answer", answer.fields.Get("RelayState"))
+			all.keep(s.name+": answer's begin", message[:64])
+			all.keep(s.name+": answer's middle", message[len(message)/2:][:64])
+			all.keep(s.name+": answer, escaped", url.QueryEscape(message[len(message)/3:][:400]))
 			doc := answer.document(t)
 			for name, pattern := range secretsOfDocument {
 				for _, m := range pattern.FindAllStringSubmatch(doc, -1) {
-					keep(s.name+": "+name, html.UnescapeString(strings.TrimSpace(m[1])))
+					all.keep(s.name+": "+name, html.UnescapeString(strings.TrimSpace(m[1])))
 				}
 			}
 			second := c.secondPost(answer)
 			altered := url.Values{"RelayState": {second.fields.Get("RelayState")}, "SAMLResponse": {message[:len(message)/2]}}
-			thief := w.as(c, s, 0)
+			thief := w.as(c, s.base, 0)
 			postsAnswer(t, w.client(0), s.acs(), second.fields)
 			c.send(second)
 			for _, cookie := range c.cookies(s.base) {
-				keep(s.name+": cookie", cookie.Value)
+				all.keep(s.name+": cookie", cookie.Value)
 			}
 			postsAnswer(t, thief, s.acs(), second.fields)
 			postsAnswer(t, thief, s.acs(), altered)
@@ -82,50 +76,14 @@ func TestSAMLCanarySecrets(t *testing.T) {
 			bad := w.client(0)
 			half := bad.samlAnswer(bad.samlForm(s.base+"/"), "bob")
 			half.fields.Set("SAMLResponse", half.fields.Get("SAMLResponse")[:len(message)/2/4*4])
-			keep(s.name+": half an answer", half.fields.Get("SAMLResponse")[:64])
+			all.keep(s.name+": half an answer", half.fields.Get("SAMLResponse")[:64])
 			bad.carry(bad.send(half))
 		}
 		w.gw().reload()
 		w.gw().stop()
 
-		log := w.gw().log.String()
-		for _, proof := range []string{`"logger":"http.log.access"`, `"level":"debug"`, `"uri":"/start"`, "saml_unsigned", "saml_algorithm_refused", "saml_subject_invalid", "saml_malformed"} {
-			if !strings.Contains(log, proof) {
-				t.Errorf("the log has no %s: it proves little", proof)
-			}
-		}
-		if len(canaries) < 60 {
-			t.Fatalf("only %d secrets were collected: %v", len(canaries), canaries)
-		}
-		for line := range strings.Lines(log) {
-			if strings.Contains(line, `"msg":"adjusted config"`) {
-				continue // Caddy's own: the literal secret of the store, see TestLiteralSecrets
-			}
-			for name, value := range canaries {
-				if strings.Contains(line, value) {
-					t.Errorf("the %s is in the log: %.1500s", name, strings.ReplaceAll(line, value, "<<"+name+">>"))
-				}
-			}
-			for _, word := range []string{"<saml", "PHNhbWw", "SignatureValue", "PRIVATE KEY"} {
-				if strings.Contains(line, word) {
-					t.Errorf("%s is in the log: %.1500s", word, line)
-				}
-			}
-		}
-		stored := ""
-		if w.redis != nil {
-			stored = dumpRedis(t, w.redis)
-		}
-		for name, value := range canaries {
-			for _, file := range filesWith(t, w.gw().dir, value) {
-				if filepath.Base(file) != "Caddyfile" && filepath.Base(file) != "autosave.json" {
-					t.Errorf("the %s lies in %s", name, file)
-				}
-			}
-			if strings.Contains(stored, value) {
-				t.Errorf("Redis holds the %s", name)
-			}
-		}
+		all.nowhere(t, w.gw(), w.redis, 60, true, `"logger":"http.log.access"`, `"level":"debug"`, `"uri":"/start"`,
+			"saml_unsigned", "saml_algorithm_refused", "saml_subject_invalid", "saml_malformed")
 		for _, file := range filesWith(t, w.gw().dir, "PRIVATE KEY") {
 			if !strings.Contains(file, "/caddy/pki/authorities/") { // Caddy's own
 				t.Errorf("a key lies in %s", file)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
@@ -106,25 +105,17 @@ func TestSAMLAssertionOnce(t *testing.T) {
 			var answers []*form
 			for i := range 4 {
 				c := w.client(i % 2)
-				c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 				people = append(people, c)
 				answers = append(answers, c.secondPost(c.fakeAnswer(idp, s.base+"/")))
 			}
-			got := make([]string, len(people))
-			var wg sync.WaitGroup
-			start := make(chan struct{})
-			for i, c := range people {
-				wg.Go(func() {
-					<-start
-					p := postsAnswer(t, c, s.acs(), answers[i].fields)
-					got[i] = fmt.Sprint(p.status, " ", codeOf(p))
-					if sessionCookieOf(c, s.base) != nil {
-						got[i] = "won"
-					}
-				})
+			var got []string
+			for i, p := range race(t, s, people, answers) {
+				if sessionCookieOf(people[i], s.base) != nil {
+					got = append(got, "won")
+					continue
+				}
+				got = append(got, fmt.Sprint(p.status, " ", codeOf(p)))
 			}
-			close(start)
-			wg.Wait()
 			slices.Sort(got)
 			if all := strings.Join(got, ", "); all != "400 answer_replayed, 400 answer_replayed, 400 answer_replayed, won" {
 				t.Errorf("got %s", all)

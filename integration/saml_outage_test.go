@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -77,76 +76,42 @@ func TestSAMLProviderDown(t *testing.T) {
 // both stores.
 func TestSAMLBetween(t *testing.T) {
 	t.Parallel()
-	for _, php := range []bool{false, true} {
-		name := map[bool]string{false: "keycloak", true: "simplesamlphp"}[php]
-		t.Run(name, func(t *testing.T) {
-			bothSAMLStores(t, samlOptions{}, []samlSite{{name: "between", php: php}}, func(t *testing.T, w *samlWorld) {
-				s := w.site("between")
-				for _, change := range []struct {
-					name string
-					do   func()
-				}{
-					{"a restart", w.gw().restart},
-					{"a reload", w.gw().reload},
-					{"a kill", func() {
-						w.gw().proc.kill()
-						w.gw().start()
-					}},
-					{"a reload with another configuration", func() {
-						s.block = "\t\tlifetime 1h"
-						w.configure(w.nodes[0])
-						w.gw().reload()
-					}},
-				} {
-					t.Run(fmt.Sprintf("E9 %s between request and answer", change.name), func(t *testing.T) {
-						c := w.client(0)
-						login := c.samlForm(s.base + "/wanted?x=1")
-						change.do()
-						if r := c.echoed(c.carry(c.enterAnywhere(login, "alice", "alice"))); r.Target != "/wanted?x=1" {
-							t.Errorf("the app was asked for %s", r.Target)
-						}
-					})
-					if !php { // which provider it was makes no difference by then
-						continue
-					}
-					t.Run(fmt.Sprintf("E9 %s between the first post and the second", change.name), func(t *testing.T) {
-						c := w.client(0)
-						f := c.secondPost(c.samlAnswer(c.samlForm(s.base+"/wanted?x=1"), "alice"))
-						change.do()
-						if r := c.echoed(c.send(f)); r.Target != "/wanted?x=1" {
-							t.Errorf("the app was asked for %s", r.Target)
-						}
-					})
+	bothSAMLStores(t, samlOptions{}, []samlSite{{name: "between", php: true}}, func(t *testing.T, w *samlWorld) {
+		s := w.site("between")
+		for name, change := range w.gw().changes(func() {
+			s.block = "\t\tlifetime 1h"
+			w.configure(w.nodes[0])
+		}) {
+			t.Run("E9 "+name+" between request and answer", func(t *testing.T) {
+				c := w.client(0)
+				login := c.samlForm(s.base + "/wanted?x=1")
+				change()
+				if r := c.echoed(c.carry(c.enterAnywhere(login, "alice", "alice"))); r.Target != "/wanted?x=1" {
+					t.Errorf("the app was asked for %s", r.Target)
 				}
-				t.Run("E9 a login that began before a reload with another definition of its provider starts anew", func(t *testing.T) {
-					c := w.client(0)
-					answer := c.samlAnswer(c.samlForm(s.base+"/wanted"), "bob")
-					s.block = "\t\tsp_entity_id urn:example:another-now"
-					w.configure(w.nodes[0])
-					w.gw().reload()
-					p := c.stopBefore(w.providerOf(s), func() *page { return c.send(c.secondPost(answer)) })
-					if request, _ := w.request(t, s, p); !strings.Contains(request, ">urn:example:another-now</") {
-						t.Errorf("the provider is asked %s", request)
-					}
-					if sessionCookieOf(c, s.base) != nil {
-						t.Errorf("the earlier answer signed in: %s", p)
-					}
-				})
 			})
+			t.Run("E9 "+name+" between the first post and the second", func(t *testing.T) {
+				c := w.client(0)
+				f := c.secondPost(c.samlAnswer(c.samlForm(s.base+"/wanted?x=1"), "alice"))
+				change()
+				if r := c.echoed(c.send(f)); r.Target != "/wanted?x=1" {
+					t.Errorf("the app was asked for %s", r.Target)
+				}
+			})
+		}
+		t.Run("E9 a login that began before a reload with another definition of its provider starts anew", func(t *testing.T) {
+			c := w.client(0)
+			answer := c.samlAnswer(c.samlForm(s.base+"/wanted"), "bob")
+			s.block = "\t\tsp_entity_id urn:example:another-now"
+			w.configure(w.nodes[0])
+			w.gw().reload()
+			p := c.stopBefore(w.providerOf(s), func() *page { return c.send(c.secondPost(answer)) })
+			if request, _ := w.request(t, s, p); !strings.Contains(request, ">urn:example:another-now</") {
+				t.Errorf("the provider is asked %s", request)
+			}
+			if sessionCookieOf(c, s.base) != nil {
+				t.Errorf("the earlier answer signed in: %s", p)
+			}
 		})
-	}
-}
-
-// TestSAMLProviderDownBetween plays the provider going away between request and
-// answer: all that is needed is known by then.
-func TestSAMLProviderDownBetween(t *testing.T) {
-	t.Parallel()
-	w := newSAMLWorld(t, samlOptions{}, samlSite{name: "gone"})
-	s := w.site("gone")
-	c := w.client(0)
-	answer := c.samlAnswer(c.samlForm(s.base+"/wanted"), "bob")
-	w.idp.down()
-	if r := c.echoed(c.carry(c.send(answer))); r.Target != "/wanted" {
-		t.Errorf("the app was asked for %s", r.Target)
-	}
+	})
 }

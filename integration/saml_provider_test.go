@@ -20,12 +20,14 @@ import (
 
 // idpMetadata is what the tests read of a provider's metadata.
 type idpMetadata struct {
-	EntityID     string   `xml:"entityID,attr"`
-	Certificates []string `xml:"IDPSSODescriptor>KeyDescriptor>KeyInfo>X509Data>X509Certificate"`
-	SSO          []struct {
-		Binding  string `xml:",attr"`
-		Location string `xml:",attr"`
-	} `xml:"IDPSSODescriptor>SingleSignOnService"`
+	EntityID     string        `xml:"entityID,attr"`
+	Certificates []string      `xml:"IDPSSODescriptor>KeyDescriptor>KeyInfo>X509Data>X509Certificate"`
+	SSO          []idpEndpoint `xml:"IDPSSODescriptor>SingleSignOnService"`
+}
+
+type idpEndpoint struct {
+	Binding  string `xml:",attr"`
+	Location string `xml:",attr"`
 }
 
 func (w *samlWorld) readMetadata(s *samlSite) *idpMetadata {
@@ -42,13 +44,7 @@ func (w *samlWorld) readMetadata(s *samlSite) *idpMetadata {
 func byHand(shape func(w *samlWorld, s *samlSite, base64 string) string) func(w *samlWorld, s *samlSite) string {
 	return func(w *samlWorld, s *samlSite) string {
 		m := w.readMetadata(s)
-		at := slices.IndexFunc(m.SSO, func(b struct {
-			Binding  string `xml:",attr"`
-			Location string `xml:",attr"`
-		},
-		) bool {
-			return strings.HasSuffix(b.Binding, "HTTP-Redirect")
-		})
+		at := slices.IndexFunc(m.SSO, func(b idpEndpoint) bool { return strings.HasSuffix(b.Binding, "HTTP-Redirect") })
 		return fmt.Sprintf("saml {\n\t\tentity_id %s\n\t\tsso_url %s\n%s", m.EntityID, m.SSO[at].Location, shape(w, s, m.Certificates[0]))
 	}
 }
@@ -279,76 +275,74 @@ func certificateIn(document string) string {
 // Provider.
 func TestSAMLSeveralProviders(t *testing.T) {
 	t.Parallel()
-	for _, store := range []string{"bolt", "redis"} {
-		t.Run(store, func(t *testing.T) {
-			var oidc kcClient
-			p := certificates(t)
-			w := newSAMLWorld(t, samlOptions{store: store, stopped: true, global: func(w *samlWorld) string {
-				return fmt.Sprintf("\t\tprovider one saml {\n\t\t\tmetadata %s\n\t\t\tca %s\n\t\t\tdisplay_name \"Saml of Keycloak\"\n\t\t}\n", w.idpBase()+samlPath+"/descriptor", p.caFile) +
-					fmt.Sprintf("\t\tprovider two saml {\n\t\t\tmetadata %s\n\t\t\tdisplay_name \"Saml of PHP\"\n\t\t}\n", theSimpleSAMLphp(w.t).metadataURL()) +
-					fmt.Sprintf("\t\tprovider three oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tca %s\n\t\t\tdisplay_name \"OpenID of Keycloak\"\n\t\t}\n",
-						w.idpEntityID(), oidc.id, oidc.secret, p.caFile) +
-					"\t\tsame_people one two three\n"
-			}}, samlSite{name: "several", provider: func(*samlWorld, *samlSite) string { return "" }})
-			s := w.site("several")
-			theSimpleSAMLphp(t).register(t, spMetadata(s.entityID(), s.acs()), nil)
-			oidc = w.kc.client(t, s.base, func(rep map[string]any) {
-				rep["redirectUris"] = []string{s.base + "/.sso/oidc/callback", s.base + "/.sso/oidc/callback/three"}
-			})
-			w.configure(w.nodes[0])
-			w.gw().start()
-			via := func(name string) string {
-				return s.base + "/.sso/login?" + url.Values{"provider": {name}, "return": {"/wanted"}}.Encode()
-			}
-			t.Run("A1 C11 the chooser shows them all, in their order", func(t *testing.T) {
-				page := w.client(0).navigate(s.base + "/wanted")
-				at := -1
-				for _, name := range []string{"Saml of Keycloak", "Saml of PHP", "OpenID of Keycloak"} {
-					i := strings.Index(page.body, name)
-					if page.status != http.StatusOK || i <= at {
-						t.Errorf("%s is not where it belongs: %s", name, page)
-					}
-					at = i
-				}
-			})
-			subjects := map[string]string{}
-			for _, name := range []string{"one", "two", "three"} {
-				t.Run("A1 C11 sign in at "+name+", two SAML providers at one address", func(t *testing.T) {
-					c := w.client(0)
-					r := c.echoed(c.samlSignIn(via(name), "bob"))
-					if r.Target != "/wanted" || r.Identity == nil || r.Identity.Username != "bob" {
-						t.Fatalf("the app was asked for %s by %+v, %s", r.Target, r.Identity, r.AssertionError)
-					}
-					if got := c.session(s.base).Provider; got != name {
-						t.Errorf("the session's provider is %s", got)
-					}
-					subjects[r.Identity.Subject] = name
-				})
-			}
-			t.Run("A1 each provider has accounts of its own", func(t *testing.T) {
-				if len(subjects) != 3 {
-					t.Errorf("the subjects are %v", subjects)
-				}
-			})
-			t.Run("C11 the flow tells the provider: another's answer is refused", func(t *testing.T) {
-				c := w.client(0)
-				asked := c.samlForm(via("one"))
-				wanted := c.samlAnswer(asked, "bob")
-				d := w.client(0)
-				other := d.samlAnswer(d.samlForm(via("two")), "bob")
-				other.fields.Set("RelayState", wanted.fields.Get("RelayState"))
-				p := c.carry(c.send(&form{wanted.page, wanted.action, other.fields}))
-				if p.status/100 != 4 || !strings.HasPrefix(codeOf(p), "saml_") || sessionCookieOf(c, s.base) != nil {
-					t.Errorf("got %s", p)
-				}
-			})
-			t.Run("C5 metadata for each provider, and none for all where there are several", func(t *testing.T) {
-				for path, want := range map[string]int{"/one": 200, "/two": 200, "/three": 404, "": 404, "/nobody": 404} {
-					if p := w.client(0).fetch(s.entityID() + path); p.status != want {
-						t.Errorf("%s: %s", path, p)
-					}
-				}
-			})
+	eachStore(t, func(t *testing.T, store string) {
+		var oidc kcClient
+		p := certificates(t)
+		w := newSAMLWorld(t, samlOptions{store: store, stopped: true, global: func(w *samlWorld) string {
+			return fmt.Sprintf("\t\tprovider one saml {\n\t\t\tmetadata %s\n\t\t\tca %s\n\t\t\tdisplay_name \"Saml of Keycloak\"\n\t\t}\n", w.idpBase()+samlPath+"/descriptor", p.caFile) +
+				fmt.Sprintf("\t\tprovider two saml {\n\t\t\tmetadata %s\n\t\t\tdisplay_name \"Saml of PHP\"\n\t\t}\n", theSimpleSAMLphp(w.t).metadataURL()) +
+				fmt.Sprintf("\t\tprovider three oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tca %s\n\t\t\tdisplay_name \"OpenID of Keycloak\"\n\t\t}\n",
+					w.idpEntityID(), oidc.id, oidc.secret, p.caFile) +
+				"\t\tsame_people one two three\n"
+		}}, samlSite{name: "several", provider: func(*samlWorld, *samlSite) string { return "" }})
+		s := w.site("several")
+		theSimpleSAMLphp(t).register(t, spMetadata(s.entityID(), s.acs()), nil)
+		oidc = w.kc.client(t, s.base, func(rep map[string]any) {
+			rep["redirectUris"] = []string{s.base + "/.sso/oidc/callback", s.base + "/.sso/oidc/callback/three"}
 		})
-	}
+		w.configure(w.nodes[0])
+		w.gw().start()
+		via := func(name string) string {
+			return s.base + "/.sso/login?" + url.Values{"provider": {name}, "return": {"/wanted"}}.Encode()
+		}
+		t.Run("A1 C11 the chooser shows them all, in their order", func(t *testing.T) {
+			page := w.client(0).navigate(s.base + "/wanted")
+			at := -1
+			for _, name := range []string{"Saml of Keycloak", "Saml of PHP", "OpenID of Keycloak"} {
+				i := strings.Index(page.body, name)
+				if page.status != http.StatusOK || i <= at {
+					t.Errorf("%s is not where it belongs: %s", name, page)
+				}
+				at = i
+			}
+		})
+		subjects := map[string]string{}
+		for _, name := range []string{"one", "two", "three"} {
+			t.Run("A1 C11 sign in at "+name+", two SAML providers at one address", func(t *testing.T) {
+				c := w.client(0)
+				r := c.echoed(c.samlSignIn(via(name), "bob"))
+				if r.Target != "/wanted" || r.Identity == nil || r.Identity.Username != "bob" {
+					t.Fatalf("the app was asked for %s by %+v, %s", r.Target, r.Identity, r.AssertionError)
+				}
+				if got := c.session(s.base).Provider; got != name {
+					t.Errorf("the session's provider is %s", got)
+				}
+				subjects[r.Identity.Subject] = name
+			})
+		}
+		t.Run("A1 each provider has accounts of its own", func(t *testing.T) {
+			if len(subjects) != 3 {
+				t.Errorf("the subjects are %v", subjects)
+			}
+		})
+		t.Run("C11 the flow tells the provider: another's answer is refused", func(t *testing.T) {
+			c := w.client(0)
+			asked := c.samlForm(via("one"))
+			wanted := c.samlAnswer(asked, "bob")
+			d := w.client(0)
+			other := d.samlAnswer(d.samlForm(via("two")), "bob")
+			other.fields.Set("RelayState", wanted.fields.Get("RelayState"))
+			p := c.carry(c.send(&form{wanted.page, wanted.action, other.fields}))
+			if p.status/100 != 4 || !strings.HasPrefix(codeOf(p), "saml_") || sessionCookieOf(c, s.base) != nil {
+				t.Errorf("got %s", p)
+			}
+		})
+		t.Run("C5 metadata for each provider, and none for all where there are several", func(t *testing.T) {
+			for path, want := range map[string]int{"/one": 200, "/two": 200, "/three": 404, "": 404, "/nobody": 404} {
+				if p := w.client(0).fetch(s.entityID() + path); p.status != want {
+					t.Errorf("%s: %s", path, p)
+				}
+			}
+		})
+	})
 }

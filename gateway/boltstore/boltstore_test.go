@@ -23,8 +23,9 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	gatewaytest.TestStore(t, func(t *testing.T) store.Store {
-		return open(t, filepath.Join(t.TempDir(), "store", "sso.db"))
+	gatewaytest.TestStore(t, func(t *testing.T) (a, b store.Store) {
+		s := open(t, filepath.Join(t.TempDir(), "store", "sso.db"))
+		return s, s
 	})
 }
 

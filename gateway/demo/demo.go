@@ -90,70 +90,52 @@ func Start(ctx context.Context, sites []*Site, style string) (*Demo, error) {
 }
 
 func (d *Demo) start(ctx context.Context, sites []*Site) error {
-	op, issuer, err := listen(ctx)
+	_, err := d.serve(ctx, func(address string) (http.Handler, error) {
+		d.Issuer = "http://" + address
+		return d.openID(sites)
+	})
 	if err != nil {
 		return err
 	}
-	d.Issuer = "http://" + issuer
-	provider, err := d.openID(sites)
+	_, err = d.serve(ctx, func(address string) (http.Handler, error) {
+		d.Metadata = "http://" + address + metadataPath
+		return newSAML("http://"+address, sites)
+	})
 	if err != nil {
 		return err
 	}
-	d.serve(op, provider)
-
-	idp, addr, err := listen(ctx)
-	if err != nil {
-		return err
-	}
-	d.Metadata = "http://" + addr + metadataPath
-	handler, err := newSAML("http://"+addr, sites)
-	if err != nil {
-		return err
-	}
-	d.serve(idp, handler)
-
 	for _, s := range sites {
 		for _, other := range sites {
 			if other != s {
 				s.Others = append(s.Others, other)
 			}
 		}
-		if err := d.startApp(ctx, s); err != nil {
+		if s.Upstream, err = d.serve(ctx, func(string) (http.Handler, error) { return newApp(s) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *Demo) startApp(ctx context.Context, s *Site) error {
-	app, err := newApp(s)
-	if err != nil {
-		return err
-	}
-	ln, addr, err := listen(ctx)
-	if err != nil {
-		return err
-	}
-	s.Upstream = addr
-	d.serve(ln, app)
-	return nil
-}
-
-// listen returns a listener on loopback and its address, with the name localhost.
-func listen(ctx context.Context) (net.Listener, string, error) {
+// serve serves what handler returns for an address on loopback, with the name localhost,
+// and the style and icon of its pages. It returns the address.
+func (d *Demo) serve(ctx context.Context, handler func(address string) (http.Handler, error)) (address string, err error) {
 	var config net.ListenConfig
 	ln, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, "", fmt.Errorf("listening on loopback: %w", err)
+		return "", fmt.Errorf("listening on loopback: %w", err)
 	}
 	_, port, err := net.SplitHostPort(ln.Addr().String())
-	return ln, net.JoinHostPort("localhost", port), err
-}
-
-// serve serves handler, and the style and icon of its pages.
-func (d *Demo) serve(ln net.Listener, handler http.Handler) {
+	if err != nil {
+		return "", errors.Join(err, ln.Close())
+	}
+	address = net.JoinHostPort("localhost", port)
+	pages, err := handler(address)
+	if err != nil {
+		return "", errors.Join(err, ln.Close())
+	}
 	mux := http.NewServeMux()
-	mux.Handle("/", handler)
+	mux.Handle("/", pages)
 	mux.HandleFunc("GET /demo/style.css", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")
 		_, _ = io.WriteString(w, d.style)
@@ -164,6 +146,7 @@ func (d *Demo) serve(ln net.Listener, handler http.Handler) {
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	d.servers = append(d.servers, srv)
 	go func() { _ = srv.Serve(ln) }() // ends with Close
+	return address, nil
 }
 
 // Close ends everything that Start started.

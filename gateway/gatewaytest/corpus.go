@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -106,72 +107,43 @@ func ParseAttack(file, text string) (Attack, error) {
 	}
 	about, rest, _ := strings.Cut(text, "\n\n")
 	head, body, _ := strings.Cut(rest, "\n\n")
-	a := Attack{Name: name[1], About: strings.Join(strings.Fields(about), " "), Body: strings.Trim(body, "\n")}
+	words := map[string][]string{}
 	for line := range strings.SplitSeq(head, "\n") {
-		if err := a.set(line); err != nil {
-			return Attack{}, err
+		word, value, ok := strings.Cut(line, ": ")
+		if value = strings.TrimSpace(value); !ok || value == "" {
+			return Attack{}, fmt.Errorf("the line %q is not a word, a colon and a value", line)
 		}
-	}
-	return a, a.complete()
-}
-
-func (a *Attack) set(line string) error {
-	key, value, ok := strings.Cut(line, ": ")
-	if value = strings.TrimSpace(value); !ok || value == "" {
-		return fmt.Errorf("the line %q is not a word, a colon and a value", line)
-	}
-	once := func(into *string) error {
-		if *into != "" {
-			return fmt.Errorf("%s stands twice", key)
+		if word != "promise" && words[word] != nil || slices.Contains(words[word], value) {
+			return Attack{}, fmt.Errorf("%s stands twice", word)
 		}
-		*into = value
-		return nil
+		words[word] = append(words[word], value)
 	}
-	switch key {
-	case "code":
-		return once((*string)(&a.Code))
-	case "fixed":
-		return once(&a.Fixed)
-	case "variant of":
-		return once(&a.VariantOf)
-	case "promise":
-		return appendNew(&a.Promises, value)
-	case "checks":
-		if a.Checks != nil {
-			return errors.New("checks stands twice")
-		}
-		for name := range strings.SplitSeq(value, ",") {
-			if err := appendNew(&a.Checks, strings.TrimSpace(name)); err != nil {
-				return err
+	take := func(word string) []string {
+		defer delete(words, word)
+		return words[word]
+	}
+	once := func(word string) string { return strings.Join(take(word), "") }
+	a := Attack{
+		Name: name[1], About: strings.Join(strings.Fields(about), " "), Code: refusal.Code(once("code")), Promises: take("promise"),
+		Fixed: once("fixed"), VariantOf: once("variant of"), Body: strings.Trim(body, "\n"),
+	}
+	if words["checks"] != nil {
+		for check := range strings.SplitSeq(once("checks"), ",") {
+			if check = strings.TrimSpace(check); check == "" || slices.Contains(a.Checks, check) {
+				return Attack{}, fmt.Errorf("the check %q is empty or stands twice", check)
 			}
+			a.Checks = append(a.Checks, check)
 		}
-		return nil
 	}
-	return fmt.Errorf("there is no %q among the words above the mutation", key)
-}
-
-func appendNew(list *[]string, value string) error {
-	if value == "" || slices.Contains(*list, value) {
-		return fmt.Errorf("the value %q is empty or stands twice", value)
-	}
-	*list = append(*list, value)
-	return nil
-}
-
-func (a *Attack) complete() error {
 	switch {
-	case a.About == "":
-		return errors.New("no paragraph says what it is")
-	case a.Code == "":
-		return errors.New("no code is named")
+	case len(words) > 0:
+		return Attack{}, fmt.Errorf("among the words above the mutation are %q", slices.Collect(maps.Keys(words)))
+	case a.About == "" || a.Code == "" || len(a.Promises) == 0 || a.Body == "":
+		return Attack{}, errors.New("it needs a paragraph that says what it is, a code, a promise and a mutation")
 	case (len(a.Checks) == 0) == (a.Fixed == ""):
-		return errors.New("it must have either checks or fixed")
-	case len(a.Promises) == 0:
-		return errors.New("it belongs to no promise")
-	case a.Body == "":
-		return errors.New("there is no mutation")
+		return Attack{}, errors.New("it must have either checks or fixed")
 	}
-	return nil
+	return a, nil
 }
 
 // Named says whether a package's tests, in dir, have a test of that name:

@@ -6,18 +6,14 @@ import (
 	"compress/flate"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/pem"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"html/template"
 	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -35,9 +31,7 @@ type IdP struct {
 	Key   IdPKey
 	Chain [][]byte
 
-	mu       sync.Mutex
-	hooks    IdPHooks
-	counts   map[string]int
+	fake[IdPHooks]
 	requests []url.Values
 }
 
@@ -62,32 +56,13 @@ const (
 // NewIdP starts an IdP. It ends with the test.
 func NewIdP(tb testing.TB) *IdP {
 	tb.Helper()
-	idp := &IdP{counts: map[string]int{}}
-	srv := httptest.NewUnstartedServer(idp)
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are the tests' own
-	srv.StartTLS()
-	tb.Cleanup(srv.Close)
-	idp.EntityID = srv.URL
-	idp.Roots = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	idp := &IdP{}
+	idp.EntityID, idp.Roots = startTLS(tb, idp)
 	var err error
 	if idp.Key, err = NewIdPKey(); err != nil {
 		tb.Fatal(err)
 	}
 	return idp
-}
-
-// SetHooks replaces all hooks.
-func (idp *IdP) SetHooks(hooks IdPHooks) {
-	idp.mu.Lock()
-	defer idp.mu.Unlock()
-	idp.hooks = hooks
-}
-
-// Requests counts the requests to an endpoint.
-func (idp *IdP) Requests(path string) int {
-	idp.mu.Lock()
-	defer idp.mu.Unlock()
-	return idp.counts[path]
 }
 
 // LastRequest returns the parameters of the last AuthnRequest.
@@ -100,26 +75,18 @@ func (idp *IdP) LastRequest() url.Values {
 	return idp.requests[len(idp.requests)-1]
 }
 
-func (idp *IdP) current() IdPHooks {
-	idp.mu.Lock()
-	defer idp.mu.Unlock()
-	return idp.hooks
-}
-
 // ServeHTTP implements http.Handler.
 func (idp *IdP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	idp.mu.Lock()
-	idp.counts[r.URL.Path]++
-	serve := idp.hooks.Serve[r.URL.Path]
-	idp.mu.Unlock()
+	hooks := idp.count(r.URL.Path)
+	serve := hooks.Serve[r.URL.Path]
 	switch {
 	case serve != nil:
 		serve(w, r)
 	case r.URL.Path == IdPMetadataPath:
 		w.Header().Set("Content-Type", "application/samlmetadata+xml")
 		doc := idp.Metadata()
-		if change := idp.current().Metadata; change != nil {
-			doc = change(doc)
+		if hooks.Metadata != nil {
+			doc = hooks.Metadata(doc)
 		}
 		_, _ = io.WriteString(w, doc)
 	case r.URL.Path == IdPSSOPath:

@@ -23,39 +23,37 @@ type IdPKey struct {
 }
 
 // NewIdPKey makes a key with a self-signed certificate.
-func NewIdPKey() (IdPKey, error) {
+func NewIdPKey() (IdPKey, error) { return newIdPKey("idp.test", nil) }
+
+// NewIdPChain makes a key with a certificate by an authority, and that authority's
+// key.
+func NewIdPChain() (signer, authority IdPKey, err error) {
+	if authority, err = newIdPKey("idp.test", nil); err == nil {
+		signer, err = newIdPKey("signer.idp.test", &authority)
+	}
+	return signer, authority, err
+}
+
+// newIdPKey makes a key with a certificate by an authority, or by itself.
+func newIdPKey(name string, authority *IdPKey) (IdPKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return IdPKey{}, err
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "idp.test"},
+		SerialNumber: big.NewInt(int64(len(name))), Subject: pkix.Name{CommonName: name},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	issuer, by := template, key
+	if authority != nil {
+		by = authority.key
+		if issuer, err = x509.ParseCertificate(authority.Certificate); err != nil {
+			return IdPKey{}, err
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, &key.PublicKey, by)
 	return IdPKey{der, key}, err
-}
-
-// NewIdPChain makes a key with a certificate by an authority, and that authority's
-// key.
-func NewIdPChain() (signer, authority IdPKey, err error) {
-	if authority, err = NewIdPKey(); err != nil {
-		return IdPKey{}, IdPKey{}, err
-	}
-	issuer, err := x509.ParseCertificate(authority.Certificate)
-	if err != nil {
-		return IdPKey{}, IdPKey{}, err
-	}
-	if signer.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		return IdPKey{}, IdPKey{}, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "signer." + issuer.Subject.CommonName},
-		NotBefore: issuer.NotBefore, NotAfter: issuer.NotAfter,
-	}
-	signer.Certificate, err = x509.CreateCertificate(rand.Reader, template, issuer, &signer.key.PublicKey, authority.key)
-	return signer, authority, err
 }
 
 // Some names of SAML Core 3.2.2.2 and 8.3.

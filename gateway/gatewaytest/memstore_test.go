@@ -9,5 +9,8 @@ import (
 
 func TestMemStoreConforms(t *testing.T) {
 	t.Parallel()
-	gatewaytest.TestStore(t, func(*testing.T) store.Store { return gatewaytest.NewMemStore() })
+	gatewaytest.TestStore(t, func(*testing.T) (a, b store.Store) {
+		s := gatewaytest.NewMemStore()
+		return s, s
+	})
 }

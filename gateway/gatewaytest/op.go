@@ -4,17 +4,13 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"io"
-	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -33,10 +29,8 @@ type OP struct {
 	// Key signs. Its public half is published.
 	Key OPKey
 
+	fake[OPHooks]
 	mux    *http.ServeMux
-	mu     sync.Mutex
-	hooks  OPHooks
-	counts map[string]int
 	grants map[string]opGrant // by code or access token
 	method string
 }
@@ -101,8 +95,7 @@ func NewOP(tb testing.TB, opts OPOptions) *OP {
 	}
 	op := &OP{
 		Issuer: "https://op.test", ClientID: "gateway:1", ClientSecret: "s3cr3t/+ %&",
-		Key: NewOPKey(opts.Alg, "one"), mux: http.NewServeMux(),
-		counts: map[string]int{}, grants: map[string]opGrant{},
+		Key: NewOPKey(opts.Alg, "one"), mux: http.NewServeMux(), grants: map[string]opGrant{},
 	}
 	if opts.Public {
 		op.ClientSecret = ""
@@ -113,28 +106,9 @@ func NewOP(tb testing.TB, opts OPOptions) *OP {
 	op.mux.HandleFunc(OPTokenPath, op.serveToken)
 	op.mux.HandleFunc(OPUserInfoPath, op.serveUserInfo)
 	if !opts.InProcess {
-		srv := httptest.NewUnstartedServer(op)
-		srv.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are the tests' own
-		srv.StartTLS()
-		tb.Cleanup(srv.Close)
-		op.Issuer = srv.URL
-		op.Roots = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+		op.Issuer, op.Roots = startTLS(tb, op)
 	}
 	return op
-}
-
-// SetHooks replaces all hooks.
-func (op *OP) SetHooks(hooks OPHooks) {
-	op.mu.Lock()
-	defer op.mu.Unlock()
-	op.hooks = hooks
-}
-
-// Requests counts the requests to an endpoint.
-func (op *OP) Requests(path string) int {
-	op.mu.Lock()
-	defer op.mu.Unlock()
-	return op.counts[path]
 }
 
 // LastAuthMethod returns how the client last authenticated at the token endpoint:
@@ -145,19 +119,9 @@ func (op *OP) LastAuthMethod() string {
 	return op.method
 }
 
-func (op *OP) current() OPHooks {
-	op.mu.Lock()
-	defer op.mu.Unlock()
-	return op.hooks
-}
-
 // ServeHTTP implements http.Handler.
 func (op *OP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	op.mu.Lock()
-	op.counts[r.URL.Path]++
-	serve := op.hooks.Serve[r.URL.Path]
-	op.mu.Unlock()
-	if serve != nil {
+	if serve := op.count(r.URL.Path).Serve[r.URL.Path]; serve != nil {
 		serve(w, r)
 		return
 	}

@@ -9,7 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/sha512"
+	_ "crypto/sha512" // for hashOf
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -113,15 +113,8 @@ func SignJWSInput(input, alg string, key any) string {
 }
 
 func signature(alg string, input []byte, key any) []byte {
-	hash, digest := crypto.SHA256, sha256.New()
-	switch {
-	case strings.HasSuffix(alg, "384"):
-		hash, digest = crypto.SHA384, sha512.New384()
-	case strings.HasSuffix(alg, "512"):
-		hash, digest = crypto.SHA512, sha512.New()
-	}
-	digest.Write(input)
-	sum := digest.Sum(nil)
+	hash := hashOf(alg, crypto.SHA256)
+	sum := digest(hash, input)
 	var sig []byte
 	var err error
 	switch key := key.(type) {
@@ -150,17 +143,25 @@ func signature(alg string, input []byte, key any) []byte {
 	return sig
 }
 
+// hashOf returns the hash of an algorithm, or another one if its name has none.
+func hashOf(alg string, other crypto.Hash) crypto.Hash {
+	for size, hash := range map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512} {
+		if strings.HasSuffix(alg, size) {
+			return hash
+		}
+	}
+	return other
+}
+
+func digest(hash crypto.Hash, data []byte) []byte {
+	h := hash.New()
+	h.Write(data)
+	return h.Sum(nil)
+}
+
 // halfHash is at_hash (OIDC Core §3.1.3.6).
 func halfHash(alg, s string) string {
-	digest := sha512.New()
-	switch {
-	case strings.HasSuffix(alg, "256"):
-		digest = sha256.New()
-	case strings.HasSuffix(alg, "384"):
-		digest = sha512.New384()
-	}
-	digest.Write([]byte(s))
-	sum := digest.Sum(nil)
+	sum := digest(hashOf(alg, crypto.SHA512), []byte(s)) // EdDSA's, with Ed25519
 	return b64(sum[:len(sum)/2])
 }
 

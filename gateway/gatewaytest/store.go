@@ -16,28 +16,15 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
-// A StoreOption changes how TestStore runs.
-type StoreOption func(*storeSuite)
-
-type storeSuite struct {
-	open func(t *testing.T) (store.Store, store.Store)
-}
-
-// TestStore is the conformance suite of store.Store. open must return a
-// fresh, empty store at each call and close it with t.Cleanup.
-func TestStore(t *testing.T, open func(t *testing.T) store.Store, options ...StoreOption) {
+// TestStore is the conformance suite of store.Store. open must return two handles of a
+// fresh, empty store at each call, as two nodes have, or one handle twice. It closes them
+// with t.Cleanup.
+func TestStore(t *testing.T, open func(t *testing.T) (a, b store.Store)) {
 	t.Helper()
-	suite := storeSuite{open: func(t *testing.T) (store.Store, store.Store) {
-		s := open(t)
-		return s, s
-	}}
-	for _, option := range options {
-		option(&suite)
-	}
 	for _, test := range slices.Concat(storeValueTests, storeRaceTests, storeCountTests, storeIndexTests, storeWatchTests) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			a, b := suite.open(t)
+			a, b := open(t)
 			test.run(t, a, b)
 		})
 	}

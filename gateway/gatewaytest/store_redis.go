@@ -14,15 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
-
-// TwoNodes runs the suite on two handles of the same data, as two nodes have. open
-// must return handles of a fresh, empty store at each call.
-func TwoNodes(open func(t *testing.T) (store.Store, store.Store)) StoreOption {
-	return func(s *storeSuite) { s.open = open }
-}
 
 // A Redis is a redis-server process of a test, on its own loopback port. It writes
 // nothing to the disk: Restart gives an empty one.

@@ -31,12 +31,12 @@ func TestRedisConformance(t *testing.T) {
 	t.Parallel()
 	redis := gatewaytest.StartRedis(t)
 	var stores atomic.Int32
-	gatewaytest.TestStore(t, nil, gatewaytest.TwoNodes(func(t *testing.T) (a, b store.Store) {
+	gatewaytest.TestStore(t, func(t *testing.T) (a, b store.Store) {
 		// A prefix for each test is an empty store on the same server.
 		// The tests announce a lot at once on two cores.
 		o := redisstore.Options{URL: "redis://" + redis.Addr, Prefix: fmt.Sprintf("test%d:", stores.Add(1)), Timeout: 5 * time.Second}
 		return openReal(t, o), openReal(t, o)
-	}))
+	})
 }
 
 func TestRedisKeys(t *testing.T) {

@@ -5,7 +5,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,9 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,28 +23,22 @@ import (
 
 // A lab has what all proxies share: the app, the provider and its people.
 type lab struct {
-	settings
-	tb       *tb
 	op       *gatewaytest.OP
-	person   atomic.Int64
-	app      *exec.Cmd
+	person   atomic.Int64 // the next one
 	upstream string
 	// headers are what the app was told of the first person, for the control
 	// that tells it the same of everybody.
 	headers http.Header
 }
 
-// tb lets the tests' provider run outside of a test.
-type tb struct {
-	testing.TB
-	cleanups []func()
-}
+// tb lets the tests' provider run outside of a test. It ends with this process.
+type tb struct{ testing.TB }
 
-func (*tb) Helper()            {}
-func (t *tb) Cleanup(f func()) { t.cleanups = append(t.cleanups, f) }
+func (tb) Helper()        {}
+func (tb) Cleanup(func()) {}
 
 func (b *lab) begin() error {
-	b.op = gatewaytest.NewOP(b.tb, gatewaytest.OPOptions{})
+	b.op = gatewaytest.NewOP(tb{}, gatewaytest.OPOptions{})
 	b.op.SetHooks(gatewaytest.OPHooks{Claims: func(claims map[string]any) {
 		name := fmt.Sprintf("person-%04d", b.person.Add(1)-1)
 		groups := make([]any, 10)
@@ -56,32 +47,16 @@ func (b *lab) begin() error {
 		}
 		claims["sub"], claims["preferred_username"], claims["email"], claims["groups"] = name, name, name+"@example.com", groups
 	}})
-	if err := os.WriteFile(filepath.Join(b.work, "ca.pem"), b.op.Roots, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(*work, "ca.pem"), b.op.Roots, 0o600); err != nil {
 		return err
 	}
-	var err error
-	if b.upstream, err = freeAddress(); err != nil {
-		return err
-	}
-	b.app = exec.Command(os.Args[0], "-upstream", b.upstream)
-	b.app.Stderr = os.Stderr
-	if err := startChild(b.app); err != nil {
-		return err
-	}
-	if err := waitFor(b.upstream); err != nil {
+	b.upstream = fmt.Sprintf("127.0.0.1:%d", gatewaytest.FreePort())
+	app := exec.Command(os.Args[0], "-upstream", b.upstream)
+	app.Stderr = os.Stderr
+	if err := startChild(app, b.upstream); err != nil {
 		return err
 	}
 	return b.learnHeaders()
-}
-
-func (b *lab) end() {
-	if b.app != nil && b.app.Process != nil {
-		_ = b.app.Process.Kill()
-		_ = b.app.Wait()
-	}
-	for _, f := range b.tb.cleanups {
-		f()
-	}
 }
 
 // identity are the headers that the app gets.
@@ -95,24 +70,15 @@ func (b *lab) learnHeaders() error {
 		return err
 	}
 	defer p.stop()
-	cookie, err := b.signIn(p)
+	_, told, err := b.signIn(p)
 	if err != nil {
 		return err
-	}
-	resp, err := b.raw(p, requestOf(p.host(), "/headers", cookieLine(cookie)))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	req, err := http.ReadRequest(bufio.NewReader(newHeaderText(resp)))
-	if err != nil {
-		return fmt.Errorf("reading what the app was told: %w", err)
 	}
 	v, err := verify.New(verify.Config{Issuer: "http://" + p.host(), Audience: "localhost", JWKSURL: "http://" + p.host() + "/.sso/jwks.json"})
 	if err != nil {
 		return err
 	}
-	id, err := v.Verify(context.Background(), req.Header.Get(identity[0]))
+	id, err := v.Verify(context.Background(), told.Get(identity[0]))
 	if err != nil {
 		return fmt.Errorf("verifying the assertion: %w", err)
 	}
@@ -121,13 +87,11 @@ func (b *lab) learnHeaders() error {
 	}
 	b.headers = http.Header{}
 	for _, name := range identity {
-		value := req.Header.Get(name)
-		if value == "" {
+		if told.Get(name) == "" {
 			return fmt.Errorf("the app was not told %s", name)
 		}
-		b.headers.Set(name, value)
+		b.headers.Set(name, told.Get(name))
 	}
-	b.person.Store(0)
 	return nil
 }
 
@@ -157,30 +121,28 @@ func (b *lab) static() string {
 
 func (b *lab) guarded() string {
 	var lines strings.Builder
-	fmt.Fprintf(&lines, "\tsso oidc %s %s {env.BENCH_SECRET} {\n\t\tca %s\n\t\trole Admin,Editor team-00\n", b.op.Issuer, b.op.ClientID, filepath.Join(b.work, "ca.pem"))
+	fmt.Fprintf(&lines, "\tsso oidc %s %s {env.BENCH_SECRET} {\n\t\tca %s\n\t\trole Admin,Editor team-00\n", b.op.Issuer, b.op.ClientID, filepath.Join(*work, "ca.pem"))
 	for i := range 10 {
 		fmt.Fprintf(&lines, "\t\tgroup app-%02d team-%02d\n", i, i)
 	}
 	return fmt.Sprintf(globals, "\tsso {\n\t\tstore bolt DIR/sessions.db\n\t\tlimit off\n\t}\n", lines.String()+"\t}\n", b.upstream)
 }
 
-// warm prepares the requests of a proxy, signs people in where it guards, and
-// sends some turns that do not count.
+// warm prepares the requests of a proxy and the answers that are expected, signs people in
+// where it guards, and sends some turns that do not count.
 func (b *lab) warm(p *proxy) error {
-	p.sent, p.expected = make([][]byte, b.sessions), make([]string, b.sessions)
-	errs := make([]error, 8)
-	var wg sync.WaitGroup
 	b.person.Store(0)
-	for first := range errs {
-		wg.Go(func() {
-			for i := first; i < b.sessions && errs[first] == nil; i += len(errs) {
-				errs[first] = b.prepare(p, i)
+	for range sessions {
+		own, user := "sso="+strings.Repeat("x", 86), p.want
+		if p.want == eachUser {
+			cookie, told, err := b.signIn(p)
+			if err != nil {
+				return err
 			}
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
+			own, user = cookie, told.Get("Remote-User")
+		}
+		p.sent = append(p.sent, requestOf(p.host(), "/d/overview?from=now-6h", cookieLine(own)))
+		p.expected = append(p.expected, answerTo(user, p.want != ""))
 	}
 	for range 3 {
 		if _, err := b.turn(p); err != nil {
@@ -190,27 +152,9 @@ func (b *lab) warm(p *proxy) error {
 	return nil
 }
 
-// prepare makes the i-th request and the answer that is expected.
-func (b *lab) prepare(p *proxy, i int) error {
-	own := "sso=" + strings.Repeat("x", 86)
-	user := p.want
-	if p.want == eachUser {
-		var err error
-		if own, err = b.signIn(p); err != nil {
-			return err
-		}
-		if user, err = b.whoIs(p, own); err != nil {
-			return err
-		}
-	}
-	p.sent[i] = requestOf(p.host(), "/d/overview?from=now-6h", cookieLine(own))
-	p.expected[i] = answerTo(user, p.want != "")
-	return nil
-}
-
 // raw sends one request on a connection of its own.
 func (b *lab) raw(p *proxy, request []byte) (*http.Response, error) {
-	conn, err := net.DialTimeout("tcp", p.address, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", p.address(), 5*time.Second)
 	if err != nil {
 		return nil, err
 	}
@@ -234,20 +178,9 @@ func (b *lab) machine() string {
 			break
 		}
 	}
-	caddy := "?"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, dep := range info.Deps {
-			if dep.Path == "github.com/caddyserver/caddy/v2" {
-				caddy = dep.Version
-			}
-		}
-	}
-	if caddy == "?" {
-		if out, err := exec.Command(filepath.Join(b.work, "stock"), "version").Output(); err == nil {
-			caddy, _, _ = strings.Cut(string(out), " ")
-		}
-	}
+	version, _ := exec.Command(filepath.Join(*work, "stock"), "version").Output()
+	caddy, _, _ := strings.Cut(string(version), " ")
 	load, _ := os.ReadFile("/proc/loadavg")
 	return fmt.Sprintf("%d cores (%s), Linux %s, %s, Caddy %s; load average before: %s; %d sessions, %d connections",
-		runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version(), strings.TrimSpace(caddy), strings.Join(strings.Fields(string(load))[:3], " "), b.sessions, b.connections)
+		runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version(), strings.TrimSpace(caddy), strings.Join(strings.Fields(string(load))[:3], " "), sessions, connections)
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +15,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // A proxy is one row: a process with a Caddyfile of its own.
@@ -28,33 +31,22 @@ type proxy struct {
 	// profile, if not empty, is a file for a CPU profile under load.
 	profile string
 
-	dir, address string
-	cmd          *exec.Cmd
+	dir  string
+	port int
+	cmd  *exec.Cmd
 	// sent are the requests of a turn, expected what each is answered.
 	sent     [][]byte
 	expected []string
 }
 
-// freeAddress returns an address on loopback that nobody listens at.
-func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String(), nil
-}
-
 // start starts the process and waits until it listens.
 func (b *lab) start(p *proxy) error {
+	p.port = gatewaytest.FreePort()
 	var err error
-	if p.address, err = freeAddress(); err != nil {
+	if p.dir, err = os.MkdirTemp(*work, "p"); err != nil {
 		return err
 	}
-	if p.dir, err = os.MkdirTemp(b.work, "p"); err != nil {
-		return err
-	}
-	config := strings.NewReplacer("DIR", p.dir, "PORT", p.port()).Replace(p.site)
+	config := strings.NewReplacer("DIR", p.dir, "PORT", fmt.Sprint(p.port)).Replace(p.site)
 	if err := os.WriteFile(filepath.Join(p.dir, "Caddyfile"), []byte(config), 0o600); err != nil {
 		return err
 	}
@@ -63,29 +55,23 @@ func (b *lab) start(p *proxy) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	p.cmd = exec.Command(filepath.Join(b.work, p.binary), "run", "--config", "Caddyfile", "--adapter", "caddyfile")
+	p.cmd = exec.Command(filepath.Join(*work, p.binary), "run", "--config", "Caddyfile", "--adapter", "caddyfile")
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = p.dir, log, log
-	p.cmd.Env = []string{"HOME=" + p.dir, "XDG_DATA_HOME=" + p.dir, "XDG_CONFIG_HOME=" + p.dir, "BENCH_SECRET=" + b.op.ClientSecret}
-	if p.env != "" {
-		p.cmd.Env = append(p.cmd.Env, p.env)
-	}
-	if err := startChild(p.cmd); err != nil {
-		return err
-	}
-	if err := waitFor(p.address); err != nil {
+	p.cmd.Env = []string{"HOME=" + p.dir, "XDG_DATA_HOME=" + p.dir, "XDG_CONFIG_HOME=" + p.dir, "BENCH_SECRET=" + b.op.ClientSecret, p.env}
+	if err := startChild(p.cmd, p.address()); err != nil {
 		text, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("%w\n%s", err, text)
 	}
 	return nil
 }
 
-// startChild starts a process that ends with this one, whatever happens.
-func startChild(cmd *exec.Cmd) error {
+// startChild starts a process that ends with this one, whatever happens, and waits until it
+// listens.
+func startChild(cmd *exec.Cmd, address string) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return cmd.Start()
-}
-
-func waitFor(address string) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
 	var err error
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var conn net.Conn
@@ -96,39 +82,23 @@ func waitFor(address string) error {
 	return fmt.Errorf("waiting for the process: %w", err)
 }
 
-func (p *proxy) port() string {
-	_, port, _ := net.SplitHostPort(p.address)
-	return port
-}
+func (p *proxy) address() string { return fmt.Sprintf("127.0.0.1:%d", p.port) }
 
-func (p *proxy) host() string { return "localhost:" + p.port() }
+func (p *proxy) host() string { return fmt.Sprintf("localhost:%d", p.port) }
 
 func (p *proxy) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	_ = p.cmd.Wait()
 }
 
-// cpu returns the CPU time of the process so far, user and system, in
-// nanoseconds: that of its threads, of which Go ends none while it serves.
+// cpu returns the CPU time of the process so far, user and system.
 func (p *proxy) cpu() (time.Duration, error) {
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
-	if err != nil || len(tasks) == 0 {
-		return 0, errors.Join(err, errors.New("reading the CPU time: the kernel has no schedstat"))
+	var t unix.Timespec
+	clock := ^p.cmd.Process.Pid<<3 | 2 // MAKE_PROCESS_CPUCLOCK and CPUCLOCK_SCHED of Linux
+	if err := unix.ClockGettime(int32(clock), &t); err != nil {
+		return 0, fmt.Errorf("reading the CPU time: %w", err)
 	}
-	var sum time.Duration
-	for _, task := range tasks {
-		text, err := os.ReadFile(task)
-		if err != nil {
-			return 0, fmt.Errorf("reading the CPU time: %w", err)
-		}
-		first, _, _ := strings.Cut(string(text), " ")
-		ns, err := strconv.ParseInt(first, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("reading the CPU time: %w", err)
-		}
-		sum += time.Duration(ns)
-	}
-	return sum, nil
+	return time.Duration(t.Nano()), nil
 }
 
 // rss returns the memory of the process in MB, or 0.
@@ -146,24 +116,8 @@ func (b *lab) writeProfile(p *proxy) error {
 	if p.profile == "" {
 		return nil
 	}
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(p.dir, "admin.sock"))
-	}}}
 	done := make(chan error, 1)
-	go func() {
-		done <- func() error {
-			resp, err := client.Get("http://localhost/debug/pprof/profile?seconds=10")
-			if err != nil {
-				return err
-			}
-			defer func() { _ = resp.Body.Close() }()
-			data, err := io.ReadAll(resp.Body)
-			if err != nil {
-				return err
-			}
-			return os.WriteFile(p.profile, data, 0o600)
-		}()
-	}()
+	go func() { done <- p.fetchProfile() }()
 	for {
 		select {
 		case err := <-done:
@@ -174,4 +128,20 @@ func (b *lab) writeProfile(p *proxy) error {
 			return err
 		}
 	}
+}
+
+func (p *proxy) fetchProfile() error {
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(p.dir, "admin.sock"))
+	}}}
+	resp, err := client.Get("http://localhost/debug/pprof/profile?seconds=10")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(p.profile, data, 0o600)
 }

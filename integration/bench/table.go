@@ -36,13 +36,14 @@ func (t *table) print(title string, controls ...int) {
 	}
 	fmt.Println()
 	for i, p := range t.rows {
-		fmt.Printf("| %s | %.1f µs | %.0f | %d MB |", p.name, t.median(i, sample.each), t.median(i, sample.perSecond), t.rss[i])
+		each, perSecond := t.sorted(func(turn []sample) float64 { return turn[i].each() }), t.sorted(func(turn []sample) float64 { return turn[i].perSecond() })
+		fmt.Printf("| %s | %.1f µs | %.0f | %d MB |", p.name, at(each, 0.5), at(perSecond, 0.5), t.rss[i])
 		for _, c := range controls {
 			if i == c {
 				fmt.Print(" 1 |")
 				continue
 			}
-			ratios := t.ratios(i, c)
+			ratios := t.sorted(func(turn []sample) float64 { return turn[i].each() / turn[c].each() })
 			fmt.Printf(" **%.3f** (middle half %.3f–%.3f, all %.3f–%.3f) |", at(ratios, 0.5), at(ratios, 0.25), at(ratios, 0.75), ratios[0], ratios[len(ratios)-1])
 		}
 		fmt.Println()
@@ -50,20 +51,11 @@ func (t *table) print(title string, controls ...int) {
 	fmt.Printf("\n%d rounds of %d requests; medians, and of the ratios within a round: median (quartiles, minimum–maximum).\n", len(t.rounds), t.rounds[0][0].requests)
 }
 
-func (t *table) median(row int, of func(sample) float64) float64 {
+// sorted returns a value of each round, in order.
+func (t *table) sorted(of func(turn []sample) float64) []float64 {
 	var values []float64
 	for _, turn := range t.rounds {
-		values = append(values, of(turn[row]))
-	}
-	slices.Sort(values)
-	return at(values, 0.5)
-}
-
-// ratios returns the ratios of CPU within each round, sorted.
-func (t *table) ratios(row, control int) []float64 {
-	var values []float64
-	for _, turn := range t.rounds {
-		values = append(values, turn[row].each()/turn[control].each())
+		values = append(values, of(turn))
 	}
 	slices.Sort(values)
 	return values

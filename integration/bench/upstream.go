@@ -3,7 +3,7 @@
 package main
 
 import (
-	"net"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -23,18 +23,14 @@ func answerTo(user string, assertion bool) string {
 }
 
 // upstream is the app, a process of its own: what it costs is not the proxy's.
-func upstream(address string) error {
+func upstream() error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		assertion := r.Header.Get("X-Sso-Assertion")
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = w.Write([]byte(answerTo(r.Header.Get("Remote-User"), len(assertion) > 300 && strings.Count(assertion, ".") == 2)))
 	})
-	mux.HandleFunc("/headers", func(w http.ResponseWriter, r *http.Request) { _ = r.Header.Write(w) })
-	ln, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
-	}
-	s := http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	return s.Serve(ln)
+	mux.HandleFunc("/headers", func(w http.ResponseWriter, r *http.Request) { _ = json.NewEncoder(w).Encode(r.Header) })
+	s := http.Server{Addr: *serve, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	return s.ListenAndServe()
 }
