@@ -30,6 +30,9 @@ func TestPartsAreMended(t *testing.T) {
 		"a site with a path":         "http://app.localhost/a/* {\n" + block(1, "") + "}\nhttp://app.localhost {\n" + block(2, "app rest\n") + "}\n",
 		"what is left":               "http://app.localhost {\nroute {\nrespond /open open\nreverse_proxy /b/* localhost:2\n" + block(1, "") + "}\n}\n",
 		"SAML":                       "http://app.localhost {\nhandle /a/* {\n" + strings.Replace(block(1, ""), "oidc https://id.example.com app secret", "saml https://id.example.com/metadata", 1) + "}\n}\n",
+		"taken before":               "http://app.localhost {\nhandle /.sso/* {\nreverse_proxy localhost:2\n}\nhandle {\n" + block(1, "nested\n") + "}\n}\n",
+		"a callback taken before":    "http://app.localhost {\nhandle /.sso/login {\nfile_server\n}\n@c path /.sso/* /callback\nhandle @c {\nrespond no\n}\nhandle {\n" + block(1, "nested\ncallback_path /callback\n") + "}\n}\n",
+		"taken by a site":            "http://app.localhost/.sso/* {\nroute {\nrespond no\n}\n}\nhttp://app.localhost {\nroute {\n" + block(1, "nested\n") + "}\n}\n",
 		"a part within a part":       "http://app.localhost {\nhandle_path /a/* {\nhandle /b/* {\n" + block(1, "") + "}\n}\n}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,6 +89,40 @@ func TestAnotherAppAnswers(t *testing.T) {
 			status, body := newBrowser(t).get(w.origin() + "/a/x")
 			if signedIn := body == "part"; signedIn == tt.warns && tt.part != "autologin off" {
 				t.Errorf("signed in: %d %q", status, body)
+			}
+		})
+	}
+}
+
+// TestTakenBefore has a route before the part that takes some of the part's own addresses,
+// or perhaps not all requests for them. It starts, and the log says so.
+func TestTakenBefore(t *testing.T) {
+	const sso = "PROVIDER\n\t\trole User *\n\t\tnested\n\t}\n\trespond ok\n"
+	const proxy = "{\n\treverse_proxy localhost:1\n}\n"
+	for name, tt := range map[string]struct {
+		before, part string
+		warns        bool
+	}{
+		"one of them":                     {"handle /.sso/oidc/callback " + proxy, "handle", true},
+		"some methods":                    {"@m {\nmethod POST\npath /.sso/*\n}\nhandle @m " + proxy, "handle", true},
+		"some below":                      {"handle /.sso/* {\nhandle /.sso/a* " + proxy + "}\n", "route", true},
+		"one of two hosts":                {"@m {\nhost a.localhost\npath /.sso/*\n}\nhandle @m " + proxy, "handle", true},
+		"by a placeholder":                {"@m path /{env.SSO_TEST_NONE}.sso/* /.sso/saml/*\nhandle @m " + proxy, "handle", false},
+		"what is left of the group":       {"handle /.sso/* {\nheader X y\n}\n@m path /.sso/l* /.sso/o*\nhandle @m " + proxy, "route", true},
+		"who is asked":                    {"handle /.sso/* {\nreverse_proxy localhost:1 {\n@ok status 2xx\nhandle_response @ok {\nheader X y\n}\n}\n}\n", "route", true},
+		"stripped":                        {"handle /.sso/* {\nsso_strip\nreverse_proxy localhost:1\n}\n", "handle", true},
+		"another answers":                 {"handle /.sso/* {\n" + sso + "}\n", "handle", false},
+		"others":                          {"@m path /.sso/assets/* /sso/*\nhandle @m " + proxy, "handle", false},
+		"others, all but ours":            {"@m not path /.sso/*\nhandle @m " + proxy, "handle", false},
+		"a redirect":                      {"redir /.sso/* https://login.example.com{uri}\n", "handle", false},
+		"another host":                    {"@m {\nhost b.localhost\npath /.sso/*\n}\nhandle @m " + proxy, "@a host a.localhost\nhandle @a", false},
+		"another path, by a rewrite":      {"rewrite /.sso/* /a{uri}\nhandle /.sso/* " + proxy, "route", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.mustLoad(w.global("") + "http://a.localhost:PORT, http://b.localhost:PORT {\nroute {\n" + tt.before + tt.part + " {\n" + sso + "}\n}\n}\n")
+			if warned := strings.Contains(w.logs(), "takes requests for the addresses of that 'sso'"); warned != tt.warns {
+				t.Errorf("warned: %t", warned)
 			}
 		})
 	}
