@@ -178,7 +178,7 @@ func TestReloadJudgesStreams(t *testing.T) {
 	wantEnd(t, "alice's stream after the logout", alices, 2*time.Second)
 	wantEnd(t, "alice's second stream after the logout", second, 2*time.Second)
 
-	// The provider judges otherwise now: logins by its old definition do not count.
+	// The provider has another definition now: logins by its old definition do not count.
 	alice = w.signInAs("alice", "team")
 	alices = alice.stream(w.origin() + "/live")
 	load(next, "role User team\n\t\tusername_claim sub")

@@ -14,7 +14,7 @@ import (
 )
 
 // TestLoginCountsUnderItsDefinition has one issuer in two definitions. A login
-// that one of them judged is none under the other, and counts again under the
+// under one of them is none under the other, and counts again under the
 // first: the person signs in anew, and the app is told what is true now.
 func TestLoginCountsUnderItsDefinition(t *testing.T) {
 	w := newWorld(t)
@@ -178,7 +178,7 @@ ORIGIN {
 }
 
 // TestLoginCountsUnderItsKeys has one issuer whose keys come from two places. A
-// login that is judged by the keys of one is none where the other's count.
+// login by the keys of one is none where the other's count.
 func TestLoginCountsUnderItsKeys(t *testing.T) {
 	w := newWorld(t)
 	idp := w.addIdP("corp")

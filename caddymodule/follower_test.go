@@ -34,7 +34,7 @@ var jsonWords = strings.NewReplacer(
 	"SITE", `{"match":[{"host":["app.localhost"]}],"handle":[{"handler":"subroute","routes":[{"handle":[{"handler":"sso","inline":{"protocol":"oidc","issuer":"https://id.example.com","client_id":"app","client_secret":"s"},"role":[{"to":["User"],"from":["*"]}]}]}]}],"terminal":true}`,
 )
 
-// TestRoutesInJSON judges the tree of routes, whatever it was written in.
+// TestRoutesInJSON checks the tree of routes, whatever it was written in.
 func TestRoutesInJSON(t *testing.T) {
 	const beside = "does not see, session cookie, forged identity headers and all"
 	const first, passes, files, unknown, chooses, executed = "comes before 'sso'", "gets requests as clients send them", "serves any file", "a handler that sso does not know", "by which a client chooses the file", "has text of the client in it"

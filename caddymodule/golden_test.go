@@ -26,10 +26,10 @@ const divider = "\n----------\n"
 // canary is the password in the golden files' mistakes. No message shows it.
 const canary = "hunter2"
 
-// golden runs judge over the Caddyfile of each file in a directory and
+// golden runs a function over the Caddyfile of each file in a directory and
 // compares with what stands below the divider. It fails if there are fewer
 // files than least.
-func golden(t *testing.T, dir string, least int, judge func(t *testing.T, caddyfile string) string) {
+func golden(t *testing.T, dir string, least int, outcome func(t *testing.T, caddyfile string) string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.caddyfiletest"))
 	if err != nil {
@@ -48,7 +48,7 @@ func golden(t *testing.T, dir string, least int, judge func(t *testing.T, caddyf
 			if !found && !*update {
 				t.Fatal("the file has no divider")
 			}
-			got := judge(t, strings.TrimSuffix(caddyfile, "\n")+"\n")
+			got := outcome(t, strings.TrimSuffix(caddyfile, "\n")+"\n")
 			if *update {
 				content := strings.TrimSuffix(caddyfile, "\n") + divider + got + "\n"
 				if err := os.WriteFile(file, []byte(content), 0o600); err != nil {

@@ -103,20 +103,20 @@ func TestTakenBefore(t *testing.T) {
 		before, part string
 		warns        bool
 	}{
-		"one of them":                     {"handle /.sso/oidc/callback " + proxy, "handle", true},
-		"some methods":                    {"@m {\nmethod POST\npath /.sso/*\n}\nhandle @m " + proxy, "handle", true},
-		"some below":                      {"handle /.sso/* {\nhandle /.sso/a* " + proxy + "}\n", "route", true},
-		"one of two hosts":                {"@m {\nhost a.localhost\npath /.sso/*\n}\nhandle @m " + proxy, "handle", true},
-		"by a placeholder":                {"@m path /{env.SSO_TEST_NONE}.sso/* /.sso/saml/*\nhandle @m " + proxy, "handle", false},
-		"what is left of the group":       {"handle /.sso/* {\nheader X y\n}\n@m path /.sso/l* /.sso/o*\nhandle @m " + proxy, "route", true},
-		"who is asked":                    {"handle /.sso/* {\nreverse_proxy localhost:1 {\n@ok status 2xx\nhandle_response @ok {\nheader X y\n}\n}\n}\n", "route", true},
-		"stripped":                        {"handle /.sso/* {\nsso_strip\nreverse_proxy localhost:1\n}\n", "handle", true},
-		"another answers":                 {"handle /.sso/* {\n" + sso + "}\n", "handle", false},
-		"others":                          {"@m path /.sso/assets/* /sso/*\nhandle @m " + proxy, "handle", false},
-		"others, all but ours":            {"@m not path /.sso/*\nhandle @m " + proxy, "handle", false},
-		"a redirect":                      {"redir /.sso/* https://login.example.com{uri}\n", "handle", false},
-		"another host":                    {"@m {\nhost b.localhost\npath /.sso/*\n}\nhandle @m " + proxy, "@a host a.localhost\nhandle @a", false},
-		"another path, by a rewrite":      {"rewrite /.sso/* /a{uri}\nhandle /.sso/* " + proxy, "route", false},
+		"one of them":                {"handle /.sso/oidc/callback " + proxy, "handle", true},
+		"some methods":               {"@m {\nmethod POST\npath /.sso/*\n}\nhandle @m " + proxy, "handle", true},
+		"some below":                 {"handle /.sso/* {\nhandle /.sso/a* " + proxy + "}\n", "route", true},
+		"one of two hosts":           {"@m {\nhost a.localhost\npath /.sso/*\n}\nhandle @m " + proxy, "handle", true},
+		"by a placeholder":           {"@m path /{env.SSO_TEST_NONE}.sso/* /.sso/saml/*\nhandle @m " + proxy, "handle", false},
+		"what is left of the group":  {"handle /.sso/* {\nheader X y\n}\n@m path /.sso/l* /.sso/o*\nhandle @m " + proxy, "route", true},
+		"who is asked":               {"handle /.sso/* {\nreverse_proxy localhost:1 {\n@ok status 2xx\nhandle_response @ok {\nheader X y\n}\n}\n}\n", "route", true},
+		"stripped":                   {"handle /.sso/* {\nsso_strip\nreverse_proxy localhost:1\n}\n", "handle", true},
+		"another answers":            {"handle /.sso/* {\n" + sso + "}\n", "handle", false},
+		"others":                     {"@m path /.sso/assets/* /sso/*\nhandle @m " + proxy, "handle", false},
+		"others, all but ours":       {"@m not path /.sso/*\nhandle @m " + proxy, "handle", false},
+		"a redirect":                 {"redir /.sso/* https://login.example.com{uri}\n", "handle", false},
+		"another host":               {"@m {\nhost b.localhost\npath /.sso/*\n}\nhandle @m " + proxy, "@a host a.localhost\nhandle @a", false},
+		"another path, by a rewrite": {"rewrite /.sso/* /a{uri}\nhandle /.sso/* " + proxy, "route", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -64,9 +64,8 @@ var (
 	captured = regexp.MustCompile(`MII[A-Za-z0-9+/]{60}|eyJ[\w-]{20,}\.eyJ[\w-]{20,}\.[\w-]{20}`)
 )
 
-// TestCapturedDocumentsComeWithTheirClock: gatewaytest.Captured makes a test
-// judge a document at the time it was captured; this test holds that nothing
-// captured is read in another way.
+// TestCapturedDocumentsComeWithTheirClock holds that captured documents are read only by
+// gatewaytest.Captured, which has a test run at the time of the capture.
 func TestCapturedDocumentsComeWithTheirClock(t *testing.T) {
 	t.Parallel()
 	for name, text := range testSources(t) {

@@ -1,4 +1,4 @@
-package host_test
+package program_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-sso/caddy-sso/caddymodule/cmd/caddy-sso/host"
+	"github.com/caddy-sso/caddy-sso/caddymodule/cmd/caddy-sso/program"
 )
 
 // An oddError is an error, a Stringer and an object, too: zap asks for it as what the
@@ -50,7 +50,7 @@ func TestRedactedFields(t *testing.T) {
 			for _, with := range []bool{false, true} {
 				var out bytes.Buffer
 				core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&out), zap.InfoLevel)
-				log := zap.New(host.Redacting(core))
+				log := zap.New(program.Redacting(core))
 				if with {
 					log.With(field).Info("line")
 				} else {

@@ -18,9 +18,9 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
 
-// A Host changes Caddy beyond the routes of the module. The module itself must not: in
-// a build by xcaddy there is no Host, and Caddy logs and reloads as it does without us.
-type Host interface {
+// A Program changes Caddy beyond the routes of the module. The module itself must not: in
+// a build by xcaddy there is no Program, and Caddy logs and reloads as it does without us.
+type Program interface {
 	// Provision is called for each configuration with `sso`, before the app and the
 	// handlers have a logger.
 	Provision(ctx caddy.Context, private Private) error
@@ -29,11 +29,11 @@ type Host interface {
 	Replaced(ctx caddy.Context)
 }
 
-// ownHost is set before there is any configuration.
-var ownHost Host
+// ownProgram is set before there is any configuration.
+var ownProgram Program
 
-// SetHost sets the host. Call it in a main function, before Caddy loads a configuration.
-func SetHost(h Host) { ownHost = h }
+// SetProgram sets the program. Call it in a main function, before Caddy loads a configuration.
+func SetProgram(p Program) { ownProgram = p }
 
 // Private says what a log must not show, because it tells an app who makes a request.
 type Private struct {
@@ -75,13 +75,13 @@ func (Private) Values(ctx context.Context) []string {
 	return slices.DeleteFunc(values, func(v string) bool { return v == "" })
 }
 
-// provisionHost has the host prepare for this configuration.
-func (a *App) provisionHost(ctx caddy.Context) {
+// provisionProgram has the program prepare for this configuration.
+func (a *App) provisionProgram(ctx caddy.Context) {
 	a.private = NewPrivate()
-	if ownHost == nil {
+	if ownProgram == nil {
 		return
 	}
-	if err := ownHost.Provision(ctx, a.private); err != nil {
+	if err := ownProgram.Provision(ctx, a.private); err != nil {
 		ctx.Logger().Error("logs will show who makes requests", zap.Error(err))
 	}
 }
@@ -111,8 +111,8 @@ func (s succession) Handle(context.Context, caddy.Event) error {
 	}
 	s.app.giveWay(caddy.ActiveContext())
 	s.app.retiring.Store(true)
-	if ownHost != nil {
-		ownHost.Replaced(s.app.ctx)
+	if ownProgram != nil {
+		ownProgram.Replaced(s.app.ctx)
 	}
 	return nil
 }

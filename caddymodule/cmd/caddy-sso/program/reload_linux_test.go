@@ -1,6 +1,6 @@
 //go:debug multipathtcp=0
 
-package host_test
+package program_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/proxyprotocol"
 
-	"github.com/caddy-sso/caddy-sso/caddymodule/cmd/caddy-sso/host"
+	"github.com/caddy-sso/caddy-sso/caddymodule/cmd/caddy-sso/program"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
@@ -95,7 +95,7 @@ func TestSteer(t *testing.T) {
 			first := h.listen(wrap)
 			steer := func(ln net.Listener, to int) {
 				t.Helper()
-				if err := host.SteerListener(ln, to); err != nil {
+				if err := program.SteerListener(ln, to); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -105,21 +105,21 @@ func TestSteer(t *testing.T) {
 					t.Errorf("%s: connections have reached %v, not %d alone", when, got, index)
 				}
 			}
-			steer(first, host.ToOlder)
+			steer(first, program.ToOlder)
 			second := h.listen(wrap)
 			only("the second has just come", 0)
-			steer(first, host.ToNewer)
+			steer(first, program.ToNewer)
 			only("the first is about to go", 1)
 			_ = first.Close()
 			only("the first is gone", 1)
-			steer(second, host.ToOlder)
+			steer(second, program.ToOlder)
 			third := h.listen(wrap)
 			only("the third has just come", 1)
 			_ = third.Close()
 			only("the third has failed", 1)
 			h.listen(wrap)
 			only("the fourth has just come", 1)
-			steer(second, host.ToNewer)
+			steer(second, program.ToNewer)
 			only("the second is about to go", 3)
 		})
 	}
@@ -145,13 +145,13 @@ func TestSteerNot(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = ln.Close() })
-		if err := host.SteerListener(ln, host.ToNewer); err == nil {
+		if err := program.SteerListener(ln, program.ToNewer); err == nil {
 			t.Error("no error: if it can be steered, GODEBUG need not be set")
 		}
 	})
 	t.Run("no socket", func(t *testing.T) {
 		for _, ln := range []net.Listener{nil, struct{ net.Listener }{}, struct{ net.Listener }{struct{ net.Listener }{}}} {
-			if err := host.SteerListener(ln, host.ToNewer); err == nil {
+			if err := program.SteerListener(ln, program.ToNewer); err == nil {
 				t.Errorf("%T has been steered", ln)
 			}
 		}

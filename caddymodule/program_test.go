@@ -11,34 +11,34 @@ import (
 	"github.com/caddy-sso/caddy-sso/caddymodule"
 )
 
-// A hostSpy notes when it is called.
-type hostSpy struct {
-	caddymodule.Host
+// A programSpy notes when it is called.
+type programSpy struct {
+	caddymodule.Program
 	calls    []string
 	replaced func()
 }
 
-func (s *hostSpy) Provision(caddy.Context, caddymodule.Private) error {
+func (s *programSpy) Provision(caddy.Context, caddymodule.Private) error {
 	s.calls = append(s.calls, "provision")
 	return nil
 }
 
-func (s *hostSpy) Replaced(caddy.Context) {
+func (s *programSpy) Replaced(caddy.Context) {
 	s.calls = append(s.calls, "replaced")
 	s.replaced()
 }
 
-// A host is told of a configuration before it is built, and of its end while it still
+// A program is told of a configuration before it is built, and of its end while it still
 // serves. Nothing replaces one that just ends, nor one after which another has failed.
-func TestHostIsTold(t *testing.T) {
+func TestProgramIsTold(t *testing.T) {
 	w := newWorld(t)
-	spy := &hostSpy{replaced: func() {
+	spy := &programSpy{replaced: func() {
 		if status, body := newBrowser(t).get(w.origin()); status != http.StatusOK {
 			t.Errorf("while it is replaced: %d %s", status, body)
 		}
 	}}
-	caddymodule.SetHost(spy)
-	t.Cleanup(func() { caddymodule.SetHost(nil) })
+	caddymodule.SetProgram(spy)
+	t.Cleanup(func() { caddymodule.SetProgram(nil) })
 	w.mustLoad(w.global("") + site)
 	if err := w.load(w.global("") + "ORIGIN {\n\thandle {\n\t\tPROVIDER\n\t\t\trole Admin admins\n\t\t}\n\t}\n}\n"); err == nil {
 		t.Fatal("sso inside of handle was accepted")

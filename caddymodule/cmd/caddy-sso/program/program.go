@@ -1,6 +1,6 @@
-// Package host has the changes of our own binary to Caddy: logs redact identity headers,
+// Package program has the changes of our own binary to Caddy: logs redact identity headers,
 // and reloads lose no connections. A module must not make such changes.
-package host
+package program
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ import (
 // Caddy is Caddy in our own binary.
 type Caddy struct{}
 
-// Provision implements caddymodule.Host.
+// Provision implements caddymodule.Program.
 func (Caddy) Provision(ctx caddy.Context, private caddymodule.Private) error {
 	err := redactLogs(ctx, private)
 	// If the new configuration fails to start, it must not have got connections: they
@@ -26,7 +26,7 @@ func (Caddy) Provision(ctx caddy.Context, private caddymodule.Private) error {
 	return err
 }
 
-// Replaced implements caddymodule.Host.
+// Replaced implements caddymodule.Program.
 func (Caddy) Replaced(ctx caddy.Context) {
 	if steer(caddymodule.HTTPAppOf(ctx), toNewer, ctx.Logger()) {
 		time.Sleep(settle)
@@ -67,4 +67,4 @@ func redactLogs(ctx caddy.Context, names caddymodule.Private) error {
 }
 
 // Interface guard
-var _ caddymodule.Host = Caddy{}
+var _ caddymodule.Program = Caddy{}
