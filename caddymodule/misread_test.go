@@ -5,39 +5,6 @@ import (
 	"testing"
 )
 
-// TestMisreadRules refuses rules in which a sign makes another name or group than is
-// meant, and says what to write.
-func TestMisreadRules(t *testing.T) {
-	t.Parallel()
-	for name, tt := range map[string]struct{ rule, want string }{
-		"groups with a comma":                       {"role Admin,Root admins,ops", "write `role Admin,Root admins ops`"},
-		"a template's groups with a comma":          {"role User *\n\t\ttemplate Admin admins,ops,dev", "write `template Admin admins ops dev`"},
-		"a colon behind the role":                   {"role Admin: admins", "write `role Admin admins`"},
-		"a colon behind roles":                      {"role Admin,Root: admins", "write `role Admin,Root admins`"},
-		"an equals sign at the role":                {"role Admin= admins", "write `role Admin admins`"},
-		"an arrow at the role":                      {"role Admin-> admins", "write `role Admin admins`"},
-		"a sign first":                              {"role = Admin admins", "write `role Admin admins`"},
-		"a semicolon":                               {"role Admin admins;", "write `role Admin admins`"},
-		"semicolons":                                {"template Admin admins; ops;", "write `template Admin admins ops`"},
-		"a comment":                                 {"role Admin admins // of the net", "write `role Admin admins`"},
-		"a comment without a blank":                 {"role Admin admins //all of them", "write `role Admin admins`"},
-		"an exception":                              {"role Admin staff !contractors", "write `role Admin staff`"},
-		"an exception alone":                        {"role Admin !contractors", "write `role Admin <group>…`"},
-		"an exception with a blank":                 {"role Admin staff ! contractors", "write `role Admin staff`"},
-		"a comma beside a quoted group":             {"group Admin \"Net Ops\" a,b", "write `group Admin \"Net Ops\" a b`"},
-		"a colon behind a role, and a quoted group": {"role Admin: \"a,b\"", "write `role Admin \"a,b\"`"},
-		"a comma in a from block":                   {"from id {\nrole Admin a,b\n}", "write `role Admin a b`"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			_, err := adapt("app.example.com {\n\tsso oidc https://id.example.com app secret {\n\t\tname id\n\t\t" + tt.rule + "\n\t}\n}\n")
-			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "at Caddyfile:") {
-				t.Errorf("got %v, want %s", err, tt.want)
-			}
-		})
-	}
-}
-
 // TestMisreadJSON warns of such rules in JSON, which can't say what was in quotes. A
 // Caddyfile with quotes says so in its JSON.
 func TestMisreadJSON(t *testing.T) {
