@@ -78,9 +78,10 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 // enter notes what a route says of the handlers below it. It reports whether the route
 // has hosts of its own.
 func (w *walker) enter(route caddyhttp.Route, depth int) (limited bool) {
-	own, limited := hostsOf(route.MatcherSets)
+	names := namesOf(route.MatcherSets)
+	own, limited := hostsOf(names)
 	if limited {
-		w.hosts.Exact, w.hosts.Any, w.hosts.Wild, w.names = own.Exact, own.Any, own.Wild, namesOf(route.MatcherSets)
+		w.hosts.Exact, w.hosts.Any, w.hosts.Wild, w.names = own.Exact, own.Any, own.Wild, names
 		w.part = depth > 0
 	}
 	// A site of the Caddyfile is a route that matches hosts, with a subroute
