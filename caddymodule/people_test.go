@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -219,46 +218,6 @@ func TestPeopleAtEverySite(t *testing.T) {
 	status, body := newBrowser(t).get(w.origin())
 	if status != http.StatusOK || !strings.HasPrefix(body, "id=alice@op email=alice@example.com roles=Admin groups=team ") {
 		t.Errorf("%d %s", status, body)
-	}
-}
-
-// TestPeopleInJSON loads the options by their JSON.
-func TestPeopleInJSON(t *testing.T) {
-	w := newWorld(t)
-	corp, partner := w.source("corp", "oidc"), w.source("partner", "saml")
-	config := mustAdapt(t, strings.ReplaceAll(w.global(corp.provider()+partner.provider("users prefix partner-"))+twoPeoples, "ORIGIN", w.origin()))
-	var doc struct {
-		Apps struct {
-			SSO struct {
-				Providers []struct {
-					Users map[string]string
-				}
-			}
-		}
-	}
-	if err := json.Unmarshal(config, &doc); err != nil {
-		t.Fatal(err)
-	}
-	if got := doc.Apps.SSO.Providers[1].Users; !maps.Equal(got, map[string]string{"prefix": "partner-"}) {
-		t.Errorf("users is %v", got)
-	}
-	for from, to := range map[string]string{
-		`"prefix":"partner-"`:                  `"prefix":"partner ","domain":"x"`,
-		`"provider":["corp"]`:                  `"provider":["nobody"]`,
-		`"users":{"prefix":"partner-"}`:        `"email_domains":["*.example"]`,
-		`"provider":["partner"]`:               `"provider":["corp"]`,
-		`"headers":{"provider":"Remote-Provid`: `"headers":{"provider":"Content Provid`,
-	} {
-		changed := strings.Replace(string(config), from, to, 1)
-		if changed == string(config) {
-			t.Fatalf("there is no %s in %s", from, config)
-		}
-		if err := validate(t, []byte(changed)); err == nil {
-			t.Errorf("%s was taken", to)
-		}
-	}
-	if err := validate(t, config); err != nil {
-		t.Errorf("the control: %v", err)
 	}
 }
 

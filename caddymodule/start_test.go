@@ -137,47 +137,6 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// TestUnnamedModules shows nothing of a guest module in JSON that does not say
-// which one it is.
-func TestUnnamedModules(t *testing.T) {
-	t.Setenv("XDG_DATA_HOME", t.TempDir())
-	for name, tt := range map[string]struct{ app, handler, want string }{
-		"provider":      {`{"providers":[{"issuer":"https://id.example.com","client_secret":"hunter2"}]}`, `{"handler":"sso"}`, `number 1: expected a JSON object with the text "protocol"`},
-		"store":         {`{"store":{"url":"redis://:hunter2@localhost"}}`, `{"handler":"sso"}`, `store: expected a JSON object with the text "type"`},
-		"inline":        {`{}`, `{"handler":"sso","inline":{"client_secret":"hunter2"}}`, `inline: expected a JSON object with the text "protocol"`},
-		"not an object": {`{"providers":["hunter2"]}`, `{"handler":"sso"}`, `expected a JSON object`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			config := fmt.Sprintf(`{"apps":{"sso":%s,"http":{"servers":{"s":{"listen":[":8080"],"routes":[{"handle":[%s]}]}}}}}`, tt.app, tt.handler)
-			err := validate(t, []byte(config))
-			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), canary) {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
-}
-
-// TestFaultsInJSON requires for JSON the refusals that a Caddyfile gets from its adapter.
-func TestFaultsInJSON(t *testing.T) {
-	t.Setenv("XDG_DATA_HOME", t.TempDir())
-	for option, want := range map[string]string{
-		`"public":["/{env.X}"]`:                           "public: '/{env.X}' has a placeholder in it",
-		`"public":["/*"]`:                                 "public: /* is every path",
-		`"protect":["/a//b"]`:                             "without empty names",
-		`"group":[{"to":["A"],"from":["{env.X}"]}]`:       "'{env.X}' has a placeholder in it",
-		`"keep_headers":["Remote-User"]`:                  "it is a header of this gateway",
-		`"headers":{"user":"X-A"},"keep_headers":["X-A"]`: "it is a header of this gateway",
-	} {
-		t.Run(option, func(t *testing.T) {
-			sso := strings.Replace(jsonWords.Replace("SSO"), `"inline"`, option+`,"inline"`, 1)
-			err := validate(t, []byte(`{"apps":{"http":{"servers":{"s":{"listen":[":8080"],"routes":[{"match":[{"host":["a.localhost"]}],"handle":[`+sso+`]}]}}}}}`))
-			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "site a.localhost") {
-				t.Errorf("got %v, want %s", err, want)
-			}
-		})
-	}
-}
-
 // TestSchemesShareApp has one site on http and https: two servers, one app.
 func TestSchemesShareApp(t *testing.T) {
 	w := newWorld(t)

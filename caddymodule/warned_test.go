@@ -1,10 +1,12 @@
 package caddymodule_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,14 +24,19 @@ func withOptions(caddyfile, options string) string {
 	return "{\n\tadmin off\n\tpersist_config off\n" + options + rest
 }
 
-// withLog is withOptions for a log of its own. It returns the function that reads our
+// withLog is withOptions for a log of its own, also for JSON. It returns the function that reads our
 // lines with a text, without the time.
 func withLog(t *testing.T, caddyfile string) (config []byte, said func(text string) string) {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
 	file := filepath.Join(dir, "log")
-	config = mustAdapt(t, withOptions(caddyfile, fmt.Sprintf("\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t}\n", dir, file)))
+	options := fmt.Sprintf("\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t}\n", dir, file)
+	if json.Valid([]byte(caddyfile)) {
+		config = slices.Concat(bytes.TrimSuffix(mustAdapt(t, withOptions("", options)), []byte("}")), []byte(","+caddyfile[1:]))
+	} else {
+		config = mustAdapt(t, withOptions(caddyfile, options))
+	}
 	return config, func(text string) string {
 		content, err := os.ReadFile(file)
 		if err != nil {
