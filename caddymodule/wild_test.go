@@ -67,6 +67,9 @@ func loadAlone(t *testing.T, dir, caddyfile string) string {
 func TestWild(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
+	for name, value := range map[string]string{"NAME": "$ECRET2024", "OUR": "env.ECRET2024", "LONG_NAME": "$ECRET_THAT_IS_AT_LEAST_32_CHARACTERS_LONG"} {
+		t.Setenv("SSO_TEST_LIKE_A_"+name, value) // values that look like names of variables
+	}
 	mended := 0
 	golden(t, "wild", 60, func(t *testing.T, caddyfile string) string {
 		t.Helper()
