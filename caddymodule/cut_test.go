@@ -71,10 +71,7 @@ func (w *world) signInAs(name, group string) *browser {
 // logOut ends the session of a browser.
 func (w *world) logOut(b *browser) {
 	w.t.Helper()
-	r, err := http.NewRequest(http.MethodPost, w.origin()+"/.sso/logout", nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	r := mustPost(w.t, w.origin()+"/.sso/logout", nil)
 	r.Header.Set("Origin", w.origin())
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	if status, _ := b.do(r); status != http.StatusOK {

@@ -13,20 +13,15 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
-// addOP starts one more OpenID Provider, whose TLS certificate NAME.pem verifies.
-func (w *world) addOP(name string) *gatewaytest.OP {
-	w.t.Helper()
-	op := gatewaytest.NewOP(w.t, gatewaytest.OPOptions{})
-	if err := os.WriteFile(w.path(name+".pem"), op.Roots, 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	return op
-}
-
 // oidc is a provider for the global option sso.
 func (w *world) oidc(name string, op *gatewaytest.OP, options ...string) string {
+	w.t.Helper()
+	ca := w.path(name + ".pem")
+	if err := os.WriteFile(ca, op.Roots, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
 	return fmt.Sprintf("provider %s oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tca %s\n\t\t\t%s\n\t\t}\n\t\t",
-		name, op.Issuer, op.ClientID, op.ClientSecret, w.path(name+".pem"), strings.Join(options, "\n\t\t\t"))
+		name, op.Issuer, op.ClientID, op.ClientSecret, ca, strings.Join(options, "\n\t\t\t"))
 }
 
 // A source is a provider of either protocol whose one person can be renamed.
@@ -53,7 +48,7 @@ func (w *world) source(name, protocol string) source {
 			},
 		}
 	}
-	op := w.addOP(name)
+	op := gatewaytest.NewOP(w.t, gatewaytest.OPOptions{})
 	return source{
 		func(options ...string) string { return w.oidc(name, op, options...) },
 		func(username, email string) {
@@ -85,8 +80,8 @@ ORIGIN {
 }
 `
 
-// claimsIn reads the assertion on the second line of what the site answers.
-func claimsIn(t *testing.T, body string) map[string]any {
+// readClaims reads the assertion at the end of what the site answers.
+func readClaims(t *testing.T, body string, into any) {
 	t.Helper()
 	parts := strings.Split(body, ".")
 	if len(parts) < 3 {
@@ -96,11 +91,9 @@ func claimsIn(t *testing.T, body string) map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var claims map[string]any
-	if err := json.Unmarshal(payload, &claims); err != nil {
+	if err := json.Unmarshal(payload, into); err != nil {
 		t.Fatal(err)
 	}
-	return claims
 }
 
 // TestPartnerSpeaksForNobodyElse has a partner assert of its alice, word for word,
@@ -131,7 +124,9 @@ func TestPartnerSpeaksForNobodyElse(t *testing.T) {
 					t.Errorf("value %d of both is %q", i, value)
 				}
 			}
-			our, their := claimsIn(t, ourBody), claimsIn(t, theirBody)
+			var our, their map[string]any
+			readClaims(t, ourBody, &our)
+			readClaims(t, theirBody, &their)
 			for _, same := range []string{"iss", "aud", "name", "given_name", "family_name", "email_verified", "acr", "amr", "auth_time", "iat", "nbf", "exp"} { // nothing that an app knows people by
 				delete(our, same)
 				delete(their, same)
