@@ -18,7 +18,10 @@ import (
 	"go.uber.org/zap"
 )
 
-const defaultPrefix = "/.sso"
+const (
+	defaultPrefix = "/.sso"
+	freePrefix    = "/.auth" // to suggest, if another handler takes defaultPrefix
+)
 
 // A step is what a request meets on its way to a handler: the matchers of a route, a
 // handler that changes the path of what they match, or a handler that responds to it.
@@ -222,8 +225,8 @@ func (p place) partPrefix() string {
 			}
 		}
 	}
-	if free := "/.auth"; p.takesBelow(free) {
-		return free
+	if p.takesBelow(freePrefix) {
+		return freePrefix
 	}
 	return ""
 }
@@ -279,17 +282,17 @@ func (a *App) addresses(h *Handler) []address {
 	return list
 }
 
-// checkReach refuses a nested handler that does not get its own addresses, if no other
-// one at its host answers there: nobody could sign in, and somebody else would get the
-// providers' answers. If another handler takes only some of them, or perhaps not all
-// requests, it warns.
-func (a *App) checkReach(p place, places []place) error {
-	if !p.handler.Nested || p.server == "" {
-		return nil
-	}
-	var unreached, taken, takers []string
-	strange := false // another app answers
-	certain := true  // that the handler gets none of them
+// A reach says which of a handler's own addresses it does not get.
+type reach struct {
+	unreached     []string // no path above it matches them
+	taken, takers []string // the handlers in routes before it that get them, or some requests
+	all           bool     // it gets none of its addresses, and nobody else answers there
+	strange       bool     // another app answers
+}
+
+// reachOf finds the addresses at which no other handler of the host answers.
+func (a *App) reachOf(p place, places []place) reach {
+	r := reach{all: true}
 	add := func(to *[]string, text string) {
 		if !slices.Contains(*to, text) {
 			*to = append(*to, text)
@@ -297,7 +300,7 @@ func (a *App) checkReach(p place, places []place) error {
 	}
 	for _, own := range a.addresses(p.handler) {
 		reached, taker := p.way(own.path)
-		certain = certain && !reached
+		r.all = r.all && !reached
 		if reached && taker == "" {
 			continue
 		}
@@ -306,34 +309,45 @@ func (a *App) checkReach(p place, places []place) error {
 		})
 		switch {
 		case len(others) > 0:
-			certain = false
-			strange = strange || !reached && !slices.ContainsFunc(others, func(other place) bool { return other.handler.config == p.handler.config })
+			r.all = false
+			r.strange = r.strange || !reached && !slices.ContainsFunc(others, func(other place) bool { return other.handler.config == p.handler.config })
 		case taker == "":
-			add(&unreached, own.path)
+			add(&r.unreached, own.path)
 		default:
-			add(&taken, own.path)
-			add(&takers, "'"+taker+"'")
+			add(&r.taken, own.path)
+			add(&r.takers, "'"+taker+"'")
 		}
 	}
-	paths, cause := unreached, "the paths above it don't match them"
-	fix := "have the matchers above it take these paths, too"
-	if unreached == nil && taken != nil {
-		paths, cause = taken, strings.Join(takers, ", ")+" in a route before it takes them"
+	return r
+}
+
+// checkReach refuses a nested handler that does not get its own addresses, if no other
+// one at its host answers there: nobody could sign in, and somebody else would get the
+// providers' answers. If another handler takes only some of them, or perhaps not all
+// requests, it warns.
+func (a *App) checkReach(p place, places []place) error {
+	if !p.handler.Nested || p.server == "" {
+		return nil
+	}
+	r := a.reachOf(p, places)
+	paths, cause, fix := r.unreached, "the paths above it don't match them", "have the matchers above it take these paths, too"
+	if r.unreached == nil && r.taken != nil {
+		paths, cause = r.taken, strings.Join(r.takers, ", ")+" in a route before it takes them"
 		fix = "have the matchers of that route leave out these paths"
 	}
 	if lines := p.ownLines(); lines != nil {
 		fix = "write " + strings.Join(lines, " and ") + " in its block, and " + appLine + "; at the provider, the address registered there changes with it"
 	}
-	if unreached != nil || taken != nil && certain {
+	if r.unreached != nil || r.taken != nil && r.all {
 		return fmt.Errorf("site %s: the 'sso' that is `nested` never gets requests for %s, because %s, and no other 'sso' of the host answers there: "+
 			"nobody could sign in, and another handler would get the provider's answers, unspent codes among them: %s", p.handler.site, strings.Join(paths, ", "), cause, fix)
 	}
-	if taken != nil {
+	if r.taken != nil {
 		a.warn("a handler in a route before the 'sso' that is `nested` takes requests for the addresses of that 'sso': people may be unable to sign in",
-			zap.String("site", p.handler.site), zap.Strings("handlers", takers), zap.Strings("addresses", taken), zap.String("fix", fix))
+			zap.String("site", p.handler.site), zap.Strings("handlers", r.takers), zap.Strings("addresses", r.taken), zap.String("fix", fix))
 	}
 	a.warnOfAssets(p, places)
-	if strange && p.handler.skipsChooser() {
+	if r.strange && p.handler.skipsChooser() {
 		a.warn("a sign-in that begins at this 'sso' comes back to another one of the host, which has an audience of its own and refuses it (flow_unknown)",
 			zap.String("site", p.handler.site), zap.String("fix", p.asPart()))
 	}
