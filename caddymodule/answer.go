@@ -17,10 +17,13 @@ import (
 //
 // No log may show a provider's answer: an address with a code and a state, a redirect to
 // one, or the form of a SAML provider. But Caddy logs each request as it came in, and
-// again with each error that reaches its server, and a handler can't change that copy. So
-// such a request is kept out of the access log, and `sso.access` writes a line without
-// the query instead. Its errors don't reach the server: handleErrors runs `handle_errors`
-// from here.
+// again with each error that reaches its server: at DEBUG if error routes handle the
+// error, at ERROR if they fail, too. A handler can't change that copy, and in a build by
+// xcaddy nothing redacts it. So such a request is kept out of the access log, and
+// `sso.access` writes a line without the query instead. Its errors end here:
+// handleErrors has a subroute of Caddy's run `handle_errors`. If they went to the server,
+// TestNoCredentialsInLogs and TestNoCredentialsInLogsOfStripped would find codes that
+// nobody has used.
 func (h *Handler) answered(w http.ResponseWriter, r *http.Request, err error) error {
 	private := h.hasCredentials(w, r)
 	if private {
@@ -75,30 +78,31 @@ func (h *Handler) handOver(r *http.Request, err error) error {
 	return herr
 }
 
-// handleErrors runs the error routes as Caddy's server does, but does not log the request
-// (see answered). The request may have credentials, so it loses them first: no handler of
-// the error routes gets them (see cut.go). An error in the error routes ends here.
+// handleErrors leaves an error to the server's error routes, but not to the server, which
+// would log the request (see answered). The request loses its credentials first: no
+// handler of the error routes gets them (see cut.go). An error in the error routes ends
+// here.
 func handleErrors(log *zap.Logger, w http.ResponseWriter, r *http.Request, err error) error {
 	if first := failed(r); first != nil {
 		log.Error("handle_errors failed", zap.Error(err))
 		w.WriteHeader(statusOf(first))
 		return nil
 	}
-	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if server != nil && server.Errors != nil && len(server.Errors.Routes) > 0 {
-		r = dropCredentials(r)
-		r = server.Errors.WithError(r, err)
-		written := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
-			w.WriteHeader(statusOf(err))
-			return nil
-		})
-		handled := server.Errors.Routes.Compile(written).ServeHTTP(w, r)
-		if handled == nil {
-			return nil
-		}
-		log.Error("handle_errors failed", zap.Error(handled))
+	routes := caddyhttp.Subroute{Errors: new(caddyhttp.HTTPErrorConfig)}
+	if server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); server != nil && server.Errors != nil {
+		routes.Errors = server.Errors
 	}
-	w.WriteHeader(statusOf(err))
+	ends := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		if failed(r) == nil {
+			return err // the subroute takes it to the error routes
+		}
+		w.WriteHeader(statusOf(err))
+		return nil
+	})
+	if again := routes.ServeHTTP(w, dropCredentials(r), ends); again != nil {
+		log.Error("handle_errors failed", zap.Error(again))
+		w.WriteHeader(statusOf(err))
+	}
 	return nil
 }
 

@@ -101,7 +101,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 
 // Provision builds the providers and checks the configuration. It opens no store.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.provisionHost(ctx) // before there is a logger
+	a.provisionProgram(ctx) // before there is a logger
 	a.ctx, a.log = ctx, ctx.Logger()
 	a.audit, a.access = a.log.Named("audit"), a.log.Named("access")
 	a.refusals, a.warned = newRefusals(a.writeEvent), map[string]bool{}

@@ -75,13 +75,13 @@ var architecture = []room{
 		"gateway/refusal": "a check that fails is a refusal with its code",
 	}},
 	{"gateway/samlsp/xmlsec", arrows{
-		"gateway/check":           "what it judges is a list of checks",
+		"gateway/check":           "what it checks is a list of checks",
 		"gateway/refusal":         "what it refuses has a code",
 		"gateway/wording":         "values of a provider are quoted in errors",
 		"github.com/beevik/etree": "the tree that is read, canonicalized and verified",
 	}},
 	{"gateway/samlsp", arrows{
-		"gateway/check":                       "what it judges is a list of checks",
+		"gateway/check":                       "what it checks is a list of checks",
 		"gateway/fetch":                       "it fetches metadata",
 		"gateway/provider":                    "it implements the contract",
 		"gateway/refusal":                     "what it refuses has a code",
@@ -93,12 +93,12 @@ var architecture = []room{
 		"net/http":                            "a test may replace the transport; status codes of metadata",
 	}},
 	{"gateway/oidcrp", arrows{
-		"gateway/check":               "what it judges is a list of checks",
+		"gateway/check":               "what it checks is a list of checks",
 		"gateway/fetch":               "it fetches discovery, keys and tokens",
 		"gateway/provider":            "it implements the contract",
 		"gateway/refusal":             "what it refuses has a code",
 		"gateway/wording":             "values of a provider are quoted in errors",
-		"github.com/coreos/go-oidc/":  "the one package that judges OpenID Connect",
+		"github.com/coreos/go-oidc/":  "the one package that verifies OpenID Connect",
 		"github.com/go-jose/go-jose/": "keys and signatures",
 		"go.uber.org/zap":             log,
 		"golang.org/x/oauth2":         "PKCE and the form of the code exchange",
@@ -117,7 +117,7 @@ var architecture = []room{
 	}},
 	{"gateway/public", arrows{
 		"gateway/strip":  "headers that name another path or method are its",
-		"gateway/target": "it judges each path",
+		"gateway/target": "it checks each path",
 		"net/http":       "it reads a request's method and headers",
 	}},
 	{"gateway/forward", arrows{
@@ -182,8 +182,8 @@ var architecture = []room{
 		"gateway/session":                "sessions outlive configurations",
 		"gateway/signing":                "keys outlive configurations",
 		"gateway/store":                  "a store that is not open yet",
-		"gateway/strip":                  "names of kept headers are judged where they are written",
-		"gateway/target":                 "paths are judged where they are written",
+		"gateway/strip":                  "names of kept headers are checked where they are written",
+		"gateway/target":                 "paths are checked where they are written",
 		"gateway/usernames":              "name spaces of providers are configured",
 		"gateway/vault":                  "it checks the length of a secret",
 		"gateway/wording":                "the store explains network errors by it",
@@ -195,7 +195,7 @@ var architecture = []room{
 		"go.uber.org/zap/zapcore":        "fields of the audit log",
 		"net/http":                       "it is a handler",
 	}},
-	{"caddymodule/cmd/caddy-sso/host", arrows{
+	{"caddymodule/cmd/caddy-sso/program", arrows{
 		"caddymodule":                   "what is private, and when a configuration comes and goes",
 		"github.com/caddyserver/caddy/": "it changes Caddy",
 		"go.uber.org/zap":               log,
@@ -204,14 +204,14 @@ var architecture = []room{
 		"net/http":                      "logs have headers in them",
 	}},
 	{"caddymodule/cmd/caddy-sso", arrows{
-		"caddymodule/cmd/caddy-sso/host": "what the binary changes of Caddy",
-		"caddymodule":                    "it registers our modules",
-		"gateway/demo":                   "the demonstration belongs to the command: whoever embeds the module does not carry it",
-		"gateway/pages":                  "the demonstration looks like the gateway's pages",
-		"gateway/redisstore":             "go-redis's own log is silenced for the whole process",
-		"github.com/caddyserver/caddy/":  "it is Caddy with our modules",
-		"github.com/spf13/cobra":         "Caddy's commands are cobra's",
-		"net/http":                       "the demonstration listens",
+		"caddymodule/cmd/caddy-sso/program": "what the binary changes of Caddy",
+		"caddymodule":                       "it registers our modules",
+		"gateway/demo":                      "the demonstration belongs to the command: whoever embeds the module does not carry it",
+		"gateway/pages":                     "the demonstration looks like the gateway's pages",
+		"gateway/redisstore":                "go-redis's own log is silenced for the whole process",
+		"github.com/caddyserver/caddy/":     "it is Caddy with our modules",
+		"github.com/spf13/cobra":            "Caddy's commands are cobra's",
+		"net/http":                          "the demonstration listens",
 	}},
 
 	// What belongs to tests. Only tests import it. What lies below integration

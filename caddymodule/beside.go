@@ -10,7 +10,7 @@ import (
 // neverPass are the handlers that answer by themselves, whatever is in a request.
 var neverPass = []string{"acme_server", "file_server", "metrics"}
 
-// checkPassed judges the handlers that requests to a guarded host reach past its
+// checkPassed checks the handlers that requests to a guarded host reach past its
 // sso. Where that is `nested`, somebody has said that a part is not guarded.
 func (a *App) checkPassed(f *follower, places []place) {
 	sites := map[string][]string{}

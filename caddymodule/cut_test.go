@@ -71,10 +71,7 @@ func (w *world) signInAs(name, group string) *browser {
 // logOut ends the session of a browser.
 func (w *world) logOut(b *browser) {
 	w.t.Helper()
-	r, err := http.NewRequest(http.MethodPost, w.origin()+"/.sso/logout", nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	r := mustPost(w.t, w.origin()+"/.sso/logout", nil)
 	r.Header.Set("Origin", w.origin())
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	if status, _ := b.do(r); status != http.StatusOK {
@@ -178,7 +175,7 @@ func TestReloadJudgesStreams(t *testing.T) {
 	wantEnd(t, "alice's stream after the logout", alices, 2*time.Second)
 	wantEnd(t, "alice's second stream after the logout", second, 2*time.Second)
 
-	// The provider judges otherwise now: logins by its old definition do not count.
+	// The provider has another definition now: logins by its old definition do not count.
 	alice = w.signInAs("alice", "team")
 	alices = alice.stream(w.origin() + "/live")
 	load(next, "role User team\n\t\tusername_claim sub")

@@ -3,7 +3,6 @@ package caddymodule_test
 import (
 	"cmp"
 	"encoding/pem"
-	"fmt"
 	"net/http"
 	"os"
 	"strings"
@@ -14,7 +13,7 @@ import (
 )
 
 // TestLoginCountsUnderItsDefinition has one issuer in two definitions. A login
-// that one of them judged is none under the other, and counts again under the
+// under one of them is none under the other, and counts again under the
 // first: the person signs in anew, and the app is told what is true now.
 func TestLoginCountsUnderItsDefinition(t *testing.T) {
 	w := newWorld(t)
@@ -24,10 +23,7 @@ func TestLoginCountsUnderItsDefinition(t *testing.T) {
 	}})
 	w.op.SetHooks(gatewaytest.OPHooks{Claims: func(claims map[string]any) { claims["nick"], claims["self"] = "root", []any{"admins"} }})
 	oidc := func(name string, options ...string) string {
-		options = append([]string{
-			"issuer " + w.op.Issuer, "client_id `" + w.op.ClientID + "`", "client_secret {env.SSO_TEST_CLIENT_SECRET}", "ca " + w.path("ca.pem"),
-		}, options...)
-		return fmt.Sprintf("provider %s oidc {\n\t\t\t%s\n\t\t}\n\t\t", name, strings.Join(options, "\n\t\t\t"))
+		return strings.Replace(w.oidc("corp", w.op, options...), "provider corp", "provider "+name, 1)
 	}
 	saml := func(name string, options ...string) string {
 		return strings.Replace(w.saml("corp", idp, options...), "provider corp", "provider "+name, 1)
@@ -131,9 +127,8 @@ func TestTwoDefinitionsOfOneHost(t *testing.T) {
 			claims["sub"], claims["preferred_username"] = "b0b-0002", "bob"
 		}
 	}})
-	oidc := fmt.Sprintf("oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tca %s\n\t\t\t", w.op.Issuer, w.op.ClientID, w.op.ClientSecret, w.path("ca.pem"))
 	saml := strings.TrimPrefix(w.saml("saml", idp), "provider saml ")
-	w.mustLoad(w.global("provider oidc-one "+oidc+"}\n\t\tprovider oidc-two "+oidc+"insecure_no_pkce\n\t\t}\n\t\tprovider saml-one "+saml+
+	w.mustLoad(w.global(w.oidc("oidc-one", w.op)+w.oidc("oidc-two", w.op, "insecure_no_pkce")+"provider saml-one "+saml+
 		"\n\t\tprovider saml-two "+strings.Replace(saml, "{", "{\n\t\t\tclock_skew 1m", 1)+"\n\t\tsame_people oidc-one oidc-two saml-one saml-two") + `
 ORIGIN {
 	handle /two/* {
@@ -178,7 +173,7 @@ ORIGIN {
 }
 
 // TestLoginCountsUnderItsKeys has one issuer whose keys come from two places. A
-// login that is judged by the keys of one is none where the other's count.
+// login by the keys of one is none where the other's count.
 func TestLoginCountsUnderItsKeys(t *testing.T) {
 	w := newWorld(t)
 	idp := w.addIdP("corp")

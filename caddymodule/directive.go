@@ -76,7 +76,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // block returns the options of a site.
 func (h *Handler) block() block {
-	return append(ruleBlock(&h.Role, &h.Template, &h.Group), block{
+	return append(ruleBlock(&h.Rules), block{
 		many("from <provider>… { role|template|group … }", h.setFrom),
 		many("same_people <provider> <provider>…", setSamePeople(&h.SamePeople)),
 		many("public <path>…", paths(&h.Public)),

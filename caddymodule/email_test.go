@@ -1,8 +1,6 @@
 package caddymodule_test
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -40,13 +38,7 @@ func toldBy(t *testing.T, body string) (got told) {
 		t.Fatalf("the app was told %q", body)
 	}
 	got.user, got.email = parts[0], parts[1]
-	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(parts[3], ".")[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(payload, &got.claims); err != nil {
-		t.Fatal(err)
-	}
+	readClaims(t, body, &got.claims)
 	if got.claims.Username != got.user || got.claims.Email != got.email {
 		t.Errorf("the headers say %+v, the assertion %+v", got, got.claims)
 	}

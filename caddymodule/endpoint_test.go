@@ -3,7 +3,6 @@ package caddymodule_test
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,13 +44,7 @@ func endpoints(t *testing.T) []gateway.Endpoint {
 // credentials are due, the log has a line without them, whatever the request is.
 func TestNoCredentialsInLogsOfEndpoints(t *testing.T) {
 	w := newWorld(t)
-	ca := w.path("ca.pem")
-	if err := os.WriteFile(ca, w.op.Roots, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	providers := fmt.Sprintf("provider corp oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tca %s\n\t\t}\n\t\t",
-		w.op.Issuer, w.op.ClientID, w.op.ClientSecret, ca)
-	w.mustLoad(w.global(providers+w.saml("partners", w.addIdP("partners"))+"same_people corp partners") + samlSite)
+	w.mustLoad(w.global(w.oidc("corp", w.op)+w.saml("partners", w.addIdP("partners"))+"same_people corp partners") + samlSite)
 
 	table := append(endpoints(t),
 		gateway.Endpoint{Path: "/.sso/nothing"}, gateway.Endpoint{Path: "/.sso"}, gateway.Endpoint{Path: "/.sso/saml/acs/x"})

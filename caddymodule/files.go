@@ -130,7 +130,7 @@ func choosesFiles(h *fileserver.FileServer, place chosen) bool {
 	return slices.ContainsFunc(texts, place.finds)
 }
 
-// servesFiles judges a file server: it is harmless if the client does not choose
+// servesFiles checks a file server: it is harmless if the client does not choose
 // the file.
 func (f *follower) servesFiles(h *fileserver.FileServer, p progress) {
 	const advice = "`rewrite * /{err.status_code}.html`"
@@ -145,7 +145,7 @@ func (f *follower) servesFiles(h *fileserver.FileServer, p progress) {
 	}
 }
 
-// reads judges a handler by which a client may read more than the page of an error.
+// reads checks a handler by which a client may read more than the page of an error.
 func (f *follower) reads(name, what, fix string, p progress) {
 	switch {
 	case f.where == "" || p.guarded:

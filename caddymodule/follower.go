@@ -323,7 +323,7 @@ func (f *follower) opened(name string) {
 	}
 }
 
-// passesOn judges a handler that may pass a request on, headers and all.
+// passesOn checks a handler that may pass a request on, headers and all.
 func (f *follower) passesOn(name string, p progress) {
 	switch {
 	case p.guarded || f.where == "" && p.stripped:

@@ -83,16 +83,8 @@ type Handler struct {
 	// single provider. Default: the provider, if there is only one.
 	Autologin string `json:"autologin,omitempty"`
 
-	// Rules that give roles: all lines that match count. `to` are the app's names.
-	// `from` are the provider's groups, compared byte for byte, or "*" for everybody.
 	// A person whom no role, template or group rule matches is refused.
-	Role []mapping.Line `json:"role,omitempty"`
-
-	// Rules that give one template: the first line that matches counts.
-	Template []mapping.Line `json:"template,omitempty"`
-
-	// Rules that give the app's groups: all lines that match count.
-	Group []mapping.Line `json:"group,omitempty"`
+	mapping.Rules
 
 	// Rules for the people of some providers only. If a site's providers have several
 	// name spaces, all its rules stand here, because two providers may use one group
@@ -297,15 +289,11 @@ func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 		err = errors.Join(err, fmt.Errorf("errors: can't be %q, only \"caddy\"", h.Errors))
 	}
 	return gateway.AppOptions{
-		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.rules(), From: h.bound(), SamePeople: h.SamePeople,
+		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.Rules, From: h.bound(), SamePeople: h.SamePeople,
 		Public: h.Public, Protect: h.Protect, Prefix: h.Prefix, CallbackPath: h.CallbackPath,
 		BaseURL: h.BaseURL, Lifetime: time.Duration(h.Lifetime), Headers: headers, HeaderFormat: format, KeepHeaders: h.KeepHeaders,
 		AllowedOrigins: h.AllowedOrigins, InsecureHTTP: h.InsecureHTTP, ErrorsToCaller: h.Errors == "caddy",
 	}, err
-}
-
-func (h *Handler) rules() mapping.Rules {
-	return mapping.Rules{Role: h.Role, Template: h.Template, Group: h.Group}
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.

@@ -10,7 +10,7 @@ import (
 
 const issuerRule = "expected a URL such as https://id.example.com/realms/corp, without user, query and fragment"
 
-// mayBeIssuer reports whether s is an issuer. A text with a placeholder is judged
+// mayBeIssuer reports whether s is an issuer. A text with a placeholder is checked
 // when that is resolved. Messages don't repeat a text that is no issuer: if arguments
 // are swapped, it can be the secret.
 func mayBeIssuer(s string) bool {
@@ -32,7 +32,7 @@ var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-
 
 // issuerFault says why an issuer of Microsoft's can't be what its discovery
 // document and its ID tokens name: they name the tenant by its ID, whatever was asked
-// for. It returns "" for any other. A text with a placeholder is judged when that is
+// for. It returns "" for any other. A text with a placeholder is checked when that is
 // resolved.
 func issuerFault(issuer string) string {
 	if start, _, found := strings.Cut(issuer, "/.well-known/"); found {

@@ -13,9 +13,9 @@ import (
 // Limit bounds the sign-ins of one client address, over all nodes. An IPv6 client
 // counts by its /64.
 type Limit struct {
-	// How many answers of providers may fail in a window: those that belong to a
-	// login of the same browser, and are judged bad. If the store or the provider
-	// is at fault, nothing counts. -1 takes all limits away. Default: 10.
+	// How many answers of providers may be refused in a window: those that belong to a
+	// login of the same browser. If the store or the provider is at fault, nothing
+	// counts. -1 takes all limits away. Default: 10.
 	Failed int `json:"failed,omitempty"`
 
 	// How many requests of a sign-in are taken in a window: each start, and each

@@ -1,7 +1,6 @@
 package caddymodule_test
 
 import (
-	"fmt"
 	"html"
 	"net/http"
 	"net/url"
@@ -41,8 +40,7 @@ func TestSignedInAsSomebodyElse(t *testing.T) {
 			claims["auth_time"] = time.Now().Unix() - *s
 		}
 	}})
-	w.mustLoad(w.global(fmt.Sprintf("provider oidc oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tca %s\n\t\t}\n\t\t",
-		w.op.Issuer, w.op.ClientID, w.op.ClientSecret, w.path("ca.pem"))+w.saml("saml", idp)) + `
+	w.mustLoad(w.global(w.oidc("oidc", w.op)+w.saml("saml", idp)) + `
 ORIGIN {
 	sso {
 		same_people oidc saml

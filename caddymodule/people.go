@@ -74,26 +74,16 @@ type From struct {
 	// The providers, by their names.
 	Provider []string `json:"provider,omitempty"`
 
-	// Rules that give roles, as the handler's own.
-	Role []mapping.Line `json:"role,omitempty"`
-
-	// Rules that give the one template, as the handler's own.
-	Template []mapping.Line `json:"template,omitempty"`
-
-	// Rules that give the app's groups, as the handler's own.
-	Group []mapping.Line `json:"group,omitempty"`
-}
-
-func (f *From) rules() mapping.Rules {
-	return mapping.Rules{Role: f.Role, Template: f.Template, Group: f.Group}
+	// Rules for their people.
+	mapping.Rules
 }
 
 // ruleBlock returns the options for rules, in a site and in a `from` block.
-func ruleBlock(roles, templates, groups *[]mapping.Line) block {
+func ruleBlock(r *mapping.Rules) block {
 	return block{
-		many("role <app_role>[,<app_role>…] <group>…", lines(roles)),
-		many("template <app_template> <group>…", lines(templates)),
-		many("group <app_group>[,<app_group>…] <group>…", lines(groups)),
+		many("role <app_role>[,<app_role>…] <group>…", lines(&r.Role)),
+		many("template <app_template> <group>…", lines(&r.Template)),
+		many("group <app_group>[,<app_group>…] <group>…", lines(&r.Group)),
 	}
 }
 
@@ -104,7 +94,7 @@ func (h *Handler) setFrom(d *caddyfile.Dispenser, e entry) error {
 	if err := names(&f.Provider, 1)(d, e); err != nil {
 		return err
 	}
-	if err := ruleBlock(&f.Role, &f.Template, &f.Group).parse(d); err != nil {
+	if err := ruleBlock(&f.Rules).parse(d); err != nil {
 		return err
 	}
 	if len(f.Role)+len(f.Template)+len(f.Group) == 0 {
@@ -148,8 +138,8 @@ func names(to *[]string, least int) setter {
 // bound returns the rules of the `from` blocks.
 func (h *Handler) bound() []gateway.ProviderRules {
 	var rules []gateway.ProviderRules
-	for i := range h.From {
-		rules = append(rules, gateway.ProviderRules{Providers: h.From[i].Provider, Rules: h.From[i].rules()})
+	for _, from := range h.From {
+		rules = append(rules, gateway.ProviderRules{Providers: from.Provider, Rules: from.Rules})
 	}
 	return rules
 }
@@ -157,12 +147,12 @@ func (h *Handler) bound() []gateway.ProviderRules {
 // checkRules finds mistakes in rules that can be found without the providers.
 func (h *Handler) checkRules() error {
 	var errs []error
-	if own := h.rules(); len(h.From) == 0 || len(own.Role)+len(own.Template)+len(own.Group) > 0 {
-		_, err := mapping.Compile(own)
+	if len(h.From) == 0 || len(h.Role)+len(h.Template)+len(h.Group) > 0 {
+		_, err := mapping.Compile(h.Rules)
 		errs = append(errs, err)
 	}
-	for i := range h.From {
-		_, err := mapping.Compile(h.From[i].rules())
+	for _, from := range h.From {
+		_, err := mapping.Compile(from.Rules)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

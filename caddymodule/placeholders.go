@@ -21,58 +21,46 @@ const placeholderPrefix = "http.auth.user."
 
 var nobody forward.Principal
 
-// personal has the names of the placeholders, without the prefix.
-var personal = [...]string{"id", "username", "email", "name", "first_name", "last_name", "roles", "groups", "template", "provider", "account", "session"}
-
-// tell sets the placeholders. In an error route those of the first sso are there, and
-// a proxy that was given up may still look for others: only values can be changed then.
-func tell(r *http.Request, p *forward.Principal) {
-	repl, values := replacerOf(r), placeholders(p)
-	if failed(r) == nil {
-		repl.Map(values)
-		return
-	}
-	for _, name := range personal {
-		value, _ := values(placeholderPrefix + name)
-		repl.Set(placeholderPrefix+name, value)
-	}
+// personal are the placeholders, without the prefix.
+var personal = map[string]func(*forward.Principal) string{
+	"id":         func(p *forward.Principal) string { return p.Username },
+	"username":   func(p *forward.Principal) string { return p.Username },
+	"email":      func(p *forward.Principal) string { return p.Email },
+	"name":       func(p *forward.Principal) string { return p.Name },
+	"first_name": func(p *forward.Principal) string { return p.FirstName },
+	"last_name":  func(p *forward.Principal) string { return p.LastName },
+	"roles":      func(p *forward.Principal) string { return joinNames(p.Roles) },
+	"groups":     func(p *forward.Principal) string { return joinNames(p.Groups) },
+	"template":   func(p *forward.Principal) string { return p.Template },
+	"provider":   func(p *forward.Principal) string { return p.Provider },
+	"account":    func(p *forward.Principal) string { return p.Account },
+	"session":    func(p *forward.Principal) string { return p.SessionID },
 }
 
-// placeholders looks up what is known of a person, when it is asked for. On
-// public paths, where p is nil, that is empty: a placeholder that is not known
-// would be passed on as it is written.
-func placeholders(p *forward.Principal) caddy.ReplacerFunc {
+// tell sets the placeholders. In an error route those of the first sso are there, and
+// a proxy that was given up may still look for others: only values can be changed then. On
+// public paths, where p is nil, they are empty: a placeholder that is not known would be
+// passed on as it is written.
+func tell(r *http.Request, p *forward.Principal) {
 	if p == nil {
 		p = &nobody
 	}
+	repl := replacerOf(r)
+	if failed(r) == nil {
+		repl.Map(placeholders(p))
+		return
+	}
+	for name, of := range personal {
+		repl.Set(placeholderPrefix+name, of(p))
+	}
+}
+
+// placeholders looks up what is known of a person, when it is asked for.
+func placeholders(p *forward.Principal) caddy.ReplacerFunc {
 	return func(key string) (any, bool) {
-		key, ok := strings.CutPrefix(key, placeholderPrefix)
-		if !ok {
-			return nil, false
-		}
-		switch key {
-		case "id", "username":
-			return p.Username, true
-		case "email":
-			return p.Email, true
-		case "name":
-			return p.Name, true
-		case "first_name":
-			return p.FirstName, true
-		case "last_name":
-			return p.LastName, true
-		case "roles":
-			return joinNames(p.Roles), true
-		case "groups":
-			return joinNames(p.Groups), true
-		case "template":
-			return p.Template, true
-		case "provider":
-			return p.Provider, true
-		case "account":
-			return p.Account, true
-		case "session":
-			return p.SessionID, true
+		key, ours := strings.CutPrefix(key, placeholderPrefix)
+		if of := personal[key]; ours && of != nil {
+			return of(p), true
 		}
 		return nil, false
 	}

@@ -12,19 +12,28 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 	"go.uber.org/zap"
 )
 
-const defaultPrefix = "/.sso"
+const (
+	defaultPrefix = "/.sso"
+	freePrefix    = "/.auth" // to suggest, if another handler takes defaultPrefix
+)
 
-// A step is what a request meets on its way to a handler: the matchers of a route, or
-// a handler that changes the path of what they match.
+// A step is what a request meets on its way to a handler: the matchers of a route, a
+// handler that changes the path of what they match, or a handler that responds to it.
 type step struct {
 	sets  caddyhttp.MatcherSets
+	group string // of the route
 	moves bool
 	strip string // what is cut off the path; "" if nobody knows what becomes of it
-	group string // of the route
+
+	ends    string                  // the handler that responds; "" if none does
+	all     bool                    // to every request that the route takes
+	earlier []caddyhttp.MatcherSets // of the group's routes before: what they take, this one does not
 }
 
 // stepAt is the step of a handler that may change the path, behind these matchers.
@@ -56,18 +65,100 @@ func movesPath(handler caddyhttp.MiddlewareHandler) string {
 // reachedBy says whether a request for a path may come to the place. Matchers of paths
 // decide; all others may match.
 func (p place) reachedBy(path string) bool {
+	reached, _ := p.way(path)
+	return reached
+}
+
+// way is reachedBy, and names the handler in a route before that takes such requests, or
+// is meant for them.
+func (p place) way(path string) (reached bool, taker string) {
 	for _, s := range p.steps {
 		switch can := mayMatch(s.sets, path); {
+		case s.ends != "" && s.all && p.surelyTakes(s, path):
+			return false, s.ends
+		case s.ends != "":
+			if can && namesOf(s.sets).overlap(p.names) && slices.ContainsFunc(s.sets, func(set caddyhttp.MatcherSet) bool { return slices.ContainsFunc(set, isFor(path)) }) {
+				taker = s.ends
+			}
 		case !s.moves && !can:
-			return false
+			return false, ""
 		case !s.moves || !can:
 		case s.strip == "":
-			return true
+			return true, taker
 		case len(path) >= len(s.strip) && strings.EqualFold(path[:len(s.strip)], s.strip):
 			path = "/" + strings.TrimPrefix(path[len(s.strip):], "/")
 		}
 	}
-	return true
+	return true, taker
+}
+
+// surelyTakes says whether a route before the place takes all requests for a path.
+func (p place) surelyTakes(s step, path string) bool {
+	if slices.ContainsFunc(s.earlier, func(sets caddyhttp.MatcherSets) bool { return mayMatch(sets, path) }) {
+		return false
+	}
+	return slices.ContainsFunc(s.sets, func(set caddyhttp.MatcherSet) bool {
+		return !slices.ContainsFunc(set, func(matcher any) bool {
+			if m, ok := matcher.(*caddyhttp.MatchHost); ok {
+				return p.names == nil || slices.ContainsFunc(p.names, func(name string) bool { return !hostNames(*m).cover(name) })
+			}
+			return !isFor(path)(matcher)
+		})
+	})
+}
+
+// isFor returns whether a matcher is one of paths that takes all requests for a path.
+func isFor(path string) func(matcher any) bool {
+	return func(matcher any) bool {
+		if m, ok := matcher.(*caddyhttp.MatchPath); ok {
+			known := slices.DeleteFunc(slices.Clone(*m), func(pattern string) bool { return strings.Contains(pattern, "{") })
+			return len(known) > 0 && mayTake(&known, path)
+		}
+		m, ok := matcher.(*caddyhttp.MatchPathRE)
+		return ok && mayTake(m, path)
+	}
+}
+
+// ends is the step of a route with a handler that responds, for the routes after it.
+func (w *walker) ends(route caddyhttp.Route, earlier []caddyhttp.MatcherSets) (step, bool) {
+	s := step{sets: route.MatcherSets, group: route.Group, earlier: earlier}
+	if onlyHosts(s.sets) {
+		return s, false // see before
+	}
+	stripped := false
+	for _, handler := range route.Handlers {
+		stripped = stripped || len(w.within(handler, nil, stripName)) > 0
+		for _, name := range w.within(handler, nil, answers) {
+			s.ends = cmp.Or(s.ends, name)
+		}
+		s.all = s.all || w.endsAll(handler)
+	}
+	s.all = s.all && !stripped // it is meant: no code is passed on
+	return s, s.ends != ""
+}
+
+func stripName(handler caddyhttp.MiddlewareHandler) string {
+	if _, ok := handler.(*Strip); ok {
+		return "sso_strip"
+	}
+	return ""
+}
+
+// endsAll says whether a handler surely responds to whatever comes to it.
+func (w *walker) endsAll(handler caddyhttp.MiddlewareHandler) bool {
+	switch h := handler.(type) {
+	case *caddyhttp.Subroute:
+		return slices.ContainsFunc(h.Routes, func(route caddyhttp.Route) bool {
+			return len(route.MatcherSets) == 0 && route.Group == "" && slices.ContainsFunc(route.Handlers, w.endsAll)
+		})
+	case *reverseproxy.Handler:
+		return len(h.HandleResponse) == 0
+	case *fileserver.FileServer:
+		return !h.PassThru
+	case *caddyhttp.StaticResponse:
+		return answers(h) != ""
+	}
+	return false
 }
 
 func mayMatch(sets caddyhttp.MatcherSets, path string) bool {
@@ -112,7 +203,8 @@ func (p place) takesBelow(prefix string) bool {
 	return p.reachedBy(prefix+"/login") && p.reachedBy(prefix+"/oidc/callback") && p.reachedBy(prefix+"/saml/acs")
 }
 
-// partPrefix is a prefix below the path of the part that the handler guards.
+// partPrefix is a prefix below the path of the part that the handler guards, or one that
+// no route before it takes.
 func (p place) partPrefix() string {
 	stripped := ""
 	for _, s := range p.steps {
@@ -132,6 +224,9 @@ func (p place) partPrefix() string {
 				}
 			}
 		}
+	}
+	if p.takesBelow(freePrefix) {
+		return freePrefix
 	}
 	return ""
 }
@@ -187,41 +282,76 @@ func (a *App) addresses(h *Handler) []address {
 	return list
 }
 
-// checkReach refuses a nested handler that does not get its own addresses, if no other
-// one at its host answers there: nobody could sign in, and somebody else would get the
-// providers' answers.
-func (a *App) checkReach(p place, places []place) error {
-	if !p.handler.Nested || p.server == "" {
-		return nil
+// A reach says which of a handler's own addresses it does not get.
+type reach struct {
+	unreached     []string // no path above it matches them
+	taken, takers []string // the handlers in routes before it that get them, or some requests
+	all           bool     // it gets none of its addresses, and nobody else answers there
+	strange       bool     // another app answers
+}
+
+// reachOf finds the addresses at which no other handler of the host answers.
+func (a *App) reachOf(p place, places []place) reach {
+	r := reach{all: true}
+	add := func(to *[]string, text string) {
+		if !slices.Contains(*to, text) {
+			*to = append(*to, text)
+		}
 	}
-	var unreached []string
-	strange := false // another app answers
 	for _, own := range a.addresses(p.handler) {
-		if p.reachedBy(own.path) {
+		reached, taker := p.way(own.path)
+		r.all = r.all && !reached
+		if reached && taker == "" {
 			continue
 		}
 		others := slices.DeleteFunc(slices.Clone(places), func(other place) bool {
 			return !other.besides(p) || !slices.Contains(a.addresses(other.handler), own) || !other.reachedBy(own.path)
 		})
-		if len(others) == 0 && !slices.Contains(unreached, own.path) {
-			unreached = append(unreached, own.path)
+		switch {
+		case len(others) > 0:
+			r.all = false
+			r.strange = r.strange || !reached && !slices.ContainsFunc(others, func(other place) bool { return other.handler.config == p.handler.config })
+		case taker == "":
+			add(&r.unreached, own.path)
+		default:
+			add(&r.taken, own.path)
+			add(&r.takers, "'"+taker+"'")
 		}
-		strange = strange || !slices.ContainsFunc(others, func(other place) bool { return other.handler.config == p.handler.config })
 	}
-	if unreached == nil {
-		a.warnOfAssets(p, places)
-		if strange && p.handler.skipsChooser() {
-			a.warn("a sign-in that begins at this 'sso' comes back to another one of the host, which has an audience of its own and refuses it (flow_unknown)",
-				zap.String("site", p.handler.site), zap.String("fix", p.asPart()))
-		}
+	return r
+}
+
+// checkReach refuses a nested handler that does not get its own addresses, if no other
+// one at its host answers there: nobody could sign in, and somebody else would get the
+// providers' answers. If another handler takes only some of them, or perhaps not all
+// requests, it warns.
+func (a *App) checkReach(p place, places []place) error {
+	if !p.handler.Nested || p.server == "" {
 		return nil
 	}
-	fix := "have the matchers above it take these paths, too"
+	r := a.reachOf(p, places)
+	paths, cause, fix := r.unreached, "the paths above it don't match them", "have the matchers above it take these paths, too"
+	if r.unreached == nil && r.taken != nil {
+		paths, cause = r.taken, strings.Join(r.takers, ", ")+" in a route before it takes them"
+		fix = "have the matchers of that route leave out these paths"
+	}
 	if lines := p.ownLines(); lines != nil {
 		fix = "write " + strings.Join(lines, " and ") + " in its block, and " + appLine + "; at the provider, the address registered there changes with it"
 	}
-	return fmt.Errorf("site %s: the 'sso' that is `nested` never gets requests for %s, because the paths above it don't match them, and no other 'sso' of the host answers there: "+
-		"nobody could sign in, and another handler would get the provider's answers, unspent codes among them: %s", p.handler.site, strings.Join(unreached, ", "), fix)
+	if r.unreached != nil || r.taken != nil && r.all {
+		return fmt.Errorf("site %s: the 'sso' that is `nested` never gets requests for %s, because %s, and no other 'sso' of the host answers there: "+
+			"nobody could sign in, and another handler would get the provider's answers, unspent codes among them: %s", p.handler.site, strings.Join(paths, ", "), cause, fix)
+	}
+	if r.taken != nil {
+		a.warn("a handler in a route before the 'sso' that is `nested` takes requests for the addresses of that 'sso': people may be unable to sign in",
+			zap.String("site", p.handler.site), zap.Strings("handlers", r.takers), zap.Strings("addresses", r.taken), zap.String("fix", fix))
+	}
+	a.warnOfAssets(p, places)
+	if r.strange && p.handler.skipsChooser() {
+		a.warn("a sign-in that begins at this 'sso' comes back to another one of the host, which has an audience of its own and refuses it (flow_unknown)",
+			zap.String("site", p.handler.site), zap.String("fix", p.asPart()))
+	}
+	return nil
 }
 
 // warnOfAssets warns if style and scripts of a handler's pages are somebody else's to

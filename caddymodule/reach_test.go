@@ -30,6 +30,9 @@ func TestPartsAreMended(t *testing.T) {
 		"a site with a path":         "http://app.localhost/a/* {\n" + block(1, "") + "}\nhttp://app.localhost {\n" + block(2, "app rest\n") + "}\n",
 		"what is left":               "http://app.localhost {\nroute {\nrespond /open open\nreverse_proxy /b/* localhost:2\n" + block(1, "") + "}\n}\n",
 		"SAML":                       "http://app.localhost {\nhandle /a/* {\n" + strings.Replace(block(1, ""), "oidc https://id.example.com app secret", "saml https://id.example.com/metadata", 1) + "}\n}\n",
+		"taken before":               "http://app.localhost {\nhandle /.sso/* {\nreverse_proxy localhost:2\n}\nhandle {\n" + block(1, "nested\n") + "}\n}\n",
+		"a callback taken before":    "http://app.localhost {\nhandle /.sso/login {\nfile_server\n}\n@c path /.sso/* /callback\nhandle @c {\nrespond no\n}\nhandle {\n" + block(1, "nested\ncallback_path /callback\n") + "}\n}\n",
+		"taken by a site":            "http://app.localhost/.sso/* {\nroute {\nrespond no\n}\n}\nhttp://app.localhost {\nroute {\n" + block(1, "nested\n") + "}\n}\n",
 		"a part within a part":       "http://app.localhost {\nhandle_path /a/* {\nhandle /b/* {\n" + block(1, "") + "}\n}\n}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,30 +89,6 @@ func TestAnotherAppAnswers(t *testing.T) {
 			status, body := newBrowser(t).get(w.origin() + "/a/x")
 			if signedIn := body == "part"; signedIn == tt.warns && tt.part != "autologin off" {
 				t.Errorf("signed in: %d %q", status, body)
-			}
-		})
-	}
-}
-
-// TestAssetsReach has a part whose matchers take some of its own addresses. The pages
-// need style and scripts, too. If nobody answers there, the log says so.
-func TestAssetsReach(t *testing.T) {
-	const sso = "PROVIDER\n\t\trole User *\n\t\tnested\n\t}\n\trespond ok\n}\n"
-	for name, tt := range map[string]struct {
-		paths, rest string
-		warns       bool
-	}{
-		"by name":                     {"/.sso/login /.sso/oidc/callback", "", true},
-		"by name, with the assets":    {"/.sso/login /.sso/oidc/callback /.sso/assets/*", "", false},
-		"all":                         {"/.sso/*", "", false},
-		"another answers":             {"/.sso/login /.sso/oidc/callback", "handle {\n" + sso, false},
-		"another, by another address": {"/.sso/login /.sso/oidc/callback", "handle {\n" + strings.Replace(sso, "nested", "nested\n\t\tapp rest\n\t\tprefix /rest", 1), true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.mustLoad(w.global("") + "ORIGIN {\n@a path /admin/* " + tt.paths + "\nhandle @a {\n" + sso + tt.rest + "}\n")
-			if warned := strings.Contains(w.logs(), "the style and the scripts of its own pages"); warned != tt.warns {
-				t.Errorf("warned: %t", warned)
 			}
 		})
 	}

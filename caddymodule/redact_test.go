@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/caddymodule"
-	"github.com/caddy-sso/caddy-sso/caddymodule/cmd/caddy-sso/host"
+	"github.com/caddy-sso/caddy-sso/caddymodule/cmd/caddy-sso/program"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
@@ -28,11 +28,11 @@ type secret struct {
 	is   *regexp.Regexp
 }
 
-// withHost has Caddy be as it is in our own binary, until the test ends.
-func withHost(t *testing.T) {
+// withProgram has Caddy be as it is in our own binary, until the test ends.
+func withProgram(t *testing.T) {
 	t.Helper()
-	caddymodule.SetHost(host.Caddy{})
-	t.Cleanup(func() { caddymodule.SetHost(nil) })
+	caddymodule.SetProgram(program.Caddy{})
+	t.Cleanup(func() { caddymodule.SetProgram(nil) })
 }
 
 // identities are what a log must not show of a person, under whatever name.
@@ -94,7 +94,7 @@ func TestNoIdentityInLogs(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			if tt.ours {
-				withHost(t)
+				withProgram(t)
 			}
 			level := tt.level
 			if level == "" {
@@ -225,7 +225,7 @@ func complaining(t *testing.T) string {
 // A copy of the assertion is left out also if the site changes the assertion itself,
 // in place, behind sso and in an error route.
 func TestCopiesOfAChangedAssertionAreRedacted(t *testing.T) {
-	withHost(t)
+	withProgram(t)
 	w := newWorld(t)
 	w.mustLoad(w.global("") + strings.ReplaceAll(`ORIGIN {
 	PROVIDER

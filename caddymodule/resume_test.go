@@ -39,7 +39,7 @@ const resumeSite = `ORIGIN {
 `
 
 // TestNestedInErrorRoutes holds that an sso in an error route knows the person whom
-// the one at the top knows, although that has taken the cookie, and judges by rules
+// the one at the top knows, although that has taken the cookie, and lets them in by rules
 // of its own.
 func TestNestedInErrorRoutes(t *testing.T) {
 	app := newUpstream(t)
@@ -119,7 +119,7 @@ func TestNestedInErrorRoutes(t *testing.T) {
 	ask(bob, "/page", "", http.StatusOK, "bob")
 	ask(alice, "/page", "", http.StatusForbidden, "")
 
-	// A login that another definition judged does not count.
+	// A login of another definition does not count.
 	load("OTHER", "name other\n\t\t\t\tusername_claim email")
 	ask(alice, "/page", "", http.StatusUnauthorized, "")
 	ask(alice, "/open/page", "", http.StatusUnauthorized, "")

@@ -3,7 +3,6 @@ package caddymodule_test
 import (
 	"encoding/base64"
 	"encoding/xml"
-	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -47,8 +46,7 @@ func TestSAMLBesideOIDC(t *testing.T) {
 	w := newWorld(t)
 	corp, partners := w.addIdP("corp"), w.addIdP("partners")
 	partners.SetHooks(gatewaytest.IdPHooks{Answer: func(a *gatewaytest.IdPAnswer) { a.SignMessage = true }})
-	oidc := fmt.Sprintf("provider google oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tdisplay_name \"People of google\"\n\t\t\tca %s\n\t\t}\n\t\t",
-		w.op.Issuer, w.op.ClientID, w.op.ClientSecret, w.path("ca.pem"))
+	oidc := w.oidc("google", w.op, `display_name "People of google"`)
 	w.mustLoad(w.global(oidc+w.saml("corp", corp)+w.saml("partners", partners, "request_binding post")+"same_people google corp partners") + samlSite)
 
 	t.Run("A1 SAML and OpenID Connect side by side, by the chooser", func(t *testing.T) {

@@ -216,34 +216,20 @@ func listener(app *caddyhttp.App, server *caddyhttp.Server) (scheme, port string
 	return scheme, port
 }
 
-// hostsOf returns the host names that matcher sets let through. ok is false if they let
-// all through, or if a name has a placeholder that is not known yet.
-func hostsOf(sets caddyhttp.MatcherSets) (hosts gateway.Hosts, ok bool) {
-	for _, set := range sets {
-		limited := false
-		for _, matcher := range set {
-			m, isHost := matcher.(*caddyhttp.MatchHost)
-			if !isHost {
-				continue
-			}
-			for _, name := range *m {
-				name = caddy.NewReplacer().ReplaceKnown(name, "")
-				switch {
-				case strings.Contains(name, "{") || strings.Trim(name, "*.") == "":
-					return gateway.Hosts{}, false
-				case strings.Contains(name, "*"):
-					hosts.Any, hosts.Wild = true, append(hosts.Wild, name)
-				case !slices.Contains(hosts.Exact, strings.ToLower(name)):
-					hosts.Exact = append(hosts.Exact, strings.ToLower(name))
-				}
-			}
-			limited = true
-		}
-		if !limited {
+// hostsOf returns the hosts for some names. ok is false if they are all, or if a name has
+// a placeholder that is not known yet.
+func hostsOf(names hostNames) (hosts gateway.Hosts, ok bool) {
+	for _, name := range names {
+		switch {
+		case strings.Contains(name, "{") || strings.Trim(name, "*.") == "":
 			return gateway.Hosts{}, false
+		case strings.Contains(name, "*"):
+			hosts.Any, hosts.Wild = true, append(hosts.Wild, name)
+		case !slices.Contains(hosts.Exact, name):
+			hosts.Exact = append(hosts.Exact, name)
 		}
 	}
-	return hosts, len(sets) > 0
+	return hosts, names != nil
 }
 
 func onlyHosts(sets caddyhttp.MatcherSets) bool {

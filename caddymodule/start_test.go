@@ -23,15 +23,13 @@ import (
 func TestStartFaults(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
-	golden(t, "testdata/start", 12, func(t *testing.T, caddyfile string) string {
+	golden(t, "start", 12, func(t *testing.T, caddyfile string) string {
 		t.Helper()
-		port := fmt.Sprint(gatewaytest.FreePort())
-		global := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\thttp_port %s\n\tstorage file_system %s\n}\n", port, dir)
-		msg := loadBoth(t, mustAdapt(t, global+strings.ReplaceAll(caddyfile, "PORT", port)))
+		msg := loadAlone(t, dir, caddyfile)
 		if msg == starts {
 			t.Fatal("the fault was not found")
 		}
-		return strings.ReplaceAll(msg, port, "PORT")
+		return msg
 	})
 }
 
@@ -139,82 +137,6 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// TestAnsweredBefore refuses a configuration in which something answers a site's
-// requests before sso is asked, and no other.
-func TestAnsweredBefore(t *testing.T) {
-	const sso = "PROVIDER\n\t\trole User *\n%s\t}\n"
-	top, nested := fmt.Sprintf(sso, ""), fmt.Sprintf(sso, "\t\tnested\n")
-	for _, tt := range []struct {
-		name, global, site string
-		want               string // what answers before; empty if nothing does
-	}{
-		{"sso last", "order sso last", "http://a.localhost:PORT {\n" + top + "respond open\n}", "'respond'"},
-		{"sso after reverse_proxy", "order sso after reverse_proxy", "http://a.localhost:PORT {\n" + top + "reverse_proxy 127.0.0.1:1\n}", "'reverse_proxy'"},
-		{"a proxy first", "order reverse_proxy first", "http://a.localhost:PORT {\n" + top + "reverse_proxy /api/* 127.0.0.1:1\n}", "'reverse_proxy'"},
-		{"files in a handle first", "order handle before sso", "http://a.localhost:PORT {\n" + top + "handle /x/* {\nfile_server\n}\n}", "'file_server'"},
-		{"sso last on a wildcard", "order sso last", "http://*.localhost:PORT {\n" + top + "respond open\n}", "'respond'"},
-		{"sso last without host", "order sso last", "http://:PORT {\n" + fmt.Sprintf(sso, "\t\tbase_url http://a.localhost:PORT\n") + "respond open\n}", "'respond'"},
-		{"nested behind all", "", "http://a.localhost:PORT {\nroute {\nrespond open\n" + nested + "}\n}", "'respond'"},
-		{"beside a site with a path", "", "http://a.localhost:PORT/api/* {\nsso_strip\nreverse_proxy 127.0.0.1:1\n}\nhttp://a.localhost:PORT {\n" + top + "respond closed\n}", ""},
-		{"nested behind a path", "", "http://a.localhost:PORT {\nroute {\nrespond /open open\n" + nested + "}\n}", ""},
-		{"redirect and abort", "order abort first", "http://a.localhost:PORT {\nabort /no\nredir /old /new\nredir /older /new html\n" + top + "respond closed\n}", ""},
-		{"other sites", "", "http://b.localhost:PORT, http://*.c.localhost:PORT {\nrespond b\n}\nhttp://*.a.localhost:PORT {\n" + top + "respond closed\n}\nhttp://:PORT {\nrespond other\n}", ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			global := strings.Replace(w.global(""), "\tadmin off\n", "\tadmin off\n"+tt.global+"\n", 1)
-			err := w.load(global + tt.site)
-			if tt.want == "" && err != nil {
-				t.Fatal(err)
-			}
-			if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want+" comes before 'sso'")) {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
-}
-
-// TestUnnamedModules shows nothing of a guest module in JSON that does not say
-// which one it is.
-func TestUnnamedModules(t *testing.T) {
-	t.Setenv("XDG_DATA_HOME", t.TempDir())
-	for name, tt := range map[string]struct{ app, handler, want string }{
-		"provider":      {`{"providers":[{"issuer":"https://id.example.com","client_secret":"hunter2"}]}`, `{"handler":"sso"}`, `number 1: expected a JSON object with the text "protocol"`},
-		"store":         {`{"store":{"url":"redis://:hunter2@localhost"}}`, `{"handler":"sso"}`, `store: expected a JSON object with the text "type"`},
-		"inline":        {`{}`, `{"handler":"sso","inline":{"client_secret":"hunter2"}}`, `inline: expected a JSON object with the text "protocol"`},
-		"not an object": {`{"providers":["hunter2"]}`, `{"handler":"sso"}`, `expected a JSON object`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			config := fmt.Sprintf(`{"apps":{"sso":%s,"http":{"servers":{"s":{"listen":[":8080"],"routes":[{"handle":[%s]}]}}}}}`, tt.app, tt.handler)
-			err := validate(t, []byte(config))
-			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), canary) {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
-}
-
-// TestFaultsInJSON requires for JSON the refusals that a Caddyfile gets from its adapter.
-func TestFaultsInJSON(t *testing.T) {
-	t.Setenv("XDG_DATA_HOME", t.TempDir())
-	for option, want := range map[string]string{
-		`"public":["/{env.X}"]`:                           "public: '/{env.X}' has a placeholder in it",
-		`"public":["/*"]`:                                 "public: /* is every path",
-		`"protect":["/a//b"]`:                             "without empty names",
-		`"group":[{"to":["A"],"from":["{env.X}"]}]`:       "'{env.X}' has a placeholder in it",
-		`"keep_headers":["Remote-User"]`:                  "it is a header of this gateway",
-		`"headers":{"user":"X-A"},"keep_headers":["X-A"]`: "it is a header of this gateway",
-	} {
-		t.Run(option, func(t *testing.T) {
-			sso := strings.Replace(jsonWords.Replace("SSO"), `"inline"`, option+`,"inline"`, 1)
-			err := validate(t, []byte(`{"apps":{"http":{"servers":{"s":{"listen":[":8080"],"routes":[{"match":[{"host":["a.localhost"]}],"handle":[`+sso+`]}]}}}}}`))
-			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "site a.localhost") {
-				t.Errorf("got %v, want %s", err, want)
-			}
-		})
-	}
-}
-
 // TestSchemesShareApp has one site on http and https: two servers, one app.
 func TestSchemesShareApp(t *testing.T) {
 	w := newWorld(t)
@@ -243,33 +165,6 @@ http://app.localhost, https://app.localhost {
 		if status, body := b.get(origin + "/x"); status != http.StatusOK || body != "alice" {
 			t.Errorf("%s: %d %s", origin, status, body)
 		}
-	}
-}
-
-func TestWarnsOfRewrites(t *testing.T) {
-	for _, tt := range []struct {
-		name, option, after string
-		want                bool
-	}{
-		{"rewrite and public", "public /open", "rewrite /old /new", true},
-		{"try_files and protect", "protect /admin/*", "try_files {path} /index.html", true},
-		{"handle_path and public", "public /open", "handle_path /a/* {\n\t\trespond a\n\t}", true},
-		{"rewrite alone", "", "rewrite /old /new", false},
-		{"query only", "public /open", "uri query -secret", false},
-		{"method only", "public /open", "method GET", false},
-		{"strip_prefix and protect", "protect /admin/*", "uri strip_prefix /a", true},
-		{"rewrite of a proxy", "public /open", "reverse_proxy localhost:1 {\n\t\trewrite /api{uri}\n\t}", true},
-		{"method of a proxy", "public /open", "reverse_proxy localhost:1 {\n\t\tmethod GET\n\t}", false},
-		{"forward_auth", "public /open", "forward_auth localhost:1 {\n\t\turi /auth\n\t}", false},
-		{"named route", "public /open", "invoke changed", true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			w.mustLoad(w.global("") + "&(changed) {\n\trewrite /old /new\n}\nORIGIN {\n\tPROVIDER\n\t\trole User *\n\t\t" + tt.option + "\n\t}\n\t" + tt.after + "\n\trespond ok\n}\n")
-			if got := strings.Count(w.logs(), "a handler after sso changes the path"); got > 1 || (got == 1) != tt.want {
-				t.Errorf("warned %d times", got)
-			}
-		})
 	}
 }
 

@@ -47,9 +47,7 @@ var readsTestdata = map[string]string{
 	"caddymodule/faults_test.go":        "lines of the log, with everything in them that has a date replaced",
 	"caddymodule/golden_test.go":        "Caddyfiles of our own with what becomes of them; nothing in them has a date",
 	"caddymodule/mistakes_test.go":      "Caddyfiles of our own with what becomes of them; nothing in them has a date",
-	"caddymodule/start_test.go":         "Caddyfiles of our own with what becomes of them; nothing in them has a date",
 	"caddymodule/testsources_test.go":   "this rule",
-	"caddymodule/wild_test.go":          "Caddyfiles of our own with what becomes of them; nothing in them has a date",
 	"gateway/gatewaytest/captured.go":   "this is Captured",
 	"gateway/pages/pages_test.go":       "pages, which are rendered in a bubble",
 	"gateway/redisstore/fault_test.go":  "what is said of faults; nothing in it has a date",
@@ -64,9 +62,8 @@ var (
 	captured = regexp.MustCompile(`MII[A-Za-z0-9+/]{60}|eyJ[\w-]{20,}\.eyJ[\w-]{20,}\.[\w-]{20}`)
 )
 
-// TestCapturedDocumentsComeWithTheirClock: gatewaytest.Captured makes a test
-// judge a document at the time it was captured; this test holds that nothing
-// captured is read in another way.
+// TestCapturedDocumentsComeWithTheirClock holds that captured documents are read only by
+// gatewaytest.Captured, which has a test run at the time of the capture.
 func TestCapturedDocumentsComeWithTheirClock(t *testing.T) {
 	t.Parallel()
 	for name, text := range testSources(t) {

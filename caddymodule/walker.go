@@ -31,11 +31,12 @@ type walker struct {
 func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 	var mine []int // indices in w.found of this list's own handlers
 	before := slices.Clip(above)
-	var moved []step // what routes before may do to the path
+	var passed []step // what routes before do to the requests that come to them
+	groups := map[string][]caddyhttp.MatcherSets{}
 	for i, route := range list {
 		outer := *w
 		limited := w.enter(route, depth)
-		w.steps = append(slices.Clip(w.steps), slices.DeleteFunc(slices.Clone(moved), func(s step) bool { return s.group != "" && s.group == route.Group })...)
+		w.steps = append(slices.Clip(w.steps), slices.DeleteFunc(slices.Clone(passed), func(s step) bool { return s.moves && s.group != "" && s.group == route.Group })...)
 		w.steps = append(w.steps, step{sets: route.MatcherSets})
 		var beside []earlier // before others in this route
 		for _, handler := range route.Handlers {
@@ -55,13 +56,19 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 			if s, ok := w.stepAt(handler, nil, ""); ok {
 				w.steps = append(slices.Clip(w.steps), s)
 				if s, _ = w.stepAt(handler, route.MatcherSets, route.Group); !route.Terminal {
-					moved = append(moved, s)
+					passed = append(passed, s)
 				}
 			}
 			for _, name := range w.within(handler, nil, answers) {
 				before = append(before, earlier{name, namesOf(route.MatcherSets), depth == 0, limited, len(route.MatcherSets) > 0, !onlyHosts(route.MatcherSets)})
 				beside = append(beside, earlier{name: name})
 			}
+		}
+		if s, ok := w.ends(route, groups[route.Group]); ok {
+			passed = append(passed, s)
+		}
+		if route.Group != "" {
+			groups[route.Group] = append(slices.Clip(groups[route.Group]), route.MatcherSets)
 		}
 		outer.found = w.found
 		*w = outer
@@ -71,9 +78,10 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 // enter notes what a route says of the handlers below it. It reports whether the route
 // has hosts of its own.
 func (w *walker) enter(route caddyhttp.Route, depth int) (limited bool) {
-	own, limited := hostsOf(route.MatcherSets)
+	names := namesOf(route.MatcherSets)
+	own, limited := hostsOf(names)
 	if limited {
-		w.hosts.Exact, w.hosts.Any, w.hosts.Wild, w.names = own.Exact, own.Any, own.Wild, namesOf(route.MatcherSets)
+		w.hosts.Exact, w.hosts.Any, w.hosts.Wild, w.names = own.Exact, own.Any, own.Wild, names
 		w.part = depth > 0
 	}
 	// A site of the Caddyfile is a route that matches hosts, with a subroute

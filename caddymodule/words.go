@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 // unknownWord returns the error for a token that is none of words. The error names a
@@ -29,7 +31,7 @@ func nearest(word string, words []string) string {
 	word = strings.ToLower(word)
 	best, least := "", (len(word)+2)/3+1
 	for _, w := range words {
-		n := edits(word, w)
+		n := mapping.Edits(word, w)
 		if n > 1 && len(word) > 3 && strings.Contains(w, word) {
 			n = 2
 		}
@@ -38,24 +40,4 @@ func nearest(word string, words []string) string {
 		}
 	}
 	return best
-}
-
-// edits is the Levenshtein distance between a and b in bytes.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

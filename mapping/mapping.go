@@ -37,11 +37,11 @@ const (
 // decides the order of the result; that of template lines decides which template is
 // given.
 type Rules struct {
-	// Role lines: every line that matches gives its roles.
+	// Rules that give roles: all lines that match count.
 	Role []Line `json:"role,omitempty"`
-	// Template lines: the first line that matches gives the one template.
+	// Rules that give one template: the first line that matches counts.
 	Template []Line `json:"template,omitempty"`
-	// Group lines: every line that matches gives its app groups.
+	// Rules that give the app's groups: all lines that match count.
 	Group []Line `json:"group,omitempty"`
 }
 

@@ -72,8 +72,7 @@ func bare(group string) string {
 	return group[strings.LastIndexAny(group, `/\:`)+1:]
 }
 
-// distance is the number of letters to change to turn a into b (Levenshtein). Very
-// short and very long texts are similar only if they are equal.
+// distance is Edits. Very short and very long texts are similar only if they are equal.
 func distance(a, b string) int {
 	const far = nearEdits + 1
 	if a == b {
@@ -82,6 +81,11 @@ func distance(a, b string) int {
 	if min(len(a), len(b)) <= 2*nearEdits || max(len(a), len(b)) > nearLength || len(a)-len(b) > nearEdits || len(b)-len(a) > nearEdits {
 		return far
 	}
+	return Edits(a, b)
+}
+
+// Edits is the number of bytes to change to turn a into b (Levenshtein).
+func Edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -17,7 +17,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/caddy-sso/caddy-sso/caddymodule"
-	"github.com/caddy-sso/caddy-sso/caddymodule/cmd/caddy-sso/host"
+	"github.com/caddy-sso/caddy-sso/caddymodule/cmd/caddy-sso/program"
 	"github.com/caddy-sso/caddy-sso/gateway/redisstore"
 )
 
@@ -26,7 +26,7 @@ func main() {
 		tuneGC()
 	}
 	redisstore.DiscardDriverLog() // the driver's lines are not JSON, as all others are
-	caddymodule.SetHost(host.Caddy{})
+	caddymodule.SetProgram(program.Caddy{})
 	nameAsTyped()
 	caddycmd.Main()
 }

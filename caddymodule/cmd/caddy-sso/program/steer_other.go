@@ -1,0 +1,7 @@
+//go:build !linux
+
+package program
+
+import "errors"
+
+func steerSocket(int, int) error { return errors.ErrUnsupported }
