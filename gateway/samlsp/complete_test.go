@@ -230,8 +230,7 @@ func TestKeyChangeWhileDown(t *testing.T) {
 	}
 }
 
-// TestSame is what makes an assertion another one than a signed response has. Both come
-// from one element, whose prefixes are the same.
+// TestSame is what makes an assertion another one than a signed response has.
 func TestSame(t *testing.T) {
 	t.Parallel()
 	const doc = `<a:x xmlns:a="urn:a" xmlns:b="urn:b" b:i="1" j="2">text<a:y/>tail<a:z>in</a:z></a:x>`
@@ -240,7 +239,7 @@ func TestSame(t *testing.T) {
 		same bool
 	}{
 		"itself":                     {doc, true},
-		"more namespaces around":     {`<c:x xmlns:a="urn:a" xmlns:b="urn:b" xmlns:c="urn:c"><a:x j="2" b:i="1">text<a:y/>tail<a:z>in</a:z></a:x></c:x>`, true},
+		"other prefixes":             {`<c:x xmlns:c="urn:a" j="2" xmlns:d="urn:b" d:i="1">text<c:y/>tail<z xmlns="urn:a">in</z></c:x>`, true},
 		"another name":               {strings.ReplaceAll(doc, "a:x", "a:w"), false},
 		"another namespace":          {strings.ReplaceAll(doc, "urn:a", "urn:c"), false},
 		"another attribute":          {strings.Replace(doc, `j="2"`, `k="2"`, 1), false},
@@ -256,9 +255,6 @@ func TestSame(t *testing.T) {
 		"elements exchanged":         {strings.Replace(strings.Replace(doc, "<a:y/>", "<a:z>in</a:z>", 1), "tail<a:z>in</a:z>", "tail<a:y/>", 1), false},
 	} {
 		a, b := must(samlsp.Read([]byte(doc))), must(samlsp.Read([]byte(tc.doc)))
-		if name == "more namespaces around" {
-			b = b.ChildElements()[0]
-		}
 		if samlsp.Same(a, b) != tc.same || samlsp.Same(b, a) != tc.same {
 			t.Errorf("%s: got %v", name, !tc.same)
 		}

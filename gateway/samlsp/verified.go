@@ -1,10 +1,10 @@
 package samlsp
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
+	"maps"
+	"strings"
 
 	"github.com/beevik/etree"
 
@@ -103,18 +103,82 @@ func (p *Provider) within(f *found) error {
 // A pair is one assertion as its own signature and as the response's covers it.
 type pair struct{ own, inside *etree.Element }
 
-// sameAssertion compares the exclusive canonical forms: the surroundings of an element are
-// no part of those.
 func sameAssertion(p *pair) error {
-	var forms [2][]byte
-	for i, el := range []*etree.Element{p.own, p.inside} {
-		var err error
-		if forms[i], err = xmlsec.Canonicalize(el, xmlsec.Exclusive, messageBounds.Size); err != nil {
-			return fmt.Errorf("comparing the assertion with the one in the signed response: %w", err)
-		}
-	}
-	if !bytes.Equal(forms[0], forms[1]) {
+	if !same(p.own, p.inside) {
 		return errors.New("comparing the assertion with the one in the signed response: they differ")
 	}
 	return nil
+}
+
+// same says whether two elements have the same names, attributes and text,
+// whatever their prefixes.
+func same(a, b *etree.Element) bool {
+	if nameOf(a) != nameOf(b) || !sameInOrder(a, b) && !maps.Equal(attributes(a), attributes(b)) {
+		return false
+	}
+	textA, kidsA := contents(a)
+	textB, kidsB := contents(b)
+	if len(kidsA) != len(kidsB) || textA != textB {
+		return false
+	}
+	for i := range kidsA {
+		if !same(kidsA[i], kidsB[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameInOrder says whether two elements have the same attributes in the same
+// order, as canonical forms nearly always do, and none with a prefix. If not,
+// they may be the same all the same.
+func sameInOrder(a, b *etree.Element) bool {
+	for i, j := 0, 0; ; i, j = i+1, j+1 {
+		i, j = plainAttribute(a, i), plainAttribute(b, j)
+		if i == len(a.Attr) || j == len(b.Attr) {
+			return i == len(a.Attr) && j == len(b.Attr)
+		}
+		if x, y := &a.Attr[i], &b.Attr[j]; x.Space != "" || y.Space != "" || x.Key != y.Key || x.Value != y.Value {
+			return false
+		}
+	}
+}
+
+// plainAttribute returns the index of el's first attribute from i on that
+// declares no namespace, or the number of attributes.
+func plainAttribute(el *etree.Element, i int) int {
+	for i < len(el.Attr) && (el.Attr[i].Space == "xmlns" || el.Attr[i].Space == "" && el.Attr[i].Key == "xmlns") {
+		i++
+	}
+	return i
+}
+
+func attributes(el *etree.Element) map[string]string {
+	list := make(map[string]string, len(el.Attr))
+	for _, a := range el.Attr {
+		switch {
+		case a.Space == "xmlns", a.Space == "" && a.Key == "xmlns":
+		case a.Space == "":
+			list[a.Key] = a.Value
+		default:
+			list["{"+spaceOf(el, a.Space)+"}"+a.Key] = a.Value
+		}
+	}
+	return list
+}
+
+// contents returns the text of an element, with a NUL for each element in it,
+// and these elements.
+func contents(el *etree.Element) (text string, kids []*etree.Element) {
+	var b strings.Builder
+	for _, token := range el.Child {
+		switch token := token.(type) {
+		case *etree.CharData:
+			b.WriteString(token.Data)
+		case *etree.Element:
+			b.WriteByte(0)
+			kids = append(kids, token)
+		}
+	}
+	return b.String(), kids
 }
