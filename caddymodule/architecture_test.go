@@ -88,6 +88,7 @@ var architecture = []room{
 		"gateway/samlsp/xmlsec":               "its part that reads and verifies XML",
 		"gateway/wording":                     "values of a provider are quoted in errors",
 		"github.com/beevik/etree":             "it reads what xmlsec verified",
+		"github.com/crewjam/saml":             "the one package that verifies SAML takes the schema's types from it",
 		"github.com/russellhaering/goxmldsig": "it signs our requests",
 		"go.uber.org/zap":                     log,
 		"net/http":                            "a test may replace the transport; status codes of metadata",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/beevik/etree"
+	"github.com/crewjam/saml"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
@@ -15,44 +16,30 @@ import (
 
 // An assertion is what a signature of the provider covers.
 type assertion struct {
+	saml.Assertion
 	walker
 	*expectation
-	id, version             string
-	from                    *name // Issuer
-	issued                  time.Time
-	notBefore, notOnOrAfter time.Time  // of the conditions; zero: not said
-	audiences               [][]string // one entry for each AudienceRestriction
-	nameID                  name       // empty if there is none
-	confirmations           []confirmation
-	statements              []authnStatement
-	attributes              map[string]value // by name
-}
-
-// An authnStatement is an AuthnStatement (SAML Core 2.7.2).
-type authnStatement struct {
-	instant, end   time.Time // AuthnInstant, SessionNotOnOrAfter
-	session, class string    // SessionIndex, AuthnContextClassRef
-}
-
-// A name is a NameID, or an Issuer (SAML Core 2.2.2).
-type name struct{ value, format, qualifier, spQualifier, spProvidedID string }
-
-func readName(w walker, check string, el *etree.Element) *name {
-	if el == nil {
-		return nil
-	}
-	return &name{
-		value: w.text(check, el), format: uri(el, "Format"),
-		qualifier: attr(el, "NameQualifier"), spQualifier: attr(el, "SPNameQualifier"), spProvidedID: attr(el, "SPProvidedID"),
-	}
+	// audiences has one entry for each AudienceRestriction; crewjam's type has
+	// room for one Audience in each, and stays empty.
+	audiences [][]string
+	// confirmations are those of Subject, with what crewjam's type can't hold.
+	confirmations []confirmation
+	// structured are the names of attributes with values that are no text; nils
+	// counts the values of each that are none.
+	structured map[string]bool
+	nils       map[string]int
 }
 
 func readAssertion(el *etree.Element, x *expectation) *assertion {
-	a := &assertion{walker: walker{}, expectation: x, id: attr(el, "ID"), version: attr(el, "Version"), attributes: map[string]value{}}
+	a := &assertion{walker: walker{}, expectation: x, structured: map[string]bool{}, nils: map[string]int{}}
 	found := a.parts("assertion elements", el, "saml:Issuer", "ds:Signature?", "saml:Subject*", "saml:Conditions?",
 		"saml:Advice?", "saml:Statement*", "saml:AuthnStatement*", "saml:AuthzDecisionStatement*", "saml:AttributeStatement*")
-	a.issued = a.instant("assertion times", el, "IssueInstant")
-	a.from = readName(a.walker, "assertion elements", found.first("saml:Issuer"))
+	a.Assertion = saml.Assertion{
+		ID: attr(el, "ID"), Version: attr(el, "Version"), IssueInstant: a.instant("assertion times", el, "IssueInstant"),
+	}
+	if from := readIssuer(a.walker, "assertion elements", found.first("saml:Issuer")); from != nil {
+		a.Issuer = *from
+	}
 	a.readSubjects(found["saml:Subject"])
 	if conditions := found.first("saml:Conditions"); conditions != nil {
 		a.readConditions(conditions)
@@ -66,12 +53,11 @@ func readAssertion(el *etree.Element, x *expectation) *assertion {
 	return a
 }
 
-// readConditions: all other conditions are unknown, and refuse (SAML Core 2.5.1). Every
-// assertion works once here, and none is made from another: OneTimeUse and
-// ProxyRestriction are kept anyway (2.5.1.5, 2.5.1.6).
 func (a *assertion) readConditions(el *etree.Element) {
 	const times = "assertion times"
-	a.notBefore, a.notOnOrAfter = a.instant(times, el, "NotBefore"), a.instant(times, el, "NotOnOrAfter")
+	a.Conditions = &saml.Conditions{NotBefore: a.instant(times, el, "NotBefore"), NotOnOrAfter: a.instant(times, el, "NotOnOrAfter")}
+	// All other conditions are unknown, and refuse (SAML Core 2.5.1); OneTimeUse and
+	// ProxyRestriction stand once at most.
 	found := a.parts("conditions", el, "saml:AudienceRestriction*", "saml:OneTimeUse?", "saml:ProxyRestriction?")
 	for _, restriction := range found["saml:AudienceRestriction"] {
 		var list []string
@@ -80,39 +66,56 @@ func (a *assertion) readConditions(el *etree.Element) {
 		}
 		a.audiences = append(a.audiences, list)
 	}
+	// Every assertion works once here, and none is made from another: both
+	// conditions are kept anyway (SAML Core 2.5.1.5, 2.5.1.6).
+	if found.first("saml:OneTimeUse") != nil {
+		a.Conditions.OneTimeUse = &saml.OneTimeUse{}
+	}
+	if found.first("saml:ProxyRestriction") != nil {
+		a.Conditions.ProxyRestriction = &saml.ProxyRestriction{}
+	}
 }
 
 func (a *assertion) readAuthnStatement(el *etree.Element) {
 	const elements, times = "assertion elements", "assertion times"
-	s := authnStatement{
-		instant: a.instant(times, el, "AuthnInstant"), end: a.instant(times, el, "SessionNotOnOrAfter"), session: attr(el, "SessionIndex"),
+	s := saml.AuthnStatement{AuthnInstant: a.instant(times, el, "AuthnInstant"), SessionIndex: attr(el, "SessionIndex")}
+	if end := a.instant(times, el, "SessionNotOnOrAfter"); !end.IsZero() {
+		s.SessionNotOnOrAfter = &end
 	}
 	if context := a.parts(elements, el, "saml:SubjectLocality?", "saml:AuthnContext").first("saml:AuthnContext"); context != nil {
-		s.class = collapsed(a.text(elements, a.parts(elements, context, "saml:AuthnContextClassRef?", "saml:AuthnContextDecl?",
-			"saml:AuthnContextDeclRef?", "saml:AuthenticatingAuthority*").first("saml:AuthnContextClassRef")))
+		class := a.parts(elements, context, "saml:AuthnContextClassRef?", "saml:AuthnContextDecl?", "saml:AuthnContextDeclRef?",
+			"saml:AuthenticatingAuthority*").first("saml:AuthnContextClassRef")
+		if class != nil {
+			s.AuthnContext.AuthnContextClassRef = &saml.AuthnContextClassRef{Value: collapsed(a.text(elements, class))}
+		}
 	}
-	a.statements = append(a.statements, s)
+	a.AuthnStatements = append(a.AuthnStatements, s)
 }
 
 func assertionElements(a *assertion) error { return a.walker["assertion elements"] }
 func assertionTimes(a *assertion) error    { return a.walker["assertion times"] }
-func assertionVersion(a *assertion) error  { return version(a.version) }
-func assertionIssuer(a *assertion) error   { return issuer(a.from, a.issuer) }
-
-func assertionConditions(a *assertion) error { return a.walker["conditions"] }
+func assertionVersion(a *assertion) error  { return version(a.Version) }
+func assertionIssuer(a *assertion) error   { return issuer(&a.Issuer, a.issuer) }
+func assertionConditions(a *assertion) error {
+	return a.walker["conditions"]
+}
 
 func assertionID(a *assertion) error {
-	if a.id == "" || len(a.id) > maxValue || strings.ContainsFunc(a.id, unprintable) {
+	if a.ID == "" || len(a.ID) > maxValue || strings.ContainsFunc(a.ID, unprintable) {
 		return fmt.Errorf("checking the assertion's ID: it is empty, longer than %d bytes, or not visible", maxValue)
 	}
 	return nil
 }
 
-func assertionIssueInstant(a *assertion) error { return issueInstant(a.issued, a.expectation) }
+func assertionIssueInstant(a *assertion) error { return issueInstant(a.IssueInstant, a.expectation) }
 
-// assertionValidity is SAML Core 2.5.1.2.
+// assertionValidity is SAML Core 2.5.1.2. Conditions are required by
+// assertionAudience.
 func assertionValidity(a *assertion) error {
-	from, to := a.notBefore, a.notOnOrAfter
+	if a.Conditions == nil {
+		return nil
+	}
+	from, to := a.Conditions.NotBefore, a.Conditions.NotOnOrAfter
 	tooEarly := !from.IsZero() && a.notYet(from)
 	tooLate := !to.IsZero() && a.over(to)
 	if tooEarly || tooLate || !from.IsZero() && !to.IsZero() && !from.Before(to) {
@@ -136,7 +139,7 @@ func assertionAudience(a *assertion) error {
 }
 
 func assertionStatement(a *assertion) error {
-	if len(a.statements) == 0 {
+	if len(a.AuthnStatements) == 0 {
 		return errors.New("checking the statements: there is no AuthnStatement")
 	}
 	return nil
@@ -145,8 +148,8 @@ func assertionStatement(a *assertion) error {
 // assertionAuthnInstant: the sign-in lies in the past; if a new one was asked for
 // (ForceAuthn), it lies after the request.
 func assertionAuthnInstant(a *assertion) error {
-	for _, s := range a.statements {
-		t := s.instant
+	for _, s := range a.AuthnStatements {
+		t := s.AuthnInstant
 		if t.IsZero() || a.notYet(t) || a.forced && a.stale(t) {
 			return fmt.Errorf("checking AuthnInstant: it is %s; the login began at %s, and now it is %s", provider.Moment(t), provider.Moment(a.begun), provider.Moment(a.now))
 		}
@@ -165,9 +168,9 @@ func assertionSession(a *assertion) error {
 
 // sessionEnd is the earliest SessionNotOnOrAfter, or the zero time.
 func (a *assertion) sessionEnd() (end time.Time) {
-	for _, s := range a.statements {
-		if !s.end.IsZero() && (end.IsZero() || s.end.Before(end)) {
-			end = s.end
+	for _, s := range a.AuthnStatements {
+		if t := s.SessionNotOnOrAfter; t != nil && (end.IsZero() || t.Before(end)) {
+			end = *t
 		}
 	}
 	return end
@@ -182,14 +185,19 @@ const longestLogin = 24 * time.Hour
 // it was issued still be under way, also if the times in it lie in the year 9999.
 func (a *assertion) usableUntil(confirmed time.Time) time.Time {
 	until := confirmed
-	if end := a.notOnOrAfter; !end.IsZero() && end.Before(until) {
-		until = end
+	if c := a.Conditions; c != nil && !c.NotOnOrAfter.IsZero() && c.NotOnOrAfter.Before(until) {
+		until = c.NotOnOrAfter
 	}
-	if end := a.issued.Add(longestLogin); end.Before(until) {
+	if end := a.IssueInstant.Add(longestLogin); end.Before(until) {
 		until = end
 	}
 	return until.Add(a.skew)
 }
 
 // statement is the first AuthnStatement, an empty one if there is none.
-func (a *assertion) statement() authnStatement { return append(a.statements, authnStatement{})[0] }
+func (a *assertion) statement() saml.AuthnStatement {
+	if len(a.AuthnStatements) == 0 {
+		return saml.AuthnStatement{}
+	}
+	return a.AuthnStatements[0]
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/beevik/etree"
+	"github.com/crewjam/saml"
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
@@ -28,26 +29,26 @@ const (
 
 func (a *assertion) readAttributes(el *etree.Element) {
 	const elements = "assertion elements"
+	var statement saml.AttributeStatement
 	for _, el := range a.parts(elements, el, "saml:Attribute*")["saml:Attribute"] {
-		name, format := attr(el, "Name"), cmp.Or(uri(el, "NameFormat"), formatNameUnspecified)
-		v, seen := a.attributes[name]
-		if !seen {
-			v.name, v.format = name, format
+		named := saml.Attribute{
+			FriendlyName: attr(el, "FriendlyName"), Name: attr(el, "Name"),
+			NameFormat: cmp.Or(uri(el, "NameFormat"), formatNameUnspecified),
 		}
-		v.mixed = v.mixed || v.format != format
 		for _, el := range a.parts(elements, el, "saml:AttributeValue*")["saml:AttributeValue"] {
-			switch {
-			case isNil(el):
-				v.nils++
-			case len(el.ChildElements()) > 0:
-				v.structured = true
-				v.texts = append(v.texts, "")
-			default:
-				v.texts = append(v.texts, a.text(elements, el))
+			if isNil(el) {
+				a.nils[named.Name]++
+				continue
 			}
+			text := a.text("", el)
+			if len(el.ChildElements()) > 0 {
+				a.structured[named.Name], text = true, ""
+			}
+			named.Values = append(named.Values, saml.AttributeValue{Value: text})
 		}
-		a.attributes[name] = v
+		statement.Attributes = append(statement.Attributes, named)
 	}
+	a.AttributeStatements = append(a.AttributeStatements, statement)
 }
 
 // isNil says whether there is no value (SAML Core 2.7.3.1.1, xsi:nil).
@@ -63,11 +64,11 @@ func isNil(el *etree.Element) bool {
 // A value is what an assertion says under one name, in its order, be it in one
 // Attribute or in several. A value that is no text is empty here.
 type value struct {
-	name, format string
-	texts        []string
-	nils         int  // values that are none (xsi:nil)
-	mixed        bool // of several NameFormats, which are different attributes
-	structured   bool // not all of it is text
+	name       string
+	texts      []string
+	nils       int  // values that are none (xsi:nil)
+	mixed      bool // of several NameFormats, which are different attributes
+	structured bool // not all of it is text
 }
 
 // first returns the first value, an empty string if there is none.
@@ -110,7 +111,7 @@ func (f *profile) singles() []value {
 // unless its format says that it is none, and the e-mail if its format says so
 // and no attribute does.
 func (p *Provider) profile(a *assertion) (*profile, error) {
-	c, values := &p.config, a.attributes
+	c, values := &p.config, a.values()
 	f := &profile{groups: pick(values, c.GroupsAttribute, groupsNames), username: p.username(a, values)}
 	_, f.overage = values[groupsLink]
 	if other := c.GroupsAttribute; other != "" && other != entraGroups && len(f.groups.texts) > 0 {
@@ -140,25 +141,26 @@ func (p *Provider) profile(a *assertion) (*profile, error) {
 // username is the configured attribute, or the NameID. If the NameID is persistent or
 // transient, it is an attribute whose registered name says that it is a user name.
 func (p *Provider) username(a *assertion, values map[string]value) value {
+	name := a.nameID()
 	switch {
 	case p.config.UsernameAttribute != "":
 		return pick(values, p.config.UsernameAttribute, nil)
-	case a.nameID.format == formatTransient, a.nameID.format == formatPersistent:
+	case name.Format == formatTransient, name.Format == formatPersistent:
 		return pick(values, "", having(values, usernameNames, func(v value) bool { return v.first() != "" || v.structured || len(v.texts) > 1 }))
 	}
-	return value{name: "NameID", texts: []string{a.nameID.value}}
+	return value{name: "NameID", texts: []string{name.Value}}
 }
 
 // noUsername says of whom the user name is missing, and where the user name was looked for.
 func (c *Config) noUsername(a *assertion) string {
 	subject := ""
-	if a.nameID.format != formatTransient { // which tells nobody
-		subject = fmt.Sprintf("signing in the subject %s: ", wording.Quoted(a.nameID.value))
+	if name := a.nameID(); name.Format != formatTransient { // which tells nobody
+		subject = fmt.Sprintf("signing in the subject %s: ", wording.Quoted(name.Value))
 	}
 	if c.UsernameAttribute != "" {
 		return fmt.Sprintf("%sreading the user name: the attribute %s (username_attribute) is missing or empty", subject, wording.Quoted(c.UsernameAttribute))
 	}
-	return fmt.Sprintf("%sreading the user name: a NameID of the format %s is no user name, and no attribute is called uid or eduPersonPrincipalName by its registered name; name the right one by username_attribute", subject, wording.Quoted(a.nameID.format))
+	return fmt.Sprintf("%sreading the user name: a NameID of the format %s is no user name, and no attribute is called uid or eduPersonPrincipalName by its registered name; name the right one by username_attribute", subject, wording.Quoted(a.nameID().Format))
 }
 
 // noGroups says which attribute of groups was looked for and which came, if there is none.
@@ -181,8 +183,8 @@ func (f *profile) describe(a *assertion, values map[string]value, c *Config) {
 	// other format was asked for. Where attributes say who it is, the NameID is held to
 	// nothing, so the e-mail is one only if that was asked for.
 	other := c.NameIDFormat != formatEmail && (c.namesByAttributes() || c.NameIDFormat != "" && !isUnspecified(c.NameIDFormat))
-	if c.EmailAttribute == "" && mail.name == "" && a.nameID.format == formatEmail && !other {
-		mail = value{name: "NameID", texts: []string{a.nameID.value}}
+	if name := a.nameID(); c.EmailAttribute == "" && mail.name == "" && name.Format == formatEmail && !other {
+		mail = value{name: "NameID", texts: []string{name.Value}}
 	}
 	if f.email = f.short(mail); f.email != "" && !provider.ValidEmail(f.email) {
 		f.leaveOut(mail.name, "is no e-mail address")
@@ -192,8 +194,10 @@ func (f *profile) describe(a *assertion, values map[string]value, c *Config) {
 	f.lastName = f.short(pick(values, c.LastNameAttribute, unequivocal(values, lastNameNames)))
 	f.display = f.short(pick(values, c.DisplayNameAttribute, unequivocal(values, displayNameNames)))
 	statement := a.statement()
-	f.session = f.short(value{name: "SessionIndex", texts: []string{statement.session}})
-	f.acr = f.short(value{name: "AuthnContextClassRef", texts: []string{statement.class}})
+	f.session = f.short(value{name: "SessionIndex", texts: []string{statement.SessionIndex}})
+	if class := statement.AuthnContext.AuthnContextClassRef; class != nil {
+		f.acr = f.short(value{name: "AuthnContextClassRef", texts: []string{class.Value}})
+	}
 }
 
 // short returns the first value: directories keep several mail addresses by rank.
@@ -210,6 +214,25 @@ func (f *profile) short(v value) string {
 		return ""
 	}
 	return v.first()
+}
+
+// values collects the attributes by name.
+func (a *assertion) values() map[string]value {
+	values, formats := map[string]value{}, map[string]string{}
+	for _, statement := range a.AttributeStatements {
+		for _, attribute := range statement.Attributes {
+			v, seen := values[attribute.Name]
+			v.name, v.structured, v.nils = attribute.Name, a.structured[attribute.Name], a.nils[attribute.Name]
+			if v.mixed = v.mixed || seen && formats[attribute.Name] != attribute.NameFormat; !seen {
+				formats[attribute.Name] = attribute.NameFormat
+			}
+			for _, text := range attribute.Values {
+				v.texts = append(v.texts, text.Value)
+			}
+			values[attribute.Name] = v
+		}
+	}
+	return values
 }
 
 // pick returns the configured attribute, or the first well-known one that is there. Some
@@ -328,7 +351,7 @@ func (f *profile) lacking() string {
 func (f *profile) identity(a *assertion) provider.Identity {
 	id := provider.Identity{
 		Username: f.username.first(), UsernameNote: f.nameless, NoGroups: f.groupless, Email: f.email, FirstName: f.firstName, LastName: f.lastName,
-		DisplayName: f.display, Groups: provider.Unique(f.usableGroups()), AuthTime: a.statement().instant, ACR: f.acr,
+		DisplayName: f.display, Groups: provider.Unique(f.usableGroups()), AuthTime: a.statement().AuthnInstant, ACR: f.acr,
 	}
 	switch why := f.lacking(); {
 	case f.overage:

@@ -42,7 +42,7 @@ func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (
 	})
 }
 
-// answer checks what was verified, and makes the answer of it.
+// answer judges what was verified, and makes the answer of it.
 func (p *Provider) answer(f *found, x *expectation) (*provider.Answer, error) {
 	if err := p.checks.response.Run(readResponse(f.response, f.signed, x)); err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (p *Provider) answer(f *found, x *expectation) (*provider.Answer, error) {
 	if err != nil {
 		return nil, a.about(err)
 	}
-	account := accountOf(a.nameID, x)
+	account := accountOf(a.nameID(), x)
 	if who.id != nil {
 		account = accountOfAttribute(p.config.IDAttribute, who.id.first())
 	} else if err := p.checks.account.Run(a); err != nil {
@@ -67,6 +67,6 @@ func (p *Provider) answer(f *found, x *expectation) (*provider.Answer, error) {
 	}
 	return &provider.Answer{
 		Identity: who.identity(a), Subject: account, NotAfter: a.sessionEnd(), SessionID: who.session,
-		ReplayID: a.id, ReplayUntil: a.usableUntil(confirmed.until),
+		ReplayID: a.ID, ReplayUntil: a.usableUntil(confirmed.until),
 	}, nil
 }

@@ -5,76 +5,86 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/beevik/etree"
+	"github.com/crewjam/saml"
 
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/samlsp/xmlsec"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // A response is the message around the assertion. If it is signed, it was read
 // from what was signed; else its fields are hints, which must fit all the same.
 type response struct {
+	saml.Response
 	walker
 	*expectation
-	signed                    bool
-	version                   string
-	from                      *name // Issuer
-	issued                    time.Time
-	destination, inResponseTo optional
-	status                    status
-}
-
-// A status has the message and the first two codes (SAML Core 3.2.2.2). What lies deeper
-// says nothing to us.
-type status struct {
-	codes   []string
-	message string
+	signed bool
+	// destination and inResponseTo say whether there are such attributes, which
+	// crewjam's type can't tell from empty ones.
+	destination, inResponseTo bool
 }
 
 func readResponse(el *etree.Element, signed bool, x *expectation) *response {
 	r := &response{walker: walker{}, expectation: x, signed: signed}
 	const elements, times = "response elements", "response times"
 	found := r.parts(elements, el, "saml:Issuer?", "ds:Signature?", "samlp:Extensions?", "samlp:Status", "saml:Assertion")
-	r.version, r.issued = attr(el, "Version"), r.instant(times, el, "IssueInstant")
-	r.from = readName(r.walker, elements, found.first("saml:Issuer"))
-	r.destination, r.inResponseTo = readOptional(el, "Destination"), readOptional(el, "InResponseTo")
+	r.Response = saml.Response{
+		ID: attr(el, "ID"), Version: attr(el, "Version"), IssueInstant: r.instant(times, el, "IssueInstant"),
+		Consent: attr(el, "Consent"), Issuer: readIssuer(r.walker, elements, found.first("saml:Issuer")),
+	}
+	r.Destination, r.destination = xmlsec.Attribute(el, "Destination")
+	r.InResponseTo, r.inResponseTo = xmlsec.Attribute(el, "InResponseTo")
+	r.Destination, r.InResponseTo = collapsed(r.Destination), collapsed(r.InResponseTo)
 	if status := found.first("samlp:Status"); status != nil {
-		r.status = readStatus(r.walker, status)
+		r.Status = readStatus(r.walker, status)
 	}
 	return r
 }
 
-func readStatus(w walker, el *etree.Element) (s status) {
+func readIssuer(w walker, check string, el *etree.Element) *saml.Issuer {
+	if el == nil {
+		return nil
+	}
+	return &saml.Issuer{
+		NameQualifier: attr(el, "NameQualifier"), SPNameQualifier: attr(el, "SPNameQualifier"),
+		Format: uri(el, "Format"), SPProvidedID: attr(el, "SPProvidedID"), Value: w.text(check, el),
+	}
+}
+
+// readStatus reads the message and the first two codes (SAML Core 3.2.2.2); what lies
+// deeper says nothing to us.
+func readStatus(w walker, el *etree.Element) saml.Status {
 	const check = "response elements"
 	found := w.parts(check, el, "samlp:StatusCode", "samlp:StatusMessage?", "samlp:StatusDetail?")
-	s.message = w.text(check, found.first("samlp:StatusMessage"))
-	if code := found.first("samlp:StatusCode"); code != nil {
-		s.codes = append(s.codes, uri(code, "Value"))
-		if inner := w.parts(check, code, "samlp:StatusCode?").first("samlp:StatusCode"); inner != nil {
-			s.codes = append(s.codes, uri(inner, "Value"))
-		}
+	code := found.first("samlp:StatusCode")
+	if code == nil {
+		return saml.Status{}
 	}
-	return s
+	status := saml.Status{StatusCode: saml.StatusCode{Value: uri(code, "Value")}}
+	if message := found.first("samlp:StatusMessage"); message != nil {
+		status.StatusMessage = &saml.StatusMessage{Value: w.text(check, message)}
+	}
+	if inner := w.parts(check, code, "samlp:StatusCode?").first("samlp:StatusCode"); inner != nil {
+		status.StatusCode.StatusCode = &saml.StatusCode{Value: uri(inner, "Value")}
+	}
+	return status
 }
 
 // unsuccessful returns an error unless the status is Success.
-func unsuccessful(s status) error {
-	if len(s.codes) == 0 {
-		s.codes = []string{""}
-	}
-	if s.codes[0] == statusPrefix+"Success" {
+func unsuccessful(status saml.Status) error {
+	if status.StatusCode.Value == saml.StatusSuccess {
 		return nil
 	}
-	var said []string
-	for _, code := range s.codes {
-		said = append(said, statusCode(code))
+	said := []string{statusCode(status.StatusCode.Value)}
+	if inner := status.StatusCode.StatusCode; inner != nil {
+		said = append(said, statusCode(inner.Value))
 	}
 	words := strings.Join(said, ", ")
-	if s.message != "" {
-		words += ": " + wording.Theirs(s.message)
+	if message := status.StatusMessage; message != nil && message.Value != "" {
+		words += ": " + wording.Theirs(message.Value)
 	}
 	err := fmt.Errorf("reading the status: the provider says %s", words)
 	switch {
@@ -106,12 +116,12 @@ func statusCode(s string) string {
 	return name
 }
 
-func responseStatus(r *response) error { return unsuccessful(r.status) }
+func responseStatus(r *response) error { return unsuccessful(r.Status) }
 
 func responseElements(r *response) error { return r.walker["response elements"] }
 func responseTimes(r *response) error    { return r.walker["response times"] }
 
-func responseVersion(r *response) error { return version(r.version) }
+func responseVersion(r *response) error { return version(r.Version) }
 
 func version(v string) error {
 	if v != "2.0" {
@@ -123,23 +133,23 @@ func version(v string) error {
 // responseIssuer: it must be there if the message is signed (SAML Profiles
 // 4.1.4.2), and be right if it is there.
 func responseIssuer(r *response) error {
-	if r.from == nil && !r.signed {
+	if r.Issuer == nil && !r.signed {
 		return nil
 	}
-	return issuer(r.from, r.issuer)
+	return issuer(r.Issuer, r.issuer)
 }
 
-// issuer checks an Issuer: the provider's entity ID, as such (SAML Core 8.3.6).
-func issuer(got *name, want string) error {
+// issuer judges an Issuer: the provider's entity ID, as such (SAML Core 8.3.6).
+func issuer(got *saml.Issuer, want string) error {
 	switch {
 	case got == nil:
 		return fmt.Errorf("checking the issuer: there is none, expected is %s", wording.Quoted(want))
-	case got.format != "" && got.format != formatEntity:
-		return fmt.Errorf("checking the issuer: its format is %s", wording.Quoted(got.format))
-	case got.qualifier != "" || got.spQualifier != "" || got.spProvidedID != "":
+	case got.Format != "" && got.Format != formatEntity:
+		return fmt.Errorf("checking the issuer: its format is %s", wording.Quoted(got.Format))
+	case got.NameQualifier != "" || got.SPNameQualifier != "" || got.SPProvidedID != "":
 		return errors.New("checking the issuer: it has qualifiers, which an entity ID does not")
-	case got.value != want:
-		return fmt.Errorf("checking the issuer: it is %s, expected is %s", wording.Quoted(got.value), wording.Quoted(want))
+	case got.Value != want:
+		return fmt.Errorf("checking the issuer: it is %s, expected is %s", wording.Quoted(got.Value), wording.Quoted(want))
 	}
 	return nil
 }
@@ -148,28 +158,30 @@ func issuer(got *name, want string) error {
 // 3.5.5.2), and ours byte for byte if it is there.
 func responseDestination(r *response) error {
 	switch {
-	case !r.destination.there && !r.signed:
+	case !r.destination && !r.signed:
 		return nil
-	case !r.destination.there:
+	case !r.destination:
 		return errors.New("checking the destination: a signed response must have one, and has none")
-	case r.destination.value != r.acs:
-		return fmt.Errorf("checking the destination: it is %s, ours is %s", wording.Quoted(r.destination.value), wording.Quoted(r.acs))
+	case r.Destination != r.acs:
+		return fmt.Errorf("checking the destination: it is %s, ours is %s", wording.Quoted(r.Destination), wording.Quoted(r.acs))
 	}
 	return nil
 }
 
 // responseRequest refuses what nobody here asked for: unsolicited responses, and
 // those to another login.
-func responseRequest(r *response) error { return inResponseTo(r.inResponseTo, r.request) }
+func responseRequest(r *response) error {
+	return inResponseTo(r.InResponseTo, r.inResponseTo, r.request)
+}
 
-func inResponseTo(got optional, want string) error {
+func inResponseTo(got string, there bool, want string) error {
 	switch {
-	case !got.there:
+	case !there:
 		return errors.New("checking InResponseTo: there is none, so the response was not asked for; sign-ins begin at the application, not at the provider's portal")
-	case got.value != want:
+	case got != want:
 		return errors.New("checking InResponseTo: it is not the ID of this login's request, but of another one")
 	}
 	return nil
 }
 
-func responseIssueInstant(r *response) error { return issueInstant(r.issued, r.expectation) }
+func responseIssueInstant(r *response) error { return issueInstant(r.IssueInstant, r.expectation) }

@@ -50,7 +50,7 @@ func spaceOf(el *etree.Element, prefix string) string {
 	return ""
 }
 
-// A walker goes through a tree, and notes what it does not find
+// A walker goes through a tree into crewjam's types, and notes what it does not find
 // as the schema has it under the name of the check that refuses it. The first
 // fault of each check counts.
 type walker map[string]error
@@ -150,18 +150,6 @@ func (w walker) instant(check string, el *etree.Element, name string) time.Time 
 // their messages send them. Values of xs:string (Issuer, NameID, an attribute's
 // name or value) are taken as they are.
 func collapsed(s string) string { return strings.Trim(s, blanks) }
-
-// An optional is an attribute whose absence means something else than an empty one.
-type optional struct {
-	value string
-	there bool
-}
-
-// readOptional reads an attribute of the type xs:anyURI or xs:NCName.
-func readOptional(el *etree.Element, name string) optional {
-	value, there := xmlsec.Attribute(el, name)
-	return optional{collapsed(value), there}
-}
 
 // uri returns the value of an attribute of the type xs:anyURI.
 func uri(el *etree.Element, name string) string { return collapsed(attr(el, name)) }
