@@ -269,12 +269,12 @@ func (c Config) validateNameID() error {
 		return errors.New("checking name_id_format: an encrypted NameID can't be read here; choose another format")
 	case formatTransient:
 		if c.IDAttribute == "" {
-			errs = append(errs, errors.New("checking id_attribute: is missing; a transient NameID is another one each time, so name the attribute that identifies an account"))
+			errs = append(errs, errors.New("checking id_attribute: is missing; a transient NameID changes at each sign-in, so write the attribute that identifies an account"))
 		}
 		fallthrough
 	case formatPersistent:
 		if c.UsernameAttribute == "" {
-			errs = append(errs, errors.New("checking username_attribute: is missing; a persistent or transient NameID is no user name, so name the attribute that is"))
+			errs = append(errs, errors.New("checking username_attribute: is missing; a persistent or transient NameID is no user name, so write the attribute that has the user name"))
 		}
 	default:
 		if !strings.Contains(c.NameIDFormat, ":") || !isPlain(c.NameIDFormat) {
@@ -317,7 +317,7 @@ func (c Config) validateAttributes() error {
 func (c Config) validateJudging() error {
 	errs := []error{c.WantAssertionsSigned.validate("want_assertions_signed")}
 	if c.ClockSkew < 0 || c.ClockSkew > maxClockSkew {
-		errs = append(errs, fmt.Errorf("checking clock_skew: must lie between 0 and %v; mend the clocks (NTP) if they differ by more", maxClockSkew))
+		errs = append(errs, fmt.Errorf("checking clock_skew: must lie between 0 and %v; correct the clocks (NTP) if they differ by more", maxClockSkew))
 	}
 	return errors.Join(errs...)
 }
