@@ -69,7 +69,7 @@ func (a *App) divide() error {
 func (a *App) bindRules(all []*usernames.People) error {
 	common := a.opts.Rules
 	if all[0].Apart() && count(common) > 0 {
-		return fmt.Errorf("this site has several name spaces, and a group means something only together with its provider: "+
+		return fmt.Errorf("this site has several name spaces, and its providers may use one group name for different people: "+
 			"put each role, template and group line into a block for its providers: `from %s { … }`", strings.Join(a.providerNames(), " { … }`, `from "))
 	}
 	var faults faults
