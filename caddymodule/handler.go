@@ -101,7 +101,7 @@ type Handler struct {
 	// public, too. "/*" alone is refused: such a site needs no sso.
 	Public []string `json:"public,omitempty"`
 
-	// Only these paths need a login, in all forms that docs/options.md lists. An app may
+	// Only these paths need a login, in all forms that docs/protect.md lists. An app may
 	// understand further forms, so public is the better choice.
 	Protect []string `json:"protect,omitempty"`
 
@@ -134,7 +134,7 @@ type Handler struct {
 
 	// Headers of other gateways, such as X-Forwarded-User or X-Auth-Request-*, that a
 	// client may send. If an app trusts such a header, it trusts the client. Default:
-	// none. docs/options.md lists the headers that are removed.
+	// none. docs/headers.md lists the headers that are removed.
 	KeepHeaders []string `json:"keep_headers,omitempty"`
 
 	// The path of the gateway's own addresses. Default: "/.sso".

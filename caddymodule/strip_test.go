@@ -128,9 +128,9 @@ func TestOtherRequestsAreLogged(t *testing.T) {
 	}
 }
 
-// A refusal that a proxy shows keeps its status, as docs/options.md writes it.
+// A refusal that a proxy shows keeps its status, as docs/protect.md writes it.
 func TestStatusOfARefusalKept(t *testing.T) {
-	page, err := os.ReadFile("../docs/options.md")
+	page, err := os.ReadFile("../docs/protect.md")
 	if err != nil {
 		t.Fatal(err)
 	}

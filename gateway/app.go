@@ -308,7 +308,7 @@ func (a *App) rivals(one, other *NamedProvider) error {
 	if slices.Index(a.providers, one) > slices.Index(a.providers, other) {
 		one, other = other, one
 	}
-	err := fmt.Errorf("the metadata of providers %s and %s name one issuer, %q, and nothing says that their people are the same, so nobody of either gets in: "+
+	err := fmt.Errorf("the metadata of providers %s and %s name one issuer, %q, and no `same_people` says that their people are the same, so nobody can sign in at either: "+
 		"if they are the same people, write `same_people %[1]s %[2]s`, and the same `users` for both, for they have different ones; if not, one of them has the other's metadata",
 		one.Name, other.Name, one.Provider.Issuer())
 	if a.gw.once("rivals", a) {

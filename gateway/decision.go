@@ -147,7 +147,7 @@ func noMatch(id *provider.Identity, res mapping.Result) error {
 	case res.TemplateUnknown:
 		return fmt.Errorf("a template line matched, but not all groups could be read, and a line before it might match%s", note)
 	case len(id.Groups) == 0:
-		return fmt.Errorf("the provider named no groups of this person: it has to be told to, or names them elsewhere%s", note)
+		return fmt.Errorf("the provider sent no groups of this person%s", note)
 	}
 	return fmt.Errorf("groups named by the provider: %d; no line has one of them, byte for byte%s", len(id.Groups), note)
 }

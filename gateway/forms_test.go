@@ -14,16 +14,16 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
-// formRow is a row of the table of forms in docs/options.md.
+// formRow is a row of the table of forms in docs/protect.md.
 type formRow struct {
 	name          string
 	closed, opens []string
 }
 
-// formTable reads the table of docs/options.md, and the options of its site.
+// formTable reads the table of docs/protect.md, and the options of its site.
 func formTable(t *testing.T) (protected []string, rows []formRow) {
 	t.Helper()
-	page, err := os.ReadFile("../docs/options.md")
+	page, err := os.ReadFile("../docs/protect.md")
 	mustDo(t, err)
 	quoted := regexp.MustCompile("`([^`]+)`")
 	texts := func(cell string) (list []string) {
@@ -53,7 +53,7 @@ func formTable(t *testing.T) (protected []string, rows []formRow) {
 	return strings.Fields(string(options[1])), rows
 }
 
-// TestFormsOfProtectedPaths compares docs/options.md with the gateway: the table has
+// TestFormsOfProtectedPaths compares docs/protect.md with the gateway: the table has
 // all forms, its closed examples need a login, and its open ones don't.
 func TestFormsOfProtectedPaths(t *testing.T) {
 	t.Parallel()

@@ -69,8 +69,8 @@ func (a *App) divide() error {
 func (a *App) bindRules(all []*usernames.People) error {
 	common := a.opts.Rules
 	if all[0].Apart() && count(common) > 0 {
-		return fmt.Errorf("this site has several name spaces, and a group means something only together with its provider: "+
-			"put each role, template and group line into the block of the providers whose people it is for: `from %s { … }`", strings.Join(a.providerNames(), " { … }`, `from "))
+		return fmt.Errorf("this site has several name spaces, and its providers may use one group name for different people: "+
+			"put each role, template and group line into a block for its providers: `from %s { … }`", strings.Join(a.providerNames(), " { … }`, `from "))
 	}
 	var faults faults
 	told := map[string]bool{}
@@ -92,7 +92,7 @@ func (a *App) bindRules(all []*usernames.People) error {
 		switch {
 		case err == nil:
 		case len(a.opts.From) > 0 && count(rules) == 0:
-			faults.add("", fmt.Errorf("provider %s has no rule, so that nobody of it could be let in: write `from %[1]s { … }` with a role, template or group line, or leave the provider out of the site by `provider`", p.Name))
+			faults.add("", fmt.Errorf("provider %s has no rule, so nobody could get in by it: write `from %[1]s { … }` with a role, template or group line, or leave the provider out of the site by `provider`", p.Name))
 		case !told[err.Error()]:
 			told[err.Error()] = true
 			faults.add("", err)

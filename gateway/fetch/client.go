@@ -157,7 +157,7 @@ func (c *Client) check(u *url.URL) error {
 	case u.Scheme != "http":
 		return fmt.Errorf("has the scheme %.20q: expected https", u.Scheme)
 	case !c.insecureHTTP && !IsLoopback(u.Hostname()):
-		return errors.New("uses plain http beyond loopback, where anybody in between could read and change it: expected https")
+		return errors.New("uses plain http beyond loopback, where anybody on the network could read and change it: expected https")
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func (p *Provider) authMethod(md *metadata) (string, error) {
 		return methodPost, nil
 	}
 	return "", refusal.New(refusal.OIDCClientRejected,
-		fmt.Errorf("exchanging the code: the provider announces neither client_secret_basic nor client_secret_post for its token endpoint, but %s; if it takes one of them all the same, name it by `token_auth`", wording.List(md.authMethods)))
+		fmt.Errorf("exchanging the code: the provider announces neither client_secret_basic nor client_secret_post for its token endpoint, but %s; if it accepts one of them all the same, write it by `token_auth`", wording.List(md.authMethods)))
 }
 
 // secretHint says what may help if a provider does not take a secret. Not all decode

@@ -110,7 +110,7 @@ func headerTypes(t *token) error { return t.header.checkKinds(headerKinds) }
 
 func headerAlg(t *token) error {
 	if alg := t.header.str("alg"); !slices.Contains(t.algs, alg) {
-		return fmt.Errorf("reading the token's header: the alg is %s; of those that the provider announces, these are taken: %s", wording.Quoted(alg), wording.List(t.algs))
+		return fmt.Errorf("reading the token's header: the alg is %s; of those that the provider announces, these are accepted: %s", wording.Quoted(alg), wording.List(t.algs))
 	}
 	return nil
 }

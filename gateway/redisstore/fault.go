@@ -126,10 +126,10 @@ func (f fault) Error() string { return string(f) }
 // hints say what to do about the errors of Redis that a setting can mend.
 var hints = []struct{ begins, hint string }{
 	{"BUSY", "a script of another program runs for too long: end it by redis-cli SCRIPT KILL"},
-	{"DENIED", "it is in protected mode, and takes connections from its own machine alone: give it a password, or see protected-mode in redis.conf"},
+	{"DENIED", "it is in protected mode, and accepts connections from its own machine alone: give it a password, or see protected-mode in redis.conf"},
 	{"LOADING", "it is reading its data set: wait"},
 	{"MASTERDOWN", "it is a replica: give the address of the primary"},
-	{"MISCONF", "it can't save to its disk and takes no writes: make room in its directory (redis-cli CONFIG GET dir), or mend what its log names, then redis-cli BGSAVE"},
+	{"MISCONF", "it can't save to its disk and accepts no writes: make room in its directory (redis-cli CONFIG GET dir), or correct what its log names, then run redis-cli BGSAVE"},
 	{"NOAUTH", "it wants a password: put user and password in the URL"},
 	{"NOPERM", "the user's ACL forbids it: allow what the documentation lists"},
 	{"NOREPLICAS", "too few replicas are connected: see min-replicas-to-write"},

@@ -174,15 +174,15 @@ func durability(ctx context.Context, conn *redis.Conn) string {
 	}
 	switch parseInfo(text)["aof_enabled"] {
 	case "0":
-		return "Redis has no append-only file: when it stops, it loses what it took since its last snapshot, logouts and blocks too, and then everybody has to sign in anew. Set appendonly yes and appendfsync always"
+		return "Redis has no append-only file: when it stops, it loses everything since its last snapshot, logouts and blocks too, and then everybody has to sign in again. Set appendonly yes and appendfsync always"
 	case "1":
 		policy, err := conn.ConfigGet(ctx, "appendfsync").Result()
 		switch {
 		case err != nil:
 		case policy["appendfsync"] == "everysec":
-			return "Redis writes to its disk once a second (appendfsync everysec): when its machine stops, it can lose the last second, logouts and blocks too, and then everybody has to sign in anew. Set appendfsync always"
+			return "Redis writes to its disk once a second (appendfsync everysec): when its machine stops, it can lose the last second, logouts and blocks too, and then everybody has to sign in again. Set appendfsync always"
 		case policy["appendfsync"] == "no":
-			return "Redis leaves it to the system when to write to the disk (appendfsync no): when its machine stops, it can lose half a minute, logouts and blocks too, and then everybody has to sign in anew. Set appendfsync always"
+			return "Redis leaves it to the system when to write to the disk (appendfsync no): when its machine stops, it can lose half a minute, logouts and blocks too, and then everybody has to sign in again. Set appendfsync always"
 		}
 	}
 	return ""

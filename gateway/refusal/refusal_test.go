@@ -69,12 +69,12 @@ func errorsPage() []byte {
 	var b bytes.Buffer
 	b.WriteString(`# Errors
 
-Every refusal of the gateway has one of these codes. It stands on the page or in the JSON problem (RFC 9457) that the
-client gets, beside a reference. The log line with the same reference has the cause in full; the client never sees it.
-Of several equal refusals of one client within a minute, the log has the first and the last.
+Every refusal has one of these codes. The page, or the JSON problem (RFC 9457), shows the code and a reference. The log line with
+the same reference has the full cause, which the client never sees. If one client gets the same refusal several times within a minute,
+the log has the first and the last.
 
-If the provider shows an error page of its own, the redirect URI or ACS is not registered there, or the client is disabled.
-The line "register these addresses" in the log of the start has the addresses.
+If the provider shows an error page of its own, the redirect URI or ACS is not registered there, or the client is disabled. The
+addresses to register are in the log: see the line "register these addresses" at start.
 
 <!-- Made from the table in gateway/refusal/table.go: go test ./gateway/refusal -run TestErrorsPage -update -->
 

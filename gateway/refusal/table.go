@@ -13,74 +13,74 @@ var table = []Meaning{
 	},
 	{
 		NotReady, 503, "Sign-in is starting", "The sign-in of this site is still starting. Try again in a few seconds.",
-		"The server answers before the sso app has started. If it stays, the log says why the sso app did not start.",
+		"The server accepts requests, but the sso app has not started yet. If this does not end, the log says why.",
 	},
 	{
 		StoreUnavailable, 503, "Sign-in is unavailable", "The session store of this site can't be reached at the moment. Try again in a minute.",
-		"Check that the store answers: the log names the address and the fault. Redis must be a writable primary with maxmemory-policy noeviction.",
+		"Check the store. The log names its address and the fault. Redis must be a writable primary with maxmemory-policy noeviction.",
 	},
 	{
 		StoreReplaced, 503, "Sign-in is unavailable", "The session store of this site was replaced, and your administrator has to confirm the new one. Give your administrator the reference below.",
-		"The store was emptied or swapped: blocked accounts and replay marks may be lost. Restore it, or confirm the new one by deleting the file that begins with sso/store-marker in Caddy's storage. If the log asks whether all nodes have the same secret, give them the same; after a change of Caddy's `storage`, copy sso/secret from the one used before.",
+		"The store was emptied or replaced, so blocks of accounts may be lost. Restore it. Or confirm the new one: in Caddy's storage, delete the file whose name begins with sso/store-marker. If the log asks whether all nodes have the same secret, give them the same. If Caddy's `storage` changed, copy sso/secret from the old storage.",
 	},
 	{
 		ProviderUnavailable, 503, "Your identity provider is unavailable", "The identity provider does not answer at the moment. Try again in a minute; people who are signed in already can go on working.",
-		"The gateway could not reach the provider or could not use its answer, or the provider said that it is busy or has a fault. The log says which request failed, and how. If there is no connection: check network, DNS, proxy and TLS from this machine to the provider (`ca` for a certificate of an internal authority). If the status is not 200, or a web page came instead of JSON or XML: `issuer` or `metadata` is probably not the provider's address.",
+		"The gateway could not reach the provider or could not use its response, or the provider said that it is busy or has a fault. The log says which request failed, and why. If there is no connection, check network, DNS, proxy and TLS from this machine to the provider. If the certificate is from an internal authority, set `ca`. If the status is not 200, or a web page came instead of JSON or XML, `issuer` or `metadata` is probably not the provider's address.",
 	},
 	{
 		ProviderUnknown, 404, "This way to sign in does not exist", "The link names a way to sign in that this site does not have. Open the application and sign in from there.",
-		"The link names a provider that this site does not offer; the log has both. Look for an old bookmark, or a provider that was renamed or removed.",
+		"The link names a provider that this site does not offer. The log has the name, and those that the site offers. The link may be an old bookmark, or the provider was renamed or removed.",
 	},
 	{
 		Unauthenticated, 401, "Sign in first", "You are not signed in, or your session has ended. Sign in to go on; if you have just sent a form, send it again afterwards.",
-		"Nothing to mend: the request had no valid session and was no page navigation. API clients need a session cookie. Posts from other sites carry no cookie (SameSite=Lax). If it was a SAML provider's answer, register `https://<host>/.sso/saml/acs` there.",
+		"This is normal: the request had no valid session, and did not open a page. API clients need a session cookie. A POST from another site has no cookie (SameSite=Lax). If it was a SAML provider's answer, register `https://<host>/.sso/saml/acs` at the provider.",
 	},
 	{
 		AccessDenied, 403, "You have no access to this application", "You are in no group that has access here. Ask your administrator for access, or sign in as somebody else.",
-		"No role, template or group line of this site matches the person's groups. The log says who it is, and how many groups the provider named; at the level DEBUG, the line before it has the groups, and the rule that is nearest. If the provider named none: have it name them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Else compare them with the lines byte for byte: groups may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
+		"No role, template or group line of this site matches the person's groups. The log names the person, and says how many groups the provider sent. At the level DEBUG, the line before it has the groups and the most similar rule. If the provider sent none, have it send them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Otherwise compare the groups with the lines, byte for byte: groups may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
 	},
 	{
 		AccountBlocked, 403, "Your account is blocked", "An administrator has blocked your account at this site. Ask your administrator for the reason.",
-		"The account was blocked by a program that embeds the gateway (`session.Node.BlockAccount`), and `session.Node.UnblockAccount` lets it in again; `caddy-sso` itself has no command for it yet.",
+		"A program that embeds the gateway has blocked the account (`session.Node.BlockAccount`). `session.Node.UnblockAccount` ends the block. `caddy-sso` has no command for it yet.",
 	},
 	{
 		NoUsername, 403, "Your account has no user name", "The identity provider sent no user name for you. Give your administrator the reference below.",
-		"The provider sent no value for the user name. The log says where it was looked for, and which claims or attributes came. OpenID Connect: it is the claim preferred_username (scope profile), or the one that `username_claim` names. SAML: it is the NameID, unless that is persistent or transient, or the attribute that `username_attribute` names.",
+		"The provider sent no user name. The log says where the gateway looked for it, and which claims or attributes came. OpenID Connect: the user name is the claim `username_claim`, by default preferred_username (scope profile). SAML: it is the attribute `username_attribute`, by default the NameID, unless that is persistent or transient.",
 	},
 	{
 		UsernameForeign, 403, "Your user name can't be used here", "At this application your user name could be taken for another person's. Give your administrator the reference below.",
-		"User names of several providers are kept apart here; the log says what is wrong with this one. If it is no address in the provider's domain: let `username_claim` or `username_attribute` name one, or mend `users domain`. If it falls into the name space of another provider, whatever its case: give the person another user name, or that provider another name space (`users prefix`, `users suffix`, `users domain`). If two providers name one issuer, nobody of either gets in: write `same_people` and the same `users` if they are the same people; if not, mend the `metadata` of one of them.",
+		"This site has several providers, and must not confuse their people. The log says what is wrong with this user name. If it is not an address in the provider's domain, set `username_claim` or `username_attribute` to one that is, or correct `users domain`. If it lies in another provider's name space (case does not matter), change the person's user name, or that provider's name space (`users prefix`, `users suffix`, `users domain`). If two providers name one issuer, nobody can sign in at either. If they sign in the same people, write `same_people` and the same `users`. If not, correct the `metadata` of one of them.",
 	},
 	{
 		BadCharacters, 403, "Your account has characters that can't be used here", "A name or group of your account has control characters in it, or blanks around it. Give your administrator the reference below.",
-		"A value from the provider contains control characters (line breaks, NUL), or the user name has blanks around it, which would be lost on the way to the app. Mend it at the provider: the log names the field.",
+		"A value from the provider has control characters (line breaks, NUL), or the user name has blanks around it, which would be lost on the way to the app. Correct it at the provider. The log names the field.",
 	},
 	{
 		NotFound, 404, "Page not found", "There is no page at this address. Go back, or open the application.",
-		"The path lies below the gateway's own prefix (/.sso/ unless set) and is none of its endpoints.",
+		"The path is below the gateway's own prefix (by default /.sso/), but no endpoint has it.",
 	},
 	{
-		MethodNotAllowed, 405, "This kind of request is not supported", "This address does not take the kind of request that your browser sent. Go back, or open the application.",
-		"A client used the wrong HTTP method. The Allow header names the right ones.",
+		MethodNotAllowed, 405, "This kind of request is not supported", "This address does not accept the kind of request that your browser sent. Go back, or open the application.",
+		"The client used a wrong HTTP method. The header Allow has the right ones.",
 	},
 	{
 		CrossSite, 403, "A request from another site was blocked", "A page of another site tried to act here in your name. If you wanted that, open the application and do it there.",
-		"A form or script of another origin posted to the gateway, or a page of another site embeds the sign-in: the log names the origin. If it is your own page, link to the gateway instead.",
+		"A form or script of another origin posted to the gateway, or a page of another site has the sign-in in a frame. The log names the origin. If it is your own page, write a link to the gateway instead.",
 	},
 	{
 		ForeignOrigin, 403, "A connection from another site was blocked", "A page of another site tried to open a connection here in your name. If you need it, tell your administrator.",
-		"A page of another site opened a WebSocket: the log names its origin. If that site may connect, add it to `allowed_origins`.",
+		"A page of another site opened a WebSocket. The log names its origin. If that site may connect, add it to `allowed_origins`.",
 	},
 	{
 		UnknownHost, 421, "Unknown host name", "This site does not have the host name that your browser asked for. Check the address; if it is right, tell your administrator.",
-		"The Host header is none of the site's hosts: set `base_url`, or name the host in the site's address. If the log says that it is another site's, give this site an audience of its own by `app`.",
+		"The site does not have the host of the request. Write the host in the site's address, or set `base_url`. If the log says that another site has the host, give this site an audience of its own by `app`.",
 	},
 	{
 		InsecureHTTP, 403, "Signing in needs https", "Your browser asked for this page without encryption. Open the address with https://; if you did, tell your administrator.",
-		"The request came over plain http on a name that is not loopback, where session cookies would be readable. Serve https; behind a TLS-terminating proxy set `trusted_proxies` in Caddy's global options, or an https `base_url`; or, knowing the risk, `insecure_http`.",
+		"The request came over plain http, and its host name is not one of loopback. Others could read the session cookie. Serve https. Behind a proxy that ends TLS, set `trusted_proxies` in Caddy's global options, or an https `base_url`. If you accept the risk, set `insecure_http`.",
 	},
 	{
-		TooLarge, 413, "The request is too large", "Your browser sent more than this address takes. Go back and try again; if it happens again, tell your administrator.",
+		TooLarge, 413, "The request is too large", "Your browser sent more than this address accepts. Go back and try again; if it happens again, tell your administrator.",
 		"A request to one of the gateway's endpoints exceeds its limit (64 kB of query, 2 MB of form).",
 	},
 	{
@@ -89,144 +89,144 @@ var table = []Meaning{
 	},
 	{
 		TooManyAttempts, 429, "Too many sign-ins", "Too many sign-ins from your network failed, or began at once. Wait a minute, then try again.",
-		"One client address exceeds the limit on sign-ins, over all nodes: the log has the address, and which of the numbers it was. Behind a proxy, set `trusted_proxies` in Caddy's global options, else everybody shares the proxy's address. The option `limit` changes the numbers.",
+		"One client address exceeded the limit on sign-ins. The log has the address, and which of the numbers it exceeded. Behind a proxy, set `trusted_proxies` in Caddy's global options; otherwise everybody shares the proxy's address. The option `limit` changes the numbers.",
 	},
 	{
 		FlowUnknown, 400, "This sign-in has expired", "The sign-in began too long ago, or is finished already. " + signInAgain,
-		"The answer names a login that is not in the store: older than 15 minutes, finished, or never started here. Often a bookmarked provider page or the back button; SAML: a sign-in that began at the provider's portal, which is not taken.",
+		"The answer belongs to a sign-in that is not in the store: it is older than 15 minutes, finished, or never began here. Often the person used a bookmark of the provider's page, or the back button. With SAML, the sign-in may have begun at the provider's portal, which is not supported.",
 	},
 	{
 		FlowOtherBrowser, 403, "This sign-in belongs to another browser", "The sign-in began in another browser, or in another tab. " + signInAgain,
-		"The answer came twice without this browser's cookie. Usually a link to the provider that was passed on; many of them are an attack (login CSRF).",
+		"The answer came twice without this browser's cookie. Usually somebody passed on a link to the provider. If it happens often, it is an attack (login CSRF).",
 	},
 	{
 		CookiesBlocked, 403, "Your browser doesn't keep cookies", "Signing in needs a cookie, and your browser did not send it back. Allow cookies for this site, then sign in again.",
-		"The answer came without the cookie that was set when the login began, also on the second try. Cookies are blocked, the site is reached by two host names, or http and https are mixed: compare the callback or AssertionConsumerService that is registered at the provider with the address that people open.",
+		"The answer came without the cookie that was set when the sign-in began, even on the second try. Either the browser blocks cookies, or the site has two host names, or http and https are mixed. Compare the callback or AssertionConsumerService that is registered at the provider with the address that people open.",
 	},
 	// 409 and no 5xx: nothing failed here, and the client can remove the conflict
 	// (RFC 9110 §15.5.10).
 	{
-		RedirectLoop, 409, "The sign-in keeps repeating", "You were signed in several times within a minute, but your browser does not send the cookie that says so. Allow cookies for this site, open it by its usual address, and try again in a minute.",
-		"The session cookie was set and did not come back. A browser extension deletes it, a proxy drops Set-Cookie or serves a cached answer, or the site is opened by two names, or by http and https. Compare the two addresses in the log line, and check `base_url` and `trusted_proxies`.",
+		RedirectLoop, 409, "The sign-in keeps repeating", "You were signed in several times within a minute, but your browser does not send this site's cookie. Allow cookies for this site, open it by its usual address, and try again in a minute.",
+		"The browser got the session cookie, and did not send it back. Possible causes: a browser extension deletes it, a proxy removes Set-Cookie or serves a cached response, or people open the site by two names, or by http and https. Compare the two addresses in the log line, and check `base_url` and `trusted_proxies`.",
 	},
 	{
 		AppLoop, 409, "The application keeps asking you to sign in", "You are signed in, but the application sends you to sign in again and again. Try again in a minute; if it happens again, tell the application's administrator.",
-		"The app redirects to the gateway's login although the person is signed in. It does not read the identity from the request: check that it trusts the headers or the assertion.",
+		"The app redirects to the gateway's login although the person is signed in. It does not read the identity from the request. Check that it trusts the headers or the assertion.",
 	},
 	{
 		AnswerLost, 400, "The provider's answer is empty", "The identity provider's answer arrived here without content. Sign in again; if it happens again, tell your administrator.",
-		"The callback was asked for by GET without parameters: a bookmark, or the provider's POST met a redirect, which made it a GET. Register the very address that the log names, with https, the right host and without a slash at the end. By default it is `https://<host>/.sso/saml/acs` (SAML, binding HTTP-POST) or `https://<host>/.sso/oidc/callback` (OpenID Connect; where a site has several of those providers, with a slash and the provider's name behind it); `prefix` and `callback_path` change it.",
+		"A GET without parameters came to the callback. It was a bookmark, or the provider's POST was redirected and became a GET. Register exactly the address that the log names: with https, the right host, and without a slash at the end. By default it is `https://<host>/.sso/saml/acs` (SAML, binding HTTP-POST) or `https://<host>/.sso/oidc/callback` (OpenID Connect; at a site with several such providers, `…/callback/<name>`). `prefix` and `callback_path` change it.",
 	},
 	{
 		AnswerReplayed, 400, "This sign-in was used already", "The identity provider's answer arrived twice. " + signInAgain,
-		"The same answer arrived twice. Usually the back button or a double click; many of them are an attack.",
+		"The same answer arrived twice. Usually it was the back button or a double click. If it happens often, it is an attack.",
 	},
 	{
 		ProviderRefused, 403, "Your identity provider refused the sign-in", "The identity provider did not sign you in. Try again; if it happens again, give your administrator the reference below.",
-		"The provider answered with an error. The log has its code and, in quotes, its own words; the provider's log may say more. OpenID Connect: access_denied is the choice of the person or of a policy; for invalid_scope, take the scope out of `scopes` or permit it to the client; anything else is a setting of the client at the provider. SAML: AuthnFailed and RequestDenied are about the person; InvalidNameIDPolicy is about `name_id_format`; anything else is a setting of this application at the provider.",
+		"The provider answered with an error. The log has its code and, in quotes, its own words. The provider's log may say more. OpenID Connect: access_denied is a decision of the person or of a policy. For invalid_scope, remove the scope from `scopes`, or allow it for the client. Any other code is about a setting of the client at the provider. SAML: AuthnFailed and RequestDenied are about the person. InvalidNameIDPolicy is about `name_id_format`. Any other code is about a setting of this application at the provider.",
 	},
 	{
 		OIDCAnswerInvalid, 400, "The provider's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
-		"The callback's parameters are malformed: code missing, a parameter twice, error beside code (RFC 6749 §4.1.2), or tokens that nobody asked for: the log names it. Set the client at the provider to the authorization code flow (response type `code`), not to the implicit or hybrid one.",
+		"The callback's parameters are malformed: there is no code, a parameter is there twice, an error stands beside a code (RFC 6749 §4.1.2), or there are tokens that the gateway did not ask for. The log names the fault. Set the client at the provider to the authorization code flow (response type `code`), not to the implicit or hybrid one.",
 	},
 	{
 		OIDCIssuerMismatch, 400, "Another identity provider answered", "The provider's answer came from another identity provider than the one that was asked. " + orTell,
-		"The issuer in the answer, the ID token or discovery differs from the configured one (RFC 9207; OIDC Discovery §4.3): the log has both. Configure the issuer byte for byte as the provider announces it: often it is a slash at the end, http for https, or another realm or tenant. If they are equal but for one sign-in, another provider answered in its place.",
+		"The issuer in the answer, the ID token or the discovery document is not the configured one (RFC 9207; OIDC Discovery §4.3). The log has both. Write `issuer` byte for byte as the provider announces it. Often the difference is a slash at the end, http instead of https, or another realm or tenant. If only one sign-in fails so, another provider answered instead of this one.",
 	},
 	{
 		OIDCCodeRejected, 400, "The sign-in could not be finished", "The identity provider did not confirm its own answer. " + orTell,
-		"The token endpoint answered invalid_grant, or 400 without saying why: the code was used, has expired, or belongs to another client or redirect URI. A single one is somebody who waited too long or reloaded. If it is everybody: compare the redirect URI and client_id with those at the provider, and check that the client there takes PKCE with S256.",
+		"The token endpoint responded invalid_grant, or 400 without a reason. The code was used, has expired, or belongs to another client or redirect URI. If it happens once, the person waited too long or reloaded the page. If it happens to everybody, compare the redirect URI and client_id with those at the provider, and check that the client there accepts PKCE with S256.",
 	},
 	{
 		OIDCClientRejected, 403, "Your identity provider does not accept this site", "The identity provider refused this site, not you. Give your administrator the reference below.",
-		"The token endpoint refused the gateway itself (invalid_client, unauthorized_client, …); the log has its words. Check client_id, client_secret and the client's settings at the provider. If the secret is right and has special characters, try `token_auth client_secret_post`: some providers decode a secret in a header otherwise.",
+		"The token endpoint refused the gateway itself (invalid_client, unauthorized_client, …). The log has its words. Check client_id, client_secret and the client's settings at the provider. If the secret is right and has special characters, try `token_auth client_secret_post`: some providers decode a secret in a header in their own way.",
 	},
 	{
 		OIDCTokenMalformed, 400, "The provider's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
-		"The log says which document is malformed: the ID token (it must be a signed JWT in compact form, without crit, of the typ JWT), or an answer of the token endpoint or of userinfo (it must be a JSON object in which no name stands twice). If the client is set to encrypt ID tokens, switch that off: the gateway has no key for them. Anything else is a fault of the provider's software: report it there.",
+		"The log says which document is malformed. An ID token must be a signed JWT in compact form, without crit, of the typ JWT. A response of the token endpoint or of userinfo must be a JSON object without duplicate names. If the client is set to encrypt ID tokens, switch that off: the gateway has no key for them. Any other fault is one of the provider's software. Report it to its makers.",
 	},
 	{
 		OIDCSignature, 400, "The provider's answer can't be trusted", "The signature of the identity provider's answer is not valid. " + orTell,
-		"The ID token's signature matches none of the provider's signing keys; the log names both. After a change of keys at the provider, this ends within a minute. If it stays, the token does not come from this issuer.",
+		"The ID token's signature matches none of the provider's signing keys. The log names the token's key and the provider's. After a change of keys at the provider, this ends within a minute. If it does not, the token does not come from this issuer.",
 	},
 	{
 		OIDCAlgorithm, 400, "The provider's answer can't be trusted", "The identity provider signs its answers in a way that this site does not accept. " + orTell,
-		"The ID token's alg is not among those that the provider announces and the gateway takes (RS, PS, ES with 256, 384 or 512, and EdDSA; never none, never HS). Change the client's ID token algorithm at the provider.",
+		"The provider does not announce the ID token's alg, or the gateway does not accept it. Accepted are RS, PS and ES with 256, 384 or 512, and EdDSA, but never none or HS. Change the client's ID token algorithm at the provider.",
 	},
 	{
 		OIDCAudience, 400, "The provider's answer is for another application", "The identity provider's answer names another application than this one. " + orTell,
-		"The ID token's aud does not contain the client_id, or its azp is another client's, or aud is a list of several and there is no azp that says whose the token is (OIDC Core §3.1.3.7). Check client_id; if it is right, have the provider issue the token for this client alone, or add azp (authorized party).",
+		"The ID token's aud does not contain the client_id, or its azp is another client, or aud has several entries and there is no azp (OIDC Core §3.1.3.7). Check client_id. If it is right, have the provider issue the token for this client alone, or add azp (authorized party).",
 	},
 	{
 		OIDCTime, 400, "The provider's answer has expired", "The identity provider's answer is too old, or its time lies in the future. " + orTell,
-		"exp, iat, nbf or auth_time of the ID token are out of bounds. Compare the clocks of this machine and the provider (NTP). If the person wanted to sign in as somebody else: the provider did not ask anew (prompt=login) and answered with the sign-in of before.",
+		"exp, iat, nbf or auth_time of the ID token is too early or too late. Compare the clocks of this machine and the provider (NTP). If the person wanted to sign in as somebody else, the provider ignored prompt=login: it did not ask again, and answered with the earlier sign-in.",
 	},
 	{
 		OIDCNonce, 400, "The provider's answer belongs to another sign-in", "The identity provider's answer does not belong to this sign-in. " + orTell,
-		"The ID token's nonce is not the one that was sent: a replayed token, or a provider that does not return the nonce. If it is everybody, report it to the provider (OIDC Core §3.1.2.1).",
+		"The ID token's nonce is not the one that the gateway sent. The token was replayed, or the provider does not return the nonce (OIDC Core §3.1.2.1). If it happens to everybody, report it to the provider.",
 	},
 	{
 		OIDCClaimInvalid, 400, "Your account has a value that can't be used", "The identity provider sent a value about you that this site can't use. Give your administrator the reference below.",
-		"A claim that decides has the wrong type, is empty where it must not be, or is no valid e-mail address; or the path that `username_claim` names leads through something that is no object. The log names the claim. A claim that only describes a person is left out instead.",
+		"A claim that decides who gets in has the wrong type, is empty, or is not a valid e-mail address. Or a part of the path in `username_claim` is not an object. The log names the claim. If a claim only describes a person, an odd value is left out instead.",
 	},
 	{
-		OIDCEmailUnverified, 403, "Your e-mail address is not verified", "You are known here by your e-mail address, and your identity provider has not verified that it is yours. Verify it there, then sign in again; if you can't, tell your administrator.",
-		"The user name, or the group that a rule is about, is an e-mail address, and the provider doesn't say `email_verified: true` of it in the same document. The log names the claim, and what the provider says. If email_verified is missing, ask for the scope `email`, with which providers send it (`scopes openid profile email`). If it is not true, verify the address at the provider, or name another claim by `username_claim`. If only the provider's administrators can change an address there, as in AD FS, which never sends the claim, write `trust_email` in the provider's block.",
+		OIDCEmailUnverified, 403, "Your e-mail address is not verified", "This site knows you by your e-mail address, but your identity provider has not verified it. Verify it there, then sign in again; if you can't, tell your administrator.",
+		"The user name, or the group in a rule, is an e-mail address, and the same document does not say `email_verified: true`. The log names the claim, and what the provider says. If email_verified is missing, ask for the scope `email` (`scopes openid profile email`). If it is not true, verify the address at the provider, or set `username_claim` to another claim. AD FS never sends email_verified. If only administrators can change an address there, write `trust_email` in the provider's block.",
 	},
 	{
 		OIDCSubjectMismatch, 400, "The provider's answers are about different people", "The identity provider sent two answers, and they are about different people. " + orTell,
-		"The sub of userinfo differs from the ID token's (OIDC Core §5.3.2), or at_hash does not fit the access token, or c_hash the code. Report it to the provider.",
+		"The sub of userinfo is not that of the ID token (OIDC Core §5.3.2), or at_hash does not match the access token, or c_hash does not match the code. Report it to the provider.",
 	},
 	{
 		SAMLMalformed, 400, "The provider's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
-		"The SAML response is no well-formed, plain XML document of the expected shape (one Response, one Assertion, no DOCTYPE, bounded in size and depth): the log says what is wrong and where. If it is everybody, the provider's software sends it so, or a proxy changes it: report it there. If it is one person with very many attributes or groups, have the provider send those of this application alone.",
+		"The SAML answer is not a well-formed XML document of the expected form: one Response, one Assertion, no DOCTYPE, not too large or deep. The log says what is wrong and where. If it happens to everybody, the provider's software is at fault, or a proxy changes the document. If it happens to a person with very many attributes or groups, have the provider send only those of this application.",
 	},
 	{
 		SAMLUnsigned, 400, "The provider's answer is not signed", "The identity provider does not sign its answers as this site requires. Give your administrator the reference below.",
-		"The assertion has no signature of its own. Switch on the signing of assertions at the provider (Keycloak: “Sign assertions”; Entra ID: “Sign SAML assertion”). If only the message can be signed there, `want_assertions_signed off` takes that instead. An answer without any signature is never taken.",
+		"The assertion has no signature of its own. Switch on the signing of assertions at the provider (Keycloak: “Sign assertions”; Entra ID: “Sign SAML assertion”). If the provider can sign only the response, set `want_assertions_signed off`. An answer without any signature is never accepted.",
 	},
 	{
 		SAMLSignature, 400, "The provider's answer can't be trusted", "The signature of the identity provider's answer is not valid. " + orTell,
-		"The XML signature is by none of the provider's signing certificates, or doesn't cover what it must. After a change of certificate at the provider, give the new one, or wait until the metadata are refreshed. The key of an authority (a certificate that issued another of those given) doesn't count. If it stays, the answer was altered on its way.",
+		"The signature matches none of the provider's signing certificates, or does not cover what it must. If the provider changed its certificate, write the new one, or wait until the metadata are refreshed. An authority's certificate (the issuer of another one that is configured) is not used. If it does not end, something changes the answer on its way.",
 	},
 	{
 		SAMLAlgorithm, 400, "The provider's answer can't be trusted", "The identity provider signs its answers in a way that this site does not accept. " + orTell,
-		"The signature uses an algorithm or a transform that is not accepted; the log names it. Accepted are RSA and ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalization. Change the algorithm at the provider; `insecure_sha1` accepts SHA-1 until then.",
+		"The signature uses an algorithm or a transform that is not accepted. The log names it. Accepted are RSA and ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalization. Change the algorithm at the provider. Until then, `insecure_sha1` accepts SHA-1.",
 	},
 	{
 		SAMLEncrypted, 400, "The provider's answer can't be read", "The identity provider encrypts its answers, and this site can't decrypt them yet. Give your administrator the reference below.",
-		"The assertion, the NameID or an attribute is encrypted, and the gateway has no key to decrypt it. Switch encryption off for this application at the provider; TLS and the signature protect the assertion.",
+		"The assertion, the NameID or an attribute is encrypted, and the gateway has no key to decrypt it. Switch encryption off for this application at the provider. TLS and the signature protect the assertion.",
 	},
 	{
 		SAMLIssuerMismatch, 400, "Another identity provider answered", "The provider's answer came from another identity provider than the one that was asked. " + orTell,
-		"The Issuer of the response or of the assertion is not the provider's entity ID, byte for byte. Compare `entity_id`, or the metadata, with what the log names.",
+		"The Issuer of the response or of the assertion is not the provider's entity ID, byte for byte. Compare `entity_id` or the metadata with the Issuer in the log.",
 	},
 	{
 		SAMLDestination, 400, "The provider's answer is for another address", "The identity provider's answer names another address than this one. " + orTell,
-		"Destination or Recipient is not our AssertionConsumerService. Register the address that the log names at the provider; behind a proxy, check `base_url` and `trusted_proxies` (http instead of https, another host or port).",
+		"Destination or Recipient is not our AssertionConsumerService. At the provider, register the address that the log names. Behind a proxy, check `base_url` and `trusted_proxies` (http instead of https, another host or port).",
 	},
 	{
 		SAMLRequestMismatch, 400, "The provider's answer belongs to another sign-in", "The identity provider's answer does not belong to this sign-in. " + orTell,
-		"InResponseTo is not the ID of the request that this browser was sent with, or is missing. Sign-ins that begin at the provider's portal are not taken; begin at the application.",
+		"InResponseTo is missing, or is not the ID of this browser's request. A sign-in that begins at the provider's portal is not accepted. Begin at the application.",
 	},
 	{
 		SAMLAudience, 400, "The provider's answer is for another application", "The identity provider's answer names another application than this one. " + orTell,
-		"The assertion's AudienceRestriction is missing, or doesn't name our entity ID. Make the entity ID (“Audience”, “Identifier”, “Client ID”) at the provider equal to the one in our metadata, byte for byte, or set `sp_entity_id`.",
+		"The assertion's AudienceRestriction is missing, or does not name our entity ID. Make the entity ID (“Audience”, “Identifier”, “Client ID”) at the provider equal to the one in our metadata, byte for byte, or set `sp_entity_id`.",
 	},
 	{
 		SAMLTime, 400, "The provider's answer has expired", "The identity provider's answer is too old, or its time lies in the future. " + orTell,
-		"IssueInstant, NotBefore, a NotOnOrAfter or AuthnInstant is out of bounds by more than `clock_skew` (5 minutes unless set). Compare the clocks of this machine and the provider (NTP). If the person wanted to sign in as somebody else: the provider did not ask anew (ForceAuthn) and answered with the sign-in of before.",
+		"IssueInstant, NotBefore, a NotOnOrAfter or AuthnInstant is too early or too late by more than `clock_skew` (by default 5 minutes). Compare the clocks of this machine and the provider (NTP). If the person wanted to sign in as somebody else, the provider ignored ForceAuthn: it did not ask again, and answered with the earlier sign-in.",
 	},
 	{
 		SAMLSubject, 400, "The provider's answer does not say who you are", "The identity provider's answer does not say who you are in a form that this site can use. " + orTell,
-		"The assertion needs one Subject with one NameID and a valid bearer SubjectConfirmation (SAML Profiles 4.1.4.2): the log says what is missing. A transient NameID identifies nobody: set another `name_id_format`, or `id_attribute`. If the NameID's format is not the one that `name_id_format` asks for: have the provider send that one, or set `name_id_format` to the one that it sends, or leave it out, also if the NameID is one for a group of service providers (SPNameQualifier). If only one person is refused so, they may have changed the request in their browser.",
+		"The assertion needs one Subject with one NameID and a valid bearer SubjectConfirmation (SAML Profiles 4.1.4.2). The log says what is missing. A transient NameID identifies nobody: set another `name_id_format`, or `id_attribute`. If the NameID has another format than `name_id_format`, have the provider send that format, or set `name_id_format` to the format that it sends, or remove it. Also remove it if the NameID is for a group of service providers (SPNameQualifier). If only one person is refused so, they may have changed the request in their browser.",
 	},
 	{
 		SAMLCondition, 400, "The provider's answer has a condition that can't be met", "The identity provider's answer has a condition that this site does not know. " + orTell,
-		"The assertion has an unknown condition, which the log names, or no AuthnStatement. Switch the condition off for this application at the provider, or have it send an AuthnStatement (SAML Profiles 4.1.4.2).",
+		"The assertion has an unknown condition, or no AuthnStatement. The log names the condition. Switch the condition off for this application at the provider, or have it send an AuthnStatement (SAML Profiles 4.1.4.2).",
 	},
 	{
 		SAMLAttribute, 400, "Your account has a value that can't be used", "The identity provider sent a value about you that this site can't use. Give your administrator the reference below.",
-		"The user name or the id attribute has several values, is empty where it must not be, is no text, or exceeds the bounds, or there are too many groups. The log names the attribute. Have the provider send one value, or only the groups of this application; or name another attribute by `username_attribute` or `id_attribute`. An attribute that only describes a person is left out instead.",
+		"The user name or `id_attribute` has several values, is empty, not text or too long, or there are too many groups. The log names the attribute. Have the provider send one value, or only the groups of this application. Or set `username_attribute` or `id_attribute` to another attribute. If an attribute only describes a person, an odd value is left out instead.",
 	},
 }

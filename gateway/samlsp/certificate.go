@@ -161,7 +161,7 @@ func checkLabel(label string) error {
 // What is often given instead.
 var (
 	errTwice      = errors.New("is encoded twice: its Base64 holds PEM, or Base64 once more; decode it once (base64 -d)")
-	errPrivateKey = errors.New("is a private key, which belongs to the provider alone; give the certificate, and if the key was the provider's, have it replaced")
+	errPrivateKey = errors.New("is a private key; write the certificate instead. If the key is the provider's, have it replaced, because nobody else may know it")
 	errRequest    = errors.New("is a certificate signing request, not a certificate; give what the provider signs with")
 	errPublicKey  = errors.New("is a public key without its certificate; export the certificate, or make a self-signed one of the same key")
 )
@@ -204,7 +204,7 @@ func explainDER(der []byte, cause error) error {
 	if inner := strings.TrimSpace(string(der)); strings.Contains(inner, pemBegin) || strings.HasPrefix(inner, "MII") {
 		return errTwice
 	}
-	return fmt.Errorf("is no certificate (%w); export it from the provider anew, as PEM or DER", cause)
+	return fmt.Errorf("is no certificate (%w); export it from the provider again, as PEM or DER", cause)
 }
 
 // oddCertificates reads the keys, dates and names of certificates of which

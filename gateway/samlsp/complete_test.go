@@ -153,7 +153,7 @@ func TestRefusals(t *testing.T) {
 	for code, tc := range map[refusal.Code]struct{ lines, log string }{
 		refusal.SAMLMalformed:       {"sign\nprepend \"<!DOCTYPE x>\"", "line 1"},
 		refusal.SAMLUnsigned:        {"sign .", "want_assertions_signed off"},
-		refusal.SAMLSignature:       {"sign saml:Assertion key=evil", "no key of the provider's has made it"},
+		refusal.SAMLSignature:       {"sign saml:Assertion key=evil", "it is by none of the provider's keys"},
 		refusal.SAMLAlgorithm:       {"sign saml:Assertion alg=rsa-sha1", "SHA-1"},
 		refusal.SAMLEncrypted:       {"insert into . <saml:EncryptedAssertion/>", "encrypted"},
 		refusal.SAMLIssuerMismatch:  {"set saml:Assertion/saml:Issuer urn:other", "it is \"urn:other\", expected is \"" + idpEntity + "\""},

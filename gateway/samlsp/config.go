@@ -246,9 +246,9 @@ func (c Config) validateNameID() error {
 	return errors.Join(
 		provider.Fault(format == formatEncrypted, "checking name_id_format: an encrypted NameID can't be read here; choose another format"),
 		provider.Fault(format == formatTransient && c.IDAttribute == "",
-			"checking id_attribute: is missing; a transient NameID is another one each time, so name the attribute that identifies an account"),
+			"checking id_attribute: is missing; a transient NameID changes at each sign-in, so write the attribute that identifies an account"),
 		provider.Fault((format == formatTransient || format == formatPersistent) && c.UsernameAttribute == "",
-			"checking username_attribute: is missing; a persistent or transient NameID is no user name, so name the attribute that is"),
+			"checking username_attribute: is missing; a persistent or transient NameID is no user name, so write the attribute that has the user name"),
 		provider.Fault(format != "" && !uri, "checking name_id_format: %.100q is neither a URI nor one of %s%s",
 			format, strings.Join(slices.Sorted(maps.Keys(nameIDFormats)), ", "), meantFormat(format)),
 	)
@@ -280,7 +280,7 @@ func (c Config) validateAttributes() error {
 func (c Config) validateChecking() error {
 	return errors.Join(
 		provider.OneOf("want_assertions_signed", c.WantAssertionsSigned, On, Off),
-		provider.Fault(c.ClockSkew < 0 || c.ClockSkew > maxClockSkew, "checking clock_skew: must lie between 0 and %v; mend the clocks (NTP) if they differ by more", maxClockSkew),
+		provider.Fault(c.ClockSkew < 0 || c.ClockSkew > maxClockSkew, "checking clock_skew: must lie between 0 and %v; correct the clocks (NTP) if they differ by more", maxClockSkew),
 	)
 }
 

@@ -39,7 +39,7 @@ func inUTF8(doc []byte) ([]byte, error) {
 		}
 		return renamed(fromLatin1(doc[:at]), fromLatin1(doc[end:])), nil
 	case "UTF-16", "UTF-16LE", "UTF-16BE":
-		return nil, fmt.Errorf("the document is declared as %s, and is something else; save it anew, or take the declaration out", wording.Quoted(name))
+		return nil, fmt.Errorf("the document is declared as %s, but is something else; save it again, or remove the declaration", wording.Quoted(name))
 	default:
 		return nil, fmt.Errorf("the document's encoding %s is none of UTF-8, UTF-16, ISO-8859-1 and US-ASCII; save it as UTF-8", wording.Quoted(name))
 	}

@@ -65,7 +65,7 @@ func TestMetadataEncodings(t *testing.T) {
 	}
 	for name, tt := range map[string]struct{ doc, want string }{
 		"UTF-16 that calls itself UTF-8":      {utf16Of(binary.LittleEndian, "\ufeff"+declared("UTF-8")+plain), "is declared as"},
-		"UTF-8 that calls itself UTF-16":      {declared("UTF-16") + plain, "and is something else"},
+		"UTF-8 that calls itself UTF-16":      {declared("UTF-16") + plain, "but is something else"},
 		"UTF-8's mark before ISO-8859-1":      {"\ufeff" + declared("ISO-8859-1") + ascii, "begins with the mark of UTF-8"},
 		"US-ASCII with more":                  {declared("US-ASCII") + plain, "declared as US-ASCII"},
 		"UTF-7":                               {declared("UTF-7") + ascii, "is none of UTF-8"},

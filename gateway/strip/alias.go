@@ -11,7 +11,7 @@ import (
 // Aliases are the headers by which other gateways, proxies and server modules tell an
 // app who makes a request. An app may believe any of them, so a client can't send
 // them, unless its site keeps one (AppOptions.KeepHeaders). A name that ends in "-*"
-// is a family. docs/options.md has the same list.
+// is a family. docs/headers.md has the same list.
 var Aliases = []string{
 	// oauth2-proxy, and what follows its example
 	"X-Forwarded-User", "X-Forwarded-Username", "X-Forwarded-User-Id", "X-Forwarded-Userid", "X-Forwarded-Uid", "X-Forwarded-Login",
@@ -96,7 +96,7 @@ func (f *Filter) CheckKept(keep, own []string) error {
 		case f.Claim(name, Names{}) == Ours || family && len(bare) > 1 && f.ownsSome(string(normal)):
 			errs = append(errs, fmt.Errorf("%q can't be kept: it is a header of this gateway, which tells apps who is signed in, so no client may send it: leave it out; if the app needs it from another sender, that sender must use another name", name))
 		default:
-			errs = append(errs, fmt.Errorf("%q is not among the headers that are removed from requests: expected one that docs/options.md lists, such as X-Forwarded-User or X-Auth-Request-*", name))
+			errs = append(errs, fmt.Errorf("%q is not among the headers that are removed from requests: expected one that docs/headers.md lists, such as X-Forwarded-User or X-Auth-Request-*", name))
 		}
 	}
 	return errors.Join(errs...)

@@ -28,10 +28,10 @@ func TestAliasesAreExact(t *testing.T) {
 	}
 }
 
-// docs/options.md lists the aliases, all of them and no others.
+// docs/headers.md lists the aliases, all of them and no others.
 func TestAliasesAreDescribed(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../docs/options.md")
+	page, err := os.ReadFile("../../docs/headers.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,7 @@ package target
 import "strings"
 
 // Forms names the ways to write a protected path so that some back end still reads it
-// as that path. docs/options.md has a row for each.
+// as that path. docs/protect.md has a row for each.
 func Forms() []string {
 	names := []string{notAPath, encoded, parameters, backslash, emptyName, dotSegment, foreign}
 	for _, f := range forms {

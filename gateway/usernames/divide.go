@@ -29,7 +29,7 @@ type People struct {
 }
 
 // ErrTaken means that a user name falls into the space of another provider.
-var ErrTaken = errors.New("the user name falls into the name space of another provider of this site")
+var ErrTaken = errors.New("the user name lies in the name space of another provider of this site")
 
 // Username returns the provider's user name as the app gets it, or ErrOutside or
 // ErrTaken.
@@ -161,7 +161,7 @@ func checkApart(members []Member, groups []int, apart bool) error {
 			}
 			for _, domain := range m.EmailDomains {
 				if slices.ContainsFunc(other.EmailDomains, func(d string) bool { return inDomain("a@"+d, domain) }) {
-					errs = append(errs, fmt.Errorf("email_domains: providers %s and %s both have %s, so that each could name the addresses of the other's people: leave it with one of them", other.Name, m.Name, domain))
+					errs = append(errs, fmt.Errorf("email_domains: providers %s and %s both have %s, so that each could send the addresses of the other's people: remove it from one of them", other.Name, m.Name, domain))
 				}
 			}
 		}
@@ -218,8 +218,8 @@ func checkMain(members []Member, groups []int) error {
 			}
 		}
 	}
-	return fmt.Errorf("an app can't tell the people of the providers %s apart by their user names: "+
+	return fmt.Errorf("an app knows people by their user names, and could confuse those of the providers %s: "+
 		"if they are the same people, write `same_people %s` in the block of this site's `sso` (or, for all sites, in the global option sso); "+
-		"if not, write %s (or `users suffix …`, or `users domain …`), and the rules in %s; e-mails are then sent only for the domains that `email_domains` lists in a provider's block",
+		"if not, write %s (or `users suffix …`, or `users domain …`), and the rules in %s; then e-mail addresses are sent only if their domain is among the provider's `email_domains`",
 		strings.Join(names, ", "), strings.Join(names, " "), strings.Join(lines, ", "), strings.Join(blocks, " and "))
 }

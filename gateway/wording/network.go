@@ -46,10 +46,10 @@ var networkMeanings = []struct {
 	meaning string
 }{
 	{syscall.ECONNREFUSED, "nothing listens there; check that the server runs, and its address and port"},
-	{syscall.ECONNRESET, "the server, or something in between, cut the connection; was it stopped or restarted?"},
-	{syscall.EPIPE, "the server, or something in between, cut the connection; was it stopped or restarted?"},
+	{syscall.ECONNRESET, "the server, or a machine on the way to it, cut the connection; was it stopped or restarted?"},
+	{syscall.EPIPE, "the server, or a machine on the way to it, cut the connection; was it stopped or restarted?"},
 	{io.ErrUnexpectedEOF, "the connection ended within the answer; was the server stopped or restarted?"},
-	{io.EOF, "the server closed the connection without an answer; was it stopped or restarted?"},
+	{io.EOF, "the server closed the connection without a response; was it stopped or restarted?"},
 	{syscall.EHOSTUNREACH, "there is no route to it; check the network of this machine"},
 	{syscall.ENETUNREACH, "there is no route to it; check the network of this machine"},
 	{syscall.ENOENT, "there is no such file; check the path, and that the server runs"},
@@ -69,7 +69,7 @@ func meaningOf(err error) string {
 		return "the name could not be looked up; check DNS on this machine"
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
-		return "there was no answer in time; check that the server runs, and that no firewall is in between"
+		return "there was no response in time; check that the server runs, and that no firewall blocks the connection"
 	}
 	switch text := err.Error(); {
 	case isType[tls.RecordHeaderError](err), strings.Contains(text, "server gave HTTP response to HTTPS client"):
@@ -102,7 +102,7 @@ func certificateFault(err error) string {
 		return fmt.Sprintf("the server's TLS certificate can't be used (%v); give the server another", invalid)
 	}
 	if isType[x509.UnknownAuthorityError](err) {
-		return "the server's TLS certificate is of an authority that this machine does not trust; trust it here (a provider's also by the option `ca`), and have the server send its intermediate certificates"
+		return "the server's TLS certificate is from an authority that this machine does not trust; add the authority to this machine (for a provider, the option `ca` does it, too), and have the server send its intermediate certificates"
 	}
 	return ""
 }

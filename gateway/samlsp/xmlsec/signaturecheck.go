@@ -138,7 +138,7 @@ func signatureAlgorithm(s *signature) error {
 		return fmt.Errorf("the signature algorithm %s is not supported; have the provider sign by RSA or ECDSA with SHA-256", wording.Quoted(uri))
 	}
 	if uri == rsaSHA1 && !s.sha1 {
-		return errors.New("the signature is made with SHA-1; have the provider sign with SHA-256, or take it by `insecure_sha1`")
+		return errors.New("the signature is made with SHA-1; have the provider sign with SHA-256, or accept SHA-1 by `insecure_sha1`")
 	}
 	return nil
 }
@@ -197,7 +197,7 @@ func digestAlgorithm(s *signature) error {
 		return fmt.Errorf("the digest algorithm %s is not supported; have the provider use SHA-256", wording.Quoted(uri))
 	}
 	if uri == sha1URI && !s.sha1 {
-		return errors.New("the digest is made with SHA-1; have the provider use SHA-256, or take it by `insecure_sha1`")
+		return errors.New("the digest is made with SHA-1; have the provider use SHA-256, or accept SHA-1 by `insecure_sha1`")
 	}
 	return nil
 }
@@ -214,7 +214,7 @@ func signatureValue(s *signature) error {
 	digest := sum(m.hash, s.octets)
 	made := func(key crypto.PublicKey) bool { return m.verify(key, digest, value) }
 	if !slices.ContainsFunc(s.keys, made) {
-		return fmt.Errorf("no key of the provider's has made it (%d known); if it has another key by now, give its new certificate or metadata", len(s.keys))
+		return fmt.Errorf("it is by none of the provider's keys (%d known); if the provider has a new key, write its new certificate or metadata", len(s.keys))
 	}
 	return nil
 }
