@@ -14,7 +14,7 @@ func TestProvidersAreTriedAtStart(t *testing.T) {
 	const issuer = "https://nobody.localhost:1/corp"
 	warning := func(t *testing.T, provider, address string) string {
 		t.Helper()
-		for range 500 {
+		for range 3000 {
 			if line := lineWith(w.logs(), address); strings.Contains(line, `"level":"warn"`) {
 				return line
 			}

@@ -105,13 +105,13 @@ func endOf(r io.Reader) <-chan error {
 	return ended
 }
 
-func wantEnd(t *testing.T, what string, ended <-chan error, within time.Duration) {
+func wantEnd(t *testing.T, what string, ended <-chan error) {
 	t.Helper()
 	select {
 	case err := <-ended:
 		t.Logf("%s ended: %v", what, err)
-	case <-time.After(within):
-		t.Errorf("%s lives on after %v", what, within)
+	case <-time.After(30 * time.Second):
+		t.Errorf("%s lives on", what)
 	}
 }
 
@@ -157,7 +157,7 @@ func TestReloadJudgesStreams(t *testing.T) {
 	wantOn(t, "bob's stream, as nothing is denied", bobs)
 
 	load(secret, "role User team")
-	wantEnd(t, "the stream of bob, who is denied", bobs, 3*time.Second)
+	wantEnd(t, "the stream of bob, who is denied", bobs)
 	wantOn(t, "alice's stream, who is let in", alices)
 	wantOn(t, "a public stream", open)
 	if status, _ := bob.do(mustRequest(t, w.origin()+"/whoami")); status != http.StatusForbidden {
@@ -172,20 +172,20 @@ func TestReloadJudgesStreams(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	wantOn(t, "alice's stream after a change of the secret", alices)
 	w.logOut(alice)
-	wantEnd(t, "alice's stream after the logout", alices, 2*time.Second)
-	wantEnd(t, "alice's second stream after the logout", second, 2*time.Second)
+	wantEnd(t, "alice's stream after the logout", alices)
+	wantEnd(t, "alice's second stream after the logout", second)
 
 	// The provider has another definition now: logins by its old definition do not count.
 	alice = w.signInAs("alice", "team")
 	alices = alice.stream(w.origin() + "/live")
 	load(next, "role User team\n\t\tusername_claim sub")
-	wantEnd(t, "the stream of a login by another definition", alices, 3*time.Second)
+	wantEnd(t, "the stream of a login by another definition", alices)
 
 	// The site is gone, and with it who could let anybody in.
 	alice = w.signInAs("alice", "team")
 	alices = alice.stream(w.origin() + "/live")
 	w.mustLoad(w.global(next) + strings.ReplaceAll(site("role User team", ""), "ORIGIN", fmt.Sprintf("http://other.localhost:%d", w.port)))
-	wantEnd(t, "the stream of a site that is gone", alices, 3*time.Second)
+	wantEnd(t, "the stream of a site that is gone", alices)
 }
 
 // TestCutOfErrorRoutes holds that an error route ends with the login of the request,
@@ -237,7 +237,7 @@ func TestCutOfErrorRoutes(t *testing.T) {
 			alice, bob := w.signInAs("alice", "team"), w.signInAs("bob", "team")
 			alices, bobs, open := alice.stream(w.origin()+"/live"), bob.stream(w.origin()+"/live"), alice.stream(w.origin()+"/open")
 			w.logOut(alice)
-			wantEnd(t, "the stream", alices, 2*time.Second)
+			wantEnd(t, "the stream", alices)
 			wantOn(t, "another's", bobs)
 			wantOn(t, "a public one", open)
 		})
@@ -247,9 +247,16 @@ func TestCutOfErrorRoutes(t *testing.T) {
 // TestIdleEndsStreams holds that what the app sends is no use of a login, and that
 // what the client sends is.
 func TestIdleEndsStreams(t *testing.T) {
-	const idle = 2 * time.Second
+	for idle := 2 * time.Second; !idleEndsStreams(t, idle); idle *= 2 {
+		t.Logf("the machine was late: nothing can be said of %v", idle)
+	}
+}
+
+// idleEndsStreams reports whether the test kept its times.
+func idleEndsStreams(t *testing.T, idle time.Duration) bool {
+	t.Helper()
 	w := newWorld(t)
-	w.mustLoad(w.global("idle 2s") + strings.ReplaceAll(`ORIGIN {
+	w.mustLoad(w.global("idle "+idle.String()) + strings.ReplaceAll(`ORIGIN {
 	PROVIDER
 		role User *
 	}
@@ -278,17 +285,21 @@ func TestIdleEndsStreams(t *testing.T) {
 		t.Fatalf("upgrading: %q %v", line, err)
 	}
 	talked := endOf(answer)
-	for range 20 {
+	late := gatewaytest.Lateness(t)
+	for began := time.Now(); time.Since(began) < 2*idle; time.Sleep(idle / 10) {
 		_, _ = post.Write([]byte("4\r\nmore\r\n"))
 		_, _ = conn.Write([]byte("more"))
-		time.Sleep(200 * time.Millisecond)
 	}
-	wantEnd(t, "a stream that only the app sends on", read, idle)
+	if late() > idle/2 {
+		return false
+	}
+	wantEnd(t, "a stream that only the app sends on", read)
 	wantOn(t, "an upload", posted)
 	wantOn(t, "a WebSocket on which the client sends", talked)
-	wantEnd(t, "an upload that has come to rest", posted, 3*idle)
-	wantEnd(t, "a WebSocket that has come to rest", talked, 3*idle)
+	wantEnd(t, "an upload that has come to rest", posted)
+	wantEnd(t, "a WebSocket that has come to rest", talked)
 	if status, _ := talker.do(mustRequest(t, w.origin()+"/whoami")); status != http.StatusUnauthorized {
 		t.Errorf("after the limit: %d", status)
 	}
+	return true
 }

@@ -141,7 +141,7 @@ ORIGIN {
 			b.cutByLogout(t, w)
 			logs := w.logs()
 			for _, line := range []string{"aborting with incomplete response", "PHP is not happy"} {
-				for deadline := time.Now().Add(10 * time.Second); !strings.Contains(logs, line); logs = w.logs() {
+				for deadline := time.Now().Add(30 * time.Second); !strings.Contains(logs, line); logs = w.logs() {
 					if time.Now().After(deadline) {
 						t.Fatalf("the log has no %q", line)
 					}

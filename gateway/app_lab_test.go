@@ -335,9 +335,9 @@ func codeIn(w *httptest.ResponseRecorder) refusal.Code {
 // eventually waits until a condition holds that no event announces.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("after ten seconds still not: %s", what)
+			t.Fatalf("after half a minute still not: %s", what)
 		}
 	}
 }

@@ -137,7 +137,7 @@ func TestCut(t *testing.T) {
 					_ = os.Remove(fmt.Sprintf("%s-%d", begun, i+1))
 				}
 			})
-			eventually(t, "the silent requests have begun", 10*time.Second, func() bool {
+			eventually(t, "the silent requests have begun", 30*time.Second, func() bool {
 				files, _ := filepath.Glob(begun + "-*")
 				return len(files) == 3 && slices.ContainsFunc(cl.app.seen("/live/poll"), func(r *received) bool { return r.Target == "/live/poll?"+proto })
 			})
@@ -161,7 +161,7 @@ func TestCut(t *testing.T) {
 					if s.err == nil && s.status != http.StatusUnauthorized { // whose handler gave up by itself
 						t.Errorf("%s looks like a whole answer: %d", path, s.status)
 					}
-				case <-time.After(5 * time.Second):
+				case <-time.After(30 * time.Second):
 					t.Errorf("%s lives on", path)
 				}
 			}
@@ -214,7 +214,7 @@ func holdStream(t *testing.T, tr http.RoundTripper, cl *cluster, c *client, prot
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	defer time.AfterFunc(20*time.Second, cancel).Stop()
+	defer time.AfterFunc(30*time.Second, cancel).Stop()
 	req := heldRequest(t, cl, c, path).WithContext(ctx)
 	resp, err := tr.RoundTrip(req)
 	if err != nil {

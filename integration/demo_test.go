@@ -42,7 +42,7 @@ func TestBrowserDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := proc.end(15 * time.Second); err != nil {
+		if err := proc.end(time.Minute); err != nil {
 			t.Error(err)
 		}
 	})

@@ -17,9 +17,9 @@ const (
 	// stale is how long a login may be served since the store last confirmed
 	// it.
 	stale = 5 * time.Second
-	// recovery is how long a gateway may take to notice that the store is back.
-	// A connection attempt that hangs in the dark lasts 4 s at most.
-	recovery = 10 * time.Second
+	// recovery bounds how long a gateway takes to notice that the store is back. A
+	// connection attempt that hangs in the dark lasts 4 s at most; the machine may be slow.
+	recovery = 30 * time.Second
 	// unnoticed is how long a change of Redis's settings may go unnoticed.
 	unnoticed = 2 * time.Second
 	// travel is what a cut may take to get to the client.
@@ -85,11 +85,9 @@ func TestStoreFaults(t *testing.T) {
 			live.stillOpen(t, "before the fault")
 
 			tt.fault(cl.redis, w)
-			began := time.Now()
-			if answer, err := seen.Command("PING"); err == nil {
-				t.Fatalf("the fault did not happen: PING is answered %q", answer)
-			}
-			cut := live.ends(t, began, 10*time.Second)
+			late, began := gatewaytest.Lateness(t), time.Now()
+			seen.MustBeDown(t)
+			cut := live.ends(t, began)
 			time.Sleep(time.Until(began.Add(stale + 1500*time.Millisecond)))
 			t.Run("E4 a request that begins without a session is told so", func(t *testing.T) { strangers(t, cl) })
 			samples, open := stop(), stopOpen()
@@ -98,7 +96,7 @@ func TestStoreFaults(t *testing.T) {
 			t.Run("E4 so are open connections", func(t *testing.T) {
 				for path, took := range cut {
 					t.Logf("%s was cut after %v", path, took)
-					if took > stale+travel || took < stale/2 {
+					if took > stale+travel+late() || took < stale/2 {
 						t.Errorf("%s was cut after %v", path, took)
 					}
 				}

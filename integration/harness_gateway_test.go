@@ -128,7 +128,7 @@ func (g *gateway) reload() {
 // stop ends the binary in an orderly way.
 func (g *gateway) stop() {
 	g.t.Helper()
-	if err := g.proc.end(15 * time.Second); err != nil {
+	if err := g.proc.end(time.Minute); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -158,7 +158,7 @@ func (g *gateway) changes(configure func()) map[string]func() {
 // test, whatever else the test looked at.
 func (g *gateway) finish() {
 	if g.proc != nil {
-		if err := g.proc.end(15 * time.Second); err != nil {
+		if err := g.proc.end(time.Minute); err != nil {
 			g.t.Errorf("%v", err)
 		}
 	}

@@ -51,7 +51,7 @@ func startPHP(t *testing.T, root string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(php.kill)
-	eventually(t, "PHP listens", 10*time.Second, func() bool {
+	eventually(t, "PHP listens", 30*time.Second, func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = conn.Close()

@@ -156,6 +156,7 @@ type leaver struct {
 	*client
 	cluster *cluster
 	stream  <-chan time.Time
+	late    func() time.Duration // since the first try
 	samples func() []sample
 	told    time.Time // when the logout was answered with success
 	tries   int
@@ -171,6 +172,7 @@ func (f *faulty) leaver(t *testing.T) *leaver {
 // leave logs out until it is answered with success. After a failure the next try
 // goes to the other node, as behind a load balancer, and the one after it comes back.
 func (l *leaver) leave() {
+	l.late = gatewaytest.Lateness(l.t)
 	at := []*http.Client{l.http, l.cluster.at(l.client, 1).http}
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		client := *at[l.tries%2]
@@ -197,6 +199,8 @@ func (l *leaver) left(t *testing.T, which string, within time.Duration) {
 	}
 	t.Logf("%s: told at try %d", which, l.tries)
 	time.Sleep(time.Until(l.told.Add(within + 500*time.Millisecond)))
+	time.Sleep(l.late())
+	within += l.late()
 	select {
 	case at := <-l.stream:
 		t.Logf("%s: the stream ended %v after the logout", which, at.Sub(l.told))

@@ -63,8 +63,8 @@ func TestReloadToAnotherStore(t *testing.T) {
 		cl.served(fresh, 0)
 	})
 	t.Run("F2 the old file is let go of, and its connections are cut", func(t *testing.T) {
-		live.ends(t, time.Now(), 10*time.Second)
-		eventually(t, "the old file can be opened", 10*time.Second, func() bool { return free(t, first) })
+		live.ends(t, time.Now())
+		eventually(t, "the old file can be opened", 30*time.Second, func() bool { return free(t, first) })
 		if free(t, second) {
 			t.Error("the new store can be opened by others")
 		}
@@ -72,7 +72,7 @@ func TestReloadToAnotherStore(t *testing.T) {
 	t.Run("F2 nothing of it is lost", func(t *testing.T) {
 		change(first)
 		cl.served(c, 0)
-		eventually(t, "the second file can be opened", 10*time.Second, func() bool { return free(t, second) })
+		eventually(t, "the second file can be opened", 30*time.Second, func() bool { return free(t, second) })
 	})
 }
 
@@ -137,7 +137,7 @@ func TestFailedReload(t *testing.T) {
 		if err := n.load(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the file can be opened", 10*time.Second, func() bool { return free(t, path) })
+		eventually(t, "the file can be opened", 30*time.Second, func() bool { return free(t, path) })
 	})
 }
 
@@ -164,23 +164,15 @@ func TestBesideARunningServer(t *testing.T) {
 		if err := os.WriteFile(second.caddyfile(), []byte(elsewhere), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		began := time.Now()
 		second.run()
 		select {
 		case <-second.proc.done:
-		case <-time.After(15 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatal("it does not end")
 		}
-		took := time.Since(began)
 		log := second.log.String()
 		if second.proc.err == nil || !strings.Contains(log, path) || !strings.Contains(log, "another process has the file open") {
 			t.Errorf("it ends with %v and says %s", second.proc.err, lastLines(log, 3))
-		}
-		// The lock is waited for for a second; the rest is the start of a
-		// program with the race detector on a busy machine.
-		t.Logf("it ended after %v", took)
-		if took > 10*time.Second {
-			t.Errorf("it ended after %v", took)
 		}
 		cl.served(c, 0)
 	})

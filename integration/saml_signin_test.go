@@ -203,7 +203,7 @@ func (w *samlWorld) refused(t *testing.T, s *samlSite, c *client, p *page, code,
 	if n := len(s.app.seen("/wanted")); n != 0 {
 		t.Errorf("the app saw %d requests", n)
 	}
-	eventually(t, fmt.Sprintf("a line of the log with %s, its fix and %q", code, why), 5*time.Second, func() bool {
+	eventually(t, fmt.Sprintf("a line of the log with %s, its fix and %q", code, why), 30*time.Second, func() bool {
 		return slices.ContainsFunc(w.nodes, func(n *node) bool { return n.tellsOf(s.host, code, why) })
 	})
 }

@@ -21,7 +21,7 @@ func TestAfterPanic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	err = s.update(ctx, func(*bolt.Tx) error { panic("page 7 already freed") })
 	if !errors.Is(err, errBroken) {

@@ -106,7 +106,7 @@ func useDamaged(t *testing.T, content []byte) error {
 
 func useAll(t *testing.T, s *boltstore.Store) (err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for i := range 300 {
 		key := fmt.Sprint("key", i)
@@ -123,7 +123,7 @@ func useAll(t *testing.T, s *boltstore.Store) (err error) {
 	select {
 	case closeErr := <-closed:
 		err = errors.Join(err, closeErr)
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatalf("Close hangs after: %v", err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -16,7 +16,7 @@ import (
 // and the position that it has then.
 func firstOf(t *testing.T, s *boltstore.Store, since string, rewound func()) (position string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	_ = s.Watch(ctx, since, func(change store.Change) {
 		if change.Rewound {

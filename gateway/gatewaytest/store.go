@@ -98,8 +98,9 @@ var storeValueTests = []storeTest{
 		wantValues(t, a, []string{"key"}, [][]byte{[]byte("1")})
 		must(t, b.CompareAndPut(t.Context(), "key", []byte("1"), []byte{}, time.Minute))
 		must(t, a.CompareAndPut(t.Context(), "key", []byte{}, []byte("3\x00"), store.NoExpiry))
-		must(t, a.CompareAndPut(t.Context(), "key", []byte("3\x00"), []byte("4"), 50*time.Millisecond))
+		must(t, a.CompareAndPut(t.Context(), "key", []byte("3\x00"), []byte("4"), time.Minute))
 		wantValues(t, b, []string{"key"}, [][]byte{[]byte("4")})
+		must(t, a.CompareAndPut(t.Context(), "key", []byte("4"), []byte("5"), 50*time.Millisecond))
 		time.Sleep(100 * time.Millisecond)
 		wantValues(t, b, []string{"key"}, [][]byte{nil})
 	}},
@@ -229,7 +230,7 @@ func testEnded(t *testing.T, a, b store.Store) {
 			if err := do(); !errors.Is(err, want) || !isFault(err) {
 				t.Errorf("%s: %v, not %v", name, err, want)
 			}
-			if took := time.Since(start); took > time.Second {
+			if took := time.Since(start); took > 20*time.Second {
 				t.Errorf("%s took %v", name, took)
 			}
 		}

@@ -60,7 +60,7 @@ func (r *Redis) start() bool {
 	}, r.args[1:]...)
 	r.cmd = exec.Command(r.args[0], args...)
 	must(r.t, r.cmd.Start())
-	for range 200 {
+	for range 1500 {
 		// Any reply will do: NOAUTH is one.
 		if reply, err := r.Command("PING"); err == nil || reply != "" {
 			return true
@@ -102,17 +102,27 @@ func (r *Redis) Continue() {
 	must(r.t, r.cmd.Process.Signal(syscall.SIGCONT))
 }
 
+// MustBeDown is the control of a fault: it fails the test if a PING is answered, for which
+// there is half a second.
+func (r *Redis) MustBeDown(t testing.TB) {
+	t.Helper()
+	if reply, err := r.command(500*time.Millisecond, "PING"); err == nil {
+		t.Fatalf("the fault did not happen: PING is answered %q", reply)
+	}
+}
+
 // Command sends a command on a connection of its own and returns the reply's text,
-// for an array its first line. It gives up after half a second, so it can be the
-// control request of a fault test. If the reply is an error, it is returned both as
-// text and as error.
-func (r *Redis) Command(args ...string) (string, error) {
-	conn, err := net.DialTimeout("tcp", r.Addr, 500*time.Millisecond)
+// for an array its first line. If the reply is an error, it is returned both as text and
+// as error.
+func (r *Redis) Command(args ...string) (string, error) { return r.command(patience, args...) }
+
+func (r *Redis) command(atMost time.Duration, args ...string) (string, error) {
+	conn, err := net.DialTimeout("tcp", r.Addr, atMost)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(atMost)); err != nil {
 		return "", err
 	}
 	reply := bufio.NewReader(conn)

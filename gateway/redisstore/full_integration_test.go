@@ -29,7 +29,7 @@ func TestRedisFull(t *testing.T) {
 	follow := func(want ...string) {
 		t.Helper()
 		got = nil
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		err := s.Watch(ctx, "", func(c store.Change) {
 			if c.Reset {
@@ -92,7 +92,7 @@ func TestRedisMisconf(t *testing.T) {
 func misconfigure(t *testing.T, r *gatewaytest.Redis, dir string) {
 	t.Helper()
 	must(t, os.Mkdir(filepath.Join(dir, "dump.rdb"), 0o700))
-	for range 200 {
+	for range 1500 {
 		_, _ = r.Command("BGSAVE") // fails in the background
 		if _, err := r.Command("SET", "x", "y"); err != nil && strings.HasPrefix(err.Error(), "MISCONF") {
 			return

@@ -20,7 +20,7 @@ import (
 // position then, and the risk. If it is refused, it ends in the call that tells of it.
 func followed(t *testing.T, s store.Store, since string, refuse bool) (rewound bool, reset store.Change, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	err = s.Watch(ctx, since, func(c store.Change) {
 		if c.Rewound {
@@ -151,7 +151,7 @@ func replicated(t *testing.T, primary, replica *gatewaytest.Redis) {
 	t.Helper()
 	value := time.Now().String()
 	mustCommand(t, primary, "SET", "x", value)
-	for range 500 {
+	for range 1500 {
 		if got, _ := replica.Command("GET", "x"); got == value {
 			return
 		}

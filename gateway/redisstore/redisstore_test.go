@@ -181,7 +181,7 @@ func TestMisbehaving(t *testing.T) {
 				if text := err.Error(); strings.Contains(text, "canary") || len(text) > 400 || !strings.Contains(text, test.want) || !strings.Contains(text, f.addr) {
 					t.Errorf("%s: %.500q, want %q", verb, text, test.want)
 				}
-				if took := time.Since(start); took > 4*time.Second {
+				if took := time.Since(start); took > 20*time.Second {
 					t.Errorf("%s took %v", verb, took)
 				}
 			}
@@ -253,7 +253,7 @@ func TestDeadline(t *testing.T) {
 		if err := do(); err == nil {
 			t.Errorf("%s: no error", verb)
 		}
-		if took := time.Since(start); took > 5*time.Second { // far from the minute, even on a busy machine
+		if took := time.Since(start); took > 20*time.Second { // far from the minute
 			t.Errorf("%s took %v with a deadline of 200 ms", verb, took)
 		}
 	}

@@ -89,7 +89,7 @@ func TestSessionsCacheIsBounded(t *testing.T) {
 	}()
 	select {
 	case <-ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("a session with a live request was lost from the cache")
 	}
 	for _, leave := range leaves {

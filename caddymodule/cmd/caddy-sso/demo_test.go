@@ -102,7 +102,7 @@ func TestDemo(t *testing.T) {
 		if err != nil {
 			t.Errorf("ending: %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("it does not end")
 	}
 	left, err := filepath.Glob(filepath.Join(temp, "*"))
@@ -140,7 +140,7 @@ func newBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &browser{t, &http.Client{Jar: jar, Transport: gatewaytest.Transport(t), Timeout: 10 * time.Second}}
+	return &browser{t, &http.Client{Jar: jar, Transport: gatewaytest.Transport(t), Timeout: 30 * time.Second}}
 }
 
 func (b *browser) do(method, address string, form url.Values) (status int, at *url.URL, page string) {

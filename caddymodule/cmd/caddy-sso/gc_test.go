@@ -55,7 +55,7 @@ func TestAfterEachGC(t *testing.T) {
 		runtime.GC()
 		select {
 		case <-calls:
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatal("not called after a collection")
 		}
 	}

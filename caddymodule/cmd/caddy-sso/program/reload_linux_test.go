@@ -71,7 +71,7 @@ func (h *harbour) reached() map[int]int {
 		select {
 		case i := <-h.got:
 			counts[i]++
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			h.t.Fatal("a connection has reached nobody")
 		}
 	}
