@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A samlWorld is a fleet with any number of sites. Each site is a service provider of its
@@ -88,6 +89,12 @@ func newSAMLWorld(t *testing.T, o samlOptions, sites ...samlSite) *samlWorld {
 		if !o.stopped {
 			n.start()
 		}
+	}
+	// The key that signs requests is made for whoever needs it first. On a slow machine that
+	// takes longer than a sign-in waits.
+	if !o.stopped && len(w.sites) > 0 {
+		c := newClient(t)
+		eventually(t, "the key is made", 2*time.Minute, func() bool { return c.fetch(w.sites[0].entityID()).status != http.StatusServiceUnavailable })
 	}
 	return w
 }
