@@ -302,6 +302,7 @@ func http2Only(cl *cluster, at int) http.RoundTripper {
 func http3Only(cl *cluster, at int) http.RoundTripper {
 	tr := &http3.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: certificates(cl.t).pool},
+		QUICConfig:      &quic.Config{HandshakeIdleTimeout: 30 * time.Second, KeepAlivePeriod: 10 * time.Second},
 		Dial: func(ctx context.Context, _ string, tlsConfig *tls.Config, config *quic.Config) (*quic.Conn, error) {
 			return quic.DialAddrEarly(ctx, cl.dialAddress(at), tlsConfig, config)
 		},

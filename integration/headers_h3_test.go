@@ -43,7 +43,7 @@ func dialHTTP3(t *testing.T, cl *cluster) framed {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, cl.dialAddress(0), &tls.Config{RootCAs: certificates(t).pool, ServerName: cl.host, NextProtos: []string{"h3"}}, nil)
+	conn, err := quic.DialAddr(ctx, cl.dialAddress(0), &tls.Config{RootCAs: certificates(t).pool, ServerName: cl.host, NextProtos: []string{"h3"}}, &quic.Config{HandshakeIdleTimeout: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,12 +62,14 @@ func (s *site) startHTTP3(behind func(http.ResponseWriter, *http.Request)) (*htt
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	patient := &quic.Config{HandshakeIdleTimeout: time.Minute, MaxIdleTimeout: time.Minute}
 	server := &http3.Server{
-		Handler:   http.HandlerFunc(behind),
-		TLSConfig: http3.ConfigureTLSConfig(&tls.Config{Certificates: certificates.TLS.Certificates}),
+		QUICConfig: patient,
+		Handler:    http.HandlerFunc(behind),
+		TLSConfig:  http3.ConfigureTLSConfig(&tls.Config{Certificates: certificates.TLS.Certificates}),
 	}
 	go func() { _ = server.Serve(conn) }()
-	client := &http3.Transport{TLSClientConfig: certificates.Client().Transport.(*http.Transport).TLSClientConfig}
+	client := &http3.Transport{QUICConfig: patient, TLSClientConfig: certificates.Client().Transport.(*http.Transport).TLSClientConfig}
 	s.t.Cleanup(func() {
 		_ = client.Close()
 		_ = server.Close()

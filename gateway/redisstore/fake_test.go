@@ -152,7 +152,7 @@ func openFake(t testing.TB, f *fake, user string, hangs bool) *redisstore.Store 
 	if hangs {
 		timeout = 300 * time.Millisecond
 	}
-	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + user + f.addr, Timeout: timeout, Explain: wording.Network})
+	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + user + f.addr, Timeout: timeout, DialTimeout: time.Minute, Explain: wording.Network})
 	must(t, err)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {

@@ -79,7 +79,7 @@ func TestFaults(t *testing.T) {
 			case "it hangs":
 				o.Timeout = 200 * time.Millisecond
 			case "it hangs, with TLS":
-				o.DialTimeout = 200 * time.Millisecond
+				o.DialTimeout = 2 * time.Second // the connection itself is part of it
 			}
 			s, err := redisstore.Open(o)
 			must(t, err)
@@ -121,7 +121,7 @@ func TestAsksForTLSOnce(t *testing.T) {
 			_, _ = io.Copy(io.Discard, c) // until the caller hangs up
 		}
 	})
-	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + addr})
+	s, err := redisstore.Open(redisstore.Options{URL: "redis://" + addr, Timeout: time.Minute, DialTimeout: time.Minute})
 	must(t, err)
 	defer s.Close()
 	for range 5 {

@@ -69,7 +69,7 @@ func TestOpenUses(t *testing.T) {
 		seen <- strings.Join(args, " ")
 		return handshake(func([]string) string { return "*1\r\n$-1\r\n" })(args)
 	})
-	s, err := redisstore.Open(redisstore.Options{URL: "redis://us%3Aer:p%40ss@" + f.addr + "/7", Prefix: "other:"})
+	s, err := redisstore.Open(redisstore.Options{URL: "redis://us%3Aer:p%40ss@" + f.addr + "/7", Prefix: "other:", Timeout: time.Minute})
 	must(t, err)
 	defer s.Close()
 	if _, err := s.Get(t.Context(), "key"); err != nil {
