@@ -269,7 +269,7 @@ func TestBrowserLiveCut(t *testing.T) {
 // was. Without a logout it shows that page, which is the control.
 func TestBackAfterLogout(t *testing.T) {
 	cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
-	b := trusting(newBrowser(t))
+	b := trusting(newBrowser(t, `{}`)) // the headless shell keeps no pages
 	mark := func() {
 		t.Helper()
 		b.navigate(cl.base + "/")

@@ -39,7 +39,7 @@ func TestBrowserLoops(t *testing.T) {
 		b := trusting(newBrowser(t))
 		b.navigate(front + "/wanted")
 		b.awaitText("redirect_loop")
-		b.wantSays("your browser does not send the cookie", front)
+		b.wantSays("your browser does not send this site's cookie", front)
 		if n := len(cl.app.seen("/wanted")); n > 0 {
 			t.Errorf("the app was reached %d times", n)
 		}

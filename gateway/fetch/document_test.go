@@ -22,13 +22,13 @@ var errRemoteDown = refusal.New(refusal.ProviderUnavailable, errors.New("the pro
 // A shelf keeps one document, for fetch.LastGood.
 type shelf struct {
 	gatewaytest.Shelf
-	loads int
+	loads atomic.Int32
 	slow  time.Duration // that a load takes
 }
 
 func (s *shelf) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
 	doc, err := s.Shelf.LoadLastGood(ctx, name)
-	s.loads++
+	s.loads.Add(1)
 	time.Sleep(s.slow)
 	return doc, err
 }
@@ -236,8 +236,8 @@ func TestDocument(t *testing.T) {
 			time.Sleep(2 * fetchTakes)
 			fetched(t, src, 1)
 			synctest.Wait()
-			if kept.loads != 1 {
-				t.Errorf("asked the store %d times", kept.loads)
+			if n := kept.loads.Load(); n != 1 {
+				t.Errorf("asked the store %d times", n)
 			}
 		},
 		"start from a store that is slower than the provider": func(t *testing.T, src *source, kept *shelf, r *fetch.Document[string]) {
