@@ -123,6 +123,8 @@ func (p *textParser) rule() (rule TextRule, err error) {
 	switch {
 	case p.is("|"):
 		return rule, p.errorf("only names behind the = are separated by |: write a rule for each group, as in `a=Role,b=Role`")
+	case !p.is("=") && strings.Contains(rule.Group.Text, ":"):
+		return rule, p.errorf("expected = behind %q: a colon is a part of the name", rule.Group.Text)
 	case !p.is("="):
 		return rule, p.errorf("expected = behind the group %q, as in `%s=Role`", rule.Group.Text, rule.Group.format())
 	}

@@ -65,7 +65,7 @@ func TestParseTextFaults(t *testing.T) {
 		"ä=B,ö":                                "column 6: expected =",
 		"a=\xff":                               "not valid UTF-8",
 		"a,b=C,d":                              "column 2: expected = behind the group \"a\", as in `a=Role`\ncolumn 8: expected =",
-		"admins=Administrator, editors:Viewer": "column 37: expected = behind the group \"editors:Viewer\"",
+		"admins=Administrator, editors:Viewer": "column 37: expected = behind \"editors:Viewer\": a colon is a part of the name",
 	} {
 		t.Run("C10 "+text, func(t *testing.T) {
 			t.Parallel()
