@@ -93,6 +93,7 @@ type App struct {
 	started     chan struct{} // closed when Start returns, with or without an error
 	lender      *lender
 	sessionsKey string // in the pool; empty while the app holds none
+	opened      atomic.Pointer[pooledSessions]
 	retiring    atomic.Bool
 }
 
@@ -285,6 +286,7 @@ func (a *App) open() (ps *pooledSessions, err error) {
 		secrets = [][]byte{secret}
 	}
 	ps, a.sessionsKey, err = openSessions(a.store, secrets, a.lender)
+	a.opened.Store(ps)
 	return ps, err
 }
 
