@@ -242,7 +242,7 @@ func (env *environment) read() {
 		case ofProtocol:
 			env.readProtocol(s)
 		}
-		if s.note != "" {
+		if s.note != "" && s.owner != ofProvider {
 			env.noteOf(s)
 		}
 	}
@@ -259,6 +259,10 @@ func (env *environment) read() {
 
 // readProtocol reads a setting for all providers of a protocol.
 func (env *environment) readProtocol(s setting) {
+	of := func(p *envProvider) bool { return p.protocol == s.protocol }
+	if s.word != "" && !slices.ContainsFunc(env.providers, of) {
+		env.notes = append(env.notes, Note{s.full, "there is no provider of this protocol"})
+	}
 	switch {
 	case s.name == "DEFAULT_PERMISSION_TEMPLATE":
 		env.defaults[s.protocol] = env.linesOf(s)
@@ -266,7 +270,7 @@ func (env *environment) readProtocol(s setting) {
 		env.rules[s.protocol] = append(env.rules[s.protocol], env.linesOf(s)...)
 	case s.word != "": // SP_…: of each provider that has none of its own
 		for _, p := range env.providers {
-			if own := upper(s.word); p.protocol == s.protocol && p.settings[own].full == "" {
+			if own := upper(s.word); of(p) && p.settings[own].full == "" {
 				v := env.all.provider[s.protocol][own]
 				p.settings[own] = setting{found: found{v, s.protocol, p.variable}, full: s.full, value: s.value, file: s.file}
 			}

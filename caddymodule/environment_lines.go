@@ -24,6 +24,9 @@ func (env *environment) readProvider(p *envProvider) {
 		s := p.settings[name]
 		i := b.index(s.word)
 		switch {
+		case s.note != "":
+			env.noteOf(s)
+			continue
 		case i < 0:
 			p.rules = append(p.rules, env.linesOf(s)...)
 			continue

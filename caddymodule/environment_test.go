@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,6 +99,28 @@ func TestAdaptEnvironmentMistakes(t *testing.T) {
 		}
 		return err.Error() + "\n"
 	})
+}
+
+// TestNotes names the variables without effect.
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	sidecar, err := caddymodule.ReadSidecar([]string{
+		"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", "SSO_ROLE_MAPPING=*=User", "SSO_OIDC_CORP_ISSUER=https://id.example.com",
+		"SSO_OIDC_CORP_CLIENT_ID=app", "SSO_OIDC_CORP_TOKEN_URL=https://id.example.com/token", "SSO_OIDC_CORP_AUTO_DISCOVERY=false", "SSO_OIDC_SYNC_USER_INFO=1",
+		"SSO_OIDC_OLD_ENABLED=false", "SSO_OIDC_OLD_EMAIL_ATTR=upn", "SSO_OIDC_OLD_LIFETIME=soon", "SSO_OIDC_LINK_BY_EMAIL=true", "SSO_OIDC_AUTO_PROVISION=yes",
+		"SSO_SAML_GROUP_MAPPING=a=B", "SSO_SAML_SP_ACS_URL=https://app.example.com/saml/acs",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, note := range sidecar.Notes {
+		got = append(got, strings.TrimPrefix(note.Variable, "SSO_"))
+	}
+	want := []string{"OIDC_LINK_BY_EMAIL", "SAML_GROUP_MAPPING", "SAML_SP_ACS_URL", "OIDC_CORP_AUTO_DISCOVERY", "OIDC_CORP_TOKEN_URL"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 }
 
 // TestEnvironmentOption has a Caddyfile beside the environment, which changes nothing unless
