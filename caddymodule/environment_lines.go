@@ -174,11 +174,13 @@ func (env *environment) directive() []caddyfile.Token {
 	return t.list
 }
 
-// hasRules reports whether a rule can let somebody in.
+// hasRules reports whether there is a rule, right or wrong, that could let somebody in.
 func (env *environment) hasRules() bool {
-	ruled := func(l line) bool { return slices.Contains([]string{"role", "template", "group"}, l[0].Text) }
-	return slices.ContainsFunc(env.site, ruled) || slices.ContainsFunc(env.providers, func(p *envProvider) bool {
-		return len(p.rules)+len(env.rules[p.protocol])+len(env.defaults[p.protocol]) > 0
+	return slices.ContainsFunc(env.settings, func(s setting) bool {
+		of := func(p *envProvider) bool {
+			return s.owner == ofSite || p.protocol == s.protocol && (s.provider == "" || p.variable == s.provider)
+		}
+		return slices.Contains(ruleWords, s.word) && slices.ContainsFunc(env.providers, of)
 	})
 }
 
