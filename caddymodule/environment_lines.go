@@ -55,7 +55,16 @@ func (p *envProvider) derive() error {
 			return err
 		}
 	}
-	if p.protocol != "oidc" || p.settings["ISSUER"].full != "" {
+	var names []string // of those that say the issuer
+	for _, name := range []string{"ISSUER", "METADATA_URL", "TENANT", "REALM"} {
+		if s, ok := p.settings[name]; ok && p.protocol == "oidc" {
+			names = append(names, s.full)
+		}
+	}
+	switch {
+	case len(names) > 1:
+		return fmt.Errorf("%s: %s says the issuer, too: remove one of them", names[1], names[0])
+	case p.protocol != "oidc" || p.settings["ISSUER"].full != "":
 		return nil
 	}
 	if s, ok := p.settings["METADATA_URL"]; ok {
@@ -127,9 +136,17 @@ func (t *tokens) line(words ...string) {
 	}
 }
 
+// lines adds lines. If one variable says two options, they get numbers of their own.
 func (t *tokens) lines(lines []line) {
 	for _, l := range lines {
-		t.list = append(t.list, l...)
+		last := t.list[len(t.list)-1]
+		same := last.File == l[0].File && last.Line+last.NumLineBreaks() >= l[0].Line
+		for _, token := range l {
+			if same {
+				token.Line = last.Line + last.NumLineBreaks() + 1
+			}
+			t.list = append(t.list, token)
+		}
 	}
 }
 
