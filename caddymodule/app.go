@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,10 @@ type App struct {
 	// How many sign-ins one client address may start, and how many may fail.
 	Limit Limit `json:"limit,omitzero"`
 
+	// Read providers, store, secret and the options above from the environment, too, as
+	// docs/environment.md says. Default: the environment changes nothing.
+	Environment bool `json:"environment,omitempty"`
+
 	ctx       caddy.Context
 	log       *zap.Logger
 	audit     *zap.Logger
@@ -88,6 +93,7 @@ type App struct {
 	started     chan struct{} // closed when Start returns, with or without an error
 	lender      *lender
 	sessionsKey string // in the pool; empty while the app holds none
+	opened      atomic.Pointer[pooledSessions]
 	retiring    atomic.Bool
 }
 
@@ -109,6 +115,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	var err error
 	if a.pages, err = pages.New(pages.Options{Logger: a.log}); err != nil {
 		return fmt.Errorf("preparing pages: %w", err)
+	}
+	if err := a.addEnvironment(os.Environ()); err != nil {
+		return fmt.Errorf("environment: %w", err)
 	}
 	if err := a.provisionStore(); err != nil {
 		return err
@@ -277,6 +286,7 @@ func (a *App) open() (ps *pooledSessions, err error) {
 		secrets = [][]byte{secret}
 	}
 	ps, a.sessionsKey, err = openSessions(a.store, secrets, a.lender)
+	a.opened.Store(ps)
 	return ps, err
 }
 

@@ -212,7 +212,8 @@ var architecture = []room{
 		"gateway/redisstore":                "go-redis's own log is silenced for the whole process",
 		"github.com/caddyserver/caddy/":     "it is Caddy with our modules",
 		"github.com/spf13/cobra":            "Caddy's commands are cobra's",
-		"net/http":                          "the demonstration listens",
+		"go.uber.org/zap":                   log,
+		"net/http":                          "the demonstration listens, and the sidecar's health",
 	}},
 
 	// What belongs to tests. Only tests import it. What lies below integration

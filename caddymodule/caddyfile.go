@@ -67,6 +67,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		idle <duration>
 //		limit <failed> [<window> [<requests> [<under way>]]]
 //		limit off
+//		environment
 //	}
 //
 // For a provider's options see OIDC and SAML. The chooser shows the providers in this
@@ -90,6 +91,7 @@ func (a *App) block() block {
 		once("lifetime <duration>", duration(&a.Lifetime)),
 		once("idle <duration>", duration(&a.Idle)),
 		once("limit <failed> [<window> [<requests> [<under way>]]] | limit off", a.Limit.set),
+		once("environment", flag(&a.Environment)),
 	}
 }
 

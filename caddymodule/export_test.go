@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -84,3 +85,41 @@ func (r *Refusals) Note(ev gateway.Event) { r.note(ev) }
 
 // Flush ends counting.
 func (r *Refusals) Flush() { r.flush() }
+
+// A VariableTable is a table of docs/environment.md.
+type VariableTable struct {
+	Chapter string
+	Rows    []VariableRow
+}
+
+// A VariableRow is a variable, and the text beside it.
+type VariableRow struct{ Name, About string }
+
+// VariableTables are those of docs/environment.md.
+func VariableTables() []VariableTable {
+	rows := func(prefix string, list []variable, owners ...owner) (rows []VariableRow) {
+		for _, v := range list {
+			if slices.Contains(owners, v.owner) {
+				about := strings.ReplaceAll(strings.ReplaceAll(v.about, `\|`, "|"), "|", `\|`)
+				rows = append(rows, VariableRow{prefix + v.name, about})
+			}
+		}
+		return rows
+	}
+	global := globalVariables()
+	return []VariableTable{
+		{"The sidecar", rows("SSO_", global, ofSidecar)},
+		{"Sessions and sign-ins", rows("SSO_", global, ofApp)},
+		{"The site", rows("SSO_", global, ofSite)},
+		{"An OpenID Provider", rows("SSO_OIDC_<NAME>_", providerVariables("oidc"), ofProvider)},
+		{"All OpenID Providers", rows("SSO_OIDC_", protocolVariables("oidc"), ofProtocol)},
+		{"A SAML provider", rows("SSO_SAML_<NAME>_", providerVariables("saml"), ofProvider)},
+		{"All SAML providers", rows("SSO_SAML_", protocolVariables("saml"), ofProtocol)},
+	}
+}
+
+// FindVariable looks a variable up.
+func FindVariable(name string) (provider, field string, ok bool) {
+	f, ok := allVariables().find(name)
+	return f.provider, f.name, ok
+}

@@ -44,6 +44,7 @@ func testSources(t *testing.T) map[string]string {
 
 // readsTestdata are the files that may name testdata without gatewaytest.Captured.
 var readsTestdata = map[string]string{
+	"caddymodule/environment_test.go":   "variables of our own with what becomes of them; the certificate is never judged",
 	"caddymodule/faults_test.go":        "lines of the log, with everything in them that has a date replaced",
 	"caddymodule/golden_test.go":        "Caddyfiles of our own with what becomes of them; nothing in them has a date",
 	"caddymodule/mistakes_test.go":      "Caddyfiles of our own with what becomes of them; nothing in them has a date",

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/caddymodule"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "sidecar",
+		Usage: "[--check]",
+		Short: "Guards one app, configured by the environment alone",
+		Long: `
+Puts single sign-on in front of one app, without a Caddyfile: variables of the
+environment that begin with SSO_ configure it. At least:
+
+  SSO_UPSTREAM=127.0.0.1:3000
+  SSO_BASE_URL=https://app.example.com
+  SSO_OIDC_CORP_ISSUER=https://id.example.com/realms/corp
+  SSO_OIDC_CORP_CLIENT_ID=app
+  SSO_OIDC_CORP_CLIENT_SECRET__FILE=/run/secrets/oidc
+  SSO_ROLE_MAPPING=app-admins=Admin,*=User
+
+The log names the addresses to register at the provider. /healthz and /readyz
+answer at another port (SSO_HEALTH_LISTEN). With --check, the command asks the
+sidecar that runs with the same environment whether it is ready.
+
+docs/environment.md has all variables.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Args = cobra.NoArgs
+			check := cmd.Flags().Bool("check", false, "ask whether the running sidecar is ready")
+			cmd.RunE = caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
+				act := runSidecar
+				if *check {
+					act = checkSidecar
+				}
+				if err := act(); err != nil {
+					return caddy.ExitCodeFailedStartup, err
+				}
+				return caddy.ExitCodeSuccess, nil
+			})
+		},
+	})
+}
+
+// runSidecar runs the sidecar until a signal ends the process.
+func runSidecar() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	caddy.TrapSignals() // Caddy waits for requests only if it ends the process itself
+	sidecar, err := caddymodule.ReadSidecar(os.Environ())
+	if err != nil {
+		faults := strings.Split(err.Error(), "\n")
+		for _, fault := range faults {
+			caddy.Log().Named("sidecar").Error(fault)
+		}
+		return fmt.Errorf("the environment has %d mistakes, which the lines above name", len(faults))
+	}
+	state := new(health)
+	if err := state.listen(ctx, sidecar.Health); err != nil {
+		return err
+	}
+	if err := caddy.Load(sidecar.Config, false); err != nil {
+		return sidecar.Explain(err)
+	}
+	log := caddy.Log().Named("sidecar")
+	for _, note := range sidecar.Notes {
+		log.Warn("this variable has no effect", zap.String("variable", note.Variable), zap.String("why", note.Why))
+	}
+	if !sidecar.Near() {
+		log.Warn("the app does not listen on loopback: whoever can reach it without the gateway can sign in there as anybody", zap.String("upstream", sidecar.Upstream))
+	}
+	<-ctx.Done()
+	state.stopping.Store(true)
+	log.Info("stopping: no longer ready, but requests are served until the delay is over")
+	select {}
+}
+
+// checkSidecar asks the running sidecar whether it is ready.
+func checkSidecar() error {
+	address, err := caddymodule.HealthAddress(os.Environ())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New(strings.TrimSpace(string(body)))
+	}
+	return err
+}
+
+// A health answers whether the process lives, and whether it is ready.
+type health struct {
+	stopping atomic.Bool
+
+	mu    sync.Mutex
+	asked time.Time
+	err   error
+}
+
+// How often the store is asked at most, however often /readyz is, and for how long.
+const (
+	askEvery   = time.Second
+	askTimeout = 2 * time.Second
+)
+
+// ready says why the sidecar is not ready, or nil.
+func (h *health) ready(ctx context.Context) error {
+	if h.stopping.Load() {
+		return errors.New("stopping")
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if time.Since(h.asked) < askEvery {
+		return h.err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	h.err, h.asked = caddymodule.Ready(ctx), time.Now()
+	return h.err
+}
+
+// listen serves /healthz and /readyz until the process ends.
+func (h *health) listen(ctx context.Context, address string) error {
+	if address == "" {
+		return nil
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("SSO_HEALTH_LISTEN: %w", err)
+	}
+	answer := func(w http.ResponseWriter, status int, text string) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text+"\n")
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := h.ready(r.Context()); err != nil {
+			answer(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
+			return
+		}
+		answer(w, http.StatusOK, "ready")
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: askTimeout, ReadTimeout: askTimeout, WriteTimeout: 2 * askTimeout, MaxHeaderBytes: 8 << 10}
+	go func() { _ = server.Serve(ln) }()
+	return nil
+}

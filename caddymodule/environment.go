@@ -1,0 +1,367 @@
+package caddymodule
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// An environment is what the variables that begin with SSO_ configure.
+type environment struct {
+	all      variables
+	settings []setting // by name
+	errs     []error
+
+	sidecar   map[string]setting // by the name behind SSO_
+	site, app []line
+	providers []*envProvider
+	rules     map[string][]line // for the people of all providers of a protocol
+	defaults  map[string][]line // the last of these rules
+	notes     []Note
+}
+
+// An envProvider is a provider of the environment.
+type envProvider struct {
+	protocol string
+	variable string // its name in variables
+	settings map[string]setting
+	lines    []line
+	rules    []line
+}
+
+func (p *envProvider) name() string { return strings.ToLower(p.variable) }
+
+func (p *envProvider) prefix() string {
+	return variablePrefix + upper(p.protocol) + "_" + p.variable + "_"
+}
+
+// A Note is a variable that has no effect, and why.
+type Note struct{ Variable, Why string }
+
+// readEnvironment reads variables in the form of os.Environ. The error joins the faults of
+// all variables; each begins with the variable's name.
+func readEnvironment(environ []string) (*environment, error) {
+	env, unknown := newEnvironment(environ)
+	for _, name := range unknown {
+		env.fault(name, env.unknown(name))
+	}
+	env.read()
+	return env, errors.Join(env.errs...)
+}
+
+// readGlobal reads only what belongs to the global option. Whatever else begins with SSO_
+// may be used in the Caddyfile.
+func readGlobal(environ []string) (*environment, error) {
+	env, unknown := newEnvironment(environ)
+	for _, name := range unknown {
+		env.notes = append(env.notes, Note{name, env.unknown(name).Error()})
+	}
+	env.settings = slices.DeleteFunc(env.settings, func(s setting) bool {
+		local := s.owner == ofSidecar || s.owner == ofSite || slices.Contains(ruleWords, s.word)
+		if local {
+			env.notes = append(env.notes, Note{s.full, "it is for the sidecar: write the option in the site's block"})
+		}
+		return local
+	})
+	env.read()
+	return env, errors.Join(env.errs...)
+}
+
+func newEnvironment(environ []string) (env *environment, unknown []string) {
+	env = &environment{
+		all: allVariables(), sidecar: map[string]setting{}, rules: map[string][]line{}, defaults: map[string][]line{},
+	}
+	unknown = env.collect(environ)
+	env.group()
+	env.unfinished(&unknown)
+	return env, unknown
+}
+
+func (env *environment) fault(name string, err error) {
+	env.errs = append(env.errs, fmt.Errorf("%s: %w", name, err))
+}
+
+// collect finds the settings, and returns the names that are not known. An empty value
+// counts as not set.
+func (env *environment) collect(environ []string) (unknown []string) {
+	values := map[string]string{}
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, variablePrefix) && value != "" && !fromKubernetes(name) {
+			values[name] = value
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		base, isFile := strings.CutSuffix(name, "__FILE")
+		f, ok := env.all.find(base)
+		s := setting{found: f, full: name, value: values[name]}
+		if isFile {
+			s.file, s.value = s.value, ""
+		}
+		switch {
+		case !ok:
+			unknown = append(unknown, name)
+			continue
+		case isFile && values[base] != "":
+			env.fault(name, fmt.Errorf("%s is set, too: remove one of them", base))
+			continue
+		case isFile:
+			if err := s.checkFile(); err != nil {
+				env.fault(name, err)
+				continue
+			}
+		}
+		env.settings = append(env.settings, s)
+	}
+	return unknown
+}
+
+// group gives each provider its settings, and leaves out those that are switched off.
+func (env *environment) group() {
+	off := map[string]bool{} // by protocol and provider; empty: all
+	providers := map[[2]string]*envProvider{}
+	for _, s := range env.settings {
+		key := [2]string{s.protocol, s.provider}
+		switch {
+		case s.name == "ENABLED":
+			on, err := s.truth()
+			if err != nil {
+				env.fault(s.full, err)
+			}
+			off[s.protocol+"/"+s.provider] = !on
+			fallthrough
+		case s.owner == ofProvider:
+			if s.provider == "" {
+				continue
+			}
+			if providers[key] == nil {
+				providers[key] = &envProvider{protocol: s.protocol, variable: s.provider, settings: map[string]setting{}}
+			}
+			providers[key].settings[s.name] = s
+		}
+	}
+	for _, p := range providers {
+		if !off["/"] && !off[p.protocol+"/"] && !off[p.protocol+"/"+p.variable] {
+			env.providers = append(env.providers, p)
+		}
+	}
+	slices.SortFunc(env.providers, func(a, b *envProvider) int {
+		return cmp.Or(cmp.Compare(a.variable, b.variable), cmp.Compare(a.protocol, b.protocol))
+	})
+}
+
+// unfinished finds providers that only a misspelt variable of another provider makes:
+// SSO_SAML_CORP_DISPLY_NAME would be the name of CORP_DISPLY.
+func (env *environment) unfinished(unknown *[]string) {
+	env.providers = slices.DeleteFunc(env.providers, func(p *envProvider) bool {
+		of := func(other *envProvider) bool {
+			return other.protocol == p.protocol && strings.HasPrefix(p.variable, other.variable+"_")
+		}
+		if len(p.settings) > 1 || p.settings["METADATA"].full != "" || !slices.ContainsFunc(env.providers, of) {
+			return false
+		}
+		for _, s := range p.settings {
+			*unknown = append(*unknown, s.full)
+		}
+		return true
+	})
+}
+
+// unknown is the error for a name that is no variable's.
+func (env *environment) unknown(name string) error {
+	base := strings.TrimSuffix(name, "__FILE")
+	var names []string
+	for global := range env.all.global {
+		names = append(names, strings.ToLower(variablePrefix+global))
+	}
+	for protocol, own := range env.all.protocol {
+		for field := range own {
+			names = append(names, strings.ToLower(variablePrefix+protocol+"_"+field))
+		}
+		for _, provider := range env.guesses(base, protocol) {
+			for field := range env.all.provider[protocol] {
+				names = append(names, strings.ToLower(variablePrefix+protocol+"_"+provider+"_"+field))
+			}
+		}
+	}
+	names = slices.DeleteFunc(names, func(other string) bool { return other == strings.ToLower(name) })
+	slices.Sort(names)
+	hint := ""
+	if _, ok := env.all.find(strings.ToUpper(base)); ok && base != strings.ToUpper(base) {
+		hint = ": write it in capitals"
+	} else if near := nearest(base, names); near != "" {
+		hint = ": did you mean " + strings.ToUpper(near) + strings.TrimPrefix(name, base) + "?"
+	}
+	if linked.MatchString(name) {
+		hint += ": if Kubernetes sets it for a service of that name, write `enableServiceLinks: false` in the pod's spec"
+	}
+	return errors.New("there is no such variable" + cmp.Or(hint, ": docs/environment.md has all"))
+}
+
+// linked matches what Kubernetes sets for services.
+var linked = regexp.MustCompile(`_SERVICE_(HOST|PORT)|_PORT(_[0-9]+_(TCP|UDP)|$)`)
+
+// guesses returns the names of providers that a misspelt variable may mean: those that there
+// are, and each beginning of what stands behind the protocol.
+func (env *environment) guesses(name, protocol string) []string {
+	rest, ok := strings.CutPrefix(name, variablePrefix+upper(protocol)+"_")
+	if !ok {
+		return nil
+	}
+	var names []string
+	for _, p := range env.providers {
+		if p.protocol == protocol {
+			names = append(names, p.variable)
+		}
+	}
+	for at := range len(rest) {
+		if rest[at] == '_' && at > 0 {
+			names = append(names, rest[:at])
+		}
+	}
+	return names
+}
+
+// read makes lines of all settings.
+func (env *environment) read() {
+	for _, s := range env.settings {
+		switch s.owner {
+		case ofSidecar:
+			env.sidecar[s.name] = s
+		case ofSite:
+			env.site = append(env.site, env.linesOf(s)...)
+		case ofApp:
+			env.app = append(env.app, env.linesOf(s)...)
+		case ofProtocol:
+			env.readProtocol(s)
+		}
+		if s.note != "" && s.owner != ofProvider {
+			env.noteOf(s)
+		}
+	}
+	env.app = append(env.app, env.storeLines()...)
+	named := map[string]*envProvider{}
+	for _, p := range env.providers {
+		if other := named[p.name()]; other != nil {
+			env.fault(p.prefix()+"…", fmt.Errorf("%s… is a provider of the same name: give one of them another", other.prefix()))
+		}
+		named[p.name()] = p
+		env.readProvider(p)
+	}
+}
+
+// readProtocol reads a setting for all providers of a protocol.
+func (env *environment) readProtocol(s setting) {
+	of := func(p *envProvider) bool { return p.protocol == s.protocol }
+	if s.word != "" && !slices.ContainsFunc(env.providers, of) {
+		env.notes = append(env.notes, Note{s.full, "there is no provider of this protocol"})
+	}
+	switch {
+	case s.name == "DEFAULT_PERMISSION_TEMPLATE":
+		env.defaults[s.protocol] = env.linesOf(s)
+	case s.read != nil:
+		env.rules[s.protocol] = append(env.rules[s.protocol], env.linesOf(s)...)
+	case s.word != "": // SP_…: of each provider that has none of its own
+		for _, p := range env.providers {
+			if own := upper(s.word); of(p) && p.settings[own].full == "" {
+				v := env.all.provider[s.protocol][own]
+				p.settings[own] = setting{found: found{v, s.protocol, p.variable}, full: s.full, value: s.value, file: s.file}
+			}
+		}
+	}
+}
+
+// noteOf notes a variable without effect, or refuses its value if that would need one.
+func (env *environment) noteOf(s setting) {
+	value, err := s.content()
+	if on, fault := s.truth(); fault == nil {
+		value = strconv.FormatBool(on)
+	}
+	switch {
+	case err != nil:
+		env.fault(s.full, err)
+	case s.same != "" && value == s.same:
+	case s.strict:
+		env.fault(s.full, fmt.Errorf("it can't be '%s', only '%s': %s", value, s.same, s.note))
+	default:
+		env.notes = append(env.notes, Note{s.full, s.note})
+	}
+}
+
+// storeLines are those of the store and the secret, each of which has several variables.
+func (env *environment) storeLines() []line {
+	set := map[string]setting{}
+	for _, s := range env.settings {
+		if s.owner == ofApp && s.read == nil {
+			set[s.name] = s
+		}
+	}
+	secretOf := func(name string) string {
+		value, err := set[name].placeholder()
+		if err != nil {
+			env.fault(set[name].full, err)
+		}
+		return value
+	}
+	var lines []line
+	if s := set["SECRET"]; s.full != "" {
+		l := s.newLine(1).with(secretOf("SECRET"), true)
+		if set["SECRET_PREVIOUS"].full != "" {
+			l = l.with(secretOf("SECRET_PREVIOUS"), true)
+		}
+		lines = append(lines, l)
+	} else if old := set["SECRET_PREVIOUS"]; old.full != "" {
+		env.fault(old.full, errors.New("it stands beside SSO_SECRET, which is not set"))
+	}
+	redis, file, prefix := set["REDIS_URL"], set["STORE_FILE"], set["REDIS_PREFIX"]
+	switch {
+	case redis.full != "" && file.full != "":
+		env.fault(file.full, fmt.Errorf("%s is set, too: there is one store, so remove one of them", redis.full))
+	case prefix.full != "" && redis.full == "":
+		env.fault(prefix.full, errors.New("it stands beside SSO_REDIS_URL, which is not set"))
+	case redis.full != "":
+		l := redis.newLine(1).with("redis", false).with(secretOf("REDIS_URL"), true)
+		if prefix.full != "" {
+			value, err := prefix.content()
+			if err != nil {
+				env.fault(prefix.full, err)
+			}
+			l = l.with("{", false)
+			l = slices.Concat(l, setting{full: prefix.full, found: found{variable: variable{word: "prefix"}}}.newLine(1).with(value, true),
+				line{{File: redis.full, Line: 2, Text: "}"}})
+		}
+		lines = append(lines, l)
+	case file.full != "":
+		lines = append(lines, file.newLine(1).with("bolt", false).with(cmp.Or(file.value, file.file), true))
+	}
+	return lines
+}
+
+// linesOf reads a setting, and has the option's own parser check each line.
+func (env *environment) linesOf(s setting) []line {
+	if s.read == nil {
+		return nil
+	}
+	lines, err := s.read(s)
+	if err != nil {
+		env.fault(s.full, err)
+		return nil
+	}
+	b := s.block()
+	for _, l := range lines {
+		d := caddyfile.NewDispenser(l)
+		d.Next()
+		e := b[b.index(d.Val())]
+		if err := e.set(d, e); err != nil {
+			env.errs = append(env.errs, env.named(err))
+		}
+	}
+	return lines
+}

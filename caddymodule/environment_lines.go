@@ -1,0 +1,353 @@
+package caddymodule
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+)
+
+// readProvider makes the lines of a provider's block.
+func (env *environment) readProvider(p *envProvider) {
+	before, set := len(env.errs), map[string]string{}
+	if err := p.derive(); err != nil {
+		env.errs = append(env.errs, err)
+	}
+	b := newProvider(p.protocol).block()
+	for _, name := range slices.Sorted(maps.Keys(p.settings)) {
+		s := p.settings[name]
+		i := b.index(s.word)
+		switch {
+		case s.note != "":
+			env.noteOf(s)
+			continue
+		case i < 0:
+			p.rules = append(p.rules, env.linesOf(s)...)
+			continue
+		case set[s.word] != "" && !b[i].more:
+			env.fault(s.full, fmt.Errorf("%s sets the same: remove one of them", set[s.word]))
+			continue
+		}
+		set[s.word] = s.full
+		p.lines = append(p.lines, env.linesOf(s)...)
+	}
+	if len(env.errs) > before {
+		return
+	}
+	provider := newProvider(p.protocol)
+	d := caddyfile.NewDispenser(new(tokens).block(p.lines, "provider"))
+	d.Next()
+	if err := errors.Join(provider.block().parse(d), provider.complete()); err != nil {
+		env.fault(p.prefix()+"…", errors.New(env.translated(err.Error(), p.protocol, p.variable)))
+	}
+}
+
+// derive sets what other variables say in place of ISSUER and DISPLAY_NAME.
+func (p *envProvider) derive() error {
+	if s, ok := p.settings["NAME"]; ok && p.settings["DISPLAY_NAME"].full == "" {
+		if err := p.set("DISPLAY_NAME", s, nil); err != nil {
+			return err
+		}
+	}
+	var names []string // of those that say the issuer
+	for _, name := range []string{"ISSUER", "METADATA_URL", "TENANT", "REALM"} {
+		if s, ok := p.settings[name]; ok && p.protocol == "oidc" {
+			names = append(names, s.full)
+		}
+	}
+	switch {
+	case len(names) > 1:
+		return fmt.Errorf("%s: %s says the issuer, too: remove one of them", names[1], names[0])
+	case p.protocol != "oidc" || p.settings["ISSUER"].full != "":
+		return nil
+	}
+	if s, ok := p.settings["METADATA_URL"]; ok {
+		return p.set("ISSUER", s, func(address string) (string, error) {
+			issuer, ok := strings.CutSuffix(address, "/.well-known/openid-configuration")
+			if !ok {
+				return "", errors.New("expected an address that ends in /.well-known/openid-configuration")
+			}
+			return issuer, nil
+		})
+	}
+	if s, ok := p.settings["TENANT"]; ok {
+		return p.set("ISSUER", s, func(tenant string) (string, error) {
+			return "https://login.microsoftonline.com/" + tenant + "/v2.0", nil
+		})
+	}
+	base, realm := p.settings["BASE_URL"], p.settings["REALM"]
+	switch {
+	case base.full == "" && realm.full == "":
+		return p.deriveGoogle()
+	case base.full == "" || realm.full == "":
+		return fmt.Errorf("%s: %sBASE_URL and %[2]sREALM stand together: write both, or %[2]sISSUER", base.full+realm.full, p.prefix())
+	}
+	return p.set("ISSUER", base, func(base string) (string, error) {
+		name, err := realm.content()
+		return strings.TrimRight(base, "/") + "/realms/" + name, err
+	})
+}
+
+// deriveGoogle sets what the DNS console knows of Google, which names nobody by
+// preferred_username.
+func (p *envProvider) deriveGoogle() error {
+	s := p.settings["CLIENT_ID"]
+	if p.variable != "GOOGLE" || s.full == "" {
+		return nil
+	}
+	err := p.set("ISSUER", s, func(string) (string, error) { return "https://accounts.google.com", nil })
+	if err == nil && p.settings["USERNAME_CLAIM"].full == "" && p.settings["USERNAME_ATTR"].full == "" {
+		err = p.set("USERNAME_CLAIM", s, func(string) (string, error) { return "email", nil })
+	}
+	return err
+}
+
+// set gives a variable the value that another has, changed.
+func (p *envProvider) set(name string, s setting, change func(string) (string, error)) error {
+	value, err := s.content()
+	if err == nil && change != nil {
+		value, err = change(value)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.full, err)
+	}
+	s.variable = allVariables().provider[p.protocol][name]
+	s.value, s.file = value, ""
+	p.settings[name] = s
+	return nil
+}
+
+// tokens are those of a Caddyfile. What no variable says is in a file of its own.
+type tokens struct {
+	list []caddyfile.Token
+	n    int
+}
+
+func (t *tokens) line(words ...string) {
+	t.n++
+	for _, word := range words {
+		t.list = append(t.list, caddyfile.Token{File: "environment", Line: t.n, Text: word})
+	}
+}
+
+// lines adds lines. If one variable says two options, they get numbers of their own.
+func (t *tokens) lines(lines []line) {
+	for _, l := range lines {
+		last := t.list[len(t.list)-1]
+		same := last.File == l[0].File && last.Line+last.NumLineBreaks() >= l[0].Line
+		for _, token := range l {
+			if same {
+				token.Line = last.Line + last.NumLineBreaks() + 1
+			}
+			t.list = append(t.list, token)
+		}
+	}
+}
+
+// block adds a block.
+func (t *tokens) block(lines []line, words ...string) []caddyfile.Token {
+	t.line(append(words, "{")...)
+	t.lines(lines)
+	t.line("}")
+	return t.list
+}
+
+// global is the global option.
+func (env *environment) global() []caddyfile.Token {
+	t := new(tokens)
+	t.line("sso", "{")
+	t.lines(env.app)
+	for _, p := range env.providers {
+		t.block(p.lines, "provider", p.name(), p.protocol)
+	}
+	t.line("}")
+	return t.list
+}
+
+// directive is the directive of the one site.
+func (env *environment) directive() []caddyfile.Token {
+	t := new(tokens)
+	t.line("sso", "{")
+	t.lines(env.site)
+	byProtocol := map[string][]string{}
+	for _, p := range env.providers {
+		if len(p.rules) > 0 {
+			t.block(p.rules, "from", p.name())
+		}
+		byProtocol[p.protocol] = append(byProtocol[p.protocol], p.name())
+	}
+	for _, protocol := range slices.Sorted(maps.Keys(byProtocol)) {
+		if rules := slices.Concat(env.rules[protocol], env.defaults[protocol]); len(rules) > 0 {
+			t.block(rules, append([]string{"from"}, byProtocol[protocol]...)...)
+		}
+	}
+	t.line("}")
+	return t.list
+}
+
+// hasRules reports whether there is a rule, right or wrong, that could let somebody in.
+func (env *environment) hasRules() bool {
+	return slices.ContainsFunc(env.settings, func(s setting) bool {
+		of := func(p *envProvider) bool {
+			return s.owner == ofSite || p.protocol == s.protocol && (s.provider == "" || p.variable == s.provider)
+		}
+		return slices.Contains(ruleWords, s.word) && slices.ContainsFunc(env.providers, of)
+	})
+}
+
+var (
+	source  = regexp.MustCompile(`,? at (SSO_[A-Z0-9_]+|environment):(\d+)`)
+	inside  = regexp.MustCompile(`(SSO_[A-Z0-9_]+):(\d+)`)
+	subject = regexp.MustCompile(`\b([a-z_]+): `)
+	mention = regexp.MustCompile("`([a-z_]+)( [^`]*)?`")
+)
+
+// named begins an error with the variable that it is about, in place of file and line.
+func (env *environment) named(err error) error {
+	msg := strings.TrimPrefix(err.Error(), "parsing caddyfile tokens for 'sso': ")
+	at := source.FindStringSubmatch(msg)
+	if at == nil {
+		return err
+	}
+	msg = strings.TrimPrefix(source.ReplaceAllString(msg, ""), "'sso': ")
+	msg = inside.ReplaceAllString(msg, "$1, column $2")
+	f, ok := env.all.find(at[1])
+	if !ok {
+		return errors.New(env.prefixed(msg, "", ""))
+	}
+	switch {
+	case slices.Contains(ruleWords, f.word):
+		msg = "column " + at[2] + ": " + msg
+	case at[2] != "1":
+		msg = "line " + at[2] + ": " + msg
+	}
+	return errors.New(at[1] + ": " + env.translated(msg, f.protocol, f.provider))
+}
+
+// prefixed names the variable of the option that the error is about, which stands before a
+// colon.
+func (env *environment) prefixed(msg, protocol, provider string) string {
+	for _, option := range subject.FindAllStringSubmatch(msg, -1) {
+		if name := env.variableOf(option[1], protocol, provider); name != "" {
+			msg = strings.Replace(msg, option[0], name+": ", 1)
+			break
+		}
+	}
+	return env.translated(msg, protocol, provider)
+}
+
+// translated writes the options that an error names as variables.
+func (env *environment) translated(msg, protocol, provider string) string {
+	return mention.ReplaceAllStringFunc(msg, func(quoted string) string {
+		parts := mention.FindStringSubmatch(quoted)
+		name, args := env.variableOf(parts[1], protocol, provider), strings.TrimPrefix(parts[2], " ")
+		switch {
+		case name == "", parts[1] == "provider":
+			return quoted
+		case slices.Contains(ruleWords, parts[1]) && args != "":
+			return quoted + " (by " + name + ")"
+		case parts[1] == "from":
+			return env.mappingOf(args)
+		case args != "" && !(strings.HasPrefix(args, "<") && !strings.Contains(args, " ")):
+			return "`" + name + "=" + args + "`"
+		}
+		return name
+	})
+}
+
+// mappingOf returns the variable for the rules of a provider, which begins args.
+func (env *environment) mappingOf(args string) string {
+	name, _, _ := strings.Cut(args, " ")
+	for _, p := range env.providers {
+		if p.name() == name {
+			return p.prefix() + "ROLE_MAPPING"
+		}
+	}
+	return "SSO_<PROTOCOL>_<NAME>_ROLE_MAPPING"
+}
+
+var ruleWords = []string{"role", "template", "group"}
+
+// variableOf returns the name of an option's variable. If the option is a provider's, and
+// the provider is not known, it is as docs/environment.md writes it.
+func (env *environment) variableOf(word, protocol, provider string) string {
+	prefix := variablePrefix
+	if provider != "" {
+		prefix += upper(protocol) + "_" + provider + "_"
+	}
+	for _, s := range env.settings { // by the name that is used
+		if s.word == word && s.protocol == protocol && s.provider == provider && s.owner != ofSidecar {
+			return s.full
+		}
+	}
+	switch {
+	case slices.Contains(ruleWords, word):
+		return prefix + upper(word) + "_MAPPING"
+	case word == "from":
+		return env.mappingOf("")
+	case provider != "" && env.all.provider[protocol][upper(word)].word == word:
+		return prefix + upper(word)
+	}
+	for _, v := range env.all.global {
+		if v.word == word && v.name == upper(word) {
+			return variablePrefix + v.name
+		}
+	}
+	for _, own := range env.all.provider {
+		if v := own[upper(word)]; v.word == word {
+			return "SSO_<PROTOCOL>_<NAME>_" + v.name
+		}
+	}
+	return ""
+}
+
+// addEnvironment adds what the environment configures, if the option says so. What both
+// configure is refused. Variables of a site, or that are not known, change nothing.
+func (a *App) addEnvironment(environ []string) error {
+	if !a.Environment {
+		return nil
+	}
+	env, err := readGlobal(environ)
+	if err != nil {
+		return err
+	}
+	for _, note := range env.notes {
+		a.log.Warn("this variable has no effect", zap.String("variable", note.Variable), zap.String("why", note.Why))
+	}
+	other := new(App)
+	if err := other.UnmarshalCaddyfile(caddyfile.NewDispenser(env.global())); err != nil {
+		return env.named(err)
+	}
+	var errs []error
+	for _, both := range []struct {
+		word        string
+		here, there bool
+	}{
+		{"store", a.StoreRaw != nil, other.StoreRaw != nil},
+		{"secret", a.Secret != nil, other.Secret != nil},
+		{"lifetime", a.Lifetime != 0, other.Lifetime != 0},
+		{"idle", a.Idle != 0, other.Idle != 0},
+		{"limit", a.Limit != Limit{}, other.Limit != Limit{}},
+	} {
+		if both.here && both.there {
+			errs = append(errs, fmt.Errorf("the configuration and the environment both set `%s`: remove one of them", both.word))
+		}
+	}
+	a.ProvidersRaw = append(a.ProvidersRaw, other.ProvidersRaw...)
+	a.SamePeople = append(a.SamePeople, other.SamePeople...)
+	if other.StoreRaw != nil {
+		a.StoreRaw = other.StoreRaw
+	}
+	if other.Secret != nil {
+		a.Secret = other.Secret
+	}
+	a.Lifetime, a.Idle = cmp.Or(a.Lifetime, other.Lifetime), cmp.Or(a.Idle, other.Idle)
+	a.Limit = cmp.Or(a.Limit, other.Limit)
+	return errors.Join(errs...)
+}

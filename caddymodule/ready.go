@@ -1,0 +1,29 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Ready returns nil if the running configuration can let people in: it has started, and its
+// session store responds. Providers don't count: without them signed-in people are served.
+func Ready(ctx context.Context) error {
+	active, err := caddy.ActiveContext().AppIfConfigured("sso")
+	if err != nil {
+		return errors.New("not started yet")
+	}
+	app, err := as[*App](active)
+	if err != nil {
+		return err
+	}
+	opened := app.opened.Load()
+	if opened == nil {
+		return errors.New("no site has sso")
+	}
+	if err := opened.store.Ping(ctx); err != nil {
+		return errors.New("the session store does not respond as it should: see the log")
+	}
+	return nil
+}

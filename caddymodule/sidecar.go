@@ -1,0 +1,286 @@
+package caddymodule
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
+)
+
+// A Sidecar guards one app without a Caddyfile: the environment configures it.
+type Sidecar struct {
+	// Config is Caddy's configuration, the same as a Caddyfile gives.
+	Config json.RawMessage
+	// Health is the address for /healthz and /readyz; empty: there is none.
+	Health string
+	// Upstream is the app's address.
+	Upstream string
+	// Notes are the variables without effect.
+	Notes []Note
+
+	env *environment
+}
+
+// ReadSidecar reads variables in the form of os.Environ. Its error names each variable that
+// is wrong or missing.
+func ReadSidecar(environ []string) (*Sidecar, error) {
+	env, err := readEnvironment(environ)
+	errs := []error{err}
+	s := &Sidecar{Notes: env.notes, env: env}
+	blocks, err := env.server(s)
+	if errs = append(errs, err, env.missing()); errors.Join(errs...) != nil {
+		return nil, errors.Join(errs...)
+	}
+	config, _, err := httpcaddyfile.ServerType{}.Setup(blocks, map[string]any{"filename": "environment"})
+	if err != nil {
+		return nil, env.named(err)
+	}
+	s.Config, err = json.Marshal(config)
+	return s, err
+}
+
+// Explain puts an error of Caddy's into words of the environment.
+func (s *Sidecar) Explain(err error) error {
+	msg := err.Error()
+	for _, module := range []string{"sso", "http.handlers.sso"} {
+		if _, after, ok := strings.Cut(msg, "provision "+module+": "); ok {
+			msg = after
+		}
+	}
+	var p envProvider
+	for _, other := range s.env.providers {
+		if strings.HasPrefix(msg, "provider "+other.name()+": ") || strings.Contains(msg, ": provider "+other.name()+": ") {
+			p = *other
+		}
+	}
+	return errors.New(s.env.prefixed(msg, p.protocol, p.variable))
+}
+
+// missing is the error for what every sidecar needs.
+func (env *environment) missing() error {
+	var errs []error
+	if env.sidecar["UPSTREAM"].full == "" {
+		errs = append(errs, errors.New("SSO_UPSTREAM is not set: write the address of the app, such as 127.0.0.1:3000"))
+	}
+	if !env.isSet("BASE_URL") {
+		errs = append(errs, errors.New("SSO_BASE_URL is not set: write the address that browsers use, such as https://app.example.com"))
+	}
+	switch {
+	case len(env.providers) == 0 && env.switchedOff() != "":
+		errs = append(errs, fmt.Errorf("there is no provider, so nobody could sign in: %s switches off what is there", env.switchedOff()))
+	case len(env.providers) == 0:
+		errs = append(errs, errors.New("there is no provider, so nobody could sign in: write SSO_OIDC_<NAME>_ISSUER, SSO_OIDC_<NAME>_CLIENT_ID and SSO_OIDC_<NAME>_CLIENT_SECRET, or SSO_SAML_<NAME>_METADATA"))
+	case !env.hasRules():
+		errs = append(errs, errors.New("there is no rule, so nobody would be let in: write SSO_ROLE_MAPPING, such as admins=Admin; or *=User to let everybody in"))
+	}
+	return errors.Join(errs...)
+}
+
+func (env *environment) isSet(name string) bool { return env.setting(name).full != "" }
+
+// setting returns a setting by its name behind SSO_.
+func (env *environment) setting(name string) setting {
+	for _, s := range env.settings {
+		if s.full == variablePrefix+name {
+			return s
+		}
+	}
+	return setting{}
+}
+
+// switchedOff returns the variables that switch providers off.
+func (env *environment) switchedOff() string {
+	var names []string
+	for _, s := range env.settings {
+		if on, err := s.truth(); s.name == "ENABLED" && err == nil && !on {
+			names = append(names, s.full)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+const defaultHealth = ":8081"
+
+// Caddy's part of the configuration. While the server stops, it asks clients to close their
+// connections, so that none of them sends a request into a connection that closes.
+const sidecarCaddyfile = `{
+	admin off
+	persist_config off
+	auto_https off
+	shutdown_delay %s
+	grace_period %s
+	%s
+	log {
+		level %s
+	}
+	sso
+}
+http://:%s {
+	%s
+	@stopping vars {http.shutting_down} true
+	header @stopping Connection close
+	sso
+	reverse_proxy %q {
+		%s
+	}
+}
+`
+
+// server makes the server blocks of a Caddyfile.
+func (env *environment) server(s *Sidecar) ([]caddyfile.ServerBlock, error) {
+	var errs []error
+	value := func(name, missing string, check func(string) error) string {
+		setting := env.sidecar[name]
+		text, err := setting.content()
+		if err == nil && setting.full != "" {
+			text = cmp.Or(strings.TrimSpace(text), missing)
+			err = cmp.Or(plain(text), check(text))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", setting.full, err))
+		}
+		return cmp.Or(text, missing)
+	}
+	listen := value("LISTEN", ":8080", checkListen)
+	s.Health = value("HEALTH_LISTEN", defaultHealth, checkHealth)
+	s.Upstream = value("UPSTREAM", "", checkUpstream)
+	proxies := value("TRUSTED_PROXIES", "", checkRanges)
+	delay, grace := value("SHUTDOWN_DELAY", "3s", checkDuration), value("GRACE_PERIOD", "5s", checkDuration)
+	level := value("LOG_LEVEL", "INFO", checkLevel)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if s.Health == "off" {
+		s.Health = ""
+	}
+	if proxies != "" {
+		proxies = "servers {\n\t\ttrusted_proxies static " + proxies + "\n\t\ttrusted_proxies_strict\n\t}"
+	}
+	host, port, _ := net.SplitHostPort(listen)
+	bind := ""
+	if host != "" {
+		bind = "bind " + host
+	}
+	scheme := ""
+	base, err := env.setting("BASE_URL").content()
+	if u, fault := target.ParseOrigin(base); err == nil && fault == nil {
+		scheme = "header_up X-Forwarded-Proto " + u.Scheme
+	}
+	text := fmt.Sprintf(sidecarCaddyfile, delay, grace, proxies, strings.ToUpper(level), port, bind, s.Upstream, scheme)
+	blocks, err := caddyfile.Parse("environment", []byte(text))
+	if err != nil || len(blocks) != 2 {
+		return nil, fmt.Errorf("preparing the server: %w", err)
+	}
+	for i, own := range [][]caddyfile.Token{env.global(), env.directive()} {
+		for j, segment := range blocks[i].Segments {
+			if segment.Directive() == "sso" {
+				blocks[i].Segments[j] = own
+			}
+		}
+	}
+	return blocks, nil
+}
+
+// plain refuses signs that a Caddyfile would take for its own.
+func plain(text string) error {
+	if strings.ContainsAny(text, "{}\"`\r\n") {
+		return fmt.Errorf("'%s' has a brace, a quote or a line break in it", text)
+	}
+	return nil
+}
+
+func checkHealth(text string) error {
+	if text == "off" {
+		return nil
+	}
+	return checkListen(text)
+}
+
+func checkListen(text string) error {
+	if _, port, err := net.SplitHostPort(text); err != nil || port == "" {
+		return fmt.Errorf("'%s' is no address to listen at: expected one such as :8080 or 127.0.0.1:8080", text)
+	}
+	return nil
+}
+
+func checkUpstream(text string) error {
+	if strings.ContainsAny(text, " \t") {
+		return fmt.Errorf("'%s' is not one address: expected one such as 127.0.0.1:3000", text)
+	}
+	rest := text
+	if scheme, after, ok := strings.Cut(text, "://"); ok {
+		if scheme != "http" && scheme != "https" {
+			return fmt.Errorf("the scheme '%s' can't be used: expected http, https or none", scheme)
+		}
+		rest = strings.TrimSuffix(after, "/")
+		if strings.Contains(rest, "/") {
+			return fmt.Errorf("'%s' has a path, and an app gets the paths that browsers ask for: remove it", text)
+		}
+		return nil
+	}
+	if !strings.HasPrefix(rest, "unix/") && !strings.Contains(rest, ":") {
+		return fmt.Errorf("'%s' has no port: expected an address such as 127.0.0.1:3000", text)
+	}
+	return nil
+}
+
+func checkDuration(text string) error {
+	if d, err := caddy.ParseDuration(text); err != nil || d < 0 || d > time.Hour {
+		return fmt.Errorf("'%s' is no duration such as 5s", text)
+	}
+	return nil
+}
+
+func checkLevel(text string) error {
+	switch strings.ToUpper(text) {
+	case "DEBUG", "INFO", "WARN", "ERROR":
+		return nil
+	}
+	return fmt.Errorf("it can be DEBUG, INFO, WARN or ERROR, not '%s'", text)
+}
+
+func checkRanges(text string) error {
+	for _, r := range strings.Fields(text) {
+		_, errAddr := netip.ParseAddr(r)
+		if _, err := netip.ParsePrefix(r); err != nil && errAddr != nil && r != "private_ranges" {
+			return fmt.Errorf("'%s' is no address, such as 10.0.0.0/8, nor private_ranges: blanks separate several", r)
+		}
+	}
+	return nil
+}
+
+// Near reports whether the app listens where only this machine, or this pod, can reach it.
+func (s *Sidecar) Near() bool {
+	_, address, found := strings.Cut(s.Upstream, "://")
+	if !found {
+		address = s.Upstream
+	}
+	host, _, err := net.SplitHostPort(address)
+	return strings.HasPrefix(address, "unix/") || fetch.IsLoopback(strings.TrimSuffix(host, ".")) || err != nil && fetch.IsLoopback(address)
+}
+
+// HealthAddress returns where a sidecar with these variables can be asked whether it is ready.
+func HealthAddress(environ []string) (string, error) {
+	env, _ := newEnvironment(environ)
+	address, err := env.setting("HEALTH_LISTEN").content()
+	address = cmp.Or(address, defaultHealth)
+	if err = cmp.Or(err, checkListen(address)); err != nil {
+		return "", fmt.Errorf("SSO_HEALTH_LISTEN: %w", err)
+	}
+	host, port, err := net.SplitHostPort(address)
+	if addr, fault := netip.ParseAddr(host); host == "" || fault == nil && addr.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port), err
+}
