@@ -58,7 +58,11 @@ var sharedKeycloak = sync.OnceValues(func() (*keycloak, error) {
 		home: filepath.Join(scratch, "keycloak"), port: gatewaytest.FreePort(), mgmt: gatewaytest.FreePort(), log: &syncBuffer{},
 		admin: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: p.pool}}},
 	}
-	if err := k.makeHome(strings.TrimSpace(out)); err != nil {
+	realm, err := realmJSON()
+	if err != nil {
+		return nil, err
+	}
+	if err := k.makeHome(strings.TrimSpace(out), realm); err != nil {
 		return nil, fmt.Errorf("making Keycloak's home: %w", err)
 	}
 	whenAllIsDone(func() { _ = k.stop() })
@@ -78,8 +82,8 @@ func output(name string, args ...string) (string, error) {
 }
 
 // makeHome makes a home of our own: what Keycloak only reads is linked, what
-// it writes is ours.
-func (k *keycloak) makeHome(dist string) error {
+// it writes is ours, such as the realm to import.
+func (k *keycloak) makeHome(dist string, realm []byte) error {
 	imports := filepath.Join(k.home, "data", "import")
 	if err := os.MkdirAll(imports, 0o755); err != nil {
 		return err
@@ -89,22 +93,13 @@ func (k *keycloak) makeHome(dist string) error {
 			return err
 		}
 	}
-	realm, err := realmJSON()
-	if err != nil {
-		return err
-	}
 	return os.WriteFile(filepath.Join(imports, "realm.json"), realm, 0o600)
 }
 
-// start starts Keycloak, again with what it knew, and waits until it is ready.
-// The arguments of java are those of kc.sh, with a smaller heap and the quick
-// compiler.
-func (k *keycloak) start() error {
-	p, err := makePKI()
-	if err != nil {
-		return err
-	}
-	args := []string{
+// java is the command of Keycloak, with some options of its own. The arguments of java are
+// those of kc.sh, with a smaller heap and the quick compiler.
+func (k *keycloak) java(options ...string) *exec.Cmd {
+	cmd := exec.Command("java", append([]string{
 		"-Xms64m", "-Xmx384m", "-XX:MaxMetaspaceSize=256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-Dfile.encoding=UTF-8", "-Djava.security.egd=file:/dev/urandom", "-Duser.language=en", "-Duser.country=US",
 		"--add-opens=java.base/java.util=ALL-UNNAMED", "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
@@ -114,14 +109,22 @@ func (k *keycloak) start() error {
 		"-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
 		"-Djava.util.concurrent.ForkJoinPool.common.threadFactory=io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory",
 		"-cp", k.home + "/lib/quarkus-run.jar", "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
-		"start", "--optimized", "--import-realm", "--cache=local", "--hostname-strict=false", "--http-enabled=false",
-		"--http-host=127.0.0.1", fmt.Sprintf("--https-port=%d", k.port),
-		"--https-certificate-file=" + p.certFile, "--https-certificate-key-file=" + p.keyFile,
-		"--http-management-scheme=http", "--http-management-host=127.0.0.1", fmt.Sprintf("--http-management-port=%d", k.mgmt),
-	}
-	cmd := exec.Command("java", args...)
+		"start", "--optimized", "--import-realm", "--cache=local", "--hostname-strict=false", "--http-host=127.0.0.1",
+		"--http-management-scheme=http", "--http-management-host=127.0.0.1",
+	}, options...)...)
 	cmd.Dir = k.home
 	cmd.Env = append(os.Environ(), "KC_BOOTSTRAP_ADMIN_USERNAME=admin", "KC_BOOTSTRAP_ADMIN_PASSWORD=admin")
+	return cmd
+}
+
+// start starts Keycloak, again with what it knew, and waits until it is ready.
+func (k *keycloak) start() error {
+	p, err := makePKI()
+	if err != nil {
+		return err
+	}
+	cmd := k.java("--http-enabled=false", fmt.Sprintf("--https-port=%d", k.port),
+		"--https-certificate-file="+p.certFile, "--https-certificate-key-file="+p.keyFile, fmt.Sprintf("--http-management-port=%d", k.mgmt))
 	cmd.Stdout, cmd.Stderr = k.log, k.log
 	if k.proc, err = start(cmd); err != nil {
 		return err

@@ -36,7 +36,8 @@ var suites = []suite{
 	{"modules", 0, 5 * time.Minute, "go mod verify && go mod tidy -diff"},
 	// golangci-lint vets with the tag integration.
 	{"lint", 0, 15 * time.Minute, "go vet ./... && " +
-		"go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./..."},
+		"go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./... && " +
+		"go run sigs.k8s.io/kubectl-validate@v0.0.4 docker/kubernetes"},
 }
 
 func main() {
