@@ -177,6 +177,7 @@ func playTrials(t *testing.T, i *builtImage) {
 		alice := newClient(t)
 		alice.signInAt(r, "http://wiki.localhost:8000/", "alice", "This is the wiki. You are alice, Editor,Reader.")
 		alice.signInAt(r, "http://metrics.localhost:8000/", "", "These are the metrics. You are alice, Admin.")
+		r.isHealthy("gateway")
 		bob := newClient(t)
 		bob.signInAt(r, "http://wiki.localhost:8000/", "bob", "This is the wiki. You are bob, Reader.")
 		if p := bob.navigate("http://metrics.localhost:8000/"); p.status != http.StatusForbidden {
@@ -190,10 +191,7 @@ func playTrials(t *testing.T, i *builtImage) {
 		}
 		alice := newClient(t)
 		alice.signInAt(r, "http://sidecar.localhost:8000/", "alice", "This is the app. You are alice, Admin,Editor.")
-		health := r.contained("health", &composeService{Command: words{"health"}, ReadOnly: true})
-		if out, err := health.CombinedOutput(); err != nil {
-			t.Errorf("the image's health check: %v\n%s", err, out)
-		}
+		r.isHealthy("sidecar")
 	})
 }
 
@@ -287,6 +285,20 @@ func (r *trial) start(name string) {
 	}
 	if proc.ended() {
 		r.t.Fatalf("%s ended:\n%s", name, log)
+	}
+}
+
+// isHealthy runs the health check of the image beside a service.
+func (r *trial) isHealthy(name string) {
+	r.t.Helper()
+	check := r.image.Config.Healthcheck.Test
+	if want := []string{"CMD", "caddy-sso", "health"}; !slices.Equal(check, want) {
+		r.t.Fatalf("the image's health check is %q, want %q", check, want)
+	}
+	s := *r.file.Services[name]
+	s.Command, s.Volumes = check[2:], nil
+	if out, err := r.contained(name, &s).CombinedOutput(); err != nil {
+		r.t.Errorf("%s is not well: %v\n%s", name, err, out)
 	}
 }
 

@@ -88,7 +88,7 @@ func (s *sidecar) status(path string) int {
 }
 
 // check is the command that asks a running sidecar.
-func (s *sidecar) check() error { return s.command("sidecar", "--check").Run() }
+func (s *sidecar) check() error { return s.command("health").Run() }
 
 // TestSidecarSignIn signs in through a sidecar by both protocols: with the variables that
 // docs/sidecar.md shows, and with the DNS console's, which have SSO_ in place of PA_.

@@ -26,7 +26,6 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "sidecar",
-		Usage: "[--check]",
 		Short: "Guards one app, configured by the environment alone",
 		Long: `
 Puts single sign-on in front of one app, without a Caddyfile: variables of the
@@ -40,19 +39,13 @@ environment that begin with SSO_ configure it. At least:
   SSO_ROLE_MAPPING=app-admins=Admin,*=User
 
 The log names the addresses to register at the provider. /healthz and /readyz
-answer at another port (SSO_HEALTH_LISTEN). With --check, the command asks the
-sidecar that runs with the same environment whether it is ready.
+answer at another port (SSO_HEALTH_LISTEN).
 
 docs/environment.md has all variables.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Args = cobra.NoArgs
-			check := cmd.Flags().Bool("check", false, "ask whether the running sidecar is ready")
 			cmd.RunE = caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
-				act := runSidecar
-				if *check {
-					act = checkSidecar
-				}
-				if err := act(); err != nil {
+				if err := runSidecar(); err != nil {
 					return caddy.ExitCodeFailedStartup, err
 				}
 				return caddy.ExitCodeSuccess, nil
@@ -92,30 +85,6 @@ func runSidecar() error {
 	state.stopping.Store(true)
 	log.Info("stopping: no longer ready, but requests are served until the delay is over")
 	select {}
-}
-
-// checkSidecar asks the running sidecar whether it is ready.
-func checkSidecar() error {
-	address, err := caddymodule.HealthAddress(os.Environ())
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = errors.New(strings.TrimSpace(string(body)))
-	}
-	return err
 }
 
 // A health answers whether the process lives, and whether it is ready.
