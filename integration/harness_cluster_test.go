@@ -228,11 +228,11 @@ func (s sample) String() string {
 }
 
 // cutBy says whether the request was on its way through the app when a logout
-// was asked for and not yet answered, and was cut. However busy the machine is,
-// it ended after the logout began, and the logout took no longer than a request
-// may.
+// was asked for and not yet answered, and its connection was cut, since its answer had
+// begun: else it is a 401. However busy the machine is, it ended after the logout began,
+// and the logout took no longer than a request may.
 func (s sample) cutBy(begun, answered time.Time) bool {
-	return s.status == http.StatusUnauthorized && s.began.Before(answered) && s.began.Add(s.took).After(begun) && answered.Sub(begun) < stale
+	return s.err != nil && s.began.Before(answered) && s.began.Add(s.took).After(begun) && answered.Sub(begun) < stale
 }
 
 // probe requests a URL with c's cookies all the time until stop is called,
