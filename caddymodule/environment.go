@@ -303,31 +303,31 @@ func (env *environment) storeLines() []line {
 			set[s.name] = s
 		}
 	}
-	secretOf := func(name string) string {
-		value, err := set[name].placeholder()
-		if err != nil {
-			env.fault(set[name].full, err)
-		}
-		return value
-	}
-	var lines []line
-	if s := set["SECRET"]; s.full != "" {
-		l := s.newLine(1).with(secretOf("SECRET"), true)
-		if set["SECRET_PREVIOUS"].full != "" {
-			l = l.with(secretOf("SECRET_PREVIOUS"), true)
-		}
-		lines = append(lines, l)
-	} else if old := set["SECRET_PREVIOUS"]; old.full != "" {
+	return slices.Concat(env.secretLine(set["SECRET"], set["SECRET_PREVIOUS"]), env.storeLine(set["REDIS_URL"], set["REDIS_PREFIX"], set["STORE_FILE"]))
+}
+
+// secretLine is the line with the secret, or none.
+func (env *environment) secretLine(now, old setting) []line {
+	switch {
+	case now.full != "" && old.full != "":
+		return []line{now.newLine(1).with(env.secretOf(now), true).with(env.secretOf(old), true)}
+	case now.full != "":
+		return []line{now.newLine(1).with(env.secretOf(now), true)}
+	case old.full != "":
 		env.fault(old.full, errors.New("it stands beside SSO_SECRET, which is not set"))
 	}
-	redis, file, prefix := set["REDIS_URL"], set["STORE_FILE"], set["REDIS_PREFIX"]
+	return nil
+}
+
+// storeLine is the line with the store, or none.
+func (env *environment) storeLine(redis, prefix, file setting) []line {
 	switch {
 	case redis.full != "" && file.full != "":
 		env.fault(file.full, fmt.Errorf("%s is set, too: there is one store, so remove one of them", redis.full))
 	case prefix.full != "" && redis.full == "":
 		env.fault(prefix.full, errors.New("it stands beside SSO_REDIS_URL, which is not set"))
 	case redis.full != "":
-		l := redis.newLine(1).with("redis", false).with(secretOf("REDIS_URL"), true)
+		l := redis.newLine(1).with("redis", false).with(env.secretOf(redis), true)
 		if prefix.full != "" {
 			value, err := prefix.content()
 			if err != nil {
@@ -337,11 +337,20 @@ func (env *environment) storeLines() []line {
 			l = slices.Concat(l, setting{full: prefix.full, found: found{variable: variable{word: "prefix"}}}.newLine(1).with(value, true),
 				line{{File: redis.full, Line: 2, Text: "}"}})
 		}
-		lines = append(lines, l)
+		return []line{l}
 	case file.full != "":
-		lines = append(lines, file.newLine(1).with("bolt", false).with(cmp.Or(file.value, file.file), true))
+		return []line{file.newLine(1).with("bolt", false).with(cmp.Or(file.value, file.file), true)}
 	}
-	return lines
+	return nil
+}
+
+// secretOf is the placeholder of a setting, whose value then stands in no configuration.
+func (env *environment) secretOf(s setting) string {
+	value, err := s.placeholder()
+	if err != nil {
+		env.fault(s.full, err)
+	}
+	return value
 }
 
 // linesOf reads a setting, and has the option's own parser check each line.

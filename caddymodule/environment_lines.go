@@ -55,16 +55,24 @@ func (p *envProvider) derive() error {
 			return err
 		}
 	}
+	if p.protocol != "oidc" {
+		return nil
+	}
+	return p.deriveIssuer()
+}
+
+// deriveIssuer sets the issuer by what else may say it.
+func (p *envProvider) deriveIssuer() error {
 	var names []string // of those that say the issuer
 	for _, name := range []string{"ISSUER", "METADATA_URL", "TENANT", "REALM"} {
-		if s, ok := p.settings[name]; ok && p.protocol == "oidc" {
+		if s, ok := p.settings[name]; ok {
 			names = append(names, s.full)
 		}
 	}
 	switch {
 	case len(names) > 1:
 		return fmt.Errorf("%s: %s says the issuer, too: remove one of them", names[1], names[0])
-	case p.protocol != "oidc" || p.settings["ISSUER"].full != "":
+	case p.settings["ISSUER"].full != "":
 		return nil
 	}
 	if s, ok := p.settings["METADATA_URL"]; ok {

@@ -139,6 +139,26 @@ http://:%s {
 
 // server makes the server blocks of a Caddyfile.
 func (env *environment) server(s *Sidecar) ([]caddyfile.ServerBlock, error) {
+	text, err := env.serverText(s)
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := caddyfile.Parse("environment", []byte(text))
+	if err != nil || len(blocks) != 2 {
+		return nil, fmt.Errorf("preparing the server: %w", err)
+	}
+	for i, own := range [][]caddyfile.Token{env.global(), env.directive()} {
+		for j, segment := range blocks[i].Segments {
+			if segment.Directive() == "sso" {
+				blocks[i].Segments[j] = own
+			}
+		}
+	}
+	return blocks, nil
+}
+
+// serverText fills in sidecarCaddyfile, and what the sidecar itself needs of the settings.
+func (env *environment) serverText(s *Sidecar) (string, error) {
 	var errs []error
 	value := func(name, missing string, check func(string) error) string {
 		setting := env.sidecar[name]
@@ -152,44 +172,26 @@ func (env *environment) server(s *Sidecar) ([]caddyfile.ServerBlock, error) {
 		}
 		return cmp.Or(text, missing)
 	}
-	listen := value("LISTEN", ":8080", checkListen)
-	s.Health = value("HEALTH_LISTEN", defaultHealth, checkHealth)
-	s.Upstream = value("UPSTREAM", "", checkUpstream)
-	proxies := value("TRUSTED_PROXIES", "", checkRanges)
-	delay, grace := value("SHUTDOWN_DELAY", "3s", checkDuration), value("GRACE_PERIOD", "5s", checkDuration)
-	level := value("LOG_LEVEL", "INFO", checkLevel)
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	if s.Health == "off" {
+	host, port, _ := net.SplitHostPort(value("LISTEN", ":8080", checkListen))
+	if s.Health = value("HEALTH_LISTEN", defaultHealth, checkHealth); s.Health == "off" {
 		s.Health = ""
 	}
+	s.Upstream = value("UPSTREAM", "", checkUpstream)
+	proxies := value("TRUSTED_PROXIES", "", checkRanges)
 	if proxies != "" {
 		proxies = "servers {\n\t\ttrusted_proxies static " + proxies + "\n\t\ttrusted_proxies_strict\n\t}"
 	}
-	host, port, _ := net.SplitHostPort(listen)
-	bind := ""
+	delay, grace := value("SHUTDOWN_DELAY", "3s", checkDuration), value("GRACE_PERIOD", "5s", checkDuration)
+	level := strings.ToUpper(value("LOG_LEVEL", "INFO", checkLevel))
+	bind, scheme := "", ""
 	if host != "" {
 		bind = "bind " + host
 	}
-	scheme := ""
 	base, err := env.setting("BASE_URL").content()
 	if u, fault := target.ParseOrigin(base); err == nil && fault == nil {
 		scheme = "header_up X-Forwarded-Proto " + u.Scheme
 	}
-	text := fmt.Sprintf(sidecarCaddyfile, delay, grace, proxies, strings.ToUpper(level), port, bind, s.Upstream, scheme)
-	blocks, err := caddyfile.Parse("environment", []byte(text))
-	if err != nil || len(blocks) != 2 {
-		return nil, fmt.Errorf("preparing the server: %w", err)
-	}
-	for i, own := range [][]caddyfile.Token{env.global(), env.directive()} {
-		for j, segment := range blocks[i].Segments {
-			if segment.Directive() == "sso" {
-				blocks[i].Segments[j] = own
-			}
-		}
-	}
-	return blocks, nil
+	return fmt.Sprintf(sidecarCaddyfile, delay, grace, proxies, level, port, bind, s.Upstream, scheme), errors.Join(errs...)
 }
 
 // plain refuses signs that a Caddyfile would take for its own.
