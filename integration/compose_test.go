@@ -25,8 +25,10 @@ import (
 // it doesn't know.
 type composeFile struct {
 	Name     string
+	Image    composeService `yaml:"x-image"`
 	Services map[string]*composeService
 	Volumes  map[string]any
+	Networks map[string]any
 	Secrets  map[string]struct{ File string }
 }
 
@@ -41,14 +43,27 @@ type composeService struct {
 	Secrets     []string
 	DependsOn   []string `yaml:"depends_on"`
 	NetworkMode string   `yaml:"network_mode"`
-	Networks    struct {
-		Default struct{ Aliases []string }
-	}
+	Networks    networks
+	Healthcheck struct{ Disable bool }
 	ReadOnly    bool     `yaml:"read_only"`
 	CapDrop     []string `yaml:"cap_drop"`
 	SecurityOpt []string `yaml:"security_opt"`
 	Restart     string
 	Extends     struct{ File, Service string }
+}
+
+// networks are those of a service: a list, or with settings.
+type networks map[string]struct{ Aliases []string }
+
+func (n *networks) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind != yaml.SequenceNode {
+		return node.Decode((*map[string]struct{ Aliases []string })(n))
+	}
+	*n = networks{}
+	for _, name := range node.Content {
+		(*n)[name.Value] = struct{ Aliases []string }{}
+	}
+	return nil
 }
 
 // words are a command: a list, or a text that is split at blanks.
@@ -98,7 +113,7 @@ func hosts() (string, error) {
 			return "", err
 		}
 		for name, s := range c.Services {
-			names = append(append(names, name), s.Networks.Default.Aliases...)
+			names = append(append(names, name), s.Networks["default"].Aliases...)
 		}
 	}
 	return "127.0.0.1 " + strings.Join(names, " ") + "\n", nil
@@ -169,6 +184,21 @@ func playTrials(t *testing.T, i *builtImage) {
 	shared.start("keycloak")
 	eventually(t, "Keycloak is ready", 8*time.Minute, func() bool { return isReady("http://127.0.0.1:9000/health/ready") })
 
+	t.Run("only the gateway reaches an app", func(t *testing.T) {
+		for _, app := range []string{"wiki", "metrics"} {
+			for name, s := range first.Services {
+				if _, ok := s.Networks[app]; ok != (name == app || name == "gateway") {
+					t.Errorf("%s in the network of %s: %v", name, app, ok)
+				}
+			}
+			if len(first.Services[app].Networks) != 1 {
+				t.Errorf("%s has networks %v", app, first.Services[app].Networks)
+			}
+		}
+		if mode := second.Services["app"].NetworkMode; mode != "service:sidecar" {
+			t.Errorf("the app's network is %q", mode)
+		}
+	})
 	t.Run("two apps", func(t *testing.T) {
 		r := shared.with(t, first)
 		for name := range first.Services {
