@@ -36,6 +36,10 @@ type place struct {
 	rewrites []string
 	// steps lead from the server to it.
 	steps []step
+	// routes are the server's, where it stands as own.
+	routes caddyhttp.RouteList
+	named  map[string]*caddyhttp.Route
+	own    caddyhttp.MiddlewareHandler
 }
 
 // isBelow says whether p gets its requests from top, which guards the whole site.
@@ -50,7 +54,7 @@ func (p place) isBelow(top place) bool {
 func (a *App) findSites(httpApp *caddyhttp.App, known func(*Handler) *Handler) ([]place, error) {
 	var places []place
 	for _, name := range slices.Sorted(maps.Keys(httpApp.Servers)) {
-		w := walker{server: name, named: httpApp.Servers[name].NamedRoutes}
+		w := walker{server: name, all: httpApp.Servers[name].Routes, named: httpApp.Servers[name].NamedRoutes}
 		w.hosts.Scheme, w.hosts.Port = listener(httpApp, httpApp.Servers[name])
 		w.routes(httpApp.Servers[name].Routes, 0, nil)
 		places = append(places, w.found...)
@@ -75,11 +79,11 @@ func (a *App) checkPlaces(places []place) ([]place, error) {
 	}
 	for _, p := range places {
 		a.warnOfPlace(p)
-		depth := p.checkDepth(places, tops)
-		if depth == nil {
+		order, depth := p.checkOrder(), p.checkDepth(places, tops)
+		if order == nil && depth == nil {
 			depth = a.checkReach(p, places)
 		}
-		errs = append(errs, p.checkOrder(), depth)
+		errs = append(errs, order, depth)
 	}
 	errs = append(errs, checkAnyHost(places))
 	for _, h := range a.handlers {
@@ -125,11 +129,17 @@ func (a *App) warnOfPlace(p place) {
 
 // checkOrder refuses a handler if another one responds before it.
 func (p place) checkOrder() error {
-	if len(p.before) == 0 || !p.top && !p.handler.Nested {
+	before := p.before
+	if before == nil && p.handler.Nested {
+		if reached, takers := p.way(anyPath); !reached {
+			before = takers
+		}
+	}
+	if len(before) == 0 || !p.top && !p.handler.Nested {
 		return nil
 	}
 	return fmt.Errorf("site %s: '%s' comes before 'sso' and responds without it, because of the global option `order` or a route: "+
-		"put 'sso' first, and write `public` in its block for paths that need no login; or, if sso is to guard only the rest, %s", p.handler.site, strings.Join(p.before, "', '"), p.asPart())
+		"put 'sso' first, and write `public` in its block for paths that need no login; or, if sso is to guard only the rest, %s", p.handler.site, strings.Join(before, "', '"), p.asPart())
 }
 
 // checkDepth refuses a handler that guards only a part of its site without `nested`, and

@@ -15,6 +15,7 @@ import (
 // A walker goes through the routes of one server.
 type walker struct {
 	server string
+	all    caddyhttp.RouteList
 	named  map[string]*caddyhttp.Route
 	found  []place
 
@@ -31,13 +32,11 @@ type walker struct {
 func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 	var mine []int // indices in w.found of this list's own handlers
 	before := slices.Clip(above)
-	var passed []step // what routes before do to the requests that come to them
-	groups := map[string][]caddyhttp.MatcherSets{}
+	var passed []step // what routes before do to all requests
 	for i, route := range list {
 		outer := *w
 		limited := w.enter(route, depth)
-		w.steps = append(slices.Clip(w.steps), slices.DeleteFunc(slices.Clone(passed), func(s step) bool { return s.moves && s.group != "" && s.group == route.Group })...)
-		w.steps = append(w.steps, step{sets: route.MatcherSets})
+		w.steps = append(slices.Concat(w.steps, passed), step{sets: route.MatcherSets})
 		var beside []earlier // before others in this route
 		for _, handler := range route.Handlers {
 			for _, k := range mine {
@@ -53,22 +52,16 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 				}
 				w.routes(handler.Routes, depth+1, slices.Concat(leadingIn(before), beside))
 			}
-			if s, ok := w.stepAt(handler, nil, ""); ok {
-				w.steps = append(slices.Clip(w.steps), s)
-				if s, _ = w.stepAt(handler, route.MatcherSets, route.Group); !route.Terminal {
-					passed = append(passed, s)
+			if strip := stripOf(handler); strip != "" {
+				w.steps = append(slices.Clip(w.steps), step{strip: strip})
+				if len(route.MatcherSets) == 0 {
+					passed = append(passed, step{strip: strip})
 				}
 			}
 			for _, name := range w.within(handler, nil, answers) {
 				before = append(before, earlier{name, namesOf(route.MatcherSets), depth == 0, limited, len(route.MatcherSets) > 0, !onlyHosts(route.MatcherSets)})
 				beside = append(beside, earlier{name: name})
 			}
-		}
-		if s, ok := w.ends(route, groups[route.Group]); ok {
-			passed = append(passed, s)
-		}
-		if route.Group != "" {
-			groups[route.Group] = append(slices.Clip(groups[route.Group]), route.MatcherSets)
 		}
 		outer.found = w.found
 		*w = outer
@@ -96,7 +89,7 @@ func (w *walker) enter(route caddyhttp.Route, depth int) (limited bool) {
 func (w *walker) place(h *Handler, before []earlier) place {
 	p := place{
 		handler: h, hosts: w.hosts, names: w.names, server: w.server, site: w.server + w.site, top: !w.nested,
-		anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part, steps: w.steps,
+		anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part, steps: w.steps, routes: w.all, named: w.named, own: h,
 	}
 	p.before, p.unknown = w.before(h, before)
 	return p
@@ -174,7 +167,7 @@ func answers(handler caddyhttp.MiddlewareHandler) string {
 	name := handlerName(handler)
 	switch h := handler.(type) {
 	case *caddyhttp.StaticResponse:
-		if h.Abort || h.Headers.Get("Location") != "" || strings.Contains(h.Body, `http-equiv="refresh"`) {
+		if h.Abort || h.StatusCode == "103" || h.Headers.Get("Location") != "" || strings.Contains(h.Body, `http-equiv="refresh"`) {
 			return ""
 		}
 		return "respond"
