@@ -252,8 +252,8 @@ func (o object) find(path string) (claim any, blocked string) {
 		if path[i] != '.' || o[path[:i]] == nil {
 			continue
 		}
-		at := path[:i]
-		if inner, ok := o[at].(object); ok {
+		at := cmp.Or(path[:i], ".") // a name may be empty
+		if inner, ok := o[path[:i]].(object); ok {
 			if claim, at = inner.find(path[i+1:]); claim != nil {
 				return claim, ""
 			}

@@ -84,6 +84,15 @@ func TestUsernamePath(t *testing.T) {
 	}
 }
 
+// So is a path with an empty name on it.
+func TestUsernamePathWithEmptyName(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	op.SetHooks(gatewaytest.OPHooks{Claims: setIn("corp", map[string]any{"": "x"}), UserInfo: setIn("corp", map[string]any{"": map[string]any{"name": "alice"}})})
+	_, _, err := logged(t, op, func(c *oidcrp.Config) { c.UsernameClaim = "corp..name" })
+	wantCode(t, err, refusal.OIDCClaimInvalid)
+}
+
 // An empty user name counts as absent, and the log says so, once for each sign-in
 // and without a value.
 func TestEmptyUsername(t *testing.T) {
