@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -99,6 +100,7 @@ func readRegular(name string) ([]byte, error) {
 
 var (
 	placeholder   = regexp.MustCompile(`\{(env|file)\.([^{}]+)\}`)
+	unbraced      = regexp.MustCompile(`^(env\.|file\.[./~]).+$`)
 	shellVariable = regexp.MustCompile(`(?:^|[:/@])\$([A-Z][A-Z0-9_]+)(?:$|[:/@])`)
 )
 
@@ -122,19 +124,25 @@ func missingValue(text string) error {
 	return nil
 }
 
-// checkValue refuses a blank value, and a name of a variable without its placeholder
-// ("$NAME"). The value of a placeholder may look like such a name: it is accepted, and no
-// message shows it.
+// checkValue refuses a value that is blank or begins with a byte order mark, and a name of
+// a variable or file without its placeholder ("$NAME", "file./path"). The value of a
+// placeholder may look like such a name: it is accepted, and no message shows it.
 func checkValue(written, value string) error {
-	if written != "" && strings.TrimSpace(value) == "" {
-		return errors.New("is blank: write a value into the variable or file that the placeholder names")
-	}
 	literal := placeholder.ReplaceAllLiteralString(written, "x")
+	seen := strings.TrimFunc(value, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) })
+	switch {
+	case written != "" && seen == "" && literal == written:
+		return errors.New("is blank: write a value, or a placeholder such as {env.NAME} or {file./path}")
+	case written != "" && seen == "":
+		return errors.New("is blank, or has only invisible characters: write a value into the variable or file that the placeholder names")
+	case strings.HasPrefix(value, "\ufeff"):
+		return errors.New("begins with a byte order mark (U+FEFF), which an editor has written: save the file as UTF-8 without it")
+	}
 	if found := shellVariable.FindStringSubmatch(literal); found != nil && !fromEnvironment("$"+found[1]) {
 		return fmt.Errorf("has $%s in it, which is not replaced: write {env.%[1]s}", found[1])
 	}
-	if name, ok := strings.CutPrefix(written, "env."); ok && value == written && !fromEnvironment(written) {
-		return fmt.Errorf("is env.%s without braces, which is not replaced: write {env.%[1]s}", name)
+	if found := unbraced.FindString(written); found != "" && value == written && !fromEnvironment(written) {
+		return fmt.Errorf("is %s without braces, which is not replaced: write {%[1]s}", found)
 	}
 	return nil
 }
