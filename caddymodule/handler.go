@@ -235,6 +235,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	h.warnOfOpen()
 	h.warnOfSigns()
 	h.noteTemplate()
+	h.noteCommas()
 	h.guard.Store(h.own)
 	h.app.handlers = append(h.app.handlers, h)
 	return nil

@@ -88,6 +88,19 @@ func isExpression(group string) bool {
 	return len(group) > 2 && (first == '^' || last == '$' || first == '/' && last == '/' || strings.Contains(group[1:len(group)-1], "|"))
 }
 
+// noteCommas says that a comma belongs to a name of the app. Older versions separated names
+// there.
+func (h *Handler) noteCommas() {
+	for kind, lines := range h.lines() {
+		for _, line := range lines {
+			if i := slices.IndexFunc(line.To, func(name string) bool { return strings.Contains(name, ",") }); i >= 0 && !line.Quoted {
+				h.app.log.Info("a word in quotes is one name, with its commas: if several names are meant, write a rule for each of them",
+					zap.String("site", h.site), zap.String("rule", rule{words(line.To), words(line.From)}.line(kind)), zap.String("name", line.To[i]))
+			}
+		}
+	}
+}
+
 // noteTemplate says that the app may not learn of the template.
 func (h *Handler) noteTemplate() {
 	if len(h.lines()["template"]) > 0 && h.opts.Headers.Template == "" {
@@ -153,7 +166,11 @@ func (r rule) line(kind string) string {
 		}
 		return w.text
 	}
-	return kind + " " + join(r.to, ",", write) + " " + join(r.from, " ", write)
+	names := slices.Clone(r.to)
+	for i, w := range names {
+		names[i].quoted = w.quoted || strings.Contains(w.text, ",")
+	}
+	return kind + " " + join(names, ",", write) + " " + join(r.from, " ", write)
 }
 
 // object is the rule as JSON has it.
