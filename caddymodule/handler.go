@@ -261,7 +261,7 @@ func (h *Handler) pickProviders(ctx caddy.Context) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		built.config = config
+		built.config, built.site = config, h.site
 		if err := h.app.addInline(built); err != nil {
 			return nil, err
 		}

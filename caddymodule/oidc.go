@@ -34,7 +34,7 @@ type OIDC struct {
 	// The name that our pages show. Default: the provider's name.
 	DisplayName string `json:"display_name,omitempty"`
 
-	// How long a login at this provider may live. Default: the app's lifetime.
+	// How long a login at this provider may live. Default: the global `lifetime`.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
 	People
@@ -221,11 +221,9 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 	if o.Name == "" {
 		o.Name = defaultName(withoutScheme(o.Issuer), o.ClientID)
 	}
+	lacksSecret := ""
 	if cfg.ClientSecret == "" && o.TokenAuth != "none" {
-		// If a variable is not set, Caddy replaces `{$NAME}` by nothing, and the next
-		// argument takes its place. The secret may be the client_id now, and part of the
-		// name. So this logs neither.
-		ctx.Logger().Warn("there is no client_secret, so the client is public: if you mean that, write `token_auth none`", zap.String("issuer", withoutUser(o.Issuer)))
+		lacksSecret = withoutUser(o.Issuer)
 	}
 	if !validName(o.Name) {
 		return builtProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", o.Name, nameRule)
@@ -239,6 +237,7 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 			Name: o.Name, DisplayName: o.DisplayName, Lifetime: time.Duration(o.Lifetime), Provider: provider,
 			Users: o.Users, EmailDomains: o.EmailDomains,
 		},
+		returns: o.Logout == "provider", lacksSecret: lacksSecret,
 		bind: func(ps *pooledSessions) { provider.KeepIn(ps.Vault()) },
 	}, nil
 }

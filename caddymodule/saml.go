@@ -40,7 +40,7 @@ type SAML struct {
 	DisplayName string `json:"display_name,omitempty"`
 
 	// How long a login at this provider may live. SessionNotOnOrAfter in its answer can
-	// shorten that. Default: the app's lifetime.
+	// shorten that. Default: the global `lifetime`.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
 	People

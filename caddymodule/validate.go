@@ -33,6 +33,20 @@ func (h *Handler) warnOfOpen() {
 	}
 }
 
+// warnOfSecret warns of a client without a secret. If a variable is not set, the next argument
+// takes the place of `{$NAME}`. The secret may be the client_id now, and part of the
+// provider's name. So this logs neither.
+func (a *App) warnOfSecret(p builtProvider) {
+	if p.lacksSecret == "" {
+		return
+	}
+	fields := []zap.Field{zap.String("issuer", p.lacksSecret)}
+	if p.site != "" {
+		fields = append(fields, zap.String("site", p.site))
+	}
+	a.warn("there is no client_secret, so the client is public. A {$NAME} whose variable is not set is nothing: set the variable. If you mean a public client, write `token_auth none`", fields...)
+}
+
 // warnOfSpace warns of a suffix or prefix that can't be told from the name itself.
 func (a *App) warnOfSpace(named gateway.NamedProvider) {
 	var fix string
