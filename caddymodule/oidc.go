@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,7 +32,8 @@ type OIDC struct {
 	// letters, digits, dots, dashes and underscores. Default: made of issuer and client_id.
 	Name string `json:"name,omitempty"`
 
-	// The name that our pages show. Default: the provider's name.
+	// The name that our pages show. Default: the provider's name; without a name, the
+	// issuer's host.
 	DisplayName string `json:"display_name,omitempty"`
 
 	// How long a login at this provider may live. Default: the global `lifetime`.
@@ -220,6 +222,7 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 	}
 	if o.Name == "" {
 		o.Name = defaultName(withoutScheme(o.Issuer), o.ClientID)
+		o.DisplayName = cmp.Or(o.DisplayName, hostOf(o.Issuer))
 	}
 	lacksSecret := ""
 	if cfg.ClientSecret == "" && o.TokenAuth != "none" {
