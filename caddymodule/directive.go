@@ -68,7 +68,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		h.InlineRaw = guestJSON(inline, "protocol")
 	}
 	_, openErr := target.NewOpen(h.Public, h.Protect)
-	if err := errors.Join(openErr, h.checkHeaders(), h.checkRules()); err != nil {
+	switch err := errors.Join(openErr, h.checkHeaders(), h.checkRules()); {
+	case err != nil && strings.HasPrefix(err.Error(), d.File()+":"):
+		return err // it has its place
+	case err != nil:
 		return fmt.Errorf("'sso' at %s: %w", start, err)
 	}
 	return nil

@@ -71,9 +71,13 @@ func (h *Handler) warnOfSigns() {
 	for kind, lines := range h.lines() {
 		for _, line := range lines {
 			written := rule{words(line.To), words(line.From)}
-			if i := slices.IndexFunc(line.From, isExpression); i >= 0 && !line.Quoted {
-				h.app.warn("groups are compared exactly, never as regular expressions: if this is no group's name, name each group",
-					zap.String("site", h.site), zap.String("rule", written.line(kind)), zap.String("group", line.From[i]))
+			if !line.Quoted && slices.ContainsFunc(line.From, isExpression) {
+				for _, group := range line.From {
+					if isExpression(group) {
+						h.app.warn("groups are compared exactly, never as regular expressions: if this is no group's name, name each group",
+							zap.String("site", h.site), zap.String("rule", written.line(kind)), zap.String("group", group))
+					}
+				}
 				continue
 			}
 			meant, r := meantBy(written)
