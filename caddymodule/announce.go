@@ -37,6 +37,17 @@ func (a *App) announce(places []place) {
 
 // scope says which paths of the site need a login.
 func (h *Handler) scope() string {
+	const nested = "the requests that reach this `nested` sso"
+	switch {
+	case h.Nested && len(h.Protect)+len(h.Public) > 0:
+		return "of " + nested + ": " + h.pathsInScope()
+	case h.Nested:
+		return "only " + nested
+	}
+	return h.pathsInScope()
+}
+
+func (h *Handler) pathsInScope() string {
 	switch {
 	case len(h.Protect) > 0 && len(h.Public) > 0:
 		return "the paths of `protect`, except those of `public`"
@@ -55,6 +66,8 @@ type registration struct {
 	// AssertionConsumerService: one for each address of the site.
 	redirects []string
 	metadata  []string
+	// loggedOut are the addresses after `logout provider`.
+	loggedOut []string
 }
 
 // MarshalLogObject implements zapcore.ObjectMarshaler.
@@ -67,6 +80,9 @@ func (r registration) MarshalLogObject(e zapcore.ObjectEncoder) error {
 		zap.Strings("metadata", r.metadata).AddTo(e)
 	}
 	zap.Strings(redirects, r.redirects).AddTo(e)
+	if r.loggedOut != nil {
+		zap.Strings("post_logout_redirect_uri", r.loggedOut).AddTo(e)
+	}
 	return nil
 }
 
@@ -77,10 +93,14 @@ func (a *App) registrations(p place) []registration {
 	for i, name := range p.handler.opts.Providers {
 		at := own[slices.IndexFunc(own, func(a address) bool { return a.provider == name })]
 		r := registration{provider: name, protocol: at.protocol}
+		returns := slices.ContainsFunc(a.providers, func(p builtProvider) bool { return p.Name == name && p.returns })
 		for _, origin := range p.origins() {
 			r.redirects = append(r.redirects, origin+at.path)
 			if at.metadata != "" {
 				r.metadata = append(r.metadata, origin+at.metadata)
+			}
+			if returns {
+				r.loggedOut = append(r.loggedOut, origin+cmp.Or(p.handler.Prefix, defaultPrefix)+"/logged-out")
 			}
 		}
 		list[i] = r

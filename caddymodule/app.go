@@ -58,7 +58,8 @@ type App struct {
 	// nodes, then remove the old one.
 	Secret []Secret `json:"secret,omitempty"`
 
-	// How long a login lives at most, however much it is used. Default: 8h.
+	// How long a login lives at most, however much it is used, unless its provider has a
+	// lifetime of its own. Default: 8h.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
 	// The idle timeout of a login. Requests count as use, and so do data that the client
@@ -131,7 +132,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionGateway(); err != nil {
 		return err
 	}
-	return a.awaitSuccessor(ctx)
+	if err := a.awaitSuccessor(ctx); err != nil {
+		return err
+	}
+	a.warnOfNoSite(ctx)
+	return nil
 }
 
 func (a *App) provisionStore() error {
@@ -209,6 +214,7 @@ func (a *App) provisionProviders() error {
 
 func (a *App) add(built builtProvider) {
 	a.warnOfSpace(built.NamedProvider)
+	a.warnOfSecret(built)
 	a.providers = append(a.providers, built)
 }
 
@@ -221,7 +227,11 @@ func (a *App) addInline(built builtProvider) error {
 		case other.config == built.config:
 			return nil
 		default:
-			return fmt.Errorf("provider %s: another provider has this name and other settings: give one of them a name (`name <name>`), or share one (`provider` in the global option sso)", built.Name)
+			where := "the global option sso"
+			if other.site != "" {
+				where = "site " + other.site
+			}
+			return fmt.Errorf("provider %s: %s has a provider with this name and other settings: give one of them a name (`name <name>`), or share one (`provider` in the global option sso)", built.Name, where)
 		}
 	}
 	a.add(built)

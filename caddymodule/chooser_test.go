@@ -5,8 +5,33 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-sso/caddy-sso/caddymodule"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
+
+// TestDisplayNames shows people a host, not the name that is made of an address.
+func TestDisplayNames(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	t.Cleanup(cancel)
+	const issuer, metadata = "https://id.example.com:8443/realms/corp", "https://login.example.com/metadata.xml"
+	for _, tt := range []struct {
+		provider caddy.Module
+		want     string
+	}{
+		{&caddymodule.OIDC{Issuer: issuer, ClientID: "app", TokenAuth: "none"}, "id.example.com"},
+		{&caddymodule.OIDC{Issuer: issuer, ClientID: "app", TokenAuth: "none", DisplayName: "Corp"}, "Corp"},
+		{&caddymodule.OIDC{Issuer: issuer, ClientID: "app", TokenAuth: "none", Name: "corp"}, ""}, // its name
+		{&caddymodule.SAML{Metadata: metadata}, "login.example.com"},
+		{&caddymodule.SAML{Metadata: metadata, Name: "corp"}, ""},
+	} {
+		if got, err := caddymodule.DisplayNameOf(ctx, tt.provider); err != nil || got != tt.want {
+			t.Errorf("%+v: %q, %v; want %q", tt.provider, got, err, tt.want)
+		}
+	}
+}
 
 // TestTwoProviders has a site with two providers show the chooser, and takes
 // each at its word, each at a callback of its own.

@@ -68,7 +68,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		h.InlineRaw = guestJSON(inline, "protocol")
 	}
 	_, openErr := target.NewOpen(h.Public, h.Protect)
-	if err := errors.Join(openErr, h.checkHeaders(), h.checkRules()); err != nil {
+	switch err := errors.Join(openErr, h.checkHeaders(), h.checkRules()); {
+	case err != nil && strings.HasPrefix(err.Error(), d.File()+":"):
+		return err // it has its place
+	case err != nil:
 		return fmt.Errorf("'sso' at %s: %w", start, err)
 	}
 	return nil
@@ -130,7 +133,7 @@ func lines(list *[]mapping.Line) setter {
 		if len(args) < 2 {
 			return e.wrong(d)
 		}
-		to, err := mapping.SplitNames(args[0].Text)
+		to, err := givenNames(e.word(), args)
 		if err != nil {
 			return d.Errf("'%s': %v", e.word(), err)
 		}
@@ -148,6 +151,30 @@ func lines(list *[]mapping.Line) setter {
 		*list = append(*list, mapping.Line{To: to, From: groups, Quoted: r > hasSigns, Position: at})
 		return nil
 	}
+}
+
+// givenNames returns the names that a rule gives. They are in its first word, with commas
+// between them. A word in quotes is one name.
+func givenNames(word string, args []caddyfile.Token) ([]string, error) {
+	first, last := args[0], 0
+	isOpen := func(t caddyfile.Token) bool { return !t.Quoted() && strings.HasSuffix(t.Text, ",") }
+	for last+1 < len(args) && (isOpen(args[last]) || !args[last+1].Quoted() && strings.HasPrefix(args[last+1].Text, ",")) {
+		last++
+	}
+	switch {
+	case last == 0 && first.Quoted():
+		return []string{first.Text}, nil
+	case last == 0 || strings.Contains(first.Text, ",,"):
+		return mapping.SplitNames(first.Text)
+	}
+	var names []string
+	for _, t := range args[:last+1] {
+		if t.Quoted() {
+			return nil, errors.New("a word in quotes is one name: write a rule for each name, or several names without quotes and blanks, such as A,B")
+		}
+		names = append(names, strings.FieldsFunc(t.Text, func(c rune) bool { return c == ',' })...)
+	}
+	return nil, fmt.Errorf("several names are written without a blank at the comma: write `%s %s <group>…`; or remove the comma if you mean one name", word, strings.Join(names, ","))
 }
 
 const patternRule = "expected one path, such as /healthz, or all paths below one, such as /static/*; there are no other patterns"

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
@@ -20,10 +21,14 @@ import (
 func (a *App) warnOfDoubts(places []place) {
 	a.warnOfIdle(places)
 	for _, p := range a.providers {
+		if p.site == "" && !slices.ContainsFunc(a.handlers, func(h *Handler) bool { return slices.Contains(h.opts.Providers, p.Name) }) {
+			a.warn("no site offers this provider: write its name in the `provider` line of a site, or remove it", zap.String("provider", p.Name))
+		}
 		a.warnOfInsecure(zap.String("provider", p.Name), p.config)
 	}
 	for _, p := range places {
 		a.warnOfInsecure(zap.String("site", p.handler.site), p.handler.config)
+		a.warnOfLifetime(p)
 		a.warnOfBaseURL(p)
 		a.warnOfPlainHTTP(p)
 	}
@@ -55,7 +60,7 @@ func (a *App) warnOfInsecure(whose zap.Field, config string) {
 func (a *App) warnOfIdle(places []place) {
 	idle, longest := time.Duration(a.Idle), time.Duration(0)
 	for _, p := range a.providers {
-		longest = max(longest, cmp.Or(p.Lifetime, time.Duration(a.Lifetime), gateway.DefaultLifetime))
+		longest = max(longest, a.lifetimeOf(p))
 	}
 	const noEffect = "`idle` has no effect, for every login ends by `lifetime` before: write a shorter `idle`, or a longer `lifetime`"
 	switch {
@@ -69,6 +74,41 @@ func (a *App) warnOfIdle(places []place) {
 		if own := time.Duration(p.handler.Lifetime); own > 0 && idle >= own {
 			a.warn(noEffect, zap.String("site", p.handler.site), zap.Duration("idle", idle), zap.Duration("lifetime", own))
 		}
+	}
+}
+
+// lifetimeOf is the longest that a login at a provider lives.
+func (a *App) lifetimeOf(p builtProvider) time.Duration {
+	return cmp.Or(p.Lifetime, time.Duration(a.Lifetime), gateway.DefaultLifetime)
+}
+
+// warnOfLifetime warns of a site's lifetime that no login reaches.
+func (a *App) warnOfLifetime(p place) {
+	own, longest := time.Duration(p.handler.Lifetime), time.Duration(0)
+	for _, offered := range a.providers {
+		if slices.Contains(p.handler.opts.Providers, offered.Name) {
+			longest = max(longest, a.lifetimeOf(offered))
+		}
+	}
+	if own > longest {
+		a.warn("the site's `lifetime` has no effect, for every login ends before: write a shorter one, or a longer `lifetime` in the global option sso or for a provider",
+			zap.String("site", p.handler.site), zap.Duration("lifetime", own), zap.Duration("login", longest))
+	}
+}
+
+// warnOfNoSite warns of providers that no site uses. The http app may have been
+// provisioned, or not: it finds this app all the same.
+func (a *App) warnOfNoSite(ctx caddy.Context) {
+	isOurs := func(m caddy.Module) bool { _, ok := m.(*Handler); return ok }
+	if len(a.shared) == 0 || slices.ContainsFunc(ctx.Modules(), isOurs) {
+		return
+	}
+	web, drawn := HTTPAppOf(ctx), new(outline)
+	if web != nil && drawn.draw(web) != nil {
+		return // Caddy itself reports the fault
+	}
+	if len(a.handlers)+len(drawn.handlers) == 0 {
+		a.warn("no site has the directive sso, so nothing is protected: write `sso { role <name> <group>… }` in each site that you want to protect")
 	}
 }
 
@@ -89,7 +129,8 @@ func (a *App) warnOfBaseURL(p place) {
 // proxy before Caddy ends TLS. An https base URL says that there is one. Caddy does not tell
 // modules whether it trusts proxies.
 func (a *App) warnOfPlainHTTP(p place) {
-	switch u, err := target.ParseOrigin(p.handler.BaseURL); {
+	u, err := target.ParseOrigin(p.handler.BaseURL)
+	switch {
 	case p.handler.InsecureHTTP, p.server == "":
 		return
 	case err == nil && (u.Scheme == "https" || isLoopback(u.Hostname())):
@@ -97,8 +138,11 @@ func (a *App) warnOfPlainHTTP(p place) {
 	case err != nil && (p.hosts.Scheme != "http" || !slices.ContainsFunc(slices.Concat(p.hosts.Exact, p.hosts.Wild), func(name string) bool { return !isLoopback(name) })):
 		return
 	}
-	a.warn("nobody can sign in over plain http beyond this machine (insecure_http), unless a proxy before Caddy ends TLS: leave http:// out of the site's address; "+
-		"or, behind such a proxy, write an https `base_url` in this site's `sso`",
+	fix := "leave http:// out of the site's address; or, behind such a proxy, write an https `base_url` in this site's `sso`"
+	if err == nil {
+		fix = "write https:// in `base_url`"
+	}
+	a.warn("nobody can sign in over plain http beyond this machine (insecure_http), unless a proxy before Caddy ends TLS: "+fix,
 		zap.String("site", p.handler.site), zap.Strings("addresses", p.plainAddresses()))
 }
 

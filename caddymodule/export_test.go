@@ -39,6 +39,12 @@ func BuildSAML(ctx caddy.Context, s *SAML) (samlsp.Config, gateway.NamedProvider
 	return cfg, built.NamedProvider, err
 }
 
+// DisplayNameOf builds a provider and returns the name for pages.
+func DisplayNameOf(ctx caddy.Context, p caddy.Module) (string, error) {
+	built, err := p.(providerModule).build(ctx)
+	return built.DisplayName, err
+}
+
 // A Block is the options of a block in the Caddyfile.
 type Block struct {
 	File    string // whose comment has the syntax

@@ -235,6 +235,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	h.warnOfOpen()
 	h.warnOfSigns()
 	h.noteTemplate()
+	h.noteCommas()
 	h.guard.Store(h.own)
 	h.app.handlers = append(h.app.handlers, h)
 	return nil
@@ -260,7 +261,7 @@ func (h *Handler) pickProviders(ctx caddy.Context) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		built.config = config
+		built.config, built.site = config, h.site
 		if err := h.app.addInline(built); err != nil {
 			return nil, err
 		}

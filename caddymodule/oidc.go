@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,10 +32,11 @@ type OIDC struct {
 	// letters, digits, dots, dashes and underscores. Default: made of issuer and client_id.
 	Name string `json:"name,omitempty"`
 
-	// The name that our pages show. Default: the provider's name.
+	// The name that our pages show. Default: the provider's name; without a name, the
+	// issuer's host.
 	DisplayName string `json:"display_name,omitempty"`
 
-	// How long a login at this provider may live. Default: the app's lifetime.
+	// How long a login at this provider may live. Default: the global `lifetime`.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
 	People
@@ -220,12 +222,11 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 	}
 	if o.Name == "" {
 		o.Name = defaultName(withoutScheme(o.Issuer), o.ClientID)
+		o.DisplayName = cmp.Or(o.DisplayName, hostOf(o.Issuer))
 	}
+	lacksSecret := ""
 	if cfg.ClientSecret == "" && o.TokenAuth != "none" {
-		// If a variable is not set, Caddy replaces `{$NAME}` by nothing, and the next
-		// argument takes its place. The secret may be the client_id now, and part of the
-		// name. So this logs neither.
-		ctx.Logger().Warn("there is no client_secret, so the client is public: if you mean that, write `token_auth none`", zap.String("issuer", withoutUser(o.Issuer)))
+		lacksSecret = withoutUser(o.Issuer)
 	}
 	if !validName(o.Name) {
 		return builtProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", o.Name, nameRule)
@@ -239,6 +240,7 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 			Name: o.Name, DisplayName: o.DisplayName, Lifetime: time.Duration(o.Lifetime), Provider: provider,
 			Users: o.Users, EmailDomains: o.EmailDomains,
 		},
+		returns: o.Logout == "provider", lacksSecret: lacksSecret,
 		bind: func(ps *pooledSessions) { provider.KeepIn(ps.Vault()) },
 	}, nil
 }

@@ -43,7 +43,11 @@ func (e entry) word() string {
 
 // wrong returns the error for wrong arguments.
 func (e entry) wrong(d *caddyfile.Dispenser) error {
-	return d.Errf("wrong arguments for '%s': expected `%s`", e.word(), e.usage)
+	example := ""
+	if strings.HasSuffix(e.usage, " <duration>") {
+		example = ", where <duration> is one word, such as 30s or 8h"
+	}
+	return d.Errf("wrong arguments for '%s': expected `%s`%s", e.word(), e.usage, example)
 }
 
 // A block has the options of a block in the Caddyfile. If two have the same word, the

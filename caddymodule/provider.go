@@ -36,6 +36,11 @@ type providerModule interface {
 type builtProvider struct {
 	gateway.NamedProvider
 	config string // its JSON
+	site   string // the one that it stands in; empty if it is shared
+	// returns says that it sends browsers back after `logout provider`.
+	returns bool
+	// lacksSecret is the issuer of a client that has no secret, and does not say so.
+	lacksSecret string
 	// bind gives it the store for its documents, and its keys.
 	bind func(*pooledSessions)
 }

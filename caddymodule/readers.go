@@ -231,20 +231,24 @@ func readRules(s setting) ([]line, error) {
 	}
 	var lines []line
 	for _, rule := range rules {
-		var names []string
-		quoted := false
-		for _, name := range rule.To {
-			if strings.Contains(name.Text, ",") {
-				return nil, fmt.Errorf("column %d: a name of the app can't have a comma in it: %q", rule.Column, name.Text)
+		names := rule.To
+		if !slices.ContainsFunc(names, inQuotes) {
+			var texts []string
+			for _, name := range names {
+				texts = append(texts, name.Text)
 			}
-			names = append(names, name.Text)
-			quoted = quoted || name.Quoted || strings.Contains(name.Text, " ")
+			names = []mapping.Name{{Text: strings.Join(texts, ",")}}
 		}
-		l := s.newLine(rule.Column).with(strings.Join(names, ","), quoted)
-		lines = append(lines, l.with(rule.Group.Text, rule.Group.Quoted || strings.Contains(rule.Group.Text, " ")))
+		for _, name := range names { // a word in quotes is one name
+			l := s.newLine(rule.Column).with(name.Text, inQuotes(name))
+			lines = append(lines, l.with(rule.Group.Text, inQuotes(rule.Group)))
+		}
 	}
 	return lines, nil
 }
+
+// inQuotes says whether a Caddyfile has a name in quotes.
+func inQuotes(n mapping.Name) bool { return n.Quoted || strings.Contains(n.Text, " ") }
 
 // readDefault gives a template to everybody.
 func readDefault(s setting) ([]line, error) {

@@ -36,11 +36,12 @@ type SAML struct {
 	// address or the entity ID, and of sp_entity_id.
 	Name string `json:"name,omitempty"`
 
-	// The name that our pages show. Default: the provider's name.
+	// The name that our pages show. Default: the provider's name; without a name, the host
+	// of the metadata or of the entity ID.
 	DisplayName string `json:"display_name,omitempty"`
 
 	// How long a login at this provider may live. SessionNotOnOrAfter in its answer can
-	// shorten that. Default: the app's lifetime.
+	// shorten that. Default: the global `lifetime`.
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 
 	People
@@ -234,6 +235,7 @@ func (s *SAML) configure(ctx caddy.Context) (builtProvider, error) {
 func (s *SAML) nameAfter(idp string) {
 	if s.Name == "" && idp != "" {
 		s.Name = defaultName(withoutScheme(idp), withoutScheme(s.SPEntityID))
+		s.DisplayName = cmp.Or(s.DisplayName, hostOf(idp))
 	}
 }
 

@@ -33,6 +33,20 @@ func (h *Handler) warnOfOpen() {
 	}
 }
 
+// warnOfSecret warns of a client without a secret. If a variable is not set, the next argument
+// takes the place of `{$NAME}`. The secret may be the client_id now, and part of the
+// provider's name. So this logs neither.
+func (a *App) warnOfSecret(p builtProvider) {
+	if p.lacksSecret == "" {
+		return
+	}
+	fields := []zap.Field{zap.String("issuer", p.lacksSecret)}
+	if p.site != "" {
+		fields = append(fields, zap.String("site", p.site))
+	}
+	a.warn("there is no client_secret, so the client is public. A {$NAME} whose variable is not set is nothing: set the variable. If you mean a public client, write `token_auth none`", fields...)
+}
+
 // warnOfSpace warns of a suffix or prefix that can't be told from the name itself.
 func (a *App) warnOfSpace(named gateway.NamedProvider) {
 	var fix string
@@ -57,9 +71,13 @@ func (h *Handler) warnOfSigns() {
 	for kind, lines := range h.lines() {
 		for _, line := range lines {
 			written := rule{words(line.To), words(line.From)}
-			if i := slices.IndexFunc(line.From, isExpression); i >= 0 && !line.Quoted {
-				h.app.warn("groups are compared exactly, never as regular expressions: if this is no group's name, name each group",
-					zap.String("site", h.site), zap.String("rule", written.line(kind)), zap.String("group", line.From[i]))
+			if !line.Quoted && slices.ContainsFunc(line.From, isExpression) {
+				for _, group := range line.From {
+					if isExpression(group) {
+						h.app.warn("groups are compared exactly, never as regular expressions: if this is no group's name, name each group",
+							zap.String("site", h.site), zap.String("rule", written.line(kind)), zap.String("group", group))
+					}
+				}
 				continue
 			}
 			meant, r := meantBy(written)
@@ -86,6 +104,19 @@ func isExpression(group string) bool {
 	}
 	first, last := group[0], group[len(group)-1]
 	return len(group) > 2 && (first == '^' || last == '$' || first == '/' && last == '/' || strings.Contains(group[1:len(group)-1], "|"))
+}
+
+// noteCommas says that a comma belongs to a name of the app. Older versions separated names
+// there.
+func (h *Handler) noteCommas() {
+	for kind, lines := range h.lines() {
+		for _, line := range lines {
+			if i := slices.IndexFunc(line.To, func(name string) bool { return strings.Contains(name, ",") }); i >= 0 && !line.Quoted {
+				h.app.log.Info("a word in quotes is one name, with its commas: if several names are meant, write a rule for each of them",
+					zap.String("site", h.site), zap.String("rule", rule{words(line.To), words(line.From)}.line(kind)), zap.String("name", line.To[i]))
+			}
+		}
+	}
 }
 
 // noteTemplate says that the app may not learn of the template.
@@ -153,7 +184,11 @@ func (r rule) line(kind string) string {
 		}
 		return w.text
 	}
-	return kind + " " + join(r.to, ",", write) + " " + join(r.from, " ", write)
+	names := slices.Clone(r.to)
+	for i, w := range names {
+		names[i].quoted = w.quoted || strings.Contains(w.text, ",")
+	}
+	return kind + " " + join(names, ",", write) + " " + join(r.from, " ", write)
 }
 
 // object is the rule as JSON has it.

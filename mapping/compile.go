@@ -92,7 +92,7 @@ func (l compiledLine) forEveryone() bool {
 func check(lines []compiledLine) error {
 	if len(lines) == 0 {
 		return &RuleError{Msg: "no role, template or group line: nobody could be let in; " +
-			"add lines, or `role <name> *` to let in everyone who signs in"}
+			"add lines in a block behind it, or let in everyone who signs in: `sso … { role <name> * }`"}
 	}
 	var errs []error
 	repeated, unreachable := repeats(), shadows()

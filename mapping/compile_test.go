@@ -25,7 +25,7 @@ func TestCompileRefuses(t *testing.T) {
 		{
 			"no line at all",
 			mapping.Rules{},
-			[]string{"no role, template or group line: nobody could be let in; add lines, or `role <name> *` to let in everyone who signs in"},
+			[]string{"no role, template or group line: nobody could be let in; add lines in a block behind it, or let in everyone who signs in: `sso … { role <name> * }`"},
 		},
 		{
 			"nothing to give", role(mapping.Line{From: []string{"a"}, Position: "f:1"}),

@@ -11,7 +11,7 @@ import (
 // SplitNames splits the app names of one line at commas ("Editor,Viewer"). Blanks and
 // tabs around a name are removed, those inside are kept. The error joins all faults:
 // an empty part, and names with characters that Compile refuses. A name that contains
-// a comma can only be given in JSON.
+// a comma must not come here.
 func SplitNames(s string) ([]string, error) {
 	var names []string
 	var errs []error

@@ -70,8 +70,17 @@ func errorsPage() []byte {
 	b.WriteString(`# Errors
 
 Every refusal has one of these codes. The page, or the JSON problem (RFC 9457), shows the code and a reference. The log line with
-the same reference has the full cause, which the client never sees. If one client gets the same refusal several times within a minute,
-the log has the first and the last.
+the same reference has the full cause in its field "error", which the client never sees. If one client gets the same refusal several
+times within a minute, the log has the first and the last.
+
+At the level DEBUG there are more lines: if no rule matches a person, one has the person's groups and the most similar rule. This in
+the global options moves all lines of the gateway to a file of their own, at that level:
+
+    log sso {
+        output file /var/log/caddy/sso.log
+        level DEBUG
+        include sso
+    }
 
 If the provider shows an error page of its own, the redirect URI or ACS is not registered there, or the client is disabled. The
 addresses to register are in the log: see the line "register these addresses" at start.

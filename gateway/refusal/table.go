@@ -1,15 +1,15 @@
 package refusal
 
 const (
-	signInAgain = "Sign in again."
-	orTell      = "Sign in again; if that does not help, give your administrator the reference below."
+	tryAgain = "Try again."
+	orTell   = "Try again; if that does not help, give your administrator the reference below."
 )
 
 // table has the codes in the order of the documentation.
 var table = []Meaning{
 	{
 		Internal, 500, "Something went wrong", "The sign-in of this site met an unexpected error. Try again; if it happens again, give your administrator the reference below.",
-		"The log line with this reference has the cause. Please report it: this code should never appear.",
+		"The error has the cause. Please report it: this code should never appear.",
 	},
 	{
 		NotReady, 503, "Sign-in is starting", "The sign-in of this site is still starting. Try again in a few seconds.",
@@ -17,19 +17,19 @@ var table = []Meaning{
 	},
 	{
 		StoreUnavailable, 503, "Sign-in is unavailable", "The session store of this site can't be reached at the moment. Try again in a minute.",
-		"Check the store. The log names its address and the fault. Redis must be a writable primary with maxmemory-policy noeviction.",
+		"Check the store. The error names its address and the fault. Redis must be a writable primary with maxmemory-policy noeviction.",
 	},
 	{
 		StoreReplaced, 503, "Sign-in is unavailable", "The session store of this site was replaced, and your administrator has to confirm the new one. Give your administrator the reference below.",
-		"The store was emptied or replaced, so blocks of accounts may be lost. Restore it. Or confirm the new one: in Caddy's storage, delete the file whose name begins with sso/store-marker. If the log asks whether all nodes have the same secret, give them the same. If Caddy's `storage` changed, copy sso/secret from the old storage.",
+		"The store was emptied or replaced, so blocks of accounts may be lost. Restore it. Or confirm the new one: in Caddy's storage, delete the file whose name begins with sso/store-marker. If the error asks whether all nodes have the same secret, give them the same. If Caddy's `storage` changed, copy sso/secret from the old storage.",
 	},
 	{
 		ProviderUnavailable, 503, "Your identity provider is unavailable", "The identity provider does not answer at the moment. Try again in a minute; people who are signed in already can go on working.",
-		"The gateway could not reach the provider or could not use its response, or the provider said that it is busy or has a fault. The log says which request failed, and why. If there is no connection, check network, DNS, proxy and TLS from this machine to the provider. If the certificate is from an internal authority, set `ca`. If the status is not 200, or a web page came instead of JSON or XML, `issuer` or `metadata` is probably not the provider's address.",
+		"The gateway could not reach the provider or could not use its response, or the provider said that it is busy or has a fault. The error says which request failed, and why. If there is no connection, check network, DNS, proxy and TLS from this machine to the provider. If the certificate is from an internal authority, set `ca`. If the status is not 200, or a web page came instead of JSON or XML, `issuer` or `metadata` is probably not the provider's address.",
 	},
 	{
 		ProviderUnknown, 404, "This way to sign in does not exist", "The link names a way to sign in that this site does not have. Open the application and sign in from there.",
-		"The link names a provider that this site does not offer. The log has the name, and those that the site offers. The link may be an old bookmark, or the provider was renamed or removed.",
+		"The link names a provider that this site does not offer. The error has the name, and those that the site offers. The link may be an old bookmark, or the provider was renamed or removed.",
 	},
 	{
 		Unauthenticated, 401, "Sign in first", "You are not signed in, or your session has ended. Sign in to go on; if you have just sent a form, send it again afterwards.",
@@ -37,7 +37,7 @@ var table = []Meaning{
 	},
 	{
 		AccessDenied, 403, "You have no access to this application", "You are in no group that has access here. Ask your administrator for access, or sign in as somebody else.",
-		"No role, template or group line of this site matches the person's groups. The log names the person, and says how many groups the provider sent. At the level DEBUG, the line before it has the groups and the most similar rule. If the provider sent none, have it send them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Otherwise compare the groups with the lines, byte for byte: groups may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
+		"No role, template or group line of this site matches the person's groups. The log line names the person, and says how many groups the provider sent. At the level DEBUG, the line before it has the groups and the most similar rule. If the provider sent none, have it send them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Otherwise compare the groups with the lines, byte for byte: groups may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
 	},
 	{
 		AccountBlocked, 403, "Your account is blocked", "An administrator has blocked your account at this site. Ask your administrator for the reason.",
@@ -45,15 +45,15 @@ var table = []Meaning{
 	},
 	{
 		NoUsername, 403, "Your account has no user name", "The identity provider sent no user name for you. Give your administrator the reference below.",
-		"The provider sent no user name. The log says where the gateway looked for it, and which claims or attributes came. OpenID Connect: the user name is the claim `username_claim`, by default preferred_username (scope profile). SAML: it is the attribute `username_attribute`, by default the NameID, unless that is persistent or transient.",
+		"The provider sent no user name. The error says where the gateway looked for it, and which claims or attributes came. OpenID Connect: the user name is the claim `username_claim`, by default preferred_username (scope profile). SAML: it is the attribute `username_attribute`, by default the NameID, unless that is persistent or transient.",
 	},
 	{
 		UsernameForeign, 403, "Your user name can't be used here", "At this application your user name could be taken for another person's. Give your administrator the reference below.",
-		"This site has several providers, and must not confuse their people. The log says what is wrong with this user name. If it is not an address in the provider's domain, set `username_claim` or `username_attribute` to one that is, or correct `users domain`. If it lies in another provider's name space (case does not matter), change the person's user name, or that provider's name space (`users prefix`, `users suffix`, `users domain`). If two providers name one issuer, nobody can sign in at either. If they sign in the same people, write `same_people` and the same `users`. If not, correct the `metadata` of one of them.",
+		"This site has several providers, and must not confuse their people. The error says what is wrong with this user name. If it is not an address in the provider's domain, set `username_claim` or `username_attribute` to one that is, or correct `users domain`. If it lies in another provider's name space (case does not matter), change the person's user name, or that provider's name space (`users prefix`, `users suffix`, `users domain`). If two providers name one issuer, nobody can sign in at either. If they sign in the same people, write `same_people` and the same `users`. If not, correct the `metadata` of one of them.",
 	},
 	{
 		BadCharacters, 403, "Your account has characters that can't be used here", "A name or group of your account has control characters in it, or blanks around it. Give your administrator the reference below.",
-		"A value from the provider has control characters (line breaks, NUL), or the user name has blanks around it, which would be lost on the way to the app. Correct it at the provider. The log names the field.",
+		"A value from the provider has control characters (line breaks, NUL), or the user name has blanks around it, which would be lost on the way to the app. Correct it at the provider. The error names the field.",
 	},
 	{
 		NotFound, 404, "Page not found", "There is no page at this address. Go back, or open the application.",
@@ -65,15 +65,15 @@ var table = []Meaning{
 	},
 	{
 		CrossSite, 403, "A request from another site was blocked", "A page of another site tried to act here in your name. If you wanted that, open the application and do it there.",
-		"A form or script of another origin posted to the gateway, or a page of another site has the sign-in in a frame. The log names the origin. If it is your own page, write a link to the gateway instead.",
+		"A form or script of another origin posted to the gateway, or a page of another site has the sign-in in a frame. The error names the origin. If it is your own page, write a link to the gateway instead.",
 	},
 	{
 		ForeignOrigin, 403, "A connection from another site was blocked", "A page of another site tried to open a connection here in your name. If you need it, tell your administrator.",
-		"A page of another site opened a WebSocket. The log names its origin. If that site may connect, add it to `allowed_origins`.",
+		"A page of another site opened a WebSocket. The error names its origin. If that site may connect, add it to `allowed_origins`.",
 	},
 	{
 		UnknownHost, 421, "Unknown host name", "This site does not have the host name that your browser asked for. Check the address; if it is right, tell your administrator.",
-		"The site does not have the host of the request. Write the host in the site's address, or set `base_url`. If the log says that another site has the host, give this site an audience of its own by `app`.",
+		"The site does not have the host of the request. Write the host in the site's address, or set `base_url`. If the error says that another site has the host, give this site an audience of its own by `app`.",
 	},
 	{
 		InsecureHTTP, 403, "Signing in needs https", "Your browser asked for this page without encryption. Open the address with https://; if you did, tell your administrator.",
@@ -84,23 +84,23 @@ var table = []Meaning{
 		"A request to one of the gateway's endpoints exceeds its limit (64 kB of query, 2 MB of form).",
 	},
 	{
-		BadRequest, 400, "The request can't be read", "Something in the request is missing or malformed. " + signInAgain,
+		BadRequest, 400, "The request can't be read", "Something in the request is missing or malformed. " + tryAgain,
 		"A request to one of the gateway's own endpoints lacks a parameter, has one twice, or is malformed.",
 	},
 	{
 		TooManyAttempts, 429, "Too many sign-ins", "Too many sign-ins from your network failed, or began at once. Wait a minute, then try again.",
-		"One client address exceeded the limit on sign-ins. The log has the address, and which of the numbers it exceeded. Behind a proxy, set `trusted_proxies` in Caddy's global options; otherwise everybody shares the proxy's address. The option `limit` changes the numbers.",
+		"One client address exceeded the limit on sign-ins. The log line has the address, and the error says which of the numbers it exceeded. Behind a proxy, set `trusted_proxies` in Caddy's global options; otherwise everybody shares the proxy's address. The option `limit` changes the numbers.",
 	},
 	{
-		FlowUnknown, 400, "This sign-in has expired", "The sign-in began too long ago, or is finished already. " + signInAgain,
+		FlowUnknown, 400, "This sign-in has expired", "The sign-in began too long ago, or is finished already. " + tryAgain,
 		"The answer belongs to a sign-in that is not in the store: it is older than 15 minutes, finished, or never began here. Often the person used a bookmark of the provider's page, or the back button. With SAML, the sign-in may have begun at the provider's portal, which is not supported.",
 	},
 	{
-		FlowOtherBrowser, 403, "This sign-in belongs to another browser", "The sign-in began in another browser, or in another tab. " + signInAgain,
+		FlowOtherBrowser, 403, "This sign-in belongs to another browser", "The sign-in began in another browser, or in another tab. " + tryAgain,
 		"The answer came twice without this browser's cookie. Usually somebody passed on a link to the provider. If it happens often, it is an attack (login CSRF).",
 	},
 	{
-		CookiesBlocked, 403, "Your browser doesn't keep cookies", "Signing in needs a cookie, and your browser did not send it back. Allow cookies for this site, then sign in again.",
+		CookiesBlocked, 403, "Your browser doesn't keep cookies", "Signing in needs a cookie, and your browser did not send it back. Allow cookies for this site, then try again.",
 		"The answer came without the cookie that was set when the sign-in began, even on the second try. Either the browser blocks cookies, or the site has two host names, or http and https are mixed. Compare the callback or AssertionConsumerService that is registered at the provider with the address that people open.",
 	},
 	// 409 and no 5xx: nothing failed here, and the client can remove the conflict
@@ -114,24 +114,24 @@ var table = []Meaning{
 		"The app redirects to the gateway's login although the person is signed in. It does not read the identity from the request. Check that it trusts the headers or the assertion.",
 	},
 	{
-		AnswerLost, 400, "The provider's answer is empty", "The identity provider's answer arrived here without content. Sign in again; if it happens again, tell your administrator.",
-		"A GET without parameters came to the callback. It was a bookmark, or the provider's POST was redirected and became a GET. Register exactly the address that the log names: with https, the right host, and without a slash at the end. By default it is `https://<host>/.sso/saml/acs` (SAML, binding HTTP-POST) or `https://<host>/.sso/oidc/callback` (OpenID Connect; at a site with several such providers, `…/callback/<name>`). `prefix` and `callback_path` change it.",
+		AnswerLost, 400, "The provider's answer is empty", "The identity provider's answer arrived here without content. Try again; if it happens again, tell your administrator.",
+		"A GET without parameters came to the callback. It was a bookmark, or the provider's POST was redirected and became a GET. Register exactly the address that the error names: with https, the right host, and without a slash at the end. By default it is `https://<host>/.sso/saml/acs` (SAML, binding HTTP-POST) or `https://<host>/.sso/oidc/callback` (OpenID Connect; at a site with several such providers, `…/callback/<name>`). `prefix` and `callback_path` change it.",
 	},
 	{
-		AnswerReplayed, 400, "This sign-in was used already", "The identity provider's answer arrived twice. " + signInAgain,
+		AnswerReplayed, 400, "This sign-in was used already", "The identity provider's answer arrived twice. " + tryAgain,
 		"The same answer arrived twice. Usually it was the back button or a double click. If it happens often, it is an attack.",
 	},
 	{
 		ProviderRefused, 403, "Your identity provider refused the sign-in", "The identity provider did not sign you in. Try again; if it happens again, give your administrator the reference below.",
-		"The provider answered with an error. The log has its code and, in quotes, its own words. The provider's log may say more. OpenID Connect: access_denied is a decision of the person or of a policy. For invalid_scope, remove the scope from `scopes`, or allow it for the client. Any other code is about a setting of the client at the provider. SAML: AuthnFailed and RequestDenied are about the person. InvalidNameIDPolicy is about `name_id_format`. Any other code is about a setting of this application at the provider.",
+		"The provider answered with an error. The field `error` has its code and, in quotes, its own words. The provider's log may say more. OpenID Connect: access_denied is a decision of the person or of a policy. For invalid_scope, remove the scope from `scopes`, or allow it for the client. Any other code is about a setting of the client at the provider. SAML: AuthnFailed and RequestDenied are about the person. InvalidNameIDPolicy is about `name_id_format`. Any other code is about a setting of this application at the provider.",
 	},
 	{
 		OIDCAnswerInvalid, 400, "The provider's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
-		"The callback's parameters are malformed: there is no code, a parameter is there twice, an error stands beside a code (RFC 6749 §4.1.2), or there are tokens that the gateway did not ask for. The log names the fault. Set the client at the provider to the authorization code flow (response type `code`), not to the implicit or hybrid one.",
+		"The callback's parameters are malformed: there is no code, a parameter is there twice, an error stands beside a code (RFC 6749 §4.1.2), or there are tokens that the gateway did not ask for. The error names the fault. Set the client at the provider to the authorization code flow (response type `code`), not to the implicit or hybrid one.",
 	},
 	{
 		OIDCIssuerMismatch, 400, "Another identity provider answered", "The provider's answer came from another identity provider than the one that was asked. " + orTell,
-		"The issuer in the answer, the ID token or the discovery document is not the configured one (RFC 9207; OIDC Discovery §4.3). The log has both. Write `issuer` byte for byte as the provider announces it. Often the difference is a slash at the end, http instead of https, or another realm or tenant. If only one sign-in fails so, another provider answered instead of this one.",
+		"The issuer in the answer, the ID token or the discovery document is not the configured one (RFC 9207; OIDC Discovery §4.3). The error has both. Write `issuer` byte for byte as the provider announces it. Often the difference is a slash at the end, http instead of https, or another realm or tenant. If only one sign-in fails so, another provider answered instead of this one.",
 	},
 	{
 		OIDCCodeRejected, 400, "The sign-in could not be finished", "The identity provider did not confirm its own answer. " + orTell,
@@ -139,15 +139,15 @@ var table = []Meaning{
 	},
 	{
 		OIDCClientRejected, 403, "Your identity provider does not accept this site", "The identity provider refused this site, not you. Give your administrator the reference below.",
-		"The token endpoint refused the gateway itself (invalid_client, unauthorized_client, …). The log has its words. Check client_id, client_secret and the client's settings at the provider. If the secret is right and has special characters, try `token_auth client_secret_post`: some providers decode a secret in a header in their own way.",
+		"The token endpoint refused the gateway itself (invalid_client, unauthorized_client, …). The error has its words. Check client_id, client_secret and the client's settings at the provider. If the secret is right and has special characters, try `token_auth client_secret_post`: some providers decode a secret in a header in their own way.",
 	},
 	{
 		OIDCTokenMalformed, 400, "The provider's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
-		"The log says which document is malformed. An ID token must be a signed JWT in compact form, without crit, of the typ JWT. A response of the token endpoint or of userinfo must be a JSON object without duplicate names. If the client is set to encrypt ID tokens, switch that off: the gateway has no key for them. Any other fault is one of the provider's software. Report it to its makers.",
+		"The error says which document is malformed. An ID token must be a signed JWT in compact form, without crit, of the typ JWT. A response of the token endpoint or of userinfo must be a JSON object without duplicate names. If the client is set to encrypt ID tokens, switch that off: the gateway has no key for them. Any other fault is one of the provider's software. Report it to its makers.",
 	},
 	{
 		OIDCSignature, 400, "The provider's answer can't be trusted", "The signature of the identity provider's answer is not valid. " + orTell,
-		"The ID token's signature matches none of the provider's signing keys. The log names the token's key and the provider's. After a change of keys at the provider, this ends within a minute. If it does not, the token does not come from this issuer.",
+		"The ID token's signature matches none of the provider's signing keys. The error names the token's key and the provider's. After a change of keys at the provider, this ends within a minute. If it does not, the token does not come from this issuer.",
 	},
 	{
 		OIDCAlgorithm, 400, "The provider's answer can't be trusted", "The identity provider signs its answers in a way that this site does not accept. " + orTell,
@@ -167,11 +167,11 @@ var table = []Meaning{
 	},
 	{
 		OIDCClaimInvalid, 400, "Your account has a value that can't be used", "The identity provider sent a value about you that this site can't use. Give your administrator the reference below.",
-		"A claim that decides who gets in has the wrong type, is empty, or is not a valid e-mail address. Or a part of the path in `username_claim` is not an object. The log names the claim. If a claim only describes a person, an odd value is left out instead.",
+		"A claim that decides who gets in has the wrong type, is empty, or is not a valid e-mail address. Or a part of the path in `username_claim` is not an object. The error names the claim. If a claim only describes a person, an odd value is left out instead.",
 	},
 	{
-		OIDCEmailUnverified, 403, "Your e-mail address is not verified", "This site knows you by your e-mail address, but your identity provider has not verified it. Verify it there, then sign in again; if you can't, tell your administrator.",
-		"The user name, or the group in a rule, is an e-mail address, and the same document does not say `email_verified: true`. The log names the claim, and what the provider says. If email_verified is missing, ask for the scope `email` (`scopes openid profile email`). If it is not true, verify the address at the provider, or set `username_claim` to another claim. AD FS never sends email_verified. If only administrators can change an address there, write `trust_email` in the provider's block.",
+		OIDCEmailUnverified, 403, "Your e-mail address is not verified", "This site knows you by your e-mail address, but your identity provider has not verified it. Verify it there, then try again; if you can't, tell your administrator.",
+		"The user name, or the group in a rule, is an e-mail address, and the same document does not say `email_verified: true`. The error names the claim, and what the provider says. If email_verified is missing, ask for the scope `email` (`scopes openid profile email`). If it is not true, verify the address at the provider, or set `username_claim` to another claim. AD FS never sends email_verified. If only administrators can change an address there, write `trust_email` in the provider's block.",
 	},
 	{
 		OIDCSubjectMismatch, 400, "The provider's answers are about different people", "The identity provider sent two answers, and they are about different people. " + orTell,
@@ -179,7 +179,7 @@ var table = []Meaning{
 	},
 	{
 		SAMLMalformed, 400, "The provider's answer can't be used", "The identity provider's answer is incomplete or malformed. " + orTell,
-		"The SAML answer is not a well-formed XML document of the expected form: one Response, one Assertion, no DOCTYPE, not too large or deep. The log says what is wrong and where. If it happens to everybody, the provider's software is at fault, or a proxy changes the document. If it happens to a person with very many attributes or groups, have the provider send only those of this application.",
+		"The SAML answer is not a well-formed XML document of the expected form: one Response, one Assertion, no DOCTYPE, not too large or deep. The error says what is wrong and where. If it happens to everybody, the provider's software is at fault, or a proxy changes the document. If it happens to a person with very many attributes or groups, have the provider send only those of this application.",
 	},
 	{
 		SAMLUnsigned, 400, "The provider's answer is not signed", "The identity provider does not sign its answers as this site requires. Give your administrator the reference below.",
@@ -191,7 +191,7 @@ var table = []Meaning{
 	},
 	{
 		SAMLAlgorithm, 400, "The provider's answer can't be trusted", "The identity provider signs its answers in a way that this site does not accept. " + orTell,
-		"The signature uses an algorithm or a transform that is not accepted. The log names it. Accepted are RSA and ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalization. Change the algorithm at the provider. Until then, `insecure_sha1` accepts SHA-1.",
+		"The signature uses an algorithm or a transform that is not accepted. The error names it. Accepted are RSA and ECDSA with SHA-256, SHA-384 or SHA-512, and exclusive or inclusive canonicalization. Change the algorithm at the provider. Until then, `insecure_sha1` accepts SHA-1.",
 	},
 	{
 		SAMLEncrypted, 400, "The provider's answer can't be read", "The identity provider encrypts its answers, and this site can't decrypt them yet. Give your administrator the reference below.",
@@ -203,7 +203,7 @@ var table = []Meaning{
 	},
 	{
 		SAMLDestination, 400, "The provider's answer is for another address", "The identity provider's answer names another address than this one. " + orTell,
-		"Destination or Recipient is not our AssertionConsumerService. At the provider, register the address that the log names. Behind a proxy, check `base_url` and `trusted_proxies` (http instead of https, another host or port).",
+		"Destination or Recipient is not our AssertionConsumerService. At the provider, register the address that the error names. Behind a proxy, check `base_url` and `trusted_proxies` (http instead of https, another host or port).",
 	},
 	{
 		SAMLRequestMismatch, 400, "The provider's answer belongs to another sign-in", "The identity provider's answer does not belong to this sign-in. " + orTell,
@@ -219,14 +219,14 @@ var table = []Meaning{
 	},
 	{
 		SAMLSubject, 400, "The provider's answer does not say who you are", "The identity provider's answer does not say who you are in a form that this site can use. " + orTell,
-		"The assertion needs one Subject with one NameID and a valid bearer SubjectConfirmation (SAML Profiles 4.1.4.2). The log says what is missing. A transient NameID identifies nobody: set another `name_id_format`, or `id_attribute`. If the NameID has another format than `name_id_format`, have the provider send that format, or set `name_id_format` to the format that it sends, or remove it. Also remove it if the NameID is for a group of service providers (SPNameQualifier). If only one person is refused so, they may have changed the request in their browser.",
+		"The assertion needs one Subject with one NameID and a valid bearer SubjectConfirmation (SAML Profiles 4.1.4.2). The error says what is missing. A transient NameID identifies nobody: set another `name_id_format`, or `id_attribute`. If the NameID has another format than `name_id_format`, have the provider send that format, or set `name_id_format` to the format that it sends, or remove it. Also remove it if the NameID is for a group of service providers (SPNameQualifier). If only one person is refused so, they may have changed the request in their browser.",
 	},
 	{
 		SAMLCondition, 400, "The provider's answer has a condition that can't be met", "The identity provider's answer has a condition that this site does not know. " + orTell,
-		"The assertion has an unknown condition, or no AuthnStatement. The log names the condition. Switch the condition off for this application at the provider, or have it send an AuthnStatement (SAML Profiles 4.1.4.2).",
+		"The assertion has an unknown condition, or no AuthnStatement. The error names the condition. Switch the condition off for this application at the provider, or have it send an AuthnStatement (SAML Profiles 4.1.4.2).",
 	},
 	{
 		SAMLAttribute, 400, "Your account has a value that can't be used", "The identity provider sent a value about you that this site can't use. Give your administrator the reference below.",
-		"The user name or `id_attribute` has several values, is empty, not text or too long, or there are too many groups. The log names the attribute. Have the provider send one value, or only the groups of this application. Or set `username_attribute` or `id_attribute` to another attribute. If an attribute only describes a person, an odd value is left out instead.",
+		"The user name or `id_attribute` has several values, is empty, not text or too long, or there are too many groups. The error names the attribute. Have the provider send one value, or only the groups of this application. Or set `username_attribute` or `id_attribute` to another attribute. If an attribute only describes a person, an odd value is left out instead.",
 	},
 }

@@ -35,7 +35,7 @@ func TestNewRefuses(t *testing.T) {
 		{"metadata by http on loopback", byURL, func(c *samlsp.Config) { c.MetadataURL = "http://127.0.0.1:8080/metadata" }, ""},
 		{"metadata by a URL with a password", byURL, func(c *samlsp.Config) { c.MetadataURL = "https://u:hunter2@idp.example.com" }, "carries a user name or password"},
 		{"metadata of a file", byURL, func(c *samlsp.Config) { c.MetadataURL = "file:///etc/passwd" }, "checking metadata: the URL"},
-		{"metadata that are none", inline, func(c *samlsp.Config) { c.Metadata = []byte("x") }, "checking metadata: reading XML"},
+		{"metadata that are none", inline, func(c *samlsp.Config) { c.Metadata = []byte("x") }, "checking metadata: it is no XML"},
 		{"metadata of another entity", inline, func(c *samlsp.Config) { c.EntityID = "urn:other" }, "correct entity_id"},
 		{"no entity_id", byHand, func(c *samlsp.Config) { c.EntityID = "" }, "checking entity_id: is missing"},
 		{"entity_id with a line break", byHand, func(c *samlsp.Config) { c.EntityID += "\n" }, "checking entity_id: must be"},

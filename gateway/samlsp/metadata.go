@@ -72,6 +72,8 @@ var errJSON = errors.New("it is JSON, as OpenID Providers publish it, not SAML m
 
 var errBase64 = errors.New("it is XML in Base64; decode it once (base64 -d), and give the XML")
 
+var errNoXML = errors.New("it is no XML; give the address of the metadata, an XML document")
+
 // isBase64XML reports whether a document in Base64 begins as XML does.
 func isBase64XML(doc []byte) bool {
 	start := bytes.TrimLeft(doc, "\ufeff \t\r\n")
@@ -118,13 +120,15 @@ func (p *Provider) readMetadata(doc []byte) (*idp, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch {
+	switch start := bytes.TrimLeft(doc, "\ufeff \t\r\n"); {
 	case isHTML(doc):
 		return nil, errHTML
-	case bytes.HasPrefix(bytes.TrimLeft(doc, "\ufeff \t\r\n"), []byte("{")):
+	case bytes.HasPrefix(start, []byte("{")):
 		return nil, errJSON
 	case isBase64XML(doc):
 		return nil, errBase64
+	case len(start) > 0 && start[0] != '<':
+		return nil, errNoXML
 	}
 	root, err := p.readXML(doc)
 	if err != nil {

@@ -125,7 +125,7 @@ func TestMetadataFaults(t *testing.T) {
 	other := with(func(e *entity) { e.entityID = "urn:other" })
 	for _, tt := range []struct{ name, doc, entityID, want string }{
 		{"nothing", "", "", "no root element"},
-		{"no XML", "x", "", "reading XML: line 1"},
+		{"no XML", "x", "", "it is no XML"},
 		{"a web page", "\n <!DOCTYPE html><html></html>", "", "is a web page"},
 		{"a discovery document", "\n {\"issuer\": \"https://id.example.com\"}", "", "is JSON"},
 		{"a web page of XHTML", "<html xmlns=\"http://www.w3.org/1999/xhtml\"/>", "", "is a web page"},
