@@ -91,6 +91,23 @@ func TestLimit(t *testing.T) {
 			s.browser().signIn()
 		})
 	})
+	t.Run("D5 settable: failed answers and window", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := limitedSite(newLab(t), session.Limit{Failed: 2, Window: 10 * time.Second})
+			for range 2 {
+				wantRefused(t, s.browser().failing(), refusal.OIDCCodeRejected)
+			}
+			w := s.browser().failing()
+			wantRefused(t, w, refusal.TooManyAttempts)
+			after, err := strconv.Atoi(w.Header().Get("Retry-After"))
+			if err != nil || after < 1 || after > 10 {
+				t.Errorf("Retry-After is %q, want 1 to 10 seconds", w.Header().Get("Retry-After"))
+			}
+			time.Sleep(time.Duration(after) * time.Second)
+			s.browser().signIn()
+		})
+	})
 	t.Run("D5 people who refuse at the provider", func(t *testing.T) {
 		t.Parallel()
 		s := limitedSite(newLab(t), session.Limit{Failed: 2})

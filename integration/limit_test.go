@@ -35,8 +35,8 @@ func failing(t *testing.T, cl *cluster, node int, from, header string) *page {
 	return get(cl.base + "/.sso/oidc/callback?" + url.Values{"code": {"made-up"}, "state": {to.Query().Get("state")}, "iss": {cl.op.Issuer}}.Encode())
 }
 
-// judged says that an answer was looked at: the provider does not know the code.
-func judged(p *page) bool {
+// processed says that an answer was processed: the provider does not know the code.
+func processed(p *page) bool {
 	return p.status == http.StatusBadRequest && strings.Contains(p.body, "oidc_code_rejected")
 }
 
@@ -71,7 +71,7 @@ func TestLimit(t *testing.T) {
 	exhaust := func(t *testing.T, from string, header func(i int) string) {
 		t.Helper()
 		for i := range 10 {
-			if p := failing(t, cl, i%2, from, header(i)); !judged(p) {
+			if p := failing(t, cl, i%2, from, header(i)); !processed(p) {
 				t.Fatalf("answer %d of ten: %s", i+1, p)
 			}
 		}
@@ -150,7 +150,7 @@ func TestLimit(t *testing.T) {
 				}
 			}
 			for i, who := range tt.free {
-				if p := failing(t, cl, i%2, who[0], who[1]); !judged(p) {
+				if p := failing(t, cl, i%2, who[0], who[1]); !processed(p) {
 					t.Errorf("%s with %s: %s", who[0], who[1], p)
 				}
 			}

@@ -37,7 +37,7 @@ func Captured(tb testing.TB, file string) (doc []byte, now func() time.Time) {
 		// sequence.
 		wait := time.Until(at)
 		if now := time.Now(); now.Year() != 2000 && (wait > 24*time.Hour || wait < -time.Hour) {
-			tb.Fatalf("%s was captured at %v and would be judged at %v: read it in a bubble of synctest", file, at, now)
+			tb.Fatalf("%s was captured at %v and would be verified at %v: read it in a bubble of synctest", file, at, now)
 		}
 		time.Sleep(wait)
 	}

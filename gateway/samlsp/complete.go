@@ -42,7 +42,7 @@ func (p *Provider) Complete(ctx context.Context, req provider.CompleteRequest) (
 	})
 }
 
-// answer judges what was verified, and makes the answer of it.
+// answer checks what was verified, and makes the answer of it.
 func (p *Provider) answer(f *found, x *expectation) (*provider.Answer, error) {
 	if err := p.checks.response.Run(readResponse(f.response, f.signed, x)); err != nil {
 		return nil, err

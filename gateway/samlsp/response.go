@@ -139,7 +139,7 @@ func responseIssuer(r *response) error {
 	return issuer(r.Issuer, r.issuer)
 }
 
-// issuer judges an Issuer: the provider's entity ID, as such (SAML Core 8.3.6).
+// issuer checks an Issuer: the provider's entity ID, as such (SAML Core 8.3.6).
 func issuer(got *saml.Issuer, want string) error {
 	switch {
 	case got == nil:

@@ -145,7 +145,7 @@ func (s *Node) list(ctx context.Context, index string, kind vault.Kind, q ListQu
 		should, err := s.lookUp(ctx, kind, m, each)
 		switch {
 		case errors.Is(err, vault.ErrRecord):
-			s.log.Warn("a listed record can't be read and is left out", zap.String("kind", string(kind)), zap.Error(err))
+			s.log.Warn("a listed record can't be read: it is left as it is", zap.String("kind", string(kind)), zap.Error(err))
 		case err != nil:
 			return "", err
 		case should == "":

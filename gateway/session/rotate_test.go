@@ -251,3 +251,21 @@ func TestRotationOfAnEpochWithoutAccounts(t *testing.T) {
 	s := openNode(t, store, "b")
 	wantSession(t, s, signInAt(t, s, "alice"))
 }
+
+// An epoch is listed before it is written. It stays listed until then, however long
+// that takes: the tidy after that seals it anew.
+func TestRotationOfAnEpochThatIsBeingWritten(t *testing.T) {
+	t.Parallel()
+	st := gatewaytest.NewMemStore()
+	old, s := openNode(t, st, "a"), openNode(t, st, "b", "a")
+	mustDo(t, old.MayCreate(t.Context()))
+	name := session.ProviderEpoch(provider.OIDC, nodeIssuer)
+	key := recordKey(t, old.Vault(), session.KindEpoch, name)
+	mustDo(t, st.Add(t.Context(), session.IndexEpochs, key))
+	mustDo(t, s.Tidy(t.Context()))
+	mustDo(t, old.Vault().Put(t.Context(), session.KindEpoch, name, []byte("written"), store.NoExpiry))
+	mustDo(t, s.Tidy(t.Context()))
+	if _, err := openVault(t, st, "b").GetAt(t.Context(), session.KindEpoch, key); err != nil {
+		t.Errorf("under the new secret: %v", err)
+	}
+}
