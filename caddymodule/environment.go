@@ -339,7 +339,11 @@ func (env *environment) storeLine(redis, prefix, file setting) []line {
 		}
 		return []line{l}
 	case file.full != "":
-		return []line{file.newLine(1).with("bolt", false).with(cmp.Or(file.value, file.file), true)}
+		path, err := file.content()
+		if err != nil {
+			env.fault(file.full, err)
+		}
+		return []line{file.newLine(1).with("bolt", false).with(path, true)}
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ func (env *environment) isSet(name string) bool { return env.setting(name).full 
 // setting returns a setting by its name behind SSO_.
 func (env *environment) setting(name string) setting {
 	for _, s := range env.settings {
-		if s.full == variablePrefix+name {
+		if s.name == name && s.protocol == "" {
 			return s
 		}
 	}
@@ -276,7 +276,10 @@ func (s *Sidecar) Near() bool {
 func HealthAddress(environ []string) (string, error) {
 	env, _ := newEnvironment(environ)
 	address, err := env.setting("HEALTH_LISTEN").content()
-	address = cmp.Or(address, defaultHealth)
+	address = cmp.Or(strings.TrimSpace(address), defaultHealth)
+	if address == "off" {
+		return "", errors.New("SSO_HEALTH_LISTEN is off, so the sidecar can't be asked: set an address, or remove the health check")
+	}
 	if err = cmp.Or(err, checkListen(address)); err != nil {
 		return "", fmt.Errorf("SSO_HEALTH_LISTEN: %w", err)
 	}

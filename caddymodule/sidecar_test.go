@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -45,6 +46,18 @@ func TestSidecarPages(t *testing.T) {
 	}
 }
 
+// TestSidecarHugeFile names a file that has no end.
+func TestSidecarHugeFile(t *testing.T) {
+	t.Parallel()
+	huge := filepath.Join(t.TempDir(), "huge")
+	if err := errors.Join(os.WriteFile(huge, nil, 0o600), os.Truncate(huge, 1<<40)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := caddymodule.ReadSidecar([]string{"SSO_TITLE__FILE=" + huge}); err == nil || !strings.Contains(err.Error(), huge+" has more than 16 MiB") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestSidecarAddresses tells an app on loopback from others, and finds the health port.
 func TestSidecarAddresses(t *testing.T) {
 	t.Parallel()
@@ -57,13 +70,16 @@ func TestSidecarAddresses(t *testing.T) {
 		}
 	}
 	for listen, want := range map[string]string{
-		"": "127.0.0.1:8081", ":9000": "127.0.0.1:9000", "10.0.0.2:9000": "10.0.0.2:9000", "[::]:9000": "127.0.0.1:9000", "[fd00::1]:9000": "[fd00::1]:9000",
+		"": "127.0.0.1:8081", ":9000": "127.0.0.1:9000", " :9000 ": "127.0.0.1:9000", "10.0.0.2:9000": "10.0.0.2:9000", "[::]:9000": "127.0.0.1:9000", "[fd00::1]:9000": "[fd00::1]:9000",
 	} {
 		if got, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN=" + listen}); err != nil || got != want {
 			t.Errorf("with %q it is %s, %v", listen, got, err)
 		}
 	}
-	if _, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN=off"}); err == nil {
-		t.Error("a health port that is off has an address")
+	if got, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN__FILE=testdata/environment/values/health"}); err != nil || got != "127.0.0.1:9001" {
+		t.Errorf("by a file it is %s, %v", got, err)
+	}
+	if _, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN=off"}); err == nil || !strings.Contains(err.Error(), "SSO_HEALTH_LISTEN is off") {
+		t.Errorf("a health port that is off: %v", err)
 	}
 }
