@@ -310,7 +310,7 @@ func TestSidecarStops(t *testing.T) {
 func TestSidecarMistakes(t *testing.T) {
 	t.Parallel()
 	good := []string{
-		"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", "SSO_LISTEN=127.0.0.1:0", "SSO_HEALTH_LISTEN=off",
+		"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", fmt.Sprintf("SSO_LISTEN=127.0.0.1:%d", gatewaytest.FreePort()), "SSO_HEALTH_LISTEN=off",
 		"SSO_OIDC_CORP_ISSUER=https://id.example.com", "SSO_OIDC_CORP_CLIENT_ID=app", "SSO_OIDC_CORP_CLIENT_SECRET=hunter2", "SSO_ROLE_MAPPING=*=User",
 	}
 	for name, tt := range map[string]struct {
