@@ -95,6 +95,7 @@ type App struct {
 	lender      *lender
 	sessionsKey string // in the pool; empty while the app holds none
 	opened      atomic.Pointer[pooledSessions]
+	silent      atomic.Bool // the store did not respond when Ready asked last
 	retiring    atomic.Bool
 }
 

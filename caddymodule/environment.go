@@ -52,6 +52,11 @@ func readEnvironment(environ []string) (*environment, error) {
 	for _, name := range unknown {
 		env.fault(name, env.unknown(name))
 	}
+	for _, s := range env.switches() {
+		if s.provider != "" && !env.hits(s) {
+			env.notes = append(env.notes, Note{s.full, "there is no provider of this name, so it switches none off"})
+		}
+	}
 	env.read()
 	return env, errors.Join(env.errs...)
 }
@@ -85,7 +90,9 @@ func newEnvironment(environ []string) (env *environment, unknown []string) {
 }
 
 func (env *environment) fault(name string, err error) {
-	env.errs = append(env.errs, fmt.Errorf("%s: %w", name, err))
+	for fault := range strings.SplitSeq(err.Error(), "\n") {
+		env.errs = append(env.errs, errors.New(name+": "+fault))
+	}
 }
 
 // collect finds the settings, and returns the names that are not known. An empty value
@@ -99,6 +106,10 @@ func (env *environment) collect(environ []string) (unknown []string) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if err := unquoted(values[name], "'"); err != nil {
+			env.fault(name, err)
+			values[name] = strings.Trim(values[name], "'")
+		}
 		base, isFile := strings.CutSuffix(name, "__FILE")
 		f, ok := env.all.find(base)
 		s := setting{found: f, full: name, value: values[name]}
@@ -222,7 +233,7 @@ func (env *environment) guesses(name, protocol string) []string {
 		}
 	}
 	for at := range len(rest) {
-		if rest[at] == '_' && at > 0 {
+		if rest[at] == '_' && validVariable(upper(rest[:at])) {
 			names = append(names, rest[:at])
 		}
 	}
@@ -339,7 +350,11 @@ func (env *environment) storeLine(redis, prefix, file setting) []line {
 		}
 		return []line{l}
 	case file.full != "":
-		return []line{file.newLine(1).with("bolt", false).with(cmp.Or(file.value, file.file), true)}
+		path, err := file.content()
+		if err != nil {
+			env.fault(file.full, err)
+		}
+		return []line{file.newLine(1).with("bolt", false).with(path, true)}
 	}
 	return nil
 }

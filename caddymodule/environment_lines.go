@@ -328,6 +328,9 @@ func (a *App) addEnvironment(environ []string) error {
 	for _, note := range env.notes {
 		a.log.Warn("this variable has no effect", zap.String("variable", note.Variable), zap.String("why", note.Why))
 	}
+	if err := env.checkSwitches(a.ProvidersRaw); err != nil {
+		return err
+	}
 	other := new(App)
 	if err := other.UnmarshalCaddyfile(caddyfile.NewDispenser(env.global())); err != nil {
 		return env.named(err)

@@ -107,7 +107,7 @@ func TestNotes(t *testing.T) {
 	sidecar, err := caddymodule.ReadSidecar([]string{
 		"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", "SSO_ROLE_MAPPING=*=User", "SSO_OIDC_CORP_ISSUER=https://id.example.com",
 		"SSO_OIDC_CORP_CLIENT_ID=app", "SSO_OIDC_CORP_TOKEN_URL=https://id.example.com/token", "SSO_OIDC_CORP_AUTO_DISCOVERY=false", "SSO_OIDC_SYNC_USER_INFO=1",
-		"SSO_OIDC_OLD_ENABLED=false", "SSO_OIDC_OLD_EMAIL_ATTR=upn", "SSO_OIDC_OLD_LIFETIME=soon", "SSO_OIDC_LINK_BY_EMAIL=true", "SSO_OIDC_AUTO_PROVISION=yes",
+		"SSO_OIDC_OLD_ENABLED=false", "SSO_OIDC_OLD_EMAIL_ATTR=upn", "SSO_OIDC_OLD_LIFETIME=soon", "SSO_OIDC_CROP_ENABLED=false", "SSO_OIDC_LINK_BY_EMAIL=true", "SSO_OIDC_AUTO_PROVISION=yes",
 		"SSO_SAML_GROUP_MAPPING=a=B", "SSO_SAML_SP_ACS_URL=https://app.example.com/saml/acs",
 	})
 	if err != nil {
@@ -117,7 +117,7 @@ func TestNotes(t *testing.T) {
 	for _, note := range sidecar.Notes {
 		got = append(got, strings.TrimPrefix(note.Variable, "SSO_"))
 	}
-	want := []string{"OIDC_LINK_BY_EMAIL", "SAML_GROUP_MAPPING", "SAML_SP_ACS_URL", "OIDC_CORP_AUTO_DISCOVERY", "OIDC_CORP_TOKEN_URL"}
+	want := []string{"OIDC_CROP_ENABLED", "OIDC_LINK_BY_EMAIL", "SAML_GROUP_MAPPING", "SAML_SP_ACS_URL", "OIDC_CORP_AUTO_DISCOVERY", "OIDC_CORP_TOKEN_URL"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -145,6 +145,20 @@ func TestEnvironmentOption(t *testing.T) {
 			err := validate(t, mustAdapt(t, tt.global+site))
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+	for variable, global := range map[string]string{
+		"SSO_ENABLED": "", "SSO_SAML_ENABLED": "", "SSO_SAML_CORP_ENABLED": "", "SSO_OIDC_ENABLED": "\n\t\tprovider azure oidc {\n\t\t\tissuer https://a.example.com/\n\t\t\tclient_id x\n\t\t}",
+	} {
+		t.Run("C10 a switch "+variable, func(t *testing.T) {
+			t.Setenv(variable, "false")
+			if global == "" {
+				global = "\n\t\tprovider corp saml {\n\t\t\tmetadata https://a.example.com/\n\t\t}"
+			}
+			err := validate(t, mustAdapt(t, "{\n\tsso {\n\t\tenvironment"+global+"\n\t}\n}\n"+site))
+			if err == nil || !strings.Contains(err.Error(), variable+": it switches off providers of the environment alone") {
+				t.Errorf("got %v", err)
 			}
 		})
 	}
@@ -242,6 +256,10 @@ func FuzzEnvironment(f *testing.F) {
 		{"UPSTREAM", "unix//x"},
 		{"SECRET__FILE", "/dev/zero"},
 		{"LISTEN", "[::1]:80"},
+		{"LISTEN", ":99999"},
+		{"LISTEN", ":http"},
+		{"LISTEN", `\:#<`},
+		{"UPSTREAM", "app:port"},
 		{"SAML_X_CERTIFICATE", "{file.x}"},
 		{"LIMIT", "off"},
 		{"OIDC_CORP_REALM", "{"},

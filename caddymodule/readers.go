@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -79,10 +80,18 @@ func (s setting) content() (string, error) {
 	return strings.TrimRight(string(content), "\r\n"), nil
 }
 
+// unquoted refuses a value in quotes, which a shell removes, but docker's --env-file does not.
+func unquoted(value, quote string) error {
+	if value = strings.TrimSpace(value); len(value) > 1 && strings.HasPrefix(value, quote) && strings.HasSuffix(value, quote) {
+		return fmt.Errorf("the value has the quotes %s around it, which a shell removes, but an env file of Docker does not: remove them; or, if they belong to the value, write it into a file, and name that by __FILE", quote)
+	}
+	return nil
+}
+
 // readText takes the value as the one argument.
 func readText(s setting) ([]line, error) {
 	value, err := s.content()
-	return []line{s.newLine(1).with(value, true)}, err
+	return []line{s.newLine(1).with(value, true)}, cmp.Or(err, unquoted(s.value, `"`))
 }
 
 // readDocument takes a value that may be the name of a file: so may __FILE.
@@ -105,10 +114,16 @@ func readSecret(s setting) ([]line, error) {
 
 // placeholder stands for the value of the variable or of its file.
 func (s setting) placeholder() (string, error) {
+	inside := placeholder.FindString(s.value)
 	switch {
-	case s.file == "" && placeholder.MatchString(s.value):
+	case s.file == "" && inside != "" && (inside == s.value || s.name == "REDIS_URL"):
 		return s.value, nil
+	case s.file == "" && inside != "":
+		return "", fmt.Errorf("it has the placeholder %s inside: if that belongs to the secret, write the secret into a file, and name that by %s__FILE", inside, s.full)
 	case s.file == "":
+		if err := unquoted(s.value, `"`); err != nil {
+			return "", err
+		}
 		return "{env." + s.full + "}", nil
 	case strings.ContainsAny(s.file, "{}"):
 		return "", fmt.Errorf("the file can't have a brace in its name: %s", s.file)

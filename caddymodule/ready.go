@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 )
 
 // Ready returns nil if the running configuration can let people in: it has started, and its
@@ -22,7 +23,14 @@ func Ready(ctx context.Context) error {
 	if opened == nil {
 		return errors.New("no site has sso")
 	}
-	if err := opened.store.Ping(ctx); err != nil {
+	err = opened.store.Ping(ctx)
+	switch was := app.silent.Swap(err != nil); {
+	case err != nil && !was:
+		app.log.Warn("not ready: the session store does not respond as it should", zap.Error(err))
+	case err == nil && was:
+		app.log.Info("ready: the session store responds again")
+	}
+	if err != nil {
 		return errors.New("the session store does not respond as it should: see the log")
 	}
 	return nil

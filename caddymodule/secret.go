@@ -95,8 +95,20 @@ func readRegular(name string) ([]byte, error) {
 	if err := regular(name); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(name)
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err == nil && len(content) > maxFile {
+		err = fmt.Errorf("%s has more than %d MiB", name, maxFile>>20)
+	}
+	return content, err
 }
+
+// maxFile is how large a file can be that an option or variable names.
+const maxFile = 16 << 20
 
 var (
 	placeholder   = regexp.MustCompile(`\{(env|file)\.([^{}]+)\}`)

@@ -8,9 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
@@ -73,7 +71,7 @@ func (env *environment) missing() error {
 	if env.sidecar["UPSTREAM"].full == "" {
 		errs = append(errs, errors.New("SSO_UPSTREAM is not set: write the address of the app, such as 127.0.0.1:3000"))
 	}
-	if !env.isSet("BASE_URL") {
+	if env.setting("BASE_URL").full == "" {
 		errs = append(errs, errors.New("SSO_BASE_URL is not set: write the address that browsers use, such as https://app.example.com"))
 	}
 	switch {
@@ -87,12 +85,10 @@ func (env *environment) missing() error {
 	return errors.Join(errs...)
 }
 
-func (env *environment) isSet(name string) bool { return env.setting(name).full != "" }
-
 // setting returns a setting by its name behind SSO_.
 func (env *environment) setting(name string) setting {
 	for _, s := range env.settings {
-		if s.full == variablePrefix+name {
+		if s.name == name && s.protocol == "" {
 			return s
 		}
 	}
@@ -102,10 +98,8 @@ func (env *environment) setting(name string) setting {
 // switchedOff returns the variables that switch providers off.
 func (env *environment) switchedOff() string {
 	var names []string
-	for _, s := range env.settings {
-		if on, err := s.truth(); s.name == "ENABLED" && err == nil && !on {
-			names = append(names, s.full)
-		}
+	for _, s := range env.switches() {
+		names = append(names, s.full)
 	}
 	return strings.Join(names, ", ")
 }
@@ -172,11 +166,15 @@ func (env *environment) serverText(s *Sidecar) (string, error) {
 		}
 		return cmp.Or(text, missing)
 	}
-	host, port, _ := net.SplitHostPort(value("LISTEN", ":8080", checkListen))
+	listen := value("LISTEN", ":8080", checkListen)
+	host, port, _ := net.SplitHostPort(listen)
 	if s.Health = value("HEALTH_LISTEN", defaultHealth, checkHealth); s.Health == "off" {
 		s.Health = ""
 	}
 	s.Upstream = value("UPSTREAM", "", checkUpstream)
+	if len(errs) == 0 {
+		errs = append(errs, apart(listen, s.Health, s.Upstream))
+	}
 	proxies := value("TRUSTED_PROXIES", "", checkRanges)
 	if proxies != "" {
 		proxies = "servers {\n\t\ttrusted_proxies static " + proxies + "\n\t\ttrusted_proxies_strict\n\t}"
@@ -190,76 +188,11 @@ func (env *environment) serverText(s *Sidecar) (string, error) {
 	base, err := env.setting("BASE_URL").content()
 	if u, fault := target.ParseOrigin(base); err == nil && fault == nil {
 		scheme = "header_up X-Forwarded-Proto " + u.Scheme
+		if strings.HasSuffix(u.Hostname(), ".") {
+			errs = append(errs, fmt.Errorf("SSO_BASE_URL: '%s' has a dot at the end of its host: remove it", base))
+		}
 	}
 	return fmt.Sprintf(sidecarCaddyfile, delay, grace, proxies, level, port, bind, s.Upstream, scheme), errors.Join(errs...)
-}
-
-// plain refuses signs that a Caddyfile would take for its own.
-func plain(text string) error {
-	if strings.ContainsAny(text, "{}\"`\r\n") {
-		return fmt.Errorf("'%s' has a brace, a quote or a line break in it", text)
-	}
-	return nil
-}
-
-func checkHealth(text string) error {
-	if text == "off" {
-		return nil
-	}
-	return checkListen(text)
-}
-
-func checkListen(text string) error {
-	if _, port, err := net.SplitHostPort(text); err != nil || port == "" {
-		return fmt.Errorf("'%s' is no address to listen at: expected one such as :8080 or 127.0.0.1:8080", text)
-	}
-	return nil
-}
-
-func checkUpstream(text string) error {
-	if strings.ContainsAny(text, " \t") {
-		return fmt.Errorf("'%s' is not one address: expected one such as 127.0.0.1:3000", text)
-	}
-	rest := text
-	if scheme, after, ok := strings.Cut(text, "://"); ok {
-		if scheme != "http" && scheme != "https" {
-			return fmt.Errorf("the scheme '%s' can't be used: expected http, https or none", scheme)
-		}
-		rest = strings.TrimSuffix(after, "/")
-		if strings.Contains(rest, "/") {
-			return fmt.Errorf("'%s' has a path, and an app gets the paths that browsers ask for: remove it", text)
-		}
-		return nil
-	}
-	if !strings.HasPrefix(rest, "unix/") && !strings.Contains(rest, ":") {
-		return fmt.Errorf("'%s' has no port: expected an address such as 127.0.0.1:3000", text)
-	}
-	return nil
-}
-
-func checkDuration(text string) error {
-	if d, err := caddy.ParseDuration(text); err != nil || d < 0 || d > time.Hour {
-		return fmt.Errorf("'%s' is no duration such as 5s", text)
-	}
-	return nil
-}
-
-func checkLevel(text string) error {
-	switch strings.ToUpper(text) {
-	case "DEBUG", "INFO", "WARN", "ERROR":
-		return nil
-	}
-	return fmt.Errorf("it can be DEBUG, INFO, WARN or ERROR, not '%s'", text)
-}
-
-func checkRanges(text string) error {
-	for _, r := range strings.Fields(text) {
-		_, errAddr := netip.ParseAddr(r)
-		if _, err := netip.ParsePrefix(r); err != nil && errAddr != nil && r != "private_ranges" {
-			return fmt.Errorf("'%s' is no address, such as 10.0.0.0/8, nor private_ranges: blanks separate several", r)
-		}
-	}
-	return nil
 }
 
 // Near reports whether the app listens where only this machine, or this pod, can reach it.
@@ -276,7 +209,10 @@ func (s *Sidecar) Near() bool {
 func HealthAddress(environ []string) (string, error) {
 	env, _ := newEnvironment(environ)
 	address, err := env.setting("HEALTH_LISTEN").content()
-	address = cmp.Or(address, defaultHealth)
+	address = cmp.Or(strings.TrimSpace(address), defaultHealth)
+	if address == "off" {
+		return "", errors.New("SSO_HEALTH_LISTEN is off, so the sidecar can't be asked: set an address, or remove the health check")
+	}
 	if err = cmp.Or(err, checkListen(address)); err != nil {
 		return "", fmt.Errorf("SSO_HEALTH_LISTEN: %w", err)
 	}

@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -45,6 +46,64 @@ func TestSidecarPages(t *testing.T) {
 	}
 }
 
+// TestSidecarHugeFile names a file that has no end.
+func TestSidecarHugeFile(t *testing.T) {
+	t.Parallel()
+	huge := filepath.Join(t.TempDir(), "huge")
+	if err := errors.Join(os.WriteFile(huge, nil, 0o600), os.Truncate(huge, 1<<40)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := caddymodule.ReadSidecar([]string{"SSO_TITLE__FILE=" + huge}); err == nil || !strings.Contains(err.Error(), huge+" has more than 16 MiB") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSidecarValues gives the sidecar's own variables values that Caddy would misunderstand,
+// or that would let clients in past the gateway.
+func TestSidecarValues(t *testing.T) {
+	t.Parallel()
+	good := []string{"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", "SSO_ROLE_MAPPING=*=User", "SSO_SAML_X_METADATA=https://x.example.com/"}
+	for name, tt := range map[string]struct {
+		want   string // of the error
+		values string
+	}{
+		"SSO_UPSTREAM": {"is no address of an app", "app localhost localhost:3000/app 127.0.0.1:3000/ http://127.0.0.1:3000/ 127.0.0.1:3000-3010 app:port app:0 :3000 " +
+			"*:3000 127.0.0.1:3000,127.0.0.1:3001 unix/app.sock unix:/run/app.sock unix//run/ udp/127.0.0.1:3000 srv+http:3000 -a:80 app:00080 http:// https://app:99999"},
+		"SSO_UPSTREAM scheme":                  {"can't be used", "unix:///run/app.sock h2c://127.0.0.1:3000 srv+http://app:3000 ftp://app:3000"},
+		"SSO_UPSTREAM userinfo":                {"has a user name or password in it", "http://admin:hunter2@127.0.0.1:3000 hunter2@app:3000"},
+		"SSO_UPSTREAM of the sidecar":          {"the sidecar itself listens there", "127.0.0.1:8080 http://localhost:8080 [::1]:8081 0.0.0.0:8080"},
+		"SSO_LISTEN":                           {"is no address to listen at", `:99999 :http :0 :-1 8080 127.0.0.1 :8080/x \:8080 a/b:8080 a#b:8080 <:8080 unix//run/x tcp/:80 http://:8080`},
+		"SSO_LISTEN at the health port":        {"SSO_LISTEN and SSO_HEALTH_LISTEN collide", ":8081 127.0.0.1:8081 localhost:8081"},
+		"SSO_HEALTH_LISTEN at the same port":   {"SSO_LISTEN and SSO_HEALTH_LISTEN collide", ":8080 127.0.0.1:8080"},
+		"SSO_TRUSTED_PROXIES that are all":     {"are all addresses", "0.0.0.0/0 ::/0 10.0.0.0/0"},
+		"SSO_BASE_URL with a dot at its end":   {"has a dot at the end of its host", "https://app.example.com. https://app.example.com.:8443 https://app.example.com./"},
+		"SSO_OIDC_X_CLIENT_SECRET placeholder": {"has the placeholder {env.X} inside", "hunter2{env.X} {env.X}hunter2"},
+	} {
+		variable, _, _ := strings.Cut(name, " ")
+		for value := range strings.FieldsSeq(tt.values) {
+			_, err := caddymodule.ReadSidecar(append(good[:len(good):len(good)], variable+"="+value))
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), variable) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s=%s: got %v, want %s", variable, value, err, tt.want)
+			}
+		}
+	}
+	for variable, values := range map[string][]string{
+		"SSO_UPSTREAM":        {"app:3000", "[::1]:3000", "https://app", "http://app.example.com:80", "unix//run/app.sock", "10.0.0.2:8080", "my_app:1"},
+		"SSO_LISTEN":          {":80", "[::1]:8080", "0.0.0.0:65535", "localhost:9000"},
+		"SSO_TRUSTED_PROXIES": {"10.0.0.0/8 private_ranges", "0.0.0.0/1 64.0.0.0/2 10.0.0.0/8", "2001:db8::/32 ::1"},
+	} {
+		for _, value := range values {
+			if _, err := caddymodule.ReadSidecar(append(good[:len(good):len(good)], variable+"="+value)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	halves := "SSO_TRUSTED_PROXIES=0.0.0.0/1 0.0.0.0/8 192.0.0.0/2 128.0.0.0/2"
+	if _, err := caddymodule.ReadSidecar(append(good, halves)); err == nil || !strings.Contains(err.Error(), "are all addresses") {
+		t.Errorf("%s: got %v", halves, err)
+	}
+}
+
 // TestSidecarAddresses tells an app on loopback from others, and finds the health port.
 func TestSidecarAddresses(t *testing.T) {
 	t.Parallel()
@@ -57,13 +116,16 @@ func TestSidecarAddresses(t *testing.T) {
 		}
 	}
 	for listen, want := range map[string]string{
-		"": "127.0.0.1:8081", ":9000": "127.0.0.1:9000", "10.0.0.2:9000": "10.0.0.2:9000", "[::]:9000": "127.0.0.1:9000", "[fd00::1]:9000": "[fd00::1]:9000",
+		"": "127.0.0.1:8081", ":9000": "127.0.0.1:9000", " :9000 ": "127.0.0.1:9000", "10.0.0.2:9000": "10.0.0.2:9000", "[::]:9000": "127.0.0.1:9000", "[fd00::1]:9000": "[fd00::1]:9000",
 	} {
 		if got, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN=" + listen}); err != nil || got != want {
 			t.Errorf("with %q it is %s, %v", listen, got, err)
 		}
 	}
-	if _, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN=off"}); err == nil {
-		t.Error("a health port that is off has an address")
+	if got, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN__FILE=testdata/environment/values/health"}); err != nil || got != "127.0.0.1:9001" {
+		t.Errorf("by a file it is %s, %v", got, err)
+	}
+	if _, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN=off"}); err == nil || !strings.Contains(err.Error(), "SSO_HEALTH_LISTEN is off") {
+		t.Errorf("a health port that is off: %v", err)
 	}
 }

@@ -174,10 +174,14 @@ func TestSidecars(t *testing.T) {
 	if err := os.WriteFile(secret, []byte(cl.secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	upstream := filepath.Join(t.TempDir(), "upstream")
+	if err := os.WriteFile(upstream, []byte(cl.app.address()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var sidecars []*sidecar
 	for _, n := range cl.nodes {
 		sidecars = append(sidecars, startSidecar(t, n.gateway, n.ip, cl.port,
-			"SSO_UPSTREAM="+cl.app.address(), "SSO_REDIS_URL=redis://"+cl.redis.Addr+"/0", "SSO_SECRET__FILE="+secret,
+			"SSO_UPSTREAM__FILE="+upstream, "SSO_REDIS_URL=redis://"+cl.redis.Addr+"/0", "SSO_SECRET__FILE="+secret,
 			"SSO_OIDC_CORP_ISSUER="+cl.op.Issuer, "SSO_OIDC_CORP_CLIENT_ID="+cl.op.ClientID, "SSO_OIDC_CORP_CLIENT_SECRET="+cl.op.ClientSecret,
 			"SSO_OIDC_CORP_CA="+ca, "SSO_ROLE_MAPPING=admins=Admin"))
 	}
@@ -306,7 +310,7 @@ func TestSidecarStops(t *testing.T) {
 func TestSidecarMistakes(t *testing.T) {
 	t.Parallel()
 	good := []string{
-		"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", "SSO_LISTEN=127.0.0.1:0", "SSO_HEALTH_LISTEN=off",
+		"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", fmt.Sprintf("SSO_LISTEN=127.0.0.1:%d", gatewaytest.FreePort()), "SSO_HEALTH_LISTEN=off",
 		"SSO_OIDC_CORP_ISSUER=https://id.example.com", "SSO_OIDC_CORP_CLIENT_ID=app", "SSO_OIDC_CORP_CLIENT_SECRET=hunter2", "SSO_ROLE_MAPPING=*=User",
 	}
 	for name, tt := range map[string]struct {

@@ -32,7 +32,8 @@ const signs = "=|,"
 //	<group>=<name>[|<name>…][,<group>=…]
 //
 // Blanks around names are removed. A name in double quotes may have any sign in it; a quote
-// within it is written twice. The error joins the first fault of each rule, with its column.
+// within it is written twice. A name without them neither begins nor ends with a single
+// quote. `*` is written without quotes. The error joins the first fault of each rule, with its column.
 func ParseText(text string) ([]TextRule, error) {
 	if !utf8.ValidString(text) {
 		return nil, errors.New("the text is not valid UTF-8")
@@ -121,6 +122,10 @@ func (p *textParser) rule() (rule TextRule, err error) {
 		return rule, err
 	}
 	switch {
+	case rule.Group.Quoted && rule.Group.Text == "*":
+		return rule, p.errorf("no rule can be for a group with the name *: write * without quotes for everybody, or remove the rule")
+	case p.atEnd() && rule.Group.Quoted && strings.Contains(rule.Group.Text, "="):
+		return rule, p.errorf("expected = behind the group %q, as in `%s=Role`; or, if the quotes stand around whole rules, remove them", rule.Group.Text, rule.Group.format())
 	case p.is("|"):
 		return rule, p.errorf("only names behind the = are separated by |: write a rule for each group, as in `a=Role,b=Role`")
 	case !p.is("=") && strings.Contains(rule.Group.Text, ":"):
@@ -158,6 +163,11 @@ func (p *textParser) name(what string) (Name, error) {
 	name := strings.TrimRight(string(p.text[start:p.at]), blanks)
 	if name == "" {
 		return Name{}, p.errorf("a %s is missing: write it, or remove the sign before or behind it", what)
+	}
+	if strings.HasPrefix(name, "'") || strings.HasSuffix(name, "'") {
+		defer func(end int) { p.at = end }(p.at)
+		p.at = start
+		return Name{}, p.errorf("%s has a single quote at its edge, and single quotes do not quote: remove it; or, if it belongs to the name, put the name in double quotes", name)
 	}
 	return Name{Text: name}, nil
 }

@@ -31,6 +31,7 @@ func TestParseText(t *testing.T) {
 		"C10 the same group twice":    {"a=B,a=C", "a=B,a=C"},
 		"C10 letters beyond ASCII":    {"Vertrieb Süd=Käufer", "Vertrieb Süd=Käufer"},
 		"C10 an apostrophe is a sign": {"O'Neil's=A", "O'Neil's=A"},
+		"C10 one at the edge":         {`"Managers'"=A`, `"Managers'"=A`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -62,6 +63,10 @@ func TestParseTextFaults(t *testing.T) {
 		`"a"b=C`:                               "column 4: found 'b' behind a name in quotes",
 		`a"b=C`:                                "column 2: there is a quote inside of a name",
 		`""=C`:                                 "column 3: a name is empty",
+		`a=B,"*"=C`:                            "column 8: no rule can be for a group with the name *: write * without quotes",
+		"'a=B,c=D'":                            "column 1: 'a has a single quote at its edge\ncolumn 8: D' has a single quote at its edge",
+		"a=B, 'it staff'=C":                    "column 6: 'it staff' has a single quote at its edge",
+		`"a=B, c=D"`:                           "column 11: expected = behind the group \"a=B, c=D\", as in `\"a=B, c=D\"=Role`; or, if the quotes stand around whole rules, remove them",
 		"ä=B,ö":                                "column 6: expected =",
 		"a=\xff":                               "not valid UTF-8",
 		"a,b=C,d":                              "column 2: expected = behind the group \"a\", as in `a=Role`\ncolumn 8: expected =",

@@ -42,7 +42,7 @@ admin endpoint at ` + caddy.DefaultAdminListen + `, which responds once Caddy ha
 // checkHealth returns why the running process is not well, or nil.
 func checkHealth() error {
 	address := caddy.DefaultAdminListen + "/config/"
-	if os.Getenv("SSO_UPSTREAM") != "" {
+	if os.Getenv("SSO_UPSTREAM") != "" || os.Getenv("SSO_UPSTREAM__FILE") != "" {
 		listen, err := caddymodule.HealthAddress(os.Environ())
 		if err != nil {
 			return err

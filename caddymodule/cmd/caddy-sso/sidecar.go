@@ -65,9 +65,9 @@ func runSidecar() error {
 		for _, fault := range faults {
 			caddy.Log().Named("sidecar").Error(fault)
 		}
-		return fmt.Errorf("the environment has %d mistakes, which the lines above name", len(faults))
+		return errors.New("the environment is wrong: the lines above say where")
 	}
-	state := new(health)
+	state := &health{ask: caddymodule.Ready}
 	if err := state.listen(ctx, sidecar.Health); err != nil {
 		return err
 	}
@@ -90,6 +90,7 @@ func runSidecar() error {
 // A health answers whether the process lives, and whether it is ready.
 type health struct {
 	stopping atomic.Bool
+	ask      func(context.Context) error
 
 	mu    sync.Mutex
 	asked time.Time
@@ -112,9 +113,10 @@ func (h *health) ready(ctx context.Context) error {
 	if time.Since(h.asked) < askEvery {
 		return h.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	// The answer is for all clients, so one that goes away must not end the question.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 	defer cancel()
-	h.err, h.asked = caddymodule.Ready(ctx), time.Now()
+	h.err, h.asked = h.ask(ctx), time.Now()
 	return h.err
 }
 

@@ -1,0 +1,163 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+)
+
+// plain refuses signs that a Caddyfile would take for its own.
+func plain(text string) error {
+	if strings.ContainsAny(text, "{}\"`\r\n") {
+		return fmt.Errorf("'%s' has a brace, a quote or a line break in it", text)
+	}
+	return nil
+}
+
+func checkHealth(text string) error {
+	if text == "off" {
+		return nil
+	}
+	return checkListen(text)
+}
+
+func checkListen(text string) error {
+	if host, port, err := net.SplitHostPort(text); err != nil || host != "" && !validHost(host) || !validPort(port) {
+		return fmt.Errorf("'%s' is no address to listen at: expected one such as :8080 or 127.0.0.1:8080", text)
+	}
+	return nil
+}
+
+// validHost reports whether host is an IP address or the name of a host.
+func validHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	const signs = "abcdefghijklmnopqrstuvwxyz0123456789-_."
+	return host != "" && strings.Trim(strings.ToLower(host), signs) == "" && !strings.ContainsAny(host[:1], "-.")
+}
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0 && port[0] != '0'
+}
+
+func checkUpstream(text string) error {
+	expected := func(address string) error {
+		return fmt.Errorf("'%s' is no address of an app: expected one such as 127.0.0.1:3000, https://app.internal:8443 or unix//run/app.sock, and nothing behind it", address)
+	}
+	if strings.Contains(text, "@") && !strings.HasPrefix(text, "unix/") {
+		return errors.New("it has a user name or password in it, which an app is not sent: remove it")
+	}
+	if path, ok := strings.CutPrefix(text, "unix/"); ok {
+		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || strings.ContainsAny(path, " \t|") {
+			return expected(text)
+		}
+		return nil
+	}
+	scheme, address, found := strings.Cut(text, "://")
+	switch {
+	case !found:
+		address = text
+	case scheme != "http" && scheme != "https":
+		return fmt.Errorf("the scheme '%s' can't be used: expected http, https or none", scheme)
+	case validHost(address):
+		return nil // the scheme says the port
+	}
+	if host, port, err := net.SplitHostPort(address); err != nil || !validHost(host) || !validPort(port) {
+		return expected(text)
+	}
+	return nil
+}
+
+// apart refuses addresses of the sidecar that are the same, or the app's.
+func apart(listen, health, upstream string) error {
+	_, app, found := strings.Cut(upstream, "://")
+	if !found {
+		app = upstream
+	}
+	switch {
+	case collide(listen, health):
+		return fmt.Errorf("SSO_LISTEN and SSO_HEALTH_LISTEN collide (%s, %s): give one of them another port", listen, health)
+	case collide(listen, app), collide(health, app):
+		return fmt.Errorf("SSO_UPSTREAM: the sidecar itself listens there (SSO_LISTEN %s, SSO_HEALTH_LISTEN %s): write the address of the app, or move one of them to another port", listen, health)
+	}
+	return nil
+}
+
+// collide reports whether who listens at one address gets what is sent to the other. All
+// addresses of this machine are those on loopback, as far as it is known here.
+func collide(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB {
+		return false
+	}
+	all := func(host string) bool {
+		addr, err := netip.ParseAddr(host)
+		return host == "" || err == nil && addr.IsUnspecified()
+	}
+	local := func(host string) bool { return all(host) || fetch.IsLoopback(host) }
+	return strings.EqualFold(hostA, hostB) || all(hostA) && local(hostB) || all(hostB) && local(hostA) ||
+		strings.EqualFold(hostA, "localhost") && local(hostB) || strings.EqualFold(hostB, "localhost") && local(hostA)
+}
+
+func checkDuration(text string) error {
+	if d, err := caddy.ParseDuration(text); err != nil || d < 0 || d > time.Hour {
+		return fmt.Errorf("'%s' is no duration such as 5s", text)
+	}
+	return nil
+}
+
+func checkLevel(text string) error {
+	switch strings.ToUpper(text) {
+	case "DEBUG", "INFO", "WARN", "ERROR":
+		return nil
+	}
+	return fmt.Errorf("it can be DEBUG, INFO, WARN or ERROR, not '%s'", text)
+}
+
+func checkRanges(text string) error {
+	var ranges []netip.Prefix
+	for _, r := range strings.Fields(text) {
+		if addr, err := netip.ParseAddr(r); err == nil {
+			ranges = append(ranges, netip.PrefixFrom(addr, addr.BitLen()))
+			continue
+		}
+		prefix, err := netip.ParsePrefix(r)
+		if err != nil && r != "private_ranges" {
+			return fmt.Errorf("'%s' is no address, such as 10.0.0.0/8, nor private_ranges: blanks separate several", r)
+		}
+		if err == nil {
+			ranges = append(ranges, prefix.Masked())
+		}
+	}
+	if areAll(ranges) {
+		return fmt.Errorf("'%s' are all addresses, so each client could say by X-Forwarded-For who it is: write those of the proxies alone", text)
+	}
+	return nil
+}
+
+// areAll reports whether the ranges together are all IPv4 or all IPv6 addresses.
+func areAll(ranges []netip.Prefix) bool {
+	slices.SortFunc(ranges, func(a, b netip.Prefix) int { return a.Bits() - b.Bits() })
+	var apart []netip.Prefix // two ranges are apart, or one is within the other
+	share := map[int]float64{}
+	for _, r := range ranges {
+		if !slices.ContainsFunc(apart, r.Overlaps) {
+			apart = append(apart, r)
+			share[r.Addr().BitLen()] += math.Exp2(-float64(r.Bits()))
+		}
+	}
+	return share[32] >= 1 || share[128] >= 1
+}

@@ -1,0 +1,54 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// switches returns the settings that switch providers off.
+func (env *environment) switches() []setting {
+	var list []setting
+	for _, s := range env.settings {
+		if on, err := s.truth(); s.name == "ENABLED" && err == nil && !on {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// covers reports whether a switch is for a provider.
+func (s setting) covers(protocol, provider string) bool {
+	return (s.protocol == "" || s.protocol == protocol) && (s.provider == "" || s.provider == provider)
+}
+
+// hits reports whether a switch is for a provider of the environment.
+func (env *environment) hits(s setting) bool {
+	for _, other := range env.settings {
+		if other.owner == ofProvider && other.name != s.name && s.covers(other.protocol, other.provider) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkSwitches refuses a switch that seems to be for a provider of the configuration, and
+// would leave it on.
+func (env *environment) checkSwitches(configured []json.RawMessage) error {
+	var errs []error
+	for _, s := range env.switches() {
+		wrong := !env.hits(s)
+		for _, raw := range configured {
+			var p struct{ Name, Protocol string }
+			if err := json.Unmarshal(raw, &p); err != nil {
+				return err
+			}
+			wrong = wrong || s.covers(p.Protocol, strings.ToUpper(p.Name))
+		}
+		if wrong {
+			errs = append(errs, fmt.Errorf("%s: it switches off providers of the environment alone: remove it, and remove from the configuration what should be off", s.full))
+		}
+	}
+	return errors.Join(errs...)
+}
