@@ -3,6 +3,7 @@
 package redisstore_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -17,7 +18,7 @@ import (
 
 func openReal(t *testing.T, o redisstore.Options) *redisstore.Store {
 	t.Helper()
-	o.Timeout, o.DialTimeout = time.Minute, time.Minute // the machine may be slow
+	o.Timeout, o.DialTimeout = cmp.Or(o.Timeout, time.Minute), cmp.Or(o.DialTimeout, time.Minute) // the machine may be slow
 	s, err := redisstore.Open(o)
 	must(t, err)
 	t.Cleanup(func() {
