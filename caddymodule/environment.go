@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -183,61 +182,6 @@ func (env *environment) unfinished(unknown *[]string) {
 		}
 		return true
 	})
-}
-
-// unknown is the error for a name that is no variable's.
-func (env *environment) unknown(name string) error {
-	base := strings.TrimSuffix(name, "__FILE")
-	var names []string
-	for global := range env.all.global {
-		names = append(names, strings.ToLower(variablePrefix+global))
-	}
-	for protocol, own := range env.all.protocol {
-		for field := range own {
-			names = append(names, strings.ToLower(variablePrefix+protocol+"_"+field))
-		}
-		for _, provider := range env.guesses(base, protocol) {
-			for field := range env.all.provider[protocol] {
-				names = append(names, strings.ToLower(variablePrefix+protocol+"_"+provider+"_"+field))
-			}
-		}
-	}
-	names = slices.DeleteFunc(names, func(other string) bool { return other == strings.ToLower(name) })
-	slices.Sort(names)
-	hint := ""
-	if _, ok := env.all.find(strings.ToUpper(base)); ok && base != strings.ToUpper(base) {
-		hint = ": write it in capitals"
-	} else if near := nearest(base, names); near != "" {
-		hint = ": did you mean " + strings.ToUpper(near) + strings.TrimPrefix(name, base) + "?"
-	}
-	if linked.MatchString(name) {
-		hint += ": if Kubernetes sets it for a service of that name, write `enableServiceLinks: false` in the pod's spec"
-	}
-	return errors.New("there is no such variable" + cmp.Or(hint, ": docs/environment.md has all"))
-}
-
-// linked matches what Kubernetes sets for services.
-var linked = regexp.MustCompile(`_SERVICE_(HOST|PORT)|_PORT(_[0-9]+_(TCP|UDP)|$)`)
-
-// guesses returns the names of providers that a misspelt variable may mean: those that there
-// are, and each beginning of what stands behind the protocol.
-func (env *environment) guesses(name, protocol string) []string {
-	rest, ok := strings.CutPrefix(name, variablePrefix+upper(protocol)+"_")
-	if !ok {
-		return nil
-	}
-	var names []string
-	for _, p := range env.providers {
-		if p.protocol == protocol {
-			names = append(names, p.variable)
-		}
-	}
-	for at := range len(rest) {
-		if rest[at] == '_' && validVariable(upper(rest[:at])) {
-			names = append(names, rest[:at])
-		}
-	}
-	return names
 }
 
 // read makes lines of all settings.

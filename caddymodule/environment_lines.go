@@ -212,7 +212,7 @@ func (env *environment) hasRules() bool {
 var (
 	source  = regexp.MustCompile(`,? at (SSO_[A-Z0-9_]+|environment):(\d+)`)
 	inside  = regexp.MustCompile(`(SSO_[A-Z0-9_]+):(\d+)`)
-	subject = regexp.MustCompile(`\b([a-z_]+): `)
+	subject = regexp.MustCompile(`^(?:checking )?([a-z_]+)$`)
 	mention = regexp.MustCompile("`([a-z_]+)( [^`]*)?`")
 )
 
@@ -238,23 +238,43 @@ func (env *environment) named(err error) error {
 	return errors.New(at[1] + ": " + env.translated(msg, f.protocol, f.provider))
 }
 
-// prefixed names the variable of the option that the error is about, which stands before a
-// colon.
+// prefixed begins each line of an error with the variable of the option that it is about,
+// which stands before a colon.
 func (env *environment) prefixed(msg, protocol, provider string) string {
-	for _, option := range subject.FindAllStringSubmatch(msg, -1) {
-		if name := env.variableOf(option[1], protocol, provider); name != "" {
-			msg = strings.Replace(msg, option[0], name+": ", 1)
-			break
+	lines := strings.Split(msg, "\n")
+	for i, text := range lines {
+		parts := strings.Split(text, ": ")
+		for at, part := range parts[:len(parts)-1] {
+			option := subject.FindStringSubmatch(part)
+			if option == nil {
+				continue
+			}
+			if name := env.variableOf(option[1], protocol, provider); name != "" {
+				text = name + ": " + strings.Join(parts[at+1:], ": ")
+				break
+			}
 		}
+		lines[i] = env.translated(text, protocol, provider)
 	}
-	return env.translated(msg, protocol, provider)
+	return strings.Join(lines, "\n")
 }
+
+// notHere are words about a Caddyfile, and what they are in the environment.
+var notHere = strings.NewReplacer(
+	"write {$NAME} for a variable of the environment, which Caddy replaces as it reads the Caddyfile", "write the value itself",
+	", and write it as {env.…} or {file.…}", "",
+	" in the block of this site's `sso` (or, for all sites, in the global option sso)", "",
+	" that the global option sso has", " of the environment",
+)
 
 // translated writes the options that an error names as variables.
 func (env *environment) translated(msg, protocol, provider string) string {
-	return mention.ReplaceAllStringFunc(msg, func(quoted string) string {
+	return mention.ReplaceAllStringFunc(notHere.Replace(msg), func(quoted string) string {
 		parts := mention.FindStringSubmatch(quoted)
 		name, args := env.variableOf(parts[1], protocol, provider), strings.TrimPrefix(parts[2], " ")
+		if parts[1] == "store" { // its kind is in the variable's name
+			_, args, _ = strings.Cut(args, " ")
+		}
 		switch {
 		case name == "", parts[1] == "provider":
 			return quoted

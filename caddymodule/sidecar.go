@@ -58,10 +58,12 @@ func (s *Sidecar) Explain(err error) error {
 	}
 	var p envProvider
 	for _, other := range s.env.providers {
-		if strings.HasPrefix(msg, "provider "+other.name()+": ") || strings.Contains(msg, ": provider "+other.name()+": ") {
+		if strings.HasPrefix(msg, "provider "+other.name()+": ") || strings.Contains(msg, ": provider "+other.name()+": ") ||
+			strings.Contains(msg, " in the block of provider "+other.name()+" ") {
 			p = *other
 		}
 	}
+	msg = strings.ReplaceAll(msg, " in the block of provider "+p.name()+" ", " ")
 	return errors.New(s.env.prefixed(msg, p.protocol, p.variable))
 }
 

@@ -122,7 +122,11 @@ func TestSidecarAddresses(t *testing.T) {
 			t.Errorf("with %q it is %s, %v", listen, got, err)
 		}
 	}
-	if got, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN__FILE=testdata/environment/values/health"}); err != nil || got != "127.0.0.1:9001" {
+	file := filepath.Join(t.TempDir(), "health")
+	if err := os.WriteFile(file, []byte("127.0.0.1:9001\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN__FILE=" + file}); err != nil || got != "127.0.0.1:9001" {
 		t.Errorf("by a file it is %s, %v", got, err)
 	}
 	if _, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN=off"}); err == nil || !strings.Contains(err.Error(), "SSO_HEALTH_LISTEN is off") {
