@@ -202,7 +202,7 @@ func (r *trial) start(name string) {
 	}
 	r.running[name] = proc
 	r.t.Cleanup(func() {
-		if err := proc.end(20 * time.Second); err != nil {
+		if err := proc.end(time.Minute); err != nil {
 			r.t.Error(err)
 		}
 		if r.t.Failed() {
