@@ -105,12 +105,20 @@ func endOf(r io.Reader) <-chan error {
 	return ended
 }
 
-func wantEnd(t *testing.T, what string, ended <-chan error) {
+// soon is how long a stream may live on after a logout, or after a reload that ends it:
+// longer than the promised second, since the test waits for both.
+const soon = 3 * time.Second
+
+// wantEnd wants a stream to end within a time, and what the machine is late by meanwhile.
+func wantEnd(t *testing.T, what string, ended <-chan error, within time.Duration) {
 	t.Helper()
+	late, began := gatewaytest.Lateness(t), time.Now()
 	select {
 	case err := <-ended:
-		t.Logf("%s ended: %v", what, err)
-	case <-time.After(30 * time.Second):
+		if took := time.Since(began); took > within+late() {
+			t.Errorf("%s ended after %v, want %v at most: %v", what, took, within, err)
+		}
+	case <-time.After(within + time.Minute):
 		t.Errorf("%s lives on", what)
 	}
 }
@@ -157,7 +165,7 @@ func TestReloadJudgesStreams(t *testing.T) {
 	wantOn(t, "bob's stream, as nothing is denied", bobs)
 
 	load(secret, "role User team")
-	wantEnd(t, "the stream of bob, who is denied", bobs)
+	wantEnd(t, "the stream of bob, who is denied", bobs, soon)
 	wantOn(t, "alice's stream, who is let in", alices)
 	wantOn(t, "a public stream", open)
 	if status, _ := bob.do(mustRequest(t, w.origin()+"/whoami")); status != http.StatusForbidden {
@@ -172,20 +180,20 @@ func TestReloadJudgesStreams(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	wantOn(t, "alice's stream after a change of the secret", alices)
 	w.logOut(alice)
-	wantEnd(t, "alice's stream after the logout", alices)
-	wantEnd(t, "alice's second stream after the logout", second)
+	wantEnd(t, "alice's stream after the logout", alices, soon)
+	wantEnd(t, "alice's second stream after the logout", second, soon)
 
 	// The provider has another definition now: logins by its old definition do not count.
 	alice = w.signInAs("alice", "team")
 	alices = alice.stream(w.origin() + "/live")
 	load(next, "role User team\n\t\tusername_claim sub")
-	wantEnd(t, "the stream of a login by another definition", alices)
+	wantEnd(t, "the stream of a login by another definition", alices, soon)
 
 	// The site is gone, and with it who could let anybody in.
 	alice = w.signInAs("alice", "team")
 	alices = alice.stream(w.origin() + "/live")
 	w.mustLoad(w.global(next) + strings.ReplaceAll(site("role User team", ""), "ORIGIN", fmt.Sprintf("http://other.localhost:%d", w.port)))
-	wantEnd(t, "the stream of a site that is gone", alices)
+	wantEnd(t, "the stream of a site that is gone", alices, soon)
 }
 
 // TestCutOfErrorRoutes holds that an error route ends with the login of the request,
@@ -237,7 +245,7 @@ func TestCutOfErrorRoutes(t *testing.T) {
 			alice, bob := w.signInAs("alice", "team"), w.signInAs("bob", "team")
 			alices, bobs, open := alice.stream(w.origin()+"/live"), bob.stream(w.origin()+"/live"), alice.stream(w.origin()+"/open")
 			w.logOut(alice)
-			wantEnd(t, "the stream", alices)
+			wantEnd(t, "the stream", alices, soon)
 			wantOn(t, "another's", bobs)
 			wantOn(t, "a public one", open)
 		})
@@ -297,11 +305,11 @@ func idleEndsStreams(t *testing.T, idle time.Duration) bool {
 	if late() > idle/2 {
 		return false
 	}
-	wantEnd(t, "a stream that only the app sends on", read)
+	wantEnd(t, "a stream that only the app sends on", read, 2*idle+soon)
 	wantOn(t, "an upload", posted)
 	wantOn(t, "a WebSocket on which the client sends", talked)
-	wantEnd(t, "an upload that has come to rest", posted)
-	wantEnd(t, "a WebSocket that has come to rest", talked)
+	wantEnd(t, "an upload that has come to rest", posted, 2*idle+soon)
+	wantEnd(t, "a WebSocket that has come to rest", talked, 2*idle+soon)
 	if status, _ := talker.do(mustRequest(t, w.origin()+"/whoami")); status != http.StatusUnauthorized {
 		t.Errorf("after the limit: %d", status)
 	}
