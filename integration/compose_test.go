@@ -36,8 +36,16 @@ func hosts() (string, error) {
 	return "127.0.0.1 " + strings.Join(names, " ") + "\n", nil
 }
 
-// imageVariable tells the process that plays the trials where the image is.
+// imageVariable tells the process that plays the trials what the image is.
 const imageVariable = "CADDY_SSO_IMAGE"
+
+// Where that process has the image, docker/ and temporary files: the image's user gets there,
+// whoever may read the directories of this run.
+const (
+	imageDir  = "/mnt/image"
+	dockerDir = "/mnt/docker"
+	workDir   = "/mnt/work"
+)
 
 // TestCompose plays the trials of docker/: the services of each file run on this machine, with
 // the commands, environments and mounts that the file gives them, in a network of their own,
@@ -58,7 +66,9 @@ func TestCompose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(i)
+	inside := *i
+	inside.Root = imageDir
+	text, err := json.Marshal(inside)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,13 +76,15 @@ func TestCompose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "hosts")
+	work := t.TempDir()
+	file := filepath.Join(work, "hosts")
 	if err := os.WriteFile(file, []byte(names), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("bwrap", "--dev-bind", "/", "/", "--unshare-net", "--cap-add", "ALL", "--die-with-parent", "--ro-bind", file, "/etc/hosts",
+		"--tmpfs", "/mnt", "--ro-bind", i.Root, imageDir, "--ro-bind", "../docker", dockerDir, "--bind", work, workDir,
 		os.Args[0], "-test.run=^TestCompose$", "-test.v", "-test.timeout=20m")
-	cmd.Env = append(os.Environ(), imageVariable+"="+string(text))
+	cmd.Env = append(os.Environ(), imageVariable+"="+string(text), "TMPDIR="+workDir)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -272,7 +284,7 @@ func (r *trial) contained(name string, s *composeService) *exec.Cmd {
 		from, to, _ := strings.Cut(volume, ":")
 		to, readOnly := strings.CutSuffix(to, ":ro")
 		if strings.HasPrefix(from, ".") {
-			from = filepath.Join("../docker", from)
+			from = filepath.Join(dockerDir, from)
 		} else {
 			from = r.ownDir(id)
 		}
@@ -286,7 +298,7 @@ func (r *trial) contained(name string, s *composeService) *exec.Cmd {
 		args = append(args, "--tmpfs", dir)
 	}
 	for _, secret := range s.Secrets {
-		args = append(args, "--ro-bind", filepath.Join("../docker", r.file.Secrets[secret].File), "/run/secrets/"+secret)
+		args = append(args, "--ro-bind", filepath.Join(dockerDir, r.file.Secrets[secret].File), "/run/secrets/"+secret)
 	}
 	command := s.Command
 	if len(command) == 0 {

@@ -122,12 +122,6 @@ func (i *builtImage) makeMountPoints() error {
 			return err
 		}
 	}
-	// The image's user has to get there.
-	for _, dir := range []string{scratch, filepath.Join(scratch, "image")} {
-		if err := os.Chmod(dir, 0o711); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
