@@ -60,8 +60,8 @@ func readEnvironment(environ []string) (*environment, error) {
 	return env, errors.Join(env.errs...)
 }
 
-// readGlobal reads only what belongs to the global option. Whatever else begins with SSO_
-// may be used in the Caddyfile.
+// readGlobal reads only the variables that belong to the global option. Other variables that
+// begin with SSO_ are no faults: the Caddyfile may use them.
 func readGlobal(environ []string) (*environment, error) {
 	env, unknown := newEnvironment(environ)
 	for _, name := range unknown {

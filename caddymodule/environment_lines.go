@@ -131,7 +131,8 @@ func (p *envProvider) set(name string, s setting, change func(string) (string, e
 	return nil
 }
 
-// tokens are those of a Caddyfile. What no variable says is in a file of its own.
+// tokens are those of a Caddyfile. Each has the name of its variable as file name. Tokens
+// without a variable have another file name.
 type tokens struct {
 	list []caddyfile.Token
 	n    int
@@ -335,8 +336,8 @@ func (env *environment) variableOf(word, protocol, provider string) string {
 	return ""
 }
 
-// addEnvironment adds what the environment configures, if the option says so. What both
-// configure is refused. Variables of a site, or that are not known, change nothing.
+// addEnvironment adds what the environment configures, if the option says so. An
+// option that the Caddyfile sets, too, is refused. Variables of a site, or that are not known, change nothing.
 func (a *App) addEnvironment(environ []string) error {
 	if !a.Environment {
 		return nil

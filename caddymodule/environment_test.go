@@ -243,8 +243,8 @@ func TestFindVariable(t *testing.T) {
 	}
 }
 
-// FuzzEnvironment reads any variable beside those of a sidecar. Whatever is wrong, the error
-// names the variable, and the configuration has none of its secrets.
+// FuzzEnvironment adds any variable to those of a sidecar. If it is wrong, the error names it.
+// The configuration never has its secrets.
 func FuzzEnvironment(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"ROLE_MAPPING", "a=B|C,d=E"},

@@ -29,7 +29,7 @@ func line(to string, from ...string) mapping.Line {
 	return mapping.Line{To: []string{to}, From: from}
 }
 
-// What the provider and the rules say reaches each header. Package forward writes them.
+// Each header has its value from the provider or from the rules. Package forward writes it.
 func TestIdentityHeaders(t *testing.T) {
 	t.Parallel()
 	names := forward.DefaultNames

@@ -70,7 +70,7 @@ func (f *fleet) client(at int, from ...string) *client {
 }
 
 // as is the same person at another node: other connections, and the cookies of a site as
-// they are now. What one of the two loses by a logout the other keeps.
+// they are now. If one of the two loses its cookies by a logout, the other keeps its own.
 func (f *fleet) as(c *client, base string, at int) *client {
 	f.t.Helper()
 	return f.client(at).with(base, c.cookies(base))

@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
 )
 
-// TestAccepted is what real providers do, and parameters that nobody reads: strictness
-// must not refuse them. What may be odd in a claim is in TestOddTable and TestEmail.
+// TestAccepted holds that answers of real providers are accepted, and parameters that nobody
+// reads. Odd claims are in TestOddTable and TestEmail.
 func TestAccepted(t *testing.T) {
 	t.Parallel()
 	shifted := func(name string, d time.Duration) opHooks {

@@ -23,8 +23,8 @@ func completed(t *testing.T, lines ...string) (*provider.Answer, error) {
 	return a.try(t, l, a.form(t, l, true))
 }
 
-// TestAccepted is what real providers do and strictness must not refuse. What else has
-// blanks around it is in TestOddTable (XML Schema 2, 4.3.6).
+// TestAccepted holds that answers of real providers are accepted. Values with blanks around
+// them are in TestOddTable (XML Schema 2, 4.3.6).
 func TestAccepted(t *testing.T) {
 	t.Parallel()
 	for name, lines := range map[string]string{
