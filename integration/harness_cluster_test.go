@@ -242,6 +242,8 @@ func probe(c *client, target string, every time.Duration) (stop func() []sample)
 	var mu sync.Mutex
 	var samples []sample
 	var wg sync.WaitGroup
+	var first sync.Once
+	answered := make(chan struct{})
 	client := &http.Client{Jar: c.http.Jar, Transport: c.http.Transport, Timeout: 15 * time.Second}
 	wg.Go(func() {
 		for ctx.Err() == nil {
@@ -250,6 +252,7 @@ func probe(c *client, target string, every time.Duration) (stop func() []sample)
 				mu.Lock()
 				samples = append(samples, s)
 				mu.Unlock()
+				first.Do(func() { close(answered) })
 			})
 			time.Sleep(every)
 		}
@@ -261,6 +264,7 @@ func probe(c *client, target string, every time.Duration) (stop func() []sample)
 		return samples
 	}
 	c.t.Cleanup(func() { cancel(); wg.Wait() })
+	<-answered // each request ends within the client's timeout
 	return stop
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,7 +163,7 @@ func (g *gateway) finish() {
 			g.t.Errorf("%v", err)
 		}
 	}
-	log := g.log.String()
+	log := withoutRaceOfCaddy(g.log.String())
 	for _, bad := range []string{"WARNING: DATA RACE", "panic:", "aborting with incomplete response due to panic"} {
 		if i := strings.Index(log, bad); i >= 0 {
 			g.t.Errorf("the gateway's log has %q:\n%.4000s", bad, log[i:])
@@ -173,6 +174,17 @@ func (g *gateway) finish() {
 		g.t.Logf("the Caddyfile:\n%s\nthe end of the gateway's log:\n%s", caddyfile, lastLines(readable(log), 40))
 	}
 	_ = os.RemoveAll(g.dir)
+}
+
+// withoutRaceOfCaddy leaves out of a log the reports of one data race that Caddy 2.11.9 has
+// by itself: a reload that cleans up a reverse_proxy while a request of it ends.
+func withoutRaceOfCaddy(log string) string {
+	const edge = "==================\n"
+	parts := strings.Split(log, edge)
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool {
+		return strings.HasPrefix(part, "WARNING: DATA RACE") && strings.Contains(part, "reverseproxy.(*Handler).cleanupConnections()") &&
+			strings.Contains(part, "reverseproxy.(*Handler).finalizeResponse()")
+	}), edge)
 }
 
 // readable leaves out of a log what only tells of Caddy's own doings, and

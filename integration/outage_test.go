@@ -77,7 +77,13 @@ func TestKeycloakRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh := newClient(t)
-	fresh.echoed(fresh.signIn(w.base+"/", "alice"))
+	var form *page
+	// On a slow machine the first requests after the start take longer than the gateway waits.
+	eventually(t, "Keycloak's form after the restart", time.Minute, func() bool {
+		form = fresh.navigate(w.base + "/")
+		return form.isLoginForm()
+	})
+	fresh.echoed(fresh.enter(form, "alice", "alice"))
 }
 
 // TestBetweenRedirectAndAnswer changes the gateway while somebody is at the

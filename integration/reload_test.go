@@ -207,7 +207,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			cl, c := loadedCluster(t, clusterOptions{plain: tt.plain, bolt: tt.bolt})
+			cl, c := loadedCluster(t, clusterOptions{plain: tt.plain, bolt: tt.bolt, caddy: "\tgrace_period 30s\n"})
 			w := during(t, tt.times, cl.base+"/", `for "alice"`, tt.kinds, func() *client { return cl.at(c, 0) }, func(i int) {
 				if err := cl.nodes[0].load(); err != nil {
 					t.Errorf("reload %d: %v", i, err)

@@ -234,7 +234,7 @@ func TestSingleFlight(t *testing.T) {
 	t.Parallel()
 	op := gatewaytest.NewOP(t, gatewaytest.OPOptions{}) // real sockets, for the race detector
 	p := newProvider(t, op)
-	for _, err := range crowd(50, func(int) error { _, err := op.Login(t.Context(), p); return err }) {
+	for _, err := range crowd(20, func(int) error { _, err := op.Login(t.Context(), p); return err }) {
 		if err != nil {
 			t.Fatal(err)
 		}
