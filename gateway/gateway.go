@@ -349,8 +349,13 @@ const (
 func (g *Gateway) claimNames(names forward.HeaderNames, keep []string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.headers, g.kept = append(g.headers, names.All()), append(g.kept, strip.NewNames(keep))
-	g.strip.Store(strip.New(g.headers...))
+	if all := names.All(); !slices.ContainsFunc(g.headers, func(have []string) bool { return slices.Equal(have, all) }) {
+		g.headers = append(g.headers, all)
+		g.strip.Store(strip.New(g.headers...))
+	}
+	if len(keep) > 0 {
+		g.kept = append(g.kept, strip.NewNames(keep))
+	}
 	for _, kept := range g.kept {
 		for _, names := range g.headers {
 			for _, name := range names {
