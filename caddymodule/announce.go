@@ -24,6 +24,9 @@ func (a *App) announce(places []place) {
 		}
 		said[guard] = true
 		fields := []zap.Field{zap.String("site", p.handler.site), zap.String("protected", p.handler.scope())}
+		if before := p.routesBefore(); before != nil {
+			fields = append(fields, zap.Strings("routes_before", before))
+		}
 		if paths := p.handler.Public; len(paths) > 0 {
 			fields = append(fields, zap.Strings("public", paths))
 		}
@@ -33,6 +36,24 @@ func (a *App) announce(places []place) {
 		a.log.Info("this site is protected; register these addresses at its providers",
 			append(fields, zap.Objects("providers", a.registrations(p)))...)
 	}
+}
+
+// routesBefore names the handlers that get requests before a handler that is nested, so
+// that it does not guard these requests.
+func (p place) routesBefore() (routes []string) {
+	if !p.handler.Nested || p.in == nil {
+		return nil
+	}
+	for _, by := range p.way(anyPath).takers {
+		text := by.name
+		for i, sets := range by.via {
+			text += []string{" if ", ", "}[min(i, 1)] + describe(sets)
+		}
+		if !by.ghost && !slices.Contains(routes, text) {
+			routes = append(routes, text)
+		}
+	}
+	return routes
 }
 
 // scope says which paths of the site need a login.

@@ -1,17 +1,21 @@
 package caddymodule
 
 import (
+	"encoding/json"
+	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
-// A chance says whether requests match. The opposite of c is surely - c.
+// A chance says whether requests match, as far as their path and host say.
 type chance int
 
 const (
@@ -21,37 +25,131 @@ const (
 	surely
 )
 
-// match says whether requests for a path get into a route.
-func (t *trace) match(route caddyhttp.Route, path string) chance {
-	if len(route.MatcherSets) == 0 {
-		return surely
-	}
-	matches := t.anyOf(route.MatcherSets, path)
-	if file := fallback(route.MatcherSets); file != "" && len(route.Handlers) == 1 && len(route.MatcherSets[0]) == 1 {
-		if r, ok := route.Handlers[0].(*rewrite.Rewrite); ok && strings.HasPrefix(r.URI, "{http.matchers.file.relative}") {
-			return surely // `try_files` of several lines
-		}
-	}
-	return matches
+// A fact is whether some requests match a matcher of which nothing more is known. Facts
+// are lists, because most states have those of another state and one more.
+type fact struct {
+	matcher string
+	matches bool
+	before  *fact
 }
 
-func (t *trace) anyOf(sets []caddyhttp.MatcherSet, path string) chance {
-	matches := never
-	for _, set := range sets {
-		all := surely
-		for _, matcher := range set {
-			all = min(all, t.matcher(matcher, path))
-		}
-		matches = max(matches, all)
+// of returns what is known of a matcher.
+func (f *fact) of(matcher string) *fact {
+	for f != nil && f.matcher != matcher {
+		f = f.before
 	}
-	return matches
+	return f
+}
+
+// methods is a set of HTTP methods.
+type methods uint8
+
+var methodNames = []string{"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+const (
+	methodGet methods = 1 << iota
+	methodPost
+	ownMethods   = methodGet | methodPost // of people who sign in
+	otherMethods = methods(1 << 7)
+	allMethods   = ^methods(0)
+)
+
+// match divides requests into those that get into a route, and the others.
+func (t *trace) match(route caddyhttp.Route, s state) (in, out []state) {
+	if len(route.MatcherSets) == 0 {
+		return []state{s}, nil
+	}
+	if file := fallback(route.MatcherSets); file != "" && len(route.Handlers) == 1 && len(route.MatcherSets[0]) == 1 {
+		if r, ok := route.Handlers[0].(*rewrite.Rewrite); ok && strings.HasPrefix(r.URI, "{http.matchers.file.relative}") {
+			return []state{s}, nil // `try_files` of several lines
+		}
+	}
+	return t.anyOf(route.MatcherSets, s)
+}
+
+// anyOf divides requests into those that match one of some sets, and the others.
+func (t *trace) anyOf(sets caddyhttp.MatcherSets, s state) (in, out []state) {
+	out = []state{s}
+	for _, set := range sets {
+		rest := out
+		out = nil
+		for _, r := range rest {
+			yes, no := t.allOf(set, r)
+			in, out = append(in, yes...), append(out, no...)
+		}
+	}
+	return in, out
+}
+
+// allOf divides requests into those that match all matchers of a set, and the others.
+func (t *trace) allOf(set caddyhttp.MatcherSet, s state) (in, out []state) {
+	in = []state{s}
+	for _, matcher := range set {
+		rest := in
+		in = nil
+		for _, r := range rest {
+			yes, no := t.one(matcher, r)
+			in, out = append(in, yes...), append(out, no...)
+		}
+	}
+	return in, out
+}
+
+// one divides requests into those that match, and the others.
+func (t *trace) one(matcher any, s state) (in, out []state) {
+	yes, no := s, s
+	switch m := matcher.(type) {
+	case *caddyhttp.MatchNot:
+		out, in = t.anyOf(m.MatcherSets, s)
+		return in, out
+	case *caddyhttp.MatchMethod:
+		some := methodsOf(*m)
+		yes.methods, no.methods = s.methods&some, s.methods&^(some&^otherMethods)
+	default:
+		matches := t.matcher(matcher, s.path)
+		if hardly <= matches && matches <= maybe {
+			key := t.in.key(matcher)
+			if known := s.facts.of(key); known == nil {
+				if t.in.often[key] > 1 {
+					yes.facts, no.facts = &fact{key, true, s.facts}, &fact{key, false, s.facts}
+				}
+				yes.quiet = s.quiet || matches == hardly
+				break
+			} else if matches = never; known.matches {
+				matches = surely
+			}
+		}
+		if matches == surely {
+			no.methods = 0
+		} else {
+			yes.methods = 0
+		}
+	}
+	if yes.methods != 0 {
+		in = []state{yes}
+	}
+	if no.methods != 0 {
+		out = []state{no}
+	}
+	return in, out
+}
+
+func methodsOf(names []string) (set methods) {
+	for _, name := range names {
+		if i := slices.Index(methodNames, name); i >= 0 {
+			set |= 1 << i
+		} else {
+			set |= otherMethods
+		}
+	}
+	return set
 }
 
 // matcher says whether requests for a path match.
 func (t *trace) matcher(matcher any, path string) chance {
 	switch m := matcher.(type) {
 	case *caddyhttp.MatchPath:
-		return matchPath(*m, path)
+		return t.matchPath(*m, path)
 	case *caddyhttp.MatchPathRE:
 		re, err := regexp.Compile(m.Pattern)
 		switch {
@@ -61,14 +159,12 @@ func (t *trace) matcher(matcher any, path string) chance {
 			return surely
 		}
 		return never
-	case *caddyhttp.MatchNot:
-		return surely - t.anyOf(m.MatcherSets, path)
 	case *caddyhttp.MatchHost:
 		names := hostNames(*m)
 		switch {
-		case t.names != nil && !slices.ContainsFunc(t.names, func(name string) bool { return !names.cover(name) }):
+		case t.place.names != nil && !slices.ContainsFunc(t.place.names, func(name string) bool { return !names.cover(name) }):
 			return surely
-		case !names.overlap(t.names):
+		case !names.overlap(t.place.names):
 			return never
 		}
 	case *fileserver.MatchFile:
@@ -84,7 +180,7 @@ func (t *trace) matcher(matcher any, path string) chance {
 	return maybe
 }
 
-func matchPath(m caddyhttp.MatchPath, path string) chance {
+func (t *trace) matchPath(m caddyhttp.MatchPath, path string) chance {
 	matches := never
 	for _, pattern := range m {
 		switch {
@@ -94,7 +190,7 @@ func matchPath(m caddyhttp.MatchPath, path string) chance {
 			matches = hardly
 		default:
 			one := caddyhttp.MatchPath{pattern}
-			if yes, err := one.MatchWithError(requestFor(path)); yes && err == nil {
+			if yes, err := one.MatchWithError(t.in.request(path)); yes && err == nil {
 				return surely
 			}
 		}
@@ -115,4 +211,80 @@ func fallback(sets caddyhttp.MatcherSets) string {
 		}
 	}
 	return ""
+}
+
+// onlyClients says whether matchers tell hosts and clients apart, but no addresses.
+func onlyClients(sets caddyhttp.MatcherSets) bool {
+	for _, set := range sets {
+		for _, matcher := range set {
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchHost, *caddyhttp.MatchHeader, *caddyhttp.MatchHeaderRE, *caddyhttp.MatchRemoteIP, *caddyhttp.MatchClientIP:
+			case *caddyhttp.MatchNot:
+				if !onlyClients(m.MatcherSets) {
+					return false
+				}
+			default:
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// matcherKey is equal for matchers that match the same requests.
+func matcherKey(matcher any) string {
+	kind := matcherName(matcher)
+	switch m := matcher.(type) { // without the names that the Caddyfile gives them
+	case *caddyhttp.MatchExpression:
+		return kind + m.Expr
+	case *caddyhttp.MatchHeaderRE:
+		patterns := map[string]string{}
+		for name, re := range *m {
+			patterns[name] = re.Pattern
+		}
+		matcher = patterns
+	}
+	config, err := json.Marshal(matcher)
+	if err != nil {
+		return fmt.Sprintf("%s%p", kind, matcher)
+	}
+	return kind + string(config)
+}
+
+// matcherName is what a matcher is called in the configuration.
+func matcherName(matcher any) string {
+	if m, ok := matcher.(caddy.Module); ok {
+		return strings.TrimPrefix(string(m.CaddyModule().ID), "http.matchers.")
+	}
+	return fmt.Sprintf("%T", matcher)
+}
+
+// describe says which requests matchers take. Values that may be secret, such as those of a
+// header, are left out.
+func describe(sets caddyhttp.MatcherSets) string {
+	either := make([]string, len(sets))
+	for i, set := range sets {
+		var all []string
+		for _, matcher := range set {
+			text := matcherName(matcher)
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchNot:
+				text = "not (" + describe(m.MatcherSets) + ")"
+			case *caddyhttp.MatchPath:
+				text += " " + strings.Join(*m, " ")
+			case *caddyhttp.MatchPathRE:
+				text += " " + m.Pattern
+			case *caddyhttp.MatchHeader:
+				text += " " + strings.Join(slices.Sorted(maps.Keys(*m)), " ")
+			case *caddyhttp.MatchMethod:
+				text += " " + strings.Join(*m, " ")
+			case *caddyhttp.MatchHost:
+				text += " " + strings.Join(*m, " ")
+			}
+			all = append(all, text)
+		}
+		slices.Sort(all)
+		either[i] = strings.Join(all, ", ")
+	}
+	return strings.Join(either, " or ")
 }

@@ -129,3 +129,17 @@ func FindVariable(name string) (provider, field string, ok bool) {
 	f, ok := allVariables().find(name)
 	return f.provider, f.name, ok
 }
+
+// FollowedRoutes counts the routes through which the check of an app's sites follows requests.
+func FollowedRoutes(a *App) (steps int, err error) {
+	known := a.match(a.outline.handlers)
+	places, err := a.findSites(a.outline.app, func(h *Handler) *Handler { return known[h] })
+	counted := map[*routing]bool{}
+	for _, p := range places {
+		if !counted[p.in] {
+			steps += p.in.steps
+		}
+		counted[p.in] = true
+	}
+	return steps, err
+}

@@ -41,7 +41,7 @@ func (p place) ownLines() (lines []string) {
 		}
 		lines = append(lines, "`prefix "+prefix+"`")
 	}
-	if callback := p.handler.CallbackPath; callback != "" && !p.reachedBy(callback) {
+	if callback := p.handler.CallbackPath; callback != "" && !p.reachedBy(callback, methodGet) {
 		lines = append(lines, "`callback_path "+prefix+"/oidc/callback`")
 	}
 	return lines
@@ -49,7 +49,7 @@ func (p place) ownLines() (lines []string) {
 
 // takesBelow says whether the handler gets its own addresses, if they have this prefix.
 func (p place) takesBelow(prefix string) bool {
-	return p.reachedBy(prefix+"/login") && p.reachedBy(prefix+"/oidc/callback") && p.reachedBy(prefix+"/saml/acs")
+	return p.reachedBy(prefix+"/login", methodGet) && p.reachedBy(prefix+"/oidc/callback", methodGet) && p.reachedBy(prefix+"/saml/acs", methodPost)
 }
 
 // partPrefix is a prefix below the path of the part that the handler guards, or one that
@@ -101,6 +101,7 @@ const appLine = "`app <id>` if another 'sso' has that host"
 // An address is one where the gateway itself answers, for a provider or for all.
 type address struct {
 	path               string
+	method             methods // of requests without which nobody can sign in
 	provider, protocol string
 	metadata           string // the path of the metadata for a SAML provider
 }
@@ -108,7 +109,7 @@ type address struct {
 // addresses are those without which nobody can sign in at a handler.
 func (a *App) addresses(h *Handler) []address {
 	prefix := cmp.Or(h.Prefix, defaultPrefix)
-	list := []address{{path: prefix + "/login"}}
+	list := []address{{path: prefix + "/login", method: methodGet}}
 	of := map[string]int{} // how many providers a protocol has
 	for _, p := range a.providers {
 		if slices.Contains(h.opts.Providers, p.Name) {
@@ -123,9 +124,9 @@ func (a *App) addresses(h *Handler) []address {
 			below = "/" + own.provider
 		}
 		if own.protocol == "saml" {
-			own.path, own.metadata = prefix+"/saml/acs", prefix+"/saml/metadata"+below
+			own.path, own.method, own.metadata = prefix+"/saml/acs", methodPost, prefix+"/saml/metadata"+below
 		} else {
-			own.path = cmp.Or(h.CallbackPath, prefix+"/oidc/callback") + below
+			own.path, own.method = cmp.Or(h.CallbackPath, prefix+"/oidc/callback")+below, methodGet
 		}
 	}
 	return list
@@ -143,12 +144,14 @@ type reach struct {
 // reachOf finds the addresses at which no other handler of the host answers.
 func (a *App) reachOf(p place, places []place) (r reach) {
 	for _, own := range a.addresses(p.handler) {
-		reached, takers := p.way(own.path)
+		w := p.way(own.path)
+		reached := w.methods&own.method != 0
+		takers := w.names(reached)
 		if reached && takers == nil {
 			continue
 		}
 		others := slices.DeleteFunc(slices.Clone(places), func(other place) bool {
-			return !other.besides(p) || !slices.Contains(a.addresses(other.handler), own) || !other.reachedBy(own.path)
+			return !other.besides(p) || !slices.Contains(a.addresses(other.handler), own) || !other.reachedBy(own.path, own.method)
 		})
 		if len(others) > 0 {
 			r.strange = r.strange || !reached && !slices.ContainsFunc(others, func(other place) bool { return other.handler.config == p.handler.config })
@@ -218,9 +221,9 @@ func (a *App) warnOfAssets(p place, places []place) {
 	assets := cmp.Or(p.handler.Prefix, defaultPrefix) + "/assets/"
 	answered := func(other place) bool {
 		same := cmp.Or(other.handler.Prefix, defaultPrefix) == cmp.Or(p.handler.Prefix, defaultPrefix)
-		return same && other.besides(p) && other.reachedBy(assets+"post.js")
+		return same && other.besides(p) && other.reachedBy(assets+"post.js", methodGet)
 	}
-	if !p.reachedBy(assets+"post.js") && !slices.ContainsFunc(places, answered) {
+	if !p.reachedBy(assets+"post.js", methodGet) && !slices.ContainsFunc(places, answered) {
 		a.warn("the 'sso' that is `nested` never gets requests for the style and the scripts of its own pages: they look bare, a browser goes on to the provider later, and fragments of addresses get lost",
 			zap.String("site", p.handler.site), zap.String("fix", "have the matchers above it take "+assets+"*, too"))
 	}

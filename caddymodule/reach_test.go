@@ -1,10 +1,15 @@
 package caddymodule_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-sso/caddy-sso/caddymodule"
 )
 
 var partLine = regexp.MustCompile("`((?:nested|prefix|callback_path|app)[^`]*)`")
@@ -91,5 +96,46 @@ func TestAnotherAppAnswers(t *testing.T) {
 				t.Errorf("signed in: %d %q", status, body)
 			}
 		})
+	}
+}
+
+// TestManyParts counts the routes through which requests are followed. They may grow with
+// the square of the parts of a site, but not faster.
+func TestManyParts(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	const part = "sso oidc https://id.example.com app secret {\nrole User g%d\nnested\napp a%[1]d\n%s\n}\nrespond ok\n}\n"
+	for name, tt := range map[string]struct{ before, lines string }{
+		"a prefix for each":          {"handle /p%d/* {\n", "prefix /p%d/.sso"},
+		"one prefix":                 {"handle /p%d/* {\n", "# %d"},
+		"one prefix, other requests": {"@m%d header X-%[1]d *\nhandle @m%[1]d {\n", "# %d"},
+		"rewrites that may be":       {"@m%d header X-%[1]d *\nrewrite @m%[1]d /p%[1]d{uri}\nhandle /p%[1]d/* {\n", "prefix /p%d/.sso"},
+		"routes that may be passed":  {"@m%d header X-%[1]d *\nhandle @m%[1]d {\nheader X y\n}\nhandle /p%[1]d/* {\n", "prefix /p%d/.sso"},
+	} {
+		followed := func(parts int) int {
+			var site strings.Builder
+			for i := range parts {
+				fmt.Fprintf(&site, tt.before+part, i, fmt.Sprintf(tt.lines, i))
+			}
+			var cfg caddy.Config
+			if err := json.Unmarshal(mustAdapt(t, withOptions("http://app.localhost {\n"+site.String()+"handle {\n"+fmt.Sprintf(part, parts, "")+"}\n", "")), &cfg); err != nil {
+				t.Fatal(err)
+			}
+			ctx, err := caddy.ProvisionContext(&cfg)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			app, err := ctx.App("sso")
+			if err != nil {
+				t.Fatal(err)
+			}
+			steps, err := caddymodule.FollowedRoutes(app.(*caddymodule.App))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return steps
+		}
+		if some, more := followed(16), followed(32); more > 5*some {
+			t.Errorf("%s: through %d routes with 16 parts, and through %d with 32", name, some, more)
+		}
 	}
 }

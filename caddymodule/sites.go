@@ -36,10 +36,11 @@ type place struct {
 	rewrites []string
 	// steps lead from the server to it.
 	steps []step
-	// routes are the server's, where it stands as own.
-	routes caddyhttp.RouteList
-	named  map[string]*caddyhttp.Route
-	own    caddyhttp.MiddlewareHandler
+	// in are the server's routes, where it stands as own. line leads to it: the subroutes
+	// above, and own.
+	in   *routing
+	line []caddyhttp.MiddlewareHandler
+	own  caddyhttp.MiddlewareHandler
 }
 
 // isBelow says whether p gets its requests from top, which guards the whole site.
@@ -54,7 +55,7 @@ func (p place) isBelow(top place) bool {
 func (a *App) findSites(httpApp *caddyhttp.App, known func(*Handler) *Handler) ([]place, error) {
 	var places []place
 	for _, name := range slices.Sorted(maps.Keys(httpApp.Servers)) {
-		w := walker{server: name, all: httpApp.Servers[name].Routes, named: httpApp.Servers[name].NamedRoutes}
+		w := walker{in: routingOf(name, httpApp.Servers[name])}
 		w.hosts.Scheme, w.hosts.Port = listener(httpApp, httpApp.Servers[name])
 		w.routes(httpApp.Servers[name].Routes, 0, nil)
 		places = append(places, w.found...)
@@ -127,19 +128,31 @@ func (a *App) warnOfPlace(p place) {
 	}
 }
 
-// checkOrder refuses a handler if another one responds before it.
+// checkOrder refuses a handler if another one responds before it, to all of its requests if
+// it is nested.
 func (p place) checkOrder() error {
-	before := p.before
-	if before == nil && p.handler.Nested {
-		if reached, takers := p.way(anyPath); !reached {
-			before = takers
-		}
+	if p.handler.Nested {
+		return p.checkRest()
 	}
-	if len(before) == 0 || !p.top && !p.handler.Nested {
+	if len(p.before) == 0 || !p.top {
 		return nil
 	}
 	return fmt.Errorf("site %s: '%s' comes before 'sso' and responds without it, because of the global option `order` or a route: "+
-		"put 'sso' first, and write `public` in its block for paths that need no login; or, if sso is to guard only the rest, %s", p.handler.site, strings.Join(before, "', '"), p.asPart())
+		"put 'sso' first, and write `public` in its block for paths that need no login; or, if sso is to guard only the rest, %s", p.handler.site, strings.Join(p.before, "', '"), p.asPart())
+}
+
+// checkRest refuses a nested handler if the routes before it leave no requests.
+func (p place) checkRest() error {
+	if p.in == nil {
+		return nil
+	}
+	w := p.way(anyPath)
+	takers := w.names(false)
+	if w.methods&^otherMethods != 0 || takers == nil {
+		return nil
+	}
+	return fmt.Errorf("site %s: no request comes to the 'sso' that is `nested`, because the routes before it respond to all of them (by '%s'), so it guards nothing: "+
+		"put this 'sso' before them, or have their matchers leave out what it is to guard", p.handler.site, strings.Join(takers, "', '"))
 }
 
 // checkDepth refuses a handler that guards only a part of its site without `nested`, and

@@ -15,65 +15,101 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
-// A trace goes the ways of requests for one path through the routes of a server, to the
-// handler of a place. Where a matcher may match, it goes both ways.
+// A trace follows the requests for one path through the routes of a server, to the sso of a
+// place. If it can't tell whether a matcher matches, it goes both ways and remembers which:
+// so a matcher and its opposite together leave no requests.
 type trace struct {
 	place
-	reached     bool     // by some requests
-	takers      []string // the handlers that get requests before it
-	quietTakers []string // and those that hardly get one, or may have them
+	way
+	turned methods // of requests that redirects and refusals end before the sso
+}
+
+// A way is what a trace finds.
+type way struct {
+	methods methods // of the requests that come to the sso
+	takers  []taker // the handlers that get requests before it
+}
+
+// A taker is a handler that gets requests before the sso.
+type taker struct {
+	name  string
+	via   []caddyhttp.MatcherSets // of the routes that lead to it
+	quiet bool                    // it gets few of them, or may have them
+	ghost bool                    // it gets only what has been redirected or refused
 }
 
 // A state is what is known of some of the requests.
 type state struct {
-	path   string            // "" if it is not known
-	file   string            // what a file matcher falls back to
-	groups map[string]string // of which a route has matched, with that route's first handler
-	quiet  bool              // they are few, or they may be taken
-	strip  bool              // sso_strip has taken the codes out
-	moved  bool              // a rewrite has changed the path
-	part   bool              // they are those of some paths of the site
+	path    string // "" if it is not known
+	methods methods
+	facts   *fact
+	file    string            // what a file matcher falls back to
+	groups  map[string]string // of which a route has matched, with that route's first handler
+	via     []caddyhttp.MatcherSets
+	quiet   bool // they are few, or they may be taken
+	ghost   bool // they have been redirected or refused
+	strip   bool // sso_strip has removed the codes
+	moved   bool // a rewrite has changed the path
+	part    bool // they are those of some paths of the site
 }
 
-// anyPath is the path of requests of which only the host is known.
-const anyPath = ""
+// same says whether two states lead to the same ways.
+func (s state) same(o state) bool {
+	return s.path == o.path && s.methods == o.methods && s.facts == o.facts && s.file == o.file && maps.Equal(s.groups, o.groups) &&
+		s.quiet == o.quiet && s.ghost == o.ghost && s.strip == o.strip && s.moved == o.moved && s.part == o.part
+}
 
-// way says whether requests for a path may come to the place, and names the handlers in
-// routes before it that take such requests, or some of them.
-func (p place) way(path string) (reached bool, takers []string) {
-	t := trace{place: p}
-	t.list(p.routes, state{path: path}, nil)
-	if !t.reached && t.takers == nil {
-		return false, t.quietTakers
+const (
+	anyPath    = "" // of requests of which only the host is known
+	manyStates = 8
+)
+
+// way follows the requests for a path to the place.
+func (p place) way(path string) way {
+	key := wayTo{p.own, path}
+	found, known := p.in.ways[key]
+	if !known {
+		t := trace{place: p}
+		s := state{path: path, methods: ownMethods}
+		if path == anyPath {
+			s.methods = allMethods
+		}
+		t.list(p.in.routes, s, nil)
+		if !slices.ContainsFunc(t.takers, func(by taker) bool { return !by.ghost }) {
+			t.methods |= t.turned // redirects and refusals for everybody are meant
+		}
+		found = t.way
+		p.in.ways[key] = found
 	}
-	return t.reached, t.takers
+	return found
+}
+
+// names are those that take requests for sure; if nothing comes to the sso and there
+// are none, all.
+func (w way) names(reached bool) (names []string) {
+	all := !reached && !slices.ContainsFunc(w.takers, func(by taker) bool { return !by.quiet })
+	for _, by := range w.takers {
+		if (all || !by.quiet) && !slices.Contains(names, by.name) {
+			names = append(names, by.name)
+		}
+	}
+	return names
 }
 
 // reachedBy says whether requests for a path may come to the place.
-func (p place) reachedBy(path string) bool {
-	reached, _ := p.way(path)
-	return reached
-}
+func (p place) reachedBy(path string, m methods) bool { return p.way(path).methods&m != 0 }
 
 func (t *trace) takes(name string, s state) {
-	to := &t.takers
-	if s.quiet {
-		to = &t.quietTakers
-	}
-	if !slices.Contains(*to, name) {
-		*to = append(*to, name)
-	}
+	t.takers = append(t.takers, taker{name, s.via, s.quiet || s.ghost, s.ghost})
 }
 
 // add adds a state to others, unless one of them says the same. If there are too many, it
-// forgets their paths.
+// forgets what tells them apart.
 func add(states []state, s state) []state {
-	if len(states) > 64 {
-		s.path = anyPath
+	if len(states) > manyStates {
+		s.path, s.facts = anyPath, nil
 	}
-	if slices.ContainsFunc(states, func(o state) bool {
-		return o.path == s.path && o.quiet == s.quiet && o.strip == s.strip && o.moved == s.moved && o.part == s.part && maps.Equal(o.groups, s.groups)
-	}) {
+	if slices.ContainsFunc(states, s.same) {
 		return states
 	}
 	return append(states, s)
@@ -85,8 +121,12 @@ func (t *trace) list(list caddyhttp.RouteList, s state, under []string) []state 
 	states := []state{s}
 	for _, route := range list {
 		onWay := slices.ContainsFunc(route.Handlers, t.leadsTo)
+		if !turns(route) {
+			continue
+		}
 		var after []state
 		for _, before := range states {
+			t.in.steps++
 			after = t.route(route, before, after, onWay, under)
 		}
 		if onWay {
@@ -94,12 +134,12 @@ func (t *trace) list(list caddyhttp.RouteList, s state, under []string) []state 
 		}
 		states = after
 	}
-	var left []state
-	for _, after := range states {
-		after.groups = s.groups
-		left = add(left, after)
-	}
-	return left
+	return states
+}
+
+// leadsTo says whether the place is in a handler.
+func (t *trace) leadsTo(handler caddyhttp.MiddlewareHandler) bool {
+	return slices.Contains(t.line, handler)
 }
 
 // route adds what becomes of requests at a route.
@@ -110,62 +150,65 @@ func (t *trace) route(route caddyhttp.Route, s state, after []state, onWay bool,
 		}
 		return add(after, s)
 	}
-	matches := t.match(route, s.path)
-	if matches < surely {
-		after = add(after, s)
+	in, out := t.match(route, s)
+	for _, o := range out {
+		after = add(after, o)
 	}
-	if matches == never {
-		if onWay && s.moved {
-			s.quiet = true
-			t.takes("rewrite", s)
+	if in == nil && onWay && s.moved {
+		s.quiet = true
+		t.takes("rewrite", s)
+	}
+	for _, i := range in {
+		i.quiet = i.quiet || out != nil && onlyClients(route.MatcherSets)
+		i.file = fallback(route.MatcherSets)
+		i.part = i.part || out == nil && t.isPart(route)
+		if out != nil || i.part {
+			i.via = append(slices.Clip(s.via), route.MatcherSets)
 		}
-		return after
-	}
-	s.quiet = s.quiet || matches == hardly || matches == maybe && (s.path == anyPath || onlyHosts(route.MatcherSets))
-	s.file = fallback(route.MatcherSets)
-	s.part = s.part || matches == surely && t.match(route, anyPath) < surely
-	if route.Group != "" {
-		s.groups = maps.Clone(s.groups)
-		if s.groups == nil {
-			s.groups = map[string]string{}
-		}
-		s.groups[route.Group] = t.first(route)
-	}
-	inside := []state{s}
-	for _, handler := range route.Handlers {
-		var passed []state
-		for _, s := range inside {
-			for _, s = range t.through(handler, s, under) {
-				passed = add(passed, s)
+		if route.Group != "" {
+			i.groups = maps.Clone(i.groups)
+			if i.groups == nil {
+				i.groups = map[string]string{}
 			}
+			i.groups[route.Group] = t.first(route)
 		}
-		inside = passed
-	}
-	for _, s := range inside {
-		switch {
-		case !route.Terminal:
-			after = add(after, s)
-		case !onWay && s.path != anyPath:
-			t.takes(t.first(route), s)
+		for _, left := range t.handlers(route.Handlers, i, under) {
+			left.via = s.via
+			switch {
+			case !route.Terminal:
+				after = add(after, left)
+			case !onWay && left.path != anyPath:
+				t.takes(t.first(route), left)
+			}
 		}
 	}
 	return after
 }
 
-// leadsTo says whether the place is in a handler.
-func (t *trace) leadsTo(handler caddyhttp.MiddlewareHandler) bool {
-	w := walker{named: t.named}
-	return len(w.within(handler, nil, func(h caddyhttp.MiddlewareHandler) string {
-		if h == t.own {
-			return "sso"
+// isPart says whether a route takes some paths only.
+func (t *trace) isPart(route caddyhttp.Route) bool {
+	_, out := t.match(route, state{methods: allMethods})
+	return out != nil
+}
+
+// handlers returns what becomes of requests at the handlers of a route.
+func (t *trace) handlers(list []caddyhttp.MiddlewareHandler, s state, under []string) []state {
+	states := []state{s}
+	for _, handler := range list {
+		var passed []state
+		for _, before := range states {
+			for _, after := range t.through(handler, before, under) {
+				passed = add(passed, after)
+			}
 		}
-		return ""
-	})) > 0
+		states = passed
+	}
+	return states
 }
 
 // first names the first handler of a route.
 func (t *trace) first(route caddyhttp.Route) string {
-	w := walker{named: t.named}
+	w := walker{in: t.in}
 	for _, handler := range route.Handlers {
 		if names := w.within(handler, nil, directiveOf); len(names) > 0 {
 			return names[0]
@@ -193,65 +236,93 @@ func directiveOf(handler caddyhttp.MiddlewareHandler) string {
 	return handlerName(handler)
 }
 
-// through returns what becomes of requests at a handler. Redirects and refusals may come
-// before sso: what they end is not counted.
+// turns says whether a route may end requests, or lead them elsewhere.
+func turns(route caddyhttp.Route) bool {
+	return route.Group != "" || route.Terminal || slices.ContainsFunc(route.Handlers, func(handler caddyhttp.MiddlewareHandler) bool {
+		switch name := handlerName(handler); name {
+		case "copy_response", "error", "invoke", "rewrite", "sso", "sso_strip", "static_response", "subroute":
+			return true
+		default:
+			return !harmless[name]
+		}
+	})
+}
+
+// through returns what becomes of requests at a handler.
 func (t *trace) through(handler caddyhttp.MiddlewareHandler, s state, under []string) []state {
 	switch h := handler.(type) {
 	case *Handler:
-		if handler == t.own {
-			t.reached = true
-			return nil
+		switch {
+		case handler != t.own:
+			return []state{s}
+		case s.ghost:
+			t.turned |= s.methods
+		default:
+			t.methods |= s.methods
 		}
-		return []state{s}
+		return nil
 	case *Strip:
 		s.strip = true
 	case *caddyhttp.Subroute:
 		return t.list(h.Routes, s, under)
 	case *caddyhttp.Invoke:
-		if route := t.named[h.Name]; route != nil && !slices.Contains(under, h.Name) {
+		if route := t.in.named[h.Name]; route != nil && !slices.Contains(under, h.Name) {
 			return t.list(caddyhttp.RouteList{*route}, s, append(slices.Clip(under), h.Name))
 		}
 	case *rewrite.Rewrite:
+		if h.Method != "" {
+			s.methods = allMethods
+		}
 		if changesPath(h) {
-			s.path, s.moved = s.rewritten(h), s.moved || s.path != anyPath
+			s.path, s.moved, s.facts = s.rewritten(h), s.moved || s.path != anyPath, nil
 		}
 	default:
-		return t.answered(handler, s)
+		return t.answered(handler, s, under)
 	}
 	return []state{s}
 }
 
 // answered returns what a handler leaves that may respond.
-func (t *trace) answered(handler caddyhttp.MiddlewareHandler, s state) []state {
+func (t *trace) answered(handler caddyhttp.MiddlewareHandler, s state, under []string) (left []state) {
 	name := directiveOf(handler)
 	refuses := name == "error" || name == "abort"
 	if answers(handler) == "" && !(refuses && s.part && !s.quiet) {
-		s.quiet = s.quiet || ends(handler)
+		if ends(handler) { // redirects and refusals may come before sso
+			s.ghost, s.facts = true, nil
+		}
 		return []state{s}
 	}
 	t.takes(name, s)
-	t.reached = t.reached || s.strip && s.path != anyPath // it is meant: no code is passed on
+	if s.strip && s.path != anyPath {
+		t.methods |= s.methods // it is meant: no code is passed on
+	}
+	proxy, ok := handler.(*reverseproxy.Handler)
 	switch {
+	case ok:
+		for _, response := range proxy.HandleResponse { // such as that of forward_auth
+			if response.StatusCode == "" {
+				left = append(left, t.list(response.Routes, s, under)...)
+			}
+		}
+		return left
 	case ends(handler):
 		return nil
 	case slices.Contains(standard, name):
 		return []state{s}
 	}
 	moved := s
-	moved.path = anyPath
+	moved.path, moved.facts = anyPath, nil
 	return []state{s, moved}
 }
 
 // ends says whether a handler surely ends all requests that come to it.
 func ends(handler caddyhttp.MiddlewareHandler) bool {
 	switch h := handler.(type) {
-	case *reverseproxy.Handler:
-		return len(h.HandleResponse) == 0
 	case *fileserver.FileServer:
 		return !h.PassThru
 	case *caddyhttp.StaticResponse:
 		return h.StatusCode != "103" // early hints
-	case *caddyhttp.StaticError:
+	case *caddyhttp.StaticError, reverseproxy.CopyResponseHandler, *reverseproxy.CopyResponseHandler:
 		return true
 	}
 	return false

@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,19 +14,96 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 )
 
+// A routing has the routes of one server, and what traces through them have found.
+type routing struct {
+	server   string
+	routes   caddyhttp.RouteList
+	named    map[string]*caddyhttp.Route
+	ways     map[wayTo]way
+	keys     map[any]string           // of matchers: see matcherKey
+	often    map[string]int           // how often a key occurs
+	requests map[string]*http.Request // for paths
+	steps    int                      // routes that requests were followed through
+}
+
+// A wayTo is that of requests for a path to a handler.
+type wayTo struct {
+	handler caddyhttp.MiddlewareHandler
+	path    string
+}
+
+func routingOf(name string, server *caddyhttp.Server) *routing {
+	in := &routing{
+		server: name, routes: server.Routes, named: server.NamedRoutes,
+		ways: map[wayTo]way{}, keys: map[any]string{}, often: map[string]int{}, requests: map[string]*http.Request{},
+	}
+	in.count(in.routes)
+	for _, route := range in.named {
+		in.count(caddyhttp.RouteList{*route})
+	}
+	return in
+}
+
+// count finds the keys of all matchers that decide about the way of requests.
+func (in *routing) count(list caddyhttp.RouteList) {
+	for _, route := range list {
+		if turns(route) {
+			in.countSets(route.MatcherSets)
+		}
+		for _, handler := range route.Handlers {
+			switch h := handler.(type) {
+			case *caddyhttp.Subroute:
+				in.count(h.Routes)
+			case *reverseproxy.Handler:
+				for _, response := range h.HandleResponse {
+					in.count(response.Routes)
+				}
+			}
+		}
+	}
+}
+
+func (in *routing) countSets(sets caddyhttp.MatcherSets) {
+	for _, set := range sets {
+		for _, matcher := range set {
+			if not, ok := matcher.(*caddyhttp.MatchNot); ok {
+				in.countSets(not.MatcherSets)
+				continue
+			}
+			in.often[in.key(matcher)]++
+		}
+	}
+}
+
+func (in *routing) key(matcher any) string {
+	if !reflect.TypeOf(matcher).Comparable() { // one that Caddy itself has made
+		return matcherKey(matcher)
+	}
+	if in.keys[matcher] == "" {
+		in.keys[matcher] = matcherKey(matcher)
+	}
+	return in.keys[matcher]
+}
+
+func (in *routing) request(path string) *http.Request {
+	if in.requests[path] == nil {
+		in.requests[path] = requestFor(path)
+	}
+	return in.requests[path]
+}
+
 // A walker goes through the routes of one server.
 type walker struct {
-	server string
-	all    caddyhttp.RouteList
-	named  map[string]*caddyhttp.Route
-	found  []place
+	in    *routing
+	found []place
 
-	names  hostNames     // of the routes above
-	hosts  gateway.Hosts // of the routes above
-	nested bool          // some route above has a matcher other than host, or is one of several
-	part   bool          // some route within the site has hosts of its own
-	site   string        // the outermost route with a subroute
-	steps  []step        // of the routes above
+	names  hostNames                     // of the routes above
+	hosts  gateway.Hosts                 // of the routes above
+	nested bool                          // some route above has a matcher other than host, or is one of several
+	part   bool                          // some route within the site has hosts of its own
+	site   string                        // the outermost route with a subroute
+	steps  []step                        // of the routes above
+	line   []caddyhttp.MiddlewareHandler // the subroutes above
 }
 
 // routes looks for handlers in a list of routes. depth counts the subroutes
@@ -50,7 +129,10 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 				if depth == 0 {
 					w.site = "/" + strconv.Itoa(i)
 				}
+				line := w.line
+				w.line = append(slices.Clip(line), handler)
 				w.routes(handler.Routes, depth+1, slices.Concat(leadingIn(before), beside))
+				w.line = line
 			}
 			if strip := stripOf(handler); strip != "" {
 				w.steps = append(slices.Clip(w.steps), step{strip: strip})
@@ -88,8 +170,8 @@ func (w *walker) enter(route caddyhttp.Route, depth int) (limited bool) {
 // place is where a handler stands that was met just now.
 func (w *walker) place(h *Handler, before []earlier) place {
 	p := place{
-		handler: h, hosts: w.hosts, names: w.names, server: w.server, site: w.server + w.site, top: !w.nested,
-		anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part, steps: w.steps, routes: w.all, named: w.named, own: h,
+		handler: h, hosts: w.hosts, names: w.names, server: w.in.server, site: w.in.server + w.site, top: !w.nested,
+		anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part, steps: w.steps, in: w.in, line: append(slices.Clip(w.line), h), own: h,
 	}
 	p.before, p.unknown = w.before(h, before)
 	return p
@@ -117,17 +199,17 @@ func leadingIn(list []earlier) []earlier {
 	return leading
 }
 
-// before names the earlier handlers that answer for h, and those that may. If h
-// guards a part only, the site may answer other parts itself: then only a handler
-// that leaves nothing to h counts.
+// before names the earlier handlers that answer for h, and those that may. If h guards a
+// part only, the site may answer other parts itself: see trace.
 func (w *walker) before(h *Handler, list []earlier) (answer, unknown []string) {
 	for _, e := range list {
 		here := !e.limited || e.site && slices.ContainsFunc(w.names, e.names.cover) || !e.site && e.names.overlap(w.names)
-		if !here || h.Nested && e.matched {
+		known := slices.Contains(standard, e.name) || e.name == "respond"
+		if !here || h.Nested && (e.matched || known) {
 			continue
 		}
 		names := &answer
-		if !slices.Contains(standard, e.name) && e.name != "respond" {
+		if !known {
 			names = &unknown
 		}
 		if !slices.Contains(*names, e.name) {
@@ -145,7 +227,7 @@ func (w *walker) within(handler caddyhttp.MiddlewareHandler, under []string, nam
 	case *caddyhttp.Subroute:
 		inner = h.Routes
 	case *caddyhttp.Invoke:
-		if route := w.named[h.Name]; route != nil && !slices.Contains(under, h.Name) {
+		if route := w.in.named[h.Name]; route != nil && !slices.Contains(under, h.Name) {
 			inner, under = caddyhttp.RouteList{*route}, append(slices.Clip(under), h.Name)
 		}
 	default:
