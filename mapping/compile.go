@@ -34,7 +34,6 @@ type RuleSet struct {
 	// everyone are the indices of the lines that match every person.
 	everyone      []int
 	firstTemplate int // the index of the first template line
-	fingerprint   string
 }
 
 // A compiledLine always has a position.
@@ -61,7 +60,6 @@ func Compile(rules Rules) (*RuleSet, error) {
 			set.byGroup[group] = append(set.byGroup[group], i)
 		}
 	}
-	set.fingerprint = fingerprint(set.lines)
 	return set, nil
 }
 
@@ -177,7 +175,7 @@ func repeats() func(compiledLine) string {
 	seen := map[string]string{}
 	return func(line compiledLine) string {
 		line.To, line.From = slices.Sorted(slices.Values(line.To)), slices.Sorted(slices.Values(line.From))
-		key := string(appendLine(nil, line))
+		key := fmt.Sprintf("%s %q %q", line.kind, line.To, line.From)
 		if position, found := seen[key]; found {
 			return fmt.Sprintf("says the same as the line at %s; remove one", position)
 		}
