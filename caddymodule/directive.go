@@ -157,6 +157,11 @@ func lines(list *[]mapping.Line) setter {
 // between them. A word in quotes is one name.
 func givenNames(word string, args []caddyfile.Token) ([]string, error) {
 	first, last := args[0], 0
+	for _, t := range args {
+		if strings.Contains(t.Text, `"`) && !t.Quoted() {
+			return nil, errors.New(`a quotation mark in the middle of a word is a part of the name: put the whole name in quotes, with \" for each mark in it; write a rule for each such name`)
+		}
+	}
 	isOpen := func(t caddyfile.Token) bool { return !t.Quoted() && strings.HasSuffix(t.Text, ",") }
 	for last+1 < len(args) && (isOpen(args[last]) || !args[last+1].Quoted() && strings.HasPrefix(args[last+1].Text, ",")) {
 		last++
@@ -164,6 +169,8 @@ func givenNames(word string, args []caddyfile.Token) ([]string, error) {
 	switch {
 	case last == 0 && first.Quoted():
 		return []string{first.Text}, nil
+	case last == 0 && strings.Contains(first.Text, " ") && strings.Contains(first.Text, ","):
+		return nil, errors.New("this word of `import` has a blank and a comma: if it is one name, write \"{args[0]}\" with the quotes; if it is several, write them without a blank, such as A,B")
 	case last == 0 || strings.Contains(first.Text, ",,"):
 		return mapping.SplitNames(first.Text)
 	}

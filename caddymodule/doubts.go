@@ -62,7 +62,7 @@ func (a *App) warnOfIdle(places []place) {
 	for _, p := range a.providers {
 		longest = max(longest, a.lifetimeOf(p))
 	}
-	const noEffect = "`idle` has no effect, for every login ends by `lifetime` before: write a shorter `idle`, or a longer `lifetime`"
+	const noEffect = "`idle` has no effect, because every login reaches its `lifetime` first: write a shorter `idle`, or a longer `lifetime`"
 	switch {
 	case idle <= 0:
 		return
@@ -91,7 +91,7 @@ func (a *App) warnOfLifetime(p place) {
 		}
 	}
 	if own > longest {
-		a.warn("the site's `lifetime` has no effect, for every login ends before: write a shorter one, or a longer `lifetime` in the global option sso or for a provider",
+		a.warn("the site's `lifetime` has no effect, because each login ends earlier (after `login`): write a shorter one, or a longer `lifetime` in the global option sso or for a provider",
 			zap.String("site", p.handler.site), zap.Duration("lifetime", own), zap.Duration("login", longest))
 	}
 }

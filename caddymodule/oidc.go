@@ -248,6 +248,9 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 // config resolves placeholders, reads files and returns the provider's configuration.
 func (o *OIDC) config() (cfg oidcrp.Config, err error) {
 	secret, secretErr := o.ClientSecret.reveal("client_secret")
+	if secretErr == nil {
+		secretErr = allVisible("client_secret", secret)
+	}
 	err = errors.Join(resolve(
 		option{"issuer", &o.Issuer}, option{"client_id", &o.ClientID}, option{"display_name", &o.DisplayName}, option{"ca", &o.CA},
 		option{"username_claim", &o.UsernameClaim}, option{"groups_claim", &o.GroupsClaim},

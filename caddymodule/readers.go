@@ -263,7 +263,7 @@ func readRules(s setting) ([]line, error) {
 }
 
 // inQuotes says whether a Caddyfile has a name in quotes.
-func inQuotes(n mapping.Name) bool { return n.Quoted || strings.Contains(n.Text, " ") }
+func inQuotes(n mapping.Name) bool { return n.Quoted || strings.ContainsAny(n.Text, ` "`) }
 
 // readDefault gives a template to everybody.
 func readDefault(s setting) ([]line, error) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -157,6 +158,24 @@ func checkValue(written, value string) error {
 		return fmt.Errorf("is %s without braces, which is not replaced: write {%[1]s}", found)
 	}
 	return nil
+}
+
+// allVisible refuses invisible characters in a secret that a provider has made. RFC 6749
+// appendix A.2 allows none. Most are at its end, as a second line break or a zero width space.
+func allVisible(name, secret string) error {
+	i := strings.IndexFunc(secret, func(r rune) bool { return r != ' ' && !unicode.IsGraphic(r) || unicode.Is(unicode.Zs, r) && r != ' ' })
+	if i < 0 {
+		return nil
+	}
+	r, size := utf8.DecodeRuneInString(secret[i:])
+	where := "in the middle"
+	switch {
+	case i == 0:
+		where = "at the beginning"
+	case i+size == len(secret):
+		where = "at the end"
+	}
+	return fmt.Errorf("%s: has an invisible character (%U) %s, so the provider would refuse it: remove it from the value, or from the variable or file that the placeholder names", name, r, where)
 }
 
 // fromEnvironment says whether a text is the value of a variable: in a Caddyfile, {$NAME}
