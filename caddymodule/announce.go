@@ -41,7 +41,7 @@ func (a *App) announce(places []place) {
 // routesBefore names the handlers that get requests before a handler that is nested, so
 // that it does not guard these requests.
 func (p place) routesBefore() (routes []string) {
-	if !p.handler.Nested || p.in == nil {
+	if !p.handler.Nested {
 		return nil
 	}
 	for _, by := range p.way(anyPath).takers {

@@ -143,9 +143,6 @@ func (p place) checkOrder() error {
 
 // checkRest refuses a nested handler if the routes before it leave no requests.
 func (p place) checkRest() error {
-	if p.in == nil {
-		return nil
-	}
 	w := p.way(anyPath)
 	takers := w.names(false)
 	if w.methods&^otherMethods != 0 || takers == nil {

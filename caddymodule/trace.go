@@ -66,6 +66,9 @@ const (
 
 // way follows the requests for a path to the place.
 func (p place) way(path string) way {
+	if p.in == nil { // in another handler, of which server nobody knows
+		return way{}
+	}
 	key := wayTo{p.own, path}
 	found, known := p.in.ways[key]
 	if !known {
