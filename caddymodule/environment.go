@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 )
 
 // An environment is what the variables that begin with SSO_ configure.
@@ -30,19 +31,32 @@ type environment struct {
 type envProvider struct {
 	protocol string
 	variable string // its name in variables
+	name     string // in addresses and logs
+	fields   map[string]variable
 	settings map[string]setting
 	lines    []line
 	rules    []line
 }
 
-func (p *envProvider) name() string { return strings.ToLower(p.variable) }
-
 func (p *envProvider) prefix() string {
 	return variablePrefix + upper(p.protocol) + "_" + p.variable + "_"
 }
 
-// A Note is a variable that has no effect, and why.
-type Note struct{ Variable, Why string }
+// A Note is a variable that has no effect, or whose absence has one that may surprise.
+type Note struct {
+	Variable, Why string
+	absent        bool
+}
+
+// Log logs a note.
+func (n Note) Log(log *zap.Logger) {
+	fields := []zap.Field{zap.String("variable", n.Variable), zap.String("why", n.Why)}
+	if n.absent {
+		log.Info("this variable is not set", fields...)
+		return
+	}
+	log.Warn("this variable has no effect", fields...)
+}
 
 // readEnvironment reads variables in the form of os.Environ. The error joins the faults of
 // all variables; each begins with the variable's name.
@@ -53,7 +67,7 @@ func readEnvironment(environ []string) (*environment, error) {
 	}
 	for _, s := range env.switches() {
 		if s.provider != "" && !env.hits(s) {
-			env.notes = append(env.notes, Note{s.full, "there is no provider of this name, so it switches none off"})
+			env.notes = append(env.notes, Note{Variable: s.full, Why: "there is no provider of this name, so it switches none off"})
 		}
 	}
 	env.read()
@@ -65,12 +79,12 @@ func readEnvironment(environ []string) (*environment, error) {
 func readGlobal(environ []string) (*environment, error) {
 	env, unknown := newEnvironment(environ)
 	for _, name := range unknown {
-		env.notes = append(env.notes, Note{name, env.unknown(name).Error()})
+		env.notes = append(env.notes, Note{Variable: name, Why: env.unknown(name).Error()})
 	}
 	env.settings = slices.DeleteFunc(env.settings, func(s setting) bool {
 		local := s.owner == ofSidecar || s.owner == ofSite || slices.Contains(ruleWords, s.word)
 		if local {
-			env.notes = append(env.notes, Note{s.full, "it is for the sidecar: write the option in the site's block"})
+			env.notes = append(env.notes, Note{Variable: s.full, Why: "it is for the sidecar: write the option in the site's block"})
 		}
 		return local
 	})
@@ -85,6 +99,8 @@ func newEnvironment(environ []string) (env *environment, unknown []string) {
 	unknown = env.collect(environ)
 	env.group()
 	env.unfinished(&unknown)
+	env.name()
+	env.noteSwitches()
 	return env, unknown
 }
 
@@ -152,7 +168,9 @@ func (env *environment) group() {
 				continue
 			}
 			if providers[key] == nil {
-				providers[key] = &envProvider{protocol: s.protocol, variable: s.provider, settings: map[string]setting{}}
+				providers[key] = &envProvider{
+					protocol: s.protocol, variable: s.provider, fields: env.all.provider[s.protocol], settings: map[string]setting{},
+				}
 			}
 			providers[key].settings[s.name] = s
 		}
@@ -184,6 +202,17 @@ func (env *environment) unfinished(unknown *[]string) {
 	})
 }
 
+// name names the providers. Two of one name, at different protocols, get the protocol's name
+// at the end.
+func (env *environment) name() {
+	for _, p := range env.providers {
+		p.name = strings.ToLower(p.variable)
+		if slices.ContainsFunc(env.providers, func(other *envProvider) bool { return other != p && other.variable == p.variable }) {
+			p.name += "_" + p.protocol
+		}
+	}
+}
+
 // read makes lines of all settings.
 func (env *environment) read() {
 	for _, s := range env.settings {
@@ -204,10 +233,10 @@ func (env *environment) read() {
 	env.app = append(env.app, env.storeLines()...)
 	named := map[string]*envProvider{}
 	for _, p := range env.providers {
-		if other := named[p.name()]; other != nil {
-			env.fault(p.prefix()+"…", fmt.Errorf("%s… is a provider of the same name: give one of them another", other.prefix()))
+		if other := named[p.name]; other != nil {
+			env.fault(p.prefix()+"…", fmt.Errorf("%s… is a provider of the same name, %s: give one of them another, such as %s%s_%s_2_…", other.prefix(), p.name, variablePrefix, upper(p.protocol), p.variable))
 		}
-		named[p.name()] = p
+		named[p.name] = p
 		env.readProvider(p)
 	}
 }
@@ -216,7 +245,7 @@ func (env *environment) read() {
 func (env *environment) readProtocol(s setting) {
 	of := func(p *envProvider) bool { return p.protocol == s.protocol }
 	if s.word != "" && !slices.ContainsFunc(env.providers, of) {
-		env.notes = append(env.notes, Note{s.full, "there is no provider of this protocol"})
+		env.notes = append(env.notes, Note{Variable: s.full, Why: "there is no provider of this protocol"})
 	}
 	switch {
 	case s.name == "DEFAULT_PERMISSION_TEMPLATE":
@@ -226,8 +255,7 @@ func (env *environment) readProtocol(s setting) {
 	case s.word != "": // SP_…: of each provider that has none of its own
 		for _, p := range env.providers {
 			if own := upper(s.word); of(p) && p.settings[own].full == "" {
-				v := env.all.provider[s.protocol][own]
-				p.settings[own] = setting{found: found{v, s.protocol, p.variable}, full: s.full, value: s.value, file: s.file}
+				p.settings[own] = setting{found: found{p.fields[own], s.protocol, p.variable}, full: s.full, value: s.value, file: s.file}
 			}
 		}
 	}
@@ -246,7 +274,7 @@ func (env *environment) noteOf(s setting) {
 	case s.strict:
 		env.fault(s.full, fmt.Errorf("it can't be '%s', only '%s': %s", value, s.same, s.note))
 	default:
-		env.notes = append(env.notes, Note{s.full, s.note})
+		env.notes = append(env.notes, Note{Variable: s.full, Why: s.note})
 	}
 }
 

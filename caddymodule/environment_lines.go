@@ -1,16 +1,15 @@
 package caddymodule
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"go.uber.org/zap"
 )
 
 // readProvider makes the lines of a provider's block.
@@ -86,6 +85,9 @@ func (p *envProvider) deriveIssuer() error {
 	}
 	if s, ok := p.settings["TENANT"]; ok {
 		return p.set("ISSUER", s, func(tenant string) (string, error) {
+			if tenant = strings.TrimSpace(tenant); !tenantID.MatchString(tenant) && !strings.Contains(tenant, "{") {
+				return "", fmt.Errorf("'%s' is no tenant's ID: write the Directory (tenant) ID of your organization in Entra (for personal Microsoft accounts, %s)", tenant, personalTenant)
+			}
 			return "https://login.microsoftonline.com/" + tenant + "/v2.0", nil
 		})
 	}
@@ -125,7 +127,7 @@ func (p *envProvider) set(name string, s setting, change func(string) (string, e
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.full, err)
 	}
-	s.variable = allVariables().provider[p.protocol][name]
+	s.variable = p.fields[name]
 	s.value, s.file = value, ""
 	p.settings[name] = s
 	return nil
@@ -173,7 +175,7 @@ func (env *environment) global() []caddyfile.Token {
 	t.line("sso", "{")
 	t.lines(env.app)
 	for _, p := range env.providers {
-		t.block(p.lines, "provider", p.name(), p.protocol)
+		t.block(p.lines, "provider", p.name, p.protocol)
 	}
 	t.line("}")
 	return t.list
@@ -187,9 +189,9 @@ func (env *environment) directive() []caddyfile.Token {
 	byProtocol := map[string][]string{}
 	for _, p := range env.providers {
 		if len(p.rules) > 0 {
-			t.block(p.rules, "from", p.name())
+			t.block(p.rules, "from", p.name)
 		}
-		byProtocol[p.protocol] = append(byProtocol[p.protocol], p.name())
+		byProtocol[p.protocol] = append(byProtocol[p.protocol], p.name)
 	}
 	for _, protocol := range slices.Sorted(maps.Keys(byProtocol)) {
 		if rules := slices.Concat(env.rules[protocol], env.defaults[protocol]); len(rules) > 0 {
@@ -294,7 +296,7 @@ func (env *environment) translated(msg, protocol, provider string) string {
 func (env *environment) mappingOf(args string) string {
 	name, _, _ := strings.Cut(args, " ")
 	for _, p := range env.providers {
-		if p.name() == name {
+		if p.name == name {
 			return p.prefix() + "ROLE_MAPPING"
 		}
 	}
@@ -347,7 +349,7 @@ func (a *App) addEnvironment(environ []string) error {
 		return err
 	}
 	for _, note := range env.notes {
-		a.log.Warn("this variable has no effect", zap.String("variable", note.Variable), zap.String("why", note.Why))
+		note.Log(a.log)
 	}
 	if err := env.checkSwitches(a.ProvidersRaw); err != nil {
 		return err
@@ -356,30 +358,24 @@ func (a *App) addEnvironment(environ []string) error {
 	if err := other.UnmarshalCaddyfile(caddyfile.NewDispenser(env.global())); err != nil {
 		return env.named(err)
 	}
+	return a.merge(other)
+}
+
+// merge adds what another app configures. Lists of providers are joined; any other option is set in one of them.
+func (a *App) merge(other *App) error {
 	var errs []error
-	for _, both := range []struct {
-		word        string
-		here, there bool
-	}{
-		{"store", a.StoreRaw != nil, other.StoreRaw != nil},
-		{"secret", a.Secret != nil, other.Secret != nil},
-		{"lifetime", a.Lifetime != 0, other.Lifetime != 0},
-		{"idle", a.Idle != 0, other.Idle != 0},
-		{"limit", a.Limit != Limit{}, other.Limit != Limit{}},
-	} {
-		if both.here && both.there {
-			errs = append(errs, fmt.Errorf("the configuration and the environment both set `%s`: remove one of them", both.word))
+	here, there := reflect.ValueOf(a).Elem(), reflect.ValueOf(other).Elem()
+	for i := range here.NumField() {
+		key, _, isOption := strings.Cut(here.Type().Field(i).Tag.Get("json"), ",")
+		switch mine, theirs := here.Field(i), there.Field(i); {
+		case !isOption || theirs.IsZero():
+		case mine.IsZero():
+			mine.Set(theirs)
+		case key == "providers" || key == "same_people":
+			mine.Set(reflect.AppendSlice(mine, theirs))
+		default:
+			errs = append(errs, fmt.Errorf("the configuration and the environment both set `%s`: remove one of them", key))
 		}
 	}
-	a.ProvidersRaw = append(a.ProvidersRaw, other.ProvidersRaw...)
-	a.SamePeople = append(a.SamePeople, other.SamePeople...)
-	if other.StoreRaw != nil {
-		a.StoreRaw = other.StoreRaw
-	}
-	if other.Secret != nil {
-		a.Secret = other.Secret
-	}
-	a.Lifetime, a.Idle = cmp.Or(a.Lifetime, other.Lifetime), cmp.Or(a.Idle, other.Idle)
-	a.Limit = cmp.Or(a.Limit, other.Limit)
 	return errors.Join(errs...)
 }

@@ -28,6 +28,9 @@ var microsoftHosts = []string{"login.microsoftonline.com", "login.microsoftonlin
 // that it does.
 var microsoftIssuers = map[string]string{"sts.windows.net": "login.microsoftonline.com", "login.windows.net": "login.microsoftonline.com", "login.chinacloudapi.cn": "login.partner.microsoftonline.cn"}
 
+// personalTenant is the tenant of all personal accounts.
+const personalTenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
+
 var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // issuerFault says why an issuer of Microsoft's can't be what its discovery
@@ -49,7 +52,7 @@ func issuerFault(issuer string) string {
 	}
 	switch {
 	case strings.EqualFold(tenant, "consumers"):
-		return "the ID tokens for personal Microsoft accounts name the tenant of these: " + line("9188040d-6c67-4c5b-b112-36a304b66dad")
+		return "the ID tokens for personal Microsoft accounts name the tenant of these: " + line(personalTenant)
 	case strings.EqualFold(tenant, "common") || strings.EqualFold(tenant, "organizations"):
 		return "'" + tenant + "' is no tenant: people of any organization could sign in, and each ID token names the tenant of its own: " +
 			line("<tenant ID>") + ", with the Directory (tenant) ID of your organization in Entra"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -58,12 +59,12 @@ func (s *Sidecar) Explain(err error) error {
 	}
 	var p envProvider
 	for _, other := range s.env.providers {
-		if strings.HasPrefix(msg, "provider "+other.name()+": ") || strings.Contains(msg, ": provider "+other.name()+": ") ||
-			strings.Contains(msg, " in the block of provider "+other.name()+" ") {
+		if strings.HasPrefix(msg, "provider "+other.name+": ") || strings.Contains(msg, ": provider "+other.name+": ") ||
+			strings.Contains(msg, " in the block of provider "+other.name+" ") {
 			p = *other
 		}
 	}
-	msg = strings.ReplaceAll(msg, " in the block of provider "+p.name()+" ", " ")
+	msg = strings.ReplaceAll(msg, " in the block of provider "+p.name+" ", " ")
 	return errors.New(s.env.prefixed(msg, p.protocol, p.variable))
 }
 
@@ -209,14 +210,22 @@ func (s *Sidecar) Near() bool {
 
 // HealthAddress returns where a sidecar with these variables can be asked whether it is ready.
 func HealthAddress(environ []string) (string, error) {
-	env, _ := newEnvironment(environ)
-	address, err := env.setting("HEALTH_LISTEN").content()
-	address = cmp.Or(strings.TrimSpace(address), defaultHealth)
-	if address == "off" {
-		return "", errors.New("SSO_HEALTH_LISTEN is off, so the sidecar can't be asked: set an address, or remove the health check")
+	const name = variablePrefix + "HEALTH_LISTEN"
+	env, _ := newEnvironment(slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
+		return !strings.HasPrefix(v, name+"=") && !strings.HasPrefix(v, name+"__FILE=")
+	}))
+	if err := errors.Join(env.errs...); err != nil {
+		return "", err
 	}
-	if err = cmp.Or(err, checkListen(address)); err != nil {
-		return "", fmt.Errorf("SSO_HEALTH_LISTEN: %w", err)
+	address, err := env.setting("HEALTH_LISTEN").content()
+	switch address = cmp.Or(strings.TrimSpace(address), defaultHealth); {
+	case err == nil && address == "off":
+		err = errors.New("it is off, so the sidecar can't be asked: set an address, or remove the health check")
+	case err == nil:
+		err = checkListen(address)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	host, port, err := net.SplitHostPort(address)
 	if addr, fault := netip.ParseAddr(host); host == "" || fault == nil && addr.IsUnspecified() {

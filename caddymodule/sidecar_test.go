@@ -129,7 +129,16 @@ func TestSidecarAddresses(t *testing.T) {
 	if got, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN__FILE=" + file}); err != nil || got != "127.0.0.1:9001" {
 		t.Errorf("by a file it is %s, %v", got, err)
 	}
-	if _, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN=off"}); err == nil || !strings.Contains(err.Error(), "SSO_HEALTH_LISTEN is off") {
-		t.Errorf("a health port that is off: %v", err)
+	for variable, want := range map[string]string{
+		"SSO_HEALTH_LISTEN=off":               "SSO_HEALTH_LISTEN: it is off",
+		"SSO_HEALTH_LISTEN=8081":              "SSO_HEALTH_LISTEN: '8081' is no address",
+		"SSO_HEALTH_LISTEN='127.0.0.1:1'":     "SSO_HEALTH_LISTEN: the value has the quotes '",
+		"SSO_HEALTH_LISTEN__FILE=/none":       "SSO_HEALTH_LISTEN__FILE: open /none: no such file",
+		"SSO_HEALTH_LISTEN__FILE=testdata":    "SSO_HEALTH_LISTEN__FILE: testdata is no regular file",
+		"SSO_HEALTH_LISTEN__FILE=/proc/stat/": "SSO_HEALTH_LISTEN__FILE: ",
+	} {
+		if got, err := caddymodule.HealthAddress([]string{"SSO_TITLE__FILE=/none", variable}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("with %s it is %s, %v, want %s", variable, got, err, want)
+		}
 	}
 }

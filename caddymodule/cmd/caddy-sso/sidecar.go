@@ -76,7 +76,7 @@ func runSidecar() error {
 	}
 	log := caddy.Log().Named("sidecar")
 	for _, note := range sidecar.Notes {
-		log.Warn("this variable has no effect", zap.String("variable", note.Variable), zap.String("why", note.Why))
+		note.Log(log)
 	}
 	if !sidecar.Near() {
 		log.Warn("the app does not listen on loopback: whoever can reach it without the gateway can sign in there as anybody", zap.String("upstream", sidecar.Upstream))
