@@ -58,9 +58,9 @@ func (n Note) Log(log *zap.Logger) {
 	log.Warn("this variable has no effect", fields...)
 }
 
-// readEnvironment reads variables in the form of os.Environ. The error joins the faults of
-// all variables; each begins with the variable's name.
-func readEnvironment(environ []string) (*environment, error) {
+// readEnvironment reads variables in the form of os.Environ. Each of errs begins with the name
+// of a variable.
+func readEnvironment(environ []string) *environment {
 	env, unknown := newEnvironment(environ)
 	for _, name := range unknown {
 		env.fault(name, env.unknown(name))
@@ -71,7 +71,7 @@ func readEnvironment(environ []string) (*environment, error) {
 		}
 	}
 	env.read()
-	return env, errors.Join(env.errs...)
+	return env
 }
 
 // readGlobal reads only the variables that belong to the global option. Other variables that

@@ -147,6 +147,17 @@ func (t *tokens) line(words ...string) {
 	}
 }
 
+// segment makes a directive of words. The word "\n" ends a line.
+func segment(words ...string) caddyfile.Segment {
+	t := new(tokens)
+	for len(words) > 0 {
+		end := slices.Index(append(words, "\n"), "\n")
+		t.line(words[:end]...)
+		words = words[min(end+1, len(words)):]
+	}
+	return t.list
+}
+
 // lines adds lines. If one variable says two options, they get numbers of their own.
 func (t *tokens) lines(lines []line) {
 	for _, l := range lines {

@@ -34,12 +34,11 @@ type Sidecar struct {
 // ReadSidecar reads variables in the form of os.Environ. Its error names each variable that
 // is wrong or missing.
 func ReadSidecar(environ []string) (*Sidecar, error) {
-	env, err := readEnvironment(environ)
-	errs := []error{err}
+	env := readEnvironment(environ)
 	s := &Sidecar{Notes: env.notes, env: env}
-	blocks, err := env.server(s)
-	if errs = append(errs, err, env.missing()); errors.Join(errs...) != nil {
-		return nil, errors.Join(errs...)
+	blocks := env.server(s)
+	if err := errors.Join(append(env.errs, env.missing())...); err != nil {
+		return nil, err
 	}
 	config, _, err := httpcaddyfile.ServerType{}.Setup(blocks, map[string]any{"filename": "environment"})
 	if err != nil {
@@ -109,93 +108,62 @@ func (env *environment) switchedOff() string {
 
 const defaultHealth = ":8081"
 
-// Caddy's part of the configuration. While the server stops, it asks clients to close their
-// connections, so that none of them sends a request into a connection that closes.
-const sidecarCaddyfile = `{
-	admin off
-	persist_config off
-	auto_https off
-	shutdown_delay %s
-	grace_period %s
-	%s
-	log {
-		level %s
-	}
-	sso
-}
-http://:%s {
-	%s
-	@stopping vars {http.shutting_down} true
-	header @stopping Connection close
-	sso
-	reverse_proxy %q {
-		%s
-	}
-}
-`
-
-// server makes the server blocks of a Caddyfile.
-func (env *environment) server(s *Sidecar) ([]caddyfile.ServerBlock, error) {
-	text, err := env.serverText(s)
-	if err != nil {
-		return nil, err
-	}
-	blocks, err := caddyfile.Parse("environment", []byte(text))
-	if err != nil || len(blocks) != 2 {
-		return nil, fmt.Errorf("preparing the server: %w", err)
-	}
-	for i, own := range [][]caddyfile.Token{env.global(), env.directive()} {
-		for j, segment := range blocks[i].Segments {
-			if segment.Directive() == "sso" {
-				blocks[i].Segments[j] = own
-			}
-		}
-	}
-	return blocks, nil
-}
-
-// serverText fills in sidecarCaddyfile, and what the sidecar itself needs of the settings.
-func (env *environment) serverText(s *Sidecar) (string, error) {
-	var errs []error
-	value := func(name, missing string, check func(string) error) string {
-		setting := env.sidecar[name]
-		text, err := setting.content()
-		if err == nil && setting.full != "" {
-			text = cmp.Or(strings.TrimSpace(text), missing)
-			err = cmp.Or(plain(text), check(text))
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", setting.full, err))
-		}
-		return cmp.Or(text, missing)
-	}
-	listen := value("LISTEN", ":8080", checkListen)
+// server makes the server blocks of a Caddyfile, and sets what the sidecar itself needs.
+func (env *environment) server(s *Sidecar) []caddyfile.ServerBlock {
+	listen := env.value("LISTEN", ":8080", checkListen)
 	host, port, _ := net.SplitHostPort(listen)
-	if s.Health = value("HEALTH_LISTEN", defaultHealth, checkHealth); s.Health == "off" {
+	if s.Health = env.value("HEALTH_LISTEN", defaultHealth, checkHealth); s.Health == "off" {
 		s.Health = ""
 	}
-	s.Upstream = value("UPSTREAM", "", checkUpstream)
-	if len(errs) == 0 {
-		errs = append(errs, apart(listen, s.Health, s.Upstream))
+	s.Upstream = env.value("UPSTREAM", "", checkUpstream)
+	if err := apart(listen, s.Health, s.Upstream); err != nil {
+		env.errs = append(env.errs, err)
 	}
-	proxies := value("TRUSTED_PROXIES", "", checkRanges)
-	if proxies != "" {
-		proxies = "servers {\n\t\ttrusted_proxies static " + proxies + "\n\t\ttrusted_proxies_strict\n\t}"
+	proxies := strings.Fields(env.value("TRUSTED_PROXIES", "", checkRanges))
+	delay, grace := env.value("SHUTDOWN_DELAY", "3s", checkDuration), env.value("GRACE_PERIOD", "5s", checkDuration)
+	level := strings.ToUpper(env.value("LOG_LEVEL", "INFO", checkLevel))
+	options := caddyfile.ServerBlock{HasBraces: true, Segments: []caddyfile.Segment{
+		segment("admin", "off"), segment("persist_config", "off"), segment("auto_https", "off"),
+		segment("shutdown_delay", delay), segment("grace_period", grace), segment("log", "{", "\n", "level", level, "\n", "}"),
+		env.global(),
+	}}
+	if len(proxies) > 0 {
+		trusted := slices.Concat([]string{"servers", "{", "\n", "trusted_proxies", "static"}, proxies, []string{"\n", "trusted_proxies_strict", "\n", "}"})
+		options.Segments = append(options.Segments, segment(trusted...))
 	}
-	delay, grace := value("SHUTDOWN_DELAY", "3s", checkDuration), value("GRACE_PERIOD", "5s", checkDuration)
-	level := strings.ToUpper(value("LOG_LEVEL", "INFO", checkLevel))
-	bind, scheme := "", ""
+	// While the server stops, it asks clients to close their connections, so that none of
+	// them sends a request into a connection that closes.
+	site := caddyfile.ServerBlock{HasBraces: true, Keys: segment("http://:" + port), Segments: []caddyfile.Segment{
+		segment("@stopping", "vars", "{http.shutting_down}", "true"), segment("header", "@stopping", "Connection", "close"),
+		env.directive(),
+	}}
 	if host != "" {
-		bind = "bind " + host
+		site.Segments = append(site.Segments, segment("bind", host))
 	}
+	proxy := []string{"reverse_proxy", s.Upstream}
 	base, err := env.setting("BASE_URL").content()
 	if u, fault := target.ParseOrigin(base); err == nil && fault == nil {
-		scheme = "header_up X-Forwarded-Proto " + u.Scheme
+		proxy = append(proxy, "{", "\n", "header_up", "X-Forwarded-Proto", u.Scheme, "\n", "}")
 		if strings.HasSuffix(u.Hostname(), ".") {
-			errs = append(errs, fmt.Errorf("SSO_BASE_URL: '%s' has a dot at the end of its host: remove it", base))
+			env.fault("SSO_BASE_URL", fmt.Errorf("'%s' has a dot at the end of its host: remove it", base))
 		}
 	}
-	return fmt.Sprintf(sidecarCaddyfile, delay, grace, proxies, level, port, bind, s.Upstream, scheme), errors.Join(errs...)
+	site.Segments = append(site.Segments, segment(proxy...))
+	return []caddyfile.ServerBlock{options, site}
+}
+
+// value returns what a setting of the sidecar says, or what holds without it.
+func (env *environment) value(name, missing string, check func(string) error) string {
+	s := env.sidecar[name]
+	text, err := s.content()
+	text = cmp.Or(strings.TrimSpace(text), missing)
+	if err == nil && s.full != "" {
+		err = check(text)
+	}
+	if err != nil {
+		env.fault(s.full, err)
+	}
+	return text
 }
 
 // Near reports whether the app listens where only this machine, or this pod, can reach it.

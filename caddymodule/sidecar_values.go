@@ -16,14 +16,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 )
 
-// plain refuses signs that a Caddyfile would take for its own.
-func plain(text string) error {
-	if strings.ContainsAny(text, "{}\"`\r\n") {
-		return fmt.Errorf("'%s' has a brace, a quote or a line break in it", text)
-	}
-	return nil
-}
-
 func checkHealth(text string) error {
 	if text == "off" {
 		return nil
@@ -60,7 +52,7 @@ func checkUpstream(text string) error {
 		return errors.New("it has a user name or password in it, which an app is not sent: remove it")
 	}
 	if path, ok := strings.CutPrefix(text, "unix/"); ok {
-		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || strings.ContainsAny(path, " \t|") {
+		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || strings.ContainsAny(path, " \t\r\n|{}") {
 			return expected(text)
 		}
 		return nil
