@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -43,7 +42,11 @@ func (env *environment) readProvider(p *envProvider) {
 	d := caddyfile.NewDispenser(new(tokens).block(p.lines, "provider"))
 	d.Next()
 	if err := errors.Join(provider.block().parse(d), provider.complete()); err != nil {
-		env.fault(p.prefix()+"…", errors.New(env.translated(err.Error(), p.protocol, p.variable)))
+		text, named := env.words(err, p)
+		if !named {
+			text = p.prefix() + "…: " + text
+		}
+		env.errs = append(env.errs, errors.New(text))
 	}
 }
 
@@ -140,10 +143,13 @@ type tokens struct {
 	n    int
 }
 
+// noVariable is the file of tokens that belong to none.
+const noVariable = "environment"
+
 func (t *tokens) line(words ...string) {
 	t.n++
 	for _, word := range words {
-		t.list = append(t.list, caddyfile.Token{File: "environment", Line: t.n, Text: word})
+		t.list = append(t.list, caddyfile.Token{File: noVariable, Line: t.n, Text: word})
 	}
 }
 
@@ -221,132 +227,6 @@ func (env *environment) hasRules() bool {
 		}
 		return slices.Contains(ruleWords, s.word) && slices.ContainsFunc(env.providers, of)
 	})
-}
-
-var (
-	source  = regexp.MustCompile(`,? at (SSO_[A-Z0-9_]+|environment):(\d+)`)
-	inside  = regexp.MustCompile(`(SSO_[A-Z0-9_]+):(\d+)`)
-	subject = regexp.MustCompile(`^(?:checking )?([a-z_]+)$`)
-	mention = regexp.MustCompile("`([a-z_]+)( [^`]*)?`")
-)
-
-// named begins an error with the variable that it is about, in place of file and line.
-func (env *environment) named(err error) error {
-	msg := strings.TrimPrefix(err.Error(), "parsing caddyfile tokens for 'sso': ")
-	at := source.FindStringSubmatch(msg)
-	if at == nil {
-		return err
-	}
-	msg = strings.TrimPrefix(source.ReplaceAllString(msg, ""), "'sso': ")
-	msg = inside.ReplaceAllString(msg, "$1, column $2")
-	f, ok := env.all.find(at[1])
-	if !ok {
-		return errors.New(env.prefixed(msg, "", ""))
-	}
-	switch {
-	case slices.Contains(ruleWords, f.word):
-		msg = "column " + at[2] + ": " + msg
-	case at[2] != "1":
-		msg = "line " + at[2] + ": " + msg
-	}
-	return errors.New(at[1] + ": " + env.translated(msg, f.protocol, f.provider))
-}
-
-// prefixed begins each line of an error with the variable of the option that it is about,
-// which stands before a colon.
-func (env *environment) prefixed(msg, protocol, provider string) string {
-	lines := strings.Split(msg, "\n")
-	for i, text := range lines {
-		parts := strings.Split(text, ": ")
-		for at, part := range parts[:len(parts)-1] {
-			option := subject.FindStringSubmatch(part)
-			if option == nil {
-				continue
-			}
-			if name := env.variableOf(option[1], protocol, provider); name != "" {
-				text = name + ": " + strings.Join(parts[at+1:], ": ")
-				break
-			}
-		}
-		lines[i] = env.translated(text, protocol, provider)
-	}
-	return strings.Join(lines, "\n")
-}
-
-// notHere are words about a Caddyfile, and what they are in the environment.
-var notHere = strings.NewReplacer(
-	"write {$NAME} for a variable of the environment, which Caddy replaces as it reads the Caddyfile", "write the value itself",
-	", and write it as {env.…} or {file.…}", "",
-	" in the block of this site's `sso` (or, for all sites, in the global option sso)", "",
-	" that the global option sso has", " of the environment",
-)
-
-// translated writes the options that an error names as variables.
-func (env *environment) translated(msg, protocol, provider string) string {
-	return mention.ReplaceAllStringFunc(notHere.Replace(msg), func(quoted string) string {
-		parts := mention.FindStringSubmatch(quoted)
-		name, args := env.variableOf(parts[1], protocol, provider), strings.TrimPrefix(parts[2], " ")
-		if parts[1] == "store" { // its kind is in the variable's name
-			_, args, _ = strings.Cut(args, " ")
-		}
-		switch {
-		case name == "", parts[1] == "provider":
-			return quoted
-		case slices.Contains(ruleWords, parts[1]) && args != "":
-			return quoted + " (by " + name + ")"
-		case parts[1] == "from":
-			return env.mappingOf(args)
-		case args != "" && !(strings.HasPrefix(args, "<") && !strings.Contains(args, " ")):
-			return "`" + name + "=" + args + "`"
-		}
-		return name
-	})
-}
-
-// mappingOf returns the variable for the rules of a provider, which begins args.
-func (env *environment) mappingOf(args string) string {
-	name, _, _ := strings.Cut(args, " ")
-	for _, p := range env.providers {
-		if p.name == name {
-			return p.prefix() + "ROLE_MAPPING"
-		}
-	}
-	return "SSO_<PROTOCOL>_<NAME>_ROLE_MAPPING"
-}
-
-var ruleWords = []string{"role", "template", "group"}
-
-// variableOf returns the name of an option's variable. If the option is a provider's, and
-// the provider is not known, it is as docs/environment.md writes it.
-func (env *environment) variableOf(word, protocol, provider string) string {
-	prefix := variablePrefix
-	if provider != "" {
-		prefix += upper(protocol) + "_" + provider + "_"
-	}
-	for _, s := range env.settings { // by the name that is used
-		if s.word == word && s.protocol == protocol && s.provider == provider && s.owner != ofSidecar {
-			return s.full
-		}
-	}
-	switch {
-	case slices.Contains(ruleWords, word):
-		return prefix + upper(word) + "_MAPPING"
-	case word == "from":
-		return env.mappingOf("")
-	case provider != "" && env.all.provider[protocol][upper(word)].word == word:
-		return prefix + upper(word)
-	}
-	for _, v := range env.all.global {
-		if v.word == word && v.name == upper(word) {
-			return variablePrefix + v.name
-		}
-	}
-	for _, own := range env.all.provider {
-		if v := own[upper(word)]; v.word == word {
-			return "SSO_<PROTOCOL>_<NAME>_" + v.name
-		}
-	}
-	return ""
 }
 
 // addEnvironment adds what the environment configures, if the option says so. An

@@ -40,9 +40,17 @@ func ReadSidecar(environ []string) (*Sidecar, error) {
 	if err := errors.Join(append(env.errs, env.missing())...); err != nil {
 		return nil, err
 	}
-	config, _, err := httpcaddyfile.ServerType{}.Setup(blocks, map[string]any{"filename": "environment"})
+	// The server's own parser would keep only the texts of errors.
+	err := new(App).UnmarshalCaddyfile(caddyfile.NewDispenser(env.global()))
+	if err == nil {
+		err = new(Handler).UnmarshalCaddyfile(caddyfile.NewDispenser(env.directive()))
+	}
 	if err != nil {
 		return nil, env.named(err)
+	}
+	config, _, err := httpcaddyfile.ServerType{}.Setup(blocks, map[string]any{"filename": "environment"})
+	if err != nil {
+		return nil, err
 	}
 	s.Config, err = json.Marshal(config)
 	return s, err
@@ -50,21 +58,10 @@ func ReadSidecar(environ []string) (*Sidecar, error) {
 
 // Explain puts an error of Caddy's into words of the environment.
 func (s *Sidecar) Explain(err error) error {
-	msg := err.Error()
-	for _, module := range []string{"sso", "http.handlers.sso"} {
-		if _, after, ok := strings.Cut(msg, "provision "+module+": "); ok {
-			msg = after
-		}
+	if last := lastFault.Load(); last != nil && strings.Contains(err.Error(), (*last).Error()) {
+		return s.env.named(*last)
 	}
-	var p envProvider
-	for _, other := range s.env.providers {
-		if strings.HasPrefix(msg, "provider "+other.name+": ") || strings.Contains(msg, ": provider "+other.name+": ") ||
-			strings.Contains(msg, " in the block of provider "+other.name+" ") {
-			p = *other
-		}
-	}
-	msg = strings.ReplaceAll(msg, " in the block of provider "+p.name+" ", " ")
-	return errors.New(s.env.prefixed(msg, p.protocol, p.variable))
+	return err
 }
 
 // missing is the error for what every sidecar needs.
