@@ -18,6 +18,7 @@ type environment struct {
 	all      variables
 	settings []setting // by name
 	errs     []error
+	files    []string // their contents, each with the text in its place
 
 	sidecar   map[string]setting // by the name behind SSO_
 	site, app []line
@@ -89,12 +90,12 @@ func readGlobal(environ []string) (*environment, error) {
 		return local
 	})
 	env.read()
-	return env, errors.Join(env.errs...)
+	return env, env.err(nil)
 }
 
 func newEnvironment(environ []string) (env *environment, unknown []string) {
 	env = &environment{
-		all: allVariables(), sidecar: map[string]setting{}, rules: map[string][]line{}, defaults: map[string][]line{},
+		all: theVariables(), sidecar: map[string]setting{}, rules: map[string][]line{}, defaults: map[string][]line{},
 	}
 	unknown = env.collect(environ)
 	env.group()
@@ -104,11 +105,28 @@ func newEnvironment(environ []string) (env *environment, unknown []string) {
 	return env, unknown
 }
 
+// err joins errs and one more.
+func (env *environment) err(more error) error {
+	return env.masked(errors.Join(append(env.errs, more)...))
+}
+
+// masked shows nothing in an error that is in a file: if the file is the wrong one, it may be a
+// secret.
+func (env *environment) masked(err error) error {
+	if err == nil || len(env.files) == 0 {
+		return err
+	}
+	return errors.New(strings.NewReplacer(env.files...).Replace(err.Error()))
+}
+
 func (env *environment) fault(name string, err error) {
 	for fault := range strings.SplitSeq(err.Error(), "\n") {
 		env.errs = append(env.errs, errors.New(name+": "+fault))
 	}
 }
+
+// shortestSecret is how many bytes in a file can be a secret.
+const shortestSecret = 6
 
 // collect finds the settings, and returns the names that are not known. An empty value
 // counts as not set.
@@ -139,9 +157,13 @@ func (env *environment) collect(environ []string) (unknown []string) {
 			env.fault(name, fmt.Errorf("%s is set, too: remove one of them", base))
 			continue
 		case isFile:
-			if err := s.checkFile(); err != nil {
+			content, err := s.checkFile()
+			if err != nil {
 				env.fault(name, err)
 				continue
+			}
+			if quoted := strconv.Quote(content); len(content) >= shortestSecret {
+				env.files = append(env.files, content, "…", quoted[1:len(quoted)-1], "…")
 			}
 		}
 		env.settings = append(env.settings, s)

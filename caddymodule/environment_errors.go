@@ -29,7 +29,7 @@ func noted(err error) error {
 // options.
 func (env *environment) named(err error) error {
 	text, _ := env.words(err, nil)
-	return errors.New(text)
+	return env.masked(errors.New(text))
 }
 
 // words writes an error in words of the environment. It says whether the text begins with a

@@ -140,7 +140,7 @@ type OptionVariable struct {
 
 // OptionVariables are those of all blocks of the Caddyfile.
 func OptionVariables() (list []OptionVariable) {
-	all := allVariables()
+	all := theVariables()
 	add := func(of, prefix string, whose owner, b block) {
 		for _, e := range b {
 			o := OptionVariable{Of: of, Usage: e.usage, Variable: prefix + upper(e.word())}
@@ -173,6 +173,6 @@ func (a *App) Merge(other *App) error { return a.merge(other) }
 
 // FindVariable looks a variable up.
 func FindVariable(name string) (provider, field string, ok bool) {
-	f, ok := allVariables().find(name)
+	f, ok := theVariables().find(name)
 	return f.provider, f.name, ok
 }

@@ -21,6 +21,8 @@ import (
 type Sidecar struct {
 	// Config is Caddy's configuration, the same as a Caddyfile gives.
 	Config json.RawMessage
+	// Listen is the address where people come in.
+	Listen string
 	// Health is the address for /healthz and /readyz; empty: there is none.
 	Health string
 	// Upstream is the app's address.
@@ -37,7 +39,7 @@ func ReadSidecar(environ []string) (*Sidecar, error) {
 	env := readEnvironment(environ)
 	s := &Sidecar{Notes: env.notes, env: env}
 	blocks := env.server(s)
-	if err := errors.Join(append(env.errs, env.missing())...); err != nil {
+	if err := env.err(env.missing()); err != nil {
 		return nil, err
 	}
 	// The server's own parser would keep only the texts of errors.
@@ -107,13 +109,13 @@ const defaultHealth = ":8081"
 
 // server makes the server blocks of a Caddyfile, and sets what the sidecar itself needs.
 func (env *environment) server(s *Sidecar) []caddyfile.ServerBlock {
-	listen := env.value("LISTEN", ":8080", checkListen)
-	host, port, _ := net.SplitHostPort(listen)
+	s.Listen = env.value("LISTEN", ":8080", checkListen)
+	host, port, _ := net.SplitHostPort(s.Listen)
 	if s.Health = env.value("HEALTH_LISTEN", defaultHealth, checkHealth); s.Health == "off" {
 		s.Health = ""
 	}
 	s.Upstream = env.value("UPSTREAM", "", checkUpstream)
-	if err := apart(listen, s.Health, s.Upstream); err != nil {
+	if err := apart(s.Listen, s.Health, s.Upstream); err != nil {
 		env.errs = append(env.errs, err)
 	}
 	proxies := strings.Fields(env.value("TRUSTED_PROXIES", "", checkRanges))
@@ -154,7 +156,11 @@ func (env *environment) value(name, missing string, check func(string) error) st
 	s := env.sidecar[name]
 	text, err := s.content()
 	text = cmp.Or(strings.TrimSpace(text), missing)
-	if err == nil && s.full != "" {
+	switch {
+	case err != nil || s.full == "":
+	case strings.ContainsAny(text, "\r\n"):
+		err = errors.New("it has a line break in it")
+	default:
 		err = check(text)
 	}
 	if err != nil {
@@ -179,7 +185,7 @@ func HealthAddress(environ []string) (string, error) {
 	env, _ := newEnvironment(slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
 		return !strings.HasPrefix(v, name+"=") && !strings.HasPrefix(v, name+"__FILE=")
 	}))
-	if err := errors.Join(env.errs...); err != nil {
+	if err := env.err(nil); err != nil {
 		return "", err
 	}
 	address, err := env.setting("HEALTH_LISTEN").content()

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -220,6 +221,9 @@ type variables struct {
 	protocol map[string]map[string]variable
 	provider map[string]map[string]variable
 }
+
+// theVariables are all variables, of the modules that this program has.
+var theVariables = sync.OnceValue(allVariables)
 
 func allVariables() variables {
 	all := variables{byName(globalVariables()), map[string]map[string]variable{}, map[string]map[string]variable{}}
