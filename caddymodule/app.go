@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
@@ -108,7 +109,9 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision builds the providers and checks the configuration. It opens no store.
-func (a *App) Provision(ctx caddy.Context) error {
+func (a *App) Provision(ctx caddy.Context) error { return noted(a.provision(ctx)) }
+
+func (a *App) provision(ctx caddy.Context) error {
 	a.provisionProgram(ctx) // before there is a logger
 	a.ctx, a.log = ctx, ctx.Logger()
 	a.audit, a.access = a.log.Named("audit"), a.log.Named("access")
@@ -159,7 +162,7 @@ func (a *App) provisionStore() error {
 
 func (a *App) provisionSecrets() error {
 	if len(a.Secret) == 0 && a.store.shared() {
-		return errors.New("secret: required with a store that several nodes use; make one with `openssl rand -base64 32`, and write it as {env.…} or {file.…}")
+		return wording.Aboutf("secret", "required with a store that several nodes use; make one with `openssl rand -base64 32`%s", wording.Choice{Caddyfile: ", and write it as {env.…} or {file.…}"})
 	}
 	for _, s := range a.Secret {
 		secret, err := s.reveal("secret")
@@ -173,7 +176,7 @@ func (a *App) provisionSecrets() error {
 		return nil // Start makes one
 	}
 	if err := vault.CheckSecrets(a.secrets); err != nil {
-		return fmt.Errorf("secret: %w", err)
+		return wording.About("secret", err)
 	}
 	return nil
 }
@@ -266,10 +269,10 @@ func (a *App) Start() error {
 	}
 	sites, err := a.findSites(web, func(h *Handler) *Handler { return h })
 	if err != nil {
-		return err
+		return noted(err)
 	}
 	if err := a.place(sites); err != nil {
-		return err
+		return noted(err)
 	}
 	ps, err := a.open()
 	if err != nil {

@@ -24,15 +24,20 @@ const module = "github.com/caddy-sso/caddy-sso/"
 var architecture = []room{
 	{"gateway/refusal", nil},
 	{"gateway/wording", nil},
-	{"gateway/provider", nil},
+	{"gateway/provider", arrows{
+		"gateway/wording": "errors name options by it, which the environment writes its own way",
+	}},
 	{"gateway/store", nil},
 	{"mapping", nil},
 	{"gateway/usernames", arrows{
+		"gateway/wording":                "errors name options by it, which the environment writes its own way",
 		"golang.org/x/net/idna":          "a domain in Unicode is its ASCII form",
 		"golang.org/x/text/unicode/norm": "names that an app may take for one are compared in their normal form",
 	}},
 
-	{"gateway/target", nil},
+	{"gateway/target", arrows{
+		"gateway/wording": "errors name options by it, which the environment writes its own way",
+	}},
 	{"gateway/strip", arrows{
 		"net/http": "it changes a request's headers",
 	}},
@@ -122,9 +127,10 @@ var architecture = []room{
 		"net/http":       "it reads a request's method and headers",
 	}},
 	{"gateway/forward", arrows{
-		"gateway/strip": "names of headers are compared in its normal form",
-		"gateway/vault": "the assertion's ID is its random text",
-		"net/http":      "it sets a request's headers",
+		"gateway/strip":   "names of headers are compared in its normal form",
+		"gateway/vault":   "the assertion's ID is its random text",
+		"gateway/wording": "errors name options by it, which the environment writes its own way",
+		"net/http":        "it sets a request's headers",
 	}},
 	{"gateway/form", arrows{
 		"gateway/refusal": "what it refuses has a code",

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // brand reads how the site looks on our pages.
@@ -20,7 +21,7 @@ func (h *Handler) brand() (pages.Brand, error) {
 		file, err = os.Open(h.Logo)
 	}
 	if err != nil {
-		return b, fmt.Errorf("logo: %w: write the name of a file that Caddy's user can read", err)
+		return b, wording.About("logo", fmt.Errorf("%w: write the name of a file that Caddy's user can read", err))
 	}
 	defer file.Close()
 	body, err := io.ReadAll(io.LimitReader(file, pages.MaxLogo+1))
@@ -28,7 +29,7 @@ func (h *Handler) brand() (pages.Brand, error) {
 		b.Logo, err = pages.NewLogo(body)
 	}
 	if err != nil {
-		err = fmt.Errorf("logo: reading %s: %w", h.Logo, err)
+		err = wording.About("logo", fmt.Errorf("reading %s: %w", h.Logo, err))
 	}
 	return b, err
 }

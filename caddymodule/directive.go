@@ -142,7 +142,7 @@ func lines(list *[]mapping.Line) setter {
 			return err
 		}
 		if err := literal(e.word(), slices.Concat(to, groups)...); err != nil {
-			return d.Err(err.Error())
+			return d.WrapErr(err)
 		}
 		if err := misread(d, e.word(), to, args); err != nil {
 			return err
@@ -200,7 +200,7 @@ func paths(to *[]string) setter {
 
 func checkPaths(d *caddyfile.Dispenser, word string, args []string) error {
 	if err := literal(word, args...); err != nil {
-		return d.Err(err.Error())
+		return d.WrapErr(err)
 	}
 	for _, p := range args {
 		bare := strings.TrimSuffix(p, "/*")
@@ -216,7 +216,7 @@ func checkPaths(d *caddyfile.Dispenser, word string, args []string) error {
 			public, protect = protect, public
 		}
 		if _, err := target.NewOpen(public, protect); err != nil {
-			return d.Err(err.Error())
+			return d.WrapErr(err)
 		}
 	}
 	return nil

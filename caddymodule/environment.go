@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 )
 
 // An environment is what the variables that begin with SSO_ configure.
@@ -17,6 +18,7 @@ type environment struct {
 	all      variables
 	settings []setting // by name
 	errs     []error
+	files    []string // their contents, each with the text in its place
 
 	sidecar   map[string]setting // by the name behind SSO_
 	site, app []line
@@ -30,34 +32,47 @@ type environment struct {
 type envProvider struct {
 	protocol string
 	variable string // its name in variables
+	name     string // in addresses and logs
+	fields   map[string]variable
 	settings map[string]setting
 	lines    []line
 	rules    []line
 }
 
-func (p *envProvider) name() string { return strings.ToLower(p.variable) }
-
 func (p *envProvider) prefix() string {
 	return variablePrefix + upper(p.protocol) + "_" + p.variable + "_"
 }
 
-// A Note is a variable that has no effect, and why.
-type Note struct{ Variable, Why string }
+// A Note is a variable that has no effect, or whose absence has one that may surprise.
+type Note struct {
+	Variable, Why string
+	absent        bool
+}
 
-// readEnvironment reads variables in the form of os.Environ. The error joins the faults of
-// all variables; each begins with the variable's name.
-func readEnvironment(environ []string) (*environment, error) {
+// Log logs a note.
+func (n Note) Log(log *zap.Logger) {
+	fields := []zap.Field{zap.String("variable", n.Variable), zap.String("why", n.Why)}
+	if n.absent {
+		log.Info("this variable is not set", fields...)
+		return
+	}
+	log.Warn("this variable has no effect", fields...)
+}
+
+// readEnvironment reads variables in the form of os.Environ. Each of errs begins with the name
+// of a variable.
+func readEnvironment(environ []string) *environment {
 	env, unknown := newEnvironment(environ)
 	for _, name := range unknown {
 		env.fault(name, env.unknown(name))
 	}
 	for _, s := range env.switches() {
 		if s.provider != "" && !env.hits(s) {
-			env.notes = append(env.notes, Note{s.full, "there is no provider of this name, so it switches none off"})
+			env.notes = append(env.notes, Note{Variable: s.full, Why: "there is no provider of this name, so it switches none off"})
 		}
 	}
 	env.read()
-	return env, errors.Join(env.errs...)
+	return env
 }
 
 // readGlobal reads only the variables that belong to the global option. Other variables that
@@ -65,27 +80,43 @@ func readEnvironment(environ []string) (*environment, error) {
 func readGlobal(environ []string) (*environment, error) {
 	env, unknown := newEnvironment(environ)
 	for _, name := range unknown {
-		env.notes = append(env.notes, Note{name, env.unknown(name).Error()})
+		env.notes = append(env.notes, Note{Variable: name, Why: env.unknown(name).Error()})
 	}
 	env.settings = slices.DeleteFunc(env.settings, func(s setting) bool {
 		local := s.owner == ofSidecar || s.owner == ofSite || slices.Contains(ruleWords, s.word)
 		if local {
-			env.notes = append(env.notes, Note{s.full, "it is for the sidecar: write the option in the site's block"})
+			env.notes = append(env.notes, Note{Variable: s.full, Why: "it is for the sidecar: write the option in the site's block"})
 		}
 		return local
 	})
 	env.read()
-	return env, errors.Join(env.errs...)
+	return env, env.err(nil)
 }
 
 func newEnvironment(environ []string) (env *environment, unknown []string) {
 	env = &environment{
-		all: allVariables(), sidecar: map[string]setting{}, rules: map[string][]line{}, defaults: map[string][]line{},
+		all: theVariables(), sidecar: map[string]setting{}, rules: map[string][]line{}, defaults: map[string][]line{},
 	}
 	unknown = env.collect(environ)
 	env.group()
 	env.unfinished(&unknown)
+	env.name()
+	env.noteSwitches()
 	return env, unknown
+}
+
+// err joins errs and one more.
+func (env *environment) err(more error) error {
+	return env.masked(errors.Join(append(env.errs, more)...))
+}
+
+// masked shows nothing in an error that is in a file: if the file is the wrong one, it may be a
+// secret.
+func (env *environment) masked(err error) error {
+	if err == nil || len(env.files) == 0 {
+		return err
+	}
+	return errors.New(strings.NewReplacer(env.files...).Replace(err.Error()))
 }
 
 func (env *environment) fault(name string, err error) {
@@ -93,6 +124,9 @@ func (env *environment) fault(name string, err error) {
 		env.errs = append(env.errs, errors.New(name+": "+fault))
 	}
 }
+
+// shortestSecret is how many bytes in a file can be a secret.
+const shortestSecret = 6
 
 // collect finds the settings, and returns the names that are not known. An empty value
 // counts as not set.
@@ -123,9 +157,13 @@ func (env *environment) collect(environ []string) (unknown []string) {
 			env.fault(name, fmt.Errorf("%s is set, too: remove one of them", base))
 			continue
 		case isFile:
-			if err := s.checkFile(); err != nil {
+			content, err := s.checkFile()
+			if err != nil {
 				env.fault(name, err)
 				continue
+			}
+			if quoted := strconv.Quote(content); len(content) >= shortestSecret {
+				env.files = append(env.files, content, "…", quoted[1:len(quoted)-1], "…")
 			}
 		}
 		env.settings = append(env.settings, s)
@@ -152,7 +190,9 @@ func (env *environment) group() {
 				continue
 			}
 			if providers[key] == nil {
-				providers[key] = &envProvider{protocol: s.protocol, variable: s.provider, settings: map[string]setting{}}
+				providers[key] = &envProvider{
+					protocol: s.protocol, variable: s.provider, fields: env.all.provider[s.protocol], settings: map[string]setting{},
+				}
 			}
 			providers[key].settings[s.name] = s
 		}
@@ -184,6 +224,17 @@ func (env *environment) unfinished(unknown *[]string) {
 	})
 }
 
+// name names the providers. Two of one name, at different protocols, get the protocol's name
+// at the end.
+func (env *environment) name() {
+	for _, p := range env.providers {
+		p.name = strings.ToLower(p.variable)
+		if slices.ContainsFunc(env.providers, func(other *envProvider) bool { return other != p && other.variable == p.variable }) {
+			p.name += "_" + p.protocol
+		}
+	}
+}
+
 // read makes lines of all settings.
 func (env *environment) read() {
 	for _, s := range env.settings {
@@ -204,10 +255,10 @@ func (env *environment) read() {
 	env.app = append(env.app, env.storeLines()...)
 	named := map[string]*envProvider{}
 	for _, p := range env.providers {
-		if other := named[p.name()]; other != nil {
-			env.fault(p.prefix()+"…", fmt.Errorf("%s… is a provider of the same name: give one of them another", other.prefix()))
+		if other := named[p.name]; other != nil {
+			env.fault(p.prefix()+"…", fmt.Errorf("%s… is a provider of the same name, %s: give one of them another, such as %s%s_%s_2_…", other.prefix(), p.name, variablePrefix, upper(p.protocol), p.variable))
 		}
-		named[p.name()] = p
+		named[p.name] = p
 		env.readProvider(p)
 	}
 }
@@ -216,7 +267,7 @@ func (env *environment) read() {
 func (env *environment) readProtocol(s setting) {
 	of := func(p *envProvider) bool { return p.protocol == s.protocol }
 	if s.word != "" && !slices.ContainsFunc(env.providers, of) {
-		env.notes = append(env.notes, Note{s.full, "there is no provider of this protocol"})
+		env.notes = append(env.notes, Note{Variable: s.full, Why: "there is no provider of this protocol"})
 	}
 	switch {
 	case s.name == "DEFAULT_PERMISSION_TEMPLATE":
@@ -226,8 +277,7 @@ func (env *environment) readProtocol(s setting) {
 	case s.word != "": // SP_…: of each provider that has none of its own
 		for _, p := range env.providers {
 			if own := upper(s.word); of(p) && p.settings[own].full == "" {
-				v := env.all.provider[s.protocol][own]
-				p.settings[own] = setting{found: found{v, s.protocol, p.variable}, full: s.full, value: s.value, file: s.file}
+				p.settings[own] = setting{found: found{p.fields[own], s.protocol, p.variable}, full: s.full, value: s.value, file: s.file}
 			}
 		}
 	}
@@ -246,7 +296,7 @@ func (env *environment) noteOf(s setting) {
 	case s.strict:
 		env.fault(s.full, fmt.Errorf("it can't be '%s', only '%s': %s", value, s.same, s.note))
 	default:
-		env.notes = append(env.notes, Note{s.full, s.note})
+		env.notes = append(env.notes, Note{Variable: s.full, Why: s.note})
 	}
 }
 

@@ -1,16 +1,14 @@
 package caddymodule
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"go.uber.org/zap"
 )
 
 // readProvider makes the lines of a provider's block.
@@ -44,7 +42,11 @@ func (env *environment) readProvider(p *envProvider) {
 	d := caddyfile.NewDispenser(new(tokens).block(p.lines, "provider"))
 	d.Next()
 	if err := errors.Join(provider.block().parse(d), provider.complete()); err != nil {
-		env.fault(p.prefix()+"…", errors.New(env.translated(err.Error(), p.protocol, p.variable)))
+		text, named := env.words(err, p)
+		if !named {
+			text = p.prefix() + "…: " + text
+		}
+		env.errs = append(env.errs, errors.New(text))
 	}
 }
 
@@ -86,6 +88,9 @@ func (p *envProvider) deriveIssuer() error {
 	}
 	if s, ok := p.settings["TENANT"]; ok {
 		return p.set("ISSUER", s, func(tenant string) (string, error) {
+			if tenant = strings.TrimSpace(tenant); !tenantID.MatchString(tenant) && !strings.Contains(tenant, "{") {
+				return "", fmt.Errorf("'%s' is no tenant's ID: write the Directory (tenant) ID of your organization in Entra (for personal Microsoft accounts, %s)", tenant, personalTenant)
+			}
 			return "https://login.microsoftonline.com/" + tenant + "/v2.0", nil
 		})
 	}
@@ -125,7 +130,7 @@ func (p *envProvider) set(name string, s setting, change func(string) (string, e
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.full, err)
 	}
-	s.variable = allVariables().provider[p.protocol][name]
+	s.variable = p.fields[name]
 	s.value, s.file = value, ""
 	p.settings[name] = s
 	return nil
@@ -138,11 +143,25 @@ type tokens struct {
 	n    int
 }
 
+// noVariable is the file of tokens that belong to none.
+const noVariable = "environment"
+
 func (t *tokens) line(words ...string) {
 	t.n++
 	for _, word := range words {
-		t.list = append(t.list, caddyfile.Token{File: "environment", Line: t.n, Text: word})
+		t.list = append(t.list, caddyfile.Token{File: noVariable, Line: t.n, Text: word})
 	}
+}
+
+// segment makes a directive of words. The word "\n" ends a line.
+func segment(words ...string) caddyfile.Segment {
+	t := new(tokens)
+	for len(words) > 0 {
+		end := slices.Index(append(words, "\n"), "\n")
+		t.line(words[:end]...)
+		words = words[min(end+1, len(words)):]
+	}
+	return t.list
 }
 
 // lines adds lines. If one variable says two options, they get numbers of their own.
@@ -173,7 +192,7 @@ func (env *environment) global() []caddyfile.Token {
 	t.line("sso", "{")
 	t.lines(env.app)
 	for _, p := range env.providers {
-		t.block(p.lines, "provider", p.name(), p.protocol)
+		t.block(p.lines, "provider", p.name, p.protocol)
 	}
 	t.line("}")
 	return t.list
@@ -187,9 +206,9 @@ func (env *environment) directive() []caddyfile.Token {
 	byProtocol := map[string][]string{}
 	for _, p := range env.providers {
 		if len(p.rules) > 0 {
-			t.block(p.rules, "from", p.name())
+			t.block(p.rules, "from", p.name)
 		}
-		byProtocol[p.protocol] = append(byProtocol[p.protocol], p.name())
+		byProtocol[p.protocol] = append(byProtocol[p.protocol], p.name)
 	}
 	for _, protocol := range slices.Sorted(maps.Keys(byProtocol)) {
 		if rules := slices.Concat(env.rules[protocol], env.defaults[protocol]); len(rules) > 0 {
@@ -210,132 +229,6 @@ func (env *environment) hasRules() bool {
 	})
 }
 
-var (
-	source  = regexp.MustCompile(`,? at (SSO_[A-Z0-9_]+|environment):(\d+)`)
-	inside  = regexp.MustCompile(`(SSO_[A-Z0-9_]+):(\d+)`)
-	subject = regexp.MustCompile(`^(?:checking )?([a-z_]+)$`)
-	mention = regexp.MustCompile("`([a-z_]+)( [^`]*)?`")
-)
-
-// named begins an error with the variable that it is about, in place of file and line.
-func (env *environment) named(err error) error {
-	msg := strings.TrimPrefix(err.Error(), "parsing caddyfile tokens for 'sso': ")
-	at := source.FindStringSubmatch(msg)
-	if at == nil {
-		return err
-	}
-	msg = strings.TrimPrefix(source.ReplaceAllString(msg, ""), "'sso': ")
-	msg = inside.ReplaceAllString(msg, "$1, column $2")
-	f, ok := env.all.find(at[1])
-	if !ok {
-		return errors.New(env.prefixed(msg, "", ""))
-	}
-	switch {
-	case slices.Contains(ruleWords, f.word):
-		msg = "column " + at[2] + ": " + msg
-	case at[2] != "1":
-		msg = "line " + at[2] + ": " + msg
-	}
-	return errors.New(at[1] + ": " + env.translated(msg, f.protocol, f.provider))
-}
-
-// prefixed begins each line of an error with the variable of the option that it is about,
-// which stands before a colon.
-func (env *environment) prefixed(msg, protocol, provider string) string {
-	lines := strings.Split(msg, "\n")
-	for i, text := range lines {
-		parts := strings.Split(text, ": ")
-		for at, part := range parts[:len(parts)-1] {
-			option := subject.FindStringSubmatch(part)
-			if option == nil {
-				continue
-			}
-			if name := env.variableOf(option[1], protocol, provider); name != "" {
-				text = name + ": " + strings.Join(parts[at+1:], ": ")
-				break
-			}
-		}
-		lines[i] = env.translated(text, protocol, provider)
-	}
-	return strings.Join(lines, "\n")
-}
-
-// notHere are words about a Caddyfile, and what they are in the environment.
-var notHere = strings.NewReplacer(
-	"write {$NAME} for a variable of the environment, which Caddy replaces as it reads the Caddyfile", "write the value itself",
-	", and write it as {env.…} or {file.…}", "",
-	" in the block of this site's `sso` (or, for all sites, in the global option sso)", "",
-	" that the global option sso has", " of the environment",
-)
-
-// translated writes the options that an error names as variables.
-func (env *environment) translated(msg, protocol, provider string) string {
-	return mention.ReplaceAllStringFunc(notHere.Replace(msg), func(quoted string) string {
-		parts := mention.FindStringSubmatch(quoted)
-		name, args := env.variableOf(parts[1], protocol, provider), strings.TrimPrefix(parts[2], " ")
-		if parts[1] == "store" { // its kind is in the variable's name
-			_, args, _ = strings.Cut(args, " ")
-		}
-		switch {
-		case name == "", parts[1] == "provider":
-			return quoted
-		case slices.Contains(ruleWords, parts[1]) && args != "":
-			return quoted + " (by " + name + ")"
-		case parts[1] == "from":
-			return env.mappingOf(args)
-		case args != "" && !(strings.HasPrefix(args, "<") && !strings.Contains(args, " ")):
-			return "`" + name + "=" + args + "`"
-		}
-		return name
-	})
-}
-
-// mappingOf returns the variable for the rules of a provider, which begins args.
-func (env *environment) mappingOf(args string) string {
-	name, _, _ := strings.Cut(args, " ")
-	for _, p := range env.providers {
-		if p.name() == name {
-			return p.prefix() + "ROLE_MAPPING"
-		}
-	}
-	return "SSO_<PROTOCOL>_<NAME>_ROLE_MAPPING"
-}
-
-var ruleWords = []string{"role", "template", "group"}
-
-// variableOf returns the name of an option's variable. If the option is a provider's, and
-// the provider is not known, it is as docs/environment.md writes it.
-func (env *environment) variableOf(word, protocol, provider string) string {
-	prefix := variablePrefix
-	if provider != "" {
-		prefix += upper(protocol) + "_" + provider + "_"
-	}
-	for _, s := range env.settings { // by the name that is used
-		if s.word == word && s.protocol == protocol && s.provider == provider && s.owner != ofSidecar {
-			return s.full
-		}
-	}
-	switch {
-	case slices.Contains(ruleWords, word):
-		return prefix + upper(word) + "_MAPPING"
-	case word == "from":
-		return env.mappingOf("")
-	case provider != "" && env.all.provider[protocol][upper(word)].word == word:
-		return prefix + upper(word)
-	}
-	for _, v := range env.all.global {
-		if v.word == word && v.name == upper(word) {
-			return variablePrefix + v.name
-		}
-	}
-	for _, own := range env.all.provider {
-		if v := own[upper(word)]; v.word == word {
-			return "SSO_<PROTOCOL>_<NAME>_" + v.name
-		}
-	}
-	return ""
-}
-
 // addEnvironment adds what the environment configures, if the option says so. An
 // option that the Caddyfile sets, too, is refused. Variables of a site, or that are not known, change nothing.
 func (a *App) addEnvironment(environ []string) error {
@@ -347,7 +240,7 @@ func (a *App) addEnvironment(environ []string) error {
 		return err
 	}
 	for _, note := range env.notes {
-		a.log.Warn("this variable has no effect", zap.String("variable", note.Variable), zap.String("why", note.Why))
+		note.Log(a.log)
 	}
 	if err := env.checkSwitches(a.ProvidersRaw); err != nil {
 		return err
@@ -356,30 +249,24 @@ func (a *App) addEnvironment(environ []string) error {
 	if err := other.UnmarshalCaddyfile(caddyfile.NewDispenser(env.global())); err != nil {
 		return env.named(err)
 	}
+	return a.merge(other)
+}
+
+// merge adds what another app configures. Lists of providers are joined; any other option is set in one of them.
+func (a *App) merge(other *App) error {
 	var errs []error
-	for _, both := range []struct {
-		word        string
-		here, there bool
-	}{
-		{"store", a.StoreRaw != nil, other.StoreRaw != nil},
-		{"secret", a.Secret != nil, other.Secret != nil},
-		{"lifetime", a.Lifetime != 0, other.Lifetime != 0},
-		{"idle", a.Idle != 0, other.Idle != 0},
-		{"limit", a.Limit != Limit{}, other.Limit != Limit{}},
-	} {
-		if both.here && both.there {
-			errs = append(errs, fmt.Errorf("the configuration and the environment both set `%s`: remove one of them", both.word))
+	here, there := reflect.ValueOf(a).Elem(), reflect.ValueOf(other).Elem()
+	for i := range here.NumField() {
+		key, _, isOption := strings.Cut(here.Type().Field(i).Tag.Get("json"), ",")
+		switch mine, theirs := here.Field(i), there.Field(i); {
+		case !isOption || theirs.IsZero():
+		case mine.IsZero():
+			mine.Set(theirs)
+		case key == "providers" || key == "same_people":
+			mine.Set(reflect.AppendSlice(mine, theirs))
+		default:
+			errs = append(errs, fmt.Errorf("the configuration and the environment both set `%s`: remove one of them", key))
 		}
 	}
-	a.ProvidersRaw = append(a.ProvidersRaw, other.ProvidersRaw...)
-	a.SamePeople = append(a.SamePeople, other.SamePeople...)
-	if other.StoreRaw != nil {
-		a.StoreRaw = other.StoreRaw
-	}
-	if other.Secret != nil {
-		a.Secret = other.Secret
-	}
-	a.Lifetime, a.Idle = cmp.Or(a.Lifetime, other.Lifetime), cmp.Or(a.Idle, other.Idle)
-	a.Limit = cmp.Or(a.Limit, other.Limit)
 	return errors.Join(errs...)
 }

@@ -5,9 +5,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-sso/caddy-sso/caddymodule"
 )
@@ -123,6 +128,45 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// TestSwitchNotes names the switches that are off in the DNS console without being set, if
+// there are others.
+func TestSwitchNotes(t *testing.T) {
+	t.Parallel()
+	base := []string{
+		"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", "SSO_ROLE_MAPPING=*=User", "SSO_SAME_PEOPLE=azure okta",
+		"SSO_SAML_AZURE_METADATA=https://a.example.com/", "SSO_SAML_OKTA_METADATA=https://b.example.com/",
+	}
+	for switches, want := range map[string]string{
+		"":                       "",
+		"SSO_ENABLED=true":       "",
+		"SSO_OIDC_ENABLED=false": "",
+		"SSO_SAML_ENABLED=true":  "SSO_SAML_AZURE_ENABLED SSO_SAML_OKTA_ENABLED",
+		"SSO_SAML_ENABLED=true SSO_SAML_AZURE_ENABLED=true":                            "SSO_SAML_OKTA_ENABLED",
+		"SSO_SAML_OKTA_ENABLED=true SSO_SAML_AZURE_ENABLED=yes":                        "SSO_SAML_ENABLED",
+		"SSO_SAML_ENABLED=true SSO_SAML_AZURE_ENABLED=true SSO_SAML_OKTA_ENABLED=true": "",
+		"SSO_SAML_ENABLED=1 SSO_SAML_AZURE_ENABLED=1 SSO_SAML_OKTA_ENABLED=0":          "",
+	} {
+		t.Run("C10 "+switches, func(t *testing.T) {
+			t.Parallel()
+			sidecar, err := caddymodule.ReadSidecar(slices.Concat(base, strings.Fields(switches)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			core, logs := observer.New(zap.InfoLevel)
+			for _, note := range sidecar.Notes {
+				note.Log(zap.New(core))
+			}
+			var got []string
+			for _, entry := range logs.FilterMessage("this variable is not set").All() {
+				got = append(got, entry.ContextMap()["variable"].(string))
+			}
+			if strings.Join(got, " ") != want {
+				t.Errorf("got %v, want %s", got, want)
+			}
+		})
+	}
+}
+
 // TestEnvironmentOption has a Caddyfile beside the environment, which changes nothing unless
 // the global option says so.
 func TestEnvironmentOption(t *testing.T) {
@@ -170,6 +214,38 @@ func TestEnvironmentOption(t *testing.T) {
 	})
 }
 
+// TestMerge adds each option of the environment to those of a Caddyfile.
+func TestMerge(t *testing.T) {
+	t.Parallel()
+	lines := map[string]string{
+		"provider": "provider corp saml {\nmetadata https://a.example.com/\n}", "same_people": "same_people a b", "store": "store redis redis://a",
+		"secret": "secret x", "lifetime": "lifetime 1h", "idle": "idle 1h", "limit": "limit 1", "environment": "environment",
+	}
+	for _, word := range caddymodule.GlobalWords() {
+		t.Run("C10 "+word, func(t *testing.T) {
+			t.Parallel()
+			if lines[word] == "" {
+				t.Fatal("write a line of this option into the test")
+			}
+			read := func() *caddymodule.App {
+				app := new(caddymodule.App)
+				if err := app.UnmarshalCaddyfile(caddyfile.NewTestDispenser("sso {\n" + lines[word] + "\n}")); err != nil {
+					t.Fatal(err)
+				}
+				return app
+			}
+			into, other := new(caddymodule.App), read()
+			if err := into.Merge(other); err != nil || !reflect.DeepEqual(into, other) {
+				t.Errorf("got %+v, %v", into, err)
+			}
+			err := into.Merge(read())
+			if joined := len(into.ProvidersRaw) == 2 || len(into.SamePeople) == 2; joined == (err != nil) || !joined && !strings.Contains(err.Error(), "both set `"+word+"`") {
+				t.Errorf("set twice: %v", err)
+			}
+		})
+	}
+}
+
 // TestVariables holds the tables of docs/environment.md against the rows that the reader
 // uses, and finds each variable by its name.
 func TestVariables(t *testing.T) {
@@ -182,9 +258,12 @@ func TestVariables(t *testing.T) {
 	page := string(content)
 	for _, table := range caddymodule.VariableTables() {
 		var b strings.Builder
-		b.WriteString("| variable | sets |\n|---|---|\n")
+		b.WriteString(table.Head)
 		for _, row := range table.Rows {
 			b.WriteString("| `" + row.Name + "` | " + row.About + " |\n")
+			if table.Options {
+				continue
+			}
 			name := strings.NewReplacer("<NAME>", "MY_CORP").Replace(row.Name)
 			if _, _, ok := caddymodule.FindVariable(name); !ok {
 				t.Errorf("%s is not found", name)
@@ -207,6 +286,31 @@ func TestVariables(t *testing.T) {
 		if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestEveryOption finds a variable for each option, or the reason why it has none, which the
+// page shows.
+func TestEveryOption(t *testing.T) {
+	t.Parallel()
+	options := 0
+	for _, o := range caddymodule.OptionVariables() {
+		_, field, ok := caddymodule.FindVariable(o.Variable)
+		switch has := ok && field != "" && o.Set; {
+		case has == (o.Why != ""):
+			t.Errorf("the option `%s` of %s: variable %s: %v; reason: %q. It needs one of them", o.Usage, o.Of, o.Variable, has, o.Why)
+		case has && strings.ContainsAny(o.Usage, "{}"):
+			t.Errorf("the option `%s` of %s has a block, which no variable can set: add a reason", o.Usage, o.Of)
+		}
+		for name := range strings.FieldsFuncSeq(o.Why, func(r rune) bool { return strings.ContainsRune("` ,:.", r) }) {
+			if _, _, ok := caddymodule.FindVariable(strings.ReplaceAll(name, "<NAME>", "X")); !ok && strings.HasPrefix(name, "SSO_") {
+				t.Errorf("the reason of the option `%s` names %s, which is no variable", o.Usage, name)
+			}
+		}
+		options++
+	}
+	if options < 70 {
+		t.Errorf("only %d options", options)
 	}
 }
 

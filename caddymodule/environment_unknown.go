@@ -29,10 +29,13 @@ func (env *environment) unknown(name string) error {
 	}
 	slices.Sort(names)
 	hint := ""
+	exception := slices.IndexFunc(exceptions, func(e exception) bool { return e.owner != ofProvider && variablePrefix+upper(e.word) == base })
 	_, capitals := env.all.find(strings.ToUpper(base))
 	withoutFile, file := strings.CutSuffix(base, "_FILE")
 	_, known := env.all.find(withoutFile)
 	switch near := similar(base, names); {
+	case exception >= 0:
+		hint = ": " + exceptions[exception].why
 	case capitals && base != strings.ToUpper(base):
 		hint = ": write it in capitals"
 	case file && known:

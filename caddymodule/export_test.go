@@ -95,6 +95,8 @@ func (r *Refusals) Flush() { r.flush() }
 // A VariableTable is a table of docs/environment.md.
 type VariableTable struct {
 	Chapter string
+	Head    string
+	Options bool // the rows are options, not variables
 	Rows    []VariableRow
 }
 
@@ -113,20 +115,65 @@ func VariableTables() []VariableTable {
 		return rows
 	}
 	global := globalVariables()
+	const head = "| variable | sets |\n|---|---|\n"
+	var without []VariableRow
+	for _, e := range exceptions {
+		without = append(without, VariableRow{e.word, e.why})
+	}
 	return []VariableTable{
-		{"The sidecar", rows("SSO_", global, ofSidecar)},
-		{"Sessions and sign-ins", rows("SSO_", global, ofApp)},
-		{"The site", rows("SSO_", global, ofSite)},
-		{"An OpenID Provider", rows("SSO_OIDC_<NAME>_", providerVariables("oidc"), ofProvider)},
-		{"All OpenID Providers", rows("SSO_OIDC_", protocolVariables("oidc"), ofProtocol)},
-		{"A SAML provider", rows("SSO_SAML_<NAME>_", providerVariables("saml"), ofProvider)},
-		{"All SAML providers", rows("SSO_SAML_", protocolVariables("saml"), ofProtocol)},
+		{"The sidecar", head, false, rows("SSO_", global, ofSidecar)},
+		{"Sessions and sign-ins", head, false, rows("SSO_", global, ofApp)},
+		{"The site", head, false, rows("SSO_", global, ofSite)},
+		{"An OpenID Provider", head, false, rows("SSO_OIDC_<NAME>_", providerVariables("oidc"), ofProvider)},
+		{"All OpenID Providers", head, false, rows("SSO_OIDC_", protocolVariables("oidc"), ofProtocol)},
+		{"A SAML provider", head, false, rows("SSO_SAML_<NAME>_", providerVariables("saml"), ofProvider)},
+		{"All SAML providers", head, false, rows("SSO_SAML_", protocolVariables("saml"), ofProtocol)},
+		{"Options without a variable of their name", "| option | instead |\n|---|---|\n", true, without},
 	}
 }
 
+// An OptionVariable is an option, and the variable of its name.
+type OptionVariable struct {
+	Of, Usage, Variable, Why string
+	Set                      bool // the variable sets the option
+}
+
+// OptionVariables are those of all blocks of the Caddyfile.
+func OptionVariables() (list []OptionVariable) {
+	all := theVariables()
+	add := func(of, prefix string, whose owner, b block) {
+		for _, e := range b {
+			o := OptionVariable{Of: of, Usage: e.usage, Variable: prefix + upper(e.word())}
+			if i := slices.IndexFunc(exceptions, func(x exception) bool { return x.owner == whose && x.word == e.word() }); i >= 0 {
+				o.Why = exceptions[i].why
+			}
+			found, _ := all.find(o.Variable)
+			o.Set = whose == found.owner && found.word == e.word() && found.read != nil
+			list = append(list, o)
+		}
+	}
+	add("a site", "SSO_", ofSite, new(Handler).block())
+	add("the global option", "SSO_", ofApp, new(App).block())
+	for _, protocol := range protocols() {
+		add("a provider of "+protocol, "SSO_"+upper(protocol)+"_X_", ofProvider, newProvider(protocol).block())
+	}
+	for _, e := range new(RedisStore).block() {
+		name := "SSO_REDIS_" + upper(e.word())
+		_, ok := all.find(name)
+		list = append(list, OptionVariable{Of: "store redis", Usage: e.usage, Variable: name, Set: ok})
+	}
+	return list
+}
+
+// GlobalWords are the options of the global block.
+func GlobalWords() []string { return new(App).block().words() }
+
+// Merge adds what another app configures.
+func (a *App) Merge(other *App) error { return a.merge(other) }
+
 // FindVariable looks a variable up.
 func FindVariable(name string) (provider, field string, ok bool) {
-	f, ok := allVariables().find(name)
+	f, ok := theVariables().find(name)
 	return f.provider, f.name, ok
 }
 

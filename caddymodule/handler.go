@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -196,9 +197,9 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log, h.site = ctx.Logger(), siteName(ctx)
 	if err := h.provision(ctx); err != nil {
-		return fmt.Errorf("site %s: %w", h.site, err)
+		return noted(fmt.Errorf("site %s: %w", h.site, err))
 	}
-	return h.app.checkSites(ctx)
+	return noted(h.app.checkSites(ctx))
 }
 
 func (h *Handler) provision(ctx caddy.Context) error {
@@ -287,7 +288,7 @@ func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 	format, wrong := h.headerFormat(headers)
 	err = errors.Join(err, wrong)
 	if h.Errors != "" && h.Errors != "caddy" {
-		err = errors.Join(err, fmt.Errorf("errors: can't be %q, only \"caddy\"", h.Errors))
+		err = errors.Join(err, wording.Aboutf("errors", "can't be %q, only \"caddy\"", h.Errors))
 	}
 	return gateway.AppOptions{
 		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.Rules, From: h.bound(), SamePeople: h.SamePeople,

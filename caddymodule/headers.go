@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // HeaderNames has the names of the headers that tell the app about the person. "off"
@@ -69,7 +68,7 @@ func (hn HeaderNames) resolve() (forward.HeaderNames, error) {
 		Template: pick(hn.Template, ""), FirstName: pick(hn.FirstName, ""), LastName: pick(hn.LastName, ""), Provider: pick(hn.Provider, ""),
 	}
 	if out == (forward.HeaderNames{Template: out.Template, FirstName: out.FirstName, LastName: out.LastName, Provider: out.Provider}) {
-		return out, errors.New("headers: all headers that identify the person are off, so the app would learn of nobody: keep one, such as the assertion")
+		return out, wording.Aboutf("headers", "all headers that identify the person are off, so the app would learn of nobody: keep one, such as the assertion")
 	}
 	return out, nil
 }
@@ -147,15 +146,15 @@ func (h *Handler) headerFormat(names forward.HeaderNames) (forward.Format, error
 	case len(s) == 1 && strings.Contains(separators, s):
 		format.Separator = s[0]
 	case s != "":
-		return format, fmt.Errorf("list_separator: can't be %q: expected one of %s", s, strings.Join(strings.Split(separators, ""), " "))
+		return format, wording.Aboutf("list_separator", "can't be %q: expected one of %s", s, strings.Join(strings.Split(separators, ""), " "))
 	}
 	for _, kind := range slices.Sorted(maps.Keys(h.HeaderEncoding)) { // * comes first
 		encoding, known := encodings[h.HeaderEncoding[kind]]
 		switch {
 		case !known:
-			return format, fmt.Errorf("header_encoding: %s can't be %q: expected percent, utf8 or latin1", kind, h.HeaderEncoding[kind])
+			return format, wording.Aboutf("header_encoding", "%s can't be %q: expected percent, utf8 or latin1", kind, h.HeaderEncoding[kind])
 		case !slices.Contains(encodedKinds(), kind):
-			return format, fmt.Errorf("header_encoding: there is no kind of header %q that has an encoding: it can be %s", kind, strings.Join(forward.Kinds[1:], ", "))
+			return format, wording.Aboutf("header_encoding", "there is no kind of header %q that has an encoding: it can be %s", kind, strings.Join(forward.Kinds[1:], ", "))
 		}
 		for i := range format.Encodings {
 			if (kind == "*" || kind == forward.Kinds[i]) && names.All()[i] != "" {
@@ -177,10 +176,10 @@ func (h *Handler) checkHeaders() error {
 		return err
 	}
 	if err = own.Check(); err != nil {
-		return fmt.Errorf("headers: %w", err)
+		return wording.About("headers", err)
 	}
 	if err = strip.New(forward.DefaultNames.All(), forward.OptionalNames.All()).CheckKept(h.KeepHeaders, own.All()); err != nil {
-		err = fmt.Errorf("keep_headers: %w", err)
+		err = wording.About("keep_headers", err)
 	}
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 const issuerRule = "expected a URL such as https://id.example.com/realms/corp, without user, query and fragment"
@@ -28,37 +30,40 @@ var microsoftHosts = []string{"login.microsoftonline.com", "login.microsoftonlin
 // that it does.
 var microsoftIssuers = map[string]string{"sts.windows.net": "login.microsoftonline.com", "login.windows.net": "login.microsoftonline.com", "login.chinacloudapi.cn": "login.partner.microsoftonline.cn"}
 
+// personalTenant is the tenant of all personal accounts.
+const personalTenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
+
 var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // issuerFault says why an issuer of Microsoft's can't be what its discovery
 // document and its ID tokens name: they name the tenant by its ID, whatever was asked
-// for. It returns "" for any other. A text with a placeholder is checked when that is
+// for. It returns nil for any other. A text with a placeholder is checked when that is
 // resolved.
-func issuerFault(issuer string) string {
+func issuerFault(issuer string) error {
 	if start, _, found := strings.Cut(issuer, "/.well-known/"); found {
-		return "this is the address of the discovery document, which is made of the issuer: write `issuer " + start + "`, with a slash at the end if the document's issuer has one"
+		return wording.Errorf("this is the address of the discovery document, which is made of the issuer: write %s, with a slash at the end if the document's issuer has one", wording.Option{Word: "issuer", Args: start})
 	}
 	u, err := url.Parse(issuer)
 	if err != nil || !slices.Contains(microsoftHosts, strings.ToLower(u.Hostname())) || strings.Contains(issuer, "{") {
-		return ""
+		return nil
 	}
 	tenant, rest, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
 	host := strings.ToLower(u.Hostname())
-	line := func(id string) string {
-		return "write `issuer https://" + cmp.Or(microsoftIssuers[host], u.Host) + "/" + id + "/v2.0`"
+	fault := func(text, id, more string) error {
+		return wording.Errorf("%s: write %s%s", text, wording.Option{Word: "issuer", Args: "https://" + cmp.Or(microsoftIssuers[host], u.Host) + "/" + id + "/v2.0"}, more)
 	}
+	const byID = ", with the Directory (tenant) ID of your organization in Entra"
 	switch {
 	case strings.EqualFold(tenant, "consumers"):
-		return "the ID tokens for personal Microsoft accounts name the tenant of these: " + line("9188040d-6c67-4c5b-b112-36a304b66dad")
+		return fault("the ID tokens for personal Microsoft accounts name the tenant of these", personalTenant, "")
 	case strings.EqualFold(tenant, "common") || strings.EqualFold(tenant, "organizations"):
-		return "'" + tenant + "' is no tenant: people of any organization could sign in, and each ID token names the tenant of its own: " +
-			line("<tenant ID>") + ", with the Directory (tenant) ID of your organization in Entra"
+		return fault("'"+tenant+"' is no tenant: people of any organization could sign in, and each ID token names the tenant of its own", "<tenant ID>", byID)
 	case tenant == "" || strings.Contains(tenant, ".") && !strings.Contains(rest, "/"):
-		return "Microsoft's ID tokens name the tenant by its ID: " + line("<tenant ID>") + ", with the Directory (tenant) ID of your organization in Entra"
+		return fault("Microsoft's ID tokens name the tenant by its ID", "<tenant ID>", byID)
 	case tenantID.MatchString(tenant) && rest == "" && host != "sts.windows.net":
-		return "the discovery document of version 1 names another issuer: " + line(tenant)
+		return fault("the discovery document of version 1 names another issuer", tenant, "")
 	case tenantID.MatchString(tenant) && rest == "v2.0" && microsoftIssuers[host] != "":
-		return "the discovery document of version 2 names another issuer: " + line(tenant)
+		return fault("the discovery document of version 2 names another issuer", tenant, "")
 	}
-	return ""
+	return nil
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // misplaced is the error for a word that belongs elsewhere than in the block
@@ -123,10 +125,10 @@ func sharedNames(to *[]string) setter {
 // unknownProvider is the error for a name that no shared provider has.
 func unknownProvider(name string, names []string) error {
 	if len(names) == 0 {
-		return fmt.Errorf("provider: there is no %q, since the global option sso has no provider: write it there, as `provider %[1]s <protocol> { … }`", name)
+		return wording.Aboutf("provider", "there is no %q, since the global option sso has no provider: write it there, as `provider %[1]s <protocol> { … }`", name)
 	}
 	if near := nearest(name, names); near != "" {
-		return fmt.Errorf("provider: there is no %q: did you mean %q? The global option sso has %s", name, near, strings.Join(names, ", "))
+		return wording.Aboutf("provider", "there is no %q: did you mean %q? %s has %s", name, near, wording.Choice{Caddyfile: "The global option sso", Other: "The environment"}, strings.Join(names, ", "))
 	}
-	return fmt.Errorf("provider: there is no %q: write one that the global option sso has: %s", name, strings.Join(names, ", "))
+	return wording.Aboutf("provider", "there is no %q: write one %s: %s", name, wording.Choice{Caddyfile: "that the global option sso has", Other: "of the environment"}, strings.Join(names, ", "))
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 func init() { caddy.RegisterModule(OIDC{}) }
@@ -120,9 +121,9 @@ func (o *OIDC) unmarshalArguments(d *caddyfile.Dispenser) (given []string, err e
 	if !mayBeIssuer(args[0]) {
 		return nil, d.Err("the first argument of 'sso oidc' is no issuer: " + issuerRule + "; the order is " + usage)
 	}
-	if fault := issuerFault(args[0]); fault != "" {
+	if fault := issuerFault(args[0]); fault != nil {
 		onLine := strings.NewReplacer("`issuer ", "`sso oidc ", "/v2.0`", "/v2.0 …`")
-		return nil, d.Err("the first argument of 'sso oidc': " + onLine.Replace(fault))
+		return nil, d.Err("the first argument of 'sso oidc': " + onLine.Replace(fault.Error()))
 	}
 	o.Issuer, o.ClientID = args[0], args[1]
 	return append(given, "issuer", "client_id"), nil
@@ -174,8 +175,8 @@ func (o *OIDC) checkIssuer(d *caddyfile.Dispenser) error {
 	if !mayBeIssuer(o.Issuer) {
 		return d.Err("this is no issuer: " + issuerRule)
 	}
-	if fault := issuerFault(o.Issuer); fault != "" {
-		return d.Err("'issuer': " + fault)
+	if fault := issuerFault(o.Issuer); fault != nil {
+		return d.WrapErr(fmt.Errorf("'issuer': %w", fault))
 	}
 	return nil
 }
@@ -183,10 +184,10 @@ func (o *OIDC) checkIssuer(d *caddyfile.Dispenser) error {
 // checkScopes refuses scopes without openid (OIDC Core §3.1.2.1).
 func (o *OIDC) checkScopes(d *caddyfile.Dispenser) error {
 	if err := literal("scopes", o.Scopes...); err != nil {
-		return d.Err(err.Error())
+		return d.WrapErr(err)
 	}
 	if !slices.Contains(o.Scopes, "openid") {
-		return d.Errf("'scopes': openid must be among them: write `scopes openid %s`", strings.Join(o.Scopes, " "))
+		return d.WrapErr(wording.Errorf("'scopes': openid must be among them: write %s", wording.Option{Word: "scopes", Args: "openid " + strings.Join(o.Scopes, " ")}))
 	}
 	return nil
 }
@@ -194,11 +195,11 @@ func (o *OIDC) checkScopes(d *caddyfile.Dispenser) error {
 func (o *OIDC) complete() error {
 	for _, need := range []struct{ option, value string }{{"issuer", o.Issuer}, {"client_id", o.ClientID}} {
 		if need.value == "" {
-			return fmt.Errorf("an OpenID Provider needs `%s`", o.block().usage(need.option))
+			return wording.Errorf("an OpenID Provider needs %s", o.block().option(need.option))
 		}
 	}
-	if fault := issuerFault(o.Issuer); fault != "" {
-		return errors.New("issuer: " + fault)
+	if fault := issuerFault(o.Issuer); fault != nil {
+		return wording.About("issuer", fault)
 	}
 	return nil
 }
@@ -208,9 +209,9 @@ func (o *OIDC) build(ctx caddy.Context) (builtProvider, error) {
 	named, err := o.configure(ctx)
 	o.ClientSecret = "" // Caddy may log a module with its configuration
 	if err != nil && o.Name != "" {
-		err = fmt.Errorf("provider %s: %w", o.Name, err)
+		err = &wording.ProviderFault{Provider: o.Name, Err: err}
 	} else if err != nil {
-		err = fmt.Errorf("provider %s: %w", withoutUser(o.Issuer), err)
+		err = &wording.ProviderFault{Provider: withoutUser(o.Issuer), Err: err}
 	}
 	return named, err
 }
@@ -229,7 +230,7 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 		lacksSecret = withoutUser(o.Issuer)
 	}
 	if !validName(o.Name) {
-		return builtProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", o.Name, nameRule)
+		return builtProvider{}, wording.Aboutf("name", "'%s' cannot be a provider's name: %s", o.Name, nameRule)
 	}
 	provider, err := oidcrp.New(cfg, oidcrp.Deps{Logger: ctx.Logger().With(zap.String("provider", o.Name))})
 	if err != nil {
@@ -259,7 +260,7 @@ func (o *OIDC) config() (cfg oidcrp.Config, err error) {
 		return cfg, err
 	}
 	if o.Lifetime < 0 {
-		return cfg, errors.New("lifetime: must not be negative")
+		return cfg, wording.Aboutf("lifetime", "must not be negative")
 	}
 	cfg = oidcrp.Config{
 		Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: oidcrp.Secret(secret), Scopes: o.Scopes,

@@ -3,11 +3,14 @@ package caddymodule
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // An entry is one option of a block in the Caddyfile. The parser uses it,
@@ -47,12 +50,19 @@ func (e entry) wrong(d *caddyfile.Dispenser) error {
 	if strings.HasSuffix(e.usage, " <duration>") {
 		example = ", where <duration> is one word, such as 30s or 8h"
 	}
-	return d.Errf("wrong arguments for '%s': expected `%s`%s", e.word(), e.usage, example)
+	_, args, _ := strings.Cut(e.usage, " ")
+	return d.WrapErr(wording.Errorf("wrong arguments for '%s': expected %s%s", e.word(), wording.Option{Word: e.word(), Args: args}, example))
 }
 
 // A block has the options of a block in the Caddyfile. If two have the same word, the
 // first counts.
 type block []entry
+
+// option returns an option with its usage, for errors.
+func (b block) option(word string) wording.Option {
+	_, args, _ := strings.Cut(b.usage(word), " ")
+	return wording.Option{Word: word, Args: args}
+}
 
 // usage returns the usage of an option, or "" if the block has none of that name.
 func (b block) usage(word string) string {
@@ -108,7 +118,8 @@ func (b block) unknown(d *caddyfile.Dispenser) error {
 func text[T ~string](to *T) setter {
 	return func(d *caddyfile.Dispenser, e entry) error {
 		if d.CountRemainingArgs() > 1 && strings.Contains(e.usage, "<text>") {
-			return d.Errf("wrong arguments for '%s': put a text with blanks in quotes: `%[1]s %q`", e.word(), strings.Join(d.RemainingArgs(), " "))
+			return d.WrapErr(wording.Errorf("wrong arguments for '%s': put a text with blanks in quotes: %s", e.word(),
+				wording.Option{Word: e.word(), Args: strconv.Quote(strings.Join(d.RemainingArgs(), " "))}))
 		}
 		var arg string
 		if !d.AllArgs(&arg) || arg == "" {
@@ -188,7 +199,8 @@ func providerName(to *string) setter {
 // joined refuses words that a comma joins (`a,b`), because blanks separate words. In a
 // path a comma is allowed, but not before a slash (`/a,/b`).
 func joined(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) error {
-	line, found := word, false
+	var args []string
+	found := false
 	for _, token := range tokens {
 		words := []string{token.Text}
 		inner := strings.Trim(token.Text, ",")
@@ -196,13 +208,14 @@ func joined(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) error
 			found, words = true, strings.Split(inner, ",")
 		}
 		for _, w := range words {
-			line += " " + withoutUser(w)
+			args = append(args, withoutUser(w))
 		}
 	}
 	if !found {
 		return nil
 	}
-	return d.Errf("wrong arguments for '%s': only blanks separate the words of this list: write `%s`, or put the word in quotes if the comma belongs to it", word, line)
+	return d.WrapErr(wording.Errorf("wrong arguments for '%s': only blanks separate the words of this list: write %s, or put the word in quotes if the comma belongs to it",
+		word, wording.Option{Word: word, Args: strings.Join(args, " ")}))
 }
 
 // listed returns the words of a list. It refuses a comma at the edge of a word: that was
@@ -218,7 +231,10 @@ func listed(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) ([]st
 	return words, nil
 }
 
-// position returns the file and line of the current token.
+// position returns the file and line of the current token; in a variable's rules, the column.
 func position(d *caddyfile.Dispenser) string {
+	if strings.HasPrefix(d.File(), variablePrefix) {
+		return fmt.Sprintf("%s, column %d", d.File(), d.Line())
+	}
 	return fmt.Sprintf("%s:%d", d.File(), d.Line())
 }

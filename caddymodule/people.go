@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/usernames"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -61,7 +62,8 @@ func (p *People) setUsers(d *caddyfile.Dispenser, e entry) error {
 	}
 	*to = text
 	if strings.HasSuffix(p.Users.Suffix, "@") {
-		return d.Err("'users suffix': there is no domain after the @: write `users suffix @partner`, so that alice becomes alice@partner; or `users domain partner.example`, if the provider's user names are such addresses already")
+		return d.WrapErr(wording.Errorf("'users suffix': there is no domain after the @: write %s, so that alice becomes alice@partner; or %s, if the provider's user names are such addresses already",
+			wording.Option{Word: "users", Args: "suffix @partner"}, wording.Option{Word: "users", Args: "domain partner.example"}))
 	}
 	if err := p.Users.Check(); err != nil {
 		return d.Errf("'users %s': %v", kind, err)

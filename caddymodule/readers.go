@@ -2,10 +2,13 @@ package caddymodule
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -68,8 +71,8 @@ func (l line) with(text string, quoted bool) line {
 	return append(l, t)
 }
 
-// content returns the value, or that of the file.
-func (s setting) content() (string, error) {
+// raw returns the value, or the bytes of the file.
+func (s setting) raw() (string, error) {
 	if s.file == "" {
 		return s.value, nil
 	}
@@ -78,6 +81,21 @@ func (s setting) content() (string, error) {
 		return "", err
 	}
 	return strings.TrimRight(string(content), "\r\n"), nil
+}
+
+// content returns the value, or that of the file.
+func (s setting) content() (string, error) {
+	value, err := s.raw()
+	control := func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\t\r\n", r) }
+	switch {
+	case err != nil:
+		return "", err
+	case strings.HasPrefix(value, "\ufeff"):
+		return "", errors.New("it begins with a byte order mark (U+FEFF), which an editor has written: save the file as UTF-8 without it")
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, control):
+		return "", errors.New("it is no text in UTF-8, or has control characters in it")
+	}
+	return value, nil
 }
 
 // unquoted refuses a value in quotes, which a shell removes, but docker's --env-file does not.
@@ -131,16 +149,16 @@ func (s setting) placeholder() (string, error) {
 	return "{file." + s.file + "}", nil
 }
 
-// checkFile refuses a file that can't be read or is empty.
-func (s setting) checkFile() error {
-	content, err := readRegular(s.file)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: write the name of a file that this user (%d) can read", err, os.Getuid())
-	case strings.TrimSpace(string(content)) == "":
-		return fmt.Errorf("the file %s is empty", s.file)
+// checkFile returns what is in the file. It refuses a file that can't be read or is empty.
+func (s setting) checkFile() (string, error) {
+	content, err := s.raw()
+	if err != nil {
+		return "", fmt.Errorf("%w: write the name of a file that this user (%d) can read", err, os.Getuid())
 	}
-	return nil
+	if content = strings.TrimSpace(content); content == "" {
+		err = fmt.Errorf("the file %s is empty", s.file)
+	}
+	return content, err
 }
 
 // readWords takes the words of the value as arguments. If the option may be repeated, each

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 func init() { caddy.RegisterModule(SAML{}) }
@@ -164,10 +165,10 @@ func (s *SAML) texts() []option {
 }
 
 func (s *SAML) complete() error {
-	const either = "a SAML provider needs `metadata`, or `entity_id`, `sso_url` and `certificate`"
+	metadata, entityID, ssoURL, certificate := wording.Option{Word: "metadata"}, wording.Option{Word: "entity_id"}, wording.Option{Word: "sso_url"}, wording.Option{Word: "certificate"}
 	if s.Metadata != "" {
 		if s.SSOURL != "" || len(s.Certificate) > 0 {
-			return errors.New("`sso_url` and `certificate` replace `metadata`: remove these two, or remove `metadata`")
+			return wording.Errorf("%s and %s replace %s: remove these two, or remove %[3]s", ssoURL, certificate, metadata)
 		}
 		return nil
 	}
@@ -176,7 +177,7 @@ func (s *SAML) complete() error {
 		missing bool
 	}{{"entity_id", s.EntityID == ""}, {"sso_url", s.SSOURL == ""}, {"certificate", len(s.Certificate) == 0}} {
 		if need.missing {
-			return fmt.Errorf("%s: there is no `%s`", either, s.block().usage(need.option))
+			return wording.Errorf("a SAML provider needs %s, or %s, %s and %s: there is no %s", metadata, entityID, ssoURL, certificate, s.block().option(need.option))
 		}
 	}
 	return nil
@@ -190,7 +191,7 @@ func (s *SAML) build(ctx caddy.Context) (builtProvider, error) {
 	}
 	named, err := s.configure(ctx)
 	if err != nil {
-		err = fmt.Errorf("provider %s: %w", label, err)
+		err = &wording.ProviderFault{Provider: label, Err: err}
 	}
 	return named, err
 }
@@ -219,7 +220,7 @@ func (s *SAML) configure(ctx caddy.Context) (builtProvider, error) {
 	}
 	s.nameAfter(provider.Issuer())
 	if !validName(s.Name) {
-		return builtProvider{}, fmt.Errorf("name: '%s' cannot be a provider's name: %s", s.Name, nameRule)
+		return builtProvider{}, wording.Aboutf("name", "'%s' cannot be a provider's name: %s", s.Name, nameRule)
 	}
 	return builtProvider{
 		NamedProvider: gateway.NamedProvider{
@@ -245,7 +246,7 @@ func (s *SAML) config() (samlsp.Config, error) {
 		return samlsp.Config{}, err
 	}
 	if s.Lifetime < 0 {
-		return samlsp.Config{}, errors.New("lifetime: must not be negative")
+		return samlsp.Config{}, wording.Aboutf("lifetime", "must not be negative")
 	}
 	cfg := samlsp.Config{
 		EntityID: s.EntityID, SSOURL: s.SSOURL, SPEntityID: s.SPEntityID,
@@ -322,7 +323,7 @@ func readCertificate(value string) (string, error) {
 		return value, nil
 	}
 	if len(text) > 255 {
-		return "", errors.New("certificate: expected PEM, which begins with -----BEGIN CERTIFICATE, Base64, which begins with M, or the name of a file")
+		return "", wording.Aboutf("certificate", "expected PEM, which begins with -----BEGIN CERTIFICATE, Base64, which begins with M, or the name of a file")
 	}
 	content, err := readFile("certificate", value)
 	return string(content), err
@@ -333,10 +334,10 @@ func readCertificate(value string) (string, error) {
 func readFile(option, name string) ([]byte, error) {
 	content, err := readRegular(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: write the name of a file that Caddy's user can read", option, err)
+		return nil, wording.About(option, fmt.Errorf("%w: write the name of a file that Caddy's user can read", err))
 	}
 	if len(content) == 0 {
-		return nil, fmt.Errorf("%s: %s is empty: write the name of a file that is not empty", option, name)
+		return nil, wording.Aboutf(option, "%s is empty: write the name of a file that is not empty", name)
 	}
 	return content, nil
 }
@@ -345,7 +346,7 @@ func readFile(option, name string) ([]byte, error) {
 func readCA(name string) ([]byte, error) {
 	certificates, err := readFile("ca", name)
 	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(certificates) {
-		err = fmt.Errorf("ca: %s has no certificate in PEM form: expected one that begins with -----BEGIN CERTIFICATE-----", name)
+		err = wording.Aboutf("ca", "%s has no certificate in PEM form: expected one that begins with -----BEGIN CERTIFICATE-----", name)
 	}
 	return certificates, err
 }

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // A Secret is a value that must not be shown: a password, a key, a URL with a password in
@@ -48,7 +50,7 @@ func resolve(options ...option) error {
 			err = fmt.Errorf("%w: write {env.NAME} or {file./path}", err)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", o.name, err))
+			errs = append(errs, wording.About(o.name, err))
 			continue
 		}
 		*o.value = out
@@ -66,7 +68,7 @@ func (s Secret) reveal(name string) (string, error) {
 		err = errors.New("has a placeholder that is empty or not known: write {env.NAME} or {file./path}; for a brace in the value itself write \\{")
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
+		return "", wording.About(name, err)
 	}
 	return out, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -20,6 +21,8 @@ import (
 type Sidecar struct {
 	// Config is Caddy's configuration, the same as a Caddyfile gives.
 	Config json.RawMessage
+	// Listen is the address where people come in.
+	Listen string
 	// Health is the address for /healthz and /readyz; empty: there is none.
 	Health string
 	// Upstream is the app's address.
@@ -33,16 +36,23 @@ type Sidecar struct {
 // ReadSidecar reads variables in the form of os.Environ. Its error names each variable that
 // is wrong or missing.
 func ReadSidecar(environ []string) (*Sidecar, error) {
-	env, err := readEnvironment(environ)
-	errs := []error{err}
+	env := readEnvironment(environ)
 	s := &Sidecar{Notes: env.notes, env: env}
-	blocks, err := env.server(s)
-	if errs = append(errs, err, env.missing()); errors.Join(errs...) != nil {
-		return nil, errors.Join(errs...)
+	blocks := env.server(s)
+	if err := env.err(env.missing()); err != nil {
+		return nil, err
+	}
+	// The server's own parser would keep only the texts of errors.
+	err := new(App).UnmarshalCaddyfile(caddyfile.NewDispenser(env.global()))
+	if err == nil {
+		err = new(Handler).UnmarshalCaddyfile(caddyfile.NewDispenser(env.directive()))
+	}
+	if err != nil {
+		return nil, env.named(err)
 	}
 	config, _, err := httpcaddyfile.ServerType{}.Setup(blocks, map[string]any{"filename": "environment"})
 	if err != nil {
-		return nil, env.named(err)
+		return nil, err
 	}
 	s.Config, err = json.Marshal(config)
 	return s, err
@@ -50,21 +60,10 @@ func ReadSidecar(environ []string) (*Sidecar, error) {
 
 // Explain puts an error of Caddy's into words of the environment.
 func (s *Sidecar) Explain(err error) error {
-	msg := err.Error()
-	for _, module := range []string{"sso", "http.handlers.sso"} {
-		if _, after, ok := strings.Cut(msg, "provision "+module+": "); ok {
-			msg = after
-		}
+	if last := lastFault.Load(); last != nil && strings.Contains(err.Error(), (*last).Error()) {
+		return s.env.named(*last)
 	}
-	var p envProvider
-	for _, other := range s.env.providers {
-		if strings.HasPrefix(msg, "provider "+other.name()+": ") || strings.Contains(msg, ": provider "+other.name()+": ") ||
-			strings.Contains(msg, " in the block of provider "+other.name()+" ") {
-			p = *other
-		}
-	}
-	msg = strings.ReplaceAll(msg, " in the block of provider "+p.name()+" ", " ")
-	return errors.New(s.env.prefixed(msg, p.protocol, p.variable))
+	return err
 }
 
 // missing is the error for what every sidecar needs.
@@ -108,93 +107,66 @@ func (env *environment) switchedOff() string {
 
 const defaultHealth = ":8081"
 
-// Caddy's part of the configuration. While the server stops, it asks clients to close their
-// connections, so that none of them sends a request into a connection that closes.
-const sidecarCaddyfile = `{
-	admin off
-	persist_config off
-	auto_https off
-	shutdown_delay %s
-	grace_period %s
-	%s
-	log {
-		level %s
-	}
-	sso
-}
-http://:%s {
-	%s
-	@stopping vars {http.shutting_down} true
-	header @stopping Connection close
-	sso
-	reverse_proxy %q {
-		%s
-	}
-}
-`
-
-// server makes the server blocks of a Caddyfile.
-func (env *environment) server(s *Sidecar) ([]caddyfile.ServerBlock, error) {
-	text, err := env.serverText(s)
-	if err != nil {
-		return nil, err
-	}
-	blocks, err := caddyfile.Parse("environment", []byte(text))
-	if err != nil || len(blocks) != 2 {
-		return nil, fmt.Errorf("preparing the server: %w", err)
-	}
-	for i, own := range [][]caddyfile.Token{env.global(), env.directive()} {
-		for j, segment := range blocks[i].Segments {
-			if segment.Directive() == "sso" {
-				blocks[i].Segments[j] = own
-			}
-		}
-	}
-	return blocks, nil
-}
-
-// serverText fills in sidecarCaddyfile, and what the sidecar itself needs of the settings.
-func (env *environment) serverText(s *Sidecar) (string, error) {
-	var errs []error
-	value := func(name, missing string, check func(string) error) string {
-		setting := env.sidecar[name]
-		text, err := setting.content()
-		if err == nil && setting.full != "" {
-			text = cmp.Or(strings.TrimSpace(text), missing)
-			err = cmp.Or(plain(text), check(text))
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", setting.full, err))
-		}
-		return cmp.Or(text, missing)
-	}
-	listen := value("LISTEN", ":8080", checkListen)
-	host, port, _ := net.SplitHostPort(listen)
-	if s.Health = value("HEALTH_LISTEN", defaultHealth, checkHealth); s.Health == "off" {
+// server makes the server blocks of a Caddyfile, and sets what the sidecar itself needs.
+func (env *environment) server(s *Sidecar) []caddyfile.ServerBlock {
+	s.Listen = env.value("LISTEN", ":8080", checkListen)
+	host, port, _ := net.SplitHostPort(s.Listen)
+	if s.Health = env.value("HEALTH_LISTEN", defaultHealth, checkHealth); s.Health == "off" {
 		s.Health = ""
 	}
-	s.Upstream = value("UPSTREAM", "", checkUpstream)
-	if len(errs) == 0 {
-		errs = append(errs, apart(listen, s.Health, s.Upstream))
+	s.Upstream = env.value("UPSTREAM", "", checkUpstream)
+	if err := apart(s.Listen, s.Health, s.Upstream); err != nil {
+		env.errs = append(env.errs, err)
 	}
-	proxies := value("TRUSTED_PROXIES", "", checkRanges)
-	if proxies != "" {
-		proxies = "servers {\n\t\ttrusted_proxies static " + proxies + "\n\t\ttrusted_proxies_strict\n\t}"
+	proxies := strings.Fields(env.value("TRUSTED_PROXIES", "", checkRanges))
+	delay, grace := env.value("SHUTDOWN_DELAY", "3s", checkDuration), env.value("GRACE_PERIOD", "5s", checkDuration)
+	level := strings.ToUpper(env.value("LOG_LEVEL", "INFO", checkLevel))
+	options := caddyfile.ServerBlock{HasBraces: true, Segments: []caddyfile.Segment{
+		segment("admin", "off"), segment("persist_config", "off"), segment("auto_https", "off"),
+		segment("shutdown_delay", delay), segment("grace_period", grace), segment("log", "{", "\n", "level", level, "\n", "}"),
+		env.global(),
+	}}
+	if len(proxies) > 0 {
+		trusted := slices.Concat([]string{"servers", "{", "\n", "trusted_proxies", "static"}, proxies, []string{"\n", "trusted_proxies_strict", "\n", "}"})
+		options.Segments = append(options.Segments, segment(trusted...))
 	}
-	delay, grace := value("SHUTDOWN_DELAY", "3s", checkDuration), value("GRACE_PERIOD", "5s", checkDuration)
-	level := strings.ToUpper(value("LOG_LEVEL", "INFO", checkLevel))
-	bind, scheme := "", ""
+	// While the server stops, it asks clients to close their connections, so that none of
+	// them sends a request into a connection that closes.
+	site := caddyfile.ServerBlock{HasBraces: true, Keys: segment("http://:" + port), Segments: []caddyfile.Segment{
+		segment("@stopping", "vars", "{http.shutting_down}", "true"), segment("header", "@stopping", "Connection", "close"),
+		env.directive(),
+	}}
 	if host != "" {
-		bind = "bind " + host
+		site.Segments = append(site.Segments, segment("bind", host))
 	}
+	proxy := []string{"reverse_proxy", s.Upstream}
 	base, err := env.setting("BASE_URL").content()
 	if u, fault := target.ParseOrigin(base); err == nil && fault == nil {
-		scheme = "header_up X-Forwarded-Proto " + u.Scheme
+		proxy = append(proxy, "{", "\n", "header_up", "X-Forwarded-Proto", u.Scheme, "\n", "}")
 		if strings.HasSuffix(u.Hostname(), ".") {
-			errs = append(errs, fmt.Errorf("SSO_BASE_URL: '%s' has a dot at the end of its host: remove it", base))
+			env.fault("SSO_BASE_URL", fmt.Errorf("'%s' has a dot at the end of its host: remove it", base))
 		}
 	}
-	return fmt.Sprintf(sidecarCaddyfile, delay, grace, proxies, level, port, bind, s.Upstream, scheme), errors.Join(errs...)
+	site.Segments = append(site.Segments, segment(proxy...))
+	return []caddyfile.ServerBlock{options, site}
+}
+
+// value returns what a setting of the sidecar says, or what holds without it.
+func (env *environment) value(name, missing string, check func(string) error) string {
+	s := env.sidecar[name]
+	text, err := s.content()
+	text = cmp.Or(strings.TrimSpace(text), missing)
+	switch {
+	case err != nil || s.full == "":
+	case strings.ContainsAny(text, "\r\n"):
+		err = errors.New("it has a line break in it")
+	default:
+		err = check(text)
+	}
+	if err != nil {
+		env.fault(s.full, err)
+	}
+	return text
 }
 
 // Near reports whether the app listens where only this machine, or this pod, can reach it.
@@ -209,14 +181,22 @@ func (s *Sidecar) Near() bool {
 
 // HealthAddress returns where a sidecar with these variables can be asked whether it is ready.
 func HealthAddress(environ []string) (string, error) {
-	env, _ := newEnvironment(environ)
-	address, err := env.setting("HEALTH_LISTEN").content()
-	address = cmp.Or(strings.TrimSpace(address), defaultHealth)
-	if address == "off" {
-		return "", errors.New("SSO_HEALTH_LISTEN is off, so the sidecar can't be asked: set an address, or remove the health check")
+	const name = variablePrefix + "HEALTH_LISTEN"
+	env, _ := newEnvironment(slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
+		return !strings.HasPrefix(v, name+"=") && !strings.HasPrefix(v, name+"__FILE=")
+	}))
+	if err := env.err(nil); err != nil {
+		return "", err
 	}
-	if err = cmp.Or(err, checkListen(address)); err != nil {
-		return "", fmt.Errorf("SSO_HEALTH_LISTEN: %w", err)
+	address, err := env.setting("HEALTH_LISTEN").content()
+	switch address = cmp.Or(strings.TrimSpace(address), defaultHealth); {
+	case err == nil && address == "off":
+		err = errors.New("it is off, so the sidecar can't be asked: set an address, or remove the health check")
+	case err == nil:
+		err = checkListen(address)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	host, port, err := net.SplitHostPort(address)
 	if addr, fault := netip.ParseAddr(host); host == "" || fault == nil && addr.IsUnspecified() {

@@ -68,14 +68,15 @@ func TestSidecarValues(t *testing.T) {
 		values string
 	}{
 		"SSO_UPSTREAM": {"is no address of an app", "app localhost localhost:3000/app 127.0.0.1:3000/ http://127.0.0.1:3000/ 127.0.0.1:3000-3010 app:port app:0 :3000 " +
-			"*:3000 127.0.0.1:3000,127.0.0.1:3001 unix/app.sock unix:/run/app.sock unix//run/ udp/127.0.0.1:3000 srv+http:3000 -a:80 app:00080 http:// https://app:99999"},
+			"*:3000 127.0.0.1:3000,127.0.0.1:3001 unix/app.sock unix:/run/app.sock unix//run/ unix//run/{env.X} udp/127.0.0.1:3000 srv+http:3000 -a:80 app:00080 http:// https://app:99999 " +
+			"127.1:3000 0x7f.1:80 017700000001:80 0:80 app.1.:80 http://127.1 münchen.de:80 `app`:80 {env.X}:80 app:+80 [fe80::1%25eth0:80"},
 		"SSO_UPSTREAM scheme":                  {"can't be used", "unix:///run/app.sock h2c://127.0.0.1:3000 srv+http://app:3000 ftp://app:3000"},
 		"SSO_UPSTREAM userinfo":                {"has a user name or password in it", "http://admin:hunter2@127.0.0.1:3000 hunter2@app:3000"},
-		"SSO_UPSTREAM of the sidecar":          {"the sidecar itself listens there", "127.0.0.1:8080 http://localhost:8080 [::1]:8081 0.0.0.0:8080"},
-		"SSO_LISTEN":                           {"is no address to listen at", `:99999 :http :0 :-1 8080 127.0.0.1 :8080/x \:8080 a/b:8080 a#b:8080 <:8080 unix//run/x tcp/:80 http://:8080`},
-		"SSO_LISTEN at the health port":        {"SSO_LISTEN and SSO_HEALTH_LISTEN collide", ":8081 127.0.0.1:8081 localhost:8081"},
+		"SSO_UPSTREAM of the sidecar":          {"the sidecar itself listens there", "127.0.0.1:8080 http://localhost:8080 [::1]:8081 0.0.0.0:8080 [::ffff:127.0.0.1]:8080 localhost.:8080 LOCALHOST:8081 [::ffff:0:0]:8080 [::1%lo]:8080"},
+		"SSO_LISTEN":                           {"is no address to listen at", `:99999 :http :0 :-1 8080 127.0.0.1 :8080/x \:8080 a/b:8080 a#b:8080 <:8080 unix//run/x tcp/:80 http://:8080 127.1:8080 {env.X}:80`},
+		"SSO_LISTEN at the health port":        {"SSO_LISTEN and SSO_HEALTH_LISTEN collide", ":8081 127.0.0.1:8081 localhost:8081 [::ffff:127.0.0.1]:8081"},
 		"SSO_HEALTH_LISTEN at the same port":   {"SSO_LISTEN and SSO_HEALTH_LISTEN collide", ":8080 127.0.0.1:8080"},
-		"SSO_TRUSTED_PROXIES that are all":     {"are all addresses", "0.0.0.0/0 ::/0 10.0.0.0/0"},
+		"SSO_TRUSTED_PROXIES that are all":     {"are all addresses", "0.0.0.0/0 ::/0 10.0.0.0/0 2000::/3 ::/2"},
 		"SSO_BASE_URL with a dot at its end":   {"has a dot at the end of its host", "https://app.example.com. https://app.example.com.:8443 https://app.example.com./"},
 		"SSO_OIDC_X_CLIENT_SECRET placeholder": {"has the placeholder {env.X} inside", "hunter2{env.X} {env.X}hunter2"},
 	} {
@@ -87,10 +88,15 @@ func TestSidecarValues(t *testing.T) {
 			}
 		}
 	}
+	for _, upstream := range []string{"http://localhost", "http://127.0.0.1", "localhost:80"} {
+		if _, err := caddymodule.ReadSidecar(append(good[1:len(good):len(good)], "SSO_LISTEN=:80", "SSO_UPSTREAM="+upstream)); err == nil || !strings.Contains(err.Error(), "the sidecar itself listens there") {
+			t.Errorf("%s: got %v", upstream, err)
+		}
+	}
 	for variable, values := range map[string][]string{
 		"SSO_UPSTREAM":        {"app:3000", "[::1]:3000", "https://app", "http://app.example.com:80", "unix//run/app.sock", "10.0.0.2:8080", "my_app:1"},
 		"SSO_LISTEN":          {":80", "[::1]:8080", "0.0.0.0:65535", "localhost:9000"},
-		"SSO_TRUSTED_PROXIES": {"10.0.0.0/8 private_ranges", "0.0.0.0/1 64.0.0.0/2 10.0.0.0/8", "2001:db8::/32 ::1"},
+		"SSO_TRUSTED_PROXIES": {"10.0.0.0/8 private_ranges", "0.0.0.0/1 64.0.0.0/2 10.0.0.0/8 224.0.0.0/3", "2001:db8::/32 ::1 8000::/1 2000::/4"},
 	} {
 		for _, value := range values {
 			if _, err := caddymodule.ReadSidecar(append(good[:len(good):len(good)], variable+"="+value)); err != nil {
@@ -98,9 +104,51 @@ func TestSidecarValues(t *testing.T) {
 			}
 		}
 	}
-	halves := "SSO_TRUSTED_PROXIES=0.0.0.0/1 0.0.0.0/8 192.0.0.0/2 128.0.0.0/2"
-	if _, err := caddymodule.ReadSidecar(append(good, halves)); err == nil || !strings.Contains(err.Error(), "are all addresses") {
-		t.Errorf("%s: got %v", halves, err)
+	for _, halves := range []string{"0.0.0.0/1 0.0.0.0/8 192.0.0.0/2 128.0.0.0/2", "0.0.0.0/1 128.0.0.0/2 192.0.0.0/3", "2000::/4 3000::/4", "::/1 8000::/1"} {
+		if _, err := caddymodule.ReadSidecar(append(good[:len(good):len(good)], "SSO_TRUSTED_PROXIES="+halves)); err == nil || !strings.Contains(err.Error(), "are all addresses") {
+			t.Errorf("%s: got %v", halves, err)
+		}
+	}
+}
+
+// TestSidecarFiles names files whose content is no value, and shows nothing of what is in them:
+// it may be a secret, if the name is wrong.
+func TestSidecarFiles(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	good := []string{"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", "SSO_ROLE_MAPPING=*=User", "SSO_SAML_X_METADATA=https://x.example.com/"}
+	for content, want := range map[string]string{
+		"app:3000\r\n": "", " app:3000\n\n": "",
+		"\ufeffapp:3000": "begins with a byte order mark", "a\xffpp:3000": "is no text in UTF-8", "app:3000\x00": "has control characters",
+		"app:3000\nb:1": "has a line break in it", " \r\n": "is empty", "": "is empty",
+	} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := caddymodule.ReadSidecar(append(good[1:], "SSO_UPSTREAM__FILE="+file))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), "SSO_UPSTREAM__FILE: ") || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: got %v, want %q", content, err, want)
+		}
+	}
+	for _, content := range []string{canary + "-0123456789", canary + `"quoted`, canary + "=a=b, c"} {
+		if err := os.WriteFile(file, []byte(content+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		faults := 0
+		for _, table := range caddymodule.VariableTables() {
+			for _, row := range table.Rows {
+				_, err := caddymodule.ReadSidecar(append(good[:len(good):len(good)], strings.ReplaceAll(row.Name, "<NAME>", "X")+"__FILE="+file))
+				if err != nil && strings.Contains(err.Error(), content) {
+					t.Errorf("%s shows what is in the file: %v", row.Name, err)
+				}
+				if err != nil && !table.Options {
+					faults++
+				}
+			}
+		}
+		if faults < 30 {
+			t.Errorf("only %d variables refuse %q", faults, content)
+		}
 	}
 }
 
@@ -129,7 +177,16 @@ func TestSidecarAddresses(t *testing.T) {
 	if got, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN__FILE=" + file}); err != nil || got != "127.0.0.1:9001" {
 		t.Errorf("by a file it is %s, %v", got, err)
 	}
-	if _, err := caddymodule.HealthAddress([]string{"SSO_HEALTH_LISTEN=off"}); err == nil || !strings.Contains(err.Error(), "SSO_HEALTH_LISTEN is off") {
-		t.Errorf("a health port that is off: %v", err)
+	for variable, want := range map[string]string{
+		"SSO_HEALTH_LISTEN=off":               "SSO_HEALTH_LISTEN: it is off",
+		"SSO_HEALTH_LISTEN=8081":              "SSO_HEALTH_LISTEN: '8081' is no address",
+		"SSO_HEALTH_LISTEN='127.0.0.1:1'":     "SSO_HEALTH_LISTEN: the value has the quotes '",
+		"SSO_HEALTH_LISTEN__FILE=/none":       "SSO_HEALTH_LISTEN__FILE: open /none: no such file",
+		"SSO_HEALTH_LISTEN__FILE=testdata":    "SSO_HEALTH_LISTEN__FILE: testdata is no regular file",
+		"SSO_HEALTH_LISTEN__FILE=/proc/stat/": "SSO_HEALTH_LISTEN__FILE: ",
+	} {
+		if got, err := caddymodule.HealthAddress([]string{"SSO_TITLE__FILE=/none", variable}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("with %s it is %s, %v, want %s", variable, got, err, want)
+		}
 	}
 }

@@ -16,14 +16,6 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 )
 
-// plain refuses signs that a Caddyfile would take for its own.
-func plain(text string) error {
-	if strings.ContainsAny(text, "{}\"`\r\n") {
-		return fmt.Errorf("'%s' has a brace, a quote or a line break in it", text)
-	}
-	return nil
-}
-
 func checkHealth(text string) error {
 	if text == "off" {
 		return nil
@@ -44,7 +36,16 @@ func validHost(host string) bool {
 		return true
 	}
 	const signs = "abcdefghijklmnopqrstuvwxyz0123456789-_."
-	return host != "" && strings.Trim(strings.ToLower(host), signs) == "" && !strings.ContainsAny(host[:1], "-.")
+	host = strings.ToLower(host)
+	return host != "" && strings.Trim(host, signs) == "" && !strings.ContainsAny(host[:1], "-.") && !endsInNumber(host)
+}
+
+// endsInNumber reports whether the last label of a host is a number: some read 127.1 or 0x7f000001
+// as an IP address.
+func endsInNumber(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	_, err := strconv.ParseUint(host[strings.LastIndex(host, ".")+1:], 0, 64)
+	return err == nil
 }
 
 func validPort(port string) bool {
@@ -60,7 +61,7 @@ func checkUpstream(text string) error {
 		return errors.New("it has a user name or password in it, which an app is not sent: remove it")
 	}
 	if path, ok := strings.CutPrefix(text, "unix/"); ok {
-		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || strings.ContainsAny(path, " \t|") {
+		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || strings.ContainsAny(path, " \t\r\n|{}") {
 			return expected(text)
 		}
 		return nil
@@ -82,9 +83,12 @@ func checkUpstream(text string) error {
 
 // apart refuses addresses of the sidecar that are the same, or the app's.
 func apart(listen, health, upstream string) error {
-	_, app, found := strings.Cut(upstream, "://")
-	if !found {
+	scheme, app, found := strings.Cut(upstream, "://")
+	switch {
+	case !found:
 		app = upstream
+	case validHost(app): // without a port
+		app = net.JoinHostPort(app, map[string]string{"http": "80", "https": "443"}[scheme])
 	}
 	switch {
 	case collide(listen, health):
@@ -103,18 +107,28 @@ func collide(a, b string) bool {
 	if errA != nil || errB != nil || portA != portB {
 		return false
 	}
-	all := func(host string) bool {
-		addr, err := netip.ParseAddr(host)
-		return host == "" || err == nil && addr.IsUnspecified()
+	hostA, hostB = plainHost(hostA), plainHost(hostB)
+	local := func(host string) bool { return host == "" || fetch.IsLoopback(host) }
+	wide := func(host string) bool { return host == "" || host == "localhost" }
+	return hostA == hostB || wide(hostA) && local(hostB) || wide(hostB) && local(hostA)
+}
+
+// plainHost is the one form of a host that can be written in several. It is empty if the host
+// stands for all addresses of this machine.
+func plainHost(host string) string {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return strings.ToLower(strings.TrimSuffix(host, "."))
 	}
-	local := func(host string) bool { return all(host) || fetch.IsLoopback(host) }
-	return strings.EqualFold(hostA, hostB) || all(hostA) && local(hostB) || all(hostB) && local(hostA) ||
-		strings.EqualFold(hostA, "localhost") && local(hostB) || strings.EqualFold(hostB, "localhost") && local(hostA)
+	if addr = addr.Unmap().WithZone(""); addr.IsUnspecified() {
+		return ""
+	}
+	return addr.String()
 }
 
 func checkDuration(text string) error {
 	if d, err := caddy.ParseDuration(text); err != nil || d < 0 || d > time.Hour {
-		return fmt.Errorf("'%s' is no duration such as 5s", text)
+		return fmt.Errorf("'%s' is no duration such as 5s, of one hour at most", text)
 	}
 	return nil
 }
@@ -143,21 +157,31 @@ func checkRanges(text string) error {
 		}
 	}
 	if areAll(ranges) {
-		return fmt.Errorf("'%s' are all addresses, so each client could say by X-Forwarded-For who it is: write those of the proxies alone", text)
+		return fmt.Errorf("'%s' are all addresses of the internet, so each client could say by X-Forwarded-For who it is: write those of the proxies alone", text)
 	}
 	return nil
 }
 
-// areAll reports whether the ranges together are all IPv4 or all IPv6 addresses.
+// internet are all addresses of machines.
+var internet = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/2"), netip.MustParsePrefix("192.0.0.0/3"), netip.MustParsePrefix("2000::/3"),
+}
+
+// areAll reports whether the ranges together have all IPv4 or all IPv6 addresses of the internet.
 func areAll(ranges []netip.Prefix) bool {
 	slices.SortFunc(ranges, func(a, b netip.Prefix) int { return a.Bits() - b.Bits() })
 	var apart []netip.Prefix // two ranges are apart, or one is within the other
-	share := map[int]float64{}
+	missing := map[int]float64{32: 7.0 / 8, 128: 1.0 / 8}
 	for _, r := range ranges {
-		if !slices.ContainsFunc(apart, r.Overlaps) {
-			apart = append(apart, r)
-			share[r.Addr().BitLen()] += math.Exp2(-float64(r.Bits()))
+		if slices.ContainsFunc(apart, r.Overlaps) {
+			continue
+		}
+		apart = append(apart, r)
+		for _, all := range internet {
+			if all.Overlaps(r) {
+				missing[r.Addr().BitLen()] -= math.Exp2(-float64(max(r.Bits(), all.Bits())))
+			}
 		}
 	}
-	return share[32] >= 1 || share[128] >= 1
+	return missing[32] <= 0 || missing[128] <= 0
 }

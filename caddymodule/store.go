@@ -76,9 +76,11 @@ func (b *BoltStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // Provision replaces the placeholders in the path and makes it absolute.
-func (b *BoltStore) Provision(caddy.Context) error {
+func (b *BoltStore) Provision(caddy.Context) error { return noted(b.provision()) }
+
+func (b *BoltStore) provision() error {
 	if err := resolve(option{"path", &b.Path}); err != nil {
-		return fmt.Errorf("store bolt: %w", err)
+		return wording.About("store bolt", err)
 	}
 	if b.Path == "" {
 		b.Path = filepath.Join(caddy.AppDataDir(), "sso", "sessions.db")
@@ -86,13 +88,13 @@ func (b *BoltStore) Provision(caddy.Context) error {
 	var err error
 	given := b.Path
 	if b.Path, err = filepath.Abs(given); err != nil {
-		return fmt.Errorf("store bolt: path: %w", err)
+		return wording.About("store bolt", fmt.Errorf("path: %w", err))
 	}
 	if info, err := os.Stat(b.Path); err == nil && info.IsDir() || strings.HasSuffix(given, "/") {
-		return fmt.Errorf("store bolt: %s is a directory: write the name of a file, such as `store bolt %s`", given, filepath.Join(given, "sessions.db"))
+		return wording.Aboutf("store bolt", "%s is a directory: write the name of a file, such as %s", given, wording.Option{Word: "store", Args: "bolt " + filepath.Join(given, "sessions.db")})
 	}
 	if err := regular(b.Path); err != nil {
-		return fmt.Errorf("store bolt: %w: write the name of a file", err)
+		return wording.About("store bolt", fmt.Errorf("%w: write the name of a file", err))
 	}
 	return nil
 }
@@ -168,15 +170,17 @@ func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (s *RedisStore) block() block { return block{once("prefix <prefix>", text(&s.Prefix))} }
 
 // Provision replaces the placeholders and checks the URL.
-func (s *RedisStore) Provision(caddy.Context) error {
+func (s *RedisStore) Provision(caddy.Context) error { return noted(s.provision()) }
+
+func (s *RedisStore) provision() error {
 	address, err := s.URL.reveal("url")
 	if err = errors.Join(err, resolve(option{"prefix", &s.Prefix})); err != nil {
-		return fmt.Errorf("store redis: %w", err)
+		return wording.About("store redis", err)
 	}
 	s.url, s.URL = address, ""
 	store, err := s.open() // connects to nothing
 	if err != nil {
-		return fmt.Errorf("store redis: url: %w", err)
+		return wording.About("store redis", fmt.Errorf("url: %w", err))
 	}
 	return store.Close()
 }

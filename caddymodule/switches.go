@@ -18,6 +18,31 @@ func (env *environment) switches() []setting {
 	return list
 }
 
+// noteSwitches names switches that are not set, if others are true: then the variables may come
+// from the DNS console, where a provider is off unless all its switches are true.
+func (env *environment) noteSwitches() {
+	set := map[string]bool{}
+	console := false
+	for _, s := range env.settings {
+		if s.name == "ENABLED" {
+			on, _ := s.truth()
+			set[s.full], console = true, console || on && s.owner != ofApp
+		}
+	}
+	if !console {
+		return
+	}
+	for _, p := range env.providers {
+		for _, name := range []string{variablePrefix + upper(p.protocol) + "_ENABLED", p.prefix() + "ENABLED"} {
+			if set[name] || set[name+"__FILE"] {
+				continue
+			}
+			set[name] = true
+			env.notes = append(env.notes, Note{Variable: name, Why: "a provider is on without it: write false if nobody should sign in there", absent: true})
+		}
+	}
+}
+
 // covers reports whether a switch is for a provider.
 func (s setting) covers(protocol, provider string) bool {
 	return (s.protocol == "" || s.protocol == protocol) && (s.provider == "" || s.provider == provider)

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -138,12 +138,13 @@ func misread(d *caddyfile.Dispenser, kind string, to []string, tokens []caddyfil
 		written.from = append(written.from, word{token.Text, token.Quoted()})
 	}
 	meant, r := meantBy(written)
-	line := "write `" + meant.line(kind) + "`"
+	_, args, _ := strings.Cut(meant.line(kind), " ")
+	line := wording.Option{Word: kind, Args: args}
 	switch r {
 	case changesNames:
-		return d.Errf("wrong arguments for '%s': only blanks separate the words of a rule, and every other sign is a part of a name: %s, or put the word in quotes if the sign belongs to it", kind, line)
+		return d.WrapErr(wording.Errorf("wrong arguments for '%s': only blanks separate the words of a rule, and every other sign is a part of a name: write %s, or put the word in quotes if the sign belongs to it", kind, line))
 	case excludes:
-		return d.Errf("wrong arguments for '%s': no rule excludes anybody: name all groups that this rule lets in, and %s, or put the word in quotes if the ! belongs to it", kind, line)
+		return d.WrapErr(wording.Errorf("wrong arguments for '%s': no rule excludes anybody: name all groups that this rule lets in, and write %s, or put the word in quotes if the ! belongs to it", kind, line))
 	}
 	return nil
 }
@@ -302,7 +303,8 @@ func literal(name string, values ...string) error {
 	for _, value := range values {
 		for _, start := range []string{"{env.", "{file.", "{args[", "{vars.", "{http.", "{system."} {
 			if strings.Contains(value, start) {
-				return fmt.Errorf("%s: '%s' has a placeholder in it, and none is replaced there: write {$NAME} for a variable of the environment, which Caddy replaces as it reads the Caddyfile", name, value)
+				return wording.Aboutf(name, "'%s' has a placeholder in it, and none is replaced there: write %s", value,
+					wording.Choice{Caddyfile: "{$NAME} for a variable of the environment, which Caddy replaces as it reads the Caddyfile", Other: "the value itself"})
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -38,19 +39,35 @@ const variablePrefix = "SSO_"
 // upper is the name of an option's variable.
 func upper(word string) string { return strings.ToUpper(word) }
 
-// Words that variables with names of their own replace, or that make no sense in the
-// environment.
-var (
-	siteWithout     = []string{"role", "template", "group", "from", "same_people", "lifetime", "nested", "errors"}
-	appWithout      = []string{"provider", "store", "secret", "environment"}
-	providerWithout = []string{"name"}
-)
+// An exception is an option that has no variable of its own name. docs/environment.md shows
+// why.
+type exception struct {
+	owner owner
+	word  string
+	why   string
+}
+
+var exceptions = []exception{
+	{ofSite, "role", "write `SSO_ROLE_MAPPING`"},
+	{ofSite, "template", "write `SSO_TEMPLATE_MAPPING`"},
+	{ofSite, "group", "write `SSO_GROUP_MAPPING`"},
+	{ofSite, "from", "write `SSO_SAML_<NAME>_ROLE_MAPPING` and the like, with the provider in the name"},
+	{ofSite, "same_people", "there is one site: write the global option's `SSO_SAME_PEOPLE`"},
+	{ofSite, "lifetime", "write `SSO_SITE_LIFETIME`: `SSO_LIFETIME` is the global option"},
+	{ofSite, "nested", "the sidecar guards the whole of its one site"},
+	{ofSite, "errors", "the sidecar has no `handle_errors`, so its own pages are shown"},
+	{ofApp, "provider", "write the variables of a provider: `SSO_PROVIDER` is the site's option"},
+	{ofApp, "store", "write `SSO_REDIS_URL` and `SSO_REDIS_PREFIX`, or `SSO_STORE_FILE`"},
+	{ofApp, "secret", "write `SSO_SECRET`, and `SSO_SECRET_PREVIOUS` for the previous one"},
+	{ofApp, "environment", "only a Caddyfile has it: it switches these variables on"},
+	{ofProvider, "name", "the name is in the variables"},
+}
 
 // optionVariables are those of a block's options: each has the option's name.
-func optionVariables(b block, whose owner, without []string) []variable {
+func optionVariables(b block, whose owner) []variable {
 	var list []variable
 	for _, word := range b.words() {
-		if slices.Contains(without, word) {
+		if slices.ContainsFunc(exceptions, func(e exception) bool { return e.owner == whose && e.word == word }) {
 			continue
 		}
 		e := b[b.index(word)]
@@ -93,9 +110,11 @@ func globalVariables() []variable {
 		{name: "REDIS_PREFIX", owner: ofApp, word: "store", about: "`prefix <prefix>` of `store redis`"},
 		{name: "STORE_FILE", owner: ofApp, word: "store", about: "`store bolt <path>`"},
 	}
-	list = append(list, optionVariables(new(App).block(), ofApp, appWithout)...)
-	list = append(list, optionVariables(new(Handler).block(), ofSite, siteWithout)...)
-	return append(list, ruleVariables(ofSite)...)
+	site := new(Handler).block()
+	lifetime := site[site.index("lifetime")]
+	return slices.Concat(list, optionVariables(new(App).block(), ofApp), optionVariables(site, ofSite),
+		[]variable{{name: "SITE_LIFETIME", owner: ofSite, word: "lifetime", read: readerOf(lifetime), about: "`" + lifetime.usage + "` of the site"}},
+		ruleVariables(ofSite))
 }
 
 // noEffect is a variable of the DNS console that has no counterpart here.
@@ -156,7 +175,7 @@ var aliases = map[string][][2]string{
 func providerVariables(protocol string) []variable {
 	b := newProvider(protocol).block()
 	list := slices.Concat(
-		optionVariables(b, ofProvider, providerWithout), ruleVariables(ofProvider),
+		optionVariables(b, ofProvider), ruleVariables(ofProvider),
 		[]variable{
 			{name: "ENABLED", owner: ofProvider, about: aboutSwitch},
 			{name: "NAME", owner: ofProvider, about: "`DISPLAY_NAME`, if that is not set. The name in addresses and logs is that in the variables, in small letters"},
@@ -202,6 +221,9 @@ type variables struct {
 	protocol map[string]map[string]variable
 	provider map[string]map[string]variable
 }
+
+// theVariables are all variables, of the modules that this program has.
+var theVariables = sync.OnceValue(allVariables)
 
 func allVariables() variables {
 	all := variables{byName(globalVariables()), map[string]map[string]variable{}, map[string]map[string]variable{}}

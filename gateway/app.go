@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 	"github.com/caddy-sso/caddy-sso/gateway/target"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // An App is one protected app of a Gateway.
@@ -114,7 +115,7 @@ func (f *faults) add(option string, err error) {
 		return
 	}
 	if option != "" {
-		err = fmt.Errorf("%s: %w", option, err)
+		err = wording.About(option, err)
 	}
 	*f = append(*f, err)
 }
@@ -150,9 +151,9 @@ func (a *App) pickProviders() error {
 		p := a.gw.byName[name]
 		switch {
 		case p == nil:
-			return fmt.Errorf("there is no provider %q", name)
+			return wording.Aboutf("provider", "there is no %q", name)
 		case slices.Contains(a.providers, p):
-			return fmt.Errorf("provider %q is named twice: write each name once", name)
+			return wording.Aboutf("provider", "%q is named twice: write each name once", name)
 		}
 		a.providers = append(a.providers, p)
 	}
@@ -167,7 +168,7 @@ func (a *App) pickProviders() error {
 		}
 	default:
 		if a.autologin = a.provider(name); a.autologin == nil {
-			return fmt.Errorf("autologin: there is no provider %q here: write one of %s; or write `autologin off`, which shows the chooser", name, strings.Join(a.providerNames(), ", "))
+			return wording.Aboutf("autologin", "there is no provider %q here: write one of %s; or write %s, which shows the chooser", name, strings.Join(a.providerNames(), ", "), wording.Option{Word: "autologin", Args: "off"})
 		}
 	}
 	return nil

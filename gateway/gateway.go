@@ -47,6 +47,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 	"github.com/caddy-sso/caddy-sso/gateway/usernames"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -201,7 +202,7 @@ func (g *Gateway) started(a *App, id string) error {
 	defer g.mu.Unlock()
 	if id != "" {
 		if other := g.audiences[id]; other != nil && other != a {
-			return fmt.Errorf("two sites have the assertion's audience %q: give one of them another by `app <id>`", id)
+			return wording.Errorf("two sites have the assertion's audience %q: give one of them another by %s", id, wording.Option{Word: "app", Args: "<id>"})
 		}
 		g.audiences[id] = a
 	}
@@ -360,7 +361,7 @@ func (g *Gateway) claimNames(names forward.HeaderNames, keep []string) error {
 		for _, names := range g.headers {
 			for _, name := range names {
 				if name != "" && kept.Has(name) {
-					return fmt.Errorf("keep_headers: %s can't be kept: by it an app of this gateway learns who makes a request, so no client may send it; keep others by their full names", name)
+					return wording.Aboutf("keep_headers", "%s can't be kept: by it an app of this gateway learns who makes a request, so no client may send it; keep others by their full names", name)
 				}
 			}
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/usernames"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -69,8 +70,8 @@ func (a *App) divide() error {
 func (a *App) bindRules(all []*usernames.People) error {
 	common := a.opts.Rules
 	if all[0].Apart() && count(common) > 0 {
-		return fmt.Errorf("this site has several name spaces, and its providers may use one group name for different people: "+
-			"put each role, template and group line into a block for its providers: `from %s { … }`", strings.Join(a.providerNames(), " { … }`, `from "))
+		return wording.Errorf("this site has several name spaces, and its providers may use one group name for different people: "+
+			"put each role, template and group line into a block for its providers: %s", wording.Blocks(", ", a.providerNames()...))
 	}
 	var faults faults
 	told := map[string]bool{}
@@ -92,7 +93,8 @@ func (a *App) bindRules(all []*usernames.People) error {
 		switch {
 		case err == nil:
 		case len(a.opts.From) > 0 && count(rules) == 0:
-			faults.add("", fmt.Errorf("provider %s has no rule, so nobody could get in by it: write `from %[1]s { … }` with a role, template or group line, or leave the provider out of the site by `provider`", p.Name))
+			faults.add("", wording.Errorf("provider %s has no rule, so nobody could get in by it: write %s with a role, template or group line, or leave the provider out of the site by %s",
+				p.Name, wording.Blocks("", p.Name), wording.Option{Word: "provider"}))
 		case !told[err.Error()]:
 			told[err.Error()] = true
 			faults.add("", err)

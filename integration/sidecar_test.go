@@ -252,10 +252,11 @@ func TestSidecarStops(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var served, after atomic.Int64
+	var served, after, kept atomic.Int64
 	var stopping atomic.Bool
 	var all sync.WaitGroup
 	get := func(path string) {
+		stops := stopping.Load()
 		client := &http.Client{Jar: c.http.Jar, Transport: c.http.Transport, Timeout: 20 * time.Second}
 		resp, err := client.Get(cl.base + path)
 		if err != nil {
@@ -268,8 +269,11 @@ func TestSidecarStops(t *testing.T) {
 			return
 		}
 		served.Add(1)
-		if stopping.Load() {
+		if stops {
 			after.Add(1)
+			if !resp.Close {
+				kept.Add(1)
+			}
 		}
 	}
 	for range 6 {
@@ -298,6 +302,12 @@ func TestSidecarStops(t *testing.T) {
 			t.Errorf("%d requests were served, %d of them while it stopped; it ended with %v", served.Load(), after.Load(), s.proc.err)
 		}
 	})
+	// A client that keeps its connection could send a request at the moment at which it closes.
+	t.Run("F4 a stopping sidecar has clients close their connections", func(t *testing.T) {
+		if n := kept.Load(); n > 0 {
+			t.Errorf("%d of %d responses do not say so", n, after.Load())
+		}
+	})
 	t.Run("F4 it stops in time", func(t *testing.T) {
 		if took < 4*time.Second || took > 14*time.Second+late() {
 			t.Errorf("it took %v", took)
@@ -317,10 +327,11 @@ func TestSidecarMistakes(t *testing.T) {
 		more string
 		want []string
 	}{
-		"C10 a misspelt variable":          {"SSO_OIDC_CORP_ISUER=https://id.example.com", []string{"SSO_OIDC_CORP_ISUER", "did you mean SSO_OIDC_CORP_ISSUER?"}},
-		"C10 a fault in the rules":         {"SSO_GROUP_MAPPING=a=B,c", []string{"SSO_GROUP_MAPPING: column 6"}},
-		"C10 a fault found when it starts": {"SSO_REDIS_URL=redis://:hunter2@127.0.0.1:1", []string{"SSO_SECRET: required"}},
-		"C10 switched off":                 {"SSO_ENABLED=false", []string{"SSO_ENABLED switches off"}},
+		"C10 a misspelt variable":           {"SSO_OIDC_CORP_ISUER=https://id.example.com", []string{"SSO_OIDC_CORP_ISUER", "did you mean SSO_OIDC_CORP_ISSUER?"}},
+		"C10 a fault in the rules":          {"SSO_GROUP_MAPPING=a=B,c", []string{"SSO_GROUP_MAPPING: column 6"}},
+		"C10 a fault found when it starts":  {"SSO_REDIS_URL=redis://:hunter2@127.0.0.1:1", []string{"SSO_SECRET: required"}},
+		"C10 switched off":                  {"SSO_ENABLED=false", []string{"SSO_ENABLED switches off"}},
+		"C10 an address of another machine": {"SSO_LISTEN=[2001:db8::1]:8080", []string{"SSO_LISTEN: listen tcp"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -33,7 +33,7 @@ const signs = "=|,"
 //
 // Blanks around names are removed. A name in double quotes may have any sign in it; a quote
 // within it is written twice. A name without them neither begins nor ends with a single
-// quote. `*` is written without quotes. The error joins the first fault of each rule, with its column.
+// quote, and does not end in a semicolon. `*` is written without quotes. The error joins the first fault of each rule, with its column.
 func ParseText(text string) ([]TextRule, error) {
 	if !utf8.ValidString(text) {
 		return nil, errors.New("the text is not valid UTF-8")
@@ -135,7 +135,7 @@ func (p *textParser) rule() (rule TextRule, err error) {
 	}
 	for p.is("=|") {
 		if p.is("=") && len(rule.To) > 0 {
-			return rule, p.errorf("this rule has a second =: if it is a part of a name, put that name in double quotes")
+			return rule, p.errorf("this rule has a second =: a comma separates it from the next rule; if the = is a part of a name, put that name in double quotes")
 		}
 		p.at++
 		name, err := p.name("name")
@@ -164,12 +164,18 @@ func (p *textParser) name(what string) (Name, error) {
 	if name == "" {
 		return Name{}, p.errorf("a %s is missing: write it, or remove the sign before or behind it", what)
 	}
-	if strings.HasPrefix(name, "'") || strings.HasSuffix(name, "'") {
-		defer func(end int) { p.at = end }(p.at)
-		p.at = start
-		return Name{}, p.errorf("%s has a single quote at its edge, and single quotes do not quote: remove it; or, if it belongs to the name, put the name in double quotes", name)
+	fault := ""
+	switch {
+	case strings.HasPrefix(name, "'") || strings.HasSuffix(name, "'"):
+		fault = "has a single quote at its edge, and single quotes do not quote: remove it"
+	case strings.HasSuffix(name, ";"):
+		fault = "ends in a semicolon, but commas separate rules: remove it"
+	default:
+		return Name{Text: name}, nil
 	}
-	return Name{Text: name}, nil
+	defer func(end int) { p.at = end }(p.at)
+	p.at = start
+	return Name{}, p.errorf("%s %s; or, if it belongs to the name, put the name in double quotes", name, fault)
 }
 
 func (p *textParser) quoted() (Name, error) {

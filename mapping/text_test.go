@@ -58,6 +58,9 @@ func TestParseTextFaults(t *testing.T) {
 		"a=B|":                                 "column 5: a name is missing",
 		"=B":                                   "column 1: a group is missing",
 		"CN=admins,OU=x=Admin":                 "column 15: this rule has a second =",
+		"a=A;b=B":                              "column 6: this rule has a second =: a comma separates it from the next rule",
+		"a=A\nb=B":                             "column 6: this rule has a second =: a comma separates it from the next rule",
+		"a=A;":                                 "column 3: A; ends in a semicolon, but commas separate rules",
 		"a|b=C":                                "column 2: only names behind the = are separated by |",
 		`a="B`:                                 "column 3: this quote has no end",
 		`"a"b=C`:                               "column 4: found 'b' behind a name in quotes",
@@ -90,7 +93,7 @@ func TestParseTextFaults(t *testing.T) {
 // FuzzText prints what it parsed, and parses that again: the rules are the same.
 func FuzzText(f *testing.F) {
 	for _, seed := range []string{
-		"a=B|C,d=E", " team1 = Editors | Viewers ,team2=Administrators", `"CN=a,OU=b"="x|y"|z`, `"say ""hi"""=A`, "urn:a:b=C", "*=V", "a", "a=\"", "\x00=\xc3\x28", "a==b",
+		"a=B|C,d=E", " team1 = Editors | Viewers ,team2=Administrators", `"CN=a,OU=b"="x|y"|z`, `"say ""hi"""=A`, "urn:a:b=C", "*=V", "a", "a=\"", "a=B;", `a="B;"`, "\x00=\xc3\x28", "a==b",
 	} {
 		f.Add(seed)
 	}

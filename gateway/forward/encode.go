@@ -1,10 +1,11 @@
 package forward
 
 import (
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // An Encoding is how a header's value is written. Each one percent-encodes control
@@ -62,8 +63,8 @@ func (f Format) Check(roles, groups []string) error {
 	for kind, names := range [...][]string{kindRoles: roles, kindGroups: groups} {
 		for _, name := range names {
 			if f.Encodings[kind] == UTF8 && (f.entry(kind, name) != name || strings.TrimSpace(name) != name) {
-				return fmt.Errorf("header_encoding: with utf8 the app would misread %q in the list of %s: choose another list_separator or another name, "+
-					"or write `header_encoding percent %[2]s`, or `headers %[2]s off`", name, Kinds[kind])
+				return wording.Aboutf("header_encoding", "with utf8 the app would misread %q in the list of %s: choose another list_separator or another name, "+
+					"or write %s, or %s", name, Kinds[kind], wording.Option{Word: "header_encoding", Args: "percent " + Kinds[kind]}, wording.Option{Word: "headers", Args: Kinds[kind] + " off"})
 			}
 		}
 	}

@@ -137,16 +137,16 @@ func (c Config) validate(outbound *fetch.Client) error {
 
 func (c Config) validateIssuer(outbound *fetch.Client) error {
 	if c.Issuer == "" {
-		return errors.New("checking issuer: is missing")
+		return provider.Fault(true, "issuer", "is missing")
 	}
 	if err := outbound.CheckURL(c.Issuer); err != nil {
-		return fmt.Errorf("checking issuer: %w", err)
+		return provider.Fault(true, "issuer", "%w", err)
 	}
 	if strings.Contains(c.Issuer, "?") {
-		return errors.New("checking issuer: has a query (OIDC Discovery §2)")
+		return provider.Fault(true, "issuer", "has a query (OIDC Discovery §2)")
 	}
 	if strings.HasSuffix(strings.TrimSuffix(c.Issuer, "/"), wellKnown) {
-		return fmt.Errorf("checking issuer: is the address of the discovery document; leave %s out", wellKnown)
+		return provider.Fault(true, "issuer", "is the address of the discovery document; leave %s out", wellKnown)
 	}
 	return nil
 }
@@ -155,11 +155,11 @@ func (c Config) validateClient() error {
 	public, method := c.ClientSecret == "", c.TokenEndpointAuthMethod
 	control := func(r rune) bool { return r < ' ' || r == 0x7F }
 	return errors.Join(
-		provider.Fault(!printable(c.ClientID, 255), "checking client_id: must be 1 to 255 visible ASCII characters"),
-		provider.Fault(strings.ContainsFunc(string(c.ClientSecret), control), "checking client_secret: contains a line break or another control character"),
-		provider.Fault(public && c.InsecureNoPKCE, "checking insecure_no_pkce: a client without client_secret has nothing but PKCE"),
-		provider.Fault(public && (method == methodBasic || method == methodPost), "checking token_auth: %s needs a client_secret", method),
-		provider.Fault(!public && method == methodNone, "checking token_auth: none does not use the client_secret that is set"),
+		provider.Fault(!printable(c.ClientID, 255), "client_id", "must be 1 to 255 visible ASCII characters"),
+		provider.Fault(strings.ContainsFunc(string(c.ClientSecret), control), "client_secret", "contains a line break or another control character"),
+		provider.Fault(public && c.InsecureNoPKCE, "insecure_no_pkce", "a client without client_secret has nothing but PKCE"),
+		provider.Fault(public && (method == methodBasic || method == methodPost), "token_auth", "%s needs a client_secret", method),
+		provider.Fault(!public && method == methodNone, "token_auth", "none does not use the client_secret that is set"),
 		provider.OneOf("token_auth", method, methodBasic, methodPost, methodNone),
 		provider.OneOf("logout", c.Logout, LogoutLocal, LogoutProvider),
 	)
@@ -169,19 +169,19 @@ func (c Config) validateScopes() error {
 	for i, s := range c.Scopes {
 		switch {
 		case !printable(s, 255) || strings.ContainsAny(s, `"\`): // RFC 6749 §3.3
-			return fmt.Errorf("checking scopes: %q is no scope", s)
+			return provider.Fault(true, "scopes", "%q is no scope", s)
 		case slices.Contains(c.Scopes[:i], s):
-			return fmt.Errorf("checking scopes: %q stands twice", s)
+			return provider.Fault(true, "scopes", "%q stands twice", s)
 		}
 	}
 	if !slices.Contains(c.Scopes, "openid") {
-		return errors.New("checking scopes: openid is missing, apart from the others by a blank (OIDC Core §3.1.2.1)")
+		return provider.Fault(true, "scopes", "openid is missing, apart from the others by a blank (OIDC Core §3.1.2.1)")
 	}
 	return nil
 }
 
 func (c Config) validateClaims() error {
-	return provider.Fault(len(c.UsernameClaim) > 255 || len(c.GroupsClaim) > 255, "checking claim names: longer than 255 bytes")
+	return provider.Fault(len(c.UsernameClaim) > 255 || len(c.GroupsClaim) > 255, "claim names", "longer than 255 bytes")
 }
 
 // plain reports whether the provider may be spoken to by plain http.

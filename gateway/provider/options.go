@@ -4,14 +4,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // Fault returns the error of a faulty option if there is a fault.
-func Fault(is bool, format string, args ...any) error {
+func Fault(is bool, option, format string, args ...any) error {
 	if !is {
 		return nil
 	}
-	return fmt.Errorf(format, args...)
+	return fmt.Errorf("checking %w", wording.About(option, fmt.Errorf(format, args...)))
 }
 
 // OneOf refuses a value that is not empty and none of those.
@@ -20,5 +22,5 @@ func OneOf[T ~string](option string, value T, those ...T) error {
 	for _, v := range those {
 		names = append(names, string(v))
 	}
-	return Fault(value != "" && !slices.Contains(those, value), "checking %s: %.40q is none of %s", option, value, strings.Join(names, ", "))
+	return Fault(value != "" && !slices.Contains(those, value), option, "%.40q is none of %s", value, strings.Join(names, ", "))
 }

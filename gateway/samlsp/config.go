@@ -163,39 +163,39 @@ func (c Config) validateProvider(outbound *fetch.Client) error {
 	}
 	return errors.Join(
 		plainOption("entity_id", c.EntityID),
-		provider.Fault(c.MetadataURL != "" && len(c.Metadata) > 0, "checking metadata: a document stands beside a URL; keep one of them"),
-		checkURL(outbound, c.MetadataURL, "checking metadata: the URL"),
-		provider.Fault(c.SSOURL != "", "checking sso_url: the metadata say it; leave sso_url or metadata out"),
-		provider.Fault(len(c.Certificates) > 0, "checking certificate: the metadata hold it; leave certificate or metadata out"),
+		provider.Fault(c.MetadataURL != "" && len(c.Metadata) > 0, "metadata", "a document stands beside a URL; keep one of them"),
+		checkURL(outbound, c.MetadataURL, "metadata", "the URL "),
+		provider.Fault(c.SSOURL != "", "sso_url", "the metadata say it; leave sso_url or metadata out"),
+		provider.Fault(len(c.Certificates) > 0, "certificate", "the metadata hold it; leave certificate or metadata out"),
 	)
 }
 
 func (c Config) validateByHand(outbound *fetch.Client) error {
 	if c.EntityID == "" && c.SSOURL == "" && len(c.Certificates) == 0 {
-		return errors.New("checking metadata: is missing; give the URL or the file of the provider's metadata, or else entity_id, sso_url and certificate")
+		return provider.Fault(true, "metadata", "is missing; give the URL or the file of the provider's metadata, or else entity_id, sso_url and certificate")
 	}
 	errs := []error{
-		provider.Fault(c.EntityID == "", "checking entity_id: is missing; without metadata give the provider's entity ID, which it may call Issuer or Identifier"),
-		provider.Fault(c.SSOURL == "", "checking sso_url: is missing; without metadata give the address of the provider's single sign-on service"),
-		checkURL(outbound, c.SSOURL, "checking sso_url:"),
-		provider.Fault(len(c.Certificates) == 0, "checking certificate: is missing; without metadata give the certificate that the provider signs with"),
+		provider.Fault(c.EntityID == "", "entity_id", "is missing; without metadata give the provider's entity ID, which it may call Issuer or Identifier"),
+		provider.Fault(c.SSOURL == "", "sso_url", "is missing; without metadata give the address of the provider's single sign-on service"),
+		checkURL(outbound, c.SSOURL, "sso_url", ""),
+		provider.Fault(len(c.Certificates) == 0, "certificate", "is missing; without metadata give the certificate that the provider signs with"),
 	}
 	for _, text := range c.Certificates {
 		_, err := parseCertificates(text)
-		errs = append(errs, provider.Fault(err != nil, "checking certificate: %w", err))
+		errs = append(errs, provider.Fault(err != nil, "certificate", "%w", err))
 	}
 	return errors.Join(errs...)
 }
 
 // checkURL checks an address that is not empty.
-func checkURL(outbound *fetch.Client, address, what string) error {
+func checkURL(outbound *fetch.Client, address, option, what string) error {
 	err := outbound.CheckURL(address)
-	return provider.Fault(address != "" && err != nil, "%s %w", what, err)
+	return provider.Fault(address != "" && err != nil, option, "%s%w", what, err)
 }
 
 // plainOption checks a text that is not empty.
 func plainOption(option, text string) error {
-	return provider.Fault(text != "" && !isPlain(text), "checking %s: must be 1 to %d bytes without blanks around it or control characters", option, maxText)
+	return provider.Fault(text != "" && !isPlain(text), option, "must be 1 to %d bytes without blanks around it or control characters", maxText)
 }
 
 func (c Config) validateRequest() error {
@@ -244,12 +244,12 @@ func (c Config) validateNameID() error {
 	format := c.NameIDFormat
 	uri := strings.Contains(format, ":") && isPlain(format)
 	return errors.Join(
-		provider.Fault(format == formatEncrypted, "checking name_id_format: an encrypted NameID can't be read here; choose another format"),
+		provider.Fault(format == formatEncrypted, "name_id_format", "an encrypted NameID can't be read here; choose another format"),
 		provider.Fault(format == formatTransient && c.IDAttribute == "",
-			"checking id_attribute: is missing; a transient NameID changes at each sign-in, so write the attribute that identifies an account"),
+			"id_attribute", "is missing; a transient NameID changes at each sign-in, so write the attribute that identifies an account"),
 		provider.Fault((format == formatTransient || format == formatPersistent) && c.UsernameAttribute == "",
-			"checking username_attribute: is missing; a persistent or transient NameID is no user name, so write the attribute that has the user name"),
-		provider.Fault(format != "" && !uri, "checking name_id_format: %.100q is neither a URI nor one of %s%s",
+			"username_attribute", "is missing; a persistent or transient NameID is no user name, so write the attribute that has the user name"),
+		provider.Fault(format != "" && !uri, "name_id_format", "%.100q is neither a URI nor one of %s%s",
 			format, strings.Join(slices.Sorted(maps.Keys(nameIDFormats)), ", "), meantFormat(format)),
 	)
 }
@@ -280,7 +280,7 @@ func (c Config) validateAttributes() error {
 func (c Config) validateChecking() error {
 	return errors.Join(
 		provider.OneOf("want_assertions_signed", c.WantAssertionsSigned, On, Off),
-		provider.Fault(c.ClockSkew < 0 || c.ClockSkew > maxClockSkew, "checking clock_skew: must lie between 0 and %v; correct the clocks (NTP) if they differ by more", maxClockSkew),
+		provider.Fault(c.ClockSkew < 0 || c.ClockSkew > maxClockSkew, "clock_skew", "must lie between 0 and %v; correct the clocks (NTP) if they differ by more", maxClockSkew),
 	)
 }
 

@@ -60,6 +60,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 const (
@@ -111,7 +112,7 @@ func New(config Config, deps Deps) (*Provider, error) {
 	}
 	var err error
 	if p.fixed, err = p.readConfig(); err != nil {
-		return nil, fmt.Errorf("checking %s: %w", config.identityOption(), err)
+		return nil, fmt.Errorf("checking %w", wording.About(config.identityOption(), err))
 	}
 	p.defined = config.definition(p.fixed).Digest()
 	if err := p.fixed.usable(p.now()); err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // Open holds the paths of a site that need no login, by its options `public` and
@@ -58,7 +60,7 @@ func NewOpen(public, protect []string) (*Open, error) {
 func (o *Open) checkUse(public, protect []string) error {
 	const advice = "so `sso` has nothing to guard here and identifies nobody: leave it out at this site"
 	if slices.Contains(public, "/*") {
-		return errors.New("public: /* is every path, " + advice + "; or name the paths that need no login")
+		return wording.Aboutf("public", "/* is every path, %s; or name the paths that need no login", advice)
 	}
 	for _, p := range protect {
 		if bare, prefix := strings.CutSuffix(p, "/*"); !o.public.has(bare, prefix) {
@@ -66,7 +68,7 @@ func (o *Open) checkUse(public, protect []string) error {
 		}
 	}
 	if len(protect) > 0 {
-		return errors.New("public: it has every path that `protect` names, " + advice + "; or remove some of the public paths")
+		return wording.Aboutf("public", "it has every path that %s names, %s; or remove some of the public paths", wording.Option{Word: "protect"}, advice)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package target
 import (
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -19,10 +20,16 @@ func Origin(scheme, host string) string {
 // ParseOrigin reads an origin of a configuration, with or without a slash at its end.
 func ParseOrigin(s string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimSuffix(s, "/"))
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || Hostname(u.Host) == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || Hostname(u.Host) == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || !isPort(u.Port()) {
 		return nil, fmt.Errorf("origin %q: expected scheme, host and port at most, such as https://app.example.com", s)
 	}
 	return url.Parse(Origin(u.Scheme, u.Host))
+}
+
+// isPort reports whether a port is none, or one as browsers write it.
+func isPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0 && port[0] != '0'
 }
 
 // MatchesWild reports whether host matches a name with wildcards, each of which

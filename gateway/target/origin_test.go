@@ -26,6 +26,10 @@ func TestParseOrigin(t *testing.T) {
 		"https://app.example#x":     "",
 		"https://alice@app.example": "",
 		"https://app example":       "",
+		"https://app.example:65535": "https://app.example:65535",
+		"https://app.example:65536": "",
+		"https://app.example:0":     "",
+		"https://app.example:08080": "", // browsers write 8080
 	} {
 		u, err := target.ParseOrigin(text)
 		switch {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // A Member is one of a site's providers.
@@ -89,13 +91,13 @@ func CheckSame(same, all []string, hint string) error {
 	for i, name := range same {
 		switch {
 		case !slices.Contains(all, name):
-			return fmt.Errorf("same_people: there is no provider %q here: write one of %s%s", name, strings.Join(all, ", "), hint)
+			return wording.Aboutf("same_people", "there is no provider %q here: write one of %s%s", name, strings.Join(all, ", "), hint)
 		case slices.Contains(same[:i], name):
-			return fmt.Errorf("same_people: provider %q is named twice: write each name once", name)
+			return wording.Aboutf("same_people", "provider %q is named twice: write each name once", name)
 		}
 	}
 	if len(same) < 2 {
-		return errors.New("same_people: expected the names of two providers or more")
+		return wording.Aboutf("same_people", "expected the names of two providers or more")
 	}
 	return nil
 }
@@ -136,7 +138,7 @@ func checkSame(members []Member, groups []int) error {
 	for i, m := range members {
 		first := slices.Index(groups, groups[i])
 		if other := members[first]; other.Space != m.Space {
-			errs = append(errs, fmt.Errorf("same_people: providers %s and %s are the same people, but their names differ (%s, and %s): give both the same `users`", other.Name, m.Name, other.Space, m.Space))
+			errs = append(errs, wording.Aboutf("same_people", "providers %s and %s are the same people, but their names differ (%s, and %s): give both the same %s", other.Name, m.Name, other.Space.option(), m.Space.option(), wording.Option{Word: "users"}))
 		}
 	}
 	return errors.Join(errs...)
@@ -157,11 +159,11 @@ func checkApart(members []Member, groups []int, apart bool) error {
 				continue
 			}
 			if m.Space.meets(other.Space) {
-				errs = append(errs, fmt.Errorf("users: the name spaces of providers %s (%s) and %s (%s) overlap: give one of them another", other.Name, other.Space, m.Name, m.Space))
+				errs = append(errs, wording.Aboutf("users", "the name spaces of providers %s (%s) and %s (%s) overlap: give one of them another", other.Name, other.Space.option(), m.Name, m.Space.option()))
 			}
 			for _, domain := range m.EmailDomains {
 				if slices.ContainsFunc(other.EmailDomains, func(d string) bool { return inDomain("a@"+d, domain) }) {
-					errs = append(errs, fmt.Errorf("email_domains: providers %s and %s both have %s, so that each could send the addresses of the other's people: remove it from one of them", other.Name, m.Name, domain))
+					errs = append(errs, wording.Aboutf("email_domains", "providers %s and %s both have %s, so that each could send the addresses of the other's people: remove it from one of them", other.Name, m.Name, domain))
 				}
 			}
 		}
@@ -180,11 +182,12 @@ func checkIssuers(members []Member, groups []int) ([]error, []int) {
 			if m.Issuer == "" || m.Issuer != other.Issuer || joined[i] == joined[k] {
 				continue
 			}
-			fix := fmt.Sprintf("write `same_people %s %s` in the block of this site's `sso` (or, for all sites, in the global option sso)", other.Name, m.Name)
+			format, args := "providers %s and %s are one, by protocol and issuer, so their people are the same: write %s%s",
+				[]any{other.Name, m.Name, samePeople(other.Name, m.Name), inBlock}
 			if m.Space != other.Space {
-				fix += ", and the same `users` for both"
+				format, args = format+", and the same %s for both", append(args, wording.Option{Word: "users"})
 			}
-			errs = append(errs, fmt.Errorf("providers %s and %s are one, by protocol and issuer, so their people are the same: %s", other.Name, m.Name, fix))
+			errs = append(errs, wording.Errorf(format, args...))
 			join(joined, joined[i], joined[k])
 		}
 	}
@@ -202,7 +205,8 @@ func checkMain(members []Member, groups []int) error {
 	if len(main) < 2 {
 		return nil
 	}
-	var names, lines, blocks []string
+	var names, blocks []string
+	lines := wording.Options{Between: ", "}
 	for n, g := range main {
 		var of []string
 		for i, m := range members {
@@ -211,15 +215,23 @@ func checkMain(members []Member, groups []int) error {
 			}
 		}
 		names = append(names, of...)
-		blocks = append(blocks, "`from "+strings.Join(of, " ")+" { … }`")
+		blocks = append(blocks, strings.Join(of, " "))
 		for _, name := range of {
 			if n > 0 {
-				lines = append(lines, fmt.Sprintf("`users prefix %s-` in the block of provider %s", of[0], name))
+				lines.List = append(lines.List, wording.Option{Word: "users", Args: "prefix " + of[0] + "-", Provider: name})
 			}
 		}
 	}
-	return fmt.Errorf("an app knows people by their user names, and could confuse those of the providers %s: "+
-		"if they are the same people, write `same_people %s` in the block of this site's `sso` (or, for all sites, in the global option sso); "+
-		"if not, write %s (or `users suffix …`, or `users domain …`), and the rules in %s; then e-mail addresses are sent only if their domain is among the provider's `email_domains`",
-		strings.Join(names, ", "), strings.Join(names, " "), strings.Join(lines, ", "), strings.Join(blocks, " and "))
+	return wording.Errorf("an app knows people by their user names, and could confuse those of the providers %s: if they are the same people, write %s%s; "+
+		"if not, write %s (or %s, or %s), and the rules in %s; then e-mail addresses are sent only if their domain is among the provider's %s",
+		strings.Join(names, ", "), samePeople(names...), inBlock,
+		lines, wording.Option{Word: "users", Args: "suffix …"}, wording.Option{Word: "users", Args: "domain …"}, wording.Blocks(" and ", blocks...),
+		wording.Option{Word: "email_domains"})
 }
+
+func samePeople(names ...string) wording.Option {
+	return wording.Option{Word: "same_people", Args: strings.Join(names, " ")}
+}
+
+// inBlock says where same_people stands.
+var inBlock = wording.Choice{Caddyfile: " in the block of this site's `sso` (or, for all sites, in the global option sso)"}

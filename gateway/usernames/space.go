@@ -31,6 +31,8 @@ import (
 
 	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
 // A Space is where the user names of a provider lie. At most one of its fields is
@@ -175,16 +177,16 @@ func (s Space) sample() string {
 }
 
 // String returns the option that sets the space, for messages.
-func (s Space) String() string {
-	switch {
-	case s.Prefix != "":
-		return "`users prefix " + s.Prefix + "`"
-	case s.Suffix != "":
-		return "`users suffix " + s.Suffix + "`"
-	case s.Domain != "":
-		return "`users domain " + s.Domain + "`"
+func (s Space) String() string { return fmt.Sprint(s.option()) }
+
+// option returns the option that sets the space, for errors.
+func (s Space) option() any {
+	for _, part := range [][2]string{{"prefix", s.Prefix}, {"suffix", s.Suffix}, {"domain", s.Domain}} {
+		if part[1] != "" {
+			return wording.Option{Word: "users", Args: part[0] + " " + part[1]}
+		}
 	}
-	return "no `users`"
+	return wording.Choice{Caddyfile: "no `users`", Other: "none"}
 }
 
 // alike returns one form for all names that an app may see as the same. It works rune

@@ -68,7 +68,7 @@ func runSidecar() error {
 		return errors.New("the environment is wrong: the lines above say where")
 	}
 	state := &health{ask: caddymodule.Ready}
-	if err := state.listen(ctx, sidecar.Health); err != nil {
+	if err := errors.Join(tryListen(ctx, sidecar.Listen), state.listen(ctx, sidecar.Health)); err != nil {
 		return err
 	}
 	if err := caddy.Load(sidecar.Config, false); err != nil {
@@ -76,7 +76,7 @@ func runSidecar() error {
 	}
 	log := caddy.Log().Named("sidecar")
 	for _, note := range sidecar.Notes {
-		log.Warn("this variable has no effect", zap.String("variable", note.Variable), zap.String("why", note.Why))
+		note.Log(log)
 	}
 	if !sidecar.Near() {
 		log.Warn("the app does not listen on loopback: whoever can reach it without the gateway can sign in there as anybody", zap.String("upstream", sidecar.Upstream))
@@ -85,6 +85,15 @@ func runSidecar() error {
 	state.stopping.Store(true)
 	log.Info("stopping: no longer ready, but requests are served until the delay is over")
 	select {}
+}
+
+// tryListen finds out whether the server can listen, whose own error would not name the variable.
+func tryListen(ctx context.Context, address string) error {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("SSO_LISTEN: %w", err)
+	}
+	return ln.Close()
 }
 
 // A health answers whether the process lives, and whether it is ready.
