@@ -44,15 +44,16 @@ func testSources(t *testing.T) map[string]string {
 
 // readsTestdata are the files that may name testdata without gatewaytest.Captured.
 var readsTestdata = map[string]string{
-	"caddymodule/environment_test.go":   "variables of our own with what becomes of them; the certificate is never judged",
-	"caddymodule/faults_test.go":        "lines of the log, with everything in them that has a date replaced",
-	"caddymodule/golden_test.go":        "Caddyfiles of our own with what becomes of them; nothing in them has a date",
-	"caddymodule/mistakes_test.go":      "Caddyfiles of our own with what becomes of them; nothing in them has a date",
-	"caddymodule/testsources_test.go":   "this rule",
-	"gateway/gatewaytest/captured.go":   "this is Captured",
-	"gateway/pages/pages_test.go":       "pages, which are rendered in a bubble",
-	"gateway/redisstore/fault_test.go":  "what is said of faults; nothing in it has a date",
-	"integration/runner/runner_test.go": "names of files that it makes",
+	"caddymodule/environment_test.go":          "variables of our own with what becomes of them; the certificate is never judged",
+	"caddymodule/faults_test.go":               "lines of the log, with everything in them that has a date replaced",
+	"caddymodule/golden_test.go":               "Caddyfiles of our own with what becomes of them; nothing in them has a date",
+	"caddymodule/mistakes_test.go":             "Caddyfiles of our own with what becomes of them; nothing in them has a date",
+	"caddymodule/testsources_test.go":          "this rule",
+	"gateway/gatewaytest/captured.go":          "this is Captured",
+	"gateway/pages/pages_test.go":              "pages, which are rendered in a bubble",
+	"gateway/redisstore/fault_test.go":         "what is said of faults; nothing in it has a date",
+	"gateway/signing/verify/verifiers_test.go": "programs, which get the clock with each question",
+	"integration/runner/runner_test.go":        "names of files that it makes",
 }
 
 var (

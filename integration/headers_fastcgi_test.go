@@ -40,10 +40,10 @@ func newPHP(t *testing.T) (address, root string) {
 
 // startPHP starts PHP behind FastCGI, for one request at a time, and returns its
 // address.
-func startPHP(t *testing.T, root string) string {
+func startPHP(t *testing.T, root string, options ...string) string {
 	t.Helper()
 	address := fmt.Sprintf("127.0.0.1:%d", gatewaytest.FreePort())
-	cmd := exec.Command("php-cgi", "-n", "-b", address)
+	cmd := exec.Command("php-cgi", append([]string{"-n", "-b", address}, options...)...)
 	cmd.Dir = root
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "PHP_FCGI_MAX_REQUESTS=0"} // without it, PHP ends after 500
 	php, err := start(cmd)

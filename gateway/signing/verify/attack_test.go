@@ -1,9 +1,13 @@
 package verify_test
 
 import (
+	"crypto/elliptic"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -67,8 +71,41 @@ func attacks(t *testing.T, f *forger) []attack {
 		{"payload of another", swapPayload(good, marshal(t, goodClaims(map[string]any{"sub": "other"}))), "signature"},
 		{"unpublished key", f.es256(t, f.other, goodHeader, payload), "signature"},
 	}
+	list = append(list, signatureAttacks(t, f, good)...)
 	list = append(list, headerAttacks(t, f, payload)...)
 	return append(list, claimAttacks(t, f, payload)...)
+}
+
+// signatureAttacks write the signature of a good assertion in other ways.
+func signatureAttacks(t *testing.T, f *forger, good string) []attack {
+	t.Helper()
+	input := good[:strings.LastIndex(good, ".")]
+	raw, err := base64.RawURLEncoding.DecodeString(good[len(input)+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	zero, order := make([]byte, 32), elliptic.P256().Params().N
+	s := new(big.Int).SetBytes(raw[32:])
+	der, err := asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(raw[:32]), s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []attack
+	for name, signature := range map[string][]byte{
+		"r zero": append(slices.Clone(zero), raw[32:]...), "s zero": append(slices.Clone(raw[:32]), zero...),
+		"r of the order": append(order.FillBytes(make([]byte, 32)), raw[32:]...), "half": raw[:32], "halves swapped": append(slices.Clone(raw[32:]), raw[:32]...),
+		"DER": der, "trailing zero": append(slices.Clone(raw), 0), "leading zero": append([]byte{0}, raw...),
+		"halves of 33 bytes": slices.Concat([]byte{0}, raw[:32], []byte{0}, raw[32:]), "s of 33 bytes": slices.Concat(raw[:32], []byte{0}, raw[32:]),
+		"s plus the order": slices.Concat(raw[:32], new(big.Int).Add(s, order).Bytes()),
+	} {
+		list = append(list, attack{"signature: " + name, input + "." + encode(signature), "signature is not valid"})
+	}
+	// Four bits of the last letter are zero: it is A, Q, g or w.
+	return append(list,
+		attack{"signature: another letter for the same bytes", good[:len(good)-1] + string(good[len(good)-1]+1), "signature is not base64url"},
+		attack{"signature: one letter too many", good + "A", "signature is"},
+		attack{"signature: letters of plain base64", input + "." + strings.Repeat("+/", 43), "not a compact JWS"},
+	)
 }
 
 func headerAttacks(t *testing.T, f *forger, payload string) []attack {
@@ -117,6 +154,10 @@ func headerAttacks(t *testing.T, f *forger, payload string) []attack {
 	add("x5u", with(`"x5u":"https://attacker.example/cert.pem"`), "x5u is not allowed")
 	add("x5c", with(`"x5c":["AAAA"]`), "x5c is not allowed")
 	add("header is a list", `[`+goodHeader+`]`, "not a JSON object")
+	add("header begins with a byte order mark", "\ufeff"+goodHeader, "not a JSON object")
+	add("header of UTF-16", strings.Join(strings.Split(goodHeader, ""), "\x00")+"\x00", "not a JSON object")
+	add("deep header", strings.Repeat("[", 40_000), "not a JSON object")
+	add("alg twice, in an object inside", with(`"x":{"alg":"none"},"x":1`), "one name twice")
 	add("something after the header", goodHeader+`{}`, "not a JSON object")
 	return list
 }
@@ -156,6 +197,8 @@ func claimAttacks(t *testing.T, f *forger, payload string) []attack {
 	add("expired", "exp", now-31, expired)
 	add("exp zero", "exp", 0, expired)
 	add("exp negative", "exp", -1, wrongType)
+	add("exp true", "exp", true, wrongType)
+	add("iat true", "iat", true, wrongType)
 	add("exp text", "exp", "946684860", wrongType)
 	add("exp a fraction", "exp", now+60.5, wrongType)
 	add("exp beyond all years", "exp", int64(1)<<62, wrongType)
@@ -174,6 +217,9 @@ func claimAttacks(t *testing.T, f *forger, payload string) []attack {
 
 	raw("claim twice", strings.TrimSuffix(payload, "}")+`,"sub":"other"}`, "one name twice")
 	raw("claim twice, once escaped", strings.TrimSuffix(payload, "}")+`,"\u0073ub":"other"}`, "one name twice")
+	raw("claim twice, far apart", strings.TrimSuffix(payload, "}")+`,"x":["}",{"y":"\\\":"}],"aud" : "`+audience+`"}`, "one name twice")
+	raw("NaN", strings.TrimSuffix(payload, "}")+`,"x":NaN}`, "not a JSON object")
+	raw("line break in a text", strings.Replace(payload, "Alice", "Al\nice", 1), "not a JSON object")
 	raw("not UTF-8", strings.Replace(payload, "Alice", "Al\xffce", 1), "not UTF-8")
 	raw("payload empty", "", "not a JSON object")
 	raw("payload a list", "["+payload+"]", "not a JSON object")

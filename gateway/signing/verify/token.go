@@ -38,11 +38,14 @@ func readHeader(token string) (header, error) {
 	if len(parts) != 3 {
 		return header{}, errors.New("not three parts")
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(parts[0])
-	if err != nil {
-		return header{}, errors.New("header is not base64url")
+	var raw [3][]byte
+	for i, name := range []string{"header", "payload", "signature"} {
+		var err error
+		if raw[i], err = base64.RawURLEncoding.Strict().DecodeString(parts[i]); err != nil {
+			return header{}, fmt.Errorf("%s is not base64url", name)
+		}
 	}
-	o, err := readObject(raw)
+	o, err := readObject(raw[0])
 	if err != nil {
 		return header{}, fmt.Errorf("header is %w", err)
 	}

@@ -103,31 +103,54 @@ func TestNewRefuses(t *testing.T) {
 func TestKeysRefused(t *testing.T) {
 	t.Parallel()
 	f := newForger(t)
+	set := func(keys ...any) verify.Config {
+		return verify.Config{Issuer: issuer, Audience: audience, Keys: marshal(t, map[string]any{"keys": keys})}
+	}
+	if _, err := verify.New(set(goodKeys(t, f)[0])); err != nil {
+		t.Fatalf("control is refused: %v", err)
+	}
+	for name, k := range badKeys(t, f) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := verify.New(set(k)); err == nil {
+				t.Error("accepted as the only key")
+			}
+			v := newVerifier(t, set(append([]any{k}, goodKeys(t, f)...)...))
+			if _, err := v.Verify(t.Context(), eternal(t, f)); err != nil {
+				t.Errorf("spoils the other keys: %v", err)
+			}
+		})
+	}
+}
+
+func goodKeys(t *testing.T, f *forger) []any {
+	t.Helper()
+	var set struct {
+		Keys []any `json:"keys"`
+	}
+	if err := json.Unmarshal(f.jwks(t), &set); err != nil {
+		t.Fatal(err)
+	}
+	return set.Keys
+}
+
+// badKeys are no keys for verifying signatures.
+func badKeys(t *testing.T, f *forger) map[string]any {
+	t.Helper()
 	ec := func(change func(map[string]any)) map[string]any {
-		var set struct {
-			Keys []map[string]any `json:"keys"`
-		}
-		if err := json.Unmarshal(f.jwks(t), &set); err != nil {
-			t.Fatal(err)
-		}
-		change(set.Keys[0])
-		return set.Keys[0]
+		k, _ := goodKeys(t, f)[0].(map[string]any)
+		change(k)
+		return k
 	}
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := func(k any) verify.Config {
-		return verify.Config{Issuer: issuer, Audience: audience, Keys: marshal(t, map[string]any{"keys": []any{k}})}
-	}
-	if _, err := verify.New(set(ec(func(map[string]any) {}))); err != nil {
-		t.Fatalf("control is refused: %v", err)
-	}
 	private, err := f.ec.Bytes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, k := range map[string]any{
+	return map[string]any{
 		"for encryption":  ec(func(k map[string]any) { k["use"] = "enc" }),
 		"other algorithm": ec(func(k map[string]any) { k["alg"] = "ES384" }),
 		"no kid":          ec(func(k map[string]any) { delete(k, "kid") }),
@@ -138,24 +161,6 @@ func TestKeysRefused(t *testing.T) {
 		"short RSA":       map[string]any{"kty": "RSA", "kid": "r", "e": "AQAB", "n": encode(f.rsa.N.Bytes()[:128])},
 		"huge RSA":        map[string]any{"kty": "RSA", "kid": "r", "e": "AQAB", "n": strings.Repeat("_", 2000)},
 		"no object":       "key",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if _, err := verify.New(set(k)); err == nil {
-				t.Error("accepted as the only key")
-			}
-			var mixed struct {
-				Keys []any `json:"keys"`
-			}
-			if err := json.Unmarshal(f.jwks(t), &mixed); err != nil {
-				t.Fatal(err)
-			}
-			mixed.Keys = append([]any{k}, mixed.Keys...)
-			v := newVerifier(t, verify.Config{Keys: marshal(t, mixed)})
-			if _, err := v.Verify(t.Context(), eternal(t, f)); err != nil {
-				t.Errorf("spoils the other keys: %v", err)
-			}
-		})
 	}
 }
 
