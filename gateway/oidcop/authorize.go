@@ -1,107 +1,44 @@
 package oidcop
 
 import (
-	"net/http"
+	"context"
 	"net/url"
-	"regexp"
-	"slices"
-	"strings"
 	"time"
 )
 
-const (
-	maxRequest = 16 << 10 // bytes of a query or form
-	maxNonce   = 1 << 10  // bytes
-)
-
-// challengeForm is the form of an S256 code challenge: 32 bytes in base64url (RFC
-// 7636 §4.2).
-var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
-
-// authorize is the authorization endpoint (OIDC Core §3.1.2). The request is in the
-// query, also if the login form is posted to it.
-func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
-	params, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || len(r.URL.RawQuery) > maxRequest || repeated(params) {
-		http.Error(w, "The request is malformed: a parameter stands twice, or can't be read.", http.StatusBadRequest)
-		return
-	}
-	client, known := p.clients[params.Get("client_id")]
-	redirectURI := params.Get("redirect_uri")
-	if !known || !client.mayReturnTo(redirectURI) {
-		// Without a known client there is nobody to redirect to (RFC 6749 §4.1.2.1).
-		http.Error(w, "The client is not known here, or the redirect URI is none of its own.", http.StatusBadRequest)
-		return
-	}
-	response := url.Values{"iss": {p.issuer}}
-	if state := params.Get("state"); state != "" {
-		response.Set("state", state)
-	}
-	if code, why := refuse(params); code != "" {
-		response.Set("error", code)
-		response.Set("error_description", why)
-		redirect(w, redirectURI, response)
-		return
-	}
-	person := p.login(w, r)
-	if person == nil {
-		return
-	}
-	code, ok := p.grants.add(grant{
-		client: client.ID, redirectURI: redirectURI, challenge: params.Get("code_challenge"), nonce: params.Get("nonce"),
-		person: *person, authTime: time.Now(),
-	})
-	if ok {
-		response.Set("code", code)
-	} else {
-		response.Set("error", "temporarily_unavailable")
-	}
-	redirect(w, redirectURI, response)
+// An Authorization is a request of a known client for a code, with a redirect URI that
+// is its own.
+type Authorization struct {
+	// Client is the client's id.
+	Client string
+	// LoginHint and ACRValues are for the provider that signs the person in.
+	LoginHint string
+	ACRValues []string
 }
 
-// refuse returns an error code and a reason for the request of a known client, or "".
-func refuse(params url.Values) (code, why string) {
-	switch {
-	case params.Get("response_type") != "code":
-		return "unsupported_response_type", "only response_type=code is"
-	case params.Has("request"):
-		return "request_not_supported", "request objects are not"
-	case params.Has("request_uri"):
-		return "request_uri_not_supported", "request objects are not"
-	case params.Get("response_mode") != "" && params.Get("response_mode") != "query":
-		return "invalid_request", "only response_mode=query is supported"
-	case !slices.Contains(strings.Fields(params.Get("scope")), "openid"):
-		return "invalid_scope", "scope must contain openid"
-	case params.Get("code_challenge_method") != "S256" || !challengeForm.MatchString(params.Get("code_challenge")):
-		return "invalid_request", "PKCE with S256 is required"
-	case params.Get("prompt") == "none":
-		return "login_required", "nobody is signed in without being asked"
-	case len(params.Get("nonce")) > maxNonce:
-		return "invalid_request", "nonce is too long"
-	}
-	return "", ""
+// An Answer goes to the client by the browser.
+type Answer struct {
+	// Location is the redirect URI, with the answer in its query unless Form is set.
+	Location string
+	// Form is posted to Location by the browser (OAuth 2.0 Form Post Response Mode).
+	Form url.Values
 }
 
-// repeated reports whether a parameter occurs twice (RFC 6749 §3.1).
-func repeated(params url.Values) bool {
-	for _, values := range params {
-		if len(values) > 1 {
-			return true
-		}
-	}
-	return false
-}
+// Refused returns the answer to a faulty request, or nil.
+func (a *Authorization) Refused() *Answer { panic("not yet") }
 
-// redirect sends the browser back to the client. The redirect URI is one of the
-// client's, and may have a query (RFC 6749 §3.1.2).
-func redirect(w http.ResponseWriter, uri string, response url.Values) {
-	sep := "?"
-	if strings.Contains(uri, "?") {
-		sep = "&"
-	}
-	h := w.Header()
-	h.Set("Location", uri+sep+response.Encode())
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	w.WriteHeader(http.StatusSeeOther)
-}
+// Silent reports whether no page may be shown (prompt=none).
+func (a *Authorization) Silent() bool { panic("not yet") }
+
+// Stale reports whether the client wants a newer login than one of authTime
+// (prompt=login, max_age). asked is when the person was sent to sign in for this very
+// request; zero: not yet.
+func (a *Authorization) Stale(authTime, asked time.Time) bool { panic("not yet") }
+
+// Grant gives the client a code for a login. The error is ErrNoLogin if it is over, a
+// *refusal.Error if the person is denied, else a fault of the store.
+func (a *Authorization) Grant(ctx context.Context, login string) (*Answer, error) { panic("not yet") }
+
+// Refuse returns the answer that refuses the request: login_required, access_denied,
+// temporarily_unavailable, server_error.
+func (a *Authorization) Refuse(code, description string) *Answer { panic("not yet") }

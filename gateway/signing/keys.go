@@ -65,6 +65,33 @@ func New(v *vault.Vault, mayCreate func(context.Context) error, logger *zap.Logg
 	return k
 }
 
+// A Set names keys for one purpose and one algorithm, with a record of its own.
+type Set string
+
+// The sets of the OpenID provider.
+const (
+	OpenIDRS256 Set = "openid RS256"
+	OpenIDES256 Set = "openid ES256"
+)
+
+// NewSet returns the keys of a set. Unlike those of New, they are made when they are
+// first needed: by Make, SignAs or Published.
+func NewSet(set Set, v *vault.Vault, mayCreate func(context.Context) error, logger *zap.Logger) *Keys {
+	panic("not yet")
+}
+
+// Make makes the keys unless there are some. RSA keys take a while: call it in the
+// background before they are needed.
+func (k *Keys) Make(ctx context.Context) error { panic("not yet") }
+
+// SignAs is Sign for a JWT of another type.
+func (k *Keys) SignAs(ctx context.Context, typ string, claims []byte) (string, error) {
+	panic("not yet")
+}
+
+// Published is JWKS, and makes the keys if there are none.
+func (k *Keys) Published(ctx context.Context) ([]byte, error) { panic("not yet") }
+
 // NewEphemeral returns Keys in memory: they are not stored, never rotated, and must
 // not be loaded. They are for a demonstration, or for anything else that ends with
 // the process.
