@@ -136,7 +136,15 @@ var architecture = []room{
 		"net/http":        "it writes answers",
 	}},
 	{"gateway/oidcop", arrows{
-		"net/http": "it serves an OpenID Provider's endpoints",
+		"gateway/check":               "what it checks is a list of checks",
+		"gateway/fetch":               "it fetches keys of clients, and sends logout tokens",
+		"gateway/form":                "clients post forms",
+		"gateway/refusal":             "a request of an unknown client is refused with a page",
+		"gateway/store":               "what is not found is told apart from a fault",
+		"gateway/vault":               "grants are sealed records",
+		"github.com/go-jose/go-jose/": "keys, signatures, and JSON with exact names",
+		"go.uber.org/zap":             log,
+		"net/http":                    "it serves an OpenID Provider's endpoints",
 	}},
 
 	{"gateway", arrows{
@@ -163,8 +171,11 @@ var architecture = []room{
 
 	{"gateway/demo", arrows{
 		"gateway/oidcop":          "the demonstration's OpenID Provider",
+		"gateway/refusal":         "a request that is no client's has a status",
 		"gateway/signing":         "keys of that provider",
 		"gateway/signing/verify":  "its apps verify as any app does",
+		"gateway/store":           "what is not found is told apart from a fault",
+		"gateway/vault":           "the provider's records have its form",
 		"github.com/crewjam/saml": "the demonstration's SAML provider",
 		"net/http":                "its apps serve pages",
 	}},

@@ -2,7 +2,6 @@ package demo
 
 import (
 	"embed"
-	"errors"
 	"html/template"
 	"net/http"
 )
@@ -11,11 +10,6 @@ import (
 var files embed.FS
 
 var templates = template.Must(template.ParseFS(files, "*.html"))
-
-// openID returns the OpenID Provider. Its one client is the gateway, for all sites.
-func (d *Demo) openID(sites []*Site) (http.Handler, error) {
-	return nil, errors.New("not yet")
-}
 
 // maxForm bounds the form of a button, in bytes.
 const maxForm = 4 << 10
