@@ -21,7 +21,9 @@ func (d *Demo) openID(sites []*Site) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := oidcop.Client{ID: d.ClientID, Secrets: []string{d.ClientSecret}, Algorithm: oidcop.ES256}
+	client := oidcop.Client{
+		ID: d.ClientID, Secrets: []string{d.ClientSecret}, Algorithm: oidcop.ES256, Claims: map[string]string{"groups": "groups"},
+	}
 	for _, s := range sites {
 		client.RedirectURIs = append(client.RedirectURIs, s.Origin+"/.sso/oidc/callback")
 		client.PostLogoutURIs = append(client.PostLogoutURIs, s.Origin+"/.sso/logged-out")
