@@ -88,7 +88,10 @@ func (m *memory) Take(_ context.Context, kind vault.Kind, name string) ([]byte, 
 	return rec.Value, nil
 }
 
+// Key implements oidcop.Records.
+func (*memory) Key(context.Context, vault.Kind, string) (string, error) { return "", nil }
+
 // MAC implements oidcop.Records. Nothing in the demo depends on a secret there.
-func (m *memory) MAC(_ context.Context, purpose string, parts ...string) ([]byte, error) {
+func (*memory) MAC(_ context.Context, purpose string, parts ...string) ([]byte, error) {
 	return vault.Digest(purpose, parts...), nil
 }

@@ -149,13 +149,9 @@ func (a *Authorization) Again(ctx context.Context) (url.Values, error) {
 // macAsked binds a time to the request. Otherwise a person could claim to have signed in
 // again.
 func (a *Authorization) macAsked(ctx context.Context, at string) ([]byte, error) {
-	b, err := a.p.bound()
-	if err != nil {
-		return nil, err
-	}
 	rest := maps.Clone(a.params)
 	rest.Del(askedParam)
-	return b.Records.MAC(ctx, "openid asked", a.p.issuer(), at, rest.Encode())
+	return a.p.mac(ctx, "openid asked", at, rest.Encode())
 }
 
 // readAsked ignores a note that is not ours.

@@ -113,11 +113,7 @@ func (p *Provider) subject(ctx context.Context, c *client, person *Person) (stri
 	if !c.Pairwise {
 		return person.Subject, nil
 	}
-	b, err := p.bound()
-	if err != nil {
-		return "", err
-	}
-	mac, err := b.Records.MAC(ctx, "openid subject", p.issuer(), c.ID, person.Subject)
+	mac, err := p.mac(ctx, "openid subject", c.ID, person.Subject)
 	return vault.EncodeText(mac), err
 }
 

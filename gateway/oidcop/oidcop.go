@@ -73,6 +73,8 @@ type Records interface {
 	PutNew(ctx context.Context, kind vault.Kind, name string, value []byte, ttl time.Duration) error
 	Update(ctx context.Context, kind vault.Kind, name string, ttl time.Duration, change func(old *vault.Record) ([]byte, error)) error
 	Take(ctx context.Context, kind vault.Kind, name string) ([]byte, error)
+	// Key prepares a new store for MAC.
+	Key(ctx context.Context, kind vault.Kind, name string) (string, error)
 	MAC(ctx context.Context, purpose string, parts ...string) ([]byte, error)
 }
 
@@ -166,6 +168,22 @@ func (p *Provider) issuer() string {
 		return b.Issuer
 	}
 	return ""
+}
+
+// mac authenticates parts for a purpose, the same on every node.
+func (p *Provider) mac(ctx context.Context, purpose string, parts ...string) ([]byte, error) {
+	b, err := p.bound()
+	if err != nil {
+		return nil, err
+	}
+	parts = append([]string{b.Issuer}, parts...)
+	mac, err := b.Records.MAC(ctx, purpose, parts...)
+	if errors.Is(err, store.ErrNotFound) {
+		if _, err = b.Records.Key(ctx, kindGrant, ""); err == nil {
+			mac, err = b.Records.MAC(ctx, purpose, parts...)
+		}
+	}
+	return mac, err
 }
 
 // Algorithms returns the algorithms for which Bind wants a Signer.
