@@ -111,45 +111,48 @@ func (p *Provider) watch(ctx context.Context, u *use, person *Person, sub string
 // LoginsChanged tells that a login may have ended, or, if login is empty, that any
 // may have. It does not wait.
 func (p *Provider) LoginsChanged(login string) {
-	select {
-	case p.ended <- login:
-	default:
-		// Run has enough to do. It will find the others when they expire; better at once:
+	for {
 		select {
-		case <-p.ended: // one makes room for all
-		default:
+		case p.ended <- login:
+			return
+		default: // one makes room for all
 		}
 		select {
-		case p.ended <- "":
+		case <-p.ended:
 		default:
 		}
+		login = ""
 	}
 }
 
 // Run tells clients of ended logins (OpenID Connect Back-Channel Logout 1.0) until ctx
-// ends. It begins with those that have ended while nobody ran.
+// ends. It begins with those that have ended while nobody ran, and looks at all again after
+// a fault of the store.
 func (p *Provider) Run(ctx context.Context) {
 	due, expired := time.NewTicker(dueEvery), time.NewTicker(expiredEvery)
 	defer due.Stop()
 	defer expired.Stop()
-	p.report(p.collect(ctx, "", true))
+	missed := !p.report(p.collect(ctx, "", true))
 	for ctx.Err() == nil {
 		p.report(p.send(ctx))
 		select {
 		case <-ctx.Done():
 		case login := <-p.ended:
-			p.report(p.collect(ctx, login, true))
+			missed = !p.report(p.collect(ctx, login, true)) || missed
 		case <-expired.C:
 			p.report(p.collect(ctx, "", false))
 		case <-due.C:
+			missed = missed && !p.report(p.collect(ctx, "", true))
 		}
 	}
 }
 
-func (p *Provider) report(err error) {
+// report logs a fault, and reports whether there is none.
+func (p *Provider) report(err error) bool {
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, errUnbound) {
 		p.logger.Warn("logout tokens wait for the store", zap.Error(err))
 	}
+	return err == nil
 }
 
 // collect moves the members of a login, or of all, that are over to what is due. Unless ask is
