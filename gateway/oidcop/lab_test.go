@@ -160,7 +160,10 @@ func (l *lab) clients() []oidcop.Client {
 }
 
 // node returns another provider with the same store and keys.
-func (l *lab) node() *oidcop.Provider {
+func (l *lab) node() *oidcop.Provider { return l.at(issuer) }
+
+// at is node for any issuer.
+func (l *lab) at(issuer string) *oidcop.Provider {
 	l.t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
 	l.logs = logs

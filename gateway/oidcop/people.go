@@ -2,12 +2,15 @@ package oidcop
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
 // ErrNoLogin means that a login is over.
-var ErrNoLogin = errors.New("the login is over")
+const ErrNoLogin noLogin = "the login is over"
+
+type noLogin string
+
+func (e noLogin) Error() string { return string(e) }
 
 // People knows the person of a login.
 type People interface {
