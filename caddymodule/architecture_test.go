@@ -126,6 +126,16 @@ var architecture = []room{
 		"gateway/vault": "the assertion's ID is its random text",
 		"net/http":      "it sets a request's headers",
 	}},
+	{"gateway/entry", arrows{
+		"gateway/forward":   "it bounds the groups that are told, and knows what a header can't have",
+		"gateway/provider":  "an identity is what is decided about",
+		"gateway/refusal":   "who may not enter is told by a code",
+		"gateway/session":   "a login is compared with its provider",
+		"gateway/usernames": "people of several providers are kept apart",
+		"gateway/wording":   "values of a provider are quoted in errors",
+		"mapping":           "groups become roles",
+		"go.uber.org/zap":   log,
+	}},
 	{"gateway/form", arrows{
 		"gateway/refusal": "what it refuses has a code",
 		"net/http":        "it reads a request's body",
@@ -149,6 +159,7 @@ var architecture = []room{
 
 	{"gateway", arrows{
 		"gateway/cookie":    "a request brings our cookies, and an answer sets them",
+		"gateway/entry":     "it decides who may enter",
 		"gateway/fetch":     "it asks which names are loopback",
 		"gateway/form":      "a SAML provider's answer comes in a form",
 		"gateway/forward":   "an app is told by it who makes a request",

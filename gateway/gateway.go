@@ -40,6 +40,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/entry"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
@@ -155,7 +156,7 @@ func (g *Gateway) AddProvider(p NamedProvider) error {
 	case p.Lifetime < 0:
 		faults.add("", fmt.Errorf("provider %q: lifetime can't be negative", p.Name))
 	}
-	faults.add("", p.checkNames())
+	faults.add("", p.CheckNames())
 	p.DisplayName = cmp.Or(p.DisplayName, p.Name)
 	g.providers, g.byName[p.Name] = append(g.providers, &p), &p
 	return errors.Join(faults...)
@@ -219,20 +220,7 @@ func (g *Gateway) once(fault string, of any) bool {
 }
 
 // A NamedProvider is a Provider as configured.
-type NamedProvider struct {
-	// Name is the label in configuration, URLs and logs: [A-Za-z0-9._-]+.
-	Name string
-	// DisplayName is what people see on our pages. Default: Name.
-	DisplayName string
-	// Lifetime bounds logins at this provider. Zero: Options.Lifetime.
-	Lifetime time.Duration
-	// Users is the name space of its people. Zero: user names stay as they are.
-	Users usernames.Space
-	// EmailDomains are the domains whose e-mail addresses this provider may name, at an
-	// app with several name spaces.
-	EmailDomains []string
-	Provider     provider.Provider
-}
+type NamedProvider = entry.Provider
 
 // AppOptions describe one protected app: one `sso` directive.
 type AppOptions struct {

@@ -48,7 +48,7 @@ func (x *request) logout() error {
 	x.observe(Event{Type: EventLogout})
 	l := ses.Login()
 	if away := x.providerLogout(l); away != "" {
-		x.page(http.StatusOK, pages.Leave{Chrome: x.chrome(), Provider: x.app.providerOf(l).DisplayName, URL: away})
+		x.page(http.StatusOK, pages.Leave{Chrome: x.chrome(), Provider: x.app.policy.ProviderOf(l).DisplayName, URL: away})
 		return nil
 	}
 	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
@@ -80,7 +80,7 @@ func (x *request) mayRepeat() error {
 
 func (x *request) askLogout(l *session.Login) error {
 	page := pages.Logout{Chrome: x.chrome(), Username: x.app.gw.nameOf(l), Action: x.app.opts.Prefix + "/logout"}
-	if p := x.app.providerOf(l); p != nil {
+	if p := x.app.policy.ProviderOf(l); p != nil {
 		page.Provider = p.DisplayName
 	}
 	page.AtProvider = x.providerLogout(l) != ""
@@ -94,7 +94,7 @@ const logoutTimeout = 3 * time.Second
 
 // providerLogout returns the address that ends the provider's own session, or "".
 func (x *request) providerLogout(l *session.Login) string {
-	p := x.app.providerOf(l)
+	p := x.app.policy.ProviderOf(l)
 	if p == nil {
 		return ""
 	}
