@@ -35,6 +35,7 @@ type App struct {
 	origins     map[string]bool
 	csrf        http.CrossOriginProtection
 	endpoints   *endpointTable
+	clients     *entry.Clients // of its OpenID provider; nil: there is none
 
 	site atomic.Pointer[site] // nil until Start
 }
@@ -196,6 +197,11 @@ func (a *App) Start(h Hosts) error {
 		s.id = cmp.Or(s.id, first)
 	case !h.Any:
 		return errors.New("the site has no host name: set `base_url https://…` to say how browsers reach it")
+	}
+	if a.clients != nil {
+		if _, err := a.openIDIssuer(s); err != nil {
+			return err
+		}
 	}
 	if err := a.gw.started(a, s.id); err != nil {
 		return err

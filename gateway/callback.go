@@ -224,7 +224,7 @@ func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvid
 		return x.refuse(refusal.New(refusal.UsernameForeign, err))
 	}
 	x.warnOfNoGroups(p, ans.Identity.NoGroups)
-	_, granted, refused := x.app.policy.Admit(p, ans.Identity)
+	granted, refused := x.app.admits(p, ans.Identity)
 	if refused != nil {
 		return x.refuse(refused)
 	}

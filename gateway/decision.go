@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/entry"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -89,7 +89,7 @@ func (a *App) decide(l *session.Login, id, issuer string) *decision {
 			SessionID: vault.Handle("session id", id, audience), Expires: a.end(l),
 		},
 		Issuer: issuer, Audience: audience, EmailVerified: person.EmailVerified,
-		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: cmp.Or(l.Identity.AuthTime, l.Created),
+		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: entry.AuthTime(l),
 	}, a.opts.HeaderFormat)
 	return v
 }

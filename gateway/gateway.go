@@ -42,6 +42,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/entry"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -92,6 +93,8 @@ type Gateway struct {
 	signer   Signer
 	limits   session.Limits
 	bound    atomic.Bool
+
+	openID atomic.Pointer[oidcop.Provider] // nil: no site has one
 
 	mu        sync.Mutex
 	headers   [][]string // by name sets of all apps
@@ -222,6 +225,9 @@ func (g *Gateway) once(fault string, of any) bool {
 // A NamedProvider is a Provider as configured.
 type NamedProvider = entry.Provider
 
+// A Client is an app that signs people in at the OpenID provider of a site.
+type Client = entry.Client
+
 // AppOptions describe one protected app: one `sso` directive.
 type AppOptions struct {
 	// ID is the assertion's audience. Default: the host of BaseURL, else the
@@ -274,6 +280,11 @@ type AppOptions struct {
 	// ErrorsToCaller makes ServeHTTP return refusals, see Refused, instead of
 	// writing the gateway's own page, for servers with error pages of their own.
 	ErrorsToCaller bool
+	// Clients sign people in at the app's OpenID provider, below Prefix + "/op". Empty:
+	// there is none. With clients the app needs no Rules: then nobody may enter it.
+	Clients []Client
+	// ClientTransport replaces the network to the clients, for tests.
+	ClientTransport http.RoundTripper
 	// Brand is how the app looks on our pages.
 	Brand pages.Brand
 }
@@ -307,8 +318,9 @@ type Signer interface {
 type Event struct {
 	// Type is one of the Event… constants.
 	Type string
-	// App, Provider and Code are bounded label values.
+	// App, Provider, Client and Code are bounded label values.
 	App, Provider string
+	Client        string // of a grant
 	Code          refusal.Code
 	// Username, Reference and Addr are for the audit log, never for labels.
 	Username, Reference string
@@ -329,6 +341,7 @@ type Event struct {
 const (
 	EventLogin   = "login"   // a login was completed
 	EventLogout  = "logout"  // a login was ended by its user
+	EventGrant   = "grant"   // a client of the OpenID provider got a code
 	EventRefused = "refused" // a request was refused; Code says why
 )
 

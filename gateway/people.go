@@ -1,44 +1,42 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"slices"
 
 	"github.com/caddy-sso/caddy-sso/gateway/entry"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/usernames"
-	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 // ProviderRules are rules for the people of some providers, and for nobody else.
 type ProviderRules = entry.From
 
-// newPolicy makes a policy for people of the app's providers.
-func (a *App) newPolicy(rules mapping.Rules, from []ProviderRules, nobodyEnters bool) (*entry.Policy, error) {
-	policy, err := entry.New(entry.Options{
-		Providers: a.providers, Rules: rules, From: from, NobodyEnters: nobodyEnters,
-		SamePeople: slices.Concat(a.gw.opts.SamePeople, a.opts.SamePeople), Format: a.opts.HeaderFormat,
-		App: a.name, Logger: a.gw.log, Once: a.gw.once,
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range a.providers {
-		if policy.ReadsGroups(p) {
-			a.gw.grouped.Store(p, true)
-		}
-	}
-	return policy, nil
-}
-
-// divide gives each provider of the app its people, with their rules.
+// divide gives each provider of the app its people, with their rules, and so for each
+// client.
 func (a *App) divide() (err error) {
 	var faults faults
 	for _, names := range a.opts.SamePeople {
 		faults.add("", usernames.CheckSame(names, a.providerNames(), ""))
 	}
-	a.policy, err = a.newPolicy(a.opts.Rules, a.opts.From, false)
-	faults.add("", err)
+	a.policy, err = entry.New(entry.Options{
+		Providers: a.providers, Rules: a.opts.Rules, From: a.opts.From, NobodyEnters: len(a.opts.Clients) > 0,
+		SamePeople: slices.Concat(a.gw.opts.SamePeople, a.opts.SamePeople), Format: a.opts.HeaderFormat,
+		App: a.name, Logger: a.gw.log, Once: a.gw.once,
+	})
+	if faults.add("", err); len(faults) == 0 && len(a.opts.Clients) > 0 {
+		a.clients, err = a.policy.NewClients(entry.ClientOptions{
+			Clients: a.opts.Clients, End: a.end, Transport: a.opts.ClientTransport,
+			Login: func(ctx context.Context, id string) (*session.Login, error) { return a.gw.sessions.LoginByID(ctx, id) },
+		})
+		faults.add("op", err)
+	}
+	for _, p := range a.providers {
+		if len(faults) == 0 && (a.policy.ReadsGroups(p) || a.clients != nil && a.clients.ReadsGroups(p)) {
+			a.gw.grouped.Store(p, true)
+		}
+	}
 	return errors.Join(faults...)
 }
 

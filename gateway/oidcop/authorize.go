@@ -23,9 +23,9 @@ const (
 	maxURI     = 2 << 10
 )
 
-// askedParam is our own parameter of an authorization request: when the person was sent to
+// AskedParam is our own parameter of an authorization request: when the person was sent to
 // sign in for it. It is authenticated.
-const askedParam = "sso_asked"
+const AskedParam = "sso_asked"
 
 // An Authorization is a request of a known client for a code, with a redirect URI that
 // is its own.
@@ -142,7 +142,7 @@ func (a *Authorization) Again(ctx context.Context) (url.Values, error) {
 	if err != nil {
 		return nil, err
 	}
-	again.Set(askedParam, now+"."+vault.EncodeText(mac))
+	again.Set(AskedParam, now+"."+vault.EncodeText(mac))
 	return again, nil
 }
 
@@ -150,13 +150,13 @@ func (a *Authorization) Again(ctx context.Context) (url.Values, error) {
 // again.
 func (a *Authorization) macAsked(ctx context.Context, at string) ([]byte, error) {
 	rest := maps.Clone(a.params)
-	rest.Del(askedParam)
+	rest.Del(AskedParam)
 	return a.p.mac(ctx, "openid asked", at, rest.Encode())
 }
 
 // readAsked ignores a note that is not ours.
 func (a *Authorization) readAsked(ctx context.Context) error {
-	at, text, found := strings.Cut(a.params.Get(askedParam), ".")
+	at, text, found := strings.Cut(a.params.Get(AskedParam), ".")
 	seconds, err := strconv.ParseInt(at, 10, 64)
 	if !found || err != nil {
 		return nil
