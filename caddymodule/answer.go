@@ -194,6 +194,7 @@ func (a *App) writeEvent(ev gateway.Event, more int) {
 			fields = append(fields, zap.String(key, value))
 		}
 	}
+	add("client", ev.Client)
 	add("provider", ev.Provider)
 	add("user", ev.Username)
 	add("code", string(ev.Code))

@@ -282,6 +282,7 @@ func (a *App) Start() error {
 		p.bind(ps)
 	}
 	a.gateway.Start(a.ctx)
+	a.startOpenID(ps)
 	ps.Start(a.gateway)
 	a.gateway.Bind(ps.Node, ps.keys)
 	a.announce(sites)

@@ -43,8 +43,9 @@ type signedIn struct {
 	cookies []string // Cookie headers, one a person
 }
 
-// newSignedIn runs Caddy with one site and signs n people in there.
-func newSignedIn(tb testing.TB, n int) *signedIn {
+// newSignedIn runs Caddy with one site and signs n people in there. more are lines of its
+// block.
+func newSignedIn(tb testing.TB, n int, more ...string) *signedIn {
 	tb.Helper()
 	op := gatewaytest.NewOP(tb, gatewaytest.OPOptions{})
 	var people atomic.Int64
@@ -81,7 +82,7 @@ http://%[2]s:%[3]d {
 %[7]s
 	}
 }
-`, dir, benchHost, gatewaytest.FreePort(), op.Issuer, op.ClientID, ca, groupLines(10)))
+`, dir, benchHost, gatewaytest.FreePort(), op.Issuer, op.ClientID, ca, groupLines(10)+strings.Join(more, "")))
 	if err != nil {
 		tb.Fatal(err)
 	}

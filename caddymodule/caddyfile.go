@@ -87,7 +87,7 @@ func (a *App) block() block {
 		many("provider <name> <protocol> { … }", func(d *caddyfile.Dispenser, e entry) error { return a.setProvider(d, e, names) }),
 		many("same_people <provider> <provider>…", setSamePeople(&a.SamePeople)),
 		once("store redis <url> | store bolt [<path>]", a.setStore),
-		once("secret <secret> [<previous>]", a.setSecret),
+		once("secret <secret> [<previous>]", setSecrets(&a.Secret)),
 		once("lifetime <duration>", duration(&a.Lifetime)),
 		once("idle <duration>", duration(&a.Idle)),
 		once("limit <failed> [<window> [<requests> [<under way>]]] | limit off", a.Limit.set),
@@ -95,15 +95,18 @@ func (a *App) block() block {
 	}
 }
 
-func (a *App) setSecret(d *caddyfile.Dispenser, e entry) error {
-	args := d.RemainingArgs()
-	if len(args) < 1 || len(args) > 2 {
-		return e.wrong(d)
+// setSecrets takes a secret, or two while it is being changed.
+func setSecrets(to *[]Secret) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		args := d.RemainingArgs()
+		if len(args) < 1 || len(args) > 2 {
+			return e.wrong(d)
+		}
+		for _, arg := range args {
+			*to = append(*to, Secret(arg))
+		}
+		return nil
 	}
-	for _, arg := range args {
-		a.Secret = append(a.Secret, Secret(arg))
-	}
-	return nil
 }
 
 // setStore parses `store <type> …`. The module parses its own arguments and block.

@@ -42,11 +42,16 @@ import (
 //		title <text>
 //		logo <file>
 //		help <text>|<url>|<e-mail>
+//		op {
+//			client <id> {
+//				...
+//			}
+//		}
 //		nested
 //	}
 //
 // If the first line names a provider, the block may have that provider's options too:
-// see OIDC and SAML.
+// see OIDC and SAML. For the options of `client` see Client.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	start := position(d)
@@ -68,7 +73,11 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		h.InlineRaw = guestJSON(inline, "protocol")
 	}
 	_, openErr := target.NewOpen(h.Public, h.Protect)
-	switch err := errors.Join(openErr, h.checkHeaders(), h.checkRules()); {
+	var rulesErr error
+	if h.OP == nil || len(h.Role)+len(h.Template)+len(h.Group)+len(h.From) > 0 {
+		rulesErr = checkRules(h.Rules, h.From)
+	}
+	switch err := errors.Join(openErr, h.checkHeaders(), rulesErr); {
 	case err != nil && strings.HasPrefix(err.Error(), d.File()+":"):
 		return err // it has its place
 	case err != nil:
@@ -80,7 +89,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // block returns the options of a site.
 func (h *Handler) block() block {
 	return append(ruleBlock(&h.Rules), block{
-		many("from <provider>… { role|template|group … }", h.setFrom),
+		many("from <provider>… { role|template|group … }", setFrom(&h.From)),
 		many("same_people <provider> <provider>…", setSamePeople(&h.SamePeople)),
 		many("public <path>…", paths(&h.Public)),
 		many("protect <path>…", paths(&h.Protect)),
@@ -101,6 +110,7 @@ func (h *Handler) block() block {
 		once("title <text>", text(&h.Title)),
 		once("logo <file>", text(&h.Logo)),
 		once("help <text>|<url>|<e-mail>", text(&h.Help)),
+		once("op { client <id> { … } }", h.setOP),
 		once("nested", flag(&h.Nested)),
 	}...)
 }

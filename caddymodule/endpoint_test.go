@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
@@ -32,7 +33,9 @@ func endpoints(t *testing.T) []gateway.Endpoint {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app, err := g.NewApp(gateway.AppOptions{Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}}}, SamePeople: [][]string{{"corp", "partners"}}})
+	app, err := g.NewApp(gateway.AppOptions{Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}}}, SamePeople: [][]string{{"corp", "partners"}}, Clients: []gateway.Client{{
+		Client: oidcop.Client{ID: "wiki", RedirectURIs: []string{"https://wiki.example/"}}, Rules: mapping.Rules{Role: []mapping.Line{{To: []string{"User"}, From: []string{"*"}}}},
+	}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +47,7 @@ func endpoints(t *testing.T) []gateway.Endpoint {
 // credentials are due, the log has a line without them, whatever the request is.
 func TestNoCredentialsInLogsOfEndpoints(t *testing.T) {
 	w := newWorld(t)
-	w.mustLoad(w.global(w.oidc("corp", w.op)+w.saml("partners", w.addIdP("partners"))+"same_people corp partners") + samlSite)
+	w.mustLoad(w.global(w.oidc("corp", w.op)+w.saml("partners", w.addIdP("partners"))+"same_people corp partners") + strings.Replace(samlSite, "sso {", "sso {\n\t\top {\n\t\t\tclient wiki {\n\t\t\t\tredirect_uri https://wiki.example/\n\t\t\t\trole User *\n\t\t\t}\n\t\t}", 1))
 
 	table := append(endpoints(t),
 		gateway.Endpoint{Path: "/.sso/nothing"}, gateway.Endpoint{Path: "/.sso"}, gateway.Endpoint{Path: "/.sso/saml/acs/x"})
@@ -81,7 +84,7 @@ func TestNoCredentialsInLogsOfEndpoints(t *testing.T) {
 			secret++
 		}
 	}
-	if secret < 3 {
+	if secret < 9 {
 		t.Errorf("only %d endpoints take credentials", secret)
 	}
 }

@@ -65,6 +65,7 @@ func Blocks() []Block {
 		{"directive.go", "options.md", "In a site", usages(new(Handler).block())},
 		{"caddyfile.go", "options.md", "In the global option", usages(new(App).block())},
 		{"oidc.go", "options.md", "Of an OpenID Provider", usages(new(OIDC).block())},
+		{"client.go", "options.md", "Of an app that signs in here", usages(new(Client).block())},
 		{"saml_caddyfile.go", "saml.md", "Options", usages(new(SAML).block())},
 	}
 }

@@ -168,6 +168,10 @@ type Handler struct {
 	// pages show it. May be a placeholder.
 	Help string `json:"help,omitempty"`
 
+	// Makes this site an OpenID provider for other apps. One site of the configuration can
+	// be one.
+	OP *OpenIDProvider `json:"op,omitempty"`
+
 	// Says that this handler guards only a part of its site, on purpose. It may stand
 	// inside of other routes, and a site may have several. Outside of those routes the
 	// client's identity headers are not removed, and the gateway's own addresses do not
@@ -286,15 +290,16 @@ func (h *Handler) pickProviders(ctx caddy.Context) ([]string, error) {
 func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 	headers, err := h.Headers.resolve()
 	format, wrong := h.headerFormat(headers)
-	err = errors.Join(err, wrong)
+	clients, faulty := h.clients()
+	err = errors.Join(err, wrong, faulty)
 	if h.Errors != "" && h.Errors != "caddy" {
 		err = errors.Join(err, wording.Aboutf("errors", "can't be %q, only \"caddy\"", h.Errors))
 	}
 	return gateway.AppOptions{
-		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.Rules, From: h.bound(), SamePeople: h.SamePeople,
+		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.Rules, From: bound(h.From), SamePeople: h.SamePeople,
 		Public: h.Public, Protect: h.Protect, Prefix: h.Prefix, CallbackPath: h.CallbackPath,
 		BaseURL: h.BaseURL, Lifetime: time.Duration(h.Lifetime), Headers: headers, HeaderFormat: format, KeepHeaders: h.KeepHeaders,
-		AllowedOrigins: h.AllowedOrigins, InsecureHTTP: h.InsecureHTTP, ErrorsToCaller: h.Errors == "caddy",
+		AllowedOrigins: h.AllowedOrigins, InsecureHTTP: h.InsecureHTTP, ErrorsToCaller: h.Errors == "caddy", Clients: clients,
 	}, err
 }
 

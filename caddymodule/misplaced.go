@@ -40,10 +40,13 @@ func placesOf(word string) (places []string) {
 	}
 	of := append(providerOptions()[word], "") // none is ""
 	global, site, redis := new(App).block(), new(Handler).block(), new(RedisStore).block()
+	op, client := new(OpenIDProvider).block(), new(Client).block()
 	add(len(of) > 1, "is an option of %s: it belongs in the block of `provider <name> %s` in the global option sso, or of `sso %[2]s …` in a site",
 		strings.Join(of[:len(of)-1], " and "), of[0])
 	add(global.index(word) >= 0, "holds for all sites: it belongs in the global option sso at the top of the Caddyfile, as `%s`", global.usage(word))
 	add(site.index(word) >= 0, "is said by each site: it belongs in the block of its `sso`, as `%s`", site.usage(word))
+	add(client.index(word) >= 0 && site.index(word) < 0 && global.index(word) < 0, "is an option of an app that signs in here: it belongs in the block of `client <id>` in `op` of a site, as `%s`", client.usage(word))
+	add(op.index(word) >= 0, "is an app that signs in here: it belongs in the block of `op` in a site, as `%s`", op.usage(word))
 	add(redis.index(word) >= 0, "is an option of the store: it belongs in the block of `store redis <url>` in the global option sso, as `%s`", redis.usage(word))
 	add(slices.Contains(modulesIn("sso.stores"), word), "is a kind of store: it belongs in the global option sso, as `%s`", global.usage("store"))
 	add(len(places) == 0 && slices.Contains(spaceKinds, word), "is a kind of name space: it belongs in a provider's block, as `users %s <text>`", word)

@@ -90,20 +90,22 @@ func ruleBlock(r *mapping.Rules) block {
 }
 
 // setFrom parses `from <provider>… { … }`.
-func (h *Handler) setFrom(d *caddyfile.Dispenser, e entry) error {
-	at := position(d)
-	var f From
-	if err := names(&f.Provider, 1)(d, e); err != nil {
-		return err
+func setFrom(to *[]From) setter {
+	return func(d *caddyfile.Dispenser, e entry) error {
+		at := position(d)
+		var f From
+		if err := names(&f.Provider, 1)(d, e); err != nil {
+			return err
+		}
+		if err := ruleBlock(&f.Rules).parse(d); err != nil {
+			return err
+		}
+		if len(f.Role)+len(f.Template)+len(f.Group) == 0 {
+			return d.Errf("the block of 'from' at %s has no rule: expected `%s`", at, e.usage)
+		}
+		*to = append(*to, f)
+		return nil
 	}
-	if err := ruleBlock(&f.Rules).parse(d); err != nil {
-		return err
-	}
-	if len(f.Role)+len(f.Template)+len(f.Group) == 0 {
-		return d.Errf("the block of 'from' at %s has no rule: expected `%s`", at, e.usage)
-	}
-	h.From = append(h.From, f)
-	return nil
 }
 
 // setSamePeople adds a list of two providers or more.
@@ -138,22 +140,21 @@ func names(to *[]string, least int) setter {
 }
 
 // bound returns the rules of the `from` blocks.
-func (h *Handler) bound() []gateway.ProviderRules {
-	var rules []gateway.ProviderRules
-	for _, from := range h.From {
+func bound(blocks []From) (rules []gateway.ProviderRules) {
+	for _, from := range blocks {
 		rules = append(rules, gateway.ProviderRules{Providers: from.Provider, Rules: from.Rules})
 	}
 	return rules
 }
 
 // checkRules finds mistakes in rules that can be found without the providers.
-func (h *Handler) checkRules() error {
+func checkRules(rules mapping.Rules, blocks []From) error {
 	var errs []error
-	if len(h.From) == 0 || len(h.Role)+len(h.Template)+len(h.Group) > 0 {
-		_, err := mapping.Compile(h.Rules)
+	if len(blocks) == 0 || len(rules.Role)+len(rules.Template)+len(rules.Group) > 0 {
+		_, err := mapping.Compile(rules)
 		errs = append(errs, err)
 	}
-	for _, from := range h.From {
+	for _, from := range blocks {
 		_, err := mapping.Compile(from.Rules)
 		errs = append(errs, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/signing"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
@@ -66,6 +67,8 @@ type pooledSessions struct {
 	*session.Node
 	keys   *signing.Keys
 	spKeys *signing.SPKeys // for SAML requests
+	// opKeys sign the tokens of the OpenID provider. Each is made when it is first needed.
+	opKeys map[oidcop.Algorithm]*signing.Keys
 
 	store    *pooledStore
 	storeKey string
@@ -176,6 +179,10 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *lender) (*pooledS
 	}
 	ps.keys = signing.New(ps.Vault(), ps.MayCreate, log)
 	ps.spKeys = signing.NewSPKeys(ps.Vault(), ps.MayCreate, log)
+	ps.opKeys = map[oidcop.Algorithm]*signing.Keys{
+		oidcop.RS256: signing.NewSet(signing.OpenIDRS256, ps.Vault(), ps.MayCreate, log),
+		oidcop.ES256: signing.NewSet(signing.OpenIDES256, ps.Vault(), ps.MayCreate, log),
+	}
 	var ctx context.Context
 	ctx, ps.stop = context.WithCancel(context.Background())
 	ps.running.Go(func() {
@@ -189,6 +196,9 @@ func newPooledSessions(store storeModule, secrets [][]byte, h *lender) (*pooledS
 	ps.loadKeys()
 	ps.running.Go(func() { ps.keys.Run(ctx) })
 	ps.running.Go(func() { ps.spKeys.Run(ctx) })
+	for _, keys := range ps.opKeys {
+		ps.running.Go(func() { keys.Run(ctx) })
+	}
 	return ps, nil
 }
 

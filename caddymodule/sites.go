@@ -196,6 +196,7 @@ func (a *App) place(places []place) error {
 	a.gateway.Unplace() // the sites are placed twice: see outline
 	placed := map[string]*gateway.App{}
 	var errs []error
+	op := "" // the site that is the OpenID provider
 	for _, p := range places {
 		key := p.handler.config + "\n" + strings.Join(p.hosts.Exact, " ")
 		guard, ok := placed[key]
@@ -206,6 +207,13 @@ func (a *App) place(places []place) error {
 				continue
 			}
 			placed[key] = guard
+			switch {
+			case p.handler.OP == nil:
+			case op != "":
+				errs = append(errs, fmt.Errorf("site %s: site %s has `op`, too, and a configuration has one OpenID provider: put all clients into the `op` of one of them", p.handler.site, op))
+			default:
+				op = p.handler.site
+			}
 			for _, name := range guard.WithoutEmails() {
 				a.warn("the app gets no e-mail address of this provider's people: the site has several name spaces, and the provider has no email_domains",
 					zap.String("site", p.handler.site), zap.String("provider", name), zap.String("fix", "write `email_domains <domain>…` in the block of provider "+name))

@@ -272,9 +272,11 @@ func isSign(word string) bool {
 }
 
 // lines are the rules of the site by their words, those of providers among them.
-func (h *Handler) lines() map[string][]mapping.Line {
-	all := map[string][]mapping.Line{"role": h.Role, "template": h.Template, "group": h.Group}
-	for _, from := range h.From {
+func (h *Handler) lines() map[string][]mapping.Line { return linesOf(h.Rules, h.From) }
+
+func linesOf(rules mapping.Rules, blocks []From) map[string][]mapping.Line {
+	all := map[string][]mapping.Line{"role": rules.Role, "template": rules.Template, "group": rules.Group}
+	for _, from := range blocks {
 		all["role"] = slices.Concat(all["role"], from.Role)
 		all["template"] = slices.Concat(all["template"], from.Template)
 		all["group"] = slices.Concat(all["group"], from.Group)
@@ -284,11 +286,14 @@ func (h *Handler) lines() map[string][]mapping.Line {
 
 // literals refuses placeholders in what is compared as it is written.
 func (h *Handler) literals() error {
-	errs := []error{
+	return errors.Join(
 		literal("public", h.Public...), literal("protect", h.Protect...),
-		literal("prefix", h.Prefix), literal("callback_path", h.CallbackPath),
-	}
-	lines := h.lines()
+		literal("prefix", h.Prefix), literal("callback_path", h.CallbackPath), literalLines(h.lines()),
+	)
+}
+
+func literalLines(lines map[string][]mapping.Line) error {
+	var errs []error
 	for _, kind := range []string{"role", "template", "group"} {
 		for _, line := range lines[kind] {
 			errs = append(errs, literal("role, template or group", line.To...), literal("role, template or group", line.From...))

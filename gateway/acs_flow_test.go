@@ -17,11 +17,11 @@ import (
 
 // mixed is a site with an OpenID Provider and two SAML providers, of which the second is
 // asked by form.
-func (l *lab) mixed(t *testing.T) (s *site, one, two *fakeIDP) {
+func (l *lab) mixed(t *testing.T, change ...func(*gateway.AppOptions)) (s *site, one, two *fakeIDP) {
 	t.Helper()
 	one, two = newFakeIDP("https://one.example"), newFakeIDP("https://two.example")
 	one.protocol, two.protocol, two.byForm = provider.SAML, provider.SAML, true
-	return l.siteOf(l.gateway(beside(named("one", one), named("two", two))), appHost), one, two
+	return l.siteOf(l.gateway(beside(named("one", one), named("two", two))), appHost, change...), one, two
 }
 
 // choose picks a provider on the chooser, for a page.

@@ -11,8 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
-
+	"github.com/caddy-sso/caddy-sso/gateway/entry"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -26,7 +25,7 @@ type App struct {
 	gw        *Gateway
 	opts      AppOptions
 	providers []*NamedProvider
-	people    map[*NamedProvider]*people
+	policy    *entry.Policy
 	autologin *NamedProvider
 	open      *target.Open // nil: every path needs a login
 	headers   forward.HeaderNames
@@ -37,6 +36,7 @@ type App struct {
 	origins     map[string]bool
 	csrf        http.CrossOriginProtection
 	endpoints   *endpointTable
+	clients     *entry.Clients // of its OpenID provider; nil: there is none
 
 	site atomic.Pointer[site] // nil until Start
 }
@@ -199,6 +199,11 @@ func (a *App) Start(h Hosts) error {
 	case !h.Any:
 		return errors.New("the site has no host name: set `base_url https://…` to say how browsers reach it")
 	}
+	if a.clients != nil {
+		if _, err := a.openIDIssuer(s); err != nil {
+			return err
+		}
+	}
 	if err := a.gw.started(a, s.id); err != nil {
 		return err
 	}
@@ -209,16 +214,10 @@ func (a *App) Start(h Hosts) error {
 // WithoutEmails names the providers whose people have no e-mail address here, because
 // the provider has no EmailDomains.
 func (a *App) WithoutEmails() []string {
-	var names []string
 	if a.headers.Email == "" && a.headers.Assertion == "" {
 		return nil
 	}
-	for _, p := range a.providers {
-		if a.people[p].Apart() && len(p.EmailDomains) == 0 {
-			names = append(names, p.Name)
-		}
-	}
-	return names
+	return a.policy.WithoutEmails()
 }
 
 // audience returns the assertion's audience for an issuer.
@@ -265,58 +264,6 @@ func (a *App) callbackPath(p *NamedProvider) string {
 		return a.opts.CallbackPath
 	}
 	return a.opts.CallbackPath + "/" + p.Name
-}
-
-// providerOf returns the provider that a login came from. It is nil if no provider here has
-// the login's issuer and definition: then the login is not accepted here, but stays
-// stored. The provider's name may have changed. If several providers have both, the
-// name picks one.
-//
-// If two providers turn out to have one issuer, it is nil as well, unless the
-// configuration says that their people are the same: SAML metadata can name any issuer.
-func (a *App) providerOf(l *session.Login) (found *NamedProvider) {
-	var first *NamedProvider // with that issuer
-	for _, p := range a.providers {
-		switch {
-		case p.Provider.Protocol() != l.Account.Protocol || p.Provider.Issuer() != l.Account.Issuer:
-			continue
-		case first == nil:
-			first = p
-		case !a.people[p].Same(a.people[first].People):
-			_ = a.rivals(first, p)
-			return nil
-		}
-		if p.Provider.Definition() == l.Definition && (found == nil || p.Name == l.Provider) {
-			found = p
-		}
-	}
-	return found
-}
-
-// rivalOf returns another provider that turns out to have p's issuer but not the same
-// people, or nil.
-func (a *App) rivalOf(p *NamedProvider) *NamedProvider {
-	for _, other := range a.providers {
-		if other.Provider.Protocol() == p.Provider.Protocol() && other.Provider.Issuer() == p.Provider.Issuer() && !a.people[other].Same(a.people[p].People) {
-			return other
-		}
-	}
-	return nil
-}
-
-// rivals returns the error about two such providers, and logs it once.
-func (a *App) rivals(one, other *NamedProvider) error {
-	if slices.Index(a.providers, one) > slices.Index(a.providers, other) {
-		one, other = other, one
-	}
-	err := fmt.Errorf("the metadata of providers %s and %s name one issuer, %q, and no `same_people` says that their people are the same, so nobody can sign in at either: "+
-		"if they are the same people, write `same_people %[1]s %[2]s`, and the same `users` for both, for they have different ones; if not, one of them has the other's metadata",
-		one.Name, other.Name, one.Provider.Issuer())
-	if a.gw.once("rivals", a) {
-		a.gw.log.Error("two providers have the same issuer: nobody can sign in with either", zap.String("app", a.name()),
-			zap.Strings("providers", []string{one.Name, other.Name}), zap.Error(err))
-	}
-	return err
 }
 
 func (a *App) end(l *session.Login) time.Time {

@@ -206,29 +206,25 @@ func (x *request) replaces(f *session.Flow, p *NamedProvider, ans *provider.Answ
 // provider may use another subject for them. Then the user names are compared.
 func (g *Gateway) samePerson(l *session.Login, p *NamedProvider, ans *provider.Answer) bool {
 	switch {
-	case l.Account == p.account(ans):
+	case l.Account == p.Account(ans):
 		return true
-	case l.Account.Protocol != p.Provider.Protocol() || l.Account.Issuer != p.Provider.Issuer():
+	case !p.Made(l):
 		return false
 	}
 	gone := !slices.ContainsFunc(g.providers, func(p *NamedProvider) bool { return p.Provider.Definition() == l.Definition })
 	return gone && l.Identity.Username != "" && l.Identity.Username == ans.Identity.Username
 }
 
-func (p *NamedProvider) account(ans *provider.Answer) session.AccountKey {
-	return session.AccountKey{Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Subject: ans.Subject}
-}
-
 // makeLogin makes the login of a person after a good answer, if this app lets them in.
 func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvider, ans *provider.Answer) error {
 	x.who = &session.Login{
-		Account: p.account(ans), Provider: p.Name, Definition: p.Provider.Definition(), Identity: ans.Identity,
+		Account: p.Account(ans), Provider: p.Name, Definition: p.Provider.Definition(), Identity: ans.Identity,
 	}
-	if other := x.app.rivalOf(p); other != nil {
-		return x.refuse(refusal.New(refusal.UsernameForeign, x.app.rivals(p, other)))
+	if err := x.app.policy.RivalOf(p); err != nil {
+		return x.refuse(refusal.New(refusal.UsernameForeign, err))
 	}
 	x.warnOfNoGroups(p, ans.Identity.NoGroups)
-	_, granted, refused := x.app.admit(p, ans.Identity)
+	granted, refused := x.app.admits(p, ans.Identity)
 	if refused != nil {
 		return x.refuse(refused)
 	}

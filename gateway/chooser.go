@@ -38,7 +38,7 @@ func (x *request) login() error {
 	at := x.app.autologin
 	if name := params.Get("provider"); name != "" {
 		if at = x.app.provider(name); at == nil {
-			return x.refuse(x.app.noProvider(name))
+			return x.refuse(x.app.policy.NoProvider(name))
 		}
 	}
 	return x.start(at, flow)

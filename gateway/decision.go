@@ -1,25 +1,19 @@
 package gateway
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/entry"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
-	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
-	"github.com/caddy-sso/caddy-sso/gateway/usernames"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
-	"github.com/caddy-sso/caddy-sso/gateway/wording"
-	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
 // A decision is what one app decides about a login: why the person may not enter, or
@@ -77,12 +71,12 @@ func (a *App) decide(l *session.Login, id, issuer string) *decision {
 	if v.denied = a.ownAudience(a.audience(issuer)); v.denied != nil {
 		return v
 	}
-	p := a.providerOf(l)
+	p := a.policy.ProviderOf(l)
 	if p == nil {
-		v.denied = a.noProvider(l.Provider)
+		v.denied = a.policy.NoProvider(l.Provider)
 		return v
 	}
-	person, granted, refused := a.admit(p, l.Identity)
+	person, granted, refused := a.policy.Admit(p, l.Identity)
 	if refused != nil {
 		v.denied = refused
 		return v
@@ -95,7 +89,7 @@ func (a *App) decide(l *session.Login, id, issuer string) *decision {
 			SessionID: vault.Handle("session id", id, audience), Expires: a.end(l),
 		},
 		Issuer: issuer, Audience: audience, EmailVerified: person.EmailVerified,
-		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: cmp.Or(l.Identity.AuthTime, l.Created),
+		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: entry.AuthTime(l),
 	}, a.opts.HeaderFormat)
 	return v
 }
@@ -140,89 +134,10 @@ func (a *App) ownAudience(audience string) *refusal.Error {
 	return nil
 }
 
-// noMatch returns the cause of AccessDenied for a person whom no rule matches.
-func noMatch(id *provider.Identity, res mapping.Result) error {
-	note := strings.TrimSuffix(": "+id.GroupsNote, ": ")
-	switch {
-	case res.TemplateUnknown:
-		return fmt.Errorf("a template line matched, but not all groups could be read, and a line before it might match%s", note)
-	case len(id.Groups) == 0:
-		return fmt.Errorf("the provider sent no groups of this person%s", note)
-	}
-	return fmt.Errorf("groups named by the provider: %d; no line has one of them, byte for byte%s", len(id.Groups), note)
-}
-
-func (a *App) noProvider(name string) *refusal.Error {
-	return refusal.New(refusal.ProviderUnknown, fmt.Errorf("there is no provider %s at this site, only %s", wording.Quoted(name), wording.List(a.providerNames())))
-}
-
-// explain says at DEBUG why no rule let a person in: with the first of their groups.
-func (a *App) explain(p *NamedProvider, id *provider.Identity, rules *mapping.RuleSet) {
-	const most = 50
-	if c := a.gw.log.Check(zap.DebugLevel, "no line of the rules has a group of this person"); c != nil {
-		c.Write(zap.String("app", a.name()), zap.String("provider", p.Name), zap.String("user", id.Username), zap.Int("count", len(id.Groups)),
-			zap.Strings("groups", id.Groups[:min(len(id.Groups), most)]), zap.Stringer("nearest", rules.Nearest(id.Groups)))
-	}
-}
-
 // warnOfNoGroups warns of a provider whose answer names no groups, if the rules need them.
 func (x *request) warnOfNoGroups(p *NamedProvider, why string) {
-	if why != "" && x.app.people[p].rules.ReadsGroups() && x.app.gw.once("no groups", p) {
+	if why != "" && x.app.policy.ReadsGroups(p) && x.app.gw.once("no groups", p) {
 		x.app.gw.log.Warn("a provider's answer names no groups of a person, and rules of this site need them",
 			zap.String("provider", p.Name), zap.String("site", x.host), zap.String("reason", why))
 	}
-}
-
-// admit decides whether a person of p may enter the app, and returns their identity
-// there and what the rules give them. If the app has several name spaces, it is told only the group names
-// that the rules make, never the provider's own.
-func (a *App) admit(p *NamedProvider, id provider.Identity) (provider.Identity, mapping.Result, *refusal.Error) {
-	deny := func(code refusal.Code, cause error) (provider.Identity, mapping.Result, *refusal.Error) {
-		return provider.Identity{}, mapping.Result{}, refusal.New(code, cause)
-	}
-	if !strings.ContainsFunc(id.Username, usernames.Visible) {
-		why := cmp.Or(id.UsernameNote, fmt.Sprintf("the user name is %s, and has no visible character", wording.Quoted(id.Username)))
-		return deny(refusal.NoUsername, errors.New(why))
-	}
-	if field := id.Unfit(); field != "" {
-		return deny(refusal.BadCharacters, errors.New("the "+field+" has control characters"))
-	}
-	if strings.TrimSpace(id.Username) != id.Username { // HTTP drops blanks around a header's value
-		return deny(refusal.BadCharacters, errors.New("the user name has blanks around it"))
-	}
-	people := a.people[p]
-	name, err := people.Username(id.Username)
-	if err != nil {
-		return deny(refusal.UsernameForeign, err)
-	}
-	id.Username = name
-	if !people.Speaks(id.Email) {
-		id.Email, id.EmailVerified = "", false
-	}
-	apply := people.rules.Apply
-	if id.GroupsPartial {
-		apply = people.rules.ApplyPartial
-	}
-	res := apply(id.Groups)
-	if !res.Matched {
-		a.explain(p, &id, people.rules)
-		return deny(refusal.AccessDenied, noMatch(&id, res))
-	}
-	if !people.mapsGroups {
-		res.Groups = res.Named
-	}
-	if slices.ContainsFunc(res.Groups, provider.Unfit) {
-		return deny(refusal.BadCharacters, errors.New("a group has control characters"))
-	}
-	res.Groups = a.boundGroups(res.Groups)
-	return id, res, nil
-}
-
-func (a *App) boundGroups(groups []string) []string {
-	sent := a.opts.HeaderFormat.BoundGroups(groups)
-	if len(sent) < len(groups) && a.gw.once("too many groups", a) {
-		a.gw.log.Warn("a person's groups exceed what is passed on; the rest is left out",
-			zap.String("app", a.name()), zap.Int("groups", len(groups)), zap.Int("sent", len(sent)))
-	}
-	return sent
 }

@@ -93,6 +93,7 @@ func (a *App) newEndpointTable() *endpointTable {
 		Endpoint{Path: prefix + "/assets/{file...}", Methods: read, serveNamed: (*request).asset},
 	)
 	t.add(a.callbackEndpoints()...)
+	t.add(a.openIDEndpoints()...)
 	if len(a.speaking(provider.SAML)) > 0 {
 		t.add(
 			Endpoint{

@@ -40,7 +40,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/entry"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -92,6 +94,8 @@ type Gateway struct {
 	signer   Signer
 	limits   session.Limits
 	bound    atomic.Bool
+
+	openID atomic.Pointer[oidcop.Provider] // nil: no site has one
 
 	mu        sync.Mutex
 	headers   [][]string // by name sets of all apps
@@ -156,7 +160,7 @@ func (g *Gateway) AddProvider(p NamedProvider) error {
 	case p.Lifetime < 0:
 		faults.add("", fmt.Errorf("provider %q: lifetime can't be negative", p.Name))
 	}
-	faults.add("", p.checkNames())
+	faults.add("", p.CheckNames())
 	p.DisplayName = cmp.Or(p.DisplayName, p.Name)
 	g.providers, g.byName[p.Name] = append(g.providers, &p), &p
 	return errors.Join(faults...)
@@ -220,20 +224,10 @@ func (g *Gateway) once(fault string, of any) bool {
 }
 
 // A NamedProvider is a Provider as configured.
-type NamedProvider struct {
-	// Name is the label in configuration, URLs and logs: [A-Za-z0-9._-]+.
-	Name string
-	// DisplayName is what people see on our pages. Default: Name.
-	DisplayName string
-	// Lifetime bounds logins at this provider. Zero: Options.Lifetime.
-	Lifetime time.Duration
-	// Users is the name space of its people. Zero: user names stay as they are.
-	Users usernames.Space
-	// EmailDomains are the domains whose e-mail addresses this provider may name, at an
-	// app with several name spaces.
-	EmailDomains []string
-	Provider     provider.Provider
-}
+type NamedProvider = entry.Provider
+
+// A Client is an app that signs people in at the OpenID provider of a site.
+type Client = entry.Client
 
 // AppOptions describe one protected app: one `sso` directive.
 type AppOptions struct {
@@ -287,6 +281,11 @@ type AppOptions struct {
 	// ErrorsToCaller makes ServeHTTP return refusals, see Refused, instead of
 	// writing the gateway's own page, for servers with error pages of their own.
 	ErrorsToCaller bool
+	// Clients sign people in at the app's OpenID provider, below Prefix + "/op". Empty:
+	// there is none. With clients the app needs no Rules: then nobody may enter it.
+	Clients []Client
+	// ClientTransport replaces the network to the clients, for tests.
+	ClientTransport http.RoundTripper
 	// Brand is how the app looks on our pages.
 	Brand pages.Brand
 }
@@ -320,8 +319,9 @@ type Signer interface {
 type Event struct {
 	// Type is one of the Event… constants.
 	Type string
-	// App, Provider and Code are bounded label values.
+	// App, Provider, Client and Code are bounded label values.
 	App, Provider string
+	Client        string // of a grant
 	Code          refusal.Code
 	// Username, Reference and Addr are for the audit log, never for labels.
 	Username, Reference string
@@ -342,6 +342,7 @@ type Event struct {
 const (
 	EventLogin   = "login"   // a login was completed
 	EventLogout  = "logout"  // a login was ended by its user
+	EventGrant   = "grant"   // a client of the OpenID provider got a code
 	EventRefused = "refused" // a request was refused; Code says why
 )
 

@@ -13,11 +13,16 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
 )
 
 // logout asks on GET. On POST it ends the login: here at once, then at the provider if
 // that is possible. It also ends a login that this app does not accept any more.
 func (x *request) logout() error {
+	returnTo, refused := x.clientReturn()
+	if refused != nil {
+		return x.refuse(refused)
+	}
 	ses, err := x.anySession()
 	if err != nil && !errors.Is(err, session.ErrNone) {
 		return x.refuse(session.Fault(err))
@@ -25,21 +30,26 @@ func (x *request) logout() error {
 	signedIn := err == nil
 	if x.r.Method != http.MethodPost {
 		if !signedIn {
-			return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+			return x.signedOut(returnTo)
 		}
 		return x.askLogout(ses.Login())
 	}
 	if x.r.Header.Get("Sec-Fetch-Mode") != "navigate" {
 		x.forgetPages() // a script asks: it will not load the image of forget
 	}
-	if !signedIn {
-		// An earlier attempt may have ended the login and then failed.
-		if err := x.endCookie(); err != nil {
-			return x.refuse(session.Fault(err))
-		}
-		x.clearCookies()
-		return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+	if signedIn {
+		return x.end(ses, returnTo)
 	}
+	// An earlier attempt may have ended the login and then failed.
+	if err := x.endCookie(); err != nil {
+		return x.refuse(session.Fault(err))
+	}
+	x.clearCookies()
+	return x.signedOut(returnTo)
+}
+
+// end ends a login, and goes on to its provider or back to the client that asked for it.
+func (x *request) end(ses session.Session, returnTo string) error {
 	if err := ses.End(x.r.Context()); err != nil {
 		return x.refuse(session.Fault(err))
 	}
@@ -48,10 +58,24 @@ func (x *request) logout() error {
 	x.observe(Event{Type: EventLogout})
 	l := ses.Login()
 	if away := x.providerLogout(l); away != "" {
-		x.page(http.StatusOK, pages.Leave{Chrome: x.chrome(), Provider: x.app.providerOf(l).DisplayName, URL: away})
+		x.page(http.StatusOK, pages.Leave{Chrome: x.chrome(), Provider: x.app.policy.ProviderOf(l).DisplayName, URL: away})
 		return nil
 	}
-	return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+	return x.signedOut(returnTo)
+}
+
+// signedOut shows that nobody is signed in, or returns to the client that asked for the
+// logout.
+func (x *request) signedOut(returnTo string) error {
+	switch {
+	case returnTo == "":
+		return x.redirectTo(x.app.opts.Prefix + "/logged-out")
+	case x.r.Method == http.MethodPost: // see pages.Leave
+		x.page(http.StatusOK, pages.Leave{Chrome: x.chrome(), Provider: target.HostOf(returnTo), Back: true, URL: returnTo})
+	default:
+		x.redirect(returnTo)
+	}
+	return nil
 }
 
 func (x *request) clearCookies() {
@@ -80,7 +104,10 @@ func (x *request) mayRepeat() error {
 
 func (x *request) askLogout(l *session.Login) error {
 	page := pages.Logout{Chrome: x.chrome(), Username: x.app.gw.nameOf(l), Action: x.app.opts.Prefix + "/logout"}
-	if p := x.app.providerOf(l); p != nil {
+	if x.r.URL.RawQuery != "" {
+		page.Action += "?" + x.r.URL.RawQuery // what a client asks for
+	}
+	if p := x.app.policy.ProviderOf(l); p != nil {
 		page.Provider = p.DisplayName
 	}
 	page.AtProvider = x.providerLogout(l) != ""
@@ -94,7 +121,7 @@ const logoutTimeout = 3 * time.Second
 
 // providerLogout returns the address that ends the provider's own session, or "".
 func (x *request) providerLogout(l *session.Login) string {
-	p := x.app.providerOf(l)
+	p := x.app.policy.ProviderOf(l)
 	if p == nil {
 		return ""
 	}

@@ -317,14 +317,14 @@ func TestPeopleFaults(t *testing.T) {
 		want []string
 	}{
 		"a role that would be two": {
-			gateway.AppOptions{HeaderFormat: raw, From: []gateway.ProviderRules{{[]string{"corp"}, mappingFor("a")}, {[]string{"partner"}, mapping.Rules{Role: []mapping.Line{line("a,b", "*")}}}}},
+			gateway.AppOptions{HeaderFormat: raw, From: []gateway.ProviderRules{{Providers: []string{"corp"}, Rules: mappingFor("a")}, {Providers: []string{"partner"}, Rules: mapping.Rules{Role: []mapping.Line{line("a,b", "*")}}}}},
 			[]string{`header_encoding: with utf8 the app would misread "a,b" in the list of roles`, "`headers roles off`"},
 		},
 		"rules for everybody":     {gateway.AppOptions{Rules: role}, []string{"`from corp { … }`, `from partner { … }`"}},
-		"no rules for one":        {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp"}, role}}}, []string{"provider partner has no rule", "`from partner { … }`"}},
+		"no rules for one":        {gateway.AppOptions{From: []gateway.ProviderRules{{Providers: []string{"corp"}, Rules: role}}}, []string{"provider partner has no rule", "`from partner { … }`"}},
 		"no rules at all":         {gateway.AppOptions{}, []string{"no role, template or group line"}},
-		"rules for nobody here":   {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp", "partner", "x"}, role}}}, []string{`from: there is no provider "x" at this site: write one of corp, partner`}},
-		"the same line twice":     {gateway.AppOptions{From: []gateway.ProviderRules{{[]string{"corp", "partner"}, role}, {[]string{"corp"}, role}}}, []string{"from[1].role[0]", "says the same as the line at from[0].role[0]"}},
+		"rules for nobody here":   {gateway.AppOptions{From: []gateway.ProviderRules{{Providers: []string{"corp", "partner", "x"}, Rules: role}}}, []string{`from: there is no provider "x" at this site: write one of corp, partner`}},
+		"the same line twice":     {gateway.AppOptions{From: []gateway.ProviderRules{{Providers: []string{"corp", "partner"}, Rules: role}, {Providers: []string{"corp"}, Rules: role}}}, []string{"from[1].role[0]", "says the same as the line at from[0].role[0]"}},
 		"same people, nobody":     {gateway.AppOptions{SamePeople: [][]string{{"corp", "x"}}}, []string{`same_people: there is no provider "x" here`}},
 		"same people, twice":      {gateway.AppOptions{SamePeople: [][]string{{"corp", "corp"}}}, []string{`"corp" is named twice`}},
 		"same people, one":        {gateway.AppOptions{SamePeople: [][]string{{"corp"}}}, []string{"two providers or more"}},

@@ -36,7 +36,7 @@ func (x *request) metadata(name string) error {
 	}
 	p := x.app.provider(name)
 	if p == nil {
-		return x.refuse(x.app.noProvider(name))
+		return x.refuse(x.app.policy.NoProvider(name))
 	}
 	describing, ok := p.Provider.(provider.Publisher)
 	if !ok {

@@ -16,6 +16,13 @@ func (g *Gateway) Succeed(old *Gateway) { old.sessions.HandTo(g.sessions, g) }
 // IdleLimit implements session.Policy.
 func (g *Gateway) IdleLimit() time.Duration { return g.opts.Idle }
 
+// LoginsChanged implements session.Policy.
+func (g *Gateway) LoginsChanged(id string) {
+	if op := g.openID.Load(); op != nil {
+		op.LoginsChanged(id)
+	}
+}
+
 // Admits implements session.Policy. The apps that would get the live request now decide,
 // and the strictest of them counts.
 func (g *Gateway) Admits(c session.Connection, l *session.Login, id string) (until time.Time) {

@@ -213,7 +213,7 @@ func (x *request) session() (session.Session, error) {
 		return session.Session{}, err
 	}
 	l := ses.Login()
-	if x.app.providerOf(l) == nil || x.app.opts.Lifetime > 0 && !time.Now().Before(x.app.end(l)) {
+	if x.app.policy.ProviderOf(l) == nil || x.app.opts.Lifetime > 0 && !time.Now().Before(x.app.end(l)) {
 		return session.Session{}, session.ErrNone
 	}
 	return ses, x.touch(ses)

@@ -58,7 +58,9 @@ func (x *request) begin(p *NamedProvider, f session.Flow) error {
 	state := vault.RandomText()
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
-	begun, err := p.Provider.Begin(ctx, provider.BeginRequest{State: state, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin), OtherPerson: f.Other})
+	req := provider.BeginRequest{State: state, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin), OtherPerson: f.Other}
+	x.forClient(f.Return, &req)
+	begun, err := p.Provider.Begin(ctx, req)
 	if err != nil {
 		return x.refuse(refusal.From(err, refusal.ProviderUnavailable))
 	}

@@ -4,39 +4,12 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
-
-	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
-	"github.com/caddy-sso/caddy-sso/gateway/signing"
 )
 
 //go:embed *.html *.css *.svg
 var files embed.FS
 
 var templates = template.Must(template.ParseFS(files, "*.html"))
-
-// openID returns the OpenID Provider. Its one client is the gateway, for all sites.
-func (d *Demo) openID(sites []*Site) (*oidcop.Provider, error) {
-	keys, err := signing.NewEphemeral()
-	if err != nil {
-		return nil, err
-	}
-	client := oidcop.Client{ID: d.ClientID, Secret: d.ClientSecret}
-	for _, s := range sites {
-		client.RedirectURIs = append(client.RedirectURIs, s.Origin+"/.sso/oidc/callback")
-	}
-	return oidcop.New(oidcop.Options{
-		Issuer: d.Issuer, Clients: []oidcop.Client{client}, Signer: keys,
-		Login: func(w http.ResponseWriter, r *http.Request) *oidcop.Person {
-			p := who(w, r, "OpenID Connect")
-			if p == nil {
-				return nil
-			}
-			return &oidcop.Person{
-				Subject: p.Username, Username: p.Username, Name: p.Name, Email: p.Email, EmailVerified: true, Groups: p.Groups,
-			}
-		},
-	})
-}
 
 // maxForm bounds the form of a button, in bytes.
 const maxForm = 4 << 10

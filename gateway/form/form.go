@@ -30,13 +30,7 @@ const (
 // occur twice; other fields are left out. The error is BadRequest if the request has
 // no such form, or TooLarge.
 func Read(w http.ResponseWriter, r *http.Request, names ...string) (map[string]string, *refusal.Error) {
-	if r.URL.RawQuery != "" {
-		return nil, refusal.New(refusal.BadRequest, errors.New("the form came with a query"))
-	}
-	if types := r.Header["Content-Type"]; len(types) != 1 || !isForm(types[0]) {
-		return nil, refusal.New(refusal.BadRequest, errors.New("the request has no form of the type application/x-www-form-urlencoded"))
-	}
-	body, refused := readBody(w, r)
+	body, refused := receive(w, r, maxBody)
 	if refused != nil {
 		return nil, refused
 	}
@@ -47,18 +41,43 @@ func Read(w http.ResponseWriter, r *http.Request, names ...string) (map[string]s
 	return fields, nil
 }
 
+// All returns all fields of a form of at most so many bytes. Its errors are those of
+// Read.
+func All(w http.ResponseWriter, r *http.Request, most int64) (url.Values, *refusal.Error) {
+	body, refused := receive(w, r, most)
+	if refused != nil {
+		return nil, refused
+	}
+	fields, err := url.ParseQuery(body)
+	if err != nil || len(fields) == 0 {
+		return nil, refusal.New(refusal.BadRequest, errors.New("the form is empty or malformed"))
+	}
+	return fields, nil
+}
+
+// receive returns the body of a form.
+func receive(w http.ResponseWriter, r *http.Request, most int64) (string, *refusal.Error) {
+	if r.URL.RawQuery != "" {
+		return "", refusal.New(refusal.BadRequest, errors.New("the form came with a query"))
+	}
+	if types := r.Header["Content-Type"]; len(types) != 1 || !isForm(types[0]) {
+		return "", refusal.New(refusal.BadRequest, errors.New("the request has no form of the type application/x-www-form-urlencoded"))
+	}
+	return readBody(w, r, most)
+}
+
 func isForm(contentType string) bool {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	return err == nil && mediaType == "application/x-www-form-urlencoded"
 }
 
 // readBody does not trust Content-Length: the client may send more.
-func readBody(w http.ResponseWriter, r *http.Request) (string, *refusal.Error) {
-	tooLarge := refusal.New(refusal.TooLarge, fmt.Errorf("the form has more than %d bytes", maxBody))
-	if r.ContentLength > maxBody {
+func readBody(w http.ResponseWriter, r *http.Request, most int64) (string, *refusal.Error) {
+	tooLarge := refusal.New(refusal.TooLarge, fmt.Errorf("the form has more than %d bytes", most))
+	if r.ContentLength > most {
 		return "", tooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return "", tooLarge
 	}

@@ -1,107 +1,251 @@
 package oidcop
 
 import (
-	"net/http"
+	"context"
+	"crypto/hmac"
+	"encoding/json"
+	"maps"
 	"net/url"
-	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
+// Bounds of a request, in bytes. Some clients keep a lot in state.
 const (
-	maxRequest = 16 << 10 // bytes of a query or form
-	maxNonce   = 1 << 10  // bytes
+	maxRequest = 16 << 10
+	maxNonce   = 1 << 10
+	maxScope   = 1 << 10
+	maxURI     = 2 << 10
 )
 
-// challengeForm is the form of an S256 code challenge: 32 bytes in base64url (RFC
-// 7636 §4.2).
-var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+// AskedParam is our own parameter of an authorization request: when the person was sent to
+// sign in for it. It is authenticated.
+const AskedParam = "sso_asked"
 
-// authorize is the authorization endpoint (OIDC Core §3.1.2). The request is in the
-// query, also if the login form is posted to it.
-func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
-	params, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || len(r.URL.RawQuery) > maxRequest || repeated(params) {
-		http.Error(w, "The request is malformed: a parameter stands twice, or can't be read.", http.StatusBadRequest)
-		return
-	}
-	client, known := p.clients[params.Get("client_id")]
-	redirectURI := params.Get("redirect_uri")
-	if !known || !client.mayReturnTo(redirectURI) {
-		// Without a known client there is nobody to redirect to (RFC 6749 §4.1.2.1).
-		http.Error(w, "The client is not known here, or the redirect URI is none of its own.", http.StatusBadRequest)
-		return
-	}
-	response := url.Values{"iss": {p.issuer}}
-	if state := params.Get("state"); state != "" {
-		response.Set("state", state)
-	}
-	if code, why := refuse(params); code != "" {
-		response.Set("error", code)
-		response.Set("error_description", why)
-		redirect(w, redirectURI, response)
-		return
-	}
-	person := p.login(w, r)
-	if person == nil {
-		return
-	}
-	code, ok := p.grants.add(grant{
-		client: client.ID, redirectURI: redirectURI, challenge: params.Get("code_challenge"), nonce: params.Get("nonce"),
-		person: *person, authTime: time.Now(),
-	})
-	if ok {
-		response.Set("code", code)
-	} else {
-		response.Set("error", "temporarily_unavailable")
-	}
-	redirect(w, redirectURI, response)
+// An Authorization is a request of a known client for a code, with a redirect URI that
+// is its own.
+type Authorization struct {
+	// Client is the client's id.
+	Client string
+	// LoginHint and ACRValues are for the provider that signs the person in.
+	LoginHint string
+	ACRValues []string
+
+	p           *Provider
+	client      *client
+	params      url.Values
+	redirectURI string
+	scope       []string
+	prompts     []string
+	claims      claimsRequest
+	maxAge      time.Duration // negative: any
+	subject     string        // that id_token_hint or the claims parameter names
+	asked       time.Time     // zero: not yet
+	refused     *Answer
 }
 
-// refuse returns an error code and a reason for the request of a known client, or "".
-func refuse(params url.Values) (code, why string) {
-	switch {
-	case params.Get("response_type") != "code":
-		return "unsupported_response_type", "only response_type=code is"
-	case params.Has("request"):
-		return "request_not_supported", "request objects are not"
-	case params.Has("request_uri"):
-		return "request_uri_not_supported", "request objects are not"
-	case params.Get("response_mode") != "" && params.Get("response_mode") != "query":
-		return "invalid_request", "only response_mode=query is supported"
-	case !slices.Contains(strings.Fields(params.Get("scope")), "openid"):
-		return "invalid_scope", "scope must contain openid"
-	case params.Get("code_challenge_method") != "S256" || !challengeForm.MatchString(params.Get("code_challenge")):
-		return "invalid_request", "PKCE with S256 is required"
-	case params.Get("prompt") == "none":
-		return "login_required", "nobody is signed in without being asked"
-	case len(params.Get("nonce")) > maxNonce:
-		return "invalid_request", "nonce is too long"
+// Authorization reads a request of the authorization endpoint (OIDC Core §3.1.2.1). Its
+// error is a *refusal.Error if the client or its redirect URI is unknown: then a page
+// is shown, and nobody is redirected (RFC 6749 §4.1.2.1). Other errors are faults.
+func (p *Provider) Authorization(ctx context.Context, params url.Values) (*Authorization, error) {
+	if _, err := p.bound(); err != nil {
+		return nil, err
 	}
-	return "", ""
+	if err := p.checks.parameters.Run(params); err != nil {
+		return nil, err
+	}
+	a := &Authorization{
+		p: p, params: params, Client: params.Get("client_id"), redirectURI: params.Get("redirect_uri"),
+		client: p.clients[params.Get("client_id")], maxAge: -1,
+	}
+	if a.client == nil {
+		return nil, refusal.New(refusal.BadRequest, errUnknownClient)
+	}
+	if err := p.checks.redirect.Run(a); err != nil {
+		return nil, err
+	}
+	err := a.read(ctx)
+	if err == nil {
+		err = p.checks.request.Run(a)
+	}
+	if told, ok := asOAuth(err); ok {
+		a.refused = a.Refuse(told.Code, told.Description)
+		return a, nil
+	}
+	return a, err
 }
 
-// repeated reports whether a parameter occurs twice (RFC 6749 §3.1).
-func repeated(params url.Values) bool {
-	for _, values := range params {
-		if len(values) > 1 {
-			return true
+// read takes the request apart. Its errors are the client's, or faults.
+func (a *Authorization) read(ctx context.Context) (err error) {
+	a.scope = slices.Compact(slices.Sorted(slices.Values(strings.Fields(a.params.Get("scope")))))
+	a.prompts = strings.Fields(a.params.Get("prompt"))
+	a.LoginHint = a.params.Get("login_hint")
+	a.ACRValues = strings.Fields(a.params.Get("acr_values"))
+	if a.claims, err = readClaimsRequest(a.params.Get("claims")); err != nil {
+		return err
+	}
+	a.ACRValues = append(a.ACRValues, a.claims.acr...)
+	a.subject = a.claims.Subject
+	if age := a.params.Get("max_age"); age != "" {
+		seconds, err := strconv.ParseUint(age, 10, 31)
+		if err != nil {
+			return invalidRequest("max_age is no number of seconds")
 		}
+		a.maxAge = time.Duration(seconds) * time.Second
 	}
-	return false
+	if hint := a.params.Get("id_token_hint"); hint != "" {
+		h, err := a.p.readHint(ctx, hint)
+		if err != nil {
+			return err
+		}
+		if h.Client != a.Client || a.subject != "" && a.subject != h.Subject {
+			return invalidRequest("id_token_hint is about another client or person")
+		}
+		a.subject = h.Subject
+	}
+	return a.readAsked(ctx)
 }
 
-// redirect sends the browser back to the client. The redirect URI is one of the
-// client's, and may have a query (RFC 6749 §3.1.2).
-func redirect(w http.ResponseWriter, uri string, response url.Values) {
-	sep := "?"
-	if strings.Contains(uri, "?") {
-		sep = "&"
+// Refused returns the answer to a faulty request, or nil.
+func (a *Authorization) Refused() *Answer { return a.refused }
+
+// Silent reports whether no page may be shown (prompt=none).
+func (a *Authorization) Silent() bool { return slices.Contains(a.prompts, "none") }
+
+// Asked reports whether the person was already sent to sign in for this request: then
+// they are not sent again.
+func (a *Authorization) Asked() bool { return !a.asked.IsZero() }
+
+// Stale reports whether the client wants a newer login (prompt=login, prompt=select_account,
+// max_age). signedIn is when the login began here, authTime when the provider had the person
+// prove who they are.
+func (a *Authorization) Stale(signedIn, authTime time.Time) bool {
+	if a.Asked() && !signedIn.Truncate(time.Second).Before(a.asked) {
+		return false
 	}
-	h := w.Header()
-	h.Set("Location", uri+sep+response.Encode())
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	w.WriteHeader(http.StatusSeeOther)
+	if slices.Contains(a.prompts, "login") || slices.Contains(a.prompts, "select_account") {
+		return true
+	}
+	return a.maxAge >= 0 && time.Since(authTime) > a.maxAge
+}
+
+// Again returns the request with a note that the person is being sent to sign in for it.
+func (a *Authorization) Again(ctx context.Context) (url.Values, error) {
+	again := maps.Clone(a.params)
+	now := strconv.FormatInt(time.Now().Unix(), 10)
+	mac, err := a.macAsked(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	again.Set(AskedParam, now+"."+vault.EncodeText(mac))
+	return again, nil
+}
+
+// macAsked binds a time to the request. Otherwise a person could claim to have signed in
+// again.
+func (a *Authorization) macAsked(ctx context.Context, at string) ([]byte, error) {
+	rest := maps.Clone(a.params)
+	rest.Del(AskedParam)
+	return a.p.mac(ctx, "openid asked", at, rest.Encode())
+}
+
+// readAsked ignores a note that is not ours.
+func (a *Authorization) readAsked(ctx context.Context) error {
+	at, text, found := strings.Cut(a.params.Get(AskedParam), ".")
+	seconds, err := strconv.ParseInt(at, 10, 64)
+	if !found || err != nil {
+		return nil
+	}
+	mac, err := a.macAsked(ctx, at)
+	if err != nil {
+		return err
+	}
+	if hmac.Equal(mac, vault.DecodeText(text, len(mac))) {
+		a.asked = time.Unix(seconds, 0)
+	}
+	return nil
+}
+
+// Grant gives the client a code for a login. The error is ErrNoLogin if it is over, a
+// *refusal.Error if the person is denied, else a fault of the store.
+func (a *Authorization) Grant(ctx context.Context, login string) (*Answer, error) {
+	b, err := a.p.bound()
+	if err != nil {
+		return nil, err
+	}
+	person, err := a.p.people.Person(ctx, a.Client, login)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := a.p.subject(ctx, a.client, person)
+	if err != nil {
+		return nil, err
+	}
+	err = a.p.checks.person.Run(&requested{a, person, sub})
+	if told, ok := asOAuth(err); ok {
+		return a.Refuse(told.Code, told.Description), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	code := newToken(newGrantID(), kindCode)
+	value, err := json.Marshal(grant{
+		Client: a.Client, Login: login, RedirectURI: a.redirectURI, Challenge: a.params.Get("code_challenge"),
+		Nonce: a.params.Get("nonce"), Scope: a.client.granted(a.scope), Claims: a.claims, Code: digest(code),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := b.Records.PutNew(ctx, kindGrant, a.p.recordName(code), value, codeTTL); err != nil {
+		return nil, err
+	}
+	return a.answer(url.Values{"code": {code}}), nil
+}
+
+// Refuse returns the answer that refuses the request: login_required, access_denied,
+// temporarily_unavailable, server_error.
+func (a *Authorization) Refuse(code, description string) *Answer {
+	answer := url.Values{"error": {code}}
+	if description != "" {
+		answer.Set("error_description", description)
+	}
+	return a.answer(answer)
+}
+
+// An Answer goes to the client by the browser.
+type Answer struct {
+	// Location is the redirect URI, with the answer in its query unless Form is set.
+	Location string
+	// Form is posted to Location by the browser (OAuth 2.0 Form Post Response Mode).
+	Form url.Values
+}
+
+// answer adds state, and iss (RFC 9207 §2). The redirect URI may have a query of its own
+// (RFC 6749 §3.1.2).
+func (a *Authorization) answer(params url.Values) *Answer {
+	params.Set("iss", a.p.issuer())
+	if a.params.Has("state") {
+		params.Set("state", a.params.Get("state"))
+	}
+	if a.params.Get("response_mode") == "form_post" {
+		return &Answer{a.redirectURI, params}
+	}
+	return &Answer{Location: withQuery(a.redirectURI, params)}
+}
+
+func withQuery(uri string, params url.Values) string {
+	switch {
+	case len(params) == 0:
+		return uri
+	case !strings.Contains(uri, "?"):
+		return uri + "?" + params.Encode()
+	case strings.HasSuffix(uri, "?") || strings.HasSuffix(uri, "&"):
+		return uri + params.Encode()
+	}
+	return uri + "&" + params.Encode()
 }

@@ -1,67 +1,225 @@
 package oidcop
 
 import (
-	"crypto/rand"
-	"sync"
+	"context"
+	"crypto/hmac"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 const (
-	// grantTTL is the lifetime of a code, and then of an access token. RFC 6749
-	// §4.1.2 recommends ten minutes at most; a browser needs seconds.
-	grantTTL = time.Minute
-	// maxGrants bounds the stored grants.
-	maxGrants = 10000
+	// codeTTL is the lifetime of a code. RFC 6749 §4.1.2 recommends ten minutes at most; a
+	// browser needs seconds.
+	codeTTL = time.Minute
+	// tokenTTL is the lifetime of an access token and an ID token, which end with the
+	// login at the latest.
+	tokenTTL = 5 * time.Minute
+	// maxAccess is how many access tokens a grant has at once. A client that refreshes
+	// more often loses the oldest.
+	maxAccess = 4
 )
 
-// A grant entitles a client to tokens about a person.
+// kindGrant is the kind of a grant's record.
+const kindGrant vault.Kind = "grant"
+
+// A grant entitles a client to tokens about the person of a login. Tokens are in it by
+// their digests alone.
 type grant struct {
-	client, redirectURI, challenge, nonce string
-	person                                Person
-	authTime                              time.Time
-	until                                 time.Time
+	Client string `json:"c"`
+	Login  string `json:"l"`
+	// RedirectURI, Challenge and Nonce are those of the request.
+	RedirectURI string        `json:"r"`
+	Challenge   string        `json:"p,omitempty"`
+	Nonce       string        `json:"n,omitempty"`
+	Scope       []string      `json:"s"`
+	Claims      claimsRequest `json:"q,omitzero"`
+	// Code is kept after it was used, so that a second use is noticed.
+	Code   []byte   `json:"co"`
+	Used   bool     `json:"u,omitempty"`
+	Access []access `json:"a,omitempty"`
+	// Family is in all refresh tokens of the grant, Refresh is the present one.
+	Family  []byte `json:"f,omitempty"`
+	Refresh []byte `json:"rt,omitempty"`
 }
 
-// grants holds the valid grants by their codes and access tokens, which never
-// collide.
-type grants struct {
-	mu     sync.Mutex
-	byName map[string]grant
+// access is an access token.
+type access struct {
+	Digest  []byte    `json:"d"`
+	Scope   []string  `json:"s"`
+	Issued  time.Time `json:"i"`
+	Expires time.Time `json:"x"`
 }
 
-// add stores g under a new name for grantTTL. It fails if too many are stored.
-func (s *grants) add(g grant) (name string, ok bool) {
-	now := time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byName == nil {
-		s.byName = map[string]grant{}
+// The kinds of tokens.
+const (
+	kindCode    = "c"
+	kindAccess  = "a"
+	kindRefresh = "r"
+)
+
+// Tokens read "<grant id>.<kind>.<random>", and refresh tokens
+// "<grant id>.r.<family>.<random>".
+const grantIDSize = 16 // bytes
+
+func newGrantID() string { return vault.EncodeText(vault.RandomBytes()[:grantIDSize]) }
+
+func newToken(grantID, kind string) string { return grantID + "." + kind + "." + vault.RandomText() }
+
+// tokenParts takes a token apart. It returns "" unless the token is of that kind.
+func tokenParts(token, kind string) (grantID, rest string) {
+	parts := strings.SplitN(token, ".", 3)
+	if len(parts) != 3 || parts[1] != kind || vault.DecodeText(parts[0], grantIDSize) == nil {
+		return "", ""
 	}
-	for name, old := range s.byName {
-		if !now.Before(old.until) {
-			delete(s.byName, name)
+	random := strings.Split(parts[2], ".")
+	want := 1
+	if kind == kindRefresh {
+		want = 2
+	}
+	if len(random) != want || slices.ContainsFunc(random, func(r string) bool { return !vault.IsRandomText(r) }) {
+		return "", ""
+	}
+	return parts[0], parts[2]
+}
+
+// familyOf returns what all refresh tokens of a grant have in common.
+func familyOf(token string) string { return token[:max(strings.LastIndexByte(token, '.'), 0)] }
+
+func digest(token string) []byte { return vault.Digest("caddy-sso openid token 1", token) }
+
+// shown reports whether a token is the one of the digest.
+func (p *Provider) shown(token string, digest []byte) bool {
+	return p.checks.secret.Run(&shown{token, digest}) == nil
+}
+
+// shown is a token, or the part of one, beside the digest of the genuine one.
+type shown struct {
+	token  string
+	digest []byte
+}
+
+func tokenSecret(s *shown) error {
+	if !hmac.Equal(digest(s.token), s.digest) {
+		return errTokenOver
+	}
+	return nil
+}
+
+// recordName returns the name of a token's grant. The same client may be known to another
+// provider of this gateway.
+func (p *Provider) recordName(token string) string {
+	id, _, _ := strings.Cut(token, ".")
+	return p.issuer() + " " + id
+}
+
+// find returns the grant of a token, or store.ErrNotFound.
+func (p *Provider) find(ctx context.Context, token, kind string) (*grant, error) {
+	b, err := p.bound()
+	if err != nil {
+		return nil, err
+	}
+	if id, _ := tokenParts(token, kind); id == "" {
+		return nil, store.ErrNotFound
+	}
+	rec, err := b.Records.Get(ctx, kindGrant, p.recordName(token))
+	if err != nil {
+		return nil, err
+	}
+	return readGrant(rec)
+}
+
+func readGrant(rec *vault.Record) (*grant, error) {
+	var g grant
+	if err := json.Unmarshal(rec.Value, &g); err != nil {
+		return nil, fmt.Errorf("reading a grant: %w", vault.ErrRecord)
+	}
+	return &g, nil
+}
+
+// end deletes the grant of a token, so that all its tokens end.
+func (p *Provider) end(ctx context.Context, token string) error {
+	b, err := p.bound()
+	if err != nil {
+		return err
+	}
+	_, err = b.Records.Take(context.WithoutCancel(ctx), kindGrant, p.recordName(token))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// A holder is who presents a valid access token, or a refresh token at introspection.
+type holder struct {
+	grant  *grant
+	access *access // nil: it is a refresh token
+	client *client
+	person *Person
+	sub    string
+}
+
+// hold returns the grant and the person behind a token. The error is invalid_token if it
+// does not count any more; others are faults.
+func (p *Provider) hold(ctx context.Context, token string) (*holder, error) {
+	kind := kindAccess
+	if id, _ := tokenParts(token, kindRefresh); id != "" {
+		kind = kindRefresh
+	}
+	g, err := p.find(ctx, token, kind)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errTokenOver
+	}
+	if err != nil {
+		return nil, err
+	}
+	h := &holder{grant: g, client: p.clients[g.Client]}
+	found := kind == kindRefresh && p.shown(token, g.Refresh)
+	for i := range g.Access {
+		if kind == kindAccess && p.shown(token, g.Access[i].Digest) {
+			h.access, found = &g.Access[i], true
 		}
 	}
-	if len(s.byName) >= maxGrants {
-		return "", false
+	if h.client == nil || !found {
+		return nil, errTokenOver
 	}
-	name, g.until = rand.Text(), now.Add(grantTTL)
-	s.byName[name] = g
-	return name, true
+	if err := p.checks.access.Run(h); err != nil {
+		return nil, err
+	}
+	if h.person, err = p.personOf(ctx, g); err != nil {
+		return nil, err
+	}
+	h.sub, err = p.subject(ctx, h.client, h.person)
+	return h, err
 }
 
-// take returns the grant and removes it.
-func (s *grants) take(name string) (grant, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, ok := s.byName[name]
-	delete(s.byName, name)
-	return g, ok && time.Now().Before(g.until)
+var errTokenOver = invalidToken("the token is unknown, expired or revoked")
+
+// accessExpiry: RFC 6750 §3.1.
+func accessExpiry(h *holder) error {
+	if h.access != nil && !time.Now().Before(h.access.Expires) {
+		return errTokenOver
+	}
+	return nil
 }
 
-func (s *grants) find(name string) (grant, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, ok := s.byName[name]
-	return g, ok && time.Now().Before(g.until)
+// personOf returns the person of a grant. A login that is over, and one that the client's
+// rules refuse by now, is invalid_token.
+func (p *Provider) personOf(ctx context.Context, g *grant) (*Person, error) {
+	person, err := p.people.Person(ctx, g.Client, g.Login)
+	if err == nil {
+		return person, nil
+	}
+	if denied, ok := errors.AsType[*refusal.Error](err); ok && denied.Code.Meaning().Status < http.StatusInternalServerError || errors.Is(err, ErrNoLogin) {
+		return nil, errTokenOver
+	}
+	return nil, err
 }

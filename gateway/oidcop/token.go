@@ -1,142 +1,331 @@
 package oidcop
 
 import (
+	"cmp"
+	"context"
+	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base64"
 	"encoding/json"
-	"mime"
+	"errors"
+	"maps"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/check"
+	"github.com/caddy-sso/caddy-sso/gateway/form"
+	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// idTokenTTL is the lifetime of an ID token, which the client reads at once.
-const idTokenTTL = 5 * time.Minute
+// maxForm bounds a form of a client in bytes.
+const maxForm = 64 << 10
 
-// token is the token endpoint (OIDC Core §3.1.3).
-func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" || r.ParseForm() != nil || repeated(r.PostForm) {
-		fail(w, http.StatusBadRequest, "invalid_request")
-		return
+// authParams authenticate a client in a form.
+var authParams = []string{"client_id", "client_secret", "client_assertion_type", "client_assertion"}
+
+// clientForm reads the form of a request, and authenticates its client.
+func (p *Provider) clientForm(w http.ResponseWriter, r *http.Request, names ...string) (*client, map[string]string, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	fields, refused := form.Read(w, r, slices.Concat(authParams, names)...)
+	if refused != nil {
+		return nil, nil, invalidRequest("the request is no form, is too large, or has a parameter twice")
 	}
-	client, ok := p.client(r)
-	if !ok {
-		w.Header().Set("WWW-Authenticate", `Basic realm="token"`)
-		fail(w, http.StatusUnauthorized, "invalid_client")
-		return
-	}
-	if r.PostForm.Get("grant_type") != "authorization_code" {
-		fail(w, http.StatusBadRequest, "unsupported_grant_type")
-		return
-	}
-	g, ok := p.redeem(client, r.PostForm)
-	if !ok {
-		fail(w, http.StatusBadRequest, "invalid_grant")
-		return
-	}
-	access, ok := p.grants.add(g)
-	if !ok {
-		fail(w, http.StatusServiceUnavailable, "temporarily_unavailable")
-		return
-	}
-	id, err := p.idToken(g, access)
+	c, err := p.authenticate(r, fields)
+	return c, fields, err
+}
+
+// A tokenResponse is the response of the token endpoint (RFC 6749 §5.1, OIDC Core
+// §3.1.3.3).
+type tokenResponse struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int    `json:"expires_in"`
+	Scope        string `json:"scope"`
+	IDToken      string `json:"id_token"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+}
+
+// token is the token endpoint (OIDC Core §3.1.3, RFC 6749 §6).
+func (p *Provider) token(w http.ResponseWriter, r *http.Request) error {
+	c, fields, err := p.clientForm(w, r, "grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "scope")
 	if err != nil {
-		fail(w, http.StatusServiceUnavailable, "temporarily_unavailable")
-		return
+		return err
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
-		"token_type": "Bearer", "access_token": access, "expires_in": int(grantTTL / time.Second), "id_token": id,
+	var response *tokenResponse
+	switch fields["grant_type"] {
+	case "authorization_code":
+		response, err = p.spend(r.Context(), &use{client: c, fields: fields, token: fields["code"], kind: kindCode}, p.checks.code)
+	case "refresh_token":
+		response, err = p.spend(r.Context(), &use{client: c, fields: fields, token: fields["refresh_token"], kind: kindRefresh}, p.checks.refresh)
+	case "":
+		return invalidRequest("grant_type is missing")
+	default:
+		return &oauthError{"unsupported_grant_type", "expected authorization_code or refresh_token"}
+	}
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, response)
+	return nil
+}
+
+// A use is a code, or a refresh token, that a client presents.
+type use struct {
+	client *client
+	fields map[string]string
+	token  string
+	kind   string
+	grant  *grant
+}
+
+// errSpent is what a client hears of a code or refresh token that it can't use.
+var errSpent = invalidGrant("the code or token is unknown, expired, used or revoked, or it belongs to other parameters")
+
+// A misuse is a use that a check refuses: the token is in wrong hands.
+type misuse struct{ cause error }
+
+func (m *misuse) Error() string { return m.cause.Error() }
+func (m *misuse) Unwrap() error { return m.cause }
+
+// spend gives tokens for a code or a refresh token. After a misuse the grant ends with all
+// its tokens. A fault leaves it as it is.
+func (p *Provider) spend(ctx context.Context, u *use, checks check.List[*use]) (*tokenResponse, error) {
+	if u.token == "" {
+		return nil, invalidRequest("the code or refresh token is missing")
+	}
+	m, err := p.exchange(ctx, u, checks)
+	if bad, ok := errors.AsType[*misuse](err); ok {
+		return nil, cmp.Or(p.end(ctx, u.token), bad.cause)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &m.response, nil
+}
+
+// exchange makes the tokens and puts them into the grant. The checks run twice: before
+// anything is made for the client, and where the record is replaced. If the token is used
+// several times at once, on any node, exactly one succeeds.
+func (p *Provider) exchange(ctx context.Context, u *use, checks check.List[*use]) (*mint, error) {
+	b, err := p.bound()
+	if err != nil {
+		return nil, err
+	}
+	if u.grant, err = p.find(ctx, u.token, u.kind); errors.Is(err, store.ErrNotFound) {
+		return nil, errSpent
+	}
+	if err != nil {
+		return nil, err
+	}
+	scope, err := p.judge(u, checks)
+	if err != nil {
+		return nil, err
+	}
+	person, err := p.personOf(ctx, u.grant)
+	if errors.Is(err, errTokenOver) {
+		return nil, &misuse{errSpent}
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := p.mint(ctx, u, person, scope)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.watch(ctx, u, person, m.sub); err != nil {
+		return nil, err
+	}
+	return m, b.Records.Update(ctx, kindGrant, p.recordName(u.token), m.ttl, func(old *vault.Record) ([]byte, error) {
+		if old == nil {
+			return nil, errSpent
+		}
+		if u.grant, err = readGrant(old); err != nil {
+			return nil, err
+		}
+		if _, err := p.judge(u, checks); err != nil {
+			return nil, err
+		}
+		m.into(u.grant)
+		return json.Marshal(u.grant)
 	})
 }
 
-// redeem takes the code of a request, and reports whether the client may use it. It uses
-// it up in either case: else the code has leaked (RFC 6749 §4.1.2).
-func (p *Provider) redeem(client Client, form url.Values) (g grant, ok bool) {
-	g, ok = p.grants.take(form.Get("code"))
-	ok = ok && g.challenge != "" && g.client == client.ID && g.redirectURI == form.Get("redirect_uri") &&
-		verifies(form.Get("code_verifier"), g.challenge)
-	g.challenge = "" // so that an access token can't be used as a code
-	return g, ok
-}
-
-// client authenticates the caller of the token endpoint, in one way only (RFC 6749
-// §2.3).
-func (p *Provider) client(r *http.Request) (Client, bool) {
-	id, secret := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
-	if user, password, basic := r.BasicAuth(); basic {
-		// §2.3.1: both are encoded as in a form.
-		name, err1 := url.QueryUnescape(user)
-		pass, err2 := url.QueryUnescape(password)
-		if err1 != nil || err2 != nil || secret != "" || id != "" && id != name {
-			return Client{}, false
-		}
-		id, secret = name, pass
-	} else if r.Header.Get("Authorization") != "" {
-		return Client{}, false
+// judge checks a use, and returns the scope that it asks for. A guess is no misuse.
+func (p *Provider) judge(u *use, checks check.List[*use]) (scope []string, err error) {
+	text, genuine := u.token, u.grant.Code
+	if u.kind == kindRefresh {
+		text, genuine = familyOf(u.token), u.grant.Family
 	}
-	c, known := p.clients[id]
-	return c, known && c.proves(secret)
+	if !p.shown(text, genuine) {
+		return nil, errSpent
+	}
+	if err := checks.Run(u); err != nil {
+		return nil, &misuse{err}
+	}
+	if u.kind == kindCode || u.fields["scope"] == "" {
+		return u.grant.Scope, nil
+	}
+	asked := strings.Fields(u.fields["scope"])
+	return u.client.granted(asked), p.checks.narrow.Run(&narrowed{u.grant, asked})
 }
 
-// verifies reports whether a code verifier belongs to a challenge (RFC 7636 §4.6).
-func verifies(verifier, challenge string) bool {
+// codeOnce: RFC 6749 §4.1.2, RFC 9700 §4.13.
+func codeOnce(u *use) error {
+	if u.grant.Used {
+		return errSpent
+	}
+	return nil
+}
+
+// grantClient: RFC 6749 §4.1.3 and §6.
+func grantClient(u *use) error {
+	if u.grant.Client != u.client.ID {
+		return errSpent
+	}
+	return nil
+}
+
+func codeRedirectURI(u *use) error {
+	if u.grant.RedirectURI != u.fields["redirect_uri"] {
+		return errSpent
+	}
+	return nil
+}
+
+// codeVerifier: RFC 7636 §4.6. A verifier without a challenge is the sign of a downgrade
+// (RFC 9700 §2.1.1).
+func codeVerifier(u *use) error {
+	verifier, sent := u.fields["code_verifier"]
+	if u.grant.Challenge == "" {
+		if sent {
+			return errSpent
+		}
+		return nil
+	}
 	sum := sha256.Sum256([]byte(verifier))
-	return len(verifier) >= 43 && len(verifier) <= 128 &&
-		subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(challenge)) == 1
+	if len(verifier) < 43 || len(verifier) > 128 || !hmac.Equal([]byte(vault.EncodeText(sum[:])), []byte(u.grant.Challenge)) {
+		return errSpent
+	}
+	return nil
 }
 
-func (p *Provider) idToken(g grant, access string) (string, error) {
+// refreshNewest: an older refresh token is in other hands, or the newest is (RFC 9700
+// §4.14.2).
+func refreshNewest(u *use) error {
+	if !hmac.Equal(digest(u.token), u.grant.Refresh) {
+		return errSpent
+	}
+	return nil
+}
+
+// refreshPermitted: the configuration may have changed.
+func refreshPermitted(u *use) error {
+	if !u.client.Refresh {
+		return errSpent
+	}
+	return nil
+}
+
+// narrowed is a scope that is asked for anew.
+type narrowed struct {
+	grant *grant
+	scope []string
+}
+
+// scopeNarrower: RFC 6749 §6.
+func scopeNarrower(n *narrowed) error {
+	for _, s := range n.scope {
+		if !slices.Contains(n.grant.Scope, s) {
+			return &oauthError{"invalid_scope", "the scope has more than was granted"}
+		}
+	}
+	return nil
+}
+
+// A mint is what a client gets, before it is in the grant.
+type mint struct {
+	response tokenResponse
+	access   access
+	refresh  string
+	sub      string
+	ttl      time.Duration // of the grant
+}
+
+// mint makes tokens. It does everything that can fail before the code is used up.
+func (p *Provider) mint(ctx context.Context, u *use, person *Person, scope []string) (*mint, error) {
+	id, _, _ := strings.Cut(u.token, ".")
 	now := time.Now()
-	sum := sha256.Sum256([]byte(access))
-	claims := g.person.claims()
-	claims["iss"], claims["aud"] = p.issuer, g.client
-	claims["iat"], claims["exp"] = now.Unix(), now.Add(idTokenTTL).Unix()
-	claims["auth_time"] = g.authTime.Unix()
-	claims["at_hash"] = base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2]) // OIDC Core §3.1.3.6
-	if g.nonce != "" {
-		claims["nonce"] = g.nonce
+	left := person.Expires.Sub(now)
+	m := &mint{ttl: min(tokenTTL, left)}
+	if m.ttl < time.Second {
+		return nil, &misuse{errSpent} // the login is as good as over
+	}
+	token := newToken(id, kindAccess)
+	m.access = access{Digest: digest(token), Scope: scope, Issued: now, Expires: now.Add(m.ttl)}
+	m.response = tokenResponse{AccessToken: token, TokenType: "Bearer", ExpiresIn: int(m.ttl / time.Second), Scope: strings.Join(scope, " ")}
+	if u.client.Refresh {
+		family := newToken(id, kindRefresh)
+		if u.kind == kindRefresh {
+			family = familyOf(u.token)
+		}
+		m.refresh = family + "." + vault.RandomText()
+		m.response.RefreshToken, m.ttl = m.refresh, left
+	}
+	var err error
+	if m.sub, err = p.subject(ctx, u.client, person); err != nil {
+		return nil, err
+	}
+	m.response.IDToken, err = p.idToken(ctx, u, person, m)
+	return m, err
+}
+
+// into puts the tokens into a grant.
+func (m *mint) into(g *grant) {
+	now := time.Now()
+	g.Used = true
+	g.Access = slices.DeleteFunc(g.Access, func(a access) bool { return !now.Before(a.Expires) })
+	g.Access = append(g.Access, m.access)
+	g.Access = g.Access[max(0, len(g.Access)-maxAccess):]
+	if m.refresh != "" {
+		g.Family, g.Refresh = digest(familyOf(m.refresh)), digest(m.refresh)
+	}
+}
+
+// idToken returns the ID token (OIDC Core §2, §12.2). Clients that asked for auth_time, and
+// those that did not, get it.
+func (p *Provider) idToken(ctx context.Context, u *use, person *Person, m *mint) (string, error) {
+	sum := sha256.Sum256([]byte(m.response.AccessToken))
+	claims := u.client.idClaims(u.grant, person)
+	maps.Copy(claims, map[string]any{
+		"iss": p.issuer(), "sub": m.sub, "aud": u.client.ID, "iat": m.access.Issued.Unix(), "exp": m.access.Expires.Unix(),
+		"auth_time": person.AuthTime.Unix(), "sid": p.sid(u.client, u.grant.Login), "at_hash": vault.EncodeText(sum[:len(sum)/2]),
+	})
+	if u.kind == kindCode && u.grant.Nonce != "" {
+		claims["nonce"] = u.grant.Nonce
+	}
+	if person.ACR != "" {
+		claims["acr"] = person.ACR
+	}
+	if len(person.AMR) > 0 {
+		claims["amr"] = person.AMR
+	}
+	return p.sign(ctx, u.client.Algorithm, "JWT", claims)
+}
+
+func (p *Provider) sign(ctx context.Context, alg Algorithm, typ string, claims map[string]any) (string, error) {
+	b, err := p.bound()
+	if err != nil {
+		return "", err
+	}
+	signer := b.Signers[alg]
+	if signer == nil {
+		return "", errors.New("signing a token: no keys for " + string(alg))
 	}
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", err
 	}
-	return p.signer.Sign(payload)
-}
-
-// claims are the claims about a person, in the ID token and at userinfo (OIDC Core
-// §5.1).
-func (p Person) claims() map[string]any {
-	claims := map[string]any{"sub": p.Subject}
-	for name, value := range map[string]string{"preferred_username": p.Username, "name": p.Name, "email": p.Email} {
-		if value != "" {
-			claims[name] = value
-		}
-	}
-	if p.Email != "" {
-		claims["email_verified"] = p.EmailVerified
-	}
-	if len(p.Groups) > 0 {
-		claims["groups"] = p.Groups
-	}
-	return claims
-}
-
-// userInfo is the userinfo endpoint (OIDC Core §5.3).
-func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	g, ok := p.grants.find(token)
-	if !ok || g.challenge != "" || !strings.EqualFold(scheme, "Bearer") {
-		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`) // RFC 6750 §3
-		fail(w, http.StatusUnauthorized, "invalid_token")
-		return
-	}
-	writeJSON(w, http.StatusOK, g.person.claims())
-}
-
-func fail(w http.ResponseWriter, status int, code string) {
-	writeJSON(w, status, map[string]string{"error": code})
+	return signer.SignAs(ctx, typ, payload)
 }

@@ -166,6 +166,12 @@ func (p *Provider) Begin(ctx context.Context, req provider.BeginRequest) (*provi
 	if req.ForceLogin {
 		options = append(options, oauth2.SetAuthURLParam("max_age", "0"))
 	}
+	if req.LoginHint != "" {
+		options = append(options, oauth2.SetAuthURLParam("login_hint", req.LoginHint))
+	}
+	if req.ACRValues != "" {
+		options = append(options, oauth2.SetAuthURLParam("acr_values", req.ACRValues))
+	}
 	client := oauth2.Config{
 		ClientID:    p.config.ClientID,
 		Endpoint:    oauth2.Endpoint{AuthURL: md.authorization},

@@ -56,6 +56,7 @@ func blanks() map[any]int {
 		&pages.Logout{AtProvider: true}: 3 + 2 + 1,
 		&pages.Other{}:                  3 + 2 + 2, // user, label, two URLs
 		&pages.Leave{}:                  2 + 1 + 1, // provider, the prefix once more
+		&pages.Leave{Back: true}:        2 + 1 + 1,
 		&pages.LoggedOut{}:              3 + 1 + 1, // a URL, the prefix once more
 	}
 }

@@ -103,7 +103,8 @@ func examples() map[string]any {
 		"logout_at_provider": pages.Logout{
 			Chrome: chrome, Username: "alice", Provider: "Corporate account", AtProvider: true, Action: "/.sso/logout",
 		},
-		"leave": pages.Leave{Chrome: chrome, Provider: "Corporate account", URL: "https://id.example.com/logout?hint=a&back=b"},
+		"leave":        pages.Leave{Chrome: chrome, Provider: "Corporate account", URL: "https://id.example.com/logout?hint=a&back=b"},
+		"leave_client": pages.Leave{Chrome: chrome, Provider: "wiki.example", Back: true, URL: "https://wiki.example/bye?state=a&b=c"},
 		"other": pages.Other{
 			Chrome: chrome, Username: "alice", StayURL: "/d",
 			Choices: []pages.Choice{{Name: "partner", Label: "Müller & Söhne", URL: "/.sso/login?as=other&provider=partner&return=%2Fd"}},

@@ -65,6 +65,8 @@ var texts = map[string]sentence{
 	"LeaveTitle": "Signing you out",
 	"LeaveText":  "Your session here has ended, and you are being sent to %s to end your session there. If nothing happens, press Continue.",
 
+	"LeaveBack": "Your session here has ended, and you are being sent back to %s. If nothing happens, press Continue.",
+
 	"LoggedOutTitle": "You are signed out",
 	"LoggedOutHint":  "On a shared computer, close the browser as well.",
 	"SignInAgain":    "Sign in again",

@@ -110,13 +110,15 @@ type Other struct {
 	StayURL string
 }
 
-// A Leave goes on to the provider by itself, to end its session too. It is no redirect:
-// Chromium applies form-action to every redirect that follows a form, and the provider may
-// redirect to any host.
+// A Leave goes on by itself: to the provider, to end its session too, or back to the
+// client that asked for the logout. It is no redirect: Chromium applies form-action to
+// every redirect that follows a form, and the provider may redirect to any host.
 type Leave struct {
 	Chrome
+	// Provider is the client's host if the page goes Back to one.
 	Provider string
-	// URL is where the page goes on to: an absolute URL of the provider's.
+	Back     bool
+	// URL is where the page goes on to: an absolute URL of theirs.
 	URL string
 }
 

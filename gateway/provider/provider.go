@@ -76,6 +76,9 @@ type BeginRequest struct {
 	// is signed in there. Complete refuses an answer whose authentication time lies
 	// before the login began, and accepts one without that time.
 	OtherPerson bool
+	// LoginHint and ACRValues are those of a client of our own OpenID provider (OIDC
+	// Core §3.1.2.1). SAML has no such hints. Optional.
+	LoginHint, ACRValues string
 }
 
 // Begun is the result of Begin.

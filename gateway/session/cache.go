@@ -231,11 +231,13 @@ func (s *Node) reload(c *cached) {
 func (s *Node) changed(message string) {
 	s.changes.Add(1)
 	if message == announceAll {
+		s.tellPolicy("")
 		if len(s.busy(true)) > 0 {
 			s.reloadBusy()
 		}
 		return
 	}
+	s.tellPolicy(message)
 	s.mu.RLock()
 	c := s.byKey[message]
 	s.mu.RUnlock()
@@ -245,6 +247,12 @@ func (s *Node) changed(message string) {
 	c.unset(time.Now())
 	if c.busy() {
 		go s.reload(c)
+	}
+}
+
+func (s *Node) tellPolicy(changed string) {
+	if policy := s.policy.Load(); policy != nil {
+		(*policy).LoginsChanged(changed)
 	}
 }
 

@@ -35,9 +35,16 @@ type policy struct {
 	only   string
 	mu     sync.Mutex
 	denied int
+	told   []string // by LoginsChanged
 }
 
 func (p *policy) IdleLimit() time.Duration { return p.idle }
+
+func (p *policy) LoginsChanged(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told = append(p.told, id)
+}
 
 func (p *policy) Admits(_ session.Connection, l *session.Login, _ string) (until time.Time) {
 	p.mu.Lock()

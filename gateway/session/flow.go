@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// flowTTL is the time that a person has to sign in at the provider.
-const flowTTL = 15 * time.Minute
+// FlowTime is the time that a person has to sign in at the provider.
+const FlowTime = 15 * time.Minute
 
 // A Flow is one login under way.
 type Flow struct {
@@ -41,7 +41,7 @@ type Flow struct {
 }
 
 // Flows has the logins under way, on all nodes. Each is stored under its OAuth state
-// or RelayState, sealed, for flowTTL.
+// or RelayState, sealed, for FlowTime.
 type Flows struct{ vault *vault.Vault }
 
 // Flows returns the logins under way.
@@ -53,7 +53,7 @@ func (f Flows) Start(ctx context.Context, state string, flow *Flow) error {
 	if err != nil {
 		return err
 	}
-	return f.vault.PutNew(ctx, kindFlow, state, value, flowTTL)
+	return f.vault.PutNew(ctx, kindFlow, state, value, FlowTime)
 }
 
 // Peek returns a flow, or store.ErrNotFound.
@@ -81,11 +81,11 @@ func (s *Node) Replays() Replays { return Replays{s.vault} }
 // ErrReplayed means that an answer was used before.
 var ErrReplayed = errors.New("the answer was used before")
 
-// Use marks an answer of a provider as used until a time, at least for flowTTL. If
+// Use marks an answer of a provider as used until a time, at least for FlowTime. If
 // the same answer comes several times, on any node, one call succeeds and the others
 // get ErrReplayed. Any other error is a fault of the store.
 func (r Replays) Use(ctx context.Context, p provider.Protocol, issuer, id string, until time.Time) error {
-	err := r.vault.PutNew(ctx, kindReplay, providerEpoch(p, issuer)+" "+id, nil, max(time.Until(until), flowTTL))
+	err := r.vault.PutNew(ctx, kindReplay, providerEpoch(p, issuer)+" "+id, nil, max(time.Until(until), FlowTime))
 	if errors.Is(err, store.ErrExists) {
 		return ErrReplayed
 	}

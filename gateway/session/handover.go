@@ -18,6 +18,9 @@ type Policy interface {
 	Admits(c Connection, l *Login, id string) (until time.Time)
 	// IdleLimit is how long a login may go unused. Zero: no limit.
 	IdleLimit() time.Duration
+	// LoginsChanged tells that the login with this id may have ended; if id is empty,
+	// that any may have. It must not wait.
+	LoginsChanged(id string)
 }
 
 // Start makes p the policy if there is none.

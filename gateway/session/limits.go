@@ -93,8 +93,8 @@ func (l Limits) Request(ctx context.Context, client netip.Addr) (wait time.Durat
 // Enter counts an answer, which is under way until Leave. Its results are those of
 // Request; after an error, do not call Leave.
 func (l Limits) Enter(ctx context.Context, client netip.Addr) (wait time.Duration, err error) {
-	if n, left, err := l.count(ctx, client, l.failed, 0); err != nil || l.failed.most >= 0 && n >= l.failed.most {
-		return left, l.failed.full(err)
+	if wait, err := l.Failing(ctx, client); err != nil {
+		return wait, err
 	}
 	if _, err := l.take(ctx, client, l.underWay); err != nil {
 		return time.Second, err
@@ -104,6 +104,14 @@ func (l Limits) Enter(ctx context.Context, client netip.Addr) (wait time.Duratio
 		l.Leave(ctx, client)
 	}
 	return wait, err
+}
+
+// Failing counts nothing. Its results are those of Request if too much has failed.
+func (l Limits) Failing(ctx context.Context, client netip.Addr) (wait time.Duration, err error) {
+	if n, left, err := l.count(ctx, client, l.failed, 0); err != nil || l.failed.most >= 0 && n >= l.failed.most {
+		return left, l.failed.full(err)
+	}
+	return 0, nil
 }
 
 // Leave notes that an answer has ended.

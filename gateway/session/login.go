@@ -51,6 +51,11 @@ var ErrNone = errors.New("no session")
 // over; any other error is a fault.
 func (s *Node) loadLogin(ctx context.Context, bits string) (*Login, *vault.Record, error) {
 	rec, err := s.vault.Get(ctx, kindLogin, bits)
+	return s.readLogin(ctx, rec, err)
+}
+
+// readLogin reads the login in a record, as vault.Get returned it.
+func (s *Node) readLogin(ctx context.Context, rec *vault.Record, err error) (*Login, *vault.Record, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil, ErrNone
 	}
@@ -65,6 +70,23 @@ func (s *Node) loadLogin(ctx context.Context, bits string) (*Login, *vault.Recor
 		return nil, nil, err
 	}
 	return l, rec, nil
+}
+
+// LoginByID returns the login that has a Session.ID. It asks the store: what the login
+// has opened outside of a session ends with it at once, on every node. The error is
+// ErrNone if the login is over, or was not used for the idle limit; any other is a fault.
+func (s *Node) LoginByID(ctx context.Context, id string) (*Login, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	rec, err := s.vault.GetAt(ctx, kindLogin, id)
+	l, _, err := s.readLogin(ctx, rec, err)
+	if err != nil {
+		return nil, err
+	}
+	if idle := s.idle(); idle > 0 && time.Since(l.Seen) >= idle {
+		return nil, ErrNone
+	}
+	return l, nil
 }
 
 func decode[T any](rec *vault.Record) (*T, error) {

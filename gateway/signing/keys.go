@@ -1,7 +1,7 @@
-// Package signing holds the keys that sign the assertion, and publishes their public
-// halves.
+// Package signing holds the keys that sign the assertion, and those of the OpenID
+// provider, and publishes their public halves.
 //
-// There are three keys after the first rotation: next, current and previous. All are
+// Of each set there are three keys after the first rotation: next, current and previous. All are
 // in the JWK Set; only current signs. A rotation, every 30 days, makes next current
 // and current previous. So a key is published for 30 days before and after it signs:
 // a verifier may keep a JWK Set for days and never misses a key. Only the first
@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -34,16 +35,27 @@ const rotateEvery = 30 * 24 * time.Hour
 type Keys struct {
 	shared *vault.Shared[keySet]
 	loaded func() (*keySet, error)
+	need   func(context.Context) (*keySet, error)
 }
 
-// New returns Keys without any key. It does no I/O. mayCreate is called before
-// anything is created in the store. It refuses if the store is not the one that this
-// node knows, and must not be nil.
+// New returns the keys of the assertion, without any key. It does no I/O. mayCreate is
+// called before anything is created in the store. It refuses if the store is not the one
+// that this node knows, and must not be nil.
 func New(v *vault.Vault, mayCreate func(context.Context) error, logger *zap.Logger) *Keys {
+	return newKeys(Assertion, false, v, mayCreate, logger)
+}
+
+// NewSet returns the keys of another set. Unlike those of New, they are made when they are
+// first needed: by Make, SignAs or Published.
+func NewSet(set Set, v *vault.Vault, mayCreate func(context.Context) error, logger *zap.Logger) *Keys {
+	return newKeys(set, true, v, mayCreate, logger.With(zap.String("set", string(set))))
+}
+
+func newKeys(set Set, onDemand bool, v *vault.Vault, mayCreate func(context.Context) error, logger *zap.Logger) *Keys {
 	k := &Keys{}
 	k.shared = vault.NewShared(v, vault.SharedOptions[keySet]{
-		Kind: vault.KindKeys, Name: recordName, What: "the signing keys",
-		Read: readKeySet, Next: nextRecord, MayCreate: mayCreate, Class: codeOf,
+		Kind: vault.KindKeys, Name: string(set), What: "the signing keys", OnDemand: onDemand,
+		Read: set.read, Next: set.next, MayCreate: mayCreate, Class: codeOf,
 		Report: func(err error) {
 			if err == nil {
 				logger.Info("signing keys can be loaded again")
@@ -61,38 +73,64 @@ func New(v *vault.Vault, mayCreate func(context.Context) error, logger *zap.Logg
 			logger.Info("signing keys rotated", zap.String("kid", current.record.Next.KeyID))
 		},
 	})
-	k.loaded = k.shared.Loaded
+	k.loaded, k.need = k.shared.Loaded, k.shared.Need
 	return k
 }
 
-// NewEphemeral returns Keys in memory: they are not stored, never rotated, and must
-// not be loaded. They are for a demonstration, or for anything else that ends with
+// NewEphemeral returns Keys for ES256 in memory: they are not stored, never rotated, and
+// must not be loaded. They are for a demonstration, or for anything else that ends with
 // the process.
 func NewEphemeral() (*Keys, error) {
-	value, err := nextRecord(nil)
+	value, err := Assertion.next(nil)
 	if err != nil {
 		return nil, err
 	}
-	set, err := readKeySet(value)
-	return &Keys{loaded: func() (*keySet, error) { return set, nil }}, err
+	set, err := Assertion.read(value)
+	return &Keys{
+		loaded: func() (*keySet, error) { return set, nil },
+		need:   func(context.Context) (*keySet, error) { return set, nil },
+	}, err
 }
 
-// Sign returns claims, a JSON object, as a JWT (RFC 7519) in compact form, signed
-// with ES256. Its header has alg, kid (the key's RFC 7638 thumbprint) and typ "JWT".
-// Before the first successful Load the error is that of the last Load, or
-// StoreUnavailable, as a *refusal.Error.
+// Make makes the keys unless there are some. RSA keys take a second: call it in the
+// background before they are needed.
+func (k *Keys) Make(ctx context.Context) error {
+	_, err := k.need(ctx)
+	return faultOf(err)
+}
+
+// Sign returns claims, a JSON object, as a JWT (RFC 7519) in compact form. Its header has
+// alg, kid (the key's RFC 7638 thumbprint) and typ "JWT". Before the first successful Load
+// the error is that of the last Load, or StoreUnavailable, as a *refusal.Error.
 func (k *Keys) Sign(claims []byte) (string, error) {
 	set, err := k.loaded()
 	if err != nil {
 		return "", faultOf(err)
 	}
-	jws, err := set.signer.Sign(claims)
+	return signBy(set.signer, claims)
+}
+
+// SignAs is Sign for JWTs of any type. It makes the keys if there are none.
+func (k *Keys) SignAs(ctx context.Context, typ string, claims []byte) (string, error) {
+	set, err := k.need(ctx)
 	if err != nil {
-		return "", refusal.New(refusal.Internal, fmt.Errorf("signing an assertion: %w", err))
+		return "", faultOf(err)
+	}
+	signer, err := set.signerFor(jose.ContentType(typ))
+	if err != nil {
+		return "", faultOf(refusal.New(refusal.Internal, err))
+	}
+	return signBy(signer, claims)
+}
+
+func signBy(signer jose.Signer, claims []byte) (string, error) {
+	jws, err := signer.Sign(claims)
+	if err != nil {
+		return "", refusal.New(refusal.Internal, fmt.Errorf("signing a token: %w", err))
 	}
 	token, err := jws.CompactSerialize()
 	if err != nil {
-		return "", refusal.New(refusal.Internal, fmt.Errorf("serializing an assertion: %w", err))
+		return "", refusal.New(refusal.Internal, fmt.Errorf("serializing a token: %w", err))
 	}
 	return token, nil
 }
@@ -105,6 +143,14 @@ func (k *Keys) JWKS() ([]byte, error) {
 		return nil, faultOf(err)
 	}
 	return bytes.Clone(set.jwks), nil
+}
+
+// Published is JWKS, and makes the keys if there are none.
+func (k *Keys) Published(ctx context.Context) ([]byte, error) {
+	if err := k.Make(ctx); err != nil {
+		return nil, err
+	}
+	return k.JWKS()
 }
 
 // Load reads the keys from the store, makes them if there are none, and rotates them

@@ -34,21 +34,22 @@ func Path(target string) string {
 	return ""
 }
 
-// maxReturn bounds a return URL in bytes.
-const maxReturn = 8 << 10
+// MaxReturn bounds a return URL in bytes.
+const MaxReturn = 8 << 10
 
 // SafeReturn returns a return URL to which a browser can be sent safely: a path of
 // our own origin, with query and fragment. Bytes that are not ASCII are
 // percent-encoded, and so is a backslash behind the path. Addresses of the gateway
-// itself are refused because they would loop, except its session page.
+// itself are refused because they would loop, except its session page, and requests of
+// clients of its OpenID provider.
 //
 // If target is no such URL, SafeReturn returns "/" and the reason.
 func SafeReturn(target, prefix string) (string, error) {
 	switch {
 	case target == "":
 		return "/", nil
-	case len(target) > maxReturn:
-		return "/", fmt.Errorf("it has %d bytes, and %d are the limit", len(target), maxReturn)
+	case len(target) > MaxReturn:
+		return "/", fmt.Errorf("it has %d bytes, and %d are the limit", len(target), MaxReturn)
 	case target[0] != '/':
 		return "/", errors.New("it is no path of this site")
 	}
@@ -65,7 +66,7 @@ func SafeReturn(target, prefix string) (string, error) {
 		return "/", errors.New("some browsers read it as another site's address")
 	case strings.ContainsFunc(u.Path, func(c rune) bool { return c < ' ' || c == 0x7f }):
 		return "/", errors.New("it has an encoded control character")
-	case Under(path.Clean(u.Path), prefix) && u.Path != prefix+"/session":
+	case Under(path.Clean(u.Path), prefix) && u.Path != prefix+"/session" && u.Path != prefix+"/op/authorize":
 		return "/", errors.New("it is an address of the gateway itself")
 	}
 	return target, nil
@@ -89,6 +90,15 @@ func encodeOdd(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// HostOf returns the host of a URL, with its port; "" if there is none.
+func HostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // Under reports whether p is prefix or lies below it.

@@ -1,0 +1,140 @@
+package entry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/mapping"
+)
+
+// A Client is an app that signs people in at the site's OpenID provider.
+type Client struct {
+	oidcop.Client
+	// Rules and From decide who may sign in to the app, and what it is told of them.
+	Rules mapping.Rules
+	From  []From
+}
+
+// Clients are those of a site's OpenID provider. They implement oidcop.People.
+type Clients struct {
+	// Provider is the OpenID provider.
+	Provider *oidcop.Provider
+	opts     ClientOptions
+	site     *Policy
+	policies map[string]*Policy
+}
+
+// ClientOptions are what Clients are made of.
+type ClientOptions struct {
+	Clients []Client
+	// Login finds a login (see session.Node.LoginByID), and End says when it ends at the
+	// site.
+	Login func(ctx context.Context, id string) (*session.Login, error)
+	End   func(*session.Login) time.Time
+	// Transport replaces the network to the clients, for tests.
+	Transport http.RoundTripper
+}
+
+// NewClients returns the clients of a site with this policy. Its error names every fault.
+func (p *Policy) NewClients(of ClientOptions) (*Clients, error) {
+	all := &Clients{opts: of, site: p, policies: map[string]*Policy{}}
+	provider := oidcop.Options{People: all, Logger: p.opts.Logger, Transport: of.Transport}
+	var errs []error
+	for _, c := range of.Clients {
+		provider.Clients = append(provider.Clients, c.told())
+		if count(c.Rules)+len(c.From) == 0 {
+			errs = append(errs, fmt.Errorf("client %q has no rule, so nobody could sign in to it: write role, template or group lines in its block; `role user *` lets in everybody", c.ID))
+			continue
+		}
+		opts := p.opts
+		opts.Rules, opts.From, opts.NobodyEnters, opts.Format = c.Rules, c.From, false, forward.Format{}
+		opts.App = func() string { return c.ID }
+		policy, err := New(opts)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("client %q: %w", c.ID, err))
+		}
+		all.policies[c.ID] = policy
+	}
+	var err error
+	all.Provider, err = oidcop.New(provider)
+	return all, errors.Join(append(errs, err)...)
+}
+
+// told is the client that is told in claims what its rules give, whatever the scope.
+func (c Client) told() oidcop.Client {
+	rules := []mapping.Rules{c.Rules}
+	for _, from := range c.From {
+		rules = append(rules, from.Rules)
+	}
+	told := c.Client
+	told.Claims = map[string]string{}
+	for _, r := range rules {
+		for kind, lines := range map[string][]mapping.Line{"roles": r.Role, "groups": r.Group, "template": r.Template} {
+			if len(lines) > 0 {
+				told.Claims[kind] = kind
+			}
+		}
+	}
+	maps.Copy(told.Claims, c.Claims)
+	return told
+}
+
+// ReadsGroups says whether a rule of a client depends on the groups of the provider's
+// people.
+func (c *Clients) ReadsGroups(of *Provider) bool {
+	for _, policy := range c.policies {
+		if policy.ReadsGroups(of) {
+			return true
+		}
+	}
+	return false
+}
+
+// Admit says whether one of the clients admits a person of a provider.
+func (c *Clients) Admit(from *Provider, id provider.Identity) bool {
+	for _, policy := range c.policies {
+		if _, _, refused := policy.Admit(from, id); refused == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Person implements oidcop.People.
+func (c *Clients) Person(ctx context.Context, client, login string) (*oidcop.Person, error) {
+	l, err := c.opts.Login(ctx, login)
+	if errors.Is(err, session.ErrNone) {
+		return nil, oidcop.ErrNoLogin
+	}
+	if err != nil {
+		return nil, session.Fault(err)
+	}
+	p, policy := c.site.ProviderOf(l), c.policies[client]
+	if p == nil || policy == nil || !time.Now().Before(c.opts.End(l)) {
+		return nil, oidcop.ErrNoLogin
+	}
+	id, granted, refused := policy.Admit(p, l.Identity)
+	if refused != nil {
+		return nil, refusal.New(refused.Code, fmt.Errorf("client %s: %w", client, refused.Err))
+	}
+	return &oidcop.Person{
+		Subject: l.Account.ID(), Username: id.Username, Name: id.Name(), FirstName: id.FirstName, LastName: id.LastName,
+		Email: id.Email, EmailVerified: id.EmailVerified,
+		Template: granted.Template, Roles: granted.Roles, Groups: granted.Groups, Provider: p.Name,
+		ACR: id.ACR, AMR: id.AMR, AuthTime: AuthTime(l), Expires: c.opts.End(l),
+	}, nil
+}
+
+// AuthTime returns when the person of a login authenticated: as the provider says, or else
+// when its answer came.
+func AuthTime(l *session.Login) time.Time { return cmp.Or(l.Identity.AuthTime, l.Created) }

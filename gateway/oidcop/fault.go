@@ -1,0 +1,92 @@
+package oidcop
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"go.uber.org/zap"
+)
+
+// An oauthError is an error in the words of OAuth, for the client (RFC 6749 §4.1.2.1 and
+// §5.2). Its description never repeats what the caller sent.
+type oauthError struct {
+	Code        string `json:"error"`
+	Description string `json:"error_description,omitempty"`
+}
+
+func (e *oauthError) Error() string { return e.Code + ": " + e.Description }
+
+func invalidRequest(description string) error { return &oauthError{"invalid_request", description} }
+func invalidClient(description string) error  { return &oauthError{"invalid_client", description} }
+func invalidGrant(description string) error   { return &oauthError{"invalid_grant", description} }
+func invalidToken(description string) error   { return &oauthError{"invalid_token", description} }
+
+// asOAuth returns the error in the words of OAuth, if it is one.
+func asOAuth(err error) (*oauthError, bool) { return errors.AsType[*oauthError](err) }
+
+// unavailable is what a client hears of a fault.
+var unavailable = &oauthError{"temporarily_unavailable", "the provider can't decide at the moment"}
+
+// statuses are those of RFC 6749 §5.2 and RFC 6750 §3.1; others are 400.
+var statuses = map[string]int{
+	"invalid_client": http.StatusUnauthorized, "invalid_token": http.StatusUnauthorized,
+	"temporarily_unavailable": http.StatusServiceUnavailable,
+}
+
+// challenges of a 401. A request without any token gets no error (RFC 6750 §3.1).
+const (
+	basicChallenge  = `Basic realm="openid"`
+	bearerChallenge = `Bearer realm="openid"`
+)
+
+// errNoToken means that a request has no access token.
+var errNoToken = &oauthError{}
+
+// fail responds with err, and reports whether the caller is to blame for a guess: a wrong
+// secret, code or token.
+func (p *Provider) fail(w http.ResponseWriter, err error) (failed bool) {
+	told, ok := asOAuth(err)
+	if !ok {
+		p.logger.Error("the OpenID provider can't decide", zap.Error(err))
+		told = unavailable
+		w.Header().Set("Retry-After", "2")
+	}
+	h := w.Header()
+	switch told.Code {
+	case "invalid_client":
+		h.Set("WWW-Authenticate", basicChallenge)
+	case "invalid_token":
+		h.Set("WWW-Authenticate", bearerChallenge+`, error="invalid_token", error_description="`+told.Description+`"`)
+	case "":
+		h.Set("WWW-Authenticate", bearerChallenge)
+		h.Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusUnauthorized)
+		return false
+	}
+	status := statuses[told.Code]
+	if status == 0 {
+		status = http.StatusBadRequest
+	}
+	writeJSON(w, status, told)
+	return status == http.StatusUnauthorized || told.Code == "invalid_grant"
+}
+
+// writeJSON writes a response that no cache may keep (RFC 6749 §5.1).
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
+	}
+	write(w, status, "application/json", body)
+}
+
+func write(w http.ResponseWriter, status int, mediaType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,203 @@
+package oidcop_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+)
+
+var errDown = errors.New("down")
+
+// into lets a client reach a provider without a network.
+type into struct{ op *oidcop.Provider }
+
+func (i into) RoundTrip(r *http.Request) (*http.Response, error) {
+	server := httptest.NewRequest(r.Method, r.URL.String(), r.Body).WithContext(context.WithoutCancel(r.Context()))
+	server.Header = r.Header
+	rec, _ := serve(i.op, server)
+	return rec.Result(), nil
+}
+
+// TestSignIn signs in with our own relying party, the strictest client there is at hand.
+func TestSignIn(t *testing.T) {
+	t.Parallel()
+	for _, client := range []struct{ id, secret, method string }{
+		{"web", secret, "client_secret_basic"},
+		{"web", secret, "client_secret_post"},
+		{"web", "the next secret", "client_secret_basic"},
+		{"spa", "", "none"},
+	} {
+		t.Run(client.id+" by "+client.method+" "+client.secret, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			rp, err := oidcrp.New(oidcrp.Config{
+				Issuer: issuer, ClientID: client.id, ClientSecret: oidcrp.Secret(client.secret), TokenEndpointAuthMethod: client.method,
+			}, oidcrp.Deps{Transport: into{l.Provider}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun, err := rp.Begin(t.Context(), provider.BeginRequest{State: "st", CallbackURL: callback})
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked, err := url.Parse(begun.Location)
+			if err != nil {
+				t.Fatal(err)
+			}
+			params, refused := authorize(t.Context(), l.Provider, "login:alice", asked.Query())
+			if refused != "" || params.Get("from") != "op" {
+				t.Fatalf("refused by %q, or the redirect URI's own query is lost: %v", refused, params)
+			}
+			params.Del("from")
+			done := provider.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: callback}
+			got, err := rp.Complete(t.Context(), done)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := got.Identity
+			if got.Subject != "sub-alice" || id.Username != "alice" || id.DisplayName != "Å alice" || id.Email != "alice@example.com" || !id.EmailVerified {
+				t.Errorf("signed in as %q %+v", got.Subject, id)
+			}
+			if _, err := rp.Complete(t.Context(), done); refusal.CodeOf(err) != refusal.OIDCCodeRejected {
+				t.Errorf("the code a second time: %v", err)
+			}
+		})
+	}
+}
+
+// TestAuthorization is the table of requests: what the client, or the person, gets.
+func TestAuthorization(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	noPKCE := []string{"client_id", "legacy", "code_challenge", "-", "code_challenge_method", "-"}
+	for name, test := range map[string]struct {
+		change []string
+		want   string // the error, or ""
+	}{
+		"good":                   {},
+		"by form_post":           {change: []string{"response_mode", "form_post"}},
+		"by query, said":         {change: []string{"response_mode", "query"}},
+		"no state":               {change: []string{"state", "-"}},
+		"no nonce":               {change: []string{"nonce", "-"}},
+		"unknown parameters":     {change: []string{"ui_locales", "de", "display", "page", "x", "y"}},
+		"unknown scopes":         {change: []string{"scope", "openid x offline_access"}},
+		"without PKCE, if so":    {change: noPKCE},
+		"prompt=consent":         {change: []string{"prompt", "consent"}},
+		"acr that is there":      {change: []string{"claims", `{"id_token":{"acr":{"essential":true,"values":["mfa"]}}}`}},
+		"acr that is wished":     {change: []string{"acr_values", "hw"}},
+		"sub that is there":      {change: []string{"claims", `{"id_token":{"sub":{"value":"sub-alice"}}}`}},
+		"claims unknown":         {change: []string{"claims", `{"userinfo":{"x":null},"other":{}}`}},
+		"loopback with a port":   {change: []string{"client_id", "native", "redirect_uri", "http://127.0.0.1:49152/cb"}},
+		"loopback without one":   {change: []string{"client_id", "native", "redirect_uri", "http://127.0.0.1/cb"}},
+		"loopback by IPv6":       {change: []string{"client_id", "native", "redirect_uri", "http://[::1]:1/cb"}},
+		"an app's own scheme":    {change: []string{"client_id", "native", "redirect_uri", "com.example.app:/cb"}},
+		"no response type":       {[]string{"response_type", "-"}, "invalid_request"},
+		"implicit flow":          {[]string{"response_type", "id_token token"}, "unsupported_response_type"},
+		"hybrid flow":            {[]string{"response_type", "code id_token"}, "unsupported_response_type"},
+		"answer in a fragment":   {[]string{"response_mode", "fragment"}, "invalid_request"},
+		"answer by JARM":         {[]string{"response_mode", "jwt"}, "invalid_request"},
+		"request object":         {[]string{"request", "e30.e30."}, "request_not_supported"},
+		"request object by URL":  {[]string{"request_uri", "https://evil.example/"}, "request_uri_not_supported"},
+		"registration":           {[]string{"registration", "{}"}, "registration_not_supported"},
+		"no scope":               {[]string{"scope", "-"}, "invalid_scope"},
+		"no openid":              {[]string{"scope", "email"}, "invalid_scope"},
+		"openid within a word":   {[]string{"scope", "openidx"}, "invalid_scope"},
+		"huge scope":             {[]string{"scope", "openid " + strings.Repeat("x", 1024)}, "invalid_scope"},
+		"huge nonce":             {[]string{"nonce", strings.Repeat("n", 1025)}, "invalid_request"},
+		"no PKCE":                {[]string{"code_challenge", "-", "code_challenge_method", "-"}, "invalid_request"},
+		"no challenge":           {[]string{"code_challenge", "-"}, "invalid_request"},
+		"plain PKCE":             {[]string{"code_challenge_method", "plain"}, "invalid_request"},
+		"PKCE of no method":      {[]string{"code_challenge_method", "-"}, "invalid_request"},
+		"short challenge":        {[]string{"code_challenge", "abc"}, "invalid_request"},
+		"challenge with padding": {[]string{"code_challenge", challenge() + "="}, "invalid_request"},
+		"prompt=none login":      {[]string{"prompt", "none login"}, "invalid_request"},
+		"prompt unknown":         {[]string{"prompt", "create"}, "invalid_request"},
+		"max_age no number":      {[]string{"max_age", "-1"}, "invalid_request"},
+		"max_age huge":           {[]string{"max_age", "99999999999999999999"}, "invalid_request"},
+		"claims no JSON":         {[]string{"claims", "{"}, "invalid_request"},
+		"claims an array":        {[]string{"claims", "[]"}, "invalid_request"},
+		"claims twice":           {[]string{"claims", `{"userinfo":{},"userinfo":{}}`}, "invalid_request"},
+		"claims of two people":   {[]string{"claims", `{"id_token":{"sub":{"value":"a"}},"userinfo":{"sub":{"value":"b"}}}`}, "invalid_request"},
+		"huge claims":            {[]string{"claims", `{"userinfo":{"` + strings.Repeat("x", 8<<10) + `":null}}`}, "invalid_request"},
+		"sub of another":         {[]string{"claims", `{"id_token":{"sub":{"value":"sub-bob"}}}`}, "login_required"},
+		"acr that is not there":  {[]string{"claims", `{"id_token":{"acr":{"essential":true,"value":"hw"}}}`}, "unmet_authentication_requirements"},
+		"hint that is none":      {[]string{"id_token_hint", "x"}, "invalid_request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			params := request(test.change...)
+			got, refused := authorize(t.Context(), l.Provider, "login:alice", params)
+			if refused != "" || got.Get("error") != test.want || got.Has("code") != (test.want == "") || got.Get("iss") != issuer ||
+				got.Get("state") != params.Get("state") || got.Has("state") != params.Has("state") {
+				t.Errorf("got %v, refused by %q", got, refused)
+			}
+		})
+	}
+}
+
+// TestAuthorizationPage has requests that must not be answered to the client at all.
+func TestAuthorizationPage(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	twice := request()
+	twice.Add("client_id", "web")
+	for name, test := range map[string]struct {
+		params url.Values
+		want   refusal.Code
+	}{
+		"no client":            {request("client_id", "-"), refusal.BadRequest},
+		"unknown client":       {request("client_id", "x"), refusal.BadRequest},
+		"no redirect URI":      {request("redirect_uri", "-"), refusal.BadRequest},
+		"unknown redirect URI": {request("redirect_uri", "https://evil.example/"), refusal.BadRequest},
+		"twice":                {twice, refusal.BadRequest},
+		"17 kB":                {request("x", strings.Repeat("x", 17<<10)), refusal.TooLarge},
+	} {
+		if got, refused := authorize(t.Context(), l.Provider, "login:alice", test.params); got != nil || refused != test.want {
+			t.Errorf("%s: got %v, refused by %q", name, got, refused)
+		}
+	}
+	l.people.deny("web", "login:bob")
+	for login, want := range map[string]error{"login:bob": refusal.New(refusal.AccessDenied, nil), "login:gone": oidcop.ErrNoLogin} {
+		a, err := l.Authorization(t.Context(), request())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Grant(t.Context(), login); err == nil || err.Error() != want.Error() {
+			t.Errorf("%s: %v, want %v", login, err, want)
+		}
+	}
+}
+
+func TestAnswer(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	a, err := l.Authorization(t.Context(), request("response_mode", "form_post", "state", `"><script>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := a.Refuse("login_required", "nobody is signed in")
+	if answer.Location != callback || answer.Form.Get("state") != `"><script>` || answer.Form.Get("error") != "login_required" {
+		t.Errorf("by form_post: %+v", answer)
+	}
+	a, err = l.Authorization(t.Context(), request("prompt", "none"))
+	if err != nil || !a.Silent() || a.Refused() != nil {
+		t.Fatalf("prompt=none: %+v %v", a, err)
+	}
+	if answer = a.Refuse("login_required", ""); answer.Form != nil || answer.Location != callback+"&error=login_required&iss="+url.QueryEscape(issuer)+"&state=st" {
+		t.Errorf("by query: %+v", answer)
+	}
+	a, err = l.Authorization(t.Context(), request("login_hint", "alice", "acr_values", "a b", "claims", `{"id_token":{"acr":{"essential":true,"values":["mfa"]}}}`))
+	if err != nil || a.LoginHint != "alice" || !slices.Equal(a.ACRValues, []string{"a", "b", "mfa"}) || a.Silent() {
+		t.Errorf("hints: %+v %v", a, err)
+	}
+}

@@ -1,0 +1,126 @@
+package oidcop
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/store"
+)
+
+// introspect is the introspection endpoint (RFC 7662). A client learns of its own tokens
+// alone.
+func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) error {
+	c, fields, err := p.clientForm(w, r, "token", "token_type_hint")
+	if err != nil {
+		return err
+	}
+	if err := p.checks.introspection.Run(c); err != nil {
+		return err
+	}
+	if fields["token"] == "" {
+		return invalidRequest("token is missing")
+	}
+	h, err := p.hold(r.Context(), fields["token"])
+	if err == nil {
+		err = p.checks.own.Run(&owned{c, h.grant})
+	}
+	if _, told := asOAuth(err); told {
+		writeJSON(w, http.StatusOK, map[string]any{"active": false}) // RFC 7662 §2.2
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	response := map[string]any{
+		"active": true, "client_id": c.ID, "iss": p.issuer(), "aud": c.ID, "sub": h.sub,
+		"scope": strings.Join(h.grant.Scope, " "), "exp": h.person.Expires.Unix(),
+	}
+	if h.person.Username != "" {
+		response["username"] = h.person.Username
+	}
+	if h.access != nil {
+		response["token_type"], response["scope"] = "Bearer", strings.Join(h.access.Scope, " ")
+		response["iat"], response["exp"] = h.access.Issued.Unix(), h.access.Expires.Unix()
+	}
+	writeJSON(w, http.StatusOK, response)
+	return nil
+}
+
+// introspectionClient: a public client proves nothing (RFC 7662 §2.1).
+func introspectionClient(c *client) error {
+	if c.isPublic() {
+		return errClient
+	}
+	return nil
+}
+
+// owned is a grant beside the client that presents a token of it.
+type owned struct {
+	client *client
+	grant  *grant
+}
+
+func ownGrant(o *owned) error {
+	if o.grant.Client != o.client.ID {
+		return errTokenOver
+	}
+	return nil
+}
+
+// revoke is the revocation endpoint (RFC 7009). The whole grant ends, whichever of its
+// tokens the client names.
+func (p *Provider) revoke(w http.ResponseWriter, r *http.Request) error {
+	c, fields, err := p.clientForm(w, r, "token", "token_type_hint")
+	if err != nil {
+		return err
+	}
+	if fields["token"] == "" {
+		return invalidRequest("token is missing")
+	}
+	g, err := p.revocable(r, fields["token"])
+	if errors.Is(err, store.ErrNotFound) {
+		write(w, http.StatusOK, "application/json", nil) // RFC 7009 §2.2
+		return nil
+	}
+	if err == nil {
+		err = p.checks.own.Run(&owned{c, g})
+	}
+	if _, told := asOAuth(err); told {
+		return errSpent
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.end(r.Context(), fields["token"]); err != nil {
+		return err
+	}
+	write(w, http.StatusOK, "application/json", nil)
+	return nil
+}
+
+// revocable returns the grant of a genuine token, even if that has expired, or
+// store.ErrNotFound.
+func (p *Provider) revocable(r *http.Request, token string) (*grant, error) {
+	kind, text := kindAccess, token
+	if id, _ := tokenParts(token, kindRefresh); id != "" {
+		kind, text = kindRefresh, familyOf(token)
+	}
+	g, err := p.find(r.Context(), token, kind)
+	if err != nil {
+		return nil, err
+	}
+	genuine := [][]byte{g.Family}
+	if kind == kindAccess {
+		genuine = nil
+		for _, a := range g.Access {
+			genuine = append(genuine, a.Digest)
+		}
+	}
+	for _, digest := range genuine {
+		if p.shown(text, digest) {
+			return g, nil
+		}
+	}
+	return nil, store.ErrNotFound
+}

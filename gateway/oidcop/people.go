@@ -1,0 +1,42 @@
+package oidcop
+
+import (
+	"context"
+	"time"
+)
+
+// ErrNoLogin means that a login is over.
+const ErrNoLogin noLogin = "the login is over"
+
+type noLogin string
+
+func (e noLogin) Error() string { return string(e) }
+
+// People knows the person of a login.
+type People interface {
+	// Person returns the person of a login as the client may see them now, by asking
+	// the store. The error is ErrNoLogin if the login is over, a *refusal.Error if the
+	// client's rules refuse the person, else a fault.
+	Person(ctx context.Context, client, login string) (*Person, error)
+}
+
+// A Person is the subject of tokens.
+type Person struct {
+	// Subject identifies the person permanently, at all clients.
+	Subject string
+	// Username to Email describe the person; what is empty is left out.
+	Username, Name, FirstName, LastName, Email string
+	// EmailVerified states that Email is known to be the person's own.
+	EmailVerified bool
+	// Template and Roles come from the client's rules, Groups from them or the
+	// provider.
+	Template      string
+	Roles, Groups []string
+	// Provider is the name of the provider that signed the person in.
+	Provider string
+	// ACR and AMR are the provider's, if it told them.
+	ACR string
+	AMR []string
+	// AuthTime is when the person signed in, Expires when the login ends.
+	AuthTime, Expires time.Time
+}

@@ -1,0 +1,157 @@
+package oidcop
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
+)
+
+var errUnknownClient = errors.New("reading an authorization request: client_id is none of a client that the configuration names; add a client to op, or correct its client id")
+
+// parametersOnce: RFC 6749 §3.1. If one stood twice, we could read another than the client
+// has checked.
+func parametersOnce(params url.Values) error {
+	for _, values := range params {
+		if len(values) > 1 {
+			return errors.New("reading the request: a parameter stands twice")
+		}
+	}
+	return nil
+}
+
+func parametersSize(params url.Values) error {
+	if size := len(params.Encode()); size > maxRequest {
+		return fmt.Errorf("reading the request: it has %d bytes, more than %d", size, maxRequest)
+	}
+	return nil
+}
+
+func redirectRegistered(a *Authorization) error {
+	if !a.client.mayReturnTo(a.redirectURI) {
+		return fmt.Errorf("reading an authorization request of client %q: redirect_uri is %+.200q, none of the client's; compare it byte for byte with its redirect_uri lines", a.Client, a.redirectURI)
+	}
+	return nil
+}
+
+func requestNoObject(a *Authorization) error {
+	switch {
+	case a.params.Has("request"):
+		return &oauthError{"request_not_supported", "request objects are not supported"}
+	case a.params.Has("request_uri"):
+		return &oauthError{"request_uri_not_supported", "request objects are not supported"}
+	case a.params.Has("registration"):
+		return &oauthError{"registration_not_supported", "clients are registered beforehand"}
+	}
+	return nil
+}
+
+func requestResponseType(a *Authorization) error {
+	switch a.params.Get("response_type") {
+	case "code":
+		return nil
+	case "":
+		return invalidRequest("response_type is missing")
+	}
+	return &oauthError{"unsupported_response_type", "only response_type=code is supported"}
+}
+
+// requestResponseMode: a code in a fragment would be seen by every script of the page.
+func requestResponseMode(a *Authorization) error {
+	switch a.params.Get("response_mode") {
+	case "", "query", "form_post":
+		return nil
+	}
+	return invalidRequest("response_mode must be query or form_post")
+}
+
+func requestScope(a *Authorization) error {
+	if !slices.Contains(a.scope, "openid") {
+		return &oauthError{"invalid_scope", "scope must contain openid"}
+	}
+	return nil
+}
+
+func requestScopeSize(a *Authorization) error {
+	if len(a.params.Get("scope")) > maxScope {
+		return &oauthError{"invalid_scope", "scope is too long"}
+	}
+	return nil
+}
+
+func requestNonce(a *Authorization) error {
+	if len(a.params.Get("nonce")) > maxNonce {
+		return invalidRequest("nonce is too long")
+	}
+	return nil
+}
+
+// requestPKCE: RFC 9700 §2.1.1.
+func requestPKCE(a *Authorization) error {
+	if a.params.Get("code_challenge") == "" && !a.client.InsecureNoPKCE {
+		return invalidRequest("code_challenge is required (PKCE)")
+	}
+	return nil
+}
+
+// requestPKCEMethod: without a method the challenge is the verifier itself (RFC 7636 §4.3).
+func requestPKCEMethod(a *Authorization) error {
+	asked := a.params.Get("code_challenge") != "" || a.params.Get("code_challenge_method") != ""
+	if asked && a.params.Get("code_challenge_method") != "S256" {
+		return invalidRequest("code_challenge_method must be S256")
+	}
+	return nil
+}
+
+// requestChallenge: SHA-256 has 32 bytes (RFC 7636 §4.2).
+func requestChallenge(a *Authorization) error {
+	if c := a.params.Get("code_challenge"); c != "" && vault.DecodeText(c, 32) == nil {
+		return invalidRequest("code_challenge is no SHA-256 in base64url")
+	}
+	return nil
+}
+
+func requestPrompt(a *Authorization) error {
+	for _, prompt := range a.prompts {
+		if !slices.Contains([]string{"none", "login", "consent", "select_account"}, prompt) {
+			return invalidRequest("prompt has an unknown value")
+		}
+	}
+	if a.Silent() && len(a.prompts) > 1 {
+		return invalidRequest("prompt=none stands alone")
+	}
+	return nil
+}
+
+// requested is what a client wants to hold of a person before it gets a code.
+type requested struct {
+	*Authorization
+	person *Person
+	sub    string
+}
+
+// personRequested: OIDC Core §3.1.2.1 (id_token_hint) and §5.5.1.
+func personRequested(r *requested) error {
+	if r.subject != "" && r.subject != r.sub {
+		return &oauthError{"login_required", "another person is signed in"}
+	}
+	return nil
+}
+
+// personACR: OIDC Core §5.5.1.1; OpenID Connect Core Unmet Authentication Requirements 1.0.
+func personACR(r *requested) error {
+	if len(r.claims.acr) > 0 && !slices.Contains(r.claims.acr, r.person.ACR) {
+		return &oauthError{"unmet_authentication_requirements", "the person has not signed in in any of the ways that the request names as essential"}
+	}
+	return nil
+}
+
+// granted returns the scopes that mean something for the client, without repetition.
+func (c *client) granted(scope []string) []string {
+	return slices.DeleteFunc(slices.Clone(scope), func(s string) bool {
+		_, known := scopes[s]
+		return !known && (s != "offline_access" || !c.Refresh)
+	})
+}

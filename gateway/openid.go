@@ -1,0 +1,261 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/entry"
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/form"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/target"
+	"github.com/caddy-sso/caddy-sso/mapping"
+)
+
+// openIDPath is the path of the OpenID provider below the prefix.
+const openIDPath = "/op"
+
+// openIDIssuer returns the issuer identifier at a site.
+func (a *App) openIDIssuer(s *site) (string, error) {
+	u, err := url.Parse(s.issuer)
+	switch {
+	case err != nil || s.issuer == "" || s.hosts == nil:
+		return "", errors.New("op: the issuer needs one address, and this site has no fixed host name: write `base_url https://…`")
+	case u.Scheme != "https" && !a.opts.InsecureHTTP && !fetch.IsLoopback(u.Hostname()):
+		return "", fmt.Errorf("op: nobody can sign in over plain http, and the issuer would be %s: if a proxy before this server ends TLS, write `base_url https://%s`", s.issuer, u.Hostname())
+	}
+	return s.issuer + a.opts.Prefix + openIDPath, nil
+}
+
+// OpenID returns the OpenID provider of a site, with its issuer, or nil. The caller binds
+// it.
+func (g *Gateway) OpenID() (op *oidcop.Provider, issuer string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, a := range g.apps {
+		if a.clients != nil {
+			g.openID.Store(a.clients.Provider)
+			issuer, _ = a.openIDIssuer(a.site.Load()) // Start has checked it
+			return a.clients.Provider, issuer
+		}
+	}
+	return nil, ""
+}
+
+// admits decides whether a person may sign in here: at the app, or at one of the clients.
+func (a *App) admits(p *NamedProvider, id provider.Identity) (mapping.Result, *refusal.Error) {
+	_, granted, refused := a.policy.Admit(p, id)
+	if refused != nil && a.clients != nil && a.clients.Admit(p, id) {
+		return mapping.Result{}, nil
+	}
+	return granted, refused
+}
+
+// openIDEndpoints returns the addresses of the OpenID provider, with those for clients.
+func (a *App) openIDEndpoints() []Endpoint {
+	if a.clients == nil {
+		return nil
+	}
+	at := a.opts.Prefix + openIDPath
+	browser := Endpoint{Methods: []string{http.MethodGet, http.MethodPost}, Credentials: true, CrossSite: true}
+	authorize, logout := browser, browser
+	authorize.Path, authorize.serve = at+oidcop.AuthorizationPath, (*request).authorize
+	logout.Path, logout.serve = at+oidcop.LogoutPath, (*request).clientLogout
+	rows := []Endpoint{authorize, logout}
+	for _, e := range a.clients.Provider.Endpoints() {
+		posts := slices.Contains(e.Methods, http.MethodPost)
+		rows = append(rows, Endpoint{Path: at + e.Path, Methods: e.Methods, Credentials: posts, CrossSite: posts, serve: func(x *request) error {
+			return x.serveClient(e, posts)
+		}})
+	}
+	return rows
+}
+
+// serveClient serves an endpoint for clients. One whose address has failed too often to
+// authenticate has to wait.
+func (x *request) serveClient(e oidcop.Endpoint, authenticates bool) error {
+	limits := x.app.gw.limits
+	if authenticates {
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout)) // see consumeAssertion
+		if refused := x.limited(limits.Failing(x.r.Context(), x.peer.Addr)); refused != nil {
+			return x.refuse(refused)
+		}
+	}
+	// A dead token or code does not count (it has another challenge, or none): people who
+	// bring theirs would lock out the app.
+	if e.Serve(x.w, x.r) && strings.HasPrefix(x.w.Header().Get("WWW-Authenticate"), "Basic ") {
+		limits.Fail(x.r.Context(), x.peer.Addr)
+	}
+	return nil
+}
+
+// clientRequest returns the parameters of a request that a client sends by the browser.
+// Our cookies do not come with a POST of another site (SameSite=Lax). So a form becomes
+// the query of the same address; then done is set.
+func (x *request) clientRequest() (params url.Values, done bool, refused *refusal.Error) {
+	if x.r.Method != http.MethodPost {
+		params, refused = form.Query(x.r)
+		return params, false, refused
+	}
+	origin, refused := x.origin()
+	if refused != nil {
+		return nil, false, refused
+	}
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout)) // see consumeAssertion
+	if params, refused = form.All(x.w, x.r, target.MaxReturn); refused == nil {
+		x.redirect(origin + x.path + "?" + params.Encode())
+	}
+	return nil, refused == nil, refused
+}
+
+// authorize serves the authorization endpoint (OIDC Core §3.1.2).
+func (x *request) authorize() error {
+	params, done, refused := x.clientRequest()
+	if done {
+		return nil
+	}
+	if refused != nil {
+		return x.refuse(refused)
+	}
+	req, err := x.app.clients.Provider.Authorization(x.r.Context(), params)
+	if err != nil {
+		return x.refuse(session.Fault(err))
+	}
+	if answer := req.Refused(); answer != nil {
+		return x.answerClient(answer)
+	}
+	x.returnTo = x.path + "?" + params.Encode()
+	ses, err := x.session()
+	signedIn := err == nil
+	switch {
+	case err != nil && !errors.Is(err, session.ErrNone):
+		return x.refuse(session.Fault(err))
+	case signedIn && !req.Stale(ses.Login().Created, entry.AuthTime(ses.Login())):
+		return x.grant(req, ses)
+	case req.Silent() || signedIn && req.Asked():
+		return x.answerClient(req.Refuse("login_required", "the person has to sign in"))
+	case signedIn || req.Stale(time.Time{}, time.Now()): // even if their provider knows them
+		if params, err = req.Again(x.r.Context()); err != nil {
+			return x.refuse(session.Fault(err))
+		}
+		x.returnTo = x.path + "?" + params.Encode()
+	}
+	var at *NamedProvider
+	if signedIn {
+		at = x.app.policy.ProviderOf(ses.Login())
+	}
+	return x.signInFor(at)
+}
+
+// grant gives the client a code for the login.
+func (x *request) grant(req *oidcop.Authorization, ses session.Session) error {
+	answer, err := req.Grant(x.r.Context(), ses.ID())
+	refused, ok := errors.AsType[*refusal.Error](err)
+	switch over := errors.Is(err, oidcop.ErrNoLogin); {
+	case err == nil:
+		x.observe(Event{Type: EventGrant, Client: req.Client})
+		return x.answerClient(answer)
+	case over && req.Silent():
+		return x.answerClient(req.Refuse("login_required", "the person has to sign in"))
+	case over:
+		return x.signInFor(nil)
+	case ok && req.Silent() && refused.Code.Meaning().Status < http.StatusInternalServerError:
+		return x.answerClient(req.Refuse("access_denied", "the person may not use this app"))
+	}
+	return x.refuse(session.Fault(err))
+}
+
+// signInFor sends the person to sign in, at p if that is not nil. They return to the
+// client's request.
+func (x *request) signInFor(p *NamedProvider) error {
+	if _, err := target.SafeReturn(x.returnTo, x.app.opts.Prefix); err != nil {
+		return x.refuse(refusal.New(refusal.TooLarge, err))
+	}
+	if p == nil {
+		p = x.app.autologin
+	}
+	switch {
+	case !pages.Opened(x.r):
+		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
+	case p == nil:
+		return x.redirectTo(x.loginURL(nil, x.returnTo))
+	}
+	return x.begin(p, session.Flow{Return: x.returnTo})
+}
+
+// forClient adds to the request of a login what the client wants of it, if the login is
+// for one.
+func (x *request) forClient(returnTo string, req *provider.BeginRequest) {
+	path, query, _ := strings.Cut(returnTo, "?")
+	if x.app.clients == nil || path != x.app.opts.Prefix+openIDPath+oidcop.AuthorizationPath {
+		return
+	}
+	params, _ := url.ParseQuery(query)
+	req.ForceLogin = params.Has(oidcop.AskedParam)
+	req.LoginHint, req.ACRValues = params.Get("login_hint"), params.Get("acr_values")
+}
+
+// answerClient sends the browser to the client with an answer.
+func (x *request) answerClient(answer *oidcop.Answer) error {
+	if answer.Form == nil {
+		x.redirect(answer.Location)
+		return nil
+	}
+	x.page(http.StatusOK, pages.Form{
+		Chrome: x.chrome(), Provider: target.HostOf(answer.Location), Action: answer.Location, Fields: pages.FieldsOf(answer.Form),
+	})
+	return nil
+}
+
+// clientLogout serves the logout endpoint (OpenID Connect RP-Initiated Logout 1.0). It
+// ends the login at once if the client has an ID token of it. Otherwise a page of ours
+// asks.
+func (x *request) clientLogout() error {
+	params, done, refused := x.clientRequest()
+	if done {
+		return nil
+	}
+	if refused != nil {
+		return x.refuse(refused)
+	}
+	req, err := x.app.clients.Provider.Logout(x.r.Context(), params)
+	if err != nil {
+		return x.refuse(session.Fault(err))
+	}
+	ses, err := x.anySession()
+	switch {
+	case errors.Is(err, session.ErrNone):
+		return x.signedOut(req.ReturnTo())
+	case err != nil:
+		return x.refuse(session.Fault(err))
+	case !req.Ends(ses.ID()):
+		return x.redirectTo(x.app.opts.Prefix + "/logout?" + params.Encode())
+	}
+	x.forgetPages() // no page of ours follows that does
+	return x.end(ses, req.ReturnTo())
+}
+
+// clientReturn returns where a logout of ours goes on for a client, or "".
+func (x *request) clientReturn() (string, *refusal.Error) {
+	if x.app.clients == nil || x.r.URL.RawQuery == "" {
+		return "", nil
+	}
+	params, refused := form.Query(x.r)
+	if refused != nil {
+		return "", refused
+	}
+	req, err := x.app.clients.Provider.Logout(x.r.Context(), params)
+	if err != nil {
+		return "", session.Fault(err)
+	}
+	return req.ReturnTo(), nil
+}

@@ -1,0 +1,350 @@
+package gateway_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/mapping"
+)
+
+// A sign-in goes on at the client, whatever the providers speak.
+func TestOpenIDSignIn(t *testing.T) {
+	t.Parallel()
+	for name, newLab := range protocols {
+		t.Run("E3 "+name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			s := l.openID()
+			tokens := s.browser().tokens()
+			claims := claimsOf(t, tokens["id_token"].(string))
+			if claims["iss"] != "https://app.example/.sso/op" || claims["aud"] != "wiki" || claims["nonce"] != "n" || claims["sub"] == "" {
+				t.Errorf("the ID token says %v", claims)
+			}
+			status, info := s.userinfo(tokens["access_token"])
+			want := map[string]any{"preferred_username": "alice", "email": "alice@corp.example", "email_verified": true, "name": "Alice Example", "roles": []any{"Reader"}}
+			for claim, value := range want {
+				if status != http.StatusOK || !reflect.DeepEqual(info[claim], value) {
+					t.Errorf("userinfo: status %d, %s is %v", status, claim, info[claim])
+				}
+			}
+			if info["groups"] != nil {
+				t.Errorf("groups that nobody asked for: %v", info["groups"])
+			}
+			ev := l.seen()
+			if last := ev[len(ev)-1]; last.Type != gateway.EventGrant || last.Client != "wiki" || last.Username != "alice" {
+				t.Errorf("events %+v", ev)
+			}
+		})
+	}
+}
+
+func TestOpenIDChooser(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	other := newFakeIDP("https://other.example")
+	s := l.openID(beside(named("other", other)))
+	b := s.browser()
+	_, query, _ := strings.Cut(b.open(wikiAsks()).Header().Get("Location"), "/.sso/login?")
+	params, err := url.ParseQuery(query)
+	mustDo(t, err)
+	wantCode(t, b.follow(b.bring(other.answer(t, b.choose("other", params.Get("return")), "alice"))))
+}
+
+// Several tabs sign in at once: each comes to its client.
+func TestOpenIDTabs(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	b := l.openID().browser()
+	one, two := b.begin(wikiAsks()), b.begin(wikiAsks("client_id", "vault"))
+	wantCode(t, b.follow(b.bring(two)))
+	wantCode(t, b.follow(b.bring(one)))
+}
+
+// bob may use the wiki alone. Nobody may use an app behind the site, which has no rules.
+func TestOpenIDDenied(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.idp.person("carol", provider.Identity{Username: "carol"})
+	onlyVault := func(o *gateway.AppOptions) { o.Clients = o.Clients[1:] }
+	s := l.openID()
+	b := s.browser()
+	b.bring(b.beginAs(wikiAsks(), "bob"))
+	wantCode(t, b.open(wikiAsks()))
+	w := b.open(wikiAsks("client_id", "vault"))
+	wantRefused(t, w, refusal.AccessDenied)
+	if body := w.Body.String(); !strings.Contains(body, "bob") || !strings.Contains(body, "as=other") || !strings.Contains(body, url.QueryEscape(opAuthorize)) {
+		t.Errorf("the page has no way on:\n%s", body)
+	}
+	wantError(t, b.open(wikiAsks("client_id", "vault", "prompt", "none")), "access_denied")
+	wantRefused(t, b.open("/"), refusal.AccessDenied)
+	wantRefused(t, b.open("/.sso/session"), refusal.AccessDenied)
+	if s.reached() != 0 {
+		t.Error("a request reached an app behind the site")
+	}
+	// Nobody's rules match: there is no login at all.
+	strict := l.openIDOf(l.gateway(), onlyVault).browser()
+	wantKept(t, l, 1, 1, 0)
+	strict.bring(strict.beginAs(wikiAsks("client_id", "vault"), "carol"))
+	wantRefused(t, strict.open("/.sso/refused"), refusal.AccessDenied)
+	wantKept(t, l, 1, 1, 0)
+}
+
+// A person whom the site's own rules let in goes on to its app.
+func TestOpenIDBesideAnApp(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.openIDOf(l.gateway(), func(o *gateway.AppOptions) { o.Rules = lets("User", "admins") })
+	b := s.browser()
+	b.signIn()
+	wantStatus(t, b.open("/"), http.StatusOK)
+	wantCode(t, b.open(wikiAsks()))
+}
+
+func TestOpenIDSilent(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).openID()
+	b := s.browser()
+	frame := []string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Site", "same-site"}
+	silent := wikiAsks("prompt", "none")
+	wantError(t, b.open(silent), "login_required")
+	wantError(t, b.send(b.request(http.MethodGet, silent, frame...)), "login_required")
+	wantRefused(t, b.send(b.request(http.MethodGet, wikiAsks(), frame...)), refusal.Unauthenticated)
+	b.tokens()
+	wantCode(t, b.send(b.request(http.MethodGet, silent, frame...)))
+	wantError(t, b.open(wikiAsks("prompt", "none", "max_age", "0")), "login_required")
+	// A frame of another site brings no cookie.
+	frame[len(frame)-1] = "cross-site"
+	wantError(t, s.browser().send(s.browser().request(http.MethodGet, silent, frame...)), "login_required")
+}
+
+// A client may ask for a new login. It is asked for once: there is no loop, whatever the
+// provider says of the time.
+func TestOpenIDNewLogin(t *testing.T) {
+	t.Parallel()
+	for _, ask := range [][]string{{"prompt", "login"}, {"max_age", "0"}, {"max_age", "60"}, {"prompt", "select_account"}} {
+		t.Run(strings.Join(ask, "="), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			old := time.Now().Add(-time.Hour)
+			alice := l.idp.people["alice"]
+			alice.AuthTime = old
+			l.idp.person("alice", alice)
+			b := l.openID().browser()
+			b.tokens()
+			w := b.open(wikiAsks(ask...))
+			if at := w.Header().Get("Location"); !strings.HasPrefix(at, l.idp.issuer) {
+				t.Fatalf("the person is sent to %q", at)
+			}
+			if begun := l.idp.begun; !begun[len(begun)-1].ForceLogin {
+				t.Error("the provider is not asked for a new login")
+			}
+			wantCode(t, b.follow(b.bring(l.idp.answer(t, w, "alice"))))
+			// Who replaces the time, or leaves it out, begins anew.
+			back := b.returning(wikiAsks(ask...))
+			for _, forged := range []string{wikiAsks(append(ask, "sso_asked", "1")...), strings.Replace(back, "sso_asked=1", "sso_asked=2", 1)} {
+				if at := b.open(forged).Header().Get("Location"); !strings.HasPrefix(at, l.idp.issuer) {
+					t.Errorf("%s: the person is sent to %q", forged, at)
+				}
+			}
+			// The login is the old one still: the person has not signed in again.
+			time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) // asked counts in seconds
+			wantError(t, b.open(b.returning(wikiAsks(ask...))), "login_required")
+		})
+	}
+	t.Run("without a session", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		s := l.openID()
+		s.browser().begin("/") // the first flow makes the store's name key
+		b := s.browser()
+		wantCode(t, b.follow(b.open(wikiAsks("prompt", "login"))))
+		if begun, _ := l.idp.counts(); begun != 2 || !l.idp.begun[1].ForceLogin {
+			t.Errorf("begun %+v", l.idp.begun)
+		}
+	})
+	t.Run("hints", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		b := l.openID().browser()
+		b.open(wikiAsks("login_hint", "alice", "acr_values", "high low"))
+		if begun := l.idp.begun[0]; begun.LoginHint != "alice" || begun.ACRValues != "high low" || begun.ForceLogin {
+			t.Errorf("begun %+v", begun)
+		}
+	})
+}
+
+// returning begins a login for a request, and returns the address that it returns to.
+func (b *browser) returning(request string) string {
+	b.t.Helper()
+	return linkOf(b.t, b.bring(b.idp.answer(b.t, b.open(request), "nobody")), "Try again") // whom the provider does not know
+}
+
+func TestOpenIDFormPost(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).openID()
+	b := s.browser()
+	b.tokens()
+	w := b.open(wikiAsks("response_mode", "form_post"))
+	wantStatus(t, w, http.StatusOK)
+	action, fields := formOf(t, w)
+	if action != wikiCallback || fields.Get("code") == "" || fields.Get("state") != "st&te" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("the form posts %v to %s, with %v", fields, action, w.Header())
+	}
+	if !strings.Contains(w.Body.String(), "wiki.example") {
+		t.Errorf("the page does not say where to:\n%s", w.Body)
+	}
+	if status, _ := s.token(fields.Get("code"), wikiSecret); status != http.StatusOK {
+		t.Errorf("its code is worth %d", status)
+	}
+}
+
+// A client may post its request. Our cookies come with the query that it becomes.
+func TestOpenIDPost(t *testing.T) {
+	t.Parallel()
+	s := newLab(t).openID()
+	b := s.browser()
+	b.tokens()
+	post := func(path, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+		r.Host = s.host
+		for name, value := range map[string]string{
+			"Origin": "https://wiki.example", "Sec-Fetch-Site": "cross-site", "Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded",
+		} {
+			r.Header.Set(name, value)
+		}
+		return b.serve(r, false)
+	}
+	_, query, _ := strings.Cut(wikiAsks(), "?")
+	w := post(opAuthorize, query)
+	wantRedirect(t, w, "https://app.example"+wikiAsks())
+	wantCode(t, b.follow(w))
+	wantRefused(t, post(wikiAsks(), query), refusal.BadRequest)
+	wantRefused(t, post(opAuthorize, "a=%zz"), refusal.BadRequest)
+	wantRefused(t, post(opAuthorize, "a="+strings.Repeat("a", 10<<10)), refusal.TooLarge)
+	wantRefused(t, post(opAuthorize, ""), refusal.BadRequest)
+}
+
+// A request that is not a client's own is never redirected.
+func TestOpenIDWrongClient(t *testing.T) {
+	t.Parallel()
+	b := newLab(t).openID().browser()
+	for _, change := range [][]string{
+		{"client_id", "other"}, {"client_id", ""}, {"client_id", "WIKI"}, {"redirect_uri", "https://wiki.example/callback/"},
+		{"redirect_uri", "https://evil.example/callback"}, {"redirect_uri", ""}, {"redirect_uri", "https://wiki.example/callback?x"},
+	} {
+		for range 2 { // before and after the sign-in
+			w := b.open(wikiAsks(change...))
+			if w.Code != http.StatusBadRequest || w.Header().Get("Location") != "" {
+				t.Errorf("%q: %d to %q", change, w.Code, w.Header().Get("Location"))
+			}
+			b.follow(b.open(wikiAsks()))
+		}
+	}
+	wantError(t, b.open(wikiAsks("response_type", "token")), "unsupported_response_type")
+	wantRefused(t, b.open(wikiAsks("sso_filler", strings.Repeat("x", 9<<10), "prompt", "login")), refusal.TooLarge)
+}
+
+// Tokens end with the login at once, on another node too.
+func TestOpenIDTokensEndWithTheLogin(t *testing.T) {
+	t.Parallel()
+	alice := session.AccountKey{Protocol: provider.OIDC, Issuer: "https://id.example", Subject: "sub-alice"}
+	for name, end := range map[string]func(t *testing.T, b *browser){
+		"logout":        func(_ *testing.T, b *browser) { b.post("/.sso/logout") },
+		"block":         func(t *testing.T, b *browser) { mustDo(t, b.sessions.BlockAccount(t.Context(), alice)) },
+		"all revoked":   func(t *testing.T, b *browser) { mustDo(t, b.sessions.RevokeAll(t.Context())) },
+		"rules changed": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			here, there := l.openID(), newLabOn(t, l.store).openID()
+			b := here.browser()
+			tokens, code := b.tokens(), wantCode(t, b.open(wikiAsks()))
+			for _, s := range []*site{here, there} {
+				if status, _ := s.userinfo(tokens["access_token"]); status != http.StatusOK {
+					t.Fatalf("control: %d", status)
+				}
+			}
+			if end != nil {
+				end(t, b)
+			} else {
+				there = l.openIDOf(l.gateway(), func(o *gateway.AppOptions) { o.Clients[0].Rules = lets("Reader", "nobody") })
+			}
+			if status, _ := there.userinfo(tokens["access_token"]); status < 400 || status >= 500 {
+				t.Errorf("the access token is worth %d", status)
+			}
+			if status, _ := there.token(code, wikiSecret); status != http.StatusBadRequest {
+				t.Errorf("the code is worth %d", status)
+			}
+		})
+	}
+}
+
+// Those who guess secrets have to wait, and nobody else.
+func TestOpenIDLimit(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.openIDOf(l.gateway(limited(session.Limit{Failed: 3, Window: time.Hour})))
+	b := s.browser()
+	code := wantCode(t, b.follow(b.open(wikiAsks())))
+	for range 10 { // no failure of the client
+		s.userinfo("x")
+		s.token("x", wikiSecret)
+	}
+	for range 3 {
+		if status, _ := s.token(code, "guess"); status != http.StatusUnauthorized {
+			t.Fatalf("a wrong secret: %d", status)
+		}
+	}
+	if status, _ := s.token(code, wikiSecret); status != http.StatusTooManyRequests {
+		t.Errorf("after three: %d", status)
+	}
+	s.client = netip.MustParseAddr("192.0.2.8")
+	if status, _ := s.token(code, wikiSecret); status != http.StatusOK {
+		t.Errorf("from another address: %d", status)
+	}
+}
+
+func TestOpenIDOptions(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*gateway.AppOptions)
+		hosts  gateway.Hosts
+		want   string
+	}{
+		"no rule":         {change: func(o *gateway.AppOptions) { o.Clients[1].Rules = mapping.Rules{} }, want: `op: client "vault" has no rule`},
+		"a bad rule":      {change: func(o *gateway.AppOptions) { o.Clients[0].Rules = lets("", "x") }, want: `op: client "wiki": role[0]`},
+		"no redirect URI": {change: func(o *gateway.AppOptions) { o.Clients[0].RedirectURIs = nil }, want: `client "wiki"`},
+		"twice":           {change: func(o *gateway.AppOptions) { o.Clients[1].ID = "wiki" }, want: `client "wiki"`},
+		"any host":        {hosts: gateway.Hosts{Any: true}, want: "op: the issuer needs one address"},
+		"plain http":      {hosts: gateway.Hosts{Exact: []string{appHost}, Scheme: "http"}, want: "`base_url https://app.example`"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			opts := gateway.AppOptions{}
+			withClients(&opts)
+			opts.Clients = slices.Clone(opts.Clients)
+			if tc.change != nil {
+				tc.change(&opts)
+			}
+			app, err := newLab(t).gateway().NewApp(opts)
+			if err == nil {
+				err = app.Start(tc.hosts)
+			}
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v, want %s", err, tc.want)
+			}
+		})
+	}
+}
