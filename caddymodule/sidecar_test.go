@@ -182,7 +182,7 @@ func TestSidecarAddresses(t *testing.T) {
 		"SSO_HEALTH_LISTEN=8081":              "SSO_HEALTH_LISTEN: '8081' is no address",
 		"SSO_HEALTH_LISTEN='127.0.0.1:1'":     "SSO_HEALTH_LISTEN: the value has the quotes '",
 		"SSO_HEALTH_LISTEN__FILE=/none":       "SSO_HEALTH_LISTEN__FILE: open /none: no such file",
-		"SSO_HEALTH_LISTEN__FILE=testdata":    "SSO_HEALTH_LISTEN__FILE: testdata is no regular file",
+		"SSO_HEALTH_LISTEN__FILE=cmd":         "SSO_HEALTH_LISTEN__FILE: cmd is no regular file",
 		"SSO_HEALTH_LISTEN__FILE=/proc/stat/": "SSO_HEALTH_LISTEN__FILE: ",
 	} {
 		if got, err := caddymodule.HealthAddress([]string{"SSO_TITLE__FILE=/none", variable}); err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -88,7 +88,7 @@ func (p *Provider) newClient(c Client) (*client, error) {
 		}
 	}
 	for name, kind := range c.Claims {
-		fault(name == "" || reserved(name), "claim %q: it has a meaning of its own", name)
+		fault(name == "" || reserved(name), "claim %q: it has a meaning of its own, choose another name", name)
 		fault(!slices.Contains(Kinds(), kind), "claim %q is of the kind %q: expected one of %s", name, kind, strings.Join(Kinds(), ", "))
 	}
 	var err error

@@ -63,7 +63,7 @@ func parseKeys(doc []byte) ([]jose.JSONWebKey, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(doc, &set); err != nil {
-		return nil, errors.New("reading the keys of a client: it is no JWK Set")
+		return nil, errors.New("reading the keys of a client: expected a JWK Set (RFC 7517 §5)")
 	}
 	var usable []jose.JSONWebKey
 	for _, raw := range set.Keys {
