@@ -2,9 +2,11 @@ package caddymodule
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -62,6 +64,36 @@ func (p place) routesBefore() (routes []string) {
 		}
 	}
 	return routes
+}
+
+// describe says which requests matchers take. Values that may be secret, such as those of a
+// header, are left out.
+func describe(sets caddyhttp.MatcherSets) string {
+	either := make([]string, len(sets))
+	for i, set := range sets {
+		var all []string
+		for _, matcher := range set {
+			text := matcherName(matcher)
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchNot:
+				text = "not (" + describe(m.MatcherSets) + ")"
+			case *caddyhttp.MatchPath:
+				text += " " + strings.Join(*m, " ")
+			case *caddyhttp.MatchPathRE:
+				text += " " + m.Pattern
+			case *caddyhttp.MatchHeader:
+				text += " " + strings.Join(slices.Sorted(maps.Keys(*m)), " ")
+			case *caddyhttp.MatchMethod:
+				text += " " + strings.Join(*m, " ")
+			case *caddyhttp.MatchHost:
+				text += " " + strings.Join(*m, " ")
+			}
+			all = append(all, text)
+		}
+		slices.Sort(all)
+		either[i] = strings.Join(all, ", ")
+	}
+	return strings.Join(either, " or ")
 }
 
 // scope says which paths of the site need a login.

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -75,7 +74,7 @@ func (t *trace) anyOf(sets caddyhttp.MatcherSets, s state) (in, out []state) {
 		out = nil
 		for _, r := range rest {
 			yes, no := t.allOf(set, r)
-			in, out = append(in, yes...), append(out, no...)
+			in, out = add(in, yes...), add(out, no...)
 		}
 	}
 	return in, out
@@ -89,7 +88,7 @@ func (t *trace) allOf(set caddyhttp.MatcherSet, s state) (in, out []state) {
 		in = nil
 		for _, r := range rest {
 			yes, no := t.one(matcher, r)
-			in, out = append(in, yes...), append(out, no...)
+			in, out = add(in, yes...), add(out, no...)
 		}
 	}
 	return in, out
@@ -106,23 +105,16 @@ func (t *trace) one(matcher any, s state) (in, out []state) {
 		some := methodsOf(*m)
 		yes.methods, no.methods = s.methods&some, s.methods&^(some&^otherMethods)
 	default:
-		matches := t.matcher(matcher, s.path)
-		if hardly <= matches && matches <= maybe {
-			key := t.in.key(matcher)
-			if known := s.facts.of(key); known == nil {
-				if t.in.often[key] > 1 {
-					yes.facts, no.facts = &fact{key, true, s.facts}, &fact{key, false, s.facts}
-				}
-				yes.quiet = s.quiet || matches == hardly
-				break
-			} else if matches = never; known.matches {
-				matches = surely
-			}
-		}
-		if matches == surely {
-			no.methods = 0
-		} else {
+		switch matches := t.chanceOf(matcher, s); matches {
+		case never:
 			yes.methods = 0
+		case surely:
+			no.methods = 0
+		default:
+			yes.quiet = s.quiet || matches == hardly
+			if key := t.in.key(matcher); t.in.often[key] > 1 {
+				yes.facts, no.facts = &fact{key, true, s.facts}, &fact{key, false, s.facts}
+			}
 		}
 	}
 	if yes.methods != 0 {
@@ -132,6 +124,21 @@ func (t *trace) one(matcher any, s state) (in, out []state) {
 		out = []state{no}
 	}
 	return in, out
+}
+
+// chanceOf says whether requests match, as far as anything is known of them.
+func (t *trace) chanceOf(matcher any, s state) chance {
+	matches := t.matcher(matcher, s.path)
+	if matches == never || matches == surely {
+		return matches
+	}
+	switch known := s.facts.of(t.in.key(matcher)); {
+	case known == nil:
+		return matches
+	case known.matches:
+		return surely
+	}
+	return never
 }
 
 func methodsOf(names []string) (set methods) {
@@ -257,34 +264,4 @@ func matcherName(matcher any) string {
 		return strings.TrimPrefix(string(m.CaddyModule().ID), "http.matchers.")
 	}
 	return fmt.Sprintf("%T", matcher)
-}
-
-// describe says which requests matchers take. Values that may be secret, such as those of a
-// header, are left out.
-func describe(sets caddyhttp.MatcherSets) string {
-	either := make([]string, len(sets))
-	for i, set := range sets {
-		var all []string
-		for _, matcher := range set {
-			text := matcherName(matcher)
-			switch m := matcher.(type) {
-			case *caddyhttp.MatchNot:
-				text = "not (" + describe(m.MatcherSets) + ")"
-			case *caddyhttp.MatchPath:
-				text += " " + strings.Join(*m, " ")
-			case *caddyhttp.MatchPathRE:
-				text += " " + m.Pattern
-			case *caddyhttp.MatchHeader:
-				text += " " + strings.Join(slices.Sorted(maps.Keys(*m)), " ")
-			case *caddyhttp.MatchMethod:
-				text += " " + strings.Join(*m, " ")
-			case *caddyhttp.MatchHost:
-				text += " " + strings.Join(*m, " ")
-			}
-			all = append(all, text)
-		}
-		slices.Sort(all)
-		either[i] = strings.Join(all, ", ")
-	}
-	return strings.Join(either, " or ")
 }

@@ -104,7 +104,12 @@ func TestAnotherAppAnswers(t *testing.T) {
 func TestManyParts(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	const part = "sso oidc https://id.example.com app secret {\nrole User g%d\nnested\napp a%[1]d\n%s\n}\nrespond ok\n}\n"
+	var many strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&many, "not {\nheader X-%d *\nheader Y-%[1]d *\n}\n", i)
+	}
 	for name, tt := range map[string]struct{ before, lines string }{
+		"many matchers":              {"@m%d {\n" + many.String() + "}\nrewrite @m%[1]d /p%[1]d{uri}\nhandle /p%[1]d/* {\n", "prefix /p%d/.sso"},
 		"a prefix for each":          {"handle /p%d/* {\n", "prefix /p%d/.sso"},
 		"one prefix":                 {"handle /p%d/* {\n", "# %d"},
 		"one prefix, other requests": {"@m%d header X-%[1]d *\nhandle @m%[1]d {\n", "# %d"},

@@ -36,6 +36,8 @@ type place struct {
 	rewrites []string
 	// steps lead from the server to it.
 	steps []step
+	// shared is a group of its routes that other lists of routes have, too.
+	shared string
 	// in are the server's routes, where it stands as own. line leads to it: the subroutes
 	// above, and own.
 	in   *routing
@@ -141,8 +143,13 @@ func (p place) checkOrder() error {
 		"put 'sso' first, and write `public` in its block for paths that need no login; or, if sso is to guard only the rest, %s", p.handler.site, strings.Join(p.before, "', '"), p.asPart())
 }
 
-// checkRest refuses a nested handler if the routes before it leave no requests.
+// checkRest refuses a nested handler if the routes before it leave no requests, or if it
+// can't be known which.
 func (p place) checkRest() error {
+	if p.shared != "" {
+		return fmt.Errorf("site %s: the 'sso' that is `nested` is in a route of the group %q, which also has routes in another list: requests that have taken one of those skip this 'sso': "+
+			"write another name for each list's group", p.handler.site, p.shared)
+	}
 	w := p.way(anyPath)
 	takers := w.names(false)
 	if w.methods&^otherMethods != 0 || takers == nil {

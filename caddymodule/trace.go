@@ -106,16 +106,18 @@ func (t *trace) takes(name string, s state) {
 	t.takers = append(t.takers, taker{name, s.via, s.quiet || s.ghost, s.ghost})
 }
 
-// add adds a state to others, unless one of them says the same. If there are too many, it
+// add adds states to others, unless one of them says the same. If there are too many, it
 // forgets what tells them apart.
-func add(states []state, s state) []state {
-	if len(states) > manyStates {
-		s.path, s.facts = anyPath, nil
+func add(states []state, more ...state) []state {
+	for _, s := range more {
+		if len(states) > manyStates {
+			s.path, s.facts = anyPath, nil
+		}
+		if !slices.ContainsFunc(states, s.same) {
+			states = append(states, s)
+		}
 	}
-	if slices.ContainsFunc(states, s.same) {
-		return states
-	}
-	return append(states, s)
+	return states
 }
 
 // list returns what becomes of requests in a list of routes. Those behind the place do not
@@ -154,9 +156,7 @@ func (t *trace) route(route caddyhttp.Route, s state, after []state, onWay bool,
 		return add(after, s)
 	}
 	in, out := t.match(route, s)
-	for _, o := range out {
-		after = add(after, o)
-	}
+	after = add(after, out...)
 	if in == nil && onWay && s.moved {
 		s.quiet = true
 		t.takes("rewrite", s)
@@ -200,9 +200,7 @@ func (t *trace) handlers(list []caddyhttp.MiddlewareHandler, s state, under []st
 	for _, handler := range list {
 		var passed []state
 		for _, before := range states {
-			for _, after := range t.through(handler, before, under) {
-				passed = add(passed, after)
-			}
+			passed = add(passed, t.through(handler, before, under)...)
 		}
 		states = passed
 	}
@@ -304,7 +302,7 @@ func (t *trace) answered(handler caddyhttp.MiddlewareHandler, s state, under []s
 	case ok:
 		for _, response := range proxy.HandleResponse { // such as that of forward_auth
 			if response.StatusCode == "" {
-				left = append(left, t.list(response.Routes, s, under)...)
+				left = add(left, t.list(response.Routes, s, under)...)
 			}
 		}
 		return left

@@ -22,6 +22,7 @@ type routing struct {
 	ways     map[wayTo]way
 	keys     map[any]string           // of matchers: see matcherKey
 	often    map[string]int           // how often a key occurs
+	groups   map[string]int           // in how many lists of routes a group occurs
 	requests map[string]*http.Request // for paths
 	steps    int                      // routes that requests were followed through
 }
@@ -35,7 +36,7 @@ type wayTo struct {
 func routingOf(name string, server *caddyhttp.Server) *routing {
 	in := &routing{
 		server: name, routes: server.Routes, named: server.NamedRoutes,
-		ways: map[wayTo]way{}, keys: map[any]string{}, often: map[string]int{}, requests: map[string]*http.Request{},
+		ways: map[wayTo]way{}, keys: map[any]string{}, often: map[string]int{}, groups: map[string]int{}, requests: map[string]*http.Request{},
 	}
 	in.count(in.routes)
 	for _, route := range in.named {
@@ -44,9 +45,14 @@ func routingOf(name string, server *caddyhttp.Server) *routing {
 	return in
 }
 
-// count finds the keys of all matchers that decide about the way of requests.
+// count finds the keys of all matchers that decide about the way of requests, and groups.
 func (in *routing) count(list caddyhttp.RouteList) {
+	own := map[string]bool{}
 	for _, route := range list {
+		if route.Group != "" && !own[route.Group] {
+			own[route.Group] = true
+			in.groups[route.Group]++
+		}
 		if turns(route) {
 			in.countSets(route.MatcherSets)
 		}
@@ -104,6 +110,7 @@ type walker struct {
 	site   string                        // the outermost route with a subroute
 	steps  []step                        // of the routes above
 	line   []caddyhttp.MiddlewareHandler // the subroutes above
+	shared string                        // the group of a route above that is one of another list, too
 }
 
 // routes looks for handlers in a list of routes. depth counts the subroutes
@@ -164,6 +171,9 @@ func (w *walker) enter(route caddyhttp.Route, depth int) (limited bool) {
 	if depth > 1 || depth == 1 && len(route.MatcherSets) > 0 || !onlyHosts(route.MatcherSets) || route.Group != "" {
 		w.nested = true
 	}
+	if w.in.groups[route.Group] > 1 {
+		w.shared = route.Group
+	}
 	return limited
 }
 
@@ -171,7 +181,7 @@ func (w *walker) enter(route caddyhttp.Route, depth int) (limited bool) {
 func (w *walker) place(h *Handler, before []earlier) place {
 	p := place{
 		handler: h, hosts: w.hosts, names: w.names, server: w.in.server, site: w.in.server + w.site, top: !w.nested,
-		anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part, steps: w.steps, in: w.in, line: append(slices.Clip(w.line), h), own: h,
+		anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part, steps: w.steps, shared: w.shared, in: w.in, line: append(slices.Clip(w.line), h), own: h,
 	}
 	p.before, p.unknown = w.before(h, before)
 	return p

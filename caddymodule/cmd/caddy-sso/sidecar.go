@@ -8,11 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -54,11 +51,12 @@ docs/environment.md has all variables.`,
 	})
 }
 
-// runSidecar runs the sidecar until a signal ends the process.
+// runSidecar runs the sidecar until a signal ends the process. Only Caddy listens to signals: it
+// waits for requests if it ends the process itself, and a signal that it does not see would be
+// lost if another listened.
 func runSidecar() error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	caddy.TrapSignals() // Caddy waits for requests only if it ends the process itself
+	ctx := context.Background()
+	caddy.TrapSignals()
 	sidecar, err := caddymodule.ReadSidecar(os.Environ())
 	if err != nil {
 		faults := strings.Split(err.Error(), "\n")
@@ -67,7 +65,7 @@ func runSidecar() error {
 		}
 		return errors.New("the environment is wrong: the lines above say where")
 	}
-	state := &health{ask: caddymodule.Ready}
+	state := &health{ask: caddymodule.Ready, stopping: caddy.Exiting}
 	if err := errors.Join(tryListen(ctx, sidecar.Listen), state.listen(ctx, sidecar.Health)); err != nil {
 		return err
 	}
@@ -81,9 +79,6 @@ func runSidecar() error {
 	if !sidecar.Near() {
 		log.Warn("the app does not listen on loopback: whoever can reach it without the gateway can sign in there as anybody", zap.String("upstream", sidecar.Upstream))
 	}
-	<-ctx.Done()
-	state.stopping.Store(true)
-	log.Info("stopping: no longer ready, but requests are served until the delay is over")
 	select {}
 }
 
@@ -98,7 +93,7 @@ func tryListen(ctx context.Context, address string) error {
 
 // A health answers whether the process lives, and whether it is ready.
 type health struct {
-	stopping atomic.Bool
+	stopping func() bool
 	ask      func(context.Context) error
 
 	mu    sync.Mutex
@@ -114,7 +109,7 @@ const (
 
 // ready says why the sidecar is not ready, or nil.
 func (h *health) ready(ctx context.Context) error {
-	if h.stopping.Load() {
+	if h.stopping() {
 		return errors.New("stopping")
 	}
 	h.mu.Lock()

@@ -12,8 +12,8 @@ import (
 func TestHealthReady(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		asked := 0
-		h := &health{ask: func(ctx context.Context) error { asked++; return ctx.Err() }}
+		asked, stops := 0, false
+		h := &health{stopping: func() bool { return stops }, ask: func(ctx context.Context) error { asked++; return ctx.Err() }}
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		for range 10 {
@@ -27,7 +27,7 @@ func TestHealthReady(t *testing.T) {
 		if asked != 5 {
 			t.Errorf("the store was asked %d times in five seconds", asked)
 		}
-		h.stopping.Store(true)
+		stops = true
 		if h.ready(t.Context()) == nil {
 			t.Error("ready while it stops")
 		}
