@@ -264,7 +264,7 @@ func TestOptions(t *testing.T) {
 		`algorithm "none"`:   func(c *oidcop.Client) { c.UserInfoAlgorithm = "none" },
 		"meaning of its own": func(c *oidcop.Client) { c.Claims = map[string]string{"sub": "user"} },
 		"the kind":           func(c *oidcop.Client) { c.Claims = map[string]string{"x": "y"} },
-		"no JWK Set":         func(c *oidcop.Client) { c.Secrets, c.Keys = nil, []byte("x") },
+		"expected a JWK Set": func(c *oidcop.Client) { c.Secrets, c.Keys = nil, []byte("x") },
 		"0 of 1":             func(c *oidcop.Client) { c.Secrets, c.Keys = nil, []byte(`{"keys":[{"kty":"oct","k":"AAAA"}]}`) },
 		"URL of its keys":    func(c *oidcop.Client) { c.Secrets, c.KeysURL = nil, "http://app.example/" },
 	} {
