@@ -3,8 +3,13 @@ package oidcop_test
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -197,4 +202,99 @@ func TestPublishedKeys(t *testing.T) {
 	if rec := l.byAssertion("published", assert(t, l.key, "one", assertionClaims("iss", "published", "sub", "published"))); rec.Code != http.StatusServiceUnavailable {
 		t.Errorf("keys that can't be fetched: %d %s", rec.Code, rec.Body)
 	}
+}
+
+// credentials authenticates the client "as" in its own way, unless the words say otherwise.
+func (p *player) credentials(params, defaults url.Values) (header string, err error) {
+	client := take(params, "as", p.client)
+	claims, key, alg, head := assertionClaims("iss", client, "sub", client), "own", "ES256", map[string]any{"kid": "one"}
+	for name := range params {
+		claim, ok := strings.CutPrefix(name, "jwt.")
+		if !ok {
+			continue
+		}
+		value := take(params, name, "")
+		switch kind, member, _ := strings.Cut(claim, "."); {
+		case claim == "key":
+			key = value
+		case claim == "alg":
+			alg = value
+		case kind == "header":
+			head[member] = jsonOf(value)
+		case value == "-":
+			delete(claims, claim)
+		default:
+			claims[claim] = jsonOf(value)
+		}
+	}
+	switch auth := take(params, "auth", ""); {
+	case auth == "none":
+		return "", nil
+	case auth == "jwt" || auth == "" && client == "jwt":
+		text, err := p.assertion(claims, key, alg, head)
+		p.got["assertion"] = append(p.got["assertion"], text)
+		defaults.Set("client_assertion_type", jwtBearer)
+		defaults.Set("client_assertion", text)
+		return "", err
+	case auth != "":
+		return auth, nil
+	case client == "spa" || client == "native":
+		defaults.Set("client_id", client)
+		return "", nil
+	case client == "other":
+		return "other:other's secret", nil
+	}
+	return url.QueryEscape(client) + ":" + url.QueryEscape(secret), nil
+}
+
+func jsonOf(text string) (v any) {
+	if json.Unmarshal([]byte(text), &v) != nil {
+		return text
+	}
+	return v
+}
+
+// assertion signs claims by a key and an algorithm that may not fit.
+func (p *player) assertion(claims map[string]any, key, alg string, head map[string]any) (string, error) {
+	signing := p.key
+	if key == "evil" {
+		signing = p.evil
+	}
+	head["alg"] = alg
+	header, err := json.Marshal(head)
+	if err != nil {
+		return "", err
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	input := b64(header) + "." + b64(payload)
+	sum := sha256.Sum256([]byte(input))
+	var signature []byte
+	switch {
+	case key == "empty":
+	case key == "public": // a shared secret that everybody knows
+		signature = hmacOf(p.t, p.key.Public(), input)
+	default:
+		r, s, err := ecdsa.Sign(rand.Reader, signing, sum[:])
+		if err != nil {
+			return "", err
+		}
+		signature = append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
+	}
+	return input + "." + b64(signature), nil
+}
+
+// hmacOf signs by HS256 with a public key in PEM as the secret (CVE-2015-9235).
+func hmacOf(t testing.TB, public any, input string) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	mac.Write([]byte(input))
+	return mac.Sum(nil)
 }

@@ -160,15 +160,3 @@ func TestAttackPromises(t *testing.T) {
 		t.Errorf("%d distinct attacks", len(distinct))
 	}
 }
-
-// TestScripts: what is wrong in an attack is found.
-func TestScripts(t *testing.T) {
-	t.Parallel()
-	for name, body := range map[string]string{
-		"another verb": "autorize !x=y", "no value": "authorize !x", "nothing evil": "authorize x=y", "open quotes": `authorize !x="y`,
-	} {
-		if steps, err := readScript(body); err == nil {
-			t.Errorf("%s is read as %+v", name, steps)
-		}
-	}
-}

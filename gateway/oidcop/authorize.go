@@ -157,18 +157,16 @@ func (a *Authorization) macAsked(ctx context.Context, at string) ([]byte, error)
 // readAsked ignores a note that is not ours.
 func (a *Authorization) readAsked(ctx context.Context) error {
 	at, text, found := strings.Cut(a.params.Get(AskedParam), ".")
-	seconds, err := strconv.ParseInt(at, 10, 64)
-	if !found || err != nil {
+	if !found {
 		return nil
 	}
 	mac, err := a.macAsked(ctx, at)
-	if err != nil {
+	if err != nil || !hmac.Equal(mac, vault.DecodeText(text, len(mac))) {
 		return err
 	}
-	if hmac.Equal(mac, vault.DecodeText(text, len(mac))) {
-		a.asked = time.Unix(seconds, 0)
-	}
-	return nil
+	seconds, err := strconv.ParseInt(at, 10, 64)
+	a.asked = time.Unix(seconds, 0)
+	return err
 }
 
 // Grant gives the client a code for a login. The error is ErrNoLogin if it is over, a

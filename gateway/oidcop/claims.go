@@ -58,20 +58,11 @@ func (c *client) claimKinds() map[string]string {
 	return all
 }
 
-// idClaims returns what an ID token tells of the person beyond the sign-in itself: the claims
-// of the configuration, and those that the request wants there. Those of the scope are in
-// userinfo (OIDC Core §5.4).
-func (c *client) idClaims(g *grant, person *Person) map[string]any {
-	names := slices.Concat(slices.Collect(maps.Keys(c.Claims)), g.Claims.IDToken)
-	if c.Roles {
-		names = append(names, "roles")
-	}
-	return c.tell(names, person)
-}
-
-// userClaims returns the claims of userinfo for a scope.
-func (c *client) userClaims(g *grant, scope []string, person *Person) map[string]any {
-	names := slices.Concat(slices.Collect(maps.Keys(c.Claims)), g.Claims.UserInfo)
+// claims returns what the client may know of a person: the claims of the scope, those that it
+// asks for by name, and those of the configuration. ID tokens have them like userinfo: many
+// apps read the ID token alone.
+func (c *client) claims(scope, asked []string, person *Person) map[string]any {
+	names := slices.Concat(slices.Collect(maps.Keys(c.Claims)), asked)
 	for _, s := range scope {
 		names = append(names, slices.Collect(maps.Keys(scopes[s]))...)
 	}

@@ -41,8 +41,7 @@ type Client struct {
 	Refresh bool
 	// Pairwise gives the client subjects of its own (OIDC Core §8.1).
 	Pairwise bool
-	// Claims are told beyond those of the scope, by name, in the ID token and in
-	// userinfo. The values are the Kinds.
+	// Claims are told beyond those of the scope, by name. The values are the Kinds.
 	Claims map[string]string
 	// Roles tells the roles in the claim "roles" with every scope.
 	Roles bool

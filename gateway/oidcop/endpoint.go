@@ -12,8 +12,7 @@ type Endpoint struct {
 	// Path lies below the issuer.
 	Path    string
 	Methods []string
-	// Serve reports whether the caller has failed: a wrong secret, an invalid code or
-	// token.
+	// Serve reports whether the caller has failed to prove which client it is.
 	Serve func(w http.ResponseWriter, r *http.Request) (failed bool)
 }
 

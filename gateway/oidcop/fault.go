@@ -43,8 +43,8 @@ const (
 // errNoToken means that a request has no access token.
 var errNoToken = &oauthError{}
 
-// fail responds with err, and reports whether the caller is to blame for a guess: a wrong
-// secret, code or token.
+// fail responds with err, and reports whether the caller has not proved to be its client. Codes
+// and tokens can't be guessed, and an app that has an old one must not be locked out.
 func (p *Provider) fail(w http.ResponseWriter, err error) (failed bool) {
 	told, ok := asOAuth(err)
 	if !ok {
@@ -69,7 +69,7 @@ func (p *Provider) fail(w http.ResponseWriter, err error) (failed bool) {
 		status = http.StatusBadRequest
 	}
 	writeJSON(w, status, told)
-	return status == http.StatusUnauthorized || told.Code == "invalid_grant"
+	return told.Code == "invalid_client"
 }
 
 // writeJSON writes a response that no cache may keep (RFC 6749 §5.1).

@@ -6,11 +6,11 @@ import (
 )
 
 // ErrNoLogin means that a login is over.
-const ErrNoLogin noLogin = "the login is over"
+const ErrNoLogin loginError = "the login is over"
 
-type noLogin string
+type loginError string
 
-func (e noLogin) Error() string { return string(e) }
+func (e loginError) Error() string { return string(e) }
 
 // People knows the person of a login.
 type People interface {

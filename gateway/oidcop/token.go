@@ -297,7 +297,7 @@ func (m *mint) into(g *grant) {
 // those that did not, get it.
 func (p *Provider) idToken(ctx context.Context, u *use, person *Person, m *mint) (string, error) {
 	sum := sha256.Sum256([]byte(m.response.AccessToken))
-	claims := u.client.idClaims(u.grant, person)
+	claims := u.client.claims(m.access.Scope, u.grant.Claims.IDToken, person)
 	maps.Copy(claims, map[string]any{
 		"iss": p.issuer(), "sub": m.sub, "aud": u.client.ID, "iat": m.access.Issued.Unix(), "exp": m.access.Expires.Unix(),
 		"auth_time": person.AuthTime.Unix(), "sid": p.sid(u.client, u.grant.Login), "at_hash": vault.EncodeText(sum[:len(sum)/2]),

@@ -20,7 +20,7 @@ func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	claims := h.client.userClaims(h.grant, h.access.Scope, h.person)
+	claims := h.client.claims(h.access.Scope, h.grant.Claims.UserInfo, h.person)
 	claims["sub"] = h.sub
 	if h.client.UserInfoAlgorithm == "" {
 		writeJSON(w, http.StatusOK, claims)
