@@ -88,6 +88,11 @@ func (m *memory) Take(_ context.Context, kind vault.Kind, name string) ([]byte, 
 	return rec.Value, nil
 }
 
+// Count implements oidcop.Records. The demo has no limits.
+func (*memory) Count(context.Context, string, int, time.Duration) (int, time.Duration, error) {
+	return 0, 0, nil
+}
+
 // Key implements oidcop.Records.
 func (*memory) Key(context.Context, vault.Kind, string) (string, error) { return "", nil }
 

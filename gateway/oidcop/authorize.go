@@ -191,6 +191,9 @@ func (a *Authorization) Grant(ctx context.Context, login string) (*Answer, error
 	if err != nil {
 		return nil, err
 	}
+	if refused, err := a.tooMany(ctx, b, login); refused || err != nil {
+		return a.Refuse("temporarily_unavailable", "too many requests of one person"), err
+	}
 	code := newToken(newGrantID(), kindCode)
 	value, err := json.Marshal(grant{
 		Client: a.Client, Login: login, RedirectURI: a.redirectURI, Challenge: a.params.Get("code_challenge"),
@@ -203,6 +206,13 @@ func (a *Authorization) Grant(ctx context.Context, login string) (*Answer, error
 		return nil, err
 	}
 	return a.answer(url.Values{"code": {code}}), nil
+}
+
+// tooMany counts the codes of a login for a client: a browser can ask as fast as it likes.
+func (a *Authorization) tooMany(ctx context.Context, b *Backing, login string) (bool, error) {
+	name := vault.EncodeText(vault.Digest("openid codes", b.Issuer, a.Client, login))
+	n, _, err := b.Records.Count(ctx, name, 1, codeTTL)
+	return n > maxCodes, err
 }
 
 // Refuse returns the answer that refuses the request: login_required, access_denied,

@@ -7,13 +7,18 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/signing"
 )
 
 var errDown = errors.New("down")
@@ -46,21 +51,7 @@ func TestSignIn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			begun, err := rp.Begin(t.Context(), provider.BeginRequest{State: "st", CallbackURL: callback})
-			if err != nil {
-				t.Fatal(err)
-			}
-			asked, err := url.Parse(begun.Location)
-			if err != nil {
-				t.Fatal(err)
-			}
-			params, refused := authorize(t.Context(), l.Provider, "login:alice", asked.Query())
-			if refused != "" || params.Get("from") != "op" {
-				t.Fatalf("refused by %q, or the redirect URI's own query is lost: %v", refused, params)
-			}
-			params.Del("from")
-			done := provider.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: callback}
-			got, err := rp.Complete(t.Context(), done)
+			got, err := signIn(t, l.Provider, rp)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,10 +59,63 @@ func TestSignIn(t *testing.T) {
 			if got.Subject != "sub-alice" || id.Username != "alice" || id.DisplayName != "Å alice" || id.Email != "alice@example.com" || !id.EmailVerified {
 				t.Errorf("signed in as %q %+v", got.Subject, id)
 			}
-			if _, err := rp.Complete(t.Context(), done); refusal.CodeOf(err) != refusal.OIDCCodeRejected {
-				t.Errorf("the code a second time: %v", err)
-			}
 		})
+	}
+}
+
+// TestRS256 signs in with keys that all nodes share, made for the first request.
+func TestRS256(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	op, err := oidcop.New(oidcop.Options{People: l.people, Clients: []oidcop.Client{{ID: "web", Secrets: []string{secret}, RedirectURIs: []string{callback}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newVault(t, l.store, "s")
+	keys := signing.NewSet(signing.OpenIDRS256, v, func(context.Context) error { return nil }, zap.NewNop())
+	op.Bind(oidcop.Backing{Issuer: issuer, Records: v, Signers: map[oidcop.Algorithm]oidcop.Signer{oidcop.RS256: keys}})
+	rp, err := oidcrp.New(oidcrp.Config{Issuer: issuer, ClientID: "web", ClientSecret: secret}, oidcrp.Deps{Transport: into{op}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := signIn(t, op, rp); err != nil || got.Subject != "sub-alice" {
+		t.Errorf("signed in as %+v: %v", got, err)
+	}
+}
+
+// signIn signs alice in at a relying party.
+func signIn(t *testing.T, op *oidcop.Provider, rp *oidcrp.Provider) (*provider.Answer, error) {
+	t.Helper()
+	begun, err := rp.Begin(t.Context(), provider.BeginRequest{State: "st", CallbackURL: callback})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err := url.Parse(begun.Location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params, refused := authorize(t.Context(), op, "login:alice", asked.Query())
+	if refused != "" || params.Get("from") != "op" {
+		t.Fatalf("refused by %q, or the redirect URI's own query is lost: %v", refused, params)
+	}
+	params.Del("from")
+	done := provider.CompleteRequest{Params: params, Private: begun.Private, CallbackURL: callback}
+	got, err := rp.Complete(t.Context(), done)
+	if _, again := rp.Complete(t.Context(), done); refusal.CodeOf(again) != refusal.OIDCCodeRejected {
+		t.Errorf("the code a second time: %v", again)
+	}
+	return got, err
+}
+
+// BenchmarkSignIn is an authorization with the exchange of its code.
+func BenchmarkSignIn(b *testing.B) {
+	l := newLab(b)
+	for i := 0; b.Loop(); i++ {
+		l.people.logins["login:"+strconv.Itoa(i)] = l.people.logins["login:alice"]
+		answer, _ := authorize(b.Context(), l.Provider, "login:"+strconv.Itoa(i), request())
+		if rec, _ := post(l.Provider, oidcop.TokenPath, "web", secret, exchangeForm(answer.Get("code"))); rec.Code != http.StatusOK {
+			b.Fatal(rec.Body)
+		}
 	}
 }
 
@@ -174,6 +218,36 @@ func TestAuthorizationPage(t *testing.T) {
 		}
 		if _, err := a.Grant(t.Context(), login); err == nil || err.Error() != want.Error() {
 			t.Errorf("%s: %v, want %v", login, err, want)
+		}
+	}
+}
+
+// TestAuthorizationFaults: whatever call of the store fails, there is no code.
+func TestAuthorizationFaults(t *testing.T) {
+	t.Parallel()
+	st := gatewaytest.NewMemStore()
+	l := newLabOver(t, st)
+	l.code("client_id", "pair")
+	for fail := 1; ; fail++ {
+		calls := 0
+		st.SetHook(func(op gatewaytest.MemOp) error {
+			if !op.Done {
+				calls++
+			}
+			if calls == fail {
+				return errDown
+			}
+			return nil
+		})
+		answer, refused := authorize(t.Context(), l.Provider, "login:alice", request("client_id", "pair"))
+		if calls < fail {
+			if answer.Get("code") == "" || fail < 3 {
+				t.Errorf("after %d calls: %v %s", calls, answer, refused)
+			}
+			return
+		}
+		if answer != nil || refused != refusal.StoreUnavailable {
+			t.Errorf("call %d fails: %v %s", fail, answer, refused)
 		}
 	}
 }

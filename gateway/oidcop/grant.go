@@ -20,6 +20,8 @@ const (
 	// codeTTL is the lifetime of a code. RFC 6749 §4.1.2 recommends ten minutes at most; a
 	// browser needs seconds.
 	codeTTL = time.Minute
+	// maxCodes is how many codes a client gets for one login within codeTTL.
+	maxCodes = 60
 	// tokenTTL is the lifetime of an access token and an ID token, which end with the
 	// login at the latest.
 	tokenTTL = 5 * time.Minute
@@ -131,6 +133,9 @@ func (p *Provider) find(ctx context.Context, token, kind string) (*grant, error)
 		return nil, store.ErrNotFound
 	}
 	rec, err := b.Records.Get(ctx, kindGrant, p.recordName(token))
+	if errors.Is(err, vault.ErrRecord) { // the secret was changed: the app has the person sign in again
+		return nil, store.ErrNotFound
+	}
 	if err != nil {
 		return nil, err
 	}

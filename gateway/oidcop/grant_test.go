@@ -132,6 +132,52 @@ func TestOnce(t *testing.T) {
 	})
 }
 
+// TestManyCodes: a browser that asks again and again fills no store.
+func TestManyCodes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		ask := func(login, client string) string {
+			answer, _ := authorize(t.Context(), l.Provider, login, request("client_id", client))
+			return answer.Get("error")
+		}
+		for i := range 60 {
+			if got := ask("login:alice", "web"); got != "" {
+				t.Fatalf("code %d: %s", i, got)
+			}
+		}
+		if got := ask("login:alice", "web"); got != "temporarily_unavailable" {
+			t.Errorf("one more: %q", got)
+		}
+		if a, b := ask("login:bob", "web"), ask("login:alice", "spa"); a != "" || b != "" {
+			t.Errorf("another login: %q, another client: %q", a, b)
+		}
+		time.Sleep(time.Minute)
+		if got := ask("login:alice", "web"); got != "" {
+			t.Errorf("a minute later: %q", got)
+		}
+	})
+}
+
+// TestOtherSecret: a grant of a secret that was dropped is over, and no fault for hours.
+func TestOtherSecret(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	got := l.tokens("long")
+	op, v := l.node(), newVault(t, l.store, "n", "s")
+	bind(op, l, v)
+	if rec, _ := userinfo(op, got.Access); rec.Code != http.StatusOK {
+		t.Errorf("while the secret is being changed: %d %s", rec.Code, rec.Body)
+	}
+	if _, err := v.ResealShared(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	bind(op, l, newVault(t, l.store, "n"))
+	if rec, _ := post(op, oidcop.TokenPath, "long", secret, refreshForm(got.Refresh)); read(rec).Error != "invalid_grant" {
+		t.Errorf("after that: %d %s", rec.Code, rec.Body)
+	}
+}
+
 // TestRefresh: rotation, and what an old token does.
 func TestRefresh(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,6 @@
 package oidcop_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -173,12 +172,29 @@ func (l *lab) at(issuer string) *oidcop.Provider {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	v, err := vault.New(l.store, [][]byte{bytes.Repeat([]byte("s"), vault.MinSecret)}, nil)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	op.Bind(oidcop.Backing{Issuer: issuer, Records: v, Index: l.store, Signers: map[oidcop.Algorithm]oidcop.Signer{oidcop.ES256: l.keys}})
+	op.Bind(oidcop.Backing{
+		Issuer: issuer, Records: newVault(l.t, l.store, "s"), Index: l.store, Signers: map[oidcop.Algorithm]oidcop.Signer{oidcop.ES256: l.keys},
+	})
 	return op
+}
+
+// newVault opens a store with secrets, each of one letter.
+func newVault(t testing.TB, st store.Store, letters ...string) *vault.Vault {
+	t.Helper()
+	var secrets [][]byte
+	for _, letter := range letters {
+		secrets = append(secrets, gatewaytest.Secret(letter))
+	}
+	v, err := vault.New(st, secrets, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// bind gives a provider another vault.
+func bind(op *oidcop.Provider, l *lab, v *vault.Vault) {
+	op.Bind(oidcop.Backing{Issuer: issuer, Records: v, Index: l.store, Signers: map[oidcop.Algorithm]oidcop.Signer{oidcop.ES256: l.keys}})
 }
 
 // set sets parameters; one with the value "-" is deleted.

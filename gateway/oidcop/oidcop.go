@@ -73,6 +73,8 @@ type Records interface {
 	PutNew(ctx context.Context, kind vault.Kind, name string, value []byte, ttl time.Duration) error
 	Update(ctx context.Context, kind vault.Kind, name string, ttl time.Duration, change func(old *vault.Record) ([]byte, error)) error
 	Take(ctx context.Context, kind vault.Kind, name string) ([]byte, error)
+	// Count adds delta to a counter, and returns the sum.
+	Count(ctx context.Context, name string, delta int, ttl time.Duration) (n int, left time.Duration, err error)
 	// Key prepares a new store for MAC.
 	Key(ctx context.Context, kind vault.Kind, name string) (string, error)
 	MAC(ctx context.Context, purpose string, parts ...string) ([]byte, error)

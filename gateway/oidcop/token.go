@@ -300,10 +300,13 @@ func (p *Provider) idToken(ctx context.Context, u *use, person *Person, m *mint)
 	claims := u.client.claims(m.access.Scope, u.grant.Claims.IDToken, person)
 	maps.Copy(claims, map[string]any{
 		"iss": p.issuer(), "sub": m.sub, "aud": u.client.ID, "iat": m.access.Issued.Unix(), "exp": m.access.Expires.Unix(),
-		"auth_time": person.AuthTime.Unix(), "sid": p.sid(u.client, u.grant.Login), "at_hash": vault.EncodeText(sum[:len(sum)/2]),
+		"sid": p.sid(u.client, u.grant.Login), "at_hash": vault.EncodeText(sum[:len(sum)/2]),
 	})
 	if u.kind == kindCode && u.grant.Nonce != "" {
 		claims["nonce"] = u.grant.Nonce
+	}
+	if !person.AuthTime.IsZero() {
+		claims["auth_time"] = person.AuthTime.Unix()
 	}
 	if person.ACR != "" {
 		claims["acr"] = person.ACR
