@@ -88,7 +88,9 @@ func TestSetOfAnotherAlgorithm(t *testing.T) {
 			t.Errorf("%s as %s: %v", from, to, err)
 		}
 	}
-	if err := signing.NewSet(signing.OpenIDRS256, newVault(t, newMemStore()), func(context.Context) error { return refusal.New(refusal.StoreReplaced, nil) }, zap.NewNop()).Make(t.Context()); refusal.CodeOf(err) != refusal.StoreReplaced {
+	replaced := func(context.Context) error { return refusal.New(refusal.StoreReplaced, nil) }
+	keys := signing.NewSet(signing.OpenIDRS256, newVault(t, newMemStore()), replaced, zap.NewNop())
+	if err := keys.Make(t.Context()); refusal.CodeOf(err) != refusal.StoreReplaced {
 		t.Errorf("in a store that is not confirmed: %v", err)
 	}
 }
