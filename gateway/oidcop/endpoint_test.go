@@ -103,7 +103,7 @@ func TestScopes(t *testing.T) {
 func TestIntrospection(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	got, web := l.tokens("long", "scope", "openid email"), l.tokens("web")
+	got, web := l.tokens("long", "scope", "openid profile"), l.tokens("web")
 	ask := func(user, password, token string) (*httptest.ResponseRecorder, map[string]any) {
 		rec, _ := post(l.Provider, oidcop.IntrospectionPath, user, password, url.Values{"token": {token}, "token_type_hint": {"x"}})
 		var response map[string]any
@@ -111,13 +111,16 @@ func TestIntrospection(t *testing.T) {
 		return rec, response
 	}
 	rec, response := ask("long", secret, got.Access)
-	for name, want := range map[string]any{"active": true, "client_id": "long", "sub": "sub-alice", "username": "alice", "token_type": "Bearer", "scope": "email openid", "iss": issuer, "aud": "long"} {
+	for name, want := range map[string]any{"active": true, "client_id": "long", "sub": "sub-alice", "username": "alice", "token_type": "Bearer", "scope": "openid profile", "iss": issuer, "aud": "long"} {
 		if response[name] != want {
 			t.Errorf("%s is %v, want %v: %d", name, response[name], want, rec.Code)
 		}
 	}
 	if _, response = ask("long", secret, got.Refresh); response["active"] != true || response["token_type"] != nil {
 		t.Errorf("a refresh token is %v", response)
+	}
+	if _, response = ask("web", secret, web.Access); response["active"] != true || response["username"] != nil {
+		t.Errorf("without the scope profile: %v", response)
 	}
 	for name, token := range map[string]string{"another client's": web.Access, "nonsense": "x", "a code": l.code(), "an ID token": got.ID} {
 		if rec, response := ask("long", secret, token); rec.Code != http.StatusOK || response["active"] != false || len(response) != 1 {

@@ -32,19 +32,26 @@ func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	writeJSON(w, http.StatusOK, p.introspection(h))
+	return nil
+}
+
+// introspection is what a client hears of a good token of its own (RFC 7662 §2.2). The user
+// name is told if the client may know it.
+func (p *Provider) introspection(h *holder) map[string]any {
+	scope := h.grant.Scope
 	response := map[string]any{
-		"active": true, "client_id": c.ID, "iss": p.issuer(), "aud": c.ID, "sub": h.sub,
-		"scope": strings.Join(h.grant.Scope, " "), "exp": h.person.Expires.Unix(),
-	}
-	if h.person.Username != "" {
-		response["username"] = h.person.Username
+		"active": true, "client_id": h.client.ID, "iss": p.issuer(), "aud": h.client.ID, "sub": h.sub, "exp": h.person.Expires.Unix(),
 	}
 	if h.access != nil {
-		response["token_type"], response["scope"] = "Bearer", strings.Join(h.access.Scope, " ")
-		response["iat"], response["exp"] = h.access.Issued.Unix(), h.access.Expires.Unix()
+		scope = h.access.Scope
+		response["token_type"], response["iat"], response["exp"] = "Bearer", h.access.Issued.Unix(), h.access.Expires.Unix()
 	}
-	writeJSON(w, http.StatusOK, response)
-	return nil
+	response["scope"] = strings.Join(scope, " ")
+	if username := h.client.claims(scope, h.grant.Claims.UserInfo, h.person)["preferred_username"]; username != nil {
+		response["username"] = username
+	}
+	return response
 }
 
 // introspectionClient: a public client proves nothing (RFC 7662 §2.1).
