@@ -11,11 +11,11 @@
 // name it, so one compare-and-put decides what each is still good for. Tokens hold as long
 // as the login: each use asks the store for it.
 //
-// Why no library: ory/fosite v0.49 (16,000 lines, go-jose v3, ory/x and thirty modules more)
-// has no discovery, userinfo or logout. zitadel/oidc v3.52 (8,000 lines for the provider,
-// nine modules more) wants 22 methods of storage that spread a grant over four records, and
-// lacks the claims parameter, iss in answers, signed userinfo, PKCE that is required for some
-// clients, the end of all tokens when a code comes twice, and the sending of logout tokens.
+// Why no library: ory/fosite v0.49 (16,000 lines; go-jose v3, ory/x and 17 modules more) has no
+// discovery, userinfo or logout. zitadel/oidc v3.52 (8,000 lines for the provider; seven modules
+// more) wants a storage of 22 methods that spreads a grant over several records. It lacks the
+// claims parameter, iss in answers, signed userinfo, PKCE that is required of a client with a
+// secret, and the sending of logout tokens.
 package oidcop
 
 import (
