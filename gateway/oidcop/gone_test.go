@@ -1,0 +1,128 @@
+package oidcop_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
+)
+
+// without returns another provider, of a configuration that lacks a client or changes it.
+func (l *lab) without(id string, change func(*oidcop.Client)) *oidcop.Provider {
+	l.t.Helper()
+	clients := l.clients()
+	i := slices.IndexFunc(clients, func(c oidcop.Client) bool { return c.ID == id })
+	if change == nil {
+		clients = slices.Delete(clients, i, i+1)
+	} else {
+		change(&clients[i])
+	}
+	op, err := oidcop.New(oidcop.Options{Clients: clients, People: l.people, Transport: l.apps})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	bind(op, l, newVault(l.t, l.store, "s"))
+	return op
+}
+
+// TestClientChanged: a reload that takes a client out ends its tokens; one that takes refresh
+// tokens from it ends those.
+func TestClientChanged(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	got, code := l.tokens("long"), l.code("client_id", "long")
+	gone := l.without("long", nil)
+	if rec, _ := userinfo(gone, got.Access); rec.Code != http.StatusUnauthorized {
+		t.Errorf("userinfo: %d %s", rec.Code, rec.Body)
+	}
+	if rec, failed := post(gone, oidcop.TokenPath, "long", secret, exchangeForm(code)); rec.Code != http.StatusUnauthorized || !failed {
+		t.Errorf("token: %d %s", rec.Code, rec.Body)
+	}
+	if _, refused := authorize(t.Context(), gone, "login:alice", request("client_id", "long")); refused == "" {
+		t.Error("authorization: not refused")
+	}
+	short := l.without("long", func(c *oidcop.Client) { c.Refresh = false })
+	if rec, _ := post(short, oidcop.TokenPath, "long", secret, refreshForm(got.Refresh)); read(rec).Error != "invalid_grant" {
+		t.Errorf("refresh: %d %s", rec.Code, rec.Body)
+	}
+	rec, _ := post(short, oidcop.TokenPath, "long", secret, exchangeForm(code))
+	if got := read(rec); got.Access == "" || got.Refresh != "" {
+		t.Errorf("token of the changed client: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestNoticeOfAGoneClient: a client that has gone from the configuration hears nothing, and
+// nothing is left for it.
+func TestNoticeOfAGoneClient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := gatewaytest.NewMemStore()
+		l, a := newLabOver(t, st), &app{status: http.StatusOK}
+		l.apps = a
+		l.tokens("told")
+		l.people.end("login:alice")
+		op := l.without("told", nil)
+		go op.Run(t.Context())
+		time.Sleep(time.Minute)
+		if len(a.heard()) != 0 || bytes.Contains(st.Dump(), []byte("login:alice")) {
+			t.Errorf("heard %d times, or something is left", len(a.heard()))
+		}
+	})
+}
+
+// TestTwoHeaders: of two headers a proxy may have checked another than we read.
+func TestTwoHeaders(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	r := httptest.NewRequest(http.MethodPost, issuer+oidcop.TokenPath, strings.NewReader(exchangeForm(l.code()).Encode()))
+	r.Header.Set("Content-Type", formType)
+	r.Header["Authorization"] = []string{basic("web:" + secret), basic("web:" + secret)}
+	if rec, _ := serve(l.Provider, r); rec.Code != http.StatusUnauthorized {
+		t.Errorf("token: %d %s", rec.Code, rec.Body)
+	}
+	r = httptest.NewRequest(http.MethodGet, issuer+oidcop.UserInfoPath, nil)
+	access := l.tokens("web").Access
+	r.Header["Authorization"] = []string{"Bearer " + access, "Bearer " + access}
+	if rec, _ := serve(l.Provider, r); rec.Code != http.StatusBadRequest {
+		t.Errorf("userinfo: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestClientKeys: of a JWK Set only public signing keys of sufficient size count.
+func TestClientKeys(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		key  jose.JSONWebKey
+		want int
+	}{
+		"public":          {jose.JSONWebKey{Key: l.key.Public()}, 1},
+		"for signatures":  {jose.JSONWebKey{Key: l.key.Public(), Use: "sig"}, 1},
+		"for encryption":  {jose.JSONWebKey{Key: l.key.Public(), Use: "enc"}, 0},
+		"private":         {jose.JSONWebKey{Key: l.key}, 0},
+		"a shared secret": {jose.JSONWebKey{Key: []byte(secret)}, 0},
+		"weak":            {jose.JSONWebKey{Key: weak.Public()}, 0},
+	} {
+		if n, err := oidcop.ParseKeys(jwks(t, test.key)); n != test.want || (err == nil) != (n > 0) {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+	}
+	if n, err := oidcop.ParseKeys(jwks(t, slices.Repeat([]jose.JSONWebKey{{Key: l.key.Public()}}, 17)...)); err == nil {
+		t.Errorf("%d keys are taken", n)
+	}
+}
