@@ -156,18 +156,20 @@ func (p *Provider) report(err error) bool {
 }
 
 // collect moves the members of a login, or of all, that are over to what is due. Unless ask is
-// set, only those count that have expired.
-func (p *Provider) collect(ctx context.Context, login string, ask bool) error {
+// set, only those count that have expired. After a fault about one login it goes on.
+func (p *Provider) collect(ctx context.Context, login string, ask bool) (fault error) {
 	living, due := p.indexes()
 	prefix := ""
 	if login != "" {
 		prefix = login + "\x00"
 	}
-	return p.walk(ctx, living, prefix, func(b *Backing, m member) error {
+	err := p.walk(ctx, living, prefix, func(b *Backing, m member) error {
 		over := !time.Now().Before(m.expires)
 		if !over && ask {
 			_, err := p.people.Person(ctx, m.client, m.login)
-			over = errors.Is(err, ErrNoLogin)
+			if over = errors.Is(err, ErrNoLogin); !over && err != nil && !denied(err) && !errors.Is(err, vault.ErrRecord) {
+				fault = err
+			}
 		}
 		if !over {
 			return nil
@@ -177,6 +179,7 @@ func (p *Provider) collect(ctx context.Context, login string, ask bool) error {
 		}
 		return b.Index.Remove(ctx, living, m.String())
 	})
+	return cmp.Or(err, fault)
 }
 
 // walk hands each member of an index to each.

@@ -223,8 +223,15 @@ func (p *Provider) personOf(ctx context.Context, g *grant) (*Person, error) {
 	if err == nil {
 		return person, nil
 	}
-	if denied, ok := errors.AsType[*refusal.Error](err); ok && denied.Code.Meaning().Status < http.StatusInternalServerError || errors.Is(err, ErrNoLogin) {
+	if denied(err) || errors.Is(err, ErrNoLogin) {
 		return nil, errTokenOver
 	}
 	return nil, err
+}
+
+// denied reports whether the client's rules refuse a person. A refusal may be about a fault,
+// too.
+func denied(err error) bool {
+	refused, ok := errors.AsType[*refusal.Error](err)
+	return ok && refused.Code.Meaning().Status < http.StatusInternalServerError
 }

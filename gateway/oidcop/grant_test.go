@@ -298,14 +298,14 @@ func TestFaults(t *testing.T) {
 	}
 	l := newLab(t)
 	got, code := l.tokens("web"), l.code()
-	l.people.down = errDown
+	l.people.fail(errDown)
 	if rec, failed := userinfo(l.Provider, got.Access); rec.Code != http.StatusServiceUnavailable || failed {
 		t.Errorf("people are not known: %d %s", rec.Code, rec.Body)
 	}
 	if rec, _ := post(l.Provider, oidcop.TokenPath, "web", secret, exchangeForm(code)); rec.Code != http.StatusServiceUnavailable {
 		t.Errorf("people are not known: %d %s", rec.Code, rec.Body)
 	}
-	l.people.down = nil
+	l.people.fail(nil)
 	if rec, _ := post(l.Provider, oidcop.TokenPath, "web", secret, exchangeForm(code)); rec.Code != http.StatusOK {
 		t.Errorf("after the fault: %d %s", rec.Code, rec.Body)
 	}

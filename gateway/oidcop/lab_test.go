@@ -86,6 +86,13 @@ func (p *people) end(login string) {
 	delete(p.logins, login)
 }
 
+// fail makes the store of people fail; nil ends that.
+func (p *people) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = err
+}
+
 func (p *people) deny(client, login string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -291,21 +291,28 @@ func TestBackchannelRetries(t *testing.T) {
 // TestBackchannelFaults: while the store is down, nothing is lost.
 func TestBackchannelFaults(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		st := gatewaytest.NewMemStore()
-		l, a := newLabOver(t, st), &app{status: http.StatusNoContent}
-		l.apps = a
-		l.tokens("told")
-		go l.Run(t.Context())
-		synctest.Wait()
-		st.SetHook(func(gatewaytest.MemOp) error { return errDown })
-		l.people.end("login:alice")
-		l.LoginsChanged("login:alice")
-		time.Sleep(time.Minute)
-		st.SetHook(nil)
-		time.Sleep(6 * time.Minute)
-		if got := len(a.heard()); got != 1 {
-			t.Errorf("heard %d times", got)
-		}
-	})
+	for name, down := range map[string]func(*lab, *gatewaytest.MemStore, error){
+		"store": func(_ *lab, st *gatewaytest.MemStore, err error) {
+			st.SetHook(func(gatewaytest.MemOp) error { return err })
+		},
+		"people": func(l *lab, _ *gatewaytest.MemStore, err error) { l.people.fail(err) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			st := gatewaytest.NewMemStore()
+			l, a := newLabOver(t, st), &app{status: http.StatusNoContent}
+			l.apps = a
+			l.tokens("told")
+			go l.Run(t.Context())
+			synctest.Wait()
+			down(l, st, errDown)
+			l.people.end("login:alice")
+			l.LoginsChanged("login:alice")
+			time.Sleep(time.Minute)
+			down(l, st, nil)
+			time.Sleep(time.Minute)
+			if got := len(a.heard()); got != 1 {
+				t.Errorf("%s: heard %d times", name, got)
+			}
+		})
+	}
 }
