@@ -99,8 +99,8 @@ func apart(listen, health, upstream string) error {
 	return nil
 }
 
-// collide reports whether who listens at one address gets what is sent to the other. All
-// addresses of this machine are those on loopback, as far as it is known here.
+// collide reports whether a listener at one of two addresses gets what is sent to the other. Of
+// this machine's addresses, only those on loopback are known.
 func collide(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
@@ -150,7 +150,7 @@ func checkRanges(text string) error {
 		}
 		prefix, err := netip.ParsePrefix(r)
 		if err != nil && r != "private_ranges" {
-			return fmt.Errorf("'%s' is no address, such as 10.0.0.0/8, nor private_ranges: blanks separate several", r)
+			return fmt.Errorf("'%s' is neither an address, such as 10.0.0.0/8, nor private_ranges: blanks separate several", r)
 		}
 		if err == nil {
 			ranges = append(ranges, prefix.Masked())

@@ -18,7 +18,7 @@ type variable struct {
 	read  reader // nil: the variable has no effect, or read elsewhere
 	about string // for docs/environment.md
 	note  string // if it has no effect: why
-	// same is the value that says what holds anyway; strict refuses any other.
+	// same is the value that says what holds without the variable; strict refuses any other.
 	same   string
 	strict bool
 }
@@ -98,11 +98,11 @@ func ruleVariables(whose owner) []variable {
 func globalVariables() []variable {
 	list := []variable{
 		{name: "UPSTREAM", about: "the app, such as `127.0.0.1:3000` or `unix//run/app.sock`. Required"},
-		{name: "LISTEN", about: "where people come in: `[<address>]:<port>`. `:8080` without it"},
+		{name: "LISTEN", about: "where the sidecar takes requests: `[<address>]:<port>`. `:8080` without it"},
 		{name: "HEALTH_LISTEN", about: "where `/healthz` and `/readyz` answer. `:8081` without it; `off` has none"},
-		{name: "TRUSTED_PROXIES", about: "the addresses of proxies before the sidecar, such as `10.0.0.0/8` or `private_ranges`: their `X-Forwarded-For` names the client"},
-		{name: "SHUTDOWN_DELAY", about: "how long a stopping sidecar, which says so at `/readyz`, takes new requests. `3s` without it"},
-		{name: "GRACE_PERIOD", about: "how long requests under way may then take. `5s` without it"},
+		{name: "TRUSTED_PROXIES", about: "the addresses of proxies in front of the sidecar, such as `10.0.0.0/8` or `private_ranges`: their `X-Forwarded-For` names the client"},
+		{name: "SHUTDOWN_DELAY", about: "how long a stopping sidecar takes new requests, while `/readyz` says 503. `3s` without it"},
+		{name: "GRACE_PERIOD", about: "how long requests under way may take after that. `5s` without it"},
 		{name: "LOG_LEVEL", about: "`DEBUG`, `INFO`, `WARN` or `ERROR`. `INFO` without it"},
 		{name: "ENABLED", owner: ofApp, about: "`false` switches all providers off; `true` without it"},
 		{name: "SECRET", owner: ofApp, word: "secret", about: "`secret <secret>`"},
@@ -140,7 +140,7 @@ const (
 func protocolVariables(protocol string) []variable {
 	list := slices.Concat([]variable{{name: "ENABLED", owner: ofProtocol, about: aboutSwitch}}, ruleVariables(ofProtocol), []variable{
 		{name: "PERMISSION_TEMPLATE_MAPPING", owner: ofProtocol, word: "template", read: readRules, about: "the same as `TEMPLATE_MAPPING`"},
-		{name: "DEFAULT_PERMISSION_TEMPLATE", owner: ofProtocol, word: "template", read: readDefault, about: "the template of everybody whom no other rule gives one: the last rule, `*=<template>`"},
+		{name: "DEFAULT_PERMISSION_TEMPLATE", owner: ofProtocol, word: "template", read: readDefault, about: "the template of everybody who gets none by another rule: the last rule is `*=<template>`"},
 		only("AUTO_PROVISION", ofProtocol, "true", "an account is made at the first sign-in, if a rule lets the person in"),
 		noEffect("LINK_BY_EMAIL", ofProtocol, "false", "accounts are never linked by e-mail: the app finds a person by the user name"),
 		noEffect("SYNC_USER_INFO", ofProtocol, "true", "the app is told what the provider said at the last sign-in"),
