@@ -253,7 +253,7 @@ func TestSidecarStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var served, after, kept atomic.Int64
-	var stopping atomic.Bool
+	var stopping, closing atomic.Bool
 	var all sync.WaitGroup
 	get := func(path string) {
 		stops := stopping.Load()
@@ -269,6 +269,9 @@ func TestSidecarStops(t *testing.T) {
 			return
 		}
 		served.Add(1)
+		if resp.Close {
+			closing.Store(true)
+		}
 		if stops {
 			after.Add(1)
 			if !resp.Close {
@@ -291,6 +294,7 @@ func TestSidecarStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "no longer ready", 4*time.Second, func() bool { return s.status("/readyz") == http.StatusServiceUnavailable })
+	eventually(t, "clients are asked to close their connections", 4*time.Second, closing.Load)
 	stopping.Store(true)
 	time.Sleep(500 * time.Millisecond) // the balancer has not heard of it yet
 	cancel()
@@ -305,7 +309,7 @@ func TestSidecarStops(t *testing.T) {
 	// A client that keeps its connection could send a request at the moment at which it closes.
 	t.Run("F4 a stopping sidecar has clients close their connections", func(t *testing.T) {
 		if n := kept.Load(); n > 0 {
-			t.Errorf("%d of %d responses do not say so", n, after.Load())
+			t.Errorf("%d of %d responses do not ask for it", n, after.Load())
 		}
 	})
 	t.Run("F4 it stops in time", func(t *testing.T) {
@@ -314,6 +318,30 @@ func TestSidecarStops(t *testing.T) {
 		}
 	})
 	t.Logf("%d requests served, %d while it stopped, which took %v", served.Load(), after.Load(), took.Round(time.Millisecond))
+}
+
+// TestSidecarStopsEarly sends SIGTERM while the sidecar starts.
+func TestSidecarStopsEarly(t *testing.T) {
+	t.Parallel()
+	for i := range 6 {
+		t.Run(fmt.Sprintf("F4 after %d ms", 60*i), func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t)
+			g.env = []string{
+				"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", fmt.Sprintf("SSO_LISTEN=127.0.0.1:%d", gatewaytest.FreePort()), "SSO_HEALTH_LISTEN=off",
+				"SSO_SAML_CORP_METADATA=https://127.0.0.1:1/", "SSO_ROLE_MAPPING=*=User", "SSO_SHUTDOWN_DELAY=0s",
+			}
+			proc, err := start(g.command("sidecar"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(60*i) * time.Millisecond)
+			if err := proc.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "ended", 30*time.Second, proc.ended)
+		})
+	}
 }
 
 // TestSidecarMistakes starts sidecars whose environment is wrong.
