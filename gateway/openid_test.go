@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -347,4 +348,45 @@ func TestOpenIDOptions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A gateway can sign people in at another gateway.
+func TestOpenIDOfAnotherGateway(t *testing.T) {
+	t.Parallel()
+	const own = "https://second.example/.sso/oidc/callback"
+	first := newLab(t)
+	op := first.openIDOf(first.gateway(), func(o *gateway.AppOptions) { o.Clients[0].RedirectURIs = []string{own} })
+	rp, err := oidcrp.New(oidcrp.Config{Issuer: "https://app.example/.sso/op", ClientID: "wiki", ClientSecret: wikiSecret}, oidcrp.Deps{Transport: into{op}})
+	mustDo(t, err)
+	second := newLab(t)
+	s := second.siteOf(second.gateway(func(o *gateway.Options) { o.Providers = []gateway.NamedProvider{{Name: "first", Provider: rp}} }), "second.example",
+		func(o *gateway.AppOptions) { o.Rules = lets("Member", "*") })
+	b := s.browser()
+	path, isOp := strings.CutPrefix(b.open("/page").Header().Get("Location"), "https://app.example")
+	if !isOp {
+		t.Fatalf("the person is sent to %q", path)
+	}
+	other := op.browser() // the same one, with cookies of its own at this host
+	w := other.follow(other.open(path))
+	back, isOwn := strings.CutPrefix(w.Header().Get("Location"), "https://second.example")
+	if !isOwn {
+		t.Fatalf("the person comes back to %q", w.Header().Get("Location"))
+	}
+	wantRedirect(t, b.open(back), "https://second.example/page")
+	wantStatus(t, b.open("/page"), http.StatusOK)
+	if p := s.got().principal; p.Username != "alice" || p.Email != "alice@corp.example" || !slices.Equal(p.Roles, []string{"Member"}) {
+		t.Errorf("the app is told %+v", p)
+	}
+}
+
+// into sends a client's requests to a site.
+type into struct{ *site }
+
+func (i into) RoundTrip(r *http.Request) (*http.Response, error) {
+	in := r.Clone(r.Context())
+	in.RequestURI, in.Host = r.URL.RequestURI(), r.URL.Host
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	return i.serve(in, false).Result(), nil
 }
