@@ -9,11 +9,11 @@ import (
 )
 
 // As names an app that keeps a session of its own, by a cookie. That cookie reaches the
-// app only from the login, person and roles that it was set for. Otherwise it is removed
+// app only with the login, person and roles that it was set for. Otherwise it is removed
 // and deleted, and the app begins a new session. Paths that need no login never have it.
-// The app's own logout leads to the gateway's.
+// Poweradmin's own logout leads to the gateway's.
 type As struct {
-	// The app: "poweradmin".
+	// The app: "netbox" or "poweradmin".
 	App string `json:"app"`
 
 	// The app's own name of the gateway's OpenID Provider. If a person has to sign in at

@@ -42,6 +42,7 @@ type preset struct {
 }
 
 var presets = map[string]preset{
+	"netbox":     {cookies: []string{"sessionid"}},
 	"poweradmin": {cookies: []string{"PHPSESSID"}, login: "/login", signIn: "/oidc/login?provider=", logout: "/logout"},
 }
 

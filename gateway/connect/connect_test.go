@@ -76,7 +76,7 @@ func TestNew(t *testing.T) {
 		name, app, want string
 		cookies         []string
 	}{
-		{"another app", "grafana", `"grafana" is no app that is known: expected one of poweradmin`, nil},
+		{"another app", "grafana", `"grafana" is no app that is known: expected one of netbox, poweradmin`, nil},
 		{"a cookie with a blank", "poweradmin", `"a b" can't be the name of a cookie`, []string{"a b"}},
 		{"a cookie that PHP renames", "poweradmin", `"a.b" can't be`, []string{"ok", "a.b"}},
 		{"a cookie without a name", "poweradmin", `"" can't be`, []string{""}},
