@@ -141,6 +141,11 @@ var architecture = []room{
 		"go.uber.org/zap": log,
 		"net/http":        "it writes answers",
 	}},
+	{"gateway/connect", arrows{
+		"gateway/cookie": "an app's own cookies are taken out of a request",
+		"gateway/vault":  "seals are written in its text form",
+		"net/http":       "it changes headers",
+	}},
 	{"gateway/oidcop", arrows{
 		"gateway/check":               "what it checks is a list of checks",
 		"gateway/fetch":               "it fetches keys of clients, and sends logout tokens",
@@ -167,6 +172,7 @@ var architecture = []room{
 	}},
 
 	{"gateway", arrows{
+		"gateway/connect":   "an app's own cookies are tied to the login",
 		"gateway/cookie":    "a request brings our cookies, and an answer sets them",
 		"gateway/entry":     "it decides who may enter",
 		"gateway/fetch":     "it asks which names are loopback",
@@ -204,6 +210,7 @@ var architecture = []room{
 	{"caddymodule", arrows{
 		"gateway":                        "it puts the face into Caddy",
 		"gateway/boltstore":              "the store that is configured",
+		"gateway/connect":                "apps with sessions of their own are configured",
 		"gateway/fetch":                  "it asks which names are loopback",
 		"gateway/forward":                "names of headers are configured; placeholders say what the app is told",
 		"gateway/oidcop":                 "its clients are configured",

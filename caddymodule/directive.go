@@ -30,6 +30,10 @@ import (
 //		base_url <url>
 //		lifetime <duration>
 //		app <id>
+//		as <app> {
+//			provider <id>
+//			cookie <name>…
+//		}
 //		headers <kind> <name>|off …
 //		header_encoding percent|utf8|latin1 [<kind>…]
 //		list_separator <character>
@@ -98,6 +102,7 @@ func (h *Handler) block() block {
 		once("base_url <url>", origin(&h.BaseURL)),
 		once("lifetime <duration>", duration(&h.Lifetime)),
 		once("app <id>", text(&h.App)),
+		once("as <app> { provider|cookie … }", h.setAs),
 		many("headers <kind> <name>|off …", h.Headers.set),
 		many("header_encoding percent|utf8|latin1 [<kind>…]", h.HeaderEncoding.set),
 		once("list_separator <character>", text(&h.ListSeparator)),

@@ -119,6 +119,9 @@ type Handler struct {
 	// `base_url`, else the site's first host name.
 	App string `json:"app,omitempty"`
 
+	// The app, if it keeps a session of its own. Default: none.
+	As *As `json:"as,omitempty"`
+
 	// The names of the headers that tell the app about the person. A client can't send
 	// headers with these names.
 	Headers HeaderNames `json:"headers,omitzero"`
@@ -291,7 +294,8 @@ func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 	headers, err := h.Headers.resolve()
 	format, wrong := h.headerFormat(headers)
 	clients, faulty := h.clients()
-	err = errors.Join(err, wrong, faulty)
+	as, unknown := h.As.resolve()
+	err = errors.Join(err, wrong, faulty, unknown)
 	if h.Errors != "" && h.Errors != "caddy" {
 		err = errors.Join(err, wording.Aboutf("errors", "can't be %q, only \"caddy\"", h.Errors))
 	}
@@ -299,7 +303,7 @@ func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 		ID: h.App, Providers: providers, Autologin: h.Autologin, Rules: h.Rules, From: bound(h.From), SamePeople: h.SamePeople,
 		Public: h.Public, Protect: h.Protect, Prefix: h.Prefix, CallbackPath: h.CallbackPath,
 		BaseURL: h.BaseURL, Lifetime: time.Duration(h.Lifetime), Headers: headers, HeaderFormat: format, KeepHeaders: h.KeepHeaders,
-		AllowedOrigins: h.AllowedOrigins, InsecureHTTP: h.InsecureHTTP, ErrorsToCaller: h.Errors == "caddy", Clients: clients,
+		AllowedOrigins: h.AllowedOrigins, InsecureHTTP: h.InsecureHTTP, As: as, ErrorsToCaller: h.Errors == "caddy", Clients: clients,
 	}, err
 }
 

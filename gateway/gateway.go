@@ -40,6 +40,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-sso/caddy-sso/gateway/connect"
 	"github.com/caddy-sso/caddy-sso/gateway/entry"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
@@ -275,6 +276,8 @@ type AppOptions struct {
 	// AllowedOrigins are foreign origins ("https://other.example") whose pages
 	// may open WebSockets here.
 	AllowedOrigins []string
+	// As says how the app keeps a session of its own. Optional.
+	As *connect.App
 	// InsecureHTTP permits session cookies over plain http on names that are
 	// not loopback. An attacker on the network can then take over sessions.
 	InsecureHTTP bool

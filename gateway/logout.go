@@ -79,6 +79,7 @@ func (x *request) signedOut(returnTo string) error {
 }
 
 func (x *request) clearCookies() {
+	x.guests.Forget(x.w.Header())
 	cookie.Set(x.w, cookie.Session, "", x.secure)
 	if x.cookies.Refused != "" {
 		cookie.Set(x.w, cookie.Refused, "", x.secure)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-sso/caddy-sso/gateway/connect"
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
@@ -33,7 +34,8 @@ type request struct {
 	host    string // name in the Host header; "" if malformed
 	secure  bool
 	cookies cookie.Own
-	who     *session.Login // for the audit trail; nil while unknown
+	guests  *connect.Cookies // the app's own; nil: it has none that matter
+	who     *session.Login   // for the audit trail; nil while unknown
 	// provider is the name of the provider of the sign-in, for the audit trail.
 	provider string
 	// answered says that the request brings an answer to a flow of this browser.
@@ -53,7 +55,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	r = a.gw.strip.Load().Strip(r, a.keep)
 	x := &request{app: a, site: a.site.Load(), w: w, r: r, peer: peer, path: target.Path(peer.Target), host: target.Hostname(r.Host)}
 	x.secure = peer.Secure || a.base != nil && a.base.Scheme == "https"
-	x.cookies = cookie.Take(r.Header, x.secure)
+	x.cookies, x.guests = cookie.Take(r.Header, x.secure), a.opts.As.Take(r.Header)
 	if x.cookies == (cookie.Own{}) {
 		x.cookies = takenBefore(r.Context()).cookies
 	}
@@ -74,7 +76,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 		if x.cookies != (cookie.Own{}) {
 			r = r.WithContext(a.withTaken(r.Context(), x.cookies))
 		}
-		return passUnknown(w, r, peer, next)
+		return passUnknown(w, r, peer, x.guests, next)
 	}
 	return x.guard(next)
 }
@@ -96,6 +98,9 @@ func (x *request) guard(next Next) error {
 		v := x.app.decision(ses, x.issuer())
 		if v.denied != nil {
 			return x.refuse(v.denied)
+		}
+		if to := x.instead(ses); to != "" {
+			return x.redirectTo(to)
 		}
 		visiting := &visit{decision: v, path: x.path, cookie: x.cookies.Session}
 		visiting.Connection = visiting
@@ -133,6 +138,10 @@ func (x *request) pass(next Next, v *visit) error {
 		v.Leave()
 		return x.refuse(session.Fault(err))
 	}
+	if err := v.decision.admitGuests(x.guests, r); err != nil {
+		v.Leave()
+		return x.refuse(session.Fault(err))
+	}
 	v.token = v.values[0]
 	x.passed = true
 	err := x.passOn(next, r, v)
@@ -150,6 +159,7 @@ func (x *request) pass(next Next, v *visit) error {
 func (x *request) passOn(next Next, r *http.Request, v *visit) error {
 	defer v.Leave()
 	v.out.ResponseWriter, v.out.Ours = v.Writer(), x.peer.ours(x.w)
+	v.out.Guests = guestsOf(x.guests)
 	defer v.out.End()
 	return next(&v.out, r, v.decision.headers.Principal())
 }
@@ -176,8 +186,8 @@ func (x *request) cutOff(over error) error {
 }
 
 // passUnknown passes on a request without an identity.
-func passUnknown(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
-	own := &cookie.Writer{ResponseWriter: w, Ours: peer.ours(w)}
+func passUnknown(w http.ResponseWriter, r *http.Request, peer Peer, guests *connect.Cookies, next Next) error {
+	own := &cookie.Writer{ResponseWriter: w, Ours: peer.ours(w), Guests: guestsOf(guests)}
 	defer own.End()
 	return next(own, r, nil)
 }
@@ -187,7 +197,7 @@ func passUnknown(w http.ResponseWriter, r *http.Request, peer Peer, next Next) e
 func (g *Gateway) Strip(w http.ResponseWriter, r *http.Request, peer Peer, next Next) error {
 	r = g.strip.Load().Strip(r, strip.Names{})
 	cookie.Take(r.Header, false)
-	return passUnknown(w, r, peer, next)
+	return passUnknown(w, r, peer, nil, next)
 }
 
 // anySession finds the session of the request, even one that this app does not accept.

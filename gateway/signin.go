@@ -110,6 +110,7 @@ func (x *request) loginURL(p *NamedProvider, returnTo string) string {
 // unauthenticated answers a request without a session. A page load is sent to sign in, any
 // other request gets 401.
 func (x *request) unauthenticated() error {
+	x.guests.Forget(x.w.Header())
 	if !pages.Opened(x.r) || !x.canSignIn() || x.standing() != nil {
 		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
 	}

@@ -67,7 +67,7 @@ type Own struct {
 // the two was planted.
 func Take(h http.Header, secure bool) Own {
 	t := cookieTaker{secure: secure}
-	rewriteLines(h, "Cookie", h["Cookie"], t.take)
+	Remove(h, t.takePair)
 	return Own{Session: t.only(Session), Browser: t.only(Browser), Provider: t.only(Provider), Refused: t.only(Refused)}
 }
 
@@ -89,10 +89,16 @@ func (t *cookieTaker) only(name string) string {
 	return t.values[i]
 }
 
-// take returns a Cookie line without our pairs. If it has none, the line itself is
-// returned.
-func (t *cookieTaker) take(line string) string {
-	kept := make([]string, 0, 4) // runs of adjacent pairs that are not ours
+// Remove removes those cookies of a request for which is returns true. A pair has no
+// blanks around it.
+func Remove(h http.Header, is func(pair string) bool) {
+	rewriteLines(h, "Cookie", h["Cookie"], func(line string) string { return without(line, is) })
+}
+
+// without returns a Cookie line without some pairs. If it has none of them, the line
+// itself is returned.
+func without(line string, is func(pair string) bool) string {
+	kept := make([]string, 0, 4) // runs of adjacent pairs that stay
 	start, found := 0, false     // start is where the present run begins
 	for at := 0; at < len(line); {
 		end := strings.IndexByte(line[at:], ';')
@@ -100,7 +106,7 @@ func (t *cookieTaker) take(line string) string {
 		if end < 0 {
 			end, next = len(line)-at, len(line)
 		}
-		if pair := textproto.TrimString(line[at : at+end]); mayBeOwn(pair) && t.takePair(pair) {
+		if is(textproto.TrimString(line[at : at+end])) {
 			kept, found = appendPairs(kept, line[start:at]), true
 			start = next
 		}
@@ -114,6 +120,9 @@ func (t *cookieTaker) take(line string) string {
 
 // takePair takes a cookie if it is one of ours, and reports whether it is.
 func (t *cookieTaker) takePair(pair string) bool {
+	if !strings.HasPrefix(pair, Session) && !strings.HasPrefix(pair, hostPrefix) {
+		return false
+	}
 	name, value, _ := strings.Cut(pair, "=")
 	bare, prefixed := strings.CutPrefix(textproto.TrimString(name), hostPrefix)
 	i := slices.Index(ours[:], bare)
@@ -122,11 +131,6 @@ func (t *cookieTaker) takePair(pair string) bool {
 		t.values[i] = textproto.TrimString(value)
 	}
 	return i >= 0
-}
-
-// mayBeOwn excludes most other cookies cheaply.
-func mayBeOwn(pair string) bool {
-	return strings.HasPrefix(pair, Session) || strings.HasPrefix(pair, hostPrefix)
 }
 
 // pairBlanks separate pairs.

@@ -15,8 +15,19 @@ import (
 type Writer struct {
 	http.ResponseWriter
 	// Ours are Set-Cookie lines to keep: the gateway has set them before.
-	Ours  []string
-	begun bool // whether the final header is written
+	Ours []string
+	// Guests changes cookies that the app sets. Optional.
+	Guests Guests
+	begun  bool // whether the final header is written
+}
+
+// Guests are cookies of the app's own that the gateway watches.
+type Guests interface {
+	// Set returns what a Set-Cookie line becomes; "": it is removed. It may get lines that
+	// it has returned.
+	Set(name, line string) string
+	// Finish adds lines of its own to a header that is about to be written.
+	Finish(http.Header)
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -33,6 +44,9 @@ func (w *Writer) begin(status int) {
 	}
 	w.begun = status >= http.StatusOK || status == http.StatusSwitchingProtocols
 	w.keepOwnCookies()
+	if w.begun && w.Guests != nil {
+		w.Guests.Finish(w.Header())
+	}
 }
 
 // Write implements http.ResponseWriter.
@@ -85,7 +99,12 @@ func (w *Writer) Begun() bool { return w.begun }
 
 // End cleans the trailers, which are in the header once the body is written, and the
 // header of a response without a body.
-func (w *Writer) End() { w.keepOwnCookies() }
+func (w *Writer) End() {
+	w.keepOwnCookies()
+	if !w.begun && w.Guests != nil {
+		w.Guests.Finish(w.Header())
+	}
+}
 
 // keepOwnCookies removes from an app's response all lines that would set or delete
 // our cookies, however the app spells the header names.
@@ -134,14 +153,19 @@ func (w *Writer) withoutOwnCookie(line string) string {
 	pair, _, _ := strings.Cut(line, ";")
 	name, _, _ := strings.Cut(strings.TrimLeft(pair, "= \t"), "=")
 	name = strings.Trim(name, " \t")
+	bare := name
 	if len(name) > len(hostPrefix) && strings.EqualFold(name[:len(hostPrefix)], hostPrefix) {
-		name = name[len(hostPrefix):]
+		bare = name[len(hostPrefix):]
 	}
-	switch name {
+	switch bare {
 	case Session, Browser, Provider, Refused:
 		if !slices.Contains(w.Ours, line) {
 			return ""
 		}
+		return line
+	}
+	if w.Guests != nil {
+		return w.Guests.Set(name, line)
 	}
 	return line
 }

@@ -1,0 +1,156 @@
+package connect
+
+import (
+	"crypto/subtle"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/cookie"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
+)
+
+// A Seal returns a MAC over the name and the value of a cookie, and over the login, the
+// person and the roles of a request.
+type Seal func(name, value string) ([]byte, error)
+
+// The text of a seal stands behind a cookie's value.
+const (
+	divider  = "~"
+	sealSize = 16 // bytes of the MAC
+)
+
+var textSize = len(vault.EncodeText(make([]byte, sealSize)))
+
+// Cookies are the app's cookies of one request and its response. A nil *Cookies does
+// nothing: the app has none.
+type Cookies struct {
+	app     *App
+	brought []string // pairs of the request
+	seal    Seal     // nil: the app's cookies neither come nor go
+	stale   []string // names of those that were removed
+	set     []string // lines that Set has returned
+}
+
+// Take removes the app's cookies from a request.
+func (a *App) Take(request http.Header) *Cookies {
+	if a == nil {
+		return nil
+	}
+	c := &Cookies{app: a}
+	cookie.Remove(request, func(pair string) bool {
+		name, _ := split(pair)
+		if !a.owns(name) {
+			return false
+		}
+		c.brought = append(c.brought, pair)
+		return true
+	})
+	return c
+}
+
+// Admit gives back to a request those of its cookies that have its seal, without it. From
+// here on, those that the app sets are sealed. The error is that of seal.
+func (c *Cookies) Admit(request http.Header, seal Seal) error {
+	if c == nil {
+		return nil
+	}
+	c.seal = seal
+	var pairs []string
+	for _, pair := range c.brought {
+		name, value := split(pair)
+		at := len(value) - textSize - len(divider)
+		if at < 0 || value[at:at+len(divider)] != divider || !slices.Contains(c.app.Cookies, name) {
+			c.stale = append(c.stale, normal(name))
+			continue
+		}
+		want, err := c.text(name, value[:at])
+		if err != nil {
+			return err
+		}
+		if subtle.ConstantTimeCompare([]byte(want), []byte(value[at+len(divider):])) != 1 {
+			c.stale = append(c.stale, name)
+			continue
+		}
+		pairs = append(pairs, name+"="+value[:at])
+	}
+	if len(pairs) > 0 {
+		// HTTP/1.1 has one line (RFC 6265 §5.4).
+		request["Cookie"] = []string{strings.Join(append(slices.Clip(request["Cookie"]), pairs...), "; ")}
+	}
+	return nil
+}
+
+// Forget deletes the cookies of the request from the browser: there is no login.
+func (c *Cookies) Forget(response http.Header) {
+	if c == nil {
+		return
+	}
+	for _, pair := range c.brought {
+		name, _ := split(pair)
+		c.stale = append(c.stale, normal(name))
+	}
+	c.Finish(response)
+}
+
+// Set implements cookie.Guests: it seals the app's cookies.
+func (c *Cookies) Set(name, line string) string {
+	switch {
+	case !c.app.owns(name) || slices.Contains(c.set, line):
+		return line
+	case c.seal == nil:
+		return ""
+	}
+	pair, attributes, _ := strings.Cut(line, ";")
+	_, value := split(pair)
+	text, err := c.text(name, value)
+	if err != nil {
+		return "" // the app will set another one
+	}
+	line = name + "=" + value + divider + text + ";" + attributes
+	c.set = append(c.set, line)
+	c.stale = slices.DeleteFunc(c.stale, func(s string) bool { return s == name })
+	return line
+}
+
+// Finish implements cookie.Guests: it deletes the cookies that were removed from the
+// request, unless the app has set new ones.
+func (c *Cookies) Finish(response http.Header) {
+	for _, name := range c.stale {
+		line := name + "=; Path=/; Max-Age=0"
+		if !slices.Contains(response["Set-Cookie"], line) {
+			response["Set-Cookie"] = append(slices.Clip(response["Set-Cookie"]), line)
+		}
+		c.set = append(c.set, line)
+	}
+	c.stale = nil
+}
+
+func (c *Cookies) text(name, value string) (string, error) {
+	mac, err := c.seal(name, value)
+	if err != nil {
+		return "", err
+	}
+	return vault.EncodeText(mac[:sealSize]), nil
+}
+
+// owns says whether an app may read a cookie as one of its session's.
+func (a *App) owns(name string) bool {
+	return slices.Contains(a.Cookies, name) || strings.ContainsAny(name, "%+. [") && slices.Contains(a.Cookies, normal(name))
+}
+
+// normal returns what PHP makes of a cookie's name.
+func normal(name string) string {
+	if plain, err := url.QueryUnescape(name); err == nil {
+		name = plain
+	}
+	return strings.NewReplacer(".", "_", " ", "_", "[", "_").Replace(name)
+}
+
+// split returns name and value of a pair. A browser sends a cookie without a name as its
+// value alone.
+func split(pair string) (name, value string) {
+	name, value, _ = strings.Cut(strings.TrimLeft(pair, "= \t"), "=")
+	return strings.Trim(name, " \t"), strings.Trim(value, " \t")
+}
