@@ -27,7 +27,10 @@ import (
 // for every name that the tests use.
 type pki struct {
 	caFile, certFile, keyFile string
-	pool                      *x509.CertPool
+	// localFile is a certificate of localhost alone: some clients refuse one that also has
+	// a star before a single label.
+	localFile string
+	pool      *x509.CertPool
 	// pin is the authority's key as Chromium's
 	// --ignore-certificate-errors-spki-list takes it.
 	pin string
@@ -60,20 +63,24 @@ var makePKI = sync.OnceValues(func() (*pki, error) {
 	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	leaf.KeyUsage, leaf.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	leafDER := issue(leaf, ca, key, caKey)
+	local := *leaf
+	local.DNSNames = []string{"localhost"}
+	localDER := issue(&local, ca, key, caKey)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("making the test certificate: %w", err)
 	}
 	p := &pki{
 		caFile: filepath.Join(scratch, "ca.pem"), certFile: filepath.Join(scratch, "cert.pem"), keyFile: filepath.Join(scratch, "key.pem"),
-		pool: x509.NewCertPool(),
+		localFile: filepath.Join(scratch, "local.pem"),
+		pool:      x509.NewCertPool(),
 	}
 	caPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})
 	p.pool.AppendCertsFromPEM(caPEM)
 	// The authority goes out with the leaf, so that Chromium sees its key.
 	chain := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leafDER}), caPEM...)
 	for file, data := range map[string][]byte{
-		p.caFile: caPEM, p.certFile: chain,
+		p.caFile: caPEM, p.certFile: chain, p.localFile: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: localDER}),
 		p.keyFile: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
 	} {
 		if err := os.WriteFile(file, data, 0o600); err != nil {
