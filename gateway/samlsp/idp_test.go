@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/big"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -334,7 +335,7 @@ func fragment(xml string) []*etree.Element {
 		panic(fmt.Sprintf("reading %s: %v", xml, err))
 	}
 	list := doc.Root().ChildElements()
-	for _, el := range list {
+	for _, el := range slices.Backward(list) { // from the end: removing moves all that follow
 		doc.Root().RemoveChild(el)
 	}
 	return list
