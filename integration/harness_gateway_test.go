@@ -73,6 +73,7 @@ func (g *gateway) command(args ...string) *exec.Cmd {
 	cmd.Env = append([]string{
 		"HOME=" + g.dir, "XDG_DATA_HOME=" + g.dir + "/data", "XDG_CONFIG_HOME=" + g.dir + "/config",
 		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + g.dir,
+		"GORACE=atexit_sleep_ms=50", // a second, otherwise, at each end of a binary
 	}, g.env...)
 	return cmd
 }

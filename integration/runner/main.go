@@ -13,12 +13,13 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// A suite is a list of commands, separated by &&. The tests of `go test` are counted. Any
-// other command must succeed.
+// A suite is a list of commands, separated by &&, or by & if they run beside each other. The
+// tests of `go test` are counted. Any other command must succeed.
 type suite struct {
 	name     string
 	minimum  int // if fewer tests and subtests run, the suite fails
@@ -28,10 +29,12 @@ type suite struct {
 
 // suites run in this order. Every test of the module belongs to one.
 var suites = []suite{
-	// The integration tests wait a lot: the others run beside them.
-	{"tests", 8900, 45 * time.Minute, "go test -race -count=1 -p=3 -parallel=4 -tags=integration ./integration ./..."},
+	// The integration tests wait a lot: the others run beside them. They need no -race: the
+	// binary that they build and run has it. They need no vet: lint does that.
+	{"tests", 8900, 45 * time.Minute, "go test -vet=off -count=1 -parallel=6 -tags=integration ./integration & " +
+		"go test -vet=off -race -count=1 -p=2 -parallel=4 -tags=integration ./caddymodule/... ./gateway/... ./integration/runner ./mapping"},
 	// Tests that measure allocations or time run alone, without -race.
-	{"serial", 170, 8 * time.Minute, "go test -p=1 -count=1 -run=^Test(Alloc|Time) -bench=. -benchtime=20x " +
+	{"serial", 170, 8 * time.Minute, "go test -vet=off -p=1 -count=1 -run=^Test(Alloc|Time) -bench=. -benchtime=20x " +
 		"./caddymodule ./gateway/boltstore ./gateway/cookie ./gateway/pages ./gateway/samlsp/... ./gateway/signing/... ./mapping"},
 	{"modules", 0, 5 * time.Minute, "go mod verify && go mod tidy -diff"},
 	// golangci-lint vets with the tag integration.
@@ -120,21 +123,13 @@ func (s suite) run(ctx context.Context) *result {
 	r := newResult()
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("the suite's %v are over", s.timeout))
 	defer cancel()
-	for command := range strings.SplitSeq(s.commands, "&&") {
-		words := strings.Fields(command)
-		counted := len(words) > 1 && words[0] == "go" && words[1] == "test"
-		if counted {
-			// The timeout of the test binary is shorter: it prints the stacks of tests that hang.
-			words = slices.Insert(words, 2, "-json", "-timeout="+(s.timeout*9/10).String())
-		}
+	for step := range strings.SplitSeq(s.commands, "&&") {
 		r.stray.Reset()
-		err := execute(ctx, r.line, words[0], words[1:]...)
-		switch {
-		case ctx.Err() != nil:
-			r.fault("stopped: %v; still running: %v", err, r.abort())
-		case err != nil && (!counted || len(r.with("fail")) == 0):
-			r.fault("%s: %v\n%s", strings.TrimSpace(command), err, r.stray.String())
+		var beside sync.WaitGroup
+		for command := range strings.SplitSeq(step, "&") {
+			beside.Go(func() { s.execute(ctx, command, r) })
 		}
+		beside.Wait()
 	}
 	if left := endLeftovers(5 * time.Second); len(left) > 0 {
 		r.fault("left processes behind: %s", strings.Join(left, ", "))
@@ -144,4 +139,23 @@ func (s suite) run(ctx context.Context) *result {
 		r.fault("ran %d tests; its minimum is %d", n, s.minimum)
 	}
 	return r
+}
+
+// execute runs one of the suite's commands.
+func (s suite) execute(ctx context.Context, command string, r *result) {
+	words := strings.Fields(command)
+	counted := len(words) > 1 && words[0] == "go" && words[1] == "test"
+	if counted {
+		// The timeout of the test binary is shorter: it prints the stacks of tests that hang.
+		words = slices.Insert(words, 2, "-json", "-timeout="+(s.timeout*9/10).String())
+	}
+	err := execute(ctx, r.line, words[0], words[1:]...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		r.fault("stopped: %v; still running: %v", err, r.abort())
+	case err != nil && (!counted || len(r.with("fail")) == 0):
+		r.fault("%s: %v\n%s", strings.TrimSpace(command), err, r.stray.String())
+	}
 }

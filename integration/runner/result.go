@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A testID names a test by its package's import path and its full name.
@@ -16,6 +17,7 @@ func (id testID) String() string { return id.pkg + "." + id.name }
 // A result has the tests of a suite, from `go test -json`, and the faults of the suite
 // itself, such as a hang. A fault counts as one failure.
 type result struct {
+	mu     sync.Mutex        // while commands run
 	state  map[testID]string // run, pass, fail or skip
 	order  []testID
 	output map[testID]string // of a test that did not pass
@@ -42,6 +44,8 @@ func (r *result) failed() int { return len(r.with("fail")) + len(r.faults) }
 // line reads one line of output: an event of `go test -json` (go doc test2json) or of its
 // build, or any other text.
 func (r *result) line(line []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var e struct{ Action, Package, Test, Output, ImportPath, FailedBuild string }
 	if json.Unmarshal(line, &e) != nil || e.Action == "" {
 		r.stray.Write(append(line, '\n'))
