@@ -56,6 +56,7 @@ var exceptions = []exception{
 	{ofSite, "lifetime", "write `SSO_SITE_LIFETIME`: `SSO_LIFETIME` is the global option"},
 	{ofSite, "nested", "the sidecar guards the whole of its one site"},
 	{ofSite, "op", "the sidecar guards one app: a gateway with a Caddyfile is the OpenID provider of many"},
+	{ofSite, "as", "it has a block: write a Caddyfile for such an app"},
 	{ofSite, "errors", "the sidecar has no `handle_errors`, so its own pages are shown"},
 	{ofApp, "provider", "write the variables of a provider: `SSO_PROVIDER` is the site's option"},
 	{ofApp, "store", "write `SSO_REDIS_URL` and `SSO_REDIS_PREFIX`, or `SSO_STORE_FILE`"},
