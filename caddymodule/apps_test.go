@@ -1,11 +1,14 @@
 package caddymodule_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
@@ -160,6 +163,55 @@ func TestRecipeGrafana(t *testing.T) {
 	app.proxy["whitelist"] = "192.0.2.1"
 	if got := w.opens(newBrowser(t), alice); got.Status != http.StatusUnauthorized {
 		t.Errorf("from an address that is not listed alice is %+v", got)
+	}
+}
+
+// TestRecipePoweradmin runs the site of docs/poweradmin.md. The stand-in begins a session for
+// each request without one, and would believe one that comes. In integration, the app
+// itself does.
+func TestRecipePoweradmin(t *testing.T) {
+	w := newWorld(t)
+	docs := blocks(t, page(t, "../docs/poweradmin.md", "The site"))
+	var sessions atomic.Int64
+	w.loadRecipe(docs["caddyfile"], http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		var shown shownUser
+		if old, err := r.Cookie("PHPSESSID"); err == nil {
+			shown.Name = old.Value
+		} else {
+			http.SetCookie(rw, &http.Cookie{Name: "PHPSESSID", Value: fmt.Sprint("session-", sessions.Add(1)), Path: "/"})
+		}
+		if parts := strings.Split(r.Header.Get("X-Sso-Assertion"), "."); len(parts) == 3 {
+			claims, _ := base64.RawURLEncoding.DecodeString(parts[1])
+			var c struct {
+				Username string `json:"preferred_username"`
+				Template string
+				Groups   []string
+			}
+			_ = json.Unmarshal(claims, &c)
+			shown.Login, shown.Is = c.Username, strings.Join(append([]string{c.Template}, c.Groups...), " ")
+		}
+		_ = json.NewEncoder(rw).Encode(shown)
+	}))
+	alice := someone{"alice", "Alice", "Ångström", "alice@example.com", "dns-admins netops"}
+	bob := someone{"bob", "Bob", "Smith", "bob@example.com", "dns-viewers"}
+	b := newBrowser(t)
+	for _, want := range []shownUser{
+		{Status: 200, Login: "alice", Is: "Administrator Editors", Name: "session-1"}, // after the sign-in, w.opens asks once more
+		{Status: 200, Login: "alice", Is: "Administrator Editors", Name: "session-1"},
+	} {
+		if got := w.opens(b, alice); got != want {
+			t.Errorf("alice is %+v, want %+v", got, want)
+		}
+	}
+	w.logOut(b)
+	if got, want := w.opens(b, bob), (shownUser{Status: 200, Login: "bob", Is: "Viewer", Name: "session-2"}); got != want {
+		t.Errorf("bob is %+v, want %+v", got, want)
+	}
+	if got := w.opens(newBrowser(t), someone{"carol", "Carol", "C", "carol@example.com", "staff"}); got.Status != http.StatusForbidden {
+		t.Errorf("carol is %+v", got)
+	}
+	if status, body := newBrowser(t).get(w.origin() + "/api/v1/zones"); status != http.StatusOK || strings.Contains(body, "alice") {
+		t.Errorf("the API: %d %s", status, body)
 	}
 }
 

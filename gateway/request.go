@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/passage"
 	"github.com/caddy-sso/caddy-sso/gateway/public"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -76,7 +77,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 		if x.cookies != (cookie.Own{}) {
 			r = r.WithContext(a.withTaken(r.Context(), x.cookies))
 		}
-		return passUnknown(w, r, peer, x.guests, next)
+		return passUnknown(w, r, peer, x.guests.Watch(), next)
 	}
 	return x.guard(next)
 }
@@ -99,7 +100,8 @@ func (x *request) guard(next Next) error {
 		if v.denied != nil {
 			return x.refuse(v.denied)
 		}
-		if to := x.instead(ses); to != "" {
+		to := x.app.opts.As.Instead(x.path, x.app.opts.Prefix)
+		if to != "" && pages.Opened(x.r) && !x.app.gw.sessions.Rounds().Repeated(x.r.Context(), ses.ID(), to) {
 			return x.redirectTo(to)
 		}
 		visiting := &visit{decision: v, path: x.path, cookie: x.cookies.Session}
@@ -138,7 +140,7 @@ func (x *request) pass(next Next, v *visit) error {
 		v.Leave()
 		return x.refuse(session.Fault(err))
 	}
-	if err := v.decision.admitGuests(x.guests, r); err != nil {
+	if err := x.guests.Admit(r, x.app.gw.sessions.Vault(), v.decision.headers.Principal()); err != nil {
 		v.Leave()
 		return x.refuse(session.Fault(err))
 	}
@@ -158,8 +160,7 @@ func (x *request) pass(next Next, v *visit) error {
 // more: only the caller uses x.w.
 func (x *request) passOn(next Next, r *http.Request, v *visit) error {
 	defer v.Leave()
-	v.out.ResponseWriter, v.out.Ours = v.Writer(), x.peer.ours(x.w)
-	v.out.Guests = guestsOf(x.guests)
+	v.out.ResponseWriter, v.out.Ours, v.out.Guests = v.Writer(), x.peer.ours(x.w), x.guests.Watch()
 	defer v.out.End()
 	return next(&v.out, r, v.decision.headers.Principal())
 }
@@ -186,8 +187,8 @@ func (x *request) cutOff(over error) error {
 }
 
 // passUnknown passes on a request without an identity.
-func passUnknown(w http.ResponseWriter, r *http.Request, peer Peer, guests *connect.Cookies, next Next) error {
-	own := &cookie.Writer{ResponseWriter: w, Ours: peer.ours(w), Guests: guestsOf(guests)}
+func passUnknown(w http.ResponseWriter, r *http.Request, peer Peer, guests cookie.Guests, next Next) error {
+	own := &cookie.Writer{ResponseWriter: w, Ours: peer.ours(w), Guests: guests}
 	defer own.End()
 	return next(own, r, nil)
 }

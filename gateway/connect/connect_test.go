@@ -1,6 +1,7 @@
 package connect_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -21,8 +22,21 @@ func poweradmin(t *testing.T) *connect.App {
 	return a
 }
 
-func seal(name, value string) ([]byte, error) {
-	return []byte(name + value + strings.Repeat("x", 16)), nil
+// keys are good unless there is a fault.
+type keys struct{ fault error }
+
+func (k keys) MAC(_ context.Context, _ string, parts ...string) ([]byte, error) {
+	return []byte(strings.Join(parts, "") + strings.Repeat("x", 16)), k.fault
+}
+
+type alice struct{}
+
+func (alice) Tie() []string { return []string{"alice"} }
+
+func request(cookie string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", cookie)
+	return r
 }
 
 // A wire notes each header that is written, as a client gets it.
@@ -37,8 +51,9 @@ func (w *wire) WriteHeader(int) { w.sent = append(w.sent, w.Header().Clone()) }
 // written twice is sealed once.
 func TestEarlyHints(t *testing.T) {
 	t.Parallel()
-	c := poweradmin(t).Take(http.Header{"Cookie": {"PHPSESSID=old"}})
-	if err := c.Admit(http.Header{}, seal); err != nil {
+	r := request("PHPSESSID=old")
+	c := poweradmin(t).Take(r.Header)
+	if err := c.Admit(r, keys{}, alice{}); err != nil {
 		t.Fatal(err)
 	}
 	on := &wire{ResponseRecorder: httptest.NewRecorder()}
@@ -60,10 +75,10 @@ func TestEarlyHints(t *testing.T) {
 func TestNoSeal(t *testing.T) {
 	t.Parallel()
 	fault := errors.New("no key")
-	c := poweradmin(t).Take(http.Header{"Cookie": {"PHPSESSID=old~AAAAAAAAAAAAAAAAAAAAAA"}})
-	h := http.Header{}
-	if err := c.Admit(h, func(string, string) ([]byte, error) { return nil, fault }); !errors.Is(err, fault) || h["Cookie"] != nil {
-		t.Errorf("admitted %q, %v", h["Cookie"], err)
+	r := request("PHPSESSID=old~AAAAAAAAAAAAAAAAAAAAAA")
+	c := poweradmin(t).Take(r.Header)
+	if err := c.Admit(r, keys{fault}, alice{}); !errors.Is(err, fault) || r.Header["Cookie"] != nil {
+		t.Errorf("admitted %q, %v", r.Header["Cookie"], err)
 	}
 	if got := c.Set("PHPSESSID", "PHPSESSID=new"); got != "" {
 		t.Errorf("set %q", got)

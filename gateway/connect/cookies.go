@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"context"
 	"crypto/subtle"
 	"net/http"
 	"net/url"
@@ -11,9 +12,14 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A Seal returns a MAC over the name and the value of a cookie, and over the login, the
-// person and the roles of a request.
-type Seal func(name, value string) ([]byte, error)
+// A Person is who makes a request. Tie returns texts that differ if the login, the user
+// name or the roles do.
+type Person interface{ Tie() []string }
+
+// Keys makes MACs, as vault.Vault does.
+type Keys interface {
+	MAC(ctx context.Context, purpose string, parts ...string) ([]byte, error)
+}
 
 // The text of a seal stands behind a cookie's value.
 const (
@@ -28,9 +34,10 @@ var textSize = len(vault.EncodeText(make([]byte, sealSize)))
 type Cookies struct {
 	app     *App
 	brought []string // pairs of the request
-	seal    Seal     // nil: the app's cookies neither come nor go
-	stale   []string // names of those that were removed
-	set     []string // lines that Set has returned
+	// seal returns a MAC over a cookie and the person. Nil: the cookies neither come nor go.
+	seal  func(name, value string) ([]byte, error)
+	stale []string // names of those that were removed
+	set   []string // lines that Set has returned
 }
 
 // Take removes the app's cookies from a request.
@@ -50,13 +57,15 @@ func (a *App) Take(request http.Header) *Cookies {
 	return c
 }
 
-// Admit gives back to a request those of its cookies that have its seal, without it. From
-// here on, those that the app sets are sealed. The error is that of seal.
-func (c *Cookies) Admit(request http.Header, seal Seal) error {
+// Admit gives back to a request those of its cookies that have the seal of the person,
+// without it. From here on, those that the app sets are sealed. The error is that of keys.
+func (c *Cookies) Admit(r *http.Request, keys Keys, person Person) error {
 	if c == nil {
 		return nil
 	}
-	c.seal = seal
+	c.seal = func(name, value string) ([]byte, error) {
+		return keys.MAC(r.Context(), "app's cookie", append(person.Tie(), name, value)...)
+	}
 	var pairs []string
 	for _, pair := range c.brought {
 		name, value := split(pair)
@@ -77,9 +86,17 @@ func (c *Cookies) Admit(request http.Header, seal Seal) error {
 	}
 	if len(pairs) > 0 {
 		// HTTP/1.1 has one line (RFC 6265 §5.4).
-		request["Cookie"] = []string{strings.Join(append(slices.Clip(request["Cookie"]), pairs...), "; ")}
+		r.Header["Cookie"] = []string{strings.Join(append(slices.Clip(r.Header["Cookie"]), pairs...), "; ")}
 	}
 	return nil
+}
+
+// Watch returns c for the writer of the response, or nil.
+func (c *Cookies) Watch() cookie.Guests {
+	if c == nil {
+		return nil
+	}
+	return c
 }
 
 // Forget deletes the cookies of the request from the browser: there is no login.

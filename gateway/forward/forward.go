@@ -10,6 +10,7 @@ package forward
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -31,6 +32,11 @@ type Principal struct {
 	SessionID string
 	// Expires is the latest end of the login.
 	Expires time.Time
+}
+
+// Tie returns what a session of the app's own depends on: login, person and roles.
+func (p *Principal) Tie() []string {
+	return []string{p.SessionID, p.Account, p.Username, p.Template, strings.Join(p.Roles, "\n"), strings.Join(p.Groups, "\n")}
 }
 
 // A Statement is all that an app gets. The Principal is in plain headers and in the
