@@ -90,9 +90,7 @@ func (x *request) serveClient(e oidcop.Endpoint, authenticates bool) error {
 			return x.refuse(refused)
 		}
 	}
-	// A dead token or code does not count (it has another challenge, or none): people who
-	// bring theirs would lock out the app.
-	if e.Serve(x.w, x.r) && strings.HasPrefix(x.w.Header().Get("WWW-Authenticate"), "Basic ") {
+	if e.Serve(x.w, x.r) {
 		limits.Fail(x.r.Context(), x.peer.Addr)
 	}
 	return nil
