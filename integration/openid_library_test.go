@@ -18,7 +18,7 @@ import (
 
 // An openIDLibrary is a client library that others wrote, for one client at a time.
 type openIDLibrary interface {
-	// call makes a call of testdata/openid/client.mjs. args and result are JSON objects.
+	// call makes a call of openid/client.mjs. args and result are JSON objects.
 	call(name string, args, result any) error
 }
 
@@ -73,7 +73,7 @@ func (e *openIDError) Error() string { return e.Code + ": " + e.Message }
 
 // openIDHome has the libraries of Node in modules, and those of Python in packages.
 var openIDHome = sync.OnceValues(func() (string, error) {
-	path, err := output("testdata/openid/prepare")
+	path, err := output("openid/prepare")
 	if err != nil {
 		return "", fmt.Errorf("preparing the OpenID libraries: %w", err)
 	}
@@ -91,14 +91,14 @@ func openIDDirectory(t *testing.T, name string) string {
 
 func newOpenIDClient(t *testing.T, caFile string) openIDLibrary {
 	t.Helper()
-	cmd := exec.Command("node", "testdata/openid/client.mjs", openIDDirectory(t, "modules"))
+	cmd := exec.Command("node", "openid/client.mjs", openIDDirectory(t, "modules"))
 	cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+caFile)
 	return newOpenIDProcess(t, cmd)
 }
 
 func newAuthlib(t *testing.T, caFile string) openIDLibrary {
 	t.Helper()
-	cmd := exec.Command("python3", "testdata/openid/client.py")
+	cmd := exec.Command("python3", "openid/client.py")
 	cmd.Env = append(os.Environ(), "PYTHONPATH="+openIDDirectory(t, "packages"), "REQUESTS_CA_BUNDLE="+caFile)
 	return newOpenIDProcess(t, cmd)
 }
