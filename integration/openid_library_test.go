@@ -18,7 +18,7 @@ import (
 
 // An openIDLibrary is a client library that others wrote, for one client at a time.
 type openIDLibrary interface {
-	// call makes a call of testdata/openid/client.mjs. args and result are JSON objects.
+	// call makes a call of openid/client.mjs. args and result are JSON objects.
 	call(name string, args, result any) error
 }
 
@@ -71,9 +71,9 @@ type openIDError struct {
 
 func (e *openIDError) Error() string { return e.Code + ": " + e.Message }
 
-// openIDHome has the libraries of Node in modules, and those of Python in packages.
+// openIDHome has the libraries of Node in node_modules, and those of Python in packages.
 var openIDHome = sync.OnceValues(func() (string, error) {
-	path, err := output("testdata/openid/prepare")
+	path, err := output("openid/prepare")
 	if err != nil {
 		return "", fmt.Errorf("preparing the OpenID libraries: %w", err)
 	}
@@ -91,14 +91,14 @@ func openIDDirectory(t *testing.T, name string) string {
 
 func newOpenIDClient(t *testing.T, caFile string) openIDLibrary {
 	t.Helper()
-	cmd := exec.Command("node", "testdata/openid/client.mjs", openIDDirectory(t, "modules"))
+	cmd := exec.Command("node", "openid/client.mjs", openIDDirectory(t, "node_modules"))
 	cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+caFile)
 	return newOpenIDProcess(t, cmd)
 }
 
 func newAuthlib(t *testing.T, caFile string) openIDLibrary {
 	t.Helper()
-	cmd := exec.Command("python3", "testdata/openid/client.py")
+	cmd := exec.Command("python3", "openid/client.py")
 	cmd.Env = append(os.Environ(), "PYTHONPATH="+openIDDirectory(t, "packages"), "REQUESTS_CA_BUNDLE="+caFile)
 	return newOpenIDProcess(t, cmd)
 }
@@ -106,6 +106,7 @@ func newAuthlib(t *testing.T, caFile string) openIDLibrary {
 // An openIDProcess is a library in a process of its own. It reads calls, one a line.
 type openIDProcess struct {
 	mu     sync.Mutex
+	proc   *process
 	calls  io.Writer
 	answer *bufio.Reader
 	log    *syncBuffer
@@ -125,7 +126,7 @@ func newOpenIDProcess(t *testing.T, cmd *exec.Cmd) *openIDProcess {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.calls, p.answer = in, bufio.NewReader(read)
+	p.proc, p.calls, p.answer = proc, in, bufio.NewReader(read)
 	t.Cleanup(func() {
 		_ = in.Close() // it has no more to read
 		if err := proc.end(10 * time.Second); err != nil {
@@ -148,6 +149,7 @@ func (p *openIDProcess) call(name string, args, result any) error {
 	}
 	line, err := p.answer.ReadBytes('\n')
 	if err != nil {
+		_ = p.proc.end(5 * time.Second) // then all that it said is in the log
 		return fmt.Errorf("reading the library's answer: %w\n%s", err, lastLines(p.log.String(), 20))
 	}
 	answer := struct {
