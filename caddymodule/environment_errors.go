@@ -36,16 +36,16 @@ func (env *environment) named(err error) error {
 // variable: what comes before that, such as a file, is left out then. An option that is not
 // said to be another's is that of p, if p is not nil.
 func (env *environment) words(err error, p *envProvider) (text string, named bool) {
-	switch e := err.(type) {
-	case *wording.Phrase:
+	switch e := err.(type) { //nolint:errorlint // it takes the error apart itself
+	case *wording.TextError:
 		return env.phrase(e, p), false
-	case *wording.Fault:
+	case *wording.OptionError:
 		text, named = env.words(e.Err, p)
 		if name := env.variableOf(e.Word, p); !named && name != "" {
 			return name + ": " + text, true
 		}
 		return text, named
-	case *wording.ProviderFault:
+	case *wording.ProviderError:
 		text, named = env.words(e.Err, env.provider(e.Provider))
 		if !named {
 			text = "provider " + e.Provider + ": " + text
@@ -75,7 +75,7 @@ func (env *environment) wrapped(err, inner error, p *envProvider) (text string, 
 	if token, ok := strings.CutPrefix(after, ", at "); ok { // as Dispenser.WrapErr writes
 		name, number, _ := strings.Cut(token, ":")
 		if f, ok := env.all.find(strings.TrimSuffix(name, "__FILE")); ok {
-			if fault, ok := inner.(*wording.Fault); ok { // the variable says the option
+			if fault, ok := errors.AsType[*wording.OptionError](inner); ok { // the variable says the option
 				inner = fault.Err
 			}
 			text, _ = env.words(inner, env.providerOf(f))
@@ -104,7 +104,7 @@ func (f found) place(name, number string) string {
 }
 
 // phrase writes the options that an error names as variables.
-func (env *environment) phrase(e *wording.Phrase, p *envProvider) string {
+func (env *environment) phrase(e *wording.TextError, p *envProvider) string {
 	args := slices.Clone(e.Args)
 	for i, arg := range args {
 		switch a := arg.(type) {

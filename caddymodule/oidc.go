@@ -209,9 +209,9 @@ func (o *OIDC) build(ctx caddy.Context) (builtProvider, error) {
 	named, err := o.configure(ctx)
 	o.ClientSecret = "" // Caddy may log a module with its configuration
 	if err != nil && o.Name != "" {
-		err = &wording.ProviderFault{Provider: o.Name, Err: err}
+		err = &wording.ProviderError{Provider: o.Name, Err: err}
 	} else if err != nil {
-		err = &wording.ProviderFault{Provider: withoutUser(o.Issuer), Err: err}
+		err = &wording.ProviderError{Provider: withoutUser(o.Issuer), Err: err}
 	}
 	return named, err
 }

@@ -191,7 +191,7 @@ func (s *SAML) build(ctx caddy.Context) (builtProvider, error) {
 	}
 	named, err := s.configure(ctx)
 	if err != nil {
-		err = &wording.ProviderFault{Provider: label, Err: err}
+		err = &wording.ProviderError{Provider: label, Err: err}
 	}
 	return named, err
 }

@@ -53,7 +53,6 @@ var readsTestdata = map[string]string{
 	"gateway/pages/pages_test.go":              "pages, which are rendered in a bubble",
 	"gateway/redisstore/fault_test.go":         "what is said of faults; nothing in it has a date",
 	"gateway/signing/verify/verifiers_test.go": "programs, which get the clock with each question",
-	"integration/openid_library_test.go":       "programs, which make their own documents",
 	"integration/runner/runner_test.go":        "names of files that it makes",
 }
 

@@ -241,8 +241,13 @@ func TestOpenIDWrongClient(t *testing.T) {
 	t.Parallel()
 	b := newLab(t).openID().browser()
 	for _, change := range [][]string{
-		{"client_id", "other"}, {"client_id", ""}, {"client_id", "WIKI"}, {"redirect_uri", "https://wiki.example/callback/"},
-		{"redirect_uri", "https://evil.example/callback"}, {"redirect_uri", ""}, {"redirect_uri", "https://wiki.example/callback?x"},
+		{"client_id", "other"},
+		{"client_id", ""},
+		{"client_id", "WIKI"},
+		{"redirect_uri", "https://wiki.example/callback/"},
+		{"redirect_uri", "https://evil.example/callback"},
+		{"redirect_uri", ""},
+		{"redirect_uri", "https://wiki.example/callback?x"},
 	} {
 		for range 2 { // before and after the sign-in
 			w := b.open(wikiAsks(change...))

@@ -164,7 +164,7 @@ func (p *textParser) name(what string) (Name, error) {
 	if name == "" {
 		return Name{}, p.errorf("a %s is missing: write it, or remove the sign before or behind it", what)
 	}
-	fault := ""
+	var fault string
 	switch {
 	case strings.HasPrefix(name, "'") || strings.HasSuffix(name, "'"):
 		fault = "has a single quote at its edge, and single quotes do not quote: remove it"

@@ -52,45 +52,47 @@ type Choice struct{ Caddyfile, Other string }
 // String is the text about a Caddyfile.
 func (c Choice) String() string { return c.Caddyfile }
 
-// A Phrase is an error whose text names options. Each Option, Options and Choice among Args can be
+// A TextError is an error whose text names options. Each Option, Options and Choice among Args can be
 // written in another syntax.
-type Phrase struct {
+type TextError struct {
 	Format string
 	Args   []any
 }
 
-// Errorf returns a Phrase. It wraps no error.
-func Errorf(format string, args ...any) error { return &Phrase{format, args} }
+// Errorf returns a TextError. It wraps no error.
+func Errorf(format string, args ...any) error { return &TextError{format, args} }
 
-func (p *Phrase) Error() string { return fmt.Sprintf(p.Format, p.Args...) }
+func (p *TextError) Error() string { return fmt.Sprintf(p.Format, p.Args...) }
 
-// A Fault is an error about an option.
-type Fault struct {
+// An OptionError is an error about an option.
+type OptionError struct {
 	Word string
 	Err  error
 }
 
-// About returns a Fault, or nil if err is nil.
+// About returns an OptionError, or nil if err is nil.
 func About(word string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Fault{word, err}
+	return &OptionError{word, err}
 }
 
-// Aboutf returns a Fault whose error is made by Errorf.
-func Aboutf(word, format string, args ...any) error { return &Fault{word, Errorf(format, args...)} }
+// Aboutf returns an OptionError whose error is made by Errorf.
+func Aboutf(word, format string, args ...any) error {
+	return &OptionError{word, Errorf(format, args...)}
+}
 
-func (f *Fault) Error() string { return f.Word + ": " + f.Err.Error() }
+func (f *OptionError) Error() string { return f.Word + ": " + f.Err.Error() }
 
-func (f *Fault) Unwrap() error { return f.Err }
+func (f *OptionError) Unwrap() error { return f.Err }
 
-// A ProviderFault is an error about a provider.
-type ProviderFault struct {
+// A ProviderError is an error about a provider.
+type ProviderError struct {
 	Provider string
 	Err      error
 }
 
-func (f *ProviderFault) Error() string { return "provider " + f.Provider + ": " + f.Err.Error() }
+func (f *ProviderError) Error() string { return "provider " + f.Provider + ": " + f.Err.Error() }
 
-func (f *ProviderFault) Unwrap() error { return f.Err }
+func (f *ProviderError) Unwrap() error { return f.Err }
