@@ -45,6 +45,7 @@ var scopes = map[string]map[string]string{
 func reserved(name string) bool {
 	return slices.Contains([]string{
 		"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "auth_time", "nonce", "acr", "amr", "azp", "at_hash", "c_hash", "s_hash", "sid", "events", "email_verified",
+		"phone_number_verified",
 	}, name)
 }
 
@@ -89,8 +90,8 @@ func (c *client) tell(names []string, person *Person) map[string]any {
 			if len(v) > 0 {
 				claims[name] = v
 			}
-		case bool:
-			if person.Email != "" {
+		case bool: // email_verified says nothing about an email of another kind
+			if person.Email != "" && all["email"] == "email" {
 				claims[name] = v
 			}
 		}

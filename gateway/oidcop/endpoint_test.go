@@ -37,7 +37,7 @@ func TestUserInfo(t *testing.T) {
 		"as JSON":           {method: http.MethodPost, contentType: "application/json", body: "{}", status: http.StatusBadRequest},
 		"wrong":             {method: http.MethodGet, header: "Bearer x", status: http.StatusUnauthorized, challenge: `error="invalid_token"`},
 		"empty":             {method: http.MethodGet, header: "Bearer ", status: http.StatusUnauthorized, challenge: `error="invalid_token"`},
-		"a guess":           {method: http.MethodGet, header: "Bearer " + got.Access[:len(got.Access)-1] + "A", status: http.StatusUnauthorized, challenge: `error="invalid_token"`},
+		"a guess":           {method: http.MethodGet, header: "Bearer " + got.Access[:len(got.Access)-43] + strings.Repeat("A", 43), status: http.StatusUnauthorized, challenge: `error="invalid_token"`},
 		"more behind it":    {method: http.MethodGet, header: "Bearer " + got.Access + "A", status: http.StatusUnauthorized, challenge: `error="invalid_token"`},
 		"a code":            {method: http.MethodGet, header: "Bearer " + code, status: http.StatusUnauthorized, challenge: `error="invalid_token"`},
 		"a refresh token":   {method: http.MethodGet, header: "Bearer " + long.Refresh, status: http.StatusUnauthorized, challenge: `error="invalid_token"`},
@@ -92,6 +92,20 @@ func TestScopes(t *testing.T) {
 	}
 	if got := strings.Join(names("told", "openid"), " "); got != "groups login policy realm roles" {
 		t.Errorf("by the configuration: %s", got)
+	}
+	// An address of another kind is not what the provider has verified.
+	other := l.without("told", func(c *oidcop.Client) { c.Claims = map[string]string{"email": "user"} })
+	for _, op := range []*oidcop.Provider{l.Provider, other} {
+		answer, _ := authorize(t.Context(), op, "login:alice", request("client_id", "told", "scope", "openid email", "claims", `{"id_token":{"email_verified":null}}`))
+		rec, _ := post(op, oidcop.TokenPath, "told", secret, exchangeForm(answer.Get("code")))
+		info, _ := userinfo(op, read(rec).Access)
+		own := op == l.Provider
+		if claims := claimsOf(t, read(rec).ID); (claims["email_verified"] == true) != own || (claims["email"] == "alice") == own {
+			t.Errorf("the ID token says %v", claims)
+		}
+		if strings.Contains(info.Body.String(), "email_verified") != own {
+			t.Errorf("userinfo says %s", info.Body)
+		}
 	}
 	person := l.people.logins["login:alice"]
 	person.Email, person.Roles, person.Name = "", nil, ""
@@ -266,6 +280,7 @@ func TestOptions(t *testing.T) {
 		"algorithm":          func(c *oidcop.Client) { c.Algorithm = "HS256" },
 		`algorithm "none"`:   func(c *oidcop.Client) { c.UserInfoAlgorithm = "none" },
 		"meaning of its own": func(c *oidcop.Client) { c.Claims = map[string]string{"sub": "user"} },
+		"of its own, choose": func(c *oidcop.Client) { c.Claims = map[string]string{"phone_number_verified": "user"} },
 		"the kind":           func(c *oidcop.Client) { c.Claims = map[string]string{"x": "y"} },
 		"expected a JWK Set": func(c *oidcop.Client) { c.Secrets, c.Keys = nil, []byte("x") },
 		"0 of 1":             func(c *oidcop.Client) { c.Secrets, c.Keys = nil, []byte(`{"keys":[{"kty":"oct","k":"AAAA"}]}`) },
