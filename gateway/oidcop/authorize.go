@@ -197,7 +197,7 @@ func (a *Authorization) Grant(ctx context.Context, login string) (*Answer, error
 	code := newToken(newGrantID(), kindCode)
 	value, err := json.Marshal(grant{
 		Client: a.Client, Login: login, RedirectURI: a.redirectURI, Challenge: a.params.Get("code_challenge"),
-		Nonce: a.params.Get("nonce"), Scope: a.client.granted(a.scope), Claims: a.claims, Code: digest(code),
+		Nonce: a.params.Get("nonce"), Scope: a.client.granted(a.scope), Claims: a.claims, Issued: time.Now(), Code: digest(code),
 	})
 	if err != nil {
 		return nil, err

@@ -83,6 +83,7 @@ func allChecks() *checklist {
 		),
 		code: check.All(
 			check.That("code once", "", codeOnce),
+			check.That("code expiry", "", codeExpiry),
 			check.That("code client", "", grantClient),
 			check.That("code redirect URI", "", codeRedirectURI),
 			check.That("code verifier", "", codeVerifier),
@@ -97,6 +98,7 @@ func allChecks() *checklist {
 		),
 		access: check.All(
 			check.That("access expiry", "", accessExpiry),
+			check.That("held refresh token", "", heldRefresh),
 		),
 		introspection: check.All(
 			check.That("introspection client", "", introspectionClient),

@@ -44,6 +44,8 @@ type grant struct {
 	Nonce       string        `json:"n,omitempty"`
 	Scope       []string      `json:"s"`
 	Claims      claimsRequest `json:"q,omitzero"`
+	// Issued is when the code was. The store may keep or get back a record for longer.
+	Issued time.Time `json:"i"`
 	// Code is kept after it was used, so that a second use is noticed.
 	Code   []byte   `json:"co"`
 	Used   bool     `json:"u,omitempty"`
@@ -163,7 +165,7 @@ func (p *Provider) end(ctx context.Context, token string) error {
 	return err
 }
 
-// A holder is who presents a valid access token, or a refresh token at introspection.
+// A holder presents a valid access token, or a refresh token at introspection.
 type holder struct {
 	grant  *grant
 	access *access // nil: it is a refresh token
@@ -211,6 +213,14 @@ var errTokenOver = invalidToken("the token is unknown, expired or revoked")
 // accessExpiry: RFC 6750 §3.1.
 func accessExpiry(h *holder) error {
 	if h.access != nil && !time.Now().Before(h.access.Expires) {
+		return errTokenOver
+	}
+	return nil
+}
+
+// heldRefresh: the configuration may have changed.
+func heldRefresh(h *holder) error {
+	if h.access == nil && !h.client.Refresh {
 		return errTokenOver
 	}
 	return nil

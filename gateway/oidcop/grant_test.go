@@ -201,6 +201,10 @@ func TestRefresh(t *testing.T) {
 	if read(rec).Error != "invalid_scope" {
 		t.Errorf("a wider scope: %d %s", rec.Code, rec.Body)
 	}
+	rec, _ = post(l.Provider, oidcop.TokenPath, "long", secret, refreshForm(second.Refresh, "scope", " "))
+	if second = read(rec); second.Scope != "email openid profile" {
+		t.Errorf("a blank scope: %d %s", rec.Code, rec.Body)
+	}
 	rec, _ = post(l.Provider, oidcop.TokenPath, "long", secret, refreshForm(second.Refresh, "scope", "openid"))
 	third := read(rec)
 	if third.Scope != "openid" {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
@@ -31,6 +32,8 @@ type player struct {
 	got       map[string][]string // codes and tokens, in their order
 	client    string              // of the last authorization request
 	elsewhere *oidcop.Provider    // another issuer over the same store
+	without   []string            // checks
+	kept      map[string][]byte   // grants
 }
 
 func newPlayer(t testing.TB, l *lab, without ...string) *player {
@@ -39,7 +42,7 @@ func newPlayer(t testing.TB, l *lab, without ...string) *player {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &player{lab: l, evil: evil, got: map[string][]string{}, client: "web", elsewhere: l.at("https://elsewhere.example")}
+	p := &player{lab: l, evil: evil, got: map[string][]string{}, client: "web", elsewhere: l.at("https://elsewhere.example"), without: without, kept: map[string][]byte{}}
 	if len(without) > 0 {
 		oidcop.Drop(p.Provider, without...)
 		oidcop.Drop(p.elsewhere, without...)
@@ -196,6 +199,11 @@ func (p *player) step(verb string, params url.Values) (string, error) {
 	case "deny":
 		p.people.deny(params.Get("client"), params.Get("login"))
 		return "", nil
+	case "reload":
+		p.reload(params.Get("client"), params.Get("without"))
+		return "", nil
+	case "keep", "put-back":
+		return "", p.keep(verb == "put-back")
 	case "authorize":
 		return p.authorize(params), nil
 	case "logout", "return":
@@ -204,6 +212,45 @@ func (p *player) step(verb string, params url.Values) (string, error) {
 		return p.userinfo(params), nil
 	}
 	return p.post(verb, params)
+}
+
+// reload takes an option from a client.
+func (p *player) reload(client, option string) {
+	p.Provider = p.lab.without(client, func(c *oidcop.Client) {
+		switch option {
+		case "refresh":
+			c.Refresh = false
+		case "insecure_no_pkce":
+			c.InsecureNoPKCE = false
+		case "redirect_uri":
+			c.RedirectURIs = []string{"https://app.example/new"}
+		}
+	})
+	if len(p.without) > 0 {
+		oidcop.Drop(p.Provider, p.without...)
+	}
+}
+
+// keep copies the grants, or puts the copies back. A writer of the store can do that.
+func (p *player) keep(back bool) error {
+	if back {
+		for key, value := range p.kept {
+			if err := p.store.Put(p.t.Context(), key, value, time.Hour); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, key := range p.store.(*gatewaytest.MemStore).Keys() {
+		if strings.HasPrefix(key, "grant:") {
+			values, err := p.store.Get(p.t.Context(), key)
+			if err != nil {
+				return err
+			}
+			p.kept[key] = values[0]
+		}
+	}
+	return nil
 }
 
 // merged returns defaults changed by params; "-" deletes one.

@@ -26,7 +26,7 @@ type word struct {
 
 var wordForm = regexp.MustCompile(`^(!?)([A-Za-z0-9_.:-]+?)(\+?)=("(?:[^"\\]|\\.)*"|\S*)(?: +|$)`)
 
-var verbs = []string{"authorize", "exchange", "refresh", "userinfo", "introspect", "revoke", "logout", "return", "wait", "end", "deny"}
+var verbs = []string{"authorize", "exchange", "refresh", "userinfo", "introspect", "revoke", "logout", "return", "wait", "end", "deny", "reload", "keep", "put-back"}
 
 // readScript reads an attack strictly. The attack must differ from the control.
 func readScript(body string) (steps []step, err error) {

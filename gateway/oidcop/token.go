@@ -164,16 +164,24 @@ func (p *Provider) judge(u *use, checks check.List[*use]) (scope []string, err e
 	if err := checks.Run(u); err != nil {
 		return nil, &misuse{err}
 	}
-	if u.kind == kindCode || u.fields["scope"] == "" {
+	asked := strings.Fields(u.fields["scope"])
+	if u.kind == kindCode || len(asked) == 0 {
 		return u.grant.Scope, nil
 	}
-	asked := strings.Fields(u.fields["scope"])
 	return u.client.granted(asked), p.checks.narrow.Run(&narrowed{u.grant, asked})
 }
 
 // codeOnce: RFC 6749 §4.1.2, RFC 9700 §4.13.
 func codeOnce(u *use) error {
 	if u.grant.Used {
+		return errSpent
+	}
+	return nil
+}
+
+// codeExpiry: RFC 6749 §4.1.2.
+func codeExpiry(u *use) error {
+	if time.Since(u.grant.Issued) >= codeTTL {
 		return errSpent
 	}
 	return nil
@@ -187,19 +195,20 @@ func grantClient(u *use) error {
 	return nil
 }
 
+// codeRedirectURI: RFC 6749 §4.1.3. The configuration may have changed.
 func codeRedirectURI(u *use) error {
-	if u.grant.RedirectURI != u.fields["redirect_uri"] {
+	if u.grant.RedirectURI != u.fields["redirect_uri"] || !u.client.mayReturnTo(u.grant.RedirectURI) {
 		return errSpent
 	}
 	return nil
 }
 
 // codeVerifier: RFC 7636 §4.6. A verifier without a challenge is the sign of a downgrade
-// (RFC 9700 §2.1.1).
+// (RFC 9700 §2.1.1). The configuration may have changed.
 func codeVerifier(u *use) error {
 	verifier, sent := u.fields["code_verifier"]
 	if u.grant.Challenge == "" {
-		if sent {
+		if sent || !u.client.InsecureNoPKCE {
 			return errSpent
 		}
 		return nil
