@@ -119,9 +119,12 @@ func (c *Clients) Person(ctx context.Context, client, login string) (*oidcop.Per
 	if err != nil {
 		return nil, session.Fault(err)
 	}
-	p, policy := c.site.ProviderOf(l), c.policies[client]
-	if p == nil || policy == nil || !time.Now().Before(c.opts.End(l)) {
+	if !time.Now().Before(c.opts.End(l)) {
 		return nil, oidcop.ErrNoLogin
+	}
+	p, policy := c.site.ProviderOf(l), c.policies[client]
+	if p == nil || policy == nil {
+		return nil, oidcop.ErrNotHere
 	}
 	id, granted, refused := policy.Admit(p, l.Identity)
 	if refused != nil {

@@ -5,9 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,20 +22,11 @@ const (
 	maxEnded = 1000
 	// dueEvery is how often Run looks for what another node has not sent.
 	dueEvery = 15 * time.Second
-	// expiredEvery is how often Run looks for logins that have ended by themselves.
-	expiredEvery = 5 * time.Minute
-	// senders is how many logout tokens are sent at once.
-	senders = 8
-	// logoutTTL is the lifetime of a logout token (OpenID Connect Back-Channel Logout 1.0
-	// §2.4).
-	logoutTTL = 2 * time.Minute
-	page      = 200
-
-	maxLogoutResponse = 64 << 10 // bytes
+	// allEvery is how often Run looks for logins whose end nobody announces: they expire, or
+	// are not used for too long.
+	allEvery = 5 * time.Minute
+	page     = 200
 )
-
-// attempts are the pauses after each attempt. Meanwhile no other node sends.
-var attempts = []time.Duration{30 * time.Second, 2 * time.Minute, 15 * time.Minute, time.Hour}
 
 // kindNotice is the kind of the record of a client that wants to hear the end of a login.
 const kindNotice vault.Kind = "notice"
@@ -48,9 +36,9 @@ const noticeKept = 2 * time.Hour
 
 // A notice is what a client hears, and when a node may try.
 type notice struct {
-	Client   string    `json:"c"`
 	Subject  string    `json:"s"`
 	SID      string    `json:"i"`
+	Expires  time.Time `json:"e"` // of the login
 	Attempts int       `json:"n,omitempty"`
 	Next     time.Time `json:"x,omitzero"`
 }
@@ -93,7 +81,7 @@ func (p *Provider) watch(ctx context.Context, u *use, person *Person, sub string
 		return err
 	}
 	m := member{u.grant.Login, u.client.ID, person.Expires}
-	value, err := json.Marshal(notice{Client: u.client.ID, Subject: sub, SID: p.sid(u.client, u.grant.Login)})
+	value, err := json.Marshal(notice{Subject: sub, SID: p.sid(u.client, u.grant.Login), Expires: person.Expires})
 	if err != nil {
 		return err
 	}
@@ -111,38 +99,61 @@ func (p *Provider) watch(ctx context.Context, u *use, person *Person, sub string
 // LoginsChanged tells that a login may have ended, or, if login is empty, that any
 // may have. It does not wait.
 func (p *Provider) LoginsChanged(login string) {
-	for {
+	if login != "" {
 		select {
 		case p.ended <- login:
 			return
-		default: // one makes room for all
+		default: // there are too many: look at all
 		}
-		select {
-		case <-p.ended:
-		default:
-		}
-		login = ""
 	}
+	select {
+	case p.all <- struct{}{}:
+	default: // it is noted already
+	}
+}
+
+// listener returns a client if it wants to hear of logouts, or nil. In a cluster another node
+// may already have a configuration in which it does.
+func (p *Provider) listener(id string) *client {
+	if c := p.clients[id]; c != nil && c.BackchannelLogoutURI != "" {
+		return c
+	}
+	return nil
 }
 
 // Run tells clients of ended logins (OpenID Connect Back-Channel Logout 1.0) until ctx
 // ends. It begins with those that have ended while nobody ran, and looks at all again after
-// a fault of the store.
+// a fault of the store. Each client has a sender, so a client that hangs delays no other.
 func (p *Provider) Run(ctx context.Context) {
-	due, expired := time.NewTicker(dueEvery), time.NewTicker(expiredEvery)
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	for id := range p.clients {
+		if c := p.listener(id); c != nil {
+			sending.Go(func() { p.sendTo(ctx, c) })
+		}
+	}
+	due, all := time.NewTicker(dueEvery), time.NewTicker(allEvery)
 	defer due.Stop()
-	defer expired.Stop()
-	missed := !p.report(p.collect(ctx, "", true))
+	defer all.Stop()
+	p.LoginsChanged("")
+	missed := false
 	for ctx.Err() == nil {
-		p.report(p.send(ctx))
 		select {
 		case <-ctx.Done():
+		case <-p.all:
+			for len(p.ended) > 0 {
+				<-p.ended
+			}
+			missed = !p.report(p.collect(ctx, ""))
 		case login := <-p.ended:
-			missed = !p.report(p.collect(ctx, login, true)) || missed
-		case <-expired.C:
-			p.report(p.collect(ctx, "", false))
+			missed = !p.report(p.collect(ctx, login)) || missed
+		case <-all.C:
+			p.LoginsChanged("")
 		case <-due.C:
-			missed = missed && !p.report(p.collect(ctx, "", true))
+			if missed {
+				p.LoginsChanged("")
+			}
+			p.report(p.wakeAll(ctx))
 		}
 	}
 }
@@ -155,21 +166,22 @@ func (p *Provider) report(err error) bool {
 	return err == nil
 }
 
-// collect moves the members of a login, or of all, that are over to what is due. Unless ask is
-// set, only those count that have expired. After a fault about one login it goes on.
-func (p *Provider) collect(ctx context.Context, login string, ask bool) (fault error) {
+// collect moves the members of a login, or of all, that are over to what is due. After a fault
+// about one login it goes on.
+func (p *Provider) collect(ctx context.Context, login string) (fault error) {
 	living, due := p.indexes()
 	prefix := ""
 	if login != "" {
 		prefix = login + "\x00"
 	}
 	err := p.walk(ctx, living, prefix, func(b *Backing, m member) error {
-		over := !time.Now().Before(m.expires)
-		if !over && ask {
-			_, err := p.people.Person(ctx, m.client, m.login)
-			if over = errors.Is(err, ErrNoLogin); !over && err != nil && !denied(err) && !errors.Is(err, vault.ErrRecord) {
-				fault = err
-			}
+		c := p.listener(m.client)
+		if c == nil {
+			return nil
+		}
+		over, err := p.over(ctx, b, m)
+		if err != nil {
+			fault = err
 		}
 		if !over {
 			return nil
@@ -177,12 +189,53 @@ func (p *Provider) collect(ctx context.Context, login string, ask bool) (fault e
 		if err := b.Index.Add(ctx, due, m.String()); err != nil {
 			return err
 		}
+		c.wake()
 		return b.Index.Remove(ctx, living, m.String())
 	})
 	return cmp.Or(err, fault)
 }
 
-// walk hands each member of an index to each.
+// over reports whether the login of a member has ended. A person whom the client's rules
+// refuse by now is still signed in.
+func (p *Provider) over(ctx context.Context, b *Backing, m member) (bool, error) {
+	person, err := p.people.Person(ctx, m.client, m.login)
+	expired := !time.Now().Before(m.expires)
+	switch {
+	case errors.Is(err, ErrNotHere): // another node decides
+		return false, nil
+	case errors.Is(err, ErrNoLogin):
+		return true, nil
+	case denied(err) || errors.Is(err, vault.ErrRecord):
+		return expired, nil
+	case err != nil || !expired:
+		return false, err
+	}
+	return p.prolong(ctx, b, m, person.Expires)
+}
+
+// prolong keeps a notice for longer: since it was made, the configuration has given logins a
+// longer life. It reports whether the notice is gone.
+func (p *Provider) prolong(ctx context.Context, b *Backing, m member, expires time.Time) (gone bool, err error) {
+	longer := member{m.login, m.client, expires}
+	if longer.String() == m.String() {
+		return false, nil // members have no fractions of a second
+	}
+	living, _ := p.indexes()
+	if err := b.Index.Add(ctx, living, longer.String()); err != nil {
+		return false, err
+	}
+	err = p.update(ctx, b, m, time.Until(expires)+noticeKept, func(n *notice) error {
+		n.Expires = expires
+		return nil
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	return false, cmp.Or(err, b.Index.Remove(ctx, living, m.String()))
+}
+
+// walk hands each member of an index to each. It removes those whose notice has expired,
+// whether it was sent or not.
 func (p *Provider) walk(ctx context.Context, index, prefix string, each func(*Backing, member) error) error {
 	b, err := p.bound()
 	if err != nil || b.Index == nil {
@@ -196,7 +249,7 @@ func (p *Provider) walk(ctx context.Context, index, prefix string, each func(*Ba
 		after = texts[len(texts)-1]
 		for _, text := range texts {
 			m, ok := readMember(text)
-			if !ok {
+			if !ok || time.Since(m.expires) > 2*noticeKept {
 				err = b.Index.Remove(ctx, index, text)
 			} else {
 				err = each(b, m)
@@ -206,112 +259,4 @@ func (p *Provider) walk(ctx context.Context, index, prefix string, each func(*Ba
 			}
 		}
 	}
-}
-
-// send sends what is due, and waits for it.
-func (p *Provider) send(ctx context.Context) error {
-	_, due := p.indexes()
-	var sending sync.WaitGroup
-	defer sending.Wait()
-	slots := make(chan struct{}, senders)
-	return p.walk(ctx, due, "", func(b *Backing, m member) error {
-		n, err := p.claim(ctx, b, m)
-		if n == nil {
-			return err
-		}
-		slots <- struct{}{}
-		sending.Go(func() {
-			defer func() { <-slots }()
-			p.report(p.notify(ctx, b, m, n))
-		})
-		return nil
-	})
-}
-
-// errTaken means that another node sends the notice, or that it is not due yet.
-var errTaken = errors.New("the notice is not ours")
-
-// claim returns the notice if this node may send it now, else nil.
-func (p *Provider) claim(ctx context.Context, b *Backing, m member) (*notice, error) {
-	var n notice
-	err := b.Records.Update(ctx, kindNotice, p.noticeName(m), noticeKept, func(old *vault.Record) ([]byte, error) {
-		if old == nil {
-			return nil, store.ErrNotFound
-		}
-		n = notice{}
-		if err := json.Unmarshal(old.Value, &n); err != nil {
-			return nil, vault.ErrRecord
-		}
-		now := time.Now()
-		if now.Before(n.Next) {
-			return nil, errTaken
-		}
-		if n.Attempts >= len(attempts) {
-			return nil, store.ErrNotFound
-		}
-		n.Next = now.Add(attempts[n.Attempts])
-		n.Attempts++
-		return json.Marshal(n)
-	})
-	switch {
-	case errors.Is(err, errTaken), errors.Is(err, vault.ErrBusy):
-		return nil, nil
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, vault.ErrRecord):
-		return nil, p.forget(ctx, b, m)
-	case err != nil:
-		return nil, err
-	}
-	return &n, nil
-}
-
-// forget removes what is done with.
-func (p *Provider) forget(ctx context.Context, b *Backing, m member) error {
-	ctx = context.WithoutCancel(ctx)
-	_, err := b.Records.Take(ctx, kindNotice, p.noticeName(m))
-	if errors.Is(err, store.ErrNotFound) {
-		err = nil
-	}
-	_, due := p.indexes()
-	return cmp.Or(err, b.Index.Remove(ctx, due, m.String()))
-}
-
-// notify sends one logout token. A client that has gone from the configuration hears nothing.
-func (p *Provider) notify(ctx context.Context, b *Backing, m member, n *notice) error {
-	c := p.clients[n.Client]
-	if c == nil || c.BackchannelLogoutURI == "" {
-		return p.forget(ctx, b, m)
-	}
-	err := p.post(ctx, c, n)
-	if err == nil {
-		return p.forget(ctx, b, m)
-	}
-	p.logger.Warn("a client did not take the logout token", zap.String("client", c.ID), zap.Int("attempt", n.Attempts),
-		zap.Bool("again", n.Attempts < len(attempts)), zap.Error(err))
-	return nil
-}
-
-// post sends a logout token to a client (Back-Channel Logout §2.5).
-func (p *Provider) post(ctx context.Context, c *client, n *notice) error {
-	now := time.Now()
-	token, err := p.sign(ctx, c.Algorithm, "logout+jwt", map[string]any{
-		"iss": p.issuer(), "aud": c.ID, "iat": now.Unix(), "exp": now.Add(logoutTTL).Unix(), "jti": vault.RandomText(),
-		"sub": n.Subject, "sid": n.SID, "events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": struct{}{}},
-	})
-	if err != nil {
-		return err
-	}
-	body := url.Values{"logout_token": {token}}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.BackchannelLogoutURI, strings.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := p.outbound.Do(req, maxLogoutResponse)
-	if err != nil {
-		return err
-	}
-	if resp.Status != http.StatusOK && resp.Status != http.StatusNoContent {
-		return fmt.Errorf("sending a logout token: status %d", resp.Status)
-	}
-	return nil
 }

@@ -50,7 +50,8 @@ type Client struct {
 // A client is a Client that has been checked.
 type client struct {
 	Client
-	keys *clientKeys // nil: it has no keys
+	keys *clientKeys   // nil: it has no keys
+	due  chan struct{} // wakes its sender of logout tokens
 }
 
 // maxSecrets is one, and another while it is being changed.
@@ -61,7 +62,7 @@ func (p *Provider) newClient(c Client) (*client, error) {
 	if c.Algorithm == "" {
 		c.Algorithm = RS256
 	}
-	made := &client{Client: c}
+	made := &client{Client: c, due: make(chan struct{}, 1)}
 	var errs []error
 	fault := func(wrong bool, format string, args ...any) {
 		if wrong {

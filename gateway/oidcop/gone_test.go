@@ -1,7 +1,6 @@
 package oidcop_test
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"net/http"
@@ -9,12 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 )
 
@@ -60,25 +56,6 @@ func TestClientChanged(t *testing.T) {
 	if got := read(rec); got.Access == "" || got.Refresh != "" {
 		t.Errorf("token of the changed client: %d %s", rec.Code, rec.Body)
 	}
-}
-
-// TestNoticeOfAGoneClient: a client that has gone from the configuration hears nothing, and
-// nothing is left for it.
-func TestNoticeOfAGoneClient(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		st := gatewaytest.NewMemStore()
-		l, a := newLabOver(t, st), &app{status: http.StatusOK}
-		l.apps = a
-		l.tokens("told")
-		l.people.end("login:alice")
-		op := l.without("told", nil)
-		go op.Run(t.Context())
-		time.Sleep(time.Minute)
-		if len(a.heard()) != 0 || bytes.Contains(st.Dump(), []byte("login:alice")) {
-			t.Errorf("heard %d times, or something is left", len(a.heard()))
-		}
-	})
 }
 
 // TestTwoHeaders: of two headers a proxy may have checked another than we read.

@@ -48,6 +48,7 @@ type people struct {
 	logins map[string]*oidcop.Person
 	denied map[string]bool // "client login"
 	down   error
+	asked  int // how often Person was called
 }
 
 func newPeople() *people {
@@ -66,6 +67,7 @@ func newPeople() *people {
 func (p *people) Person(_ context.Context, client, login string) (*oidcop.Person, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.asked++
 	person := p.logins[login]
 	switch {
 	case p.down != nil:
@@ -84,6 +86,28 @@ func (p *people) end(login string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.logins, login)
+}
+
+// copy has another login of the same person.
+func (p *people) copy(login, other string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	copied := *p.logins[login]
+	p.logins[other] = &copied
+}
+
+// prolong has a login end later.
+func (p *people) prolong(login string, by time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logins[login].Expires = p.logins[login].Expires.Add(by)
+}
+
+// reads returns how often Person was called.
+func (p *people) reads() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
 }
 
 // fail makes the store of people fail; nil ends that.
@@ -248,7 +272,13 @@ func authorize(ctx context.Context, op *oidcop.Provider, login string, params ur
 // code returns a code for alice.
 func (l *lab) code(change ...string) string {
 	l.t.Helper()
-	answer, refused := authorize(l.t.Context(), l.Provider, "login:alice", request(change...))
+	return l.codeOf("login:alice", change...)
+}
+
+// codeOf returns a code for a login.
+func (l *lab) codeOf(login string, change ...string) string {
+	l.t.Helper()
+	answer, refused := authorize(l.t.Context(), l.Provider, login, request(change...))
 	if answer.Get("code") == "" {
 		l.t.Fatalf("no code: %v %s", answer, refused)
 	}
@@ -297,10 +327,16 @@ func read(rec *httptest.ResponseRecorder) (got tokens) {
 	return got
 }
 
-// tokens returns tokens of a client with the usual secret.
+// tokens returns tokens of a client with the usual secret, for alice.
 func (l *lab) tokens(client string, change ...string) tokens {
 	l.t.Helper()
-	rec, _ := post(l.Provider, oidcop.TokenPath, client, secret, exchangeForm(l.code(append(change, "client_id", client)...)))
+	return l.tokensOf("login:alice", client, change...)
+}
+
+// tokensOf is tokens for a login.
+func (l *lab) tokensOf(login, client string, change ...string) tokens {
+	l.t.Helper()
+	rec, _ := post(l.Provider, oidcop.TokenPath, client, secret, exchangeForm(l.codeOf(login, append(change, "client_id", client)...)))
 	got := read(rec)
 	if rec.Code != http.StatusOK || got.Access == "" || got.ID == "" {
 		l.t.Fatalf("no tokens: %d %s", rec.Code, rec.Body)

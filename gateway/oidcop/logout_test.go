@@ -195,9 +195,32 @@ func TestBackchannelLogout(t *testing.T) {
 				op.LoginsChanged("")
 			}
 		},
-		"more announcements than fit": func(l *lab, nodes []*oidcop.Provider) {
-			for range 3000 {
-				nodes[0].LoginsChanged("login:bob")
+		"more announcements than fit": func(l *lab, _ []*oidcop.Provider) {
+			op, before := l.node(), l.people.reads()
+			change := func() {
+				for range 3000 {
+					op.LoginsChanged("login:bob")
+				}
+			}
+			change()
+			go op.Run(l.t.Context())
+			time.Sleep(time.Second)
+			if n := l.people.reads() - before; n > 2 {
+				l.t.Errorf("one login was read %d times", n)
+			}
+			change()
+			l.people.end("login:alice")
+			op.LoginsChanged("login:alice")
+		},
+		"idle": func(l *lab, _ []*oidcop.Provider) { // nobody announces it
+			l.people.end("login:alice")
+			time.Sleep(6 * time.Minute)
+		},
+		"after a longer lifetime": func(l *lab, nodes []*oidcop.Provider) {
+			l.people.prolong("login:alice", 12*time.Hour)
+			time.Sleep(16 * time.Hour)
+			if got := len(l.apps.(*app).heard()); got != 0 {
+				l.t.Errorf("the login is not over, and the client heard %d times", got)
 			}
 			l.people.end("login:alice")
 			nodes[0].LoginsChanged("login:alice")

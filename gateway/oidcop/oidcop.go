@@ -121,7 +121,8 @@ type Provider struct {
 	logger   *zap.Logger
 	checks   *checklist
 	backing  atomic.Pointer[Backing]
-	ended    chan string // logins for Run
+	ended    chan string   // logins for Run
+	all      chan struct{} // has Run look at all logins
 }
 
 // New returns a Provider, or every fault of opts at once. It does no I/O.
@@ -129,7 +130,7 @@ func New(opts Options) (*Provider, error) {
 	p := &Provider{
 		people: opts.People, logger: opts.Logger, checks: allChecks(),
 		clients: map[string]*client{}, outbound: fetch.New(fetch.Options{Transport: opts.Transport}),
-		ended: make(chan string, maxEnded),
+		ended: make(chan string, maxEnded), all: make(chan struct{}, 1),
 	}
 	if p.logger == nil {
 		p.logger = zap.NewNop()

@@ -8,15 +8,22 @@ import (
 // ErrNoLogin means that a login is over.
 const ErrNoLogin loginError = "the login is over"
 
+// ErrNotHere is an ErrNoLogin that other nodes may not share: the login, or the client, is of
+// another configuration than this node's. Clients are not told that the login is over.
+const ErrNotHere loginError = "this node does not accept the login"
+
 type loginError string
 
 func (e loginError) Error() string { return string(e) }
 
+// Is makes each of them an ErrNoLogin.
+func (loginError) Is(target error) bool { return target == ErrNoLogin }
+
 // People knows the person of a login.
 type People interface {
 	// Person returns the person of a login as the client may see them now, by asking
-	// the store. The error is ErrNoLogin if the login is over, a *refusal.Error if the
-	// client's rules refuse the person, else a fault.
+	// the store. The error is ErrNoLogin if the login is over, or ErrNotHere, a
+	// *refusal.Error if the client's rules refuse the person, else a fault.
 	Person(ctx context.Context, client, login string) (*Person, error)
 }
 
