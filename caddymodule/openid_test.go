@@ -138,7 +138,7 @@ func (w *world) documented(t *testing.T, a *wiki) string {
 	}
 	return strings.NewReplacer(
 		"id.example.com {", "ORIGIN {\n\tbind 127.0.0.1\n\tlog", "sso oidc https://login.example.com/realms/corp gateway {env.OIDC_SECRET} {", "PROVIDER",
-		"/run/secrets/wiki", file, "https://wiki.example.com", a.URL, "wiki-editors", "admins",
+		"/etc/caddy/secrets/wiki", file, "https://wiki.example.com", a.URL, "wiki-editors", "admins",
 	).Replace(string(block[1]))
 }
 

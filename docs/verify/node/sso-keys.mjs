@@ -39,7 +39,7 @@ export class Keys {
     if (known) return known; // a request that has a key does not wait for the fetch
     await this.#fetching;
     const key = this.#known(kid, USABLE);
-    if (!key && this.#error) throw new KeysUnavailable(`the gateway's keys are not available: fetching the JWK Set: ${this.#error.message}`);
+    if (!key && this.#error) throw new KeysUnavailable(`the gateway's keys are not available: fetching the JWK Set at ${this.#url}: ${this.#error.message || this.#error.code}`);
     need(key, "signed by no key of the gateway's JWK Set");
     return key;
   }

@@ -10,7 +10,7 @@ const TIMEOUT = 10, REFETCH = 10, FRESH = 3600, USABLE = 86400; // seconds
 /** The gateway's keys, in a file that all PHP processes of this user share. */
 final class Keys
 {
-    private string $url, $dir, $file;
+    private string $url, $name, $dir, $file;
 
     public function __construct(string $url, ?string $dir)
     {
@@ -23,6 +23,7 @@ final class Keys
             throw new KeysUnavailable("$this->dir must be a directory of user $uid that nobody else can enter; see the option cache");
         }
         $this->file = $this->dir . '/' . hash('sha256', $url);
+        $this->name = preg_replace('~//[^/]*@~', '//', $url); // for messages
     }
 
     /** Returns algorithm and key. One process fetches at a time, at most every 10 s. If that fails, the old keys stay. */
@@ -43,7 +44,7 @@ final class Keys
             $key = $this->known($cache, $kid, USABLE);
         }
         if (!$key && $cache['error'] !== '') {
-            throw new KeysUnavailable("the gateway's keys are not available: fetching the JWK Set: " . $cache['error']);
+            throw new KeysUnavailable("the gateway's keys are not available: fetching the JWK Set at $this->name: " . $cache['error']);
         }
         need($key !== null, "signed by no key of the gateway's JWK Set");
         return $key;
@@ -65,7 +66,7 @@ final class Keys
         try {
             $http = ['timeout' => TIMEOUT, 'follow_location' => 0, 'ignore_errors' => true];
             $stream = @fopen($this->url, 'r', false, stream_context_create(['http' => $http]));
-            need($stream !== false, error_get_last()['message'] ?? 'no answer');
+            need($stream !== false, preg_replace('~^fopen\(.*?\): ~', '', error_get_last()['message'] ?? 'no answer'));
             $status = stream_get_meta_data($stream)['wrapper_data'][0] ?? '';
             need(preg_match('~^HTTP/\S+ 200\b~', $status) === 1, "status $status");
             for ($body = '', $end = microtime(true) + TIMEOUT; !feof($stream) && strlen($body) <= MAX_JWKS;) {

@@ -27,6 +27,7 @@ class Keys:
     def __init__(self, url):
         self.url, self.lock, self.keys, self.error = urlsplit(url), threading.Lock(), {}, None
         self.fetched = self.tried = float("-inf")
+        self.name = self.url._replace(netloc=self.url.netloc.rpartition("@")[2]).geturl()  # for messages
         local = re.fullmatch(r"(.+\.)?localhost|127(\.\d+){3}|::1", self.url.hostname or "")
         if not self.url.hostname or self.url.scheme != "https" and not (self.url.scheme == "http" and local):
             raise ValueError("jwks_url must be https, or http on a loopback name")
@@ -41,7 +42,7 @@ class Keys:
                     self.tried = time.monotonic()
                     self.keys, self.fetched, self.error = read_keys(self.fetch(self.tried + TIMEOUT)), self.tried, None
             except Exception as e:
-                self.error = f"fetching the JWK Set: {e or type(e).__name__}"
+                self.error = f"fetching the JWK Set at {self.name}: {e or type(e).__name__}"
             finally:
                 self.lock.release()
         key = self.known(kid, USABLE)

@@ -250,8 +250,9 @@ func TestFetchRefuses(t *testing.T) {
 				good := p.body
 				p.set(change)
 				began := time.Now()
-				if _, err := v.Verify(t.Context(), token(t, f, "ec")); !errors.Is(err, verify.ErrKeysUnavailable) {
-					t.Errorf("error is %v, want ErrKeysUnavailable", err)
+				_, err := v.Verify(t.Context(), token(t, f, "ec"))
+				if !errors.Is(err, verify.ErrKeysUnavailable) || strings.Count(err.Error(), "https://app.example.com/.sso/jwks.json") != 1 {
+					t.Errorf("error is %v, want ErrKeysUnavailable with the URL", err)
 				}
 				if took := time.Since(began); took > 10*time.Second {
 					t.Errorf("took %v", took)

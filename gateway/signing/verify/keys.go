@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ var errUnknownKey = errors.New("signed by no key of the gateway's JWK Set")
 // keySource holds the gateway's keys by kid.
 type keySource struct {
 	url    string // empty: the keys are configured and stay
+	name   string // of the URL, without a password
 	client *http.Client
 
 	mu      sync.Mutex
@@ -107,7 +109,9 @@ func (s *keySource) refresh(ctx context.Context, began time.Time) {
 	if err == nil {
 		s.keys, s.fetched = keys, began
 	}
-	s.err = err
+	if s.err = err; err != nil {
+		s.err = fmt.Errorf("fetching the JWK Set at %s: %w", s.name, err)
+	}
 	close(s.done)
 	s.done = nil
 }
@@ -115,20 +119,23 @@ func (s *keySource) refresh(ctx context.Context, began time.Time) {
 func (s *keySource) fetch(ctx context.Context) (map[string]key, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
-		return nil, fmt.Errorf("fetching the JWK Set: %w", err)
+		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
 	res, err := s.client.Do(req)
+	if fault, ok := errors.AsType[*url.Error](err); ok { // refresh names the URL
+		return nil, fault.Err
+	}
 	if err != nil {
-		return nil, fmt.Errorf("fetching the JWK Set: %w", err)
+		return nil, err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("fetching the JWK Set: status %d", res.StatusCode)
+		return nil, fmt.Errorf("status %d", res.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxJWKS+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the JWK Set: %w", err)
+		return nil, err
 	}
 	return readKeys(body)
 }

@@ -71,7 +71,8 @@ func TestVerifiersFetch(t *testing.T) {
 		t.Run(language, func(t *testing.T) {
 			t.Parallel()
 			p, temp := newPublisher(t, f), t.TempDir()
-			const unknown, unavailable = "signed by no key of the gateway's JWK Set", "the gateway's keys are not available: "
+			const unknown = "signed by no key of the gateway's JWK Set"
+			unavailable := "the gateway's keys are not available: fetching the JWK Set at " + p.URL + ": "
 			programs := []*program{startProgram(t, language, p.URL, temp)}
 			if language == "PHP" { // it has processes, not threads
 				programs = append(programs, startProgram(t, language, p.URL, temp), startProgram(t, language, p.URL, temp))
@@ -108,6 +109,7 @@ func TestVerifiersFetch(t *testing.T) {
 			fetches := 2
 			for name, set := range map[string]func(){
 				"redirect":   func() { p.set(http.StatusFound, rotated) },
+				"unknown":    func() { p.set(http.StatusUnauthorized, rotated) },
 				"error":      func() { p.set(http.StatusInternalServerError, rotated) },
 				"203":        func() { p.set(http.StatusNonAuthoritativeInfo, rotated) },
 				"login page": func() { p.set(http.StatusOK, "<!doctype html>") },

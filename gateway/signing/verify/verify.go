@@ -187,7 +187,7 @@ func newKeySource(c Config) (*keySource, error) {
 		*client = *c.Client
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &keySource{url: c.JWKSURL, client: client}, nil
+	return &keySource{url: c.JWKSURL, name: u.Redacted(), client: client}, nil
 }
 
 func loopback(host string) bool {
