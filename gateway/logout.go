@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -71,7 +73,8 @@ func (x *request) signedOut(returnTo string) error {
 	case returnTo == "":
 		return x.redirectTo(x.app.opts.Prefix + "/logged-out")
 	case x.r.Method == http.MethodPost: // see pages.Leave
-		x.page(http.StatusOK, pages.Leave{Chrome: x.chrome(), Provider: target.HostOf(returnTo), Back: true, URL: returnTo})
+		scheme, _, _ := strings.Cut(returnTo, ":")
+		x.page(http.StatusOK, pages.Leave{Chrome: x.chrome(), Provider: cmp.Or(target.HostOf(returnTo), scheme), Back: true, URL: returnTo})
 	default:
 		x.redirect(returnTo)
 	}

@@ -33,7 +33,11 @@ func (a *App) openIDIssuer(s *site) (string, error) {
 	case u.Scheme != "https" && !a.opts.InsecureHTTP && !fetch.IsLoopback(u.Hostname()):
 		return "", fmt.Errorf("op: nobody can sign in over plain http, and the issuer would be %s: if a proxy before this server ends TLS, write `base_url https://%s`", s.issuer, u.Hostname())
 	}
-	return s.issuer + a.opts.Prefix + openIDPath, nil
+	issuer := s.issuer + a.opts.Prefix + openIDPath
+	if p := a.policy.ProviderAt(issuer); p != nil {
+		return "", fmt.Errorf("op: the issuer of provider %q is this site's own OpenID provider, so nobody could ever sign in: write the issuer of the provider that has the accounts", p.Name)
+	}
+	return issuer, nil
 }
 
 // OpenID returns the OpenID provider of a site, with its issuer, or nil. The caller binds

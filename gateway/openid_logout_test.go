@@ -110,6 +110,23 @@ func TestOpenIDLogoutAsks(t *testing.T) {
 	}
 }
 
+// An app on a device has a scheme of its own (RFC 8252 §7.1).
+func TestOpenIDLogoutToADevice(t *testing.T) {
+	t.Parallel()
+	const out = "com.example.app:/out"
+	l := newLab(t)
+	s := l.openIDOf(l.gateway(), func(o *gateway.AppOptions) {
+		o.Clients[0].Secrets, o.Clients[0].PostLogoutURIs = nil, []string{out}
+	})
+	b := s.browser()
+	wantCode(t, b.follow(b.bring(b.begin(wikiAsks()))))
+	w := b.post("/.sso/logout?client_id=wiki&state=a%26b&post_logout_redirect_uri="+out, "Sec-Fetch-Mode", "navigate")
+	wantStatus(t, w, http.StatusOK)
+	if page := w.Body.String(); linkOf(t, w, "Continue") != out+"?state=a%26b" || !strings.Contains(page, `content="0; url=`+out+`?state=a%26b"`) || !strings.Contains(page, "<bdi>com.example.app</bdi>") {
+		t.Errorf("the page after the logout:\n%s", page)
+	}
+}
+
 // A faulty request ends nothing and redirects nowhere.
 func TestOpenIDLogoutRefuses(t *testing.T) {
 	t.Parallel()

@@ -355,6 +355,22 @@ func TestOpenIDOptions(t *testing.T) {
 	}
 }
 
+// At its own OpenID provider nobody could ever sign in.
+func TestOpenIDOfItself(t *testing.T) {
+	t.Parallel()
+	rp, err := oidcrp.New(oidcrp.Config{Issuer: "https://app.example/.sso/op", ClientID: "wiki", ClientSecret: wikiSecret}, oidcrp.Deps{})
+	mustDo(t, err)
+	g := newLab(t).gateway(func(o *gateway.Options) { o.Providers = []gateway.NamedProvider{{Name: "self", Provider: rp}} })
+	opts := gateway.AppOptions{}
+	withClients(&opts)
+	app, err := g.NewApp(opts)
+	mustDo(t, err)
+	if err := app.Start(gateway.Hosts{Exact: []string{appHost}}); err == nil || !strings.Contains(err.Error(), `provider "self"`) {
+		t.Errorf("starts: %v", err)
+	}
+	mustDo(t, app.Start(gateway.Hosts{Exact: []string{"other.example"}}))
+}
+
 // A gateway can sign people in at another gateway.
 func TestOpenIDOfAnotherGateway(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
+	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/usernames"
@@ -206,6 +207,17 @@ func (p *Policy) ProviderOf(l *session.Login) (found *Provider) {
 		}
 	}
 	return found
+}
+
+// ProviderAt returns the OpenID provider with an issuer, or nil.
+func (p *Policy) ProviderAt(issuer string) *Provider {
+	i := slices.IndexFunc(p.opts.Providers, func(of *Provider) bool {
+		return of.Provider.Protocol() == provider.OIDC && strings.TrimSuffix(of.Provider.Issuer(), "/") == issuer
+	})
+	if i < 0 {
+		return nil
+	}
+	return p.opts.Providers[i]
 }
 
 // RivalOf returns an error if another provider turns out to have the issuer of this one,

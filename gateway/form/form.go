@@ -60,13 +60,14 @@ func receive(w http.ResponseWriter, r *http.Request, most int64) (string, *refus
 	if r.URL.RawQuery != "" {
 		return "", refusal.New(refusal.BadRequest, errors.New("the form came with a query"))
 	}
-	if types := r.Header["Content-Type"]; len(types) != 1 || !isForm(types[0]) {
+	if types := r.Header["Content-Type"]; len(types) != 1 || !IsForm(types[0]) {
 		return "", refusal.New(refusal.BadRequest, errors.New("the request has no form of the type application/x-www-form-urlencoded"))
 	}
 	return readBody(w, r, most)
 }
 
-func isForm(contentType string) bool {
+// IsForm reports whether a media type is that of a form.
+func IsForm(contentType string) bool {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	return err == nil && mediaType == "application/x-www-form-urlencoded"
 }

@@ -240,7 +240,7 @@ func (a *Authorization) answer(params url.Values) *Answer {
 	if a.params.Has("state") {
 		params.Set("state", a.params.Get("state"))
 	}
-	if a.params.Get("response_mode") == "form_post" {
+	if a.posts() {
 		return &Answer{a.redirectURI, params}
 	}
 	return &Answer{Location: withQuery(a.redirectURI, params)}

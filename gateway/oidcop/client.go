@@ -79,8 +79,11 @@ func (p *Provider) newClient(c Client) (*client, error) {
 	for _, alg := range []Algorithm{c.Algorithm, c.UserInfoAlgorithm} {
 		fault(alg != "" && alg != RS256 && alg != ES256, "algorithm %q: expected RS256 or ES256", alg)
 	}
-	for _, uri := range slices.Concat(c.RedirectURIs, c.PostLogoutURIs) {
-		errs = append(errs, made.checkURI(uri))
+	for _, uri := range c.RedirectURIs {
+		errs = append(errs, made.checkURI(uri, "code", "state", "iss", "error", "error_description"))
+	}
+	for _, uri := range c.PostLogoutURIs {
+		errs = append(errs, made.checkURI(uri, "state"))
 	}
 	if c.BackchannelLogoutURI != "" {
 		if err := p.outbound.CheckURL(c.BackchannelLogoutURI); err != nil {
@@ -101,9 +104,17 @@ func (p *Provider) newClient(c Client) (*client, error) {
 const maxClientID = 200
 
 // checkURI checks a URI to which browsers are sent: https, http with this machine alone,
-// or an app's own scheme, which has a dot (RFC 8252 §7.1).
-func (c *client) checkURI(uri string) error {
+// or an app's own scheme, which has a dot (RFC 8252 §7.1). Its query has none of the
+// parameters that an answer adds: apps may read the first of two.
+func (c *client) checkURI(uri string, added ...string) error {
 	u, err := url.Parse(uri)
+	if err == nil {
+		for _, name := range added {
+			if u.Query().Has(name) {
+				return fmt.Errorf("URI %.100q: its query has %s, which every answer adds: remove it", uri, name)
+			}
+		}
+	}
 	switch {
 	case err != nil || !visible(uri, maxURI) || strings.Contains(uri, "#") || u.User != nil:
 		return fmt.Errorf("URI %.100q: expected an absolute URL without fragment and user name", uri)

@@ -18,10 +18,10 @@ type Endpoint struct {
 
 // Endpoints returns the endpoints but those of authorization and logout.
 func (p *Provider) Endpoints() []Endpoint {
-	get, post := http.MethodGet, http.MethodPost
+	get, head, post := http.MethodGet, http.MethodHead, http.MethodPost
 	return []Endpoint{
-		p.open(DiscoveryPath, p.discovery, get),
-		p.open(JWKSPath, p.jwks, get),
+		p.open(DiscoveryPath, p.discovery, get, head),
+		p.open(JWKSPath, p.jwks, get, head),
 		p.open(TokenPath, p.token, post),
 		p.open(UserInfoPath, p.userInfo, get, post),
 		p.open(RevocationPath, p.revoke, post),

@@ -34,7 +34,8 @@ func TestUserInfo(t *testing.T) {
 		"no token, by POST": {method: http.MethodPost, contentType: formType, body: "x=y", status: http.StatusUnauthorized, challenge: `Bearer realm="openid"`},
 		"in the query":      {method: http.MethodGet, query: "?access_token=" + got.Access, status: http.StatusUnauthorized, challenge: `Bearer realm="openid"`},
 		"twice":             {method: http.MethodPost, header: "Bearer " + got.Access, contentType: formType, body: "access_token=" + got.Access, status: http.StatusBadRequest},
-		"as JSON":           {method: http.MethodPost, contentType: "application/json", body: "{}", status: http.StatusBadRequest},
+		"as JSON":           {method: http.MethodPost, contentType: "application/json", body: "{}", status: http.StatusUnauthorized, challenge: `Bearer realm="openid"`},
+		"beside JSON":       {method: http.MethodPost, header: "Bearer " + got.Access, contentType: "application/json", body: "{}", status: http.StatusOK},
 		"wrong":             {method: http.MethodGet, header: "Bearer x", status: http.StatusUnauthorized, challenge: `error="invalid_token"`},
 		"empty":             {method: http.MethodGet, header: "Bearer ", status: http.StatusUnauthorized, challenge: `error="invalid_token"`},
 		"a guess":           {method: http.MethodGet, header: "Bearer " + got.Access[:len(got.Access)-43] + strings.Repeat("A", 43), status: http.StatusUnauthorized, challenge: `error="invalid_token"`},
@@ -203,6 +204,11 @@ func TestDiscovery(t *testing.T) {
 		}
 		return doc
 	}
+	for _, path := range []string{oidcop.DiscoveryPath, oidcop.JWKSPath} {
+		if rec, _ := serve(l.Provider, httptest.NewRequest(http.MethodHead, issuer+path, nil)); rec.Code != http.StatusOK {
+			t.Errorf("HEAD %s: %d", path, rec.Code)
+		}
+	}
 	doc := get(oidcop.DiscoveryPath)
 	for name, path := range map[string]string{
 		"issuer": "", "authorization_endpoint": oidcop.AuthorizationPath, "token_endpoint": oidcop.TokenPath, "userinfo_endpoint": oidcop.UserInfoPath,
@@ -275,6 +281,9 @@ func TestOptions(t *testing.T) {
 		"without fragment":   func(c *oidcop.Client) { c.RedirectURIs = []string{callback + "#x"} },
 		"user name":          func(c *oidcop.Client) { c.RedirectURIs = []string{"https://a@b.example/"} },
 		"expected https":     func(c *oidcop.Client) { c.RedirectURIs = []string{"javascript:alert(1)"} },
+		"its query has code": func(c *oidcop.Client) { c.RedirectURIs = []string{"https://app.example/cb?x=y&code=z"} },
+		"its query has iss":  func(c *oidcop.Client) { c.RedirectURIs = []string{"https://app.example/cb?iss"} },
+		"query has state":    func(c *oidcop.Client) { c.PostLogoutURIs = []string{"https://app.example/bye?state=x"} },
 		"expected https; ":   func(c *oidcop.Client) { c.PostLogoutURIs = []string{"com.example:/x"} },
 		"back-channel":       func(c *oidcop.Client) { c.BackchannelLogoutURI = "http://app.example/x" },
 		"algorithm":          func(c *oidcop.Client) { c.Algorithm = "HS256" },

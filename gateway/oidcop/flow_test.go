@@ -173,6 +173,8 @@ func TestAuthorization(t *testing.T) {
 		"claims twice":           {[]string{"claims", `{"userinfo":{},"userinfo":{}}`}, "invalid_request"},
 		"claims of two people":   {[]string{"claims", `{"id_token":{"sub":{"value":"a"}},"userinfo":{"sub":{"value":"b"}}}`}, "invalid_request"},
 		"huge claims":            {[]string{"claims", `{"userinfo":{"` + strings.Repeat("x", 8<<10) + `":null}}`}, "invalid_request"},
+		"65 claims":              {[]string{"claims", `{"userinfo":{"a":null` + manyClaims(64) + `}}`}, "invalid_request"},
+		"64 claims":              {change: []string{"claims", `{"userinfo":{"a":null` + manyClaims(63) + `}}`}},
 		"sub of another":         {[]string{"claims", `{"id_token":{"sub":{"value":"sub-bob"}}}`}, "login_required"},
 		"acr that is not there":  {[]string{"claims", `{"id_token":{"acr":{"essential":true,"value":"hw"}}}`}, "unmet_authentication_requirements"},
 		"hint that is none":      {[]string{"id_token_hint", "x"}, "invalid_request"},
@@ -187,6 +189,13 @@ func TestAuthorization(t *testing.T) {
 			}
 		})
 	}
+}
+
+func manyClaims(n int) (text string) {
+	for i := range n {
+		text += `,"x` + strconv.Itoa(i) + `":null`
+	}
+	return text
 }
 
 // TestAuthorizationPage has requests that must not be answered to the client at all.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
@@ -61,10 +63,23 @@ func requestResponseType(a *Authorization) error {
 // requestResponseMode: a code in a fragment would be seen by every script of the page.
 func requestResponseMode(a *Authorization) error {
 	switch a.params.Get("response_mode") {
-	case "", "query", "form_post":
+	case "", "query":
 		return nil
+	case "form_post":
+		if a.posts() {
+			return nil
+		}
+		return invalidRequest("form_post needs a redirect URI with http or https, and a state without NUL, line breaks and broken UTF-8: use query")
 	}
 	return invalidRequest("response_mode must be query or form_post")
+}
+
+// posts reports whether a form brings the answer to the client, and as it is: browsers post
+// to the web alone, and change some characters (HTML §4.10.21.5).
+func (a *Authorization) posts() bool {
+	scheme, _, _ := strings.Cut(a.redirectURI, ":")
+	state := a.params.Get("state")
+	return a.params.Get("response_mode") == "form_post" && !strings.Contains(scheme, ".") && utf8.ValidString(state) && !strings.ContainsAny(state, "\x00\r\n")
 }
 
 func requestScope(a *Authorization) error {

@@ -167,7 +167,13 @@ func TestPairwise(t *testing.T) {
 	if sub == "sub-alice" || sub == "" || claimsOf(t, l.tokens("pair").ID)["sub"] != sub {
 		t.Errorf("sub is %v", sub)
 	}
-	rec, _ := userinfo(l.Provider, got.Access)
+	elsewhere := l.at("https://elsewhere.example")
+	answer, _ := authorize(t.Context(), elsewhere, "login:alice", request("client_id", "pair"))
+	rec, _ := post(elsewhere, oidcop.TokenPath, "pair", secret, exchangeForm(answer.Get("code")))
+	if claimsOf(t, read(rec).ID)["sub"] == sub {
+		t.Error("sub is the same at another issuer")
+	}
+	rec, _ = userinfo(l.Provider, got.Access)
 	if rec.Header().Get("Content-Type") != "application/jwt" {
 		t.Fatalf("userinfo is %v", rec.Header())
 	}

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
@@ -47,6 +48,15 @@ func away(raw string) string {
 		return "#"
 	}
 	return raw
+}
+
+// registered is away for what a client has registered: it may be an app's own scheme, which
+// has a dot (RFC 8252 §7.1). Nothing that a browser runs has one.
+func registered(raw string) template.URL {
+	if u, err := url.Parse(raw); err == nil && strings.Contains(u.Scheme, ".") && !strings.ContainsFunc(raw, isControl) {
+		return template.URL(raw) //nolint:gosec // see above
+	}
+	return template.URL(away(raw)) //nolint:gosec // html/template would let it through
 }
 
 // local returns the path if a browser stays on the own origin with it, else

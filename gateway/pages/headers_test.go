@@ -73,6 +73,7 @@ func TestPageLeadsToTheProvider(t *testing.T) {
 		"no host":      {"https:///x", "#"},
 		"opaque":       {"https:id.example", "#"},
 		"another":      {"ftp://id.example/", "#"},
+		"an app's own": {"com.example.app:/out", "#"},
 		"javascript":   {"javascript://id.example/%0aalert(1)", "#"},
 		"data":         {"data:text/html,x", "#"},
 		"line break":   {"https://id.example/\nx", "#"},
@@ -81,6 +82,10 @@ func TestPageLeadsToTheProvider(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			leave := render(t, rd, pages.Leave{Chrome: chrome, URL: test.url}).Body.String()
+			back := render(t, rd, pages.Leave{Chrome: chrome, Back: true, URL: test.url}).Body.String()
+			if want := "url=" + test.want + `">`; strings.HasPrefix(test.url, "com.") == strings.Contains(back, want) {
+				t.Errorf("the page that goes back has no %s:\n%s", want, back)
+			}
 			form := render(t, rd, pages.Form{Chrome: chrome, Action: test.url, Fields: []pages.Field{{Name: "a", Value: "b"}}}).Body.String()
 			link := render(t, rd, pages.Form{Chrome: chrome, Action: test.url}).Body.String()
 			const refresh = `<meta http-equiv="refresh" content="0; url=%">`

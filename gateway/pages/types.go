@@ -115,10 +115,10 @@ type Other struct {
 // every redirect that follows a form, and the provider may redirect to any host.
 type Leave struct {
 	Chrome
-	// Provider is the client's host if the page goes Back to one.
+	// Provider is the client's host, or own scheme, if the page goes Back to one.
 	Provider string
 	Back     bool
-	// URL is where the page goes on to: an absolute URL of theirs.
+	// URL is where the page goes on to: an absolute URL of theirs. A client has registered it.
 	URL string
 }
 
