@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/connect"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
+	"github.com/caddy-sso/caddy-sso/gateway/usernames"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -149,17 +150,26 @@ func TestAppSession(t *testing.T) {
 		}
 	})
 
-	t.Run("other roles", func(t *testing.T) {
-		promoted := l.siteOf(l.gateway(), appHost, asPoweradmin(t, ""), func(o *gateway.AppOptions) {
-			o.Rules = mapping.Rules{Role: []mapping.Line{{To: []string{"Admin"}, From: []string{"*"}}}}
+	for what, change := range map[string]struct {
+		rules mapping.Rules
+		users usernames.Space
+	}{
+		"role":      {rules: mapping.Rules{Role: []mapping.Line{{To: []string{"Admin"}, From: []string{"*"}}}}},
+		"template":  {rules: mapping.Rules{Role: everyone.Role, Template: []mapping.Line{{To: []string{"Editor"}, From: []string{"*"}}}}},
+		"group":     {rules: mapping.Rules{Role: everyone.Role, Group: []mapping.Line{{To: []string{"editors"}, From: []string{"*"}}}}},
+		"user name": {rules: everyone, users: usernames.Space{Prefix: "corp-"}},
+	} {
+		t.Run("another "+what, func(t *testing.T) {
+			g := l.gateway(func(o *gateway.Options) { o.Providers[0].Users = change.users })
+			other := l.siteOf(g, appHost, asPoweradmin(t, ""), func(o *gateway.AppOptions) { o.Rules = change.rules })
+			other.keepingSessions()
+			b := alice.at(other)
+			wantAppSession(t, b.appSession("/"), "")
+			wantAppSession(t, b.appSession("/"), "PHPSESSID=of-"+change.users.Prefix+"alice")
+			wantAppSession(t, alice.appSession("/"), "") // changed back
+			wantAppSession(t, alice.appSession("/"), aliceAtApp)
 		})
-		promoted.keepingSessions()
-		b := alice.at(promoted)
-		wantAppSession(t, b.appSession("/"), "")
-		wantAppSession(t, b.appSession("/"), aliceAtApp)
-		wantAppSession(t, alice.appSession("/"), "") // demoted
-		wantAppSession(t, alice.appSession("/"), aliceAtApp)
-	})
+	}
 
 	t.Run("the app ends its session itself", func(t *testing.T) {
 		s := l.siteOf(l.gateway(), appHost, asPoweradmin(t, ""))
