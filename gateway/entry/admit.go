@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -56,9 +55,6 @@ func (p *Policy) Admit(from *Provider, id provider.Identity) (provider.Identity,
 	}
 	if !people.mapsGroups {
 		res.Groups = res.Named
-	}
-	if slices.ContainsFunc(res.Groups, provider.Unfit) {
-		return deny(refusal.BadCharacters, errors.New("a group has control characters"))
 	}
 	res.Groups = p.boundGroups(res.Groups)
 	return id, res, nil
