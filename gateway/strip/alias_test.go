@@ -48,3 +48,18 @@ func TestAliasesAreDescribed(t *testing.T) {
 		t.Errorf("described: %q\nwant: %q", described, strip.Aliases)
 	}
 }
+
+// docs/verify/php/prepend.php removes them all, but a token that proves itself to the app.
+func TestAliasesInPHP(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile("../../docs/verify/php/prepend.php")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(script), "\nconst ALIASES = '")
+	list, _, _ = strings.Cut(list, "'")
+	want := slices.DeleteFunc(slices.Clone(strip.Aliases), func(name string) bool { return name == "X-Access-Token" })
+	if got := strings.Fields(list); !slices.Equal(got, want) {
+		t.Errorf("prepend.php removes %q\nwant: %q", got, want)
+	}
+}

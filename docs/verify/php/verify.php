@@ -61,11 +61,16 @@ final class Verifier
     /** Verifies the assertion of the request. The server has joined two headers of the name by a comma, which is in none. */
     public function verifyRequest(): array
     {
-        $name = 'HTTP_' . strtoupper(strtr($this->options['header'], '-', '_'));
-        if (!isset($_SERVER[$name])) {
+        if (!isset($_SERVER[$this->variable()])) {
             throw new Missing('no assertion');
         }
-        return $this->verify($_SERVER[$name]);
+        return $this->verify($_SERVER[$this->variable()]);
+    }
+
+    /** Returns the name that the assertion has in $_SERVER. */
+    public function variable(): string
+    {
+        return 'HTTP_' . strtoupper(strtr($this->options['header'], '-', '_'));
     }
 
     /** Returns the claims; one that is missing is empty. Throws Invalid or KeysUnavailable. */

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
 
 // TestVerifiersPHPCache: another user of the machine, who can write to the temporary
@@ -83,7 +85,12 @@ func TestVerifiersPrepend(t *testing.T) {
 		"REMOTE_USER=mallory", "REDIRECT_REMOTE_USER=mallory", "REDIRECT_REDIRECT_REMOTE_USER=mallory", "AUTH_USER=mallory", "LOGON_USER=mallory", "AUTH_TYPE=mallory",
 		"HTTP_REMOTE_USER=mallory", "HTTP_REMOTE_GROUPS=mallory", "HTTP_X_REMOTE_USER=mallory", "HTTP_X_FORWARDED_USER=mallory", "HTTP_X_WEBAUTH_USER=mallory",
 		"HTTP_PHP_AUTH_USER=mallory", "HTTP_PHP_AUTH_PW=mallory", "HTTP_AUTH_USER=mallory", "HTTP_REMOTE_USER_GROUP=mallory", "HTTP_X_AUTH_REQUEST_USER=mallory", "HTTP_X_FORWARDED_PREFERRED_USERNAME=mallory", "HTTP_X_FORWARDED_EMAIL=mallory",
-		"HTTP_AUTHORIZATION=Basic bWFsbG9yeTptYWxsb3J5",
+		"HTTP_AUTHORIZATION=Basic bWFsbG9yeTptYWxsb3J5", "REDIRECT_HTTP_SM_USER=mallory",
+	}
+	for _, alias := range strip.Aliases {
+		if alias != "X-Access-Token" {
+			person = append(person, "HTTP_"+strings.NewReplacer("-", "_", "*", "USER").Replace(strings.ToUpper(alias))+"=mallory")
+		}
 	}
 	noName := f.es256(t, f.ec, goodHeader, string(marshal(t, goodClaims(map[string]any{"exp": now + 1e9, "preferred_username": nil}))))
 	for name, test := range map[string]struct {
@@ -123,7 +130,8 @@ func TestVerifiersPrepend(t *testing.T) {
 	}
 	t.Run("an app's own token", func(t *testing.T) {
 		t.Parallel()
-		if _, server := ask(t, "public", "HTTP_AUTHORIZATION=Bearer x"); server["HTTP_AUTHORIZATION"] != "Bearer x" {
+		_, server := ask(t, "public", "HTTP_AUTHORIZATION=Bearer x", "HTTP_X_ACCESS_TOKEN=y", "HTTP_X_USER_AGENT=z")
+		if server["HTTP_AUTHORIZATION"] != "Bearer x" || server["HTTP_X_ACCESS_TOKEN"] != "y" || server["HTTP_X_USER_AGENT"] != "z" {
 			t.Errorf("is gone: %v", server)
 		}
 	})
