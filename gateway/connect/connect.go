@@ -34,8 +34,8 @@ type App struct {
 	Logout string
 }
 
-// A preset is what is known about an app. Without the app's name of the OpenID Provider,
-// that name is added to signIn.
+// A preset is what is known about an app. signIn lacks the provider's name at its end; New
+// adds it.
 type preset struct {
 	cookies               []string
 	login, signIn, logout string
