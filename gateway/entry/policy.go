@@ -73,10 +73,10 @@ func New(opts Options) (*Policy, error) {
 		}
 	}
 	var members []usernames.Member
-	for _, p := range opts.Providers {
-		m := usernames.Member{Name: p.Name, Space: p.Users, EmailDomains: p.EmailDomains}
-		if issuer := p.Provider.Issuer(); issuer != "" {
-			m.Issuer = string(p.Provider.Protocol()) + " " + issuer
+	for _, of := range opts.Providers {
+		m := usernames.Member{Name: of.Name, Space: of.Users, EmailDomains: of.EmailDomains}
+		if issuer := of.Provider.Issuer(); issuer != "" {
+			m.Issuer = string(of.Provider.Protocol()) + " " + issuer
 		}
 		members = append(members, m)
 	}
