@@ -229,7 +229,7 @@ func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvid
 		return x.refuse(refused)
 	}
 	sessions := x.app.gw.sessions
-	source := session.Source{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Definition: p.Provider.Definition()}
+	source := session.Source{Provider: p.Name, Protocol: p.Provider.Protocol(), Issuer: p.Provider.Issuer(), Definition: p.Provider.Definition(), Forced: f.Forced}
 	value, err := sessions.SignIn(ctx, source, ans, cmp.Or(p.Lifetime, x.app.gw.opts.Lifetime), x.host)
 	if errors.Is(err, session.ErrNone) {
 		return x.refuse(refusal.New(refusal.FlowUnknown, errors.New("the answer's session was over when it came")))

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,7 +9,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-sso/caddy-sso/gateway/entry"
 	"github.com/caddy-sso/caddy-sso/gateway/forward"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -89,7 +89,7 @@ func (a *App) decide(l *session.Login, id, issuer string) *decision {
 			SessionID: vault.Handle("session id", id, audience), Expires: a.end(l),
 		},
 		Issuer: issuer, Audience: audience, EmailVerified: person.EmailVerified,
-		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: entry.AuthTime(l),
+		ACR: l.Identity.ACR, AMR: l.Identity.AMR, AuthTime: cmp.Or(l.Identity.AuthTime, l.Created),
 	}, a.opts.HeaderFormat)
 	return v
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway/entry"
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
 	"github.com/caddy-sso/caddy-sso/gateway/form"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
@@ -137,23 +136,23 @@ func (x *request) authorize() error {
 	}
 	x.returnTo = x.path + "?" + params.Encode()
 	ses, err := x.session()
-	signedIn := err == nil
+	signedIn, login, at := err == nil, &session.Login{}, (*NamedProvider)(nil)
+	if signedIn {
+		login, at = ses.Login(), x.app.policy.ProviderOf(ses.Login())
+	}
+	stale := req.Stale(login.Forced, login.Identity.AuthTime)
 	switch {
 	case err != nil && !errors.Is(err, session.ErrNone):
 		return x.refuse(session.Fault(err))
-	case signedIn && !req.Stale(ses.Login().Created, entry.AuthTime(ses.Login())):
+	case signedIn && !stale:
 		return x.grant(req, ses)
-	case req.Silent() || signedIn && req.Asked():
+	case req.Silent() || signedIn && !req.Asked.IsZero():
 		return x.answerClient(req.Refuse("login_required", "the person has to sign in"))
-	case signedIn || req.Stale(time.Time{}, time.Now()): // even if their provider knows them
+	case stale: // force the login at the provider
 		if params, err = req.Again(x.r.Context()); err != nil {
 			return x.refuse(session.Fault(err))
 		}
 		x.returnTo = x.path + "?" + params.Encode()
-	}
-	var at *NamedProvider
-	if signedIn {
-		at = x.app.policy.ProviderOf(ses.Login())
 	}
 	return x.signInFor(at)
 }
@@ -194,16 +193,18 @@ func (x *request) signInFor(p *NamedProvider) error {
 	return x.begin(p, session.Flow{Return: x.returnTo})
 }
 
-// forClient adds to the request of a login what the client wants of it, if the login is
-// for one.
-func (x *request) forClient(returnTo string, req *provider.BeginRequest) {
-	path, query, _ := strings.Cut(returnTo, "?")
+// forClient adds to a login what the client wants of it, if the login is for one. If the
+// client's request can't be read, the person hears of it when they return to it.
+func (x *request) forClient(f *session.Flow, login *provider.BeginRequest) {
+	path, query, _ := strings.Cut(f.Return, "?")
 	if x.app.clients == nil || path != x.app.opts.Prefix+openIDPath+oidcop.AuthorizationPath {
 		return
 	}
 	params, _ := url.ParseQuery(query)
-	req.ForceLogin = params.Has(oidcop.AskedParam)
-	req.LoginHint, req.ACRValues = params.Get("login_hint"), params.Get("acr_values")
+	if req, err := x.app.clients.Provider.Authorization(x.r.Context(), params); err == nil {
+		f.Forced, login.ForceLogin = req.Asked, !req.Asked.IsZero()
+		login.LoginHint, login.ACRValues = req.LoginHint, strings.Join(req.ACRValues, " ")
+	}
 }
 
 // answerClient sends the browser to the client with an answer.
@@ -242,7 +243,7 @@ func (x *request) clientLogout() error {
 	case !req.Ends(ses.ID()):
 		return x.redirectTo(x.app.opts.Prefix + "/logout?" + params.Encode())
 	}
-	x.forgetPages() // no page of ours follows that does
+	x.forgetPages() // x.end leaves that to our page, but the person goes to the client
 	return x.end(ses, req.ReturnTo())
 }
 

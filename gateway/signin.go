@@ -59,7 +59,7 @@ func (x *request) begin(p *NamedProvider, f session.Flow) error {
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
 	req := provider.BeginRequest{State: state, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin), OtherPerson: f.Other}
-	x.forClient(f.Return, &req)
+	x.forClient(&f, &req)
 	begun, err := p.Provider.Begin(ctx, req)
 	if err != nil {
 		return x.refuse(refusal.From(err, refusal.ProviderUnavailable))

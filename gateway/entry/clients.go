@@ -1,7 +1,6 @@
 package entry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,10 +133,6 @@ func (c *Clients) Person(ctx context.Context, client, login string) (*oidcop.Per
 		Subject: l.Account.ID(), Username: id.Username, Name: id.Name(), FirstName: id.FirstName, LastName: id.LastName,
 		Email: id.Email, EmailVerified: id.EmailVerified,
 		Template: granted.Template, Roles: granted.Roles, Groups: granted.Groups, Provider: p.Name,
-		ACR: id.ACR, AMR: id.AMR, AuthTime: AuthTime(l), Expires: c.opts.End(l),
+		ACR: id.ACR, AMR: id.AMR, AuthTime: l.Identity.AuthTime, Expires: c.opts.End(l),
 	}, nil
 }
-
-// AuthTime returns when the person of a login authenticated: as the provider says, or else
-// when its answer came.
-func AuthTime(l *session.Login) time.Time { return cmp.Or(l.Identity.AuthTime, l.Created) }

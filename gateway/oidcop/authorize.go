@@ -23,18 +23,25 @@ const (
 	maxURI     = 2 << 10
 )
 
-// AskedParam is our own parameter of an authorization request: when the person was sent to
-// sign in for it. It is authenticated.
-const AskedParam = "sso_asked"
+// askedParam is our own parameter of an authorization request: when the person was sent to
+// sign in for it. It is authenticated, and counts for askedTTL.
+const (
+	askedParam = "sso_asked"
+	askedTTL   = 15 * time.Minute
+)
 
 // An Authorization is a request of a known client for a code, with a redirect URI that
 // is its own.
 type Authorization struct {
 	// Client is the client's id.
 	Client string
-	// LoginHint and ACRValues are for the provider that signs the person in.
+	// LoginHint and ACRValues are for the provider that signs the person in. ACRValues
+	// begins with those that the client names as essential.
 	LoginHint string
 	ACRValues []string
+	// Asked is when the person was sent to sign in anew for this request: then they are
+	// not sent again. Zero: not yet, or too long ago.
+	Asked time.Time
 
 	p           *Provider
 	client      *client
@@ -45,7 +52,6 @@ type Authorization struct {
 	claims      claimsRequest
 	maxAge      time.Duration // negative: any
 	subject     string        // that id_token_hint or the claims parameter names
-	asked       time.Time     // zero: not yet
 	refused     *Answer
 }
 
@@ -85,11 +91,10 @@ func (a *Authorization) read(ctx context.Context) (err error) {
 	a.scope = slices.Compact(slices.Sorted(slices.Values(strings.Fields(a.params.Get("scope")))))
 	a.prompts = strings.Fields(a.params.Get("prompt"))
 	a.LoginHint = a.params.Get("login_hint")
-	a.ACRValues = strings.Fields(a.params.Get("acr_values"))
 	if a.claims, err = readClaimsRequest(a.params.Get("claims")); err != nil {
 		return err
 	}
-	a.ACRValues = append(a.ACRValues, a.claims.acr...)
+	a.ACRValues = slices.Concat(a.claims.acr, strings.Fields(a.params.Get("acr_values")))
 	a.subject = a.claims.Subject
 	if age := a.params.Get("max_age"); age != "" {
 		seconds, err := strconv.ParseUint(age, 10, 31)
@@ -117,21 +122,17 @@ func (a *Authorization) Refused() *Answer { return a.refused }
 // Silent reports whether no page may be shown (prompt=none).
 func (a *Authorization) Silent() bool { return slices.Contains(a.prompts, "none") }
 
-// Asked reports whether the person was already sent to sign in for this request: then
-// they are not sent again.
-func (a *Authorization) Asked() bool { return !a.asked.IsZero() }
-
 // Stale reports whether the client wants a newer login (prompt=login, prompt=select_account,
-// max_age). signedIn is when the login began here, authTime when the provider had the person
-// prove who they are.
-func (a *Authorization) Stale(signedIn, authTime time.Time) bool {
-	if a.Asked() && !signedIn.Truncate(time.Second).Before(a.asked) {
+// max_age). forced is the Asked of the request that the provider had to sign the person in
+// anew for, and authTime when the provider says that they signed in. Zero: never, unknown.
+func (a *Authorization) Stale(forced, authTime time.Time) bool {
+	if !a.Asked.IsZero() && !forced.Before(a.Asked) {
 		return false
 	}
 	if slices.Contains(a.prompts, "login") || slices.Contains(a.prompts, "select_account") {
 		return true
 	}
-	return a.maxAge >= 0 && time.Since(authTime) > a.maxAge
+	return a.maxAge == 0 || a.maxAge > 0 && time.Since(authTime) > a.maxAge
 }
 
 // Again returns the request with a note that the person is being sent to sign in for it.
@@ -142,7 +143,7 @@ func (a *Authorization) Again(ctx context.Context) (url.Values, error) {
 	if err != nil {
 		return nil, err
 	}
-	again.Set(AskedParam, now+"."+vault.EncodeText(mac))
+	again.Set(askedParam, now+"."+vault.EncodeText(mac))
 	return again, nil
 }
 
@@ -150,13 +151,13 @@ func (a *Authorization) Again(ctx context.Context) (url.Values, error) {
 // again.
 func (a *Authorization) macAsked(ctx context.Context, at string) ([]byte, error) {
 	rest := maps.Clone(a.params)
-	rest.Del(AskedParam)
+	rest.Del(askedParam)
 	return a.p.mac(ctx, "openid asked", at, rest.Encode())
 }
 
-// readAsked ignores a note that is not ours.
+// readAsked ignores a note that is not ours, or too old.
 func (a *Authorization) readAsked(ctx context.Context) error {
-	at, text, found := strings.Cut(a.params.Get(AskedParam), ".")
+	at, text, found := strings.Cut(a.params.Get(askedParam), ".")
 	if !found {
 		return nil
 	}
@@ -165,7 +166,9 @@ func (a *Authorization) readAsked(ctx context.Context) error {
 		return err
 	}
 	seconds, err := strconv.ParseInt(at, 10, 64)
-	a.asked = time.Unix(seconds, 0)
+	if asked := time.Unix(seconds, 0); time.Since(asked) < askedTTL {
+		a.Asked = asked
+	}
 	return err
 }
 

@@ -280,7 +280,7 @@ func TestAnswer(t *testing.T) {
 		t.Errorf("by query: %+v", answer)
 	}
 	a, err = l.Authorization(t.Context(), request("login_hint", "alice", "acr_values", "a b", "claims", `{"id_token":{"acr":{"essential":true,"values":["mfa"]}}}`))
-	if err != nil || a.LoginHint != "alice" || !slices.Equal(a.ACRValues, []string{"a", "b", "mfa"}) || a.Silent() {
+	if err != nil || a.LoginHint != "alice" || !slices.Equal(a.ACRValues, []string{"mfa", "a", "b"}) || a.Silent() {
 		t.Errorf("hints: %+v %v", a, err)
 	}
 }

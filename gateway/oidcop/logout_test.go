@@ -115,7 +115,7 @@ func TestStale(t *testing.T) {
 			"max_age of 11 minutes": {[]string{"max_age", "660"}, false},
 		} {
 			a, err := l.Authorization(t.Context(), request(test.change...))
-			if err != nil || a.Stale(began, began) != test.want || a.Asked() {
+			if err != nil || a.Stale(began, began) != test.want || !a.Asked.IsZero() {
 				t.Errorf("%s: %v, want %v: %v", name, a.Stale(began, began), test.want, err)
 				continue
 			}
@@ -125,7 +125,7 @@ func TestStale(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			again, err := l.node().Authorization(t.Context(), params)
-			if err != nil || !again.Asked() || again.Refused() != nil {
+			if err != nil || again.Asked.IsZero() || again.Refused() != nil {
 				t.Fatalf("%s, again: %v %+v", name, err, again)
 			}
 			if again.Stale(began, began) != test.want || again.Stale(time.Now(), began) {
@@ -134,13 +134,25 @@ func TestStale(t *testing.T) {
 			// The note is of this request alone, and of no other time.
 			note := params.Get("sso_asked")
 			other, err := l.Authorization(t.Context(), set(params, "nonce", "other"))
-			if err != nil || other.Asked() {
+			if err != nil || !other.Asked.IsZero() {
 				t.Errorf("%s: the note counts for another request: %v", name, err)
 			}
 			forged, err := l.Authorization(t.Context(), request(append(test.change, "sso_asked", "946684800"+note[strings.IndexByte(note, '.'):])...))
-			if err != nil || forged.Asked() {
+			if err != nil || !forged.Asked.IsZero() {
 				t.Errorf("%s: the note counts for another time: %v", name, err)
 			}
+		}
+		a, err := l.Authorization(t.Context(), request("max_age", "0"))
+		if err != nil || !a.Stale(time.Time{}, time.Now()) {
+			t.Errorf("max_age=0 in the moment of the login: not stale, %v", err)
+		}
+		params, err := a.Again(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(15 * time.Minute)
+		if a, err = l.Authorization(t.Context(), params); err != nil || !a.Asked.IsZero() || !a.Stale(time.Now(), time.Now()) {
+			t.Errorf("the note counts after 15 minutes: %+v %v", a, err)
 		}
 	})
 }

@@ -44,6 +44,7 @@ type Person struct {
 	// ACR and AMR are the provider's, if it told them.
 	ACR string
 	AMR []string
-	// AuthTime is when the person signed in, Expires when the login ends.
+	// AuthTime is when the person signed in, as the provider says; zero if it does not.
+	// Expires is when the login ends.
 	AuthTime, Expires time.Time
 }

@@ -284,7 +284,7 @@ func (p *player) authorize(params url.Values) string {
 			signedIn = person.AuthTime
 		}
 		switch stale := person == nil || a.Stale(signedIn, signedIn); {
-		case stale && (a.Silent() || a.Asked()):
+		case stale && (a.Silent() || !a.Asked.IsZero()):
 			answer = a.Refuse("login_required", "")
 		case stale:
 			again, err := a.Again(p.t.Context())

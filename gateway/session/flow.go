@@ -36,6 +36,9 @@ type Flow struct {
 	// Asked is set if the person asked for the login on a page of this site. Only
 	// such a login may replace somebody else's session.
 	Asked bool `json:"k,omitempty"`
+	// Forced is set if the provider has to sign the person in anew: when a client of the
+	// OpenID provider asked for that.
+	Forced time.Time `json:"f,omitzero"`
 	// Round is the number of logins that the browser had finished before.
 	Round int `json:"o,omitempty"`
 }

@@ -23,6 +23,8 @@ type Login struct {
 	Identity   provider.Identity `json:"id"`
 	Created    time.Time         `json:"c"`
 	Expires    time.Time         `json:"x"`
+	// Forced is that of the Flow.
+	Forced time.Time `json:"f,omitzero"`
 	// Seen is roughly when the login was last used. It is updated only if an idle
 	// limit is set.
 	Seen time.Time `json:"s,omitzero"`
@@ -130,6 +132,7 @@ type Source struct {
 	Protocol   provider.Protocol
 	Issuer     string
 	Definition string
+	Forced     time.Time // see Login
 }
 
 // SignIn makes a login of a good answer, for at most lifetime, and returns the value
@@ -185,7 +188,7 @@ func (s *Node) newLogin(ctx context.Context, from Source, ans *provider.Answer, 
 		return nil, err
 	}
 	l := &Login{
-		Account: person, Provider: from.Provider, Definition: from.Definition, Identity: ans.Identity, Created: now, Expires: now.Add(lifetime), Seen: now,
+		Account: person, Provider: from.Provider, Definition: from.Definition, Identity: ans.Identity, Created: now, Expires: now.Add(lifetime), Seen: now, Forced: from.Forced,
 		AccountEpoch: acct.Epoch, ProviderEpoch: prov, GlobalEpoch: global,
 		SessionID: ans.SessionID, LogoutHint: ans.LogoutHint,
 	}
