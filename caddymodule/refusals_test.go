@@ -63,6 +63,13 @@ func TestEqualRefusals(t *testing.T) {
 			r.Note(refused(refusal.FlowUnknown, "192.0.2.1", fmt.Sprint(i)))
 		}
 		want("flow_unknown 192.0.2.1 0 0")
+		// Those of another client of the OpenID provider are another line.
+		for _, client := range []string{"", "wiki", "wiki"} {
+			ev := refused(refusal.BadRequest, "192.0.2.3", client)
+			ev.Client = client
+			r.Note(ev)
+		}
+		want("bad_request 192.0.2.3  0", "bad_request 192.0.2.3 wiki 0")
 		// Others are other lines.
 		r.Note(refused(refusal.FlowUnknown, "192.0.2.2", "a"))
 		r.Note(refused(refusal.BadRequest, "192.0.2.1", "b"))
@@ -71,7 +78,7 @@ func TestEqualRefusals(t *testing.T) {
 		r.Note(refused(refusal.BadRequest, "", "e"))
 		want("bad_request 192.0.2.1 b 0", "bad_request 2001:db8::1 c 0", "bad_request invalid IP e 0", "flow_unknown 192.0.2.2 a 0")
 		time.Sleep(time.Minute + time.Second)
-		want("bad_request 2001:db8::2 d 1", "flow_unknown 192.0.2.1 499 499")
+		want("bad_request 192.0.2.3 wiki 1", "bad_request 2001:db8::2 d 1", "flow_unknown 192.0.2.1 499 499")
 		// And so on.
 		r.Note(refused(refusal.FlowUnknown, "192.0.2.1", "again"))
 		want("flow_unknown 192.0.2.1 again 0")

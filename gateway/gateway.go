@@ -324,7 +324,7 @@ type Event struct {
 	Type string
 	// App, Provider, Client and Code are bounded label values.
 	App, Provider string
-	Client        string // of a grant
+	Client        string // of the OpenID provider, if a request is of one
 	Code          refusal.Code
 	// Username, Reference and Addr are for the audit log, never for labels.
 	Username, Reference string

@@ -11,8 +11,13 @@ import (
 
 // round returns how many logins this browser has finished recently. If there are too
 // many, it refuses to begin another: each of them set a session cookie, and the browser
-// came back without one.
+// came back without one. A browser that sends the cookie of a live login here is in no such
+// loop: a client asked for a new login, or the person wants to sign in as somebody else.
 func (x *request) round(browser []byte) (int, *refusal.Error) {
+	if signedIn, err := x.signedIn(); err == nil && signedIn {
+		x.forgetRounds()
+		return 0, nil
+	}
 	n, err := x.app.gw.sessions.Rounds().Finished(x.r.Context(), browser)
 	switch {
 	case err != nil:
@@ -23,8 +28,8 @@ func (x *request) round(browser []byte) (int, *refusal.Error) {
 	return n, nil
 }
 
-// forgetRounds forgets the rounds of a browser that ends its session: that proves that it
-// keeps the cookie.
+// forgetRounds forgets the rounds of a browser that has sent its session cookie: so it keeps
+// it.
 func (x *request) forgetRounds() {
 	if vault.IsRandomText(x.cookies.Browser) {
 		x.app.gw.sessions.Rounds().Forget(x.r.Context(), hashBrowser(x.cookies.Browser))

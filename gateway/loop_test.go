@@ -105,6 +105,40 @@ func TestRedirectLoop(t *testing.T) {
 			wantStatus(t, b.post("/.sso/logout"), http.StatusSeeOther)
 		}
 	})
+	t.Run("neither is who signs in as somebody else", func(t *testing.T) {
+		t.Parallel()
+		b := newLab(t).site().browser()
+		b.signIn()
+		for i := range 10 {
+			w := b.post("/.sso/login?as=other&provider=corp&return=%2F")
+			wantRedirect(t, b.bring(b.idp.answer(t, w, []string{"bob", "alice"}[i%2])), "https://app.example/")
+		}
+	})
+	t.Run("neither is whom a client has sign in again", func(t *testing.T) {
+		t.Parallel()
+		for _, ask := range [][]string{{"prompt", "login"}, {"max_age", "0"}, {"prompt", "select_account"}} {
+			l := newLab(t)
+			b := l.openID().browser()
+			b.tokens()
+			for range 10 {
+				w := b.open(wikiAsks(ask...))
+				if !strings.HasPrefix(w.Header().Get("Location"), l.idp.issuer) {
+					t.Fatalf("%v: status %d %s", ask, w.Code, codeIn(w))
+				}
+				wantCode(t, b.follow(b.bring(l.idp.answer(t, w, "alice"))))
+			}
+		}
+	})
+	t.Run("C13 a browser that loses the cookie, whatever the client asks", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		b := l.openID().browser()
+		for range 4 {
+			b.bring(l.idp.answer(t, b.open(wikiAsks("prompt", "login")), "alice"))
+			b.forget()
+		}
+		wantRefused(t, b.open(wikiAsks("prompt", "login")), refusal.RedirectLoop)
+	})
 	t.Run("neither are ten tabs that sign in side by side", func(t *testing.T) {
 		t.Parallel()
 		b := newLab(t).site().browser()

@@ -93,10 +93,25 @@ func (x *request) serveClient(e oidcop.Endpoint, authenticates bool) error {
 			return x.refuse(refused)
 		}
 	}
-	if e.Serve(x.w, x.r) {
+	refused := e.Serve(x.w, x.r)
+	x.observeClient(refused)
+	if refused != nil && refused.Unproved() {
 		limits.Fail(x.r.Context(), x.peer.Addr)
 	}
 	return nil
+}
+
+// observeClient tells the observer why a client's request was refused. That nobody is signed
+// in is no fault of anybody.
+func (x *request) observeClient(refused *oidcop.Refusal) {
+	if refused == nil || refused.Code == "login_required" {
+		return
+	}
+	code := refusal.ClientRefused
+	if refused.Reused() {
+		code = refusal.TokenReused
+	}
+	x.observe(Event{Type: EventRefused, Code: code, Client: refused.Client, Err: refused})
 }
 
 // clientRequest returns the parameters of a request that a client sends by the browser.
@@ -127,6 +142,7 @@ func (x *request) authorize() error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
+	x.client = x.app.clients.Known(params.Get("client_id"))
 	req, err := x.app.clients.Provider.Authorization(x.r.Context(), params)
 	if err != nil {
 		return x.refuse(session.Fault(err))
@@ -209,6 +225,7 @@ func (x *request) forClient(f *session.Flow, login *provider.BeginRequest) {
 
 // answerClient sends the browser to the client with an answer.
 func (x *request) answerClient(answer *oidcop.Answer) error {
+	x.observeClient(answer.Refusal)
 	if answer.Form == nil {
 		x.redirect(answer.Location)
 		return nil

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -175,6 +176,7 @@ func (x *request) openPage() string {
 // observe tells the observer about an event, with what is known about the person.
 func (x *request) observe(ev Event) {
 	ev.App, ev.Provider, ev.Addr = x.app.name(), x.provider, x.peer.Addr
+	ev.Client = cmp.Or(ev.Client, x.client)
 	if x.who != nil {
 		ev.Provider, ev.Username = x.who.Provider, x.app.gw.nameOf(x.who)
 	}

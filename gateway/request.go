@@ -39,6 +39,8 @@ type request struct {
 	who     *session.Login   // for the audit trail; nil while unknown
 	// provider is the name of the provider of the sign-in, for the audit trail.
 	provider string
+	// client is the client of the OpenID provider that sent the browser here, or "".
+	client string
 	// answered says that the request brings an answer to a flow of this browser.
 	answered bool
 	// passed says that the request was passed on to the app.

@@ -99,6 +99,14 @@ func (c *Clients) ReadsGroups(of *Provider) bool {
 	return false
 }
 
+// Known returns the id of a client, or "" if there is no such client.
+func (c *Clients) Known(id string) string {
+	if c.policies[id] == nil {
+		return ""
+	}
+	return id
+}
+
 // Admit says whether one of the clients admits a person of a provider.
 func (c *Clients) Admit(from *Provider, id provider.Identity) bool {
 	for _, policy := range c.policies {

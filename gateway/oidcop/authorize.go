@@ -70,7 +70,7 @@ func (p *Provider) Authorization(ctx context.Context, params url.Values) (*Autho
 		client: p.clients[params.Get("client_id")], maxAge: -1,
 	}
 	if a.client == nil {
-		return nil, refusal.New(refusal.BadRequest, errUnknownClient)
+		return nil, refusal.New(refusal.BadRequest, p.unknownClient("an authorization request", a.Client))
 	}
 	if err := p.checks.redirect.Run(a); err != nil {
 		return nil, err
@@ -225,7 +225,9 @@ func (a *Authorization) Refuse(code, description string) *Answer {
 	if description != "" {
 		answer.Set("error_description", description)
 	}
-	return a.answer(answer)
+	refused := a.answer(answer)
+	refused.Refusal = &Refusal{Client: a.Client, Code: code, description: description}
+	return refused
 }
 
 // An Answer goes to the client by the browser.
@@ -234,6 +236,8 @@ type Answer struct {
 	Location string
 	// Form is posted to Location by the browser (OAuth 2.0 Form Post Response Mode).
 	Form url.Values
+	// Refusal is the error that the answer tells, or nil.
+	Refusal *Refusal
 }
 
 // answer adds state, and iss (RFC 9207 §2). The redirect URI may have a query of its own
@@ -244,7 +248,7 @@ func (a *Authorization) answer(params url.Values) *Answer {
 		params.Set("state", a.params.Get("state"))
 	}
 	if a.posts() {
-		return &Answer{a.redirectURI, params}
+		return &Answer{Location: a.redirectURI, Form: params}
 	}
 	return &Answer{Location: withQuery(a.redirectURI, params)}
 }

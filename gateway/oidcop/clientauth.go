@@ -58,13 +58,13 @@ func (p *Provider) authenticate(r *http.Request, fields map[string]string) (*cli
 		return nil, errClient
 	}
 	if err := p.checks.credentials.Run(cred); err != nil {
-		return nil, err
+		return nil, cred.client.of(err)
 	}
 	if signed == nil {
 		return cred.client, nil
 	}
 	signed.bind(r.Context(), cred.client, b.Records)
-	return cred.client, p.checks.assertion.Run(signed)
+	return cred.client, cred.client.of(p.checks.assertion.Run(signed))
 }
 
 // errClient tells nobody whether the client exists.

@@ -12,8 +12,8 @@ type Endpoint struct {
 	// Path lies below the issuer.
 	Path    string
 	Methods []string
-	// Serve reports whether the caller has failed to prove which client it is.
-	Serve func(w http.ResponseWriter, r *http.Request) (failed bool)
+	// Serve returns why it refused the request, or nil.
+	Serve func(w http.ResponseWriter, r *http.Request) *Refusal
 }
 
 // Endpoints returns the endpoints but those of authorization and logout.
@@ -30,11 +30,11 @@ func (p *Provider) Endpoints() []Endpoint {
 }
 
 func (p *Provider) endpoint(path string, serve func(http.ResponseWriter, *http.Request) error, methods ...string) Endpoint {
-	return Endpoint{path, methods, func(w http.ResponseWriter, r *http.Request) bool {
+	return Endpoint{path, methods, func(w http.ResponseWriter, r *http.Request) *Refusal {
 		if err := serve(w, r); err != nil {
 			return p.fail(w, err)
 		}
-		return false
+		return nil
 	}}
 }
 
@@ -44,7 +44,7 @@ func (p *Provider) open(path string, serve func(http.ResponseWriter, *http.Reque
 	e := p.endpoint(path, serve, methods...)
 	inner := e.Serve
 	e.Methods = append(slices.Clone(methods), http.MethodOptions)
-	e.Serve = func(w http.ResponseWriter, r *http.Request) bool {
+	e.Serve = func(w http.ResponseWriter, r *http.Request) *Refusal {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate")
@@ -55,7 +55,7 @@ func (p *Provider) open(path string, serve func(http.ResponseWriter, *http.Reque
 		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
 		h.Set("Access-Control-Max-Age", "3600")
 		w.WriteHeader(http.StatusNoContent)
-		return false
+		return nil
 	}
 	return e
 }

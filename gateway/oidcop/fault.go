@@ -43,9 +43,62 @@ const (
 // errNoToken means that a request has no access token.
 var errNoToken = &oauthError{}
 
-// fail responds with err, and reports whether the caller has not proved to be its client. Codes
-// and tokens can't be guessed, and an app that has an old one must not be locked out.
-func (p *Provider) fail(w http.ResponseWriter, err error) (failed bool) {
+// A Refusal is why a client's request was refused, for the log. Nothing in it is secret.
+type Refusal struct {
+	// Client is the client's id, or "" if that is unknown.
+	Client string
+	// Code is the error in the words of OAuth, Check the name of the check that failed, or "".
+	Code, Check string
+	description string
+}
+
+func (r *Refusal) Error() string {
+	text := r.Code + ": " + r.description
+	if r.Check != "" {
+		text += `; the check "` + r.Check + `" failed`
+	}
+	return text
+}
+
+// Reused reports whether a code or refresh token was used a second time: it may be stolen.
+func (r *Refusal) Reused() bool { return r.Check == checkCodeOnce || r.Check == checkRefreshNewest }
+
+// Unproved reports whether the caller has not proved to be its client. Codes and tokens can't
+// be guessed, and an app that has an old one must not be locked out.
+func (r *Refusal) Unproved() bool { return r.Code == "invalid_client" }
+
+// A notedError has what the log hears of an error, and the client does not.
+type notedError struct {
+	error
+	client, check string
+}
+
+func (n *notedError) Unwrap() error { return n.error }
+
+// of says which client an error is about.
+func (c *client) of(err error) error {
+	if err == nil {
+		return nil
+	}
+	check := ""
+	if noted, ok := errors.AsType[*notedError](err); ok {
+		check = noted.check
+	}
+	return &notedError{err, c.ID, check}
+}
+
+// noting notes the name of a check in its error.
+func noting[T any](name string, run func(T) error) func(T) error {
+	return func(subject T) error {
+		if err := run(subject); err != nil {
+			return &notedError{err, "", name}
+		}
+		return nil
+	}
+}
+
+// fail responds with err. It returns nil if the caller is not at fault.
+func (p *Provider) fail(w http.ResponseWriter, err error) *Refusal {
 	told, ok := asOAuth(err)
 	if !ok {
 		p.logger.Error("the OpenID provider can't decide", zap.Error(err))
@@ -62,14 +115,21 @@ func (p *Provider) fail(w http.ResponseWriter, err error) (failed bool) {
 		h.Set("WWW-Authenticate", bearerChallenge)
 		h.Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusUnauthorized)
-		return false
+		return nil
 	}
 	status := statuses[told.Code]
 	if status == 0 {
 		status = http.StatusBadRequest
 	}
 	writeJSON(w, status, told)
-	return told.Code == "invalid_client"
+	if !ok {
+		return nil
+	}
+	refused := &Refusal{Code: told.Code, description: told.Description}
+	if noted, ok := errors.AsType[*notedError](err); ok {
+		refused.Client, refused.Check = noted.client, noted.check
+	}
+	return refused
 }
 
 // writeJSON writes a response that no cache may keep (RFC 6749 §5.1).

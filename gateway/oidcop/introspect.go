@@ -16,7 +16,7 @@ func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := p.checks.introspection.Run(c); err != nil {
-		return err
+		return c.of(err)
 	}
 	if fields["token"] == "" {
 		return invalidRequest("token is missing")
@@ -94,7 +94,7 @@ func (p *Provider) revoke(w http.ResponseWriter, r *http.Request) error {
 		err = p.checks.own.Run(&owned{c, g})
 	}
 	if _, told := asOAuth(err); told {
-		return errSpent
+		return c.of(errSpent)
 	}
 	if err != nil {
 		return err

@@ -290,7 +290,8 @@ func serve(op *oidcop.Provider, r *http.Request) (rec *httptest.ResponseRecorder
 	rec = httptest.NewRecorder()
 	for _, e := range op.Endpoints() {
 		if issuer+e.Path == "https://op.example"+r.URL.Path && slices.Contains(e.Methods, r.Method) {
-			return rec, e.Serve(rec, r)
+			refused := e.Serve(rec, r)
+			return rec, refused != nil && refused.Unproved()
 		}
 	}
 	rec.WriteHeader(http.StatusNotFound)

@@ -46,7 +46,7 @@ func (p *Provider) Logout(ctx context.Context, params url.Values) (*Logout, erro
 	}
 	if l.Client != "" {
 		if l.client = p.clients[l.Client]; l.client == nil {
-			return nil, refusal.New(refusal.BadRequest, errors.New("reading a logout request: client_id is none of a client that the configuration names"))
+			return nil, refusal.New(refusal.BadRequest, p.unknownClient("a logout request", l.Client))
 		}
 	}
 	return l, p.checks.logout.Run(l)
@@ -64,7 +64,7 @@ func logoutClient(l *Logout) error {
 func logoutRegistered(l *Logout) error {
 	uri := l.params.Get("post_logout_redirect_uri")
 	if uri != "" && l.client != nil && !slices.Contains(l.client.PostLogoutURIs, uri) {
-		return fmt.Errorf("reading a logout request of client %q: post_logout_redirect_uri is %+.200q, none of the client's; compare it byte for byte with its post_logout lines", l.Client, uri)
+		return fmt.Errorf("reading a logout request of client %q: post_logout_redirect_uri is %+.200q, none of the client's, which are %+q; compare it byte for byte", l.Client, uri, l.client.PostLogoutURIs)
 	}
 	return nil
 }

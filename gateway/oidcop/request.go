@@ -3,6 +3,7 @@ package oidcop
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -11,7 +12,11 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-var errUnknownClient = errors.New("reading an authorization request: client_id is none of a client that the configuration names; add a client to op, or correct its client id")
+// unknownClient says which client id came, and which there are.
+func (p *Provider) unknownClient(request, id string) error {
+	known := strings.Join(slices.Sorted(maps.Keys(p.clients)), ", ")
+	return fmt.Errorf("reading %s: client_id is %+.200q; the clients of op are %s", request, id, known)
+}
 
 // parametersOnce: RFC 6749 §3.1. If one stood twice, we could read another than the client
 // has checked.
@@ -33,7 +38,7 @@ func parametersSize(params url.Values) error {
 
 func redirectRegistered(a *Authorization) error {
 	if !a.client.mayReturnTo(a.redirectURI) {
-		return fmt.Errorf("reading an authorization request of client %q: redirect_uri is %+.200q, none of the client's; compare it byte for byte with its redirect_uri lines", a.Client, a.redirectURI)
+		return fmt.Errorf("reading an authorization request of client %q: redirect_uri is %+.200q, none of the client's, which are %+q; compare it byte for byte", a.Client, a.redirectURI, a.client.RedirectURIs)
 	}
 	return nil
 }

@@ -60,12 +60,12 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) error {
 	case "refresh_token":
 		response, err = p.spend(r.Context(), &use{client: c, fields: fields, token: fields["refresh_token"], kind: kindRefresh}, p.checks.refresh)
 	case "":
-		return invalidRequest("grant_type is missing")
+		return c.of(invalidRequest("grant_type is missing"))
 	default:
-		return &oauthError{"unsupported_grant_type", "expected authorization_code or refresh_token"}
+		return c.of(&oauthError{"unsupported_grant_type", "expected authorization_code or refresh_token"})
 	}
 	if err != nil {
-		return err
+		return c.of(err)
 	}
 	writeJSON(w, http.StatusOK, response)
 	return nil

@@ -90,6 +90,8 @@ const (
 	TooLarge         Code = "too_large"
 	BadRequest       Code = "bad_request"
 	TooManyAttempts  Code = "too_many_attempts"
+	ClientRefused    Code = "client_refused"
+	TokenReused      Code = "token_reused"
 
 	FlowUnknown      Code = "flow_unknown"
 	FlowOtherBrowser Code = "flow_other_browser"

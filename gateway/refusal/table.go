@@ -37,7 +37,7 @@ var table = []Meaning{
 	},
 	{
 		AccessDenied, 403, "You have no access to this application", "You are in no group that has access here. Ask your administrator for access, or sign in as somebody else.",
-		"No role, template or group line of this site matches the person's groups. The log line names the person, and says how many groups the provider sent. At the level DEBUG, the line before it has the groups and the most similar rule. If the provider sent none, have it send them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Otherwise compare the groups with the lines, byte for byte: groups may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
+		"No role, template or group line of this site, or of the client that the field `client` names, matches the person's groups. The log line names the person, and says how many groups the provider sent. At the level DEBUG, the line before it has the groups and the most similar rule. If the provider sent none, have it send them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Otherwise compare the groups with the lines, byte for byte: groups may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
 	},
 	{
 		AccountBlocked, 403, "Your account is blocked", "An administrator has blocked your account at this site. Ask your administrator for the reason.",
@@ -90,6 +90,14 @@ var table = []Meaning{
 	{
 		TooManyAttempts, 429, "Too many sign-ins", "Too many sign-ins from your network failed, or began at once. Wait a minute, then try again.",
 		"One client address exceeded the limit on sign-ins. The log line has the address, and the error says which of the numbers it exceeded. Behind a proxy, set `trusted_proxies` in Caddy's global options; otherwise everybody shares the proxy's address. The option `limit` changes the numbers.",
+	},
+	{
+		ClientRefused, 400, "The application's request was refused", "The application sent a request that can't be granted. Tell the application's administrator.",
+		"The OpenID provider refused a request of an app. The field `client` names the app, if it is known. `error` has what the app heard, and the check that failed. See the table at the end of docs/openid-provider.md.",
+	},
+	{
+		TokenReused, 400, "The application's sign-in was used already", "The application used its sign-in twice, so it has ended. Sign in to the application again.",
+		"An app, or somebody else, used a code or a refresh token a second time. All tokens of that sign-in have ended. If the app sends requests twice, or runs on several machines that don't share tokens, mend that. Otherwise somebody may have stolen the token: find out where it leaked.",
 	},
 	{
 		FlowUnknown, 400, "This sign-in has expired", "The sign-in began too long ago, or is finished already. " + tryAgain,

@@ -1,0 +1,79 @@
+package gateway_test
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+)
+
+// TestOpenIDRefusalsAreObserved tells the audit log of each refusal: of which client, and why.
+func TestOpenIDRefusalsAreObserved(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.openID()
+	b := s.browser()
+	b.tokens()
+	code := func() string { return wantCode(t, b.open(wikiAsks())) }
+	ask := func(client, secret string, change ...string) {
+		form := url.Values{"grant_type": {"authorization_code"}, "code": {code()}, "redirect_uri": {wikiCallback}, "code_verifier": {verifier}}
+		for i := 0; i < len(change); i += 2 {
+			form.Set(change[i], change[i+1])
+		}
+		s.askAs(client, secret, "/.sso/op/token", form)
+	}
+	for name, tc := range map[string]struct {
+		request func()
+		code    refusal.Code
+		client  string
+		cause   string // a part; "": nothing is observed
+	}{
+		"wrong secret":       {func() { ask("wiki", "guess-7f3a") }, refusal.ClientRefused, "wiki", `invalid_client: `},
+		"unknown client":     {func() { ask("guess-7f3a", wikiSecret) }, refusal.ClientRefused, "", "invalid_client: "},
+		"other client":       {func() { ask("vault", wikiSecret) }, refusal.ClientRefused, "vault", `"code client"`},
+		"other verifier":     {func() { ask("wiki", wikiSecret, "code_verifier", strings.Repeat("guess-7f3a", 5)) }, refusal.ClientRefused, "wiki", `"code verifier"`},
+		"other redirect URI": {func() { ask("wiki", wikiSecret, "redirect_uri", "https://guess-7f3a.example/") }, refusal.ClientRefused, "wiki", `"code redirect URI"`},
+		"unknown code":       {func() { ask("wiki", wikiSecret, "code", "guess-7f3a") }, refusal.ClientRefused, "wiki", "invalid_grant: "},
+		"grant type":         {func() { ask("wiki", wikiSecret, "grant_type", "guess-7f3a") }, refusal.ClientRefused, "wiki", "unsupported_grant_type: "},
+		"used code": {func() {
+			c := code()
+			s.token(c, wikiSecret)
+			s.token(c, wikiSecret)
+		}, refusal.TokenReused, "wiki", `"code once"`},
+		"access token":  {func() { s.userinfo("guess-7f3a") }, refusal.ClientRefused, "", "invalid_token: "},
+		"by redirect":   {func() { b.open(wikiAsks("code_challenge", "")) }, refusal.ClientRefused, "wiki", "invalid_request: code_challenge"},
+		"prompt=none":   {func() { s.browser().open(wikiAsks("prompt", "none")) }, "", "", ""},
+		"client ID":     {func() { b.open(wikiAsks("client_id", "Wiki")) }, refusal.BadRequest, "", `client_id is "Wiki"; the clients of op are vault, wiki`},
+		"redirect URI":  {func() { b.open(wikiAsks("redirect_uri", "https://x.example/")) }, refusal.BadRequest, "wiki", `"https://x.example/", none of the client's, which are ["https://wiki.example/callback"]`},
+		"logout client": {func() { b.open("/.sso/op/logout?client_id=Wiki") }, refusal.BadRequest, "", `client_id is "Wiki"; the clients of op are vault, wiki`},
+	} {
+		before := len(l.seen())
+		tc.request()
+		var refused []gateway.Event
+		for _, ev := range l.seen()[before:] {
+			if ev.Type == gateway.EventRefused {
+				refused = append(refused, ev)
+			}
+		}
+		if tc.cause == "" && len(refused) == 0 {
+			continue
+		}
+		if len(refused) != 1 || refused[0].Code != tc.code || refused[0].Client != tc.client || !strings.Contains(fmt.Sprint(refused[0].Err), tc.cause) {
+			t.Errorf("%s: events %+v", name, refused)
+		}
+		if strings.Contains(fmt.Sprint(refused), "7f3a") {
+			t.Errorf("%s: what the caller sent is in the log", name)
+		}
+	}
+	// bob may not use the vault.
+	other := s.browser()
+	other.bring(other.beginAs(wikiAsks(), "bob"))
+	before := len(l.seen())
+	wantRefused(t, other.open(wikiAsks("client_id", "vault")), refusal.AccessDenied)
+	if ev := l.seen()[before:]; len(ev) != 1 || ev[0].Client != "vault" || ev[0].Username != "bob" {
+		t.Errorf("events %+v", ev)
+	}
+}
