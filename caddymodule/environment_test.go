@@ -238,7 +238,7 @@ func TestMerge(t *testing.T) {
 			if err := into.Merge(other); err != nil {
 				t.Fatal(err)
 			}
-			if !reflect.DeepEqual(*into, *other) { //nolint:govet // it compares options, whose types may hold an error
+			if !reflect.DeepEqual(into, other) { //nolint:govet // it compares options, whose types may hold an error
 				t.Errorf("got %+v", into)
 			}
 			err := into.Merge(read())

@@ -154,7 +154,7 @@ func TestAppSession(t *testing.T) {
 		rules mapping.Rules
 		users usernames.Space
 	}{
-		"role":      {rules: mapping.Rules{Role: []mapping.Line{{To: []string{"Admin"}, From: []string{"*"}}}}},
+		"role":      {rules: mapping.Rules{Role: everyone.Role[:1]}},
 		"template":  {rules: mapping.Rules{Role: everyone.Role, Template: []mapping.Line{{To: []string{"Editor"}, From: []string{"*"}}}}},
 		"group":     {rules: mapping.Rules{Role: everyone.Role, Group: []mapping.Line{{To: []string{"editors"}, From: []string{"*"}}}}},
 		"user name": {rules: everyone, users: usernames.Space{Prefix: "corp-"}},

@@ -3,7 +3,8 @@
 import { webcrypto } from "node:crypto";
 import { createInterface } from "node:readline";
 
-globalThis.crypto ??= webcrypto; // Node 18 has it, but not as a global
+globalThis.crypto ??= webcrypto; // Node 18 has them, but not as globals
+globalThis.CryptoKey ??= webcrypto.CryptoKey;
 const modules = process.argv[2];
 const oidc = await import(`${modules}/openid-client/build/index.js`);
 const jose = await import(`${modules}/jose/dist/webapi/index.js`);

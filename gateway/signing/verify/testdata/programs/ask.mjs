@@ -4,7 +4,8 @@ import { createInterface } from "node:readline";
 const [dir, issuer, audience] = process.argv.slice(2);
 const { Verifier, KeysUnavailable } = await import(`${dir}/node/sso-verify.mjs`);
 let now, verifier;
-Date.now = performance.now = () => now * 1000;
+Date.now = () => now * 1000;
+Object.defineProperty(performance, "now", { value: Date.now }); // Node 18 has it read-only
 
 async function ask(values) {
   const rawHeaders = values.flatMap((value) => ["X-Sso-ASSERTION", value]);
