@@ -103,7 +103,7 @@ func (x *request) serveClient(e oidcop.Endpoint, authenticates bool) error {
 
 // observeClient tells the observer why a client's request was refused. That nobody is signed
 // in is no fault of anybody.
-func (x *request) observeClient(refused *oidcop.Refusal) {
+func (x *request) observeClient(refused *oidcop.RefusedError) {
 	if refused == nil || refused.Code == "login_required" {
 		return
 	}

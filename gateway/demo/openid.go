@@ -36,7 +36,7 @@ func (d *Demo) openID(sites []*Site) (http.Handler, error) {
 	mux := http.NewServeMux()
 	for _, e := range op.Endpoints() {
 		for _, method := range e.Methods {
-			mux.HandleFunc(method+" "+e.Path, func(w http.ResponseWriter, r *http.Request) { e.Serve(w, r) })
+			mux.HandleFunc(method+" "+e.Path, func(w http.ResponseWriter, r *http.Request) { _ = e.Serve(w, r) })
 		}
 	}
 	authorize := func(w http.ResponseWriter, r *http.Request) { serveAuthorization(w, r, op) }

@@ -188,7 +188,7 @@ func TestAdmitApart(t *testing.T) {
 func TestProviderOf(t *testing.T) {
 	t.Parallel()
 	like := func(of *entry.Provider, name string, change func(*known)) *entry.Provider {
-		k := *of.Provider.(*known) //nolint:forcetypeassert // see named
+		k := *of.Provider.(*known)
 		if change != nil {
 			change(&k)
 		}
@@ -241,7 +241,7 @@ func TestProviderOf(t *testing.T) {
 			}
 			p := policyOf(t, opts)
 			if tt.rival {
-				opts.Providers[1].Provider.(*known).issuer = tt.login.Account.Issuer //nolint:forcetypeassert // see named
+				opts.Providers[1].Provider.(*known).issuer = tt.login.Account.Issuer
 			}
 			got := p.ProviderOf(tt.login)
 			if (got == nil) != (tt.want == nil) || got != nil && got.Name != tt.want.Name {

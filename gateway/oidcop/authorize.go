@@ -226,7 +226,7 @@ func (a *Authorization) Refuse(code, description string) *Answer {
 		answer.Set("error_description", description)
 	}
 	refused := a.answer(answer)
-	refused.Refusal = &Refusal{Client: a.Client, Code: code, description: description}
+	refused.Refusal = &RefusedError{Client: a.Client, Code: code, description: description}
 	return refused
 }
 
@@ -237,7 +237,7 @@ type Answer struct {
 	// Form is posted to Location by the browser (OAuth 2.0 Form Post Response Mode).
 	Form url.Values
 	// Refusal is the error that the answer tells, or nil.
-	Refusal *Refusal
+	Refusal *RefusedError
 }
 
 // answer adds state, and iss (RFC 9207 §2). The redirect URI may have a query of its own

@@ -13,7 +13,7 @@ type Endpoint struct {
 	Path    string
 	Methods []string
 	// Serve returns why it refused the request, or nil.
-	Serve func(w http.ResponseWriter, r *http.Request) *Refusal
+	Serve func(w http.ResponseWriter, r *http.Request) *RefusedError
 }
 
 // Endpoints returns the endpoints but those of authorization and logout.
@@ -30,7 +30,7 @@ func (p *Provider) Endpoints() []Endpoint {
 }
 
 func (p *Provider) endpoint(path string, serve func(http.ResponseWriter, *http.Request) error, methods ...string) Endpoint {
-	return Endpoint{path, methods, func(w http.ResponseWriter, r *http.Request) *Refusal {
+	return Endpoint{path, methods, func(w http.ResponseWriter, r *http.Request) *RefusedError {
 		if err := serve(w, r); err != nil {
 			return p.fail(w, err)
 		}
@@ -44,7 +44,7 @@ func (p *Provider) open(path string, serve func(http.ResponseWriter, *http.Reque
 	e := p.endpoint(path, serve, methods...)
 	inner := e.Serve
 	e.Methods = append(slices.Clone(methods), http.MethodOptions)
-	e.Serve = func(w http.ResponseWriter, r *http.Request) *Refusal {
+	e.Serve = func(w http.ResponseWriter, r *http.Request) *RefusedError {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate")

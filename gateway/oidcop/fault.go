@@ -43,8 +43,8 @@ const (
 // errNoToken means that a request has no access token.
 var errNoToken = &oauthError{}
 
-// A Refusal is why a client's request was refused, for the log. Nothing in it is secret.
-type Refusal struct {
+// A RefusedError is why a client's request was refused, for the log. Nothing in it is secret.
+type RefusedError struct {
 	// Client is the client's id, or "" if that is unknown.
 	Client string
 	// Code is the error in the words of OAuth, Check the name of the check that failed, or "".
@@ -52,7 +52,7 @@ type Refusal struct {
 	description string
 }
 
-func (r *Refusal) Error() string {
+func (r *RefusedError) Error() string {
 	text := r.Code + ": " + r.description
 	if r.Check != "" {
 		text += `; the check "` + r.Check + `" failed`
@@ -61,11 +61,13 @@ func (r *Refusal) Error() string {
 }
 
 // Reused reports whether a code or refresh token was used a second time: it may be stolen.
-func (r *Refusal) Reused() bool { return r.Check == checkCodeOnce || r.Check == checkRefreshNewest }
+func (r *RefusedError) Reused() bool {
+	return r.Check == checkCodeOnce || r.Check == checkRefreshNewest
+}
 
 // Unproved reports whether the caller has not proved to be its client. Codes and tokens can't
 // be guessed, and an app that has an old one must not be locked out.
-func (r *Refusal) Unproved() bool { return r.Code == "invalid_client" }
+func (r *RefusedError) Unproved() bool { return r.Code == "invalid_client" }
 
 // A notedError has what the log hears of an error, and the client does not.
 type notedError struct {
@@ -98,7 +100,7 @@ func noting[T any](name string, run func(T) error) func(T) error {
 }
 
 // fail responds with err. It returns nil if the caller is not at fault.
-func (p *Provider) fail(w http.ResponseWriter, err error) *Refusal {
+func (p *Provider) fail(w http.ResponseWriter, err error) *RefusedError {
 	told, ok := asOAuth(err)
 	if !ok {
 		p.logger.Error("the OpenID provider can't decide", zap.Error(err))
@@ -125,7 +127,7 @@ func (p *Provider) fail(w http.ResponseWriter, err error) *Refusal {
 	if !ok {
 		return nil
 	}
-	refused := &Refusal{Code: told.Code, description: told.Description}
+	refused := &RefusedError{Code: told.Code, description: told.Description}
 	if noted, ok := errors.AsType[*notedError](err); ok {
 		refused.Client, refused.Check = noted.client, noted.check
 	}
