@@ -282,9 +282,9 @@ func (a *App) Start() error {
 		p.bind(ps)
 	}
 	a.gateway.Start(a.ctx)
-	a.startOpenID(ps)
 	ps.Start(a.gateway)
 	a.gateway.Bind(ps.Node, ps.keys)
+	a.startOpenID(ps) // it asks the gateway for logins
 	a.announce(sites)
 	return nil
 }
