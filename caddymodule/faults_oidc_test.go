@@ -1,10 +1,14 @@
 package caddymodule_test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
@@ -53,7 +57,7 @@ func (w *world) faultsOfOIDC() []signInFault {
 	encryptionKey["use"], encryptionKey["alg"] = "enc", "ECDH-ES"
 	return []signInFault{
 		{name: "Nothing listens at the issuer", options: fmt.Sprintf("issuer https://127.0.0.1:%d", gatewaytest.FreePort()), afresh: true},
-		{name: "The issuer's port speaks no TLS", options: fmt.Sprintf("issuer https://localhost:%d", w.port), afresh: true},
+		{name: "The issuer's port speaks no TLS", options: "issuer https://" + plainServer(w.t), afresh: true},
 		{name: "The issuer's certificate is for another name", options: "issuer " + strings.Replace(w.op.Issuer, "127.0.0.1", "localhost", 1), afresh: true},
 		{name: "The issuer's certificate is of an unknown authority", options: "ca " + w.path("site.pem"), afresh: true},
 		{name: "There is no discovery document", op: at(gatewaytest.OPDiscoveryPath, answers(404, "text/html", page)), afresh: true},
@@ -97,4 +101,31 @@ func (w *world) faultsOfOIDC() []signInFault {
 		{name: "The same with groups_claim", options: "groups_claim realm_access.roles", rules: "role Admin Staff", line: "names no groups"},
 		{name: "A page of another site opens a WebSocket", line: "WebSocket"},
 	}
+}
+
+// plainServer answers whatever comes as an HTTP server without TLS does, and returns its address. It
+// reads on after its answer: otherwise the answer can get lost, as that of a real server.
+func plainServer(t *testing.T) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				in := bufio.NewReader(conn)
+				if _, err := in.ReadByte(); err == nil {
+					_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+					_, _ = io.Copy(io.Discard, in)
+				}
+			}()
+		}
+	}()
+	return ln.Addr().String()
 }

@@ -35,7 +35,7 @@ var suites = []suite{
 		"go test -vet=off -race -count=1 -p=2 -parallel=4 -tags=integration ./caddymodule/... ./gateway/... ./integration/runner ./mapping"},
 	// Tests that measure allocations or time run alone, without -race.
 	{"serial", 170, 8 * time.Minute, "go test -vet=off -p=1 -count=1 -run=^Test(Alloc|Time) -bench=. -benchtime=20x " +
-		"./caddymodule ./gateway/boltstore ./gateway/cookie ./gateway/pages ./gateway/samlsp/... ./gateway/signing/... ./mapping"},
+		"./caddymodule ./gateway/boltstore ./gateway/cookie ./gateway/oidcop ./gateway/pages ./gateway/samlsp/... ./gateway/signing/... ./mapping"},
 	{"modules", 0, 5 * time.Minute, "go mod verify && go mod tidy -diff"},
 	// golangci-lint vets with the tag integration.
 	{"lint", 0, 15 * time.Minute, "go vet ./... && " +
