@@ -29,7 +29,7 @@ func TestOpenIDNewLogin(t *testing.T) {
 				wantError(t, b.open(noted), "login_required")
 				other.signInAs("bob")
 				wantError(t, other.open(noted), "login_required")
-				// Who replaces the time, or leaves it out, begins anew.
+				// If the time is forged, the person has to sign in once more.
 				for _, forged := range []string{wikiAsks(append(ask, "sso_asked", "1")...), strings.Replace(noted, "sso_asked=", "sso_asked=2", 1)} {
 					b.wantForced(b.open(forged))
 				}

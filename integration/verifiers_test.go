@@ -38,7 +38,7 @@ func TestVerifiersLive(t *testing.T) {
 	alice := newClient(t)
 	assertion := alice.echoed(alice.signIn(w.base+"/", "alice")).Header.Get("X-Sso-Assertion")
 	for language, port := range ports {
-		t.Run(language, func(t *testing.T) {
+		t.Run("E1 "+language, func(t *testing.T) {
 			direct := func(status int, assertions ...string) string {
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/%s", port, language), nil)
 				if err != nil {
@@ -63,7 +63,7 @@ func TestVerifiersLive(t *testing.T) {
 			direct(http.StatusUnauthorized, assertion[:len(assertion)-4]+"AAAA")
 		})
 	}
-	t.Run("prepend", func(t *testing.T) {
+	t.Run("E1 prepend", func(t *testing.T) {
 		for path, want := range map[string]string{
 			"/prepend": "200 alice", "/prepend/public": "401 no valid sign-in assertion\n", "/other": "401 no valid sign-in assertion\n",
 		} {

@@ -73,7 +73,7 @@ func (c *client) claims(scope, asked []string, person *Person) map[string]any {
 	return c.tell(names, person)
 }
 
-// tell returns the named claims. What is empty is left out (OIDC Core §5.3.2).
+// tell returns the named claims, without empty ones (OIDC Core §5.3.2).
 func (c *client) tell(names []string, person *Person) map[string]any {
 	claims, all := map[string]any{}, c.claimKinds()
 	for _, name := range names {

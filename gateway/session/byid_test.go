@@ -12,8 +12,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
-// What a login has opened outside of a session ends with it, on another node too, and
-// both nodes tell their policies.
+// TestLoginByID ends a login in every way. The other node finds it no more, and both nodes
+// tell their policies.
 func TestLoginByID(t *testing.T) {
 	t.Parallel()
 	const idle = 30 * time.Minute

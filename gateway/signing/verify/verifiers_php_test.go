@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/strip"
 )
 
-// TestVerifiersPHPCache: another user of the machine, who can write to the temporary
-// directory, gives the verifier no keys.
+// TestVerifiersPHPCache has another user of the machine write to the temporary directory. The
+// verifier takes no keys from there.
 func TestVerifiersPHPCache(t *testing.T) {
 	t.Parallel()
 	f := newForger(t)
