@@ -268,9 +268,10 @@ func (r *trial) contained(name string, s *composeService) *exec.Cmd {
 		r.t.Fatalf("%s: its files are not read-only", name)
 	}
 	id, _, _ := strings.Cut(r.image.Config.User, ":")
+	// A machine that is a container itself may mount no /proc: it gets that of the machine.
 	args := []string{
-		"--reuid=" + id, "--regid=" + id, "--clear-groups", "--no-new-privs", "bwrap", "--die-with-parent", "--unshare-user", "--unshare-pid",
-		"--uid", id, "--gid", id, "--ro-bind", r.image.Root, "/", "--proc", "/proc", "--dev", "/dev", "--chdir", r.image.Config.WorkingDir, "--clearenv",
+		"--reuid=" + id, "--regid=" + id, "--clear-groups", "--no-new-privs", "bwrap", "--die-with-parent", "--unshare-user",
+		"--uid", id, "--gid", id, "--ro-bind", r.image.Root, "/", "--ro-bind", "/proc", "/proc", "--dev", "/dev", "--chdir", r.image.Config.WorkingDir, "--clearenv",
 		"--ro-bind", "/etc/hosts", "/etc/hosts",
 	}
 	for _, e := range r.image.Config.Env {
