@@ -118,7 +118,8 @@ func TestAppSession(t *testing.T) {
 			if cookies := strings.Join(s.got().header["Cookie"], "; "); strings.Contains(strings.ReplaceAll(cookies, "X="+sealed, ""), "of-") {
 				t.Errorf("%s: the app got %q", name, cookies)
 			}
-			if set := w.Header()["Set-Cookie"]; len(set) != 1 || !strings.HasPrefix(set[0], "PHPSESSID=of-alice~") {
+			set := slices.DeleteFunc(w.Header()["Set-Cookie"], func(line string) bool { return strings.HasPrefix(line, "PHP%53ESSID=;") })
+			if len(set) != 1 || !strings.HasPrefix(set[0], "PHPSESSID=of-alice~") {
 				t.Errorf("%s: the browser got %q", name, set)
 			}
 		}
@@ -129,16 +130,44 @@ func TestAppSession(t *testing.T) {
 		}
 	})
 
-	t.Run("names with underscores, as PHP reads them", func(t *testing.T) {
+	t.Run("names that apps read as that of the session", func(t *testing.T) {
 		as, err := connect.New("poweradmin", "", []string{"my_sess"})
 		mustDo(t, err)
 		s := l.siteOf(g, "other.example", func(o *gateway.AppOptions) { o.As = as })
 		b := s.browser()
 		b.signIn()
-		for _, name := range []string{"my_sess", "my.sess", "my sess", "my[sess", "my%5Fsess", "my%2esess"} {
-			b.open("/", "Cookie", name+"=of-bob")
+		names := []string{
+			"my_sess", "my.sess", "my sess", "my[sess", "my%5Fsess", "my%2esess", "my_sess[a]", "my.sess[", "my_sess[][b]",
+			"\xa0my_sess", "my_sess\x85", // Latin-1
+		}
+		for _, blank := range "\u0085\u00a0\u1680\u2000\u200a\u2028\u2029\u202f\u205f\u3000\ufeff" {
+			names = append(names, string(blank)+"my_sess", "my_sess"+string(blank), " "+string(blank)+" my_sess")
+		}
+		for _, name := range names {
+			w := b.open("/", "Cookie", name+"=of-bob")
 			if cookies := strings.Join(s.got().header["Cookie"], "; "); strings.Contains(cookies, "of-") {
-				t.Errorf("%s: the app got %q", name, cookies)
+				t.Errorf("%q: the app got %q", name, cookies)
+			}
+			if gone := strings.Trim(name, " ") + "=; Path=/; Max-Age=0"; !slices.Contains(w.Header()["Set-Cookie"], gone) {
+				t.Errorf("%q: the browser got %q", name, w.Header()["Set-Cookie"])
+			}
+		}
+		b.open("/", "Cookie", "my_sessions=1; not_my_sess=2; [my_sess]=3")
+		if got := s.got().header["Cookie"]; !slices.Equal(got, []string{"my_sessions=1; not_my_sess=2; [my_sess]=3"}) {
+			t.Errorf("cookies with other names: the app got %q", got)
+		}
+	})
+
+	t.Run("a planted cookie beside the good one", func(t *testing.T) {
+		for _, planted := range []string{"PHPSESSID=of-bob", "PHPSESSID[a]=x", "PHPSESSID=of-bob~AAAAAAAAAAAAAAAAAAAAAA"} {
+			w := alice.open("/", "Cookie", planted+"; PHPSESSID="+sealed)
+			if got := s.got().header["Cookie"]; len(got) != 1 || strings.ReplaceAll(got[0], "; "+aliceAtApp, "") != aliceAtApp {
+				t.Errorf("%s: the app got %q", planted, got)
+			}
+			for _, line := range w.Header()["Set-Cookie"] {
+				if strings.HasPrefix(line, "PHPSESSID=") {
+					t.Errorf("%s: the browser got %q", planted, line)
+				}
 			}
 		}
 	})

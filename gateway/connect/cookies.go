@@ -66,12 +66,12 @@ func (c *Cookies) Admit(r *http.Request, keys Keys, person Person) error {
 	c.seal = func(name, value string) ([]byte, error) {
 		return keys.MAC(r.Context(), "app's cookie", append(person.Tie(), name, value)...)
 	}
-	var pairs []string
+	var pairs, admitted []string
 	for _, pair := range c.brought {
 		name, value := split(pair)
 		at := len(value) - textSize - len(divider)
 		if at < 0 || value[at:at+len(divider)] != divider || !slices.Contains(c.app.Cookies, name) {
-			c.stale = append(c.stale, normal(name))
+			c.stale = append(c.stale, name)
 			continue
 		}
 		want, err := c.text(name, value[:at])
@@ -82,8 +82,10 @@ func (c *Cookies) Admit(r *http.Request, keys Keys, person Person) error {
 			c.stale = append(c.stale, name)
 			continue
 		}
-		pairs = append(pairs, name+"="+value[:at])
+		pairs, admitted = append(pairs, name+"="+value[:at]), append(admitted, name)
 	}
+	// To delete a cookie deletes the good one of the same name.
+	c.stale = slices.DeleteFunc(c.stale, func(name string) bool { return slices.Contains(admitted, name) })
 	if len(pairs) > 0 {
 		// HTTP/1.1 has one line (RFC 6265 §5.4).
 		r.Header["Cookie"] = []string{strings.Join(append(slices.Clip(r.Header["Cookie"]), pairs...), "; ")}
@@ -106,7 +108,7 @@ func (c *Cookies) Forget(response http.Header) {
 	}
 	for _, pair := range c.brought {
 		name, _ := split(pair)
-		c.stale = append(c.stale, normal(name))
+		c.stale = append(c.stale, name)
 	}
 	c.Finish(response)
 }
@@ -152,9 +154,16 @@ func (c *Cookies) text(name, value string) (string, error) {
 	return vault.EncodeText(mac[:sealSize]), nil
 }
 
-// owns says whether an app may read a cookie as one of its session's.
+// owns says whether an app may read a cookie as one of its session's. Python trims all white
+// space of Unicode around a name. PHP makes an array of what has a bracket, and reads some
+// characters as an underscore.
 func (a *App) owns(name string) bool {
-	return slices.Contains(a.Cookies, name) || strings.ContainsAny(name, "%+. [") && slices.Contains(a.Cookies, normal(name))
+	if slices.Contains(a.Cookies, name) {
+		return true
+	}
+	name = strings.TrimFunc(name, func(c rune) bool { return c <= ' ' || c > '~' })
+	array, _, _ := strings.Cut(name, "[")
+	return slices.Contains(a.Cookies, normal(name)) || slices.Contains(a.Cookies, normal(array))
 }
 
 // normal returns what PHP makes of a cookie's name.
