@@ -224,7 +224,7 @@ func (x *request) forClient(f *session.Flow, login *provider.BeginRequest) {
 }
 
 // answerClient sends the browser to the client with an answer.
-func (x *request) answerClient(answer *oidcop.Answer) error {
+func (x *request) answerClient(answer *oidcop.Response) error {
 	x.observeClient(answer.Refusal)
 	if answer.Form == nil {
 		x.redirect(answer.Location)

@@ -14,7 +14,7 @@ import (
 func TestOpenIDRefusalsAreObserved(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	s := l.openID()
+	s := l.openIDOf(l.gateway(), func(o *gateway.AppOptions) { o.Clients[0].Refresh = true })
 	b := s.browser()
 	b.tokens()
 	code := func() string { return wantCode(t, b.open(wikiAsks())) }
@@ -43,6 +43,12 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 			s.token(c, wikiSecret)
 			s.token(c, wikiSecret)
 		}, refusal.TokenReused, "wiki", `"code once"`},
+		"used refresh token": {func() {
+			_, tokens := s.token(code(), wikiSecret)
+			for range 2 {
+				s.askAs("wiki", wikiSecret, "/.sso/op/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens["refresh_token"].(string)}})
+			}
+		}, refusal.TokenReused, "wiki", `"refresh newest"`},
 		"access token":  {func() { s.userinfo("guess-7f3a") }, refusal.ClientRefused, "", "invalid_token: "},
 		"by redirect":   {func() { b.open(wikiAsks("code_challenge", "")) }, refusal.ClientRefused, "wiki", "invalid_request: code_challenge"},
 		"prompt=none":   {func() { s.browser().open(wikiAsks("prompt", "none")) }, "", "", ""},

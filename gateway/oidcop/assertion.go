@@ -42,7 +42,7 @@ type assertion struct {
 	remember func(name string, ttl time.Duration) error // once
 }
 
-// bind tells an assertion whose it claims to be.
+// bind gives an assertion the client that it claims to be from.
 func (a *assertion) bind(ctx context.Context, c *client, records Records) {
 	a.client = c
 	a.verify = func() error { return c.keys.verify(ctx, a.jws) }
@@ -86,7 +86,7 @@ func assertionTyped(a *assertion) error {
 	return nil
 }
 
-// assertionSigned: only keys of this client count, whatever the header names or brings.
+// assertionSigned: only keys of this client count, never one that the header has or refers to.
 func assertionSigned(a *assertion) error {
 	if a.client.keys == nil {
 		return errClient
@@ -101,8 +101,8 @@ func assertionIssuer(a *assertion) error {
 	return nil
 }
 
-// assertionAudience: each audience is ours. Otherwise another server, for which the client
-// made the assertion as well, could use it here.
+// assertionAudience: all audiences are ours. If one were another server, that server could
+// use the assertion here.
 func assertionAudience(a *assertion) error {
 	list, isList := a.claims["aud"].([]any)
 	if !isList {

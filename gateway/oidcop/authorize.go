@@ -23,8 +23,8 @@ const (
 	maxURI     = 2 << 10
 )
 
-// askedParam is our own parameter of an authorization request: when the person was sent to
-// sign in for it. It is authenticated, and counts for askedTTL.
+// askedParam is our own parameter of an authorization request. It notes when the person was
+// sent to sign in for the request. It is authenticated, and counts for askedTTL.
 const (
 	askedParam = "sso_asked"
 	askedTTL   = 15 * time.Minute
@@ -52,7 +52,7 @@ type Authorization struct {
 	claims      claimsRequest
 	maxAge      time.Duration // negative: any
 	subject     string        // that id_token_hint or the claims parameter names
-	refused     *Answer
+	refused     *Response
 }
 
 // Authorization reads a request of the authorization endpoint (OIDC Core §3.1.2.1). Its
@@ -88,7 +88,7 @@ func (p *Provider) Authorization(ctx context.Context, params url.Values) (*Autho
 
 // read takes the request apart. Its errors are the client's, or faults.
 func (a *Authorization) read(ctx context.Context) (err error) {
-	a.scope = slices.Compact(slices.Sorted(slices.Values(strings.Fields(a.params.Get("scope")))))
+	a.scope = scopesOf(a.params.Get("scope"))
 	a.prompts = strings.Fields(a.params.Get("prompt"))
 	a.LoginHint = a.params.Get("login_hint")
 	if a.claims, err = readClaimsRequest(a.params.Get("claims")); err != nil {
@@ -116,15 +116,16 @@ func (a *Authorization) read(ctx context.Context) (err error) {
 	return a.readAsked(ctx)
 }
 
-// Refused returns the answer to a faulty request, or nil.
-func (a *Authorization) Refused() *Answer { return a.refused }
+// Refused returns the response to a faulty request, or nil.
+func (a *Authorization) Refused() *Response { return a.refused }
 
 // Silent reports whether no page may be shown (prompt=none).
 func (a *Authorization) Silent() bool { return slices.Contains(a.prompts, "none") }
 
 // Stale reports whether the client wants a newer login (prompt=login, prompt=select_account,
-// max_age). forced is the Asked of the request that the provider had to sign the person in
-// anew for, and authTime when the provider says that they signed in. Zero: never, unknown.
+// max_age). forced is the Asked of the request for which the provider had to sign the person
+// in anew; zero: there was none. authTime is when the person signed in, as the provider
+// says; zero: unknown.
 func (a *Authorization) Stale(forced, authTime time.Time) bool {
 	if !a.Asked.IsZero() && !forced.Before(a.Asked) {
 		return false
@@ -174,7 +175,7 @@ func (a *Authorization) readAsked(ctx context.Context) error {
 
 // Grant gives the client a code for a login. The error is ErrNoLogin if it is over, a
 // *refusal.Error if the person is denied, else a fault of the store.
-func (a *Authorization) Grant(ctx context.Context, login string) (*Answer, error) {
+func (a *Authorization) Grant(ctx context.Context, login string) (*Response, error) {
 	b, err := a.p.bound()
 	if err != nil {
 		return nil, err
@@ -208,7 +209,7 @@ func (a *Authorization) Grant(ctx context.Context, login string) (*Answer, error
 	if err := b.Records.PutNew(ctx, kindGrant, a.p.recordName(code), value, codeTTL); err != nil {
 		return nil, err
 	}
-	return a.answer(url.Values{"code": {code}}), nil
+	return a.respond(url.Values{"code": {code}}), nil
 }
 
 // tooMany counts the codes of a login for a client: a browser can ask as fast as it likes.
@@ -218,39 +219,39 @@ func (a *Authorization) tooMany(ctx context.Context, b *Backing, login string) (
 	return n > maxCodes, err
 }
 
-// Refuse returns the answer that refuses the request: login_required, access_denied,
+// Refuse returns the response that refuses the request: login_required, access_denied,
 // temporarily_unavailable, server_error.
-func (a *Authorization) Refuse(code, description string) *Answer {
-	answer := url.Values{"error": {code}}
+func (a *Authorization) Refuse(code, description string) *Response {
+	params := url.Values{"error": {code}}
 	if description != "" {
-		answer.Set("error_description", description)
+		params.Set("error_description", description)
 	}
-	refused := a.answer(answer)
+	refused := a.respond(params)
 	refused.Refusal = &RefusedError{Client: a.Client, Code: code, description: description}
 	return refused
 }
 
-// An Answer goes to the client by the browser.
-type Answer struct {
-	// Location is the redirect URI, with the answer in its query unless Form is set.
+// A Response goes to the client by the browser (RFC 6749 §4.1.2).
+type Response struct {
+	// Location is the redirect URI, with the response in its query unless Form is set.
 	Location string
 	// Form is posted to Location by the browser (OAuth 2.0 Form Post Response Mode).
 	Form url.Values
-	// Refusal is the error that the answer tells, or nil.
+	// Refusal is the error in the response, or nil.
 	Refusal *RefusedError
 }
 
-// answer adds state, and iss (RFC 9207 §2). The redirect URI may have a query of its own
+// respond adds state, and iss (RFC 9207 §2). The redirect URI may have a query of its own
 // (RFC 6749 §3.1.2).
-func (a *Authorization) answer(params url.Values) *Answer {
+func (a *Authorization) respond(params url.Values) *Response {
 	params.Set("iss", a.p.issuer())
 	if a.params.Has("state") {
 		params.Set("state", a.params.Get("state"))
 	}
 	if a.posts() {
-		return &Answer{Location: a.redirectURI, Form: params}
+		return &Response{Location: a.redirectURI, Form: params}
 	}
-	return &Answer{Location: withQuery(a.redirectURI, params)}
+	return &Response{Location: withQuery(a.redirectURI, params)}
 }
 
 func withQuery(uri string, params url.Values) string {

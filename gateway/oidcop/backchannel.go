@@ -22,8 +22,8 @@ const (
 	maxEnded = 1000
 	// dueEvery is how often Run looks for what another node has not sent.
 	dueEvery = 15 * time.Second
-	// allEvery is how often Run looks for logins whose end nobody announces: they expire, or
-	// are not used for too long.
+	// allEvery is how often Run looks for logins that have expired or been idle for too
+	// long: nobody announces those.
 	allEvery = 5 * time.Minute
 	page     = 200
 )
@@ -96,8 +96,8 @@ func (p *Provider) watch(ctx context.Context, u *use, person *Person, sub string
 	return err
 }
 
-// LoginsChanged tells that a login may have ended, or, if login is empty, that any
-// may have. It does not wait.
+// LoginsChanged tells Run that a login may have ended. If login is empty, any may have. It
+// does not wait.
 func (p *Provider) LoginsChanged(login string) {
 	if login != "" {
 		select {
@@ -112,8 +112,8 @@ func (p *Provider) LoginsChanged(login string) {
 	}
 }
 
-// listener returns a client if it wants to hear of logouts, or nil. In a cluster another node
-// may already have a configuration in which it does.
+// listener returns a client if it wants to hear of logouts, else nil. Another node may have a
+// configuration where the client wants to.
 func (p *Provider) listener(id string) *client {
 	if c := p.clients[id]; c != nil && c.BackchannelLogoutURI != "" {
 		return c
@@ -122,8 +122,8 @@ func (p *Provider) listener(id string) *client {
 }
 
 // Run tells clients of ended logins (OpenID Connect Back-Channel Logout 1.0) until ctx
-// ends. It begins with those that have ended while nobody ran, and looks at all again after
-// a fault of the store. Each client has a sender, so a client that hangs delays no other.
+// ends. It begins with logins that ended before it ran. After a fault of the store it looks
+// at all again. Each client has a sender, so a client that hangs delays no other.
 func (p *Provider) Run(ctx context.Context) {
 	var sending sync.WaitGroup
 	defer sending.Wait()
@@ -166,8 +166,8 @@ func (p *Provider) report(err error) bool {
 	return err == nil
 }
 
-// collect moves the members of a login, or of all, that are over to what is due. After a fault
-// about one login it goes on.
+// collect moves the members of a login to what is due if it is over. If login is empty, it
+// looks at all logins. After a fault about one of them it goes on.
 func (p *Provider) collect(ctx context.Context, login string) (fault error) {
 	living, due := p.indexes()
 	prefix := ""
@@ -195,8 +195,8 @@ func (p *Provider) collect(ctx context.Context, login string) (fault error) {
 	return cmp.Or(err, fault)
 }
 
-// over reports whether the login of a member has ended. A person whom the client's rules
-// refuse by now is still signed in.
+// over reports whether the login of a member has ended. If the client's rules have come to
+// refuse the person, the login goes on.
 func (p *Provider) over(ctx context.Context, b *Backing, m member) (bool, error) {
 	person, err := p.people.Person(ctx, m.client, m.login)
 	expired := !time.Now().Before(m.expires)
@@ -213,8 +213,8 @@ func (p *Provider) over(ctx context.Context, b *Backing, m member) (bool, error)
 	return p.prolong(ctx, b, m, person.Expires)
 }
 
-// prolong keeps a notice for longer: since it was made, the configuration has given logins a
-// longer life. It reports whether the notice is gone.
+// prolong keeps a notice for longer if the configuration has come to give logins a longer
+// life. It reports whether the notice is gone.
 func (p *Provider) prolong(ctx context.Context, b *Backing, m member, expires time.Time) (gone bool, err error) {
 	longer := member{m.login, m.client, expires}
 	if longer.String() == m.String() {

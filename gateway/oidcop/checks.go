@@ -40,6 +40,17 @@ const (
 	checkRefreshNewest = "refresh newest"
 )
 
+// noting returns a check, for check.That, whose error goes to the client. The log hears the
+// check's name, too.
+func noting[T any](name string, run func(T) error) (string, refusal.Code, func(T) error) {
+	return name, "", func(subject T) error {
+		if err := run(subject); err != nil {
+			return &notedError{err, "", name}
+		}
+		return nil
+	}
+}
+
 // allChecks returns the checklist. Within a list the order matters: what a client may hear
 // comes last.
 func allChecks() *checklist {
@@ -52,77 +63,77 @@ func allChecks() *checklist {
 			check.That("redirect URI", refusal.BadRequest, redirectRegistered),
 		),
 		request: check.All(
-			check.That("request object", "", noting("request object", requestNoObject)),
-			check.That("response type", "", noting("response type", requestResponseType)),
-			check.That("response mode", "", noting("response mode", requestResponseMode)),
-			check.That("scope size", "", noting("scope size", requestScopeSize)),
-			check.That("scope openid", "", noting("scope openid", requestScope)),
-			check.That("nonce size", "", noting("nonce size", requestNonce)),
-			check.That("PKCE", "", noting("PKCE", requestPKCE)),
-			check.That("PKCE method", "", noting("PKCE method", requestPKCEMethod)),
-			check.That("PKCE challenge", "", noting("PKCE challenge", requestChallenge)),
-			check.That("prompt", "", noting("prompt", requestPrompt)),
+			check.That(noting("request object", requestNoObject)),
+			check.That(noting("response type", requestResponseType)),
+			check.That(noting("response mode", requestResponseMode)),
+			check.That(noting("scope size", requestScopeSize)),
+			check.That(noting("scope openid", requestScope)),
+			check.That(noting("nonce size", requestNonce)),
+			check.That(noting("PKCE", requestPKCE)),
+			check.That(noting("PKCE method", requestPKCEMethod)),
+			check.That(noting("PKCE challenge", requestChallenge)),
+			check.That(noting("prompt", requestPrompt)),
 		),
 		person: check.All(
-			check.That("person requested", "", noting("person requested", personRequested)),
-			check.That("person acr", "", noting("person acr", personACR)),
+			check.That(noting("person requested", personRequested)),
+			check.That(noting("person acr", personACR)),
 		),
 		credentials: check.All(
-			check.That("one method", "", noting("one method", oneMethod)),
-			check.That("one client", "", noting("one client", oneClient)),
-			check.That("client method", "", noting("client method", clientMethod)),
-			check.That("client secret", "", noting("client secret", clientSecret)),
+			check.That(noting("one method", oneMethod)),
+			check.That(noting("one client", oneClient)),
+			check.That(noting("client method", clientMethod)),
+			check.That(noting("client secret", clientSecret)),
 		),
 		assertion: check.All(
-			check.That("assertion type", "", noting("assertion type", assertionTyped)),
-			check.That("assertion signature", "", noting("assertion signature", assertionSigned)),
-			check.That("assertion iss", "", noting("assertion iss", assertionIssuer)),
-			check.That("assertion aud", "", noting("assertion aud", assertionAudience)),
-			check.That("assertion exp", "", noting("assertion exp", assertionExpiry)),
-			check.That("assertion life", "", noting("assertion life", assertionLife)),
-			check.That("assertion begun", "", noting("assertion begun", assertionBegun)),
-			check.That("assertion jti", "", noting("assertion jti", assertionID)),
-			check.That("assertion once", "", noting("assertion once", assertionOnce)),
+			check.That(noting("assertion type", assertionTyped)),
+			check.That(noting("assertion signature", assertionSigned)),
+			check.That(noting("assertion iss", assertionIssuer)),
+			check.That(noting("assertion aud", assertionAudience)),
+			check.That(noting("assertion exp", assertionExpiry)),
+			check.That(noting("assertion life", assertionLife)),
+			check.That(noting("assertion begun", assertionBegun)),
+			check.That(noting("assertion jti", assertionID)),
+			check.That(noting("assertion once", assertionOnce)),
 		),
 		secret: check.All(
-			check.That("token secret", "", noting("token secret", tokenSecret)),
+			check.That(noting("token secret", tokenSecret)),
 		),
 		code: check.All(
-			check.That(checkCodeOnce, "", noting(checkCodeOnce, codeOnce)),
-			check.That("code expiry", "", noting("code expiry", codeExpiry)),
-			check.That("code client", "", noting("code client", grantClient)),
-			check.That("code redirect URI", "", noting("code redirect URI", codeRedirectURI)),
-			check.That("code verifier", "", noting("code verifier", codeVerifier)),
+			check.That(noting(checkCodeOnce, codeOnce)),
+			check.That(noting("code expiry", codeExpiry)),
+			check.That(noting("code client", grantClient)),
+			check.That(noting("code redirect URI", codeRedirectURI)),
+			check.That(noting("code verifier", codeVerifier)),
 		),
 		refresh: check.All(
-			check.That(checkRefreshNewest, "", noting(checkRefreshNewest, refreshNewest)),
-			check.That("refresh client", "", noting("refresh client", grantClient)),
-			check.That("refresh permitted", "", noting("refresh permitted", refreshPermitted)),
+			check.That(noting(checkRefreshNewest, refreshNewest)),
+			check.That(noting("refresh client", grantClient)),
+			check.That(noting("refresh permitted", refreshPermitted)),
 		),
 		narrow: check.All(
-			check.That("scope narrower", "", noting("scope narrower", scopeNarrower)),
+			check.That(noting("scope narrower", scopeNarrower)),
 		),
 		access: check.All(
-			check.That("access expiry", "", noting("access expiry", accessExpiry)),
-			check.That("held refresh token", "", noting("held refresh token", heldRefresh)),
+			check.That(noting("access expiry", accessExpiry)),
+			check.That(noting("held refresh token", heldRefresh)),
 		),
 		introspection: check.All(
-			check.That("introspection client", "", noting("introspection client", introspectionClient)),
+			check.That(noting("introspection client", introspectionClient)),
 		),
 		own: check.All(
-			check.That("own token", "", noting("own token", ownGrant)),
+			check.That(noting("own token", ownGrant)),
 		),
 		hint: check.All(
-			check.That("hint signature", "", noting("hint signature", hintSigned)),
-			check.That("hint iss", "", noting("hint iss", hintIssuer)),
-			check.That("hint is an ID token", "", noting("hint is an ID token", hintIDToken)),
+			check.That(noting("hint signature", hintSigned)),
+			check.That(noting("hint iss", hintIssuer)),
+			check.That(noting("hint is an ID token", hintIDToken)),
 		),
 		logout: check.All(
 			check.That("logout client", refusal.BadRequest, logoutClient),
 			check.That("logout URI", refusal.BadRequest, logoutRegistered),
 		),
 		logoutHint: check.All(
-			check.That("logout login", "", noting("logout login", hintLogin)),
+			check.That(noting("logout login", hintLogin)),
 		),
 	}
 }

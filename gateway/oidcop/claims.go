@@ -60,8 +60,8 @@ func (c *client) claimKinds() map[string]string {
 }
 
 // claims returns what the client may know of a person: the claims of the scope, those that it
-// asks for by name, and those of the configuration. ID tokens have them like userinfo: many
-// apps read the ID token alone.
+// asks for by name, and those of the configuration. ID tokens have them, too: many apps do
+// not ask for userinfo.
 func (c *client) claims(scope, asked []string, person *Person) map[string]any {
 	names := slices.Concat(slices.Collect(maps.Keys(c.Claims)), asked)
 	for _, s := range scope {
@@ -99,8 +99,8 @@ func (c *client) tell(names []string, person *Person) map[string]any {
 	return claims
 }
 
-// subject returns the sub of a person: the same at all clients, or of this one alone. The
-// MAC hides which pairwise subjects are the same person's (OIDC Core §8.1).
+// subject returns the sub of a person: the same at all clients, or of this one alone. A MAC
+// hides whether the pairwise subjects of two clients are one person (OIDC Core §8.1).
 func (p *Provider) subject(ctx context.Context, c *client, person *Person) (string, error) {
 	if !c.Pairwise {
 		return person.Subject, nil
@@ -128,15 +128,15 @@ const (
 	maxClaims        = 64      // of each document
 )
 
-// A wanted claim. Nil: it is wanted like any other.
+// wanted says how a claim is requested. Nil: by its name alone (OIDC Core §5.5.1).
 type wanted struct {
 	Essential bool     `json:"essential"`
 	Value     any      `json:"value"`
 	Values    []string `json:"values"`
 }
 
-// readClaimsRequest leaves out claims that nobody knows: they are not granted either. JSON
-// is read exactly: no name counts twice, or in another case.
+// readClaimsRequest reads the claims parameter. JSON is read exactly: no name counts twice,
+// or in another case.
 func readClaimsRequest(text string) (claimsRequest, error) {
 	var r claimsRequest
 	if text == "" {
@@ -168,7 +168,7 @@ func readClaimsRequest(text string) (claimsRequest, error) {
 	return r, nil
 }
 
-// known returns the names of claims that are short enough to be some client's.
+// known returns the names that a client's claims may have.
 func known(of map[string]*wanted) []string {
 	names := slices.Sorted(maps.Keys(of))
 	return slices.DeleteFunc(names, func(name string) bool { return reserved(name) && name != "email_verified" || len(name) > maxClientID })

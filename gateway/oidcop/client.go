@@ -15,8 +15,8 @@ import (
 // A Client is an app that signs its people in here.
 type Client struct {
 	ID string
-	// Secrets are one or two, while it is being changed. A client without secrets and
-	// keys is public: it has PKCE alone.
+	// Secrets has one secret, or two while it is being changed. A client without secrets
+	// and keys is public: it has PKCE alone.
 	Secrets []string
 	// Keys, a JWK Set, or KeysURL, where one is published, verify the client's
 	// assertions (private_key_jwt, OIDC Core §9) instead of a secret.
@@ -54,7 +54,7 @@ type client struct {
 	due  chan struct{} // wakes its sender of logout tokens
 }
 
-// maxSecrets is one, and another while it is being changed.
+// maxSecrets counts the old and the new secret, while it is being changed.
 const maxSecrets = 2
 
 // newClient returns c checked, or every fault of it.
@@ -105,7 +105,7 @@ const maxClientID = 200
 
 // checkURI checks a URI to which browsers are sent: https, http with this machine alone,
 // or an app's own scheme, which has a dot (RFC 8252 §7.1). Its query has none of the
-// parameters that an answer adds: apps may read the first of two.
+// parameters that a response adds: of two, apps may read the first.
 func (c *client) checkURI(uri string, added ...string) error {
 	u, err := url.Parse(uri)
 	if err == nil {

@@ -8,31 +8,53 @@ import (
 	"slices"
 )
 
+// endpoints are in the metadata, by name.
+var endpoints = map[string]string{
+	"authorization_endpoint": AuthorizationPath,
+	"token_endpoint":         TokenPath,
+	"userinfo_endpoint":      UserInfoPath,
+	"jwks_uri":               JWKSPath,
+	"introspection_endpoint": IntrospectionPath,
+	"revocation_endpoint":    RevocationPath,
+	"end_session_endpoint":   LogoutPath,
+}
+
 // discovery serves the metadata of OpenID Connect Discovery 1.0 §3 and RFC 8414 §2.
 func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request) error {
-	if _, err := p.bound(); err != nil {
+	b, err := p.bound()
+	if err != nil {
 		return err
 	}
+	metadata := p.features()
+	metadata["issuer"] = b.Issuer
+	for name, path := range endpoints {
+		metadata[name] = b.Issuer + path
+	}
+	body, err := json.Marshal(metadata)
+	if err != nil {
+		return err
+	}
+	publish(w, "application/json", body)
+	return nil
+}
+
+// features returns the metadata that don't depend on the issuer.
+func (p *Provider) features() map[string]any {
 	algorithms := p.Algorithms()
 	if !slices.Contains(algorithms, RS256) {
 		algorithms = append(algorithms, RS256) // Discovery demands it
 	}
 	authentication := []string{byBasic, byPost, byAssertion, byNothing}
-	body, err := json.Marshal(map[string]any{
-		"issuer":                 p.issuer(),
-		"authorization_endpoint": p.issuer() + AuthorizationPath,
-		"token_endpoint":         p.issuer() + TokenPath,
-		"userinfo_endpoint":      p.issuer() + UserInfoPath,
-		"jwks_uri":               p.issuer() + JWKSPath,
-		"introspection_endpoint": p.issuer() + IntrospectionPath,
-		"revocation_endpoint":    p.issuer() + RevocationPath,
-		"end_session_endpoint":   p.issuer() + LogoutPath,
-
+	grants, scopes := []string{"authorization_code"}, slices.Sorted(maps.Keys(scopes))
+	if p.refreshes() {
+		grants, scopes = append(grants, "refresh_token"), append(scopes, "offline_access")
+	}
+	return map[string]any{
 		"response_types_supported":              []string{"code"},
 		"response_modes_supported":              []string{"query", "form_post"},
-		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
+		"grant_types_supported":                 grants,
 		"subject_types_supported":               []string{"public", "pairwise"},
-		"scopes_supported":                      append(slices.Sorted(maps.Keys(scopes)), "offline_access"),
+		"scopes_supported":                      scopes,
 		"claims_supported":                      p.claimNames(),
 		"claim_types_supported":                 []string{"normal"},
 		"code_challenge_methods_supported":      []string{"S256"},
@@ -54,12 +76,17 @@ func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request) error {
 		"authorization_response_iss_parameter_supported": true,
 		"backchannel_logout_supported":                   true,
 		"backchannel_logout_session_supported":           true,
-	})
-	if err != nil {
-		return err
 	}
-	publish(w, "application/json", body)
-	return nil
+}
+
+// refreshes reports whether any client gets refresh tokens.
+func (p *Provider) refreshes() bool {
+	for _, c := range p.clients {
+		if c.Refresh {
+			return true
+		}
+	}
+	return false
 }
 
 // claimNames returns the claims of all scopes. Those of single clients are their business.

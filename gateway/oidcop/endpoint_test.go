@@ -29,6 +29,7 @@ func TestUserInfo(t *testing.T) {
 		"by header":         {method: http.MethodGet, header: "Bearer " + got.Access, status: http.StatusOK},
 		"in another case":   {method: http.MethodGet, header: "bearer " + got.Access, status: http.StatusOK},
 		"by POST":           {method: http.MethodPost, header: "Bearer " + got.Access, status: http.StatusOK},
+		"by POST, no form":  {method: http.MethodPost, header: "Bearer " + got.Access, contentType: formType, status: http.StatusOK},
 		"by form":           {method: http.MethodPost, contentType: formType, body: "access_token=" + got.Access, status: http.StatusOK},
 		"no token":          {method: http.MethodGet, status: http.StatusUnauthorized, challenge: `Bearer realm="openid"`},
 		"no token, by POST": {method: http.MethodPost, contentType: formType, body: "x=y", status: http.StatusUnauthorized, challenge: `Bearer realm="openid"`},
@@ -221,6 +222,14 @@ func TestDiscovery(t *testing.T) {
 	if algs := doc["id_token_signing_alg_values_supported"].([]any); !slices.Contains(algs, any("RS256")) || !slices.Contains(algs, any("ES256")) || slices.Contains(algs, any("none")) {
 		t.Errorf("algorithms are %v", algs)
 	}
+	for name, want := range map[string]bool{
+		"claims_parameter_supported": true, "request_parameter_supported": false, "request_uri_parameter_supported": false,
+		"backchannel_logout_supported": true, "backchannel_logout_session_supported": true, "authorization_response_iss_parameter_supported": true,
+	} {
+		if doc[name] != want {
+			t.Errorf("%s is %v", name, doc[name])
+		}
+	}
 	if keys := get(oidcop.JWKSPath)["keys"].([]any); len(keys) != 2 {
 		t.Errorf("keys are %v", keys)
 	}
@@ -235,6 +244,13 @@ func TestDiscovery(t *testing.T) {
 		rec, _ := serve(l.Provider, httptest.NewRequest(http.MethodOptions, issuer+e.Path, nil))
 		if h := rec.Header(); rec.Code != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "*" || h.Get("Access-Control-Allow-Credentials") != "" {
 			t.Errorf("%s: %d %v", e.Path, rec.Code, h)
+		}
+	}
+	l.Provider = l.without("long", nil)
+	without := get(oidcop.DiscoveryPath)
+	for name, value := range map[string]any{"grant_types_supported": "refresh_token", "scopes_supported": "offline_access"} {
+		if !slices.Contains(doc[name].([]any), value) || slices.Contains(without[name].([]any), value) {
+			t.Errorf("%s is %v, and %v if no client may refresh", name, doc[name], without[name])
 		}
 	}
 }
@@ -272,6 +288,8 @@ func TestOptions(t *testing.T) {
 	for name, change := range map[string]func(*oidcop.Client){
 		"the id":             func(c *oidcop.Client) { c.ID = "" },
 		"visible ASCII":      func(c *oidcop.Client) { c.ID = "a b" },
+		"of at most 200":     func(c *oidcop.Client) { c.ID = strings.Repeat("x", 201) },
+		"an absolute URL":    func(c *oidcop.Client) { c.RedirectURIs = []string{"https://app.example/" + strings.Repeat("x", 2<<10)} },
 		"3 secrets":          func(c *oidcop.Client) { c.Secrets = []string{"a", "b", "c"} },
 		"secret is empty":    func(c *oidcop.Client) { c.Secrets = []string{""} },
 		"one of them":        func(c *oidcop.Client) { c.KeysURL = "https://x.example/" },

@@ -69,7 +69,7 @@ func (r *RefusedError) Reused() bool {
 // be guessed, and an app that has an old one must not be locked out.
 func (r *RefusedError) Unproved() bool { return r.Code == "invalid_client" }
 
-// A notedError has what the log hears of an error, and the client does not.
+// A notedError adds to an error what only the log hears.
 type notedError struct {
 	error
 	client, check string
@@ -87,16 +87,6 @@ func (c *client) of(err error) error {
 		check = noted.check
 	}
 	return &notedError{err, c.ID, check}
-}
-
-// noting notes the name of a check in its error.
-func noting[T any](name string, run func(T) error) func(T) error {
-	return func(subject T) error {
-		if err := run(subject); err != nil {
-			return &notedError{err, "", name}
-		}
-		return nil
-	}
 }
 
 // fail responds with err. It returns nil if the caller is not at fault.

@@ -63,7 +63,7 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
-// TestRS256 signs in with keys that all nodes share, made for the first request.
+// TestRS256 signs in with keys that all nodes share.
 func TestRS256(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
@@ -73,6 +73,9 @@ func TestRS256(t *testing.T) {
 	}
 	v := newVault(t, l.store, "s")
 	keys := signing.NewSet(signing.OpenIDRS256, v, func(context.Context) error { return nil }, zap.NewNop())
+	if err := keys.Make(t.Context()); err != nil { // takes longer than a client waits, on a busy machine
+		t.Fatal(err)
+	}
 	op.Bind(oidcop.Backing{Issuer: issuer, Records: v, Signers: map[oidcop.Algorithm]oidcop.Signer{oidcop.RS256: keys}})
 	rp, err := oidcrp.New(oidcrp.Config{Issuer: issuer, ClientID: "web", ClientSecret: secret}, oidcrp.Deps{Transport: into{op}})
 	if err != nil {
@@ -158,6 +161,8 @@ func TestAuthorization(t *testing.T) {
 		"openid within a word":   {[]string{"scope", "openidx"}, "invalid_scope"},
 		"huge scope":             {[]string{"scope", "openid " + strings.Repeat("x", 1024)}, "invalid_scope"},
 		"huge nonce":             {[]string{"nonce", strings.Repeat("n", 1025)}, "invalid_request"},
+		"scope of 1024 bytes":    {change: []string{"scope", "openid " + strings.Repeat("x", 1017)}},
+		"nonce of 1024 bytes":    {change: []string{"nonce", strings.Repeat("n", 1024)}},
 		"no PKCE":                {[]string{"code_challenge", "-", "code_challenge_method", "-"}, "invalid_request"},
 		"no challenge":           {[]string{"code_challenge", "-"}, "invalid_request"},
 		"plain PKCE":             {[]string{"code_challenge_method", "plain"}, "invalid_request"},
@@ -174,6 +179,7 @@ func TestAuthorization(t *testing.T) {
 		"claims of two people":   {[]string{"claims", `{"id_token":{"sub":{"value":"a"}},"userinfo":{"sub":{"value":"b"}}}`}, "invalid_request"},
 		"huge claims":            {[]string{"claims", `{"userinfo":{"` + strings.Repeat("x", 8<<10) + `":null}}`}, "invalid_request"},
 		"65 claims":              {[]string{"claims", `{"userinfo":{"a":null` + manyClaims(64) + `}}`}, "invalid_request"},
+		"65 claims of ID tokens": {[]string{"claims", `{"id_token":{"a":null` + manyClaims(64) + `}}`}, "invalid_request"},
 		"64 claims":              {change: []string{"claims", `{"userinfo":{"a":null` + manyClaims(63) + `}}`}},
 		"sub of another":         {[]string{"claims", `{"id_token":{"sub":{"value":"sub-bob"}}}`}, "login_required"},
 		"acr that is not there":  {[]string{"claims", `{"id_token":{"acr":{"essential":true,"value":"hw"}}}`}, "unmet_authentication_requirements"},
@@ -261,9 +267,19 @@ func TestAuthorizationFaults(t *testing.T) {
 	}
 }
 
-func TestAnswer(t *testing.T) {
+func TestResponse(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
+	for uri, want := range map[string]string{"https://app.example/cb": "?", "https://app.example/cb?": "", "https://app.example/cb?a=b": "&", "https://app.example/cb?a=b&": ""} {
+		op := l.without("web", func(c *oidcop.Client) { c.RedirectURIs = []string{uri} })
+		a, err := op.Authorization(t.Context(), request("redirect_uri", uri))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.Refuse("x", "").Location; got != uri+want+"error=x&iss="+url.QueryEscape(issuer)+"&state=st" {
+			t.Errorf("to %s: %s", uri, got)
+		}
+	}
 	a, err := l.Authorization(t.Context(), request("response_mode", "form_post", "state", `"><script>`))
 	if err != nil {
 		t.Fatal(err)

@@ -1,8 +1,8 @@
 package oidcop_test
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -80,9 +80,8 @@ func TestTwoHeaders(t *testing.T) {
 func TestClientKeys(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	weak, err := rsa.GenerateKey(rand.Reader, 1024)
-	if err != nil {
-		t.Fatal(err)
+	ofBits := func(n uint) jose.JSONWebKey {
+		return jose.JSONWebKey{Key: &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), int(n)-1, 1), E: 65537}}
 	}
 	for name, test := range map[string]struct {
 		key  jose.JSONWebKey
@@ -93,13 +92,18 @@ func TestClientKeys(t *testing.T) {
 		"for encryption":  {jose.JSONWebKey{Key: l.key.Public(), Use: "enc"}, 0},
 		"private":         {jose.JSONWebKey{Key: l.key}, 0},
 		"a shared secret": {jose.JSONWebKey{Key: []byte(secret)}, 0},
-		"weak":            {jose.JSONWebKey{Key: weak.Public()}, 0},
+		"weak":            {ofBits(2047), 0},
+		"strong":          {ofBits(2048), 1},
+		"as go-jose may":  {ofBits(4096), 1},
+		"huge":            {ofBits(4097), 0},
 	} {
 		if n, err := oidcop.ParseKeys(jwks(t, test.key)); n != test.want || (err == nil) != (n > 0) {
 			t.Errorf("%s: %d, %v", name, n, err)
 		}
 	}
-	if n, err := oidcop.ParseKeys(jwks(t, slices.Repeat([]jose.JSONWebKey{{Key: l.key.Public()}}, 17)...)); err == nil {
-		t.Errorf("%d keys are taken", n)
+	for n, good := range map[int]bool{16: true, 17: false} {
+		if _, err := oidcop.ParseKeys(jwks(t, slices.Repeat([]jose.JSONWebKey{{Key: l.key.Public()}}, n)...)); (err == nil) != good {
+			t.Errorf("%d keys: %v", n, err)
+		}
 	}
 }

@@ -44,7 +44,7 @@ type grant struct {
 	Nonce       string        `json:"n,omitempty"`
 	Scope       []string      `json:"s"`
 	Claims      claimsRequest `json:"q,omitzero"`
-	// Issued is when the code was. The store may keep or get back a record for longer.
+	// Issued is when the code was issued. A backup of the store may bring the record back.
 	Issued time.Time `json:"i"`
 	// Code is kept after it was used, so that a second use is noticed.
 	Code   []byte   `json:"co"`
@@ -226,8 +226,8 @@ func heldRefresh(h *holder) error {
 	return nil
 }
 
-// personOf returns the person of a grant. A login that is over, and one that the client's
-// rules refuse by now, is invalid_token.
+// personOf returns the person of a grant. The error is invalid_token if the login is over, or
+// if the client's rules have come to refuse the person.
 func (p *Provider) personOf(ctx context.Context, g *grant) (*Person, error) {
 	person, err := p.people.Person(ctx, g.Client, g.Login)
 	if err == nil {

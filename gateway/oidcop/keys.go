@@ -17,7 +17,6 @@ const (
 	maxKeysDocument = 256 << 10 // bytes
 	maxClientKeys   = 16
 	minRSABits      = 2048 // RFC 7518 §3.3
-	maxRSABits      = 8192
 )
 
 // clientKeys are the public keys of a client: given, or published by it.
@@ -56,8 +55,8 @@ func (p *Provider) fetchKeys(ctx context.Context, url string) ([]byte, error) {
 	return resp.Body, nil
 }
 
-// parseKeys reads a JWK Set (RFC 7517 §5). A key that can't be used is left out; one at
-// least must be there.
+// parseKeys reads a JWK Set (RFC 7517 §5), without keys that can't be used. If none is left,
+// that is an error.
 func parseKeys(doc []byte) ([]jose.JSONWebKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -73,8 +72,8 @@ func parseKeys(doc []byte) ([]jose.JSONWebKey, error) {
 		}
 	}
 	if len(usable) == 0 || len(usable) > maxClientKeys {
-		return nil, fmt.Errorf("reading the keys of a client: %d of %d can be used, expected 1 to %d public keys: RSA of %d bits or more, EC or OKP, without use or with use sig",
-			len(usable), len(set.Keys), maxClientKeys, minRSABits)
+		return nil, fmt.Errorf("reading the keys of a client: %d of %d can be used, expected 1 to %d public keys: RSA of %d to %d bits, EC or OKP, without use or with use sig",
+			len(usable), len(set.Keys), maxClientKeys, minRSABits, jose.MaxRSAModulusBits)
 	}
 	return usable, nil
 }
@@ -85,7 +84,7 @@ func verifies(key *jose.JSONWebKey) bool {
 		return false
 	}
 	public, isRSA := key.Key.(*rsa.PublicKey)
-	return !isRSA || minRSABits <= public.N.BitLen() && public.N.BitLen() <= maxRSABits
+	return !isRSA || public.N.BitLen() >= minRSABits
 }
 
 // verify checks the signature of an assertion.

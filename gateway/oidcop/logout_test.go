@@ -33,6 +33,10 @@ func TestLogout(t *testing.T) {
 		"nothing":              {params: url.Values{}},
 		"hint":                 {params: url.Values{"id_token_hint": {id}}, ends: true},
 		"hint and return":      {params: url.Values{"id_token_hint": {id}, "post_logout_redirect_uri": {bye}, "state": {"a&b"}}, ends: true, returnTo: bye + "?state=a%26b"},
+		"hint, no state":       {params: url.Values{"id_token_hint": {id}, "post_logout_redirect_uri": {bye}}, ends: true, returnTo: bye},
+		"hint and state":       {params: url.Values{"id_token_hint": {id}, "state": {"s"}}, ends: true},
+		"state alone":          {params: url.Values{"state": {"s"}}},
+		"a query added":        {params: url.Values{"id_token_hint": {id}, "post_logout_redirect_uri": {bye + "?foo=bar"}}, code: refusal.BadRequest},
 		"hint and client":      {params: url.Values{"id_token_hint": {id}, "client_id": {"web"}}, ends: true},
 		"client and return":    {params: url.Values{"client_id": {"web"}, "post_logout_redirect_uri": {bye}}, returnTo: bye},
 		"return alone":         {params: url.Values{"post_logout_redirect_uri": {"https://evil.example/"}}},
@@ -128,8 +132,8 @@ func TestStale(t *testing.T) {
 			if err != nil || again.Asked.IsZero() || again.Refused() != nil {
 				t.Fatalf("%s, again: %v %+v", name, err, again)
 			}
-			if again.Stale(began, began) != test.want || again.Stale(time.Now(), began) {
-				t.Errorf("%s: after the sign-in %v, without one %v", name, again.Stale(time.Now(), began), again.Stale(began, began))
+			if again.Stale(began, began) != test.want || again.Stale(again.Asked, began) {
+				t.Errorf("%s: after the sign-in %v, without one %v", name, again.Stale(again.Asked, began), again.Stale(began, began))
 			}
 			// The note is of this request alone, and of no other time.
 			note := params.Get("sso_asked")

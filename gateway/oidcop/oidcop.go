@@ -1,11 +1,12 @@
 // Package oidcop is an OpenID Provider for apps: it turns logins of the gateway into tokens
 // for clients that are registered beforehand. It has OpenID Connect Core 1.0 (the code flow
 // of §3.1, the claims of §5, private_key_jwt of §9), PKCE (RFC 7636), form_post, iss in
-// answers (RFC 9207), introspection (RFC 7662), revocation (RFC 7009), RP-Initiated and
+// responses (RFC 9207), introspection (RFC 7662), revocation (RFC 7009), RP-Initiated and
 // Back-Channel Logout 1.0.
 //
 // It has no page of its own and knows no cookie. The caller finds the login of the browser,
-// and shows what an Answer says. People tells whose login it is, and what a client may see.
+// and carries out what a Response says. People tells whose login it is, and what a client may
+// see.
 //
 // A grant is one sealed record that all nodes share. Code, access token and refresh token
 // name it, so one compare-and-put decides what each is still good for. Tokens hold as long
@@ -14,7 +15,7 @@
 // Why no library: ory/fosite v0.49 (16,000 lines; go-jose v3, ory/x and 17 modules more) has no
 // discovery, userinfo or logout. zitadel/oidc v3.52 (8,000 lines for the provider; seven modules
 // more) wants a storage of 22 methods that spreads a grant over several records. It lacks the
-// claims parameter, iss in answers, signed userinfo, PKCE that is required of a client with a
+// claims parameter, iss in responses, signed userinfo, PKCE that is required of a client with a
 // secret, and the sending of logout tokens.
 package oidcop
 

@@ -8,8 +8,8 @@ import (
 // ErrNoLogin means that a login is over.
 const ErrNoLogin loginError = "the login is over"
 
-// ErrNotHere is an ErrNoLogin that other nodes may not share: the login, or the client, is of
-// another configuration than this node's. Clients are not told that the login is over.
+// ErrNotHere is an ErrNoLogin of this node alone: the login or the client belongs to another
+// configuration. Clients are not told that the login is over.
 const ErrNotHere loginError = "this node does not accept the login"
 
 type loginError string

@@ -79,8 +79,8 @@ func requestResponseMode(a *Authorization) error {
 	return invalidRequest("response_mode must be query or form_post")
 }
 
-// posts reports whether a form brings the answer to the client, and as it is: browsers post
-// to the web alone, and change some characters (HTML §4.10.21.5).
+// posts reports whether a form brings the response to the client unchanged. Browsers post to
+// http and https alone, and change some characters (HTML §4.10.21.5).
 func (a *Authorization) posts() bool {
 	scheme, _, _ := strings.Cut(a.redirectURI, ":")
 	state := a.params.Get("state")
@@ -145,7 +145,7 @@ func requestPrompt(a *Authorization) error {
 	return nil
 }
 
-// requested is what a client wants to hold of a person before it gets a code.
+// requested is a request beside the person of the login.
 type requested struct {
 	*Authorization
 	person *Person
@@ -168,7 +168,12 @@ func personACR(r *requested) error {
 	return nil
 }
 
-// granted returns the scopes that mean something for the client, without repetition.
+// scopesOf returns the scopes of a parameter, sorted, each once.
+func scopesOf(param string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(strings.Fields(param))))
+}
+
+// granted returns the scopes that mean something for the client.
 func (c *client) granted(scope []string) []string {
 	return slices.DeleteFunc(slices.Clone(scope), func(s string) bool {
 		_, known := scopes[s]

@@ -107,34 +107,14 @@ func (p *Provider) spend(ctx context.Context, u *use, checks check.List[*use]) (
 
 // exchange makes the tokens and puts them into the grant. The checks run twice: before
 // anything is made for the client, and where the record is replaced. If the token is used
-// several times at once, on any node, exactly one succeeds.
+// several times at once, on any node, exactly one use succeeds.
 func (p *Provider) exchange(ctx context.Context, u *use, checks check.List[*use]) (*mint, error) {
 	b, err := p.bound()
 	if err != nil {
 		return nil, err
 	}
-	if u.grant, err = p.find(ctx, u.token, u.kind); errors.Is(err, store.ErrNotFound) {
-		return nil, errSpent
-	}
+	m, err := p.prepare(ctx, u, checks)
 	if err != nil {
-		return nil, err
-	}
-	scope, err := p.judge(u, checks)
-	if err != nil {
-		return nil, err
-	}
-	person, err := p.personOf(ctx, u.grant)
-	if errors.Is(err, errTokenOver) {
-		return nil, &misuse{errSpent}
-	}
-	if err != nil {
-		return nil, err
-	}
-	m, err := p.mint(ctx, u, person, scope)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.watch(ctx, u, person, m.sub); err != nil {
 		return nil, err
 	}
 	return m, b.Records.Update(ctx, kindGrant, p.recordName(u.token), m.ttl, func(old *vault.Record) ([]byte, error) {
@@ -152,6 +132,31 @@ func (p *Provider) exchange(ctx context.Context, u *use, checks check.List[*use]
 	})
 }
 
+// prepare makes the tokens. It does everything that can fail before the code is used up.
+func (p *Provider) prepare(ctx context.Context, u *use, checks check.List[*use]) (m *mint, err error) {
+	if u.grant, err = p.find(ctx, u.token, u.kind); errors.Is(err, store.ErrNotFound) {
+		return nil, errSpent
+	}
+	if err != nil {
+		return nil, err
+	}
+	scope, err := p.judge(u, checks)
+	if err != nil {
+		return nil, err
+	}
+	person, err := p.personOf(ctx, u.grant)
+	if errors.Is(err, errTokenOver) {
+		return nil, &misuse{errSpent}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if m, err = p.mint(ctx, u, person, scope); err != nil {
+		return nil, err
+	}
+	return m, p.watch(ctx, u, person, m.sub)
+}
+
 // judge checks a use, and returns the scope that it asks for. A guess is no misuse.
 func (p *Provider) judge(u *use, checks check.List[*use]) (scope []string, err error) {
 	text, genuine := u.token, u.grant.Code
@@ -164,7 +169,7 @@ func (p *Provider) judge(u *use, checks check.List[*use]) (scope []string, err e
 	if err := checks.Run(u); err != nil {
 		return nil, &misuse{err}
 	}
-	asked := strings.Fields(u.fields["scope"])
+	asked := scopesOf(u.fields["scope"])
 	if u.kind == kindCode || len(asked) == 0 {
 		return u.grant.Scope, nil
 	}
@@ -220,7 +225,7 @@ func codeVerifier(u *use) error {
 	return nil
 }
 
-// refreshNewest: an older refresh token is in other hands, or the newest is (RFC 9700
+// refreshNewest: if an older refresh token comes, that one or the newest is stolen (RFC 9700
 // §4.14.2).
 func refreshNewest(u *use) error {
 	if !hmac.Equal(digest(u.token), u.grant.Refresh) {
@@ -262,7 +267,7 @@ type mint struct {
 	ttl      time.Duration // of the grant
 }
 
-// mint makes tokens. It does everything that can fail before the code is used up.
+// mint makes the tokens of a use.
 func (p *Provider) mint(ctx context.Context, u *use, person *Person, scope []string) (*mint, error) {
 	id, _, _ := strings.Cut(u.token, ".")
 	now := time.Now()
@@ -302,8 +307,8 @@ func (m *mint) into(g *grant) {
 	}
 }
 
-// idToken returns the ID token (OIDC Core §2, §12.2). Clients that asked for auth_time, and
-// those that did not, get it.
+// idToken returns the ID token (OIDC Core §2, §12.2). It has auth_time whether or not the
+// client asked for it.
 func (p *Provider) idToken(ctx context.Context, u *use, person *Person, m *mint) (string, error) {
 	sum := sha256.Sum256([]byte(m.response.AccessToken))
 	claims := u.client.claims(m.access.Scope, u.grant.Claims.IDToken, person)
