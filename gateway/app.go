@@ -200,7 +200,7 @@ func (a *App) Start(h Hosts) error {
 		return errors.New("the site has no host name: set `base_url https://…` to say how browsers reach it")
 	}
 	if a.clients != nil {
-		if _, err := a.openIDIssuer(s); err != nil {
+		if err := a.checkIssuer(s); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,9 @@ type Endpoint struct {
 	// refuse such a post.
 	CrossSite bool
 
-	serve func(*request) error
+	// unbound says that it serves before Bind, too: its clients understand no page of ours.
+	unbound bool
+	serve   func(*request) error
 	// serveNamed is instead of serve if names have a meaning.
 	serveNamed func(x *request, name string) error
 	// lostPost serves a GET without a query, which may be a POST that was redirected.

@@ -23,36 +23,40 @@ import (
 // openIDPath is the path of the OpenID provider below the prefix.
 const openIDPath = "/op"
 
-// openIDIssuer returns the issuer identifier at a site.
-func (a *App) openIDIssuer(s *site) (string, error) {
+// checkIssuer returns what is wrong with a site as that of an issuer.
+func (a *App) checkIssuer(s *site) error {
 	u, err := url.Parse(s.issuer)
 	switch {
 	case err != nil || s.issuer == "" || s.hosts == nil:
-		return "", errors.New("op: the issuer needs one address, and this site has no fixed host name: write `base_url https://…`")
+		return errors.New("op: the issuer needs one address, and this site has no fixed host name: write `base_url https://…`")
 	case u.Scheme != "https" && !a.opts.InsecureHTTP && !fetch.IsLoopback(u.Hostname()):
-		return "", fmt.Errorf("op: nobody can sign in over plain http, and the issuer would be %s: if a proxy before this server ends TLS, write `base_url https://%s`", s.issuer, u.Hostname())
+		return fmt.Errorf("op: nobody can sign in over plain http, and the issuer would be %s: if a proxy before this server ends TLS, write `base_url https://%s`", s.issuer, u.Hostname())
 	}
-	issuer := s.issuer + a.opts.Prefix + openIDPath
-	if p := a.policy.ProviderAt(issuer); p != nil {
-		return "", fmt.Errorf("op: the issuer of provider %q is this site's own OpenID provider, so nobody could ever sign in: write the issuer of the provider that has the accounts", p.Name)
+	if p := a.policy.ProviderAt(s.issuer + a.opts.Prefix + openIDPath); p != nil {
+		return fmt.Errorf("op: the issuer of provider %q is this site's own OpenID provider, so nobody could ever sign in: write the issuer of the provider that has the accounts", p.Name)
 	}
-	return issuer, nil
+	return nil
 }
 
-// OpenID returns the OpenID provider of a site, with its issuer, or nil. The caller binds
-// it.
-func (g *Gateway) OpenID() (op *oidcop.Provider, issuer string) {
+// BindOpenID gives the OpenID provider of a site what backing returns for its algorithms and
+// its issuer, and returns it. It is nil if no site has one. Call it after Bind.
+func (g *Gateway) BindOpenID(backing func(issuer string, algs []oidcop.Algorithm) oidcop.Backing) *oidcop.Provider {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, a := range g.apps {
 		if a.clients != nil {
-			g.openID.Store(a.clients.Provider)
-			issuer, _ = a.openIDIssuer(a.site.Load()) // Start has checked it
-			return a.clients.Provider, issuer
+			op := a.clients.Provider
+			op.Bind(backing(a.OpenIDIssuer(), op.Algorithms()))
+			g.openID.Store(op)
+			return op
 		}
 	}
-	return nil, ""
+	return nil
 }
+
+// OpenIDIssuer returns the issuer identifier of the OpenID provider of an app that has
+// started.
+func (a *App) OpenIDIssuer() string { return a.site.Load().issuer + a.opts.Prefix + openIDPath }
 
 // admits decides whether a person may sign in here: at the app, or at one of the clients.
 func (a *App) admits(p *NamedProvider, id provider.Identity) (mapping.Result, *refusal.Error) {
@@ -76,29 +80,19 @@ func (a *App) openIDEndpoints() []Endpoint {
 	rows := []Endpoint{authorize, logout}
 	for _, e := range a.clients.Provider.Endpoints() {
 		posts := slices.Contains(e.Methods, http.MethodPost)
-		rows = append(rows, Endpoint{Path: at + e.Path, Methods: e.Methods, Credentials: posts, CrossSite: posts, serve: func(x *request) error {
-			return x.serveClient(e, posts)
+		rows = append(rows, Endpoint{Path: at + e.Path, Methods: e.Methods, Credentials: posts, CrossSite: posts, unbound: true, serve: func(x *request) error {
+			if posts {
+				_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout)) // see consumeAssertion
+			}
+			var by oidcop.Attempts // nil before Bind
+			if x.app.gw.bound.Load() {
+				by = x.app.gw.limits.Attempts(x.peer.Addr, x.r.Header.Get("Origin") != "" || x.r.Header.Get("Sec-Fetch-Site") != "")
+			}
+			x.observeClient(e.Serve(x.w, x.r, by))
+			return nil
 		}})
 	}
 	return rows
-}
-
-// serveClient serves an endpoint for clients. One whose address has failed too often to
-// authenticate has to wait.
-func (x *request) serveClient(e oidcop.Endpoint, authenticates bool) error {
-	limits := x.app.gw.limits
-	if authenticates {
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout)) // see consumeAssertion
-		if refused := x.limited(limits.Failing(x.r.Context(), x.peer.Addr)); refused != nil {
-			return x.refuse(refused)
-		}
-	}
-	refused := e.Serve(x.w, x.r)
-	x.observeClient(refused)
-	if refused != nil && refused.Unproved() {
-		limits.Fail(x.r.Context(), x.peer.Addr)
-	}
-	return nil
 }
 
 // observeClient tells the observer why a client's request was refused. That nobody is signed
@@ -108,8 +102,11 @@ func (x *request) observeClient(refused *oidcop.RefusedError) {
 		return
 	}
 	code := refusal.ClientRefused
-	if refused.Reused() {
+	switch {
+	case refused.Reused():
 		code = refusal.TokenReused
+	case refused.Waits:
+		code = refusal.TooManyAttempts
 	}
 	x.observe(Event{Type: EventRefused, Code: code, Client: refused.Client, Err: refused})
 }

@@ -62,13 +62,14 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if x.cookies == (cookie.Own{}) {
 		x.cookies = takenBefore(r.Context()).cookies
 	}
-	if x.site == nil || !a.gw.bound.Load() {
+	e, own := a.endpoints.find(x.path)
+	if (x.site == nil || !a.gw.bound.Load()) && (e == nil || !e.unbound) {
 		return x.refuse(refusal.New(refusal.NotReady, nil))
 	}
 	if peer.Failed != nil && x.isOurs() {
 		return x.stand()
 	}
-	if e, own := a.endpoints.find(x.path); own {
+	if own {
 		ours := *x // endpoints need it on the heap; x itself stays on the stack
 		return ours.route(e)
 	}

@@ -42,7 +42,10 @@ func (p *Policy) Admit(from *Provider, id provider.Identity) (provider.Identity,
 		id.Email, id.EmailVerified = "", false
 	}
 	if people.rules == nil {
-		return deny(refusal.AccessDenied, errors.New("the site has no rules of its own: it only signs people in for the clients of its `op`"))
+		if p.opts.NobodyEnters {
+			return deny(refusal.AccessDenied, errors.New("the site has no rules of its own: it only signs people in for the clients of its `op`"))
+		}
+		return deny(refusal.AccessDenied, fmt.Errorf("no rule is for the people of provider %s", from.Name))
 	}
 	apply := people.rules.Apply
 	if id.GroupsPartial {

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -56,7 +57,7 @@ func (p *Policy) NewClients(of ClientOptions) (*Clients, error) {
 			continue
 		}
 		opts := p.opts
-		opts.Rules, opts.From, opts.NobodyEnters, opts.Format = c.Rules, c.From, false, forward.Format{}
+		opts.Rules, opts.From, opts.NobodyEnters, opts.SomeProviders, opts.Format = c.Rules, c.From, false, true, forward.Format{}
 		opts.App = func() string { return c.ID }
 		policy, err := New(opts)
 		if err != nil {
@@ -64,9 +65,24 @@ func (p *Policy) NewClients(of ClientOptions) (*Clients, error) {
 		}
 		all.policies[c.ID] = policy
 	}
+	for _, of := range p.opts.Providers {
+		if len(errs) == 0 && !all.anyRule(of) {
+			errs = append(errs, wording.Errorf("provider %s has no rule at the site or at a client, so nobody could get in by it: write %s into a client, or leave the provider out of the site by %s",
+				of.Name, wording.Blocks("", of.Name), wording.Option{Word: "provider"}))
+		}
+	}
 	var err error
 	all.Provider, err = oidcop.New(provider)
 	return all, errors.Join(append(errs, err)...)
+}
+
+// anyRule says whether the site or a client has a rule for the people of a provider.
+func (c *Clients) anyRule(of *Provider) bool {
+	has := c.site.people[of].rules != nil
+	for _, policy := range c.policies {
+		has = has || policy.people[of].rules != nil
+	}
+	return has
 }
 
 // told is the client that is told in claims what its rules give, whatever the scope.
