@@ -266,6 +266,17 @@ func (a *App) callbackPath(p *NamedProvider) string {
 	return a.opts.CallbackPath + "/" + p.Name
 }
 
+// callbacks returns the addresses to which OpenID Providers should send their answers, and
+// those that belong to them as well.
+func (a *App) callbacks(origin string) (registered, others []string) {
+	others = []string{origin + a.opts.CallbackPath}
+	for _, p := range a.speaking(provider.OIDC) {
+		registered = append(registered, origin+a.callbackPath(p))
+		others = append(others, origin+a.opts.CallbackPath+"/"+p.Name)
+	}
+	return registered, others
+}
+
 func (a *App) end(l *session.Login) time.Time {
 	end := l.Expires
 	if a.opts.Lifetime > 0 {

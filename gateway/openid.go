@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -58,11 +59,30 @@ func (g *Gateway) BindOpenID(backing func(issuer string, algs []oidcop.Algorithm
 // started.
 func (a *App) OpenIDIssuer() string { return a.site.Load().issuer + a.opts.Prefix + openIDPath }
 
-// admits decides whether a person may sign in here: at the app, or at one of the clients.
-func (a *App) admits(p *NamedProvider, id provider.Identity) (mapping.Result, *refusal.Error) {
+// authorizationPath is the path of the authorization endpoint.
+func (a *App) authorizationPath() string {
+	return a.opts.Prefix + openIDPath + oidcop.AuthorizationPath
+}
+
+// askedBy returns the parameters of a client's request for a code, and the client's id, if a
+// return URL is one.
+func (a *App) askedBy(returnTo string) (params url.Values, client string) {
+	path, query, _ := strings.Cut(returnTo, "?")
+	if a.clients == nil || path != a.authorizationPath() {
+		return nil, ""
+	}
+	params, _ = url.ParseQuery(query) // the person hears of a fault when they return
+	return params, a.clients.Known(params.Get("client_id"))
+}
+
+// admits decides whether a person may sign in here: at the app, or at one of the clients. If
+// not, it says why the client refuses them that sent them here.
+func (a *App) admits(p *NamedProvider, id provider.Identity, client string) (mapping.Result, *refusal.Error) {
 	_, granted, refused := a.policy.Admit(p, id)
-	if refused != nil && a.clients != nil && a.clients.Admit(p, id) {
-		return mapping.Result{}, nil
+	if refused != nil && a.clients != nil {
+		if _, byClient := a.clients.Admit(p, id, client); byClient == nil || client != "" {
+			return mapping.Result{}, byClient
+		}
 	}
 	return granted, refused
 }
@@ -75,7 +95,7 @@ func (a *App) openIDEndpoints() []Endpoint {
 	at := a.opts.Prefix + openIDPath
 	browser := Endpoint{Methods: []string{http.MethodGet, http.MethodPost}, Credentials: true, CrossSite: true}
 	authorize, logout := browser, browser
-	authorize.Path, authorize.serve = at+oidcop.AuthorizationPath, (*request).authorize
+	authorize.Path, authorize.serve = a.authorizationPath(), (*request).authorize
 	logout.Path, logout.serve = at+oidcop.LogoutPath, (*request).clientLogout
 	rows := []Endpoint{authorize, logout}
 	for _, e := range a.clients.Provider.Endpoints() {
@@ -108,7 +128,7 @@ func (x *request) observeClient(refused *oidcop.RefusedError) {
 	case refused.Waits:
 		code = refusal.TooManyAttempts
 	}
-	x.observe(Event{Type: EventRefused, Code: code, Client: refused.Client, Err: refused})
+	x.observe(Event{Type: EventRefused, Code: code, Client: refused.Client, Check: cmp.Or(refused.Check, refused.Code), Err: refused})
 }
 
 // clientRequest returns the parameters of a request that a client sends by the browser.
@@ -136,6 +156,9 @@ func (x *request) authorize() error {
 	if done {
 		return nil
 	}
+	if refused == nil {
+		refused = x.returnFor(params)
+	}
 	if refused != nil {
 		return x.refuse(refused)
 	}
@@ -147,7 +170,6 @@ func (x *request) authorize() error {
 	if answer := req.Refused(); answer != nil {
 		return x.answerClient(answer)
 	}
-	x.returnTo = x.path + "?" + params.Encode()
 	ses, err := x.session()
 	signedIn, login, at := err == nil, &session.Login{}, (*NamedProvider)(nil)
 	if signedIn {
@@ -165,9 +187,22 @@ func (x *request) authorize() error {
 		if params, err = req.Again(x.r.Context()); err != nil {
 			return x.refuse(session.Fault(err))
 		}
-		x.returnTo = x.path + "?" + params.Encode()
+		if refused := x.returnFor(params); refused != nil {
+			return x.refuse(refused)
+		}
 	}
 	return x.signInFor(at)
+}
+
+// returnFor makes the client's request the return URL. One that is too long for that is
+// refused whether the person has to sign in or not.
+func (x *request) returnFor(params url.Values) *refusal.Error {
+	to := x.path + "?" + params.Encode()
+	if _, err := x.app.readReturn(to); err != nil {
+		return refusal.New(refusal.TooLarge, err)
+	}
+	x.returnTo = to
+	return nil
 }
 
 // grant gives the client a code for the login.
@@ -191,9 +226,6 @@ func (x *request) grant(req *oidcop.Authorization, ses session.Session) error {
 // signInFor sends the person to sign in, at p if that is not nil. They return to the
 // client's request.
 func (x *request) signInFor(p *NamedProvider) error {
-	if _, err := target.SafeReturn(x.returnTo, x.app.opts.Prefix); err != nil {
-		return x.refuse(refusal.New(refusal.TooLarge, err))
-	}
 	if p == nil {
 		p = x.app.autologin
 	}
@@ -206,14 +238,13 @@ func (x *request) signInFor(p *NamedProvider) error {
 	return x.begin(p, session.Flow{Return: x.returnTo})
 }
 
-// forClient adds to a login what the client wants of it, if the login is for one. If the
-// client's request can't be read, the person hears of it when they return to it.
+// forClient adds to a login what the client wants of it, if the login is for one.
 func (x *request) forClient(f *session.Flow, login *provider.BeginRequest) {
-	path, query, _ := strings.Cut(f.Return, "?")
-	if x.app.clients == nil || path != x.app.opts.Prefix+openIDPath+oidcop.AuthorizationPath {
+	params, client := x.app.askedBy(f.Return)
+	if client == "" {
 		return
 	}
-	params, _ := url.ParseQuery(query)
+	x.client = client
 	if req, err := x.app.clients.Provider.Authorization(x.r.Context(), params); err == nil {
 		f.Forced, login.ForceLogin = req.Asked, !req.Asked.IsZero()
 		login.LoginHint, login.ACRValues = req.LoginHint, strings.Join(req.ACRValues, " ")

@@ -92,8 +92,11 @@ func TestOpenIDDenied(t *testing.T) {
 		t.Errorf("the page has no way on:\n%s", body)
 	}
 	wantError(t, b.open(wikiAsks("client_id", "vault", "prompt", "none")), "access_denied")
-	wantRefused(t, b.open("/"), refusal.AccessDenied)
-	wantRefused(t, b.open("/.sso/session"), refusal.AccessDenied)
+	if !strings.Contains(w.Body.String(), "<dd><code>vault</code></dd>") {
+		t.Errorf("the page does not name the client:\n%s", w.Body)
+	}
+	wantRefused(t, b.fetch("/"), refusal.AccessDenied)
+	wantRefused(t, b.open("/page"), refusal.AccessDenied)
 	if s.reached() != 0 {
 		t.Error("a request reached an app behind the site")
 	}
@@ -101,8 +104,70 @@ func TestOpenIDDenied(t *testing.T) {
 	strict := l.openIDOf(l.gateway(), onlyVault).browser()
 	wantKept(t, l, 1, 1, 0)
 	strict.bring(strict.beginAs(wikiAsks("client_id", "vault"), "carol"))
-	wantRefused(t, strict.open("/.sso/refused"), refusal.AccessDenied)
+	w = strict.open("/.sso/refused")
+	wantRefused(t, w, refusal.AccessDenied)
+	if !strings.Contains(w.Body.String(), "<dd><code>vault</code></dd>") {
+		t.Errorf("the page does not name the client:\n%s", w.Body)
+	}
+	ev := l.seen()
+	if last := ev[len(ev)-1]; last.Client != "vault" || !strings.HasPrefix(last.Err.Error(), "client vault: the provider sent no groups") {
+		t.Errorf("event %+v", last)
+	}
 	wantKept(t, l, 1, 1, 0)
+}
+
+// At a site of clients alone, each link of our pages leads somewhere: people see who they are
+// at the front page, and a client's faulty request has no button that sends it again.
+func TestOpenIDLinks(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.openID()
+	b := s.browser()
+	b.bring(b.beginAs(wikiAsks(), "bob"))
+	for _, from := range []string{"/.sso/logout", "/.sso/session", "/.sso/logged-out"} {
+		if body := b.open(from).Body.String(); !strings.Contains(body, `href="/"`) {
+			t.Fatalf("the page at %s does not lead to /:\n%s", from, body)
+		}
+	}
+	w := b.open("/")
+	wantRedirect(t, w, "https://app.example/.sso/session")
+	if w = b.follow(w); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "bob@corp.example") || strings.Contains(w.Body.String(), "Reader") {
+		t.Errorf("the session page: %d\n%s", w.Code, w.Body)
+	}
+	for _, bad := range []string{wikiAsks("client_id", "Wiki"), opAuthorize + "?a=%zz", "/.sso/op/logout?client_id=Wiki"} {
+		w := b.open(bad)
+		wantRefused(t, w, refusal.BadRequest)
+		if body := w.Body.String(); strings.Contains(body, "<a class=") || !strings.Contains(body, "tell its administrator") {
+			t.Errorf("%s: the page has a button:\n%s", bad, body)
+		}
+	}
+	// Nobody admits bob any more.
+	strict := b.at(l.openIDOf(l.gateway(), func(o *gateway.AppOptions) { o.Clients = o.Clients[1:] }))
+	wantRefused(t, strict.open("/.sso/session"), refusal.AccessDenied)
+	// The site has rules of its own, and an app.
+	app := b.at(l.openIDOf(l.gateway(), func(o *gateway.AppOptions) { o.Rules = lets("User", "admins") }))
+	wantRefused(t, app.open("/"), refusal.AccessDenied)
+	if s.reached()+strict.reached()+app.reached() != 0 {
+		t.Error("a request reached an app behind the site")
+	}
+}
+
+// A request has one limit, whether the person is signed in or not.
+func TestOpenIDRequestSize(t *testing.T) {
+	t.Parallel()
+	b := newLab(t).openID().browser()
+	long, tooLong := strings.Repeat("s", 6<<10), strings.Repeat("s", 15000)
+	for _, signedIn := range []bool{false, true} {
+		if signedIn {
+			b.tokens()
+		}
+		for _, more := range [][]string{nil, {"prompt", "login"}, {"prompt", "none"}, {"response_mode", "form_post"}, {"response_type", "token"}} {
+			if w := b.open(wikiAsks(append(more, "state", long)...)); w.Code != http.StatusSeeOther && w.Code != http.StatusOK {
+				t.Errorf("signed in %v, %v: %d", signedIn, more, w.Code)
+			}
+			wantRefused(t, b.open(wikiAsks(append(more, "state", tooLong)...)), refusal.TooLarge)
+		}
+	}
 }
 
 // A person whom the site's own rules let in goes on to its app.
