@@ -36,12 +36,11 @@ func (a *App) announce(places []place) {
 			fields = append(fields, zap.Strings("protect", paths))
 		}
 		if op := p.handler.OP; op != nil {
-			_, issuer := a.gateway.OpenID()
 			ids := make([]string, len(op.Client))
 			for i, c := range op.Client {
 				ids[i] = c.ID
 			}
-			fields = append(fields, zap.String("openid_issuer", issuer), zap.Strings("openid_clients", ids))
+			fields = append(fields, zap.String("openid_issuer", guard.OpenIDIssuer()), zap.Strings("openid_clients", ids))
 		}
 		a.log.Info("this site is protected; register these addresses at its providers",
 			append(fields, zap.Objects("providers", a.registrations(p)))...)

@@ -136,6 +136,12 @@ var architecture = []room{
 		"gateway/refusal": "what it refuses has a code",
 		"net/http":        "it reads a request's body",
 	}},
+	{"gateway/binding", arrows{
+		"gateway/form":     "answers come in forms and queries",
+		"gateway/provider": "an answer has a protocol",
+		"gateway/refusal":  "what it refuses has a code",
+		"net/http":         "it reads a request",
+	}},
 	{"gateway/pages", arrows{
 		"gateway/refusal": "a page shows what a code means",
 		"go.uber.org/zap": log,
@@ -172,11 +178,12 @@ var architecture = []room{
 	}},
 
 	{"gateway", arrows{
+		"gateway/binding":   "it reads a provider's answer",
 		"gateway/connect":   "an app's own cookies are tied to the login",
 		"gateway/cookie":    "a request brings our cookies, and an answer sets them",
 		"gateway/entry":     "it decides who may enter",
 		"gateway/fetch":     "it asks which names are loopback",
-		"gateway/form":      "answers of providers and requests of clients come in forms and queries",
+		"gateway/form":      "requests of people and clients come in forms and queries",
 		"gateway/forward":   "an app is told by it who makes a request",
 		"gateway/pages":     "it says what a page shows",
 		"gateway/oidcop":    "clients sign in at its endpoints",

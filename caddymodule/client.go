@@ -296,15 +296,15 @@ func (c *Client) build() (built gateway.Client, err error) {
 // startOpenID binds the OpenID provider of a site to the store. Its keys are made in the
 // background, because RSA keys take a second.
 func (a *App) startOpenID(ps *pooledSessions) {
-	op, issuer := a.gateway.OpenID()
-	if op == nil {
-		return
+	op := a.gateway.BindOpenID(func(issuer string, algs []oidcop.Algorithm) oidcop.Backing {
+		signers := map[oidcop.Algorithm]oidcop.Signer{}
+		for _, alg := range algs {
+			signers[alg] = ps.opKeys[alg]
+			go func() { _ = ps.opKeys[alg].Make(a.ctx) }() // Run reports a fault
+		}
+		return oidcop.Backing{Issuer: issuer, Records: ps.Vault(), Index: ps.store, Signers: signers}
+	})
+	if op != nil {
+		go op.Run(a.ctx)
 	}
-	signers := map[oidcop.Algorithm]oidcop.Signer{}
-	for _, alg := range op.Algorithms() {
-		signers[alg] = ps.opKeys[alg]
-		go func() { _ = ps.opKeys[alg].Make(a.ctx) }() // Run reports a fault
-	}
-	op.Bind(oidcop.Backing{Issuer: issuer, Records: ps.Vault(), Index: ps.store, Signers: signers})
-	go op.Run(a.ctx)
 }

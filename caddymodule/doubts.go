@@ -28,6 +28,12 @@ func (a *App) warnOfDoubts(places []place) {
 	}
 	for _, p := range places {
 		a.warnOfInsecure(zap.String("site", p.handler.site), p.handler.config)
+		if op := p.handler.OP; op != nil {
+			for _, c := range op.Client {
+				config, _ := json.Marshal(c)
+				a.warnOfInsecure(zap.String("client", c.ID), string(config))
+			}
+		}
 		a.warnOfLifetime(p)
 		a.warnOfBaseURL(p)
 		a.warnOfPlainHTTP(p)

@@ -39,6 +39,7 @@ type refusalKey struct {
 	app, provider string
 	openID        string // the client of the OpenID provider
 	code          refusal.Code
+	check         string
 	client        netip.Prefix // of an IPv6 client the /64; not valid: all other clients
 }
 
@@ -75,7 +76,7 @@ func (r *refusals) note(ev gateway.Event) {
 // counted counts a refusal. It returns false for the first of its kind, which the caller
 // logs.
 func (r *refusals) counted(ev gateway.Event) bool {
-	key := refusalKey{ev.App, ev.Provider, ev.Client, ev.Code, session.ClientNetwork(ev.Addr)}
+	key := refusalKey{ev.App, ev.Provider, ev.Client, ev.Code, ev.Check, session.ClientNetwork(ev.Addr)}
 	if isOutage(ev.Code) {
 		key = refusalKey{code: ev.Code}
 	}

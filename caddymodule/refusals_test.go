@@ -70,6 +70,13 @@ func TestEqualRefusals(t *testing.T) {
 			r.Note(ev)
 		}
 		want("bad_request 192.0.2.3  0", "bad_request 192.0.2.3 wiki 0")
+		// So are those of another check.
+		for _, check := range []string{"redirect URI", "scope openid", "scope openid"} {
+			ev := refused(refusal.ClientRefused, "192.0.2.3", check)
+			ev.Check = check
+			r.Note(ev)
+		}
+		want("client_refused 192.0.2.3 redirect URI 0", "client_refused 192.0.2.3 scope openid 0")
 		// Others are other lines.
 		r.Note(refused(refusal.FlowUnknown, "192.0.2.2", "a"))
 		r.Note(refused(refusal.BadRequest, "192.0.2.1", "b"))
@@ -78,7 +85,7 @@ func TestEqualRefusals(t *testing.T) {
 		r.Note(refused(refusal.BadRequest, "", "e"))
 		want("bad_request 192.0.2.1 b 0", "bad_request 2001:db8::1 c 0", "bad_request invalid IP e 0", "flow_unknown 192.0.2.2 a 0")
 		time.Sleep(time.Minute + time.Second)
-		want("bad_request 192.0.2.3 wiki 1", "bad_request 2001:db8::2 d 1", "flow_unknown 192.0.2.1 499 499")
+		want("bad_request 192.0.2.3 wiki 1", "bad_request 2001:db8::2 d 1", "client_refused 192.0.2.3 scope openid 1", "flow_unknown 192.0.2.1 499 499")
 		// And so on.
 		r.Note(refused(refusal.FlowUnknown, "192.0.2.1", "again"))
 		want("flow_unknown 192.0.2.1 again 0")

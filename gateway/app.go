@@ -200,7 +200,7 @@ func (a *App) Start(h Hosts) error {
 		return errors.New("the site has no host name: set `base_url https://…` to say how browsers reach it")
 	}
 	if a.clients != nil {
-		if _, err := a.openIDIssuer(s); err != nil {
+		if err := a.checkIssuer(s); err != nil {
 			return err
 		}
 	}
@@ -264,6 +264,17 @@ func (a *App) callbackPath(p *NamedProvider) string {
 		return a.opts.CallbackPath
 	}
 	return a.opts.CallbackPath + "/" + p.Name
+}
+
+// callbacks returns the addresses to which OpenID Providers should send their answers, and
+// those that belong to them as well.
+func (a *App) callbacks(origin string) (registered, others []string) {
+	others = []string{origin + a.opts.CallbackPath}
+	for _, p := range a.speaking(provider.OIDC) {
+		registered = append(registered, origin+a.callbackPath(p))
+		others = append(others, origin+a.opts.CallbackPath+"/"+p.Name)
+	}
+	return registered, others
 }
 
 func (a *App) end(l *session.Login) time.Time {

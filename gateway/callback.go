@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-sso/caddy-sso/gateway/binding"
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
@@ -29,13 +30,13 @@ func (x *request) consumeAssertion() error {
 	// The server may have no deadline. This one also bounds what it reads of the body
 	// after a refusal, and ends with the body. If it can't be set, the server's holds.
 	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout))
-	return x.callback(responsePost{})
+	return x.callback(binding.Post{})
 }
 
 // callback takes a provider's answer. The order is the same for every protocol: limits,
 // browser cookie, flow, validation, taking the flow, replay mark, account, login. Nothing
 // is validated or used up before it is known that this browser began the flow.
-func (x *request) callback(by binding) error {
+func (x *request) callback(by binding.Binding) error {
 	origin, refused := x.signInOrigin()
 	if refused == nil {
 		refused = x.enterAnswer()
@@ -44,20 +45,21 @@ func (x *request) callback(by binding) error {
 		return x.refuse(refused)
 	}
 	defer x.app.gw.limits.Leave(x.r.Context(), x.peer.Addr)
-	in, refused := by.read(x)
+	in, refused := by.Read(x.w, x.r)
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	if !vault.IsRandomText(in.state) {
-		return x.noFlow(in.noState(x, origin))
+	if !vault.IsRandomText(in.State) {
+		registered, others := x.app.callbacks(origin)
+		return x.noFlow(in.NoState(x.r, origin+x.path, registered, others))
 	}
-	if in.repostFields != nil && !vault.IsRandomText(x.cookies.Browser) {
+	if in.Repost != nil && !vault.IsRandomText(x.cookies.Browser) {
 		// This browser may never have begun a login, so nothing is looked up yet. A page of
 		// ours posts the answer again. Only fields of an answer are sent back.
-		x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: in.repostFields})
+		x.page(http.StatusOK, pages.Repost{Chrome: x.chrome(), Action: x.path, Fields: pages.FieldsOf(in.Repost)})
 		return nil
 	}
-	f, err := x.flow(in.state)
+	f, err := x.flow(in.State)
 	if errors.Is(err, store.ErrNotFound) {
 		return x.noFlow(refusal.New(refusal.FlowUnknown, errors.New("the state is unknown: used, older than 15 minutes, or made elsewhere")))
 	}
@@ -73,12 +75,13 @@ func (x *request) callback(by binding) error {
 
 // match goes on if this browser began the flow, the answer came to the right address, and
 // the provider's definition has not changed.
-func (x *request) match(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
+func (x *request) match(in *binding.Answer, f *session.Flow, p *NamedProvider, origin string) error {
 	misdirected := x.misdirected(in, f, p, origin)
 	if !x.began(f) {
 		return x.otherBrowser(in, f, p, misdirected)
 	}
 	x.returnTo = f.Return
+	_, x.client = x.app.askedBy(f.Return)
 	if misdirected != nil {
 		return x.fail(misdirected)
 	}
@@ -90,11 +93,11 @@ func (x *request) match(in *rawAnswer, f *session.Flow, p *NamedProvider, origin
 
 // misdirected refuses an answer that came by another protocol than that of the flow's
 // provider, or to another address than the flow's callback.
-func (x *request) misdirected(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) *refusal.Error {
-	if p.Provider.Protocol() == in.protocol() && f.Callback == origin+x.path {
+func (x *request) misdirected(in *binding.Answer, f *session.Flow, p *NamedProvider, origin string) *refusal.Error {
+	if p.Provider.Protocol() == in.Protocol() && f.Callback == origin+x.path {
 		return nil
 	}
-	return in.misdirected(p.Provider, origin+x.path, f.Callback)
+	return in.Misdirected(p.Provider.Protocol(), origin+x.path, f.Callback)
 }
 
 // flow reads a flow of this app without taking it.
@@ -125,9 +128,9 @@ func (x *request) noFlow(refused *refusal.Error) error {
 // otherBrowser answers if the browser cookie is not the flow's: another browser began the
 // flow, or another tab replaced the cookie. If a cookie was just set and none came back,
 // the browser blocks cookies.
-func (x *request) otherBrowser(in *rawAnswer, f *session.Flow, p *NamedProvider, misdirected *refusal.Error) error {
+func (x *request) otherBrowser(in *binding.Answer, f *session.Flow, p *NamedProvider, misdirected *refusal.Error) error {
 	signedIn, err := x.signedIn()
-	keepsNone := !vault.IsRandomText(x.cookies.Browser) && (in.reposted || f.Restarted)
+	keepsNone := !vault.IsRandomText(x.cookies.Browser) && (in.Reposted || f.Restarted)
 	switch {
 	case err != nil:
 		return x.refuse(session.Fault(err))
@@ -154,13 +157,13 @@ func (x *request) redefined(f *session.Flow, p *NamedProvider) error {
 }
 
 // complete has the answer verified, uses it up, and signs the person in.
-func (x *request) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, origin string) error {
+func (x *request) complete(in *binding.Answer, f *session.Flow, p *NamedProvider, origin string) error {
 	x.provider, x.answered = p.Name, true
 	ctx, cancel := context.WithTimeout(x.r.Context(), providerTimeout)
 	defer cancel()
 	_, reads := x.app.gw.grouped.Load(p)
 	ans, err := p.Provider.Complete(ctx, provider.CompleteRequest{
-		Params: in.params, Private: f.Private, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin),
+		Params: in.Params, Private: f.Private, CallbackURL: f.Callback, MetadataURL: x.app.metadataURL(origin),
 		GroupsUnused: !reads,
 	})
 	if err != nil {
@@ -169,7 +172,7 @@ func (x *request) complete(in *rawAnswer, f *session.Flow, p *NamedProvider, ori
 	if ans.Subject == "" || p.Provider.Issuer() == "" {
 		return x.refuse(errors.New("the provider's answer has no subject, or the provider no issuer"))
 	}
-	if err := x.useUp(ctx, in.state, p, ans); err != nil {
+	if err := x.useUp(ctx, in.State, p, ans); err != nil {
 		return x.fail(err)
 	}
 	switch ses, err := x.replaces(f, p, ans); {
@@ -224,7 +227,7 @@ func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvid
 		return x.refuse(refusal.New(refusal.UsernameForeign, err))
 	}
 	x.warnOfNoGroups(p, ans.Identity.NoGroups)
-	granted, refused := x.app.admits(p, ans.Identity)
+	granted, refused := x.app.admits(p, ans.Identity, x.client)
 	if refused != nil {
 		return x.refuse(refused)
 	}
@@ -318,5 +321,5 @@ func (x *request) refuseLostPost() error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	return x.noFlow(answerLost(origin+x.path, origin+x.path))
+	return x.noFlow(binding.Lost(origin+x.path, origin+x.path))
 }

@@ -94,6 +94,30 @@ func (a *App) decide(l *session.Login, id, issuer string) *decision {
 	return v
 }
 
+// sessionPath is the path of the session page.
+func (a *App) sessionPath() string { return a.opts.Prefix + "/session" }
+
+// person returns who a session is of, even if only clients admit them: then without what the
+// app's rules would give.
+func (x *request) person(ses session.Session) (*forward.Principal, *refusal.Error) {
+	v, l := x.app.decision(ses, x.issuer()), ses.Login()
+	p := x.app.policy.ProviderOf(l)
+	switch {
+	case v.denied == nil:
+		return v.headers.Principal(), nil
+	case x.app.clients == nil || p == nil:
+		return nil, v.denied
+	}
+	id, refused := x.app.clients.Admit(p, l.Identity, "")
+	if refused != nil {
+		return nil, v.denied
+	}
+	return &forward.Principal{
+		Username: id.Username, Email: id.Email, Name: id.Name(), Provider: p.Name, Account: l.Account.ID(),
+		SessionID: vault.Handle("session id", ses.ID(), x.app.audience(x.issuer())), Expires: x.app.end(l),
+	}, nil
+}
+
 func (x *request) showSession() error {
 	ses, err := x.session()
 	if errors.Is(err, session.ErrNone) {
@@ -102,11 +126,10 @@ func (x *request) showSession() error {
 	if err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	v := x.app.decision(ses, x.issuer())
-	if v.denied != nil {
-		return x.refuse(v.denied)
+	p, refused := x.person(ses)
+	if refused != nil {
+		return x.refuse(refused)
 	}
-	p := v.headers.Principal()
 	if pages.Wanted(x.r) {
 		x.page(http.StatusOK, pages.Session{
 			Chrome: x.chrome(), Username: p.Username, Email: p.Email, Name: p.Name, Provider: x.app.provider(p.Provider).DisplayName,

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-sso/caddy-sso/gateway/binding"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/target"
@@ -26,7 +27,9 @@ type Endpoint struct {
 	// refuse such a post.
 	CrossSite bool
 
-	serve func(*request) error
+	// unbound says that it serves before Bind, too: its clients understand no page of ours.
+	unbound bool
+	serve   func(*request) error
 	// serveNamed is instead of serve if names have a meaning.
 	serveNamed func(x *request, name string) error
 	// lostPost serves a GET without a query, which may be a POST that was redirected.
@@ -84,7 +87,7 @@ func (a *App) newEndpointTable() *endpointTable {
 	t := &endpointTable{prefix: prefix}
 	t.add(
 		Endpoint{Path: prefix + "/login", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*request).login},
-		Endpoint{Path: prefix + "/session", Methods: read, serve: (*request).showSession},
+		Endpoint{Path: a.sessionPath(), Methods: read, serve: (*request).showSession},
 		Endpoint{Path: prefix + "/refused", Methods: read, serve: (*request).refused},
 		Endpoint{Path: prefix + "/logout", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}, serve: (*request).logout},
 		Endpoint{Path: prefix + "/logged-out", Methods: read, serve: (*request).loggedOut},
@@ -113,7 +116,7 @@ func (a *App) newEndpointTable() *endpointTable {
 func (a *App) callbackEndpoints() []Endpoint {
 	callback := Endpoint{
 		Path: a.opts.CallbackPath, Methods: []string{http.MethodGet}, Credentials: true,
-		serve: func(x *request) error { return x.callback(codeQuery{}) },
+		serve: func(x *request) error { return x.callback(binding.Query{}) },
 	}
 	rows := []Endpoint{callback}
 	if target.Under(callback.Path, a.opts.Prefix) {
@@ -153,7 +156,7 @@ func (x *request) route(e *Endpoint) error {
 	case e == nil:
 		return x.refuse(refusal.New(refusal.NotFound, fmt.Errorf("there is no endpoint at %s", wording.Quoted(x.path))))
 	case slices.Contains(e.Methods, x.r.Method):
-	case e.lostPost != nil && isLostPost(x.r):
+	case e.lostPost != nil && binding.IsLostPost(x.r):
 		return e.lostPost(x)
 	default:
 		x.w.Header().Set("Allow", strings.Join(e.Methods, ", "))

@@ -326,6 +326,8 @@ type Event struct {
 	App, Provider string
 	Client        string // of the OpenID provider, if a request is of one
 	Code          refusal.Code
+	// Check is the name of the check that failed, or "". It is bounded, too.
+	Check string
 	// Username, Reference and Addr are for the audit log, never for labels.
 	Username, Reference string
 	Addr                netip.Addr

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
 // forget loses the session cookie, and only it.
@@ -128,6 +129,21 @@ func TestRedirectLoop(t *testing.T) {
 				wantCode(t, b.follow(b.bring(l.idp.answer(t, w, "alice"))))
 			}
 		}
+	})
+	t.Run("a client that asks each time is stopped at last", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		b := l.openID().browser()
+		b.tokens()
+		for range session.MaxRenewals {
+			b.follow(b.bring(l.idp.answer(t, b.open(wikiAsks("prompt", "login")), "alice")))
+		}
+		w := b.open(wikiAsks("prompt", "login"))
+		wantRefused(t, w, refusal.TooManyAttempts)
+		if w.Header().Get("Retry-After") != "60" {
+			t.Errorf("header %v", w.Header())
+		}
+		wantCode(t, b.open(wikiAsks())) // the login lives
 	})
 	t.Run("C13 a browser that loses the cookie, whatever the client asks", func(t *testing.T) {
 		t.Parallel()

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -23,42 +24,65 @@ import (
 // openIDPath is the path of the OpenID provider below the prefix.
 const openIDPath = "/op"
 
-// openIDIssuer returns the issuer identifier at a site.
-func (a *App) openIDIssuer(s *site) (string, error) {
+// checkIssuer returns what is wrong with a site as that of an issuer.
+func (a *App) checkIssuer(s *site) error {
 	u, err := url.Parse(s.issuer)
 	switch {
 	case err != nil || s.issuer == "" || s.hosts == nil:
-		return "", errors.New("op: the issuer needs one address, and this site has no fixed host name: write `base_url https://…`")
+		return errors.New("op: the issuer needs one address, and this site has no fixed host name: write `base_url https://…`")
 	case u.Scheme != "https" && !a.opts.InsecureHTTP && !fetch.IsLoopback(u.Hostname()):
-		return "", fmt.Errorf("op: nobody can sign in over plain http, and the issuer would be %s: if a proxy before this server ends TLS, write `base_url https://%s`", s.issuer, u.Hostname())
+		return fmt.Errorf("op: nobody can sign in over plain http, and the issuer would be %s: if a proxy before this server ends TLS, write `base_url https://%s`", s.issuer, u.Hostname())
 	}
-	issuer := s.issuer + a.opts.Prefix + openIDPath
-	if p := a.policy.ProviderAt(issuer); p != nil {
-		return "", fmt.Errorf("op: the issuer of provider %q is this site's own OpenID provider, so nobody could ever sign in: write the issuer of the provider that has the accounts", p.Name)
+	if p := a.policy.ProviderAt(s.issuer + a.opts.Prefix + openIDPath); p != nil {
+		return fmt.Errorf("op: the issuer of provider %q is this site's own OpenID provider, so nobody could ever sign in: write the issuer of the provider that has the accounts", p.Name)
 	}
-	return issuer, nil
+	return nil
 }
 
-// OpenID returns the OpenID provider of a site, with its issuer, or nil. The caller binds
-// it.
-func (g *Gateway) OpenID() (op *oidcop.Provider, issuer string) {
+// BindOpenID gives the OpenID provider of a site what backing returns for its algorithms and
+// its issuer, and returns it. It is nil if no site has one. Call it after Bind.
+func (g *Gateway) BindOpenID(backing func(issuer string, algs []oidcop.Algorithm) oidcop.Backing) *oidcop.Provider {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, a := range g.apps {
 		if a.clients != nil {
-			g.openID.Store(a.clients.Provider)
-			issuer, _ = a.openIDIssuer(a.site.Load()) // Start has checked it
-			return a.clients.Provider, issuer
+			op := a.clients.Provider
+			op.Bind(backing(a.OpenIDIssuer(), op.Algorithms()))
+			g.openID.Store(op)
+			return op
 		}
 	}
-	return nil, ""
+	return nil
 }
 
-// admits decides whether a person may sign in here: at the app, or at one of the clients.
-func (a *App) admits(p *NamedProvider, id provider.Identity) (mapping.Result, *refusal.Error) {
+// OpenIDIssuer returns the issuer identifier of the OpenID provider of an app that has
+// started.
+func (a *App) OpenIDIssuer() string { return a.site.Load().issuer + a.opts.Prefix + openIDPath }
+
+// authorizationPath is the path of the authorization endpoint.
+func (a *App) authorizationPath() string {
+	return a.opts.Prefix + openIDPath + oidcop.AuthorizationPath
+}
+
+// askedBy returns the parameters of a client's request for a code, and the client's id, if a
+// return URL is one.
+func (a *App) askedBy(returnTo string) (params url.Values, client string) {
+	path, query, _ := strings.Cut(returnTo, "?")
+	if a.clients == nil || path != a.authorizationPath() {
+		return nil, ""
+	}
+	params, _ = url.ParseQuery(query) // the person hears of a fault when they return
+	return params, a.clients.Known(params.Get("client_id"))
+}
+
+// admits decides whether a person may sign in here: at the app, or at one of the clients. If
+// not, it says why the client refuses them that sent them here.
+func (a *App) admits(p *NamedProvider, id provider.Identity, client string) (mapping.Result, *refusal.Error) {
 	_, granted, refused := a.policy.Admit(p, id)
-	if refused != nil && a.clients != nil && a.clients.Admit(p, id) {
-		return mapping.Result{}, nil
+	if refused != nil && a.clients != nil {
+		if _, byClient := a.clients.Admit(p, id, client); byClient == nil || client != "" {
+			return mapping.Result{}, byClient
+		}
 	}
 	return granted, refused
 }
@@ -71,34 +95,24 @@ func (a *App) openIDEndpoints() []Endpoint {
 	at := a.opts.Prefix + openIDPath
 	browser := Endpoint{Methods: []string{http.MethodGet, http.MethodPost}, Credentials: true, CrossSite: true}
 	authorize, logout := browser, browser
-	authorize.Path, authorize.serve = at+oidcop.AuthorizationPath, (*request).authorize
+	authorize.Path, authorize.serve = a.authorizationPath(), (*request).authorize
 	logout.Path, logout.serve = at+oidcop.LogoutPath, (*request).clientLogout
 	rows := []Endpoint{authorize, logout}
 	for _, e := range a.clients.Provider.Endpoints() {
 		posts := slices.Contains(e.Methods, http.MethodPost)
-		rows = append(rows, Endpoint{Path: at + e.Path, Methods: e.Methods, Credentials: posts, CrossSite: posts, serve: func(x *request) error {
-			return x.serveClient(e, posts)
+		rows = append(rows, Endpoint{Path: at + e.Path, Methods: e.Methods, Credentials: posts, CrossSite: posts, unbound: true, serve: func(x *request) error {
+			if posts {
+				_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout)) // see consumeAssertion
+			}
+			var by oidcop.Attempts // nil before Bind
+			if x.app.gw.bound.Load() {
+				by = x.app.gw.limits.Attempts(x.peer.Addr, x.r.Header.Get("Origin") != "" || x.r.Header.Get("Sec-Fetch-Site") != "")
+			}
+			x.observeClient(e.Serve(x.w, x.r, by))
+			return nil
 		}})
 	}
 	return rows
-}
-
-// serveClient serves an endpoint for clients. One whose address has failed too often to
-// authenticate has to wait.
-func (x *request) serveClient(e oidcop.Endpoint, authenticates bool) error {
-	limits := x.app.gw.limits
-	if authenticates {
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout)) // see consumeAssertion
-		if refused := x.limited(limits.Failing(x.r.Context(), x.peer.Addr)); refused != nil {
-			return x.refuse(refused)
-		}
-	}
-	refused := e.Serve(x.w, x.r)
-	x.observeClient(refused)
-	if refused != nil && refused.Unproved() {
-		limits.Fail(x.r.Context(), x.peer.Addr)
-	}
-	return nil
 }
 
 // observeClient tells the observer why a client's request was refused. That nobody is signed
@@ -108,10 +122,13 @@ func (x *request) observeClient(refused *oidcop.RefusedError) {
 		return
 	}
 	code := refusal.ClientRefused
-	if refused.Reused() {
+	switch {
+	case refused.Reused():
 		code = refusal.TokenReused
+	case refused.Waits:
+		code = refusal.TooManyAttempts
 	}
-	x.observe(Event{Type: EventRefused, Code: code, Client: refused.Client, Err: refused})
+	x.observe(Event{Type: EventRefused, Code: code, Client: refused.Client, Check: cmp.Or(refused.Check, refused.Code), Err: refused})
 }
 
 // clientRequest returns the parameters of a request that a client sends by the browser.
@@ -139,6 +156,9 @@ func (x *request) authorize() error {
 	if done {
 		return nil
 	}
+	if refused == nil {
+		refused = x.returnFor(params)
+	}
 	if refused != nil {
 		return x.refuse(refused)
 	}
@@ -150,7 +170,6 @@ func (x *request) authorize() error {
 	if answer := req.Refused(); answer != nil {
 		return x.answerClient(answer)
 	}
-	x.returnTo = x.path + "?" + params.Encode()
 	ses, err := x.session()
 	signedIn, login, at := err == nil, &session.Login{}, (*NamedProvider)(nil)
 	if signedIn {
@@ -168,9 +187,22 @@ func (x *request) authorize() error {
 		if params, err = req.Again(x.r.Context()); err != nil {
 			return x.refuse(session.Fault(err))
 		}
-		x.returnTo = x.path + "?" + params.Encode()
+		if refused := x.returnFor(params); refused != nil {
+			return x.refuse(refused)
+		}
 	}
 	return x.signInFor(at)
+}
+
+// returnFor makes the client's request the return URL. One that is too long for that is
+// refused whether the person has to sign in or not.
+func (x *request) returnFor(params url.Values) *refusal.Error {
+	to := x.path + "?" + params.Encode()
+	if _, err := x.app.readReturn(to); err != nil {
+		return refusal.New(refusal.TooLarge, err)
+	}
+	x.returnTo = to
+	return nil
 }
 
 // grant gives the client a code for the login.
@@ -194,9 +226,6 @@ func (x *request) grant(req *oidcop.Authorization, ses session.Session) error {
 // signInFor sends the person to sign in, at p if that is not nil. They return to the
 // client's request.
 func (x *request) signInFor(p *NamedProvider) error {
-	if _, err := target.SafeReturn(x.returnTo, x.app.opts.Prefix); err != nil {
-		return x.refuse(refusal.New(refusal.TooLarge, err))
-	}
 	if p == nil {
 		p = x.app.autologin
 	}
@@ -209,14 +238,13 @@ func (x *request) signInFor(p *NamedProvider) error {
 	return x.begin(p, session.Flow{Return: x.returnTo})
 }
 
-// forClient adds to a login what the client wants of it, if the login is for one. If the
-// client's request can't be read, the person hears of it when they return to it.
+// forClient adds to a login what the client wants of it, if the login is for one.
 func (x *request) forClient(f *session.Flow, login *provider.BeginRequest) {
-	path, query, _ := strings.Cut(f.Return, "?")
-	if x.app.clients == nil || path != x.app.opts.Prefix+openIDPath+oidcop.AuthorizationPath {
+	params, client := x.app.askedBy(f.Return)
+	if client == "" {
 		return
 	}
-	params, _ := url.ParseQuery(query)
+	x.client = client
 	if req, err := x.app.clients.Provider.Authorization(x.r.Context(), params); err == nil {
 		f.Forced, login.ForceLogin = req.Asked, !req.Asked.IsZero()
 		login.LoginHint, login.ACRValues = req.LoginHint, strings.Join(req.ACRValues, " ")

@@ -52,8 +52,9 @@ func (l *lab) openIDOf(g *gateway.Gateway, change ...func(*gateway.AppOptions)) 
 	s := l.siteOf(g, appHost, append([]func(*gateway.AppOptions){withClients}, change...)...)
 	keys, err := opKeys()
 	mustDo(l.t, err)
-	op, issuer := g.OpenID()
-	op.Bind(oidcop.Backing{Issuer: issuer, Records: l.sessions.Vault(), Index: l.store, Signers: map[oidcop.Algorithm]oidcop.Signer{oidcop.ES256: keys}})
+	g.BindOpenID(func(issuer string, _ []oidcop.Algorithm) oidcop.Backing {
+		return oidcop.Backing{Issuer: issuer, Records: l.sessions.Vault(), Index: l.store, Signers: map[oidcop.Algorithm]oidcop.Signer{oidcop.ES256: keys}}
+	})
 	return s
 }
 

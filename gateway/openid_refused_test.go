@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,15 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 		if strings.Contains(fmt.Sprint(refused), "7f3a") {
 			t.Errorf("%s: what the caller sent is in the log", name)
 		}
+	}
+	var checks []string
+	for _, change := range [][]string{{"client_id", "Wiki"}, {"redirect_uri", "https://x.example/"}, {"code_challenge", ""}, {"response_type", "token"}} {
+		before := len(l.seen())
+		b.open(wikiAsks(change...))
+		checks = append(checks, l.seen()[before].Check)
+	}
+	if want := []string{"", "redirect URI", "PKCE", "response type"}; !slices.Equal(checks, want) {
+		t.Errorf("checks %q, want %q", checks, want)
 	}
 	// bob may not use the vault.
 	other := s.browser()

@@ -1,15 +1,19 @@
 package gateway_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcrp"
@@ -88,8 +92,11 @@ func TestOpenIDDenied(t *testing.T) {
 		t.Errorf("the page has no way on:\n%s", body)
 	}
 	wantError(t, b.open(wikiAsks("client_id", "vault", "prompt", "none")), "access_denied")
-	wantRefused(t, b.open("/"), refusal.AccessDenied)
-	wantRefused(t, b.open("/.sso/session"), refusal.AccessDenied)
+	if !strings.Contains(w.Body.String(), "<dd><code>vault</code></dd>") {
+		t.Errorf("the page does not name the client:\n%s", w.Body)
+	}
+	wantRefused(t, b.fetch("/"), refusal.AccessDenied)
+	wantRefused(t, b.open("/page"), refusal.AccessDenied)
 	if s.reached() != 0 {
 		t.Error("a request reached an app behind the site")
 	}
@@ -97,8 +104,70 @@ func TestOpenIDDenied(t *testing.T) {
 	strict := l.openIDOf(l.gateway(), onlyVault).browser()
 	wantKept(t, l, 1, 1, 0)
 	strict.bring(strict.beginAs(wikiAsks("client_id", "vault"), "carol"))
-	wantRefused(t, strict.open("/.sso/refused"), refusal.AccessDenied)
+	w = strict.open("/.sso/refused")
+	wantRefused(t, w, refusal.AccessDenied)
+	if !strings.Contains(w.Body.String(), "<dd><code>vault</code></dd>") {
+		t.Errorf("the page does not name the client:\n%s", w.Body)
+	}
+	ev := l.seen()
+	if last := ev[len(ev)-1]; last.Client != "vault" || !strings.HasPrefix(last.Err.Error(), "client vault: the provider sent no groups") {
+		t.Errorf("event %+v", last)
+	}
 	wantKept(t, l, 1, 1, 0)
+}
+
+// At a site of clients alone, each link of our pages leads somewhere: people see who they are
+// at the front page, and a client's faulty request has no button that sends it again.
+func TestOpenIDLinks(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.openID()
+	b := s.browser()
+	b.bring(b.beginAs(wikiAsks(), "bob"))
+	for _, from := range []string{"/.sso/logout", "/.sso/session", "/.sso/logged-out"} {
+		if body := b.open(from).Body.String(); !strings.Contains(body, `href="/"`) {
+			t.Fatalf("the page at %s does not lead to /:\n%s", from, body)
+		}
+	}
+	w := b.open("/")
+	wantRedirect(t, w, "https://app.example/.sso/session")
+	if w = b.follow(w); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "bob@corp.example") || strings.Contains(w.Body.String(), "Reader") {
+		t.Errorf("the session page: %d\n%s", w.Code, w.Body)
+	}
+	for _, bad := range []string{wikiAsks("client_id", "Wiki"), opAuthorize + "?a=%zz", "/.sso/op/logout?client_id=Wiki"} {
+		w := b.open(bad)
+		wantRefused(t, w, refusal.BadRequest)
+		if body := w.Body.String(); strings.Contains(body, "<a class=") || !strings.Contains(body, "tell its administrator") {
+			t.Errorf("%s: the page has a button:\n%s", bad, body)
+		}
+	}
+	// Nobody admits bob any more.
+	strict := b.at(l.openIDOf(l.gateway(), func(o *gateway.AppOptions) { o.Clients = o.Clients[1:] }))
+	wantRefused(t, strict.open("/.sso/session"), refusal.AccessDenied)
+	// The site has rules of its own, and an app.
+	app := b.at(l.openIDOf(l.gateway(), func(o *gateway.AppOptions) { o.Rules = lets("User", "admins") }))
+	wantRefused(t, app.open("/"), refusal.AccessDenied)
+	if s.reached()+strict.reached()+app.reached() != 0 {
+		t.Error("a request reached an app behind the site")
+	}
+}
+
+// A request has one limit, whether the person is signed in or not.
+func TestOpenIDRequestSize(t *testing.T) {
+	t.Parallel()
+	b := newLab(t).openID().browser()
+	long, tooLong := strings.Repeat("s", 6<<10), strings.Repeat("s", 15000)
+	for _, signedIn := range []bool{false, true} {
+		if signedIn {
+			b.tokens()
+		}
+		for _, more := range [][]string{nil, {"prompt", "login"}, {"prompt", "none"}, {"response_mode", "form_post"}, {"response_type", "token"}} {
+			if w := b.open(wikiAsks(append(more, "state", long)...)); w.Code != http.StatusSeeOther && w.Code != http.StatusOK {
+				t.Errorf("signed in %v, %v: %d", signedIn, more, w.Code)
+			}
+			wantRefused(t, b.open(wikiAsks(append(more, "state", tooLong)...)), refusal.TooLarge)
+		}
+	}
 }
 
 // A person whom the site's own rules let in goes on to its app.
@@ -232,28 +301,133 @@ func TestOpenIDTokensEndWithTheLogin(t *testing.T) {
 	}
 }
 
-// Those who guess secrets have to wait, and nobody else.
+// Whoever guesses the secret of a client has to wait, and nobody else: no other client at the
+// same address, no person who signs in there, and no app whose people fail to.
 func TestOpenIDLimit(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.openIDOf(l.gateway(limited(session.Limit{Failed: 3, Window: time.Hour})))
-	b := s.browser()
-	code := wantCode(t, b.follow(b.open(wikiAsks())))
-	for range 10 { // no failure of the client
-		s.userinfo("x")
-		s.token("x", wikiSecret)
+	const token = "/.sso/op/token"
+	odd := url.Values{"grant_type": {"x"}, "token": {"x"}}
+	page := []string{"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}
+	unknown := func(s *site) { s.askAs("nobody", "guess", token, odd) }
+	guess := func(s *site) { s.askAs("wiki", "guess", token, odd) }
+	for name, tc := range map[string]struct {
+		do                func(s *site)
+		app, stranger, in int // status for the wiki, an unknown client, and a person
+	}{
+		"good ones":         {func(s *site) { s.userinfo("x"); s.token("x", wikiSecret) }, 200, 401, 303},
+		"guesses":           {guess, 429, 401, 303},
+		"unknown clients":   {unknown, 200, 429, 303},
+		"another client":    {func(s *site) { s.askAs("vault", "guess", "/.sso/op/introspect", odd) }, 200, 401, 303},
+		"failed sign-ins":   {func(s *site) { s.browser().failing() }, 200, 401, 429},
+		"a page's form":     {func(s *site) { b := s.browser(); b.send(b.formRequest(token, "client_id=wiki", page...)) }, 200, 401, 303},
+		"a page of no name": {func(s *site) { b := s.browser(); b.send(b.formRequest(token, "client_id=wiki", "Origin", "null")) }, 200, 401, 303},
+		"a public client":   {func(s *site) { s.askAs("spa", "guess", token, odd) }, 200, 401, 303},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			s := l.openIDOf(l.gateway(limited(session.Limit{Failed: 3, Window: time.Hour})), func(o *gateway.AppOptions) {
+				spa := o.Clients[0]
+				spa.ID, spa.Secrets = "spa", nil
+				o.Clients = append(o.Clients, spa)
+			})
+			b := s.browser()
+			tokens, code, public := b.tokens(), wantCode(t, b.open(wikiAsks())), wantCode(t, b.open(wikiAsks("client_id", "spa")))
+			for range 4 {
+				tc.do(s)
+			}
+			if status, _ := s.userinfo(tokens["access_token"]); status != http.StatusOK {
+				t.Errorf("userinfo responds %d", status)
+			}
+			if status, got := s.token(code, wikiSecret); status != tc.app || status == http.StatusTooManyRequests && got["error"] != "temporarily_unavailable" {
+				t.Errorf("the app gets %d %v, want %d", status, got, tc.app)
+			}
+			if status, _ := s.askAs("stranger", "x", token, odd); status != tc.stranger {
+				t.Errorf("an unknown client gets %d, want %d", status, tc.stranger)
+			}
+			exchange := url.Values{"grant_type": {"authorization_code"}, "code": {public}, "redirect_uri": {wikiCallback}, "code_verifier": {verifier}}
+			if status, got := s.askAs("spa", "", token, exchange); status != http.StatusOK {
+				t.Errorf("the public app gets %d %v", status, got)
+			}
+			next := s.browser()
+			if w := next.bring(next.begin(wikiAsks())); w.Code != tc.in {
+				t.Errorf("a person gets %d, want %d", w.Code, tc.in)
+			}
+			s.client = netip.MustParseAddr("192.0.2.8")
+			if status, _ := s.askAs("wiki", wikiSecret, token, odd); status != http.StatusBadRequest {
+				t.Errorf("from another address: %d", status)
+			}
+		})
 	}
-	for range 3 {
-		if status, _ := s.token(code, "guess"); status != http.StatusUnauthorized {
-			t.Fatalf("a wrong secret: %d", status)
+}
+
+// A script of another origin reads why it has to wait, and so does one that came before the
+// start was done.
+func TestOpenIDWaits(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.openIDOf(l.gateway(limited(session.Limit{Failed: 1, Window: time.Hour})))
+	guess := func(s *site) *httptest.ResponseRecorder {
+		r := s.browser().formRequest("/.sso/op/token", "client_id=wiki&client_secret=guess", "Origin", "https://wiki.example")
+		return s.serve(r, false)
+	}
+	if w := guess(s); w.Code != http.StatusUnauthorized {
+		t.Fatalf("a guess: %d", w.Code)
+	}
+	rendered, err := allPages()
+	mustDo(t, err)
+	g, err := gateway.New(gateway.Options{Pages: rendered, Providers: []gateway.NamedProvider{{Name: "corp", Provider: l.idp}}, Logger: zap.NewNop()})
+	mustDo(t, err)
+	early := l.siteOf(g, appHost, withClients)
+	for name, w := range map[string]*httptest.ResponseRecorder{
+		"429": guess(s), "503": guess(early), "503 ": early.serve(early.browser().request(http.MethodGet, "/.sso/op/userinfo", "Authorization", "Bearer "+strings.Repeat("A", 22)+".a."+strings.Repeat("A", 43)), false),
+	} {
+		var got struct{ Error string }
+		h, status := w.Header(), strings.TrimSpace(name)
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || strconv.Itoa(w.Code) != status || got.Error != "temporarily_unavailable" ||
+			h.Get("Access-Control-Allow-Origin") != "*" || h.Get("Retry-After") == "" || h.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %s with %v", status, w.Code, w.Body, h)
 		}
 	}
-	if status, _ := s.token(code, wikiSecret); status != http.StatusTooManyRequests {
-		t.Errorf("after three: %d", status)
+	if ev := l.seen(); ev[len(ev)-1].Code != refusal.TooManyAttempts {
+		t.Errorf("events %+v", ev)
 	}
-	s.client = netip.MustParseAddr("192.0.2.8")
-	if status, _ := s.token(code, wikiSecret); status != http.StatusOK {
-		t.Errorf("from another address: %d", status)
+}
+
+// A client may be for the people of some providers. Others are refused there, and go on at
+// the clients that are for them.
+func TestOpenIDFromSomeProviders(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	other := newFakeIDP("https://other.example")
+	only := func(names ...string) func(*gateway.AppOptions) {
+		return func(o *gateway.AppOptions) {
+			o.Clients = slices.Clone(o.Clients)
+			o.Clients[1].Rules, o.Clients[1].From = mapping.Rules{}, []gateway.ProviderRules{{Providers: names, Rules: lets("Owner", "*")}}
+		}
+	}
+	s := l.openIDOf(l.gateway(beside(named("other", other))), only("corp"))
+	b := s.browser()
+	b.inAt(other, "other", "alice")
+	wantCode(t, b.open(wikiAsks()))
+	wantRefused(t, b.open(wikiAsks("client_id", "vault")), refusal.AccessDenied)
+	b = s.browser()
+	b.inAt(l.idp, "corp", "alice")
+	if got := backAt(t, b.open(wikiAsks("client_id", "vault")), wikiCallback); got.Get("code") == "" {
+		t.Errorf("the client gets %v", got)
+	}
+	for want, change := range map[string]func(*gateway.AppOptions){
+		"provider other has no rule at the site or at a client": func(o *gateway.AppOptions) { only("corp")(o); o.Clients = o.Clients[1:] },
+		`client "vault": provider other has no rule`: func(o *gateway.AppOptions) {
+			only("corp")(o)
+			o.Clients[1].From = append(o.Clients[1].From, gateway.ProviderRules{Providers: []string{"other"}})
+		},
+	} {
+		opts := gateway.AppOptions{}
+		withClients(&opts)
+		change(&opts)
+		_, err := l.gateway(beside(named("other", other))).NewApp(opts)
+		wantFaults(t, err, want)
 	}
 }
 

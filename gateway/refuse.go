@@ -30,7 +30,7 @@ func (x *request) refuse(err error) error {
 	// If the client disconnects, neither the store nor the provider is at fault.
 	hungUp := x.r.Context().Err() != nil && errors.Is(err, context.Canceled)
 	if e.Code != refusal.Unauthenticated && !hungUp {
-		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Answered: x.answered, Err: e.Err})
+		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Check: e.Check, Answered: x.answered, Err: e.Err})
 	}
 	refused := &session.Refused{Code: e.Code, Reference: reference, Return: x.retryURL(), At: time.Now()}
 	if x.who != nil {
@@ -129,10 +129,15 @@ func (x *request) refusalPage(refused *session.Refused) pages.Refusal {
 		}
 	case refusal.NotFound, refusal.MethodNotAllowed, refusal.CrossSite, refusal.ForeignOrigin, refusal.TooLarge, refusal.ProviderUnknown:
 		page.HomeURL = "/"
+	case refusal.BadRequest:
+		if !target.Under(x.path, prefix+openIDPath) { // else the client sends the same again
+			page.RetryURL = refused.Return
+		}
 	case refusal.AppLoop:
 		page.Username, page.RetryURL = refused.Username, refused.Return
 	case refusal.AccessDenied, refusal.AccountBlocked, refusal.NoUsername, refusal.UsernameForeign, refusal.BadCharacters:
 		page.Username = refused.Username
+		_, page.Client = x.app.askedBy(refused.Return)
 		if p := x.app.provider(refused.Provider); p != nil {
 			page.Provider = p.DisplayName
 		}
@@ -155,7 +160,7 @@ func (x *request) retryURL() string {
 	case x.r.Method != http.MethodGet || x.app.Owns(x.path):
 		return "/"
 	}
-	safe, _ := target.SafeReturn(x.returnTarget(), x.app.opts.Prefix)
+	safe, _ := x.app.readReturn(x.returnTarget())
 	return safe
 }
 
@@ -166,7 +171,7 @@ func (x *request) openPage() string {
 	ref, err := url.Parse(x.r.Referer())
 	origin, refused := x.origin()
 	if err == nil && refused == nil && !pages.Opened(x.r) && strings.EqualFold(target.Origin(ref.Scheme, ref.Host), origin) {
-		if safe, err := target.SafeReturn(ref.RequestURI(), x.app.opts.Prefix); err == nil {
+		if safe, err := x.app.readReturn(ref.RequestURI()); err == nil {
 			return safe
 		}
 	}

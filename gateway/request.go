@@ -62,13 +62,14 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if x.cookies == (cookie.Own{}) {
 		x.cookies = takenBefore(r.Context()).cookies
 	}
-	if x.site == nil || !a.gw.bound.Load() {
+	e, own := a.endpoints.find(x.path)
+	if (x.site == nil || !a.gw.bound.Load()) && (e == nil || !e.unbound) {
 		return x.refuse(refusal.New(refusal.NotReady, nil))
 	}
 	if peer.Failed != nil && x.isOurs() {
 		return x.stand()
 	}
-	if e, own := a.endpoints.find(x.path); own {
+	if own {
 		ours := *x // endpoints need it on the heap; x itself stays on the stack
 		return ours.route(e)
 	}
@@ -100,7 +101,7 @@ func (x *request) guard(next Next) error {
 		}
 		v := x.app.decision(ses, x.issuer())
 		if v.denied != nil {
-			return x.refuse(v.denied)
+			return x.turnAway(v.denied)
 		}
 		to := x.app.opts.As.Instead(x.path, x.app.opts.Prefix)
 		if to != "" && pages.Opened(x.r) && !x.app.gw.sessions.Rounds().Repeated(x.r.Context(), ses.ID(), to) {
@@ -118,6 +119,15 @@ func (x *request) guard(next Next) error {
 		return x.pass(next, visiting)
 	}
 	return x.refuse(refusal.New(refusal.StoreUnavailable, errors.New("the session left the cache each time it was found")))
+}
+
+// turnAway refuses a person. If nobody may enter here, the links of our pages that lead to
+// the front page lead on to the session page.
+func (x *request) turnAway(denied *refusal.Error) error {
+	if x.path == "/" && pages.Opened(x.r) && x.app.policy.NobodyEnters() {
+		return x.redirectTo(x.app.sessionPath())
+	}
+	return x.refuse(denied)
 }
 
 // maxFinds bounds how often the session of one request is found anew.

@@ -121,16 +121,22 @@ func (x *request) unauthenticated() error {
 	return x.redirectTo(x.loginURL(nil, returnTo))
 }
 
+// readReturn returns a return URL, or "/" and why it can't be one. People may return to the
+// session page, and to a client's request for a code.
+func (a *App) readReturn(to string) (string, error) {
+	return target.SafeReturn(to, a.opts.Prefix, a.sessionPath(), a.authorizationPath())
+}
+
 // safeReturn returns the return URL that a client asks for. If it can't be used, there
 // is a line in the log: it may do without its fragment, or else it is "/".
 func (x *request) safeReturn(to string) string {
-	safe, err := target.SafeReturn(to, x.app.opts.Prefix)
+	safe, err := x.app.readReturn(to)
 	if err == nil {
 		return safe
 	}
 	dropped := "a return URL is dropped: the person will come to the front page"
 	if page, _, found := strings.Cut(to, "#"); found {
-		if without, fault := target.SafeReturn(page, x.app.opts.Prefix); fault == nil {
+		if without, fault := x.app.readReturn(page); fault == nil {
 			safe, dropped = without, "the fragment of a return URL is dropped"
 		}
 	}

@@ -17,7 +17,7 @@ func TestOpenIDClients(t *testing.T) {
 	t.Parallel()
 	w := newOpenIDWorld(t)
 	for name, library := range openIDLibraries {
-		t.Run(name, func(t *testing.T) {
+		t.Run("E3 "+name, func(t *testing.T) {
 			t.Parallel()
 			run := &openIDRun{w, openIDApp{t, library(t, certificates(t).caFile)}, w.browser(t, "alice")}
 			run.signsIn()
@@ -27,11 +27,11 @@ func TestOpenIDClients(t *testing.T) {
 			run.logout()
 		})
 	}
-	t.Run("mod_auth_openidc", func(t *testing.T) {
+	t.Run("E3 mod_auth_openidc", func(t *testing.T) {
 		t.Parallel()
 		testApache(t, w)
 	})
-	t.Run("Synapse", func(t *testing.T) {
+	t.Run("E3 Synapse", func(t *testing.T) {
 		t.Parallel()
 		testSynapse(t, w)
 	})

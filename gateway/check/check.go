@@ -46,7 +46,7 @@ func (l List[T]) Run(subject T) error {
 		if _, coded := errors.AsType[*refusal.Error](err); coded || c.code == "" {
 			return err
 		}
-		return refusal.New(c.code, err)
+		return &refusal.Error{Code: c.code, Err: err, Check: c.name}
 	}
 	return nil
 }

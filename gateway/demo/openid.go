@@ -36,7 +36,7 @@ func (d *Demo) openID(sites []*Site) (http.Handler, error) {
 	mux := http.NewServeMux()
 	for _, e := range op.Endpoints() {
 		for _, method := range e.Methods {
-			mux.HandleFunc(method+" "+e.Path, func(w http.ResponseWriter, r *http.Request) { _ = e.Serve(w, r) })
+			mux.HandleFunc(method+" "+e.Path, func(w http.ResponseWriter, r *http.Request) { _ = e.Serve(w, r, unlimited{}) })
 		}
 	}
 	authorize := func(w http.ResponseWriter, r *http.Request) { serveAuthorization(w, r, op) }
@@ -103,3 +103,9 @@ func (people) Person(_ context.Context, _, login string) (*oidcop.Person, error)
 		AuthTime: now, Expires: now.Add(loginTTL),
 	}, nil
 }
+
+// unlimited lets a client fail as often as it likes.
+type unlimited struct{}
+
+func (unlimited) Failing(context.Context, string) (time.Duration, error) { return 0, nil }
+func (unlimited) Fail(context.Context, string)                           {}

@@ -19,30 +19,50 @@ import (
 // identity there and what the rules give them. If the app has several name spaces, it is
 // told only the group names that the rules make, never the provider's own.
 func (p *Policy) Admit(from *Provider, id provider.Identity) (provider.Identity, mapping.Result, *refusal.Error) {
-	deny := func(code refusal.Code, cause error) (provider.Identity, mapping.Result, *refusal.Error) {
-		return provider.Identity{}, mapping.Result{}, refusal.New(code, cause)
+	people := p.people[from]
+	refused := people.identify(&id)
+	var granted mapping.Result
+	if refused == nil {
+		granted, refused = p.grant(from, &id)
 	}
+	if refused != nil {
+		return provider.Identity{}, mapping.Result{}, refused
+	}
+	return id, granted, nil
+}
+
+// identify makes a person's identity at the provider that at the app.
+func (p *people) identify(id *provider.Identity) *refusal.Error {
 	if !strings.ContainsFunc(id.Username, usernames.Visible) {
 		why := cmp.Or(id.UsernameNote, fmt.Sprintf("the user name is %s, and has no visible character", wording.Quoted(id.Username)))
-		return deny(refusal.NoUsername, errors.New(why))
+		return refusal.New(refusal.NoUsername, errors.New(why))
 	}
 	if field := id.Unfit(); field != "" {
-		return deny(refusal.BadCharacters, errors.New("the "+field+" has control characters"))
+		return refusal.New(refusal.BadCharacters, errors.New("the "+field+" has control characters"))
 	}
 	if strings.TrimSpace(id.Username) != id.Username { // HTTP drops blanks around a header's value
-		return deny(refusal.BadCharacters, errors.New("the user name has blanks around it"))
+		return refusal.New(refusal.BadCharacters, errors.New("the user name has blanks around it"))
 	}
-	people := p.people[from]
-	name, err := people.Username(id.Username)
+	name, err := p.Username(id.Username)
 	if err != nil {
-		return deny(refusal.UsernameForeign, err)
+		return refusal.New(refusal.UsernameForeign, err)
 	}
 	id.Username = name
-	if !people.Speaks(id.Email) {
+	if !p.Speaks(id.Email) {
 		id.Email, id.EmailVerified = "", false
 	}
-	if people.rules == nil {
-		return deny(refusal.AccessDenied, errors.New("the site has no rules of its own: it only signs people in for the clients of its `op`"))
+	return nil
+}
+
+// grant returns what the rules give a person. It refuses those whom no rule matches.
+func (p *Policy) grant(from *Provider, id *provider.Identity) (mapping.Result, *refusal.Error) {
+	people := p.people[from]
+	switch {
+	case people.rules != nil:
+	case p.opts.NobodyEnters:
+		return mapping.Result{}, refusal.New(refusal.AccessDenied, errors.New("the site has no rules of its own: it only signs people in for the clients of its `op`"))
+	default:
+		return mapping.Result{}, refusal.New(refusal.AccessDenied, fmt.Errorf("no rule is for the people of provider %s", from.Name))
 	}
 	apply := people.rules.Apply
 	if id.GroupsPartial {
@@ -50,15 +70,18 @@ func (p *Policy) Admit(from *Provider, id provider.Identity) (provider.Identity,
 	}
 	res := apply(id.Groups)
 	if !res.Matched {
-		p.explain(from, &id, people.rules)
-		return deny(refusal.AccessDenied, noMatch(&id, res))
+		p.explain(from, id, people.rules)
+		return mapping.Result{}, refusal.New(refusal.AccessDenied, noMatch(id, res))
 	}
 	if !people.mapsGroups {
 		res.Groups = res.Named
 	}
 	res.Groups = p.boundGroups(res.Groups)
-	return id, res, nil
+	return res, nil
 }
+
+// NobodyEnters says whether the policy refuses everybody, because it has no rule.
+func (p *Policy) NobodyEnters() bool { return count(p.opts.Rules)+len(p.opts.From) == 0 }
 
 func (p *Policy) boundGroups(groups []string) []string {
 	sent := p.opts.Format.BoundGroups(groups)

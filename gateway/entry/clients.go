@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -47,16 +48,16 @@ type ClientOptions struct {
 // NewClients returns the clients of a site with this policy. Its error names every fault.
 func (p *Policy) NewClients(of ClientOptions) (*Clients, error) {
 	all := &Clients{opts: of, site: p, policies: map[string]*Policy{}}
-	provider := oidcop.Options{People: all, Logger: p.opts.Logger, Transport: of.Transport}
+	op := oidcop.Options{People: all, Logger: p.opts.Logger, Transport: of.Transport}
 	var errs []error
 	for _, c := range of.Clients {
-		provider.Clients = append(provider.Clients, c.told())
+		op.Clients = append(op.Clients, c.told())
 		if count(c.Rules)+len(c.From) == 0 {
 			errs = append(errs, fmt.Errorf("client %q has no rule, so nobody could sign in to it: write role, template or group lines in its block; `role user *` lets in everybody", c.ID))
 			continue
 		}
 		opts := p.opts
-		opts.Rules, opts.From, opts.NobodyEnters, opts.Format = c.Rules, c.From, false, forward.Format{}
+		opts.Rules, opts.From, opts.NobodyEnters, opts.SomeProviders, opts.Format = c.Rules, c.From, false, true, forward.Format{}
 		opts.App = func() string { return c.ID }
 		policy, err := New(opts)
 		if err != nil {
@@ -64,12 +65,27 @@ func (p *Policy) NewClients(of ClientOptions) (*Clients, error) {
 		}
 		all.policies[c.ID] = policy
 	}
+	for _, of := range p.opts.Providers {
+		if len(errs) == 0 && !all.anyRule(of) {
+			errs = append(errs, wording.Errorf("provider %s has no rule at the site or at a client, so nobody could get in by it: write %s into a client, or leave the provider out of the site by %s",
+				of.Name, wording.Blocks("", of.Name), wording.Option{Word: "provider"}))
+		}
+	}
 	var err error
-	all.Provider, err = oidcop.New(provider)
+	all.Provider, err = oidcop.New(op)
 	return all, errors.Join(append(errs, err)...)
 }
 
-// told is the client that is told in claims what its rules give, whatever the scope.
+// anyRule says whether the site or a client has a rule for the people of a provider.
+func (c *Clients) anyRule(of *Provider) bool {
+	has := c.site.people[of].rules != nil
+	for _, policy := range c.policies {
+		has = has || policy.people[of].rules != nil
+	}
+	return has
+}
+
+// told returns the client with one claim for each kind of rule it has, sent with any scope.
 func (c Client) told() oidcop.Client {
 	rules := []mapping.Rules{c.Rules}
 	for _, from := range c.From {
@@ -107,14 +123,29 @@ func (c *Clients) Known(id string) string {
 	return id
 }
 
-// Admit says whether one of the clients admits a person of a provider.
-func (c *Clients) Admit(from *Provider, id provider.Identity) bool {
-	for _, policy := range c.policies {
-		if _, _, refused := policy.Admit(from, id); refused == nil {
-			return true
+// Admit returns the identity of a person of a provider if one of the clients admits them.
+// Otherwise it returns why the client refuses them that they were asked for; "" is none.
+func (c *Clients) Admit(from *Provider, id provider.Identity, client string) (provider.Identity, *refusal.Error) {
+	why := refusal.New(refusal.AccessDenied, errors.New("no client of the site's `op` admits the person"))
+	for name := range c.policies {
+		admitted, _, refused := c.admit(from, id, name)
+		if refused == nil {
+			return admitted, nil
+		}
+		if name == client {
+			why = refused
 		}
 	}
-	return false
+	return provider.Identity{}, why
+}
+
+// admit decides whether a person may sign in to a client.
+func (c *Clients) admit(from *Provider, id provider.Identity, client string) (provider.Identity, mapping.Result, *refusal.Error) {
+	id, granted, refused := c.policies[client].Admit(from, id)
+	if refused != nil {
+		refused = refusal.New(refused.Code, fmt.Errorf("client %s: %w", client, refused.Err))
+	}
+	return id, granted, refused
 }
 
 // Person implements oidcop.People.
@@ -129,13 +160,13 @@ func (c *Clients) Person(ctx context.Context, client, login string) (*oidcop.Per
 	if !time.Now().Before(c.opts.End(l)) {
 		return nil, oidcop.ErrNoLogin
 	}
-	p, policy := c.site.ProviderOf(l), c.policies[client]
-	if p == nil || policy == nil {
+	p := c.site.ProviderOf(l)
+	if p == nil || c.policies[client] == nil {
 		return nil, oidcop.ErrNotHere
 	}
-	id, granted, refused := policy.Admit(p, l.Identity)
+	id, granted, refused := c.admit(p, l.Identity, client)
 	if refused != nil {
-		return nil, refusal.New(refused.Code, fmt.Errorf("client %s: %w", client, refused.Err))
+		return nil, refused
 	}
 	return &oidcop.Person{
 		Subject: l.Account.ID(), Username: id.Username, Name: id.Name(), FirstName: id.FirstName, LastName: id.LastName,

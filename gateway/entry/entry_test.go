@@ -333,8 +333,14 @@ func TestPerson(t *testing.T) {
 			}
 		})
 	}
-	if !all.Admit(corp, logins["bob"].Identity) || !all.ReadsGroups(corp) {
-		t.Error("bob is nobody's, or no client reads groups")
+	if id, refused := all.Admit(corp, logins["bob"].Identity, "wiki"); refused != nil || id.Username != "bob" || !all.ReadsGroups(corp) {
+		t.Errorf("bob is nobody's, or no client reads groups: %+v, %v", id, refused)
+	}
+	odd := provider.Identity{Username: " odd"}
+	for client, cause := range map[string]string{"wiki": "client wiki: the user name has blanks", "": "no client", "other": "no client"} {
+		if id, refused := all.Admit(corp, odd, client); refused == nil || !strings.HasPrefix(refused.Err.Error(), cause) || id.Username != "" {
+			t.Errorf("%q: %+v, %v", client, id, refused)
+		}
 	}
 }
 

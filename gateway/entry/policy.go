@@ -33,6 +33,8 @@ type Options struct {
 	From  []From
 	// NobodyEnters allows a policy without any rule, which refuses everybody.
 	NobodyEnters bool
+	// SomeProviders allows a provider that no rule is for: its people are refused.
+	SomeProviders bool
 	// SamePeople are lists of providers that sign in the same people.
 	SamePeople [][]string
 	// Format bounds the groups, and says which names a header can't have.
@@ -97,7 +99,8 @@ func (p *Policy) bindRules(all []*usernames.People) error {
 	told := map[string]bool{}
 	p.people = map[*Provider]*people{}
 	for i, from := range p.opts.Providers {
-		if p.opts.NobodyEnters && count(common)+len(p.opts.From) == 0 {
+		named := slices.ContainsFunc(p.opts.From, func(f From) bool { return slices.Contains(f.Providers, from.Name) })
+		if count(common) == 0 && !named && (p.opts.SomeProviders || p.opts.NobodyEnters && len(p.opts.From) == 0) {
 			p.people[from] = &people{People: all[i]}
 			continue
 		}

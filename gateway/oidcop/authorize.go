@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/url"
 	"slices"
@@ -81,6 +82,9 @@ func (p *Provider) Authorization(ctx context.Context, params url.Values) (*Autho
 	}
 	if told, ok := asOAuth(err); ok {
 		a.refused = a.Refuse(told.Code, told.Description)
+		if noted, ok := errors.AsType[*notedError](err); ok {
+			a.refused.Refusal.Check = noted.check
+		}
 		return a, nil
 	}
 	return a, err

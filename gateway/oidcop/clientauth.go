@@ -1,11 +1,15 @@
 package oidcop
 
 import (
+	"cmp"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // The ways in which a client authenticates (OIDC Core §9).
@@ -18,21 +22,49 @@ const (
 
 // credentials are what a request says about its client.
 type credentials struct {
-	client  *client
+	client  *client // nil: unknown
 	methods []string
 	ids     []string
 	secrets []string // readings of the one secret; each may be it
+	signed  *assertion
 }
 
-// authenticate returns the client that makes a request (RFC 6749 §2.3).
-func (p *Provider) authenticate(r *http.Request, fields map[string]string) (*client, error) {
+// authenticate returns the client that makes a request (RFC 6749 §2.3). Failures count for
+// the client that the caller says it is, so that others can go on. A public client has no
+// secret to guess.
+func (p *Provider) authenticate(r *http.Request, fields map[string]string, by Attempts) (*client, error) {
 	b, err := p.bound()
-	if err != nil {
+	if err != nil || by == nil {
+		return nil, cmp.Or(err, errUnbound)
+	}
+	cred, err := p.readCredentials(r, fields)
+	if err == nil && cred.client != nil && cred.client.isPublic() {
+		return cred.client, p.prove(r, b, cred)
+	}
+	id := ""
+	if err == nil && cred.client != nil {
+		id = cred.client.ID
+	}
+	if wait, err := by.Failing(r.Context(), id); err != nil {
+		if _, ok := errors.AsType[*refusal.Error](err); ok {
+			err = &waits{wait, id, err}
+		}
 		return nil, err
 	}
+	if err == nil {
+		err = p.prove(r, b, cred)
+	}
+	if told, ok := asOAuth(err); ok && told.Code == "invalid_client" {
+		by.Fail(r.Context(), id)
+	}
+	return cred.client, err
+}
+
+// readCredentials reads what a request says about its client.
+func (p *Provider) readCredentials(r *http.Request, fields map[string]string) (*credentials, error) {
 	cred, err := p.readBasic(r)
 	if err != nil {
-		return nil, err
+		return cred, err
 	}
 	if id := fields["client_id"]; id != "" {
 		cred.ids = append(cred.ids, id)
@@ -40,13 +72,12 @@ func (p *Provider) authenticate(r *http.Request, fields map[string]string) (*cli
 	if secret := fields["client_secret"]; secret != "" {
 		cred.methods, cred.secrets = append(cred.methods, byPost), append(cred.secrets, secret)
 	}
-	var signed *assertion
 	if fields["client_assertion"] != "" || fields["client_assertion_type"] != "" {
 		cred.methods = append(cred.methods, byAssertion)
-		if signed, err = p.readAssertion(fields); err != nil {
-			return nil, err
+		if cred.signed, err = p.readAssertion(fields); err != nil {
+			return cred, err
 		}
-		cred.ids = append(cred.ids, signed.text("sub"))
+		cred.ids = append(cred.ids, cred.signed.text("sub"))
 	}
 	if len(cred.methods) == 0 {
 		cred.methods = []string{byNothing}
@@ -54,17 +85,19 @@ func (p *Provider) authenticate(r *http.Request, fields map[string]string) (*cli
 	if len(cred.ids) > 0 {
 		cred.client = p.clients[cred.ids[0]]
 	}
+	return cred, nil
+}
+
+// prove returns an error unless the credentials prove which client makes the request.
+func (p *Provider) prove(r *http.Request, b *Backing, cred *credentials) error {
 	if cred.client == nil {
-		return nil, errClient
+		return errClient
 	}
-	if err := p.checks.credentials.Run(cred); err != nil {
-		return nil, cred.client.of(err)
+	if err := p.checks.credentials.Run(cred); err != nil || cred.signed == nil {
+		return cred.client.of(err)
 	}
-	if signed == nil {
-		return cred.client, nil
-	}
-	signed.bind(r.Context(), cred.client, b.Records)
-	return cred.client, cred.client.of(p.checks.assertion.Run(signed))
+	cred.signed.bind(r.Context(), cred.client, b.Records)
+	return cred.client.of(p.checks.assertion.Run(cred.signed))
 }
 
 // errClient tells nobody whether the client exists.
@@ -82,7 +115,7 @@ func (p *Provider) readBasic(r *http.Request) (*credentials, error) {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
 	id, secret, found := strings.Cut(string(raw), ":")
 	if len(values) > 1 || !strings.EqualFold(scheme, "Basic") || err != nil || !found {
-		return nil, errClient
+		return cred, errClient
 	}
 	if decoded, err := url.QueryUnescape(id); err == nil && p.clients[decoded] != nil {
 		id = decoded

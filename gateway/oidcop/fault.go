@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -49,6 +51,8 @@ type RefusedError struct {
 	Client string
 	// Code is the error in the words of OAuth, Check the name of the check that failed, or "".
 	Code, Check string
+	// Waits says that the caller has failed too often to authenticate.
+	Waits       bool
 	description string
 }
 
@@ -65,9 +69,15 @@ func (r *RefusedError) Reused() bool {
 	return r.Check == checkCodeOnce || r.Check == checkRefreshNewest
 }
 
-// Unproved reports whether the caller has not proved to be its client. Codes and tokens can't
-// be guessed, and an app that has an old one must not be locked out.
-func (r *RefusedError) Unproved() bool { return r.Code == "invalid_client" }
+// waits is the error of a client that has to wait, because the caller has failed too often
+// to authenticate.
+type waits struct {
+	wait   time.Duration
+	client string
+	cause  error
+}
+
+func (w *waits) Error() string { return w.cause.Error() }
 
 // A notedError adds to an error what only the log hears.
 type notedError struct {
@@ -91,13 +101,18 @@ func (c *client) of(err error) error {
 
 // fail responds with err. It returns nil if the caller is not at fault.
 func (p *Provider) fail(w http.ResponseWriter, err error) *RefusedError {
+	h := w.Header()
+	if waits, ok := errors.AsType[*waits](err); ok {
+		h.Set("Retry-After", strconv.Itoa(int((waits.wait+time.Second-1)/time.Second)))
+		writeJSON(w, http.StatusTooManyRequests, &oauthError{unavailable.Code, "too many requests of this client from this address failed to authenticate"})
+		return &RefusedError{Client: waits.client, Code: unavailable.Code, Waits: true, description: waits.Error()}
+	}
 	told, ok := asOAuth(err)
 	if !ok {
 		p.logger.Error("the OpenID provider can't decide", zap.Error(err))
 		told = unavailable
-		w.Header().Set("Retry-After", "2")
+		h.Set("Retry-After", "2")
 	}
-	h := w.Header()
 	switch told.Code {
 	case "invalid_client":
 		h.Set("WWW-Authenticate", basicChallenge)

@@ -10,8 +10,8 @@ import (
 
 // introspect is the introspection endpoint (RFC 7662). A client learns of its own tokens
 // alone.
-func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) error {
-	c, fields, err := p.clientForm(w, r, "token", "token_type_hint")
+func (p *Provider) introspect(w http.ResponseWriter, r *http.Request, by Attempts) error {
+	c, fields, err := p.clientForm(w, r, by, "token", "token_type_hint")
 	if err != nil {
 		return err
 	}
@@ -77,8 +77,8 @@ func ownGrant(o *owned) error {
 
 // revoke is the revocation endpoint (RFC 7009). The whole grant ends, whichever of its
 // tokens the client names.
-func (p *Provider) revoke(w http.ResponseWriter, r *http.Request) error {
-	c, fields, err := p.clientForm(w, r, "token", "token_type_hint")
+func (p *Provider) revoke(w http.ResponseWriter, r *http.Request, by Attempts) error {
+	c, fields, err := p.clientForm(w, r, by, "token", "token_type_hint")
 	if err != nil {
 		return err
 	}

@@ -285,13 +285,20 @@ func (l *lab) codeOf(login string, change ...string) string {
 	return answer.Get("code")
 }
 
+// attempts notes whether a caller has failed to authenticate.
+type attempts struct{ failed bool }
+
+func (*attempts) Failing(context.Context, string) (time.Duration, error) { return 0, nil }
+func (a *attempts) Fail(context.Context, string)                         { a.failed = true }
+
 // serve has an endpoint of a provider serve a request.
 func serve(op *oidcop.Provider, r *http.Request) (rec *httptest.ResponseRecorder, failed bool) {
 	rec = httptest.NewRecorder()
 	for _, e := range op.Endpoints() {
 		if issuer+e.Path == "https://op.example"+r.URL.Path && slices.Contains(e.Methods, r.Method) {
-			refused := e.Serve(rec, r)
-			return rec, refused != nil && refused.Unproved()
+			by := &attempts{}
+			_ = e.Serve(rec, r, by)
+			return rec, by.failed
 		}
 	}
 	rec.WriteHeader(http.StatusNotFound)

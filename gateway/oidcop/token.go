@@ -26,13 +26,13 @@ const maxForm = 64 << 10
 var authParams = []string{"client_id", "client_secret", "client_assertion_type", "client_assertion"}
 
 // clientForm reads the form of a request, and authenticates its client.
-func (p *Provider) clientForm(w http.ResponseWriter, r *http.Request, names ...string) (*client, map[string]string, error) {
+func (p *Provider) clientForm(w http.ResponseWriter, r *http.Request, by Attempts, names ...string) (*client, map[string]string, error) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	fields, refused := form.Read(w, r, slices.Concat(authParams, names)...)
 	if refused != nil {
 		return nil, nil, invalidRequest("the request is no form, is too large, or has a parameter twice")
 	}
-	c, err := p.authenticate(r, fields)
+	c, err := p.authenticate(r, fields, by)
 	return c, fields, err
 }
 
@@ -48,8 +48,8 @@ type tokenResponse struct {
 }
 
 // token is the token endpoint (OIDC Core §3.1.3, RFC 6749 §6).
-func (p *Provider) token(w http.ResponseWriter, r *http.Request) error {
-	c, fields, err := p.clientForm(w, r, "grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "scope")
+func (p *Provider) token(w http.ResponseWriter, r *http.Request, by Attempts) error {
+	c, fields, err := p.clientForm(w, r, by, "grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "scope")
 	if err != nil {
 		return err
 	}

@@ -47,12 +47,12 @@ var hostile = map[string]string{
 // app twice (title and header), then what the page has.
 func blanks() map[any]int {
 	return map[any]int{
-		&pages.Chooser{}:                2 + 1 + 1,         // label, URL
-		&pages.Refusal{}:                2 + 2 + 2 + 6 + 1, // code, reference, provider and user, six URLs, here
-		&pages.Session{}:                2 + 5 + 2 + 1,     // five fields, a role, a group, a URL
-		&pages.Form{}:                   2 + 1 + 2 + 1,     // provider, a field's name and value, a URL
-		&pages.Repost{}:                 2 + 1 + 2,         // action, a field's name and value
-		&pages.Logout{}:                 3 + 2 + 1,         // user, provider, action
+		&pages.Chooser{}:                2 + 1 + 1,             // label, URL
+		&pages.Refusal{}:                2 + 2 + 2 + 1 + 6 + 1, // code, reference, provider and user, client, six URLs, here
+		&pages.Session{}:                2 + 5 + 2 + 1,         // five fields, a role, a group, a URL
+		&pages.Form{}:                   2 + 1 + 2 + 1,         // provider, a field's name and value, a URL
+		&pages.Repost{}:                 2 + 1 + 2,             // action, a field's name and value
+		&pages.Logout{}:                 3 + 2 + 1,             // user, provider, action
 		&pages.Logout{AtProvider: true}: 3 + 2 + 1,
 		&pages.Other{}:                  3 + 2 + 2, // user, label, two URLs
 		&pages.Leave{}:                  2 + 1 + 1, // provider, the prefix once more

@@ -52,6 +52,8 @@ func examples() map[string]any {
 	framed := pages.Refusal{Chrome: chrome, Code: refusal.Unauthenticated, Reference: "8f2c1b7e9a40", SignInURL: "/.sso/login?return=%2Fd%3Fa"}
 	kept := denied
 	kept.Provider, kept.Address, kept.LogoutURL, kept.RetryURL = "Müller & Söhne", "/.sso/refused", "", "/d"
+	ofClient := denied
+	ofClient.Client = "wiki"
 	nameless := kept
 	nameless.Code, nameless.Username, nameless.Address = refusal.NoUsername, "", ""
 	alice := pages.Session{
@@ -78,6 +80,7 @@ func examples() map[string]any {
 		"chooser_none":        pages.Chooser{Chrome: chrome},
 		"chooser_branded":     pages.Chooser{Chrome: branded, Choices: []pages.Choice{{Name: "corp", Label: "Corporate account", URL: "/.sso/login?provider=corp"}}},
 		"refusal":             denied,
+		"refusal_client":      ofClient,
 		"refusal_bare":        bare,
 		"refusal_loop":        loop,
 		"refusal_home":        gone,

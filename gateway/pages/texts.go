@@ -54,6 +54,7 @@ var texts = map[string]sentence{
 
 	"LogoutTitle":  "Sign out?",
 	"StaySignedIn": "Stay signed in",
+	"Application":  "Application",
 	"LogoutHere":   "This ends your session at %s.",
 	"LogoutAt":     "It also ends your session at %s.",
 	"LogoutNotAt":  "Your session at %s stays open, so the next sign-in may not ask for your password.",

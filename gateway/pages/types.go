@@ -56,6 +56,8 @@ type Refusal struct {
 	// Username is that of the person who is signed in or tried to sign in, if it is known.
 	// Provider is where they tried, or "".
 	Username, Provider string
+	// Client is the application of the OpenID provider that sent the person here, or "".
+	Client string
 	// Seen helps a person to see why the request failed. Zero: not shown.
 	Seen Seen
 	// Links, each if not empty: to sign in (in the whole window, if a page of the same

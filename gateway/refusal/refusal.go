@@ -20,6 +20,8 @@ type Code string
 type Error struct {
 	Code Code
 	Err  error
+	// Check is the name of the check that failed, or "": it tells causes with one code apart.
+	Check string
 	// Reference is the id under which the refusal was logged and shown. It is
 	// set on errors that App.ServeHTTP returns.
 	Reference string

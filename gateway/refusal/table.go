@@ -52,7 +52,7 @@ var table = []Meaning{
 		"This site has several providers, and must not confuse their people. The error says what is wrong with this user name. If it is not an address in the provider's domain, set `username_claim` or `username_attribute` to one that is, or correct `users domain`. If it lies in another provider's name space (case does not matter), change the person's user name, or that provider's name space (`users prefix`, `users suffix`, `users domain`). If two providers name one issuer, nobody can sign in at either. If they sign in the same people, write `same_people` and the same `users`. If not, correct the `metadata` of one of them.",
 	},
 	{
-		BadCharacters, 403, "Your account has characters that can't be used here", "A name or group of your account has control characters in it, or blanks around it. Give your administrator the reference below.",
+		BadCharacters, 403, "Your account has characters that can't be used here", "Your account has control characters in a name, an address or another value, or blanks around the user name. Give your administrator the reference below.",
 		"A value from the provider has control characters (line breaks, NUL), or the user name has blanks around it, which would be lost on the way to the app. Correct it at the provider. The error names the field.",
 	},
 	{
@@ -84,12 +84,12 @@ var table = []Meaning{
 		"A request to one of the gateway's endpoints exceeds its limit (64 kB of query, 2 MB of form).",
 	},
 	{
-		BadRequest, 400, "The request can't be read", "Something in the request is missing or malformed. " + tryAgain,
+		BadRequest, 400, "The request can't be read", "Something in the request is missing or malformed. Go back and try again. If an application sent you here, tell its administrator.",
 		"A request to one of the gateway's own endpoints lacks a parameter, has one twice, or is malformed.",
 	},
 	{
 		TooManyAttempts, 429, "Too many sign-ins", "Too many sign-ins from your network failed, or began at once. Wait a minute, then try again.",
-		"One client address exceeded the limit on sign-ins. The log line has the address, and the error says which of the numbers it exceeded. Behind a proxy, set `trusted_proxies` in Caddy's global options; otherwise everybody shares the proxy's address. The option `limit` changes the numbers.",
+		"One client address exceeded the limit on sign-ins. The log line has the address, and the error says which of the numbers it exceeded. Behind a proxy, set `trusted_proxies` in Caddy's global options; otherwise everybody shares the proxy's address. The option `limit` changes the numbers. If it says that the browser is signed in, an app asks for a new sign-in each time: correct the app.",
 	},
 	{
 		ClientRefused, 400, "The application's request was refused", "The application sent a request that can't be granted. Tell the application's administrator.",

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// FlowTime is the time that a person has to sign in at the provider.
-const FlowTime = 15 * time.Minute
+// flowTime is the time that a person has to sign in at the provider.
+const flowTime = 15 * time.Minute
 
 // A Flow is one login under way.
 type Flow struct {
@@ -44,7 +44,7 @@ type Flow struct {
 }
 
 // Flows has the logins under way, on all nodes. Each is stored under its OAuth state
-// or RelayState, sealed, for FlowTime.
+// or RelayState, sealed, for flowTime.
 type Flows struct{ vault *vault.Vault }
 
 // Flows returns the logins under way.
@@ -56,7 +56,7 @@ func (f Flows) Start(ctx context.Context, state string, flow *Flow) error {
 	if err != nil {
 		return err
 	}
-	return f.vault.PutNew(ctx, kindFlow, state, value, FlowTime)
+	return f.vault.PutNew(ctx, kindFlow, state, value, flowTime)
 }
 
 // Peek returns a flow, or store.ErrNotFound.
@@ -84,11 +84,11 @@ func (s *Node) Replays() Replays { return Replays{s.vault} }
 // ErrReplayed means that an answer was used before.
 var ErrReplayed = errors.New("the answer was used before")
 
-// Use marks an answer of a provider as used until a time, at least for FlowTime. If
+// Use marks an answer of a provider as used until a time, at least for flowTime. If
 // the same answer comes several times, on any node, one call succeeds and the others
 // get ErrReplayed. Any other error is a fault of the store.
 func (r Replays) Use(ctx context.Context, p provider.Protocol, issuer, id string, until time.Time) error {
-	err := r.vault.PutNew(ctx, kindReplay, providerEpoch(p, issuer)+" "+id, nil, max(time.Until(until), FlowTime))
+	err := r.vault.PutNew(ctx, kindReplay, providerEpoch(p, issuer)+" "+id, nil, max(time.Until(until), flowTime))
 	if errors.Is(err, store.ErrExists) {
 		return ErrReplayed
 	}

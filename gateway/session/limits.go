@@ -11,7 +11,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A Limit bounds the sign-ins of one client address, over all nodes together.
+// A Limit bounds the sign-ins of one client address, over all nodes together. Failed also
+// bounds its failures to authenticate as a client, see Attempts.
 type Limit struct {
 	// Failed is the number of failed answers per Window: invalid answers to a login
 	// that this browser had begun. A fault of the store or the provider does not
@@ -93,7 +94,7 @@ func (l Limits) Request(ctx context.Context, client netip.Addr) (wait time.Durat
 // Enter counts an answer, which is under way until Leave. Its results are those of
 // Request; after an error, do not call Leave.
 func (l Limits) Enter(ctx context.Context, client netip.Addr) (wait time.Duration, err error) {
-	if wait, err := l.Failing(ctx, client); err != nil {
+	if wait, err := l.failing(ctx, client, l.failed); err != nil {
 		return wait, err
 	}
 	if _, err := l.take(ctx, client, l.underWay); err != nil {
@@ -106,10 +107,10 @@ func (l Limits) Enter(ctx context.Context, client netip.Addr) (wait time.Duratio
 	return wait, err
 }
 
-// Failing counts nothing. Its results are those of Request if too much has failed.
-func (l Limits) Failing(ctx context.Context, client netip.Addr) (wait time.Duration, err error) {
-	if n, left, err := l.count(ctx, client, l.failed, 0); err != nil || l.failed.most >= 0 && n >= l.failed.most {
-		return left, l.failed.full(err)
+// failing counts nothing. Its results are those of Request if too much has failed.
+func (l Limits) failing(ctx context.Context, client netip.Addr, g gauge) (wait time.Duration, err error) {
+	if n, left, err := l.count(ctx, client, g, 0); err != nil || g.most >= 0 && n >= g.most {
+		return left, g.full(err)
 	}
 	return 0, nil
 }
@@ -162,6 +163,38 @@ func (l Limits) count(ctx context.Context, client netip.Addr, g gauge, delta int
 		return 0, 0, nil
 	}
 	return l.vault.Count(ctx, g.name+" "+network.String(), delta, g.ttl)
+}
+
+// Attempts counts the failures of one sender to authenticate as a client of the OpenID
+// provider. It shares no counter with sign-ins. It implements oidcop.Attempts.
+type Attempts struct {
+	limits Limits
+	addr   netip.Addr
+	failed string
+}
+
+// Attempts returns the counters of a request's sender. Browsers have counters apart from
+// those of servers: a page of any site can have the browser of a visitor fail.
+func (l Limits) Attempts(addr netip.Addr, browser bool) Attempts {
+	if browser {
+		return Attempts{l, addr, "failed in browsers"}
+	}
+	return Attempts{l, addr, "failed"}
+}
+
+// as is the counter for a client. "" stands for all that are unknown.
+func (a Attempts) as(client string) gauge {
+	return gauge{fmt.Sprintf("%s as client %q", a.failed, client), a.limits.failed.most, a.limits.failed.ttl}
+}
+
+// Failing counts nothing. Its results are those of Limits.Request if too much has failed.
+func (a Attempts) Failing(ctx context.Context, client string) (wait time.Duration, err error) {
+	return a.limits.failing(ctx, a.addr, a.as(client))
+}
+
+// Fail counts a failure.
+func (a Attempts) Fail(ctx context.Context, client string) {
+	a.limits.adjust(ctx, a.addr, a.as(client), 1)
 }
 
 // ClientNetwork is the network that counts as one client: the IPv4 address, or the

@@ -15,6 +15,8 @@ import (
 const (
 	// MaxRounds is the maximum of rounds of a browser within RoundTime.
 	MaxRounds = 4
+	// MaxRenewals is the maximum of logins that a signed-in browser begins within RoundTime.
+	MaxRenewals = 20
 	// RoundTime is how long a round counts.
 	RoundTime = time.Minute
 )
@@ -47,6 +49,13 @@ func (r Rounds) Finish(ctx context.Context, browser []byte, round int) {
 // Forget resets the counter: a browser that ends a session has kept its cookie.
 func (r Rounds) Forget(ctx context.Context, browser []byte) {
 	_, _, _ = r.vault.Count(ctx, roundsOf(browser), -MaxRounds, RoundTime)
+}
+
+// Renewed counts a login that a signed-in browser begins. It returns true if there are too
+// many, and false if the store is down.
+func (r Rounds) Renewed(ctx context.Context, browser []byte) bool {
+	n, _, err := r.vault.Count(ctx, "renewals "+string(browser), 1, RoundTime)
+	return err == nil && n > MaxRenewals
 }
 
 // Repeated counts how often a signed-in person is sent to sign in with the same

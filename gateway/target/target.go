@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -40,11 +41,10 @@ const MaxReturn = 8 << 10
 // SafeReturn returns a return URL to which a browser can be sent safely: a path of
 // our own origin, with query and fragment. Bytes that are not ASCII are
 // percent-encoded, and so is a backslash behind the path. Addresses of the gateway
-// itself are refused because they would loop, except its session page, and requests of
-// clients of its OpenID provider.
+// itself, below prefix, are refused because they would loop, except pages.
 //
 // If target is no such URL, SafeReturn returns "/" and the reason.
-func SafeReturn(target, prefix string) (string, error) {
+func SafeReturn(target, prefix string, pages ...string) (string, error) {
 	switch {
 	case target == "":
 		return "/", nil
@@ -66,7 +66,7 @@ func SafeReturn(target, prefix string) (string, error) {
 		return "/", errors.New("some browsers read it as another site's address")
 	case strings.ContainsFunc(u.Path, func(c rune) bool { return c < ' ' || c == 0x7f }):
 		return "/", errors.New("it has an encoded control character")
-	case Under(path.Clean(u.Path), prefix) && u.Path != prefix+"/session" && u.Path != prefix+"/op/authorize":
+	case Under(path.Clean(u.Path), prefix) && !slices.Contains(pages, u.Path):
 		return "/", errors.New("it is an address of the gateway itself")
 	}
 	return target, nil
