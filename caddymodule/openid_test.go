@@ -171,8 +171,11 @@ func TestOpenIDProvider(t *testing.T) {
 			if roles := fmt.Sprint(claims["roles"]); roles != "[editor reader]" {
 				t.Errorf("roles %s", roles)
 			}
-			if status, _ := b.get(w.origin() + "/"); status != http.StatusForbidden {
+			if status, _ := b.get(w.origin() + "/page"); status != http.StatusForbidden {
 				t.Errorf("an app behind the site responds %d", status)
+			}
+			if status, body := b.get(w.origin() + "/"); status != http.StatusOK || !strings.Contains(body, "<bdi>alice@example.com</bdi>") || !strings.HasSuffix(b.seen[len(b.seen)-1], "/.sso/session") {
+				t.Errorf("the front page is %d\n%s", status, body)
 			}
 			// The app logs out: the browser returns to it, and the tokens are dead.
 			if !a.valid(t) {
