@@ -140,9 +140,9 @@ func names(to *[]string, least int) setter {
 }
 
 // bound returns the rules of the `from` blocks.
-func bound(blocks []From) (rules []gateway.ProviderRules) {
+func bound(blocks []From) (rules []gateway.From) {
 	for _, from := range blocks {
-		rules = append(rules, gateway.ProviderRules{Providers: from.Provider, Rules: from.Rules})
+		rules = append(rules, gateway.From{Providers: from.Provider, Rules: from.Rules})
 	}
 	return rules
 }

@@ -246,7 +246,7 @@ type AppOptions struct {
 	// provider needs at least one line.
 	Rules mapping.Rules
 	// From are rules for the people of some providers.
-	From []ProviderRules
+	From []From
 	// SamePeople are added to those of the Options.
 	SamePeople [][]string
 	// Public are path patterns that need no login and get no identity: exact

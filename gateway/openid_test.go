@@ -403,7 +403,7 @@ func TestOpenIDFromSomeProviders(t *testing.T) {
 	only := func(names ...string) func(*gateway.AppOptions) {
 		return func(o *gateway.AppOptions) {
 			o.Clients = slices.Clone(o.Clients)
-			o.Clients[1].Rules, o.Clients[1].From = mapping.Rules{}, []gateway.ProviderRules{{Providers: names, Rules: lets("Owner", "*")}}
+			o.Clients[1].Rules, o.Clients[1].From = mapping.Rules{}, []gateway.From{{Providers: names, Rules: lets("Owner", "*")}}
 		}
 	}
 	s := l.openIDOf(l.gateway(beside(named("other", other))), only("corp"))
@@ -420,7 +420,7 @@ func TestOpenIDFromSomeProviders(t *testing.T) {
 		"provider other has no rule at the site or at a client": func(o *gateway.AppOptions) { only("corp")(o); o.Clients = o.Clients[1:] },
 		`client "vault": provider other has no rule`: func(o *gateway.AppOptions) {
 			only("corp")(o)
-			o.Clients[1].From = append(o.Clients[1].From, gateway.ProviderRules{Providers: []string{"other"}})
+			o.Clients[1].From = append(o.Clients[1].From, gateway.From{Providers: []string{"other"}})
 		},
 	} {
 		opts := gateway.AppOptions{}

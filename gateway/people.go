@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/usernames"
 )
 
-// ProviderRules are rules for the people of some providers, and for nobody else.
-type ProviderRules = entry.From
+// From are rules for the people of some providers, and for nobody else.
+type From = entry.From
 
 // divide gives each provider of the app its people, with their rules, and so for each
 // client.

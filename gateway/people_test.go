@@ -23,7 +23,7 @@ import (
 // bound are rules for the people of each provider.
 func bound(o *gateway.AppOptions) {
 	o.Rules = mapping.Rules{}
-	o.From = []gateway.ProviderRules{
+	o.From = []gateway.From{
 		{Providers: []string{"corp"}, Rules: mapping.Rules{
 			Role: []mapping.Line{line("Admin", "admins"), line("User", "staff")}, Template: []mapping.Line{line("full", "admins")}, Group: []mapping.Line{line("team", "staff")},
 		}},
@@ -212,7 +212,7 @@ func TestSamePeople(t *testing.T) {
 	l := newLab(t)
 	entra := newFakeIDP("https://entra.example")
 	s := l.siteOf(l.gateway(beside(named("entra", entra))), appHost, func(o *gateway.AppOptions) {
-		o.From = []gateway.ProviderRules{{Providers: []string{"entra"}, Rules: mapping.Rules{Role: []mapping.Line{line("Mobile", "staff")}}}}
+		o.From = []gateway.From{{Providers: []string{"entra"}, Rules: mapping.Rules{Role: []mapping.Line{line("Mobile", "staff")}}}}
 	})
 	for name, idp := range map[string]*fakeIDP{"corp": l.idp, "entra": entra} {
 		b := s.browser()
@@ -317,14 +317,14 @@ func TestPeopleFaults(t *testing.T) {
 		want []string
 	}{
 		"a role that would be two": {
-			gateway.AppOptions{HeaderFormat: raw, From: []gateway.ProviderRules{{Providers: []string{"corp"}, Rules: mappingFor("a")}, {Providers: []string{"partner"}, Rules: mapping.Rules{Role: []mapping.Line{line("a,b", "*")}}}}},
+			gateway.AppOptions{HeaderFormat: raw, From: []gateway.From{{Providers: []string{"corp"}, Rules: mappingFor("a")}, {Providers: []string{"partner"}, Rules: mapping.Rules{Role: []mapping.Line{line("a,b", "*")}}}}},
 			[]string{`header_encoding: with utf8 the app would misread "a,b" in the list of roles`, "`headers roles off`"},
 		},
 		"rules for everybody":     {gateway.AppOptions{Rules: role}, []string{"`from corp { … }`, `from partner { … }`"}},
-		"no rules for one":        {gateway.AppOptions{From: []gateway.ProviderRules{{Providers: []string{"corp"}, Rules: role}}}, []string{"provider partner has no rule", "`from partner { … }`"}},
+		"no rules for one":        {gateway.AppOptions{From: []gateway.From{{Providers: []string{"corp"}, Rules: role}}}, []string{"provider partner has no rule", "`from partner { … }`"}},
 		"no rules at all":         {gateway.AppOptions{}, []string{"no role, template or group line"}},
-		"rules for nobody here":   {gateway.AppOptions{From: []gateway.ProviderRules{{Providers: []string{"corp", "partner", "x"}, Rules: role}}}, []string{`from: there is no provider "x" at this site: write one of corp, partner`}},
-		"the same line twice":     {gateway.AppOptions{From: []gateway.ProviderRules{{Providers: []string{"corp", "partner"}, Rules: role}, {Providers: []string{"corp"}, Rules: role}}}, []string{"from[1].role[0]", "says the same as the line at from[0].role[0]"}},
+		"rules for nobody here":   {gateway.AppOptions{From: []gateway.From{{Providers: []string{"corp", "partner", "x"}, Rules: role}}}, []string{`from: there is no provider "x" at this site: write one of corp, partner`}},
+		"the same line twice":     {gateway.AppOptions{From: []gateway.From{{Providers: []string{"corp", "partner"}, Rules: role}, {Providers: []string{"corp"}, Rules: role}}}, []string{"from[1].role[0]", "says the same as the line at from[0].role[0]"}},
 		"same people, nobody":     {gateway.AppOptions{SamePeople: [][]string{{"corp", "x"}}}, []string{`same_people: there is no provider "x" here`}},
 		"same people, twice":      {gateway.AppOptions{SamePeople: [][]string{{"corp", "corp"}}}, []string{`"corp" is named twice`}},
 		"same people, one":        {gateway.AppOptions{SamePeople: [][]string{{"corp"}}}, []string{"two providers or more"}},
