@@ -27,6 +27,7 @@ func TestToken(t *testing.T) {
 		"good, id in both":         {user: "web", secret: secret, change: []string{"client_id", "web"}, usedUp: true},
 		"good, the second secret":  {user: "web", secret: "the next secret", usedUp: true},
 		"good, unknown parameters": {user: "web", secret: secret, change: []string{"resource", "x"}, usedUp: true},
+		"good, a wider scope":      {user: "web", secret: secret, change: []string{"scope", "openid email"}, usedUp: true},
 		"wrong secret":             {user: "web", secret: "wrong", want: "invalid_client"},
 		"wrong secret by form":     {change: []string{"client_id", "web", "client_secret", "wrong"}, want: "invalid_client"},
 		"no secret":                {user: "web", want: "invalid_client"},
