@@ -138,7 +138,8 @@ func TestIntrospection(t *testing.T) {
 	if _, response = ask("web", secret, web.Access); response["active"] != true || response["username"] != nil {
 		t.Errorf("without the scope profile: %v", response)
 	}
-	for name, token := range map[string]string{"another client's": web.Access, "nonsense": "x", "a code": l.code(), "an ID token": got.ID} {
+	guess := got.Refresh[:len(got.Refresh)-43] + strings.Repeat("A", 43)
+	for name, token := range map[string]string{"a guessed refresh token": guess, "another client's": web.Access, "nonsense": "x", "a code": l.code(), "an ID token": got.ID} {
 		if rec, response := ask("long", secret, token); rec.Code != http.StatusOK || response["active"] != false || len(response) != 1 {
 			t.Errorf("%s is %v", name, response)
 		}

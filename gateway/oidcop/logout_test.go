@@ -81,6 +81,7 @@ func TestHint(t *testing.T) {
 			"the same":         {"login:alice", got.ID, nil, ""},
 			"another person":   {"login:bob", got.ID, nil, "login_required"},
 			"another client":   {"login:alice", got.ID, []string{"client_id", "spa"}, "invalid_request"},
+			"the same sub too": {"login:alice", got.ID, []string{"claims", `{"id_token":{"sub":{"value":"sub-alice"}}}`}, ""},
 			"another sub too":  {"login:alice", got.ID, []string{"claims", `{"id_token":{"sub":{"value":"sub-bob"}}}`}, "invalid_request"},
 			"an access token":  {"login:alice", got.Access, nil, "invalid_request"},
 			"signed userinfo":  {"login:alice", signedUserInfo(l), []string{"client_id", "pair"}, "invalid_request"},

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 )
@@ -157,6 +158,13 @@ func TestIDToken(t *testing.T) {
 	}
 	if a, b := told["sid"], claims["sid"]; a == b || a == "login:alice" {
 		t.Errorf("sid is %v for both clients", a)
+	}
+	person := l.people.logins["login:alice"]
+	person.AuthTime, person.ACR, person.AMR = time.Time{}, "", nil
+	for name := range claimsOf(t, l.tokens("web").ID) {
+		if name == "auth_time" || name == "acr" || name == "amr" {
+			t.Errorf("%s is told, and nobody knows it", name)
+		}
 	}
 }
 
