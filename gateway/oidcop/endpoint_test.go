@@ -92,6 +92,11 @@ func TestScopes(t *testing.T) {
 	if got := strings.Join(names("web", "openid", "claims", `{"userinfo":{"name":null,"x":null,"iss":null,"EMAIL":null}}`), " "); got != "name" {
 		t.Errorf("by the claims parameter: %s", got)
 	}
+	for client, want := range map[string]string{"long": "offline_access openid", "web": "openid"} {
+		if got := l.tokens(client, "scope", "openid offline_access").Scope; got != want {
+			t.Errorf("%s gets the scope %s, want %s", client, got, want)
+		}
+	}
 	if got := strings.Join(names("told", "openid"), " "); got != "groups login policy realm roles" {
 		t.Errorf("by the configuration: %s", got)
 	}
@@ -110,6 +115,10 @@ func TestScopes(t *testing.T) {
 		}
 	}
 	person := l.people.logins["login:alice"]
+	person.EmailVerified = false
+	if claims := claimsOf(t, l.tokens("web", "scope", "openid email").ID); claims["email_verified"] != false {
+		t.Errorf("an email that nobody has verified: %v", claims)
+	}
 	person.Email, person.Roles, person.Name = "", nil, ""
 	if got := strings.Join(names("web", "openid profile email roles"), " "); got != "family_name given_name preferred_username template" {
 		t.Errorf("what is empty: %s", got)
