@@ -141,6 +141,7 @@ func TestAuthorization(t *testing.T) {
 		"without PKCE, if so":    {change: noPKCE},
 		"prompt=consent":         {change: []string{"prompt", "consent"}},
 		"acr that is there":      {change: []string{"claims", `{"id_token":{"acr":{"essential":true,"values":["mfa"]}}}`}},
+		"acr that is voluntary":  {change: []string{"claims", `{"id_token":{"acr":{"values":["hw"]}}}`}},
 		"acr that is wished":     {change: []string{"acr_values", "hw"}},
 		"sub that is there":      {change: []string{"claims", `{"id_token":{"sub":{"value":"sub-alice"}}}`}},
 		"sub that is essential":  {change: []string{"claims", `{"id_token":{"sub":{"essential":true}}}`}},
@@ -230,6 +231,12 @@ func TestAuthorizationPage(t *testing.T) {
 	} {
 		if got, refused := authorize(t.Context(), l.Provider, "login:alice", test.params); got != nil || refused != test.want {
 			t.Errorf("%s: got %v, refused by %q", name, got, refused)
+		}
+	}
+	local := l.without("web", func(c *oidcop.Client) { c.RedirectURIs = []string{"http://127.0.0.1/cb"} })
+	for uri, want := range map[string]refusal.Code{"http://127.0.0.1/cb": "", "http://127.0.0.1:1/cb": refusal.BadRequest} {
+		if _, refused := authorize(t.Context(), local, "login:alice", request("redirect_uri", uri)); refused != want {
+			t.Errorf("a client with a secret, at %s: %q", uri, refused)
 		}
 	}
 	l.people.deny("web", "login:bob")
