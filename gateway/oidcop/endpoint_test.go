@@ -298,6 +298,7 @@ func TestOptions(t *testing.T) {
 	for name, change := range map[string]func(*oidcop.Client){
 		"the id":             func(c *oidcop.Client) { c.ID = "" },
 		"visible ASCII":      func(c *oidcop.Client) { c.ID = "a b" },
+		"must be visible":    func(c *oidcop.Client) { c.ID = "é" },
 		"of at most 200":     func(c *oidcop.Client) { c.ID = strings.Repeat("x", 201) },
 		"an absolute URL":    func(c *oidcop.Client) { c.RedirectURIs = []string{"https://app.example/" + strings.Repeat("x", 2<<10)} },
 		"3 secrets":          func(c *oidcop.Client) { c.Secrets = []string{"a", "b", "c"} },

@@ -286,6 +286,9 @@ func TestBackchannelLogout(t *testing.T) {
 					t.Errorf("its header is %v", header)
 				}
 				time.Sleep(24 * time.Hour)
+				if faults := l.logs.FilterMessage("logout tokens wait for the store").Len(); faults != 0 {
+					t.Errorf("%d faults are logged", faults)
+				}
 				if heard := a.heard(); len(heard) != 1 {
 					t.Errorf("the client heard %d times in the end", len(heard))
 				}
@@ -349,9 +352,13 @@ func TestBackchannelFaults(t *testing.T) {
 			l.LoginsChanged("login:alice")
 			time.Sleep(time.Minute)
 			down(l, st, nil)
+			l.LoginsChanged("login:bob") // no fault of this one makes up for those before
 			time.Sleep(time.Minute)
 			if got := len(a.heard()); got != 1 {
 				t.Errorf("%s: heard %d times", name, got)
+			}
+			if l.logs.FilterMessage("logout tokens wait for the store").Len() == 0 {
+				t.Errorf("%s: nothing is logged", name)
 			}
 		})
 	}
