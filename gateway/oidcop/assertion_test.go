@@ -136,6 +136,13 @@ func TestAssertion(t *testing.T) {
 	if rec := l.byAssertion("jwt", assert(t, l.key, "two", assertionClaims())); rec.Code != http.StatusUnauthorized {
 		t.Errorf("another kid: %d %s", rec.Code, rec.Body)
 	}
+	other := *l
+	other.Provider = l.without("jwt", func(c *oidcop.Client) {
+		c.Keys = jwks(t, jose.JSONWebKey{Key: l.key.Public(), KeyID: "one", Algorithm: "ES384"})
+	})
+	if rec := other.byAssertion("jwt", assert(t, l.key, "one", assertionClaims())); rec.Code != http.StatusUnauthorized {
+		t.Errorf("by a key for another algorithm: %d %s", rec.Code, rec.Body)
+	}
 }
 
 // TestAssertionOnce: an assertion works once, on all nodes, also at the other endpoints, and

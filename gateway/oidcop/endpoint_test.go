@@ -29,6 +29,7 @@ func TestUserInfo(t *testing.T) {
 		"by header":         {method: http.MethodGet, header: "Bearer " + got.Access, status: http.StatusOK},
 		"in another case":   {method: http.MethodGet, header: "bearer " + got.Access, status: http.StatusOK},
 		"by POST":           {method: http.MethodPost, header: "Bearer " + got.Access, status: http.StatusOK},
+		"GET with a form":   {method: http.MethodGet, header: "Bearer " + got.Access, contentType: formType, body: "access_token=x", status: http.StatusOK},
 		"by POST, no form":  {method: http.MethodPost, header: "Bearer " + got.Access, contentType: formType, status: http.StatusOK},
 		"by form":           {method: http.MethodPost, contentType: formType, body: "access_token=" + got.Access, status: http.StatusOK},
 		"no token":          {method: http.MethodGet, status: http.StatusUnauthorized, challenge: `Bearer realm="openid"`},
