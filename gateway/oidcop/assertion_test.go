@@ -111,6 +111,7 @@ func TestAssertion(t *testing.T) {
 		"exp a text":             {assertionClaims("exp", "9999999999"), nil, "invalid_client"},
 		"expired":                {assertionClaims("exp", now.Add(-2*time.Minute).Unix()), nil, "invalid_client"},
 		"for a day":              {assertionClaims("exp", now.Add(24*time.Hour).Unix()), nil, "invalid_client"},
+		"iat a text":             {assertionClaims("iat", "1"), nil, "invalid_client"},
 		"made before 1970":       {assertionClaims("iat", -1), nil, "invalid_client"},
 		"not before year 10000":  {assertionClaims("nbf", 1e300), nil, "invalid_client"},
 		"jti of 512 bytes":       {claims: assertionClaims("jti", strings.Repeat("x", 512))},
@@ -134,6 +135,13 @@ func TestAssertion(t *testing.T) {
 	}
 	if rec := l.byAssertion("jwt", assert(t, l.key, "two", assertionClaims())); rec.Code != http.StatusUnauthorized {
 		t.Errorf("another kid: %d %s", rec.Code, rec.Body)
+	}
+	other := *l
+	other.Provider = l.without("jwt", func(c *oidcop.Client) {
+		c.Keys = jwks(t, jose.JSONWebKey{Key: l.key.Public(), KeyID: "one", Algorithm: "ES384"})
+	})
+	if rec := other.byAssertion("jwt", assert(t, l.key, "one", assertionClaims())); rec.Code != http.StatusUnauthorized {
+		t.Errorf("by a key for another algorithm: %d %s", rec.Code, rec.Body)
 	}
 }
 

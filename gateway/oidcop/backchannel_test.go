@@ -120,7 +120,8 @@ func (l *lab) runFor(op *oidcop.Provider, d time.Duration, ended ...string) {
 	op.Run(ctx)
 }
 
-// TestBackchannelRefresh: the notice is made with the first tokens. Refreshing them writes none.
+// TestBackchannelRefresh: the notice is made with the first tokens. Refreshing them writes none,
+// nor do the tokens of a client that hears of no logout.
 func TestBackchannelRefresh(t *testing.T) {
 	t.Parallel()
 	st := gatewaytest.NewMemStore()
@@ -134,6 +135,7 @@ func TestBackchannelRefresh(t *testing.T) {
 		}
 		return nil
 	})
+	l.tokens("web")
 	l.tokens("told") // control
 	if rec, _ := post(l.Provider, oidcop.TokenPath, "told", secret, refreshForm(got.Refresh)); rec.Code != http.StatusOK || listed != 2 {
 		t.Errorf("%d %s; the login was listed %d times", rec.Code, rec.Body, listed)

@@ -23,7 +23,7 @@ var kinds = map[string]func(*Person) any{
 	"provider":   func(p *Person) any { return p.Provider },
 
 	// Not for Client.Claims:
-	"email_verified": func(p *Person) any { return p.Email != "" && p.EmailVerified },
+	"email_verified": func(p *Person) any { return p.EmailVerified },
 }
 
 // Kinds returns the kinds of Client.Claims: what one can tell of a person.

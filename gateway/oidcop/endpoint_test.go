@@ -29,6 +29,7 @@ func TestUserInfo(t *testing.T) {
 		"by header":         {method: http.MethodGet, header: "Bearer " + got.Access, status: http.StatusOK},
 		"in another case":   {method: http.MethodGet, header: "bearer " + got.Access, status: http.StatusOK},
 		"by POST":           {method: http.MethodPost, header: "Bearer " + got.Access, status: http.StatusOK},
+		"GET with a form":   {method: http.MethodGet, header: "Bearer " + got.Access, contentType: formType, body: "access_token=x", status: http.StatusOK},
 		"by POST, no form":  {method: http.MethodPost, header: "Bearer " + got.Access, contentType: formType, status: http.StatusOK},
 		"by form":           {method: http.MethodPost, contentType: formType, body: "access_token=" + got.Access, status: http.StatusOK},
 		"no token":          {method: http.MethodGet, status: http.StatusUnauthorized, challenge: `Bearer realm="openid"`},
@@ -92,6 +93,11 @@ func TestScopes(t *testing.T) {
 	if got := strings.Join(names("web", "openid", "claims", `{"userinfo":{"name":null,"x":null,"iss":null,"EMAIL":null}}`), " "); got != "name" {
 		t.Errorf("by the claims parameter: %s", got)
 	}
+	for client, want := range map[string]string{"long": "offline_access openid", "web": "openid"} {
+		if got := l.tokens(client, "scope", "openid offline_access").Scope; got != want {
+			t.Errorf("%s gets the scope %s, want %s", client, got, want)
+		}
+	}
 	if got := strings.Join(names("told", "openid"), " "); got != "groups login policy realm roles" {
 		t.Errorf("by the configuration: %s", got)
 	}
@@ -110,6 +116,10 @@ func TestScopes(t *testing.T) {
 		}
 	}
 	person := l.people.logins["login:alice"]
+	person.EmailVerified = false
+	if claims := claimsOf(t, l.tokens("web", "scope", "openid email").ID); claims["email_verified"] != false {
+		t.Errorf("an email that nobody has verified: %v", claims)
+	}
 	person.Email, person.Roles, person.Name = "", nil, ""
 	if got := strings.Join(names("web", "openid profile email roles"), " "); got != "family_name given_name preferred_username template" {
 		t.Errorf("what is empty: %s", got)
@@ -138,7 +148,8 @@ func TestIntrospection(t *testing.T) {
 	if _, response = ask("web", secret, web.Access); response["active"] != true || response["username"] != nil {
 		t.Errorf("without the scope profile: %v", response)
 	}
-	for name, token := range map[string]string{"another client's": web.Access, "nonsense": "x", "a code": l.code(), "an ID token": got.ID} {
+	guess := got.Refresh[:len(got.Refresh)-43] + strings.Repeat("A", 43)
+	for name, token := range map[string]string{"a guessed refresh token": guess, "another client's": web.Access, "nonsense": "x", "a code": l.code(), "an ID token": got.ID} {
 		if rec, response := ask("long", secret, token); rec.Code != http.StatusOK || response["active"] != false || len(response) != 1 {
 			t.Errorf("%s is %v", name, response)
 		}
@@ -288,13 +299,18 @@ func TestOptions(t *testing.T) {
 	for name, change := range map[string]func(*oidcop.Client){
 		"the id":             func(c *oidcop.Client) { c.ID = "" },
 		"visible ASCII":      func(c *oidcop.Client) { c.ID = "a b" },
+		"must be visible":    func(c *oidcop.Client) { c.ID = "é" },
 		"of at most 200":     func(c *oidcop.Client) { c.ID = strings.Repeat("x", 201) },
 		"an absolute URL":    func(c *oidcop.Client) { c.RedirectURIs = []string{"https://app.example/" + strings.Repeat("x", 2<<10)} },
 		"3 secrets":          func(c *oidcop.Client) { c.Secrets = []string{"a", "b", "c"} },
 		"secret is empty":    func(c *oidcop.Client) { c.Secrets = []string{""} },
 		"one of them":        func(c *oidcop.Client) { c.KeysURL = "https://x.example/" },
+		"secrets, keys or":   func(c *oidcop.Client) { c.Secrets, c.Keys, c.KeysURL = nil, []byte("{}"), "https://x.example/" },
 		"needs PKCE":         func(c *oidcop.Client) { c.Secrets, c.InsecureNoPKCE = nil, true },
 		"redirect URI":       func(c *oidcop.Client) { c.RedirectURIs = nil },
+		"https:///cb":        func(c *oidcop.Client) { c.RedirectURIs = []string{"https:///cb"} },
+		"ftp://127.0.0.1/":   func(c *oidcop.Client) { c.RedirectURIs = []string{"ftp://127.0.0.1/"} },
+		"myapp:/cb":          func(c *oidcop.Client) { c.Secrets, c.RedirectURIs = nil, []string{"myapp:/cb"} },
 		"http stays":         func(c *oidcop.Client) { c.RedirectURIs = []string{"http://app.example/cb"} },
 		"without fragment":   func(c *oidcop.Client) { c.RedirectURIs = []string{callback + "#x"} },
 		"user name":          func(c *oidcop.Client) { c.RedirectURIs = []string{"https://a@b.example/"} },
@@ -308,6 +324,7 @@ func TestOptions(t *testing.T) {
 		`algorithm "none"`:   func(c *oidcop.Client) { c.UserInfoAlgorithm = "none" },
 		"meaning of its own": func(c *oidcop.Client) { c.Claims = map[string]string{"sub": "user"} },
 		"of its own, choose": func(c *oidcop.Client) { c.Claims = map[string]string{"phone_number_verified": "user"} },
+		`claim ""`:           func(c *oidcop.Client) { c.Claims = map[string]string{"": "user"} },
 		"the kind":           func(c *oidcop.Client) { c.Claims = map[string]string{"x": "y"} },
 		"expected a JWK Set": func(c *oidcop.Client) { c.Secrets, c.Keys = nil, []byte("x") },
 		"0 of 1":             func(c *oidcop.Client) { c.Secrets, c.Keys = nil, []byte(`{"keys":[{"kty":"oct","k":"AAAA"}]}`) },

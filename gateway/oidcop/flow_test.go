@@ -141,8 +141,12 @@ func TestAuthorization(t *testing.T) {
 		"without PKCE, if so":    {change: noPKCE},
 		"prompt=consent":         {change: []string{"prompt", "consent"}},
 		"acr that is there":      {change: []string{"claims", `{"id_token":{"acr":{"essential":true,"values":["mfa"]}}}`}},
+		"acr that is voluntary":  {change: []string{"claims", `{"id_token":{"acr":{"values":["hw"]}}}`}},
 		"acr that is wished":     {change: []string{"acr_values", "hw"}},
 		"sub that is there":      {change: []string{"claims", `{"id_token":{"sub":{"value":"sub-alice"}}}`}},
+		"sub that is essential":  {change: []string{"claims", `{"id_token":{"sub":{"essential":true}}}`}},
+		"sub in both":            {change: []string{"claims", `{"id_token":{"sub":{"value":"sub-alice"}},"userinfo":{"sub":{"value":"sub-alice"}}}`}},
+		"sub that is a number":   {[]string{"claims", `{"id_token":{"sub":{"value":1}}}`}, "invalid_request"},
 		"claims unknown":         {change: []string{"claims", `{"userinfo":{"x":null},"other":{}}`}},
 		"loopback with a port":   {change: []string{"client_id", "native", "redirect_uri", "http://127.0.0.1:49152/cb"}},
 		"loopback without one":   {change: []string{"client_id", "native", "redirect_uri", "http://127.0.0.1/cb"}},
@@ -153,6 +157,10 @@ func TestAuthorization(t *testing.T) {
 		"hybrid flow":            {[]string{"response_type", "code id_token"}, "unsupported_response_type"},
 		"answer in a fragment":   {[]string{"response_mode", "fragment"}, "invalid_request"},
 		"answer by JARM":         {[]string{"response_mode", "jwt"}, "invalid_request"},
+		"form with broken UTF-8": {[]string{"response_mode", "form_post", "state", "\xff"}, "invalid_request"},
+		"form with a line break": {[]string{"response_mode", "form_post", "state", "a\nb"}, "invalid_request"},
+		"form to an app's own":   {[]string{"response_mode", "form_post", "client_id", "native", "redirect_uri", "com.example.app:/cb"}, "invalid_request"},
+		"prompt of two":          {change: []string{"prompt", "login consent"}},
 		"request object":         {[]string{"request", "e30.e30."}, "request_not_supported"},
 		"request object by URL":  {[]string{"request_uri", "https://evil.example/"}, "request_uri_not_supported"},
 		"registration":           {[]string{"registration", "{}"}, "registration_not_supported"},
@@ -180,7 +188,7 @@ func TestAuthorization(t *testing.T) {
 		"huge claims":            {[]string{"claims", `{"userinfo":{"` + strings.Repeat("x", 8<<10) + `":null}}`}, "invalid_request"},
 		"65 claims":              {[]string{"claims", `{"userinfo":{"a":null` + manyClaims(64) + `}}`}, "invalid_request"},
 		"65 claims of ID tokens": {[]string{"claims", `{"id_token":{"a":null` + manyClaims(64) + `}}`}, "invalid_request"},
-		"64 claims":              {change: []string{"claims", `{"userinfo":{"a":null` + manyClaims(63) + `}}`}},
+		"64 claims":              {change: []string{"claims", `{"userinfo":{"a":null` + manyClaims(63) + `},"id_token":{"a":null` + manyClaims(63) + `}}`}},
 		"sub of another":         {[]string{"claims", `{"id_token":{"sub":{"value":"sub-bob"}}}`}, "login_required"},
 		"acr that is not there":  {[]string{"claims", `{"id_token":{"acr":{"essential":true,"value":"hw"}}}`}, "unmet_authentication_requirements"},
 		"hint that is none":      {[]string{"id_token_hint", "x"}, "invalid_request"},
@@ -223,6 +231,12 @@ func TestAuthorizationPage(t *testing.T) {
 	} {
 		if got, refused := authorize(t.Context(), l.Provider, "login:alice", test.params); got != nil || refused != test.want {
 			t.Errorf("%s: got %v, refused by %q", name, got, refused)
+		}
+	}
+	local := l.without("web", func(c *oidcop.Client) { c.RedirectURIs = []string{"http://127.0.0.1/cb"} })
+	for uri, want := range map[string]refusal.Code{"http://127.0.0.1/cb": "", "http://127.0.0.1:1/cb": refusal.BadRequest} {
+		if _, refused := authorize(t.Context(), local, "login:alice", request("redirect_uri", uri)); refused != want {
+			t.Errorf("a client with a secret, at %s: %q", uri, refused)
 		}
 	}
 	l.people.deny("web", "login:bob")

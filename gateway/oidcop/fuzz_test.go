@@ -97,7 +97,7 @@ func FuzzTokenParts(f *testing.F) {
 // FuzzClaims: what is granted by the claims parameter is bounded, and none of the claims that
 // make a token.
 func FuzzClaims(f *testing.F) {
-	for _, seed := range []string{`{}`, `{"userinfo":{"email":null},"id_token":{"sub":{"value":"a"},"acr":{"essential":true,"values":["x"]}}}`, `{"userinfo":{"iss":null}}`, `[]`, `{"userinfo":null}`} {
+	for _, seed := range []string{`{}`, `{"userinfo":{"email":null},"id_token":{"sub":{"value":"a"},"acr":{"essential":true,"values":["x"]}}}`, `{"userinfo":{"iss":null}}`, `[]`, `{"userinfo":null}`, `{"userinfo":{"` + strings.Repeat("x", 201) + `":null}}`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

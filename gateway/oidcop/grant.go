@@ -189,13 +189,12 @@ func (p *Provider) hold(ctx context.Context, token string) (*holder, error) {
 		return nil, err
 	}
 	h := &holder{grant: g, client: p.clients[g.Client]}
-	found := kind == kindRefresh && p.shown(token, g.Refresh)
 	for i := range g.Access {
-		if kind == kindAccess && p.shown(token, g.Access[i].Digest) {
-			h.access, found = &g.Access[i], true
+		if p.shown(token, g.Access[i].Digest) {
+			h.access = &g.Access[i]
 		}
 	}
-	if h.client == nil || !found {
+	if h.client == nil || h.access == nil && !p.shown(token, g.Refresh) {
 		return nil, errTokenOver
 	}
 	if err := p.checks.access.Run(h); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/boltstore"
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 )
 
@@ -310,12 +311,14 @@ func TestFaults(t *testing.T) {
 	}
 	l := newLab(t)
 	got, code := l.tokens("web"), l.code()
-	l.people.fail(errDown)
-	if rec, failed := userinfo(l.Provider, got.Access); rec.Code != http.StatusServiceUnavailable || failed {
-		t.Errorf("people are not known: %d %s", rec.Code, rec.Body)
-	}
-	if rec, _ := post(l.Provider, oidcop.TokenPath, "web", secret, exchangeForm(code)); rec.Code != http.StatusServiceUnavailable {
-		t.Errorf("people are not known: %d %s", rec.Code, rec.Body)
+	for _, fault := range []error{errDown, refusal.New(refusal.Internal, errDown)} {
+		l.people.fail(fault)
+		if rec, failed := userinfo(l.Provider, got.Access); rec.Code != http.StatusServiceUnavailable || failed {
+			t.Errorf("people are not known: %d %s", rec.Code, rec.Body)
+		}
+		if rec, _ := post(l.Provider, oidcop.TokenPath, "web", secret, exchangeForm(code)); rec.Code != http.StatusServiceUnavailable {
+			t.Errorf("people are not known: %d %s", rec.Code, rec.Body)
+		}
 	}
 	l.people.fail(nil)
 	if rec, _ := post(l.Provider, oidcop.TokenPath, "web", secret, exchangeForm(code)); rec.Code != http.StatusOK {

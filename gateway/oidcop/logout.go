@@ -82,7 +82,7 @@ type hinted struct {
 }
 
 func hintLogin(h *hinted) error {
-	if h.hint.SID == "" || h.hint.SID != h.p.sid(h.client, h.login) {
+	if h.hint.SID != h.p.sid(h.client, h.login) {
 		return errors.New("id_token_hint is of another login")
 	}
 	return nil

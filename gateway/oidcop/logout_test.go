@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 const bye = "https://app.example/bye"
@@ -73,6 +74,10 @@ func TestHint(t *testing.T) {
 		l := newLab(t)
 		got := l.tokens("web")
 		time.Sleep(time.Hour) // it has expired
+		nobody, err := l.keys.SignAs(t.Context(), "JWT", []byte(`{"iss":"`+issuer+`","aud":"web","at_hash":"x"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
 		for name, test := range map[string]struct {
 			login, hint string
 			change      []string
@@ -81,9 +86,11 @@ func TestHint(t *testing.T) {
 			"the same":         {"login:alice", got.ID, nil, ""},
 			"another person":   {"login:bob", got.ID, nil, "login_required"},
 			"another client":   {"login:alice", got.ID, []string{"client_id", "spa"}, "invalid_request"},
+			"the same sub too": {"login:alice", got.ID, []string{"claims", `{"id_token":{"sub":{"value":"sub-alice"}}}`}, ""},
 			"another sub too":  {"login:alice", got.ID, []string{"claims", `{"id_token":{"sub":{"value":"sub-bob"}}}`}, "invalid_request"},
 			"an access token":  {"login:alice", got.Access, nil, "invalid_request"},
 			"signed userinfo":  {"login:alice", signedUserInfo(l), []string{"client_id", "pair"}, "invalid_request"},
+			"of nobody":        {"login:alice", nobody, nil, "invalid_request"},
 			"a changed header": {"login:alice", "e30" + got.ID[strings.IndexByte(got.ID, '.'):], nil, "invalid_request"},
 		} {
 			answer, refused := authorize(t.Context(), l.Provider, test.login, request(append(test.change, "id_token_hint", test.hint)...))
@@ -241,6 +248,14 @@ func TestBackchannelLogout(t *testing.T) {
 			l.people.end("login:alice")
 			nodes[0].LoginsChanged("login:alice")
 		},
+		"denied, then expired": func(l *lab, nodes []*oidcop.Provider) {
+			l.people.deny("told", "login:alice")
+			l.expires(nodes)
+		},
+		"unreadable, then expired": func(l *lab, nodes []*oidcop.Provider) {
+			l.people.fail(vault.ErrRecord)
+			l.expires(nodes)
+		},
 		"expired": func(*lab, []*oidcop.Provider) { time.Sleep(8*time.Hour + 6*time.Minute) },
 		"while nobody ran": func(l *lab, _ []*oidcop.Provider) {
 			l.people.end("login:alice")
@@ -285,6 +300,9 @@ func TestBackchannelLogout(t *testing.T) {
 					t.Errorf("its header is %v", header)
 				}
 				time.Sleep(24 * time.Hour)
+				if faults := l.logs.FilterMessage("logout tokens wait for the store").Len(); faults != 0 {
+					t.Errorf("%d faults are logged", faults)
+				}
 				if heard := a.heard(); len(heard) != 1 {
 					t.Errorf("the client heard %d times in the end", len(heard))
 				}
@@ -294,6 +312,16 @@ func TestBackchannelLogout(t *testing.T) {
 			})
 		})
 	}
+}
+
+// expires announces a login that has not ended, and waits until it has expired.
+func (l *lab) expires(nodes []*oidcop.Provider) {
+	nodes[0].LoginsChanged("login:alice")
+	time.Sleep(time.Second)
+	if got := len(l.apps.(*app).heard()); got != 0 {
+		l.t.Errorf("the login is not over, and the client heard %d times", got)
+	}
+	time.Sleep(8*time.Hour + 6*time.Minute)
 }
 
 // TestBackchannelRetries: a client that is down hears it later, a bounded number of times.
@@ -346,11 +374,15 @@ func TestBackchannelFaults(t *testing.T) {
 			down(l, st, errDown)
 			l.people.end("login:alice")
 			l.LoginsChanged("login:alice")
-			time.Sleep(time.Minute)
+			time.Sleep(8*time.Hour + time.Minute) // longer than the login
 			down(l, st, nil)
+			l.LoginsChanged("login:bob") // no fault of this one makes up for those before
 			time.Sleep(time.Minute)
 			if got := len(a.heard()); got != 1 {
 				t.Errorf("%s: heard %d times", name, got)
+			}
+			if l.logs.FilterMessage("logout tokens wait for the store").Len() == 0 {
+				t.Errorf("%s: nothing is logged", name)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 )
@@ -27,6 +28,7 @@ func TestToken(t *testing.T) {
 		"good, id in both":         {user: "web", secret: secret, change: []string{"client_id", "web"}, usedUp: true},
 		"good, the second secret":  {user: "web", secret: "the next secret", usedUp: true},
 		"good, unknown parameters": {user: "web", secret: secret, change: []string{"resource", "x"}, usedUp: true},
+		"good, a wider scope":      {user: "web", secret: secret, change: []string{"scope", "openid email"}, usedUp: true},
 		"wrong secret":             {user: "web", secret: "wrong", want: "invalid_client"},
 		"wrong secret by form":     {change: []string{"client_id", "web", "client_secret", "wrong"}, want: "invalid_client"},
 		"no secret":                {user: "web", want: "invalid_client"},
@@ -156,6 +158,13 @@ func TestIDToken(t *testing.T) {
 	}
 	if a, b := told["sid"], claims["sid"]; a == b || a == "login:alice" {
 		t.Errorf("sid is %v for both clients", a)
+	}
+	person := l.people.logins["login:alice"]
+	person.AuthTime, person.ACR, person.AMR = time.Time{}, "", nil
+	for name := range claimsOf(t, l.tokens("web").ID) {
+		if name == "auth_time" || name == "acr" || name == "amr" {
+			t.Errorf("%s is told, and nobody knows it", name)
+		}
 	}
 }
 

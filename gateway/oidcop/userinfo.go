@@ -46,7 +46,7 @@ func (p *Provider) accessToken(w http.ResponseWriter, r *http.Request) (string, 
 		}
 		tokens = append(tokens, strings.TrimSpace(token))
 	}
-	if r.Method == http.MethodPost && form.IsForm(r.Header.Get("Content-Type")) && r.ContentLength != 0 {
+	if r.Method == http.MethodPost && form.IsForm(r.Header.Get("Content-Type")) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		fields, refused := form.Read(w, r, "access_token")
 		if refused != nil {
