@@ -19,13 +19,13 @@ type chance int
 
 const (
 	never chance = iota
-	hardly
+	few
 	maybe
 	surely
 )
 
-// A fact is whether some requests match a matcher of which nothing more is known. Facts
-// are lists, because most states have those of another state and one more.
+// A fact says whether these requests matched a matcher on the way. Facts are lists, because
+// most states have those of another state and one more.
 type fact struct {
 	matcher string
 	matches bool
@@ -111,7 +111,7 @@ func (t *trace) one(matcher any, s state) (in, out []state) {
 		case surely:
 			no.methods = 0
 		default:
-			yes.quiet = s.quiet || matches == hardly
+			yes.uncertain = s.uncertain || matches == few
 			if key := t.in.key(matcher); t.in.often[key] > 1 {
 				yes.facts, no.facts = &fact{key, true, s.facts}, &fact{key, false, s.facts}
 			}
@@ -161,7 +161,7 @@ func (t *trace) matcher(matcher any, path string) chance {
 		re, err := regexp.Compile(m.Pattern)
 		switch {
 		case err != nil || path == anyPath:
-			return hardly
+			return few
 		case re.MatchString(path):
 			return surely
 		}
@@ -182,7 +182,7 @@ func (t *trace) matcher(matcher any, path string) chance {
 		case path != anyPath && filepath.Ext(path) == "" && !slices.ContainsFunc(m.TryFiles, other):
 			return never // no file has the path of one of our addresses
 		}
-		return hardly
+		return few
 	}
 	return maybe
 }
@@ -194,7 +194,7 @@ func (t *trace) matchPath(m caddyhttp.MatchPath, path string) chance {
 		case pattern == "*" || pattern == "/*":
 			return surely
 		case strings.Contains(pattern, "{") || path == anyPath:
-			matches = hardly
+			matches = few
 		default:
 			one := caddyhttp.MatchPath{pattern}
 			if yes, err := one.MatchWithError(t.in.request(path)); yes && err == nil {

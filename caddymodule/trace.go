@@ -32,31 +32,31 @@ type way struct {
 
 // A taker is a handler that gets requests before the sso.
 type taker struct {
-	name  string
-	via   []caddyhttp.MatcherSets // of the routes that lead to it
-	quiet bool                    // it gets few of them, or may have them
-	ghost bool                    // it gets only what has been redirected or refused
+	name       string
+	via        []caddyhttp.MatcherSets // of the routes that lead to it
+	uncertain  bool                    // it gets few of them, or may have them
+	redirected bool                    // it gets only what has been redirected or refused
 }
 
 // A state is what is known of some of the requests.
 type state struct {
-	path    string // "" if it is not known
-	methods methods
-	facts   *fact
-	file    string            // what a file matcher falls back to
-	groups  map[string]string // of which a route has matched, with that route's first handler
-	via     []caddyhttp.MatcherSets
-	quiet   bool // they are few, or they may be taken
-	ghost   bool // they have been redirected or refused
-	strip   bool // sso_strip has removed the codes
-	moved   bool // a rewrite has changed the path
-	part    bool // they are those of some paths of the site
+	path       string // "" if it is not known
+	methods    methods
+	facts      *fact
+	file       string            // what a file matcher falls back to
+	groups     map[string]string // of which a route has matched, with that route's first handler
+	via        []caddyhttp.MatcherSets
+	uncertain  bool // they are few, or they may be taken
+	redirected bool // they have been redirected or refused
+	strip      bool // sso_strip has removed the codes
+	moved      bool // a rewrite has changed the path
+	part       bool // they are those of some paths of the site
 }
 
 // same says whether two states lead to the same ways.
 func (s state) same(o state) bool {
 	return s.path == o.path && s.methods == o.methods && s.facts == o.facts && s.file == o.file && maps.Equal(s.groups, o.groups) &&
-		s.quiet == o.quiet && s.ghost == o.ghost && s.strip == o.strip && s.moved == o.moved && s.part == o.part
+		s.uncertain == o.uncertain && s.redirected == o.redirected && s.strip == o.strip && s.moved == o.moved && s.part == o.part
 }
 
 const (
@@ -78,7 +78,7 @@ func (p place) way(path string) way {
 			s.methods = allMethods
 		}
 		t.list(p.in.routes, s, nil)
-		if !slices.ContainsFunc(t.takers, func(by taker) bool { return !by.ghost }) {
+		if !slices.ContainsFunc(t.takers, func(by taker) bool { return !by.redirected }) {
 			t.methods |= t.turned // redirects and refusals for everybody are meant
 		}
 		found = t.way
@@ -90,9 +90,9 @@ func (p place) way(path string) way {
 // names are those that take requests for sure; if nothing comes to the sso and there
 // are none, all.
 func (w way) names(reached bool) (names []string) {
-	all := !reached && !slices.ContainsFunc(w.takers, func(by taker) bool { return !by.quiet })
+	all := !reached && !slices.ContainsFunc(w.takers, func(by taker) bool { return !by.uncertain })
 	for _, by := range w.takers {
-		if (all || !by.quiet) && !slices.Contains(names, by.name) {
+		if (all || !by.uncertain) && !slices.Contains(names, by.name) {
 			names = append(names, by.name)
 		}
 	}
@@ -103,7 +103,7 @@ func (w way) names(reached bool) (names []string) {
 func (p place) reachedBy(path string, m methods) bool { return p.way(path).methods&m != 0 }
 
 func (t *trace) takes(name string, s state) {
-	t.takers = append(t.takers, taker{name, s.via, s.quiet || s.ghost, s.ghost})
+	t.takers = append(t.takers, taker{name, s.via, s.uncertain || s.redirected, s.redirected})
 }
 
 // add adds states to others, unless one of them says the same. If there are too many, it
@@ -158,11 +158,11 @@ func (t *trace) route(route caddyhttp.Route, s state, after []state, onWay bool,
 	in, out := t.match(route, s)
 	after = add(after, out...)
 	if in == nil && onWay && s.moved {
-		s.quiet = true
+		s.uncertain = true
 		t.takes("rewrite", s)
 	}
 	for _, i := range in {
-		i.quiet = i.quiet || out != nil && onlyClients(route.MatcherSets)
+		i.uncertain = i.uncertain || out != nil && onlyClients(route.MatcherSets)
 		i.file = fallback(route.MatcherSets)
 		i.part = i.part || out == nil && t.isPart(route)
 		if out != nil || i.part {
@@ -256,7 +256,7 @@ func (t *trace) through(handler caddyhttp.MiddlewareHandler, s state, under []st
 		switch {
 		case handler != t.own:
 			return []state{s}
-		case s.ghost:
+		case s.redirected:
 			t.turned |= s.methods
 		default:
 			t.methods |= s.methods
@@ -287,9 +287,9 @@ func (t *trace) through(handler caddyhttp.MiddlewareHandler, s state, under []st
 func (t *trace) answered(handler caddyhttp.MiddlewareHandler, s state, under []string) (left []state) {
 	name := directiveOf(handler)
 	refuses := name == "error" || name == "abort"
-	if answers(handler) == "" && !(refuses && s.part && !s.quiet) {
+	if answers(handler) == "" && !(refuses && s.part && !s.uncertain) {
 		if ends(handler) { // redirects and refusals may come before sso
-			s.ghost, s.facts = true, nil
+			s.redirected, s.facts = true, nil
 		}
 		return []state{s}
 	}
