@@ -197,7 +197,7 @@ func (t *trace) matchPath(m caddyhttp.MatchPath, path string) chance {
 			matches = few
 		default:
 			one := caddyhttp.MatchPath{pattern}
-			if yes, err := one.MatchWithError(t.in.request(path)); yes && err == nil {
+			if yes, err := one.MatchWithError(requestFor(path)); yes && err == nil {
 				return surely
 			}
 		}
