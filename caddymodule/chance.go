@@ -74,7 +74,7 @@ func (t *trace) anyOf(sets caddyhttp.MatcherSets, s state) (in, out []state) {
 		out = nil
 		for _, r := range rest {
 			yes, no := t.allOf(set, r)
-			in, out = add(in, yes...), add(out, no...)
+			in, out = t.add(in, yes...), t.add(out, no...)
 		}
 	}
 	return in, out
@@ -88,7 +88,7 @@ func (t *trace) allOf(set caddyhttp.MatcherSet, s state) (in, out []state) {
 		in = nil
 		for _, r := range rest {
 			yes, no := t.one(matcher, r)
-			in, out = add(in, yes...), add(out, no...)
+			in, out = t.add(in, yes...), t.add(out, no...)
 		}
 	}
 	return in, out
@@ -115,6 +115,9 @@ func (t *trace) one(matcher any, s state) (in, out []state) {
 			if key := t.in.key(matcher); t.in.often[key] > 1 {
 				yes.facts, no.facts = &fact{key, true, s.facts}, &fact{key, false, s.facts}
 			}
+			if host, ok := matcher.(*caddyhttp.MatchHost); ok {
+				yes.names, no.names = s.names.split(hostNames(*host))
+			}
 		}
 	}
 	if yes.methods != 0 {
@@ -128,7 +131,7 @@ func (t *trace) one(matcher any, s state) (in, out []state) {
 
 // chanceOf says whether requests match, as far as anything is known of them.
 func (t *trace) chanceOf(matcher any, s state) chance {
-	matches := t.matcher(matcher, s.path)
+	matches := s.matcher(matcher)
 	if matches == never || matches == surely {
 		return matches
 	}
@@ -152,11 +155,12 @@ func methodsOf(names []string) (set methods) {
 	return set
 }
 
-// matcher says whether requests for a path match.
-func (t *trace) matcher(matcher any, path string) chance {
+// matcher says whether requests match, as far as their path and host say.
+func (s state) matcher(matcher any) chance {
+	path := s.path
 	switch m := matcher.(type) {
 	case *caddyhttp.MatchPath:
-		return t.matchPath(*m, path)
+		return matchPath(*m, path)
 	case *caddyhttp.MatchPathRE:
 		re, err := regexp.Compile(m.Pattern)
 		switch {
@@ -167,11 +171,11 @@ func (t *trace) matcher(matcher any, path string) chance {
 		}
 		return never
 	case *caddyhttp.MatchHost:
-		names := hostNames(*m)
+		in, out := s.names.split(hostNames(*m))
 		switch {
-		case t.place.names != nil && !slices.ContainsFunc(t.place.names, func(name string) bool { return !names.cover(name) }):
+		case s.names != nil && out == nil:
 			return surely
-		case !names.overlap(t.place.names):
+		case s.names != nil && in == nil:
 			return never
 		}
 	case *fileserver.MatchFile:
@@ -184,10 +188,29 @@ func (t *trace) matcher(matcher any, path string) chance {
 		}
 		return few
 	}
+	if everything(matcher) {
+		return surely
+	}
 	return maybe
 }
 
-func (t *trace) matchPath(m caddyhttp.MatchPath, path string) chance {
+// everything says whether a matcher, which is none of paths or hosts, takes all requests.
+func everything(matcher any) bool {
+	all := func(ranges []string) bool {
+		return slices.Contains(ranges, "0.0.0.0/0") && slices.Contains(ranges, "::/0")
+	}
+	switch m := matcher.(type) {
+	case *caddyhttp.MatchExpression:
+		return strings.TrimSpace(m.Expr) == "true"
+	case *caddyhttp.MatchRemoteIP:
+		return all(m.Ranges)
+	case *caddyhttp.MatchClientIP:
+		return all(m.Ranges)
+	}
+	return false
+}
+
+func matchPath(m caddyhttp.MatchPath, path string) chance {
 	matches := never
 	for _, pattern := range m {
 		switch {

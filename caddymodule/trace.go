@@ -41,6 +41,7 @@ type taker struct {
 // A state is what is known of some of the requests.
 type state struct {
 	path       string // "" if it is not known
+	names      hostNames
 	methods    methods
 	facts      *fact
 	file       string            // what a file matcher falls back to
@@ -55,7 +56,8 @@ type state struct {
 
 // same says whether two states lead to the same ways.
 func (s state) same(o state) bool {
-	return s.path == o.path && s.methods == o.methods && s.facts == o.facts && s.file == o.file && maps.Equal(s.groups, o.groups) &&
+	return s.path == o.path && slices.Equal(s.names, o.names) && s.methods == o.methods &&
+		s.facts == o.facts && s.file == o.file && maps.Equal(s.groups, o.groups) &&
 		s.uncertain == o.uncertain && s.redirected == o.redirected && s.strip == o.strip && s.moved == o.moved && s.part == o.part
 }
 
@@ -73,7 +75,7 @@ func (p place) way(path string) way {
 	found, known := p.in.ways[key]
 	if !known {
 		t := trace{place: p}
-		s := state{path: path, methods: ownMethods}
+		s := state{path: path, names: p.names, methods: ownMethods}
 		if path == anyPath {
 			s.methods = allMethods
 		}
@@ -108,10 +110,10 @@ func (t *trace) takes(name string, s state) {
 
 // add adds states to others, unless one of them says the same. If there are too many, it
 // forgets what tells them apart.
-func add(states []state, more ...state) []state {
+func (t *trace) add(states []state, more ...state) []state {
 	for _, s := range more {
 		if len(states) > manyStates {
-			s.path, s.facts = anyPath, nil
+			s.path, s.names, s.facts = anyPath, t.place.names, nil
 		}
 		if !slices.ContainsFunc(states, s.same) {
 			states = append(states, s)
@@ -153,10 +155,10 @@ func (t *trace) route(route caddyhttp.Route, s state, after []state, onWay bool,
 		if onWay && s.path != anyPath {
 			t.takes(first, s)
 		}
-		return add(after, s)
+		return t.add(after, s)
 	}
 	in, out := t.match(route, s)
-	after = add(after, out...)
+	after = t.add(after, out...)
 	if in == nil && onWay && s.moved {
 		s.uncertain = true
 		t.takes("rewrite", s)
@@ -179,7 +181,7 @@ func (t *trace) route(route caddyhttp.Route, s state, after []state, onWay bool,
 			left.via = s.via
 			switch {
 			case !route.Terminal:
-				after = add(after, left)
+				after = t.add(after, left)
 			case !onWay && left.path != anyPath:
 				t.takes(t.first(route), left)
 			}
@@ -190,7 +192,7 @@ func (t *trace) route(route caddyhttp.Route, s state, after []state, onWay bool,
 
 // isPart says whether a route takes some paths only.
 func (t *trace) isPart(route caddyhttp.Route) bool {
-	_, out := t.match(route, state{methods: allMethods})
+	_, out := t.match(route, state{names: t.place.names, methods: allMethods})
 	return out != nil
 }
 
@@ -200,7 +202,7 @@ func (t *trace) handlers(list []caddyhttp.MiddlewareHandler, s state, under []st
 	for _, handler := range list {
 		var passed []state
 		for _, before := range states {
-			passed = add(passed, t.through(handler, before, under)...)
+			passed = t.add(passed, t.through(handler, before, under)...)
 		}
 		states = passed
 	}
@@ -302,7 +304,7 @@ func (t *trace) answered(handler caddyhttp.MiddlewareHandler, s state, under []s
 	case ok:
 		for _, response := range proxy.HandleResponse { // such as that of forward_auth
 			if response.StatusCode == "" {
-				left = add(left, t.list(response.Routes, s, under)...)
+				left = t.add(left, t.list(response.Routes, s, under)...)
 			}
 		}
 		return left
