@@ -58,7 +58,7 @@ func (p place) routesBefore() (routes []string) {
 		for i, sets := range by.via {
 			text += []string{" if ", ", "}[min(i, 1)] + describe(sets)
 		}
-		if !by.ghost && !slices.Contains(routes, text) {
+		if !by.redirected && !slices.Contains(routes, text) {
 			routes = append(routes, text)
 		}
 	}

@@ -19,13 +19,13 @@ type chance int
 
 const (
 	never chance = iota
-	hardly
+	few
 	maybe
 	surely
 )
 
-// A fact is whether some requests match a matcher of which nothing more is known. Facts
-// are lists, because most states have those of another state and one more.
+// A fact says whether these requests matched a matcher on the way. Facts are lists, because
+// most states have those of another state and one more.
 type fact struct {
 	matcher string
 	matches bool
@@ -74,7 +74,7 @@ func (t *trace) anyOf(sets caddyhttp.MatcherSets, s state) (in, out []state) {
 		out = nil
 		for _, r := range rest {
 			yes, no := t.allOf(set, r)
-			in, out = add(in, yes...), add(out, no...)
+			in, out = t.add(in, yes...), t.add(out, no...)
 		}
 	}
 	return in, out
@@ -88,7 +88,7 @@ func (t *trace) allOf(set caddyhttp.MatcherSet, s state) (in, out []state) {
 		in = nil
 		for _, r := range rest {
 			yes, no := t.one(matcher, r)
-			in, out = add(in, yes...), add(out, no...)
+			in, out = t.add(in, yes...), t.add(out, no...)
 		}
 	}
 	return in, out
@@ -111,9 +111,12 @@ func (t *trace) one(matcher any, s state) (in, out []state) {
 		case surely:
 			no.methods = 0
 		default:
-			yes.quiet = s.quiet || matches == hardly
+			yes.uncertain = s.uncertain || matches == few
 			if key := t.in.key(matcher); t.in.often[key] > 1 {
 				yes.facts, no.facts = &fact{key, true, s.facts}, &fact{key, false, s.facts}
+			}
+			if host, ok := matcher.(*caddyhttp.MatchHost); ok {
+				yes.names, no.names = s.names.split(hostNames(*host))
 			}
 		}
 	}
@@ -128,7 +131,7 @@ func (t *trace) one(matcher any, s state) (in, out []state) {
 
 // chanceOf says whether requests match, as far as anything is known of them.
 func (t *trace) chanceOf(matcher any, s state) chance {
-	matches := t.matcher(matcher, s.path)
+	matches := s.matcher(matcher)
 	if matches == never || matches == surely {
 		return matches
 	}
@@ -152,26 +155,27 @@ func methodsOf(names []string) (set methods) {
 	return set
 }
 
-// matcher says whether requests for a path match.
-func (t *trace) matcher(matcher any, path string) chance {
+// matcher says whether requests match, as far as their path and host say.
+func (s state) matcher(matcher any) chance {
+	path := s.path
 	switch m := matcher.(type) {
 	case *caddyhttp.MatchPath:
-		return t.matchPath(*m, path)
+		return matchPath(*m, path)
 	case *caddyhttp.MatchPathRE:
 		re, err := regexp.Compile(m.Pattern)
 		switch {
 		case err != nil || path == anyPath:
-			return hardly
+			return few
 		case re.MatchString(path):
 			return surely
 		}
 		return never
 	case *caddyhttp.MatchHost:
-		names := hostNames(*m)
+		in, out := s.names.split(hostNames(*m))
 		switch {
-		case t.place.names != nil && !slices.ContainsFunc(t.place.names, func(name string) bool { return !names.cover(name) }):
+		case s.names != nil && out == nil:
 			return surely
-		case !names.overlap(t.place.names):
+		case s.names != nil && in == nil:
 			return never
 		}
 	case *fileserver.MatchFile:
@@ -182,22 +186,41 @@ func (t *trace) matcher(matcher any, path string) chance {
 		case path != anyPath && filepath.Ext(path) == "" && !slices.ContainsFunc(m.TryFiles, other):
 			return never // no file has the path of one of our addresses
 		}
-		return hardly
+		return few
+	}
+	if everything(matcher) {
+		return surely
 	}
 	return maybe
 }
 
-func (t *trace) matchPath(m caddyhttp.MatchPath, path string) chance {
+// everything says whether a matcher, which is none of paths or hosts, takes all requests.
+func everything(matcher any) bool {
+	all := func(ranges []string) bool {
+		return slices.Contains(ranges, "0.0.0.0/0") && slices.Contains(ranges, "::/0")
+	}
+	switch m := matcher.(type) {
+	case *caddyhttp.MatchExpression:
+		return strings.TrimSpace(m.Expr) == "true"
+	case *caddyhttp.MatchRemoteIP:
+		return all(m.Ranges)
+	case *caddyhttp.MatchClientIP:
+		return all(m.Ranges)
+	}
+	return false
+}
+
+func matchPath(m caddyhttp.MatchPath, path string) chance {
 	matches := never
 	for _, pattern := range m {
 		switch {
 		case pattern == "*" || pattern == "/*":
 			return surely
 		case strings.Contains(pattern, "{") || path == anyPath:
-			matches = hardly
+			matches = few
 		default:
 			one := caddyhttp.MatchPath{pattern}
-			if yes, err := one.MatchWithError(t.in.request(path)); yes && err == nil {
+			if yes, err := one.MatchWithError(requestFor(path)); yes && err == nil {
 				return surely
 			}
 		}

@@ -30,7 +30,7 @@ func (a *App) warnOfDoubts(places []place) {
 		a.warnOfInsecure(zap.String("site", p.handler.site), p.handler.config)
 		if op := p.handler.OP; op != nil {
 			for _, c := range op.Client {
-				config, _ := json.Marshal(c)
+				config, _ := json.Marshal(c) //nolint:gosec // only its insecure_* options are read
 				a.warnOfInsecure(zap.String("client", c.ID), string(config))
 			}
 		}

@@ -57,6 +57,20 @@ func (n hostNames) exact() bool {
 	return n != nil && !slices.ContainsFunc(n, func(name string) bool { return strings.ContainsAny(name, "{*") })
 }
 
+// split returns the names of which some hosts are among others, and those of which some
+// are not.
+func (n hostNames) split(other hostNames) (in, out hostNames) {
+	for _, name := range n {
+		if other.overlap(hostNames{name}) {
+			in = append(in, name)
+		}
+		if !other.cover(name) {
+			out = append(out, name)
+		}
+	}
+	return in, out
+}
+
 // cover says whether all requests to a name are taken.
 func (n hostNames) cover(name string) bool {
 	return slices.ContainsFunc(n, func(a string) bool {

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 	"go.uber.org/zap"
 )
 
@@ -15,21 +13,6 @@ const (
 	defaultPrefix = "/.sso"
 	freePrefix    = "/.auth" // to suggest, if another handler takes defaultPrefix
 )
-
-// A step is what a request meets on its way to a handler: the matchers of a route, or a
-// prefix that is cut off its path.
-type step struct {
-	sets  caddyhttp.MatcherSets
-	strip string
-}
-
-// stripOf is the prefix that a handler cuts off the path, if it is known.
-func stripOf(handler caddyhttp.MiddlewareHandler) string {
-	if r, ok := handler.(*rewrite.Rewrite); ok && !strings.Contains(r.StripPathPrefix, "{") {
-		return r.StripPathPrefix
-	}
-	return ""
-}
 
 // ownLines are the lines by which the handler's own addresses lie where it gets them;
 // none if they do already, or if no such lines are known.
@@ -55,27 +38,10 @@ func (p place) takesBelow(prefix string) bool {
 // partPrefix is a prefix below the path of the part that the handler guards, or one that
 // no route before it takes.
 func (p place) partPrefix() string {
-	stripped := ""
-	for _, s := range p.steps {
-		stripped += s.strip
-		for _, set := range s.sets {
-			for _, matcher := range set {
-				m, ok := matcher.(*caddyhttp.MatchPath)
-				if !ok {
-					continue
-				}
-				for _, pattern := range *m {
-					base, all := strings.CutSuffix(pattern, "*")
-					prefix := stripped + strings.TrimSuffix(base, "/") + defaultPrefix
-					if all && !strings.ContainsAny(prefix, "*{%") && p.takesBelow(prefix) {
-						return prefix
-					}
-				}
-			}
+	for _, prefix := range append(slices.Clip(p.prefixes), freePrefix) {
+		if p.takesBelow(prefix) {
+			return prefix
 		}
-	}
-	if p.takesBelow(freePrefix) {
-		return freePrefix
 	}
 	return ""
 }

@@ -38,6 +38,8 @@ func TestPartsAreMended(t *testing.T) {
 		"taken before":               "http://app.localhost {\nhandle /.sso/* {\nreverse_proxy localhost:2\n}\nhandle {\n" + block(1, "nested\n") + "}\n}\n",
 		"a callback taken before":    "http://app.localhost {\nhandle /.sso/login {\nfile_server\n}\n@c path /.sso/* /callback\nhandle @c {\nrespond no\n}\nhandle {\n" + block(1, "nested\ncallback_path /callback\n") + "}\n}\n",
 		"taken by a site":            "http://app.localhost/.sso/* {\nroute {\nrespond no\n}\n}\nhttp://app.localhost {\nroute {\n" + block(1, "nested\n") + "}\n}\n",
+		"a prefix cut off":           "http://app.localhost {\nroute /a/* {\nuri strip_prefix /a\n" + block(1, "") + "}\n}\n",
+		"a prefix cut off twice":     "http://app.localhost {\nhandle_path /a/* {\nroute /b/* {\nuri strip_prefix /b\nhandle /c/* {\n" + block(1, "") + "}\n}\n}\n}\n",
 		"a part within a part":       "http://app.localhost {\nhandle_path /a/* {\nhandle /b/* {\n" + block(1, "") + "}\n}\n}\n",
 	} {
 		t.Run(name, func(t *testing.T) {

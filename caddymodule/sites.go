@@ -34,8 +34,8 @@ type place struct {
 	unknown []string
 	// rewrites are the handlers after it that change the path.
 	rewrites []string
-	// steps lead from the server to it.
-	steps []step
+	// prefixes are to suggest: they lie below the paths of its routes.
+	prefixes []string
 	// shared is a group of its routes that other lists of routes have, too.
 	shared string
 	// in are the server's routes, where it stands as own. line leads to it: the subroutes

@@ -32,31 +32,33 @@ type way struct {
 
 // A taker is a handler that gets requests before the sso.
 type taker struct {
-	name  string
-	via   []caddyhttp.MatcherSets // of the routes that lead to it
-	quiet bool                    // it gets few of them, or may have them
-	ghost bool                    // it gets only what has been redirected or refused
+	name       string
+	via        []caddyhttp.MatcherSets // of the routes that lead to it
+	uncertain  bool                    // it gets few of them, or may have them
+	redirected bool                    // it gets only what has been redirected or refused
 }
 
 // A state is what is known of some of the requests.
 type state struct {
-	path    string // "" if it is not known
-	methods methods
-	facts   *fact
-	file    string            // what a file matcher falls back to
-	groups  map[string]string // of which a route has matched, with that route's first handler
-	via     []caddyhttp.MatcherSets
-	quiet   bool // they are few, or they may be taken
-	ghost   bool // they have been redirected or refused
-	strip   bool // sso_strip has removed the codes
-	moved   bool // a rewrite has changed the path
-	part    bool // they are those of some paths of the site
+	path       string // "" if it is not known
+	names      hostNames
+	methods    methods
+	facts      *fact
+	file       string            // what a file matcher falls back to
+	groups     map[string]string // of which a route has matched, with that route's first handler
+	via        []caddyhttp.MatcherSets
+	uncertain  bool // they are few, or they may be taken
+	redirected bool // they have been redirected or refused
+	strip      bool // sso_strip has removed the codes
+	moved      bool // a rewrite has changed the path
+	part       bool // they are those of some paths of the site
 }
 
 // same says whether two states lead to the same ways.
 func (s state) same(o state) bool {
-	return s.path == o.path && s.methods == o.methods && s.facts == o.facts && s.file == o.file && maps.Equal(s.groups, o.groups) &&
-		s.quiet == o.quiet && s.ghost == o.ghost && s.strip == o.strip && s.moved == o.moved && s.part == o.part
+	return s.path == o.path && slices.Equal(s.names, o.names) && s.methods == o.methods &&
+		s.facts == o.facts && s.file == o.file && maps.Equal(s.groups, o.groups) &&
+		s.uncertain == o.uncertain && s.redirected == o.redirected && s.strip == o.strip && s.moved == o.moved && s.part == o.part
 }
 
 const (
@@ -73,12 +75,12 @@ func (p place) way(path string) way {
 	found, known := p.in.ways[key]
 	if !known {
 		t := trace{place: p}
-		s := state{path: path, methods: ownMethods}
+		s := state{path: path, names: p.names, methods: ownMethods}
 		if path == anyPath {
 			s.methods = allMethods
 		}
 		t.list(p.in.routes, s, nil)
-		if !slices.ContainsFunc(t.takers, func(by taker) bool { return !by.ghost }) {
+		if !slices.ContainsFunc(t.takers, func(by taker) bool { return !by.redirected }) {
 			t.methods |= t.turned // redirects and refusals for everybody are meant
 		}
 		found = t.way
@@ -90,9 +92,9 @@ func (p place) way(path string) way {
 // names are those that take requests for sure; if nothing comes to the sso and there
 // are none, all.
 func (w way) names(reached bool) (names []string) {
-	all := !reached && !slices.ContainsFunc(w.takers, func(by taker) bool { return !by.quiet })
+	all := !reached && !slices.ContainsFunc(w.takers, func(by taker) bool { return !by.uncertain })
 	for _, by := range w.takers {
-		if (all || !by.quiet) && !slices.Contains(names, by.name) {
+		if (all || !by.uncertain) && !slices.Contains(names, by.name) {
 			names = append(names, by.name)
 		}
 	}
@@ -103,15 +105,15 @@ func (w way) names(reached bool) (names []string) {
 func (p place) reachedBy(path string, m methods) bool { return p.way(path).methods&m != 0 }
 
 func (t *trace) takes(name string, s state) {
-	t.takers = append(t.takers, taker{name, s.via, s.quiet || s.ghost, s.ghost})
+	t.takers = append(t.takers, taker{name, s.via, s.uncertain || s.redirected, s.redirected})
 }
 
 // add adds states to others, unless one of them says the same. If there are too many, it
 // forgets what tells them apart.
-func add(states []state, more ...state) []state {
+func (t *trace) add(states []state, more ...state) []state {
 	for _, s := range more {
 		if len(states) > manyStates {
-			s.path, s.facts = anyPath, nil
+			s.path, s.names, s.facts = anyPath, t.place.names, nil
 		}
 		if !slices.ContainsFunc(states, s.same) {
 			states = append(states, s)
@@ -153,16 +155,16 @@ func (t *trace) route(route caddyhttp.Route, s state, after []state, onWay bool,
 		if onWay && s.path != anyPath {
 			t.takes(first, s)
 		}
-		return add(after, s)
+		return t.add(after, s)
 	}
 	in, out := t.match(route, s)
-	after = add(after, out...)
+	after = t.add(after, out...)
 	if in == nil && onWay && s.moved {
-		s.quiet = true
+		s.uncertain = true
 		t.takes("rewrite", s)
 	}
 	for _, i := range in {
-		i.quiet = i.quiet || out != nil && onlyClients(route.MatcherSets)
+		i.uncertain = i.uncertain || out != nil && onlyClients(route.MatcherSets)
 		i.file = fallback(route.MatcherSets)
 		i.part = i.part || out == nil && t.isPart(route)
 		if out != nil || i.part {
@@ -179,7 +181,7 @@ func (t *trace) route(route caddyhttp.Route, s state, after []state, onWay bool,
 			left.via = s.via
 			switch {
 			case !route.Terminal:
-				after = add(after, left)
+				after = t.add(after, left)
 			case !onWay && left.path != anyPath:
 				t.takes(t.first(route), left)
 			}
@@ -190,7 +192,7 @@ func (t *trace) route(route caddyhttp.Route, s state, after []state, onWay bool,
 
 // isPart says whether a route takes some paths only.
 func (t *trace) isPart(route caddyhttp.Route) bool {
-	_, out := t.match(route, state{methods: allMethods})
+	_, out := t.match(route, state{names: t.place.names, methods: allMethods})
 	return out != nil
 }
 
@@ -200,7 +202,7 @@ func (t *trace) handlers(list []caddyhttp.MiddlewareHandler, s state, under []st
 	for _, handler := range list {
 		var passed []state
 		for _, before := range states {
-			passed = add(passed, t.through(handler, before, under)...)
+			passed = t.add(passed, t.through(handler, before, under)...)
 		}
 		states = passed
 	}
@@ -256,7 +258,7 @@ func (t *trace) through(handler caddyhttp.MiddlewareHandler, s state, under []st
 		switch {
 		case handler != t.own:
 			return []state{s}
-		case s.ghost:
+		case s.redirected:
 			t.turned |= s.methods
 		default:
 			t.methods |= s.methods
@@ -287,9 +289,9 @@ func (t *trace) through(handler caddyhttp.MiddlewareHandler, s state, under []st
 func (t *trace) answered(handler caddyhttp.MiddlewareHandler, s state, under []string) (left []state) {
 	name := directiveOf(handler)
 	refuses := name == "error" || name == "abort"
-	if answers(handler) == "" && !(refuses && s.part && !s.quiet) {
+	if answers(handler) == "" && !(refuses && s.part && !s.uncertain) {
 		if ends(handler) { // redirects and refusals may come before sso
-			s.ghost, s.facts = true, nil
+			s.redirected, s.facts = true, nil
 		}
 		return []state{s}
 	}
@@ -302,7 +304,7 @@ func (t *trace) answered(handler caddyhttp.MiddlewareHandler, s state, under []s
 	case ok:
 		for _, response := range proxy.HandleResponse { // such as that of forward_auth
 			if response.StatusCode == "" {
-				left = add(left, t.list(response.Routes, s, under)...)
+				left = t.add(left, t.list(response.Routes, s, under)...)
 			}
 		}
 		return left

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
@@ -16,15 +15,14 @@ import (
 
 // A routing has the routes of one server, and what traces through them have found.
 type routing struct {
-	server   string
-	routes   caddyhttp.RouteList
-	named    map[string]*caddyhttp.Route
-	ways     map[wayTo]way
-	keys     map[any]string           // of matchers: see matcherKey
-	often    map[string]int           // how often a key occurs
-	groups   map[string]int           // in how many lists of routes a group occurs
-	requests map[string]*http.Request // for paths
-	steps    int                      // routes that requests were followed through
+	server string
+	routes caddyhttp.RouteList
+	named  map[string]*caddyhttp.Route
+	ways   map[wayTo]way
+	keys   map[any]string // of matchers: see matcherKey
+	often  map[string]int // how often a key occurs
+	groups map[string]int // in how many lists of routes a group occurs
+	steps  int            // routes that requests were followed through
 }
 
 // A wayTo is that of requests for a path to a handler.
@@ -36,7 +34,7 @@ type wayTo struct {
 func routingOf(name string, server *caddyhttp.Server) *routing {
 	in := &routing{
 		server: name, routes: server.Routes, named: server.NamedRoutes,
-		ways: map[wayTo]way{}, keys: map[any]string{}, often: map[string]int{}, groups: map[string]int{}, requests: map[string]*http.Request{},
+		ways: map[wayTo]way{}, keys: map[any]string{}, often: map[string]int{}, groups: map[string]int{},
 	}
 	in.count(in.routes)
 	for _, route := range in.named {
@@ -91,13 +89,6 @@ func (in *routing) key(matcher any) string {
 	return in.keys[matcher]
 }
 
-func (in *routing) request(path string) *http.Request {
-	if in.requests[path] == nil {
-		in.requests[path] = requestFor(path)
-	}
-	return in.requests[path]
-}
-
 // A walker goes through the routes of one server.
 type walker struct {
 	in    *routing
@@ -108,9 +99,11 @@ type walker struct {
 	nested bool                          // some route above has a matcher other than host, or is one of several
 	part   bool                          // some route within the site has hosts of its own
 	site   string                        // the outermost route with a subroute
-	steps  []step                        // of the routes above
 	line   []caddyhttp.MiddlewareHandler // the subroutes above
 	shared string                        // the group of a route above that is one of another list, too
+
+	stripped string   // what the routes above and before cut off the path
+	prefixes []string // see place
 }
 
 // routes looks for handlers in a list of routes. depth counts the subroutes
@@ -118,11 +111,9 @@ type walker struct {
 func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 	var mine []int // indices in w.found of this list's own handlers
 	before := slices.Clip(above)
-	var passed []step // what routes before do to all requests
 	for i, route := range list {
 		outer := *w
-		limited := w.enter(route, depth)
-		w.steps = append(slices.Concat(w.steps, passed), step{sets: route.MatcherSets})
+		w.enter(route, depth)
 		var beside []earlier // before others in this route
 		for _, handler := range route.Handlers {
 			for _, k := range mine {
@@ -136,33 +127,32 @@ func (w *walker) routes(list caddyhttp.RouteList, depth int, above []earlier) {
 				if depth == 0 {
 					w.site = "/" + strconv.Itoa(i)
 				}
-				line := w.line
+				line, stripped := w.line, w.stripped
 				w.line = append(slices.Clip(line), handler)
 				w.routes(handler.Routes, depth+1, slices.Concat(leadingIn(before), beside))
-				w.line = line
-			}
-			if strip := stripOf(handler); strip != "" {
-				w.steps = append(slices.Clip(w.steps), step{strip: strip})
-				if len(route.MatcherSets) == 0 {
-					passed = append(passed, step{strip: strip})
+				w.line, w.stripped = line, stripped
+			case *rewrite.Rewrite:
+				if !strings.Contains(handler.StripPathPrefix, "{") {
+					w.stripped += handler.StripPathPrefix
 				}
 			}
 			for _, name := range w.within(handler, nil, answers) {
-				before = append(before, earlier{name, namesOf(route.MatcherSets), depth == 0, limited, len(route.MatcherSets) > 0, !onlyHosts(route.MatcherSets)})
+				before = append(before, earlier{name, route.MatcherSets, depth == 0})
 				beside = append(beside, earlier{name: name})
 			}
 		}
 		outer.found = w.found
+		if len(route.MatcherSets) == 0 {
+			outer.stripped = w.stripped
+		}
 		*w = outer
 	}
 }
 
-// enter notes what a route says of the handlers below it. It reports whether the route
-// has hosts of its own.
-func (w *walker) enter(route caddyhttp.Route, depth int) (limited bool) {
+// enter notes what a route says of the handlers below it.
+func (w *walker) enter(route caddyhttp.Route, depth int) {
 	names := namesOf(route.MatcherSets)
-	own, limited := hostsOf(names)
-	if limited {
+	if own, limited := hostsOf(names); limited {
 		w.hosts.Exact, w.hosts.Any, w.hosts.Wild, w.names = own.Exact, own.Any, own.Wild, names
 		w.part = depth > 0
 	}
@@ -174,14 +164,31 @@ func (w *walker) enter(route caddyhttp.Route, depth int) (limited bool) {
 	if w.in.groups[route.Group] > 1 {
 		w.shared = route.Group
 	}
-	return limited
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			if m, ok := matcher.(*caddyhttp.MatchPath); ok {
+				w.prefixes = append(slices.Clip(w.prefixes), prefixesIn(*m, w.stripped)...)
+			}
+		}
+	}
+}
+
+// prefixesIn are the prefixes for own addresses below the patterns of a matcher.
+func prefixesIn(patterns caddyhttp.MatchPath, stripped string) (prefixes []string) {
+	for _, pattern := range patterns {
+		base, all := strings.CutSuffix(pattern, "*")
+		if prefix := stripped + strings.TrimSuffix(base, "/") + defaultPrefix; all && !strings.ContainsAny(prefix, "*{%") {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	return prefixes
 }
 
 // place is where a handler stands that was met just now.
 func (w *walker) place(h *Handler, before []earlier) place {
 	p := place{
 		handler: h, hosts: w.hosts, names: w.names, server: w.in.server, site: w.in.server + w.site, top: !w.nested,
-		anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part, steps: w.steps, shared: w.shared, in: w.in, line: append(slices.Clip(w.line), h), own: h,
+		anyHost: w.hosts.Any && len(w.hosts.Exact) == 0 && !w.part, prefixes: w.prefixes, shared: w.shared, in: w.in, line: append(slices.Clip(w.line), h), own: h,
 	}
 	p.before, p.unknown = w.before(h, before)
 	return p
@@ -189,41 +196,34 @@ func (w *walker) place(h *Handler, before []earlier) place {
 
 // An earlier handler is one that answers, in a list of routes.
 type earlier struct {
-	name    string
-	names   hostNames // that its own route takes
-	site    bool      // its own route is a site of its own
-	limited bool      // its own route has hosts, those or wildcards
-	matched bool      // it is asked for some requests only
-	partly  bool      // some requests of a host, that is
+	name string
+	sets caddyhttp.MatcherSets // of its own route, if that is another one
+	site bool                  // its own route is a site of its own
 }
 
 // leadingIn returns those that leave nothing to the routes that come after: not
 // a site with a path, which is a site of its own.
 func leadingIn(list []earlier) []earlier {
-	var leading []earlier
-	for _, e := range list {
-		if !e.partly {
-			leading = append(leading, e)
-		}
-	}
-	return leading
+	return slices.DeleteFunc(slices.Clone(list), func(e earlier) bool { return !onlyHosts(e.sets) })
 }
 
 // before names the earlier handlers that answer for h, and those that may. If h guards a
 // part only, the site may answer other parts itself: see trace.
 func (w *walker) before(h *Handler, list []earlier) (answer, unknown []string) {
 	for _, e := range list {
-		here := !e.limited || e.site && slices.ContainsFunc(w.names, e.names.cover) || !e.site && e.names.overlap(w.names)
+		names := namesOf(e.sets)
+		_, limited := hostsOf(names)
+		here := !limited || e.site && slices.ContainsFunc(w.names, names.cover) || !e.site && names.overlap(w.names)
 		known := slices.Contains(standard, e.name) || e.name == "respond"
-		if !here || h.Nested && (e.matched || known) {
+		if !here || h.Nested && (len(e.sets) > 0 || known) {
 			continue
 		}
-		names := &answer
+		to := &answer
 		if !known {
-			names = &unknown
+			to = &unknown
 		}
-		if !slices.Contains(*names, e.name) {
-			*names = append(*names, e.name)
+		if !slices.Contains(*to, e.name) {
+			*to = append(*to, e.name)
 		}
 	}
 	return answer, unknown
