@@ -113,7 +113,7 @@ func (a *App) Provision(ctx caddy.Context) error { return noted(a.provision(ctx)
 
 func (a *App) provision(ctx caddy.Context) error {
 	a.provisionProgram(ctx) // before there is a logger
-	a.ctx, a.log = ctx, ctx.Logger()
+	a.ctx, a.log = ctx, loggerOf(ctx)
 	a.audit, a.access = a.log.Named("audit"), a.log.Named("access")
 	a.refusals, a.warned = newRefusals(a.writeEvent), map[string]bool{}
 	a.started = make(chan struct{})

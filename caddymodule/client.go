@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
@@ -252,10 +253,27 @@ func (h *Handler) clients() (clients []gateway.Client, err error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("op: client %s: %w", c.ID, err))
 		}
+		h.warnOfClient(built.Client)
 		c.Secret = nil // Caddy may log a module with its configuration
 		clients = append(clients, built)
 	}
 	return clients, errors.Join(errs...)
+}
+
+// shortestClientSecret is how many bytes a secret has that nobody guesses at /token.
+const shortestClientSecret = 16
+
+// warnOfClient warns of a client in whose name others may ask.
+func (h *Handler) warnOfClient(c oidcop.Client) {
+	client := []zap.Field{zap.String("site", h.site), zap.String("client", c.ID)}
+	if len(c.Secrets) == 0 && len(c.Keys) == 0 && c.KeysURL == "" {
+		h.app.warn("the client has neither `secret` nor `keys`, so it is public: anybody can ask in its name, and PKCE alone protects its codes. If the app can keep a secret, write `secret <secret>`", client...)
+	}
+	for _, secret := range c.Secrets {
+		if secret != "" && len(secret) < shortestClientSecret {
+			h.app.warn("the secret of the client is short, so it can be guessed: make one with `openssl rand -hex 32`", client...)
+		}
+	}
 }
 
 func (c *Client) build() (built gateway.Client, err error) {

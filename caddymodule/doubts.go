@@ -22,7 +22,7 @@ func (a *App) warnOfDoubts(places []place) {
 	a.warnOfIdle(places)
 	for _, p := range a.providers {
 		if p.site == "" && !slices.ContainsFunc(a.handlers, func(h *Handler) bool { return slices.Contains(h.opts.Providers, p.Name) }) {
-			a.warn("no site offers this provider: write its name in the `provider` line of a site, or remove it", zap.String("provider", p.Name))
+			a.warn("no site offers this provider: write its name in the option `provider` of a site, or remove it", zap.String("provider", p.Name))
 		}
 		a.warnOfInsecure(zap.String("provider", p.Name), p.config)
 	}
@@ -68,17 +68,19 @@ func (a *App) warnOfIdle(places []place) {
 	for _, p := range a.providers {
 		longest = max(longest, a.lifetimeOf(p))
 	}
-	const noEffect = "`idle` has no effect, because every login reaches its `lifetime` first: write a shorter `idle`, or a longer `lifetime`"
+	noEffect := func(lifetime string) string {
+		return "`idle` has no effect, because every login reaches its " + lifetime + " first: write a shorter `idle`, or a longer " + lifetime
+	}
 	switch {
 	case idle <= 0:
 		return
 	case idle >= longest:
-		a.warn(noEffect, zap.Duration("idle", idle), zap.Duration("lifetime", longest))
+		a.warn(noEffect("`lifetime`"), zap.Duration("idle", idle), zap.Duration("lifetime", longest))
 		return
 	}
 	for _, p := range places {
 		if own := time.Duration(p.handler.Lifetime); own > 0 && idle >= own {
-			a.warn(noEffect, zap.String("site", p.handler.site), zap.Duration("idle", idle), zap.Duration("lifetime", own))
+			a.warn(noEffect(inSyntax("`lifetime`", "SSO_SITE_LIFETIME")), zap.String("site", p.handler.site), zap.Duration("idle", idle), zap.Duration("lifetime", own))
 		}
 	}
 }
@@ -97,7 +99,8 @@ func (a *App) warnOfLifetime(p place) {
 		}
 	}
 	if own > longest {
-		a.warn("the site's `lifetime` has no effect, because each login ends earlier (after `login`): write a shorter one, or a longer `lifetime` in the global option sso or for a provider",
+		a.warn(inSyntax("the site's `lifetime`", "SSO_SITE_LIFETIME")+" has no effect, because each login ends earlier (after `login`): write a shorter one, or a longer "+
+			inSyntax("`lifetime` in the global option sso or for a provider", "SSO_LIFETIME"),
 			zap.String("site", p.handler.site), zap.Duration("lifetime", own), zap.Duration("login", longest))
 	}
 }

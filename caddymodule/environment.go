@@ -183,7 +183,7 @@ func (env *environment) group() {
 			if err != nil {
 				env.fault(s.full, err)
 			}
-			off[s.protocol+"/"+s.provider] = !on
+			off[s.protocol+"/"+s.provider] = err == nil && !on
 			fallthrough
 		case s.owner == ofProvider:
 			if s.provider == "" {

@@ -179,7 +179,8 @@ func (env *environment) mappingOf(args string) string {
 var ruleWords = []string{"role", "template", "group"}
 
 // variableOf returns the name of an option's variable: of p, if it has the option, or else of
-// the site or all sites. If no provider is known, it is as docs/environment.md writes it.
+// the site or all sites. If no provider is known, it is of the only one, or as docs/environment.md
+// writes it.
 func (env *environment) variableOf(word string, p *envProvider) string {
 	word, _, _ = strings.Cut(word, " ") // "store redis"
 	if p != nil && p.fields[upper(word)].word == word {
@@ -198,8 +199,11 @@ func (env *environment) variableOf(word string, p *envProvider) string {
 		return variablePrefix + upper(word) + "_MAPPING"
 	case word == "from":
 		return env.mappingOf("")
-	case env.all.global[upper(word)].word == word:
+	case env.all.global[upper(word)].word == word, env.all.isSidecars(upper(word)):
 		return variablePrefix + upper(word)
+	}
+	if len(env.providers) == 1 && p == nil && env.providers[0].fields[upper(word)].word == word {
+		return env.variableOf(word, env.providers[0])
 	}
 	for _, own := range env.all.provider {
 		if own[upper(word)].word == word {

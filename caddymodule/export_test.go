@@ -166,6 +166,15 @@ func OptionVariables() (list []OptionVariable) {
 	return list
 }
 
+// Speak has logs name variables until the end of a test.
+func (s *Sidecar) Speak() (end func()) {
+	configuring.Store(s.env)
+	return func() { configuring.Store(nil) }
+}
+
+// InVariables writes the options in a text as variables.
+func (s *Sidecar) InVariables(text string) string { return variableCore{env: s.env}.text(text) }
+
 // GlobalWords are the options of the global block.
 func GlobalWords() []string { return new(App).block().words() }
 

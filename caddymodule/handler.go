@@ -202,7 +202,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision builds what the site needs and checks all of it.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.log, h.site = ctx.Logger(), siteName(ctx)
+	h.log, h.site = loggerOf(ctx), siteName(ctx)
 	if err := h.provision(ctx); err != nil {
 		return noted(fmt.Errorf("site %s: %w", h.site, err))
 	}

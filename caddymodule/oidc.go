@@ -232,7 +232,7 @@ func (o *OIDC) configure(ctx caddy.Context) (builtProvider, error) {
 	if !validName(o.Name) {
 		return builtProvider{}, wording.Aboutf("name", "'%s' cannot be a provider's name: %s", o.Name, nameRule)
 	}
-	provider, err := oidcrp.New(cfg, oidcrp.Deps{Logger: ctx.Logger().With(zap.String("provider", o.Name))})
+	provider, err := oidcrp.New(cfg, oidcrp.Deps{Logger: loggerOf(ctx).With(zap.String("provider", o.Name))})
 	if err != nil {
 		return builtProvider{}, err
 	}

@@ -51,7 +51,12 @@ func (e entry) wrong(d *caddyfile.Dispenser) error {
 		example = ", where <duration> is one word, such as 30s or 8h"
 	}
 	_, args, _ := strings.Cut(e.usage, " ")
-	return d.WrapErr(wording.Errorf("wrong arguments for '%s': expected %s%s", e.word(), wording.Option{Word: e.word(), Args: args}, example))
+	return d.WrapErr(wording.Errorf("%s: expected %s%s", wrongArguments(e.word()), wording.Option{Word: e.word(), Args: args}, example))
+}
+
+// wrongArguments begins an error about an option. Before it, the environment names the variable.
+func wrongArguments(word string) wording.Choice {
+	return wording.Choice{Caddyfile: "wrong arguments for '" + word + "'", Other: "wrong value"}
 }
 
 // A block has the options of a block in the Caddyfile. If two have the same word, the
@@ -118,7 +123,7 @@ func (b block) unknown(d *caddyfile.Dispenser) error {
 func text[T ~string](to *T) setter {
 	return func(d *caddyfile.Dispenser, e entry) error {
 		if d.CountRemainingArgs() > 1 && strings.Contains(e.usage, "<text>") {
-			return d.WrapErr(wording.Errorf("wrong arguments for '%s': put a text with blanks in quotes: %s", e.word(),
+			return d.WrapErr(wording.Errorf("%s: put a text with blanks in quotes: %s", wrongArguments(e.word()),
 				wording.Option{Word: e.word(), Args: strconv.Quote(strings.Join(d.RemainingArgs(), " "))}))
 		}
 		var arg string
@@ -214,8 +219,8 @@ func joined(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) error
 	if !found {
 		return nil
 	}
-	return d.WrapErr(wording.Errorf("wrong arguments for '%s': only blanks separate the words of this list: write %s, or put the word in quotes if the comma belongs to it",
-		word, wording.Option{Word: word, Args: strings.Join(args, " ")}))
+	return d.WrapErr(wording.Errorf("%s: only blanks separate the words of this list: write %s, or put the word in quotes if the comma belongs to it",
+		wrongArguments(word), wording.Option{Word: word, Args: strings.Join(args, " ")}))
 }
 
 // listed returns the words of a list. It refuses a comma at the edge of a word: that was
@@ -225,7 +230,7 @@ func listed(d *caddyfile.Dispenser, word string, tokens []caddyfile.Token) ([]st
 	for i, token := range tokens {
 		words[i] = token.Text
 		if strings.Trim(token.Text, ",") != token.Text && !token.Quoted() {
-			return nil, d.Errf("wrong arguments for '%s': there is a comma at the edge of '%s', but only blanks separate the words of this list: remove the comma, or put the word in quotes if the comma belongs to it", word, withoutUser(token.Text))
+			return nil, d.WrapErr(wording.Errorf("%s: there is a comma at the edge of '%s', but only blanks separate the words of this list: remove the comma, or put the word in quotes if the comma belongs to it", wrongArguments(word), withoutUser(token.Text)))
 		}
 	}
 	return words, nil

@@ -214,7 +214,7 @@ func (s *SAML) configure(ctx caddy.Context) (builtProvider, error) {
 		return builtProvider{}, err
 	}
 	s.nameAfter(cmp.Or(cfg.MetadataURL, cfg.EntityID))
-	provider, err := samlsp.New(cfg, samlsp.Deps{Logger: ctx.Logger().With(zap.String("provider", s.Name))})
+	provider, err := samlsp.New(cfg, samlsp.Deps{Logger: loggerOf(ctx).With(zap.String("provider", s.Name))})
 	if err != nil {
 		return builtProvider{}, err
 	}

@@ -149,7 +149,7 @@ func checkValue(written, value string) error {
 	case written != "" && seen == "" && literal == written:
 		return errors.New("is blank: write a value, or a placeholder such as {env.NAME} or {file./path}")
 	case written != "" && seen == "":
-		return errors.New("is blank, or has only invisible characters: write a value into the variable or file that the placeholder names")
+		return errors.New("is blank, or has only invisible characters: write a value into the variable or file")
 	case strings.HasPrefix(value, "\ufeff"):
 		return errors.New("begins with a byte order mark (U+FEFF), which an editor has written: save the file as UTF-8 without it")
 	}
@@ -177,7 +177,7 @@ func allVisible(name, secret string) error {
 	case i+size == len(secret):
 		where = "at the end"
 	}
-	return fmt.Errorf("%s: has an invisible character (%U) %s, so the provider would refuse it: remove it from the value, or from the variable or file that the placeholder names", name, r, where)
+	return wording.Aboutf(name, "has an invisible character (%U) %s, so the provider would refuse it: remove it from the value, the variable or the file", r, where)
 }
 
 // fromEnvironment says whether a text is the value of a variable: in a Caddyfile, {$NAME}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
@@ -56,6 +57,15 @@ func ReadSidecar(environ []string) (*Sidecar, error) {
 	}
 	s.Config, err = json.Marshal(config)
 	return s, err
+}
+
+// Load starts what the variables configure. Its error and the warnings name variables.
+func (s *Sidecar) Load() error {
+	configuring.Store(s.env)
+	if err := caddy.Load(s.Config, false); err != nil {
+		return s.Explain(err)
+	}
+	return nil
 }
 
 // Explain puts an error of Caddy's into words of the environment.

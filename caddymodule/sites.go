@@ -222,8 +222,8 @@ func (a *App) place(places []place) error {
 				op = p.handler.site
 			}
 			for _, name := range guard.WithoutEmails() {
-				a.warn("the app gets no e-mail address of this provider's people: the site has several name spaces, and the provider has no email_domains",
-					zap.String("site", p.handler.site), zap.String("provider", name), zap.String("fix", "write `email_domains <domain>…` in the block of provider "+name))
+				a.warn("the app gets no e-mail address of this provider's people: the site has several name spaces, and the provider has no `email_domains`",
+					zap.String("site", p.handler.site), zap.String("provider", name), zap.String("fix", "write `email_domains <domain>…`"+inSyntax(" in the block of provider "+name, "")))
 			}
 		}
 		p.handler.guard.Store(guard)

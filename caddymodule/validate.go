@@ -44,7 +44,7 @@ func (a *App) warnOfSecret(p builtProvider) {
 	if p.site != "" {
 		fields = append(fields, zap.String("site", p.site))
 	}
-	a.warn("there is no client_secret, so the client is public. A {$NAME} whose variable is not set is nothing: set the variable. If you mean a public client, write `token_auth none`", fields...)
+	a.warn("there is no `client_secret`, so the client is public. "+inSyntax("A {$NAME} whose variable is not set is nothing: set the variable", "Set it")+". If you mean a public client, write `token_auth none`", fields...)
 }
 
 // warnOfSpace warns of a suffix or prefix that can't be told from the name itself.
@@ -142,9 +142,9 @@ func misread(d *caddyfile.Dispenser, kind string, to []string, tokens []caddyfil
 	line := wording.Option{Word: kind, Args: args}
 	switch r {
 	case changesNames:
-		return d.WrapErr(wording.Errorf("wrong arguments for '%s': only blanks separate the words of a rule, and every other sign is a part of a name: write %s, or put the word in quotes if the sign belongs to it", kind, line))
+		return d.WrapErr(wording.Errorf("%s: only blanks separate the words of a rule, and every other sign is a part of a name: write %s, or put the word in quotes if the sign belongs to it", wrongArguments(kind), line))
 	case excludes:
-		return d.WrapErr(wording.Errorf("wrong arguments for '%s': no rule excludes anybody: name all groups that this rule lets in, and write %s, or put the word in quotes if the ! belongs to it", kind, line))
+		return d.WrapErr(wording.Errorf("%s: no rule excludes anybody: name all groups that this rule lets in, and write %s, or put the word in quotes if the ! belongs to it", wrongArguments(kind), line))
 	}
 	return nil
 }

@@ -246,6 +246,12 @@ func byName(list []variable) map[string]variable {
 	return m
 }
 
+// isSidecars reports whether a variable of this name behind SSO_ is the sidecar's own.
+func (all variables) isSidecars(name string) bool {
+	v, ok := all.global[name]
+	return ok && v.owner == ofSidecar
+}
+
 // fromKubernetes reports whether Kubernetes sets a variable of this name for a service that
 // is called sso.
 func fromKubernetes(name string) bool {

@@ -1,7 +1,6 @@
 package caddymodule_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -33,7 +32,7 @@ func withLog(t *testing.T, caddyfile string) (config []byte, said func(text stri
 	file := filepath.Join(dir, "log")
 	options := fmt.Sprintf("\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t}\n", dir, file)
 	if json.Valid([]byte(caddyfile)) {
-		config = slices.Concat(bytes.TrimSuffix(mustAdapt(t, withOptions("", options)), []byte("}")), []byte(","+caddyfile[1:]))
+		config = slices.Concat([]byte(strings.TrimSuffix(strings.TrimSpace(caddyfile), "}")+","), mustAdapt(t, withOptions("", options))[1:])
 	} else {
 		config = mustAdapt(t, withOptions(caddyfile, options))
 	}

@@ -344,6 +344,17 @@ func TestSidecarStopsEarly(t *testing.T) {
 	}
 }
 
+// TestHealthOfNothing asks for health without the sidecar's variables, where no Caddy runs.
+func TestHealthOfNothing(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.env = []string{fmt.Sprintf("CADDY_ADMIN=127.0.0.1:%d", gatewaytest.FreePort())}
+	out, err := g.command("health").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "because SSO_UPSTREAM is not set") || !strings.Contains(string(out), "the sidecar's variables") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // TestSidecarMistakes starts sidecars whose environment is wrong.
 func TestSidecarMistakes(t *testing.T) {
 	t.Parallel()

@@ -77,7 +77,7 @@ var table = []Meaning{
 	},
 	{
 		InsecureHTTP, 403, "Signing in needs https", "Your browser asked for this page without encryption. Open the address with https://; if you did, tell your administrator.",
-		"The request came over plain http, and its host name is not one of loopback. Others could read the session cookie. Serve https. Behind a proxy that ends TLS, set `trusted_proxies` in Caddy's global options, or an https `base_url`. If you accept the risk, set `insecure_http`.",
+		"The request came over plain http, and its host name is not one of loopback. Others could read the session cookie. Serve https. Behind a proxy that ends TLS, set `trusted_proxies` (in a Caddyfile: in the global options), or an https `base_url`. If you accept the risk, set `insecure_http`.",
 	},
 	{
 		TooLarge, 413, "The request is too large", "Your browser sent more than this address accepts. Go back and try again; if it happens again, tell your administrator.",
@@ -89,7 +89,7 @@ var table = []Meaning{
 	},
 	{
 		TooManyAttempts, 429, "Too many sign-ins", "Too many sign-ins from your network failed, or began at once. Wait a minute, then try again.",
-		"One client address exceeded the limit on sign-ins. The log line has the address, and the error says which of the numbers it exceeded. Behind a proxy, set `trusted_proxies` in Caddy's global options; otherwise everybody shares the proxy's address. The option `limit` changes the numbers. If it says that the browser is signed in, an app asks for a new sign-in each time: correct the app.",
+		"One client address exceeded the limit on sign-ins. The log line has the address, and the error says which of the numbers it exceeded. Behind a proxy, set `trusted_proxies` (in a Caddyfile: in the global options); otherwise everybody shares the proxy's address. The option `limit` changes the numbers. If it says that the browser is signed in, an app asks for a new sign-in each time: correct the app.",
 	},
 	{
 		ClientRefused, 400, "The application's request was refused", "The application sent a request that can't be granted. Tell the application's administrator.",

@@ -42,7 +42,8 @@ admin endpoint at ` + caddy.DefaultAdminListen + `, which responds once Caddy ha
 // checkHealth returns why the running process is not well, or nil.
 func checkHealth() error {
 	address := caddy.DefaultAdminListen + "/config/"
-	if os.Getenv("SSO_UPSTREAM") != "" || os.Getenv("SSO_UPSTREAM__FILE") != "" {
+	isSidecar := os.Getenv("SSO_UPSTREAM") != "" || os.Getenv("SSO_UPSTREAM__FILE") != ""
+	if isSidecar {
 		listen, err := caddymodule.HealthAddress(os.Environ())
 		if err != nil {
 			return err
@@ -56,6 +57,9 @@ func checkHealth() error {
 		return err
 	}
 	resp, err := http.DefaultClient.Do(req)
+	if err != nil && !isSidecar {
+		return fmt.Errorf("asking Caddy's admin endpoint, because SSO_UPSTREAM is not set: %w. To ask a sidecar, give this command the sidecar's variables", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -69,8 +69,8 @@ func runSidecar() error {
 	if err := errors.Join(tryListen(ctx, sidecar.Listen), state.listen(ctx, sidecar.Health)); err != nil {
 		return err
 	}
-	if err := caddy.Load(sidecar.Config, false); err != nil {
-		return sidecar.Explain(err)
+	if err := sidecar.Load(); err != nil {
+		return err
 	}
 	log := caddy.Log().Named("sidecar")
 	for _, note := range sidecar.Notes {

@@ -1,0 +1,106 @@
+package caddymodule
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
+)
+
+// configuring is the environment that configures this process: a sidecar's, or nil.
+var configuring atomic.Pointer[environment]
+
+// loggerOf returns the log of a module. In a sidecar its lines name variables in place of options.
+func loggerOf(ctx caddy.Context) *zap.Logger {
+	env := configuring.Load()
+	if env == nil {
+		return ctx.Logger()
+	}
+	return ctx.Logger().WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return variableCore{Core: core, env: env}
+	}))
+}
+
+// inSyntax returns the text for a Caddyfile, or that for variables.
+func inSyntax(caddyfile, variables string) string {
+	if configuring.Load() != nil {
+		return variables
+	}
+	return caddyfile
+}
+
+// A variableCore names variables where a line of the log has options between backquotes.
+type variableCore struct {
+	zapcore.Core
+	env      *environment
+	provider *envProvider // whom the lines are about, or nil
+}
+
+// With adds fields to each line.
+func (c variableCore) With(fields []zapcore.Field) zapcore.Core {
+	own, fields := c.words(fields)
+	return variableCore{c.Core.With(fields), c.env, own.provider}
+}
+
+// Check adds this core to an entry.
+func (c variableCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(entry.Level) {
+		return checked.AddCore(entry, c)
+	}
+	return checked
+}
+
+// Write writes a line if the core below wants it.
+func (c variableCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	own, fields := c.words(fields)
+	entry.Message = own.text(entry.Message)
+	if checked := c.Core.Check(entry, nil); checked != nil {
+		checked.Write(fields...)
+	}
+	return nil
+}
+
+// words returns the core for the provider that fields name, and the fields in its words.
+func (c variableCore) words(fields []zapcore.Field) (variableCore, []zapcore.Field) {
+	for _, f := range fields {
+		if f.Key == "provider" {
+			c.provider = c.env.provider(f.String)
+		}
+	}
+	own := make([]zapcore.Field, len(fields))
+	for i, f := range fields {
+		err, isError := f.Interface.(error)
+		switch {
+		case f.Type == zapcore.ErrorType && isError:
+			f = zap.NamedError(f.Key, errors.New(c.text(err.Error())))
+		case f.Key == "option":
+			f.String = strings.Trim(c.text("`"+f.String+"`"), "`")
+		case f.Key == "fix", f.Key == "risk":
+			f.String = c.text(f.String)
+		}
+		own[i] = f
+	}
+	return c, own
+}
+
+// text writes the options between backquotes as variables.
+func (c variableCore) text(text string) string {
+	parts := strings.Split(text, "`")
+	for i := 1; i < len(parts)-1; i += 2 {
+		word, args, _ := strings.Cut(parts[i], " ")
+		if word == "" {
+			parts[i] = "`" + parts[i] + "`"
+			continue
+		}
+		parts[i] = c.env.mention(wording.Option{Word: word, Args: args}, c.provider)
+	}
+	if len(parts)%2 == 0 { // the last one has no end
+		parts[len(parts)-1] = "`" + parts[len(parts)-1]
+	}
+	return strings.Join(parts, "")
+}
