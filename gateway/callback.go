@@ -285,7 +285,7 @@ func (x *request) declined(f *session.Flow, refused *refusal.Error) error {
 			return x.redirectTo(f.Return)
 		}
 	}
-	if errors.Is(refused, provider.ErrRequestRefused) {
+	if errors.Is(refused, provider.ErrRequestRefused) || errors.Is(refused, provider.ErrUnsupported) {
 		return x.refuse(refused) // the person is not at fault: it does not count as failed
 	}
 	return x.fail(refused)

@@ -203,9 +203,10 @@ func TestLimitInnocent(t *testing.T) {
 		"states of another browser": {"", func(s *site) *httptest.ResponseRecorder {
 			return s.browser().bring(s.browser().begin("/"))
 		}},
-		"a provider that does not know the gateway": {refusal.OIDCClientRejected, says(refusal.OIDCClientRejected, nil)},
-		"a provider that says it is out of order":   {refusal.ProviderUnavailable, says(refusal.ProviderUnavailable, nil)},
-		"a request that the provider refuses":       {refusal.ProviderRefused, says(refusal.ProviderRefused, provider.ErrRequestRefused)},
+		"a provider that does not know the gateway":        {refusal.OIDCClientRejected, says(refusal.OIDCClientRejected, nil)},
+		"a provider that says it is out of order":          {refusal.ProviderUnavailable, says(refusal.ProviderUnavailable, nil)},
+		"a request that the provider refuses":              {refusal.ProviderRefused, says(refusal.ProviderRefused, provider.ErrRequestRefused)},
+		"a provider that does not do what it is asked for": {refusal.OIDCTime, says(refusal.OIDCTime, provider.ErrUnsupported)},
 		"people whom no rule lets in": {refusal.AccessDenied, func(s *site) *httptest.ResponseRecorder {
 			b := s.browser()
 			return b.bring(b.beginAs("/", "bob"))

@@ -270,9 +270,11 @@ func halfHash(alg, s string) string {
 // missing. It never lies in the future.
 func idAuthTime(t *idToken) error {
 	at, ok := t.claims.date("auth_time")
-	missing := t.flow.Forced && !ok
+	if t.flow.Forced && !ok {
+		return fmt.Errorf("checking auth_time: it is missing: %w", provider.ErrUnsupported)
+	}
 	tooOld := t.flow.asked() && ok && at.Before(t.flow.begun().Add(-skew))
-	if missing || tooOld || ok && at.After(t.now.Add(skew)) {
+	if tooOld || ok && at.After(t.now.Add(skew)) {
 		return fmt.Errorf("checking auth_time: %s, the login began at %s and now it is %s",
 			provider.Moment(at), provider.Moment(t.flow.begun()), provider.Moment(t.now))
 	}

@@ -2,6 +2,7 @@ package oidcrp_test
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"reflect"
 	"strings"
@@ -208,6 +209,25 @@ func TestOtherPerson(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A provider that leaves out auth_time after a forced sign-in is at fault, and not the person.
+func TestForcedWithoutAuthTime(t *testing.T) {
+	t.Parallel()
+	op := inProcess(t)
+	op.SetHooks(gatewaytest.OPHooks{Claims: func(claims map[string]any) { delete(claims, "auth_time") }})
+	_, err := op.Login(t.Context(), forced{newProvider(t, op)})
+	if refusal.CodeOf(err) != refusal.OIDCTime || !errors.Is(err, provider.ErrUnsupported) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// forced asks for a new sign-in.
+type forced struct{ *oidcrp.Provider }
+
+func (p forced) Begin(ctx context.Context, req provider.BeginRequest) (*provider.Begun, error) {
+	req.ForceLogin = true
+	return p.Provider.Begin(ctx, req)
 }
 
 // asOther asks for somebody else.

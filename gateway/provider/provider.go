@@ -59,6 +59,10 @@ type Provider interface {
 // refuses our request, not the person (RFC 6749 §4.1.2.1, SAML Core 3.2.2.2).
 var ErrRequestRefused = errors.New("it refuses the request, not the person: a setting here or at the provider is wrong")
 
+// ErrUnsupported is in the cause of a refusal if the provider does not do what the request
+// asked for. Its setting is wrong, and the person is not at fault.
+var ErrUnsupported = errors.New("the provider does not do what the request asked for")
+
 // A BeginRequest carries the input of Begin.
 type BeginRequest struct {
 	// State identifies the flow: 43 characters of base64url. It is sent as the OAuth

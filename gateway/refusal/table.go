@@ -167,7 +167,7 @@ var table = []Meaning{
 	},
 	{
 		OIDCTime, 400, "The provider's answer has expired", "The identity provider's answer is too old, or its time lies in the future. " + orTell,
-		"exp, iat, nbf or auth_time of the ID token is too early or too late. Compare the clocks of this machine and the provider (NTP). If the person wanted to sign in as somebody else, the provider ignored prompt=login: it did not ask again, and answered with the earlier sign-in.",
+		"exp, iat, nbf or auth_time of the ID token is too early or too late. Compare the clocks of this machine and the provider (NTP). If auth_time is missing, an app asked for a new sign-in (prompt=login or max_age): have the provider send it. If the person wanted to sign in as somebody else, the provider ignored prompt=login: it did not ask again, and answered with the earlier sign-in.",
 	},
 	{
 		OIDCNonce, 400, "The provider's answer belongs to another sign-in", "The identity provider's answer does not belong to this sign-in. " + orTell,
