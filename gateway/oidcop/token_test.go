@@ -88,9 +88,10 @@ func TestBasic(t *testing.T) {
 		basic("web"):                                                http.StatusUnauthorized,
 		basic(":"):                                                  http.StatusUnauthorized,
 		basic("web:%zz"):                                            http.StatusUnauthorized,
-		"Basic !":                                                   http.StatusUnauthorized,
-		"Basic":                                                     http.StatusUnauthorized,
-		"Bearer x":                                                  http.StatusUnauthorized,
+		"Digest" + strings.TrimPrefix(basic("web:"+secret), "Basic"): http.StatusUnauthorized,
+		"Basic !":  http.StatusUnauthorized,
+		"Basic":    http.StatusUnauthorized,
+		"Bearer x": http.StatusUnauthorized,
 	} {
 		r := httptest.NewRequest(http.MethodPost, issuer+oidcop.TokenPath, strings.NewReader(exchangeForm(l.code()).Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
