@@ -207,7 +207,10 @@ func (p *Provider) hold(ctx context.Context, token string) (*holder, error) {
 	return h, err
 }
 
-var errTokenOver = invalidToken("the token is unknown, expired or revoked")
+const tokenOver = "the token is unknown, expired or revoked"
+
+// errDenied is errTokenOver of a person whom the client's rules have come to refuse.
+var errTokenOver, errDenied = invalidToken(tokenOver), invalidToken(tokenOver)
 
 // accessExpiry: RFC 6750 §3.1.
 func accessExpiry(h *holder) error {
@@ -225,17 +228,17 @@ func heldRefresh(h *holder) error {
 	return nil
 }
 
-// personOf returns the person of a grant. The error is invalid_token if the login is over, or
-// if the client's rules have come to refuse the person.
+// personOf returns the person of a grant. The error is errTokenOver if the login is over, or
+// errDenied. ErrNotHere is a fault: another node may accept the login.
 func (p *Provider) personOf(ctx context.Context, g *grant) (*Person, error) {
 	person, err := p.people.Person(ctx, g.Client, g.Login)
-	if err == nil {
-		return person, nil
-	}
-	if denied(err) || errors.Is(err, ErrNoLogin) {
+	switch {
+	case denied(err):
+		return nil, errDenied
+	case errors.Is(err, ErrNoLogin) && !errors.Is(err, ErrNotHere):
 		return nil, errTokenOver
 	}
-	return nil, err
+	return person, err
 }
 
 // denied reports whether the client's rules refuse a person. A refusal may be about a fault,

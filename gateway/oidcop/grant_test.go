@@ -89,6 +89,32 @@ func TestLoginOver(t *testing.T) {
 	}
 }
 
+// TestOtherConfiguration: while another configuration is rolled out, a node that does not accept
+// a login, or whose rules deny the person, ends no grant for the others.
+func TestOtherConfiguration(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	code, got := l.code("client_id", "long"), l.tokens("long")
+	for want, other := range map[string]func(){
+		"temporarily_unavailable": func() { l.people.fail(oidcop.ErrNotHere) },
+		"invalid_grant":           func() { l.people.fail(nil); l.people.deny("long", "login:alice") },
+	} {
+		other()
+		for _, form := range []url.Values{exchangeForm(code), refreshForm(got.Refresh)} {
+			if rec, failed := post(l.Provider, oidcop.TokenPath, "long", secret, form); read(rec).Error != want || failed {
+				t.Errorf("%d %s, want %s", rec.Code, rec.Body, want)
+			}
+		}
+	}
+	l.people.fail(nil)
+	l.people.denied = nil
+	for _, form := range []url.Values{exchangeForm(code), refreshForm(got.Refresh)} {
+		if rec, _ := post(l.Provider, oidcop.TokenPath, "long", secret, form); rec.Code != http.StatusOK {
+			t.Errorf("at another node: %d %s", rec.Code, rec.Body)
+		}
+	}
+}
+
 // overStores runs a test over each kind of store.
 func overStores(t *testing.T, run func(t *testing.T, st store.Store)) {
 	t.Parallel()

@@ -145,10 +145,12 @@ func (p *Provider) prepare(ctx context.Context, u *use, checks check.List[*use])
 		return nil, err
 	}
 	person, err := p.personOf(ctx, u.grant)
-	if errors.Is(err, errTokenOver) {
+	switch {
+	case errors.Is(err, errTokenOver):
 		return nil, &misuse{errSpent}
-	}
-	if err != nil {
+	case errors.Is(err, errDenied): // the grant stays: another node may have other rules
+		return nil, errSpent
+	case err != nil:
 		return nil, err
 	}
 	if m, err = p.mint(ctx, u, person, scope); err != nil {
