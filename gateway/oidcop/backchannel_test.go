@@ -50,11 +50,17 @@ func TestBackchannelHangs(t *testing.T) {
 			login := fmt.Sprintf("login:%d", i)
 			l.people.end(login)
 			l.LoginsChanged(login)
+			time.Sleep(10 * time.Millisecond) // the first is on its way
 		}
-		time.Sleep(time.Second)
+		time.Sleep(500 * time.Millisecond)
 		if got := len(healthy.heard()); got != 40 {
 			t.Errorf("within a second the other app heard of %d logouts of 40", got)
 		}
+		mu.Lock()
+		if hanging != 8 {
+			t.Errorf("the app that hangs has %d requests", hanging)
+		}
+		mu.Unlock()
 		time.Sleep(26 * time.Second) // five times the timeout
 		mu.Lock()
 		defer mu.Unlock()

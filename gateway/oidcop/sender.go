@@ -50,10 +50,19 @@ func (c *client) wake() {
 	}
 }
 
-// sendTo is the sender of a client.
+// A sender sends what is due to one client, as many at once as slots has room for.
+type sender struct {
+	client  *client
+	slots   chan struct{}
+	sending sync.WaitGroup
+}
+
+// sendTo sends to a client until ctx ends.
 func (p *Provider) sendTo(ctx context.Context, c *client) {
+	s := sender{client: c, slots: make(chan struct{}, senders)}
+	defer s.sending.Wait()
 	for {
-		p.report(p.send(ctx, c))
+		p.report(p.send(ctx, &s))
 		select {
 		case <-ctx.Done():
 			return
@@ -62,25 +71,22 @@ func (p *Provider) sendTo(ctx context.Context, c *client) {
 	}
 }
 
-// send sends what is due to a client, and waits for it.
-func (p *Provider) send(ctx context.Context, c *client) error {
+// send begins to send what is due to a client. It waits only for a free slot.
+func (p *Provider) send(ctx context.Context, s *sender) error {
 	_, due := p.indexes()
-	var sending sync.WaitGroup
-	defer sending.Wait()
-	slots := make(chan struct{}, senders)
 	return p.walk(ctx, due, "", func(b *Backing, m member) error {
-		if m.client != c.ID {
+		if m.client != s.client.ID {
 			return nil
 		}
-		slots <- struct{}{} // before the claim, which holds for a limited time
+		s.slots <- struct{}{} // before the claim, which holds for a limited time
 		n, err := p.claim(ctx, b, m)
 		if n == nil {
-			<-slots
+			<-s.slots
 			return err
 		}
-		sending.Go(func() {
-			defer func() { <-slots }()
-			p.report(p.notify(ctx, b, c, m, n))
+		s.sending.Go(func() {
+			defer func() { <-s.slots }()
+			p.report(p.notify(ctx, b, s.client, m, n))
 		})
 		return nil
 	})
