@@ -24,6 +24,7 @@ type suite struct {
 	name     string
 	minimum  int // if fewer tests and subtests run, the suite fails
 	timeout  time.Duration
+	beside   bool // runs beside the suite before it
 	commands string
 }
 
@@ -31,16 +32,16 @@ type suite struct {
 var suites = []suite{
 	// The integration tests wait a lot: the others run beside them. They need no -race: the
 	// binary that they build and run has it. They need no vet: lint does that.
-	{"tests", 8900, 45 * time.Minute, "go test -vet=off -count=1 -parallel=6 -tags=integration ./integration & " +
+	{"tests", 8900, 45 * time.Minute, false, "go test -vet=off -count=1 -parallel=6 -tags=integration ./integration & " +
 		"go test -vet=off -race -count=1 -p=2 -parallel=4 -tags=integration ./caddymodule/... ./gateway/... ./integration/runner ./mapping"},
-	// Tests that measure allocations or time run alone, without -race.
-	{"serial", 170, 8 * time.Minute, "go test -vet=off -p=1 -count=1 -run=^Test(Alloc|Time) -bench=. -benchtime=20x " +
-		"./caddymodule ./gateway/boltstore ./gateway/cookie ./gateway/oidcop ./gateway/pages ./gateway/samlsp/... ./gateway/signing/... ./mapping"},
-	{"modules", 0, 5 * time.Minute, "go mod verify && go mod tidy -diff"},
+	// These use only what the tests leave of the processor. So they have the same timeout.
+	{"modules", 0, 45 * time.Minute, true, "nice -n 19 go mod verify && nice -n 19 go mod tidy -diff"},
 	// golangci-lint vets with the tag integration.
-	{"lint", 0, 15 * time.Minute, "go vet ./... && " +
-		"go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./... && " +
-		"go run sigs.k8s.io/kubectl-validate@v0.0.4 docker/kubernetes"},
+	{"lint", 0, 45 * time.Minute, true, "nice -n 19 go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./... && " +
+		"nice -n 19 go vet ./... && nice -n 19 go run sigs.k8s.io/kubectl-validate@v0.0.4 docker/kubernetes"},
+	// Tests that measure allocations or time run alone, without -race.
+	{"serial", 170, 8 * time.Minute, false, "go test -vet=off -p=1 -count=1 -run=^Test(Alloc|Time) -bench=. -benchtime=20x " +
+		"./caddymodule ./gateway/boltstore ./gateway/cookie ./gateway/oidcop ./gateway/pages ./gateway/samlsp/... ./gateway/signing/... ./mapping"},
 }
 
 func main() {
@@ -80,23 +81,31 @@ func run(ctx context.Context, out io.Writer, all []suite, only []string) int {
 	passed, failed, skipped := 0, 0, 0
 	table := ""
 	seen := map[testID]bool{}
+	var asked []suite
 	for _, s := range all {
 		if len(only) > 0 && !slices.Contains(only, s.name) {
 			skipped++
 			table += fmt.Sprintf("  %-8s not run: not asked for\n", s.name)
 			continue
 		}
-		fmt.Fprintf(out, "=== %s\n", s.name)
-		began := time.Now()
-		r := s.run(ctx)
-		r.print(out)
-		line := fmt.Sprintf("%8s  %d passed, %d failed, %d skipped", time.Since(began).Round(100*time.Millisecond), len(r.with("pass")), r.failed(), len(r.with("skip")))
-		fmt.Fprintf(out, "    %s\n", line)
-		table += fmt.Sprintf("  %-8s %s\n", s.name, line)
-		passed, failed, skipped = passed+len(r.with("pass")), failed+r.failed(), skipped+len(r.with("skip"))
-		for _, id := range r.order {
-			seen[id] = true
+		asked = append(asked, s)
+	}
+	for len(asked) > 0 {
+		n := 1
+		for n < len(asked) && asked[n].beside {
+			n++
 		}
+		for _, r := range runTogether(ctx, out, asked[:n]) {
+			r.print(out)
+			line := fmt.Sprintf("%-8s %8s  %d passed, %d failed, %d skipped", r.suite, r.took, len(r.with("pass")), r.failed(), len(r.with("skip")))
+			fmt.Fprintf(out, "    %s\n", line)
+			table += fmt.Sprintf("  %s\n", line)
+			passed, failed, skipped = passed+len(r.with("pass")), failed+r.failed(), skipped+len(r.with("skip"))
+			for _, id := range r.order {
+				seen[id] = true
+			}
+		}
+		asked = asked[n:]
 	}
 	if len(only) == 0 {
 		tests, err := declared(".")
@@ -118,9 +127,26 @@ func run(ctx context.Context, out io.Writer, all []suite, only []string) int {
 	return 0
 }
 
+// runTogether runs suites beside each other. A process that one of them leaves behind is a
+// fault of the first.
+func runTogether(ctx context.Context, out io.Writer, group []suite) []*result {
+	results := make([]*result, len(group))
+	var beside sync.WaitGroup
+	for i, s := range group {
+		fmt.Fprintf(out, "=== %s\n", s.name)
+		beside.Go(func() { results[i] = s.run(ctx) })
+	}
+	beside.Wait()
+	if left := endLeftovers(5 * time.Second); len(left) > 0 {
+		results[0].fault("left processes behind: %s", strings.Join(left, ", "))
+	}
+	return results
+}
+
 // run runs one suite, with its timeout.
 func (s suite) run(ctx context.Context) *result {
-	r := newResult()
+	r := newResult(s.name)
+	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("the suite's %v are over", s.timeout))
 	defer cancel()
 	for step := range strings.SplitSeq(s.commands, "&&") {
@@ -131,9 +157,7 @@ func (s suite) run(ctx context.Context) *result {
 		}
 		beside.Wait()
 	}
-	if left := endLeftovers(5 * time.Second); len(left) > 0 {
-		r.fault("left processes behind: %s", strings.Join(left, ", "))
-	}
+	r.took = time.Since(began).Round(100 * time.Millisecond)
 	r.seeds()
 	if n := len(r.with("pass")) + len(r.with("fail")); n < s.minimum {
 		r.fault("ran %d tests; its minimum is %d", n, s.minimum)

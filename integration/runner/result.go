@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A testID names a test by its package's import path and its full name.
@@ -17,6 +18,8 @@ func (id testID) String() string { return id.pkg + "." + id.name }
 // A result has the tests of a suite, from `go test -json`, and the faults of the suite
 // itself, such as a hang. A fault counts as one failure.
 type result struct {
+	suite  string
+	took   time.Duration
 	mu     sync.Mutex        // while commands run
 	state  map[testID]string // run, pass, fail or skip
 	order  []testID
@@ -26,8 +29,8 @@ type result struct {
 	faults []string
 }
 
-func newResult() *result {
-	return &result{state: map[testID]string{}, output: map[testID]string{}, builds: map[string]string{}}
+func newResult(suite string) *result {
+	return &result{suite: suite, state: map[testID]string{}, output: map[testID]string{}, builds: map[string]string{}}
 }
 
 func (r *result) fault(format string, args ...any) {

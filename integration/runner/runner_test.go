@@ -82,7 +82,7 @@ func TestEvents(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newResult()
+			r := newResult("one")
 			for line := range strings.SplitSeq(c.events, "\n") {
 				r.line([]byte(line))
 			}
@@ -102,7 +102,7 @@ func TestEvents(t *testing.T) {
 // ran no seed has a fault.
 func TestAbortAndSeeds(t *testing.T) {
 	t.Parallel()
-	r := newResult()
+	r := newResult("one")
 	for _, line := range []string{
 		"go: some warning",
 		`{"Action":"run","Package":"p","Test":"TestA"}`,
@@ -179,7 +179,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := func(minimum int, timeout time.Duration, commands string) []suite {
-		return []suite{{"one", minimum, timeout, commands}}
+		return []suite{{"one", minimum, timeout, false, commands}}
 	}
 	for name, c := range map[string]struct {
 		suites []suite
@@ -189,11 +189,14 @@ func TestRun(t *testing.T) {
 	}{
 		"all is well": {one(2, time.Minute, "go test ."), []string{"one"}, "2 passed, 0 failed, 0 skipped", nil},
 		"all is well, with commands beside each other": {one(2, time.Minute, "./wait & ./come && rm came && go test ."), []string{"one"}, "2 passed, 0 failed, 0 skipped", nil},
+		"all is well, with a suite beside another":     {append(one(2, time.Minute, "./wait && rm came && go test ."), suite{"two", 0, time.Minute, true, "./come"}), []string{"one", "two"}, "2 passed, 0 failed, 0 skipped", []string{"two "}},
+		"a suite fails beside another":                 {append(one(2, time.Minute, "./wait && rm came && go test ."), suite{"two", 0, time.Minute, true, "./come && false"}), []string{"one", "two"}, "2 passed, 1 failed, 0 skipped", []string{"false: running false: exit status 1"}},
+		"asked for without the suite before it":        {append(one(2, time.Minute, "go test ."), suite{"two", 0, time.Minute, true, "go version"}), []string{"two"}, "0 passed, 0 failed, 1 skipped", []string{"one      not run"}},
 		"a failure, a skip":                            {one(2, time.Minute, "go test ./..."), nil, "2 passed, 1 failed, 1 skipped", []string{"--- FAIL: m/no.TestNo", "because", "--- SKIP: m/no.TestSkips", "no hardware"}},
 		"declared, not run":                            {one(2, time.Minute, "go test ."), nil, "2 passed, 0 failed, 2 skipped", []string{"--- NOT RUN: m/no.TestNo", "--- NOT RUN: m/no.TestSkips"}},
 		"too few tests":                                {one(3, time.Minute, "go test ."), []string{"one"}, "2 passed, 1 failed, 0 skipped", []string{"ran 2 tests; its minimum is 3"}},
 		"nothing":                                      {one(0, time.Minute, "go version"), []string{"one"}, "0 passed, 0 failed, 0 skipped", nil},
-		"not asked for":                                {append(one(2, time.Minute, "go test ."), suite{"two", 0, time.Minute, "go version"}), []string{"one"}, "2 passed, 0 failed, 1 skipped", []string{"two      not run"}},
+		"not asked for":                                {append(one(2, time.Minute, "go test ."), suite{"two", 0, time.Minute, false, "go version"}), []string{"one"}, "2 passed, 0 failed, 1 skipped", []string{"two      not run"}},
 		"a check fails":                                {one(0, time.Minute, "go version && false && go version"), []string{"one"}, "0 passed, 1 failed, 0 skipped", []string{"false: running false: exit status 1"}},
 		"hangs":                                        {one(0, 100*time.Millisecond, "sleep 3600"), []string{"one"}, "0 passed, 1 failed, 0 skipped", []string{"stopped: the suite's 100ms are over"}},
 		"a process is left":                            {one(0, time.Minute, "./leave"), []string{"one"}, "0 passed, 1 failed, 0 skipped", []string{"left processes behind: sleep"}},
