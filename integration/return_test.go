@@ -13,6 +13,7 @@ import (
 // TestBrowserFragment keeps the fragment of an address, whatever is on the way: the
 // chooser, the provider's own form, and the forms by which SAML asks and answers.
 func TestBrowserFragment(t *testing.T) {
+	t.Parallel()
 	const wanted = "/deep/link?a=1&b=%5C#v1:0:18:4:::/é ü?x#y"
 	shown := func(t *testing.T, b *tab, at string) {
 		t.Helper()
@@ -43,6 +44,7 @@ func TestBrowserFragment(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			base := site(t)
 			first := newBrowser(t)
 			second := first.open()
@@ -74,6 +76,7 @@ func TestBrowserFragment(t *testing.T) {
 		})
 	}
 	t.Run("by the chooser", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, worldOptions{block: "\t\tautologin off"})
 		b := newBrowser(t)
 		b.navigate(w.base + wanted)
@@ -82,6 +85,7 @@ func TestBrowserFragment(t *testing.T) {
 		shown(t, b, wanted)
 	})
 	t.Run("lost if the site lets no script run", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, worldOptions{site: `	header >Content-Security-Policy "script-src 'none'"`})
 		b := newBrowser(t)
 		b.navigate(w.base + wanted)
@@ -89,6 +93,7 @@ func TestBrowserFragment(t *testing.T) {
 		b.app()
 	})
 	t.Run("lost without scripts", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, worldOptions{})
 		b := newBrowser(t, noScript)
 		b.navigate(w.base + wanted)
@@ -100,6 +105,7 @@ func TestBrowserFragment(t *testing.T) {
 // TestBrowserServiceWorker opens a page through a service worker of the app's when
 // the session is over: the person comes to the provider as without it.
 func TestBrowserServiceWorker(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{site: `	header /worker.js Content-Type text/javascript
 	respond /worker.js ` + "`addEventListener('activate', e => e.waitUntil(clients.claim())); addEventListener('fetch', e => e.respondWith(fetch(e.request)))`"})
 	b := newBrowser(t)
@@ -126,6 +132,7 @@ func TestBrowserServiceWorker(t *testing.T) {
 // TestBrowserFrame shows a frame of the app's when the session is over: it offers
 // to sign in, in the whole window, and leads back to the page around it.
 func TestBrowserFrame(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{block: "\t\tpublic /outer", site: `	header /outer Content-Type text/html
 	respond /outer ` + "`<iframe src=/inner width=800 height=600></iframe>`"})
 	b := newBrowser(t)
@@ -144,6 +151,7 @@ func TestBrowserFrame(t *testing.T) {
 // TestBrowserRefused reloads the page of a refusal, whose address had a code, or was
 // posted to: it says the same as before.
 func TestBrowserRefused(t *testing.T) {
+	t.Parallel()
 	refused := func(t *testing.T, b *tab, base string) {
 		t.Helper()
 		b.enter("carol", "carol")
@@ -165,12 +173,14 @@ func TestBrowserRefused(t *testing.T) {
 		}
 	}
 	t.Run("by OpenID Connect", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, worldOptions{})
 		b := newBrowser(t)
 		b.navigate(w.base + "/wanted")
 		refused(t, b, w.base)
 	})
 	t.Run("by SAML", func(t *testing.T) {
+		t.Parallel()
 		w := newCrossSiteWorld(t, samlSite{name: "redirect"})
 		b := newBrowser(t)
 		b.navigate(w.sites[0].base + "/wanted")
