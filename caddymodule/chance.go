@@ -116,7 +116,7 @@ func (t *trace) one(matcher any, s state) (in, out []state) {
 				yes.facts, no.facts = &fact{key, true, s.facts}, &fact{key, false, s.facts}
 			}
 			if host, ok := matcher.(*caddyhttp.MatchHost); ok {
-				yes.names, no.names = s.names.split(hostNames(*host))
+				yes.names, no.names = s.names.split(namesIn(*host))
 			}
 		}
 	}
@@ -171,7 +171,7 @@ func (s state) matcher(matcher any) chance {
 		}
 		return never
 	case *caddyhttp.MatchHost:
-		in, out := s.names.split(hostNames(*m))
+		in, out := s.names.split(namesIn(*m))
 		switch {
 		case s.names != nil && out == nil:
 			return surely

@@ -21,14 +21,21 @@ func namesOf(sets caddyhttp.MatcherSets) hostNames {
 		for _, matcher := range set {
 			if m, ok := matcher.(*caddyhttp.MatchHost); ok {
 				limited = true
-				for _, name := range *m {
-					names = append(names, strings.ToLower(caddy.NewReplacer().ReplaceKnown(name, "")))
-				}
+				names = append(names, namesIn(*m)...)
 			}
 		}
 		if !limited {
 			return nil
 		}
+	}
+	return names
+}
+
+// namesIn returns the names of a matcher, as Caddy compares them.
+func namesIn(m caddyhttp.MatchHost) hostNames {
+	names := make(hostNames, len(m))
+	for i, name := range m {
+		names[i] = strings.ToLower(caddy.NewReplacer().ReplaceKnown(name, ""))
 	}
 	return names
 }
