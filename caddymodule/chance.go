@@ -213,6 +213,7 @@ func everything(matcher any) bool {
 func matchPath(m caddyhttp.MatchPath, path string) chance {
 	matches := never
 	for _, pattern := range m {
+		pattern = replaced(pattern)
 		switch {
 		case pattern == "*" || pattern == "/*":
 			return surely

@@ -35,10 +35,14 @@ func namesOf(sets caddyhttp.MatcherSets) hostNames {
 func namesIn(m caddyhttp.MatchHost) hostNames {
 	names := make(hostNames, len(m))
 	for i, name := range m {
-		names[i] = strings.ToLower(caddy.NewReplacer().ReplaceKnown(name, ""))
+		names[i] = replaced(name)
 	}
 	return names
 }
+
+// replaced returns a name or path of a matcher without the placeholders that are known before
+// a request comes.
+func replaced(text string) string { return strings.ToLower(caddy.NewReplacer().ReplaceKnown(text, "")) }
 
 // hostOf returns the host of a base URL.
 func hostOf(baseURL string) string {

@@ -24,6 +24,7 @@ func TestStartFaults(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
 	t.Setenv("SSO_TEST_HOST", "app.localhost")
+	t.Setenv("SSO_TEST_PATHS", "/*")
 	golden(t, "start", 12, func(t *testing.T, caddyfile string) string {
 		t.Helper()
 		msg := loadAlone(t, dir, caddyfile)
