@@ -34,7 +34,7 @@ type credentials struct {
 // secret to guess.
 func (p *Provider) authenticate(r *http.Request, fields map[string]string, by Attempts) (*client, error) {
 	b, err := p.bound()
-	if err != nil || by == nil {
+	if err != nil || by == nil { // nil: the request came before Bind
 		return nil, cmp.Or(err, errUnbound)
 	}
 	cred, err := p.readCredentials(r, fields)
