@@ -43,8 +43,6 @@ type Client struct {
 	Pairwise bool
 	// Claims are told beyond those of the scope, by name. The values are the Kinds.
 	Claims map[string]string
-	// Roles tells the roles in the claim "roles" with every scope.
-	Roles bool
 }
 
 // A client is a Client that has been checked.
