@@ -32,7 +32,7 @@ func (p *Policy) Admit(from *Provider, id provider.Identity) (provider.Identity,
 }
 
 // identify makes a person's identity at the provider that at the app.
-func (p *people) identify(id *provider.Identity) *refusal.Error {
+func (p *population) identify(id *provider.Identity) *refusal.Error {
 	if !strings.ContainsFunc(id.Username, usernames.Visible) {
 		why := cmp.Or(id.UsernameNote, fmt.Sprintf("the user name is %s, and has no visible character", wording.Quoted(id.Username)))
 		return refusal.New(refusal.NoUsername, errors.New(why))
