@@ -57,7 +57,7 @@ func (p *Policy) NewClients(of ClientOptions) (*Clients, error) {
 			continue
 		}
 		opts := p.opts
-		opts.Rules, opts.From, opts.NobodyEnters, opts.SomeProviders, opts.Format = c.Rules, c.From, false, true, forward.Format{}
+		opts.Rules, opts.From, opts.WithoutRules, opts.SomeProviders, opts.Format = c.Rules, c.From, false, true, forward.Format{}
 		opts.App = func() string { return c.ID }
 		policy, err := New(opts)
 		if err != nil {

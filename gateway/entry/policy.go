@@ -31,8 +31,8 @@ type Options struct {
 	// must be in From.
 	Rules mapping.Rules
 	From  []From
-	// NobodyEnters allows a policy without any rule, which refuses everybody.
-	NobodyEnters bool
+	// WithoutRules allows a policy without any rule, which refuses everybody.
+	WithoutRules bool
 	// SomeProviders allows a provider that no rule is for: its people are refused.
 	SomeProviders bool
 	// SamePeople are lists of providers that sign in the same people.
@@ -100,7 +100,7 @@ func (p *Policy) bindRules(all []*usernames.People) error {
 	p.people = map[*Provider]*population{}
 	for i, from := range p.opts.Providers {
 		named := slices.ContainsFunc(p.opts.From, func(f From) bool { return slices.Contains(f.Providers, from.Name) })
-		if count(common) == 0 && !named && (p.opts.SomeProviders || p.opts.NobodyEnters && len(p.opts.From) == 0) {
+		if count(common) == 0 && !named && (p.opts.SomeProviders || p.opts.WithoutRules && len(p.opts.From) == 0) {
 			p.people[from] = &population{People: all[i]}
 			continue
 		}
