@@ -252,8 +252,9 @@ func (h *Handler) clients() (clients []gateway.Client, err error) {
 		built, err := c.build()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("op: client %s: %w", c.ID, err))
+		} else {
+			h.warnOfClient(built.Client)
 		}
-		h.warnOfClient(built.Client)
 		c.Secret = nil // Caddy may log a module with its configuration
 		clients = append(clients, built)
 	}

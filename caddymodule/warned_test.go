@@ -72,6 +72,29 @@ func TestWarned(t *testing.T) {
 	})
 }
 
+// TestFaultyClient: a client that can't be built has an error, and no warning about what it lacks.
+func TestFaultyClient(t *testing.T) {
+	adapted := string(mustAdapt(t, `id.example.com {
+	sso oidc https://login.example.com a secret {
+		op {
+			client both {
+				secret 0123456789abcdef0123456789abcdef
+				redirect_uri https://a.example/
+				role user *
+			}
+		}
+	}
+}
+`))
+	config, said := withLog(t, strings.Replace(adapted, `"id":"both"`, `"id":"both","keys":"https://a.example/jwks.json"`, 1))
+	if err := validate(t, config); err == nil || !strings.Contains(err.Error(), "client both: it has a secret and keys") {
+		t.Errorf("validated: %v", err)
+	}
+	if got := said(""); got != "nothing" {
+		t.Errorf("it is said:\n%s", got)
+	}
+}
+
 // TestAnnouncedAddresses reads the line of each site at start: the protected paths, and
 // the addresses to register.
 func TestAnnouncedAddresses(t *testing.T) {

@@ -104,7 +104,7 @@ func (a *App) openIDEndpoints() []Endpoint {
 			if posts {
 				_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(formTimeout)) // see consumeAssertion
 			}
-			var by oidcop.Attempts // nil before Bind
+			var by oidcop.Attempts // nil before Bind, which sets the limits
 			if x.app.gw.bound.Load() {
 				by = x.app.gw.limits.Attempts(x.peer.Addr, x.r.Header.Get("Origin") != "" || x.r.Header.Get("Sec-Fetch-Site") != "")
 			}
@@ -294,7 +294,7 @@ func (x *request) clientLogout() error {
 
 // clientReturn returns where a logout of ours goes on for a client, or "".
 func (x *request) clientReturn() (string, *refusal.Error) {
-	if x.app.clients == nil || x.r.URL.RawQuery == "" {
+	if x.app.clients == nil {
 		return "", nil
 	}
 	params, refused := form.Query(x.r)

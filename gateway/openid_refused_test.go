@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -50,6 +51,14 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 				s.askAs("wiki", wikiSecret, "/.sso/op/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens["refresh_token"].(string)}})
 			}
 		}, refusal.TokenReused, "wiki", `"refresh newest"`},
+		"the store is down": {func() {
+			c := code()
+			l.store.down.Store(true)
+			defer l.store.down.Store(false)
+			if status, _ := s.token(c, wikiSecret); status != http.StatusServiceUnavailable {
+				t.Errorf("while the store is down: %d", status)
+			}
+		}, "", "", ""},
 		"access token":  {func() { s.userinfo("guess-7f3a") }, refusal.ClientRefused, "", "invalid_token: "},
 		"by redirect":   {func() { b.open(wikiAsks("code_challenge", "")) }, refusal.ClientRefused, "wiki", "invalid_request: code_challenge"},
 		"prompt=none":   {func() { s.browser().open(wikiAsks("prompt", "none")) }, "", "", ""},

@@ -443,6 +443,7 @@ func TestOpenIDOptions(t *testing.T) {
 		"no redirect URI": {change: func(o *gateway.AppOptions) { o.Clients[0].RedirectURIs = nil }, want: `client "wiki"`},
 		"twice":           {change: func(o *gateway.AppOptions) { o.Clients[1].ID = "wiki" }, want: `client "wiki"`},
 		"any host":        {hosts: gateway.Hosts{Any: true}, want: "op: the issuer needs one address"},
+		"and a wildcard":  {hosts: gateway.Hosts{Exact: []string{appHost}, Any: true}, want: "op: the issuer needs one address"},
 		"plain http":      {hosts: gateway.Hosts{Exact: []string{appHost}, Scheme: "http"}, want: "`base_url https://app.example`"},
 	} {
 		t.Run(name, func(t *testing.T) {

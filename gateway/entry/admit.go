@@ -32,7 +32,7 @@ func (p *Policy) Admit(from *Provider, id provider.Identity) (provider.Identity,
 }
 
 // identify makes a person's identity at the provider that at the app.
-func (p *people) identify(id *provider.Identity) *refusal.Error {
+func (p *population) identify(id *provider.Identity) *refusal.Error {
 	if !strings.ContainsFunc(id.Username, usernames.Visible) {
 		why := cmp.Or(id.UsernameNote, fmt.Sprintf("the user name is %s, and has no visible character", wording.Quoted(id.Username)))
 		return refusal.New(refusal.NoUsername, errors.New(why))
@@ -59,7 +59,7 @@ func (p *Policy) grant(from *Provider, id *provider.Identity) (mapping.Result, *
 	people := p.people[from]
 	switch {
 	case people.rules != nil:
-	case p.opts.NobodyEnters:
+	case p.opts.WithoutRules:
 		return mapping.Result{}, refusal.New(refusal.AccessDenied, errors.New("the site has no rules of its own: it only signs people in for the clients of its `op`"))
 	default:
 		return mapping.Result{}, refusal.New(refusal.AccessDenied, fmt.Errorf("no rule is for the people of provider %s", from.Name))

@@ -57,7 +57,7 @@ func (p *Policy) NewClients(of ClientOptions) (*Clients, error) {
 			continue
 		}
 		opts := p.opts
-		opts.Rules, opts.From, opts.NobodyEnters, opts.SomeProviders, opts.Format = c.Rules, c.From, false, true, forward.Format{}
+		opts.Rules, opts.From, opts.WithoutRules, opts.SomeProviders, opts.Format = c.Rules, c.From, false, true, forward.Format{}
 		opts.App = func() string { return c.ID }
 		policy, err := New(opts)
 		if err != nil {
@@ -65,10 +65,10 @@ func (p *Policy) NewClients(of ClientOptions) (*Clients, error) {
 		}
 		all.policies[c.ID] = policy
 	}
-	for _, of := range p.opts.Providers {
-		if len(errs) == 0 && !all.anyRule(of) {
+	for _, from := range p.opts.Providers {
+		if len(errs) == 0 && !all.anyRule(from) {
 			errs = append(errs, wording.Errorf("provider %s has no rule at the site or at a client, so nobody could get in by it: write %s into a client, or leave the provider out of the site by %s",
-				of.Name, wording.Blocks("", of.Name), wording.Option{Word: "provider"}))
+				from.Name, wording.Blocks("", from.Name), wording.Option{Word: "provider"}))
 		}
 	}
 	var err error

@@ -31,8 +31,8 @@ type Options struct {
 	// must be in From.
 	Rules mapping.Rules
 	From  []From
-	// NobodyEnters allows a policy without any rule, which refuses everybody.
-	NobodyEnters bool
+	// WithoutRules allows a policy without any rule, which refuses everybody.
+	WithoutRules bool
 	// SomeProviders allows a provider that no rule is for: its people are refused.
 	SomeProviders bool
 	// SamePeople are lists of providers that sign in the same people.
@@ -49,11 +49,11 @@ type Options struct {
 // A Policy decides who may enter one app.
 type Policy struct {
 	opts   Options
-	people map[*Provider]*people
+	people map[*Provider]*population
 }
 
-// people are the people of one provider at one app: their names, and the rules for them.
-type people struct {
+// A population is the people of one provider at one app: their names, and the rules for them.
+type population struct {
 	*usernames.People
 	rules      *mapping.RuleSet // nil: nobody enters
 	mapsGroups bool             // the rules have group lines
@@ -97,11 +97,11 @@ func (p *Policy) bindRules(all []*usernames.People) error {
 	}
 	var errs []error
 	told := map[string]bool{}
-	p.people = map[*Provider]*people{}
+	p.people = map[*Provider]*population{}
 	for i, from := range p.opts.Providers {
 		named := slices.ContainsFunc(p.opts.From, func(f From) bool { return slices.Contains(f.Providers, from.Name) })
-		if count(common) == 0 && !named && (p.opts.SomeProviders || p.opts.NobodyEnters && len(p.opts.From) == 0) {
-			p.people[from] = &people{People: all[i]}
+		if count(common) == 0 && !named && (p.opts.SomeProviders || p.opts.WithoutRules && len(p.opts.From) == 0) {
+			p.people[from] = &population{People: all[i]}
 			continue
 		}
 		rules := p.rulesFor(from.Name)
@@ -119,7 +119,7 @@ func (p *Policy) bindRules(all []*usernames.People) error {
 			told[err.Error()] = true
 			errs = append(errs, err)
 		}
-		p.people[from] = &people{People: all[i], rules: set, mapsGroups: mapsGroups}
+		p.people[from] = &population{People: all[i], rules: set, mapsGroups: mapsGroups}
 	}
 	return errors.Join(errs...)
 }
@@ -151,8 +151,8 @@ func placed(lines []mapping.Line, block int, kind mapping.Kind) []mapping.Line {
 }
 
 func (p *Policy) names() (names []string) {
-	for _, provider := range p.opts.Providers {
-		names = append(names, provider.Name)
+	for _, of := range p.opts.Providers {
+		names = append(names, of.Name)
 	}
 	return names
 }

@@ -67,9 +67,6 @@ func (c *client) claims(scope, asked []string, person *Person) map[string]any {
 	for _, s := range scope {
 		names = append(names, slices.Collect(maps.Keys(scopes[s]))...)
 	}
-	if c.Roles {
-		names = append(names, "roles")
-	}
 	return c.tell(names, person)
 }
 

@@ -43,8 +43,6 @@ type Client struct {
 	Pairwise bool
 	// Claims are told beyond those of the scope, by name. The values are the Kinds.
 	Claims map[string]string
-	// Roles tells the roles in the claim "roles" with every scope.
-	Roles bool
 }
 
 // A client is a Client that has been checked.
@@ -79,17 +77,7 @@ func (p *Provider) newClient(c Client) (*client, error) {
 	for _, alg := range []Algorithm{c.Algorithm, c.UserInfoAlgorithm} {
 		fault(alg != "" && alg != RS256 && alg != ES256, "algorithm %q: expected RS256 or ES256", alg)
 	}
-	for _, uri := range c.RedirectURIs {
-		errs = append(errs, made.checkURI(uri, "code", "state", "iss", "error", "error_description"))
-	}
-	for _, uri := range c.PostLogoutURIs {
-		errs = append(errs, made.checkURI(uri, "state"))
-	}
-	if c.BackchannelLogoutURI != "" {
-		if err := p.outbound.CheckURL(c.BackchannelLogoutURI); err != nil {
-			errs = append(errs, fmt.Errorf("back-channel logout: %w", err))
-		}
-	}
+	errs = append(errs, p.checkURIs(made))
 	for name, kind := range c.Claims {
 		fault(name == "" || reserved(name), "claim %q: it has a meaning of its own, choose another name", name)
 		fault(!slices.Contains(Kinds(), kind), "claim %q is of the kind %q: expected one of %s", name, kind, strings.Join(Kinds(), ", "))
@@ -102,6 +90,23 @@ func (p *Provider) newClient(c Client) (*client, error) {
 }
 
 const maxClientID = 200
+
+// checkURIs returns every fault of the client's URIs.
+func (p *Provider) checkURIs(c *client) error {
+	var errs []error
+	for _, uri := range c.RedirectURIs {
+		errs = append(errs, c.checkURI(uri, "code", "state", "iss", "error", "error_description"))
+	}
+	for _, uri := range c.PostLogoutURIs {
+		errs = append(errs, c.checkURI(uri, "state"))
+	}
+	if c.BackchannelLogoutURI != "" {
+		if err := p.outbound.CheckURL(c.BackchannelLogoutURI); err != nil {
+			errs = append(errs, fmt.Errorf("back-channel logout: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // checkURI checks a URI to which browsers are sent: https, http with this machine alone,
 // or an app's own scheme, which has a dot (RFC 8252 §7.1). Its query has none of the

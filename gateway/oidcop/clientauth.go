@@ -34,7 +34,7 @@ type credentials struct {
 // secret to guess.
 func (p *Provider) authenticate(r *http.Request, fields map[string]string, by Attempts) (*client, error) {
 	b, err := p.bound()
-	if err != nil || by == nil {
+	if err != nil || by == nil { // nil: the request came before Bind
 		return nil, cmp.Or(err, errUnbound)
 	}
 	cred, err := p.readCredentials(r, fields)
@@ -45,11 +45,11 @@ func (p *Provider) authenticate(r *http.Request, fields map[string]string, by At
 	if err == nil && cred.client != nil {
 		id = cred.client.ID
 	}
-	if wait, err := by.Failing(r.Context(), id); err != nil {
-		if _, ok := errors.AsType[*refusal.Error](err); ok {
-			err = &waits{wait, id, err}
+	if wait, failing := by.Failing(r.Context(), id); failing != nil {
+		if _, ok := errors.AsType[*refusal.Error](failing); ok {
+			failing = &waits{wait, id, failing}
 		}
-		return nil, err
+		return nil, failing
 	}
 	if err == nil {
 		err = p.prove(r, b, cred)

@@ -44,17 +44,18 @@ func (p *Provider) features() map[string]any {
 	if !slices.Contains(algorithms, RS256) {
 		algorithms = append(algorithms, RS256) // Discovery demands it
 	}
-	authentication := []string{byBasic, byPost, byAssertion, byNothing}
-	grants, scopes := []string{"authorization_code"}, slices.Sorted(maps.Keys(scopes))
+	confidential := []string{byBasic, byPost, byAssertion}
+	authentication := append(slices.Clone(confidential), byNothing)
+	grants, scopeNames := []string{"authorization_code"}, slices.Sorted(maps.Keys(scopes))
 	if p.refreshes() {
-		grants, scopes = append(grants, "refresh_token"), append(scopes, "offline_access")
+		grants, scopeNames = append(grants, "refresh_token"), append(scopeNames, "offline_access")
 	}
 	return map[string]any{
 		"response_types_supported":              []string{"code"},
 		"response_modes_supported":              []string{"query", "form_post"},
 		"grant_types_supported":                 grants,
 		"subject_types_supported":               []string{"public", "pairwise"},
-		"scopes_supported":                      scopes,
+		"scopes_supported":                      scopeNames,
 		"claims_supported":                      p.claimNames(),
 		"claim_types_supported":                 []string{"normal"},
 		"code_challenge_methods_supported":      []string{"S256"},
@@ -66,7 +67,7 @@ func (p *Provider) features() map[string]any {
 		"token_endpoint_auth_signing_alg_values_supported":         assertionAlgorithms,
 		"revocation_endpoint_auth_methods_supported":               authentication,
 		"revocation_endpoint_auth_signing_alg_values_supported":    assertionAlgorithms,
-		"introspection_endpoint_auth_methods_supported":            authentication[:3],
+		"introspection_endpoint_auth_methods_supported":            confidential,
 		"introspection_endpoint_auth_signing_alg_values_supported": assertionAlgorithms,
 
 		"claims_parameter_supported":                     true,

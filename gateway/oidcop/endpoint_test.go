@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 )
 
@@ -286,6 +287,17 @@ func TestUnbound(t *testing.T) {
 	}
 	if _, err := op.Authorization(t.Context(), request()); err == nil {
 		t.Error("an authorization request is read")
+	}
+	bind(op, newLab(t), newVault(t, gatewaytest.NewMemStore(), "s"))
+	for _, e := range op.Endpoints() {
+		if e.Path != oidcop.TokenPath {
+			continue
+		}
+		rec, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, issuer+e.Path, strings.NewReader("client_id=spa"))
+		r.Header.Set("Content-Type", formType)
+		if e.Serve(rec, r, nil); rec.Code != http.StatusServiceUnavailable {
+			t.Errorf("the request came before Bind: %d %s", rec.Code, rec.Body)
+		}
 	}
 	op.LoginsChanged("login:x")
 }

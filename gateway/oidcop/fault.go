@@ -102,10 +102,10 @@ func (c *client) of(err error) error {
 // fail responds with err. It returns nil if the caller is not at fault.
 func (p *Provider) fail(w http.ResponseWriter, err error) *RefusedError {
 	h := w.Header()
-	if waits, ok := errors.AsType[*waits](err); ok {
-		h.Set("Retry-After", strconv.Itoa(int((waits.wait+time.Second-1)/time.Second)))
+	if limited, ok := errors.AsType[*waits](err); ok {
+		h.Set("Retry-After", strconv.Itoa(int((limited.wait+time.Second-1)/time.Second)))
 		writeJSON(w, http.StatusTooManyRequests, &oauthError{unavailable.Code, "too many requests of this client from this address failed to authenticate"})
-		return &RefusedError{Client: waits.client, Code: unavailable.Code, Waits: true, description: waits.Error()}
+		return &RefusedError{Client: limited.client, Code: unavailable.Code, Waits: true, description: limited.Error()}
 	}
 	told, ok := asOAuth(err)
 	if !ok {

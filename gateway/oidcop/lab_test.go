@@ -184,7 +184,7 @@ func (l *lab) clients() []oidcop.Client {
 		{ID: "pair", Secrets: []string{secret}, RedirectURIs: uris, Algorithm: es, Pairwise: true, UserInfoAlgorithm: es},
 		{
 			ID: "told", Secrets: []string{secret}, RedirectURIs: uris, Algorithm: es, BackchannelLogoutURI: "https://told.example/logout",
-			Roles: true, Claims: map[string]string{"policy": "template", "groups": "groups", "realm": "provider", "login": "user"},
+			Claims: map[string]string{"policy": "template", "groups": "groups", "realm": "provider", "login": "user", "roles": "roles"},
 		},
 	}
 }

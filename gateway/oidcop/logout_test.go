@@ -374,7 +374,7 @@ func TestBackchannelFaults(t *testing.T) {
 			down(l, st, errDown)
 			l.people.end("login:alice")
 			l.LoginsChanged("login:alice")
-			time.Sleep(8*time.Hour + time.Minute) // longer than the login
+			time.Sleep(8*time.Hour + time.Minute + 7*time.Second) // longer than the login, and between two ticks
 			down(l, st, nil)
 			l.LoginsChanged("login:bob") // no fault of this one makes up for those before
 			time.Sleep(time.Minute)

@@ -175,7 +175,7 @@ func (p *Provider) judge(u *use, checks check.List[*use]) (scope []string, err e
 	if u.kind == kindCode || len(asked) == 0 {
 		return u.grant.Scope, nil
 	}
-	return u.client.granted(asked), p.checks.narrow.Run(&narrowed{u.grant, asked})
+	return asked, p.checks.narrow.Run(&narrowed{u.grant, asked})
 }
 
 // codeOnce: RFC 6749 §4.1.2, RFC 9700 §4.13.
@@ -299,9 +299,7 @@ func (p *Provider) mint(ctx context.Context, u *use, person *Person, scope []str
 
 // into puts the tokens into a grant.
 func (m *mint) into(g *grant) {
-	now := time.Now()
 	g.Used = true
-	g.Access = slices.DeleteFunc(g.Access, func(a access) bool { return !now.Before(a.Expires) })
 	g.Access = append(g.Access, m.access)
 	g.Access = g.Access[max(0, len(g.Access)-maxAccess):]
 	if m.refresh != "" {
