@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-sso/caddy-sso/gateway/target"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -220,11 +221,10 @@ func checkPaths(d *caddyfile.Dispenser, word string, args []string) error {
 	for _, p := range args {
 		bare := strings.TrimSuffix(p, "/*")
 		if !strings.HasPrefix(p, "/") || strings.Contains(bare, "*") {
-			fix := ""
 			if all := strings.TrimRight(p, "*"); all != p && p[0] == '/' && !strings.Contains(all, "*") {
-				fix = ": write `" + word + " " + strings.TrimSuffix(all, "/") + "/*`"
+				return d.WrapErr(wording.Errorf("'%s' cannot be '%s': %s: write %s", word, p, patternRule, wording.Option{Word: word, Args: strings.TrimSuffix(all, "/") + "/*"}))
 			}
-			return d.Errf("'%s' cannot be '%s': %s%s", word, p, patternRule, fix)
+			return d.Errf("'%s' cannot be '%s': %s", word, p, patternRule)
 		}
 		public, protect := []string{p}, []string(nil)
 		if word == "protect" {

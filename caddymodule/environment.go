@@ -149,9 +149,13 @@ func (env *environment) collect(environ []string) (unknown []string) {
 		if isFile {
 			s.file, s.value = s.value, ""
 		}
+		unreplaced := notReplaced(s.value, false)
 		switch {
 		case !ok:
 			unknown = append(unknown, name)
+			continue
+		case unreplaced != nil:
+			env.fault(name, unreplaced)
 			continue
 		case isFile && values[base] != "":
 			env.fault(name, fmt.Errorf("%s is set, too: remove one of them", base))
@@ -334,7 +338,7 @@ func (env *environment) storeLine(redis, prefix, file setting) []line {
 	case redis.full != "":
 		l := redis.newLine(1).with("redis", false).with(env.secretOf(redis), true)
 		if prefix.full != "" {
-			value, err := prefix.content()
+			value, err := prefix.text()
 			if err != nil {
 				env.fault(prefix.full, err)
 			}
@@ -344,7 +348,7 @@ func (env *environment) storeLine(redis, prefix, file setting) []line {
 		}
 		return []line{l}
 	case file.full != "":
-		path, err := file.content()
+		path, err := file.text()
 		if err != nil {
 			env.fault(file.full, err)
 		}

@@ -79,7 +79,7 @@ func (env *environment) wrapped(err, inner error, p *envProvider) (text string, 
 				inner = fault.Err
 			}
 			text, _ = env.words(inner, env.providerOf(f))
-			return f.place(name, number) + before + text, true
+			return f.place(name, number) + before + withoutWord(text, f.word), true
 		}
 		if name == noVariable {
 			after = ""
@@ -89,6 +89,18 @@ func (env *environment) wrapped(err, inner error, p *envProvider) (text string, 
 		before = ""
 	}
 	return before + text + after, named
+}
+
+// withoutWord leaves an option out at the beginning of a text: the variable stands there.
+func withoutWord(text, word string) string {
+	if rest, ok := strings.CutPrefix(text, "'"+word); ok {
+		_, rest, _ = strings.Cut(rest, "'") // of "'users prefix'"
+		if why, ok := strings.CutPrefix(rest, ": "); ok {
+			return why
+		}
+		return "it" + rest
+	}
+	return strings.TrimPrefix(text, word+": ")
 }
 
 // place is how an error at a token begins: with the variable, and the column or line in its

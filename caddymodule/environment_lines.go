@@ -13,7 +13,7 @@ import (
 
 // readProvider makes the lines of a provider's block.
 func (env *environment) readProvider(p *envProvider) {
-	before, set := len(env.errs), map[string]string{}
+	set := map[string]string{}
 	if err := p.derive(); err != nil {
 		env.errs = append(env.errs, err)
 	}
@@ -35,7 +35,7 @@ func (env *environment) readProvider(p *envProvider) {
 		set[s.word] = s.full
 		p.lines = append(p.lines, env.linesOf(s)...)
 	}
-	if len(env.errs) > before {
+	if slices.ContainsFunc(env.errs, func(err error) bool { return strings.HasPrefix(err.Error(), p.prefix()) }) {
 		return
 	}
 	provider := newProvider(p.protocol)
@@ -102,7 +102,7 @@ func (p *envProvider) deriveIssuer() error {
 		return fmt.Errorf("%s: %sBASE_URL and %[2]sREALM stand together: write both, or %[2]sISSUER", base.full+realm.full, p.prefix())
 	}
 	return p.set("ISSUER", base, func(base string) (string, error) {
-		name, err := realm.content()
+		name, err := realm.text()
 		return strings.TrimRight(base, "/") + "/realms/" + name, err
 	})
 }
@@ -123,7 +123,7 @@ func (p *envProvider) deriveGoogle() error {
 
 // set gives a variable the value that another has, changed.
 func (p *envProvider) set(name string, s setting, change func(string) (string, error)) error {
-	value, err := s.content()
+	value, err := s.text()
 	if err == nil && change != nil {
 		value, err = change(value)
 	}

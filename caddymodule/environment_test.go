@@ -206,7 +206,7 @@ func TestEnvironmentOption(t *testing.T) {
 	}
 	t.Run("C10 a mistake", func(t *testing.T) {
 		t.Setenv("SSO_IDLE", "soon")
-		if err := validate(t, mustAdapt(t, "{\n\tsso {\n\t\tenvironment\n\t}\n}\n"+site)); err == nil || !strings.Contains(err.Error(), "SSO_IDLE: 'idle' cannot be 'soon'") {
+		if err := validate(t, mustAdapt(t, "{\n\tsso {\n\t\tenvironment\n\t}\n}\n"+site)); err == nil || !strings.Contains(err.Error(), "SSO_IDLE: it cannot be 'soon'") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -92,7 +92,11 @@ func (hn *HeaderNames) set(d *caddyfile.Dispenser, e entry) error {
 			return e.wrong(d)
 		}
 		if *to = d.Val(); !httpguts.ValidHeaderFieldName(*to) {
-			return d.Errf("'headers %s' cannot be '%s': expected the name of a header, or off", kind, *to)
+			fix := ""
+			if strings.HasSuffix(*to, ",") {
+				fix = ": remove the comma, because blanks separate"
+			}
+			return d.Errf("'headers %s' cannot be '%s': expected the name of a header, or off%s", kind, *to, fix)
 		}
 	}
 	return nil

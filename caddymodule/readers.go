@@ -106,10 +106,16 @@ func unquoted(value, quote string) error {
 	return nil
 }
 
+// text returns a value in which double quotes have no meaning.
+func (s setting) text() (string, error) {
+	value, err := s.content()
+	return value, cmp.Or(err, unquoted(s.value, `"`))
+}
+
 // readText takes the value as the one argument.
 func readText(s setting) ([]line, error) {
-	value, err := s.content()
-	return []line{s.newLine(1).with(value, true)}, cmp.Or(err, unquoted(s.value, `"`))
+	value, err := s.text()
+	return []line{s.newLine(1).with(value, true)}, err
 }
 
 // readDocument takes a value that may be the name of a file: so may __FILE.
@@ -121,7 +127,7 @@ func readDocument(s setting) ([]line, error) {
 	if strings.Contains(value, "-----BEGIN") {
 		value = strings.ReplaceAll(value, `\n`, "\n") // as tools write it that allow one line only
 	}
-	return []line{s.newLine(1).with(value, true)}, nil
+	return []line{s.newLine(1).with(value, true)}, unquoted(value, `"`)
 }
 
 // readSecret takes a placeholder, so that the configuration does not have the secret.
@@ -139,10 +145,7 @@ func (s setting) placeholder() (string, error) {
 	case s.file == "" && inside != "":
 		return "", fmt.Errorf("it has the placeholder %s inside: if that belongs to the secret, write the secret into a file, and name that by %s__FILE", inside, s.full)
 	case s.file == "":
-		if err := unquoted(s.value, `"`); err != nil {
-			return "", err
-		}
-		return "{env." + s.full + "}", nil
+		return "{env." + s.full + "}", cmp.Or(unquoted(s.value, `"`), notReplaced(s.value, true))
 	case strings.ContainsAny(s.file, "{}"):
 		return "", fmt.Errorf("the file can't have a brace in its name: %s", s.file)
 	}
@@ -165,6 +168,9 @@ func (s setting) checkFile() (string, error) {
 // line of the value is one.
 func readWords(s setting) ([]line, error) {
 	value, err := s.content()
+	if inside := strings.Trim(strings.TrimSpace(s.value), `"`); err == nil && strings.ContainsAny(inside, " \t\r\n") && !strings.Contains(inside, `"`) {
+		err = unquoted(s.value, `"`) // several words, so the quotes are around the list
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +227,7 @@ var yes, no = []string{"true", "on", "yes", "1"}, []string{"false", "off", "no",
 
 // truth parses a value that is true or false.
 func (s setting) truth() (bool, error) {
-	value, err := s.content()
+	value, err := s.text()
 	word := strings.ToLower(strings.TrimSpace(value))
 	switch {
 	case err != nil:
@@ -285,6 +291,6 @@ func inQuotes(n mapping.Name) bool { return n.Quoted || strings.ContainsAny(n.Te
 
 // readDefault gives a template to everybody.
 func readDefault(s setting) ([]line, error) {
-	value, err := s.content()
+	value, err := s.text()
 	return []line{s.newLine(1).with(value, true).with("*", false)}, err
 }

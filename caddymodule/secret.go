@@ -117,6 +117,10 @@ var (
 	placeholder   = regexp.MustCompile(`\{(env|file)\.([^{}]+)\}`)
 	unbraced      = regexp.MustCompile(`^(env\.|file\.[./~]).+$`)
 	shellVariable = regexp.MustCompile(`(?:^|[:/@])\$([A-Z][A-Z0-9_]+)(?:$|[:/@])`)
+	// variableName is how shells, Kubernetes and Caddyfiles write a variable.
+	variableName = `(?:\$[A-Z][A-Z0-9_]*|\$\{\w[^{}]*\}|\$\(\w+\)|\{\$\w[^{}]*\})`
+	isName       = regexp.MustCompile(`^(?:` + variableName + `|env\.[A-Z][A-Z0-9_]*|file\.[./~]\S+)$`)
+	hasName      = regexp.MustCompile(`[:/@]` + variableName + `(?:$|[:/@])`)
 )
 
 // missingValue returns an error for the first placeholder of a text without a value.
@@ -158,6 +162,16 @@ func checkValue(written, value string) error {
 	}
 	if found := unbraced.FindString(written); found != "" && value == written && !fromEnvironment(written) {
 		return fmt.Errorf("is %s without braces, which is not replaced: write {%[1]s}", found)
+	}
+	return nil
+}
+
+// notReplaced refuses a value of the environment that is the name of a variable or file. In a
+// secret, names inside count, too: it may be a URL with a password.
+func notReplaced(value string, secret bool) error {
+	value = strings.TrimSpace(value)
+	if isName.MatchString(value) || secret && (hasName.MatchString(value) || unbraced.MatchString(value)) {
+		return errors.New("the name of a variable or file stands in the value, and nothing replaces it: write the value itself; or, if it really looks so, write it into a file, and name that by __FILE")
 	}
 	return nil
 }

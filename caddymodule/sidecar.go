@@ -79,10 +79,10 @@ func (s *Sidecar) Explain(err error) error {
 // missing is the error for what every sidecar needs.
 func (env *environment) missing() error {
 	var errs []error
-	if env.sidecar["UPSTREAM"].full == "" {
+	if env.isMissing("UPSTREAM") {
 		errs = append(errs, errors.New("SSO_UPSTREAM is not set: write the address of the app, such as 127.0.0.1:3000"))
 	}
-	if env.setting("BASE_URL").full == "" {
+	if env.isMissing("BASE_URL") {
 		errs = append(errs, errors.New("SSO_BASE_URL is not set: write the address that browsers use, such as https://app.example.com"))
 	}
 	switch {
@@ -94,6 +94,14 @@ func (env *environment) missing() error {
 		errs = append(errs, errors.New("there is no rule, so nobody would be let in: write SSO_ROLE_MAPPING, such as admins=Admin; or *=User to let everybody in"))
 	}
 	return errors.Join(errs...)
+}
+
+// isMissing reports whether a variable is not set. A value that is refused is one.
+func (env *environment) isMissing(name string) bool {
+	return env.setting(name).full == "" && !slices.ContainsFunc(env.errs, func(err error) bool {
+		fault := strings.TrimPrefix(err.Error(), variablePrefix+name)
+		return strings.HasPrefix(fault, ": ") || strings.HasPrefix(fault, "__FILE: ")
+	})
 }
 
 // setting returns a setting by its name behind SSO_.
@@ -164,7 +172,7 @@ func (env *environment) server(s *Sidecar) []caddyfile.ServerBlock {
 // value returns what a setting of the sidecar says, or what holds without it.
 func (env *environment) value(name, missing string, check func(string) error) string {
 	s := env.sidecar[name]
-	text, err := s.content()
+	text, err := s.text()
 	text = cmp.Or(strings.TrimSpace(text), missing)
 	switch {
 	case err != nil || s.full == "":
@@ -198,7 +206,7 @@ func HealthAddress(environ []string) (string, error) {
 	if err := env.err(nil); err != nil {
 		return "", err
 	}
-	address, err := env.setting("HEALTH_LISTEN").content()
+	address, err := env.setting("HEALTH_LISTEN").text()
 	switch address = cmp.Or(strings.TrimSpace(address), defaultHealth); {
 	case err == nil && address == "off":
 		err = errors.New("it is off, so the sidecar can't be asked: set an address, or remove the health check")

@@ -63,6 +63,7 @@ func TestSidecarHugeFile(t *testing.T) {
 func TestSidecarValues(t *testing.T) {
 	t.Parallel()
 	good := []string{"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", "SSO_ROLE_MAPPING=*=User", "SSO_SAML_X_METADATA=https://x.example.com/"}
+	const names = "$X $SSO_SECRET ${SSO_SECRET_FROM_KUBERNETES_STORE} ${my_secret:-none} $(SSO_SECRET) {$OIDC_SECRET} env.MY file./run/secrets/oidc"
 	for name, tt := range map[string]struct {
 		want   string // of the error
 		values string
@@ -78,6 +79,15 @@ func TestSidecarValues(t *testing.T) {
 		"SSO_HEALTH_LISTEN at the same port":   {"SSO_LISTEN and SSO_HEALTH_LISTEN collide", ":8080 127.0.0.1:8080"},
 		"SSO_TRUSTED_PROXIES that are all":     {"are all addresses", "0.0.0.0/0 ::/0 10.0.0.0/0 2000::/3 ::/2"},
 		"SSO_BASE_URL with a dot at its end":   {"has a dot at the end of its host", "https://app.example.com. https://app.example.com.:8443 https://app.example.com./"},
+		"SSO_SECRET by a name":                 {"nothing replaces it", names},
+		"SSO_SECRET_PREVIOUS by a name":        {"nothing replaces it", names},
+		"SSO_OIDC_X_CLIENT_SECRET by a name":   {"nothing replaces it", names + " env.my_secret"},
+		"SSO_OIDC_X_CLIENT_ID by a name":       {"nothing replaces it", names},
+		"SSO_TITLE by a name":                  {"nothing replaces it", names},
+		"SSO_UPSTREAM by a name":               {"nothing replaces it", names},
+		"SSO_ROLE_MAPPING by a name":           {"nothing replaces it", names},
+		"SSO_PUBLIC by a name":                 {"nothing replaces it", names},
+		"SSO_REDIS_URL with a name":            {"nothing replaces it", names + " redis://:$PASSWORD@redis redis://user:${PASSWORD}@redis:6379 redis://:$(PASSWORD)@redis/0 redis://:{$PASSWORD}@$HOST"},
 		"SSO_OIDC_X_CLIENT_SECRET placeholder": {"has the placeholder {env.X} inside", "hunter2{env.X} {env.X}hunter2"},
 	} {
 		variable, _, _ := strings.Cut(name, " ")
@@ -96,6 +106,8 @@ func TestSidecarValues(t *testing.T) {
 	for variable, values := range map[string][]string{
 		"SSO_UPSTREAM":        {"app:3000", "[::1]:3000", "https://app", "http://app.example.com:80", "unix//run/app.sock", "10.0.0.2:8080", "my_app:1"},
 		"SSO_LISTEN":          {":80", "[::1]:8080", "0.0.0.0:65535", "localhost:9000"},
+		"SSO_SECRET":          {"$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy", "{env.MY_SECRET}", "0123456789abcdef$SECRET$0123456789abcdef", "$ecret-$ecret-$ecret-$ecret-$ecret"},
+		"SSO_REDIS_URL":       {"redis://:{env.PASSWORD}@redis:6379", "redis://:pa$$WORD@redis:6379"},
 		"SSO_TRUSTED_PROXIES": {"10.0.0.0/8 private_ranges", "0.0.0.0/1 64.0.0.0/2 10.0.0.0/8 224.0.0.0/3", "2001:db8::/32 ::1 8000::/1 2000::/4"},
 	} {
 		for _, value := range values {
