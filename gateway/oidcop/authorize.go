@@ -210,7 +210,7 @@ func (a *Authorization) Grant(ctx context.Context, login string) (*Response, err
 	if err != nil {
 		return nil, err
 	}
-	if err := b.Records.PutNew(ctx, kindGrant, a.p.recordName(code), value, codeTTL); err != nil {
+	if err := b.Records.PutNew(ctx, kindGrant, a.p.recordName(code), value, min(codeTTL, time.Until(person.Expires))); err != nil {
 		return nil, err
 	}
 	return a.respond(url.Values{"code": {code}}), nil

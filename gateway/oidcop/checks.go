@@ -23,6 +23,9 @@ type checklist struct {
 	secret  check.List[*shown]
 	code    check.List[*use]
 	refresh check.List[*use]
+	// present is about this node's configuration and clock. Those of other nodes may differ, so it
+	// ends no grant, unlike code and refresh.
+	present check.List[*use]
 	narrow  check.List[*narrowed]
 	access  check.List[*holder]
 	// Introspection and revocation.
@@ -100,7 +103,6 @@ func allChecks() *checklist {
 		),
 		code: check.All(
 			check.That(noting(checkCodeOnce, codeOnce)),
-			check.That(noting("code expiry", codeExpiry)),
 			check.That(noting("code client", grantClient)),
 			check.That(noting("code redirect URI", codeRedirectURI)),
 			check.That(noting("code verifier", codeVerifier)),
@@ -108,6 +110,11 @@ func allChecks() *checklist {
 		refresh: check.All(
 			check.That(noting(checkRefreshNewest, refreshNewest)),
 			check.That(noting("refresh client", grantClient)),
+		),
+		present: check.All(
+			check.That(noting("code expiry", codeExpiry)),
+			check.That(noting("redirect URI kept", redirectURIKept)),
+			check.That(noting("PKCE waived", pkceWaived)),
 			check.That(noting("refresh permitted", refreshPermitted)),
 		),
 		narrow: check.All(

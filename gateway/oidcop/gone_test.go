@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -49,12 +50,39 @@ func TestClientChanged(t *testing.T) {
 		t.Error("authorization: not refused")
 	}
 	short := l.without("long", func(c *oidcop.Client) { c.Refresh = false })
-	if rec, _ := post(short, oidcop.TokenPath, "long", secret, refreshForm(got.Refresh)); read(rec).Error != "invalid_grant" {
+	if rec, _ := post(short, oidcop.TokenPath, "long", secret, refreshForm(got.Refresh)); rec.Code != http.StatusBadRequest || read(rec).Error != "unauthorized_client" {
 		t.Errorf("refresh: %d %s", rec.Code, rec.Body)
 	}
 	rec, _ := post(short, oidcop.TokenPath, "long", secret, exchangeForm(code))
 	if got := read(rec); got.Access == "" || got.Refresh != "" {
 		t.Errorf("token of the changed client: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestClientElsewhere: while another configuration is rolled out, a node whose client may not use
+// a code or token ends no grant for the others.
+func TestClientElsewhere(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for client, tc := range map[string]struct {
+		form   url.Values
+		change func(*oidcop.Client)
+		want   string
+	}{
+		"long": {refreshForm(l.tokens("long").Refresh), func(c *oidcop.Client) { c.Refresh = false }, "unauthorized_client"},
+		"told": {exchangeForm(l.code("client_id", "told")), func(c *oidcop.Client) { c.RedirectURIs = []string{"https://app.example/new"} }, "invalid_grant"},
+		"legacy": {
+			exchangeForm(l.code("client_id", "legacy", "code_challenge", "-", "code_challenge_method", "-"), "code_verifier", "-"),
+			func(c *oidcop.Client) { c.InsecureNoPKCE = false }, "invalid_grant",
+		},
+		"pair": {exchangeForm(l.code("client_id", "pair")), func(c *oidcop.Client) { c.Secrets = []string{"another"} }, "invalid_client"},
+	} {
+		if rec, _ := post(l.without(client, tc.change), oidcop.TokenPath, client, secret, tc.form); read(rec).Error != tc.want {
+			t.Errorf("%s: %d %s, want %s", client, rec.Code, rec.Body, tc.want)
+		}
+		if rec, _ := post(l.Provider, oidcop.TokenPath, client, secret, tc.form); rec.Code != http.StatusOK {
+			t.Errorf("%s, at another node: %d %s", client, rec.Code, rec.Body)
+		}
 	}
 }
 

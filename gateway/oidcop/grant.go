@@ -207,10 +207,7 @@ func (p *Provider) hold(ctx context.Context, token string) (*holder, error) {
 	return h, err
 }
 
-const tokenOver = "the token is unknown, expired or revoked"
-
-// errDenied is errTokenOver of a person whom the client's rules have come to refuse.
-var errTokenOver, errDenied = invalidToken(tokenOver), invalidToken(tokenOver)
+var errTokenOver = invalidToken("the token is unknown, expired or revoked")
 
 // accessExpiry: RFC 6750 §3.1.
 func accessExpiry(h *holder) error {
@@ -228,14 +225,12 @@ func heldRefresh(h *holder) error {
 	return nil
 }
 
-// personOf returns the person of a grant. The error is errTokenOver if the login is over, or
-// errDenied. ErrNotHere is a fault: another node may accept the login.
+// personOf returns the person of a grant. The error is errTokenOver if the login is over, or the
+// client's rules have come to refuse the person. ErrNotHere is a fault: another node may accept
+// the login.
 func (p *Provider) personOf(ctx context.Context, g *grant) (*Person, error) {
 	person, err := p.people.Person(ctx, g.Client, g.Login)
-	switch {
-	case denied(err):
-		return nil, errDenied
-	case errors.Is(err, ErrNoLogin) && !errors.Is(err, ErrNotHere):
+	if denied(err) || errors.Is(err, ErrNoLogin) && !errors.Is(err, ErrNotHere) {
 		return nil, errTokenOver
 	}
 	return person, err
