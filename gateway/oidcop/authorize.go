@@ -204,7 +204,7 @@ func (a *Authorization) Grant(ctx context.Context, login string) (*Response, err
 	}
 	code := newToken(newGrantID(), kindCode)
 	value, err := json.Marshal(grant{
-		Client: a.Client, Login: login, RedirectURI: a.redirectURI, Challenge: a.params.Get("code_challenge"),
+		Client: a.Client, Login: login, Subject: sub, RedirectURI: a.redirectURI, Challenge: a.params.Get("code_challenge"),
 		Nonce: a.params.Get("nonce"), Scope: a.client.granted(a.scope), Claims: a.claims, Issued: time.Now(), Code: digest(code),
 	})
 	if err != nil {

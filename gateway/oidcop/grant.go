@@ -38,6 +38,9 @@ const kindGrant vault.Kind = "grant"
 type grant struct {
 	Client string `json:"c"`
 	Login  string `json:"l"`
+	// Subject is the sub of all its tokens, even if the client's pairwise has changed (OIDC Core
+	// §5.3.2, §12.2).
+	Subject string `json:"su"`
 	// RedirectURI, Challenge and Nonce are those of the request.
 	RedirectURI string        `json:"r"`
 	Challenge   string        `json:"p,omitempty"`
@@ -146,7 +149,7 @@ func (p *Provider) find(ctx context.Context, token, kind string) (*grant, error)
 
 func readGrant(rec *vault.Record) (*grant, error) {
 	var g grant
-	if err := json.Unmarshal(rec.Value, &g); err != nil {
+	if err := json.Unmarshal(rec.Value, &g); err != nil || g.Subject == "" {
 		return nil, fmt.Errorf("reading a grant: %w", vault.ErrRecord)
 	}
 	return &g, nil
@@ -171,7 +174,6 @@ type holder struct {
 	access *access // nil: it is a refresh token
 	client *client
 	person *Person
-	sub    string
 }
 
 // hold returns the grant and the person behind a token. The error is invalid_token if it
@@ -200,10 +202,7 @@ func (p *Provider) hold(ctx context.Context, token string) (*holder, error) {
 	if err := p.checks.access.Run(h); err != nil {
 		return nil, err
 	}
-	if h.person, err = p.personOf(ctx, g); err != nil {
-		return nil, err
-	}
-	h.sub, err = p.subject(ctx, h.client, h.person)
+	h.person, err = p.personOf(ctx, g)
 	return h, err
 }
 

@@ -154,7 +154,7 @@ func (p *Provider) prepare(ctx context.Context, u *use, checks check.List[*use])
 	if m, err = p.mint(ctx, u, person, scope); err != nil {
 		return nil, err
 	}
-	return m, p.watch(ctx, u, person, m.sub)
+	return m, p.watch(ctx, u, person)
 }
 
 // judge checks a use, and returns the scope that it asks for. A guess is no misuse.
@@ -279,7 +279,6 @@ type mint struct {
 	response tokenResponse
 	access   access
 	refresh  string
-	sub      string
 	ttl      time.Duration // of the grant
 }
 
@@ -304,9 +303,6 @@ func (p *Provider) mint(ctx context.Context, u *use, person *Person, scope []str
 		m.response.RefreshToken, m.ttl = m.refresh, left
 	}
 	var err error
-	if m.sub, err = p.subject(ctx, u.client, person); err != nil {
-		return nil, err
-	}
 	m.response.IDToken, err = p.idToken(ctx, u, person, m)
 	return m, err
 }
@@ -327,7 +323,7 @@ func (p *Provider) idToken(ctx context.Context, u *use, person *Person, m *mint)
 	sum := sha256.Sum256([]byte(m.response.AccessToken))
 	claims := u.client.claims(m.access.Scope, u.grant.Claims.IDToken, person)
 	maps.Copy(claims, map[string]any{
-		"iss": p.issuer(), "sub": m.sub, "aud": u.client.ID, "iat": m.access.Issued.Unix(), "exp": m.access.Expires.Unix(),
+		"iss": p.issuer(), "sub": u.grant.Subject, "aud": u.client.ID, "iat": m.access.Issued.Unix(), "exp": m.access.Expires.Unix(),
 		"sid": p.sid(u.client, u.grant.Login), "at_hash": vault.EncodeText(sum[:len(sum)/2]),
 	})
 	if u.kind == kindCode && u.grant.Nonce != "" {
