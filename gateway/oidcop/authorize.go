@@ -245,12 +245,12 @@ type Response struct {
 	Refusal *RefusedError
 }
 
-// respond adds state, and iss (RFC 9207 §2). The redirect URI may have a query of its own
+// respond adds state, unless that stands twice, and iss (RFC 9207 §2). The redirect URI may have a query of its own
 // (RFC 6749 §3.1.2).
 func (a *Authorization) respond(params url.Values) *Response {
 	params.Set("iss", a.p.issuer())
-	if a.params.Has("state") {
-		params.Set("state", a.params.Get("state"))
+	if state := a.params["state"]; len(state) == 1 {
+		params["state"] = state
 	}
 	if a.posts() {
 		return &Response{Location: a.redirectURI, Form: params}

@@ -59,13 +59,14 @@ func noting[T any](name string, run func(T) error) (string, refusal.Code, func(T
 func allChecks() *checklist {
 	return &checklist{
 		parameters: check.All(
-			check.That("parameters once", refusal.BadRequest, parametersOnce),
 			check.That("parameters size", refusal.TooLarge, parametersSize),
 		),
 		redirect: check.All(
+			check.That("client once", refusal.BadRequest, clientOnce),
 			check.That("redirect URI", refusal.BadRequest, redirectRegistered),
 		),
 		request: check.All(
+			check.That(noting("parameters once", requestOnce)),
 			check.That(noting("request object", requestNoObject)),
 			check.That(noting("response type", requestResponseType)),
 			check.That(noting("response mode", requestResponseMode)),
@@ -136,6 +137,7 @@ func allChecks() *checklist {
 			check.That(noting("hint is an ID token", hintIDToken)),
 		),
 		logout: check.All(
+			check.That("logout parameters once", refusal.BadRequest, logoutOnce),
 			check.That("logout client", refusal.BadRequest, logoutClient),
 			check.That("logout URI", refusal.BadRequest, logoutRegistered),
 		),
