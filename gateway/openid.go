@@ -165,7 +165,7 @@ func (x *request) authorize() error {
 	x.client = x.app.clients.Known(params.Get("client_id"))
 	req, err := x.app.clients.Provider.Authorization(x.r.Context(), params)
 	if err != nil {
-		return x.refuse(session.Fault(err))
+		return x.refuseFor(req, err)
 	}
 	if answer := req.Refused(); answer != nil {
 		return x.answerClient(answer)
@@ -178,7 +178,7 @@ func (x *request) authorize() error {
 	stale := req.Stale(login.Forced, login.Identity.AuthTime)
 	switch {
 	case err != nil && !errors.Is(err, session.ErrNone):
-		return x.refuse(session.Fault(err))
+		return x.refuseFor(req, err)
 	case signedIn && !stale:
 		return x.grant(req, ses)
 	case req.Silent() || signedIn && !req.Asked.IsZero():
@@ -208,7 +208,6 @@ func (x *request) returnFor(params url.Values) *refusal.Error {
 // grant gives the client a code for the login.
 func (x *request) grant(req *oidcop.Authorization, ses session.Session) error {
 	answer, err := req.Grant(x.r.Context(), ses.ID())
-	refused, ok := errors.AsType[*refusal.Error](err)
 	switch over := errors.Is(err, oidcop.ErrNoLogin); {
 	case err == nil:
 		x.observe(Event{Type: EventGrant, Client: req.Client})
@@ -217,10 +216,24 @@ func (x *request) grant(req *oidcop.Authorization, ses session.Session) error {
 		return x.answerClient(req.Refuse("login_required", "the person has to sign in"))
 	case over:
 		return x.signInFor(nil)
-	case ok && req.Silent() && refused.Code.Meaning().Status < http.StatusInternalServerError:
+	}
+	return x.refuseFor(req, err)
+}
+
+// refuseFor refuses a client's request for err. If no page may be shown, the client hears of it
+// (RFC 6749 §4.1.2.1). req is nil if it is unknown whether the client asks.
+func (x *request) refuseFor(req *oidcop.Authorization, err error) error {
+	refused := session.Fault(err)
+	switch {
+	case req == nil || !req.Silent():
+		return x.refuse(refused)
+	case refused.Code.Meaning().Status < http.StatusInternalServerError:
 		return x.answerClient(req.Refuse("access_denied", "the person may not use this app"))
 	}
-	return x.refuse(session.Fault(err))
+	x.observeRefusal(refused)
+	answer := req.Refuse("temporarily_unavailable", "the provider can't decide at the moment")
+	answer.Refusal = nil // it is observed already
+	return x.answerClient(answer)
 }
 
 // signInFor sends the person to sign in, at p if that is not nil. They return to the

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -59,6 +61,11 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 				t.Errorf("while the store is down: %d", status)
 			}
 		}, "", "", ""},
+		"prompt=none, the store is down": {func() {
+			l.store.down.Store(true)
+			defer l.store.down.Store(false)
+			wantError(t, b.open(wikiAsks("prompt", "none")), "temporarily_unavailable")
+		}, refusal.StoreUnavailable, "wiki", errDown.Error()},
 		"access token":  {func() { s.userinfo("guess-7f3a") }, refusal.ClientRefused, "", "invalid_token: "},
 		"by redirect":   {func() { b.open(wikiAsks("code_challenge", "")) }, refusal.ClientRefused, "wiki", "invalid_request: code_challenge"},
 		"prompt=none":   {func() { s.browser().open(wikiAsks("prompt", "none")) }, "", "", ""},
@@ -101,4 +108,23 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 	if ev := l.seen()[before:]; len(ev) != 1 || ev[0].Client != "vault" || ev[0].Username != "bob" {
 		t.Errorf("events %+v", ev)
 	}
+}
+
+// If the store is down, a client that wants no page gets none: whether the login is cached or not,
+// and while its request is read.
+func TestOpenIDSilentFault(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		b := l.openID().browser()
+		hint := b.tokens()["id_token"].(string)
+		l.store.down.Store(true)
+		for _, wait := range []time.Duration{0, 10 * time.Second, time.Hour} {
+			time.Sleep(wait)
+			for _, change := range [][]string{{"prompt", "none"}, {"prompt", "none", "id_token_hint", hint}, {"prompt", "none", "sso_asked", "1.x"}} {
+				wantError(t, b.open(wikiAsks(change...)), "temporarily_unavailable")
+			}
+			wantRefused(t, b.open(wikiAsks()), refusal.StoreUnavailable)
+		}
+	})
 }

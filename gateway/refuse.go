@@ -26,13 +26,7 @@ func (x *request) refuse(err error) error {
 	if e.Code == refusal.ProviderUnavailable { // the others have set it where they arose
 		x.retryAfter(refusal.RetryAfter(e))
 	}
-	reference := strings.ToLower(rand.Text()[:10])
-	// If the client disconnects, neither the store nor the provider is at fault.
-	hungUp := x.r.Context().Err() != nil && errors.Is(err, context.Canceled)
-	if e.Code != refusal.Unauthenticated && !hungUp {
-		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Check: e.Check, Answered: x.answered, Err: e.Err})
-	}
-	refused := &session.Refused{Code: e.Code, Reference: reference, Return: x.retryURL(), At: time.Now()}
+	refused := &session.Refused{Code: e.Code, Reference: x.observeRefusal(e), Return: x.retryURL(), At: time.Now()}
 	if x.who != nil {
 		refused.Username = x.app.gw.nameOf(x.who)
 	}
@@ -45,6 +39,17 @@ func (x *request) refuse(err error) error {
 		}
 	}
 	return x.showRefusal(refused, address, e.Err)
+}
+
+// observeRefusal tells the observer of a refusal, and returns its reference.
+func (x *request) observeRefusal(e *refusal.Error) (reference string) {
+	reference = strings.ToLower(rand.Text()[:10])
+	// If the client disconnects, neither the store nor the provider is at fault.
+	hungUp := x.r.Context().Err() != nil && errors.Is(e, context.Canceled)
+	if e.Code != refusal.Unauthenticated && !hungUp {
+		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Check: e.Check, Answered: x.answered, Err: e.Err})
+	}
+	return reference
 }
 
 // showRefusal answers with a refusal. At address, if it is not "", the page can be loaded

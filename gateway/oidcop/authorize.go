@@ -204,13 +204,13 @@ func (a *Authorization) Grant(ctx context.Context, login string) (*Response, err
 	}
 	code := newToken(newGrantID(), kindCode)
 	value, err := json.Marshal(grant{
-		Client: a.Client, Login: login, RedirectURI: a.redirectURI, Challenge: a.params.Get("code_challenge"),
+		Client: a.Client, Login: login, Subject: sub, RedirectURI: a.redirectURI, Challenge: a.params.Get("code_challenge"),
 		Nonce: a.params.Get("nonce"), Scope: a.client.granted(a.scope), Claims: a.claims, Issued: time.Now(), Code: digest(code),
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := b.Records.PutNew(ctx, kindGrant, a.p.recordName(code), value, codeTTL); err != nil {
+	if err := b.Records.PutNew(ctx, kindGrant, a.p.recordName(code), value, min(codeTTL, time.Until(person.Expires))); err != nil {
 		return nil, err
 	}
 	return a.respond(url.Values{"code": {code}}), nil
@@ -245,12 +245,12 @@ type Response struct {
 	Refusal *RefusedError
 }
 
-// respond adds state, and iss (RFC 9207 §2). The redirect URI may have a query of its own
+// respond adds state, unless that stands twice, and iss (RFC 9207 §2). The redirect URI may have a query of its own
 // (RFC 6749 §3.1.2).
 func (a *Authorization) respond(params url.Values) *Response {
 	params.Set("iss", a.p.issuer())
-	if a.params.Has("state") {
-		params.Set("state", a.params.Get("state"))
+	if state := a.params["state"]; len(state) == 1 {
+		params["state"] = state
 	}
 	if a.posts() {
 		return &Response{Location: a.redirectURI, Form: params}

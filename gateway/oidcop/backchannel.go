@@ -75,13 +75,13 @@ func (p *Provider) noticeName(m member) string {
 
 // watch notes that the client of a use wants to hear the end of the login. The index comes
 // first, so that no record is ever unlisted.
-func (p *Provider) watch(ctx context.Context, u *use, person *Person, sub string) error {
+func (p *Provider) watch(ctx context.Context, u *use, person *Person) error {
 	b, err := p.bound()
 	if err != nil || b.Index == nil || u.client.BackchannelLogoutURI == "" || u.kind == kindRefresh {
 		return err
 	}
 	m := member{u.grant.Login, u.client.ID, person.Expires}
-	value, err := json.Marshal(notice{Subject: sub, SID: p.sid(u.client, u.grant.Login), Expires: person.Expires})
+	value, err := json.Marshal(notice{Subject: u.grant.Subject, SID: p.sid(u.client, u.grant.Login), Expires: person.Expires})
 	if err != nil {
 		return err
 	}

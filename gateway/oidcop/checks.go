@@ -23,6 +23,9 @@ type checklist struct {
 	secret  check.List[*shown]
 	code    check.List[*use]
 	refresh check.List[*use]
+	// present is about this node's configuration and clock. Those of other nodes may differ, so it
+	// ends no grant, unlike code and refresh.
+	present check.List[*use]
 	narrow  check.List[*narrowed]
 	access  check.List[*holder]
 	// Introspection and revocation.
@@ -56,13 +59,14 @@ func noting[T any](name string, run func(T) error) (string, refusal.Code, func(T
 func allChecks() *checklist {
 	return &checklist{
 		parameters: check.All(
-			check.That("parameters once", refusal.BadRequest, parametersOnce),
 			check.That("parameters size", refusal.TooLarge, parametersSize),
 		),
 		redirect: check.All(
+			check.That("client once", refusal.BadRequest, clientOnce),
 			check.That("redirect URI", refusal.BadRequest, redirectRegistered),
 		),
 		request: check.All(
+			check.That(noting("parameters once", requestOnce)),
 			check.That(noting("request object", requestNoObject)),
 			check.That(noting("response type", requestResponseType)),
 			check.That(noting("response mode", requestResponseMode)),
@@ -100,7 +104,6 @@ func allChecks() *checklist {
 		),
 		code: check.All(
 			check.That(noting(checkCodeOnce, codeOnce)),
-			check.That(noting("code expiry", codeExpiry)),
 			check.That(noting("code client", grantClient)),
 			check.That(noting("code redirect URI", codeRedirectURI)),
 			check.That(noting("code verifier", codeVerifier)),
@@ -108,6 +111,11 @@ func allChecks() *checklist {
 		refresh: check.All(
 			check.That(noting(checkRefreshNewest, refreshNewest)),
 			check.That(noting("refresh client", grantClient)),
+		),
+		present: check.All(
+			check.That(noting("code expiry", codeExpiry)),
+			check.That(noting("redirect URI kept", redirectURIKept)),
+			check.That(noting("PKCE waived", pkceWaived)),
 			check.That(noting("refresh permitted", refreshPermitted)),
 		),
 		narrow: check.All(
@@ -129,6 +137,7 @@ func allChecks() *checklist {
 			check.That(noting("hint is an ID token", hintIDToken)),
 		),
 		logout: check.All(
+			check.That("logout parameters once", refusal.BadRequest, logoutOnce),
 			check.That("logout client", refusal.BadRequest, logoutClient),
 			check.That("logout URI", refusal.BadRequest, logoutRegistered),
 		),

@@ -3,6 +3,7 @@ package oidcop_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -216,8 +217,6 @@ func manyClaims(n int) (text string) {
 func TestAuthorizationPage(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	twice := request()
-	twice.Add("client_id", "web")
 	for name, test := range map[string]struct {
 		params url.Values
 		want   refusal.Code
@@ -226,7 +225,8 @@ func TestAuthorizationPage(t *testing.T) {
 		"unknown client":       {request("client_id", "x"), refusal.BadRequest},
 		"no redirect URI":      {request("redirect_uri", "-"), refusal.BadRequest},
 		"unknown redirect URI": {request("redirect_uri", "https://evil.example/"), refusal.BadRequest},
-		"twice":                {twice, refusal.BadRequest},
+		"client twice":         {more("client_id", "web"), refusal.BadRequest},
+		"redirect URI twice":   {more("redirect_uri", callback), refusal.BadRequest},
 		"17 kB":                {request("x", strings.Repeat("x", 17<<10)), refusal.TooLarge},
 	} {
 		if got, refused := authorize(t.Context(), l.Provider, "login:alice", test.params); got != nil || refused != test.want {
@@ -247,6 +247,62 @@ func TestAuthorizationPage(t *testing.T) {
 		}
 		if _, err := a.Grant(t.Context(), login); err == nil || err.Error() != want.Error() {
 			t.Errorf("%s: %v, want %v", login, err, want)
+		}
+	}
+}
+
+// more is a request with another value of a parameter, beside any that it has.
+func more(name, value string) url.Values {
+	params := request()
+	params.Add(name, value)
+	return params
+}
+
+// TestRepeated: the client hears of a parameter that stands twice. An unknown one may do that, such
+// as resource (RFC 8707 §2).
+func TestRepeated(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for name, state := range map[string]string{"response_type": "st", "scope": "st", "state": "", "nonce": "st", "code_challenge": "st", "code_challenge_method": "st"} {
+		got, refused := authorize(t.Context(), l.Provider, "login:alice", more(name, request().Get(name)))
+		if refused != "" || got.Get("error") != "invalid_request" || got.Get("state") != state || got.Has("state") != (state != "") || got.Get("iss") != issuer {
+			t.Errorf("%s: got %v, refused by %q", name, got, refused)
+		}
+	}
+	for _, name := range []string{"response_mode", "prompt", "max_age", "claims", "login_hint", "acr_values", "id_token_hint", "sso_asked"} {
+		params := more(name, "form_post")
+		params.Add(name, "form_post")
+		if a, err := l.Authorization(t.Context(), params); err != nil || a.Refused() == nil || a.Refused().Refusal.Code != "invalid_request" || a.Refused().Form != nil {
+			t.Errorf("%s: %+v %v", name, a, err)
+		}
+	}
+	params := more("resource", "https://a.example")
+	params.Add("resource", "https://b.example")
+	got, refused := authorize(t.Context(), l.Provider, "login:alice", params)
+	if got.Get("code") == "" {
+		t.Fatalf("resource: got %v, refused by %q", got, refused)
+	}
+	form := exchangeForm(got.Get("code"))
+	form["resource"] = params["resource"]
+	rec, _ := post(l.Provider, oidcop.TokenPath, "web", secret, form)
+	access := read(rec).Access
+	if rec.Code != http.StatusOK {
+		t.Errorf("token with resource twice: %d %s", rec.Code, rec.Body)
+	}
+	for path, known := range map[string]url.Values{
+		oidcop.TokenPath: exchangeForm("x", "refresh_token", "x", "scope", "x"), oidcop.IntrospectionPath: {"token": {access}, "token_type_hint": {"x"}},
+		oidcop.RevocationPath: {"token": {access}, "token_type_hint": {"x"}},
+	} {
+		for _, name := range slices.Concat(slices.Collect(maps.Keys(known)), []string{"client_id", "client_secret", "client_assertion", "client_assertion_type"}) {
+			form := maps.Clone(known)
+			form[name] = []string{"web", "web"}
+			if rec, failed := post(l.Provider, path, "web", secret, form); rec.Code != http.StatusBadRequest || read(rec).Error != "invalid_request" || failed {
+				t.Errorf("%s, %s twice: %d %s", path, name, rec.Code, rec.Body)
+			}
+		}
+		known["resource"] = params["resource"]
+		if rec, _ := post(l.Provider, path, "web", secret, known); path != oidcop.TokenPath && rec.Code != http.StatusOK {
+			t.Errorf("%s, resource twice: %d %s", path, rec.Code, rec.Body)
 		}
 	}
 }

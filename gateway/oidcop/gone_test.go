@@ -2,9 +2,11 @@ package oidcop_test
 
 import (
 	"crypto/rsa"
+	"encoding/json"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -49,12 +51,74 @@ func TestClientChanged(t *testing.T) {
 		t.Error("authorization: not refused")
 	}
 	short := l.without("long", func(c *oidcop.Client) { c.Refresh = false })
-	if rec, _ := post(short, oidcop.TokenPath, "long", secret, refreshForm(got.Refresh)); read(rec).Error != "invalid_grant" {
+	if rec, _ := post(short, oidcop.TokenPath, "long", secret, refreshForm(got.Refresh)); rec.Code != http.StatusBadRequest || read(rec).Error != "unauthorized_client" {
 		t.Errorf("refresh: %d %s", rec.Code, rec.Body)
 	}
 	rec, _ := post(short, oidcop.TokenPath, "long", secret, exchangeForm(code))
 	if got := read(rec); got.Access == "" || got.Refresh != "" {
 		t.Errorf("token of the changed client: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestClientElsewhere: while another configuration is rolled out, a node whose client may not use
+// a code or token ends no grant for the others.
+func TestClientElsewhere(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for client, tc := range map[string]struct {
+		form   url.Values
+		change func(*oidcop.Client)
+		want   string
+	}{
+		"long": {refreshForm(l.tokens("long").Refresh), func(c *oidcop.Client) { c.Refresh = false }, "unauthorized_client"},
+		"told": {exchangeForm(l.code("client_id", "told")), func(c *oidcop.Client) { c.RedirectURIs = []string{"https://app.example/new"} }, "invalid_grant"},
+		"legacy": {
+			exchangeForm(l.code("client_id", "legacy", "code_challenge", "-", "code_challenge_method", "-"), "code_verifier", "-"),
+			func(c *oidcop.Client) { c.InsecureNoPKCE = false }, "invalid_grant",
+		},
+		"pair": {exchangeForm(l.code("client_id", "pair")), func(c *oidcop.Client) { c.Secrets = []string{"another"} }, "invalid_client"},
+	} {
+		if rec, _ := post(l.without(client, tc.change), oidcop.TokenPath, client, secret, tc.form); read(rec).Error != tc.want {
+			t.Errorf("%s: %d %s, want %s", client, rec.Code, rec.Body, tc.want)
+		}
+		if rec, _ := post(l.Provider, oidcop.TokenPath, client, secret, tc.form); rec.Code != http.StatusOK {
+			t.Errorf("%s, at another node: %d %s", client, rec.Code, rec.Body)
+		}
+	}
+}
+
+// TestPairwiseChanged: all that a client gets by one sign-in is about one sub, and so at a node
+// whose configuration has changed. The next sign-in has the other.
+func TestPairwiseChanged(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for client, pairwise := range map[string]bool{"long": true, "pair": false} {
+		first, code := l.tokens(client), l.code("client_id", client)
+		sub := claimsOf(t, first.ID)["sub"]
+		changed := l.without(client, func(c *oidcop.Client) { c.Pairwise, c.Refresh, c.UserInfoAlgorithm = pairwise, true, "" })
+		rec, _ := post(changed, oidcop.TokenPath, client, secret, exchangeForm(code))
+		second := read(rec)
+		rec, _ = post(changed, oidcop.TokenPath, client, secret, refreshForm(second.Refresh))
+		third := read(rec)
+		for what, text := range map[string]string{"code": second.ID, "refresh": third.ID} {
+			if text == "" || claimsOf(t, text)["sub"] != sub {
+				t.Errorf("%s, by %s: %q", client, what, text)
+			}
+		}
+		for _, access := range []string{first.Access, third.Access} {
+			var info, active struct{ Sub any }
+			rec, _ := userinfo(changed, access)
+			_ = json.Unmarshal(rec.Body.Bytes(), &info)
+			rec, _ = post(changed, oidcop.IntrospectionPath, client, secret, url.Values{"token": {access}})
+			if _ = json.Unmarshal(rec.Body.Bytes(), &active); info.Sub != sub || active.Sub != sub {
+				t.Errorf("%s: userinfo says %v, introspection %v, want %v", client, info.Sub, active.Sub, sub)
+			}
+		}
+		answer, _ := authorize(t.Context(), changed, "login:alice", request("client_id", client))
+		rec, _ = post(changed, oidcop.TokenPath, client, secret, exchangeForm(answer.Get("code")))
+		if next := read(rec).ID; next == "" || claimsOf(t, next)["sub"] == sub {
+			t.Errorf("%s: the next sign-in has the same sub: %s", client, rec.Body)
+		}
 	}
 }
 

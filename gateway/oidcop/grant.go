@@ -38,6 +38,9 @@ const kindGrant vault.Kind = "grant"
 type grant struct {
 	Client string `json:"c"`
 	Login  string `json:"l"`
+	// Subject is the sub of all its tokens, even if the client's pairwise has changed (OIDC Core
+	// §5.3.2, §12.2).
+	Subject string `json:"su"`
 	// RedirectURI, Challenge and Nonce are those of the request.
 	RedirectURI string        `json:"r"`
 	Challenge   string        `json:"p,omitempty"`
@@ -146,7 +149,7 @@ func (p *Provider) find(ctx context.Context, token, kind string) (*grant, error)
 
 func readGrant(rec *vault.Record) (*grant, error) {
 	var g grant
-	if err := json.Unmarshal(rec.Value, &g); err != nil {
+	if err := json.Unmarshal(rec.Value, &g); err != nil || g.Subject == "" {
 		return nil, fmt.Errorf("reading a grant: %w", vault.ErrRecord)
 	}
 	return &g, nil
@@ -171,7 +174,6 @@ type holder struct {
 	access *access // nil: it is a refresh token
 	client *client
 	person *Person
-	sub    string
 }
 
 // hold returns the grant and the person behind a token. The error is invalid_token if it
@@ -200,17 +202,11 @@ func (p *Provider) hold(ctx context.Context, token string) (*holder, error) {
 	if err := p.checks.access.Run(h); err != nil {
 		return nil, err
 	}
-	if h.person, err = p.personOf(ctx, g); err != nil {
-		return nil, err
-	}
-	h.sub, err = p.subject(ctx, h.client, h.person)
+	h.person, err = p.personOf(ctx, g)
 	return h, err
 }
 
-const tokenOver = "the token is unknown, expired or revoked"
-
-// errDenied is errTokenOver of a person whom the client's rules have come to refuse.
-var errTokenOver, errDenied = invalidToken(tokenOver), invalidToken(tokenOver)
+var errTokenOver = invalidToken("the token is unknown, expired or revoked")
 
 // accessExpiry: RFC 6750 §3.1.
 func accessExpiry(h *holder) error {
@@ -228,14 +224,12 @@ func heldRefresh(h *holder) error {
 	return nil
 }
 
-// personOf returns the person of a grant. The error is errTokenOver if the login is over, or
-// errDenied. ErrNotHere is a fault: another node may accept the login.
+// personOf returns the person of a grant. The error is errTokenOver if the login is over, or the
+// client's rules have come to refuse the person. ErrNotHere is a fault: another node may accept
+// the login.
 func (p *Provider) personOf(ctx context.Context, g *grant) (*Person, error) {
 	person, err := p.people.Person(ctx, g.Client, g.Login)
-	switch {
-	case denied(err):
-		return nil, errDenied
-	case errors.Is(err, ErrNoLogin) && !errors.Is(err, ErrNotHere):
+	if denied(err) || errors.Is(err, ErrNoLogin) && !errors.Is(err, ErrNotHere) {
 		return nil, errTokenOver
 	}
 	return person, err

@@ -41,7 +41,7 @@ func (p *Provider) introspect(w http.ResponseWriter, r *http.Request, by Attempt
 func (p *Provider) introspection(h *holder) map[string]any {
 	scope := h.grant.Scope
 	response := map[string]any{
-		"active": true, "client_id": h.client.ID, "iss": p.issuer(), "aud": h.client.ID, "sub": h.sub, "exp": h.person.Expires.Unix(),
+		"active": true, "client_id": h.client.ID, "iss": p.issuer(), "aud": h.client.ID, "sub": h.grant.Subject, "exp": h.person.Expires.Unix(),
 	}
 	if h.access != nil {
 		scope = h.access.Scope

@@ -52,6 +52,13 @@ func (p *Provider) Logout(ctx context.Context, params url.Values) (*Logout, erro
 	return l, p.checks.logout.Run(l)
 }
 
+func logoutOnce(l *Logout) error {
+	if name := repeated(l.params, "client_id", "id_token_hint", "post_logout_redirect_uri", "state"); name != "" {
+		return fmt.Errorf("reading a logout request: %s stands twice", name)
+	}
+	return nil
+}
+
 // logoutClient: the hint is a token of the same client.
 func logoutClient(l *Logout) error {
 	if l.hint != nil && l.hint.Client != l.Client {

@@ -68,9 +68,12 @@ func (p *player) play(steps []step, evil bool) (outcome string, err error) {
 			if err != nil {
 				return "", err
 			}
-			if w.more { // beside the default
+			switch {
+			case w.more && params.Has(w.name):
+				params.Add(w.name, value)
+			case w.more: // beside the default
 				params[w.name] = []string{"+", value}
-			} else {
+			default:
 				params.Set(w.name, value)
 			}
 		}

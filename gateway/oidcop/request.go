@@ -1,7 +1,6 @@
 package oidcop
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -18,13 +17,28 @@ func (p *Provider) unknownClient(request, id string) error {
 	return fmt.Errorf("reading %s: client_id is %+.200q; the clients of op are %s", request, id, known)
 }
 
-// parametersOnce: RFC 6749 §3.1. If one stood twice, we could read another than the client
-// has checked.
-func parametersOnce(params url.Values) error {
-	for _, values := range params {
-		if len(values) > 1 {
-			return errors.New("reading the request: a parameter stands twice")
-		}
+// repeated returns which of the names stands several times, or "". We could read another value
+// than the client has checked (RFC 6749 §3.1). Unknown parameters may stand several times.
+func repeated(params url.Values, names ...string) string {
+	i := slices.IndexFunc(names, func(name string) bool { return len(params[name]) > 1 })
+	if i < 0 {
+		return ""
+	}
+	return names[i]
+}
+
+func clientOnce(a *Authorization) error {
+	if name := repeated(a.params, "client_id", "redirect_uri"); name != "" {
+		return fmt.Errorf("reading an authorization request: %s stands twice", name)
+	}
+	return nil
+}
+
+func requestOnce(a *Authorization) error {
+	name := repeated(a.params, "response_type", "response_mode", "scope", "state", "nonce", "code_challenge", "code_challenge_method", "prompt",
+		"max_age", "claims", "login_hint", "acr_values", "id_token_hint", askedParam)
+	if name != "" {
+		return invalidRequest(name + " stands twice")
 	}
 	return nil
 }
@@ -84,7 +98,7 @@ func requestResponseMode(a *Authorization) error {
 func (a *Authorization) posts() bool {
 	scheme, _, _ := strings.Cut(a.redirectURI, ":")
 	state := a.params.Get("state")
-	return a.params.Get("response_mode") == "form_post" && !strings.Contains(scheme, ".") && utf8.ValidString(state) && !strings.ContainsAny(state, "\x00\r\n")
+	return slices.Equal(a.params["response_mode"], []string{"form_post"}) && !strings.Contains(scheme, ".") && utf8.ValidString(state) && !strings.ContainsAny(state, "\x00\r\n")
 }
 
 func requestScope(a *Authorization) error {

@@ -145,18 +145,16 @@ func (p *Provider) prepare(ctx context.Context, u *use, checks check.List[*use])
 		return nil, err
 	}
 	person, err := p.personOf(ctx, u.grant)
-	switch {
-	case errors.Is(err, errTokenOver):
-		return nil, &misuse{errSpent}
-	case errors.Is(err, errDenied): // the grant stays: another node may have other rules
+	if _, told := asOAuth(err); told { // the grant stays: another node may have other rules or a longer lifetime
 		return nil, errSpent
-	case err != nil:
+	}
+	if err != nil {
 		return nil, err
 	}
 	if m, err = p.mint(ctx, u, person, scope); err != nil {
 		return nil, err
 	}
-	return m, p.watch(ctx, u, person, m.sub)
+	return m, p.watch(ctx, u, person)
 }
 
 // judge checks a use, and returns the scope that it asks for. A guess is no misuse.
@@ -170,6 +168,9 @@ func (p *Provider) judge(u *use, checks check.List[*use]) (scope []string, err e
 	}
 	if err := checks.Run(u); err != nil {
 		return nil, &misuse{err}
+	}
+	if err := p.checks.present.Run(u); err != nil {
+		return nil, err
 	}
 	asked := scopesOf(u.fields["scope"])
 	if u.kind == kindCode || len(asked) == 0 {
@@ -186,9 +187,9 @@ func codeOnce(u *use) error {
 	return nil
 }
 
-// codeExpiry: RFC 6749 §4.1.2.
+// codeExpiry: RFC 6749 §4.1.2. Another node's clock may differ.
 func codeExpiry(u *use) error {
-	if time.Since(u.grant.Issued) >= codeTTL {
+	if u.kind == kindCode && time.Since(u.grant.Issued) >= codeTTL {
 		return errSpent
 	}
 	return nil
@@ -202,26 +203,39 @@ func grantClient(u *use) error {
 	return nil
 }
 
-// codeRedirectURI: RFC 6749 §4.1.3. The configuration may have changed.
+// codeRedirectURI: RFC 6749 §4.1.3.
 func codeRedirectURI(u *use) error {
-	if u.grant.RedirectURI != u.fields["redirect_uri"] || !u.client.mayReturnTo(u.grant.RedirectURI) {
+	if u.grant.RedirectURI != u.fields["redirect_uri"] {
+		return errSpent
+	}
+	return nil
+}
+
+// redirectURIKept: the configuration may have changed.
+func redirectURIKept(u *use) error {
+	if u.kind == kindCode && !u.client.mayReturnTo(u.grant.RedirectURI) {
 		return errSpent
 	}
 	return nil
 }
 
 // codeVerifier: RFC 7636 §4.6. A verifier without a challenge is the sign of a downgrade
-// (RFC 9700 §2.1.1). The configuration may have changed.
+// (RFC 9700 §2.1.1).
 func codeVerifier(u *use) error {
 	verifier, sent := u.fields["code_verifier"]
-	if u.grant.Challenge == "" {
-		if sent || !u.client.InsecureNoPKCE {
-			return errSpent
-		}
+	if u.grant.Challenge == "" && !sent {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(verifier))
-	if len(verifier) < 43 || len(verifier) > 128 || !hmac.Equal([]byte(vault.EncodeText(sum[:])), []byte(u.grant.Challenge)) {
+	if u.grant.Challenge == "" || len(verifier) < 43 || len(verifier) > 128 || !hmac.Equal([]byte(vault.EncodeText(sum[:])), []byte(u.grant.Challenge)) {
+		return errSpent
+	}
+	return nil
+}
+
+// pkceWaived: the configuration may have changed.
+func pkceWaived(u *use) error {
+	if u.kind == kindCode && u.grant.Challenge == "" && !u.client.InsecureNoPKCE {
 		return errSpent
 	}
 	return nil
@@ -238,8 +252,8 @@ func refreshNewest(u *use) error {
 
 // refreshPermitted: the configuration may have changed.
 func refreshPermitted(u *use) error {
-	if !u.client.Refresh {
-		return errSpent
+	if u.kind == kindRefresh && !u.client.Refresh {
+		return &oauthError{"unauthorized_client", "the client may not use refresh tokens"}
 	}
 	return nil
 }
@@ -265,7 +279,6 @@ type mint struct {
 	response tokenResponse
 	access   access
 	refresh  string
-	sub      string
 	ttl      time.Duration // of the grant
 }
 
@@ -276,7 +289,7 @@ func (p *Provider) mint(ctx context.Context, u *use, person *Person, scope []str
 	left := person.Expires.Sub(now)
 	m := &mint{ttl: min(tokenTTL, left)}
 	if m.ttl < time.Second {
-		return nil, &misuse{errSpent} // the login is as good as over
+		return nil, errSpent // the login is as good as over
 	}
 	token := newToken(id, kindAccess)
 	m.access = access{Digest: digest(token), Scope: scope, Issued: now, Expires: now.Add(m.ttl)}
@@ -290,9 +303,6 @@ func (p *Provider) mint(ctx context.Context, u *use, person *Person, scope []str
 		m.response.RefreshToken, m.ttl = m.refresh, left
 	}
 	var err error
-	if m.sub, err = p.subject(ctx, u.client, person); err != nil {
-		return nil, err
-	}
 	m.response.IDToken, err = p.idToken(ctx, u, person, m)
 	return m, err
 }
@@ -313,7 +323,7 @@ func (p *Provider) idToken(ctx context.Context, u *use, person *Person, m *mint)
 	sum := sha256.Sum256([]byte(m.response.AccessToken))
 	claims := u.client.claims(m.access.Scope, u.grant.Claims.IDToken, person)
 	maps.Copy(claims, map[string]any{
-		"iss": p.issuer(), "sub": m.sub, "aud": u.client.ID, "iat": m.access.Issued.Unix(), "exp": m.access.Expires.Unix(),
+		"iss": p.issuer(), "sub": u.grant.Subject, "aud": u.client.ID, "iat": m.access.Issued.Unix(), "exp": m.access.Expires.Unix(),
 		"sid": p.sid(u.client, u.grant.Login), "at_hash": vault.EncodeText(sum[:len(sum)/2]),
 	})
 	if u.kind == kindCode && u.grant.Nonce != "" {

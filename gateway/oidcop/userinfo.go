@@ -21,7 +21,7 @@ func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	claims := h.client.claims(h.access.Scope, h.grant.Claims.UserInfo, h.person)
-	claims["sub"] = h.sub
+	claims["sub"] = h.grant.Subject
 	if h.client.UserInfoAlgorithm == "" {
 		writeJSON(w, http.StatusOK, claims)
 		return nil
