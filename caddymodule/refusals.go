@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// refusalsTime is how long equal refusals of one client share a line. outageTime is
-	// how long those of all clients do while the store is at fault.
+	// refusalsTime is how long equal refusals of one sender share a line. outageTime is
+	// how long those of all senders do while the store is at fault.
 	refusalsTime = time.Minute
 	outageTime   = 10 * time.Second
-	// maxRefusals bounds how many clients are counted separately. All others are counted
+	// maxRefusals bounds how many senders are counted separately. All others are counted
 	// together.
 	maxRefusals = 1000
 )
 
-// refusals shorten the audit log, because any client can cause refusals without limit. If
-// a client that is not signed in is refused several times for the same reason, the first
+// refusals shorten the audit log, because any sender can cause refusals without limit. If
+// a sender that is not signed in is refused several times for the same reason, the first
 // refusal has a line at once, and those of the next minute share one line with their
 // number. A refusal of a person's sign-in always has its own line: they may ask about the
 // reference on the page. While the store is at fault, everybody is refused, and the cause
@@ -37,10 +37,10 @@ type refusals struct {
 // A refusalKey says which refusals are equal.
 type refusalKey struct {
 	app, provider string
-	openID        string // the client of the OpenID provider
+	client        string // of the OpenID provider
 	code          refusal.Code
 	check         string
-	client        netip.Prefix // of an IPv6 client the /64; not valid: all other clients
+	sender        netip.Prefix // of an IPv6 address the /64; not valid: all other senders
 }
 
 type burst struct {
@@ -76,7 +76,7 @@ func (r *refusals) note(ev gateway.Event) {
 // counted counts a refusal. It returns false for the first of its kind, which the caller
 // logs.
 func (r *refusals) counted(ev gateway.Event) bool {
-	key := refusalKey{ev.App, ev.Provider, ev.Client, ev.Code, ev.Check, session.ClientNetwork(ev.Addr)}
+	key := refusalKey{ev.App, ev.Provider, ev.Client, ev.Code, ev.Check, session.SenderNetwork(ev.Addr)}
 	if isOutage(ev.Code) {
 		key = refusalKey{code: ev.Code}
 	}
@@ -86,7 +86,7 @@ func (r *refusals) counted(ev gateway.Event) bool {
 		return false
 	}
 	if r.bursts[key] == nil && len(r.bursts) >= maxRefusals {
-		key.client, ev.Addr = netip.Prefix{}, netip.Addr{}
+		key.sender, ev.Addr = netip.Prefix{}, netip.Addr{}
 	}
 	if b := r.bursts[key]; b != nil {
 		b.last = ev

@@ -78,7 +78,7 @@ type Options struct {
 	// ResponseWriter. Optional: without it, a request whose login has ended is cut
 	// when its handler writes next. See passage.Passage.
 	ResetStream func(http.ResponseWriter)
-	// Limit bounds the sign-ins of one client address.
+	// Limit bounds the sign-ins of one address.
 	Limit session.Limit
 }
 

@@ -151,9 +151,16 @@ func TestAssertionOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
-		other, once := l.node(), assert(t, l.key, "one", assertionClaims())
+		other, claims := l.node(), assertionClaims()
+		once := assert(t, l.key, "one", claims)
 		if rec := l.byAssertion("jwt", once); rec.Code != http.StatusOK {
 			t.Fatalf("%d %s", rec.Code, rec.Body)
+		}
+		two := *l
+		two.Provider = l.without("spa", func(c *oidcop.Client) { c.Keys = jwks(t, jose.JSONWebKey{Key: l.key.Public(), KeyID: "one"}) })
+		claims["iss"], claims["sub"] = "spa", "spa"
+		if rec := two.byAssertion("spa", assert(t, l.key, "one", claims)); rec.Code != http.StatusOK {
+			t.Errorf("another client with the same jti: %d %s", rec.Code, rec.Body)
 		}
 		form := url.Values{"client_assertion_type": {jwtBearer}, "client_assertion": {once}, "token": {"x"}}
 		for range 3 {
@@ -197,6 +204,10 @@ func TestPublishedKeys(t *testing.T) {
 		published = jwks(t, jose.JSONWebKey{Key: next.Public(), KeyID: "two"})
 		if got := ask(next, "two"); got != http.StatusOK {
 			t.Errorf("the new key: %d", got)
+		}
+		published = jwks(t, jose.JSONWebKey{Key: next.Public(), KeyID: "three"})
+		if got := ask(next, "three"); got != http.StatusOK {
+			t.Errorf("a newer key at once: %d", got)
 		}
 		if got := ask(l.key, "one"); got != http.StatusUnauthorized {
 			t.Errorf("the old key: %d", got)

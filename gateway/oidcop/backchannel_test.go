@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // TestBackchannelHangs: an app that hangs delays no other app, and gets a bounded number of
@@ -113,6 +114,65 @@ func TestBackchannelOtherConfiguration(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBackchannelGone: the notice of a login that lives longer now may be gone. Then nothing is due.
+func TestBackchannelGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := gatewaytest.NewMemStore()
+		l, a := newLabOver(t, st), &app{status: http.StatusOK}
+		l.apps = a
+		l.tokens("told")
+		l.people.prolong("login:alice", 12*time.Hour)
+		for _, key := range st.Keys() {
+			if strings.HasPrefix(key, "notice:") {
+				if err := st.Delete(t.Context(), key); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		go l.Run(t.Context())
+		time.Sleep(21 * time.Hour)
+		if faults := l.logs.FilterMessage("logout tokens wait for the store").Len(); faults != 0 || len(a.heard()) != 0 {
+			t.Errorf("%d faults, %d logout tokens", faults, len(a.heard()))
+		}
+		if dump := st.Dump(); bytes.Contains(dump, []byte("login:alice")) {
+			t.Errorf("something is left: %s", dump)
+		}
+	})
+}
+
+// busy records are in the hands of other nodes.
+type busy struct {
+	oidcop.Records
+	updates int
+}
+
+func (b *busy) Update(ctx context.Context, kind vault.Kind, name string, ttl time.Duration, change func(*vault.Record) ([]byte, error)) error {
+	if b.updates++; b.updates == 1 {
+		return vault.ErrBusy
+	}
+	return b.Records.Update(ctx, kind, name, ttl, change)
+}
+
+// TestBackchannelBusy: if other nodes claim a notice at the same time, one of them sends it.
+func TestBackchannelBusy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, a := newLab(t), &app{status: http.StatusOK}
+		l.apps = a
+		l.tokens("told")
+		l.Bind(oidcop.Backing{
+			Issuer: issuer, Records: &busy{Records: newVault(t, l.store, "s")}, Index: l.store, Signers: map[oidcop.Algorithm]oidcop.Signer{oidcop.ES256: l.keys},
+		})
+		l.people.end("login:alice")
+		go l.Run(t.Context())
+		time.Sleep(time.Minute)
+		if faults := l.logs.FilterMessage("logout tokens wait for the store").Len(); faults != 0 || len(a.heard()) != 1 {
+			t.Errorf("%d faults, %d logout tokens", faults, len(a.heard()))
+		}
+	})
 }
 
 // runFor runs a provider for some time. Meanwhile logins end.

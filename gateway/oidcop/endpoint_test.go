@@ -359,4 +359,10 @@ func TestOptions(t *testing.T) {
 	if err != nil || !slices.Equal(op.Algorithms(), []oidcop.Algorithm{oidcop.RS256}) {
 		t.Errorf("control: %v", err)
 	}
+	signs := good()
+	signs.UserInfoAlgorithm = oidcop.ES256
+	op, err = oidcop.New(oidcop.Options{Clients: []oidcop.Client{signs}, People: newPeople()})
+	if err != nil || !slices.Equal(op.Algorithms(), []oidcop.Algorithm{oidcop.ES256, oidcop.RS256}) {
+		t.Errorf("of ID tokens and userinfo: %v", err)
+	}
 }

@@ -136,6 +136,7 @@ func TestAuthorization(t *testing.T) {
 		"by form_post":           {change: []string{"response_mode", "form_post"}},
 		"by query, said":         {change: []string{"response_mode", "query"}},
 		"no state":               {change: []string{"state", "-"}},
+		"an empty state":         {change: []string{"state", ""}},
 		"no nonce":               {change: []string{"nonce", "-"}},
 		"unknown parameters":     {change: []string{"ui_locales", "de", "display", "page", "x", "y"}},
 		"unknown scopes":         {change: []string{"scope", "openid x offline_access"}},

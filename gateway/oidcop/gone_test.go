@@ -1,6 +1,7 @@
 package oidcop_test
 
 import (
+	"context"
 	"crypto/rsa"
 	"encoding/json"
 	"math/big"
@@ -10,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
 // without returns another provider, of a configuration that lacks a client or changes it.
@@ -137,6 +140,32 @@ func TestTwoHeaders(t *testing.T) {
 	r.Header["Authorization"] = []string{"Bearer " + access, "Bearer " + access}
 	if rec, _ := serve(l.Provider, r); rec.Code != http.StatusBadRequest {
 		t.Errorf("userinfo: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// A waiting caller has failed too often.
+type waiting struct {
+	attempts
+	left time.Duration
+}
+
+func (w *waiting) Failing(context.Context, string) (time.Duration, error) {
+	return w.left, refusal.New(refusal.TooManyAttempts, errDown)
+}
+
+// TestRetryAfter: a caller that comes after so many seconds need not wait any more.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	endpoints := l.Endpoints()
+	token := endpoints[slices.IndexFunc(endpoints, func(e oidcop.Endpoint) bool { return e.Path == oidcop.TokenPath })]
+	for left, want := range map[time.Duration]string{time.Millisecond: "1", time.Second: "1", time.Second + time.Millisecond: "2"} {
+		rec, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, issuer+oidcop.TokenPath, strings.NewReader("grant_type=x"))
+		r.Header.Set("Content-Type", formType)
+		r.Header.Set("Authorization", basic("web:"+secret))
+		if token.Serve(rec, r, &waiting{left: left}); rec.Code != http.StatusTooManyRequests || rec.Header().Get("Retry-After") != want {
+			t.Errorf("%v before the end: %d, %v", left, rec.Code, rec.Header())
+		}
 	}
 }
 

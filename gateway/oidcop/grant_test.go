@@ -66,15 +66,19 @@ func TestLifetimes(t *testing.T) {
 // client's rules have come to refuse.
 func TestLoginOver(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(*lab){
-		"ended":  func(l *lab) { l.people.end("login:alice") },
-		"denied": func(l *lab) { l.people.deny("long", "login:alice") },
+	for name, tt := range map[string]struct {
+		end  func(*lab)
+		left int // grants
+	}{
+		"ended":  {func(l *lab) { l.people.end("login:alice") }, 0},
+		"denied": {func(l *lab) { l.people.deny("long", "login:alice") }, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t)
+			st := gatewaytest.NewMemStore()
+			l := newLabOver(t, st)
 			code, got, other := l.code("client_id", "long"), l.tokens("long"), l.node()
-			end(l)
+			tt.end(l)
 			for _, op := range []*oidcop.Provider{l.Provider, other} {
 				if rec, _ := userinfo(op, got.Access); rec.Code != http.StatusUnauthorized {
 					t.Errorf("userinfo: %d %s", rec.Code, rec.Body)
@@ -85,7 +89,33 @@ func TestLoginOver(t *testing.T) {
 					}
 				}
 			}
+			if n := grants(st); n != tt.left {
+				t.Errorf("%d grants are left, want %d", n, tt.left)
+			}
 		})
+	}
+}
+
+// TestMisuseByAGoneCaller: the grant of a code that is used twice ends, even if the second caller
+// disconnects.
+func TestMisuseByAGoneCaller(t *testing.T) {
+	t.Parallel()
+	st := gatewaytest.NewMemStore()
+	l := newLabOver(t, st)
+	form := exchangeForm(l.code())
+	post(l.Provider, oidcop.TokenPath, "web", secret, form)
+	ctx, gone := context.WithCancel(t.Context())
+	st.SetHook(func(op gatewaytest.MemOp) error {
+		if op.Method == "Get" && op.Done {
+			gone()
+		}
+		return nil
+	})
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, issuer+oidcop.TokenPath, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", formType)
+	r.SetBasicAuth("web", url.QueryEscape(secret))
+	if rec, _ := serve(l.Provider, r); read(rec).Error != "invalid_grant" || ctx.Err() == nil || grants(st) != 0 {
+		t.Errorf("%d %s; %d grants are left", rec.Code, rec.Body, grants(st))
 	}
 }
 

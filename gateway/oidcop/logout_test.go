@@ -35,6 +35,7 @@ func TestLogout(t *testing.T) {
 		"hint":                 {params: url.Values{"id_token_hint": {id}}, ends: true},
 		"hint and return":      {params: url.Values{"id_token_hint": {id}, "post_logout_redirect_uri": {bye}, "state": {"a&b"}}, ends: true, returnTo: bye + "?state=a%26b"},
 		"hint, no state":       {params: url.Values{"id_token_hint": {id}, "post_logout_redirect_uri": {bye}}, ends: true, returnTo: bye},
+		"an empty state":       {params: url.Values{"id_token_hint": {id}, "post_logout_redirect_uri": {bye}, "state": {""}}, ends: true, returnTo: bye + "?state="},
 		"hint and state":       {params: url.Values{"id_token_hint": {id}, "state": {"s"}}, ends: true},
 		"state alone":          {params: url.Values{"state": {"s"}}},
 		"a query added":        {params: url.Values{"id_token_hint": {id}, "post_logout_redirect_uri": {bye + "?foo=bar"}}, code: refusal.BadRequest},

@@ -100,6 +100,17 @@ func TestBasic(t *testing.T) {
 			t.Errorf("%q: %d %s", value, rec.Code, rec.Body)
 		}
 	}
+	// An id that looks encoded.
+	const odd = "a+b%41"
+	op := l.without("web", func(c *oidcop.Client) { c.ID = odd })
+	for _, id := range []string{odd, url.QueryEscape(odd)} {
+		r := httptest.NewRequest(http.MethodPost, issuer+oidcop.TokenPath, strings.NewReader("grant_type=x"))
+		r.Header.Set("Content-Type", formType)
+		r.Header.Set("Authorization", basic(id+":"+secret))
+		if rec, _ := serve(op, r); rec.Code != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", id, rec.Code, rec.Body)
+		}
+	}
 	// A public client with an empty secret.
 	r := httptest.NewRequest(http.MethodPost, issuer+oidcop.TokenPath, strings.NewReader(exchangeForm(l.code("client_id", "spa")).Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

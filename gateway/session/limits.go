@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// A Limit bounds the sign-ins of one client address, over all nodes together. Failed also
-// bounds its failures to authenticate as a client, see Attempts.
+// A Limit bounds the sign-ins of one sender (see SenderNetwork), over all nodes together.
+// Failed also bounds its failures to authenticate as a client, see Attempts.
 type Limit struct {
 	// Failed is the number of failed answers per Window: invalid answers to a login
 	// that this browser had begun. A fault of the store or the provider does not
@@ -59,13 +59,13 @@ func (l Limit) Check() error {
 	return nil
 }
 
-// Limits counts sign-ins of clients, over all nodes.
+// Limits counts sign-ins of senders, over all nodes.
 type Limits struct {
 	vault                      *vault.Vault
 	failed, requests, underWay gauge
 }
 
-// A gauge is a counter that each client has.
+// A gauge is a counter that each sender has.
 type gauge struct {
 	name string
 	most int // -1: no limit
@@ -87,64 +87,64 @@ func (s *Node) Limits(limit Limit) Limits {
 // with TooManyAttempts, and wait is the time until the next is accepted. Such a
 // request is not counted: it would use up the requests that successes give back. Any
 // other error is a fault of the store.
-func (l Limits) Request(ctx context.Context, client netip.Addr) (wait time.Duration, err error) {
-	return l.take(ctx, client, l.requests)
+func (l Limits) Request(ctx context.Context, sender netip.Addr) (wait time.Duration, err error) {
+	return l.take(ctx, sender, l.requests)
 }
 
 // Enter counts an answer, which is under way until Leave. Its results are those of
 // Request; after an error, do not call Leave.
-func (l Limits) Enter(ctx context.Context, client netip.Addr) (wait time.Duration, err error) {
-	if wait, err := l.failing(ctx, client, l.failed); err != nil {
+func (l Limits) Enter(ctx context.Context, sender netip.Addr) (wait time.Duration, err error) {
+	if wait, err := l.failing(ctx, sender, l.failed); err != nil {
 		return wait, err
 	}
-	if _, err := l.take(ctx, client, l.underWay); err != nil {
+	if _, err := l.take(ctx, sender, l.underWay); err != nil {
 		return time.Second, err
 	}
-	wait, err = l.take(ctx, client, l.requests)
+	wait, err = l.take(ctx, sender, l.requests)
 	if err != nil {
-		l.Leave(ctx, client)
+		l.Leave(ctx, sender)
 	}
 	return wait, err
 }
 
 // failing counts nothing. Its results are those of Request if too much has failed.
-func (l Limits) failing(ctx context.Context, client netip.Addr, g gauge) (wait time.Duration, err error) {
-	if n, left, err := l.count(ctx, client, g, 0); err != nil || g.most >= 0 && n >= g.most {
+func (l Limits) failing(ctx context.Context, sender netip.Addr, g gauge) (wait time.Duration, err error) {
+	if n, left, err := l.count(ctx, sender, g, 0); err != nil || g.most >= 0 && n >= g.most {
 		return left, g.full(err)
 	}
 	return 0, nil
 }
 
 // Leave notes that an answer has ended.
-func (l Limits) Leave(ctx context.Context, client netip.Addr) {
-	l.adjust(ctx, client, l.underWay, -1)
+func (l Limits) Leave(ctx context.Context, sender netip.Addr) {
+	l.adjust(ctx, sender, l.underWay, -1)
 }
 
 // Fail counts an invalid answer.
-func (l Limits) Fail(ctx context.Context, client netip.Addr) {
-	l.adjust(ctx, client, l.failed, 1)
+func (l Limits) Fail(ctx context.Context, sender netip.Addr) {
+	l.adjust(ctx, sender, l.failed, 1)
 }
 
 // GiveBack gives n requests back.
-func (l Limits) GiveBack(ctx context.Context, client netip.Addr, n int) {
-	l.adjust(ctx, client, l.requests, -n)
+func (l Limits) GiveBack(ctx context.Context, sender netip.Addr, n int) {
+	l.adjust(ctx, sender, l.requests, -n)
 }
 
-// adjust changes a counter even if the client has disconnected. If the store fails,
+// adjust changes a counter even if the sender has disconnected. If the store fails,
 // the counter stays until it expires.
-func (l Limits) adjust(ctx context.Context, client netip.Addr, g gauge, delta int) {
+func (l Limits) adjust(ctx context.Context, sender netip.Addr, g gauge, delta int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	_, _, _ = l.count(ctx, client, g, delta)
+	_, _, _ = l.count(ctx, sender, g, delta)
 }
 
 // take adds one to a counter unless it is full.
-func (l Limits) take(ctx context.Context, client netip.Addr, g gauge) (wait time.Duration, err error) {
-	n, left, err := l.count(ctx, client, g, 1)
+func (l Limits) take(ctx context.Context, sender netip.Addr, g gauge) (wait time.Duration, err error) {
+	n, left, err := l.count(ctx, sender, g, 1)
 	if err != nil || g.most < 0 || n <= g.most {
 		return 0, err
 	}
-	_, _, err = l.count(ctx, client, g, -1)
+	_, _, err = l.count(ctx, sender, g, -1)
 	return left, g.full(err)
 }
 
@@ -156,9 +156,9 @@ func (g gauge) full(err error) error {
 	return refusal.New(refusal.TooManyAttempts, fmt.Errorf("%d %s within %v", g.most, g.name, g.ttl))
 }
 
-// count changes a counter of a client. It does nothing if the gauge has no limit.
-func (l Limits) count(ctx context.Context, client netip.Addr, g gauge, delta int) (n int, left time.Duration, err error) {
-	network := ClientNetwork(client)
+// count changes a counter of a sender. It does nothing if the gauge has no limit.
+func (l Limits) count(ctx context.Context, sender netip.Addr, g gauge, delta int) (n int, left time.Duration, err error) {
+	network := SenderNetwork(sender)
 	if g.most < 0 || !network.IsValid() {
 		return 0, 0, nil
 	}
@@ -197,16 +197,16 @@ func (a Attempts) Fail(ctx context.Context, client string) {
 	a.limits.adjust(ctx, a.addr, a.as(client), 1)
 }
 
-// ClientNetwork is the network that counts as one client: the IPv4 address, or the
+// SenderNetwork is the network that counts as one sender: the IPv4 address, or the
 // /64 of the IPv6 address, the smallest network of a subscriber. It is invalid for
-// clients without an address (Unix sockets). They are not limited, because all would
+// senders without an address (Unix sockets). They are not limited, because all would
 // share one counter.
-func ClientNetwork(client netip.Addr) netip.Prefix {
-	client = client.Unmap().WithZone("")
+func SenderNetwork(sender netip.Addr) netip.Prefix {
+	sender = sender.Unmap().WithZone("")
 	bits := 64
-	if client.Is4() {
+	if sender.Is4() {
 		bits = 32
 	}
-	network, _ := client.Prefix(bits)
+	network, _ := sender.Prefix(bits)
 	return network
 }
