@@ -1,7 +1,10 @@
 package caddymodule
 
 import (
+	"fmt"
+	"hash/maphash"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,16 +21,21 @@ const (
 	// maxRefusals bounds how many senders are counted separately. All others are counted
 	// together.
 	maxRefusals = 1000
+	// maxCauses is how many different causes of refusals that are equal otherwise have lines
+	// of their own.
+	maxCauses = 8
 )
 
 // refusals shorten the audit log, because any sender can cause refusals without limit. If
 // a sender that is not signed in is refused several times for the same reason, the first
 // refusal has a line at once, and those of the next minute share one line with their
-// number. A refusal of a person's sign-in always has its own line: they may ask about the
+// number. If their causes differ, as the addresses do that an app is tried with, the first
+// maxCauses have a line at once. A refusal of a person's sign-in always has its own line: they may ask about the
 // reference on the page. While the store is at fault, everybody is refused, and the cause
 // has its own line: all refusals count as equal, even of people who are signed in.
 type refusals struct {
-	log func(ev gateway.Event, more int)
+	log  func(ev gateway.Event, more int)
+	seed maphash.Seed
 
 	mu     sync.Mutex
 	bursts map[refusalKey]*burst
@@ -44,13 +52,14 @@ type refusalKey struct {
 }
 
 type burst struct {
-	last  gateway.Event
-	more  int
-	timer *time.Timer
+	causes []uint64 // digests
+	last   gateway.Event
+	more   int
+	timer  *time.Timer
 }
 
 func newRefusals(log func(ev gateway.Event, more int)) *refusals {
-	return &refusals{log: log, bursts: map[refusalKey]*burst{}}
+	return &refusals{log: log, seed: maphash.MakeSeed(), bursts: map[refusalKey]*burst{}}
 }
 
 // isOutage says whether a refusal is the store's fault.
@@ -73,8 +82,8 @@ func (r *refusals) note(ev gateway.Event) {
 	}
 }
 
-// counted counts a refusal. It returns false for the first of its kind, which the caller
-// logs.
+// counted counts a refusal. It returns false for the first of its kind or its cause, which
+// the caller logs.
 func (r *refusals) counted(ev gateway.Event) bool {
 	key := refusalKey{ev.App, ev.Provider, ev.Client, ev.Code, ev.Check, session.SenderNetwork(ev.Addr)}
 	if isOutage(ev.Code) {
@@ -88,12 +97,17 @@ func (r *refusals) counted(ev gateway.Event) bool {
 	if r.bursts[key] == nil && len(r.bursts) >= maxRefusals {
 		key.sender, ev.Addr = netip.Prefix{}, netip.Addr{}
 	}
-	if b := r.bursts[key]; b != nil {
+	b, digest := r.bursts[key], maphash.String(r.seed, fmt.Sprint(ev.Err))
+	switch {
+	case b == nil:
+		b = &burst{timer: time.AfterFunc(window(ev.Code), func() { r.end(key) })}
+		r.bursts[key] = b
+	case isOutage(ev.Code) || !key.sender.IsValid() || slices.Contains(b.causes, digest) || len(b.causes) == maxCauses:
 		b.last = ev
 		b.more++
 		return true
 	}
-	r.bursts[key] = &burst{timer: time.AfterFunc(window(ev.Code), func() { r.end(key) })}
+	b.causes = append(b.causes, digest)
 	return false
 }
 

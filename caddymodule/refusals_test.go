@@ -77,6 +77,14 @@ func TestEqualRefusals(t *testing.T) {
 			r.Note(ev)
 		}
 		want("client_refused 192.0.2.3 redirect URI 0", "client_refused 192.0.2.3 scope openid 0")
+		// So are those of another cause, up to a bound: somebody tries addresses.
+		for i := range 20 {
+			ev := refused(refusal.BadRequest, "192.0.2.4", fmt.Sprint(i))
+			ev.Err = fmt.Errorf("redirect_uri is %d", i%10)
+			r.Note(ev)
+		}
+		want("bad_request 192.0.2.4 0 0", "bad_request 192.0.2.4 1 0", "bad_request 192.0.2.4 2 0", "bad_request 192.0.2.4 3 0",
+			"bad_request 192.0.2.4 4 0", "bad_request 192.0.2.4 5 0", "bad_request 192.0.2.4 6 0", "bad_request 192.0.2.4 7 0")
 		// Others are other lines.
 		r.Note(refused(refusal.FlowUnknown, "192.0.2.2", "a"))
 		r.Note(refused(refusal.BadRequest, "192.0.2.1", "b"))
@@ -85,7 +93,7 @@ func TestEqualRefusals(t *testing.T) {
 		r.Note(refused(refusal.BadRequest, "", "e"))
 		want("bad_request 192.0.2.1 b 0", "bad_request 2001:db8::1 c 0", "bad_request invalid IP e 0", "flow_unknown 192.0.2.2 a 0")
 		time.Sleep(time.Minute + time.Second)
-		want("bad_request 192.0.2.3 wiki 1", "bad_request 2001:db8::2 d 1", "client_refused 192.0.2.3 scope openid 1", "flow_unknown 192.0.2.1 499 499")
+		want("bad_request 192.0.2.3 wiki 1", "bad_request 192.0.2.4 19 12", "bad_request 2001:db8::2 d 1", "client_refused 192.0.2.3 scope openid 1", "flow_unknown 192.0.2.1 499 499")
 		// And so on.
 		r.Note(refused(refusal.FlowUnknown, "192.0.2.1", "again"))
 		want("flow_unknown 192.0.2.1 again 0")

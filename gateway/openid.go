@@ -116,17 +116,19 @@ func (a *App) openIDEndpoints() []Endpoint {
 }
 
 // observeClient tells the observer why a client's request was refused. That nobody is signed
-// in is no fault of anybody.
+// in is normal if the client asked for that (prompt=none).
 func (x *request) observeClient(refused *oidcop.RefusedError) {
-	if refused == nil || refused.Code == "login_required" {
-		return
-	}
 	code := refusal.ClientRefused
 	switch {
+	case refused == nil, refused.Silent && refused.Code == "login_required":
+		return
 	case refused.Reused():
 		code = refusal.TokenReused
 	case refused.Waits:
 		code = refusal.TooManyAttempts
+	case refused.Fault != nil:
+		x.observe(Event{Type: EventRefused, Code: session.Fault(refused.Fault).Code, Client: refused.Client, Err: refused.Fault})
+		return
 	}
 	x.observe(Event{Type: EventRefused, Code: code, Client: refused.Client, Check: cmp.Or(refused.Check, refused.Code), Err: refused})
 }
@@ -156,13 +158,13 @@ func (x *request) authorize() error {
 	if done {
 		return nil
 	}
+	x.client = x.app.clients.Known(params.Get("client_id"))
 	if refused == nil {
 		refused = x.returnFor(params)
 	}
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	x.client = x.app.clients.Known(params.Get("client_id"))
 	req, err := x.app.clients.Provider.Authorization(x.r.Context(), params)
 	if err != nil {
 		return x.refuseFor(req, err)

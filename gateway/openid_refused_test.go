@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
 
@@ -21,6 +22,7 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 	s := l.openIDOf(l.gateway(), func(o *gateway.AppOptions) { o.Clients[0].Refresh = true })
 	b := s.browser()
 	b.tokens()
+	noted := b.returning(wikiAsks("prompt", "login")) // the person did not sign in again
 	code := func() string { return wantCode(t, b.open(wikiAsks())) }
 	ask := func(client, secret string, change ...string) {
 		form := url.Values{"grant_type": {"authorization_code"}, "code": {code()}, "redirect_uri": {wikiCallback}, "code_verifier": {verifier}}
@@ -36,7 +38,10 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 		cause   string // a part; "": nothing is observed
 	}{
 		"wrong secret":       {func() { ask("wiki", "guess-7f3a") }, refusal.ClientRefused, "wiki", `invalid_client: `},
-		"unknown client":     {func() { ask("guess-7f3a", wikiSecret) }, refusal.ClientRefused, "", "invalid_client: "},
+		"unknown client":     {func() { ask("wikki", wikiSecret) }, refusal.ClientRefused, "", `client_id is "wikki"; the clients of op are vault, wiki`},
+		"wrong way round":    {func() { ask(wikiSecret, "wiki") }, refusal.ClientRefused, "", `client_id is the secret of the client "`},
+		"too large":          {func() { b.open(wikiAsks("state", strings.Repeat("s", 9000))) }, refusal.TooLarge, "wiki", ""},
+		"a parameter twice":  {func() { b.open(wikiAsks() + "&scope=openid") }, refusal.BadRequest, "wiki", ""},
 		"other client":       {func() { ask("vault", wikiSecret) }, refusal.ClientRefused, "vault", `"code client"`},
 		"other verifier":     {func() { ask("wiki", wikiSecret, "code_verifier", strings.Repeat("guess-7f3a", 5)) }, refusal.ClientRefused, "wiki", `"code verifier"`},
 		"other redirect URI": {func() { ask("wiki", wikiSecret, "redirect_uri", "https://guess-7f3a.example/") }, refusal.ClientRefused, "wiki", `"code redirect URI"`},
@@ -53,25 +58,18 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 				s.askAs("wiki", wikiSecret, "/.sso/op/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens["refresh_token"].(string)}})
 			}
 		}, refusal.TokenReused, "wiki", `"refresh newest"`},
-		"the store is down": {func() {
-			c := code()
-			l.store.down.Store(true)
-			defer l.store.down.Store(false)
-			if status, _ := s.token(c, wikiSecret); status != http.StatusServiceUnavailable {
-				t.Errorf("while the store is down: %d", status)
-			}
-		}, "", "", ""},
 		"prompt=none, the store is down": {func() {
 			l.store.down.Store(true)
 			defer l.store.down.Store(false)
 			wantError(t, b.open(wikiAsks("prompt", "none")), "temporarily_unavailable")
 		}, refusal.StoreUnavailable, "wiki", errDown.Error()},
-		"access token":  {func() { s.userinfo("guess-7f3a") }, refusal.ClientRefused, "", "invalid_token: "},
-		"by redirect":   {func() { b.open(wikiAsks("code_challenge", "")) }, refusal.ClientRefused, "wiki", "invalid_request: code_challenge"},
-		"prompt=none":   {func() { s.browser().open(wikiAsks("prompt", "none")) }, "", "", ""},
-		"client ID":     {func() { b.open(wikiAsks("client_id", "Wiki")) }, refusal.BadRequest, "", `client_id is "Wiki"; the clients of op are vault, wiki`},
-		"redirect URI":  {func() { b.open(wikiAsks("redirect_uri", "https://x.example/")) }, refusal.BadRequest, "wiki", `"https://x.example/", none of the client's, which are ["https://wiki.example/callback"]`},
-		"logout client": {func() { b.open("/.sso/op/logout?client_id=Wiki") }, refusal.BadRequest, "", `client_id is "Wiki"; the clients of op are vault, wiki`},
+		"access token":     {func() { s.userinfo("guess-7f3a") }, refusal.ClientRefused, "", "invalid_token: "},
+		"by redirect":      {func() { b.open(wikiAsks("code_challenge", "")) }, refusal.ClientRefused, "wiki", "invalid_request: code_challenge"},
+		"stayed signed in": {func() { b.open(noted) }, refusal.ClientRefused, "wiki", "login_required: "},
+		"prompt=none":      {func() { s.browser().open(wikiAsks("prompt", "none")) }, "", "", ""},
+		"client ID":        {func() { b.open(wikiAsks("client_id", "Wiki")) }, refusal.BadRequest, "", `client_id is "Wiki"; the clients of op are vault, wiki`},
+		"redirect URI":     {func() { b.open(wikiAsks("redirect_uri", "https://x.example/")) }, refusal.BadRequest, "wiki", `"https://x.example/", none of the client's, which are ["https://wiki.example/callback"]`},
+		"logout client":    {func() { b.open("/.sso/op/logout?client_id=Wiki") }, refusal.BadRequest, "", `client_id is "Wiki"; the clients of op are vault, wiki`},
 	} {
 		before := len(l.seen())
 		tc.request()
@@ -87,7 +85,7 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 		if len(refused) != 1 || refused[0].Code != tc.code || refused[0].Client != tc.client || !strings.Contains(fmt.Sprint(refused[0].Err), tc.cause) {
 			t.Errorf("%s: events %+v", name, refused)
 		}
-		if strings.Contains(fmt.Sprint(refused), "7f3a") {
+		if said := fmt.Sprint(refused); strings.Contains(said, "7f3a") || strings.Contains(said, wikiSecret) || strings.Contains(said, url.QueryEscape(wikiSecret)) {
 			t.Errorf("%s: what the caller sent is in the log", name)
 		}
 	}
@@ -127,4 +125,31 @@ func TestOpenIDSilentFault(t *testing.T) {
 			wantRefused(t, b.open(wikiAsks()), refusal.StoreUnavailable)
 		}
 	})
+}
+
+// While the store is down, the audit log says so of each endpoint, with the client and the
+// code that has the fix.
+func TestOpenIDStoreDownIsObserved(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.openID()
+	b := s.browser()
+	tokens, code := b.tokens(), wantCode(t, b.open(wikiAsks()))
+	l.store.SetHook(func(gatewaytest.MemOp) error { return gatewaytest.ErrFault })
+	before := len(l.seen())
+	for range 2 {
+		if status, got := s.token(code, wikiSecret); status != http.StatusServiceUnavailable || got["error"] != "temporarily_unavailable" {
+			t.Errorf("/token: %d %v", status, got)
+		}
+	}
+	s.userinfo(tokens["access_token"])
+	ev := l.seen()[before:]
+	if len(ev) != 3 {
+		t.Fatalf("events %+v", ev)
+	}
+	for i, client := range []string{"wiki", "wiki", ""} {
+		if ev[i].Code != refusal.StoreUnavailable || ev[i].Client != client || !strings.Contains(fmt.Sprint(ev[i].Err), gatewaytest.ErrFault.Error()) {
+			t.Errorf("event %+v", ev[i])
+		}
+	}
 }

@@ -91,7 +91,11 @@ func assertionSigned(a *assertion) error {
 	if a.client.keys == nil {
 		return errClient
 	}
-	return a.verify()
+	err := a.verify()
+	if _, told := asOAuth(err); err != nil && !told {
+		return note(unavailable, a.client.ID, "client keys", err.Error())
+	}
+	return err
 }
 
 func assertionIssuer(a *assertion) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/hmac"
 	"encoding/json"
-	"errors"
 	"maps"
 	"net/url"
 	"slices"
@@ -80,13 +79,7 @@ func (p *Provider) Authorization(ctx context.Context, params url.Values) (*Autho
 	if err == nil {
 		err = p.checks.request.Run(a)
 	}
-	if told, ok := asOAuth(err); ok {
-		a.refused = a.Refuse(told.Code, told.Description)
-		if noted, ok := errors.AsType[*notedError](err); ok {
-			a.refused.Refusal.Check = noted.check
-		}
-		return a, nil
-	}
+	a.refused, err = a.refusedBy(err)
 	return a, err
 }
 
@@ -192,12 +185,8 @@ func (a *Authorization) Grant(ctx context.Context, login string) (*Response, err
 	if err != nil {
 		return nil, err
 	}
-	err = a.p.checks.person.Run(&requested{a, person, sub})
-	if told, ok := asOAuth(err); ok {
-		return a.Refuse(told.Code, told.Description), nil
-	}
-	if err != nil {
-		return nil, err
+	if answer, err := a.refusedBy(a.p.checks.person.Run(&requested{a, person, sub})); answer != nil || err != nil {
+		return answer, err
 	}
 	if refused, err := a.tooMany(ctx, b, login); refused || err != nil {
 		return a.Refuse("temporarily_unavailable", "too many requests of one person"), err
@@ -223,6 +212,19 @@ func (a *Authorization) tooMany(ctx context.Context, b *Backing, login string) (
 	return n > maxCodes, err
 }
 
+// refusedBy returns the response to a request that err refuses. It returns err if that is
+// a fault.
+func (a *Authorization) refusedBy(err error) (*Response, error) {
+	told, ok := asOAuth(err)
+	if !ok {
+		return nil, err
+	}
+	answer := a.Refuse(told.Code, told.Description)
+	answer.Refusal = told.refusedBy(a.client.of(err))
+	answer.Refusal.Silent = a.Silent()
+	return answer, nil
+}
+
 // Refuse returns the response that refuses the request: login_required, access_denied,
 // temporarily_unavailable, server_error.
 func (a *Authorization) Refuse(code, description string) *Response {
@@ -231,7 +233,7 @@ func (a *Authorization) Refuse(code, description string) *Response {
 		params.Set("error_description", description)
 	}
 	refused := a.respond(params)
-	refused.Refusal = &RefusedError{Client: a.Client, Code: code, description: description}
+	refused.Refusal = &RefusedError{Client: a.Client, Code: code, Silent: a.Silent(), description: description}
 	return refused
 }
 

@@ -47,10 +47,7 @@ const (
 // check's name, too.
 func noting[T any](name string, run func(T) error) (string, refusal.Code, func(T) error) {
 	return name, "", func(subject T) error {
-		if err := run(subject); err != nil {
-			return &notedError{err, "", name}
-		}
-		return nil
+		return note(run(subject), "", name, "")
 	}
 }
 

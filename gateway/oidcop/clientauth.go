@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -49,13 +50,16 @@ func (p *Provider) authenticate(r *http.Request, fields map[string]string, by At
 		if _, ok := errors.AsType[*refusal.Error](failing); ok {
 			failing = &waits{wait, id, failing}
 		}
-		return nil, failing
+		return nil, note(failing, id, "", "")
 	}
 	if err == nil {
 		err = p.prove(r, b, cred)
 	}
 	if told, ok := asOAuth(err); ok && told.Code == "invalid_client" {
 		by.Fail(r.Context(), id)
+	}
+	if cred.client != nil {
+		err = cred.client.of(err)
 	}
 	return cred.client, err
 }
@@ -69,21 +73,22 @@ func (p *Provider) readCredentials(r *http.Request, fields map[string]string) (*
 	if id := fields["client_id"]; id != "" {
 		cred.ids = append(cred.ids, id)
 	}
+	if len(cred.ids) > 0 {
+		cred.client = p.clients[cred.ids[0]]
+	}
 	if secret := fields["client_secret"]; secret != "" {
 		cred.methods, cred.secrets = append(cred.methods, byPost), append(cred.secrets, secret)
 	}
 	if fields["client_assertion"] != "" || fields["client_assertion_type"] != "" {
 		cred.methods = append(cred.methods, byAssertion)
 		if cred.signed, err = p.readAssertion(fields); err != nil {
-			return cred, err
+			return cred, note(err, "", "assertion form", "client_assertion is no signed JWT in compact form with one of the accepted algorithms")
 		}
 		cred.ids = append(cred.ids, cred.signed.text("sub"))
+		cred.client = p.clients[cred.ids[0]]
 	}
 	if len(cred.methods) == 0 {
 		cred.methods = []string{byNothing}
-	}
-	if len(cred.ids) > 0 {
-		cred.client = p.clients[cred.ids[0]]
 	}
 	return cred, nil
 }
@@ -91,7 +96,7 @@ func (p *Provider) readCredentials(r *http.Request, fields map[string]string) (*
 // prove returns an error unless the credentials prove which client makes the request.
 func (p *Provider) prove(r *http.Request, b *Backing, cred *credentials) error {
 	if cred.client == nil {
-		return errClient
+		return note(errClient, "", "client known", p.unknownClient("the request", cmp.Or(slices.Concat(cred.ids, []string{""})...)).Error())
 	}
 	if err := p.checks.credentials.Run(cred); err != nil || cred.signed == nil {
 		return cred.client.of(err)
@@ -115,7 +120,7 @@ func (p *Provider) readBasic(r *http.Request) (*credentials, error) {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
 	id, secret, found := strings.Cut(string(raw), ":")
 	if len(values) > 1 || !strings.EqualFold(scheme, "Basic") || err != nil || !found {
-		return cred, errClient
+		return cred, note(errClient, "", "authorization header", "expected one header Authorization with the scheme Basic, and ID and secret in it")
 	}
 	if decoded, err := url.QueryUnescape(id); err == nil && p.clients[decoded] != nil {
 		id = decoded
@@ -141,7 +146,7 @@ func oneMethod(c *credentials) error {
 
 func oneClient(c *credentials) error {
 	if slices.ContainsFunc(c.ids, func(id string) bool { return id != c.ids[0] }) {
-		return errClient
+		return note(errClient, "", "", "the request names several clients")
 	}
 	return nil
 }
@@ -150,7 +155,7 @@ func oneClient(c *credentials) error {
 func clientMethod(c *credentials) error {
 	for _, method := range c.methods {
 		if !slices.Contains(c.client.methods(), method) {
-			return errClient
+			return note(errClient, "", "", fmt.Sprintf("the app authenticates by %s, and the client has %s", method, strings.Join(c.client.methods(), ", ")))
 		}
 	}
 	return nil
@@ -173,7 +178,7 @@ func clientSecret(c *credentials) error {
 		proved = c.client.proves(secret) || proved
 	}
 	if !proved {
-		return errClient
+		return note(errClient, "", "", "the secret that came differs from the client's")
 	}
 	return nil
 }

@@ -1,13 +1,12 @@
 package oidcop
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // An oauthError is an error in the words of OAuth, for the client (RFC 6749 §4.1.2.1 and
@@ -52,14 +51,21 @@ type RefusedError struct {
 	// Code is the error in the words of OAuth, Check the name of the check that failed, or "".
 	Code, Check string
 	// Waits says that the caller has failed too often to authenticate.
-	Waits       bool
-	description string
+	Waits bool
+	// Silent says that the client asked with prompt=none.
+	Silent bool
+	// Fault is why the provider can't decide, or nil: then the client is at fault.
+	Fault              error
+	description, cause string
 }
 
 func (r *RefusedError) Error() string {
 	text := r.Code + ": " + r.description
 	if r.Check != "" {
 		text += `; the check "` + r.Check + `" failed`
+	}
+	if r.cause != "" {
+		text += ": " + r.cause
 	}
 	return text
 }
@@ -79,27 +85,48 @@ type waits struct {
 
 func (w *waits) Error() string { return w.cause.Error() }
 
-// A notedError adds to an error what only the log hears.
+// A notedError adds to an error what only the log hears: the client, the name of the check
+// that failed, and the cause. The cause is bounded and escaped.
 type notedError struct {
 	error
-	client, check string
+	client, check, cause string
 }
 
 func (n *notedError) Unwrap() error { return n.error }
 
-// of says which client an error is about.
-func (c *client) of(err error) error {
+// note adds to an error what only the log hears. What is noted already stays.
+func note(err error, client, check, cause string) error {
 	if err == nil {
 		return nil
 	}
-	check := ""
-	if noted, ok := errors.AsType[*notedError](err); ok {
-		check = noted.check
-	}
-	return &notedError{err, c.ID, check}
+	was := notesOf(err)
+	return &notedError{err, cmp.Or(was.client, client), cmp.Or(was.check, check), cmp.Or(was.cause, cause)}
 }
 
-// fail responds with err. It returns nil if the caller is not at fault.
+// notesOf returns what is noted about an error.
+func notesOf(err error) notedError {
+	if noted, ok := errors.AsType[*notedError](err); ok {
+		return *noted
+	}
+	return notedError{}
+}
+
+// toldAs returns told, which the client hears, with what is noted about err.
+func toldAs(told, err error) error {
+	n := notesOf(err)
+	return note(told, n.client, n.check, n.cause)
+}
+
+// of says which client an error is about.
+func (c *client) of(err error) error { return note(err, c.ID, "", "") }
+
+// refusedBy returns the error for the log.
+func (e *oauthError) refusedBy(err error) *RefusedError {
+	n := notesOf(err)
+	return &RefusedError{Client: n.client, Code: e.Code, Check: n.check, description: e.Description, cause: n.cause}
+}
+
+// fail responds with err. It returns nil if a request has no token, which is normal.
 func (p *Provider) fail(w http.ResponseWriter, err error) *RefusedError {
 	h := w.Header()
 	if limited, ok := errors.AsType[*waits](err); ok {
@@ -109,11 +136,11 @@ func (p *Provider) fail(w http.ResponseWriter, err error) *RefusedError {
 	}
 	told, ok := asOAuth(err)
 	if !ok {
-		p.logger.Error("the OpenID provider can't decide", zap.Error(err))
 		told = unavailable
-		h.Set("Retry-After", "2")
 	}
 	switch told.Code {
+	case unavailable.Code:
+		h.Set("Retry-After", "2")
 	case "invalid_client":
 		h.Set("WWW-Authenticate", basicChallenge)
 	case "invalid_token":
@@ -129,12 +156,9 @@ func (p *Provider) fail(w http.ResponseWriter, err error) *RefusedError {
 		status = http.StatusBadRequest
 	}
 	writeJSON(w, status, told)
+	refused := told.refusedBy(err)
 	if !ok {
-		return nil
-	}
-	refused := &RefusedError{Code: told.Code, description: told.Description}
-	if noted, ok := errors.AsType[*notedError](err); ok {
-		refused.Client, refused.Check = noted.client, noted.check
+		refused.Fault = err
 	}
 	return refused
 }

@@ -73,6 +73,9 @@ const (
 	kindRefresh = "r"
 )
 
+// tokenKinds are the kinds for the log.
+var tokenKinds = map[string]string{kindCode: "a code", kindAccess: "an access token", kindRefresh: "a refresh token"}
+
 // Tokens read "<grant id>.<kind>.<random>", and refresh tokens
 // "<grant id>.r.<family>.<random>".
 const grantIDSize = 16 // bytes
@@ -135,13 +138,16 @@ func (p *Provider) find(ctx context.Context, token, kind string) (*grant, error)
 		return nil, err
 	}
 	if id, _ := tokenParts(token, kind); id == "" {
-		return nil, store.ErrNotFound
+		return nil, note(store.ErrNotFound, "", "token form", "what came does not look like "+tokenKinds[kind]+" of this provider")
 	}
 	rec, err := b.Records.Get(ctx, kindGrant, p.recordName(token))
-	if errors.Is(err, vault.ErrRecord) { // the secret was changed: the app has the person sign in again
-		return nil, store.ErrNotFound
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, vault.ErrRecord): // the secret was changed: the app has the person sign in again
+		return nil, note(store.ErrNotFound, "", "token sealed", "the secret of the store does not open its record: the secret was changed")
+	case errors.Is(err, store.ErrNotFound):
+		return nil, note(err, "", "token known", tokenKinds[kind]+" that this provider does not know (any more): "+
+			"it is too old (a code lasts 60 seconds), was revoked or ended by a second use, or is of another provider or store")
+	case err != nil:
 		return nil, err
 	}
 	return readGrant(rec)
@@ -185,28 +191,37 @@ func (p *Provider) hold(ctx context.Context, token string) (*holder, error) {
 	}
 	g, err := p.find(ctx, token, kind)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, errTokenOver
+		return nil, toldAs(errTokenOver, err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	h := &holder{grant: g, client: p.clients[g.Client]}
+	if h.client == nil {
+		return nil, note(errTokenOver, "", "token client", "the client that got it is none of `op` any more")
+	}
 	for i := range g.Access {
 		if p.shown(token, g.Access[i].Digest) {
 			h.access = &g.Access[i]
 		}
 	}
-	if h.client == nil || h.access == nil && !p.shown(token, g.Refresh) {
-		return nil, errTokenOver
+	if h.access == nil && !p.shown(token, g.Refresh) {
+		return nil, note(errTokenOver, g.Client, "token genuine", notGenuine)
 	}
 	if err := p.checks.access.Run(h); err != nil {
-		return nil, err
+		return nil, h.client.of(err)
 	}
 	h.person, err = p.personOf(ctx, g)
-	return h, err
+	return h, h.client.of(err)
 }
 
-var errTokenOver = invalidToken("the token is unknown, expired or revoked")
+const tokenOver = "the token is unknown, expired or revoked"
+
+// notGenuine is a cause for the log.
+const notGenuine = "it has the first part of a genuine one, and not the rest: it was guessed, changed or has been replaced"
+
+// errDenied is errTokenOver of a person whom the client's rules have come to refuse.
+var errTokenOver, errDenied = invalidToken(tokenOver), invalidToken(tokenOver)
 
 // accessExpiry: RFC 6750 §3.1.
 func accessExpiry(h *holder) error {
@@ -224,13 +239,17 @@ func heldRefresh(h *holder) error {
 	return nil
 }
 
-// personOf returns the person of a grant. The error is errTokenOver if the login is over, or the
-// client's rules have come to refuse the person. ErrNotHere is a fault: another node may accept
-// the login.
+// personOf returns the person of a grant. The error is errTokenOver if the login is over,
+// errDenied, or unavailable: another node may accept the login.
 func (p *Provider) personOf(ctx context.Context, g *grant) (*Person, error) {
 	person, err := p.people.Person(ctx, g.Client, g.Login)
-	if denied(err) || errors.Is(err, ErrNoLogin) && !errors.Is(err, ErrNotHere) {
-		return nil, errTokenOver
+	switch {
+	case denied(err):
+		return nil, note(errDenied, g.Client, "person admitted", err.Error())
+	case errors.Is(err, ErrNotHere):
+		return nil, note(unavailable, g.Client, "login here", err.Error())
+	case errors.Is(err, ErrNoLogin):
+		return nil, note(errTokenOver, g.Client, "login alive", err.Error())
 	}
 	return person, err
 }

@@ -19,18 +19,18 @@ func (p *Provider) introspect(w http.ResponseWriter, r *http.Request, by Attempt
 		return c.of(err)
 	}
 	if fields["token"] == "" {
-		return invalidRequest("token is missing")
+		return c.of(invalidRequest("token is missing"))
 	}
 	h, err := p.hold(r.Context(), fields["token"])
 	if err == nil {
 		err = p.checks.own.Run(&owned{c, h.grant})
 	}
-	if _, told := asOAuth(err); told {
+	if told, ok := asOAuth(err); ok && told != unavailable {
 		writeJSON(w, http.StatusOK, map[string]any{"active": false}) // RFC 7662 §2.2
 		return nil
 	}
 	if err != nil {
-		return err
+		return c.of(err)
 	}
 	writeJSON(w, http.StatusOK, p.introspection(h))
 	return nil
@@ -83,7 +83,7 @@ func (p *Provider) revoke(w http.ResponseWriter, r *http.Request, by Attempts) e
 		return err
 	}
 	if fields["token"] == "" {
-		return invalidRequest("token is missing")
+		return c.of(invalidRequest("token is missing"))
 	}
 	g, err := p.revocable(r, fields["token"])
 	if errors.Is(err, store.ErrNotFound) {
@@ -94,13 +94,13 @@ func (p *Provider) revoke(w http.ResponseWriter, r *http.Request, by Attempts) e
 		err = p.checks.own.Run(&owned{c, g})
 	}
 	if _, told := asOAuth(err); told {
-		return c.of(errSpent)
+		return c.of(toldAs(errSpent, err))
+	}
+	if err == nil {
+		err = p.end(r.Context(), fields["token"])
 	}
 	if err != nil {
-		return err
-	}
-	if err := p.end(r.Context(), fields["token"]); err != nil {
-		return err
+		return c.of(err)
 	}
 	write(w, http.StatusOK, "application/json", nil)
 	return nil

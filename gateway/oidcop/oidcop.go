@@ -31,6 +31,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/store"
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
@@ -158,7 +159,7 @@ func New(opts Options) (*Provider, error) {
 func (p *Provider) Bind(b Backing) { p.backing.Store(&b) }
 
 // errUnbound is a fault: the gateway has not started yet.
-var errUnbound = errors.New("the OpenID provider has not started yet")
+var errUnbound error = refusal.New(refusal.NotReady, errors.New("the OpenID provider has not started yet"))
 
 func (p *Provider) bound() (*Backing, error) {
 	if b := p.backing.Load(); b != nil {

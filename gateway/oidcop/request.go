@@ -11,9 +11,16 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
-// unknownClient says which client id came, and which there are.
+// unknownClient says which client id came, and which there are. Some apps have id and secret
+// the wrong way round.
 func (p *Provider) unknownClient(request, id string) error {
 	known := strings.Join(slices.Sorted(maps.Keys(p.clients)), ", ")
+	decoded, _ := url.QueryUnescape(id)
+	for _, c := range p.clients {
+		if c.proves(id) || c.proves(decoded) {
+			return fmt.Errorf("reading %s: client_id is the secret of the client %q: give the app both the right way round; the clients of op are %s", request, c.ID, known)
+		}
+	}
 	return fmt.Errorf("reading %s: client_id is %+.200q; the clients of op are %s", request, id, known)
 }
 

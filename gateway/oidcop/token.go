@@ -25,12 +25,15 @@ const maxForm = 64 << 10
 // authParams authenticate a client in a form.
 var authParams = []string{"client_id", "client_secret", "client_assertion_type", "client_assertion"}
 
+// errForm is what a client hears of a form that can't be read.
+var errForm = invalidRequest("the request is no form, is too large, or has a parameter twice")
+
 // clientForm reads the form of a request, and authenticates its client.
 func (p *Provider) clientForm(w http.ResponseWriter, r *http.Request, by Attempts, names ...string) (*client, map[string]string, error) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	fields, refused := form.Read(w, r, slices.Concat(authParams, names)...)
 	if refused != nil {
-		return nil, nil, invalidRequest("the request is no form, is too large, or has a parameter twice")
+		return nil, nil, note(errForm, "", "form", refused.Error())
 	}
 	c, err := p.authenticate(r, fields, by)
 	return c, fields, err
@@ -119,7 +122,7 @@ func (p *Provider) exchange(ctx context.Context, u *use, checks check.List[*use]
 	}
 	return m, b.Records.Update(ctx, kindGrant, p.recordName(u.token), m.ttl, func(old *vault.Record) ([]byte, error) {
 		if old == nil {
-			return nil, errSpent
+			return nil, note(errSpent, "", "token known", "its tokens have ended in this moment")
 		}
 		if u.grant, err = readGrant(old); err != nil {
 			return nil, err
@@ -135,7 +138,7 @@ func (p *Provider) exchange(ctx context.Context, u *use, checks check.List[*use]
 // prepare makes the tokens. It does everything that can fail before the code is used up.
 func (p *Provider) prepare(ctx context.Context, u *use, checks check.List[*use]) (m *mint, err error) {
 	if u.grant, err = p.find(ctx, u.token, u.kind); errors.Is(err, store.ErrNotFound) {
-		return nil, errSpent
+		return nil, toldAs(errSpent, err)
 	}
 	if err != nil {
 		return nil, err
@@ -145,10 +148,10 @@ func (p *Provider) prepare(ctx context.Context, u *use, checks check.List[*use])
 		return nil, err
 	}
 	person, err := p.personOf(ctx, u.grant)
-	if _, told := asOAuth(err); told { // the grant stays: another node may have other rules or a longer lifetime
-		return nil, errSpent
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errTokenOver), errors.Is(err, errDenied): // the grant stays: another node may have other rules or a longer lifetime
+		return nil, toldAs(errSpent, err)
+	case err != nil:
 		return nil, err
 	}
 	if m, err = p.mint(ctx, u, person, scope); err != nil {
@@ -164,7 +167,7 @@ func (p *Provider) judge(u *use, checks check.List[*use]) (scope []string, err e
 		text, genuine = familyOf(u.token), u.grant.Family
 	}
 	if !p.shown(text, genuine) {
-		return nil, errSpent
+		return nil, note(errSpent, "", "token genuine", notGenuine)
 	}
 	if err := checks.Run(u); err != nil {
 		return nil, &misuse{err}
@@ -289,7 +292,7 @@ func (p *Provider) mint(ctx context.Context, u *use, person *Person, scope []str
 	left := person.Expires.Sub(now)
 	m := &mint{ttl: min(tokenTTL, left)}
 	if m.ttl < time.Second {
-		return nil, errSpent // the login is as good as over
+		return nil, note(errSpent, "", "login alive", ErrNoLogin.Error()) // as good as
 	}
 	token := newToken(id, kindAccess)
 	m.access = access{Digest: digest(token), Scope: scope, Issued: now, Expires: now.Add(m.ttl)}

@@ -14,7 +14,7 @@ func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if id, _ := tokenParts(token, kindAccess); id == "" {
-		return errTokenOver
+		return note(errTokenOver, "", "token form", "what came does not look like "+tokenKinds[kindAccess]+" of this provider")
 	}
 	h, err := p.hold(r.Context(), token)
 	if err != nil {
@@ -42,7 +42,7 @@ func (p *Provider) accessToken(w http.ResponseWriter, r *http.Request) (string, 
 	for _, value := range r.Header.Values("Authorization") {
 		scheme, token, _ := strings.Cut(value, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return "", errTokenOver
+			return "", note(errTokenOver, "", "token scheme", "the header Authorization has another scheme than Bearer")
 		}
 		tokens = append(tokens, strings.TrimSpace(token))
 	}
@@ -50,7 +50,7 @@ func (p *Provider) accessToken(w http.ResponseWriter, r *http.Request) (string, 
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		fields, refused := form.Read(w, r, "access_token")
 		if refused != nil {
-			return "", invalidRequest("the request is no form, is too large, or has a parameter twice")
+			return "", note(errForm, "", "form", refused.Error())
 		}
 		if token, sent := fields["access_token"]; sent {
 			tokens = append(tokens, token)

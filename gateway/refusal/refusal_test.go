@@ -71,7 +71,7 @@ func errorsPage() []byte {
 
 Every refusal has one of these codes. The page, or the JSON problem (RFC 9457), shows the code and a reference. The log line with
 the same reference has the full cause in its field "error", which the client never sees. If one client gets the same refusal several
-times within a minute, the log has the first and the last.
+times within a minute, the log has the first and the last, and up to 8 lines if the causes differ.
 
 At the level DEBUG there are more lines: if no rule matches a person, one has the person's groups and the most similar rule. This in
 the global options moves all lines of the gateway to a file of their own, at that level:
