@@ -41,7 +41,7 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 		"unknown client":     {func() { ask("wikki", wikiSecret) }, refusal.ClientRefused, "", `client_id is "wikki"; the clients of op are vault, wiki`},
 		"wrong way round":    {func() { ask(wikiSecret, "wiki") }, refusal.ClientRefused, "", `client_id is the secret of the client "`},
 		"too large":          {func() { b.open(wikiAsks("state", strings.Repeat("s", 9000))) }, refusal.TooLarge, "wiki", ""},
-		"a parameter twice":  {func() { b.open(wikiAsks() + "&scope=openid") }, refusal.BadRequest, "wiki", ""},
+		"a parameter twice":  {func() { b.open(wikiAsks() + "&scope=openid") }, refusal.ClientRefused, "wiki", "scope stands twice"},
 		"other client":       {func() { ask("vault", wikiSecret) }, refusal.ClientRefused, "vault", `"code client"`},
 		"other verifier":     {func() { ask("wiki", wikiSecret, "code_verifier", strings.Repeat("guess-7f3a", 5)) }, refusal.ClientRefused, "wiki", `"code verifier"`},
 		"other redirect URI": {func() { ask("wiki", wikiSecret, "redirect_uri", "https://guess-7f3a.example/") }, refusal.ClientRefused, "wiki", `"code redirect URI"`},
