@@ -81,7 +81,13 @@ func describe(sets caddyhttp.MatcherSets) string {
 			case *caddyhttp.MatchPathRE:
 				text += " " + m.Pattern
 			case *caddyhttp.MatchHeader:
-				text += " " + strings.Join(slices.Sorted(maps.Keys(*m)), " ")
+				for _, name := range slices.Sorted(maps.Keys(*m)) {
+					text += " "
+					if (*m)[name] == nil {
+						text += "!"
+					}
+					text += name
+				}
 			case *caddyhttp.MatchMethod:
 				text += " " + strings.Join(*m, " ")
 			case *caddyhttp.MatchHost:
