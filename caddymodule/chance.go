@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -96,6 +98,10 @@ func (t *trace) allOf(set caddyhttp.MatcherSet, s state) (in, out []state) {
 
 // one divides requests into those that match, and the others.
 func (t *trace) one(matcher any, s state) (in, out []state) {
+	if other := opposite(matcher); other != nil {
+		out, in = t.one(other, s)
+		return in, out
+	}
 	yes, no := s, s
 	switch m := matcher.(type) {
 	case *caddyhttp.MatchNot:
@@ -197,9 +203,12 @@ func (s state) matcher(matcher any) chance {
 // everything says whether a matcher, which is none of paths or hosts, takes all requests.
 func everything(matcher any) bool {
 	all := func(ranges []string) bool {
-		return slices.Contains(ranges, "0.0.0.0/0") && slices.Contains(ranges, "::/0")
+		known, err := rangesIn(replaced(strings.Join(ranges, " ")))
+		return err == nil && cover(known, netip.MustParsePrefix("0.0.0.0/0")) && cover(known, netip.MustParsePrefix("::/0"))
 	}
 	switch m := matcher.(type) {
+	case *caddyhttp.MatchHeader:
+		return len(*m) == 1 && slices.Contains(http.Header(*m).Values("Host"), "*") // Caddy takes the host of the address
 	case *caddyhttp.MatchExpression:
 		return strings.TrimSpace(m.Expr) == "true"
 	case *caddyhttp.MatchRemoteIP:
@@ -260,6 +269,19 @@ func onlyClients(sets caddyhttp.MatcherSets) bool {
 		}
 	}
 	return true
+}
+
+// opposite returns the matcher of all requests that a matcher does not match: `header X *` of
+// `header !X`. It is nil if no such matcher is known.
+func opposite(matcher any) any {
+	if m, ok := matcher.(*caddyhttp.MatchHeader); ok && len(*m) == 1 {
+		for name, values := range *m {
+			if values == nil {
+				return &caddyhttp.MatchHeader{http.CanonicalHeaderKey(name): {"*"}}
+			}
+		}
+	}
+	return nil
 }
 
 // matcherKey is equal for matchers that match the same requests.

@@ -142,46 +142,58 @@ func checkLevel(text string) error {
 }
 
 func checkRanges(text string) error {
-	var ranges []netip.Prefix
+	ranges, err := rangesIn(text)
+	if err != nil {
+		return err
+	}
+	if cover(ranges, internet[4]...) || cover(ranges, internet[6]...) {
+		return fmt.Errorf("'%s' are all addresses of the internet, so each client could say by X-Forwarded-For who it is: write those of the proxies alone", text)
+	}
+	return nil
+}
+
+// rangesIn reads ranges of addresses, and leaves out private_ranges.
+func rangesIn(text string) (ranges []netip.Prefix, err error) {
 	for _, r := range strings.Fields(text) {
 		if addr, err := netip.ParseAddr(r); err == nil {
 			ranges = append(ranges, netip.PrefixFrom(addr, addr.BitLen()))
 			continue
 		}
 		prefix, err := netip.ParsePrefix(r)
-		if err != nil && r != "private_ranges" {
-			return fmt.Errorf("'%s' is neither an address, such as 10.0.0.0/8, nor private_ranges: blanks separate several", r)
-		}
-		if err == nil {
+		switch {
+		case err == nil:
 			ranges = append(ranges, prefix.Masked())
+		case r != "private_ranges":
+			return nil, fmt.Errorf("'%s' is neither an address, such as 10.0.0.0/8, nor private_ranges: blanks separate several", r)
 		}
 	}
-	if areAll(ranges) {
-		return fmt.Errorf("'%s' are all addresses of the internet, so each client could say by X-Forwarded-For who it is: write those of the proxies alone", text)
-	}
-	return nil
+	return ranges, nil
 }
 
-// internet are all addresses of machines.
-var internet = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/2"), netip.MustParsePrefix("192.0.0.0/3"), netip.MustParsePrefix("2000::/3"),
+// internet are all addresses of machines, for each version of IP.
+var internet = map[int][]netip.Prefix{
+	4: {netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/2"), netip.MustParsePrefix("192.0.0.0/3")},
+	6: {netip.MustParsePrefix("2000::/3")},
 }
 
-// areAll reports whether the ranges together have all IPv4 or all IPv6 addresses of the internet.
-func areAll(ranges []netip.Prefix) bool {
+// cover reports whether ranges together have all addresses of some networks, which are apart.
+func cover(ranges []netip.Prefix, networks ...netip.Prefix) bool {
 	slices.SortFunc(ranges, func(a, b netip.Prefix) int { return a.Bits() - b.Bits() })
+	missing := 0.0
+	for _, network := range networks {
+		missing += math.Exp2(-float64(network.Bits()))
+	}
 	var apart []netip.Prefix // two ranges are apart, or one is within the other
-	missing := map[int]float64{32: 7.0 / 8, 128: 1.0 / 8}
 	for _, r := range ranges {
 		if slices.ContainsFunc(apart, r.Overlaps) {
 			continue
 		}
 		apart = append(apart, r)
-		for _, all := range internet {
-			if all.Overlaps(r) {
-				missing[r.Addr().BitLen()] -= math.Exp2(-float64(max(r.Bits(), all.Bits())))
+		for _, network := range networks {
+			if network.Overlaps(r) {
+				missing -= math.Exp2(-float64(max(r.Bits(), network.Bits())))
 			}
 		}
 	}
-	return missing[32] <= 0 || missing[128] <= 0
+	return missing <= 0
 }

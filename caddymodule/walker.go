@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strconv"
@@ -74,7 +75,7 @@ func (in *routing) countSets(sets caddyhttp.MatcherSets) {
 				in.countSets(not.MatcherSets)
 				continue
 			}
-			in.often[in.key(matcher)]++
+			in.often[in.key(cmp.Or(opposite(matcher), matcher))]++
 		}
 	}
 }
