@@ -166,7 +166,7 @@ func (a *App) registrations(p place) []registration {
 				r.metadata = append(r.metadata, origin+at.metadata)
 			}
 			if returns {
-				r.loggedOut = append(r.loggedOut, origin+cmp.Or(p.handler.Prefix, defaultPrefix)+"/logged-out")
+				r.loggedOut = append(r.loggedOut, origin+p.handler.prefix()+"/logged-out")
 			}
 		}
 		list[i] = r

@@ -137,7 +137,7 @@ func (t *trace) one(matcher any, s state) (in, out []state) {
 
 // chanceOf says whether requests match, as far as anything is known of them.
 func (t *trace) chanceOf(matcher any, s state) chance {
-	matches := s.matcher(matcher)
+	matches := t.matcher(matcher, s)
 	if matches == never || matches == surely {
 		return matches
 	}
@@ -162,10 +162,13 @@ func methodsOf(names []string) (set methods) {
 }
 
 // matcher says whether requests match, as far as their path and host say.
-func (s state) matcher(matcher any) chance {
+func (t *trace) matcher(matcher any, s state) chance {
 	path := s.path
 	switch m := matcher.(type) {
 	case *caddyhttp.MatchPath:
+		if path == anyPath {
+			return matchPath(slices.DeleteFunc(slices.Clone(*m), func(pattern string) bool { return t.handler.owns(s.cut + replaced(pattern)) }), path)
+		}
 		return matchPath(*m, path)
 	case *caddyhttp.MatchPathRE:
 		re, err := regexp.Compile(m.Pattern)

@@ -17,7 +17,7 @@ const (
 // ownLines are the lines by which the handler's own addresses lie where it gets them;
 // none if they do already, or if no such lines are known.
 func (p place) ownLines() (lines []string) {
-	prefix := cmp.Or(p.handler.Prefix, defaultPrefix)
+	prefix := p.handler.prefix()
 	if !p.takesBelow(prefix) {
 		if prefix = p.partPrefix(); prefix == "" {
 			return nil
@@ -74,7 +74,7 @@ type address struct {
 
 // addresses are those without which nobody can sign in at a handler.
 func (a *App) addresses(h *Handler) []address {
-	prefix := cmp.Or(h.Prefix, defaultPrefix)
+	prefix := h.prefix()
 	list := []address{{path: prefix + "/login", method: methodGet}}
 	of := map[string]int{} // how many providers a protocol has
 	for _, p := range a.providers {
@@ -96,6 +96,18 @@ func (a *App) addresses(h *Handler) []address {
 		}
 	}
 	return list
+}
+
+// prefix is that of the handler's own addresses.
+func (h *Handler) prefix() string { return cmp.Or(h.Prefix, defaultPrefix) }
+
+// owns says whether the handler itself answers at all paths of a pattern.
+func (h *Handler) owns(pattern string) bool {
+	base := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(pattern), "*"), "/")
+	return slices.ContainsFunc([]string{h.prefix(), cmp.Or(h.CallbackPath, h.prefix())}, func(own string) bool {
+		own = strings.ToLower(own)
+		return base == own || strings.HasPrefix(base, own+"/")
+	})
 }
 
 // A reach says which of a handler's own addresses it does not get.
@@ -167,7 +179,7 @@ func (a *App) checkLost(p place, r reach) error {
 	}
 	cause, fix := "the paths above it don't match them", "have the matchers above it take these paths, too"
 	if r.takers != nil {
-		cause, fix = strings.Join(r.takers, ", ")+" in a route before it takes them", "have the matchers of that route leave out these paths"
+		cause, fix = strings.Join(r.takers, ", ")+" in a route before it takes them", "put this 'sso' before it, or have the matchers of that route leave out these paths"
 	}
 	if lines := p.ownLines(); lines != nil {
 		fix = "write " + strings.Join(lines, " and ") + " in its block, and " + appLine + "; at the provider, the address registered there changes with it"
@@ -184,10 +196,9 @@ func (a *App) checkLost(p place, r reach) error {
 // warnOfAssets warns if style and scripts of a handler's pages are somebody else's to
 // answer: the pages work without, but less well.
 func (a *App) warnOfAssets(p place, places []place) {
-	assets := cmp.Or(p.handler.Prefix, defaultPrefix) + "/assets/"
+	assets := p.handler.prefix() + "/assets/"
 	answered := func(other place) bool {
-		same := cmp.Or(other.handler.Prefix, defaultPrefix) == cmp.Or(p.handler.Prefix, defaultPrefix)
-		return same && other.besides(p) && other.reachedBy(assets+"post.js", methodGet)
+		return other.handler.prefix() == p.handler.prefix() && other.besides(p) && other.reachedBy(assets+"post.js", methodGet)
 	}
 	if !p.reachedBy(assets+"post.js", methodGet) && !slices.ContainsFunc(places, answered) {
 		a.warn("the 'sso' that is `nested` never gets requests for the style and the scripts of its own pages: they look bare, a browser goes on to the provider later, and fragments of addresses get lost",

@@ -80,15 +80,22 @@ func (a *App) checkPlaces(places []place) ([]place, error) {
 			tops[p.site]++
 		}
 	}
+	places, unknown := a.withUnseen(places)
 	for _, p := range places {
 		a.warnOfPlace(p)
-		order, depth := p.checkOrder(), p.checkDepth(places, tops)
+		order, depth := a.checkOrder(p, places), p.checkDepth(places, tops)
 		if order == nil && depth == nil {
 			depth = a.checkReach(p, places)
 		}
 		errs = append(errs, order, depth)
 	}
-	errs = append(errs, checkAnyHost(places))
+	return places, errors.Join(append(errs, checkAnyHost(places), unknown)...)
+}
+
+// withUnseen adds the handlers that are in no known route, and refuses those whose hosts are
+// not known.
+func (a *App) withUnseen(places []place) ([]place, error) {
+	var errs []error
 	for _, h := range a.handlers {
 		found := slices.ContainsFunc(places, func(p place) bool { return p.handler == h })
 		switch {
@@ -132,9 +139,9 @@ func (a *App) warnOfPlace(p place) {
 
 // checkOrder refuses a handler if another one responds before it, to all of its requests if
 // it is nested.
-func (p place) checkOrder() error {
+func (a *App) checkOrder(p place, places []place) error {
 	if p.handler.Nested {
-		return p.checkRest()
+		return a.checkRest(p, places)
 	}
 	if len(p.before) == 0 || !p.top {
 		return nil
@@ -143,21 +150,37 @@ func (p place) checkOrder() error {
 		"put 'sso' first, and write `public` in its block for paths that need no login; or, if sso is to guard only the rest, %s", p.handler.site, strings.Join(p.before, "', '"), p.asPart())
 }
 
-// checkRest refuses a nested handler if the routes before it leave no requests, or if it
-// can't be known which.
-func (p place) checkRest() error {
+// checkRest refuses a nested handler if it gets no requests but those for its own addresses,
+// or if it can't be known which. Those addresses may be there for another handler, which
+// guards something, or for clients.
+func (a *App) checkRest(p place, places []place) error {
 	if p.shared != "" {
 		return fmt.Errorf("site %s: the 'sso' that is `nested` is in a route of the group %q, which also has routes in another list: requests that have taken one of those skip this 'sso': "+
 			"write another name for each list's group", p.handler.site, p.shared)
 	}
-	w := p.way(anyPath)
-	takers := w.names(false)
-	if w.methods&^otherMethods != 0 || takers == nil {
-		return nil
+	takers := strings.Join(p.way(anyPath).names(false), "', '")
+	own := slices.DeleteFunc(a.addresses(p.handler), func(own address) bool { return !p.reachedBy(own.path, own.method) })
+	answersFor := func(other place) bool {
+		return other.besides(p) && other.guards() && slices.ContainsFunc(a.addresses(other.handler), func(its address) bool { return slices.Contains(own, its) })
 	}
-	return fmt.Errorf("site %s: no request comes to the 'sso' that is `nested`, because the routes before it respond to all of them (by '%s'), so it guards nothing: "+
-		"put this 'sso' before them, or have their matchers leave out what it is to guard", p.handler.site, strings.Join(takers, "', '"))
+	switch {
+	case p.guards(), len(own) > 0 && (p.handler.OP != nil || slices.ContainsFunc(places, answersFor)):
+	case len(own) == 0 && takers != "":
+		return fmt.Errorf("site %s: no request comes to the 'sso' that is `nested`, because the routes before it respond to all of them (by '%s'), so it guards nothing: "+
+			"put this 'sso' before them, or have their matchers leave out what it is to guard", p.handler.site, takers)
+	case takers != "":
+		return fmt.Errorf("site %s: only requests for its own addresses come to the 'sso' that is `nested`, because the routes before it respond to all others (by '%s'), so it guards nothing: "+
+			"put this 'sso' before them, or have their matchers leave out what it is to guard", p.handler.site, takers)
+	case len(own) > 0:
+		return fmt.Errorf("site %s: only requests for its own addresses come to the 'sso' that is `nested`, because the matchers above it take no others, so it guards nothing: "+
+			"put this 'sso' into the route of what it is to guard, before the handler that responds", p.handler.site)
+	}
+	return nil
 }
+
+// guards says whether requests may come to a nested handler that are none for its own
+// addresses.
+func (p place) guards() bool { return p.in == nil || p.way(anyPath).methods&^otherMethods != 0 }
 
 // checkDepth refuses a handler that guards only a part of its site without `nested`, and
 // one below or beside another. tops counts the handlers that are not nested; 0 means that

@@ -47,22 +47,24 @@ type state struct {
 	file       string            // what a file matcher falls back to
 	groups     map[string]string // of which a route has matched, with that route's first handler
 	via        []caddyhttp.MatcherSets
-	uncertain  bool // they are few, or they may be taken
-	redirected bool // they have been redirected or refused
-	strip      bool // sso_strip has removed the codes
-	moved      bool // a rewrite has changed the path
-	part       bool // they are those of some paths of the site
+	uncertain  bool   // they are few, or they may be taken
+	redirected bool   // they have been redirected or refused
+	strip      bool   // sso_strip has removed the codes
+	moved      bool   // a rewrite has changed the path
+	part       bool   // they are those of some paths of the site
+	cut        string // what has been cut off a path that is not known
 }
 
 // same says whether two states lead to the same ways.
 func (s state) same(o state) bool {
 	return s.path == o.path && slices.Equal(s.names, o.names) && s.methods == o.methods &&
 		s.facts == o.facts && s.file == o.file && maps.Equal(s.groups, o.groups) &&
-		s.uncertain == o.uncertain && s.redirected == o.redirected && s.strip == o.strip && s.moved == o.moved && s.part == o.part
+		s.uncertain == o.uncertain && s.redirected == o.redirected && s.strip == o.strip && s.moved == o.moved && s.part == o.part && s.cut == o.cut
 }
 
 const (
-	anyPath    = "" // of requests of which only the host is known
+	anyPath    = ""  // of requests of which only the host is known: they are none for the own addresses of the sso
+	otherPath  = "{" // has been cut off: nobody knows what is left
 	manyStates = 8
 )
 
@@ -113,7 +115,10 @@ func (t *trace) takes(name string, s state) {
 func (t *trace) add(states []state, more ...state) []state {
 	for _, s := range more {
 		if len(states) > manyStates {
-			s.path, s.names, s.facts = anyPath, t.place.names, nil
+			if s.path != anyPath {
+				s.path, s.cut = anyPath, otherPath
+			}
+			s.names, s.facts = t.place.names, nil
 		}
 		if !slices.ContainsFunc(states, s.same) {
 			states = append(states, s)
@@ -277,6 +282,7 @@ func (t *trace) through(handler caddyhttp.MiddlewareHandler, s state, under []st
 			s.methods = allMethods
 		}
 		if changesPath(h) {
+			s.cut += cutBy(h)
 			s.path, s.moved, s.facts = s.rewritten(h), s.moved || s.path != anyPath, nil
 		}
 	default:
@@ -314,7 +320,7 @@ func (t *trace) answered(handler caddyhttp.MiddlewareHandler, s state, under []s
 		return []state{s}
 	}
 	moved := s
-	moved.path, moved.facts = anyPath, nil
+	moved.path, moved.facts, moved.cut = anyPath, nil, otherPath
 	return []state{s, moved}
 }
 
@@ -329,6 +335,15 @@ func ends(handler caddyhttp.MiddlewareHandler) bool {
 		return true
 	}
 	return false
+}
+
+// cutBy returns what a rewrite cuts off all paths.
+func cutBy(h *rewrite.Rewrite) string {
+	rest := *h
+	if rest.StripPathPrefix = ""; changesPath(&rest) {
+		return otherPath
+	}
+	return h.StripPathPrefix
 }
 
 // rewritten returns the path behind a rewrite.
