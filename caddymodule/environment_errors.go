@@ -146,6 +146,8 @@ func (env *environment) mention(o wording.Option, p *envProvider) string {
 	switch {
 	case name == "":
 		return o.String()
+	case o.Word == "secret" && strings.Contains(args, " "): // both have a variable
+		return name + " and " + variablePrefix + "SECRET_PREVIOUS"
 	case slices.Contains(ruleWords, o.Word) && args != "":
 		return o.String() + " (by " + name + ")"
 	case o.Word == "from":

@@ -21,7 +21,7 @@ var table = []Meaning{
 	},
 	{
 		StoreReplaced, 503, "Sign-in is unavailable", "The session store of this site was replaced, and your administrator has to confirm the new one. Give your administrator the reference below.",
-		"The store was emptied or replaced, so blocks of accounts may be lost. Restore it. Or confirm the new one: in Caddy's storage, delete the file whose name begins with sso/store-marker. If the error asks whether all nodes have the same secret, give them the same. If Caddy's `storage` changed, copy sso/secret from the old storage.",
+		"If the error says that the secret does not open the store, write the old one as well (`secret <new> <old>`), and give all nodes the same. If none was set before, copy the file sso/secret in Caddy's storage from the time before. Otherwise the store was emptied or replaced, so blocks of accounts may be lost. Restore it. Or confirm the new one: in Caddy's storage, delete the file whose name begins with sso/store-marker.",
 	},
 	{
 		ProviderUnavailable, 503, "Your identity provider is unavailable", "The identity provider does not answer at the moment. Try again in a minute; people who are signed in already can go on working.",
