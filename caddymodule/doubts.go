@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -112,9 +113,12 @@ func (a *App) warnOfNoSite(ctx caddy.Context) {
 	if len(a.shared) == 0 || slices.ContainsFunc(ctx.Modules(), isOurs) {
 		return
 	}
+	if _, err := ctx.AppIfConfigured("http"); err != nil && !errors.Is(err, caddy.ErrNotConfigured) {
+		return // the sites are wrong, and Caddy itself reports the fault
+	}
 	web, drawn := HTTPAppOf(ctx), new(outline)
 	if web != nil && drawn.draw(web) != nil {
-		return // Caddy itself reports the fault
+		return // the same
 	}
 	if len(a.handlers)+len(drawn.handlers) == 0 {
 		a.warn("no site has the directive sso, so nothing is protected: write `sso { role <name> <group>… }` in each site that you want to protect")

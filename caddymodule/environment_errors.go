@@ -29,7 +29,7 @@ func noted(err error) error {
 // options.
 func (env *environment) named(err error) error {
 	text, _ := env.words(err, nil)
-	return env.masked(errors.New(text))
+	return env.masked(errors.New(strings.ReplaceAll(text, "Caddy's user", "this process's user")))
 }
 
 // words writes an error in words of the environment. It says whether the text begins with a
@@ -52,7 +52,10 @@ func (env *environment) words(err error, p *envProvider) (text string, named boo
 		}
 		return text, named
 	case *mapping.RuleError:
-		return e.Error(), strings.HasPrefix(e.Position, variablePrefix)
+		if strings.HasPrefix(e.Position, variablePrefix) { // the variable says the kind of line
+			return e.Position + ": " + e.Msg, true
+		}
+		return e.Error(), false
 	case interface{ Unwrap() []error }:
 		var lines []string
 		for _, one := range e.Unwrap() {
@@ -79,6 +82,7 @@ func (env *environment) wrapped(err, inner error, p *envProvider) (text string, 
 				inner = fault.Err
 			}
 			text, _ = env.words(inner, env.providerOf(f))
+			text = strings.ReplaceAll(text, " (by "+env.variableOf(f.word, nil)+")", " (by "+name+")")
 			return f.place(name, number) + before + withoutWord(text, f.word), true
 		}
 		if name == noVariable {
@@ -146,6 +150,8 @@ func (env *environment) mention(o wording.Option, p *envProvider) string {
 	switch {
 	case name == "":
 		return o.String()
+	case o.Word == "secret" && strings.Contains(args, " "): // both have a variable
+		return name + " and " + variablePrefix + "SECRET_PREVIOUS"
 	case slices.Contains(ruleWords, o.Word) && args != "":
 		return o.String() + " (by " + name + ")"
 	case o.Word == "from":

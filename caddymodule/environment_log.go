@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -80,7 +81,7 @@ func (c variableCore) words(fields []zapcore.Field) (variableCore, []zapcore.Fie
 			f = zap.NamedError(f.Key, errors.New(c.text(err.Error())))
 		case f.Key == "option":
 			f.String = strings.Trim(c.text("`"+f.String+"`"), "`")
-		case f.Key == "fix", f.Key == "risk":
+		case slices.Contains([]string{"fix", "risk", "reason", "protected"}, f.Key):
 			f.String = c.text(f.String)
 		}
 		own[i] = f

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/caddy-sso/caddy-sso/caddymodule"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
@@ -66,12 +69,20 @@ func TestFixesOfVariables(t *testing.T) {
 	for _, code := range refusal.Codes() {
 		fix := code.Meaning().Fix
 		got := sidecar.InVariables(fix)
+		if strings.Contains(got, "role, template or group line") {
+			t.Errorf("it names no variable: %s", got)
+		}
 		if wantNoOptions(t, got); got != fix {
 			changed++
 		}
 	}
 	if changed < 10 {
 		t.Errorf("only %d texts name options", changed)
+	}
+	core, logged := observer.New(zap.InfoLevel)
+	sidecar.InLog(core).Info("x", zap.String("provider", "corp"), zap.String("protected", "all paths except those of `public`"), zap.String("reason", "name the right claim by `groups_claim`"))
+	if fields := logged.All()[0].ContextMap(); fields["protected"] != "all paths except those of SSO_PUBLIC" || fields["reason"] != "name the right claim by SSO_OIDC_CORP_GROUPS_CLAIM" {
+		t.Errorf("the line has %v", fields)
 	}
 	for text, want := range map[string]string{
 		"set `ca`, or `username_claim`":       "set SSO_OIDC_CORP_CA, or SSO_OIDC_CORP_USERNAME_CLAIM",

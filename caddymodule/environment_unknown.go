@@ -40,6 +40,8 @@ func (env *environment) unknown(name string) error {
 		hint = ": write it in capitals"
 	case file && known:
 		hint = ": did you mean " + withoutFile + "__FILE, with two underscores?"
+	case env.nameless(base) != "":
+		hint = ": it names no provider: write " + env.nameless(base) + strings.TrimPrefix(name, base)
 	case near != "":
 		hint = ": did you mean " + near + strings.TrimPrefix(name, base) + "?"
 	}
@@ -49,15 +51,66 @@ func (env *environment) unknown(name string) error {
 	return errors.New("there is no such variable" + cmp.Or(hint, ": docs/environment.md has all"))
 }
 
-// similar returns the variable whose name behind SSO_ is a few edits away, or begins or goes
-// on with that of base.
+// nameless returns the variable of a provider whose name base leaves out, or "".
+func (env *environment) nameless(base string) string {
+	for protocol, fields := range env.all.provider {
+		prefix := variablePrefix + upper(protocol) + "_"
+		if field, ok := strings.CutPrefix(base, prefix); ok && fields[field].name != "" {
+			return prefix + "<NAME>_" + field
+		}
+	}
+	return ""
+}
+
+// similar returns the variable whose name behind SSO_ is a few edits away, has one word more or
+// less, or has base in it.
 func similar(base string, names []string) string {
 	rest := strings.ToLower(strings.TrimPrefix(base, variablePrefix))
 	near := nearest(rest, slices.DeleteFunc(names, func(other string) bool { return other == rest }))
-	if near == "" || mapping.Edits(rest, near) > 2 && !strings.Contains(near, rest) {
+	if near == "" || mapping.Edits(rest, near) > 2 {
+		near = cmp.Or(byWords(rest, names), near)
+	}
+	if near == "" || mapping.Edits(rest, near) > 2 && !strings.Contains(near, rest) && byWords(rest, []string{near}) == "" {
 		return ""
 	}
 	return variablePrefix + strings.ToUpper(near)
+}
+
+// byWords returns the name that has all words of base and at most one more, or one less. Of
+// several, an address counts.
+func byWords(base string, names []string) string {
+	own, best := wordsOf(base), ""
+	for _, name := range names {
+		words := wordsOf(name)
+		more, less := without(words, own), without(own, words)
+		if more+less <= 1 && (best == "" || more+less == 0 || strings.HasSuffix(name, "_url")) {
+			best = name
+		}
+	}
+	return best
+}
+
+// wordsOf are the words of a name, in the singular.
+func wordsOf(name string) []string {
+	words := strings.Split(name, "_")
+	for i, word := range words {
+		if singular, ok := strings.CutSuffix(word, "ies"); ok {
+			words[i] = singular + "y"
+			continue
+		}
+		words[i] = strings.TrimSuffix(word, "s")
+	}
+	return words
+}
+
+// without counts the words that are not among others.
+func without(words, others []string) (n int) {
+	for _, word := range words {
+		if !slices.Contains(others, word) {
+			n++
+		}
+	}
+	return n
 }
 
 // linked matches what Kubernetes sets for services.

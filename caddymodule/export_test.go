@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
@@ -174,6 +176,11 @@ func (s *Sidecar) Speak() (end func()) {
 
 // InVariables writes the options in a text as variables.
 func (s *Sidecar) InVariables(text string) string { return variableCore{env: s.env}.text(text) }
+
+// InLog returns a logger whose lines name variables.
+func (s *Sidecar) InLog(core zapcore.Core) *zap.Logger {
+	return zap.New(variableCore{Core: core, env: s.env})
+}
 
 // GlobalWords are the options of the global block.
 func GlobalWords() []string { return new(App).block().words() }

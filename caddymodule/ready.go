@@ -9,7 +9,7 @@ import (
 )
 
 // Ready returns nil if the running configuration can let people in: it has started, and its
-// session store responds. Providers don't count: without them signed-in people are served.
+// session store responds and is the known one. Providers don't count: without them signed-in people are served.
 func Ready(ctx context.Context) error {
 	active, err := caddy.ActiveContext().AppIfConfigured("sso")
 	if err != nil {
@@ -30,8 +30,11 @@ func Ready(ctx context.Context) error {
 	case err == nil && was:
 		app.log.Info("ready: the session store responds again")
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return errors.New("the session store does not respond as it should: see the log")
+	case opened.Replaced(ctx) != nil: // it is in the log already
+		return errors.New("nobody can sign in, because the session store or the secret is another one: see the log")
 	}
 	return nil
 }

@@ -2,13 +2,17 @@ package caddymodule_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-sso/caddy-sso/caddymodule"
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 )
 
 // TestSidecarPages reads the variables that the pages show.
@@ -200,5 +204,48 @@ func TestSidecarAddresses(t *testing.T) {
 		if got, err := caddymodule.HealthAddress([]string{"SSO_TITLE__FILE=/none", variable}); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("with %s it is %s, %v, want %s", variable, got, err, want)
 		}
+	}
+}
+
+// TestSidecarAnotherSecret starts a sidecar without a secret, and then with one that does not open
+// the store. One line says so, names the variables, and the sidecar is not ready.
+func TestSidecarAnotherSecret(t *testing.T) {
+	const secret = "SSO_SECRET=0123456789abcdef0123456789abcdef"
+	dir := t.TempDir()
+	start := func(more ...string) string {
+		environ := append([]string{
+			fmt.Sprintf("SSO_LISTEN=127.0.0.1:%d", gatewaytest.FreePort()), "SSO_SHUTDOWN_DELAY=0s", "SSO_GRACE_PERIOD=1s", "SSO_STORE_FILE=" + filepath.Join(dir, "sessions.db"),
+			"SSO_UPSTREAM=127.0.0.1:3000", "SSO_BASE_URL=https://app.example.com", "SSO_ROLE_MAPPING=*=User",
+			"SSO_OIDC_CORP_ISSUER=https://127.0.0.1:1", "SSO_OIDC_CORP_CLIENT_ID=app", "SSO_OIDC_CORP_CLIENT_SECRET=0123456789abcdef",
+		}, more...)
+		setAll(t, environ)
+		sidecar, err := caddymodule.ReadSidecar(environ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(sidecar.Speak())
+		config, said := withLog(t, string(sidecar.Config))
+		if err := caddy.Load(config, true); err != nil {
+			t.Fatal(err)
+		}
+		err = caddymodule.Ready(t.Context())
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if (err == nil) != (more == nil) {
+			t.Errorf("with %v Ready says: %v", more, err)
+		}
+		return said("")
+	}
+	start()
+	var told []string
+	for line := range strings.Lines(start(secret)) {
+		if strings.Contains(line, "secret") && !strings.HasPrefix(line, "info: ") {
+			told = append(told, line)
+		}
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "the secret does not open the session store: nobody can sign in") ||
+		!strings.Contains(told[0], "did SSO_SECRET change") || !strings.Contains(told[0], "SSO_SECRET and SSO_SECRET_PREVIOUS") {
+		t.Errorf("the log says:\n%s", strings.Join(told, ""))
 	}
 }

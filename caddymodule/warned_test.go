@@ -111,3 +111,32 @@ func TestAnnouncedAddresses(t *testing.T) {
 		return strings.ReplaceAll(said("this site is protected"), port, "PORT")
 	})
 }
+
+// TestNoSiteIsRight validates a site with a mistake, often enough for either order in which Caddy
+// may take its apps. The log does not say that there is no site.
+func TestNoSiteIsRight(t *testing.T) {
+	config, said := withLog(t, `{
+	sso {
+		provider corp oidc {
+			issuer https://id.example.com
+			client_id app
+			token_auth none
+		}
+	}
+}
+app.example.com {
+	sso {
+		logo testdata/none.png
+		role User *
+	}
+}
+`)
+	for range 40 {
+		if err := validate(t, config); err == nil || !strings.Contains(err.Error(), "testdata/none.png") {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if lines := said("no site"); lines != "nothing" {
+		t.Error(lines)
+	}
+}

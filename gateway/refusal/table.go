@@ -21,7 +21,7 @@ var table = []Meaning{
 	},
 	{
 		StoreReplaced, 503, "Sign-in is unavailable", "The session store of this site was replaced, and your administrator has to confirm the new one. Give your administrator the reference below.",
-		"The store was emptied or replaced, so blocks of accounts may be lost. Restore it. Or confirm the new one: in Caddy's storage, delete the file whose name begins with sso/store-marker. If the error asks whether all nodes have the same secret, give them the same. If Caddy's `storage` changed, copy sso/secret from the old storage.",
+		"If the error says that the secret does not open the store, write the old one as well (`secret <new> <old>`), and give all nodes the same. If none was set before, copy the file sso/secret in Caddy's storage from the time before. Otherwise the store was emptied or replaced, so blocks of accounts may be lost. Restore it. Or confirm the new one: in Caddy's storage, delete the file whose name begins with sso/store-marker.",
 	},
 	{
 		ProviderUnavailable, 503, "Your identity provider is unavailable", "The identity provider does not answer at the moment. Try again in a minute; people who are signed in already can go on working.",
@@ -37,7 +37,7 @@ var table = []Meaning{
 	},
 	{
 		AccessDenied, 403, "You have no access to this application", "You are in no group that has access here. Ask your administrator for access, or sign in as somebody else.",
-		"No role, template or group line of this site, or of the client that the field `client` names, matches the person's groups. The log line names the person, and says how many groups the provider sent. At the level DEBUG, the line before it has the groups and the most similar rule. If the provider sent none, have it send them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Otherwise compare the groups with the lines, byte for byte: groups may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
+		"No `role`, `template` or `group` line of this site, or of the client that the field `client` names, matches the person's groups. The log line names the person, and says how many groups the provider sent. At the level DEBUG, the line before it has the groups and the most similar rule. If the provider sent none, have it send them (OpenID Connect: a scope or mapper, `groups_claim`; SAML: an attribute statement, `groups_attribute`). Otherwise compare the groups with the lines, byte for byte: groups may come as paths, object IDs or `DOMAIN\\Group`. Or add the person to a group.",
 	},
 	{
 		AccountBlocked, 403, "Your account is blocked", "An administrator has blocked your account at this site. Ask your administrator for the reason.",
@@ -73,7 +73,7 @@ var table = []Meaning{
 	},
 	{
 		UnknownHost, 421, "Unknown host name", "This site does not have the host name that your browser asked for. Check the address; if it is right, tell your administrator.",
-		"The site does not have the host of the request. Write the host in the site's address, or set `base_url`. If the error says that another site has the host, give this site an audience of its own by `app`.",
+		"The site does not have the host of the request. Set `base_url`, or write the host in the site's address (in a Caddyfile). If the error says that another site has the host, give this site an audience of its own by `app`.",
 	},
 	{
 		InsecureHTTP, 403, "Signing in needs https", "Your browser asked for this page without encryption. Open the address with https://; if you did, tell your administrator.",

@@ -2,12 +2,14 @@ package session
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/store"
+	"github.com/caddy-sso/caddy-sso/gateway/vault"
 )
 
 // A trouble is a condition of the store that is logged when it begins, once for each
@@ -68,8 +70,11 @@ func (s *Node) reportHealth(ctx context.Context, change store.Change) {
 	h := &s.health
 	if change.Reset || h.replaced.said != nil && time.Since(h.looked) >= time.Second {
 		h.looked = time.Now()
-		err := s.replacedError(ctx)
-		s.report(&h.replaced, err, "session store was replaced: nobody can sign in", "session store is the known one again")
+		err, begun := s.Replaced(ctx), "session store was replaced: nobody can sign in"
+		if errors.Is(err, vault.ErrNameKey) {
+			begun = "the secret does not open the session store: nobody can sign in"
+		}
+		s.report(&h.replaced, err, begun, "session store is the known one again")
 		if err == nil && change.Reset {
 			s.reportFollowed()
 		}
@@ -87,9 +92,9 @@ func (s *Node) reportFollowed() {
 	s.log.Info("session store is followed", fields...)
 }
 
-// replacedError returns why MayCreate would refuse: the store is not the one that
+// Replaced returns why MayCreate would refuse: the store is not the one that
 // this machine knows. It changes nothing, and returns nil if that is unknown.
-func (s *Node) replacedError(ctx context.Context) error {
+func (s *Node) Replaced(ctx context.Context) error {
 	s.markerMu.Lock()
 	defer s.markerMu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)

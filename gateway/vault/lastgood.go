@@ -16,7 +16,7 @@ const lastGoodTTL = 30 * 24 * time.Hour
 // LoadLastGood implements fetch.LastGood.
 func (v *Vault) LoadLastGood(ctx context.Context, name string) ([]byte, error) {
 	rec, err := v.Get(ctx, kindLastGood, name)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrNameKey) { // session.Node reports the latter
 		return nil, nil
 	}
 	if err != nil {

@@ -26,7 +26,7 @@ const (
 )
 
 // ErrNameKey means that the name key does not open. It wraps together with ErrRecord.
-var ErrNameKey = errors.New("opening the key that names this store's records: do all nodes have the same secret? If the `storage` of Caddy changed, copy sso/secret from the one used before. Gateways that have nothing to do with each other each need a prefix of their own")
+var ErrNameKey = errors.New("the secret does not open this store: did `secret` change, and do all nodes have the same secret? To change it, write both (`secret <new> <old>`). If none was set before, the old one is the file sso/secret in Caddy's storage. Gateways that have nothing to do with each other each need a prefix of their own")
 
 // Sealed reports whether a store has a name key, which only the secret that sealed it
 // opens.

@@ -118,7 +118,10 @@ func (s *Shared[T]) Run(ctx context.Context) {
 			return
 		}
 		class := ""
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrNameKey):
+			class = failing // session.Node reports it once for all records
+		case err != nil:
 			class = s.opts.Class(err)
 		}
 		if class != failing {
