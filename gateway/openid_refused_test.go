@@ -40,7 +40,7 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 		"wrong secret":       {func() { ask("wiki", "guess-7f3a") }, refusal.ClientRefused, "wiki", `invalid_client: `},
 		"unknown client":     {func() { ask("wikki", wikiSecret) }, refusal.ClientRefused, "", `client_id is "wikki"; the clients of op are vault, wiki`},
 		"wrong way round":    {func() { ask(wikiSecret, "wiki") }, refusal.ClientRefused, "", `client_id is the secret of the client "`},
-		"too large":          {func() { b.open(wikiAsks("state", strings.Repeat("s", 9000))) }, refusal.TooLarge, "wiki", ""},
+		"too large":          {func() { b.open(wikiAsks("state", strings.Repeat("s", 9000))) }, refusal.TooLarge, "wiki", "the app's request: it has 9"},
 		"a parameter twice":  {func() { b.open(wikiAsks() + "&scope=openid") }, refusal.ClientRefused, "wiki", "scope stands twice"},
 		"other client":       {func() { ask("vault", wikiSecret) }, refusal.ClientRefused, "vault", `"code client"`},
 		"other verifier":     {func() { ask("wiki", wikiSecret, "code_verifier", strings.Repeat("guess-7f3a", 5)) }, refusal.ClientRefused, "wiki", `"code verifier"`},

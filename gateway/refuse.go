@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -113,8 +114,7 @@ func (x *request) refusalHeaders(code refusal.Code, status int) {
 		h.Set("Retry-After", "5")
 	}
 	if code == refusal.Unauthenticated {
-		// The scheme is that of draft-broyer-http-cookie-auth; RFC 9110
-		// §15.5.2 asks for a challenge.
+		// RFC 9110 §15.5.2 asks for a challenge. The scheme: draft-broyer-http-cookie-auth.
 		h.Set("WWW-Authenticate", `Cookie realm="`+x.front().opts.Prefix+`", cookie-name="`+cookie.Name(cookie.Session, x.secure)+`"`)
 	}
 }
@@ -133,9 +133,14 @@ func (x *request) refusalPage(refused *session.Refused) pages.Refusal {
 			page.SignInURL = x.loginURL(nil, x.openPage())
 		}
 	case refusal.NotFound, refusal.MethodNotAllowed, refusal.CrossSite, refusal.ForeignOrigin, refusal.TooLarge, refusal.ProviderUnknown:
-		page.HomeURL = "/"
+		if !x.app.policy.NobodyEnters() { // else "/" leads to the session page
+			page.HomeURL = "/"
+		}
 	case refusal.BadRequest:
-		if !target.Under(x.path, prefix+openIDPath) { // else the client sends the same again
+		switch {
+		case x.who != nil && strings.HasSuffix(x.path, oidcop.LogoutPath): // the client has ended its own session
+			page.Username, page.LogoutURL = refused.Username, prefix+"/logout"
+		case !target.Under(x.path, prefix+openIDPath): // else the client sends the same again
 			page.RetryURL = refused.Return
 		}
 	case refusal.AppLoop:
