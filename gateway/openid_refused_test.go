@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +151,28 @@ func TestOpenIDStoreDownIsObserved(t *testing.T) {
 	for i, client := range []string{"wiki", "wiki", ""} {
 		if ev[i].Code != refusal.StoreUnavailable || ev[i].Client != client || !strings.Contains(fmt.Sprint(ev[i].Err), gatewaytest.ErrFault.Error()) {
 			t.Errorf("event %+v", ev[i])
+		}
+	}
+}
+
+// The page has a row for each code and error that an app's sign-in can end in, under the
+// heading that the log names.
+func TestOpenIDPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/openid-provider.md")
+	mustDo(t, err)
+	const heading = "When it does not work"
+	_, section, found := strings.Cut(string(page), "## "+heading+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	if !found || !strings.Contains(refusal.ClientRefused.Meaning().Fix, "“"+heading+"”") {
+		t.Errorf("the fix does not name the heading: %s", refusal.ClientRefused.Meaning().Fix)
+	}
+	for _, code := range []string{
+		string(refusal.BadRequest), string(refusal.AccessDenied), string(refusal.TooLarge), string(refusal.AppLoop), string(refusal.OIDCTime),
+		"invalid_request", "invalid_client", "invalid_grant", "login_required", "temporarily_unavailable", "post_logout_redirect_uri",
+	} {
+		if !strings.Contains(section, code) {
+			t.Errorf("the page has no row for %s", code)
 		}
 	}
 }
