@@ -230,9 +230,8 @@ func (x *request) refuseFor(req *oidcop.Authorization, err error) error {
 	case refused.Code.Meaning().Status < http.StatusInternalServerError:
 		return x.answerClient(req.Refuse("access_denied", "the person may not use this app"))
 	}
-	x.observeRefusal(refused)
 	answer := req.Refuse("temporarily_unavailable", "the provider can't decide at the moment")
-	answer.Refusal = nil // it is observed already
+	answer.Refusal.Fault = err
 	return x.answerClient(answer)
 }
 

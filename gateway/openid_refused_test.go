@@ -1,8 +1,10 @@
 package gateway_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"slices"
@@ -174,5 +176,30 @@ func TestOpenIDPage(t *testing.T) {
 		if !strings.Contains(section, code) {
 			t.Errorf("the page has no row for %s", code)
 		}
+	}
+}
+
+// If an app disconnects, neither the store nor the provider is at fault.
+func TestOpenIDDisconnect(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.openID()
+	b := s.browser()
+	b.tokens()
+	code := wantCode(t, b.open(wikiAsks()))
+	before := len(l.seen())
+	ctx, cancel := context.WithCancel(t.Context())
+	l.store.SetHook(func(gatewaytest.MemOp) error {
+		cancel()
+		return ctx.Err()
+	})
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {wikiCallback}, "code_verifier": {verifier}}
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/.sso/op/token", strings.NewReader(form.Encode()))
+	r.Host = s.host
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth("wiki", url.QueryEscape(wikiSecret))
+	s.serve(r, false)
+	if ev := l.seen()[before:]; len(ev) > 0 {
+		t.Errorf("events %+v", ev)
 	}
 }

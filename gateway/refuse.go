@@ -27,7 +27,11 @@ func (x *request) refuse(err error) error {
 	if e.Code == refusal.ProviderUnavailable { // the others have set it where they arose
 		x.retryAfter(refusal.RetryAfter(e))
 	}
-	refused := &session.Refused{Code: e.Code, Reference: x.observeRefusal(e), Return: x.retryURL(), At: time.Now()}
+	reference := strings.ToLower(rand.Text()[:10])
+	if e.Code != refusal.Unauthenticated {
+		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Check: e.Check, Answered: x.answered, Err: e.Err})
+	}
+	refused := &session.Refused{Code: e.Code, Reference: reference, Return: x.retryURL(), At: time.Now()}
 	if x.who != nil {
 		refused.Username = x.app.gw.nameOf(x.who)
 	}
@@ -40,17 +44,6 @@ func (x *request) refuse(err error) error {
 		}
 	}
 	return x.showRefusal(refused, address, e.Err)
-}
-
-// observeRefusal tells the observer of a refusal, and returns its reference.
-func (x *request) observeRefusal(e *refusal.Error) (reference string) {
-	reference = strings.ToLower(rand.Text()[:10])
-	// If the client disconnects, neither the store nor the provider is at fault.
-	hungUp := x.r.Context().Err() != nil && errors.Is(e, context.Canceled)
-	if e.Code != refusal.Unauthenticated && !hungUp {
-		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Check: e.Check, Answered: x.answered, Err: e.Err})
-	}
-	return reference
 }
 
 // showRefusal answers with a refusal. At address, if it is not "", the page can be loaded
@@ -68,10 +61,7 @@ func (x *request) showRefusal(refused *session.Refused, address string, cause er
 		x.page(meaning.Status, page)
 		return nil
 	}
-	p := problem{
-		Type: "urn:caddy-sso:" + string(refused.Code), Title: meaning.Title, Status: meaning.Status, Detail: meaning.Text,
-		Code: refused.Code, Reference: refused.Reference,
-	}
+	p := refused.Code.Problem(refused.Reference)
 	if refused.Code == refusal.Unauthenticated && x.canSignIn() {
 		p.Login = x.loginURL(nil, x.openPage())
 	}
@@ -94,17 +84,6 @@ func (x *request) showLastRefusal(otherwise func() error) error {
 // refused serves the address that a browser shows after its sign-in was refused.
 func (x *request) refused() error {
 	return x.showLastRefusal(func() error { return x.redirectTo("/") })
-}
-
-// A problem is the JSON form of a refusal (RFC 9457).
-type problem struct {
-	Type      string       `json:"type"`
-	Title     string       `json:"title"`
-	Status    int          `json:"status"`
-	Detail    string       `json:"detail"`
-	Code      refusal.Code `json:"code"`
-	Reference string       `json:"reference"`
-	Login     string       `json:"login,omitempty"`
 }
 
 func (x *request) refusalHeaders(code refusal.Code, status int) {
@@ -190,6 +169,9 @@ func (x *request) openPage() string {
 
 // observe tells the observer about an event, with what is known about the person.
 func (x *request) observe(ev Event) {
+	if x.r.Context().Err() != nil && errors.Is(ev.Err, context.Canceled) {
+		return // the client has disconnected: neither the store nor the provider is at fault
+	}
 	ev.App, ev.Provider, ev.Addr = x.app.name(), x.provider, x.peer.Addr
 	ev.Client = cmp.Or(ev.Client, x.client)
 	if x.who != nil {
