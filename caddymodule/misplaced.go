@@ -25,10 +25,33 @@ func misplaced(d *caddyfile.Dispenser, own block) error {
 	case slices.Contains(protocols(), word):
 		return d.Errf("'%s' is a protocol: write it in a site on the line of `sso`, as `sso %[1]s …`, or in the global option sso after a name, as `provider <name> %[1]s { … }`", word)
 	}
+	if instead := insteadOf(word, own); instead != "" {
+		return d.Errf("'%s' %s", word, instead)
+	}
 	if places := placesOf(word); len(places) > 0 {
 		return d.Errf("'%s' %s%s", word, strings.Join(places, "; or it "), inPlace(word, own))
 	}
 	return nil
+}
+
+// insteadOf says what to write in the block of `op` or of a client for an option of a
+// provider, a client or a site: apps have similar ones. It is "" in other blocks.
+func insteadOf(word string, own block) string {
+	client, short := new(Client).block(), strings.TrimPrefix(word, "client_")
+	inClient, inOP := own.index("redirect_uri") >= 0, own.index("client") >= 0
+	switch {
+	case !inClient && !inOP:
+		return ""
+	case short == "id":
+		return "is no option here: write the ID behind `client`, as `client <id> { … }`"
+	case inClient && client.index(short) >= 0:
+		return "is an option of a provider: for an app that signs in here, write `" + client.usage(short) + "`"
+	case inOP && client.index(short) >= 0:
+		return "belongs in the block of `client <id>`: write `client <id> { " + client.usage(short) + " … }`"
+	case len(providerOptions()[word]) > 0:
+		return "is an option of a provider, and an app that signs in here has none of that name: the block of `client <id>` has " + strings.Join(client.words(), ", ")
+	}
+	return ""
 }
 
 // placesOf says where a word belongs, for each block that has it.

@@ -226,7 +226,7 @@ func (a *App) place(places []place) error {
 	a.gateway.Unplace() // the sites are placed twice: see outline
 	placed := map[string]*gateway.App{}
 	var errs []error
-	op := "" // the site that is the OpenID provider
+	op := "" // the issuer of the OpenID provider
 	for _, p := range places {
 		key := p.handler.config + "\n" + strings.Join(p.hosts.Exact, " ")
 		guard, ok := placed[key]
@@ -240,9 +240,9 @@ func (a *App) place(places []place) error {
 			switch {
 			case p.handler.OP == nil:
 			case op != "":
-				errs = append(errs, fmt.Errorf("site %s: site %s has `op`, too, and a configuration has one OpenID provider: put all clients into the `op` of one of them", p.handler.site, op))
+				errs = append(errs, fmt.Errorf("site %s: its `op` would be the OpenID provider %s beside %s, and a configuration has one: put all clients into the `op` of one of them", p.handler.site, guard.OpenIDIssuer(), op))
 			default:
-				op = p.handler.site
+				op = guard.OpenIDIssuer()
 			}
 			for _, name := range guard.WithoutEmails() {
 				a.warn("the app gets no e-mail address of this provider's people: the site has several name spaces, and the provider has no `email_domains`",

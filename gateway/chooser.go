@@ -21,9 +21,8 @@ func (x *request) login() error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	returnTo := x.safeReturn(params.Get("return"))
-	x.returnTo = returnTo
-	flow := session.Flow{Return: returnTo, Other: params.Get("as") == asOther, Asked: x.r.Method == http.MethodPost || x.followsOwnLink()}
+	x.returnTo = x.safeReturn(params.Get("return"))
+	flow := session.Flow{Return: x.returnTo, Other: params.Get("as") == asOther, Asked: x.r.Method == http.MethodPost || x.followsOwnLink()}
 	ses, err := x.session()
 	switch {
 	case err == nil && flow.Other:
@@ -31,7 +30,7 @@ func (x *request) login() error {
 		if refused := x.needless(ses); refused != nil {
 			return x.refuse(refused)
 		}
-		return x.redirectTo(returnTo)
+		return x.redirectTo(x.returnTo)
 	case !errors.Is(err, session.ErrNone):
 		return x.refuse(session.Fault(err))
 	}

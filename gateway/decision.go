@@ -108,9 +108,9 @@ func (x *request) person(ses session.Session) (*forward.Principal, *refusal.Erro
 	case x.app.clients == nil || p == nil:
 		return nil, v.denied
 	}
-	id, refused := x.app.clients.Admit(p, l.Identity, "")
+	id, refused := x.app.clients.Admit(p, l.Identity, "", v.denied)
 	if refused != nil {
-		return nil, v.denied
+		return nil, refused
 	}
 	return &forward.Principal{
 		Username: id.Username, Email: id.Email, Name: id.Name(), Provider: p.Name, Account: l.Account.ID(),
@@ -132,7 +132,7 @@ func (x *request) showSession() error {
 	}
 	if pages.Wanted(x.r) {
 		x.page(http.StatusOK, pages.Session{
-			Chrome: x.chrome(), Username: p.Username, Email: p.Email, Name: p.Name, Provider: x.app.provider(p.Provider).DisplayName,
+			Chrome: x.chrome(), Username: p.Username, Email: p.Email, Name: p.Name, Provider: x.app.provider(p.Provider).DisplayName, NoApp: x.app.policy.NobodyEnters(),
 			Roles: p.Roles, Groups: p.Groups, Template: p.Template,
 			Since: ses.Login().Created, Expires: p.Expires, LogoutURL: x.app.opts.Prefix + "/logout",
 		})

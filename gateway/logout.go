@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
+	"github.com/caddy-sso/caddy-sso/gateway/form"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/provider"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
@@ -21,9 +22,13 @@ import (
 // logout asks on GET. On POST it ends the login: here at once, then at the provider if
 // that is possible. It also ends a login that this app does not accept any more.
 func (x *request) logout() error {
-	returnTo, refused := x.clientReturn()
-	if refused != nil {
-		return x.refuse(refused)
+	returnTo := ""
+	if x.app.clients != nil && x.r.URL.RawQuery != "" { // a client asked for it
+		req, err := x.readLogout(form.Query(x.r))
+		if err != nil {
+			return x.refuse(err)
+		}
+		returnTo = req.ReturnTo()
 	}
 	ses, err := x.anySession()
 	if err != nil && !errors.Is(err, session.ErrNone) {

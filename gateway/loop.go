@@ -11,14 +11,13 @@ import (
 
 // round returns how many logins this browser has finished recently. If there are too
 // many, it refuses to begin another: each of them set a session cookie, and the browser
-// came back without one. A browser that sends the cookie of a live login here is in no such
-// loop: a client asked for a new login, or the person wants to sign in as somebody else. But
-// a client that asks each time may never stop, so these logins have a limit of their own.
+// came back without one. A browser with the cookie of a live login is in no such loop: a client
+// asked for a new login, or the person wants to be somebody else. These have a limit of their own.
 func (x *request) round(browser []byte) (int, *refusal.Error) {
 	if signedIn, err := x.signedIn(); err == nil && signedIn {
 		if x.app.gw.sessions.Rounds().Renewed(x.r.Context(), browser) {
 			x.retryAfter(session.RoundTime)
-			return 0, refusal.New(refusal.TooManyAttempts, fmt.Errorf("this browser is signed in, and has begun more than %d further sign-ins within %v: an app may ask for one each time", session.MaxRenewals, session.RoundTime))
+			return 0, refusal.New(refusal.AppLoop, fmt.Errorf("this browser is signed in, and has begun more than %d further sign-ins within %v: an app may ask for one each time", session.MaxRenewals, session.RoundTime))
 		}
 		x.forgetRounds()
 		return 0, nil

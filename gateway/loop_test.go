@@ -139,7 +139,7 @@ func TestRedirectLoop(t *testing.T) {
 			b.follow(b.bring(l.idp.answer(t, b.open(wikiAsks("prompt", "login")), "alice")))
 		}
 		w := b.open(wikiAsks("prompt", "login"))
-		wantRefused(t, w, refusal.TooManyAttempts)
+		wantRefused(t, w, refusal.AppLoop)
 		if w.Header().Get("Retry-After") != "60" {
 			t.Errorf("header %v", w.Header())
 		}

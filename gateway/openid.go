@@ -80,9 +80,7 @@ func (a *App) askedBy(returnTo string) (params url.Values, client string) {
 func (a *App) admits(p *NamedProvider, id provider.Identity, client string) (mapping.Result, *refusal.Error) {
 	_, granted, refused := a.policy.Admit(p, id)
 	if refused != nil && a.clients != nil {
-		if _, byClient := a.clients.Admit(p, id, client); byClient == nil || client != "" {
-			return mapping.Result{}, byClient
-		}
+		_, refused = a.clients.Admit(p, id, client, refused)
 	}
 	return granted, refused
 }
@@ -118,19 +116,19 @@ func (a *App) openIDEndpoints() []Endpoint {
 // observeClient tells the observer why a client's request was refused. That nobody is signed
 // in is normal if the client asked for that (prompt=none).
 func (x *request) observeClient(refused *oidcop.RefusedError) {
-	code := refusal.ClientRefused
-	switch {
-	case refused == nil, refused.Silent && refused.Code == "login_required":
-		return
-	case refused.Reused():
-		code = refusal.TokenReused
-	case refused.Waits:
-		code = refusal.TooManyAttempts
-	case refused.Fault != nil:
-		x.observe(Event{Type: EventRefused, Code: session.Fault(refused.Fault).Code, Client: refused.Client, Err: refused.Fault})
+	if refused == nil || refused.Silent && refused.Code == "login_required" {
 		return
 	}
-	x.observe(Event{Type: EventRefused, Code: code, Client: refused.Client, Check: cmp.Or(refused.Check, refused.Code), Err: refused})
+	ev := Event{Type: EventRefused, Code: refusal.ClientRefused, Client: refused.Client, Check: cmp.Or(refused.Check, refused.Code), Err: refused}
+	switch {
+	case refused.Reused():
+		ev.Code = refusal.TokenReused
+	case refused.Waits:
+		ev.Code = refusal.TooManyAttempts
+	case refused.Fault != nil:
+		ev.Code, ev.Err = session.Fault(refused.Fault).Code, refused.Fault
+	}
+	x.observe(ev)
 }
 
 // clientRequest returns the parameters of a request that a client sends by the browser.
@@ -201,7 +199,7 @@ func (x *request) authorize() error {
 func (x *request) returnFor(params url.Values) *refusal.Error {
 	to := x.path + "?" + params.Encode()
 	if _, err := x.app.readReturn(to); err != nil {
-		return refusal.New(refusal.TooLarge, err)
+		return refusal.New(refusal.TooLarge, fmt.Errorf("the app's request: %w", err))
 	}
 	x.returnTo = to
 	return nil
@@ -232,9 +230,8 @@ func (x *request) refuseFor(req *oidcop.Authorization, err error) error {
 	case refused.Code.Meaning().Status < http.StatusInternalServerError:
 		return x.answerClient(req.Refuse("access_denied", "the person may not use this app"))
 	}
-	x.observeRefusal(refused)
 	answer := req.Refuse("temporarily_unavailable", "the provider can't decide at the moment")
-	answer.Refusal = nil // it is observed already
+	answer.Refusal.Fault = err
 	return x.answerClient(answer)
 }
 
@@ -287,12 +284,9 @@ func (x *request) clientLogout() error {
 	if done {
 		return nil
 	}
-	if refused != nil {
-		return x.refuse(refused)
-	}
-	req, err := x.app.clients.Provider.Logout(x.r.Context(), params)
+	req, err := x.readLogout(params, refused)
 	if err != nil {
-		return x.refuse(session.Fault(err))
+		return x.refuse(err)
 	}
 	ses, err := x.anySession()
 	switch {
@@ -307,18 +301,16 @@ func (x *request) clientLogout() error {
 	return x.end(ses, req.ReturnTo())
 }
 
-// clientReturn returns where a logout of ours goes on for a client, or "".
-func (x *request) clientReturn() (string, *refusal.Error) {
-	if x.app.clients == nil {
-		return "", nil
-	}
-	params, refused := form.Query(x.r)
+// readLogout reads a client's request to log out.
+func (x *request) readLogout(params url.Values, refused *refusal.Error) (*oidcop.Logout, error) {
+	_, _ = x.anySession() // the page of a refusal offers to sign out
+	x.client = x.app.clients.Known(params.Get("client_id"))
 	if refused != nil {
-		return "", refused
+		return nil, refused
 	}
 	req, err := x.app.clients.Provider.Logout(x.r.Context(), params)
 	if err != nil {
-		return "", session.Fault(err)
+		return nil, session.Fault(err)
 	}
-	return req.ReturnTo(), nil
+	return req, nil
 }

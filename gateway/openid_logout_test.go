@@ -147,6 +147,21 @@ func TestOpenIDLogoutRefuses(t *testing.T) {
 		}
 	}
 	wantCode(t, b.open(wikiAsks()))
+	// The client has ended its own session. The person can end the one here, and stays here.
+	stranger := b.browser()
+	for _, target := range []string{wikiLeaves("post_logout_redirect_uri", "https://wiki.example/"), "/.sso/op/logout?client_id=Wiki", "/.sso/op/logout?a=%zz"} {
+		for _, at := range []string{target, strings.Replace(target, "/op/logout", "/logout", 1)} {
+			if body := stranger.open(at).Body.String(); strings.Contains(body, "Sign out") {
+				t.Errorf("%s: nobody is signed in:\n%s", at, body)
+			}
+			w := b.open(at)
+			if body := w.Body.String(); linkOf(t, w, "Sign out") != "/.sso/logout" || !strings.Contains(body, "Signed in as <bdi>alice</bdi>") {
+				t.Errorf("%s: the page says\n%s", at, body)
+			}
+		}
+	}
+	wantStatus(t, b.open("/.sso/logout"), http.StatusOK)
+	wantRedirect(t, b.post("/.sso/logout", "Sec-Fetch-Mode", "navigate"), "https://app.example/.sso/logged-out")
 }
 
 // With `logout provider`, the person leaves at the provider and stays there.

@@ -1,9 +1,12 @@
 package gateway_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +43,7 @@ func TestOpenIDRefusalsAreObserved(t *testing.T) {
 		"wrong secret":       {func() { ask("wiki", "guess-7f3a") }, refusal.ClientRefused, "wiki", `invalid_client: `},
 		"unknown client":     {func() { ask("wikki", wikiSecret) }, refusal.ClientRefused, "", `client_id is "wikki"; the clients of op are vault, wiki`},
 		"wrong way round":    {func() { ask(wikiSecret, "wiki") }, refusal.ClientRefused, "", `client_id is the secret of the client "`},
-		"too large":          {func() { b.open(wikiAsks("state", strings.Repeat("s", 9000))) }, refusal.TooLarge, "wiki", ""},
+		"too large":          {func() { b.open(wikiAsks("state", strings.Repeat("s", 9000))) }, refusal.TooLarge, "wiki", "the app's request: it has 9"},
 		"a parameter twice":  {func() { b.open(wikiAsks() + "&scope=openid") }, refusal.ClientRefused, "wiki", "scope stands twice"},
 		"other client":       {func() { ask("vault", wikiSecret) }, refusal.ClientRefused, "vault", `"code client"`},
 		"other verifier":     {func() { ask("wiki", wikiSecret, "code_verifier", strings.Repeat("guess-7f3a", 5)) }, refusal.ClientRefused, "wiki", `"code verifier"`},
@@ -151,5 +154,52 @@ func TestOpenIDStoreDownIsObserved(t *testing.T) {
 		if ev[i].Code != refusal.StoreUnavailable || ev[i].Client != client || !strings.Contains(fmt.Sprint(ev[i].Err), gatewaytest.ErrFault.Error()) {
 			t.Errorf("event %+v", ev[i])
 		}
+	}
+}
+
+// The page has a row for each code and error that an app's sign-in can end in, under the
+// heading that the log names.
+func TestOpenIDPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/openid-provider.md")
+	mustDo(t, err)
+	const heading = "When it does not work"
+	_, section, found := strings.Cut(string(page), "## "+heading+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	if !found || !strings.Contains(refusal.ClientRefused.Meaning().Fix, "“"+heading+"”") {
+		t.Errorf("the fix does not name the heading: %s", refusal.ClientRefused.Meaning().Fix)
+	}
+	for _, code := range []string{
+		string(refusal.BadRequest), string(refusal.AccessDenied), string(refusal.TooLarge), string(refusal.AppLoop), string(refusal.OIDCTime),
+		"invalid_request", "invalid_client", "invalid_grant", "login_required", "temporarily_unavailable", "post_logout_redirect_uri",
+	} {
+		if !strings.Contains(section, code) {
+			t.Errorf("the page has no row for %s", code)
+		}
+	}
+}
+
+// If an app disconnects, neither the store nor the provider is at fault.
+func TestOpenIDDisconnect(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.openID()
+	b := s.browser()
+	b.tokens()
+	code := wantCode(t, b.open(wikiAsks()))
+	before := len(l.seen())
+	ctx, cancel := context.WithCancel(t.Context())
+	l.store.SetHook(func(gatewaytest.MemOp) error {
+		cancel()
+		return ctx.Err()
+	})
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {wikiCallback}, "code_verifier": {verifier}}
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/.sso/op/token", strings.NewReader(form.Encode()))
+	r.Host = s.host
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth("wiki", url.QueryEscape(wikiSecret))
+	s.serve(r, false)
+	if ev := l.seen()[before:]; len(ev) > 0 {
+		t.Errorf("events %+v", ev)
 	}
 }

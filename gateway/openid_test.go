@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -124,7 +125,7 @@ func TestOpenIDLinks(t *testing.T) {
 	s := l.openID()
 	b := s.browser()
 	b.bring(b.beginAs(wikiAsks(), "bob"))
-	for _, from := range []string{"/.sso/logout", "/.sso/session", "/.sso/logged-out"} {
+	for _, from := range []string{"/.sso/logout", "/.sso/logged-out"} {
 		if body := b.open(from).Body.String(); !strings.Contains(body, `href="/"`) {
 			t.Fatalf("the page at %s does not lead to /:\n%s", from, body)
 		}
@@ -134,7 +135,13 @@ func TestOpenIDLinks(t *testing.T) {
 	if w = b.follow(w); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "bob@corp.example") || strings.Contains(w.Body.String(), "Reader") {
 		t.Errorf("the session page: %d\n%s", w.Code, w.Body)
 	}
-	for _, bad := range []string{wikiAsks("client_id", "Wiki"), opAuthorize + "?a=%zz", "/.sso/op/logout?client_id=Wiki"} {
+	// There is no app to open.
+	for _, page := range []string{"/.sso/session", wikiAsks("state", strings.Repeat("s", 9000)), "/.sso/nothing"} {
+		if body := b.open(page).Body.String(); strings.Contains(body, `href="/"`) {
+			t.Errorf("the page at %.40s leads to / and back:\n%s", page, body)
+		}
+	}
+	for _, bad := range []string{wikiAsks("client_id", "Wiki"), opAuthorize + "?a=%zz"} {
 		w := b.open(bad)
 		wantRefused(t, w, refusal.BadRequest)
 		if body := w.Body.String(); strings.Contains(body, "<a class=") || !strings.Contains(body, "tell its administrator") {
@@ -144,6 +151,10 @@ func TestOpenIDLinks(t *testing.T) {
 	// Nobody admits bob any more.
 	strict := b.at(l.openIDOf(l.gateway(), func(o *gateway.AppOptions) { o.Clients = o.Clients[1:] }))
 	wantRefused(t, strict.open("/.sso/session"), refusal.AccessDenied)
+	ev := l.seen()
+	if got := fmt.Sprint(ev[len(ev)-1].Err); got != "no client of the site's `op` admits the person; groups named by the provider: 1" {
+		t.Errorf("the log says %s", got)
+	}
 	// The site has rules of its own, and an app.
 	app := b.at(l.openIDOf(l.gateway(), func(o *gateway.AppOptions) { o.Rules = lets("User", "admins") }))
 	wantRefused(t, app.open("/"), refusal.AccessDenied)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/cookie"
+	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/pages"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
@@ -26,7 +27,11 @@ func (x *request) refuse(err error) error {
 	if e.Code == refusal.ProviderUnavailable { // the others have set it where they arose
 		x.retryAfter(refusal.RetryAfter(e))
 	}
-	refused := &session.Refused{Code: e.Code, Reference: x.observeRefusal(e), Return: x.retryURL(), At: time.Now()}
+	reference := strings.ToLower(rand.Text()[:10])
+	if e.Code != refusal.Unauthenticated {
+		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Check: e.Check, Answered: x.answered, Err: e.Err})
+	}
+	refused := &session.Refused{Code: e.Code, Reference: reference, Return: x.retryURL(), At: time.Now()}
 	if x.who != nil {
 		refused.Username = x.app.gw.nameOf(x.who)
 	}
@@ -39,17 +44,6 @@ func (x *request) refuse(err error) error {
 		}
 	}
 	return x.showRefusal(refused, address, e.Err)
-}
-
-// observeRefusal tells the observer of a refusal, and returns its reference.
-func (x *request) observeRefusal(e *refusal.Error) (reference string) {
-	reference = strings.ToLower(rand.Text()[:10])
-	// If the client disconnects, neither the store nor the provider is at fault.
-	hungUp := x.r.Context().Err() != nil && errors.Is(e, context.Canceled)
-	if e.Code != refusal.Unauthenticated && !hungUp {
-		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Check: e.Check, Answered: x.answered, Err: e.Err})
-	}
-	return reference
 }
 
 // showRefusal answers with a refusal. At address, if it is not "", the page can be loaded
@@ -67,10 +61,7 @@ func (x *request) showRefusal(refused *session.Refused, address string, cause er
 		x.page(meaning.Status, page)
 		return nil
 	}
-	p := problem{
-		Type: "urn:caddy-sso:" + string(refused.Code), Title: meaning.Title, Status: meaning.Status, Detail: meaning.Text,
-		Code: refused.Code, Reference: refused.Reference,
-	}
+	p := refused.Code.Problem(refused.Reference)
 	if refused.Code == refusal.Unauthenticated && x.canSignIn() {
 		p.Login = x.loginURL(nil, x.openPage())
 	}
@@ -95,17 +86,6 @@ func (x *request) refused() error {
 	return x.showLastRefusal(func() error { return x.redirectTo("/") })
 }
 
-// A problem is the JSON form of a refusal (RFC 9457).
-type problem struct {
-	Type      string       `json:"type"`
-	Title     string       `json:"title"`
-	Status    int          `json:"status"`
-	Detail    string       `json:"detail"`
-	Code      refusal.Code `json:"code"`
-	Reference string       `json:"reference"`
-	Login     string       `json:"login,omitempty"`
-}
-
 func (x *request) refusalHeaders(code refusal.Code, status int) {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -113,8 +93,7 @@ func (x *request) refusalHeaders(code refusal.Code, status int) {
 		h.Set("Retry-After", "5")
 	}
 	if code == refusal.Unauthenticated {
-		// The scheme is that of draft-broyer-http-cookie-auth; RFC 9110
-		// §15.5.2 asks for a challenge.
+		// RFC 9110 §15.5.2 asks for a challenge. The scheme: draft-broyer-http-cookie-auth.
 		h.Set("WWW-Authenticate", `Cookie realm="`+x.front().opts.Prefix+`", cookie-name="`+cookie.Name(cookie.Session, x.secure)+`"`)
 	}
 }
@@ -133,9 +112,14 @@ func (x *request) refusalPage(refused *session.Refused) pages.Refusal {
 			page.SignInURL = x.loginURL(nil, x.openPage())
 		}
 	case refusal.NotFound, refusal.MethodNotAllowed, refusal.CrossSite, refusal.ForeignOrigin, refusal.TooLarge, refusal.ProviderUnknown:
-		page.HomeURL = "/"
+		if !x.app.policy.NobodyEnters() { // else "/" leads to the session page
+			page.HomeURL = "/"
+		}
 	case refusal.BadRequest:
-		if !target.Under(x.path, prefix+openIDPath) { // else the client sends the same again
+		switch {
+		case x.who != nil && strings.HasSuffix(x.path, oidcop.LogoutPath): // the client has ended its own session
+			page.Username, page.LogoutURL = refused.Username, prefix+"/logout"
+		case !target.Under(x.path, prefix+openIDPath): // else the client sends the same again
 			page.RetryURL = refused.Return
 		}
 	case refusal.AppLoop:
@@ -185,6 +169,9 @@ func (x *request) openPage() string {
 
 // observe tells the observer about an event, with what is known about the person.
 func (x *request) observe(ev Event) {
+	if x.r.Context().Err() != nil && errors.Is(ev.Err, context.Canceled) {
+		return // the client has disconnected: neither the store nor the provider is at fault
+	}
 	ev.App, ev.Provider, ev.Addr = x.app.name(), x.provider, x.peer.Addr
 	ev.Client = cmp.Or(ev.Client, x.client)
 	if x.who != nil {

@@ -124,9 +124,13 @@ func (c *Clients) Known(id string) string {
 }
 
 // Admit returns the identity of a person of a provider if one of the clients admits them.
-// Otherwise it returns why the client refuses them that they were asked for; "" is none.
-func (c *Clients) Admit(from *Provider, id provider.Identity, client string) (provider.Identity, *refusal.Error) {
-	why := refusal.New(refusal.AccessDenied, errors.New("no client of the site's `op` admits the person"))
+// Otherwise it returns why the client refuses them that they were asked for. If they were asked
+// for none (""), the site's refusal counts, but not that the site has no rules.
+func (c *Clients) Admit(from *Provider, id provider.Identity, client string, bySite *refusal.Error) (provider.Identity, *refusal.Error) {
+	why := bySite
+	if bySite.Code == refusal.AccessDenied && c.site.NobodyEnters() {
+		why = refusal.New(refusal.AccessDenied, fmt.Errorf("no client of the site's `op` admits the person; groups named by the provider: %d", len(id.Groups)))
+	}
 	for name := range c.policies {
 		admitted, _, refused := c.admit(from, id, name)
 		if refused == nil {

@@ -333,14 +333,19 @@ func TestPerson(t *testing.T) {
 			}
 		})
 	}
-	if id, refused := all.Admit(corp, logins["bob"].Identity, "wiki"); refused != nil || id.Username != "bob" || !all.ReadsGroups(corp) {
+	noRules := refusal.New(refusal.AccessDenied, errors.New("the site has no rules"))
+	if id, refused := all.Admit(corp, logins["bob"].Identity, "wiki", noRules); refused != nil || id.Username != "bob" || !all.ReadsGroups(corp) {
 		t.Errorf("bob is nobody's, or no client reads groups: %+v, %v", id, refused)
 	}
 	odd := provider.Identity{Username: " odd"}
-	for client, cause := range map[string]string{"wiki": "client wiki: the user name has blanks", "": "no client", "other": "no client"} {
-		if id, refused := all.Admit(corp, odd, client); refused == nil || !strings.HasPrefix(refused.Err.Error(), cause) || id.Username != "" {
+	for client, cause := range map[string]string{"wiki": "client wiki: the user name has blanks", "": "no client of the site's `op` admits the person; groups named by the provider: 0", "other": "no client"} {
+		if id, refused := all.Admit(corp, odd, client, noRules); refused == nil || !strings.HasPrefix(refused.Err.Error(), cause) || id.Username != "" {
 			t.Errorf("%q: %+v, %v", client, id, refused)
 		}
+	}
+	other := refusal.New(refusal.BadCharacters, errors.New("blanks"))
+	if _, refused := all.Admit(corp, odd, "", other); refused != other {
+		t.Errorf("another refusal of the site becomes %v", refused)
 	}
 }
 

@@ -89,6 +89,8 @@ type Session struct {
 	// latest.
 	Since, Expires time.Time
 	LogoutURL      string
+	// NoApp says that the site has no app of its own to open.
+	NoApp bool
 }
 
 // A Logout asks before it ends the session: a GET changes nothing.

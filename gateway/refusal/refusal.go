@@ -156,6 +156,24 @@ func (c Code) Meaning() Meaning {
 	return table[0]
 }
 
+// A Problem is the JSON form of a refusal (RFC 9457).
+type Problem struct {
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	Code      Code   `json:"code"`
+	Reference string `json:"reference"`
+	// Login is the address where a person can sign in, if that helps, or "".
+	Login string `json:"login,omitempty"`
+}
+
+// Problem returns the JSON form of a refusal with a reference.
+func (c Code) Problem(reference string) *Problem {
+	m := c.Meaning()
+	return &Problem{Type: "urn:caddy-sso:" + string(c), Title: m.Title, Status: m.Status, Detail: m.Text, Code: c, Reference: reference}
+}
+
 // Codes returns every code in the order of the documentation.
 func Codes() (codes []Code) {
 	for _, m := range table {

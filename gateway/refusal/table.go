@@ -81,19 +81,19 @@ var table = []Meaning{
 	},
 	{
 		TooLarge, 413, "The request is too large", "Your browser sent more than this address accepts. Go back and try again; if it happens again, tell your administrator.",
-		"A request to one of the gateway's endpoints exceeds its limit (64 kB of query, 2 MB of form).",
+		"A request to one of the gateway's endpoints exceeds its limit. The error has the limit. An app's request to the OpenID provider has at most 8 KiB with all its parameters: have the app send a shorter `state`. Any other query has at most 64 KiB, and a form 2 MiB.",
 	},
 	{
 		BadRequest, 400, "The request can't be read", "Something in the request is missing or malformed. Go back and try again. If an application sent you here, tell its administrator.",
-		"A request to one of the gateway's own endpoints lacks a parameter, has one twice, or is malformed.",
+		"A request to one of the gateway's own endpoints lacks a parameter, has one twice, or is malformed. Or an app sent something to the OpenID provider that is not in its configuration: the client ID, `redirect_uri` or `post_logout_redirect_uri`. The error has what came and what is configured.",
 	},
 	{
 		TooManyAttempts, 429, "Too many sign-ins", "Too many sign-ins from your network failed, or began at once. Wait a minute, then try again.",
-		"One client address exceeded the limit on sign-ins. The log line has the address, and the error says which of the numbers it exceeded. Behind a proxy, set `trusted_proxies` (in a Caddyfile: in the global options); otherwise everybody shares the proxy's address. The option `limit` changes the numbers. If it says that the browser is signed in, an app asks for a new sign-in each time: correct the app.",
+		"One client address exceeded the limit on sign-ins. The log line has the address, and the error says which of the numbers it exceeded. Behind a proxy, set `trusted_proxies` (in a Caddyfile: in the global options); otherwise everybody shares the proxy's address. The option `limit` changes the numbers.",
 	},
 	{
 		ClientRefused, 400, "The application's request was refused", "The application sent a request that can't be granted. Tell the application's administrator.",
-		"The OpenID provider refused a request of an app. The field `client` names the app, if it is known. `error` has what the app heard, and the check that failed. See the table at the end of docs/openid-provider.md.",
+		"The OpenID provider refused a request of an app. The field `client` names the app, if it is known. `error` has what the app heard, and the check that failed. See “When it does not work” in docs/openid-provider.md.",
 	},
 	{
 		TokenReused, 400, "The application's sign-in was used already", "The application used its sign-in twice, so it has ended. Sign in to the application again.",
@@ -119,7 +119,7 @@ var table = []Meaning{
 	},
 	{
 		AppLoop, 409, "The application keeps asking you to sign in", "You are signed in, but the application sends you to sign in again and again. Try again in a minute; if it happens again, tell the application's administrator.",
-		"The app redirects to the gateway's login although the person is signed in. It does not read the identity from the request. Check that it trusts the headers or the assertion.",
+		"The app redirects to the gateway's login although the person is signed in. It does not read the identity from the request. Check that it trusts the headers or the assertion. If the log has the field `client`, that app asks the OpenID provider for a new sign-in each time (prompt=login, max_age): it probably does not keep its own session.",
 	},
 	{
 		AnswerLost, 400, "The provider's answer is empty", "The identity provider's answer arrived here without content. Try again; if it happens again, tell your administrator.",
