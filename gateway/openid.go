@@ -232,7 +232,7 @@ func (x *request) refuseFor(req *oidcop.Authorization, err error) error {
 	case refused.Code.Meaning().Status < http.StatusInternalServerError:
 		return x.answerClient(req.Refuse("access_denied", "the person may not use this app"))
 	}
-	x.observeRefusal(refused)
+	x.observe(Event{Type: EventRefused, Code: refused.Code, Err: refused.Err})
 	answer := req.Refuse("temporarily_unavailable", "the provider can't decide at the moment")
 	answer.Refusal = nil // it is observed already
 	return x.answerClient(answer)

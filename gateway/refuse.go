@@ -26,7 +26,11 @@ func (x *request) refuse(err error) error {
 	if e.Code == refusal.ProviderUnavailable { // the others have set it where they arose
 		x.retryAfter(refusal.RetryAfter(e))
 	}
-	refused := &session.Refused{Code: e.Code, Reference: x.observeRefusal(e), Return: x.retryURL(), At: time.Now()}
+	reference := strings.ToLower(rand.Text()[:10])
+	if e.Code != refusal.Unauthenticated {
+		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Check: e.Check, Answered: x.answered, Err: e.Err})
+	}
+	refused := &session.Refused{Code: e.Code, Reference: reference, Return: x.retryURL(), At: time.Now()}
 	if x.who != nil {
 		refused.Username = x.app.gw.nameOf(x.who)
 	}
@@ -39,17 +43,6 @@ func (x *request) refuse(err error) error {
 		}
 	}
 	return x.showRefusal(refused, address, e.Err)
-}
-
-// observeRefusal tells the observer of a refusal, and returns its reference.
-func (x *request) observeRefusal(e *refusal.Error) (reference string) {
-	reference = strings.ToLower(rand.Text()[:10])
-	// If the client disconnects, neither the store nor the provider is at fault.
-	hungUp := x.r.Context().Err() != nil && errors.Is(e, context.Canceled)
-	if e.Code != refusal.Unauthenticated && !hungUp {
-		x.observe(Event{Type: EventRefused, Code: e.Code, Reference: reference, Check: e.Check, Answered: x.answered, Err: e.Err})
-	}
-	return reference
 }
 
 // showRefusal answers with a refusal. At address, if it is not "", the page can be loaded
@@ -183,8 +176,12 @@ func (x *request) openPage() string {
 	return x.retryURL()
 }
 
-// observe tells the observer about an event, with what is known about the person.
+// observe tells the observer about an event, with what is known about the person. If the client
+// disconnects, neither the store nor the provider is at fault.
 func (x *request) observe(ev Event) {
+	if x.r.Context().Err() != nil && errors.Is(ev.Err, context.Canceled) {
+		return
+	}
 	ev.App, ev.Provider, ev.Addr = x.app.name(), x.provider, x.peer.Addr
 	ev.Client = cmp.Or(ev.Client, x.client)
 	if x.who != nil {
