@@ -26,7 +26,6 @@ type App struct {
 	opts      AppOptions
 	providers []*NamedProvider
 	policy    *entry.Policy
-	autologin *NamedProvider
 	open      *target.Open // nil: every path needs a login
 	headers   forward.HeaderNames
 	keep      strip.Names // aliases that a client may send
@@ -160,18 +159,28 @@ func (a *App) pickProviders() error {
 	if len(a.providers) == 0 {
 		return errors.New("no provider is configured: nobody could sign in")
 	}
-	switch name := a.opts.Autologin; name {
-	case "off":
-	case "":
-		if len(a.providers) == 1 {
-			a.autologin = a.providers[0]
-		}
-	default:
-		if a.autologin = a.provider(name); a.autologin == nil {
-			return wording.Aboutf("autologin", "there is no provider %q here: write one of %s; or write %s, which shows the chooser", name, strings.Join(a.providerNames(), ", "), wording.Option{Word: "autologin", Args: "off"})
-		}
+	if name := a.opts.Autologin; name != "" && name != "off" && a.provider(name) == nil {
+		return wording.Aboutf("autologin", "there is no provider %q here: write one of %s; or write %s, which shows the chooser", name, strings.Join(a.providerNames(), ", "), wording.Option{Word: "autologin", Args: "off"})
 	}
 	return nil
+}
+
+// offered returns the providers that sign people in for a return URL: those for which the client
+// has rules whose request it is, otherwise the site. auto is the one to use without showing the
+// chooser, or nil.
+func (a *App) offered(returnTo string) (all []*NamedProvider, auto *NamedProvider) {
+	all = a.policy.Serves()
+	if _, client := a.askedBy(returnTo); client != "" {
+		all = a.clients.Serves(client)
+	}
+	named := a.provider(a.opts.Autologin)
+	switch {
+	case slices.Contains(all, named):
+		return all, named
+	case len(all) == 1 && a.opts.Autologin != "off":
+		return all, all[0]
+	}
+	return all, nil
 }
 
 // Start tells the App its hosts; before, it answers 503. It does no I/O.

@@ -246,7 +246,7 @@ func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvid
 	if x.cookies.Refused != "" {
 		cookie.Set(x.w, cookie.Refused, "", x.secure)
 	}
-	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
+	if all, auto := x.app.offered(f.Return); auto == nil && len(all) > 1 { // there is something to choose
 		cookie.Set(x.w, cookie.Provider, p.Name, x.secure)
 	}
 	x.observe(Event{

@@ -35,13 +35,18 @@ func (x *request) login() error {
 	case !errors.Is(err, session.ErrNone):
 		return x.refuse(session.Fault(err))
 	}
-	at := x.app.autologin
+	_, at := x.app.offered(returnTo)
 	if name := params.Get("provider"); name != "" {
 		if at = x.app.provider(name); at == nil {
 			return x.refuse(x.app.policy.NoProvider(name))
 		}
 	}
 	return x.start(at, flow)
+}
+
+// otherURL returns the path where a person signs in as somebody else.
+func (x *request) otherURL(returnTo string) string {
+	return x.front().opts.Prefix + "/login?" + url.Values{"as": {asOther}, "return": {returnTo}}.Encode()
 }
 
 // followsOwnLink says whether a person follows a link on a page of this very site. Only
@@ -66,14 +71,15 @@ func (x *request) start(p *NamedProvider, f session.Flow) error {
 	if p != nil {
 		return x.begin(p, f)
 	}
-	x.page(http.StatusOK, pages.Chooser{Chrome: x.chrome(), Choices: x.choices(f, x.app.providers...)})
+	all, _ := x.app.offered(f.Return)
+	x.page(http.StatusOK, pages.Chooser{Chrome: x.chrome(), Choices: x.choices(f, all...)})
 	return nil
 }
 
 // askOther asks a signed-in person whether they want to sign in as somebody else, at
-// p, or at one of the app's providers if p is nil.
+// p, or at one of those that are offered if p is nil.
 func (x *request) askOther(ses session.Session, p *NamedProvider, returnTo string) error {
-	at := x.app.providers
+	at, _ := x.app.offered(returnTo)
 	if p != nil {
 		at = []*NamedProvider{p}
 	}

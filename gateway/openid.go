@@ -238,15 +238,18 @@ func (x *request) refuseFor(req *oidcop.Authorization, err error) error {
 	return x.answerClient(answer)
 }
 
-// signInFor sends the person to sign in, at p if that is not nil. They return to the
-// client's request.
+// signInFor sends the person to sign in, at p if the client has rules for its people. They
+// return to the client's request.
 func (x *request) signInFor(p *NamedProvider) error {
-	if p == nil {
-		p = x.app.autologin
+	if all, auto := x.app.offered(x.returnTo); !slices.Contains(all, p) {
+		p = auto
 	}
+	signedIn, _ := x.signedIn()
 	switch {
 	case !pages.Opened(x.r):
 		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
+	case p == nil && signedIn:
+		return x.redirectTo(x.otherURL(x.returnTo))
 	case p == nil:
 		return x.redirectTo(x.loginURL(nil, x.returnTo))
 	}

@@ -21,7 +21,7 @@ func (a *App) divide() (err error) {
 		faults.add("", usernames.CheckSame(names, a.providerNames(), ""))
 	}
 	a.policy, err = entry.New(entry.Options{
-		Providers: a.providers, Rules: a.opts.Rules, From: a.opts.From, WithoutRules: len(a.opts.Clients) > 0,
+		Providers: a.providers, Rules: a.opts.Rules, From: a.opts.From, SomeProviders: len(a.opts.Clients) > 0,
 		SamePeople: slices.Concat(a.gw.opts.SamePeople, a.opts.SamePeople), Format: a.opts.HeaderFormat,
 		App: a.name, Logger: a.gw.log, Once: a.gw.once,
 	})

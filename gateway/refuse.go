@@ -139,7 +139,7 @@ func (x *request) refusalPage(refused *session.Refused) pages.Refusal {
 		if p := x.app.provider(refused.Provider); p != nil {
 			page.Provider = p.DisplayName
 		}
-		page.OtherURL = prefix + "/login?" + url.Values{"as": {asOther}, "return": {refused.Return}}.Encode()
+		page.OtherURL = x.otherURL(refused.Return)
 		if signedIn, _ := x.signedIn(); signedIn {
 			page.LogoutURL = prefix + "/logout"
 		} else {

@@ -57,7 +57,7 @@ func (p *Policy) NewClients(of ClientOptions) (*Clients, error) {
 			continue
 		}
 		opts := p.opts
-		opts.Rules, opts.From, opts.WithoutRules, opts.SomeProviders, opts.Format = c.Rules, c.From, false, true, forward.Format{}
+		opts.Rules, opts.From, opts.Format = c.Rules, c.From, forward.Format{}
 		opts.App = func() string { return c.ID }
 		policy, err := New(opts)
 		if err != nil {
@@ -122,6 +122,9 @@ func (c *Clients) Known(id string) string {
 	}
 	return id
 }
+
+// Serves returns the providers whose people a client has rules for.
+func (c *Clients) Serves(client string) []*Provider { return c.policies[client].Serves() }
 
 // Admit returns the identity of a person of a provider if one of the clients admits them.
 // Otherwise it returns why the client refuses them that they were asked for; "" is none.

@@ -31,8 +31,6 @@ type Options struct {
 	// must be in From.
 	Rules mapping.Rules
 	From  []From
-	// WithoutRules allows a policy without any rule, which refuses everybody.
-	WithoutRules bool
 	// SomeProviders allows a provider that no rule is for: its people are refused.
 	SomeProviders bool
 	// SamePeople are lists of providers that sign in the same people.
@@ -100,7 +98,7 @@ func (p *Policy) bindRules(all []*usernames.People) error {
 	p.people = map[*Provider]*population{}
 	for i, from := range p.opts.Providers {
 		named := slices.ContainsFunc(p.opts.From, func(f From) bool { return slices.Contains(f.Providers, from.Name) })
-		if count(common) == 0 && !named && (p.opts.SomeProviders || p.opts.WithoutRules && len(p.opts.From) == 0) {
+		if count(common) == 0 && !named && p.opts.SomeProviders {
 			p.people[from] = &population{People: all[i]}
 			continue
 		}
@@ -162,6 +160,11 @@ func (p *Policy) provider(name string) *Provider {
 		return p.opts.Providers[i]
 	}
 	return nil
+}
+
+// Serves returns the providers whose people rules are for, or all if there is no rule.
+func (p *Policy) Serves() []*Provider {
+	return slices.DeleteFunc(slices.Clone(p.opts.Providers), func(of *Provider) bool { return p.people[of].rules == nil && !p.NobodyEnters() })
 }
 
 // NoProvider refuses a provider that is not one of this app.
