@@ -159,28 +159,16 @@ func (a *App) pickProviders() error {
 	if len(a.providers) == 0 {
 		return errors.New("no provider is configured: nobody could sign in")
 	}
-	if name := a.opts.Autologin; name != "" && name != "off" && a.provider(name) == nil {
-		return wording.Aboutf("autologin", "there is no provider %q here: write one of %s; or write %s, which shows the chooser", name, strings.Join(a.providerNames(), ", "), wording.Option{Word: "autologin", Args: "off"})
-	}
 	return nil
 }
 
-// offered returns the providers that sign people in for a return URL: those for which the client
-// has rules whose request it is, otherwise the site. auto is the one to use without showing the
-// chooser, or nil.
+// offered returns the providers that sign people in for a return URL: those of the client whose
+// request it is, otherwise of the site. See entry.Policy.
 func (a *App) offered(returnTo string) (all []*NamedProvider, auto *NamedProvider) {
-	all = a.policy.Serves()
 	if _, client := a.askedBy(returnTo); client != "" {
-		all = a.clients.Serves(client)
+		return a.clients.Offered(client)
 	}
-	named := a.provider(a.opts.Autologin)
-	switch {
-	case slices.Contains(all, named):
-		return all, named
-	case len(all) == 1 && a.opts.Autologin != "off":
-		return all, all[0]
-	}
-	return all, nil
+	return a.policy.Offered()
 }
 
 // Start tells the App its hosts; before, it answers 503. It does no I/O.
@@ -238,13 +226,6 @@ func (a *App) audience(issuer string) string {
 		return target.Hostname(u.Host)
 	}
 	return issuer
-}
-
-func (a *App) provider(name string) *NamedProvider {
-	if p := a.gw.byName[name]; slices.Contains(a.providers, p) {
-		return p
-	}
-	return nil
 }
 
 func (a *App) speaking(protocol provider.Protocol) []*NamedProvider {

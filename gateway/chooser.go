@@ -37,7 +37,7 @@ func (x *request) login() error {
 	}
 	_, at := x.app.offered(returnTo)
 	if name := params.Get("provider"); name != "" {
-		if at = x.app.provider(name); at == nil {
+		if at = x.app.policy.Provider(name); at == nil {
 			return x.refuse(x.app.policy.NoProvider(name))
 		}
 	}
@@ -59,11 +59,15 @@ func (x *request) followsOwnLink() bool {
 // somebody's session, and a link of another site may have led here, the person is asked
 // first.
 func (x *request) start(p *NamedProvider, f session.Flow) error {
+	at := []*NamedProvider{p}
+	if p == nil {
+		at, _ = x.app.offered(f.Return)
+	}
 	if f.Other && (p == nil || !f.Asked) {
 		ses, err := x.storedSession()
 		switch {
 		case err == nil:
-			return x.askOther(ses, p, f.Return)
+			return x.askOther(ses, f.Return, at...)
 		case !errors.Is(err, session.ErrNone):
 			return x.refuse(session.Fault(err))
 		}
@@ -71,18 +75,13 @@ func (x *request) start(p *NamedProvider, f session.Flow) error {
 	if p != nil {
 		return x.begin(p, f)
 	}
-	all, _ := x.app.offered(f.Return)
-	x.page(http.StatusOK, pages.Chooser{Chrome: x.chrome(), Choices: x.choices(f, all...)})
+	x.page(http.StatusOK, pages.Chooser{Chrome: x.chrome(), Choices: x.choices(f, at...)})
 	return nil
 }
 
-// askOther asks a signed-in person whether they want to sign in as somebody else, at
-// p, or at one of those that are offered if p is nil.
-func (x *request) askOther(ses session.Session, p *NamedProvider, returnTo string) error {
-	at, _ := x.app.offered(returnTo)
-	if p != nil {
-		at = []*NamedProvider{p}
-	}
+// askOther asks a signed-in person whether they want to sign in as somebody else, at one of some
+// providers.
+func (x *request) askOther(ses session.Session, returnTo string, at ...*NamedProvider) error {
 	x.page(http.StatusOK, pages.Other{
 		Chrome: x.chrome(), Username: x.app.gw.nameOf(ses.Login()),
 		Choices: x.choices(session.Flow{Return: returnTo, Other: true}, at...), StayURL: returnTo,

@@ -33,10 +33,7 @@ func (a *App) checkIssuer(s *site) error {
 	case u.Scheme != "https" && !a.opts.InsecureHTTP && !fetch.IsLoopback(u.Hostname()):
 		return fmt.Errorf("op: nobody can sign in over plain http, and the issuer would be %s: if a proxy before this server ends TLS, write `base_url https://%s`", s.issuer, u.Hostname())
 	}
-	if p := a.policy.ProviderAt(s.issuer + a.opts.Prefix + openIDPath); p != nil {
-		return fmt.Errorf("op: the issuer of provider %q is this site's own OpenID provider, so nobody could ever sign in: write the issuer of the provider that has the accounts", p.Name)
-	}
-	return nil
+	return a.policy.CheckIssuer(s.issuer + a.opts.Prefix + openIDPath)
 }
 
 // BindOpenID gives the OpenID provider of a site what backing returns for its algorithms and

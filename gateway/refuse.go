@@ -136,7 +136,7 @@ func (x *request) refusalPage(refused *session.Refused) pages.Refusal {
 	case refusal.AccessDenied, refusal.AccountBlocked, refusal.NoUsername, refusal.UsernameForeign, refusal.BadCharacters:
 		page.Username = refused.Username
 		_, page.Client = x.app.askedBy(refused.Return)
-		if p := x.app.provider(refused.Provider); p != nil {
+		if p := x.app.policy.Provider(refused.Provider); p != nil {
 			page.Provider = p.DisplayName
 		}
 		page.OtherURL = x.otherURL(refused.Return)

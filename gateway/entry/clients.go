@@ -123,8 +123,10 @@ func (c *Clients) Known(id string) string {
 	return id
 }
 
-// Serves returns the providers whose people a client has rules for.
-func (c *Clients) Serves(client string) []*Provider { return c.policies[client].Serves() }
+// Offered is Policy.Offered for a client.
+func (c *Clients) Offered(client string) (all []*Provider, auto *Provider) {
+	return c.policies[client].Offered()
+}
 
 // Admit returns the identity of a person of a provider if one of the clients admits them.
 // Otherwise it returns why the client refuses them that they were asked for; "" is none.
