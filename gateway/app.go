@@ -26,7 +26,6 @@ type App struct {
 	opts      AppOptions
 	providers []*NamedProvider
 	policy    *entry.Policy
-	autologin *NamedProvider
 	open      *target.Open // nil: every path needs a login
 	headers   forward.HeaderNames
 	keep      strip.Names // aliases that a client may send
@@ -160,18 +159,16 @@ func (a *App) pickProviders() error {
 	if len(a.providers) == 0 {
 		return errors.New("no provider is configured: nobody could sign in")
 	}
-	switch name := a.opts.Autologin; name {
-	case "off":
-	case "":
-		if len(a.providers) == 1 {
-			a.autologin = a.providers[0]
-		}
-	default:
-		if a.autologin = a.provider(name); a.autologin == nil {
-			return wording.Aboutf("autologin", "there is no provider %q here: write one of %s; or write %s, which shows the chooser", name, strings.Join(a.providerNames(), ", "), wording.Option{Word: "autologin", Args: "off"})
-		}
-	}
 	return nil
+}
+
+// offered returns the providers that sign people in for a return URL: those of the client whose
+// request it is, otherwise of the site. See entry.Policy.
+func (a *App) offered(returnTo string) (all []*NamedProvider, auto *NamedProvider) {
+	if _, client := a.askedBy(returnTo); client != "" {
+		return a.clients.Offered(client)
+	}
+	return a.policy.Offered()
 }
 
 // Start tells the App its hosts; before, it answers 503. It does no I/O.
@@ -229,13 +226,6 @@ func (a *App) audience(issuer string) string {
 		return target.Hostname(u.Host)
 	}
 	return issuer
-}
-
-func (a *App) provider(name string) *NamedProvider {
-	if p := a.gw.byName[name]; slices.Contains(a.providers, p) {
-		return p
-	}
-	return nil
 }
 
 func (a *App) speaking(protocol provider.Protocol) []*NamedProvider {

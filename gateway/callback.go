@@ -66,7 +66,7 @@ func (x *request) callback(by binding.Binding) error {
 	if err != nil {
 		return x.refuse(session.Fault(err))
 	}
-	p := x.app.provider(f.Provider)
+	p := x.app.policy.Provider(f.Provider)
 	if p == nil {
 		return x.refuse(refusal.New(refusal.ProviderUnknown, errors.New("the provider that the login was started at is no longer configured")))
 	}
@@ -177,7 +177,7 @@ func (x *request) complete(in *binding.Answer, f *session.Flow, p *NamedProvider
 	}
 	switch ses, err := x.replaces(f, p, ans); {
 	case err == nil:
-		return x.askOther(ses, p, f.Return)
+		return x.askOther(ses, f.Return, p)
 	case !errors.Is(err, session.ErrNone):
 		return x.refuse(session.Fault(err))
 	}
@@ -246,7 +246,7 @@ func (x *request) makeLogin(ctx context.Context, f *session.Flow, p *NamedProvid
 	if x.cookies.Refused != "" {
 		cookie.Set(x.w, cookie.Refused, "", x.secure)
 	}
-	if x.app.autologin == nil && len(x.app.providers) > 1 { // there is something to choose
+	if all, auto := x.app.offered(f.Return); auto == nil && len(all) > 1 { // there is something to choose
 		cookie.Set(x.w, cookie.Provider, p.Name, x.secure)
 	}
 	x.observe(Event{

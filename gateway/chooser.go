@@ -34,13 +34,18 @@ func (x *request) login() error {
 	case !errors.Is(err, session.ErrNone):
 		return x.refuse(session.Fault(err))
 	}
-	at := x.app.autologin
+	_, at := x.app.offered(returnTo)
 	if name := params.Get("provider"); name != "" {
-		if at = x.app.provider(name); at == nil {
+		if at = x.app.policy.Provider(name); at == nil {
 			return x.refuse(x.app.policy.NoProvider(name))
 		}
 	}
 	return x.start(at, flow)
+}
+
+// otherURL returns the path where a person signs in as somebody else.
+func (x *request) otherURL(returnTo string) string {
+	return x.front().opts.Prefix + "/login?" + url.Values{"as": {asOther}, "return": {returnTo}}.Encode()
 }
 
 // followsOwnLink says whether a person follows a link on a page of this very site. Only
@@ -53,11 +58,15 @@ func (x *request) followsOwnLink() bool {
 // somebody's session, and a link of another site may have led here, the person is asked
 // first.
 func (x *request) start(p *NamedProvider, f session.Flow) error {
+	at := []*NamedProvider{p}
+	if p == nil {
+		at, _ = x.app.offered(f.Return)
+	}
 	if f.Other && (p == nil || !f.Asked) {
 		ses, err := x.storedSession()
 		switch {
 		case err == nil:
-			return x.askOther(ses, p, f.Return)
+			return x.askOther(ses, f.Return, at...)
 		case !errors.Is(err, session.ErrNone):
 			return x.refuse(session.Fault(err))
 		}
@@ -65,17 +74,13 @@ func (x *request) start(p *NamedProvider, f session.Flow) error {
 	if p != nil {
 		return x.begin(p, f)
 	}
-	x.page(http.StatusOK, pages.Chooser{Chrome: x.chrome(), Choices: x.choices(f, x.app.providers...)})
+	x.page(http.StatusOK, pages.Chooser{Chrome: x.chrome(), Choices: x.choices(f, at...)})
 	return nil
 }
 
-// askOther asks a signed-in person whether they want to sign in as somebody else, at
-// p, or at one of the app's providers if p is nil.
-func (x *request) askOther(ses session.Session, p *NamedProvider, returnTo string) error {
-	at := x.app.providers
-	if p != nil {
-		at = []*NamedProvider{p}
-	}
+// askOther asks a signed-in person whether they want to sign in as somebody else, at one of some
+// providers.
+func (x *request) askOther(ses session.Session, returnTo string, at ...*NamedProvider) error {
 	x.page(http.StatusOK, pages.Other{
 		Chrome: x.chrome(), Username: x.app.gw.nameOf(ses.Login()),
 		Choices: x.choices(session.Flow{Return: returnTo, Other: true}, at...), StayURL: returnTo,

@@ -132,7 +132,7 @@ func (x *request) showSession() error {
 	}
 	if pages.Wanted(x.r) {
 		x.page(http.StatusOK, pages.Session{
-			Chrome: x.chrome(), Username: p.Username, Email: p.Email, Name: p.Name, Provider: x.app.provider(p.Provider).DisplayName, NoApp: x.app.policy.NobodyEnters(),
+			Chrome: x.chrome(), Username: p.Username, Email: p.Email, Name: p.Name, Provider: x.app.policy.Provider(p.Provider).DisplayName, NoApp: x.app.policy.NobodyEnters(),
 			Roles: p.Roles, Groups: p.Groups, Template: p.Template,
 			Since: ses.Login().Created, Expires: p.Expires, LogoutURL: x.app.opts.Prefix + "/logout",
 		})

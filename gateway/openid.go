@@ -33,10 +33,7 @@ func (a *App) checkIssuer(s *site) error {
 	case u.Scheme != "https" && !a.opts.InsecureHTTP && !fetch.IsLoopback(u.Hostname()):
 		return fmt.Errorf("op: nobody can sign in over plain http, and the issuer would be %s: if a proxy before this server ends TLS, write `base_url https://%s`", s.issuer, u.Hostname())
 	}
-	if p := a.policy.ProviderAt(s.issuer + a.opts.Prefix + openIDPath); p != nil {
-		return fmt.Errorf("op: the issuer of provider %q is this site's own OpenID provider, so nobody could ever sign in: write the issuer of the provider that has the accounts", p.Name)
-	}
-	return nil
+	return a.policy.CheckIssuer(s.issuer + a.opts.Prefix + openIDPath)
 }
 
 // BindOpenID gives the OpenID provider of a site what backing returns for its algorithms and
@@ -235,15 +232,18 @@ func (x *request) refuseFor(req *oidcop.Authorization, err error) error {
 	return x.answerClient(answer)
 }
 
-// signInFor sends the person to sign in, at p if that is not nil. They return to the
-// client's request.
+// signInFor sends the person to sign in, at p if the client has rules for its people. They
+// return to the client's request.
 func (x *request) signInFor(p *NamedProvider) error {
-	if p == nil {
-		p = x.app.autologin
+	if all, auto := x.app.offered(x.returnTo); !slices.Contains(all, p) {
+		p = auto
 	}
+	signedIn, _ := x.signedIn()
 	switch {
 	case !pages.Opened(x.r):
 		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
+	case p == nil && signedIn:
+		return x.redirectTo(x.otherURL(x.returnTo))
 	case p == nil:
 		return x.redirectTo(x.loginURL(nil, x.returnTo))
 	}

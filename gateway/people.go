@@ -17,14 +17,14 @@ type From = entry.From
 // client.
 func (a *App) divide() (err error) {
 	var faults faults
-	for _, names := range a.opts.SamePeople {
-		faults.add("", usernames.CheckSame(names, a.providerNames(), ""))
-	}
 	a.policy, err = entry.New(entry.Options{
-		Providers: a.providers, Rules: a.opts.Rules, From: a.opts.From, WithoutRules: len(a.opts.Clients) > 0,
+		Providers: a.providers, Autologin: a.opts.Autologin, Rules: a.opts.Rules, From: a.opts.From, SomeProviders: len(a.opts.Clients) > 0,
 		SamePeople: slices.Concat(a.gw.opts.SamePeople, a.opts.SamePeople), Format: a.opts.HeaderFormat,
 		App: a.name, Logger: a.gw.log, Once: a.gw.once,
 	})
+	for _, names := range a.opts.SamePeople {
+		faults.add("", usernames.CheckSame(names, a.policy.Names(), ""))
+	}
 	if faults.add("", err); len(faults) == 0 && len(a.opts.Clients) > 0 {
 		a.clients, err = a.policy.NewClients(entry.ClientOptions{
 			Clients: a.opts.Clients, End: a.end, Transport: a.opts.ClientTransport,
@@ -38,13 +38,6 @@ func (a *App) divide() (err error) {
 		}
 	}
 	return errors.Join(faults...)
-}
-
-func (a *App) providerNames() (names []string) {
-	for _, p := range a.providers {
-		names = append(names, p.Name)
-	}
-	return names
 }
 
 // nameOf returns the name of a person on pages and in the audit log. It is the one that

@@ -34,7 +34,7 @@ func (x *request) metadata(name string) error {
 	if refused != nil {
 		return x.refuse(refused)
 	}
-	p := x.app.provider(name)
+	p := x.app.policy.Provider(name)
 	if p == nil {
 		return x.refuse(x.app.policy.NoProvider(name))
 	}

@@ -127,10 +127,10 @@ func (x *request) refusalPage(refused *session.Refused) pages.Refusal {
 	case refusal.AccessDenied, refusal.AccountBlocked, refusal.NoUsername, refusal.UsernameForeign, refusal.BadCharacters:
 		page.Username = refused.Username
 		_, page.Client = x.app.askedBy(refused.Return)
-		if p := x.app.provider(refused.Provider); p != nil {
+		if p := x.app.policy.Provider(refused.Provider); p != nil {
 			page.Provider = p.DisplayName
 		}
-		page.OtherURL = prefix + "/login?" + url.Values{"as": {asOther}, "return": {refused.Return}}.Encode()
+		page.OtherURL = x.otherURL(refused.Return)
 		if signedIn, _ := x.signedIn(); signedIn {
 			page.LogoutURL = prefix + "/logout"
 		} else {
@@ -167,10 +167,11 @@ func (x *request) openPage() string {
 	return x.retryURL()
 }
 
-// observe tells the observer about an event, with what is known about the person.
+// observe tells the observer about an event, with what is known about the person. If the client
+// disconnects, neither the store nor the provider is at fault.
 func (x *request) observe(ev Event) {
 	if x.r.Context().Err() != nil && errors.Is(ev.Err, context.Canceled) {
-		return // the client has disconnected: neither the store nor the provider is at fault
+		return
 	}
 	ev.App, ev.Provider, ev.Addr = x.app.name(), x.provider, x.peer.Addr
 	ev.Client = cmp.Or(ev.Client, x.client)

@@ -115,7 +115,7 @@ func (x *request) unauthenticated() error {
 		return x.refuse(refusal.New(refusal.Unauthenticated, nil))
 	}
 	returnTo := x.safeReturn(x.returnTarget())
-	if p := x.app.autologin; p != nil && !x.passed && x.peer.Failed == nil && x.front() == x.app {
+	if _, p := x.app.offered(returnTo); p != nil && !x.passed && x.peer.Failed == nil && x.front() == x.app {
 		return x.begin(p, session.Flow{Return: returnTo})
 	}
 	return x.redirectTo(x.loginURL(nil, returnTo))

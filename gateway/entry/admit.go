@@ -59,7 +59,7 @@ func (p *Policy) grant(from *Provider, id *provider.Identity) (mapping.Result, *
 	people := p.people[from]
 	switch {
 	case people.rules != nil:
-	case p.opts.WithoutRules:
+	case p.NobodyEnters():
 		return mapping.Result{}, refusal.New(refusal.AccessDenied, errors.New("the site has no rules of its own: it only signs people in for the clients of its `op`"))
 	default:
 		return mapping.Result{}, refusal.New(refusal.AccessDenied, fmt.Errorf("no rule is for the people of provider %s", from.Name))

@@ -57,7 +57,7 @@ func (p *Policy) NewClients(of ClientOptions) (*Clients, error) {
 			continue
 		}
 		opts := p.opts
-		opts.Rules, opts.From, opts.WithoutRules, opts.SomeProviders, opts.Format = c.Rules, c.From, false, true, forward.Format{}
+		opts.Rules, opts.From, opts.Format = c.Rules, c.From, forward.Format{}
 		opts.App = func() string { return c.ID }
 		policy, err := New(opts)
 		if err != nil {
@@ -121,6 +121,11 @@ func (c *Clients) Known(id string) string {
 		return ""
 	}
 	return id
+}
+
+// Offered is Policy.Offered for a client.
+func (c *Clients) Offered(client string) (all []*Provider, auto *Provider) {
+	return c.policies[client].Offered()
 }
 
 // Admit returns the identity of a person of a provider if one of the clients admits them.

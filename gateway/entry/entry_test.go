@@ -124,7 +124,7 @@ func TestAdmit(t *testing.T) {
 	t.Run("no rules", func(t *testing.T) {
 		t.Parallel()
 		corp := named("corp")
-		p := policyOf(t, entry.Options{Providers: []*entry.Provider{corp}, WithoutRules: true})
+		p := policyOf(t, entry.Options{Providers: []*entry.Provider{corp}, SomeProviders: true})
 		_, _, refused := p.Admit(corp, provider.Identity{Username: "alice", Groups: []string{"admins"}})
 		wantCode(t, refused, refusal.AccessDenied)
 	})
@@ -273,7 +273,7 @@ func TestPerson(t *testing.T) {
 	logins["over"].Expires = time.Now().Add(-time.Second)
 	logins["foreign"].Account.Issuer = "https://evil.example"
 	logins["redefined"].Definition = "0"
-	site := policyOf(t, entry.Options{Providers: []*entry.Provider{corp}, WithoutRules: true})
+	site := policyOf(t, entry.Options{Providers: []*entry.Provider{corp}, SomeProviders: true})
 	client := func(id string, rules mapping.Rules) entry.Client {
 		return entry.Client{Client: oidcop.Client{ID: id, Secrets: []string{strings.Repeat(id, 20)}, RedirectURIs: []string{"https://" + id + ".example/cb"}}, Rules: rules}
 	}

@@ -27,12 +27,12 @@ type From struct {
 type Options struct {
 	// Providers sign people in here, in the chooser's order.
 	Providers []*Provider
+	// Autologin names the provider to use without showing the chooser; "off" is none.
+	Autologin string
 	// Rules decide which people get in. If the app has several name spaces, all rules
 	// must be in From.
 	Rules mapping.Rules
 	From  []From
-	// WithoutRules allows a policy without any rule, which refuses everybody.
-	WithoutRules bool
 	// SomeProviders allows a provider that no rule is for: its people are refused.
 	SomeProviders bool
 	// SamePeople are lists of providers that sign in the same people.
@@ -69,8 +69,8 @@ func New(opts Options) (*Policy, error) {
 	var errs []error
 	for _, from := range opts.From {
 		for _, name := range from.Providers {
-			if p.provider(name) == nil {
-				errs = append(errs, wording.Aboutf("from", "there is no provider %q at this site: write one of %s", name, strings.Join(p.names(), ", ")))
+			if p.Provider(name) == nil {
+				errs = append(errs, wording.Aboutf("from", "there is no provider %q at this site: write one of %s", name, strings.Join(p.Names(), ", ")))
 			}
 		}
 	}
@@ -86,6 +86,10 @@ func New(opts Options) (*Policy, error) {
 	if errs = append(errs, err); errors.Join(errs...) == nil {
 		errs = append(errs, p.bindRules(all))
 	}
+	if name := opts.Autologin; name != "" && name != "off" && p.Provider(name) == nil {
+		errs = append(errs, wording.Aboutf("autologin", "there is no provider %q here: write one of %s; or write %s, which shows the chooser",
+			name, strings.Join(p.Names(), ", "), wording.Option{Word: "autologin", Args: "off"}))
+	}
 	return p, errors.Join(errs...)
 }
 
@@ -93,14 +97,14 @@ func (p *Policy) bindRules(all []*usernames.People) error {
 	common := p.opts.Rules
 	if all[0].Apart() && count(common) > 0 {
 		return wording.Errorf("this site has several name spaces, and its providers may use one group name for different people: "+
-			"put each role, template and group line into a block for its providers: %s", wording.Blocks(", ", p.names()...))
+			"put each role, template and group line into a block for its providers: %s", wording.Blocks(", ", p.Names()...))
 	}
 	var errs []error
 	told := map[string]bool{}
 	p.people = map[*Provider]*population{}
 	for i, from := range p.opts.Providers {
 		named := slices.ContainsFunc(p.opts.From, func(f From) bool { return slices.Contains(f.Providers, from.Name) })
-		if count(common) == 0 && !named && (p.opts.SomeProviders || p.opts.WithoutRules && len(p.opts.From) == 0) {
+		if count(common) == 0 && !named && p.opts.SomeProviders {
 			p.people[from] = &population{People: all[i]}
 			continue
 		}
@@ -150,23 +154,38 @@ func placed(lines []mapping.Line, block int, kind mapping.Kind) []mapping.Line {
 	return lines
 }
 
-func (p *Policy) names() (names []string) {
+// Names returns the names of the providers.
+func (p *Policy) Names() (names []string) {
 	for _, of := range p.opts.Providers {
 		names = append(names, of.Name)
 	}
 	return names
 }
 
-func (p *Policy) provider(name string) *Provider {
-	if i := slices.Index(p.names(), name); i >= 0 {
+// Provider returns the provider with a name, or nil.
+func (p *Policy) Provider(name string) *Provider {
+	if i := slices.Index(p.Names(), name); i >= 0 {
 		return p.opts.Providers[i]
 	}
 	return nil
 }
 
+// Offered returns the providers whose people rules are for, or all if there is no rule. auto is the
+// one to use without showing the chooser, or nil.
+func (p *Policy) Offered() (all []*Provider, auto *Provider) {
+	all = slices.DeleteFunc(slices.Clone(p.opts.Providers), func(of *Provider) bool { return p.people[of].rules == nil && !p.NobodyEnters() })
+	if named := p.Provider(p.opts.Autologin); slices.Contains(all, named) {
+		return all, named
+	}
+	if len(all) == 1 && p.opts.Autologin != "off" {
+		return all, all[0]
+	}
+	return all, nil
+}
+
 // NoProvider refuses a provider that is not one of this app.
 func (p *Policy) NoProvider(name string) *refusal.Error {
-	return refusal.New(refusal.ProviderUnknown, fmt.Errorf("there is no provider %s at this site, only %s", wording.Quoted(name), wording.List(p.names())))
+	return refusal.New(refusal.ProviderUnknown, fmt.Errorf("there is no provider %s at this site, only %s", wording.Quoted(name), wording.List(p.Names())))
 }
 
 // ReadsGroups says whether a rule for the provider's people depends on their groups.
@@ -212,15 +231,14 @@ func (p *Policy) ProviderOf(l *session.Login) (found *Provider) {
 	return found
 }
 
-// ProviderAt returns the OpenID provider with an issuer, or nil.
-func (p *Policy) ProviderAt(issuer string) *Provider {
-	i := slices.IndexFunc(p.opts.Providers, func(of *Provider) bool {
-		return of.Provider.Protocol() == provider.OIDC && strings.TrimSuffix(of.Provider.Issuer(), "/") == issuer
-	})
-	if i < 0 {
-		return nil
+// CheckIssuer returns an error if a provider is the site's own OpenID provider, which has this issuer.
+func (p *Policy) CheckIssuer(own string) error {
+	for _, of := range p.opts.Providers {
+		if of.Provider.Protocol() == provider.OIDC && strings.TrimSuffix(of.Provider.Issuer(), "/") == own {
+			return fmt.Errorf("op: the issuer of provider %q is this site's own OpenID provider, so nobody could ever sign in: write the issuer of the provider that has the accounts", of.Name)
+		}
 	}
-	return p.opts.Providers[i]
+	return nil
 }
 
 // RivalOf returns an error if another provider turns out to have the issuer of this one,
