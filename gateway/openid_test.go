@@ -197,30 +197,6 @@ func TestOpenIDSilent(t *testing.T) {
 	wantError(t, b.open(silent), "login_required")
 }
 
-// A client that wants a new login gets one of the same provider, without a chooser.
-func TestOpenIDNewLoginAtOneOfSeveral(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	other := newFakeIDP("https://other.example")
-	b := l.openID(beside(named("other", other))).browser()
-	b.inAt(other, "other", "alice")
-	if to := b.open(wikiAsks("prompt", "login")).Header().Get("Location"); !strings.HasPrefix(to, other.issuer) {
-		t.Errorf("the person is sent to %q", to)
-	}
-}
-
-// The log names the client that a login is for, wherever the login begins.
-func TestOpenIDLoginOfAClient(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	b := l.openID().browser()
-	l.idp.failBegin(errDown)
-	b.choose("corp", wikiAsks())
-	if ev := l.seen(); len(ev) != 1 || ev[0].Client != "wiki" {
-		t.Errorf("events %+v", ev)
-	}
-}
-
 func TestOpenIDFormPost(t *testing.T) {
 	t.Parallel()
 	s := newLab(t).openID()
