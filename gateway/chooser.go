@@ -34,7 +34,7 @@ func (x *request) login() error {
 	case !errors.Is(err, session.ErrNone):
 		return x.refuse(session.Fault(err))
 	}
-	_, at := x.app.offered(returnTo)
+	_, at := x.app.offered(x.returnTo)
 	if name := params.Get("provider"); name != "" {
 		if at = x.app.policy.Provider(name); at == nil {
 			return x.refuse(x.app.policy.NoProvider(name))

@@ -120,3 +120,15 @@ func (b *browser) returning(request string) string {
 	b.t.Helper()
 	return linkOf(b.t, b.bring(b.idp.answer(b.t, b.open(request), "nobody")), "Try again") // whom the provider does not know
 }
+
+// A client that wants a new login gets one of the same provider, without a chooser.
+func TestOpenIDNewLoginAtOneOfSeveral(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	other := newFakeIDP("https://other.example")
+	b := l.openID(beside(named("other", other))).browser()
+	b.inAt(other, "other", "alice")
+	if to := b.open(wikiAsks("prompt", "login")).Header().Get("Location"); !strings.HasPrefix(to, other.issuer) {
+		t.Errorf("the person is sent to %q", to)
+	}
+}

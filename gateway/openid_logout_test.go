@@ -62,6 +62,24 @@ func TestOpenIDLogoutWithHint(t *testing.T) {
 	}
 }
 
+// A login that this node does not accept ends, too: it is stored, and other nodes may accept it.
+func TestOpenIDLogoutOfALoginNotAcceptedHere(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.openID()
+	b := s.browser()
+	tokens := b.tokens()
+	there := l.openID(func(o *gateway.Options) {
+		changed := newFakeIDP(l.idp.issuer)
+		changed.definition = "changed"
+		o.Providers = []gateway.NamedProvider{named("corp", changed)}
+	})
+	wantRedirect(t, b.at(there).open(wikiLeaves("id_token_hint", tokens["id_token"].(string))), backToWiki)
+	if status, _ := s.userinfo(tokens["access_token"]); status != http.StatusUnauthorized {
+		t.Errorf("the access token is worth %d", status)
+	}
+}
+
 // Without that, a page asks: a foreign page may have sent the browser here.
 func TestOpenIDLogoutAsks(t *testing.T) {
 	t.Parallel()

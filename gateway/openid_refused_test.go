@@ -203,3 +203,15 @@ func TestOpenIDDisconnect(t *testing.T) {
 		t.Errorf("events %+v", ev)
 	}
 }
+
+// The log names the client that a login is for, wherever the login begins.
+func TestOpenIDLoginOfAClient(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	b := l.openID().browser()
+	l.idp.failBegin(errDown)
+	b.choose("corp", wikiAsks())
+	if ev := l.seen(); len(ev) != 1 || ev[0].Client != "wiki" {
+		t.Errorf("events %+v", ev)
+	}
+}

@@ -204,6 +204,8 @@ func TestOpenIDSilent(t *testing.T) {
 	b.tokens()
 	wantCode(t, b.send(b.request(http.MethodGet, silent, frame...)))
 	wantError(t, b.open(wikiAsks("prompt", "none", "max_age", "0")), "login_required")
+	mustDo(t, s.store.Delete(t.Context(), s.store.keys("login")...)) // the session is still in the cache
+	wantError(t, b.open(silent), "login_required")
 }
 
 func TestOpenIDFormPost(t *testing.T) {
@@ -321,6 +323,18 @@ func TestOpenIDLimit(t *testing.T) {
 	page := []string{"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}
 	unknown := func(s *site) { s.askAs("nobody", "guess", token, odd) }
 	guess := func(s *site) { s.askAs("wiki", "guess", token, odd) }
+	guessFrom := func(header string) func(*site) { // a page of another site sends the header alone
+		return func(s *site) {
+			b := s.browser()
+			r := b.formRequest(token, "client_id=wiki", page...)
+			for _, name := range []string{"Origin", "Sec-Fetch-Site"} {
+				if name != header {
+					r.Header.Del(name)
+				}
+			}
+			b.send(r)
+		}
+	}
 	for name, tc := range map[string]struct {
 		do                func(s *site)
 		app, stranger, in int // status for the wiki, an unknown client, and a person
@@ -332,6 +346,9 @@ func TestOpenIDLimit(t *testing.T) {
 		"failed sign-ins":   {func(s *site) { s.browser().failing() }, 200, 401, 429},
 		"a page's form":     {func(s *site) { b := s.browser(); b.send(b.formRequest(token, "client_id=wiki", page...)) }, 200, 401, 303},
 		"a page of no name": {func(s *site) { b := s.browser(); b.send(b.formRequest(token, "client_id=wiki", "Origin", "null")) }, 200, 401, 303},
+		"by Origin alone":   {guessFrom("Origin"), 200, 401, 303},
+		"by its site alone": {guessFrom("Sec-Fetch-Site"), 200, 401, 303},
+		"by neither":        {guessFrom(""), 429, 401, 303},
 		"a public client":   {func(s *site) { s.askAs("spa", "guess", token, odd) }, 200, 401, 303},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -424,8 +441,15 @@ func TestOpenIDFromSomeProviders(t *testing.T) {
 	wantRefused(t, b.open(wikiAsks("client_id", "vault")), refusal.AccessDenied)
 	b = s.browser()
 	b.inAt(l.idp, "corp", "alice")
-	if got := backAt(t, b.open(wikiAsks("client_id", "vault")), wikiCallback); got.Get("code") == "" {
-		t.Errorf("the client gets %v", got)
+	got := backAt(t, b.open(wikiAsks("client_id", "vault")), wikiCallback)
+	status, tokens := s.askAs("vault", wikiSecret, "/.sso/op/token", url.Values{
+		"grant_type": {"authorization_code"}, "code": {got.Get("code")}, "redirect_uri": {wikiCallback}, "code_verifier": {verifier},
+	})
+	if status != http.StatusOK {
+		t.Fatalf("the client gets %v, then %d %v", got, status, tokens)
+	}
+	if roles := claimsOf(t, tokens["id_token"].(string))["roles"]; !reflect.DeepEqual(roles, []any{"Owner"}) {
+		t.Errorf("the client is told the roles %v", roles)
 	}
 	for want, change := range map[string]func(*gateway.AppOptions){
 		"provider other has no rule at the site or at a client": func(o *gateway.AppOptions) { only("corp")(o); o.Clients = o.Clients[1:] },
@@ -490,6 +514,19 @@ func TestOpenIDOfItself(t *testing.T) {
 		t.Errorf("starts: %v", err)
 	}
 	mustDo(t, app.Start(gateway.Hosts{Exact: []string{"other.example"}}))
+}
+
+// With insecure_http an OpenID provider starts without TLS.
+func TestOpenIDInsecureHTTP(t *testing.T) {
+	t.Parallel()
+	opts := gateway.AppOptions{InsecureHTTP: true}
+	withClients(&opts)
+	app, err := newLab(t).gateway().NewApp(opts)
+	mustDo(t, err)
+	mustDo(t, app.Start(gateway.Hosts{Exact: []string{appHost}, Scheme: "http"}))
+	if got := app.OpenIDIssuer(); got != "http://app.example/.sso/op" {
+		t.Errorf("the issuer is %s", got)
+	}
 }
 
 // A gateway can sign people in at another gateway.

@@ -21,8 +21,7 @@ type Check[T any] struct {
 
 // That returns a check. Its name is unique in the calling package; files of an attack
 // corpus refer to it. A failure is a refusal with code, unless run returns a
-// *refusal.Error. If code is empty, the error of run stays as it is, and the caller
-// of List.Run decides.
+// *refusal.Error. If code is empty, it is a *FailedError, and the caller of List.Run decides.
 func That[T any](name string, code refusal.Code, run func(T) error) Check[T] {
 	return Check[T]{name, code, run}
 }
@@ -35,6 +34,16 @@ type List[T any] struct {
 // All returns a list of the checks.
 func All[T any](checks ...Check[T]) List[T] { return List[T]{checks} }
 
+// FailedError is the failure of a check without a code. It reads as its error.
+type FailedError struct {
+	// Name is that of the check.
+	Name string
+	Err  error
+}
+
+func (f *FailedError) Error() string { return f.Err.Error() }
+func (f *FailedError) Unwrap() error { return f.Err }
+
 // Run runs the checks in order and returns the first refusal, or nil.
 func (l List[T]) Run(subject T) error {
 	for i := range l.checks {
@@ -43,8 +52,11 @@ func (l List[T]) Run(subject T) error {
 		if err == nil {
 			continue
 		}
-		if _, coded := errors.AsType[*refusal.Error](err); coded || c.code == "" {
+		if _, coded := errors.AsType[*refusal.Error](err); coded {
 			return err
+		}
+		if c.code == "" {
+			return &FailedError{c.name, err}
 		}
 		return &refusal.Error{Code: c.code, Err: err, Check: c.name}
 	}

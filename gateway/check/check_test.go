@@ -41,6 +41,9 @@ func TestRun(t *testing.T) {
 		if len(ran) != tt.ran || !errors.Is(err, tt.is) || (coded != nil) != (tt.code != "") || coded != nil && coded.Code != tt.code {
 			t.Errorf("%s: ran %q, got %v", tt.name, ran, err)
 		}
+		if failed, ok := errors.AsType[*check.FailedError](err); ok != (err != nil && coded == nil) || ok && (failed.Name != ran[len(ran)-1] || err.Error() != plain.Error()) {
+			t.Errorf("%s: the check that failed is %+v", tt.name, failed)
+		}
 	}
 }
 

@@ -126,7 +126,18 @@ func TestAdmit(t *testing.T) {
 		corp := named("corp")
 		p := policyOf(t, entry.Options{Providers: []*entry.Provider{corp}, SomeProviders: true})
 		_, _, refused := p.Admit(corp, provider.Identity{Username: "alice", Groups: []string{"admins"}})
-		wantCode(t, refused, refusal.AccessDenied)
+		if wantCode(t, refused, refusal.AccessDenied); !strings.Contains(refused.Error(), "the site has no rules of its own") {
+			t.Errorf("%v", refused)
+		}
+		other := named("other")
+		p = policyOf(t, entry.Options{
+			Providers: []*entry.Provider{corp, other}, SamePeople: [][]string{{"corp", "other"}}, SomeProviders: true,
+			From: []entry.From{{Providers: []string{"other"}, Rules: roles}},
+		})
+		_, _, refused = p.Admit(corp, provider.Identity{Username: "alice", Groups: []string{"admins"}})
+		if wantCode(t, refused, refusal.AccessDenied); !strings.Contains(refused.Error(), "no rule is for the people of provider corp") {
+			t.Errorf("%v", refused)
+		}
 	})
 }
 

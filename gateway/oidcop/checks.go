@@ -1,6 +1,7 @@
 package oidcop
 
 import (
+	"errors"
 	"net/url"
 
 	"github.com/caddy-sso/caddy-sso/gateway/check"
@@ -43,12 +44,12 @@ const (
 	checkRefreshNewest = "refresh newest"
 )
 
-// noting returns a check, for check.That, whose error goes to the client. The log hears the
-// check's name, too.
-func noting[T any](name string, run func(T) error) (string, refusal.Code, func(T) error) {
-	return name, "", func(subject T) error {
-		return note(run(subject), "", name, "")
+// failedCheck returns the name of the check that failed, or "".
+func failedCheck(err error) string {
+	if failed, ok := errors.AsType[*check.FailedError](err); ok {
+		return failed.Name
 	}
+	return ""
 }
 
 // allChecks returns the checklist. Within a list the order matters: what a client may hear
@@ -63,75 +64,75 @@ func allChecks() *checklist {
 			check.That("redirect URI", refusal.BadRequest, redirectRegistered),
 		),
 		request: check.All(
-			check.That(noting("parameters once", requestOnce)),
-			check.That(noting("request object", requestNoObject)),
-			check.That(noting("response type", requestResponseType)),
-			check.That(noting("response mode", requestResponseMode)),
-			check.That(noting("scope size", requestScopeSize)),
-			check.That(noting("scope openid", requestScope)),
-			check.That(noting("nonce size", requestNonce)),
-			check.That(noting("PKCE", requestPKCE)),
-			check.That(noting("PKCE method", requestPKCEMethod)),
-			check.That(noting("PKCE challenge", requestChallenge)),
-			check.That(noting("prompt", requestPrompt)),
+			check.That("parameters once", "", requestOnce),
+			check.That("request object", "", requestNoObject),
+			check.That("response type", "", requestResponseType),
+			check.That("response mode", "", requestResponseMode),
+			check.That("scope size", "", requestScopeSize),
+			check.That("scope openid", "", requestScope),
+			check.That("nonce size", "", requestNonce),
+			check.That("PKCE", "", requestPKCE),
+			check.That("PKCE method", "", requestPKCEMethod),
+			check.That("PKCE challenge", "", requestChallenge),
+			check.That("prompt", "", requestPrompt),
 		),
 		person: check.All(
-			check.That(noting("person requested", personRequested)),
-			check.That(noting("person acr", personACR)),
+			check.That("person requested", "", personRequested),
+			check.That("person acr", "", personACR),
 		),
 		credentials: check.All(
-			check.That(noting("one method", oneMethod)),
-			check.That(noting("one client", oneClient)),
-			check.That(noting("client method", clientMethod)),
-			check.That(noting("client secret", clientSecret)),
+			check.That("one method", "", oneMethod),
+			check.That("one client", "", oneClient),
+			check.That("client method", "", clientMethod),
+			check.That("client secret", "", clientSecret),
 		),
 		assertion: check.All(
-			check.That(noting("assertion type", assertionTyped)),
-			check.That(noting("assertion signature", assertionSigned)),
-			check.That(noting("assertion iss", assertionIssuer)),
-			check.That(noting("assertion aud", assertionAudience)),
-			check.That(noting("assertion exp", assertionExpiry)),
-			check.That(noting("assertion life", assertionLife)),
-			check.That(noting("assertion begun", assertionBegun)),
-			check.That(noting("assertion jti", assertionID)),
-			check.That(noting("assertion once", assertionOnce)),
+			check.That("assertion type", "", assertionTyped),
+			check.That("assertion signature", "", assertionSigned),
+			check.That("assertion iss", "", assertionIssuer),
+			check.That("assertion aud", "", assertionAudience),
+			check.That("assertion exp", "", assertionExpiry),
+			check.That("assertion life", "", assertionLife),
+			check.That("assertion begun", "", assertionBegun),
+			check.That("assertion jti", "", assertionID),
+			check.That("assertion once", "", assertionOnce),
 		),
 		secret: check.All(
-			check.That(noting("token secret", tokenSecret)),
+			check.That("token secret", "", tokenSecret),
 		),
 		code: check.All(
-			check.That(noting(checkCodeOnce, codeOnce)),
-			check.That(noting("code client", grantClient)),
-			check.That(noting("code redirect URI", codeRedirectURI)),
-			check.That(noting("code verifier", codeVerifier)),
+			check.That(checkCodeOnce, "", codeOnce),
+			check.That("code client", "", grantClient),
+			check.That("code redirect URI", "", codeRedirectURI),
+			check.That("code verifier", "", codeVerifier),
 		),
 		refresh: check.All(
-			check.That(noting(checkRefreshNewest, refreshNewest)),
-			check.That(noting("refresh client", grantClient)),
+			check.That(checkRefreshNewest, "", refreshNewest),
+			check.That("refresh client", "", grantClient),
 		),
 		present: check.All(
-			check.That(noting("code expiry", codeExpiry)),
-			check.That(noting("redirect URI kept", redirectURIKept)),
-			check.That(noting("PKCE waived", pkceWaived)),
-			check.That(noting("refresh permitted", refreshPermitted)),
+			check.That("code expiry", "", codeExpiry),
+			check.That("redirect URI kept", "", redirectURIKept),
+			check.That("PKCE waived", "", pkceWaived),
+			check.That("refresh permitted", "", refreshPermitted),
 		),
 		narrow: check.All(
-			check.That(noting("scope narrower", scopeNarrower)),
+			check.That("scope narrower", "", scopeNarrower),
 		),
 		access: check.All(
-			check.That(noting("access expiry", accessExpiry)),
-			check.That(noting("held refresh token", heldRefresh)),
+			check.That("access expiry", "", accessExpiry),
+			check.That("held refresh token", "", heldRefresh),
 		),
 		introspection: check.All(
-			check.That(noting("introspection client", introspectionClient)),
+			check.That("introspection client", "", introspectionClient),
 		),
 		own: check.All(
-			check.That(noting("own token", ownGrant)),
+			check.That("own token", "", ownGrant),
 		),
 		hint: check.All(
-			check.That(noting("hint signature", hintSigned)),
-			check.That(noting("hint iss", hintIssuer)),
-			check.That(noting("hint is an ID token", hintIDToken)),
+			check.That("hint signature", "", hintSigned),
+			check.That("hint iss", "", hintIssuer),
+			check.That("hint is an ID token", "", hintIDToken),
 		),
 		logout: check.All(
 			check.That("logout parameters once", refusal.BadRequest, logoutOnce),
@@ -139,7 +140,7 @@ func allChecks() *checklist {
 			check.That("logout URI", refusal.BadRequest, logoutRegistered),
 		),
 		logoutHint: check.All(
-			check.That(noting("logout login", hintLogin)),
+			check.That("logout login", "", hintLogin),
 		),
 	}
 }

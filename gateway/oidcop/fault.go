@@ -104,11 +104,12 @@ func note(err error, client, check, cause string) error {
 }
 
 // notesOf returns what is noted about an error.
-func notesOf(err error) notedError {
+func notesOf(err error) (notes notedError) {
 	if noted, ok := errors.AsType[*notedError](err); ok {
-		return *noted
+		notes = *noted
 	}
-	return notedError{}
+	notes.check = cmp.Or(notes.check, failedCheck(err))
+	return notes
 }
 
 // toldAs returns told, which the client hears, with what is noted about err.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/caddy-sso/caddy-sso/gateway/gatewaytest"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 )
@@ -163,7 +164,7 @@ func TestRetryAfter(t *testing.T) {
 		rec, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, issuer+oidcop.TokenPath, strings.NewReader("grant_type=x"))
 		r.Header.Set("Content-Type", formType)
 		r.Header.Set("Authorization", basic("web:"+secret))
-		if token.Serve(rec, r, &waiting{left: left}); rec.Code != http.StatusTooManyRequests || rec.Header().Get("Retry-After") != want {
+		if _ = token.Serve(rec, r, &waiting{left: left}); rec.Code != http.StatusTooManyRequests || rec.Header().Get("Retry-After") != want {
 			t.Errorf("%v before the end: %d, %v", left, rec.Code, rec.Header())
 		}
 	}
@@ -198,5 +199,28 @@ func TestClientKeys(t *testing.T) {
 		if _, err := oidcop.ParseKeys(jwks(t, slices.Repeat([]jose.JSONWebKey{{Key: l.key.Public()}}, n)...)); (err == nil) != good {
 			t.Errorf("%d keys: %v", n, err)
 		}
+	}
+}
+
+// TestMisuseByAGoneCaller: the grant of a code that is used twice ends, even if the second caller
+// disconnects.
+func TestMisuseByAGoneCaller(t *testing.T) {
+	t.Parallel()
+	st := gatewaytest.NewMemStore()
+	l := newLabOver(t, st)
+	form := exchangeForm(l.code())
+	post(l.Provider, oidcop.TokenPath, "web", secret, form)
+	ctx, gone := context.WithCancel(t.Context())
+	st.SetHook(func(op gatewaytest.MemOp) error {
+		if op.Method == "Get" && op.Done {
+			gone()
+		}
+		return nil
+	})
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, issuer+oidcop.TokenPath, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", formType)
+	r.SetBasicAuth("web", url.QueryEscape(secret))
+	if rec, _ := serve(l.Provider, r); read(rec).Error != "invalid_grant" || ctx.Err() == nil || grants(st) != 0 {
+		t.Errorf("%d %s; %d grants are left", rec.Code, rec.Body, grants(st))
 	}
 }

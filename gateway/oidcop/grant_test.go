@@ -93,29 +93,6 @@ func TestLoginOver(t *testing.T) {
 	}
 }
 
-// TestMisuseByAGoneCaller: the grant of a code that is used twice ends, even if the second caller
-// disconnects.
-func TestMisuseByAGoneCaller(t *testing.T) {
-	t.Parallel()
-	st := gatewaytest.NewMemStore()
-	l := newLabOver(t, st)
-	form := exchangeForm(l.code())
-	post(l.Provider, oidcop.TokenPath, "web", secret, form)
-	ctx, gone := context.WithCancel(t.Context())
-	st.SetHook(func(op gatewaytest.MemOp) error {
-		if op.Method == "Get" && op.Done {
-			gone()
-		}
-		return nil
-	})
-	r := httptest.NewRequestWithContext(ctx, http.MethodPost, issuer+oidcop.TokenPath, strings.NewReader(form.Encode()))
-	r.Header.Set("Content-Type", formType)
-	r.SetBasicAuth("web", url.QueryEscape(secret))
-	if rec, _ := serve(l.Provider, r); read(rec).Error != "invalid_grant" || ctx.Err() == nil || grants(st) != 0 {
-		t.Errorf("%d %s; %d grants are left", rec.Code, rec.Body, grants(st))
-	}
-}
-
 // TestOtherConfiguration: while another configuration is rolled out, a node that does not accept
 // a login, or whose rules deny the person, ends no grant for the others.
 func TestOtherConfiguration(t *testing.T) {
