@@ -197,6 +197,15 @@ func (s *Sidecar) Near() bool {
 	return strings.HasPrefix(address, "unix/") || fetch.IsLoopback(strings.TrimSuffix(host, ".")) || err != nil && fetch.IsLoopback(address)
 }
 
+// Elsewhere reports whether people return from the provider to another port of this machine than
+// the one where the sidecar listens.
+func (s *Sidecar) Elsewhere() bool {
+	base, _ := s.env.setting("BASE_URL").content()
+	u, err := target.ParseOrigin(base)
+	_, port, _ := net.SplitHostPort(s.Listen)
+	return err == nil && u.Scheme == "http" && isLoopback(u.Hostname()) && cmp.Or(u.Port(), "80") != port
+}
+
 // HealthAddress returns where a sidecar with these variables can be asked whether it is ready.
 func HealthAddress(environ []string) (string, error) {
 	const name = variablePrefix + "HEALTH_LISTEN"

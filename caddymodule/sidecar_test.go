@@ -249,3 +249,23 @@ func TestSidecarAnotherSecret(t *testing.T) {
 		t.Errorf("the log says:\n%s", strings.Join(told, ""))
 	}
 }
+
+// TestSidecarElsewhere compares the port that browsers use with the sidecar's own.
+func TestSidecarElsewhere(t *testing.T) {
+	t.Parallel()
+	for variables, want := range map[string]bool{
+		"SSO_BASE_URL=http://localhost":                          true,
+		"SSO_BASE_URL=http://127.0.0.1:3000":                     true,
+		"SSO_BASE_URL=http://localhost:8080":                     false,
+		"SSO_BASE_URL=http://localhost SSO_LISTEN=:80":           false,
+		"SSO_BASE_URL=http://app.localhost SSO_LISTEN=:9000":     true,
+		"SSO_BASE_URL=https://localhost SSO_LISTEN=:8080":        false, // a proxy
+		"SSO_BASE_URL=https://app.example.com SSO_LISTEN=:8080":  false,
+		"SSO_BASE_URL=http://[::1]:8080 SSO_LISTEN=0.0.0.0:8080": false,
+	} {
+		sidecar, err := caddymodule.ReadSidecar(append(strings.Fields(variables), "SSO_UPSTREAM=127.0.0.1:3001", "SSO_ROLE_MAPPING=*=User", "SSO_SAML_X_METADATA=https://x.example.com/"))
+		if err != nil || sidecar.Elsewhere() != want {
+			t.Errorf("%s: %v", variables, err)
+		}
+	}
+}

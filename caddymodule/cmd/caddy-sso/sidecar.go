@@ -79,6 +79,9 @@ func runSidecar() error {
 	if !sidecar.Near() {
 		log.Warn("the app does not listen on loopback: whoever can reach it without the gateway can sign in there as anybody", zap.String("upstream", sidecar.Upstream))
 	}
+	if sidecar.Elsewhere() {
+		log.Warn("SSO_BASE_URL has another port than SSO_LISTEN, so people return there from the provider: write the same port, unless something passes requests on", zap.String("listen", sidecar.Listen))
+	}
 	select {}
 }
 
