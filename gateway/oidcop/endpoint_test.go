@@ -295,7 +295,7 @@ func TestUnbound(t *testing.T) {
 		}
 		rec, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, issuer+e.Path, strings.NewReader("client_id=spa"))
 		r.Header.Set("Content-Type", formType)
-		if e.Serve(rec, r, nil); rec.Code != http.StatusServiceUnavailable {
+		if _ = e.Serve(rec, r, nil); rec.Code != http.StatusServiceUnavailable {
 			t.Errorf("the request came before Bind: %d %s", rec.Code, rec.Body)
 		}
 	}

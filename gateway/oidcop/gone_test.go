@@ -163,7 +163,7 @@ func TestRetryAfter(t *testing.T) {
 		rec, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, issuer+oidcop.TokenPath, strings.NewReader("grant_type=x"))
 		r.Header.Set("Content-Type", formType)
 		r.Header.Set("Authorization", basic("web:"+secret))
-		if token.Serve(rec, r, &waiting{left: left}); rec.Code != http.StatusTooManyRequests || rec.Header().Get("Retry-After") != want {
+		if _ = token.Serve(rec, r, &waiting{left: left}); rec.Code != http.StatusTooManyRequests || rec.Header().Get("Retry-After") != want {
 			t.Errorf("%v before the end: %d, %v", left, rec.Code, rec.Header())
 		}
 	}
