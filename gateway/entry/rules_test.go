@@ -23,19 +23,19 @@ func TestSameIssuer(t *testing.T) {
 	saml, oidc, slash := at("saml", provider.SAML, op), at("oidc", provider.OIDC, op), at("slash", provider.OIDC, op+"/")
 	for name, tt := range map[string]struct {
 		providers []*entry.Provider
-		at        *entry.Provider
+		own       string // the provider that is the site's own
 	}{
-		"by SAML":           {[]*entry.Provider{saml, named("corp")}, nil},
-		"by both protocols": {[]*entry.Provider{saml, oidc}, oidc},
-		"slash at the end":  {[]*entry.Provider{slash}, slash},
+		"by SAML":           {[]*entry.Provider{saml, named("corp")}, ""},
+		"by both protocols": {[]*entry.Provider{saml, oidc}, "oidc"},
+		"slash at the end":  {[]*entry.Provider{slash}, "slash"},
 	} {
 		opts := entry.Options{Providers: tt.providers}
 		for _, p := range tt.providers {
 			opts.From = append(opts.From, entry.From{Providers: []string{p.Name}, Rules: mapping.Rules{Role: lines("User", "*")}})
 		}
 		p := policyOf(t, opts)
-		if got := p.ProviderAt(op); got != tt.at {
-			t.Errorf("%s: %+v", name, got)
+		if err := p.CheckIssuer(op); (err != nil) != (tt.own != "") || err != nil && !strings.Contains(err.Error(), `provider "`+tt.own+`"`) {
+			t.Errorf("%s: %v", name, err)
 		}
 		if err := p.RivalOf(tt.providers[0]); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -43,14 +43,14 @@ func TestSameIssuer(t *testing.T) {
 	}
 }
 
-// TestNoRule: each provider has a rule at the site or at a client. Where the site has rules for
-// some providers, it has them for all.
+// TestNoRule: each provider has a rule at the site or at a client. A site without clients has one
+// for each provider.
 func TestNoRule(t *testing.T) {
 	t.Parallel()
 	everybody := mapping.Rules{Role: lines("User", "*")}
 	fromCorp := []entry.From{{Providers: []string{"corp"}, Rules: everybody}}
 	opts := entry.Options{
-		Providers: []*entry.Provider{named("corp"), named("other")}, SamePeople: [][]string{{"corp", "other"}}, WithoutRules: true, Logger: zap.NewNop(),
+		Providers: []*entry.Provider{named("corp"), named("other")}, SamePeople: [][]string{{"corp", "other"}}, SomeProviders: true, Logger: zap.NewNop(),
 	}
 	clients := entry.ClientOptions{Clients: []entry.Client{{
 		Client: oidcop.Client{ID: "wiki", RedirectURIs: []string{"https://wiki.example/cb"}}, From: fromCorp,
@@ -63,7 +63,7 @@ func TestNoRule(t *testing.T) {
 	if _, err := policyOf(t, atSite).NewClients(clients); err != nil {
 		t.Errorf("at the site: %v", err)
 	}
-	opts.From = fromCorp
+	opts.From, opts.SomeProviders = fromCorp, false
 	if _, err := entry.New(opts); err == nil || !strings.Contains(err.Error(), "provider other has no rule, so nobody could get in by it") {
 		t.Errorf("at the site, for corp alone: %v", err)
 	}
