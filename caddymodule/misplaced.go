@@ -49,7 +49,7 @@ func insteadOf(word string, own block) string {
 	case inOP && client.index(short) >= 0:
 		return "belongs in the block of `client <id>`: write `client <id> { " + client.usage(short) + " … }`"
 	case len(providerOptions()[word]) > 0:
-		return "is an option of a provider, and an app that signs in here has none of that name: the block of `client <id>` has " + strings.Join(client.words(), ", ")
+		return "is an option of a provider, and an app that signs in here has none of that name: leave it out, or write one of " + strings.Join(client.words(), ", ") + " into the block of `client <id>`"
 	}
 	return ""
 }
