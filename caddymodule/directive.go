@@ -221,20 +221,27 @@ func checkPaths(d *caddyfile.Dispenser, word string, args []string) error {
 	for _, p := range args {
 		bare := strings.TrimSuffix(p, "/*")
 		if !strings.HasPrefix(p, "/") || strings.Contains(bare, "*") {
-			if all := strings.TrimRight(p, "*"); all != p && p[0] == '/' && !strings.Contains(all, "*") {
-				return d.WrapErr(wording.Errorf("'%s' cannot be '%s': %s: write %s", word, p, patternRule, wording.Option{Word: word, Args: strings.TrimSuffix(all, "/") + "/*"}))
+			all := strings.TrimRight(p, "*")
+			fixed := strings.TrimSuffix(all, "/") + "/*"
+			if all != p && p[0] == '/' && !strings.Contains(all, "*") && checkPattern(word, fixed) == nil {
+				return d.WrapErr(wording.Errorf("'%s' cannot be '%s': %s: write %s", word, p, patternRule, wording.Option{Word: word, Args: fixed}))
 			}
 			return d.Errf("'%s' cannot be '%s': %s", word, p, patternRule)
 		}
-		public, protect := []string{p}, []string(nil)
-		if word == "protect" {
-			public, protect = protect, public
-		}
-		if _, err := target.NewOpen(public, protect); err != nil {
+		if err := checkPattern(word, p); err != nil {
 			return d.WrapErr(err)
 		}
 	}
 	return nil
+}
+
+func checkPattern(word, pattern string) error {
+	public, protect := []string{pattern}, []string(nil)
+	if word == "protect" {
+		public, protect = protect, public
+	}
+	_, err := target.NewOpen(public, protect)
+	return err
 }
 
 // path takes the path of one of the gateway's own addresses.
@@ -280,7 +287,7 @@ func checkOrigin(d *caddyfile.Dispenser, word, arg string) error {
 		rest, ok = strings.CutPrefix(arg, "http://")
 	}
 	if !ok || rest == "" || strings.ContainsAny(rest, "/?#@ *") {
-		return d.Errf("'%s' cannot be '%s': expected scheme and host without a path, such as https://app.example.com", word, withoutUser(arg))
+		return d.Errf("'%s' cannot be '%s': expected http:// or https:// in lower case and a host, without path and user name, such as https://app.example.com", word, withoutUser(arg))
 	}
 	return nil
 }
