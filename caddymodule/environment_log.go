@@ -89,19 +89,41 @@ func (c variableCore) words(fields []zapcore.Field) (variableCore, []zapcore.Fie
 	return c, own
 }
 
-// text writes the options between backquotes as variables.
+// text writes the options between backquotes as variables. What stands between quotation
+// marks is data, and stays as it is.
 func (c variableCore) text(text string) string {
-	parts := strings.Split(text, "`")
-	for i := 1; i < len(parts)-1; i += 2 {
-		word, args, _ := strings.Cut(parts[i], " ")
-		if word == "" {
-			parts[i] = "`" + parts[i] + "`"
-			continue
+	var b strings.Builder
+	for {
+		at := strings.IndexAny(text, "`\"")
+		end := -1
+		if at >= 0 {
+			end = closing(text[at:])
 		}
-		parts[i] = c.env.mention(wording.Option{Word: word, Args: args}, c.provider)
+		if end < 0 {
+			return b.String() + text
+		}
+		quoted := text[at : at+end+1]
+		word, args, _ := strings.Cut(strings.Trim(quoted, "`"), " ")
+		b.WriteString(text[:at])
+		if quoted[0] == '"' || word == "" {
+			b.WriteString(quoted)
+		} else {
+			b.WriteString(c.env.mention(wording.Option{Word: word, Args: args}, c.provider))
+		}
+		text = text[at+end+1:]
 	}
-	if len(parts)%2 == 0 { // the last one has no end
-		parts[len(parts)-1] = "`" + parts[len(parts)-1]
+}
+
+// closing returns where the mark at the start of a text comes again, or -1. Between quotation
+// marks, a backslash escapes the next character.
+func closing(text string) int {
+	for i := 1; i < len(text); i++ {
+		switch {
+		case text[i] == text[0]:
+			return i
+		case text[i] == '\\' && text[0] == '"':
+			i++
+		}
 	}
-	return strings.Join(parts, "")
+	return -1
 }

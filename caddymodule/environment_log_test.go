@@ -91,6 +91,8 @@ func TestFixesOfVariables(t *testing.T) {
 		"set `trusted_proxies` or `base_url`": "set SSO_TRUSTED_PROXIES or SSO_BASE_URL",
 		"run `openssl rand`, and an odd ` `":  "run `openssl rand`, and an odd ` `",
 		"`limit":                              "`limit",
+		`there is no endpoint at "/.sso/` + "`ca`" + `": set ` + "`ca`": `there is no endpoint at "/.sso/` + "`ca`" + `": set SSO_OIDC_CORP_CA`,
+		`user name "x\" ` + "`" + `": set ` + "`ca`":                    `user name "x\" ` + "`" + `": set SSO_OIDC_CORP_CA`,
 	} {
 		if got := sidecar.InVariables(text); got != want {
 			t.Errorf("%q became %q, want %q", text, got, want)
