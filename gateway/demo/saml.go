@@ -130,12 +130,20 @@ func (s *samlProvider) GetServiceProvider(r *http.Request, entityID string) (*sa
 	return nil, os.ErrNotExist
 }
 
+// fetchMetadata waits while the gateway makes its SAML key, which takes seconds on a slow machine.
 func fetchMetadata(ctx context.Context, address string) (*saml.EntityDescriptor, error) {
+	ctx, cancel := context.WithTimeout(ctx, loopbackClient.Timeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := loopbackClient.Do(req)
+	for err == nil && resp.StatusCode == http.StatusServiceUnavailable {
+		_ = resp.Body.Close()
+		time.Sleep(time.Second)
+		resp, err = loopbackClient.Do(req)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fetching the gateway's metadata: %w", err)
 	}

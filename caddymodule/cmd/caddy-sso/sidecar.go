@@ -42,16 +42,14 @@ docs/environment.md has all variables.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Args = cobra.NoArgs
 			cmd.RunE = caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
-				if err := runSidecar(); err != nil {
-					return caddy.ExitCodeFailedStartup, err
-				}
-				return caddy.ExitCodeSuccess, nil
+				return caddy.ExitCodeFailedStartup, runSidecar()
 			})
 		},
 	})
 }
 
-// runSidecar runs the sidecar until a signal ends the process. Only Caddy listens to signals: it
+// runSidecar runs the sidecar until a signal ends the process. It returns only with an error. Only
+// Caddy listens to signals: it
 // waits for requests if it ends the process itself, and a signal that it does not see would be
 // lost if another listened.
 func runSidecar() error {
