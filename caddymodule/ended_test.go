@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestLoginEndsOnTheWay holds that a request whose login ends while the app has it, and
@@ -13,8 +14,12 @@ func TestLoginEndsOnTheWay(t *testing.T) {
 	for _, more := range []string{"", "errors caddy"} {
 		w := newWorld(t)
 		var alice *browser
-		app := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			w.logOut(alice)
+			select {
+			case <-r.Context().Done(): // the gateway knows that the login is over
+			case <-time.After(time.Minute):
+			}
 			panic(http.ErrAbortHandler)
 		}))
 		t.Cleanup(app.Close)

@@ -129,7 +129,30 @@ func (k *keycloak) start() error {
 	if k.proc, err = start(cmd); err != nil {
 		return err
 	}
-	return awaitReady(k.proc, k.log, fmt.Sprintf("http://127.0.0.1:%d/health/ready", k.mgmt), 8*time.Minute)
+	if err := awaitReady(k.proc, k.log, fmt.Sprintf("http://127.0.0.1:%d/health/ready", k.mgmt), 8*time.Minute); err != nil {
+		return err
+	}
+	return k.readGroups("frank")
+}
+
+// readGroups has Keycloak read the groups of a person into its cache. Of many groups, this
+// takes longer under load than the gateway waits for a token.
+func (k *keycloak) readGroups(name string) error {
+	at := "/admin/realms/" + realmName + "/users"
+	var found []struct{ ID string }
+	if err := k.call(http.MethodGet, at+"?exact=true&username="+name, nil, &found); err != nil {
+		return err
+	}
+	var groups []any
+	for _, user := range found {
+		if err := k.call(http.MethodGet, at+"/"+user.ID+"/groups?max=1000", nil, &groups); err != nil {
+			return err
+		}
+	}
+	if len(groups) == 0 {
+		return fmt.Errorf("Keycloak knows no groups of %s", name)
+	}
+	return nil
 }
 
 // stop ends Keycloak in an orderly way.
