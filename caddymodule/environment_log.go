@@ -89,8 +89,8 @@ func (c variableCore) words(fields []zapcore.Field) (variableCore, []zapcore.Fie
 	return c, own
 }
 
-// text writes the options between backquotes as variables. What stands between quotation
-// marks is data, and stays as it is.
+// text replaces each option between backquotes by its variable. It changes nothing between
+// quotation marks, because that is data.
 func (c variableCore) text(text string) string {
 	var b strings.Builder
 	for {

@@ -18,8 +18,8 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
 
-// Whoever guesses the secret of a client has to wait, and nobody else: no other client at the
-// same address, no person who signs in there, and no app whose people fail to.
+// Wrong secrets of a client lock out that client at that address. They lock out no other client and
+// no person there. Failed sign-ins of people lock out no client.
 func TestOpenIDLimit(t *testing.T) {
 	t.Parallel()
 	const token = "/.sso/op/token"

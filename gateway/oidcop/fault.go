@@ -94,7 +94,8 @@ type notedError struct {
 
 func (n *notedError) Unwrap() error { return n.error }
 
-// note adds to an error what only the log hears. What is noted already stays.
+// note adds the client, the check and the cause to an error, for the log alone. It changes none that
+// the error has already.
 func note(err error, client, check, cause string) error {
 	if err == nil {
 		return nil
