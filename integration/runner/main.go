@@ -33,7 +33,7 @@ var suites = []suite{
 	// The integration tests wait a lot: the others run beside them. They need no -race: the
 	// binary that they build and run has it. They need no vet: lint does that.
 	{"tests", 8900, 45 * time.Minute, false, "go test -vet=off -count=1 -parallel=6 -tags=integration ./integration & " +
-		"go test -vet=off -race -count=1 -p=2 -parallel=4 -tags=integration ./caddymodule/... ./gateway/... ./integration/runner ./mapping"},
+		"go test -vet=off -race -count=1 -p=2 -parallel=4 -tags=integration ./caddymodule/... ./gateway/... ./integration/proxmox ./integration/runner ./mapping"},
 	// These use only what the tests leave of the processor. So they have the same timeout.
 	{"modules", 0, 45 * time.Minute, true, "nice -n 19 go mod verify && nice -n 19 go mod tidy -diff"},
 	// golangci-lint vets with the tag integration.
