@@ -69,18 +69,18 @@ func (c *Cluster) may(who caller, privilege string) bool {
 
 // rights are what a login's answer calls cap.
 func (c *Cluster) rights(userID string) map[string]map[string]int {
-	cap := map[string]map[string]int{}
+	rights := map[string]map[string]int{}
 	for _, p := range privileges["Administrator"] {
 		if c.may(caller{user: userID}, p) {
 			kind, _, _ := strings.Cut(p, ".")
 			kind = map[string]string{"User": "access", "Group": "access", "Realm": "access", "Permissions": "access", "Sys": "nodes", "Datastore": "storage"}[kind]
-			if cap[kind] == nil {
-				cap[kind] = map[string]int{}
+			if rights[kind] == nil {
+				rights[kind] = map[string]int{}
 			}
-			cap[kind][p] = 1
+			rights[kind][p] = 1
 		}
 	}
-	return cap
+	return rights
 }
 
 // signedIn is the answer to a login.

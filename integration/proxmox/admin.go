@@ -62,7 +62,7 @@ func (c *Cluster) tokenCaller(token string) (caller, error) {
 		return caller{}, err
 	}
 	if known, ok := c.users[userID].tokens[name]; !ok || known.secret != secret {
-		return caller{}, errors.New("invalid token value!") //nolint:staticcheck // as pveproxy says it
+		return caller{}, errors.New("invalid token value")
 	}
 	return caller{userID, name}, nil
 }

@@ -7,7 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // Proxmox VE signs with it
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -52,7 +52,7 @@ func digest(plain, challenged string) [sha1.Size]byte {
 	if challenged != "" {
 		plain += ":" + challenged
 	}
-	return sha1.Sum([]byte(plain)) //nolint:gosec // as above
+	return sha1.Sum([]byte(plain))
 }
 
 // verifyTicket returns whom a ticket is for. The user may be unknown. The first key is the

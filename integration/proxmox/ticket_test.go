@@ -22,7 +22,32 @@ var vectorTime = time.Unix(0x6B49D200, 0)
 
 // vectors are tickets of vectorKey. RSASSA-PKCS1-v1_5 has no random part, so each ticket follows
 // from its plain text: TestProxmoxDoubleVectors makes them again, and has openssl verify them.
-var vectors = map[string]struct{ subject, plain, signature string }{}
+var vectors = map[string]struct{ subject, plain, signature string }{
+	"a user": {
+		"alice@gw", "PVE:alice@gw:6B49D200",
+		"JFpk3x2bvE7+rX+WDXuvQejAbQU7+sBJgKQC7Q/QB5cgFRcGWzKBH8cja72Yi7pnCYHiv0KGRhoW3amwHPydgJC8ZU264dhRJzfUpehG+oDB8ozJ3IZLrtepv8m1viEg" +
+			"lsMwTqkAfe015eItJw7kQvk3sZSH8688Bm1GXgTKvKWyoLnAITXRqW3ZE2rNWZ3AIeWgmNZGFSElqkPtq5Tq3SSunqS0+0SFnJD9Oqr0D1Hv9PLrVAopBNWC0aAbJP6r" +
+			"Ku9dRhiAf2usrcYwVWed751TT0PG6b7OB3zZ51+uXXnKyLlqDlRBu2ZAViadZHxEffwQXhD+iEhFzoykINbwFA==",
+	},
+	"a user with an @": {
+		"a@example.com@gw", "PVE:a@example.com@gw:6B49D200",
+		"EAx+FYX4CbhqM8dczG77sFaDHibHERCi/p5rgcQC0PpS3+1bqelPWNm7kRlFX1HVDzr8eSyUhyGPkPGuFlR3aemjGUZLIMBaL/cpKOgeLXDagWFaoIJbfVyeevUcdcQ6" +
+			"XOhcn2LnM2nN+GVaFYmw1r8jxQLnJbu8w5N/VmqYBC6axz4Q9JwqEDSPzkg0lAY9CpT+ToRO83ugoyV6LmM7OmA1/g/EEKpiraQSBGqsZgDpdb7UVOGoF8oNRk0jsRbr" +
+			"ew7jR03xttcaJQ9NggWnGrWMWXM67vkWjN+3o//JZLMBi2S9+l8av1ve8RwxGlskhUCJJDhQRlYX6qWxxodJKA==",
+	},
+	"root": {
+		"root@pam", "PVE:root@pam:6B49D200",
+		"JHYluoQAK1BKdOLM1tqLSHpwZdgSsul7EIOou86XtYG7kIUb/z2EB5qBLJ6nLfCPRncY4Q7bu2Uc884ZXYJyVqqY9RB5fLihn/dbBgZsBG9vy/l/84Na5wPOt1wDxFio" +
+			"6o3W0zi8Tbbj9ORqRdulbruCjqKvMM0nd86NltntRbkYKEloV6xTqpNgz5x8m+AnpjWRJYcsknsjKKX9469PF8OnnMzPuNyvnwNgmK+bUZ2Ri1N4Tj741b0CIYuN5BMW" +
+			"GnyKI8ROTA7sPQ4J6otDZL/KqQxJmIfhYkyOx1E/K6ZAAjNe2k05gl/gnDLn1NQ+QEdipOlsdslJui2KkQI29w==",
+	},
+	"a colon": {
+		`!tfa!{"totp":true}`, `PVE:!tfa!{"totp"%3Atrue}:6B49D200`,
+		"ZL4X3qYvQnJxS42VKSs805GVjwSK9RRDMFfOKfsyho0mAhnFSXeNhAGo5LPXznnnbcIMoN0prpMvVOxtRKSeLj4ze641ZnZ+f3f18uOL5aimqZsZ06xCSlJCiJ1FZQ71" +
+			"Rm7hsCbxaUYA3aneJOyTTE5wpZqWBbSI+QuTuaF6ExmwPFT4Ad8NqQjal6jyRQ+tQHsitpLzKc78+KGGXxFO4t+VjOuzhMGqKTXFBFqOatf6e3zU36/EdxAlVq5mv8ZS" +
+			"6tLtzAs+PTweTwN8nS3fyljK7APpAQP7XpsnXYpbp9otBK5+tI+3TazkE7TaLS2R/MVNPRdvAC3s2QuLcOIAfQ==",
+	},
+}
 
 // derivedPrime derives a prime of 1024 bits from a text: the 128 bytes are SHA-256 of the text
 // with a byte 0, 1, 2 and 3 behind it; the two highest bits and the lowest are set; the prime is
@@ -73,6 +98,9 @@ func TestProxmoxDoubleVectors(t *testing.T) {
 	}
 	publicFile := file("public.pem", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
 	keys := []authKey{{key, vectorTime.Add(-24 * time.Hour)}}
+	if len(vectors) != 4 {
+		t.Fatalf("%d vectors", len(vectors))
+	}
 	for name, v := range vectors {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
