@@ -153,7 +153,7 @@ func (n *Node) pause() {
 	}
 }
 
-// serve answers the requests of one connection.
+// serve answers the requests of one connection. Like pveproxy, it never sends 100 Continue.
 func (n *Node) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	in := bufio.NewReaderSize(conn, 64<<10)
@@ -170,12 +170,11 @@ func (n *Node) serve(conn net.Conn) {
 			return
 		}
 		if err != nil {
+			w.fail(http.StatusBadRequest, "bad request")
+			w.send()
 			return
 		}
 		body := io.LimitReader(in, max(r.ContentLength, 0))
-		if strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
-			_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
-		}
 		r.Body, r.RemoteAddr = io.NopCloser(body), conn.RemoteAddr().String()
 		n.ServeHTTP(w, r.WithContext(n.ctx))
 		if _, err := io.Copy(io.Discard, body); err != nil || w.hijacked {
@@ -190,8 +189,8 @@ func (n *Node) serve(conn net.Conn) {
 
 var errHead = errors.New("the header block is too large")
 
-// readHead reads a request line with its header block. pveproxy cuts the connection if there
-// is more than it takes.
+// readHead reads a request line with its header block. If there is more than pveproxy takes,
+// it answers nothing, and cuts the connection after 5 s; the double does not wait.
 func readHead(in *bufio.Reader) (head []byte, err error) {
 	size := 0
 	for lines := 0; ; lines++ {

@@ -19,7 +19,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// lines are header lines of one byte more than x each.
+// lines are header lines.
 func lines(count int) string {
 	return strings.Repeat("X-A: b\r\n", count)
 }
@@ -51,7 +51,8 @@ func TestProxmoxDoubleWire(t *testing.T) {
 		"text":                        {form + "Content-Type: text/plain\r\nContent-Length: 1\r\n\r\nx", 506, "not implemented"},
 		"multipart, not at upload":    {form + "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1\r\n\r\nx", 506, "not implemented"},
 		"JSON":                        {form + "Content-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"groupid\":\"j\"}", 200, "null"},
-		"no HTTP":                     {"nonsense\r\n\r\n", 0, ""},
+		"Expect":                      {form + "Expect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"groupid\":\"k\"}", 200, "null"},
+		"no HTTP":                     {"nonsense\r\n\r\n", 400, "bad request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -165,7 +165,7 @@ func TestProxmoxDoubleRequests(t *testing.T) {
 		{"an address that is none", "GET", "/api2/json/nothing", nil, []string{"Authorization", l.admin}, 501, "not implemented"},
 		{"form extjs", "POST", "/api2/extjs/access/groups", url.Values{}, []string{"Authorization", l.admin}, 200, `"status":400`},
 		{"form extjs, no ticket", "GET", "/api2/extjs/version", nil, nil, 401, ""},
-		{"another form", "GET", "/api2/xml/version", nil, nil, 501, "no such uri"},
+		{"another form", "GET", "/api2/xml/version", nil, []string{"Authorization", l.admin}, 501, "no such uri"},
 		{"documentation", "GET", "/pve-docs/index.html", nil, nil, 200, "static"},
 		{"no such file", "GET", "/nothing", nil, nil, 500, "no such file"},
 	} {
