@@ -35,11 +35,7 @@ func (a *App) announce(places []place) {
 		if paths := p.handler.Protect; len(paths) > 0 {
 			fields = append(fields, zap.Strings("protect", paths))
 		}
-		if op := p.handler.OP; op != nil {
-			ids := make([]string, len(op.Client))
-			for i, c := range op.Client {
-				ids[i] = c.ID
-			}
+		if ids := p.handler.clientIDs(); len(ids) > 0 {
 			fields = append(fields, zap.String("openid_issuer", guard.OpenIDIssuer()), zap.Strings("openid_clients", ids))
 		}
 		a.log.Info("this site is protected; register these addresses at its providers",

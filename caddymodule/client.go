@@ -312,10 +312,10 @@ func (c *Client) build() (built gateway.Client, err error) {
 	return built, errors.Join(errs...)
 }
 
-// startOpenID binds the OpenID provider of a site to the store. Its keys are made in the
+// startOpenID binds the OpenID providers of sites to the store. Their keys are made in the
 // background, because RSA keys take a second.
 func (a *App) startOpenID(ps *pooledSessions) {
-	op := a.gateway.BindOpenID(func(issuer string, algs []oidcop.Algorithm) oidcop.Backing {
+	all := a.gateway.BindOpenID(func(issuer string, algs []oidcop.Algorithm) oidcop.Backing {
 		signers := map[oidcop.Algorithm]oidcop.Signer{}
 		for _, alg := range algs {
 			signers[alg] = ps.opKeys[alg]
@@ -323,7 +323,7 @@ func (a *App) startOpenID(ps *pooledSessions) {
 		}
 		return oidcop.Backing{Issuer: issuer, Records: ps.Vault(), Index: ps.store, Signers: signers}
 	})
-	if op != nil {
+	for _, op := range all {
 		go op.Run(a.ctx)
 	}
 }

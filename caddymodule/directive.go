@@ -34,6 +34,7 @@ import (
 //		as <app> {
 //			provider <id>
 //			cookie <name>…
+//			...
 //		}
 //		headers <kind> <name>|off …
 //		header_encoding percent|utf8|latin1 [<kind>…]
@@ -56,7 +57,8 @@ import (
 //	}
 //
 // If the first line names a provider, the block may have that provider's options too:
-// see OIDC and SAML. For the options of `client` see Client.
+// see OIDC and SAML. For the options of `client` see Client, for those of `as proxmox` see
+// Proxmox.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	start := position(d)
@@ -103,7 +105,7 @@ func (h *Handler) block() block {
 		once("base_url <url>", origin(&h.BaseURL)),
 		once("lifetime <duration>", duration(&h.Lifetime)),
 		once("app <id>", text(&h.App)),
-		once("as <app> { provider|cookie … }", h.setAs),
+		once("as <app> { … }", h.setAs),
 		many("headers <kind> <name>|off …", h.Headers.set),
 		many("header_encoding percent|utf8|latin1 [<kind>…]", h.HeaderEncoding.set),
 		once("list_separator <character>", text(&h.ListSeparator)),

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
+	"github.com/caddy-sso/caddy-sso/gateway/connect"
 	"github.com/caddy-sso/caddy-sso/gateway/samlsp"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 )
@@ -68,6 +69,7 @@ func Blocks() []Block {
 		{"caddyfile.go", "options.md", "In the global option", usages(new(App).block())},
 		{"oidc.go", "options.md", "Of an OpenID Provider", usages(new(OIDC).block())},
 		{"client.go", "options.md", "Of an app that signs in here", usages(new(Client).block())},
+		{"as.go", "options.md", "Of Proxmox VE", usages((&As{App: connect.Proxmox}).block())},
 		{"saml_caddyfile.go", "saml.md", "Options", usages(new(SAML).block())},
 	}
 }

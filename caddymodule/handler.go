@@ -296,6 +296,10 @@ func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 	clients, faulty := h.clients()
 	as, unknown := h.As.resolve()
 	err = errors.Join(err, wrong, faulty, unknown)
+	if as.IsProxmox() {
+		own, wrong := h.asClient(as)
+		headers, clients, err = forward.HeaderNames{}, append(clients, own), errors.Join(err, wording.About("as", wrong))
+	}
 	if h.Errors != "" && h.Errors != "caddy" {
 		err = errors.Join(err, wording.Aboutf("errors", "can't be %q, only \"caddy\"", h.Errors))
 	}

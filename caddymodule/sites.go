@@ -251,7 +251,7 @@ func (a *App) place(places []place) error {
 		}
 		p.handler.guard.Store(guard)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, findNodes(places))...)
 }
 
 // listener returns the scheme and port at which browsers reach a server.

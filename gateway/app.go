@@ -76,7 +76,7 @@ func (g *Gateway) NewApp(opts AppOptions) (*App, error) {
 	if a.opts.CallbackPath == "" {
 		a.opts.CallbackPath = a.opts.Prefix + "/oidc/callback"
 	}
-	if a.headers == (forward.HeaderNames{}) {
+	if a.headers == (forward.HeaderNames{}) && !opts.As.IsProxmox() { // it reads none, and few lines
 		a.headers = forward.DefaultNames
 	}
 	var faults faults

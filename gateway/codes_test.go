@@ -21,9 +21,9 @@ func TestEveryCode(t *testing.T) {
 	mustDo(t, err)
 	text := ""
 	attacked := map[refusal.Code]bool{}
-	for _, dir := range []string{".", "oidcrp", "samlsp"} {
+	for _, dir := range []string{".", "connect", "oidcrp", "samlsp"} {
 		text += gatewaytest.TestText(t, dir)
-		if dir != "." {
+		if dir == "oidcrp" || dir == "samlsp" {
 			for _, a := range gatewaytest.Corpus(t, filepath.Join(dir, "testdata", "attacks")) {
 				attacked[a.Code] = true
 			}

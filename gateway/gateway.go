@@ -96,7 +96,7 @@ type Gateway struct {
 	limits   session.Limits
 	bound    atomic.Bool
 
-	openID atomic.Pointer[oidcop.Provider] // nil: no site has one
+	openID atomic.Pointer[[]*oidcop.Provider] // of all sites
 
 	mu        sync.Mutex
 	headers   [][]string // by name sets of all apps
@@ -123,9 +123,8 @@ func New(opts Options) (*Gateway, error) {
 		byName: map[string]*NamedProvider{}, audiences: map[string]*App{},
 		headers: [][]string{forward.DefaultNames.All(), forward.OptionalNames.All()},
 	}
-	if g.opts.Lifetime == 0 {
-		g.opts.Lifetime = DefaultLifetime
-	}
+	g.openID.Store(new([]*oidcop.Provider))
+	g.opts.Lifetime = cmp.Or(g.opts.Lifetime, DefaultLifetime)
 	if g.opts.Observe == nil {
 		g.opts.Observe = func(Event) {}
 	}

@@ -36,20 +36,21 @@ func (a *App) checkIssuer(s *site) error {
 	return a.policy.CheckIssuer(s.issuer + a.opts.Prefix + openIDPath)
 }
 
-// BindOpenID gives the OpenID provider of a site what backing returns for its algorithms and
-// its issuer, and returns it. It is nil if no site has one. Call it after Bind.
-func (g *Gateway) BindOpenID(backing func(issuer string, algs []oidcop.Algorithm) oidcop.Backing) *oidcop.Provider {
+// BindOpenID gives each site's OpenID provider what backing returns for its algorithms and
+// its issuer, and returns them. Call it after Bind.
+func (g *Gateway) BindOpenID(backing func(issuer string, algs []oidcop.Algorithm) oidcop.Backing) (all []*oidcop.Provider) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, a := range g.apps {
 		if a.clients != nil {
 			op := a.clients.Provider
 			op.Bind(backing(a.OpenIDIssuer(), op.Algorithms()))
-			g.openID.Store(op)
-			return op
+			a.opts.As.SetTokens(op)
+			all = append(all, op)
 		}
 	}
-	return nil
+	g.openID.Store(&all)
+	return all
 }
 
 // OpenIDIssuer returns the issuer identifier of the OpenID provider of an app that has

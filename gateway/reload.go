@@ -18,7 +18,7 @@ func (g *Gateway) IdleLimit() time.Duration { return g.opts.Idle }
 
 // LoginsChanged implements session.Policy.
 func (g *Gateway) LoginsChanged(id string) {
-	if op := g.openID.Load(); op != nil {
+	for _, op := range *g.openID.Load() {
 		op.LoginsChanged(id)
 	}
 }

@@ -76,7 +76,10 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request, peer Peer, next 
 	if err := x.checkConnect(); err != nil {
 		return x.refuse(err)
 	}
-	if a.open != nil && public.NeedsNoLogin(a.open, x.path, x.r) {
+	if alone := a.opts.As.PassesAlone(x.path, r); alone || a.open != nil && public.NeedsNoLogin(a.open, x.path, x.r) {
+		if err := x.guests.Unknown(r, alone); err != nil {
+			return x.refuse(err)
+		}
 		if x.cookies != (cookie.Own{}) {
 			r = r.WithContext(a.withTaken(r.Context(), x.cookies))
 		}
@@ -116,7 +119,7 @@ func (x *request) guard(next Next) error {
 			visiting.Leave()
 			return x.cutOff(visiting.Over())
 		}
-		return x.pass(next, visiting)
+		return x.pass(next, visiting, ses.ID())
 	}
 	return x.refuse(refusal.New(refusal.StoreUnavailable, errors.New("the session left the cache each time it was found")))
 }
@@ -145,20 +148,21 @@ type visit struct {
 	out      cookie.Writer // what the app writes to
 }
 
-// pass passes on a request that was let in.
-func (x *request) pass(next Next, v *visit) error {
-	r := v.Request()
-	if err := v.decision.headers.Set(r.Header, &x.app.headerNames, &v.values, time.Now()); err != nil {
-		v.Leave()
-		return x.refuse(session.Fault(err))
+// pass passes on a request that was let in by a login.
+func (x *request) pass(next Next, v *visit, login string) error {
+	r, p := v.Request(), v.decision.headers.Principal()
+	err := v.decision.headers.Set(r.Header, &x.app.headerNames, &v.values, time.Now())
+	if err == nil {
+		err = x.guests.Admit(r, connect.Visit{Keys: x.app.gw.sessions.Vault(), Person: p, User: p.Username, Login: login, Secure: x.secure})
 	}
-	if err := x.guests.Admit(r, x.app.gw.sessions.Vault(), v.decision.headers.Principal()); err != nil {
+	if err != nil {
+		err = cmp.Or(v.Over(), err)
 		v.Leave()
-		return x.refuse(session.Fault(err))
+		return x.cutOff(err)
 	}
 	v.token = v.values[0]
 	x.passed = true
-	err := x.passOn(next, r, v)
+	err = x.passOn(next, r, v)
 	if err != nil && !v.out.Begun() && !v.Severed() {
 		if over := v.Over(); over != nil {
 			return x.cutOff(over)
@@ -172,8 +176,9 @@ func (x *request) pass(next Next, v *visit) error {
 // more: only the caller uses x.w.
 func (x *request) passOn(next Next, r *http.Request, v *visit) error {
 	defer v.Leave()
-	v.out.ResponseWriter, v.out.Ours, v.out.Guests = v.Writer(), x.peer.ours(x.w), x.guests.Watch()
+	v.out.ResponseWriter, v.out.Ours, v.out.Guests = x.guests.Wrap(v.Writer(), r), x.peer.ours(x.w), x.guests.Watch()
 	defer v.out.End()
+	defer x.guests.Release()
 	return next(&v.out, r, v.decision.headers.Principal())
 }
 

@@ -13,6 +13,8 @@
 // So no request reaches an app with the identity of one person and the app's cookie of
 // another. The gateway keeps nothing for it: the seal is a MAC under a key that all nodes
 // share.
+//
+// Proxmox VE is another kind of app: see proxmox.go.
 package connect
 
 import (
@@ -32,6 +34,8 @@ type App struct {
 	Login, SignIn string
 	// Logout is the path at which the app ends its session.
 	Logout string
+
+	proxmox *proxmox // nil: it is another app
 }
 
 // A preset is what is known about an app. signIn lacks the provider's name at its end; New
@@ -46,7 +50,10 @@ var presets = map[string]preset{
 	"poweradmin": {cookies: []string{"PHPSESSID"}, login: "/login", signIn: "/oidc/login?provider=", logout: "/logout"},
 }
 
-// Presets returns the names of the apps that New knows, sorted.
+// Proxmox is the name of the app that NewProxmox knows.
+const Proxmox = "proxmox"
+
+// Presets returns the names of the apps that are known, sorted.
 func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
 
 // New returns what is known about an app. provider is the app's own name of the gateway's
@@ -55,7 +62,7 @@ func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
 func New(name, provider string, cookies []string) (*App, error) {
 	p, ok := presets[name]
 	if !ok {
-		return nil, fmt.Errorf("%q is no app that is known: expected one of %s", name, strings.Join(Presets(), ", "))
+		return nil, fmt.Errorf("%q is no app that is known: expected one of %s", name, strings.Join(append(Presets(), Proxmox), ", "))
 	}
 	a := &App{Cookies: p.cookies, Logout: p.logout}
 	if len(cookies) > 0 {

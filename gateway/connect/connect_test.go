@@ -53,7 +53,7 @@ func TestEarlyHints(t *testing.T) {
 	t.Parallel()
 	r := request("PHPSESSID=old")
 	c := poweradmin(t).Take(r.Header)
-	if err := c.Admit(r, keys{}, alice{}); err != nil {
+	if err := c.Admit(r, connect.Visit{Keys: keys{}, Person: alice{}}); err != nil {
 		t.Fatal(err)
 	}
 	on := &wire{ResponseRecorder: httptest.NewRecorder()}
@@ -77,7 +77,7 @@ func TestNoSeal(t *testing.T) {
 	fault := errors.New("no key")
 	r := request("PHPSESSID=old~AAAAAAAAAAAAAAAAAAAAAA")
 	c := poweradmin(t).Take(r.Header)
-	if err := c.Admit(r, keys{fault}, alice{}); !errors.Is(err, fault) || r.Header["Cookie"] != nil {
+	if err := c.Admit(r, connect.Visit{Keys: keys{fault}, Person: alice{}}); !errors.Is(err, fault) || r.Header["Cookie"] != nil {
 		t.Errorf("admitted %q, %v", r.Header["Cookie"], err)
 	}
 	if got := c.Set("PHPSESSID", "PHPSESSID=new"); got != "" {
@@ -91,7 +91,7 @@ func TestNew(t *testing.T) {
 		name, app, want string
 		cookies         []string
 	}{
-		{"another app", "grafana", `"grafana" is no app that is known: expected one of netbox, poweradmin`, nil},
+		{"another app", "grafana", `"grafana" is no app that is known: expected one of netbox, poweradmin, proxmox`, nil},
 		{"a cookie with a blank", "poweradmin", `"a b" can't be the name of a cookie`, []string{"a b"}},
 		{"a cookie that PHP renames", "poweradmin", `"a.b" can't be`, []string{"ok", "a.b"}},
 		{"a cookie without a name", "poweradmin", `"" can't be`, []string{""}},

@@ -16,6 +16,16 @@ import (
 // name or the roles do.
 type Person interface{ Tie() []string }
 
+// A Visit is a request that was let in.
+type Visit struct {
+	Keys   Keys
+	Person Person
+	// User is the name of the person, Login that of the login.
+	User, Login string
+	// Secure says that the browser used https.
+	Secure bool
+}
+
 // Keys makes MACs, as vault.Vault does.
 type Keys interface {
 	MAC(ctx context.Context, purpose string, parts ...string) ([]byte, error)
@@ -38,9 +48,18 @@ type Cookies struct {
 	seal  func(name, value string) ([]byte, error)
 	stale []string // names of those that were removed
 	set   []string // lines that Set has returned
+	lines []string // that Finish adds
+
+	// Of Proxmox VE:
+	key     string   // names the person, their login and roles
+	user    string   // with the realm
+	seals   []string // of the tickets that the browser may send, the newest first
+	secure  bool     // the browser used https
+	watcher *watcher
 }
 
-// Take removes the app's cookies from a request.
+// Take removes the app's cookies from a request. Proxmox VE gets no others either, since a
+// node reads short headers only.
 func (a *App) Take(request http.Header) *Cookies {
 	if a == nil {
 		return nil
@@ -49,7 +68,7 @@ func (a *App) Take(request http.Header) *Cookies {
 	cookie.Remove(request, func(pair string) bool {
 		name, _ := split(pair)
 		if !a.owns(name) {
-			return false
+			return a.proxmox != nil
 		}
 		c.brought = append(c.brought, pair)
 		return true
@@ -58,13 +77,17 @@ func (a *App) Take(request http.Header) *Cookies {
 }
 
 // Admit gives back to a request those of its cookies that have the seal of the person,
-// without it. From here on, those that the app sets are sealed. The error is that of keys.
-func (c *Cookies) Admit(r *http.Request, keys Keys, person Person) error {
+// without it. From here on, those that the app sets are sealed. Proxmox VE gets the ticket
+// of the person. The error is that of Keys, or a *refusal.Error.
+func (c *Cookies) Admit(r *http.Request, v Visit) error {
 	if c == nil {
 		return nil
 	}
 	c.seal = func(name, value string) ([]byte, error) {
-		return keys.MAC(r.Context(), "app's cookie", append(person.Tie(), name, value)...)
+		return v.Keys.MAC(r.Context(), "app's cookie", append(v.Person.Tie(), name, value)...)
+	}
+	if c.app.proxmox != nil {
+		return c.app.proxmox.admit(c, r, v)
 	}
 	var pairs, admitted []string
 	for _, pair := range c.brought {
@@ -78,7 +101,7 @@ func (c *Cookies) Admit(r *http.Request, keys Keys, person Person) error {
 		if err != nil {
 			return err
 		}
-		if subtle.ConstantTimeCompare([]byte(want), []byte(value[at+len(divider):])) != 1 {
+		if !same(want, value[at+len(divider):]) {
 			c.stale = append(c.stale, name)
 			continue
 		}
@@ -118,7 +141,7 @@ func (c *Cookies) Set(name, line string) string {
 	switch {
 	case !c.app.owns(name) || slices.Contains(c.set, line):
 		return line
-	case c.seal == nil:
+	case c.seal == nil || c.app.proxmox != nil:
 		return ""
 	}
 	pair, attributes, _ := strings.Cut(line, ";")
@@ -134,16 +157,21 @@ func (c *Cookies) Set(name, line string) string {
 }
 
 // Finish implements cookie.Guests: it deletes the cookies that were removed from the
-// request, unless the app has set new ones.
+// request, unless the app has set new ones. A response with a new ticket is kept nowhere.
 func (c *Cookies) Finish(response http.Header) {
 	for _, name := range c.stale {
-		line := name + "=; Path=/; Max-Age=0"
+		c.lines = append(c.lines, name+"=; Path=/; Max-Age=0")
+	}
+	for _, line := range c.lines {
 		if !slices.Contains(response["Set-Cookie"], line) {
 			response["Set-Cookie"] = append(slices.Clip(response["Set-Cookie"]), line)
 		}
 		c.set = append(c.set, line)
 	}
-	c.stale = nil
+	if len(c.seals) > 0 && len(c.lines) > 0 {
+		response["Cache-Control"] = []string{"no-store"}
+	}
+	c.stale, c.lines = nil, nil
 }
 
 func (c *Cookies) text(name, value string) (string, error) {
@@ -153,6 +181,8 @@ func (c *Cookies) text(name, value string) (string, error) {
 	}
 	return vault.EncodeText(mac[:sealSize]), nil
 }
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 // owns says whether an app may read a cookie as one of its session's. Python trims all white
 // space of Unicode around a name. PHP makes an array of what has a bracket, and reads some

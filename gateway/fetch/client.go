@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -37,6 +38,7 @@ var ErrTooLarge = errors.New("larger than the limit")
 type Client struct {
 	client       *http.Client
 	insecureHTTP bool
+	timeout      time.Duration
 }
 
 // Options configure a Client. The zero value is the strictest.
@@ -46,8 +48,11 @@ type Options struct {
 	// InsecureHTTP permits plain http beyond loopback. An attacker on the network in
 	// between can then sign in as anybody.
 	InsecureHTTP bool
-	// Transport replaces the network, for tests. Nil: the hardened transport.
+	// Transport replaces the network, for tests and for servers that are reached in another
+	// way. Nil: the hardened transport.
 	Transport http.RoundTripper
+	// Timeout replaces that of the package. Zero: Timeout.
+	Timeout time.Duration
 }
 
 // A Response is a response with its whole body.
@@ -59,6 +64,10 @@ type Response struct {
 	MediaType string
 	// ContentType is the header as it came, for messages.
 	ContentType string
+	// Reason is the text after the status, as the server wrote it.
+	Reason string
+	// Date is when the server responded by its own clock; zero if it does not say.
+	Date time.Time
 	// Challenge is the header WWW-Authenticate, which may tell why the server refuses
 	// (RFC 6750 §3).
 	Challenge string
@@ -101,7 +110,19 @@ func New(opts Options) *Client {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		insecureHTTP: opts.InsecureHTTP,
+		timeout:      cmp.Or(opts.Timeout, Timeout),
 	}
+}
+
+// Trusting returns the hardened transport with authorities of its own.
+func Trusting(roots *x509.CertPool) http.RoundTripper { return hardenedTransport(roots) }
+
+// Pinned returns the hardened transport to servers whose certificate verify accepts. No
+// authority is asked, and no name is compared.
+func Pinned(verify func(tls.ConnectionState) error) http.RoundTripper {
+	t := hardenedTransport(nil)
+	t.TLSClientConfig.InsecureSkipVerify, t.TLSClientConfig.VerifyConnection = true, verify //nolint:gosec // G402: verify does it instead
+	return t
 }
 
 func hardenedTransport(roots *x509.CertPool) *http.Transport {
@@ -173,7 +194,7 @@ func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 	if err := c.check(req.URL); err != nil {
 		return nil, fmt.Errorf("sending %s: the URL %w", where, err)
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), Timeout)
+	ctx, cancel := context.WithTimeout(req.Context(), c.timeout)
 	defer cancel()
 	resp, err := c.client.Do(req.WithContext(ctx)) //nolint:gosec // G704: fetching URLs of configuration and providers is its purpose; check bounds them
 	if err != nil {
@@ -191,8 +212,10 @@ func (c *Client) Do(req *http.Request, limit int64) (*Response, error) {
 		return nil, fmt.Errorf("reading the response to %s: %w of %d bytes", where, ErrTooLarge, limit)
 	}
 	types := resp.Header.Values("Content-Type")
+	date, _ := http.ParseTime(resp.Header.Get("Date"))
+	_, reason, _ := strings.Cut(resp.Status, " ")
 	return &Response{
-		Status: resp.StatusCode, MediaType: mediaType(types), ContentType: strings.Join(types, ", "),
+		Status: resp.StatusCode, Reason: reason, Date: date, MediaType: mediaType(types), ContentType: strings.Join(types, ", "),
 		Challenge: resp.Header.Get("WWW-Authenticate"), Body: body, RetryAfter: retryAfter(resp.Header, time.Now()),
 	}, nil
 }

@@ -147,6 +147,12 @@ func TestClientDo(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			got, err := get(t, o, srv.URL+tt.path, tt.limit)
+			if err == nil {
+				if got.Reason != http.StatusText(got.Status) || time.Since(got.Date).Abs() > time.Minute {
+					t.Errorf("reason %q, date %v", got.Reason, got.Date)
+				}
+				got.Reason, got.Date = "", time.Time{}
+			}
 			if tt.fails && err == nil || !tt.fails && (err != nil || !reflect.DeepEqual(*got, tt.want)) || followed.Load() {
 				t.Errorf("got %+v, %v, followed=%v", got, err, followed.Load())
 			}

@@ -94,6 +94,16 @@ const (
 	TooManyAttempts  Code = "too_many_attempts"
 	ClientRefused    Code = "client_refused"
 	TokenReused      Code = "token_reused"
+	HeaderTooLarge   Code = "header_too_large"
+
+	ProxmoxUnavailable Code = "proxmox_unavailable"
+	ProxmoxRealm       Code = "proxmox_realm"
+	ProxmoxIssuer      Code = "proxmox_issuer"
+	ProxmoxDiscovery   Code = "proxmox_discovery"
+	ProxmoxSecret      Code = "proxmox_secret"
+	ProxmoxClock       Code = "proxmox_clock"
+	ProxmoxGroups      Code = "proxmox_groups"
+	ProxmoxRefused     Code = "proxmox_refused"
 
 	FlowUnknown      Code = "flow_unknown"
 	FlowOtherBrowser Code = "flow_other_browser"

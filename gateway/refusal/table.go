@@ -81,7 +81,7 @@ var table = []Meaning{
 	},
 	{
 		TooLarge, 413, "The request is too large", "Your browser sent more than this address accepts. Go back and try again; if it happens again, tell your administrator.",
-		"A request to one of the gateway's endpoints exceeds its limit. The error has the limit. An app's request to the OpenID provider has at most 8 KiB with all its parameters: have the app send a shorter `state`. Any other query has at most 64 KiB, and a form 2 MiB.",
+		"A request to one of the gateway's endpoints exceeds its limit. The error has the limit. An app's request to the OpenID provider has at most 8 KiB with all its parameters: have the app send a shorter `state`. Any other query has at most 64 KiB, and a form 2 MiB. A request to Proxmox VE has at most 1 GiB if it has no Content-Length: have the client send one.",
 	},
 	{
 		BadRequest, 400, "The request can't be read", "Something in the request is missing or malformed. Go back and try again. If an application sent you here, tell its administrator.",
@@ -98,6 +98,42 @@ var table = []Meaning{
 	{
 		TokenReused, 400, "The application's sign-in was used already", "The application used its sign-in twice, so it has ended. Sign in to the application again.",
 		"An app, or somebody else, used a code or a refresh token a second time. All tokens of that sign-in have ended. If the app sends requests twice, or runs on several machines that don't share tokens, mend that. Otherwise somebody may have stolen the token: find out where it leaked.",
+	},
+	{
+		HeaderTooLarge, 431, "The request has too many headers", "Your browser sent more headers than this application reads. Close the other tabs of this site, delete its cookies and try again; if it happens again, tell your administrator.",
+		"A node of Proxmox VE reads at most 8 KiB and 63 lines of a request's header, and some of that is the proxy's. The error has the numbers. No cookie but the ticket is passed on. Long addresses count, and so do headers that a proxy before this one adds: remove those.",
+	},
+	{
+		ProxmoxUnavailable, 503, "The application is unavailable", "The application does not answer at the moment. Try again in a minute.",
+		"No node of Proxmox VE could be reached, or what responds is no Proxmox VE. The error names the last one. Check network, port 8006 and the certificate: `tls_trust_pool` in the `transport` of `reverse_proxy`, or `ca` or `fingerprint` beside `node`.",
+	},
+	{
+		ProxmoxRealm, 503, "Sign-in at the application is not set up", "The application does not know this site's sign-in yet. Give your administrator the reference below.",
+		"The realm is missing at the node, or it is no OpenID realm. Make it by `pveum realm add`, as docs/proxmox.md says, or correct `realm`. The error has the node's words.",
+	},
+	{
+		ProxmoxIssuer, 503, "Sign-in at the application is not set up", "The application knows this site's sign-in by another address. Give your administrator the reference below.",
+		"The issuer-url of the realm is not this site's issuer, byte for byte, or its client-id is another. The error has both. A slash at the end or another host is enough. Correct it: `pveum realm modify <realm> --issuer-url <issuer> --client-id <id>`.",
+	},
+	{
+		ProxmoxDiscovery, 503, "The application can't reach this site", "The application has to ask this site who you are, and can't. Give your administrator the reference below.",
+		"The node could not fetch the OpenID configuration of this site. The error has the node's words. Run `curl <issuer>/.well-known/openid-configuration` on the node. If the name or the network is at fault, correct DNS, /etc/hosts or the firewall. If the certificate is, put the gateway's authority into /usr/local/share/ca-certificates, run update-ca-certificates, and restart pveproxy and pvedaemon.",
+	},
+	{
+		ProxmoxSecret, 503, "Sign-in at the application is not set up", "The application and this site don't share a secret. Give your administrator the reference below.",
+		"The node did not exchange the code for tokens. Most likely the realm's client-key is not `secret`: then a line before this one has client_refused with invalid_client. Correct it: `pveum realm modify <realm> --client-key <secret>`. Otherwise the node can't reach this site any more.",
+	},
+	{
+		ProxmoxClock, 503, "The application's clock is wrong", "The clocks of the application and of this site differ. Give your administrator the reference below.",
+		"The node refused tokens that it had just got, and its clock differs from this machine's. The error says by how much. Check NTP (chrony) on both.",
+	},
+	{
+		ProxmoxGroups, 503, "Your groups could not be set", "The application did not accept your groups. Try again; if it happens again, give your administrator the reference below.",
+		"The node refused to set the person's groups by `group_token`. The error names the groups and has the node's words. Make the groups by `pveum group add`. Give the token's user the privilege User.Modify.",
+	},
+	{
+		ProxmoxRefused, 403, "The application doesn't let you in", "The application refused to sign you in. Ask its administrator for access.",
+		"The node got the person's tokens and refused nevertheless, or it signed in somebody else, or the user name can't be one of Proxmox VE (64 bytes with the realm; no blanks, colons and slashes). The error says which. Check that the realm has `--autocreate 1` and `--username-claim preferred_username`, and that the user is neither disabled nor expired. The node's own log (`journalctl -u pvedaemon`) has its reason. The node waits three seconds before each such answer.",
 	},
 	{
 		FlowUnknown, 400, "This sign-in has expired", "The sign-in began too long ago, or is finished already. " + tryAgain,

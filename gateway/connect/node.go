@@ -1,0 +1,182 @@
+package connect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddy-sso/caddy-sso/gateway/fetch"
+	"github.com/caddy-sso/caddy-sso/gateway/refusal"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
+)
+
+// A Node is one of a Proxmox VE cluster.
+type Node struct {
+	// URL is its origin, such as https://10.0.0.5:8006.
+	URL string
+	// Transport reaches it.
+	Transport http.RoundTripper
+}
+
+// A node has the requests that the gateway itself sends to one.
+type node struct {
+	url    string
+	client *fetch.Client
+}
+
+const (
+	// nodeTimeout bounds one request to a node. A node waits three seconds before it
+	// refuses.
+	nodeTimeout = 10 * time.Second
+	// maxResponse bounds what a node responds, in bytes: a login has all privileges of the
+	// user in it.
+	maxResponse = 1 << 20
+)
+
+func newNode(n Node) *node {
+	return &node{strings.TrimSuffix(n.URL, "/"), fetch.New(fetch.Options{Transport: n.Transport, Timeout: nodeTimeout})}
+}
+
+// send sends a form to the API. token is an API token, or "".
+func (n *node) send(ctx context.Context, method, path, token string, fields url.Values) (*fetch.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, n.url+"/api2/json"+path, strings.NewReader(fields.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if token != "" {
+		req.Header.Set("Authorization", "PVEAPIToken="+token)
+	}
+	response, err := n.client.Do(req, maxResponse)
+	if err != nil {
+		return nil, refusal.New(refusal.ProxmoxUnavailable, err)
+	}
+	return response, nil
+}
+
+// data reads what a node responds.
+func data(response *fetch.Response, into any) error {
+	var all struct {
+		Data json.RawMessage `json:"data"`
+	}
+	err := json.Unmarshal(response.Body, &all)
+	if err == nil {
+		err = json.Unmarshal(all.Data, into)
+	}
+	if response.Status != http.StatusOK || err != nil {
+		return refusal.New(refusal.ProxmoxUnavailable, fmt.Errorf("the node responds %d, and not as Proxmox VE does: is the address right?", response.Status))
+	}
+	return nil
+}
+
+// message is why a node refuses: in the status line, and since Proxmox VE 8 in the body.
+func message(response *fetch.Response) string {
+	var body struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(response.Body, &body) == nil && body.Message != "" {
+		return strings.TrimSpace(body.Message)
+	}
+	return response.Reason
+}
+
+// authURL asks a node where it would send a browser to sign in.
+func (n *node) authURL(ctx context.Context, realm string) (*url.URL, error) {
+	response, err := n.send(ctx, http.MethodPost, "/access/openid/auth-url", "", url.Values{"realm": {realm}, "redirect-url": {RedirectURL}})
+	if err != nil {
+		return nil, err
+	}
+	if response.Status != http.StatusOK {
+		why := message(response)
+		return nil, refusal.New(discoveryFault(why), fmt.Errorf("node %s: realm %q can't sign anybody in: the node responds %d, %s", n.url, realm, response.Status, wording.Quoted(why)))
+	}
+	var to string
+	if err := data(response, &to); err != nil {
+		return nil, err
+	}
+	at, err := url.Parse(to)
+	if err != nil {
+		return nil, refusal.New(refusal.ProxmoxUnavailable, errors.New("the node responds with an address that is none"))
+	}
+	return at, nil
+}
+
+// discoveryFault tells by the message of a node what is wrong with its realm. The words are
+// those of Proxmox VE and of its OpenID client.
+func discoveryFault(message string) refusal.Code {
+	has := func(words ...string) bool {
+		for _, w := range words {
+			if strings.Contains(strings.ToLower(message), w) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("unknownissuer"): // rustls's word for an unknown authority
+		return refusal.ProxmoxDiscovery
+	case has("issuer"):
+		return refusal.ProxmoxIssuer
+	case has("certificate", "tls", "ssl", "dns", "resolve", "connect", "timed out", "timeout", "request failed", "unreachable", "discover"):
+		return refusal.ProxmoxDiscovery
+	case has("realm", "domain", "parameter"):
+		return refusal.ProxmoxRealm
+	}
+	return refusal.ProxmoxUnavailable
+}
+
+// maxSkew is by how much the clock of a node may differ.
+const maxSkew = time.Minute
+
+// login brings a code to a node, and returns the ticket of user.
+func (n *node) login(ctx context.Context, state, code, user string, redeemed func() bool) (string, error) {
+	response, err := n.send(ctx, http.MethodPost, "/access/openid/login", "", url.Values{"state": {state}, "code": {code}, "redirect-url": {RedirectURL}})
+	if err != nil {
+		return "", err
+	}
+	skew := time.Since(response.Date).Abs()
+	fault := func(code refusal.Code, format string, args ...any) (string, error) {
+		return "", refusal.New(code, fmt.Errorf("node %s: signing in %s: "+format, append([]any{n.url, wording.Quoted(user)}, args...)...))
+	}
+	switch {
+	case response.Status == http.StatusOK:
+	case response.Status >= http.StatusInternalServerError:
+		return fault(refusal.ProxmoxUnavailable, "it responds %d, %s", response.Status, wording.Quoted(message(response)))
+	case !redeemed():
+		return fault(refusal.ProxmoxSecret, "it responds %d, and has not exchanged the code for tokens", response.Status)
+	case !response.Date.IsZero() && skew > maxSkew:
+		return fault(refusal.ProxmoxClock, "it responds %d, and its clock differs by %v", response.Status, skew.Round(time.Second))
+	default:
+		return fault(refusal.ProxmoxRefused, "it responds %d, %s, after it got the tokens", response.Status, wording.Quoted(message(response)))
+	}
+	var got struct {
+		Ticket   string `json:"ticket"`
+		Username string `json:"username"`
+	}
+	if err := data(response, &got); err != nil {
+		return "", err
+	}
+	t, ok := readTicket(got.Ticket)
+	switch {
+	case !ok:
+		return fault(refusal.ProxmoxRefused, "its ticket is none that signs in: does the realm ask for a second factor?")
+	case t.user != user || got.Username != user:
+		return fault(refusal.ProxmoxRefused, "it has signed in %s instead: set `--username-claim preferred_username` for the realm", wording.Quoted(got.Username))
+	}
+	return got.Ticket, nil
+}
+
+// setGroups gives a user groups, and takes others away.
+func (n *node) setGroups(ctx context.Context, token, user string, groups []string) error {
+	response, err := n.send(ctx, http.MethodPut, "/access/users/"+url.PathEscape(user), token, url.Values{"groups": {strings.Join(groups, ",")}})
+	if err == nil && response.Status != http.StatusOK {
+		err = refusal.New(refusal.ProxmoxGroups, fmt.Errorf("node %s: setting the groups %s of %s: it responds %d, %s",
+			n.url, wording.List(groups), wording.Quoted(user), response.Status, wording.Quoted(message(response))))
+	}
+	return err
+}

@@ -1,0 +1,71 @@
+package connect
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A ticket of Proxmox VE is "PVE:<user>@<realm>:<time>::<signature>". The time is Unix
+// seconds in eight hexadecimal digits. A colon in the user is escaped.
+type ticket struct {
+	text string
+	user string // with its realm
+	made time.Time
+}
+
+// maxTicket bounds a ticket, in bytes. One with a signature of 4096 bits has 800.
+const maxTicket = 2048
+
+// readTicket takes a ticket apart. It can't verify the signature: only nodes can. A ticket
+// that waits for a second factor is none ("PVE:!tfa!…", "PVE:tfa!…", "PVE:u2f!…").
+func readTicket(text string) (ticket, bool) {
+	plain, signature, signed := strings.Cut(text, "::")
+	parts := strings.Split(plain, ":")
+	if len(text) > maxTicket || !signed || len(parts) != 3 || parts[0] != "PVE" || len(parts[2]) != 8 || !isBase64(signature) {
+		return ticket{}, false
+	}
+	user, err := url.PathUnescape(parts[1])
+	seconds, wrong := strconv.ParseUint(parts[2], 16, 32)
+	if err != nil || wrong != nil || !isUser(user) {
+		return ticket{}, false
+	}
+	return ticket{text, user, time.Unix(int64(seconds), 0)}, true
+}
+
+// isUser says whether a text is the name of a user with its realm. Names of tickets that
+// wait for a second factor have an exclamation mark where no user has one.
+func isUser(text string) bool {
+	at := strings.LastIndexByte(text, '@')
+	if at < 1 || len(text) > maxUser || strings.ContainsAny(text[:at], ":/") || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
+		return false
+	}
+	for _, half := range []string{"!", "tfa!", "u2f!"} {
+		if strings.HasPrefix(text, half) {
+			return false
+		}
+	}
+	return isRealm(text[at+1:])
+}
+
+// maxUser is how long a user may be with its realm, in bytes.
+const maxUser = 64
+
+func isRealm(text string) bool {
+	return len(text) > 1 && isLetter(rune(text[0])) && !strings.ContainsFunc(text, notNodeName)
+}
+
+// isGroup says whether a node knows a group by this name. It leaves others out in silence.
+func isGroup(text string) bool { return text != "" && !strings.ContainsFunc(text, notNodeName) }
+
+func notNodeName(c rune) bool {
+	return !isLetter(c) && (c < '0' || c > '9') && !strings.ContainsRune("._-", c)
+}
+
+func isLetter(c rune) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+
+// isBase64 says whether a text can go into a cookie as a signature.
+func isBase64(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(c rune) bool { return !isLetter(c) && (c < '0' || c > '9') && !strings.ContainsRune("+/=", c) })
+}
