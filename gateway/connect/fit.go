@@ -49,7 +49,7 @@ func fitBody(r *http.Request) error {
 	if err != nil {
 		return unread(err)
 	}
-	body, size := io.ReadCloser(io.NopCloser(bytes.NewReader(start))), int64(len(start))
+	body, size := io.NopCloser(bytes.NewReader(start)), int64(len(start))
 	if size == maxMemory {
 		if body, size, err = spool(r.Context(), start, r.Body); err != nil {
 			return err

@@ -311,8 +311,12 @@ func (failingBody) Read([]byte) (int, error) { return 0, errors.New("broken off"
 func TestNewProxmox(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ realm, token, want string }{
-		{"", "", "realm"}, {"1a", "", "realm"}, {"a b", "", "realm"},
-		{"gw", "root@pam", "group_token"}, {"gw", "root@pam=x", "group_token"}, {"gw", "root@pam!a=x y", "group_token"},
+		{"", "", "realm"},
+		{"1a", "", "realm"},
+		{"a b", "", "realm"},
+		{"gw", "root@pam", "group_token"},
+		{"gw", "root@pam=x", "group_token"},
+		{"gw", "root@pam!a=x y", "group_token"},
 	} {
 		if _, err := connect.NewProxmox(connect.ProxmoxOptions{Realm: tt.realm, GroupToken: tt.token}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q %q: %v", tt.realm, tt.token, err)
