@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway"
 	"github.com/caddy-sso/caddy-sso/gateway/connect"
 	"github.com/caddy-sso/caddy-sso/gateway/oidcop"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -105,6 +106,9 @@ func (h *Handler) setAs(d *caddyfile.Dispenser, e entry) error {
 	if err := text(&h.As.App)(d, e); err != nil {
 		return err
 	}
+	if apps := append(connect.Presets(), connect.Proxmox); !slices.Contains(apps, h.As.App) {
+		return unknownWord(d, "app", apps)
+	}
 	if err := h.As.block().parse(d); err != nil {
 		return err
 	}
@@ -195,17 +199,20 @@ func (h *Handler) clientIDs() (ids []string) {
 func (h *Handler) asClient(app *connect.App) (client gateway.Client, err error) {
 	client.Client = oidcop.Client{ID: h.As.client(), RedirectURIs: []string{connect.RedirectURL}}
 	var errs []error
-	toGroups := func(r mapping.Rules) mapping.Rules {
-		lines := slices.Concat(r.Role, r.Group)
+	check := func(option string, lines []mapping.Line) {
 		for _, line := range lines {
 			for _, name := range line.To {
-				errs = append(errs, app.CheckGroup(name))
+				errs = append(errs, wording.About(option, app.CheckGroup(name)))
 			}
 		}
+	}
+	toGroups := func(r mapping.Rules) mapping.Rules {
+		check("role", r.Role)
+		check("group", r.Group)
 		if len(r.Template) > 0 {
 			errs = append(errs, errors.New("proxmox has no templates: write `role` instead of `template`"))
 		}
-		return mapping.Rules{Group: lines}
+		return mapping.Rules{Group: slices.Concat(r.Role, r.Group)}
 	}
 	client.Rules = toGroups(h.Rules)
 	for _, from := range bound(h.From) {

@@ -298,6 +298,7 @@ func (h *Handler) options(providers []string) (gateway.AppOptions, error) {
 	err = errors.Join(err, wrong, faulty, unknown)
 	if as.IsProxmox() {
 		own, wrong := h.asClient(as)
+		h.warnOfClient(own.Client)
 		headers, clients, err = forward.HeaderNames{}, append(clients, own), errors.Join(err, wording.About("as", wrong))
 	}
 	if h.Errors != "" && h.Errors != "caddy" {

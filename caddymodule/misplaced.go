@@ -34,12 +34,14 @@ func misplaced(d *caddyfile.Dispenser, own block) error {
 	return nil
 }
 
-// insteadOf says what to write in the block of `op` or of a client for an option of a
-// provider, a client or a site: apps have similar ones. It is "" in other blocks.
+// insteadOf says what to write in the block of `op`, of a client or of `as proxmox` for an
+// option of a provider, a client or a site: apps have similar ones. It is "" in other blocks.
 func insteadOf(word string, own block) string {
 	client, short := new(Client).block(), strings.TrimPrefix(word, "client_")
 	inClient, inOP := own.index("redirect_uri") >= 0, own.index("client") >= 0
 	switch {
+	case own.index("realm") >= 0:
+		return insteadInProxmox(word, own)
 	case !inClient && !inOP:
 		return ""
 	case short == "id":
@@ -50,6 +52,24 @@ func insteadOf(word string, own block) string {
 		return "belongs in the block of `client <id>`: write `client <id> { " + client.usage(short) + " … }`"
 	case len(providerOptions()[word]) > 0:
 		return "is an option of a provider, and an app that signs in here has none of that name: leave it out, or write one of " + strings.Join(client.words(), ", ") + " into the block of `client <id>`"
+	}
+	return ""
+}
+
+// insteadInProxmox says the same for the block of `as proxmox`.
+func insteadInProxmox(word string, own block) string {
+	short := strings.TrimPrefix(word, "client_")
+	switch {
+	case short == "id":
+		return "is an option of a provider: for the realm of Proxmox VE, write `" + own.usage("client") + "`"
+	case own.index(short) >= 0:
+		return "is an option of a provider: for the realm of Proxmox VE, write `" + own.usage(short) + "`"
+	case word == "issuer":
+		return "is not needed here: the gateway itself is the realm's provider; leave it out. The issuer is in the log at start, as openid_issuer"
+	case word == "redirect_uri":
+		return "is not needed here: the gateway itself brings the code to the node; leave it out"
+	case len(providerOptions()[word]) > 0 || new(Client).block().index(word) >= 0:
+		return "is no option of `as proxmox`: leave it out; its block can have " + strings.Join(own.words(), ", ")
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -41,42 +42,66 @@ func (p place) nodes() (nodes []connect.Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	proxies := proxiesIn(p.routes())
+	for _, other := range proxies {
+		if !sameUpstreams(other, proxies[0]) {
+			return nil, fmt.Errorf("the site has a `reverse_proxy` to %s and one to %s: the app that is no Proxmox VE would get the tickets of Proxmox VE. Give it a site of its own",
+				dials(proxies[0]), dials(other))
+		}
+	}
 	for _, url := range as.Node {
 		nodes = append(nodes, connect.Node{URL: url, Transport: own})
 	}
-	if len(nodes) == 0 {
-		nodes = p.upstreams(own)
+	if len(nodes) == 0 && len(proxies) > 0 {
+		nodes = upstreams(proxies[0], own)
 	}
 	if len(nodes) == 0 {
 		return nil, errors.New("the site has no `reverse_proxy` with a fixed upstream, so the node is not known: write `node https://<host>:8006` in the block of `as proxmox`")
 	}
 	for _, n := range nodes {
-		if err := fetch.New(fetch.Options{Transport: n.Transport}).CheckURL(n.URL); err != nil {
+		err := fetch.New(fetch.Options{Transport: n.Transport}).CheckURL(n.URL)
+		host, plain := strings.CutPrefix(n.URL, "http://")
+		switch {
+		case err != nil && plain && len(as.Node) == 0:
+			return nil, fmt.Errorf("`reverse_proxy` would reach the node %s by plain http: write `https://%[1]s` there", host)
+		case err != nil:
 			return nil, fmt.Errorf("node: %s %w", n.URL, err)
 		}
 	}
 	return nodes, nil
 }
 
-// upstreams returns the nodes behind the site's reverse_proxy. own replaces its transport,
-// if it is not nil.
-func (p place) upstreams(own http.RoundTripper) (nodes []connect.Node) {
-	for _, proxy := range proxiesIn(p.routes()) {
-		for _, up := range proxy.Upstreams {
-			node := connect.Node{URL: "http://" + up.Dial, Transport: withReplacer{proxy.Transport}}
-			if t, ok := proxy.Transport.(reverseproxy.TLSTransport); ok && t.TLSEnabled() {
-				node.URL = "https://" + up.Dial
-			}
-			if own != nil {
-				node.Transport = own
-			}
-			known := func(n connect.Node) bool { return n.URL == node.URL }
-			if !strings.ContainsAny(up.Dial, "{/") && !slices.ContainsFunc(nodes, known) {
-				nodes = append(nodes, node)
-			}
+// upstreams returns the nodes behind a reverse_proxy. own replaces its transport, if it is
+// not nil.
+func upstreams(proxy *reverseproxy.Handler, own http.RoundTripper) (nodes []connect.Node) {
+	scheme := "http://"
+	if t, ok := proxy.Transport.(reverseproxy.TLSTransport); ok && t.TLSEnabled() {
+		scheme = "https://"
+	}
+	if own == nil {
+		own = withReplacer{proxy.Transport}
+	}
+	for _, up := range proxy.Upstreams {
+		if !strings.ContainsAny(up.Dial, "{/") {
+			nodes = append(nodes, connect.Node{URL: scheme + up.Dial, Transport: own})
 		}
 	}
 	return nodes
+}
+
+// sameUpstreams says whether two proxies lead to the same servers.
+func sameUpstreams(a, b *reverseproxy.Handler) bool {
+	return a == b || dials(a) == dials(b) && a.DynamicUpstreams == nil && b.DynamicUpstreams == nil
+}
+
+// dials names the servers of a proxy, sorted.
+func dials(proxy *reverseproxy.Handler) string {
+	var all []string
+	for _, up := range proxy.Upstreams {
+		all = append(all, up.Dial)
+	}
+	slices.Sort(all)
+	return cmp.Or(strings.Join(slices.Compact(all), " "), "servers that it looks up")
 }
 
 // routes returns the routes of the site.

@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
 	"github.com/caddy-sso/caddy-sso/gateway/session"
 	"github.com/caddy-sso/caddy-sso/gateway/target"
+	"github.com/caddy-sso/caddy-sso/gateway/wording"
 	"github.com/caddy-sso/caddy-sso/mapping"
 )
 
@@ -26,12 +27,16 @@ const openIDPath = "/op"
 
 // checkIssuer returns what is wrong with a site as that of an issuer.
 func (a *App) checkIssuer(s *site) error {
+	option := "op"
+	if a.opts.As.IsProxmox() {
+		option = "as"
+	}
 	u, err := url.Parse(s.issuer)
 	switch {
 	case err != nil || s.issuer == "" || s.hosts == nil:
-		return errors.New("op: the issuer needs one address, and this site has no fixed host name: write `base_url https://…`")
+		return wording.Aboutf(option, "the issuer needs one address, and this site has no fixed host name: write `base_url https://…`")
 	case u.Scheme != "https" && !a.opts.InsecureHTTP && !fetch.IsLoopback(u.Hostname()):
-		return fmt.Errorf("op: nobody can sign in over plain http, and the issuer would be %s: if a proxy before this server ends TLS, write `base_url https://%s`", s.issuer, u.Hostname())
+		return wording.Aboutf(option, "nobody can sign in over plain http, and the issuer would be %s: if a proxy before this server ends TLS, write `base_url https://%s`", s.issuer, u.Hostname())
 	}
 	return a.policy.CheckIssuer(s.issuer + a.opts.Prefix + openIDPath)
 }

@@ -77,8 +77,8 @@ type proxmox struct {
 // it can sign anybody in.
 func NewProxmox(opts ProxmoxOptions) (*App, error) {
 	api, err := target.NewOpen([]string{"/api2/*"}, nil)
-	if err == nil && !isRealm(opts.Realm) {
-		err = wording.Aboutf("realm", "%q can't be a realm of Proxmox VE: expected letters, digits, dots, hyphens and underscores, a letter first", opts.Realm)
+	if err == nil && (!isRealm(opts.Realm) || len(opts.Realm) > maxRealm) {
+		err = wording.Aboutf("realm", "%q can't be a realm of Proxmox VE: expected 2 to 32 letters, digits, dots, hyphens and underscores, a letter first", opts.Realm)
 	}
 	if user, _, found := strings.Cut(opts.GroupToken, "="); err == nil && opts.GroupToken != "" && (!found || !strings.Contains(user, "!") || strings.ContainsFunc(opts.GroupToken, func(c rune) bool { return c <= ' ' || c > '~' })) {
 		err = wording.Aboutf("group_token", "is no API token: expected <user>@<realm>!<id>=<secret>")
@@ -95,7 +95,13 @@ func (a *App) CheckGroup(name string) error {
 	if !a.IsProxmox() || isGroup(name) {
 		return nil
 	}
-	return fmt.Errorf("%q can't be a group of Proxmox VE, which leaves it out in silence: write letters, digits, dots, hyphens and underscores", name)
+	fit := strings.Map(func(c rune) rune {
+		if notNodeName(c) {
+			return '-'
+		}
+		return c
+	}, name)
+	return fmt.Errorf("%q can't be a group of Proxmox VE, which leaves it out in silence: use letters, digits, dots, hyphens and underscores, as in %q", name, fit)
 }
 
 // IsProxmox says whether the app is Proxmox VE: it gets a ticket, and no identity header.

@@ -52,6 +52,9 @@ func isUser(text string) bool {
 // maxUser is how long a user may be with its realm, in bytes.
 const maxUser = 64
 
+// maxRealm is how long a new realm may be, in bytes.
+const maxRealm = 32
+
 func isRealm(text string) bool {
 	return len(text) > 1 && isLetter(rune(text[0])) && !strings.ContainsFunc(text, notNodeName)
 }
