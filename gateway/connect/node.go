@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-sso/caddy-sso/gateway/fetch"
@@ -27,6 +30,8 @@ type Node struct {
 type node struct {
 	url    string
 	client *fetch.Client
+	checks *checklist
+	failed atomic.Int64 // when a login failed because of this node, in Unix nanoseconds
 }
 
 const (
@@ -36,22 +41,44 @@ const (
 	// maxResponse bounds what a node responds, in bytes: a login has all privileges of the
 	// user in it.
 	maxResponse = 1 << 20
+	// nodeRest is how long the others are asked first after a login failed because of a node.
+	nodeRest = 30 * time.Second
 )
 
-func newNode(n Node) *node {
-	return &node{strings.TrimSuffix(n.URL, "/"), fetch.New(fetch.Options{Transport: n.Transport, Timeout: nodeTimeout})}
+func newNode(n Node, c *checklist) *node {
+	return &node{url: strings.TrimSuffix(n.URL, "/"), client: fetch.New(fetch.Options{Transport: n.Transport, Timeout: nodeTimeout}), checks: c}
 }
 
-// send sends a form to the API. token is an API token, or "".
-func (n *node) send(ctx context.Context, method, path, token string, fields url.Values) (*fetch.Response, error) {
+// inOrder returns the nodes in the order in which they are asked.
+func inOrder(nodes []*node) []*node {
+	return slices.SortedStableFunc(slices.Values(nodes), func(a, b *node) int { return a.rests() - b.rests() })
+}
+
+// rests says whether the others are asked first, as 0 or 1.
+func (n *node) rests() int {
+	if time.Since(time.Unix(0, n.failed.Load())) < nodeRest {
+		return 1
+	}
+	return 0
+}
+
+// isNodes says whether a login failed because of the node, so that another may do it.
+func isNodes(err error) bool {
+	switch refusal.CodeOf(err) {
+	case refusal.ProxmoxUnavailable, refusal.ProxmoxDiscovery, refusal.ProxmoxClock:
+		return true
+	}
+	return false
+}
+
+// send sends a form to the API. header has the credentials, if any.
+func (n *node) send(ctx context.Context, method, path string, header http.Header, fields url.Values) (*fetch.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, n.url+"/api2/json"+path, strings.NewReader(fields.Encode()))
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if token != "" {
-		req.Header.Set("Authorization", "PVEAPIToken="+token)
-	}
 	response, err := n.client.Do(req, maxResponse)
 	if err != nil {
 		return nil, refusal.New(refusal.ProxmoxUnavailable, err)
@@ -68,7 +95,7 @@ func data(response *fetch.Response, into any) error {
 	if err == nil {
 		err = json.Unmarshal(all.Data, into)
 	}
-	if response.Status != http.StatusOK || err != nil {
+	if response.Status != http.StatusOK || err != nil || string(all.Data) == "null" {
 		return refusal.New(refusal.ProxmoxUnavailable, fmt.Errorf("the node responds %d, and not as Proxmox VE does: is the address right?", response.Status))
 	}
 	return nil
@@ -87,7 +114,7 @@ func message(response *fetch.Response) string {
 
 // authURL asks a node where it would send a browser to sign in.
 func (n *node) authURL(ctx context.Context, realm string) (*url.URL, error) {
-	response, err := n.send(ctx, http.MethodPost, "/access/openid/auth-url", "", url.Values{"realm": {realm}, "redirect-url": {RedirectURL}})
+	response, err := n.send(ctx, http.MethodPost, "/access/openid/auth-url", nil, url.Values{"realm": {realm}, "redirect-url": {RedirectURL}})
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +162,7 @@ const maxSkew = time.Minute
 
 // login brings a code to a node, and returns the ticket of user.
 func (n *node) login(ctx context.Context, state, code, user string, redeemed func() bool) (string, error) {
-	response, err := n.send(ctx, http.MethodPost, "/access/openid/login", "", url.Values{"state": {state}, "code": {code}, "redirect-url": {RedirectURL}})
+	response, err := n.send(ctx, http.MethodPost, "/access/openid/login", nil, url.Values{"state": {state}, "code": {code}, "redirect-url": {RedirectURL}})
 	if err != nil {
 		return "", err
 	}
@@ -162,21 +189,27 @@ func (n *node) login(ctx context.Context, state, code, user string, redeemed fun
 		return "", err
 	}
 	t, ok := readTicket(got.Ticket)
-	switch {
-	case !ok:
-		return fault(refusal.ProxmoxRefused, "its ticket is none that signs in: does the realm ask for a second factor?")
-	case t.user != user || got.Username != user:
-		return fault(refusal.ProxmoxRefused, "it has signed in %s instead: set `--username-claim preferred_username` for the realm", wording.Quoted(got.Username))
+	if !ok {
+		return fault(refusal.ProxmoxRefused, "it responds with something that is no ticket")
+	}
+	if err := n.checks.given.Run(&shown{ticket: t, of: user, named: got.Username}); err != nil {
+		return fault(refusal.ProxmoxRefused, "its ticket is that of %s: %w; set `--username-claim preferred_username` for the realm", wording.Quoted(got.Username), err)
 	}
 	return got.Ticket, nil
 }
 
 // setGroups gives a user groups, and takes others away.
 func (n *node) setGroups(ctx context.Context, token, user string, groups []string) error {
-	response, err := n.send(ctx, http.MethodPut, "/access/users/"+url.PathEscape(user), token, url.Values{"groups": {strings.Join(groups, ",")}})
+	response, err := n.send(ctx, http.MethodPut, "/access/users/"+url.PathEscape(user), http.Header{"Authorization": {"PVEAPIToken=" + token}}, url.Values{"groups": {strings.Join(groups, ",")}})
 	if err == nil && response.Status != http.StatusOK {
 		err = refusal.New(refusal.ProxmoxGroups, fmt.Errorf("node %s: setting the groups %s of %s: it responds %d, %s",
 			n.url, wording.List(groups), wording.Quoted(user), response.Status, wording.Quoted(message(response))))
 	}
 	return err
+}
+
+// refuses says whether a node does not accept a ticket, such as after its keys were made anew.
+func (n *node) refuses(ctx context.Context, text string) (bool, error) {
+	response, err := n.send(ctx, http.MethodGet, "/version", http.Header{"Cookie": {ticketCookie + "=" + url.QueryEscape(text)}}, nil)
+	return err == nil && response.Status == http.StatusUnauthorized, err
 }

@@ -18,8 +18,7 @@ type ticket struct {
 // maxTicket bounds a ticket, in bytes. One with a signature of 4096 bits has 800.
 const maxTicket = 2048
 
-// readTicket takes a ticket apart. It can't verify the signature: only nodes can. A ticket
-// that waits for a second factor is none ("PVE:!tfa!…", "PVE:tfa!…", "PVE:u2f!…").
+// readTicket takes a ticket apart. It can't verify the signature: only nodes can.
 func readTicket(text string) (ticket, bool) {
 	plain, signature, signed := strings.Cut(text, "::")
 	parts := strings.Split(plain, ":")
@@ -34,19 +33,18 @@ func readTicket(text string) (ticket, bool) {
 	return ticket{text, user, time.Unix(int64(seconds), 0)}, true
 }
 
-// isUser says whether a text is the name of a user with its realm. Names of tickets that
-// wait for a second factor have an exclamation mark where no user has one.
+// isUser says whether a text is the name of a user with its realm.
 func isUser(text string) bool {
 	at := strings.LastIndexByte(text, '@')
 	if at < 1 || len(text) > maxUser || strings.ContainsAny(text[:at], ":/") || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
 		return false
 	}
-	for _, half := range []string{"!", "tfa!", "u2f!"} {
-		if strings.HasPrefix(text, half) {
-			return false
-		}
-	}
 	return isRealm(text[at+1:])
+}
+
+// isHalf says whether a user is that of a ticket that waits for a second factor.
+func isHalf(user string) bool {
+	return strings.HasPrefix(user, "!") || strings.HasPrefix(user, "tfa!") || strings.HasPrefix(user, "u2f!")
 }
 
 // maxUser is how long a user may be with its realm, in bytes.

@@ -81,7 +81,7 @@ var table = []Meaning{
 	},
 	{
 		TooLarge, 413, "The request is too large", "Your browser sent more than this address accepts. Go back and try again; if it happens again, tell your administrator.",
-		"A request to one of the gateway's endpoints exceeds its limit. The error has the limit. An app's request to the OpenID provider has at most 8 KiB with all its parameters: have the app send a shorter `state`. Any other query has at most 64 KiB, and a form 2 MiB. A request to Proxmox VE has at most 1 GiB if it has no Content-Length: have the client send one.",
+		"A request to one of the gateway's endpoints exceeds its limit. The error has the limit. An app's request to the OpenID provider has at most 8 KiB with all its parameters: have the app send a shorter `state`. Any other query has at most 64 KiB, and a form 2 MiB. A request to Proxmox VE that has no Content-Length has at most 1 GiB, and 256 KiB without a login: have the client send one.",
 	},
 	{
 		BadRequest, 400, "The request can't be read", "Something in the request is missing or malformed. Go back and try again. If an application sent you here, tell its administrator.",
