@@ -80,12 +80,12 @@ func underAPI(b *bearing) error {
 	return nil
 }
 
-// noSignIn keeps the addresses where a node signs people in behind the login. A node does not
-// look at the token there, so anybody could guess passwords.
+// noSignIn keeps the addresses behind the login at which a node verifies no token: those where
+// it signs people in, so that anybody could guess passwords, and the list of realms.
 func noSignIn(b *bearing) error {
 	for _, path := range b.forms() {
 		for _, at := range []string{"/access/ticket", "/access/vncticket", "/access/openid"} {
-			if strings.Contains(path, at) {
+			if strings.Contains(path, at) || strings.HasSuffix(path, "/access/domains") && b.Method == http.MethodGet {
 				return errors.New("the node verifies no token at this path")
 			}
 		}

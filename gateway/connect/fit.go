@@ -88,6 +88,9 @@ func (s *spools) spool(ctx context.Context, start []byte, rest io.Reader) (io.Re
 	if err == nil {
 		_, err = file.Seek(0, io.SeekStart)
 	}
+	if err != nil && counted.err == nil { // as if the disk is full
+		err = refusal.New(refusal.Internal, fmt.Errorf("keeping the body of a request: %w", err))
+	}
 	if err != nil {
 		drop()
 		return nil, 0, unread(err)
@@ -117,13 +120,17 @@ type counting struct {
 	from io.Reader
 	all  *atomic.Int64
 	size int64
+	err  error // of from
 }
 
 func (c *counting) Read(p []byte) (int, error) {
 	n, err := c.from.Read(p)
 	c.size += int64(n)
 	if c.all.Add(int64(n)) > maxSpools {
-		return 0, refusal.New(refusal.ProxmoxUnavailable, fmt.Errorf("the bodies without a Content-Length have more than %d bytes together", int64(maxSpools)))
+		err = refusal.New(refusal.ProxmoxUnavailable, fmt.Errorf("the bodies without a Content-Length have more than %d bytes together", int64(maxSpools)))
+	}
+	if err != nil && err != io.EOF {
+		c.err = err
 	}
 	return n, err
 }

@@ -100,6 +100,9 @@ func TestProxmoxSpool(t *testing.T) {
 	wantCode(t, p.serve(request(t.Context(), io.MultiReader(io.LimitReader(endless{}, 1<<20), failingBody{})), someone, http.StatusOK, "").err, refusal.BadRequest)
 	empty("the client went away")
 
+	t.Setenv("TMPDIR", dir+"/nowhere")
+	wantCode(t, p.serve(request(t.Context(), io.LimitReader(endless{}, 1<<20)), someone, http.StatusOK, "").err, refusal.Internal, "keeping the body")
+	t.Setenv("TMPDIR", dir)
 	connect.Spool(p.app, 4<<30-300<<10)
 	wantCode(t, p.serve(request(t.Context(), io.LimitReader(endless{}, 1<<20)), someone, http.StatusOK, "").err, refusal.ProxmoxUnavailable, "together")
 	if got := p.serve(request(t.Context(), io.LimitReader(endless{}, 290<<10)), someone, http.StatusOK, ""); got.err != nil {

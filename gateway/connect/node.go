@@ -3,7 +3,6 @@ package connect
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -81,13 +80,13 @@ func (n *node) send(ctx context.Context, method, path string, header http.Header
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	response, err := n.client.Do(req, maxResponse)
 	if err != nil {
-		return nil, refusal.New(refusal.ProxmoxUnavailable, err)
+		return nil, refusal.New(refusal.ProxmoxUnavailable, fmt.Errorf("node %s: %w", n.url, err))
 	}
 	return response, nil
 }
 
 // data reads what a node responds.
-func data(response *fetch.Response, into any) error {
+func (n *node) data(response *fetch.Response, into any) error {
 	var all struct {
 		Data json.RawMessage `json:"data"`
 	}
@@ -96,7 +95,7 @@ func data(response *fetch.Response, into any) error {
 		err = json.Unmarshal(all.Data, into)
 	}
 	if response.Status != http.StatusOK || err != nil || string(all.Data) == "null" {
-		return refusal.New(refusal.ProxmoxUnavailable, fmt.Errorf("the node responds %d, and not as Proxmox VE does: is the address right?", response.Status))
+		return refusal.New(refusal.ProxmoxUnavailable, fmt.Errorf("node %s: it responds %d, and not as Proxmox VE does: is the address right?", n.url, response.Status))
 	}
 	return nil
 }
@@ -112,23 +111,25 @@ func message(response *fetch.Response) string {
 	return response.Reason
 }
 
-// authURL asks a node where it would send a browser to sign in.
-func (n *node) authURL(ctx context.Context, realm string) (*url.URL, error) {
+// authURL asks a node where it would send a browser to sign in. issuer is what its realm should
+// have.
+func (n *node) authURL(ctx context.Context, realm, issuer string) (*url.URL, error) {
 	response, err := n.send(ctx, http.MethodPost, "/access/openid/auth-url", nil, url.Values{"realm": {realm}, "redirect-url": {RedirectURL}})
 	if err != nil {
 		return nil, err
 	}
-	if response.Status != http.StatusOK {
+	if response.Status >= http.StatusInternalServerError || response.Status == http.StatusBadRequest {
 		why := message(response)
-		return nil, refusal.New(discoveryFault(why), fmt.Errorf("node %s: realm %q can't sign anybody in: the node responds %d, %s", n.url, realm, response.Status, wording.Quoted(why)))
+		return nil, refusal.New(discoveryFault(why), fmt.Errorf("node %s: realm %q can't sign anybody in: the node responds %d, %s; the realm's issuer-url has to be %s",
+			n.url, realm, response.Status, wording.Theirs(why), issuer))
 	}
 	var to string
-	if err := data(response, &to); err != nil {
+	if err := n.data(response, &to); err != nil {
 		return nil, err
 	}
 	at, err := url.Parse(to)
 	if err != nil {
-		return nil, refusal.New(refusal.ProxmoxUnavailable, errors.New("the node responds with an address that is none"))
+		return nil, refusal.New(refusal.ProxmoxUnavailable, fmt.Errorf("node %s: it responds with an address that is none", n.url))
 	}
 	return at, nil
 }
@@ -147,9 +148,9 @@ func discoveryFault(message string) refusal.Code {
 	switch {
 	case has("unknownissuer"): // rustls's word for an unknown authority
 		return refusal.ProxmoxDiscovery
-	case has("issuer"):
+	case has("issuer", "relative url", "invalid url"):
 		return refusal.ProxmoxIssuer
-	case has("certificate", "tls", "ssl", "dns", "resolve", "connect", "timed out", "timeout", "request failed", "unreachable", "discover"):
+	case has("certificate", "tls", "ssl", "dns", "resolve", "connect", "timed out", "timeout", "request failed", "unreachable", "discover", "parse", "server return", "invalid response"):
 		return refusal.ProxmoxDiscovery
 	case has("realm", "domain", "parameter"):
 		return refusal.ProxmoxRealm
@@ -173,19 +174,19 @@ func (n *node) login(ctx context.Context, state, code, user string, redeemed fun
 	switch {
 	case response.Status == http.StatusOK:
 	case response.Status >= http.StatusInternalServerError:
-		return fault(refusal.ProxmoxUnavailable, "it responds %d, %s", response.Status, wording.Quoted(message(response)))
+		return fault(refusal.ProxmoxUnavailable, "it responds %d, %s", response.Status, wording.Theirs(message(response)))
 	case !redeemed():
 		return fault(refusal.ProxmoxSecret, "it responds %d, and has not exchanged the code for tokens", response.Status)
 	case !response.Date.IsZero() && skew > maxSkew:
 		return fault(refusal.ProxmoxClock, "it responds %d, and its clock differs by %v", response.Status, skew.Round(time.Second))
 	default:
-		return fault(refusal.ProxmoxRefused, "it responds %d, %s, after it got the tokens", response.Status, wording.Quoted(message(response)))
+		return fault(refusal.ProxmoxRefused, "it responds %d, %s, after it got the tokens", response.Status, wording.Theirs(message(response)))
 	}
 	var got struct {
 		Ticket   string `json:"ticket"`
 		Username string `json:"username"`
 	}
-	if err := data(response, &got); err != nil {
+	if err := n.data(response, &got); err != nil {
 		return "", err
 	}
 	t, ok := readTicket(got.Ticket)
@@ -193,7 +194,7 @@ func (n *node) login(ctx context.Context, state, code, user string, redeemed fun
 		return fault(refusal.ProxmoxRefused, "it responds with something that is no ticket")
 	}
 	if err := n.checks.given.Run(&shown{ticket: t, of: user, named: got.Username}); err != nil {
-		return fault(refusal.ProxmoxRefused, "its ticket is that of %s: %w; set `--username-claim preferred_username` for the realm", wording.Quoted(got.Username), err)
+		return fault(refusal.ProxmoxRefused, "its ticket is that of %s: %w; if the realm has another --username-claim than preferred_username, delete the realm and add it again", wording.Quoted(got.Username), err)
 	}
 	return got.Ticket, nil
 }
@@ -203,7 +204,7 @@ func (n *node) setGroups(ctx context.Context, token, user string, groups []strin
 	response, err := n.send(ctx, http.MethodPut, "/access/users/"+url.PathEscape(user), http.Header{"Authorization": {"PVEAPIToken=" + token}}, url.Values{"groups": {strings.Join(groups, ",")}})
 	if err == nil && response.Status != http.StatusOK {
 		err = refusal.New(refusal.ProxmoxGroups, fmt.Errorf("node %s: setting the groups %s of %s: it responds %d, %s",
-			n.url, wording.List(groups), wording.Quoted(user), response.Status, wording.Quoted(message(response))))
+			n.url, wording.List(groups), wording.Quoted(user), response.Status, wording.Theirs(message(response))))
 	}
 	return err
 }

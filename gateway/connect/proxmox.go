@@ -75,7 +75,7 @@ type proxmox struct {
 func NewProxmox(opts ProxmoxOptions) (*App, error) {
 	var err error
 	if !isRealm(opts.Realm) {
-		err = wording.Aboutf("realm", "%q can't be a realm of Proxmox VE: expected letters, digits, dots, hyphens and underscores, a letter first", opts.Realm)
+		err = wording.Aboutf("realm", "%q can't be a realm of Proxmox VE: expected 2 to 32 letters, digits, dots, hyphens and underscores, a letter first", opts.Realm)
 	}
 	if err == nil && opts.GroupToken != "" && (!isToken(opts.GroupToken) || strings.ContainsFunc(opts.GroupToken, func(c rune) bool { return c <= ' ' || c > '~' })) {
 		err = wording.Aboutf("group_token", "is no API token: expected <user>@<realm>!<id>=<secret>")
@@ -117,8 +117,8 @@ func (a *App) SetTokens(t Tokens) {
 // admit gives a request the ticket of its person.
 func (p *proxmox) admit(c *Cookies, r *http.Request, v Visit) error {
 	user := v.User + "@" + p.opts.Realm
-	if !isUser(user) || isHalf(user) {
-		return refusal.New(refusal.ProxmoxRefused, fmt.Errorf("%s can't be a user of Proxmox VE: it takes no blanks, colons and slashes, and %d bytes with the realm", wording.Quoted(user), maxUser))
+	if err := checkUser(user); err != nil {
+		return refusal.New(refusal.ProxmoxUser, fmt.Errorf("%s can't be a user of Proxmox VE: %w", wording.Quoted(user), err))
 	}
 	c.key = strings.Join(v.Person.Tie(), "\x00")
 	text, err := p.brought(c, user)
@@ -321,7 +321,7 @@ func (p *proxmox) refused(ctx context.Context, text string) bool {
 }
 
 func (p *proxmox) loginAt(ctx context.Context, n *node, tokens Tokens, user, login string) (string, error) {
-	to, err := n.authURL(ctx, p.opts.Realm)
+	to, err := n.authURL(ctx, p.opts.Realm, tokens.Issuer())
 	if err != nil {
 		return "", err
 	}

@@ -156,7 +156,7 @@ func bearings() (all []attack) {
 			if !evil {
 				path, lines = version, []string{token}
 			}
-			r := httptest.NewRequest(http.MethodPost, "https://pve.example"+path, nil)
+			r := httptest.NewRequest(http.MethodGet, "https://pve.example"+path, nil)
 			r.Header["Authorization"], r.Header["Cookie"] = lines, []string{"PVEAuthCookie=x; a=b"}
 			c := p.app.Take(r.Header)
 			alone := p.app.PassesAlone(path, r)
@@ -197,7 +197,7 @@ func bearings() (all []attack) {
 	add("token", "another case", path, "/API2/json/version", token)
 	add("token", "two slashes", path, "//api2/json/version", token)
 	add("token", "two slashes inside", path, "/api2//json/version", token)
-	for _, at := range []string{"/api2/json/access/ticket", "/api2/extjs/access/ticket", "/api2/html/access/ticket", "/api2/json/access/tick%65t", "/api2/json/access%2Fticket", "/api2/json/access%252Fticket", "/api2/json/access/openid/login", "/api2/json/access/openid/auth-url", "/api2/json/access/vncticket"} {
+	for _, at := range []string{"/api2/json/access/ticket", "/api2/extjs/access/ticket", "/api2/html/access/ticket", "/api2/json/access/tick%65t", "/api2/json/access%2Fticket", "/api2/json/access%252Fticket", "/api2/json/access/openid/login", "/api2/json/access/openid/auth-url", "/api2/json/access/vncticket", "/api2/json/access/domains"} {
 		add("sign-in", "a token at "+strings.ReplaceAll(at, "/", " "), []string{"token sign-in"}, at, token)
 	}
 	return all
@@ -333,7 +333,7 @@ func TestProxmoxTokens(t *testing.T) {
 		r.Header["Authorization"], r.Header["Cookie"] = []string{token}, []string{"PVEAuthCookie=x; a=b"}
 		return r
 	}
-	for _, path := range []string{"/api2/json/version", "/api2/extjs/access/users/root%40pam", "/api2/json/nodes/a/storage/local/content/local%3Aiso%2Fa%20b.iso", "/api2/json/access/domains", "/api2/json/nodes/a/files/100%25.iso"} {
+	for _, path := range []string{"/api2/json/version", "/api2/extjs/access/users/root%40pam", "/api2/json/nodes/a/storage/local/content/local%3Aiso%2Fa%20b.iso", "/api2/json/access/domains/gw", "/api2/json/nodes/a/files/100%25.iso"} {
 		r := request(path)
 		c := p.app.Take(r.Header)
 		if alone := p.app.PassesAlone(path, r); !alone || c.Unknown(r, alone) != nil || r.Header.Get("Authorization") != token || r.Header["Cookie"] != nil {

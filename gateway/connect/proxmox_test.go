@@ -216,13 +216,18 @@ func TestProxmoxFaults(t *testing.T) {
 		code   refusal.Code
 		words  []string
 	}{
-		"the realm is missing":            {func(p *pve) { p.answer = says(500, "domain 'gw' does not exist") }, refusal.ProxmoxRealm, []string{"gw", "does not exist"}},
-		"the realm is another":            {func(p *pve) { p.answer = says(500, "wrong realm type (pam != openid)") }, refusal.ProxmoxRealm, nil},
-		"the issuer has a slash":          {func(p *pve) { p.answer = says(500, "Validation error: unexpected issuer URI `x` (expected `x/`)") }, refusal.ProxmoxIssuer, []string{"issuer URI"}},
+		"the realm is missing": {func(p *pve) { p.answer = says(500, "domain 'gw' does not exist") }, refusal.ProxmoxRealm, []string{"gw", "does not exist"}},
+		"the realm is another": {func(p *pve) { p.answer = says(500, "wrong realm type (pam != openid)") }, refusal.ProxmoxRealm, nil},
+		"the issuer has a slash": {func(p *pve) {
+			p.answer = says(500, "openid discovery failed: Validation error: unexpected issuer URI `https://pve.example.com/.sso/op` (expected `https://pve.example.com/.sso/op/`)")
+		}, refusal.ProxmoxIssuer, []string{"issuer URI", "/.sso/op/`"}},
 		"the realm has another provider":  {func(p *pve) { p.issuer = "https://id.example" }, refusal.ProxmoxIssuer, []string{"https://id.example/authorize", testIssuer}},
 		"the node has no name for us":     {func(p *pve) { p.answer = says(500, "Request failed: Dns Failed: failed to lookup address") }, refusal.ProxmoxDiscovery, []string{"Dns"}},
 		"the node does not trust us":      {func(p *pve) { p.answer = says(500, "invalid peer certificate: UnknownIssuer") }, refusal.ProxmoxDiscovery, nil},
 		"the node does not trust OpenSSL": {func(p *pve) { p.answer = says(500, "certificate verify failed: self signed certificate") }, refusal.ProxmoxDiscovery, nil},
+		"what responds is no discovery":   {func(p *pve) { p.answer = says(500, "Failed to parse server response") }, refusal.ProxmoxDiscovery, []string{"parse server", testIssuer}},
+		"the issuer is no URL":            {func(p *pve) { p.answer = says(500, "relative URL without a base") }, refusal.ProxmoxIssuer, []string{testIssuer}},
+		"no Proxmox VE":                   {func(p *pve) { p.answer = says(404, "Not Found") }, refusal.ProxmoxUnavailable, []string{"node https://node.example:8006", "not as Proxmox VE"}},
 		"another fault":                   {func(p *pve) { p.answer = says(500, "no space left on device") }, refusal.ProxmoxUnavailable, []string{"no space left"}},
 		"the secret":                      {func(p *pve) { p.redeemed, p.answer = false, atLogin(func(*http.Response) {}) }, refusal.ProxmoxSecret, nil},
 		"the clock": {func(p *pve) {
@@ -241,8 +246,13 @@ func TestProxmoxFaults(t *testing.T) {
 		})
 	}
 	p := newPVE(t)
-	for _, user := range []string{"a b", "a:b", "a/b", "", strings.Repeat("x", 62), "!tfa!alice"} {
-		wantCode(t, p.open(who{user, "1", ""}).err, refusal.ProxmoxRefused)
+	for user, words := range map[string]string{
+		"a b": "' '", "a\u00a0b": "there", "a:b": "':'", "a/b": "'/'", "a%40b": "'%'", "": "empty", strings.Repeat("x", 62): "65 bytes", "!tfa!alice": "second factor",
+	} {
+		wantCode(t, p.open(who{user, "1", ""}).err, refusal.ProxmoxUser, words)
+	}
+	if p.count() > 0 {
+		t.Errorf("for names that can't be there were %d logins", p.count())
 	}
 	p.open(who{"a@example.com", "1", ""}).user(t)
 }
@@ -253,6 +263,8 @@ func TestNewProxmox(t *testing.T) {
 		{"", "", "realm"},
 		{"1a", "", "realm"},
 		{"a b", "", "realm"},
+		{"g", "", "2 to 32"},
+		{strings.Repeat("g", 33), "", "2 to 32"},
 		{"gw", "root@pam", "group_token"},
 		{"gw", "root@pam=x", "group_token"},
 		{"gw", "root@pam!a=x y", "group_token"},

@@ -1,10 +1,13 @@
 package connect
 
 import (
+	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // A ticket of Proxmox VE is "PVE:<user>@<realm>:<time>::<signature>". The time is Unix
@@ -36,10 +39,26 @@ func readTicket(text string) (ticket, bool) {
 // isUser says whether a text is the name of a user with its realm.
 func isUser(text string) bool {
 	at := strings.LastIndexByte(text, '@')
-	if at < 1 || len(text) > maxUser || strings.ContainsAny(text[:at], ":/") || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
-		return false
+	return at > 0 && len(text) <= maxUser && !strings.ContainsFunc(text[:at], notUser) && isRealm(text[at+1:])
+}
+
+func notUser(c rune) bool { return c <= ' ' || c == 0x7f || unicode.IsSpace(c) || c == ':' || c == '/' }
+
+// checkUser returns why a person can't be signed in under a name. text has the realm.
+func checkUser(text string) error {
+	name := text[:strings.LastIndexByte(text, '@')]
+	at := strings.IndexFunc(name, func(c rune) bool { return notUser(c) || c == '%' }) // a node decodes its tickets
+	switch {
+	case name == "":
+		return errors.New("the name is empty")
+	case at >= 0:
+		return fmt.Errorf("a name has no %q there", []rune(name[at:])[0])
+	case len(text) > maxUser:
+		return fmt.Errorf("it has %d bytes with the realm, and %d are the most", len(text), maxUser)
+	case isHalf(text):
+		return errors.New("a node names those so that it asks for a second factor")
 	}
-	return isRealm(text[at+1:])
+	return nil
 }
 
 // isHalf says whether a user is that of a ticket that waits for a second factor.
@@ -47,11 +66,14 @@ func isHalf(user string) bool {
 	return strings.HasPrefix(user, "!") || strings.HasPrefix(user, "tfa!") || strings.HasPrefix(user, "u2f!")
 }
 
-// maxUser is how long a user may be with its realm, in bytes.
-const maxUser = 64
+// So long may a user be with its realm, and a realm, in bytes.
+const (
+	maxUser  = 64
+	maxRealm = 32
+)
 
 func isRealm(text string) bool {
-	return len(text) > 1 && isLetter(rune(text[0])) && !strings.ContainsFunc(text, notNodeName)
+	return len(text) > 1 && len(text) <= maxRealm && isLetter(rune(text[0])) && !strings.ContainsFunc(text, notNodeName)
 }
 
 // isGroup says whether a node knows a group by this name. It leaves others out in silence.
