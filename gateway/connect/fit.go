@@ -39,7 +39,7 @@ type spools struct{ size atomic.Int64 }
 // in a name as a hyphen (HTTP::Headers), so "Content_Length" would be another length.
 func fitHeader(r *http.Request) error {
 	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return strings.Contains(name, "_") })
-	size, lines := len(r.Method)+len(r.URL.RequestURI())+len(r.Host)+len("  HTTP/1.1\r\nHost: \r\n\r\n"), 1
+	size, lines := len(r.Host)+len("Host: \r\n\r\n"), 1 // the line with the URL does not count
 	for name, values := range r.Header {
 		for _, value := range values {
 			size, lines = size+len(name)+len(value)+len(": \r\n"), lines+1

@@ -146,6 +146,8 @@ func discoveryFault(message string) refusal.Code {
 		return false
 	}
 	switch {
+	case has("too many pending"):
+		return refusal.ProxmoxUnavailable
 	case has("unknownissuer"): // rustls's word for an unknown authority
 		return refusal.ProxmoxDiscovery
 	case has("issuer", "relative url", "invalid url"):

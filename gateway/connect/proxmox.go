@@ -66,6 +66,7 @@ type proxmox struct {
 	tokens atomic.Pointer[Tokens]
 	nodes  atomic.Pointer[[]*node]
 
+	turns   chan struct{} // one for each login under way
 	mu      sync.Mutex
 	flights map[string]*flight
 }
@@ -82,7 +83,7 @@ func NewProxmox(opts ProxmoxOptions) (*App, error) {
 	}
 	return &App{
 		Cookies: []string{ticketCookie, sealCookie},
-		proxmox: &proxmox{opts: opts, checks: checks(), flights: map[string]*flight{}},
+		proxmox: &proxmox{opts: opts, checks: checks(), turns: make(chan struct{}, maxLogins), flights: map[string]*flight{}},
 	}, err
 }
 
@@ -213,10 +214,14 @@ type flight struct {
 }
 
 const (
-	// signInTimeout bounds a login at a node, and how long a request waits for it.
+	// signInTimeout bounds a login at the nodes, without the time that it waits for others.
 	signInTimeout = 25 * time.Second
 	// retryAfter is how long a failed login counts: each costs the node three seconds.
 	retryAfter = 5 * time.Second
+	// maxLogins bounds the logins under way: a node has three workers, and a login blocks one.
+	maxLogins = 3
+	// maxWait is how long a login waits for others.
+	maxWait = time.Minute
 	// maxFlights bounds how many logins are remembered.
 	maxFlights = 4096
 )
@@ -263,13 +268,24 @@ func (p *proxmox) forgetOld() {
 }
 
 func (p *proxmox) fly(f *flight, user, login string) {
-	ctx, cancel := context.WithTimeout(context.Background(), signInTimeout)
-	defer cancel()
-	ticket, err := p.login(ctx, user, login)
+	ticket, err := p.inTurn(user, login)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f.ticket, f.err, f.ended = ticket, err, time.Now()
 	close(f.done)
+}
+
+// inTurn signs a person in once fewer than maxLogins others are being signed in.
+func (p *proxmox) inTurn(user, login string) (string, error) {
+	select {
+	case p.turns <- struct{}{}:
+		defer func() { <-p.turns }()
+	case <-time.After(maxWait):
+		return "", refusal.New(refusal.ProxmoxUnavailable, fmt.Errorf("the login waited %v for those of other people", maxWait))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), signInTimeout)
+	defer cancel()
+	return p.login(ctx, user, login)
 }
 
 // forget has the next request of a person sign in at a node: it did not accept the ticket.

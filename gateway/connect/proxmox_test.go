@@ -1,10 +1,12 @@
 package connect_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,6 +51,30 @@ func TestProxmoxOneLogin(t *testing.T) {
 		all.Wait()
 		if p.count() != 1 {
 			t.Errorf("%d logins", p.count())
+		}
+	})
+}
+
+// TestProxmoxManyPeople: a node has three workers, so not more people sign in at once.
+func TestProxmoxManyPeople(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPVE(t)
+		var now, most atomic.Int32
+		p.answer = func(r *http.Request) *http.Response {
+			if n := now.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			time.Sleep(300 * time.Millisecond)
+			now.Add(-1)
+			return nil
+		}
+		var all sync.WaitGroup
+		for i := range 150 {
+			all.Go(func() { p.open(who{fmt.Sprint("user", i), "1", ""}).user(t) })
+		}
+		if all.Wait(); p.count() != 150 || most.Load() != 3 {
+			t.Errorf("%d logins, %d at once", p.count(), most.Load())
 		}
 	})
 }
@@ -228,6 +254,7 @@ func TestProxmoxFaults(t *testing.T) {
 		"what responds is no discovery":   {func(p *pve) { p.answer = says(500, "Failed to parse server response") }, refusal.ProxmoxDiscovery, []string{"parse server", testIssuer}},
 		"the issuer is no URL":            {func(p *pve) { p.answer = says(500, "relative URL without a base") }, refusal.ProxmoxIssuer, []string{testIssuer}},
 		"no Proxmox VE":                   {func(p *pve) { p.answer = says(404, "Not Found") }, refusal.ProxmoxUnavailable, []string{"node https://node.example:8006", "not as Proxmox VE"}},
+		"too many logins wait":            {func(p *pve) { p.answer = says(500, "too many pending openid auth request for realm gw") }, refusal.ProxmoxUnavailable, []string{"pending"}},
 		"another fault":                   {func(p *pve) { p.answer = says(500, "no space left on device") }, refusal.ProxmoxUnavailable, []string{"no space left"}},
 		"the secret":                      {func(p *pve) { p.redeemed, p.answer = false, atLogin(func(*http.Response) {}) }, refusal.ProxmoxSecret, nil},
 		"the clock": {func(p *pve) {
@@ -247,7 +274,7 @@ func TestProxmoxFaults(t *testing.T) {
 	}
 	p := newPVE(t)
 	for user, words := range map[string]string{
-		"a b": "' '", "a\u00a0b": "there", "a:b": "':'", "a/b": "'/'", "a%40b": "'%'", "": "empty", strings.Repeat("x", 62): "65 bytes", "!tfa!alice": "second factor",
+		"a b": "' '", "a\u00a0b": "there", "a:b": "':'", "a/b": "'/'", "a%40b": "'%'", "o'neil": "'", `x\y`: "there", "</script>": "'<'", "": "empty", strings.Repeat("x", 62): "65 bytes", "!tfa!alice": "second factor",
 	} {
 		wantCode(t, p.open(who{user, "1", ""}).err, refusal.ProxmoxUser, words)
 	}

@@ -44,10 +44,14 @@ func isUser(text string) bool {
 
 func notUser(c rune) bool { return c <= ' ' || c == 0x7f || unicode.IsSpace(c) || c == ':' || c == '/' }
 
+// unsafe are characters that a node takes in a name, and should not. It decodes the names in
+// tickets, so %61lice would be alice. It writes names as they are into the script of its page.
+const unsafe = `%'"\<>` + "`"
+
 // checkUser returns why a person can't be signed in under a name. text has the realm.
 func checkUser(text string) error {
 	name := text[:strings.LastIndexByte(text, '@')]
-	at := strings.IndexFunc(name, func(c rune) bool { return notUser(c) || c == '%' }) // a node decodes its tickets
+	at := strings.IndexFunc(name, func(c rune) bool { return notUser(c) || strings.ContainsRune(unsafe, c) })
 	switch {
 	case name == "":
 		return errors.New("the name is empty")

@@ -101,7 +101,7 @@ var table = []Meaning{
 	},
 	{
 		HeaderTooLarge, 431, "The request has too many headers", "Your browser sent more headers than this application reads. Close the other tabs of this site, delete its cookies and try again; if it happens again, tell your administrator.",
-		"A node of Proxmox VE reads at most 8 KiB and 63 lines of a request's header, and some of that is the proxy's. The error has the numbers. No cookie but the ticket is passed on. Long addresses count, and so do headers that a proxy before this one adds: remove those.",
+		"A node of Proxmox VE reads at most 8 KiB and 63 lines of a request's header, and some of that is the proxy's. The error has the numbers. No cookie but the ticket is passed on. Headers that a proxy before this one adds count: remove those.",
 	},
 	{
 		ProxmoxUnavailable, 503, "The application is unavailable", "The application does not answer at the moment. Try again in a minute.",
@@ -117,7 +117,7 @@ var table = []Meaning{
 	},
 	{
 		ProxmoxDiscovery, 503, "The application can't reach this site", "The application has to ask this site who you are, and can't. Give your administrator the reference below.",
-		"The node could not fetch the OpenID configuration of this site. The error has the node's words, and the issuer-url that the realm has to have: compare it first (`cat /etc/pve/domains.cfg` on the node). If it is right, run `curl <issuer-url>/.well-known/openid-configuration` on the node. If the name or the network is at fault, correct DNS, /etc/hosts or the firewall. If the certificate is, put the gateway's authority into /usr/local/share/ca-certificates, run update-ca-certificates, and restart pveproxy and pvedaemon.",
+		"The node could not fetch the OpenID configuration of this site. The error has the node's words, and the issuer-url that the realm has to have: compare it first (`cat /etc/pve/domains.cfg` on the node). A node often says no more than \"Request failed\", whatever the cause; another path in the issuer-url looks the same. If it is right, run `curl <issuer-url>/.well-known/openid-configuration` on the node. If the name or the network is at fault, correct DNS, /etc/hosts or the firewall. If the certificate is, put the gateway's authority into /usr/local/share/ca-certificates, run update-ca-certificates, and restart pveproxy and pvedaemon.",
 	},
 	{
 		ProxmoxSecret, 503, "Sign-in at the application is not set up", "The application and this site don't share a secret. Give your administrator the reference below.",
@@ -133,7 +133,7 @@ var table = []Meaning{
 	},
 	{
 		ProxmoxUser, 403, "Your user name can't be used there", "The application can't have a user with your user name. Give your administrator the reference below.",
-		"A user of Proxmox VE has at most 64 bytes with the realm, and no blanks, colons, slashes and percent signs. The error says what is wrong. Choose another claim or attribute as the user name, or change it by the provider's options.",
+		"A user of Proxmox VE has at most 64 bytes with the realm, and none of blanks, quotation marks and : / % \\ < >. The error says what is wrong. Choose another claim or attribute as the user name, or change it by the provider's options.",
 	},
 	{
 		ProxmoxRefused, 403, "The application doesn't let you in", "The application refused to sign you in. Ask its administrator for access.",
