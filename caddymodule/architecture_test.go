@@ -148,11 +148,10 @@ var architecture = []room{
 		"net/http":        "it writes answers",
 	}},
 	{"gateway/connect", arrows{
+		"gateway/check":   "what it checks is a list of checks",
 		"gateway/cookie":  "an app's own cookies are taken out of a request",
 		"gateway/fetch":   "it asks the nodes of Proxmox VE for tickets",
-		"gateway/public":  "a request with an API token passes on a plain path alone",
 		"gateway/refusal": "what keeps a node from signing somebody in has a code",
-		"gateway/target":  "the path of the API",
 		"gateway/vault":   "seals are written in its text form",
 		"gateway/wording": "what a node responds is quoted in errors",
 		"net/http":        "it changes headers, and asks nodes",

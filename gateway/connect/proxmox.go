@@ -3,19 +3,15 @@ package connect
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/caddy-sso/caddy-sso/gateway/public"
 	"github.com/caddy-sso/caddy-sso/gateway/refusal"
-	"github.com/caddy-sso/caddy-sso/gateway/target"
 	"github.com/caddy-sso/caddy-sso/gateway/wording"
 )
 
@@ -65,10 +61,12 @@ type Tokens interface {
 
 type proxmox struct {
 	opts   ProxmoxOptions
-	api    *target.Open
+	checks *checklist
+	spools spools
 	tokens atomic.Pointer[Tokens]
 	nodes  atomic.Pointer[[]*node]
 
+	turns   chan struct{} // one for each login under way
 	mu      sync.Mutex
 	flights map[string]*flight
 }
@@ -76,16 +74,16 @@ type proxmox struct {
 // NewProxmox returns what is known about Proxmox VE. It needs SetNodes and SetTokens before
 // it can sign anybody in.
 func NewProxmox(opts ProxmoxOptions) (*App, error) {
-	api, err := target.NewOpen([]string{"/api2/*"}, nil)
-	if err == nil && (!isRealm(opts.Realm) || len(opts.Realm) > maxRealm) {
+	var err error
+	if !isRealm(opts.Realm) {
 		err = wording.Aboutf("realm", "%q can't be a realm of Proxmox VE: expected 2 to 32 letters, digits, dots, hyphens and underscores, a letter first", opts.Realm)
 	}
-	if user, _, found := strings.Cut(opts.GroupToken, "="); err == nil && opts.GroupToken != "" && (!found || !strings.Contains(user, "!") || strings.ContainsFunc(opts.GroupToken, func(c rune) bool { return c <= ' ' || c > '~' })) {
+	if err == nil && opts.GroupToken != "" && (!isToken(opts.GroupToken) || strings.ContainsFunc(opts.GroupToken, func(c rune) bool { return c <= ' ' || c > '~' })) {
 		err = wording.Aboutf("group_token", "is no API token: expected <user>@<realm>!<id>=<secret>")
 	}
 	return &App{
 		Cookies: []string{ticketCookie, sealCookie},
-		proxmox: &proxmox{opts: opts, api: api, flights: map[string]*flight{}},
+		proxmox: &proxmox{opts: opts, checks: checks(), turns: make(chan struct{}, maxLogins), flights: map[string]*flight{}},
 	}, err
 }
 
@@ -111,7 +109,7 @@ func (a *App) IsProxmox() bool { return a != nil && a.proxmox != nil }
 func (a *App) SetNodes(nodes []Node) {
 	made := make([]*node, len(nodes))
 	for i, n := range nodes {
-		made[i] = newNode(n)
+		made[i] = newNode(n, a.proxmox.checks)
 	}
 	a.proxmox.nodes.Store(&made)
 }
@@ -123,36 +121,18 @@ func (a *App) SetTokens(t Tokens) {
 	}
 }
 
-// PassesAlone says whether a request needs no login, because it brings a credential of the
-// app's own.
-func (a *App) PassesAlone(path string, r *http.Request) bool {
-	return a.IsProxmox() && a.proxmox.opts.APITokens && bringsToken(r.Header) && public.NeedsNoLogin(a.proxmox.api, path, r)
-}
-
-func bringsToken(h http.Header) bool {
-	lines := h["Authorization"]
-	return len(lines) == 1 && strings.HasPrefix(lines[0], "PVEAPIToken=")
-}
-
-// Unknown prepares a request that needs no login. alone says that PassesAlone is why.
-func (c *Cookies) Unknown(r *http.Request, alone bool) error {
-	if c == nil || c.app.proxmox == nil {
-		return nil
-	}
-	if !alone {
-		delete(r.Header, "Authorization") // a ticket may be in it
-	}
-	return cmp.Or(fitHeader(r), fitBody(r))
-}
-
 // admit gives a request the ticket of its person.
 func (p *proxmox) admit(c *Cookies, r *http.Request, v Visit) error {
 	user := v.User + "@" + p.opts.Realm
-	if !isUser(user) {
-		return refusal.New(refusal.ProxmoxRefused, fmt.Errorf("%s can't be a user of Proxmox VE: it takes no blanks, colons and slashes, and %d bytes with the realm", wording.Quoted(user), maxUser))
+	if err := checkUser(user); err != nil {
+		return refusal.New(refusal.ProxmoxUser, fmt.Errorf("%s can't be a user of Proxmox VE: %w", wording.Quoted(user), err))
 	}
 	c.key = strings.Join(v.Person.Tie(), "\x00")
 	text, err := p.brought(c, user)
+	if text != "" && r.Method == http.MethodGet && r.URL.Path == "/" && p.refused(r.Context(), text) {
+		text, c.seals = "", nil
+		p.forget(c.key)
+	}
 	if err == nil && text == "" {
 		if text, err = p.signIn(r.Context(), c.key, user, v.Login); err == nil {
 			err = c.give(text, v.Secure)
@@ -164,7 +144,7 @@ func (p *proxmox) admit(c *Cookies, r *http.Request, v Visit) error {
 	c.user, c.secure = user, v.Secure
 	delete(r.Header, "Authorization")
 	r.Header["Cookie"] = []string{ticketCookie + "=" + url.QueryEscape(text)}
-	return cmp.Or(fitHeader(r), fitBody(r))
+	return cmp.Or(fitHeader(r), p.spools.fitBody(r, maxBody))
 }
 
 // renewAfter is the age at which a ticket is replaced. It ends after two hours.
@@ -172,7 +152,7 @@ const renewAfter = 90 * time.Minute
 
 // brought returns the ticket that came with a request, or "" if none is this person's.
 func (p *proxmox) brought(c *Cookies, user string) (string, error) {
-	var tickets []ticket
+	var tickets []*shown
 	var seals []string
 	for _, pair := range c.brought {
 		name, value := split(pair)
@@ -181,8 +161,10 @@ func (p *proxmox) brought(c *Cookies, user string) (string, error) {
 		switch {
 		case name == sealCookie:
 			seals = append(seals, strings.Split(value, ".")...)
-		case name == ticketCookie && err == nil && ok && t.user == user && time.Since(t.made) < renewAfter:
-			tickets = append(tickets, t)
+		case name == ticketCookie && err == nil && ok:
+			if s := (&shown{ticket: t, of: user, named: user}); p.checks.brought.Run(s) == nil {
+				tickets = append(tickets, s)
+			}
 		}
 	}
 	for _, t := range tickets[:min(len(tickets), maxSeals)] {
@@ -190,7 +172,7 @@ func (p *proxmox) brought(c *Cookies, user string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if slices.ContainsFunc(seals, func(s string) bool { return same(s, seal) }) {
+		if t.seal, t.seals = seal, seals; p.checks.sealed.Run(t) == nil {
 			c.seals = []string{seal}
 			return t.text, nil
 		}
@@ -238,10 +220,14 @@ type flight struct {
 }
 
 const (
-	// signInTimeout bounds a login at a node, and how long a request waits for it.
+	// signInTimeout bounds a login at the nodes, without the time that it waits for others.
 	signInTimeout = 25 * time.Second
 	// retryAfter is how long a failed login counts: each costs the node three seconds.
 	retryAfter = 5 * time.Second
+	// maxLogins bounds the logins under way: a node has three workers, and a login blocks one.
+	maxLogins = 3
+	// maxWait is how long a login waits for others.
+	maxWait = time.Minute
 	// maxFlights bounds how many logins are remembered.
 	maxFlights = 4096
 )
@@ -288,13 +274,24 @@ func (p *proxmox) forgetOld() {
 }
 
 func (p *proxmox) fly(f *flight, user, login string) {
-	ctx, cancel := context.WithTimeout(context.Background(), signInTimeout)
-	defer cancel()
-	ticket, err := p.login(ctx, user, login)
+	ticket, err := p.inTurn(user, login)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f.ticket, f.err, f.ended = ticket, err, time.Now()
 	close(f.done)
+}
+
+// inTurn signs a person in once fewer than maxLogins others are being signed in.
+func (p *proxmox) inTurn(user, login string) (string, error) {
+	select {
+	case p.turns <- struct{}{}:
+		defer func() { <-p.turns }()
+	case <-time.After(maxWait):
+		return "", refusal.New(refusal.ProxmoxUnavailable, fmt.Errorf("the login waited %v for those of other people", maxWait))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), signInTimeout)
+	defer cancel()
+	return p.login(ctx, user, login)
 }
 
 // forget has the next request of a person sign in at a node: it did not accept the ticket.
@@ -312,17 +309,41 @@ func (p *proxmox) login(ctx context.Context, user, login string) (text string, e
 	if tokens == nil || nodes == nil {
 		return "", refusal.New(refusal.NotReady, nil)
 	}
-	for _, n := range *nodes {
-		text, err = p.loginAt(ctx, n, *tokens, user, login)
-		if refused, ok := errors.AsType[*refusal.Error](err); err == nil || !ok || refused.Code != refusal.ProxmoxUnavailable {
+	var fault error
+	for _, n := range inOrder(*nodes) {
+		if text, err = p.loginAt(ctx, n, *tokens, user, login); !isNodes(err) {
+			return text, err
+		}
+		n.failed.Store(time.Now().UnixNano())
+		if fault == nil || refusal.CodeOf(fault) == refusal.ProxmoxUnavailable {
+			fault = err // the one that says most
+		}
+		if ctx.Err() != nil {
 			break
 		}
 	}
-	return text, err
+	return "", fault
+}
+
+// refused asks a node whether it refuses a ticket. The interface's page does not answer 401
+// then: it shows the node's own form.
+func (p *proxmox) refused(ctx context.Context, text string) bool {
+	nodes := p.nodes.Load()
+	if nodes == nil {
+		return false
+	}
+	for _, n := range inOrder(*nodes) {
+		refused, err := n.refuses(ctx, text)
+		if err == nil || ctx.Err() != nil {
+			return refused
+		}
+		n.failed.Store(time.Now().UnixNano())
+	}
+	return false
 }
 
 func (p *proxmox) loginAt(ctx context.Context, n *node, tokens Tokens, user, login string) (string, error) {
-	to, err := n.authURL(ctx, p.opts.Realm)
+	to, err := n.authURL(ctx, p.opts.Realm, tokens.Issuer())
 	if err != nil {
 		return "", err
 	}

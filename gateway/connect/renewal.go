@@ -46,6 +46,7 @@ func (w *watcher) WriteHeader(status int) {
 	switch {
 	case status == http.StatusUnauthorized:
 		w.of.app.proxmox.forget(w.of.key)
+		w.of.unseal(w.Header())
 	case status == http.StatusOK && w.renewal:
 		w.held = true
 		return
@@ -92,7 +93,14 @@ func (w *watcher) release() {
 
 // renewed seals a ticket that a node gave to the interface, if it is the same user's.
 func (c *Cookies) renewed(text string, response http.Header) {
-	if t, ok := readTicket(text); ok && t.user == c.user && c.sealTicket(text, c.secure) == nil {
+	t, ok := readTicket(text)
+	if ok && c.app.proxmox.checks.renewed.Run(&shown{ticket: t, of: c.user, named: c.user}) == nil && c.sealTicket(text, c.secure) == nil {
 		c.Finish(response)
 	}
+}
+
+// unseal has the next request replace a ticket that the node did not accept.
+func (c *Cookies) unseal(response http.Header) {
+	c.stale = append(c.stale, sealCookie)
+	c.Finish(response)
 }

@@ -1,10 +1,13 @@
 package connect
 
 import (
+	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // A ticket of Proxmox VE is "PVE:<user>@<realm>:<time>::<signature>". The time is Unix
@@ -18,8 +21,7 @@ type ticket struct {
 // maxTicket bounds a ticket, in bytes. One with a signature of 4096 bits has 800.
 const maxTicket = 2048
 
-// readTicket takes a ticket apart. It can't verify the signature: only nodes can. A ticket
-// that waits for a second factor is none ("PVE:!tfa!…", "PVE:tfa!…", "PVE:u2f!…").
+// readTicket takes a ticket apart. It can't verify the signature: only nodes can.
 func readTicket(text string) (ticket, bool) {
 	plain, signature, signed := strings.Cut(text, "::")
 	parts := strings.Split(plain, ":")
@@ -34,29 +36,48 @@ func readTicket(text string) (ticket, bool) {
 	return ticket{text, user, time.Unix(int64(seconds), 0)}, true
 }
 
-// isUser says whether a text is the name of a user with its realm. Names of tickets that
-// wait for a second factor have an exclamation mark where no user has one.
+// isUser says whether a text is the name of a user with its realm.
 func isUser(text string) bool {
 	at := strings.LastIndexByte(text, '@')
-	if at < 1 || len(text) > maxUser || strings.ContainsAny(text[:at], ":/") || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
-		return false
-	}
-	for _, half := range []string{"!", "tfa!", "u2f!"} {
-		if strings.HasPrefix(text, half) {
-			return false
-		}
-	}
-	return isRealm(text[at+1:])
+	return at > 0 && len(text) <= maxUser && !strings.ContainsFunc(text[:at], notUser) && isRealm(text[at+1:])
 }
 
-// maxUser is how long a user may be with its realm, in bytes.
-const maxUser = 64
+func notUser(c rune) bool { return c <= ' ' || c == 0x7f || unicode.IsSpace(c) || c == ':' || c == '/' }
 
-// maxRealm is how long a new realm may be, in bytes.
-const maxRealm = 32
+// unsafe are characters that a node takes in a name, and should not. It decodes the names in
+// tickets, so %61lice would be alice. It writes names as they are into the script of its page.
+const unsafe = `%'"\<>` + "`"
+
+// checkUser returns why a person can't be signed in under a name. text has the realm.
+func checkUser(text string) error {
+	name := text[:strings.LastIndexByte(text, '@')]
+	at := strings.IndexFunc(name, func(c rune) bool { return notUser(c) || strings.ContainsRune(unsafe, c) })
+	switch {
+	case name == "":
+		return errors.New("the name is empty")
+	case at >= 0:
+		return fmt.Errorf("a name has no %q there", []rune(name[at:])[0])
+	case len(text) > maxUser:
+		return fmt.Errorf("it has %d bytes with the realm, and %d are the most", len(text), maxUser)
+	case isHalf(text):
+		return errors.New("a node names those so that it asks for a second factor")
+	}
+	return nil
+}
+
+// isHalf says whether a user is that of a ticket that waits for a second factor.
+func isHalf(user string) bool {
+	return strings.HasPrefix(user, "!") || strings.HasPrefix(user, "tfa!") || strings.HasPrefix(user, "u2f!")
+}
+
+// So long may a user be with its realm, and a realm, in bytes.
+const (
+	maxUser  = 64
+	maxRealm = 32
+)
 
 func isRealm(text string) bool {
-	return len(text) > 1 && isLetter(rune(text[0])) && !strings.ContainsFunc(text, notNodeName)
+	return len(text) > 1 && len(text) <= maxRealm && isLetter(rune(text[0])) && !strings.ContainsFunc(text, notNodeName)
 }
 
 // isGroup says whether a node knows a group by this name. It leaves others out in silence.

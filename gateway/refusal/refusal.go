@@ -103,6 +103,7 @@ const (
 	ProxmoxSecret      Code = "proxmox_secret"
 	ProxmoxClock       Code = "proxmox_clock"
 	ProxmoxGroups      Code = "proxmox_groups"
+	ProxmoxUser        Code = "proxmox_user"
 	ProxmoxRefused     Code = "proxmox_refused"
 
 	FlowUnknown      Code = "flow_unknown"

@@ -81,7 +81,7 @@ var table = []Meaning{
 	},
 	{
 		TooLarge, 413, "The request is too large", "Your browser sent more than this address accepts. Go back and try again; if it happens again, tell your administrator.",
-		"A request to one of the gateway's endpoints exceeds its limit. The error has the limit. An app's request to the OpenID provider has at most 8 KiB with all its parameters: have the app send a shorter `state`. Any other query has at most 64 KiB, and a form 2 MiB. A request to Proxmox VE has at most 1 GiB if it has no Content-Length: have the client send one.",
+		"A request to one of the gateway's endpoints exceeds its limit. The error has the limit. An app's request to the OpenID provider has at most 8 KiB with all its parameters: have the app send a shorter `state`. Any other query has at most 64 KiB, and a form 2 MiB. A request to Proxmox VE that has no Content-Length has at most 1 GiB, and 256 KiB without a login: have the client send one.",
 	},
 	{
 		BadRequest, 400, "The request can't be read", "Something in the request is missing or malformed. Go back and try again. If an application sent you here, tell its administrator.",
@@ -101,11 +101,11 @@ var table = []Meaning{
 	},
 	{
 		HeaderTooLarge, 431, "The request has too many headers", "Your browser sent more headers than this application reads. Close the other tabs of this site, delete its cookies and try again; if it happens again, tell your administrator.",
-		"A node of Proxmox VE reads at most 8 KiB and 63 lines of a request's header, and some of that is the proxy's. The error has the numbers. No cookie but the ticket is passed on. Long addresses count, and so do headers that a proxy before this one adds: remove those.",
+		"A node of Proxmox VE reads at most 8 KiB and 63 lines of a request's header, and some of that is the proxy's. The error has the numbers. No cookie but the ticket is passed on. Headers that a proxy before this one adds count: remove those.",
 	},
 	{
 		ProxmoxUnavailable, 503, "The application is unavailable", "The application does not answer at the moment. Try again in a minute.",
-		"No node of Proxmox VE could be reached, or what responds is no Proxmox VE. The error names the last one. Check network, port 8006 and the certificate: `tls_trust_pool` in the `transport` of `reverse_proxy`, or `ca` or `fingerprint` beside `node`.",
+		"No node of Proxmox VE could be reached, or what responds is no Proxmox VE. The error names one. Check network, port 8006 and the certificate: `tls_trust_pool` in the `transport` of `reverse_proxy`, or `ca` or `fingerprint` beside `node`.",
 	},
 	{
 		ProxmoxRealm, 503, "Sign-in at the application is not set up", "The application does not know this site's sign-in yet. Give your administrator the reference below.",
@@ -117,7 +117,7 @@ var table = []Meaning{
 	},
 	{
 		ProxmoxDiscovery, 503, "The application can't reach this site", "The application has to ask this site who you are, and can't. Give your administrator the reference below.",
-		"The node could not fetch the OpenID configuration of this site. The error has the node's words. Run `curl <issuer>/.well-known/openid-configuration` on the node. If the name or the network is at fault, correct DNS, /etc/hosts or the firewall. If the certificate is, put the gateway's authority into /usr/local/share/ca-certificates, run update-ca-certificates, and restart pveproxy and pvedaemon.",
+		"The node could not fetch the OpenID configuration of this site. The error has the node's words, and the issuer-url that the realm has to have: compare it first (`cat /etc/pve/domains.cfg` on the node). A node often says no more than \"Request failed\", whatever the cause; another path in the issuer-url looks the same. If it is right, run `curl <issuer-url>/.well-known/openid-configuration` on the node. If the name or the network is at fault, correct DNS, /etc/hosts or the firewall. If the certificate is, put the gateway's authority into /usr/local/share/ca-certificates, run update-ca-certificates, and restart pveproxy and pvedaemon.",
 	},
 	{
 		ProxmoxSecret, 503, "Sign-in at the application is not set up", "The application and this site don't share a secret. Give your administrator the reference below.",
@@ -132,8 +132,12 @@ var table = []Meaning{
 		"The node refused to set the person's groups by `group_token`. The error names the groups and has the node's words. Make the groups by `pveum group add`. Give the token's user the privilege User.Modify.",
 	},
 	{
+		ProxmoxUser, 403, "Your user name can't be used there", "The application can't have a user with your user name. Give your administrator the reference below.",
+		"A user of Proxmox VE has at most 64 bytes with the realm, and none of blanks, quotation marks and : / % \\ < >. The error says what is wrong. Choose another claim or attribute as the user name, or change it by the provider's options.",
+	},
+	{
 		ProxmoxRefused, 403, "The application doesn't let you in", "The application refused to sign you in. Ask its administrator for access.",
-		"The node got the person's tokens and refused nevertheless, or it signed in somebody else, or the user name can't be one of Proxmox VE (64 bytes with the realm; no blanks, colons and slashes). The error says which. Check that the realm has `--autocreate 1` and `--username-claim preferred_username`, and that the user is neither disabled nor expired. The node's own log (`journalctl -u pvedaemon`) has its reason. The node waits three seconds before each such answer.",
+		"The node got the person's tokens and refused nevertheless, or it signed in somebody else. The error says which. Check that the realm has `--autocreate 1` and `--username-claim preferred_username` (to change that, delete the realm and add it again), that the clocks agree, and that the user is neither disabled nor expired. The node's own log (`journalctl -u pvedaemon`) has its reason. The node waits three seconds before each such answer.",
 	},
 	{
 		FlowUnknown, 400, "This sign-in has expired", "The sign-in began too long ago, or is finished already. " + tryAgain,
