@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,9 +85,11 @@ func killConnections(t *testing.T, f *faulty) {
 // TestLogoutDuringStoreFaults logs people out before, during and after each fault,
 // as they do it: again and again until they are told that it is done. From then on
 // the other node serves nothing of theirs. The faults of a list happen to one
-// cluster, one after another.
+// cluster, one after another. The clusters run beside each other in one place of the
+// parallel tests, because they wait most of the time.
 func TestLogoutDuringStoreFaults(t *testing.T) {
 	t.Parallel()
+	var clusters sync.WaitGroup
 	for name, list := range map[string][]storeFault{
 		"full": {
 			{
@@ -110,18 +113,20 @@ func TestLogoutDuringStoreFaults(t *testing.T) {
 		"stalled for long": {stall(30 * time.Second)},
 		"connections":      {{"connections killed again and again", 1, time.Second, killConnections, killConnections}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var args []string
-			if name == "killed" {
-				args = []string{"--appendonly", "yes", "--appendfsync", "always"}
-			}
-			f := newFaulty(t, args...)
-			for _, fault := range list {
-				t.Run("E4 "+fault.name, func(t *testing.T) { f.logoutsAround(t, fault) })
-			}
+		clusters.Go(func() {
+			t.Run(name, func(t *testing.T) {
+				var args []string
+				if name == "killed" {
+					args = []string{"--appendonly", "yes", "--appendfsync", "always"}
+				}
+				f := newFaulty(t, args...)
+				for _, fault := range list {
+					t.Run("E4 "+fault.name, func(t *testing.T) { f.logoutsAround(t, fault) })
+				}
+			})
 		})
 	}
+	clusters.Wait()
 }
 
 func (f *faulty) logoutsAround(t *testing.T, fault storeFault) {
