@@ -18,7 +18,7 @@ func TestBrowserSignsIn(t *testing.T) {
 	t.Parallel()
 	for _, origin := range origins {
 		t.Run("F1 from the app's address to the app, "+origin, func(t *testing.T) {
-			w := newWorld(t, worldOptions{origin: origin})
+			w := newWorld(t, worldOptions{oneByOne: true, origin: origin})
 			b := newBrowser(t)
 			b.navigate(w.base + "/deep/link?a=1#part")
 			b.enter("alice", "alice")
@@ -48,7 +48,7 @@ func TestBrowserProviderLogout(t *testing.T) {
 	t.Parallel()
 	for _, origin := range origins {
 		t.Run(origin, func(t *testing.T) {
-			w := newWorld(t, worldOptions{origin: origin, block: "\t\tlogout provider"})
+			w := newWorld(t, worldOptions{oneByOne: true, origin: origin, block: "\t\tlogout provider"})
 			b := newBrowser(t)
 			b.navigate(w.base + "/")
 			b.enter("bob", "bob")
@@ -64,7 +64,7 @@ func TestBrowserProviderLogout(t *testing.T) {
 // from another site, and from the app.
 func TestBrowserOtherPerson(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, worldOptions{})
+	w := newWorld(t, worldOptions{oneByOne: true})
 	b := newBrowser(t)
 	b.navigate(w.base + "/")
 	b.enter("bob", "bob")
@@ -103,7 +103,7 @@ func TestBrowserOtherPerson(t *testing.T) {
 // a SAML message too.
 func TestBrowserPages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, worldOptions{})
+	w := newWorld(t, worldOptions{oneByOne: true})
 	b := newBrowser(t)
 	b.navigate(w.base + "/")
 	b.enter("alice", "alice")
@@ -145,7 +145,7 @@ func (b *tab) obeysPolicies(visit func()) {
 // second one first.
 func TestBrowserTwoTabs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, worldOptions{})
+	w := newWorld(t, worldOptions{oneByOne: true})
 	one := newBrowser(t)
 	one.navigate(w.base + "/one")
 	two := one.open()
@@ -268,7 +268,7 @@ func TestBrowserLiveCut(t *testing.T) {
 // TestBackAfterLogout goes back to a page of the app that the browser has kept as it
 // was. Without a logout it shows that page, which is the control.
 func TestBackAfterLogout(t *testing.T) {
-	cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
+	cl := newCluster(t, clusterOptions{oneByOne: true, bolt: "sessions.db"})
 	b := trusting(newBrowser(t, `{}`)) // the headless shell keeps no pages
 	mark := func() {
 		t.Helper()

@@ -17,7 +17,7 @@ import (
 // logs on and everything at debug level, and looks for every secret that was
 // involved in all that was logged and stored.
 func TestCanarySecrets(t *testing.T) {
-	bothStores(t, worldOptions{stopped: true, block: "\t\tlogout provider"}, func(t *testing.T, w *world) {
+	bothStores(t, worldOptions{oneByOne: true, stopped: true, block: "\t\tlogout provider"}, func(t *testing.T, w *world) {
 		clientSecret, storeSecret := w.client.secret, w.secret
 		if w.redis != nil { // with bolt, the client secret stands in the Caddyfile itself
 			secrets := filepath.Join(w.gw.dir, "client-secret")

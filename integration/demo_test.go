@@ -34,7 +34,7 @@ const picture = "../docs/demo.png"
 func TestBrowserDemo(t *testing.T) {
 	t.Parallel()
 	out := &syncBuffer{}
-	cmd := exec.Command(binary(t), "demo", "--port", "0")
+	cmd := exec.Command(shipped(t), "demo", "--port", "0")
 	cmd.Dir, cmd.Env = scratch, []string{"HOME=" + scratch, "TMPDIR=" + scratch, "PATH=" + os.Getenv("PATH")}
 	cmd.Stdout, cmd.Stderr = out, out
 	proc, err := start(cmd)

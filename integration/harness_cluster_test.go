@@ -132,6 +132,8 @@ type clusterOptions struct {
 	plain bool
 	// stopped leaves the nodes to be started by the test.
 	stopped bool
+	// oneByOne is that of each node.
+	oneByOne bool
 	// env is added to the nodes' environment.
 	env []string
 }
@@ -148,6 +150,7 @@ func newCluster(t *testing.T, o clusterOptions) *cluster {
 		if o.through != nil {
 			n.redis = o.through(i, n.redis)
 		}
+		n.oneByOne = o.oneByOne
 		n.env = slices.Concat(o.env, []string{"OP_SECRET=" + cl.op.ClientSecret, "STORE_SECRET=" + cl.secret})
 		if err := os.WriteFile(filepath.Join(n.dir, "op.pem"), cl.op.Roots, 0o600); err != nil {
 			t.Fatal(err)

@@ -25,6 +25,9 @@ type gateway struct {
 	env   []string
 	proc  *process
 	log   *syncBuffer
+	// oneByOne says that people come one after another, and that nothing else is under test
+	// that happens at once. Then it runs as it is shipped, without the race detector.
+	oneByOne bool
 }
 
 // newGateway makes a gateway that runs nothing yet.
@@ -66,9 +69,14 @@ func (g *gateway) write(global, sites string) {
 
 func (g *gateway) caddyfile() string { return filepath.Join(g.dir, "Caddyfile") }
 
-// command is a call of the binary in the gateway's environment.
+// command is a call of the binary in the gateway's environment. A server has the race
+// detector, but for oneByOne.
 func (g *gateway) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(binary(g.t), args...)
+	program := shipped
+	if serves := args[0] == "run" || args[0] == "sidecar"; serves && !g.oneByOne {
+		program = binary
+	}
+	cmd := exec.Command(program(g.t), args...)
 	cmd.Dir = g.dir
 	cmd.Env = append([]string{
 		"HOME=" + g.dir, "XDG_DATA_HOME=" + g.dir + "/data", "XDG_CONFIG_HOME=" + g.dir + "/config",

@@ -37,6 +37,8 @@ type samlOptions struct {
 	idpHost string
 	idpDown bool
 	stopped bool
+	// oneByOne is that of the gateway.
+	oneByOne bool
 }
 
 // unlimited are options for a test that brings many answers which are refused,
@@ -85,6 +87,7 @@ func newSAMLWorld(t *testing.T, o samlOptions, sites ...samlSite) *samlWorld {
 		}
 	}
 	for _, n := range w.nodes {
+		n.oneByOne = o.oneByOne
 		w.configure(n)
 		if !o.stopped {
 			n.start()

@@ -38,6 +38,8 @@ type worldOptions struct {
 	idpDown bool
 	// stopped leaves the gateway to be started by the test.
 	stopped bool
+	// oneByOne is that of the gateway.
+	oneByOne bool
 	// register changes the registration at Keycloak.
 	register func(rep map[string]any)
 }
@@ -71,6 +73,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 		w.redis = gatewaytest.StartRedis(t)
 	}
 	w.gw = newGateway(t)
+	w.gw.oneByOne = o.oneByOne
 	w.configure()
 	if !o.stopped {
 		w.gw.start()

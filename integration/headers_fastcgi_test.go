@@ -74,6 +74,7 @@ func TestHeaderAttackFastCGI(t *testing.T) {
 	t.Parallel()
 	address, root := newPHP(t)
 	options := headersSite()
+	options.oneByOne = true
 	options.site = fmt.Sprintf("\troot %s\n\thandle {\n\t\trewrite /index.php\n\t\tphp_fastcgi %s\n\t}", root, address)
 	site := func(t *testing.T) (cookie string, send func(t *testing.T, cookie string, a attack) rawAnswer) {
 		cl := newCluster(t, options)

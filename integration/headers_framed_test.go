@@ -17,6 +17,7 @@ import (
 func testFramedHeaders(t *testing.T, dial dialler, trailers bool) {
 	t.Helper()
 	options := headersSite()
+	options.oneByOne = true
 	options.env = []string{extendedConnect}
 	// play plays messages that go over one connection, after controls with a header each.
 	play := func(t *testing.T, corpus []message, harmless ...string) (*cluster, *framedClient, string) {

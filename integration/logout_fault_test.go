@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,9 +85,11 @@ func killConnections(t *testing.T, f *faulty) {
 // TestLogoutDuringStoreFaults logs people out before, during and after each fault,
 // as they do it: again and again until they are told that it is done. From then on
 // the other node serves nothing of theirs. The faults of a list happen to one
-// cluster, one after another.
+// cluster, one after another. The clusters run beside each other in one place of the
+// parallel tests, because they wait most of the time.
 func TestLogoutDuringStoreFaults(t *testing.T) {
 	t.Parallel()
+	var clusters sync.WaitGroup
 	for name, list := range map[string][]storeFault{
 		"full": {
 			{
@@ -97,7 +100,11 @@ func TestLogoutDuringStoreFaults(t *testing.T) {
 			{"can't save", -1, 2 * time.Second, cantSave, canSave},
 		},
 		"stalled": {stall(2 * time.Second), stall(3 * time.Second), stall(8 * time.Second)},
-		"cut off": {cutOff(0, toServer), cutOff(0, fromServer), cutOff(1, toServer), cutOff(1, fromServer)},
+		// Each takes 40 seconds, which are spent waiting.
+		"cut off, sends":           {cutOff(0, toServer)},
+		"cut off, hears":           {cutOff(0, fromServer)},
+		"the other cut off, sends": {cutOff(1, toServer)},
+		"the other cut off, hears": {cutOff(1, fromServer)},
 		"killed": {{
 			"killed, with every write on its disk", -1, time.Second,
 			func(_ *testing.T, f *faulty) { f.redis.Kill() },
@@ -106,18 +113,20 @@ func TestLogoutDuringStoreFaults(t *testing.T) {
 		"stalled for long": {stall(30 * time.Second)},
 		"connections":      {{"connections killed again and again", 1, time.Second, killConnections, killConnections}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var args []string
-			if name == "killed" {
-				args = []string{"--appendonly", "yes", "--appendfsync", "always"}
-			}
-			f := newFaulty(t, args...)
-			for _, fault := range list {
-				t.Run("E4 "+fault.name, func(t *testing.T) { f.logoutsAround(t, fault) })
-			}
+		clusters.Go(func() {
+			t.Run(name, func(t *testing.T) {
+				var args []string
+				if name == "killed" {
+					args = []string{"--appendonly", "yes", "--appendfsync", "always"}
+				}
+				f := newFaulty(t, args...)
+				for _, fault := range list {
+					t.Run("E4 "+fault.name, func(t *testing.T) { f.logoutsAround(t, fault) })
+				}
+			})
 		})
 	}
+	clusters.Wait()
 }
 
 func (f *faulty) logoutsAround(t *testing.T, fault storeFault) {

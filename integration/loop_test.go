@@ -21,20 +21,20 @@ import (
 func TestBrowserLoops(t *testing.T) {
 	t.Parallel()
 	t.Run("C13 cookies blocked by a setting", func(t *testing.T) {
-		cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
+		cl := newCluster(t, clusterOptions{oneByOne: true, bolt: "sessions.db"})
 		b := trusting(newBrowser(t, `{"profile": {"default_content_setting_values": {"cookies": 2}}}`))
 		b.navigate(cl.base + "/wanted")
 		b.awaitText("cookies_blocked")
 		b.wantSays("Allow cookies for this site", cl.base)
 	})
 	t.Run("C13 a proxy that drops all cookies", func(t *testing.T) {
-		cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
+		cl := newCluster(t, clusterOptions{oneByOne: true, bolt: "sessions.db"})
 		b := trusting(newBrowser(t))
 		b.navigate(dropping(t, cl, "") + "/wanted")
 		b.awaitText("cookies_blocked")
 	})
 	t.Run("C13 a proxy that drops the session", func(t *testing.T) {
-		cl := newCluster(t, clusterOptions{bolt: "sessions.db"})
+		cl := newCluster(t, clusterOptions{oneByOne: true, bolt: "sessions.db"})
 		front := dropping(t, cl, "__Host-sso=")
 		b := trusting(newBrowser(t))
 		b.navigate(front + "/wanted")
@@ -48,7 +48,8 @@ func TestBrowserLoops(t *testing.T) {
 	})
 	t.Run("C13 an app that sends to the login who is signed in", func(t *testing.T) {
 		cl := newCluster(t, clusterOptions{
-			bolt: "sessions.db", site: "\troute {\n\t\theader Location /.sso/login?return=%2Fwanted\n\t\trespond 302\n\t}",
+			oneByOne: true,
+			bolt:     "sessions.db", site: "\troute {\n\t\theader Location /.sso/login?return=%2Fwanted\n\t\trespond 302\n\t}",
 		})
 		b := trusting(newBrowser(t))
 		b.navigate(cl.base + "/wanted")

@@ -101,7 +101,7 @@ func TestOpenIDProvider(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store string) {
 		a := newWiki(t)
-		w := newSAMLWorld(t, samlOptions{store: store}, samlSite{name: "op", block: fmt.Sprintf(`
+		w := newSAMLWorld(t, samlOptions{oneByOne: true, store: store}, samlSite{name: "op", block: fmt.Sprintf(`
 		op {
 			client wiki {
 				secret secret

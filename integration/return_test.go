@@ -37,7 +37,7 @@ func TestBrowserFragment(t *testing.T) {
 		}
 	}
 	for name, site := range map[string]func(t *testing.T) (base string){
-		"by OpenID Connect": func(t *testing.T) string { return newWorld(t, worldOptions{}).base },
+		"by OpenID Connect": func(t *testing.T) string { return newWorld(t, worldOptions{oneByOne: true}).base },
 		"by SAML":           func(t *testing.T) string { return newCrossSiteWorld(t, samlSite{name: "redirect"}).sites[0].base },
 		"by SAML, asked by form": func(t *testing.T) string {
 			return newCrossSiteWorld(t, samlSite{name: "post", block: "\t\trequest_binding post"}).sites[0].base
@@ -77,7 +77,7 @@ func TestBrowserFragment(t *testing.T) {
 	}
 	t.Run("by the chooser", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t, worldOptions{block: "\t\tautologin off"})
+		w := newWorld(t, worldOptions{oneByOne: true, block: "\t\tautologin off"})
 		b := newBrowser(t)
 		b.navigate(w.base + wanted)
 		b.click("main a.button")
@@ -86,7 +86,7 @@ func TestBrowserFragment(t *testing.T) {
 	})
 	t.Run("lost if the site lets no script run", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t, worldOptions{site: `	header >Content-Security-Policy "script-src 'none'"`})
+		w := newWorld(t, worldOptions{oneByOne: true, site: `	header >Content-Security-Policy "script-src 'none'"`})
 		b := newBrowser(t)
 		b.navigate(w.base + wanted)
 		b.enter("alice", "alice")
@@ -94,7 +94,7 @@ func TestBrowserFragment(t *testing.T) {
 	})
 	t.Run("lost without scripts", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t, worldOptions{})
+		w := newWorld(t, worldOptions{oneByOne: true})
 		b := newBrowser(t, noScript)
 		b.navigate(w.base + wanted)
 		b.enter("alice", "alice")
@@ -106,7 +106,7 @@ func TestBrowserFragment(t *testing.T) {
 // the session is over: the person comes to the provider as without it.
 func TestBrowserServiceWorker(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, worldOptions{site: `	header /worker.js Content-Type text/javascript
+	w := newWorld(t, worldOptions{oneByOne: true, site: `	header /worker.js Content-Type text/javascript
 	respond /worker.js ` + "`addEventListener('activate', e => e.waitUntil(clients.claim())); addEventListener('fetch', e => e.respondWith(fetch(e.request)))`"})
 	b := newBrowser(t)
 	b.navigate(w.base + "/")
@@ -133,7 +133,7 @@ func TestBrowserServiceWorker(t *testing.T) {
 // to sign in, in the whole window, and leads back to the page around it.
 func TestBrowserFrame(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, worldOptions{block: "\t\tpublic /outer", site: `	header /outer Content-Type text/html
+	w := newWorld(t, worldOptions{oneByOne: true, block: "\t\tpublic /outer", site: `	header /outer Content-Type text/html
 	respond /outer ` + "`<iframe src=/inner width=800 height=600></iframe>`"})
 	b := newBrowser(t)
 	b.navigate(w.base + "/outer")
@@ -174,7 +174,7 @@ func TestBrowserRefused(t *testing.T) {
 	}
 	t.Run("by OpenID Connect", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t, worldOptions{})
+		w := newWorld(t, worldOptions{oneByOne: true})
 		b := newBrowser(t)
 		b.navigate(w.base + "/wanted")
 		refused(t, b, w.base)

@@ -23,7 +23,7 @@ func newCrossSiteWorld(t *testing.T, sites ...samlSite) *samlWorld {
 	for i := range sites {
 		sites[i].provider = byFile
 	}
-	return newSAMLWorld(t, samlOptions{idpHost: crossSiteIdP}, sites...)
+	return newSAMLWorld(t, samlOptions{oneByOne: true, idpHost: crossSiteIdP}, sites...)
 }
 
 // bindings are sites whose requests go by redirect and by POST.

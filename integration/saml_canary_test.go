@@ -34,7 +34,9 @@ func TestSAMLCanarySecrets(t *testing.T) {
 		{name: "transient", client: transient},
 		{name: "php", php: true, options: map[string]any{"NameIDFormat": "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"}, block: byUID},
 	}
-	bothSAMLStores(t, unlimited(), sites, func(t *testing.T, w *samlWorld) {
+	o := unlimited()
+	o.oneByOne = true
+	bothSAMLStores(t, o, sites, func(t *testing.T, w *samlWorld) {
 		all := canaries{"store secret": w.secret}
 		for _, s := range w.sites {
 			c := w.client(0)

@@ -112,7 +112,7 @@ func TestSAMLMetadata(t *testing.T) {
 		}
 	})
 	t.Run("D4 with another provider's certificate nothing is taken", func(t *testing.T) {
-		w := newSAMLWorld(t, samlOptions{}, samlSite{name: "wrong-key", provider: byHand(func(_ *samlWorld, _ *samlSite, _ string) string {
+		w := newSAMLWorld(t, samlOptions{oneByOne: true}, samlSite{name: "wrong-key", provider: byHand(func(_ *samlWorld, _ *samlSite, _ string) string {
 			return "\t\tcertificate " + encryptionCertificate()
 		})})
 		s := w.site("wrong-key")
@@ -131,7 +131,7 @@ func TestSAMLRequest(t *testing.T) {
 		{name: "post-signed", unregistered: true, block: "\t\trequest_binding post\n\t\tsign_requests on"},
 		{name: "php-redirect-signed", php: true, unregistered: true, block: "\t\tsign_requests on"},
 	}
-	bothSAMLStores(t, samlOptions{}, sites, func(t *testing.T, w *samlWorld) {
+	bothSAMLStores(t, samlOptions{oneByOne: true}, sites, func(t *testing.T, w *samlWorld) {
 		w.settle(t)
 		for _, s := range w.sites {
 			t.Run("C9 "+s.name, func(t *testing.T) {
@@ -230,7 +230,7 @@ func (w *samlWorld) registerByMetadata(t *testing.T, s *samlSite) map[string]any
 func TestSAMLMetadataOfOurs(t *testing.T) {
 	t.Parallel()
 	sites := []samlSite{{name: "imported", unregistered: true, block: "\t\tsign_requests on"}, {name: "message-only", unregistered: true, block: messageOnly}}
-	bothSAMLStores(t, samlOptions{}, sites, func(t *testing.T, w *samlWorld) {
+	bothSAMLStores(t, samlOptions{oneByOne: true}, sites, func(t *testing.T, w *samlWorld) {
 		w.settle(t)
 		for row, want := range map[string]struct{ site, assertions string }{
 			"A3 C5 Keycloak imports our metadata, and signs as they ask":                            {"imported", "true"},
@@ -278,7 +278,7 @@ func TestSAMLSeveralProviders(t *testing.T) {
 	eachStore(t, func(t *testing.T, store string) {
 		var oidc kcClient
 		p := certificates(t)
-		w := newSAMLWorld(t, samlOptions{store: store, stopped: true, global: func(w *samlWorld) string {
+		w := newSAMLWorld(t, samlOptions{oneByOne: true, store: store, stopped: true, global: func(w *samlWorld) string {
 			return fmt.Sprintf("\t\tprovider one saml {\n\t\t\tmetadata %s\n\t\t\tca %s\n\t\t\tdisplay_name \"Saml of Keycloak\"\n\t\t}\n", w.idpBase()+samlPath+"/descriptor", p.caFile) +
 				fmt.Sprintf("\t\tprovider two saml {\n\t\t\tmetadata %s\n\t\t\tdisplay_name \"Saml of PHP\"\n\t\t}\n", theSimpleSAMLphp(w.t).metadataURL()) +
 				fmt.Sprintf("\t\tprovider three oidc {\n\t\t\tissuer %s\n\t\t\tclient_id `%s`\n\t\t\tclient_secret `%s`\n\t\t\tca %s\n\t\t\tdisplay_name \"OpenID of Keycloak\"\n\t\t}\n",

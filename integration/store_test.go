@@ -88,7 +88,7 @@ return table.concat(out, '\n')`
 // sessions and put back what was there, and gets nothing of another person's.
 func TestStoreAttackByWriter(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, worldOptions{store: "redis"})
+	w := newWorld(t, worldOptions{oneByOne: true, store: "redis"})
 	clients := map[string]*client{}
 	records := map[string]map[string]string{} // who → what their login added
 	for _, name := range []string{"alice", "bob"} {

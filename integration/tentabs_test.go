@@ -67,7 +67,8 @@ func openTen(first *tab, base string) []*tab {
 func TestBrowserSAMLTenTabs(t *testing.T) {
 	for _, site := range bindings() {
 		t.Run("D4 request by "+site.name, func(t *testing.T) {
-			w := newCrossSiteWorld(t, site)
+			site.provider = byFile
+			w := newSAMLWorld(t, samlOptions{idpHost: crossSiteIdP}, site)
 			s := w.sites[0]
 			first := newBrowser(t)
 			first.navigate(s.base + "/")

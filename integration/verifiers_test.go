@@ -32,7 +32,7 @@ func TestVerifiersLive(t *testing.T) {
 	prepended := startPHP(t, root, "-d", "auto_prepend_file="+root+"/app.php", "-d", "sys_temp_dir="+root)
 	fmt.Fprintf(&site, "\troot %s\n\thandle /prepend* {\n\t\trewrite /user.php\n\t\tphp_fastcgi %s\n\t}\n", root, prepended)
 	fmt.Fprintf(&site, "\thandle /other {\n\t\trewrite /user.php\n\t\tphp_fastcgi %s {\n\t\t\tenv REMOTE_USER mallory\n\t\t}\n\t}\n", prepended)
-	w := newWorld(t, worldOptions{origin: "http://localhost", site: site.String(), block: "\t\tpublic /prepend/public"})
+	w := newWorld(t, worldOptions{oneByOne: true, origin: "http://localhost", site: site.String(), block: "\t\tpublic /prepend/public"})
 	startApps(t, w, root, ports)
 
 	alice := newClient(t)

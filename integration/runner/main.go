@@ -33,7 +33,8 @@ var suites = []suite{
 	// The integration tests wait a lot: the others run beside them. They need no -race: the
 	// binary that they build and run has it. They need no vet: lint does that.
 	{"tests", 8900, 45 * time.Minute, false, "go test -vet=off -count=1 -parallel=6 -tags=integration ./integration & " +
-		"go test -vet=off -race -count=1 -p=2 -parallel=4 -tags=integration ./caddymodule/... ./gateway/... ./integration/proxmox ./integration/runner ./mapping"},
+		"go test -vet=off -race -count=1 -p=2 -parallel=4 -tags=integration -skip=" + tables + " ./caddymodule/... ./gateway/... ./integration/proxmox ./integration/runner ./mapping & " +
+		"go test -vet=off -count=1 -p=1 -parallel=4 -tags=integration -run=" + tables + " ./caddymodule ./gateway/oidcrp ./gateway/samlsp"},
 	// These use only what the tests leave of the processor. So they have the same timeout.
 	{"modules", 0, 45 * time.Minute, true, "nice -n 19 go mod verify && nice -n 19 go mod tidy -diff"},
 	// golangci-lint vets with the tag integration.
@@ -43,6 +44,17 @@ var suites = []suite{
 	{"serial", 170, 8 * time.Minute, false, "go test -vet=off -p=1 -count=1 -run=^Test(Alloc|Time) -bench=. -benchtime=20x " +
 		"./caddymodule ./gateway/boltstore ./gateway/cookie ./gateway/oidcop ./gateway/pages ./gateway/samlsp/... ./gateway/signing/... ./mapping"},
 }
+
+// tables are the tests of long tables that judge one case after another: configurations,
+// files of the project, and attacks of one browser. With -race they take ten times as long,
+// and it has nothing to find in them: what happens at once has tests of its own.
+const tables = "^(FuzzMutation|Test(" +
+	// caddymodule
+	"AdaptEnvironment|AdaptMistakes|AnnouncedAddresses|Architecture|CapturedDocumentsComeWithTheirClock|" +
+	"ManyParts|Mistakes|NoSiteIsRight|OptionsAreDescribed|PartsAreMended|ProvisionFaults|RoutesInJSON|" +
+	"SidecarFiles|SidecarHugeFile|SidecarValues|StartFaults|TestsShareNoGlobals|Warned|Wild|" +
+	// gateway/oidcrp and gateway/samlsp
+	"Aggregate|AttackOIDC|AttackSAML|AuthoritySignsNothing|BadInputIsCheap|Canaries|OddTable|SwitchOffOIDC|SwitchOffSAML))$"
 
 func main() {
 	work := flag.String("work", "", "directory for temporary files; removed at the end")
