@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
 	"github.com/caddy-sso/caddy-sso/gateway"
@@ -38,6 +39,21 @@ func (a *App) warnOfDoubts(places []place) {
 		a.warnOfLifetime(p)
 		a.warnOfBaseURL(p)
 		a.warnOfPlainHTTP(p)
+		a.warnOfUnverified(p)
+	}
+}
+
+// warnOfUnverified warns if reverse_proxy sends the tickets of Proxmox VE to whoever responds.
+func (a *App) warnOfUnverified(p place) {
+	if !p.handler.opts.As.IsProxmox() {
+		return
+	}
+	for _, proxy := range proxiesIn(p.routes()) {
+		if t, ok := proxy.Transport.(*reverseproxy.HTTPTransport); ok && t.TLS != nil && t.TLS.InsecureSkipVerify {
+			a.warn("reverse_proxy does not verify the certificates of the nodes, so an attacker on the network can take the tickets of Proxmox VE; `ca` and `fingerprint` count for sign-in alone",
+				zap.String("site", p.handler.site), zap.String("fix", "in its `transport`, write `tls_trust_pool file <pem>` instead of `tls_insecure_skip_verify`"))
+			return
+		}
 	}
 }
 

@@ -109,6 +109,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := c.answer
 	c.mu.Unlock()
 	w.Header().Set("Server", "pve-api-daemon/3.0")
+	w.Header().Set("Date", c.Now().UTC().Format(http.TimeFormat))
 	if answer != nil && answer(w, r) {
 		return
 	}

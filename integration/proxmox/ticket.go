@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -75,7 +76,7 @@ func verifyTicket(keys []authKey, ticket, challenged string, now time.Time) (sub
 			oldest = min(oldest, now.Sub(key.made)+ticketEarly)
 		}
 		if rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA1, sum[:], signature) == nil && within(m[3], now, youngest, oldest) {
-			return strings.ReplaceAll(m[2], "%3A", ":"), nil
+			return url.PathUnescape(m[2]) // all escapes, though only colons are written so
 		}
 	}
 	return "", errTicket
