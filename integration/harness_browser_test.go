@@ -98,7 +98,7 @@ func (b *tab) enter(user, password string) {
 	// Pages that go on by themselves come first: only one that stays has nodes
 	// to be filled in.
 	b.await("Keycloak's form", func() bool {
-		there, err := run(b, chromedp.Evaluate[bool](`document.readyState === "complete" && !!document.getElementById("username")`))
+		there, err := run(b, chromedp.Evaluate[bool](painted+` && !!document.getElementById("username")`))
 		return err == nil && there
 	})
 	b.do("filling in Keycloak's form",
@@ -164,9 +164,17 @@ func (b *tab) text() string {
 	return text
 }
 
+// painted says that a page is loaded and shown. Before, Chromium drops clicks, or they hit
+// what stands there until the style sheet has come.
+const painted = `document.readyState === "complete" && performance.getEntriesByType("paint").length > 0`
+
 // click clicks on the first element that fits a CSS selector.
 func (b *tab) click(selector string) {
 	b.t.Helper()
+	b.await("a page that is shown", func() bool {
+		shown, err := run(b, chromedp.Evaluate[bool](painted))
+		return err == nil && shown
+	})
 	b.do("clicking on "+selector, chromedp.Click(chromedp.CSS(selector)))
 }
 
