@@ -129,7 +129,7 @@ func (c *counting) Read(p []byte) (int, error) {
 	if c.all.Add(int64(n)) > maxSpools {
 		err = refusal.New(refusal.ProxmoxUnavailable, fmt.Errorf("the bodies without a Content-Length have more than %d bytes together", int64(maxSpools)))
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		c.err = err
 	}
 	return n, err

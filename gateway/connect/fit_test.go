@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -139,7 +141,8 @@ func TestProxmoxUnderscores(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, header := range []http.Header{known.Header, r.Header} {
-		if header["Content_Length"] != nil || header["Transfer_Encoding"] != nil || header["X_Forwarded_For"] != nil || header["X-Forwarded-For"] == nil || header["Csrfpreventiontoken"] == nil {
+		names := slices.Sorted(maps.Keys(header))
+		if slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, "_") }) || header["X-Forwarded-For"] == nil || header["Csrfpreventiontoken"] == nil {
 			t.Errorf("the node gets %q", header)
 		}
 	}

@@ -241,7 +241,7 @@ func (p *proxmox) signIn(ctx context.Context, key, user, login string) (string, 
 		p.forgetOld()
 		f = &flight{done: make(chan struct{})}
 		p.flights[key] = f
-		go p.fly(f, user, login) //nolint:gosec // G118: the login goes on if the first of its requests ends
+		go p.fly(f, user, login)
 	}
 	p.mu.Unlock()
 	select {
