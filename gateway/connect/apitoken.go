@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -91,6 +92,16 @@ func noSignIn(b *bearing) error {
 		}
 	}
 	return nil
+}
+
+// atOpenID says whether a request leads to where a node signs people in by OpenID. Only the
+// gateway itself needs that. A node keeps a hundred such sign-ins for ten minutes, and then
+// begins no other: so whoever could begin them would lock out everybody.
+func atOpenID(r *http.Request) bool {
+	return slices.ContainsFunc((&bearing{r, r.URL.EscapedPath()}).forms(), func(path string) bool {
+		names := strings.FieldsFunc(path, func(c rune) bool { return c == '/' }) // a node ignores empty ones
+		return strings.Contains(strings.Join(names, "/")+"/", "/access/openid/")
+	})
 }
 
 // Unknown prepares a request that needs no login. alone says that PassesAlone is why.

@@ -3,6 +3,7 @@ package connect
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -126,6 +127,9 @@ func (p *proxmox) admit(c *Cookies, r *http.Request, v Visit) error {
 	user := v.User + "@" + p.opts.Realm
 	if err := checkUser(user); err != nil {
 		return refusal.New(refusal.ProxmoxUser, fmt.Errorf("%s can't be a user of Proxmox VE: %w", wording.Quoted(user), err))
+	}
+	if atOpenID(r) {
+		return refusal.New(refusal.NotFound, errors.New("only the gateway signs people in at the node's realm"))
 	}
 	c.key = strings.Join(v.Person.Tie(), "\x00")
 	text, err := p.brought(c, user)
@@ -353,6 +357,9 @@ func (p *proxmox) loginAt(ctx context.Context, n *node, tokens Tokens, user, log
 			n.url, p.opts.Realm, wording.Quoted(at), wording.Quoted(request.Get("client_id")), tokens.Issuer(), p.opts.Client))
 	}
 	code, err := tokens.Code(ctx, request, login)
+	if refused, ok := errors.AsType[*refusal.Error](err); ok && (refused.Code == refusal.ClientRefused || refused.Code == refusal.BadRequest) {
+		return "", refusal.New(refusal.ProxmoxRealm, fmt.Errorf("node %s: realm %q asks for what this site does not give: %w", n.url, p.opts.Realm, refused.Err))
+	}
 	if err != nil {
 		return "", err
 	}

@@ -79,7 +79,10 @@ func (p *pve) Groups(context.Context, string, string) ([]string, error) {
 }
 
 func (p *pve) Code(_ context.Context, request url.Values, login string) (string, error) {
-	if request.Get("nonce") != "n" {
+	switch {
+	case request.Has("response_mode"):
+		return "", refusal.New(refusal.ClientRefused, errors.New("the response_mode"))
+	case request.Get("nonce") != "n":
 		return "", errors.New("another request")
 	}
 	return "code of " + login, nil

@@ -247,7 +247,12 @@ func TestProxmoxFaults(t *testing.T) {
 		"the issuer has a slash": {func(p *pve) {
 			p.answer = says(500, "openid discovery failed: Validation error: unexpected issuer URI `https://pve.example.com/.sso/op` (expected `https://pve.example.com/.sso/op/`)")
 		}, refusal.ProxmoxIssuer, []string{"issuer URI", "/.sso/op/`"}},
-		"the realm has another provider":  {func(p *pve) { p.issuer = "https://id.example" }, refusal.ProxmoxIssuer, []string{"https://id.example/authorize", testIssuer}},
+		"the realm has another provider": {func(p *pve) { p.issuer = "https://id.example" }, refusal.ProxmoxIssuer, []string{"https://id.example/authorize", testIssuer}},
+		"the realm asks for a form": {func(p *pve) {
+			p.answer = func(*http.Request) *http.Response {
+				return respond(http.StatusOK, `{"data":"`+testIssuer+`/authorize?client_id=proxmox&nonce=n&response_mode=form_post"}`)
+			}
+		}, refusal.ProxmoxRealm, []string{"node https://node.example:8006", "response_mode"}},
 		"the node has no name for us":     {func(p *pve) { p.answer = says(500, "Request failed: Dns Failed: failed to lookup address") }, refusal.ProxmoxDiscovery, []string{"Dns"}},
 		"the node does not trust us":      {func(p *pve) { p.answer = says(500, "invalid peer certificate: UnknownIssuer") }, refusal.ProxmoxDiscovery, nil},
 		"the node does not trust OpenSSL": {func(p *pve) { p.answer = says(500, "certificate verify failed: self signed certificate") }, refusal.ProxmoxDiscovery, nil},
@@ -274,7 +279,8 @@ func TestProxmoxFaults(t *testing.T) {
 	}
 	p := newPVE(t)
 	for user, words := range map[string]string{
-		"a b": "' '", "a\u00a0b": "there", "a:b": "':'", "a/b": "'/'", "a%40b": "'%'", "o'neil": "'", `x\y`: "there", "</script>": "'<'", "": "empty", strings.Repeat("x", 62): "65 bytes", "!tfa!alice": "second factor",
+		"a b": "' '", "a\u00a0b": "there", "a:b": "':'", "a/b": "'/'", "a%40b": "'%'", "o'neil": "'", `x\y`: "there", "</script>": "'<'", "": "empty", strings.Repeat("x", 62): "65 bytes", "!tfa!alice": "'!'", "tfa!alice": "'!'",
+		"x,bob": "','", "x;bob": "';'", "@admins-gw": "no @ first", "bob@pam!x": "'!'",
 	} {
 		wantCode(t, p.open(who{user, "1", ""}).err, refusal.ProxmoxUser, words)
 	}
@@ -317,4 +323,21 @@ func FuzzTicket(f *testing.F) {
 			t.Errorf("%q is a ticket of %q", text, user)
 		}
 	})
+}
+
+func TestProxmoxOpenID(t *testing.T) {
+	t.Parallel()
+	p := newPVE(t)
+	for _, path := range []string{
+		"/api2/json/access/openid/auth-url", "/api2/extjs/access/openid/login", "/api2/json/access//openid/auth-url", "/api2/json//access/openid/",
+		"/api2/json/access/%6fpenid/login", "/api2/json/access%2fopenid%2flogin", "/api2/json/access/%256fpenid/login", "/api2/json/access/openid",
+	} {
+		r := httptest.NewRequest(http.MethodPost, "https://pve.example"+path, nil)
+		wantCode(t, p.serve(r, someone, http.StatusOK, "").err, refusal.NotFound, "only the gateway")
+	}
+	for _, path := range []string{"/api2/json/access/ticket", "/api2/json/access/openid-users", "/api2/json/nodes/openid/access"} {
+		if g := p.serve(httptest.NewRequest(http.MethodPost, "https://pve.example"+path, nil), someone, http.StatusOK, "{}"); g.err != nil {
+			t.Errorf("%s: %v", path, g.err)
+		}
+	}
 }

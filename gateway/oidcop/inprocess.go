@@ -33,7 +33,7 @@ func (p *Provider) Code(ctx context.Context, request url.Values, login string) (
 	}
 	at, err := url.Parse(answer.Location)
 	if err != nil || answer.Form != nil {
-		return "", errors.New("reading the code for an app: it wants to get it by a form")
+		return "", refusal.New(refusal.ClientRefused, errors.New("making a code: the app wants to get it by a form"))
 	}
 	return at.Query().Get("code"), nil
 }

@@ -109,7 +109,7 @@ var table = []Meaning{
 	},
 	{
 		ProxmoxRealm, 503, "Sign-in at the application is not set up", "The application does not know this site's sign-in yet. Give your administrator the reference below.",
-		"The realm is missing at the node, or it is no OpenID realm. Make it by `pveum realm add`, as docs/proxmox.md says, or correct `realm`. The error has the node's words.",
+		"The realm is missing at the node, or it is no OpenID realm, or it asks for what this site does not give. Make it by `pveum realm add`, as docs/proxmox.md says, or correct `realm`. The error has the node's words.",
 	},
 	{
 		ProxmoxIssuer, 503, "Sign-in at the application is not set up", "The application knows this site's sign-in by another address. Give your administrator the reference below.",
@@ -133,7 +133,7 @@ var table = []Meaning{
 	},
 	{
 		ProxmoxUser, 403, "Your user name can't be used there", "The application can't have a user with your user name. Give your administrator the reference below.",
-		"A user of Proxmox VE has at most 64 bytes with the realm, and none of blanks, quotation marks and : / % \\ < >. The error says what is wrong. Choose another claim or attribute as the user name, or change it by the provider's options.",
+		"A user of Proxmox VE has at most 64 bytes with the realm, and none of blanks, quotation marks and : / % \\ < > , ; !, and no @ first. The error says what is wrong. Choose another claim or attribute as the user name, or change it by the provider's options.",
 	},
 	{
 		ProxmoxRefused, 403, "The application doesn't let you in", "The application refused to sign you in. Ask its administrator for access.",
