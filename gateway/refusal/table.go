@@ -57,7 +57,7 @@ var table = []Meaning{
 	},
 	{
 		NotFound, 404, "Page not found", "There is no page at this address. Go back, or open the application.",
-		"The path is below the gateway's own prefix (by default /.sso/), but no endpoint has it.",
+		"The path is below the gateway's own prefix (by default /.sso/), but no endpoint has it. Or it is one of those of Proxmox VE at which only the gateway signs people in; then the error says so.",
 	},
 	{
 		MethodNotAllowed, 405, "This kind of request is not supported", "This address does not accept the kind of request that your browser sent. Go back, or open the application.",
