@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"reflect"
@@ -238,8 +240,8 @@ func readFingerprint(text string) ([]byte, error) {
 	if text == "" {
 		return nil, nil
 	}
-	var sum []byte
-	if _, err := fmt.Sscanf(strings.ReplaceAll(text, ":", ""), "%x", &sum); err != nil || len(sum) != 32 {
+	sum, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
+	if err != nil || len(sum) != sha256.Size {
 		return nil, fmt.Errorf("the fingerprint %q is no SHA-256: expected 64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256` prints them", text)
 	}
 	return sum, nil

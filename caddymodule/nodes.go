@@ -49,6 +49,14 @@ func (p place) nodes() (nodes []connect.Node, err error) {
 				dials(proxies[0]), dials(other))
 		}
 	}
+	for _, proxy := range proxies {
+		for _, n := range upstreams(proxy, nil) {
+			host, plain := strings.CutPrefix(n.URL, "http://")
+			if plain && fetch.New(fetch.Options{}).CheckURL(n.URL) != nil {
+				return nil, fmt.Errorf("`reverse_proxy` would reach the node %s by plain http: write `https://%[1]s` there", host)
+			}
+		}
+	}
 	for _, url := range as.Node {
 		nodes = append(nodes, connect.Node{URL: url, Transport: own})
 	}
@@ -59,12 +67,7 @@ func (p place) nodes() (nodes []connect.Node, err error) {
 		return nil, errors.New("the site has no `reverse_proxy` with a fixed upstream, so the node is not known: write `node https://<host>:8006` in the block of `as proxmox`")
 	}
 	for _, n := range nodes {
-		err := fetch.New(fetch.Options{Transport: n.Transport}).CheckURL(n.URL)
-		host, plain := strings.CutPrefix(n.URL, "http://")
-		switch {
-		case err != nil && plain && len(as.Node) == 0:
-			return nil, fmt.Errorf("`reverse_proxy` would reach the node %s by plain http: write `https://%[1]s` there", host)
-		case err != nil:
+		if err := fetch.New(fetch.Options{Transport: n.Transport}).CheckURL(n.URL); err != nil {
 			return nil, fmt.Errorf("node: %s %w", n.URL, err)
 		}
 	}

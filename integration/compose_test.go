@@ -85,9 +85,16 @@ func TestCompose(t *testing.T) {
 		"--tmpfs", "/mnt", "--ro-bind", i.Root, imageDir, "--ro-bind", "../docker", dockerDir, "--bind", work, workDir,
 		os.Args[0], "-test.run=^TestCompose$", "-test.v", "-test.timeout=20m")
 	cmd.Env = append(os.Environ(), imageVariable+"="+string(text), "TMPDIR="+workDir)
-	out, err := cmd.CombinedOutput()
+	var all bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &all, &all
+	inner, err := start(cmd) // it ends with the thread that starts it, and this one stays
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatal(err)
+	}
+	<-inner.done
+	out := all.Bytes()
+	if inner.err != nil {
+		t.Fatalf("%v\n%s", inner.err, out)
 	}
 	for _, want := range []string{"F4", "two_apps"} { // what has to have run inside
 		if !bytes.Contains(out, []byte("--- PASS: TestCompose/"+want)) {

@@ -120,7 +120,11 @@ func (n *node) authURL(ctx context.Context, realm, issuer string) (*url.URL, err
 	}
 	if response.Status >= http.StatusInternalServerError || response.Status == http.StatusBadRequest {
 		why := message(response)
-		return nil, refusal.New(discoveryFault(why), fmt.Errorf("node %s: realm %q can't sign anybody in: the node responds %d, %s; the realm's issuer-url has to be %s",
+		code := discoveryFault(why)
+		if response.Status > http.StatusNotImplemented { // pveproxy's own, such as "595 Connection refused": its daemon is down
+			code = refusal.ProxmoxUnavailable
+		}
+		return nil, refusal.New(code, fmt.Errorf("node %s: realm %q can't sign anybody in: the node responds %d, %s; the realm's issuer-url has to be %s",
 			n.url, realm, response.Status, wording.Theirs(why), issuer))
 	}
 	var to string

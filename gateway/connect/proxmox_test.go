@@ -248,6 +248,7 @@ func TestProxmoxFaults(t *testing.T) {
 			p.answer = says(500, "openid discovery failed: Validation error: unexpected issuer URI `https://pve.example.com/.sso/op` (expected `https://pve.example.com/.sso/op/`)")
 		}, refusal.ProxmoxIssuer, []string{"issuer URI", "/.sso/op/`"}},
 		"the realm has another provider": {func(p *pve) { p.issuer = "https://id.example" }, refusal.ProxmoxIssuer, []string{"https://id.example/authorize", testIssuer}},
+		"the node's daemon is down":      {func(p *pve) { p.answer = says(595, "Connection refused") }, refusal.ProxmoxUnavailable, []string{"595", "Connection refused"}},
 		"the realm asks for a form": {func(p *pve) {
 			p.answer = func(*http.Request) *http.Response {
 				return respond(http.StatusOK, `{"data":"`+testIssuer+`/authorize?client_id=proxmox&nonce=n&response_mode=form_post"}`)
