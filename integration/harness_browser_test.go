@@ -86,10 +86,19 @@ func (b *tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// navigate opens a URL.
+// navigate opens a URL. If the page before goes on by itself meanwhile, Chromium gives up
+// the newer navigation: then a person would open the URL once more.
 func (b *tab) navigate(target string) {
 	b.t.Helper()
-	b.do("opening "+target, chromedp.Navigate(target))
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	err := chromedp.Do(ctx, chromedp.Navigate(target))
+	if err != nil && strings.Contains(err.Error(), "net::ERR_ABORTED") {
+		err = chromedp.Do(ctx, chromedp.Navigate(target))
+	}
+	if err != nil {
+		b.t.Fatalf("opening %s: %v\nthe tab shows %s", target, err, b.text())
+	}
 }
 
 // enter fills in Keycloak's form.
@@ -119,7 +128,10 @@ func (b *tab) logOut(base string) {
 	b.t.Helper()
 	b.navigate(base + "/.sso/logout")
 	b.click("form button")
-	b.await("the page after the logout", func() bool { return b.location() == base+"/.sso/logged-out" })
+	b.await("the page after the logout", func() bool {
+		there, err := run(b, chromedp.Evaluate[bool](painted))
+		return err == nil && there && b.location() == base+"/.sso/logged-out"
+	})
 }
 
 // app waits until the tab shows the app and returns what the app received.
